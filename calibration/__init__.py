@@ -1,0 +1,1 @@
+"""Measures a camera, a scene or an engine and writes the files that a run reads."""

@@ -1,0 +1,1 @@
+"""Arrays in, arrays out: palettes, networks, training, runtimes, temporal smoothing."""

@@ -1,0 +1,18 @@
+"""The errors of `irchroma.engines`.
+
+EngineError
+├── EngineUnavailable   a runtime, its library or its weights are not on this machine (also RuntimeError)
+└── EngineOptionError   an option's value makes no sense (also ValueError)
+"""
+
+
+class EngineError(Exception):
+    """Base of everything that `irchroma.engines` raises on purpose; its text is one clear line."""
+
+
+class EngineUnavailable(EngineError, RuntimeError):
+    """A runtime, its library or its weights are not on this machine."""
+
+
+class EngineOptionError(EngineError, ValueError):
+    """An option's value makes no sense."""

@@ -1,0 +1,77 @@
+"""The `irchroma` command: finds the command's module, runs it, turns errors into one line."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from importlib.metadata import version
+
+from irchroma.engines.errors import EngineError
+from irchroma.stream.errors import StreamError
+
+COMMANDS = {
+    "run": ("irchroma.launch.run_command", "color a stream or a file and send it to one or more sinks"),
+    "image": ("irchroma.launch.image_command", "color a picture or a folder of pictures"),
+    "evaluate": ("irchroma.launch.evaluate_command", "measure an engine on infrared and color pairs"),
+    "flicker": ("irchroma.launch.flicker_command", "measure how much a video's color flickers"),
+    "engines": ("irchroma.launch.engines_command", "list, build and inspect engines"),
+    "train": ("irchroma.launch.train_command", "train a network from pairs"),
+    "bench": ("irchroma.launch.bench_command", "measure speed on this machine"),
+    "doctor": ("irchroma.launch.doctor_command", "what works on this machine, and what mends the rest"),
+}
+"""Command -> (module, summary); a module has `EXAMPLE`, `add_arguments(parser)` and `run(args) -> int`."""
+
+
+def build_parser(command: str | None) -> argparse.ArgumentParser:
+    """The parser; only the named command's module is imported, so that every start is quick."""
+    parser = argparse.ArgumentParser(prog="irchroma", description="Live infrared-to-color video.")
+    parser.add_argument("--version", action="version", version=f"irchroma {version('irchroma')}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (module_name, summary) in COMMANDS.items():
+        if name != command:
+            commands.add_parser(name, help=summary, add_help=False)
+            continue
+        module = importlib.import_module(module_name)
+        sub = commands.add_parser(
+            name,
+            help=summary,
+            description=summary[0].upper() + summary[1:] + ".",
+            epilog="example:\n  " + module.EXAMPLE,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(sub)
+        sub.set_defaults(run=module.run)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        0 when it did what was asked; 1 when it could not, after one line on standard error; 2 for a
+        command line that makes no sense; 130 when interrupted.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    command = next((word for word in argv if word in COMMANDS), None)
+    args = build_parser(command).parse_args(argv)
+    try:
+        return int(args.run(args))
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (StreamError, EngineError, OSError) as error:
+        print(f"irchroma {args.command}: {error}", file=sys.stderr)
+        return 1
+    except Exception as error:
+        if os.environ.get("IRCHROMA_DEBUG"):
+            raise
+        print(
+            f"irchroma {args.command}: unexpected {type(error).__name__}: {error}"
+            " (set IRCHROMA_DEBUG=1 for the traceback)",
+            file=sys.stderr,
+        )
+        return 1

@@ -1,0 +1,33 @@
+"""The errors of `irchroma.stream`.
+
+StreamError
+├── SourceError            a source cannot be opened or read (also OSError)
+│   ├── SourceFormatError  its video is of a kind that is not supported (also ValueError)
+│   └── SourceLost         a live source stopped; it may come back (also ConnectionError)
+├── SinkError              a sink cannot be opened or written (also OSError)
+└── StreamOptionError      an option's value makes no sense (also ValueError)
+"""
+
+
+class StreamError(Exception):
+    """Base of everything that `irchroma.stream` raises on purpose; its text is one clear line."""
+
+
+class SourceError(StreamError, OSError):
+    """A source cannot be opened or read."""
+
+
+class SourceFormatError(SourceError, ValueError):
+    """A source's video is of a kind that is not supported."""
+
+
+class SourceLost(SourceError, ConnectionError):
+    """A live source stopped or fell silent; it may come back."""
+
+
+class SinkError(StreamError, OSError):
+    """A sink cannot be opened or written."""
+
+
+class StreamOptionError(StreamError, ValueError):
+    """An option's value makes no sense."""

@@ -1,0 +1,130 @@
+"""The loop's interfaces: what it asks of a source, of a colorizer and of a sink."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.stream.frame import Frame
+
+
+@dataclass(frozen=True, slots=True)
+class VideoInfo:
+    """What a source says of its video once it is open.
+
+    Attributes:
+        size: (H, W) in pixels of the first frame; later frames may differ.
+        rate: frames per second, 0 where unknown or variable.
+        live: true where frames that are not taken in time must be dropped rather than queued.
+        frame_count: expected number of frames, None where unknown.
+        duration_ns: expected length in nanoseconds, None where unknown.
+        description: one line for logs, without credentials.
+    """
+
+    size: tuple[int, int]
+    rate: Fraction
+    live: bool
+    frame_count: int | None = None
+    duration_ns: int | None = None
+    description: str = ""
+
+
+class FrameSource(Protocol):
+    """Gives frames in order. Opened, read and closed by one thread."""
+
+    def open(self) -> VideoInfo:
+        """Start and wait for the first frame. Raises SourceError with one clear line. May be called
+        again after `close` (that is how a lost source is reconnected)."""
+
+    def read(self, timeout_s: float) -> Frame | None:
+        """The next frame; None at the orderly end of the video.
+
+        A live source gives the newest frame and counts the others in `drops`. Raises `SourceLost`
+        when nothing came within `timeout_s` or the connection broke, SourceError on other failures.
+        """
+
+    @property
+    def drops(self) -> int:
+        """Frames dropped by this source since it was made."""
+
+    def close(self) -> None:
+        """Stop and let go of everything; may be called twice and in any state."""
+
+
+class Colored(Protocol):
+    """One colored picture out of a colorizer."""
+
+    @property
+    def rgb(self) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 R'G'B' (sRGB/BT.709 primaries), full range; the caller's to keep."""
+
+    @property
+    def confidence(self) -> NDArray[np.uint8] | None:
+        """(h, w) uint8, 255 = sure of this pixel's color, at any size; None where it has no meaning."""
+
+
+class Colorizer(Protocol):
+    """The thing that colors frames. `submit` and `collect` are all the asynchrony there is."""
+
+    @property
+    def name(self) -> str:
+        """Short, for the on-screen display: `palette ironbow`, `nir fast, openvino bf16`."""
+
+    @property
+    def synthetic(self) -> bool:
+        """True where color is a network's guess, which the picture then says of itself."""
+
+    @property
+    def depth(self) -> int:
+        """How many frames may be in flight between `submit` and `collect`, 1 or more."""
+
+    def submit(
+        self,
+        luma: NDArray[np.uint8],
+        pts_ns: int,
+        *,
+        counts: NDArray[np.uint16] | None = None,
+        held: bool = False,
+    ) -> None:
+        """Take one frame. Blocks only for the CPU's own work.
+
+        Args:
+            luma: (H, W) uint8 Y', full range, tone mapped; not written to, and not kept after the
+                matching `collect`. Its size may change from frame to frame.
+            pts_ns: presentation time in nanoseconds; the temporal stage lives by it.
+            counts: (H, W) uint16, the sensor's own values where the source has them.
+            held: the camera says that it repeats a picture (FFC).
+        """
+
+    def collect(self) -> Colored:
+        """The oldest frame in flight, once it is done; blocks until then. Raises the engine's error."""
+
+    def reset(self) -> None:
+        """Forget the past (a seek, another camera); drops what is in flight."""
+
+    def close(self) -> None:
+        """Let go of everything; may be called twice."""
+
+
+class FrameSink(Protocol):
+    """Takes finished pictures. Called from one thread; must not block on a live run."""
+
+    def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
+        """Start, for pictures of `size` (H, W) at `info.rate`. Raises SinkError with one clear line."""
+
+    def write(self, rgb: NDArray[np.uint8], pts_ns: int, duration_ns: int) -> None:
+        """Take (H, W, 3) uint8 R'G'B' full range or (H, W) uint8 luma; shared, so never written to.
+
+        Raises SinkError when the sink can take no more (disk full, receiver gone).
+        """
+
+    @property
+    def drops(self) -> int:
+        """Frames this sink left out because it could not keep up (live only)."""
+
+    def close(self) -> None:
+        """Finish (files are playable afterwards) and let go; may be called twice."""
