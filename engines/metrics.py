@@ -1,0 +1,231 @@
+"""Measures of a colored picture against its truth and against what the sensor saw, on uint8 R'G'B'.
+
+scikit-image is imported by the functions that need it (`pip install irchroma[evaluate]`), so that
+importing this module stays cheap.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.engines.errors import EngineUnavailable
+
+HUE_TRUTH_CHROMA = 12.0
+"""C*ab above which a pixel of the truth counts as colored."""
+HUE_OUTPUT_CHROMA = 6.0
+"""C*ab that the output needs at such a pixel to have a hue at all."""
+HUE_TOLERANCE_DEGREES = 45.0
+DETAIL_WINDOW_PX = 7
+DETAIL_MIN_SD = 4.0
+"""Gray levels (of 255) of input standard deviation above which a window holds detail."""
+DAYTIME_LEVEL = 150.0
+"""Mean luma of the upper third above which a picture from a car counts as taken by day."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Every measure of one picture; NaN where one has no meaning (no colored pixel, no textured window).
+
+    Attributes:
+        psnr_db: decibels, over all three channels.
+        ssim: scikit-image's `structural_similarity` with its defaults.
+        ciede2000: mean color difference.
+        colorfulness: of the output, after Hasler and Süsstrunk.
+        truth_colorfulness: of the truth.
+        hue_agreement: share of the truth's colored pixels whose hue comes out right, [0, 1].
+        detail_kept: of the input's detail, mean over textured windows, [0, 1].
+        detail_kept_worst_tenth: the same, mean over the worst tenth of the windows.
+    """
+
+    psnr_db: float
+    ssim: float
+    ciede2000: float
+    colorfulness: float
+    truth_colorfulness: float
+    hue_agreement: float
+    detail_kept: float
+    detail_kept_worst_tenth: float
+
+    def as_dict(self) -> dict[str, float]:
+        """Name -> value, in the order above."""
+        return asdict(self)
+
+
+def score(rgb: NDArray[np.uint8], truth: NDArray[np.uint8], luma: NDArray[np.uint8]) -> Scores:
+    """Every measure of one colored picture.
+
+    Args:
+        rgb: (H, W, 3) uint8 R'G'B' full range, the output.
+        truth: (H, W, 3) uint8, the color picture of the same scene.
+        luma: (H, W) uint8, the input.
+    """
+    lab, truth_lab = rgb_to_lab(rgb), rgb_to_lab(truth)
+    kept, worst = detail_kept(luma, rgb)
+    return Scores(
+        psnr_db=psnr(rgb, truth),
+        ssim=ssim(rgb, truth),
+        ciede2000=_lab_ciede2000(lab, truth_lab),
+        colorfulness=colorfulness(rgb),
+        truth_colorfulness=colorfulness(truth),
+        hue_agreement=_lab_hue_agreement(lab, truth_lab),
+        detail_kept=kept,
+        detail_kept_worst_tenth=worst,
+    )
+
+
+def mean_scores(scores: list[Scores]) -> Scores:
+    """The mean of each measure over the pictures where it has a meaning (infinite PSNR left out too)."""
+    means: dict[str, float] = {}
+    for field in fields(Scores):
+        values = [value for value in (getattr(one, field.name) for one in scores) if math.isfinite(value)]
+        means[field.name] = float(np.mean(values)) if values else math.nan
+    return Scores(**means)
+
+
+def psnr(rgb: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float:
+    """Peak signal-to-noise ratio in dB over all values, peak 255; infinite for equal pictures."""
+    _check_same(rgb, truth)
+    squared = float(np.mean((rgb.astype(np.float64) - truth.astype(np.float64)) ** 2))
+    return math.inf if squared == 0 else 10.0 * math.log10(255.0**2 / squared)
+
+
+def ssim(rgb: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float:
+    """Structural similarity, mean over channels, as scikit-image computes it by default (7x7 windows).
+
+    NaN for pictures smaller than the window.
+    """
+    _check_same(rgb, truth)
+    if min(rgb.shape[:2]) < 7:
+        return math.nan
+    metrics = _skimage("metrics")
+    return float(metrics.structural_similarity(rgb, truth, channel_axis=2, data_range=255))
+
+
+def ciede2000(rgb: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float:
+    """Mean CIEDE2000 color difference; 1 is about a just noticeable one."""
+    return _lab_ciede2000(rgb_to_lab(rgb), rgb_to_lab(truth))
+
+
+def ciede2000_map(rgb: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """(H, W) float64 CIEDE2000 difference of every pixel."""
+    _check_same(rgb, truth)
+    difference = _skimage("color").deltaE_ciede2000(rgb_to_lab(rgb), rgb_to_lab(truth))
+    return np.asarray(difference, np.float64)
+
+
+def colorfulness(rgb: NDArray[np.uint8]) -> float:
+    """How colorful a picture looks: 0 gray, 15 slightly, 33 moderately, 45 averagely, 59 quite.
+
+    Reference: D. Hasler, S. Süsstrunk, Measuring colourfulness in natural images, SPIE 5007, 2003.
+    """
+    red, green, blue = np.moveaxis(rgb.astype(np.float64), 2, 0)
+    red_green = red - green
+    yellow_blue = 0.5 * (red + green) - blue
+    spread = math.hypot(float(red_green.std()), float(yellow_blue.std()))
+    return spread + 0.3 * math.hypot(float(red_green.mean()), float(yellow_blue.mean()))
+
+
+def hue_agreement(rgb: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float:
+    """Share of the truth's colored pixels (C* > 12) that come out with C* > 6 and hue within 45 degrees.
+
+    CIELAB, D65. NaN where the truth has no colored pixel.
+    """
+    _check_same(rgb, truth)
+    return _lab_hue_agreement(rgb_to_lab(rgb), rgb_to_lab(truth))
+
+
+def detail_kept(luma: NDArray[np.uint8], rgb: NDArray[np.uint8]) -> tuple[float, float]:
+    """How much of what the sensor saw is still in the colored picture.
+
+    In every 7x7 window whose input standard deviation exceeds 4 of 255 levels: |correlation| of input
+    and output luma times min(1, sd_out / sd_in). A gray copy has 1, an inverted one too.
+
+    Args:
+        luma: (H, W) uint8, the input.
+        rgb: (H, W, 3) uint8 R'G'B', the output; its luma is BT.601 Y'.
+
+    Returns:
+        The mean over those windows and the mean of their worst tenth, NaN where there is none.
+    """
+    if luma.shape != rgb.shape[:2]:
+        raise ValueError(f"expected pictures of one size, got luma {luma.shape} and rgb {rgb.shape}")
+    if min(luma.shape) < DETAIL_WINDOW_PX:
+        return math.nan, math.nan
+    before = luma.astype(np.float64)
+    after = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float64)
+    mean_before, mean_after = _window_mean(before), _window_mean(after)
+    variance_before = np.maximum(_window_mean(before * before) - mean_before**2, 0.0)
+    textured = variance_before > DETAIL_MIN_SD**2
+    if not textured.any():
+        return math.nan, math.nan
+    variance_after = np.maximum(_window_mean(after * after) - mean_after**2, 0.0)[textured]
+    covariance = (_window_mean(before * after) - mean_before * mean_after)[textured]
+    variance_before = variance_before[textured]
+    correlation = np.zeros_like(covariance)
+    varied = variance_after > 1e-6  # below, the window is constant up to rounding
+    correlation[varied] = np.abs(covariance[varied]) / np.sqrt(
+        variance_before[varied] * variance_after[varied]
+    )
+    kept = np.minimum(correlation, 1.0) * np.minimum(1.0, np.sqrt(variance_after / variance_before))
+    tenth = max(1, kept.size // 10)
+    return float(kept.mean()), float(np.partition(kept, tenth - 1)[:tenth].mean())
+
+
+def taken_by_day(truth: NDArray[np.uint8]) -> bool:
+    """True where the upper third of a picture from a car is brighter than 150 of 255 on average."""
+    sky = cv2.cvtColor(truth[: max(1, truth.shape[0] // 3)], cv2.COLOR_RGB2GRAY)
+    return float(sky.mean()) > DAYTIME_LEVEL
+
+
+def rgb_to_lab(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """(H, W, 3) float64 CIELAB under D65, 2 degree observer, from uint8 sRGB."""
+    return np.asarray(_skimage("color").rgb2lab(rgb), np.float64)
+
+
+def _lab_ciede2000(lab: NDArray[np.float64], truth_lab: NDArray[np.float64]) -> float:
+    return float(np.mean(_skimage("color").deltaE_ciede2000(lab, truth_lab)))
+
+
+def _lab_hue_agreement(lab: NDArray[np.float64], truth_lab: NDArray[np.float64]) -> float:
+    a, b = lab[..., 1], lab[..., 2]
+    truth_a, truth_b = truth_lab[..., 1], truth_lab[..., 2]
+    chroma, truth_chroma = np.hypot(a, b), np.hypot(truth_a, truth_b)
+    colored = truth_chroma > HUE_TRUTH_CHROMA
+    if not colored.any():
+        return math.nan
+    cosine = (a * truth_a + b * truth_b)[colored]
+    limit = math.cos(math.radians(HUE_TOLERANCE_DEGREES)) * (chroma * truth_chroma)[colored]
+    return float(np.mean((chroma[colored] > HUE_OUTPUT_CHROMA) & (cosine >= limit)))
+
+
+def _window_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean of every whole 7x7 window: (H - 6, W - 6)."""
+    margin = DETAIL_WINDOW_PX // 2
+    means = cv2.blur(values, (DETAIL_WINDOW_PX, DETAIL_WINDOW_PX))
+    height, width = values.shape
+    return np.asarray(means[margin : height - margin, margin : width - margin], np.float64)
+
+
+def _check_same(rgb: NDArray[np.uint8], truth: NDArray[np.uint8]) -> None:
+    if rgb.shape != truth.shape or rgb.dtype != np.uint8 or truth.dtype != np.uint8:
+        raise ValueError(
+            "expected two uint8 pictures of one size,"
+            f" got {rgb.shape} {rgb.dtype} and {truth.shape} {truth.dtype}"
+        )
+
+
+def _skimage(part: str) -> Any:
+    """`skimage.color` or `skimage.metrics`."""
+    try:
+        return importlib.import_module(f"skimage.{part}")
+    except ImportError as error:
+        raise EngineUnavailable(
+            "scikit-image is missing: run pip install 'irchroma[evaluate]' (or scikit-image)"
+        ) from error
