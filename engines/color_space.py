@@ -1,0 +1,62 @@
+"""R'G'B', Y'CbCr and CIELAB, in pairs; everything full range with BT.709/sRGB primaries.
+
+`ycc` is BT.601 full range, linear in R'G'B': Y' in [0, 1], Cb and Cr in [-0.5, 0.5]. Networks predict
+it and every measure of luma uses its Y', whatever matrix the video's edges use.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+KR, KG, KB = 0.299, 0.587, 0.114  # BT.601-7, 2.5.1
+CR_TO_RED = 2 * (1 - KR)
+CB_TO_BLUE = 2 * (1 - KB)
+CR_TO_GREEN = -CR_TO_RED * KR / KG
+CB_TO_GREEN = -CB_TO_BLUE * KB / KG
+
+_RGB_TO_YCC = np.array(
+    [
+        [KR, KG, KB],
+        [-KR / CB_TO_BLUE, -KG / CB_TO_BLUE, (1 - KB) / CB_TO_BLUE],
+        [(1 - KR) / CR_TO_RED, -KG / CR_TO_RED, -KB / CR_TO_RED],
+    ],
+    np.float32,
+)
+_YCC_TO_RGB = np.array(
+    [[1, 0, CR_TO_RED], [1, CB_TO_GREEN, CR_TO_GREEN], [1, CB_TO_BLUE, 0]],
+    np.float32,
+)
+
+
+def rgb_to_luma(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H, W) uint8 Y', BT.601 full range, from (H, W, 3) uint8 R'G'B'."""
+    return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def luma_to_rgb(luma: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 neutral R'G'B' of that luma."""
+    return np.asarray(cv2.cvtColor(luma, cv2.COLOR_GRAY2RGB), np.uint8)
+
+
+def rgb_to_ycc(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(H, W, 3) float32 `ycc` from (H, W, 3) uint8 R'G'B'."""
+    return np.asarray(cv2.transform(rgb.astype(np.float32) / 255.0, _RGB_TO_YCC), np.float32)
+
+
+def ycc_to_rgb(ycc: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 R'G'B' from (H, W, 3) float32 `ycc`; values outside [0, 1] are clipped."""
+    rgb = cv2.transform(np.ascontiguousarray(ycc, np.float32), _YCC_TO_RGB)
+    return np.rint(np.clip(rgb, 0.0, 1.0) * 255.0).astype(np.uint8)
+
+
+def rgb_to_lab(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(H, W, 3) float32 CIELAB (L* in [0, 100]) under D65, from (H, W, 3) uint8 sRGB."""
+    return np.asarray(cv2.cvtColor(rgb.astype(np.float32) / 255.0, cv2.COLOR_RGB2LAB), np.float32)
+
+
+def lab_to_rgb(lab: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 sRGB from (H, W, 3) float32 CIELAB under D65; values out of gamut are clipped."""
+    rgb = cv2.cvtColor(np.ascontiguousarray(lab, np.float32), cv2.COLOR_LAB2RGB)
+    return np.rint(np.clip(rgb, 0.0, 1.0) * 255.0).astype(np.uint8)

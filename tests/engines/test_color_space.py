@@ -1,0 +1,52 @@
+"""Color conversions there and back, and against values of BT.601 and of scikit-image."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from irchroma.engines import color_space
+
+
+def every_color(step: int = 15) -> NDArray[np.uint8]:
+    levels = np.arange(0, 256, step, np.uint8)
+    return np.stack(np.meshgrid(levels, levels, levels), -1).reshape(-1, levels.size, 3)
+
+
+@pytest.mark.parametrize(
+    ("rgb", "ycc"),
+    [
+        ((255, 255, 255), (1, 0, 0)),
+        ((0, 0, 0), (0, 0, 0)),
+        ((255, 0, 0), (0.299, -0.168736, 0.5)),  # BT.601-7, table 1 and 2.5.1
+        ((0, 0, 255), (0.114, 0.5, -0.081312)),
+    ],
+)
+def test_ycc_of_the_corners_is_that_of_bt601(
+    rgb: tuple[int, int, int], ycc: tuple[float, float, float]
+) -> None:
+    got = color_space.rgb_to_ycc(np.full((1, 1, 3), rgb, np.uint8))
+    np.testing.assert_allclose(got[0, 0], ycc, atol=1e-5)
+
+
+def test_ycc_there_and_back_is_exact() -> None:
+    rgb = every_color()
+    np.testing.assert_array_equal(color_space.ycc_to_rgb(color_space.rgb_to_ycc(rgb)), rgb)
+
+
+def test_lab_there_and_back_is_within_one_level_and_agrees_with_scikit_image() -> None:
+    color = pytest.importorskip("skimage.color")
+    rgb = every_color()
+    lab = color_space.rgb_to_lab(rgb)
+    np.testing.assert_allclose(lab, color.rgb2lab(rgb), atol=0.6)  # OpenCV interpolates a table
+    assert np.abs(color_space.lab_to_rgb(lab).astype(int) - rgb).max() <= 1
+
+
+def test_luma_is_opencvs_gray_and_neutral_rgb_keeps_it() -> None:
+    rgb = every_color()
+    luma = color_space.rgb_to_luma(rgb)
+    np.testing.assert_array_equal(luma, cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY))
+    assert np.abs(color_space.rgb_to_ycc(rgb)[..., 0] * 255 - luma).max() < 0.51
+    np.testing.assert_array_equal(color_space.rgb_to_luma(color_space.luma_to_rgb(luma)), luma)
