@@ -23,6 +23,7 @@ class VideoInfo:
         frame_count: expected number of frames, None where unknown.
         duration_ns: expected length in nanoseconds, None where unknown.
         description: one line for logs, without credentials.
+        counts: true where frames hold 16-bit sensor counts.
     """
 
     size: tuple[int, int]
@@ -31,6 +32,7 @@ class VideoInfo:
     frame_count: int | None = None
     duration_ns: int | None = None
     description: str = ""
+    counts: bool = False
 
 
 class FrameSource(Protocol):
@@ -68,7 +70,10 @@ class Colored(Protocol):
 
 
 class Colorizer(Protocol):
-    """The thing that colors frames. `submit` and `collect` are all the asynchrony there is."""
+    """The thing that colors frames. `submit` and `collect` are all the asynchrony there is.
+
+    One thread calls `submit` and another `collect`, never with more than `depth` frames in flight.
+    """
 
     @property
     def name(self) -> str:
@@ -116,8 +121,10 @@ class FrameSink(Protocol):
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
         """Start, for pictures of `size` (H, W) at `info.rate`. Raises SinkError with one clear line."""
 
-    def write(self, rgb: NDArray[np.uint8], pts_ns: int, duration_ns: int) -> None:
+    def write(self, pixels: NDArray[np.uint8] | NDArray[np.uint16], pts_ns: int, duration_ns: int) -> None:
         """Take (H, W, 3) uint8 R'G'B' full range or (H, W) uint8 luma; shared, so never written to.
+
+        (H, W) uint16 counts come only to a sink that was opened to keep the raw track.
 
         Raises SinkError when the sink can take no more (disk full, receiver gone).
         """

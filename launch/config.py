@@ -1,0 +1,163 @@
+"""Options dataclasses to and from TOML, with errors that name the key and the nearest known one."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+import types
+import typing
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class ConfigError(ValueError):
+    """A configuration cannot be used; the text says where, what was expected and what was found."""
+
+
+def load_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises:
+        ConfigError: it is missing, unreadable or no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not a TOML file: {error}") from error
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """`, did you mean X?` for the nearest known word, or the list of all when none is near."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    return f", did you mean {close[0]}?" if close else f"; known: {', '.join(sorted(known))}"
+
+
+def from_table(cls: type[T], table: dict[str, Any], base: T | None = None, where: str = "") -> T:
+    """An options dataclass from a TOML table; keys left out keep `base`'s value or the default.
+
+    Nested dataclasses are tables within.
+
+    Raises:
+        ConfigError: a key is unknown or its value of another type; options' own ValueErrors pass.
+    """
+    hints = typing.get_type_hints(cls)
+    fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        name = key.replace("-", "_")
+        if name not in fields:
+            raise ConfigError(f"unknown key {where}{key}{nearest(name, list(fields))}")
+        kind = hints[name]
+        if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+            if not isinstance(value, dict):
+                raise ConfigError(f"{where}{key}: expected a table, got {value!r}")
+            values[name] = from_table(kind, value, getattr(base, name, None), f"{where}{key}.")
+        else:
+            values[name] = _converted(value, kind, f"{where}{key}")
+    return dataclasses.replace(base, **values) if base is not None else cls(**values)  # type: ignore[type-var]
+
+
+def to_toml(options: Any) -> str:
+    """The effective configuration as TOML that `from_table` reads back; unset (None) keys as comments."""
+    lines = _toml_lines(options, "")
+    return "\n".join(lines) + "\n"
+
+
+def _toml_lines(options: Any, prefix: str) -> list[str]:
+    scalars, tables = [], []
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if dataclasses.is_dataclass(value):
+            name = f"{prefix}{field.name}"
+            inner = _toml_lines(value, f"{name}.")
+            tables += ["", f"[{name}]", *inner]
+        elif value is None:
+            scalars.append(f"# {field.name} is not set")
+        else:
+            scalars.append(f"{field.name} = {_toml_value(value)}")
+    return scalars + tables
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml_value(part) for part in value) + "]"
+    text = str(value).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{text}"'
+
+
+def _converted(value: Any, kind: Any, where: str) -> Any:
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        problems = []
+        for option in args:
+            if option is type(None):
+                if value is None:
+                    return None
+                continue
+            try:
+                return _converted(value, option, where)
+            except ConfigError as error:
+                problems.append(error)
+        raise problems[0]
+    if origin is typing.Literal:
+        if value in args:
+            return value
+        known = [str(option) for option in args]
+        raise ConfigError(f"{where}: expected one of {', '.join(known)}, got {value!r}")
+    if origin in (list, tuple):
+        return _sequence(value, origin, args, where)
+    if kind is Any:
+        return value
+    return _scalar(value, kind, where)
+
+
+def _sequence(value: Any, origin: Any, args: tuple[Any, ...], where: str) -> Any:
+    if isinstance(value, str) or not isinstance(value, list | tuple):
+        raise ConfigError(f"{where}: expected a list, got {value!r}")
+    if origin is tuple and args and args[-1] is not Ellipsis:
+        if len(value) != len(args):
+            raise ConfigError(f"{where}: expected {len(args)} values, got {len(value)}")
+        return tuple(_converted(v, a, where) for v, a in zip(value, args, strict=True))
+    return origin(_converted(v, args[0] if args else Any, where) for v in value)
+
+
+def _scalar(value: Any, kind: Any, where: str) -> Any:
+    problem = ConfigError(f"{where}: expected {_KIND_NAMES.get(kind, kind.__name__)}, got {value!r}")
+    if kind is bool:
+        if not isinstance(value, bool):
+            raise problem
+        return value
+    if isinstance(value, bool):
+        raise problem
+    if kind is float and isinstance(value, int | float):
+        return float(value)
+    if kind in (int, str) and isinstance(value, kind):
+        return value
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    if kind is Fraction and isinstance(value, str | int | float):
+        try:
+            return Fraction(str(value))
+        except (ValueError, ZeroDivisionError):
+            raise problem from None
+    raise problem
+
+
+_KIND_NAMES = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    Path: "a path",
+    Fraction: "a rate such as 30 or 30000/1001",
+}

@@ -1,0 +1,153 @@
+"""Keeps a run alive when its engine fails: frames go out raw with the reason, the engine is tried again."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.stream.protocols import Colored, Colorizer
+
+log = logging.getLogger(__name__)
+
+_FIRST_RETRY_S, _LONGEST_RETRY_S = 1.0, 30.0
+
+
+class GuardedColorizer:
+    """A colorizer that may fail without taking the run with it.
+
+    `submit` is called by one thread and `collect` by another; no more than `depth` frames are in
+    flight, `submit` waits for a place.
+
+    Attributes:
+        reason: why there is no color right now; None while there is.
+        failures: how often the engine has failed.
+    """
+
+    def __init__(self, make: Callable[[], Colorizer]) -> None:
+        """Make the first engine; its error goes to the caller, since nothing runs yet."""
+        self._make = make
+        self._engine: Colorizer | None = make()
+        self._generation = 0
+        self._lock = threading.Lock()
+        self._places = threading.Semaphore(self._engine.depth)
+        self._in_flight = 0
+        self._retry_s = _FIRST_RETRY_S
+        self._retry_at = 0.0
+        self._rebuilding = False
+        self._closed = False
+        self.name, self.synthetic = self._engine.name, self._engine.synthetic
+        self.reason: str | None = None
+        self.failures = 0
+
+    def submit(
+        self, luma: NDArray[np.uint8], pts_ns: int, counts: NDArray[np.uint16] | None, held: bool
+    ) -> int | None:
+        """Hand a frame to the engine; the ticket for `collect`, or None while the engine is down."""
+        self._mend()
+        with self._lock:
+            engine, generation = self._engine, self._generation
+        if engine is None:
+            return None
+        self._places.acquire()
+        with self._lock:
+            self._in_flight += 1
+        try:
+            engine.submit(luma, pts_ns, counts=counts, held=held)
+        except Exception as error:  # noqa: BLE001 (whatever an engine throws, the video goes on)
+            self._release()
+            self._fail(error, generation)
+            return None
+        return generation
+
+    def collect(self, ticket: int) -> Colored | None:
+        """The oldest submitted frame's color; None when the engine failed on it."""
+        with self._lock:
+            engine = self._engine if ticket == self._generation else None
+        if engine is None:
+            self._release()
+            return None
+        try:
+            colored = engine.collect()
+        except Exception as error:  # noqa: BLE001 (whatever an engine throws, the video goes on)
+            self._release()
+            self._fail(error, ticket)
+            return None
+        self._release()
+        self._retry_s = _FIRST_RETRY_S
+        return colored
+
+    def reset(self) -> None:
+        """Tell the engine that the next frame has nothing to do with the last."""
+        with self._lock:
+            engine, idle = self._engine, self._in_flight == 0
+        if engine is not None and idle:
+            engine.reset()
+
+    def close(self) -> None:
+        """Let go of the engine; may be called twice."""
+        with self._lock:
+            self._closed = True
+            engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.close()
+
+    def _release(self) -> None:
+        with self._lock:
+            self._in_flight -= 1
+        self._places.release()
+
+    def _fail(self, error: Exception, generation: int) -> None:
+        with self._lock:
+            if generation != self._generation:
+                return
+            broken, self._engine = self._engine, None
+            self._generation += 1
+            self.failures += 1
+            self.reason = str(error) or type(error).__name__
+            self._retry_at = time.monotonic() + self._retry_s
+        log.error("%s failed, raw video goes out, trying again: %s", self.name, self.reason)
+        self._retry_s = min(2 * self._retry_s, _LONGEST_RETRY_S)
+        if broken is not None:
+            self._close_quietly(broken)
+
+    def _mend(self) -> None:
+        with self._lock:
+            due = (
+                self._engine is None
+                and not (self._rebuilding or self._closed or self._in_flight)
+                and time.monotonic() >= self._retry_at
+            )
+            self._rebuilding = self._rebuilding or due
+        if due:  # a plan may take seconds to load: the raw video does not wait for it
+            threading.Thread(target=self._rebuild, name="engine rebuild", daemon=True).start()
+
+    def _rebuild(self) -> None:
+        try:
+            engine = self._make()
+        except Exception as error:  # noqa: BLE001 (still broken: say so, try later)
+            with self._lock:
+                self._rebuilding = False
+                self.reason = str(error) or type(error).__name__
+                self._retry_at = time.monotonic() + self._retry_s
+                self._retry_s = min(2 * self._retry_s, _LONGEST_RETRY_S)
+            return
+        with self._lock:
+            self._rebuilding = False
+            if not self._closed:
+                self._engine, self.reason = engine, None
+                self.name, self.synthetic = engine.name, engine.synthetic
+                log.info("%s is back", self.name)
+                return
+        self._close_quietly(engine)
+
+    @staticmethod
+    def _close_quietly(engine: Colorizer) -> None:
+        try:
+            engine.close()
+        except Exception as error:  # noqa: BLE001 (it is broken already; the first error was reported)
+            log.debug("closing a broken engine: %r", error)

@@ -1,0 +1,82 @@
+"""A bounded queue between two threads that either waits (files) or drops the oldest (live)."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class RingClosed(Exception):
+    """The other side is gone; nothing more will come or be taken."""
+
+
+class Ring(Generic[T]):
+    """At most `capacity` items in order.
+
+    Attributes:
+        drops: items that were thrown away because the reader was slow; only where `newest_wins`.
+    """
+
+    def __init__(self, capacity: int, newest_wins: bool) -> None:
+        self._capacity, self._newest_wins = capacity, newest_wins
+        self._items: deque[T] = deque()
+        self._closed = False
+        self._changed = threading.Condition()
+        self.drops = 0
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def put(self, item: T) -> None:
+        """Add an item: drops the oldest when full and `newest_wins`, else waits for room.
+
+        Raises:
+            RingClosed: `close` or `abandon` was called.
+        """
+        with self._changed:
+            if self._newest_wins:
+                while len(self._items) >= self._capacity:
+                    self._items.popleft()
+                    self.drops += 1
+            else:
+                self._changed.wait_for(lambda: self._closed or len(self._items) < self._capacity)
+            if self._closed:
+                raise RingClosed
+            self._items.append(item)
+            self._changed.notify_all()
+
+    def get(self, timeout_s: float | None = None) -> T | None:
+        """The oldest item; None when `timeout_s` passed without one (None waits for ever).
+
+        Raises:
+            RingClosed: closed, and everything that was put before has been given out.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        with self._changed:
+            while not self._items:
+                if self._closed:
+                    raise RingClosed
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    return None
+                self._changed.wait(left)
+            item = self._items.popleft()
+            self._changed.notify_all()
+            return item
+
+    def close(self) -> None:
+        """No more puts; what is inside can still be taken."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def abandon(self) -> None:
+        """Close and throw away what is inside."""
+        with self._changed:
+            self._closed = True
+            self._items.clear()
+            self._changed.notify_all()

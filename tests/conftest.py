@@ -1,0 +1,47 @@
+"""Skips for what a machine lacks; a skip is a failure where IRCHROMA_REQUIRE says that it is there."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from irchroma.stream import gst
+from irchroma.stream.errors import StreamError
+
+
+def _has_gst() -> bool:
+    try:
+        gst.modules()
+    except StreamError:
+        return False
+    return True
+
+
+def _has_gpu() -> bool:
+    return Path("/proc/driver/nvidia/version").exists() or Path("/dev/nvidiactl").exists()
+
+
+def _has_browser() -> bool:
+    return shutil.which("chromium") is not None
+
+
+_CHECKS = {"gst": _has_gst, "gpu": _has_gpu, "browser": _has_browser}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    required = {word for word in os.environ.get("IRCHROMA_REQUIRE", "").split(",") if word}
+    present = {name: check() for name, check in _CHECKS.items()}
+    for item in items:
+        for name, here in present.items():
+            if item.get_closest_marker(name) and not here and name not in required:
+                item.add_marker(pytest.mark.skip(reason=f"no {name} on this machine"))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real recordings, which is no part of the repository."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("no shared/data beside this checkout")
+    return folder
