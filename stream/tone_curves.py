@@ -1,0 +1,110 @@
+"""The curves of the tone map: from a histogram of sensor values to luma, linear or plateau-equalized.
+
+A curve is (levels,) float32 luma in [0, 255], never falling, for every value a sensor can give:
+levels is 256 for 8-bit pictures and 65536 for counts. Between the limits `lo` and `hi` the curve has
+its own shape; beyond them it does not clip but bends into a toe and a shoulder, so that an object far
+hotter than the scene keeps its detail without the scene giving up any of its own contrast for it.
+
+Reference: plateau equalization after Vickers, "Plateau equalization algorithm for real-time display
+of high-quality infrared imagery", Optical Engineering 35(7), 1996. Here the plateau is a multiple of
+the mean density between the limits instead of a count of pixels, a share of the output is kept
+linear, what the plateau cuts off is given to all values alike, and toe and shoulder are added.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+TOE = 6.0
+"""Levels of luma kept for values below the lower limit."""
+SHOULDER = 30.0
+"""Levels of luma kept for values above the upper limit."""
+
+Curve = NDArray[np.float32]
+
+
+def quantiles(histogram: NDArray[np.float32], shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The values below which the given shares of a histogram lie.
+
+    Args:
+        histogram: (levels,) float32 weights, not all zero.
+        shares: (n,) in [0, 1], rising.
+
+    Returns:
+        (n,) values in [0, levels), each a value whose own weight is not zero.
+    """
+    running = np.cumsum(histogram, dtype=np.float64)
+    at = np.searchsorted(running, shares * running[-1] * (1 - 1e-9))
+    return np.asarray(np.minimum(at, len(histogram) - 1), np.float64)
+
+
+def bend(inner: Curve, lo: float, hi: float, levels: int) -> Curve:
+    """Complete a curve beyond its limits by a toe and a shoulder of the same mean slope.
+
+    The toe and the shoulder are t / (1 + t): they go on telling apart what lies many spans away.
+
+    Args:
+        inner: (levels,) float32, the curve's shape: 0 at and below `lo`, 1 at and above `hi`.
+        lo: lower limit, a sensor value.
+        hi: upper limit, above `lo`.
+        levels: 256 or 65536.
+    """
+    span = hi - lo
+    height = 255.0 - TOE - SHOULDER
+    curve = TOE + height * inner
+    first, last = max(int(np.floor(lo)) + 1, 0), min(int(np.ceil(hi)), levels)
+    if first > 0:
+        below = (lo - np.arange(first, dtype=np.float32)) * np.float32(height / (span * TOE))
+        curve[:first] = TOE - TOE * below / (1 + below)
+    if last < levels:
+        above = (np.arange(last, levels, dtype=np.float32) - hi) * np.float32(height / (span * SHOULDER))
+        curve[last:] = 255.0 - SHOULDER + SHOULDER * above / (1 + above)
+    return np.clip(curve, 0.0, 255.0, out=curve)
+
+
+def linear_curve(lo: float, hi: float, levels: int) -> Curve:
+    """A straight line between the limits, bent beyond them."""
+    ramp = (np.arange(levels, dtype=np.float32) - np.float32(lo)) * np.float32(1 / (hi - lo))
+    return bend(np.clip(ramp, 0.0, 1.0, out=ramp), lo, hi, levels)
+
+
+def span_curve(lo: float, hi: float, levels: int) -> Curve:
+    """The exact line of a manual span: `lo` is 0, `hi` is 255, clipped beyond."""
+    ramp = (np.arange(levels, dtype=np.float32) - np.float32(lo)) * np.float32(255 / (hi - lo))
+    return np.clip(ramp, 0.0, 255.0, out=ramp)
+
+
+def plateau_curve(
+    histogram: NDArray[np.float32], lo: float, hi: float, *, plateau: float, linear_share: float
+) -> Curve:
+    """Histogram equalization whose slope is held below a plateau, between the limits.
+
+    Args:
+        histogram: (levels,) float32 weights.
+        lo: lower limit, a sensor value.
+        hi: upper limit, above `lo`.
+        plateau: no value weighs more than this many times the mean density between the limits: 1 is
+            nearly linear, 10 nearly full equalization.
+        linear_share: part of the output, in [0, 1], that is given to all values alike.
+    """
+    levels = len(histogram)
+    first = max(int(np.floor(lo)), 0)
+    last = max(min(int(np.ceil(hi)), levels - 1), first + 1)
+    inside = histogram[first : last + 1]
+    grain = (last - first) // 64
+    if grain >= 2:  # sparse samples over a wide span: weigh neighbors, not single values
+        inside = cv2.blur(inside[None], (grain | 1, 1), borderType=cv2.BORDER_REPLICATE)[0]
+    mean = float(inside.mean())
+    shape = np.zeros(levels, np.float32)
+    if mean <= 0.0:
+        return linear_curve(lo, hi, levels)
+    density = np.minimum(inside * np.float32(1 / mean), np.float32(plateau))
+    density += 1 - density.mean()  # what the plateau cuts off is given to all values alike
+    running = np.cumsum(density, dtype=np.float64)
+    running = (running - running[0]) / (running[-1] - running[0])
+    ramp = np.clip((np.arange(first, last + 1) - lo) / (hi - lo), 0.0, 1.0)
+    shape[first : last + 1] = (1 - linear_share) * running + linear_share * ramp
+    shape[last + 1 :] = 1.0
+    return bend(shape, lo, hi, levels)

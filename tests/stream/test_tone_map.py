@@ -1,0 +1,257 @@
+from __future__ import annotations
+
+import time
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from irchroma.stream.errors import StreamOptionError
+from irchroma.stream.tone_map import ToneMap, ToneMapOptions
+
+SIZE = (128, 160)
+SECOND = 1_000_000_000
+
+
+def scene(offset: float = 8000.0, gain: float = 1.0) -> NDArray[np.uint16]:
+    """(128, 160) uint16 counts of a calm scene, about 400 counts from end to end."""
+    y, x = np.mgrid[: SIZE[0], : SIZE[1]].astype(float)
+    picture = 150 * np.sin(x / 22) * np.cos(y / 17) + 100 * y / SIZE[0] + 20 * np.sin(x / 3) * np.sin(y / 4)
+    return np.rint(offset + gain * picture).astype(np.uint16)
+
+
+def with_object(counts: NDArray[np.uint16], share: float = 0.05, times: float = 8.0) -> NDArray[np.uint16]:
+    side = round((share * counts.size) ** 0.5)
+    out = counts.copy()
+    out[40 : 40 + side, 50 : 50 + side] += np.uint16(times * np.ptp(counts))
+    return out
+
+
+def noisy(counts: NDArray[np.uint16], number: int) -> NDArray[np.uint16]:
+    noise = np.random.default_rng(number % 8).normal(0, 2, counts.shape)
+    return np.rint(counts + noise).astype(np.uint16)
+
+
+def pump_of(options: ToneMapOptions, rate: int, stay_s: float) -> int:
+    """`pump` as defined in tone_map's docstring: a hot object comes at 10 s and stays for `stay_s`."""
+    tone_map, calm = ToneMap(options), scene()
+    before, worst = None, 0
+    for number in range(int(40 * rate)):
+        at = number / rate
+        picture = with_object(calm) if 10 <= at < 10 + stay_s else calm
+        tone_map.apply(noisy(picture, number), int(at * SECOND))
+        assert tone_map.lut is not None
+        background = tone_map.lut[calm].astype(int)
+        if before is not None:
+            worst = max(worst, int(np.abs(background - before).max()))
+        elif at >= 9.5:
+            before = background
+    return worst
+
+
+@pytest.mark.parametrize("method", ["linear", "plateau"])
+@pytest.mark.parametrize("rate", [9, 30])
+def test_a_hot_object_that_comes_and_goes_does_not_make_the_background_pump(method: str, rate: int) -> None:
+    assert pump_of(ToneMapOptions(method=method), rate, stay_s=10) <= 1  # type: ignore[arg-type]
+
+
+def test_even_an_object_that_stays_long_moves_the_background_no_faster_than_the_eye_forgives() -> None:
+    assert pump_of(ToneMapOptions(method="linear"), 9, stay_s=25) <= 8
+
+
+def test_the_pump_measure_sees_a_tone_map_without_memory() -> None:
+    def per_frame(picture: NDArray[np.uint16]) -> NDArray[np.float64]:
+        lo, hi = np.percentile(picture, [0.5, 99.5])
+        return np.clip((scene() - lo) / (hi - lo), 0, 1) * 255
+
+    assert np.abs(per_frame(with_object(scene())) - per_frame(scene())).max() > 150
+
+
+def test_the_object_itself_is_seen_at_once_and_keeps_its_detail() -> None:
+    tone_map, calm = ToneMap(ToneMapOptions(method="linear")), scene()
+    tone_map.apply(calm, 0)
+    hot = with_object(calm, times=1.5)
+    hot[45:50, 55:60] += np.ptp(calm)
+    luma = tone_map.apply(hot, SECOND // 30)
+    assert luma[42, 52] > 235
+    assert luma[47, 57] > luma[42, 52]
+
+
+@pytest.mark.parametrize("method", ["linear", "plateau"])
+def test_a_gain_jump_is_followed_within_a_second(method: str) -> None:
+    tone_map = ToneMap(ToneMapOptions(method=method))  # type: ignore[arg-type]
+    for number in range(60):
+        before = tone_map.apply(scene(), number * SECOND // 30)
+    for number in range(60, 90):
+        after = tone_map.apply(scene(offset=9500, gain=2.5), number * SECOND // 30)
+    assert np.abs(before.astype(int) - after).mean() < 6
+
+
+def test_a_partial_change_of_the_scene_is_followed_in_seconds() -> None:
+    tone_map, calm = ToneMap(ToneMapOptions(method="linear")), scene()
+    half = calm.copy()
+    half[:, :100] += 1500  # 62 % of the picture: a truck parks in front of the camera
+    for number in range(30):
+        tone_map.apply(calm, number * SECOND // 30)
+    for number in range(30, 150):
+        luma = tone_map.apply(half, number * SECOND // 30)
+    fresh = ToneMap(ToneMapOptions(method="linear")).apply(half, 0)
+    assert np.abs(luma.astype(int) - fresh).mean() < 8
+
+
+def test_a_slow_drift_of_all_counts_is_followed_without_steps() -> None:
+    tone_map, previous, worst = ToneMap(ToneMapOptions(method="linear")), None, 0.0
+    for number in range(9 * 60):
+        drift = 400 * number / (9 * 60)  # one whole range in a minute
+        luma = tone_map.apply(scene(8000 + drift), number * SECOND // 9).astype(float)
+        if previous is not None:
+            worst = max(worst, float(np.abs(luma - previous).mean()))
+        previous = luma
+    assert worst < 4
+    assert previous is not None
+    assert 80 < previous.mean() < 190
+
+
+def test_the_curve_depends_on_time_and_not_on_the_frame_rate() -> None:
+    curves = []
+    for rate in (10, 60):
+        tone_map = ToneMap(ToneMapOptions(method="plateau"))
+        for number in range(4 * rate + 1):
+            late = scene(8150) if number >= rate else scene()
+            tone_map.apply(late, number * SECOND // rate)
+        assert tone_map.lut is not None
+        curves.append(tone_map.lut[np.unique(scene(8150))].astype(int))
+    assert np.abs(curves[0] - curves[1]).max() <= 3
+
+
+def test_in_a_steady_scene_the_curve_does_not_move_at_all() -> None:
+    tone_map = ToneMap()
+    curves = []
+    for number in range(300):
+        tone_map.apply(noisy(scene(), number), number * SECOND // 30)
+        curves.append(tone_map.lut)
+    assert all(curve is not None and np.array_equal(curve, curves[0]) for curve in curves)
+
+
+def test_a_lock_holds_the_curve_and_unlock_lets_it_follow() -> None:
+    tone_map = ToneMap(ToneMapOptions(method="linear"))
+    tone_map.apply(scene(), 0)
+    curve = tone_map.lut
+    tone_map.lock()
+    tone_map.apply(scene(12000), SECOND)
+    assert tone_map.locked
+    assert tone_map.lut is curve
+    tone_map.unlock()
+    luma = tone_map.apply(scene(12000), 2 * SECOND)
+    assert luma.std() > 30
+
+
+def test_a_frame_that_the_camera_holds_teaches_nothing() -> None:
+    tone_map = ToneMap(ToneMapOptions(method="linear"))
+    tone_map.apply(scene(), 0)
+    curve = tone_map.lut
+    tone_map.apply(np.full(SIZE, 20000, np.uint16), SECOND, held=True)
+    assert tone_map.lut is curve
+
+
+def test_a_manual_span_is_an_exact_line() -> None:
+    tone_map = ToneMap(ToneMapOptions(span=(1000, 1510)))
+    counts = np.arange(900, 1600, dtype=np.uint16)[None]
+    expected = np.rint(np.clip((counts.astype(float) - 1000) / 2, 0, 255))
+    assert np.abs(tone_map.apply(counts, 0) - expected).max() <= 1
+    assert tone_map.limits == (1000, 1510)
+    assert np.array_equal(tone_map.apply(counts, 1), tone_map.apply(counts + np.uint16(0), 2))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_another_size_or_a_step_back_in_time_starts_afresh(dtype: type) -> None:
+    tone_map = ToneMap(ToneMapOptions(method="linear"))
+    dark = (np.arange(64 * 64, dtype=np.uint16).reshape(64, 64) % 40).astype(dtype)
+    bright = dark + dtype(150)
+    tone_map.apply(dark, 10 * SECOND)
+    assert tone_map.apply(bright[:32], 10 * SECOND).min() < 60
+    assert tone_map.apply(dark, 9 * SECOND).max() > 130
+
+
+def test_8_bit_luma_is_passed_on_untouched_by_default() -> None:
+    luma = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    tone_map = ToneMap()
+    assert tone_map.apply(luma, 0) is luma
+    assert tone_map.lut is None
+
+
+@pytest.mark.parametrize("method", ["linear", "plateau", "clahe"])
+def test_8_bit_luma_is_spread_when_asked(method: str) -> None:
+    luma = (100 + np.arange(64 * 64).reshape(64, 64) // 103).astype(np.uint8)
+    out = ToneMap(ToneMapOptions(method=method)).apply(luma, 0)  # type: ignore[arg-type]
+    assert np.ptp(out) > 180
+    assert out.dtype == np.uint8
+
+
+def test_counts_are_never_cut_to_8_bits() -> None:
+    with pytest.raises(StreamOptionError, match="16-bit counts"):
+        ToneMap(ToneMapOptions(method="none")).apply(scene(), 0)
+    narrow = (8000 + np.arange(64 * 64).reshape(64, 64) % 60).astype(np.uint16)
+    assert len(np.unique(ToneMap().apply(narrow, 0))) >= 50
+
+
+@pytest.mark.parametrize("method", ["linear", "plateau"])
+@pytest.mark.parametrize(
+    "counts",
+    [
+        np.zeros((16, 16), np.uint16),
+        np.full((16, 16), 65535, np.uint16),
+        np.full((17, 31), 8000, np.uint16),
+        np.array([[0, 65535]] * 16, np.uint16),
+        np.random.default_rng(1).integers(0, 65536, (40, 40)).astype(np.uint16),
+    ],
+)
+def test_odd_pictures_give_a_rising_curve(method: str, counts: NDArray[np.uint16]) -> None:
+    tone_map = ToneMap(ToneMapOptions(method=method))  # type: ignore[arg-type]
+    assert tone_map.apply(counts, 0).shape == counts.shape
+    assert tone_map.lut is not None
+    assert len(tone_map.lut) == 65536
+    assert (np.diff(tone_map.lut.astype(int)) >= 0).all()
+
+
+def test_the_noise_of_a_flat_scene_stays_small() -> None:
+    flat = np.full(SIZE, 8000, np.uint16)
+    assert ToneMap().apply(noisy(flat, 0), 0).std() < 20
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"method": "gamma"}, "choose one of"),
+        ({"low": 60.0, "high": 40.0}, "percentiles"),
+        ({"span": (9000, 8000)}, "lo < hi"),
+        ({"span": (0, float("nan"))}, "finite"),
+        ({"min_span": 0}, "min_span"),
+        ({"plateau": 0.5}, "plateau"),
+        ({"settle_s": 0}, "times and speeds"),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_one_clear_line(kwargs: dict[str, object], message: str) -> None:
+    with pytest.raises(StreamOptionError, match=message) as caught:
+        ToneMapOptions(**kwargs)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+
+
+def test_counts_and_large_8_bit_pictures_are_mapped_in_time() -> None:
+    counts = np.random.default_rng(0).normal(8000, 150, (512, 640)).astype(np.uint16)
+    luma = np.random.default_rng(0).normal(120, 30, (1080, 1920)).clip(0, 255).astype(np.uint8)
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        for pixels, limit_ms in ((counts, 1.5), (luma, 2.0)):
+            tone_map = ToneMap(ToneMapOptions(method="plateau"))
+            tone_map.apply(pixels, 0)
+            spent = []
+            for number in range(1, 41):
+                start = time.thread_time_ns()
+                tone_map.apply(pixels, number * SECOND // 30)
+                spent.append((time.thread_time_ns() - start) / 1e6)
+            assert np.median(spent) < limit_ms * 2  # twice the aim, for a busy machine
+    finally:
+        cv2.setNumThreads(threads)
