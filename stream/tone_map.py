@@ -11,8 +11,8 @@ Pumping is measured like this: a static scene, a hot object of known outline ent
 after some seconds; `pump` is the largest change, at any time and of any background pixel's luma
 against the luma of the same pixel before the object came, in levels of 255 (sensor noise left out).
 For an object of 5 % of the picture, 8 times the scene's own range hotter, that stays for 10 s, pump
-is at most 1 level with linear and plateau (it measures 0); a limit set by each frame's own percentiles pumps by
-more than 150 (tests/stream/test_tone_map.py).
+is at most 1 level with linear and plateau (it measures 0); limits set by each frame's own percentiles
+pump by more than 150 (tests/stream/test_tone_map.py).
 """
 
 from __future__ import annotations
