@@ -1,0 +1,70 @@
+"""Options to and from TOML."""
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from irchroma.launch.config import ConfigError, from_table, load_toml, to_toml
+
+
+@dataclass(frozen=True)
+class Inner:
+    gain: float = 1.0
+    span: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Outer:
+    name: str = "a"
+    mode: Literal["full", "chroma"] = "full"
+    rate: Fraction = Fraction(25)
+    to: tuple[str, ...] = ()
+    live: bool = False
+    inner: Inner = field(default_factory=Inner)
+
+
+def test_there_and_back(tmp_path: Path) -> None:
+    options = Outer('q"uote\\', "chroma", Fraction(30000, 1001), ("a.mp4", "null"), True, Inner(2.5, (1, 9)))
+    path = tmp_path / "run.toml"
+    path.write_text(to_toml(options), encoding="utf-8")
+    assert from_table(Outer, load_toml(path)) == options
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"nmae": "x"}, "unknown key nmae, did you mean name?"),
+        ({"inner": {"gian": 1}}, "unknown key inner.gian, did you mean gain?"),
+        ({"zzz": 1}, "unknown key zzz; known: inner, live"),
+        ({"mode": "half"}, "mode: expected one of full, chroma, got 'half'"),
+        ({"live": 1}, "live: expected true or false, got 1"),
+        ({"inner": {"gain": "x"}}, "inner.gain: expected a number, got 'x'"),
+        ({"inner": {"span": [1]}}, "inner.span: expected 2 values, got 1"),
+        ({"inner": 3}, "inner: expected a table, got 3"),
+        ({"to": "null"}, "to: expected a list, got 'null'"),
+        ({"rate": "1/0"}, "rate: expected a rate such as 30 or 30000/1001, got '1/0'"),
+    ],
+)
+def test_a_bad_key_or_value_is_named(table: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        from_table(Outer, table)
+    assert message in str(caught.value)
+
+
+def test_keys_left_out_keep_the_base(tmp_path: Path) -> None:
+    base = Outer(name="kept", inner=Inner(gain=3.0))
+    assert from_table(Outer, {"inner": {"span": [0, 4]}}, base) == Outer(
+        name="kept", inner=Inner(3.0, (0, 4))
+    )
+
+
+def test_files_that_are_no_toml_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"missing\.toml: cannot be read"):
+        load_toml(tmp_path / "missing.toml")
+    bad = tmp_path / "bad.toml"
+    bad.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="not a TOML file"):
+        load_toml(bad)
