@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -140,37 +141,6 @@ def has_property(element: str, name: str) -> bool:
     return made is not None and made.find_property(name) is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
-    """A capture device: its name for people, its path, and its caps as GStreamer writes them."""
-
-    name: str
-    path: str
-    caps: tuple[str, ...]
-
-
-def cameras() -> list[Device]:
-    """Video capture devices that GStreamer's device monitor finds."""
-    gst = modules()["Gst"]
-    monitor = gst.DeviceMonitor.new()
-    monitor.add_filter("Video/Source", None)
-    if not monitor.start():
-        return []
-    try:
-        found = []
-        for device in monitor.get_devices() or []:
-            properties = device.get_properties()
-            path = ""
-            if properties is not None:
-                path = properties.get_string("device.path") or properties.get_string("api.v4l2.path") or ""
-            caps = device.get_caps()
-            lines = tuple(caps.get_structure(i).to_string() for i in range(caps.get_size())) if caps else ()
-            found.append(Device(device.get_display_name(), path, lines))
-        return found
-    finally:
-        monitor.stop()
-
-
 def _caps_of(caps: Any) -> Caps:
     video = modules()["GstVideo"]
     info = video.VideoInfo.new_from_caps(caps)
@@ -204,10 +174,13 @@ class Pipeline:
         launch: the line, in `gst-launch-1.0` syntax. Values that users gave go in through
             `properties`, never into the line.
         properties: `{"element name": {"property": value}}`, set before the pipeline starts.
+        signals: `{"element name": {"signal": callback}}`, connected before the pipeline starts; called
+            in GStreamer's threads.
     """
 
     launch: str
     properties: dict[str, dict[str, Any]] = field(default_factory=dict)
+    signals: dict[str, dict[str, Callable[..., Any]]] = field(default_factory=dict)
     _pipeline: Any = None
     _bus: Any = None
     _elements: dict[str, Any] = field(default_factory=dict)
@@ -229,6 +202,9 @@ class Pipeline:
         for name, values in self.properties.items():
             for key, value in values.items():
                 self.set(name, key, value)
+        for name, callbacks in self.signals.items():
+            for signal, callback in callbacks.items():
+                self.element(name).connect(signal, callback)
         state = gst.State.PAUSED if paused else gst.State.PLAYING
         if self._pipeline.set_state(state) == gst.StateChangeReturn.FAILURE:
             try:
@@ -289,6 +265,18 @@ class Pipeline:
                 raise EndOfStream
             if time.monotonic_ns() >= deadline_ns:
                 return None
+
+    def arrived(self, name: str) -> int:
+        """How many buffers have come to an appsink, with those that it dropped because of `drop=true`."""
+        ok, count = self.element(name).get_property("stats").get_uint64("rendered")
+        return int(count) if ok else 0
+
+    def orientation(self, name: str) -> str:
+        """The `image-orientation` tag beside an appsink's video: `rotate-90` ...; empty without one."""
+        gst = modules()["Gst"]
+        event = self.element(name).get_static_pad("sink").get_sticky_event(gst.EventType.TAG, 0)
+        found, value = event.parse_tag().get_string("image-orientation") if event else (False, "")
+        return str(value) if found else ""
 
     def _copied(self, sample: Any) -> Sample:
         gst = modules()["Gst"]
