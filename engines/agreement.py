@@ -1,0 +1,97 @@
+"""How far a pixel's past may be trusted: whether its luma agrees with where it came from."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Plane = NDArray[np.float32]
+Luma = NDArray[np.uint8]
+
+WINDOW_PX = 5
+"""Differences are averaged with their sign over this window: noise and misplaced edges average out,
+another surface does not."""
+NOISE_LIMITS = (0.15, 3.0)
+NOISE_MEMORY = 0.1
+REPEATED = 0.2
+"""Share of the usual difference between frames below which a frame counts as a repetition."""
+
+
+class Agreement:
+    """Compares displayed luma with its prediction; learns the sensor's noise while it does so."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the noise."""
+        self._noise: float | None = None
+        self._usual_difference: float | None = None
+
+    @property
+    def noise(self) -> float:
+        """Median difference of matching 5x5 windows, gray levels."""
+        return NOISE_LIMITS[0] if self._noise is None else self._noise
+
+    def repeats(self, previous: Luma, current: Luma) -> bool:
+        """Whether the frame is the one before over again: equal, or far nearer than noise would allow."""
+        difference = float(cv2.norm(previous, current, cv2.NORM_L1)) / current.size
+        if difference == 0.0:
+            return True
+        usual = self._usual_difference
+        if usual is not None and difference < min(REPEATED * usual, 0.3):
+            return True
+        self._usual_difference = difference if usual is None else usual + 0.05 * (difference - usual)
+        return False
+
+    def changed(self, previous: Luma, current: Luma) -> Luma:
+        """(h, w) uint8, 255 where two frames differ in place by more than noise."""
+        difference = cv2.blur(cv2.absdiff(previous, current), (3, 3))
+        bound = 2.0 + 4.0 * self.noise
+        return cast(Luma, cv2.threshold(difference, bound, 255, cv2.THRESH_BINARY)[1])
+
+    def trust(self, predicted: Luma, current: Luma) -> Plane:
+        """(h, w) float32: 1 where the prediction of the luma holds, 0 where something else is there now.
+
+        Args:
+            predicted: (h, w) uint8, the last frame moved to this one.
+            current: (h, w) uint8 in the same gain.
+        """
+        off = np.abs(_window_mean(cv2.subtract(current, predicted, dtype=cv2.CV_16S)))
+        self._learn(off)
+        edges = cv2.morphologyEx(current, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+        bound = 0.5 + 3.0 * self.noise + 0.06 * edges.astype(np.float32)
+        return fade(off, bound, 2.5)
+
+    def _learn(self, off: Plane) -> None:
+        low, high = NOISE_LIMITS
+        now = min(max(float(np.median(off[::4, ::4])), low), high)
+        self._noise = now if self._noise is None else self._noise + NOISE_MEMORY * (now - self._noise)
+
+
+def trust_reference(reference: Plane, shown: Plane, noise: float) -> Plane:
+    """(h, w) float32 trust against the luma that a pixel's gathered color belongs to, so that a change of
+    what is there that is too slow for neighboring frames to disagree ends the trust as well.
+
+    Args:
+        reference: (h, w) float32 displayed levels, gathered with the color.
+        shown: (h, w) float32 displayed levels now.
+        noise: `Agreement.noise`, gray levels.
+    """
+    off = np.abs(_window_mean(shown - reference))
+    edges = cv2.morphologyEx(shown, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    return fade(off, 2.0 + 4.0 * noise + 0.15 * edges, 2.5)
+
+
+def fade(value: Plane, start: Plane, ratio: float) -> Plane:
+    """(h, w) float32: 1 up to `start`, falling to 0 at `ratio` times it."""
+    fallen = (np.float32(ratio) - value / start) * np.float32(1.0 / (ratio - 1.0))
+    return cast(Plane, np.clip(fallen, 0.0, 1.0))
+
+
+def _window_mean(values: NDArray[np.int16] | Plane) -> Plane:
+    mean = cv2.boxFilter(values, cv2.CV_32F, (WINDOW_PX, WINDOW_PX), borderType=cv2.BORDER_REFLECT)
+    return cast(Plane, mean)

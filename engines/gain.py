@@ -1,0 +1,200 @@
+"""Jumps of the camera's gain: found, measured as a curve of levels, undone, and let in over seconds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Curve = NDArray[np.float32]
+"""(256,) float32: gray level in, gray level out, both [0, 255], never falling."""
+
+LEVELS: Curve = np.arange(256, dtype=np.float32)
+BLOCKS_PX = 8
+"""Side of the blocks (of the half-size picture) whose means tell a gain jump from a change of the scene."""
+LEAST_JUMP = 0.35
+"""Mean change of the blocks, gray levels, below which nothing is looked for: a sensor's noise, averaged."""
+LEAST_SLOPE = 0.25
+"""A curve never makes contrast smaller than this share: what the camera shows must stay visible."""
+LARGEST_SLOPE = 4.0
+CLIPPED = (2, 250)
+"""Levels outside of which a camera's output may be cut off, so that pairs say nothing of its gain."""
+
+
+@dataclass(frozen=True, slots=True)
+class GainChange:
+    """What the camera's gain did between two frames.
+
+    Attributes:
+        curve: level now -> level that the same thing had in the frame before.
+        strength: mean |curve - level| over the picture, gray levels.
+        explained: share of the picture's change, block by block, that the curve explains, the lower one
+            of both directions, [0, 1].
+    """
+
+    curve: Curve
+    strength: float
+    explained: float
+
+
+def measure_change(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> GainChange | None:
+    """The curve that takes a global change of gain out of `after`, or None where there was none.
+
+    Levels of corresponding pixels are matched quantile by quantile, which unlike a regression has no
+    bias from noise; pixels that do not fit (moving things, clipped levels) are then left out and the
+    rest matched again. A change of the scene (a door, headlights) is told from a gain jump by blocks: a
+    curve must explain most of the change, in both directions and in most parts of the picture.
+
+    Args:
+        before: (h, w) uint8 luma, aligned to `after` where the camera moves.
+        after: (h, w) uint8 luma.
+    """
+    blocks_before, blocks_after = _block_means(before), _block_means(after)
+    if float(np.abs(blocks_after - blocks_before).mean()) < LEAST_JUMP:
+        return None
+    curve = match_levels(_histogram(before), _histogram(after))
+    undone = apply_to_work(after, curve)
+    off = cv2.absdiff(undone, before)
+    spread = max(2.0 * float(np.median(off[::2, ::2])), 3.0)
+    low, high = CLIPPED
+    fits = (off <= spread) & (cv2.inRange(before, low, high) > 0) & (cv2.inRange(after, low, high) > 0)
+    if np.count_nonzero(fits) > after.size // 8:
+        mask = fits.view(np.uint8)
+        curve = match_levels(_histogram(before, mask), _histogram(after, mask))
+        undone = apply_to_work(after, curve)
+    forward = apply_to_work(before, invert(curve))
+    explained = min(
+        _explained(blocks_before, blocks_after, _block_means(undone)),
+        _explained(blocks_after, blocks_before, _block_means(forward)),
+    )
+    weights = _histogram(after) / after.size
+    return GainChange(curve, float((np.abs(curve - LEVELS) * weights).sum()), explained)
+
+
+def match_levels(before: NDArray[np.float32], after: NDArray[np.float32]) -> Curve:
+    """The rising curve that gives levels counted in `after` the distribution counted in `before`.
+
+    Args:
+        before: (256,) pixel counts of each level.
+        after: (256,) pixel counts, of the same pixels.
+    """
+    if before.sum() == 0 or after.sum() == 0:
+        return LEVELS.copy()
+    middle_before = (np.cumsum(before) - before / 2) / before.sum()
+    middle_after = (np.cumsum(after) - after / 2) / after.sum()
+    seen = before > 0
+    raw = np.interp(middle_after, middle_before[seen], LEVELS[seen])
+    offset = (raw - LEVELS).astype(np.float32)
+    line = _line(offset, after)
+    # Levels with few pixels lean on their neighbors, levels with none on the straight line.
+    kernel = np.exp(-0.5 * (np.arange(-6, 7) / 2.0) ** 2).astype(np.float32)
+    weight = np.convolve(after, kernel, "same")
+    smooth = np.convolve(after * (offset - line), kernel, "same") / (weight + 4.0)
+    return limit_slopes(LEVELS + line + smooth)
+
+
+def limit_slopes(curve: NDArray[np.float32]) -> Curve:
+    """The nearest usable curve: rising by [0.25, 4] levels a level and inside [0, 255] without clipping."""
+    steps = np.clip(np.diff(curve), LEAST_SLOPE, LARGEST_SLOPE)
+    anchor = 64
+    limited = np.empty(256, np.float32)
+    limited[anchor] = curve[anchor]
+    limited[anchor + 1 :] = curve[anchor] + np.cumsum(steps[anchor:])
+    limited[:anchor] = curve[anchor] - np.cumsum(steps[:anchor][::-1])[::-1]
+    highest = 255.0 - LEAST_SLOPE * (255.0 - LEVELS)
+    return cast(Curve, np.clip(limited, LEAST_SLOPE * LEVELS, highest).astype(np.float32))
+
+
+def invert(curve: Curve) -> Curve:
+    """The curve that leads back."""
+    rising = curve + np.float32(1e-4) * LEVELS
+    return cast(Curve, np.interp(LEVELS, rising, LEVELS).astype(np.float32))
+
+
+def apply_to_work(luma: NDArray[np.uint8], curve: Curve) -> NDArray[np.uint8]:
+    """(h, w) uint8: `luma` through the curve, rounded; for comparing, not for showing."""
+    return cast(NDArray[np.uint8], cv2.LUT(luma, np.rint(curve).astype(np.uint8)))
+
+
+def shown_luma(luma: NDArray[np.uint8], curve: Curve) -> NDArray[np.uint8]:
+    """(H, W) uint8: `luma` through the curve, for showing.
+
+    Rounded with an ordered 2x2 dither that stands still in the picture: a curve that settles over seconds
+    would otherwise move all pixels of one level by a whole level in one frame.
+    """
+    shown = np.empty_like(luma)
+    for row, column, offset in ((0, 0, -0.375), (1, 1, -0.125), (0, 1, 0.125), (1, 0, 0.375)):
+        table = np.rint(np.clip(curve + np.float32(offset), 0.0, 255.0)).astype(np.uint8)
+        shown[row::2, column::2] = table[luma[row::2, column::2]]
+    return shown
+
+
+class BrightnessKeeper:
+    """Keeps the displayed brightness through gain jumps and lets each in over seconds.
+
+    Its curve maps the camera's levels to displayed levels and fades to the identity with one time
+    constant, so an error of estimation fades too and nothing is hidden for good.
+    """
+
+    def __init__(self, settle_s: float) -> None:
+        self._settle_s = settle_s
+        self._curve: Curve | None = None
+
+    @property
+    def curve(self) -> Curve | None:
+        """(256,) float32 camera level -> displayed level; None for the identity. Not to be written to."""
+        return self._curve
+
+    def advance(self, elapsed_s: float) -> None:
+        """Let the jumps in by as much as the time that has passed says."""
+        if self._curve is None:
+            return
+        offset = (self._curve - LEVELS) * np.float32(math.exp(-elapsed_s / self._settle_s))
+        self._curve = None if float(np.abs(offset).max()) < 0.05 else LEVELS + offset
+
+    def undo(self, change: Curve) -> None:
+        """Take in a gain jump: `change` maps levels now to the levels just before."""
+        shown = LEVELS if self._curve is None else self._curve
+        self._curve = limit_slopes(np.interp(change, LEVELS, shown).astype(np.float32))
+
+    def reset(self) -> None:
+        """Show what the camera shows."""
+        self._curve = None
+
+
+def _histogram(luma: NDArray[np.uint8], mask: NDArray[np.uint8] | None = None) -> NDArray[np.float32]:
+    return cast(NDArray[np.float32], cv2.calcHist([luma], [0], mask, [256], [0, 256]).ravel())
+
+
+def _block_means(luma: NDArray[np.uint8]) -> NDArray[np.float32]:
+    size = (max(luma.shape[1] // BLOCKS_PX, 1), max(luma.shape[0] // BLOCKS_PX, 1))
+    means = cv2.resize(luma.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    return cast(NDArray[np.float32], means)
+
+
+def _line(offset: NDArray[np.float32], count: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(256,) the straight line through the offsets, weighted by the root of the counts."""
+    weight = np.sqrt(count) * (np.abs(LEVELS - 126) < 124)
+    total = float(weight.sum())
+    if total == 0:
+        return np.zeros(256, np.float32)
+    mean = float((weight * LEVELS).sum()) / total
+    height = float((weight * offset).sum()) / total
+    variance = float((weight * (LEVELS - mean) ** 2).sum()) + 25.0 * total
+    slope = float((weight * (LEVELS - mean) * (offset - height)).sum()) / variance
+    return (height + np.float32(slope) * (LEVELS - np.float32(mean))).astype(np.float32)
+
+
+def _explained(
+    reference: NDArray[np.float32], changed: NDArray[np.float32], undone: NDArray[np.float32]
+) -> float:
+    """Share of |changed - reference| that is gone in `undone`, no block counting for too much."""
+    change = np.abs(changed - reference)
+    rest = np.abs(undone - reference)
+    bound = max(3.0 * float(np.median(change)), 1.0)
+    total = float(np.minimum(change, bound).sum())
+    return max(0.0, 1.0 - float(np.minimum(rest, bound).sum()) / total) if total > 0 else 0.0

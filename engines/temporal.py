@@ -1,0 +1,246 @@
+"""Color that stands still: the causal temporal stage between a network and the upsampling of its color."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.engines.agreement import Agreement
+from irchroma.engines.color_memory import ColorMemory, Observation
+from irchroma.engines.cuts import is_cut
+from irchroma.engines.errors import EngineOptionError
+from irchroma.engines.gain import BrightnessKeeper, Curve, GainChange, apply_to_work, measure_change
+from irchroma.engines.motion import SMALLEST_PX, Motion, MotionEstimator, move
+
+Plane = NDArray[np.float32]
+Luma = NDArray[np.uint8]
+
+LEAST_EXPLAINED = 0.5
+"""A curve must explain this share of a change for it to be the camera's gain: real jumps 0.60 to 0.82."""
+ANCHOR_FRAMES = 3
+FREEZE_S = 0.15
+"""A repetition shorter than this is a duplicated frame, not a freeze."""
+NEW_SHARE = 0.003
+"""Share of the picture that is new from which `auto` asks the network at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class TemporalOptions:
+    """What a user may choose of the temporal stage; all times in seconds.
+
+    Attributes:
+        settle_s: time constant of a still pixel's color: after a change of the network's mind it has
+            moved by 63 % in this time, whatever the frame rate and however many frames were dropped.
+        settle_moving_s: the same for a pixel that moves, shorter since every warp blurs a little.
+        gain_settle_s: time in which the displayed brightness lets in 63 % of a gain jump.
+        steady_brightness: undo gain jumps of the camera in the displayed luma.
+        color_every: run the network every n-th frame, or `auto`: as seldom as the scene allows.
+        longest_skip_s: with `auto`, the longest time without a network's color.
+        forget_s: a gap in time after which the past is forgotten.
+    """
+
+    settle_s: float = 0.6
+    settle_moving_s: float = 0.2
+    gain_settle_s: float = 4.0
+    steady_brightness: bool = True
+    color_every: int | Literal["auto"] = 1
+    longest_skip_s: float = 0.14
+    forget_s: float = 2.0
+
+    def __post_init__(self) -> None:
+        for name in ("settle_s", "settle_moving_s", "gain_settle_s", "longest_skip_s", "forget_s"):
+            if not getattr(self, name) > 0:
+                raise EngineOptionError(f"{name} must be above 0 seconds, got {getattr(self, name)!r}")
+        every = self.color_every
+        if every != "auto" and (not isinstance(every, int) or isinstance(every, bool) or every < 1):
+            raise EngineOptionError(f"color-every must be auto or a whole number from 1, got {every!r}")
+
+
+class TemporalStage:
+    """Steadies one video's small color: warps the last color along the motion and blends the new one in.
+
+    Call `observe` with each luma frame, color it if asked to, then `update` in the same order; `observe`
+    may be some frames ahead. Causal: no frame waits for the next one. Per pixel the blend is a weighted
+    mean of all that the network has said about this piece of the scene, older answers counting less; a
+    pixel whose luma does not agree with where it came from (uncovered, a new object) loses its past and
+    gets its own color at once.
+
+    One stage per video, used by one thread. Arrays that are returned are the caller's to keep.
+    """
+
+    def __init__(self, options: TemporalOptions | None = None) -> None:
+        self.options = options or TemporalOptions()
+        self._motion = MotionEstimator()
+        self._agreement = Agreement()
+        self._brightness = BrightnessKeeper(self.options.gain_settle_s)
+        self._memory = ColorMemory(self.options.settle_s, self.options.settle_moving_s)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the past: the next frame is treated as the first."""
+        self._restart()
+        self._luma: Luma | None = None
+        self._half: Luma | None = None
+        self._pts_ns = 0
+        self._memory.clear()
+
+    def _restart(self) -> None:
+        self._brightness.reset()
+        self._agreement.reset()
+        self._held_s = 0.0
+        self._anchor_frames = 0
+        self._skipped_frames = 0
+        self._skipped_s = 0.0
+        self._scene_s = 0.0
+
+    def observe(self, luma: Luma, pts_ns: int, held: bool = False) -> Observation:
+        """Compare a frame with the one before.
+
+        Args:
+            luma: (h, w) uint8 Y' at work size, as the camera (or the tone map) gives it; kept until the
+                next call, so not to be written to.
+            pts_ns: presentation time in nanoseconds.
+            held: the camera says that it repeats its picture.
+        """
+        if luma.ndim != 2 or luma.dtype != np.uint8:
+            raise EngineOptionError(f"expected (h, w) uint8 luma, got {luma.shape} {luma.dtype}")
+        before, half_before = self._luma, self._half
+        elapsed_s = (pts_ns - self._pts_ns) / 1e9
+        self._pts_ns = pts_ns
+        if before is not None and half_before is not None and before.shape == luma.shape and elapsed_s >= 0:
+            if held or self._agreement.repeats(before, luma):
+                self._held_s += elapsed_s
+                curve, levels = self._curves()
+                return Observation(False, False, True, False, curve, levels, elapsed_s=elapsed_s)
+            if elapsed_s < self.options.forget_s or self._held_s > 0:
+                seen = self._compare(before, half_before, luma, elapsed_s)
+                if seen is not None:
+                    return seen
+        self._restart()
+        self._luma, self._half = luma, _half(luma)
+        return Observation(True, True, False, active=1.0, shown=luma.astype(np.float32))
+
+    def update(
+        self, seen: Observation, ycc: Plane | None, confidence: Plane | None = None
+    ) -> tuple[Plane, Plane]:
+        """Blend the network's color of the observed frame with what was gathered before.
+
+        Args:
+            seen: what `observe` said of this frame.
+            ycc: (h, w, 3) float32 Y', Cb, Cr from the network; None where it was skipped.
+            confidence: (h, w) float32, [0, 1]; None for sure everywhere.
+
+        Returns:
+            (h, w, 3) float32 steadied `ycc` and (h, w) float32 confidence.
+
+        Raises:
+            EngineOptionError: no color was given and there is no past to take it from.
+        """
+        if seen.cut:
+            self._memory.clear()
+        if not seen.held or self._memory.empty:
+            self._memory.carry(seen)
+            if ycc is not None:
+                self._memory.gather(seen, ycc, confidence)
+        return self._memory.recall()
+
+    def _compare(self, before: Luma, half_before: Luma, luma: Luma, elapsed_s: float) -> Observation | None:
+        """The observation of a frame that goes on from the one before; None after a cut."""
+        half = _half(luma)
+        change, motion, leveled = self._gain_and_motion(half_before, half, luma.shape)
+        if is_cut(half_before, leveled, motion):
+            return None
+        self._brightness.advance(elapsed_s)
+        if change is not None:
+            self._brightness.undo(change.curve)
+        predicted = before if motion.flow is None else move(before, motion.flow)
+        trust = self._agreement.trust(
+            predicted, luma if change is None else apply_to_work(luma, change.curve)
+        )
+        if motion.occluded is not None:
+            trust[motion.occluded > 0] = 0.0
+        thawed = self._held_s >= FREEZE_S
+        self._held_s = 0.0
+        if thawed:
+            self._anchor_frames = ANCHOR_FRAMES
+        self._luma, self._half = luma, half
+        new = float(np.count_nonzero(cv2.erode(trust, np.ones((3, 3), np.uint8)) < 0.5)) / trust.size
+        curve, levels = self._curves()
+        anchor = self._anchor_frames > 0
+        self._scene_s += elapsed_s
+        needs = self._needs_color(elapsed_s, new, motion, change is not None or anchor)
+        if needs:
+            self._anchor_frames = max(0, self._anchor_frames - 1)
+        return Observation(
+            needs_color=needs,
+            cut=False,
+            held=False,
+            gain_jump=change is not None,
+            luma_curve=curve,
+            luma_levels=levels,
+            active=motion.active,
+            speed_px=motion.speed_px,
+            elapsed_s=elapsed_s,
+            flow=motion.flow,
+            trust=trust,
+            shown=self._shown(luma),
+            noise=self._agreement.noise,
+            anchor=anchor,
+        )
+
+    def _gain_and_motion(
+        self, before: Luma, now: Luma, size: tuple[int, int]
+    ) -> tuple[GainChange | None, Motion, Luma]:
+        """The gain jump if there was one, the motion, and `now` with that jump taken out."""
+        change = _accepted(measure_change(before, now))
+        leveled = now if change is None else apply_to_work(now, change.curve)
+        motion = self._motion.estimate(before, leveled, self._agreement.changed(before, leveled), size)
+        if change is None and motion.half_flow is not None and motion.active > 0.3:
+            # A jump in the middle of a pan shows only once the frames lie on each other.
+            change = _accepted(measure_change(move(before, motion.half_flow), now))
+            if change is not None:
+                leveled = apply_to_work(now, change.curve)
+                changed = self._agreement.changed(before, leveled)
+                motion = self._motion.estimate(before, leveled, changed, size)
+        return change, motion, leveled
+
+    def _needs_color(self, elapsed_s: float, new: float, motion: Motion, urgent: bool) -> bool:
+        self._skipped_frames += 1
+        self._skipped_s += elapsed_s
+        every = self.options.color_every
+        if every == "auto":
+            settling = self._scene_s < self.options.settle_s
+            moving = new > NEW_SHARE or motion.speed_px > 0.5
+            needs = urgent or settling or moving or self._skipped_s >= self.options.longest_skip_s
+        else:
+            needs = urgent or self._skipped_frames >= every
+        if needs:
+            self._skipped_frames, self._skipped_s = 0, 0.0
+        return needs
+
+    def _shown(self, luma: Luma) -> Plane:
+        """(h, w) float32: the luma in displayed levels, whether or not the display is steadied."""
+        curve = self._brightness.curve
+        return luma.astype(np.float32) if curve is None else cast(Plane, cv2.LUT(luma, curve))
+
+    def _curves(self) -> tuple[Luma | None, Curve | None]:
+        levels = self._brightness.curve
+        if levels is None or not self.options.steady_brightness:
+            return None, None
+        return np.rint(levels).astype(np.uint8), levels
+
+
+def _accepted(change: GainChange | None) -> GainChange | None:
+    return change if change is not None and change.explained >= LEAST_EXPLAINED else None
+
+
+def _half(luma: Luma) -> Luma:
+    """(h/2, w/2) uint8, or the picture itself where half of it would be too small for motion."""
+    height, width = luma.shape
+    if min(height, width) < 2 * SMALLEST_PX:
+        return luma
+    return cast(Luma, cv2.resize(luma, (width // 2, height // 2), interpolation=cv2.INTER_AREA))
