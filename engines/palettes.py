@@ -1,0 +1,158 @@
+"""The palettes: tables of color for false-color display, made from a few control colors in CIELAB.
+
+ironbow, arctic and lava rise in lightness in even steps from their first control color to their last,
+so that equal steps of luma look equal and a gray copy of the picture is still right; hue travels
+smoothly through the control colors, each at the position its own lightness asks for. rainbow spaces
+its colors evenly and gives up rising lightness for contrast.
+"""
+
+from __future__ import annotations
+
+import difflib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.engines.errors import EngineOptionError
+
+RISING = {
+    # night blue, violet, magenta, vermilion, amber, yellow, white hot
+    "ironbow": "#000004 #1d0c55 #5b1391 #a01a8c #d93a55 #f26d21 #fa9f12 #f8cb3a #fdeb8c #fffdf4",
+    # deep water, ice blue, pale ice, gold, sun on snow
+    "arctic": "#010510 #071c4a #0f3f8c #1f6fc0 #4497cd #98aeb4 #cdb482 #efc768 #ffe39b #fffaf0",
+    # basalt, ember, red, orange, yellow, white heat
+    "lava": "#050203 #2c0507 #620a0a #9c140b #d23408 #ef6c0a #faa52a #fdd978 #fffbe8",
+}
+"""Control colors, sRGB, in order of rising lightness."""
+
+EVEN = {
+    # night blue, blue, cyan, green, yellow, orange, red, rose white
+    "rainbow": (
+        "#14002e #2a1a9e #1f5fe8 #12a9e0 #16c79a #63d645 #d8df2a #ffb31f #fb6a17 #d81e1e #ff9db0 #fff2f3"
+    ),
+}
+"""Control colors, sRGB, at even distances."""
+
+PALETTES = ("white-hot", "black-hot", "ironbow", "rainbow", "arctic", "lava")
+"""Names for `palette_table`."""
+
+_RGB_TO_XYZ = np.array(  # IEC 61966-2-1, linear R'G'B' to XYZ, D65
+    [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+)
+_WHITE = _RGB_TO_XYZ.sum(axis=1)
+
+Table = NDArray[np.uint8]
+Floats = NDArray[np.float64]
+
+
+def rgb_to_lab(rgb: NDArray[np.uint8] | Floats) -> Floats:
+    """(n, 3) sRGB in [0, 255] to CIELAB under D65; L in [0, 100]. Reference: CIE 15:2004, 8.2.1."""
+    coded = np.asarray(rgb, np.float64) / 255
+    linear = np.where(coded <= 0.04045, coded / 12.92, ((coded + 0.055) / 1.055) ** 2.4)
+    xyz = linear @ _RGB_TO_XYZ.T / _WHITE
+    f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz * (29 / 6) ** 2 / 3 + 4 / 29)
+    lab: Floats = np.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], axis=1)
+    return lab
+
+
+def lab_to_rgb(lab: Floats) -> Floats:
+    """(n, 3) CIELAB under D65 to sRGB; outside [0, 255] where sRGB has no such color."""
+    fy = (lab[:, 0] + 16) / 116
+    f = np.stack([fy + lab[:, 1] / 500, fy, fy - lab[:, 2] / 200], axis=1)
+    xyz = np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29)) * _WHITE
+    linear = xyz @ np.linalg.inv(_RGB_TO_XYZ).T
+    coded = np.where(
+        linear <= 0.0031308, linear * 12.92, 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055
+    )
+    return np.asarray(coded * 255, np.float64)
+
+
+def palette_table(name: str, entries: int = 256) -> Table:
+    """The named palette.
+
+    Args:
+        name: one of `PALETTES`.
+        entries: number of colors, from cold to hot.
+
+    Returns:
+        (entries, 3) uint8 R'G'B', full range.
+
+    Raises:
+        EngineOptionError: the name is not known.
+    """
+    if name == "white-hot":
+        return np.rint(np.linspace(0, 255, entries)).astype(np.uint8)[:, None].repeat(3, axis=1)
+    if name == "black-hot":
+        return palette_table("white-hot", entries)[::-1].copy()
+    if name not in RISING and name not in EVEN:
+        close = difflib.get_close_matches(name, PALETTES, 1, 0.5)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise EngineOptionError(
+            f"palette {name!r} is not known: {hint}choose one of"
+            f" {', '.join(PALETTES)}, or a .csv or .png file"
+        )
+    words = (RISING.get(name) or EVEN[name]).split()
+    controls = rgb_to_lab(np.array([list(bytes.fromhex(word[1:])) for word in words]))
+    at = controls[:, 0] if name in RISING else np.arange(len(words), dtype=np.float64)
+    at = (at - at[0]) / (at[-1] - at[0])
+    wanted = np.linspace(0, 1, entries)
+    lab = np.stack([_smooth(at, controls[:, channel], wanted) for channel in range(3)], axis=1)
+    if name in RISING:
+        lab[:, 0] = controls[0, 0] + wanted * (controls[-1, 0] - controls[0, 0])
+    return np.rint(np.clip(lab_to_rgb(_into_gamut(lab)), 0, 255)).astype(np.uint8)
+
+
+def sliced_table(table: Table, slices: int) -> Table:
+    """Gray-level slicing: the same table in `slices` flat bands, each in the color of its middle.
+
+    The first and the last band take the table's ends, so that the whole palette is used.
+
+    Raises:
+        EngineOptionError: `slices` is not in [2, 64].
+    """
+    if not 2 <= slices <= 64:
+        raise EngineOptionError(f"gray-level slicing needs 2 to 64 slices, got {slices}")
+    band = np.arange(len(table)) * slices // len(table)
+    return np.ascontiguousarray(table[band * (len(table) - 1) // (slices - 1)])
+
+
+def _smooth(at: Floats, values: Floats, wanted: Floats) -> Floats:
+    """Cubic Hermite interpolation that does not overshoot.
+
+    Reference: Fritsch and Butland, "A method for constructing local monotone piecewise cubic
+    interpolants", SIAM J. Sci. Stat. Comput. 5(2), 1984.
+    """
+    width, slope = np.diff(at), np.diff(values) / np.diff(at)
+    weight = (width[:-1] + 2 * width[1:]) / (3 * (width[:-1] + width[1:]))
+    turning = slope[:-1] * slope[1:] <= 0
+    blended = np.where(turning, 1.0, weight * slope[1:] + (1 - weight) * slope[:-1])
+    inner = np.where(turning, 0.0, slope[:-1] * slope[1:] / np.where(blended == 0, 1.0, blended))
+    tangent = np.concatenate([slope[:1], inner, slope[-1:]])
+    k = np.clip(np.searchsorted(at, wanted, side="right") - 1, 0, len(width) - 1)
+    t, h = (wanted - at[k]) / width[k], width[k]
+    return np.asarray(
+        values[k] * (1 + 2 * t) * (1 - t) ** 2
+        + h * tangent[k] * t * (1 - t) ** 2
+        + values[k + 1] * t**2 * (3 - 2 * t)
+        + h * tangent[k + 1] * t**2 * (t - 1),
+        np.float64,
+    )
+
+
+def _into_gamut(lab: Floats) -> Floats:
+    """Lower chroma until sRGB has the color; lightness and hue stay."""
+
+    def scaled(share: Floats) -> Floats:
+        return lab * np.stack([np.ones_like(share), share, share], axis=1)
+
+    def exists(share: Floats) -> NDArray[np.bool_]:
+        rgb = lab_to_rgb(scaled(share))
+        return np.asarray(((rgb > -0.5) & (rgb < 255.5)).all(axis=1), np.bool_)
+
+    low, high = np.zeros(len(lab)), np.ones(len(lab))
+    low[exists(high)] = 1.0
+    for _ in range(10):
+        middle = (low + high) / 2
+        inside = exists(middle)
+        low, high = np.where(inside, middle, low), np.where(inside, high, middle)
+    return scaled(low)

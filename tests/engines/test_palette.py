@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from irchroma.engines.errors import EngineError, EngineOptionError
+from irchroma.engines.palette import PaletteColorizer
+from irchroma.engines.palette_options import KIND_COLORS, Isotherm, PaletteOptions, palette_from_name
+from irchroma.engines.palettes import PALETTES, palette_table
+
+LUMA = np.arange(256, dtype=np.uint8).reshape(16, 16)
+COUNTS = (8000 + 4 * np.arange(256)).astype(np.uint16).reshape(16, 16)
+
+
+def colored(
+    options: PaletteOptions,
+    luma: NDArray[np.uint8] = LUMA,
+    counts: NDArray[np.uint16] | None = None,
+) -> NDArray[np.uint8]:
+    colorizer = PaletteColorizer(options)
+    colorizer.submit(luma, 0, counts=counts)
+    return colorizer.collect().rgb
+
+
+@pytest.mark.parametrize("name", PALETTES)
+def test_every_pixel_gets_its_entry(name: str) -> None:
+    assert np.array_equal(colored(PaletteOptions(name)), palette_table(name)[LUMA])
+
+
+@pytest.mark.parametrize("size", [(1, 1), (17, 31), (480, 641)])
+def test_any_size_is_colored_even_one_after_the_other(size: tuple[int, int]) -> None:
+    colorizer = PaletteColorizer()
+    for shape in (size, (8, 8)):
+        colorizer.submit(np.zeros(shape, np.uint8), 0)
+        answer = colorizer.collect()
+        assert answer.rgb.shape == (*shape, 3)
+        assert answer.confidence is None
+
+
+def test_a_long_palette_is_read_at_every_fourth_entry_by_luma_and_wholly_by_counts(tmp_path: Path) -> None:
+    table = palette_table("ironbow", 1024)
+    path = tmp_path / "long.csv"
+    path.write_text("\n".join(",".join(map(str, row)) for row in table.tolist()))
+    by_luma = colored(PaletteOptions(str(path)))
+    assert np.array_equal(by_luma, table[np.rint(LUMA * (1023 / 255)).astype(int)])
+    counts = (8000 + np.arange(1024)).astype(np.uint16).reshape(32, 32)
+    by_counts = colored(PaletteOptions(str(path), span=(8000, 9023)), np.zeros((32, 32), np.uint8), counts)
+    assert np.array_equal(by_counts, table[counts - 8000])
+
+
+def test_a_span_is_a_fixed_scale_clamped_at_its_ends() -> None:
+    options = palette_from_name("palette:lava,span=20..40C", gain=0.01, offset=-273.15)
+    counts = np.array([[0, 29315, 31315, 65535]], np.uint16)
+    rgb = colored(options, np.zeros((1, 4), np.uint8), counts)
+    table = palette_table("lava", 1024)
+    assert np.array_equal(rgb[0], table[[0, 0, -1, -1]])
+
+
+@pytest.mark.parametrize(
+    ("isotherm", "expected"),
+    [
+        (Isotherm("above", low=8600), COUNTS >= 8600),
+        (Isotherm("above", low=8600, high=0), COUNTS >= 8600),
+        (Isotherm("below", high=8100), COUNTS <= 8100),
+        (Isotherm("between", low=8100, high=8200), (COUNTS >= 8100) & (COUNTS <= 8200)),
+        (Isotherm("above", low=-1e9), COUNTS >= 0),
+        (Isotherm("above", low=70000), COUNTS < 0),
+        (Isotherm("below", high=-5), COUNTS < 0),
+        # 0.1 degrees a count: 30 degrees are exactly 8200 counts
+        (Isotherm("above", low=30, unit="celsius"), COUNTS >= 8200),
+        (Isotherm("below", high=30, unit="celsius"), COUNTS <= 8200),
+        (Isotherm("above", low=200, unit="luma"), LUMA >= 200),
+        (Isotherm("between", low=10.5, high=20, unit="luma"), (LUMA >= 11) & (LUMA <= 20)),
+    ],
+)
+@pytest.mark.parametrize("elsewhere", ["gray", "palette"])
+def test_an_isotherm_marks_its_values_and_nothing_else(
+    isotherm: Isotherm, expected: NDArray[np.bool_], elsewhere: str
+) -> None:
+    options = PaletteOptions(
+        "arctic",
+        isotherms=(isotherm,),
+        elsewhere=elsewhere,  # type: ignore[arg-type]
+        gain=0.1,
+        offset=-790.0,
+    )
+    rgb = colored(options, counts=COUNTS)
+    rest = palette_table("white-hot" if elsewhere == "gray" else "arctic")[LUMA]
+    assert np.array_equal(np.any(rgb != rest, axis=2), expected)
+    marked = rgb[expected].astype(float)
+    if len(marked) > 20:  # the color's hue, at every brightness, and detail is kept
+        assert np.abs(marked / marked.max(axis=1, keepdims=True) - _hue(isotherm)).max() < 0.02
+        assert len(np.unique(marked, axis=0)) > len(marked) // 3
+
+
+def _hue(isotherm: Isotherm) -> NDArray[np.float64]:
+    color = np.array(KIND_COLORS[isotherm.kind], float)
+    return color / color.max()
+
+
+def test_a_later_isotherm_is_drawn_over_an_earlier_one() -> None:
+    red, green = (250, 0, 0), (0, 250, 0)
+    options = PaletteOptions(
+        isotherms=(Isotherm("above", low=8100, color=red), Isotherm("above", low=8500, color=green))
+    )
+    rgb = colored(options, counts=COUNTS)
+    assert rgb[COUNTS == 8200][0, 1] == 0
+    assert rgb[COUNTS == 8500][0, 0] == 0
+
+
+def test_counts_are_needed_for_what_looks_at_counts() -> None:
+    for name in ("palette:above=9000", "palette:span=8000..9000"):
+        with pytest.raises(EngineOptionError, match="16-bit source"):
+            PaletteColorizer(palette_from_name(name)).submit(LUMA, 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        (PaletteOptions(), "palette ironbow"),
+        (PaletteOptions("rainbow", slices=8), "palette rainbow, 8 slices"),
+        (palette_from_name("palette:lava,above=37C", gain=0.04), "palette lava, above 37 °C"),
+        (palette_from_name("palette:between=8000..8100"), "palette ironbow, between 8000 and 8100"),
+        (palette_from_name("palette:below=30luma"), "palette ironbow, below 30 luma"),
+    ],
+)
+def test_it_says_what_it_is(options: PaletteOptions, name: str) -> None:
+    colorizer = PaletteColorizer(options)
+    assert colorizer.name == name
+    assert not colorizer.synthetic
+    assert colorizer.depth == 1
+
+
+def test_an_unknown_palette_or_file_is_refused_when_made() -> None:
+    with pytest.raises(EngineOptionError, match="did you mean rainbow"):
+        PaletteColorizer(PaletteOptions("rainbw"))
+    with pytest.raises(EngineOptionError, match="no such file"):
+        PaletteColorizer(PaletteOptions("nowhere/else.csv"))
+
+
+def test_frames_are_taken_and_given_one_by_one() -> None:
+    colorizer = PaletteColorizer()
+    with pytest.raises(EngineError, match="submit one first"):
+        colorizer.collect()
+    colorizer.submit(LUMA, 0)
+    with pytest.raises(EngineError, match="collect it first"):
+        colorizer.submit(LUMA, 1)
+    colorizer.reset()
+    colorizer.submit(LUMA, 2)
+    colorizer.close()
+    colorizer.close()
+    with pytest.raises(EngineError, match="closed"):
+        colorizer.submit(LUMA, 3)
+
+
+def test_the_input_is_not_written_to_and_the_output_is_the_callers() -> None:
+    luma, counts = LUMA.copy(), COUNTS.copy()
+    luma.setflags(write=False)
+    counts.setflags(write=False)
+    colorizer = PaletteColorizer(PaletteOptions(isotherms=(Isotherm("above", low=8100),)))
+    colorizer.submit(luma, 0, counts=counts)
+    first = colorizer.collect().rgb
+    kept = first.copy()
+    colorizer.submit(LUMA[::-1].copy(), 1, counts=counts)
+    assert np.array_equal(first, kept)
+    assert not np.shares_memory(first, colorizer.collect().rgb)
+
+
+def test_a_1080p_frame_is_colored_in_time() -> None:
+    luma = np.random.default_rng(0).integers(0, 256, (1080, 1920)).astype(np.uint8)
+    colorizer, spent = PaletteColorizer(), []
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        for number in range(20):
+            start = time.thread_time_ns()
+            colorizer.submit(luma, number)
+            colorizer.collect()
+            spent.append((time.thread_time_ns() - start) / 1e6)
+    finally:
+        cv2.setNumThreads(threads)
+    assert np.median(spent) < 6  # twice the aim of 3 ms, for a busy machine
