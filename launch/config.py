@@ -53,13 +53,7 @@ def from_table(cls: type[T], table: dict[str, Any], base: T | None = None, where
         name = key.replace("-", "_")
         if name not in fields:
             raise ConfigError(f"unknown key {where}{key}{nearest(name, list(fields))}")
-        kind = hints[name]
-        if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-            if not isinstance(value, dict):
-                raise ConfigError(f"{where}{key}: expected a table, got {value!r}")
-            values[name] = from_table(kind, value, getattr(base, name, None), f"{where}{key}.")
-        else:
-            values[name] = _converted(value, kind, f"{where}{key}")
+        values[name] = _converted(value, hints[name], f"{where}{key}", getattr(base, name, None))
     return dataclasses.replace(base, **values) if base is not None else cls(**values)  # type: ignore[type-var]
 
 
@@ -88,14 +82,22 @@ def _toml_value(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
-        return repr(value)
+        return repr(value)  # TOML writes inf and nan as Python does
+    if dataclasses.is_dataclass(value):
+        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        known = [f"{name} = {_toml_value(part)}" for name, part in fields.items() if part is not None]
+        return "{ " + ", ".join(known) + " }"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_toml_value(part) for part in value) + "]"
     text = str(value).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{text}"'
 
 
-def _converted(value: Any, kind: Any, where: str) -> Any:
+def _converted(value: Any, kind: Any, where: str, base: Any = None) -> Any:
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        if not isinstance(value, dict):
+            raise ConfigError(f"{where}: expected a table, got {value!r}")
+        return from_table(kind, value, base, f"{where}.")
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         problems = []
@@ -105,7 +107,7 @@ def _converted(value: Any, kind: Any, where: str) -> Any:
                     return None
                 continue
             try:
-                return _converted(value, option, where)
+                return _converted(value, option, where, base)
             except ConfigError as error:
                 problems.append(error)
         raise problems[0]

@@ -17,6 +17,12 @@ class Inner:
 
 
 @dataclass(frozen=True)
+class Mark:
+    low: float = float("-inf")
+    color: tuple[int, int, int] | None = None
+
+
+@dataclass(frozen=True)
 class Outer:
     name: str = "a"
     mode: Literal["full", "chroma"] = "full"
@@ -24,10 +30,19 @@ class Outer:
     to: tuple[str, ...] = ()
     live: bool = False
     inner: Inner = field(default_factory=Inner)
+    marks: tuple[Mark, ...] = ()
 
 
 def test_there_and_back(tmp_path: Path) -> None:
-    options = Outer('q"uote\\', "chroma", Fraction(30000, 1001), ("a.mp4", "null"), True, Inner(2.5, (1, 9)))
+    options = Outer(
+        'q"uote\\',
+        "chroma",
+        Fraction(30000, 1001),
+        ("a.mp4", "null"),
+        True,
+        Inner(2.5, (1, 9)),
+        (Mark(), Mark(3.0, (1, 2, 3))),
+    )
     path = tmp_path / "run.toml"
     path.write_text(to_toml(options), encoding="utf-8")
     assert from_table(Outer, load_toml(path)) == options
@@ -44,6 +59,7 @@ def test_there_and_back(tmp_path: Path) -> None:
         ({"inner": {"gain": "x"}}, "inner.gain: expected a number, got 'x'"),
         ({"inner": {"span": [1]}}, "inner.span: expected 2 values, got 1"),
         ({"inner": 3}, "inner: expected a table, got 3"),
+        ({"marks": [{"hi": 3}]}, "unknown key marks.hi"),
         ({"to": "null"}, "to: expected a list, got 'null'"),
         ({"rate": "1/0"}, "rate: expected a rate such as 30 or 30000/1001, got '1/0'"),
     ],
