@@ -34,6 +34,7 @@ class GuardedColorizer:
         self._engine: Colorizer | None = make()
         self._generation = 0
         self._lock = threading.Lock()
+        self._idle = threading.Condition(self._lock)
         self._places = threading.Semaphore(self._engine.depth)
         self._in_flight = 0
         self._retry_s = _FIRST_RETRY_S
@@ -82,16 +83,21 @@ class GuardedColorizer:
         return colored
 
     def reset(self) -> None:
-        """Tell the engine that the next frame has nothing to do with the last."""
-        with self._lock:
-            engine, idle = self._engine, self._in_flight == 0
-        if engine is not None and idle:
+        """Tell the engine that the next frame has nothing to do with the last.
+
+        Called by the thread that calls `submit`; waits until what is in flight has been collected.
+        """
+        with self._idle:
+            self._idle.wait_for(lambda: self._in_flight == 0 or self._closed)
+            engine = self._engine
+        if engine is not None:
             engine.reset()
 
     def close(self) -> None:
         """Let go of the engine; may be called twice."""
         with self._lock:
             self._closed = True
+            self._idle.notify_all()
             engine, self._engine = self._engine, None
         if engine is not None:
             engine.close()
@@ -99,6 +105,7 @@ class GuardedColorizer:
     def _release(self) -> None:
         with self._lock:
             self._in_flight -= 1
+            self._idle.notify_all()
         self._places.release()
 
     def _fail(self, error: Exception, generation: int) -> None:

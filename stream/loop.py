@@ -1,0 +1,310 @@
+"""The loop: source -> tone map -> colorizer -> compose -> sinks, in bounded queues, and it never stops."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.stream.daylight import ColorCameraDetector
+from irchroma.stream.errors import SourceError, StreamError
+from irchroma.stream.frame import UNKNOWN_NS, Frame
+from irchroma.stream.guarded import GuardedColorizer
+from irchroma.stream.latency import LatencyMeter, RateMeter
+from irchroma.stream.protocols import Colored, Colorizer, FrameSource, VideoInfo
+from irchroma.stream.reader import Arrival, ReconnectOptions, SourceReader
+from irchroma.stream.rings import Ring, RingClosed
+from irchroma.stream.tone_map import ToneMap, ToneMapOptions
+from irchroma.stream.writer import Picture, SinkWriter
+
+log = logging.getLogger(__name__)
+
+_DEFAULT_PERIOD_NS = 40_000_000
+_SHORTEST_REPEAT_NS = 100_000_000  # while there is no signal, 10 pictures a second are enough
+
+
+@dataclass(frozen=True, slots=True)
+class LoopOptions:
+    """How a run behaves.
+
+    Attributes:
+        tone_map: counts or luma to displayed luma.
+        reconnect: how a live source is watched.
+        repeat_s: after a loss the last picture is repeated this long before the "no signal" card.
+        color_camera: pass a camera's own color through while it is in color.
+    """
+
+    tone_map: ToneMapOptions = field(default_factory=ToneMapOptions)
+    reconnect: ReconnectOptions = field(default_factory=ReconnectOptions)
+    repeat_s: float = 2.0
+    color_camera: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What the composer gets for one frame.
+
+    Attributes:
+        luma: (H, W) uint8 tone-mapped luma.
+        colored: the engine's answer; None where the frame goes out as it came.
+        camera_rgb: (H, W, 3) uint8, the camera's own color; None where it has none.
+        reason: why there is no color though there should be; None otherwise.
+        frame: the frame as it came.
+        arrival_ns: monotonic.
+        engine: the engine's name.
+        synthetic: true where the color is a network's guess.
+        rate_hz: frames a second going out.
+    """
+
+    luma: NDArray[np.uint8]
+    colored: Colored | None
+    camera_rgb: NDArray[np.uint8] | None
+    reason: str | None
+    frame: Frame
+    arrival_ns: int
+    engine: str
+    synthetic: bool
+    rate_hz: float
+
+
+class Composer(Protocol):
+    """Makes the viewer's picture."""
+
+    def compose(self, finished: Finished) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 R'G'B' for one frame."""
+
+    def no_signal(self, silent_s: float, reason: str) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 card for a source that has been silent for `silent_s` seconds."""
+
+
+@dataclass(slots=True)
+class _Job:
+    arrival: Arrival | None  # None for a card or a repeated picture
+    pts_ns: int
+    duration_ns: int
+    luma: NDArray[np.uint8] | None = None
+    ticket: int | None = None
+    camera_rgb: NDArray[np.uint8] | None = None
+    reason: str | None = None
+    submitted_ns: int = 0
+    silent_s: float = 0.0
+
+
+class Loop:
+    """One run from a source to sinks.
+
+    Three kinds of threads and the caller's: the source's, the composer's, one for each sink; the
+    caller's own runs tone map and engine. Everything between them is bounded: on live sources the
+    newest frame wins and drops are counted, on files everything waits.
+
+    Attributes:
+        stages: `capture` (from arrival until work on it starts), `tone_map`, `color`, `compose`.
+        frames: frames taken from the source so far.
+        reader: the source's thread; its `info`, `drops` and `lost_reason` may be read at any time.
+    """
+
+    def __init__(
+        self,
+        source: FrameSource,
+        make_colorizer: Callable[[VideoInfo], Colorizer],
+        composer: Composer,
+        writers: list[SinkWriter],
+        options: LoopOptions,
+        raw_writer: SinkWriter | None = None,
+    ) -> None:
+        self.reader = SourceReader(source, options.reconnect)
+        self._make_colorizer, self._composer, self._options = make_colorizer, composer, options
+        self.writers, self.raw_writer = writers, raw_writer
+        self._tone_map = ToneMap(options.tone_map)
+        self._detector = ColorCameraDetector()
+        self._rate = RateMeter()
+        self.stages = {name: LatencyMeter() for name in ("capture", "tone_map", "color", "compose")}
+        self.frames = 0
+        self.guarded: GuardedColorizer | None = None
+        self._jobs: Ring[_Job] = Ring(2, newest_wins=False)
+        self._sinks_open = False
+        self._stopping = threading.Event()
+        self._failure: StreamError | None = None
+        self._last_arrival_ns = 0
+        self._last_pts_ns: int | None = None
+        self._last_size: tuple[int, int] | None = None
+
+    def run(self, on_frame: Callable[[Loop], None] | None = None) -> None:
+        """Run until the source ends or `stop` is called; files are finished when it returns.
+
+        Args:
+            on_frame: called after each frame, on the caller's thread; must be quick.
+
+        Raises:
+            StreamError: source or every sink failed; what was written until then is finished first.
+        """
+        composing = threading.Thread(target=self._compose_jobs, name="compose", daemon=True)
+        try:
+            info = self.reader.start()
+            self.guarded = GuardedColorizer(partial(self._make_colorizer, info))
+            composing.start()
+            self._work(info, on_frame)
+        finally:
+            self.reader.stop()
+            self._jobs.close()
+            if composing.ident is not None:
+                composing.join()
+            for writer in self._all_writers():
+                writer.finish()
+            self.reader.join()
+            if self.guarded is not None:
+                self.guarded.close()
+        failure = self._failure or self.reader.failure or self._sink_failure()
+        if failure is not None:
+            raise failure
+        if not self.frames and not self._stopping.is_set():
+            raise SourceError(f"{info.description}: no video frames in it")
+
+    def stop(self) -> None:
+        """End the run in good order; may be called from a signal handler and more than once."""
+        self._stopping.set()
+        self.reader.stop()
+
+    def _all_writers(self) -> list[SinkWriter]:
+        return [*self.writers, *([self.raw_writer] if self.raw_writer else [])]
+
+    def _sink_failure(self) -> StreamError | None:
+        return next((w.failure for w in self._all_writers() if w.failure is not None), None)
+
+    def _work(self, info: VideoInfo, on_frame: Callable[[Loop], None] | None) -> None:
+        period_ns = int(1e9 / info.rate) if info.rate else _DEFAULT_PERIOD_NS
+        repeat_ns = max(period_ns, _SHORTEST_REPEAT_NS)
+        try:
+            while True:
+                arrival = self.reader.ring.get(repeat_ns / 1e9 if info.live else 0.5)
+                if arrival is not None:
+                    self._jobs.put(self._begin(arrival, period_ns))
+                    if on_frame is not None:
+                        on_frame(self)
+                elif info.live and self.frames:
+                    self._bridge_silence(repeat_ns)
+        except RingClosed:
+            pass
+
+    def _begin(self, arrival: Arrival, period_ns: int) -> _Job:
+        frame = arrival.frame
+        self.frames += 1
+        self.stages["capture"].add(time.monotonic_ns() - arrival.arrival_ns)
+        self._last_arrival_ns, self._last_pts_ns = arrival.arrival_ns, frame.pts_ns
+        duration_ns = frame.duration_ns if frame.duration_ns != UNKNOWN_NS else period_ns
+        self._keep_raw(frame, duration_ns, arrival.arrival_ns)
+        if frame.gap or (self._last_size is not None and self._last_size != frame.size):
+            self._forget()
+        self._last_size = frame.size
+        pixels: NDArray[Any] = frame.pixels
+        camera_rgb = None
+        if frame.is_color:
+            in_color = self._detector.update(pixels, frame.pts_ns)
+            camera_rgb = pixels if in_color and self._options.color_camera else None
+            pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+        with self.stages["tone_map"].timed():
+            luma = pixels if camera_rgb is not None else self._tone_map.apply(pixels, frame.pts_ns)
+        job = _Job(arrival, frame.pts_ns, duration_ns, luma, camera_rgb=camera_rgb)
+        if camera_rgb is None:
+            assert self.guarded is not None
+            job.submitted_ns = time.monotonic_ns()
+            counts = frame.pixels if frame.is_counts else None
+            job.ticket = self.guarded.submit(luma, frame.pts_ns, counts, frame.held)  # type: ignore[arg-type]
+        return job
+
+    def _forget(self) -> None:
+        assert self.guarded is not None
+        self._tone_map.reset()
+        self.guarded.reset()
+
+    def _bridge_silence(self, repeat_ns: int) -> None:
+        silent_ns = time.monotonic_ns() - self._last_arrival_ns
+        if silent_ns < 3 * repeat_ns and self.reader.lost_reason is None:
+            return
+        pts_ns = self.reader.pts_now_ns()
+        if self._last_pts_ns is not None and pts_ns <= self._last_pts_ns:
+            return
+        self._last_pts_ns = pts_ns
+        reason = self.reader.lost_reason or "the source is silent"
+        self._jobs.put(_Job(None, pts_ns, repeat_ns, reason=reason, silent_s=silent_ns / 1e9))
+
+    def _keep_raw(self, frame: Frame, duration_ns: int, arrival_ns: int) -> None:
+        writer = self.raw_writer
+        if writer is None:
+            return
+        if self.frames == 1:
+            assert self.reader.info is not None
+            writer.open(self.reader.info, frame.size)
+        writer.put(Picture(frame.pixels, frame.pts_ns, duration_ns, arrival_ns))
+
+    def _compose_jobs(self) -> None:
+        last: NDArray[np.uint8] | None = None
+        try:
+            while True:
+                job = self._jobs.get()
+                assert job is not None
+                last = self._finish(job, last)
+        except RingClosed:
+            return
+        except StreamError as error:
+            self._failure = error
+        except Exception as error:  # the thread's last stand: the run must end, not hang
+            log.exception("composing broke")
+            self._failure = StreamError(f"composing the picture failed unexpectedly: {error!r}")
+        self._jobs.abandon()
+        self.reader.stop()
+
+    def _finish(self, job: _Job, last: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+        arrival_ns = 0
+        if job.arrival is not None:
+            picture = self._composed(job, job.arrival)
+            arrival_ns = job.arrival.arrival_ns
+        elif last is not None and job.silent_s < self._options.repeat_s:
+            picture = last
+        else:
+            picture = self._composer.no_signal(job.silent_s, job.reason or "")
+        self._send(Picture(picture, job.pts_ns, job.duration_ns, arrival_ns))
+        return picture if job.arrival is not None or last is None else last
+
+    def _composed(self, job: _Job, arrival: Arrival) -> NDArray[np.uint8]:
+        assert self.guarded is not None
+        assert job.luma is not None
+        colored = None
+        if job.ticket is not None:
+            colored = self.guarded.collect(job.ticket)
+            self.stages["color"].add(time.monotonic_ns() - job.submitted_ns)
+        self._rate.tick(time.monotonic_ns())
+        no_color = colored is None and job.camera_rgb is None
+        finished = Finished(
+            luma=job.luma,
+            colored=colored,
+            camera_rgb=job.camera_rgb,
+            reason=(self.guarded.reason or "the engine failed") if no_color else None,
+            frame=arrival.frame,
+            arrival_ns=arrival.arrival_ns,
+            engine=self.guarded.name,
+            synthetic=self.guarded.synthetic,
+            rate_hz=self._rate.rate_hz,
+        )
+        with self.stages["compose"].timed():
+            return self._composer.compose(finished)
+
+    def _send(self, picture: Picture) -> None:
+        if not self._sinks_open:
+            assert self.reader.info is not None
+            for writer in self.writers:
+                writer.open(self.reader.info, (picture.pixels.shape[0], picture.pixels.shape[1]))
+            self._sinks_open = True
+        for writer in self.writers:
+            writer.put(picture)
+        if self.writers and all(writer.failure is not None for writer in self.writers):
+            assert self.writers[0].failure is not None
+            raise self.writers[0].failure

@@ -1,0 +1,226 @@
+"""The loop from source to sinks, with real threads and sources and sinks in memory."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from irchroma.stream.errors import SinkError, SourceError, SourceLost, StreamError
+from irchroma.stream.frame import Frame
+from irchroma.stream.loop import Finished, Loop, LoopOptions
+from irchroma.stream.memory import MemorySink, MemorySource, Step
+from irchroma.stream.reader import ReconnectOptions
+from irchroma.stream.writer import SinkWriter
+
+PERIOD_NS = 40_000_000
+QUICK = LoopOptions(
+    reconnect=ReconnectOptions(stall_s=0.3, first_delay_s=0.01, longest_delay_s=0.02), repeat_s=0.2
+)
+
+
+class Painted(NamedTuple):
+    rgb: NDArray[np.uint8]
+    confidence: NDArray[np.uint8] | None = None
+
+
+class RedColorizer:
+    """Puts luma into the red channel; counts its frames and can break at one of them."""
+
+    name, synthetic = "red", False
+
+    def __init__(self, depth: int = 1, breaks_at: int | None = None) -> None:
+        self.depth, self.breaks_at = depth, breaks_at
+        self.submitted = self.resets = 0
+        self.waiting: deque[NDArray[np.uint8]] = deque()
+
+    def submit(
+        self, luma: NDArray[np.uint8], pts_ns: int, *, counts: object = None, held: bool = False
+    ) -> None:
+        assert len(self.waiting) < self.depth
+        self.submitted += 1
+        if self.submitted == self.breaks_at:
+            raise RuntimeError("out of memory")
+        self.waiting.append(luma)
+
+    def collect(self) -> Painted:
+        luma = self.waiting.popleft()
+        rgb = np.zeros((*luma.shape, 3), np.uint8)
+        rgb[..., 0] = luma
+        return Painted(rgb)
+
+    def reset(self) -> None:
+        assert not self.waiting
+        self.resets += 1
+
+    def close(self) -> None:
+        self.waiting.clear()
+
+
+class PlainComposer:
+    """Color where there is some, else gray; a card is blue."""
+
+    def compose(self, finished: Finished) -> NDArray[np.uint8]:
+        if finished.colored is not None:
+            return finished.colored.rgb
+        if finished.camera_rgb is not None:
+            return finished.camera_rgb
+        return np.repeat(finished.luma[..., None], 3, axis=2)
+
+    def no_signal(self, silent_s: float, reason: str) -> NDArray[np.uint8]:
+        card = np.zeros((4, 6, 3), np.uint8)
+        card[..., 2] = 255
+        return card
+
+
+def frame(number: int, value: int | None = None) -> Frame:
+    return Frame(np.full((4, 6), number if value is None else value, np.uint8), number * PERIOD_NS, PERIOD_NS)
+
+
+def made(
+    steps: Iterator[Step] | list[Step],
+    live: bool = False,
+    engine: RedColorizer | None = None,
+    sink: MemorySink | None = None,
+) -> tuple[Loop, MemorySink, RedColorizer]:
+    engine, sink = engine or RedColorizer(), sink or MemorySink()
+    writer = SinkWriter(sink, "memory", live)
+    return (
+        Loop(MemorySource(steps, live), lambda info: engine, PlainComposer(), [writer], QUICK),
+        sink,
+        engine,
+    )
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_every_frame_of_a_file_comes_out_in_order_with_its_pts(depth: int) -> None:
+    loop, sink, _ = made([frame(n) for n in range(60)], engine=RedColorizer(depth))
+    loop.run()
+    assert [int(p[0, 0, 0]) for p in sink.pictures] == list(range(60))
+    assert sink.pts_ns == [n * PERIOD_NS for n in range(60)]
+    assert set(sink.durations_ns) == {PERIOD_NS}
+    assert sink.closed
+    assert loop.stages["color"].count == 60
+
+
+def test_an_engine_that_breaks_lets_the_raw_picture_through() -> None:
+    loop, sink, _ = made([frame(n) for n in range(10)], engine=RedColorizer(breaks_at=5))
+    loop.run()
+    assert len(sink.pictures) == 10
+    assert sink.pictures[3][0, 0, 1] == 0
+    assert sink.pictures[4][0, 0].tolist() == [4, 4, 4]
+    assert sink.pictures[9][0, 0].tolist() == [9, 9, 9]
+    assert loop.guarded is not None
+    assert loop.guarded.failures == 1
+
+
+def test_an_engine_that_cannot_be_made_ends_the_run_at_once() -> None:
+    def make(info: object) -> RedColorizer:
+        raise StreamError("no such engine")
+
+    loop = Loop(MemorySource([frame(0)]), make, PlainComposer(), [], QUICK)
+    with pytest.raises(StreamError, match="no such engine"):
+        loop.run()
+
+
+def test_a_lost_source_is_bridged_by_the_last_picture_then_a_card_then_color() -> None:
+    sink = MemorySink()
+
+    def steps() -> Iterator[Step]:
+        yield frame(0, 50)
+        yield SourceLost("cable pulled")
+        deadline = time.monotonic() + 10
+        while not (sink.pictures and sink.pictures[-1][0, 0, 2] == 255):
+            assert time.monotonic() < deadline
+            yield SourceError("refused")
+        for number in range(3):
+            yield frame(number, 60)
+        loop.stop()
+
+    loop, sink, _ = made(steps(), live=True, sink=sink)
+    loop.run()
+    kinds = [tuple(p[0, 0].tolist()) for p in sink.pictures]
+    assert kinds[:2] == [(50, 0, 0), (50, 0, 0)]
+    card = kinds.index((0, 0, 255))
+    assert (60, 0, 0) in kinds[card:]
+    assert sink.pts_ns == sorted(set(sink.pts_ns))
+
+
+def test_a_sink_that_fails_ends_the_run_with_its_error() -> None:
+    sink = MemorySink(fail_at=(3, SinkError("disk full")))
+    loop, sink, _ = made((frame(n) for n in range(10_000)), sink=sink)
+    with pytest.raises(SinkError, match="disk full"):
+        loop.run()
+    assert len(sink.pictures) == 3
+    assert loop.frames < 100
+    assert sink.closed
+
+
+def test_one_failing_sink_leaves_the_others_their_frames_but_is_reported() -> None:
+    good, bad = MemorySink(), MemorySink(fail_at=(1, SinkError("receiver gone")))
+    writers = [SinkWriter(bad, "bad", False), SinkWriter(good, "good", False)]
+    source = MemorySource([frame(n) for n in range(20)])
+    with pytest.raises(SinkError, match="receiver gone"):
+        Loop(source, lambda info: RedColorizer(), PlainComposer(), writers, QUICK).run()
+    assert len(good.pictures) == 20
+
+
+def test_a_broken_file_keeps_the_frames_so_far() -> None:
+    loop, sink, _ = made([*(frame(n) for n in range(7)), SourceError("truncated")])
+    with pytest.raises(SourceError, match="truncated"):
+        loop.run()
+    assert len(sink.pictures) == 7
+    assert sink.closed
+
+
+def test_counts_reach_the_raw_track_untouched() -> None:
+    counts = [np.full((4, 6), 8000 + n, np.uint16) for n in range(5)]
+    raw = MemorySink()
+    loop = Loop(
+        MemorySource([Frame(c, n * PERIOD_NS) for n, c in enumerate(counts)]),
+        lambda info: RedColorizer(),
+        PlainComposer(),
+        [SinkWriter(MemorySink(), "color", False)],
+        QUICK,
+        raw_writer=SinkWriter(raw, "raw", False),
+    )
+    loop.run()
+    assert [int(p[0, 0]) for p in raw.pictures] == [8000, 8001, 8002, 8003, 8004]
+
+
+def test_a_change_of_size_resets_the_engine_and_goes_on() -> None:
+    small = [frame(n) for n in range(3)]
+    large = [Frame(np.zeros((8, 12), np.uint8), n * PERIOD_NS) for n in range(3, 6)]
+    loop, sink, engine = made([*small, *large], engine=RedColorizer(depth=2))
+    loop.run()
+    assert [p.shape[:2] for p in sink.pictures] == [(4, 6)] * 3 + [(8, 12)] * 3
+    assert engine.resets == 1
+
+
+def test_stop_ends_an_endless_run_in_good_order() -> None:
+    def endless() -> Iterator[Step]:
+        number = 0
+        while True:
+            yield frame(number, 1)
+            number += 1
+
+    loop, sink, _ = made(endless())
+    timer = threading.Timer(0.2, loop.stop)
+    timer.start()
+    loop.run()
+    timer.join()
+    assert sink.closed
+    assert len(sink.pictures) == loop.frames
+
+
+def test_a_source_without_frames_is_an_error() -> None:
+    def steps() -> Iterator[Step]:
+        yield 0.0
+
+    loop, _, _ = made(steps())
+    with pytest.raises(SourceError, match="no video frames"):
+        loop.run()
