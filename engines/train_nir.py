@@ -1,0 +1,119 @@
+"""The near-infrared recipe: pairs, their gray twins and translated color pictures in one batch.
+
+Reference: Yang, Chen, Yang, Cooperative Colorization: Exploring Latent Cross-Domain Priors for NIR Image
+Spectrum Translation, ACM MM 2023, arXiv 2308.03348. Kept: coloring gray pictures as a proxy task, a
+translation between gray and infrared whose in-between pictures are trained on too, consistency of
+features and pixels, and a progressive turn to infrared alone. Different: one network plays both
+branches, and the translation is trained first, from color to infrared, where it is well posed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from irchroma.engines.train_augmentation import Crop, augment, cut
+from irchroma.engines.train_batch import Batch, Sample, stack
+from irchroma.engines.train_pictures import Picture, read_color, read_pairs, rgb_to_gray
+
+LOG = logging.getLogger(__name__)
+COLOR_FOLDERS = (("bsds", None), ("places", None), ("camvid", "camvid_labels"))
+
+
+class NirRecipe:
+    """Batches for the `nir` engine.
+
+    Args:
+        folder: holds `nir/train`, and `color/` for the proxy task; or `ir/` and `rgb/` themselves.
+        cooperative: whether the proxy task, the gray twins and the in-between pictures are used.
+        cache: where the translated pictures are kept between runs.
+        translation_minutes: training time of the color-to-infrared network, when they are not there.
+    """
+
+    name = "nir"
+
+    def __init__(
+        self, folder: Path, cooperative: bool, cache: Path, translation_minutes: float = 5.0
+    ) -> None:
+        plain = (folder / "ir").is_dir()
+        self.pairs = read_pairs(folder if plain else folder / "nir" / "train")
+        validation = folder / "nir" / "val"
+        self.validation = (
+            read_pairs(validation) if validation.is_dir() else self.pairs[:: max(1, len(self.pairs) // 8)]
+        )
+        self.grays = [rgb_to_gray(picture.rgb) for picture in self.pairs]
+        # Small pictures are crops of few scenes, large ones are whole scenes: each kind is half of the pairs.
+        large = np.array([max(picture.rgb.shape) > 300 for picture in self.pairs])
+        kinds = np.where(large, 0.5 / max(1, large.sum()), 0.5 / max(1, (~large).sum()))
+        self.chances = kinds / kinds.sum()
+        self.large = large
+        self.cooperative = cooperative
+        self.proxies: list[Picture] = []
+        if cooperative:
+            color = folder / "color"
+            for name, labels in COLOR_FOLDERS:
+                self.proxies += read_color(color / name, color / labels if labels else None)
+            if self.proxies:
+                _add_infrared(self.proxies, self.pairs, cache, translation_minutes)
+
+    def colors(self) -> list[np.ndarray]:
+        """The pictures whose chroma the classes are balanced by."""
+        return [picture.rgb for picture in self.pairs]
+
+    def batch(self, size: int, side: int, progress: float, random: np.random.Generator) -> Batch:
+        """One batch of `size` crops; near the end (progress -> 1) it is infrared pairs alone."""
+        twins = proxies = 0
+        if self.cooperative:
+            share = 1.0 if progress < 0.6 else max(0.0, (0.95 - progress) / 0.35)
+            proxies = round(size * 0.38 * share) if self.proxies else 0
+            twins = round(size * 0.2 * share)
+        samples: list[Sample] = []
+        for index in range(size - proxies - twins):
+            samples += self._pair(side, random, with_twin=index < twins)
+        samples += [self._proxy(side, random) for _ in range(proxies)]
+        return stack(samples)
+
+    def _pair(self, side: int, random: np.random.Generator, with_twin: bool) -> list[Sample]:
+        chosen = int(random.choice(len(self.pairs), p=self.chances))
+        picture = self.pairs[chosen]
+        assert picture.ir is not None
+        inputs = {"ir": picture.ir}
+        if with_twin:
+            inputs["gray"] = self.grays[chosen]
+        crop = cut(picture, inputs, side, (0.7, 2.0) if self.large[chosen] else (0.7, 1.35), random)
+        augment(crop, random)
+        samples = [Sample(crop.inputs["ir"], crop)]
+        if with_twin:
+            blend = random.uniform(0.0, 0.7)
+            between = blend * crop.inputs["ir"] + (1.0 - blend) * crop.inputs["gray"]
+            samples.append(Sample(between, crop, twin=True))
+        return samples
+
+    def _proxy(self, side: int, random: np.random.Generator) -> Sample:
+        picture = self.proxies[int(random.integers(len(self.proxies)))]
+        assert picture.ir is not None
+        inputs = {"ir": picture.ir, "gray": rgb_to_gray(picture.rgb)}
+        crop: Crop = cut(picture, inputs, side, (0.7, 1.9), random)
+        blend = 1.0 if random.random() < 0.5 else random.uniform(0.0, 1.0)
+        crop.inputs = {"ir": blend * crop.inputs["ir"] + (1.0 - blend) * crop.inputs["gray"]}
+        augment(crop, random)
+        return Sample(crop.inputs["ir"], crop)
+
+
+def _add_infrared(proxies: Sequence[Picture], pairs: Sequence[Picture], cache: Path, minutes: float) -> None:
+    """Give every color picture its translated infrared, from the cache or from a network trained now."""
+    path = cache / "nir_like.npz"
+    if not path.is_file():
+        from irchroma.engines.train_translation import train_translation, translate
+
+        LOG.info("training color to infrared for %.1f minutes", minutes)
+        network = train_translation(pairs, minutes)
+        cache.mkdir(parents=True, exist_ok=True)
+        made = {picture.name.replace("/", "|"): translate(network, picture.rgb) for picture in proxies}
+        np.savez(path, **made)
+    with np.load(path) as kept:
+        for picture in proxies:
+            picture.ir = kept[picture.name.replace("/", "|")]

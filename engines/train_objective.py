@@ -1,0 +1,120 @@
+"""The training objective: one number, and its parts, from a batch and the network's predictions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from irchroma.engines.networks import ColorNetwork, Prediction
+from irchroma.engines.train_batch import Batch
+from irchroma.engines.train_losses import DETAIL_SIGMA, DOUBT_SCALE, ChromaClasses, blur, rgb_to_ycc, ssim
+from irchroma.engines.train_pictures import UNLABELED
+
+
+@dataclass(frozen=True)
+class ObjectiveWeights:
+    """How much each part counts.
+
+    Attributes:
+        tone: L1 of luma, composed and low-pass.
+        structure: 1 - SSIM of the composed luma.
+        classes: cross-entropy of the chroma classes.
+        chroma: L1 of the annealed mean chroma.
+        hue: shortfall of the chroma along the true hue.
+        doubt: cross-entropy of the confidence.
+        twins: disagreement of the two bands of one crop.
+        teach: `fast` against `best`.
+        segment: cross-entropy of CamVid's classes.
+        temperature: of the annealed mean in training.
+    """
+
+    tone: float = 2.0
+    structure: float = 0.3
+    classes: float = 0.15
+    chroma: float = 3.0
+    hue: float = 3.0
+    doubt: float = 0.05
+    twins: float = 0.1
+    teach: float = 0.1
+    segment: float = 0.1
+    temperature: float = 0.5
+
+
+class Objective:
+    """Computes the loss.
+
+    Args:
+        classes: the chroma classes with their balance.
+        weights: how much each part counts.
+    """
+
+    def __init__(self, classes: ChromaClasses, weights: ObjectiveWeights) -> None:
+        self.classes, self.weights = classes, weights
+
+    def __call__(
+        self, network: ColorNetwork, said: dict[str, Prediction], batch: Batch
+    ) -> tuple[Tensor, dict[str, float]]:
+        """The loss to go down, and its parts for the log."""
+        truth = rgb_to_ycc(batch.rgb)
+        goal_tone = truth[:, 0:1]
+        goal_low = blur(goal_tone, DETAIL_SIGMA)
+        detail = batch.luma - blur(batch.luma, DETAIL_SIGMA)
+        goal_chroma = functional.avg_pool2d(truth[:, 1:3], 4)
+        parts: dict[str, Tensor] = {}
+        for size, prediction in said.items():
+            tone = functional.interpolate(prediction.tone.float(), scale_factor=4.0, mode="bilinear")
+            low = blur(tone[:, 0:1] * batch.luma + tone[:, 1:2], DETAIL_SIGMA)
+            error = (low - goal_low).abs() + (low + detail - goal_tone).abs()
+            parts[f"{size}.tone"] = self.weights.tone * 0.5 * (error * batch.tone).mean()
+            parts[f"{size}.structure"] = self.weights.structure * (1.0 - ssim(low + detail, goal_tone))
+            parts |= self._chroma(size, prediction, goal_chroma, batch)
+        if "best" in said:
+            segments = network.segment(said["best"].features.float())
+            if (batch.labels != UNLABELED).any():
+                loss = functional.cross_entropy(segments, batch.labels, ignore_index=UNLABELED)
+                parts["segment"] = self.weights.segment * loss
+            if len(batch.twins):
+                parts["twins"] = self.weights.twins * self._disagreement(said["best"], batch.twins)
+            if "fast" in said:
+                parts["teach"] = self.weights.teach * _divergence(
+                    said["fast"].logits, said["best"].logits.detach()
+                )
+        total = torch.stack(list(parts.values())).sum()
+        return total, {name: part.item() for name, part in parts.items()}
+
+    def _chroma(self, size: str, prediction: Prediction, goal: Tensor, batch: Batch) -> dict[str, Tensor]:
+        color = self.classes.mean(prediction.logits, self.weights.temperature)
+        error = color - goal
+        amount = goal.norm(dim=1, keepdim=True)
+        along = (color * goal).sum(1, keepdim=True) / amount.clamp(min=1e-3)
+        shortfall = (0.75 * amount - along).clamp(min=0.0) * (amount > 0.03)
+        sure = torch.exp(-error.detach().norm(dim=1, keepdim=True) / DOUBT_SCALE)
+        doubt = functional.binary_cross_entropy_with_logits(prediction.sureness.float(), sure)
+        importance = batch.chroma[:, 0].expand(-1, *goal.shape[2:])
+        return {
+            f"{size}.classes": self.weights.classes
+            * self.classes.entropy_loss(prediction.logits, goal, importance),
+            f"{size}.chroma": self.weights.chroma * (error.abs().sum(1, keepdim=True) * batch.chroma).mean(),
+            f"{size}.hue": self.weights.hue * (shortfall * batch.chroma).mean(),
+            f"{size}.doubt": self.weights.doubt * doubt,
+        }
+
+    def _disagreement(self, said: Prediction, twins: Tensor) -> Tensor:
+        """Feature and pixel consistency: the infrared side follows the gray side, which knows the luma."""
+        infrared, gray = twins[:, 0], twins[:, 1]
+        features = said.features.float()
+        pixels = _divergence(said.logits[infrared], said.logits[gray].detach())
+        distance = (
+            1.0 - functional.cosine_similarity(features[infrared], features[gray].detach(), dim=1).mean()
+        )
+        return pixels + distance
+
+
+def _divergence(student: Tensor, teacher: Tensor) -> Tensor:
+    """Kullback-Leibler divergence of the classes, mean over pixels, (N, K, h, w) logits."""
+    known = torch.log_softmax(teacher.float(), dim=1)
+    guess = torch.log_softmax(student.float(), dim=1)
+    return (known.exp() * (known - guess)).sum(1).mean()

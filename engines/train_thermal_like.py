@@ -1,0 +1,166 @@
+"""Thermal-like inputs from labeled color pictures, and targets with the colors of a fine day."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+SKY, BUILDING, POLE, ROAD, PAVEMENT, TREE, SIGN, FENCE, CAR, PERSON, BICYCLIST, OTHER = range(12)
+
+# Mean and standard deviation of the gray level of each class in automotive LWIR, read off the pairs by eye.
+_LEVELS = np.array(
+    [
+        (0.08, 0.10), (0.45, 0.20), (0.40, 0.20), (0.38, 0.18), (0.42, 0.18), (0.48, 0.16),
+        (0.35, 0.20), (0.45, 0.20), (0.48, 0.24), (0.88, 0.12), (0.80, 0.15), (0.45, 0.20),
+    ]
+)  # fmt: skip
+
+# What each class looks like by day: (Cb, Cr) of a prior, its share, factor on the picture's own chroma.
+_DAYLIGHT = {
+    BUILDING: (-0.030, 0.030, 0.4, 1.5),
+    POLE: (0.0, 0.0, 0.3, 1.2),
+    ROAD: (0.008, -0.004, 0.7, 0.6),
+    PAVEMENT: (-0.018, 0.016, 0.6, 0.8),
+    TREE: (-0.100, -0.055, 0.65, 1.4),
+    SIGN: (-0.020, 0.020, 0.2, 1.6),
+    FENCE: (-0.025, 0.020, 0.4, 1.3),
+    CAR: (0.004, 0.006, 0.2, 1.6),
+    PERSON: (-0.035, 0.055, 0.4, 1.4),
+    BICYCLIST: (-0.030, 0.050, 0.4, 1.4),
+    OTHER: (0.0, 0.0, 0.2, 1.4),
+}
+_SKY_TOP, _SKY_LOW = np.array([0.62, 0.125, -0.105]), np.array([0.85, 0.045, -0.035])  # Y', Cb, Cr
+
+
+def thermal_like(
+    gray: np.ndarray, labels: np.ndarray, translated: np.ndarray | None, random: np.random.Generator
+) -> np.ndarray:
+    """Draw a thermal camera's view of a labeled picture.
+
+    Args:
+        gray: (H, W) uint8 luma of the picture.
+        labels: (H, W) uint8 classes.
+        translated: (H, W) uint8 what a color-to-thermal network makes of it, to be mixed in; or None.
+        random: where the dice come from.
+
+    Returns:
+        (H, W) uint8.
+    """
+    levels = np.clip(random.normal(_LEVELS[:, 0], _LEVELS[:, 1]), 0.0, 1.0)
+    if random.random() < 0.25:
+        levels[SKY] = random.uniform(0.05, 0.5)
+    drawn = levels[labels].astype(np.float32)
+    height, width = labels.shape
+    luma = gray.astype(np.float32) / 255.0
+    detail = luma - cv2.GaussianBlur(luma, (0, 0), 6.0)
+    contrast = random.uniform(-0.4, 1.0, size=12).astype(np.float32)
+    contrast[SKY] *= 0.3
+    drawn += detail * contrast[labels]
+    field = cv2.resize(
+        random.standard_normal((5, 6), dtype=np.float32), (width, height), interpolation=cv2.INTER_CUBIC
+    )
+    drawn += 0.07 * field * (labels != SKY)
+    drawn += (labels == SKY) * np.linspace(0.0, random.uniform(0.0, 0.25), height, dtype=np.float32)[:, None]
+    warm = (labels == CAR).astype(np.float32)
+    if warm.any():  # engines and wheels: the lower part of a car
+        lower = warm * (1.0 - np.roll(warm, -height // 16, axis=0))
+        drawn += random.uniform(0.0, 0.5) * cv2.GaussianBlur(lower, (0, 0), 3.0)
+    if translated is not None:
+        share = random.uniform(0.3, 1.0) if random.random() < 0.6 else 0.0
+        hot = ((labels == PERSON) | (labels == BICYCLIST)).astype(np.float32) * 0.8
+        drawn = drawn * (1.0 - share * (1.0 - hot)) + translated.astype(np.float32) / 255.0 * share * (
+            1.0 - hot
+        )
+    people = ((labels == PERSON) | (labels == BICYCLIST)).astype(np.float32)
+    if people.any():
+        drawn += random.uniform(0.0, 0.15) * cv2.GaussianBlur(people, (0, 0), 5.0)
+    drawn = cv2.GaussianBlur(drawn, (0, 0), random.uniform(0.6, 1.8))
+    return np.asarray((np.clip(drawn, 0.0, 1.0) * 255.0).astype(np.uint8))
+
+
+def _to_ycc(rgb: np.ndarray) -> np.ndarray:
+    x = rgb.astype(np.float32) / 255.0
+    luma = x @ np.array([0.299, 0.587, 0.114], np.float32)
+    return np.stack([luma, (x[..., 2] - luma) / 1.772, (x[..., 0] - luma) / 1.402], axis=-1)
+
+
+def _to_rgb(ycc: np.ndarray) -> np.ndarray:
+    luma, blue, red = ycc[..., 0], ycc[..., 1], ycc[..., 2]
+    rgb = np.stack(
+        [luma + 1.402 * red, luma - 0.344136 * blue - 0.714136 * red, luma + 1.772 * blue], axis=-1
+    )
+    return np.asarray((np.clip(rgb, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8))
+
+
+def _paint_sky(ycc: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Blend a blue gradient over `mask` (H, W) float32; clouds keep a little of their light."""
+    height = len(mask)
+    way = np.clip(np.arange(height, dtype=np.float32) / (0.55 * height), 0.0, 1.0)[:, None, None]
+    paint = np.broadcast_to(_SKY_TOP * (1.0 - way) + _SKY_LOW * way, ycc.shape).copy()
+    mean = float((ycc[..., 0] * mask).sum() / max(1.0, mask.sum()))
+    paint[..., 0] += 0.35 * (ycc[..., 0] - mean)
+    return np.asarray(ycc * (1.0 - mask[..., None]) + paint * mask[..., None], np.float32)
+
+
+def daylight_of_labels(rgb: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 labeled picture -> the same with the colors of a fine day."""
+    ycc = _to_ycc(rgb)
+    low, high = np.percentile(ycc[..., 0], (1, 98))
+    ycc[..., 0] = np.clip((ycc[..., 0] - 0.8 * low) * (0.92 / max(0.3, high - 0.8 * low)), 0.0, 1.0)
+    prior = np.zeros((12, 4), np.float32)
+    prior[:, 3] = 1.0
+    for label, values in _DAYLIGHT.items():
+        prior[label] = values
+    chosen = prior[labels]
+    share = cv2.GaussianBlur(chosen[..., 2], (0, 0), 1.0)[..., None]
+    own = np.clip(ycc[..., 1:] * chosen[..., 3:4], -0.25, 0.25)
+    shade = np.clip(ycc[..., 0:1] / 0.35, 0.35, 1.2)  # deep shade has little chroma
+    ycc[..., 1:] = own * (1.0 - share) + cv2.GaussianBlur(chosen[..., :2], (0, 0), 1.0) * shade * share
+    leaves = cv2.GaussianBlur((labels == TREE).astype(np.float32), (0, 0), 1.0)
+    dimmed = 0.55 * np.tanh(ycc[..., 0] / 0.55)  # bare branches let the white sky through: leaves would not
+    ycc[..., 0] += leaves * (dimmed - ycc[..., 0])
+    sky = cv2.GaussianBlur((labels == SKY).astype(np.float32), (0, 0), 1.0)
+    return _to_rgb(_paint_sky(ycc, sky))
+
+
+def daylight_of_pair(rgb: np.ndarray, ir: np.ndarray) -> np.ndarray:
+    """Truth of a washed-out daytime pair -> haze taken off, saturated, its blown-out sky painted blue."""
+    ycc = _to_ycc(rgb)
+    low, high = np.percentile(ycc[..., 0], (1, 97))
+    gain = 0.93 / max(0.35, high - 0.85 * low)
+    ycc[..., 0] = np.clip((ycc[..., 0] - 0.85 * low) * gain, 0.0, 1.0)
+    chroma = ycc[..., 1:]
+    chroma *= np.clip(1.7 / (1.0 + 6.0 * np.linalg.norm(chroma, axis=-1, keepdims=True)), 1.0, 1.7) * min(
+        gain, 1.3
+    )
+    calm = cv2.GaussianBlur(chroma, (0, 0), 2.0)
+    plants = (calm[..., 0] < -0.03) & (calm[..., 1] < 0.02) & (ycc[..., 0] < 0.6)
+    greener = cv2.GaussianBlur(plants.astype(np.float32), (0, 0), 2.0)[..., None]
+    chroma += greener * np.array([-0.03, -0.03], np.float32)
+    np.clip(chroma, -0.3, 0.3, out=chroma)
+    height = len(ir)
+    upper = np.clip((0.65 - np.arange(height, dtype=np.float32) / height) / 0.15, 0.0, 1.0)[:, None]
+    cold = cv2.GaussianBlur(((ir < 80) & (ycc[..., 0] > 0.62)).astype(np.float32), (0, 0), 1.5)
+    return _to_rgb(_paint_sky(ycc, cold * upper))
+
+
+def camera(luma: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """A thermal camera's curve, polarity, stripes and drift on (S, S) float32 luma."""
+    chance = random.random()
+    if chance < 0.35:  # a linear AGC with something hot in view: the rest is dark
+        luma = luma ** random.uniform(1.2, 3.2)
+    elif chance < 0.65:
+        luma = np.clip(random.normal(0.0, 0.06) + luma * np.exp(random.normal(0.0, 0.25)), 0.0, 1.0)
+        luma = luma ** np.exp(random.normal(0.0, 0.25))
+    elif chance < 0.75:
+        equalizer = cv2.createCLAHE(random.uniform(1.0, 4.0), (4, 4))
+        luma = equalizer.apply((luma * 255.0).astype(np.uint8)).astype(np.float32) / 255.0
+    elif chance < 0.83:
+        low = random.uniform(0.05, 0.35)
+        luma = low + luma * random.uniform(0.3, 0.6)
+    if random.random() < 0.08:
+        luma = 1.0 - luma
+    if random.random() < 0.25:
+        columns = random.standard_normal((1, luma.shape[1]), dtype=np.float32) * random.uniform(0.003, 0.02)
+        luma = luma + (columns if random.random() < 0.7 else columns.T)
+    return np.asarray(np.clip(luma, 0.0, 1.0), np.float32)

@@ -1,0 +1,109 @@
+"""`irchroma train nir|thermal`: trains a network from pairs and exports it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+from pathlib import Path
+
+from irchroma.engines.errors import EngineOptionError, EngineUnavailable
+
+EXAMPLE = "irchroma train nir --data ../shared/data --minutes 60"
+SIZES = ("fast", "best")
+CACHE = Path(".cache")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Fill the command's parser."""
+    parser.add_argument("engine", choices=("nir", "thermal"), help="the engine to train")
+    parser.add_argument(
+        "--size", choices=(*SIZES, "both"), default="both", help="what to export (default: both)"
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=Path("../shared/data"),
+        help="folder with nir/train and the like, or with ir/ and rgb/ of pairs (default: ../shared/data)",
+    )
+    parser.add_argument(
+        "--out", type=Path, help="folder for checkpoints, sheets and ONNX (default: runs/ENGINE)"
+    )
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--minutes", type=float, help="wall-clock budget (default: 60)")
+    length.add_argument("--steps", type=int, help="number of steps")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    parser.add_argument("--start", type=Path, help="checkpoint to start from (default: ImageNet's weights)")
+    parser.add_argument(
+        "--single-task", action="store_true", help="nir: infrared pairs alone, for comparison"
+    )
+    parser.add_argument("--batch", type=int, default=12, help="crops a step (default: 12)")
+    parser.add_argument(
+        "--side", type=int, default=192, help="of a crop, pixels, a multiple of 32 (default: 192)"
+    )
+    parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate (default: 0.001)")
+    parser.add_argument("--epoch", type=int, default=200, help="steps between validations (default: 200)")
+    parser.add_argument("--seed", type=int, default=0, help="of everything drawn (default: 0)")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: all)")
+    parser.add_argument(
+        "--cache", type=Path, default=CACHE, help="folder for translated pictures (default: .cache)"
+    )
+    parser.add_argument(
+        "--translation-minutes",
+        type=float,
+        default=4.0,
+        help="training of the color-to-infrared helper (default: 4)",
+    )
+    parser.add_argument(
+        "--temperature", type=float, default=0.5, help="of the exported mean color (default: 0.5)"
+    )
+    parser.add_argument(
+        "--saturation", type=float, default=1.0, help="factor on the exported chroma (default: 1)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train to the end of the budget, then export and say where to."""
+    try:
+        import torch
+    except ImportError as error:
+        raise EngineUnavailable("training needs torch: pip install irchroma[train]") from error
+    from irchroma.engines.export import ExportOptions, export
+    from irchroma.engines.train_loop import Training, TrainOptions
+
+    if args.threads < 1:
+        raise EngineOptionError(f"--threads must be 1 or more, got {args.threads}")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    torch.set_num_threads(args.threads)
+    out: Path = args.out or Path("runs") / args.engine
+    minutes = args.minutes if args.minutes is not None or args.steps is not None else 60.0
+    options = TrainOptions(
+        out=out,
+        minutes=minutes,
+        steps=args.steps,
+        batch=args.batch,
+        side=args.side,
+        epoch=args.epoch,
+        seed=args.seed,
+        rate=args.rate,
+        start=args.start,
+        resume=args.resume,
+    )
+    training = Training(_recipe(args), options)
+    network = training.run()
+    for size in SIZES if args.size == "both" else (args.size,):
+        baked = ExportOptions(size, args.temperature, args.saturation)
+        for path in export(network, out / f"{args.engine}_{size}.onnx", baked):
+            print(json.dumps({"graph": str(path), "bytes": path.stat().st_size, "steps": training.step}))
+    return 0
+
+
+def _recipe(args: argparse.Namespace):  # type: ignore[no-untyped-def]
+    if args.engine == "nir":
+        from irchroma.engines.train_nir import NirRecipe
+
+        return NirRecipe(args.data, not args.single_task, args.cache, args.translation_minutes)
+    from irchroma.engines.train_thermal import ThermalRecipe
+
+    return ThermalRecipe(args.data, args.cache, args.translation_minutes)

@@ -1,0 +1,92 @@
+"""Exported graphs: the same picture as torch, dynamic sizes, a twin that is float16 throughout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs torch")
+onnx = pytest.importorskip("onnx", reason="exporting needs onnx")
+onnxruntime = pytest.importorskip("onnxruntime", reason="parity is checked by ONNX Runtime")
+
+from irchroma.engines.export import ExportOptions, export, narrow_weights, widen_weights  # noqa: E402
+from irchroma.engines.networks import ColorAt, ColorNetwork  # noqa: E402
+
+PLAIN = {
+    "Add", "Cast", "Clip", "Concat", "Constant", "Conv", "GlobalAveragePool", "Identity", "Mul", "Relu",
+    "Resize", "Sigmoid", "Slice", "Softmax", "Sub",
+}  # fmt: skip
+# Largest difference from torch: weights are rounded to float16 in both files, arithmetic only in the twin.
+TOLERANCE = {"float32": 3e-3, "float16": 1.5e-2}
+
+
+@pytest.fixture(scope="module")
+def network() -> ColorNetwork:
+    torch.manual_seed(0)
+    made = ColorNetwork()
+    for decoder in made.decoders.values():
+        torch.nn.init.normal_(decoder.head.weight, std=0.05)
+    return made.eval()
+
+
+@pytest.fixture(scope="module", params=["fast", "best"])
+def exported(request: pytest.FixtureRequest, network: ColorNetwork, tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
+    path = tmp_path_factory.mktemp("weights") / f"any_{request.param}.onnx"
+    return request.param, *export(network, path, ExportOptions(request.param))
+
+
+def test_graphs_answer_as_torch_does_at_any_size(
+    exported: tuple[str, Path, Path], network: ColorNetwork
+) -> None:
+    size, *paths = exported
+    reference = ColorAt(network, size, 0.5).eval()
+    for path, dtype in zip(paths, (np.float32, np.float16), strict=True):
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        for shape in ((1, 1, 64, 96), (2, 1, 96, 32)):
+            luma = np.random.default_rng(0).random(shape).astype(dtype)
+            with torch.no_grad():
+                expected = reference(torch.from_numpy(luma.astype(np.float32)))
+            for name, output, want in zip(
+                ("ycc", "confidence"), session.run(None, {"luma": luma}), expected, strict=True
+            ):
+                assert output.dtype == dtype
+                assert output.shape == tuple(want.shape)
+                difference = np.abs(output.astype(np.float32) - want.numpy()).max()
+                assert difference < TOLERANCE[np.dtype(dtype).name], f"{name} of {path.name}: {difference}"
+
+
+def test_twin_is_float16_from_input_to_output(exported: tuple[str, Path, Path]) -> None:
+    graph = onnx.shape_inference.infer_shapes(onnx.load(str(exported[2])), strict_mode=True).graph
+    half = onnx.TensorProto.FLOAT16
+    assert all(value.type.tensor_type.elem_type == half for value in (*graph.input, *graph.output))
+    kept = {name for node in graph.node if node.op_type == "Resize" for name in node.input[1:3]}
+    wide = [v.name for v in graph.value_info if v.type.tensor_type.elem_type == onnx.TensorProto.FLOAT]
+    assert set(wide) <= kept, f"float32 inside the float16 graph: {wide[:3]}"
+    assert all(t.data_type != onnx.TensorProto.FLOAT or t.name in kept for t in graph.initializer)
+
+
+def test_only_plain_operators_are_used(exported: tuple[str, Path, Path]) -> None:
+    for path in exported[1:]:
+        assert {node.op_type for node in onnx.load(str(path)).graph.node} <= PLAIN
+
+
+def test_weights_are_stored_narrow_and_come_back_wide(exported: tuple[str, Path, Path]) -> None:
+    narrow = onnx.load(str(exported[1]))
+    wide = widen_weights(narrow)
+    onnx.checker.check_model(wide)
+    assert not any(node.op_type == "Cast" for node in wide.graph.node)
+    assert len(wide.SerializeToString()) > 1.8 * len(narrow.SerializeToString())
+    again = narrow_weights(wide)
+    assert len(again.SerializeToString()) < 0.6 * len(wide.SerializeToString())
+
+
+def test_temperature_and_saturation_are_baked_in(network: ColorNetwork) -> None:
+    luma = torch.rand(1, 1, 64, 64)
+    with torch.no_grad():
+        calm = ColorAt(network, "fast", temperature=1.0).eval()(luma)[0][:, 1:]
+        sharp = ColorAt(network, "fast", temperature=0.2).eval()(luma)[0][:, 1:]
+        strong = ColorAt(network, "fast", temperature=1.0, saturation=1.5).eval()(luma)[0][:, 1:]
+    assert float(sharp.norm()) > float(calm.norm())
+    assert torch.allclose(strong, 1.5 * calm, atol=1e-5)
