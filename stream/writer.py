@@ -44,9 +44,9 @@ class SinkWriter:
         written: pictures the sink has taken.
     """
 
-    def __init__(self, sink: FrameSink, label: str, live: bool) -> None:
+    def __init__(self, sink: FrameSink, label: str) -> None:
         self._sink, self.label = sink, label
-        self._ring: Ring[Picture] = Ring(2 if live else 4, newest_wins=live)
+        self._ring: Ring[Picture] = Ring(4, newest_wins=False)
         self._thread = threading.Thread(target=self._work, name=f"sink {label}", daemon=True)
         self.encode = LatencyMeter()
         self.total = LatencyMeter()
@@ -61,6 +61,8 @@ class SinkWriter:
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
         """Open the sink for pictures of `size` (H, W); SinkError with one clear line."""
         self._sink.open(info, size)
+        if info.live:
+            self._ring = Ring(2, newest_wins=True)
         self._thread.start()
         log.info("sink: %s, %dx%d", self.label, size[1], size[0])
 

@@ -88,7 +88,7 @@ def made(
     sink: MemorySink | None = None,
 ) -> tuple[Loop, MemorySink, RedColorizer]:
     engine, sink = engine or RedColorizer(), sink or MemorySink()
-    writer = SinkWriter(sink, "memory", live)
+    writer = SinkWriter(sink, "memory")
     return (
         Loop(MemorySource(steps, live), lambda info: engine, PlainComposer(), [writer], QUICK),
         sink,
@@ -162,7 +162,7 @@ def test_a_sink_that_fails_ends_the_run_with_its_error() -> None:
 
 def test_one_failing_sink_leaves_the_others_their_frames_but_is_reported() -> None:
     good, bad = MemorySink(), MemorySink(fail_at=(1, SinkError("receiver gone")))
-    writers = [SinkWriter(bad, "bad", False), SinkWriter(good, "good", False)]
+    writers = [SinkWriter(bad, "bad"), SinkWriter(good, "good")]
     source = MemorySource([frame(n) for n in range(20)])
     with pytest.raises(SinkError, match="receiver gone"):
         Loop(source, lambda info: RedColorizer(), PlainComposer(), writers, QUICK).run()
@@ -184,9 +184,9 @@ def test_counts_reach_the_raw_track_untouched() -> None:
         MemorySource([Frame(c, n * PERIOD_NS) for n, c in enumerate(counts)]),
         lambda info: RedColorizer(),
         PlainComposer(),
-        [SinkWriter(MemorySink(), "color", False)],
+        [SinkWriter(MemorySink(), "color")],
         QUICK,
-        raw_writer=SinkWriter(raw, "raw", False),
+        raw_writer=SinkWriter(raw, "raw"),
     )
     loop.run()
     assert [int(p[0, 0]) for p in raw.pictures] == [8000, 8001, 8002, 8003, 8004]
