@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from irchroma.engines.agreement import trust_reference
 from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.gain import Curve
-from irchroma.engines.motion import move
+from irchroma.engines.motion import Area, move
 
 Plane = NDArray[np.float32]
 Luma = NDArray[np.uint8]
@@ -20,7 +20,6 @@ Luma = NDArray[np.uint8]
 ANCHOR_WEIGHT = 0.5
 """After a freeze the past weighs this much, in frames, so 0.04 of it is left after three."""
 LEAST_CONFIDENCE = 0.05
-MOVING_PX = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +38,7 @@ class Observation:
         active: share of the picture that changed, [0, 1].
         speed_px: root mean square motion over the picture, pixels.
         elapsed_s: seconds since the frame before.
-        flow: (h, w, 2) float32 pixels (x, y) to where each pixel was in the frame before; None where
-            nothing moved.
+        area, source, moving: as in `motion.Motion`; None where nothing moved.
         trust: (h, w) float32, [0, 1], how far each pixel's past color may be used; None where all of it may.
         shown: (h, w) float32 luma in displayed levels.
         noise: of the sensor, gray levels.
@@ -56,7 +54,9 @@ class Observation:
     active: float = 0.0
     speed_px: float = 0.0
     elapsed_s: float = 0.0
-    flow: Plane | None = None
+    area: Area | None = None
+    source: Plane | None = None
+    moving: Luma | None = None
     trust: Plane | None = None
     shown: Plane | None = None
     noise: float = 0.0
@@ -77,8 +77,8 @@ class ColorMemory:
 
     def clear(self) -> None:
         """Forget it all."""
-        self._color: Plane | None = None  # (h, w, 4): Y', Cb, Cr, weight of the evidence in frames
-        self._support: Plane | None = None  # (h, w, 2): displayed luma of that color, confidence
+        self._color: Plane | None = None  # (h, w, 3): Y', Cb, Cr
+        self._support: Plane | None = None  # (h, w, 3): evidence in frames, its displayed luma, confidence
 
     @property
     def empty(self) -> bool:
@@ -90,19 +90,21 @@ class ColorMemory:
         color, support = self._color, self._support
         if color is None or support is None:
             return
-        still = np.float32(math.exp(-seen.elapsed_s / self._settle_s))
-        fading: Plane | np.float32 = still
-        if seen.flow is not None:
-            color, support = move(color, seen.flow), move(support, seen.flow)
-            moving = np.float32(math.exp(-seen.elapsed_s / self._settle_moving_s))
-            speed = cv2.magnitude(seen.flow[..., 0], seen.flow[..., 1])
-            fading = np.where(speed > MOVING_PX, moving, still)
-        weight = color[..., 3] * fading
+        color = move(color, seen.area, seen.source, in_place=True)
+        support = move(support, seen.area, seen.source, in_place=True)
+        weight, luma = cv2.extractChannel(support, 0), cv2.extractChannel(support, 1)
+        still = math.exp(-seen.elapsed_s / self._settle_s)
+        weight *= np.float32(still)
+        if seen.moving is not None and seen.area is not None:
+            faster = math.exp(-seen.elapsed_s / self._settle_moving_s) / still
+            weight[seen.area] *= 1.0 + seen.moving * np.float32((faster - 1.0) / 255.0)
         if seen.trust is not None:
             weight *= seen.trust
         if seen.shown is not None:
-            weight *= trust_reference(support[..., 0], seen.shown, seen.noise)
-        color[..., 3] = np.minimum(weight, ANCHOR_WEIGHT) if seen.anchor else weight
+            weight *= trust_reference(luma, seen.shown, seen.noise)
+        if seen.anchor:
+            weight = np.minimum(weight, ANCHOR_WEIGHT)
+        cv2.insertChannel(weight, support, 0)
         self._color, self._support = color, support
 
     def gather(self, seen: Observation, ycc: Plane, confidence: Plane | None) -> None:
@@ -110,15 +112,14 @@ class ColorMemory:
         sure = np.ones(ycc.shape[:2], np.float32) if confidence is None else confidence
         shown = np.zeros(ycc.shape[:2], np.float32) if seen.shown is None else seen.shown
         given = np.maximum(sure, np.float32(LEAST_CONFIDENCE))
-        if self._color is None or self._support is None or self._color.shape[:2] != ycc.shape[:2]:
-            self._color = np.dstack([ycc, given])
-            self._support = np.dstack([shown, sure])
+        support = np.asarray(cv2.merge([given, shown, sure]), np.float32)
+        if self._color is None or self._support is None or self._color.shape != ycc.shape:
+            self._color, self._support = ycc.copy(), support
             return
-        total = self._color[..., 3] + given
-        share = (given / total)[..., None]
-        self._color[..., :3] += share * (ycc - self._color[..., :3])
-        self._color[..., 3] = total
-        self._support += share * (np.dstack([shown, sure]) - self._support)
+        weight = np.asarray(cv2.extractChannel(self._support, 0), np.float32)
+        self._color = np.asarray(cv2.blendLinear(ycc, self._color, given, weight), np.float32)
+        self._support = np.asarray(cv2.blendLinear(support, self._support, given, weight), np.float32)
+        cv2.insertChannel(weight + given, self._support, 0)
 
     def recall(self) -> tuple[Plane, Plane]:
         """(h, w, 3) float32 `ycc` and (h, w) float32 confidence, the caller's to keep.
@@ -128,4 +129,4 @@ class ColorMemory:
         """
         if self._color is None or self._support is None:
             raise EngineOptionError("the first frame of a scene needs the network's color, got none")
-        return self._color[..., :3].copy(), self._support[..., 1].copy()
+        return self._color.copy(), np.asarray(cv2.extractChannel(self._support, 2), np.float32)

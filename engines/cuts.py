@@ -35,9 +35,9 @@ def is_cut(previous: NDArray[np.uint8], current: NDArray[np.uint8], motion: Moti
     if motion.active < LEAST_ACTIVE:
         return False
     in_place = block_correlation(previous, current)
-    if motion.steady + in_place >= LEAST_LIKENESS or motion.half_flow is None:
+    if motion.steady + in_place >= LEAST_LIKENESS or motion.half_source is None:
         return motion.steady + in_place < LEAST_LIKENESS
-    aligned = move(previous, motion.half_flow)
+    aligned = move(previous, motion.half_area, motion.half_source)
     correlation = block_correlation(aligned, current)
     return motion.steady + max(correlation, in_place) < LEAST_LIKENESS
 

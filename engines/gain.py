@@ -56,7 +56,10 @@ def measure_change(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> GainC
     blocks_before, blocks_after = _block_means(before), _block_means(after)
     if float(np.abs(blocks_after - blocks_before).mean()) < LEAST_JUMP:
         return None
-    curve = match_levels(_histogram(before), _histogram(after))
+    levels_after = _histogram(after)
+    curve = match_levels(_histogram(before), levels_after)
+    if _strength(curve, levels_after) < LEAST_JUMP:
+        return None
     undone = apply_to_work(after, curve)
     off = cv2.absdiff(undone, before)
     spread = max(2.0 * float(np.median(off[::2, ::2])), 3.0)
@@ -71,8 +74,7 @@ def measure_change(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> GainC
         _explained(blocks_before, blocks_after, _block_means(undone)),
         _explained(blocks_after, blocks_before, _block_means(forward)),
     )
-    weights = _histogram(after) / after.size
-    return GainChange(curve, float((np.abs(curve - LEVELS) * weights).sum()), explained)
+    return GainChange(curve, _strength(curve, levels_after), explained)
 
 
 def match_levels(before: NDArray[np.float32], after: NDArray[np.float32]) -> Curve:
@@ -187,6 +189,10 @@ def _line(offset: NDArray[np.float32], count: NDArray[np.float32]) -> NDArray[np
     variance = float((weight * (LEVELS - mean) ** 2).sum()) + 25.0 * total
     slope = float((weight * (LEVELS - mean) * (offset - height)).sum()) / variance
     return (height + np.float32(slope) * (LEVELS - np.float32(mean))).astype(np.float32)
+
+
+def _strength(curve: Curve, count: NDArray[np.float32]) -> float:
+    return float(np.abs(curve - LEVELS) @ count / count.sum())
 
 
 def _explained(

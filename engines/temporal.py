@@ -14,7 +14,7 @@ from irchroma.engines.color_memory import ColorMemory, Observation
 from irchroma.engines.cuts import is_cut
 from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.gain import BrightnessKeeper, Curve, GainChange, apply_to_work, measure_change
-from irchroma.engines.motion import SMALLEST_PX, Motion, MotionEstimator, move
+from irchroma.engines.motion import SMALLEST_PX, Motion, MotionEstimator, keep_where, move
 
 Plane = NDArray[np.float32]
 Luma = NDArray[np.uint8]
@@ -157,12 +157,12 @@ class TemporalStage:
         self._brightness.advance(elapsed_s)
         if change is not None:
             self._brightness.undo(change.curve)
-        predicted = before if motion.flow is None else move(before, motion.flow)
+        predicted = move(before, motion.area, motion.source)
         trust = self._agreement.trust(
             predicted, luma if change is None else apply_to_work(luma, change.curve)
         )
-        if motion.occluded is not None:
-            trust[motion.occluded > 0] = 0.0
+        if motion.occluded is not None and motion.area is not None:
+            trust[motion.area] = keep_where(cast(Luma, cv2.bitwise_not(motion.occluded)), trust[motion.area])
         thawed = self._held_s >= FREEZE_S
         self._held_s = 0.0
         if thawed:
@@ -185,7 +185,9 @@ class TemporalStage:
             active=motion.active,
             speed_px=motion.speed_px,
             elapsed_s=elapsed_s,
-            flow=motion.flow,
+            area=motion.area,
+            source=motion.source,
+            moving=motion.moving,
             trust=trust,
             shown=self._shown(luma),
             noise=self._agreement.noise,
@@ -196,12 +198,13 @@ class TemporalStage:
         self, before: Luma, now: Luma, size: tuple[int, int]
     ) -> tuple[GainChange | None, Motion, Luma]:
         """The gain jump if there was one, the motion, and `now` with that jump taken out."""
-        change = _accepted(measure_change(before, now))
+        measured = measure_change(before, now)
+        change = _accepted(measured)
         leveled = now if change is None else apply_to_work(now, change.curve)
         motion = self._motion.estimate(before, leveled, self._agreement.changed(before, leveled), size)
-        if change is None and motion.half_flow is not None and motion.active > 0.3:
-            # A jump in the middle of a pan shows only once the frames lie on each other.
-            change = _accepted(measure_change(move(before, motion.half_flow), now))
+        if measured is not None and change is None and motion.active > 0.3 and measured.strength > 1.0:
+            # A jump in the middle of a pan is clear only once the frames lie on each other.
+            change = _accepted(measure_change(move(before, motion.half_area, motion.half_source), now))
             if change is not None:
                 leveled = apply_to_work(now, change.curve)
                 changed = self._agreement.changed(before, leveled)
