@@ -1,0 +1,121 @@
+"""Numbered pictures as video."""
+
+from fractions import Fraction
+
+import cv2
+import numpy as np
+import pytest
+
+from irchroma.stream.errors import SourceError, SourceFormatError
+from irchroma.stream.pictures import PictureSource, natural_key, read_picture
+
+
+def ramp(dtype, channels=1):
+    top = np.iinfo(dtype).max
+    plane = np.linspace(0, top, 24 * 32).reshape(24, 32).astype(dtype)
+    return plane if channels == 1 else np.dstack([plane, plane[::-1], plane[:, ::-1]])
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "tiff", "pgm"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_gray_samples_come_back_untouched(tmp_path, suffix, dtype):
+    path = tmp_path / f"a.{suffix}"
+    cv2.imwrite(str(path), ramp(dtype))
+    pixels = read_picture(path)
+    assert pixels.dtype == dtype
+    np.testing.assert_array_equal(pixels, ramp(dtype))
+
+
+def test_color_is_rgb_and_three_equal_channels_are_luma(tmp_path):
+    rgb = ramp(np.uint8, 3)
+    cv2.imwrite(str(tmp_path / "c.png"), rgb[..., ::-1])
+    np.testing.assert_array_equal(read_picture(tmp_path / "c.png"), rgb)
+    cv2.imwrite(str(tmp_path / "g.png"), np.dstack([ramp(np.uint8)] * 3))
+    np.testing.assert_array_equal(read_picture(tmp_path / "g.png"), ramp(np.uint8))
+    cv2.imwrite(str(tmp_path / "g16.png"), np.dstack([ramp(np.uint16)] * 3))
+    np.testing.assert_array_equal(read_picture(tmp_path / "g16.png"), ramp(np.uint16))
+
+
+def test_transparency_is_dropped(tmp_path):
+    rgb = ramp(np.uint8, 3)
+    cv2.imwrite(str(tmp_path / "a.png"), np.dstack([rgb[..., ::-1], np.full((24, 32), 9, np.uint8)]))
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.png"), rgb)
+
+
+def test_16_bit_color_becomes_8_bit(tmp_path):
+    rgb = ramp(np.uint8, 3)
+    cv2.imwrite(str(tmp_path / "a.png"), rgb[..., ::-1].astype(np.uint16) * 257)
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.png"), rgb)
+
+
+def test_a_gray_jpeg_is_luma(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.jpg"), ramp(np.uint8))
+    pixels = read_picture(tmp_path / "a.jpg")
+    assert pixels.shape == (24, 32)
+    assert np.abs(pixels.astype(int) - ramp(np.uint8)).max() < 16
+
+
+def test_numbers_are_ordered_as_numbers():
+    names = ["f10.png", "f9.png", "F1.png", "2f.png", "f9b.png"]
+    assert sorted(names, key=natural_key) == ["2f.png", "F1.png", "f9.png", "f9b.png", "f10.png"]
+
+
+def folder_of(tmp_path, count):
+    for n in range(count):
+        cv2.imwrite(str(tmp_path / f"f{n}.png"), np.full((24, 32), 1000 + n, np.uint16))
+    (tmp_path / "notes.txt").write_text("not a picture")
+    return tmp_path
+
+
+def test_a_folder_is_video_in_natural_order_at_its_rate(tmp_path):
+    source = PictureSource(folder_of(tmp_path, 12), Fraction(30000, 1001))
+    info = source.open()
+    assert (info.size, info.frame_count, info.live, info.counts) == ((24, 32), 12, False, True)
+    values = []
+    while (frame := source.read(1.0)) is not None:
+        values.append(int(frame.pixels[0, 0]))
+        assert frame.pts_ns == int(frame.number * 1e9 * 1001 / 30000)
+        assert frame.is_counts
+    assert values == [1000 + n for n in range(12)]
+    source.close()
+    source.close()
+
+
+def test_a_single_picture_is_one_frame_and_a_change_of_size_is_a_gap(tmp_path):
+    cv2.imwrite(str(tmp_path / "a1.png"), ramp(np.uint8))
+    cv2.imwrite(str(tmp_path / "a2.png"), ramp(np.uint8)[:20])
+    alone = PictureSource(tmp_path / "a1.png")
+    assert alone.open().frame_count == 1
+    assert alone.read(1.0) is not None
+    assert alone.read(1.0) is None
+    both = PictureSource(tmp_path)
+    both.open()
+    assert [both.read(1.0).gap for _ in range(2)] == [False, True]
+
+
+def test_a_damaged_picture_in_the_middle_is_named(tmp_path):
+    folder = folder_of(tmp_path, 4)
+    whole = (folder / "f2.png").read_bytes()
+    (folder / "f2.png").write_bytes(whole[:20])
+    source = PictureSource(folder)
+    source.open()
+    source.read(1.0)
+    source.read(1.0)
+    with pytest.raises(SourceError, match=r"f2\.png") as caught:
+        source.read(1.0)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_not_there_or_empty_or_odd_is_one_clear_line(tmp_path):
+    with pytest.raises(SourceError, match="no pictures in folder"):
+        PictureSource(tmp_path).open()
+    with pytest.raises(SourceError, match="no such picture"):
+        PictureSource(tmp_path / "none.png").open()
+    (tmp_path / "zero.png").write_bytes(b"")
+    with pytest.raises(SourceError, match="cannot decode"):
+        read_picture(tmp_path / "zero.png")
+    cv2.imwrite(str(tmp_path / "f.tiff"), np.ones((8, 8), np.float32))
+    with pytest.raises(SourceFormatError, match="float32"):
+        read_picture(tmp_path / "f.tiff")
+    with pytest.raises(SourceError, match="not open"):
+        PictureSource(tmp_path).read(1.0)
