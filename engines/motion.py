@@ -67,8 +67,8 @@ class MotionEstimator:
     Not safe for use by several threads at once.
 
     Reference: Kroeger, Timofte, Dai and Van Gool, Fast Optical Flow using Dense Inverse Search,
-    arXiv:1603.03590; the forward-backward test is equation 5 of Sundaram, Brox and Keutzer, Dense Point
-    Trajectories by GPU-accelerated Large Displacement Optical Flow, ECCV 2010, with its constants.
+    arXiv:1603.03590; the forward-backward test with its constants is that of Sundaram, Brox and
+    Keutzer, Dense Point Trajectories by GPU-accelerated Large Displacement Optical Flow, ECCV 2010.
     """
 
     def __init__(self) -> None:

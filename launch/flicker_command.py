@@ -1,0 +1,75 @@
+"""`irchroma flicker`: measures how much a video's color flickers."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+from pathlib import Path
+
+import cv2
+
+from irchroma.engines.errors import EngineOptionError
+from irchroma.engines.flicker_report import FlickerReport, draw_report, measure_flicker
+
+EXAMPLE = "irchroma flicker colored.mp4 --input infrared.mp4 --json flicker.json --plot flicker.png"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to measure, against what, and where to write it."""
+    parser.add_argument("video", type=Path, metavar="VIDEO", help="the video to measure")
+    parser.add_argument(
+        "--input",
+        type=Path,
+        metavar="VIDEO",
+        help="the infrared video that it was made from; tells which pixels did not change"
+        " (without it, the measured video's own luma tells)",
+    )
+    parser.add_argument(
+        "--reference",
+        type=Path,
+        metavar="VIDEO",
+        help="a video of the same scene in real color; gives the flow for the warping error",
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write every value here, frame by frame too"
+    )
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the values over time")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, print three lines, write the files that were asked for."""
+    for path in (args.json, args.plot):
+        if path is not None and not path.parent.is_dir():
+            raise EngineOptionError(f"no folder to write {path} into: make {path.parent} first")
+    if args.plot is not None and args.plot.suffix.lower() != ".png":
+        raise EngineOptionError(f"--plot writes PNG, got {args.plot.name}: name it {args.plot.stem}.png")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET: an error is one line, ours
+    report = measure_flicker(args.video, args.reference, args.input)
+    if args.json is not None:
+        values = {"video": args.video.name, **report.as_json()}
+        args.json.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+    if args.plot is not None:
+        good, png = cv2.imencode(".png", cv2.cvtColor(draw_report(report), cv2.COLOR_RGB2BGR))
+        if not good:
+            raise EngineOptionError(f"could not draw {args.plot}")
+        args.plot.write_bytes(png.tobytes())
+    print("\n".join(describe(report)))
+    return 0
+
+
+def describe(report: FlickerReport) -> list[str]:
+    """One line for each measure that was taken."""
+    lines = [f"CDC             {report.cdc:.5f}  ({report.frames} frames)"]
+    if math.isfinite(report.reference_cdc):
+        lines[0] += f", reference {report.reference_cdc:.5f}"
+    if math.isfinite(report.static_ab):
+        lines.append(f"static a*b*     {report.static_ab:.4f}  mean change a frame where nothing changed")
+    else:
+        lines.append("static a*b*     none: no pixel of the input ever stood still")
+    if math.isfinite(report.warping_error):
+        lines.append(
+            f"warping error   {report.warping_error:.6f}, reference {report.reference_warping_error:.6f}"
+        )
+    return lines
