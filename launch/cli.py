@@ -9,6 +9,7 @@ import sys
 from importlib.metadata import version
 
 from irchroma.engines.errors import EngineError
+from irchroma.launch.config import ConfigError
 from irchroma.stream.errors import StreamError
 
 COMMANDS = {
@@ -63,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (StreamError, EngineError, OSError) as error:
+    except (StreamError, EngineError, ConfigError, OSError) as error:
         print(f"irchroma {args.command}: {error}", file=sys.stderr)
         return 1
     except Exception as error:

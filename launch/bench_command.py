@@ -1,0 +1,38 @@
+"""`irchroma bench`: measure speed and quality on this machine, with a JSON that says how it was measured."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+
+from irchroma.launch.config import ConfigError, nearest
+
+BENCHES = {
+    "live": (
+        "irchroma.launch.bench_live",
+        "whole runs: file to file against gst-launch, latency of a live source",
+    ),
+    "temporal": ("irchroma.launch.bench_temporal", "flicker, quality and cost of the temporal stage"),
+}
+"""Name -> (module, summary); a module has `add_arguments(parser)` and `run(args) -> int`."""
+
+EXAMPLE = "irchroma bench --json speed.json\n  irchroma bench temporal --json flicker.json"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The bench's name first; its own flags after it."""
+    names = "; ".join(f"{name}: {summary}" for name, (_, summary) in BENCHES.items())
+    parser.add_argument("what", nargs="?", default="live", metavar="WHAT", help=f"{names} (default: live)")
+    parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    parser.add_argument("--json", metavar="FILE", help="where the numbers go")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Hand over to the named bench."""
+    if args.what not in BENCHES:
+        raise ConfigError(f"unknown bench {args.what}{nearest(args.what, list(BENCHES))}")
+    module = importlib.import_module(BENCHES[args.what][0])
+    parser = argparse.ArgumentParser(prog=f"irchroma bench {args.what}")
+    module.add_arguments(parser)
+    rest = [*args.rest, *(["--json", args.json] if args.json else [])]
+    return int(module.run(parser.parse_args(rest)))

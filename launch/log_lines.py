@@ -1,0 +1,44 @@
+"""Log lines on standard error: for people, or one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+
+
+class JsonLines(logging.Formatter):
+    """`{"time": ..., "level": ..., "from": ..., "message": ...}`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One record, one line."""
+        line = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+            + f".{int(record.msecs):03}Z",
+            "level": record.levelname.lower(),
+            "from": record.name.removeprefix("irchroma."),
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def set_up(style: str, level: int) -> None:
+    """Send the program's log lines to standard error.
+
+    Args:
+        style: `text` or `json`.
+        level: of `logging`.
+    """
+    line = logging.StreamHandler(sys.stderr)
+    line.setFormatter(
+        JsonLines()
+        if style == "json"
+        else logging.Formatter("%(asctime)s %(levelname).1s %(message)s", "%H:%M:%S")
+    )
+    root = logging.getLogger("irchroma")
+    root.handlers = [line]
+    root.setLevel(level)
+    root.propagate = False

@@ -1,0 +1,167 @@
+"""`irchroma run`: color a stream or a file and send it to one or more sinks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from irchroma.launch import run_flags
+from irchroma.launch.config import to_toml
+from irchroma.launch.log_lines import set_up
+from irchroma.launch.progress import Progress
+from irchroma.launch.run_config import RunConfig, load, require
+from irchroma.launch.wiring import build_loop
+from irchroma.stream.loop import Loop
+
+log = logging.getLogger(__name__)
+
+EXAMPLE = """irchroma run night.mp4 --to color.mp4
+  irchroma run rtsp://user:password@camera/stream --to rtsp://:8554/gate --engine nir
+  irchroma run /dev/video0 --to http://:8080 --to recording.mp4 --keep-raw counts.mkv --osd
+  irchroma run test:thermal?seconds=10 --to out.mp4 --engine palette:ironbow --view side
+
+source: a file, a folder of pictures, rtsp://.., srt://.., /dev/videoN, test:nir, test:thermal
+sinks:  file.mp4|.mkv|.webm, rtsp://:PORT/NAME, srt://.., hls:DIR, http://:PORT, /dev/videoN, window, null"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags; everything else is in the configuration file."""
+    parser.add_argument("source", nargs="?", metavar="SOURCE", help="what to color")
+    parser.add_argument(
+        "--to", action="append", metavar="SINK", help="where to send the picture; may be given several times"
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="a TOML file; flags win over it")
+    parser.add_argument(
+        "--print-config", action="store_true", help="show the effective configuration and stop"
+    )
+    parser.add_argument("--log", choices=("text", "json"), default="text", help="how log lines are written")
+    parser.add_argument("--quiet", action="store_true", help="warnings and errors only, no progress")
+    run_flags.add_to(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run until the source ends or a signal comes; 0 when everything was written."""
+    settings = run_flags.settings(args)
+    if args.source:
+        settings["source"] = args.source
+    if args.to:
+        settings["to"] = args.to
+    config = load(args.config, settings)
+    if args.print_config:
+        sys.stdout.write(to_toml(config))
+        return 0
+    require(config)
+    set_up(args.log, logging.WARNING if args.quiet else logging.INFO)
+    monitor = Monitor(config, quiet=args.quiet)
+    monitor.loop = build_loop(config, stats=monitor.stats)
+    stop_on_signals(monitor.loop)
+    try:
+        monitor.loop.run(monitor.on_frame)
+    finally:
+        monitor.finish()
+    return 0
+
+
+def stop_on_signals(loop: Loop) -> None:
+    """The first SIGINT or SIGTERM ends the run in good order, a second one at once."""
+    seen: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if seen:
+            os._exit(128 + number)
+        seen.append(number)
+        loop.stop()
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+
+
+class Monitor:
+    """Watches a run: progress on a terminal, drops in the log, statistics at the end."""
+
+    def __init__(self, config: RunConfig, quiet: bool) -> None:
+        self._config, self._quiet = config, quiet
+        self._start_s = self._drops_said_s = time.monotonic()
+        self._drops_said = 0
+        self._progress: Progress | None = None
+        self._last_pts_ns = 0
+        self.loop: Loop | None = None
+
+    def on_frame(self, loop: Loop) -> None:
+        """After each frame: draw, and say once a second what was dropped."""
+        info = loop.reader.info
+        assert info is not None
+        if self._progress is None:
+            total = info.frame_count or (
+                info.duration_ns and info.rate and info.duration_ns * info.rate / 10**9
+            )
+            self._progress = Progress(float(total) if total else None)
+        if not self._quiet:
+            elapsed_s = max(time.monotonic() - self._start_s, 1e-6)
+            self._progress.update(loop.frames, f"{loop.frames / elapsed_s:.0f} fps")
+        now_s = time.monotonic()
+        if now_s - self._drops_said_s >= 1:
+            self._drops_said_s = now_s
+            drops = loop.reader.drops + sum(writer.drops for writer in loop.writers)
+            if drops > self._drops_said:
+                log.info("%d frames dropped in the last second", drops - self._drops_said)
+                self._drops_said = drops
+
+    def stats(self) -> dict[str, Any]:
+        """Counts and latencies so far; times in milliseconds."""
+        loop = self.loop
+        assert loop is not None
+        elapsed_s = time.monotonic() - self._start_s
+        return {
+            "source": loop.reader.info.description if loop.reader.info else None,
+            "engine": loop.guarded.name if loop.guarded else None,
+            "engine_failures": loop.guarded.failures if loop.guarded else 0,
+            "frames": loop.frames,
+            "seconds": round(elapsed_s, 3),
+            "frames_per_second": round(loop.frames / elapsed_s, 2) if elapsed_s > 0 else 0.0,
+            "dropped_before_processing": loop.reader.drops,
+            "reconnections": loop.reader.reconnections,
+            "stages": {name: meter.summary() for name, meter in loop.stages.items()},
+            "sinks": {
+                writer.label: {
+                    "written": writer.written,
+                    "dropped": writer.drops,
+                    "capture_to_encoder": writer.total.summary(),
+                    "encode": writer.encode.summary(),
+                }
+                for writer in loop.writers
+            },
+        }
+
+    def finish(self) -> None:
+        """Clean line, summary in the log, JSON where it was asked for."""
+        if self._progress is not None:
+            self._progress.close()
+        if self.loop is None or not self.loop.frames:
+            return
+        stats = self.stats()
+        log.info(
+            "%d frames in %.1f s, %.1f fps", stats["frames"], stats["seconds"], stats["frames_per_second"]
+        )
+        for name, summary in stats["stages"].items():
+            log.info("%s", summary_line(name, summary))
+        for label, sink in stats["sinks"].items():
+            log.info("%s", summary_line(f"encode {label}", sink["encode"]))
+        if self._config.output.stats is not None:
+            self._config.output.stats.write_text(json.dumps(stats, indent=2) + "\n", encoding="utf-8")
+
+
+def summary_line(name: str, summary: dict[str, float]) -> str:
+    """`compose: avg 1.20 p50 1.10 p95 1.90 p99 2.30 max 4.00 ms`."""
+    parts = " ".join(
+        f"{key.removesuffix('_ms')} {summary[key]:.2f}" for key in summary if key.endswith("_ms")
+    )
+    return f"{name}: {parts} ms"

@@ -1,0 +1,121 @@
+"""The whole configuration of a run: what the command line and a TOML file may say."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from irchroma.engines.neural import NeuralOptions
+from irchroma.engines.palette_options import PaletteOptions
+from irchroma.launch.config import ConfigError, from_table, load_toml
+from irchroma.stream.compose import ViewOptions
+from irchroma.stream.encoders import EncoderOptions
+from irchroma.stream.reader import ReconnectOptions
+from irchroma.stream.source_uri import SourceOptions
+from irchroma.stream.tone_map import ToneMapOptions
+
+
+@dataclass(frozen=True, slots=True)
+class OutputOptions:
+    """What all sinks of a run share.
+
+    Attributes:
+        keep_raw: a .mkv file that gets the input untouched, beside the color; None for none.
+        stats: a JSON file that gets the latencies and counts at the end; None for none.
+        audio: keep a file's audio track where the sink can hold it.
+        segment_s: seconds a recorded file lasts before the next one begins, 0 for one file.
+        keep_segments: recorded files to keep, older ones are deleted; 0 keeps all.
+        hls_segment_s: seconds of one HLS segment.
+        hls_keep: HLS segments in the playlist.
+        encoder: which video encoder, how good, how often a keyframe.
+    """
+
+    keep_raw: Path | None = None
+    stats: Path | None = None
+    audio: bool = True
+    segment_s: float = 0.0
+    keep_segments: int = 0
+    hls_segment_s: float = 2.0
+    hls_keep: int = 6
+    encoder: EncoderOptions = field(default_factory=EncoderOptions)
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """A run, complete.
+
+    Attributes:
+        source: what is colored; see `irchroma run --help`.
+        to: where it goes, one or more.
+        engine: `auto` (thermal for 16-bit counts, nir for luma), `nir`, `thermal`, `nir:best`,
+            `palette:ironbow`, `gray` ...
+        repeat_s: after a loss the last picture is shown this long before the "no signal" card.
+        color_camera: pass a camera's own color through while it is in color (by day).
+        input: latency, transport, timeouts of the source.
+        reconnect: how a live source is watched and found again.
+        tone_map: counts or luma to displayed luma.
+        palette: of palette engines.
+        neural: of `nir` and `thermal`.
+        view: what the picture shows.
+        output: of the sinks.
+    """
+
+    source: str = ""
+    to: tuple[str, ...] = ()
+    engine: str = "auto"
+    repeat_s: float = 2.0
+    color_camera: bool = True
+    input: SourceOptions = field(default_factory=SourceOptions)
+    reconnect: ReconnectOptions = field(default_factory=ReconnectOptions)
+    tone_map: ToneMapOptions = field(default_factory=ToneMapOptions)
+    palette: PaletteOptions = field(default_factory=PaletteOptions)
+    neural: NeuralOptions = field(default_factory=NeuralOptions)
+    view: ViewOptions = field(default_factory=ViewOptions)
+    output: OutputOptions = field(default_factory=OutputOptions)
+
+
+def load(path: Path | None, settings: dict[str, Any]) -> RunConfig:
+    """The file's settings, and over them those of the command line.
+
+    Args:
+        path: a TOML file, None for none.
+        settings: dotted key -> value, `{"tone_map.method": "linear"}`.
+
+    Raises:
+        ConfigError: a key is unknown or a value makes no sense.
+    """
+    try:
+        config = from_table(RunConfig, load_toml(path)) if path is not None else RunConfig()
+        return from_table(RunConfig, _nested(settings), config)
+    except ConfigError:
+        raise
+    except ValueError as error:  # the options' own word for a value that makes no sense
+        raise ConfigError(str(error)) from error
+
+
+def require(config: RunConfig) -> None:
+    """ConfigError unless the run says what and where to."""
+    if not config.source:
+        raise ConfigError(
+            "no source: name a file, rtsp://.., srt://.., /dev/videoN, test:nir or test:thermal"
+        )
+    if not config.to:
+        raise ConfigError("no sink: name at least one, such as --to out.mp4 or --to rtsp://:8554/color")
+
+
+def without_secrets(config: RunConfig, public: Any) -> RunConfig:
+    """The configuration with `public` applied to addresses, for logs."""
+    return dataclasses.replace(config, source=public(config.source), to=tuple(public(t) for t in config.to))
+
+
+def _nested(settings: dict[str, Any]) -> dict[str, Any]:
+    table: dict[str, Any] = {}
+    for dotted, value in settings.items():
+        *folders, key = dotted.split(".")
+        inner = table
+        for folder in folders:
+            inner = inner.setdefault(folder, {})
+        inner[key] = value
+    return table

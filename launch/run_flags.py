@@ -1,0 +1,145 @@
+"""The flags of `irchroma run`: each one is a key of the configuration."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """A command-line flag and the configuration key that it sets.
+
+    Attributes:
+        name: with dashes.
+        key: dotted key of `RunConfig`.
+        help: one line.
+        kind: turns the word into a value; bool makes a switch.
+        value: what a switch sets.
+        metavar: what the word is called.
+    """
+
+    name: str
+    key: str
+    help: str
+    kind: Any = str
+    value: Any = True
+    metavar: str | None = None
+
+
+def _span(word: str) -> list[float]:
+    low, comma, high = word.partition(",")
+    if not comma:
+        raise argparse.ArgumentTypeError(f"expected two values LOW,HIGH, got {word!r}")
+    return [float(low), float(high)]
+
+
+def _every(word: str) -> int | str:
+    return word if word == "auto" else int(word)
+
+
+GROUPS: dict[str, tuple[Flag, ...]] = {
+    "engine": (
+        Flag("--engine", "engine", "auto, nir, thermal, nir:best, palette:NAME, palette:FILE.csv, gray ..."),
+        Flag("--runtime", "neural.network.runtime", "auto, openvino, onnxruntime, torch"),
+        Flag("--size", "neural.size", "network size: fast or best"),
+        Flag("--mode", "neural.recolor.mode", "full, or chroma: the sensor's luma kept exactly"),
+        Flag("--chroma-limit", "neural.recolor.chroma_limit", "cap of the color, 0 to 255", float),
+        Flag(
+            "--color-every", "neural.temporal.color_every", "run the network every N frames, or auto", _every
+        ),
+        Flag("--no-steady", "neural.steady", "no smoothing of the color in time", bool, False),
+        Flag(
+            "--no-steady-brightness",
+            "neural.temporal.steady_brightness",
+            "let the camera's gain jumps through",
+            bool,
+            False,
+        ),
+        Flag("--threads", "neural.network.threads", "CPU threads of the network", int, metavar="N"),
+    ),
+    "tone map": (
+        Flag("--tone-map", "tone_map.method", "auto, none, linear, plateau, clahe"),
+        Flag("--span", "tone_map.span", "fixed limits in sensor values", _span, metavar="LOW,HIGH"),
+    ),
+    "view": (
+        Flag("--view", "view.kind", "color, raw, side, wipe, blend, confidence"),
+        Flag("--wipe", "view.wipe", "place of the wipe's line, 0 to 1", float, metavar="X"),
+        Flag("--blend", "view.blend", "share of color in the blend, 0 to 1", float, metavar="X"),
+        Flag("--osd", "view.osd", "frame rate, latency, engine, time and spot value on the picture", bool),
+        Flag("--no-mark", "view.mark", "leave out the 'synthetic color' mark", bool, False),
+    ),
+    "output": (
+        Flag(
+            "--keep-raw",
+            "output.keep_raw",
+            "record the untouched input too, a .mkv file",
+            Path,
+            metavar="FILE",
+        ),
+        Flag("--encoder", "output.encoder.name", "auto, x264, openh264, nvenc, va, v4l2 ..."),
+        Flag("--bitrate", "output.encoder.bitrate_kbps", "kilobits a second", int, metavar="KBPS"),
+        Flag("--quality", "output.encoder.quality", "quantizer, 0 (best) to 50", int, metavar="Q"),
+        Flag("--segment", "output.segment_s", "begin a new recorded file every so often", float, metavar="S"),
+        Flag("--keep-segments", "output.keep_segments", "recorded files to keep", int, metavar="N"),
+        Flag("--no-audio", "output.audio", "leave a file's audio track out", bool, False),
+        Flag(
+            "--stats", "output.stats", "write latencies and counts as JSON at the end", Path, metavar="FILE"
+        ),
+    ),
+    "source": (
+        Flag(
+            "--latency", "input.latency_ms", "buffer of RTSP and SRT sources, milliseconds", int, metavar="MS"
+        ),
+        Flag("--transport", "input.transport", "RTSP transport: auto, tcp, udp"),
+        Flag(
+            "--stall",
+            "reconnect.stall_s",
+            "seconds of silence after which a source is lost",
+            float,
+            metavar="S",
+        ),
+        Flag("--wait", "reconnect.wait_at_start", "keep trying if the source is not there yet", bool),
+        Flag(
+            "--no-color-camera",
+            "color_camera",
+            "color the picture even while the camera is in color",
+            bool,
+            False,
+        ),
+    ),
+}
+
+
+def add_to(parser: argparse.ArgumentParser) -> None:
+    """Every flag, in its group; one that is not given stays out of the result."""
+    for title, flags in GROUPS.items():
+        group = parser.add_argument_group(title)
+        for flag in flags:
+            if flag.kind is bool:
+                group.add_argument(
+                    flag.name,
+                    dest=flag.key,
+                    action="store_const",
+                    const=flag.value,
+                    default=argparse.SUPPRESS,
+                    help=flag.help,
+                )
+                continue
+            group.add_argument(
+                flag.name,
+                dest=flag.key,
+                type=flag.kind,
+                metavar=flag.metavar or flag.name.strip("-").upper(),
+                default=argparse.SUPPRESS,
+                help=flag.help,
+            )
+
+
+def settings(args: argparse.Namespace) -> dict[str, Any]:
+    """Dotted key -> value of the flags that were given."""
+    keys = {flag.key for flags in GROUPS.values() for flag in flags}
+    found = {key: value for key, value in vars(args).items() if key in keys}
+    return {key: str(value) if isinstance(value, Path) else value for key, value in found.items()}
