@@ -10,7 +10,7 @@ from irchroma.launch.config import ConfigError, nearest
 BENCHES = {
     "live": (
         "irchroma.launch.bench_live",
-        "whole runs: file to file against gst-launch, latency of a live source",
+        "whole runs against gst-launch, and a live source's latency",
     ),
     "temporal": ("irchroma.launch.bench_temporal", "flicker, quality and cost of the temporal stage"),
 }
