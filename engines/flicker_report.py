@@ -24,6 +24,7 @@ CURVES = (
     ("warping_error", "warping error (MSE, RGB in [0, 1])"),
     ("luma", "mean luma"),
 )
+FROM_ZERO = frozenset({"cdc", "static_ab", "warping_error"})
 
 
 @dataclass(slots=True)
@@ -123,12 +124,12 @@ def read_frames(path: Path) -> tuple[float, Iterator[Rgb]]:
     """
     if not path.is_file():
         raise EngineOptionError(f"no such video: {path}")
-    level = cv2.getLogLevel()
-    cv2.setLogLevel(0)  # the one clear line is ours
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # the one clear line is ours
     try:
         capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     finally:
-        cv2.setLogLevel(level)
+        cv2.utils.logging.setLogLevel(level)
     if not capture.isOpened():
         capture.release()
         raise EngineOptionError(f"{path} is not a video that OpenCV can decode: convert it to H.264 in MP4")
@@ -138,7 +139,9 @@ def read_frames(path: Path) -> tuple[float, Iterator[Rgb]]:
 def draw_report(report: FlickerReport) -> NDArray[np.uint8]:
     """(H, 1200, 3) uint8 R'G'B': one panel for each measure over time, its mean as a line."""
     panels = [
-        _panel(report.series[name], title, report.rate_hz) for name, title in CURVES if name in report.series
+        _panel(report.series[name], title, report.rate_hz, name in FROM_ZERO)
+        for name, title in CURVES
+        if name in report.series
     ]
     return np.vstack(panels)
 
@@ -165,19 +168,20 @@ def _matching(frames: Iterator[Rgb], path: Path | None, rgb: Rgb, number: int) -
     return frame
 
 
-def _panel(values: list[float], title: str, rate_hz: float) -> NDArray[np.uint8]:
+def _panel(values: list[float], title: str, rate_hz: float, from_zero: bool) -> NDArray[np.uint8]:
     picture = np.full((PANEL_PX, PLOT_WIDTH_PX, 3), 255, np.uint8)
     left, right, top, bottom = 80, PLOT_WIDTH_PX - 20, 30, PANEL_PX - 26
     known = np.array([value for value in values if math.isfinite(value)])
+    low = 0.0 if from_zero or not known.size else float(known.min()) - 1.0
     high = float(known.max()) if known.size else 0.0
-    high = high * 1.05 if high > 0 else 1.0
+    high = low + (high - low) * 1.05 if high > low else low + 1.0
     ink, gray, blue, red = (30, 30, 30), (170, 170, 170), (30, 90, 180), (200, 60, 40)
 
     def text(words: str, x: int, y: int) -> None:
         cv2.putText(picture, words, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.45, ink, 1, cv2.LINE_AA)
 
     def height(value: float) -> int:
-        return round(bottom - (bottom - top) * value / high)
+        return round(bottom - (bottom - top) * (value - low) / (high - low))
 
     cv2.rectangle(picture, (left, top), (right, bottom), gray, 1)
     step = (right - left) / max(len(values) - 1, 1)
@@ -194,7 +198,7 @@ def _panel(values: list[float], title: str, rate_hz: float) -> NDArray[np.uint8]
         title = f"{title}: mean {mean:.4g}, highest {known.max():.4g}"
     text(title, left, top - 10)
     text(f"{high:.3g}", 8, top + 8)
-    text("0", 8, bottom)
+    text(f"{low:.3g}", 8, bottom)
     seconds = len(values) / rate_hz if rate_hz > 0 else 0.0
     text("0 s", left, PANEL_PX - 8)
     text(f"{seconds:.1f} s" if seconds else f"{len(values)} frames", right - 60, PANEL_PX - 8)
