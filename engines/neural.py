@@ -1,0 +1,222 @@
+"""Colors frames with a trained network: its small color, steadied in time, put on the sensor's detail."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.engines import catalog, gain
+from irchroma.engines.color_memory import Observation
+from irchroma.engines.errors import EngineError, EngineOptionError
+from irchroma.engines.network import Network, NetworkOptions, open_network
+from irchroma.engines.recolor import Recoloring, RecolorOptions
+from irchroma.engines.temporal import TemporalOptions, TemporalStage
+
+STRIDE_PX = 32
+"""Networks take heights and widths that are multiples of this."""
+
+Luma = NDArray[np.uint8]
+Plane = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class NeuralOptions:
+    """What a neural colorizer does.
+
+    Attributes:
+        engine: `nir` or `thermal`.
+        size: `fast` or `best`.
+        work_size_px: long side of the picture that the network sees; 0 for the size's own. Smaller
+            pictures are seen as they are.
+        steady: keep the color steady in time; off for pictures that do not follow one another.
+        weights: an ONNX file of the user's own instead of the network that ships.
+        recolor: mode, chroma limit and filters.
+        temporal: how the color is kept steady, and how often the network runs.
+        network: runtime, threads, cache.
+    """
+
+    engine: str = "nir"
+    size: str = "fast"
+    work_size_px: int = 0
+    steady: bool = True
+    weights: Path | None = None
+    recolor: RecolorOptions = field(default_factory=RecolorOptions)
+    temporal: TemporalOptions = field(default_factory=TemporalOptions)
+    network: NetworkOptions = field(default_factory=NetworkOptions)
+
+    def __post_init__(self) -> None:
+        if self.engine not in catalog.BANDS:
+            raise EngineOptionError(f"unknown engine {self.engine!r}: use {' or '.join(catalog.BANDS)}")
+        if self.size not in catalog.SIZES:
+            raise EngineOptionError(f"unknown size {self.size!r}: use {' or '.join(catalog.SIZES)}")
+        if self.work_size_px and self.work_size_px < STRIDE_PX:
+            raise EngineOptionError(f"work size {self.work_size_px} is below {STRIDE_PX} pixels")
+
+
+@dataclass(frozen=True, slots=True)
+class NeuralPicture:
+    """A colored frame.
+
+    Attributes:
+        rgb: (H, W, 3) uint8 R'G'B', full range; the caller's to keep.
+        confidence: (h, w) uint8 at work size, 255 = sure.
+    """
+
+    rgb: NDArray[np.uint8]
+    confidence: NDArray[np.uint8] | None
+
+
+@dataclass(slots=True)
+class _Job:
+    """A frame on its way: what the temporal stage saw in it, then its small color."""
+
+    luma: Luma
+    small: Luma
+    seen: Observation | None
+    ycc: Plane | None = None
+    confidence: Plane | None = None
+
+
+class NeuralColorizer:
+    """A `Colorizer` of one video stream; several may share one network (see `submit_together`).
+
+    `submit` runs the network and the temporal stage, `collect` puts the color on the full-size frame;
+    called by two threads they overlap.
+    """
+
+    synthetic = True
+    depth = 2
+
+    def __init__(self, options: NeuralOptions | None = None, network: Network | None = None) -> None:
+        """Load the network, or share one that is open and stays its owner's to close.
+
+        Raises:
+            EngineUnavailable: weights or runtime are not here.
+            EngineOptionError: an option makes no sense.
+        """
+        self.options = options or NeuralOptions()
+        path = self.options.weights or catalog.weights_path(self.options.engine, self.options.size)
+        self._owned = network is None
+        self.network = network or open_network(path, self.options.network)
+        self._stage = TemporalStage(self.options.temporal) if self.options.steady else None
+        self._recoloring = Recoloring(self.options.recolor)
+        self._long_side_px = self.options.work_size_px or catalog.WORK_SIZE_PX[self.options.size]
+        self._pending: deque[_Job] = deque()
+
+    @property
+    def name(self) -> str:
+        """`nir fast, openvino bf16`."""
+        return f"{self.options.engine} {self.options.size}, {self.network.name}"
+
+    def submit(
+        self,
+        luma: Luma,
+        pts_ns: int,
+        *,
+        counts: NDArray[np.uint16] | None = None,
+        held: bool = False,
+    ) -> None:
+        """Color one frame; see `irchroma.stream.protocols.Colorizer.submit`."""
+        submit_together([self], [luma], [pts_ns], [held])
+
+    def collect(self) -> NeuralPicture:
+        """The oldest frame in flight."""
+        if not self._pending:
+            raise EngineError("collect without submit")
+        job = self._pending.popleft()
+        assert job.ycc is not None
+        assert job.confidence is not None
+        rgb = self._recoloring.apply(job.luma, job.small, job.ycc, job.confidence)
+        return NeuralPicture(rgb, cv2.convertScaleAbs(job.confidence, alpha=255.0))
+
+    def reset(self) -> None:
+        """Forget the past."""
+        self._pending.clear()
+        if self._stage is not None:
+            self._stage.reset()
+
+    def close(self) -> None:
+        """Let go of the network, unless it is shared."""
+        self._pending.clear()
+        if self._owned:
+            self.network.close()
+
+    def _observe(self, luma: Luma, pts_ns: int, held: bool) -> _Job:
+        if luma.ndim != 2 or luma.dtype != np.uint8 or 0 in luma.shape:
+            raise EngineOptionError(f"expected (H, W) uint8 luma, got {luma.shape} {luma.dtype}")
+        height, width = work_size((luma.shape[0], luma.shape[1]), self._long_side_px)
+        small = luma
+        if (height, width) != luma.shape:
+            small = np.asarray(cv2.resize(luma, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+        if self._stage is None:
+            return _Job(luma, small, None)
+        seen = self._stage.observe(small, pts_ns, held)
+        if seen.luma_levels is not None:
+            luma, small = gain.shown_luma(luma, seen.luma_levels), gain.shown_luma(small, seen.luma_levels)
+        return _Job(luma, small, seen)
+
+    def _finish(self, job: _Job, ycc: Plane | None, confidence: Plane | None) -> None:
+        if self._stage is not None and job.seen is not None:
+            ycc, confidence = self._stage.update(job.seen, ycc, confidence)
+        job.ycc, job.confidence = ycc, confidence
+        self._pending.append(job)
+
+
+def submit_together(
+    colorizers: Sequence[NeuralColorizer],
+    lumas: Sequence[Luma],
+    pts_ns: Sequence[int],
+    held: Sequence[bool] | None = None,
+) -> None:
+    """Give one frame to each of several streams' colorizers; frames of one work size share a network call.
+
+    Args:
+        colorizers: of different streams, with one and the same `network`.
+        lumas: (H, W) uint8 each.
+        pts_ns: of each frame.
+        held: of each frame.
+    """
+    network = colorizers[0].network
+    if any(colorizer.network is not network for colorizer in colorizers):
+        raise EngineOptionError("colorizers that are called together must share one network")
+    held = held or [False] * len(colorizers)
+    jobs = [
+        colorizer._observe(luma, pts, hold)
+        for colorizer, luma, pts, hold in zip(colorizers, lumas, pts_ns, held, strict=True)
+    ]
+    batches: dict[tuple[int, ...], list[int]] = {}
+    for index, job in enumerate(jobs):
+        if job.seen is None or job.seen.needs_color:
+            batches.setdefault(job.small.shape, []).append(index)
+    colors: dict[int, tuple[Plane, Plane]] = {}
+    for (height, width), members in batches.items():
+        batch = np.concatenate([padded(jobs[index].small) for index in members])
+        ycc, confidence = network.infer(batch)
+        for place, index in enumerate(members):
+            colors[index] = (
+                np.ascontiguousarray(ycc[place, :, :height, :width].transpose(1, 2, 0)),
+                confidence[place, 0, :height, :width].copy(),
+            )
+    for index, (colorizer, job) in enumerate(zip(colorizers, jobs, strict=True)):
+        colorizer._finish(job, *colors.get(index, (None, None)))
+
+
+def work_size(size: tuple[int, int], long_side_px: int) -> tuple[int, int]:
+    """(h, w) at which a network sees a picture of `size` (H, W): never larger, at least 1 pixel."""
+    factor = min(1.0, long_side_px / max(size))
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+
+
+def padded(luma: Luma) -> Plane:
+    """(h, w) uint8 as a network takes it: (1, 1, h', w') float32 in [0, 1], mirrored to multiples of 32."""
+    height, width = luma.shape
+    below, beside = -height % STRIDE_PX, -width % STRIDE_PX
+    if below or beside:
+        luma = np.asarray(cv2.copyMakeBorder(luma, 0, below, 0, beside, cv2.BORDER_REFLECT_101), np.uint8)
+    return np.asarray(luma.astype(np.float32) * np.float32(1 / 255), np.float32)[None, None]

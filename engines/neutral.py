@@ -1,0 +1,62 @@
+"""Where a picture must stay neutral: saturated spots, black, borders and burnt-in text have no color."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+BLACK = (3, 12)
+"""Levels at which color starts and is full; below lies nothing but the sensor's offset."""
+WHITE = (252, 244)
+"""Levels at which color ends and is still full; a clipped sensor says nothing of a surface."""
+STROKE_LEVEL = 200
+"""Luma of a burnt-in character's stroke, at least."""
+STROKE_RISE = 96
+"""Levels by which a stroke stands above the darkest of its surroundings' brightest."""
+BORDER_LEVEL = 24
+BORDER_SPREAD = 4
+"""A border's rows and columns are this dark and this flat; limited-range black read as full range is 16."""
+
+
+def level_fade() -> NDArray[np.float32]:
+    """(256,) float32 factor on chroma by luma: 0 at black and white, 1 in between."""
+    level = np.arange(256, dtype=np.float32)
+    up = np.clip((level - BLACK[0]) / (BLACK[1] - BLACK[0]), 0.0, 1.0)
+    down = np.clip((WHITE[0] - level) / (WHITE[0] - WHITE[1]), 0.0, 1.0)
+    return np.minimum(up, down)
+
+
+def borders(luma: NDArray[np.uint8]) -> tuple[int, int, int, int]:
+    """Rows and columns of black around the picture: (top, bottom, left, right) counts, all 0 for none.
+
+    A picture that is black altogether has no borders.
+    """
+    rows = _black(luma.min(axis=1), luma.max(axis=1))
+    columns = _black(luma.min(axis=0), luma.max(axis=0))
+    if rows.all() or columns.all():
+        return 0, 0, 0, 0
+    return _run(rows), _run(rows[::-1]), _run(columns), _run(columns[::-1])
+
+
+def strokes(luma: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H, W) uint8, 255 on thin near-white strokes such as burnt-in time and name, grown by a pixel or two.
+
+    A stroke is what an opening wider than a character's line takes away: thin, near white, and far above
+    what is beside it.
+    """
+    side = max(5, round(max(luma.shape) / 96) | 1)
+    kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (side, side))
+    risen = cv2.subtract(luma, cv2.morphologyEx(luma, cv2.MORPH_OPEN, kernel))
+    stroke = (luma >= STROKE_LEVEL) & (risen >= STROKE_RISE)
+    return np.asarray(cv2.dilate(stroke.view(np.uint8) * np.uint8(255), np.ones((3, 3), np.uint8)), np.uint8)
+
+
+def _black(low: NDArray[np.uint8], high: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    dark: NDArray[np.bool_] = (high <= BORDER_LEVEL) & (high.astype(int) - low <= BORDER_SPREAD)
+    return dark
+
+
+def _run(lines: NDArray[np.bool_]) -> int:
+    """How many of the first lines are true without a gap."""
+    return int(np.argmin(lines)) if not lines.all() else len(lines)

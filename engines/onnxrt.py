@@ -1,0 +1,51 @@
+"""ONNX Runtime: the portable second choice; the only file that imports `onnxruntime`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from irchroma.engines.errors import EngineUnavailable
+from irchroma.engines.network import NetworkOptions, Tensor
+
+
+def open_network(path: Path, options: NetworkOptions) -> OnnxRuntimeNetwork:
+    """Read and prepare the network."""
+    return OnnxRuntimeNetwork(path, options)
+
+
+class OnnxRuntimeNetwork:
+    """A `Network` on the CPU in float32."""
+
+    def __init__(self, path: Path, options: NetworkOptions) -> None:
+        settings = onnxruntime.SessionOptions()
+        settings.log_severity_level = 3
+        if options.threads:
+            settings.intra_op_num_threads = options.threads
+        try:
+            self._session: Any = onnxruntime.InferenceSession(
+                str(path), settings, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            raise EngineUnavailable(
+                f"onnxruntime cannot load {path}: {str(error).splitlines()[0]}"
+            ) from error
+
+    @property
+    def name(self) -> str:
+        """Runtime and precision."""
+        return "onnxruntime f32"
+
+    def infer(self, luma: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Network.infer`."""
+        if self._session is None:
+            raise EngineUnavailable("the network is closed")
+        ycc, confidence = self._session.run(["ycc", "confidence"], {"luma": np.ascontiguousarray(luma)})
+        return ycc, confidence
+
+    def close(self) -> None:
+        """Let go of the session."""
+        self._session = None

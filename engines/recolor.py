@@ -1,0 +1,183 @@
+"""Puts a network's small color picture onto the full-size luma: color and base tone from the network, detail
+from the sensor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.engines import color_space, guided, neutral
+from irchroma.engines.errors import EngineOptionError
+
+Mode = Literal["full", "chroma"]
+Plane = NDArray[np.float32]
+UNLIMITED = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class RecolorOptions:
+    """How color is put onto the luma.
+
+    Attributes:
+        mode: `full` (the base tone is the network's too) or `chroma` (the sensor's luma kept exactly).
+        chroma_limit: largest sqrt(Cb^2 + Cr^2) in 8-bit levels that is shown; None for no limit.
+        radius_px: of the guided filter's windows, in work pixels.
+        chroma_contrast: luma contrast, [0, 1], above which color follows the luma's edges.
+        tone_radius_px: radius at which the base tone ends and the sensor's detail begins, in work pixels.
+        tone_contrast: luma contrast, [0, 1], above which an edge belongs to the base tone.
+        detail_floor: least factor on the sensor's local contrast.
+        sure: confidence at and above which color is shown in full; it fades to neutral towards 0.
+    """
+
+    mode: Mode = "full"
+    chroma_limit: float | None = None
+    radius_px: int = 3
+    chroma_contrast: float = 0.03
+    tone_radius_px: int = 4
+    tone_contrast: float = 0.2
+    detail_floor: float = 0.5
+    sure: float = 0.25
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("full", "chroma"):
+            raise EngineOptionError(f"unknown mode {self.mode!r}: use full or chroma")
+        if self.chroma_limit is not None and not 0 <= self.chroma_limit <= 255:
+            raise EngineOptionError(f"chroma limit {self.chroma_limit:g} is outside 0 (gray) to 255 (none)")
+
+
+class Recoloring:
+    """Does it frame after frame, with buffers kept between frames of one size. Used by one thread."""
+
+    def __init__(self, options: RecolorOptions | None = None) -> None:
+        self.options = options or RecolorOptions()
+        self._fade = neutral.level_fade()
+        self._buffers: dict[str, Plane] = {}
+        self._size = (0, 0)
+
+    def apply(
+        self, luma: NDArray[np.uint8], small: NDArray[np.uint8], ycc: Plane, confidence: Plane
+    ) -> NDArray[np.uint8]:
+        """One colored picture.
+
+        Args:
+            luma: (H, W) uint8 Y', full range: the sensor's picture.
+            small: (h, w) uint8, the same at work size, as the network saw it.
+            ycc: (h, w, 3) float32 of the network, BT.601 full range.
+            confidence: (h, w) float32 in [0, 1].
+
+        Returns:
+            (H, W, 3) uint8 R'G'B', full range, new.
+        """
+        size = (luma.shape[0], luma.shape[1])
+        if size != self._size:
+            self._buffers.clear()
+            self._size = size
+        guide = small.astype(np.float32) * np.float32(1 / 255)
+        faded = np.clip(confidence * np.float32(1 / self.options.sure), 0.0, 1.0)
+        seen = guided.windows(guide, self.options.radius_px)
+        blue = guided.fit(seen, ycc[..., 1] * faded, self.options.chroma_contrast)
+        red = guided.fit(seen, ycc[..., 2] * faded, self.options.chroma_contrast)
+
+        light = np.multiply(luma, np.float32(1 / 255), out=self._buffer("light"))
+        cb = self._on_frame(blue, light, "cb")
+        cr = self._on_frame(red, light, "cr")
+        self._keep_neutral(luma, cb, cr)
+        if self.options.mode == "full":
+            tone = base_tone(guide, mean_square(luma, small.shape), ycc[..., 0], self.options)
+            change = self._on_frame(tone, light, "tone")
+            np.add(light, change, out=light)
+            np.clip(light, 0.0, 1.0, out=light)
+        return self._to_rgb(light, cb, cr)
+
+    def _on_frame(self, model: guided.Affine, light: Plane, name: str) -> Plane:
+        """The modeled value at full size: slope * luma + offset."""
+        value = guided.enlarge(model.slope, self._size, self._buffer(name))
+        np.multiply(value, light, out=value)
+        offset = guided.enlarge(model.offset, self._size, self._buffer("scratch"))
+        return np.add(value, offset, out=value)
+
+    def _keep_neutral(self, luma: NDArray[np.uint8], cb: Plane, cr: Plane) -> None:
+        """Fade the chroma at the luma's extremes, on strokes of text and on black borders."""
+        factor = cv2.LUT(luma, self._fade)
+        factor[neutral.strokes(luma) > 0] = 0.0
+        height, width = luma.shape
+        top, bottom, left, right = neutral.borders(luma)
+        factor[:top], factor[height - bottom :] = 0.0, 0.0
+        factor[:, :left], factor[:, width - right :] = 0.0, 0.0
+        np.multiply(cb, factor, out=cb)
+        np.multiply(cr, factor, out=cr)
+
+    def _to_rgb(self, light: Plane, cb: Plane, cr: Plane) -> NDArray[np.uint8]:
+        """R'G'B' of exactly that luma: chroma gives way where the gamut ends."""
+        red = np.multiply(cr, np.float32(color_space.CR_TO_RED), out=self._buffer("red"))
+        blue = np.multiply(cb, np.float32(color_space.CB_TO_BLUE), out=self._buffer("blue"))
+        scratch = self._buffer("scratch")
+        green = np.multiply(cb, np.float32(color_space.CB_TO_GREEN), out=self._buffer("green"))
+        np.multiply(cr, np.float32(color_space.CR_TO_GREEN), out=scratch)
+        np.add(green, scratch, out=green)
+
+        tiny = np.float32(1e-6)
+        over = np.maximum(np.maximum(red, green, out=scratch), blue, out=scratch)
+        np.maximum(over, tiny, out=over)
+        scale = np.subtract(np.float32(1), light, out=self._buffer("scale"))
+        np.divide(scale, over, out=scale)
+        under = np.minimum(np.minimum(red, green, out=scratch), blue, out=scratch)
+        np.negative(under, out=under)
+        np.maximum(under, tiny, out=under)
+        room = np.divide(light, under, out=scratch)
+        np.minimum(scale, room, out=scale)
+        np.minimum(scale, np.float32(1), out=scale)
+        if self.options.chroma_limit is not None:
+            magnitude = cv2.magnitude(cb, cr, magnitude=scratch)
+            np.maximum(magnitude, tiny, out=magnitude)
+            np.minimum(scale, np.divide(np.float32(self.options.chroma_limit / 255), magnitude), out=scale)
+
+        planes = []
+        for offset in (red, green, blue):
+            np.multiply(offset, scale, out=offset)
+            np.add(offset, light, out=offset)
+            planes.append(cv2.convertScaleAbs(offset, alpha=255.0))
+        return np.asarray(cv2.merge(planes), np.uint8)
+
+    def _buffer(self, name: str) -> Plane:
+        buffer = self._buffers.get(name)
+        if buffer is None:
+            buffer = self._buffers[name] = np.empty(self._size, np.float32)
+        return buffer
+
+
+def mean_square(luma: NDArray[np.uint8], size: tuple[int, ...]) -> Plane:
+    """(h, w) float32 mean of the squared luma, [0, 1], over what each pixel of a smaller picture covers."""
+    square = cv2.multiply(luma, luma, dtype=cv2.CV_16U)
+    small = cv2.resize(square, (size[1], size[0]), interpolation=cv2.INTER_AREA)
+    return np.asarray(small * np.float32(1 / 255**2), np.float32)
+
+
+def base_tone(guide: Plane, square: Plane, tone: Plane, options: RecolorOptions) -> guided.Affine:
+    """By how much the luma changes so that its base is the network's, as an affine model of the luma.
+
+    Edges weaker than `tone_contrast` keep the sensor's contrast; no contrast shrinks below
+    `detail_floor`; and where the sensor's detail would leave [0, 1], the base gives way.
+
+    Args:
+        guide: (h, w) float32 luma at work size, [0, 1].
+        square: (h, w) float32 mean of the full-size luma's square.
+        tone: (h, w) float32 luma that the network wants.
+        options: where base ends and detail begins.
+    """
+    seen = guided.windows(guide, options.tone_radius_px)
+    model = guided.fit(seen, tone - guide, options.tone_contrast)
+    slope: Plane = np.maximum(model.slope, np.float32(options.detail_floor - 1))
+    base = seen.mean + model.slope * seen.mean + model.offset
+    spread = np.maximum(guided.box(square, seen.side_px) - seen.mean**2, 0.0)
+    detail = np.sqrt(spread) * (1 + slope)
+    room = np.minimum(2 * detail, np.float32(0.5))
+    low = np.minimum(room, seen.mean)  # what the sensor itself has clipped may stay so
+    high = np.maximum(1 - room, seen.mean)
+    base = np.clip(base, low, high)
+    offset: Plane = base - seen.mean - slope * seen.mean
+    return guided.Affine(slope, offset)

@@ -1,0 +1,41 @@
+"""Engines by name, and the gray one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from irchroma.engines import catalog
+from irchroma.engines.errors import EngineOptionError
+from irchroma.engines.gray import GrayColorizer
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "variant", "neural"),
+    [
+        ("nir", "nir", None, True),
+        ("thermal:best", "thermal", "best", True),
+        ("palette:ironbow", "palette", "ironbow", False),
+        ("gray", "gray", None, False),
+    ],
+)
+def test_names_are_taken_apart(text: str, kind: str, variant: str | None, neural: bool) -> None:
+    name = catalog.parse(text)
+    assert (name.kind, name.variant, name.neural) == (kind, variant, neural)
+
+
+@pytest.mark.parametrize("text", ["", "nri", "nir:huge", "gray:dark", "NIR"])
+def test_other_names_are_refused_with_those_that_there_are(text: str) -> None:
+    with pytest.raises(EngineOptionError, match=r"use |takes no variant"):
+        catalog.parse(text)
+
+
+def test_the_gray_engine_gives_the_luma_back_in_order() -> None:
+    colorizer = GrayColorizer()
+    frames = [np.full((3, 4), level, np.uint8) for level in (7, 200)]
+    for frame in frames:
+        colorizer.submit(frame, 0)
+    for frame in frames:
+        picture = colorizer.collect()
+        assert picture.confidence is None
+        np.testing.assert_array_equal(picture.rgb, np.repeat(frame[..., None], 3, 2))

@@ -1,0 +1,147 @@
+"""One contract for every runtime, the choice between them, and what is said when one is missing."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from irchroma.engines import network
+from irchroma.engines.errors import EngineOptionError, EngineUnavailable
+from irchroma.engines.network import RUNTIMES, NetworkOptions, open_network
+
+TOLERANCE = {"openvino": 1e-5, "openvino bf16": 2e-2, "onnxruntime": 1e-5, "torch": 1e-5}
+"""Largest difference of ycc: float32 sums differ in their last bits, bf16 has 8 bits."""
+
+
+def pictures(count: int = 2, size: tuple[int, int] = (64, 96)) -> NDArray[np.float32]:
+    return np.random.default_rng(7).random((count, 1, *size), np.float32)
+
+
+def expected(luma: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The tiny network in numpy, but for the bilinear enlargement: its outputs at stride 4."""
+    n, _, h, w = luma.shape
+    features = luma.reshape(n, 1, h // 4, 4, w // 4, 4).mean((3, 5))
+    body = features - 0.5 * features.mean((2, 3), keepdims=True)
+    head, bias = np.array([0.2, -0.3, 0.4, 0.5]), np.array([0.4, 0.1, -0.1, 0.3])
+    return (body * head[None, :, None, None] + bias[None, :, None, None]).astype(np.float32)
+
+
+def require(runtime: str) -> None:
+    if importlib.util.find_spec(RUNTIMES[runtime].library) is None:
+        pytest.skip(f"{runtime} is not installed")
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_every_runtime_gives_the_same_color_for_a_batch_and_for_each_picture(
+    runtime: str, tiny_network: Path
+) -> None:
+    require(runtime)
+    one = open_network(tiny_network, NetworkOptions(runtime, threads=1, cache=None, exact=True))
+    luma = pictures()
+    ycc, confidence = (array.copy() for array in one.infer(luma))
+    assert ycc.shape == (2, 3, 64, 96)
+    assert confidence.shape == (2, 1, 64, 96)
+    assert ycc.dtype == confidence.dtype == np.float32
+    small = expected(luma)
+    blocks = ycc[:, 1:].reshape(2, 2, 16, 4, 24, 4).mean((3, 5))  # means keep a bilinear surface's level
+    np.testing.assert_allclose(blocks[:, :, 1:-1, 1:-1], small[:, 1:3, 1:-1, 1:-1], atol=0.05)
+    np.testing.assert_allclose(ycc[:, :, 0, 0][:, 1:], small[:, 1:3, 0, 0], atol=TOLERANCE[runtime])
+    for index in range(2):
+        alone, _ = one.infer(luma[index : index + 1])
+        np.testing.assert_allclose(alone[0], ycc[index], atol=TOLERANCE[runtime])
+    one.close()
+    one.close()
+    with pytest.raises(EngineUnavailable, match="closed"):
+        one.infer(pictures(1, (32, 32)))
+
+
+@pytest.mark.parametrize("runtime", [name for name in RUNTIMES if name != "onnxruntime"])
+def test_runtimes_agree_on_every_pixel(runtime: str, tiny_network: Path) -> None:
+    require(runtime)
+    require("onnxruntime")
+    luma = pictures(1)
+    reference, _ = open_network(tiny_network, NetworkOptions("onnxruntime", cache=None)).infer(luma)
+    exact = open_network(tiny_network, NetworkOptions(runtime, cache=None, exact=True))
+    np.testing.assert_allclose(exact.infer(luma)[0], reference, atol=TOLERANCE[runtime])
+    quick = open_network(tiny_network, NetworkOptions(runtime, cache=None))
+    tolerance = TOLERANCE.get(quick.name, TOLERANCE[runtime])
+    np.testing.assert_allclose(quick.infer(luma)[0], reference, atol=tolerance)
+
+
+def test_auto_takes_the_first_runtime_that_is_installed_and_says_so(
+    tiny_network: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = next((name for name in RUNTIMES if network.installed(name)), None)
+    if first is None:
+        pytest.skip("no runtime is installed")
+    with caplog.at_level(logging.INFO, logger="irchroma.engines.network"):
+        chosen = open_network(tiny_network, NetworkOptions(cache=None))
+    assert chosen.name.startswith(first)
+    assert f"runtime {chosen.name}" in caplog.text
+
+
+def test_auto_passes_over_a_missing_runtime_and_says_why(
+    tiny_network: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require("onnxruntime")
+    absent = network.Runtime("irchroma.engines.absent", "no_such_library", "no-such-package", "absent")
+    monkeypatch.setattr(network, "RUNTIMES", {"absent": absent, "onnxruntime": RUNTIMES["onnxruntime"]})
+    with caplog.at_level(logging.INFO, logger="irchroma.engines.network"):
+        assert open_network(tiny_network, NetworkOptions(cache=None)).name == "onnxruntime f32"
+    assert "absent is not installed" in caplog.text
+    with pytest.raises(EngineUnavailable, match=r"pip install 'irchroma\[absent\]'"):
+        open_network(tiny_network, NetworkOptions("absent"))
+    assert network.runtime_state("absent").startswith("missing: pip install")
+
+
+def test_an_unknown_runtime_and_missing_or_broken_weights_are_one_clear_line(
+    tiny_network: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(EngineOptionError, match="unknown runtime 'cuda': use auto, openvino"):
+        open_network(tiny_network, NetworkOptions("cuda"))
+    with pytest.raises(EngineUnavailable, match="no weights at"):
+        open_network(tmp_path / "none.onnx")
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"not a network")
+    for runtime in filter(network.installed, RUNTIMES):
+        with pytest.raises(EngineUnavailable, match=r"broken\.onnx") as caught:
+            open_network(broken, NetworkOptions(runtime, cache=None))
+        assert "\n" not in str(caught.value)
+
+
+def test_the_cache_folder_is_under_xdg_cache_home_and_none_where_it_cannot_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert network.cache_folder() == tmp_path / "cache" / "irchroma" / "compiled"
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert network.cache_folder() is None
+
+
+def test_openvino_keeps_compiled_networks_in_the_cache_and_survives_its_loss(
+    tiny_network: Path, tmp_path: Path
+) -> None:
+    require("openvino")
+    cache = tmp_path / "compiled"
+    options = NetworkOptions("openvino", cache=cache, exact=True)
+    first = open_network(tiny_network, options).infer(pictures(1))[0].copy()
+    blobs = list(cache.glob("*.blob"))
+    assert blobs
+    for blob in blobs:
+        blob.write_bytes(b"damaged")
+    np.testing.assert_array_equal(open_network(tiny_network, options).infer(pictures(1))[0], first)
+
+
+def test_openvino_follows_sizes_that_change_and_return(tiny_network: Path) -> None:
+    require("openvino")
+    one = open_network(tiny_network, NetworkOptions("openvino", cache=None, exact=True))
+    before = one.infer(pictures(1))[0].copy()
+    for side in (32, 64, 96, 128, 160):
+        assert one.infer(pictures(1, (side, 32)))[0].shape == (1, 3, side, 32)
+    np.testing.assert_array_equal(one.infer(pictures(1))[0], before)

@@ -1,0 +1,171 @@
+"""The neural colorizer: its contract, several streams at once, and every runtime on the shipped networks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from irchroma.engines import catalog
+from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
+from irchroma.engines.network import RUNTIMES, NetworkOptions, installed, open_network
+from irchroma.engines.neural import NeuralColorizer, NeuralOptions, padded, submit_together, work_size
+from irchroma.engines.recolor import RecolorOptions
+
+pytestmark = pytest.mark.skipif(not any(map(installed, RUNTIMES)), reason="no runtime is installed")
+
+QUICK = NetworkOptions(cache=None, threads=2)
+FRAME_NS = 33_366_667
+
+
+def scene(number: int = 0, size: tuple[int, int] = (128, 160)) -> NDArray[np.uint8]:
+    """Sky over ground with a block that moves."""
+    rows = np.linspace(0, 1, size[0])[:, None] * np.ones(size[1])
+    luma = np.where(rows < 0.4, 90 + 40 * rows, 160 - 30 * rows)
+    luma += np.random.default_rng(9).normal(0, 6, size)
+    left = 20 + 3 * number
+    luma[size[0] // 2 : size[0] * 3 // 4, left : left + size[1] // 8] = 40
+    return np.clip(luma, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def options(tiny_network: Path) -> NeuralOptions:
+    return NeuralOptions(weights=tiny_network, network=QUICK)
+
+
+def test_frames_come_back_in_order_at_their_own_size_with_a_confidence(options: NeuralOptions) -> None:
+    colorizer = NeuralColorizer(options)
+    assert colorizer.synthetic
+    assert colorizer.name.startswith("nir fast, ")
+    sizes = [(512, 640), (480, 853), (37, 51), (16, 16), (1080, 1920), (1, 1)]
+    for number in range(0, len(sizes), colorizer.depth):
+        for step in range(colorizer.depth):
+            colorizer.submit(scene(0, sizes[number + step]), (number + step) * FRAME_NS)
+        for step in range(colorizer.depth):
+            colored = colorizer.collect()
+            assert colored.rgb.shape == (*sizes[number + step], 3)
+            assert colored.rgb.dtype == np.uint8
+            assert colored.confidence is not None
+            assert max(colored.confidence.shape) <= 320
+    with pytest.raises(EngineError, match="collect without submit"):
+        colorizer.collect()
+    colorizer.close()
+    colorizer.close()
+
+
+def test_the_frame_is_not_written_to_and_the_same_frame_gives_the_same_color(options: NeuralOptions) -> None:
+    colorizer = NeuralColorizer(options)
+    luma = scene()
+    luma.flags.writeable = False
+    colorizer.submit(luma, 0)
+    first = colorizer.collect().rgb
+    colorizer.reset()
+    colorizer.submit(luma, 0)
+    np.testing.assert_array_equal(colorizer.collect().rgb, first)
+
+
+def test_reset_drops_what_is_in_flight(options: NeuralOptions) -> None:
+    colorizer = NeuralColorizer(options)
+    colorizer.submit(scene(), 0)
+    colorizer.reset()
+    with pytest.raises(EngineError, match="collect without submit"):
+        colorizer.collect()
+
+
+def test_streams_that_share_a_network_get_what_each_would_get_alone(options: NeuralOptions) -> None:
+    network = open_network(options.weights or Path(), NetworkOptions(cache=None, exact=True))
+    shapes = [(128, 160), (96, 100), (128, 160)]
+    alone, together = ([NeuralColorizer(options, network) for _ in shapes] for _ in range(2))
+    for number in range(3):
+        lumas = [scene(number + 4 * stream, shape) for stream, shape in enumerate(shapes)]
+        times = [number * FRAME_NS] * len(shapes)
+        submit_together(together, lumas, times)
+        for one, other, luma in zip(alone, together, lumas, strict=True):
+            one.submit(luma, number * FRAME_NS)
+            assert np.abs(one.collect().rgb.astype(int) - other.collect().rgb).max() <= 1
+    stranger = NeuralColorizer(options)
+    with pytest.raises(EngineOptionError, match="share one network"):
+        submit_together([alone[0], stranger], [scene(), scene()], [0, 0])
+    for colorizer in alone:
+        colorizer.close()
+    network.infer(padded(scene()))  # a shared network is still its owner's
+    network.close()
+
+
+def test_frames_between_runs_of_the_network_are_colored_too(tiny_network: Path) -> None:
+    from irchroma.engines.temporal import TemporalOptions
+
+    options = NeuralOptions(weights=tiny_network, temporal=TemporalOptions(color_every=3), network=QUICK)
+    colorizer = NeuralColorizer(options)
+    for number in range(7):
+        colorizer.submit(scene(number), number * FRAME_NS, held=number == 5)
+        rgb = colorizer.collect().rgb
+        assert np.ptp(rgb.astype(int), axis=2).mean() > 3
+
+
+def test_work_size_keeps_the_shape_and_never_enlarges() -> None:
+    assert work_size((512, 640), 320) == (256, 320)
+    assert work_size((1080, 1920), 320) == (180, 320)
+    assert work_size((120, 160), 320) == (120, 160)
+    assert work_size((16, 7680), 320) == (1, 320)
+
+
+def test_padding_mirrors_to_multiples_of_32() -> None:
+    luma = scene(0, (45, 64))
+    batch = padded(luma)
+    assert batch.shape == (1, 1, 64, 64)
+    assert batch.dtype == np.float32
+    np.testing.assert_allclose(batch[0, 0, 45:], luma[-2:-21:-1] / 255, atol=1e-6)
+    assert padded(scene(0, (1, 1))).shape == (1, 1, 32, 32)
+
+
+def test_options_and_frames_that_make_no_sense_are_refused(options: NeuralOptions, tmp_path: Path) -> None:
+    with pytest.raises(EngineOptionError, match="unknown engine 'uv'"):
+        NeuralOptions(engine="uv")
+    with pytest.raises(EngineOptionError, match="use fast or best"):
+        NeuralOptions(size="huge")
+    with pytest.raises(EngineOptionError, match="below 32"):
+        NeuralOptions(work_size_px=8)
+    with pytest.raises(EngineUnavailable, match="no weights at"):
+        NeuralColorizer(NeuralOptions(weights=tmp_path / "none.onnx"))
+    with pytest.raises(EngineOptionError, match=r"expected \(H, W\) uint8 luma"):
+        NeuralColorizer(options).submit(np.zeros((4, 4, 3), np.uint8), 0)
+
+
+SHIPPED = [(kind, size) for kind in catalog.BANDS for size in catalog.SIZES]
+
+
+@pytest.mark.parametrize(("kind", "size"), SHIPPED)
+def test_all_runtimes_give_one_picture_of_a_shipped_network(kind: str, size: str) -> None:
+    """Mean CIEDE2000 below 0.5, largest below 5: bf16 has 8 bits of mantissa."""
+    metrics = pytest.importorskip("irchroma.engines.metrics")
+    pytest.importorskip("skimage")
+    if not catalog.weights_path(kind, size).is_file():
+        pytest.skip(f"weights of {kind} {size} are not here")
+    pictures = {}
+    for runtime in filter(installed, RUNTIMES):
+        network = NetworkOptions(runtime, cache=None, threads=2)
+        colorizer = NeuralColorizer(NeuralOptions(kind, size, steady=False, network=network))
+        colorizer.submit(scene(0, (192, 256)), 0)
+        pictures[colorizer.name] = colorizer.collect().rgb
+        colorizer.close()
+    reference = next(iter(pictures.values()))
+    for name, picture in pictures.items():
+        difference = metrics.ciede2000_map(picture, reference)
+        assert difference.mean() < 0.5, name
+        assert difference.max() < 5, name
+
+
+@pytest.mark.parametrize(("kind", "size"), SHIPPED)
+def test_a_shipped_network_keeps_the_detail_and_shows_color(kind: str, size: str) -> None:
+    metrics = pytest.importorskip("irchroma.engines.metrics")
+    if not catalog.weights_path(kind, size).is_file():
+        pytest.skip(f"weights of {kind} {size} are not here")
+    luma = scene(0, (192, 256))
+    for mode, least in (("full", 0.85), ("chroma", 0.97)):
+        recolor = RecolorOptions(mode)  # type: ignore[arg-type]
+        colorizer = NeuralColorizer(NeuralOptions(kind, size, steady=False, recolor=recolor, network=QUICK))
+        colorizer.submit(luma, 0)
+        assert metrics.detail_kept(luma, colorizer.collect().rgb)[0] >= least

@@ -1,0 +1,54 @@
+"""Burnt-in text, borders and saturated levels are found; ordinary pictures are left alone."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from irchroma.engines import neutral
+
+
+def scene(size: tuple[int, int] = (240, 320)) -> NDArray[np.uint8]:
+    noise = np.random.default_rng(4).normal(110, 40, size).astype(np.float32)
+    return np.clip(cv2.GaussianBlur(noise, (0, 0), 3) * 1.5 - 50, 30, 190).astype(np.uint8)
+
+
+def test_color_fades_at_both_ends_of_the_levels_and_is_full_between() -> None:
+    fade = neutral.level_fade()
+    assert fade[:4].max() == 0
+    assert fade[252:].max() == 0
+    assert fade[12:245].min() == 1
+    assert np.all(np.diff(fade[:20]) >= 0)
+
+
+def test_a_picture_without_borders_has_none_and_neither_has_a_black_one() -> None:
+    assert neutral.borders(scene()) == (0, 0, 0, 0)
+    assert neutral.borders(np.zeros((20, 30), np.uint8)) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("level", [0, 16])
+def test_black_borders_are_measured_on_each_side(level: int) -> None:
+    luma = np.full((260, 360), level, np.uint8)
+    luma[12:252, 30:350] = scene()
+    assert neutral.borders(luma) == (12, 8, 30, 10)
+
+
+@pytest.mark.parametrize("scale", [1, 3])
+def test_burnt_in_text_is_found_and_little_else(scale: int) -> None:
+    luma = cv2.resize(scene(), None, fx=scale, fy=scale)
+    text = np.zeros_like(luma)
+    cv2.putText(
+        text, "2026-01-02 03:04", (20 * scale, 60 * scale), cv2.FONT_HERSHEY_SIMPLEX, 0.6 * scale, 255, scale
+    )
+    found = neutral.strokes(np.maximum(luma, text)) > 0
+    assert found[text > 200].mean() > 0.9
+    assert found[120 * scale :].mean() == 0
+    assert not neutral.strokes(luma).any()
+
+
+def test_a_large_bright_surface_is_no_stroke() -> None:
+    luma = scene()
+    luma[50:150, 100:200] = 235
+    assert not neutral.strokes(luma)[60:140, 110:190].any()

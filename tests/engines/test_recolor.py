@@ -1,0 +1,142 @@
+"""Color on the sensor's picture: its luma, its detail and its neutral places are respected."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from irchroma.engines import color_space
+from irchroma.engines.errors import EngineOptionError
+from irchroma.engines.recolor import Recoloring, RecolorOptions
+
+Luma = NDArray[np.uint8]
+Plane = NDArray[np.float32]
+
+
+def scene(size: tuple[int, int] = (240, 320)) -> Luma:
+    """Dark left, bright right with an edge between, texture everywhere."""
+    texture = np.random.default_rng(5).normal(0, 12, size)
+    luma = np.where(np.arange(size[1]) < size[1] // 2, 80.0, 170.0)[None] + texture
+    return np.clip(luma, 0, 255).astype(np.uint8)
+
+
+def small_of(luma: Luma, factor: int = 4) -> Luma:
+    size = (max(1, luma.shape[1] // factor), max(1, luma.shape[0] // factor))
+    return np.asarray(cv2.resize(luma, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def color(small: Luma, cb: float, cr: float, tone: float | None = None) -> tuple[Plane, Plane]:
+    """(ycc, confidence) of one color everywhere; `tone` None leaves the luma."""
+    ycc = np.empty((*small.shape, 3), np.float32)
+    ycc[..., 0] = small / 255 if tone is None else tone
+    ycc[..., 1:] = cb, cr
+    return ycc, np.ones(small.shape, np.float32)
+
+
+def recolored(luma: Luma, options: RecolorOptions, cb: float, cr: float, tone: float | None = None) -> Luma:
+    small = small_of(luma)
+    return Recoloring(options).apply(luma, small, *color(small, cb, cr, tone))
+
+
+def chroma_of(rgb: NDArray[np.uint8]) -> Plane:
+    return np.asarray(np.hypot(*np.moveaxis(color_space.rgb_to_ycc(rgb)[..., 1:], 2, 0)), np.float32)
+
+
+@pytest.mark.parametrize(("cb", "cr"), [(0.0, 0.0), (-0.2, 0.1), (0.5, 0.5), (-0.5, -0.5), (0.1, 0.4)])
+def test_chroma_mode_keeps_the_luma_within_rounding_even_where_the_gamut_ends(cb: float, cr: float) -> None:
+    luma = np.random.default_rng(6).integers(0, 256, (60, 80), np.uint8)
+    rgb = recolored(luma, RecolorOptions("chroma"), cb, cr)
+    assert np.abs(color_space.rgb_to_luma(rgb).astype(int) - luma).max() <= 1
+
+
+def test_the_color_is_the_networks_where_the_gamut_holds_it() -> None:
+    rgb = recolored(scene(), RecolorOptions("chroma"), -0.1, 0.05)
+    ycc = color_space.rgb_to_ycc(rgb)
+    np.testing.assert_allclose(np.median(ycc[..., 1:], (0, 1)), [-0.1, 0.05], atol=0.005)
+
+
+def test_full_mode_takes_the_base_tone_and_leaves_the_detail() -> None:
+    from irchroma.engines.metrics import detail_kept
+
+    luma = scene()
+    rgb = recolored(luma, RecolorOptions("full"), 0.0, 0.0, tone=0.5)
+    out = color_space.rgb_to_luma(rgb)
+    assert abs(float(out[:, :120].mean()) - 127.5) < 12  # from 80
+    assert abs(float(out[:, 200:].mean()) - 127.5) < 12  # from 170
+    kept, worst = detail_kept(luma, rgb)
+    assert kept > 0.95
+    assert worst > 0.5
+
+
+def test_a_tone_at_the_end_of_the_range_does_not_clip_the_detail_away() -> None:
+    from irchroma.engines.metrics import detail_kept
+
+    luma = scene()
+    for tone in (0.0, 1.0):
+        kept, _ = detail_kept(luma, recolored(luma, RecolorOptions("full"), 0.0, 0.0, tone))
+        assert kept > 0.85
+
+
+def test_unsure_color_fades_to_neutral() -> None:
+    luma = scene()
+    small = small_of(luma)
+    ycc, confidence = color(small, 0.2, -0.1)
+    confidence[:, : small.shape[1] // 2] = 0.0
+    chroma = chroma_of(Recoloring(RecolorOptions("chroma")).apply(luma, small, ycc, confidence))
+    assert chroma[:, :120].max() < 0.02
+    assert np.median(chroma[:, 200:]) > 0.2
+
+
+def test_saturated_black_borders_and_text_stay_neutral() -> None:
+    luma = scene((240, 320))
+    luma[:20] = 16
+    luma[100:140, 40:80] = 255
+    text = np.zeros_like(luma)
+    cv2.putText(text, "12:34:56", (170, 220), cv2.FONT_HERSHEY_SIMPLEX, 0.8, 255, 2)
+    luma = np.maximum(luma, text)
+    chroma = chroma_of(recolored(luma, RecolorOptions("chroma"), 0.15, 0.1))
+    assert chroma[:20].max() < 0.01
+    assert chroma[102:138, 42:78].max() < 0.01
+    assert np.median(chroma[text == 255]) < 0.01
+    assert np.median(chroma[30:90]) > 0.15
+
+
+def test_the_chroma_limit_is_never_passed() -> None:
+    chroma = chroma_of(recolored(scene(), RecolorOptions("chroma", chroma_limit=20.0), 0.3, -0.2))
+    assert chroma.max() * 255 <= 21.5
+    assert np.median(chroma) * 255 > 18
+    gray = recolored(scene(), RecolorOptions("chroma", chroma_limit=0.0), 0.3, -0.2)
+    assert np.ptp(gray, axis=2).max() == 0
+
+
+def test_color_does_not_bleed_over_a_strong_edge() -> None:
+    luma = scene((480, 640))
+    small = small_of(luma, 8)
+    ycc, confidence = color(small, 0.0, 0.0)
+    ycc[:, small.shape[1] // 2 :, 1] = 0.2
+    ycc[..., 1] = cv2.blur(ycc[..., 1], (5, 5))  # as blurred as a network's color at stride 4
+    cb = color_space.rgb_to_ycc(Recoloring(RecolorOptions("chroma")).apply(luma, small, ycc, confidence))[
+        ..., 1
+    ]
+    assert np.median(cb[:, 300:318]) < 0.03
+    assert np.median(cb[:, 322:340]) > 0.15
+
+
+@pytest.mark.parametrize("size", [(1, 1), (4, 1), (16, 16), (33, 47), (3, 900)])
+def test_tiny_and_odd_sizes_work_one_after_the_other(size: tuple[int, int]) -> None:
+    recoloring = Recoloring()
+    for shape in ((24, 40), size):
+        luma = np.random.default_rng(8).integers(0, 256, shape, np.uint8)
+        small = small_of(luma, 2)
+        rgb = recoloring.apply(luma, small, *color(small, 0.1, 0.1))
+        assert rgb.shape == (*shape, 3)
+        assert rgb.dtype == np.uint8
+
+
+def test_options_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(EngineOptionError, match="use full or chroma"):
+        RecolorOptions("luma")  # type: ignore[arg-type]
+    with pytest.raises(EngineOptionError, match="outside 0"):
+        RecolorOptions(chroma_limit=300)
