@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import threading
 import time
@@ -90,6 +91,7 @@ def modules() -> dict[str, Any]:
     """
     with _init_lock:
         if not _modules:
+            _keep_unwinder()
             try:
                 import gi
 
@@ -104,6 +106,18 @@ def modules() -> dict[str, Any]:
             Gst.init(None)
             _modules.update(Gst=Gst, GstVideo=GstVideo, GLib=GLib)
     return _modules
+
+
+def _keep_unwinder() -> None:
+    """Let C++ exceptions go on being unwound by libgcc.
+
+    GStreamer brings in libunwind, which answers to the same symbols; OpenVINO, loaded after it, then
+    crashes at its first internal exception (seen with libunwind 1.6.2 and OpenVINO 2026.4).
+    """
+    try:
+        ctypes.CDLL("libgcc_s.so.1", ctypes.RTLD_GLOBAL)
+    except OSError:
+        pass  # another C library; nothing to keep
 
 
 def extra_module(name: str, module_version: str = "1.0") -> Any:
