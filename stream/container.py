@@ -1,0 +1,200 @@
+"""Reads what a video file's own headers promise: frames, rate, and the bytes that should be there."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+_MOOV_LIMIT_BYTES = 64 << 20
+_UNKNOWN_EBML_SIZES = {2 ** (7 * length) - 1 for length in range(1, 9)}  # RFC 8794, 6.2
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What a file says of itself; everything may be unknown.
+
+    Attributes:
+        frame_count: video samples in the index, None where there is none.
+        rate: frames per second of most samples, 0 where unknown.
+        missing_bytes: how much shorter the file is than its headers say, 0 for a whole file.
+        has_index: false for an MP4 file without its `moov` box, which nobody can play.
+        corrections: bytes to read instead of those at a position. A file whose header cuts off its last
+            frame by rounding gets a longer duration this way (GStreamer drops frames past it).
+    """
+
+    frame_count: int | None = None
+    rate: Fraction = Fraction(0)
+    missing_bytes: int = 0
+    has_index: bool = True
+    corrections: dict[int, bytes] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Box:
+    """A box of an MP4 file: content in [start, end), bytes."""
+
+    name: bytes
+    start: int
+    end: int
+
+
+def read_promise(path: Path) -> Promise:
+    """Look at the headers of MP4/MOV, Matroska/WebM and AVI files; an empty promise for all others.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    length = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(64)
+        try:
+            if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
+                return _mp4_promise(file, length)
+            if head[:4] == b"\x1aE\xdf\xa3":
+                return Promise(missing_bytes=max(0, _matroska_end(head) - length))
+            if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+                return Promise(missing_bytes=max(0, int.from_bytes(head[4:8], "little") + 8 - length))
+        except (struct.error, ValueError, IndexError, KeyError, ZeroDivisionError):
+            pass  # a header too odd to read promises nothing; GStreamer has the last word
+    return Promise()
+
+
+def _mp4_promise(file: BinaryIO, length: int) -> Promise:
+    position = end = 0
+    moov, fragmented = b"", False
+    moov_at = 0
+    while position + 8 <= length:
+        file.seek(position)
+        header = file.read(16)
+        size, skip = _box_size(header, length - position)
+        end = position + size
+        if header[4:8] == b"moov" and end <= length and size <= _MOOV_LIMIT_BYTES:
+            file.seek(position)
+            moov, moov_at = file.read(size), position
+            moov_start = skip
+        fragmented = fragmented or header[4:8] == b"moof"
+        position = end
+    missing = max(0, end - length)
+    if not moov:
+        return Promise(missing_bytes=missing, has_index=False)
+    if fragmented:
+        return Promise(missing_bytes=missing)
+    return _indexed_promise(moov, moov_start, moov_at, missing)
+
+
+def _box_size(header: bytes, left: int) -> tuple[int, int]:
+    """Bytes of a box and of its header. ISO/IEC 14496-12, 4.2."""
+    size = int.from_bytes(header[:4], "big")
+    if size == 0:
+        return left, 8
+    if size == 1:
+        return max(16, int.from_bytes(header[8:16], "big")), 16
+    return max(8, size), 8
+
+
+def _boxes(data: bytes, start: int, end: int) -> Iterator[_Box]:
+    while start + 8 <= end:
+        size, skip = _box_size(data[start : start + 16], end - start)
+        yield _Box(data[start + 4 : start + 8], start + skip, min(start + size, end))
+        start += size
+
+
+def _inside(data: bytes, box: _Box, *names: bytes) -> _Box | None:
+    """The first box at a path of names below `box`."""
+    for name in names:
+        found = next((child for child in _boxes(data, box.start, box.end) if child.name == name), None)
+        if found is None:
+            return None
+        box = found
+    return box
+
+
+def _indexed_promise(data: bytes, start: int, moved: int, missing: int) -> Promise:
+    moov = _Box(b"moov", start, len(data))
+    for trak in (box for box in _boxes(data, moov.start, moov.end) if box.name == b"trak"):
+        handler = _inside(data, trak, b"mdia", b"hdlr")
+        if handler is None or data[handler.start + 8 : handler.start + 12] != b"vide":
+            continue
+        table = _inside(data, trak, b"mdia", b"minf", b"stbl")
+        stts = table and _inside(data, table, b"stts")
+        mdhd, mvhd = _inside(data, trak, b"mdia", b"mdhd"), _inside(data, moov, b"mvhd")
+        if table is None or stts is None or mdhd is None or mvhd is None:
+            return Promise(missing_bytes=missing)
+        counts, deltas = _pairs(data, stts).T
+        if counts.sum() == 0:
+            return Promise(frame_count=0, missing_bytes=missing)
+        scale, _, _ = _time_header(data, mdhd)
+        common = int(deltas[np.argmax(counts)])
+        rate = Fraction(scale, common) if common else Fraction(0)
+        corrections = {}
+        if _inside(data, trak, b"edts", b"elst") is None:
+            ctts = _inside(data, table, b"ctts")
+            offsets = _pairs(data, ctts) if ctts else np.zeros((0, 2), np.int64)
+            last = _last_time(counts, deltas, offsets)
+            corrections = _longer(data, moved, (mvhd, mdhd), Fraction(last, scale), Fraction(common, scale))
+        return Promise(int(counts.sum()), rate, missing, True, corrections)
+    return Promise(missing_bytes=missing)
+
+
+def _pairs(data: bytes, box: _Box) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
+    """(N, 2) int64: the entries of `stts` (count, delta) or `ctts` (count, offset)."""
+    version = data[box.start]
+    number = int.from_bytes(data[box.start + 4 : box.start + 8], "big")
+    words = np.frombuffer(data, ">u4", 2 * number, box.start + 8).reshape(-1, 2).astype(np.int64)
+    if version == 1:  # signed offsets, ISO/IEC 14496-12, 8.6.1.3
+        words[:, 1] = words[:, 1].astype(np.uint32).view(np.int32)
+    return words
+
+
+def _last_time(
+    counts: np.ndarray[tuple[int], np.dtype[np.int64]],
+    deltas: np.ndarray[tuple[int], np.dtype[np.int64]],
+    offsets: np.ndarray[tuple[int, int], np.dtype[np.int64]],
+) -> int:
+    """Largest presentation time of a track, in its own time scale."""
+    decode = np.concatenate([[0], np.cumsum(np.repeat(deltas, counts))[:-1]])
+    shifts = np.repeat(offsets[:, 1], offsets[:, 0])[: decode.size]
+    decode[: shifts.size] += shifts
+    return int(decode.max())
+
+
+def _time_header(data: bytes, box: _Box) -> tuple[int, int, int]:
+    """Time scale, position of the duration, and its bytes, of `mvhd` or `mdhd`."""
+    wide = data[box.start] == 1
+    scale_at = box.start + (20 if wide else 12)
+    return int.from_bytes(data[scale_at : scale_at + 4], "big"), scale_at + 4, 8 if wide else 4
+
+
+def _longer(
+    data: bytes, moved: int, headers: tuple[_Box, ...], last_s: Fraction, frame_s: Fraction
+) -> dict[int, bytes]:
+    """Durations that reach past the last frame, for headers whose own ends before it begins."""
+    corrections = {}
+    for box in headers:
+        scale, at, width = _time_header(data, box)
+        duration = int.from_bytes(data[at : at + width], "big")
+        if Fraction(duration, scale) <= last_s:
+            corrections[moved + at] = int((last_s + frame_s) * scale + 1).to_bytes(width, "big")
+    return corrections
+
+
+def _matroska_end(head: bytes) -> int:
+    """Where the Segment ends, 0 where it does not say. RFC 8794, 4 and 6."""
+    size, used = _ebml_number(head, 4)
+    position = 4 + used + size
+    if head[position : position + 4] != b"\x18S\x80g":
+        return 0
+    size, used = _ebml_number(head, position + 4)
+    return 0 if size in _UNKNOWN_EBML_SIZES and size == 2 ** (7 * used) - 1 else position + 4 + used + size
+
+
+def _ebml_number(data: bytes, at: int) -> tuple[int, int]:
+    length = 9 - data[at].bit_length()
+    value = int.from_bytes(data[at : at + length], "big") & (2 ** (7 * length) - 1)
+    return value, length
