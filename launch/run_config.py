@@ -10,11 +10,12 @@ from typing import Any
 from irchroma.engines.neural import NeuralOptions
 from irchroma.engines.palette_options import PaletteOptions
 from irchroma.launch.config import ConfigError, from_table, load_toml
-from irchroma.stream.compose import ViewOptions
 from irchroma.stream.encoders import EncoderOptions
+from irchroma.stream.osd import OsdOptions
 from irchroma.stream.reader import ReconnectOptions
 from irchroma.stream.source_uri import SourceOptions
 from irchroma.stream.tone_map import ToneMapOptions
+from irchroma.stream.views import ViewOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ class RunConfig:
         palette: of palette engines.
         neural: of `nir` and `thermal`.
         view: what the picture shows.
+        osd: readings on the picture.
         output: of the sinks.
     """
 
@@ -73,6 +75,7 @@ class RunConfig:
     palette: PaletteOptions = field(default_factory=PaletteOptions)
     neural: NeuralOptions = field(default_factory=NeuralOptions)
     view: ViewOptions = field(default_factory=ViewOptions)
+    osd: OsdOptions = field(default_factory=OsdOptions)
     output: OutputOptions = field(default_factory=OutputOptions)
 
 

@@ -40,6 +40,8 @@ def _every(word: str) -> int | str:
     return word if word == "auto" else int(word)
 
 
+_READINGS = ["rate", "latency", "engine", "time", "spot"]
+
 GROUPS: dict[str, tuple[Flag, ...]] = {
     "engine": (
         Flag("--engine", "engine", "auto, nir, thermal, nir:best, palette:NAME, palette:FILE.csv, gray ..."),
@@ -65,11 +67,13 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag("--span", "tone_map.span", "fixed limits in sensor values", _span, metavar="LOW,HIGH"),
     ),
     "view": (
-        Flag("--view", "view.kind", "color, raw, side, wipe, blend, confidence"),
+        Flag("--view", "view.view", "color, raw, side, wipe, blend, confidence"),
         Flag("--wipe", "view.wipe", "place of the wipe's line, 0 to 1", float, metavar="X"),
         Flag("--blend", "view.blend", "share of color in the blend, 0 to 1", float, metavar="X"),
-        Flag("--osd", "view.osd", "frame rate, latency, engine, time and spot value on the picture", bool),
-        Flag("--no-mark", "view.mark", "leave out the 'synthetic color' mark", bool, False),
+        Flag(
+            "--osd", "osd.show", "readings on the picture: rate, latency, engine, time, spot", bool, _READINGS
+        ),
+        Flag("--no-mark", "osd.mark", "leave out the 'synthetic color' mark", bool, False),
     ),
     "output": (
         Flag(

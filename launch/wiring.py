@@ -63,10 +63,12 @@ def build_loop(
         raw_writer = SinkWriter(raw_sink, str(output.keep_raw))
     options = LoopOptions(config.tone_map, config.reconnect, config.repeat_s, config.color_camera)
 
+    composer = ViewComposer(config.view, config.osd, config.palette.gain, config.palette.offset)
+
     def make_colorizer(info: VideoInfo) -> Colorizer:
         return open_colorizer(config, counts=info.counts)
 
-    return Loop(source, make_colorizer, ViewComposer(config.view), writers, options, raw_writer)
+    return Loop(source, make_colorizer, composer, writers, options, raw_writer)
 
 
 def open_colorizer(config: RunConfig, counts: bool) -> Colorizer:

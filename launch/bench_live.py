@@ -1,0 +1,131 @@
+"""`irchroma bench live`: whole-process throughput beside gst-launch, and the latency a live run adds."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from irchroma.launch.config import ConfigError
+from irchroma.launch.measured import spread, write_json
+from irchroma.stream.encoders import EncoderTask, choose_encoder
+
+SIZES = ((512, 640), (720, 1280))
+EXAMPLE = "irchroma bench live --json benchmarks/live.json"
+
+
+@dataclass(frozen=True, slots=True)
+class LiveBenchOptions:
+    """How much is measured.
+
+    Attributes:
+        engine: as in `irchroma run --engine`.
+        frames: of each clip.
+        repetitions: of each pair of runs, taken in turns.
+        live_s: seconds of the live run.
+    """
+
+    engine: str = "palette:ironbow"
+    frames: int = 900
+    repetitions: int = 5
+    live_s: float = 30.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Sizes of the measurement."""
+    parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
+    parser.add_argument("--engine", default="palette:ironbow", help="engine of the runs")
+    parser.add_argument("--frames", type=int, default=900, help="frames of each clip")
+    parser.add_argument("--repetitions", type=int, default=5, help="pairs of runs, taken in turns")
+    parser.add_argument("--live-seconds", type=float, default=30.0, help="length of the live run")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, print a table, write the JSON."""
+    if shutil.which("gst-launch-1.0") is None:
+        raise ConfigError("gst-launch-1.0 is missing: install gstreamer1.0-tools")
+    options = LiveBenchOptions(args.engine, args.frames, args.repetitions, args.live_seconds)
+    results: dict[str, Any] = {"bench": "live", "engine": options.engine, "throughput": [], "latency": []}
+    with tempfile.TemporaryDirectory(prefix="irchroma-bench-") as folder:
+        for size in SIZES:
+            throughput = measure_throughput(size, options, Path(folder))
+            results["throughput"].append(throughput)
+            print(
+                f"{size[1]}x{size[0]}: {throughput['frames_per_second']['median']:.0f} fps,"
+                f" {throughput['ratio']['median']:.2f} of gst-launch"
+            )
+            latency = measure_latency(size, options, Path(folder))
+            results["latency"].append(latency)
+            print(
+                f"{size[1]}x{size[0]} live: capture to encoder p50 {latency['p50_ms']:.2f} ms,"
+                f" p99 {latency['p99_ms']:.2f} ms, {latency['frames_per_second']:.1f} fps"
+            )
+    write_json(args.json, results)
+    return 0
+
+
+def measure_throughput(size: tuple[int, int], options: LiveBenchOptions, folder: Path) -> dict[str, Any]:
+    """Wall time of whole processes, ours and gst-launch's, in turns on the same clip and encoder."""
+    clip = folder / f"clip_{size[1]}x{size[0]}.mp4"
+    address = f"test:nir?size={size[1]}x{size[0]}&frames={options.frames}"
+    _irchroma(address, "--to", str(clip), "--engine", "gray")
+    task = EncoderTask("h264", size, Fraction(30), live=False)
+    reference = [
+        "gst-launch-1.0",
+        "-q",
+        *f"filesrc location={clip} ! decodebin ! videoconvert ! video/x-raw,format=I420".split(),
+        *f"! {choose_encoder(task).launch} ! h264parse ! mp4mux ! filesink".split(),
+        f"location={folder / 'reference.mp4'}",
+    ]
+    ours_s, reference_s = [], []
+    for _ in range(options.repetitions):
+        ours_s.append(_irchroma(str(clip), "--to", str(folder / "ours.mp4"), "--engine", options.engine))
+        reference_s.append(_timed(reference))
+    return {
+        "size": list(size),
+        "frames": options.frames,
+        "seconds": spread(ours_s),
+        "gst_launch_seconds": spread(reference_s),
+        "frames_per_second": spread([options.frames / s for s in ours_s]),
+        "ratio": spread([r / o for o, r in zip(ours_s, reference_s, strict=True)]),
+    }
+
+
+def measure_latency(size: tuple[int, int], options: LiveBenchOptions, folder: Path) -> dict[str, Any]:
+    """A paced synthetic camera at 30 frames a second to a file; capture to encoder input."""
+    stats_path = folder / "stats.json"
+    frames = int(options.live_s * 30)
+    address = f"test:thermal?size={size[1]}x{size[0]}&rate=30&live=1&frames={frames}"
+    _irchroma(
+        *(address, "--to", str(folder / "live.mp4"), "--engine", options.engine, "--stats", str(stats_path))
+    )
+    stats = json.loads(stats_path.read_text(encoding="utf-8"))
+    sink = next(iter(stats["sinks"].values()))
+    return {
+        "size": list(size),
+        "frames": stats["frames"],
+        "frames_per_second": stats["frames_per_second"],
+        "dropped": stats["dropped_before_processing"] + sink["dropped"],
+        **sink["capture_to_encoder"],
+        "stages": stats["stages"],
+    }
+
+
+def _irchroma(*arguments: str) -> float:
+    return _timed([sys.executable, "-m", "irchroma.launch", "run", *arguments, "--quiet"])
+
+
+def _timed(command: list[str]) -> float:
+    start_s = time.monotonic()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ConfigError(f"{' '.join(command[:4])} ... failed: {done.stderr.strip()[-300:]}")
+    return time.monotonic() - start_s

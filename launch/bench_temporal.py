@@ -1,0 +1,238 @@
+"""`irchroma bench temporal`: the temporal stage against what else there is, on the user's own clips."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.engines.color_space import rgb_to_luma
+from irchroma.engines.errors import EngineOptionError
+from irchroma.engines.flicker import ColorDistribution, ReferenceMotion, StaticFlicker, WarpingError
+from irchroma.engines.flicker_report import read_frames
+from irchroma.engines.network import NetworkOptions
+from irchroma.engines.neural import NeuralColorizer, NeuralOptions
+from irchroma.engines.recolor import RecolorOptions
+from irchroma.engines.temporal import TemporalOptions, TemporalStage
+from irchroma.launch.bench_filters import FFMPEG_FILTERS, FILTERS, ffmpeg_filtered
+
+EXAMPLE = "irchroma bench temporal --clip ir.mp4 --pair ir.mp4 color.mp4 --json flicker.json"
+Rgb = NDArray[np.uint8]
+WORK_SIZE = (256, 320)
+
+
+@dataclass(slots=True)
+class Row:
+    """One method on one clip; NaN where there is no color reference.
+
+    Attributes:
+        clip: file name.
+        method: what was done.
+        frames: number of frames.
+        cdc: color distribution consistency of the output.
+        static_ab: mean |change of a*b*| a frame where the input did not change.
+        psnr_db: against the reference, mean over the frames.
+        warping_error: E_warp with the reference's flow.
+        reference_warping_error: the real color video's own.
+    """
+
+    clip: str
+    method: str
+    frames: int
+    cdc: float
+    static_ab: float
+    psnr_db: float = math.nan
+    warping_error: float = math.nan
+    reference_warping_error: float = math.nan
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Clips, engine, and where the numbers go."""
+    parser.add_argument(
+        "--clip", type=Path, action="append", default=[], metavar="VIDEO", help="infrared clip"
+    )
+    parser.add_argument(
+        "--pair",
+        type=Path,
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("VIDEO", "COLOR"),
+        help="infrared clip and the real color video of the same scene",
+    )
+    parser.add_argument("--engine", default="thermal", help="nir or thermal (default: thermal)")
+    parser.add_argument("--size", default="fast", help="fast or best (default: fast)")
+    parser.add_argument("--mode", default="full", help="full or chroma (default: full)")
+    parser.add_argument("--runtime", default="auto", help="what runs the network (default: auto)")
+    parser.add_argument("--frames", type=int, default=0, metavar="N", help="at most N frames of each clip")
+    parser.add_argument("--no-ffmpeg", action="store_true", help="leave out FFmpeg's filters")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every number here")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure and print the table."""
+    pairs: list[tuple[Path, Path | None]] = [(clip, None) for clip in args.clip]
+    pairs += [(infrared, color) for infrared, color in args.pair]
+    if not pairs:
+        raise EngineOptionError("nothing to measure: give --clip VIDEO or --pair VIDEO COLOR")
+
+    def colorizer(**changes: Any) -> NeuralColorizer:
+        options = NeuralOptions(
+            engine=args.engine,
+            size=args.size,
+            recolor=RecolorOptions(mode=args.mode),
+            network=NetworkOptions(runtime=args.runtime),
+            **changes,
+        )
+        return NeuralColorizer(options)
+
+    rows: list[Row] = []
+    for infrared, color in pairs:
+        rows += measure_clip(colorizer, infrared, color, args.frames, not args.no_ffmpeg)
+    print("\n".join(table(rows)))
+    cost = stage_cost_ms(pairs[0][0])
+    print(f"\ntemporal stage at {WORK_SIZE[1]}x{WORK_SIZE[0]}: median {cost:.2f} ms of one core a frame")
+    if args.json is not None:
+        document = {
+            "what": "temporal stage",
+            "engine": f"{args.engine} {args.size} {args.mode}",
+            "machine": platform.processor() or platform.machine(),
+            "opencv": cv2.__version__,
+            "stage_median_ms": cost,
+            "rows": [_plain(asdict(row)) for row in rows],
+        }
+        args.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def measure_clip(
+    colorizer: Callable[..., NeuralColorizer],
+    infrared: Path,
+    color: Path | None,
+    most_frames: int,
+    ffmpeg: bool,
+) -> list[Row]:
+    """Every method on one clip.
+
+    Args:
+        colorizer: makes a new colorizer, given `steady` and `temporal` of `NeuralOptions`.
+        infrared: the clip.
+        color: real color video of the same scene, or None.
+        most_frames: frames to read at most, 0 for all.
+        ffmpeg: whether to run FFmpeg's filters too.
+    """
+    inputs = [rgb_to_luma(frame) for frame in _first(read_frames(infrared)[1], most_frames)]
+    rate_hz = read_frames(infrared)[0] or 30.0
+    truths: list[Rgb] = []
+    motions: list[Any] = [None] * len(inputs)
+    if color is not None:
+        size = (inputs[0].shape[1], inputs[0].shape[0])
+        truths = [
+            frame
+            if frame.shape[1::-1] == size
+            else np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA))
+            for frame in _first(read_frames(color)[1], len(inputs))
+        ]
+        inputs = inputs[: len(truths)]
+        reference = ReferenceMotion()
+        motions = [reference.add(rgb_to_luma(truth)) for truth in truths]
+
+    def score(method: str, frames: Iterator[Rgb]) -> Row:
+        distribution, static, warping, own = (
+            ColorDistribution(),
+            StaticFlicker(),
+            WarpingError(),
+            WarpingError(),
+        )
+        psnr: list[float] = []
+        count = 0
+        for count, rgb in enumerate(frames, 1):
+            distribution.add(rgb)
+            static.add(rgb, inputs[count - 1])
+            if truths:
+                warping.add(rgb, motions[count - 1])
+                own.add(truths[count - 1], motions[count - 1])
+                psnr.append(cv2.PSNR(rgb, truths[count - 1]))
+        return Row(
+            infrared.name,
+            method,
+            count,
+            distribution.value(),
+            static.value(),
+            statistics.fmean(psnr) if psnr else math.nan,
+            warping.value(),
+            own.value(),
+        )
+
+    def colored(**changes: Any) -> Iterator[Rgb]:
+        engine = colorizer(**changes)
+        try:
+            for number, luma in enumerate(inputs):
+                engine.submit(luma, round(number * 1e9 / rate_hz))
+                yield engine.collect().rgb
+        finally:
+            engine.close()
+
+    unsteady = list(colored(steady=False))
+    rows = []
+    for name, make in FILTERS.items():
+        one = make()
+        rows.append(score(name, (one.apply(rgb) for rgb in unsteady)))
+    for name in FFMPEG_FILTERS if ffmpeg else ():
+        rows.append(score(f"ffmpeg {name}", ffmpeg_filtered(unsteady, name, inputs[0].shape)))
+    rows.append(score("temporal stage", colored(temporal=TemporalOptions())))
+    rows.append(score("temporal stage, auto", colored(temporal=TemporalOptions(color_every="auto"))))
+    return rows
+
+
+def stage_cost_ms(infrared: Path, frames: int = 120) -> float:
+    """Median processor time, milliseconds a frame, of the stage alone at 320x256 on one core."""
+    stage = TemporalStage()
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    samples = []
+    try:
+        sure = np.ones(WORK_SIZE, np.float32)
+        for number, rgb in enumerate(_first(read_frames(infrared)[1], frames)):
+            luma = cv2.resize(rgb_to_luma(rgb), WORK_SIZE[::-1], interpolation=cv2.INTER_AREA)
+            ycc = np.dstack([luma.astype(np.float32) / 255, np.zeros((*WORK_SIZE, 2), np.float32)])
+            start = time.thread_time()
+            stage.update(stage.observe(np.asarray(luma, np.uint8), round(number * 1e9 / 30)), ycc, sure)
+            samples.append((time.thread_time() - start) * 1e3)
+    finally:
+        cv2.setNumThreads(threads)
+    return statistics.median(samples)
+
+
+def table(rows: list[Row]) -> list[str]:
+    """Lines for people."""
+    lines = [f"{'clip':28} {'method':22} {'CDC':>8} {'static':>7} {'PSNR':>6} {'E_warp':>9} {'of real':>7}"]
+    for row in rows:
+        ratio = row.warping_error / row.reference_warping_error if row.reference_warping_error else math.nan
+        lines.append(
+            f"{row.clip[:28]:28} {row.method:22} {row.cdc:8.5f} {row.static_ab:7.4f} {row.psnr_db:6.2f}"
+            f" {row.warping_error:9.6f} {ratio:7.2f}".replace("nan", "  -")
+        )
+    return lines
+
+
+def _first(frames: Iterator[Rgb], most: int) -> Iterator[Rgb]:
+    for number, frame in enumerate(frames):
+        if most and number >= most:
+            return
+        yield frame
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}

@@ -1,0 +1,121 @@
+"""The demonstration: a source (synthetic cameras by default) beside its color, as video, sheet and table."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.engines.errors import EngineError
+from irchroma.launch.config import ConfigError
+from irchroma.launch.contact_sheet import contact_sheet
+from irchroma.launch.run_command import Monitor, stop_on_signals
+from irchroma.launch.run_config import OutputOptions, RunConfig
+from irchroma.launch.wiring import build_loop
+from irchroma.stream.errors import StreamError
+from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.sink_uri import public
+from irchroma.stream.views import ViewOptions
+
+DEFAULT_SOURCES = ("test:nir?seconds=8", "test:thermal?seconds=8")
+_SHEET_ROWS = 3
+
+
+class SampleSink:
+    """Keeps a few pictures of a run, spread over its length.
+
+    Attributes:
+        samples: (H, W, 3) uint8 R'G'B', at most `2 * wanted`.
+    """
+
+    def __init__(self, wanted: int) -> None:
+        self._wanted, self._every, self._seen = wanted, 1, 0
+        self.samples: list[NDArray[np.uint8]] = []
+        self.drops = 0
+
+    def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
+        """Nothing to prepare."""
+
+    def write(self, pixels: NDArray[Any], pts_ns: int, duration_ns: int) -> None:
+        """Keep every n-th picture; n doubles whenever there are too many."""
+        if self._seen % self._every == 0:
+            self.samples.append(pixels)
+            if len(self.samples) > 2 * self._wanted:
+                self.samples = self.samples[::2]
+                self._every *= 2
+        self._seen += 1
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+def demonstrate(
+    source: str, folder: Path, config: RunConfig
+) -> tuple[dict[str, Any], list[NDArray[np.uint8]]]:
+    """Color one source side by side into `folder`; its statistics and some of its pictures."""
+    stem = source.partition("?")[0].replace("test:", "")
+    video = folder / f"{Path(stem).stem if '://' not in stem else 'stream'}.mp4"
+    config = replace(
+        config, source=source, to=(str(video),), view=ViewOptions("side"), output=OutputOptions(audio=False)
+    )
+    sampler = SampleSink(_SHEET_ROWS)
+    monitor = Monitor(config, quiet=False)
+    monitor.loop = build_loop(config, extra_sinks={"contact sheet": sampler})
+    stop_on_signals(monitor.loop)
+    print(f"demo: coloring {public(source)} into {video}")
+    try:
+        monitor.loop.run(monitor.on_frame)
+    finally:
+        monitor.finish()
+    return monitor.stats(), sampler.samples
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Color the named sources, or the synthetic ones, and say where the results lie."""
+    parser = argparse.ArgumentParser(prog="launch/demo", description="Color a source into out/demo.")
+    parser.add_argument("source", nargs="*", metavar="SOURCE", help="what to color")
+    parser.add_argument("--engine", default="auto", help="auto, nir, thermal, palette:ironbow ...")
+    parser.add_argument("--out", type=Path, default=Path("out/demo"), metavar="FOLDER")
+    args = parser.parse_args(argv)
+    args.out.mkdir(parents=True, exist_ok=True)
+    rows: list[list[tuple[str, NDArray[np.uint8]]]] = []
+    table = []
+    try:
+        for source in args.source or DEFAULT_SOURCES:
+            stats, samples = demonstrate(source, args.out, RunConfig(engine=args.engine))
+            table.append((public(source), stats))
+            for picture in spread_out(samples, _SHEET_ROWS):
+                half = picture.shape[1] // 2
+                rows.append([("input", picture[:, :half]), (stats["engine"], picture[:, half:])])
+    except (StreamError, EngineError, ConfigError) as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    sheet = args.out / "contact_sheet.png"
+    cv2.imwrite(str(sheet), cv2.cvtColor(contact_sheet(rows), cv2.COLOR_RGB2BGR))
+    print(f"\n{'source':32} {'engine':32} {'frames':>6} {'fps':>6} {'latency p50':>12} {'p99':>9}")
+    for source, stats in table:
+        total = next(iter(stats["sinks"].values()))["capture_to_encoder"]
+        print(
+            f"{source[:32]:32} {stats['engine'][:32]:32} {stats['frames']:6} {stats['frames_per_second']:6.1f}"
+            f" {total['p50_ms']:9.1f} ms {total['p99_ms']:6.1f} ms"
+        )
+    print(f"\nvideos and contact sheet: {args.out}/ (look at {sheet})")
+    return 0
+
+
+def spread_out(samples: list[NDArray[np.uint8]], wanted: int) -> list[NDArray[np.uint8]]:
+    """At most `wanted` of the samples, evenly spread, without the very first where there are others."""
+    if len(samples) <= wanted:
+        return samples
+    places = np.linspace(len(samples) / (2 * wanted), len(samples) - 1, wanted)
+    return [samples[int(place)] for place in places]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

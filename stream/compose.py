@@ -1,0 +1,78 @@
+"""The viewer's picture: the chosen view, readings on it, and what is said when there is no color."""
+
+from __future__ import annotations
+
+import time
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.stream.cards import error_banner, no_signal_card
+from irchroma.stream.loop import Finished
+from irchroma.stream.osd import Osd, OsdOptions, Readings, read_spot
+from irchroma.stream.views import ViewOptions, compose
+
+Rgb = NDArray[np.uint8]
+
+_FIRST_SIZE = (480, 640)  # of a card before the first frame
+
+
+class ViewComposer:
+    """Composes every picture of a run; used by the loop's composing thread.
+
+    Args:
+        view: what the picture shows.
+        osd: which readings are drawn on it.
+        gain, offset: of the camera's scale, celsius = counts * gain + offset; None where unknown.
+    """
+
+    def __init__(
+        self,
+        view: ViewOptions | None = None,
+        osd: OsdOptions | None = None,
+        gain: float | None = None,
+        offset: float = 0.0,
+    ) -> None:
+        self._view, self._gain, self._offset = view or ViewOptions(), gain, offset
+        self._osd = Osd(osd or OsdOptions())
+        self._last: Rgb | None = None
+
+    def compose(self, finished: Finished) -> Rgb:
+        """See `irchroma.stream.loop.Composer.compose`."""
+        colored = finished.colored
+        if colored is not None:
+            rgb, confidence = colored.rgb, colored.confidence
+        else:
+            rgb, confidence = finished.camera_rgb, None
+            if rgb is None:
+                rgb = np.asarray(cv2.cvtColor(finished.luma, cv2.COLOR_GRAY2RGB), np.uint8)
+        picture = compose(finished.luma, rgb, self._view, confidence)
+        synthetic = finished.synthetic and colored is not None
+        if self._osd.options.show or synthetic:
+            picture = self._osd.draw(
+                picture, self._readings(finished, synthetic), finished.frame.pts_ns, self._view
+            )
+        if finished.reason is not None:
+            picture = error_banner(picture, finished.reason)
+        self._last = picture
+        return picture
+
+    def no_signal(self, silent_s: float, reason: str) -> Rgb:
+        """See `irchroma.stream.loop.Composer.no_signal`."""
+        size = _FIRST_SIZE if self._last is None else (self._last.shape[0], self._last.shape[1])
+        return no_signal_card(size, self._last, silent_s, reason)
+
+    def _readings(self, finished: Finished, synthetic: bool) -> Readings:
+        show = self._osd.options.show
+        spot = None
+        if "spot" in show:
+            spot = read_spot(finished.frame.pixels, gain=self._gain, offset=self._offset)
+        return Readings(
+            rate_hz=finished.rate_hz,
+            latency_ms=(time.monotonic_ns() - finished.arrival_ns) / 1e6,
+            engine=finished.engine,
+            time=time.strftime("%Y-%m-%d %H:%M:%S") if "time" in show else None,
+            spot=spot,
+            synthetic=synthetic,
+        )
