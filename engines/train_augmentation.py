@@ -146,8 +146,8 @@ def overlay(crop: Crop, random: np.random.Generator) -> None:
 
 
 def augment(crop: Crop, random: np.random.Generator) -> None:
-    """A near-infrared or gray crop as some camera would have given it; a quarter stay as they are."""
-    if random.random() < 0.25:
+    """A near-infrared or gray crop as some camera would have given it; two fifths stay as they are."""
+    if random.random() < 0.4:
         return
     state = random.bit_generator.state
     for name, luma in crop.inputs.items():

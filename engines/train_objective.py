@@ -19,7 +19,7 @@ class ObjectiveWeights:
     """How much each part counts.
 
     Attributes:
-        tone: L1 of luma, composed and low-pass.
+        tone: L1 of the composed luma, root mean square of its low-pass part.
         structure: 1 - SSIM of the composed luma.
         classes: cross-entropy of the chroma classes.
         chroma: L1 of the annealed mean chroma.
@@ -35,7 +35,7 @@ class ObjectiveWeights:
     structure: float = 0.3
     classes: float = 0.15
     chroma: float = 3.0
-    hue: float = 3.0
+    hue: float = 4.0
     doubt: float = 0.05
     twins: float = 0.1
     teach: float = 0.1
@@ -67,8 +67,11 @@ class Objective:
         for size, prediction in said.items():
             tone = functional.interpolate(prediction.tone.float(), scale_factor=4.0, mode="bilinear")
             low = blur(tone[:, 0:1] * batch.luma + tone[:, 1:2], DETAIL_SIGMA)
-            error = (low - goal_low).abs() + (low + detail - goal_tone).abs()
-            parts[f"{size}.tone"] = self.weights.tone * 0.5 * (error * batch.tone).mean()
+            composed = (low + detail - goal_tone).abs()
+            spread = torch.sqrt(
+                ((low - goal_low) ** 2).mean((1, 2, 3), keepdim=True) + 1e-6
+            )  # per picture, as PSNR
+            parts[f"{size}.tone"] = self.weights.tone * 0.5 * ((composed + spread) * batch.tone).mean()
             parts[f"{size}.structure"] = self.weights.structure * (1.0 - ssim(low + detail, goal_tone))
             parts |= self._chroma(size, prediction, goal_chroma, batch)
         if "best" in said:
@@ -90,14 +93,16 @@ class Objective:
         error = color - goal
         amount = goal.norm(dim=1, keepdim=True)
         along = (color * goal).sum(1, keepdim=True) / amount.clamp(min=1e-3)
-        shortfall = (0.75 * amount - along).clamp(min=0.0) * (amount > 0.03)
+        shortfall = (amount - along).clamp(min=0.0) * (amount > 0.025)
+        colored = 0.5 + 12.0 * amount.clamp(max=0.2)  # a plain L1 ends at gray: most pixels are nearly that
         sure = torch.exp(-error.detach().norm(dim=1, keepdim=True) / DOUBT_SCALE)
         doubt = functional.binary_cross_entropy_with_logits(prediction.sureness.float(), sure)
         importance = batch.chroma[:, 0].expand(-1, *goal.shape[2:])
         return {
             f"{size}.classes": self.weights.classes
             * self.classes.entropy_loss(prediction.logits, goal, importance),
-            f"{size}.chroma": self.weights.chroma * (error.abs().sum(1, keepdim=True) * batch.chroma).mean(),
+            f"{size}.chroma": self.weights.chroma
+            * (error.abs().sum(1, keepdim=True) * colored * batch.chroma).mean(),
             f"{size}.hue": self.weights.hue * (shortfall * batch.chroma).mean(),
             f"{size}.doubt": self.weights.doubt * doubt,
         }
