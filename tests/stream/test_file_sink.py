@@ -1,0 +1,409 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import wave
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from irchroma.stream import gst
+from irchroma.stream.encoders import EncoderOptions
+from irchroma.stream.errors import SinkError, StreamError, StreamOptionError
+from irchroma.stream.file_sink import FileSink, FileSinkOptions, timescale_for
+from irchroma.stream.protocols import VideoInfo
+
+pytestmark = pytest.mark.gst
+
+STEADY = [round(n * 1_001_000_000_000 / 30_000_000) * 1000 for n in range(25)]  # 30000/1001 Hz, us
+UNEVEN = [0, *(np.cumsum(np.random.default_rng(4).integers(8_000, 90_000, 24)) * 1000).tolist()]
+TIMES = {"steady": (STEADY, Fraction(30000, 1001)), "uneven": (UNEVEN, Fraction(0))}
+LAST_NS = 33_367_000
+TICK_NS = {".mp4": 1_100, ".mkv": 10_000, ".webm": 10_000}
+
+
+def picture(number: int, size: tuple[int, int] = (48, 64)) -> np.ndarray:
+    """A gray card whose level says which one it is."""
+    return np.full((*size, 3), 20 + 9 * number, np.uint8)
+
+
+def record(path: Path, times: list[int], rate: Fraction, options: FileSinkOptions | None = None) -> list[int]:
+    sink = FileSink(path, options)
+    durations = [*np.diff(times).tolist(), LAST_NS]
+    sink.open(VideoInfo((48, 64), rate, live=False), (48, 64))
+    for number, (pts_ns, duration_ns) in enumerate(zip(times, durations, strict=True)):
+        sink.write(picture(number), pts_ns, duration_ns)
+    sink.close()
+    sink.close()
+    return durations
+
+
+def stored_durations(path: Path) -> list[int]:
+    """Nanoseconds as the container says them; decoders put the nominal rate's in their place."""
+    demuxer = "qtdemux" if path.suffix == ".mp4" else "matroskademux"
+    reader = gst.Pipeline(
+        f"filesrc name=in ! {demuxer} ! fakesink name=out signal-handoffs=true sync=false",
+        {"in": {"location": str(path)}},
+    )
+    durations: list[int] = []
+    reader.start(paused=True)
+    reader.element("out").connect("handoff", lambda _sink, buffer, _pad: durations.append(buffer.duration))
+    reader.element("out").get_parent().set_state(gst.modules()["Gst"].State.PLAYING)
+    deadline = time.monotonic() + 10
+    try:
+        while time.monotonic() < deadline:
+            reader.check()
+    except gst.EndOfStream:
+        return durations
+    finally:
+        reader.stop()
+    raise AssertionError(f"{path} did not end")
+
+
+@pytest.mark.parametrize("kind", TIMES)
+@pytest.mark.parametrize("suffix", TICK_NS)
+def test_every_picture_keeps_its_time_and_duration(
+    tmp_path: Path, read_file: Callable, suffix: str, kind: str
+) -> None:
+    times, rate = TIMES[kind]
+    durations = record(tmp_path / f"out{suffix}", times, rate)
+    back = read_file(tmp_path / f"out{suffix}")
+    assert len(back.pts_ns) == len(times)
+    assert np.abs(np.subtract(back.pts_ns, times)).max() <= TICK_NS[suffix]
+    assert (
+        np.abs(np.subtract(stored_durations(tmp_path / f"out{suffix}"), durations)).max()
+        <= 2 * TICK_NS[suffix]
+    )
+    levels = [rgb.mean() for rgb in back.rgb]
+    assert np.abs(np.subtract(levels, [picture(n).mean() for n in range(len(times))])).max() < 2
+
+
+@pytest.mark.parametrize("encoder", ["x264", "openh264", "vp9", "vp8"])
+def test_a_gray_ramp_comes_back_within_two_levels(
+    tmp_path: Path, read_file: Callable, gray_ramp: np.ndarray, encoder: str
+) -> None:
+    path = tmp_path / ("ramp.webm" if encoder.startswith("vp") else "ramp.mp4")
+    sink = FileSink(path, FileSinkOptions(EncoderOptions(encoder)))
+    sink.open(VideoInfo((64, 256), Fraction(25), live=False), (64, 256))
+    for number in range(5):
+        sink.write(gray_ramp, number * 40_000_000, 40_000_000)
+    sink.close()
+    back = read_file(path)
+    assert back.caps is not None
+    assert (back.caps.full_range, back.caps.matrix) == (False, "bt709")
+    assert np.abs(back.rgb[-1].mean(axis=0) - gray_ramp[0]).max() <= 2
+
+
+def test_saturated_colors_come_back(tmp_path: Path, read_file: Callable) -> None:
+    bars = np.zeros((64, 256, 3), np.uint8)
+    colors = [(220, 30, 30), (30, 200, 40), (40, 50, 220), (230, 210, 40)]
+    for index, color in enumerate(colors):
+        bars[:, index * 64 : (index + 1) * 64] = color
+    sink = FileSink(tmp_path / "bars.mp4")
+    sink.open(VideoInfo((64, 256), Fraction(25), live=False), (64, 256))
+    sink.write(bars, 0, 40_000_000)
+    sink.close()
+    back = read_file(tmp_path / "bars.mp4").rgb[0]
+    for index, color in enumerate(colors):
+        assert np.abs(back[20:44, index * 64 + 20 : index * 64 + 44].mean((0, 1)) - color).max() < 4
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape"), [(np.uint16, (33, 45)), (np.uint8, (33, 45)), (np.uint8, (33, 45, 3))]
+)
+def test_a_lossless_recording_keeps_every_bit(tmp_path: Path, dtype: type, shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(5)
+    pictures = [rng.integers(0, np.iinfo(dtype).max + 1, shape).astype(dtype) for _ in range(4)]
+    sink = FileSink(tmp_path / "raw.mkv", FileSinkOptions(lossless=True))
+    sink.open(VideoInfo(shape[:2], Fraction(9), live=False), shape[:2])
+    for number, raw in enumerate(pictures):
+        sink.write(raw, number * 111_110_000, 111_110_000)
+    sink.close()
+    reader = gst.Pipeline(
+        "filesrc name=in ! matroskademux ! avdec_ffv1 ! appsink name=out sync=false",
+        {"in": {"location": str(tmp_path / "raw.mkv")}},
+    )
+    reader.start()
+    try:
+        for number, raw in enumerate(pictures):
+            sample = reader.pull("out", 5)
+            assert sample is not None
+            assert abs(sample.pts_ns - number * 111_110_000) <= 10_000
+            rows = sample.data.reshape(shape[0], sample.caps.strides[0])
+            if raw.ndim == 3:
+                back = rows[:, : shape[1] * 4].reshape(shape[0], shape[1], 4)[..., 2::-1]
+            else:
+                back = rows[:, : shape[1] * raw.itemsize].copy().view(dtype)
+            assert np.array_equal(back, raw)
+    finally:
+        reader.stop()
+
+
+def test_a_live_recording_starts_at_zero(tmp_path: Path, read_file: Callable) -> None:
+    sink = FileSink(tmp_path / "live.mkv")
+    sink.open(VideoInfo((48, 64), Fraction(25), live=True), (48, 64))
+    for number in range(5):
+        sink.write(picture(number), 3_600_000_000_000 + number * 40_000_000, 40_000_000)
+    sink.close()
+    assert read_file(tmp_path / "live.mkv").pts_ns == [n * 40_000_000 for n in range(5)]
+
+
+def test_a_size_that_changes_on_the_way_is_scaled_into_the_same_file(
+    tmp_path: Path, read_file: Callable
+) -> None:
+    sink = FileSink(tmp_path / "sizes.mp4")
+    sink.open(VideoInfo((48, 64), Fraction(25), live=False), (48, 64))
+    sink.write(np.full((48, 64, 3), 200, np.uint8), 0, 40_000_000)
+    sink.write(np.full((96, 64), 200, np.uint8), 40_000_000, 40_000_000)
+    sink.close()
+    first, second = read_file(tmp_path / "sizes.mp4").rgb
+    assert first.shape == second.shape
+    assert second[24, 32].mean() == pytest.approx(200, abs=4)
+    assert second[24, 4].mean() < 6
+
+
+@pytest.mark.parametrize("size", [(16, 16), (17, 19), (33, 35)])
+def test_tiny_and_odd_sizes_are_recorded(tmp_path: Path, read_file: Callable, size: tuple[int, int]) -> None:
+    for suffix in TICK_NS:
+        sink = FileSink(tmp_path / f"tiny{suffix}")
+        sink.open(VideoInfo(size, Fraction(25), live=False), size)
+        sink.write(np.full((*size, 3), 90, np.uint8), 0, 40_000_000)
+        sink.close()
+        back = read_file(tmp_path / f"tiny{suffix}")
+        assert back.rgb[0].shape[:2] == (size[0] + size[0] % 2, size[1] + size[1] % 2)
+        assert back.rgb[0].mean() == pytest.approx(90, abs=2)
+
+
+def test_a_huge_picture_is_recorded(tmp_path: Path) -> None:
+    sink = FileSink(tmp_path / "huge.mp4")
+    sink.open(VideoInfo((4320, 7680), Fraction(25), live=False), (4320, 7680))
+    sink.write(np.full((4320, 7680), 90, np.uint8), 0, 40_000_000)
+    sink.close()
+    reader = gst.Pipeline(
+        "filesrc name=in ! decodebin ! appsink name=out sync=false",
+        {"in": {"location": str(tmp_path / "huge.mp4")}},
+    )
+    reader.start()
+    sample = reader.pull("out", 30)
+    reader.stop()
+    assert sample is not None
+    assert sample.caps.size == (4320, 7680)
+    assert abs(int(sample.data[7680 * 2160]) - (16 + round(90 * 219 / 255))) <= 1
+
+
+def test_sizes_beyond_the_encoders_are_refused_in_one_line(tmp_path: Path) -> None:
+    for size in ((8, 8), (9000, 100)):
+        with pytest.raises(SinkError, match=f"{size[1]}x{size[0]} cannot be encoded"):
+            FileSink(tmp_path / "out.mp4").open(VideoInfo(size, Fraction(25), live=False), size)
+
+
+KILLED = """
+import os, sys
+from fractions import Fraction
+from pathlib import Path
+import numpy as np
+from irchroma.stream.file_sink import FileSink
+from irchroma.stream.protocols import VideoInfo
+sink = FileSink(Path(sys.argv[1]))
+sink.open(VideoInfo((48, 64), Fraction(25), live=True), (48, 64))
+for number in range(10_000):
+    sink.write(np.full((48, 64, 3), number % 250, np.uint8), number * 40_000_000, 40_000_000)
+    if number == 400:
+        print("enough", flush=True)
+        sys.stdin.readline()
+"""
+
+
+@pytest.mark.parametrize("suffix", TICK_NS)
+def test_a_killed_run_leaves_a_playable_file(tmp_path: Path, read_file: Callable, suffix: str) -> None:
+    path = tmp_path / f"killed{suffix}"
+    run = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", KILLED, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert run.stdout is not None
+    assert run.stdout.readline() == "enough\n"
+    run.send_signal(signal.SIGKILL)
+    run.communicate(timeout=20)
+    back = read_file(path)
+    assert len(back.pts_ns) > 250  # of 400, less what the encoder and the last fragment held
+    assert back.pts_ns == [n * 40_000_000 for n in range(len(back.pts_ns))]
+    assert back.rgb[200].mean() == pytest.approx(200, abs=2)
+
+
+FULL = """
+import resource, sys
+from fractions import Fraction
+from pathlib import Path
+import numpy as np
+from irchroma.stream.errors import SinkError
+from irchroma.stream.file_sink import FileSink
+from irchroma.stream.protocols import VideoInfo
+resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000))
+rng = np.random.default_rng(1)
+sink = FileSink(Path(sys.argv[1]))
+sink.open(VideoInfo((96, 128), Fraction(25), live=False), (96, 128))
+try:
+    for number in range(2000):
+        sink.write(rng.integers(0, 256, (96, 128), dtype=np.uint8), number * 40_000_000, 40_000_000)
+except SinkError as error:
+    print(error, flush=True)
+sink.close()
+sink.close()
+"""
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_full_disk_is_one_clear_error_and_what_was_written_plays(
+    tmp_path: Path, read_file: Callable, suffix: str
+) -> None:
+    path = tmp_path / f"full{suffix}"
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FULL, str(path)], capture_output=True, text=True, timeout=60
+    )
+    assert run.stdout.strip() == f"{path}: File too large".replace("File", "file")
+    assert run.returncode == 0, run.stderr
+    assert len(read_file(path).pts_ns) > 20
+
+
+def test_the_original_audio_is_kept_and_ends_with_the_pictures(tmp_path: Path) -> None:
+    for suffix, coded in ((".mp4", "audio/mpeg"), (".webm", "audio/x-opus"), (".mkv", "audio/mpeg")):
+        source = tone(tmp_path / "tone.wav", seconds=5)
+        path = tmp_path / f"heard{suffix}"
+        record(path, STEADY, Fraction(30000, 1001), FileSinkOptions(audio_from=source))
+        assert coded in audio_kinds(path)
+        assert heard_s(path) == pytest.approx((STEADY[-1] + LAST_NS) / 1e9, abs=0.08)
+        if suffix == ".mp4":
+            again = tmp_path / "again.mp4"  # now there is coded audio that the container holds as it is
+            record(again, STEADY[:10], Fraction(30000, 1001), FileSinkOptions(audio_from=path))
+            assert heard_s(again) == pytest.approx((STEADY[9] + LAST_NS) / 1e9, abs=0.08)
+
+
+def test_audio_shorter_than_the_pictures_loses_no_picture(tmp_path: Path, read_file: Callable) -> None:
+    source = tone(tmp_path / "tone.wav", seconds=0.2)
+    record(tmp_path / "out.mp4", STEADY, Fraction(30000, 1001), FileSinkOptions(audio_from=source))
+    decode = "filesrc name=in ! decodebin ! video/x-raw"
+    assert len(read_file(tmp_path / "out.mp4").pts_ns) == len(STEADY), decode
+
+
+def test_unreadable_audio_is_a_warning_and_the_pictures_are_recorded(
+    tmp_path: Path, read_file: Callable, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "noise.mp4").write_bytes(b"no audio here" * 100)
+    record(tmp_path / "out.mp4", STEADY, Fraction(0), FileSinkOptions(audio_from=tmp_path / "noise.mp4"))
+    assert len(read_file(tmp_path / "out.mp4").pts_ns) == len(STEADY)
+    assert "recording pictures only" in caplog.text
+
+
+def tone(path: Path, seconds: float) -> Path:
+    with wave.open(str(path), "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(48_000)
+        wiggle = np.sin(np.arange(int(48_000 * seconds)) * 0.06) * 9000
+        out.writeframes(wiggle.astype("<i2").tobytes())
+    return path
+
+
+def audio_kinds(path: Path) -> str:
+    discover = gst.extra_module("GstPbutils")
+    found = discover.Discoverer.new(5_000_000_000).discover_uri(path.as_uri())
+    return " ".join(track.get_caps().to_string() for track in found.get_audio_streams())
+
+
+def heard_s(path: Path) -> float:
+    """Seconds of decoded audio."""
+    counter = gst.Pipeline(
+        "filesrc name=in ! decodebin ! audioconvert ! audioresample"
+        " ! audio/x-raw,format=S16LE,rate=48000,channels=1 ! filesink name=out",
+        {"in": {"location": str(path)}, "out": {"location": f"{path}.pcm"}},
+    )
+    counter.start()
+    deadline = time.monotonic() + 10
+    try:
+        while time.monotonic() < deadline:
+            counter.check()
+    except gst.EndOfStream:
+        return os.path.getsize(f"{path}.pcm") / 96_000
+    finally:
+        counter.stop()
+    raise AssertionError("the audio did not end")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "says"),
+    [
+        ("out.avi", {}, r"ending in .mp4, .mkv, .webm"),
+        ("out.mp4", {"lossless": True}, r"lossless recordings need a name ending in .mkv"),
+        ("out.mp4", {"encoder": EncoderOptions("vp9")}, "encoder vp9 writes vp9, which .mp4 does not hold"),
+        ("out.webm", {"encoder": EncoderOptions("x264")}, "expected vp9 or vp8"),
+        ("out.mp4", {"encoder": EncoderOptions("x266")}, "unknown encoder 'x266': expected auto, nvenc"),
+        ("folder.mp4", {}, "is a folder"),
+        ("nowhere/out.mp4", {}, "does not exist: make it first"),
+        ("input.mp4", {"audio_from": Path("input.mp4")}, "is the input itself"),
+    ],
+)
+def test_what_cannot_be_written_is_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, options: dict, says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("folder.mp4").mkdir()
+    Path("input.mp4").write_bytes(b"x")
+    with pytest.raises((SinkError, StreamOptionError), match=says) as caught:
+        FileSink(Path(name), FileSinkOptions(**options)).open(
+            VideoInfo((48, 64), Fraction(25), live=False), (48, 64)
+        )
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unwritable_folder_is_one_clear_line() -> None:
+    with pytest.raises(SinkError, match=r"^/proc/out\.mp4: (no such file or directory|permission denied)"):
+        FileSink(Path("/proc/out.mp4")).open(VideoInfo((48, 64), Fraction(25), live=False), (48, 64))
+
+
+def test_no_picture_at_all_leaves_no_file(tmp_path: Path) -> None:
+    for suffix in TICK_NS:
+        sink = FileSink(tmp_path / f"none{suffix}")
+        sink.open(VideoInfo((48, 64), Fraction(25), live=False), (48, 64))
+        sink.close()
+        sink.close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_pictures_that_do_not_come_later_are_left_out_and_counted(
+    tmp_path: Path, read_file: Callable
+) -> None:
+    sink = FileSink(tmp_path / "out.mp4")
+    sink.open(VideoInfo((48, 64), Fraction(25), live=False), (48, 64))
+    for pts_ns in (0, 40_000_000, 40_000_000, 20_000_000, 80_000_000):
+        sink.write(picture(1), pts_ns, 40_000_000)
+    sink.close()
+    assert sink.drops == 2
+    assert read_file(tmp_path / "out.mp4").pts_ns == [0, 40_000_000, 80_000_000]
+
+
+def test_counts_are_not_encoded_as_if_they_were_video(tmp_path: Path) -> None:
+    sink = FileSink(tmp_path / "out.mp4")
+    sink.open(VideoInfo((48, 64), Fraction(25), live=False), (48, 64))
+    with pytest.raises(StreamError, match="counts"):
+        sink.write(np.zeros((48, 64), np.uint16), 0, 40_000_000)
+    sink.close()
+
+
+@pytest.mark.parametrize(
+    "rate",
+    [Fraction(0), Fraction(25), Fraction(30000, 1001), Fraction(24000, 1001), Fraction(9), Fraction(60)],
+)
+def test_mp4_ticks_fit_the_rate_and_milliseconds_exactly(rate: Fraction) -> None:
+    ticks = timescale_for(rate)
+    assert 500_000 < ticks < 2**32
+    assert ticks % 1000 == 0
+    assert not rate or (ticks / rate).denominator == 1
