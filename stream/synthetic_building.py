@@ -13,23 +13,23 @@ from irchroma.stream.synthetic_light import Material
 from irchroma.stream.synthetic_texture import fractal
 
 WALLS = (
-    Material((226, 205, 168), 0.62, 20, 9, 10.5),  # ochre render
-    Material((232, 226, 214), 0.68, 20, 8, 10.5),  # white render
-    Material((164, 92, 70), 0.50, 20.5, 11, 11.5),  # brick
-    Material((206, 158, 128), 0.58, 20, 10, 10.5),  # salmon render
-    Material((176, 184, 186), 0.46, 20, 9, 10),  # gray concrete
-    Material((222, 190, 118), 0.60, 20, 9, 10.5),  # yellow render
+    Material((226, 205, 168), 0.62, 14, 9, 7.5),  # ochre render
+    Material((232, 226, 214), 0.68, 14, 8, 7.5),  # white render
+    Material((164, 92, 70), 0.50, 14.5, 11, 8.5),  # brick
+    Material((206, 158, 128), 0.58, 14, 10, 7.5),  # salmon render
+    Material((176, 184, 186), 0.46, 14, 9, 7),  # gray concrete
+    Material((222, 190, 118), 0.60, 14, 9, 7.5),  # yellow render
 )
-ROOFS = (Material((150, 78, 56), 0.42, 20, 20, 6), Material((92, 90, 94), 0.24, 20, 22, 6))
-FRAMES = Material((238, 236, 230), 0.70, 20, 6, 10)
+ROOFS = (Material((150, 78, 56), 0.42, 14, 20, 3), Material((92, 90, 94), 0.24, 14, 22, 3))
+FRAMES = Material((238, 236, 230), 0.70, 14, 6, 7)
 SHUTTERS = (
-    Material((58, 96, 78), 0.38, 20, 9, 9),
-    Material((128, 56, 44), 0.48, 20, 9, 9),
-    Material((84, 104, 134), 0.40, 20, 9, 9),
+    Material((58, 96, 78), 0.38, 14, 9, 6),
+    Material((128, 56, 44), 0.48, 14, 9, 6),
+    Material((84, 104, 134), 0.40, 14, 9, 6),
 )
-DOORS = (Material((104, 60, 38), 0.45, 20, 8, 10), Material((44, 66, 90), 0.35, 20, 8, 10))
-STONE = Material((190, 182, 168), 0.50, 20, 8, 10.5)
-CURTAIN = Material((206, 200, 190), 0.55, 20, 1, 14)
+DOORS = (Material((104, 60, 38), 0.45, 14, 8, 7), Material((44, 66, 90), 0.35, 14, 8, 7))
+STONE = Material((190, 182, 168), 0.50, 14, 8, 7.5)
+CURTAIN = Material((206, 200, 190), 0.55, 14, 1, 11)
 PX_PER_M = 26
 
 

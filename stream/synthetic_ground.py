@@ -19,10 +19,10 @@ class Layout:
 
     Attributes:
         view: the camera.
-        mirror: the whole scene is seen in a mirror, for variety.
         road_x: of the road's middle at the camera.
         bend: its sideways offset grows with this times z squared.
-        half_road: half the width of the roadway.
+        half_road: half the width of the two lanes together.
+        parking: width of the strip for parked cars on the left.
         walk: width of the pavements.
         crossing_z: distance of the zebra crossing.
         pond: (x, z, half width, half depth) of a pond.
@@ -32,6 +32,7 @@ class Layout:
     road_x: float
     bend: float
     half_road: float
+    parking: float
     walk: float
     crossing_z: float
     pond: tuple[float, float, float, float]
@@ -41,17 +42,26 @@ class Layout:
         z = np.asarray(z, np.float32)
         return np.asarray(self.road_x + self.bend * np.minimum(z, 160) ** 2, np.float32)
 
+    def kerb_at(self, z: Plane | float, side: int) -> Plane:
+        """Sideways position of the kerb: of the left one for side -1, the right one for 1."""
+        return self.road_at(z) + side * self.half_road - (self.parking if side < 0 else 0)
+
+    def beyond(self, x: Plane, z: Plane) -> Plane:
+        """How far a place is from the road's middle, as if there were no parking strip."""
+        side = x - self.road_at(z)
+        return np.asarray(np.where(side > 0, side, -side - self.parking), np.float32)
+
 
 def paint_ground(canvas: Canvas, layout: Layout, rng: np.random.Generator) -> None:
     """Meadow, road with marks, pavements and pond, in true perspective."""
     x, z = canvas.view.ground()
     pixel = z / canvas.view.focal_px  # meters across one pixel
     deep = pixel * np.maximum(z, 1) / canvas.view.height_m  # meters along one pixel, foreshortened
-    fine, coarse = tile(rng, 256, 8), tile(rng, 512, 128, 6)
-    grain = sample(fine, x, z, 40.0) / (1 + (deep * 12) ** 2)
+    fine, coarse = tile(rng, 512, 4, 2), tile(rng, 512, 128, 6)
+    grain = sample(fine, x, z, 40.0) / (1 + (pixel * 14) ** 2)
     clumps = sample(coarse, x, z, 36.0) / (1 + (deep * 2) ** 2)
     patches = sample(coarse, x + 40, z, 4.0) / (1 + (deep / 12) ** 2)
-    lawn = 0.55 * grain + 0.75 * clumps + 0.4 * patches
+    lawn = 0.9 * grain + 0.6 * clumps + 0.4 * patches
 
     _cover(canvas, np.ones_like(x), light.GRASS_BLADE)
     _cover(canvas, np.clip(0.16 + 0.22 * patches + 0.1 * clumps, 0, 0.75), light.DRY_GRASS)
@@ -60,7 +70,7 @@ def paint_ground(canvas: Canvas, layout: Layout, rng: np.random.Generator) -> No
     canvas.labels[:] = light.GRASS
 
     _paint_pond(canvas, layout, x, z, grain + clumps)
-    across = np.abs(x - layout.road_at(z))
+    across = layout.beyond(x, z)
     _paint_walks(canvas, layout, x, z, across, (grain, clumps, patches))
     _paint_road(canvas, layout, x, z, (grain, clumps, patches), rng)
     canvas.depth[:] = z
@@ -106,7 +116,7 @@ def _paint_walks(
     _cover(canvas, walk, light.SLABS, light.PAVEMENT)
     joints = np.minimum(np.mod(z, 0.9) / 0.9, np.mod(across - edge, 0.75) / 0.75)
     line = walk * (joints < 0.045) / (1 + (pixel * 40) ** 2)
-    _vary(canvas, -0.35 * line + walk * (0.06 * grain + 0.07 * clumps), -0.25 * line, walk * 0.5 * patches)
+    _vary(canvas, -0.35 * line + walk * (0.05 * grain + 0.05 * clumps), -0.25 * line, walk * 0.5 * patches)
     kerb = smooth_edge(0.09 - np.abs(across - layout.half_road - 0.09), pixel)
     _cover(canvas, kerb, light.KERB, light.PAVEMENT)
     _vary(canvas, 0.07 * grain * kerb, 0.05 * grain * kerb, 0 * kerb)
@@ -123,12 +133,12 @@ def _paint_road(
     grain, clumps, patches = noise
     pixel = z / canvas.view.focal_px
     side = x - layout.road_at(z)
-    road = smooth_edge(layout.half_road - np.abs(side), pixel)
+    road = smooth_edge(layout.half_road - layout.beyond(x, z), pixel)
     _cover(canvas, road, light.ASPHALT, light.ROAD)
     lane = np.abs(np.abs(side) - layout.half_road / 2)
     tracks = np.exp(-(((lane - 0.8) / 0.28) ** 2))  # two wheel tracks in each lane, polished and dark
     oil = np.exp(-((lane / 0.3) ** 2)) * (0.6 + 0.4 * np.clip(patches, -1, 1))
-    stain = 0.10 * grain + 0.08 * clumps + 0.07 * patches - 0.10 * tracks - 0.09 * oil
+    stain = 0.07 * grain + 0.04 * clumps + 0.06 * patches - 0.10 * tracks - 0.09 * oil
     _vary(canvas, road * stain, road * 0.8 * stain, road * (0.4 * clumps + 0.8 * patches + 1.6 * tracks))
     cracks = np.abs(sample(tile(rng, 512, 90, 5), x, z, 22.0))
     thin = road * (cracks < 0.022) / (1 + (pixel * 30) ** 2)
@@ -196,9 +206,10 @@ def make_clouds(view: View, rng: np.random.Generator) -> tuple[Plane, Plane]:
     across = np.broadcast_to(
         np.arange(2 * wide, dtype=np.float32)[None, :] * (side / (2 * wide)), along.shape
     )
-    density = sample(texture, across.astype(np.float32), np.asarray(along * 26 + 30, np.float32), 1.0)
+    density = sample(texture, across.astype(np.float32), np.asarray(along * 48 + 30, np.float32), 1.0)
     toward_sun = np.roll(density, wide // 40, 1) * 0.5 + 0.5 * np.roll(density, max(rows // 40, 1), 0)
-    coverage = np.clip((density - 0.42) * 1.5, 0, 1) ** 0.8
+    clear_share = float(rng.uniform(0.5, 0.78))
+    coverage = np.clip((density - np.quantile(density, clear_share)) * 1.5, 0, 1) ** 0.8
     coverage *= np.clip(elevation / 0.10, 0.25, 1)
     bright = np.clip(0.90 + 0.22 * (density - toward_sun) - 0.09 * np.clip(density - 0.9, 0, 2), 0.55, 1.08)
     return cv2.GaussianBlur(coverage, (0, 0), 0.8), cv2.GaussianBlur(bright, (0, 0), 1.2)

@@ -20,7 +20,7 @@ SKY, BUILDING, POLE, ROAD, PAVEMENT, TREE, SIGN, FENCE, CAR, PEDESTRIAN, _, OTHE
 SUN = np.array([0.62, 0.66, -0.42], np.float32)
 """Unit vector toward the sun: right, up, behind the camera (x right, y up, z forward)."""
 SUN_RGB = np.array([1.00, 0.93, 0.80], np.float32)
-SKY_RGB = np.array([0.21, 0.25, 0.33], np.float32)
+SKY_RGB = np.array([0.17, 0.21, 0.29], np.float32)
 SUN_NIR, SKY_NIR = 1.0, 0.14  # the clear sky is almost black beyond 700 nm, so NIR shadows are deep
 HAZE_RGB = np.array([0.56, 0.64, 0.74], np.float32)
 HAZE_NIR = 0.40
@@ -52,19 +52,19 @@ class Material:
         return srgb_to_linear(np.array(self.rgb, np.float32) / 255)
 
 
-ASPHALT = Material((112, 112, 114), 0.15, 21, 16, 12.5)
-MARKING = Material((236, 234, 226), 0.70, 21, 11, 11.5)
-SLABS = Material((176, 169, 158), 0.34, 20, 12, 11)
-KERB = Material((196, 192, 184), 0.42, 20, 10, 10.5)
-GRASS_BLADE = Material((92, 124, 48), 0.62, 18, 5, 4.5)
-DRY_GRASS = Material((156, 148, 84), 0.50, 19, 9, 5)
-WATER_BODY = Material((40, 62, 70), 0.025, 14, 0.5, 12)
-LEAF = Material((70, 108, 38), 0.68, 18.5, 3, 8)
-NEEDLE = Material((46, 78, 44), 0.50, 18, 3, 8)
-BARK = Material((98, 80, 62), 0.36, 18, 6, 8.5)
-METAL = Material((120, 126, 128), 0.32, 19, 7, 5)
-GLASS = Material((52, 64, 74), 0.06, 14, 1, 7)
-TYRE = Material((34, 34, 36), 0.05, 24, 4, 18)
+ASPHALT = Material((104, 104, 107), 0.15, 16.5, 9.5, 9.5)
+MARKING = Material((236, 234, 226), 0.70, 16, 9, 8.5)
+SLABS = Material((176, 169, 158), 0.34, 15.5, 9, 8)
+KERB = Material((196, 192, 184), 0.42, 15, 8, 7.5)
+GRASS_BLADE = Material((92, 124, 48), 0.62, 12, 5, 2)
+DRY_GRASS = Material((156, 148, 84), 0.50, 13, 8, 2.5)
+WATER_BODY = Material((40, 62, 70), 0.025, 10, 0.5, 10)
+LEAF = Material((70, 108, 38), 0.68, 12.5, 3, 6)
+NEEDLE = Material((46, 78, 44), 0.50, 12, 3, 6)
+BARK = Material((98, 80, 62), 0.36, 13, 5, 6)
+METAL = Material((120, 126, 128), 0.32, 13, 6, 2)
+GLASS = Material((52, 64, 74), 0.06, 6, 1, 4)
+TYRE = Material((34, 34, 36), 0.05, 18, 4, 13)
 
 
 def srgb_to_linear(encoded: Plane) -> Plane:
@@ -104,7 +104,7 @@ def haze_value(band: str) -> Plane:
         return expose_rgb(HAZE_RGB)
     if band == "nir":
         return expose_nir(np.array([HAZE_NIR], np.float32))
-    return np.array([17.0], np.float32)
+    return np.array([12.0], np.float32)
 
 
 def spotlight(size: tuple[int, int], distance_m: Plane) -> Plane:

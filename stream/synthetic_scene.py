@@ -12,7 +12,8 @@ from irchroma.stream import synthetic_light as light
 from irchroma.stream.synthetic_actors import Actor, Placed, make_driver, make_swayer, make_walker
 from irchroma.stream.synthetic_canvas import FAR_M, Canvas
 from irchroma.stream.synthetic_ground import Sky, make_clouds, make_sky
-from irchroma.stream.synthetic_plan import ScenePlan, paint_static, plan_scene
+from irchroma.stream.synthetic_painting import paint_static
+from irchroma.stream.synthetic_plan import ScenePlan, plan_scene
 from irchroma.stream.synthetic_texture import Plane
 
 CLOUD_SPEED = 0.006  # of the picture's width in a second

@@ -12,9 +12,9 @@ from irchroma.stream.synthetic_light import Material
 
 LEAVES = (
     light.LEAF,
-    Material((96, 124, 44), 0.74, 18.5, 3, 8),  # fresh green
-    Material((58, 92, 44), 0.60, 18.5, 3, 8),  # dark green
-    Material((150, 120, 44), 0.66, 19, 3.5, 8),  # turning yellow
+    Material((96, 124, 44), 0.74, 12.5, 3, 6),  # fresh green
+    Material((58, 92, 44), 0.60, 12.5, 3, 6),  # dark green
+    Material((150, 120, 44), 0.66, 13, 3.5, 6),  # turning yellow
     light.NEEDLE,
 )
 
@@ -26,7 +26,7 @@ def make_tree(
 
     Args:
         rng: source of its shape.
-        high_px: height of the patch; its width is 0.9 of that (bushes: 1.5), times `slim`.
+        high_px: height of the patch; its width is 1.05 of that (bushes: 1.6), times `slim`.
         leaves: index into LEAVES.
         bush: foliage down to the ground, no trunk.
         slim: makes it narrower than wide.
@@ -34,41 +34,56 @@ def make_tree(
     Returns:
         A patch whose middle column at the bottom row stands on the ground.
     """
-    wide_px = int(high_px * (1.5 if bush else 0.9) * slim)
+    wide_px = int(high_px * (1.6 if bush else 1.05) * slim)
     lit = np.zeros((high_px, wide_px, 4), np.uint8)  # shade, tint, wood, coverage
     if not bush:
-        _grow(rng, lit, np.array([wide_px / 2, high_px]), -np.pi / 2, high_px * 0.30, high_px * 0.026, 5)
-    count = 16 if not bush else 10
-    center_y = 0.37 if not bush else 0.55
-    half = np.array([wide_px * 0.40, high_px * (0.31 if not bush else 0.38)])
+        _grow(rng, lit, np.array([wide_px / 2, high_px]), -np.pi / 2, high_px * 0.27, high_px * 0.024, 4)
+    count = 12 if bush else 22
+    half = np.array([wide_px * 0.33, high_px * (0.33 if bush else 0.30)])
+    center = np.array([wide_px / 2, high_px * (0.60 if bush else 0.39)])
     angles = rng.uniform(0, 2 * np.pi, count)
     radii = np.sqrt(rng.uniform(0.02, 1, count))
     clumps = np.stack([np.cos(angles) * radii, np.sin(angles) * radii, rng.uniform(-0.6, 0.9, count)], 1)
     clumps[:, 2] *= np.sqrt(1 - radii**2 * 0.9)
-    clumps = clumps[np.argsort(clumps[:, 2])]
-    sun = np.array(
-        [light.SUN[0], -light.SUN[1], -light.SUN[2]]
-    )  # picture axes: x right, y down, z to the eye
-    dab = max(1.0, high_px / 150)
-    for clump in clumps:
-        size = high_px * rng.uniform(0.10, 0.17) * (0.8 if bush else 1)
-        middle = np.array([wide_px / 2, high_px * center_y]) + clump[:2] * half
-        number = int(260 * (1.0 if high_px > 150 else 0.6))
-        points = rng.standard_normal((number, 3))
-        points /= np.linalg.norm(points, axis=1)[:, None] * rng.uniform(0.98, 1.6, (number, 1))
-        points = points[np.argsort(points[:, 2])]
-        normal = 0.62 * points + 0.5 * np.array([clump[0], clump[1], max(clump[2], 0.0)])
-        glow = np.clip(0.28 + 0.62 * (normal @ sun), 0.03, 1.0)
-        glow *= 0.55 + 0.45 * (points[:, 2] > -0.2)
-        shade = np.clip(255 * glow * rng.uniform(0.72, 1.2, number), 6, 255).astype(int)
-        tint = np.clip(128 + 34 * rng.standard_normal(number) + 18 * rng.standard_normal(), 0, 255).astype(
-            int
-        )
-        xy = np.round((middle + points[:, :2] * size * [1.15, 0.85]) * 16).astype(int)
-        radius = np.maximum(np.round(dab * rng.uniform(0.7, 1.9, number) * 16), 12).astype(int)
-        for (x, y), s, t, r in zip(xy.tolist(), shade.tolist(), tint.tolist(), radius.tolist(), strict=True):
-            cv2.circle(lit, (x, y), r, (s, t, 0, 255), cv2.FILLED, cv2.LINE_AA, 4)
+    for clump in clumps[np.argsort(clumps[:, 2])]:
+        size = high_px * float(rng.uniform(0.085, 0.145)) * (0.8 if bush else 1)
+        _paint_clump(rng, lit, center + clump[:2] * half, size, clump)
     return _finish(lit, LEAVES[leaves])
+
+
+def _paint_clump(
+    rng: np.random.Generator,
+    lit: NDArray[np.uint8],
+    middle: NDArray[np.float64],
+    size: float,
+    place: NDArray[np.float64],
+) -> None:
+    """A ball of leaves, from the back to the front.
+
+    `middle` and `size` are pixels, `place` (3,) is where in the crown it lies, each axis in [-1, 1].
+    """
+    sun = light.SUN * np.array([1, -1, -1])  # picture axes: x right, y down, z to the eye
+    leaf = max(0.9, lit.shape[0] / 260)
+    number = int(np.clip(2.2 * (size / leaf) ** 2, 120, 620))
+    points = rng.standard_normal((number, 3))
+    points /= np.linalg.norm(points, axis=1)[:, None] * rng.uniform(0.9, 1.7, (number, 1))
+    points = points[np.argsort(points[:, 2])]
+    normal = 0.60 * points + 0.5 * np.array([place[0], place[1], max(place[2], 0.0)])
+    glow = np.clip(0.26 + 0.66 * (normal @ sun), 0.03, 1.0)
+    glow *= 0.45 + 0.55 * (points[:, 2] > -0.2)
+    shade = np.clip(255 * glow * rng.uniform(0.6, 1.25, number), 6, 255).astype(int).tolist()
+    tint = 128 + 30 * rng.standard_normal(number) + 16 * rng.standard_normal()
+    tint = np.clip(tint, 0, 255).astype(int).tolist()
+    xy = (middle + points[:, :2] * size * [1.2, 0.9]).tolist()
+    radius = (leaf * rng.uniform(0.7, 1.7, number)).tolist()
+    turn = (rng.normal(0, 40, number) + 35 * points[:, 0]).tolist()
+    for (x, y), s, t, r, angle in zip(xy, shade, tint, radius, turn, strict=True):
+        box = ((x, y), (3.0 * r, 1.7 * r), angle)
+        if r < 1.2:
+            center = (round(x * 16), round(y * 16))
+            cv2.circle(lit, center, round(max(r, 0.8) * 16), (s, t, 0, 255), cv2.FILLED, cv2.LINE_AA, 4)
+        else:
+            cv2.ellipse(lit, box, (s, t, 0, 255), cv2.FILLED, cv2.LINE_AA)
 
 
 def _grow(
@@ -94,8 +109,8 @@ def _finish(lit: NDArray[np.uint8], leaf: Material) -> Patch:
     tint = (planes[..., 1] - 0.5)[..., None]
     patch.rgb *= 1 + tint * np.array([1.5, 0.7, 0.2], np.float32)
     patch.nir *= 1 + 0.25 * tint[..., 0]
-    patch.thermal[..., 0] += 2.2 * (planes[..., 0] - 0.45)
-    patch.thermal[..., 2] -= 1.0 * (planes[..., 0] - 0.4)
+    patch.thermal[..., 0] += 4.0 * (planes[..., 0] - 0.45)
+    patch.thermal[..., 2] -= 1.5 * (planes[..., 0] - 0.4)
     patch.shade[:] = np.maximum(planes[..., 0] * 1.25, 0.04)
     patch.alpha[:] = planes[..., 3]
     return patch
@@ -128,7 +143,7 @@ def paint_tree_shadow(canvas: Canvas, patch: Patch, x: float, z: float, high_m: 
     canvas.shadow(np.minimum(patch.alpha * 1.05, 1), np.array(corners, np.float32), 0.88)
 
 
-def paint_tufts(canvas: Canvas, rng: np.random.Generator, count: int = 2600) -> None:
+def paint_tufts(canvas: Canvas, rng: np.random.Generator, count: int = 5200) -> None:
     """Blades of grass in the foreground: short strokes where the ground is grass."""
     high, wide = canvas.view.size
     horizon = canvas.view.center_px[1]
@@ -137,10 +152,10 @@ def paint_tufts(canvas: Canvas, rng: np.random.Generator, count: int = 2600) -> 
     columns = rng.uniform(0, wide, count)
     length = (rows - horizon) * 0.045 * rng.uniform(0.4, 1.3, count)
     lean = rng.normal(0, 0.35, count)
-    for x, y, s, k, v in zip(columns, rows, length, lean, rng.integers(40, 235, count), strict=True):
+    for x, y, s, k, v in zip(columns, rows, length, lean, rng.integers(30, 245, count), strict=True):
         a = (int(x * 16), int(y * 16))
         b = (int((x + k * s) * 16), int((y - s) * 16))
         cv2.line(strokes, a, b, int(v), 1, cv2.LINE_AA, 4)
     relief = (strokes.astype(np.float32) - 128) / 128 * (canvas.labels == light.GRASS)
-    canvas.surface *= (1 + 0.42 * relief)[..., None]
+    canvas.surface *= (1 + 0.5 * relief)[..., None]
     canvas.heat[..., 0] += 0.8 * relief

@@ -59,16 +59,16 @@ def car_materials(rng: np.random.Generator) -> tuple[Material, ...]:
     """Paint, panes, trim, lights, tyres, hub, exhaust, plate; the engine has warmed the bonnet."""
     color = PAINTS[int(rng.integers(len(PAINTS)))]
     return (
-        Material(color, float(rng.uniform(0.25, 0.6)), 24, 10, 11),
+        Material(color, float(rng.uniform(0.25, 0.6)), 16, 8, 7),
         light.GLASS,
-        Material((34, 34, 36), 0.06, 30, 6, 20),
-        Material((190, 24, 22), 0.40, 25, 6, 16),
+        Material((34, 34, 36), 0.06, 24, 5, 18),
+        Material((190, 24, 22), 0.40, 18, 5, 12),
         Material((236, 236, 226), 0.60, 34, 4, 30),
-        Material((36, 36, 38), 0.05, 44, 3, 38),
-        Material((150, 152, 156), 0.35, 40, 3, 36),
+        Material((36, 36, 38), 0.05, 40, 3, 36),
+        Material((150, 152, 156), 0.35, 36, 3, 33),
         Material((70, 62, 56), 0.20, 88, 0, 84),
-        Material((236, 232, 190), 0.60, 25, 4, 15),
-        Material((24, 26, 30), 0.04, 26, 0, 16),
+        Material((236, 232, 190), 0.60, 17, 4, 10),
+        Material((24, 26, 30), 0.04, 19, 0, 13),
     )
 
 
@@ -198,8 +198,12 @@ def _faces() -> list[tuple[int, Array]]:
                 ring = [(side * out, 0.31 + radius * np.sin(t), station + radius * np.cos(t)) for t in turn]
                 faces.append((material, _outward(ring, (0, 0.4, station))))
         for station in (0.78, 3.42):  # the treads seen from behind and before
-            board(RUBBER, side * 0.64, side * 0.86, 0.0, 0.42, -0.01 if station < 2 else LENGTH_M + 0.005)
-    board(BLACK, -0.66, 0.66, 0.30, 0.46, -0.015)
+            board(RUBBER, side * 0.64, side * 0.84, 0.0, 0.36, 0.12 if station < 2 else LENGTH_M - 0.12)
+    board(BLACK, -0.68, 0.68, 0.30, 0.46, -0.015)
+    for station in (0.1, LENGTH_M - 0.1):  # the dark below the floor
+        board(SHADE, -0.8, 0.8, 0.14, 0.44, station)
+    for side in (1, -1):
+        board(SHADE, side * 0.30, side * 0.34, 0.55, 0.62, LENGTH_M + 0.015)
     board(PLATE, -0.26, 0.26, 0.52, 0.64, -0.03)
     board(HOT, 0.34, 0.48, 0.26, 0.33, -0.04)
     board(PLATE, -0.26, 0.26, 0.40, 0.50, LENGTH_M + 0.02)
