@@ -2,7 +2,8 @@
 
 Luma chooses the color, so that the palette follows the tone map. A table of 1024 entries is read at
 every fourth entry that way, as luma has 256 levels; with a `span` the color comes straight from the
-16-bit counts and every entry is used. Isotherms look at counts, whatever colors the rest.
+16-bit counts and every entry is used. Isotherms look at counts, whatever colors the rest: marked
+pixels show the palette on a gray picture, or a color of their own on a palette picture.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineError, EngineOptionError
 from irchroma.engines.palette_file import load_palette
-from irchroma.engines.palette_options import KIND_COLORS, Isotherm, PaletteOptions
-from irchroma.engines.palettes import Table, palette_table, sliced_table
+from irchroma.engines.palette_options import KIND_COLORS, SPARE_COLORS, Isotherm, Kind, PaletteOptions
+from irchroma.engines.palettes import Table, palette_table, rgb_to_lab, sliced_table
 
 Rgb = NDArray[np.uint8]
 _LUT16 = int(cv2.__version__.split(".")[0]) >= 5  # cv2.LUT takes 16-bit indices from OpenCV 5 on
@@ -54,26 +55,42 @@ class PaletteColorizer:
         self._table = table = _table_for(self.options)
         by_luma = table[np.rint(np.arange(256) * ((len(table) - 1) / 255)).astype(np.intp)]
         by_counts = None if self.options.span is None else _counts_table(table, self.options)
-        marks = [isotherm for isotherm in self.options.isotherms if isotherm.unit != "luma"]
-        gray = palette_table("white-hot")
         if self.options.isotherms and self.options.elsewhere == "gray":
-            by_luma, by_counts = gray, None
+            by_luma, by_counts = palette_table("white-hot"), None
+        self._marks: list[tuple[int, int, Table]] = []  # first and last count, (256, 1, 3) shades
+        shown = [table]
         for isotherm in self.options.isotherms:
+            shades = self._shades_for(isotherm, shown)
             if isotherm.unit == "luma":
                 lit = _lit_levels(isotherm)
                 by_luma = by_luma.copy()
-                by_luma[lit] = _shades(isotherm)[lit]
+                by_luma[lit] = shades[lit]
+            else:
+                self._marks.append((*_count_bounds(isotherm, self.options), shades[:, None]))
         self._by_luma = np.ascontiguousarray(by_luma)[:, None]  # (256, 1, 3)
         self._by_counts = by_counts
-        self._marks = [(*_count_bounds(mark, self.options), _shades(mark)[:, None]) for mark in marks]
         self._done: deque[PaletteColored] = deque()
         self._closed = False
+
+    def _shades_for(self, isotherm: Isotherm, shown: list[Table]) -> Table:
+        """(256, 3) colors of marked pixels by luma, so that what is marked keeps its detail.
+
+        On a gray picture they are the palette's own colorful entries; on a palette picture, or where
+        the palette is gray, one color from dim to pale that is not among those `shown`.
+        """
+        table = shown[0]
+        colorful = np.flatnonzero(np.ptp(table.astype(int), axis=1) > 50)
+        if isotherm.color is None and self.options.elsewhere == "gray" and len(colorful) >= len(table) // 8:
+            return table[colorful[np.linspace(0, len(colorful) - 1, 256).astype(np.intp)]]
+        color = isotherm.color or _free_color(isotherm.kind, shown)
+        shown.append(np.array([color], np.uint8))
+        return _dim_to_pale(color)
 
     @property
     def name(self) -> str:
         """For the on-screen display: `palette ironbow`, `palette rainbow, 8 slices, above 37 °C`."""
-        file = self.options.palette.lower().endswith((".csv", ".png"))
-        words = [f"palette {Path(self.options.palette).name if file else self.options.palette}"]
+        palette = self.options.palette
+        words = [f"palette {Path(palette).name if _is_file(palette) else palette}"]
         if self.options.slices:
             words.append(f"{self.options.slices} slices")
         return ", ".join(words + [_described(isotherm) for isotherm in self.options.isotherms])
@@ -129,9 +146,13 @@ class PaletteColorizer:
         self._closed = True
 
 
+def _is_file(palette: str) -> bool:
+    return palette.lower().endswith((".csv", ".png")) or "/" in palette
+
+
 def _table_for(options: PaletteOptions) -> Table:
     named = options.palette
-    is_file = named.lower().endswith((".csv", ".png")) or "/" in named
+    is_file = _is_file(named)
     table = load_palette(Path(named).expanduser()) if is_file else palette_table(named, 1024)
     if not is_file and options.span is None:
         table = palette_table(named)
@@ -160,11 +181,21 @@ def _mark(rgb: Rgb, luma: NDArray[np.uint8], mask: NDArray[np.uint8], shades: Ta
         cv2.copyTo(colored, np.ascontiguousarray(mask[box]), rgb[box])
 
 
-def _shades(isotherm: Isotherm) -> Table:
-    """(256, 3) the isotherm's color, from dim to full as luma rises: what is marked keeps its detail."""
-    color = np.array(isotherm.color or KIND_COLORS[isotherm.kind], np.float64)
-    strength = 0.45 + 0.55 * np.arange(256)[:, None] / 255
-    return np.rint(color * strength).astype(np.uint8)
+def _free_color(kind: Kind, shown: list[Table]) -> tuple[int, int, int]:
+    """The kind's own color, or the first other one that stands out in hue from all that is shown."""
+    used = rgb_to_lab(np.concatenate([table[:: max(1, len(table) // 64)] for table in shown]))
+    colors = [KIND_COLORS[kind], *SPARE_COLORS]
+    distances = [
+        float(np.hypot(*(used[:, 1:] - rgb_to_lab(np.array([color]))[0, 1:]).T).min()) for color in colors
+    ]
+    free = [color for color, distance in zip(colors, distances, strict=True) if distance > 40]
+    return free[0] if free else colors[int(np.argmax(distances))]
+
+
+def _dim_to_pale(color: tuple[int, int, int]) -> Table:
+    level = np.linspace(0, 1, 256)[:, None]
+    dim, pale = 0.35 + 0.65 * np.minimum(level / 0.7, 1), 0.45 * np.maximum(level - 0.7, 0) / 0.3
+    return np.rint(np.array(color) * dim * (1 - pale) + 255 * pale).astype(np.uint8)
 
 
 def _lit_levels(isotherm: Isotherm) -> NDArray[np.bool_]:

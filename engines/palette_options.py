@@ -18,6 +18,8 @@ KIND_COLORS: dict[Kind, tuple[int, int, int]] = {
     "between": (40, 205, 120),
 }
 """R'G'B' of an isotherm that names no color."""
+SPARE_COLORS = ((0, 224, 224), (40, 205, 120), (255, 64, 208), (255, 230, 0))
+"""R'G'B' for where the picture has the kind's own color already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,8 @@ class Isotherm:
         high: upper bound in `unit`; not used by "above".
         unit: "counts" of the sensor, degrees "celsius" (by the options' gain and offset) or "luma"
             after the tone map, for 8-bit sources.
-        color: R'G'B' of the marked pixels, shaded by their luma; None for the kind's own color.
+        color: R'G'B' of the marked pixels, shaded by their luma; None for the palette where the rest
+            is gray, and for the kind's own color where the rest is in the palette's.
     """
 
     kind: Kind

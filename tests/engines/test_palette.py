@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineError, EngineOptionError
 from irchroma.engines.palette import PaletteColorizer
-from irchroma.engines.palette_options import KIND_COLORS, Isotherm, PaletteOptions, palette_from_name
-from irchroma.engines.palettes import PALETTES, palette_table
+from irchroma.engines.palette_options import Isotherm, PaletteOptions, palette_from_name
+from irchroma.engines.palettes import PALETTES, palette_table, rgb_to_lab
 
 LUMA = np.arange(256, dtype=np.uint8).reshape(16, 16)
 COUNTS = (8000 + 4 * np.arange(256)).astype(np.uint16).reshape(16, 16)
@@ -92,15 +92,34 @@ def test_an_isotherm_marks_its_values_and_nothing_else(
     rgb = colored(options, counts=COUNTS)
     rest = palette_table("white-hot" if elsewhere == "gray" else "arctic")[LUMA]
     assert np.array_equal(np.any(rgb != rest, axis=2), expected)
-    marked = rgb[expected].astype(float)
-    if len(marked) > 20:  # the color's hue, at every brightness, and detail is kept
-        assert np.abs(marked / marked.max(axis=1, keepdims=True) - _hue(isotherm)).max() < 0.02
+    marked = rgb[expected].astype(int)
+    if len(marked) > 20:  # seen at once, and its detail is kept
+        assert np.ptp(marked, axis=1).min() > 30
         assert len(np.unique(marked, axis=0)) > len(marked) // 3
 
 
-def _hue(isotherm: Isotherm) -> NDArray[np.float64]:
-    color = np.array(KIND_COLORS[isotherm.kind], float)
-    return color / color.max()
+@pytest.mark.parametrize("palette", PALETTES)
+@pytest.mark.parametrize("elsewhere", ["gray", "palette"])
+def test_marked_pixels_never_look_like_the_rest(palette: str, elsewhere: str) -> None:
+    isotherms = (Isotherm("below", high=8300), Isotherm("above", low=8700))
+    marked = (COUNTS <= 8300) | (COUNTS >= 8700)
+    rgb = colored(
+        PaletteOptions(palette, isotherms=isotherms, elsewhere=elsewhere),  # type: ignore[arg-type]
+        counts=COUNTS,
+    )
+    inside, outside = rgb_to_lab(rgb[marked]), rgb_to_lab(rgb[~marked])
+    distance = np.hypot(*(inside[:, None, 1:] - outside[None, :, 1:]).transpose(2, 0, 1)).min(axis=1)
+    crowded = palette == "rainbow" and elsewhere == "palette"  # no hue is free: the farthest is taken
+    assert distance.min() > (0 if crowded else 12)  # CIELAB chroma, black and white aside
+    assert np.median(distance) > (10 if crowded else 25)
+    between = np.hypot(*(rgb_to_lab(rgb[COUNTS <= 8300]) - rgb_to_lab(rgb[COUNTS >= 8700])[:76])[:, 1:].T)
+    assert np.median(between) > 15  # and the two kinds do not look like each other
+
+
+def test_on_gray_marked_pixels_have_the_palettes_colors() -> None:
+    rgb = colored(PaletteOptions("lava", isotherms=(Isotherm("above", low=0),)), counts=COUNTS)
+    table = {tuple(color) for color in palette_table("lava").tolist()}
+    assert all(tuple(color) in table for color in rgb.reshape(-1, 3).tolist())
 
 
 def test_a_later_isotherm_is_drawn_over_an_earlier_one() -> None:
