@@ -58,37 +58,52 @@ class ColorDistribution:
         return sum(means) / len(means) if means else math.nan
 
 
-class WarpingError:
-    """E_warp: how far each frame is from the one before, moved along the flow of a reference video.
+class ReferenceMotion:
+    """Flow of a reference video from frame to frame, with visibility; made once for all that it judges.
 
-    Mean over the frames of the mean squared error of R'G'B' in [0, 1] over the visible pixels. Flow comes
-    from the reference (real color) video, by DIS `MEDIUM` at full size, so that a colorized video
-    cannot flatter itself; a pixel is visible where forward and backward flow agree.
+    DIS `MEDIUM` at full size. A pixel is visible where forward and backward flow agree.
 
-    Reference: Lai et al., Learning Blind Video Temporal Consistency, arXiv:1808.00449;
-    visibility by Sundaram, Brox and Keutzer, Dense Point Trajectories by GPU-accelerated Large
-    Displacement Optical Flow, ECCV 2010. Different here: DIS instead of a
-    FlowNet2, and no exclusion of motion boundaries beyond that test.
+    Reference: for visibility, Sundaram, Brox and Keutzer, Dense Point Trajectories by GPU-accelerated
+    Large Displacement Optical Flow, ECCV 2010.
     """
 
     def __init__(self) -> None:
         self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._luma: Luma | None = None
+
+    def add(self, luma: Luma) -> tuple[Flow, NDArray[np.bool_]] | None:
+        """Backward flow (H, W, 2) and visibility (H, W) from the frame before to this one; None at first."""
+        before, self._luma = self._luma, luma
+        if before is None:
+            return None
+        backward = cast(Flow, self._dis.calc(luma, before, None))
+        forward = cast(Flow, self._dis.calc(before, luma, None))
+        return backward, visible(backward, forward)
+
+
+class WarpingError:
+    """E_warp: how far each frame is from the one before, moved along the flow of a reference video.
+
+    Mean over the frames of the mean squared error of R'G'B' in [0, 1] over the visible pixels. The flow is
+    that of the reference (real color) video, so that a colorized video cannot flatter itself.
+
+    Reference: Lai et al., Learning Blind Video Temporal Consistency, arXiv:1808.00449. Different here:
+    DIS instead of FlowNet2, and motion boundaries are left out by the forward-backward test alone.
+    """
+
+    def __init__(self) -> None:
         self._rgb: NDArray[np.float32] | None = None
-        self._reference: Luma | None = None
         self._sum = 0.0
         self._count = 0
 
-    def add(self, rgb: Rgb, reference: Luma) -> float:
-        """Take the next frame and the reference's luma, same (H, W); returns its own error (0 at first)."""
-        now = rgb.astype(np.float32) / 255.0
-        error = 0.0
-        if self._rgb is not None and self._reference is not None:
-            backward = cast(Flow, self._dis.calc(reference, self._reference, None))
-            forward = cast(Flow, self._dis.calc(self._reference, reference, None))
-            error = warping_error(self._rgb, now, backward, visible(backward, forward))
-            self._sum += error
-            self._count += 1
-        self._rgb, self._reference = now, reference
+    def add(self, rgb: Rgb, motion: tuple[Flow, NDArray[np.bool_]] | None) -> float:
+        """Take the next frame, (H, W, 3) uint8, and `ReferenceMotion`; returns its own error (0 at first)."""
+        before, self._rgb = self._rgb, rgb.astype(np.float32) / 255.0
+        if before is None or motion is None:
+            return 0.0
+        error = warping_error(before, self._rgb, *motion)
+        self._sum += error
+        self._count += 1
         return error
 
     def value(self) -> float:

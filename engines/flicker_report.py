@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from irchroma.engines.color_space import rgb_to_luma
 from irchroma.engines.errors import EngineOptionError
-from irchroma.engines.flicker import ColorDistribution, Rgb, StaticFlicker, WarpingError
+from irchroma.engines.flicker import ColorDistribution, ReferenceMotion, Rgb, StaticFlicker, WarpingError
 
 PLOT_WIDTH_PX = 1200
 PANEL_PX = 170
@@ -83,7 +83,7 @@ def measure_flicker(video: Path, reference: Path | None = None, source: Path | N
     references = None if reference is None else read_frames(reference)[1]
     sources = None if source is None else read_frames(source)[1]
     distribution, static = ColorDistribution(), StaticFlicker()
-    warping, reference_warping = WarpingError(), WarpingError()
+    motion, warping, reference_warping = ReferenceMotion(), WarpingError(), WarpingError()
     reference_distribution = ColorDistribution()
     series: dict[str, list[float]] = {"cdc": [], "static_ab": [], "luma": []}
     if references is not None:
@@ -97,9 +97,9 @@ def measure_flicker(video: Path, reference: Path | None = None, source: Path | N
         series["luma"].append(float(luma.mean()))
         if references is not None:
             truth = _matching(references, reference, rgb, count)
-            truth_luma = rgb_to_luma(truth)
-            series["warping_error"].append(warping.add(rgb, truth_luma))
-            reference_warping.add(truth, truth_luma)
+            moved = motion.add(rgb_to_luma(truth))
+            series["warping_error"].append(warping.add(rgb, moved))
+            reference_warping.add(truth, moved)
             reference_distribution.add(truth)
         count += 1
     if count < 2:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import shutil
 import subprocess
 import threading
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Protocol, cast
+from typing import IO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,9 +78,7 @@ def ffmpeg_filtered(frames: Iterable[Rgb], name: str, size: tuple[int, int]) -> 
     """
     program = shutil.which("ffmpeg")
     if program is None:
-        raise EngineUnavailable(
-            "the comparison needs ffmpeg: apt install ffmpeg, or leave it out: --no-ffmpeg"
-        )
+        raise EngineUnavailable("no ffmpeg to compare with: apt install ffmpeg, or --no-ffmpeg")
     height, width = size
     raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", "30"]
     command = [
@@ -109,27 +106,7 @@ def ffmpeg_filtered(frames: Iterable[Rgb], name: str, size: tuple[int, int]) -> 
         feeder.join()
 
 
-class Stopwatch:
-    """Processor time of calls, milliseconds each."""
-
-    def __init__(self) -> None:
-        self.samples_ms: list[float] = []
-
-    def __enter__(self) -> Stopwatch:
-        self._start = time.thread_time()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.samples_ms.append((time.thread_time() - self._start) * 1e3)
-
-    @property
-    def median_ms(self) -> float:
-        """Median; 0 before the first call."""
-        return float(np.median(self.samples_ms)) if self.samples_ms else 0.0
-
-
-def _feed(pipe: object, frames: Iterable[Rgb]) -> None:
-    stream = cast("subprocess.IO[bytes]", pipe)
+def _feed(stream: IO[bytes], frames: Iterable[Rgb]) -> None:
     try:
         for frame in frames:
             stream.write(frame.tobytes())

@@ -7,9 +7,11 @@ import json
 import math
 import platform
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -132,48 +134,10 @@ def measure_clip(
         most_frames: frames to read at most, 0 for all.
         ffmpeg: whether to run FFmpeg's filters too.
     """
-    inputs = [rgb_to_luma(frame) for frame in _first(read_frames(infrared)[1], most_frames)]
     rate_hz = read_frames(infrared)[0] or 30.0
-    truths: list[Rgb] = []
-    motions: list[Any] = [None] * len(inputs)
-    if color is not None:
-        size = (inputs[0].shape[1], inputs[0].shape[0])
-        truths = [
-            frame
-            if frame.shape[1::-1] == size
-            else np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA))
-            for frame in _first(read_frames(color)[1], len(inputs))
-        ]
-        inputs = inputs[: len(truths)]
-        reference = ReferenceMotion()
-        motions = [reference.add(rgb_to_luma(truth)) for truth in truths]
-
-    def score(method: str, frames: Iterator[Rgb]) -> Row:
-        distribution, static, warping, own = (
-            ColorDistribution(),
-            StaticFlicker(),
-            WarpingError(),
-            WarpingError(),
-        )
-        psnr: list[float] = []
-        count = 0
-        for count, rgb in enumerate(frames, 1):
-            distribution.add(rgb)
-            static.add(rgb, inputs[count - 1])
-            if truths:
-                warping.add(rgb, motions[count - 1])
-                own.add(truths[count - 1], motions[count - 1])
-                psnr.append(cv2.PSNR(rgb, truths[count - 1]))
-        return Row(
-            infrared.name,
-            method,
-            count,
-            distribution.value(),
-            static.value(),
-            statistics.fmean(psnr) if psnr else math.nan,
-            warping.value(),
-            own.value(),
-        )
+    inputs = [rgb_to_luma(frame) for frame in islice(read_frames(infrared)[1], most_frames or None)]
+    truths = iter(()) if color is None else read_frames(color)[1]
+    height, width = inputs[0].shape
 
     def colored(**changes: Any) -> Iterator[Rgb]:
         engine = colorizer(**changes)
@@ -184,16 +148,62 @@ def measure_clip(
         finally:
             engine.close()
 
-    unsteady = list(colored(steady=False))
-    rows = []
-    for name, make in FILTERS.items():
-        one = make()
-        rows.append(score(name, (one.apply(rgb) for rgb in unsteady)))
-    for name in FFMPEG_FILTERS if ffmpeg else ():
-        rows.append(score(f"ffmpeg {name}", ffmpeg_filtered(unsteady, name, inputs[0].shape)))
-    rows.append(score("temporal stage", colored(temporal=TemporalOptions())))
-    rows.append(score("temporal stage, auto", colored(temporal=TemporalOptions(color_every="auto"))))
-    return rows
+    with tempfile.TemporaryDirectory() as folder:
+        # On disk, as FFmpeg's filters read ahead: minutes of video do not fit in memory.
+        unsteady = np.memmap(Path(folder) / "rgb", np.uint8, "w+", shape=(len(inputs), height, width, 3))
+        for number, rgb in enumerate(colored(steady=False)):
+            unsteady[number] = rgb
+        methods: dict[str, Iterator[Rgb]] = {
+            name: map(make().apply, unsteady) for name, make in FILTERS.items()
+        }
+        for name in FFMPEG_FILTERS if ffmpeg else ():
+            methods[f"ffmpeg {name}"] = ffmpeg_filtered(unsteady, name, (height, width))
+        methods["temporal stage"] = colored(temporal=TemporalOptions())
+        methods["temporal stage, auto"] = colored(temporal=TemporalOptions(color_every="auto"))
+        scores = {name: _Score(infrared.name, name) for name in methods}
+        motion, own = ReferenceMotion(), WarpingError()
+        for luma in inputs:
+            truth = next(truths, None)
+            if color is not None and truth is None:
+                break
+            moved = None
+            if truth is not None:
+                truth = np.asarray(cv2.resize(truth, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+                moved = motion.add(rgb_to_luma(truth))
+                own.add(truth, moved)
+            for name, frames in methods.items():
+                scores[name].add(next(frames), luma, truth, moved)
+    return [score.row(own.value()) for score in scores.values()]
+
+
+class _Score:
+    """Everything that is measured of one method on one clip."""
+
+    def __init__(self, clip: str, method: str) -> None:
+        self._clip, self._method = clip, method
+        self._distribution, self._static, self._warping = ColorDistribution(), StaticFlicker(), WarpingError()
+        self._psnr_db: list[float] = []
+        self._frames = 0
+
+    def add(self, rgb: Rgb, luma: NDArray[np.uint8], truth: Rgb | None, moved: Any) -> None:
+        self._frames += 1
+        self._distribution.add(rgb)
+        self._static.add(rgb, luma)
+        if truth is not None:
+            self._warping.add(rgb, moved)
+            self._psnr_db.append(cv2.PSNR(rgb, truth))
+
+    def row(self, reference_warping_error: float) -> Row:
+        return Row(
+            self._clip,
+            self._method,
+            self._frames,
+            self._distribution.value(),
+            self._static.value(),
+            statistics.fmean(self._psnr_db) if self._psnr_db else math.nan,
+            self._warping.value(),
+            reference_warping_error,
+        )
 
 
 def stage_cost_ms(infrared: Path, frames: int = 120) -> float:
@@ -204,7 +214,7 @@ def stage_cost_ms(infrared: Path, frames: int = 120) -> float:
     samples = []
     try:
         sure = np.ones(WORK_SIZE, np.float32)
-        for number, rgb in enumerate(_first(read_frames(infrared)[1], frames)):
+        for number, rgb in enumerate(islice(read_frames(infrared)[1], frames)):
             luma = cv2.resize(rgb_to_luma(rgb), WORK_SIZE[::-1], interpolation=cv2.INTER_AREA)
             ycc = np.dstack([luma.astype(np.float32) / 255, np.zeros((*WORK_SIZE, 2), np.float32)])
             start = time.thread_time()
@@ -225,13 +235,6 @@ def table(rows: list[Row]) -> list[str]:
             f" {row.warping_error:9.6f} {ratio:7.2f}".replace("nan", "  -")
         )
     return lines
-
-
-def _first(frames: Iterator[Rgb], most: int) -> Iterator[Rgb]:
-    for number, frame in enumerate(frames):
-        if most and number >= most:
-            return
-        yield frame
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
