@@ -17,14 +17,18 @@ GROUND: Color = (19, 21, 24)
 INK: Color = (214, 217, 222)
 
 
-def contact_sheet(rows: Sequence[Sequence[Cell]], *, cell_width: int = 480, heading: str = "") -> Rgb:
+def contact_sheet(
+    rows: Sequence[Sequence[Cell]], *, cell_width: int = 480, heading: str = "", tallest_px: int = 6000
+) -> Rgb:
     """Lay out pictures.
 
     Args:
         rows: rows of (title, picture), each picture (H, W) uint8 luma or (H, W, 3) uint8 R'G'B', of
-            any size; a row may be shorter than others, and a title may be empty.
+            any size; a row may be shorter than others. A picture without a title leaves its room to
+            the title before it.
         cell_width: width in pixels that every picture is scaled to, shape kept.
         heading: a line above everything.
+        tallest_px: rows beyond this height go on in a further block at the right.
 
     Returns:
         (H, W, 3) uint8 R'G'B'; the ground alone where there are no pictures.
@@ -34,9 +38,27 @@ def contact_sheet(rows: Sequence[Sequence[Cell]], *, cell_width: int = 480, head
     columns = max((len(row) for row in rows), default=0)
     width = gap + max(columns, 1) * (cell_width + gap)
     bands = [_row(row, cell_width, letter_px, gap, width) for row in rows if row]
-    if heading:
-        bands.insert(0, _heading(heading, round(letter_px * 1.5), gap, width))
-    return np.concatenate([*bands, _ground(gap, width)])
+    sheet = _blocks(bands or [_ground(gap, width)], tallest_px)
+    top = [_heading(heading, round(letter_px * 1.5), gap, sheet.shape[1])] if heading else []
+    return np.concatenate([*top, sheet, _ground(gap, sheet.shape[1])])
+
+
+def _blocks(bands: list[Rgb], tallest_px: int) -> Rgb:
+    """The bands below one another, in as many blocks of like height as keep them below `tallest_px`."""
+    total = sum(len(band) for band in bands)
+    limit = total / -(-total // tallest_px)
+    blocks: list[list[Rgb]] = [[]]
+    height = 0
+    for band in bands:
+        if blocks[-1] and height + len(band) / 2 > limit * len(blocks):
+            blocks.append([])
+        blocks[-1].append(band)
+        height += len(band)
+    stacks = [np.concatenate(block) for block in blocks]
+    tallest = max(len(stack) for stack in stacks)
+    return np.concatenate(
+        [np.concatenate([stack, _ground(tallest - len(stack), stack.shape[1])]) for stack in stacks], axis=1
+    )
 
 
 def _row(row: Sequence[Cell], cell_width: int, letter_px: int, gap: int, width: int) -> Rgb:
@@ -46,7 +68,9 @@ def _row(row: Sequence[Cell], cell_width: int, letter_px: int, gap: int, width: 
     for column, ((title, _), picture) in enumerate(zip(row, pictures, strict=True)):
         left = gap + column * (cell_width + gap)
         if title:
-            lettered(fitted(title, letter_px, cell_width), letter_px, INK).lay_on(band, gap // 2, left)
+            titled = (after for after in range(column + 1, len(row)) if row[after][0])
+            room = (next(titled, len(row)) - column) * (cell_width + gap) - gap
+            lettered(fitted(title, letter_px, room), letter_px, INK).lay_on(band, gap // 2, left)
         top = gap + label_px
         band[top : top + len(picture), left : left + cell_width] = picture
     return band

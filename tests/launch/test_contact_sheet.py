@@ -42,3 +42,21 @@ def test_any_cell_width_and_a_long_title_do(cell_width: int) -> None:
 
 def test_no_pictures_give_an_empty_sheet() -> None:
     assert contact_sheet([]).size > 0
+
+
+def test_a_long_title_runs_over_pictures_without_one() -> None:
+    title = "0042: PSNR 17.6 dB, SSIM 0.58, hue agreement 0.75"
+    alone = contact_sheet([[(title, LUMA), ("x", RED)]], cell_width=200)
+    shared = contact_sheet([[(title, LUMA), ("", RED)]], cell_width=200)
+    # letters in the gap between the pictures, where the title goes on
+    assert alone[:20, 206:209].max() < 60 < shared[:20, 195:300].max()
+
+
+def test_many_rows_go_on_in_blocks_of_like_height() -> None:
+    rows = [[(str(number), LUMA), ("", RED)] for number in range(23)]
+    one = contact_sheet(rows, cell_width=100, tallest_px=100_000)
+    several = contact_sheet(rows, cell_width=100, tallest_px=700)
+    assert several.shape[1] == 4 * one.shape[1]
+    assert len(several) < 800
+    red = (several == (255, 0, 0)).all(axis=2).sum()
+    assert red == (one == (255, 0, 0)).all(axis=2).sum()
