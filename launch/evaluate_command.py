@@ -1,0 +1,242 @@
+"""`irchroma evaluate`: measures an engine on pairs of infrared and color pictures."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.engines import metrics
+from irchroma.engines.metrics import Scores
+from irchroma.launch.contact_sheet import contact_sheet
+from irchroma.launch.picture_files import PictureError, list_pictures, read_infrared, read_rgb, write_rgb
+from irchroma.launch.progress import Progress
+from irchroma.launch.still import StillPictures, add_engine_arguments, luma_of, options_from
+
+EXAMPLE = "irchroma evaluate pairs/ --engine nir --size best --json nir_best.json --sheet nir_best.png"
+
+COLUMNS = {
+    "psnr_db": ("PSNR", "{:7.2f}"),
+    "ssim": ("SSIM", "{:7.3f}"),
+    "ciede2000": ("dE2000", "{:7.2f}"),
+    "colorfulness": ("color", "{:7.1f}"),
+    "truth_colorfulness": ("true c.", "{:7.1f}"),
+    "hue_agreement": ("hue", "{:7.2f}"),
+    "detail_kept": ("detail", "{:7.3f}"),
+    "detail_kept_worst_tenth": ("worst", "{:7.3f}"),
+}
+"""Measure -> (its heading, how it is printed)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One pair's result.
+
+    Attributes:
+        name: the pair's file stem.
+        scores: every measure.
+        milliseconds: from luma to color, without reading and writing.
+        by_day: whether the truth was taken by day, as pictures from a car go.
+    """
+
+    name: str
+    scores: Scores
+    milliseconds: float
+    by_day: bool
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("folder", type=Path, metavar="DIR", help="holds ir/ and rgb/ with equal file stems")
+    add_engine_arguments(parser, "nir")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there")
+    parser.add_argument("--sheet", type=Path, metavar="FILE", help="write input, output, truth side by side")
+    parser.add_argument("--brief", action="store_true", help="print the means only")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure all pairs; 1 when one of them could not be."""
+    pairs = list_pairs(args.folder)
+    measured: list[Measured] = []
+    cells: list[tuple[str, NDArray[np.uint8]]] = []
+    progress = Progress(len(pairs))
+    failures = 0
+    with StillPictures(options_from(args)) as still:
+        for done, (infrared, color) in enumerate(pairs):
+            progress.update(done, infrared.stem)
+            try:
+                pixels, truth = read_pair(infrared, color)
+            except PictureError as error:
+                progress.close()
+                print(f"irchroma evaluate: {error}", file=sys.stderr)
+                failures += 1
+                continue
+            rgb, milliseconds = still.color_timed(pixels)
+            luma = luma_of(pixels)
+            scores = metrics.score(rgb, truth, luma)
+            measured.append(Measured(infrared.stem, scores, milliseconds, metrics.taken_by_day(truth)))
+            if args.sheet is not None:
+                cells += _cells(measured[-1], luma, rgb, truth)
+        progress.close()
+        names = still.names
+    if not measured:
+        raise PictureError(f"{args.folder}: no pair could be measured")
+    print_table(measured, args.brief)
+    print(f"engine: {', '.join(names)}, {args.mode}; pictures: {len(measured)}")
+    if args.json is not None:
+        _write_json(args.json, report(measured, args, names))
+    if args.sheet is not None:
+        write_rgb(args.sheet, _sheet(cells))
+    return 1 if failures else 0
+
+
+def list_pairs(folder: Path) -> list[tuple[Path, Path]]:
+    """(infrared, color) files of equal stem.
+
+    Raises:
+        PictureError: a folder is missing or empty, or a picture has no partner.
+    """
+    infrared = list_pictures(folder / "ir")
+    color = {path.stem: path for path in list_pictures(folder / "rgb")}
+    lonely = [path.stem for path in infrared if path.stem not in color]
+    if lonely:
+        raise PictureError(f"{folder / 'rgb'}: nothing there for {len(lonely)} of ir/, such as {lonely[0]}")
+    return [(path, color[path.stem]) for path in infrared]
+
+
+def read_pair(
+    infrared: Path, color: Path
+) -> tuple[NDArray[np.uint8] | NDArray[np.uint16], NDArray[np.uint8]]:
+    """Luma or counts, and the true color at the same size.
+
+    Raises:
+        PictureError: one cannot be read, or their sizes differ.
+    """
+    pixels, truth = read_infrared(infrared), read_rgb(color)
+    if pixels.shape != truth.shape[:2]:
+        raise PictureError(
+            f"{infrared}: {pixels.shape[1]}x{pixels.shape[0]}, but its color picture is"
+            f" {truth.shape[1]}x{truth.shape[0]}: pairs must be of one size"
+        )
+    return pixels, truth
+
+
+def print_table(measured: list[Measured], brief: bool) -> None:
+    """Every picture, then the mean, and the mean of those by day and by night where there are both."""
+    wide = max(20, *(len(one.name) for one in measured))
+    print(" " * wide + "".join(f"{heading:>8}" for heading, _ in COLUMNS.values()) + "      ms")
+    if not brief:
+        for one in measured:
+            print(_line(one.name, one.scores, one.milliseconds, wide))
+    for name, group in _groups(measured).items():
+        scores = metrics.mean_scores([one.scores for one in group])
+        milliseconds = float(np.mean([one.milliseconds for one in group]))
+        print(_line(f"{name} ({len(group)})", scores, milliseconds, wide))
+
+
+def report(measured: list[Measured], args: argparse.Namespace, names: list[str]) -> dict[str, Any]:
+    """Everything, ready for JSON."""
+    return {
+        "irchroma": version("irchroma"),
+        "commit": _commit(),
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "folder": args.folder.name,
+        "engine": args.engine,
+        "names": names,
+        "options": {
+            **{key: getattr(args, key) for key in ("size", "mode", "runtime", "chroma_limit", "work_size")},
+            "threads": args.threads,
+        },
+        "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "system": platform.platform()},
+        "pictures": [
+            {"name": one.name, **_finite(one.scores), "milliseconds": round(one.milliseconds, 2)}
+            for one in measured
+        ],
+        **{
+            name: {
+                "count": len(group),
+                **_finite(metrics.mean_scores([one.scores for one in group])),
+                "milliseconds": round(float(np.mean([one.milliseconds for one in group])), 2),
+            }
+            for name, group in _groups(measured).items()
+        },
+    }
+
+
+def _groups(measured: list[Measured]) -> dict[str, list[Measured]]:
+    day = [one for one in measured if one.by_day]
+    night = [one for one in measured if not one.by_day]
+    groups = {"mean": measured}
+    if day and night:
+        groups |= {"bright sky": day, "dark sky": night}
+    return groups
+
+
+def _line(name: str, scores: Scores, milliseconds: float, wide: int) -> str:
+    values = asdict(scores)
+    cells = [
+        form.format(values[key]) if math.isfinite(values[key]) else "-" for key, (_, form) in COLUMNS.items()
+    ]
+    return f"{name:<{wide}}" + "".join(f"{cell:>8}" for cell in cells) + f"{milliseconds:8.1f}"
+
+
+def _sheet(cells: list[tuple[str, NDArray[np.uint8]]]) -> NDArray[np.uint8]:
+    """One pair in a row, three where there are many."""
+    across = 9 if len(cells) > 36 else 3
+    rows = [cells[first : first + across] for first in range(0, len(cells), across)]
+    return contact_sheet(rows, cell_width=256 if across == 9 else 400)
+
+
+def _cells(
+    one: Measured, luma: NDArray[np.uint8], rgb: NDArray[np.uint8], truth: NDArray[np.uint8]
+) -> list[tuple[str, NDArray[np.uint8]]]:
+    """Input, output and truth with a few words each."""
+    scores = one.scores
+    return [
+        (one.name, luma),
+        (f"{scores.psnr_db:.1f} dB hue {scores.hue_agreement:.2f} detail {scores.detail_kept:.2f}", rgb),
+        (f"dE {scores.ciede2000:.1f} color {scores.colorfulness:.0f}/{scores.truth_colorfulness:.0f}", truth),
+    ]
+
+
+def _finite(scores: Scores) -> dict[str, float | None]:
+    return {key: round(value, 5) if math.isfinite(value) else None for key, value in asdict(scores).items()}
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    try:
+        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise PictureError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def _commit() -> str | None:
+    """The checkout's commit, None for an installed package."""
+    folder = Path(__file__).resolve().parent.parent
+    if not (folder / ".git").exists():
+        return None
+    command = ["git", "-C", str(folder), "rev-parse", "--short=12", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")

@@ -1,0 +1,80 @@
+"""`irchroma image`: colors a picture or a folder of pictures."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from irchroma.engines.errors import EngineError, EngineOptionError
+from irchroma.launch.picture_files import WRITTEN, PictureError, list_pictures, read_infrared, write_rgb
+from irchroma.launch.progress import Progress
+from irchroma.launch.still import StillPictures, add_engine_arguments, options_from
+from irchroma.stream.errors import StreamError
+
+EXAMPLE = "irchroma image night/ colored/ --engine nir"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("input", type=Path, metavar="IN", help="a picture, or a folder of pictures")
+    parser.add_argument("output", type=Path, metavar="OUT", help="a .png or .jpg file, or a folder")
+    add_engine_arguments(parser, "auto")
+    parser.add_argument("--reference", type=Path, metavar="FILE", help="a color picture of the scene (later)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Color everything that can be read; 1 when something could not."""
+    if args.reference is not None:
+        raise EngineOptionError("--reference: coloring from a reference picture is not in this version")
+    jobs = plan(args.input, args.output)
+    failures = 0
+    progress = Progress(len(jobs))
+    with StillPictures(options_from(args)) as still:
+        for done, (source, target) in enumerate(jobs):
+            progress.update(done, source.name)
+            try:
+                write_rgb(target, still.color(read_infrared(source)))
+            except (PictureError, StreamError) as error:
+                progress.close()
+                print(f"irchroma image: {error}", file=sys.stderr)
+                failures += 1
+            except EngineError:
+                progress.close()
+                raise
+        progress.close()
+        colored = len(jobs) - failures
+        where = args.output if len(jobs) > 1 else jobs[0][1]
+        if colored:
+            print(f"{where}: {colored} picture{'s' * (colored != 1)}, {', '.join(still.names)}")
+    return 1 if failures else 0
+
+
+def plan(source: Path, target: Path) -> list[tuple[Path, Path]]:
+    """(input, output) files; makes the output's folder.
+
+    Raises:
+        PictureError: input or output make no sense.
+    """
+    if not source.exists():
+        raise PictureError(f"{source}: no such file or folder")
+    into_folder = source.is_dir() or target.is_dir()
+    if not into_folder and target.suffix.lower() not in WRITTEN:
+        raise PictureError(f"{target}: expected an existing folder or a name ending in {', '.join(WRITTEN)}")
+    if into_folder and target.exists() and not target.is_dir():
+        raise PictureError(f"{target}: is a file; pictures of a folder need a folder")
+    jobs: dict[Path, Path] = {}
+    for path in list_pictures(source) if source.is_dir() else [source]:
+        suffix = path.suffix if path.suffix.lower() in WRITTEN else ".png"
+        output = target / (path.stem + suffix) if into_folder else target
+        if output in jobs:
+            output = target / (path.name + ".png")
+        if output.exists() and output.samefile(path):
+            raise PictureError(f"{output}: would overwrite the input; choose another folder or name")
+        jobs[output] = path
+    folder = target if into_folder else target.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PictureError(f"{folder}: cannot be made ({error.strerror})") from error
+    return [(path, output) for output, path in jobs.items()]

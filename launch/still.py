@@ -1,0 +1,152 @@
+"""Colors single pictures with any engine, as `irchroma image` and `irchroma evaluate` do."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import dataclass
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.engines import catalog
+from irchroma.engines.gray import GrayColorizer
+from irchroma.engines.network import NetworkOptions
+from irchroma.engines.neural import NeuralColorizer, NeuralOptions
+from irchroma.engines.palette import PaletteColorizer
+from irchroma.engines.palette_options import palette_from_name
+from irchroma.engines.recolor import Mode, RecolorOptions
+from irchroma.stream.protocols import Colorizer
+from irchroma.stream.tone_map import ToneMap
+
+
+@dataclass(frozen=True, slots=True)
+class StillOptions:
+    """How single pictures are colored.
+
+    Attributes:
+        engine: as in `catalog.parse`, or `auto`: `thermal` for 16-bit counts and `nir` for luma.
+        size: network size where the engine's name does not say it.
+        runtime: see `NetworkOptions`.
+        mode: see `RecolorOptions`.
+        chroma_limit: see `RecolorOptions`.
+        work_size_px: see `NeuralOptions`.
+        threads: see `NetworkOptions`.
+    """
+
+    engine: str = "auto"
+    size: str = "best"
+    runtime: str = "auto"
+    mode: Mode = "full"
+    chroma_limit: float | None = None
+    work_size_px: int = 0
+    threads: int = 0
+
+
+def add_engine_arguments(parser: argparse.ArgumentParser, engine: str) -> None:
+    """The options that say how a picture is colored; `engine` is the default."""
+    add = parser.add_argument
+    add("--engine", default=engine, metavar="E", help=f"nir, thermal, palette:NAME, gray (default {engine})")
+    add("--size", choices=catalog.SIZES, default="best", help="network size (default best)")
+    add("--mode", choices=("full", "chroma"), default="full", help="chroma keeps the input's luma exactly")
+    add("--runtime", default="auto", metavar="R", help="auto, openvino, onnxruntime, torch")
+    add("--chroma-limit", type=float, metavar="X", help="cap of the color, 0 to 255 levels of CbCr")
+    add("--work-size", type=int, default=0, metavar="PX", help="long side of what the network sees")
+    add("--threads", type=int, default=0, metavar="N", help="CPU threads of the network")
+
+
+def options_from(args: argparse.Namespace) -> StillOptions:
+    """The options of `add_engine_arguments`."""
+    return StillOptions(
+        args.engine, args.size, args.runtime, args.mode, args.chroma_limit, args.work_size, args.threads
+    )
+
+
+class StillPictures:
+    """Colors pictures one by one; engines are loaded when the first picture needs them."""
+
+    def __init__(self, options: StillOptions) -> None:
+        """Check the options.
+
+        Raises:
+            EngineOptionError: one of them makes no sense.
+        """
+        self.options = options
+        if options.engine != "auto":
+            catalog.parse(options.engine)
+        RecolorOptions(options.mode, options.chroma_limit)
+        self._engines: dict[str, Colorizer] = {}
+        self._warm: set[tuple[str, tuple[int, ...]]] = set()
+
+    def __enter__(self) -> StillPictures:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def color(self, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 R'G'B' of (H, W) uint8 luma or uint16 counts; counts are tone mapped.
+
+        Raises:
+            EngineError: the engine cannot be loaded or fails.
+        """
+        counts = pixels if pixels.dtype == np.uint16 else None
+        engine = self._engine("thermal" if counts is not None else "nir")
+        luma = luma_of(pixels)
+        engine.reset()
+        engine.submit(luma, 0, counts=counts)  # type: ignore[arg-type]
+        return engine.collect().rgb
+
+    def color_timed(self, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> tuple[NDArray[np.uint8], float]:
+        """The colored picture and the milliseconds it took, without preparations for a new size."""
+        engine = self._engine("thermal" if pixels.dtype == np.uint16 else "nir")
+        key = (engine.name, pixels.shape)
+        if key not in self._warm:
+            self.color(pixels)
+            self._warm.add(key)
+        start = time.perf_counter()
+        rgb = self.color(pixels)
+        return rgb, (time.perf_counter() - start) * 1e3
+
+    @property
+    def names(self) -> list[str]:
+        """What the engines in use call themselves."""
+        return [engine.name for engine in self._engines.values()]
+
+    def close(self) -> None:
+        """Let go of the engines; may be called twice."""
+        for engine in self._engines.values():
+            engine.close()
+        self._engines.clear()
+
+    def _engine(self, band: str) -> Colorizer:
+        text = band if self.options.engine == "auto" else self.options.engine
+        engine = self._engines.get(text)
+        if engine is None:
+            engine = self._engines[text] = self._open(text)
+        return engine
+
+    def _open(self, text: str) -> Colorizer:
+        name, options = catalog.parse(text), self.options
+        if name.kind == "gray":
+            return GrayColorizer()
+        if name.kind == "palette":
+            return PaletteColorizer(palette_from_name(text))
+        return NeuralColorizer(
+            NeuralOptions(
+                engine=name.kind,
+                size=name.variant or options.size,
+                work_size_px=options.work_size_px,
+                steady=False,
+                recolor=RecolorOptions(options.mode, options.chroma_limit),
+                network=NetworkOptions(options.runtime, options.threads),
+            )
+        )
+
+
+def luma_of(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """(H, W) uint8 luma: itself, or counts through a tone map of their own."""
+    return ToneMap().apply(pixels, 0)
