@@ -102,7 +102,8 @@ def main(argv: list[str] | None = None) -> int:
     for source, stats in table:
         total = next(iter(stats["sinks"].values()))["capture_to_encoder"]
         print(
-            f"{source[:32]:32} {stats['engine'][:32]:32} {stats['frames']:6} {stats['frames_per_second']:6.1f}"
+            f"{source[:32]:32} {stats['engine'][:32]:32}"
+            f" {stats['frames']:6} {stats['frames_per_second']:6.1f}"
             f" {total['p50_ms']:9.1f} ms {total['p99_ms']:6.1f} ms"
         )
     print(f"\nvideos and contact sheet: {args.out}/ (look at {sheet})")

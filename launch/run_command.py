@@ -89,7 +89,8 @@ class Monitor:
 
     def __init__(self, config: RunConfig, quiet: bool) -> None:
         self._config, self._quiet = config, quiet
-        self._start_s = self._drops_said_s = time.monotonic()
+        self._start_s: float | None = None  # of the first frame
+        self._drops_said_s = time.monotonic()
         self._drops_said = 0
         self._progress: Progress | None = None
         self._last_pts_ns = 0
@@ -99,14 +100,15 @@ class Monitor:
         """After each frame: draw, and say once a second what was dropped."""
         info = loop.reader.info
         assert info is not None
+        if self._start_s is None:
+            self._start_s = time.monotonic()
         if self._progress is None:
             total = info.frame_count or (
                 info.duration_ns and info.rate and info.duration_ns * info.rate / 10**9
             )
             self._progress = Progress(float(total) if total else None)
         if not self._quiet:
-            elapsed_s = max(time.monotonic() - self._start_s, 1e-6)
-            self._progress.update(loop.frames, f"{loop.frames / elapsed_s:.0f} fps")
+            self._progress.update(loop.frames, f"{loop.frames / max(self._elapsed_s(), 1e-3):.0f} fps")
         now_s = time.monotonic()
         if now_s - self._drops_said_s >= 1:
             self._drops_said_s = now_s
@@ -115,11 +117,14 @@ class Monitor:
                 log.info("%d frames dropped in the last second", drops - self._drops_said)
                 self._drops_said = drops
 
+    def _elapsed_s(self) -> float:
+        return 0.0 if self._start_s is None else time.monotonic() - self._start_s
+
     def stats(self) -> dict[str, Any]:
         """Counts and latencies so far; times in milliseconds."""
         loop = self.loop
         assert loop is not None
-        elapsed_s = time.monotonic() - self._start_s
+        elapsed_s = self._elapsed_s()
         return {
             "source": loop.reader.info.description if loop.reader.info else None,
             "engine": loop.guarded.name if loop.guarded else None,

@@ -48,6 +48,13 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag("--runtime", "neural.network.runtime", "auto, openvino, onnxruntime, torch"),
         Flag("--size", "neural.size", "network size: fast or best"),
         Flag("--mode", "neural.recolor.mode", "full, or chroma: the sensor's luma kept exactly"),
+        Flag(
+            "--reference",
+            "neural.reference",
+            "color of this very scene: a picture by day, or what calibrate reference wrote",
+            Path,
+            metavar="FILE",
+        ),
         Flag("--chroma-limit", "neural.recolor.chroma_limit", "cap of the color, 0 to 255", float),
         Flag(
             "--color-every", "neural.temporal.color_every", "run the network every N frames, or auto", _every
@@ -95,9 +102,9 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
     ),
     "source": (
         Flag(
-            "--latency", "input.latency_ms", "buffer of RTSP and SRT sources, milliseconds", int, metavar="MS"
+            "--latency", "input.rtsp.latency_ms", "buffer of RTSP sources, milliseconds", int, metavar="MS"
         ),
-        Flag("--transport", "input.transport", "RTSP transport: auto, tcp, udp"),
+        Flag("--transport", "input.rtsp.transport", "RTSP transport: auto, tcp, udp"),
         Flag(
             "--stall",
             "reconnect.stall_s",

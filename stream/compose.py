@@ -41,13 +41,10 @@ class ViewComposer:
     def compose(self, finished: Finished) -> Rgb:
         """See `irchroma.stream.loop.Composer.compose`."""
         colored = finished.colored
-        if colored is not None:
-            rgb, confidence = colored.rgb, colored.confidence
-        else:
-            rgb, confidence = finished.camera_rgb, None
-            if rgb is None:
-                rgb = np.asarray(cv2.cvtColor(finished.luma, cv2.COLOR_GRAY2RGB), np.uint8)
-        picture = compose(finished.luma, rgb, self._view, confidence)
+        rgb = finished.camera_rgb if colored is None else colored.rgb
+        if rgb is None:
+            rgb = np.asarray(cv2.cvtColor(finished.luma, cv2.COLOR_GRAY2RGB), np.uint8)
+        picture = compose(finished.luma, rgb, self._view, colored.confidence if colored is not None else None)
         synthetic = finished.synthetic and colored is not None
         if self._osd.options.show or synthetic:
             picture = self._osd.draw(
