@@ -21,6 +21,7 @@ from irchroma.engines.train_pictures import Picture, read_color, read_pairs, rgb
 
 LOG = logging.getLogger(__name__)
 COLOR_FOLDERS = (("bsds", None), ("places", None), ("camvid", "camvid_labels"))
+EXTRA_SHARE = 0.08
 
 
 class NirRecipe:
@@ -31,12 +32,18 @@ class NirRecipe:
         cooperative: whether the proxy task, the gray twins and the in-between pictures are used.
         cache: where the translated pictures are kept between runs.
         translation_minutes: training time of the color-to-infrared network, when they are not there.
+        extra: further pairs, a small share of every batch (synthetic scenes, say).
     """
 
     name = "nir"
 
     def __init__(
-        self, folder: Path, cooperative: bool, cache: Path, translation_minutes: float = 5.0
+        self,
+        folder: Path,
+        cooperative: bool,
+        cache: Path,
+        translation_minutes: float = 4.0,
+        extra: Sequence[Picture] = (),
     ) -> None:
         plain = (folder / "ir").is_dir()
         self.pairs = read_pairs(folder if plain else folder / "nir" / "train")
@@ -51,6 +58,7 @@ class NirRecipe:
         self.chances = kinds / kinds.sum()
         self.large = large
         self.cooperative = cooperative
+        self.extra = list(extra)
         self.proxies: list[Picture] = []
         if cooperative:
             color = folder / "color"
@@ -70,9 +78,16 @@ class NirRecipe:
             share = 1.0 if progress < 0.6 else max(0.0, (0.95 - progress) / 0.35)
             proxies = round(size * 0.38 * share) if self.proxies else 0
             twins = round(size * 0.2 * share)
+        extra = round(size * EXTRA_SHARE) if self.extra else 0
         samples: list[Sample] = []
-        for index in range(size - proxies - twins):
+        for index in range(size - proxies - twins - extra):
             samples += self._pair(side, random, with_twin=index < twins)
+        for _ in range(extra):
+            picture = self.extra[int(random.integers(len(self.extra)))]
+            assert picture.ir is not None
+            crop = cut(picture, {"ir": picture.ir}, side, (0.8, 1.6), random)
+            augment(crop, random)
+            samples.append(Sample(crop.inputs["ir"], crop))
         samples += [self._proxy(side, random) for _ in range(proxies)]
         return stack(samples)
 

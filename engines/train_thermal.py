@@ -7,6 +7,7 @@ the scene as on a fine day. Night pairs are left out, dusk ones count half.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -23,6 +24,8 @@ LOG = logging.getLogger(__name__)
 DARK = {"camvid": 78.0, "dusk": 60.0}
 """Mean level below which a truth is not of the day."""
 
+EXTRA_SHARE = 0.08
+
 
 class ThermalRecipe:
     """Batches for the `thermal` engine.
@@ -32,11 +35,15 @@ class ThermalRecipe:
             `ir/` and `rgb/` themselves.
         cache: where the pictures translated to thermal are kept between runs.
         translation_minutes: training time of the color-to-thermal network, when they are not there; 0: none.
+        extra: further pairs whose color is that of a fine day, a small share of every batch.
     """
 
     name = "thermal"
 
-    def __init__(self, folder: Path, cache: Path, translation_minutes: float = 3.0) -> None:
+    def __init__(
+        self, folder: Path, cache: Path, translation_minutes: float = 4.0, extra: Sequence[Picture] = ()
+    ) -> None:
+        self.extra = list(extra)
         plain = (folder / "ir").is_dir()
         pairs = read_pairs(folder if plain else folder / "thermal" / "train")
         self.validation = []
@@ -76,9 +83,10 @@ class ThermalRecipe:
         dusk = round(size * 0.1) if self.dusk else 0
         samples = [self._labeled(side, random) for _ in range(labeled)]
         samples += [self._pair(self.dusk, side, random, (1.0, 2.2), 0.5) for _ in range(dusk)]
-        samples += [
-            self._pair(self.days, side, random, (0.7, 1.6), 1.0) for _ in range(size - labeled - dusk)
-        ]
+        extra = round(size * EXTRA_SHARE) if self.extra else 0
+        samples += [self._pair(self.extra, side, random, (0.8, 1.6), 1.0) for _ in range(extra)]
+        days = size - labeled - dusk - extra
+        samples += [self._pair(self.days, side, random, (0.7, 1.6), 1.0) for _ in range(days)]
         return stack(samples)
 
     def _pair(

@@ -7,12 +7,21 @@ import json
 import logging
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable
+
+if TYPE_CHECKING:
+    from irchroma.engines.train_loop import Recipe
+    from irchroma.engines.train_pictures import Picture
 
 EXAMPLE = "irchroma train nir --data ../shared/data --minutes 60"
 SIZES = ("fast", "best")
 CACHE = Path(".cache")
+SYNTHETIC_SIZE = (320, 400)
+"""(H, W) of the synthetic cameras' pictures."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=4.0,
         help="training of the color-to-infrared helper (default: 4)",
+    )
+    parser.add_argument(
+        "--synthetic", type=int, default=24, help="synthetic scenes in the mix (default: 24; 0: none)"
     )
     parser.add_argument(
         "--temperature", type=float, default=0.5, help="of the exported mean color (default: 0.5)"
@@ -99,11 +111,35 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _recipe(args: argparse.Namespace):  # type: ignore[no-untyped-def]
+def _recipe(args: argparse.Namespace) -> Recipe:
+    extra = synthetic_pairs(args.engine, args.synthetic)
     if args.engine == "nir":
         from irchroma.engines.train_nir import NirRecipe
 
-        return NirRecipe(args.data, not args.single_task, args.cache, args.translation_minutes)
+        return NirRecipe(args.data, not args.single_task, args.cache, args.translation_minutes, extra)
     from irchroma.engines.train_thermal import ThermalRecipe
 
-    return ThermalRecipe(args.data, args.cache, args.translation_minutes)
+    return ThermalRecipe(args.data, args.cache, args.translation_minutes, extra)
+
+
+def synthetic_pairs(band: str, count: int) -> list[Picture]:
+    """Pairs of the synthetic cameras, two moments of each of `count` scenes.
+
+    The seeds are not those that `test:nir` and `test:thermal` show by default. Counts are spread
+    linearly between their outermost half percents.
+    """
+    from irchroma.engines.train_pictures import Picture
+    from irchroma.stream.synthetic_camera import SyntheticCamera
+    from irchroma.stream.synthetic_options import SyntheticOptions
+
+    pictures = []
+    for seed in range(100, 100 + count):
+        camera = SyntheticCamera(SyntheticOptions(band=band, size=SYNTHETIC_SIZE, seed=seed))
+        for number in (30, 150):
+            frame = camera.frame(number)
+            luma = frame.pixels
+            if luma.dtype != np.uint8:
+                low, high = np.percentile(luma, (0.5, 99.5))
+                luma = np.clip((luma - low) * (255.0 / max(1.0, high - low)), 0, 255).astype(np.uint8)
+            pictures.append(Picture(f"synthetic/{band}_{seed}_{number}", frame.rgb, luma.astype(np.uint8)))
+    return pictures
