@@ -208,7 +208,7 @@ def make_clouds(view: View, rng: np.random.Generator) -> tuple[Plane, Plane]:
     )
     density = sample(texture, across.astype(np.float32), np.asarray(along * 48 + 30, np.float32), 1.0)
     toward_sun = np.roll(density, wide // 40, 1) * 0.5 + 0.5 * np.roll(density, max(rows // 40, 1), 0)
-    clear_share = float(rng.uniform(0.5, 0.78))
+    clear_share = float(rng.uniform(0.5, 0.72))
     coverage = np.clip((density - np.quantile(density, clear_share)) * 1.5, 0, 1) ** 0.8
     coverage *= np.clip(elevation / 0.10, 0.25, 1)
     bright = np.clip(0.90 + 0.22 * (density - toward_sun) - 0.09 * np.clip(density - 0.9, 0, 2), 0.55, 1.08)

@@ -51,10 +51,10 @@ class SyntheticOptions:
     size: tuple[int, int] = (512, 640)
     rate: Fraction = Fraction(30)
     frames: int | None = None
-    seed: int = 1
+    seed: int = 8
     live: bool = False
     people: int = 4
-    vehicles: int = 2
+    vehicles: int = 3
     light: str = "day"
     scale: str = "tlinear"
     noise: float | None = None
@@ -189,7 +189,7 @@ _READERS: dict[str, Callable[[str], dict[str, Any]]] = {
     "jumps": lambda text: _timed(text, {"every": "jumps_every_s"}, "every"),
 }
 _EXAMPLES = {
-    "frames": "300", "seed": "1", "people": "4", "vehicles": "2", "live": "1", "telemetry": "0",
+    "frames": "300", "seed": "8", "people": "4", "vehicles": "3", "live": "1", "telemetry": "0",
     "light": "night", "scale": "lepton", "size": "640x512", "night_size": "320x256", "noise": "1.5",
     "fpn": "8", "stripes": "4", "dead": "0.001", "drift": "0.02", "pan": "20", "shake": "1.5",
     "rate": "30", "seconds": "10", "cut": "3.0", "daynight": "10", "ffc": "every:10,hold:0.5",

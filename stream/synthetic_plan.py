@@ -35,6 +35,7 @@ class ScenePlan:
         swaying: the nearest trees, drawn anew in every picture.
         routes: (N, 2) ways of walkers.
         parked: (z, seed) of the cars at the left kerb, from far to near.
+        mirror: the finished picture is seen in a mirror.
     """
 
     seed: int
@@ -44,6 +45,7 @@ class ScenePlan:
     swaying: tuple[Tree, ...]
     routes: tuple[Plane, ...]
     parked: tuple[tuple[float, int], ...]
+    mirror: bool
 
 
 def plan_scene(size: tuple[int, int], seed: int, margin: int) -> ScenePlan:
@@ -63,7 +65,9 @@ def plan_scene(size: tuple[int, int], seed: int, margin: int) -> ScenePlan:
     still = tuple(tree for tree in trees if tree not in near)
     gaps = np.cumsum(rng.uniform(5.2, 13, 8)) + layout.crossing_z + 1
     parked = tuple((float(z), int(rng.integers(1 << 30))) for z in gaps[gaps < 75][::-1])
-    return ScenePlan(seed, layout, houses, still, tuple(near), _routes(layout), parked)
+    return ScenePlan(
+        seed, layout, houses, still, tuple(near), _routes(layout), parked, bool(rng.random() < 0.5)
+    )
 
 
 def _houses(layout: Layout, rng: np.random.Generator) -> tuple[House, ...]:

@@ -89,7 +89,7 @@ class SyntheticScene:
         """(H, W, 2) float32 (x, y) pixels: where each pixel of `look` is in the picture `after`.
 
         Known for the camera, the clouds, and the whole body of what moves; of a walker's limbs it is
-        the motion of the body.
+        the motion of the body. Shadows are not followed: they belong to the ground.
         """
         high, wide = self.depth.shape
         flow = np.zeros((high, wide, 2), np.float32)
@@ -102,8 +102,9 @@ class SyntheticScene:
             rows, columns = np.nonzero(cover)
             points = np.stack([columns + where[1].start, rows + where[0].start, np.ones_like(rows)])
             flow[where][cover] = (step @ points - points[:2]).T
-        flow = self._window(flow, look.offset, cv2.INTER_NEAREST)
-        return flow - np.array(after.offset, np.float32) + np.array(look.offset, np.float32)
+        flow -= np.array(after.offset, np.float32) - np.array(look.offset, np.float32)
+        flow[..., 0] *= -1 if self.plan.mirror else 1
+        return self._window(flow, look.offset, cv2.INTER_NEAREST)
 
     def _cast(self, rng: np.random.Generator, people: int, vehicles: int) -> list[Actor]:
         layout, night = self.plan.layout, self.night
@@ -141,7 +142,8 @@ class SyntheticScene:
         corner = thing.transform @ np.array([thing.sprite.size[1] / 2, thing.sprite.size[0] / 2, 1])
         row, column = np.clip([corner[1], corner[0]], 0, np.array(self.depth.shape) - 1).astype(int)
         lamp = light.spotlight(self.depth.shape, np.float32(thing.distance_m) + np.zeros((1, 1), np.float32))
-        return float(np.clip(lamp[row, column] * 1.1, 0, 1.2))
+        lit = float(np.clip(1.3 * lamp[row, column] + 0.004, 0, 1.4))
+        return float(lit**0.45)  # what it multiplies is gamma coded
 
     def _cloud_shift(self, seconds: float) -> float:
         return CLOUD_SPEED * self.size[1] * seconds
@@ -166,11 +168,15 @@ class SyntheticScene:
 
     def _window(self, stage: NDArray[np.generic], offset: tuple[float, float], how: int) -> Plane:
         """Cut the picture out of the stage at a fractional offset."""
-        if not self.margin:
-            return np.asarray(stage)
-        matrix = np.array([[1, 0, -self.margin - offset[0]], [0, 1, -self.margin - offset[1]]], np.float64)
-        cut = cv2.warpAffine(stage, matrix, self.size[::-1], flags=how)
-        return np.asarray(cut.reshape(*self.size, *stage.shape[2:]))
+        cut = np.asarray(stage)
+        if self.margin:
+            matrix = np.array(
+                [[1, 0, -self.margin - offset[0]], [0, 1, -self.margin - offset[1]]], np.float64
+            )
+            cut = np.asarray(cv2.warpAffine(stage, matrix, self.size[::-1], flags=how))
+        if self.plan.mirror:
+            cut = np.asarray(cv2.flip(cut, 1))
+        return cut.reshape(*self.size, *stage.shape[2:])
 
 
 def _between(thing: Placed, target: Placed) -> Plane:
@@ -199,7 +205,7 @@ def _develop(canvas: Canvas, band: str, night: bool, double: int, sky: Sky) -> P
         picture = heat
     elif band == "nir" and night:
         lamp = light.spotlight(canvas.view.size, canvas.depth)[..., None]
-        picture = light.expose_nir(canvas.surface[..., 3:] * open_ * (0.85 * lamp + 0.012))
+        picture = light.expose_nir(canvas.surface[..., 3:] * open_ * (1.3 * lamp + 0.004))
     elif band == "nir":
         picture = canvas.surface[..., 3:] * (sun * light.SUN_NIR + open_ * light.SKY_NIR)
         share = light.haze_share(canvas.depth, band)[..., None]

@@ -55,7 +55,7 @@ def test_every_key_has_an_example_that_is_accepted():
         ("test:nir?rate=0", "1 to 1000"),
         ("test:nir?rate=1/0", "write it like rate=30"),
         ("test:nir?frames=-1", "frames of a test camera is 0 to"),
-        ("test:nir?seed=x", "write it like seed=1"),
+        ("test:nir?seed=x", "write it like seed=8"),
         ("test:nir?dead=0.7", "dead of a test camera is 0 to 0.5"),
         ("test:nir?ffc=every:1,hold:2", "must be shorter"),
         ("test:nir?ffc=often:1", "write it like ffc=every:10,hold:0.5"),

@@ -65,7 +65,8 @@ def test_the_world_has_its_temperatures_by_day():
 
 def test_infrared_sees_bright_leaves_and_a_dark_sky():
     frame = camera("test:nir?size=320x256").frame(0)
-    assert frame.pixels[frame.labels == 5].mean() > frame.pixels[frame.labels == 0].mean() + 40
+    clear_sky = np.percentile(frame.pixels[frame.labels == 0], 10)
+    assert frame.pixels[frame.labels == 5].mean() > clear_sky + 40
 
 
 def test_noise_has_the_stated_standard_deviation():
@@ -129,7 +130,7 @@ def test_without_telemetry_a_frozen_picture_is_not_told():
 
 @pytest.mark.parametrize("moving", ["pan=60", "shake=3", "people=6"])
 def test_the_motion_truth_brings_the_next_frame_back_onto_this_one(moving):
-    nir = camera(f"test:nir?size=320x256&noise=0&{moving}")
+    nir = camera(f"test:nir?size=320x256&noise=0&vehicles=0&{moving}")
     for number in (10, 200):
         now, then = nir.frame(number), nir.frame(number + 1)
         rows, columns = np.mgrid[0:256, 0:320].astype(np.float32)
