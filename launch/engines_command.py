@@ -1,0 +1,98 @@
+"""`irchroma engines`: which engines and runtimes are here, and what is inside a network."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from irchroma.engines import catalog, network
+from irchroma.engines.errors import EngineUnavailable
+from irchroma.engines.inspection import COUNTED_SIZE, inspect
+from irchroma.engines.palettes import PALETTES
+
+EXAMPLE = "irchroma engines list"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's parts."""
+    parts = parser.add_subparsers(dest="part", metavar="PART", required=True)
+    parts.add_parser("list", help="engines, sizes and runtimes on this machine")
+    look = parts.add_parser("inspect", help="inputs, outputs, precision, parameters, MACs of an ONNX network")
+    look.add_argument("network", metavar="NETWORK", help="nir:fast, thermal:best ... or an .onnx file")
+    build = parts.add_parser("build", help="compile a network into a TensorRT plan")
+    build.add_argument("network", metavar="NETWORK", nargs="?", help="nir:fast, thermal:best ...")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do one part."""
+    if args.part == "build":
+        raise EngineUnavailable(
+            "TensorRT plans are not in this version: neural engines run on openvino, onnxruntime or torch"
+        )
+    if args.part == "inspect":
+        show_network(network_path(args.network))
+    else:
+        list_engines()
+    return 0
+
+
+def network_path(text: str) -> Path:
+    """The file of `nir:fast`, or of a path.
+
+    Raises:
+        EngineOptionError: it names neither an engine nor an .onnx file.
+    """
+    path = Path(text)
+    if path.suffix == ".onnx":
+        return path
+    name = catalog.parse(text)
+    if not name.neural:
+        raise EngineUnavailable(f"engine {text} has no network to inspect")
+    return catalog.weights_path(name.kind, name.variant or "fast")
+
+
+def list_engines() -> None:
+    """Print engines, then runtimes."""
+    print(f"{'engine':<16}{'weights':>10}{'parameters':>13}{'MACs at ' + _size():>19}  what it is for")
+    for band in catalog.BANDS.values():
+        for size in catalog.SIZES:
+            print(_row(band, size))
+    print(f"{'palette:NAME':<16}{'':>42}  {', '.join(PALETTES)}")
+    print(f"{'gray':<16}{'':>42}  the luma as it is")
+    print("\nruntime         here")
+    for name in network.RUNTIMES:
+        print(f"{name:<16}{network.runtime_state(name)}")
+
+
+def show_network(path: Path) -> None:
+    """Print what is inside one network."""
+    seen = inspect(path)
+    operators = ", ".join(f"{count} {name}" for name, count in seen.operators.items())
+    for label, value in (
+        ("file", f"{seen.path} ({seen.bytes / 1e6:.2f} MB)"),
+        ("inputs", "; ".join(seen.inputs)),
+        ("outputs", "; ".join(seen.outputs)),
+        ("precision", f"{seen.precision}, weights kept as {seen.storage}"),
+        ("parameters", f"{seen.parameters:,}"),
+        ("MACs", f"{seen.macs / 1e9:.3f} G at {_size()}"),
+        ("operators", operators),
+    ):
+        print(f"{label:<12}{value}")
+
+
+def _row(band: catalog.Band, size: str) -> str:
+    path = catalog.weights_path(band.name, size)
+    name = f"{band.name}:{size}"
+    if not path.is_file():
+        return f"{name:<16}{'missing':>10}{'':>32}  {band.summary}"
+    weight = f"{path.stat().st_size / 1e6:.2f} MB"
+    try:
+        seen = inspect(path)
+        counts = f"{seen.parameters / 1e6:.2f} M", f"{seen.macs / 1e9:.2f} G"
+    except EngineUnavailable:
+        counts = "-", "-"
+    return f"{name:<16}{weight:>10}{counts[0]:>13}{counts[1]:>19}  {band.summary}"
+
+
+def _size() -> str:
+    return f"{COUNTED_SIZE[1]}x{COUNTED_SIZE[0]}"

@@ -1,0 +1,95 @@
+"""`irchroma evaluate`: numbers on pairs, as a table, as JSON and as a contact sheet."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from irchroma.launch.cli import main
+
+pytest.importorskip("skimage")
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    """Two pairs: one whose truth is its own gray, one by day in orange and blue."""
+    random = np.random.default_rng(3)
+    folder = tmp_path / "pairs"
+    for part in ("ir", "rgb"):
+        (folder / part).mkdir(parents=True)
+    luma = random.integers(0, 120, (40, 50), np.uint8)
+    cv2.imwrite(str(folder / "ir" / "dark.png"), luma)
+    cv2.imwrite(str(folder / "rgb" / "dark.png"), cv2.cvtColor(luma, cv2.COLOR_GRAY2BGR))
+    cv2.imwrite(str(folder / "ir" / "bright.png"), luma)
+    color = np.full((40, 50, 3), (40, 120, 230), np.uint8)
+    color[:20] = (250, 200, 160)
+    cv2.imwrite(str(folder / "rgb" / "bright.png"), color)
+    return folder
+
+
+def test_gray_scores_what_gray_must(pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, sheet = tmp_path / "scores.json", tmp_path / "sheet.png"
+    arguments = ["evaluate", str(pairs), "--engine", "gray", "--json", str(out), "--sheet", str(sheet)]
+    assert main(arguments) == 0
+    said = json.loads(out.read_text())
+    assert [one["name"] for one in said["pictures"]] == ["bright", "dark"]
+    bright, dark = said["pictures"]
+    assert dark["ssim"] == 1
+    assert dark["ciede2000"] == 0
+    assert dark["psnr_db"] is None  # infinite
+    assert dark["hue_agreement"] is None  # nothing is colored
+    assert bright["hue_agreement"] == 0
+    assert bright["colorfulness"] == 0
+    assert bright["truth_colorfulness"] > 50
+    assert bright["detail_kept"] == dark["detail_kept"] == 1
+    assert said["mean"]["psnr_db"] == bright["psnr_db"]
+    assert said["bright sky"]["count"] == said["dark sky"]["count"] == 1
+    assert said["names"] == ["gray"]
+    assert {"irchroma", "commit", "machine", "options", "time"} <= said.keys()
+    table = capsys.readouterr().out
+    assert "dE2000" in table
+    assert "mean (2)" in table
+    height, width = cv2.imread(str(sheet)).shape[:2]
+    assert width > 3 * 256
+    assert height > 2 * 200
+
+
+def test_16_bit_infrared_is_tone_mapped_before_it_is_compared(pairs: Path, tmp_path: Path) -> None:
+    luma = cv2.imread(str(pairs / "ir" / "dark.png"), cv2.IMREAD_GRAYSCALE)
+    cv2.imwrite(str(pairs / "ir" / "dark.png"), luma.astype(np.uint16) * 8 + 7000)
+    out = tmp_path / "scores.json"
+    assert main(["evaluate", str(pairs), "--engine", "gray", "--json", str(out), "--brief"]) == 0
+    assert json.loads(out.read_text())["pictures"][1]["detail_kept"] == 1
+
+
+def test_a_damaged_pair_is_named_and_the_others_are_measured(
+    pairs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cv2.imwrite(str(pairs / "rgb" / "dark.png"), np.zeros((9, 9, 3), np.uint8))
+    assert main(["evaluate", str(pairs), "--engine", "palette:lava", "--brief"]) == 1
+    said = capsys.readouterr()
+    assert "pairs must be of one size" in said.err
+    assert "mean (1)" in said.out
+
+
+@pytest.mark.parametrize(
+    ("remove", "said"), [("rgb", "no such folder"), ("rgb/dark.png", "nothing there for 1")]
+)
+def test_missing_halves_are_one_line(
+    remove: str, said: str, pairs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = pairs / remove
+    path.rename(pairs / "elsewhere")
+    assert main(["evaluate", str(pairs), "--engine", "gray"]) == 1
+    errors = capsys.readouterr().err
+    assert said in errors
+    assert len(errors.splitlines()) == 1
+
+
+def test_a_report_that_cannot_be_written_is_one_line(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(pairs), "--engine", "gray", "--json", str(pairs / "no" / "x.json")]) == 1
+    assert "cannot be written" in capsys.readouterr().err

@@ -1,0 +1,115 @@
+"""`irchroma image`: pictures of every kind in, pictures out, and one clear line for what cannot be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from irchroma.engines import catalog
+from irchroma.launch.cli import main
+
+
+def ramp(size: tuple[int, int] = (48, 64), depth: type = np.uint8) -> NDArray[np.uint8]:
+    top = 255 if depth == np.uint8 else 9000
+    low = 0 if depth == np.uint8 else 8000
+    return np.tile(np.linspace(low, top, size[1]), (size[0], 1)).astype(depth)
+
+
+def test_a_folder_comes_out_with_its_stems_and_sizes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, target = tmp_path / "in", tmp_path / "made" / "out"
+    source.mkdir()
+    cv2.imwrite(str(source / "a.png"), ramp())
+    cv2.imwrite(str(source / "b.JPG"), ramp((31, 17)))
+    cv2.imwrite(str(source / "c.tiff"), ramp((20, 40), np.uint16))
+    cv2.imwrite(str(source / "d.png"), cv2.cvtColor(ramp((16, 16)), cv2.COLOR_GRAY2BGR))
+    (source / ".hidden.png").touch()
+    (source / "notes.txt").touch()
+    assert main(["image", str(source), str(target), "--engine", "palette:ironbow"]) == 0
+    sizes = {path.name: cv2.imread(str(path), cv2.IMREAD_UNCHANGED).shape for path in target.iterdir()}
+    assert sizes == {"a.png": (48, 64, 3), "b.JPG": (31, 17, 3), "c.png": (20, 40, 3), "d.png": (16, 16, 3)}
+    assert "4 pictures, palette ironbow" in capsys.readouterr().out
+
+
+def test_16_bit_counts_use_the_whole_palette(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "counts.png"), ramp((40, 256), np.uint16))
+    target = tmp_path / "out.png"
+    assert main(["image", str(tmp_path / "counts.png"), str(target), "--engine", "gray"]) == 0
+    gray = cv2.imread(str(target), cv2.IMREAD_GRAYSCALE)
+    assert gray.min() < 20
+    assert gray.max() > 235
+
+
+def test_gray_gives_the_luma_back_exactly(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), ramp())
+    assert main(["image", str(tmp_path / "a.png"), str(tmp_path / "b.png"), "--engine", "gray"]) == 0
+    np.testing.assert_array_equal(cv2.imread(str(tmp_path / "b.png"))[..., 1], ramp())
+
+
+def test_damaged_pictures_are_named_and_the_others_are_done(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source, target = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    cv2.imwrite(str(source / "good.png"), ramp())
+    (source / "broken.png").write_bytes((source / "good.png").read_bytes()[:40])
+    (source / "empty.jpg").touch()
+    assert main(["image", str(source), str(target), "--engine", "gray"]) == 1
+    assert [path.name for path in target.iterdir()] == ["good.png"]
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert all("not a picture, or a damaged one" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["none.png", "out.png"], "no such file or folder"),
+        (["empty", "out"], "no pictures in it"),
+        (["a.png", "out.gif"], "expected an existing folder or a name ending in .png"),
+        (["a.png", "a.png"], "would overwrite the input"),
+        (["folder", "a.png"], "pictures of a folder need a folder"),
+        (["a.png", "out.png", "--engine", "palette:mauve"], "mauve"),
+        (["a.png", "out.png", "--engine", "nri"], "unknown engine"),
+        (["a.png", "out.png", "--engine", "nir", "--runtime", "tensorflow"], "unknown runtime"),
+        (["a.png", "out.png", "--chroma-limit", "-3"], "chroma limit"),
+        (["a.png", "out.png", "--reference", "day.jpg"], "--reference"),
+        (["float.tiff", "out.png", "--engine", "gray"], "float32 pixels"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(
+    arguments: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    if "tensorflow" in arguments and not catalog.weights_path("nir", "best").is_file():
+        pytest.skip("weights of nir best are not here")
+    monkeypatch.chdir(tmp_path)
+    for folder in ("empty", "folder"):
+        (tmp_path / folder).mkdir()
+    for name in ("a.png", "folder/b.png"):
+        cv2.imwrite(name, ramp())
+    cv2.imwrite("float.tiff", ramp().astype(np.float32))
+    assert main(["image", *arguments]) == 1
+    errors = capfd.readouterr().err
+    assert said in errors
+    assert len(errors.splitlines()) == 1
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_a_neural_engine_colors_a_picture_at_its_own_size(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    if not catalog.weights_path("nir", "fast").is_file():
+        pytest.skip("weights of nir fast are not here")
+    luma = np.random.default_rng(1).integers(40, 200, (75, 101), np.uint8)
+    cv2.imwrite(str(tmp_path / "a.png"), cv2.GaussianBlur(luma, (0, 0), 3))
+    out = tmp_path / "b.png"
+    assert main(["image", str(tmp_path / "a.png"), str(out), "--engine", "nir:fast", "--mode", "chroma"]) == 0
+    assert cv2.imread(str(out)).shape == (75, 101, 3)
