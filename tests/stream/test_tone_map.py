@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from functools import cache
 
 import cv2
 import numpy as np
@@ -14,11 +15,20 @@ SIZE = (128, 160)
 SECOND = 1_000_000_000
 
 
+@cache
+def shape() -> NDArray[np.float64]:
+    y, x = np.mgrid[: SIZE[0], : SIZE[1]].astype(float)
+    return 150 * np.sin(x / 22) * np.cos(y / 17) + 100 * y / SIZE[0] + 20 * np.sin(x / 3) * np.sin(y / 4)
+
+
+@cache
+def noise(number: int) -> NDArray[np.float64]:
+    return np.random.default_rng(number).normal(0, 2, SIZE)
+
+
 def scene(offset: float = 8000.0, gain: float = 1.0) -> NDArray[np.uint16]:
     """(128, 160) uint16 counts of a calm scene, about 400 counts from end to end."""
-    y, x = np.mgrid[: SIZE[0], : SIZE[1]].astype(float)
-    picture = 150 * np.sin(x / 22) * np.cos(y / 17) + 100 * y / SIZE[0] + 20 * np.sin(x / 3) * np.sin(y / 4)
-    return np.rint(offset + gain * picture).astype(np.uint16)
+    return np.rint(offset + gain * shape()).astype(np.uint16)
 
 
 def with_object(counts: NDArray[np.uint16], share: float = 0.05, times: float = 8.0) -> NDArray[np.uint16]:
@@ -29,17 +39,16 @@ def with_object(counts: NDArray[np.uint16], share: float = 0.05, times: float = 
 
 
 def noisy(counts: NDArray[np.uint16], number: int) -> NDArray[np.uint16]:
-    noise = np.random.default_rng(number % 8).normal(0, 2, counts.shape)
-    return np.rint(counts + noise).astype(np.uint16)
+    return np.rint(counts + noise(number % 8)).astype(np.uint16)
 
 
 def pump_of(options: ToneMapOptions, rate: int, stay_s: float) -> int:
     """`pump` as defined in tone_map's docstring: a hot object comes at 10 s and stays for `stay_s`."""
     tone_map, calm = ToneMap(options), scene()
-    before, worst = None, 0
-    for number in range(int(40 * rate)):
+    before, worst, hot = None, 0, with_object(calm)
+    for number in range(int((20 + stay_s) * rate)):
         at = number / rate
-        picture = with_object(calm) if 10 <= at < 10 + stay_s else calm
+        picture = hot if 10 <= at < 10 + stay_s else calm
         tone_map.apply(noisy(picture, number), int(at * SECOND))
         assert tone_map.lut is not None
         background = tone_map.lut[calm].astype(int)
