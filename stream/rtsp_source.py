@@ -90,10 +90,7 @@ class RtspSource(GstSource):
         if self._user:
             rtsp |= {"user-id": self._user, "user-pw": self._password}
         return Plan(
-            launch=(
-                "rtspsrc name=rtsp ! application/x-rtp,media=(string)video ! decodebin"
-                " ! deinterlace fields=top"
-            ),
+            launch="rtspsrc name=rtsp ! application/x-rtp ! decodebin ! deinterlace fields=top",
             properties={"rtsp": rtsp},
             signals={"rtsp": {"select-stream": self._wants}},
             live=True,
@@ -102,9 +99,11 @@ class RtspSource(GstSource):
 
     def _wants(self, _rtsp: Any, _number: int, caps: Any) -> bool:
         """Called by rtspsrc for each stream on offer: sound and metadata are not asked for."""
-        media = caps.get_structure(0).get_string("media") or ""
-        self._streams.append(media)
-        return media == "video" and self._streams.count("video") == 1
+        stream = caps.get_structure(0)
+        # rtpgstpay carries any raw video, 16-bit counts too, and calls itself an application
+        raw = stream.get_string("encoding-name") == "X-GST"
+        self._streams.append("video" if raw else stream.get_string("media") or "data")
+        return self._streams[-1] == "video" and self._streams.count("video") == 1
 
     def explain(self, failure: GstFailure | None) -> SourceError:
         """See `GstSource.explain`."""
@@ -120,15 +119,17 @@ class RtspSource(GstSource):
             return SourceError(f"{name}: the camera wants a user and password: rtsp://user:password@host/...")
         if failure.code == "not-found":
             return SourceError(f"{name}: the camera has no stream at this path")
-        if "Unsupported Transport" in failure.debug or "transport" in str(failure).lower():
-            return SourceError(f"{name}: the camera does not offer transport {self._transport}")
         if self._streams and "video" not in self._streams:
             return SourceError(f"{name} has no video track, only: {', '.join(self._streams)}")
+        if "Unsupported Transport" in failure.debug or "transport" in str(failure).lower():
+            return SourceError(f"{name}: the camera does not offer transport {self._transport}")
         if self._count:
             return SourceLost(f"{name}: the connection broke")
         reason = why_unreachable(self._host, self._port, min(2.0, self._options.timeout_s))
         if reason:
             return SourceLost(f"{name}: {reason}")
+        if "Timeout" in failure.debug:
+            return SourceLost(f"{name}: no RTSP answer within {self._options.timeout_s:g} s")
         return broken_format(name, failure) or SourceLost(
             f"{name}: no RTSP stream came: {masked(str(failure))}"
         )

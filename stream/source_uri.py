@@ -76,7 +76,8 @@ def _from_address(text: str, scheme: str, options: SourceOptions) -> FrameSource
         return RtspSource(text, options.rtsp, options.pictures)
     if scheme in ("srt", "tcp"):
         return TransportSource(text, options.srt_latency_ms, options.pictures)
-    near = difflib.get_close_matches(scheme, SCHEMES, 1, 0.5)
+    swapped = [known for known in SCHEMES if sorted(known) == sorted(scheme)]
+    near = swapped or difflib.get_close_matches(scheme, SCHEMES, 1, 0.7)
     guess = f"did you mean {near[0]}:?" if near else f"expected {FORMS}"
     raise SourceError(f"{masked(text)}: irchroma cannot read {scheme}: sources, {guess}")
 
@@ -85,10 +86,11 @@ def _from_path(path: Path, options: SourceOptions) -> FrameSource:
     try:
         if path.is_dir() or (path.is_file() and path.suffix.lower() in SUFFIXES):
             return PictureSource(path, options.picture_rate)
-        if not path.exists():
-            raise SourceError(f"{path}: no such file{_similar(path)}")
+        there = path.exists()
     except OSError as error:
         raise SourceError(f"{masked(str(path))[:200]}: {(error.strerror or str(error)).lower()}") from error
+    if not there:
+        raise SourceError(f"{path}: no such file{_similar(path)}")
     return FileSource(path, options.pictures)
 
 

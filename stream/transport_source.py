@@ -37,6 +37,8 @@ class TransportSource(GstSource):
             if self._scheme != "srt" or key not in _SRT_KEYS:
                 known = ", ".join(_SRT_KEYS) if self._scheme == "srt" else "none"
                 raise SourceError(f"{self._name}: unknown key {key!r}, known are: {known}")
+        if not 10 <= len(self._keys.get("passphrase", "x" * 10)) <= 79:  # SRTO_PASSPHRASE in SRT's API
+            raise SourceError(f"{self._name}: expected a passphrase of 10 to 79 characters")
         self._listens = self._scheme == "srt" and (not self._host or self._keys.get("mode") == "listener")
 
     def plan(self) -> Plan:
@@ -61,15 +63,13 @@ class TransportSource(GstSource):
         """See `GstSource.explain`."""
         name = self._name
         if failure is None:
-            waiting = "nobody has sent anything to it" if self._listens else "no picture came"
-            return SourceLost(f"{name}: {waiting} within {self.open_timeout_s:g} s")
+            waiting = "nobody has sent a picture to it" if self._listens else "no picture came"
+            doubt = "is the other side running" + ", is the passphrase right" * ("passphrase" in self._keys)
+            return SourceLost(f"{name}: {waiting} within {self.open_timeout_s:g} s, {doubt}?")
         if self._count:
             return SourceLost(f"{name}: the connection broke")
         if failure.domain == "resource":
             reason = why_unreachable(self._host, self._port, 2.0) if self._scheme == "tcp" else ""
-            detail = f"{failure} {failure.debug}".lower()
-            if not reason and ("bad secret" in detail or "password" in detail or "passphrase" in detail):
-                return SourceError(f"{name}: the other side does not accept this passphrase")
             return SourceLost(f"{name}: {reason or 'no connection, is the other side running?'}")
         return broken_format(name, failure) or SourceError(f"{name} cannot be played: {masked(str(failure))}")
 
