@@ -48,7 +48,7 @@ def rgb_to_ycc(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
 def ycc_to_rgb(ycc: NDArray[np.float32]) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 R'G'B' from (H, W, 3) float32 `ycc`; values outside [0, 1] are clipped."""
     rgb = cv2.transform(np.ascontiguousarray(ycc, np.float32), _YCC_TO_RGB)
-    return np.rint(np.clip(rgb, 0.0, 1.0) * 255.0).astype(np.uint8)
+    return np.asarray(np.rint(np.clip(rgb, 0.0, 1.0) * 255.0), np.uint8)
 
 
 def rgb_to_lab(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -59,4 +59,4 @@ def rgb_to_lab(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
 def lab_to_rgb(lab: NDArray[np.float32]) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 sRGB from (H, W, 3) float32 CIELAB under D65; values out of gamut are clipped."""
     rgb = cv2.cvtColor(np.ascontiguousarray(lab, np.float32), cv2.COLOR_LAB2RGB)
-    return np.rint(np.clip(rgb, 0.0, 1.0) * 255.0).astype(np.uint8)
+    return np.asarray(np.rint(np.clip(rgb, 0.0, 1.0) * 255.0), np.uint8)
