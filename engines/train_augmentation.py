@@ -103,7 +103,8 @@ def night(crop: Crop, random: np.random.Generator) -> None:
     for name, luma in crop.inputs.items():
         grain = random.standard_normal(luma.shape, dtype=np.float32) * np.float32(random.uniform(0.005, 0.03))
         crop.inputs[name] = np.clip(luma * light + grain, 0.0, 1.0)
-    crop.rgb *= light[..., None]
+    gray = crop.rgb @ np.array([0.299, 0.587, 0.114], np.float32)
+    crop.rgb[:] = (crop.rgb + 0.45 * (gray[..., None] - crop.rgb)) * light[..., None]  # calm: nobody knows
 
 
 def vignette(crop: Crop, random: np.random.Generator) -> None:
@@ -160,9 +161,9 @@ def augment(crop: Crop, random: np.random.Generator) -> None:
             luma = cv2.warpAffine(luma, shift, luma.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
         crop.inputs[name] = degrade(luma, random)
     chance = random.random()
-    if chance < 0.08:
+    if chance < 0.16:
         night(crop, random)
-    elif chance < 0.16:
+    elif chance < 0.24:
         vignette(crop, random)
     if random.random() < 0.06:
         overlay(crop, random)
