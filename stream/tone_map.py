@@ -4,8 +4,9 @@ It has a memory. A reference histogram follows the scene slowly (`settle_s`), so
 comes and goes hardly enters it; only when the picture as a whole changes (its histogram no longer
 overlaps the one that the curve was made for: a gain jump, another scene) does it follow fast
 (`follow_s`), and at a cut at once. The curve made from it moves only when it is off by more than a
-dead band, and in a calm scene no faster than `calm_speed` levels a second. All times are seconds of
-pts, whatever the frame rate.
+dead band, and in a calm scene no faster than `calm_speed` levels a second. Where the camera's own
+gain or offset jumps from one frame to the next, memory and curve jump along, and luma stays as it was.
+All times are seconds of pts, whatever the frame rate.
 
 Pumping is measured like this: a static scene, a hot object of known outline entering it and leaving
 after some seconds; `pump` is the largest change, at any time and of any background pixel's luma
@@ -24,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.stream.errors import StreamOptionError
+from irchroma.stream.gain_jump import find_gain_jump
 from irchroma.stream.tone_curves import Curve, linear_curve, plateau_curve, quantiles, span_curve
 from irchroma.stream.tone_memory import SceneMemory, Step
 from irchroma.stream.tone_options import Method, ToneMapOptions
@@ -32,6 +34,8 @@ __all__ = ["Method", "ToneMap", "ToneMapOptions"]
 
 SAMPLE = 16384
 """About as many pixels of a frame are looked at, on a fixed grid."""
+JUMP_STEP = 11
+"""Of these pixels, every so many are compared with the last frame's."""
 _LUT16 = int(cv2.__version__.split(".")[0]) >= 5  # cv2.LUT takes 16-bit indices from OpenCV 5 on
 
 
@@ -47,6 +51,7 @@ class ToneMap:
     def reset(self) -> None:
         """Forget the scene; the next frame sets the curve at once. A lock stays on for what follows."""
         self._memory: SceneMemory | None = None
+        self._sample: NDArray[np.float32] | None = None
         self._curve: Curve | None = None
         self._lut: NDArray[np.uint8] | None = None
         self._size: tuple[int, ...] | None = None
@@ -134,9 +139,16 @@ class ToneMap:
             self._adopt(span_curve(*self.options.span, levels))
             return
         step = max(1, math.isqrt(pixels.size // SAMPLE))
-        seen = np.bincount(pixels[::step, ::step].ravel(), minlength=levels).astype(np.float32)
+        sample = pixels[::step, ::step].ravel()
+        seen = np.bincount(sample, minlength=levels).astype(np.float32)
         seen *= np.float32(1 / seen.sum())
         memory = self._memory
+        before, self._sample = self._sample, sample[::JUMP_STEP].astype(np.float32)
+        if memory is not None and before is not None:
+            jump = find_gain_jump(before, self._sample, memory.limits)
+            if jump is not None and memory.follow(jump):
+                assert self._curve is not None
+                self._adopt(jump.remapped(self._curve))
         if memory is None or memory.is_cut(seen):
             self._memory, self._gliding = SceneMemory(self.options, seen, pts_ns), False
             self._adopt(self._target(self._memory, method))

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from irchroma.stream.gain_jump import GainJump
 from irchroma.stream.tone_curves import quantiles
 from irchroma.stream.tone_options import ToneMapOptions
 
@@ -50,6 +51,7 @@ class SceneMemory:
     def __init__(self, options: ToneMapOptions, seen: Histogram, pts_ns: int) -> None:
         """Start from one frame's histogram."""
         self._options = options
+        self._min_span = options.min_span or (64.0 if len(seen) > 256 else 24.0)
         self.histogram = self._settled = seen
         self.limits = self._ends(seen)
         self.learned_ns = pts_ns
@@ -80,6 +82,21 @@ class SceneMemory:
         self._move_limits(seen, step)
         return step
 
+    def follow(self, jump: GainJump) -> bool:
+        """The camera's values have jumped: remember the scene as it would have looked in the new ones.
+
+        Returns:
+            False where it was not followed, as the scene would have too small a span left (a fade to
+            black is a row of such jumps, and its noise is not worth showing).
+        """
+        if jump.gain * (self.limits[1] - self.limits[0]) < self._min_span:
+            return False
+        same = self._settled is self.histogram
+        self.histogram = _of_sum_1(jump.remapped(self.histogram))
+        self._settled = self.histogram if same else _of_sum_1(jump.remapped(self._settled))
+        self.limits = (jump(self.limits[0]), jump(self.limits[1]))
+        return True
+
     def settle(self) -> None:
         """The curve fits the memory: from now on, changes are told against it as it is."""
         near = self._options.dead_band / 255 * (self.limits[1] - self.limits[0])
@@ -101,13 +118,15 @@ class SceneMemory:
 
     def _ends(self, histogram: Histogram) -> tuple[float, float]:
         """The limits that a histogram asks for."""
-        options, levels = self._options, len(histogram)
-        lo, hi = quantiles(histogram, np.array([options.low, options.high]) / 100)
-        min_span = options.min_span or (64.0 if levels > 256 else 24.0)
-        if hi - lo < min_span:
-            lo = min(max((lo + hi - min_span) / 2, 0.0), levels - 1 - min_span)
-            hi = lo + min_span
+        lo, hi = quantiles(histogram, np.array([self._options.low, self._options.high]) / 100)
+        if hi - lo < self._min_span:
+            lo = min(max((lo + hi - self._min_span) / 2, 0.0), len(histogram) - 1 - self._min_span)
+            hi = lo + self._min_span
         return float(lo), float(hi)
+
+
+def _of_sum_1(histogram: Histogram) -> Histogram:
+    return histogram / np.float32(max(float(histogram.sum()), 1e-12))
 
 
 def change(settled: Histogram, seen: Histogram, limits: tuple[float, float]) -> float:

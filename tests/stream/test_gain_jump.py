@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from irchroma.stream.gain_jump import GainJump, find_gain_jump
+
+RNG = np.random.default_rng(3)
+BEFORE = (8000 + 200 * RNG.random(4000)).astype(np.float32)
+LIMITS = (8000.0, 8200.0)
+
+
+def noisy(values: NDArray[np.float32], sd: float = 1.5) -> NDArray[np.float32]:
+    return (values + np.random.default_rng(9).normal(0, sd, values.shape)).astype(np.float32)
+
+
+@pytest.mark.parametrize(("gain", "offset"), [(1.0, 30.0), (1.4, -3000.0), (0.5, 4100.0), (3.0, -9000.0)])
+@pytest.mark.parametrize("moved", [0.0, 0.2])
+def test_a_jump_is_found_though_something_moves(gain: float, offset: float, moved: float) -> None:
+    now = noisy(gain * BEFORE + np.float32(offset))
+    part = int(moved * len(now))
+    now[:part] += 500 * RNG.random(part).astype(np.float32)
+    jump = find_gain_jump(BEFORE, now, LIMITS)
+    assert jump is not None
+    for value in LIMITS:
+        assert jump(value) == pytest.approx(gain * value + offset, abs=3)
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        noisy(BEFORE),
+        noisy(BEFORE + 1),
+        RNG.permutation(BEFORE),
+        np.roll(BEFORE, 1),
+        np.concatenate([BEFORE[:2500], BEFORE[2500:] + 900]),
+        np.full_like(BEFORE, 12000),
+        (30000 + 900 * RNG.random(4000)).astype(np.float32),
+    ],
+    ids=["noise", "drift", "cut", "pan", "object", "shutter", "another scene"],
+)
+def test_what_is_no_jump_is_not_taken_for_one(now: NDArray[np.float32]) -> None:
+    found = find_gain_jump(BEFORE, now.astype(np.float32), LIMITS)
+    assert found is None or found.gain < 0.1
+
+
+def test_a_flat_picture_can_jump_by_an_offset() -> None:
+    flat = np.full(1000, 8000, np.float32)
+    jump = find_gain_jump(noisy(flat, 0.5), noisy(flat + 50, 0.5), (7968.0, 8032.0))
+    assert jump is not None
+    assert jump.gain == 1.0
+    assert jump.offset == pytest.approx(50, abs=1)
+
+
+def test_a_table_is_carried_over_to_the_new_values() -> None:
+    table = np.linspace(0, 255, 65536).astype(np.float32)
+    carried = GainJump(2.0, -4000.0).remapped(table)
+    at = np.array([6000, 8000, 10000])
+    assert np.allclose(carried[2 * at - 4000], table[at], atol=1e-3)
+    assert carried[0] == pytest.approx(table[2000])
+    assert (np.diff(carried) >= 0).all()
