@@ -77,7 +77,8 @@ def _beyond(away: Curve, start: float, slope: float) -> Curve:
     """t / (1 + t) for t = (away + start) * slope, in place."""
     away += np.float32(start)
     away *= np.float32(slope)
-    return np.divide(away, away + np.float32(1), out=away)
+    away /= away + np.float32(1)
+    return away
 
 
 def linear_curve(lo: float, hi: float, levels: int) -> Curve:
