@@ -16,6 +16,8 @@ WINDOW_PX = 5
 another surface does not."""
 NOISE_LIMITS = (0.15, 3.0)
 NOISE_MEMORY = 0.1
+MOVING_EDGE = 40.0
+"""Contrast of a moving edge, gray levels, beside which color is trusted half."""
 REPEATED = 0.2
 """Share of the usual difference between frames below which a frame counts as a repetition."""
 
@@ -53,17 +55,20 @@ class Agreement:
         bound = 2.0 + 4.0 * self.noise
         return cast(Luma, cv2.threshold(difference, bound, 255, cv2.THRESH_BINARY)[1])
 
-    def trust(self, predicted: Luma, current: Luma) -> Plane:
+    def trust(self, predicted: Luma, current: Luma, slack: Plane | None = None) -> Plane:
         """(h, w) float32: 1 where the prediction of the luma holds, 0 where something else is there now.
 
         Args:
             predicted: (h, w) uint8, the last frame moved to this one.
             current: (h, w) uint8 in the same gain.
+            slack: (h, w) float32, levels by which `current` may be off for a known reason.
         """
         off = np.abs(_window_mean(cv2.subtract(current, predicted, dtype=cv2.CV_16S)))
         self._learn(off)
         edges = cv2.morphologyEx(current, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
-        bound = 0.5 + 3.0 * self.noise + 0.06 * edges.astype(np.float32)
+        bound = 0.8 + 3.0 * self.noise + 0.06 * edges.astype(np.float32)
+        if slack is not None:
+            bound += slack
         return fade(off, bound, 2.5)
 
     def _learn(self, off: Plane) -> None:
@@ -84,6 +89,19 @@ def trust_reference(reference: Plane, shown: Plane, noise: float) -> Plane:
     off = np.abs(_window_mean(shown - reference))
     edges = cv2.morphologyEx(shown, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
     return fade(off, 2.0 + 4.0 * noise + 0.15 * edges, 2.5)
+
+
+def trust_moving_edges(luma: Luma, moving: Luma) -> Plane:
+    """(h, w) float32 trust beside edges that move: color that is carried half a pixel wide of one is wrong
+    by as much as the edge is strong, and nobody sees color settle there.
+
+    Args:
+        luma: (h, w) uint8.
+        moving: (h, w) uint8, 255 where the picture moves.
+    """
+    edges = cv2.morphologyEx(luma, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    strength = cv2.bitwise_and(edges, moving).astype(np.float32) * np.float32(1.0 / MOVING_EDGE)
+    return cast(Plane, 1.0 / (1.0 + strength * strength))
 
 
 def fade(value: Plane, start: Plane, ratio: float) -> Plane:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.engines.agreement import Agreement
+from irchroma.engines.agreement import Agreement, trust_moving_edges
 from irchroma.engines.color_memory import ColorMemory, Observation
 from irchroma.engines.cuts import is_cut
 from irchroma.engines.errors import EngineOptionError
@@ -19,8 +19,8 @@ from irchroma.engines.motion import SMALLEST_PX, Motion, MotionEstimator, keep_w
 Plane = NDArray[np.float32]
 Luma = NDArray[np.uint8]
 
-LEAST_EXPLAINED = 0.5
-"""A curve must explain this share of a change for it to be the camera's gain: real jumps 0.60 to 0.82."""
+GAIN_SLACK = np.float32(0.2)
+"""Share of a gain jump by which its curve may be off at a pixel."""
 ANCHOR_FRAMES = 3
 FREEZE_S = 0.15
 """A repetition shorter than this is a duplicated frame, not a freeze."""
@@ -161,14 +161,15 @@ class TemporalStage:
         trust = self._agreement.trust(
             predicted, luma if change is None else apply_to_work(luma, change.curve)
         )
-        if motion.occluded is not None and motion.area is not None:
-            trust[motion.area] = keep_where(cast(Luma, cv2.bitwise_not(motion.occluded)), trust[motion.area])
+        if motion.area is not None and motion.occluded is not None and motion.moving is not None:
+            part = keep_where(cast(Luma, cv2.bitwise_not(motion.occluded)), trust[motion.area])
+            trust[motion.area] = part * trust_moving_edges(luma[motion.area], motion.moving)
         thawed = self._held_s >= FREEZE_S
         self._held_s = 0.0
         if thawed:
             self._anchor_frames = ANCHOR_FRAMES
         self._luma, self._half = luma, half
-        new = float(np.count_nonzero(cv2.erode(trust, np.ones((3, 3), np.uint8)) < 0.5)) / trust.size
+        new = float(np.count_nonzero(cv2.dilate(trust, np.ones((3, 3), np.uint8)) < 0.5)) / trust.size
         curve, levels = self._curves()
         anchor = self._anchor_frames > 0
         self._scene_s += elapsed_s
@@ -238,7 +239,7 @@ class TemporalStage:
 
 
 def _accepted(change: GainChange | None) -> GainChange | None:
-    return change if change is not None and change.explained >= LEAST_EXPLAINED else None
+    return change if change is not None and change.is_jump else None
 
 
 def _half(luma: Luma) -> Luma:
