@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 SMALLEST = 0.005
 """Share of the span by which its ends must move; less is drift or noise, and left to the memory."""
-EXPLAINED = 0.35
+EXPLAINED = 0.5
 """The line must leave less than this share of the difference; motion leaves nearly all of it."""
 
 Values = NDArray[np.float32]
@@ -49,14 +49,15 @@ def find_gain_jump(before: Values, now: Values, limits: tuple[float, float]) -> 
     gain, offset = _line(before, now, limits)
     if _moved(GainJump(gain, offset), limits) < SMALLEST:
         return None  # nearly every frame, and for little
-    difference = float(np.median(np.abs(now - before)))
+    difference = np.abs(now - before)
     best = np.ones(len(now), bool)
     for _ in range(4):  # the part that moved must not bend the line
         gain, offset = _line(before[best], now[best], limits)
         left = np.abs(now - gain * before - offset)
         best = left <= np.quantile(left, 0.7)
     jump = GainJump(gain, offset)
-    explained = float(np.median(left)) < EXPLAINED * difference
+    most = 2 * np.median(difference)  # what moved must not outweigh the rest
+    explained = np.minimum(left, most).mean() < EXPLAINED * np.minimum(difference, most).mean()
     return jump if explained and _moved(jump, limits) > SMALLEST and 0.1 < gain < 10 else None
 
 
