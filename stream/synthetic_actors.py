@@ -27,6 +27,7 @@ class Placed:
     Attributes:
         sprite: its pose.
         transform: (2, 3) from sprite pixels to stage pixels.
+        body: (2, 3) from the thing's own coordinates, the same in all its poses, to stage pixels.
         distance_m: from the camera.
         opacity: of things that come into being far off.
         shadow: what throws its shadow, and that one's transform.
@@ -34,6 +35,7 @@ class Placed:
 
     sprite: Sprite
     transform: Plane
+    body: Plane
     distance_m: float
     opacity: float = 1.0
     shadow: tuple[Sprite, Plane] | None = None
@@ -52,36 +54,41 @@ def make_walker(layout: Layout, route: Plane, rng: np.random.Generator, night: b
     legs = np.diff(route, axis=0)
     lengths = np.hypot(legs[:, 0], legs[:, 1])
     ends = np.concatenate([[0], np.cumsum(lengths)])
+    headings = [round(float(np.arctan2(dx, dz)) / (np.pi / 4)) % 8 for dx, dz in legs]
     materials = person_materials(rng)
     scale = max(24.0, view.focal_px / 9.0)
 
     @cache  # drawn when first seen: all poses of all ways together take seconds
-    def pose(leg: int, phase: int) -> Sprite:
-        heading = float(np.arctan2(legs[leg][0], legs[leg][1]))
-        patch = draw_person(materials, heading, phase, scale, bag)
+    def pose(eighth: int, phase: int) -> Sprite:
+        patch = draw_person(materials, eighth * np.pi / 4, phase, scale, bag)
         return Sprite(patch, light.PEDESTRIAN, sun=0.95, sky=0.9, night=night)
 
     def place(t: float) -> Placed | None:
         way = (start * ends[-1] + speed * t) % ends[-1]
         leg = min(int(np.searchsorted(ends, way, "right")) - 1, len(legs) - 1)
         x, z = route[leg] + legs[leg] * ((way - ends[leg]) / lengths[leg])
-        sprite = pose(leg, int(way / STRIDE_M * PHASES) % PHASES)
+        sprite = pose(headings[leg], int(way / STRIDE_M * PHASES) % PHASES)
         rows, columns = sprite.size
-        size = view.focal_px / z * HEIGHT_M / rows
-        foot = view.project(np.array([[x, 0, z]], np.float32))[0]
-        transform = np.array(
-            [[size, 0, foot[0] - columns / 2 * size], [0, size, foot[1] - rows * size]], np.float64
-        )
-        near_end = min(way, ends[-1] - way) * 1.2
-        return Placed(
-            sprite,
-            transform,
-            float(z),
-            float(np.clip(near_end / 2, 0, 1)),
-            (sprite, _thrown(view, x, z, sprite.size)),
-        )
+        body = _at_foot(view, x, z)
+        transform = body @ _own_meters((columns / 2, rows), rows / HEIGHT_M)
+        opacity = float(np.clip(0.6 * min(way, ends[-1] - way), 0, 1))
+        shadow = (sprite, _thrown(view, x, z, sprite.size))
+        return Placed(sprite, transform, body, float(z), opacity, shadow)
 
     return place
+
+
+def _at_foot(view: View, x: float, z: float) -> Plane:
+    """(2, 3) from meters right of and below a place on the ground to stage pixels."""
+    foot = view.project(np.array([[x, 0, z]], np.float32))[0]
+    size = view.focal_px / z
+    return np.array([[size, 0, foot[0]], [0, size, foot[1]]], np.float64)
+
+
+def _own_meters(anchor: tuple[float, float], px_per_m: float) -> Plane:
+    """(3, 3) from pixels of a picture to meters from its anchor pixel."""
+    scale = 1 / px_per_m
+    return np.array([[scale, 0, -anchor[0] * scale], [0, scale, -anchor[1] * scale], [0, 0, 1]], np.float64)
 
 
 def _thrown(view: View, x: float, z: float, size: tuple[int, ...]) -> Plane:
@@ -123,13 +130,10 @@ def make_driver(layout: Layout, coming: bool, rng: np.random.Generator, night: b
         index = int(np.argmin(np.abs(np.log(stops / z))))
         car, body, shadow = seen_from(index)
         x = float(layout.road_at(z)) + lane
-        foot = view.project(np.array([[x, 0, z]], np.float32))[0]
-        scale = float(stops[index] / z)
-        transform = np.array(
-            [[scale, 0, foot[0] - car.anchor[0] * scale], [0, scale, foot[1] - car.anchor[1] * scale]]
-        )
+        foot = _at_foot(view, x, z)
+        transform = foot @ _own_meters(car.anchor, car.px_per_m)
         opacity = float(np.clip((far - z) / FADE_M, 0, 1))
-        return Placed(body, transform, z, opacity, (shadow, transform))
+        return Placed(body, transform, foot, z, opacity, (shadow, transform))
 
     return place
 
@@ -149,6 +153,6 @@ def make_swayer(
         transform = np.array(
             [[scale, -gust * scale, left + gust * scale * rows], [0, scale, top]], np.float64
         )
-        return Placed(sprite, transform, z)
+        return Placed(sprite, transform, transform, z)
 
     return place

@@ -99,9 +99,9 @@ class Canvas:
 
     def __init__(self, view: View) -> None:
         self.view = view
-        self.surface = np.zeros((*view.size, 4), np.float32)
-        self.heat = np.zeros((*view.size, 4), np.float32)
-        self.light = np.ones((*view.size, 2), np.float32)
+        self.surface: Plane = np.zeros((*view.size, 4), np.float32)
+        self.heat: Plane = np.zeros((*view.size, 4), np.float32)
+        self.light: Plane = np.ones((*view.size, 2), np.float32)
         self.depth = np.full(view.size, FAR_M, np.float32)
         self.labels = np.zeros(view.size, np.uint8)
 
@@ -153,6 +153,12 @@ class Canvas:
         near = depth[where] if isinstance(depth, np.ndarray) else depth
         self.depth[where] = np.where(solid, near, self.depth[where])
         self.labels[where] = np.where(solid, label, self.labels[where])
+
+    def thin(self) -> None:
+        """Keep half of the memory: nothing more will be painted."""
+        self.surface = self.surface.astype(np.float16)
+        self.heat = self.heat.astype(np.float16)
+        self.light = self.light.astype(np.float16)
 
     def quad(self, patch: Patch, corners_m: Plane, *, sun: float, sky: float, label: int) -> None:
         """Lay a patch on a rectangle in the world: (4, 3) meters, from its top left corner clockwise.

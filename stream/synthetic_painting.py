@@ -96,8 +96,9 @@ def _paint_parked(canvas: Canvas, layout: Layout, z: float, seed: int) -> None:
         for material in car_materials(rng)
     )
     car = draw_car(canvas.view, (x, z), yaw, bool(rng.random() < 0.5), cold)
-    foot = canvas.view.project(np.array([[x, 0, z]], np.float32))[0] - np.array(car.anchor)
-    place = np.array([[1, 0, foot[0]], [0, 1, foot[1]], [0, 0, 1]], np.float32)
+    scale = canvas.view.focal_px / (z * car.px_per_m)
+    foot = canvas.view.project(np.array([[x, 0, z]], np.float32))[0] - np.array(car.anchor) * scale
+    place = np.array([[scale, 0, foot[0]], [0, scale, foot[1]], [0, 0, 1]], np.float32)
     dark = cv2.warpAffine(car.shadow, place[:2], canvas.view.size[::-1])
     on_ground = canvas.depth > z - 1.5
     canvas.light[..., 0] *= 1 - dark * on_ground

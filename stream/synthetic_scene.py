@@ -48,6 +48,7 @@ class SyntheticScene:
         rng = np.random.default_rng((seed, 2))
         double = 2 if max(size) <= 1100 else 1
         canvas = paint_static(self.plan, double)
+        canvas.thin()
         self._canvas = canvas
         self._double = double
         self._clouds = make_clouds(self.plan.layout.view, np.random.default_rng((seed, 3)))
@@ -100,7 +101,8 @@ class SyntheticScene:
                 continue
             step = _between(thing, later[number])
             rows, columns = np.nonzero(cover)
-            points = np.stack([columns + where[1].start, rows + where[0].start, np.ones_like(rows)])
+            x, y = columns + where[1].start + 0.5, rows + where[0].start + 0.5
+            points = np.stack([x, y, np.ones(rows.size)])
             flow[where][cover] = (step @ points - points[:2]).T
         flow -= np.array(after.offset, np.float32) - np.array(look.offset, np.float32)
         flow[..., 0] *= -1 if self.plan.mirror else 1
@@ -181,12 +183,7 @@ class SyntheticScene:
 
 def _between(thing: Placed, target: Placed) -> Plane:
     """(2, 3) from stage pixels of one moment to those of the next."""
-    square = np.vstack([thing.transform, [0, 0, 1]])
-    aim = np.array(target.transform, np.float64)
-    grow = thing.sprite.size[0] / target.sprite.size[0]
-    if grow != 1:  # another view of the same car, drawn at another resolution
-        aim = aim @ np.diag([1 / grow, 1 / grow, 1.0])
-    return np.asarray(aim @ np.linalg.inv(square))
+    return np.asarray(target.body @ np.linalg.inv(np.vstack([thing.body, [0, 0, 1]])))
 
 
 def _develop(canvas: Canvas, band: str, night: bool, double: int, sky: Sky) -> Plane:
@@ -194,24 +191,20 @@ def _develop(canvas: Canvas, band: str, night: bool, double: int, sky: Sky) -> P
     wide = canvas.view.size[1]
     far = canvas.depth >= FAR_M
     clear = np.repeat(sky.clear, double, 0)[: canvas.view.size[0]]
-    sun, open_ = canvas.light[..., :1], canvas.light[..., 1:]
+    light_, heat, surface = (p.astype(np.float32) for p in (canvas.light, canvas.heat, canvas.surface))
+    sun, open_ = light_[..., :1], light_[..., 1:]
     if band == "thermal":
         warm = cv2.GaussianBlur(np.ascontiguousarray(sun), (0, 0), wide / 400)[..., None]
-        heat = (
-            canvas.heat[..., 2:3]
-            if night
-            else canvas.heat[..., :1] + canvas.heat[..., 1:2] * (0.3 * sun + 0.7 * warm)
-        )
-        picture = heat
+        picture = heat[..., 2:3] if night else heat[..., :1] + heat[..., 1:2] * (0.3 * sun + 0.7 * warm)
     elif band == "nir" and night:
         lamp = light.spotlight(canvas.view.size, canvas.depth)[..., None]
-        picture = light.expose_nir(canvas.surface[..., 3:] * open_ * (1.3 * lamp + 0.004))
+        picture = light.expose_nir(surface[..., 3:] * open_ * (1.3 * lamp + 0.004))
     elif band == "nir":
-        picture = canvas.surface[..., 3:] * (sun * light.SUN_NIR + open_ * light.SKY_NIR)
+        picture = surface[..., 3:] * (sun * light.SUN_NIR + open_ * light.SKY_NIR)
         share = light.haze_share(canvas.depth, band)[..., None]
         picture = light.expose_nir(picture * (1 - share) + share * light.HAZE_NIR)
     else:
-        picture = canvas.surface[..., :3] * (sun * light.SUN_RGB + open_ * light.SKY_RGB)
+        picture = surface[..., :3] * (sun * light.SUN_RGB + open_ * light.SKY_RGB)
         share = light.haze_share(canvas.depth, band)[..., None]
         picture = light.expose_rgb(picture * (1 - share) + share * light.HAZE_RGB)
     return np.where(far[..., None], np.broadcast_to(clear[:, None, :], picture.shape), picture).astype(
