@@ -51,6 +51,30 @@ def ycc_to_rgb(ycc: NDArray[np.float32]) -> NDArray[np.uint8]:
     return np.asarray(np.rint(np.clip(rgb, 0.0, 1.0) * 255.0), np.uint8)
 
 
+def color_luma(luma: NDArray[np.uint8], cb: NDArray[np.uint8], cr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """R'G'B' of exactly this luma (within rounding): where the gamut ends, chroma gives way and not luma.
+
+    Args:
+        luma: (H, W) uint8 Y', BT.601 full range.
+        cb: (H, W) uint8, 128 neutral.
+        cr: (H, W) uint8, 128 neutral.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    rgb = cv2.cvtColor(cv2.merge([luma, cr, cb]), cv2.COLOR_YCrCb2RGB)
+    clipped = np.flatnonzero(cv2.absdiff(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), luma) > 1)
+    if clipped.size:
+        light = luma.ravel()[clipped].astype(np.float32)
+        blue = cb.ravel()[clipped].astype(np.float32) - 128
+        red = cr.ravel()[clipped].astype(np.float32) - 128
+        away = np.stack([CR_TO_RED * red, CB_TO_GREEN * blue + CR_TO_GREEN * red, CB_TO_BLUE * blue], 1)
+        room = np.where(away > 0, 255 - light[:, None], light[:, None])
+        scale = np.min(room / np.maximum(np.abs(away), 1e-3), axis=1, keepdims=True)
+        rgb.reshape(-1, 3)[clipped] = np.rint(light[:, None] + away * np.minimum(scale, 1))
+    return np.asarray(rgb, np.uint8)
+
+
 def rgb_to_lab(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     """(H, W, 3) float32 CIELAB (L* in [0, 100]) under D65, from (H, W, 3) uint8 sRGB."""
     return np.asarray(cv2.cvtColor(rgb.astype(np.float32) / 255.0, cv2.COLOR_RGB2LAB), np.float32)

@@ -82,66 +82,35 @@ class Recoloring:
         blue = guided.fit(seen, ycc[..., 1] * faded, self.options.chroma_contrast)
         red = guided.fit(seen, ycc[..., 2] * faded, self.options.chroma_contrast)
 
-        light = np.multiply(luma, np.float32(1 / 255), out=self._buffer("light"))
-        cb = self._on_frame(blue, light, "cb")
-        cr = self._on_frame(red, light, "cr")
-        self._keep_neutral(luma, cb, cr)
+        light = self._buffer("light")
+        np.copyto(light, luma)
+        cb, cr = self._on_frame(blue, light, "cb"), self._on_frame(red, light, "cr")
+        if self.options.chroma_limit is not None:
+            self._limit(cb, cr)
+        chroma = [cv2.add(plane, 128.0, dtype=cv2.CV_8U) for plane in (cb, cr)]
+        shown = luma
         if self.options.mode == "full":
             tone = base_tone(guide, mean_square(luma, small.shape), ycc[..., 0], self.options)
-            change = self._on_frame(tone, light, "tone")
-            np.add(light, change, out=light)
-            np.clip(light, 0.0, 1.0, out=light)
-        return self._to_rgb(light, cb, cr)
+            change = self._on_frame(tone, light, "cb")
+            shown = np.asarray(cv2.add(light, change, dtype=cv2.CV_8U), np.uint8)
+        keep_neutral(luma, shown, self._fade, chroma)
+        return color_space.color_luma(shown, *chroma)
 
     def _on_frame(self, model: guided.Affine, light: Plane, name: str) -> Plane:
-        """The modeled value at full size: slope * luma + offset."""
+        """The modeled value at full size, in 8-bit levels: slope * luma + offset."""
         value = guided.enlarge(model.slope, self._size, self._buffer(name))
         np.multiply(value, light, out=value)
-        offset = guided.enlarge(model.offset, self._size, self._buffer("scratch"))
+        offset = guided.enlarge(model.offset * np.float32(255), self._size, self._buffer("scratch"))
         return np.add(value, offset, out=value)
 
-    def _keep_neutral(self, luma: NDArray[np.uint8], cb: Plane, cr: Plane) -> None:
-        """Fade the chroma at the luma's extremes, on strokes of text and on black borders."""
-        factor = cv2.LUT(luma, self._fade)
-        factor[neutral.strokes(luma) > 0] = 0.0
-        height, width = luma.shape
-        top, bottom, left, right = neutral.borders(luma)
-        factor[:top], factor[height - bottom :] = 0.0, 0.0
-        factor[:, :left], factor[:, width - right :] = 0.0, 0.0
-        np.multiply(cb, factor, out=cb)
-        np.multiply(cr, factor, out=cr)
-
-    def _to_rgb(self, light: Plane, cb: Plane, cr: Plane) -> NDArray[np.uint8]:
-        """R'G'B' of exactly that luma: chroma gives way where the gamut ends."""
-        red = np.multiply(cr, np.float32(color_space.CR_TO_RED), out=self._buffer("red"))
-        blue = np.multiply(cb, np.float32(color_space.CB_TO_BLUE), out=self._buffer("blue"))
-        scratch = self._buffer("scratch")
-        green = np.multiply(cb, np.float32(color_space.CB_TO_GREEN), out=self._buffer("green"))
-        np.multiply(cr, np.float32(color_space.CR_TO_GREEN), out=scratch)
-        np.add(green, scratch, out=green)
-
-        tiny = np.float32(1e-6)
-        over = np.maximum(np.maximum(red, green, out=scratch), blue, out=scratch)
-        np.maximum(over, tiny, out=over)
-        scale = np.subtract(np.float32(1), light, out=self._buffer("scale"))
-        np.divide(scale, over, out=scale)
-        under = np.minimum(np.minimum(red, green, out=scratch), blue, out=scratch)
-        np.negative(under, out=under)
-        np.maximum(under, tiny, out=under)
-        room = np.divide(light, under, out=scratch)
-        np.minimum(scale, room, out=scale)
-        np.minimum(scale, np.float32(1), out=scale)
-        if self.options.chroma_limit is not None:
-            magnitude = cv2.magnitude(cb, cr, magnitude=scratch)
-            np.maximum(magnitude, tiny, out=magnitude)
-            np.minimum(scale, np.divide(np.float32(self.options.chroma_limit / 255), magnitude), out=scale)
-
-        planes = []
-        for offset in (red, green, blue):
-            np.multiply(offset, scale, out=offset)
-            np.add(offset, light, out=offset)
-            planes.append(cv2.convertScaleAbs(offset, alpha=255.0))
-        return np.asarray(cv2.merge(planes), np.uint8)
+    def _limit(self, cb: Plane, cr: Plane) -> None:
+        limit = np.float32(self.options.chroma_limit)
+        magnitude = cv2.magnitude(cb, cr, magnitude=self._buffer("scratch"))
+        scale = np.divide(
+            limit, np.maximum(magnitude, max(limit, np.float32(1e-3)), out=magnitude), out=magnitude
+        )
+        np.multiply(cb, scale, out=cb)
+        np.multiply(cr, scale, out=cr)
 
     def _buffer(self, name: str) -> Plane:
         buffer = self._buffers.get(name)
@@ -150,9 +119,44 @@ class Recoloring:
         return buffer
 
 
+def keep_neutral(
+    luma: NDArray[np.uint8], shown: NDArray[np.uint8], fade: Plane, chroma: list[NDArray[np.uint8]]
+) -> None:
+    """Fade chroma in place at both lumas' extremes, on strokes of text and on black borders.
+
+    Args:
+        luma: (H, W) uint8 of the sensor.
+        shown: (H, W) uint8 that goes out. Near white the gamut is so narrow that a level of luma would
+            decide over ten levels of blue: fading is the steady choice.
+        fade: (256,) float32 factor by luma.
+        chroma: (H, W) uint8 planes, 128 neutral.
+    """
+    full = np.flatnonzero(fade == 1)
+    plain = cv2.inRange(luma, int(full[0]), int(full[-1]))
+    if shown is not luma:
+        plain = cv2.bitwise_and(plain, cv2.inRange(shown, int(full[0]), int(full[-1])))
+    strokes = neutral.strokes(luma)
+    places = np.flatnonzero(cv2.bitwise_or(cv2.bitwise_not(plain), strokes))
+    if places.size:
+        factor = np.minimum(fade[luma.ravel()[places]], fade[shown.ravel()[places]])
+        factor[strokes.ravel()[places] > 0] = 0.0
+        for plane in chroma:
+            flat = plane.ravel()
+            flat[places] = np.rint((flat[places] - np.float32(128)) * factor + np.float32(128))
+    top, bottom, left, right = neutral.borders(luma)
+    height, width = luma.shape
+    for plane in chroma:
+        plane[:top], plane[height - bottom :] = 128, 128
+        plane[:, :left], plane[:, width - right :] = 128, 128
+
+
 def mean_square(luma: NDArray[np.uint8], size: tuple[int, ...]) -> Plane:
-    """(h, w) float32 mean of the squared luma, [0, 1], over what each pixel of a smaller picture covers."""
-    square = cv2.multiply(luma, luma, dtype=cv2.CV_16U)
+    """(h, w) float32 mean of the squared luma, [0, 1], over what each pixel of a smaller picture covers.
+
+    From four samples a pixel: the windows that use it hold dozens, and all pixels would cost ten times that.
+    """
+    samples = cv2.resize(luma, (2 * size[1], 2 * size[0]), interpolation=cv2.INTER_NEAREST)
+    square = np.square(samples, dtype=np.float32)
     small = cv2.resize(square, (size[1], size[0]), interpolation=cv2.INTER_AREA)
     return np.asarray(small * np.float32(1 / 255**2), np.float32)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ def scene(number: int = 0, size: tuple[int, int] = (128, 160)) -> NDArray[np.uin
     """Sky over ground with a block that moves."""
     rows = np.linspace(0, 1, size[0])[:, None] * np.ones(size[1])
     luma = np.where(rows < 0.4, 90 + 40 * rows, 160 - 30 * rows)
-    luma += np.random.default_rng(9).normal(0, 6, size)
+    luma += cv2.GaussianBlur(np.random.default_rng(9).normal(0, 18, size), (0, 0), 1.0)
     left = 20 + 3 * number
     luma[size[0] // 2 : size[0] * 3 // 4, left : left + size[1] // 8] = 40
     return np.clip(luma, 0, 255).astype(np.uint8)
