@@ -141,8 +141,12 @@ def camera_shift(previous: Luma, current: Luma) -> tuple[float, float]:
 
     `current(p)` looks like `previous(p + shift)`.
     """
-    window = _hanning(current.shape[0], current.shape[1])
-    (x, y), response = cv2.phaseCorrelate(current.astype(np.float32), previous.astype(np.float32), window)
+    # At half the size again: whitening, which phase correlation does, lifts noise above smooth scenes.
+    size = (current.shape[1] // 2, current.shape[0] // 2)
+    now = cv2.resize(current.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    before = cv2.resize(previous.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    (x, y), response = cv2.phaseCorrelate(now, before, _hanning(size[1], size[0]))
+    x, y = x * current.shape[1] / size[0], y * current.shape[0] / size[1]
     large = max(abs(x), abs(y)) > LARGE_SHIFT_PX and response > 0.1
     return (x, y) if large else (0.0, 0.0)
 
