@@ -93,5 +93,4 @@ def _dimmed(last_rgb: Rgb, size: tuple[int, int]) -> Rgb:
     small = cv2.GaussianBlur(small, (0, 0), 1.6).astype(np.float32)
     small = 0.5 * small + 0.5 * small.mean(axis=2, keepdims=True)
     small = small * np.array([0.27, 0.29, 0.32], np.float32) + np.array([10, 11, 13], np.float32)
-    full = cv2.resize(small, (size[1], size[0]), interpolation=cv2.INTER_CUBIC)
-    return np.asarray(np.clip(full, 0, 255), np.float32).astype(np.uint8)
+    return np.asarray(cv2.resize(small.astype(np.uint8), (size[1], size[0])), np.uint8)

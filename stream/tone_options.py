@@ -39,7 +39,7 @@ class ToneMapOptions:
     min_span: float | None = None
     plateau: float = 2.5
     linear_share: float = 0.35
-    clahe_clip: float = 2.0
+    clahe_clip: float = 1.5
     settle_s: float = 20.0
     follow_s: float = 0.5
     calm_speed: float = 0.3

@@ -68,6 +68,14 @@ def test_even_an_object_that_stays_long_moves_the_background_no_faster_than_the_
     assert pump_of(ToneMapOptions(method="linear"), 9, stay_s=25) <= 8
 
 
+def test_with_clahe_the_background_moves_beside_the_object_only() -> None:
+    tone_map, calm, hot = ToneMap(ToneMapOptions(method="clahe")), scene(), with_object(scene())
+    before = tone_map.apply(calm, 0).astype(int)
+    moved = np.abs(tone_map.apply(hot, SECOND // 9) - before)[hot == calm]
+    assert moved.mean() < 0.5
+    assert np.percentile(moved, 98) <= 6
+
+
 def test_the_pump_measure_sees_a_tone_map_without_memory() -> None:
     def per_frame(picture: NDArray[np.uint16]) -> NDArray[np.float64]:
         lo, hi = np.percentile(picture, [0.5, 99.5])
