@@ -21,6 +21,8 @@ LARGE_SHIFT_PX = 6.0
 most of a 50-pixel pan at 320x256."""
 SMALLEST_PX = 32
 """Below this side no flow is computed: DIS's patches (8 px) and pyramid do not fit."""
+LEAST_AREA_PX = 96
+"""Smallest side of the part that DIS sees: below it DIS uses fewer scales and loses fast things."""
 MARGIN_PX = 12
 """Around what changed, so that flow is found from both sides of an edge."""
 MOVING_CAMERA = 0.5
@@ -208,14 +210,13 @@ def _occlusion(backward: Field, forward: Field) -> Luma:
 
 
 def _area_around(mask: Luma) -> Area:
-    """The mask's bounding box with a margin, at least `SMALLEST_PX` on each side."""
+    """The mask's bounding box with a margin, at least `LEAST_AREA_PX` on each side if there is room."""
     left, top, width, height = cv2.boundingRect(mask)
     spans = []
     for start, length, whole in ((top, height, mask.shape[0]), (left, width, mask.shape[1])):
-        grow = max(MARGIN_PX, (SMALLEST_PX - length + 1) // 2)
-        low, high = max(0, start - grow), min(whole, start + length + grow)
-        if high - low < SMALLEST_PX:
-            low, high = (0, SMALLEST_PX) if low == 0 else (whole - SMALLEST_PX, whole)
+        wanted = min(whole, max(LEAST_AREA_PX, length + 2 * MARGIN_PX))
+        low = min(max(0, start + (length - wanted) // 2), whole - wanted)
+        high = low + wanted
         spans.append(slice(low, high))
     return spans[0], spans[1]
 
