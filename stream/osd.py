@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.stream.errors import StreamOptionError
-from irchroma.stream.lettering import SMALLEST_PX, Sprite, boxed, fitted, letter_height, outlined
+from irchroma.stream.lettering import SMALLEST_PX, Sprite, boxed, fitted, letter_height, outlined, text_mask
 from irchroma.stream.views import ViewOptions, color_columns
 
 Rgb = NDArray[np.uint8]
@@ -110,6 +110,10 @@ class Osd:
     options: OsdOptions = field(default_factory=OsdOptions)
     _shown: Readings | None = None
     _shown_ns: int = 0
+
+    def __post_init__(self) -> None:
+        if self.options.show or self.options.mark:
+            text_mask(MARK, 16)  # loads the font, 40 ms, before the first frame is late for it
 
     def draw(self, rgb: Rgb, readings: Readings, pts_ns: int, view: ViewOptions | None = None) -> Rgb:
         """The picture with its readings.
