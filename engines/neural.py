@@ -16,6 +16,7 @@ from irchroma.engines.color_memory import Observation
 from irchroma.engines.errors import EngineError, EngineOptionError
 from irchroma.engines.network import Network, NetworkOptions, open_network
 from irchroma.engines.recolor import Recoloring, RecolorOptions
+from irchroma.engines.reference import ReferenceOptions, ReferenceSteering, Scenery
 from irchroma.engines.temporal import TemporalOptions, TemporalStage
 
 STRIDE_PX = 32
@@ -36,6 +37,7 @@ class NeuralOptions:
             pictures are seen as they are.
         steady: keep the color steady in time; off for pictures that do not follow one another.
         weights: an ONNX file of the user's own instead of the network that ships.
+        reference: color pictures of this very scene, which steer the color; None for none.
         recolor: mode, chroma limit and filters.
         temporal: how the color is kept steady, and how often the network runs.
         network: runtime, threads, cache.
@@ -46,6 +48,7 @@ class NeuralOptions:
     work_size_px: int = 0
     steady: bool = True
     weights: Path | None = None
+    reference: Path | None = None
     recolor: RecolorOptions = field(default_factory=RecolorOptions)
     temporal: TemporalOptions = field(default_factory=TemporalOptions)
     network: NetworkOptions = field(default_factory=NetworkOptions)
@@ -81,6 +84,7 @@ class _Job:
     seen: Observation | None
     ycc: Plane | None = None
     confidence: Plane | None = None
+    scenery: Scenery | None = None
 
 
 class NeuralColorizer:
@@ -106,13 +110,18 @@ class NeuralColorizer:
         self.network = network or open_network(path, self.options.network)
         self._stage = TemporalStage(self.options.temporal) if self.options.steady else None
         self._recoloring = Recoloring(self.options.recolor)
+        self._steering: ReferenceSteering | None = None
+        if self.options.reference is not None:
+            reference = ReferenceOptions(self.options.reference, steady=self.options.steady)
+            self._steering = ReferenceSteering(reference)
         self._long_side_px = self.options.work_size_px or catalog.WORK_SIZE_PX[self.options.size]
         self._pending: deque[_Job] = deque()
 
     @property
     def name(self) -> str:
         """`nir fast, openvino bf16`."""
-        return f"{self.options.engine} {self.options.size}, {self.network.name}"
+        steered = " + reference" if self._steering is not None else ""
+        return f"{self.options.engine} {self.options.size}{steered}, {self.network.name}"
 
     def submit(
         self,
@@ -133,6 +142,8 @@ class NeuralColorizer:
         assert job.ycc is not None
         assert job.confidence is not None
         rgb = self._recoloring.apply(job.luma, job.small, job.ycc, job.confidence)
+        if job.scenery is not None and self.options.recolor.mode == "full":
+            rgb = job.scenery.put_behind(rgb)
         return NeuralPicture(rgb, cv2.convertScaleAbs(job.confidence, alpha=255.0))
 
     def reset(self) -> None:
@@ -140,6 +151,8 @@ class NeuralColorizer:
         self._pending.clear()
         if self._stage is not None:
             self._stage.reset()
+        if self._steering is not None:
+            self._steering.reset()
 
     def close(self) -> None:
         """Let go of the network, unless it is shared."""
@@ -161,9 +174,12 @@ class NeuralColorizer:
             luma, small = gain.shown_luma(luma, seen.luma_levels), gain.shown_luma(small, seen.luma_levels)
         return _Job(luma, small, seen)
 
-    def _finish(self, job: _Job, ycc: Plane | None, confidence: Plane | None) -> None:
+    def _finish(self, job: _Job, ycc: Plane | None, confidence: Plane | None, pts_ns: int) -> None:
         if self._stage is not None and job.seen is not None:
             ycc, confidence = self._stage.update(job.seen, ycc, confidence)
+        if self._steering is not None and ycc is not None and confidence is not None:
+            ycc, confidence = self._steering.apply(job.small, ycc, confidence, pts_ns)
+            job.scenery = self._steering.scenery
         job.ycc, job.confidence = ycc, confidence
         self._pending.append(job)
 
@@ -204,7 +220,8 @@ def submit_together(
                 confidence[place, 0, :height, :width].copy(),
             )
     for index, (colorizer, job) in enumerate(zip(colorizers, jobs, strict=True)):
-        colorizer._finish(job, *colors.get(index, (None, None)))
+        color, sureness = colors.get(index, (None, None))
+        colorizer._finish(job, color, sureness, pts_ns[index])
 
 
 def work_size(size: tuple[int, int], long_side_px: int) -> tuple[int, int]:

@@ -1,0 +1,141 @@
+"""Color pictures of a fixed scene, kept as files that a person can look at.
+
+A set is a text file (TOML) that lists PNG pictures beside it. A picture's transparency says where it is
+not trusted: what was cut out there (people, cars) does not belong to the scene. A single picture of any
+kind is a set of one.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.engines.errors import EngineOptionError
+
+LONG_SIDE_PX = 1280
+"""Larger pictures are reduced when they are read: color is used at work size only."""
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+HEADER = "# Color reference of a fixed camera's scene, for: irchroma run SOURCE --reference FILE\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """One color picture of the scene.
+
+    Attributes:
+        rgb: (H, W, 3) uint8 R'G'B', full range.
+        trust: (H, W) uint8, 255 = belongs to the scene, 0 = does not.
+        name: where it came from, for logs.
+    """
+
+    rgb: NDArray[np.uint8]
+    trust: NDArray[np.uint8]
+    name: str = ""
+
+    @property
+    def luma(self) -> NDArray[np.uint8]:
+        """(H, W) uint8 Y', BT.601 full range."""
+        return np.asarray(cv2.cvtColor(self.rgb, cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def load_references(path: Path) -> list[Reference]:
+    """Read a set, or one picture.
+
+    Raises:
+        EngineOptionError: the file is missing, is neither, or a picture has no color.
+    """
+    if not path.is_file():
+        raise EngineOptionError(
+            f"no color reference at {path}: give a color picture, or what"
+            " `irchroma calibrate reference` has written"
+        )
+    if path.suffix.lower() in PICTURES:
+        references = [read_picture(path)]
+    else:
+        try:
+            listed = tomllib.loads(path.read_text(encoding="utf-8"))["picture"]
+            references = [read_picture(path.parent / str(entry["file"])) for entry in listed]
+        except (UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+            raise EngineOptionError(
+                f"{path} is neither a picture nor a set of references:"
+                f" make one with `irchroma calibrate reference PICTURE --out {path.stem}.toml`"
+            ) from error
+    if not references:
+        raise EngineOptionError(f"{path} lists no picture")
+    for reference in references:
+        if is_gray(reference.rgb):
+            raise EngineOptionError(f"{reference.name} has no color: a reference is a picture by day")
+    return references
+
+
+def read_picture(path: Path) -> Reference:
+    """One picture, with its transparency as mistrust."""
+    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise EngineOptionError(f"cannot read {path} as a picture")
+    if pixels.dtype != np.uint8:
+        pixels = cv2.convertScaleAbs(pixels, alpha=1 / 257) if pixels.dtype == np.uint16 else pixels
+    if pixels.ndim == 2:
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR)
+    factor = LONG_SIDE_PX / max(pixels.shape[:2])
+    if factor < 1:
+        pixels = cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    opaque = np.full(pixels.shape[:2], 255, np.uint8)
+    trust = np.ascontiguousarray(pixels[..., 3]) if pixels.shape[2] == 4 else opaque
+    rgb = np.asarray(cv2.cvtColor(np.ascontiguousarray(pixels[..., :3]), cv2.COLOR_BGR2RGB), np.uint8)
+    return Reference(rgb, trust, path.name)
+
+
+def save_references(path: Path, references: list[Reference]) -> list[Path]:
+    """Write a set: the text file at `path`, the pictures `STEM-1.png`... beside it.
+
+    A `path` that ends like a picture gets the first reference only.
+
+    Returns:
+        Everything that was written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix.lower() in PICTURES:
+        if path.suffix.lower() != ".png" and (references[0].trust < 255).any():
+            raise EngineOptionError(f"{path.name} cannot hold transparency: write a .png or a .toml")
+        _write_picture(path, references[0])
+        return [path]
+    lines, written = [HEADER], [path]
+    for number, reference in enumerate(references, 1):
+        picture = path.with_name(f"{path.stem}-{number}.png")
+        _write_picture(picture, reference)
+        written.append(picture)
+        height, width = reference.trust.shape
+        mean, spread = cv2.meanStdDev(reference.luma)
+        lines.append(
+            f"[[picture]]\nfile = {_quoted(picture.name)}\nsource = {_quoted(reference.name)}\n"
+            f"size = [{width}, {height}] # width, height\n"
+            f"luma_mean = {mean.item():.1f} # of 255\nluma_deviation = {spread.item():.1f}\n"
+            f"trusted = {float((reference.trust > 127).mean()):.3f} # share of the picture\n"
+        )
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return written
+
+
+def is_gray(rgb: NDArray[np.uint8]) -> bool:
+    """Whether a picture has no color to give: hardly a pixel's channels differ by more than 12 levels."""
+    difference = rgb.max(2).astype(np.int16) - rgb.min(2)
+    return float((difference > 12).mean()) < 0.005
+
+
+def _write_picture(path: Path, reference: Reference) -> None:
+    bgr = cv2.cvtColor(reference.rgb, cv2.COLOR_RGB2BGR)
+    pixels = bgr
+    if (reference.trust < 255).any():
+        pixels = np.dstack([bgr, reference.trust])
+    if not cv2.imwrite(str(path), pixels):
+        raise EngineOptionError(f"cannot write {path}")
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,130 @@
+"""Edge structure that infrared and visible pictures of a scene share, whatever their gray levels.
+
+Gray levels differ between bands and often invert, and contrast comes and goes; where an edge lies and how
+it runs stays. A structure field holds, for every pixel, the direction of its edge as a unit complex number
+at twice the angle (an edge and its inverse are the same) times a contrast that is normalized by that of
+the neighborhood. Two fields of one scene correlate in one sharp peak, those of two scenes do not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Field = NDArray[np.float32]
+"""(h, w, 2) float32: real and imaginary part; length in [0, about 2]."""
+
+BLUR_PX = 1.5
+"""Gaussian sigma before derivatives: two lenses' sharpness differs, and so do the bands' finest details."""
+NEIGHBORHOOD_PX = 15
+MARGIN_PX = 4
+"""Left out at the borders, where cameras put black lines."""
+ELSEWHERE_PX = 6
+NOISE_SLOPE = 0.3
+"""Gray levels a pixel below which a slope is noise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """Where two fields correlate best.
+
+    Attributes:
+        shift_px: (x, y) of the second picture's content minus that of the first, in pixels.
+        height: correlation there, [-1, 1].
+        sharpness: height over the standard deviation of the whole correlation surface.
+        prominence: height over that of the highest place elsewhere, at least `ELSEWHERE_PX` away; a lone
+            straight edge, such as a horizon, correlates all along itself.
+    """
+
+    shift_px: tuple[float, float]
+    height: float
+    sharpness: float
+    prominence: float
+
+    @property
+    def evidence(self) -> float:
+        """How much the peak says that both pictures are of one scene: sharpness times prominence."""
+        return self.sharpness * self.prominence
+
+
+def structure_field(luma: NDArray[np.uint8]) -> Field:
+    """The field of an (h, w) uint8 or float32 picture, 0 to 255; see the module's text."""
+    gray = cv2.GaussianBlur(luma.astype(np.float32), (0, 0), BLUR_PX)
+    along_x = cv2.Sobel(gray, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8)
+    along_y = cv2.Sobel(gray, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8)
+    squared = along_x * along_x + along_y * along_y
+    slope = np.sqrt(squared)
+    around = cv2.blur(squared, (NEIGHBORHOOD_PX, NEIGHBORHOOD_PX))
+    around = np.sqrt(np.maximum(around, 0.0))  # the sliding sum leaves tiny negatives
+    weight = slope / (around + np.float32(np.median(slope) + NOISE_SLOPE)) / np.maximum(squared, 1e-9)
+    field = np.empty((*luma.shape, 2), np.float32)
+    field[..., 0] = (along_x * along_x - along_y * along_y) * weight
+    field[..., 1] = 2 * along_x * along_y * weight
+    field[:MARGIN_PX], field[-MARGIN_PX:] = 0.0, 0.0
+    field[:, :MARGIN_PX], field[:, -MARGIN_PX:] = 0.0, 0.0
+    return field
+
+
+def spectrum(field: Field) -> Field:
+    """Fourier transform of a field on a plane of twice its size, for `correlate`."""
+    height, width = field.shape[:2]
+    plane = np.zeros((cv2.getOptimalDFTSize(2 * height), cv2.getOptimalDFTSize(2 * width), 2), np.float32)
+    plane[:height, :width] = field
+    return np.asarray(cv2.dft(plane, nonzeroRows=height), np.float32)
+
+
+def correlate(first: Field, second: Field, first_spectrum: Field | None = None, reach: float = 1.0) -> Peak:
+    """The best shift of two fields of one size.
+
+    Args:
+        first: (h, w, 2) float32.
+        second: (h, w, 2) float32.
+        first_spectrum: `spectrum(first)` where it is at hand.
+        reach: largest shift that is considered, as a share of height and width.
+    """
+    power = float(np.sqrt(np.sum(first * first) * np.sum(second * second)))
+    if power == 0.0:
+        return Peak((0.0, 0.0), 0.0, 0.0, 0.0)
+    spectrum_of_first = spectrum(first) if first_spectrum is None else first_spectrum
+    product = cv2.mulSpectrums(spectrum(second), spectrum_of_first, 0, conjB=True)
+    surface = cv2.dft(product, flags=cv2.DFT_INVERSE | cv2.DFT_SCALE)[..., 0] / power
+    spread = float(surface.std())
+    height, width = surface.shape
+    rows, columns = int(first.shape[0] * reach), int(first.shape[1] * reach)
+    near = np.roll(surface, (rows, columns), (0, 1))[: 2 * rows + 1, : 2 * columns + 1]
+    _, top, _, (x, y) = cv2.minMaxLoc(np.ascontiguousarray(near))
+    shift = (
+        x - columns + vertex(surface[(y - rows) % height], (x - columns) % width),
+        y - rows + vertex(surface[:, (x - columns) % width], (y - rows) % height),
+    )
+    rolled = np.roll(surface, (ELSEWHERE_PX - y + rows, ELSEWHERE_PX - x + columns), (0, 1))
+    rolled[: 2 * ELSEWHERE_PX + 1, : 2 * ELSEWHERE_PX + 1] = 0.0
+    elsewhere = max(float(rolled.max()), 1e-6)
+    return Peak(shift, float(top), float(top) / max(spread, 1e-9), float(top) / elsewhere)
+
+
+def agreement(first: Field, second: Field, side_px: int) -> NDArray[np.float32]:
+    """(h, w) float32 in [-1, 1]: correlation of two fields in every square window of that side.
+
+    Windows without structure in either picture have 0.
+    """
+    window = (side_px, side_px)
+    common = cv2.blur((first * second).sum(2), window)
+    power = cv2.blur((first * first).sum(2), window) * cv2.blur((second * second).sum(2), window)
+    return np.asarray(common / np.sqrt(np.maximum(power, 1e-4)), np.float32)
+
+
+def total_agreement(first: Field, second: Field) -> float:
+    """Correlation of two whole fields as they lie, [-1, 1]."""
+    power = float(np.sqrt(np.sum(first * first) * np.sum(second * second)))
+    return float(np.sum(first * second)) / power if power else 0.0
+
+
+def vertex(line: NDArray[np.float32], at: int) -> float:
+    """Where between its neighbors the parabola through three values has its top, in (-0.5, 0.5)."""
+    before, middle, after = line[at - 1], line[at], line[(at + 1) % line.size]
+    bend = before - 2 * middle + after
+    return float(np.clip(0.5 * (before - after) / bend, -0.5, 0.5)) if bend < 0 else 0.0

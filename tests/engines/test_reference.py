@@ -1,0 +1,163 @@
+"""Steering color by a picture of the scene by day."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from irchroma.engines import color_space
+from irchroma.engines.errors import EngineOptionError
+from irchroma.engines.metrics import psnr
+from irchroma.engines.network import RUNTIMES, NetworkOptions, installed
+from irchroma.engines.neural import NeuralColorizer, NeuralOptions
+from irchroma.engines.reference import ReferenceOptions, ReferenceSteering
+from irchroma.engines.reference_set import Reference, load_references, save_references
+
+_spec = importlib.util.spec_from_file_location("daytime_scene", Path(__file__).with_name("daytime_scene.py"))
+assert _spec is not None
+assert _spec.loader is not None
+daytime_scene = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(daytime_scene)
+
+FRAME_NS = 33_333_333
+OPTIONS = ReferenceOptions(Path("scene.png"))
+
+
+def as_reference(rgb: NDArray[np.uint8]) -> Reference:
+    return Reference(rgb, np.full(rgb.shape[:2], 255, np.uint8), "scene.png")
+
+
+def gray_color(infrared: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What a network without an idea says."""
+    ycc = np.zeros((*infrared.shape, 3), np.float32)
+    ycc[..., 0] = infrared / np.float32(255)
+    return ycc, np.full(infrared.shape, 0.3, np.float32)
+
+
+def test_a_static_scene_takes_its_real_color_and_is_sure_of_it() -> None:
+    rgb, infrared = daytime_scene.draw(3)
+    steering = ReferenceSteering(OPTIONS, [as_reference(rgb)])
+    ycc, confidence = steering.apply(infrared, *gray_color(infrared), 0)
+    without = psnr(color_space.ycc_to_rgb(gray_color(infrared)[0]), rgb)
+    assert psnr(color_space.ycc_to_rgb(ycc), rgb) > without + 10
+    assert confidence.mean() > 0.9
+
+
+def test_with_a_picture_of_another_scene_nothing_changes_at_all() -> None:
+    _, infrared = daytime_scene.draw(3)
+    other, _ = daytime_scene.draw(4)
+    steering = ReferenceSteering(OPTIONS, [as_reference(other)])
+    before = gray_color(infrared)
+    for number in range(3):
+        after = steering.apply(infrared, *before, number * FRAME_NS)
+        assert after[0] is before[0]
+        assert after[1] is before[1]
+        assert steering.scenery is None
+
+
+def test_what_the_reference_does_not_show_keeps_the_color_of_the_network() -> None:
+    rgb, infrared = daytime_scene.draw(3, pieces=16)
+    with_person = infrared.copy()
+    cv2.ellipse(with_person, (150, 150), (14, 36), 0, 0, 360, 255, -1)
+    person = cv2.ellipse(np.zeros_like(infrared), (150, 150), (11, 32), 0, 0, 360, 1, -1) > 0
+    steering = ReferenceSteering(OPTIONS, [as_reference(rgb)])
+    before = gray_color(with_person)
+    after, confidence = steering.apply(with_person, *before, 0)
+    assert np.abs(after - before[0]).max(2)[person].mean() < 0.05
+    assert confidence[person].mean() < 0.4
+    away = cv2.dilate(person.astype(np.uint8), np.ones((25, 25))) == 0
+    truth = color_space.rgb_to_ycc(rgb)
+    assert np.abs(after - truth).max(2)[away].mean() < 0.03
+
+
+def test_the_color_stays_on_the_scene_while_the_camera_shakes() -> None:
+    rgb, infrared = daytime_scene.draw(6)
+    steering = ReferenceSteering(OPTIONS, [as_reference(rgb)])
+    for number, shift in enumerate([(0, 0), (3, -2), (-4, 1), (6, 5), (0, 0)]):
+        frame = daytime_scene.moved(infrared, 1.0, 0.0, shift)
+        truth = daytime_scene.moved(rgb, 1.0, 0.0, shift)
+        ycc, _ = steering.apply(frame, *gray_color(frame), number * FRAME_NS)
+        inside = (slice(12, -12), slice(12, -12))
+        assert psnr(color_space.ycc_to_rgb(ycc)[inside], truth[inside]) > 22, (number, shift)
+
+
+def test_the_reference_that_fits_is_chosen_and_a_cut_to_an_unknown_view_lets_go_of_it() -> None:
+    scenes = [daytime_scene.draw(seed) for seed in (11, 12, 13)]
+    steering = ReferenceSteering(OPTIONS, [as_reference(rgb) for rgb, _ in scenes[:2]])
+    for number, (rgb, infrared) in enumerate(scenes[:2]):
+        ycc, _ = steering.apply(infrared, *gray_color(infrared), number * FRAME_NS)
+        assert psnr(color_space.ycc_to_rgb(ycc), rgb) > 22
+    before = gray_color(scenes[2][1])
+    assert steering.apply(scenes[2][1], *before, 2 * FRAME_NS)[0] is before[0]
+    assert steering.alignment is None
+
+
+def test_untrusted_places_keep_the_color_of_the_network() -> None:
+    rgb, infrared = daytime_scene.draw(3)
+    trust = np.full(infrared.shape, 255, np.uint8)
+    trust[:, :160] = 0
+    steering = ReferenceSteering(OPTIONS, [Reference(rgb, trust, "half")])
+    before = gray_color(infrared)
+    after, _ = steering.apply(infrared, *before, 0)
+    assert np.abs(after - before[0])[:, :150].max() < 1e-3
+    assert np.abs(after - before[0])[:, 170:].mean() > 0.05
+
+
+def test_a_set_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    rgb, _ = daytime_scene.draw(3)
+    trust = np.full(rgb.shape[:2], 255, np.uint8)
+    trust[50:90, 60:80] = 0
+    written = save_references(
+        tmp_path / "yard.toml", [Reference(rgb, trust, 'a "b"'), as_reference(rgb[::-1])]
+    )
+    assert [path.name for path in written] == ["yard.toml", "yard-1.png", "yard-2.png"]
+    first, second = load_references(tmp_path / "yard.toml")
+    assert np.array_equal(first.rgb, rgb)
+    assert np.array_equal(first.trust, trust)
+    assert np.array_equal(second.rgb, rgb[::-1])
+    assert (second.trust == 255).all()
+    (alone,) = load_references(tmp_path / "yard-1.png")
+    assert np.array_equal(alone.trust, trust)
+
+
+def test_files_that_are_no_reference_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(EngineOptionError, match="no color reference at"):
+        load_references(tmp_path / "none.png")
+    text = tmp_path / "notes.toml"
+    text.write_text("hello", encoding="utf-8")
+    with pytest.raises(EngineOptionError, match="neither a picture nor a set"):
+        load_references(text)
+    gray = tmp_path / "gray.png"
+    cv2.imwrite(str(gray), np.full((40, 40), 90, np.uint8))
+    with pytest.raises(EngineOptionError, match="has no color"):
+        load_references(gray)
+    with pytest.raises(EngineOptionError, match="weight of the reference"):
+        ReferenceOptions(gray, weight=2)
+
+
+@pytest.mark.skipif(not any(map(installed, RUNTIMES)), reason="no runtime is installed")
+def test_a_neural_colorizer_takes_a_reference_and_a_wrong_one_changes_nothing(
+    tiny_network: Path, tmp_path: Path
+) -> None:
+    rgb, infrared = daytime_scene.draw(3)
+    other, _ = daytime_scene.draw(4)
+    for name, picture in (("right.png", rgb), ("wrong.png", other)):
+        cv2.imwrite(str(tmp_path / name), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+
+    def colored(reference: Path | None) -> NDArray[np.uint8]:
+        network = NetworkOptions(cache=None, threads=1)
+        colorizer = NeuralColorizer(NeuralOptions(weights=tiny_network, reference=reference, network=network))
+        colorizer.submit(infrared, 0)
+        try:
+            return colorizer.collect().rgb
+        finally:
+            colorizer.close()
+
+    without = colored(None)
+    assert np.array_equal(colored(tmp_path / "wrong.png"), without)
+    assert psnr(colored(tmp_path / "right.png"), rgb) > psnr(without, rgb) + 4

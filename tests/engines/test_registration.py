@@ -1,0 +1,82 @@
+"""Laying color pictures over infrared ones, by structure alone."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from irchroma.engines import registration, structure
+
+_spec = importlib.util.spec_from_file_location("daytime_scene", Path(__file__).with_name("daytime_scene.py"))
+assert _spec is not None
+assert _spec.loader is not None
+daytime_scene = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(daytime_scene)
+
+
+def test_structure_ignores_gray_levels_and_their_sign() -> None:
+    _, infrared = daytime_scene.draw(1)
+    field = structure.structure_field(infrared)
+    inverse = structure.structure_field((255 - infrared) // 2)
+    assert structure.total_agreement(field, inverse) > 0.9
+    assert structure.agreement(field, inverse, 17).mean() > 0.8
+
+
+def test_a_shift_between_color_and_infrared_is_found_to_a_part_of_a_pixel() -> None:
+    rgb, infrared = daytime_scene.draw(2)
+    gray = daytime_scene.moved(rgb, 1.0, 0.0, (7.0, -4.0)).mean(2).astype(np.uint8)
+    peak = structure.correlate(structure.structure_field(infrared), structure.structure_field(gray))
+    assert peak.shift_px == pytest.approx((7.0, -4.0), abs=0.4)
+    assert peak.evidence > registration.SAME_SCENE
+
+
+@pytest.mark.parametrize(
+    ("zoom", "turn", "shift"),
+    [(1.0, 0.0, (0.0, 0.0)), (1.0, 1.5, (9.0, -6.0)), (1.2, 0.0, (4.0, 8.0)), (0.85, -2.0, (-12.0, 5.0))],
+)
+def test_a_reference_is_registered_although_the_camera_zoomed_turned_and_shook(
+    zoom: float, turn: float, shift: tuple[float, float]
+) -> None:
+    rgb, infrared = daytime_scene.draw(3)
+    reference = daytime_scene.moved(rgb, zoom, turn, shift)
+    found = registration.register(infrared, reference.mean(2).astype(np.uint8))
+    assert found.same_scene
+    back = registration.warp(reference, found.matrix, daytime_scene.SIZE)
+    inside = (slice(40, -40), slice(50, -50))
+    gray = structure.structure_field(rgb.mean(2).astype(np.uint8)[inside])
+    laid = structure.structure_field(back.mean(2).astype(np.uint8)[inside])
+    assert structure.correlate(gray, laid).shift_px == pytest.approx((0, 0), abs=1.0)
+    assert structure.total_agreement(gray, laid) > 0.6
+
+
+def test_pairs_that_lie_right_are_left_where_they_are() -> None:
+    for seed in range(4, 8):
+        rgb, infrared = daytime_scene.draw(seed)
+        found = registration.register(infrared, rgb.mean(2).astype(np.uint8))
+        assert np.array_equal(found.matrix, np.eye(2, 3))
+
+
+def test_another_scene_is_told_from_the_same() -> None:
+    pairs = [daytime_scene.draw(seed) for seed in range(20, 25)]
+    for i, (_, infrared) in enumerate(pairs):
+        for j, (rgb, _) in enumerate(pairs):
+            found = registration.register(infrared, rgb.mean(2).astype(np.uint8))
+            assert found.same_scene == (i == j), (i, j, found)
+
+
+def test_a_picture_of_another_shape_is_laid_without_distortion() -> None:
+    rgb, infrared = daytime_scene.draw(9, (240, 426))
+    cut = np.ascontiguousarray(infrared[:, 53:373])  # 4:3 out of 16:9
+    found = registration.register(cut, rgb.mean(2).astype(np.uint8))
+    assert found.same_scene
+    assert found.matrix[:, :2].diagonal() == pytest.approx((320 / 426, 1.0), abs=0.01)
+
+
+def test_an_empty_picture_is_no_scene() -> None:
+    rgb, infrared = daytime_scene.draw(3)
+    flat = np.full_like(infrared, 100)
+    assert not registration.register(flat, rgb.mean(2).astype(np.uint8)).same_scene
+    assert not registration.register(infrared, flat).same_scene
