@@ -98,8 +98,8 @@ def _grow(
         cv2.line(lit, a, b, (shade, 128, 255, 255), width, cv2.LINE_AA, 4)
     if left:
         for _ in range(2 + (left > 3)):
-            turn = rng.normal(0, 0.55)
-            _grow(rng, lit, tip, angle + turn, length * rng.uniform(0.55, 0.82), thick * 0.62, left - 1)
+            aim = -np.pi / 2 + float(np.clip(angle + np.pi / 2 + rng.normal(0, 0.5), -1.1, 1.1))
+            _grow(rng, lit, tip, aim, length * rng.uniform(0.55, 0.82), thick * 0.62, left - 1)
 
 
 def _finish(lit: NDArray[np.uint8], leaf: Material) -> Patch:

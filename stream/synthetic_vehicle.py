@@ -111,7 +111,8 @@ def draw_car(
     outline = world(np.concatenate([face for _, face in faces]))
     cast = outline - light.SUN * (outline[:, 1:2] / light.SUN[1])
     flat = np.concatenate([project(outline), project(cast)])
-    low, high = np.floor(flat.min(0)) - 4, np.ceil(flat.max(0)) + 4
+    rim = 4 + round(0.1 * scale)  # for the soft edge of the shadow
+    low, high = np.floor(flat.min(0)) - rim, np.ceil(flat.max(0)) + rim
     size = (int(high[1] - low[1]) // 2 * 2, int(high[0] - low[0]) // 2 * 2)
     parts, shade = np.zeros(size, np.uint8), np.zeros(size, np.uint8)
     dark = np.zeros(size, np.uint8)
