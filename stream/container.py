@@ -67,7 +67,7 @@ def read_promise(path: Path) -> Promise:
 
 def _mp4_promise(file: BinaryIO, length: int) -> Promise:
     position = end = 0
-    moov, fragmented = b"", False
+    moov, fragments = b"", []
     moov_at = 0
     while position + 8 <= length:
         file.seek(position)
@@ -78,14 +78,38 @@ def _mp4_promise(file: BinaryIO, length: int) -> Promise:
             file.seek(position)
             moov, moov_at = file.read(size), position
             moov_start = skip
-        fragmented = fragmented or header[4:8] == b"moof"
+        if header[4:8] == b"moof":
+            fragments.append((position, min(size, length - position)))
         position = end
     missing = max(0, end - length)
     if not moov:
         return Promise(missing_bytes=missing, has_index=False)
-    if fragmented:
-        return Promise(missing_bytes=missing)
+    if fragments:
+        return Promise(_count_fragments(file, moov, moov_start, fragments), missing_bytes=missing)
     return _indexed_promise(moov, moov_start, moov_at, missing)
+
+
+def _count_fragments(file: BinaryIO, moov: bytes, start: int, fragments: list[tuple[int, int]]) -> int | None:
+    """Samples of the first video track in all movie fragments. ISO/IEC 14496-12, 8.8."""
+    track = None
+    for trak in _boxes(moov, start, len(moov)):
+        header, handler = _inside(moov, trak, b"tkhd"), _inside(moov, trak, b"mdia", b"hdlr")
+        if header and handler and moov[handler.start + 8 : handler.start + 12] == b"vide":
+            at = header.start + (20 if moov[header.start] == 1 else 12)
+            track = moov[at : at + 4]
+            break
+    frames = 0
+    for position, size in fragments:
+        file.seek(position)
+        moof = file.read(size)
+        for traf in _boxes(moof, 8, len(moof)):
+            header = _inside(moof, traf, b"tfhd") if traf.name == b"traf" else None
+            if header is None or moof[header.start + 4 : header.start + 8] != track:
+                continue
+            for run in _boxes(moof, traf.start, traf.end):
+                if run.name == b"trun":
+                    frames += int.from_bytes(moof[run.start + 4 : run.start + 8], "big")
+    return frames or None
 
 
 def _box_size(header: bytes, left: int) -> tuple[int, int]:

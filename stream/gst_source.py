@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
@@ -282,14 +283,13 @@ class GstSource(ABC):
 
 def broken_format(what: str, failure: GstFailure) -> SourceError | None:
     """The clear line for what goes wrong in the same way everywhere: decoders and formats; else None."""
-    missing = [
-        line.split("Missing decoder: ", 1)[1] for line in failure.debug.splitlines() if "Missing dec" in line
-    ]
+    missing = re.findall(r"Missing decoder: (.*) \(((?:video|image)/\S+?)[,)]", failure.debug)
+    if "Missing decoder: " in failure.debug and not missing:
+        return SourceFormatError(f"{what} is not a video")
     if missing or failure.code in ("missing-plugin", "codec-not-found"):
-        codec = missing[0].split(" (video/")[0].split(" (audio/")[0] if missing else str(failure)
         return SourceFormatError(
-            f"{what}: no decoder here for {codec}: install gstreamer1.0-libav and gstreamer1.0-plugins-bad,"
-            " or run irchroma doctor"
+            f"{what}: no decoder here for {missing[0][0] if missing else failure}: install gstreamer1.0-libav"
+            " and gstreamer1.0-plugins-bad, or run irchroma doctor"
         )
     if failure.domain == "stream" and ("not-negotiated" in failure.debug or failure.code == "format"):
         return SourceFormatError(f"{what}: its raw video format is not supported")
