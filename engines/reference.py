@@ -223,14 +223,15 @@ class ReferenceSteering:
             self._marker.reset()
             best = max(alignment.evidence for alignment, _ in found)
             self._tell(
+                logging.WARNING,
                 f"no reference is of this scene (evidence {best:.1f}, needed"
-                f" {registration.SAME_SCENE:.0f}): the network's color is used"
+                f" {registration.SAME_SCENE:.0f}): the network's color is used",
             )
             return None
         alignment, reference = max(fitting, key=lambda pair: pair[0].agreement)
         if before is None or before.reference is not reference:
             self._marker.reset()
-        self._tell(f"reference {reference.name} in use")
+        self._tell(logging.INFO, f"reference {reference.name} in use")
         placed = _Placed(reference, alignment, field, structure.spectrum(field), pts_ns)
         self._lay(placed, (luma.shape[0], luma.shape[1]), (0.0, 0.0))
         return placed
@@ -242,8 +243,8 @@ class ReferenceSteering:
         placed.laid = _Laid(placed.reference, matrix, size)
         placed.shift = shift
 
-    def _tell(self, text: str) -> None:
+    def _tell(self, level: int, text: str) -> None:
         """Log a change, once."""
         if text.partition("(")[0] != self._told:
             self._told = text.partition("(")[0]
-            log.info("%s", text)
+            log.log(level, "%s", text)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
-from irchroma.engines.errors import EngineError, EngineOptionError
+from irchroma.engines.errors import EngineError
 from irchroma.launch.picture_files import WRITTEN, PictureError, list_pictures, read_infrared, write_rgb
 from irchroma.launch.progress import Progress
 from irchroma.launch.still import StillPictures, add_engine_arguments, options_from
@@ -20,17 +21,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", type=Path, metavar="IN", help="a picture, or a folder of pictures")
     parser.add_argument("output", type=Path, metavar="OUT", help="a .png or .jpg file, or a folder")
     add_engine_arguments(parser, "auto")
-    parser.add_argument("--reference", type=Path, metavar="FILE", help="a color picture of the scene (later)")
+    parser.add_argument(
+        "--reference",
+        type=Path,
+        metavar="FILE",
+        help="color of this very scene: a picture by day, or what calibrate reference wrote",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Color everything that can be read; 1 when something could not."""
-    if args.reference is not None:
-        raise EngineOptionError("--reference: coloring from a reference picture is not in this version")
     jobs = plan(args.input, args.output)
     failures = 0
     progress = Progress(len(jobs))
-    with StillPictures(options_from(args)) as still:
+    with StillPictures(replace(options_from(args), reference=args.reference)) as still:
         for done, (source, target) in enumerate(jobs):
             progress.update(done, source.name)
             try:

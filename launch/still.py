@@ -5,18 +5,21 @@ from __future__ import annotations
 import argparse
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines import catalog
+from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.gray import GrayColorizer
 from irchroma.engines.network import NetworkOptions
 from irchroma.engines.neural import NeuralColorizer, NeuralOptions
 from irchroma.engines.palette import PaletteColorizer
 from irchroma.engines.palette_options import palette_from_name
 from irchroma.engines.recolor import Mode, RecolorOptions
+from irchroma.engines.reference_set import load_references
 from irchroma.stream.protocols import Colorizer
 from irchroma.stream.tone_map import ToneMap
 
@@ -33,6 +36,7 @@ class StillOptions:
         chroma_limit: see `RecolorOptions`.
         work_size_px: see `NeuralOptions`.
         threads: see `NetworkOptions`.
+        reference: see `NeuralOptions`.
     """
 
     engine: str = "auto"
@@ -42,6 +46,7 @@ class StillOptions:
     chroma_limit: float | None = None
     work_size_px: int = 0
     threads: int = 0
+    reference: Path | None = None
 
 
 def add_engine_arguments(parser: argparse.ArgumentParser, engine: str) -> None:
@@ -76,6 +81,12 @@ class StillPictures:
         if options.engine != "auto":
             catalog.parse(options.engine)
         RecolorOptions(options.mode, options.chroma_limit)
+        if options.reference is not None:
+            if options.engine != "auto" and catalog.parse(options.engine).kind not in catalog.BANDS:
+                raise EngineOptionError(
+                    f"--reference steers the color of nir and thermal, not {options.engine}"
+                )
+            load_references(options.reference)
         self._engines: dict[str, Colorizer] = {}
         self._warm: set[tuple[str, tuple[int, ...]]] = set()
 
@@ -141,6 +152,7 @@ class StillPictures:
                 size=name.variant or options.size,
                 work_size_px=options.work_size_px,
                 steady=False,
+                reference=options.reference,
                 recolor=RecolorOptions(options.mode, options.chroma_limit),
                 network=NetworkOptions(options.runtime, options.threads),
             )

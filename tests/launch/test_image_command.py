@@ -78,7 +78,7 @@ def test_damaged_pictures_are_named_and_the_others_are_done(
         (["a.png", "out.png", "--engine", "nri"], "unknown engine"),
         (["a.png", "out.png", "--engine", "nir", "--runtime", "tensorflow"], "unknown runtime"),
         (["a.png", "out.png", "--chroma-limit", "-3"], "chroma limit"),
-        (["a.png", "out.png", "--reference", "day.jpg"], "--reference"),
+        (["a.png", "out.png", "--reference", "day.jpg"], "no color reference at day.jpg"),
         (["float.tiff", "out.png", "--engine", "gray"], "float32 pixels"),
     ],
 )
