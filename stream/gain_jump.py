@@ -1,4 +1,4 @@
-"""Finds the camera's own jumps of gain and offset: between two frames all values change by one line."""
+"""Finds the camera's own jumps of gain and offset: between two frames all values change alike."""
 
 from __future__ import annotations
 
@@ -12,27 +12,51 @@ SMALLEST = 0.005
 EXPLAINED = 0.5
 """The line must leave less than this share of the difference; motion leaves nearly all of it."""
 
+CURVE_BINS = 12
+CURVE_FEWEST = 8
+"""Values in a bin that its median needs."""
+
 Values = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class GainJump:
-    """New values are `gain` * old values + `offset`."""
+    """Old values and what the camera gives in their place now, a rising line through some knots.
 
-    gain: float
-    offset: float
+    Attributes:
+        old: (k,) values, rising, k at least 2.
+        new: (k,) values, rising.
+    """
+
+    old: NDArray[np.float64]
+    new: NDArray[np.float64]
+
+    @classmethod
+    def line(cls, gain: float, offset: float) -> GainJump:
+        """New values are gain * old values + offset."""
+        ends = np.array([0.0, 65535.0])
+        return cls(ends, gain * ends + offset)
 
     def __call__(self, value: float) -> float:
-        """An old value as the camera gives it now."""
-        return self.gain * value + self.offset
+        """An old value as the camera gives it now; beyond the knots by the slope between the outermost."""
+        return float(_along(np.array([value]), self.old, self.new)[0])
 
-    def remapped(self, table: NDArray[np.float32]) -> NDArray[np.float32]:
+    def remapped(self, table: Values) -> Values:
         """A table over old values, (levels,) float32, as a table over new values; ends are held."""
-        old = (np.arange(len(table), dtype=np.float32) - np.float32(self.offset)) / np.float32(self.gain)
+        old = self._old_values(len(table))
         low = np.clip(np.floor(old), 0, len(table) - 1).astype(np.intp)
         high = np.minimum(low + 1, len(table) - 1)
-        part = np.clip(old - low, 0, 1)
+        part = np.clip(old - low, 0, 1).astype(np.float32)
         return np.asarray(table[low] + (table[high] - table[low]) * part, np.float32)
+
+    def remapped_histogram(self, histogram: Values) -> Values:
+        """A histogram over old values as one over new values, of sum 1."""
+        width = np.gradient(self._old_values(len(histogram))).astype(np.float32)
+        moved = self.remapped(histogram) * width
+        return np.asarray(moved / np.float32(max(float(moved.sum()), 1e-12)), np.float32)
+
+    def _old_values(self, levels: int) -> NDArray[np.float64]:
+        return _along(np.arange(levels, dtype=np.float64), self.new, self.old)
 
 
 def find_gain_jump(before: Values, now: Values, limits: tuple[float, float]) -> GainJump | None:
@@ -44,10 +68,10 @@ def find_gain_jump(before: Values, now: Values, limits: tuple[float, float]) -> 
         limits: (lo, hi) of the scene's values before.
 
     Returns:
-        None where the values did not change, or not by one line: something moved, or it is a cut.
+        None where the values did not change, or not by one curve: something moved, or it is a cut.
     """
     gain, offset = _line(before, now, limits)
-    if _moved(GainJump(gain, offset), limits) < SMALLEST:
+    if _moved(GainJump.line(gain, offset), limits) < SMALLEST:
         return None  # nearly every frame, and for little
     difference = np.abs(now - before)
     best = np.ones(len(now), bool)
@@ -55,10 +79,49 @@ def find_gain_jump(before: Values, now: Values, limits: tuple[float, float]) -> 
         gain, offset = _line(before[best], now[best], limits)
         left = np.abs(now - gain * before - offset)
         best = left <= np.quantile(left, 0.7)
-    jump = GainJump(gain, offset)
     most = 2 * np.median(difference)  # what moved must not outweigh the rest
-    explained = np.minimum(left, most).mean() < EXPLAINED * np.minimum(difference, most).mean()
-    return jump if explained and _moved(jump, limits) > SMALLEST and 0.1 < gain < 10 else None
+    if np.minimum(left, most).mean() < EXPLAINED * np.minimum(difference, most).mean():
+        jump = GainJump.line(gain, offset) if 0.1 < gain < 10 else None
+    else:
+        jump = _curve(before, now, limits)
+    return jump if jump is not None and _moved(jump, limits) > SMALLEST else None
+
+
+def _curve(before: Values, now: Values, limits: tuple[float, float]) -> GainJump | None:
+    """A jump that is no line, as of a camera that maps to 8 bits itself: median by median."""
+    edges = np.linspace(*limits, CURVE_BINS + 1)
+    number = np.digitize(before, edges[1:-1])
+    old, new, spread = [], [], []
+    for each in range(CURVE_BINS):
+        x, y = before[number == each], now[number == each]
+        if len(x) >= CURVE_FEWEST:
+            old.append(float(np.median(x)))
+            new.append(float(np.median(y)))
+            spread.append(float(np.median(np.abs((y - x) - np.median(y - x)))))
+    if len(old) < 3:
+        return None
+    shift, noise = np.abs(np.array(new) - np.array(old)), np.array(spread)
+    rising = np.maximum.accumulate(np.array(new) + 1e-3 * np.arange(len(new)))
+    jump = GainJump(np.array(old), rising)
+    width = (limits[1] - limits[0]) / CURVE_BINS
+    # an object changes the values of a few bins wholly, or of all bins for a part of the pixels
+    bins_moved = float(np.mean(shift > np.maximum(1.5 * noise, width / 8)))
+    tolerance = max(4 * float(np.median(noise)), width / 2)
+    pixels_agree = float(np.mean(np.abs(now - _along(before, jump.old, jump.new)) < tolerance))
+    if bins_moved < 0.6 or pixels_agree < 0.75 or shift.sum() < 2 * noise.sum():
+        return None
+    return jump if rising[-1] - rising[0] > 4 * noise.max() else None
+
+
+def _along(
+    values: NDArray[np.float64] | Values, x: NDArray[np.float64], y: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Through the points (x, y), and beyond them by the slope between the outermost."""
+    slope = (y[-1] - y[0]) / (x[-1] - x[0])
+    far = 2**20
+    x = np.concatenate([[x[0] - far], x, [x[-1] + far]])
+    y = np.concatenate([[y[0] - far * slope], y, [y[-1] + far * slope]])
+    return np.asarray(np.interp(values, x, y), np.float64)
 
 
 def _moved(jump: GainJump, limits: tuple[float, float]) -> float:

@@ -89,12 +89,13 @@ class SceneMemory:
             False where it was not followed, as the scene would have too small a span left (a fade to
             black is a row of such jumps, and its noise is not worth showing).
         """
-        if jump.gain * (self.limits[1] - self.limits[0]) < self._min_span:
+        lo, hi = jump(self.limits[0]), jump(self.limits[1])
+        if hi - lo < self._min_span:
             return False
         same = self._settled is self.histogram
-        self.histogram = _of_sum_1(jump.remapped(self.histogram))
-        self._settled = self.histogram if same else _of_sum_1(jump.remapped(self._settled))
-        self.limits = (jump(self.limits[0]), jump(self.limits[1]))
+        self.histogram = jump.remapped_histogram(self.histogram)
+        self._settled = self.histogram if same else jump.remapped_histogram(self._settled)
+        self.limits = (lo, hi)
         return True
 
     def settle(self) -> None:
@@ -123,10 +124,6 @@ class SceneMemory:
             lo = min(max((lo + hi - self._min_span) / 2, 0.0), len(histogram) - 1 - self._min_span)
             hi = lo + self._min_span
         return float(lo), float(hi)
-
-
-def _of_sum_1(histogram: Histogram) -> Histogram:
-    return histogram / np.float32(max(float(histogram.sum()), 1e-12))
 
 
 def change(settled: Histogram, seen: Histogram, limits: tuple[float, float]) -> float:
