@@ -1,8 +1,9 @@
 """Finds the camera's own jumps of gain and offset: between two frames all values change alike.
 
 Tried on two thermal clips of cameras that map to 8 bits themselves and jump 24 and 18 times (the
-frame's mean moves by more than 4 levels): through the tone map it moves so 0 and 2 times. In six calm
-and three panning clips one jump was seen that is none to the eye.
+frame's mean moves by more than 4 levels): through the linear tone map the mean so jumps 0 and 2 times,
+through plateau equalization 0 and 3. Nine other clips, three of them panning, gave 7 finds, 6 of them
+in a clip whose mean does move, by up to 3 levels.
 """
 
 from __future__ import annotations
