@@ -248,9 +248,8 @@ def choose_encoder(task: EncoderTask) -> Encoder:
                 continue
             fault = _fault_of(kind, element, task)
             if fault is None:
-                log.info(
-                    "encoder: %s (%s)%s", kind.name, element, f"; {'; '.join(reasons)}" if reasons else ""
-                )
+                log.info("encoder: %s (%s)", kind.name, element)
+                log.debug("encoders not taken: %s", "; ".join(reasons))
                 return Encoder(kind.name, element, kind.launch(element, task))
             reasons.append(f"{kind.name}: {fault}")
     if name != "auto":

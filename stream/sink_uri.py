@@ -7,13 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from irchroma.stream.encoders import EncoderOptions
 from irchroma.stream.errors import SinkError
 from irchroma.stream.file_sink import EXTENSIONS, FileSink, FileSinkOptions
 from irchroma.stream.null_sink import NullSink
 from irchroma.stream.protocols import FrameSink
+from irchroma.stream.rtsp_server import RtspAddress
+from irchroma.stream.rtsp_sink import RtspSink
 
 _FORMS = (
     f"a file ({', '.join(EXTENSIONS)}), rtsp://:8554/name, srt://host:port, http://:8080,"
@@ -65,6 +67,8 @@ def open_sink(text: str, options: SinkOptions | None = None) -> FrameSink:
         return NullSink()
     if scheme == "file" and rest:
         return _file(Path(rest.removeprefix("//")), options)
+    if scheme == "rtsp" and "://" in text:
+        return RtspSink(_rtsp_address(text), options.encoder)
     if "://" in text or (scheme in _SCHEMES and rest):
         raise SinkError(f"{public(text)}: cannot write to {scheme}:{_nearest(scheme)}: expected {_FORMS}")
     return _file(Path(text), options)
@@ -80,6 +84,30 @@ def _file(path: Path, options: SinkOptions) -> FrameSink:
     return FileSink(path, kept)
 
 
+def _rtsp_address(text: str) -> RtspAddress:
+    parts, port = _split(text, 8554)
+    name = unquote(parts.path).strip("/")
+    if not name:
+        raise SinkError(f"{public(text)}: the stream needs a name: rtsp://:{port}/name")
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    if bool(user) != bool(password):
+        raise SinkError(
+            f"{public(text)}: expected both a user and a password: rtsp://user:password@:{port}/name"
+        )
+    return RtspAddress(parts.hostname or "0.0.0.0", port, name, user, password)
+
+
+def _split(text: str, default_port: int) -> tuple[SplitResult, int]:
+    """An address in parts, and its port."""
+    try:
+        parts = urlsplit(text)
+        return parts, default_port if parts.port is None else parts.port
+    except ValueError as error:
+        raise SinkError(
+            f"{public(text)}: expected an address like {text.partition(':')[0]}://:{default_port}"
+        ) from error
+
+
 def _nearest(scheme: str) -> str:
     close = difflib.get_close_matches(scheme, _SCHEMES, 1)
     return f" (did you mean {close[0]}:?)" if close else ""
@@ -87,7 +115,6 @@ def _nearest(scheme: str) -> str:
 
 def public(text: str) -> str:
     """The text without a user's name and password, fit for logs."""
-    parts = urlsplit(text)
-    if "@" not in parts.netloc:
-        return text
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    scheme, slashes, rest = text.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{slashes}{host.rpartition('@')[2]}{slash}{path}" if slashes else text

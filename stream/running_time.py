@@ -1,0 +1,29 @@
+"""Maps a source's pts to a live pipeline's running time: same cadence, never ahead, never drifting off."""
+
+from __future__ import annotations
+
+_CATCH_UP = 0.002  # of the lateness, each picture
+_JUMP_NS = 500_000_000
+
+
+class RunningTime:
+    """The offset between two clocks, followed slowly.
+
+    A camera's clock drifts against the system's by some seconds a day. Pictures stamped ahead of the
+    pipeline's clock would wait in its sinks, longer every hour; pictures stamped with their arrival
+    would carry all the jitter of the way.
+    """
+
+    def __init__(self) -> None:
+        self._offset_ns: int | None = None
+        self._last_ns = -1
+
+    def of(self, pts_ns: int, now_ns: int) -> int:
+        """The running time for a picture of `pts_ns` that arrives at `now_ns`; always later than the last."""
+        gap_ns = now_ns - pts_ns
+        if self._offset_ns is None or abs(gap_ns - self._offset_ns) > _JUMP_NS or gap_ns < self._offset_ns:
+            self._offset_ns = gap_ns
+        else:
+            self._offset_ns += int((gap_ns - self._offset_ns) * _CATCH_UP)
+        self._last_ns = max(self._last_ns + 1, pts_ns + self._offset_ns)
+        return self._last_ns
