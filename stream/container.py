@@ -85,7 +85,11 @@ def _mp4_promise(file: BinaryIO, length: int) -> Promise:
     if not moov:
         return Promise(missing_bytes=missing, has_index=False)
     if fragments:
-        return Promise(_count_fragments(file, moov, moov_start, fragments), missing_bytes=missing)
+        return Promise(
+            frame_count=_count_fragments(file, moov, moov_start, fragments),
+            missing_bytes=missing,
+            corrections=_room_for_reordering(moov, moov_start, moov_at),
+        )
     return _indexed_promise(moov, moov_start, moov_at, missing)
 
 
@@ -110,6 +114,29 @@ def _count_fragments(file: BinaryIO, moov: bytes, start: int, fragments: list[tu
                 if run.name == b"trun":
                     frames += int.from_bytes(moof[run.start + 4 : run.start + 8], "big")
     return frames or None
+
+
+def _room_for_reordering(moov: bytes, start: int, moved: int) -> dict[int, bytes]:
+    """Durations of a fragmented file, one second longer where no edit list shifts its reordered frames.
+
+    GStreamer's own mp4mux lets the last B-frames begin after the end of the stated duration.
+    """
+    box = _Box(b"moov", start, len(moov))
+    mvhd, mehd = _inside(moov, box, b"mvhd"), _inside(moov, box, b"mvex", b"mehd")
+    traks = [child for child in _boxes(moov, start, len(moov)) if child.name == b"trak"]
+    if mvhd is None or any(_inside(moov, trak, b"edts", b"elst") for trak in traks):
+        return {}
+    movie_scale, at, width = _time_header(moov, mvhd)
+    places = [(at, width, movie_scale)]
+    if mehd is not None:
+        places.append((mehd.start + 4, 8 if moov[mehd.start] == 1 else 4, movie_scale))
+    for trak in traks:
+        mdhd = _inside(moov, trak, b"mdia", b"mdhd")
+        if mdhd is not None:
+            scale, at, width = _time_header(moov, mdhd)
+            places.append((at, width, scale))
+    known = [(at, width, scale, int.from_bytes(moov[at : at + width], "big")) for at, width, scale in places]
+    return {moved + at: (d + s).to_bytes(w, "big") for at, w, s, d in known if 0 < d < 2 ** (8 * w) - 1 - s}
 
 
 def _box_size(header: bytes, left: int) -> tuple[int, int]:

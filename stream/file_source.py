@@ -96,7 +96,11 @@ class FileSource(GstSource):
     def describe(self, info: VideoInfo) -> VideoInfo:
         """See `GstSource.describe`: an index knows the number of frames exactly."""
         count = self._promise.frame_count
-        return dataclasses.replace(info, frame_count=count) if count else info
+        if not count:
+            return info
+        if self._promise.corrections and info.rate:
+            info = dataclasses.replace(info, duration_ns=round(count * 10**9 / info.rate))
+        return dataclasses.replace(info, frame_count=count)
 
     def ended(self, frames: int, pts_ns: int) -> None:
         """See `GstSource.ended`."""
