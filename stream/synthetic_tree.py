@@ -109,6 +109,8 @@ def _finish(lit: NDArray[np.uint8], leaf: Material) -> Patch:
     tint = (planes[..., 1] - 0.5)[..., None]
     patch.rgb *= 1 + tint * np.array([1.5, 0.7, 0.2], np.float32)
     patch.nir *= 1 + 0.25 * tint[..., 0]
+    # leaves pass half of the infrared on, so that the inside of a crown is far less dark than to the eye
+    patch.nir *= np.clip(1.25 * planes[..., 0], 0.1, 1) ** -0.4
     patch.thermal[..., 0] += 4.0 * (planes[..., 0] - 0.45)
     patch.thermal[..., 2] -= 1.5 * (planes[..., 0] - 0.4)
     patch.shade[:] = np.maximum(planes[..., 0] * 1.25, 0.04)
