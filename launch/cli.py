@@ -19,6 +19,7 @@ COMMANDS = {
     "flicker": ("irchroma.launch.flicker_command", "measure how much a video's color flickers"),
     "engines": ("irchroma.launch.engines_command", "list, build and inspect engines"),
     "train": ("irchroma.launch.train_command", "train a network from pairs"),
+    "calibrate": ("irchroma.launch.calibrate_command", "measure a camera, a scene or this machine"),
     "bench": ("irchroma.launch.bench_command", "measure speed on this machine"),
     "doctor": ("irchroma.launch.doctor_command", "what works on this machine, and what mends the rest"),
 }

@@ -18,7 +18,9 @@ from irchroma.engines.neural import NeuralColorizer, NeuralOptions
 from irchroma.engines.reference import ReferenceOptions, ReferenceSteering
 from irchroma.engines.reference_set import Reference, load_references, save_references
 
-_spec = importlib.util.spec_from_file_location("daytime_scene", Path(__file__).with_name("daytime_scene.py"))
+_spec = importlib.util.spec_from_file_location(
+    "daytime_scene", Path(__file__).parents[1] / "daytime_scene.py"
+)
 assert _spec is not None
 assert _spec.loader is not None
 daytime_scene = importlib.util.module_from_spec(_spec)

@@ -1,0 +1,86 @@
+"""`irchroma calibrate reference`: collects a fixed camera's color by day for its infrared by night."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.calibration.errors import CalibrationError
+from irchroma.calibration.recordings import read_frames
+from irchroma.calibration.references import ReferenceCollector, ReferenceSetOptions, draw_references
+from irchroma.engines.reference_set import PICTURES, Reference, read_picture, save_references
+from irchroma.launch.progress import Progress
+
+EXAMPLE = "irchroma calibrate reference rtsp://camera/stream --seconds 60 --out yard.toml"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to look at, how often, and where to write."""
+    parser.add_argument(
+        "source",
+        nargs="+",
+        metavar="PICTURE_OR_STREAM",
+        help="pictures, folders, recordings or cameras; what is monochrome in them is left out",
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="a .toml file; pictures are put beside it"
+    )
+    parser.add_argument("--every", type=float, default=1.0, metavar="S", help="look every S seconds (1)")
+    parser.add_argument("--seconds", type=float, default=0.0, metavar="S", help="read so long, 0 for all (0)")
+    parser.add_argument("--keep", type=int, default=4, metavar="N", help="references to keep at most (4)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Collect, write the set and a picture of it, say what it is."""
+    if args.every <= 0 or args.seconds < 0:
+        raise CalibrationError("--every must be above 0 seconds and --seconds not below 0")
+    collector = ReferenceCollector(ReferenceSetOptions(keep=args.keep))
+    for number, source in enumerate(args.source):
+        progress = Progress(args.seconds or None)
+        for at_s, rgb, name in _pictures(source, args.every, args.seconds):
+            collector.add(rgb, name)
+            progress.update(at_s, f"{number + 1} of {len(args.source)}: {name}")
+        progress.close()
+    references = collector.references()
+    written = save_references(args.out, references)
+    sheet = args.out.with_name(args.out.stem + "-overview.png")
+    if not cv2.imwrite(str(sheet), cv2.cvtColor(draw_references(references), cv2.COLOR_RGB2BGR)):
+        raise CalibrationError(f"cannot write {sheet}")
+    print("\n".join(describe(references, collector.gray)))
+    print(f"{args.out}: {len(written)} files, looked at best in {sheet}")
+    return 0
+
+
+def describe(references: list[Reference], gray: int) -> list[str]:
+    """One line for each reference."""
+    lines = []
+    for reference in references:
+        height, width = reference.trust.shape
+        trusted = float((reference.trust > 127).mean())
+        lines.append(f"{reference.name}: {width}x{height}, {trusted:.1%} trusted")
+    if gray:
+        lines.append(f"{gray} monochrome pictures left out")
+    return lines
+
+
+def _pictures(source: str, every_s: float, seconds: float) -> Iterator[tuple[float, NDArray[np.uint8], str]]:
+    path = Path(source)
+    if path.suffix.lower() in PICTURES and path.is_file():
+        yield 0.0, read_picture(path).rgb, path.name
+        return
+    next_ns: int | None = None
+    start_ns = 0
+    for frame in read_frames(source, seconds):
+        if next_ns is None:
+            next_ns = start_ns = frame.pts_ns
+        if frame.pts_ns < next_ns and not path.is_dir():
+            continue
+        next_ns = max(next_ns + round(every_s * 1e9), frame.pts_ns)
+        at_s = (frame.pts_ns - start_ns) / 1e9
+        rgb = frame.pixels if frame.is_color else np.zeros((*frame.size, 3), np.uint8)  # counted as gray
+        yield at_s, np.asarray(rgb, np.uint8), f"{path.name or source} at {at_s:.1f} s"
