@@ -16,8 +16,8 @@ _DECODERS = {"JPEG": " ! jpegdec", "H264": " ! decodebin"}
 class V4l2Source(GstSource):
     """A camera at `/dev/videoN`.
 
-    Written from GStreamer's and the drivers' documentation: the choice of format is tested with caps of
-    real cameras, but no part of this class has met one.
+    Written from GStreamer's and the drivers' documentation: the choice of format is tested with the
+    modes that cameras are documented to offer, but no part of this class has met a camera.
     """
 
     def __init__(

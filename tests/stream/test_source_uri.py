@@ -1,0 +1,98 @@
+"""What the user typed, and the one clear line when nothing is called that."""
+
+from pathlib import Path
+
+import pytest
+
+from irchroma.stream.addresses import masked, split_credentials
+from irchroma.stream.errors import SourceError, StreamOptionError
+from irchroma.stream.file_source import FileSource
+from irchroma.stream.pictures import PictureSource
+from irchroma.stream.rtsp_source import RtspOptions, RtspSource
+from irchroma.stream.source_uri import open_source
+from irchroma.stream.synthetic_source import SyntheticSource
+from irchroma.stream.transport_source import TransportSource
+from irchroma.stream.v4l2_source import V4l2Source
+
+
+def test_every_form_finds_its_source(tmp_path: Path) -> None:
+    video = tmp_path / "clip: 1.mkv"
+    video.touch()
+    picture = tmp_path / "one.PNG"
+    picture.touch()
+    for text, kind in {
+        "test:nir": SyntheticSource,
+        "rtsp://camera/stream": RtspSource,
+        "RTSP://camera:8554/stream": RtspSource,
+        "srt://:7001": TransportSource,
+        "tcp://host:7001": TransportSource,
+        "/dev/video3": V4l2Source,
+        str(video): FileSource,
+        video.as_uri(): FileSource,
+        str(picture): PictureSource,
+        str(tmp_path): PictureSource,
+    }.items():
+        assert isinstance(open_source(text), kind), text
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "no source: expected a video file"),
+        ("rtps://me:secret@camera/x", "rtps://\\*\\*\\*@camera/x: irchroma cannot read rtps: .*mean rtsp:"),
+        ("htp://host/x", "cannot read htp"),
+        ("rtsp://", "got no host"),
+        ("rtsp://camera:port/x", "expected rtsp://host:port/path"),
+        ("srt://host", "expected srt://host:port"),
+        ("srt://host:99?mod=listener", "unknown key 'mod', known are: mode"),
+        ("srt://host:99?passphrase=short", "a passphrase of 10 to 79 characters"),
+        ("tcp://:99", "expected tcp://host:port"),
+        ("/nowhere/at/all.mp4", "no such file: there is no folder /nowhere/at"),
+        ("test:mir", "did you mean test:nir"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_in_one_line(text: str, words: str) -> None:
+    with pytest.raises((SourceError, StreamOptionError), match=words) as caught:
+        open_source(text)
+    assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert "short" not in str(caught.value)
+
+
+def test_a_misspelled_file_is_named_beside_its_neighbor(tmp_path: Path) -> None:
+    (tmp_path / "night.mp4").touch()
+    for typed in ("nigth.mp4", "night.mkv", "night"):
+        with pytest.raises(SourceError, match=r"no such file, did you mean .*night\.mp4\?"):
+            open_source(str(tmp_path / typed))
+
+
+def test_an_absurdly_long_name_is_refused() -> None:
+    with pytest.raises(SourceError, match="name too long"):
+        open_source("a" * 5000)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("rtsp://me:p@ss@camera:554/x", "rtsp://***@camera:554/x"),
+        ("could not open rtsp://me:pw@c/x, retrying", "could not open rtsp://***@c/x, retrying"),
+        ("srt://h:1?mode=caller&passphrase=abc&latency=3", "srt://h:1?mode=caller&passphrase=***&latency=3"),
+        ("rtsp://c/x?user=me&password=pw", "rtsp://c/x?user=***&password=***"),
+        ("rtsp://c/x", "rtsp://c/x"),
+        ("mail@example.mp4", "mail@example.mp4"),
+    ],
+)
+def test_secrets_are_masked(text: str, shown: str) -> None:
+    assert masked(text) == shown
+
+
+def test_credentials_are_decoded_and_taken_out() -> None:
+    assert split_credentials("rtsp://me:p%40s%3A@h:1/x?y=1") == ("rtsp://h:1/x?y=1", "me", "p@s:")
+    assert split_credentials("rtsp://h/x") == ("rtsp://h/x", "", "")
+
+
+def test_rtsp_options_out_of_range_are_refused() -> None:
+    with pytest.raises(StreamOptionError, match="latency_ms"):
+        RtspOptions(latency_ms=-1)
+    with pytest.raises(StreamOptionError, match="timeout_s"):
+        RtspOptions(timeout_s=0)
