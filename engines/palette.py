@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import cv2
@@ -26,17 +27,28 @@ Rgb = NDArray[np.uint8]
 _LUT16 = int(cv2.__version__.split(".")[0]) >= 5  # cv2.LUT takes 16-bit indices from OpenCV 5 on
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PaletteColored:
-    """One false-color picture.
+    """One false-color picture, kept as luma and table until somebody wants R'G'B'.
 
     Attributes:
-        rgb: (H, W, 3) uint8 R'G'B', full range.
+        index: (H, W) uint8 row of `table` for each pixel, None where the picture has its own R'G'B'.
+        table: (256, 1, 3) uint8 R'G'B', full range.
+        own_rgb: (H, W, 3) uint8 R'G'B' that no table says, None where there is an `index`.
         confidence: always None; a palette guesses nothing.
     """
 
-    rgb: Rgb
+    index: NDArray[np.uint8] | None
+    table: Table
+    own_rgb: Rgb | None = None
     confidence: None = None
+
+    @cached_property
+    def rgb(self) -> Rgb:
+        """(H, W, 3) uint8 R'G'B', full range."""
+        if self.own_rgb is not None:
+            return self.own_rgb
+        return np.asarray(cv2.applyColorMap(self.index, self.table), np.uint8)
 
 
 class PaletteColorizer:
@@ -122,13 +134,16 @@ class PaletteColorizer:
                 "palette span and isotherms in counts or degrees need a 16-bit source, this one gives"
                 " 8-bit luma: give bounds in luma, for instance above=220luma"
             )
+        if self._by_counts is None and not self._marks:
+            self._done.append(PaletteColored(luma, self._by_luma))
+            return
         if self._by_counts is not None and counts is not None:
             rgb = cv2.merge([_look_up(counts, channel) for channel in self._by_counts])
         else:
             rgb = cv2.applyColorMap(luma, self._by_luma)
         for low, high, shades in self._marks:
             _mark(rgb, luma, cv2.inRange(counts, low, high), shades)
-        self._done.append(PaletteColored(rgb))
+        self._done.append(PaletteColored(None, self._by_luma, rgb))
 
     def collect(self) -> PaletteColored:
         """The colored frame. Raises EngineError where none was submitted."""

@@ -19,7 +19,8 @@ from irchroma.launch.run_command import Monitor, stop_on_signals
 from irchroma.launch.run_config import OutputOptions, RunConfig
 from irchroma.launch.wiring import build_loop
 from irchroma.stream.errors import StreamError
-from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.indexed import IndexedPicture
+from irchroma.stream.protocols import Pixels, VideoInfo
 from irchroma.stream.sink_uri import public
 from irchroma.stream.views import ViewOptions
 
@@ -42,8 +43,9 @@ class SampleSink:
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
         """Nothing to prepare."""
 
-    def write(self, pixels: NDArray[Any], pts_ns: int, duration_ns: int) -> None:
+    def write(self, pixels: Pixels, pts_ns: int, duration_ns: int) -> None:
         """Keep every n-th picture; n doubles whenever there are too many."""
+        assert not isinstance(pixels, IndexedPicture)
         if self._seen % self._every == 0:
             self.samples.append(pixels)
             if len(self.samples) > 2 * self._wanted:

@@ -86,6 +86,9 @@ def open_colorizer(config: RunConfig, counts: bool) -> Colorizer:
     if name.kind == "gray":
         return PaletteColorizer(PaletteOptions("white-hot"))
     if name.kind == "palette":
-        options = config.palette if name.variant is None else palette_from_name(text)
+        scale = config.palette
+        options = (
+            scale if name.variant is None else palette_from_name(text, gain=scale.gain, offset=scale.offset)
+        )
         return PaletteColorizer(options)
     return NeuralColorizer(replace(config.neural, engine=name.kind, size=name.variant or config.neural.size))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.stream.cards import error_banner, no_signal_card
+from irchroma.stream.indexed import IndexedColored, IndexedPicture
 from irchroma.stream.loop import Finished
 from irchroma.stream.osd import Osd, OsdOptions, Readings, read_spot
 from irchroma.stream.views import ViewOptions, compose
@@ -36,11 +37,15 @@ class ViewComposer:
     ) -> None:
         self._view, self._gain, self._offset = view or ViewOptions(), gain, offset
         self._osd = Osd(osd or OsdOptions())
-        self._last: Rgb | None = None
+        self._last: Rgb | IndexedPicture | None = None
 
-    def compose(self, finished: Finished) -> Rgb:
+    def compose(self, finished: Finished) -> Rgb | IndexedPicture:
         """See `irchroma.stream.loop.Composer.compose`."""
         colored = finished.colored
+        plain = self._view.view == "color" and not self._osd.options.show and not finished.synthetic
+        if plain and isinstance(colored, IndexedColored) and colored.index is not None:
+            self._last = IndexedPicture(colored.index, colored.table)
+            return self._last
         rgb = finished.camera_rgb if colored is None else colored.rgb
         if rgb is None:
             rgb = np.asarray(cv2.cvtColor(finished.luma, cv2.COLOR_GRAY2RGB), np.uint8)
@@ -57,8 +62,9 @@ class ViewComposer:
 
     def no_signal(self, silent_s: float, reason: str) -> Rgb:
         """See `irchroma.stream.loop.Composer.no_signal`."""
-        size = _FIRST_SIZE if self._last is None else (self._last.shape[0], self._last.shape[1])
-        return no_signal_card(size, self._last, silent_s, reason)
+        last = self._last.rgb if isinstance(self._last, IndexedPicture) else self._last
+        size = _FIRST_SIZE if last is None else (last.shape[0], last.shape[1])
+        return no_signal_card(size, last, silent_s, reason)
 
     def _readings(self, finished: Finished, synthetic: bool) -> Readings:
         show = self._osd.options.show

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from irchroma.stream.audio_track import AudioTrack, open_audio
 from irchroma.stream.encoders import Codec, EncoderOptions, EncoderTask, choose_encoder, codec_of
 from irchroma.stream.errors import SinkError, StreamOptionError
+from irchroma.stream.indexed import IndexedPicture
 from irchroma.stream.lossless import ENCODER, LosslessPacker, kind_of
 from irchroma.stream.pipeline_sink import PipelineSink, Tail, check_size
-from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.protocols import Pixels, VideoInfo
 
 log = logging.getLogger(__name__)
 
@@ -114,11 +115,12 @@ class FileSink(PipelineSink):
         if self._audio is not None and self._pipeline is not None:
             self._audio.attach(self._pipeline)
 
-    def write(self, rgb: NDArray[Any], pts_ns: int, duration_ns: int) -> None:
+    def write(self, rgb: Pixels, pts_ns: int, duration_ns: int) -> None:
         """See `FrameSink.write`; waits for the encoder. Lossless sinks take (H, W) uint16 counts too."""
         if self._base_ns is None:
             self._base_ns = pts_ns if self._live else 0
             if self._options.lossless:
+                assert not isinstance(rgb, IndexedPicture)
                 self._size, self._kind = (rgb.shape[0], rgb.shape[1]), kind_of(rgb)
                 self._start(self._rate, self._size)
         super().write(rgb, pts_ns - self._base_ns, duration_ns)

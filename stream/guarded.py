@@ -41,6 +41,7 @@ class GuardedColorizer:
         self._retry_at = 0.0
         self._rebuilding = False
         self._closed = False
+        self._proven = False
         self.name, self.synthetic = self._engine.name, self._engine.synthetic
         self.reason: str | None = None
         self.failures = 0
@@ -48,7 +49,12 @@ class GuardedColorizer:
     def submit(
         self, luma: NDArray[np.uint8], pts_ns: int, counts: NDArray[np.uint16] | None, held: bool
     ) -> int | None:
-        """Hand a frame to the engine; the ticket for `collect`, or None while the engine is down."""
+        """Hand a frame to the engine; the ticket for `collect`, or None while the engine is down.
+
+        Raises:
+            ValueError: the engine, which has not colored anything yet, says that what is asked of it
+                makes no sense for this source.
+        """
         self._mend()
         with self._lock:
             engine, generation = self._engine, self._generation
@@ -59,8 +65,10 @@ class GuardedColorizer:
             self._in_flight += 1
         try:
             engine.submit(luma, pts_ns, counts=counts, held=held)
-        except Exception as error:  # noqa: BLE001 (whatever an engine throws, the video goes on)
+        except Exception as error:
             self._release()
+            if isinstance(error, ValueError) and not self._proven:
+                raise  # what was asked for can never work: refused, not run without color
             self._fail(error, generation)
             return None
         return generation
@@ -80,6 +88,7 @@ class GuardedColorizer:
             return None
         self._release()
         self._retry_s = _FIRST_RETRY_S
+        self._proven = True
         return colored
 
     def reset(self) -> None:

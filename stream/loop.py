@@ -18,6 +18,7 @@ from irchroma.stream.daylight import ColorCameraDetector
 from irchroma.stream.errors import SourceError, StreamError
 from irchroma.stream.frame import UNKNOWN_NS, Frame
 from irchroma.stream.guarded import GuardedColorizer
+from irchroma.stream.indexed import IndexedPicture
 from irchroma.stream.latency import LatencyMeter, RateMeter
 from irchroma.stream.protocols import Colored, Colorizer, FrameSource, VideoInfo
 from irchroma.stream.reader import Arrival, ReconnectOptions, SourceReader
@@ -26,6 +27,8 @@ from irchroma.stream.tone_map import ToneMap, ToneMapOptions
 from irchroma.stream.writer import Picture, SinkWriter
 
 log = logging.getLogger(__name__)
+
+Shown = NDArray[np.uint8] | IndexedPicture
 
 _DEFAULT_PERIOD_NS = 40_000_000
 _SHORTEST_REPEAT_NS = 100_000_000  # while there is no signal, 10 pictures a second are enough
@@ -78,7 +81,7 @@ class Finished:
 class Composer(Protocol):
     """Makes the viewer's picture."""
 
-    def compose(self, finished: Finished) -> NDArray[np.uint8]:
+    def compose(self, finished: Finished) -> NDArray[np.uint8] | IndexedPicture:
         """(H, W, 3) uint8 R'G'B' for one frame."""
 
     def no_signal(self, silent_s: float, reason: str) -> NDArray[np.uint8]:
@@ -211,7 +214,11 @@ class Loop:
             camera_rgb = pixels if in_color and self._options.color_camera else None
             pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
         with self.stages["tone_map"].timed():
-            luma = pixels if camera_rgb is not None else self._tone_map.apply(pixels, frame.pts_ns)
+            luma = (
+                pixels
+                if camera_rgb is not None
+                else self._tone_map.apply(pixels, frame.pts_ns, held=frame.held)
+            )
         job = _Job(arrival, frame.pts_ns, duration_ns, luma, camera_rgb=camera_rgb)
         if camera_rgb is None:
             assert self.guarded is not None
@@ -223,6 +230,7 @@ class Loop:
     def _forget(self) -> None:
         assert self.guarded is not None
         self._tone_map.reset()
+        self._detector.reset()
         self.guarded.reset()
 
     def _bridge_silence(self, repeat_ns: int) -> None:
@@ -246,7 +254,7 @@ class Loop:
         writer.put(Picture(frame.pixels, frame.pts_ns, duration_ns, arrival_ns))
 
     def _compose_jobs(self) -> None:
-        last: NDArray[np.uint8] | None = None
+        last: Shown | None = None
         try:
             while True:
                 job = self._jobs.get()
@@ -262,8 +270,9 @@ class Loop:
         self._jobs.abandon()
         self.reader.stop()
 
-    def _finish(self, job: _Job, last: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+    def _finish(self, job: _Job, last: Shown | None) -> Shown:
         arrival_ns = 0
+        picture: Shown
         if job.arrival is not None:
             picture = self._composed(job, job.arrival)
             arrival_ns = job.arrival.arrival_ns
@@ -274,7 +283,7 @@ class Loop:
         self._send(Picture(picture, job.pts_ns, job.duration_ns, arrival_ns))
         return picture if job.arrival is not None or last is None else last
 
-    def _composed(self, job: _Job, arrival: Arrival) -> NDArray[np.uint8]:
+    def _composed(self, job: _Job, arrival: Arrival) -> Shown:
         assert self.guarded is not None
         assert job.luma is not None
         colored = None

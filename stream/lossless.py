@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.stream.errors import StreamError
+from irchroma.stream.indexed import IndexedPicture
+from irchroma.stream.protocols import Pixels
 
 _FORMATS = {"counts": "GRAY16_LE", "luma": "GRAY8", "rgb": "BGRx"}
 # GStreamer's range:matrix:transfer:primaries; full range, BT.709 (`sRGB` would be its word for R'G'B').
@@ -48,7 +50,7 @@ class LosslessPacker:
             f",interlace-mode=progressive,pixel-aspect-ratio=1/1,colorimetry=(string){colorimetry}"
         )
 
-    def pack(self, picture: NDArray[Any]) -> NDArray[np.uint8]:
+    def pack(self, picture: Pixels) -> NDArray[np.uint8]:
         """The picture's bytes.
 
         Args:
@@ -60,6 +62,8 @@ class LosslessPacker:
         Raises:
             StreamError: another kind or size.
         """
+        if isinstance(picture, IndexedPicture):
+            picture = picture.rgb
         if kind_of(picture) != self.kind or picture.shape[:2] != self.size:
             raise StreamError(
                 f"expected {self.kind} of {self.size[1]}x{self.size[0]},"

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from irchroma.stream.errors import SourceError
 from irchroma.stream.frame import Frame
-from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.indexed import IndexedPicture
+from irchroma.stream.protocols import Pixels, VideoInfo
 
 Step = Frame | Exception | float
 
@@ -90,8 +91,9 @@ class MemorySink:
         """Note what was announced."""
         self.info, self.size = info, size
 
-    def write(self, pixels: NDArray[np.uint8] | NDArray[np.uint16], pts_ns: int, duration_ns: int) -> None:
+    def write(self, pixels: Pixels, pts_ns: int, duration_ns: int) -> None:
         """Keep the picture."""
+        assert not isinstance(pixels, IndexedPicture)
         if self.fail_at is not None and len(self.pictures) == self.fail_at[0]:
             raise self.fail_at[1]
         self.pictures.append(pixels)

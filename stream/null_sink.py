@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from numpy.typing import NDArray
-
-from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.protocols import Pixels, VideoInfo
 
 
 class NullSink:
@@ -22,7 +18,7 @@ class NullSink:
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
         """See `FrameSink.open`."""
 
-    def write(self, rgb: NDArray[Any], pts_ns: int, duration_ns: int) -> None:
+    def write(self, rgb: Pixels, pts_ns: int, duration_ns: int) -> None:
         """See `FrameSink.write`."""
         self.written += 1
 

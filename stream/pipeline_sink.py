@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from irchroma.stream import gst
 from irchroma.stream.errors import SinkError, StreamError
-from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.protocols import Pixels, VideoInfo
+from irchroma.stream.running_time import Pace
 from irchroma.stream.yuv420 import Yuv420Packer, appsrc_of, even_size
 
 log = logging.getLogger(__name__)
@@ -26,13 +27,13 @@ DEPTH = 3
 LARGEST_PX = 8192
 """The longest side that is encoded."""
 
-_ROOM_S = 0.0005  # between looks at a full queue; the encoder has DEPTH pictures to go on with
+_ROOM_S = 0.002  # between looks at a full queue; the encoder has DEPTH pictures to go on with
 
 
 class Packer(Protocol):
     """Lays pictures out as an appsrc's buffers."""
 
-    def pack(self, picture: NDArray[Any]) -> NDArray[np.uint8]:
+    def pack(self, picture: Pixels) -> NDArray[np.uint8]:
         """The bytes of one buffer, valid until the next call."""
 
 
@@ -66,7 +67,7 @@ def explain(error: StreamError, label: str) -> SinkError:
         return error
     reason = str(error)
     if isinstance(error, gst.GstFailure):
-        system = re.search(r"(?:system error|file descriptor \d+): (.+)", error.debug)
+        system = re.search(r"(?:system error|file descriptor \d+|Failed to open SRT): (.+)", error.debug)
         if error.code == "no-space-left":
             reason = "the disk is full"
         elif system:
@@ -80,7 +81,7 @@ class PipelineSink(ABC):
     Args:
         label: what the user typed, without credentials.
         waits: true where every picture is kept and `write` waits for room; false where the oldest
-            picture in the queue gives way.
+            picture in the queue gives way, and where files go at their own speed.
         end_s: seconds that `close` waits for the end of the stream; 0 to stop at once.
     """
 
@@ -92,6 +93,12 @@ class PipelineSink(ABC):
         self._failure: SinkError | None = None
         self._drops = self._written = 0
         self._last_ns = -1
+        self._pace: Pace | None = None
+
+    @property
+    def takes_indexed(self) -> bool:
+        """True where pictures are packed as I420, which a palette's table can do at once."""
+        return isinstance(self._packer, Yuv420Packer)
 
     @abstractmethod
     def _tail(self, rate: Fraction, size: tuple[int, int]) -> Tail:
@@ -100,6 +107,7 @@ class PipelineSink(ABC):
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
         """See `FrameSink.open`. Pictures of other sizes are scaled to `size` later on."""
         check_size(size, self.label)
+        self._pace = None if self._waits or info.live else Pace()
         self._start(info.rate, size)
 
     def _start(self, rate: Fraction, size: tuple[int, int]) -> None:
@@ -116,7 +124,7 @@ class PipelineSink(ABC):
             self._stop()
             raise explain(error, self.label) from error
 
-    def write(self, rgb: NDArray[Any], pts_ns: int, duration_ns: int) -> None:
+    def write(self, rgb: Pixels, pts_ns: int, duration_ns: int) -> None:
         """See `FrameSink.write`. A picture that is not later than the one before is left out and counted."""
         if self._failure is not None:
             raise self._failure
@@ -125,6 +133,8 @@ class PipelineSink(ABC):
         if pts_ns <= self._last_ns:
             self._drops += 1
             return
+        if self._pace is not None:
+            self._pace.wait(pts_ns)
         try:
             self._make_room(self._pipeline)
             self._pipeline.push("pictures", self._packer.pack(rgb), pts_ns, duration_ns)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.stream.frame import Frame
+from irchroma.stream.indexed import IndexedPicture
+
+Pixels = NDArray[Any] | IndexedPicture
+"""What sinks are given: uint8 or uint16 arrays, or a false-color picture by its table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +102,8 @@ class Colorizer(Protocol):
         """Take one frame. Blocks only for the CPU's own work.
 
         Args:
-            luma: (H, W) uint8 Y', full range, tone mapped; not written to, and not kept after the
-                matching `collect`. Its size may change from frame to frame.
+            luma: (H, W) uint8 Y', full range, tone mapped; shared, never written to by anybody. Its
+                size may change from frame to frame.
             pts_ns: presentation time in nanoseconds; the temporal stage lives by it.
             counts: (H, W) uint16, the sensor's own values where the source has them.
             held: the camera says that it repeats a picture (FFC).
@@ -121,10 +125,11 @@ class FrameSink(Protocol):
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
         """Start, for pictures of `size` (H, W) at `info.rate`. Raises SinkError with one clear line."""
 
-    def write(self, pixels: NDArray[np.uint8] | NDArray[np.uint16], pts_ns: int, duration_ns: int) -> None:
+    def write(self, pixels: Pixels, pts_ns: int, duration_ns: int, /) -> None:
         """Take (H, W, 3) uint8 R'G'B' full range or (H, W) uint8 luma; shared, so never written to.
 
-        (H, W) uint16 counts come only to a sink that was opened to keep the raw track.
+        (H, W) uint16 counts come only to a sink that was opened to keep the raw track, an
+        `IndexedPicture` only to one that has an attribute `takes_indexed` and says True.
 
         Raises SinkError when the sink can take no more (disk full, receiver gone).
         """

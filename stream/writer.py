@@ -7,12 +7,10 @@ import threading
 import time
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from irchroma.stream.errors import SinkError
+from irchroma.stream.indexed import IndexedPicture
 from irchroma.stream.latency import LatencyMeter
-from irchroma.stream.protocols import FrameSink, VideoInfo
+from irchroma.stream.protocols import FrameSink, Pixels, VideoInfo
 from irchroma.stream.rings import Ring, RingClosed
 
 log = logging.getLogger(__name__)
@@ -23,13 +21,13 @@ class Picture:
     """A finished picture for the sinks.
 
     Attributes:
-        pixels: (H, W, 3) uint8 R'G'B' or (H, W) uint8 luma, full range; for a sink that keeps the raw
-            track, (H, W) uint16 counts. Shared: never written to.
+        pixels: (H, W, 3) uint8 R'G'B', also as an IndexedPicture, or (H, W) uint8 luma, full range;
+            for a sink that keeps the raw track, (H, W) uint16 counts. Shared: never written to.
         pts_ns, duration_ns: nanoseconds.
         arrival_ns: when its frame came in, monotonic; 0 for a card or a repeated picture.
     """
 
-    pixels: NDArray[np.uint8] | NDArray[np.uint16]
+    pixels: Pixels
     pts_ns: int
     duration_ns: int
     arrival_ns: int = 0
@@ -90,7 +88,10 @@ class SinkWriter:
                 start_ns = time.monotonic_ns()
                 if picture.arrival_ns:
                     self.total.add(start_ns - picture.arrival_ns)
-                self._sink.write(picture.pixels, picture.pts_ns, picture.duration_ns)
+                pixels = picture.pixels
+                if isinstance(pixels, IndexedPicture) and not getattr(self._sink, "takes_indexed", False):
+                    pixels = pixels.rgb
+                self._sink.write(pixels, picture.pts_ns, picture.duration_ns)
                 self.encode.add(time.monotonic_ns() - start_ns)
                 self.written += 1
         except RingClosed:

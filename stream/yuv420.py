@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.stream.errors import StreamError
+from irchroma.stream.indexed import IndexedPicture
 
 COLORIMETRY = "bt709"
 """What `Yuv420Packer` writes, in GStreamer's word for caps: BT.709 matrix, transfer and primaries, 16-235."""
@@ -108,13 +109,15 @@ class Yuv420Packer:
         )
         self._ycc = np.empty((height, width, 3), np.uint8)
         self._half = np.empty((height // 2, width // 2, 3), np.uint8)
+        self._full = np.empty((height, width), np.uint8)
         self._gray = False
 
-    def pack(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def pack(self, picture: NDArray[Any] | IndexedPicture) -> NDArray[np.uint8]:
         """One picture as I420.
 
         Args:
-            picture: (H, W, 3) uint8 R'G'B' or (H, W) uint8 luma, full range, any size; not written to.
+            picture: (H, W, 3) uint8 R'G'B', also as an IndexedPicture, or (H, W) uint8 luma; full
+                range, any size; not written to.
 
         Returns:
             (N,) uint8, planes Y', Cb, Cr in GStreamer's default layout; valid until the next call.
@@ -122,11 +125,15 @@ class Yuv420Packer:
         Raises:
             StreamError: 16-bit counts, which only a lossless sink takes.
         """
-        if picture.dtype != np.uint8:
+        if not isinstance(picture, IndexedPicture) and picture.dtype != np.uint8:
             raise StreamError(
                 f"expected 8-bit pictures, got {picture.dtype} counts:"
                 " tone map them, or record them losslessly to .mkv"
             )
+        if isinstance(picture, IndexedPicture):
+            if picture.shape[:2] == self.size:
+                return self._pack_indexed(picture)
+            picture = picture.rgb
         fitted = fit_picture(picture, self.size)
         if fitted.ndim == 2:
             cv2.convertScaleAbs(fitted, dst=self._luma, alpha=219 / 255, beta=16)
@@ -142,4 +149,15 @@ class Yuv420Packer:
         cv2.extractChannel(self._ycc, 0, dst=self._luma)
         for channel, plane in enumerate(self._chroma, start=1):
             cv2.extractChannel(self._half, channel, dst=plane)
+        return self._buffer
+
+    def _pack_indexed(self, picture: IndexedPicture) -> NDArray[np.uint8]:
+        """The same by one table for each plane, without making R'G'B' first."""
+        self._gray = False
+        planes = cv2.transform(picture.table, _MATRIX)[:, 0]  # (256, 3)
+        cv2.LUT(picture.index, np.ascontiguousarray(planes[:, 0]), dst=self._luma)
+        height, width = self.size
+        for channel, plane in enumerate(self._chroma, start=1):
+            full = cv2.LUT(picture.index, np.ascontiguousarray(planes[:, channel]), dst=self._full)
+            cv2.resize(full, (width // 2, height // 2), dst=plane, interpolation=cv2.INTER_AREA)
         return self._buffer

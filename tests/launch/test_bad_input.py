@@ -83,6 +83,7 @@ FLAGS: dict[str, tuple[list[str] | Callable[[Path], list[str]], str]] = {
     "unknown runtime": (["--engine", "nir", "--runtime", "cuda9"], "cuda9"),
     "unknown encoder": (["--encoder", "x999"], "x999"),
     "table of wrong length": (lambda folder: ["--engine", short_table(folder)], "256"),
+    "isotherm in counts of a source without": (["--engine", "palette:above=9000"], "16-bit"),
     "wipe beyond the picture": (["--view", "wipe", "--wipe", "7"], "wipe"),
     "raw track that cannot hold counts": (["--keep-raw", "raw.mp4"], ".mkv"),
 }

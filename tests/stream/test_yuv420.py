@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from irchroma.stream.errors import StreamError
+from irchroma.stream.indexed import IndexedPicture
 from irchroma.stream.yuv420 import Yuv420Packer, even_size, fit_picture
 
 # BT.709-6 3.2 and 4.6: 100 % color bars as 8-bit limited-range Y', Cb, Cr, by hand.
@@ -68,3 +69,13 @@ def test_another_size_is_scaled_with_its_aspect_kept_and_black_around() -> None:
 def test_counts_are_refused_rather_than_crushed() -> None:
     with pytest.raises(StreamError, match="counts"):
         Yuv420Packer((16, 16)).pack(np.zeros((16, 16), np.uint16))
+
+
+def test_a_palette_picture_packs_the_same_by_table_as_by_rgb() -> None:
+    rng = np.random.default_rng(3)
+    luma = rng.integers(0, 256, (48, 64), dtype=np.uint8)
+    table = rng.integers(0, 256, (256, 1, 3), dtype=np.uint8)
+    packer = Yuv420Packer((48, 64))
+    picture = IndexedPicture(luma, table)
+    by_table = packer.pack(picture).copy()
+    assert np.abs(by_table.astype(int) - packer.pack(picture.rgb)).max() <= 1  # rounding of the 2x2 mean
