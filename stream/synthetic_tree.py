@@ -64,7 +64,7 @@ def _paint_clump(
     """
     sun = light.SUN * np.array([1, -1, -1])  # picture axes: x right, y down, z to the eye
     leaf = max(0.9, lit.shape[0] / 260)
-    number = int(np.clip(2.2 * (size / leaf) ** 2, 120, 620))
+    number = int(np.clip(2.2 * (size / leaf) ** 2, 50, 620))
     points = rng.standard_normal((number, 3))
     points /= np.linalg.norm(points, axis=1)[:, None] * rng.uniform(0.9, 1.7, (number, 1))
     points = points[np.argsort(points[:, 2])]
