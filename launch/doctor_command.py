@@ -1,0 +1,144 @@
+"""`irchroma doctor`: what works on this machine, and the command that mends the rest."""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import dataclasses
+import json
+import platform
+import shutil
+import subprocess
+import textwrap
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from irchroma.engines import catalog
+from irchroma.stream.errors import StreamError
+from irchroma.stream.inspection import Finding, inspect_cameras, inspect_encoders, inspect_gstreamer
+
+EXAMPLE = "irchroma doctor --json doctor.json"
+
+_RUNTIMES = {  # module -> (distribution, what installs it)
+    "openvino": ("openvino", "pip install 'irchroma[openvino]'"),
+    "onnxruntime": ("onnxruntime", "pip install 'irchroma[onnxruntime]'"),
+    "torch": ("torch", "pip install 'irchroma[train]'"),
+    "tensorrt": ("tensorrt", "pip install 'irchroma[tensorrt]' (needs an NVIDIA GPU)"),
+    "tensorrt_rtx": ("tensorrt-rtx", "pip install 'irchroma[tensorrt-rtx]' (needs an NVIDIA GPU to run)"),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The report as JSON."""
+    parser.add_argument("--json", metavar="FILE", help="write the findings there too (- for standard output)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Look at everything; 0 when the main job works here, 1 when it does not."""
+    findings = examine()
+    works = main_job_works(findings)
+    report = {
+        "works": works,
+        "irchroma": version("irchroma"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "findings": [dataclasses.asdict(finding) for finding in findings],
+    }
+    if args.json == "-":
+        print(json.dumps(report, indent=2))
+        return 0 if works else 1
+    if args.json:
+        Path(args.json).write_text(json.dumps(report, indent=2) + "\n")
+    width = min(shutil.get_terminal_size((110, 0)).columns, 160)
+    print(table(findings, width))
+    print("\nThe main job works here." if works else "\nThe main job does not work here: mend what says NO.")
+    return 0 if works else 1
+
+
+def examine() -> list[Finding]:
+    """Everything that can be looked at without harm; takes a second or two."""
+    findings = inspect_gstreamer()
+    if findings[0].works:
+        try:
+            findings += [*inspect_encoders(), *inspect_cameras()]
+        except StreamError as error:
+            findings.append(Finding("encoders", "survey", False, True, str(error)))
+    runtimes = inspect_runtimes()
+    return [*findings, *inspect_gpu(), *runtimes, *inspect_weights()]
+
+
+def main_job_works(findings: list[Finding]) -> bool:
+    """Whether nothing that is needed is missing."""
+    return all(finding.works for finding in findings if finding.needed)
+
+
+def inspect_gpu() -> list[Finding]:
+    """NVIDIA GPUs and their driver; none is needed."""
+    try:
+        query = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
+        done = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True)
+        lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+        if lines:
+            return [Finding("GPU", "NVIDIA GPU", True, False, line) for line in lines]
+    except (OSError, subprocess.SubprocessError):
+        pass
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return [Finding("GPU", "NVIDIA GPU", False, False, "no NVIDIA driver here; networks run on the CPU")]
+    return [Finding("GPU", "NVIDIA GPU", True, False, "driver library is here, nvidia-smi is not")]
+
+
+def inspect_runtimes() -> list[Finding]:
+    """Which runtimes for networks are installed, without loading them. One for the CPU is enough."""
+    found = []
+    for module, (distribution, mend) in _RUNTIMES.items():
+        if find_spec(module) is None:
+            found.append(Finding("runtimes", module, False, False, "not installed", mend))
+            continue
+        try:
+            detail = version(distribution)
+        except PackageNotFoundError:
+            detail = "installed, version unknown"
+        found.append(Finding("runtimes", module, True, False, detail))
+    usable = [finding.name for finding in found if finding.works]
+    mend = "" if usable else _RUNTIMES["openvino"][1]
+    detail = ", ".join(usable) or "engines nir and thermal need one; palettes need none"
+    return [Finding("runtimes", "a runtime for networks", bool(usable), False, detail, mend), *found]
+
+
+def inspect_weights() -> list[Finding]:
+    """Whether the networks' weights came with the installation."""
+    found = []
+    for band in catalog.BANDS:
+        for size in catalog.SIZES:
+            path = catalog.weights_path(band, size)
+            here = path.is_file()
+            detail = f"{path.stat().st_size / 1e6:.1f} MB" if here else f"no {path}"
+            mend = "" if here else "reinstall irchroma, or irchroma train"
+            found.append(Finding("weights", f"{band}:{size}", here, False, detail, mend))
+    return found
+
+
+def table(findings: list[Finding], width: int) -> str:
+    """The report for people: a line for each finding, and below it what mends it."""
+    lines: list[str] = []
+    group = ""
+    name_width = min(34, max(len(finding.name) for finding in findings))
+    for finding in findings:
+        if finding.group != group:
+            group = finding.group
+            lines += ["", group] if lines else [group]
+        mark = "ok" if finding.works else "NO" if finding.needed else "--"
+        head = f"  {mark}  {finding.name:<{name_width}}  "
+        room = max(30, width - 8 - name_width)
+        details = textwrap.wrap(finding.detail, room) or [""]
+        if len(finding.name) > name_width:
+            lines.append(head.rstrip())
+            head = " " * (8 + name_width)
+        lines.append((head + details[0]).rstrip())
+        lines += [" " * (8 + name_width) + more for more in details[1:]]
+        if finding.mend:
+            lines.append(" " * (8 + name_width) + finding.mend)
+    return "\n".join(lines)

@@ -1,0 +1,64 @@
+"""What the doctor reports, and what it advises."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from irchroma.launch import cli
+from irchroma.launch.doctor_command import examine, inspect_runtimes, main_job_works, table
+from irchroma.stream.inspection import Finding
+
+
+@pytest.mark.gst
+def test_the_report_names_every_part_and_ends_with_a_verdict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "doctor.json"
+    code = cli.main(["doctor", "--json", str(path)])
+    out = capsys.readouterr().out
+    report = json.loads(path.read_text())
+    assert report["works"] == (code == 0)
+    groups = {finding["group"] for finding in report["findings"]}
+    assert groups == {"GStreamer", "encoders", "cameras", "GPU", "runtimes", "weights"}
+    for word in ("RTSP cameras", "x264enc", "nvh264enc", "openvino", "tensorrt", "nir:fast"):
+        assert word in out
+    assert out.strip().endswith("The main job works here." if code == 0 else "mend what says NO.")
+
+
+@pytest.mark.gst
+def test_json_can_go_to_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["doctor", "--json", "-"])
+    assert "findings" in json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.gst
+def test_whatever_is_missing_and_can_be_had_comes_with_a_command() -> None:
+    for finding in examine():
+        if not finding.works and finding.group in ("GStreamer", "encoders", "runtimes", "weights"):
+            assert finding.mend, finding
+
+
+def test_only_what_is_needed_decides() -> None:
+    fine = Finding("GStreamer", "pipelines", True, needed=True)
+    extra = Finding("encoders", "nvh264enc", False)
+    broken = Finding("GStreamer", "RTSP cameras", False, needed=True, mend="sudo apt-get install x")
+    assert main_job_works([fine, extra])
+    assert not main_job_works([fine, broken])
+    shown = table([fine, extra, broken], 80)
+    assert "ok  pipelines" in shown
+    assert "--  nvh264enc" in shown
+    assert "NO  RTSP cameras" in shown
+    assert "sudo apt-get install x" in shown
+
+
+def test_looking_for_runtimes_loads_none_of_them() -> None:
+    code = (
+        "import sys; from irchroma.launch.doctor_command import inspect_runtimes; inspect_runtimes();"
+        "print([m for m in ('torch', 'openvino', 'onnxruntime', 'tensorrt') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    assert {"openvino", "torch"} <= {finding.name for finding in inspect_runtimes()}
