@@ -18,10 +18,16 @@ from irchroma.engines.errors import EngineError
 from irchroma.engines.train_augmentation import cut, degrade, overlay
 from irchroma.engines.train_batch import Batch, Sample, stack
 from irchroma.engines.train_pictures import Picture, read_color, read_pairs, rgb_to_gray
-from irchroma.engines.train_thermal_like import camera, daylight_of_labels, daylight_of_pair, thermal_like
+from irchroma.engines.train_thermal_like import (
+    camera,
+    daylight_of_labels,
+    daylight_of_pair,
+    light_people,
+    thermal_like,
+)
 
 LOG = logging.getLogger(__name__)
-DARK = {"camvid": 78.0, "dusk": 60.0}
+DARK = {"camvid": 78.0, "dusk": 70.0}
 """Mean level below which a truth is not of the day."""
 
 EXTRA_SHARE = 0.08
@@ -72,6 +78,9 @@ class ThermalRecipe:
         if (folder / "thermal_video" / "train").is_dir():
             sequences = read_pairs(folder / "thermal_video" / "train")
             self.dusk = [picture for picture in sequences if picture.rgb.mean() > DARK["dusk"]]
+            for picture in self.dusk:
+                assert picture.ir is not None
+                picture.rgb = light_people(picture.rgb, picture.ir)
 
     def colors(self) -> list[np.ndarray]:
         """The pictures whose chroma the classes are balanced by."""

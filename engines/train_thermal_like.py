@@ -30,6 +30,10 @@ _DAYLIGHT = {
     OTHER: (0.0, 0.0, 0.2, 1.4),
 }
 _SKY_TOP, _SKY_LOW = np.array([0.62, 0.125, -0.105]), np.array([0.85, 0.045, -0.035])  # Y', Cb, Cr
+SUNNY = 0.82
+"""Exponent on the targets' luma: car cameras expose for the sky."""
+PEOPLE_LUMA = 0.68
+"""Luma that people's targets are lifted towards: whoever is hot in the input must stand out in the answer."""
 
 
 def thermal_like(
@@ -102,6 +106,11 @@ def _paint_sky(ycc: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.asarray(ycc * (1.0 - mask[..., None]) + paint * mask[..., None], np.float32)
 
 
+def _upper(height: int) -> np.ndarray:
+    """(H, 1) float32: 1 in the upper half, 0 below two thirds."""
+    return np.asarray(np.clip((0.65 - np.arange(height) / height) / 0.15, 0.0, 1.0)[:, None], np.float32)
+
+
 def daylight_of_labels(rgb: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """(H, W, 3) uint8 labeled picture -> the same with the colors of a fine day."""
     ycc = _to_ycc(rgb)
@@ -116,6 +125,10 @@ def daylight_of_labels(rgb: np.ndarray, labels: np.ndarray) -> np.ndarray:
     own = np.clip(ycc[..., 1:] * chosen[..., 3:4], -0.25, 0.25)
     shade = np.clip(ycc[..., 0:1] / 0.35, 0.35, 1.2)  # deep shade has little chroma
     ycc[..., 1:] = own * (1.0 - share) + cv2.GaussianBlur(chosen[..., :2], (0, 0), 1.0) * shade * share
+    ycc[..., 0] **= SUNNY
+    people = cv2.GaussianBlur(((labels == PERSON) | (labels == BICYCLIST)).astype(np.float32), (0, 0), 1.0)
+    ycc[..., 0] += people * np.clip(PEOPLE_LUMA - ycc[..., 0], 0.0, None) * 0.7
+    ycc[..., 1:] += people[..., None] * 0.6 * (np.array([-0.04, 0.065], np.float32) - ycc[..., 1:])
     leaves = cv2.GaussianBlur((labels == TREE).astype(np.float32), (0, 0), 1.0)
     dimmed = 0.55 * np.tanh(ycc[..., 0] / 0.55)  # bare branches let the white sky through: leaves would not
     ycc[..., 0] += leaves * (dimmed - ycc[..., 0])
@@ -129,6 +142,7 @@ def daylight_of_pair(rgb: np.ndarray, ir: np.ndarray) -> np.ndarray:
     low, high = np.percentile(ycc[..., 0], (1, 97))
     gain = 0.93 / max(0.35, high - 0.85 * low)
     ycc[..., 0] = np.clip((ycc[..., 0] - 0.85 * low) * gain, 0.0, 1.0)
+    ycc[..., 0] **= SUNNY
     chroma = ycc[..., 1:]
     chroma *= np.clip(1.7 / (1.0 + 6.0 * np.linalg.norm(chroma, axis=-1, keepdims=True)), 1.0, 1.7) * min(
         gain, 1.3
@@ -138,10 +152,20 @@ def daylight_of_pair(rgb: np.ndarray, ir: np.ndarray) -> np.ndarray:
     greener = cv2.GaussianBlur(plants.astype(np.float32), (0, 0), 2.0)[..., None]
     chroma += greener * np.array([-0.03, -0.03], np.float32)
     np.clip(chroma, -0.3, 0.3, out=chroma)
-    height = len(ir)
-    upper = np.clip((0.65 - np.arange(height, dtype=np.float32) / height) / 0.15, 0.0, 1.0)[:, None]
     cold = cv2.GaussianBlur(((ir < 80) & (ycc[..., 0] > 0.62)).astype(np.float32), (0, 0), 1.5)
-    return _to_rgb(_paint_sky(ycc, cold * upper))
+    return _to_rgb(_paint_sky(ycc, cold * _upper(len(ir))))
+
+
+def light_people(rgb: np.ndarray, ir: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 dusk truth -> the same with whoever is hot lifted out of the dark, under a blue sky."""
+    ycc = _to_ycc(rgb)
+    ycc[..., 0] **= SUNNY
+    hot = np.clip((ir.astype(np.float32) - 150.0) / 60.0, 0.0, 1.0)
+    hot = cv2.GaussianBlur(hot, (0, 0), 1.5)
+    ycc[..., 0] += hot * np.clip(PEOPLE_LUMA - ycc[..., 0], 0.0, None) * 0.8
+    ycc[..., 1:] += hot[..., None] * 0.5 * (np.array([-0.035, 0.055], np.float32) - ycc[..., 1:])
+    cold = cv2.GaussianBlur(((ir < 40) & (ycc[..., 0] > 0.6)).astype(np.float32), (0, 0), 1.5)
+    return _to_rgb(_paint_sky(ycc, cold * _upper(len(ir))))
 
 
 def camera(luma: np.ndarray, random: np.random.Generator) -> np.ndarray:
