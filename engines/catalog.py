@@ -9,7 +9,7 @@ from irchroma.engines.errors import EngineOptionError
 
 WEIGHTS = Path(__file__).parent / "weights"
 SIZES = ("fast", "best")
-WORK_SIZE_PX = {"fast": 320, "best": 512}
+WORK_SIZE_PX = {"fast": 320, "best": 416}
 """Long side of the picture that a network of that size sees."""
 
 

@@ -15,7 +15,8 @@ from irchroma.engines.errors import EngineOptionError
 
 Mode = Literal["full", "chroma"]
 Plane = NDArray[np.float32]
-UNLIMITED = 1.0
+DARKNESS = (0.05, 0.25)
+"""Local mean luma, [0, 1], where color starts and where it is full: the unlit parts of a night are no sky."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,9 @@ class RecolorOptions:
         chroma_contrast: luma contrast, [0, 1], above which color follows the luma's edges.
         tone_radius_px: radius at which the base tone ends and the sensor's detail begins, in work pixels.
         tone_contrast: luma contrast, [0, 1], above which an edge belongs to the base tone.
-        detail_floor: least factor on the sensor's local contrast.
+        detail_floor: least factor on the sensor's detail where the base tone gets darker; detail scales
+            with its base as light does on a surface, but not below this.
+        edge_floor: least factor on the contrast of edges that the network makes weaker.
         sure: confidence at and above which color is shown in full; it fades to neutral towards 0.
     """
 
@@ -39,7 +42,8 @@ class RecolorOptions:
     chroma_contrast: float = 0.03
     tone_radius_px: int = 4
     tone_contrast: float = 0.2
-    detail_floor: float = 0.5
+    detail_floor: float = 0.9
+    edge_floor: float = 0.5
     sure: float = 0.25
 
     def __post_init__(self) -> None:
@@ -79,6 +83,8 @@ class Recoloring:
         guide = small.astype(np.float32) * np.float32(1 / 255)
         faded = np.clip(confidence * np.float32(1 / self.options.sure), 0.0, 1.0)
         seen = guided.windows(guide, self.options.radius_px)
+        dark, lit = DARKNESS
+        faded *= np.clip((seen.mean - dark) * np.float32(1 / (lit - dark)), 0.0, 1.0)
         blue = guided.fit(seen, ycc[..., 1] * faded, self.options.chroma_contrast)
         red = guided.fit(seen, ycc[..., 2] * faded, self.options.chroma_contrast)
 
@@ -175,8 +181,9 @@ def base_tone(guide: Plane, square: Plane, tone: Plane, options: RecolorOptions)
     """
     seen = guided.windows(guide, options.tone_radius_px)
     model = guided.fit(seen, tone - guide, options.tone_contrast)
-    slope: Plane = np.maximum(model.slope, np.float32(options.detail_floor - 1))
     base = seen.mean + model.slope * seen.mean + model.offset
+    darker = np.clip(base / np.maximum(seen.mean, 1e-3), np.float32(options.detail_floor), np.float32(1))
+    slope: Plane = np.maximum(1 + model.slope, np.float32(options.edge_floor)) * darker - 1
     spread = np.maximum(guided.box(square, seen.side_px) - seen.mean**2, 0.0)
     detail = np.sqrt(spread) * (1 + slope)
     room = np.minimum(2 * detail, np.float32(0.5))

@@ -66,7 +66,7 @@ def test_full_mode_takes_the_base_tone_and_leaves_the_detail() -> None:
     assert abs(float(out[:, :120].mean()) - 127.5) < 12  # from 80
     assert abs(float(out[:, 200:].mean()) - 127.5) < 12  # from 170
     kept, worst = detail_kept(luma, rgb)
-    assert kept > 0.95
+    assert kept > 0.9
     assert worst > 0.5
 
 
@@ -76,7 +76,7 @@ def test_a_tone_at_the_end_of_the_range_does_not_clip_the_detail_away() -> None:
     luma = scene()
     for tone in (0.0, 1.0):
         kept, _ = detail_kept(luma, recolored(luma, RecolorOptions("full"), 0.0, 0.0, tone))
-        assert kept > 0.85
+        assert kept > 0.75
 
 
 def test_unsure_color_fades_to_neutral() -> None:
