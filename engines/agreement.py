@@ -16,6 +16,9 @@ WINDOW_PX = 5
 another surface does not."""
 NOISE_LIMITS = (0.15, 3.0)
 NOISE_MEMORY = 0.1
+LOCAL_MEMORY = 0.05
+LOCAL_LIMIT = 1.2
+"""Highest local noise, gray levels: where people come and go all the time it must not hide them."""
 MOVING_EDGE = 40.0
 """Contrast of a moving edge, gray levels, beside which color is trusted half."""
 REPEATED = 0.2
@@ -31,6 +34,7 @@ class Agreement:
     def reset(self) -> None:
         """Forget the noise."""
         self._noise: float | None = None
+        self._local: dict[tuple[int, ...], Plane] = {}
         self._usual_difference: float | None = None
 
     @property
@@ -49,11 +53,13 @@ class Agreement:
         self._usual_difference = difference if usual is None else usual + 0.05 * (difference - usual)
         return False
 
-    def changed(self, previous: Luma, current: Luma) -> Luma:
-        """(h, w) uint8, 255 where two frames differ in place by more than noise."""
-        difference = cv2.blur(cv2.absdiff(previous, current), (3, 3))
-        bound = 2.0 + 4.0 * self.noise
-        return cast(Luma, cv2.threshold(difference, bound, 255, cv2.THRESH_BINARY)[1])
+    def changed(self, previous: Luma, current: Luma, slack: Plane | None = None) -> Luma:
+        """(h, w) uint8, 255 where two frames differ in place by more than noise (and slack, see `trust`)."""
+        difference = cv2.blur(cv2.absdiff(previous, current), (3, 3)).astype(np.float32)
+        bound = np.float32(2.0) + np.float32(4.0) * self._local_noise(difference)
+        if slack is not None:
+            bound += slack
+        return cast(Luma, cv2.compare(difference, bound, cv2.CMP_GT))
 
     def trust(self, predicted: Luma, current: Luma, slack: Plane | None = None) -> Plane:
         """(h, w) float32: 1 where the prediction of the luma holds, 0 where something else is there now.
@@ -66,7 +72,8 @@ class Agreement:
         off = np.abs(_window_mean(cv2.subtract(current, predicted, dtype=cv2.CV_16S)))
         self._learn(off)
         edges = cv2.morphologyEx(current, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
-        bound = 0.8 + 3.0 * self.noise + 0.06 * edges.astype(np.float32)
+        bound = self._local_noise(off) * np.float32(3.0)
+        bound += np.float32(0.8) + np.float32(0.06) * edges.astype(np.float32)
         if slack is not None:
             bound += slack
         return fade(off, bound, 2.5)
@@ -75,6 +82,19 @@ class Agreement:
         low, high = NOISE_LIMITS
         now = min(max(float(np.median(off[::4, ::4])), low), high)
         self._noise = now if self._noise is None else self._noise + NOISE_MEMORY * (now - self._noise)
+
+    def _local_noise(self, off: Plane) -> Plane:
+        """The usual difference at each pixel, gray levels: sensors and codecs are noisier in some places."""
+        usual = self._local.get(off.shape)
+        if usual is None or self._noise is None:
+            usual = np.full(off.shape, self.noise, np.float32)
+        else:
+            # What is far from usual (something moves there) counts as twice the usual at most.
+            now = np.minimum(off, 2.0 * usual + np.float32(0.1))
+            usual = cv2.addWeighted(usual, 1.0 - LOCAL_MEMORY, now, LOCAL_MEMORY, 0.0)
+            usual = np.clip(usual, self.noise, max(LOCAL_LIMIT, self.noise))
+        self._local[off.shape] = usual
+        return usual
 
 
 def trust_reference(reference: Plane, shown: Plane, noise: float) -> Plane:

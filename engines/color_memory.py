@@ -20,6 +20,8 @@ Luma = NDArray[np.uint8]
 ANCHOR_WEIGHT = 0.5
 """After a freeze the past weighs this much, in frames, so 0.04 of it is left after three."""
 LEAST_CONFIDENCE = 0.05
+TREMBLE = 0.016
+"""Sum of |change| of Y', Cb, Cr (4 levels of 255) below which an answer of the network is no news."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,8 @@ class ColorMemory:
             self._color, self._support = ycc.copy(), support
             return
         weight = np.asarray(cv2.extractChannel(self._support, 0), np.float32)
-        self._color = np.asarray(cv2.blendLinear(ycc, self._color, given, weight), np.float32)
+        moved = given * _significance(ycc, self._color, weight)
+        self._color = np.asarray(cv2.blendLinear(ycc, self._color, moved, weight + given - moved), np.float32)
         self._support = np.asarray(cv2.blendLinear(support, self._support, given, weight), np.float32)
         cv2.insertChannel(weight + given, self._support, 0)
 
@@ -130,3 +133,14 @@ class ColorMemory:
         if self._color is None or self._support is None:
             raise EngineOptionError("the first frame of a scene needs the network's color, got none")
         return self._color.copy(), np.asarray(cv2.extractChannel(self._support, 2), np.float32)
+
+
+def _significance(ycc: Plane, color: Plane, weight: Plane) -> Plane:
+    """(h, w) float32, [0.1, 1]: how far news that differ little from much evidence move the color at all.
+
+    A network's answers on a still scene tremble by fractions of a level, and following each of them
+    makes the 8-bit output step somewhere in every frame.
+    """
+    news = cv2.transform(cv2.absdiff(ycc, color), np.full((1, 3), 1.0 / TREMBLE, np.float32))
+    early = np.float32(3.0) / np.maximum(weight, np.float32(0.1))
+    return np.asarray(np.clip(np.maximum(news, early), 0.1, 1.0), np.float32)

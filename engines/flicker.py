@@ -114,8 +114,7 @@ class WarpingError:
 class StaticFlicker:
     """Mean |change of a* or b*| from one frame to the next, over the pixels whose input did not change.
 
-    CIE L*a*b* under D65; mean over both axes, over those pixels, then over the frames. Where no pixel
-    stayed the same a frame says nothing and is left out.
+    CIE L*a*b* under D65; mean over both axes and over all such pixels of all frames.
     """
 
     def __init__(self, unchanged_levels: int = UNCHANGED_LEVELS) -> None:
@@ -133,11 +132,12 @@ class StaticFlicker:
         self.newest = math.nan
         if self._chroma is not None and self._luma is not None and self._luma.shape == luma.shape:
             still = cv2.compare(cv2.absdiff(luma, self._luma), self._levels, cv2.CMP_LE)
-            if cv2.countNonZero(still) > 0:
+            count = cv2.countNonZero(still)
+            if count > 0:
                 change = cv2.mean(cv2.absdiff(chroma, self._chroma), still)
                 self.newest = (change[0] + change[1]) / 2
-                self._sum += self.newest
-                self._count += 1
+                self._sum += self.newest * count
+                self._count += count
         self._chroma, self._luma = chroma, luma
         return self.newest
 

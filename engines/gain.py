@@ -21,6 +21,8 @@ LEAST_JUMP = 0.35
 LEAST_SLOPE = 0.25
 """A curve never makes contrast smaller than this share: what the camera shows must stay visible."""
 LARGEST_SLOPE = 4.0
+UNCERTAINTY = np.float32(0.2)
+"""Share of a gain jump by which its curve may be off at a pixel."""
 CLIPPED = (2, 250)
 """Levels outside of which a camera's output may be cut off, so that pairs say nothing of its gain."""
 
@@ -131,6 +133,13 @@ def invert(curve: Curve) -> Curve:
 def apply_to_work(luma: NDArray[np.uint8], curve: Curve) -> NDArray[np.uint8]:
     """(h, w) uint8: `luma` through the curve, rounded; for comparing, not for showing."""
     return cast(NDArray[np.uint8], cv2.LUT(luma, np.rint(curve).astype(np.uint8)))
+
+
+def uncertainty(luma: NDArray[np.uint8], change: GainChange | None) -> NDArray[np.float32] | None:
+    """(h, w) float32 gray levels by which a frame may be off after its gain jump was taken out."""
+    if change is None:
+        return None
+    return cast(NDArray[np.float32], cv2.LUT(luma, UNCERTAINTY * np.abs(change.curve - LEVELS)))
 
 
 def shown_luma(luma: NDArray[np.uint8], curve: Curve) -> NDArray[np.uint8]:

@@ -13,14 +13,19 @@ from irchroma.engines.agreement import Agreement, trust_moving_edges
 from irchroma.engines.color_memory import ColorMemory, Observation
 from irchroma.engines.cuts import is_cut
 from irchroma.engines.errors import EngineOptionError
-from irchroma.engines.gain import BrightnessKeeper, Curve, GainChange, apply_to_work, measure_change
+from irchroma.engines.gain import (
+    BrightnessKeeper,
+    Curve,
+    GainChange,
+    apply_to_work,
+    measure_change,
+    uncertainty,
+)
 from irchroma.engines.motion import SMALLEST_PX, Motion, MotionEstimator, keep_where, move
 
 Plane = NDArray[np.float32]
 Luma = NDArray[np.uint8]
 
-GAIN_SLACK = np.float32(0.2)
-"""Share of a gain jump by which its curve may be off at a pixel."""
 ANCHOR_FRAMES = 3
 FREEZE_S = 0.15
 """A repetition shorter than this is a duplicated frame, not a freeze."""
@@ -43,8 +48,8 @@ class TemporalOptions:
         forget_s: a gap in time after which the past is forgotten.
     """
 
-    settle_s: float = 0.6
-    settle_moving_s: float = 0.2
+    settle_s: float = 1.0
+    settle_moving_s: float = 0.25
     gain_settle_s: float = 4.0
     steady_brightness: bool = True
     color_every: int | Literal["auto"] = 1
@@ -202,13 +207,14 @@ class TemporalStage:
         measured = measure_change(before, now)
         change = _accepted(measured)
         leveled = now if change is None else apply_to_work(now, change.curve)
-        motion = self._motion.estimate(before, leveled, self._agreement.changed(before, leveled), size)
+        changed = self._agreement.changed(before, leveled, uncertainty(now, change))
+        motion = self._motion.estimate(before, leveled, changed, size)
         if measured is not None and change is None and motion.active > 0.3 and measured.strength > 1.0:
             # A jump in the middle of a pan is clear only once the frames lie on each other.
             change = _accepted(measure_change(move(before, motion.half_area, motion.half_source), now))
             if change is not None:
                 leveled = apply_to_work(now, change.curve)
-                changed = self._agreement.changed(before, leveled)
+                changed = self._agreement.changed(before, leveled, uncertainty(now, change))
                 motion = self._motion.estimate(before, leveled, changed, size)
         return change, motion, leveled
 
