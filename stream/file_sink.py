@@ -10,8 +10,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
 from irchroma.stream.audio_track import AudioTrack, open_audio
 from irchroma.stream.encoders import Codec, EncoderOptions, EncoderTask, choose_encoder, codec_of
 from irchroma.stream.errors import SinkError, StreamOptionError
@@ -126,9 +124,9 @@ class FileSink(PipelineSink):
         super().write(rgb, pts_ns - self._base_ns, duration_ns)
         self._end_ns = pts_ns - self._base_ns + max(0, duration_ns)
 
-    def takes(self, picture: NDArray[Any]) -> bool:
+    def takes(self, picture: Pixels) -> bool:
         """False where a lossless recording must go on in another file: the kind or size has changed."""
-        if not self._options.lossless or not self._kind:
+        if not self._options.lossless or not self._kind or isinstance(picture, IndexedPicture):
             return True
         return kind_of(picture) == self._kind and picture.shape[:2] == self._size
 

@@ -7,15 +7,13 @@ import threading
 from fractions import Fraction
 from typing import Any
 
-from numpy.typing import NDArray
-
 from irchroma.stream import gst
 from irchroma.stream.encoders import EncoderOptions, EncoderTask, choose_encoder
 from irchroma.stream.errors import SinkError, StreamError
 from irchroma.stream.pipeline_sink import DEPTH, check_size, explain
-from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.protocols import Pixels, VideoInfo
 from irchroma.stream.rtsp_server import RtspAddress, serve, withdraw
-from irchroma.stream.running_time import RunningTime
+from irchroma.stream.running_time import Pace, RunningTime
 from irchroma.stream.yuv420 import Yuv420Packer, appsrc_of, even_size
 
 log = logging.getLogger(__name__)
@@ -31,6 +29,8 @@ class RtspSink:
         address: where it is served, with the real port once it is open.
     """
 
+    takes_indexed = True
+
     def __init__(self, address: RtspAddress, encoder: EncoderOptions | None = None) -> None:
         self.address = address
         self._encoder = encoder or EncoderOptions()
@@ -43,12 +43,14 @@ class RtspSink:
         self._payloader: Any = None
         self._clock = RunningTime()
         self._primed = False  # one picture before the start is enough to describe the stream to the client
+        self._pace: Pace | None = None
         self._drops = 0
 
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
         """See `FrameSink.open`. SinkError for a port or a name that is taken."""
         label = str(self.address)
         check_size(size, label)
+        self._pace = None if info.live else Pace()
         even = even_size(size)
         try:
             task = EncoderTask("h264", even, info.rate, live=True, options=self._encoder)
@@ -96,10 +98,12 @@ class RtspSink:
             event = video.video_event_new_upstream_force_key_unit(none, True, 0)
             payloader.get_static_pad("src").send_event(event)
 
-    def write(self, rgb: NDArray[Any], pts_ns: int, duration_ns: int) -> None:
+    def write(self, rgb: Pixels, pts_ns: int, duration_ns: int) -> None:
         """See `FrameSink.write`; costs nothing while nobody watches."""
         if self._packer is None:
             raise SinkError(f"{self.address}: written to before it was opened")
+        if self._pace is not None:
+            self._pace.wait(pts_ns)
         with self._lock:
             pictures = self._pictures
         if pictures is None:

@@ -1,9 +1,12 @@
-"""Maps a source's pts to a live pipeline's running time: same cadence, never ahead, never drifting off."""
+"""The two clocks of a live sink: pts to a pipeline's running time, and files held to their own speed."""
 
 from __future__ import annotations
 
+import time
+
 _CATCH_UP = 0.002  # of the lateness, each picture
 _JUMP_NS = 500_000_000
+_LONGEST_S = 2.0
 
 
 class RunningTime:
@@ -27,3 +30,19 @@ class RunningTime:
             self._offset_ns += int((gap_ns - self._offset_ns) * _CATCH_UP)
         self._last_ns = max(self._last_ns + 1, pts_ns + self._offset_ns)
         return self._last_ns
+
+
+class Pace:
+    """Holds a file's pictures back to their own speed, where a live sink shows or sends them."""
+
+    def __init__(self) -> None:
+        self._start: tuple[int, int] | None = None
+
+    def wait(self, pts_ns: int) -> None:
+        """Sleep until the picture of `pts_ns` is due; at most `_LONGEST_S`."""
+        now_ns = time.monotonic_ns()
+        if self._start is None:
+            self._start = (now_ns, pts_ns)
+        early_ns = self._start[0] + pts_ns - self._start[1] - now_ns
+        if early_ns > 0:
+            time.sleep(min(early_ns / 1e9, _LONGEST_S))

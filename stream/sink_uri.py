@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import difflib
+import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from irchroma.stream.encoders import EncoderOptions
 from irchroma.stream.errors import SinkError
 from irchroma.stream.file_sink import EXTENSIONS, FileSink, FileSinkOptions
+from irchroma.stream.hls_sink import PLAYLIST as HLS_PLAYLIST
+from irchroma.stream.hls_sink import HlsSink
+from irchroma.stream.http_sink import HttpSink, HttpSinkOptions
 from irchroma.stream.null_sink import NullSink
 from irchroma.stream.protocols import FrameSink
 from irchroma.stream.rtsp_server import RtspAddress
 from irchroma.stream.rtsp_sink import RtspSink
+from irchroma.stream.segmented_sink import SegmentedSink
+from irchroma.stream.srt_sink import SrtAddress, SrtSink
+from irchroma.stream.v4l2_sink import V4l2Sink
+from irchroma.stream.window_sink import WindowSink
+
+log = logging.getLogger(__name__)
 
 _FORMS = (
     f"a file ({', '.join(EXTENSIONS)}), rtsp://:8554/name, srt://host:port, http://:8080,"
@@ -63,25 +74,60 @@ def open_sink(text: str, options: SinkOptions | None = None) -> FrameSink:
     """
     options = options or SinkOptions()
     scheme, _, rest = text.partition(":")
-    if text in ("null", "null:"):
+    if "://" in text and scheme in _ADDRESSES:
+        return _ADDRESSES[scheme](text, options)
+    if text.removesuffix(":") == "null":
         return NullSink()
-    if scheme == "file" and rest:
-        return _file(Path(rest.removeprefix("//")), options)
-    if scheme == "rtsp" and "://" in text:
-        return RtspSink(_rtsp_address(text), options.encoder)
-    if "://" in text or (scheme in _SCHEMES and rest):
+    if text.removesuffix(":") == "window":
+        return WindowSink()
+    if scheme == "hls" and rest:
+        return _hls(Path(rest), HLS_PLAYLIST, options)
+    if scheme in ("v4l2", "file") and rest:
+        text = rest.removeprefix("//")
+    elif "://" in text or (scheme in _SCHEMES and rest):
         raise SinkError(f"{public(text)}: cannot write to {scheme}:{_nearest(scheme)}: expected {_FORMS}")
-    return _file(Path(text), options)
+    path = Path(text)
+    if text.startswith("/dev/"):
+        return V4l2Sink(path)
+    if path.suffix.lower() == ".m3u8":
+        return _hls(path.parent, path.name, options)
+    return _file(path, options)
 
 
 _SCHEMES = ("rtsp", "srt", "http", "hls", "v4l2", "window", "null", "file")
 
 
 def _file(path: Path, options: SinkOptions) -> FrameSink:
-    kept = FileSinkOptions(options.encoder, options.lossless, options.audio_from)
     if path.suffix.lower() not in EXTENSIONS:
         raise SinkError(f"{path}: nothing is known to write there: expected {_FORMS}")
-    return FileSink(path, kept)
+    if options.segment_s or options.lossless:
+        if options.audio_from is not None:
+            log.warning("%s: segments are recorded without audio", path)
+        kept = FileSinkOptions(options.encoder, options.lossless)
+        return SegmentedSink(path, kept, options.segment_s, options.keep_segments)
+    return FileSink(path, FileSinkOptions(options.encoder, audio_from=options.audio_from))
+
+
+def _hls(folder: Path, playlist: str, options: SinkOptions) -> FrameSink:
+    return HlsSink(folder, options.encoder, options.hls_segment_s, options.hls_keep, playlist)
+
+
+def _rtsp(text: str, options: SinkOptions) -> FrameSink:
+    return RtspSink(_rtsp_address(text), options.encoder)
+
+
+def _srt(text: str, options: SinkOptions) -> FrameSink:
+    return SrtSink(_srt_address(text), options.encoder)
+
+
+def _http(text: str, options: SinkOptions) -> FrameSink:
+    parts, port = _split(text, 8080)
+    if parts.path.strip("/") or parts.username:
+        raise SinkError(f"{public(text)}: expected an address without path and password: http://:{port}")
+    return HttpSink(parts.hostname or "", port, HttpSinkOptions(options.title, options.stats))
+
+
+_ADDRESSES: dict[str, Callable[[str, SinkOptions], FrameSink]] = {"rtsp": _rtsp, "srt": _srt, "http": _http}
 
 
 def _rtsp_address(text: str) -> RtspAddress:
@@ -95,6 +141,30 @@ def _rtsp_address(text: str) -> RtspAddress:
             f"{public(text)}: expected both a user and a password: rtsp://user:password@:{port}/name"
         )
     return RtspAddress(parts.hostname or "0.0.0.0", port, name, user, password)
+
+
+def _srt_address(text: str) -> SrtAddress:
+    parts, port = _split(text, 0)
+    given = {key: values[-1] for key, values in parse_qs(parts.query).items()}
+    known = ("mode", "latency", "passphrase", "streamid")
+    strange = sorted(set(given) - set(known))
+    mode = given.get("mode", "caller" if parts.hostname else "listener")
+    latency = given.get("latency", "120")
+    phrase = given.get("passphrase", "")
+    label = public(text)
+    if not port:
+        raise SinkError(f"{label}: expected a port: srt://:7001 to listen, srt://host:7001 to call")
+    if strange:
+        raise SinkError(f"{label}: unknown setting {strange[0]!r}: expected {', '.join(known)}")
+    if mode not in ("caller", "listener") or (mode == "caller" and not parts.hostname):
+        raise SinkError(f"{label}: expected mode=listener, or mode=caller and a host")
+    if not latency.isascii() or not latency.isdigit():
+        raise SinkError(f"{label}: expected a latency in milliseconds, got {latency!r}")
+    if phrase and not 10 <= len(phrase) <= 79:
+        raise SinkError(f"{label}: expected a passphrase of 10 to 79 characters, got {len(phrase)}")
+    return SrtAddress(
+        parts.hostname or "", port, mode == "caller", int(latency), phrase, given.get("streamid", "")
+    )
 
 
 def _split(text: str, default_port: int) -> tuple[SplitResult, int]:
@@ -116,5 +186,8 @@ def _nearest(scheme: str) -> str:
 def public(text: str) -> str:
     """The text without a user's name and password, fit for logs."""
     scheme, slashes, rest = text.partition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}{slashes}{host.rpartition('@')[2]}{slash}{path}" if slashes else text
+    if not slashes:
+        return text
+    # Up to the last @: a password may hold a slash that its owner did not escape.
+    shown = f"{scheme}://{rest.rpartition('@')[2]}"
+    return re.sub(r"(passphrase=)[^&]*", r"\1***", shown)

@@ -1,0 +1,283 @@
+"""HLS, SRT, window, loopback device and page on loopback addresses and temporary folders."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from irchroma.stream.errors import SinkError
+from irchroma.stream.hls_sink import HlsSink
+from irchroma.stream.http_sink import HttpSink, HttpSinkOptions
+from irchroma.stream.protocols import FrameSink, VideoInfo
+from irchroma.stream.srt_sink import SrtAddress, SrtSink
+from irchroma.stream.v4l2_sink import V4l2Sink
+from irchroma.stream.window_sink import WindowSink
+
+pytestmark = pytest.mark.gst
+
+SIZE = (64, 256)
+LIVE = VideoInfo(SIZE, Fraction(50), live=True)
+FILE = VideoInfo(SIZE, Fraction(10), live=False)
+
+
+@contextmanager
+def fed(sink: FrameSink, picture: np.ndarray) -> Iterator[None]:
+    """Writes one picture again and again at 50 Hz, from a thread of its own."""
+    ended = threading.Event()
+
+    def work() -> None:
+        number = 0
+        while not ended.wait(0.02):
+            sink.write(picture, number * 20_000_000, 20_000_000)
+            number += 1
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        sink.close()
+
+
+def free_port(kind: int = socket.SOCK_DGRAM) -> int:
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def record_hls(sink: HlsSink, info: VideoInfo, seconds: int, picture: np.ndarray) -> None:
+    sink.open(info, SIZE)
+    for number in range(seconds * 10):
+        sink.write(picture, number * 100_000_000, 100_000_000)
+    sink.close()
+
+
+def check_playlist(path: Path) -> list[Path]:
+    """Segments of a media playlist by RFC 8216: 4.3.3.1, every EXTINF rounded is at most the target."""
+    lines = path.read_text().split()
+    assert lines[0] == "#EXTM3U"
+    target = next(int(line.split(":")[1]) for line in lines if line.startswith("#EXT-X-TARGETDURATION"))
+    lengths = [float(line[8:].rstrip(",")) for line in lines if line.startswith("#EXTINF")]
+    assert max(round(length) for length in lengths) <= target
+    segments = [path.parent / line for line in lines if not line.startswith("#")]
+    assert len(segments) == len(lengths)
+    assert all(segment.stat().st_size for segment in segments)
+    return segments
+
+
+def test_hls_of_a_file_names_every_segment_and_a_gray_ramp_comes_back(
+    tmp_path: Path, read_back: Callable, gray_ramp: np.ndarray
+) -> None:
+    folder = tmp_path / "new" / "100%d"
+    record_hls(HlsSink(folder, segment_s=1), FILE, 9, gray_ramp)
+    segments = check_playlist(folder / "live.m3u8")
+    assert len(segments) == 9
+    assert "#EXT-X-ENDLIST" in (folder / "live.m3u8").read_text()
+    shown = 0
+    for segment in segments:
+        back = read_back("filesrc name=in ! decodebin", location=str(segment))
+        shown += len(back.rgb)
+        assert (back.caps.full_range, back.caps.matrix) == (False, "bt709")
+        assert np.abs(back.rgb[-1].mean(axis=0) - gray_ramp[0]).max() <= 2
+    assert shown == 90
+
+
+def test_hls_of_a_camera_deletes_what_is_old(tmp_path: Path, gray_ramp: np.ndarray) -> None:
+    (tmp_path / "segment00077.ts").write_bytes(b"of an earlier run")
+    (tmp_path / "mine.txt").write_bytes(b"not ours")
+    live = VideoInfo(SIZE, Fraction(10), live=True)
+    record_hls(HlsSink(tmp_path, segment_s=1, keep=3), live, 12, gray_ramp)
+    segments = check_playlist(tmp_path / "live.m3u8")
+    assert len(segments) == 3
+    assert "#EXT-X-MEDIA-SEQUENCE:9" in (tmp_path / "live.m3u8").read_text()
+    assert len(list(tmp_path.glob("*.ts"))) <= 5
+    assert not (tmp_path / "segment00077.ts").exists()
+    assert (tmp_path / "mine.txt").exists()
+
+
+def test_hls_into_something_that_is_no_folder_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/hls")):
+        with pytest.raises(SinkError, match=rf"^hls:{folder}: (file exists|not a dir|no such|permission)"):
+            HlsSink(folder).open(LIVE, SIZE)
+
+
+def test_srt_reaches_a_receiver_that_calls(read_back: Callable, gray_ramp: np.ndarray) -> None:
+    port = free_port()
+    sink = SrtSink(SrtAddress("127.0.0.1", port, caller=False, passphrase="longenough"))
+    sink.open(LIVE, SIZE)
+    with fed(sink, gray_ramp):
+        back = read_back(
+            "srtsrc name=in ! tsdemux ! h264parse ! decodebin",
+            10,
+            uri=f"srt://127.0.0.1:{port}?mode=caller",
+            passphrase="longenough",
+        )
+    assert (back.caps.full_range, back.caps.matrix) == (False, "bt709")
+    assert np.abs(back.rgb[-1].mean(axis=0) - gray_ramp[0]).max() <= 2
+
+
+def test_an_srt_caller_waits_for_its_receiver(read_back: Callable, gray_ramp: np.ndarray) -> None:
+    port = free_port()
+    sink = SrtSink(SrtAddress("127.0.0.1", port, caller=True))
+    sink.open(LIVE, SIZE)
+    with fed(sink, gray_ramp):
+        deadline = time.monotonic() + 10
+        while not sink.drops:
+            assert time.monotonic() < deadline
+            threading.Event().wait(0.05)
+        back = read_back(
+            "srtsrc name=in ! tsdemux ! h264parse ! decodebin",
+            10,
+            uri=f"srt://127.0.0.1:{port}?mode=listener",
+        )
+    assert len(back.rgb) == 10
+
+
+def test_an_srt_port_that_is_taken_is_one_clear_line() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        with pytest.raises(SinkError, match=rf"^srt://127.0.0.1:{port}: cannot bind") as caught:
+            SrtSink(SrtAddress("127.0.0.1", port, caller=False)).open(LIVE, SIZE)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_window_without_a_display_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    with pytest.raises(SinkError, match="there is no display here"):
+        WindowSink().open(LIVE, SIZE)
+
+
+def test_a_display_that_does_not_answer_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISPLAY", ":987")
+    with pytest.raises(SinkError, match=r"^window: ") as caught:
+        WindowSink("ximagesink").open(LIVE, SIZE)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_is_shown_at_its_own_speed(monkeypatch: pytest.MonkeyPatch, gray_ramp: np.ndarray) -> None:
+    monkeypatch.setenv("DISPLAY", ":987")
+    sink = WindowSink("fakesink")
+    sink.open(FILE, SIZE)
+    start = time.monotonic()
+    for number in range(6):
+        sink.write(gray_ramp, number * 100_000_000, 100_000_000)
+    sink.close()
+    assert 0.45 < time.monotonic() - start < 2
+    assert sink.drops == 0
+
+
+def test_a_loopback_device_that_is_absent_or_no_device_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(SinkError, match=r"/dev/video97: there is no such device.*v4l2loopback video_nr=97"):
+        V4l2Sink(Path("/dev/video97")).open(LIVE, SIZE)
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(SinkError, match="is not a video device"):
+        V4l2Sink(tmp_path / "file").open(LIVE, SIZE)
+    with pytest.raises(SinkError, match=r"^/dev/null: "):
+        V4l2Sink(Path("/dev/null")).open(LIVE, SIZE)
+
+
+@contextmanager
+def served(picture: np.ndarray, **options: object) -> Iterator[HttpSink]:
+    sink = HttpSink("127.0.0.1", 0, HttpSinkOptions(**options))
+    sink.open(LIVE, SIZE)
+    with fed(sink, picture):
+        yield sink
+
+
+@contextmanager
+def get(sink: HttpSink, path: str) -> Iterator[http.client.HTTPResponse]:
+    connection = http.client.HTTPConnection("127.0.0.1", sink.port, timeout=10)
+    connection.request("GET", path, headers={"Connection": "close"})
+    answer = connection.getresponse()
+    try:
+        yield answer
+    finally:
+        answer.close()
+        connection.close()
+
+
+def next_jpeg(stream: http.client.HTTPResponse) -> np.ndarray:
+    length = 0
+    while line := stream.readline().strip() or not length:
+        if isinstance(line, bytes) and line.lower().startswith(b"content-length"):
+            length = int(line.split(b":")[1])
+    return cv2.imdecode(np.frombuffer(stream.read(length), np.uint8), cv2.IMREAD_COLOR)
+
+
+def test_the_page_shows_title_picture_and_figures() -> None:
+    red = np.zeros((*SIZE, 3), np.uint8)
+    red[:] = (200, 40, 30)
+    with served(red, title="gate <b>", stats=lambda: {"engine": "ironbow"}) as sink:
+        with get(sink, "/") as answer:
+            page = answer.read().decode()
+        assert "gate &lt;b&gt;" in page
+        assert "<b>" not in page
+        assert not re.search(r"https?://", page)
+        with get(sink, "/snapshot.jpg") as answer:
+            picture = cv2.imdecode(np.frombuffer(answer.read(), np.uint8), cv2.IMREAD_COLOR)
+        assert picture.shape == (*SIZE, 3)
+        assert np.abs(picture[..., ::-1].mean((0, 1)) - (200, 40, 30)).max() < 4
+        with get(sink, "/live.mjpg") as stream:
+            for _ in range(20):
+                assert next_jpeg(stream).shape == (*SIZE, 3)
+            with get(sink, "/stats.json") as answer:
+                figures = json.loads(answer.read())
+        assert figures["engine"] == "ironbow"
+        assert figures["viewers"] == 1
+        assert figures["width"] == 256
+        assert 25 < figures["fps"] < 75
+        with get(sink, "/else") as answer:
+            assert answer.status == 404
+            answer.read()
+
+
+def test_a_viewer_that_does_not_read_sees_fewer_pictures_and_slows_nobody() -> None:
+    noise = np.random.default_rng(2).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+    with served(noise) as sink:
+        stuck = socket.create_connection(("127.0.0.1", sink.port), timeout=10)
+        stuck.sendall(b"GET /live.mjpg HTTP/1.1\r\nHost: x\r\n\r\n")
+        with get(sink, "/live.mjpg") as stream:
+            start = time.monotonic()
+            for _ in range(60):
+                next_jpeg(stream)
+            assert time.monotonic() - start < 4
+        stuck.close()
+
+
+def test_a_page_on_a_port_that_is_taken_is_one_clear_line() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(SinkError, match=rf"^http: cannot listen on 127.0.0.1:{port}: .*in use"):
+            HttpSink("127.0.0.1", port).open(LIVE, SIZE)
+
+
+def test_closing_the_page_lets_its_viewers_go(gray_ramp: np.ndarray) -> None:
+    sink = HttpSink("127.0.0.1", 0)
+    sink.open(LIVE, SIZE)
+    sink.write(gray_ramp, 0, 20_000_000)
+    with get(sink, "/live.mjpg") as stream:
+        next_jpeg(stream)
+        start = time.monotonic()
+        sink.close()
+        sink.close()
+        assert not stream.read().strip()
+    assert time.monotonic() - start < 2
