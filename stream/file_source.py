@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,17 @@ from irchroma.stream.errors import SourceError, SourceFormatError
 from irchroma.stream.gst import GstFailure, modules
 from irchroma.stream.gst_source import GstSource, PictureOptions, Plan, broken_format
 from irchroma.stream.protocols import VideoInfo
+
+_SNIFFED_BYTES = 1 << 16
+_TRIAL = """
+import sys
+from irchroma.stream import gst
+line = "filesrc name=file ! decodebin ! appsink name=out sync=false"
+pipeline = gst.Pipeline(line, {"file": {"location": sys.argv[1]}})
+pipeline.start()
+pipeline.pull("out", 20)
+pipeline.stop()
+"""
 
 
 class FileSource(GstSource):
@@ -55,6 +68,7 @@ class FileSource(GstSource):
                     * bool(self._promise.missing_bytes)
                 )
             )
+        self._try_out()
         self._media.clear()
         return Plan(
             # fields=top: one frame out for one in; progressive video passes through untouched
@@ -63,6 +77,25 @@ class FileSource(GstSource):
             signals={"decode": {"autoplug-continue": self._wants}},
             description=str(path),
         )
+
+    def _try_out(self) -> None:
+        """Decode a frame of FFV1 in a process of its own before this one does.
+
+        gst-libav 1.22 is killed by a segmentation fault on gray of 9, 10, 12 and 14 bits.
+        """
+        with self._path.open("rb") as file:
+            if b"FFV1" not in file.read(_SNIFFED_BYTES):
+                return
+        command = [sys.executable, "-c", _TRIAL, str(self._path)]
+        try:
+            died = subprocess.run(command, capture_output=True, timeout=30, check=False).returncode < 0
+        except subprocess.TimeoutExpired:
+            return
+        if died:
+            raise SourceFormatError(
+                f"{self._path}: GStreamer cannot decode FFV1 of this depth, expected 8 or 16 bits:"
+                " ffmpeg -i IN -c:v ffv1 -pix_fmt gray16le OUT.mkv converts it"
+            )
 
     def _wants(self, decode: Any, _pad: Any, caps: Any) -> bool:
         """Called by decodebin for each stream it meets: go on into it? Sound and text stay undecoded."""

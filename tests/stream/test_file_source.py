@@ -1,5 +1,7 @@
 """Video files: every frame with its own pts, counts untouched, and one clear line for what is broken."""
 
+import shutil
+import subprocess
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -208,6 +210,22 @@ def test_what_is_no_video_is_refused_with_one_line(tmp_path: Path) -> None:
             source.open()
         assert "\n" not in str(caught.value)
         source.close()
+
+
+def test_a_depth_that_kills_the_decoder_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "gray12.mkv"
+    ffmpeg = shutil.which("ffmpeg")
+    if ffmpeg is None:
+        pytest.skip("no ffmpeg here to write 12-bit FFV1")
+    source = "testsrc2=s=64x48:r=10:d=0.3"
+    command = [ffmpeg, "-v", "error", "-f", "lavfi", "-i", source, "-pix_fmt", "gray12le", "-c:v", "ffv1"]
+    subprocess.run([*command, str(path)], check=True, timeout=60)
+    refusal, frames = "", []
+    try:
+        frames = read_all(path)[1]  # for a GStreamer that has learned it
+    except SourceFormatError as error:
+        refusal = str(error)
+    assert "expected 8 or 16 bits" in refusal or len(frames) == 3
 
 
 def test_a_file_may_be_opened_again_and_closed_twice(record: Recorder) -> None:
