@@ -12,6 +12,7 @@ BENCHES = {
         "irchroma.launch.bench_live",
         "whole runs against gst-launch, and a live source's latency",
     ),
+    "soak": ("irchroma.launch.bench_soak", "memory over a long run with clients coming and going"),
     "temporal": ("irchroma.launch.bench_temporal", "flicker, quality and cost of the temporal stage"),
 }
 """Name -> (module, summary); a module has `add_arguments(parser)` and `run(args) -> int`."""

@@ -141,7 +141,7 @@ class SourceReader:
         if self.info is None:
             log.info("source: %s", info.description)
             if info.live:
-                self.ring = Ring(2, newest_wins=True)
+                self.ring = Ring(1, newest_wins=True)
             self.info = info
             self._opened.set()
         else:
