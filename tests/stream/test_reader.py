@@ -38,7 +38,16 @@ def test_a_file_keeps_every_frame_and_its_pts() -> None:
 
 
 def test_a_live_source_is_reconnected_and_its_pts_go_on_rising() -> None:
-    steps: list[Step] = [frame(0), SourceLost("cable"), SourceError("refused"), 0.05, frame(0), frame(1)]
+    steps: list[Step] = [
+        frame(0),
+        0.2,
+        SourceLost("cable"),
+        SourceError("refused"),
+        0.2,
+        frame(0),
+        0.2,
+        frame(1),
+    ]
     reader = SourceReader(MemorySource(steps, live=True), QUICK)
     reader.start()
     arrivals = []
