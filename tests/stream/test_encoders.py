@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import threading
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from irchroma.stream import encoders, gst
+from irchroma.stream.encoders import (
+    ENCODER_NAMES,
+    EncoderOptions,
+    EncoderTask,
+    choose_encoder,
+    codec_of,
+    survey_encoders,
+)
+from irchroma.stream.errors import SinkError, StreamOptionError
+from irchroma.stream.yuv420 import Yuv420Packer, appsrc_of
+
+pytestmark = pytest.mark.gst
+
+SIZE = (96, 128)
+
+
+def task(codec: encoders.Codec = "h264", live: bool = True, **options: object) -> EncoderTask:
+    return EncoderTask(codec, SIZE, Fraction(25), live, EncoderOptions(**options))
+
+
+def working() -> list[tuple[str, encoders.Codec]]:
+    return [(state.element, state.codec) for state in survey_encoders(SIZE) if state.fault is None]
+
+
+def test_every_known_encoder_either_works_or_says_why_not() -> None:
+    states = survey_encoders(SIZE)
+    assert {state.name for state in states} == set(ENCODER_NAMES)
+    for state in states:
+        assert state.fault is None or "\n" not in state.fault
+    assert any(state.codec == "h264" and state.fault is None for state in states)
+
+
+@pytest.mark.parametrize("live", [True, False])
+@pytest.mark.parametrize("bitrate_kbps", [0, 700])
+def test_every_encoder_that_works_encodes_with_all_its_settings(live: bool, bitrate_kbps: int) -> None:
+    for element, codec in working():
+        wanted = task(codec, live, name=element, bitrate_kbps=bitrate_kbps)
+        chosen = choose_encoder(wanted)
+        assert chosen.element == element
+        pipeline = gst.Pipeline(
+            f"{appsrc_of(SIZE, wanted.rate)} ! {chosen.launch} ! fakesink name=out sync=false"
+        )
+        pipeline.start()
+        packer = Yuv420Packer(SIZE)
+        for number in range(6):
+            picture = np.full(SIZE, number * 30, np.uint8)
+            pipeline.push("pictures", packer.pack(picture), number * 40_000_000, 40_000_000)
+        pipeline.end("pictures", 10)
+        assert pipeline.element("out").get_property("last-sample") is not None
+        pipeline.stop()
+
+
+def test_x264_keeps_no_picture_back_in_a_live_run() -> None:
+    coded = threading.Semaphore(0)
+    pipeline = gst.Pipeline(
+        f"{appsrc_of(SIZE, Fraction(25))} ! {choose_encoder(task(name='x264')).launch}"
+        " ! fakesink name=out sync=false signal-handoffs=true"
+    )
+    pipeline.start()
+    try:
+        pipeline.element("out").connect("handoff", lambda *_: coded.release())
+        packer = Yuv420Packer(SIZE)
+        for number in range(5):
+            picture = np.full(SIZE, number * 50, np.uint8)
+            pipeline.push("pictures", packer.pack(picture), number * 40_000_000, 40_000_000)
+            assert coded.acquire(timeout=5), f"picture {number} waits for the next one"
+    finally:
+        pipeline.stop()
+
+
+@pytest.mark.parametrize("name", ["nvenc", "va", "v4l2", "nvh264enc"])
+def test_an_encoder_asked_for_by_name_is_that_or_an_error(name: str) -> None:
+    if name in {
+        word for state in survey_encoders(SIZE) if not state.fault for word in (state.name, state.element)
+    }:
+        assert name in (choose_encoder(task(name=name)).name, choose_encoder(task(name=name)).element)
+    else:
+        with pytest.raises(SinkError, match=f"encoder {name} does not work here: .* is not here") as caught:
+            choose_encoder(task(name=name))
+        assert "\n" not in str(caught.value)
+
+
+def test_an_element_that_is_there_but_fails_is_passed_over_with_the_reason() -> None:
+    broken = encoders._Kind("broken", "h264", ("identity",), True, lambda *_: "identity error-after=1")
+    fault = encoders._fault_of(broken, "identity", task())
+    assert fault is not None
+    assert "\n" not in fault
+
+
+def test_unknown_names_and_other_codecs_are_refused() -> None:
+    assert codec_of("auto") is None
+    assert codec_of("x264enc") == "h264"
+    with pytest.raises(StreamOptionError, match="unknown encoder 'h264'"):
+        codec_of("h264")
+    with pytest.raises(StreamOptionError, match="encoder vp9 writes vp9, but h264 is needed here"):
+        choose_encoder(task(name="vp9"))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"quality": 51},
+        {"quality": -1},
+        {"bitrate_kbps": -1},
+        {"keyframe_s": 0.0},
+        {"keyframe_s": float("nan")},
+    ],
+)
+def test_options_out_of_range_are_refused(wrong: dict) -> None:
+    with pytest.raises(StreamOptionError, match="expected"):
+        EncoderOptions(**wrong)
