@@ -16,15 +16,16 @@ from irchroma.stream.file_source import FileSource
 from irchroma.stream.gst_source import PictureOptions
 from irchroma.stream.pictures import SUFFIXES, PictureSource
 from irchroma.stream.protocols import FrameSource
+from irchroma.stream.raw_source import RawSource
 from irchroma.stream.rtsp_source import RtspOptions, RtspSource
 from irchroma.stream.synthetic_source import SyntheticSource
 from irchroma.stream.transport_source import TransportSource
 from irchroma.stream.v4l2_source import V4l2Source
 
-SCHEMES = ("file", "rtsp", "rtsps", "srt", "tcp", "test")
+SCHEMES = ("file", "rtsp", "rtsps", "srt", "tcp", "test", "raw")
 FORMS = (
     "a video file, a picture or a folder of pictures, rtsp://host/path, srt://host:port, tcp://host:port,"
-    " /dev/videoN, test:nir or test:thermal"
+    " /dev/videoN, raw:FILE?size=WxH, test:nir or test:thermal"
 )
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?=//|\w|$)")
@@ -61,6 +62,8 @@ def open_source(text: str, options: SourceOptions | None = None) -> FrameSource:
         raise SourceError(f"no source: expected {FORMS}")
     if text.startswith("test:"):
         return SyntheticSource.from_address(text)
+    if text.startswith("raw:"):
+        return RawSource(text, options.pictures)
     if re.fullmatch(r"/dev/(video\d+|v4l/.+)", text):
         return V4l2Source(text, options.camera, options.pictures)
     found = _SCHEME.match(text)

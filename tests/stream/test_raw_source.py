@@ -1,0 +1,122 @@
+"""Headerless raw video: bits untouched, odd widths, wrong sizes."""
+
+import os
+import socket
+import threading
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from irchroma.stream.errors import SourceError, StreamOptionError
+from irchroma.stream.frame import Frame
+from irchroma.stream.raw_source import RawLayout, RawSource, parse_raw_address
+from irchroma.stream.source_uri import open_source
+
+COUNTS = np.random.default_rng(3).integers(0, 65536, (6, 13, 17)).astype(np.uint16)
+
+
+def read_all(source: RawSource) -> list[Frame]:
+    try:
+        source.open()
+        frames = []
+        while (frame := source.read(5)) is not None:
+            frames.append(frame)
+        return frames
+    finally:
+        source.close()
+
+
+@pytest.mark.gst
+@pytest.mark.parametrize(("name", "order"), [("gray16le", "<u2"), ("Y16", "<u2"), ("GRAY16_BE", ">u2")])
+def test_counts_of_odd_width_arrive_bit_for_bit(tmp_path: Path, name: str, order: str) -> None:
+    path = tmp_path / "counts.raw"
+    path.write_bytes(COUNTS.astype(order).tobytes())
+    source = open_source(f"raw:{path}?size=17x13&format={name}&rate=9")
+    assert isinstance(source, RawSource)
+    frames = read_all(source)
+    np.testing.assert_array_equal(np.stack([frame.pixels for frame in frames]), COUNTS)
+    assert [frame.pts_ns for frame in frames] == [n * 10**9 // 9 for n in range(6)]
+
+
+@pytest.mark.gst
+def test_luma_of_odd_width_arrives_bit_for_bit(tmp_path: Path) -> None:
+    luma = (COUNTS >> 8).astype(np.uint8)
+    path = tmp_path / "luma.raw"
+    path.write_bytes(luma.tobytes())
+    frames = read_all(RawSource(f"raw:{path}?size=17x13&format=gray8"))
+    np.testing.assert_array_equal(np.stack([frame.pixels for frame in frames]), luma)
+
+
+@pytest.mark.gst
+def test_standard_input_is_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    saved = os.dup(0)
+    os.dup2(reading, 0)
+    try:
+        os.write(writing, COUNTS.tobytes())
+        os.close(writing)
+        assert len(read_all(RawSource("raw:-?size=17x13"))) == 6
+    finally:
+        os.dup2(saved, 0)
+        os.close(saved)
+        os.close(reading)
+
+
+@pytest.mark.gst
+def test_tcp_is_live() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        done = threading.Event()
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            connection.sendall(COUNTS.tobytes())
+            done.wait(10)
+            connection.close()
+
+        threading.Thread(target=serve, daemon=True).start()
+        source = RawSource(f"raw:tcp://127.0.0.1:{listening.getsockname()[1]}?size=17x13")
+        try:
+            info = source.open()
+            frame = source.read(5)
+        finally:
+            done.set()
+            source.close()
+        assert info.live
+        assert info.counts
+        assert frame is not None
+        assert any(np.array_equal(frame.pixels, picture) for picture in COUNTS)
+
+
+@pytest.mark.gst
+def test_a_wrong_size_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "counts.raw"
+    path.write_bytes(COUNTS.tobytes())
+    with pytest.raises(SourceError, match="expected a multiple of 448 bytes for 16x14 gray16le, got 2652"):
+        RawSource(f"raw:{path}?size=16x14").open()
+    with pytest.raises(SourceError, match="no such file"):
+        RawSource(f"raw:{tmp_path / 'absent'}?size=16x14").open()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("raw:x.bin", "says nothing of itself"),
+        ("raw:x.bin?sise=4x4", "did you mean 'size'"),
+        ("raw:x.bin?size=4", "bad value '4' of 'size'"),
+        ("raw:x.bin?size=4x4&format=gray17", "bad value 'gray17' of 'format'"),
+        ("raw:x.bin?size=4x4&rate=0", "bad value '0' of 'rate'"),
+        ("raw:tcp://host?size=4x4", "expected tcp://host:port"),
+    ],
+)
+def test_an_address_that_leaves_something_open_is_refused(text: str, words: str) -> None:
+    with pytest.raises(StreamOptionError, match=words):
+        RawSource(text)
+
+
+def test_an_address_is_taken_apart() -> None:
+    place, layout = parse_raw_address("raw:/a?b.bin?size=640x512&rate=30000/1001&format=y16&live=true")
+    assert place == "/a?b.bin"
+    assert layout == RawLayout((512, 640), "gray16le", Fraction(30000, 1001), True)
+    assert layout.frame_bytes == 640 * 512 * 2
