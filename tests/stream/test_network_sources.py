@@ -33,6 +33,11 @@ MOUNTS = {
     "/both": (
         f"( audiotestsrc is-live=true ! alawenc ! rtppcmapay name=pay0 {_H264} ! rtph264pay name=pay1 )"
     ),
+    "/switch": (
+        "( concat name=c ! x264enc tune=zerolatency key-int-max=5 ! rtph264pay config-interval=-1 name=pay0"
+        " videotestsrc is-live=true num-buffers=20 ! video/x-raw,format=I420,width=64,height=48 ! c."
+        " videotestsrc is-live=true ! video/x-raw,format=I420,width=128,height=96 ! c. )"
+    ),
     "/sound": "audiotestsrc is-live=true ! alawenc ! rtppcmapay name=pay0",
 }
 
@@ -139,6 +144,16 @@ def test_rtsp_cameras_of_every_codec_give_luma(server: RtspServer, path: str) ->
 def test_raw_counts_over_rtsp_arrive_as_counts(server: RtspServer) -> None:
     with opened(RtspSource(f"rtsp://{server.address}/counts")) as source:
         assert all(frame.is_counts for frame in several(source))
+
+
+def test_a_camera_may_change_its_size_in_the_middle(server: RtspServer) -> None:
+    with opened(RtspSource(f"rtsp://{server.address}/switch")) as source:
+        frames = several(source, 1)
+        while frames[-1].size == (48, 64):
+            assert len(frames) <= 20
+            frames += several(source, 1)
+        assert frames[-1].size == (96, 128)
+        assert [frame.gap for frame in frames] == [False] * (len(frames) - 1) + [True]
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
