@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Plane = NDArray[np.float32]
 Luma = NDArray[np.uint8]
 
-WINDOW_PX = 5
+WINDOW_PX = 3
 """Differences are averaged with their sign over this window: noise and misplaced edges average out,
 another surface does not."""
 NOISE_LIMITS = (0.15, 3.0)
@@ -26,7 +26,7 @@ REPEATED = 0.2
 
 
 class Agreement:
-    """Compares displayed luma with its prediction; learns the sensor's noise while it does so."""
+    """Compares half-size luma with its prediction; learns the sensor's noise while it does so."""
 
     def __init__(self) -> None:
         self.reset()
@@ -39,7 +39,7 @@ class Agreement:
 
     @property
     def noise(self) -> float:
-        """Median difference of matching 5x5 windows, gray levels."""
+        """Median difference of matching windows, gray levels."""
         return NOISE_LIMITS[0] if self._noise is None else self._noise
 
     def repeats(self, previous: Luma, current: Luma) -> bool:
@@ -61,22 +61,26 @@ class Agreement:
             bound += slack
         return cast(Luma, cv2.compare(difference, bound, cv2.CMP_GT))
 
-    def trust(self, predicted: Luma, current: Luma, slack: Plane | None = None) -> Plane:
-        """(h, w) float32: 1 where the prediction of the luma holds, 0 where something else is there now.
+    def trust(self, predicted: Luma, current: Luma, slack: Plane | None = None) -> tuple[Plane, Plane]:
+        """How far the prediction of the luma holds, and the difference up to which it counts as holding.
 
         Args:
-            predicted: (h, w) uint8, the last frame moved to this one.
-            current: (h, w) uint8 in the same gain.
-            slack: (h, w) float32, levels by which `current` may be off for a known reason.
+            predicted: (hh, hw) uint8, the last frame moved to this one.
+            current: (hh, hw) uint8 in the same gain.
+            slack: (hh, hw) float32, levels by which `current` may be off for a known reason.
+
+        Returns:
+            (hh, hw) float32, 1 where it holds, 0 where something else is there now; and (hh, hw) float32
+            gray levels.
         """
         off = np.abs(_window_mean(cv2.subtract(current, predicted, dtype=cv2.CV_16S)))
         self._learn(off)
         edges = cv2.morphologyEx(current, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
         bound = self._local_noise(off) * np.float32(3.0)
-        bound += np.float32(0.8) + np.float32(0.06) * edges.astype(np.float32)
+        bound += np.float32(0.8) + np.float32(0.05) * edges.astype(np.float32)
         if slack is not None:
             bound += slack
-        return fade(off, bound, 2.5)
+        return fade(off, bound), bound
 
     def _learn(self, off: Plane) -> None:
         low, high = NOISE_LIMITS
@@ -97,18 +101,16 @@ class Agreement:
         return usual
 
 
-def trust_reference(reference: Plane, shown: Plane, noise: float) -> Plane:
-    """(h, w) float32 trust against the luma that a pixel's gathered color belongs to, so that a change of
+def trust_reference(reference: Plane, shown: Plane, tolerance: Plane) -> Plane:
+    """(hh, hw) float32 trust against the luma that a pixel's gathered color belongs to, so that a change of
     what is there that is too slow for neighboring frames to disagree ends the trust as well.
 
     Args:
-        reference: (h, w) float32 displayed levels, gathered with the color.
-        shown: (h, w) float32 displayed levels now.
-        noise: `Agreement.noise`, gray levels.
+        reference: (hh, hw) float32 displayed levels, gathered with the color.
+        shown: (hh, hw) float32 displayed levels now.
+        tolerance: (hh, hw) float32 gray levels, of `Agreement.trust`.
     """
-    off = np.abs(_window_mean(shown - reference))
-    edges = cv2.morphologyEx(shown, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
-    return fade(off, 2.0 + 4.0 * noise + 0.15 * edges, 2.5)
+    return fade(np.abs(_window_mean(shown - reference)), np.float32(2.2) * tolerance)
 
 
 def trust_moving_edges(luma: Luma, moving: Luma) -> Plane:
@@ -124,10 +126,12 @@ def trust_moving_edges(luma: Luma, moving: Luma) -> Plane:
     return cast(Plane, 1.0 / (1.0 + strength * strength))
 
 
-def fade(value: Plane, start: Plane, ratio: float) -> Plane:
-    """(h, w) float32: 1 up to `start`, falling to 0 at `ratio` times it."""
-    fallen = (np.float32(ratio) - value / start) * np.float32(1.0 / (ratio - 1.0))
-    return cast(Plane, np.clip(fallen, 0.0, 1.0))
+def fade(value: Plane, bound: Plane) -> Plane:
+    """(h, w) float32: 1 up to `bound`, falling to 0 at 2.5 times it."""
+    fallen = value / bound
+    fallen *= np.float32(-1 / 1.5)
+    fallen += np.float32(2.5 / 1.5)
+    return cast(Plane, np.clip(fallen, 0.0, 1.0, out=fallen))
 
 
 def _window_mean(values: NDArray[np.int16] | Plane) -> Plane:

@@ -20,8 +20,8 @@ Luma = NDArray[np.uint8]
 ANCHOR_WEIGHT = 0.5
 """After a freeze the past weighs this much, in frames, so 0.04 of it is left after three."""
 LEAST_CONFIDENCE = 0.05
-TREMBLE = 0.016
-"""Sum of |change| of Y', Cb, Cr (4 levels of 255) below which an answer of the network is no news."""
+TREMBLE = 0.024
+"""Sum of |change| of Y', Cb, Cr (6 levels of 255) below which an answer of the network is no news."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +40,11 @@ class Observation:
         active: share of the picture that changed, [0, 1].
         speed_px: root mean square motion over the picture, pixels.
         elapsed_s: seconds since the frame before.
-        area, source, moving: as in `motion.Motion`; None where nothing moved.
-        trust: (h, w) float32, [0, 1], how far each pixel's past color may be used; None where all of it may.
-        shown: (h, w) float32 luma in displayed levels.
-        noise: of the sensor, gray levels.
+        area, source, half_area, half_source, half_moving: as in `motion.Motion`; None where nothing moved.
+        trust: (hh, hw) float32, [0, 1], how far each pixel's past color may be used, at half size; None
+            where all of it may.
+        tolerance: (hh, hw) float32 gray levels, of `agreement.Agreement.trust`.
+        shown: (hh, hw) float32 luma in displayed levels, at half size.
         anchor: past color may weigh little, as the camera was frozen just before.
     """
 
@@ -58,10 +59,12 @@ class Observation:
     elapsed_s: float = 0.0
     area: Area | None = None
     source: Plane | None = None
-    moving: Luma | None = None
+    half_area: Area | None = None
+    half_source: Plane | None = None
+    half_moving: Luma | None = None
     trust: Plane | None = None
+    tolerance: Plane | None = None
     shown: Plane | None = None
-    noise: float = 0.0
     anchor: bool = False
 
 
@@ -80,7 +83,8 @@ class ColorMemory:
     def clear(self) -> None:
         """Forget it all."""
         self._color: Plane | None = None  # (h, w, 3): Y', Cb, Cr
-        self._support: Plane | None = None  # (h, w, 3): evidence in frames, its displayed luma, confidence
+        # (hh, hw, 3) at half size: evidence in frames, the displayed luma that it belongs to, confidence
+        self._support: Plane | None = None
 
     @property
     def empty(self) -> bool:
@@ -92,37 +96,43 @@ class ColorMemory:
         color, support = self._color, self._support
         if color is None or support is None:
             return
-        color = move(color, seen.area, seen.source, in_place=True)
-        support = move(support, seen.area, seen.source, in_place=True)
+        self._color = move(color, seen.area, seen.source, in_place=True)
+        support = move(support, seen.half_area, seen.half_source, in_place=True)
         weight, luma = cv2.extractChannel(support, 0), cv2.extractChannel(support, 1)
         still = math.exp(-seen.elapsed_s / self._settle_s)
         weight *= np.float32(still)
-        if seen.moving is not None and seen.area is not None:
+        if seen.half_moving is not None and seen.half_area is not None:
             faster = math.exp(-seen.elapsed_s / self._settle_moving_s) / still
-            weight[seen.area] *= 1.0 + seen.moving * np.float32((faster - 1.0) / 255.0)
+            weight[seen.half_area] *= 1.0 + seen.half_moving * np.float32((faster - 1.0) / 255.0)
         if seen.trust is not None:
             weight *= seen.trust
-        if seen.shown is not None:
-            weight *= trust_reference(luma, seen.shown, seen.noise)
+        if seen.shown is not None and seen.tolerance is not None:
+            weight *= trust_reference(luma, seen.shown, seen.tolerance)
         if seen.anchor:
             weight = np.minimum(weight, ANCHOR_WEIGHT)
         cv2.insertChannel(weight, support, 0)
-        self._color, self._support = color, support
+        self._support = support
 
     def gather(self, seen: Observation, ycc: Plane, confidence: Plane | None) -> None:
         """Add what the network said of this frame, weighted by its confidence."""
-        sure = np.ones(ycc.shape[:2], np.float32) if confidence is None else confidence
-        shown = np.zeros(ycc.shape[:2], np.float32) if seen.shown is None else seen.shown
+        assert seen.shown is not None
+        shown = seen.shown
+        size = (shown.shape[1], shown.shape[0])
+        sure = np.ones_like(shown)
+        if confidence is not None:
+            sure = np.asarray(cv2.resize(confidence, size, interpolation=cv2.INTER_AREA), np.float32)
         given = np.maximum(sure, np.float32(LEAST_CONFIDENCE))
         support = np.asarray(cv2.merge([given, shown, sure]), np.float32)
         if self._color is None or self._support is None or self._color.shape != ycc.shape:
             self._color, self._support = ycc.copy(), support
             return
         weight = np.asarray(cv2.extractChannel(self._support, 0), np.float32)
-        moved = given * _significance(ycc, self._color, weight)
-        self._color = np.asarray(cv2.blendLinear(ycc, self._color, moved, weight + given - moved), np.float32)
+        total = weight + given
+        share = given / total * _significance(ycc, self._color, weight)
+        share = np.asarray(cv2.resize(share, ycc.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+        self._color = np.asarray(cv2.blendLinear(ycc, self._color, share, 1.0 - share), np.float32)
         self._support = np.asarray(cv2.blendLinear(support, self._support, given, weight), np.float32)
-        cv2.insertChannel(weight + given, self._support, 0)
+        cv2.insertChannel(total, self._support, 0)
 
     def recall(self) -> tuple[Plane, Plane]:
         """(h, w, 3) float32 `ycc` and (h, w) float32 confidence, the caller's to keep.
@@ -132,15 +142,19 @@ class ColorMemory:
         """
         if self._color is None or self._support is None:
             raise EngineOptionError("the first frame of a scene needs the network's color, got none")
-        return self._color.copy(), np.asarray(cv2.extractChannel(self._support, 2), np.float32)
+        sure = cv2.extractChannel(self._support, 2)
+        size = (self._color.shape[1], self._color.shape[0])
+        sure = cv2.resize(sure, size, interpolation=cv2.INTER_LINEAR)
+        return self._color.copy(), np.asarray(sure, np.float32)
 
 
 def _significance(ycc: Plane, color: Plane, weight: Plane) -> Plane:
-    """(h, w) float32, [0.1, 1]: how far news that differ little from much evidence move the color at all.
+    """(hh, hw) float32, [0.1, 1]: how far news that differ little from much evidence move the color at all.
 
     A network's answers on a still scene tremble by fractions of a level, and following each of them
     makes the 8-bit output step somewhere in every frame.
     """
     news = cv2.transform(cv2.absdiff(ycc, color), np.full((1, 3), 1.0 / TREMBLE, np.float32))
+    news = cv2.resize(news, weight.shape[::-1], interpolation=cv2.INTER_AREA)
     early = np.float32(3.0) / np.maximum(weight, np.float32(0.1))
     return np.asarray(np.clip(np.maximum(news, early), 0.1, 1.0), np.float32)

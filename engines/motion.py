@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
@@ -25,6 +26,8 @@ LEAST_AREA_PX = 96
 """Smallest side of the part that DIS sees: below it DIS uses fewer scales and loses fast things."""
 MARGIN_PX = 12
 """Around what changed, so that flow is found from both sides of an edge."""
+MOVING_PX = 0.125
+"""Motion, in half-size pixels, below which a pixel stands still."""
 MOVING_CAMERA = 0.5
 """Share of the picture that changes when the camera moves, rather than things in front of it."""
 
@@ -36,13 +39,13 @@ class Motion:
     Attributes:
         active: share of the picture that changed, [0, 1].
         steady: share of the changed area whose forward and backward flow agree, [0, 1].
-        area: the part of the full-size picture that the arrays below cover; outside of it nothing moves.
+        area: the part of the full-size picture that `source` covers; outside of it nothing moves.
         source: (bh, bw, 2) pixels of the whole picture: `current(p)` looks like `previous(source(p))`.
-        moving: (bh, bw) uint8, 255 where the source is another pixel.
-        occluded: (bh, bw) uint8, 255 where the pixel has no counterpart in the previous frame: forward
-            and backward flow disagree, or it came in over the picture's border.
         half_area: the same part of the half-size picture that the motion was measured on.
         half_source: (hbh, hbw, 2) as `source`, in pixels of the half-size picture.
+        half_moving: (hbh, hbw) uint8, 255 where the source is another pixel.
+        occluded: (hbh, hbw) uint8, 255 where the pixel has no counterpart in the previous frame: forward
+            and backward flow disagree, or it came in over the picture's border.
         speed_px: root mean square motion over the whole picture, full-size pixels.
     """
 
@@ -50,10 +53,10 @@ class Motion:
     steady: float
     area: Area | None = None
     source: Field | None = None
-    moving: Luma | None = None
-    occluded: Luma | None = None
     half_area: Area | None = None
     half_source: Field | None = None
+    half_moving: Luma | None = None
+    occluded: Luma | None = None
     speed_px: float = 0.0
 
 
@@ -116,17 +119,19 @@ class MotionEstimator:
         )
         full = (area[1].stop - area[1].start, area[0].stop - area[0].start)
         flow = cv2.multiply(cv2.resize(backward, full, interpolation=cv2.INTER_LINEAR), (*scale, 1.0, 1.0))
-        moving = cv2.threshold(squared_length(flow), 0.0625, 255, cv2.THRESH_BINARY)[1]  # 0.25 px
+        squared = squared_length(backward)
+        moving = cv2.compare(squared, MOVING_PX**2, cv2.CMP_GT)
+        speed_px = math.sqrt(cv2.sumElems(squared)[0] / (height * width)) * scale[0]
         return Motion(
             active=active,
             steady=steady,
             area=area,
             source=cast(Field, cv2.add(flow, pixel_grid(size)[area])),
-            moving=cast(Luma, moving.astype(np.uint8)),
-            occluded=cast(Luma, cv2.resize(occluded, full, interpolation=cv2.INTER_NEAREST)),
             half_area=half_area,
             half_source=cast(Field, cv2.add(backward, pixel_grid((height, width))[half_area])),
-            speed_px=float(np.sqrt(cv2.norm(flow, cv2.NORM_L2SQR) / (size[0] * size[1]))),
+            half_moving=cast(Luma, moving),
+            occluded=occluded,
+            speed_px=speed_px,
         )
 
     def _flow(self, source: Luma, target: Luma, start: tuple[float, float]) -> Field:

@@ -120,14 +120,15 @@ class TemporalStage:
             if held or self._agreement.repeats(before, luma):
                 self._held_s += elapsed_s
                 curve, levels = self._curves()
-                return Observation(False, False, True, False, curve, levels, elapsed_s=elapsed_s)
+                shown = self._shown(half_before)
+                return Observation(False, False, True, False, curve, levels, elapsed_s=elapsed_s, shown=shown)
             if elapsed_s < self.options.forget_s or self._held_s > 0:
-                seen = self._compare(before, half_before, luma, elapsed_s)
+                seen = self._compare(half_before, luma, elapsed_s)
                 if seen is not None:
                     return seen
         self._restart()
         self._luma, self._half = luma, _half(luma)
-        return Observation(True, True, False, active=1.0, shown=luma.astype(np.float32))
+        return Observation(True, True, False, active=1.0, shown=self._half.astype(np.float32))
 
     def update(
         self, seen: Observation, ycc: Plane | None, confidence: Plane | None = None
@@ -153,7 +154,7 @@ class TemporalStage:
                 self._memory.gather(seen, ycc, confidence)
         return self._memory.recall()
 
-    def _compare(self, before: Luma, half_before: Luma, luma: Luma, elapsed_s: float) -> Observation | None:
+    def _compare(self, half_before: Luma, luma: Luma, elapsed_s: float) -> Observation | None:
         """The observation of a frame that goes on from the one before; None after a cut."""
         half = _half(luma)
         change, motion, leveled = self._gain_and_motion(half_before, half, luma.shape)
@@ -162,13 +163,11 @@ class TemporalStage:
         self._brightness.advance(elapsed_s)
         if change is not None:
             self._brightness.undo(change.curve)
-        predicted = move(before, motion.area, motion.source)
-        trust = self._agreement.trust(
-            predicted, luma if change is None else apply_to_work(luma, change.curve)
-        )
-        if motion.area is not None and motion.occluded is not None and motion.moving is not None:
-            part = keep_where(cast(Luma, cv2.bitwise_not(motion.occluded)), trust[motion.area])
-            trust[motion.area] = part * trust_moving_edges(luma[motion.area], motion.moving)
+        predicted = move(half_before, motion.half_area, motion.half_source)
+        trust, tolerance = self._agreement.trust(predicted, leveled, uncertainty(half, change))
+        if motion.half_area is not None and motion.occluded is not None and motion.half_moving is not None:
+            part = keep_where(cast(Luma, cv2.bitwise_not(motion.occluded)), trust[motion.half_area])
+            trust[motion.half_area] = part * trust_moving_edges(half[motion.half_area], motion.half_moving)
         thawed = self._held_s >= FREEZE_S
         self._held_s = 0.0
         if thawed:
@@ -193,10 +192,12 @@ class TemporalStage:
             elapsed_s=elapsed_s,
             area=motion.area,
             source=motion.source,
-            moving=motion.moving,
+            half_area=motion.half_area,
+            half_source=motion.half_source,
+            half_moving=motion.half_moving,
             trust=trust,
-            shown=self._shown(luma),
-            noise=self._agreement.noise,
+            tolerance=tolerance,
+            shown=self._shown(half),
             anchor=anchor,
         )
 
@@ -233,7 +234,7 @@ class TemporalStage:
         return needs
 
     def _shown(self, luma: Luma) -> Plane:
-        """(h, w) float32: the luma in displayed levels, whether or not the display is steadied."""
+        """(hh, hw) float32: the luma in displayed levels, whether or not the display is steadied."""
         curve = self._brightness.curve
         return luma.astype(np.float32) if curve is None else cast(Plane, cv2.LUT(luma, curve))
 

@@ -71,10 +71,10 @@ def test_only_what_moves_is_looked_at_and_what_it_uncovers_is_marked() -> None:
     assert motion.area is not None
     rows, columns = motion.half_area
     assert (rows.stop - rows.start) * (columns.stop - columns.start) < 0.5 * HALF[0] * HALF[1]
-    occluded = np.zeros(FULL, bool)
-    occluded[motion.area] = motion.occluded > 0
-    assert occluded[110:150, 122:134].mean() > 0.7  # uncovered, in full-size pixels
-    assert occluded[110:150, 150:186].mean() < 0.2  # the thing itself
+    occluded = np.zeros(HALF, bool)
+    occluded[motion.half_area] = motion.occluded > 0
+    assert occluded[55:75, 61:67].mean() > 0.7  # uncovered
+    assert occluded[55:75, 75:93].mean() < 0.2  # the thing itself
 
 
 @pytest.mark.parametrize("seed", range(8))
