@@ -1,4 +1,4 @@
-"""Reads what a video file's own headers promise: frames, rate, and the bytes that should be there."""
+"""Reads what a video file's own headers promise: frames, and the bytes that should be there."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ class Promise:
 
     Attributes:
         frame_count: video samples in the index, None where there is none.
-        rate: frames per second of most samples, 0 where unknown.
         missing_bytes: how much shorter the file is than its headers say, 0 for a whole file.
         has_index: false for an MP4 file without its `moov` box, which nobody can play.
         corrections: bytes to read instead of those at a position. A file whose header cuts off its last
@@ -29,7 +28,6 @@ class Promise:
     """
 
     frame_count: int | None = None
-    rate: Fraction = Fraction(0)
     missing_bytes: int = 0
     has_index: bool = True
     corrections: dict[int, bytes] = field(default_factory=dict)
@@ -182,14 +180,13 @@ def _indexed_promise(data: bytes, start: int, moved: int, missing: int) -> Promi
             return Promise(frame_count=0, missing_bytes=missing)
         scale, _, _ = _time_header(data, mdhd)
         common = int(deltas[np.argmax(counts)])
-        rate = Fraction(scale, common) if common else Fraction(0)
         corrections = {}
         if _inside(data, trak, b"edts", b"elst") is None:
             ctts = _inside(data, table, b"ctts")
             offsets = _pairs(data, ctts) if ctts else np.zeros((0, 2), np.int64)
             last = _last_time(counts, deltas, offsets)
             corrections = _longer(data, moved, (mvhd, mdhd), Fraction(last, scale), Fraction(common, scale))
-        return Promise(int(counts.sum()), rate, missing, True, corrections)
+        return Promise(int(counts.sum()), missing, corrections=corrections)
     return Promise(missing_bytes=missing)
 
 

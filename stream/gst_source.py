@@ -185,10 +185,12 @@ class GstSource(ABC):
         """Correct a rate that the frames themselves disprove (field rates, 50 for a 10 Hz video)."""
         times = [sample.pts_ns for sample in self._waiting if sample.pts_ns >= 0]
         steps = [later - sooner for sooner, later in itertools.pairwise(times) if later > sooner]
-        if len(steps) == 2 and abs(steps[0] - steps[1]) <= 0.1 * max(steps):
-            seen = Fraction(2 * 10**9, sum(steps))
-            if not self._rate or abs(seen / self._rate - 1) > Fraction(1, 5):
-                self._rate = self._true_rate = seen.limit_denominator(1001)
+        if len(steps) < 2:
+            return
+        even = max(steps) - min(steps) <= 0.1 * max(steps)
+        seen = Fraction(10**9 * len(steps), sum(steps)) if even else Fraction(10**9, min(steps))
+        if (even and not self._rate) or (self._rate and seen < self._rate * Fraction(4, 5)):
+            self._rate = self._true_rate = seen.limit_denominator(1001)
 
     def read(self, timeout_s: float) -> Frame | None:
         """The next frame; see `FrameSource.read`."""

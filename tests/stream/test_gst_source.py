@@ -1,0 +1,95 @@
+"""What all GStreamer sources share: times, rates, stalls, failures."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from irchroma.stream.errors import SourceError, SourceFormatError, SourceLost
+from irchroma.stream.gst import GstFailure
+from irchroma.stream.gst_source import GstSource, PictureOptions, Plan, broken_format
+
+_SMALL = "video/x-raw,format=GRAY8,width=16,height=16"
+
+
+class LineSource(GstSource):
+    """A source over any launch line."""
+
+    open_timeout_s = 5.0
+
+    def __init__(self, line: str, live: bool = False, pictures: PictureOptions | None = None) -> None:
+        super().__init__(pictures)
+        self._line, self._is_live = line, live
+
+    def plan(self) -> Plan:
+        return Plan(self._line, live=self._is_live, description="line")
+
+    def explain(self, failure: GstFailure | None) -> SourceError:
+        return SourceError("no first frame" if failure is None else str(failure))
+
+
+@pytest.mark.gst
+def test_a_rate_that_the_frames_disprove_is_corrected() -> None:
+    line = f"videotestsrc num-buffers=20 ! {_SMALL},framerate=10/1 ! capssetter caps={_SMALL},framerate=20/1"
+    source = LineSource(line)
+    info = source.open()
+    frame = source.read(5)
+    source.close()
+    assert info.rate == Fraction(10)
+    assert frame is not None
+    assert frame.duration_ns == 100_000_000
+
+
+@pytest.mark.gst
+def test_a_live_source_that_falls_silent_is_lost() -> None:
+    source = LineSource(f"videotestsrc is-live=true ! {_SMALL},framerate=30/1 ! valve name=valve", live=True)
+    source.open()
+    assert source._pipeline is not None
+    assert source.read(5) is not None
+    source._pipeline.set("valve", "drop", True)
+    with pytest.raises(SourceLost, match=r"no frame for 0\.3 s"):
+        _ = [source.read(0.3) for _ in range(5)]
+    source.close()
+
+
+@pytest.mark.gst
+def test_the_end_of_a_live_source_is_a_loss() -> None:
+    source = LineSource(f"videotestsrc is-live=true num-buffers=3 ! {_SMALL},framerate=30/1", live=True)
+    source.open()
+    with pytest.raises(SourceLost, match="ended the stream"):
+        _ = [source.read(5) for _ in range(5)]
+    source.close()
+
+
+@pytest.mark.gst
+def test_limited_range_can_be_demanded() -> None:
+    line = f"videotestsrc num-buffers=1 pattern=gradient ! {_SMALL},framerate=10/1"
+    spans = {}
+    for luma_range in ("full", "limited"):
+        source = LineSource(line, pictures=PictureOptions(luma_range=luma_range))  # type: ignore[arg-type]
+        source.open()
+        frame = source.read(5)
+        source.close()
+        assert frame is not None
+        spans[luma_range] = int(np.ptp(frame.pixels))
+    assert spans["limited"] > spans["full"]
+
+
+@pytest.mark.gst
+def test_no_first_frame_in_time_is_an_error() -> None:
+    source = LineSource(f"videotestsrc is-live=true ! {_SMALL} ! valve drop=true", live=True)
+    source.open_timeout_s = 0.2
+    with pytest.raises(SourceError, match="no first frame"):
+        source.open()
+    source.close()
+
+
+def test_a_missing_decoder_is_named_with_its_package() -> None:
+    debug = "no suitable plugins found:\nMissing decoder: AV1 (video/x-av1, stream-format=(string)obu)\n"
+    error = broken_format("x.mkv", GstFailure("missing a plug-in", "core", "missing-plugin", "d", debug))
+    assert isinstance(error, SourceFormatError)
+    assert str(error).startswith("x.mkv: no decoder here for AV1: install gstreamer1.0-libav")
+    debug = "Missing decoder: application/x-executable (application/x-executable)\n"
+    error = broken_format("ls", GstFailure("missing a plug-in", "core", "missing-plugin", "d", debug))
+    assert str(error) == "ls is not a video"
+    assert broken_format("x", GstFailure("other", "stream", "decode")) is None
