@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from irchroma.engines.base_tone import ToneOptions
 from irchroma.engines.errors import EngineOptionError
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -20,17 +21,23 @@ class Band:
     Attributes:
         name: as in `--engine`.
         summary: one line for lists.
+        tone: what of its pictures is base tone.
     """
 
     name: str
     summary: str
+    tone: ToneOptions
 
 
 BANDS = {
     band.name: band
     for band in (
-        Band("nir", "near-infrared, 700 to 1000 nm, lit by the sun or by the camera"),
-        Band("thermal", "long-wave infrared, 8 to 14 um: the scene as by day"),
+        Band("nir", "near-infrared, 700 to 1000 nm, lit by the sun or by the camera", ToneOptions()),
+        Band(
+            "thermal",
+            "long-wave infrared, 8 to 14 um: the scene as by day",
+            ToneOptions(contrast=0.3, region_radius_px=16, strength=0.6, detail_floor=1.0),
+        ),
     )
 }
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines import color_space, guided, neutral
+from irchroma.engines.base_tone import ToneOptions, base_tone, mean_square
 from irchroma.engines.errors import EngineOptionError
 
 Mode = Literal["full", "chroma"]
@@ -28,11 +29,6 @@ class RecolorOptions:
         chroma_limit: largest sqrt(Cb^2 + Cr^2) in 8-bit levels that is shown; None for no limit.
         radius_px: of the guided filter's windows, in work pixels.
         chroma_contrast: luma contrast, [0, 1], above which color follows the luma's edges.
-        tone_radius_px: radius at which the base tone ends and the sensor's detail begins, in work pixels.
-        tone_contrast: luma contrast, [0, 1], above which an edge belongs to the base tone.
-        detail_floor: least factor on the sensor's detail where the base tone gets darker; detail scales
-            with its base as light does on a surface, but not below this.
-        edge_floor: least factor on the contrast of edges that the network makes weaker.
         sure: confidence at and above which color is shown in full; it fades to neutral towards 0.
     """
 
@@ -40,10 +36,6 @@ class RecolorOptions:
     chroma_limit: float | None = None
     radius_px: int = 3
     chroma_contrast: float = 0.03
-    tone_radius_px: int = 4
-    tone_contrast: float = 0.2
-    detail_floor: float = 0.9
-    edge_floor: float = 0.5
     sure: float = 0.25
 
     def __post_init__(self) -> None:
@@ -56,8 +48,9 @@ class RecolorOptions:
 class Recoloring:
     """Does it frame after frame, with buffers kept between frames of one size. Used by one thread."""
 
-    def __init__(self, options: RecolorOptions | None = None) -> None:
+    def __init__(self, options: RecolorOptions | None = None, tone: ToneOptions | None = None) -> None:
         self.options = options or RecolorOptions()
+        self.tone = tone or ToneOptions()
         self._fade = neutral.level_fade()
         self._buffers: dict[str, Plane] = {}
         self._size = (0, 0)
@@ -96,7 +89,7 @@ class Recoloring:
         chroma = [cv2.add(plane, 128.0, dtype=cv2.CV_8U) for plane in (cb, cr)]
         shown = luma
         if self.options.mode == "full":
-            tone = base_tone(guide, mean_square(luma, small.shape), ycc[..., 0], self.options)
+            tone = base_tone(guide, mean_square(luma, small.shape), ycc[..., 0], self.tone)
             change = self._on_frame(tone, light, "cb")
             shown = np.asarray(cv2.add(light, change, dtype=cv2.CV_8U), np.uint8)
         keep_neutral(luma, shown, self._fade, chroma)
@@ -154,41 +147,3 @@ def keep_neutral(
     for plane in chroma:
         plane[:top], plane[height - bottom :] = 128, 128
         plane[:, :left], plane[:, width - right :] = 128, 128
-
-
-def mean_square(luma: NDArray[np.uint8], size: tuple[int, ...]) -> Plane:
-    """(h, w) float32 mean of the squared luma, [0, 1], over what each pixel of a smaller picture covers.
-
-    From four samples a pixel: the windows that use it hold dozens, and all pixels would cost ten times that.
-    """
-    samples = cv2.resize(luma, (2 * size[1], 2 * size[0]), interpolation=cv2.INTER_NEAREST)
-    square = np.square(samples, dtype=np.float32)
-    small = cv2.resize(square, (size[1], size[0]), interpolation=cv2.INTER_AREA)
-    return np.asarray(small * np.float32(1 / 255**2), np.float32)
-
-
-def base_tone(guide: Plane, square: Plane, tone: Plane, options: RecolorOptions) -> guided.Affine:
-    """By how much the luma changes so that its base is the network's, as an affine model of the luma.
-
-    Edges weaker than `tone_contrast` keep the sensor's contrast; no contrast shrinks below
-    `detail_floor`; and where the sensor's detail would leave [0, 1], the base gives way.
-
-    Args:
-        guide: (h, w) float32 luma at work size, [0, 1].
-        square: (h, w) float32 mean of the full-size luma's square.
-        tone: (h, w) float32 luma that the network wants.
-        options: where base ends and detail begins.
-    """
-    seen = guided.windows(guide, options.tone_radius_px)
-    model = guided.fit(seen, tone - guide, options.tone_contrast)
-    base = seen.mean + model.slope * seen.mean + model.offset
-    darker = np.clip(base / np.maximum(seen.mean, 1e-3), np.float32(options.detail_floor), np.float32(1))
-    slope: Plane = np.maximum(1 + model.slope, np.float32(options.edge_floor)) * darker - 1
-    spread = np.maximum(guided.box(square, seen.side_px) - seen.mean**2, 0.0)
-    detail = np.sqrt(spread) * (1 + slope)
-    room = np.minimum(2 * detail, np.float32(0.5))
-    low = np.minimum(room, seen.mean)  # what the sensor itself has clipped may stay so
-    high = np.maximum(1 - room, seen.mean)
-    base = np.clip(base, low, high)
-    offset: Plane = base - seen.mean - slope * seen.mean
-    return guided.Affine(slope, offset)
