@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,38 +36,49 @@ class AudioTrack:
         launch: launch text from the file to `mux.`
         properties: values for its named elements.
         copied: true where the coded audio is kept, false where it is encoded again.
+        first_ns: time of its first frame, None before that.
     """
 
     launch: str
     properties: dict[str, dict[str, Any]]
     copied: bool
+    first_ns: int | None = None
     _end_ns: int | None = None
-    _ended: bool = field(default=False)
+    _ended: bool = False
+    _way_out: Any = None
 
     def attach(self, pipeline: gst.Pipeline) -> None:
         """Watch the running pipeline's audio, so that `end_at` can cut it."""
-        library = gst.modules()["Gst"]
-        pad = pipeline.element("audio_gate").get_static_pad("src")
-        pad.add_probe(library.PadProbeType.BUFFER, self._gate)
+        kinds = gst.modules()["Gst"].PadProbeType
+        self._way_out = pipeline.element("audio_gate").get_static_pad("src")
+        pad = pipeline.element("audio_gate").get_static_pad("sink")
+        pad.add_probe(kinds.BUFFER | kinds.EVENT_DOWNSTREAM, self._gate)
 
     def end_at(self, end_ns: int) -> None:
         """Leave out what starts at `end_ns` of the pictures' time or later. Any thread."""
         self._end_ns = end_ns
 
     def _gate(self, pad: Any, probe: Any) -> Any:
-        """Runs in the audio's streaming thread, once a coded audio frame."""
+        """Runs in the audio's streaming thread, once a coded audio frame or event.
+
+        After the end it swallows events too: a parser in front fails when its tags are refused.
+        """
         library = gst.modules()["Gst"]
-        if self._end_ns is None:
+        if self._ended:
+            return library.PadProbeReturn.DROP
+        buffer = probe.get_buffer() if probe.type & library.PadProbeType.BUFFER else None
+        if buffer is None or (self._end_ns is None and self.first_ns is not None):
             return library.PadProbeReturn.OK
         event = pad.get_sticky_event(library.EventType.SEGMENT, 0)
-        time_ns = probe.get_buffer().pts
+        time_ns = buffer.pts
         if event is not None:
             time_ns = event.parse_segment().to_running_time(library.Format.TIME, time_ns)
-        if time_ns < self._end_ns:
+        if self.first_ns is None:
+            self.first_ns = time_ns
+        if self._end_ns is None or time_ns < self._end_ns:
             return library.PadProbeReturn.OK
-        if not self._ended:
-            self._ended = True
-            pad.push_event(library.Event.new_eos())
+        self._ended = True
+        self._way_out.push_event(library.Event.new_eos())
         return library.PadProbeReturn.DROP
 
 

@@ -15,6 +15,7 @@ from irchroma.stream.encoders import Codec, EncoderOptions, EncoderTask, choose_
 from irchroma.stream.errors import SinkError, StreamOptionError
 from irchroma.stream.indexed import IndexedPicture
 from irchroma.stream.lossless import ENCODER, LosslessPacker, kind_of
+from irchroma.stream.mp4_start import delay_mp4
 from irchroma.stream.pipeline_sink import PipelineSink, Tail, check_size
 from irchroma.stream.protocols import Pixels, VideoInfo
 
@@ -50,8 +51,8 @@ class FileSinkOptions:
 class FileSink(PipelineSink):
     """One video file.
 
-    Times: pts and durations are kept; of a live source, and in MP4 always, they count from the first
-    picture. Pictures of odd size get their last row or column twice (H.264 and VP9 4:2:0 need even sizes).
+    Times: pts and durations are kept; of a live source they count from the first picture. Pictures of
+    odd size get their last row or column twice (4:2:0 needs even sizes).
 
     Args:
         path: where to; an existing file is replaced.
@@ -72,7 +73,7 @@ class FileSink(PipelineSink):
         self._live = False
         self._audio: AudioTrack | None = None
         self._kind = ""
-        self._end_ns = 0
+        self._start_ns = self._end_ns = 0
 
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
         """See `FrameSink.open`. A lossless recording takes its kind from the first picture."""
@@ -121,6 +122,8 @@ class FileSink(PipelineSink):
                 assert not isinstance(rgb, IndexedPicture)
                 self._size, self._kind = (rgb.shape[0], rgb.shape[1]), kind_of(rgb)
                 self._start(self._rate, self._size)
+        if not self._written:
+            self._start_ns = pts_ns - self._base_ns
         super().write(rgb, pts_ns - self._base_ns, duration_ns)
         self._end_ns = pts_ns - self._base_ns + max(0, duration_ns)
 
@@ -134,9 +137,19 @@ class FileSink(PipelineSink):
         """See `FrameSink.close`. A file that got no picture is removed."""
         if self._audio is not None and self._written:
             self._audio.end_at(self._end_ns)
+        finishing = self._pipeline is not None and self._written > 0 and self._failure is None
         super().close()
+        if finishing and self.path.suffix.lower() == ".mp4":
+            self._restore_start()
         if not self._written:
             self._remove_if_empty()
+
+    def _restore_start(self) -> None:
+        starts = [self._start_ns]
+        if self._audio is not None and self._audio.first_ns is not None:
+            starts.append(self._audio.first_ns)
+        if min(starts) > 0:
+            delay_mp4(self.path, min(starts))
 
     def _remove_if_empty(self) -> None:
         if self.path.is_file() and not self.path.stat().st_size:

@@ -16,7 +16,7 @@ _PAGE = """<!doctype html>
   * {{ box-sizing: border-box; }}
   body {{ margin: 0; height: 100dvh; display: flex; flex-direction: column; overflow: hidden;
          background: #0c0d0f; color: #d7dade; font: 14px/1.5 system-ui, sans-serif; }}
-  header {{ display: flex; align-items: baseline; gap: 1.25rem; padding: .65rem 1.1rem;
+  header {{ display: flex; align-items: center; gap: 1.25rem; padding: .65rem 1.1rem;
            border-bottom: 1px solid #1d2024; }}
   h1 {{ margin: 0; font-size: 15px; font-weight: 600; color: #f2f3f5; overflow: hidden;
        text-overflow: ellipsis; white-space: nowrap; }}

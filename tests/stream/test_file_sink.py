@@ -44,23 +44,29 @@ def record(path: Path, times: list[int], rate: Fraction, options: FileSinkOption
     return durations
 
 
-def stored_durations(path: Path) -> list[int]:
-    """Nanoseconds as the container says them; decoders put the nominal rate's in their place."""
+def stored_times(path: Path) -> tuple[list[int], list[int]]:
+    """Pts and durations in nanoseconds as the container says them.
+
+    Decoders put the nominal rate's duration in their place, and behind GStreamer's Matroska demuxer
+    running time begins with the first picture.
+    """
     demuxer = "qtdemux" if path.suffix == ".mp4" else "matroskademux"
     reader = gst.Pipeline(
         f"filesrc name=in ! {demuxer} ! fakesink name=out signal-handoffs=true sync=false",
         {"in": {"location": str(path)}},
     )
-    durations: list[int] = []
+    times: list[tuple[int, int]] = []
     reader.start(paused=True)
-    reader.element("out").connect("handoff", lambda _sink, buffer, _pad: durations.append(buffer.duration))
+    reader.element("out").connect(
+        "handoff", lambda _sink, buffer, _pad: times.append((buffer.pts, buffer.duration))
+    )
     reader.element("out").get_parent().set_state(gst.modules()["Gst"].State.PLAYING)
     deadline = time.monotonic() + 10
     try:
         while time.monotonic() < deadline:
             reader.check()
     except gst.EndOfStream:
-        return durations
+        return [pts for pts, _ in times], [duration for _, duration in times]
     finally:
         reader.stop()
     raise AssertionError(f"{path} did not end")
@@ -77,7 +83,7 @@ def test_every_picture_keeps_its_time_and_duration(
     assert len(back.pts_ns) == len(times)
     assert np.abs(np.subtract(back.pts_ns, times)).max() <= TICK_NS[suffix]
     assert (
-        np.abs(np.subtract(stored_durations(tmp_path / f"out{suffix}"), durations)).max()
+        np.abs(np.subtract(stored_times(tmp_path / f"out{suffix}")[1], durations)).max()
         <= 2 * TICK_NS[suffix]
     )
     levels = [rgb.mean() for rgb in back.rgb]
@@ -407,3 +413,23 @@ def test_mp4_ticks_fit_the_rate_and_milliseconds_exactly(rate: Fraction) -> None
     assert 500_000 < ticks < 2**32
     assert ticks % 1000 == 0
     assert not rate or (ticks / rate).denominator == 1
+
+
+@pytest.mark.parametrize("suffix", TICK_NS)
+def test_a_video_that_begins_late_begins_late_again(tmp_path: Path, read_file: Callable, suffix: str) -> None:
+    late = [5_000_000_000 + pts_ns for pts_ns in UNEVEN]
+    durations = record(tmp_path / f"late{suffix}", late, Fraction(0))
+    if suffix == ".mp4":
+        assert np.abs(np.subtract(read_file(tmp_path / "late.mp4").pts_ns, late)).max() <= TICK_NS[suffix]
+    else:
+        stored = stored_times(tmp_path / f"late{suffix}")[0]
+        assert np.abs(np.subtract(stored, late)).max() <= TICK_NS[suffix]
+    assert np.abs(np.subtract(stored_times(tmp_path / f"late{suffix}")[1], durations)).max() <= 20_000
+
+
+def test_pictures_that_begin_after_the_audio_do_so_again(tmp_path: Path, read_file: Callable) -> None:
+    source = tone(tmp_path / "tone.wav", seconds=3)
+    late = [700_000_000 + pts_ns for pts_ns in STEADY]
+    record(tmp_path / "out.mp4", late, Fraction(30000, 1001), FileSinkOptions(audio_from=source))
+    assert np.abs(np.subtract(read_file(tmp_path / "out.mp4").pts_ns, late)).max() <= 1_100
+    assert heard_s(tmp_path / "out.mp4") == pytest.approx((late[-1] + LAST_NS) / 1e9, abs=0.08)

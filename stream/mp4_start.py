@@ -1,0 +1,105 @@
+"""Gives a finished MP4 file the start time that mp4mux leaves out: an empty edit in front of each track."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from irchroma.stream.errors import SinkError
+
+_NESTED = (b"moov", b"trak", b"edts")
+_EMPTY = -1  # the media time of an edit that shows nothing (ISO/IEC 14496-12, 8.6.6)
+
+
+def delay_mp4(path: Path, start_ns: int) -> None:
+    """Make every track of a file begin `start_ns` nanoseconds later than it does.
+
+    The changed `moov` box goes to the end of the file before the old one is given up, so that the file
+    plays at any moment. mp4mux (1.22) counts from the first picture, whatever its time was.
+
+    Raises:
+        SinkError: the file is not one that mp4mux has finished.
+    """
+    with path.open("r+b") as file:
+        at = next((offset for kind, offset, _ in _boxes_of(file) if kind == b"moov"), None)
+        if at is None:
+            raise SinkError(f"{path}: expected a finished MP4 file, found no moov box")
+        file.seek(at)
+        length = int.from_bytes(file.read(4), "big")
+        file.seek(at)
+        moov = _delayed(file.read(length), start_ns)
+        file.seek(0, 2)
+        file.write(moov)
+        file.flush()
+        file.seek(at + 4)
+        file.write(b"free")
+
+
+def _boxes_of(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, offset and size of each box at the top of a file."""
+    at = 0
+    while len(header := _read_at(file, at, 16)) >= 8:
+        size, kind = struct.unpack(">I4s", header[:8])
+        if size == 1:
+            size = int.from_bytes(header[8:16], "big")
+        if size < 8:
+            return
+        yield kind, at, size
+        at += size
+
+
+def _read_at(file: BinaryIO, at: int, count: int) -> bytes:
+    file.seek(at)
+    return file.read(count)
+
+
+def _delayed(moov: bytes, start_ns: int) -> bytes:
+    mvhd = next(child for child in _children(moov) if child[4:8] == b"mvhd")
+    at = 28 if mvhd[8] == 1 else 20  # behind two times of 8 or 4 bytes
+    ticks_hz = int.from_bytes(mvhd[at : at + 4], "big")
+    return _rebuilt(moov, round(start_ns * ticks_hz / 1e9))
+
+
+def _rebuilt(box: bytes, ticks: int) -> bytes:
+    """A box with all in it, later by `ticks` of the movie's timescale."""
+    kind = box[4:8]
+    if kind in _NESTED:
+        inner = b"".join(_rebuilt(child, ticks) for child in _children(box))
+        return struct.pack(">I4s", 8 + len(inner), kind) + inner
+    if kind == b"mvhd":
+        return _longer(box, 16, 24, ticks)
+    if kind == b"tkhd":
+        return _longer(box, 20, 28, ticks)
+    if kind == b"elst":
+        return _with_empty_edit(box, ticks)
+    return box
+
+
+def _with_empty_edit(elst: bytes, ticks: int) -> bytes:
+    wide = elst[8] == 1
+    entry = struct.pack(">QqHH" if wide else ">IiHH", ticks, _EMPTY, 1, 0)
+    count = int.from_bytes(elst[12:16], "big") + 1
+    body = elst[8:12] + count.to_bytes(4, "big") + entry + elst[16:]
+    return struct.pack(">I4s", 8 + len(body), b"elst") + body
+
+
+def _longer(box: bytes, narrow_at: int, wide_at: int, ticks: int) -> bytes:
+    """A header box whose duration, at these offsets behind the header, is `ticks` longer."""
+    wide = box[8] == 1
+    at, width = (8 + wide_at, 8) if wide else (8 + narrow_at, 4)
+    value = int.from_bytes(box[at : at + width], "big") + ticks
+    if value >= 1 << (8 * width):
+        raise SinkError("the file is too long for another start time")
+    return box[:at] + value.to_bytes(width, "big") + box[at + width :]
+
+
+def _children(box: bytes) -> Iterator[bytes]:
+    at = 8
+    while at + 8 <= len(box):
+        size = int.from_bytes(box[at : at + 4], "big")
+        if size < 8:
+            return
+        yield box[at : at + size]
+        at += size
