@@ -31,7 +31,8 @@ class ToneOptions:
             windows alone.
         region_blur_px: how much of the network's own detail is left out of that comparison.
         region_contrast: difference of the network's luma that separates two regions.
-        strength: share of the way to the network's tone.
+        brighten: share of the way to the network's tone where that is brighter.
+        darken: the same where it is darker.
         detail_floor: least factor on the sensor's detail where the base gets darker; detail scales with
             its base as light does on a surface, but not below this.
         edge_floor: least factor on the contrast of edges that the network makes weaker.
@@ -42,7 +43,8 @@ class ToneOptions:
     region_radius_px: int = 0
     region_blur_px: int = 8
     region_contrast: float = 0.1
-    strength: float = 1.0
+    brighten: float = 1.0
+    darken: float = 1.0
     detail_floor: float = 0.9
     edge_floor: float = 0.5
 
@@ -60,7 +62,8 @@ def base_tone(guide: Plane, square: Plane, tone: Plane, options: ToneOptions) ->
     """
     seen = guided.windows(guide, options.radius_px)
     wanted = region_change(guide, tone, options) if options.region_radius_px else tone - guide
-    model = guided.fit(seen, wanted * np.float32(options.strength), options.contrast)
+    wanted = wanted * np.where(wanted > 0, np.float32(options.brighten), np.float32(options.darken))
+    model = guided.fit(seen, wanted, options.contrast)
     base = seen.mean + model.slope * seen.mean + model.offset
     darker = np.clip(base / np.maximum(seen.mean, np.float32(1e-3)), options.detail_floor, 1.0)
     factor: Plane = (np.maximum(1 + model.slope, options.edge_floor) * darker).astype(np.float32)

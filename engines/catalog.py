@@ -7,6 +7,7 @@ from pathlib import Path
 
 from irchroma.engines.base_tone import ToneOptions
 from irchroma.engines.errors import EngineOptionError
+from irchroma.engines.recolor import BandLook
 
 WEIGHTS = Path(__file__).parent / "weights"
 SIZES = ("fast", "best")
@@ -21,22 +22,25 @@ class Band:
     Attributes:
         name: as in `--engine`.
         summary: one line for lists.
-        tone: what of its pictures is base tone.
+        look: how its pictures are put together.
     """
 
     name: str
     summary: str
-    tone: ToneOptions
+    look: BandLook
 
 
 BANDS = {
     band.name: band
     for band in (
-        Band("nir", "near-infrared, 700 to 1000 nm, lit by the sun or by the camera", ToneOptions()),
+        Band("nir", "near-infrared, 700 to 1000 nm, lit by the sun or by the camera", BandLook()),
         Band(
             "thermal",
             "long-wave infrared, 8 to 14 um: the scene as by day",
-            ToneOptions(contrast=0.3, region_radius_px=16, strength=0.6, detail_floor=1.0),
+            BandLook(
+                ToneOptions(contrast=0.3, region_radius_px=16, brighten=0.7, darken=0.45, detail_floor=1.0),
+                unlit=None,
+            ),
         ),
     )
 }

@@ -109,7 +109,7 @@ class NeuralColorizer:
         self._owned = network is None
         self.network = network or open_network(path, self.options.network)
         self._stage = TemporalStage(self.options.temporal) if self.options.steady else None
-        self._recoloring = Recoloring(self.options.recolor, catalog.BANDS[self.options.engine].tone)
+        self._recoloring = Recoloring(self.options.recolor, catalog.BANDS[self.options.engine].look)
         self._steering: ReferenceSteering | None = None
         if self.options.reference is not None:
             reference = ReferenceOptions(self.options.reference, steady=self.options.steady)

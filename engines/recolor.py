@@ -3,7 +3,7 @@ from the sensor."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import cv2
@@ -16,8 +16,6 @@ from irchroma.engines.errors import EngineOptionError
 
 Mode = Literal["full", "chroma"]
 Plane = NDArray[np.float32]
-DARKNESS = (0.05, 0.25)
-"""Local mean luma, [0, 1], where color starts and where it is full: the unlit parts of a night are no sky."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +43,26 @@ class RecolorOptions:
             raise EngineOptionError(f"chroma limit {self.chroma_limit:g} is outside 0 (gray) to 255 (none)")
 
 
+@dataclass(frozen=True, slots=True)
+class BandLook:
+    """What the wavelength has to say about it.
+
+    Attributes:
+        tone: what of a picture is base tone.
+        unlit: local mean luma, [0, 1], where color starts and where it is full, since the unlit parts of
+            an active-infrared night are no sky; None where dark does not mean unlit.
+    """
+
+    tone: ToneOptions = field(default_factory=ToneOptions)
+    unlit: tuple[float, float] | None = (0.05, 0.25)
+
+
 class Recoloring:
     """Does it frame after frame, with buffers kept between frames of one size. Used by one thread."""
 
-    def __init__(self, options: RecolorOptions | None = None, tone: ToneOptions | None = None) -> None:
+    def __init__(self, options: RecolorOptions | None = None, look: BandLook | None = None) -> None:
         self.options = options or RecolorOptions()
-        self.tone = tone or ToneOptions()
+        self.look = look or BandLook()
         self._fade = neutral.level_fade()
         self._buffers: dict[str, Plane] = {}
         self._size = (0, 0)
@@ -76,8 +88,9 @@ class Recoloring:
         guide = small.astype(np.float32) * np.float32(1 / 255)
         faded = np.clip(confidence * np.float32(1 / self.options.sure), 0.0, 1.0)
         seen = guided.windows(guide, self.options.radius_px)
-        dark, lit = DARKNESS
-        faded *= np.clip((seen.mean - dark) * np.float32(1 / (lit - dark)), 0.0, 1.0)
+        if self.look.unlit is not None:
+            dark, lit = self.look.unlit
+            faded *= np.clip((seen.mean - dark) * np.float32(1 / (lit - dark)), 0.0, 1.0)
         blue = guided.fit(seen, ycc[..., 1] * faded, self.options.chroma_contrast)
         red = guided.fit(seen, ycc[..., 2] * faded, self.options.chroma_contrast)
 
@@ -89,7 +102,7 @@ class Recoloring:
         chroma = [cv2.add(plane, 128.0, dtype=cv2.CV_8U) for plane in (cb, cr)]
         shown = luma
         if self.options.mode == "full":
-            tone = base_tone(guide, mean_square(luma, small.shape), ycc[..., 0], self.tone)
+            tone = base_tone(guide, mean_square(luma, small.shape), ycc[..., 0], self.look.tone)
             change = self._on_frame(tone, light, "cb")
             shown = np.asarray(cv2.add(light, change, dtype=cv2.CV_8U), np.uint8)
         keep_neutral(luma, shown, self._fade, chroma)
