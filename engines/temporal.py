@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from irchroma.engines.agreement import Agreement, trust_moving_edges
 from irchroma.engines.color_memory import ColorMemory, Observation
+from irchroma.engines.color_schedule import ColorSchedule
 from irchroma.engines.cuts import is_cut
 from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.gain import (
@@ -29,8 +30,6 @@ Luma = NDArray[np.uint8]
 ANCHOR_FRAMES = 3
 FREEZE_S = 0.15
 """A repetition shorter than this is a duplicated frame, not a freeze."""
-NEW_SHARE = 0.003
-"""Share of the picture that is new from which `auto` asks the network at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +81,9 @@ class TemporalStage:
         self._motion = MotionEstimator()
         self._agreement = Agreement()
         self._brightness = BrightnessKeeper(self.options.gain_settle_s)
+        self._schedule = ColorSchedule(
+            self.options.color_every, self.options.longest_skip_s, self.options.settle_s
+        )
         self._memory = ColorMemory(self.options.settle_s, self.options.settle_moving_s)
         self.reset()
 
@@ -98,9 +100,7 @@ class TemporalStage:
         self._agreement.reset()
         self._held_s = 0.0
         self._anchor_frames = 0
-        self._skipped_frames = 0
-        self._skipped_s = 0.0
-        self._scene_s = 0.0
+        self._schedule.restart()
 
     def observe(self, luma: Luma, pts_ns: int, held: bool = False) -> Observation:
         """Compare a frame with the one before.
@@ -131,7 +131,7 @@ class TemporalStage:
         return Observation(True, True, False, active=1.0, shown=self._half.astype(np.float32))
 
     def update(
-        self, seen: Observation, ycc: Plane | None, confidence: Plane | None = None
+        self, seen: Observation, ycc: Plane | None, confidence: Plane | None = None, cost_s: float = 0.0
     ) -> tuple[Plane, Plane]:
         """Blend the network's color of the observed frame with what was gathered before.
 
@@ -139,6 +139,7 @@ class TemporalStage:
             seen: what `observe` said of this frame.
             ycc: (h, w, 3) float32 Y', Cb, Cr from the network; None where it was skipped.
             confidence: (h, w) float32, [0, 1]; None for sure everywhere.
+            cost_s: seconds that the network took for it, where `auto` is to mind them.
 
         Returns:
             (h, w, 3) float32 steadied `ycc` and (h, w) float32 confidence.
@@ -146,6 +147,8 @@ class TemporalStage:
         Raises:
             EngineOptionError: no color was given and there is no past to take it from.
         """
+        if cost_s > 0.0:
+            self._schedule.note_cost(cost_s)
         if seen.cut:
             self._memory.clear()
         if not seen.held or self._memory.empty:
@@ -176,8 +179,8 @@ class TemporalStage:
         new = float(np.count_nonzero(cv2.dilate(trust, np.ones((3, 3), np.uint8)) < 0.5)) / trust.size
         curve, levels = self._curves()
         anchor = self._anchor_frames > 0
-        self._scene_s += elapsed_s
-        needs = self._needs_color(elapsed_s, new, motion, change is not None or anchor)
+        urgent = change is not None or anchor
+        needs = self._schedule.needs_color(elapsed_s, new, motion.speed_px, urgent)
         if needs:
             self._anchor_frames = max(0, self._anchor_frames - 1)
         return Observation(
@@ -218,20 +221,6 @@ class TemporalStage:
                 changed = self._agreement.changed(before, leveled, uncertainty(now, change))
                 motion = self._motion.estimate(before, leveled, changed, size)
         return change, motion, leveled
-
-    def _needs_color(self, elapsed_s: float, new: float, motion: Motion, urgent: bool) -> bool:
-        self._skipped_frames += 1
-        self._skipped_s += elapsed_s
-        every = self.options.color_every
-        if every == "auto":
-            settling = self._scene_s < self.options.settle_s
-            moving = new > NEW_SHARE or motion.speed_px > 0.5
-            needs = urgent or settling or moving or self._skipped_s >= self.options.longest_skip_s
-        else:
-            needs = urgent or self._skipped_frames >= every
-        if needs:
-            self._skipped_frames, self._skipped_s = 0, 0.0
-        return needs
 
     def _shown(self, luma: Luma) -> Plane:
         """(hh, hw) float32: the luma in displayed levels, whether or not the display is steadied."""

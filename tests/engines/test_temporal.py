@@ -206,6 +206,24 @@ def test_the_network_is_skipped_on_a_still_scene_and_asked_at_once_for_something
     assert stage.observe(noisy(scene, rng), 60 * FRAME_NS).needs_color
 
 
+def test_a_slow_network_is_asked_less_often_for_small_motion() -> None:
+    asked = []
+    for cost_s in (0.01, 0.1):
+        rng = np.random.default_rng(0)
+        scene, thing = texture(SIZE, 40, 110, seed=1), texture((24, 24), 150, 220, seed=2)
+        stage = TemporalStage(TemporalOptions(color_every="auto"))
+        count = 0
+        for number in range(60):
+            frame = scene.copy()
+            frame[60:84, 20 + 3 * number : 44 + 3 * number] = thing
+            luma = noisy(frame, rng)
+            seen = stage.observe(luma, number * FRAME_NS)
+            count += seen.needs_color
+            stage.update(seen, toy_color(luma) if seen.needs_color else None, cost_s=cost_s)
+        asked.append(count)
+    assert asked[1] < 0.6 * asked[0]
+
+
 def test_every_third_frame_means_every_third_frame() -> None:
     rng = np.random.default_rng(0)
     scene, stage = texture(SIZE, 40, 110, seed=1), TemporalStage(TemporalOptions(color_every=3))

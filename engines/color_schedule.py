@@ -1,0 +1,63 @@
+"""When the network is asked for color, and when the last color moved along is good enough."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+NEW_SHARE, FAST_PX = 0.003, 0.5
+"""Share of the picture that is new, and motion, from which `auto` asks the network at once."""
+BUSY = 0.8
+"""Share of the time between frames above which a network is too slow to be asked for every little thing:
+`auto` then bears five times as much."""
+PATIENCE = 5.0
+
+
+class ColorSchedule:
+    """Every n-th frame, or (`auto`) as seldom as the scene's motion and the network's speed allow.
+
+    `longest_s` is the longest time without the network's color, and `settle_s` the time after the start
+    of a scene in which every frame is asked for; both only for `auto`, in seconds.
+    """
+
+    def __init__(self, every: int | Literal["auto"], longest_s: float, settle_s: float) -> None:
+        self._every = every
+        self._longest_s = longest_s
+        self._settle_s = settle_s
+        self._cost_s = 0.0
+        self.restart()
+
+    def restart(self) -> None:
+        """A new scene, whose first frame is colored."""
+        self._skipped_frames = 0
+        self._skipped_s = 0.0
+        self._scene_s = 0.0
+        self._interval_s = 0.0
+
+    def note_cost(self, cost_s: float) -> None:
+        """What the network took for a frame, seconds."""
+        self._cost_s = cost_s if self._cost_s == 0.0 else self._cost_s + 0.1 * (cost_s - self._cost_s)
+
+    def needs_color(self, elapsed_s: float, new: float, speed_px: float, urgent: bool) -> bool:
+        """Whether this frame goes to the network; called once for each.
+
+        Args:
+            elapsed_s: seconds since the frame before.
+            new: share of the picture that has no past.
+            speed_px: root mean square motion.
+            urgent: true where the past can be trusted little (a gain jump, the end of a freeze).
+        """
+        self._skipped_frames += 1
+        self._skipped_s += elapsed_s
+        self._scene_s += elapsed_s
+        self._interval_s += (0.1 if self._interval_s else 1.0) * (elapsed_s - self._interval_s)
+        if self._every == "auto":
+            busy = self._cost_s > BUSY * self._interval_s
+            patience = PATIENCE if busy else 1.0
+            settling = self._scene_s < self._settle_s and not busy
+            moving = new > NEW_SHARE * patience or speed_px > FAST_PX * patience
+            needs = urgent or settling or moving or self._skipped_s >= self._longest_s
+        else:
+            needs = urgent or self._skipped_frames >= self._every
+        if needs:
+            self._skipped_frames, self._skipped_s = 0, 0.0
+        return needs
