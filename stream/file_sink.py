@@ -15,7 +15,7 @@ from irchroma.stream.encoders import Codec, EncoderOptions, EncoderTask, choose_
 from irchroma.stream.errors import SinkError, StreamOptionError
 from irchroma.stream.indexed import IndexedPicture
 from irchroma.stream.lossless import ENCODER, LosslessPacker, kind_of
-from irchroma.stream.mp4_start import delay_mp4
+from irchroma.stream.mp4_boxes import delay_mp4, head_of, refragment
 from irchroma.stream.pipeline_sink import PipelineSink, Tail, check_size
 from irchroma.stream.protocols import Pixels, VideoInfo
 
@@ -137,9 +137,16 @@ class FileSink(PipelineSink):
         """See `FrameSink.close`. A file that got no picture is removed."""
         if self._audio is not None and self._written:
             self._audio.end_at(self._end_ns)
-        finishing = self._pipeline is not None and self._written > 0 and self._failure is None
-        super().close()
-        if finishing and self.path.suffix.lower() == ".mp4":
+        mp4 = self.path.suffix.lower() == ".mp4" and self._pipeline is not None and self._written > 0
+        head = head_of(self.path) if mp4 else b""
+        whole = self._failure is None
+        try:
+            super().close()
+        except SinkError:
+            if mp4:
+                refragment(self.path, head)
+            raise
+        if mp4 and whole:
             self._restore_start()
         if not self._written:
             self._remove_if_empty()

@@ -280,6 +280,48 @@ def test_a_full_disk_is_one_clear_error_and_what_was_written_plays(
     assert len(read_file(path).pts_ns) > 20
 
 
+FULL_AT_THE_END = """
+import resource, sys
+from fractions import Fraction
+from pathlib import Path
+import numpy as np
+from irchroma.stream.errors import SinkError
+from irchroma.stream.file_sink import FileSink
+from irchroma.stream.protocols import VideoInfo
+path = Path(sys.argv[1])
+rng = np.random.default_rng(1)
+sink = FileSink(path)
+sink.open(VideoInfo((96, 128), Fraction(25), live=False), (96, 128))
+for number in range(400):
+    sink.write(rng.integers(0, 256, (96, 128), dtype=np.uint8), number * 40_000_000, 40_000_000)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
+try:
+    sink.close()
+except SinkError as error:
+    print(error)
+print(path.stat().st_size)
+"""
+
+
+def test_a_disk_that_is_full_at_the_very_end_leaves_a_playable_file(
+    tmp_path: Path, read_file: Callable
+) -> None:
+    path = tmp_path / "full.mp4"
+
+    def run(limit_bytes: int) -> list[str]:
+        code = [sys.executable, "-W", "ignore", "-c", FULL_AT_THE_END, str(path), str(limit_bytes)]
+        return subprocess.run(
+            code, capture_output=True, text=True, timeout=60, check=True
+        ).stdout.splitlines()
+
+    (whole,) = run(1 << 30)
+    said, _ = run(int(whole) - 500)  # in the middle of the final index
+    assert said == f"{path}: file too large"
+    back = read_file(path)
+    assert len(back.pts_ns) > 370  # less than the last second is lost
+    assert back.pts_ns == [n * 40_000_000 for n in range(len(back.pts_ns))]
+
+
 def test_the_original_audio_is_kept_and_ends_with_the_pictures(tmp_path: Path) -> None:
     for suffix, coded in ((".mp4", "audio/mpeg"), (".webm", "audio/x-opus"), (".mkv", "audio/mpeg")):
         source = tone(tmp_path / "tone.wav", seconds=5)

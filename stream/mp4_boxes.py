@@ -1,4 +1,4 @@
-"""Gives a finished MP4 file the start time that mp4mux leaves out: an empty edit in front of each track."""
+"""Mends MP4 files that mp4mux wrote: a start time, and fragments again where the index found no room."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from irchroma.stream.errors import SinkError
 
+_HEAD_BYTES = 4096
 _NESTED = (b"moov", b"trak", b"edts")
 _EMPTY = -1  # the media time of an edit that shows nothing (ISO/IEC 14496-12, 8.6.6)
 
@@ -37,14 +38,44 @@ def delay_mp4(path: Path, start_ns: int) -> None:
         file.write(b"free")
 
 
+def head_of(path: Path) -> bytes:
+    """The beginning of a file that is being recorded, for `refragment`."""
+    with path.open("rb") as file:
+        return file.read(_HEAD_BYTES)
+
+
+def refragment(path: Path, head: bytes) -> None:
+    """Undo what mp4mux did of its last step when the disk was full: a fragmented file plays without an index.
+
+    Before it writes the final `moov`, it hides the first one (as `hoov`) and everything in one large
+    `mdat`. Takes no more room on the disk; pictures of the last second may be lost.
+
+    Args:
+        head: what `head_of` gave before the end of the stream; empty or short where little was written.
+    """
+    with path.open("r+b") as file:
+        file.write(head)
+        end = 0
+        for kind, offset, size in list(_boxes_of(file)):
+            if kind == b"hoov":
+                file.seek(offset + 4)
+                file.write(b"moov")
+            if kind == b"mdat":
+                end = offset + size
+        file.seek(0, 2)
+        if 0 < end < file.tell():
+            file.truncate(end)
+
+
 def _boxes_of(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, offset and size of each box at the top of a file."""
-    at = 0
+    """Kind, offset and size of each whole box at the top of a file."""
+    file.seek(0, 2)
+    at, length = 0, file.tell()
     while len(header := _read_at(file, at, 16)) >= 8:
         size, kind = struct.unpack(">I4s", header[:8])
         if size == 1:
             size = int.from_bytes(header[8:16], "big")
-        if size < 8:
+        if size < 8 or at + size > length:
             return
         yield kind, at, size
         at += size
