@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from irchroma.engines.errors import EngineError
 from irchroma.launch.config import ConfigError
 from irchroma.launch.contact_sheet import contact_sheet
+from irchroma.launch.process_tuning import tune_process
 from irchroma.launch.run_command import Monitor, stop_on_signals
 from irchroma.launch.run_config import OutputOptions, RunConfig
 from irchroma.launch.wiring import build_loop
@@ -85,6 +86,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--engine", default="auto", help="auto, nir, thermal, palette:ironbow ...")
     parser.add_argument("--out", type=Path, default=Path("out/demo"), metavar="FOLDER")
     args = parser.parse_args(argv)
+    tune_process()
     args.out.mkdir(parents=True, exist_ok=True)
     rows: list[list[tuple[str, NDArray[np.uint8]]]] = []
     table = []

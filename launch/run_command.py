@@ -16,6 +16,7 @@ from typing import Any
 from irchroma.launch import run_flags
 from irchroma.launch.config import to_toml
 from irchroma.launch.log_lines import set_up
+from irchroma.launch.process_tuning import tune_process
 from irchroma.launch.progress import Progress
 from irchroma.launch.run_config import RunConfig, load, require
 from irchroma.launch.wiring import build_loop
@@ -59,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write(to_toml(config))
         return 0
     require(config)
+    tune_process()
     set_up(args.log, logging.WARNING if args.quiet else logging.INFO)
     monitor = Monitor(config, quiet=args.quiet)
     monitor.loop = build_loop(config, stats=monitor.stats)

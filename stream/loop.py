@@ -134,6 +134,7 @@ class Loop:
         self.guarded: GuardedColorizer | None = None
         self._jobs: Ring[_Job] = Ring(2, newest_wins=False)
         self._sinks_open = False
+        self._gives_color = False
         self._stopping = threading.Event()
         self._failure: StreamError | None = None
         self._last_arrival_ns = 0
@@ -208,10 +209,8 @@ class Loop:
             self._forget()
         self._last_size = frame.size
         pixels: NDArray[Any] = frame.pixels
-        camera_rgb = None
+        camera_rgb = self._camera_color(frame) if self._options.color_camera else None
         if frame.is_color:
-            in_color = self._detector.update(pixels, frame.pts_ns)
-            camera_rgb = pixels if in_color and self._options.color_camera else None
             pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
         with self.stages["tone_map"].timed():
             luma = (
@@ -226,6 +225,14 @@ class Loop:
             counts = frame.pixels if frame.is_counts else None
             job.ticket = self.guarded.submit(luma, frame.pts_ns, counts, frame.held)  # type: ignore[arg-type]
         return job
+
+    def _camera_color(self, frame: Frame) -> NDArray[np.uint8] | None:
+        """The camera's own picture while it is in color; a gray one by day is still the camera's."""
+        self._gives_color = self._gives_color or frame.is_color
+        if frame.is_counts or not self._gives_color:
+            return None
+        rgb: NDArray[Any] = frame.pixels if frame.is_color else cv2.cvtColor(frame.pixels, cv2.COLOR_GRAY2RGB)
+        return rgb if self._detector.update(rgb, frame.pts_ns) else None
 
     def _forget(self) -> None:
         assert self.guarded is not None

@@ -201,6 +201,20 @@ def test_a_change_of_size_resets_the_engine_and_goes_on() -> None:
     assert engine.resets == 1
 
 
+def test_a_camera_in_color_passes_through_until_it_goes_monochrome() -> None:
+    rng = np.random.default_rng(1)
+    day = rng.integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    steps = [Frame(day, n * PERIOD_NS) for n in range(40)]
+    steps[20] = frame(20, 7)  # a picture of snow: gray for a moment
+    steps += [frame(n, 99) for n in range(40, 400)]
+    loop, sink, engine = made(list(steps))
+    loop.run()
+    np.testing.assert_array_equal(sink.pictures[5], day)
+    assert sink.pictures[20][0, 0].tolist() == [7, 7, 7]
+    assert sink.pictures[-1][0, 0].tolist() == [99, 0, 0]
+    assert 0 < engine.submitted < 360
+
+
 def test_stop_ends_an_endless_run_in_good_order() -> None:
     def endless() -> Iterator[Step]:
         number = 0
