@@ -36,7 +36,8 @@ class RtspAddress:
 
     def __str__(self) -> str:
         """Without the password."""
-        return f"rtsp://{'' if self.host == '0.0.0.0' else self.host}:{self.port}/{self.name}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"rtsp://{'' if host == '0.0.0.0' else host}:{self.port}/{self.name}"
 
 
 class _Server:
@@ -60,7 +61,10 @@ class _Server:
             # attach() would only log why it failed.
             self._source = self._server.create_source(None)
         except glib.Error as error:
-            raise SinkError(f"rtsp: cannot listen on {host}:{port}: {_reason(error.message)}") from error
+            raise SinkError(
+                f"rtsp: cannot listen on {host}:{port}: {_reason(error.message)}"
+                " (an rtsp:// sink is a server on this machine)"
+            ) from error
         self._source.attach(self._context)
         self.port = int(self._server.get_bound_port())
         self._cleaner = glib.timeout_source_new_seconds(_CLEAN_S)
@@ -95,7 +99,7 @@ class _Server:
     def mount(self, address: RtspAddress, factory: Any, refresh: Callable[[], None]) -> None:
         if self._auth is not None:
             rtsp = self._rtsp
-            token = rtsp.RTSPToken()
+            token = rtsp.RTSPToken.new()
             token.set_string(rtsp.RTSP_TOKEN_MEDIA_FACTORY_ROLE, address.name)
             self._auth.add_basic(rtsp.RTSPAuth.make_basic(address.user, address.password), token)
             rights = rtsp.RTSPPermissions.new()
