@@ -158,6 +158,7 @@ def report(measured: list[Measured], args: argparse.Namespace, names: list[str])
         "options": {
             **{key: getattr(args, key) for key in ("size", "mode", "runtime", "chroma_limit", "work_size")},
             "threads": args.threads,
+            "quick": args.quick,
         },
         "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "system": platform.platform()},
         "pictures": [

@@ -36,6 +36,7 @@ class StillOptions:
         chroma_limit: see `RecolorOptions`.
         work_size_px: see `NeuralOptions`.
         threads: see `NetworkOptions`.
+        quick: networks in bf16 where the CPU has it, as live runs do; float32 otherwise.
         reference: see `NeuralOptions`.
     """
 
@@ -46,6 +47,7 @@ class StillOptions:
     chroma_limit: float | None = None
     work_size_px: int = 0
     threads: int = 0
+    quick: bool = False
     reference: Path | None = None
 
 
@@ -59,12 +61,20 @@ def add_engine_arguments(parser: argparse.ArgumentParser, engine: str) -> None:
     add("--chroma-limit", type=float, metavar="X", help="cap of the color, 0 to 255 levels of CbCr")
     add("--work-size", type=int, default=0, metavar="PX", help="long side of what the network sees")
     add("--threads", type=int, default=0, metavar="N", help="CPU threads of the network")
+    add("--quick", action="store_true", help="bf16 where the CPU has it, as live runs do")
 
 
 def options_from(args: argparse.Namespace) -> StillOptions:
     """The options of `add_engine_arguments`."""
     return StillOptions(
-        args.engine, args.size, args.runtime, args.mode, args.chroma_limit, args.work_size, args.threads
+        engine=args.engine,
+        size=args.size,
+        runtime=args.runtime,
+        mode=args.mode,
+        chroma_limit=args.chroma_limit,
+        work_size_px=args.work_size,
+        threads=args.threads,
+        quick=args.quick,
     )
 
 
@@ -154,7 +164,7 @@ class StillPictures:
                 steady=False,
                 reference=options.reference,
                 recolor=RecolorOptions(options.mode, options.chroma_limit),
-                network=NetworkOptions(options.runtime, options.threads),
+                network=NetworkOptions(options.runtime, options.threads, exact=not options.quick),
             )
         )
 

@@ -14,6 +14,9 @@ from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavai
 from irchroma.engines.network import RUNTIMES, NetworkOptions, installed, open_network
 from irchroma.engines.neural import NeuralColorizer, NeuralOptions, padded, submit_together, work_size
 from irchroma.engines.recolor import RecolorOptions
+from irchroma.stream.synthetic_camera import SyntheticCamera
+from irchroma.stream.synthetic_options import SyntheticOptions
+from irchroma.stream.tone_map import ToneMap
 
 pytestmark = pytest.mark.skipif(not any(map(installed, RUNTIMES)), reason="no runtime is installed")
 
@@ -135,27 +138,40 @@ def test_options_and_frames_that_make_no_sense_are_refused(options: NeuralOption
         NeuralColorizer(options).submit(np.zeros((4, 4, 3), np.uint8), 0)
 
 
+def camera_picture(kind: str) -> NDArray[np.uint8]:
+    """(240, 320) uint8 luma of the synthetic camera of that band."""
+    camera = SyntheticCamera(SyntheticOptions(band=kind, size=(240, 320)))
+    return ToneMap().apply(camera.frame(20).pixels, 0)
+
+
 SHIPPED = [(kind, size) for kind in catalog.BANDS for size in catalog.SIZES]
+
+
+QUICK_MEAN = {"nir": 0.5, "thermal": 1.2}
+"""Largest mean CIEDE2000 that bf16 (8 bits of mantissa) may cost; on real thermal pictures it is 0.23, on
+the synthetic ones, whose sky is all one level, up to 0.93."""
 
 
 @pytest.mark.parametrize(("kind", "size"), SHIPPED)
 def test_all_runtimes_give_one_picture_of_a_shipped_network(kind: str, size: str) -> None:
-    """Mean CIEDE2000 below 0.5, largest below 5: bf16 has 8 bits of mantissa."""
     metrics = pytest.importorskip("irchroma.engines.metrics")
     pytest.importorskip("skimage")
     if not catalog.weights_path(kind, size).is_file():
         pytest.skip(f"weights of {kind} {size} are not here")
     pictures = {}
+    luma = camera_picture(kind)
     for runtime in filter(installed, RUNTIMES):
-        network = NetworkOptions(runtime, cache=None, threads=2)
-        colorizer = NeuralColorizer(NeuralOptions(kind, size, steady=False, network=network))
-        colorizer.submit(scene(0, (192, 256)), 0)
-        pictures[colorizer.name] = colorizer.collect().rgb
-        colorizer.close()
+        for exact in (True, False):
+            network = NetworkOptions(runtime, cache=None, threads=2, exact=exact)
+            colorizer = NeuralColorizer(NeuralOptions(kind, size, steady=False, network=network))
+            if colorizer.name not in pictures:
+                colorizer.submit(luma, 0)
+                pictures[colorizer.name] = colorizer.collect().rgb
+            colorizer.close()
     reference = next(iter(pictures.values()))
     for name, picture in pictures.items():
         difference = metrics.ciede2000_map(picture, reference)
-        assert difference.mean() < 0.5, name
+        assert difference.mean() < (QUICK_MEAN[kind] if name.endswith("bf16") else 0.5), name
         assert difference.max() < 5, name
 
 
@@ -164,7 +180,7 @@ def test_a_shipped_network_keeps_the_detail_and_shows_color(kind: str, size: str
     metrics = pytest.importorskip("irchroma.engines.metrics")
     if not catalog.weights_path(kind, size).is_file():
         pytest.skip(f"weights of {kind} {size} are not here")
-    luma = scene(0, (192, 256))
+    luma = camera_picture(kind)
     for mode, least in (("full", 0.85), ("chroma", 0.97)):
         recolor = RecolorOptions(mode)  # type: ignore[arg-type]
         colorizer = NeuralColorizer(NeuralOptions(kind, size, steady=False, recolor=recolor, network=QUICK))
