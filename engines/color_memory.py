@@ -20,8 +20,10 @@ Luma = NDArray[np.uint8]
 ANCHOR_WEIGHT = 0.5
 """After a freeze the past weighs this much, in frames, so 0.04 of it is left after three."""
 LEAST_CONFIDENCE = 0.05
-TREMBLE = 0.024
-"""Sum of |change| of Y', Cb, Cr (6 levels of 255) below which an answer of the network is no news."""
+JUMP_SHARE = 0.3
+"""Weight of an answer in the frame of a gain jump, whose luma was mended by an estimated curve."""
+TREMBLE = 0.03
+"""Sum of |change| of Y', Cb, Cr (8 levels of 255) below which an answer of the network is no news."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,8 @@ class ColorMemory:
         if confidence is not None:
             sure = np.asarray(cv2.resize(confidence, size, interpolation=cv2.INTER_AREA), np.float32)
         given = np.maximum(sure, np.float32(LEAST_CONFIDENCE))
+        if seen.gain_jump:
+            given *= np.float32(JUMP_SHARE)
         support = np.asarray(cv2.merge([given, shown, sure]), np.float32)
         if self._color is None or self._support is None or self._color.shape != ycc.shape:
             self._color, self._support = ycc.copy(), support

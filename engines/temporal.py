@@ -47,7 +47,7 @@ class TemporalOptions:
         forget_s: a gap in time after which the past is forgotten.
     """
 
-    settle_s: float = 1.0
+    settle_s: float = 1.5
     settle_moving_s: float = 0.25
     gain_settle_s: float = 4.0
     steady_brightness: bool = True
@@ -82,7 +82,7 @@ class TemporalStage:
         self._agreement = Agreement()
         self._brightness = BrightnessKeeper(self.options.gain_settle_s)
         self._schedule = ColorSchedule(
-            self.options.color_every, self.options.longest_skip_s, self.options.settle_s
+            self.options.color_every, self.options.longest_skip_s, min(0.6, self.options.settle_s)
         )
         self._memory = ColorMemory(self.options.settle_s, self.options.settle_moving_s)
         self.reset()
