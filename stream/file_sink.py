@@ -14,7 +14,7 @@ from irchroma.stream.audio_track import AudioTrack, open_audio
 from irchroma.stream.encoders import Codec, EncoderOptions, EncoderTask, choose_encoder, codec_of
 from irchroma.stream.errors import SinkError, StreamOptionError
 from irchroma.stream.indexed import IndexedPicture
-from irchroma.stream.lossless import ENCODER, LosslessPacker, kind_of
+from irchroma.stream.lossless import LosslessPacker, encoder_for, kind_of
 from irchroma.stream.mp4_boxes import delay_mp4, head_of, refragment
 from irchroma.stream.pipeline_sink import PipelineSink, Tail, check_size
 from irchroma.stream.protocols import Pixels, VideoInfo
@@ -77,7 +77,7 @@ class FileSink(PipelineSink):
 
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
         """See `FrameSink.open`. A lossless recording takes its kind from the first picture."""
-        check_size(size, self.label, smallest=1 if self._options.lossless else 16)
+        check_size(size, self.label, smallest=2 if self._options.lossless else 16)
         check_writable(self.path, self._options.audio_from)
         self._rate, self._size, self._live = info.rate, size, info.live
         if not self._options.lossless:
@@ -92,7 +92,7 @@ class FileSink(PipelineSink):
         if self._options.lossless:
             packer = LosslessPacker(self._size, self._kind)
             head = (packer.appsrc(rate), packer)
-            launch = ENCODER
+            launch = encoder_for(self._size)
         else:
             task = EncoderTask(self._codec, size, rate, live=False, options=self._options.encoder)
             launch = choose_encoder(task).launch

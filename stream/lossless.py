@@ -16,8 +16,15 @@ from irchroma.stream.protocols import Pixels
 _FORMATS = {"counts": "GRAY16_LE", "luma": "GRAY8", "rgb": "BGRx"}
 # GStreamer's range:matrix:transfer:primaries; full range, BT.709 (`sRGB` would be its word for R'G'B').
 _FULL_RANGE = "1:3:5:1"
-ENCODER = "avenc_ffv1 gop-size=1 slices=4 slicecrc=1"
-"""FFV1, every frame on its own and checksummed, so that a broken disk costs single frames."""
+
+
+def encoder_for(size: tuple[int, int]) -> str:
+    """FFV1 for pictures of `size` (H, W): every frame on its own and checksummed, by several threads.
+
+    A broken disk then costs single frames. Few slices for large pictures are refused by libavcodec.
+    """
+    slices = 4 if size[0] * size[1] <= 4_000_000 else 16
+    return f"avenc_ffv1 gop-size=1 slices={slices} slicecrc=1 threads=auto thread-type=slice"
 
 
 def kind_of(picture: NDArray[Any]) -> str:

@@ -203,6 +203,15 @@ def test_a_huge_picture_is_recorded(tmp_path: Path) -> None:
     assert abs(int(sample.data[7680 * 2160]) - (16 + round(90 * 219 / 255))) <= 1
 
 
+@pytest.mark.parametrize("size", [(2, 3), (16, 16), (4320, 7680)])
+def test_a_lossless_recording_takes_tiny_and_huge_pictures(tmp_path: Path, size: tuple[int, int]) -> None:
+    sink = FileSink(tmp_path / "raw.mkv", FileSinkOptions(lossless=True))
+    sink.open(VideoInfo(size, Fraction(9), live=False), size)
+    sink.write(np.full(size, 7777, np.uint16), 0, 111_000_000)
+    sink.close()
+    assert len(stored_times(tmp_path / "raw.mkv")[0]) == 1
+
+
 def test_sizes_beyond_the_encoders_are_refused_in_one_line(tmp_path: Path) -> None:
     for size in ((8, 8), (9000, 100)):
         with pytest.raises(SinkError, match=f"{size[1]}x{size[0]} cannot be encoded"):
@@ -292,7 +301,7 @@ path = Path(sys.argv[1])
 rng = np.random.default_rng(1)
 sink = FileSink(path)
 sink.open(VideoInfo((96, 128), Fraction(25), live=False), (96, 128))
-for number in range(400):
+for number in range(200):
     sink.write(rng.integers(0, 256, (96, 128), dtype=np.uint8), number * 40_000_000, 40_000_000)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
 try:
@@ -318,7 +327,7 @@ def test_a_disk_that_is_full_at_the_very_end_leaves_a_playable_file(
     said, _ = run(int(whole) - 500)  # in the middle of the final index
     assert said == f"{path}: file too large"
     back = read_file(path)
-    assert len(back.pts_ns) > 370  # less than the last second is lost
+    assert len(back.pts_ns) > 170  # less than the last second is lost
     assert back.pts_ns == [n * 40_000_000 for n in range(len(back.pts_ns))]
 
 
