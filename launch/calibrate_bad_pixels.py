@@ -1,0 +1,82 @@
+"""`irchroma calibrate bad-pixels`: finds dead, stuck and blinking pixels for a camera's profile."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from irchroma.calibration.bad_pixel_finder import BadPixelFinder
+from irchroma.calibration.errors import CalibrationError
+from irchroma.calibration.fault_pictures import draw_bad_pixels, write_picture
+from irchroma.calibration.recordings import read_frames
+from irchroma.launch.progress import Progress
+from irchroma.stream.camera_profile import (
+    BLINKING,
+    DEAD,
+    STUCK,
+    CameraProfile,
+    load_profile,
+    save_profile,
+    with_faults,
+)
+
+EXAMPLE = "irchroma calibrate bad-pixels recording.mkv --out camera.toml"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to look at and where to write."""
+    parser.add_argument("source", metavar="RECORDING", help="a recording or camera; any scene, or a dark one")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="camera profile (.toml); one that exists is kept",
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=10.0, metavar="S", help="read so long (10), 0 for all"
+    )
+    parser.add_argument(
+        "--missing",
+        type=_area,
+        action="append",
+        default=[],
+        metavar="X,Y,W,H",
+        help="fill in this area too: a scratch on the window, burnt-in text; may be repeated",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Look, write the profile and a picture of what was found."""
+    profile = load_profile(args.out) if args.out.exists() else CameraProfile(args.out.stem)
+    finder, progress = BadPixelFinder(), Progress(args.seconds or None)
+    start_ns: int | None = None
+    for frame in read_frames(args.source, args.seconds):
+        start_ns = frame.pts_ns if start_ns is None else start_ns
+        if not frame.held:
+            finder.add(frame.pixels)
+        progress.update((frame.pts_ns - start_ns) / 1e9)
+    progress.close()
+    found = finder.result()
+    height, width = found.kinds.shape
+    for x, y, wide, high in args.missing:
+        if x + wide > width or y + high > height:
+            raise CalibrationError(f"area {x},{y},{wide},{high} is not inside {width}x{height} pixels")
+    parts = {"bad_pixels": found.kinds, "missing": tuple(args.missing) or profile.faults.missing}
+    save_profile(args.out, with_faults(profile, (height, width), **parts))
+    sheet = args.out.with_name(args.out.stem + "-bad-pixels-overview.png")
+    if not write_picture(str(sheet), draw_bad_pixels(found.mean, found.kinds)):
+        raise CalibrationError(f"cannot write {sheet}")
+    print(
+        f"{found.count(DEAD)} dead, {found.count(STUCK)} stuck, {found.count(BLINKING)} blinking"
+        f" of {width}x{height} pixels in {found.frames} frames"
+    )
+    print(f"{args.out}: written; rings in {sheet} show where")
+    return 0
+
+
+def _area(word: str) -> tuple[int, int, int, int]:
+    values = [int(part) for part in word.split(",")] if word.replace(",", "").isdigit() else []
+    if len(values) != 4 or min(values[2:]) < 1:
+        raise argparse.ArgumentTypeError(f"expected X,Y,W,H in pixels, got {word!r}")
+    return values[0], values[1], values[2], values[3]

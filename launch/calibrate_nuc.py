@@ -1,0 +1,133 @@
+"""`irchroma calibrate nuc`: measures a sensor's non-uniformity and writes it to a camera's profile."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.calibration.errors import CalibrationError
+from irchroma.calibration.fault_pictures import draw_uniformity, write_picture
+from irchroma.calibration.recordings import read_frames
+from irchroma.calibration.uniformity import Uniformity, from_scene, is_uniform, one_point, two_point
+from irchroma.launch.progress import Progress
+from irchroma.stream.camera_profile import (
+    CameraFaults,
+    CameraProfile,
+    load_profile,
+    save_profile,
+    with_faults,
+)
+from irchroma.stream.correction import Correction
+
+EXAMPLE = "irchroma calibrate nuc lens-cap.mkv --out camera.toml"
+METHODS = ("auto", "one-point", "two-point", "scene")
+MOST_FRAMES = 240
+Recording = NDArray[np.uint8] | NDArray[np.uint16]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to look at, how, and where to write."""
+    parser.add_argument(
+        "source",
+        nargs="+",
+        metavar="RECORDING",
+        help="a uniform view (lens cap, wall); two of different temperature; or any scene under a slow pan"
+        " in both directions",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="camera profile (.toml); one that exists is kept",
+    )
+    parser.add_argument("--method", choices=METHODS, default="auto", help="auto looks at the recordings")
+    parser.add_argument(
+        "--track-stripes",
+        type=float,
+        metavar="COUNTS",
+        help="a run may move columns and rows by so much as they drift; also takes faint straight lines of"
+        " the scene, so 0 (off) unless stripes come back",
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=10.0, metavar="S", help="read so long (10), 0 for all"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, write the profile and a picture of before and after, say what is left."""
+    if len(args.source) > 2:
+        raise CalibrationError(f"one or two recordings, got {len(args.source)}")
+    profile = load_profile(args.out) if args.out.exists() else CameraProfile(args.out.stem)
+    recordings = [_frames(source, args.seconds) for source in args.source]
+    size = (recordings[0].shape[1], recordings[0].shape[2])
+    if any(recording.shape[1:] != size for recording in recordings):
+        raise CalibrationError("the two recordings are of different sizes")
+    known = profile.faults.bad_pixels
+    bad = np.zeros(size, bool) if known is None else known > 0
+    if bad.shape != size:
+        raise CalibrationError(f"the profile is of {bad.shape[::-1]} pixels, the recording of {size[::-1]}")
+    found = measure(recordings, bad, args.method)
+    parts = CameraFaults(offset=found.offset, gain=found.gain, gain_about=found.about)
+    stripes = profile.faults.stripes if args.track_stripes is None else args.track_stripes
+    new = with_faults(
+        profile, size, offset=found.offset, gain=found.gain, gain_about=found.about, stripes=stripes
+    )
+    save_profile(args.out, new)
+    frame = recordings[0][len(recordings[0]) // 2]
+    after = Correction(replace(new, faults=replace(parts, bad_pixels=known))).apply(frame)
+    sheet = args.out.with_name(args.out.stem + "-nuc-overview.png")
+    if not write_picture(str(sheet), draw_uniformity(found.offset, frame, after)):
+        raise CalibrationError(f"cannot write {sheet}")
+    spread = float(found.offset[~bad].std())
+    print(f"{found.method}: fixed pattern of {spread:.2f} counts, columns and rows {found.stripes:.2f} of it")
+    print(f"{args.out}: written; {sheet} shows the pattern, a frame before and the same after")
+    return 0
+
+
+def measure(recordings: list[Recording], bad: NDArray[np.bool_], method: str) -> Uniformity:
+    """The non-uniformity, by the method named or the one that the recordings allow.
+
+    Raises:
+        CalibrationError: they do not show what the method needs.
+    """
+    means = [recording.mean(0, dtype=np.float64).astype(np.float32) for recording in recordings]
+    if method == "auto":
+        uniform = all(is_uniform(mean) for mean in means)
+        method = ("two-point" if len(means) == 2 else "one-point") if uniform else "scene"
+    if method == "two-point":
+        if len(means) != 2:
+            raise CalibrationError("two-point needs two recordings of uniform views, one warmer")
+        return two_point(means[0], means[1], bad)
+    if method == "one-point":
+        if not is_uniform(means[0]):
+            raise CalibrationError(
+                "this view is not uniform: cover the lens, or use --method scene with a slow pan"
+            )
+        return one_point(means[0], bad)
+    return from_scene(list(recordings[0]), bad)
+
+
+def _frames(source: str, seconds: float) -> Recording:
+    """(n, H, W): frames of one size, without repetitions, evenly thinned to bound the memory."""
+    kept: list[Recording] = []
+    step, progress = 1, Progress(seconds or None)
+    start_ns: int | None = None
+    for number, frame in enumerate(read_frames(source, seconds)):
+        start_ns = frame.pts_ns if start_ns is None else start_ns
+        progress.update((frame.pts_ns - start_ns) / 1e9, source)
+        if frame.is_color:
+            raise CalibrationError(f"{source} is in color: non-uniformity is measured in infrared")
+        if frame.held or number % step or (kept and kept[0].shape != frame.pixels.shape):
+            continue
+        kept.append(frame.pixels)
+        if len(kept) == MOST_FRAMES:
+            kept, step = kept[::2], step * 2
+    progress.close()
+    if len(kept) < 2:
+        raise CalibrationError(f"{source}: {len(kept)} frames, expected a few seconds")
+    return np.asarray(np.stack(kept), kept[0].dtype)  # type: ignore[return-value]

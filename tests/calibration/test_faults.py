@@ -1,0 +1,142 @@
+"""Bad pixels and non-uniformity found in recordings of the synthetic camera, against its truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from irchroma.calibration.bad_pixel_finder import BadPixelFinder
+from irchroma.calibration.errors import CalibrationError
+from irchroma.calibration.uniformity import from_scene, is_uniform, one_point, two_point
+from irchroma.launch.cli import main
+from irchroma.stream.camera_profile import BLINKING, DEAD, STUCK, load_profile
+from irchroma.stream.correction import Correction
+from irchroma.stream.synthetic_camera import SyntheticCamera
+from irchroma.stream.synthetic_options import parse_test_address
+from irchroma.stream.synthetic_sensor import SyntheticSensor
+
+SMALL = "size=320x256"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"test:thermal?dead=0.003&fpn=6&stripes=3&{SMALL}",
+        f"test:thermal?dead=0.003&pan=30&{SMALL}&seed=4",
+        f"test:nir?dead=0.003&{SMALL}&people=8",
+    ],
+)
+def test_bad_pixels_are_found_and_nothing_else(address: str) -> None:
+    camera = SyntheticCamera(parse_test_address(address))
+    finder = BadPixelFinder()
+    for number in range(48):
+        finder.add(camera.frame(number).pixels)
+    found, truth = finder.result().kinds, camera.frame(0).defects
+    fixed = (truth == DEAD) | (truth == STUCK)
+    found_fixed = (found == DEAD) | (found == STUCK)
+    assert (found_fixed & fixed).sum() >= 0.99 * fixed.sum()
+    assert (found_fixed & fixed).sum() >= 0.99 * found_fixed.sum()
+    blinking = truth == BLINKING
+    assert ((found == BLINKING) & blinking).sum() >= 0.9 * blinking.sum()
+    assert ((found == BLINKING) & blinking).sum() >= 0.9 * (found == BLINKING).sum()
+
+
+def test_a_sensor_without_faults_has_none_found() -> None:
+    camera = SyntheticCamera(parse_test_address(f"test:thermal?fpn=6&{SMALL}"))
+    finder = BadPixelFinder()
+    for number in range(24):
+        finder.add(camera.frame(number).pixels)
+        finder.add(camera.frame(number).pixels)  # a repetition is no look
+    assert finder.result().kinds.sum() == 0
+    assert finder.result().frames == 24
+
+
+def test_recordings_that_show_nothing_are_refused() -> None:
+    finder = BadPixelFinder()
+    with pytest.raises(CalibrationError, match="only 0 different frames"):
+        finder.result()
+    with pytest.raises(CalibrationError, match="in color"):
+        finder.add(np.zeros((8, 8, 3), np.uint8))
+    still = [np.full((64, 80), 7000, np.uint16)] * 12
+    with pytest.raises(CalibrationError, match="stands still"):
+        from_scene(still, np.zeros((64, 80), bool))
+    with pytest.raises(CalibrationError, match="record one of them warmer"):
+        two_point(
+            np.full((8, 8), 7000.0, np.float32), np.full((8, 8), 7001.0, np.float32), np.zeros((8, 8), bool)
+        )
+
+
+def test_uniform_views_give_the_pattern_to_a_tenth_and_better() -> None:
+    sensor = SyntheticSensor(parse_test_address(f"test:thermal?fpn=10&stripes=4&{SMALL}"), (256, 320))
+    flat = np.full((256, 320), 7300, np.float32)
+    frames = [sensor.expose(flat, number, number / 30) for number in range(60)]
+    mean = np.mean(frames, axis=0).astype(np.float32)
+    assert is_uniform(mean)
+    none = np.zeros(flat.shape, bool)
+    assert np.std(sensor.pattern + one_point(mean, none).offset) < sensor.pattern.std() / 10
+    warm = (mean - 7300) * 1.0 + (8300 - 7300) * (1 + sensor.pattern / 200) + 7300
+    found = two_point(mean, warm.astype(np.float32), none)
+    assert found.gain is not None
+    for seen in (mean, warm):
+        corrected = found.gain * (seen - found.about) + found.about + found.offset
+        assert corrected.std() < 0.5
+    scene = SyntheticCamera(parse_test_address(f"test:thermal?fpn=10&{SMALL}")).frame(0)
+    assert not is_uniform(scene.pixels.astype(np.float32))
+
+
+def test_a_scene_that_moves_past_gives_the_pattern_without_eating_the_scene() -> None:
+    camera = SyntheticCamera(parse_test_address(f"test:thermal?fpn=8&stripes=4&pan=40&shake=4&{SMALL}"))
+    frames = [camera.frame(number).pixels for number in range(0, 150, 3)]
+    found = from_scene(frames, np.zeros(frames[0].shape, bool))
+    pattern = camera.sensor(0).pattern
+    assert found.method == "scene"
+    assert np.std(pattern + found.offset) < pattern.std() / 5  # a twelfth at 640x512
+    frame = camera.frame(200)
+    corrected = frame.pixels + found.offset
+    edges = np.abs(cv2.Laplacian(frame.clean.astype(np.float32), cv2.CV_32F)) > 100
+    step = cv2.Laplacian(corrected.astype(np.float32), cv2.CV_32F)[edges]
+    truth = cv2.Laplacian(frame.clean.astype(np.float32), cv2.CV_32F)[edges]
+    assert np.polyfit(truth, step, 1)[0] == pytest.approx(1, abs=0.01)  # edges are as strong as they were
+
+
+def test_the_commands_write_one_profile_that_a_run_applies(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    address = "test:thermal?dead=0.002&fpn=8&pan=40&shake=4&frames=90&size=320x256"
+    out = tmp_path / "gate.toml"
+    arguments = ["bad-pixels", address, "--out", str(out), "--missing", "5,5,20,10"]
+    assert main(["calibrate", *arguments]) == 0
+    assert main(["calibrate", "nuc", address, "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert " dead, " in said
+    assert "scene: fixed pattern of" in said
+    assert (tmp_path / "gate-bad-pixels-overview.png").is_file()
+    assert (tmp_path / "gate-nuc-overview.png").is_file()
+    profile = load_profile(out)
+    frame = SyntheticCamera(parse_test_address(address)).frame(30)
+    corrected = Correction(profile).apply(frame.pixels).astype(float)
+    outside = np.ones(frame.pixels.shape, bool)
+    outside[5:15, 5:25] = False
+    outside &= frame.defects == 0
+    before, after = (one - frame.clean for one in (frame.pixels.astype(float), corrected))
+    assert after[outside].std() < before[outside].std() / 3
+    assert np.abs(after[frame.defects > 0]).max() < 1000 < np.abs(before[frame.defects > 0]).max()
+
+
+def test_what_cannot_be_measured_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "x.toml")
+    still = "test:thermal?frames=20&size=160x128&people=0&vehicles=0"
+    for arguments, said in (
+        (["bad-pixels", "test:thermal?frames=5&size=160x128", "--out", out], "only 5 different frames"),
+        (["nuc", still, "--out", out, "--method", "one-point"], "not uniform: cover the lens"),
+        (["nuc", still, "--out", out, "--method", "two-point"], "two recordings"),
+        (["nuc", still, "--out", out], "stands still"),
+        (["bad-pixels", str(tmp_path / "none.mkv"), "--out", out], "no such file"),
+    ):
+        assert main(["calibrate", *arguments]) == 1
+        error = capsys.readouterr().err
+        assert said in error
+        assert error.count("\n") == 1
