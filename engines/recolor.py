@@ -16,6 +16,9 @@ from irchroma.engines.errors import EngineOptionError
 
 Mode = Literal["full", "chroma"]
 Plane = NDArray[np.float32]
+NEUTRAL = np.float32(128 / 255)
+HALVED_CHROMA = 300_000
+"""Pixels from which chroma is made at half the size, as video carries it (4:2:0): a third of the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ class Recoloring:
         self.options = options or RecolorOptions()
         self.look = look or BandLook()
         self._fade = neutral.level_fade()
-        self._buffers: dict[str, Plane] = {}
+        self._buffers: dict[tuple[str, tuple[int, int]], Plane] = {}
         self._size = (0, 0)
 
     def apply(
@@ -86,49 +89,65 @@ class Recoloring:
             self._buffers.clear()
             self._size = size
         guide = small.astype(np.float32) * np.float32(1 / 255)
+        shown = luma
+        if self.options.mode == "full":
+            tone = base_tone(guide, mean_square(luma, small.shape), ycc[..., 0], self.look.tone)
+            shown = self._on_frame(guided.Affine(tone.slope + 1, tone.offset), luma)
+        fine, fine_shown = luma, shown
+        if luma.size >= HALVED_CHROMA:
+            fine = _halved(luma)
+            fine_shown = fine if shown is luma else _halved(shown)
         faded = np.clip(confidence * np.float32(1 / self.options.sure), 0.0, 1.0)
         seen = guided.windows(guide, self.options.radius_px)
         if self.look.unlit is not None:
             dark, lit = self.look.unlit
             faded *= np.clip((seen.mean - dark) * np.float32(1 / (lit - dark)), 0.0, 1.0)
-        blue = guided.fit(seen, ycc[..., 1] * faded, self.options.chroma_contrast)
-        red = guided.fit(seen, ycc[..., 2] * faded, self.options.chroma_contrast)
-
-        light = self._buffer("light")
-        np.copyto(light, luma)
-        cb, cr = self._on_frame(blue, light, "cb"), self._on_frame(red, light, "cr")
+        chroma = []
+        for plane in self._limited(ycc[..., 1] * faded, ycc[..., 2] * faded):
+            model = guided.fit(seen, plane, self.options.chroma_contrast)
+            chroma.append(self._on_frame(guided.Affine(model.slope, model.offset + NEUTRAL), fine))
+        keep_neutral(fine, fine_shown, self._fade, chroma)
+        if fine is not luma:
+            chroma = [np.asarray(cv2.resize(plane, size[::-1]), np.uint8) for plane in chroma]
         if self.options.chroma_limit is not None:
-            self._limit(cb, cr)
-        chroma = [cv2.add(plane, 128.0, dtype=cv2.CV_8U) for plane in (cb, cr)]
-        shown = luma
-        if self.options.mode == "full":
-            tone = base_tone(guide, mean_square(luma, small.shape), ycc[..., 0], self.look.tone)
-            change = self._on_frame(tone, light, "cb")
-            shown = np.asarray(cv2.add(light, change, dtype=cv2.CV_8U), np.uint8)
-        keep_neutral(luma, shown, self._fade, chroma)
+            chroma = _within(self.options.chroma_limit, chroma)
         return color_space.color_luma(shown, *chroma)
 
-    def _on_frame(self, model: guided.Affine, light: Plane, name: str) -> Plane:
-        """The modeled value at full size, in 8-bit levels: slope * luma + offset."""
-        value = guided.enlarge(model.slope, self._size, self._buffer(name))
+    def _on_frame(self, model: guided.Affine, luma: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """(H, W) uint8: slope * luma + offset, the offset in parts of full scale."""
+        size = (luma.shape[0], luma.shape[1])
+        value = guided.enlarge(model.slope, size, self._buffer("value", size))
+        light = self._buffer("offset", size)
+        np.copyto(light, luma)
         np.multiply(value, light, out=value)
-        offset = guided.enlarge(model.offset * np.float32(255), self._size, self._buffer("scratch"))
-        return np.add(value, offset, out=value)
+        offset = guided.enlarge(model.offset * np.float32(255), size, light)
+        return np.asarray(cv2.add(value, offset, dtype=cv2.CV_8U), np.uint8)
 
-    def _limit(self, cb: Plane, cr: Plane) -> None:
-        limit = np.float32(self.options.chroma_limit)
-        magnitude = cv2.magnitude(cb, cr, magnitude=self._buffer("scratch"))
-        scale = np.divide(
-            limit, np.maximum(magnitude, max(limit, np.float32(1e-3)), out=magnitude), out=magnitude
-        )
-        np.multiply(cb, scale, out=cb)
-        np.multiply(cr, scale, out=cr)
+    def _limited(self, cb: Plane, cr: Plane) -> tuple[Plane, Plane]:
+        """The small chroma under the chroma limit, so that what is over it keeps its hue's contrast."""
+        if self.options.chroma_limit is None:
+            return cb, cr
+        limit = np.float32(self.options.chroma_limit / 255)
+        scale = np.divide(limit, np.maximum(np.hypot(cb, cr), max(limit, np.float32(1e-6))), dtype=np.float32)
+        return cb * scale, cr * scale
 
-    def _buffer(self, name: str) -> Plane:
-        buffer = self._buffers.get(name)
+    def _buffer(self, name: str, size: tuple[int, int]) -> Plane:
+        buffer = self._buffers.get((name, size))
         if buffer is None:
-            buffer = self._buffers[name] = np.empty(self._size, np.float32)
+            buffer = self._buffers[name, size] = np.empty(size, np.float32)
         return buffer
+
+
+def _halved(luma: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    size = ((luma.shape[1] + 1) // 2, (luma.shape[0] + 1) // 2)
+    return np.asarray(cv2.resize(luma, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _within(limit: float, chroma: list[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+    """Chroma planes (128 neutral) whose magnitude nowhere exceeds the limit, in 8-bit levels."""
+    cb, cr = (plane.astype(np.float32) - 128 for plane in chroma)
+    scale = np.minimum(1, np.float32(limit) / np.maximum(np.hypot(cb, cr), np.float32(1e-3)))
+    return [np.rint(plane * scale + 128).astype(np.uint8) for plane in (cb, cr)]
 
 
 def keep_neutral(
