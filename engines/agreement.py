@@ -23,6 +23,8 @@ MOVING_EDGE = 40.0
 """Contrast of a moving edge, gray levels, beside which color is trusted half."""
 REPEATED = 0.2
 """Share of the usual difference between frames below which a frame counts as a repetition."""
+REPEATED_LEVELS = 6
+"""Largest difference of any pixel of a repetition: something small that moves is no freeze."""
 
 
 class Agreement:
@@ -48,7 +50,8 @@ class Agreement:
         if difference == 0.0:
             return True
         usual = self._usual_difference
-        if usual is not None and difference < min(REPEATED * usual, 0.3):
+        alike = usual is not None and difference < min(REPEATED * usual, 0.3)
+        if alike and cv2.norm(previous, current, cv2.NORM_INF) <= REPEATED_LEVELS:
             return True
         self._usual_difference = difference if usual is None else usual + 0.05 * (difference - usual)
         return False
