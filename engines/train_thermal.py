@@ -19,10 +19,12 @@ from irchroma.engines.train_augmentation import cut, degrade, overlay
 from irchroma.engines.train_batch import Batch, Sample, stack
 from irchroma.engines.train_pictures import Picture, read_color, read_pairs, rgb_to_gray
 from irchroma.engines.train_thermal_like import (
+    SKY,
     camera,
     daylight_of_labels,
     daylight_of_pair,
     light_people,
+    raise_sky,
     thermal_like,
 )
 
@@ -115,8 +117,13 @@ class ThermalRecipe:
         index = int(random.integers(len(self.labeled)))
         picture = self.labeled[index]
         assert picture.labels is not None
-        translated = self.translated[index] if self.translated else None
-        drawn = thermal_like(self.grays[index], picture.labels, translated, random)
+        gray, translated = self.grays[index], self.translated[index] if self.translated else None
+        if random.random() < 0.3 and (picture.labels[0] == SKY).mean() > 0.5:
+            rows = int(random.uniform(0.3, 1.2) * len(gray))
+            gray, rgb, labels = raise_sky(gray, picture.rgb, picture.labels, rows)
+            picture, translated = Picture(picture.name, rgb, None, labels), None
+        assert picture.labels is not None
+        drawn = thermal_like(gray, picture.labels, translated, random)
         crop = cut(picture, {"ir": drawn}, side, (0.7, 1.6), random)
         return _seen(Sample(crop.inputs["ir"], crop), random)
 

@@ -11,7 +11,7 @@ SKY, BUILDING, POLE, ROAD, PAVEMENT, TREE, SIGN, FENCE, CAR, PERSON, BICYCLIST, 
 _LEVELS = np.array(
     [
         (0.08, 0.10), (0.45, 0.20), (0.40, 0.20), (0.38, 0.18), (0.42, 0.18), (0.48, 0.16),
-        (0.35, 0.20), (0.45, 0.20), (0.48, 0.24), (0.88, 0.12), (0.80, 0.15), (0.45, 0.20),
+        (0.35, 0.20), (0.45, 0.20), (0.55, 0.28), (0.88, 0.12), (0.80, 0.15), (0.45, 0.20),
     ]
 )  # fmt: skip
 
@@ -64,7 +64,13 @@ def thermal_like(
         random.standard_normal((5, 6), dtype=np.float32), (width, height), interpolation=cv2.INTER_CUBIC
     )
     drawn += 0.07 * field * (labels != SKY)
-    drawn += (labels == SKY) * np.linspace(0.0, random.uniform(0.0, 0.25), height, dtype=np.float32)[:, None]
+    lift = np.linspace(0.0, random.uniform(0.0, 0.25), height, dtype=np.float32)[:, None]
+    if random.random() < 0.3:  # warm clouds above a cold horizon
+        lift = lift[::-1] * 1.5
+    clouds = cv2.resize(
+        random.standard_normal((12, 9), dtype=np.float32), (width, height), interpolation=cv2.INTER_CUBIC
+    )
+    drawn += (labels == SKY) * (lift + random.uniform(0.0, 0.06) * clouds)
     warm = (labels == CAR).astype(np.float32)
     if warm.any():  # engines and wheels: the lower part of a car
         lower = warm * (1.0 - np.roll(warm, -height // 16, axis=0))
@@ -104,6 +110,17 @@ def _paint_sky(ycc: np.ndarray, mask: np.ndarray) -> np.ndarray:
     mean = float((ycc[..., 0] * mask).sum() / max(1.0, mask.sum()))
     paint[..., 0] += 0.35 * (ycc[..., 0] - mean)
     return np.asarray(ycc * (1.0 - mask[..., None]) + paint * mask[..., None], np.float32)
+
+
+def raise_sky(gray: np.ndarray, rgb: np.ndarray, labels: np.ndarray, rows: int) -> list[np.ndarray]:
+    """`gray`, target `rgb` and `labels` with so many rows of sky on top: a camera that looks up."""
+    top = _to_rgb(_SKY_TOP[None, None].astype(np.float32))[0, 0]
+    width = labels.shape[1]
+    return [
+        np.vstack([np.full((rows, width), 200, np.uint8), gray]),
+        np.vstack([np.broadcast_to(top, (rows, width, 3)), rgb]),
+        np.vstack([np.full((rows, width), SKY, np.uint8), labels]),
+    ]
 
 
 def _upper(height: int) -> np.ndarray:
