@@ -203,7 +203,7 @@ def test_a_huge_picture_is_recorded(tmp_path: Path) -> None:
     assert abs(int(sample.data[7680 * 2160]) - (16 + round(90 * 219 / 255))) <= 1
 
 
-@pytest.mark.parametrize("size", [(2, 3), (16, 16), (4320, 7680)])
+@pytest.mark.parametrize("size", [(2, 3), (16, 16), (2160, 3840)])
 def test_a_lossless_recording_takes_tiny_and_huge_pictures(tmp_path: Path, size: tuple[int, int]) -> None:
     sink = FileSink(tmp_path / "raw.mkv", FileSinkOptions(lossless=True))
     sink.open(VideoInfo(size, Fraction(9), live=False), size)
