@@ -89,7 +89,7 @@ def test_uniform_views_give_the_pattern_to_a_tenth_and_better() -> None:
 
 def test_a_scene_that_moves_past_gives_the_pattern_without_eating_the_scene() -> None:
     camera = SyntheticCamera(parse_test_address(f"test:thermal?fpn=8&stripes=4&pan=40&shake=4&{SMALL}"))
-    frames = [camera.frame(number).pixels for number in range(0, 150, 3)]
+    frames = [camera.frame(number).pixels for number in range(0, 200, 2)]
     found = from_scene(frames, np.zeros(frames[0].shape, bool))
     pattern = camera.sensor(0).pattern
     assert found.method == "scene"
