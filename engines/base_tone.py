@@ -67,12 +67,24 @@ def base_tone(guide: Plane, square: Plane, tone: Plane, options: ToneOptions) ->
     base = seen.mean + model.slope * seen.mean + model.offset
     darker = np.clip(base / np.maximum(seen.mean, np.float32(1e-3)), options.detail_floor, 1.0)
     factor: Plane = (np.maximum(1 + model.slope, options.edge_floor) * darker).astype(np.float32)
-    spread = np.maximum(guided.box(square, seen.side_px) - seen.mean**2, 0.0)
-    room = np.minimum(2 * np.sqrt(spread) * factor, np.float32(0.5))
-    low = np.minimum(room, seen.mean)  # what the sensor itself has clipped may stay so
-    high = np.maximum(1 - room, seen.mean)
-    offset: Plane = np.clip(base, low, high) - factor * seen.mean
+    base = base + guided.box(_way_back(seen, square, base, factor), seen.side_px)
+    offset: Plane = base - factor * seen.mean
     return guided.Affine(factor - 1, offset)
+
+
+def _way_back(seen: guided.Windows, square: Plane, base: Plane, factor: Plane) -> Plane:
+    """(h, w) float32 by how much each window's base must give way for its detail to stay in [0, 1].
+
+    What the sensor itself has clipped may stay so.
+    """
+    kernel = np.ones((seen.side_px, seen.side_px), np.uint8)
+    finer = np.sqrt(np.maximum(guided.box(square - seen.luma * seen.luma, seen.side_px), 0.0))
+    below = factor * (seen.mean - cv2.erode(seen.luma, kernel) + finer)
+    above = factor * (cv2.dilate(seen.luma, kernel) - seen.mean + finer)
+    low = np.minimum(np.minimum(below, np.float32(0.5)), seen.mean)
+    high = np.maximum(1 - np.minimum(above, np.float32(0.5)), seen.mean)
+    way: Plane = np.clip(base, low, high) - base
+    return way
 
 
 def region_change(guide: Plane, tone: Plane, options: ToneOptions) -> Plane:

@@ -1,0 +1,65 @@
+"""The base tone: follows the network in the large, leaves the sensor's small things and casts no halos."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.engines import catalog
+from irchroma.engines.base_tone import ToneOptions, base_tone, mean_square
+
+Plane = NDArray[np.float32]
+NIR, THERMAL = (catalog.BANDS[name].look.tone for name in ("nir", "thermal"))
+
+
+def shown(luma: NDArray[np.uint8], tone: Plane, options: ToneOptions) -> Plane:
+    """The luma that comes out, [0, 1], of a picture at work size."""
+    guide = luma.astype(np.float32) / 255
+    change = base_tone(guide, mean_square(luma, luma.shape), tone, options)
+    return np.asarray(guide + change.slope * guide + change.offset, np.float32)
+
+
+def test_a_picture_that_the_network_leaves_alone_stays_as_it_is() -> None:
+    luma = np.random.default_rng(1).integers(40, 200, (120, 160), np.uint8)
+    out = shown(luma, luma.astype(np.float32) / 255, NIR)
+    np.testing.assert_allclose(out, luma / 255, atol=0.02)
+
+
+def test_a_flat_region_takes_the_networks_tone_in_nir_and_part_of_it_in_thermal() -> None:
+    luma = np.full((120, 160), 60, np.uint8)
+    tone = np.full(luma.shape, 0.7, np.float32)
+    assert abs(float(shown(luma, tone, NIR).mean()) - 0.7) < 0.01
+    assert 0.45 < float(shown(luma, tone, THERMAL).mean()) < 0.65
+
+
+def test_a_dark_pole_in_a_brightened_sky_has_no_halo() -> None:
+    luma = np.full((120, 160), 190, np.uint8)
+    luma[:, 78:81] = 50
+    tone = np.full(luma.shape, 0.93, np.float32)
+    tone[:, 78:81] = 0.2
+    out = shown(luma, cv2.GaussianBlur(tone, (0, 0), 2.0), NIR)
+    sky = out[:, 20:50].mean()
+    assert np.abs(out[:, 55:75] - sky).max() < 0.06
+    assert out[:, 79].max() < sky - 0.4
+
+
+def test_someone_warm_stays_brighter_than_the_road_although_the_network_paints_both_alike() -> None:
+    luma = np.full((180, 320), 70, np.uint8)
+    luma[70:130, 150:168] = 220
+    tone = np.full(luma.shape, 0.4, np.float32)
+    out = shown(luma, tone, THERMAL)
+    assert out[80:120, 155:163].mean() - out[80:120, 60:100].mean() > 0.45
+
+
+def test_a_thermal_sky_brightens_and_the_trees_below_keep_their_texture() -> None:
+    luma = np.full((180, 320), 25, np.uint8)
+    texture = np.random.default_rng(2).normal(130, 30, (100, 320))
+    luma[80:] = np.clip(texture, 0, 255).astype(np.uint8)
+    tone = np.full(luma.shape, 0.3, np.float32)
+    tone[:80] = 0.8
+    out = shown(luma, cv2.GaussianBlur(tone, (0, 0), 3.0), THERMAL)
+    assert out[:60].mean() > 0.4
+    before, after = luma[110:] / 255, out[110:]
+    assert after.std() > 0.85 * before.std()
+    assert np.corrcoef(before.ravel(), after.ravel())[0, 1] > 0.95
