@@ -16,7 +16,7 @@ from typing import Any
 
 from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import spread, write_json
-from irchroma.stream.encoders import EncoderTask, choose_encoder
+from irchroma.stream.sinks.encoders import EncoderTask, choose_encoder
 
 SIZES = ((512, 640), (720, 1280))
 EXAMPLE = "irchroma bench live --json benchmarks/live.json"

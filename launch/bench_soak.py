@@ -15,7 +15,7 @@ from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import write_json
 from irchroma.launch.progress import Progress
 from irchroma.stream.errors import SourceError
-from irchroma.stream.rtsp_source import RtspOptions, RtspSource
+from irchroma.stream.sources.rtsp_source import RtspOptions, RtspSource
 
 EXAMPLE = "irchroma bench soak --minutes 10 --json benchmarks/soak.json"
 

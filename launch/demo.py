@@ -22,7 +22,7 @@ from irchroma.launch.wiring import build_loop
 from irchroma.stream.errors import StreamError
 from irchroma.stream.indexed import IndexedPicture
 from irchroma.stream.protocols import Pixels, VideoInfo
-from irchroma.stream.sink_uri import public
+from irchroma.stream.sinks.sink_uri import public
 from irchroma.stream.views import ViewOptions
 
 DEFAULT_SOURCES = ("test:nir?seconds=8", "test:thermal?seconds=8")

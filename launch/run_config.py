@@ -10,10 +10,10 @@ from typing import Any
 from irchroma.engines.neural import NeuralOptions
 from irchroma.engines.palette_options import PaletteOptions
 from irchroma.launch.config import ConfigError, from_table, load_toml
-from irchroma.stream.encoders import EncoderOptions
 from irchroma.stream.osd import OsdOptions
 from irchroma.stream.reader import ReconnectOptions
-from irchroma.stream.source_uri import SourceOptions
+from irchroma.stream.sinks.encoders import EncoderOptions
+from irchroma.stream.sources.source_uri import SourceOptions
 from irchroma.stream.tone_map import ToneMapOptions
 from irchroma.stream.views import ViewOptions
 

@@ -101,9 +101,7 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         ),
     ),
     "source": (
-        Flag(
-            "--latency", "input.rtsp.latency_ms", "buffer of RTSP sources, milliseconds", int, metavar="MS"
-        ),
+        Flag("--latency", "input.rtsp.latency_ms", "buffer of RTSP sources, milliseconds", int, metavar="MS"),
         Flag("--transport", "input.rtsp.transport", "RTSP transport: auto, tcp, udp"),
         Flag(
             "--stall",

@@ -129,8 +129,8 @@ def synthetic_pairs(band: str, count: int) -> list[Picture]:
     linearly between their outermost half percents.
     """
     from irchroma.engines.train_pictures import Picture
-    from irchroma.stream.synthetic_camera import SyntheticCamera
-    from irchroma.stream.synthetic_options import SyntheticOptions
+    from irchroma.stream.synthetic.camera import SyntheticCamera
+    from irchroma.stream.synthetic.options import SyntheticOptions
 
     pictures = []
     for seed in range(100, 100 + count):

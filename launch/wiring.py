@@ -17,8 +17,8 @@ from irchroma.launch.run_config import RunConfig
 from irchroma.stream.compose import ViewComposer
 from irchroma.stream.loop import Loop, LoopOptions
 from irchroma.stream.protocols import Colorizer, FrameSink, VideoInfo
-from irchroma.stream.sink_uri import SinkOptions, open_sink, public
-from irchroma.stream.source_uri import open_source
+from irchroma.stream.sinks.sink_uri import SinkOptions, open_sink, public
+from irchroma.stream.sources.source_uri import open_source
 from irchroma.stream.writer import SinkWriter
 
 log = logging.getLogger(__name__)

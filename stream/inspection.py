@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from irchroma.stream import gst
-from irchroma.stream.camera_format import choose_format, read_formats
-from irchroma.stream.cameras import cameras, check_device
-from irchroma.stream.encoders import survey_encoders
 from irchroma.stream.errors import SourceError, StreamError
+from irchroma.stream.sinks.encoders import survey_encoders
+from irchroma.stream.sources.camera_format import choose_format, read_formats
+from irchroma.stream.sources.cameras import cameras, check_device
 
 
 @dataclass(frozen=True, slots=True)

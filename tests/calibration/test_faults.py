@@ -14,9 +14,9 @@ from irchroma.calibration.uniformity import from_scene, is_uniform, one_point, t
 from irchroma.launch.cli import main
 from irchroma.stream.camera_profile import BLINKING, DEAD, STUCK, load_profile
 from irchroma.stream.correction import Correction
-from irchroma.stream.synthetic_camera import SyntheticCamera
-from irchroma.stream.synthetic_options import parse_test_address
-from irchroma.stream.synthetic_sensor import SyntheticSensor
+from irchroma.stream.synthetic.camera import SyntheticCamera
+from irchroma.stream.synthetic.options import parse_test_address
+from irchroma.stream.synthetic.sensor import SyntheticSensor
 
 SMALL = "size=320x256"
 

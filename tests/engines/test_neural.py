@@ -14,8 +14,8 @@ from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavai
 from irchroma.engines.network import RUNTIMES, NetworkOptions, installed, open_network
 from irchroma.engines.neural import NeuralColorizer, NeuralOptions, padded, submit_together, work_size
 from irchroma.engines.recolor import RecolorOptions
-from irchroma.stream.synthetic_camera import SyntheticCamera
-from irchroma.stream.synthetic_options import SyntheticOptions
+from irchroma.stream.synthetic.camera import SyntheticCamera
+from irchroma.stream.synthetic.options import SyntheticOptions
 from irchroma.stream.tone_map import ToneMap
 
 pytestmark = pytest.mark.skipif(not any(map(installed, RUNTIMES)), reason="no runtime is installed")

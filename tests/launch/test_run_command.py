@@ -15,11 +15,11 @@ import pytest
 
 from irchroma.launch.cli import main
 from irchroma.stream.errors import SourceError
-from irchroma.stream.file_source import FileSource
 from irchroma.stream.frame import Frame
-from irchroma.stream.pictures import PictureSource
-from irchroma.stream.rtsp_source import RtspOptions, RtspSource
-from irchroma.stream.synthetic_source import SyntheticSource
+from irchroma.stream.sources.file_source import FileSource
+from irchroma.stream.sources.pictures import PictureSource
+from irchroma.stream.sources.rtsp_source import RtspOptions, RtspSource
+from irchroma.stream.synthetic.source import SyntheticSource
 
 pytestmark = pytest.mark.gst
 

@@ -5,11 +5,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from irchroma.stream.camera_format import CameraOptions, choose_format, read_formats
-from irchroma.stream.cameras import cameras, check_device
 from irchroma.stream.errors import SourceError, SourceFormatError, StreamOptionError
 from irchroma.stream.gst import Caps, Sample
-from irchroma.stream.v4l2_source import V4l2Source, counts_below
+from irchroma.stream.sources.camera_format import CameraOptions, choose_format, read_formats
+from irchroma.stream.sources.cameras import cameras, check_device
+from irchroma.stream.sources.v4l2_source import V4l2Source, counts_below
 
 _TAIL = "pixel-aspect-ratio=(fraction)1/1"
 

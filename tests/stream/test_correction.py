@@ -19,8 +19,8 @@ from irchroma.stream.camera_profile import (
 from irchroma.stream.correction import Correction
 from irchroma.stream.errors import SourceError, StreamOptionError
 from irchroma.stream.stripes import StripeTracker
-from irchroma.stream.synthetic_camera import SyntheticCamera
-from irchroma.stream.synthetic_options import parse_test_address
+from irchroma.stream.synthetic.camera import SyntheticCamera
+from irchroma.stream.synthetic.options import parse_test_address
 
 SMALL = "size=320x256&people=2&vehicles=1"
 

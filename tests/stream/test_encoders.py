@@ -6,8 +6,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from irchroma.stream import encoders, gst
-from irchroma.stream.encoders import (
+from irchroma.stream import gst
+from irchroma.stream.errors import SinkError, StreamOptionError
+from irchroma.stream.sinks import encoders
+from irchroma.stream.sinks.encoders import (
     ENCODER_NAMES,
     EncoderOptions,
     EncoderTask,
@@ -15,8 +17,7 @@ from irchroma.stream.encoders import (
     codec_of,
     survey_encoders,
 )
-from irchroma.stream.errors import SinkError, StreamOptionError
-from irchroma.stream.yuv420 import Yuv420Packer, appsrc_of
+from irchroma.stream.sinks.yuv420 import Yuv420Packer, appsrc_of
 
 pytestmark = pytest.mark.gst
 

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from irchroma.stream import gst
-from irchroma.stream.encoders import EncoderOptions
 from irchroma.stream.errors import SinkError, StreamError, StreamOptionError
-from irchroma.stream.file_sink import FileSink, FileSinkOptions, timescale_for
 from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.sinks.encoders import EncoderOptions
+from irchroma.stream.sinks.file_sink import FileSink, FileSinkOptions, timescale_for
 
 pytestmark = pytest.mark.gst
 
@@ -223,7 +223,7 @@ import os, sys
 from fractions import Fraction
 from pathlib import Path
 import numpy as np
-from irchroma.stream.file_sink import FileSink
+from irchroma.stream.sinks.file_sink import FileSink
 from irchroma.stream.protocols import VideoInfo
 sink = FileSink(Path(sys.argv[1]))
 sink.open(VideoInfo((48, 64), Fraction(25), live=True), (48, 64))
@@ -260,7 +260,7 @@ from fractions import Fraction
 from pathlib import Path
 import numpy as np
 from irchroma.stream.errors import SinkError
-from irchroma.stream.file_sink import FileSink
+from irchroma.stream.sinks.file_sink import FileSink
 from irchroma.stream.protocols import VideoInfo
 resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000))
 rng = np.random.default_rng(1)
@@ -295,7 +295,7 @@ from fractions import Fraction
 from pathlib import Path
 import numpy as np
 from irchroma.stream.errors import SinkError
-from irchroma.stream.file_sink import FileSink
+from irchroma.stream.sinks.file_sink import FileSink
 from irchroma.stream.protocols import VideoInfo
 path = Path(sys.argv[1])
 rng = np.random.default_rng(1)

@@ -11,10 +11,10 @@ import pytest
 
 from irchroma.stream import gst
 from irchroma.stream.errors import SourceError, SourceFormatError
-from irchroma.stream.file_source import FileSource
 from irchroma.stream.frame import Frame
-from irchroma.stream.gst_source import PictureOptions
 from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.sources.file_source import FileSource
+from irchroma.stream.sources.gst_source import PictureOptions
 
 pytestmark = pytest.mark.gst
 

@@ -18,12 +18,12 @@ import numpy as np
 import pytest
 
 from irchroma.stream.errors import SinkError
-from irchroma.stream.hls_sink import HlsSink
-from irchroma.stream.http_sink import HttpSink, HttpSinkOptions
 from irchroma.stream.protocols import FrameSink, VideoInfo
-from irchroma.stream.srt_sink import SrtAddress, SrtSink
-from irchroma.stream.v4l2_sink import V4l2Sink
-from irchroma.stream.window_sink import WindowSink
+from irchroma.stream.sinks.hls_sink import HlsSink
+from irchroma.stream.sinks.http_sink import HttpSink, HttpSinkOptions
+from irchroma.stream.sinks.srt_sink import SrtAddress, SrtSink
+from irchroma.stream.sinks.v4l2_sink import V4l2Sink
+from irchroma.stream.sinks.window_sink import WindowSink
 
 pytestmark = pytest.mark.gst
 

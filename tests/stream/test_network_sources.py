@@ -13,9 +13,9 @@ import pytest
 from irchroma.stream import gst
 from irchroma.stream.errors import SourceError, SourceLost, StreamError
 from irchroma.stream.frame import Frame
-from irchroma.stream.gst_source import GstSource
-from irchroma.stream.rtsp_source import RtspOptions, RtspSource
-from irchroma.stream.transport_source import TransportSource
+from irchroma.stream.sources.gst_source import GstSource
+from irchroma.stream.sources.rtsp_source import RtspOptions, RtspSource
+from irchroma.stream.sources.transport_source import TransportSource
 
 pytestmark = pytest.mark.gst
 

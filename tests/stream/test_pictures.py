@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from irchroma.stream.errors import SourceError, SourceFormatError
-from irchroma.stream.pictures import PictureSource, natural_key, read_picture
+from irchroma.stream.sources.pictures import PictureSource, natural_key, read_picture
 
 
 def ramp(dtype, channels=1):

@@ -12,11 +12,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from irchroma.stream.encoders import EncoderOptions
 from irchroma.stream.errors import SinkError
 from irchroma.stream.protocols import VideoInfo
-from irchroma.stream.rtsp_server import RtspAddress
-from irchroma.stream.rtsp_sink import RtspSink
+from irchroma.stream.sinks.encoders import EncoderOptions
+from irchroma.stream.sinks.rtsp_server import RtspAddress
+from irchroma.stream.sinks.rtsp_sink import RtspSink
 
 pytestmark = pytest.mark.gst
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import itertools
 import random
 
-from irchroma.stream.running_time import RunningTime
+from irchroma.stream.sinks.running_time import RunningTime
 
 MS = 1_000_000
 

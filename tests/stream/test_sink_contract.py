@@ -11,10 +11,10 @@ import pytest
 
 from irchroma.stream.errors import SinkError
 from irchroma.stream.indexed import IndexedPicture
-from irchroma.stream.null_sink import NullSink
 from irchroma.stream.protocols import FrameSink, VideoInfo
-from irchroma.stream.sink_uri import SinkOptions, open_sink
-from irchroma.stream.window_sink import WindowSink
+from irchroma.stream.sinks.null_sink import NullSink
+from irchroma.stream.sinks.sink_uri import SinkOptions, open_sink
+from irchroma.stream.sinks.window_sink import WindowSink
 
 pytestmark = pytest.mark.gst
 

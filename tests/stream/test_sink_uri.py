@@ -5,16 +5,16 @@ from pathlib import Path
 import pytest
 
 from irchroma.stream.errors import SinkError, StreamError
-from irchroma.stream.file_sink import FileSink
-from irchroma.stream.hls_sink import HlsSink
-from irchroma.stream.http_sink import HttpSink
-from irchroma.stream.null_sink import NullSink
-from irchroma.stream.rtsp_sink import RtspSink
-from irchroma.stream.segmented_sink import SegmentedSink
-from irchroma.stream.sink_uri import SinkOptions, open_sink, public
-from irchroma.stream.srt_sink import SrtSink
-from irchroma.stream.v4l2_sink import V4l2Sink
-from irchroma.stream.window_sink import WindowSink
+from irchroma.stream.sinks.file_sink import FileSink
+from irchroma.stream.sinks.hls_sink import HlsSink
+from irchroma.stream.sinks.http_sink import HttpSink
+from irchroma.stream.sinks.null_sink import NullSink
+from irchroma.stream.sinks.rtsp_sink import RtspSink
+from irchroma.stream.sinks.segmented_sink import SegmentedSink
+from irchroma.stream.sinks.sink_uri import SinkOptions, open_sink, public
+from irchroma.stream.sinks.srt_sink import SrtSink
+from irchroma.stream.sinks.v4l2_sink import V4l2Sink
+from irchroma.stream.sinks.window_sink import WindowSink
 
 
 @pytest.mark.parametrize(

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from irchroma.stream.addresses import masked, split_credentials
 from irchroma.stream.errors import SourceError, StreamOptionError
-from irchroma.stream.file_source import FileSource
-from irchroma.stream.pictures import PictureSource
-from irchroma.stream.rtsp_source import RtspOptions, RtspSource
-from irchroma.stream.source_uri import open_source
-from irchroma.stream.synthetic_source import SyntheticSource
-from irchroma.stream.transport_source import TransportSource
-from irchroma.stream.v4l2_source import V4l2Source
+from irchroma.stream.sources.addresses import masked, split_credentials
+from irchroma.stream.sources.file_source import FileSource
+from irchroma.stream.sources.pictures import PictureSource
+from irchroma.stream.sources.rtsp_source import RtspOptions, RtspSource
+from irchroma.stream.sources.source_uri import open_source
+from irchroma.stream.sources.transport_source import TransportSource
+from irchroma.stream.sources.v4l2_source import V4l2Source
+from irchroma.stream.synthetic.source import SyntheticSource
 
 
 def test_every_form_finds_its_source(tmp_path: Path) -> None:

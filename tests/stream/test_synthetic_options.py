@@ -5,7 +5,7 @@ from fractions import Fraction
 import pytest
 
 from irchroma.stream.errors import StreamOptionError
-from irchroma.stream.synthetic_options import _EXAMPLES, KEYS, SyntheticOptions, parse_test_address
+from irchroma.stream.synthetic.options import _EXAMPLES, KEYS, SyntheticOptions, parse_test_address
 
 
 def test_a_bare_address_is_an_endless_camera_of_640_by_512():

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from irchroma.stream.errors import SourceError, SourceLost
-from irchroma.stream.synthetic_camera import SyntheticCamera
-from irchroma.stream.synthetic_options import SyntheticOptions, parse_test_address
-from irchroma.stream.synthetic_sensor import BLINKING, DEAD, STUCK
-from irchroma.stream.synthetic_source import SyntheticSource
+from irchroma.stream.synthetic.camera import SyntheticCamera
+from irchroma.stream.synthetic.options import SyntheticOptions, parse_test_address
+from irchroma.stream.synthetic.sensor import BLINKING, DEAD, STUCK
+from irchroma.stream.synthetic.source import SyntheticSource
 
 SMALL = "size=160x128"
 

@@ -1,0 +1,128 @@
+"""Sends the pictures as H.264 in MPEG-TS over SRT, as listener or as caller that goes on calling."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+from irchroma.stream import gst
+from irchroma.stream.errors import SinkError
+from irchroma.stream.protocols import Pixels, VideoInfo
+from irchroma.stream.sinks.encoders import EncoderOptions, EncoderTask, choose_encoder
+from irchroma.stream.sinks.pipeline_sink import PipelineSink, Tail
+
+log = logging.getLogger(__name__)
+
+_FIRST_RETRY_S, _LAST_RETRY_S = 1.0, 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class SrtAddress:
+    """Where to listen or whom to call.
+
+    Attributes:
+        host: empty to listen on all addresses; of a caller, the receiver's.
+        port: UDP port.
+        caller: true to call, false to listen.
+        latency_ms: SRT's own buffer.
+        passphrase: 10 to 79 characters, empty for no encryption.
+        streamid: what a caller tells the receiver.
+    """
+
+    host: str
+    port: int
+    caller: bool
+    latency_ms: int = 120
+    passphrase: str = field(default="", repr=False)
+    streamid: str = ""
+
+    def __str__(self) -> str:
+        """Without the passphrase."""
+        return f"srt://{self.host}:{self.port}"
+
+
+class SrtSink(PipelineSink):
+    """One SRT stream. A caller whose receiver is away tries again, and drops pictures meanwhile."""
+
+    def __init__(self, address: SrtAddress, encoder: EncoderOptions | None = None) -> None:
+        super().__init__(str(address), waits=False, end_s=0)
+        self._address, self._encoder = address, encoder or EncoderOptions()
+        self._opened: tuple[VideoInfo, tuple[int, int]] | None = None
+        self._retry_s, self._retry_at = _FIRST_RETRY_S, 0.0
+        self._lost = False
+
+    def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
+        """See `FrameSink.open`. A receiver that does not answer yet is no error."""
+        super().open(info, size)
+        self._opened = (info, size)
+
+    def _tail(self, rate: Fraction, size: tuple[int, int]) -> Tail:
+        task = EncoderTask("h264", size, rate, live=True, options=self._encoder)
+        address = self._address
+        mode = "caller" if address.caller else "listener"
+        srt: dict[str, Any] = {
+            "uri": f"srt://{address.host}:{address.port}?mode={mode}",
+            "latency": address.latency_ms,
+        }
+        if address.passphrase:
+            srt["passphrase"] = address.passphrase
+        if address.streamid:
+            srt["streamid"] = address.streamid
+        return Tail(
+            f"{choose_encoder(task).launch} ! h264parse name=coded config-interval=-1"
+            " ! mpegtsmux alignment=7 ! srtsink name=srt wait-for-connection=false sync=false",
+            {"srt": srt},
+        )
+
+    def _start(self, rate: Fraction, size: tuple[int, int]) -> None:
+        super()._start(rate, size)
+        if self._pipeline is not None and not self._address.caller:
+            self._pipeline.element("srt").connect("caller-added", self._caller_added)
+
+    def _caller_added(self, srt: Any, *_: Any) -> None:
+        """A new receiver must not wait for the next regular keyframe. SRT's thread."""
+        video, library = gst.modules()["GstVideo"], gst.modules()["Gst"]
+        event = video.video_event_new_upstream_force_key_unit(library.CLOCK_TIME_NONE, True, 0)
+        srt.get_static_pad("sink").push_event(event)
+
+    def write(self, rgb: Pixels, pts_ns: int, duration_ns: int) -> None:
+        """See `FrameSink.write`. Only a listener's failure is an error."""
+        if self._opened is None or not self._address.caller:
+            super().write(rgb, pts_ns, duration_ns)
+            return
+        if self._lost and not self._call_again():
+            self._drops += 1
+            return
+        try:
+            super().write(rgb, pts_ns, duration_ns)
+            self._retry_s = _FIRST_RETRY_S if self._written_since_call() else self._retry_s
+        except SinkError as error:
+            if not self._lost:
+                log.warning("%s: calling again in %g s", error, self._retry_s)
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        self._stop()
+        self._failure, self._lost = None, True
+        self._retry_at = time.monotonic() + self._retry_s
+        self._retry_s = min(self._retry_s * 2, _LAST_RETRY_S)
+        self._drops += 1
+
+    def _call_again(self) -> bool:
+        if time.monotonic() < self._retry_at or self._opened is None:
+            return False
+        info, size = self._opened
+        try:
+            self._start(info.rate, size)
+        except SinkError:
+            self._hang_up()
+            return False
+        self._lost = False
+        return True
+
+    def _written_since_call(self) -> bool:
+        stats = self._pipeline.element("srt").get_property("stats") if self._pipeline is not None else None
+        return stats is not None and bool(stats.get_int64("packets-sent")[1])

@@ -1,0 +1,298 @@
+"""A FrameSource over any GStreamer pipeline that ends in an appsink; files and cameras fill in the rest."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.stream.errors import SourceError, SourceFormatError, SourceLost
+from irchroma.stream.frame import UNKNOWN_NS, Frame
+from irchroma.stream.gst import EndOfStream, GstFailure, Pipeline, Sample
+from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.sources.video_format import accepted_caps, sample_to_pixels
+
+Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+
+_DEFAULT_RATE = Fraction(25)  # only for times of frames that carry none, where no rate is known either
+_SMALLEST_STEP_NS = 1_000_000  # Matroska's grid
+
+
+@dataclass(frozen=True, slots=True)
+class PictureOptions:
+    """How pictures are taken out of the video.
+
+    Attributes:
+        color: `auto` gives pictures in color as they are, so that a camera's daytime can be passed
+            through; `ignore` always takes the luma.
+        luma_range: `full` or `limited` overrides what the video says of its range, `auto` believes it.
+    """
+
+    color: Literal["auto", "ignore"] = "auto"
+    luma_range: Literal["auto", "full", "limited"] = "auto"
+
+    @property
+    def full_range(self) -> bool | None:
+        """True, False, or None for what the video says."""
+        return None if self.luma_range == "auto" else self.luma_range == "full"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One way to get at the video.
+
+    Attributes:
+        launch: the pipeline up to raw video, in `gst-launch-1.0` syntax, without values from the user.
+        properties, signals: as in `Pipeline`.
+        live: newest frame wins, none is waited for.
+        description: one line for logs, without credentials.
+        convert: let formats outside `video_format.LAYOUTS` through by a conversion. Counts are all in
+            there, so they are never touched.
+    """
+
+    launch: str
+    properties: dict[str, dict[str, Any]] = field(default_factory=dict)
+    signals: dict[str, dict[str, Callable[..., Any]]] = field(default_factory=dict)
+    live: bool = False
+    description: str = ""
+    convert: bool = True
+
+
+class GstSource(ABC):
+    """Gives the frames of a pipeline, in order, with its pts.
+
+    A live one keeps only the newest frame and counts what it left out. A change of size or format
+    inside the video is marked with `gap` and goes on.
+    """
+
+    open_timeout_s = 10.0
+    """How long the first frame may take, seconds."""
+    read_at_least_s = 0.0
+    """What `read` waits at least, seconds."""
+
+    def __init__(self, pictures: PictureOptions | None = None) -> None:
+        self._pictures = pictures or PictureOptions()
+        self._pipeline: Pipeline | None = None
+        self._live = False
+        self._rate = Fraction(0)
+        self._true_rate = Fraction(0)  # where the caps were found to be wrong
+        self._waiting: deque[Sample] = deque()
+        self._end: SourceError | EndOfStream | None = None
+        self._seen: tuple[Any, ...] | None = None
+        self._turn = ""
+        self._last_pts_ns = -1
+        self._count = self._pulled = self._drops = self._drops_before = 0
+
+    @abstractmethod
+    def plan(self) -> Plan:
+        """The pipeline to start; called by every `open`. Raises SourceError where that is hopeless."""
+
+    @abstractmethod
+    def explain(self, failure: GstFailure | None) -> SourceError:
+        """The one clear line for a failure; None: the first frame did not come in time."""
+
+    def ended(self, frames: int, pts_ns: int) -> None:
+        """Called at the orderly end; raises SourceError when that end is not what it seems."""
+        if not frames:
+            raise SourceError("there is no frame in it")
+
+    def describe(self, info: VideoInfo) -> VideoInfo:
+        """May add to what is known of the video."""
+        return info
+
+    def pixels(self, sample: Sample) -> Pixels:
+        """The picture of a sample."""
+        auto = self._pictures.color == "auto"
+        return sample_to_pixels(sample, color=auto, full_range=self._pictures.full_range)
+
+    @property
+    def drops(self) -> int:
+        """Frames dropped by this source since it was made."""
+        return self._drops_before + self._drops
+
+    def open(self) -> VideoInfo:
+        """Start and wait for the first frame; see `FrameSource.open`."""
+        self.close()
+        plan = self.plan()
+        self._live = plan.live
+        keep = "max-buffers=1 drop=true" if plan.live else "max-buffers=4"
+        convert = "videoconvert ! " if plan.convert else ""
+        self._pipeline = Pipeline(
+            f"{plan.launch} ! {convert}appsink name=frames sync=false {keep}",
+            {**plan.properties, "frames": {"caps": accepted_caps()}},
+            plan.signals,
+        )
+        try:
+            self._pipeline.start()
+            return self._first_look(plan)
+        except GstFailure as failure:
+            self.close()
+            raise self.explain(failure) from failure
+        except BaseException:
+            self.close()
+            raise
+
+    def _first_look(self, plan: Plan) -> VideoInfo:
+        """Wait for the first frame; of a file for three, as some containers misstate their rate."""
+        assert self._pipeline is not None
+        for number in range(1 if plan.live else 3):
+            try:
+                sample = self._pipeline.pull("frames", self.open_timeout_s)
+            except EndOfStream as end:
+                self._end = end
+                break
+            except GstFailure as failure:
+                if number == 0:
+                    raise
+                self._end = self.explain(failure)
+                break
+            if sample is None:
+                if number == 0:
+                    raise self.explain(None)
+                break
+            self._waiting.append(sample)
+        if not self._waiting:
+            self.ended(0, 0)
+        first = self._waiting[0]
+        self._turn = self._pipeline.orientation("frames")
+        self._rate = first.caps.rate
+        self._check_rate()
+        picture = self._upright(self.pixels(first))
+        size = picture.shape
+        duration_ns = None if plan.live else self._pipeline.duration_ns()
+        info = VideoInfo(
+            size=(size[0], size[1]),
+            rate=self._rate,
+            live=plan.live,
+            frame_count=round(duration_ns * self._rate / 10**9) if duration_ns and self._rate else None,
+            duration_ns=duration_ns,
+            description=(
+                f"{plan.description}: {first.caps.format} {size[1]}x{size[0]} at {float(self._rate):.3g} Hz"
+            ),
+            counts=picture.dtype == np.uint16,
+        )
+        return self.describe(info)
+
+    def _check_rate(self) -> None:
+        """Correct a rate that the frames themselves disprove (field rates, 50 for a 10 Hz video)."""
+        times = [sample.pts_ns for sample in self._waiting if sample.pts_ns >= 0]
+        steps = [later - sooner for sooner, later in itertools.pairwise(times) if later > sooner]
+        if len(steps) < 2:
+            return
+        even = max(steps) - min(steps) <= 0.1 * max(steps)
+        seen = Fraction(10**9 * len(steps), sum(steps)) if even else Fraction(10**9, min(steps))
+        if (even and not self._rate) or (self._rate and seen < self._rate * Fraction(4, 5)):
+            self._rate = self._true_rate = seen.limit_denominator(1001)
+
+    def read(self, timeout_s: float) -> Frame | None:
+        """The next frame; see `FrameSource.read`."""
+        if self._pipeline is None:
+            raise SourceError("the source is not open")
+        sample = (
+            self._waiting.popleft() if self._waiting else self._pull(max(timeout_s, self.read_at_least_s))
+        )
+        if sample is None:
+            self.ended(self._count, max(0, self._last_pts_ns))
+            return None
+        return self._frame_of(sample)
+
+    def _pull(self, timeout_s: float) -> Sample | None:
+        assert self._pipeline is not None
+        try:
+            if isinstance(self._end, SourceError):
+                raise self._end
+            if self._end is not None:
+                raise self._end
+            sample = self._pipeline.pull("frames", timeout_s)
+        except EndOfStream as end:
+            self._end = end
+            if self._live:
+                raise SourceLost("the camera ended the stream") from None
+            return None
+        except GstFailure as failure:
+            error = self.explain(failure)
+            if self._live and not isinstance(error, SourceLost):
+                error = SourceLost(str(error))
+            self._end = error
+            raise error from failure
+        if sample is None:
+            raise SourceLost(f"no frame for {timeout_s:.3g} s")
+        return sample
+
+    def _frame_of(self, sample: Sample) -> Frame:
+        self._pulled += 1
+        if self._live and self._pipeline is not None:
+            self._drops = max(self._drops, self._pipeline.arrived("frames") - self._pulled)
+        seen = (sample.caps.size, sample.caps.format)
+        gap = self._seen is not None and seen != self._seen
+        self._seen = seen
+        frame = Frame(
+            self._upright(self.pixels(sample)),
+            self._time_of(sample),
+            self._duration_of(sample),
+            self._count + self._drops if self._live else self._count,
+            gap=gap,
+        )
+        self._count += 1
+        self._last_pts_ns = frame.pts_ns
+        return frame
+
+    def _time_of(self, sample: Sample) -> int:
+        if sample.pts_ns > self._last_pts_ns:
+            return sample.pts_ns
+        if sample.pts_ns < 0:  # raw H.264 has no times of its own
+            if self._last_pts_ns < 0:
+                return 0
+            return self._last_pts_ns + round(10**9 / (self._rate or _DEFAULT_RATE))
+        return self._last_pts_ns + _SMALLEST_STEP_NS
+
+    def _duration_of(self, sample: Sample) -> int:
+        if self._true_rate:
+            return round(10**9 / self._true_rate)
+        return sample.duration_ns if sample.duration_ns > 0 else UNKNOWN_NS
+
+    def _upright(self, pixels: Pixels) -> Pixels:
+        """Turn a picture as its orientation tag asks for."""
+        if not self._turn or self._turn == "rotate-0":
+            return pixels
+        quarters = {"0": 0, "90": 3, "180": 2, "270": 1}.get(self._turn.rsplit("-", 1)[-1], 0)
+        turned: Any = np.rot90(pixels, quarters)
+        if self._turn.startswith("flip-"):
+            turned = turned[:, ::-1]
+        upright: Pixels = np.ascontiguousarray(turned)
+        return upright
+
+    def close(self) -> None:
+        """Stop and let go; see `FrameSource.close`."""
+        if self._pipeline is not None:
+            self._pipeline.stop()
+        self._pipeline = self._end = self._seen = None
+        self._waiting.clear()
+        self._rate = self._true_rate = Fraction(0)
+        self._last_pts_ns = -1
+        self._drops_before += self._drops
+        self._drops = self._count = self._pulled = 0
+        self._turn = ""
+
+
+def broken_format(what: str, failure: GstFailure) -> SourceError | None:
+    """The clear line for what goes wrong in the same way everywhere: decoders and formats; else None."""
+    missing = re.findall(r"Missing decoder: (.*) \(((?:video|image)/\S+?)[,)]", failure.debug)
+    if "Missing decoder: " in failure.debug and not missing:
+        return SourceFormatError(f"{what} is not a video")
+    if missing or failure.code in ("missing-plugin", "codec-not-found"):
+        return SourceFormatError(
+            f"{what}: no decoder here for {missing[0][0] if missing else failure}: install gstreamer1.0-libav"
+            " and gstreamer1.0-plugins-bad, or run irchroma doctor"
+        )
+    if failure.domain == "stream" and ("not-negotiated" in failure.debug or failure.code == "format"):
+        return SourceFormatError(f"{what}: its raw video format is not supported")
+    return None

@@ -1,0 +1,160 @@
+"""Headerless raw video, as a camera's own software writes it: from a file, standard input or TCP."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from irchroma.stream.errors import SourceError, SourceFormatError, SourceLost, StreamOptionError
+from irchroma.stream.gst import GstFailure, Sample
+from irchroma.stream.sources.addresses import why_unreachable
+from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Pixels, Plan
+
+_FORMATS = {  # name -> (GStreamer's format, bytes per pixel)
+    "gray16le": ("gray16-le", 2),
+    "gray16be": ("gray16-be", 2),
+    "gray8": ("gray8", 1),
+    "yuyv": ("yuy2", 2),
+    "uyvy": ("uyvy", 2),
+    "rgb": ("rgb", 3),
+    "bgr": ("bgr", 3),
+}
+_ALIASES = {"y16": "gray16le", "y8": "gray8", "grey": "gray8", "yuy2": "yuyv"}
+_KEYS = ("size", "format", "rate", "live")
+_EXAMPLE = "raw:FILE?size=640x512&format=gray16le&rate=30 (- for standard input, tcp://host:port)"
+
+
+@dataclass(frozen=True, slots=True)
+class RawLayout:
+    """What headerless video holds.
+
+    Attributes:
+        size: (H, W) in pixels, rows without padding.
+        format: `gray16le`, `gray16be`, `gray8`, `yuyv`, `uyvy`, `rgb`, `bgr`.
+        rate: frames per second.
+        live: newest frame wins instead of every frame in order.
+    """
+
+    size: tuple[int, int]
+    format: str = "gray16le"
+    rate: Fraction = Fraction(30)
+    live: bool = False
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one picture."""
+        return self.size[0] * self.size[1] * _FORMATS[self.format][1]
+
+
+def parse_raw_address(text: str) -> tuple[str, RawLayout]:
+    """`raw:frames.bin?size=640x512&format=gray16le&rate=30` as the place and the layout.
+
+    Raises:
+        StreamOptionError: no size, an unknown key (the nearest is named) or a bad value.
+    """
+    rest = text.removeprefix("raw:")
+    place, _, query = rest.rpartition("?") if "?" in rest else (rest, "", "")
+    values: dict[str, Any] = {}
+    for key, value in parse_qsl(query, keep_blank_values=True):
+        if key not in _KEYS:
+            near = difflib.get_close_matches(key, _KEYS, 1, 0.0)
+            raise StreamOptionError(f"unknown key {key!r} of raw:, did you mean {near[0]!r}?")
+        try:
+            values[key] = _value(key, value)
+        except (ValueError, KeyError, ZeroDivisionError):
+            raise StreamOptionError(f"bad value {value!r} of {key!r}: expected {_EXAMPLE}") from None
+    if not place or "size" not in values:
+        raise StreamOptionError(f"raw video says nothing of itself: expected {_EXAMPLE}")
+    return place, RawLayout(**values)
+
+
+def _value(key: str, text: str) -> Any:
+    if key == "size":
+        width, height = (int(part) for part in text.lower().split("x"))
+        if not (0 < width <= 16384 and 0 < height <= 16384):
+            raise ValueError
+        return height, width
+    if key == "rate":
+        rate = Fraction(text)
+        if not 0 < rate <= 1000:
+            raise ValueError
+        return rate.limit_denominator(1001)
+    if key == "live":
+        return {"1": True, "true": True, "0": False, "false": False}[text.lower()]
+    name = text.lower().replace("_", "").replace("-", "")
+    name = _ALIASES.get(name, name)
+    if name not in _FORMATS:
+        raise ValueError
+    return name
+
+
+class RawSource(GstSource):
+    """Raw frames one after the other; the n-th has the time n / rate."""
+
+    def __init__(self, text: str, pictures: PictureOptions | None = None) -> None:
+        """Raises StreamOptionError for an address that leaves something open."""
+        super().__init__(pictures)
+        self._place, self._layout = parse_raw_address(text)
+        self._net = urlsplit(self._place) if self._place.startswith("tcp://") else None
+        if self._net is not None and not (self._net.hostname and self._net.port):
+            raise StreamOptionError(f"{self._place}: expected tcp://host:port")
+        self._name = "standard input" if self._place == "-" else self._place
+
+    def plan(self) -> Plan:
+        """See `GstSource.plan`."""
+        layout = self._layout
+        head, properties = "fdsrc fd=0 name=in", {}
+        if self._net is not None:
+            head, properties = (
+                "tcpclientsrc name=in timeout=5",
+                {
+                    "host": self._net.hostname,
+                    "port": self._net.port,
+                },
+            )
+        elif self._place != "-":
+            self._check_file(Path(self._place))
+            head, properties = "filesrc name=in", {"location": self._place}
+        (height, width), (name, item) = layout.size, _FORMATS[layout.format]
+        rate = f"{layout.rate.numerator}/{layout.rate.denominator}"
+        return Plan(
+            launch=(
+                f"{head} ! rawvideoparse format={name} width={width} height={height} framerate={rate}"
+                f' plane-strides="<{width * item}>"'
+            ),
+            properties={"in": properties},
+            live=layout.live or self._net is not None,
+            description=f"{self._name}, raw",
+            convert=False,
+        )
+
+    def _check_file(self, path: Path) -> None:
+        if not path.is_file():
+            raise SourceError(f"{path}: no such file")
+        length, frame = path.stat().st_size, self._layout.frame_bytes
+        if length == 0 or length % frame:
+            height, width = self._layout.size
+            raise SourceFormatError(
+                f"{path}: expected a multiple of {frame} bytes for {width}x{height} {self._layout.format},"
+                f" got {length}"
+            )
+
+    def pixels(self, sample: Sample) -> Pixels:
+        """See `GstSource.pixels`: rows lie one after the other, whatever GStreamer would pad them to."""
+        row_bytes = self._layout.size[1] * _FORMATS[self._layout.format][1]
+        caps = dataclasses.replace(sample.caps, strides=(row_bytes,), offsets=(0,))
+        return super().pixels(dataclasses.replace(sample, caps=caps))
+
+    def explain(self, failure: GstFailure | None) -> SourceError:
+        """See `GstSource.explain`."""
+        if failure is None:
+            return SourceLost(f"{self._name}: no frame within {self.open_timeout_s:g} s")
+        if self._net is not None and not self._count:
+            reason = why_unreachable(self._net.hostname or "", self._net.port or 0, 2.0)
+            return SourceLost(f"{self._name}: {reason or failure}")
+        return SourceError(f"{self._name}: {failure}")

@@ -1,0 +1,135 @@
+"""RTSP cameras: newest frame wins, low latency, TCP or UDP."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from irchroma.stream.errors import SourceError, SourceLost, StreamOptionError
+from irchroma.stream.gst import GstFailure
+from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.sources.addresses import masked, split_credentials, why_unreachable
+from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Plan, broken_format
+
+_TCP, _UDP = 4, 1 | 2  # GstRTSPLowerTrans: TCP; UDP and its multicast
+_DEFAULT_PORTS = {"rtsp": 554, "rtspt": 554, "rtspu": 554, "rtsps": 322}
+
+
+@dataclass(frozen=True, slots=True)
+class RtspOptions:
+    """How an RTSP camera is talked to.
+
+    Attributes:
+        transport: `tcp`, `udp`, or `auto`: TCP, and UDP where the camera will not do that.
+        latency_ms: how long packets may wait for late ones, milliseconds.
+        timeout_s: how long the camera may take to answer, seconds.
+        user: name, where it is not in the address.
+        password: password, where it is not in the address.
+    """
+
+    transport: Literal["auto", "tcp", "udp"] = "auto"
+    latency_ms: int = 100
+    timeout_s: float = 5.0
+    user: str = ""
+    password: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.latency_ms <= 60_000:
+            raise StreamOptionError(f"latency_ms must be within 0 and 60000, got {self.latency_ms}")
+        if not 0 < self.timeout_s <= 600:
+            raise StreamOptionError(f"timeout_s must be above 0 and at most 600, got {self.timeout_s}")
+
+
+class RtspSource(GstSource):
+    """A camera's RTSP stream: H.264, H.265, MJPEG, or raw video payloaded by GStreamer."""
+
+    def __init__(
+        self, address: str, options: RtspOptions | None = None, pictures: PictureOptions | None = None
+    ) -> None:
+        """Raises SourceError for an address without a host."""
+        super().__init__(pictures)
+        self._options = options or RtspOptions()
+        self._address, user, password = split_credentials(address)
+        self._user, self._password = user or self._options.user, password or self._options.password
+        self._name = masked(self._address)
+        try:
+            parts = urlsplit(self._address)
+            self._host, self._port = parts.hostname or "", parts.port or _DEFAULT_PORTS.get(parts.scheme, 554)
+        except ValueError as error:
+            raise SourceError(f"{self._name}: expected rtsp://host:port/path ({error})") from None
+        if not self._host:
+            raise SourceError(f"{self._name}: expected rtsp://host:port/path, got no host")
+        self.open_timeout_s = self._options.timeout_s + 5.0
+        self._transport = "udp" if self._options.transport == "udp" else "tcp"
+        self._streams: list[str] = []
+
+    def open(self) -> VideoInfo:
+        """See `GstSource.open`."""
+        try:
+            return super().open()
+        except SourceError as error:
+            refused = "transport" in str(error) and self._options.transport == "auto"
+            if not refused or self._transport == "udp":
+                raise
+        self._transport = "udp"
+        return super().open()
+
+    def plan(self) -> Plan:
+        """See `GstSource.plan`."""
+        self._streams.clear()
+        timeout_us = int(self._options.timeout_s * 1e6)
+        rtsp: dict[str, Any] = {
+            "location": self._address,
+            "latency": self._options.latency_ms,
+            "drop-on-latency": True,
+            "protocols": _TCP if self._transport == "tcp" else _UDP,
+            "timeout": timeout_us,
+            "tcp-timeout": timeout_us,
+        }
+        if self._user:
+            rtsp |= {"user-id": self._user, "user-pw": self._password}
+        return Plan(
+            launch="rtspsrc name=rtsp ! application/x-rtp ! decodebin ! deinterlace fields=top",
+            properties={"rtsp": rtsp},
+            signals={"rtsp": {"select-stream": self._wants}},
+            live=True,
+            description=f"{self._name} over {self._transport}",
+        )
+
+    def _wants(self, _rtsp: Any, _number: int, caps: Any) -> bool:
+        """Called by rtspsrc for each stream on offer: sound and metadata are not asked for."""
+        stream = caps.get_structure(0)
+        # rtpgstpay carries any raw video, 16-bit counts too, and calls itself an application
+        raw = stream.get_string("encoding-name") == "X-GST"
+        self._streams.append("video" if raw else stream.get_string("media") or "data")
+        return self._streams[-1] == "video" and self._streams.count("video") == 1
+
+    def explain(self, failure: GstFailure | None) -> SourceError:
+        """See `GstSource.explain`."""
+        name = self._name
+        if failure is None:
+            return SourceLost(
+                f"{name}: connected, but no picture within {self.open_timeout_s:g} s"
+                + ("; try --transport tcp" if self._transport == "udp" else "")
+            )
+        if failure.code == "not-authorized" or "Unauthorized" in failure.debug:
+            if self._user:
+                return SourceError(f"{name}: the camera does not accept this user and password")
+            return SourceError(f"{name}: the camera wants a user and password: rtsp://user:password@host/...")
+        if failure.code == "not-found":
+            return SourceError(f"{name}: the camera has no stream at this path")
+        if self._streams and "video" not in self._streams:
+            return SourceError(f"{name} has no video track, only: {', '.join(self._streams)}")
+        if "Unsupported Transport" in failure.debug or "transport" in str(failure).lower():
+            return SourceError(f"{name}: the camera does not offer transport {self._transport}")
+        if self._count:
+            return SourceLost(f"{name}: the connection broke")
+        reason = why_unreachable(self._host, self._port, min(2.0, self._options.timeout_s))
+        if reason:
+            return SourceLost(f"{name}: {reason}")
+        if "Timeout" in failure.debug:
+            return SourceLost(f"{name}: no RTSP answer within {self._options.timeout_s:g} s")
+        return broken_format(name, failure) or SourceLost(
+            f"{name}: no RTSP stream came: {masked(str(failure))}"
+        )

@@ -1,0 +1,111 @@
+"""Makes the source that a text names: a file, a folder, a camera, a network stream, a test picture."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from irchroma.stream.errors import SourceError
+from irchroma.stream.protocols import FrameSource
+from irchroma.stream.sources.addresses import masked
+from irchroma.stream.sources.camera_format import CameraOptions
+from irchroma.stream.sources.file_source import FileSource
+from irchroma.stream.sources.gst_source import PictureOptions
+from irchroma.stream.sources.pictures import SUFFIXES, PictureSource
+from irchroma.stream.sources.raw_source import RawSource
+from irchroma.stream.sources.rtsp_source import RtspOptions, RtspSource
+from irchroma.stream.sources.transport_source import TransportSource
+from irchroma.stream.sources.v4l2_source import V4l2Source
+from irchroma.stream.synthetic.source import SyntheticSource
+
+SCHEMES = ("file", "rtsp", "rtsps", "srt", "tcp", "test", "raw")
+FORMS = (
+    "a video file, a picture or a folder of pictures, rtsp://host/path, srt://host:port, tcp://host:port,"
+    " /dev/videoN, raw:FILE?size=WxH, test:nir or test:thermal"
+)
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?=//|\w|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """What a run asks of its source; each source takes what concerns it.
+
+    Attributes:
+        rtsp: of RTSP cameras.
+        camera: of V4L2 cameras.
+        pictures: how pictures are taken out of any video.
+        picture_rate: pictures a second of folders.
+        srt_latency_ms: how long SRT may wait for lost packets, milliseconds.
+    """
+
+    rtsp: RtspOptions = field(default_factory=RtspOptions)
+    camera: CameraOptions = field(default_factory=CameraOptions)
+    pictures: PictureOptions = field(default_factory=PictureOptions)
+    picture_rate: Fraction = Fraction(25)
+    srt_latency_ms: int = 100
+
+
+def open_source(text: str, options: SourceOptions | None = None) -> FrameSource:
+    """The source for what the user typed; it still has to be opened.
+
+    Raises:
+        SourceError: nothing of that name can be read; names what can, and what was probably meant.
+        StreamOptionError: options that make no sense.
+    """
+    options = options or SourceOptions()
+    if not text.strip():
+        raise SourceError(f"no source: expected {FORMS}")
+    if text.startswith("test:"):
+        return SyntheticSource.from_address(text)
+    if text.startswith("raw:"):
+        return RawSource(text, options.pictures)
+    if re.fullmatch(r"/dev/(video\d+|v4l/.+)", text):
+        return V4l2Source(text, options.camera, options.pictures)
+    found = _SCHEME.match(text)
+    if found is None or Path(text).exists():
+        return _from_path(Path(text), options)
+    return _from_address(text, found[1].lower(), options)
+
+
+def _from_address(text: str, scheme: str, options: SourceOptions) -> FrameSource:
+    if scheme == "file":
+        return _from_path(Path(unquote(urlsplit(text).path)), options)
+    if scheme in ("rtsp", "rtsps"):
+        return RtspSource(text, options.rtsp, options.pictures)
+    if scheme in ("srt", "tcp"):
+        return TransportSource(text, options.srt_latency_ms, options.pictures)
+    swapped = [known for known in SCHEMES if sorted(known) == sorted(scheme)]
+    near = swapped or difflib.get_close_matches(scheme, SCHEMES, 1, 0.7)
+    guess = f"did you mean {near[0]}:?" if near else f"expected {FORMS}"
+    raise SourceError(f"{masked(text)}: irchroma cannot read {scheme}: sources, {guess}")
+
+
+def _from_path(path: Path, options: SourceOptions) -> FrameSource:
+    try:
+        if path.is_dir() or (path.is_file() and path.suffix.lower() in SUFFIXES):
+            return PictureSource(path, options.picture_rate)
+        there = path.exists()
+    except OSError as error:
+        raise SourceError(f"{masked(str(path))[:200]}: {(error.strerror or str(error)).lower()}") from error
+    if not there:
+        raise SourceError(f"{path}: no such file{_similar(path)}")
+    return FileSource(path, options.pictures)
+
+
+def _similar(path: Path) -> str:
+    """`, did you mean clip.mp4?` where a neighbor has nearly that name."""
+    try:
+        names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    except OSError:
+        names = []
+    near = difflib.get_close_matches(path.name, names, 1, 0.7) or [
+        name for name in names if Path(name).stem == path.name
+    ]
+    if near:
+        return f", did you mean {path.parent / near[0]}?"
+    return "" if path.parent.is_dir() else f": there is no folder {path.parent}"

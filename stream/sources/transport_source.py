@@ -1,0 +1,80 @@
+"""Streams over SRT and plain TCP: MPEG-TS or Matroska, found out by looking; newest frame wins."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from irchroma.stream.errors import SourceError, SourceLost
+from irchroma.stream.gst import GstFailure
+from irchroma.stream.sources.addresses import masked, why_unreachable
+from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Plan, broken_format
+
+_SRT_KEYS = ("mode", "latency", "passphrase", "pbkeylen", "streamid", "localaddress", "localport")
+
+
+class TransportSource(GstSource):
+    """A container received over the network.
+
+    `srt://host:port` calls a sender, `srt://:port` waits for one; `tcp://host:port` connects. 16-bit
+    counts travel this way as FFV1 in Matroska, and arrive untouched.
+    """
+
+    def __init__(self, address: str, latency_ms: int = 100, pictures: PictureOptions | None = None) -> None:
+        """Raises SourceError for an address that lacks its port, or has an unknown key."""
+        super().__init__(pictures)
+        self._address, self._name, self._latency_ms = address, masked(address), latency_ms
+        parts = urlsplit(address)
+        self._scheme, self._host = parts.scheme, parts.hostname or ""
+        try:
+            self._port = parts.port or 0
+        except ValueError:
+            self._port = 0
+        if not self._port or (self._scheme == "tcp" and not self._host):
+            raise SourceError(f"{self._name}: expected {self._scheme}://host:port")
+        self._keys = dict(parse_qsl(parts.query))
+        for key in self._keys:
+            if self._scheme != "srt" or key not in _SRT_KEYS:
+                known = ", ".join(_SRT_KEYS) if self._scheme == "srt" else "none"
+                raise SourceError(f"{self._name}: unknown key {key!r}, known are: {known}")
+        if not 10 <= len(self._keys.get("passphrase", "x" * 10)) <= 79:  # SRTO_PASSPHRASE in SRT's API
+            raise SourceError(f"{self._name}: expected a passphrase of 10 to 79 characters")
+        self._listens = self._scheme == "srt" and (not self._host or self._keys.get("mode") == "listener")
+
+    def plan(self) -> Plan:
+        """See `GstSource.plan`."""
+        if self._scheme == "tcp":
+            head = "tcpclientsrc name=net timeout=5"
+            properties: dict[str, Any] = {"host": self._host, "port": self._port}
+        else:
+            head = "srtsrc name=net"
+            properties = {"uri": self._address}
+            if "latency" not in self._keys:
+                properties["latency"] = self._latency_ms
+        return Plan(
+            launch=f"{head} ! decodebin name=decode ! deinterlace fields=top",
+            properties={"net": properties},
+            signals={"decode": {"autoplug-continue": _wants}},
+            live=True,
+            description=self._name,
+        )
+
+    def explain(self, failure: GstFailure | None) -> SourceError:
+        """See `GstSource.explain`."""
+        name = self._name
+        if failure is None:
+            waiting = "nobody has sent a picture to it" if self._listens else "no picture came"
+            doubt = "is the other side running" + ", is the passphrase right" * ("passphrase" in self._keys)
+            return SourceLost(f"{name}: {waiting} within {self.open_timeout_s:g} s, {doubt}?")
+        if self._count:
+            return SourceLost(f"{name}: the connection broke")
+        if failure.domain == "resource":
+            reason = why_unreachable(self._host, self._port, 2.0) if self._scheme == "tcp" else ""
+            return SourceLost(f"{name}: {reason or 'no connection, is the other side running?'}")
+        return broken_format(name, failure) or SourceError(f"{name} cannot be played: {masked(str(failure))}")
+
+
+def _wants(_decode: Any, _pad: Any, caps: Any) -> bool:
+    """Called by decodebin for each stream: sound and text stay undecoded."""
+    name: str = caps.get_structure(0).get_name()
+    return not name.startswith(("audio/", "text/", "subpicture/", "application/x-subtitle"))

@@ -1,0 +1,76 @@
+"""USB and other V4L2 cameras: counts where the sensor gives them, newest frame wins."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from irchroma.stream.errors import SourceError, SourceLost
+from irchroma.stream.gst import GstFailure, Sample
+from irchroma.stream.sources.camera_format import CameraFormat, CameraOptions, choose_format
+from irchroma.stream.sources.cameras import offered_caps
+from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Pixels, Plan, broken_format
+
+_DECODERS = {"JPEG": " ! jpegdec", "H264": " ! decodebin"}
+
+
+class V4l2Source(GstSource):
+    """A camera at `/dev/videoN`.
+
+    Written from GStreamer's and the drivers' documentation: the choice of format is tested with the
+    modes that cameras are documented to offer, but no part of this class has met a camera.
+    """
+
+    def __init__(
+        self, path: str, options: CameraOptions | None = None, pictures: PictureOptions | None = None
+    ) -> None:
+        super().__init__(pictures)
+        self._path, self._options = path, options or CameraOptions()
+        self._format: CameraFormat | None = None
+
+    def plan(self) -> Plan:
+        """See `GstSource.plan`."""
+        try:
+            self._format = choose_format(offered_caps(self._path), self._options)
+        except SourceError as error:
+            raise type(error)(
+                error if str(error).startswith(self._path) else f"{self._path}: {error}"
+            ) from None
+        return Plan(
+            launch="v4l2src name=camera ! capsfilter name=mode" + _DECODERS.get(self._format.name, ""),
+            properties={"camera": {"device": self._path}, "mode": {"caps": self._format.caps}},
+            live=True,
+            description=f"{self._path}, {self._format}",
+        )
+
+    def pixels(self, sample: Sample) -> Pixels:
+        """See `GstSource.pixels`."""
+        if self._format is not None and self._format.picture_rows:
+            return counts_below(sample, self._format.picture_rows)
+        return super().pixels(sample)
+
+    def explain(self, failure: GstFailure | None) -> SourceError:
+        """See `GstSource.explain`."""
+        path = self._path
+        if failure is None:
+            return SourceLost(f"{path}: no picture within {self.open_timeout_s:g} s")
+        if failure.code == "busy" or "busy" in failure.debug.lower():
+            return SourceLost(f"{path} is in use by another program (sudo fuser -v {path} names it)")
+        if self._count or failure.code == "not-found":
+            return SourceLost(f"{path}: the camera is gone ({failure})")
+        return broken_format(path, failure) or SourceLost(f"{path}: {failure}")
+
+
+def counts_below(sample: Sample, picture_rows: int) -> Pixels:
+    """The counts of a frame whose upper rows are a picture: (H - picture_rows, W) uint16.
+
+    The two bytes of a YUYV pixel below the picture are one little-endian word.
+    """
+    (height, width), stride = sample.caps.size, sample.caps.strides[0]
+    start = sample.caps.offsets[0] + picture_rows * stride
+    rows = height - picture_rows
+    if start + rows * stride > sample.data.size + stride - 2 * width:
+        raise SourceError(f"expected {rows} rows of counts below the picture, got {sample.data.size} bytes")
+    padded = np.zeros(rows * stride, np.uint8)
+    below = sample.data[start : start + rows * stride]
+    padded[: below.size] = below
+    return np.ascontiguousarray(padded.reshape(rows, stride)[:, : 2 * width]).view("<u2").astype(np.uint16)

@@ -1,0 +1,1 @@
+"""Synthetic near-infrared and thermal cameras whose truth is known."""
