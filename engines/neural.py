@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.engines import catalog, gain
+from irchroma.engines import catalog, gain, neutral
 from irchroma.engines.color_memory import Observation
 from irchroma.engines.errors import EngineError, EngineOptionError
 from irchroma.engines.network import Network, NetworkOptions, open_network
@@ -110,6 +110,7 @@ class NeuralColorizer:
         self.network = network or open_network(path, self.options.network)
         self._stage = TemporalStage(self.options.temporal) if self.options.steady else None
         self._recoloring = Recoloring(self.options.recolor, catalog.BANDS[self.options.engine].look)
+        self._dark_fade = neutral.dark_fade()
         self._steering: ReferenceSteering | None = None
         if self.options.reference is not None:
             reference = ReferenceOptions(self.options.reference, steady=self.options.steady)
@@ -175,6 +176,8 @@ class NeuralColorizer:
         return _Job(luma, small, seen)
 
     def _finish(self, job: _Job, ycc: Plane | None, confidence: Plane | None, pts_ns: int) -> None:
+        if ycc is not None and catalog.BANDS[self.options.engine].look.unlit is not None:
+            ycc[..., 1:] *= self._dark_fade[job.small][..., None]
         if self._stage is not None and job.seen is not None:
             ycc, confidence = self._stage.update(job.seen, ycc, confidence)
         if self._steering is not None and ycc is not None and confidence is not None:

@@ -6,8 +6,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-BLACK = (3, 12)
+DARK = (3, 12)
 """Levels at which color starts and is full; below lies nothing but the sensor's offset."""
+BLACK = (0, 3)
+"""The same pixel by pixel at full size. Narrow: a codec moves blocks of a dark sky by a level or two every
+few frames, so the wide fade belongs to the small color, where the temporal stage steadies it."""
 WHITE = (252, 244)
 """Levels at which color ends and is still full; a clipped sensor says nothing of a surface."""
 STROKE_LEVEL = 200
@@ -25,6 +28,12 @@ def level_fade() -> NDArray[np.float32]:
     up = np.clip((level - BLACK[0]) / (BLACK[1] - BLACK[0]), 0.0, 1.0)
     down = np.clip((WHITE[0] - level) / (WHITE[0] - WHITE[1]), 0.0, 1.0)
     return np.minimum(up, down)
+
+
+def dark_fade() -> NDArray[np.float32]:
+    """(256,) float32 factor on the network's chroma by luma at work size: 0 at black, 1 from `DARK` on."""
+    level = np.arange(256, dtype=np.float32)
+    return np.asarray(np.clip((level - DARK[0]) / (DARK[1] - DARK[0]), 0.0, 1.0), np.float32)
 
 
 def borders(luma: NDArray[np.uint8]) -> tuple[int, int, int, int]:

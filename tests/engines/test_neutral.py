@@ -17,10 +17,13 @@ def scene(size: tuple[int, int] = (240, 320)) -> NDArray[np.uint8]:
 
 def test_color_fades_at_both_ends_of_the_levels_and_is_full_between() -> None:
     fade = neutral.level_fade()
-    assert fade[:4].max() == 0
+    assert fade[0] == 0
     assert fade[252:].max() == 0
     assert fade[12:245].min() == 1
     assert np.all(np.diff(fade[:20]) >= 0)
+    dark = neutral.dark_fade()
+    assert dark[:4].max() == 0
+    assert dark[12:].min() == 1
 
 
 def test_a_picture_without_borders_has_none_and_neither_has_a_black_one() -> None:
