@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from irchroma.engines import color_space
 from irchroma.engines.errors import EngineOptionError
-from irchroma.engines.recolor import Recoloring, RecolorOptions
+from irchroma.engines.recolor import BandLook, Recoloring, RecolorOptions
 
 Luma = NDArray[np.uint8]
 Plane = NDArray[np.float32]
@@ -140,3 +140,27 @@ def test_options_that_make_no_sense_are_refused() -> None:
         RecolorOptions("luma")  # type: ignore[arg-type]
     with pytest.raises(EngineOptionError, match="outside 0"):
         RecolorOptions(chroma_limit=300)
+
+
+def test_black_borders_come_out_as_they_went_in_whatever_the_network_wants() -> None:
+    luma = scene((240, 320))
+    luma[:24], luma[:, 300:] = 16, 0
+    rgb = recolored(luma, RecolorOptions("full"), 0.1, 0.1, tone=0.8)
+    assert np.abs(rgb[:24].astype(int) - luma[:24, :, None]).max() <= 1
+    assert rgb[24:, 300:].max() <= 1
+    assert color_space.rgb_to_luma(rgb)[60:200, 40:260].mean() > 170
+
+
+def test_colors_are_calmer_in_a_night_that_is_mostly_unlit() -> None:
+    day = scene((240, 320))
+    night = day.copy()
+    night[:120] = 20
+    by_day, by_night = (
+        chroma_of(recolored(luma, RecolorOptions("chroma"), 0.12, -0.05)) for luma in (day, night)
+    )
+    assert by_night[:110].max() < 0.02
+    assert 0.3 < np.median(by_night[140:]) / np.median(by_day[140:]) < 0.6
+    thermal = Recoloring(RecolorOptions("chroma"), BandLook(unlit=None))
+    small = small_of(night)
+    kept = chroma_of(thermal.apply(night, small, *color(small, 0.03, -0.01)))
+    assert np.median(kept[:110]) > 0.025  # dark is cold there, not unlit
