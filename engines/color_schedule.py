@@ -34,8 +34,9 @@ class ColorSchedule:
         self._interval_s = 0.0
 
     def note_cost(self, cost_s: float) -> None:
-        """What the network took for a frame, seconds."""
-        self._cost_s = cost_s if self._cost_s == 0.0 else self._cost_s + 0.1 * (cost_s - self._cost_s)
+        """What the network took for a frame, seconds; the slow first calls are soon forgotten."""
+        share = 1.0 if self._cost_s == 0.0 else 0.5 if cost_s < self._cost_s else 0.1
+        self._cost_s += share * (cost_s - self._cost_s)
 
     def needs_color(self, elapsed_s: float, new: float, speed_px: float, urgent: bool) -> bool:
         """Whether this frame goes to the network; called once for each.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -85,6 +86,7 @@ class _Job:
     ycc: Plane | None = None
     confidence: Plane | None = None
     scenery: Scenery | None = None
+    cost_s: float = 0.0
 
 
 class NeuralColorizer:
@@ -179,7 +181,7 @@ class NeuralColorizer:
         if ycc is not None and catalog.BANDS[self.options.engine].look.unlit is not None:
             ycc[..., 1:] *= self._dark_fade[job.small][..., None]
         if self._stage is not None and job.seen is not None:
-            ycc, confidence = self._stage.update(job.seen, ycc, confidence)
+            ycc, confidence = self._stage.update(job.seen, ycc, confidence, job.cost_s)
         if self._steering is not None and ycc is not None and confidence is not None:
             ycc, confidence = self._steering.apply(job.small, ycc, confidence, pts_ns)
             job.scenery = self._steering.scenery
@@ -216,8 +218,11 @@ def submit_together(
     colors: dict[int, tuple[Plane, Plane]] = {}
     for (height, width), members in batches.items():
         batch = np.concatenate([padded(jobs[index].small) for index in members])
+        start = time.perf_counter()
         ycc, confidence = network.infer(batch)
+        cost_s = (time.perf_counter() - start) / len(members)
         for place, index in enumerate(members):
+            jobs[index].cost_s = cost_s
             colors[index] = (
                 np.ascontiguousarray(ycc[place, :, :height, :width].transpose(1, 2, 0)),
                 confidence[place, 0, :height, :width].copy(),
