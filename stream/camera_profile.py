@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from irchroma.stream.errors import SourceError, StreamOptionError
 
-LAYOUTS = ("plain", "lepton-telemetry", "boson-telemetry", "split")
+LAYOUTS = ("plain", "lepton", "boson", "seek", "split")
 GOOD, DEAD, STUCK, BLINKING = range(4)
 """Values of a map of bad pixels."""
 MAP_LEVELS = 85
@@ -88,7 +88,8 @@ class CameraProfile:
         name: for people.
         size: (H, W) in pixels of the picture without telemetry and other parts; None for any.
         bits: of a count, 8 to 16.
-        layout: one of `LAYOUTS`: where in the delivered frame the picture and the rest are.
+        layout: one of `LAYOUTS`: where in the delivered frame the picture and the rest are, see
+            `irchroma.stream.camera_layout`.
         scale: counts to degrees, None where the camera does not promise any.
         faults: what calibration found.
     """
