@@ -19,6 +19,9 @@ STROKE_RISE = 96
 """Levels by which a stroke stands above the darkest of its surroundings' brightest."""
 BORDER_LEVEL = 24
 BORDER_SPREAD = 4
+EDGE_STEP = 8
+EDGE_LINES = 3
+"""Levels by which the picture stands above its border within so many lines; codecs soften the edge."""
 """A border's rows and columns are this dark and this flat; limited-range black read as full range is 16."""
 
 
@@ -39,13 +42,19 @@ def dark_fade() -> NDArray[np.float32]:
 def borders(luma: NDArray[np.uint8]) -> tuple[int, int, int, int]:
     """Rows and columns of black around the picture: (top, bottom, left, right) counts, all 0 for none.
 
-    A picture that is black altogether has no borders.
+    A border ends in a straight edge along most of its length; a cold sky that fades into the horizon does
+    not. A picture that is black altogether has no borders.
     """
     rows = _black(luma.min(axis=1), luma.max(axis=1))
     columns = _black(luma.min(axis=0), luma.max(axis=0))
     if rows.all() or columns.all():
         return 0, 0, 0, 0
-    return _run(rows), _run(rows[::-1]), _run(columns), _run(columns[::-1])
+    return (
+        _edged(_run(rows), luma),
+        _edged(_run(rows[::-1]), luma[::-1]),
+        _edged(_run(columns), luma.T),
+        _edged(_run(columns[::-1]), luma.T[::-1]),
+    )
 
 
 def strokes(luma: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -64,6 +73,15 @@ def strokes(luma: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _black(low: NDArray[np.uint8], high: NDArray[np.uint8]) -> NDArray[np.bool_]:
     dark: NDArray[np.bool_] = (high <= BORDER_LEVEL) & (high.astype(int) - low <= BORDER_SPREAD)
     return dark
+
+
+def _edged(count: int, luma: NDArray[np.uint8]) -> int:
+    """That many first lines if they end in an edge, 0 otherwise."""
+    if not count:
+        return 0
+    beyond = luma[count : count + EDGE_LINES].max(axis=0).astype(int)
+    step = beyond - luma[count - 1] > EDGE_STEP
+    return count if step.mean() > 0.5 else 0
 
 
 def _run(lines: NDArray[np.bool_]) -> int:

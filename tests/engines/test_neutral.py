@@ -38,6 +38,12 @@ def test_black_borders_are_measured_on_each_side(level: int) -> None:
     assert neutral.borders(luma) == (12, 8, 30, 10)
 
 
+def test_a_cold_sky_that_fades_into_the_horizon_is_no_border() -> None:
+    luma = scene()
+    luma[:80] = np.linspace(0, 30, 80)[:, None]
+    assert neutral.borders(luma) == (0, 0, 0, 0)
+
+
 @pytest.mark.parametrize("scale", [1, 3])
 def test_burnt_in_text_is_found_and_little_else(scale: int) -> None:
     luma = cv2.resize(scene(), None, fx=scale, fy=scale)
