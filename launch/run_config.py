@@ -53,6 +53,7 @@ class RunConfig:
         engine: `auto` (thermal for 16-bit counts, nir for luma), `nir`, `thermal`, `nir:best`,
             `palette:ironbow`, `gray` ...
         repeat_s: after a loss the last picture is shown this long before the "no signal" card.
+        camera: the camera's profile: a file of `irchroma calibrate`, or a name such as `lepton`; "" for none.
         color_camera: pass a camera's own color through while it is in color (by day).
         input: latency, transport, timeouts of the source.
         reconnect: how a live source is watched and found again.
@@ -68,6 +69,7 @@ class RunConfig:
     to: tuple[str, ...] = ()
     engine: str = "auto"
     repeat_s: float = 2.0
+    camera: str = ""
     color_camera: bool = True
     input: SourceOptions = field(default_factory=SourceOptions)
     reconnect: ReconnectOptions = field(default_factory=ReconnectOptions)

@@ -112,6 +112,12 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         ),
         Flag("--wait", "reconnect.wait_at_start", "keep trying if the source is not there yet", bool),
         Flag(
+            "--camera",
+            "camera",
+            "profile: a file of irchroma calibrate, or lepton, boson, tau2, seek, infiray-split ...",
+            metavar="FILE",
+        ),
+        Flag(
             "--no-color-camera",
             "color_camera",
             "color the picture even while the camera is in color",

@@ -8,12 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from irchroma.calibration.camera_presets import find_profile
 from irchroma.engines import catalog
 from irchroma.engines.neural import NeuralColorizer
 from irchroma.engines.palette import PaletteColorizer
 from irchroma.engines.palette_options import PaletteOptions, palette_from_name
 from irchroma.launch.config import ConfigError
 from irchroma.launch.run_config import RunConfig
+from irchroma.stream.camera import Camera
+from irchroma.stream.camera_profile import load_profile
 from irchroma.stream.compose import ViewComposer
 from irchroma.stream.loop import Loop, LoopOptions
 from irchroma.stream.protocols import Colorizer, FrameSink, VideoInfo
@@ -39,6 +42,8 @@ def build_loop(
     Raises:
         StreamError, EngineError, ConfigError: with one clear line.
     """
+    camera = Camera(load_profile(find_profile(config.camera))) if config.camera else None
+    config = with_scale(config, camera)
     source = open_source(config.source, config.input)
     output = config.output
     sink_options = SinkOptions(
@@ -61,7 +66,7 @@ def build_loop(
             )
         raw_sink = open_sink(str(output.keep_raw), SinkOptions(lossless=True))
         raw_writer = SinkWriter(raw_sink, str(output.keep_raw))
-    options = LoopOptions(config.tone_map, config.reconnect, config.repeat_s, config.color_camera)
+    options = LoopOptions(config.tone_map, config.reconnect, config.repeat_s, config.color_camera, camera)
 
     composer = ViewComposer(config.view, config.osd, config.palette.gain, config.palette.offset)
 
@@ -69,6 +74,15 @@ def build_loop(
         return open_colorizer(config, counts=info.counts)
 
     return Loop(source, make_colorizer, composer, writers, options, raw_writer)
+
+
+def with_scale(config: RunConfig, camera: Camera | None) -> RunConfig:
+    """The configuration with the camera's degrees for each count, unless it gives its own."""
+    scale = camera.profile.scale if camera is not None else None
+    if scale is None or config.palette.gain is not None:
+        return config
+    palette = replace(config.palette, gain=1 / scale.per_kelvin, offset=scale.offset_celsius)
+    return replace(config, palette=palette)
 
 
 def open_colorizer(config: RunConfig, counts: bool) -> Colorizer:

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from irchroma.stream.camera import Camera
 from irchroma.stream.daylight import ColorCameraDetector
 from irchroma.stream.errors import SourceError, StreamError
 from irchroma.stream.frame import UNKNOWN_NS, Frame
@@ -43,12 +44,14 @@ class LoopOptions:
         reconnect: how a live source is watched.
         repeat_s: after a loss the last picture is repeated this long before the "no signal" card.
         color_camera: pass a camera's own color through while it is in color.
+        camera: unpacks frames and corrects the sensor, by the camera's profile; None for neither.
     """
 
     tone_map: ToneMapOptions = field(default_factory=ToneMapOptions)
     reconnect: ReconnectOptions = field(default_factory=ReconnectOptions)
     repeat_s: float = 2.0
     color_camera: bool = True
+    camera: Camera | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +208,9 @@ class Loop:
         self._last_arrival_ns, self._last_pts_ns = arrival.arrival_ns, frame.pts_ns
         duration_ns = frame.duration_ns if frame.duration_ns != UNKNOWN_NS else period_ns
         self._keep_raw(frame, duration_ns, arrival.arrival_ns)
+        if self._options.camera is not None:
+            frame = self._options.camera.apply(frame)
+            arrival = replace(arrival, frame=frame)
         if frame.gap or (self._last_size is not None and self._last_size != frame.size):
             self._forget()
         self._last_size = frame.size
