@@ -9,7 +9,7 @@ the network paints alike, far around, and it moves only part of the way.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -47,6 +47,15 @@ class ToneOptions:
     darken: float = 1.0
     detail_floor: float = 0.9
     edge_floor: float = 0.5
+
+    def halved(self) -> ToneOptions:
+        """The same for a work picture of half the size."""
+        return replace(
+            self,
+            radius_px=max(1, self.radius_px // 2),
+            region_radius_px=self.region_radius_px // 2,
+            region_blur_px=self.region_blur_px // 2,
+        )
 
 
 def base_tone(guide: Plane, square: Plane, tone: Plane, options: ToneOptions) -> guided.Affine:
