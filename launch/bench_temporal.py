@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
 import platform
@@ -19,6 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from irchroma.engines.catalog import weights_path
 from irchroma.engines.color_space import rgb_to_luma
 from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.flicker import ColorDistribution, ReferenceMotion, StaticFlicker, WarpingError
@@ -109,6 +111,9 @@ def run(args: argparse.Namespace) -> int:
         document = {
             "what": "temporal stage",
             "engine": f"{args.engine} {args.size} {args.mode}",
+            "weights_sha256": hashlib.sha256(weights_path(args.engine, args.size).read_bytes()).hexdigest(),
+            "frames_at_most": args.frames,
+            "runtime": args.runtime,
             "machine": platform.processor() or platform.machine(),
             "opencv": cv2.__version__,
             "stage_median_ms": cost,
