@@ -172,6 +172,10 @@ class NeuralColorizer:
             small = np.asarray(cv2.resize(luma, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
         if self._stage is None:
             return _Job(luma, small, None)
+        if small is luma:
+            small = (
+                luma.copy()
+            )  # the stage compares it with the next frame; the caller may have written to it
         seen = self._stage.observe(small, pts_ns, held)
         if seen.luma_levels is not None:
             luma, small = gain.shown_luma(luma, seen.luma_levels), gain.shown_luma(small, seen.luma_levels)

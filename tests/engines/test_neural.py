@@ -70,6 +70,16 @@ def test_the_frame_is_not_written_to_and_the_same_frame_gives_the_same_color(opt
     np.testing.assert_array_equal(colorizer.collect().rgb, first)
 
 
+def test_a_frame_that_its_owner_writes_to_after_collect_does_no_harm(options: NeuralOptions) -> None:
+    shared, fresh = NeuralColorizer(options), NeuralColorizer(options)
+    buffer = np.empty((128, 160), np.uint8)
+    for number in range(3):
+        buffer[:] = scene(number)
+        shared.submit(buffer, number * FRAME_NS)
+        fresh.submit(scene(number), number * FRAME_NS)
+        np.testing.assert_array_equal(shared.collect().rgb, fresh.collect().rgb)
+
+
 def test_reset_drops_what_is_in_flight(options: NeuralOptions) -> None:
     colorizer = NeuralColorizer(options)
     colorizer.submit(scene(), 0)
