@@ -22,6 +22,8 @@ ANCHOR_WEIGHT = 0.5
 LEAST_CONFIDENCE = 0.05
 JUMP_SHARE = 0.3
 """Weight of an answer in the frame of a gain jump, whose luma was mended by an estimated curve."""
+BLEND_SCALE = np.float32(1000.0)
+"""Sum of OpenCV's blend weights: it adds 1e-5 to the divisor, which would darken a little in every frame."""
 TREMBLE = 0.03
 """Sum of |change| of Y', Cb, Cr (8 levels of 255) below which an answer of the network is no news."""
 
@@ -134,7 +136,8 @@ class ColorMemory:
         total = weight + given
         share = given / total * _significance(ycc, self._color, weight)
         share = np.asarray(cv2.resize(share, ycc.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.float32)
-        self._color = np.asarray(cv2.blendLinear(ycc, self._color, share, 1.0 - share), np.float32)
+        share *= BLEND_SCALE
+        self._color = np.asarray(cv2.blendLinear(ycc, self._color, share, BLEND_SCALE - share), np.float32)
         self._support = np.asarray(cv2.blendLinear(support, self._support, given, weight), np.float32)
         cv2.insertChannel(total, self._support, 0)
 

@@ -123,7 +123,7 @@ class TemporalStage:
                 shown = self._shown(half_before)
                 return Observation(False, False, True, False, curve, levels, elapsed_s=elapsed_s, shown=shown)
             if elapsed_s < self.options.forget_s or self._held_s > 0:
-                seen = self._compare(half_before, luma, elapsed_s)
+                seen = self._compare(half_before, luma, elapsed_s + self._held_s)
                 if seen is not None:
                     return seen
         self._restart()

@@ -48,6 +48,31 @@ def test_colors_settle_in_seconds_however_many_frames_were_dropped() -> None:
     assert settled[1] == pytest.approx(settled[0], abs=0.05)
 
 
+def test_duplicated_frames_do_not_slow_the_settling_of_colors() -> None:
+    settled = []
+    for repeat in (1, 2):
+        rng = np.random.default_rng(0)
+        scene, stage = texture(SIZE, 40, 160, seed=1), TemporalStage(TemporalOptions(settle_s=0.6))
+        old, new = np.full((*SIZE, 3), 0.1, np.float32), np.full((*SIZE, 3), 0.3, np.float32)
+        for number in range(80):
+            if number % repeat == 0:
+                luma = noisy(scene, rng)
+            seen = stage.observe(luma, number * FRAME_NS)
+            out, _ = stage.update(seen, new if number > 61 else old)
+        settled.append((out[..., 1].mean() - 0.1) / 0.2)
+    assert settled[1] == pytest.approx(settled[0], abs=0.05)
+
+
+def test_a_still_color_does_not_fade_in_a_thousand_frames() -> None:
+    rng = np.random.default_rng(0)
+    size = (64, 64)
+    scene, stage = texture(size, 40, 160, seed=1), TemporalStage()
+    ycc = np.full((*size, 3), 0.25, np.float32)
+    for number in range(1000):
+        out, _ = stage.update(stage.observe(noisy(scene, rng), number * FRAME_NS), ycc)
+    np.testing.assert_allclose(out, 0.25, atol=2e-4)
+
+
 def test_a_cut_gives_exactly_the_new_scenes_own_color() -> None:
     rng = np.random.default_rng(0)
     stage = TemporalStage()
