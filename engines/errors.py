@@ -2,7 +2,8 @@
 
 EngineError
 ├── EngineUnavailable   a runtime, its library or its weights are not on this machine (also RuntimeError)
-└── EngineOptionError   an option's value makes no sense (also ValueError)
+├── EngineOptionError   an option's value makes no sense (also ValueError)
+└── PlanError           a TensorRT plan cannot be built, read or used
 """
 
 
@@ -16,3 +17,7 @@ class EngineUnavailable(EngineError, RuntimeError):
 
 class EngineOptionError(EngineError, ValueError):
     """An option's value makes no sense."""
+
+
+class PlanError(EngineError):
+    """A TensorRT plan cannot be built, read or used as it is."""

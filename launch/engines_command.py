@@ -9,6 +9,7 @@ from irchroma.engines import catalog, network
 from irchroma.engines.errors import EngineUnavailable
 from irchroma.engines.inspection import COUNTED_SIZE, inspect
 from irchroma.engines.palettes import PALETTES
+from irchroma.launch.plan_command import add_build_arguments, build_plan, show_plan
 
 EXAMPLE = "irchroma engines list"
 
@@ -17,19 +18,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's parts."""
     parts = parser.add_subparsers(dest="part", metavar="PART", required=True)
     parts.add_parser("list", help="engines, sizes and runtimes on this machine")
-    look = parts.add_parser("inspect", help="inputs, outputs, precision, parameters, MACs of an ONNX network")
-    look.add_argument("network", metavar="NETWORK", help="nir:fast, thermal:best ... or an .onnx file")
-    build = parts.add_parser("build", help="compile a network into a TensorRT plan")
-    build.add_argument("network", metavar="NETWORK", nargs="?", help="nir:fast, thermal:best ...")
+    look = parts.add_parser(
+        "inspect", help="what is inside a network or a TensorRT plan: layers, precision, memory"
+    )
+    look.add_argument(
+        "network", metavar="NETWORK", help="nir:fast, thermal:best ..., an .onnx or a .plan file"
+    )
+    add_build_arguments(parts.add_parser("build", help="compile a network into a TensorRT plan"))
 
 
 def run(args: argparse.Namespace) -> int:
     """Do one part."""
     if args.part == "build":
-        raise EngineUnavailable(
-            "TensorRT plans are not in this version: neural engines run on openvino, onnxruntime or torch"
-        )
-    if args.part == "inspect":
+        build_plan(args)
+    elif args.part == "inspect" and args.network.endswith(".plan"):
+        show_plan(Path(args.network))
+    elif args.part == "inspect":
         show_network(network_path(args.network))
     else:
         list_engines()

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("stream", "engines", "calibration", "launch")
-HEAVY = ("torch", "openvino", "onnxruntime", "gi", "tensorrt", "pycuda", "skimage")
+HEAVY = ("torch", "openvino", "onnxruntime", "gi", "tensorrt", "tensorrt_rtx", "pycuda", "skimage")
 SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 
 
@@ -61,6 +61,8 @@ def test_nothing_imports_a_folder_by_its_bare_name() -> None:
         ("gi", {"stream/gst.py"}),
         ("openvino", {"engines/openvino_runtime.py"}),
         ("onnxruntime", {"engines/onnxrt.py"}),
+        ("tensorrt", {"engines/tensorrt_adapter.py"}),
+        ("tensorrt_rtx", {"engines/tensorrt_adapter.py"}),
     ],
 )
 def test_a_heavy_library_is_imported_in_one_file_only(module: str, home: set[str]) -> None:

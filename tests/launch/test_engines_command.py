@@ -19,10 +19,15 @@ def test_the_list_names_every_engine_and_runtime(capsys: pytest.CaptureFixture[s
         assert runtime in said
 
 
-def test_plans_and_engines_without_a_network_are_refused_in_one_line(
+def test_missing_files_and_engines_without_a_network_are_refused_in_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for arguments in (["build", "nir:fast"], ["inspect", "gray"], ["inspect", "none.onnx"], ["inspect", "x"]):
+    for arguments in (
+        ["inspect", "gray"],
+        ["inspect", "none.onnx"],
+        ["inspect", "none.plan"],
+        ["inspect", "x"],
+    ):
         assert main(["engines", *arguments]) == 1
         assert len(capsys.readouterr().err.splitlines()) == 1
 
