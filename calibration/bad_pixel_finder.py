@@ -21,6 +21,13 @@ Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 FEWEST_FRAMES = 16
 STILL_SHARE = 0.3
 """A pixel whose standard deviation is below this share of the calmest others' does not change."""
+LEAST_NOISE = 0.25
+"""Standard deviation that rounding alone gives, about."""
+CROWD_PX, CROWD, CROWD_IN_VIDEO = 7, 9, 5
+"""In a square of that side so many still pixels are no fault of the sensor; clusters are smaller."""
+OUT_LEVELS = 2.5
+"""8-bit video is coarse and mostly was compressed, so that good pixels stand still too: a bad one must also
+differ from its neighborhood by so many levels."""
 JUMP = 10.0
 """Robust standard deviations of the picture's residual, above local contrast, that no noise reaches."""
 CONTRAST = 3.0
@@ -112,8 +119,12 @@ class BadPixelFinder:
         around = _median(deviation)
         level = _median(mean)
         changing = deviation[deviation > 0]
-        noise = float(np.quantile(changing, 0.01)) if changing.size else 0.0
+        noise = max(float(np.quantile(changing, 0.01)) if changing.size else 0.0, LEAST_NOISE)
         still = (deviation < STILL_SHARE * noise) & (around > 0.5 * noise)
+        crowd = cv2.blur(still.astype(np.float32), (CROWD_PX, CROWD_PX)) * CROWD_PX**2
+        still &= crowd < CROWD  # whole blocks that stand still are the work of a video encoder
+        if self._last is not None and self._last.dtype == np.uint8:
+            still &= (np.abs(mean - level) > OUT_LEVELS) & (crowd < CROWD_IN_VIDEO)
         jumps = self._jumps / count
         kinds = np.full(mean.shape, GOOD, np.uint8)
         kinds[(jumps >= BLINKS_FROM) & (jumps < ALWAYS) & (deviation > 1.2 * around)] = BLINKING

@@ -37,7 +37,8 @@ def test_bad_pixels_are_found_and_nothing_else(address: str) -> None:
     found, truth = finder.result().kinds, camera.frame(0).defects
     fixed = (truth == DEAD) | (truth == STUCK)
     found_fixed = (found == DEAD) | (found == STUCK)
-    assert (found_fixed & fixed).sum() >= 0.99 * fixed.sum()
+    share = 0.99 if camera.options.band == "thermal" else 0.97  # 8 bits: some are stuck at the scene's level
+    assert (found_fixed & fixed).sum() >= share * fixed.sum()
     assert (found_fixed & fixed).sum() >= 0.99 * found_fixed.sum()
     blinking = truth == BLINKING
     assert ((found == BLINKING) & blinking).sum() >= 0.9 * blinking.sum()
