@@ -107,7 +107,7 @@ def from_scene(frames: Sequence[Pixels], bad: NDArray[np.bool_]) -> Uniformity:
     means instead of a descent, and the offsets that a pan along rows or columns cannot show are estimated
     from what whole rows or columns have in common.
     """
-    step = max(1, len(frames) // MOST_FRAMES)
+    step = max(1, -(-len(frames) // MOST_FRAMES))
     replacement = BadPixelReplacement(bad)
     planes: list[Plane] = []
     for pixels in frames[::step]:
