@@ -120,7 +120,7 @@ def ensure_plan(
         layers = parse_layers(built.layers)
         proved = prove_precision(layers, built.convolutions, options.precision)
         if device is not None:
-            library.load(built.plan)
+            _try_to_load(library, built.plan, say)
         header = PlanHeader(
             source=wanted,
             driver=device.driver if device else None,
@@ -190,6 +190,16 @@ def _checked(options: PlanOptions) -> tuple[tuple[Profile, ...], Path]:
     if not onnx.is_file():
         raise EngineUnavailable(f"no weights at {onnx}: reinstall irchroma, or train them: irchroma train")
     return parse_shapes(options.shapes or SHAPES[options.size]), onnx
+
+
+def _try_to_load(library: TensorRT, plan: bytes, say: Callable[[str], None]) -> None:
+    """Where a device is here; has never run on one."""
+    try:
+        library.load(plan)
+    except PlanError as error:
+        if library.runtime == "tensorrt":
+            raise
+        say(f"{error}: it is for other devices")  # TensorRT-RTX builds for those that it lists
 
 
 def _choose(has_device: bool) -> str:

@@ -12,7 +12,6 @@ from irchroma.engines.errors import PlanError
 _LAYER = re.compile(r"^Name: (?P<name>.*?), LayerType: (?P<kind>\w+), (?P<rest>.*)$", re.MULTILINE)
 _TENSOR = re.compile(r"Dimensions: \[(?P<dims>[-\d,]*)\][^{}]*?Datatype: (?P<type>[^,{}]+)")
 _ORIGIN = re.compile(r"\[ONNX Layer: ([^\]]+)\]")
-_PROFILE = re.compile(r" \[profile \d+\]")
 # TensorRT-RTX 1.7 says `Datatype: Half`, TensorRT 10 `Format/Datatype: Row major linear FP16 format`.
 _PRECISIONS = (
     ("bfloat16", "bf16"),
@@ -33,8 +32,9 @@ class PlanLayer:
     Attributes:
         name: as the inspector says it.
         kind: the inspector's layer type, such as `correlation` (a convolution) or `kgen` (generated).
-        precision: of its inputs, weights and outputs of more than one element: `fp16`, `fp16+fp32` ...
-        output: shape of its first output, such as `1x32x128x160`.
+        precision: of its inputs, weights and outputs of more than one element: `fp16`,
+            `fp16+fp32` ...; `none` for steps that compute nothing, such as waiting for an event.
+        output: shape of its first output, such as `1x32x128x160`; `?` where the profile leaves it open.
         origins: the ONNX nodes that it computes.
     """
 
@@ -57,8 +57,8 @@ def parse_layers(text: str) -> tuple[PlanLayer, ...]:
                 name=found["name"],
                 kind=found["kind"],
                 precision="+".join(sorted(kinds)) or "none",
-                output=outputs[0][0].replace(",", "x") if outputs else "",
-                origins=tuple(_PROFILE.sub("", name) for name in _ORIGIN.findall(found["rest"])),
+                output=outputs[0][0].replace("-1", "?").replace(",", "x") if outputs else "",
+                origins=tuple(_ORIGIN.findall(found["rest"])),
             )
         )
     return tuple(layers)

@@ -154,6 +154,8 @@ class TensorRT:
                 raise PlanError(f"{self._name} cannot build {request.onnx.name}: {self._logger.why()}")
             if cache is not None and request.timing_cache is not None:
                 write_atomically(request.timing_cache, [bytes(config.get_timing_cache().serialize())])
+            if request.progress is not None:
+                request.progress(1.0, "done")  # the library's own steps end at five of six
             memory = _MEMORY.findall("\n".join(self._logger.kept))
             return Built(
                 plan=bytes(plan),

@@ -100,7 +100,10 @@ def _memory(header: PlanHeader) -> str:
 
 def _by_precision(header: PlanHeader) -> str:
     counts = Counter(layer.precision for layer in header.layers)
-    return f"{len(header.layers)}: " + ", ".join(f"{count} in {name}" for name, count in counts.most_common())
+    idle = counts.pop("none", 0)
+    parts = [f"{count} in {name}" for name, count in counts.most_common()]
+    parts += [f"{idle} that only order the others"] * (idle > 0)
+    return f"{len(header.layers)}: {', '.join(parts)}"
 
 
 def _short(name: str, width: int) -> str:

@@ -1,0 +1,215 @@
+"""Real builds by TensorRT-RTX, GPU or none: proved, cached, rebuilt when stale."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.engines.plan_source import plan_options
+
+from irchroma.engines import catalog, cuda_device
+from irchroma.engines.errors import EngineOptionError, EngineUnavailable, PlanError
+from irchroma.engines.plan_build import Plan, PlanOptions, ensure_plan, parse_shapes, profile_text
+from irchroma.engines.plan_file import read_plan, write_plan
+
+DEADLINE_S = 60.0
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[PlanOptions, Plan]:
+    """A float16 plan of one profile."""
+    options = plan_options(tmp_path_factory.mktemp("plans"))
+    return options, ensure_plan(options)
+
+
+@pytest.fixture
+def copied(built: tuple[PlanOptions, Plan], tmp_path: Path) -> tuple[PlanOptions, Path]:
+    """The same, in a folder that the test may spoil; and the plan's path."""
+    options, plan = built
+    assert options.folder is not None
+    assert options.onnx is not None
+    shutil.copytree(options.folder, tmp_path, dirs_exist_ok=True)
+    mine = replace(options, folder=tmp_path, onnx=tmp_path / options.onnx.name)
+    return mine, tmp_path / plan.path.name
+
+
+def test_a_float16_plan_has_every_convolution_in_float16(built: tuple[PlanOptions, Plan]) -> None:
+    header = built[1].header
+    assert header.convolutions == 47
+    assert {layer.precision for layer in header.layers} == {"fp16"}
+    assert sum(layer.kind == "correlation" for layer in header.layers) >= 45
+    assert any(
+        layer.output == "1x32x32x48" and layer.name.startswith("/encoder/stem") for layer in header.layers
+    )
+    assert header.weights_bytes is not None
+    assert 2e6 < header.weights_bytes < 3e6
+    assert header.activation_bytes
+
+
+def test_the_header_says_what_the_plan_was_built_from(built: tuple[PlanOptions, Plan]) -> None:
+    header, plan = read_plan(built[1].path)
+    device = cuda_device.first_device()
+    assert header.source.runtime == "tensorrt-rtx"
+    assert header.source.version.count(".") >= 2
+    assert header.source.profiles == ("1x64x96",)
+    assert header.source.device == (device.name if device else None)
+    assert (header.driver is None) == (device is None)
+    assert header.build_s > 0
+    assert header.plan_bytes == len(plan) > 1_000_000
+
+
+def test_a_float32_plan_with_two_profiles_holds_both(tmp_path: Path) -> None:
+    shapes = "1x64x96,1x64x64:2x96x96:4x128x160"
+    plan = ensure_plan(replace(plan_options(tmp_path, "fp32"), shapes=shapes))
+    assert plan.header.source.profiles == tuple(shapes.split(","))
+    assert {layer.precision for layer in plan.header.layers} == {"fp32", "none"}
+    assert any("[profile 1]" in layer.name for layer in plan.header.layers)
+    assert b"tf32=0" in read_plan(plan.path)[1], "float32 was asked for, not TensorFloat-32"
+
+
+def test_a_plan_that_is_there_is_used_and_not_built_again(copied: tuple[PlanOptions, Path]) -> None:
+    options, path = copied
+    before = path.stat().st_mtime_ns
+    plan = ensure_plan(replace(options, build=False))
+    assert plan.reason is None
+    assert plan.path == path
+    assert path.stat().st_mtime_ns == before
+
+
+def test_a_missing_plan_is_refused_where_building_is_not_allowed(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match="not built yet: run irchroma engines build"):
+        ensure_plan(replace(plan_options(tmp_path), build=False))
+
+
+def test_a_network_that_changed_makes_its_plan_stale(copied: tuple[PlanOptions, Path]) -> None:
+    options, path = copied
+    other = catalog.weights_path("thermal", "fast").with_name("thermal_fast_fp16.onnx")
+    if not other.is_file():
+        pytest.skip("weights of thermal fast are not here")
+    assert options.onnx is not None
+    shutil.copyfile(other, options.onnx)
+    with pytest.raises(PlanError, match=r"nir_fast_fp16\.onnx has changed since it was built"):
+        ensure_plan(replace(options, build=False))
+    said: list[str] = []
+    before = path.read_bytes()
+    plan = ensure_plan(options, say=said.append)
+    assert plan.reason == "nir_fast_fp16.onnx has changed since it was built"
+    assert len(said) == 1
+    assert path.read_bytes() != before
+    assert ensure_plan(options).reason is None
+
+
+def test_a_plan_cut_short_is_explained_and_built_again(copied: tuple[PlanOptions, Path]) -> None:
+    options, path = copied
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(PlanError, match=r"cut short: \d+ of \d+ bytes"):
+        ensure_plan(replace(options, build=False))
+    plan = ensure_plan(options)
+    assert plan.reason is not None
+    assert "cut short" in plan.reason
+    read_plan(path)
+
+
+def test_a_plan_of_another_version_is_foreign(copied: tuple[PlanOptions, Path]) -> None:
+    options, path = copied
+    header, plan = read_plan(path)
+    write_plan(path, replace(header, source=replace(header.source, version="1.0.0.21")), plan)
+    with pytest.raises(PlanError, match=r"built by tensorrt-rtx 1\.0\.0\.21, here is "):
+        ensure_plan(replace(options, build=False))
+
+
+def test_of_two_builders_one_waits_and_takes_what_the_other_built(tmp_path: Path) -> None:
+    options = plan_options(tmp_path)
+    building, waiting = threading.Event(), threading.Event()
+
+    def hold_on(share: float, phase: str) -> None:
+        building.set()
+        assert waiting.wait(DEADLINE_S)
+
+    def second() -> Plan:
+        assert building.wait(DEADLINE_S)
+        return ensure_plan(options, say=lambda line: waiting.set() if "waiting for another" in line else None)
+
+    with ThreadPoolExecutor(2) as pool:
+        plans = [pool.submit(ensure_plan, options, hold_on), pool.submit(second)]
+        first, other = (plan.result(DEADLINE_S) for plan in plans)
+    assert first.reason == "not built yet"
+    assert other.reason is None
+    assert other.header == first.header
+
+
+def test_interrupting_a_build_leaves_nothing_behind(tmp_path: Path) -> None:
+    options = plan_options(tmp_path)
+
+    def interrupt(share: float, phase: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ensure_plan(options, interrupt)
+    assert not [path for path in tmp_path.iterdir() if path.suffix in (".plan", ".partial")]
+
+
+def test_progress_grows_to_the_end(tmp_path: Path) -> None:
+    shares: list[float] = []
+    ensure_plan(plan_options(tmp_path), lambda share, phase: shares.append(share))
+    assert shares == sorted(shares)
+    assert 0 <= shares[0] < 0.1
+    assert shares[-1] == pytest.approx(1.0)
+
+
+def test_a_float32_network_is_refused_where_float16_was_asked_for(tmp_path: Path) -> None:
+    options = replace(plan_options(tmp_path, "fp32"), precision="fp16")
+    with pytest.raises(PlanError, match=r"47 of 47 convolutions were not built in fp16 \(.* is fp32\)"):
+        ensure_plan(options)
+    assert not list(tmp_path.glob("*.plan"))
+
+
+def test_a_single_convolution_in_another_precision_is_found(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    options = plan_options(tmp_path, "fp32")
+    model = onnx.load(options.onnx)
+    nodes = model.graph.node
+    at = next(index for index, one in enumerate(nodes) if one.name == "/decoder/head/Conv")
+    node, output = nodes[at], nodes[at].output[0]
+    casts = []
+    for index, name in enumerate(node.input):
+        casts.append(onnx.helper.make_node("Cast", [name], [f"{name}.narrow"], to=onnx.TensorProto.FLOAT16))
+        node.input[index] = f"{name}.narrow"
+    node.output[0] = f"{output}.narrow"
+    nodes.insert(at + 1, onnx.helper.make_node("Cast", [node.output[0]], [output], to=onnx.TensorProto.FLOAT))
+    for cast in casts:
+        nodes.insert(at, cast)
+    onnx.save(model, options.onnx)
+    with pytest.raises(PlanError, match=r"[12] of 47 convolutions were not built in fp32 \(/decoder/"):
+        ensure_plan(options)
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp8"])
+def test_precisions_that_need_a_calibration_are_refused(precision: str, tmp_path: Path) -> None:
+    with pytest.raises(EngineUnavailable, match=f"precision {precision} needs a network calibrated"):
+        ensure_plan(PlanOptions(precision=precision, folder=tmp_path))
+
+
+def test_shapes_go_there_and_back() -> None:
+    text = "1x256x320,1x64x64:2x96x96:4x128x160"
+    assert ",".join(map(profile_text, parse_shapes(text))) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("1x100x320", "multiples of 32"),
+        ("0x256x320", "multiples of 32"),
+        ("256x320", "expected NxHxW"),
+        ("", "expected NxHxW"),
+        ("1x64x64:1x96x96", "MIN:OPT:MAX"),
+        ("2x64x64:1x64x64:4x64x64", "MIN must not be above OPT"),
+    ],
+)
+def test_shapes_that_make_no_sense_are_refused(text: str, complaint: str) -> None:
+    with pytest.raises(EngineOptionError, match=complaint):
+        parse_shapes(text)

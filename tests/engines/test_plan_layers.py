@@ -1,0 +1,73 @@
+"""The inspector's text, as TensorRT-RTX 1.7.1 and (from its documentation) TensorRT 10 word it."""
+
+from __future__ import annotations
+
+import pytest
+
+from irchroma.engines.errors import PlanError
+from irchroma.engines.plan_layers import parse_layers, prove_precision
+
+# Of a build of nir:fast in float16 by TensorRT-RTX 1.7.1, two profiles; shortened to two layers.
+RTX = """Layers:
+Name: /encoder/stem/Conv_myl0_1, LayerType: correlation, Inputs: [ { Name: __myln_k_arg__bb1_2_myl0, \
+Dimensions: [1,2,256,320], Strides: [163840,1,640,2], StrideOrder: [3,0,2,1], Datatype: Half, \
+Format: (NHWC) Channel major format }], Constants: [ { Name: __mye4609_dconst_myl0, \
+Dimensions: [32,2,3,3], Strides: [18,1,6,2], StrideOrder: [3,0,2,1], Datatype: Half, \
+Format: (NHWC) Channel major format }, { Name: __mye5127_const_myl0, Dimensions: [1], Strides: [1], \
+StrideOrder: [0], Datatype: Float, Format: (Linear) Row major linear format }], Outputs: [ { Name: \
+/encoder/Clip_output_0.1_4_myl0, Dimensions: [1,32,128,160], Strides: [655360,1,5120,32], \
+StrideOrder: [3,0,2,1], Datatype: Half, Format: (NHWC) Channel major format }], \
+TacticName: __myelin_CASK_STUB, StreamId: 0, Metadata: [ONNX Layer: /encoder/stem/Conv][ONNX Layer: /encoder/Clip]
+Name: /Conv [profile 1]_myl1_54, LayerType: correlation, Inputs: [ { Name: /Conv_output_0 [profile 1].1_57_myl1, \
+Dimensions: [1,105,80,104], Strides: [873600,1,10920,105], StrideOrder: [3,0,2,1], Datatype: Float, \
+Format: (NHWC) Channel major format }], Constants: [], Outputs: [ { Name: x, Dimensions: [1,2,80,104], \
+Strides: [1,1,1,1], StrideOrder: [3,0,2,1], Datatype: Half, Format: (NHWC) Channel major format }], \
+TacticName: t, StreamId: 0, Metadata: [ONNX Layer: /Conv]
+
+I/O Tensors:
+ Name: luma, IOMode: Input, DataType: Half, Dimensions: [1,1,256,320]
+"""  # noqa: E501
+
+
+def test_a_layer_is_read_with_its_shape_precision_and_origins() -> None:
+    first, second = parse_layers(RTX)
+    assert first.name == "/encoder/stem/Conv_myl0_1"
+    assert first.kind == "correlation"
+    assert first.precision == "fp16", "the scalar factors in float32 are no precision of the layer"
+    assert first.output == "1x32x128x160"
+    assert first.origins == ("/encoder/stem/Conv", "/encoder/Clip")
+    assert second.precision == "fp16+fp32"
+    assert second.origins == ("/Conv",)
+
+
+@pytest.mark.parametrize(
+    ("said", "precision"),
+    [
+        ("Format/Datatype: Row major linear FP16 format", "fp16"),
+        ("Format/Datatype: Row major linear FP32", "fp32"),
+        ("Datatype: Int8", "int8"),
+        ("Datatype: FP8", "fp8"),
+        ("Datatype: BFloat16", "bf16"),
+        ("Datatype: Int64", "int64"),
+    ],
+)
+def test_precisions_have_one_name_each(said: str, precision: str) -> None:
+    text = (
+        f"Name: a, LayerType: Reformat, Inputs: [], Outputs: [ {{ Name: b, Dimensions: [2,3], {said} }}], x"
+    )
+    assert parse_layers(text)[0].precision == precision
+
+
+def test_every_convolution_must_be_found_in_the_precision_asked_for() -> None:
+    layers = parse_layers(RTX)
+    assert prove_precision(layers, ["/encoder/stem/Conv"], "fp16") == 1
+    with pytest.raises(
+        PlanError, match=r"1 of 2 convolutions were not built in fp16 \(/Conv is fp16\+fp32\)"
+    ):
+        prove_precision(layers, ["/encoder/stem/Conv", "/Conv"], "fp16")
+    with pytest.raises(PlanError, match="1 of 1 convolutions were not built in fp32"):
+        prove_precision(layers, ["/encoder/stem/Conv"], "fp32")
+    with pytest.raises(PlanError, match="/else is in no layer of the plan"):
+        prove_precision(layers, ["/else"], "fp16")
+    with pytest.raises(PlanError, match="no convolution"):
+        prove_precision(layers, [], "fp16")

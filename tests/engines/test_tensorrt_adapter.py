@@ -1,0 +1,71 @@
+"""The adapter's answers where a library is missing, or refuses what it is given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.engines.plan_source import plan_options
+
+from irchroma.engines import cuda_device, tensorrt_adapter
+from irchroma.engines.errors import EngineOptionError, EngineUnavailable, PlanError
+from irchroma.engines.tensorrt_adapter import BuildRequest, Profile, TensorRT
+
+SQUARE = Profile((1, 64, 64), (1, 64, 64), (1, 64, 64))
+
+
+@pytest.fixture(scope="module")
+def library() -> TensorRT:
+    pytest.importorskip("tensorrt_rtx")
+    return TensorRT("tensorrt-rtx")
+
+
+def test_a_library_that_is_not_there_is_named_with_what_installs_it() -> None:
+    with pytest.raises(EngineOptionError, match="use tensorrt or tensorrt-rtx"):
+        TensorRT("cuda")
+    for runtime in tensorrt_adapter.LIBRARIES:
+        if not tensorrt_adapter.installed(runtime):
+            with pytest.raises(EngineUnavailable, match=rf"pip install 'irchroma\[{runtime}\]'"):
+                TensorRT(runtime)
+
+
+def test_a_file_that_is_no_network_is_refused_in_one_line(library: TensorRT, tmp_path: Path) -> None:
+    (tmp_path / "junk.onnx").write_bytes(b"junk")
+    with pytest.raises(PlanError, match=r"refuses junk\.onnx: .*Failed to parse") as caught:
+        library.build(BuildRequest(tmp_path / "junk.onnx", (SQUARE,)))
+    assert len(str(caught.value).splitlines()) == 1
+    with pytest.raises(PlanError, match="no such file"):
+        library.build(BuildRequest(tmp_path / "none.onnx", (SQUARE,)))
+
+
+def test_an_operator_that_is_refused_is_named(library: TensorRT, tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    ends = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", 1, "h", "w"])
+        for name in ("luma", "ycc")
+    ]
+    node = onnx.helper.make_node("Colorful", ["luma"], ["ycc"], name="the_node")
+    graph = onnx.helper.make_graph([node], "odd", ends[:1], ends[1:])
+    imports = [onnx.helper.make_opsetid("", 17)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=imports, ir_version=8), tmp_path / "odd.onnx")
+    with pytest.raises(PlanError, match=r"refuses odd\.onnx: operator Colorful the_node: "):
+        library.build(BuildRequest(tmp_path / "odd.onnx", (SQUARE,)))
+
+
+def test_a_profile_whose_sizes_are_out_of_order_is_refused(library: TensorRT, tmp_path: Path) -> None:
+    onnx = plan_options(tmp_path).onnx
+    assert onnx is not None
+    wrong = Profile((1, 96, 96), (1, 64, 64), (1, 96, 96))
+    with pytest.raises(PlanError, match=r"refuses the shapes .*MIN<=OPT<=MAX"):
+        library.build(BuildRequest(onnx, (wrong,)))
+
+
+def test_a_plan_that_cannot_be_loaded_is_an_error_and_never_none(library: TensorRT, tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match=r"does not load the plan on this machine: .*header"):
+        library.load(b"\x01" * 20_000)
+    if cuda_device.first_device() is None:
+        onnx = plan_options(tmp_path).onnx
+        assert onnx is not None
+        plan = library.build(BuildRequest(onnx, (SQUARE,))).plan
+        with pytest.raises(PlanError, match="CUDA driver version is insufficient"):
+            library.load(plan)
