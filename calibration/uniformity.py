@@ -26,7 +26,7 @@ LEAST_SHIFT_PX = 3.0
 MOST_SHIFT_SHARE = 0.4
 PAIR_STEPS = (2, 5, 13)
 """Frames are compared with those so many later."""
-MOST_FRAMES = 60
+MOST_FRAMES = 90
 ROUNDS = 6
 MISFIT_STEP = 6
 REGISTER_AT = (0, 2, 4)
@@ -107,7 +107,7 @@ def from_scene(frames: Sequence[Pixels], bad: NDArray[np.bool_]) -> Uniformity:
     means instead of a descent, and the offsets that a pan along rows or columns cannot show are estimated
     from what whole rows or columns have in common.
     """
-    step = max(1, -(-len(frames) // MOST_FRAMES))
+    step = max(1, round(len(frames) / MOST_FRAMES))
     replacement = BadPixelReplacement(bad)
     planes: list[Plane] = []
     for pixels in frames[::step]:
