@@ -97,6 +97,8 @@ def open_colorizer(config: RunConfig, counts: bool) -> Colorizer:
         log.info("engine auto: %s, since the source gives %s", band, "counts" if counts else "luma")
         text = band
     name = catalog.parse(text)
+    if config.neural.reference is not None and name.kind not in catalog.BANDS:
+        raise ConfigError(f"--reference steers the color of nir and thermal, not {text}")
     if name.kind == "gray":
         return PaletteColorizer(PaletteOptions("white-hot"))
     if name.kind == "palette":
