@@ -30,7 +30,7 @@ MEDIAN_OF = 15
 """Pictures of one view and light that a median is taken of."""
 DISAGREE_LEVELS = 24.0
 """Levels by which two pictures differ where one of them shows something else."""
-CLEAN_FROM = 5
+CLEAN_FROM = 3
 """Pictures from which the median is trusted wherever six in ten of them agree."""
 
 
