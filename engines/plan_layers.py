@@ -12,7 +12,7 @@ from irchroma.engines.errors import PlanError
 _LAYER = re.compile(r"^Name: (?P<name>.*?), LayerType: (?P<kind>\w+), (?P<rest>.*)$", re.MULTILINE)
 _TENSOR = re.compile(r"Dimensions: \[(?P<dims>[-\d,]*)\][^{}]*?Datatype: (?P<type>[^,{}]+)")
 _ORIGIN = re.compile(r"\[ONNX Layer: ([^\]]+)\]")
-# TensorRT-RTX 1.7 says `Datatype: Half`, TensorRT 10 `Format/Datatype: Row major linear FP16 format`.
+# TensorRT-RTX 1.7 says `Datatype: Half`; TensorRT 10 `Format/Datatype: Half`, or a sentence with FP16.
 _PRECISIONS = (
     ("bfloat16", "bf16"),
     ("bf16", "bf16"),

@@ -6,6 +6,12 @@ means the same to all three. What was checked, and how:
 - TensorRT-RTX 1.7.1 builds here and in the tests, on machines without a GPU.
 - The calls and flags used were looked up in the Python bindings of TensorRT 10.13.3 and 11.4.0 themselves.
   A build by either has never run, nor has anything on a GPU: not the timing cache, not a successful `load`.
+- Without a GPU an engine cannot be loaded, so its inspector cannot be asked. The builder writes the same text
+  to its log when it is done, if asked for it in detail: that is what `Built.layers` holds.
+- A strongly-typed graph is not the last word: TensorRT-RTX 1.7.1 turns a float32 convolution between casts
+  from and to float16 into a float16 one, weights and all. Hence the proof of precision after each build.
+- TensorRT-RTX names targets 7.5, 8.0, 8.6, 8.9, 12.0 and 12.1 (`ComputeCapability`). Its documentation says
+  of the default, portable plan "8.0, 8.6, 8.9, 12.0, and later"; 9.0 is listed nowhere and was not tried.
 """
 
 from __future__ import annotations

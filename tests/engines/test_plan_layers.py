@@ -1,4 +1,4 @@
-"""The inspector's text, as TensorRT-RTX 1.7.1 and (from its documentation) TensorRT 10 word it."""
+"""The inspector's text, as TensorRT-RTX 1.7.1 and TensorRT 10 word it."""
 
 from __future__ import annotations
 
@@ -27,6 +27,27 @@ TacticName: t, StreamId: 0, Metadata: [ONNX Layer: /Conv]
 I/O Tensors:
  Name: luma, IOMode: Input, DataType: Half, Dimensions: [1,1,256,320]
 """  # noqa: E501
+
+
+# The form of TensorRT 10's log (a line of a public trtexec log of 2024, its names and sizes replaced).
+TENSORRT_10 = """Layers:
+Name: /stem/Conv + /Relu, LayerType: CaskConvolution, Inputs: [ { Name: x, Location: Device, \
+Dimensions: [1,3,64,96], Format/Datatype: Half }], Outputs: [ { Name: y, Location: Device, \
+Dimensions: [1,8,32,48], Format/Datatype: Half }], ParameterType: Convolution, Kernel: [3,3], \
+Weights: {"Type": "Half", "Count": 216}, TacticName: t, StreamId: 0, \
+Metadata: [ONNX Layer: /stem/Conv][ONNX Layer: /Relu]
+Name: /head/Conv_myl9_4, LayerType: gemm, Inputs: [ { Name: y, Dimensions: [1,8,32,48], \
+Format/Datatype: Half }, \
+{ Name: alpha, Dimensions: [1], Format/Datatype: Float }], Outputs: [ { Name: z, Dimensions: [1,4,32,48], \
+Format/Datatype: Half }], TacticName: t, StreamId: 0, Metadata: [ONNX Layer: /head/Conv]
+"""
+
+
+def test_tensorrt_10_is_understood_as_well() -> None:
+    layers = parse_layers(TENSORRT_10)
+    assert [layer.precision for layer in layers] == ["fp16", "fp16"]
+    assert [layer.output for layer in layers] == ["1x8x32x48", "1x4x32x48"]
+    assert prove_precision(layers, ["/stem/Conv", "/head/Conv"], "fp16") == 2
 
 
 def test_a_layer_is_read_with_its_shape_precision_and_origins() -> None:
