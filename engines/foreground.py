@@ -28,7 +28,7 @@ FLATNESS = 4.0
 """Standard deviation in gray levels below which the reference's color explains nothing (the ridge's root)."""
 OUTLIER = 4.0
 """Robust standard deviations beyond which a pixel has no weight in the regression (Tukey's biweight)."""
-SURELY, PERHAPS = 8.0, 4.0
+SURELY, PERHAPS = 5.0, 2.5
 """Robust standard deviations at which a pixel is foreground for sure, and at which it begins to be."""
 NOISE_LEVELS = 1.5
 """Gray levels added to the robust standard deviation: no picture is better than that."""
