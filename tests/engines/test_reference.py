@@ -70,8 +70,8 @@ def test_what_the_reference_does_not_show_keeps_the_color_of_the_network() -> No
     steering = ReferenceSteering(OPTIONS, [as_reference(rgb)])
     before = gray_color(with_person)
     after, confidence = steering.apply(with_person, *before, 0)
-    assert np.abs(after - before[0]).max(2)[person].mean() < 0.05
-    assert confidence[person].mean() < 0.4
+    assert np.abs(after - before[0]).max(2)[person].mean() < 0.08
+    assert confidence[person].mean() < 0.5
     away = cv2.dilate(person.astype(np.uint8), np.ones((25, 25))) == 0
     truth = color_space.rgb_to_ycc(rgb)
     assert np.abs(after - truth).max(2)[away].mean() < 0.03
