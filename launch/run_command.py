@@ -15,6 +15,7 @@ from typing import Any
 
 from irchroma.launch import run_flags
 from irchroma.launch.config import to_toml
+from irchroma.launch.flicker_watch import FlickerWatch
 from irchroma.launch.log_lines import set_up
 from irchroma.launch.process_tuning import tune_process
 from irchroma.launch.progress import Progress
@@ -135,6 +136,7 @@ class Monitor:
             "seconds": round(elapsed_s, 3),
             "frames_per_second": round(loop.frames / elapsed_s, 2) if elapsed_s > 0 else 0.0,
             "dropped_before_processing": loop.reader.drops,
+            "flicker": loop.composer.value if isinstance(loop.composer, FlickerWatch) else None,
             "reconnections": loop.reader.reconnections,
             "stages": {name: meter.summary() for name, meter in loop.stages.items()},
             "sinks": {
@@ -162,6 +164,8 @@ class Monitor:
             log.info("%s", summary_line(name, summary))
         for label, sink in stats["sinks"].items():
             log.info("%s", summary_line(f"encode {label}", sink["encode"]))
+        if stats["flicker"] is not None:
+            log.info("flicker of still pixels: %.4f a*b* a frame", stats["flicker"])
         if self._config.output.stats is not None:
             self._config.output.stats.write_text(json.dumps(stats, indent=2) + "\n", encoding="utf-8")
 

@@ -10,10 +10,12 @@ from typing import Any
 
 from irchroma.calibration.camera_presets import find_profile
 from irchroma.engines import catalog
+from irchroma.engines.gray import GrayColorizer
 from irchroma.engines.neural import NeuralColorizer
 from irchroma.engines.palette import PaletteColorizer
-from irchroma.engines.palette_options import PaletteOptions, palette_from_name
+from irchroma.engines.palette_options import palette_from_name
 from irchroma.launch.config import ConfigError
+from irchroma.launch.flicker_watch import FlickerWatch
 from irchroma.launch.run_config import RunConfig
 from irchroma.stream.camera import Camera
 from irchroma.stream.camera_profile import load_profile
@@ -68,7 +70,7 @@ def build_loop(
         raw_writer = SinkWriter(raw_sink, str(output.keep_raw))
     options = LoopOptions(config.tone_map, config.reconnect, config.repeat_s, config.color_camera, camera)
 
-    composer = ViewComposer(config.view, config.osd, config.palette.gain, config.palette.offset)
+    composer = FlickerWatch(ViewComposer(config.view, config.osd, config.palette.gain, config.palette.offset))
 
     def make_colorizer(info: VideoInfo) -> Colorizer:
         return open_colorizer(config, counts=info.counts)
@@ -100,11 +102,10 @@ def open_colorizer(config: RunConfig, counts: bool) -> Colorizer:
     if config.neural.reference is not None and name.kind not in catalog.BANDS:
         raise ConfigError(f"--reference steers the color of nir and thermal, not {text}")
     if name.kind == "gray":
-        return PaletteColorizer(PaletteOptions("white-hot"))
+        return GrayColorizer()
     if name.kind == "palette":
-        scale = config.palette
-        options = (
-            scale if name.variant is None else palette_from_name(text, gain=scale.gain, offset=scale.offset)
-        )
+        options = config.palette
+        if name.variant is not None:
+            options = palette_from_name(text, gain=options.gain, offset=options.offset)
         return PaletteColorizer(options)
     return NeuralColorizer(replace(config.neural, engine=name.kind, size=name.variant or config.neural.size))

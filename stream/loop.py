@@ -114,6 +114,7 @@ class Loop:
     Attributes:
         stages: `capture` (from arrival until work on it starts), `tone_map`, `color`, `compose`.
         frames: frames taken from the source so far.
+        composer: makes the viewer's pictures.
         reader: the source's thread; its `info`, `drops` and `lost_reason` may be read at any time.
     """
 
@@ -127,7 +128,7 @@ class Loop:
         raw_writer: SinkWriter | None = None,
     ) -> None:
         self.reader = SourceReader(source, options.reconnect)
-        self._make_colorizer, self._composer, self._options = make_colorizer, composer, options
+        self._make_colorizer, self.composer, self._options = make_colorizer, composer, options
         self.writers, self.raw_writer = writers, raw_writer
         self._tone_map = ToneMap(options.tone_map)
         self._detector = ColorCameraDetector()
@@ -292,7 +293,7 @@ class Loop:
         elif last is not None and job.silent_s < self._options.repeat_s:
             picture = last
         else:
-            picture = self._composer.no_signal(job.silent_s, job.reason or "")
+            picture = self.composer.no_signal(job.silent_s, job.reason or "")
         self._send(Picture(picture, job.pts_ns, job.duration_ns, arrival_ns))
         return picture if job.arrival is not None or last is None else last
 
@@ -317,7 +318,7 @@ class Loop:
             rate_hz=self._rate.rate_hz,
         )
         with self.stages["compose"].timed():
-            return self._composer.compose(finished)
+            return self.composer.compose(finished)
 
     def _send(self, picture: Picture) -> None:
         if not self._sinks_open:

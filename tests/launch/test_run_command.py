@@ -107,6 +107,12 @@ def test_several_sinks_get_the_same_run(tmp_path: Path) -> None:
     assert {"avg_ms", "p50_ms", "p95_ms", "p99_ms", "max_ms"} <= set(told["stages"]["color"])
 
 
+def test_the_flicker_of_a_network_is_among_the_statistics(tmp_path: Path) -> None:
+    stats = tmp_path / "stats.json"
+    run("test:nir?size=160x128&frames=12", "--to", "null", "--engine", "nir", "--stats", str(stats))
+    assert 0 <= json.loads(stats.read_text())["flicker"] < 1
+
+
 def test_the_printed_configuration_can_be_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["test:nir?size=64x48&frames=3", "--to", str(tmp_path / "o.mp4"), "--engine", "palette:lava"]
     assert main(["run", *words, "--span", "10,200", "--osd", "--print-config"]) == 0

@@ -1,0 +1,41 @@
+"""Measures, while a run goes on, how much a network's color flickers where the input stands still."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.engines.flicker import LiveFlicker
+from irchroma.stream.indexed import IndexedPicture
+from irchroma.stream.loop import Composer, Finished
+
+
+class FlickerWatch:
+    """A composer that looks at each colored frame before another composer draws on it.
+
+    A palette's color is the luma's and is not looked at.
+    """
+
+    def __init__(self, composer: Composer) -> None:
+        self._composer = composer
+        self._live = LiveFlicker()
+        self._size: tuple[int, int] | None = None
+
+    def compose(self, finished: Finished) -> NDArray[np.uint8] | IndexedPicture:
+        """See `irchroma.stream.loop.Composer.compose`."""
+        if finished.colored is not None and finished.synthetic:
+            if finished.frame.gap or finished.luma.shape != self._size:
+                self._live, self._size = LiveFlicker(), (finished.luma.shape[0], finished.luma.shape[1])
+            self._live.add(finished.colored.rgb, finished.luma)
+        return self._composer.compose(finished)
+
+    def no_signal(self, silent_s: float, reason: str) -> NDArray[np.uint8]:
+        """See `irchroma.stream.loop.Composer.no_signal`."""
+        return self._composer.no_signal(silent_s, reason)
+
+    @property
+    def value(self) -> float | None:
+        """Mean |change of a* or b*| a frame of still pixels, over the last second or so; None if unknown."""
+        return None if math.isnan(self._live.value) else round(self._live.value, 5)
