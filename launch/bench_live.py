@@ -19,7 +19,7 @@ from irchroma.launch.measured import spread, write_json
 from irchroma.stream.sinks.encoders import EncoderTask, choose_encoder
 
 SIZES = ((512, 640), (720, 1280))
-EXAMPLE = "irchroma bench live --json benchmarks/live.json"
+EXAMPLE = "irchroma bench live --json launch/benchmarks/live.json"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from irchroma.launch.progress import Progress
 from irchroma.stream.errors import SourceError
 from irchroma.stream.sources.rtsp_source import RtspOptions, RtspSource
 
-EXAMPLE = "irchroma bench soak --minutes 10 --json benchmarks/soak.json"
+EXAMPLE = "irchroma bench soak --minutes 10 --json launch/benchmarks/soak.json"
 
 _SAMPLE_S = 2.0
 _CLIENT_FRAMES = 60
