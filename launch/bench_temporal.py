@@ -6,7 +6,6 @@ import argparse
 import hashlib
 import json
 import math
-import platform
 import statistics
 import tempfile
 import time
@@ -30,6 +29,7 @@ from irchroma.engines.neural import NeuralColorizer, NeuralOptions
 from irchroma.engines.recolor import RecolorOptions
 from irchroma.engines.temporal import TemporalOptions, TemporalStage
 from irchroma.launch.bench_filters import FFMPEG_FILTERS, FILTERS, ffmpeg_filtered
+from irchroma.launch.measured import circumstances
 
 EXAMPLE = "irchroma bench temporal --clip ir.mp4 --pair ir.mp4 color.mp4 --json flicker.json"
 Rgb = NDArray[np.uint8]
@@ -112,13 +112,12 @@ def run(args: argparse.Namespace) -> int:
     print(f"{share:.0%} of the processor time of a whole frame ({whole:.1f} ms)")
     if args.json is not None:
         document = {
+            **circumstances(),
             "what": "temporal stage",
             "engine": f"{args.engine} {args.size} {args.mode}",
             "weights_sha256": hashlib.sha256(weights_path(args.engine, args.size).read_bytes()).hexdigest(),
             "frames_at_most": args.frames,
             "runtime": args.runtime,
-            "machine": platform.processor() or platform.machine(),
-            "opencv": cv2.__version__,
             "stage_median_ms": cost,
             "frame_median_ms": whole,
             "rows": [_plain(asdict(row)) for row in rows],

@@ -5,13 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
-import platform
-import subprocess
 import sys
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +16,7 @@ from numpy.typing import NDArray
 from irchroma.engines import metrics
 from irchroma.engines.metrics import Scores
 from irchroma.launch.contact_sheet import contact_sheet
+from irchroma.launch.measured import circumstances
 from irchroma.launch.picture_files import PictureError, list_pictures, read_infrared, read_rgb, write_rgb
 from irchroma.launch.progress import Progress
 from irchroma.launch.still import StillPictures, add_engine_arguments, luma_of, options_from
@@ -149,9 +145,7 @@ def print_table(measured: list[Measured], brief: bool) -> None:
 def report(measured: list[Measured], args: argparse.Namespace, names: list[str]) -> dict[str, Any]:
     """Everything, ready for JSON."""
     return {
-        "irchroma": version("irchroma"),
-        "commit": _commit(),
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        **circumstances(),
         "folder": args.folder.name,
         "engine": args.engine,
         "names": names,
@@ -160,7 +154,6 @@ def report(measured: list[Measured], args: argparse.Namespace, names: list[str])
             "threads": args.threads,
             "quick": args.quick,
         },
-        "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "system": platform.platform()},
         "pictures": [
             {"name": one.name, **_finite(one.scores), "milliseconds": round(one.milliseconds, 2)}
             for one in measured
@@ -221,23 +214,3 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
         path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise PictureError(f"{path}: cannot be written ({error.strerror})") from error
-
-
-def _commit() -> str | None:
-    """The checkout's commit, None for an installed package."""
-    folder = Path(__file__).resolve().parent.parent
-    if not (folder / ".git").exists():
-        return None
-    command = ["git", "-C", str(folder), "rev-parse", "--short=12", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")

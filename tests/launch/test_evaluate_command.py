@@ -49,7 +49,7 @@ def test_gray_scores_what_gray_must(pairs: Path, tmp_path: Path, capsys: pytest.
     assert said["mean"]["psnr_db"] == bright["psnr_db"]
     assert said["bright sky"]["count"] == said["dark sky"]["count"] == 1
     assert said["names"] == ["gray"]
-    assert {"irchroma", "commit", "machine", "options", "time"} <= said.keys()
+    assert {"commit", "processor", "versions", "options", "date"} <= said.keys()
     table = capsys.readouterr().out
     assert "dE2000" in table
     assert "mean (2)" in table
