@@ -68,10 +68,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--synthetic", type=int, default=24, help="synthetic scenes in the mix (default: 24; 0: none)"
     )
     parser.add_argument(
-        "--temperature", type=float, default=0.5, help="of the exported mean color (default: 0.5)"
+        "--temperature", type=float, default=1.0, help="of the exported mean color (default: 1)"
     )
     parser.add_argument(
-        "--saturation", type=float, default=1.0, help="factor on the exported chroma (default: 1)"
+        "--saturation", type=float, default=1.2, help="factor on the exported chroma (default: 1.2)"
     )
 
 
