@@ -34,7 +34,7 @@ class LiveBenchOptions:
     """
 
     engine: str = "palette:ironbow"
-    frames: int = 900
+    frames: int = 3600
     repetitions: int = 5
     live_s: float = 30.0
 
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Sizes of the measurement."""
     parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
     parser.add_argument("--engine", default="palette:ironbow", help="engine of the runs")
-    parser.add_argument("--frames", type=int, default=900, help="frames of each clip")
+    parser.add_argument("--frames", type=int, default=3600, help="frames of each clip, two minutes")
     parser.add_argument("--repetitions", type=int, default=5, help="pairs of runs, taken in turns")
     parser.add_argument("--live-seconds", type=float, default=30.0, help="length of the live run")
 

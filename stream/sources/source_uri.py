@@ -20,7 +20,6 @@ from irchroma.stream.sources.raw_source import RawSource
 from irchroma.stream.sources.rtsp_source import RtspOptions, RtspSource
 from irchroma.stream.sources.transport_source import TransportSource
 from irchroma.stream.sources.v4l2_source import V4l2Source
-from irchroma.stream.synthetic.source import SyntheticSource
 
 SCHEMES = ("file", "rtsp", "rtsps", "srt", "tcp", "test", "raw")
 FORMS = (
@@ -61,6 +60,8 @@ def open_source(text: str, options: SourceOptions | None = None) -> FrameSource:
     if not text.strip():
         raise SourceError(f"no source: expected {FORMS}")
     if text.startswith("test:"):
+        from irchroma.stream.synthetic.source import SyntheticSource  # 50 ms that only it needs
+
         return SyntheticSource.from_address(text)
     if text.startswith("raw:"):
         return RawSource(text, options.pictures)
