@@ -1,0 +1,57 @@
+"""The weights that ship: all there, small, described, float16 where they say so, and in color."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from irchroma.engines.catalog import WEIGHTS
+
+onnx = pytest.importorskip("onnx", reason="graphs are read with onnx")
+
+NAMES = [f"{band}_{size}" for band in ("nir", "thermal") for size in ("fast", "best")]
+
+
+def test_every_network_ships_with_its_twin_and_its_card() -> None:
+    table = (WEIGHTS / "MODELS.md").read_text()
+    for name in NAMES:
+        assert (WEIGHTS / f"{name}.onnx").is_file()
+        assert (WEIGHTS / f"{name}_fp16.onnx").is_file()
+        assert f"`{name}`" in table
+        card = (WEIGHTS / f"{name.partition('_')[0]}.md").read_text()
+        for chapter in ("Data and its terms", "Recipe", "Measured", "Limits"):
+            assert f"## {chapter}" in card, f"{name}: its card lacks {chapter!r}"
+
+
+def test_all_weights_together_stay_below_30_megabytes() -> None:
+    assert sum(path.stat().st_size for path in WEIGHTS.iterdir()) < 30e6
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_graphs_have_the_contract_of_the_runtimes(name: str) -> None:
+    for suffix, dtype in (("", onnx.TensorProto.FLOAT), ("_fp16", onnx.TensorProto.FLOAT16)):
+        graph = onnx.load(str(WEIGHTS / f"{name}{suffix}.onnx")).graph
+        shapes = {
+            value.name: [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]
+            for value in (*graph.input, *graph.output)
+        }
+        assert shapes["luma"] == ["N", 1, "H", "W"]
+        assert [shape[0] for shape in shapes.values()] == ["N", "N", "N"]
+        assert list(shapes) == ["luma", "ycc", "confidence"]
+        assert all(v.type.tensor_type.elem_type == dtype for v in (*graph.input, *graph.output))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_made_up_landscape_gets_a_bluer_sky_than_its_ground(name: str) -> None:
+    runtime = pytest.importorskip("onnxruntime", reason="graphs are run by ONNX Runtime")
+    random = np.random.default_rng(0)
+    luma = np.empty((1, 1, 192, 256), np.float32)
+    luma[:, :, :90] = 0.28 if name.startswith("nir") else 0.04
+    luma[:, :, 90:] = 0.75 if name.startswith("nir") else 0.45
+    grain = 0.12 * random.standard_normal((102, 256), dtype=np.float32)
+    luma[0, 0, 90:] += grain
+    session = runtime.InferenceSession(str(WEIGHTS / f"{name}.onnx"), providers=["CPUExecutionProvider"])
+    ycc, confidence = session.run(None, {"luma": np.clip(luma, 0.0, 1.0)})
+    sky, ground = ycc[0, :, 10:70].mean((1, 2)), ycc[0, :, 110:].mean((1, 2))
+    assert sky[1] > ground[1] + 0.02, f"Cb of the sky {sky[1]:.3f}, of the ground {ground[1]:.3f}"
+    assert 0.0 <= confidence.min() <= confidence.max() <= 1.0
