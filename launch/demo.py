@@ -25,7 +25,7 @@ from irchroma.stream.protocols import Pixels, VideoInfo
 from irchroma.stream.sinks.sink_uri import public
 from irchroma.stream.views import ViewOptions
 
-DEFAULT_SOURCES = ("test:nir?seconds=8", "test:thermal?seconds=8")
+DEFAULT_SOURCES = ("test:nir?seconds=8&live=1", "test:thermal?seconds=8&live=1")
 _SHEET_ROWS = 3
 
 
