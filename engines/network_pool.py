@@ -1,0 +1,85 @@
+"""The networks of one process, each opened once for all cameras that want the same."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from irchroma.engines.batching import BatchOptions, NetworkSeat, SharedNetwork
+from irchroma.engines.network import NetworkOptions, open_network
+
+log = logging.getLogger(__name__)
+
+_Key = tuple[Path, NetworkOptions]
+
+
+class NetworkPool:
+    """Opens networks for the cameras of one process.
+
+    Cameras with the same weights and the same options get seats at one network; the network's CPU
+    threads are divided into as many lanes as there are cameras, at most one for each core: two calls side
+    by side on one thread each need a tenth to a third less CPU time than two calls in turn on two threads
+    each (OpenVINO, two cores), and the cameras together never have more threads at work than there are cores.
+
+    Args:
+        options: how calls are shared.
+        cameras: how many there will be.
+    """
+
+    def __init__(self, options: BatchOptions | None = None, cameras: int = 1) -> None:
+        self._options, self._cameras = options or BatchOptions(), cameras
+        self._lock = threading.Lock()
+        self._networks: dict[_Key, SharedNetwork] = {}
+
+    def open(self, path: Path, options: NetworkOptions | None = None) -> NetworkSeat:
+        """A seat at the network at `path`, which is loaded where nobody has done so; close the seat.
+
+        After an error of the network, it is loaded anew for whoever asks.
+
+        Raises:
+            EngineUnavailable, EngineOptionError: as `open_network`.
+        """
+        options = options or NetworkOptions()
+        with self._lock:  # the second camera waits for the first one's loading rather than load too
+            key = (path.resolve(), options)
+            shared = self._networks.get(key)
+            seat = shared.seat() if shared is not None and not shared.failed else None
+            if seat is None:
+                shared = SharedNetwork(open_network(path, self._with_lanes(options)), self._options)
+                seat = shared.seat()
+                assert seat is not None
+                self._networks[key] = shared
+                batch = shared.batch_frames
+                if self._cameras > 1:
+                    log.info(
+                        "%s on %s: shared by its cameras, %s",
+                        path.stem,
+                        shared.name,
+                        f"up to {batch} frames a call" if batch > 1 else "one frame a call",
+                    )
+            return seat
+
+    def figures(self) -> list[dict[str, Any]]:
+        """Of each network: whose it is, seats, calls and frames so far."""
+        with self._lock:
+            return [
+                {
+                    "network": path.stem,
+                    "runtime": shared.name,
+                    "cameras": shared.seats,
+                    "frames": shared.frames,
+                    "calls": shared.calls,
+                    "largest_batch": shared.batch_frames,
+                }
+                for (path, _), shared in self._networks.items()
+            ]
+
+    def _with_lanes(self, options: NetworkOptions) -> NetworkOptions:
+        if options.lanes:
+            return options
+        threads = options.threads or len(os.sched_getaffinity(0))
+        return replace(options, threads=threads, lanes=max(1, min(self._cameras, threads)))
