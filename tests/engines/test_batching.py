@@ -164,6 +164,7 @@ def test_a_frame_waits_for_company_only_until_its_deadline(network_file: Path) -
     for _ in range(3):
         seconds(one)
     assert seconds(one) < wait_s / 2  # nobody else has ever come
+    threading.Event().wait(0.1)  # long enough that the first is not waited for
     seconds(other)
     threading.Event().wait(0.1)
     seconds(other)  # now it is known to come every 0.1 s
