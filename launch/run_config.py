@@ -93,7 +93,7 @@ def load(path: Path | None, settings: dict[str, Any]) -> RunConfig:
     """
     try:
         config = from_table(RunConfig, load_toml(path)) if path is not None else RunConfig()
-        return from_table(RunConfig, _nested(settings), config)
+        return from_table(RunConfig, nested(settings), config)
     except ConfigError:
         raise
     except ValueError as error:  # the options' own word for a value that makes no sense
@@ -115,7 +115,8 @@ def without_secrets(config: RunConfig, public: Any) -> RunConfig:
     return dataclasses.replace(config, source=public(config.source), to=tuple(public(t) for t in config.to))
 
 
-def _nested(settings: dict[str, Any]) -> dict[str, Any]:
+def nested(settings: dict[str, Any]) -> dict[str, Any]:
+    """Dotted keys as tables within tables."""
     table: dict[str, Any] = {}
     for dotted, value in settings.items():
         *folders, key = dotted.split(".")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from irchroma.calibration.camera_presets import find_profile
 from irchroma.engines import catalog
 from irchroma.engines.gray import GrayColorizer
+from irchroma.engines.network_pool import NetworkPool
 from irchroma.engines.neural import NeuralColorizer
 from irchroma.engines.palette import PaletteColorizer
 from irchroma.engines.palette_options import palette_from_name
@@ -29,10 +30,26 @@ from irchroma.stream.writer import SinkWriter
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What a camera has of a process with several.
+
+    Attributes:
+        name: the camera's, of its page; empty where the process has one.
+        networks: gives networks that other cameras use too; None for networks of its own.
+        threads: CPU threads of a network of its own, 0 for the runtime's own choice.
+    """
+
+    name: str = ""
+    networks: NetworkPool | None = None
+    threads: int = 0
+
+
 def build_loop(
     config: RunConfig,
     stats: Callable[[], dict[str, Any]] | None = None,
     extra_sinks: dict[str, FrameSink] | None = None,
+    shared: Shared | None = None,
 ) -> Loop:
     """A loop that is ready to run.
 
@@ -40,6 +57,7 @@ def build_loop(
         config: complete; `require` has been called on it.
         stats: what a page shows of the run.
         extra_sinks: label -> sink, beside those of the configuration.
+        shared: what it has in common with the other cameras of the process, where there are some.
 
     Raises:
         StreamError, EngineError, ConfigError: with one clear line.
@@ -73,7 +91,7 @@ def build_loop(
     composer = FlickerWatch(ViewComposer(config.view, config.osd, config.palette.gain, config.palette.offset))
 
     def make_colorizer(info: VideoInfo) -> Colorizer:
-        return open_colorizer(config, counts=info.counts)
+        return open_colorizer(config, counts=info.counts, shared=shared)
 
     return Loop(source, make_colorizer, composer, writers, options, raw_writer)
 
@@ -87,7 +105,15 @@ def with_scale(config: RunConfig, camera: Camera | None) -> RunConfig:
     return replace(config, palette=palette)
 
 
-def open_colorizer(config: RunConfig, counts: bool) -> Colorizer:
+def check_engine(config: RunConfig) -> None:
+    """Raise what `open_colorizer` would of an engine that there is nowhere, before any source is open."""
+    if config.engine == "auto":
+        return
+    if catalog.parse(config.engine).kind == "palette":
+        open_colorizer(config, counts=False).close()
+
+
+def open_colorizer(config: RunConfig, counts: bool, shared: Shared | None = None) -> Colorizer:
     """The engine that the configuration names; `auto` is `thermal` for counts and `nir` for luma.
 
     Raises:
@@ -108,4 +134,9 @@ def open_colorizer(config: RunConfig, counts: bool) -> Colorizer:
         if name.variant is not None:
             options = palette_from_name(text, gain=options.gain, offset=options.offset)
         return PaletteColorizer(options)
-    return NeuralColorizer(replace(config.neural, engine=name.kind, size=name.variant or config.neural.size))
+    neural = replace(config.neural, engine=name.kind, size=name.variant or config.neural.size)
+    if shared is not None and shared.networks is not None:
+        return NeuralColorizer(neural, opener=shared.networks.open)
+    if shared is not None and not neural.network.threads:
+        neural = replace(neural, network=replace(neural.network, threads=shared.threads))
+    return NeuralColorizer(neural)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from irchroma.stream.feed import feed_thread
 from irchroma.stream.protocols import Colored, Colorizer
 
 log = logging.getLogger(__name__)
@@ -140,7 +141,7 @@ class GuardedColorizer:
             )
             self._rebuilding = self._rebuilding or due
         if due:  # a plan may take seconds to load: the raw video does not wait for it
-            threading.Thread(target=self._rebuild, name="engine rebuild", daemon=True).start()
+            feed_thread(self._rebuild, "engine rebuild").start()
 
     def _rebuild(self) -> None:
         try:
