@@ -30,6 +30,7 @@ class OutputOptions:
         keep_segments: recorded files to keep, older ones are deleted; 0 keeps all.
         hls_segment_s: seconds of one HLS segment.
         hls_keep: HLS segments in the playlist.
+        page_control: viewers of an `http://` page may change the view and the engine, for every sink.
         encoder: which video encoder, how good, how often a keyframe.
     """
 
@@ -40,6 +41,7 @@ class OutputOptions:
     keep_segments: int = 0
     hls_segment_s: float = 2.0
     hls_keep: int = 6
+    page_control: bool = True
     encoder: EncoderOptions = field(default_factory=EncoderOptions)
 
 
