@@ -20,6 +20,11 @@ log = logging.getLogger(__name__)
 KEPT_SHAPES = 8
 """Compiled networks that are kept, one per input shape: fixed shapes run faster than dynamic ones."""
 
+# The bindings find numpy's functions at a process's first call, in a static initializer that needs the
+# interpreter's lock: two threads that come there together wait for each other for ever (2026.4, seen once).
+_first_call = threading.Lock()
+_ready = threading.Event()
+
 
 @dataclass(slots=True)
 class _Compiled:
@@ -73,6 +78,15 @@ class OpenVinoNetwork:
     def infer(self, luma: Tensor) -> tuple[Tensor, Tensor]:
         """See `Network.infer`."""
         request = self._request(luma.shape)
+        if not _ready.is_set():
+            with _first_call:
+                answer = self._answer(request, luma)
+                _ready.set()
+                return answer
+        return self._answer(request, luma)
+
+    @staticmethod
+    def _answer(request: Any, luma: Tensor) -> tuple[Tensor, Tensor]:
         request.infer({0: np.ascontiguousarray(luma)}, share_inputs=True)
         return request.get_tensor("ycc").data, request.get_tensor("confidence").data
 
