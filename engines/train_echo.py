@@ -59,7 +59,7 @@ def _moved(sample: Sample, random: np.random.Generator) -> Sample:
 def disturb(luma: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """(S, S) luma in [0, 1] after a jump of the camera's gain, half of the time, and with fresh noise."""
     if random.random() < 0.5:
-        luma = luma * np.float32(np.exp(random.normal(0.0, 0.2))) + np.float32(random.normal(0.0, 0.03))
+        luma = luma * np.float32(np.exp(random.normal(0.0, 0.15))) + np.float32(random.normal(0.0, 0.02))
     noise = random.standard_normal(luma.shape, dtype=np.float32) * np.float32(
         np.exp(random.uniform(-5.5, -3.3))
     )

@@ -14,6 +14,10 @@ from irchroma.engines.train_losses import DETAIL_SIGMA, DOUBT_SCALE, ChromaClass
 from irchroma.engines.train_pictures import UNLABELED
 
 
+STEADY_TONE = 0.2
+"""How much a change of the base tone counts beside one of the color."""
+
+
 @dataclass(frozen=True)
 class ObjectiveWeights:
     """How much each part counts.
@@ -39,7 +43,7 @@ class ObjectiveWeights:
     hue: float = 4.0
     doubt: float = 0.05
     twins: float = 0.1
-    steady: float = 3.0
+    steady: float = 2.0
     teach: float = 0.1
     segment: float = 0.1
     temperature: float = 0.5
@@ -116,10 +120,13 @@ class Objective:
         }
 
     def _unsteadiness(self, said: Prediction, low: Tensor, batch: Batch) -> Tensor:
-        """L1 of color and base tone between echoes and what was said of the same places before."""
+        """L1 of color and base tone between echoes and what was said of the same places before.
+
+        Base tone counts little: how bright a picture is says something of how bright the scene is.
+        """
         before, after = batch.echoes[:, 0], batch.echoes[:, 1]
         color = self.classes.mean(said.logits, self.weights.temperature)
-        answer = torch.cat([color, functional.avg_pool2d(low, 4)], dim=1)
+        answer = torch.cat([color, STEADY_TONE * functional.avg_pool2d(low, 4)], dim=1)
         places, counts = batch.paths[..., :2], batch.paths[..., 2].unsqueeze(1)
         expected = functional.grid_sample(
             answer[before].detach(), places, padding_mode="border", align_corners=False

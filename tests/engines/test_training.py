@@ -20,7 +20,7 @@ from irchroma.engines.train_echo import cell_centers, flow_back, way_back, with_
 from irchroma.engines.train_loop import Training, TrainOptions  # noqa: E402
 from irchroma.engines.train_losses import ChromaClasses, blur, rgb_to_ycc, ssim  # noqa: E402
 from irchroma.engines.train_nir import NirRecipe  # noqa: E402
-from irchroma.engines.train_objective import Objective, ObjectiveWeights  # noqa: E402
+from irchroma.engines.train_objective import STEADY_TONE, Objective, ObjectiveWeights  # noqa: E402
 from irchroma.engines.train_pictures import Picture, read_pairs  # noqa: E402
 from irchroma.engines.train_thermal import ThermalRecipe  # noqa: E402
 from irchroma.engines.train_thermal_like import CAR, PERSON, ROAD, SKY, TREE, daylight_of_labels, thermal_like  # noqa: E402
@@ -234,4 +234,4 @@ def test_color_that_follows_the_gain_is_charged_and_color_that_stays_is_not(
     low = torch.full((6, 1, 64, 64), 0.5)
     assert float(objective._unsteadiness(said, low, batch)) == pytest.approx(0.0, abs=1e-6)
     low[batch.echoes[0, 1]] += 0.1
-    assert float(objective._unsteadiness(said, low, batch)) == pytest.approx(0.1, abs=1e-3)
+    assert float(objective._unsteadiness(said, low, batch)) == pytest.approx(0.1 * STEADY_TONE, abs=1e-3)
