@@ -13,7 +13,6 @@ from irchroma.engines.train_batch import Batch
 from irchroma.engines.train_losses import DETAIL_SIGMA, DOUBT_SCALE, ChromaClasses, blur, rgb_to_ycc, ssim
 from irchroma.engines.train_pictures import UNLABELED
 
-
 STEADY_TONE = 0.2
 """How much a change of the base tone counts beside one of the color."""
 
