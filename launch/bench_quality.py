@@ -24,10 +24,19 @@ from irchroma.stream.lettering import WHITE
 EXAMPLE = "irchroma bench quality pairs/ --band nir --json quality.json --plot quality.png"
 MEASURES = {"ciede2000": "CIEDE2000, lower is better", "hue_agreement": "hue agreement, higher is better"}
 """What is plotted over time: measure -> title of its panel."""
-PANEL_PX = (420, 620)
+PANEL_PX = (420, 540)
 MARGINS_PX = (48, 24, 56, 72)  # top, right, bottom, left
+LEGEND_PX = 190
 INK, PALE = (40, 40, 40), (210, 210, 210)
-COLORS = ((200, 60, 40), (30, 90, 180), (30, 130, 60), (150, 90, 170), (190, 130, 20), (90, 90, 90))
+COLORS = (
+    (200, 60, 40),
+    (30, 90, 180),
+    (30, 130, 60),
+    (150, 90, 170),
+    (190, 130, 20),
+    (90, 90, 90),
+    (0, 150, 170),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +110,8 @@ def _measure(still: StillPictures, infrared: Path, color: Path) -> Measured:
 
 def plot(means: dict[str, dict[str, Any]]) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 R'G'B': one panel for each of `MEASURES`, milliseconds on a logarithmic axis."""
-    return np.hstack([_panel(means, measure, title) for measure, title in MEASURES.items()])
+    panels = [_panel(means, measure, title) for measure, title in MEASURES.items()]
+    return np.hstack([*panels, _legend(list(means))])
 
 
 def _panel(means: dict[str, dict[str, Any]], measure: str, title: str) -> NDArray[np.uint8]:
@@ -131,15 +141,15 @@ def _panel(means: dict[str, dict[str, Any]], measure: str, title: str) -> NDArra
         cv2.line(picture, (x, y), (width - right, y), PALE, 1)
         text(f"{highest * step / 4:.3g}", 14, y + 4)
     text("milliseconds a picture", width // 2 - 60, height - 14)
-    labels: list[tuple[int, int]] = []
-    for index, (name, milliseconds, value) in enumerate(zip(means, times, values, strict=True)):
-        color = COLORS[index % len(COLORS)]
-        x, y = place(milliseconds, value)
-        cv2.circle(picture, (x, y), 5, color, -1, cv2.LINE_AA)
-        wide = 8 * len(name)
-        at_x, at_y = min(x + 9, width - wide - 4), y + 4
-        while any(abs(at_x - other_x) < 150 and abs(at_y - other_y) < 15 for other_x, other_y in labels):
-            at_y -= 15
-        labels.append((at_x, at_y))
-        text(name, at_x, at_y, color)
+    for color, milliseconds, value in zip(COLORS, times, values, strict=False):
+        cv2.circle(picture, place(milliseconds, value), 6, color, -1, cv2.LINE_AA)
+    return picture
+
+
+def _legend(names: list[str]) -> NDArray[np.uint8]:
+    picture = np.full((PANEL_PX[0], LEGEND_PX, 3), WHITE, np.uint8)
+    for index, (name, color) in enumerate(zip(names, COLORS, strict=False)):
+        y = MARGINS_PX[0] + 12 + 24 * index
+        cv2.circle(picture, (12, y), 6, color, -1, cv2.LINE_AA)
+        cv2.putText(picture, name, (26, y + 5), cv2.FONT_HERSHEY_SIMPLEX, 0.45, INK, 1, cv2.LINE_AA)
     return picture
