@@ -15,6 +15,9 @@ BENCHES = {
     "cameras": (
         "irchroma.launch.bench_cameras",
         "several cameras at once, with shared and separate networks",
+    "quality": (
+        "irchroma.launch.bench_quality",
+        "every engine and size on pairs, and a plot of quality over time",
     ),
     "soak": ("irchroma.launch.bench_soak", "memory over a long run with clients coming and going"),
     "temporal": ("irchroma.launch.bench_temporal", "flicker, quality and cost of the temporal stage"),
