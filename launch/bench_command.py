@@ -15,6 +15,7 @@ BENCHES = {
     "cameras": (
         "irchroma.launch.bench_cameras",
         "several cameras at once, with shared and separate networks",
+    ),
     "quality": (
         "irchroma.launch.bench_quality",
         "every engine and size on pairs, and a plot of quality over time",
