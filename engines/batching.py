@@ -13,6 +13,7 @@ import numpy as np
 
 from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
 from irchroma.engines.network import Network, Tensor
+from irchroma.engines.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,17 @@ class SharedNetwork:
         failed: the network threw an error; it serves on, but whoever comes new wants another.
     """
 
-    def __init__(self, network: Network, options: BatchOptions | None = None) -> None:
+    def __init__(
+        self, network: Network, options: BatchOptions | None = None, turns: Turns | None = None
+    ) -> None:
+        """Take a network over, which is closed with the last seat.
+
+        Args:
+            network: an open one.
+            options: how calls are shared.
+            turns: limits the calls that run at once, of this network and others; None for its lanes only.
+        """
+        self._turns = turns or Turns(network.lanes)
         self._network, options = network, options or BatchOptions()
         self.batch_frames = options.frames or network.best_batch
         self._wait_s = options.wait_ms / 1e3 if self.batch_frames > 1 else 0.0
@@ -138,7 +149,9 @@ class SharedNetwork:
         while batch := self._next_batch():
             try:
                 lumas = [request.luma for request in batch]
-                ycc, confidence = self._network.infer(np.concatenate(lumas) if len(lumas) > 1 else lumas[0])
+                luma = np.concatenate(lumas) if len(lumas) > 1 else lumas[0]
+                with self._turns.turn():
+                    ycc, confidence = self._network.infer(luma)
                 first = 0
                 for request in batch:
                     after = first + len(request.luma)

@@ -11,6 +11,7 @@ from typing import Any
 
 from irchroma.engines.batching import BatchOptions, NetworkSeat, SharedNetwork
 from irchroma.engines.network import NetworkOptions, open_network
+from irchroma.engines.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ class NetworkPool:
         self._options, self._cameras = options or BatchOptions(), cameras
         self._lock = threading.Lock()
         self._networks: dict[_Key, SharedNetwork] = {}
+        self._turns = Turns(len(os.sched_getaffinity(0)))
 
     def open(self, path: Path, options: NetworkOptions | None = None) -> NetworkSeat:
         """A seat at the network at `path`, which is loaded where nobody has done so; close the seat.
@@ -49,7 +51,8 @@ class NetworkPool:
             shared = self._networks.get(key)
             seat = shared.seat() if shared is not None and not shared.failed else None
             if seat is None:
-                shared = SharedNetwork(open_network(path, self._with_lanes(options)), self._options)
+                network = open_network(path, self._with_lanes(options))
+                shared = SharedNetwork(network, self._options, self._turns)
                 seat = shared.seat()
                 assert seat is not None
                 self._networks[key] = shared

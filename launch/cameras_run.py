@@ -132,5 +132,5 @@ def write_stats(path: Path, stats: dict[str, Any]) -> None:
 
 
 def _threads_each(cameras: int) -> int:
-    """CPU threads for the network of one camera that shares none."""
+    """CPU threads for a camera's encoder, and for its network where it shares none."""
     return max(1, len(os.sched_getaffinity(0)) // cameras)

@@ -31,7 +31,7 @@ EXAMPLE = """irchroma run night.mp4 --to color.mp4
   irchroma run rtsp://user:password@camera/stream --to rtsp://:8554/gate --engine nir
   irchroma run /dev/video0 --to http://:8080 --to recording.mp4 --keep-raw counts.mkv --osd
   irchroma run 'test:thermal?seconds=10' --to out.mp4 --engine palette:ironbow --view side
-  irchroma run --config cameras.toml                        several cameras: one [[cameras]] table for each
+  irchroma run --config launch/cameras.toml    (several cameras: one [[cameras]] table for each)
 
 source: a file, a folder of pictures, rtsp://.., srt://.., /dev/videoN, test:nir, test:thermal
 sinks:  file.mp4|.mkv|.webm, rtsp://:PORT/NAME, srt://.., hls:DIR, http://:PORT, /dev/videoN, window, null"""

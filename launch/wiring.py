@@ -38,7 +38,7 @@ class Shared:
     Attributes:
         name: the camera's, of its page; empty where the process has one.
         networks: gives networks that other cameras use too; None for networks of its own.
-        threads: CPU threads of a network of its own, 0 for the runtime's own choice.
+        threads: CPU threads of a network of its own, and of each encoder; 0 for their own choice.
     """
 
     name: str = ""
@@ -94,9 +94,11 @@ def _sink_options(
     control: RunControl,
     shared: Shared | None,
 ) -> SinkOptions:
-    output, name = config.output, shared.name if shared is not None else ""
+    output, encoder, name = config.output, config.output.encoder, ""
+    if shared is not None:
+        name, encoder = shared.name, replace(encoder, threads=encoder.threads or shared.threads)
     return SinkOptions(
-        encoder=output.encoder,
+        encoder=encoder,
         audio_from=Path(config.source) if output.audio and Path(config.source).is_file() else None,
         segment_s=output.segment_s,
         keep_segments=output.keep_segments,

@@ -102,5 +102,7 @@ def test_the_wheel_holds_every_module_and_the_weights(tmp_path: Path) -> None:
     names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
     for path in SOURCES:
         assert f"irchroma/{path.relative_to(ROOT)}" in names
+    for page in (ROOT / "stream" / "sinks").glob("*.html"):
+        assert f"irchroma/{page.relative_to(ROOT)}" in names
     for weights in (ROOT / "engines" / "weights").glob("*.onnx"):
         assert f"irchroma/engines/weights/{weights.name}" in names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -219,6 +220,23 @@ def test_an_error_reaches_every_camera_of_the_batch_and_the_network_is_loaded_an
     fresh = pool.open(network_file, options)
     assert [figures["cameras"] for figures in pool.figures()] == [1]
     for seat in (gate, yard, fresh):
+        seat.close()
+
+
+def test_the_networks_of_a_process_take_turns_on_its_cores(network_file: Path) -> None:
+    cores = len(os.sched_getaffinity(0))
+    pool = NetworkPool(cameras=2 * cores)
+    pairs = [
+        [pool.open(network_file, NetworkOptions(cache=None, exact=exact)) for _ in range(cores)]
+        for exact in (False, True)
+    ]
+    networks = list(pool._networks.values())
+    assert len(networks) == 2
+    assert networks[0]._turns is networks[1]._turns
+    places = [seat for pair in pairs for seat in pair]
+    at_once([partial(lambda seat: [seat.infer(luma(n)) for n in range(5)], seat) for seat in places])
+    assert sum(network.frames for network in networks) == 10 * cores
+    for seat in places:
         seat.close()
 
 

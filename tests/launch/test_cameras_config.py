@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from irchroma.launch import cameras_config
 from irchroma.launch.cameras_config import CamerasConfig, cameras_toml, has_cameras, load_cameras
 from irchroma.launch.cli import main
 from irchroma.launch.config import ConfigError
@@ -151,3 +152,12 @@ def test_a_camera_does_not_read_what_another_writes(tmp_path: Path) -> None:
         loaded(tmp_path, text)
     with pytest.raises(ConfigError, match="both the statistics and a write to"):
         loaded(tmp_path, '[output]\nstats = "s.mkv"\n' + GOOD.replace("null", "s.mkv"))
+
+
+def test_the_example_is_a_configuration() -> None:
+    example = Path(cameras_config.__file__).with_name("cameras.toml")
+    assert has_cameras(example)
+    config = load_cameras(example, {})
+    assert [camera.name for camera in config.cameras] == ["gate", "yard", "roof"]
+    assert all(camera.reconnect.wait_at_start for camera in config.cameras)
+    assert config.cameras[2].output.segment_s == 600
