@@ -56,13 +56,16 @@ class NetworkPool:
                 seat = shared.seat()
                 assert seat is not None
                 self._networks[key] = shared
-                batch = shared.batch_frames
                 if self._cameras > 1:
+                    calls, frames = network.lanes, shared.batch_frames
                     log.info(
-                        "%s on %s: shared by its cameras, %s",
+                        "%s on %s: one network for its cameras, %s, %s",
                         path.stem,
                         shared.name,
-                        f"up to {batch} frames a call" if batch > 1 else "one frame a call",
+                        f"{calls} calls at once" if calls > 1 else "one call at a time",
+                        f"up to {frames} frames in each"
+                        if frames > 1
+                        else "one frame in each, as batches pay not",
                     )
             return seat
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import signal
 from pathlib import Path
 from types import FrameType
@@ -22,6 +23,7 @@ from irchroma.stream.errors import StreamError
 log = logging.getLogger(__name__)
 
 _LOOK_S = 0.2
+_CLOCK_COLUMNS = 12  # a line that wraps could not be drawn over
 
 
 class CamerasRun:
@@ -93,7 +95,9 @@ class CamerasProgress:
 
     def update(self, feeds: list[CameraFeed]) -> None:
         """Draw, at most five times a second."""
-        self._line.update(0, "   ".join(self.part(feed) for feed in feeds))
+        line = "   ".join(self.part(feed) for feed in feeds)
+        room = shutil.get_terminal_size().columns - _CLOCK_COLUMNS
+        self._line.update(0, line if len(line) <= room else line[: max(0, room - 1)] + "…")
 
     @staticmethod
     def part(feed: CameraFeed) -> str:

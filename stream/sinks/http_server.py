@@ -187,7 +187,8 @@ class _Answer(BaseHTTPRequestHandler):
     def _answer(self, one: Page, what: str) -> None:
         if what == "":
             named = "" not in self.server.pages
-            self._reply("text/html; charset=utf-8", page(one.title, one.control, named).encode())
+            text = page(one.title, one.control, named)
+            self._reply("text/html; charset=utf-8", text.encode(), framed=one.control is None)
         elif what == "stats.json":
             self._reply_json(one.figures())
         elif what == "snapshot.jpg":
@@ -204,12 +205,13 @@ class _Answer(BaseHTTPRequestHandler):
     def _reply_json(self, what: dict[str, Any], status: HTTPStatus = HTTPStatus.OK) -> None:
         self._reply("application/json", json.dumps(what).encode(), status)
 
-    def _reply(self, kind: str, body: bytes, status: HTTPStatus = HTTPStatus.OK) -> None:
+    def _reply(self, kind: str, body: bytes, status: HTTPStatus = HTTPStatus.OK, framed: bool = True) -> None:
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Cache-Control", "no-store")
-        self.send_header("X-Frame-Options", "SAMEORIGIN")  # no other site may lay its own over the buttons
+        if not framed:  # no other site may lay its own over the buttons
+            self.send_header("X-Frame-Options", "SAMEORIGIN")
         self.end_headers()
         self.wfile.write(body)
 

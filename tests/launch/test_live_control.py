@@ -80,6 +80,7 @@ def running(**settings: Any) -> Iterator[Running]:
         yield run
     finally:
         run.stop()
+    assert [writer.failure for writer in run.loop.writers] == [None] * len(run.loop.writers)
 
 
 def colorfulness(bgr: np.ndarray) -> float:
@@ -94,9 +95,9 @@ def test_a_view_that_is_chosen_is_shown(tmp_path: Path) -> None:
         status, state = run.change(view="raw")
         assert (status, state["view"]) == (200, "raw")
         wait_for(lambda: colorfulness(run.picture()) < 4)
-        run.change(view="side")
+        run.change(view="side", engine="gray")
         wait_for(lambda: run.picture().shape == (128, 320, 3))
-        run.change(view="wipe", wipe=0.75)
+        run.change(view="wipe", wipe=0.75, engine="palette:rainbow")
         wait_for(lambda: run.picture().shape == (128, 160, 3))
         wait_for(lambda: colorfulness(run.picture()[:, 130:]) > 20)
         assert colorfulness(run.picture()[:, :110]) < 4
