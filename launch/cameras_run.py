@@ -97,7 +97,7 @@ class CamerasProgress:
         """Draw, at most five times a second."""
         line = "   ".join(self.part(feed) for feed in feeds)
         room = shutil.get_terminal_size().columns - _CLOCK_COLUMNS
-        self._line.update(0, line if len(line) <= room else line[: max(0, room - 1)] + "…")
+        self._line.update(0, line if len(line) <= room else line[: max(0, room - 3)] + "...")
 
     @staticmethod
     def part(feed: CameraFeed) -> str:

@@ -102,16 +102,16 @@ def test_two_cameras_and_a_file_run_together_while_one_sink_fails_midway(tmp_pat
 
 def test_cameras_of_one_engine_share_one_network(tmp_path: Path) -> None:
     stats = tmp_path / "stats.json"
-    source = "test:nir?size=96x64&frames=10&seed="
+    source = "test:nir?size=96x64&frames=20&seed="
     config = written(
         tmp_path,
         *({"name": f"c{n}", "source": f"{source}{n}", "to": ["null"]} for n in range(3)),
-        top='engine = "nir"\n[sharing]\nbatch_frames = 3\nbatch_wait_ms = 20',
+        top='engine = "nir"\n[neural.network]\nlanes = 1\n[sharing]\nbatch_frames = 3\nbatch_wait_ms = 20',
     )
     assert main(["run", "--config", config, "--quiet", "--stats", str(stats)]) == 0
     (network,) = json.loads(stats.read_text())["networks"]
-    assert network["frames"] == 30
-    assert network["calls"] < 30
+    assert network["frames"] == 60
+    assert network["calls"] < 60
 
 
 def test_a_camera_that_is_missing_does_not_stop_the_others(
