@@ -30,7 +30,7 @@ _ready = threading.Event()
 class _Compiled:
     """A network for one input shape, and the request of each thread that uses it."""
 
-    model: Any
+    model: Any = None
     requests: dict[int, Any] = field(default_factory=dict)
 
 
@@ -69,6 +69,7 @@ class OpenVinoNetwork:
             raise EngineUnavailable(f"openvino cannot read {path}: {_first_line(error)}") from error
         self._compiled: OrderedDict[tuple[int, ...], _Compiled] = OrderedDict()
         self._lock = threading.Lock()
+        self._compiling = threading.Lock()  # takes a second: who needs another shape must not wait for it
 
     @property
     def name(self) -> str:
@@ -100,21 +101,22 @@ class OpenVinoNetwork:
     def _request(self, shape: tuple[int, ...]) -> Any:
         """This thread's request for inputs of `shape`."""
         with self._lock:
-            compiled = self._compiled.get(shape)
-            if compiled is None:
-                if self._core is None:
-                    raise EngineUnavailable(f"the network {self._path.stem} is closed")
-                compiled = self._compiled[shape] = _Compiled(self._compile(shape))
-                if len(self._compiled) > KEPT_SHAPES:
-                    self._compiled.popitem(last=False)
+            compiled = self._compiled.setdefault(shape, _Compiled())
             self._compiled.move_to_end(shape)
-            thread = threading.get_ident()
-            request = compiled.requests.get(thread)
-            if request is None:
-                request = compiled.requests[thread] = compiled.model.create_infer_request()
-            return request
+            if len(self._compiled) > KEPT_SHAPES:
+                self._compiled.popitem(last=False)
+        if compiled.model is None:
+            with self._compiling:
+                compiled.model = compiled.model or self._compile(shape)
+        thread = threading.get_ident()
+        request = compiled.requests.get(thread)
+        if request is None:
+            request = compiled.requests[thread] = compiled.model.create_infer_request()
+        return request
 
     def _compile(self, shape: tuple[int, ...]) -> Any:
+        if self._core is None:
+            raise EngineUnavailable(f"the network {self._path.stem} is closed")
         model = self._model.clone()
         try:
             model.reshape(list(shape))

@@ -258,3 +258,23 @@ def test_options_that_make_no_sense_are_refused() -> None:
         BatchOptions(frames=-2)
     with pytest.raises(EngineOptionError, match="must not be negative"):
         NetworkOptions(lanes=-1)
+
+
+@pytest.mark.parametrize("runtime", CPU_RUNTIMES)
+def test_cameras_of_many_sizes_come_and_go_at_one_network(runtime: str, network_file: Path) -> None:
+    options = NetworkOptions(runtime, threads=2, cache=None, exact=True)
+    alone = open_network(network_file, options)
+    sizes = [(32 * (1 + n % 3), 32 * (1 + n)) for n in range(12)]  # more than a runtime keeps compiled
+    expected = [[array.copy() for array in alone.infer(luma(n, size))] for n, size in enumerate(sizes)]
+    alone.close()
+    pool = NetworkPool(cameras=4)
+
+    def camera(first: int) -> None:
+        seat = pool.open(network_file, options)
+        for step in range(len(sizes)):
+            n = (first + step) % len(sizes)
+            for one, other in zip(seat.infer(luma(n, sizes[n])), expected[n], strict=True):
+                np.testing.assert_allclose(one, other, atol=1e-5)
+        seat.close()
+
+    at_once([partial(camera, 3 * number) for number in range(4)])
