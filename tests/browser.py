@@ -63,6 +63,11 @@ class Tab:
             held = 0 if kind == "mouseReleased" else 1
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=held)
 
+    def press(self, key: str) -> None:
+        """A key of the keyboard, by its name in `KeyboardEvent.key`."""
+        for kind in ("keyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, key=key)
+
     def screenshot(self, path: Path) -> None:
         """A PNG of what is seen."""
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))

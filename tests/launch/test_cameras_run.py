@@ -95,6 +95,7 @@ def test_two_cameras_and_a_file_run_together_while_one_sink_fails_midway(tmp_pat
         "tape": "failed",
     }
     assert str(full) in cameras["tape"]["reason"]
+    assert 0 < cameras["tape"]["sinks"][str(full)]["written"] < 60
     assert cameras["gate"]["engine"].startswith("nir fast")
     assert cameras["yard"]["engine"].startswith("thermal fast")
     assert {one["network"]: one["frames"] for one in told["networks"]} == {"nir_fast": 30, "thermal_fast": 30}

@@ -197,6 +197,12 @@ def test_the_buttons_of_the_page_do_what_they_say(tmp_path: Path) -> None:
         middle, height = box[0] + box[2] / 2, box[1] + box[3] / 2
         tab.drag((middle, height), (middle + box[3] * 1.25 / 4, height))  # a quarter of the picture's width
         wait_for(lambda: abs(run.state()["wipe"] - 0.75) < 0.02)
+        tab.press("ArrowRight")
+        wait_for(lambda: abs(run.state()["wipe"] - 0.77) < 0.02)
+        tab.press("2")
+        tab.wait_for(f"String({pressed}) === 'raw,palette:lava'")
+        tab.press("4")
+        tab.wait_for(f"String({pressed}) === 'wipe,palette:lava'")
         tab.value("document.querySelector('[data-value=\"nir:fast\"]').click()")
         tab.wait_for(f"String({pressed}) === 'wipe,nir:fast'")
         assert tab.value("document.documentElement.scrollWidth <= innerWidth")
