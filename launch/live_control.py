@@ -75,7 +75,7 @@ class RunControl:
         if engine is not None and engine not in known:
             raise ConfigError(f"there is no engine {engine!r} to choose{nearest(str(engine), known)}")
         self._composer.view = view
-        if engine is not None and engine not in (self._engine, self._changing):
+        if engine is not None and engine != (self._changing or self._engine):
             self._change_engine(str(engine))
 
     def _view(self, wanted: dict[str, Any]) -> ViewOptions:
@@ -90,6 +90,10 @@ class RunControl:
         if guarded is None:
             raise ConfigError("the run has not begun yet")
         self._changing, self._error = engine, None
+        if engine == self._engine:  # another mind before the other engine was ready
+            self._changing = None
+            guarded.stay()
+            return
 
         def done(reason: str | None) -> None:
             if self._changing != engine:

@@ -145,6 +145,14 @@ class GuardedColorizer:
 
         feed_thread(work, "engine exchange").start()
 
+    def stay(self) -> None:
+        """Give up an exchange that is under way; any thread may call."""
+        with self._lock:
+            self._exchanges += 1
+            unused, self._next = self._next, None
+        if unused is not None:
+            self._close_quietly(unused[0])
+
     def close(self) -> None:
         """Let go of the engine; may be called twice."""
         with self._lock:

@@ -196,3 +196,36 @@ def test_an_exchange_ends_a_failure() -> None:
     assert colored(guarded)
     assert (guarded.name, guarded.reason) == ("new", None)
     guarded.close()
+
+
+def test_an_exchange_that_is_called_off_leaves_the_old_engine_in_place() -> None:
+    guarded = GuardedColorizer(lambda: Tinted("old"))
+    new = Tinted("new")
+    assert colored(guarded)
+    assert exchanged(guarded, new) is None
+    guarded.stay()
+    assert colored(guarded)
+    assert (guarded.name, new.closed) == ("old", True)
+    begun, may_end, answers = threading.Event(), threading.Event(), list[str | None]()
+    late = Tinted("late")
+
+    def make() -> Tinted:
+        begun.set()
+        assert may_end.wait(10)
+        return late
+
+    ended = threading.Event()
+
+    def done(reason: str | None) -> None:
+        answers.append(reason)
+        ended.set()
+
+    guarded.exchange(make, done)
+    assert begun.wait(10)
+    guarded.stay()
+    may_end.set()
+    assert ended.wait(10)
+    assert answers == ["overtaken by another choice"]
+    assert late.closed
+    assert colored(guarded)
+    assert guarded.name == "old"
