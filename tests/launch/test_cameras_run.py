@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -228,3 +229,57 @@ def test_a_second_signal_ends_the_process_at_once(tmp_path: Path) -> None:
     process.send_signal(signal.SIGCONT)
     process.communicate(timeout=30)
     assert process.returncode in (128 + signal.SIGTERM, 128 + signal.SIGINT)
+
+
+@pytest.mark.slow
+def test_a_camera_that_goes_away_is_found_again_while_the_other_runs_on(tmp_path: Path) -> None:
+    ports, page = {"gate": free_port(), "yard": free_port()}, free_port()
+
+    def camera(name: str) -> subprocess.Popen[str]:
+        words = ["test:nir?size=160x128&rate=20&live=1&noise=0", "--engine", "gray", "--quiet"]
+        command = [sys.executable, "-m", "irchroma.launch", "run", *words]
+        return subprocess.Popen(
+            [*command, "--to", f"rtsp://127.0.0.1:{ports[name]}/cam"], stderr=subprocess.PIPE, text=True
+        )
+
+    def told() -> dict[str, Any]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{page}/stats.json", timeout=5) as answer:
+                return dict(json.load(answer))
+        except OSError:
+            return {}
+
+    def state(name: str) -> str:
+        return str(told().get(name, {}).get("state"))
+
+    config = written(
+        tmp_path,
+        *(
+            {"name": name, "source": f"rtsp://127.0.0.1:{port}/cam", "to": [f"http://127.0.0.1:{page}"]}
+            for name, port in ports.items()
+        ),
+        top='engine = "palette:ironbow"\n[reconnect]\nwait_at_start = true\nstall_s = 1.0',
+    )
+    feed = started(config, "--quiet")
+    cameras = {"gate": camera("gate")}
+    try:
+        wait_for(lambda: state("gate") == "running")  # though the other is not there yet
+        cameras["yard"] = camera("yard")
+        wait_for(lambda: state("yard") == "running")
+        cameras["gate"].kill()
+        cameras["gate"].communicate()
+        wait_for(lambda: state("gate") == "lost")
+        before = told()
+        wait_for(lambda: told()["yard"]["frames"] > before["yard"]["frames"] + 20)
+        assert state("yard") == "running"
+        assert told()["gate"]["frames"] == before["gate"]["frames"]
+        cameras["gate"] = camera("gate")
+        wait_for(lambda: state("gate") == "running")
+        wait_for(lambda: told()["gate"]["frames"] > before["gate"]["frames"])
+        assert told()["gate"]["reconnections"] >= 1
+        assert told()["yard"]["reconnections"] == 0
+    finally:
+        for process in (feed, *cameras.values()):
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=30)
+    assert feed.returncode == 0
