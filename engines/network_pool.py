@@ -24,7 +24,8 @@ class NetworkPool:
     Cameras with the same weights and the same options get seats at one network; the network's CPU
     threads are divided into as many lanes as there are cameras, at most one for each core: two calls side
     by side on one thread each need a tenth to a third less CPU time than two calls in turn on two threads
-    each (OpenVINO, two cores), and the cameras together never have more threads at work than there are cores.
+    each (two cores; `irchroma bench cameras` measures it), and the cameras together never have more threads
+    at work than there are cores.
 
     Args:
         options: how calls are shared.

@@ -20,7 +20,7 @@ def open_network(path: Path, options: NetworkOptions) -> OnnxRuntimeNetwork:
 class OnnxRuntimeNetwork:
     """A `Network` on the CPU in float32.
 
-    On two cores, batches of 2 and 4 took 0.96 to 1.09 times the CPU time of their frames one by one.
+    On two cores, batches of 2 and 4 took 0.86 to 1.08 times the CPU time of their frames one by one.
     """
 
     best_batch = 1

@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from irchroma.launch.bench_batches import measure_batches
 from irchroma.launch.clip_server import ClipServer
 from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import write_json
@@ -22,6 +23,7 @@ from irchroma.launch.measured import write_json
 EXAMPLE = "irchroma bench cameras --json launch/benchmarks/cameras.json"
 
 _SAMPLE_S = 0.5
+_BATCH_ROUNDS = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,10 @@ def measure(options: CamerasBenchOptions) -> dict[str, Any]:
         more_mb = _added_mb([one for one in results if one["networks"] == kind])
         if more_mb is not None:
             added[kind] = round(more_mb, 1)
+    batches = measure_batches(options.engine, options.size, _BATCH_ROUNDS)
+    for one in batches:
+        words = [f"{name} {cost['cpu']:.1f}" for name, cost in one["ms_a_frame"].items()]
+        print(f"{one['runtime']}, ms of CPU a frame: {', '.join(words)}")
     for kind, megabytes in added.items():
         print(f"memory of one more camera, {kind} networks: {megabytes:.0f} MB")
     return {
@@ -116,6 +122,7 @@ def measure(options: CamerasBenchOptions) -> dict[str, Any]:
         "latency": "from a frame's arrival until its sink takes it, start-up included; median of repetitions",
         "added_mb_a_camera": added,
         "runs": results,
+        "network_calls": batches,
     }
 
 

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from irchroma.engines import catalog
+from irchroma.engines.network import installed
+from irchroma.launch.bench_batches import measure_batches
 from irchroma.launch.cli import main
 from irchroma.launch.clip_server import ClipServer
 from irchroma.stream.sources.source_uri import open_source
@@ -47,6 +50,19 @@ def test_shared_and_separate_networks_are_measured_side_by_side(
         assert one["cpu_ms_a_frame"] > 0
     assert set(told["added_mb_a_camera"]) == {"shared", "separate"}
     assert "2 cameras, separate networks: " in capsys.readouterr().out
+
+
+def test_batches_and_lanes_are_measured_for_every_runtime() -> None:
+    if not catalog.weights_path("nir", "fast").is_file():
+        pytest.skip("weights of nir fast are not here")
+    found = measure_batches("nir", (48, 64), rounds=1)
+    assert [one["runtime"].split()[0] for one in found] == [
+        name for name in ("openvino", "onnxruntime") if installed(name)
+    ]
+    for one in found:
+        assert list(one["ms_a_frame"])[:3] == ["batch 1", "batch 2", "batch 4"]
+        assert all(cost["wall"] > 0 and cost["cpu"] > 0 for cost in one["ms_a_frame"].values())
+    assert measure_batches("palette:ironbow", (48, 64), rounds=1) == []
 
 
 def test_sizes_that_make_no_sense_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
