@@ -11,35 +11,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
+from irchroma.engines.batch_options import BatchOptions
+from irchroma.engines.errors import EngineError, EngineUnavailable
 from irchroma.engines.network import Network, Tensor
 from irchroma.engines.turns import Turns
 
 log = logging.getLogger(__name__)
-
-_LONGEST_WAIT_MS = 1000.0
-
-
-@dataclass(frozen=True, slots=True)
-class BatchOptions:
-    """How frames of several cameras share calls of one network.
-
-    Attributes:
-        wait_ms: how long a frame may wait for other cameras' frames, milliseconds; 0 = never.
-        frames: most frames of one call; 0 for what the network says pays: 1 on a CPU, where a frame in a
-            batch costs what it costs alone.
-    """
-
-    wait_ms: float = 3.0
-    frames: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.wait_ms <= _LONGEST_WAIT_MS:
-            raise EngineOptionError(
-                f"batch wait must be from 0 to {_LONGEST_WAIT_MS:g} ms, got {self.wait_ms:g}"
-            )
-        if self.frames < 0:
-            raise EngineOptionError(f"frames of a batch must be 1 or more, or 0 for auto, got {self.frames}")
 
 
 @dataclass(slots=True, eq=False)
@@ -61,6 +38,8 @@ class SharedNetwork:
 
     Attributes:
         calls, frames: what the network has done so far.
+        waited_s, longest_wait_s: what frames have waited for company and for their turn, all and at most.
+        most_seats: how many callers there have been at once.
         failed: the network threw an error; it serves on, but whoever comes new wants another.
     """
 
@@ -83,7 +62,8 @@ class SharedNetwork:
         self._seats: set[NetworkSeat] = set()
         self._closed = False
         self.failed = False
-        self.calls = self.frames = 0
+        self.calls = self.frames = self.most_seats = 0
+        self.waited_s = self.longest_wait_s = 0.0
         self._workers = [
             threading.Thread(target=self._work, name=f"network lane {lane + 1}", daemon=True)
             for lane in range(network.lanes)
@@ -113,6 +93,7 @@ class SharedNetwork:
                 return None
             seat = NetworkSeat(self)
             self._seats.add(seat)
+            self.most_seats = max(self.most_seats, len(self._seats))
             return seat
 
     def leave(self, seat: NetworkSeat) -> None:
@@ -151,6 +132,7 @@ class SharedNetwork:
                 lumas = [request.luma for request in batch]
                 luma = np.concatenate(lumas) if len(lumas) > 1 else lumas[0]
                 with self._turns.turn():
+                    self._note_waits(batch)
                     ycc, confidence = self._network.infer(luma)
                 first = 0
                 for request in batch:
@@ -166,6 +148,13 @@ class SharedNetwork:
                 for request in batch:
                     if not request.answer.done():
                         request.answer.set_exception(_own_copy(error))
+
+    def _note_waits(self, batch: list[_Request]) -> None:
+        now_s = time.monotonic()
+        with self._changed:
+            for request in batch:
+                self.waited_s += now_s - request.asked_s
+                self.longest_wait_s = max(self.longest_wait_s, now_s - request.asked_s)
 
     def _next_batch(self) -> list[_Request]:
         """Blocks until there is something to do; empty at the end."""

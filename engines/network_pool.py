@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from irchroma.engines.batching import BatchOptions, NetworkSeat, SharedNetwork
+from irchroma.engines.batch_options import BatchOptions
+from irchroma.engines.batching import NetworkSeat, SharedNetwork
 from irchroma.engines.network import NetworkOptions, open_network
 from irchroma.engines.turns import Turns
 
@@ -71,16 +72,19 @@ class NetworkPool:
             return seat
 
     def figures(self) -> list[dict[str, Any]]:
-        """Of each network: whose it is, seats, calls and frames so far."""
+        """Of each network: what it is, its cameras now and at most, calls, frames and their waits so far."""
         with self._lock:
             return [
                 {
                     "network": path.stem,
                     "runtime": shared.name,
                     "cameras": shared.seats,
+                    "most_cameras": shared.most_seats,
                     "frames": shared.frames,
                     "calls": shared.calls,
                     "largest_batch": shared.batch_frames,
+                    "wait_avg_ms": round(1e3 * shared.waited_s / max(shared.frames, 1), 3),
+                    "wait_max_ms": round(1e3 * shared.longest_wait_s, 3),
                 }
                 for (path, _), shared in self._networks.items()
             ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from irchroma.engines.batching import BatchOptions
+from irchroma.engines.batch_options import BatchOptions
 from irchroma.launch.config import ConfigError, from_table, load_toml, to_toml
 from irchroma.launch.run_config import RunConfig, nested, require
 from irchroma.stream.sinks.sink_place import sink_place

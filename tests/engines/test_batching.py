@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from irchroma.engines import catalog
-from irchroma.engines.batching import BatchOptions, NetworkSeat, SharedNetwork
+from irchroma.engines.batch_options import BatchOptions
+from irchroma.engines.batching import NetworkSeat, SharedNetwork
 from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
 from irchroma.engines.network import RUNTIMES, NetworkOptions, Tensor, installed, open_network
 from irchroma.engines.network_pool import NetworkPool

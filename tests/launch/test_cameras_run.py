@@ -113,6 +113,8 @@ def test_cameras_of_one_engine_share_one_network(tmp_path: Path) -> None:
     assert main(["run", "--config", config, "--quiet", "--stats", str(stats)]) == 0
     (network,) = json.loads(stats.read_text())["networks"]
     assert network["frames"] == 60
+    assert network["most_cameras"] == 3
+    assert 0 < network["wait_avg_ms"] <= network["wait_max_ms"] < 5000
     assert network["calls"] < 60
 
 

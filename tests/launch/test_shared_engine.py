@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from irchroma.engines.batching import BatchOptions
+from irchroma.engines.batch_options import BatchOptions
 from irchroma.engines.network import NetworkOptions, installed
 from irchroma.engines.network_pool import NetworkPool
 from irchroma.engines.neural import NeuralColorizer, NeuralOptions
