@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import deque
@@ -15,8 +14,6 @@ from irchroma.engines.batch_options import BatchOptions
 from irchroma.engines.errors import EngineError, EngineUnavailable
 from irchroma.engines.network import Network, Tensor
 from irchroma.engines.turns import Turns
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
