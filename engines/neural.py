@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -16,6 +16,7 @@ from irchroma.engines import catalog, gain, neutral
 from irchroma.engines.color_memory import Observation
 from irchroma.engines.errors import EngineError, EngineOptionError
 from irchroma.engines.network import Network, NetworkOptions, open_network
+from irchroma.engines.network_record import require_match
 from irchroma.engines.recolor import Recoloring, RecolorOptions
 from irchroma.engines.reference import ReferenceOptions, ReferenceSteering, Scenery
 from irchroma.engines.temporal import TemporalOptions, TemporalStage
@@ -37,7 +38,8 @@ class NeuralOptions:
         work_size_px: long side of the picture that the network sees; 0 for the size's own. Smaller
             pictures are seen as they are.
         steady: keep the color steady in time; off for pictures that do not follow one another.
-        weights: an ONNX file of the user's own instead of the network that ships.
+        weights: an ONNX file of the user's own instead of the network that ships; one that was calibrated
+            says its size itself.
         reference: color pictures of this very scene, which steer the color; None for none.
         recolor: mode, chroma limit and filters.
         temporal: how the color is kept steady, and how often the network runs.
@@ -107,6 +109,12 @@ class NeuralColorizer:
             EngineOptionError: an option makes no sense.
         """
         self.options = options or NeuralOptions()
+        self._precision = ""
+        if self.options.weights is not None and self.options.weights.is_file():
+            record = require_match(self.options.weights, self.options.engine)
+            if record is not None:
+                self.options = replace(self.options, size=record.size)
+                self._precision = f" {record.precision}"
         path = self.options.weights or catalog.weights_path(self.options.engine, self.options.size)
         self._owned = network is None
         self.network = network or open_network(path, self.options.network)
@@ -122,9 +130,9 @@ class NeuralColorizer:
 
     @property
     def name(self) -> str:
-        """`nir fast, openvino bf16`."""
+        """`nir fast, openvino bf16`; `nir fast int8, ...` with a calibrated network."""
         steered = " + reference" if self._steering is not None else ""
-        return f"{self.options.engine} {self.options.size}{steered}, {self.network.name}"
+        return f"{self.options.engine} {self.options.size}{self._precision}{steered}, {self.network.name}"
 
     def submit(
         self,

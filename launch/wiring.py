@@ -11,6 +11,7 @@ from typing import Any
 from irchroma.calibration.camera_presets import find_profile
 from irchroma.engines import catalog
 from irchroma.engines.gray import GrayColorizer
+from irchroma.engines.network_record import require_match
 from irchroma.engines.neural import NeuralColorizer
 from irchroma.engines.palette import PaletteColorizer
 from irchroma.engines.palette_options import palette_from_name
@@ -101,6 +102,10 @@ def open_colorizer(config: RunConfig, counts: bool) -> Colorizer:
     name = catalog.parse(text)
     if config.neural.reference is not None and name.kind not in catalog.BANDS:
         raise ConfigError(f"--reference steers the color of nir and thermal, not {text}")
+    if config.neural.weights is not None:
+        if not name.neural:
+            raise ConfigError(f"--weights is a network for nir or thermal, not {text}")
+        require_match(config.neural.weights, name.kind, name.variant)
     if name.kind == "gray":
         return GrayColorizer()
     if name.kind == "palette":
