@@ -34,14 +34,22 @@ class AdjustableColorizer:
     synthetic = True
     depth = NeuralColorizer.depth
 
-    def __init__(self, options: NeuralOptions, ladder: Sequence[Rung], start: int = 0) -> None:
-        """Open the network of the starting rung.
+    def __init__(
+        self,
+        options: NeuralOptions,
+        ladder: Sequence[Rung],
+        start: int = 0,
+        size: tuple[int, int] | None = None,
+    ) -> None:
+        """Open the network of the starting rung; of every rung where the frames' size is known.
 
         Args:
             options: of the colorizer; size, color-every and, unless it is given, the work size are the
                 ladder's.
             ladder: best first.
             start: the rung that is taken first.
+            size: (H, W) of the frames to come: everything is compiled now, a second or two, rather than
+                beside the first frames.
 
         Raises:
             EngineUnavailable, EngineOptionError: as `NeuralColorizer`.
@@ -49,11 +57,12 @@ class AdjustableColorizer:
         self.ladder = tuple(ladder)
         self._options = options
         first = self.ladder[start]
-        self._networks: dict[_Key, Network] = {_key(first): self._open(first)}
+        self._networks: dict[_Key, Network] = {}
+        self._networks[_key(first)] = self._open(first)
         self._ready = {_key(first)}
         self._lock = threading.Lock()
         self._rung = self._wished = start
-        self._size: tuple[int, ...] = ()
+        self._size: tuple[int, ...] = size or ()
         self._preparing: threading.Thread | None = None
         self._closed = False
         top = self.ladder[0]
@@ -68,6 +77,8 @@ class AdjustableColorizer:
         )
         self._work_px = options.work_size_px or top.seen_px
         self._take(start)
+        if size is not None:
+            self._compile(set())
 
     @property
     def name(self) -> str:
@@ -140,18 +151,21 @@ class AdjustableColorizer:
             return  # it looks at the size anew before each network
         with self._lock:
             self._ready = {_key(self.ladder[self._rung])}
-        self._preparing = threading.Thread(target=self._compile, name="compile rungs", daemon=True)
+        used = {_key(self.ladder[self._rung])}  # by the thread that submits, which compiles it itself
+        self._preparing = threading.Thread(
+            target=self._compile, args=(used,), name="compile rungs", daemon=True
+        )
         self._preparing.start()
 
-    def _compile(self) -> None:
-        compiled: dict[_Key, tuple[int, ...]] = {_key(self.ladder[self._rung]): self._size}
+    def _compile(self, left_out: set[_Key]) -> None:
+        compiled: dict[_Key, tuple[int, ...]] = {}
         order = [*self.ladder[self._rung :], *reversed(self.ladder[: self._rung])]
         for rung in order:
             key, size = _key(rung), self._size
             with self._lock:
                 if self._closed:
                     return
-            if compiled.get(key) == size:
+            if key in left_out or compiled.get(key) == size:
                 continue
             try:
                 network = self._networks.get(key) or self._open(rung)
@@ -167,7 +181,11 @@ class AdjustableColorizer:
 
     def _open(self, rung: Rung) -> Network:
         path: Path = self._options.weights or catalog.weights_path(self._options.engine, rung.size)
-        return open_network(path, self._options.network)
+        options = self._options.network
+        opened = next(iter(self._networks.values()), None)
+        if opened is not None:  # what `auto` has chosen is chosen
+            options = replace(options, runtime=opened.name.split()[0])
+        return open_network(path, options)
 
 
 def _key(rung: Rung) -> _Key:

@@ -66,6 +66,7 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag(
             "--color-every", "neural.temporal.color_every", "run the network every N frames, or auto", _every
         ),
+        Flag("--auto", "auto", "settings by what this machine can, changed as its load changes", bool),
         Flag("--no-steady", "neural.steady", "no smoothing of the color in time", bool, False),
         Flag(
             "--no-steady-brightness",

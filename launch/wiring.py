@@ -17,6 +17,7 @@ from irchroma.engines.palette import PaletteColorizer
 from irchroma.engines.palette_options import palette_from_name
 from irchroma.launch.config import ConfigError
 from irchroma.launch.flicker_watch import FlickerWatch
+from irchroma.launch.governor import Governor
 from irchroma.launch.run_config import RunConfig
 from irchroma.stream.camera import Camera
 from irchroma.stream.camera_profile import load_profile
@@ -34,6 +35,7 @@ def build_loop(
     config: RunConfig,
     stats: Callable[[], dict[str, Any]] | None = None,
     extra_sinks: dict[str, FrameSink] | None = None,
+    governor: Governor | None = None,
 ) -> Loop:
     """A loop that is ready to run.
 
@@ -41,6 +43,7 @@ def build_loop(
         config: complete; `require` has been called on it.
         stats: what a page shows of the run.
         extra_sinks: label -> sink, beside those of the configuration.
+        governor: opens neural engines, and changes their settings while the run goes on.
 
     Raises:
         StreamError, EngineError, ConfigError: with one clear line.
@@ -74,7 +77,9 @@ def build_loop(
     composer = FlickerWatch(ViewComposer(config.view, config.osd, config.palette.gain, config.palette.offset))
 
     def make_colorizer(info: VideoInfo) -> Colorizer:
-        return open_colorizer(config, counts=info.counts)
+        if governor is not None:
+            governor.expect(info.size)
+        return open_colorizer(config, info.counts, governor)
 
     return Loop(source, make_colorizer, composer, writers, options, raw_writer)
 
@@ -88,7 +93,7 @@ def with_scale(config: RunConfig, camera: Camera | None) -> RunConfig:
     return replace(config, palette=palette)
 
 
-def open_colorizer(config: RunConfig, counts: bool) -> Colorizer:
+def open_colorizer(config: RunConfig, counts: bool, governor: Governor | None = None) -> Colorizer:
     """The engine that the configuration names; `auto` is `thermal` for counts and `nir` for luma.
 
     Raises:
@@ -113,4 +118,5 @@ def open_colorizer(config: RunConfig, counts: bool) -> Colorizer:
         if name.variant is not None:
             options = palette_from_name(text, gain=options.gain, offset=options.offset)
         return PaletteColorizer(options)
-    return NeuralColorizer(replace(config.neural, engine=name.kind, size=name.variant or config.neural.size))
+    neural = replace(config.neural, engine=name.kind, size=name.variant or config.neural.size)
+    return NeuralColorizer(neural) if governor is None else governor.open(neural)
