@@ -22,7 +22,7 @@ from irchroma.engines.train_pictures import Picture, read_color, read_pairs, rgb
 
 LOG = logging.getLogger(__name__)
 COLOR_FOLDERS = (("bsds", None), ("places", None), ("camvid", "camvid_labels"))
-EXTRA_SHARE = 0.08
+EXTRA_SHARE = 0.1
 ECHO_SHARE = 0.17
 LEAST_SHARE = 0.5
 """Of the proxy task at the end: infrared pairs alone are so few that they are learned by heart."""

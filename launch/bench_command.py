@@ -16,6 +16,10 @@ BENCHES = {
         "irchroma.launch.bench_live",
         "whole runs against gst-launch, and a live source's latency",
     ),
+    "quality": (
+        "irchroma.launch.bench_quality",
+        "every engine and size on pairs, and a plot of quality over time",
+    ),
     "soak": ("irchroma.launch.bench_soak", "memory over a long run with clients coming and going"),
     "temporal": ("irchroma.launch.bench_temporal", "flicker, quality and cost of the temporal stage"),
 }

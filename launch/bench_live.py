@@ -30,12 +30,14 @@ class LiveBenchOptions:
     Attributes:
         engines: as in `irchroma run --engine`; the first is that of the live run. White-hot leaves the
             encoder the pictures that gst-launch gives it; in color they are more work for it.
+        sizes: (H, W) of the clips and of the live run.
         frames: of each clip.
         repetitions: of each pair of runs, taken in turns.
         live_s: seconds of the live run.
     """
 
     engines: tuple[str, ...] = ENGINES
+    sizes: tuple[tuple[int, int], ...] = SIZES
     frames: int = 3600
     repetitions: int = 5
     live_s: float = 30.0
@@ -45,6 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Sizes of the measurement."""
     parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
     parser.add_argument("--engine", action="append", help="engine of the runs; may be given again")
+    parser.add_argument(
+        "--size", action="append", type=_size, metavar="WxH", help="of the pictures; may be given again"
+    )
     parser.add_argument("--frames", type=int, default=3600, help="frames of each clip, two minutes")
     parser.add_argument("--repetitions", type=int, default=5, help="pairs of runs, taken in turns")
     parser.add_argument("--live-seconds", type=float, default=30.0, help="length of the live run")
@@ -55,10 +60,11 @@ def run(args: argparse.Namespace) -> int:
     if shutil.which("gst-launch-1.0") is None:
         raise ConfigError("gst-launch-1.0 is missing: install gstreamer1.0-tools")
     engines = tuple(args.engine or ENGINES)
-    options = LiveBenchOptions(engines, args.frames, args.repetitions, args.live_seconds)
+    sizes = tuple(args.size or SIZES)
+    options = LiveBenchOptions(engines, sizes, args.frames, args.repetitions, args.live_seconds)
     results: dict[str, Any] = {"bench": "live", "throughput": [], "latency": []}
     with tempfile.TemporaryDirectory(prefix="irchroma-bench-") as folder:
-        for size in SIZES:
+        for size in options.sizes:
             clip = make_clip(size, options, Path(folder))
             for engine in options.engines:
                 throughput = measure_throughput(clip, size, engine, options, Path(folder))
@@ -76,6 +82,13 @@ def run(args: argparse.Namespace) -> int:
             )
     write_json(args.json, results)
     return 0
+
+
+def _size(word: str) -> tuple[int, int]:
+    width, cross, height = word.partition("x")
+    if not (cross and width.isdecimal() and height.isdecimal()):
+        raise argparse.ArgumentTypeError(f"expected a size like 1920x1080, got {word!r}")
+    return int(height), int(width)
 
 
 def make_clip(size: tuple[int, int], options: LiveBenchOptions, folder: Path) -> Path:
