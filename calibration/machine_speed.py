@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from irchroma.calibration.codec_speed import measure_codecs
 from irchroma.calibration.recordings import read_frames
 from irchroma.engines import catalog
 from irchroma.engines.ladder import MEASURED, Rung
 from irchroma.engines.network import NetworkOptions, open_network
-from irchroma.engines.neural import NeuralColorizer, NeuralOptions
+from irchroma.engines.network_record import require_match
+from irchroma.engines.recolor import Recoloring, RecolorOptions
 from irchroma.engines.seen import padded, reduced, work_size
-from irchroma.stream.errors import StreamError
-from irchroma.stream.protocols import VideoInfo
-from irchroma.stream.sinks.encoders import EncoderOptions, survey_encoders
-from irchroma.stream.sinks.sink_uri import SinkOptions, open_sink
+from irchroma.engines.temporal import TemporalStage
 from irchroma.stream.tone_map import ToneMap
 
 FRAMES = 24
 _CALLS = 9
-_SUFFIX = {"h264": ".mp4", "vp9": ".webm", "vp8": ".webm"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +38,7 @@ class Demand:
         latency_ms: from arrival until composed.
         runtime: see `NetworkOptions`.
         threads: of the network, 0 for the runtime's own choice.
+        weights: a network of the user's own; None for those that ship.
     """
 
     engine: str = "nir"
@@ -49,6 +47,23 @@ class Demand:
     latency_ms: float = 50.0
     runtime: str = "auto"
     threads: int = 0
+    weights: Path | None = None
+
+    @property
+    def sizes(self) -> tuple[str, ...]:
+        """Sizes of network that there are: a calibrated one says its own.
+
+        Raises:
+            EngineOptionError: it was made for another engine.
+        """
+        if self.weights is None:
+            return catalog.SIZES
+        record = require_match(self.weights, self.engine)
+        return (record.size,) if record is not None else catalog.SIZES[:1]
+
+    def network_path(self, size: str) -> Path:
+        """The file of a size's network."""
+        return self.weights or catalog.weights_path(self.engine, size)
 
     @property
     def period_ms(self) -> float:
@@ -120,19 +135,22 @@ def measure(demand: Demand, note: Callable[[float, str], None], quick: bool = Fa
     lumas = [ToneMap().apply(frame, 0) for frame in frames]
     calls: dict[tuple[str, int], Stage] = {}
     runtime = ""
-    wanted = [(size, px) for size in catalog.SIZES for px in MEASURED[demand.engine, size]]
+    wanted = [(size, px) for size in demand.sizes for px in MEASURED[demand.engine, size]]
+    first = demand.sizes[0]
     if quick:
-        wanted = [("fast", 320)]
+        wanted = [(first, 320)]
     for number, (size, px) in enumerate(wanted):
         note(0.1 + 0.5 * number / len(wanted), f"{size} at {px} px")
         calls[size, px], runtime = _network(demand, size, px, lumas[0])
     for number, px in enumerate((320,) if quick else (320, 416)):
         note(0.6 + 0.1 * number, f"steadying and upsampling at {px} px")
-        stages += _color(demand, px, lumas, calls["fast", px].median_ms)
+        stages += _color(demand, px, lumas)
     missing: list[str] = []
     if not quick:
-        coded, missing = _video(demand, lumas, note)
-        stages += coded
+        exact, name = _network(demand, first, 320, lumas[0], exact=True)
+        stages.append(replace(exact, name=f"{name}: {first} at 320 px"))
+        coded, missing = measure_codecs(demand.size, demand.rate, lumas, lambda what: note(0.8, what))
+        stages += [stage_of(name, [seconds]) for name, seconds in coded]
     note(1.0, "done")
     return MachineSpeed(tuple(stages), calls, runtime, len(os.sched_getaffinity(0)), tuple(missing))
 
@@ -144,12 +162,14 @@ def _tone_map(frames: Sequence[NDArray[np.uint8] | NDArray[np.uint16]]) -> Stage
         start = time.perf_counter()
         tone_map.apply(frame, number * 33_333_333)
         times.append(time.perf_counter() - start)
-    return _stage("tone map", times[2:])
+    return stage_of("tone map", times[2:])
 
 
-def _network(demand: Demand, size: str, px: int, luma: NDArray[np.uint8]) -> tuple[Stage, str]:
-    options = NetworkOptions(demand.runtime, demand.threads)
-    network = open_network(catalog.weights_path(demand.engine, size), options)
+def _network(
+    demand: Demand, size: str, px: int, luma: NDArray[np.uint8], exact: bool = False
+) -> tuple[Stage, str]:
+    options = NetworkOptions(demand.runtime, demand.threads, exact=exact)
+    network = open_network(demand.network_path(size), options)
     seen = padded(reduced(luma, work_size((luma.shape[0], luma.shape[1]), px)))
     try:
         for _ in range(3):
@@ -159,82 +179,36 @@ def _network(demand: Demand, size: str, px: int, luma: NDArray[np.uint8]) -> tup
             start = time.perf_counter()
             network.infer(seen)
             times.append(time.perf_counter() - start)
-        return _stage(f"{size} at {px} px", times), network.name
+        return stage_of(f"{size} at {px} px", times), network.name
     finally:
         network.close()
 
 
-def _color(demand: Demand, px: int, lumas: list[NDArray[np.uint8]], call_ms: float) -> list[Stage]:
-    """What surrounds the network: steadying in `submit`, upsampling in `collect`."""
-    network = NetworkOptions(demand.runtime, demand.threads)
-    colorizer = NeuralColorizer(NeuralOptions(demand.engine, "fast", px, network=network))
+def _color(demand: Demand, px: int, lumas: list[NDArray[np.uint8]]) -> list[Stage]:
+    """What surrounds the network: its color steadied, and put on the frame."""
+    stage, look = TemporalStage(), catalog.BANDS[demand.engine].look
+    recoloring = Recoloring(RecolorOptions(), look)
+    height, width = work_size(demand.size, px)
+    slope = np.linspace(-0.1, 0.1, width, dtype=np.float32)
+    ycc = np.dstack([np.full((height, width), 0.4, np.float32), *(np.tile(slope, (height, 1)),) * 2])
+    confidence = np.full((height, width), 0.8, np.float32)
     steadying, upsampling = [], []
-    try:
-        for number, luma in enumerate(lumas):
-            start = time.perf_counter()
-            colorizer.submit(luma, round(number * 1e6 * demand.period_ms))
-            middle = time.perf_counter()
-            colorizer.collect()
-            steadying.append(max(0.0, middle - start - call_ms / 1e3))
-            upsampling.append(time.perf_counter() - middle)
-    finally:
-        colorizer.close()
+    for number, luma in enumerate(lumas):
+        small = reduced(luma, (height, width))
+        start = time.perf_counter()
+        seen = stage.observe(small, round(number * 1e6 * demand.period_ms))
+        color, sureness = stage.update(seen, ycc, confidence)
+        middle = time.perf_counter()
+        recoloring.apply(luma, small, color, sureness)
+        steadying.append(middle - start)
+        upsampling.append(time.perf_counter() - middle)
     return [
-        _stage(f"steadying at {px} px", steadying[4:]),
-        _stage(f"upsampling from {px} px", upsampling[4:]),
+        stage_of(f"steadying at {px} px", steadying[2:]),
+        stage_of(f"upsampling from {px} px", upsampling[2:]),
     ]
 
 
-def _video(
-    demand: Demand, lumas: list[NDArray[np.uint8]], note: Callable[[float, str], None]
-) -> tuple[list[Stage], list[str]]:
-    """Encoders that work here, and decoding what the first of them wrote."""
-    stages: list[Stage] = []
-    missing: list[str] = []
-    pictures = [np.ascontiguousarray(np.dstack([luma] * 3)) for luma in lumas]
-    decoded = False
-    with tempfile.TemporaryDirectory(prefix="irchroma-speed-") as folder:
-        try:
-            working = [state for state in survey_encoders(demand.size) if state.fault is None]
-        except StreamError as error:
-            return [], [f"encoders: {error}"]
-        for number, state in enumerate(working):
-            note(0.75 + 0.2 * number / len(working), f"encoder {state.name}")
-            path = Path(folder) / f"{state.name}{_SUFFIX[state.codec]}"
-            try:
-                stages.append(_encoder(demand, state.name, path, pictures))
-                if not decoded:
-                    stages.append(_decoding(path))
-                    decoded = True
-            except StreamError as error:
-                missing.append(f"encoder {state.name}: {error}")
-    return stages, missing
-
-
-def _encoder(demand: Demand, name: str, path: Path, pictures: list[NDArray[np.uint8]]) -> Stage:
-    """A whole file, from first picture to the finished file: what a frame costs when all of them wait."""
-    sink = open_sink(str(path), SinkOptions(encoder=EncoderOptions(name=name)))
-    info = VideoInfo(size=demand.size, rate=demand.rate, live=False, counts=False, description="measurement")
-    sink.open(info, demand.size)
-    period_ns = round(1e6 * demand.period_ms)
-    start = time.perf_counter()
-    try:
-        for number, picture in enumerate(pictures):
-            sink.write(picture, number * period_ns, period_ns)
-    finally:
-        sink.close()
-    return _stage(f"encoder {name}", [(time.perf_counter() - start) / len(pictures)])
-
-
-def _decoding(path: Path) -> Stage:
-    """The mean of all frames after the first: they come out of the decoder in bursts."""
-    frames = read_frames(str(path))
-    next(frames)
-    start = time.perf_counter()
-    count = sum(1 for _ in frames)
-    return _stage("decode", [(time.perf_counter() - start) / max(count, 1)])
-
-
-def _stage(name: str, seconds: list[float]) -> Stage:
+def stage_of(name: str, seconds: list[float]) -> Stage:
+    """A part from its measured times, seconds."""
     milliseconds = np.asarray(seconds) * 1e3
     return Stage(name, float(np.median(milliseconds)), float(np.percentile(milliseconds, 95)))

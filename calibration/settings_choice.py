@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from irchroma.calibration.machine_speed import Demand, MachineSpeed, Stage
 from irchroma.engines.ladder import Rung, candidates, quality
@@ -68,13 +69,13 @@ def predict(rung: Rung, speed: MachineSpeed, demand: Demand) -> Prediction:
 
 def rank(speed: MachineSpeed, demand: Demand) -> list[Prediction]:
     """Every setting that should fit, best first."""
-    found = [predict(rung, speed, demand) for rung in candidates(demand.engine)]
+    found = [predict(rung, speed, demand) for rung in candidates(demand.engine, demand.sizes)]
     return [one for one in found if one.fits(demand)]
 
 
 def cheapest(speed: MachineSpeed, demand: Demand) -> Prediction:
     """The setting that asks least of the machine."""
-    found = [predict(rung, speed, demand) for rung in candidates(demand.engine)]
+    found = [predict(rung, speed, demand) for rung in candidates(demand.engine, demand.sizes)]
     return min(found, key=lambda one: (one.latency_ms, one.busy))
 
 
@@ -121,6 +122,7 @@ def settings_toml(
         f"# {rung}: {quality(demand.engine, rung):.3f} in the table of engines/ladder.py",
         f'size = "{rung.size}"',
         f"work_size_px = {rung.seen_px}",
+        *([f'weights = "{_toml_text(demand.weights)}"'] if demand.weights is not None else []),
         "",
         "[neural.temporal]",
         f"color_every = {rung.color_every}",
@@ -136,9 +138,9 @@ def settings_toml(
 
 def budget_lines(chosen: Prediction, speed: MachineSpeed, demand: Demand) -> list[str]:
     """A table of what was measured, and how the chosen setting uses it."""
-    lines = [f"{'milliseconds of a frame':<26}{'median':>8}{'95 %':>8}"]
+    lines = [f"{'milliseconds of a frame':<30}{'median':>8}{'95 %':>8}"]
     for name, stage in named_stages(speed):
-        lines.append(f"{name:<26}{stage.median_ms:>8.2f}{stage.p95_ms:>8.2f}")
+        lines.append(f"{name:<30}{stage.median_ms:>8.2f}{stage.p95_ms:>8.2f}")
     lines += [f"networks ran in {speed.runtime}, {speed.cores} cores", *speed.missing, ""]
     lines += [
         f"chosen: {chosen.rung}",
@@ -165,6 +167,10 @@ def _of_size(speed: MachineSpeed, pattern: str, px: int) -> float:
         if stage is not None:
             return stage.median_ms * max(0.25, min(px / size, 2.0) ** 2)
     return 0.0
+
+
+def _toml_text(path: Path) -> str:
+    return str(path.resolve()).replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _median(stage: Stage | None) -> float:

@@ -51,7 +51,7 @@ def prepare(
     stored = stored_path(name.kind)
     if not open_keys:
         why = f"settings of {given or 'the command line'}"
-    elif stored.is_file():
+    elif stored.is_file() and config.neural.weights is None:
         config, why = _with(config, _values(load(stored, {})), open_keys), f"calibrated settings of {stored}"
     else:
         demand = Demand(
@@ -59,6 +59,7 @@ def prepare(
             latency_ms=config.auto_latency_ms,
             runtime=config.neural.network.runtime,
             threads=config.neural.network.threads,
+            weights=config.neural.weights,
         )
         speed = measure(demand, lambda share, what: None, quick=True)
         found = rank(speed, demand)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -51,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--engine", choices=tuple(catalog.BANDS), default="nir", help="what it is for (nir)")
     add("--runtime", default="auto", metavar="R", help="auto, openvino, onnxruntime")
     add("--threads", type=int, default=0, metavar="N", help="CPU threads of the network")
+    add("--weights", type=Path, metavar="FILE.onnx", help="a network of your own: calibrate precision's")
     add(
         "--out",
         type=Path,
@@ -64,7 +64,9 @@ def run(args: argparse.Namespace) -> int:
     if args.rate <= 0 or args.latency_ms <= 0:
         raise CalibrationError("--rate and --latency-ms must be above 0")
     out = args.out if args.out is not None else stored_path(args.engine)
-    demand = Demand(args.engine, args.rate, args.size, args.latency_ms, args.runtime, args.threads)
+    demand = Demand(
+        args.engine, args.rate, args.size, args.latency_ms, args.runtime, args.threads, args.weights
+    )
     tune_process()
     progress = Progress(1.0)
     try:
@@ -100,7 +102,7 @@ def try_live(
         camera = f"test:{demand.engine}?size={width}x{height}&rate={demand.rate}&live=1&frames={frames}"
         config = load(settings, {"source": camera, "to": [str(Path(folder) / "trial.mp4")], "auto": False})
         monitor = Monitor(config, quiet=True)
-        loop = monitor.loop = build_loop(replace(config))
+        loop = monitor.loop = build_loop(config)
         seen = {"frames": 0, "drops": 0}
 
         def on_frame(running: Any) -> None:
@@ -141,7 +143,7 @@ def _tried(speed: MachineSpeed, demand: Demand, progress: Progress) -> tuple[Pre
         )
     notes: list[str] = []
     trial: dict[str, Any] = {}
-    rungs = ladder(demand.engine, found[0].rung)[:_MOST_TRIALS]
+    rungs = ladder(demand.engine, found[0].rung, demand.sizes)[:_MOST_TRIALS]
     for number, rung in enumerate(rungs):
         progress.update(0.5 + 0.5 * number / len(rungs), f"live trial: {rung}")
         trial = try_live(predict(rung, speed, demand), speed, demand)
