@@ -115,7 +115,7 @@ def test_pixels_that_have_drifted_are_followed_while_the_view_moves_and_a_clean_
     for address in ("fpn=4&pan=40", "pan=40", "fpn=4"):
         synthetic = camera(f"test:thermal?{address}&size=160x128&people=1&vehicles=1")
         correction = Correction(profile)
-        for number in range(450):
+        for number in range(520):
             frame = synthetic.frame(number)
             corrected = correction.apply(frame.pixels)
         left[address] = float(np.std(corrected.astype(float) - frame.clean))
