@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -65,6 +66,7 @@ class AdjustableColorizer:
         self._size: tuple[int, ...] = size or ()
         self._preparing: threading.Thread | None = None
         self._closed = False
+        self._submitting_s = self._collecting_s = 0.0
         top = self.ladder[0]
         self._colorizer = NeuralColorizer(
             replace(
@@ -114,11 +116,21 @@ class AdjustableColorizer:
                 ready = _key(self.ladder[wished]) in self._ready
             if ready:
                 self._take(wished)
+        start_s = time.perf_counter()
         self._colorizer.submit(luma, pts_ns, counts=counts, held=held)
+        self._submitting_s += time.perf_counter() - start_s
 
     def collect(self) -> NeuralPicture:
         """The oldest frame in flight."""
-        return self._colorizer.collect()
+        start_s = time.perf_counter()
+        picture = self._colorizer.collect()
+        self._collecting_s += time.perf_counter() - start_s
+        return picture
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds that the busier of the two threads has spent in here so far."""
+        return max(self._submitting_s, self._collecting_s)
 
     def reset(self) -> None:
         """Forget the past, not the rung."""

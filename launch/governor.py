@@ -17,6 +17,10 @@ log = logging.getLogger(__name__)
 
 _WATCHED = ("capture", "tone_map", "color", "compose")
 _KEPT_STEPS = 200
+_BUSY = 0.4
+"""Share of its time that the engine works, from which dropped frames are taken for its fault: a source that
+gives its frames in bursts, or a slow receiver, loses some on an idle machine too."""
+_BUSY_OVER_S = 0.5
 
 
 class Governor:
@@ -37,6 +41,8 @@ class Governor:
         self._start_s: float | None = None
         self._last_s = 0.0
         self._seconds: dict[str, float] = {}
+        self._busy_s = 0.0
+        self._busy = 0.0
         self.steps: list[dict[str, Any]] = []
 
     def expect(self, size: tuple[int, int]) -> None:
@@ -74,13 +80,14 @@ class Governor:
             self._start_s = self._last_s = now_s
         rung = str(colorizer.ladder[colorizer.rung])
         self._seconds[rung] = self._seconds.get(rung, 0.0) + now_s - self._last_s
+        self._note_busy(colorizer, now_s - self._last_s)
         self._last_s = now_s
         latency_s = self._latency_s(loop)
         drops = loop.reader.drops + sum(writer.drops for writer in loop.writers)
         new_drops, self._drops = drops - self._drops, drops
         if latency_s is None or not loop.reader.info.live:  # a file waits for its color
             return
-        step = controller.observe(now_s, latency_s, new_drops)
+        step = controller.observe(now_s, latency_s, new_drops if self._busy >= _BUSY else 0)
         if step is None:
             return
         before, after = colorizer.ladder[step.before], colorizer.ladder[step.after]
@@ -99,6 +106,13 @@ class Governor:
             "seconds": {rung: round(seconds, 2) for rung, seconds in self._seconds.items()},
             "changes": self.steps,
         }
+
+    def _note_busy(self, colorizer: AdjustableColorizer, elapsed_s: float) -> None:
+        worked_s, self._busy_s = colorizer.busy_s - self._busy_s, colorizer.busy_s
+        if worked_s < 0 or elapsed_s <= 0:  # a new engine, or the first frame
+            return
+        weight = min(1.0, elapsed_s / _BUSY_OVER_S)
+        self._busy += weight * (min(worked_s / elapsed_s, 1.0) - self._busy)
 
     def _latency_s(self, loop: Loop) -> float | None:
         """From arrival until composed: what the stages of the frames finished since the last call took."""
