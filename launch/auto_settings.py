@@ -52,7 +52,10 @@ def prepare(
     if not open_keys:
         why = f"settings of {given or 'the command line'}"
     elif stored.is_file() and config.neural.weights is None:
-        config, why = _with(config, _values(load(stored, {})), open_keys), f"calibrated settings of {stored}"
+        found_here = load(stored, {})
+        config, why = _with(config, _values(found_here), open_keys), f"calibrated settings of {stored}"
+        if "auto_latency_ms" not in said:
+            config = replace(config, auto_latency_ms=found_here.auto_latency_ms)
     else:
         demand = Demand(
             name.kind,

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.skipif(
 
 STORED = """
 engine = "nir"
+auto_latency_ms = 80
 [neural]
 size = "fast"
 work_size_px = 192
@@ -49,6 +50,7 @@ def test_the_stored_calibration_is_used_and_named(stored: Path) -> None:
     assert governor is not None
     neural = config.neural
     assert (neural.size, neural.work_size_px, neural.temporal.color_every) == ("fast", 192, 3)
+    assert config.auto_latency_ms == 80
     assert str(stored) in governor.chosen
 
 
@@ -89,7 +91,7 @@ def test_a_live_run_says_where_it_spent_its_time(stored: Path, tmp_path: Path) -
     assert main([*arguments, "--auto", "--stats", str(stats)]) == 0
     said = json.loads(stats.read_text())
     assert said["engine"].startswith("nir auto, ")
-    assert said["auto"]["limit_ms"] == 50
+    assert said["auto"]["limit_ms"] == 80
     assert next(iter(said["auto"]["seconds"])) == "fast at 192 px, every 3 frames"
     assert sum(said["auto"]["seconds"].values()) == pytest.approx(said["seconds"], abs=0.5)
 
