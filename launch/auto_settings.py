@@ -41,7 +41,7 @@ def prepare(
     name = catalog.parse("nir" if config.engine == "auto" else config.engine)
     if not name.neural:
         log.info("auto: nothing to choose for %s", config.engine)
-        return config, None
+        return replace(config, auto=False), None
     said = set(settings) | _keys(load_toml(given) if given is not None else {})
     if name.variant is not None:
         said.add("neural.size")

@@ -75,6 +75,8 @@ class Governor:
         controller, colorizer = self._controller, self._colorizer
         if controller is None or colorizer is None or loop.reader.info is None:
             return
+        if loop.guarded is not None and loop.guarded.name != colorizer.name:
+            return  # a viewer has chosen another engine
         now_s = time.monotonic()
         if self._start_s is None:
             self._start_s = self._last_s = now_s

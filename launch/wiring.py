@@ -48,6 +48,8 @@ def build_loop(
     Raises:
         StreamError, EngineError, ConfigError: with one clear line.
     """
+    if config.auto and governor is None:
+        raise ConfigError("auto settings are for a run of one camera: leave out auto (--auto)")
     camera = Camera(load_profile(find_profile(config.camera))) if config.camera else None
     config = with_scale(config, camera)
     source = open_source(config.source, config.input)

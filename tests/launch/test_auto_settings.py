@@ -11,7 +11,9 @@ import pytest
 from irchroma.engines.network import installed
 from irchroma.launch.auto_settings import prepare, stored_path
 from irchroma.launch.cli import main
+from irchroma.launch.config import ConfigError
 from irchroma.launch.run_config import RunConfig, load
+from irchroma.launch.wiring import build_loop
 
 pytestmark = pytest.mark.skipif(
     not any(map(installed, ("openvino", "onnxruntime"))), reason="no runtime is installed"
@@ -103,3 +105,17 @@ def test_a_file_waits_for_its_color_at_the_best_settings(stored: Path, tmp_path:
     said = json.loads(stats.read_text())
     assert said["frames"] == 20
     assert said["auto"]["changes"] == []
+
+
+def test_auto_on_a_palette_runs_and_says_that_there_is_nothing_to_choose(stored: Path) -> None:
+    arguments = ["run", "test:nir?size=96x64&frames=5", "--to", "null", "--engine", "palette:ironbow"]
+    assert main([*arguments, "--auto"]) == 0
+    config, governor = prepare(load(None, {"engine": "gray", "auto": True}), None, {})
+    assert governor is None
+    assert not config.auto
+
+
+def test_auto_without_what_governs_it_is_refused_rather_than_ignored(stored: Path) -> None:
+    config = load(None, {"source": "test:nir?frames=2", "to": ["null"], "engine": "nir", "auto": True})
+    with pytest.raises(ConfigError, match="a run of one camera"):
+        build_loop(config)
