@@ -18,6 +18,8 @@ Luma = NDArray[np.uint8]
 LONGEST_PX = 640
 """Larger frames are judged at this long side: networks see them smaller yet."""
 FEWEST_FRAMES = 8
+LIVE_S = 30.0
+"""A camera that goes on for ever is looked at so long, unless it is said how long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ def gather(
 
     Args:
         sources: as `irchroma run` takes them: folders of pictures, recordings, cameras.
-        seconds: of each to read, 0 for all.
+        seconds: of each to read, 0 for all of a file and `LIVE_S` of a camera.
         most: frames of each source to keep at most.
         on_frame: called with the source and the number of frames read of it.
 
@@ -73,7 +75,7 @@ def _thinned(
     kept: list[Luma] = []
     step, tone_map = 1, ToneMap()
     shape: tuple[int, ...] = ()
-    for number, frame in enumerate(read_frames(source, seconds)):
+    for number, frame in enumerate(read_frames(source, seconds, live_seconds=LIVE_S)):
         if on_frame is not None:
             on_frame(source, number)
         pixels = frame.pixels

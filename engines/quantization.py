@@ -199,6 +199,7 @@ def _library(name: str) -> Any:
                 importlib.import_module(f"onnx.{part}")
     except ImportError as error:
         raise EngineUnavailable(
-            f"calibrating precision needs onnx and onnxruntime ({error}): run pip install onnx onnxruntime"
+            f"calibrating precision needs onnx and onnxruntime ({error}):"
+            " run pip install 'irchroma[calibrate]'"
         ) from error
     return module

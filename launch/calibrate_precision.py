@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="mean CIEDE2000 to the float network's pictures that is borne (1, just noticeable)",
     )
     add("--pairs", type=Path, metavar="DIR", help="ir/ and rgb/ pictures: measure the loss against the truth")
-    add("--seconds", type=float, default=0.0, metavar="S", help="read so long of each source, 0 for all (0)")
+    add("--seconds", type=float, default=0.0, metavar="S", help="of each source; 0: all, 30 of a camera (0)")
     add("--frames", type=int, default=96, metavar="N", help="frames of each source, evenly thinned (96)")
     add("--work-size", type=int, default=0, metavar="PX", help="long side of what the network sees")
     add("--runtime", default="auto", metavar="R", help="judges and is timed: auto, openvino, onnxruntime")
@@ -79,6 +79,7 @@ def run(args: argparse.Namespace) -> int:
         threads=args.threads,
         weights=args.weights,
     )
+    args.out.parent.mkdir(parents=True, exist_ok=True)
     reading = Progress(None)
     frames = gather(args.source, args.seconds, args.frames, lambda source, n: reading.update(n, source))
     reading.close()
