@@ -113,7 +113,9 @@ def ladder(engine: str, top: Rung, sizes: tuple[str, ...] = catalog.SIZES) -> tu
         sizes: of networks that it may use.
     """
     rungs = [top]
-    for rung in candidates(engine, sizes):
+    seldom = [Rung(top.size, top.seen_px, every) for every in COLOR_EVERY if every > top.color_every]
+    pool = sorted([*candidates(engine, sizes), *seldom], key=lambda rung: (-quality(engine, rung), rung.cost))
+    for rung in pool:
         last = rungs[-1]
         if rung.cost <= CHEAPER * last.cost and rung.macs <= last.macs and rung.seen_px <= top.seen_px:
             rungs.append(rung)

@@ -114,6 +114,7 @@ def test_a_ladder_goes_down_in_cost_and_never_up_at_a_call(engine: str) -> None:
     assert rungs[-1].cost < rungs[0].cost / 10
     assert {rung.size for rung in ladder(engine, Rung("best", 320, 2), ("best",))} == {"best"}
     assert max(rung.seen_px for rung in ladder(engine, Rung("fast", 256))) == 256
+    assert [rung.color_every for rung in ladder(engine, Rung("fast", 96))] == [1, 2, 3, 4]
 
 
 def test_candidates_are_all_settings_best_first() -> None:
