@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from irchroma.engines import catalog, gain, neutral
 from irchroma.engines.color_memory import Observation
 from irchroma.engines.errors import EngineError, EngineOptionError
-from irchroma.engines.network import Network, open_network
+from irchroma.engines.network import Network, NetworkOptions, open_network
 from irchroma.engines.network_record import require_match
 from irchroma.engines.neural_options import NeuralOptions, NeuralPicture
 from irchroma.engines.recolor import Recoloring
@@ -59,8 +60,18 @@ class NeuralColorizer:
     synthetic = True
     depth = 2
 
-    def __init__(self, options: NeuralOptions | None = None, network: Network | None = None) -> None:
+    def __init__(
+        self,
+        options: NeuralOptions | None = None,
+        network: Network | None = None,
+        opener: Callable[[Path, NetworkOptions], Network] = open_network,
+    ) -> None:
         """Load the network, or share one that is open and stays its owner's to close.
+
+        Args:
+            options: what is done.
+            network: an open one.
+            opener: loads the network where none is given; `NetworkPool.open` shares it with other cameras.
 
         Raises:
             EngineUnavailable: weights or runtime are not here.
@@ -75,7 +86,7 @@ class NeuralColorizer:
                 self._precision = f" {record.precision}"
         path = self.options.weights or catalog.weights_path(self.options.engine, self.options.size)
         self._owned = network is None
-        self.network = network or open_network(path, self.options.network)
+        self.network = network or opener(path, self.options.network)
         self._stage = TemporalStage(self.options.temporal) if self.options.steady else None
         self._recoloring = Recoloring(self.options.recolor, catalog.BANDS[self.options.engine].look)
         self._dark_fade = neutral.dark_fade()

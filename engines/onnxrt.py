@@ -19,7 +19,12 @@ def open_network(path: Path, options: NetworkOptions) -> OnnxRuntimeNetwork:
 
 
 class OnnxRuntimeNetwork:
-    """A `Network` on the CPU in float32."""
+    """A `Network` on the CPU in float32.
+
+    On two cores, batches of 2 and 4 took 0.86 to 1.08 times the CPU time of their frames one by one.
+    """
+
+    best_batch = 1
 
     def __init__(self, path: Path, options: NetworkOptions) -> None:
         settings = onnxruntime.SessionOptions()
@@ -28,8 +33,9 @@ class OnnxRuntimeNetwork:
         if record is not None and record.precision == "fp8":
             # 1.31's fusions take float8 for int8: 18 dB instead of 31 against the float network.
             settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        self.lanes = options.lanes or 1
         if options.threads:
-            settings.intra_op_num_threads = options.threads
+            settings.intra_op_num_threads = max(1, options.threads // self.lanes)
         try:
             self._session: Any = onnxruntime.InferenceSession(
                 str(path), settings, providers=["CPUExecutionProvider"]

@@ -23,6 +23,8 @@ from irchroma.engines.network import NetworkOptions, Tensor
 Attributes = dict[str, Any]
 Operator = Callable[[list[Any], Attributes], Any]
 
+_GPU_BATCH = 8
+
 
 def open_network(path: Path, options: NetworkOptions) -> TorchNetwork:
     """Read the graph and move its weights to the device."""
@@ -31,6 +33,8 @@ def open_network(path: Path, options: NetworkOptions) -> TorchNetwork:
 
 class TorchNetwork:
     """A `Network` in float32."""
+
+    lanes = 1
 
     def __init__(self, path: Path, options: NetworkOptions) -> None:
         if options.threads:
@@ -51,6 +55,11 @@ class TorchNetwork:
                 self._carry_out(node, attributes, self._values)  # constants, such as weights kept as float16
             else:
                 self._nodes.append((node, attributes))
+
+    @property
+    def best_batch(self) -> int:
+        """Frames of one call: several on a GPU, which a single small frame leaves half empty."""
+        return _GPU_BATCH if self._device == "cuda" else 1
 
     @property
     def name(self) -> str:

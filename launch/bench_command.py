@@ -16,6 +16,10 @@ BENCHES = {
         "irchroma.launch.bench_live",
         "whole runs against gst-launch, and a live source's latency",
     ),
+    "cameras": (
+        "irchroma.launch.bench_cameras",
+        "several cameras at once, with shared and separate networks",
+    ),
     "quality": (
         "irchroma.launch.bench_quality",
         "every engine and size on pairs, and a plot of quality over time",
