@@ -55,25 +55,27 @@ class Intervals:
         self._governor, self._every_s = governor, every_s
         self._start_ns: int | None = None
         self._now: Interval | None = None
+        self._at_s = 0.0
         self.done: list[dict[str, Any]] = []
 
-    def on_frame(self, loop: Loop) -> None:
-        """Close an interval when its time is over."""
+    def on_frame(self, loop: Loop) -> float:
+        """Close an interval when its time is over; seconds since the first frame."""
         pts_ns = loop.reader.pts_now_ns()
         if self._start_ns is None:
             self._start_ns = pts_ns
             self._begin(0.0, loop)
         assert self._now is not None
-        at_s = (pts_ns - self._start_ns) / 1e9
+        at_s = self._at_s = (pts_ns - self._start_ns) / 1e9
         lasts_s = WARM_UP_S if not self.done else self._every_s
         if at_s - self._now.start_s >= lasts_s:
             self._end(at_s, loop)
             self._begin(at_s, loop)
+        return at_s
 
-    def finish(self, loop: Loop, at_s: float) -> None:
+    def finish(self, loop: Loop) -> None:
         """Close the last one, if it is worth it."""
-        if self._now is not None and at_s - self._now.start_s > 2:
-            self._end(at_s, loop)
+        if self._now is not None and self._at_s - self._now.start_s > 2:
+            self._end(self._at_s, loop)
 
     def _begin(self, at_s: float, loop: Loop) -> None:
         self._now = Interval(at_s, loop.frames, _drops(loop), len(self._governor.steps), LatencyMeter())
@@ -113,8 +115,7 @@ def run(args: argparse.Namespace) -> int:
     if args.minutes <= 0 or args.burners < 0:
         raise ConfigError("--minutes must be above 0 and --burners not below 0")
     tune_process()
-    frames = round((60 * args.minutes + WARM_UP_S) * RATE)
-    camera = f"test:{args.engine}?size={args.size}&rate={RATE}&live=1&frames={frames}"
+    camera = f"test:{args.engine}?size={args.size}&rate={RATE}&live=1"
     with tempfile.TemporaryDirectory(prefix="irchroma-bench-") as folder:
         settings = {"source": camera, "to": [str(Path(folder) / "auto.mp4"), "null"], "engine": args.engine}
         config, governor = prepare(load(args.config, {**settings, "auto": True}), args.config, settings)
@@ -128,7 +129,8 @@ def run(args: argparse.Namespace) -> int:
 
         def on_frame(running: Loop) -> None:
             monitor.on_frame(running)
-            intervals.on_frame(running)
+            if intervals.on_frame(running) >= WARM_UP_S + 60 * args.minutes:
+                running.stop()
 
         burners = [subprocess.Popen([sys.executable, "-c", _BURN]) for _ in range(args.burners)]
         try:
@@ -138,7 +140,7 @@ def run(args: argparse.Namespace) -> int:
                 burner.kill()
                 burner.wait()
         stats = monitor.stats()
-        intervals.finish(loop, stats["seconds"])
+        intervals.finish(loop)
     stats["sinks"] = {Path(label).name: sink for label, sink in stats["sinks"].items()}
     stats["auto"] = {**stats["auto"], "chosen": _without_folders(governor.chosen)}
     minutes = intervals.done[1:]
