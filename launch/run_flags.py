@@ -47,6 +47,13 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag("--engine", "engine", "auto, nir, thermal, nir:best, palette:NAME, palette:FILE.csv, gray ..."),
         Flag("--runtime", "neural.network.runtime", "auto, openvino, onnxruntime, torch"),
         Flag("--size", "neural.size", "network size: fast or best"),
+        Flag(
+            "--weights",
+            "neural.weights",
+            "a network of your own, such as calibrate precision wrote",
+            Path,
+            metavar="FILE.onnx",
+        ),
         Flag("--mode", "neural.recolor.mode", "full, or chroma: the sensor's luma kept exactly"),
         Flag(
             "--reference",
@@ -59,6 +66,7 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag(
             "--color-every", "neural.temporal.color_every", "run the network every N frames, or auto", _every
         ),
+        Flag("--auto", "auto", "settings by what this machine can, changed as its load changes", bool),
         Flag("--no-steady", "neural.steady", "no smoothing of the color in time", bool, False),
         Flag(
             "--no-steady-brightness",
