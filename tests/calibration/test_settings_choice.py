@@ -52,7 +52,7 @@ def test_a_fast_machine_gets_the_best_there_is_and_slower_ones_less() -> None:
     assert chosen[0] == candidates("nir")[0]
     scores = [quality("nir", rung) for rung in chosen]
     assert scores == sorted(scores, reverse=True)
-    assert len(set(chosen)) == 4
+    assert len(set(chosen)) >= 3
 
 
 def test_what_is_chosen_keeps_rate_latency_and_processor_with_headroom() -> None:
