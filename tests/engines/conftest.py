@@ -1,12 +1,18 @@
-"""A tiny network with the shape of the real ones, made on the spot."""
+"""A tiny network with the shape of the real ones, made on the spot; and the devices that kernels run on."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.engines.on_device import OnDevice
+
+from irchroma.engines import kernel_host
+from irchroma.engines.cpu_device import CpuDevice
+from irchroma.engines.kernel_host import HostKernels
 
 
 def _write(path: Path) -> None:
@@ -61,3 +67,44 @@ def tiny_network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("network") / "tiny.onnx"
     _write(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def host_kernels() -> HostKernels:
+    """The kernels as plain C++."""
+    if kernel_host.compiler() is None:
+        pytest.skip("no C++ compiler on this machine: install g++")
+    return HostKernels()
+
+
+@pytest.fixture(scope="session")
+def backward_kernels(host_kernels: HostKernels) -> HostKernels:
+    """The same, going over every grid from its end: a kernel that minds the order differs."""
+    return HostKernels(backward=True)
+
+
+@pytest.fixture(
+    params=[
+        "c++",
+        "c++ backward",
+        pytest.param("pycuda", marks=pytest.mark.gpu),
+        pytest.param("torch", marks=pytest.mark.gpu),
+    ]
+)
+def on_device(request: pytest.FixtureRequest) -> Iterator[OnDevice]:
+    """Every device that kernels can run on; a new one joins by a line."""
+    made: Any
+    if request.param == "pycuda":
+        from irchroma.engines.pycuda_device import PyCudaDevice
+
+        made = PyCudaDevice(0)
+    elif request.param == "torch":
+        from irchroma.engines.torch_device import TorchDevice
+
+        made = TorchDevice(0)
+    else:
+        name = "host_kernels" if request.param == "c++" else "backward_kernels"
+        made = CpuDevice(kernels=request.getfixturevalue(name))
+    desk = OnDevice(made)
+    yield desk
+    desk.close()

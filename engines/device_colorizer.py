@@ -1,0 +1,151 @@
+"""Colors frames with everything between copy-in and copy-out on a device.
+
+The host keeps what is decided rather than computed: where things moved (DIS optical flow at half the work
+size, about a millisecond of one core), cuts, gain jumps and whether the network is asked. The device does the
+rest, and the picture is that of `neural.NeuralColorizer` within rounding, since every kernel is held against
+the function of the CPU path that it stands for. Written for, never yet run on, a GPU.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.engines import catalog
+from irchroma.engines.device import Device
+from irchroma.engines.device_chain import ChainOptions, DeviceChain
+from irchroma.engines.errors import EngineError, EngineOptionError
+from irchroma.engines.neural import NeuralOptions, NeuralPicture, work_size
+from irchroma.engines.temporal import TemporalStage
+
+
+class DeviceColorizer:
+    """A `Colorizer` of one video stream on a device."""
+
+    synthetic = True
+
+    def __init__(
+        self,
+        options: NeuralOptions,
+        open_device: Callable[[], Device],
+        depth: int = 2,
+        graphs: bool = True,
+    ) -> None:
+        """Open the device; memory and network are taken when the first frame tells its size.
+
+        Args:
+            options: what the colorizer does; its `network.runtime` is the device's business.
+            open_device: called once; the colorizer closes what it gives.
+            depth: frames in flight.
+            graphs: record the work as graphs.
+
+        Raises:
+            EngineUnavailable: the weights are not here, or the device is not.
+            EngineOptionError: an option makes no sense on a device.
+        """
+        if options.reference is not None:
+            raise EngineOptionError(
+                "a reference steers the color on the CPU only: leave --reference or --device out"
+            )
+        self.options = options
+        self.depth = depth
+        self._path = options.weights or catalog.weights_path(options.engine, options.size)
+        if not self._path.is_file():
+            raise EngineOptionError(f"no weights at {self._path}: reinstall irchroma, or train them")
+        self._long_side_px = options.work_size_px or catalog.WORK_SIZE_PX[options.size]
+        self._chain_options = ChainOptions(
+            weights=self._path,
+            recolor=options.recolor,
+            look=catalog.BANDS[options.engine].look,
+            temporal=options.temporal if options.steady else None,
+            depth=depth,
+            graphs=graphs,
+        )
+        self._stage = TemporalStage(options.temporal) if options.steady else None
+        self._chain: DeviceChain | None = None
+        self._in_flight: deque[DeviceChain] = deque()
+        self._retired: list[DeviceChain] = []
+        self._device: Device | None = open_device()
+        self._device_name = self._device.name
+
+    @property
+    def name(self) -> str:
+        """`nir fast, tensorrt fp16 on NVIDIA H200`."""
+        where = self._device_name if self._chain is None else self._chain.network.name
+        return f"{self.options.engine} {self.options.size}, {where}"
+
+    def submit(
+        self,
+        luma: NDArray[np.uint8],
+        pts_ns: int,
+        *,
+        counts: NDArray[np.uint16] | None = None,
+        held: bool = False,
+    ) -> None:
+        """Start one frame; see `irchroma.stream.protocols.Colorizer.submit`."""
+        if luma.ndim != 2 or luma.dtype != np.uint8 or 0 in luma.shape:
+            raise EngineOptionError(f"expected (H, W) uint8 luma, got {luma.shape} {luma.dtype}")
+        chain = self._chain_for((luma.shape[0], luma.shape[1]))
+        seen = None
+        if self._stage is not None:
+            height, width = chain.work
+            small = luma.copy()  # the stage keeps it until the next frame
+            if chain.work != luma.shape:
+                small = np.asarray(cv2.resize(luma, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+            seen = self._stage.observe(small, pts_ns, held)
+        chain.submit(luma, seen)
+        self._in_flight.append(chain)
+
+    def collect(self) -> NeuralPicture:
+        """The oldest frame in flight; blocks until it is back from the device."""
+        if not self._in_flight:
+            raise EngineError("collect without submit")
+        chain = self._in_flight[0]
+        rgb, confidence = chain.collect()
+        self._in_flight.popleft()
+        self._close_retired()
+        return NeuralPicture(rgb, confidence)
+
+    def reset(self) -> None:
+        """Forget the past and what is in flight."""
+        for chain in {id(chain): chain for chain in self._in_flight}.values():
+            chain.ring.drop()
+        self._in_flight.clear()
+        self._close_retired()
+        if self._stage is not None:
+            self._stage.reset()
+
+    def close(self) -> None:
+        """Give the device back; may be called twice."""
+        self._in_flight.clear()
+        self._close_retired()
+        if self._chain is not None:
+            self._chain.close()
+            self._chain = None
+        if self._device is not None:
+            self._device.close()
+            self._device = None
+
+    def _chain_for(self, size: tuple[int, int]) -> DeviceChain:
+        if self._chain is not None and self._chain.size == size:
+            return self._chain
+        if self._device is None:
+            raise EngineError("the colorizer is closed")
+        if self._chain is not None:
+            self._retired.append(self._chain)
+            self._chain = None
+        if self._stage is not None:
+            self._stage.reset()
+        work = work_size(size, self._long_side_px)
+        self._chain = DeviceChain(self._device, size, work, self._chain_options)
+        return self._chain
+
+    def _close_retired(self) -> None:
+        """Chains of a size that is over, once their last frame has been collected."""
+        for chain in [chain for chain in self._retired if chain not in self._in_flight]:
+            self._retired.remove(chain)
+            chain.close()
