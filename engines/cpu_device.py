@@ -67,10 +67,13 @@ class CpuDevice:
         """See `Device`."""
         return np.zeros(count, np.uint8)
 
+    def unpin(self, host: NDArray[np.uint8]) -> None:
+        """Nothing to do, as in `free`."""
+
     def open_queue(self) -> WorkQueue:
         """See `Device`."""
         made = _CpuQueue(self)
-        self._queues.append(made)
+        self._queues = [*(one for one in self._queues if one.is_open), made]
         return made
 
     def make_mark(self) -> Mark:
@@ -146,6 +149,10 @@ class _CpuQueue:
             target=self._run, name="CPU device queue", daemon=True
         )
         self._thread.start()
+
+    @property
+    def is_open(self) -> bool:
+        return self._thread is not None
 
     def upload(self, host: NDArray[np.uint8], array: DeviceArray) -> None:
         part = array.part(0, (host.size,), np.uint8)

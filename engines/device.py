@@ -137,6 +137,9 @@ class Device(Protocol):
     def pinned(self, count: int) -> NDArray[np.uint8]:
         """Host memory from and to which copies can overlap with work."""
 
+    def unpin(self, host: NDArray[np.uint8]) -> None:
+        """Give back what `pinned` gave, which nobody may look at any more."""
+
     def open_queue(self) -> WorkQueue:
         """A new queue."""
 

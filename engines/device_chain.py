@@ -70,6 +70,7 @@ class DeviceChain:
         self._options = options
         self._layout = FrameLayout(size, work)
         self._blocks: list[DeviceArray] = []
+        self._pinned: list[NDArray[np.uint8]] = []
         self._space = Workspace(device)
         self._ring: FrameRing | None = None
         padded = tuple(-(-side // _STRIDE_PX) * _STRIDE_PX for side in work)
@@ -120,6 +121,8 @@ class DeviceChain:
         self._space.close()
         while self._blocks:
             self._device.free(self._blocks.pop())
+        while self._pinned:
+            self._device.unpin(self._pinned.pop())
 
     def _make_slot(self) -> Slot:
         height, width = self.size
@@ -128,9 +131,9 @@ class DeviceChain:
         marks: dict[str, Any] = {name: self._device.make_mark() for name in ("arrived", "worked", "returned")}
         return Slot(
             inbox=inbox,
-            inbox_host=self._device.pinned(inbox.nbytes),
+            inbox_host=self._pin(inbox.nbytes),
             outbox=outbox,
-            outbox_host=self._device.pinned(outbox.nbytes),
+            outbox_host=self._pin(outbox.nbytes),
             steps=self._steps(inbox, outbox),
             **marks,
         )
@@ -169,9 +172,14 @@ class DeviceChain:
         self._blocks.append(made)
         return made
 
+    def _pin(self, nbytes: int) -> NDArray[np.uint8]:
+        made = self._device.pinned(nbytes)
+        self._pinned.append(made)
+        return made
+
     def _upload(self, tile: NDArray[np.uint8]) -> None:
         """The dither, once."""
-        host = self._device.pinned(tile.size)
+        host = self._pin(tile.size)
         np.copyto(host, tile.ravel())
         queue, mark = self._device.open_queue(), self._device.make_mark()
         queue.upload(host, self._dither)

@@ -52,7 +52,7 @@ def test_a_float16_plan_has_every_convolution_in_float16(built: tuple[PlanOption
 
 def test_the_header_says_what_the_plan_was_built_from(built: tuple[PlanOptions, Plan]) -> None:
     header, plan = read_plan(built[1].path)
-    device = cuda_device.first_device()
+    device = cuda_device.device_at()
     assert header.source.runtime == "tensorrt-rtx"
     assert header.source.version.count(".") >= 2
     assert header.source.profiles == ("1x64x96",)
