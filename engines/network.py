@@ -53,12 +53,14 @@ class NetworkOptions:
         threads: CPU threads of the network, 0 for the runtime's own choice.
         cache: folder of compiled models, None for none.
         exact: full float32 where the CPU would also have bf16.
+        device: `auto`, `cpu`, or a GPU as `0` or `cuda:0`; `device_choice` minds it, `open_network` does not.
     """
 
     runtime: str = "auto"
     threads: int = 0
     cache: Path | None = field(default_factory=lambda: cache_folder())
     exact: bool = False
+    device: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,8 @@ RUNTIMES = {
     "torch": Runtime("irchroma.engines.torch_runtime", "torch", "torch", "train"),
 }
 """Name -> runtime, in the order in which `auto` tries them: fastest on a CPU first."""
+GPU_ONLY = ("tensorrt", "tensorrt-rtx")
+"""Runtimes that are part of a device's frame path, see `device_choice`."""
 
 
 def open_network(path: Path, options: NetworkOptions | None = None) -> Network:
@@ -146,6 +150,10 @@ def cache_folder() -> Path | None:
 
 def _open(path: Path, name: str, options: NetworkOptions) -> Network:
     runtime = RUNTIMES.get(name)
+    if name in GPU_ONLY:
+        raise EngineOptionError(
+            f"runtime {name} colors whole videos, irchroma run: use {', '.join(RUNTIMES)}"
+        )
     if runtime is None:
         raise EngineOptionError(f"unknown runtime {name!r}: use auto, {', '.join(RUNTIMES)}")
     if not installed(name):

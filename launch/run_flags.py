@@ -45,7 +45,12 @@ _READINGS = ["rate", "latency", "engine", "time", "spot"]
 GROUPS: dict[str, tuple[Flag, ...]] = {
     "engine": (
         Flag("--engine", "engine", "auto, nir, thermal, nir:best, palette:NAME, palette:FILE.csv, gray ..."),
-        Flag("--runtime", "neural.network.runtime", "auto, openvino, onnxruntime, torch"),
+        Flag(
+            "--runtime",
+            "neural.network.runtime",
+            "auto, tensorrt, tensorrt-rtx, torch (on a GPU), openvino, onnxruntime",
+        ),
+        Flag("--device", "neural.network.device", "auto, cpu, or a GPU: 0, 1, cuda:0 ..."),
         Flag("--size", "neural.size", "network size: fast or best"),
         Flag("--mode", "neural.recolor.mode", "full, or chroma: the sensor's luma kept exactly"),
         Flag(

@@ -10,8 +10,8 @@ from typing import Any
 
 from irchroma.calibration.camera_presets import find_profile
 from irchroma.engines import catalog
+from irchroma.engines.device_choice import open_neural
 from irchroma.engines.gray import GrayColorizer
-from irchroma.engines.neural import NeuralColorizer
 from irchroma.engines.palette import PaletteColorizer
 from irchroma.engines.palette_options import palette_from_name
 from irchroma.launch.config import ConfigError
@@ -108,4 +108,4 @@ def open_colorizer(config: RunConfig, counts: bool) -> Colorizer:
         if name.variant is not None:
             options = palette_from_name(text, gain=options.gain, offset=options.offset)
         return PaletteColorizer(options)
-    return NeuralColorizer(replace(config.neural, engine=name.kind, size=name.variant or config.neural.size))
+    return open_neural(replace(config.neural, engine=name.kind, size=name.variant or config.neural.size))

@@ -1,0 +1,102 @@
+"""Which device colors a video: what the user asked for, or the first that works here."""
+
+from __future__ import annotations
+
+import logging
+import re
+from functools import partial
+from importlib.util import find_spec
+
+from irchroma.engines import cuda_device, tensorrt_adapter
+from irchroma.engines.device import Device
+from irchroma.engines.device_colorizer import DeviceColorizer
+from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
+from irchroma.engines.neural import NeuralColorizer, NeuralOptions
+
+log = logging.getLogger(__name__)
+
+GPU_RUNTIMES = ("tensorrt", "tensorrt-rtx", "torch")
+"""In the order in which `auto` tries them: the fastest first."""
+_DEVICE = re.compile(r"(?:cuda:)?(\d+)$")
+
+
+def open_neural(options: NeuralOptions) -> NeuralColorizer | DeviceColorizer:
+    """The colorizer for `options.network.runtime` and `options.network.device`.
+
+    With `auto` for both, a GPU is used where one is and a runtime for it works, the CPU otherwise; that is
+    decided once, before the first frame, and logged. Anything asked for by name is given or refused.
+
+    Raises:
+        EngineUnavailable: what was asked for is not here.
+        EngineOptionError: there is no such device or runtime, or the two do not go together.
+    """
+    runtime, device = options.network.runtime, options.network.device
+    index = device_index(device)
+    if device == "cpu" or (runtime not in (*GPU_RUNTIMES, "auto")):
+        if runtime in tensorrt_adapter.LIBRARIES:
+            raise EngineOptionError(f"runtime {runtime} runs on a GPU: --device {device} contradicts it")
+        if index is not None:
+            raise EngineOptionError(f"runtime {runtime} runs on the CPU: --device {device} contradicts it")
+        return NeuralColorizer(options)
+    if runtime in tensorrt_adapter.LIBRARIES or (runtime == "torch" and index is not None):
+        return DeviceColorizer(options, partial(open_device, runtime, index or 0))
+    if options.reference is not None and index is None:
+        return NeuralColorizer(options)  # its steering is the CPU's
+    if runtime == "torch" and cuda_device.device_at() is None:
+        return NeuralColorizer(options)
+    tried = (runtime,) if runtime != "auto" else GPU_RUNTIMES
+    return _first_that_works(options, tried, index)
+
+
+def device_index(text: str) -> int | None:
+    """The GPU's index of `0` or `cuda:0`; None for `auto` and `cpu`.
+
+    Raises:
+        EngineOptionError: it is none of these.
+    """
+    if text in ("auto", "cpu"):
+        return None
+    found = _DEVICE.match(text)
+    if found is None:
+        raise EngineOptionError(f"unknown device {text!r}: use auto, cpu, or a GPU as 0, 1, cuda:0 ...")
+    return int(found[1])
+
+
+def open_device(runtime: str, index: int) -> Device:
+    """A GPU for one of GPU_RUNTIMES.
+
+    Raises:
+        EngineUnavailable: driver, PyCUDA, library or compiler are not here; one line says which.
+        EngineOptionError: there is no such GPU.
+    """
+    if runtime == "torch":
+        if find_spec("torch") is None:
+            raise EngineUnavailable("runtime torch is not installed: run pip install 'irchroma[train]'")
+        from irchroma.engines.torch_device import TorchDevice
+
+        return TorchDevice(index)
+    tensorrt_adapter.TensorRT(runtime)  # says what is missing of the library before the device is touched
+    from irchroma.engines.pycuda_device import PyCudaDevice
+
+    return PyCudaDevice(index, runtime)
+
+
+def _first_that_works(
+    options: NeuralOptions, runtimes: tuple[str, ...], index: int | None
+) -> NeuralColorizer | DeviceColorizer:
+    if index is None and cuda_device.device_at() is None:
+        return NeuralColorizer(options)
+    passed_over = []
+    for runtime in runtimes:
+        try:
+            colorizer = DeviceColorizer(options, partial(open_device, runtime, index or 0))
+        except EngineError as error:
+            passed_over.append(str(error))
+            continue
+        log.info("runtime auto: %s on %s (%s)", runtime, colorizer.name, "; ".join(passed_over) or "a GPU")
+        return colorizer
+    why = "; ".join(passed_over)
+    if index is not None:
+        raise EngineUnavailable(f"no runtime works on device {index}: {why}")
+    log.warning("the GPU is not used: %s", why)
+    return NeuralColorizer(options)

@@ -1,0 +1,79 @@
+"""A device that is asked for is given or refused in one line; `auto` takes the CPU where there is no GPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from irchroma.engines import cuda_device, tensorrt_adapter
+from irchroma.engines.device_choice import device_index, open_neural
+from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
+from irchroma.engines.network import NetworkOptions, installed
+from irchroma.engines.neural import NeuralColorizer, NeuralOptions
+
+NO_GPU = cuda_device.device_at() is None
+without_gpu = pytest.mark.skipif(not NO_GPU, reason="this machine has a GPU")
+
+
+def options(path: Path, runtime: str, device: str) -> NeuralOptions:
+    return NeuralOptions(weights=path, network=NetworkOptions(runtime, cache=None, device=device))
+
+
+@pytest.mark.parametrize(
+    ("text", "index"), [("auto", None), ("cpu", None), ("0", 0), ("3", 3), ("cuda:1", 1)]
+)
+def test_devices_are_named_by_number(text: str, index: int | None) -> None:
+    assert device_index(text) == index
+
+
+@pytest.mark.parametrize("text", ["gpu", "cuda", "cuda:", "-1", "1.5", ""])
+def test_other_words_are_refused(text: str, tiny_network: Path) -> None:
+    with pytest.raises(EngineOptionError, match="unknown device"):
+        open_neural(options(tiny_network, "auto", text))
+
+
+@pytest.mark.parametrize(
+    ("runtime", "device"),
+    [("tensorrt", "cpu"), ("tensorrt-rtx", "cpu"), ("openvino", "0"), ("onnxruntime", "cuda:1")],
+)
+def test_a_runtime_and_a_device_that_do_not_go_together_are_refused(
+    runtime: str, device: str, tiny_network: Path
+) -> None:
+    with pytest.raises(EngineOptionError, match="contradicts"):
+        open_neural(options(tiny_network, runtime, device))
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu"])
+def test_the_cpu_is_used_where_there_is_no_gpu_and_where_it_is_asked_for(
+    device: str, tiny_network: Path
+) -> None:
+    if not installed("openvino"):
+        pytest.skip("openvino is not installed")
+    if device == "auto" and not NO_GPU:
+        pytest.skip("this machine has a GPU")
+    colorizer = open_neural(options(tiny_network, "auto", device))
+    assert isinstance(colorizer, NeuralColorizer)
+    colorizer.close()
+
+
+@without_gpu
+@pytest.mark.parametrize("device", ["auto", "0"])
+def test_tensorrt_without_a_gpu_is_one_clear_line(device: str, tiny_network: Path) -> None:
+    runtime = "tensorrt-rtx" if tensorrt_adapter.installed("tensorrt-rtx") else "tensorrt"
+    with pytest.raises(EngineUnavailable, match="driver|pycuda|installed") as caught:
+        open_neural(options(tiny_network, runtime, device))
+    assert "\n" not in str(caught.value)
+
+
+@without_gpu
+@pytest.mark.parametrize("runtime", ["torch", "auto"])
+def test_a_gpu_by_number_is_never_replaced_by_the_cpu(runtime: str, tiny_network: Path) -> None:
+    with pytest.raises(EngineError) as caught:
+        open_neural(options(tiny_network, runtime, "0"))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_device_needs_its_weights(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match=r"none\.onnx"):
+        open_neural(options(tmp_path / "none.onnx", "tensorrt", "auto"))
