@@ -61,7 +61,7 @@ def test_the_cpu_is_used_where_there_is_no_gpu_and_where_it_is_asked_for(
 @pytest.mark.parametrize("device", ["auto", "0"])
 def test_tensorrt_without_a_gpu_is_one_clear_line(device: str, tiny_network: Path) -> None:
     runtime = "tensorrt-rtx" if tensorrt_adapter.installed("tensorrt-rtx") else "tensorrt"
-    with pytest.raises(EngineUnavailable, match="driver|pycuda|installed") as caught:
+    with pytest.raises(EngineUnavailable, match=r"driver|pycuda|installed") as caught:
         open_neural(options(tiny_network, runtime, device))
     assert "\n" not in str(caught.value)
 
