@@ -20,7 +20,7 @@ from irchroma.engines.plan_file import (
     why_unusable,
     write_plan,
 )
-from irchroma.engines.plan_layers import parse_layers, prove_precision
+from irchroma.engines.plan_layers import EIGHT_BIT, parse_layers, prove_precision
 from irchroma.engines.tensorrt_adapter import BuildRequest, Profile, Size, TensorRT
 
 log = logging.getLogger(__name__)
@@ -120,7 +120,8 @@ def ensure_plan(
         exact = options.precision == "fp32"
         built = library.build(BuildRequest(onnx, profiles, exact, cache, progress))
         layers = parse_layers(built.layers)
-        proved = prove_precision(layers, built.convolutions, options.precision)
+        names = built.quantized if options.precision in EIGHT_BIT else built.convolutions
+        proved = prove_precision(layers, names, options.precision)
         if device is not None:
             _try_to_load(library, built.plan, say)
         header = PlanHeader(
@@ -181,7 +182,7 @@ def _checked(options: PlanOptions) -> tuple[tuple[Profile, ...], Path]:
         raise EngineOptionError(f"unknown size {options.size!r}: use {' or '.join(catalog.SIZES)}")
     if options.precision not in PRECISIONS:
         raise EngineOptionError(f"unknown precision {options.precision!r}: use {', '.join(PRECISIONS)}")
-    if options.precision in ("int8", "fp8") and options.onnx is None:
+    if options.precision in EIGHT_BIT and options.onnx is None:
         raise EngineUnavailable(
             f"precision {options.precision} needs a network calibrated on your footage: name it with --onnx"
         )

@@ -28,6 +28,7 @@ from typing import Any
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable, PlanError
 from irchroma.engines.plan_file import write_atomically
 from irchroma.engines.tensorrt_callbacks import make_logger, make_monitor
+from irchroma.engines.tensorrt_layers import convolution_names, quantized_names
 
 LIBRARIES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 """Runtime as in `--runtime` -> the Python module, which is also its extra's name but for the dash."""
@@ -79,6 +80,7 @@ class Built:
         plan: the serialized engine.
         layers: the engine's layers in the inspector's own words, as the builder wrote them at the end.
         convolutions: names of the network's convolutions.
+        quantized: those of them that take a dequantized input, and so are to run in its 8-bit type.
         weights_bytes: device memory of the weights; None where the builder does not say it.
         activation_bytes: device memory of one execution context, of the largest profile; None as above.
         build_s: wall time in seconds.
@@ -87,6 +89,7 @@ class Built:
     plan: bytes
     layers: str
     convolutions: tuple[str, ...]
+    quantized: tuple[str, ...]
     weights_bytes: int | None
     activation_bytes: int | None
     build_s: float
@@ -166,7 +169,8 @@ class TensorRT:
             return Built(
                 plan=bytes(plan),
                 layers="\n".join(self._logger.kept),
-                convolutions=self._convolutions(network),
+                convolutions=convolution_names(self._library, network),
+                quantized=quantized_names(self._library, network),
                 weights_bytes=_largest(memory, "Weights"),
                 activation_bytes=_largest(memory, "Activation"),
                 build_s=time.monotonic() - start_s,
@@ -227,11 +231,6 @@ class TensorRT:
             cache = config.create_timing_cache(b"")
             config.set_timing_cache(cache, False)
         return cache
-
-    def _convolutions(self, network: Any) -> tuple[str, ...]:
-        kinds = (self._library.LayerType.CONVOLUTION, self._library.LayerType.DECONVOLUTION)
-        layers = (network.get_layer(index) for index in range(network.num_layers))
-        return tuple(layer.name for layer in layers if layer.type in kinds)
 
 
 def _import(runtime: str) -> Any:
