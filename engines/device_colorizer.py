@@ -78,6 +78,11 @@ class DeviceColorizer:
         where = self._device_name if self._chain is None else self._chain.network.name
         return f"{self.options.engine} {self.options.size}, {where}"
 
+    @property
+    def chain(self) -> DeviceChain | None:
+        """What works on frames of the size that was seen last; None before the first."""
+        return self._chain
+
     def submit(
         self,
         luma: NDArray[np.uint8],

@@ -79,6 +79,10 @@ class FrameRing:
         """Graphs that replace eager work by now."""
         return sum(len(slot.graphs) for slot in self._slots)
 
+    def steps(self, kind: str) -> Sequence[Step]:
+        """The work of one kind of frame, of the first slot."""
+        return self._slots[0].steps[kind]
+
     def take(self) -> Slot:
         """A slot whose host's inbox may be written to.
 

@@ -12,6 +12,7 @@ BENCHES = {
         "irchroma.launch.bench_live",
         "whole runs against gst-launch, and a live source's latency",
     ),
+    "gpu": ("irchroma.launch.bench_gpu", "the GPU path: parity, frames a second, latency, each step"),
     "soak": ("irchroma.launch.bench_soak", "memory over a long run with clients coming and going"),
     "temporal": ("irchroma.launch.bench_temporal", "flicker, quality and cost of the temporal stage"),
 }

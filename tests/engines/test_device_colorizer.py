@@ -80,8 +80,8 @@ def test_the_picture_is_that_of_the_cpu_colorizer(devices: Any, options: NeuralO
         if index:
             found.append(device.collect())
     found.append(device.collect())
-    assert device._chain is not None
-    assert device._chain.ring.recorded >= 2  # part of it came out of recorded work
+    assert device.chain is not None
+    assert device.chain.ring.recorded >= 2  # part of it came out of recorded work
     device.close()
     ordinary.close()
     for one, other in zip(found, expected, strict=True):
@@ -153,8 +153,8 @@ def test_a_network_that_fails_is_one_clear_error(devices: Any, tiny_network: Pat
     first, second = list(video(2, (64, 96)))
     device.submit(first, 0)
     device.collect()
-    assert device._chain is not None
-    device._chain.network.close()
+    assert device.chain is not None
+    device.chain.network.close()
     device.submit(second, FRAME_NS)
     with pytest.raises(EngineError, match="closed"):
         device.collect()
