@@ -132,7 +132,7 @@ def throughput(open_device: OpenDevice, options: NeuralOptions, case: Case, seco
 
 
 def step_times(device: Device, chain: DeviceChain) -> dict[str, float]:
-    """Milliseconds of each kernel (all its launches of a frame together) and of the network, run by themselves.
+    """Milliseconds of each kernel (all its launches of a frame) and of the network, run by themselves.
 
     Each is started fifty times in a row, so that starting it overlaps with its work.
     """
