@@ -141,7 +141,8 @@ class PyCudaDevice:
     def make_mark(self) -> Mark:
         """See `Device`."""
         with self.current() as pycuda:
-            made = _CudaMark(self, pycuda.Event(pycuda.event_flags.DISABLE_TIMING))
+            flags = pycuda.event_flags  # waiting must not burn a core for each video
+            made = _CudaMark(self, pycuda.Event(flags.DISABLE_TIMING | flags.BLOCKING_SYNC))
         self._marks.append(made)
         return made
 

@@ -113,7 +113,7 @@ class TorchDevice:
     def make_mark(self) -> Mark:
         """See `Device`."""
         with self.current():
-            return _TorchMark(self, torch.cuda.Event())
+            return _TorchMark(self, torch.cuda.Event(blocking=True))
 
     def open_network(self, path: Path, size: tuple[int, int]) -> DeviceNetwork:
         """See `Device`; the float16 twin `*_fp16.onnx` is used where there is one."""
