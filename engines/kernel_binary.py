@@ -90,7 +90,7 @@ def compile_ahead(nvcc: Path, architectures: Sequence[int], unit: str = UNIT) ->
 
 
 def kernel_binary(compute_capability: str, cache: Path | None = None) -> KernelBinary:
-    """All kernels for one device, from the cache where they are there.
+    """All kernels for one device: compiled ahead (`build_ahead`), from the cache, or compiled now.
 
     Args:
         compute_capability: such as `9.0`.
@@ -101,10 +101,13 @@ def kernel_binary(compute_capability: str, cache: Path | None = None) -> KernelB
         EngineError: the compiler does not know the device, or refuses the kernels.
     """
     number = int(compute_capability.replace(".", ""))
+    folder = cache or network.cache_folder()
+    ahead = _ahead(folder, number) if folder else None
+    if ahead is not None:
+        return KernelBinary(ahead.read_bytes(), f"{ahead.name}, compiled ahead")
     nvcc = find_nvcc()
     library = Nvrtc() if nvcc is None else None
     compiler = f"nvcc {nvcc_version(nvcc)}" if nvcc else f"nvrtc {library.version if library else ''}"
-    folder = cache or network.cache_folder()
     path = folder / f"kernels-{_digest(compiler)}.sm_{number}.bin" if folder else None
     if path is not None and path.is_file():
         return KernelBinary(path.read_bytes(), f"{compiler}, cached")
@@ -119,8 +122,39 @@ def kernel_binary(compute_capability: str, cache: Path | None = None) -> KernelB
     return KernelBinary(code, compiler)
 
 
-def _digest(compiler: str) -> str:
-    files = sorted(FOLDER.iterdir())
+def build_ahead(cache: Path | None = None) -> Path:
+    """Compile the kernels for all of ARCHITECTURES into the cache, for machines without a compiler.
+
+    Such a machine finds the file, whichever compiler wrote it, as long as the kernels' sources are the same.
+
+    Raises:
+        EngineUnavailable: there is no nvcc here, or no folder that can be written.
+        EngineError: the kernels do not compile.
+    """
+    nvcc = find_nvcc()
+    if nvcc is None:
+        raise EngineUnavailable("no nvcc here: run pip install 'irchroma[cuda-compiler]'")
+    folder = cache or network.cache_folder()
+    if folder is None:
+        raise EngineUnavailable("no folder for kernels can be written: set XDG_CACHE_HOME to one that can")
+    numbers = nvcc_architectures(nvcc)
+    path = folder / f"kernels-{_digest()}.sm_{'-'.join(map(str, numbers))}.fatbin"
+    if not path.is_file():
+        write_atomically(path, [compile_ahead(nvcc, numbers)])
+    return path
+
+
+def _ahead(folder: Path, number: int) -> Path | None:
+    """The file of `build_ahead` that serves a device: machine code runs on later minor versions as well."""
+    for path in folder.glob(f"kernels-{_digest()}.sm_*.fatbin"):
+        served = [int(word) for word in path.name.split(".sm_")[1].removesuffix(".fatbin").split("-")]
+        if any(one // 10 == number // 10 and one <= number for one in served):
+            return path
+    return None
+
+
+def _digest(compiler: str = "") -> str:
+    files = sorted(path for path in FOLDER.iterdir() if path.suffix in (".cu", ".h"))
     parts = [compiler, *OPTIONS[:-1], *(path.read_text(encoding="utf-8") for path in files)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
