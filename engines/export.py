@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from irchroma.engines.encoder import ScaledConv
 from irchroma.engines.errors import EngineError, EngineUnavailable
-from irchroma.engines.networks import ColorAt, ColorNetwork, ScaledConv
+from irchroma.engines.networks import ColorAt, ColorNetwork
 
 OPSET = 17
 INPUT = "luma"

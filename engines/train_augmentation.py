@@ -102,7 +102,10 @@ def night(crop: Crop, random: np.random.Generator) -> None:
     light = falloff(len(crop.rgb), random, random.uniform(0.03, 0.25))
     for name, luma in crop.inputs.items():
         grain = random.standard_normal(luma.shape, dtype=np.float32) * np.float32(random.uniform(0.005, 0.03))
-        crop.inputs[name] = np.clip(luma * light + grain, 0.0, 1.0)
+        seen = np.clip(luma * light + grain, 0.0, 1.0)
+        if random.random() < 0.4:  # the camera's own noise reduction takes the fine texture with it
+            seen = cv2.bilateralFilter(seen.astype(np.float32), 7, random.uniform(0.04, 0.12), 2.5)
+        crop.inputs[name] = np.asarray(seen, np.float32)
     gray = crop.rgb @ np.array([0.299, 0.587, 0.114], np.float32)
     crop.rgb[:] = (crop.rgb + 0.45 * (gray[..., None] - crop.rgb)) * light[..., None]  # calm: nobody knows
 
@@ -161,9 +164,9 @@ def augment(crop: Crop, random: np.random.Generator) -> None:
             luma = cv2.warpAffine(luma, shift, luma.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
         crop.inputs[name] = degrade(luma, random)
     chance = random.random()
-    if chance < 0.16:
+    if chance < 0.22:
         night(crop, random)
-    elif chance < 0.24:
+    elif chance < 0.3:
         vignette(crop, random)
     if random.random() < 0.06:
         overlay(crop, random)

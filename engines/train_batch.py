@@ -23,6 +23,8 @@ class Sample:
         luma: (S, S) float32 in [0, 1].
         crop: color and labels.
         twin: the same crop as the sample before it, seen in another band: the two must agree.
+        echo: the same scene as in the sample before it, a moment later: (S / 4, S / 4, 3) float32, where each
+            cell was (x, y in [-1, 1]) and how much that counts; None for other samples.
         tone: weight of the tone loss.
         chroma: weight of the chroma losses.
     """
@@ -30,6 +32,7 @@ class Sample:
     luma: np.ndarray
     crop: Crop
     twin: bool = False
+    echo: np.ndarray | None = None
     tone: float = 1.0
     chroma: float = 1.0
 
@@ -43,6 +46,8 @@ class Batch:
         rgb: (N, 3, S, S) float32 in [0, 1].
         labels: (N, S / 8, S / 8) int64 CamVid classes.
         twins: (T, 2) int64 pairs of indices of samples that must agree.
+        echoes: (E, 2) int64 pairs of indices: a sample and its echo.
+        paths: (E, S / 4, S / 4, 3) float32, each echo's way back to its sample.
         tone, chroma: (N, 1, 1, 1) float32 weights.
     """
 
@@ -50,6 +55,8 @@ class Batch:
     rgb: Tensor
     labels: Tensor
     twins: Tensor
+    echoes: Tensor
+    paths: Tensor
     tone: Tensor
     chroma: Tensor
 
@@ -64,6 +71,9 @@ def stack(samples: Sequence[Sample]) -> Batch:
     eighth = (side // 8, side // 8)
     labels = [cv2.resize(sample.crop.labels, eighth, interpolation=cv2.INTER_NEAREST) for sample in samples]
     twins = [(index - 1, index) for index, sample in enumerate(samples) if sample.twin]
+    echoes = [(index - 1, index) for index, sample in enumerate(samples) if sample.echo is not None]
+    paths = [sample.echo for sample in samples if sample.echo is not None]
+    quarter = side // 4
     return Batch(
         luma=torch.from_numpy(np.stack([sample.luma for sample in samples])[:, None].astype(np.float32)),
         rgb=torch.from_numpy(np.stack([sample.crop.rgb for sample in samples]))
@@ -71,6 +81,8 @@ def stack(samples: Sequence[Sample]) -> Batch:
         .contiguous(),
         labels=torch.from_numpy(np.stack(labels).astype(np.int64)),
         twins=torch.tensor(twins, dtype=torch.int64).view(-1, 2),
+        echoes=torch.tensor(echoes, dtype=torch.int64).view(-1, 2),
+        paths=torch.from_numpy(np.array(paths, np.float32).reshape(-1, quarter, quarter, 3)),
         tone=torch.tensor([sample.tone for sample in samples]).view(-1, 1, 1, 1),
         chroma=torch.tensor([sample.chroma for sample in samples]).view(-1, 1, 1, 1),
     )

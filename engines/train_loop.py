@@ -14,8 +14,9 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from irchroma.engines.encoder import load_pretrained
 from irchroma.engines.errors import EngineError, EngineOptionError
-from irchroma.engines.networks import SIZES, ColorNetwork, load_pretrained
+from irchroma.engines.networks import SIZES, ColorNetwork
 from irchroma.engines.train_batch import Batch, BatchThread
 from irchroma.engines.train_losses import ChromaClasses, chroma_histogram
 from irchroma.engines.train_objective import Objective, ObjectiveWeights

@@ -17,11 +17,15 @@ import numpy as np
 
 from irchroma.engines.train_augmentation import Crop, augment, cut
 from irchroma.engines.train_batch import Batch, Sample, stack
+from irchroma.engines.train_echo import with_echoes
 from irchroma.engines.train_pictures import Picture, read_color, read_pairs, rgb_to_gray
 
 LOG = logging.getLogger(__name__)
 COLOR_FOLDERS = (("bsds", None), ("places", None), ("camvid", "camvid_labels"))
-EXTRA_SHARE = 0.08
+EXTRA_SHARE = 0.1
+ECHO_SHARE = 0.17
+LEAST_SHARE = 0.5
+"""Of the proxy task at the end: infrared pairs alone are so few that they are learned by heart."""
 
 
 class NirRecipe:
@@ -72,10 +76,12 @@ class NirRecipe:
         return [picture.rgb for picture in self.pairs]
 
     def batch(self, size: int, side: int, progress: float, random: np.random.Generator) -> Batch:
-        """One batch of `size` crops; near the end (progress -> 1) it is infrared pairs alone."""
+        """One batch of `size` crops; the proxy task's share falls to a half towards the end."""
+        echoes = round(size * ECHO_SHARE)
+        size -= echoes
         twins = proxies = 0
         if self.cooperative:
-            share = 1.0 if progress < 0.6 else max(0.0, (0.95 - progress) / 0.35)
+            share = 1.0 if progress < 0.6 else max(LEAST_SHARE, (0.95 - progress) / 0.35)
             proxies = round(size * 0.38 * share) if self.proxies else 0
             twins = round(size * 0.2 * share)
         extra = round(size * EXTRA_SHARE) if self.extra else 0
@@ -89,7 +95,7 @@ class NirRecipe:
             augment(crop, random)
             samples.append(Sample(crop.inputs["ir"], crop))
         samples += [self._proxy(side, random) for _ in range(proxies)]
-        return stack(samples)
+        return stack(with_echoes(samples, echoes, random))
 
     def _pair(self, side: int, random: np.random.Generator, with_twin: bool) -> list[Sample]:
         chosen = int(random.choice(len(self.pairs), p=self.chances))

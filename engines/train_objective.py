@@ -13,6 +13,9 @@ from irchroma.engines.train_batch import Batch
 from irchroma.engines.train_losses import DETAIL_SIGMA, DOUBT_SCALE, ChromaClasses, blur, rgb_to_ycc, ssim
 from irchroma.engines.train_pictures import UNLABELED
 
+STEADY_TONE = 0.2
+"""How much a change of the base tone counts beside one of the color."""
+
 
 @dataclass(frozen=True)
 class ObjectiveWeights:
@@ -26,6 +29,7 @@ class ObjectiveWeights:
         hue: shortfall of the chroma along the true hue.
         doubt: cross-entropy of the confidence.
         twins: disagreement of the two bands of one crop.
+        steady: change of color and base tone from a sample to its echo.
         teach: `fast` against `best`.
         segment: cross-entropy of CamVid's classes.
         temperature: of the annealed mean in training.
@@ -38,6 +42,7 @@ class ObjectiveWeights:
     hue: float = 4.0
     doubt: float = 0.05
     twins: float = 0.1
+    steady: float = 2.0
     teach: float = 0.1
     segment: float = 0.1
     temperature: float = 0.5
@@ -72,8 +77,13 @@ class Objective:
                 ((low - goal_low) ** 2).mean((1, 2, 3), keepdim=True) + 1e-6
             )  # per picture, as PSNR
             parts[f"{size}.tone"] = self.weights.tone * 0.5 * ((composed + spread) * batch.tone).mean()
-            parts[f"{size}.structure"] = self.weights.structure * (1.0 - ssim(low + detail, goal_tone))
+            known = batch.tone[:, 0, 0, 0] > 0.0
+            parts[f"{size}.structure"] = self.weights.structure * (
+                1.0 - ssim((low + detail)[known], goal_tone[known])
+            )
             parts |= self._chroma(size, prediction, goal_chroma, batch)
+            if len(batch.echoes):
+                parts[f"{size}.steady"] = self.weights.steady * self._unsteadiness(prediction, low, batch)
         if "best" in said:
             segments = network.segment(said["best"].features.float())
             if (batch.labels != UNLABELED).any():
@@ -96,7 +106,8 @@ class Objective:
         shortfall = (amount - along).clamp(min=0.0) * (amount > 0.025)
         colored = 0.5 + 12.0 * amount.clamp(max=0.2)  # a plain L1 ends at gray: most pixels are nearly that
         sure = torch.exp(-error.detach().norm(dim=1, keepdim=True) / DOUBT_SCALE)
-        doubt = functional.binary_cross_entropy_with_logits(prediction.sureness.float(), sure)
+        known = (batch.chroma > 0.0).float()
+        doubt = functional.binary_cross_entropy_with_logits(prediction.sureness.float(), sure, weight=known)
         importance = batch.chroma[:, 0].expand(-1, *goal.shape[2:])
         return {
             f"{size}.classes": self.weights.classes
@@ -106,6 +117,21 @@ class Objective:
             f"{size}.hue": self.weights.hue * (shortfall * batch.chroma).mean(),
             f"{size}.doubt": self.weights.doubt * doubt,
         }
+
+    def _unsteadiness(self, said: Prediction, low: Tensor, batch: Batch) -> Tensor:
+        """L1 of color and base tone between echoes and what was said of the same places before.
+
+        Base tone counts little: how bright a picture is says something of how bright the scene is.
+        """
+        before, after = batch.echoes[:, 0], batch.echoes[:, 1]
+        color = self.classes.mean(said.logits, self.weights.temperature)
+        answer = torch.cat([color, STEADY_TONE * functional.avg_pool2d(low, 4)], dim=1)
+        places, counts = batch.paths[..., :2], batch.paths[..., 2].unsqueeze(1)
+        expected = functional.grid_sample(
+            answer[before].detach(), places, padding_mode="border", align_corners=False
+        )
+        change = (answer[after] - expected).abs().sum(1, keepdim=True)
+        return (change * counts).sum() / counts.sum().clamp(min=1.0)
 
     def _disagreement(self, said: Prediction, twins: Tensor) -> Tensor:
         """Feature and pixel consistency: the infrared side follows the gray side, which knows the luma."""

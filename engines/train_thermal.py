@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -17,6 +18,7 @@ from irchroma.engines import metrics
 from irchroma.engines.errors import EngineError
 from irchroma.engines.train_augmentation import cut, degrade, overlay
 from irchroma.engines.train_batch import Batch, Sample, stack
+from irchroma.engines.train_echo import disturb, flow_back, with_echoes
 from irchroma.engines.train_pictures import Picture, read_color, read_pairs, rgb_to_gray
 from irchroma.engines.train_thermal_like import (
     SKY,
@@ -33,6 +35,7 @@ DARK = {"camvid": 78.0, "dusk": 70.0}
 """Mean level below which a truth is not of the day."""
 
 EXTRA_SHARE = 0.08
+ECHO_SHARE = 0.17
 
 
 class ThermalRecipe:
@@ -77,8 +80,14 @@ class ThermalRecipe:
             assert picture.labels is not None
             picture.rgb = daylight_of_labels(picture.rgb, picture.labels)
         self.dusk: list[Picture] = []
+        self.moments: list[tuple[Picture, Picture]] = []
         if (folder / "thermal_video" / "train").is_dir():
             sequences = read_pairs(folder / "thermal_video" / "train")
+            self.moments = [
+                (earlier, later)
+                for earlier, later in pairwise(sequences)
+                if earlier.name.partition("/")[0] == later.name.partition("/")[0]
+            ]
             self.dusk = [picture for picture in sequences if picture.rgb.mean() > DARK["dusk"]]
             for picture in self.dusk:
                 assert picture.ir is not None
@@ -90,6 +99,9 @@ class ThermalRecipe:
 
     def batch(self, size: int, side: int, progress: float, random: np.random.Generator) -> Batch:
         """One batch of `size` crops."""
+        echoes = round(size * ECHO_SHARE)
+        moments = 1 if self.moments and size >= 8 else 0
+        size -= echoes + 2 * moments
         labeled = round(size * 0.5) if self.labeled else 0
         dusk = round(size * 0.1) if self.dusk else 0
         samples = [self._labeled(side, random) for _ in range(labeled)]
@@ -98,6 +110,9 @@ class ThermalRecipe:
         samples += [self._pair(self.extra, side, random, (0.8, 1.6), 1.0) for _ in range(extra)]
         days = size - labeled - dusk - extra
         samples += [self._pair(self.days, side, random, (0.7, 1.6), 1.0) for _ in range(days)]
+        samples = with_echoes(samples, echoes, random)
+        for _ in range(moments):
+            samples += self._moment(side, random)
         return stack(samples)
 
     def _pair(
@@ -112,6 +127,21 @@ class ThermalRecipe:
         assert picture.ir is not None
         crop = cut(picture, {"ir": picture.ir}, side, zoom, random)
         return _seen(Sample(crop.inputs["ir"], crop, tone=weight, chroma=weight), random)
+
+    def _moment(self, side: int, random: np.random.Generator) -> list[Sample]:
+        """Two consecutive frames of a real sequence: only that their answers agree counts."""
+        frames = self.moments[int(random.integers(len(self.moments)))]
+        state = random.bit_generator.state
+        samples = []
+        for picture in frames:
+            random.bit_generator.state = state  # both are cut alike and seen by the same camera
+            assert picture.ir is not None
+            crop = cut(picture, {"ir": picture.ir}, side, (1.0, 2.2), random)
+            samples.append(Sample(camera(crop.inputs["ir"], random), crop, tone=0.0, chroma=0.0))
+        earlier, later = samples
+        later.echo = flow_back(earlier.crop.inputs["ir"], later.crop.inputs["ir"])
+        later.luma = disturb(later.luma, random)
+        return samples
 
     def _labeled(self, side: int, random: np.random.Generator) -> Sample:
         index = int(random.integers(len(self.labeled)))

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from irchroma.engines.networks import ColorNetwork, load_pretrained
+from irchroma.engines.encoder import load_pretrained
+from irchroma.engines.networks import ColorNetwork
 from irchroma.engines.train_losses import ssim
 from irchroma.engines.train_pictures import Picture
 

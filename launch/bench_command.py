@@ -13,6 +13,10 @@ BENCHES = {
         "whole runs against gst-launch, and a live source's latency",
     ),
     "gpu": ("irchroma.launch.bench_gpu", "the GPU path: parity, frames a second, latency, each step"),
+    "quality": (
+        "irchroma.launch.bench_quality",
+        "every engine and size on pairs, and a plot of quality over time",
+    ),
     "soak": ("irchroma.launch.bench_soak", "memory over a long run with clients coming and going"),
     "temporal": ("irchroma.launch.bench_temporal", "flicker, quality and cost of the temporal stage"),
 }

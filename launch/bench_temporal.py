@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,11 @@ from irchroma.engines.catalog import weights_path
 from irchroma.engines.color_space import rgb_to_luma
 from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.flicker import ColorDistribution, ReferenceMotion, StaticFlicker, WarpingError
-from irchroma.engines.flicker_report import read_frames
 from irchroma.engines.network import NetworkOptions
 from irchroma.engines.neural import NeuralColorizer, NeuralOptions
 from irchroma.engines.recolor import RecolorOptions
 from irchroma.engines.temporal import TemporalOptions, TemporalStage
+from irchroma.launch.bench_clips import Clip, recorded, synthetic
 from irchroma.launch.bench_filters import FFMPEG_FILTERS, FILTERS, ffmpeg_filtered
 from irchroma.launch.measured import circumstances
 
@@ -75,6 +75,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=("VIDEO", "COLOR"),
         help="infrared clip and the real color video of the same scene",
     )
+    parser.add_argument(
+        "--synthetic",
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="a test: camera, whose true color is known, such as test:nir?jumps_every_s=1",
+    )
     parser.add_argument("--engine", default="thermal", help="nir or thermal (default: thermal)")
     parser.add_argument("--size", default="fast", help="fast or best (default: fast)")
     parser.add_argument("--mode", default="full", help="full or chroma (default: full)")
@@ -88,8 +95,10 @@ def run(args: argparse.Namespace) -> int:
     """Measure and print the table."""
     pairs: list[tuple[Path, Path | None]] = [(clip, None) for clip in args.clip]
     pairs += [(infrared, color) for infrared, color in args.pair]
-    if not pairs:
-        raise EngineOptionError("nothing to measure: give --clip VIDEO or --pair VIDEO COLOR")
+    if not pairs and not args.synthetic:
+        raise EngineOptionError(
+            "nothing to measure: give --clip VIDEO, --pair VIDEO COLOR or --synthetic ADDRESS"
+        )
 
     def colorizer(**changes: Any) -> NeuralColorizer:
         options = NeuralOptions(
@@ -102,11 +111,14 @@ def run(args: argparse.Namespace) -> int:
         return NeuralColorizer(options)
 
     rows: list[Row] = []
-    for infrared, color in pairs:
-        rows += measure_clip(colorizer, infrared, color, args.frames, not args.no_ffmpeg)
+    opened = [partial(recorded, infrared, color, args.frames) for infrared, color in pairs]
+    opened += [partial(synthetic, address, args.frames) for address in args.synthetic]
+    for clip in opened:
+        rows += measure_clip(colorizer, clip(), not args.no_ffmpeg)
     print("\n".join(table(rows)))
-    cost = stage_cost_ms(pairs[0][0])
-    whole = frame_cost_ms(colorizer, pairs[0][0])
+    first = opened[0]()
+    cost = stage_cost_ms(first)
+    whole = frame_cost_ms(colorizer, first)
     share = cost / whole
     print(f"\ntemporal stage at {WORK_SIZE[1]}x{WORK_SIZE[0]}: median {cost:.2f} ms of one core a frame,")
     print(f"{share:.0%} of the processor time of a whole frame ({whole:.1f} ms)")
@@ -128,30 +140,25 @@ def run(args: argparse.Namespace) -> int:
 
 def measure_clip(
     colorizer: Callable[..., NeuralColorizer],
-    infrared: Path,
-    color: Path | None,
-    most_frames: int,
+    clip: Clip,
     ffmpeg: bool,
 ) -> list[Row]:
     """Every method on one clip.
 
     Args:
         colorizer: makes a new colorizer, given `steady` and `temporal` of `NeuralOptions`.
-        infrared: the clip.
-        color: real color video of the same scene, or None.
-        most_frames: frames to read at most, 0 for all.
+        clip: what is colored.
         ffmpeg: whether to run FFmpeg's filters too.
     """
-    rate_hz = read_frames(infrared)[0] or 30.0
-    inputs = [rgb_to_luma(frame) for frame in islice(read_frames(infrared)[1], most_frames or None)]
-    truths = iter(()) if color is None else read_frames(color)[1]
+    inputs = clip.luma
+    truths = iter(()) if clip.truth is None else clip.truth()
     height, width = inputs[0].shape
 
     def colored(**changes: Any) -> Iterator[Rgb]:
         engine = colorizer(**changes)
         try:
             for number, luma in enumerate(inputs):
-                engine.submit(luma, round(number * 1e9 / rate_hz))
+                engine.submit(luma, round(number * 1e9 / clip.rate_hz))
                 yield engine.collect().rgb
         finally:
             engine.close()
@@ -168,15 +175,14 @@ def measure_clip(
             methods[f"ffmpeg {name}"] = ffmpeg_filtered(unsteady, name, (height, width))
         methods["temporal stage"] = colored(temporal=TemporalOptions())
         methods["temporal stage, auto"] = colored(temporal=TemporalOptions(color_every="auto"))
-        scores = {name: _Score(infrared.name, name) for name in methods}
+        scores = {name: _Score(clip.name, name) for name in methods}
         motion, own = ReferenceMotion(), WarpingError()
         for luma in inputs:
             truth = next(truths, None)
-            if color is not None and truth is None:
+            if clip.truth is not None and truth is None:
                 break
             moved = None
             if truth is not None:
-                truth = np.asarray(cv2.resize(truth, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
                 moved = motion.add(rgb_to_luma(truth))
                 own.add(truth, moved)
             for name, frames in methods.items():
@@ -214,7 +220,7 @@ class _Score:
         )
 
 
-def stage_cost_ms(infrared: Path, frames: int = 120) -> float:
+def stage_cost_ms(clip: Clip, frames: int = 120) -> float:
     """Median processor time, milliseconds a frame, of the stage alone at 320x256 on one core."""
     stage = TemporalStage()
     threads = cv2.getNumThreads()
@@ -222,8 +228,8 @@ def stage_cost_ms(infrared: Path, frames: int = 120) -> float:
     samples = []
     try:
         sure = np.ones(WORK_SIZE, np.float32)
-        for number, rgb in enumerate(islice(read_frames(infrared)[1], frames)):
-            luma = cv2.resize(rgb_to_luma(rgb), WORK_SIZE[::-1], interpolation=cv2.INTER_AREA)
+        for number, picture in enumerate(clip.luma[:frames]):
+            luma = cv2.resize(picture, WORK_SIZE[::-1], interpolation=cv2.INTER_AREA)
             ycc = np.dstack([luma.astype(np.float32) / 255, np.zeros((*WORK_SIZE, 2), np.float32)])
             start = time.thread_time()
             stage.update(stage.observe(np.asarray(luma, np.uint8), round(number * 1e9 / 30)), ycc, sure)
@@ -233,13 +239,12 @@ def stage_cost_ms(infrared: Path, frames: int = 120) -> float:
     return statistics.median(samples)
 
 
-def frame_cost_ms(colorizer: Callable[..., NeuralColorizer], infrared: Path, frames: int = 60) -> float:
+def frame_cost_ms(colorizer: Callable[..., NeuralColorizer], clip: Clip, frames: int = 60) -> float:
     """Median processor time, milliseconds a frame on all cores, of coloring whole frames of the clip."""
     engine = colorizer(temporal=TemporalOptions())
     samples = []
     try:
-        for number, rgb in enumerate(islice(read_frames(infrared)[1], frames)):
-            luma = rgb_to_luma(rgb)
+        for number, luma in enumerate(clip.luma[:frames]):
             start = time.process_time()
             engine.submit(luma, round(number * 1e9 / 30))
             engine.collect()

@@ -158,14 +158,19 @@ def report(measured: list[Measured], args: argparse.Namespace, names: list[str])
             {"name": one.name, **_finite(one.scores), "milliseconds": round(one.milliseconds, 2)}
             for one in measured
         ],
-        **{
-            name: {
-                "count": len(group),
-                **_finite(metrics.mean_scores([one.scores for one in group])),
-                "milliseconds": round(float(np.mean([one.milliseconds for one in group])), 2),
-            }
-            for name, group in _groups(measured).items()
-        },
+        **summary(measured),
+    }
+
+
+def summary(measured: list[Measured]) -> dict[str, dict[str, float | None]]:
+    """The means of all pictures, and of those by day and by night where there are both."""
+    return {
+        name: {
+            "count": len(group),
+            **_finite(metrics.mean_scores([one.scores for one in group])),
+            "milliseconds": round(float(np.mean([one.milliseconds for one in group])), 2),
+        }
+        for name, group in _groups(measured).items()
     }
 
 

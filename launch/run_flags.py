@@ -40,7 +40,7 @@ def _every(word: str) -> int | str:
     return word if word == "auto" else int(word)
 
 
-_READINGS = ["rate", "latency", "engine", "time", "spot"]
+_READINGS = ["rate", "latency", "engine", "time", "spot", "camera"]
 
 GROUPS: dict[str, tuple[Flag, ...]] = {
     "engine": (
@@ -83,7 +83,11 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag("--wipe", "view.wipe", "place of the wipe's line, 0 to 1", float, metavar="X"),
         Flag("--blend", "view.blend", "share of color in the blend, 0 to 1", float, metavar="X"),
         Flag(
-            "--osd", "osd.show", "readings on the picture: rate, latency, engine, time, spot", bool, _READINGS
+            "--osd",
+            "osd.show",
+            "readings on the picture: rate, latency, engine, time, spot, camera",
+            bool,
+            _READINGS,
         ),
         Flag("--no-mark", "osd.mark", "leave out the 'synthetic color' mark", bool, False),
     ),

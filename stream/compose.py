@@ -12,6 +12,7 @@ from irchroma.stream.cards import error_banner, no_signal_card
 from irchroma.stream.indexed import IndexedColored, IndexedPicture
 from irchroma.stream.loop import Finished
 from irchroma.stream.osd import Osd, OsdOptions, Readings, read_spot
+from irchroma.stream.telemetry import CameraTelemetry
 from irchroma.stream.views import ViewOptions, compose
 
 Rgb = NDArray[np.uint8]
@@ -77,5 +78,14 @@ class ViewComposer:
             engine=finished.engine,
             time=time.strftime("%Y-%m-%d %H:%M:%S") if "time" in show else None,
             spot=spot,
+            camera=_camera_says(finished) if "camera" in show else None,
             synthetic=synthetic,
         )
+
+
+def _camera_says(finished: Finished) -> str | None:
+    """The frame's telemetry in a few words, or that the camera repeats its picture; None otherwise."""
+    telemetry = finished.frame.extra.get("telemetry")
+    if isinstance(telemetry, CameraTelemetry):
+        return telemetry.summary or None
+    return "shutter closed" if finished.frame.held else None

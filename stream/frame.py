@@ -29,7 +29,7 @@ class Frame:
         number: frames since the source was opened, 0 first; a jump means drops upstream.
         gap: true for the first frame after the source was lost or its format changed.
         held: true while the camera itself says that it repeats a picture (FFC shutter closed).
-        extra: what else the source knows (telemetry, synthetic truth); never read in the hot path.
+        extra: what else the source knows (telemetry, synthetic truth); read by the on-screen display alone.
     """
 
     pixels: NDArray[np.uint8] | NDArray[np.uint16]

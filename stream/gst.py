@@ -198,7 +198,7 @@ class Pipeline:
     _pipeline: Any = None
     _bus: Any = None
     _elements: dict[str, Any] = field(default_factory=dict)
-    _caps: tuple[str, Caps] | None = None
+    _caps: tuple[Any, Caps] | None = None
     _ended: bool = False
 
     def start(self, paused: bool = False) -> None:
@@ -295,9 +295,8 @@ class Pipeline:
     def _copied(self, sample: Any) -> Sample:
         gst = modules()["Gst"]
         buffer, caps = sample.get_buffer(), sample.get_caps()
-        text = caps.to_string()
-        if self._caps is None or self._caps[0] != text:
-            self._caps = (text, _caps_of(caps))
+        if self._caps is None or not caps.is_equal(self._caps[0]):
+            self._caps = (caps, _caps_of(caps))
         ok, mapped = buffer.map(gst.MapFlags.READ)
         if not ok:
             raise StreamError("GStreamer would not map a video buffer for reading")

@@ -136,7 +136,7 @@ class Loop:
         self.stages = {name: LatencyMeter() for name in ("capture", "tone_map", "color", "compose")}
         self.frames = 0
         self.guarded: GuardedColorizer | None = None
-        self._jobs: Ring[_Job] = Ring(2, newest_wins=False)
+        self._jobs: Ring[_Job] = Ring(4, newest_wins=False)
         self._sinks_open = False
         self._gives_color = False
         self._stopping = threading.Event()

@@ -16,7 +16,7 @@ from irchroma.stream.views import ViewOptions, color_columns
 
 Rgb = NDArray[np.uint8]
 
-READINGS = ("rate", "latency", "engine", "time", "spot")
+READINGS = ("rate", "latency", "engine", "time", "spot", "camera")
 MARK = "synthetic color"
 
 
@@ -65,6 +65,7 @@ class Readings:
         engine: the engine's name.
         time: clock time, as text.
         spot: the spot value.
+        camera: what the camera says of itself: temperature of the sensor, shutter.
         synthetic: the color is a network's guess.
     """
 
@@ -73,6 +74,7 @@ class Readings:
     engine: str | None = None
     time: str | None = None
     spot: Spot | None = None
+    camera: str | None = None
     synthetic: bool = False
 
 
@@ -179,6 +181,8 @@ class Osd:
             lines.append(shown.engine)
         if "time" in show and shown.time:
             lines.append(shown.time)
+        if "camera" in show and shown.camera:
+            lines.append(shown.camera)
         return tuple(text for text in (fitted(line, letter_px, width) for line in lines if line) if text)
 
 

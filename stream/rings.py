@@ -17,6 +17,9 @@ class RingClosed(Exception):
 class Ring(Generic[T]):
     """At most `capacity` items in order.
 
+    A writer that had to wait for room goes on when half of the items are gone: it then works on several
+    at a time, which spares most of the switches between threads.
+
     Attributes:
         drops: items that were thrown away because the reader was slow; only where `newest_wins`.
     """
@@ -24,8 +27,9 @@ class Ring(Generic[T]):
     def __init__(self, capacity: int, newest_wins: bool) -> None:
         self._capacity, self._newest_wins = capacity, newest_wins
         self._items: deque[T] = deque()
-        self._closed = False
-        self._changed = threading.Condition()
+        self._closed = self._full = False
+        lock = threading.Lock()
+        self._room, self._arrived = threading.Condition(lock), threading.Condition(lock)
         self.drops = 0
 
     def __len__(self) -> int:
@@ -37,17 +41,19 @@ class Ring(Generic[T]):
         Raises:
             RingClosed: `close` or `abandon` was called.
         """
-        with self._changed:
+        with self._room:
             if self._newest_wins:
                 while len(self._items) >= self._capacity:
                     self._items.popleft()
                     self.drops += 1
             else:
-                self._changed.wait_for(lambda: self._closed or len(self._items) < self._capacity)
+                self._full = len(self._items) >= self._capacity
+                while self._full and not self._closed:
+                    self._room.wait()
             if self._closed:
                 raise RingClosed
             self._items.append(item)
-            self._changed.notify_all()
+            self._arrived.notify()
 
     def get(self, timeout_s: float | None = None) -> T | None:
         """The oldest item; None when `timeout_s` passed without one (None waits for ever).
@@ -56,27 +62,31 @@ class Ring(Generic[T]):
             RingClosed: closed, and everything that was put before has been given out.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        with self._changed:
+        with self._arrived:
             while not self._items:
                 if self._closed:
                     raise RingClosed
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     return None
-                self._changed.wait(left)
+                self._arrived.wait(left)
             item = self._items.popleft()
-            self._changed.notify_all()
+            if self._full and len(self._items) <= self._capacity // 2:
+                self._full = False
+                self._room.notify()
             return item
 
     def close(self) -> None:
         """No more puts; what is inside can still be taken."""
-        with self._changed:
+        with self._room:
             self._closed = True
-            self._changed.notify_all()
+            self._room.notify_all()
+            self._arrived.notify_all()
 
     def abandon(self) -> None:
         """Close and throw away what is inside."""
-        with self._changed:
+        with self._room:
             self._closed = True
             self._items.clear()
-            self._changed.notify_all()
+            self._room.notify_all()
+            self._arrived.notify_all()

@@ -52,6 +52,18 @@ class CameraTelemetry:
         """Whether the camera repeats its picture now (flat-field correction)."""
         return self.ffc_state == "in progress"
 
+    @property
+    def summary(self) -> str:
+        """`sensor 31.2 °C  ·  housing 28.9 °C  ·  shutter closed`, as far as it is known."""
+        words = [
+            f"{name} {celsius:.1f} °C"
+            for name, celsius in (("sensor", self.sensor_celsius), ("housing", self.housing_celsius))
+            if celsius is not None
+        ]
+        words += ["shutter closed"] if self.shutter_closed else []
+        words += ["shutter due"] if self.ffc_state == "imminent" else []
+        return "  ·  ".join(words)
+
 
 def parse_lepton(rows: Counts) -> CameraTelemetry | None:
     """Telemetry of a Lepton; None where these rows are no telemetry.

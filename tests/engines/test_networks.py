@@ -7,13 +7,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
+from irchroma.engines.encoder import ScaledConv, load_pretrained  # noqa: E402
 from irchroma.engines.networks import (  # noqa: E402
     SIZES,
     ColorAt,
     ColorNetwork,
-    ScaledConv,
     chroma_centers,
-    load_pretrained,
 )
 
 

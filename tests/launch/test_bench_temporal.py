@@ -14,6 +14,7 @@ import pytest
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable
 from irchroma.engines.neural import NeuralColorizer, NeuralOptions
 from irchroma.launch import bench_filters, bench_temporal
+from irchroma.launch.bench_clips import recorded, synthetic
 from irchroma.launch.bench_filters import ChromaAverage, ExponentialAverage, ffmpeg_filtered
 
 
@@ -56,7 +57,7 @@ def test_the_stage_flickers_less_than_averages_in_the_same_table(clips: tuple[Pa
         return NeuralColorizer(NeuralOptions(weights=Path("none"), **changes), network=TremblingNetwork())
 
     with_ffmpeg = shutil.which("ffmpeg") is not None
-    rows = bench_temporal.measure_clip(colorizer, *clips, most_frames=34, ffmpeg=with_ffmpeg)
+    rows = bench_temporal.measure_clip(colorizer, recorded(*clips, most_frames=34), with_ffmpeg)
     static = {row.method: row.static_ab for row in rows}
     assert static["temporal stage"] < 0.25 * static["frame by frame"]
     assert static["temporal stage"] < static["exponential average"]
@@ -67,7 +68,7 @@ def test_the_stage_flickers_less_than_averages_in_the_same_table(clips: tuple[Pa
 
 
 def test_the_stage_alone_is_timed(clips: tuple[Path, Path]) -> None:
-    assert 0 < bench_temporal.stage_cost_ms(clips[0], frames=8) < 100
+    assert 0 < bench_temporal.stage_cost_ms(recorded(clips[0]), frames=8) < 100
 
 
 def test_nothing_to_measure_is_an_error() -> None:
@@ -75,6 +76,17 @@ def test_nothing_to_measure_is_an_error() -> None:
     bench_temporal.add_arguments(parser)
     with pytest.raises(EngineOptionError, match="--clip"):
         bench_temporal.run(parser.parse_args([]))
+
+
+def test_a_synthetic_camera_brings_its_true_color() -> None:
+    clip = synthetic("test:nir?size=96x64&seconds=0.2", most_frames=4)
+    assert clip.truth is not None
+    truths = list(clip.truth())
+    assert len(truths) == len(clip.luma) == 4
+    assert truths[0].shape == (*clip.luma[0].shape, 3)
+    assert synthetic("test:thermal?size=96x64", most_frames=2).luma[0].dtype == np.uint8
+    with pytest.raises(EngineOptionError, match="cannot be measured"):
+        synthetic("test:nir?daynight=2")
 
 
 def test_an_exponential_average_closes_a_fixed_share_of_the_distance() -> None:

@@ -8,10 +8,19 @@ from numpy.typing import NDArray
 
 from irchroma.stream.errors import StreamOptionError
 from irchroma.stream.osd import READINGS, Osd, OsdOptions, Readings, Spot, read_spot
+from irchroma.stream.telemetry import CameraTelemetry
 from irchroma.stream.views import ViewOptions
 
 SECOND = 1_000_000_000
-FULL = Readings(29.97, 12.3, "palette ironbow", "2026-01-01 12:00:00", Spot((0.5, 0.5), "36.6 °C"), True)
+FULL = Readings(
+    29.97,
+    12.3,
+    "palette ironbow",
+    "2026-01-01 12:00:00",
+    Spot((0.5, 0.5), "36.6 °C"),
+    "sensor 31.2 °C",
+    True,
+)
 BARE = Readings(synthetic=True)
 
 
@@ -27,7 +36,7 @@ def touched(
 
 def test_nothing_is_drawn_unless_asked() -> None:
     picture = flat()
-    assert Osd().draw(picture, Readings(30, 12, "palette", "12:00", None, False), 0) is picture
+    assert Osd().draw(picture, Readings(30, 12, "palette", "12:00"), 0) is picture
     assert Osd(OsdOptions(mark=False)).draw(picture, FULL, 0) is picture
 
 
@@ -41,7 +50,7 @@ def test_readings_stand_in_the_upper_left_corner_and_the_picture_is_not_written_
     assert not changed.any()
 
 
-@pytest.mark.parametrize("reading", ["rate", "latency", "engine", "time", "spot"])
+@pytest.mark.parametrize("reading", ["rate", "latency", "engine", "time", "spot", "camera"])
 def test_each_reading_can_be_shown_alone_and_is_left_out_where_unknown(reading: str) -> None:
     osd = Osd(OsdOptions((reading,), mark=False))
     assert touched(osd, FULL).any()
@@ -105,7 +114,7 @@ def test_readings_hold_still_for_a_quarter_of_a_second() -> None:
     "size", [(1, 1), (16, 16), (17, 300), (95, 95), (96, 96), (97, 101), (120, 160), (1080, 1920), (300, 96)]
 )
 def test_any_size_is_drawn_on_or_left_alone(size: tuple[int, int]) -> None:
-    long = Readings(30, 12, "a very long engine name " * 9, "2026-01-01 12:00:00", FULL.spot, True)
+    long = Readings(30, 12, "a very long engine name " * 9, "2026-01-01 12:00:00", FULL.spot, synthetic=True)
     for view in (ViewOptions(), ViewOptions("side"), ViewOptions("wipe", wipe=0.99)):
         out = Osd(OsdOptions(READINGS)).draw(flat(size), long, 0, view)
         assert out.shape == (*size, 3)
@@ -134,3 +143,10 @@ def test_drawing_costs_little_more_than_the_copy() -> None:
         osd.draw(picture, FULL, number * SECOND // 30)
         spent.append((time.thread_time_ns() - start) / 1e6)
     assert np.median(spent) < 6
+
+
+def test_the_camera_says_its_temperatures_and_when_its_shutter_is_closed() -> None:
+    telemetry = CameraTelemetry(ffc_state="in progress", sensor_celsius=31.24, housing_celsius=28.9)
+    assert telemetry.summary == "sensor 31.2 °C  ·  housing 28.9 °C  ·  shutter closed"
+    assert CameraTelemetry(frame_counter=3).summary == ""
+    assert CameraTelemetry(ffc_state="imminent").summary == "shutter due"

@@ -1,0 +1,155 @@
+"""`irchroma bench quality`: every engine and size on the same pairs; quality over time, plotted."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.engines import catalog, metrics
+from irchroma.engines.network import NetworkOptions
+from irchroma.launch.evaluate_command import Measured, list_pairs, read_pair, summary
+from irchroma.launch.measured import write_json
+from irchroma.launch.picture_files import PictureError, write_rgb
+from irchroma.launch.progress import Progress
+from irchroma.launch.still import StillOptions, StillPictures, luma_of
+from irchroma.stream.lettering import WHITE
+
+EXAMPLE = "irchroma bench quality pairs/ --band nir --json quality.json --plot quality.png"
+MEASURES = {"ciede2000": "CIEDE2000, lower is better", "hue_agreement": "hue agreement, higher is better"}
+"""What is plotted over time: measure -> title of its panel."""
+PANEL_PX = (420, 540)
+MARGINS_PX = (48, 24, 56, 72)  # top, right, bottom, left
+LEGEND_PX = 190
+INK, PALE = (40, 40, 40), (210, 210, 210)
+COLORS = (
+    (200, 60, 40),
+    (30, 90, 180),
+    (30, 130, 60),
+    (150, 90, 170),
+    (190, 130, 20),
+    (90, 90, 90),
+    (0, 150, 170),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One way to color: its name in the plot, and its options."""
+
+    name: str
+    options: StillOptions
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Pairs, band, and where the results go."""
+    parser.add_argument("folder", type=Path, metavar="DIR", help="holds ir/ and rgb/ with equal file stems")
+    parser.add_argument("--band", choices=tuple(catalog.BANDS), default="nir", help="whose networks are run")
+    parser.add_argument("--match", default="", metavar="TEXT", help="only pairs whose name has this in it")
+    parser.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads of the networks")
+    parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="write the plot there, a PNG")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure every candidate, print a table, write JSON and plot."""
+    NetworkOptions(threads=args.threads)
+    pairs = [pair for pair in list_pairs(args.folder) if args.match in pair[0].stem]
+    if not pairs:
+        raise PictureError(f"{args.folder}: no pair has {args.match!r} in its name")
+    results: dict[str, dict[str, Any]] = {}
+    tried = candidates(args.band, args.threads)
+    progress = Progress(len(tried) * len(pairs))
+    for number, candidate in enumerate(tried):
+        measured = []
+        with StillPictures(candidate.options) as still:
+            for index, (infrared, color) in enumerate(pairs):
+                progress.update(number * len(pairs) + index, candidate.name)
+                measured.append(_measure(still, infrared, color))
+            results[candidate.name] = {"names": still.names, **summary(measured)}
+    progress.close()
+    for name, found in results.items():
+        mean = found["mean"]
+        cells = " ".join(f"{key} {mean[key]:.3f}" for key in ("psnr_db", "ssim", *MEASURES, "detail_kept"))
+        print(f"{name:24} {cells} {mean['milliseconds']:8.1f} ms")
+    write_json(
+        args.json,
+        {"bench": "quality", "band": args.band, "match": args.match, "pairs": len(pairs), "results": results},
+    )
+    if args.plot is not None:
+        write_rgb(args.plot, plot({name: found["mean"] for name, found in results.items()}))
+    return 0
+
+
+def candidates(band: str, threads: int = 0) -> list[Candidate]:
+    """Gray, two palettes, and every size of the band's network, exact and as live runs do."""
+    plain = [Candidate(name, StillOptions(name)) for name in ("gray", "palette:ironbow", "palette:arctic")]
+    networks = [
+        Candidate(
+            f"{band}:{size}, {'live' if quick else 'exact'}",
+            StillOptions(f"{band}:{size}", quick=quick, threads=threads),
+        )
+        for size in catalog.SIZES
+        for quick in (False, True)
+    ]
+    return plain + networks
+
+
+def _measure(still: StillPictures, infrared: Path, color: Path) -> Measured:
+    pixels, truth = read_pair(infrared, color)
+    rgb, milliseconds = still.color_timed(pixels)
+    scores = metrics.score(rgb, truth, luma_of(pixels))
+    return Measured(infrared.stem, scores, milliseconds, metrics.taken_by_day(truth))
+
+
+def plot(means: dict[str, dict[str, Any]]) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 R'G'B': one panel for each of `MEASURES`, milliseconds on a logarithmic axis."""
+    panels = [_panel(means, measure, title) for measure, title in MEASURES.items()]
+    return np.hstack([*panels, _legend(list(means))])
+
+
+def _panel(means: dict[str, dict[str, Any]], measure: str, title: str) -> NDArray[np.uint8]:
+    height, width = PANEL_PX
+    top, right, bottom, left = MARGINS_PX
+    picture = np.full((height, width, 3), WHITE, np.uint8)
+    times = [max(mean["milliseconds"], 1e-3) for mean in means.values()]
+    values = [mean[measure] or 0.0 for mean in means.values()]
+    first, last = math.floor(math.log10(min(times))), math.ceil(math.log10(max(times)) + 0.05)
+    highest = max(values) * 1.1 or 1.0
+
+    def place(milliseconds: float, value: float) -> tuple[int, int]:
+        share = (math.log10(milliseconds) - first) / max(1, last - first)
+        x = left + share * (width - left - right)
+        return round(x), round(height - bottom - value / highest * (height - top - bottom))
+
+    def text(words: str, x: int, y: int, color: tuple[int, int, int] = INK) -> None:
+        cv2.putText(picture, words, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.45, color, 1, cv2.LINE_AA)
+
+    text(title, left, top - 20)
+    for power in range(first, last + 1):
+        x = place(10.0**power, 0.0)[0]
+        cv2.line(picture, (x, top), (x, height - bottom), PALE, 1)
+        text(f"{10.0**power:g}", x - 12, height - bottom + 18)
+    for step in range(5):
+        x, y = place(10.0**first, highest * step / 4)
+        cv2.line(picture, (x, y), (width - right, y), PALE, 1)
+        text(f"{highest * step / 4:.3g}", 14, y + 4)
+    text("milliseconds a picture", width // 2 - 60, height - 14)
+    for color, milliseconds, value in zip(COLORS, times, values, strict=False):
+        cv2.circle(picture, place(milliseconds, value), 6, color, -1, cv2.LINE_AA)
+    return picture
+
+
+def _legend(names: list[str]) -> NDArray[np.uint8]:
+    picture = np.full((PANEL_PX[0], LEGEND_PX, 3), WHITE, np.uint8)
+    for index, (name, color) in enumerate(zip(names, COLORS, strict=False)):
+        y = MARGINS_PX[0] + 12 + 24 * index
+        cv2.circle(picture, (12, y), 6, color, -1, cv2.LINE_AA)
+        cv2.putText(picture, name, (26, y + 5), cv2.FONT_HERSHEY_SIMPLEX, 0.45, INK, 1, cv2.LINE_AA)
+    return picture
