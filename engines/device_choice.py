@@ -9,14 +9,16 @@ from importlib.util import find_spec
 
 from irchroma.engines import cuda_device, tensorrt_adapter
 from irchroma.engines.device import Device
+from irchroma.engines.device_check import check_kernels
 from irchroma.engines.device_colorizer import DeviceColorizer
-from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
+from irchroma.engines.errors import EngineOptionError, EngineUnavailable
 from irchroma.engines.neural import NeuralColorizer, NeuralOptions
 
 log = logging.getLogger(__name__)
 
 GPU_RUNTIMES = ("tensorrt", "tensorrt-rtx", "torch")
 """In the order in which `auto` tries them: the fastest first."""
+_failed: dict[tuple[str, int], str] = {}
 _DEVICE = re.compile(r"(?:cuda:)?(\d+)$")
 
 
@@ -24,7 +26,8 @@ def open_neural(options: NeuralOptions) -> NeuralColorizer | DeviceColorizer:
     """The colorizer for `options.network.runtime` and `options.network.device`.
 
     With `auto` for both, a GPU is used where one is and a runtime for it works, the CPU otherwise; that is
-    decided once, before the first frame, and logged. Anything asked for by name is given or refused.
+    logged. A device that fails at work later is not chosen again by `auto` when the engine is opened anew.
+    Anything asked for by name is given or refused.
 
     Raises:
         EngineUnavailable: what was asked for is not here.
@@ -67,6 +70,7 @@ def open_device(runtime: str, index: int) -> Device:
 
     Raises:
         EngineUnavailable: driver, PyCUDA, library or compiler are not here; one line says which.
+        EngineError: the GPU does not color a test picture as the CPU does.
         EngineOptionError: there is no such GPU.
     """
     if runtime == "torch":
@@ -74,11 +78,21 @@ def open_device(runtime: str, index: int) -> Device:
             raise EngineUnavailable("runtime torch is not installed: run pip install 'irchroma[train]'")
         from irchroma.engines.torch_device import TorchDevice
 
-        return TorchDevice(index)
+        return _checked(TorchDevice(index))
     tensorrt_adapter.TensorRT(runtime)  # says what is missing of the library before the device is touched
     from irchroma.engines.pycuda_device import PyCudaDevice
 
-    return PyCudaDevice(index, runtime)
+    return _checked(PyCudaDevice(index, runtime))
+
+
+def _checked(device: Device) -> Device:
+    try:
+        off = check_kernels(device)
+    except BaseException:
+        device.close()
+        raise
+    log.debug("%s colors a test picture as the CPU does, %.4f levels off", device.name, off)
+    return device
 
 
 def _first_that_works(
@@ -88,10 +102,16 @@ def _first_that_works(
         return NeuralColorizer(options)
     passed_over = []
     for runtime in runtimes:
+        choice = (runtime, index or 0)
+        if choice in _failed:
+            passed_over.append(f"{runtime} has failed before: {_failed[choice]}")
+            continue
         try:
-            colorizer = DeviceColorizer(options, partial(open_device, runtime, index or 0))
-        except EngineError as error:
-            passed_over.append(str(error))
+            colorizer = DeviceColorizer(
+                options, partial(open_device, *choice), on_failure=partial(_remember, choice)
+            )
+        except Exception as error:  # noqa: BLE001 (a library that answers otherwise than expected: the next one)
+            passed_over.append(str(error) or type(error).__name__)
             continue
         log.info("runtime auto: %s on %s (%s)", runtime, colorizer.name, "; ".join(passed_over) or "a GPU")
         return colorizer
@@ -100,3 +120,8 @@ def _first_that_works(
         raise EngineUnavailable(f"no runtime works on device {index}: {why}")
     log.warning("the GPU is not used: %s", why)
     return NeuralColorizer(options)
+
+
+def _remember(choice: tuple[str, int], error: Exception) -> None:
+    """`auto` does not choose again what has failed at work: the run goes on with the next runtime."""
+    _failed[choice] = str(error) or type(error).__name__

@@ -9,7 +9,8 @@ the function of the CPU path that it stands for. Written for, never yet run on, 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import cv2
 import numpy as np
@@ -34,6 +35,7 @@ class DeviceColorizer:
         open_device: Callable[[], Device],
         depth: int = 2,
         graphs: bool = True,
+        on_failure: Callable[[Exception], None] | None = None,
     ) -> None:
         """Open the device; memory and network are taken when the first frame tells its size.
 
@@ -42,6 +44,7 @@ class DeviceColorizer:
             open_device: called once; the colorizer closes what it gives.
             depth: frames in flight.
             graphs: record the work as graphs.
+            on_failure: told, before the caller is, of what ends the device's work.
 
         Raises:
             EngineUnavailable: the weights are not here, or the device is not.
@@ -53,6 +56,7 @@ class DeviceColorizer:
             )
         self.options = options
         self.depth = depth
+        self._on_failure = on_failure
         self._path = options.weights or catalog.weights_path(options.engine, options.size)
         if not self._path.is_file():
             raise EngineOptionError(f"no weights at {self._path}: reinstall irchroma, or train them")
@@ -94,6 +98,10 @@ class DeviceColorizer:
         """Start one frame; see `irchroma.stream.protocols.Colorizer.submit`."""
         if luma.ndim != 2 or luma.dtype != np.uint8 or 0 in luma.shape:
             raise EngineOptionError(f"expected (H, W) uint8 luma, got {luma.shape} {luma.dtype}")
+        with self._told():
+            self._submit(luma, pts_ns, held)
+
+    def _submit(self, luma: NDArray[np.uint8], pts_ns: int, held: bool) -> None:
         chain = self._chain_for((luma.shape[0], luma.shape[1]))
         seen = None
         if self._stage is not None:
@@ -110,7 +118,8 @@ class DeviceColorizer:
         if not self._in_flight:
             raise EngineError("collect without submit")
         chain = self._in_flight[0]
-        rgb, confidence = chain.collect()
+        with self._told():
+            rgb, confidence = chain.collect()
         self._in_flight.popleft()
         self._close_retired()
         return NeuralPicture(rgb, confidence)
@@ -148,6 +157,15 @@ class DeviceColorizer:
         work = work_size(size, self._long_side_px)
         self._chain = DeviceChain(self._device, size, work, self._chain_options)
         return self._chain
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            if self._on_failure is not None:
+                self._on_failure(error)
+            raise
 
     def _close_retired(self) -> None:
         """Chains of a size that is over, once their last frame has been collected."""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from irchroma.engines import cuda_device, tensorrt_adapter
+from irchroma.engines import cuda_device, device_choice, tensorrt_adapter
+from irchroma.engines.cpu_device import CpuDevice
 from irchroma.engines.device_choice import device_index, open_neural
+from irchroma.engines.device_colorizer import DeviceColorizer
 from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
+from irchroma.engines.kernel_host import HostKernels
 from irchroma.engines.network import NetworkOptions, installed
 from irchroma.engines.neural import NeuralColorizer, NeuralOptions
 
@@ -77,3 +81,40 @@ def test_a_gpu_by_number_is_never_replaced_by_the_cpu(runtime: str, tiny_network
 def test_a_device_needs_its_weights(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=r"none\.onnx"):
         open_neural(options(tmp_path / "none.onnx", "tensorrt", "auto"))
+
+
+def test_auto_takes_the_next_runtime_after_one_that_failed_at_work(
+    host_kernels: HostKernels, tiny_network: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine with a GPU, by a CPU device in its place: the first runtime breaks in the middle of a run."""
+    if not installed("openvino"):
+        pytest.skip("openvino is not installed")
+    network = NetworkOptions("openvino", 1, cache=None)
+    asked: list[str] = []
+
+    def open_here(runtime: str, index: int) -> CpuDevice:
+        asked.append(runtime)
+        if runtime == "tensorrt":
+            raise EngineUnavailable("tensorrt is not here")
+        return CpuDevice(network, host_kernels)
+
+    here = cuda_device.CudaDevice("stand-in", "9.0", "13.0")
+    monkeypatch.setattr(cuda_device, "device_at", lambda index=0: here)
+    monkeypatch.setattr(device_choice, "open_device", open_here)
+    monkeypatch.setattr(device_choice, "_failed", {})
+    wanted = options(tiny_network, "auto", "auto")
+    first = open_neural(wanted)
+    assert isinstance(first, DeviceColorizer)
+    first.submit(np.full((64, 96), 90, np.uint8), 0)
+    first.collect()
+    assert first.chain is not None
+    first.chain.network.close()
+    first.submit(np.arange(6144, dtype=np.uint8).reshape(64, 96), 33_000_000)
+    with pytest.raises(EngineError, match="closed"):
+        first.collect()
+    first.close()
+    assert asked == ["tensorrt", "tensorrt-rtx"]
+    second = open_neural(wanted)
+    assert isinstance(second, DeviceColorizer)
+    assert asked[2:] == ["tensorrt", "torch"]
+    second.close()
