@@ -26,6 +26,14 @@ class CudaDevice:
     driver: str
 
 
+def device_count() -> int:
+    """How many devices there are; 0 without a driver. Makes no CUDA context."""
+    count = 0
+    while device_at(count) is not None:
+        count += 1
+    return count
+
+
 def device_at(index: int = 0) -> CudaDevice | None:
     """The device of that index, or None without a driver or such a device. Makes no CUDA context.
 

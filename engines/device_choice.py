@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 from functools import partial
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 
 GPU_RUNTIMES = ("tensorrt", "tensorrt-rtx", "torch")
 """In the order in which `auto` tries them: the fastest first."""
+_turn = itertools.count()
 _failed: dict[tuple[str, int], str] = {}
 _DEVICE = re.compile(r"(?:cuda:)?(\d+)$")
 
@@ -27,14 +29,15 @@ def open_neural(options: NeuralOptions) -> NeuralColorizer | DeviceColorizer:
 
     With `auto` for both, a GPU is used where one is and a runtime for it works, the CPU otherwise; that is
     logged. A device that fails at work later is not chosen again by `auto` when the engine is opened anew.
-    Anything asked for by name is given or refused.
+    Anything asked for by name is given or refused. With `all`, each video takes the next GPU in turn, and so
+    does one whose engine is opened anew because its GPU was lost.
 
     Raises:
         EngineUnavailable: what was asked for is not here.
         EngineOptionError: there is no such device or runtime, or the two do not go together.
     """
     runtime, device = options.network.runtime, options.network.device
-    index = device_index(device)
+    index = _next_in_turn() if device == "all" else device_index(device)
     if device == "cpu" or (runtime not in (*GPU_RUNTIMES, "auto")):
         if runtime in tensorrt_adapter.LIBRARIES:
             raise EngineOptionError(f"runtime {runtime} runs on a GPU: --device {device} contradicts it")
@@ -51,17 +54,24 @@ def open_neural(options: NeuralOptions) -> NeuralColorizer | DeviceColorizer:
     return _first_that_works(options, tried, index)
 
 
+def _next_in_turn() -> int:
+    count = cuda_device.device_count()
+    if count == 0:
+        raise EngineUnavailable("--device all needs an NVIDIA GPU and its driver: there is none here")
+    return next(_turn) % count
+
+
 def device_index(text: str) -> int | None:
-    """The GPU's index of `0` or `cuda:0`; None for `auto` and `cpu`.
+    """The GPU's index of `0` or `cuda:0`; None for `auto`, `all` and `cpu`.
 
     Raises:
         EngineOptionError: it is none of these.
     """
-    if text in ("auto", "cpu"):
+    if text in ("auto", "all", "cpu"):
         return None
     found = _DEVICE.match(text)
     if found is None:
-        raise EngineOptionError(f"unknown device {text!r}: use auto, cpu, or a GPU as 0, 1, cuda:0 ...")
+        raise EngineOptionError(f"unknown device {text!r}: use auto, cpu, all, or a GPU: 0, cuda:0 ...")
     return int(found[1])
 
 

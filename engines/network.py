@@ -53,7 +53,7 @@ class NetworkOptions:
         threads: CPU threads of the network, 0 for the runtime's own choice.
         cache: folder of compiled models, None for none.
         exact: full float32 where the CPU would also have bf16.
-        device: `auto`, `cpu`, or a GPU as `0` or `cuda:0`; `device_choice` minds it, `open_network` does not.
+        device: `auto`, `cpu`, `all`, or a GPU as `0` or `cuda:0`; for `device_choice` alone.
     """
 
     runtime: str = "auto"

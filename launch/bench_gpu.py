@@ -17,14 +17,14 @@ from irchroma.engines.device_colorizer import DeviceColorizer
 from irchroma.engines.errors import EngineError, EngineUnavailable
 from irchroma.engines.neural import NeuralOptions
 from irchroma.launch.config import ConfigError
-from irchroma.launch.gpu_measure import (
+from irchroma.launch.gpu_measure import copy_speed, parity, step_times
+from irchroma.launch.gpu_throughput import (
+    FRAME_NS,
     Case,
     OpenDevice,
     chain_of,
-    copy_speed,
+    fitting_streams,
     moving_frames,
-    parity,
-    step_times,
     throughput,
 )
 from irchroma.launch.measured import write_json
@@ -103,6 +103,10 @@ def measure(open_on: OpenDevice, options: NeuralOptions, cases: list[Case], seco
             row = throughput(open_on, options, case, seconds)
             result["throughput"].append(row)
             print(_line(row))
+        result["live_streams"] = fitting_streams(open_on, options, cases[0].size, seconds)
+        print("live at 30 fps:")
+        for row in result["live_streams"]:
+            print(_line(row) + ("" if row["keeps_up"] else "   too many"))
     except EngineError as error:
         result["failed"] = str(error)
         print(f"failed: {error}")
@@ -119,7 +123,7 @@ def _steps(open_on: OpenDevice, options: NeuralOptions, size: tuple[int, int]) -
     colorizer = DeviceColorizer(options, open_and_keep)
     try:
         for index, luma in enumerate(moving_frames(size)):
-            colorizer.submit(luma, index * 33_333_333)
+            colorizer.submit(luma, index * FRAME_NS)
             colorizer.collect()
         return {
             "name": colorizer.name,

@@ -50,7 +50,11 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
             "neural.network.runtime",
             "auto, tensorrt, tensorrt-rtx, torch (on a GPU), openvino, onnxruntime",
         ),
-        Flag("--device", "neural.network.device", "auto, cpu, or a GPU: 0, 1, cuda:0 ..."),
+        Flag(
+            "--device",
+            "neural.network.device",
+            "auto, cpu, a GPU (0, cuda:1 ...), all: each camera the next GPU",
+        ),
         Flag("--size", "neural.size", "network size: fast or best"),
         Flag("--mode", "neural.recolor.mode", "full, or chroma: the sensor's luma kept exactly"),
         Flag(

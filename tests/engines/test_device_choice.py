@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ def options(path: Path, runtime: str, device: str) -> NeuralOptions:
 
 
 @pytest.mark.parametrize(
-    ("text", "index"), [("auto", None), ("cpu", None), ("0", 0), ("3", 3), ("cuda:1", 1)]
+    ("text", "index"), [("auto", None), ("all", None), ("0", 0), ("3", 3), ("cuda:1", 1)]
 )
 def test_devices_are_named_by_number(text: str, index: int | None) -> None:
     assert device_index(text) == index
@@ -118,3 +119,28 @@ def test_auto_takes_the_next_runtime_after_one_that_failed_at_work(
     assert isinstance(second, DeviceColorizer)
     assert asked[2:] == ["tensorrt", "torch"]
     second.close()
+
+
+def test_all_gives_each_video_the_next_gpu(
+    host_kernels: HostKernels, tiny_network: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine with three GPUs, by CPU devices in their place."""
+    asked: list[int] = []
+
+    def open_here(runtime: str, index: int) -> CpuDevice:
+        asked.append(index)
+        return CpuDevice(NetworkOptions(cache=None), host_kernels)
+
+    here = cuda_device.CudaDevice("stand-in", "9.0", "13.0")
+    monkeypatch.setattr(cuda_device, "device_at", lambda index=0: here if index < 3 else None)
+    monkeypatch.setattr(device_choice, "open_device", open_here)
+    monkeypatch.setattr(device_choice, "_turn", itertools.count())
+    for _ in range(4):
+        open_neural(options(tiny_network, "tensorrt", "all")).close()
+    assert asked == [0, 1, 2, 0]
+
+
+@without_gpu
+def test_all_gpus_of_a_machine_without_any_are_refused(tiny_network: Path) -> None:
+    with pytest.raises(EngineUnavailable, match="there is none here"):
+        open_neural(options(tiny_network, "auto", "all"))

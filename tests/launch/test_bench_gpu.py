@@ -13,7 +13,7 @@ from irchroma.engines.network import NetworkOptions, installed
 from irchroma.engines.neural import NeuralOptions
 from irchroma.launch.bench_gpu import measure
 from irchroma.launch.cli import main
-from irchroma.launch.gpu_measure import Case
+from irchroma.launch.gpu_throughput import Case
 
 SIZE = (96, 128)
 
@@ -41,7 +41,12 @@ def test_everything_it_measures_is_there_and_plausible(capsys: pytest.CaptureFix
     assert set(found["steps_ms"]) >= {"network", "compose", "box_rows", "remember"}
     assert found["copy_gb_s"]["in"] > 0.1
     assert [row["graphs_recorded"] for row in found["throughput"]] == [True, True, False]
-    for row in found["throughput"]:
+    live = found["live_streams"]
+    assert [row["streams"] for row in live] == [2**index for index in range(len(live))]
+    assert not live[-1]["keeps_up"]
+    for row in live[:-1]:
+        assert row["ms_p99"] < 33
+    for row in [*found["throughput"], *live]:
         assert row["frames"] > 0
         assert 0 < row["host_ms_p50"] <= row["ms_p50"] <= row["ms_p95"] <= row["ms_p99"]
     assert "fps" in capsys.readouterr().out
