@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,16 +114,17 @@ class DeviceChain:
         return rgb, confidence
 
     def close(self) -> None:
-        """Give everything back; may be called twice."""
-        if self._ring is not None:
-            self._ring.close()
-            self._ring = None
-        self.network.close()
-        self._space.close()
-        while self._blocks:
-            self._device.free(self._blocks.pop())
-        while self._pinned:
-            self._device.unpin(self._pinned.pop())
+        """Give everything back, all of it even if the device fails over some; may be called twice."""
+        with ExitStack() as last_first:
+            while self._pinned:
+                last_first.callback(self._device.unpin, self._pinned.pop())
+            while self._blocks:
+                last_first.callback(self._device.free, self._blocks.pop())
+            last_first.callback(self._space.close)
+            last_first.callback(self.network.close)
+            ring, self._ring = self._ring, None
+            if ring is not None:
+                last_first.callback(ring.close)
 
     def _make_slot(self) -> Slot:
         height, width = self.size

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import cv2
 import numpy as np
@@ -134,15 +134,16 @@ class DeviceColorizer:
             self._stage.reset()
 
     def close(self) -> None:
-        """Give the device back; may be called twice."""
+        """Give the device back, even one that fails over it; may be called twice."""
         self._in_flight.clear()
-        self._close_retired()
-        if self._chain is not None:
-            self._chain.close()
-            self._chain = None
-        if self._device is not None:
-            self._device.close()
-            self._device = None
+        with ExitStack() as last_first:
+            device, self._device = self._device, None
+            if device is not None:
+                last_first.callback(device.close)
+            chain, self._chain = self._chain, None
+            if chain is not None:
+                last_first.callback(chain.close)
+            last_first.callback(self._close_retired)
 
     def _chain_for(self, size: tuple[int, int]) -> DeviceChain:
         if self._chain is not None and self._chain.size == size:

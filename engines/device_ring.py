@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -144,8 +145,9 @@ class FrameRing:
     def close(self) -> None:
         """Finish and close the queues; may be called twice."""
         self._in_flight.clear()
-        for work_queue in (self._inward, self._work, self._outward):
-            work_queue.close()
+        with ExitStack() as last_first:
+            for work_queue in (self._outward, self._work, self._inward):
+                last_first.callback(work_queue.close)
 
     def _run(self, slot: Slot, kind: str) -> None:
         recorded = slot.graphs.get(kind)

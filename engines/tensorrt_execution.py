@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -98,10 +99,17 @@ def shapes_for(path: Path, size: tuple[int, int]) -> str:
     return wanted
 
 
+class ContextDevice(Device, Protocol):
+    """A device with a CUDA context."""
+
+    def current(self) -> AbstractContextManager[Any]:
+        """The context is the calling thread's within."""
+
+
 class PlanExecution:
     """A `DeviceNetwork`."""
 
-    def __init__(self, plan: LoadedPlan, device: Device, size: tuple[int, int]) -> None:
+    def __init__(self, plan: LoadedPlan, device: ContextDevice, size: tuple[int, int]) -> None:
         """Make an execution context and its memory; the device's context is current.
 
         Args:
@@ -158,11 +166,16 @@ class PlanExecution:
 
     def close(self) -> None:
         """Let go of context, memory and plan; may be called twice."""
-        self._context = None
-        while self._arrays:
-            self._device.free(self._arrays.pop())
         plan, self._plan = self._plan, None
-        if plan is not None:
+        if plan is None:
+            return
+        try:
+            with self._device.current():  # what is freed is freed in its own context
+                self._context = None
+                while self._arrays:
+                    self._device.free(self._arrays.pop())
+        finally:
+            self._context = None
             plan.release()
 
     def _choose_profile(self, engine: Any, size: tuple[int, int]) -> None:
