@@ -24,17 +24,17 @@ _OUT_OF_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY
 class CudaDriver:
     """libcuda, loaded."""
 
-    def __init__(self) -> None:
+    def __init__(self, library: str = "libcuda.so.1") -> None:
         """Load it.
 
         Raises:
             EngineUnavailable: there is no NVIDIA driver here.
         """
         try:
-            self._library: Any = ctypes.CDLL("libcuda.so.1")
+            self._library: Any = ctypes.CDLL(library)
         except OSError as error:
             raise EngineUnavailable(
-                "no NVIDIA driver here (libcuda.so.1): networks run on the CPU, --device cpu"
+                f"no NVIDIA driver here ({library}): networks run on the CPU, --device cpu"
             ) from error
 
     def call(self, name: str, *arguments: Any) -> None:
@@ -91,10 +91,10 @@ class CudaDriver:
             failure = error
         try:
             self.call("cuStreamEndCapture", stream, ctypes.byref(graph))
-            if failure is None:
-                return CudaGraph(self, graph)
         except EngineError as error:
             failure = failure or error
+        if failure is None:
+            return CudaGraph(self, graph)
         if graph.value:
             self.call("cuGraphDestroy", graph)
         raise CaptureRefused(str(failure)) from failure
