@@ -18,6 +18,7 @@ from irchroma.engines.errors import EngineError, EngineUnavailable
 from irchroma.engines.kernel_source import BLOCK, ExtentStruct, Launch, kernel_names
 
 _THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: other threads may allocate meanwhile
+_NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING
 _OUT_OF_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY
 
 
@@ -67,6 +68,34 @@ class CudaDriver:
             ctypes.c_size_t(nbytes),
             ctypes.c_void_p(cuda_stream),
         )
+
+    def retain_primary(self, index: int) -> int:
+        """The primary context of a device, which every runtime in the process uses; counted."""
+        device, context = ctypes.c_int(), ctypes.c_void_p()
+        self.call("cuInit", ctypes.c_uint(0))
+        self.call("cuDeviceGet", ctypes.byref(device), ctypes.c_int(index))
+        self.call("cuDevicePrimaryCtxRetain", ctypes.byref(context), device)
+        return context.value or 0
+
+    def release_primary(self, index: int) -> None:
+        """The reverse of `retain_primary`."""
+        device = ctypes.c_int()
+        self.call("cuDeviceGet", ctypes.byref(device), ctypes.c_int(index))
+        self.call("cuDevicePrimaryCtxRelease_v2", device)
+
+    def set_current(self, context: int) -> None:
+        """Make a context the calling thread's; a thread that has used no CUDA yet has none."""
+        self.call("cuCtxSetCurrent", ctypes.c_void_p(context))
+
+    def make_stream(self) -> int:
+        """A stream that does not wait for the default stream, nor it for this one."""
+        stream = ctypes.c_void_p()
+        self.call("cuStreamCreate", ctypes.byref(stream), ctypes.c_uint(_NON_BLOCKING))
+        return stream.value or 0
+
+    def destroy_stream(self, cuda_stream: int) -> None:
+        """Give a stream back."""
+        self.call("cuStreamDestroy_v2", ctypes.c_void_p(cuda_stream))
 
     def pop_context(self) -> None:
         """Take the current context off the calling thread's stack."""

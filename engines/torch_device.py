@@ -50,14 +50,19 @@ class TorchDevice:
             raise EngineOptionError(f"there is no device {index}: this machine has {count}, counted from 0")
         self.driver = CudaDriver()
         self.device = torch.device("cuda", index)
+        self._index = index
         self._device_name: str = torch.cuda.get_device_name(self.device)
         capability = ".".join(map(str, torch.cuda.get_device_capability(self.device)))
         binary = kernel_binary(capability)
         self._kernels: KernelModule | None = None
         self._pinned: dict[int, Any] = {}
-        with self.current():
-            torch.zeros(1, device=self.device)  # makes the primary context current
-            self._kernels = KernelModule(self.driver, binary.code)
+        self._context = self.driver.retain_primary(index)
+        try:
+            with self.current():
+                self._kernels = KernelModule(self.driver, binary.code)
+        except BaseException:
+            self.driver.release_primary(index)
+            raise
         log.info("%s, compute capability %s, kernels by %s", self._device_name, capability, binary.compiler)
 
     @property
@@ -74,6 +79,7 @@ class TorchDevice:
         """
         try:
             with torch.cuda.device(self.device):
+                self.driver.set_current(self._context)  # torch leaves that to its own first call in a thread
                 yield
         except torch.cuda.OutOfMemoryError as error:
             raise EngineError(f"{self._device_name} has too little memory: {_first_line(error)}") from error
@@ -107,8 +113,9 @@ class TorchDevice:
 
     def open_queue(self) -> WorkQueue:
         """See `Device`."""
+        # Not torch's own: those come from a pool of 32, and one that is recorded must not be another's too.
         with self.current():
-            return _TorchQueue(self, torch.cuda.Stream(self.device))
+            return _TorchQueue(self, torch.cuda.ExternalStream(self.driver.make_stream(), self.device))
 
     def make_mark(self) -> Mark:
         """See `Device`."""
@@ -118,8 +125,7 @@ class TorchDevice:
     def open_network(self, path: Path, size: tuple[int, int]) -> DeviceNetwork:
         """See `Device`; the float16 twin `*_fp16.onnx` is used where there is one."""
         twin = path.with_name(f"{path.stem}_fp16.onnx")
-        with self.current():
-            return _TorchExecution(self, twin if twin.is_file() else path, size)
+        return _TorchExecution(self, twin if twin.is_file() else path, size)
 
     def kernels(self) -> KernelModule:
         """The kernels of this device's context."""
@@ -138,6 +144,7 @@ class TorchDevice:
                     kernels.close()
             except EngineError as error:
                 log.debug("closing %s: %s", self._device_name, error)
+            self.driver.release_primary(self._index)
 
 
 class _TorchMark:
@@ -156,7 +163,8 @@ class _TorchMark:
 
 class _TorchExecution:
     def __init__(self, device: TorchDevice, path: Path, size: tuple[int, int]) -> None:
-        self._network = TorchNetwork(path, NetworkOptions(), str(device.device))
+        with device.current():
+            self._network = TorchNetwork(path, NetworkOptions(), str(device.device))
         kind = np.float16 if self._network.half else np.float32
         self.luma, self.ycc, self.confidence = (
             device.allocate((1, depth, *size), kind) for depth in (1, 3, 1)
@@ -225,6 +233,7 @@ class _TorchQueue:
         if cuda_stream is not None:
             with self._device.current():
                 cuda_stream.synchronize()
+                self._device.driver.destroy_stream(int(cuda_stream.cuda_stream))
 
     @property
     def _handle(self) -> int:

@@ -59,6 +59,7 @@ int cuCtxPopCurrent_v2(void **context) {
     *context = contexts.back();
     return contexts.pop_back(), 0;
 }
+int cuCtxSetCurrent(void *context) { return contexts.assign(1, context), 0; }
 int cuCtxGetDevice(int *device) { return *device = 0, 0; }
 int cuCtxSynchronize() { CURRENT; return 0; }
 int cuMemAlloc_v2(Address *address, size_t count) {

@@ -50,12 +50,8 @@ class Desk:
     def __init__(self, folder: Path) -> None:
         self.library = ctypes.CDLL(str(folder / "libcuda.so.1"))
         self.driver = CudaDriver(str(folder / "libcuda.so.1"))
-        context, stream = ctypes.c_void_p(), ctypes.c_void_p()
-        self.driver.call("cuDevicePrimaryCtxRetain", ctypes.byref(context), 0)
-        self.driver.call("cuCtxPushCurrent_v2", context)
-        self.driver.call("cuStreamCreate", ctypes.byref(stream), 1)
-        assert stream.value
-        self.stream: int = stream.value
+        self.driver.set_current(self.driver.retain_primary(0))
+        self.stream = self.driver.make_stream()
         self.kernels = KernelModule(self.driver, CUBIN)
 
     def left(self) -> list[int]:
@@ -66,8 +62,8 @@ class Desk:
     def close(self) -> None:
         self.kernels.close()
         self.kernels.close()
-        self.driver.call("cuStreamDestroy_v2", ctypes.c_void_p(self.stream))
-        self.driver.call("cuDevicePrimaryCtxRelease_v2", 0)
+        self.driver.destroy_stream(self.stream)
+        self.driver.release_primary(0)
         self.driver.pop_context()
 
 
