@@ -52,8 +52,7 @@ class TorchDevice:
         self.device = torch.device("cuda", index)
         self._index = index
         self._device_name: str = torch.cuda.get_device_name(self.device)
-        capability = ".".join(map(str, torch.cuda.get_device_capability(self.device)))
-        binary = kernel_binary(capability)
+        binary = kernel_binary(".".join(map(str, torch.cuda.get_device_capability(self.device))))
         self._kernels: KernelModule | None = None
         self._pinned: dict[int, Any] = {}
         self._context = self.driver.retain_primary(index)
@@ -63,7 +62,7 @@ class TorchDevice:
         except BaseException:
             self.driver.release_primary(index)
             raise
-        log.info("%s, compute capability %s, kernels by %s", self._device_name, capability, binary.compiler)
+        log.info("%s, kernels by %s", self._device_name, binary.compiler)
 
     @property
     def name(self) -> str:

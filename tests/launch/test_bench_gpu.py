@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.engines.tiny_network import write_tiny_network
 
-from irchroma.engines import catalog, cuda_device, kernel_host
+from irchroma.engines import cuda_device, kernel_host
 from irchroma.engines.cpu_device import CpuDevice
 from irchroma.engines.kernel_host import HostKernels
 from irchroma.engines.network import NetworkOptions, installed
@@ -26,15 +27,16 @@ def test_without_a_gpu_it_says_so_in_one_line(tmp_path: Path, capsys: pytest.Cap
     assert not (tmp_path / "gpu.json").exists()
 
 
-def test_everything_it_measures_is_there_and_plausible(capsys: pytest.CaptureFixture[str]) -> None:
+def test_everything_it_measures_is_there_and_plausible(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     if not installed("openvino") or kernel_host.compiler() is None:
         pytest.skip("needs openvino and a C++ compiler")
-    if not catalog.weights_path("nir", "fast").is_file():
-        pytest.skip("no weights here")
+    write_tiny_network(tmp_path / "tiny.onnx")
     kernels, network = HostKernels(), NetworkOptions("openvino", 1, cache=None, exact=True)
-    options = NeuralOptions(engine="nir", size="fast")
+    options = NeuralOptions(weights=tmp_path / "tiny.onnx")
     cases = [Case(SIZE, 1, 1, True), Case(SIZE, 2, 2, True), Case(SIZE, 1, 2, False)]
-    found = measure(lambda: CpuDevice(network, kernels), options, cases, 0.3)
+    found = measure(lambda: CpuDevice(network, kernels), options, cases, 0.2)
     assert "failed" not in found
     assert found["parity"]["mean_levels"] < 0.1
     assert found["parity"]["share_over_4_levels"] < 1e-3
