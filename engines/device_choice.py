@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import re
+from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 
@@ -17,6 +18,7 @@ from irchroma.engines.neural import NeuralColorizer, NeuralOptions
 
 log = logging.getLogger(__name__)
 
+OnCpu = Callable[[NeuralOptions], NeuralColorizer]
 GPU_RUNTIMES = ("tensorrt", "tensorrt-rtx", "torch")
 """In the order in which `auto` tries them: the fastest first."""
 _turn = itertools.count()
@@ -24,13 +26,17 @@ _failed: dict[tuple[str, int], str] = {}
 _DEVICE = re.compile(r"(?:cuda:)?(\d+)$")
 
 
-def open_neural(options: NeuralOptions) -> NeuralColorizer | DeviceColorizer:
+def open_neural(options: NeuralOptions, on_cpu: OnCpu = NeuralColorizer) -> NeuralColorizer | DeviceColorizer:
     """The colorizer for `options.network.runtime` and `options.network.device`.
 
     With `auto` for both, a GPU is used where one is and a runtime for it works, the CPU otherwise; that is
     logged. A device that fails at work later is not chosen again by `auto` when the engine is opened anew.
     Anything asked for by name is given or refused. With `all`, each video takes the next GPU in turn, and so
     does one whose engine is opened anew because its GPU was lost.
+
+    Args:
+        options: of the colorizer.
+        on_cpu: makes it where the CPU colors, for instance with a network that other videos share.
 
     Raises:
         EngineUnavailable: what was asked for is not here.
@@ -43,15 +49,15 @@ def open_neural(options: NeuralOptions) -> NeuralColorizer | DeviceColorizer:
             raise EngineOptionError(f"runtime {runtime} runs on a GPU: --device {device} contradicts it")
         if index is not None:
             raise EngineOptionError(f"runtime {runtime} runs on the CPU: --device {device} contradicts it")
-        return NeuralColorizer(options)
+        return on_cpu(options)
     if runtime in tensorrt_adapter.LIBRARIES or (runtime == "torch" and index is not None):
         return DeviceColorizer(options, partial(open_device, runtime, index or 0))
     if options.reference is not None and index is None:
-        return NeuralColorizer(options)  # its steering is the CPU's
+        return on_cpu(options)  # its steering is the CPU's
     if runtime == "torch" and cuda_device.device_at() is None:
-        return NeuralColorizer(options)
+        return on_cpu(options)
     tried = (runtime,) if runtime != "auto" else GPU_RUNTIMES
-    return _first_that_works(options, tried, index)
+    return _first_that_works(options, tried, index, on_cpu)
 
 
 def _next_in_turn() -> int:
@@ -106,10 +112,10 @@ def _checked(device: Device) -> Device:
 
 
 def _first_that_works(
-    options: NeuralOptions, runtimes: tuple[str, ...], index: int | None
+    options: NeuralOptions, runtimes: tuple[str, ...], index: int | None, on_cpu: OnCpu
 ) -> NeuralColorizer | DeviceColorizer:
     if index is None and cuda_device.device_at() is None:
-        return NeuralColorizer(options)
+        return on_cpu(options)
     passed_over = []
     for runtime in runtimes:
         choice = (runtime, index or 0)
@@ -129,7 +135,7 @@ def _first_that_works(
     if index is not None:
         raise EngineUnavailable(f"no runtime works on device {index}: {why}")
     log.warning("the GPU is not used: %s", why)
-    return NeuralColorizer(options)
+    return on_cpu(options)
 
 
 def _remember(choice: tuple[str, int], error: Exception) -> None:

@@ -26,7 +26,8 @@ Operator = Callable[[list[Any], Attributes], Any]
 
 def open_network(path: Path, options: NetworkOptions) -> TorchNetwork:
     """Read the graph and move its weights to the device; on a GPU for single pictures, see `torch_device`."""
-    return TorchNetwork(path, options, "cuda" if torch.cuda.is_available() else "cpu")
+    on_gpu = options.device != "cpu" and torch.cuda.is_available()
+    return TorchNetwork(path, options, "cuda" if on_gpu else "cpu")
 
 
 class TorchNetwork:
