@@ -9,19 +9,15 @@ struct Cell {
     float each;             // weight of a whole pixel
 };
 
+// In whole numbers: exact, and double precision is slow on most GPUs.
 PLACE Cell cell_of(int at, int from, int to) {
-    double scale = (double)from / to;
-    double start = at * scale, end = start + scale;
-    double width = scale < from - start ? scale : from - start;
+    int start = at * from, end = start + from;  // in parts of 1 / to
     Cell cell;
-    cell.last = smaller((int)floor(end), from - 1);
-    cell.first = smaller((int)ceil(start), cell.last);
-    cell.before = cell.first - start > 1e-3 ? (float)((cell.first - start) / width) : 0.0f;
-    double rest = end - cell.last;
-    rest = rest < 1.0 ? rest : 1.0;
-    rest = rest < width ? rest : width;
-    cell.after = end - cell.last > 1e-3 ? (float)(rest / width) : 0.0f;
-    cell.each = (float)(1.0 / width);
+    cell.first = (start + to - 1) / to;
+    cell.last = end / to;
+    cell.before = (float)(cell.first * to - start) / (float)from;
+    cell.after = (float)(end - cell.last * to) / (float)from;
+    cell.each = (float)to / (float)from;
     return cell;
 }
 
@@ -52,13 +48,11 @@ struct Neighbors {
 };
 
 PLACE Neighbors neighbors_of(int at, int from, int to) {
-    // OpenCV computes the place in double and keeps its fraction as float.
-    float place = (float)((at + 0.5) * ((double)from / to) - 0.5);
-    int first = (int)floorf(place);
-    float share = place - first;
-    if (first < 0) return {0, 0, 0.0f};
+    int place = (2 * at + 1) * from - to;  // in parts of 1 / (2 to)
+    int first = place / (2 * to);
+    if (place < 0) return {0, 0, 0.0f};
     if (first >= from - 1) return {from - 1, from - 1, 0.0f};
-    return {first, first + 1, share};
+    return {first, first + 1, (float)(place - first * 2 * to) / (float)(2 * to)};
 }
 
 PLACE float linear(const float *values, int width, int height, int to_width, int to_height, int x, int y) {

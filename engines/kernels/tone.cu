@@ -44,10 +44,9 @@ PLACE void finer_at(const finer_arguments &a, int x, int y, int) {
     float sum = 0.0f;
     for (int down = 0; down < 2; ++down)
         for (int right = 0; right < 2; ++right) {
-            int column = (int)floor((2 * x + right) * ((double)a.width / (2 * a.to_width)));
-            int row = (int)floor((2 * y + down) * ((double)a.height / (2 * a.to_height)));
-            float level =
-                (float)a.luma[(long)smaller(row, a.height - 1) * a.width + smaller(column, a.width - 1)];
+            int column = (2 * x + right) * a.width / (2 * a.to_width);
+            int row = (2 * y + down) * a.height / (2 * a.to_height);
+            float level = (float)a.luma[(long)row * a.width + column];
             sum += level * level;
         }
     long at = (long)y * a.to_width + x;
