@@ -22,11 +22,19 @@ Tensor = NDArray[np.float32]
 
 
 class Network(Protocol):
-    """Runs one network; made by a runtime. Used by one thread at a time."""
+    """Runs one network; made by a runtime. Used by `lanes` threads at a time."""
 
     @property
     def name(self) -> str:
         """Runtime, device and precision for people: `openvino bf16`."""
+
+    @property
+    def lanes(self) -> int:
+        """How many calls may run at once, each from a thread of its own."""
+
+    @property
+    def best_batch(self) -> int:
+        """How many frames one call should have at most: 1 where a batch is no cheaper than its frames."""
 
     def infer(self, luma: Tensor) -> tuple[Tensor, Tensor]:
         """Color a batch; blocks until done.
@@ -37,7 +45,7 @@ class Network(Protocol):
 
         Returns:
             `ycc` (N, 3, H, W) float32, BT.601 full range: Y' in [0, 1], Cb and Cr in [-0.5, 0.5]; and
-            confidence (N, 1, H, W) float32 in [0, 1]. Both are the caller's until the next call.
+            confidence (N, 1, H, W) float32 in [0, 1]. Both are the caller's until this thread's next call.
         """
 
     def close(self) -> None:
@@ -51,6 +59,8 @@ class NetworkOptions:
     Attributes:
         runtime: a name of RUNTIMES, or `auto` for the first of them that works here.
         threads: CPU threads of the network, 0 for the runtime's own choice.
+        lanes: calls at once, which divide the threads among them; 0 for one, or, where several cameras
+            share the network, for as many as there are cores. A runtime that cannot has one.
         cache: folder of compiled models, None for none.
         exact: full float32 where the CPU would also have bf16.
         device: `auto`, `cpu`, `all`, or a GPU as `0` or `cuda:0`; for `device_choice` alone.
@@ -60,7 +70,14 @@ class NetworkOptions:
     threads: int = 0
     cache: Path | None = field(default_factory=lambda: cache_folder())
     exact: bool = False
+    lanes: int = 0
     device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.threads < 0 or self.lanes < 0:
+            raise EngineOptionError(
+                f"threads and lanes of a network must not be negative, got {self.threads} and {self.lanes}"
+            )
 
 
 @dataclass(frozen=True, slots=True)

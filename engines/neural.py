@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -99,8 +99,18 @@ class NeuralColorizer:
     synthetic = True
     depth = 2
 
-    def __init__(self, options: NeuralOptions | None = None, network: Network | None = None) -> None:
+    def __init__(
+        self,
+        options: NeuralOptions | None = None,
+        network: Network | None = None,
+        opener: Callable[[Path, NetworkOptions], Network] = open_network,
+    ) -> None:
         """Load the network, or share one that is open and stays its owner's to close.
+
+        Args:
+            options: what is done.
+            network: an open one.
+            opener: loads the network where none is given; `NetworkPool.open` shares it with other cameras.
 
         Raises:
             EngineUnavailable: weights or runtime are not here.
@@ -109,7 +119,7 @@ class NeuralColorizer:
         self.options = options or NeuralOptions()
         path = self.options.weights or catalog.weights_path(self.options.engine, self.options.size)
         self._owned = network is None
-        self.network = network or open_network(path, self.options.network)
+        self.network = network or opener(path, self.options.network)
         self._stage = TemporalStage(self.options.temporal) if self.options.steady else None
         self._recoloring = Recoloring(self.options.recolor, catalog.BANDS[self.options.engine].look)
         self._dark_fade = neutral.dark_fade()

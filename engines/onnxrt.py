@@ -18,13 +18,19 @@ def open_network(path: Path, options: NetworkOptions) -> OnnxRuntimeNetwork:
 
 
 class OnnxRuntimeNetwork:
-    """A `Network` on the CPU in float32."""
+    """A `Network` on the CPU in float32.
+
+    On two cores, batches of 2 and 4 took 0.86 to 1.08 times the CPU time of their frames one by one.
+    """
+
+    best_batch = 1
 
     def __init__(self, path: Path, options: NetworkOptions) -> None:
         settings = onnxruntime.SessionOptions()
         settings.log_severity_level = 3
+        self.lanes = options.lanes or 1
         if options.threads:
-            settings.intra_op_num_threads = options.threads
+            settings.intra_op_num_threads = max(1, options.threads // self.lanes)
         try:
             self._session: Any = onnxruntime.InferenceSession(
                 str(path), settings, providers=["CPUExecutionProvider"]

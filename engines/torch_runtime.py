@@ -23,6 +23,8 @@ from irchroma.engines.network import NetworkOptions, Tensor
 Attributes = dict[str, Any]
 Operator = Callable[[list[Any], Attributes], Any]
 
+_GPU_BATCH = 8
+
 
 def open_network(path: Path, options: NetworkOptions) -> TorchNetwork:
     """Read the graph and move its weights to the device; on a GPU for single pictures, see `torch_device`."""
@@ -32,6 +34,8 @@ def open_network(path: Path, options: NetworkOptions) -> TorchNetwork:
 
 class TorchNetwork:
     """A `Network` in the precision of its file."""
+
+    lanes = 1
 
     def __init__(self, path: Path, options: NetworkOptions, device: str = "cpu") -> None:
         """Read the graph.
@@ -64,6 +68,11 @@ class TorchNetwork:
             else:
                 self._nodes.append((node, attributes))
         self._values = {name: value.to(self._device) for name, value in self._constants.items()}
+
+    @property
+    def best_batch(self) -> int:
+        """Frames of one call: several on a GPU, which a single small frame leaves half empty."""
+        return _GPU_BATCH if self._device.startswith("cuda") else 1
 
     @property
     def name(self) -> str:

@@ -12,6 +12,10 @@ BENCHES = {
         "irchroma.launch.bench_live",
         "whole runs against gst-launch, and a live source's latency",
     ),
+    "cameras": (
+        "irchroma.launch.bench_cameras",
+        "several cameras at once, with shared and separate networks",
+    ),
     "gpu": ("irchroma.launch.bench_gpu", "the GPU path: parity, frames a second, latency, each step"),
     "quality": (
         "irchroma.launch.bench_quality",

@@ -57,9 +57,17 @@ def from_table(cls: type[T], table: dict[str, Any], base: T | None = None, where
     return dataclasses.replace(base, **values) if base is not None else cls(**values)  # type: ignore[type-var]
 
 
-def to_toml(options: Any) -> str:
-    """The effective configuration as TOML that `from_table` reads back; unset (None) keys as comments."""
-    lines = _toml_lines(options, "")
+def to_toml(options: Any, table: str = "", listed: bool = False) -> str:
+    """The effective configuration as TOML that `from_table` reads back; unset (None) keys as comments.
+
+    Args:
+        options: a dataclass.
+        table: the name of the table that it is written as; empty for the file's top.
+        listed: it is one of several tables of that name.
+    """
+    lines = _toml_lines(options, f"{table}." if table else "")
+    if table:
+        lines.insert(0, f"[[{table}]]" if listed else f"[{table}]")
     return "\n".join(lines) + "\n"
 
 

@@ -7,6 +7,16 @@ import logging
 import sys
 import time
 
+from irchroma.stream.feed import feed_name
+
+
+def _note_camera(record: logging.LogRecord) -> bool:
+    """Give the record the name of the camera whose thread logs, where there are several."""
+    name = feed_name.get()
+    record.camera = name
+    record.whose = f"{name}: " if name else ""
+    return True
+
 
 class JsonLines(logging.Formatter):
     """`{"time": ..., "level": ..., "from": ..., "message": ...}`."""
@@ -20,6 +30,8 @@ class JsonLines(logging.Formatter):
             "from": record.name.removeprefix("irchroma."),
             "message": record.getMessage(),
         }
+        if camera := getattr(record, "camera", ""):
+            line["camera"] = camera
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)
@@ -36,8 +48,9 @@ def set_up(style: str, level: int) -> None:
     line.setFormatter(
         JsonLines()
         if style == "json"
-        else logging.Formatter("%(asctime)s %(levelname).1s %(message)s", "%H:%M:%S")
+        else logging.Formatter("%(asctime)s %(levelname).1s %(whose)s%(message)s", "%H:%M:%S")
     )
+    line.addFilter(_note_camera)
     root = logging.getLogger("irchroma")
     root.handlers = [line]
     root.setLevel(level)

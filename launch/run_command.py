@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 from irchroma.launch import run_flags
+from irchroma.launch.cameras_config import cameras_toml, has_cameras, load_cameras
 from irchroma.launch.config import to_toml
 from irchroma.launch.flicker_watch import FlickerWatch
 from irchroma.launch.log_lines import set_up
@@ -22,6 +23,7 @@ from irchroma.launch.progress import Progress
 from irchroma.launch.run_config import RunConfig, load, require
 from irchroma.launch.wiring import build_loop
 from irchroma.stream.loop import Loop
+from irchroma.stream.protocols import VideoInfo
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,7 @@ EXAMPLE = """irchroma run night.mp4 --to color.mp4
   irchroma run rtsp://user:password@camera/stream --to rtsp://:8554/gate --engine nir
   irchroma run /dev/video0 --to http://:8080 --to recording.mp4 --keep-raw counts.mkv --osd
   irchroma run 'test:thermal?seconds=10' --to out.mp4 --engine palette:ironbow --view side
+  irchroma run --config launch/cameras.toml    (several cameras: one [[cameras]] table for each)
 
 source: a file, a folder of pictures, rtsp://.., srt://.., /dev/videoN, test:nir, test:thermal
 sinks:  file.mp4|.mkv|.webm, rtsp://:PORT/NAME, srt://.., hls:DIR, http://:PORT, /dev/videoN, window, null"""
@@ -56,6 +59,8 @@ def run(args: argparse.Namespace) -> int:
         settings["source"] = args.source
     if args.to:
         settings["to"] = args.to
+    if has_cameras(args.config):
+        return _run_cameras(args, settings)
     config = load(args.config, settings)
     if args.print_config:
         sys.stdout.write(to_toml(config))
@@ -71,6 +76,18 @@ def run(args: argparse.Namespace) -> int:
     finally:
         monitor.finish()
     return 0
+
+
+def _run_cameras(args: argparse.Namespace, settings: dict[str, Any]) -> int:
+    from irchroma.launch.cameras_run import run_cameras  # which builds on this module
+
+    config = load_cameras(args.config, settings)
+    if args.print_config:
+        sys.stdout.write(cameras_toml(config))
+        return 0
+    tune_process()
+    set_up(args.log, logging.WARNING if args.quiet else logging.INFO)
+    return run_cameras(config, quiet=args.quiet)
 
 
 def stop_on_signals(loop: Loop) -> None:
@@ -106,12 +123,9 @@ class Monitor:
         if self._start_s is None:
             self._start_s = time.monotonic()
         if self._progress is None:
-            total = info.frame_count or (
-                info.duration_ns and info.rate and info.duration_ns * info.rate / 10**9
-            )
-            self._progress = Progress(float(total) if total else None)
+            self._progress = Progress(_expected_frames(info))
         if not self._quiet:
-            self._progress.update(loop.frames, f"{loop.frames / max(self._elapsed_s(), 1e-3):.0f} fps")
+            self._progress.update(loop.frames, f"{self.frames_per_second():.0f} fps")
         now_s = time.monotonic()
         if now_s - self._drops_said_s >= 1:
             self._drops_said_s = now_s
@@ -119,6 +133,16 @@ class Monitor:
             if drops > self._drops_said:
                 log.info("%d frames dropped in the last second", drops - self._drops_said)
                 self._drops_said = drops
+
+    def share_done(self) -> float | None:
+        """How much of a file is done, 0 to 1; None where it has no known end."""
+        info = self.loop.reader.info if self.loop is not None else None
+        total = _expected_frames(info) if info is not None else None
+        return min(1.0, self.loop.frames / total) if self.loop is not None and total else None
+
+    def frames_per_second(self) -> float:
+        """Over the whole run so far."""
+        return self.loop.frames / max(self._elapsed_s(), 1e-3) if self.loop is not None else 0.0
 
     def _elapsed_s(self) -> float:
         return 0.0 if self._start_s is None else time.monotonic() - self._start_s
@@ -168,6 +192,11 @@ class Monitor:
             log.info("flicker of still pixels: %.4f a*b* a frame", stats["flicker"])
         if self._config.output.stats is not None:
             self._config.output.stats.write_text(json.dumps(stats, indent=2) + "\n", encoding="utf-8")
+
+
+def _expected_frames(info: VideoInfo) -> float | None:
+    total = info.frame_count or (info.duration_ns and info.rate and info.duration_ns * info.rate / 10**9)
+    return float(total) if total else None
 
 
 def summary_line(name: str, summary: dict[str, float]) -> str:

@@ -30,6 +30,7 @@ class OutputOptions:
         keep_segments: recorded files to keep, older ones are deleted; 0 keeps all.
         hls_segment_s: seconds of one HLS segment.
         hls_keep: HLS segments in the playlist.
+        page_control: viewers of an `http://` page may change the view and the engine, for every sink.
         encoder: which video encoder, how good, how often a keyframe.
     """
 
@@ -40,6 +41,7 @@ class OutputOptions:
     keep_segments: int = 0
     hls_segment_s: float = 2.0
     hls_keep: int = 6
+    page_control: bool = True
     encoder: EncoderOptions = field(default_factory=EncoderOptions)
 
 
@@ -93,7 +95,7 @@ def load(path: Path | None, settings: dict[str, Any]) -> RunConfig:
     """
     try:
         config = from_table(RunConfig, load_toml(path)) if path is not None else RunConfig()
-        return from_table(RunConfig, _nested(settings), config)
+        return from_table(RunConfig, nested(settings), config)
     except ConfigError:
         raise
     except ValueError as error:  # the options' own word for a value that makes no sense
@@ -115,7 +117,8 @@ def without_secrets(config: RunConfig, public: Any) -> RunConfig:
     return dataclasses.replace(config, source=public(config.source), to=tuple(public(t) for t in config.to))
 
 
-def _nested(settings: dict[str, Any]) -> dict[str, Any]:
+def nested(settings: dict[str, Any]) -> dict[str, Any]:
+    """Dotted keys as tables within tables."""
     table: dict[str, Any] = {}
     for dotted, value in settings.items():
         *folders, key = dotted.split(".")

@@ -108,6 +108,13 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag("--quality", "output.encoder.quality", "quantizer, 0 (best) to 50", int, metavar="Q"),
         Flag("--segment", "output.segment_s", "begin a new recorded file every so often", float, metavar="S"),
         Flag("--keep-segments", "output.keep_segments", "recorded files to keep", int, metavar="N"),
+        Flag(
+            "--no-page-control",
+            "output.page_control",
+            "viewers of the http:// page may not change the view and the engine",
+            bool,
+            False,
+        ),
         Flag("--no-audio", "output.audio", "leave a file's audio track out", bool, False),
         Flag(
             "--stats", "output.stats", "write latencies and counts as JSON at the end", Path, metavar="FILE"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,13 @@ from irchroma.calibration.camera_presets import find_profile
 from irchroma.engines import catalog
 from irchroma.engines.device_choice import open_neural
 from irchroma.engines.gray import GrayColorizer
+from irchroma.engines.network_pool import NetworkPool
+from irchroma.engines.neural import NeuralColorizer
 from irchroma.engines.palette import PaletteColorizer
 from irchroma.engines.palette_options import palette_from_name
 from irchroma.launch.config import ConfigError
 from irchroma.launch.flicker_watch import FlickerWatch
+from irchroma.launch.live_control import RunControl
 from irchroma.launch.run_config import RunConfig
 from irchroma.stream.camera import Camera
 from irchroma.stream.camera_profile import load_profile
@@ -29,10 +33,26 @@ from irchroma.stream.writer import SinkWriter
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What a camera has of a process with several.
+
+    Attributes:
+        name: the camera's, of its page; empty where the process has one.
+        networks: gives networks that other cameras use too; None for networks of its own.
+        threads: CPU threads of a network of its own, and of each encoder; 0 for their own choice.
+    """
+
+    name: str = ""
+    networks: NetworkPool | None = None
+    threads: int = 0
+
+
 def build_loop(
     config: RunConfig,
     stats: Callable[[], dict[str, Any]] | None = None,
     extra_sinks: dict[str, FrameSink] | None = None,
+    shared: Shared | None = None,
 ) -> Loop:
     """A loop that is ready to run.
 
@@ -40,6 +60,7 @@ def build_loop(
         config: complete; `require` has been called on it.
         stats: what a page shows of the run.
         extra_sinks: label -> sink, beside those of the configuration.
+        shared: what it has in common with the other cameras of the process, where there are some.
 
     Raises:
         StreamError, EngineError, ConfigError: with one clear line.
@@ -47,35 +68,57 @@ def build_loop(
     camera = Camera(load_profile(find_profile(config.camera))) if config.camera else None
     config = with_scale(config, camera)
     source = open_source(config.source, config.input)
-    output = config.output
-    sink_options = SinkOptions(
-        encoder=output.encoder,
+    composer = ViewComposer(config.view, config.osd, config.palette.gain, config.palette.offset)
+
+    def choose(engine: str) -> Colorizer:
+        assert loop.reader.info is not None  # there are no viewers before
+        return open_colorizer(with_engine(config, engine), loop.reader.info.counts, shared)
+
+    control = RunControl(config.engine, composer, choose)
+
+    def make_colorizer(info: VideoInfo) -> Colorizer:
+        control.engine_is(whole_name(config, info.counts))
+        return open_colorizer(config, info.counts, shared)
+
+    sink_options = _sink_options(config, stats, control, shared)
+    sinks = {public(text): open_sink(text, sink_options) for text in config.to} | (extra_sinks or {})
+    writers = [SinkWriter(sink, label) for label, sink in sinks.items()]
+    options = LoopOptions(config.tone_map, config.reconnect, config.repeat_s, config.color_camera, camera)
+    raw_writer = _raw_writer(config.output.keep_raw)
+    loop = Loop(source, make_colorizer, FlickerWatch(composer), writers, options, raw_writer)
+    control.loop = loop
+    return loop
+
+
+def _sink_options(
+    config: RunConfig,
+    stats: Callable[[], dict[str, Any]] | None,
+    control: RunControl,
+    shared: Shared | None,
+) -> SinkOptions:
+    output, encoder, name = config.output, config.output.encoder, ""
+    if shared is not None:
+        name, encoder = shared.name, replace(encoder, threads=encoder.threads or shared.threads)
+    return SinkOptions(
+        encoder=encoder,
         audio_from=Path(config.source) if output.audio and Path(config.source).is_file() else None,
         segment_s=output.segment_s,
         keep_segments=output.keep_segments,
         hls_segment_s=output.hls_segment_s,
         hls_keep=output.hls_keep,
-        title=public(config.source),
+        title=name or public(config.source),
         stats=stats,
+        control=control if output.page_control else None,
+        page=name,
     )
-    sinks = {public(text): open_sink(text, sink_options) for text in config.to} | (extra_sinks or {})
-    writers = [SinkWriter(sink, label) for label, sink in sinks.items()]
-    raw_writer = None
-    if output.keep_raw is not None:
-        if output.keep_raw.suffix != ".mkv":
-            raise ConfigError(
-                f"--keep-raw {output.keep_raw}: expected a .mkv file, which can hold 16-bit counts"
-            )
-        raw_sink = open_sink(str(output.keep_raw), SinkOptions(lossless=True))
-        raw_writer = SinkWriter(raw_sink, str(output.keep_raw))
-    options = LoopOptions(config.tone_map, config.reconnect, config.repeat_s, config.color_camera, camera)
 
-    composer = FlickerWatch(ViewComposer(config.view, config.osd, config.palette.gain, config.palette.offset))
 
-    def make_colorizer(info: VideoInfo) -> Colorizer:
-        return open_colorizer(config, counts=info.counts)
-
-    return Loop(source, make_colorizer, composer, writers, options, raw_writer)
+def _raw_writer(path: Path | None) -> SinkWriter | None:
+    if path is None:
+        return None
+    if path.suffix != ".mkv":
+        raise ConfigError(f"--keep-raw {path}: expected a .mkv file, which can hold 16-bit counts")
+    return SinkWriter(open_sink(str(path), SinkOptions(lossless=True)), str(path))
 
 
 def with_scale(config: RunConfig, camera: Camera | None) -> RunConfig:
@@ -87,7 +130,36 @@ def with_scale(config: RunConfig, camera: Camera | None) -> RunConfig:
     return replace(config, palette=palette)
 
 
-def open_colorizer(config: RunConfig, counts: bool) -> Colorizer:
+def with_engine(config: RunConfig, engine: str) -> RunConfig:
+    """The configuration with another engine, and without what only the old one understands."""
+    neural = config.neural if catalog.parse(engine).neural else replace(config.neural, reference=None)
+    return replace(config, engine=engine, neural=neural)
+
+
+def whole_name(config: RunConfig, counts: bool) -> str:
+    """The configured engine with all that its name can say: `auto` and `nir` are `nir:fast`, for instance."""
+    text = _band(config, counts) if config.engine == "auto" else config.engine
+    name = catalog.parse(text)
+    if name.neural:
+        return f"{name.kind}:{name.variant or config.neural.size}"
+    if name.kind == "palette" and name.variant is None:
+        return f"palette:{config.palette.palette}"
+    return text
+
+
+def _band(config: RunConfig, counts: bool) -> str:
+    return "thermal" if counts or config.source.startswith("test:thermal") else "nir"
+
+
+def check_engine(config: RunConfig) -> None:
+    """Raise what `open_colorizer` would of an engine that there is nowhere, before any source is open."""
+    if config.engine == "auto":
+        return
+    if catalog.parse(config.engine).kind == "palette":
+        open_colorizer(config, counts=False).close()
+
+
+def open_colorizer(config: RunConfig, counts: bool, shared: Shared | None = None) -> Colorizer:
     """The engine that the configuration names; `auto` is `thermal` for counts and `nir` for luma.
 
     Raises:
@@ -95,9 +167,8 @@ def open_colorizer(config: RunConfig, counts: bool) -> Colorizer:
     """
     text = config.engine
     if text == "auto":
-        band = "thermal" if counts or config.source.startswith("test:thermal") else "nir"
-        log.info("engine auto: %s, since the source gives %s", band, "counts" if counts else "luma")
-        text = band
+        text = _band(config, counts)
+        log.info("engine auto: %s, since the source gives %s", text, "counts" if counts else "luma")
     name = catalog.parse(text)
     if config.neural.reference is not None and name.kind not in catalog.BANDS:
         raise ConfigError(f"--reference steers the color of nir and thermal, not {text}")
@@ -108,4 +179,9 @@ def open_colorizer(config: RunConfig, counts: bool) -> Colorizer:
         if name.variant is not None:
             options = palette_from_name(text, gain=options.gain, offset=options.offset)
         return PaletteColorizer(options)
-    return open_neural(replace(config.neural, engine=name.kind, size=name.variant or config.neural.size))
+    neural = replace(config.neural, engine=name.kind, size=name.variant or config.neural.size)
+    if shared is not None and shared.networks is not None:
+        return open_neural(neural, partial(NeuralColorizer, opener=shared.networks.open))
+    if shared is not None and not neural.network.threads:
+        neural = replace(neural, network=replace(neural.network, threads=shared.threads))
+    return open_neural(neural)

@@ -23,8 +23,12 @@ _FIRST_SIZE = (480, 640)  # of a card before the first frame
 class ViewComposer:
     """Composes every picture of a run; used by the loop's composing thread.
 
+    Attributes:
+        view: what the picture shows; any thread may put another one there.
+        latency_ms: from a frame's arrival until its picture is ready, smoothed over some 20 frames.
+
     Args:
-        view: what the picture shows.
+        view: what the picture shows at first.
         osd: which readings are drawn on it.
         gain, offset: of the camera's scale, celsius = counts * gain + offset; None where unknown.
     """
@@ -36,29 +40,32 @@ class ViewComposer:
         gain: float | None = None,
         offset: float = 0.0,
     ) -> None:
-        self._view, self._gain, self._offset = view or ViewOptions(), gain, offset
+        self.view, self._gain, self._offset = view or ViewOptions(), gain, offset
+        self.latency_ms = 0.0
         self._osd = Osd(osd or OsdOptions())
         self._last: Rgb | IndexedPicture | None = None
 
     def compose(self, finished: Finished) -> Rgb | IndexedPicture:
         """See `irchroma.stream.loop.Composer.compose`."""
-        colored = finished.colored
-        plain = self._view.view == "color" and not self._osd.options.show and not finished.synthetic
+        colored, view = finished.colored, self.view
+        plain = view.view == "color" and not self._osd.options.show and not finished.synthetic
         if plain and isinstance(colored, IndexedColored) and colored.index is not None:
             self._last = IndexedPicture(colored.index, colored.table)
+            self._note_latency(finished)
             return self._last
         rgb = finished.camera_rgb if colored is None else colored.rgb
         if rgb is None:
             rgb = np.asarray(cv2.cvtColor(finished.luma, cv2.COLOR_GRAY2RGB), np.uint8)
-        picture = compose(finished.luma, rgb, self._view, colored.confidence if colored is not None else None)
+        picture = compose(finished.luma, rgb, view, colored.confidence if colored is not None else None)
         synthetic = finished.synthetic and colored is not None
         if self._osd.options.show or synthetic:
             picture = self._osd.draw(
-                picture, self._readings(finished, synthetic), finished.frame.pts_ns, self._view
+                picture, self._readings(finished, synthetic), finished.frame.pts_ns, view
             )
         if finished.reason is not None:
             picture = error_banner(picture, finished.reason)
         self._last = picture
+        self._note_latency(finished)
         return picture
 
     def no_signal(self, silent_s: float, reason: str) -> Rgb:
@@ -66,6 +73,10 @@ class ViewComposer:
         last = self._last.rgb if isinstance(self._last, IndexedPicture) else self._last
         size = _FIRST_SIZE if last is None else (last.shape[0], last.shape[1])
         return no_signal_card(size, last, silent_s, reason)
+
+    def _note_latency(self, finished: Finished) -> None:
+        now_ms = (time.monotonic_ns() - finished.arrival_ns) / 1e6
+        self.latency_ms += (now_ms - self.latency_ms) * (0.05 if self.latency_ms else 1.0)
 
     def _readings(self, finished: Finished, synthetic: bool) -> Readings:
         show = self._osd.options.show

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from irchroma.stream.feed import feed_thread
 from irchroma.stream.protocols import Colored, Colorizer
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,9 @@ class GuardedColorizer:
         self._rebuilding = False
         self._closed = False
         self._proven = False
+        self._next: tuple[Colorizer, Callable[[], Colorizer]] | None = None
+        self._exchanges = 0
+        self._newest: tuple[NDArray[np.uint8], NDArray[np.uint16] | None] | None = None
         self.name, self.synthetic = self._engine.name, self._engine.synthetic
         self.reason: str | None = None
         self.failures = 0
@@ -55,6 +59,8 @@ class GuardedColorizer:
             ValueError: the engine, which has not colored anything yet, says that what is asked of it
                 makes no sense for this source.
         """
+        self._newest = (luma, counts)
+        self._swap()
         self._mend()
         with self._lock:
             engine, generation = self._engine, self._generation
@@ -102,20 +108,95 @@ class GuardedColorizer:
         if engine is not None:
             engine.reset()
 
+    def exchange(self, make: Callable[[], Colorizer], done: Callable[[str | None], None]) -> None:
+        """Take another engine without a gap; returns at once.
+
+        The new engine is made and tried on the newest frame in a thread of its own, then takes over
+        between two frames. Until then the old one goes on, and stays where the new one cannot be made,
+        fails on that frame, or is overtaken by another exchange. Any thread may call.
+
+        Args:
+            make: makes the new engine; called again after failures from then on.
+            done: called from that thread with None, or the reason why the old engine stays.
+        """
+        with self._lock:
+            self._exchanges += 1
+            number = self._exchanges
+
+        def work() -> None:
+            engine = None
+            try:
+                engine = make()
+                self._try_out(engine)
+            except Exception as error:  # noqa: BLE001 (whatever it is, the old engine goes on)
+                if engine is not None:
+                    self._close_quietly(engine)
+                log.error("the engine stays: %s", error)
+                done(str(error) or type(error).__name__)
+                return
+            with self._lock:
+                overtaken = number != self._exchanges or self._closed
+                unused = (engine, make) if overtaken else self._next
+                if not overtaken:
+                    self._next = (engine, make)
+            if unused is not None:
+                self._close_quietly(unused[0])
+            done("overtaken by another choice" if overtaken else None)
+
+        feed_thread(work, "engine exchange").start()
+
+    def stay(self) -> None:
+        """Give up an exchange that is under way; any thread may call."""
+        with self._lock:
+            self._exchanges += 1
+            unused, self._next = self._next, None
+        if unused is not None:
+            self._close_quietly(unused[0])
+
     def close(self) -> None:
         """Let go of the engine; may be called twice."""
         with self._lock:
             self._closed = True
             self._idle.notify_all()
-            engine, self._engine = self._engine, None
-        if engine is not None:
-            engine.close()
+            engines = [self._engine, self._next[0] if self._next is not None else None]
+            self._engine = self._next = None
+        for engine in engines:
+            if engine is not None:
+                engine.close()
+
+    def _try_out(self, engine: Colorizer) -> None:
+        """One frame, so that what takes long or fails does so before the engine takes over."""
+        if self._newest is None:
+            return
+        luma, counts = self._newest
+        engine.submit(luma, 0, counts=counts, held=False)
+        engine.collect()
+        engine.reset()
+
+    def _swap(self) -> None:
+        """Let an engine that is ready take over, once nothing of the old one is in flight."""
+        with self._idle:
+            if self._next is None:
+                return
+            self._idle.wait_for(lambda: self._in_flight == 0 or self._closed)
+            if self._next is None:
+                return
+            old = self._engine
+            (self._engine, self._make), self._next = self._next, None
+            self._generation += 1
+            self._places = threading.Semaphore(self._engine.depth)
+            self._retry_s = _FIRST_RETRY_S
+            self._proven, self.reason = True, None
+            self.name, self.synthetic = self._engine.name, self._engine.synthetic
+        log.info("engine: %s", self.name)
+        if old is not None:
+            self._close_quietly(old)
 
     def _release(self) -> None:
         with self._lock:
             self._in_flight -= 1
+            self._places.release()  # of the very engine that the frame was in
             self._idle.notify_all()
-        self._places.release()
 
     def _fail(self, error: Exception, generation: int) -> None:
         with self._lock:
@@ -140,21 +221,25 @@ class GuardedColorizer:
             )
             self._rebuilding = self._rebuilding or due
         if due:  # a plan may take seconds to load: the raw video does not wait for it
-            threading.Thread(target=self._rebuild, name="engine rebuild", daemon=True).start()
+            feed_thread(self._rebuild, "engine rebuild").start()
 
     def _rebuild(self) -> None:
+        with self._lock:
+            make, generation = self._make, self._generation
         try:
-            engine = self._make()
+            engine = make()
         except Exception as error:  # noqa: BLE001 (still broken: say so, try later)
             with self._lock:
                 self._rebuilding = False
+                if generation != self._generation:  # another engine has taken over meanwhile
+                    return
                 self.reason = str(error) or type(error).__name__
                 self._retry_at = time.monotonic() + self._retry_s
                 self._retry_s = min(2 * self._retry_s, _LONGEST_RETRY_S)
             return
         with self._lock:
             self._rebuilding = False
-            if not self._closed:
+            if not self._closed and generation == self._generation:
                 self._engine, self.reason = engine, None
                 self.name, self.synthetic = engine.name, engine.synthetic
                 log.info("%s is back", self.name)

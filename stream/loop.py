@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from irchroma.stream.camera import Camera
 from irchroma.stream.daylight import ColorCameraDetector
 from irchroma.stream.errors import SourceError, StreamError
+from irchroma.stream.feed import feed_thread
 from irchroma.stream.frame import UNKNOWN_NS, Frame
 from irchroma.stream.guarded import GuardedColorizer
 from irchroma.stream.indexed import IndexedPicture
@@ -154,7 +155,7 @@ class Loop:
         Raises:
             StreamError: source or every sink failed; what was written until then is finished first.
         """
-        composing = threading.Thread(target=self._compose_jobs, name="compose", daemon=True)
+        composing = feed_thread(self._compose_jobs, "compose")
         try:
             info = self.reader.start()
             self.guarded = GuardedColorizer(partial(self._make_colorizer, info))

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 
 from irchroma.stream.errors import SourceError, StreamError
+from irchroma.stream.feed import feed_thread
 from irchroma.stream.frame import Frame
 from irchroma.stream.protocols import FrameSource, VideoInfo
 from irchroma.stream.rings import Ring, RingClosed
@@ -61,7 +62,7 @@ class SourceReader:
         self._source, self._options = source, options or ReconnectOptions()
         self._stop = threading.Event()
         self._opened = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="source", daemon=True)
+        self._thread = feed_thread(self._work, "source")
         self._clock_zero_ns = 0  # monotonic time at pts 0
         self._offset_ns = 0
         self._last_pts_ns: int | None = None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from dataclasses import dataclass
 
 from irchroma.stream.errors import SinkError
+from irchroma.stream.feed import feed_thread
 from irchroma.stream.indexed import IndexedPicture
 from irchroma.stream.latency import LatencyMeter
 from irchroma.stream.protocols import FrameSink, Pixels, VideoInfo
@@ -45,7 +45,7 @@ class SinkWriter:
     def __init__(self, sink: FrameSink, label: str) -> None:
         self._sink, self.label = sink, label
         self._ring: Ring[Picture] = Ring(4, newest_wins=False)
-        self._thread = threading.Thread(target=self._work, name=f"sink {label}", daemon=True)
+        self._thread = feed_thread(self._work, f"sink {label}")
         self.encode = LatencyMeter()
         self.total = LatencyMeter()
         self.failure: SinkError | None = None

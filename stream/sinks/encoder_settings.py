@@ -25,18 +25,22 @@ class EncoderOptions:
         quality: constant-quality target, H.264's quantizer, 0 (best) to 50.
         bitrate_kbps: target in kilobits a second; 0 for constant quality (live sinks cap it by the size).
         keyframe_s: seconds between keyframes.
+        threads: of a software encoder, 0 for its own choice.
     """
 
     name: str = "auto"
     quality: int = 18
     bitrate_kbps: int = 0
     keyframe_s: float = 2.0
+    threads: int = 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.quality <= 50:
             raise StreamOptionError(f"expected an encoder quality from 0 to 50, got {self.quality}")
         if self.bitrate_kbps < 0 or self.bitrate_kbps > 2_000_000:
             raise StreamOptionError(f"expected a bit rate from 0 to 2000000 kbit/s, got {self.bitrate_kbps}")
+        if self.threads < 0:
+            raise StreamOptionError(f"expected 0 or more threads of an encoder, got {self.threads}")
         if not self.keyframe_s > 0:
             raise StreamOptionError(f"expected seconds between keyframes above 0, got {self.keyframe_s:g}")
 
@@ -82,6 +86,8 @@ def x264_launch(element: str, task: EncoderTask) -> str:
     """x264: lookahead-free and capped when live, constant quality otherwise."""
     options = task.options
     wanted = {"bframes": "0", "key-int-max": str(task.keyframe_distance)}
+    if options.threads:
+        wanted["threads"] = str(options.threads)
     # No B-frames: MP4 and Matroska then keep every frame's own duration, the last one's too.
     wanted |= (
         {"speed-preset": "superfast", "tune": "zerolatency"} if task.live else {"speed-preset": "veryfast"}
@@ -151,7 +157,7 @@ def vpx_launch(element: str, task: EncoderTask) -> str:
     wanted = {
         "deadline": "1",
         "cpu-used": "8",
-        "threads": str(os.cpu_count() or 1),
+        "threads": str(options.threads or os.cpu_count() or 1),
         "keyframe-max-dist": str(task.keyframe_distance),
         "lag-in-frames": "0",
         "row-mt": "true",

@@ -10,17 +10,15 @@ import cv2
 
 from irchroma.stream.indexed import IndexedPicture
 from irchroma.stream.protocols import Pixels
-from irchroma.stream.sinks.yuv420 import fit_picture
 
 _QUALITY = 85
 _MOST_VIEWERS = 32
 
 
 class LivePicture:
-    """The newest picture, as JPEG of one size (H, W) for whoever waits for it. Any thread."""
+    """The newest picture, as JPEG of its own size for whoever waits for it. Any thread."""
 
-    def __init__(self, size: tuple[int, int]) -> None:
-        self._size = size
+    def __init__(self) -> None:
         self._changed = threading.Condition()
         self._compress = threading.Lock()
         self._picture: Pixels | None = None
@@ -55,12 +53,17 @@ class LivePicture:
             # Whoever comes first compresses for all of them.
             if self._jpeg[0] < number:
                 array = picture.rgb if isinstance(picture, IndexedPicture) else picture
-                shown = fit_picture(array, self._size)
-                if shown.ndim == 3:
-                    shown = cv2.cvtColor(shown, cv2.COLOR_RGB2BGR)
+                shown = cv2.cvtColor(array, cv2.COLOR_RGB2BGR) if array.ndim == 3 else array
                 _, data = cv2.imencode(".jpg", shown, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
                 self._jpeg = (number, data.tobytes())
             return self._jpeg
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the newest picture; zeros before the first."""
+        with self._changed:
+            picture = self._picture
+        return (0, 0) if picture is None else (picture.shape[0], picture.shape[1])
 
     def rate_hz(self) -> float:
         """Pictures a second over the last ones; 0 when none came for 2 s."""

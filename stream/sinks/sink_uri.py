@@ -18,6 +18,7 @@ from irchroma.stream.sinks.file_sink import EXTENSIONS, FileSink, FileSinkOption
 from irchroma.stream.sinks.hls_sink import PLAYLIST as HLS_PLAYLIST
 from irchroma.stream.sinks.hls_sink import HlsSink
 from irchroma.stream.sinks.http_sink import HttpSink, HttpSinkOptions
+from irchroma.stream.sinks.live_control import LiveControl
 from irchroma.stream.sinks.null_sink import NullSink
 from irchroma.stream.sinks.rtsp_server import RtspAddress
 from irchroma.stream.sinks.rtsp_sink import RtspSink
@@ -48,6 +49,8 @@ class SinkOptions:
         hls_keep: HLS segments in the playlist.
         title: the name of the stream, for the page.
         stats: gives what `/stats.json` shows; called from server threads.
+        control: what viewers of the page may change; None for nothing.
+        page: the page's name among those that share its port; empty to have the port to itself.
     """
 
     encoder: EncoderOptions = field(default_factory=EncoderOptions)
@@ -59,6 +62,8 @@ class SinkOptions:
     hls_keep: int = 6
     title: str = "irchroma"
     stats: Callable[[], dict[str, Any]] | None = None
+    control: LiveControl | None = None
+    page: str = ""
 
 
 def open_sink(text: str, options: SinkOptions | None = None) -> FrameSink:
@@ -124,7 +129,11 @@ def _http(text: str, options: SinkOptions) -> FrameSink:
     parts, port = _split(text, 8080)
     if parts.path.strip("/") or parts.username:
         raise SinkError(f"{public(text)}: expected an address without path and password: http://:{port}")
-    return HttpSink(parts.hostname or "", port, HttpSinkOptions(options.title, options.stats))
+    return HttpSink(
+        parts.hostname or "",
+        port,
+        HttpSinkOptions(options.title, options.stats, options.control, options.page),
+    )
 
 
 _ADDRESSES: dict[str, Callable[[str, SinkOptions], FrameSink]] = {"rtsp": _rtsp, "srt": _srt, "http": _http}

@@ -119,3 +119,12 @@ def test_unknown_names_and_other_codecs_are_refused() -> None:
 def test_options_out_of_range_are_refused(wrong: dict) -> None:
     with pytest.raises(StreamOptionError, match="expected"):
         EncoderOptions(**wrong)
+
+
+def test_an_encoder_of_one_camera_among_several_has_its_share_of_threads() -> None:
+    for name in ("x264", "vp8"):
+        codec = "h264" if name == "x264" else "vp8"
+        task = EncoderTask(codec, (48, 64), Fraction(25), True, EncoderOptions(threads=3))  # type: ignore[arg-type]
+        assert " threads=3" in choose_encoder(task).launch
+    with pytest.raises(StreamOptionError, match="0 or more threads"):
+        EncoderOptions(threads=-1)

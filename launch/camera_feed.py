@@ -1,0 +1,151 @@
+"""One camera among several in a process: its loop and thread, and how it waits, fails and ends by itself."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+from irchroma.engines.errors import EngineError
+from irchroma.launch.cameras_config import CameraRun
+from irchroma.launch.config import ConfigError
+from irchroma.launch.run_command import Monitor
+from irchroma.launch.wiring import Shared, build_loop, check_engine
+from irchroma.stream.errors import SinkError, SourceError, StreamError
+from irchroma.stream.feed import feed_name, feed_thread
+from irchroma.stream.loop import Loop
+
+log = logging.getLogger(__name__)
+
+_FIRST_RETRY_S, _LONGEST_RETRY_S = 1.0, 10.0
+
+
+class CameraFeed:
+    """Runs one camera on a thread of its own; nothing that happens to it reaches the others.
+
+    A camera that gives no first frame is tried again where its configuration says `wait_at_start`; one
+    that has run is found again by its loop, as in a run of its own.
+
+    Attributes:
+        name: the camera's.
+        monitor: counts and latencies.
+        failure: why the camera was given up; None while it was not.
+        waiting: why there is no first frame yet; None otherwise.
+    """
+
+    def __init__(self, config: CameraRun, shared: Shared) -> None:
+        """Build everything that can be built before the camera is asked.
+
+        Raises:
+            ConfigError, SinkError, ValueError: the configuration makes no sense.
+        """
+        self.name, self._config, self._shared = config.name, config, shared
+        self.monitor = Monitor(config, quiet=True)
+        self.failure: str | None = None
+        self.waiting: str | None = None
+        self._stopping = threading.Event()
+        self._lock = threading.Lock()
+        token = feed_name.set(self.name)
+        try:
+            self._thread = feed_thread(self._work, "run")
+            self._loop = self._first_loop()
+        finally:
+            feed_name.reset(token)
+
+    def start(self) -> None:
+        """Begin; returns at once."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End in good order; may be called from a signal handler and more than once."""
+        self._stopping.set()
+        loop = self._loop
+        if loop is not None:
+            loop.stop()
+
+    def join(self, timeout_s: float | None = None) -> bool:
+        """Wait for the end; False when it has not come within the time."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def stats(self) -> dict[str, Any]:
+        """As of a single run, and what became of the camera."""
+        figures = self.monitor.stats() if self.monitor.loop is not None else {"frames": 0}
+        return {**figures, "state": self.state(), "reason": self.failure or self.waiting}
+
+    def state(self) -> str:
+        """`waiting`, `running`, `lost` (found again when it comes back), `ended` or `failed`."""
+        if self.failure is not None:
+            return "failed"
+        if self._thread.ident is not None and not self._thread.is_alive():
+            return "ended"
+        loop = self._loop
+        if loop is None or not loop.frames:
+            return "waiting"
+        return "lost" if loop.reader.lost_reason is not None else "running"
+
+    def _first_loop(self) -> Loop | None:
+        check_engine(self._config)
+        try:
+            return self._build()
+        except (ValueError, SinkError):
+            raise  # the configuration's own fault, and no camera's
+        except SourceError:  # such as a file that is not there; it is asked for again when the run begins
+            return None
+
+    def _build(self) -> Loop:
+        loop = build_loop(self._config, stats=self.stats, shared=self._shared)
+        self.monitor.loop = loop
+        return loop
+
+    def _work(self) -> None:
+        delay_s = _FIRST_RETRY_S
+        try:
+            while not self._stopping.is_set():
+                error = self._run_once()
+                if error is None or not self._may_retry(error):
+                    break
+                if self.waiting is None:
+                    log.warning("%s; trying again", error)
+                self.waiting = str(error)
+                self._loop = None
+                self._stopping.wait(delay_s)
+                delay_s = min(2 * delay_s, _LONGEST_RETRY_S)
+        finally:
+            self.monitor.finish()
+
+    def _run_once(self) -> Exception | None:
+        """Run until the end; the error where it was a bad one."""
+        try:
+            if self._loop is None:
+                self._loop = self._build()
+            if self._stopping.is_set():  # told to stop while it was built
+                self._loop.stop()
+            self._loop.run(self._on_frame)
+        except (StreamError, EngineError, ConfigError, OSError) as error:
+            if self._stopping.is_set() and not self._frames():
+                return None  # was still waiting for its camera when the end came
+            if not self._may_retry(error):
+                self._give_up(str(error))
+            return error
+        except Exception as error:  # the thread's last stand: the others go on
+            log.exception("the camera's run broke")
+            self._give_up(f"unexpected {type(error).__name__}: {error}")
+            return error
+        return None
+
+    def _on_frame(self, loop: Loop) -> None:
+        self.waiting = None
+        self.monitor.on_frame(loop)
+
+    def _frames(self) -> int:
+        return self._loop.frames if self._loop is not None else 0
+
+    def _may_retry(self, error: Exception) -> bool:
+        """Only before the first frame: nothing that was recorded is ever written over."""
+        wanted = self._config.reconnect.wait_at_start and not self._frames() and self.failure is None
+        return wanted and not isinstance(error, ValueError)
+
+    def _give_up(self, reason: str) -> None:
+        self.failure = reason
+        log.error("given up: %s", reason)

@@ -1,0 +1,281 @@
+"""Several cameras at one network: the same answers, fair turns, short waits, errors for those concerned."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from irchroma.engines import catalog
+from irchroma.engines.batch_options import BatchOptions
+from irchroma.engines.batching import NetworkSeat, SharedNetwork
+from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
+from irchroma.engines.network import RUNTIMES, NetworkOptions, Tensor, installed, open_network
+from irchroma.engines.network_pool import NetworkPool
+from irchroma.engines.neural import NeuralColorizer, NeuralOptions
+
+pytestmark = pytest.mark.skipif(not any(map(installed, RUNTIMES)), reason="no runtime is installed")
+
+CPU_RUNTIMES = [name for name in ("openvino", "onnxruntime") if installed(name)]
+
+
+def luma(seed: int, size: tuple[int, int] = (64, 96)) -> Tensor:
+    return np.random.default_rng(seed).random((1, 1, *size), np.float32)
+
+
+def seats(shared: SharedNetwork, count: int) -> list[NetworkSeat]:
+    found = [shared.seat() for _ in range(count)]
+    return [seat for seat in found if seat is not None]
+
+
+def at_once(works: list[Callable[[], object]]) -> None:
+    """Runs each in a thread of its own; the first error is raised here."""
+    errors: list[BaseException] = []
+
+    def guarded(work: Callable[[], object]) -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 (handed to the test)
+            errors.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(work,), daemon=True) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive()
+    if errors:
+        raise errors[0]
+
+
+@pytest.fixture
+def network_file(tiny_network: Path) -> Path:
+    return tiny_network
+
+
+@pytest.mark.parametrize("runtime", CPU_RUNTIMES)
+@pytest.mark.parametrize(("frames", "lanes"), [(1, 1), (1, 2), (3, 1)])
+def test_each_camera_gets_the_answers_to_its_own_frames(
+    runtime: str, frames: int, lanes: int, network_file: Path
+) -> None:
+    options = NetworkOptions(runtime, threads=2, cache=None, exact=True, lanes=lanes)
+    alone = open_network(network_file, options)
+    shared = SharedNetwork(open_network(network_file, options), BatchOptions(50, frames))
+    sizes = [(64, 96), (64, 96), (64, 96), (32, 64)]
+
+    def camera(seat: NetworkSeat, number: int) -> None:
+        for step in range(8):
+            frame = luma(100 * number + step, sizes[number])
+            answer = seat.infer(frame)
+            with lock:
+                expected = [array.copy() for array in alone.infer(frame)]
+            for one, other in zip(answer, expected, strict=True):
+                np.testing.assert_allclose(one, other, atol=1e-5)  # float32, other order of sums
+        seat.close()
+
+    lock = threading.Lock()
+    places = seats(shared, len(sizes))
+    at_once([partial(camera, seat, number) for number, seat in enumerate(places)])
+    assert shared.frames == 32
+    assert shared.calls < 32 if frames > 1 else shared.calls == 32
+    assert shared.closed
+    alone.close()
+
+
+@pytest.mark.parametrize("runtime", CPU_RUNTIMES)
+def test_cameras_that_share_a_network_show_the_pictures_they_show_alone(runtime: str) -> None:
+    if not catalog.weights_path("nir", "fast").is_file():
+        pytest.skip("weights of nir fast are not here")
+    network = NetworkOptions(runtime, threads=2, cache=None, exact=True, lanes=1)
+    options = NeuralOptions(network=network, work_size_px=160)
+    scenes = {
+        name: [np.clip(90 + 60 * luma(seed, (120, 160))[0, 0] + 3 * step, 0, 255).astype(np.uint8)]
+        for name, seed, step in (("gate", 1, 0), ("yard", 2, 1), ("roof", 3, 2))
+    }
+    for frames in scenes.values():
+        frames += [np.roll(frames[0], 2 * step, 1) for step in range(1, 5)]
+
+    def pictures(colorizer: NeuralColorizer, frames: list[np.ndarray], into: list[np.ndarray]) -> None:
+        for number, frame in enumerate(frames):
+            colorizer.submit(frame, number * 40_000_000)
+            into.append(colorizer.collect().rgb)
+        colorizer.close()
+
+    alone: dict[str, list[np.ndarray]] = {name: [] for name in scenes}
+    for name, frames in scenes.items():
+        pictures(NeuralColorizer(options), frames, alone[name])
+    for batch_frames, tolerance in ((1, 0), (3, 1)):  # a batch's sums are rounded in another order
+        pool = NetworkPool(BatchOptions(50, batch_frames), cameras=3)
+        colorizers = {name: NeuralColorizer(options, opener=pool.open) for name in scenes}
+        together: dict[str, list[np.ndarray]] = {name: [] for name in scenes}
+        at_once([partial(pictures, colorizers[n], scenes[n], together[n]) for n in scenes])
+        (figures,) = pool.figures()
+        assert figures["frames"] == 15
+        assert figures["calls"] < 15 if batch_frames > 1 else figures["calls"] == 15
+        for name in scenes:
+            for one, other in zip(alone[name], together[name], strict=True):
+                assert np.abs(one.astype(int) - other).max() <= tolerance
+
+
+def test_fast_cameras_do_not_starve_a_slow_one(network_file: Path) -> None:
+    shipped = catalog.weights_path("nir", "fast")
+    path = shipped if shipped.is_file() else network_file
+    shared = SharedNetwork(open_network(path, NetworkOptions(threads=1, cache=None)))
+    slow, *fast = seats(shared, 4)
+    done = threading.Event()
+    worst = 0
+
+    def hurry(seat: NetworkSeat) -> None:
+        frame = luma(1, (64, 96))
+        while not done.is_set():
+            seat.infer(frame)
+
+    def stroll() -> None:
+        nonlocal worst
+        frame = luma(2, (64, 96))
+        for _ in range(20):
+            before = shared.calls
+            slow.infer(frame)
+            worst = max(worst, shared.calls - before)
+            done.wait(0.005)
+        done.set()
+
+    at_once([stroll, *(partial(hurry, seat) for seat in fast)])
+    # The call that runs, one of each of the three others, its own, and one that ends meanwhile.
+    assert worst <= 6
+    assert shared.frames > 60
+
+
+def test_a_frame_waits_for_company_only_until_its_deadline(network_file: Path) -> None:
+    wait_s = 0.2
+    shared = SharedNetwork(
+        open_network(network_file, NetworkOptions(threads=1, cache=None)), BatchOptions(wait_s * 1e3, 2)
+    )
+    one, other = seats(shared, 2)
+    frame = luma(3)
+
+    def seconds(seat: NetworkSeat) -> float:
+        start = time.monotonic()
+        seat.infer(frame)
+        return time.monotonic() - start
+
+    for _ in range(3):
+        seconds(one)
+    assert seconds(one) < wait_s / 2  # nobody else has ever come
+    threading.Event().wait(0.1)  # long enough that the first is not waited for
+    seconds(other)
+    threading.Event().wait(0.1)
+    seconds(other)  # now it is known to come every 0.1 s
+    assert 0.9 * wait_s < seconds(one) < 3 * wait_s  # due, and does not come
+    threading.Event().wait(0.2)
+    assert seconds(one) < wait_s / 2  # has missed its turn: not waited for again
+    never = SharedNetwork(
+        open_network(network_file, NetworkOptions(threads=1, cache=None)), BatchOptions(0, 2)
+    )
+    assert never.batch_frames == 2
+    assert seconds(seats(never, 1)[0]) < wait_s
+
+
+def test_a_camera_that_leaves_disturbs_nobody(network_file: Path) -> None:
+    pool = NetworkPool(cameras=3)
+    options = NetworkOptions(cache=None)
+    gate, yard = (pool.open(network_file, options) for _ in range(2))
+    before = gate.infer(luma(4))
+    yard.close()
+    yard.close()
+    with pytest.raises(EngineUnavailable, match="closed"):
+        yard.infer(luma(4))
+    np.testing.assert_array_equal(gate.infer(luma(4))[0], before[0])
+    roof = pool.open(network_file, options)
+    np.testing.assert_array_equal(roof.infer(luma(4))[0], before[0])
+    assert [figures["cameras"] for figures in pool.figures()] == [2]
+    gate.close()
+    roof.close()
+    again = pool.open(network_file, options)  # closed with its last camera, and loaded for the next
+    np.testing.assert_array_equal(again.infer(luma(4))[0], before[0])
+    again.close()
+
+
+def test_an_error_reaches_every_camera_of_the_batch_and_the_network_is_loaded_anew(
+    network_file: Path,
+) -> None:
+    pool = NetworkPool(BatchOptions(500, 2), cameras=2)
+    options = NetworkOptions("onnxruntime", cache=None)
+    gate, yard = (pool.open(network_file, options) for _ in range(2))
+    wrong = np.zeros((1, 2, 64, 96), np.float32)  # two planes where the network takes one
+    answers: list[EngineError] = []
+
+    def ask(seat: NetworkSeat) -> None:
+        with pytest.raises(EngineError) as caught:
+            seat.infer(wrong)
+        answers.append(caught.value)
+
+    at_once([lambda: ask(gate), lambda: ask(yard)])
+    assert len(answers) == 2
+    assert answers[0] is not answers[1]
+    np.testing.assert_array_equal(*(seat.infer(luma(5))[0] for seat in (gate, yard)))
+    fresh = pool.open(network_file, options)
+    assert [figures["cameras"] for figures in pool.figures()] == [1]
+    for seat in (gate, yard, fresh):
+        seat.close()
+
+
+def test_the_networks_of_a_process_take_turns_on_its_cores(network_file: Path) -> None:
+    cores = len(os.sched_getaffinity(0))
+    pool = NetworkPool(cameras=2 * cores)
+    pairs = [
+        [pool.open(network_file, NetworkOptions(cache=None, exact=exact)) for _ in range(cores)]
+        for exact in (False, True)
+    ]
+    networks = list(pool._networks.values())
+    assert len(networks) == 2
+    assert networks[0]._turns is networks[1]._turns
+    places = [seat for pair in pairs for seat in pair]
+    at_once([partial(lambda seat: [seat.infer(luma(n)) for n in range(5)], seat) for seat in places])
+    assert sum(network.frames for network in networks) == 10 * cores
+    for seat in places:
+        seat.close()
+
+
+def test_cameras_share_only_what_is_the_same(network_file: Path) -> None:
+    pool = NetworkPool(cameras=4)
+    options = [NetworkOptions(cache=None), NetworkOptions(cache=None), NetworkOptions(cache=None, exact=True)]
+    places = [pool.open(network_file, one) for one in options]
+    assert sorted(figures["cameras"] for figures in pool.figures()) == [1, 2]
+    for seat in places:
+        seat.close()
+
+
+def test_options_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(EngineOptionError, match="from 0 to 1000 ms, got -1"):
+        BatchOptions(-1)
+    with pytest.raises(EngineOptionError, match="1 or more, or 0"):
+        BatchOptions(frames=-2)
+    with pytest.raises(EngineOptionError, match="must not be negative"):
+        NetworkOptions(lanes=-1)
+
+
+@pytest.mark.parametrize("runtime", CPU_RUNTIMES)
+def test_cameras_of_many_sizes_come_and_go_at_one_network(runtime: str, network_file: Path) -> None:
+    options = NetworkOptions(runtime, threads=2, cache=None, exact=True)
+    alone = open_network(network_file, options)
+    sizes = [(32 * (1 + n % 3), 32 * (1 + n)) for n in range(12)]  # more than a runtime keeps compiled
+    expected = [[array.copy() for array in alone.infer(luma(n, size))] for n, size in enumerate(sizes)]
+    alone.close()
+    pool = NetworkPool(cameras=4)
+
+    def camera(first: int) -> None:
+        seat = pool.open(network_file, options)
+        for step in range(len(sizes)):
+            n = (first + step) % len(sizes)
+            for one, other in zip(seat.infer(luma(n, sizes[n])), expected[n], strict=True):
+                np.testing.assert_allclose(one, other, atol=1e-5)
+        seat.close()
+
+    at_once([partial(camera, 3 * number) for number in range(4)])

@@ -1,0 +1,163 @@
+"""One file for several cameras: defaults, own keys, and mistakes named where they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from irchroma.launch import cameras_config
+from irchroma.launch.cameras_config import CamerasConfig, cameras_toml, has_cameras, load_cameras
+from irchroma.launch.cli import main
+from irchroma.launch.config import ConfigError
+from irchroma.stream.sinks.sink_place import sink_place
+
+TWO = """
+engine = "nir"
+[osd]
+show = ["rate"]
+[sharing]
+batch_wait_ms = 0
+[[cameras]]
+name = "gate"
+source = "rtsp://user:secret@10.0.0.5/stream"
+to = ["rtsp://:8554/gate", "gate.mkv"]
+[[cameras]]
+source = "clip.mp4"
+to = ["http://:8080"]
+engine = "thermal"
+[cameras.neural]
+size = "best"
+[cameras.reconnect]
+wait_at_start = true
+"""
+
+
+def loaded(folder: Path, text: str, **settings: object) -> CamerasConfig:
+    path = folder / "cameras.toml"
+    path.write_text(text, encoding="utf-8")
+    return load_cameras(path, {key.replace("__", "."): value for key, value in settings.items()})
+
+
+def test_a_camera_has_the_defaults_and_what_it_says_itself(tmp_path: Path) -> None:
+    config = loaded(tmp_path, TWO)
+    gate, second = config.cameras
+    assert [gate.name, second.name] == ["gate", "camera 2"]
+    assert [gate.engine, second.engine] == ["nir", "thermal"]
+    assert [gate.neural.size, second.neural.size] == ["fast", "best"]
+    assert gate.osd.show == second.osd.show == ("rate",)
+    assert not gate.reconnect.wait_at_start
+    assert second.reconnect.wait_at_start
+    assert config.sharing.batch_wait_ms == 0
+    assert config.sharing.networks
+
+
+def test_flags_win_over_every_camera_and_statistics_are_one_file(tmp_path: Path) -> None:
+    config = loaded(tmp_path, TWO, engine="palette:ironbow", output__stats="all.json")
+    assert {camera.engine for camera in config.cameras} == {"palette:ironbow"}
+    assert config.stats == Path("all.json")
+    assert all(camera.output.stats is None for camera in config.cameras)
+
+
+def test_the_printed_configuration_is_whole_and_reads_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = loaded(tmp_path, TWO, output__stats="a b.json")
+    printed = cameras_toml(config)
+    assert printed.count("keyframe_s") == 2
+    assert loaded(tmp_path, printed) == config
+    assert main(["run", "--config", str(tmp_path / "cameras.toml"), "--print-config"]) == 0
+    assert capsys.readouterr().out == printed
+
+
+def test_a_file_without_cameras_is_a_single_run(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text('source = "a.mp4"\ncamera = "lepton"\n')
+    assert not has_cameras(path)
+    assert not has_cameras(None)
+
+
+GOOD = '[[cameras]]\nname = "a"\nsource = "x.mp4"\nto = ["null"]\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (GOOD + 'sorce = "y"\n', "unknown key cameras.a.sorce, did you mean source?"),
+        (GOOD + "[cameras.osd]\nmrak = false\n", "unknown key cameras.a.osd.mrak, did you mean mark?"),
+        ('engin = "nir"\n' + GOOD, "unknown key engin, did you mean engine?"),
+        (GOOD + '[sharing]\nnetwork = "no"\n', "unknown key sharing.network, did you mean networks?"),
+        (GOOD + "[sharing]\nbatch_wait_ms = 5000\n", "from 0 to 1000 ms"),
+        (GOOD + GOOD, "there are two of the name a"),
+        (GOOD + GOOD.replace('"a"', '"A"'), "there are two of the name A"),
+        (GOOD.replace('"a"', '"../a"'), "'../a' is no name"),
+        ("cameras = 3\n", "cameras: expected one table for each camera, written [[cameras]]"),
+        ("cameras = []\n", "cameras: expected one table for each camera"),
+        ('[[cameras]]\nname = "a"\nsource = "x"\n', "cameras.a: no sink"),
+        ('[[cameras]]\nto = ["null"]\n', "cameras.camera 1: no source"),
+        (GOOD.replace("cameras", "camera"), "several cameras are written [[cameras]]"),
+    ],
+)
+def test_a_mistake_is_named_with_its_camera(
+    text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "cameras.toml"
+    path.write_text(text)
+    assert main(["run", "--config", str(path), "--print-config"]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_source_and_sinks_on_the_command_line_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "cameras.toml"
+    path.write_text(TWO)
+    assert main(["run", "other.mp4", "--config", str(path)]) == 1
+    assert "their sources and sinks belong into that file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("out.mp4", "./out.mp4"),
+        ("out.mp4", "file://out.mp4"),
+        ("rtsp://:8554/gate", "rtsp://me:secret@0.0.0.0/gate"),
+        ("hls:web/gate", "web/gate/live.m3u8"),
+        ("srt://:7001", "srt://:7001?latency=80"),
+        ("/dev/video9", "v4l2:/dev/video9"),
+    ],
+)
+def test_two_cameras_cannot_write_to_one_place(one: str, other: str, tmp_path: Path) -> None:
+    text = GOOD.replace("null", one) + GOOD.replace("null", other).replace('"a"', '"b"')
+    with pytest.raises(ConfigError, match="cameras: both a and b write to ") as caught:
+        loaded(tmp_path, text)
+    assert "secret" not in str(caught.value)
+    with pytest.raises(ConfigError, match=r"cameras\.a: two of its outputs are "):
+        loaded(tmp_path, GOOD.replace('"null"', f'"{one}", "{other}"'))
+
+
+def test_places_that_differ_are_told_apart() -> None:
+    assert sink_place("null") is None
+    assert sink_place("window") is None
+    assert sink_place("rtsp://:0/gate") is None
+    assert sink_place("rtsp://:8554/gate") != sink_place("rtsp://:8554/yard")
+    assert sink_place("rtsp://:8554/gate") != sink_place("rtsp://:8555/gate")
+    assert sink_place("http://:8080", "gate") != sink_place("http://:8080", "yard")
+    assert sink_place("srt://far:7001") != sink_place("srt://:7001")
+
+
+def test_a_camera_does_not_read_what_another_writes(tmp_path: Path) -> None:
+    text = GOOD.replace("null", "b.mkv") + GOOD.replace("x.mp4", "b.mkv").replace('"a"', '"b"')
+    with pytest.raises(ConfigError, match=r"cameras\.b: its source b\.mkv is what a writes to"):
+        loaded(tmp_path, text)
+    with pytest.raises(ConfigError, match="both the statistics and a write to"):
+        loaded(tmp_path, '[output]\nstats = "s.mkv"\n' + GOOD.replace("null", "s.mkv"))
+
+
+def test_the_example_is_a_configuration() -> None:
+    example = Path(cameras_config.__file__).with_name("cameras.toml")
+    assert has_cameras(example)
+    config = load_cameras(example, {})
+    assert [camera.name for camera in config.cameras] == ["gate", "yard", "roof"]
+    assert all(camera.reconnect.wait_at_start for camera in config.cameras)
+    assert config.cameras[2].output.segment_s == 600

@@ -1,0 +1,287 @@
+"""Several cameras in one process, as their users start them."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from irchroma.launch.cli import main
+from irchroma.stream.errors import SourceError
+from irchroma.stream.sources.file_source import FileSource
+from irchroma.stream.sources.rtsp_source import RtspOptions, RtspSource
+
+pytestmark = pytest.mark.gst
+
+
+def wait_for(condition: object, timeout_s: float = 30.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline, "waited in vain"
+        threading.Event().wait(0.02)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def frames_in(path: Path) -> int:
+    source = FileSource(path)
+    source.open()
+    frames = 0
+    try:
+        while source.read(10) is not None:
+            frames += 1
+    finally:
+        source.close()
+    return frames
+
+
+def written(folder: Path, *cameras: dict[str, Any], top: str = "") -> str:
+    """A configuration file; texts and lists of texts only."""
+    lines = [top]
+    for camera in cameras:
+        lines.append("[[cameras]]")
+        lines += [f"{key} = {json.dumps(value)}" for key, value in camera.items()]
+    path = folder / "cameras.toml"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return str(path)
+
+
+def started(config: str, *words: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "irchroma.launch", "run", "--config", config, *words]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+def test_two_cameras_and_a_file_run_together_while_one_sink_fails_midway(tmp_path: Path) -> None:
+    clip = tmp_path / "clip.mp4"
+    assert (
+        main(["run", "test:nir?size=160x128&frames=60", "--to", str(clip), "--engine", "gray", "--quiet"])
+        == 0
+    )
+    full = tmp_path / "full.mkv"
+    full.symlink_to("/dev/full")  # takes nothing: fails with the first cluster
+    stats = tmp_path / "stats.json"
+    config = written(
+        tmp_path,
+        {"name": "gate", "source": "test:nir?size=160x128&frames=30", "to": [str(tmp_path / "gate.mp4")]},
+        {"name": "yard", "source": "test:thermal?size=160x128&frames=30", "to": [str(tmp_path / "yard.mp4")]},
+        {
+            "name": "tape",
+            "source": str(clip),
+            "to": [str(tmp_path / "tape.mkv"), str(full), "null"],
+            "engine": "palette:ironbow",
+        },
+    )
+    assert main(["run", "--config", config, "--quiet", "--stats", str(stats)]) == 1
+    assert frames_in(tmp_path / "gate.mp4") == frames_in(tmp_path / "yard.mp4") == 30
+    assert frames_in(tmp_path / "tape.mkv") == 60
+    told = json.loads(stats.read_text())
+    cameras = told["cameras"]
+    assert {name: one["state"] for name, one in cameras.items()} == {
+        "gate": "ended",
+        "yard": "ended",
+        "tape": "failed",
+    }
+    assert str(full) in cameras["tape"]["reason"]
+    assert 0 < cameras["tape"]["sinks"][str(full)]["written"] < 60
+    assert cameras["gate"]["engine"].startswith("nir fast")
+    assert cameras["yard"]["engine"].startswith("thermal fast")
+    assert {one["network"]: one["frames"] for one in told["networks"]} == {"nir_fast": 30, "thermal_fast": 30}
+
+
+def test_cameras_of_one_engine_share_one_network(tmp_path: Path) -> None:
+    stats = tmp_path / "stats.json"
+    source = "test:nir?size=96x64&frames=20&seed="
+    config = written(
+        tmp_path,
+        *({"name": f"c{n}", "source": f"{source}{n}", "to": ["null"]} for n in range(3)),
+        top='engine = "nir"\n[neural.network]\nlanes = 1\n[sharing]\nbatch_frames = 3\nbatch_wait_ms = 20',
+    )
+    assert main(["run", "--config", config, "--quiet", "--stats", str(stats)]) == 0
+    (network,) = json.loads(stats.read_text())["networks"]
+    assert network["frames"] == 60
+    assert network["most_cameras"] == 3
+    assert 0 < network["wait_avg_ms"] <= network["wait_max_ms"] < 5000
+    assert network["calls"] < 60
+
+
+def test_a_camera_that_is_missing_does_not_stop_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stats = tmp_path / "stats.json"
+    cameras = (
+        {"name": "gone", "source": f"rtsp://127.0.0.1:{free_port()}/x", "to": ["null"], "engine": "gray"},
+        {"name": "lost", "source": str(tmp_path / "none.mp4"), "to": ["null"], "engine": "gray"},
+        {"name": "here", "source": "test:nir?size=64x48&frames=9", "to": ["null"], "engine": "gray"},
+    )
+    config = written(tmp_path, *cameras)
+    assert main(["run", "--config", config, "--quiet", "--log", "json", "--stats", str(stats)]) == 1
+    told = json.loads(stats.read_text())["cameras"]
+    assert [told[name]["state"] for name in ("gone", "lost", "here")] == ["failed", "failed", "ended"]
+    assert told["here"]["frames"] == 9
+    assert "no such file" in told["lost"]["reason"]
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert {line.get("camera") for line in lines if "given up" in line["message"]} == {"gone", "lost"}
+
+
+def test_a_mistake_in_one_camera_starts_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    video = tmp_path / "a.mp4"
+    good = {"name": "good", "source": "test:nir?size=64x48&frames=9", "to": [str(video)], "engine": "gray"}
+    for key, value in (
+        ("to", ["out.txt"]),
+        ("engine", "uv"),
+        ("engine", "palette:xx"),
+        ("source", "test:xray"),
+    ):
+        config = written(tmp_path, good, {**good, "name": "bad", "to": ["null"], key: value})
+        assert main(["run", "--config", config]) == 1
+        lines = capsys.readouterr().err.splitlines()
+        assert re.match(r"irchroma run: cameras\.bad: ", lines[-1]), lines
+        assert not video.exists()
+
+
+def test_with_wait_a_camera_may_come_later(tmp_path: Path) -> None:
+    port = free_port()
+    clip, late = tmp_path / "clip.mp4", tmp_path / "late.mp4"
+    config = written(
+        tmp_path,
+        {"name": "late", "source": str(clip), "to": [str(late)], "engine": "palette"},
+        {
+            "name": "feed",
+            "source": "test:nir?size=64x48&live=1",
+            "to": [f"rtsp://127.0.0.1:{port}/feed", f"rtsp://127.0.0.1:{port}/again"],
+            "engine": "gray",
+        },
+    )
+    process = started(config, "--wait")
+    try:
+        viewer = RtspSource(f"rtsp://127.0.0.1:{port}/again", RtspOptions())
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                viewer.open()
+                break
+            except SourceError:
+                assert time.monotonic() < deadline
+                threading.Event().wait(0.1)
+        assert viewer.read(10) is not None
+        viewer.close()
+        assert not late.exists()
+        words = ["run", "test:nir?size=64x48&frames=9", "--to", str(tmp_path / "made.mp4")]
+        assert main([*words, "--engine", "gray", "--quiet"]) == 0
+        (tmp_path / "made.mp4").rename(clip)
+        wait_for(lambda: late.exists() and late.stat().st_size > 500)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    assert frames_in(late) == 9
+    assert re.search(r" W late: .*no such file.*; trying again", errors)
+    assert re.search(r" I feed: source: synthetic", errors)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_finishes_every_file_and_exits_with_0(number: int, tmp_path: Path) -> None:
+    videos = [tmp_path / f"{n}.mp4" for n in range(2)]
+    config = written(
+        tmp_path,
+        *(
+            {
+                "name": video.stem,
+                "source": "test:nir?size=64x48&live=1",
+                "to": [str(video)],
+                "engine": "palette",
+            }
+            for video in videos
+        ),
+    )
+    process = started(config)
+    wait_for(lambda: all(video.exists() and video.stat().st_size > 1000 for video in videos))
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    for video in videos:
+        assert frames_in(video) > 5
+
+
+def test_a_second_signal_ends_the_process_at_once(tmp_path: Path) -> None:
+    config = written(
+        tmp_path,
+        {"name": "a", "source": "test:nir?size=64x48&live=1", "to": [str(tmp_path / "a.mp4")]},
+        top='engine = "gray"',
+    )
+    process = started(config)
+    wait_for(lambda: (tmp_path / "a.mp4").exists())
+    process.send_signal(signal.SIGSTOP)  # both signals arrive together
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGCONT)
+    process.communicate(timeout=30)
+    assert process.returncode in (128 + signal.SIGTERM, 128 + signal.SIGINT)
+
+
+@pytest.mark.slow
+def test_a_camera_that_goes_away_is_found_again_while_the_other_runs_on(tmp_path: Path) -> None:
+    ports, page = {"gate": free_port(), "yard": free_port()}, free_port()
+
+    def camera(name: str) -> subprocess.Popen[str]:
+        words = ["test:nir?size=160x128&rate=20&live=1&noise=0", "--engine", "gray", "--quiet"]
+        command = [sys.executable, "-m", "irchroma.launch", "run", *words]
+        return subprocess.Popen(
+            [*command, "--to", f"rtsp://127.0.0.1:{ports[name]}/cam"], stderr=subprocess.PIPE, text=True
+        )
+
+    def told() -> dict[str, Any]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{page}/stats.json", timeout=5) as answer:
+                return dict(json.load(answer))
+        except OSError:
+            return {}
+
+    def state(name: str) -> str:
+        return str(told().get(name, {}).get("state"))
+
+    config = written(
+        tmp_path,
+        *(
+            {"name": name, "source": f"rtsp://127.0.0.1:{port}/cam", "to": [f"http://127.0.0.1:{page}"]}
+            for name, port in ports.items()
+        ),
+        top='engine = "palette:ironbow"\n[reconnect]\nwait_at_start = true\nstall_s = 1.0',
+    )
+    feed = started(config, "--quiet")
+    cameras = {"gate": camera("gate")}
+    try:
+        wait_for(lambda: state("gate") == "running")  # though the other is not there yet
+        cameras["yard"] = camera("yard")
+        wait_for(lambda: state("yard") == "running")
+        cameras["gate"].kill()
+        cameras["gate"].communicate()
+        wait_for(lambda: state("gate") == "lost")
+        before = told()
+        wait_for(lambda: told()["yard"]["frames"] > before["yard"]["frames"] + 20)
+        assert state("yard") == "running"
+        assert told()["gate"]["frames"] == before["gate"]["frames"]
+        cameras["gate"] = camera("gate")
+        wait_for(lambda: state("gate") == "running")
+        wait_for(lambda: told()["gate"]["frames"] > before["gate"]["frames"])
+        assert told()["gate"]["reconnections"] >= 1
+        assert told()["yard"]["reconnections"] == 0
+    finally:
+        for process in (feed, *cameras.values()):
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=30)
+    assert feed.returncode == 0

@@ -1,0 +1,242 @@
+"""View and engine changed while a run goes on: by requests, and by the buttons of the page."""
+
+from __future__ import annotations
+
+import http.client
+import http.server
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from tests.browser import opened
+
+from irchroma.launch.run_command import Monitor
+from irchroma.launch.run_config import OutputOptions, RunConfig
+from irchroma.launch.wiring import build_loop
+from irchroma.stream.sources.file_source import FileSource
+
+pytestmark = pytest.mark.gst
+
+SOURCE = "test:nir?size=160x128&rate=25&live=1"
+
+
+class Running:
+    """A run with a page on a free port."""
+
+    def __init__(self, config: RunConfig) -> None:
+        monitor = Monitor(config, quiet=True)
+        monitor.loop = self.loop = build_loop(config, stats=monitor.stats)
+        self._thread = threading.Thread(target=self.loop.run, args=(monitor.on_frame,), daemon=True)
+        self._thread.start()
+        wait_for(lambda: self.loop.writers[0].written > 2)
+        sink: Any = self.loop.writers[0]._sink
+        self.port = int(sink.port)
+
+    def request(self, method: str, path: str, body: str = "", **headers: str) -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        named = {key.replace("_", "-"): value for key, value in headers.items()}
+        connection.request(method, path, body or None, named)
+        answer = connection.getresponse()
+        try:
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    def change(self, **wanted: object) -> tuple[int, dict[str, Any]]:
+        status, body = self.request("POST", "/control", json.dumps(wanted), Content_Type="application/json")
+        return status, json.loads(body)
+
+    def state(self) -> dict[str, Any]:
+        return dict(json.loads(self.request("GET", "/stats.json")[1])["live"])
+
+    def picture(self) -> np.ndarray:
+        data = self.request("GET", "/snapshot.jpg")[1]
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+
+    def stop(self) -> None:
+        self.loop.stop()
+        self._thread.join(30)
+
+
+def wait_for(condition: Any, timeout_s: float = 30.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        threading.Event().wait(0.02)
+
+
+@contextmanager
+def running(**settings: Any) -> Iterator[Running]:
+    settings = {"source": SOURCE, "to": ("http://127.0.0.1:0",), "engine": "palette:lava", **settings}
+    run = Running(RunConfig(**settings))
+    try:
+        yield run
+    finally:
+        run.stop()
+    assert [writer.failure for writer in run.loop.writers] == [None] * len(run.loop.writers)
+
+
+def colorfulness(bgr: np.ndarray) -> float:
+    return float(np.ptp(bgr.astype(int), axis=2).mean())
+
+
+def test_a_view_that_is_chosen_is_shown(tmp_path: Path) -> None:
+    video = tmp_path / "v.mp4"
+    with running(to=("http://127.0.0.1:0", str(video))) as run:
+        assert run.state()["view"] == "color"
+        assert run.picture().shape == (128, 160, 3)
+        status, state = run.change(view="raw")
+        assert (status, state["view"]) == (200, "raw")
+        wait_for(lambda: colorfulness(run.picture()) < 4)
+        run.change(view="side", engine="gray")
+        wait_for(lambda: run.picture().shape == (128, 320, 3))
+        run.change(view="wipe", wipe=0.75, engine="palette:rainbow")
+        wait_for(lambda: run.picture().shape == (128, 160, 3))
+        wait_for(lambda: colorfulness(run.picture()[:, 130:]) > 20)
+        assert colorfulness(run.picture()[:, :110]) < 4
+        assert run.state()["wipe"] == 0.75
+    source = FileSource(video)
+    source.open()
+    frame = source.read(10)
+    assert frame is not None
+    assert frame.size == (128, 160)  # as it began
+    source.close()
+
+
+def test_an_engine_takes_over_without_a_gap_and_a_wrong_one_changes_nothing() -> None:
+    with running() as run:
+        status, state = run.change(engine="nir:fast")
+        assert (status, state["changing"]) == (200, "nir:fast")
+        wait_for(lambda: run.state()["engine"] == "nir:fast")
+        wait_for(lambda: run.loop.guarded is not None and run.loop.guarded.name.startswith("nir fast, "))
+        assert run.state()["error"] is None
+        assert run.state()["latency_ms"] > 0
+        for wanted, said in (
+            ({"engine": "palette:iron"}, "did you mean palette:ironbow?"),
+            ({"veiw": "raw"}, "unknown key veiw, did you mean view?"),
+            ({"view": "sepia"}, "expected one of color, raw"),
+            ({"wipe": 7}, "from 0 to 1"),
+            ({"wipe": "left"}, "expected a number from 0 to 1"),
+            ({"view": "raw", "engine": "uv"}, "no engine 'uv'"),
+        ):
+            status, answer = run.change(**wanted)
+            assert status == 400
+            assert said in answer["error"]
+        assert (run.state()["view"], run.state()["engine"]) == ("color", "nir:fast")
+        assert run.loop.guarded is not None
+        assert run.loop.guarded.failures == 0
+
+
+def test_an_engine_that_cannot_be_had_leaves_the_old_one_and_says_why(tmp_path: Path) -> None:
+    (tmp_path / "bad.onnx").write_bytes(b"no network")
+    from irchroma.engines.neural import NeuralOptions
+
+    with running(neural=NeuralOptions(weights=tmp_path / "bad.onnx")) as run:
+        run.change(engine="nir:best")
+        wait_for(lambda: run.state()["error"] is not None)
+        state = run.state()
+        assert state["error"].startswith("nir:best: ")
+        assert "bad.onnx" in state["error"]
+        assert (state["engine"], state["changing"]) == ("palette:lava", None)
+        assert colorfulness(run.picture()) > 20
+
+
+def test_other_sites_change_nothing() -> None:
+    with running() as run:
+        json_type = {"Content_Type": "application/json"}
+        wanted = '{"view": "raw"}'
+        own = f"http://127.0.0.1:{run.port}"
+        for status, headers in (
+            (403, {**json_type, "Origin": "http://evil.example"}),
+            (403, {**json_type, "Origin": "null"}),
+            (403, {**json_type, "Sec_Fetch_Site": "cross-site"}),
+            (415, {"Content_Type": "text/plain"}),
+            (415, {"Content_Type": "application/x-www-form-urlencoded"}),
+            (415, {}),
+        ):
+            assert run.request("POST", "/control", wanted, **headers)[0] == status, headers
+        assert run.request("POST", "/control", " " * 5000, **json_type)[0] == 413
+        assert run.request("POST", "/control", "[]", **json_type)[0] == 400
+        assert run.request("POST", "/control", "{", **json_type)[0] == 400
+        assert run.request("POST", "/else", wanted, **json_type)[0] == 404
+        assert run.state()["view"] == "color"
+        assert run.request("POST", "/control", wanted, Origin=own, **json_type)[0] == 200
+        assert run.state()["view"] == "raw"
+
+
+def test_a_page_may_be_for_looking_only() -> None:
+    with running(output=OutputOptions(page_control=False)) as run:
+        assert run.change(view="raw")[0] == 404
+        page = run.request("GET", "/")[1].decode()
+        assert '"control": null' in page
+        assert "live" not in json.loads(run.request("GET", "/stats.json")[1])
+
+
+@pytest.mark.browser
+def test_the_buttons_of_the_page_do_what_they_say(tmp_path: Path) -> None:
+    pressed = "[...document.querySelectorAll('button[aria-pressed=true]')].map(b => b.dataset.value)"
+    with (
+        running(source=SOURCE.replace("160x128", "320x256")) as run,
+        opened(f"http://127.0.0.1:{run.port}/", tmp_path / "profile") as tab,
+    ):
+        tab.wait_for("document.getElementById('live').naturalWidth === 320")
+        tab.wait_for("document.getElementById('fps').textContent.endsWith('fps')")
+        tab.wait_for("document.getElementById('latency').textContent.endsWith('ms')")
+        assert tab.value(pressed) == ["color", "palette:lava"]
+        tab.value("document.querySelector('[data-value=wipe]').click()")
+        tab.wait_for(f"String({pressed}) === 'wipe,palette:lava'")
+        corners = "(r => [r.left, r.top, r.width, r.height])"
+        box = tab.value(f"{corners}(document.getElementById('live').getBoundingClientRect())")
+        middle, height = box[0] + box[2] / 2, box[1] + box[3] / 2
+        tab.drag((middle, height), (middle + box[3] * 1.25 / 4, height))  # a quarter of the picture's width
+        wait_for(lambda: abs(run.state()["wipe"] - 0.75) < 0.02)
+        tab.press("ArrowRight")
+        wait_for(lambda: abs(run.state()["wipe"] - 0.77) < 0.02)
+        tab.press("2")
+        tab.wait_for(f"String({pressed}) === 'raw,palette:lava'")
+        tab.press("4")
+        tab.wait_for(f"String({pressed}) === 'wipe,palette:lava'")
+        tab.value("document.querySelector('[data-value=\"nir:fast\"]').click()")
+        tab.wait_for(f"String({pressed}) === 'wipe,nir:fast'")
+        assert tab.value("document.documentElement.scrollWidth <= innerWidth")
+        tab.screenshot(tmp_path / "page.png")
+        shown = cv2.imread(str(tmp_path / "page.png"))
+        place = np.s_[int(box[1]) : int(box[1] + box[3]), int(box[0]) : int(box[0] + box[2])]
+        assert shown[place].std() > 20
+        other = elsewhere()
+        try:
+            tab.call("Page.navigate", url=f"http://127.0.0.1:{other.server_port}/")
+            tab.wait_for(f"location.port === '{other.server_port}' && document.readyState === 'complete'")
+            for kind in ("text/plain", "application/json"):
+                tab.value(
+                    f"fetch('http://127.0.0.1:{run.port}/control', {{method: 'POST', mode: 'cors', body:"
+                    f" '{{\"view\": \"raw\"}}', headers: {{'Content-Type': '{kind}'}}}}).catch(() => 0)"
+                )
+        finally:
+            other.shutdown()
+            other.server_close()
+        assert run.state()["view"] == "wipe"
+
+
+def elsewhere() -> http.server.ThreadingHTTPServer:
+    """Another site: an empty page on a port of its own."""
+
+    class Empty(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Empty)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
