@@ -278,6 +278,6 @@ def _pycuda() -> Any:
         import pycuda.driver
     except ImportError as error:
         raise EngineUnavailable(
-            f"pycuda does not load ({error}): pip install 'irchroma[tensorrt]', which needs a CUDA toolkit"
+            f"pycuda does not load ({error}): pip install 'irchroma[pycuda]', which needs a CUDA toolkit"
         ) from error
     return pycuda.driver

@@ -30,9 +30,9 @@ def _device() -> Finding:
 
 
 def _pycuda() -> Finding:
-    name = "pycuda, for --runtime tensorrt"
+    name = "pycuda, for TensorRT to run"
     if find_spec("pycuda") is None:
-        mend = "pip install 'irchroma[tensorrt]' (needs a CUDA toolkit)"
+        mend = "pip install 'irchroma[pycuda]' (needs a CUDA toolkit)"
         return Finding(_GROUP, name, False, False, "not installed", mend)
     try:
         return Finding(_GROUP, name, True, False, version("pycuda"))

@@ -15,7 +15,7 @@ def test_device_pycuda_and_compiler_each_have_a_line_and_none_is_needed() -> Non
     found = inspect_gpu_path()
     assert [finding.name for finding in found] == [
         "CUDA device 0",
-        "pycuda, for --runtime tensorrt",
+        "pycuda, for TensorRT to run",
         "compiler for CUDA kernels",
     ]
     assert not any(finding.needed for finding in found)
