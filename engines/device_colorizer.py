@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from irchroma.engines import catalog
 from irchroma.engines.device import Device
 from irchroma.engines.device_chain import ChainOptions, DeviceChain
-from irchroma.engines.errors import EngineError, EngineOptionError
+from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
 from irchroma.engines.neural import NeuralOptions, NeuralPicture, work_size
 from irchroma.engines.temporal import TemporalStage
 
@@ -59,7 +59,9 @@ class DeviceColorizer:
         self._on_failure = on_failure
         self._path = options.weights or catalog.weights_path(options.engine, options.size)
         if not self._path.is_file():
-            raise EngineOptionError(f"no weights at {self._path}: reinstall irchroma, or train them")
+            raise EngineUnavailable(
+                f"no weights at {self._path}: reinstall irchroma, or train them: irchroma train"
+            )
         self._long_side_px = options.work_size_px or catalog.WORK_SIZE_PX[options.size]
         self._chain_options = ChainOptions(
             weights=self._path,
@@ -106,8 +108,9 @@ class DeviceColorizer:
         seen = None
         if self._stage is not None:
             height, width = chain.work
-            small = luma.copy()  # the stage keeps it until the next frame
-            if chain.work != luma.shape:
+            if chain.work == luma.shape:
+                small = luma.copy()  # the stage keeps it until the next frame
+            else:
                 small = np.asarray(cv2.resize(luma, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
             seen = self._stage.observe(small, pts_ns, held)
         chain.submit(luma, seen)
