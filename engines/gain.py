@@ -157,10 +157,8 @@ def shown_luma(luma: NDArray[np.uint8], curve: Curve) -> NDArray[np.uint8]:
 
 def split_curve(curve: Curve) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """(256,) uint8 levels rounded down, and (256,) uint8 what that left, in 256ths."""
-    inside = np.clip(curve, 0.0, 255.0)
-    whole = np.floor(inside)
-    part = np.minimum(np.rint((inside - whole) * 256.0), 255.0)
-    return whole.astype(np.uint8), part.astype(np.uint8)
+    part, whole = np.modf(np.clip(curve, 0.0, 255.0))
+    return whole.astype(np.uint8), np.minimum(np.rint(part * 256.0), 255.0).astype(np.uint8)
 
 
 class BrightnessKeeper:

@@ -22,7 +22,7 @@ from irchroma.engines.cuda_driver import CudaDriver, CudaGraph, KernelModule
 from irchroma.engines.device import DeviceArray, DeviceNetwork, Mark, WorkQueue
 from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
 from irchroma.engines.kernel_binary import kernel_binary
-from irchroma.engines.kernel_source import Launch
+from irchroma.engines.pycuda_queue import PyCudaMark, PyCudaQueue
 from irchroma.engines.tensorrt_execution import PlanExecution, open_plan
 
 log = logging.getLogger(__name__)
@@ -62,8 +62,8 @@ class PyCudaDevice:
         self._context = device.retain_primary_context()
         self._allocations: dict[int, Any] = {}
         self._pinned: dict[int, Any] = {}
-        self._marks: list[_CudaMark] = []
-        self._queues: list[_CudaQueue] = []
+        self._marks: list[PyCudaMark] = []
+        self._queues: list[PyCudaQueue] = []
         self._kernels: KernelModule | None = None
         try:
             binary = kernel_binary(capability)
@@ -134,7 +134,7 @@ class PyCudaDevice:
     def open_queue(self) -> WorkQueue:
         """See `Device`."""
         with self.current() as pycuda:
-            made = _CudaQueue(self, pycuda.Stream(_NON_BLOCKING))
+            made = PyCudaQueue(self, pycuda.Stream(_NON_BLOCKING))
         self._queues = [*(one for one in self._queues if one.is_open), made]
         return made
 
@@ -142,7 +142,7 @@ class PyCudaDevice:
         """See `Device`."""
         with self.current() as pycuda:
             flags = pycuda.event_flags  # waiting must not burn a core for each video
-            made = _CudaMark(self, pycuda.Event(flags.DISABLE_TIMING | flags.BLOCKING_SYNC))
+            made = PyCudaMark(self, pycuda.Event(flags.DISABLE_TIMING | flags.BLOCKING_SYNC))
         self._marks.append(made)
         return made
 
@@ -183,94 +183,6 @@ class PyCudaDevice:
         context, self._context, self._kernels = self._context, None, None
         context.detach()
         self._driver.pop_context()  # PyCUDA releases a primary context without taking it off the stack
-
-
-class _CudaMark:
-    def __init__(self, device: PyCudaDevice, event: Any) -> None:
-        self._device = device
-        self.event = event
-
-    def done(self) -> bool:
-        with self._device.current():
-            return bool(self.event.query())
-
-    def wait(self) -> None:
-        with self._device.current():
-            self.event.synchronize()
-
-    def close(self) -> None:
-        self.event = None
-
-
-class _CudaQueue:
-    def __init__(self, device: PyCudaDevice, cuda_stream: Any) -> None:
-        self._device = device
-        self._cuda_stream = cuda_stream
-        self._graphs: list[CudaGraph] = []
-        self._recording = False
-
-    @property
-    def is_open(self) -> bool:
-        return self._cuda_stream is not None
-
-    @property
-    def handle(self) -> int:
-        """The CUDA stream, as libraries take it."""
-        if self._cuda_stream is None:
-            raise EngineError("the queue is closed")
-        return int(self._cuda_stream.handle)
-
-    def upload(self, host: NDArray[np.uint8], array: DeviceArray) -> None:
-        part = array.part(0, (host.size,), np.uint8)
-        with self._device.current() as pycuda:
-            pycuda.memcpy_htod_async(part.address, host, self._cuda_stream)
-
-    def download(self, array: DeviceArray, host: NDArray[np.uint8]) -> None:
-        with self._device.current() as pycuda:
-            pycuda.memcpy_dtoh_async(host[: array.nbytes], array.address, self._cuda_stream)
-
-    def launch(self, work: Launch) -> None:
-        with self._device.current():
-            self._device.kernels().launch(work, self.handle)
-
-    def infer(self, network: DeviceNetwork) -> None:
-        with self._device.current():
-            own = cast(PlanExecution, network)
-            if self._recording:
-                own.check_recordable(self.handle)
-            own.enqueue(self.handle)
-
-    def record(self, mark: Mark) -> None:
-        with self._device.current():
-            cast(_CudaMark, mark).event.record(self._cuda_stream)
-
-    def wait(self, mark: Mark) -> None:
-        with self._device.current():
-            self._cuda_stream.wait_for_event(cast(_CudaMark, mark).event)
-
-    def capture(self, work: Callable[[], None]) -> Any:
-        with self._device.current():
-            self._recording = True
-            try:
-                made = self._device.capture(self.handle, work)
-            finally:
-                self._recording = False
-        self._graphs.append(made)
-        return made
-
-    def replay(self, recorded: Any) -> None:
-        with self._device.current():
-            recorded.launch(self.handle)
-
-    def close(self) -> None:
-        cuda_stream, self._cuda_stream = self._cuda_stream, None
-        if cuda_stream is None:
-            return
-        with self._device.current():
-            cuda_stream.synchronize()
-            while self._graphs:
-                self._graphs.pop().close()
-            del cuda_stream
 
 
 def _pycuda() -> Any:
