@@ -26,6 +26,9 @@ NIGHT_SHARE = (0.15, 0.35)
 a surveillance camera's own light leaves 0.3 and more unlit."""
 NIGHT_COLOR = 0.45
 """Factor on the chroma by night, where networks trained by day know little and colors must stay calm."""
+NIGHT_RADIUS_PX, NIGHT_CONTRAST = 24, 0.06
+"""Windows, work pixels, and contrast of luma over which a night's color is evened out: what little a lamp
+shows would come out in patches of several colors."""
 HALVED_CHROMA = 300_000
 """Pixels from which chroma is made at half the size, as video carries it (4:2:0): a third of the time."""
 
@@ -98,9 +101,9 @@ class Recoloring:
         if size != self._size:
             self._buffers.clear()
             self._size = size
-        tone_options, radius_px = self.look.tone, self.options.radius_px
+        tone_options, radius_px, night_px = self.look.tone, self.options.radius_px, NIGHT_RADIUS_PX
         if luma.shape[0] >= HALVED_MODELS * small.shape[0]:
-            tone_options, radius_px = self._halved_tone, (radius_px + 1) // 2
+            tone_options, radius_px, night_px = self._halved_tone, (radius_px + 1) // 2, night_px // 2
             small, ycc, confidence = _halved(small), _halved(ycc), _halved(confidence)
         guide = small.astype(np.float32) * np.float32(1 / 255)
         shown = luma
@@ -114,10 +117,15 @@ class Recoloring:
             fine_shown = fine if shown is luma else _halved(shown)
         faded = np.clip(confidence * np.float32(1 / self.options.sure), 0.0, 1.0)
         seen = guided.windows(guide, radius_px)
+        night = 0.0
         if self.look.unlit is not None:
-            faded *= _lit(seen.mean, self.look.unlit)
+            night = _night(seen.mean, self.look.unlit)
+            faded *= _lit(seen.mean, self.look.unlit, night)
+        planes = self._limited(ycc[..., 1] * faded, ycc[..., 2] * faded)
+        if night > 0.0:
+            planes = _evened(planes, guide, night_px, np.float32(night))
         chroma = []
-        for plane in self._limited(ycc[..., 1] * faded, ycc[..., 2] * faded):
+        for plane in planes:
             model = guided.fit(seen, plane, self.options.chroma_contrast)
             chroma.append(self._on_frame(guided.Affine(model.slope, model.offset + NEUTRAL), fine))
         keep_neutral(fine, fine_shown, self._fade, chroma)
@@ -152,12 +160,29 @@ class Recoloring:
         return buffer
 
 
-def _lit(mean: Plane, unlit: tuple[float, float]) -> Plane:
-    """(h, w) float32 factor on chroma: less in unlit places, and everywhere in a picture full of them."""
+def _night(mean: Plane, unlit: tuple[float, float]) -> float:
+    """How much of a night it is, [0, 1], by the share of the picture that nothing lights."""
     dark, lit = unlit
-    night = float(np.mean(mean < (dark + lit) / 2))
-    calm = np.interp(night, NIGHT_SHARE, (1.0, NIGHT_COLOR))
+    return float(np.interp(np.mean(mean < (dark + lit) / 2), NIGHT_SHARE, (0.0, 1.0)))
+
+
+def _lit(mean: Plane, unlit: tuple[float, float], night: float) -> Plane:
+    """(h, w) float32 factor on chroma: less in unlit places, and everywhere by night."""
+    dark, lit = unlit
+    calm = 1.0 + night * (NIGHT_COLOR - 1.0)
     return np.asarray(np.clip((mean - dark) / (lit - dark), 0.0, 1.0) * calm, np.float32)
+
+
+def _evened(
+    planes: tuple[Plane, Plane], guide: Plane, radius_px: int, night: np.float32
+) -> tuple[Plane, Plane]:
+    """Chroma moved by the share `night` towards what a wide neighborhood of like luma has."""
+    wide = guided.windows(guide, radius_px)
+    made = []
+    for plane in planes:
+        model = guided.fit(wide, plane, NIGHT_CONTRAST)
+        made.append(plane + night * (model.slope * guide + model.offset - plane))
+    return made[0], made[1]
 
 
 def _halved(values: NDArray[Scalar]) -> NDArray[Scalar]:

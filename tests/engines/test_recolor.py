@@ -164,3 +164,20 @@ def test_colors_are_calmer_in_a_night_that_is_mostly_unlit() -> None:
     small = small_of(night)
     kept = chroma_of(thermal.apply(night, small, *color(small, 0.03, -0.01)))
     assert np.median(kept[50:110]) > 0.025  # dark is cold there, not unlit
+
+
+def test_patches_of_color_on_one_surface_are_evened_out_by_night_alone() -> None:
+    lamp = np.full((120, 160), 14, np.uint8)
+    lamp[50:, 20:140] = 110
+    ycc = np.zeros((120, 160, 3), np.float32)
+    ycc[..., 0] = lamp / np.float32(255)
+    ycc[50:, 20:80, 1], ycc[50:, 80:140, 2] = 0.1, 0.1
+    sure = np.ones((120, 160), np.float32)
+
+    def difference(luma: np.ndarray) -> float:
+        rgb = Recoloring().apply(luma, luma, ycc, sure).astype(int)
+        return float(np.abs(rgb[90, 70] - rgb[90, 90]).max())
+
+    day = np.where(lamp < 50, np.uint8(90), lamp)
+    assert difference(day) > 20
+    assert difference(lamp) < 0.25 * difference(day)
