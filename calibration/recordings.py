@@ -11,19 +11,24 @@ from irchroma.stream.sources.source_uri import open_source
 READ_TIMEOUT_S = 10.0
 
 
-def read_frames(source: str, seconds: float = 0.0, most: int = 0) -> Iterator[Frame]:
+def read_frames(
+    source: str, seconds: float = 0.0, most: int = 0, live_seconds: float = 0.0
+) -> Iterator[Frame]:
     """The frames of a file, a folder of pictures, a camera or a test camera.
 
     Args:
         source: as `irchroma run` takes it.
         seconds: of the source's own time to read, 0 for all of it.
         most: frames to read at most, 0 for all.
+        live_seconds: in place of `seconds` where that is 0 and the source has no end of its own.
 
     Raises:
         SourceError: it cannot be opened or read.
     """
     reader = open_source(source)
     info = reader.open()
+    if info.live and not seconds:
+        seconds = live_seconds
     try:
         start_ns: int | None = None
         number = 0

@@ -16,11 +16,12 @@ class ColorSchedule:
     """Every n-th frame, or (`auto`) as seldom as the scene's motion and the network's speed allow.
 
     `longest_s` is the longest time without the network's color, and `settle_s` the time after the start
-    of a scene in which every frame is asked for; both only for `auto`, in seconds.
+    of a scene in which every frame is asked for; both only for `auto`, in seconds. `every` may be changed
+    between frames.
     """
 
     def __init__(self, every: int | Literal["auto"], longest_s: float, settle_s: float) -> None:
-        self._every = every
+        self.every = every
         self._longest_s = longest_s
         self._settle_s = settle_s
         self._cost_s = 0.0
@@ -51,14 +52,14 @@ class ColorSchedule:
         self._skipped_s += elapsed_s
         self._scene_s += elapsed_s
         self._interval_s += (0.1 if self._interval_s else 1.0) * (elapsed_s - self._interval_s)
-        if self._every == "auto":
+        if self.every == "auto":
             busy = self._cost_s > BUSY * self._interval_s
             patience = PATIENCE if busy else 1.0
             settling = self._scene_s < self._settle_s and not busy
             moving = new > NEW_SHARE * patience or speed_px > FAST_PX * patience
             needs = urgent or settling or moving or self._skipped_s >= self._longest_s
         else:
-            needs = urgent or self._skipped_frames >= self._every
+            needs = urgent or self._skipped_frames >= self.every
         if needs:
             self._skipped_frames, self._skipped_s = 0, 0.0
         return needs

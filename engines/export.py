@@ -20,6 +20,7 @@ from torch import nn
 from irchroma.engines.encoder import ScaledConv
 from irchroma.engines.errors import EngineError, EngineUnavailable
 from irchroma.engines.networks import ColorAt, ColorNetwork
+from irchroma.engines.weight_storage import halved, narrow_weights
 
 OPSET = 17
 INPUT = "luma"
@@ -106,39 +107,6 @@ def _plain(conv: ScaledConv) -> nn.Conv2d:
     return plain
 
 
-def narrow_weights(graph: Any) -> Any:
-    """A copy whose large float32 weights are stored as float16 behind a Cast."""
-    from onnx import helper, numpy_helper
-
-    made = copy.deepcopy(graph)
-    casts = []
-    for tensor in made.graph.initializer:
-        values = numpy_helper.to_array(tensor)
-        if values.dtype != np.float32 or values.size < 256:
-            continue
-        name = tensor.name
-        tensor.CopyFrom(numpy_helper.from_array(_halved(values, name), f"{name}.half"))
-        casts.append(helper.make_node("Cast", [f"{name}.half"], [name], name=f"{name}.cast", to=FLOAT))
-    for cast in reversed(casts):
-        made.graph.node.insert(0, cast)
-    return made
-
-
-def widen_weights(graph: Any) -> Any:
-    """The reverse of `narrow_weights`, for tools that want plain float32 initializers (quantizers)."""
-    from onnx import numpy_helper
-
-    made = copy.deepcopy(graph)
-    stored = {tensor.name: tensor for tensor in made.graph.initializer}
-    for node in list(made.graph.node):
-        if node.op_type == "Cast" and node.input[0] in stored:
-            tensor = stored[node.input[0]]
-            values = numpy_helper.to_array(tensor).astype(np.float32)
-            tensor.CopyFrom(numpy_helper.from_array(values, node.output[0]))
-            made.graph.node.remove(node)
-    return made
-
-
 def to_half(graph: Any) -> Any:
     """A copy in float16 throughout: inputs, weights, constants, outputs; Resize's scales stay float32."""
     from onnx import numpy_helper
@@ -154,13 +122,13 @@ def to_half(graph: Any) -> Any:
     for tensor in made.graph.initializer:
         values = numpy_helper.to_array(tensor)
         if values.dtype == np.float32 and tensor.name not in kept:
-            tensor.CopyFrom(numpy_helper.from_array(_halved(values, tensor.name), tensor.name))
+            tensor.CopyFrom(numpy_helper.from_array(halved(values, tensor.name), tensor.name))
     for node in made.graph.node:
         if node.op_type == "Constant" and node.output[0] not in kept:
             for attribute in node.attribute:
                 if attribute.name == "value" and attribute.t.data_type == FLOAT:
                     values = numpy_helper.to_array(attribute.t)
-                    attribute.t.CopyFrom(numpy_helper.from_array(_halved(values, node.output[0])))
+                    attribute.t.CopyFrom(numpy_helper.from_array(halved(values, node.output[0])))
         if node.op_type == "Cast":
             for attribute in node.attribute:
                 if attribute.name == "to" and attribute.i == FLOAT:
@@ -169,9 +137,3 @@ def to_half(graph: Any) -> Any:
         value.type.tensor_type.elem_type = FLOAT16
     del made.graph.value_info[:]
     return made
-
-
-def _halved(values: np.ndarray, name: str) -> np.ndarray:
-    if np.abs(values).max(initial=0.0) > 6.0e4:
-        raise EngineError(f"{name} does not fit float16: its largest value is {np.abs(values).max():.3g}")
-    return values.astype(np.float16)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -16,64 +16,25 @@ from irchroma.engines import catalog, gain, neutral
 from irchroma.engines.color_memory import Observation
 from irchroma.engines.errors import EngineError, EngineOptionError
 from irchroma.engines.network import Network, NetworkOptions, open_network
-from irchroma.engines.recolor import Recoloring, RecolorOptions
+from irchroma.engines.network_record import require_match
+from irchroma.engines.neural_options import NeuralOptions, NeuralPicture
+from irchroma.engines.recolor import Recoloring
 from irchroma.engines.reference import ReferenceOptions, ReferenceSteering, Scenery
-from irchroma.engines.temporal import TemporalOptions, TemporalStage
+from irchroma.engines.seen import STRIDE_PX, enlarged, padded, reduced, work_size
+from irchroma.engines.temporal import TemporalStage
 
-STRIDE_PX = 32
-"""Networks take heights and widths that are multiples of this."""
+__all__ = [
+    "STRIDE_PX",
+    "NeuralColorizer",
+    "NeuralOptions",
+    "NeuralPicture",
+    "padded",
+    "submit_together",
+    "work_size",
+]
 
 Luma = NDArray[np.uint8]
 Plane = NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class NeuralOptions:
-    """What a neural colorizer does.
-
-    Attributes:
-        engine: `nir` or `thermal`.
-        size: `fast` or `best`.
-        work_size_px: long side of the picture that the network sees; 0 for the size's own. Smaller
-            pictures are seen as they are.
-        steady: keep the color steady in time; off for pictures that do not follow one another.
-        weights: an ONNX file of the user's own instead of the network that ships.
-        reference: color pictures of this very scene, which steer the color; None for none.
-        recolor: mode, chroma limit and filters.
-        temporal: how the color is kept steady, and how often the network runs.
-        network: runtime, threads, cache.
-    """
-
-    engine: str = "nir"
-    size: str = "fast"
-    work_size_px: int = 0
-    steady: bool = True
-    weights: Path | None = None
-    reference: Path | None = None
-    recolor: RecolorOptions = field(default_factory=RecolorOptions)
-    temporal: TemporalOptions = field(default_factory=TemporalOptions)
-    network: NetworkOptions = field(default_factory=NetworkOptions)
-
-    def __post_init__(self) -> None:
-        if self.engine not in catalog.BANDS:
-            raise EngineOptionError(f"unknown engine {self.engine!r}: use {' or '.join(catalog.BANDS)}")
-        if self.size not in catalog.SIZES:
-            raise EngineOptionError(f"unknown size {self.size!r}: use {' or '.join(catalog.SIZES)}")
-        if self.work_size_px and self.work_size_px < STRIDE_PX:
-            raise EngineOptionError(f"work size {self.work_size_px} is below {STRIDE_PX} pixels")
-
-
-@dataclass(frozen=True, slots=True)
-class NeuralPicture:
-    """A colored frame.
-
-    Attributes:
-        rgb: (H, W, 3) uint8 R'G'B', full range; the caller's to keep.
-        confidence: (h, w) uint8 at work size, 255 = sure.
-    """
-
-    rgb: NDArray[np.uint8]
-    confidence: NDArray[np.uint8] | None
 
 
 @dataclass(slots=True)
@@ -117,6 +78,12 @@ class NeuralColorizer:
             EngineOptionError: an option makes no sense.
         """
         self.options = options or NeuralOptions()
+        self._precision = ""
+        if self.options.weights is not None and self.options.weights.is_file():
+            record = require_match(self.options.weights, self.options.engine)
+            if record is not None:
+                self.options = replace(self.options, size=record.size)
+                self._precision = f" {record.precision}"
         path = self.options.weights or catalog.weights_path(self.options.engine, self.options.size)
         self._owned = network is None
         self.network = network or opener(path, self.options.network)
@@ -128,13 +95,14 @@ class NeuralColorizer:
             reference = ReferenceOptions(self.options.reference, steady=self.options.steady)
             self._steering = ReferenceSteering(reference)
         self._long_side_px = self.options.work_size_px or catalog.WORK_SIZE_PX[self.options.size]
+        self._seen_px = self._long_side_px
         self._pending: deque[_Job] = deque()
 
     @property
     def name(self) -> str:
-        """`nir fast, openvino bf16`."""
+        """`nir fast, openvino bf16`; `nir fast int8, ...` with a calibrated network."""
         steered = " + reference" if self._steering is not None else ""
-        return f"{self.options.engine} {self.options.size}{steered}, {self.network.name}"
+        return f"{self.options.engine} {self.options.size}{self._precision}{steered}, {self.network.name}"
 
     def submit(
         self,
@@ -159,6 +127,23 @@ class NeuralColorizer:
             rgb = job.scenery.put_behind(rgb)
         return NeuralPicture(rgb, cv2.convertScaleAbs(job.confidence, alpha=255.0))
 
+    def retune(self, seen_px: int, color_every: int, network: Network) -> None:
+        """Change, between two frames, what colors them; the color goes on from what it is, without a jump.
+
+        Called by the thread that calls `submit`. Work size and memory of the color stay what they are: a
+        network that sees less has its color enlarged.
+
+        Args:
+            seen_px: long side of the picture that the network sees; the work size is the most.
+            color_every: run the network every n-th frame; without steadying, every frame all the same.
+            network: that runs from now on; stays its owner's to close.
+        """
+        if self._owned:
+            raise EngineError("a colorizer that is retuned shares its networks")
+        self._seen_px, self.network = max(STRIDE_PX, min(seen_px, self._long_side_px)), network
+        if self._stage is not None:
+            self._stage.ask_every(color_every)
+
     def reset(self) -> None:
         """Forget the past."""
         self._pending.clear()
@@ -177,9 +162,7 @@ class NeuralColorizer:
         if luma.ndim != 2 or luma.dtype != np.uint8 or 0 in luma.shape:
             raise EngineOptionError(f"expected (H, W) uint8 luma, got {luma.shape} {luma.dtype}")
         height, width = work_size((luma.shape[0], luma.shape[1]), self._long_side_px)
-        small = luma
-        if (height, width) != luma.shape:
-            small = np.asarray(cv2.resize(luma, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+        small = reduced(luma, (height, width))
         if self._stage is None:
             return _Job(luma, small, None)
         if small is luma:
@@ -225,37 +208,23 @@ def submit_together(
         colorizer._observe(luma, pts, hold)
         for colorizer, luma, pts, hold in zip(colorizers, lumas, pts_ns, held, strict=True)
     ]
-    batches: dict[tuple[int, ...], list[int]] = {}
+    batches: dict[tuple[int, int], list[int]] = {}
     for index, job in enumerate(jobs):
         if job.seen is None or job.seen.needs_color:
-            batches.setdefault(job.small.shape, []).append(index)
+            height, width = job.small.shape
+            seen = work_size((height, width), colorizers[index]._seen_px)
+            batches.setdefault(seen, []).append(index)
     colors: dict[int, tuple[Plane, Plane]] = {}
     for (height, width), members in batches.items():
-        batch = np.concatenate([padded(jobs[index].small) for index in members])
+        batch = np.concatenate([padded(reduced(jobs[index].small, (height, width))) for index in members])
         start = time.perf_counter()
         ycc, confidence = network.infer(batch)
         cost_s = (time.perf_counter() - start) / len(members)
         for place, index in enumerate(members):
             jobs[index].cost_s = cost_s
-            colors[index] = (
-                np.ascontiguousarray(ycc[place, :, :height, :width].transpose(1, 2, 0)),
-                confidence[place, 0, :height, :width].copy(),
-            )
+            plain = np.ascontiguousarray(ycc[place, :, :height, :width].transpose(1, 2, 0))
+            size = jobs[index].small.shape
+            colors[index] = enlarged(plain, size), enlarged(confidence[place, 0, :height, :width], size)
     for index, (colorizer, job) in enumerate(zip(colorizers, jobs, strict=True)):
         color, sureness = colors.get(index, (None, None))
         colorizer._finish(job, color, sureness, pts_ns[index])
-
-
-def work_size(size: tuple[int, int], long_side_px: int) -> tuple[int, int]:
-    """(h, w) at which a network sees a picture of `size` (H, W): never larger, at least 1 pixel."""
-    factor = min(1.0, long_side_px / max(size))
-    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
-
-
-def padded(luma: Luma) -> Plane:
-    """(h, w) uint8 as a network takes it: (1, 1, h', w') float32 in [0, 1], mirrored to multiples of 32."""
-    height, width = luma.shape
-    below, beside = -height % STRIDE_PX, -width % STRIDE_PX
-    if below or beside:
-        luma = np.asarray(cv2.copyMakeBorder(luma, 0, below, 0, beside, cv2.BORDER_REFLECT_101), np.uint8)
-    return np.asarray(luma.astype(np.float32) * np.float32(1 / 255), np.float32)[None, None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,7 @@ class OpenVinoNetwork:
             self._model: Any = self._core.read_model(path)
         except RuntimeError as error:
             raise EngineUnavailable(f"openvino cannot read {path}: {_first_line(error)}") from error
+        _require_contract(self._model, path)
         self._compiled: OrderedDict[tuple[int, ...], _Compiled] = OrderedDict()
         self._lock = threading.Lock()
         self._compiling = threading.Lock()  # takes a second: who needs another shape must not wait for it
@@ -90,6 +91,20 @@ class OpenVinoNetwork:
     def _answer(request: Any, luma: Tensor) -> tuple[Tensor, Tensor]:
         request.infer({0: np.ascontiguousarray(luma)}, share_inputs=True)
         return request.get_tensor("ycc").data, request.get_tensor("confidence").data
+
+    def convolution_precisions(self, shape: tuple[int, ...]) -> dict[str, int]:
+        """Element type that the convolutions really run in -> how many, `{"u8": 45, "bf16": 2}`.
+
+        Args:
+            shape: (N, 1, H, W) of the input.
+        """
+        compiled = self._compile(shape).get_runtime_model()
+        kinds: Counter[str] = Counter()
+        for node in compiled.get_ops():
+            about = node.get_rt_info()
+            if "Convolution" in str(_plain(about["layerType"])):
+                kinds[str(_plain(about["runtimePrecision"]))] += 1
+        return dict(kinds.most_common())
 
     def close(self) -> None:
         """Let go of the compiled networks."""
@@ -130,6 +145,24 @@ class OpenVinoNetwork:
         folder = self._settings.pop("CACHE_DIR")
         log.warning("compiling %s without the cache in %s", self._path.name, folder)
         return self._compile(shape)
+
+
+def _plain(value: Any) -> Any:
+    return getattr(value, "value", value)  # openvino's OVAny, or already a text
+
+
+def _require_contract(model: Any, path: Path) -> None:
+    """EngineUnavailable unless it takes float32 `luma` and gives `ycc` and `confidence`."""
+    inputs = {port.any_name: port.element_type.get_type_name() for port in model.inputs}
+    outputs = {port.any_name for port in model.outputs}
+    if inputs != {"luma": "f32"} or outputs != {"ycc", "confidence"}:
+        found = (
+            f"{', '.join(f'{name} {kind}' for name, kind in inputs.items())} to {', '.join(sorted(outputs))}"
+        )
+        raise EngineUnavailable(
+            f"{path}: expected a network from luma f32 to confidence, ycc, found {found}: use a float32 or"
+            " calibrated network of irchroma"
+        )
 
 
 def _first_line(error: Exception) -> str:

@@ -102,6 +102,10 @@ class TemporalStage:
         self._anchor_frames = 0
         self._schedule.restart()
 
+    def ask_every(self, every: int | Literal["auto"]) -> None:
+        """From the next frame on, ask for the network's color every n-th frame; see `TemporalOptions`."""
+        self._schedule.every = every
+
     def observe(self, luma: Luma, pts_ns: int, held: bool = False) -> Observation:
         """Compare a frame with the one before.
 

@@ -8,6 +8,10 @@ import importlib
 from irchroma.launch.config import ConfigError, nearest
 
 BENCHES = {
+    "auto": (
+        "irchroma.launch.bench_auto",
+        "a live run by --auto while other processes load the machine",
+    ),
     "live": (
         "irchroma.launch.bench_live",
         "whole runs against gst-launch, and a live source's latency",

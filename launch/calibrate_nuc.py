@@ -54,6 +54,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " the scene, so 0 (off) unless stripes come back",
     )
     parser.add_argument(
+        "--track-drift",
+        type=float,
+        metavar="COUNTS",
+        help="a run may move single pixels by so much as they drift, while the camera moves; 0 (off) unless"
+        " grain that stands still comes back",
+    )
+    parser.add_argument(
         "--seconds", type=float, default=10.0, metavar="S", help="read so long (10), 0 for all"
     )
 
@@ -75,7 +82,13 @@ def run(args: argparse.Namespace) -> int:
     parts = CameraFaults(offset=found.offset, gain=found.gain, gain_about=found.about)
     stripes = profile.faults.stripes if args.track_stripes is None else args.track_stripes
     new = with_faults(
-        profile, size, offset=found.offset, gain=found.gain, gain_about=found.about, stripes=stripes
+        profile,
+        size,
+        offset=found.offset,
+        gain=found.gain,
+        gain_about=found.about,
+        stripes=stripes,
+        drift=profile.faults.drift if args.track_drift is None else args.track_drift,
     )
     save_profile(args.out, new)
     frame = recordings[0][len(recordings[0]) // 2]

@@ -14,9 +14,11 @@ from types import FrameType
 from typing import Any
 
 from irchroma.launch import run_flags
+from irchroma.launch.auto_settings import prepare
 from irchroma.launch.cameras_config import cameras_toml, has_cameras, load_cameras
 from irchroma.launch.config import to_toml
 from irchroma.launch.flicker_watch import FlickerWatch
+from irchroma.launch.governor import Governor
 from irchroma.launch.log_lines import set_up
 from irchroma.launch.process_tuning import tune_process
 from irchroma.launch.progress import Progress
@@ -68,8 +70,11 @@ def run(args: argparse.Namespace) -> int:
     require(config)
     tune_process()
     set_up(args.log, logging.WARNING if args.quiet else logging.INFO)
-    monitor = Monitor(config, quiet=args.quiet)
-    monitor.loop = build_loop(config, stats=monitor.stats)
+    governor = None
+    if config.auto:
+        config, governor = prepare(config, args.config, settings)
+    monitor = Monitor(config, args.quiet, governor)
+    monitor.loop = build_loop(config, stats=monitor.stats, governor=governor)
     stop_on_signals(monitor.loop)
     try:
         monitor.loop.run(monitor.on_frame)
@@ -107,8 +112,8 @@ def stop_on_signals(loop: Loop) -> None:
 class Monitor:
     """Watches a run: progress on a terminal, drops in the log, statistics at the end."""
 
-    def __init__(self, config: RunConfig, quiet: bool) -> None:
-        self._config, self._quiet = config, quiet
+    def __init__(self, config: RunConfig, quiet: bool, governor: Governor | None = None) -> None:
+        self._config, self._quiet, self._governor = config, quiet, governor
         self._start_s: float | None = None  # of the first frame
         self._drops_said_s = time.monotonic()
         self._drops_said = 0
@@ -118,6 +123,8 @@ class Monitor:
 
     def on_frame(self, loop: Loop) -> None:
         """After each frame: draw, and say once a second what was dropped."""
+        if self._governor is not None:
+            self._governor.on_frame(loop)
         info = loop.reader.info
         assert info is not None
         if self._start_s is None:
@@ -162,6 +169,7 @@ class Monitor:
             "dropped_before_processing": loop.reader.drops,
             "flicker": loop.composer.value if isinstance(loop.composer, FlickerWatch) else None,
             "reconnections": loop.reader.reconnections,
+            "auto": self._governor.summary() if self._governor is not None else None,
             "stages": {name: meter.summary() for name, meter in loop.stages.items()},
             "sinks": {
                 writer.label: {

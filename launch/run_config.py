@@ -54,6 +54,9 @@ class RunConfig:
         to: where it goes, one or more.
         engine: `auto` (thermal for 16-bit counts, nir for luma), `nir`, `thermal`, `nir:best`,
             `palette:ironbow`, `gray` ...
+        auto: measure this machine (or use what `calibrate speed` stored), choose settings, and change them
+            while the run goes on where the machine cannot keep up.
+        auto_latency_ms: with `auto`, the time from arrival until composed that frames should keep within.
         repeat_s: after a loss the last picture is shown this long before the "no signal" card.
         camera: the camera's profile: a file of `irchroma calibrate`, or a name such as `lepton`; "" for none.
         color_camera: pass a camera's own color through while it is in color (by day).
@@ -70,6 +73,8 @@ class RunConfig:
     source: str = ""
     to: tuple[str, ...] = ()
     engine: str = "auto"
+    auto: bool = False
+    auto_latency_ms: float = 50.0
     repeat_s: float = 2.0
     camera: str = ""
     color_camera: bool = True

@@ -56,6 +56,13 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
             "auto, cpu, a GPU (0, cuda:1 ...), all: each camera the next GPU",
         ),
         Flag("--size", "neural.size", "network size: fast or best"),
+        Flag(
+            "--weights",
+            "neural.weights",
+            "a network of your own, such as calibrate precision wrote",
+            Path,
+            metavar="FILE.onnx",
+        ),
         Flag("--mode", "neural.recolor.mode", "full, or chroma: the sensor's luma kept exactly"),
         Flag(
             "--reference",
@@ -68,6 +75,7 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag(
             "--color-every", "neural.temporal.color_every", "run the network every N frames, or auto", _every
         ),
+        Flag("--auto", "auto", "settings by what this machine can, changed as its load changes", bool),
         Flag("--no-steady", "neural.steady", "no smoothing of the color in time", bool, False),
         Flag(
             "--no-steady-brightness",

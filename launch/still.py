@@ -15,6 +15,7 @@ from irchroma.engines import catalog
 from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.gray import GrayColorizer
 from irchroma.engines.network import NetworkOptions
+from irchroma.engines.network_record import require_match
 from irchroma.engines.neural import NeuralColorizer, NeuralOptions
 from irchroma.engines.palette import PaletteColorizer
 from irchroma.engines.palette_options import palette_from_name
@@ -38,6 +39,7 @@ class StillOptions:
         threads: see `NetworkOptions`.
         quick: networks in bf16 where the CPU has it, as live runs do; float32 otherwise.
         reference: see `NeuralOptions`.
+        weights: see `NeuralOptions`.
     """
 
     engine: str = "auto"
@@ -49,6 +51,7 @@ class StillOptions:
     threads: int = 0
     quick: bool = False
     reference: Path | None = None
+    weights: Path | None = None
 
 
 def add_engine_arguments(parser: argparse.ArgumentParser, engine: str) -> None:
@@ -61,6 +64,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser, engine: str) -> None:
     add("--chroma-limit", type=float, metavar="X", help="cap of the color, 0 to 255 levels of CbCr")
     add("--work-size", type=int, default=0, metavar="PX", help="long side of what the network sees")
     add("--threads", type=int, default=0, metavar="N", help="CPU threads of the network")
+    add("--weights", type=Path, metavar="FILE.onnx", help="a network of your own: calibrate precision's")
     add("--quick", action="store_true", help="bf16 where the CPU has it, as live runs do")
 
 
@@ -75,6 +79,7 @@ def options_from(args: argparse.Namespace) -> StillOptions:
         work_size_px=args.work_size,
         threads=args.threads,
         quick=args.quick,
+        weights=args.weights,
     )
 
 
@@ -152,6 +157,10 @@ class StillPictures:
 
     def _open(self, text: str) -> Colorizer:
         name, options = catalog.parse(text), self.options
+        if options.weights is not None:
+            if not name.neural:
+                raise EngineOptionError(f"--weights is a network for nir or thermal, not {text}")
+            require_match(options.weights, name.kind, name.variant)
         if name.kind == "gray":
             return GrayColorizer()
         if name.kind == "palette":
@@ -163,6 +172,7 @@ class StillPictures:
                 work_size_px=options.work_size_px,
                 steady=False,
                 reference=options.reference,
+                weights=options.weights,
                 recolor=RecolorOptions(options.mode, options.chroma_limit),
                 network=NetworkOptions(options.runtime, options.threads, exact=not options.quick),
             )

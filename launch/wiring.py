@@ -14,11 +14,13 @@ from irchroma.engines import catalog
 from irchroma.engines.device_choice import open_neural
 from irchroma.engines.gray import GrayColorizer
 from irchroma.engines.network_pool import NetworkPool
+from irchroma.engines.network_record import read_record, require_match
 from irchroma.engines.neural import NeuralColorizer
 from irchroma.engines.palette import PaletteColorizer
 from irchroma.engines.palette_options import palette_from_name
 from irchroma.launch.config import ConfigError
 from irchroma.launch.flicker_watch import FlickerWatch
+from irchroma.launch.governor import Governor
 from irchroma.launch.live_control import RunControl
 from irchroma.launch.run_config import RunConfig
 from irchroma.stream.camera import Camera
@@ -53,6 +55,7 @@ def build_loop(
     stats: Callable[[], dict[str, Any]] | None = None,
     extra_sinks: dict[str, FrameSink] | None = None,
     shared: Shared | None = None,
+    governor: Governor | None = None,
 ) -> Loop:
     """A loop that is ready to run.
 
@@ -61,10 +64,13 @@ def build_loop(
         stats: what a page shows of the run.
         extra_sinks: label -> sink, beside those of the configuration.
         shared: what it has in common with the other cameras of the process, where there are some.
+        governor: opens neural engines, and changes their settings while the run goes on.
 
     Raises:
         StreamError, EngineError, ConfigError: with one clear line.
     """
+    if config.auto and governor is None:
+        raise ConfigError("auto settings are for a run of one camera: leave out auto (--auto)")
     camera = Camera(load_profile(find_profile(config.camera))) if config.camera else None
     config = with_scale(config, camera)
     source = open_source(config.source, config.input)
@@ -78,7 +84,9 @@ def build_loop(
 
     def make_colorizer(info: VideoInfo) -> Colorizer:
         control.engine_is(whole_name(config, info.counts))
-        return open_colorizer(config, info.counts, shared)
+        if governor is not None:
+            governor.expect(info.size)
+        return open_colorizer(config, info.counts, shared, governor)
 
     sink_options = _sink_options(config, stats, control, shared)
     sinks = {public(text): open_sink(text, sink_options) for text in config.to} | (extra_sinks or {})
@@ -132,7 +140,13 @@ def with_scale(config: RunConfig, camera: Camera | None) -> RunConfig:
 
 def with_engine(config: RunConfig, engine: str) -> RunConfig:
     """The configuration with another engine, and without what only the old one understands."""
-    neural = config.neural if catalog.parse(engine).neural else replace(config.neural, reference=None)
+    name, neural = catalog.parse(engine), config.neural
+    record = read_record(neural.weights) if neural.weights is not None else None
+    other = record is not None and (record.engine, record.size) != (name.kind, name.variant or record.size)
+    if other or not name.neural:
+        neural = replace(neural, weights=None)
+    if not name.neural:
+        neural = replace(neural, reference=None)
     return replace(config, engine=engine, neural=neural)
 
 
@@ -141,7 +155,9 @@ def whole_name(config: RunConfig, counts: bool) -> str:
     text = _band(config, counts) if config.engine == "auto" else config.engine
     name = catalog.parse(text)
     if name.neural:
-        return f"{name.kind}:{name.variant or config.neural.size}"
+        record = read_record(config.neural.weights) if config.neural.weights is not None else None
+        size = record.size if record is not None else config.neural.size
+        return f"{name.kind}:{name.variant or size}"
     if name.kind == "palette" and name.variant is None:
         return f"palette:{config.palette.palette}"
     return text
@@ -159,7 +175,9 @@ def check_engine(config: RunConfig) -> None:
         open_colorizer(config, counts=False).close()
 
 
-def open_colorizer(config: RunConfig, counts: bool, shared: Shared | None = None) -> Colorizer:
+def open_colorizer(
+    config: RunConfig, counts: bool, shared: Shared | None = None, governor: Governor | None = None
+) -> Colorizer:
     """The engine that the configuration names; `auto` is `thermal` for counts and `nir` for luma.
 
     Raises:
@@ -172,6 +190,10 @@ def open_colorizer(config: RunConfig, counts: bool, shared: Shared | None = None
     name = catalog.parse(text)
     if config.neural.reference is not None and name.kind not in catalog.BANDS:
         raise ConfigError(f"--reference steers the color of nir and thermal, not {text}")
+    if config.neural.weights is not None:
+        if not name.neural:
+            raise ConfigError(f"--weights is a network for nir or thermal, not {text}")
+        require_match(config.neural.weights, name.kind, name.variant)
     if name.kind == "gray":
         return GrayColorizer()
     if name.kind == "palette":
@@ -180,6 +202,8 @@ def open_colorizer(config: RunConfig, counts: bool, shared: Shared | None = None
             options = palette_from_name(text, gain=options.gain, offset=options.offset)
         return PaletteColorizer(options)
     neural = replace(config.neural, engine=name.kind, size=name.variant or config.neural.size)
+    if governor is not None:
+        return governor.open(neural)
     if shared is not None and shared.networks is not None:
         return open_neural(neural, partial(NeuralColorizer, opener=shared.networks.open))
     if shared is not None and not neural.network.threads:

@@ -63,6 +63,7 @@ class CameraFaults:
         gain: (H, W) float32 factor on every pixel's distance from `gain_about`.
         gain_about: counts that the gain leaves alone.
         stripes: largest column or row offset in counts that is tracked while running; 0 for none.
+        drift: largest offset of a single pixel in counts that is tracked while the view moves; 0 for none.
         missing: areas to be filled in, (x, y, width, height) in pixels: scratches, burnt-in text.
     """
 
@@ -71,13 +72,16 @@ class CameraFaults:
     gain: NDArray[np.float32] | None = None
     gain_about: float = 0.0
     stripes: float = 0.0
+    drift: float = 0.0
     missing: tuple[tuple[int, int, int, int], ...] = ()
 
     @property
     def any(self) -> bool:
         """Whether there is anything to correct."""
         maps = (self.bad_pixels, self.offset, self.gain)
-        return any(one is not None for one in maps) or self.stripes > 0 or bool(self.missing)
+        return (
+            any(one is not None for one in maps) or self.stripes > 0 or self.drift > 0 or bool(self.missing)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +181,8 @@ def save_profile(path: Path, profile: CameraProfile) -> list[Path]:
         levels = np.clip(np.rint((faults.gain - 1) / GAIN_STEP + MIDDLE), 0, 65535)
         put("gain", levels.astype(np.uint16), f"factor: 1 + (level - {MIDDLE}) / 65536")
     lines.append(f"stripes = {faults.stripes!r} # largest column or row offset that is tracked, counts")
+    if faults.drift:
+        lines.append(f"drift = {faults.drift!r} # largest offset of a single pixel that is tracked, counts")
     if faults.missing:
         areas = ", ".join(str(list(area)) for area in faults.missing)
         lines.append(f"missing = [{areas}] # x, y, width, height")

@@ -1,4 +1,4 @@
-"""Corrects a sensor's faults in every frame, before the tone map: uniformity, bad pixels, stripes."""
+"""Corrects a sensor's faults in every frame, before the tone map: uniformity, bad pixels, stripes, drift."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from irchroma.stream.bad_pixels import BadPixelReplacement
 from irchroma.stream.camera_profile import CameraProfile
 from irchroma.stream.errors import StreamOptionError
+from irchroma.stream.pixel_drift import PixelDrift
 from irchroma.stream.stripes import StripeTracker
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
@@ -43,6 +44,7 @@ class Correction:
                 bad[y : y + height, x : x + width] = True
             self._replacement = BadPixelReplacement(bad)
         self._stripes: StripeTracker | None = None
+        self._drift: PixelDrift | None = None
         self._number = 0
         self._offset: NDArray[np.float32] | None = faults.offset
         self._bias: NDArray[np.float32] | NDArray[np.int16] | None = None
@@ -62,6 +64,8 @@ class Correction:
             self._replacement.apply(corrected)
         if faults.stripes > 0 and self._number % LOOK_EVERY == 0:
             self._look(corrected)
+        if faults.drift > 0:
+            self._follow(corrected)
         self._number += 1
         return corrected
 
@@ -86,9 +90,23 @@ class Correction:
         if self._stripes is None or self._stripes.size != corrected.shape:
             self._stripes = StripeTracker(corrected.shape, self.profile.faults.stripes)
         self._stripes.look(corrected, self._number // LOOK_EVERY % 2)
-        stripes = self._stripes.columns[None] + self._stripes.rows[:, None]
-        offset = self.profile.faults.offset
-        self._offset = stripes if offset is None else offset + stripes
+        self._add_up()
+
+    def _follow(self, corrected: Pixels) -> None:
+        """Track single pixels on what all corrections have left."""
+        if self._drift is None or self._drift.offset.shape != corrected.shape:
+            self._drift = PixelDrift((corrected.shape[0], corrected.shape[1]), self.profile.faults.drift)
+        if self._drift.look(corrected):
+            self._add_up()
+
+    def _add_up(self) -> None:
+        """All offsets in one."""
+        parts = [] if self.profile.faults.offset is None else [self.profile.faults.offset]
+        if self._stripes is not None:
+            parts.append(self._stripes.columns[None] + self._stripes.rows[:, None])
+        if self._drift is not None:
+            parts.append(self._drift.correction)
+        self._offset = np.asarray(sum(parts), np.float32) if parts else None
         self._bias = None
 
 

@@ -34,6 +34,11 @@ class LatencyMeter:
             self._sum_ns += duration_ns
             self._max_ns = max(self._max_ns, duration_ns)
 
+    @property
+    def total_ns(self) -> int:
+        """All counted durations together, nanoseconds."""
+        return self._sum_ns
+
     @contextmanager
     def timed(self) -> Iterator[None]:
         """Count the duration of a `with` block."""

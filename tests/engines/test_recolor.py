@@ -180,4 +180,4 @@ def test_patches_of_color_on_one_surface_are_evened_out_by_night_alone() -> None
 
     day = np.where(lamp < 50, np.uint8(90), lamp)
     assert difference(day) > 20
-    assert difference(lamp) < 0.25 * difference(day)
+    assert difference(lamp) < 0.3 * difference(day)  # 0.45 without evening out

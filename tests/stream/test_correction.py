@@ -109,6 +109,23 @@ def test_white_stripes_on_a_flat_view_almost_vanish() -> None:
     assert np.abs(tracker.rows).max() < 1
 
 
+def test_pixels_that_have_drifted_are_followed_while_the_view_moves_and_a_clean_sensor_stays_clean() -> None:
+    profile = CameraProfile(faults=CameraFaults(drift=20.0))
+    left, given = {}, {}
+    for address in ("fpn=4&pan=40", "pan=40", "fpn=4"):
+        synthetic = camera(f"test:thermal?{address}&size=160x128&people=1&vehicles=1")
+        correction = Correction(profile)
+        for number in range(520):
+            frame = synthetic.frame(number)
+            corrected = correction.apply(frame.pixels)
+        left[address] = float(np.std(corrected.astype(float) - frame.clean))
+        given[address] = float(np.std(frame.pixels.astype(float) - frame.clean))
+    assert given["fpn=4&pan=40"] > 4
+    assert left["fpn=4&pan=40"] < 0.7 * given["fpn=4&pan=40"]
+    assert left["pan=40"] < 1.1 * given["pan=40"]  # the scene is not eaten
+    assert left["fpn=4"] == given["fpn=4"]  # a view that stands still teaches nothing
+
+
 def test_pictures_in_color_and_of_another_size_pass_through() -> None:
     profile = CameraProfile(size=(256, 320), faults=CameraFaults(offset=np.ones((256, 320), np.float32)))
     correction = Correction(profile)
@@ -127,6 +144,7 @@ def test_a_profile_is_read_back_as_it_was_written(tmp_path: Path) -> None:
         gain=rng.uniform(0.9, 1.1, (60, 80)).astype(np.float32),
         gain_about=7300.0,
         stripes=3.5,
+        drift=2.5,
         missing=((1, 2, 3, 4),),
     )
     profile = CameraProfile("north gate", (60, 80), 14, "plain", CameraScale(25.0), faults)
@@ -137,6 +155,7 @@ def test_a_profile_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     read = load_profile(tmp_path / "gate.toml")
     assert (read.name, read.size, read.bits, read.scale) == ("north gate", (60, 80), 14, CameraScale(25.0))
     assert read.faults.missing == ((1, 2, 3, 4),)
+    assert (read.faults.stripes, read.faults.drift) == (3.5, 2.5)
     assert np.array_equal(read.faults.bad_pixels, faults.bad_pixels)
     assert np.allclose(read.faults.offset, faults.offset, atol=0.01)
     assert np.allclose(read.faults.gain, faults.gain, atol=1e-5)

@@ -1,0 +1,197 @@
+"""Finds which layers of a network may run in 8 bits on the user's own frames, within a budget of quality."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.calibration.errors import CalibrationError
+from irchroma.calibration.infrared_frames import InfraredFrames
+from irchroma.calibration.precision_result import (
+    TRUTH_DB,
+    PrecisionOptions,
+    PrecisionResult,
+    Quality,
+    Sensitivity,
+    equivalent_loss_db,
+)
+from irchroma.engines import catalog
+from irchroma.engines.color_space import ycc_to_rgb
+from irchroma.engines.metrics import ciede2000, psnr
+from irchroma.engines.network import Network, NetworkOptions, open_network
+from irchroma.engines.network_record import NetworkRecord
+from irchroma.engines.neural import NeuralColorizer, NeuralOptions, padded, work_size
+from irchroma.engines.quantization import Quantizer
+
+Luma = NDArray[np.uint8]
+Rgb = NDArray[np.uint8]
+Pair = tuple[Luma, Rgb]
+
+SENSITIVITY_FRAMES = 8
+_EQUAL_DB = 99.0
+"""Said of pictures that are equal to the last bit."""
+
+
+class PrecisionSearch:
+    """Calibrates one network: `run` makes the file, `close` lets go of everything."""
+
+    def __init__(self, options: PrecisionOptions, frames: InfraredFrames, pairs: Sequence[Pair] = ()) -> None:
+        self.options, self._frames, self._pairs = options, frames, tuple(pairs)
+        self._quantizer = Quantizer(options.path, options.precision)
+        self._folder = tempfile.TemporaryDirectory(prefix="irchroma-precision-")
+        self._network_options = NetworkOptions(options.runtime, options.threads, cache=None, exact=True)
+        self._float = open_network(options.path, self._network_options)
+        self._judged = [*frames.held_out, *(luma for luma, _ in self._pairs)]
+        self.float_pictures = self._pictures(self._float)
+
+    def run(self, out: Path, note: Callable[[float, str], None]) -> PrecisionResult:
+        """Measure ranges and sensitivities, search, write `out`.
+
+        Args:
+            out: the ONNX file; not written where the search fails.
+            note: called with the share done, [0, 1], and what is being done.
+
+        Raises:
+            CalibrationError: quality drops more than asked even with all but one group in float.
+        """
+        for number, luma in enumerate(self._frames.measured):
+            note(0.2 * number / len(self._frames.measured), "activation ranges")
+            self._quantizer.collect(self._seen(luma))
+        groups = list(self._quantizer.groups)
+        sensitivities = []
+        for number, group in enumerate(groups):
+            note(0.2 + 0.6 * number / len(groups), f"sensitivity of {group}")
+            sensitivities.append(self._sensitivity(group))
+        sensitivities.sort(key=lambda one: -one.difference)
+        kept: list[str] = []
+        everything = quality = self._quality(kept)
+        if not self._meets(quality):
+            self._require_possible([one.group for one in sensitivities[:-1]])
+        for one in sensitivities[:-1]:
+            if self._meets(quality):
+                break
+            kept.append(one.group)
+            note(0.8 + 0.15 * len(kept) / len(groups), f"{len(kept)} groups in float")
+            quality = self._quality(kept)
+        record = self._record(kept)
+        self._quantizer.twin(out, kept, record)
+        return PrecisionResult(tuple(sensitivities), everything, tuple(kept), quality, record)
+
+    def pictures_of(self, path: Path) -> list[Rgb]:
+        """(H, W, 3) uint8 R'G'B' of the held-out frames, colored by the network at `path`."""
+        network = open_network(path, self._network_options)
+        try:
+            return self._pictures(network)[: len(self._frames.held_out)]
+        finally:
+            network.close()
+
+    def close(self) -> None:
+        """Let go of networks and temporary files; may be called twice."""
+        self._quantizer.close()
+        self._float.close()
+        self._folder.cleanup()
+
+    @property
+    def _long_side_px(self) -> int:
+        return self.options.work_size_px or catalog.WORK_SIZE_PX[self.options.size]
+
+    def _record(self, kept: list[str]) -> NetworkRecord:
+        options = self.options
+        return NetworkRecord(
+            engine=options.engine,
+            size=options.size,
+            precision=options.precision,
+            source_sha256=hashlib.sha256(options.path.read_bytes()).hexdigest(),
+            kept=tuple(kept),
+            frames=len(self._frames.measured),
+            work_size_px=self._long_side_px,
+        )
+
+    def _require_possible(self, most: list[str]) -> None:
+        quality = self._quality(most)
+        if not self._meets(quality):
+            raise CalibrationError(
+                f"even with {len(most)} of {len(most) + 1} groups of layers in float,"
+                f" {self.options.precision} loses {quality.loss_db:.3f} dB and differs by"
+                f" {quality.difference:.2f} CIEDE2000: asked were at most {self.options.max_loss_db:g} dB"
+                f" and {self.options.max_difference:g}"
+            )
+
+    def _meets(self, quality: Quality) -> bool:
+        return (
+            quality.loss_db <= self.options.max_loss_db and quality.difference <= self.options.max_difference
+        )
+
+    def _seen(self, luma: Luma) -> NDArray[np.float32]:
+        height, width = work_size((luma.shape[0], luma.shape[1]), self._long_side_px)
+        if (height, width) != luma.shape:
+            luma = np.asarray(cv2.resize(luma, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+        return padded(luma)
+
+    def _pictures(self, network: Network) -> list[Rgb]:
+        options = NeuralOptions(self.options.engine, self.options.size, self._long_side_px, steady=False)
+        colorizer = NeuralColorizer(options, network)
+        made = []
+        for luma in self._judged:
+            colorizer.reset()
+            colorizer.submit(luma, 0)
+            made.append(colorizer.collect().rgb)
+        colorizer.close()
+        return made
+
+    def _quality(self, kept: list[str]) -> Quality:
+        path = self._quantizer.twin(Path(self._folder.name) / "twin.onnx", kept, self._record(kept))
+        network = open_network(path, self._network_options)
+        try:
+            pictures = self._pictures(network)
+        finally:
+            network.close()
+        own = len(self._frames.held_out)
+        distances = [_psnr(a, b) for a, b in zip(pictures[:own], self.float_pictures[:own], strict=True)]
+        differences = [
+            ciede2000(a, b) for a, b in zip(pictures[:own], self.float_pictures[:own], strict=True)
+        ]
+        to_float_db = float(np.mean(distances))
+        before = after = None
+        loss_db = equivalent_loss_db(to_float_db, TRUTH_DB[self.options.engine])
+        if self._pairs:
+            truths = [truth for _, truth in self._pairs]
+            before, after = (
+                float(np.mean([_psnr(a, b) for a, b in zip(made[own:], truths, strict=True)]))
+                for made in (self.float_pictures, pictures)
+            )
+            loss_db = before - after
+        return Quality(
+            to_float_db, min(distances), float(np.mean(differences)), max(differences), loss_db, before, after
+        )
+
+    def _sensitivity(self, group: str) -> Sensitivity:
+        others = [name for name in self._quantizer.groups if name != group]
+        path = self._quantizer.twin(Path(self._folder.name) / "group.onnx", others, self._record(others))
+        network = open_network(path, self._network_options)
+        frames = self._frames.held_out[:: max(1, len(self._frames.held_out) // SENSITIVITY_FRAMES)]
+        distances, differences = [], []
+        try:
+            for luma in frames[:SENSITIVITY_FRAMES]:
+                seen = self._seen(luma)
+                a, b = _rgb(network.infer(seen)[0]), _rgb(self._float.infer(seen)[0])
+                distances.append(_psnr(a, b))
+                differences.append(ciede2000(a, b))
+        finally:
+            network.close()
+        return Sensitivity(group, float(np.mean(distances)), float(np.mean(differences)))
+
+
+def _psnr(a: Rgb, b: Rgb) -> float:
+    return min(psnr(a, b), _EQUAL_DB)
+
+
+def _rgb(ycc: NDArray[np.float32]) -> Rgb:
+    """(H, W, 3) uint8 R'G'B' of the first picture of (N, 3, H, W) Y'CbCr."""
+    return ycc_to_rgb(np.ascontiguousarray(ycc[0].transpose(1, 2, 0)))

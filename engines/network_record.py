@@ -1,0 +1,150 @@
+"""What a calibrated network file says about itself, read without any runtime or the `onnx` package.
+
+The record lies in the ONNX file's `metadata_props`, one entry whose key is RECORD_KEY and whose value is
+JSON. Only the outermost fields of the protocol buffer are walked, so a file of many megabytes costs
+nothing.
+
+Reference: Protocol Buffers encoding, https://protobuf.dev/programming-guides/encoding; onnx.proto3,
+`ModelProto.metadata_props = 14`, `StringStringEntryProto.key = 1, value = 2`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from irchroma.engines.errors import EngineOptionError, EngineUnavailable
+
+RECORD_KEY = "irchroma.network"
+_METADATA_FIELD = 14
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_LARGEST_RECORD_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkRecord:
+    """Where a network file comes from.
+
+    Attributes:
+        engine: `nir` or `thermal`.
+        size: `fast` or `best`.
+        precision: `int8` or `fp8`.
+        source_sha256: of the float network that it was made from, in hexadecimal.
+        kept: groups of layers that stayed in higher precision.
+        frames: infrared frames that its ranges were measured on.
+        work_size_px: long side of those frames.
+    """
+
+    engine: str
+    size: str
+    precision: str
+    source_sha256: str
+    kept: tuple[str, ...] = ()
+    frames: int = 0
+    work_size_px: int = 0
+
+    def as_json(self) -> str:
+        """The metadata entry's value."""
+        return json.dumps(asdict(self))
+
+
+def read_record(path: Path) -> NetworkRecord | None:
+    """The record of a network file; None where it has none (the networks that ship).
+
+    Raises:
+        EngineUnavailable: the file cannot be read, is no ONNX file, or its record is damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            for entry in _metadata(file):
+                pair = dict(_texts(entry))
+                if pair.get(1) == RECORD_KEY.encode():
+                    values = json.loads(pair[2])
+                    return NetworkRecord(**values | {"kept": tuple(values["kept"])})
+    except OSError as error:
+        raise EngineUnavailable(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise EngineUnavailable(
+            f"{path}: expected an ONNX network, found something else or a damaged file"
+        ) from error
+    return None
+
+
+def require_match(path: Path, engine: str, size: str | None = None) -> NetworkRecord | None:
+    """The record of `path`, held against what the user named; None where the file says nothing.
+
+    Args:
+        path: the network file.
+        engine: `nir` or `thermal`.
+        size: where the user named one, as in `nir:best`.
+
+    Raises:
+        EngineOptionError: it was made for something else.
+        EngineUnavailable: as `read_record`.
+    """
+    record = read_record(path)
+    if record is None:
+        return None
+    if record.engine != engine or (size is not None and record.size != size):
+        asked = engine if size is None else f"{engine}:{size}"
+        raise EngineOptionError(
+            f"{path} was calibrated for {record.engine}:{record.size}, asked for is {asked}:"
+            f" use --engine {record.engine}:{record.size}, or calibrate again"
+        )
+    return record
+
+
+def _metadata(file: BinaryIO) -> Iterator[bytes]:
+    end = os.fstat(file.fileno()).st_size
+    if end == 0:
+        raise ValueError("empty")
+    while file.tell() < end:
+        tag = _varint(file)
+        field, kind = tag >> 3, tag & 7
+        if field == 0:
+            raise ValueError("field 0")
+        if kind == _VARINT:
+            _varint(file)
+        elif kind == _BYTES:
+            length = _varint(file)
+            if file.tell() + length > end:
+                raise ValueError("cut short")
+            if field == _METADATA_FIELD and length <= _LARGEST_RECORD_BYTES:
+                yield file.read(length)
+            else:
+                file.seek(length, os.SEEK_CUR)
+        elif kind in (_FIXED64, _FIXED32):
+            file.seek(8 if kind == _FIXED64 else 4, os.SEEK_CUR)
+        else:
+            raise ValueError(f"wire type {kind}")
+
+
+def _varint(file: BinaryIO) -> int:
+    value = 0
+    for shift in range(0, 64, 7):
+        byte = file.read(1)[0]
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value
+    raise ValueError("number too long")
+
+
+def _texts(entry: bytes) -> Iterator[tuple[int, bytes]]:
+    """(field, bytes) of a message whose fields are short texts."""
+    at = 0
+    while at < len(entry):
+        tag, length, shift = entry[at], 0, 0
+        at += 1
+        while True:
+            byte = entry[at]
+            at += 1
+            length |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+        yield tag >> 3, entry[at : at + length]
+        at += length

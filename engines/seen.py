@@ -1,0 +1,42 @@
+"""What a network sees of a frame: its size, its border, and its answer brought back to work size."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Luma = NDArray[np.uint8]
+Plane = NDArray[np.float32]
+
+STRIDE_PX = 32
+"""Networks take heights and widths that are multiples of this."""
+
+
+def work_size(size: tuple[int, int], long_side_px: int) -> tuple[int, int]:
+    """(h, w) at which a network sees a picture of `size` (H, W): never larger, at least 1 pixel."""
+    factor = min(1.0, long_side_px / max(size))
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+
+
+def reduced(luma: Luma, size: tuple[int, int]) -> Luma:
+    """The luma at `size` (h, w); itself where that is its size."""
+    if luma.shape == size:
+        return luma
+    return np.asarray(cv2.resize(luma, size[::-1], interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def enlarged(plane: Plane, size: tuple[int, ...]) -> Plane:
+    """(h, w) or (h, w, 3) float32 at `size` (h, w), the caller's to keep."""
+    if plane.shape[:2] == size:
+        return plane.copy()
+    return np.asarray(cv2.resize(plane, size[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def padded(luma: Luma) -> Plane:
+    """(h, w) uint8 as a network takes it: (1, 1, h', w') float32 in [0, 1], mirrored to multiples of 32."""
+    height, width = luma.shape
+    below, beside = -height % STRIDE_PX, -width % STRIDE_PX
+    if below or beside:
+        luma = np.asarray(cv2.copyMakeBorder(luma, 0, below, 0, beside, cv2.BORDER_REFLECT_101), np.uint8)
+    return np.asarray(luma.astype(np.float32) * np.float32(1 / 255), np.float32)[None, None]

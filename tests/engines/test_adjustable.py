@@ -1,0 +1,124 @@
+"""Settings that change while a video runs: no stall, no jump, the same frames in the same order."""
+
+from __future__ import annotations
+
+import time
+from itertools import pairwise
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from irchroma.engines.adjustable import AdjustableColorizer
+from irchroma.engines.errors import EngineError
+from irchroma.engines.ladder import CHEAPER, MEASURED, Rung, candidates, ladder, quality
+from irchroma.engines.network import RUNTIMES, NetworkOptions, installed
+from irchroma.engines.neural import NeuralColorizer, NeuralOptions
+
+pytestmark = pytest.mark.skipif(not any(map(installed, RUNTIMES)), reason="no runtime is installed")
+
+FRAME_NS = 33_333_333
+RUNGS = (Rung("fast", 160), Rung("fast", 96), Rung("fast", 64, 3))
+
+
+def scene(number: int) -> NDArray[np.uint8]:
+    """(128, 160): sky over textured ground, with sensor noise that is new in every frame."""
+    rows = np.linspace(0, 1, 128)[:, None] * np.ones(160)
+    luma = np.where(rows < 0.4, 170 + 30 * rows, 140 - 60 * rows)
+    luma += cv2.GaussianBlur(np.random.default_rng(9).normal(0, 40, (128, 160)), (0, 0), 2.0)
+    luma += np.random.default_rng(number).normal(0, 1.0, (128, 160))
+    return np.clip(luma, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def colorizer() -> AdjustableColorizer:
+    options = NeuralOptions("nir", network=NetworkOptions(cache=None, threads=2))
+    return AdjustableColorizer(options, RUNGS)
+
+
+def color(colorizer: AdjustableColorizer | NeuralColorizer, number: int) -> NDArray[np.uint8]:
+    colorizer.submit(scene(number), number * FRAME_NS)
+    return colorizer.collect().rgb
+
+
+def test_a_rung_is_taken_between_frames_and_the_color_glides(colorizer: AdjustableColorizer) -> None:
+    before = color(colorizer, 0)
+    assert colorizer.wait_ready()
+    moves = []
+    for number in range(1, 75):
+        colorizer.wish(1 if number >= 40 else 0)
+        after = color(colorizer, number)
+        assert colorizer.rung == (number >= 40)
+        moves.append(float(cv2.absdiff(before, after).mean()))
+        before = after
+    colorizer.close()
+    colorizer.close()
+    noise = float(np.median(moves[20:39]))  # levels of 255: the sensor's noise moves the picture too
+    assert max(moves[39:]) < noise + 0.7
+    assert moves[-1] < noise + 0.2
+
+
+def test_another_network_alone_would_jump() -> None:
+    """What the test above measures is there to be measured."""
+    pictures = []
+    for px in (160, 96):
+        options = NeuralOptions("nir", work_size_px=px, network=NetworkOptions(cache=None, threads=2))
+        colorizer = NeuralColorizer(options)
+        pictures.append(color(colorizer, 0))
+        colorizer.close()
+    assert float(cv2.absdiff(*pictures).mean()) > 2.0
+
+
+def test_a_rung_that_is_not_compiled_yet_stops_no_frame(colorizer: AdjustableColorizer) -> None:
+    color(colorizer, 0)
+    colorizer.wish(1)
+    number, deadline = 1, time.monotonic() + 60
+    while colorizer.rung != 1:
+        color(colorizer, number)
+        number += 1
+        assert time.monotonic() < deadline
+    assert colorizer.wait_ready()
+    colorizer.close()
+
+
+def test_only_the_frames_that_are_due_reach_the_network(colorizer: AdjustableColorizer) -> None:
+    color(colorizer, 0)
+    assert colorizer.wait_ready()
+    calls = []
+    for network in colorizer._networks.values():
+        infer = network.infer
+        network.infer = lambda luma, infer=infer: (calls.append(luma.shape), infer(luma))[1]  # type: ignore[method-assign, assignment]
+    colorizer.wish(2)
+    for number in range(1, 31):
+        color(colorizer, number)
+    colorizer.close()
+    assert len(calls) == 10
+    assert set(calls) == {(1, 1, 64, 64)}
+
+
+def test_a_rung_that_is_not_there_is_refused(colorizer: AdjustableColorizer) -> None:
+    with pytest.raises(EngineError, match="no rung 3"):
+        colorizer.wish(3)
+    colorizer.close()
+
+
+@pytest.mark.parametrize("engine", ["nir", "thermal"])
+def test_a_ladder_goes_down_in_cost_and_never_up_at_a_call(engine: str) -> None:
+    rungs = ladder(engine, candidates(engine)[0])
+    assert len(rungs) >= 5
+    for above, below in pairwise(rungs):
+        assert below.cost <= CHEAPER * above.cost
+        assert below.macs <= above.macs
+        assert quality(engine, below) < quality(engine, above)
+    assert rungs[-1].cost < rungs[0].cost / 10
+    assert {rung.size for rung in ladder(engine, Rung("best", 320, 2), ("best",))} == {"best"}
+    assert max(rung.seen_px for rung in ladder(engine, Rung("fast", 256))) == 256
+    assert [rung.color_every for rung in ladder(engine, Rung("fast", 96))] == [1, 2, 3, 4]
+
+
+def test_candidates_are_all_settings_best_first() -> None:
+    found = candidates("nir")
+    assert len(found) == len(set(found)) == 4 * sum(len(MEASURED["nir", s]) for s in ("fast", "best"))
+    scores = [quality("nir", rung) for rung in found]
+    assert scores == sorted(scores, reverse=True)

@@ -1,0 +1,120 @@
+"""The controller under simulated load: down fast, up slowly, no swinging, never a growing latency."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from irchroma.engines.load_control import LoadController, LoadOptions, Step
+
+PERIOD_S = 1 / 30
+COSTS = (8.0, 4.0, 2.0, 1.0)
+FIXED_S = 0.006
+
+
+class Machine:
+    """A run at 30 frames a second whose network takes `unit_s` for each unit of cost, a queue of one."""
+
+    def __init__(self, controller: LoadController) -> None:
+        self.controller = controller
+        self.now_s = self.free_s = 0.0
+        self.waiting: list[float] = []
+        self.latencies: list[float] = []
+        self.steps: list[tuple[float, Step]] = []
+        self.drops = 0
+        self._random = np.random.default_rng(4)
+
+    def run(self, seconds: float, unit_s: float) -> None:
+        for _ in range(round(seconds / PERIOD_S)):
+            self.now_s += PERIOD_S
+            dropped = 0
+            if self.free_s > self.now_s + PERIOD_S:  # one frame waits already: the newest wins
+                dropped = 1
+                self.drops += 1
+            else:
+                work_s = FIXED_S + unit_s * COSTS[self.controller.rung] * self._random.uniform(0.9, 1.15)
+                start_s = max(self.now_s, self.free_s)
+                self.free_s = start_s + work_s
+                self.latencies.append(self.free_s - self.now_s)
+            step = self.controller.observe(self.now_s, self.latencies[-1], dropped)
+            if step is not None:
+                self.steps.append((self.now_s, step))
+
+
+def machine(rung: int = 0, limit_s: float = 0.05) -> Machine:
+    return Machine(LoadController(COSTS, limit_s, rung=rung))
+
+
+def test_a_machine_that_keeps_up_is_left_alone() -> None:
+    calm = machine()
+    calm.run(120, unit_s=0.002)
+    assert calm.steps == []
+    assert calm.drops == 0
+
+
+def test_overload_is_left_within_a_second_and_latency_stays_bounded() -> None:
+    loaded = machine()
+    loaded.run(10, unit_s=0.002)
+    loaded.run(10, unit_s=0.009)  # 78 ms a frame at the top, 24 ms two rungs below
+    first_s, first = loaded.steps[0]
+    assert 10 <= first_s < 11.1
+    assert first.before == 0
+    assert "late of" in first.reason
+    assert loaded.controller.rung >= 2
+    assert max(loaded.latencies) < 0.2
+    after = loaded.drops
+    loaded.run(20, unit_s=0.009)
+    assert loaded.drops == after
+    assert loaded.controller.rung == 2  # where it fits, not lower
+
+
+def test_what_is_hopeless_goes_down_two_rungs_at_once() -> None:
+    loaded = machine()
+    loaded.run(3, unit_s=0.02)
+    assert loaded.steps[0][1].after == 2
+
+
+def test_it_climbs_back_when_the_load_goes_one_rung_at_a_time() -> None:
+    loaded = machine()
+    loaded.run(5, unit_s=0.02)
+    bottom = loaded.controller.rung
+    assert bottom >= 2
+    loaded.run(60, unit_s=0.002)
+    assert loaded.controller.rung == 0
+    ups = [(at, step) for at, step in loaded.steps if step.after < step.before]
+    assert [step.before - step.after for _, step in ups] == [1] * bottom
+    gaps = [b - a for (a, _), (b, _) in pairwise(ups)]
+    assert min(gaps, default=9) > LoadOptions().calm_s
+
+
+def test_at_the_border_between_two_rungs_it_does_not_swing() -> None:
+    """28 ms a frame at rung 1 is fine; rung 0 would take 50 ms: too late, though the estimate tempts."""
+    border = Machine(LoadController(COSTS, 0.08))
+    border.run(600, unit_s=0.0058)
+    last_minutes = [at for at, _ in border.steps if at > 300]
+    assert len(border.steps) <= 12
+    assert len(last_minutes) <= 4
+    assert border.drops < 0.02 * 600 * 30
+
+
+def test_the_lowest_rung_has_nothing_below() -> None:
+    lost = machine(rung=3)
+    lost.run(30, unit_s=0.2)
+    assert lost.controller.rung == 3
+    assert lost.steps == []
+
+
+def test_single_late_frames_move_nothing() -> None:
+    controller = LoadController(COSTS, 0.05)
+    for number in range(900):
+        latency_s = 0.3 if number % 30 == 0 else 0.02
+        assert controller.observe(number * PERIOD_S, latency_s, 0) is None
+
+
+def test_rungs_that_do_not_descend_are_refused() -> None:
+    with pytest.raises(ValueError, match="must descend"):
+        LoadController((1.0, 2.0), 0.05)
+    with pytest.raises(ValueError, match="above 0 seconds"):
+        LoadController((2.0, 1.0), 0.0)

@@ -1,0 +1,150 @@
+"""8-bit twins of the shipped networks: close to float, really 8 bits, and they say what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+onnx = pytest.importorskip("onnx", reason="quantizing needs onnx")
+pytest.importorskip("onnxruntime.quantization", reason="quantizing needs onnxruntime")
+
+from irchroma.engines import catalog  # noqa: E402
+from irchroma.engines.errors import EngineOptionError, EngineUnavailable  # noqa: E402
+from irchroma.engines.network import NetworkOptions, installed, open_network  # noqa: E402
+from irchroma.engines.network_record import NetworkRecord, read_record, require_match  # noqa: E402
+from irchroma.engines.neural import NeuralColorizer, NeuralOptions, padded  # noqa: E402
+from irchroma.engines.quantization import Quantizer  # noqa: E402
+
+RECORD = NetworkRecord("nir", "fast", "int8", "0" * 64, ("head",), 6, 320)
+FLOAT = catalog.weights_path("nir", "fast")
+# Peak signal-to-noise ratio to the float network, dB: E4M3 has 3 bits of mantissa.
+FLOOR_DB = {"int8": 32.0, "fp8": 24.0}
+
+
+def luma(seed: int) -> NDArray[np.float32]:
+    """(1, 1, 64, 96): blurred noise over a horizon."""
+    random = np.random.default_rng(seed)
+    noise = cv2.GaussianBlur(random.normal(0, 60, (64, 96)), (0, 0), 3) * 3
+    ground = np.linspace(170, 70, 64)[:, None]
+    return padded(np.clip(ground + noise, 0, 255).astype(np.uint8))
+
+
+@pytest.fixture(scope="module", params=["int8", "fp8"])
+def quantizer(request: pytest.FixtureRequest) -> Iterator[Quantizer]:
+    made = Quantizer(FLOAT, request.param)
+    for seed in range(6):
+        made.collect(luma(seed))
+    yield made
+    made.close()
+    made.close()
+
+
+def record_of(quantizer: Quantizer) -> NetworkRecord:
+    return replace(RECORD, precision=quantizer.precision)
+
+
+def to_float_db(path: Path, runtime: str) -> float:
+    options = NetworkOptions(runtime, 2, cache=None, exact=True)
+    networks = [open_network(one, options) for one in (FLOAT, path)]
+    a, b = (network.infer(luma(50))[0].copy() for network in networks)
+    for network in networks:
+        network.close()
+    return float(-10 * np.log10(np.mean((a - b) ** 2)))
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
+def test_a_twin_stays_close_to_the_float_network(quantizer: Quantizer, runtime: str, tmp_path: Path) -> None:
+    if not installed(runtime):
+        pytest.skip(f"{runtime} is not installed")
+    path = quantizer.twin(tmp_path / "twin.onnx", kept=["stem", "head"], record=record_of(quantizer))
+    assert FLOOR_DB[quantizer.precision] < to_float_db(path, runtime) < 70
+
+
+def test_the_convolutions_of_an_int8_twin_run_in_8_bits(quantizer: Quantizer, tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    if quantizer.precision != "int8":
+        pytest.skip("fp8 is for GPUs")
+    from irchroma.engines.openvino_runtime import OpenVinoNetwork
+
+    path = quantizer.twin(tmp_path / "twin.onnx", kept=["head"], record=RECORD)
+    network = OpenVinoNetwork(path, NetworkOptions(cache=None))
+    kinds = network.convolution_precisions((1, 1, 64, 96))
+    network.close()
+    assert kinds.get("u8", 0) + kinds.get("i8", 0) >= 40
+    assert sum(kinds.values()) - kinds.get("u8", 0) - kinds.get("i8", 0) == 2  # head, class centers
+
+
+def test_groups_that_are_kept_have_no_quantized_weights(quantizer: Quantizer, tmp_path: Path) -> None:
+    nodes = {name for group in ("stem", "head") for name in quantizer.groups[group]}
+    path = quantizer.twin(tmp_path / "twin.onnx", kept=["stem", "head"], record=RECORD)
+    graph = onnx.load(str(path)).graph
+    weights = {node.name: node.input[1] for node in graph.node if node.op_type == "Conv"}
+    quantized = {name for name, weight in weights.items() if "DequantizeLinear" in weight}
+    assert quantized
+    assert not quantized & nodes
+    assert "/Conv" not in quantized  # the class centers, after the softmax
+    with pytest.raises(EngineOptionError, match="no group of layers tail"):
+        quantizer.twin(path, kept=["tail"], record=RECORD)
+
+
+def test_a_twin_says_what_it_is_and_is_refused_elsewhere(quantizer: Quantizer, tmp_path: Path) -> None:
+    path = quantizer.twin(tmp_path / "twin.onnx", kept=[], record=RECORD)
+    assert read_record(path) == RECORD
+    assert require_match(path, "nir", "fast") == RECORD
+    with pytest.raises(EngineOptionError, match=r"calibrated for nir:fast, asked for is thermal: use"):
+        require_match(path, "thermal")
+    with pytest.raises(EngineOptionError, match="asked for is nir:best"):
+        require_match(path, "nir", "best")
+    with pytest.raises(EngineOptionError, match="is calibrated already"):
+        Quantizer(path, "int8")
+    with pytest.raises(EngineOptionError, match="asked for is thermal"):
+        NeuralColorizer(NeuralOptions("thermal", weights=path, network=NetworkOptions(cache=None)))
+    damaged = tmp_path / "damaged.onnx"
+    damaged.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(EngineUnavailable, match="damaged"):
+        read_record(damaged)
+
+
+def test_a_calibrated_network_brings_its_own_size(quantizer: Quantizer, tmp_path: Path) -> None:
+    if quantizer.precision != "int8":
+        pytest.skip("one precision is enough")
+    path = quantizer.twin(tmp_path / "twin.onnx", kept=[], record=RECORD)
+    options = NeuralOptions("nir", "best", weights=path, network=NetworkOptions(cache=None, threads=2))
+    colorizer = NeuralColorizer(options)
+    assert colorizer.name.startswith("nir fast int8, ")
+    colorizer.close()
+
+
+@pytest.mark.parametrize("path", [FLOAT, catalog.weights_path("thermal", "best")], ids=lambda p: p.stem)
+def test_networks_that_ship_have_no_record(path: Path) -> None:
+    assert read_record(path) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"hello, this is text", bytes(range(256))])
+def test_what_is_no_network_gives_one_line(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "other.onnx"
+    path.write_bytes(content)
+    with pytest.raises(EngineUnavailable, match="expected an ONNX network"):
+        read_record(path)
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
+def test_a_float16_network_is_refused_in_one_line(runtime: str) -> None:
+    if not installed(runtime):
+        pytest.skip(f"{runtime} is not installed")
+    twin = FLOAT.with_name("nir_fast_fp16.onnx")
+    with pytest.raises(EngineUnavailable, match="use a float32 or"):
+        open_network(twin, NetworkOptions(runtime, cache=None))
+
+
+def test_unknown_precisions_and_networks_are_refused(tiny_network: Path) -> None:
+    with pytest.raises(EngineOptionError, match="use int8 or fp8"):
+        Quantizer(FLOAT, "int4")
+    with pytest.raises(EngineOptionError, match="no layers named like"):
+        Quantizer(tiny_network, "int8")

@@ -1,0 +1,86 @@
+"""What moves a live run on its ladder: its own slowness, and not frames that are lost elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from irchroma.engines.network import NetworkOptions, installed
+from irchroma.engines.neural import NeuralOptions
+from irchroma.launch.governor import Governor
+from irchroma.stream.compose import ViewComposer
+from irchroma.stream.frame import Frame
+from irchroma.stream.loop import Loop, LoopOptions
+from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.sinks.sink_uri import open_sink
+from irchroma.stream.writer import SinkWriter
+
+pytestmark = pytest.mark.skipif(
+    not any(map(installed, ("openvino", "onnxruntime"))), reason="no runtime is installed"
+)
+
+
+class Camera:
+    """A live source of 30 frames a second, which says that it lost some itself."""
+
+    def __init__(self, frames: int, lost_each: int = 0) -> None:
+        self._numbers: Iterator[int] = iter(range(frames))
+        self._lost_each = lost_each
+        self._start_s = 0.0
+        self.drops = 0
+
+    def open(self) -> VideoInfo:
+        self._start_s = time.monotonic()
+        return VideoInfo((64, 96), Fraction(30), live=True, frame_count=1000, description="a camera")
+
+    def read(self, timeout_s: float) -> Frame | None:
+        number = next(self._numbers, None)
+        if number is None:
+            return None
+        time.sleep(max(0.0, self._start_s + number / 30 - time.monotonic()))
+        self.drops += self._lost_each
+        pixels: NDArray[np.uint8] = np.full((64, 96), 80 + number % 5, np.uint8)
+        return Frame(pixels, round(number * 1e9 / 30))
+
+    def close(self) -> None:
+        pass
+
+
+def run(camera: Camera, limit_ms: float, seen_px: int = 192) -> Governor:
+    governor = Governor(limit_ms, "a test")
+    governor.expect((64, 96))
+    options = NeuralOptions("nir", work_size_px=seen_px, network=NetworkOptions(cache=None, threads=1))
+    writers = [SinkWriter(open_sink("null"), "null")]
+    loop = Loop(camera, lambda info: governor.open(options), ViewComposer(), writers, LoopOptions())
+    loop.run(governor.on_frame)
+    return governor
+
+
+def summary(governor: Governor) -> dict[str, Any]:
+    said = governor.summary()
+    assert sum(said["seconds"].values()) > 1
+    return said
+
+
+def test_a_run_that_cannot_keep_its_latency_steps_down_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    said = summary(run(Camera(100), limit_ms=0.01))
+    assert said["changes"]
+    assert said["changes"][0]["from"] == "fast at 192 px, every frame"
+    assert "late of" in said["changes"][0]["reason"]
+    assert 2 <= len(said["seconds"]) <= len(said["changes"]) + 1  # the last may come too late
+    lines = [record.message for record in caplog.records if " -> " in record.message]
+    assert len(lines) == len(said["changes"])
+
+
+def test_frames_that_are_lost_elsewhere_on_an_idle_machine_change_nothing() -> None:
+    said = summary(run(Camera(90, lost_each=1), limit_ms=10_000, seen_px=32))
+    assert said["changes"] == []
+    assert said["now"] == "fast at 32 px, every frame"
