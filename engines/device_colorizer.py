@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,7 +20,9 @@ from irchroma.engines import catalog
 from irchroma.engines.device import Device
 from irchroma.engines.device_chain import ChainOptions, DeviceChain
 from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
-from irchroma.engines.neural import NeuralOptions, NeuralPicture, work_size
+from irchroma.engines.network_record import require_match
+from irchroma.engines.neural_options import NeuralOptions, NeuralPicture
+from irchroma.engines.seen import reduced, work_size
 from irchroma.engines.temporal import TemporalStage
 
 
@@ -54,6 +56,12 @@ class DeviceColorizer:
             raise EngineOptionError(
                 "a reference steers the color on the CPU only: leave --reference or --device out"
             )
+        record = None
+        if options.weights is not None and options.weights.is_file():
+            record = require_match(options.weights, options.engine)
+        if record is not None:
+            options = replace(options, size=record.size)
+        self._precision = "" if record is None else f" {record.precision}"
         self.options = options
         self.depth = depth
         self._on_failure = on_failure
@@ -82,7 +90,7 @@ class DeviceColorizer:
     def name(self) -> str:
         """`nir fast, tensorrt fp16 on NVIDIA H200`."""
         where = self._device_name if self._chain is None else self._chain.network.name
-        return f"{self.options.engine} {self.options.size}, {where}"
+        return f"{self.options.engine} {self.options.size}{self._precision}, {where}"
 
     @property
     def chain(self) -> DeviceChain | None:
@@ -107,11 +115,9 @@ class DeviceColorizer:
         chain = self._chain_for((luma.shape[0], luma.shape[1]))
         seen = None
         if self._stage is not None:
-            height, width = chain.work
-            if chain.work == luma.shape:
+            small = reduced(luma, chain.work)
+            if small is luma:
                 small = luma.copy()  # the stage keeps it until the next frame
-            else:
-                small = np.asarray(cv2.resize(luma, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
             seen = self._stage.observe(small, pts_ns, held)
         chain.submit(luma, seen)
         self._in_flight.append(chain)

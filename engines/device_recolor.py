@@ -16,6 +16,8 @@ from irchroma.engines.device_workspace import Workspace
 from irchroma.engines.kernel_source import Launch, launch
 from irchroma.engines.recolor import BandLook, RecolorOptions
 
+_NIGHT = {"night_begins": recolor.NIGHT_SHARE[0], "night_full": recolor.NIGHT_SHARE[1]}
+
 
 @dataclass(frozen=True, slots=True)
 class Placed:
@@ -49,8 +51,9 @@ class RecolorSteps:
         self._steps.clear()
         luma, small, color = frame.luma, frame.small, frame.color
         tone, radius_px = self._look.tone, self._options.radius_px
+        night_px = recolor.NIGHT_RADIUS_PX
         if luma.shape[0] >= recolor.HALVED_MODELS * small.shape[0]:
-            tone, radius_px = tone.halved(), (radius_px + 1) // 2
+            tone, radius_px, night_px = tone.halved(), (radius_px + 1) // 2, night_px // 2
             small, color = self._halved(small, "small.halved"), self._halved_planes(color, "color.halved")
         height, width = small.shape
         guide = self._space.array("guide", (height, width))
@@ -64,7 +67,7 @@ class RecolorSteps:
         if luma.shape[0] * luma.shape[1] >= recolor.HALVED_CHROMA:
             fine = self._halved(luma, "luma.halved")
             fine_shown = fine if shown is luma else self._halved(shown, "shown.halved")
-        chroma = self._chroma(guide, color, radius_px, fine)
+        chroma = self._chroma(guide, color, (radius_px, night_px), fine)
         self._keep_neutral(fine, fine_shown, chroma)
         limit = self._options.chroma_limit
         self._steps.append(
@@ -134,10 +137,11 @@ class RecolorSteps:
         return made
 
     def _chroma(
-        self, guide: DeviceArray, color: DeviceArray, radius_px: int, fine: DeviceArray
+        self, guide: DeviceArray, color: DeviceArray, radii_px: tuple[int, int], fine: DeviceArray
     ) -> DeviceArray:
-        """(2, H', W') uint8 Cb and Cr on the fine luma, 128 neutral."""
+        """(2, H', W') uint8 Cb and Cr on the fine luma, 128 neutral; radii of windows, and of a night's."""
         height, width = guide.shape
+        radius_px, night_px = radii_px
         extent = (width, height, 1)
         seen = self._windows.seen(guide, radius_px, "chroma")
         count = self._space.array("dark.count", (1,), np.int32)
@@ -162,12 +166,17 @@ class RecolorSteps:
                 fades=int(self._look.unlit is not None),
                 dark=dark,
                 lit=lit,
-                night_begins=recolor.NIGHT_SHARE[0],
-                night_full=recolor.NIGHT_SHARE[1],
                 night_color=recolor.NIGHT_COLOR,
                 limit=-1.0 if limit is None else limit / 255,
+                **_NIGHT,
             )
         )
+        if self._look.unlit is not None:
+            wide = self._windows.seen(guide, night_px, "night")
+            models = self._windows.fit(faded, guide, wide, Fit(night_px, recolor.NIGHT_CONTRAST), "night")
+            size = {"width": width, "height": height}
+            given = {"models": models, "guide": guide, "count": count, "chroma": faded}
+            self._steps.append(launch("even_chroma", (width, height, 2), **given, **size, **_NIGHT))
         how = Fit(radius_px, self._options.chroma_contrast, float(recolor.NEUTRAL))
         return self._applied(self._windows.fit(faded, guide, seen, how, "chroma"), fine, "chroma.fine")
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from irchroma.engines.device import CaptureRefused, Device, DeviceArray
 from irchroma.engines.errors import EngineError
+from irchroma.engines.network_record import read_record
 from irchroma.engines.plan_build import SHAPES, PlanOptions, ensure_plan
 from irchroma.engines.plan_file import read_plan
 from irchroma.engines.tensorrt_adapter import TensorRT
@@ -61,22 +62,18 @@ def open_plan(runtime: str, index: int, path: Path, size: tuple[int, int]) -> Lo
     Args:
         runtime: `tensorrt` or `tensorrt-rtx`.
         index: of the device.
-        path: the float32 ONNX file; its twin `*_fp16.onnx` is used where there is one.
+        path: the float32 ONNX file, whose twin `*_fp16.onnx` is used where there is one; or a calibrated
+            one, in its own precision.
         size: (H, W) of the padded input.
 
     Raises:
         EngineError: no such runtime here, or the plan cannot be built or loaded.
     """
-    twin = path.with_name(f"{path.stem}_fp16.onnx")
-    half = twin.is_file()
-    options = PlanOptions(
-        shapes=shapes_for(path, size),
-        precision="fp16" if half else "fp32",
-        runtime=runtime,
-        onnx=twin if half else path,
-        device=index,
+    onnx, precision = network_for(path)
+    shapes = shapes_for(path, size)
+    plan = ensure_plan(
+        PlanOptions(shapes=shapes, precision=precision, runtime=runtime, onnx=onnx, device=index)
     )
-    plan = ensure_plan(options)
     header = plan.header
     key = (runtime, index, plan.path, header.plan_sha256)
     with _lock:
@@ -88,6 +85,15 @@ def open_plan(runtime: str, index: int, path: Path, size: tuple[int, int]) -> Lo
             found = _loaded[key] = LoadedPlan(key, library, engine, title)
         found.users += 1
     return found
+
+
+def network_for(path: Path) -> tuple[Path, str]:
+    """The ONNX file to build from, and its precision, for the network at `path`; see `open_plan`."""
+    record = read_record(path)
+    if record is not None:
+        return path, record.precision
+    twin = path.with_name(f"{path.stem}_fp16.onnx")
+    return (twin, "fp16") if twin.is_file() else (path, "fp32")
 
 
 def shapes_for(path: Path, size: tuple[int, int]) -> str:

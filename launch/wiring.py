@@ -203,6 +203,8 @@ def open_colorizer(
         return PaletteColorizer(options)
     neural = replace(config.neural, engine=name.kind, size=name.variant or config.neural.size)
     if governor is not None:
+        if neural.network.device not in ("auto", "cpu"):
+            raise ConfigError(f"--auto governs the CPU: --device {neural.network.device} contradicts it")
         return governor.open(neural)
     if shared is not None and shared.networks is not None:
         return open_neural(neural, partial(NeuralColorizer, opener=shared.networks.open))

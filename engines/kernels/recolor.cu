@@ -34,14 +34,17 @@ struct fade_chroma_arguments {
     float limit;  // of the chroma, [0, 1]; below 0 for none
 };
 
+// How much of a night it is, [0, 1] (recolor._night).
+PLACE float night_of(int dark, long places, float begins, float full) {
+    return clamped(((float)dark / (float)places - begins) / (full - begins), 0.0f, 1.0f);
+}
+
 // The chroma that is shown, before it is modeled on the luma.
 PLACE void fade_chroma_at(const fade_chroma_arguments &a, int x, int y, int) {
     long at = (long)y * a.width + x, plane = (long)a.width * a.height;
     float faded = clamped(a.color[3 * plane + at] * (1.0f / a.sure), 0.0f, 1.0f);
     if (a.fades) {
-        float night = (float)*a.count / (float)plane;
-        float share = clamped((night - a.night_begins) / (a.night_full - a.night_begins), 0.0f, 1.0f);
-        float calm = 1.0f + share * (a.night_color - 1.0f);
+        float calm = 1.0f + night_of(*a.count, plane, a.night_begins, a.night_full) * (a.night_color - 1.0f);
         faded *= clamped((a.mean[at] - a.dark) / (a.lit - a.dark), 0.0f, 1.0f) * calm;
     }
     float cb = a.color[plane + at] * faded, cr = a.color[2 * plane + at] * faded;
@@ -54,6 +57,25 @@ PLACE void fade_chroma_at(const fade_chroma_arguments &a, int x, int y, int) {
     a.out[plane + at] = cr;
 }
 KERNEL(fade_chroma)
+
+struct even_chroma_arguments {
+    const float *models;  // (depth, 2, height, width): of the chroma in the guide, in wide windows
+    const float *guide;   // (height, width)
+    const int *count;     // of dark windows
+    float *chroma;        // (depth, height, width), in place
+    int width, height;
+    float night_begins, night_full;
+};
+
+// recolor._evened: by night, chroma is what a wide neighborhood of like luma has.
+PLACE void even_chroma_at(const even_chroma_arguments &a, int x, int y, int z) {
+    long at = (long)y * a.width + x, plane = (long)a.width * a.height;
+    float night = night_of(*a.count, plane, a.night_begins, a.night_full);
+    const float *models = a.models + 2 * z * plane + at;
+    float &chroma = a.chroma[z * plane + at];
+    if (night > 0.0f) chroma += night * (models[0] * a.guide[at] + models[plane] - chroma);
+}
+KERNEL(even_chroma)
 
 struct extreme_rows_arguments {
     const u8 *in;  // (height, width)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.engines.tiny_network import write_tiny_network
 
 from irchroma.engines import catalog, tensorrt_adapter, tensorrt_execution
-from irchroma.engines.tensorrt_execution import shapes_for
+from irchroma.engines.network_record import RECORD_KEY, NetworkRecord
+from irchroma.engines.tensorrt_execution import network_for, shapes_for
 
 CALLS = {
     "ICudaEngine": (
@@ -37,6 +39,19 @@ def test_every_call_is_one_of_the_installed_bindings(runtime: str) -> None:
             assert hasattr(getattr(library, kind), name), f"{kind}.{name}"
     assert library.DataType.HALF.name == "HALF"
     assert library.DataType.FLOAT.name == "FLOAT"
+
+
+def test_a_network_is_built_in_its_own_precision(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    for name in ("mine.onnx", "both.onnx", "both_fp16.onnx"):
+        write_tiny_network(tmp_path / name)
+    assert network_for(tmp_path / "mine.onnx") == (tmp_path / "mine.onnx", "fp32")
+    assert network_for(tmp_path / "both.onnx") == (tmp_path / "both_fp16.onnx", "fp16")
+    calibrated = onnx.load(tmp_path / "both.onnx")
+    record = NetworkRecord("nir", "fast", "int8", "0" * 64)
+    onnx.helper.set_model_props(calibrated, {RECORD_KEY: record.as_json()})
+    onnx.save(calibrated, tmp_path / "both.onnx")
+    assert network_for(tmp_path / "both.onnx") == (tmp_path / "both.onnx", "int8")
 
 
 def test_the_default_plan_is_used_for_the_sizes_that_it_has() -> None:
