@@ -86,7 +86,10 @@ def build_loop(
         control.engine_is(whole_name(config, info.counts))
         if governor is not None:
             governor.expect(info.size)
-        return open_colorizer(config, info.counts, shared, governor)
+        colorizer = open_colorizer(config, info.counts, shared, governor)
+        if isinstance(colorizer, NeuralColorizer):
+            colorizer.prepare(info.size)
+        return colorizer
 
     sink_options = _sink_options(config, stats, control, shared)
     sinks = {public(text): open_sink(text, sink_options) for text in config.to} | (extra_sinks or {})

@@ -34,6 +34,22 @@ def scene(number: int = 0, size: tuple[int, int] = (128, 160)) -> NDArray[np.uin
     return np.clip(luma, 0, 255).astype(np.uint8)
 
 
+class Noting:
+    """A network that notes the shapes it is asked for."""
+
+    name, lanes, best_batch = "noting", 1, 1
+
+    def __init__(self) -> None:
+        self.shapes: list[tuple[int, ...]] = []
+
+    def infer(self, luma: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        self.shapes.append(luma.shape)
+        return np.concatenate([luma, 0 * luma, 0 * luma], axis=1), np.ones_like(luma)
+
+    def close(self) -> None:
+        pass
+
+
 @pytest.fixture
 def options(tiny_network: Path) -> NeuralOptions:
     return NeuralOptions(weights=tiny_network, network=QUICK)
@@ -146,6 +162,15 @@ def test_options_and_frames_that_make_no_sense_are_refused(options: NeuralOption
         NeuralColorizer(NeuralOptions(weights=tmp_path / "none.onnx"))
     with pytest.raises(EngineOptionError, match=r"expected \(H, W\) uint8 luma"):
         NeuralColorizer(options).submit(np.zeros((4, 4, 3), np.uint8), 0)
+
+
+def test_a_prepared_network_has_met_the_pictures_to_come(options: NeuralOptions) -> None:
+    network = Noting()
+    colorizer = NeuralColorizer(options, network=network)
+    colorizer.prepare((480, 640))
+    colorizer.submit(scene(0, (480, 640)), 0)
+    assert len(network.shapes) == 2
+    assert network.shapes[0] == network.shapes[1]
 
 
 def camera_picture(kind: str) -> NDArray[np.uint8]:
