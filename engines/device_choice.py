@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.util import find_spec
 
@@ -26,7 +26,9 @@ _failed: dict[tuple[str, int], str] = {}
 _DEVICE = re.compile(r"(?:cuda:)?(\d+)$")
 
 
-def open_neural(options: NeuralOptions, on_cpu: OnCpu = NeuralColorizer) -> NeuralColorizer | DeviceColorizer:
+def open_neural(
+    options: NeuralOptions, on_cpu: OnCpu = NeuralColorizer, size: tuple[int, int] | None = None
+) -> NeuralColorizer | DeviceColorizer:
     """The colorizer for `options.network.runtime` and `options.network.device`.
 
     With `auto` for both, a GPU is used where one is and a runtime for it works, the CPU otherwise; that is
@@ -37,6 +39,8 @@ def open_neural(options: NeuralOptions, on_cpu: OnCpu = NeuralColorizer) -> Neur
     Args:
         options: of the colorizer.
         on_cpu: makes it where the CPU colors, for instance with a network that other videos share.
+        size: (H, W) of the frames to come, for which a device is prepared, so that what fails on it fails
+            before the first of them; None where it is not known.
 
     Raises:
         EngineUnavailable: what was asked for is not here.
@@ -51,13 +55,13 @@ def open_neural(options: NeuralOptions, on_cpu: OnCpu = NeuralColorizer) -> Neur
             raise EngineOptionError(f"runtime {runtime} runs on the CPU: --device {device} contradicts it")
         return on_cpu(options)
     if runtime in tensorrt_adapter.LIBRARIES or (runtime == "torch" and index is not None):
-        return DeviceColorizer(options, partial(open_device, runtime, index or 0))
+        return _prepared(DeviceColorizer(options, partial(open_device, runtime, index or 0)), size)
     if options.reference is not None and index is None:
         return on_cpu(options)  # its steering is the CPU's
     if runtime == "torch" and cuda_device.device_at() is None:
         return on_cpu(options)
     tried = (runtime,) if runtime != "auto" else GPU_RUNTIMES
-    return _first_that_works(options, tried, index, on_cpu)
+    return _first_that_works(options, [(one, index or 0) for one in tried], on_cpu, size)
 
 
 def _next_in_turn() -> int:
@@ -112,30 +116,43 @@ def _checked(device: Device) -> Device:
 
 
 def _first_that_works(
-    options: NeuralOptions, runtimes: tuple[str, ...], index: int | None, on_cpu: OnCpu
+    options: NeuralOptions,
+    choices: Sequence[tuple[str, int]],
+    on_cpu: OnCpu,
+    size: tuple[int, int] | None,
 ) -> NeuralColorizer | DeviceColorizer:
-    if index is None and cuda_device.device_at() is None:
+    if options.network.device == "auto" and cuda_device.device_at() is None:
         return on_cpu(options)
     passed_over = []
-    for runtime in runtimes:
-        choice = (runtime, index or 0)
+    for choice in choices:
         if choice in _failed:
-            passed_over.append(f"{runtime} has failed before: {_failed[choice]}")
+            passed_over.append(f"{choice[0]} has failed before: {_failed[choice]}")
             continue
         try:
             colorizer = DeviceColorizer(
                 options, partial(open_device, *choice), on_failure=partial(_remember, choice)
             )
+            _prepared(colorizer, size)
         except Exception as error:  # noqa: BLE001 (a library that answers otherwise than expected: the next one)
             passed_over.append(str(error) or type(error).__name__)
             continue
-        log.info("runtime auto: %s on %s (%s)", runtime, colorizer.name, "; ".join(passed_over) or "a GPU")
+        log.info("runtime auto: %s (%s)", colorizer.name, "; ".join(passed_over) or "there is a GPU")
         return colorizer
     why = "; ".join(passed_over)
-    if index is not None:
-        raise EngineUnavailable(f"no runtime works on device {index}: {why}")
+    if options.network.device != "auto":
+        raise EngineUnavailable(f"no runtime works on device {options.network.device}: {why}")
     log.warning("the GPU is not used: %s", why)
     return on_cpu(options)
+
+
+def _prepared(colorizer: DeviceColorizer, size: tuple[int, int] | None) -> DeviceColorizer:
+    try:
+        if size is not None:
+            colorizer.prepare(size)
+    except BaseException:
+        colorizer.close()
+        raise
+    return colorizer
 
 
 def _remember(choice: tuple[str, int], error: Exception) -> None:

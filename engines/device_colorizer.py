@@ -97,6 +97,18 @@ class DeviceColorizer:
         """What works on frames of the size that was seen last; None before the first."""
         return self._chain
 
+    def prepare(self, size: tuple[int, int]) -> None:
+        """Take memory and network for pictures of `size` (H, W) now, and color one, rather than on the first.
+
+        A TensorRT plan that is not in the cache is built, which takes seconds to minutes.
+
+        Raises:
+            EngineError: the device does not work.
+        """
+        self.submit(np.zeros(size, np.uint8), 0)
+        self.collect()
+        self.reset()
+
     def submit(
         self,
         luma: NDArray[np.uint8],

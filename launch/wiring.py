@@ -86,7 +86,7 @@ def build_loop(
         control.engine_is(whole_name(config, info.counts))
         if governor is not None:
             governor.expect(info.size)
-        colorizer = open_colorizer(config, info.counts, shared, governor)
+        colorizer = open_colorizer(config, info.counts, shared, governor, info.size)
         if isinstance(colorizer, NeuralColorizer):
             colorizer.prepare(info.size)
         return colorizer
@@ -179,9 +179,15 @@ def check_engine(config: RunConfig) -> None:
 
 
 def open_colorizer(
-    config: RunConfig, counts: bool, shared: Shared | None = None, governor: Governor | None = None
+    config: RunConfig,
+    counts: bool,
+    shared: Shared | None = None,
+    governor: Governor | None = None,
+    size: tuple[int, int] | None = None,
 ) -> Colorizer:
     """The engine that the configuration names; `auto` is `thermal` for counts and `nir` for luma.
+
+    A GPU is prepared for frames of `size` (H, W), where that is known.
 
     Raises:
         EngineError: there is no such engine, or it does not work here.
@@ -210,7 +216,7 @@ def open_colorizer(
             raise ConfigError(f"--auto governs the CPU: --device {neural.network.device} contradicts it")
         return governor.open(neural)
     if shared is not None and shared.networks is not None:
-        return open_neural(neural, partial(NeuralColorizer, opener=shared.networks.open))
+        return open_neural(neural, partial(NeuralColorizer, opener=shared.networks.open), size)
     if shared is not None and not neural.network.threads:
         neural = replace(neural, network=replace(neural.network, threads=shared.threads))
-    return open_neural(neural)
+    return open_neural(neural, size=size)

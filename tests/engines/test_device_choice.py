@@ -10,6 +10,7 @@ import pytest
 
 from irchroma.engines import cuda_device, device_choice, tensorrt_adapter
 from irchroma.engines.cpu_device import CpuDevice
+from irchroma.engines.device import DeviceNetwork
 from irchroma.engines.device_choice import device_index, open_neural
 from irchroma.engines.device_colorizer import DeviceColorizer
 from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
@@ -144,3 +145,48 @@ def test_all_gives_each_video_the_next_gpu(
 def test_all_gpus_of_a_machine_without_any_are_refused(tiny_network: Path) -> None:
     with pytest.raises(EngineUnavailable, match="there is none here"):
         open_neural(options(tiny_network, "auto", "all"))
+
+
+def test_a_runtime_that_fails_over_the_first_frame_is_left_before_the_run_begins(
+    host_kernels: HostKernels, tiny_network: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`auto` on a machine with a GPU on which no network can be had: the CPU colors."""
+    if not installed("openvino"):
+        pytest.skip("openvino is not installed")
+
+    class NoNetwork(CpuDevice):
+        def open_network(self, path: Path, size: tuple[int, int]) -> DeviceNetwork:
+            raise EngineError(f"no plan for {size}")
+
+    here = cuda_device.CudaDevice("stand-in", "9.0", "13.0")
+    monkeypatch.setattr(cuda_device, "device_at", lambda index=0: here)
+    monkeypatch.setattr(device_choice, "open_device", lambda *_: NoNetwork(kernels=host_kernels))
+    monkeypatch.setattr(device_choice, "_failed", {})
+    colorizer = open_neural(options(tiny_network, "auto", "auto"), size=(64, 96))
+    assert isinstance(colorizer, NeuralColorizer)
+    colorizer.close()
+    device_choice._failed.clear()
+    with pytest.raises(EngineUnavailable, match=r"no runtime works on device 0: .*no plan for \(64, 96\)"):
+        open_neural(options(tiny_network, "auto", "0"), size=(64, 96))
+    with pytest.raises(EngineError, match="no plan for"):
+        open_neural(options(tiny_network, "tensorrt-rtx", "auto"), size=(64, 96))
+
+
+def test_a_device_that_was_prepared_begins_with_its_first_frame(
+    host_kernels: HostKernels, tiny_network: Path
+) -> None:
+    if not installed("openvino"):
+        pytest.skip("openvino is not installed")
+    network = NetworkOptions("openvino", 1, cache=None, exact=True)
+    luma = np.arange(6144, dtype=np.uint8).reshape(64, 96)
+    pictures = []
+    for prepares in (True, False):
+        colorizer = DeviceColorizer(
+            NeuralOptions(weights=tiny_network, network=network), lambda: CpuDevice(network, host_kernels)
+        )
+        if prepares:
+            colorizer.prepare((64, 96))
+        colorizer.submit(luma, 5)
+        pictures.append(colorizer.collect().rgb)
+        colorizer.close()
+    np.testing.assert_array_equal(*pictures)
