@@ -26,8 +26,16 @@ class CudaDevice:
     driver: str
 
 
-def first_device() -> CudaDevice | None:
-    """Device 0, or None without a driver or a device. Makes no CUDA context.
+def device_count() -> int:
+    """How many devices there are; 0 without a driver. Makes no CUDA context."""
+    count = 0
+    while device_at(count) is not None:
+        count += 1
+    return count
+
+
+def device_at(index: int = 0) -> CudaDevice | None:
+    """The device of that index, or None without a driver or such a device. Makes no CUDA context.
 
     The answer None is what tests see; the calls that follow a successful `cuInit` have never run on a GPU.
 
@@ -41,7 +49,7 @@ def first_device() -> CudaDevice | None:
     name = ctypes.create_string_buffer(_NAME_BYTES)
     answers: tuple[Callable[[], Any], ...] = (
         lambda: driver.cuInit(0),
-        lambda: driver.cuDeviceGet(ctypes.byref(device), 0),
+        lambda: driver.cuDeviceGet(ctypes.byref(device), index),
         lambda: driver.cuDriverGetVersion(ctypes.byref(version)),
         lambda: driver.cuDeviceGetName(name, _NAME_BYTES, device),
         lambda: driver.cuDeviceGetAttribute(ctypes.byref(major), _MAJOR, device),

@@ -146,14 +146,19 @@ def uncertainty(luma: NDArray[np.uint8], change: GainChange | None) -> NDArray[n
 def shown_luma(luma: NDArray[np.uint8], curve: Curve) -> NDArray[np.uint8]:
     """(H, W) uint8: `luma` through the curve, for showing.
 
-    Rounded with a dither that stands still in the picture: a curve that settles over seconds would
-    otherwise move all pixels of one level by a whole level in one frame. 0.2 ms at 640x480.
+    Rounded with a dither that stands still in the picture: a curve that settles over seconds would else
+    move all pixels of one level by a whole level in one frame. 0.2 ms at 640x480.
     """
-    whole = np.floor(np.clip(curve, 0.0, 255.0))
-    part = np.minimum(np.rint((np.clip(curve, 0.0, 255.0) - whole) * 256.0), 255.0)
-    shown = cv2.LUT(luma, whole.astype(np.uint8))
-    up = cv2.compare(cv2.LUT(luma, part.astype(np.uint8)), _dither(luma.shape[0], luma.shape[1]), cv2.CMP_GT)
+    whole, part = split_curve(curve)
+    shown = cv2.LUT(luma, whole)
+    up = cv2.compare(cv2.LUT(luma, part), _dither(luma.shape[0], luma.shape[1]), cv2.CMP_GT)
     return cast(NDArray[np.uint8], np.subtract(shown, up, out=shown))  # minus 255 is plus 1 in uint8
+
+
+def split_curve(curve: Curve) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """(256,) uint8 levels rounded down, and (256,) uint8 what that left, in 256ths."""
+    part, whole = np.modf(np.clip(curve, 0.0, 255.0))
+    return whole.astype(np.uint8), np.minimum(np.rint(part * 256.0), 255.0).astype(np.uint8)
 
 
 class BrightnessKeeper:
@@ -191,14 +196,19 @@ class BrightnessKeeper:
 
 @lru_cache(maxsize=4)
 def _dither(height: int, width: int) -> NDArray[np.uint8]:
-    """(H, W) uint8 thresholds, every value equally often, neighbors unlike each other (blue noise)."""
+    """(H, W) uint8 thresholds: `dither_tile` over and over."""
+    tile, side = dither_tile(), dither_tile().shape[0]
+    return np.ascontiguousarray(np.tile(tile, (-(-height // side), -(-width // side)))[:height, :width])
+
+
+@lru_cache(maxsize=1)
+def dither_tile() -> NDArray[np.uint8]:
+    """(128, 128) uint8 thresholds, every value equally often, neighbors unlike each other (blue noise)."""
     side = 128
     noise = np.random.default_rng(0).standard_normal((side, side)).astype(np.float32)
     fine = noise - cv2.GaussianBlur(np.tile(noise, (3, 3)), (0, 0), 1.5)[side : 2 * side, side : 2 * side]
     rank = np.argsort(np.argsort(fine.ravel())).reshape(side, side)
-    tile = (rank * 256 // rank.size).astype(np.uint8)
-    tiled = np.tile(tile, (-(-height // side), -(-width // side)))[:height, :width]
-    return np.ascontiguousarray(tiled)
+    return (rank * 256 // rank.size).astype(np.uint8)
 
 
 def _histogram(luma: NDArray[np.uint8], mask: NDArray[np.uint8] | None = None) -> NDArray[np.float32]:

@@ -63,6 +63,7 @@ class NetworkOptions:
             share the network, for as many as there are cores. A runtime that cannot has one.
         cache: folder of compiled models, None for none.
         exact: full float32 where the CPU would also have bf16.
+        device: `auto`, `cpu`, `all`, or a GPU as `0` or `cuda:0`; for `device_choice` alone.
     """
 
     runtime: str = "auto"
@@ -70,6 +71,7 @@ class NetworkOptions:
     cache: Path | None = field(default_factory=lambda: cache_folder())
     exact: bool = False
     lanes: int = 0
+    device: str = "auto"
 
     def __post_init__(self) -> None:
         if self.threads < 0 or self.lanes < 0:
@@ -101,6 +103,8 @@ RUNTIMES = {
     "torch": Runtime("irchroma.engines.torch_runtime", "torch", "torch", "train"),
 }
 """Name -> runtime, in the order in which `auto` tries them: fastest on a CPU first."""
+GPU_ONLY = ("tensorrt", "tensorrt-rtx")
+"""Runtimes that are part of a device's frame path, see `device_choice`."""
 
 
 def open_network(path: Path, options: NetworkOptions | None = None) -> Network:
@@ -163,6 +167,10 @@ def cache_folder() -> Path | None:
 
 def _open(path: Path, name: str, options: NetworkOptions) -> Network:
     runtime = RUNTIMES.get(name)
+    if name in GPU_ONLY:
+        raise EngineOptionError(
+            f"runtime {name} colors whole videos, irchroma run: use {', '.join(RUNTIMES)}"
+        )
     if runtime is None:
         raise EngineOptionError(f"unknown runtime {name!r}: use auto, {', '.join(RUNTIMES)}")
     if not installed(name):

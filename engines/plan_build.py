@@ -20,7 +20,7 @@ from irchroma.engines.plan_file import (
     why_unusable,
     write_plan,
 )
-from irchroma.engines.plan_layers import parse_layers, prove_precision
+from irchroma.engines.plan_layers import EIGHT_BIT, parse_layers, prove_precision
 from irchroma.engines.tensorrt_adapter import BuildRequest, Profile, Size, TensorRT
 
 log = logging.getLogger(__name__)
@@ -45,6 +45,7 @@ class PlanOptions:
         build: False to refuse, with the reason, what would have to be built.
         folder: where plans are kept; None for the user's cache.
         onnx: a network of the user's own instead of the one that ships, already in that precision.
+        device: index of the device to build for.
     """
 
     engine: str = "nir"
@@ -55,6 +56,7 @@ class PlanOptions:
     build: bool = True
     folder: Path | None = None
     onnx: Path | None = None
+    device: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ def ensure_plan(
         EngineOptionError: an option makes no sense.
     """
     profiles, onnx = _checked(options)
-    device = cuda_device.first_device()
+    device = cuda_device.device_at(options.device)
     runtime = options.runtime or _choose(device is not None)
     library = TensorRT(runtime)
     wanted = PlanSource(
@@ -118,7 +120,8 @@ def ensure_plan(
         exact = options.precision == "fp32"
         built = library.build(BuildRequest(onnx, profiles, exact, cache, progress))
         layers = parse_layers(built.layers)
-        proved = prove_precision(layers, built.convolutions, options.precision)
+        names = built.quantized if options.precision in EIGHT_BIT else built.convolutions
+        proved = prove_precision(layers, names, options.precision)
         if device is not None:
             _try_to_load(library, built.plan, say)
         header = PlanHeader(
@@ -179,10 +182,9 @@ def _checked(options: PlanOptions) -> tuple[tuple[Profile, ...], Path]:
         raise EngineOptionError(f"unknown size {options.size!r}: use {' or '.join(catalog.SIZES)}")
     if options.precision not in PRECISIONS:
         raise EngineOptionError(f"unknown precision {options.precision!r}: use {', '.join(PRECISIONS)}")
-    if options.precision in ("int8", "fp8"):
+    if options.precision in EIGHT_BIT and options.onnx is None:
         raise EngineUnavailable(
-            f"precision {options.precision} needs a network calibrated on your footage, which this version"
-            " cannot make: use fp16 or fp32"
+            f"precision {options.precision} needs a network calibrated on your footage: name it with --onnx"
         )
     onnx = options.onnx or catalog.weights_path(options.engine, options.size)
     if options.precision == "fp16" and options.onnx is None:

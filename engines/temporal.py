@@ -244,7 +244,11 @@ def _accepted(change: GainChange | None) -> GainChange | None:
 
 def _half(luma: Luma) -> Luma:
     """(h/2, w/2) uint8, or the picture itself where half of it would be too small for motion."""
-    height, width = luma.shape
-    if min(height, width) < 2 * SMALLEST_PX:
-        return luma
-    return cast(Luma, cv2.resize(luma, (width // 2, height // 2), interpolation=cv2.INTER_AREA))
+    size = half_size((luma.shape[0], luma.shape[1]))
+    half = luma if size == luma.shape else cv2.resize(luma, size[::-1], interpolation=cv2.INTER_AREA)
+    return cast(Luma, half)
+
+
+def half_size(size: tuple[int, int]) -> tuple[int, int]:
+    """(hh, hw) at which frames of work size (h, w) are compared."""
+    return size if min(size) < 2 * SMALLEST_PX else (size[0] // 2, size[1] // 2)

@@ -28,6 +28,7 @@ from typing import Any
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable, PlanError
 from irchroma.engines.plan_file import write_atomically
 from irchroma.engines.tensorrt_callbacks import make_logger, make_monitor
+from irchroma.engines.tensorrt_layers import convolution_names, quantized_names
 
 LIBRARIES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 """Runtime as in `--runtime` -> the Python module, which is also its extra's name but for the dash."""
@@ -79,6 +80,7 @@ class Built:
         plan: the serialized engine.
         layers: the engine's layers in the inspector's own words, as the builder wrote them at the end.
         convolutions: names of the network's convolutions.
+        quantized: those of them that take a dequantized input, and so are to run in its 8-bit type.
         weights_bytes: device memory of the weights; None where the builder does not say it.
         activation_bytes: device memory of one execution context, of the largest profile; None as above.
         build_s: wall time in seconds.
@@ -87,6 +89,7 @@ class Built:
     plan: bytes
     layers: str
     convolutions: tuple[str, ...]
+    quantized: tuple[str, ...]
     weights_bytes: int | None
     activation_bytes: int | None
     build_s: float
@@ -115,18 +118,18 @@ class TensorRT:
             )
         self.runtime = runtime
         try:
-            self._library = _import(runtime)
+            self.library = _import(runtime)
         except (ImportError, OSError) as error:
             raise EngineUnavailable(
                 f"runtime {runtime} cannot be loaded: {str(error).splitlines()[0]}"
             ) from error
-        self.version: str = self._library.__version__
+        self.version: str = self.library.__version__
         if runtime == "tensorrt" and tuple(map(int, self.version.split(".")[:2])) < OLDEST:
             raise EngineUnavailable(
                 f"tensorrt {self.version} is too old: pip install 'irchroma[tensorrt]' (10.12 or newer)"
             )
         if runtime not in _loggers:
-            _loggers[runtime] = make_logger(self._library)
+            _loggers[runtime] = make_logger(self.library)
         self._logger = _loggers[runtime]
 
     def build(self, request: BuildRequest) -> Built:
@@ -141,16 +144,16 @@ class TensorRT:
             start_s = time.monotonic()
             builder = self._builder()
             # Required by TensorRT 10, taken without effect by 11 and TensorRT-RTX.
-            flag = self._library.NetworkDefinitionCreationFlag.STRONGLY_TYPED
+            flag = self.library.NetworkDefinitionCreationFlag.STRONGLY_TYPED
             network = builder.create_network(1 << int(flag))
             self._parse(network, request.onnx)
             config = builder.create_builder_config()
-            config.profiling_verbosity = self._library.ProfilingVerbosity.DETAILED
+            config.profiling_verbosity = self.library.ProfilingVerbosity.DETAILED
             if request.exact:
-                config.clear_flag(self._library.BuilderFlag.TF32)
+                config.clear_flag(self.library.BuilderFlag.TF32)
             for profile in request.profiles:
                 self._add_profile(builder, config, network.get_input(0).name, profile)
-            monitor = make_monitor(self._library, request.progress)
+            monitor = make_monitor(self.library, request.progress)
             config.progress_monitor = monitor
             cache = self._use_timing_cache(config, request.timing_cache)
             plan = builder.build_serialized_network(network, config)
@@ -166,7 +169,8 @@ class TensorRT:
             return Built(
                 plan=bytes(plan),
                 layers="\n".join(self._logger.kept),
-                convolutions=self._convolutions(network),
+                convolutions=convolution_names(self.library, network),
+                quantized=quantized_names(self.library, network),
                 weights_bytes=_largest(memory, "Weights"),
                 activation_bytes=_largest(memory, "Activation"),
                 build_s=time.monotonic() - start_s,
@@ -179,7 +183,7 @@ class TensorRT:
             PlanError: the library does not take it here; without a driver, a plan of any kind.
         """
         self._logger.begin()
-        runtime = self._library.Runtime(self._logger)
+        runtime = self.library.Runtime(self._logger)
         engine = None if runtime is None else runtime.deserialize_cuda_engine(plan)
         if engine is None:  # what these libraries do in place of raising
             raise PlanError(f"{self._name} does not load the plan on this machine: {self._logger.why()}")
@@ -191,7 +195,7 @@ class TensorRT:
 
     def _builder(self) -> Any:
         try:
-            return self._library.Builder(self._logger)
+            return self.library.Builder(self._logger)
         except (TypeError, RuntimeError) as error:  # the bindings' words for a factory that gave nothing
             raise EngineUnavailable(
                 f"{self._name} cannot build here: {self._logger.why()}"
@@ -201,7 +205,7 @@ class TensorRT:
     def _parse(self, network: Any, path: Path) -> None:
         if not path.is_file():
             raise PlanError(f"{path}: no such file")
-        parser = self._library.OnnxParser(network, self._logger)
+        parser = self.library.OnnxParser(network, self._logger)
         if parser.parse_from_file(str(path)):
             return
         found = []
@@ -227,11 +231,6 @@ class TensorRT:
             cache = config.create_timing_cache(b"")
             config.set_timing_cache(cache, False)
         return cache
-
-    def _convolutions(self, network: Any) -> tuple[str, ...]:
-        kinds = (self._library.LayerType.CONVOLUTION, self._library.LayerType.DECONVOLUTION)
-        layers = (network.get_layer(index) for index in range(network.num_layers))
-        return tuple(layer.name for layer in layers if layer.type in kinds)
 
 
 def _import(runtime: str) -> Any:

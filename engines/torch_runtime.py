@@ -27,19 +27,30 @@ _GPU_BATCH = 8
 
 
 def open_network(path: Path, options: NetworkOptions) -> TorchNetwork:
-    """Read the graph and move its weights to the device."""
-    return TorchNetwork(path, options)
+    """Read the graph and move its weights to the device; on a GPU for single pictures, see `torch_device`."""
+    on_gpu = options.device != "cpu" and torch.cuda.is_available()
+    return TorchNetwork(path, options, "cuda" if on_gpu else "cpu")
 
 
 class TorchNetwork:
-    """A `Network` in float32."""
+    """A `Network` in the precision of its file."""
 
     lanes = 1
 
-    def __init__(self, path: Path, options: NetworkOptions) -> None:
+    def __init__(self, path: Path, options: NetworkOptions, device: str = "cpu") -> None:
+        """Read the graph.
+
+        Args:
+            path: an ONNX file of ours.
+            options: threads.
+            device: as torch says it.
+
+        Raises:
+            EngineUnavailable: the file cannot be read, or holds an operator that is not known here.
+        """
         if options.threads:
             torch.set_num_threads(options.threads)
-        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._device = device
         try:
             graph = onnx.load(path).graph
         except Exception as error:
@@ -47,50 +58,60 @@ class TorchNetwork:
         unknown = sorted({node.op_type for node in graph.node} - OPERATORS.keys())
         if unknown:
             raise EngineUnavailable(f"runtime torch does not know {', '.join(unknown)} of {path.name}")
-        self._values = {one.name: _tensor(one, self._device) for one in graph.initializer}
+        self.half = graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT16
+        self._constants = {one.name: _tensor(one) for one in graph.initializer}
         self._nodes: list[tuple[Any, Attributes]] = []
         for node in graph.node:
             attributes = {a.name: _attribute(a) for a in node.attribute}
-            if all(name in self._values or not name for name in node.input):
-                self._carry_out(node, attributes, self._values)  # constants, such as weights kept as float16
+            if all(name in self._constants or not name for name in node.input):
+                self._carry_out(node, attributes, self._constants)  # such as weights kept as float16
             else:
                 self._nodes.append((node, attributes))
+        self._values = {name: value.to(self._device) for name, value in self._constants.items()}
 
     @property
     def best_batch(self) -> int:
         """Frames of one call: several on a GPU, which a single small frame leaves half empty."""
-        return _GPU_BATCH if self._device == "cuda" else 1
+        return _GPU_BATCH if self._device.startswith("cuda") else 1
 
     @property
     def name(self) -> str:
         """Runtime, device and precision."""
-        return f"torch {self._device} f32"
+        return f"torch {self._device} {'f16' if self.half else 'f32'}"
 
     def infer(self, luma: Tensor) -> tuple[Tensor, Tensor]:
         """See `Network.infer`."""
+        kind = torch.float16 if self.half else torch.float32
+        ycc, confidence = self.run(torch.from_numpy(np.ascontiguousarray(luma)).to(self._device, kind))
+        return ycc.float().cpu().numpy(), confidence.float().cpu().numpy()
+
+    def run(self, luma: Any) -> tuple[Any, Any]:
+        """`infer` on tensors of the device, without waiting for it, so that it can be recorded."""
         if not self._nodes:
             raise EngineUnavailable("the network is closed")
-        values = dict(self._values)
-        values["luma"] = torch.from_numpy(np.ascontiguousarray(luma)).to(self._device)
+        values = {**self._values, "luma": luma}
         with torch.inference_mode():
             for node, attributes in self._nodes:
                 self._carry_out(node, attributes, values)
-        return values["ycc"].cpu().numpy(), values["confidence"].cpu().numpy()
+        return values["ycc"], values["confidence"]
 
-    @staticmethod
-    def _carry_out(node: Any, attributes: Attributes, values: dict[str, Any]) -> None:
-        inputs = [values[name] if name else None for name in node.input]
+    def _carry_out(self, node: Any, attributes: Attributes, values: dict[str, Any]) -> None:
+        read = READ_BY_HOST.get(node.op_type, ())
+        inputs = [
+            None if not name else self._constants[name] if place in read else values[name]
+            for place, name in enumerate(node.input)
+        ]
         values[node.output[0]] = OPERATORS[node.op_type](inputs, attributes)
 
     def close(self) -> None:
         """Let go of the weights."""
         self._nodes = []
         self._values = {}
+        self._constants = {}
 
 
-def _tensor(one: Any, device: str) -> Any:
-    array = numpy_helper.to_array(one)
-    return torch.from_numpy(np.array(array)).to(device)
+def _tensor(one: Any) -> Any:
+    return torch.from_numpy(np.array(numpy_helper.to_array(one)))
 
 
 def _attribute(one: Any) -> Any:
@@ -144,6 +165,10 @@ def _reduce_mean(inputs: list[Any], attributes: Attributes) -> Any:
     axes = inputs[1].tolist() if len(inputs) > 1 else attributes["axes"]
     return inputs[0].mean(dim=list(axes), keepdim=bool(attributes.get("keepdims", 1)))
 
+
+READ_BY_HOST = {"Clip": (1, 2), "ReduceMean": (1,), "Resize": (1, 2, 3), "Slice": (1, 2, 3, 4)}
+"""ONNX operator -> its inputs that are numbers for the host: taken from its memory, so that reading them does
+not wait for a device."""
 
 TYPES = {
     onnx.TensorProto.FLOAT: torch.float32,

@@ -20,6 +20,7 @@ BENCHES = {
         "irchroma.launch.bench_cameras",
         "several cameras at once, with shared and separate networks",
     ),
+    "gpu": ("irchroma.launch.bench_gpu", "the GPU path: parity, frames a second, latency, each step"),
     "quality": (
         "irchroma.launch.bench_quality",
         "every engine and size on pairs, and a plot of quality over time",

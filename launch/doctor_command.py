@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from irchroma.engines import catalog
+from irchroma.launch.doctor_gpu import inspect_gpu_path
 from irchroma.stream.errors import StreamError
 from irchroma.stream.inspection import Finding, inspect_cameras, inspect_encoders, inspect_gstreamer
 
@@ -65,7 +66,7 @@ def examine() -> list[Finding]:
         except StreamError as error:
             findings.append(Finding("encoders", "survey", False, True, str(error)))
     runtimes = inspect_runtimes()
-    return [*findings, *inspect_gpu(), *runtimes, *inspect_weights()]
+    return [*findings, *inspect_gpu(), *inspect_gpu_path(), *runtimes, *inspect_weights()]
 
 
 def main_job_works(findings: list[Finding]) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from irchroma.engines import catalog, network
 from irchroma.engines.errors import EngineUnavailable
 from irchroma.engines.inspection import COUNTED_SIZE, inspect
+from irchroma.engines.kernel_binary import build_ahead
 from irchroma.engines.palettes import PALETTES
 from irchroma.launch.plan_command import add_build_arguments, build_plan, show_plan
 
@@ -25,12 +26,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "network", metavar="NETWORK", help="nir:fast, thermal:best ..., an .onnx or a .plan file"
     )
     add_build_arguments(parts.add_parser("build", help="compile a network into a TensorRT plan"))
+    parts.add_parser(
+        "kernels", help="compile the CUDA kernels for every GPU, for machines without a compiler"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Do one part."""
     if args.part == "build":
         build_plan(args)
+    elif args.part == "kernels":
+        path = build_ahead()
+        print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
     elif args.part == "inspect" and args.network.endswith(".plan"):
         show_plan(Path(args.network))
     elif args.part == "inspect":

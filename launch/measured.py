@@ -13,7 +13,17 @@ from typing import Any
 
 import numpy as np
 
-_PACKAGES = ("irchroma", "numpy", "opencv-python", "openvino", "onnxruntime", "torch")
+_PACKAGES = (
+    "irchroma",
+    "numpy",
+    "opencv-python",
+    "openvino",
+    "onnxruntime",
+    "torch",
+    "tensorrt",
+    "tensorrt-rtx",
+    "pycuda",
+)
 
 
 def circumstances() -> dict[str, Any]:

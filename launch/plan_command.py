@@ -11,6 +11,7 @@ from irchroma.engines import catalog
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable
 from irchroma.engines.plan_build import PRECISIONS, SHAPES, Plan, PlanOptions, ensure_plan
 from irchroma.engines.plan_file import PlanHeader, device_phrase, read_plan
+from irchroma.engines.plan_layers import EIGHT_BIT
 from irchroma.engines.tensorrt_adapter import LIBRARIES
 from irchroma.launch.progress import Progress
 
@@ -24,6 +25,12 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
         "--shapes", metavar="NxHxW,...", help=f"one profile each, NxHxW or MIN:OPT:MAX (default {shapes})"
     )
     parser.add_argument("--precision", choices=PRECISIONS, default="fp16", help="default fp16")
+    parser.add_argument(
+        "--onnx",
+        type=Path,
+        metavar="FILE",
+        help="a network of your own, already in that precision: for int8 and fp8 one with quantized layers",
+    )
     parser.add_argument(
         "--runtime",
         choices=tuple(LIBRARIES),
@@ -51,6 +58,7 @@ def build_plan(args: argparse.Namespace) -> None:
         precision=args.precision,
         runtime=args.runtime,
         build=not args.no_build,
+        onnx=args.onnx,
     )
     try:
         plan = ensure_plan(options, progress.update, lambda line: print(line, file=sys.stderr))
@@ -73,7 +81,7 @@ def show_plan(path: Path) -> None:
         ("built by", f"{source.runtime} {source.version}, {header.built_at}, in {header.build_s:.1f} s"),
         ("built on", device_phrase(source) + (f", CUDA {header.driver}" if header.driver else "")),
         ("profiles", ", ".join(source.profiles)),
-        ("precision", f"{source.precision}: {header.convolutions} of {header.convolutions} convolutions"),
+        ("precision", f"{source.precision} in {_proved(header)}"),
         ("memory", _memory(header)),
         ("layers", _by_precision(header)),
     ):
@@ -86,10 +94,14 @@ def show_plan(path: Path) -> None:
 def _outcome(plan: Plan) -> str:
     header = plan.header
     done = "up to date" if plan.reason is None else f"built in {header.build_s:.1f} s"
-    return (
-        f"{plan.path}: {done}, {header.source.precision} in {header.convolutions} of"
-        f" {header.convolutions} convolutions, {header.plan_bytes / 1e6:.1f} MB"
-    )
+    proved = f"{header.source.precision} in {_proved(header)}"
+    return f"{plan.path}: {done}, {proved}, {header.plan_bytes / 1e6:.1f} MB"
+
+
+def _proved(header: PlanHeader) -> str:
+    if header.source.precision in EIGHT_BIT:
+        return f"{header.convolutions} convolutions, the others in wider types"
+    return f"{header.convolutions} of {header.convolutions} convolutions"
 
 
 def _memory(header: PlanHeader) -> str:

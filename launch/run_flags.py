@@ -45,7 +45,16 @@ _READINGS = ["rate", "latency", "engine", "time", "spot", "camera"]
 GROUPS: dict[str, tuple[Flag, ...]] = {
     "engine": (
         Flag("--engine", "engine", "auto, nir, thermal, nir:best, palette:NAME, palette:FILE.csv, gray ..."),
-        Flag("--runtime", "neural.network.runtime", "auto, openvino, onnxruntime, torch"),
+        Flag(
+            "--runtime",
+            "neural.network.runtime",
+            "auto, tensorrt, tensorrt-rtx, torch (on a GPU), openvino, onnxruntime",
+        ),
+        Flag(
+            "--device",
+            "neural.network.device",
+            "auto, cpu, a GPU (0, cuda:1 ...), all: each camera the next GPU",
+        ),
         Flag("--size", "neural.size", "network size: fast or best"),
         Flag(
             "--weights",

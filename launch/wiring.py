@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from irchroma.calibration.camera_presets import find_profile
 from irchroma.engines import catalog
+from irchroma.engines.device_choice import open_neural
 from irchroma.engines.gray import GrayColorizer
 from irchroma.engines.network_pool import NetworkPool
 from irchroma.engines.network_record import read_record, require_match
@@ -84,7 +86,7 @@ def build_loop(
         control.engine_is(whole_name(config, info.counts))
         if governor is not None:
             governor.expect(info.size)
-        colorizer = open_colorizer(config, info.counts, shared, governor)
+        colorizer = open_colorizer(config, info.counts, shared, governor, info.size)
         if isinstance(colorizer, NeuralColorizer):
             colorizer.prepare(info.size)
         return colorizer
@@ -177,9 +179,15 @@ def check_engine(config: RunConfig) -> None:
 
 
 def open_colorizer(
-    config: RunConfig, counts: bool, shared: Shared | None = None, governor: Governor | None = None
+    config: RunConfig,
+    counts: bool,
+    shared: Shared | None = None,
+    governor: Governor | None = None,
+    size: tuple[int, int] | None = None,
 ) -> Colorizer:
     """The engine that the configuration names; `auto` is `thermal` for counts and `nir` for luma.
+
+    A GPU is prepared for frames of `size` (H, W), where that is known.
 
     Raises:
         EngineError: there is no such engine, or it does not work here.
@@ -204,9 +212,11 @@ def open_colorizer(
         return PaletteColorizer(options)
     neural = replace(config.neural, engine=name.kind, size=name.variant or config.neural.size)
     if governor is not None:
+        if neural.network.device not in ("auto", "cpu"):
+            raise ConfigError(f"--auto governs the CPU: --device {neural.network.device} contradicts it")
         return governor.open(neural)
     if shared is not None and shared.networks is not None:
-        return NeuralColorizer(neural, opener=shared.networks.open)
+        return open_neural(neural, partial(NeuralColorizer, opener=shared.networks.open), size)
     if shared is not None and not neural.network.threads:
         neural = replace(neural, network=replace(neural.network, threads=shared.threads))
-    return NeuralColorizer(neural)
+    return open_neural(neural, size=size)

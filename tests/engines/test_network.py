@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from irchroma.engines import network
+from irchroma.engines import catalog, network
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable
 from irchroma.engines.network import RUNTIMES, NetworkOptions, open_network
 
@@ -145,3 +145,28 @@ def test_openvino_follows_sizes_that_change_and_return(tiny_network: Path) -> No
     for side in (32, 64, 96, 128, 160):
         assert one.infer(pictures(1, (side, 32)))[0].shape == (1, 3, side, 32)
     np.testing.assert_array_equal(one.infer(pictures(1))[0], before)
+
+
+@pytest.mark.parametrize("file", ["nir_fast.onnx", "nir_fast_fp16.onnx", "thermal_best.onnx"])
+def test_torch_runs_a_network_without_ever_waiting_for_its_device(file: str) -> None:
+    """torch's `meta` device has no values: a step that reads one, which recorded work must not do, fails."""
+    require("torch")
+    import torch
+
+    from irchroma.engines.torch_runtime import TorchNetwork
+
+    path = catalog.WEIGHTS / file
+    if not path.is_file():
+        pytest.skip("no weights here")
+    one = TorchNetwork(path, NetworkOptions(), "meta")
+    kind = torch.float16 if "fp16" in file else torch.float32
+    ycc, confidence = one.run(torch.empty(1, 1, 64, 96, device="meta", dtype=kind))
+    assert ycc.shape == (1, 3, 64, 96)
+    assert confidence.shape == (1, 1, 64, 96)
+    assert ycc.dtype == confidence.dtype == kind
+
+
+@pytest.mark.parametrize("runtime", network.GPU_ONLY)
+def test_runtimes_of_the_frame_path_are_told_from_unknown_ones(runtime: str, tiny_network: Path) -> None:
+    with pytest.raises(EngineOptionError, match="whole videos"):
+        open_network(tiny_network, NetworkOptions(runtime))

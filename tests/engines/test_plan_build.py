@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.engines.plan_source import plan_options
 
@@ -52,7 +53,7 @@ def test_a_float16_plan_has_every_convolution_in_float16(built: tuple[PlanOption
 
 def test_the_header_says_what_the_plan_was_built_from(built: tuple[PlanOptions, Plan]) -> None:
     header, plan = read_plan(built[1].path)
-    device = cuda_device.first_device()
+    device = cuda_device.device_at()
     assert header.source.runtime == "tensorrt-rtx"
     assert header.source.version.count(".") >= 2
     assert header.source.profiles == ("1x64x96",)
@@ -190,8 +191,55 @@ def test_a_single_convolution_in_another_precision_is_found(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("precision", ["int8", "fp8"])
 def test_precisions_that_need_a_calibration_are_refused(precision: str, tmp_path: Path) -> None:
-    with pytest.raises(EngineUnavailable, match=f"precision {precision} needs a network calibrated"):
+    with pytest.raises(EngineUnavailable, match=f"precision {precision} needs a network calibrated.*--onnx"):
         ensure_plan(PlanOptions(precision=precision, folder=tmp_path))
+
+
+def test_a_quantized_network_of_ones_own_is_built_and_proved_in_eight_bits(tmp_path: Path) -> None:
+    options = PlanOptions(
+        onnx=quantized_network(tmp_path / "quantized.onnx"),
+        precision="int8",
+        shapes="1x64x96",
+        runtime=plan_options(tmp_path).runtime,
+        folder=tmp_path,
+    )
+    plan = ensure_plan(options)
+    assert plan.header.source.precision == "int8"
+    assert plan.header.convolutions == 2
+    assert sum("int8" in layer.precision for layer in plan.header.layers) >= 2
+
+
+def test_a_network_without_quantized_layers_is_no_eight_bit_network(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match="no quantized convolution: there is nothing to prove int8 on"):
+        ensure_plan(replace(plan_options(tmp_path), precision="int8"))
+
+
+def quantized_network(path: Path) -> Path:
+    """Two convolutions of 64 channels between quantize and dequantize, as calibration writes them."""
+    onnx = pytest.importorskip("onnx")
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.default_rng(0)
+    stored = [numpy_helper.from_array(np.float32(0.05), "scale"), numpy_helper.from_array(np.int8(0), "zero")]
+    stored.append(numpy_helper.from_array(rng.normal(0, 0.1, (64, 1, 3, 3)).astype(np.float32), "widen"))
+    nodes = [helper.make_node("Conv", ["luma", "widen"], ["x0"], name="widen", pads=[1, 1, 1, 1])]
+    for index in (0, 1):
+        weights = rng.integers(-90, 90, (64, 64, 3, 3)).astype(np.int8)
+        stored.append(numpy_helper.from_array(weights, f"w{index}"))
+        nodes += [
+            helper.make_node("QuantizeLinear", [f"x{index}", "scale", "zero"], [f"q{index}"]),
+            helper.make_node("DequantizeLinear", [f"q{index}", "scale", "zero"], [f"d{index}"]),
+            helper.make_node("DequantizeLinear", [f"w{index}", "scale", "zero"], [f"k{index}"]),
+            helper.make_node(
+                "Conv", [f"d{index}", f"k{index}"], [f"c{index}"], name=f"conv{index}", pads=[1, 1, 1, 1]
+            ),
+            helper.make_node("Relu", [f"c{index}"], [f"x{index + 1}"]),
+        ]
+    luma = helper.make_tensor_value_info("luma", TensorProto.FLOAT, ["n", 1, "h", "w"])
+    ycc = helper.make_tensor_value_info("x2", TensorProto.FLOAT, ["n", 64, "h", "w"])
+    graph = helper.make_graph(nodes, "quantized", [luma], [ycc], stored)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
 
 
 def test_shapes_go_there_and_back() -> None:

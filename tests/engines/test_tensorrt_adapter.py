@@ -63,7 +63,7 @@ def test_a_profile_whose_sizes_are_out_of_order_is_refused(library: TensorRT, tm
 def test_a_plan_that_cannot_be_loaded_is_an_error_and_never_none(library: TensorRT, tmp_path: Path) -> None:
     with pytest.raises(PlanError, match=r"does not load the plan on this machine: .*header"):
         library.load(b"\x01" * 20_000)
-    if cuda_device.first_device() is None:
+    if cuda_device.device_at() is None:
         onnx = plan_options(tmp_path).onnx
         assert onnx is not None
         plan = library.build(BuildRequest(onnx, (SQUARE,))).plan

@@ -1,0 +1,194 @@
+"""All memory and work of one video on a device, for frames of one size."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.engines import gain
+from irchroma.engines.color_memory import Observation
+from irchroma.engines.device import Device, DeviceArray
+from irchroma.engines.device_frame import FrameLayout, FrameWriter
+from irchroma.engines.device_recolor import Placed, RecolorSteps
+from irchroma.engines.device_ring import FrameRing, Slot, Step
+from irchroma.engines.device_temporal import input_step, look_steps, memory_steps, output_step
+from irchroma.engines.device_workspace import Workspace
+from irchroma.engines.kernel_source import Launch, launch
+from irchroma.engines.recolor import BandLook, RecolorOptions
+from irchroma.engines.temporal import TemporalOptions
+
+COLORED, CARRIED = "colored", "carried"
+"""Kinds of frame: the network is asked for its color, or the last color is carried on."""
+_ALIGNMENT_BYTES = 256
+_STRIDE_PX = 32
+
+
+@dataclass(frozen=True, slots=True)
+class ChainOptions:
+    """What a chain does.
+
+    Attributes:
+        weights: the float32 ONNX file of the network.
+        recolor: mode, chroma limit and filters.
+        look: of the band.
+        temporal: how the color is kept steady; None for pictures that do not follow one another.
+        depth: frames in flight.
+        graphs: record the work as graphs.
+    """
+
+    weights: Path
+    recolor: RecolorOptions
+    look: BandLook
+    temporal: TemporalOptions | None
+    depth: int = 2
+    graphs: bool = True
+
+
+class DeviceChain:
+    """Frames of one size in, pictures out; see `device_ring.FrameRing` for who may call what when."""
+
+    def __init__(
+        self, device: Device, size: tuple[int, int], work: tuple[int, int], options: ChainOptions
+    ) -> None:
+        """Take the memory, load the network, put the work together.
+
+        Args:
+            device: stays the caller's.
+            size: (H, W) of the frames.
+            work: (h, w) at which the network sees them.
+            options: what is done.
+
+        Raises:
+            EngineError: too little memory, or the network is not to be had here.
+        """
+        self.size, self.work = size, work
+        self._device = device
+        self._options = options
+        self._layout = FrameLayout(size, work)
+        self._blocks: list[DeviceArray] = []
+        self._pinned: list[NDArray[np.uint8]] = []
+        self._space = Workspace(device)
+        self._ring: FrameRing | None = None
+        padded = tuple(-(-side // _STRIDE_PX) * _STRIDE_PX for side in work)
+        self.network = device.open_network(options.weights, (padded[0], padded[1]))
+        try:
+            tile = gain.dither_tile()
+            self._dither = self._block(tile.size).part(0, tile.shape, np.uint8)
+            slots = [self._make_slot() for _ in range(options.depth)]
+            self._writers = {
+                id(slot): FrameWriter(self._layout, slot.inbox_host, options.temporal or TemporalOptions())
+                for slot in slots
+            }
+            self._ring = FrameRing(device, slots, options.graphs)
+            self._upload(tile)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def ring(self) -> FrameRing:
+        """The order of work."""
+        assert self._ring is not None, "closed"
+        return self._ring
+
+    def submit(self, luma: NDArray[np.uint8], seen: Observation | None) -> None:
+        """Start a frame (H, W) uint8; what the temporal stage saw in it goes along."""
+        slot = self.ring.take()
+        nbytes = self._writers[id(slot)].write(luma, seen)
+        colored = seen is None or seen.needs_color
+        self.ring.submit(slot, COLORED if colored else CARRIED, nbytes)
+
+    def collect(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """(H, W, 3) uint8 R'G'B' and (h, w) uint8 confidence of the oldest frame, the caller's to keep."""
+        slot = self.ring.collect()
+        height, width = self.size
+        rgb = slot.outbox_host[: height * width * 3].reshape(height, width, 3).copy()
+        confidence = slot.outbox_host[_aligned(rgb.size) :][: self.work[0] * self.work[1]]
+        confidence = confidence.reshape(self.work).copy()
+        self.ring.release(slot)
+        return rgb, confidence
+
+    def close(self) -> None:
+        """Give everything back, all of it even if the device fails over some; may be called twice."""
+        with ExitStack() as last_first:
+            while self._pinned:
+                last_first.callback(self._device.unpin, self._pinned.pop())
+            while self._blocks:
+                last_first.callback(self._device.free, self._blocks.pop())
+            last_first.callback(self._space.close)
+            last_first.callback(self.network.close)
+            ring, self._ring = self._ring, None
+            if ring is not None:
+                last_first.callback(ring.close)
+
+    def _make_slot(self) -> Slot:
+        height, width = self.size
+        inbox = self._block(self._layout.nbytes)
+        outbox = self._block(_aligned(height * width * 3) + self.work[0] * self.work[1])
+        marks: dict[str, Any] = {name: self._device.make_mark() for name in ("arrived", "worked", "returned")}
+        return Slot(
+            inbox=inbox,
+            inbox_host=self._pin(inbox.nbytes),
+            outbox=outbox,
+            outbox_host=self._pin(outbox.nbytes),
+            steps=self._steps(inbox, outbox),
+            **marks,
+        )
+
+    def _steps(self, inbox: DeviceArray, outbox: DeviceArray) -> dict[str, list[Step]]:
+        height, width = self.size
+        parts = self._layout.on_device(inbox)
+        seen, looking = look_steps(self._space, parts, self.work, self._dither)
+        color = news = self._space.array("news", (4, *self.work))
+        fades = self._options.look.unlit is not None
+        asking: list[Step] = [
+            input_step(seen.small, self.network),
+            self.network,
+            output_step(self.network, seen.small, news, fades),
+        ]
+        remembering: list[Launch] = []
+        if self._options.temporal is not None:
+            color, remembering = memory_steps(self._space, parts, news)
+        rgb = outbox.part(0, (height, width, 3), np.uint8)
+        coloring = RecolorSteps(self._space, self._options.recolor, self._options.look).build(
+            Placed(seen.luma, seen.small, color, rgb)
+        )
+        plane_bytes = self.work[0] * self.work[1] * color.dtype.itemsize
+        showing = launch(
+            "show_confidence",
+            (self.work[1], self.work[0], 1),
+            confidence=color.part(3 * plane_bytes, self.work, np.float32),
+            out=outbox.part(_aligned(rgb.nbytes), self.work, np.uint8),
+            width=self.work[1],
+        )
+        after = [*remembering, *coloring, showing]
+        return {COLORED: [*looking, *asking, *after], CARRIED: [*looking, *after]}
+
+    def _block(self, nbytes: int) -> DeviceArray:
+        made = self._device.allocate((nbytes,), np.uint8)
+        self._blocks.append(made)
+        return made
+
+    def _pin(self, nbytes: int) -> NDArray[np.uint8]:
+        made = self._device.pinned(nbytes)
+        self._pinned.append(made)
+        return made
+
+    def _upload(self, tile: NDArray[np.uint8]) -> None:
+        """The dither, once."""
+        host = self._pin(tile.size)
+        np.copyto(host, tile.ravel())
+        queue, mark = self._device.open_queue(), self._device.make_mark()
+        queue.upload(host, self._dither)
+        queue.record(mark)
+        mark.wait()
+        queue.close()
+
+
+def _aligned(nbytes: int) -> int:
+    return -(-nbytes // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES

@@ -1,0 +1,160 @@
+"""Which device colors a video: what the user asked for, or the first that works here."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib.util import find_spec
+
+from irchroma.engines import cuda_device, tensorrt_adapter
+from irchroma.engines.device import Device
+from irchroma.engines.device_check import check_kernels
+from irchroma.engines.device_colorizer import DeviceColorizer
+from irchroma.engines.errors import EngineOptionError, EngineUnavailable
+from irchroma.engines.neural import NeuralColorizer, NeuralOptions
+
+log = logging.getLogger(__name__)
+
+OnCpu = Callable[[NeuralOptions], NeuralColorizer]
+GPU_RUNTIMES = ("tensorrt", "tensorrt-rtx", "torch")
+"""In the order in which `auto` tries them: the fastest first."""
+_turn = itertools.count()
+_failed: dict[tuple[str, int], str] = {}
+_DEVICE = re.compile(r"(?:cuda:)?(\d+)$")
+
+
+def open_neural(
+    options: NeuralOptions, on_cpu: OnCpu = NeuralColorizer, size: tuple[int, int] | None = None
+) -> NeuralColorizer | DeviceColorizer:
+    """The colorizer for `options.network.runtime` and `options.network.device`.
+
+    With `auto` for both, a GPU is used where one is and a runtime for it works, the CPU otherwise; that is
+    logged. A device that fails at work later is not chosen again by `auto` when the engine is opened anew.
+    Anything asked for by name is given or refused. With `all`, each video takes the next GPU in turn, and so
+    does one whose engine is opened anew because its GPU was lost.
+
+    Args:
+        options: of the colorizer.
+        on_cpu: makes it where the CPU colors, for instance with a network that other videos share.
+        size: (H, W) of the frames to come, for which a device is prepared, so that what fails on it fails
+            before the first of them; None where it is not known.
+
+    Raises:
+        EngineUnavailable: what was asked for is not here.
+        EngineOptionError: there is no such device or runtime, or the two do not go together.
+    """
+    runtime, device = options.network.runtime, options.network.device
+    index = _next_in_turn() if device == "all" else device_index(device)
+    if device == "cpu" or (runtime not in (*GPU_RUNTIMES, "auto")):
+        if runtime in tensorrt_adapter.LIBRARIES:
+            raise EngineOptionError(f"runtime {runtime} runs on a GPU: --device {device} contradicts it")
+        if index is not None:
+            raise EngineOptionError(f"runtime {runtime} runs on the CPU: --device {device} contradicts it")
+        return on_cpu(options)
+    if runtime in tensorrt_adapter.LIBRARIES or (runtime == "torch" and index is not None):
+        return _prepared(DeviceColorizer(options, partial(open_device, runtime, index or 0)), size)
+    if options.reference is not None and index is None:
+        return on_cpu(options)  # its steering is the CPU's
+    if runtime == "torch" and cuda_device.device_at() is None:
+        return on_cpu(options)
+    tried = (runtime,) if runtime != "auto" else GPU_RUNTIMES
+    return _first_that_works(options, [(one, index or 0) for one in tried], on_cpu, size)
+
+
+def _next_in_turn() -> int:
+    count = cuda_device.device_count()
+    if count == 0:
+        raise EngineUnavailable("--device all needs an NVIDIA GPU and its driver: there is none here")
+    return next(_turn) % count
+
+
+def device_index(text: str) -> int | None:
+    """The GPU's index of `0` or `cuda:0`; None for `auto`, `all` and `cpu`.
+
+    Raises:
+        EngineOptionError: it is none of these.
+    """
+    if text in ("auto", "all", "cpu"):
+        return None
+    found = _DEVICE.match(text)
+    if found is None:
+        raise EngineOptionError(f"unknown device {text!r}: use auto, cpu, all, or a GPU: 0, cuda:0 ...")
+    return int(found[1])
+
+
+def open_device(runtime: str, index: int) -> Device:
+    """A GPU for one of GPU_RUNTIMES.
+
+    Raises:
+        EngineUnavailable: driver, PyCUDA, library or compiler are not here; one line says which.
+        EngineError: the GPU does not color a test picture as the CPU does.
+        EngineOptionError: there is no such GPU.
+    """
+    if runtime == "torch":
+        if find_spec("torch") is None:
+            raise EngineUnavailable("runtime torch is not installed: run pip install 'irchroma[train]'")
+        from irchroma.engines.torch_device import TorchDevice
+
+        return _checked(TorchDevice(index))
+    tensorrt_adapter.TensorRT(runtime)  # says what is missing of the library before the device is touched
+    from irchroma.engines.pycuda_device import PyCudaDevice
+
+    return _checked(PyCudaDevice(index, runtime))
+
+
+def _checked(device: Device) -> Device:
+    try:
+        off = check_kernels(device)
+    except BaseException:
+        device.close()
+        raise
+    log.debug("%s colors a test picture as the CPU does, %.4f levels off", device.name, off)
+    return device
+
+
+def _first_that_works(
+    options: NeuralOptions,
+    choices: Sequence[tuple[str, int]],
+    on_cpu: OnCpu,
+    size: tuple[int, int] | None,
+) -> NeuralColorizer | DeviceColorizer:
+    if options.network.device == "auto" and cuda_device.device_at() is None:
+        return on_cpu(options)
+    passed_over = []
+    for choice in choices:
+        if choice in _failed:
+            passed_over.append(f"{choice[0]} has failed before: {_failed[choice]}")
+            continue
+        try:
+            colorizer = DeviceColorizer(
+                options, partial(open_device, *choice), on_failure=partial(_remember, choice)
+            )
+            _prepared(colorizer, size)
+        except Exception as error:  # noqa: BLE001 (a library that answers otherwise than expected: the next one)
+            passed_over.append(str(error) or type(error).__name__)
+            continue
+        log.info("runtime auto: %s (%s)", colorizer.name, "; ".join(passed_over) or "there is a GPU")
+        return colorizer
+    why = "; ".join(passed_over)
+    if options.network.device != "auto":
+        raise EngineUnavailable(f"no runtime works on device {options.network.device}: {why}")
+    log.warning("the GPU is not used: %s", why)
+    return on_cpu(options)
+
+
+def _prepared(colorizer: DeviceColorizer, size: tuple[int, int] | None) -> DeviceColorizer:
+    try:
+        if size is not None:
+            colorizer.prepare(size)
+    except BaseException:
+        colorizer.close()
+        raise
+    return colorizer
+
+
+def _remember(choice: tuple[str, int], error: Exception) -> None:
+    """`auto` does not choose again what has failed at work: the run goes on with the next runtime."""
+    _failed[choice] = str(error) or type(error).__name__

@@ -1,0 +1,197 @@
+// Puts the small color onto the full-size luma (recolor.py, neutral.py, color_space.color_luma).
+#include "borders.h"
+#include "sampling.h"
+
+struct clear_count_arguments {
+    int *count;
+};
+
+PLACE void clear_count_at(const clear_count_arguments &a, int, int, int) { *a.count = 0; }
+KERNEL(clear_count)
+
+struct count_dark_arguments {
+    const float *mean;  // (height, width): windows' means of the guide
+    int *count;
+    int width;
+    float level;
+};
+
+// The unlit share of the picture, of recolor._lit.
+PLACE void count_dark_at(const count_dark_arguments &a, int x, int y, int) {
+    if (a.mean[(long)y * a.width + x] < a.level) count_up(a.count);
+}
+KERNEL(count_dark)
+
+struct fade_chroma_arguments {
+    const float *color;  // (4, height, width): Y', Cb, Cr, confidence
+    const float *mean;   // (height, width): windows' means of the guide
+    const int *count;    // of dark windows
+    float *out;          // (2, height, width)
+    int width, height;
+    float sure;
+    int fades;  // 1: less color where it is dark, and everywhere by night
+    float dark, lit, night_begins, night_full, night_color;
+    float limit;  // of the chroma, [0, 1]; below 0 for none
+};
+
+// How much of a night it is, [0, 1] (recolor._night).
+PLACE float night_of(int dark, long places, float begins, float full) {
+    return clamped(((float)dark / (float)places - begins) / (full - begins), 0.0f, 1.0f);
+}
+
+// The chroma that is shown, before it is modeled on the luma.
+PLACE void fade_chroma_at(const fade_chroma_arguments &a, int x, int y, int) {
+    long at = (long)y * a.width + x, plane = (long)a.width * a.height;
+    float faded = clamped(a.color[3 * plane + at] * (1.0f / a.sure), 0.0f, 1.0f);
+    if (a.fades) {
+        float calm = 1.0f + night_of(*a.count, plane, a.night_begins, a.night_full) * (a.night_color - 1.0f);
+        faded *= clamped((a.mean[at] - a.dark) / (a.lit - a.dark), 0.0f, 1.0f) * calm;
+    }
+    float cb = a.color[plane + at] * faded, cr = a.color[2 * plane + at] * faded;
+    if (a.limit >= 0.0f) {
+        float scale = a.limit / fmaxf(sqrtf(cb * cb + cr * cr), fmaxf(a.limit, 1e-6f));
+        cb *= scale;
+        cr *= scale;
+    }
+    a.out[at] = cb;
+    a.out[plane + at] = cr;
+}
+KERNEL(fade_chroma)
+
+struct even_chroma_arguments {
+    const float *models;  // (depth, 2, height, width): of the chroma in the guide, in wide windows
+    const float *guide;   // (height, width)
+    const int *count;     // of dark windows
+    float *chroma;        // (depth, height, width), in place
+    int width, height;
+    float night_begins, night_full;
+};
+
+// recolor._evened: by night, chroma is what a wide neighborhood of like luma has.
+PLACE void even_chroma_at(const even_chroma_arguments &a, int x, int y, int z) {
+    long at = (long)y * a.width + x, plane = (long)a.width * a.height;
+    float night = night_of(*a.count, plane, a.night_begins, a.night_full);
+    const float *models = a.models + 2 * z * plane + at;
+    float &chroma = a.chroma[z * plane + at];
+    if (night > 0.0f) chroma += night * (models[0] * a.guide[at] + models[plane] - chroma);
+}
+KERNEL(even_chroma)
+
+struct extreme_rows_arguments {
+    const u8 *in;  // (height, width)
+    u8 *out;       // (height, width)
+    int width, height, radius, largest;
+};
+
+// cv2.erode or cv2.dilate along rows; outside of the picture there is nothing.
+PLACE void extreme_rows_at(const extreme_rows_arguments &a, int x, int y, int) {
+    const u8 *row = a.in + (long)y * a.width;
+    int found = row[x];
+    for (int at = larger(x - a.radius, 0); at <= smaller(x + a.radius, a.width - 1); ++at)
+        found = a.largest ? larger(found, row[at]) : smaller(found, row[at]);
+    a.out[(long)y * a.width + x] = (u8)found;
+}
+KERNEL(extreme_rows)
+
+typedef extreme_rows_arguments extreme_columns_arguments;
+
+PLACE void extreme_columns_at(const extreme_columns_arguments &a, int x, int y, int) {
+    int found = a.in[(long)y * a.width + x];
+    for (int at = larger(y - a.radius, 0); at <= smaller(y + a.radius, a.height - 1); ++at) {
+        int level = a.in[(long)at * a.width + x];
+        found = a.largest ? larger(found, level) : smaller(found, level);
+    }
+    a.out[(long)y * a.width + x] = (u8)found;
+}
+KERNEL(extreme_columns)
+
+struct keep_neutral_arguments {
+    const u8 *luma, *shown;  // (height, width): the sensor's, and what goes out
+    const u8 *opened;        // (height, width): the sensor's after an opening
+    const Borders *borders;  // of `luma`
+    u8 *chroma;              // (2, height, width), 128 neutral, in place
+    int width, height;
+};
+
+PLACE bool on_stroke(const keep_neutral_arguments &a, int x, int y) {
+    int level = a.luma[(long)y * a.width + x];
+    return level >= 200 && level - a.opened[(long)y * a.width + x] >= 96;
+}
+
+// neutral.level_fade.
+PLACE float level_fade(u8 level) {
+    return fminf(clamped((float)level / 3.0f, 0.0f, 1.0f), clamped((252.0f - level) / 8.0f, 0.0f, 1.0f));
+}
+
+// recolor.keep_neutral.
+PLACE void keep_neutral_at(const keep_neutral_arguments &a, int x, int y, int z) {
+    long at = (long)y * a.width + x;
+    u8 level = a.luma[at];
+    float factor = fminf(level < 128 ? 1.0f : level_fade(level), level_fade(a.shown[at]));
+    for (int row = larger(y - 1, 0); row <= smaller(y + 1, a.height - 1); ++row)
+        for (int column = larger(x - 1, 0); column <= smaller(x + 1, a.width - 1); ++column)
+            if (on_stroke(a, column, row)) factor = 0.0f;
+    if (on_border(*a.borders, x, y, a.width, a.height)) factor = 0.0f;
+    u8 &chroma = a.chroma[(long)z * a.width * a.height + at];
+    chroma = to_u8(((float)chroma - 128.0f) * factor + 128.0f);
+}
+KERNEL(keep_neutral)
+
+struct compose_arguments {
+    const u8 *shown;   // (height, width)
+    const u8 *chroma;  // (2, fine_height, fine_width), 128 neutral
+    u8 *out;           // (height, width, 3) R'G'B'
+    int width, height, fine_width, fine_height;
+    float limit;  // of the chroma in levels; below 0 for none
+};
+
+PLACE int shifted(int value) { return (value + (1 << 13)) >> 14; }
+
+// color_space.color_luma: BT.601 full range as OpenCV rounds it; where the gamut ends, chroma gives way.
+PLACE void compose_at(const compose_arguments &a, int x, int y, int) {
+    long at = (long)y * a.width + x, fine = (long)a.fine_width * a.fine_height;
+    int luma = a.shown[at], cb, cr;
+    if (a.width == a.fine_width && a.height == a.fine_height) {
+        cb = a.chroma[at], cr = a.chroma[fine + at];
+    } else {
+        cb = linear_u8(a.chroma, a.fine_width, a.fine_height, a.width, a.height, x, y);
+        cr = linear_u8(a.chroma + fine, a.fine_width, a.fine_height, a.width, a.height, x, y);
+    }
+    cb -= 128, cr -= 128;
+    if (a.limit >= 0.0f) {
+        float scale = fminf(1.0f, a.limit / fmaxf(sqrtf((float)(cb * cb + cr * cr)), 1e-3f));
+        cb = to_u8((float)cb * scale + 128.0f) - 128;
+        cr = to_u8((float)cr * scale + 128.0f) - 128;
+    }
+    int red = clamped(luma + shifted(cr * 22987), 0, 255);
+    int green = clamped(luma + shifted(cb * -5636 + cr * -11698), 0, 255);
+    int blue = clamped(luma + shifted(cb * 29049), 0, 255);
+    int gray = (red * 9798 + green * 19235 + blue * 3735 + (1 << 14)) >> 15;
+    if (gray - luma > 1 || luma - gray > 1) {
+        const float to_red = 1.402f, to_blue = 1.772f;  // BT.601-7
+        float away[3] = {to_red * cr, -to_blue * 0.114f / 0.587f * cb - to_red * 0.299f / 0.587f * cr, to_blue * cb};
+        float scale = 1.0f;
+        for (int channel = 0; channel < 3; ++channel) {
+            float room = away[channel] > 0.0f ? 255.0f - luma : (float)luma;
+            scale = fminf(scale, room / fmaxf(fabsf(away[channel]), 1e-3f));
+        }
+        red = to_u8(luma + away[0] * scale);
+        green = to_u8(luma + away[1] * scale);
+        blue = to_u8(luma + away[2] * scale);
+    }
+    u8 *out = a.out + 3 * at;
+    out[0] = (u8)red, out[1] = (u8)green, out[2] = (u8)blue;
+}
+KERNEL(compose)
+
+struct show_confidence_arguments {
+    const float *confidence;  // (height, width)
+    u8 *out;                  // (height, width)
+    int width;
+};
+
+PLACE void show_confidence_at(const show_confidence_arguments &a, int x, int y, int) {
+    long at = (long)y * a.width + x;
+    a.out[at] = to_u8(fabsf(a.confidence[at] * 255.0f));
+}
+KERNEL(show_confidence)

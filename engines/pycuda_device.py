@@ -1,0 +1,195 @@
+"""A CUDA device by PyCUDA: streams, events, pinned and device memory; the only file that imports `pycuda`.
+
+The primary context is retained, never a context of our own made, so that torch and TensorRT live in the same
+one. It is made current for the length of each call, in whichever thread calls.
+
+Written for, never yet run on, a GPU. What was run: all of it but TensorRT against PyCUDA 2026.1 itself, built
+here, over a stand-in for the driver that does copies and kernels on the CPU.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.engines.cuda_driver import CudaDriver, CudaGraph, KernelModule
+from irchroma.engines.device import DeviceArray, DeviceNetwork, Mark, WorkQueue
+from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
+from irchroma.engines.kernel_binary import kernel_binary
+from irchroma.engines.pycuda_queue import PyCudaMark, PyCudaQueue
+from irchroma.engines.tensorrt_execution import PlanExecution, open_plan
+
+log = logging.getLogger(__name__)
+
+_NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: does not wait for the default stream, nor it for us
+
+
+class PyCudaDevice:
+    """A `Device`."""
+
+    def __init__(self, index: int = 0, runtime: str = "tensorrt") -> None:
+        """Retain the device's primary context and load the kernels.
+
+        Args:
+            index: of the device.
+            runtime: `tensorrt` or `tensorrt-rtx`, which runs the network.
+
+        Raises:
+            EngineUnavailable: there is no driver, no PyCUDA, or no compiler for the kernels.
+            EngineOptionError: there is no device of that index.
+        """
+        self._driver = CudaDriver()
+        self._pycuda = _pycuda()
+        self._runtime = runtime
+        self._context: Any = None
+        try:
+            self._pycuda.init()
+            count = self._pycuda.Device.count()
+        except self._pycuda.Error as error:
+            raise EngineUnavailable(f"CUDA does not start: {error}") from error
+        if not 0 <= index < count:
+            raise EngineOptionError(f"there is no device {index}: this machine has {count}, counted from 0")
+        device = self._pycuda.Device(index)
+        self._index = index
+        self._device_name = str(device.name())
+        capability = ".".join(map(str, device.compute_capability()))
+        self._context = device.retain_primary_context()
+        self._allocations: dict[int, Any] = {}
+        self._pinned: dict[int, Any] = {}
+        self._marks: list[PyCudaMark] = []
+        self._queues: list[PyCudaQueue] = []
+        self._kernels: KernelModule | None = None
+        try:
+            binary = kernel_binary(capability)
+            with self.current():
+                self._kernels = KernelModule(self._driver, binary.code)
+        except BaseException:
+            self.close()
+            raise
+        log.info("%s, compute capability %s, kernels by %s", self._device_name, capability, binary.compiler)
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return self._device_name
+
+    @contextmanager
+    def current(self) -> Iterator[Any]:
+        """The primary context is the calling thread's within; PyCUDA's errors come out as one of ours.
+
+        Raises:
+            EngineError: the device is closed, or a call has failed.
+        """
+        if self._context is None:
+            raise EngineError("the device is closed")
+        try:
+            self._context.push()
+            try:
+                yield self._pycuda
+            finally:
+                self._pycuda.Context.pop()
+        except self._pycuda.MemoryError as error:
+            raise EngineError(f"{self._device_name} has too little memory: {error}") from error
+        except self._pycuda.Error as error:
+            raise EngineError(f"{self._device_name} fails: {error}") from error
+
+    def allocate(self, shape: Sequence[int], dtype: Any) -> DeviceArray:
+        """See `Device`."""
+        kind = np.dtype(dtype)
+        nbytes = max(int(np.prod(shape, dtype=np.int64)) * kind.itemsize, 1)
+        with self.current() as pycuda:
+            memory = pycuda.mem_alloc(nbytes)
+            pycuda.memset_d8(memory, 0, nbytes)
+            pycuda.Context.synchronize()  # the memset is the default stream's, which no queue waits for
+        self._allocations[int(memory)] = memory
+        return DeviceArray(int(memory), tuple(shape), kind, memory)
+
+    def free(self, array: DeviceArray) -> None:
+        """See `Device`."""
+        memory = self._allocations.pop(array.address, None)
+        if memory is not None and self._context is not None:
+            with self.current():
+                memory.free()
+
+    def pinned(self, count: int) -> NDArray[np.uint8]:
+        """See `Device`."""
+        with self.current() as pycuda:
+            host = pycuda.pagelocked_empty(count, np.uint8)
+        self._pinned[host.ctypes.data] = host.base
+        return cast(NDArray[np.uint8], host)
+
+    def unpin(self, host: NDArray[np.uint8]) -> None:
+        """See `Device`."""
+        memory = self._pinned.pop(host.ctypes.data, None)
+        if memory is not None and self._context is not None:
+            with self.current():
+                memory.free()
+
+    def open_queue(self) -> WorkQueue:
+        """See `Device`."""
+        with self.current() as pycuda:
+            made = PyCudaQueue(self, pycuda.Stream(_NON_BLOCKING))
+        self._queues = [*(one for one in self._queues if one.is_open), made]
+        return made
+
+    def make_mark(self) -> Mark:
+        """See `Device`."""
+        with self.current() as pycuda:
+            flags = pycuda.event_flags  # waiting must not burn a core for each video
+            made = PyCudaMark(self, pycuda.Event(flags.DISABLE_TIMING | flags.BLOCKING_SYNC))
+        self._marks.append(made)
+        return made
+
+    def open_network(self, path: Path, size: tuple[int, int]) -> DeviceNetwork:
+        """See `Device`. A plan that is not in the cache is built, which takes seconds to minutes."""
+        with self.current():
+            return PlanExecution(open_plan(self._runtime, self._index, path, size), self, size)
+
+    def kernels(self) -> KernelModule:
+        """The kernels of this device's context."""
+        if self._kernels is None:
+            raise EngineError("the device is closed")
+        return self._kernels
+
+    def capture(self, cuda_stream: int, work: Callable[[], None]) -> CudaGraph:
+        """See `CudaDriver.capture`; the context is current."""
+        return self._driver.capture(cuda_stream, work)
+
+    def close(self) -> None:
+        """Let go of everything, of a lost device as far as it lets us; may be called twice."""
+        if self._context is None:
+            return
+        steps: list[Callable[[], Any]] = [queue.close for queue in self._queues]
+        steps += [mark.close for mark in self._marks]
+        steps += [memory.free for memory in (*self._allocations.values(), *self._pinned.values())]
+        if self._kernels is not None:
+            steps.append(self._kernels.close)
+        self._context.push()
+        for step in steps:
+            try:
+                step()
+            except (EngineError, self._pycuda.Error) as error:
+                log.debug("closing %s: %s", self._device_name, error)
+        self._queues.clear()
+        self._marks.clear()
+        self._allocations.clear()
+        self._pinned.clear()
+        context, self._context, self._kernels = self._context, None, None
+        context.detach()
+        self._driver.pop_context()  # PyCUDA releases a primary context without taking it off the stack
+
+
+def _pycuda() -> Any:
+    try:
+        import pycuda.driver
+    except ImportError as error:
+        raise EngineUnavailable(
+            f"pycuda does not load ({error}): pip install 'irchroma[pycuda]', which needs a CUDA toolkit"
+        ) from error
+    return pycuda.driver

@@ -1,0 +1,250 @@
+"""A CUDA device by torch, for machines without TensorRT: the same kernels, frame path and recorded work.
+
+Written for, never yet run on, a GPU. What was run: the network as it is recorded here, on torch's CPU and on
+its `meta` device, which refuses every step that would wait for a result.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from irchroma.engines.cuda_driver import CudaDriver, KernelModule
+from irchroma.engines.device import CaptureRefused, DeviceArray, DeviceNetwork, Mark, WorkQueue
+from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
+from irchroma.engines.kernel_binary import kernel_binary
+from irchroma.engines.kernel_source import Launch
+from irchroma.engines.network import NetworkOptions
+from irchroma.engines.torch_runtime import TorchNetwork
+
+log = logging.getLogger(__name__)
+
+_TYPES = {np.dtype(np.float16): torch.float16, np.dtype(np.float32): torch.float32}
+
+
+class TorchDevice:
+    """A `Device`."""
+
+    def __init__(self, index: int = 0) -> None:
+        """Start CUDA and load the kernels.
+
+        Args:
+            index: of the device.
+
+        Raises:
+            EngineUnavailable: this torch has no CUDA, there is no driver, or no compiler for the kernels.
+            EngineOptionError: there is no device of that index.
+        """
+        if not torch.cuda.is_available():
+            raise EngineUnavailable(f"torch {torch.__version__} sees no CUDA device here: --device cpu")
+        count = torch.cuda.device_count()
+        if not 0 <= index < count:
+            raise EngineOptionError(f"there is no device {index}: this machine has {count}, counted from 0")
+        self.driver = CudaDriver()
+        self.device = torch.device("cuda", index)
+        self._index = index
+        self._device_name: str = torch.cuda.get_device_name(self.device)
+        binary = kernel_binary(".".join(map(str, torch.cuda.get_device_capability(self.device))))
+        self._kernels: KernelModule | None = None
+        self._pinned: dict[int, Any] = {}
+        self._context = self.driver.retain_primary(index)
+        try:
+            with self.current():
+                self._kernels = KernelModule(self.driver, binary.code)
+        except BaseException:
+            self.driver.release_primary(index)
+            raise
+        log.info("%s, kernels by %s", self._device_name, binary.compiler)
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return self._device_name
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """The device is the calling thread's within; torch's errors come out as one of ours.
+
+        Raises:
+            EngineError: a call has failed.
+        """
+        try:
+            with torch.cuda.device(self.device):
+                self.driver.set_current(self._context)  # torch leaves that to its own first call in a thread
+                yield
+        except torch.cuda.OutOfMemoryError as error:
+            raise EngineError(f"{self._device_name} has too little memory: {_first_line(error)}") from error
+        except RuntimeError as error:
+            if isinstance(error, EngineError):
+                raise
+            raise EngineError(f"{self._device_name} fails: {_first_line(error)}") from error
+
+    def allocate(self, shape: Sequence[int], dtype: Any) -> DeviceArray:
+        """See `Device`."""
+        kind = np.dtype(dtype)
+        nbytes = max(math.prod(shape) * kind.itemsize, 1)
+        with self.current():
+            memory = torch.zeros(nbytes, dtype=torch.uint8, device=self.device)
+            torch.cuda.synchronize(self.device)  # zeroed in the default stream, which no queue waits for
+        return DeviceArray(memory.data_ptr(), tuple(shape), kind, memory)
+
+    def free(self, array: DeviceArray) -> None:
+        """Nothing to do: torch takes the memory back when the array goes."""
+
+    def pinned(self, count: int) -> NDArray[np.uint8]:
+        """See `Device`."""
+        with self.current():
+            memory = torch.empty(count, dtype=torch.uint8, pin_memory=True)
+        self._pinned[memory.data_ptr()] = memory
+        return cast(NDArray[np.uint8], memory.numpy())
+
+    def unpin(self, host: NDArray[np.uint8]) -> None:
+        """See `Device`."""
+        self._pinned.pop(host.ctypes.data, None)
+
+    def open_queue(self) -> WorkQueue:
+        """See `Device`."""
+        # Not torch's own: those come from a pool of 32, and one that is recorded must not be another's too.
+        with self.current():
+            return _TorchQueue(self, torch.cuda.ExternalStream(self.driver.make_stream(), self.device))
+
+    def make_mark(self) -> Mark:
+        """See `Device`."""
+        with self.current():
+            return _TorchMark(self, torch.cuda.Event(blocking=True))
+
+    def open_network(self, path: Path, size: tuple[int, int]) -> DeviceNetwork:
+        """See `Device`; the float16 twin `*_fp16.onnx` is used where there is one."""
+        twin = path.with_name(f"{path.stem}_fp16.onnx")
+        return _TorchExecution(self, twin if twin.is_file() else path, size)
+
+    def kernels(self) -> KernelModule:
+        """The kernels of this device's context."""
+        if self._kernels is None:
+            raise EngineError("the device is closed")
+        return self._kernels
+
+    def close(self) -> None:
+        """Let go of the kernels and of pinned memory; may be called twice."""
+        kernels, self._kernels = self._kernels, None
+        self._pinned.clear()
+        if kernels is not None:
+            try:
+                with self.current():
+                    torch.cuda.synchronize(self.device)
+                    kernels.close()
+            except EngineError as error:
+                log.debug("closing %s: %s", self._device_name, error)
+            self.driver.release_primary(self._index)
+
+
+class _TorchMark:
+    def __init__(self, device: TorchDevice, event: Any) -> None:
+        self._device = device
+        self.event = event
+
+    def done(self) -> bool:
+        with self._device.current():
+            return bool(self.event.query())
+
+    def wait(self) -> None:
+        with self._device.current():
+            self.event.synchronize()
+
+
+class _TorchExecution:
+    def __init__(self, device: TorchDevice, path: Path, size: tuple[int, int]) -> None:
+        with device.current():
+            self._network = TorchNetwork(path, NetworkOptions(), str(device.device))
+        kind = np.float16 if self._network.half else np.float32
+        self.luma, self.ycc, self.confidence = (
+            device.allocate((1, depth, *size), kind) for depth in (1, 3, 1)
+        )
+        self.name = f"torch {torch.__version__} {'fp16' if self._network.half else 'fp32'} on {device.name}"
+
+    def run(self) -> None:
+        """In the current stream."""
+        ycc, confidence = self._network.run(tensor_of(self.luma))
+        tensor_of(self.ycc).copy_(ycc)
+        tensor_of(self.confidence).copy_(confidence)
+
+    def close(self) -> None:
+        self._network.close()
+
+
+class _TorchQueue:
+    def __init__(self, device: TorchDevice, cuda_stream: Any) -> None:
+        self._device = device
+        self._cuda_stream = cuda_stream
+
+    def upload(self, host: NDArray[np.uint8], array: DeviceArray) -> None:
+        part = array.part(0, (host.size,), np.uint8)
+        with self._device.current():
+            self._device.driver.copy_in(part.address, host.ctypes.data, host.size, self._handle)
+
+    def download(self, array: DeviceArray, host: NDArray[np.uint8]) -> None:
+        with self._device.current():
+            self._device.driver.copy_out(host.ctypes.data, array.address, array.nbytes, self._handle)
+
+    def launch(self, work: Launch) -> None:
+        with self._device.current():
+            self._device.kernels().launch(work, self._handle)
+
+    def infer(self, network: DeviceNetwork) -> None:
+        with self._device.current(), torch.cuda.stream(self._cuda_stream):
+            cast(_TorchExecution, network).run()
+
+    def record(self, mark: Mark) -> None:
+        with self._device.current():
+            cast(_TorchMark, mark).event.record(self._cuda_stream)
+
+    def wait(self, mark: Mark) -> None:
+        with self._device.current():
+            self._cuda_stream.wait_event(cast(_TorchMark, mark).event)
+
+    def capture(self, work: Callable[[], None]) -> Any:
+        # torch's own recording: the network's intermediate tensors must come from its pool
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with (
+                self._device.current(),
+                torch.cuda.graph(graph, stream=self._cuda_stream, capture_error_mode="thread_local"),
+            ):
+                work()
+        except EngineError as error:
+            raise CaptureRefused(str(error)) from error
+        return graph
+
+    def replay(self, recorded: Any) -> None:
+        with self._device.current(), torch.cuda.stream(self._cuda_stream):
+            recorded.replay()
+
+    def close(self) -> None:
+        cuda_stream, self._cuda_stream = self._cuda_stream, None
+        if cuda_stream is not None:
+            with self._device.current():
+                cuda_stream.synchronize()
+                self._device.driver.destroy_stream(int(cuda_stream.cuda_stream))
+
+    @property
+    def _handle(self) -> int:
+        if self._cuda_stream is None:
+            raise EngineError("the queue is closed")
+        return int(self._cuda_stream.cuda_stream)
+
+
+def tensor_of(array: DeviceArray) -> Any:
+    """The tensor that lies in an array's memory, all of it."""
+    return array.owner.view(_TYPES[array.dtype]).view(array.shape)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,196 @@
+"""Frames a second and latency of videos that share a device, for `bench gpu`."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.engines.device import Device
+from irchroma.engines.device_chain import DeviceChain
+from irchroma.engines.device_colorizer import DeviceColorizer
+from irchroma.engines.errors import EngineError
+from irchroma.engines.neural import NeuralOptions
+
+Luma = NDArray[np.uint8]
+OpenDevice = Callable[[], Device]
+
+FRAME_NS = 33_333_333
+RATE, LONGEST_MS, MOST_STREAMS = 30.0, 33.0, 256
+_LOOP_FRAMES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One measurement.
+
+    Attributes:
+        size: (H, W) of the frames.
+        streams: videos at once, each with a thread, memory and queues of its own.
+        depth: frames in flight of each.
+        graphs: work recorded as graphs.
+        rate: frames a second of each video; 0 for as many as go through.
+    """
+
+    size: tuple[int, int]
+    streams: int
+    depth: int
+    graphs: bool
+    rate: float = 0.0
+
+
+def moving_frames(size: tuple[int, int], count: int = _LOOP_FRAMES) -> list[Luma]:
+    """A pan over smooth noise, out and back, so that it can be repeated without a cut."""
+    rng = np.random.default_rng(7)
+    rough = rng.normal(0, 1, (size[0] // 16 + 2, size[1] // 16 + 8)).astype(np.float32)
+    wide = cv2.resize(rough, (size[1] + 64, size[0]), interpolation=cv2.INTER_CUBIC)
+    wide = 110 + 40 * wide + rng.normal(0, 1.5, wide.shape)
+    shifts = [4 * min(index, count - index) for index in range(count)]
+    return [np.clip(wide[:, shift : shift + size[1]], 0, 255).astype(np.uint8) for shift in shifts]
+
+
+def throughput(open_device: OpenDevice, options: NeuralOptions, case: Case, seconds: float) -> dict[str, Any]:
+    """Frames a second of all streams together, and milliseconds from submit to collect.
+
+    Without a rate each stream gives its next frame as soon as a place is free: that is the most that goes
+    through, and the latency that goes with it.
+    """
+    colorizers: list[DeviceColorizer] = []
+    runs: list[_StreamRun] = []
+    try:
+        for _ in range(case.streams):
+            colorizers.append(DeviceColorizer(options, open_device, case.depth, case.graphs))
+        start, stop = threading.Event(), threading.Event()
+        ready = threading.Barrier(case.streams + 1)
+        frames = moving_frames(case.size)
+        runs = [_StreamRun(colorizer, frames, case, ready, start, stop) for colorizer in colorizers]
+        for run in runs:
+            run.thread.start()
+        ready.wait()
+        began = time.perf_counter()
+        start.set()
+        stop.wait(seconds)
+        stop.set()
+        for run in runs:
+            run.thread.join()
+        took_s = time.perf_counter() - began
+        failed = next((run.failure for run in runs if run.failure is not None), None)
+        if failed is not None:
+            raise EngineError(str(failed)) from failed
+        recorded = all(chain_of(one).ring.recorded > 0 for one in colorizers)
+    finally:
+        for colorizer in colorizers:
+            colorizer.close()
+    latency_ms = np.concatenate([run.latency_ms for run in runs])
+    host_ms = np.concatenate([run.host_ms for run in runs])
+    p50, p95, p99 = (round(float(value), 3) for value in np.percentile(latency_ms, [50, 95, 99]))
+    return {
+        "height": case.size[0],
+        "width": case.size[1],
+        "streams": case.streams,
+        "depth": case.depth,
+        "graphs": case.graphs,
+        "graphs_recorded": recorded,
+        "rate": case.rate,
+        "frames": int(latency_ms.size),
+        "fps": round(latency_ms.size / took_s, 1),
+        "ms_mean": round(float(latency_ms.mean()), 3),
+        "ms_p50": p50,
+        "ms_p95": p95,
+        "ms_p99": p99,
+        "host_ms_p50": round(float(np.median(host_ms)), 3),
+    }
+
+
+def fitting_streams(
+    open_device: OpenDevice, options: NeuralOptions, size: tuple[int, int], seconds: float
+) -> list[dict[str, Any]]:
+    """Videos of 30 frames a second, twice as many each time, until one process no longer keeps up.
+
+    Keeping up is a 99th percentile below LONGEST_MS and 29 frames a second of each.
+    """
+    rows: list[dict[str, Any]] = []
+    streams = 1
+    while streams <= MOST_STREAMS:
+        row = throughput(open_device, options, Case(size, streams, 1, True, RATE), seconds)
+        row["keeps_up"] = row["ms_p99"] < LONGEST_MS and row["fps"] >= 29 / 30 * RATE * streams
+        rows.append(row)
+        if not row["keeps_up"]:
+            break
+        streams *= 2
+    return rows
+
+
+def chain_of(colorizer: DeviceColorizer) -> DeviceChain:
+    """What works on the size seen last."""
+    if colorizer.chain is None:
+        raise EngineError("the colorizer has seen no frame")
+    return colorizer.chain
+
+
+class _StreamRun:
+    def __init__(
+        self,
+        colorizer: DeviceColorizer,
+        frames: list[Luma],
+        case: Case,
+        ready: threading.Barrier,
+        start: threading.Event,
+        stop: threading.Event,
+    ) -> None:
+        self.latency_ms: list[float] = []
+        self.host_ms: list[float] = []
+        self.failure: Exception | None = None
+        self._colorizer, self._frames, self._depth = colorizer, frames, case.depth
+        self._period_s = 1 / case.rate if case.rate else 0.0
+        self._ready, self._start, self._stop = ready, start, stop
+        self._submitted: deque[float] = deque()
+        self._count = 0
+        self.thread = threading.Thread(target=self._run, name="bench gpu stream")
+
+    def _run(self) -> None:
+        try:
+            self._warm_up()
+        except Exception as error:  # noqa: BLE001 (told by the thread that waits)
+            self.failure = error
+        self._ready.wait()
+        self._start.wait()
+        due = time.perf_counter()
+        try:
+            while not self._stop.is_set() and self.failure is None:
+                due += self._period_s
+                if self._period_s:
+                    self._stop.wait(max(0.0, due - time.perf_counter()))
+                self._submit()
+                if len(self._submitted) == self._depth or self._period_s:
+                    self._collect()
+            while self._submitted and self.failure is None:
+                self._collect()
+        except Exception as error:  # noqa: BLE001
+            self.failure = error
+            self._stop.set()
+
+    def _warm_up(self) -> None:
+        for _ in range(4 * self._depth):
+            self._submit()
+            self._collect()
+        self.latency_ms.clear()
+        self.host_ms.clear()
+
+    def _submit(self) -> None:
+        began = time.perf_counter()
+        self._colorizer.submit(self._frames[self._count % len(self._frames)], self._count * FRAME_NS)
+        self._count += 1
+        self._submitted.append(began)
+        self.host_ms.append((time.perf_counter() - began) * 1e3)
+
+    def _collect(self) -> None:
+        self._colorizer.collect()
+        self.latency_ms.append((time.perf_counter() - self._submitted.popleft()) * 1e3)

@@ -1,0 +1,59 @@
+"""Runs launches on a device and looks at what they wrote, through the `Device` protocol alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.engines.device import Device, DeviceArray
+from irchroma.engines.device_workspace import Workspace
+from irchroma.engines.kernel_source import Launch
+
+
+class OnDevice:
+    """A device with a queue of its own."""
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+        self.space = Workspace(device)
+        self._queue = device.open_queue()
+        self._mark = device.make_mark()
+
+    def put(self, values: NDArray[Any]) -> DeviceArray:
+        """The values in the device's memory."""
+        array = self.device.allocate(values.shape, values.dtype)
+        host = self.device.pinned(values.nbytes)
+        host[...] = np.ascontiguousarray(values).view(np.uint8).ravel()
+        self._queue.upload(host, array)
+        self._finish()
+        return array
+
+    def room(self, shape: Sequence[int], dtype: Any = np.float32) -> DeviceArray:
+        """Memory that is not zero: what a kernel leaves out shows."""
+        return self.put(np.full(tuple(shape), 77, dtype))
+
+    def run(self, *steps: Launch) -> None:
+        """Do them, in order."""
+        for step in steps:
+            self._queue.launch(step)
+        self._finish()
+
+    def get(self, array: DeviceArray) -> NDArray[Any]:
+        """What the memory holds."""
+        host = self.device.pinned(array.nbytes)
+        self._queue.download(array, host)
+        self._finish()
+        return host[: array.nbytes].copy().view(array.dtype).reshape(array.shape)
+
+    def close(self) -> None:
+        """Let go of the device."""
+        self.space.close()
+        self._queue.close()
+        self.device.close()
+
+    def _finish(self) -> None:
+        self._queue.record(self._mark)
+        self._mark.wait()

@@ -1,0 +1,169 @@
+"""Calls to the CUDA driver, their arguments and what becomes of its errors, against a stand-in for it.
+
+What needs a real driver is in the tests marked `gpu`. PyCUDA itself, where it is installed, runs over the
+same stand-in in a process of its own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from irchroma.engines import kernel_host
+from irchroma.engines.cpu_device import device_array
+from irchroma.engines.cuda_driver import CudaDriver, KernelModule
+from irchroma.engines.device import CaptureRefused
+from irchroma.engines.errors import EngineError, EngineUnavailable
+from irchroma.engines.kernel_host import build_library
+from irchroma.engines.kernel_source import Launch, launch
+
+CUBIN = b"\x7fELF, says the stand-in, will do"
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of `driver.so` and `kernels.so`.
+
+    Under another name than the driver's, or this process would have a GPU for all tests that come after.
+    """
+    compiler = kernel_host.compiler()
+    if compiler is None:
+        pytest.skip("no C++ compiler on this machine: install g++")
+    folder = tmp_path_factory.mktemp("driver")
+    made, source = folder / "driver.so", HERE / "driver_stand_in.cpp"
+    words = [compiler, "-std=c++17", "-O1", "-fPIC", "-shared", "-o", str(made), str(source), "-ldl"]
+    subprocess.run(words, check=True)
+    build_library(folder / "kernels.so")
+    return folder
+
+
+class Desk:
+    """The driver with a current context and a stream."""
+
+    def __init__(self, folder: Path) -> None:
+        self.library = ctypes.CDLL(str(folder / "driver.so"))
+        self.driver = CudaDriver(str(folder / "driver.so"))
+        self.driver.set_current(self.driver.retain_primary(0))
+        self.stream = self.driver.make_stream()
+        self.kernels = KernelModule(self.driver, CUBIN)
+
+    def left(self) -> list[int]:
+        found = (ctypes.c_int * 8)()
+        self.library.stand_in_left(found)
+        return list(found)
+
+    def close(self) -> None:
+        self.kernels.close()
+        self.kernels.close()
+        self.driver.destroy_stream(self.stream)
+        self.driver.release_primary(0)
+        self.driver.pop_context()
+
+
+@pytest.fixture
+def desk(stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    monkeypatch.setenv("STAND_IN_KERNELS", str(stand_in / "kernels.so"))
+    made = Desk(stand_in)
+    yield made
+    monkeypatch.delenv("STAND_IN_FAILS", raising=False)
+    made.close()
+    assert made.left() == [0] * 8
+
+
+def doubled(values: np.ndarray[Any, Any], out: np.ndarray[Any, Any]) -> Launch:
+    """A kernel that halves a picture's sides; of a flat one, only its size changes."""
+    sizes = {"width": values.shape[1], "height": values.shape[0]}
+    to = {"to_width": out.shape[1], "to_height": out.shape[0]}
+    extent = (out.shape[1], out.shape[0], 1)
+    return launch("shrink_luma", extent, luma=device_array(values), out=device_array(out), **sizes, **to)
+
+
+def test_a_kernel_gets_its_grid_and_its_arguments(desk: Desk) -> None:
+    values, out = np.full((66, 130), 42, np.uint8), np.zeros((33, 65), np.uint8)
+    desk.kernels.launch(doubled(values, out), desk.stream)
+    assert (out == 42).all()
+
+
+def test_copies_go_both_ways(desk: Desk) -> None:
+    host, device, back = (np.zeros(64, np.uint8) for _ in range(3))
+    host[:] = np.arange(64)
+    desk.driver.copy_in(device.ctypes.data, host.ctypes.data, 64, desk.stream)
+    desk.driver.copy_out(back.ctypes.data, device.ctypes.data, 64, desk.stream)
+    np.testing.assert_array_equal(back, host)
+
+
+def test_recorded_work_is_done_at_each_replay_and_not_before(desk: Desk) -> None:
+    values, out = np.full((64, 64), 7, np.uint8), np.zeros((32, 32), np.uint8)
+    graph = desk.driver.capture(desk.stream, lambda: desk.kernels.launch(doubled(values, out), desk.stream))
+    assert (out == 0).all()
+    for level in (9, 11):
+        values[:] = level
+        graph.launch(desk.stream)
+        assert (out == level).all()
+    graph.close()
+    graph.close()
+
+
+@pytest.mark.parametrize("where", ["begin", "end", "instantiate"])
+def test_a_refusal_to_record_is_told_and_leaves_the_stream_usable(
+    desk: Desk, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values, out = np.full((64, 64), 7, np.uint8), np.zeros((32, 32), np.uint8)
+    work = doubled(values, out)
+    monkeypatch.setenv("STAND_IN_FAILS", where)
+    with pytest.raises(CaptureRefused, match="CUDA_ERROR_O"):
+        desk.driver.capture(desk.stream, lambda: desk.kernels.launch(work, desk.stream))
+    assert (out == 0).all()
+    desk.kernels.launch(work, desk.stream)
+    assert (out == 7).all()
+
+
+def test_work_that_fails_while_it_is_recorded_ends_the_recording(desk: Desk) -> None:
+    def work() -> None:
+        raise EngineError("the network cannot be recorded")
+
+    with pytest.raises(CaptureRefused, match="the network cannot be recorded"):
+        desk.driver.capture(desk.stream, work)
+    values, out = np.full((64, 64), 7, np.uint8), np.zeros((32, 32), np.uint8)
+    desk.kernels.launch(doubled(values, out), desk.stream)
+    assert (out == 7).all()
+
+
+def test_errors_are_the_drivers_own_words(desk: Desk) -> None:
+    with pytest.raises(EngineError, match="cuModuleLoadData fails: CUDA_ERROR_OTHER, in the driver's words"):
+        KernelModule(desk.driver, b"no machine code at all")
+    with pytest.raises(EngineError, match=r"OUT_OF_MEMORY.*fewer streams"):
+        desk.driver.call("cuMemAlloc_v2", ctypes.byref(ctypes.c_uint64()), ctypes.c_size_t(1 << 40))
+
+
+def test_no_driver_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(EngineUnavailable, match="no NVIDIA driver here"):
+        CudaDriver(str(tmp_path / "libcuda.so.1"))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pycuda") is None, reason="pycuda is not installed")
+@pytest.mark.parametrize("fails", ["", "begin", "end", "instantiate", "memory", "lost"])
+def test_the_frame_path_of_pycuda_gives_everything_back(stand_in: Path, tmp_path: Path, fails: str) -> None:
+    (tmp_path / "libcuda.so.1").symlink_to(stand_in / "driver.so")
+    environment = {
+        **os.environ,
+        "LD_LIBRARY_PATH": f"{tmp_path}:{os.environ.get('LD_LIBRARY_PATH', '')}",
+        "XDG_CACHE_HOME": str(tmp_path),
+        "STAND_IN_KERNELS": str(stand_in / "kernels.so"),
+        "STAND_IN_FAILS": fails,
+    }
+    words = [sys.executable, "-m", "tests.engines.pycuda_over_stand_in"]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=100)
+    if "pycuda does not load" in done.stderr:
+        pytest.skip(done.stderr.splitlines()[-1])
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,40 @@
+"""A device that computes something else than the CPU is found out before its first frame."""
+
+from __future__ import annotations
+
+import pytest
+from tests.engines.on_device import OnDevice
+
+from irchroma.engines.cpu_device import CpuDevice
+from irchroma.engines.device_check import LARGEST_MEAN, check_kernels
+from irchroma.engines.errors import EngineError
+from irchroma.engines.kernel_host import HostKernels
+from irchroma.engines.kernel_source import Launch
+
+
+class OneKernelWrong(CpuDevice):
+    """Leaves one kernel out."""
+
+    def __init__(self, kernels: HostKernels, wrong: str) -> None:
+        super().__init__(kernels=Skipping(kernels, wrong))  # type: ignore[arg-type]
+
+
+class Skipping:
+    def __init__(self, kernels: HostKernels, wrong: str) -> None:
+        self._kernels, self._wrong = kernels, wrong
+
+    def run(self, work: Launch) -> None:
+        if work.kernel != self._wrong:
+            self._kernels.run(work)
+
+
+def test_a_device_that_is_right_is_far_within_the_bound(on_device: OnDevice) -> None:
+    assert check_kernels(on_device.device) < LARGEST_MEAN / 10
+
+
+@pytest.mark.parametrize("wrong", ["compose", "box_columns", "finish_tone", "fade_chroma", "average_models"])
+def test_a_kernel_that_does_nothing_is_found_out(host_kernels: HostKernels, wrong: str) -> None:
+    device = OneKernelWrong(host_kernels, wrong)
+    with pytest.raises(EngineError, match="does not compute what the CPU does"):
+        check_kernels(device)
+    device.close()

@@ -1,0 +1,192 @@
+"""A device that is asked for is given or refused in one line; `auto` takes the CPU where there is no GPU."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from irchroma.engines import cuda_device, device_choice, tensorrt_adapter
+from irchroma.engines.cpu_device import CpuDevice
+from irchroma.engines.device import DeviceNetwork
+from irchroma.engines.device_choice import device_index, open_neural
+from irchroma.engines.device_colorizer import DeviceColorizer
+from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
+from irchroma.engines.kernel_host import HostKernels
+from irchroma.engines.network import NetworkOptions, installed
+from irchroma.engines.neural import NeuralColorizer, NeuralOptions
+
+NO_GPU = cuda_device.device_at() is None
+without_gpu = pytest.mark.skipif(not NO_GPU, reason="this machine has a GPU")
+
+
+def options(path: Path, runtime: str, device: str) -> NeuralOptions:
+    return NeuralOptions(weights=path, network=NetworkOptions(runtime, cache=None, device=device))
+
+
+@pytest.mark.parametrize(
+    ("text", "index"), [("auto", None), ("all", None), ("0", 0), ("3", 3), ("cuda:1", 1)]
+)
+def test_devices_are_named_by_number(text: str, index: int | None) -> None:
+    assert device_index(text) == index
+
+
+@pytest.mark.parametrize("text", ["gpu", "cuda", "cuda:", "-1", "1.5", ""])
+def test_other_words_are_refused(text: str, tiny_network: Path) -> None:
+    with pytest.raises(EngineOptionError, match="unknown device"):
+        open_neural(options(tiny_network, "auto", text))
+
+
+@pytest.mark.parametrize(
+    ("runtime", "device"),
+    [("tensorrt", "cpu"), ("tensorrt-rtx", "cpu"), ("openvino", "0"), ("onnxruntime", "cuda:1")],
+)
+def test_a_runtime_and_a_device_that_do_not_go_together_are_refused(
+    runtime: str, device: str, tiny_network: Path
+) -> None:
+    with pytest.raises(EngineOptionError, match="contradicts"):
+        open_neural(options(tiny_network, runtime, device))
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu"])
+def test_the_cpu_is_used_where_there_is_no_gpu_and_where_it_is_asked_for(
+    device: str, tiny_network: Path
+) -> None:
+    if not installed("openvino"):
+        pytest.skip("openvino is not installed")
+    if device == "auto" and not NO_GPU:
+        pytest.skip("this machine has a GPU")
+    colorizer = open_neural(options(tiny_network, "auto", device))
+    assert isinstance(colorizer, NeuralColorizer)
+    colorizer.close()
+
+
+@without_gpu
+@pytest.mark.parametrize("device", ["auto", "0"])
+def test_tensorrt_without_a_gpu_is_one_clear_line(device: str, tiny_network: Path) -> None:
+    runtime = "tensorrt-rtx" if tensorrt_adapter.installed("tensorrt-rtx") else "tensorrt"
+    with pytest.raises(EngineUnavailable, match=r"driver|pycuda|installed") as caught:
+        open_neural(options(tiny_network, runtime, device))
+    assert "\n" not in str(caught.value)
+
+
+@without_gpu
+@pytest.mark.parametrize("runtime", ["torch", "auto"])
+def test_a_gpu_by_number_is_never_replaced_by_the_cpu(runtime: str, tiny_network: Path) -> None:
+    with pytest.raises(EngineError) as caught:
+        open_neural(options(tiny_network, runtime, "0"))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_device_needs_its_weights(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match=r"none\.onnx"):
+        open_neural(options(tmp_path / "none.onnx", "tensorrt", "auto"))
+
+
+def test_auto_takes_the_next_runtime_after_one_that_failed_at_work(
+    host_kernels: HostKernels, tiny_network: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine with a GPU, by a CPU device in its place: the first runtime breaks in the middle of a run."""
+    if not installed("openvino"):
+        pytest.skip("openvino is not installed")
+    network = NetworkOptions("openvino", 1, cache=None)
+    asked: list[str] = []
+
+    def open_here(runtime: str, index: int) -> CpuDevice:
+        asked.append(runtime)
+        if runtime == "tensorrt":
+            raise EngineUnavailable("tensorrt is not here")
+        return CpuDevice(network, host_kernels)
+
+    here = cuda_device.CudaDevice("stand-in", "9.0", "13.0")
+    monkeypatch.setattr(cuda_device, "device_at", lambda index=0: here)
+    monkeypatch.setattr(device_choice, "open_device", open_here)
+    monkeypatch.setattr(device_choice, "_failed", {})
+    wanted = options(tiny_network, "auto", "auto")
+    first = open_neural(wanted)
+    assert isinstance(first, DeviceColorizer)
+    first.submit(np.full((64, 96), 90, np.uint8), 0)
+    first.collect()
+    assert first.chain is not None
+    first.chain.network.close()
+    first.submit(np.arange(6144, dtype=np.uint8).reshape(64, 96), 33_000_000)
+    with pytest.raises(EngineError, match="closed"):
+        first.collect()
+    first.close()
+    assert asked == ["tensorrt", "tensorrt-rtx"]
+    second = open_neural(wanted)
+    assert isinstance(second, DeviceColorizer)
+    assert asked[2:] == ["tensorrt", "torch"]
+    second.close()
+
+
+def test_all_gives_each_video_the_next_gpu(
+    host_kernels: HostKernels, tiny_network: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine with three GPUs, by CPU devices in their place."""
+    asked: list[int] = []
+
+    def open_here(runtime: str, index: int) -> CpuDevice:
+        asked.append(index)
+        return CpuDevice(NetworkOptions(cache=None), host_kernels)
+
+    here = cuda_device.CudaDevice("stand-in", "9.0", "13.0")
+    monkeypatch.setattr(cuda_device, "device_at", lambda index=0: here if index < 3 else None)
+    monkeypatch.setattr(device_choice, "open_device", open_here)
+    monkeypatch.setattr(device_choice, "_turn", itertools.count())
+    for _ in range(4):
+        open_neural(options(tiny_network, "tensorrt", "all")).close()
+    assert asked == [0, 1, 2, 0]
+
+
+@without_gpu
+def test_all_gpus_of_a_machine_without_any_are_refused(tiny_network: Path) -> None:
+    with pytest.raises(EngineUnavailable, match="there is none here"):
+        open_neural(options(tiny_network, "auto", "all"))
+
+
+def test_a_runtime_that_fails_over_the_first_frame_is_left_before_the_run_begins(
+    host_kernels: HostKernels, tiny_network: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`auto` on a machine with a GPU on which no network can be had: the CPU colors."""
+    if not installed("openvino"):
+        pytest.skip("openvino is not installed")
+
+    class NoNetwork(CpuDevice):
+        def open_network(self, path: Path, size: tuple[int, int]) -> DeviceNetwork:
+            raise EngineError(f"no plan for {size}")
+
+    here = cuda_device.CudaDevice("stand-in", "9.0", "13.0")
+    monkeypatch.setattr(cuda_device, "device_at", lambda index=0: here)
+    monkeypatch.setattr(device_choice, "open_device", lambda *_: NoNetwork(kernels=host_kernels))
+    monkeypatch.setattr(device_choice, "_failed", {})
+    colorizer = open_neural(options(tiny_network, "auto", "auto"), size=(64, 96))
+    assert isinstance(colorizer, NeuralColorizer)
+    colorizer.close()
+    device_choice._failed.clear()
+    with pytest.raises(EngineUnavailable, match=r"no runtime works on device 0: .*no plan for \(64, 96\)"):
+        open_neural(options(tiny_network, "auto", "0"), size=(64, 96))
+    with pytest.raises(EngineError, match="no plan for"):
+        open_neural(options(tiny_network, "tensorrt-rtx", "auto"), size=(64, 96))
+
+
+def test_a_device_that_was_prepared_begins_with_its_first_frame(
+    host_kernels: HostKernels, tiny_network: Path
+) -> None:
+    if not installed("openvino"):
+        pytest.skip("openvino is not installed")
+    network = NetworkOptions("openvino", 1, cache=None, exact=True)
+    luma = np.arange(6144, dtype=np.uint8).reshape(64, 96)
+    pictures = []
+    for prepares in (True, False):
+        colorizer = DeviceColorizer(
+            NeuralOptions(weights=tiny_network, network=network), lambda: CpuDevice(network, host_kernels)
+        )
+        if prepares:
+            colorizer.prepare((64, 96))
+        colorizer.submit(luma, 5)
+        pictures.append(colorizer.collect().rgb)
+        colorizer.close()
+    np.testing.assert_array_equal(*pictures)

@@ -1,0 +1,170 @@
+"""The device path as a whole gives the picture of the ordinary CPU colorizer, frame after frame."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tests.engines.moving_scene import FRAME_NS, noisy, texture
+
+from irchroma.engines import catalog
+from irchroma.engines.cpu_device import CpuDevice
+from irchroma.engines.device_colorizer import DeviceColorizer
+from irchroma.engines.errors import EngineError, EngineOptionError
+from irchroma.engines.kernel_host import HostKernels
+from irchroma.engines.network import NetworkOptions, installed
+from irchroma.engines.neural import NeuralColorizer, NeuralOptions
+from irchroma.engines.recolor import RecolorOptions
+from irchroma.engines.temporal import TemporalOptions
+
+Luma = NDArray[np.uint8]
+
+EXACT = NetworkOptions(runtime="openvino", exact=True, threads=1, cache=None)
+MEAN_LEVELS, FAR_SHARE = 0.01, 1e-4
+"""Mean difference of a picture, and share of its values that are more than 2 levels off: the network is the
+same float32 one, what is left are sums in another order that round the other way here and there."""
+
+pytestmark = pytest.mark.skipif(not installed("openvino"), reason="openvino is not installed")
+
+
+def video(count: int, size: tuple[int, int] = (240, 320)) -> Iterator[Luma]:
+    """Still, then a pan with something moving in front of it, then a jump of the gain."""
+    rng = np.random.default_rng(2)
+    wide = texture((size[0], size[1] + 200), 20, 200, seed=5)
+    for index in range(count):
+        shift = 5 * max(0, index - 4)
+        frame = wide[:, shift : shift + size[1]].copy()
+        cv2.circle(frame, (60 + 9 * index, size[0] // 2), 18, 235, -1)
+        yield noisy(frame * (1.25 if index > 8 else 1.0), rng)
+
+
+@pytest.fixture
+def devices(host_kernels: HostKernels) -> Any:
+    """Opens CPU devices that share their kernels."""
+    return lambda: CpuDevice(EXACT, host_kernels)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        NeuralOptions(work_size_px=192),
+        NeuralOptions(engine="thermal", work_size_px=160, temporal=TemporalOptions(color_every=3)),
+        NeuralOptions(work_size_px=128, steady=False),
+        NeuralOptions(
+            work_size_px=160,
+            recolor=RecolorOptions(mode="chroma", chroma_limit=30),
+            temporal=TemporalOptions(steady_brightness=False),
+        ),
+    ],
+    ids=["nir", "thermal, every third", "not steady", "chroma alone"],
+)
+def test_the_picture_is_that_of_the_cpu_colorizer(devices: Any, options: NeuralOptions) -> None:
+    options = replace(options, network=EXACT)
+    if not catalog.weights_path(options.engine, options.size).is_file():
+        pytest.skip("no weights here")
+    ordinary, device = NeuralColorizer(options), DeviceColorizer(options, devices)
+    expected: list[Any] = []
+    found = []
+    for index, luma in enumerate(video(13)):
+        held = index == 3
+        ordinary.submit(luma, index * FRAME_NS, held=held)
+        expected.append(ordinary.collect())
+        device.submit(luma, index * FRAME_NS, held=held)
+        if index:
+            found.append(device.collect())
+    found.append(device.collect())
+    assert device.chain is not None
+    assert device.chain.ring.recorded >= 2  # part of it came out of recorded work
+    device.close()
+    ordinary.close()
+    for one, other in zip(found, expected, strict=True):
+        off = np.abs(one.rgb.astype(int) - other.rgb)
+        assert off.mean() < MEAN_LEVELS
+        assert (off > 2).mean() < FAR_SHARE
+        assert np.abs(one.confidence.astype(int) - other.confidence).max() <= 1
+
+
+def test_two_threads_may_submit_and_collect(devices: Any, tiny_network: Path) -> None:
+    options = NeuralOptions(weights=tiny_network, work_size_px=96, network=EXACT)
+    frames = list(video(20, (96, 128)))
+    ordinary, device = NeuralColorizer(options), DeviceColorizer(options, devices)
+    places, found = threading.Semaphore(2), []
+    submitted = threading.Semaphore(0)
+
+    def collect() -> None:
+        for _ in frames:
+            assert submitted.acquire(timeout=30)
+            found.append(device.collect().rgb)
+            places.release()
+
+    thread = threading.Thread(target=collect)
+    thread.start()
+    for index, luma in enumerate(frames):
+        assert places.acquire(timeout=30)
+        device.submit(luma, index * FRAME_NS)
+        submitted.release()
+    thread.join(30)
+    for index, luma in enumerate(frames):
+        ordinary.submit(luma, index * FRAME_NS)
+        assert np.abs(found[index].astype(int) - ordinary.collect().rgb).mean() < MEAN_LEVELS
+    device.close()
+
+
+def test_the_size_may_change_while_frames_are_in_flight(devices: Any, tiny_network: Path) -> None:
+    device = DeviceColorizer(NeuralOptions(weights=tiny_network, work_size_px=64, network=EXACT), devices)
+    sizes = [(64, 96), (64, 96), (80, 64), (64, 96)]
+    seen = []
+    for index, size in enumerate(sizes):
+        device.submit(next(video(1, size)), index * FRAME_NS)
+        if index:
+            seen.append(device.collect().rgb.shape[:2])
+    seen.append(device.collect().rgb.shape[:2])
+    assert seen == sizes
+    assert not device._retired
+    device.close()
+
+
+def test_reset_forgets_what_is_in_flight(devices: Any, tiny_network: Path) -> None:
+    device = DeviceColorizer(NeuralOptions(weights=tiny_network, work_size_px=64, network=EXACT), devices)
+    first, second = list(video(2, (64, 96)))
+    device.submit(first, 0)
+    device.submit(first, FRAME_NS)
+    device.reset()
+    device.submit(second, 0)
+    after = device.collect().rgb
+    device.reset()
+    device.submit(second, 0)
+    np.testing.assert_array_equal(after, device.collect().rgb)
+    with pytest.raises(EngineError, match="collect without submit"):
+        device.collect()
+    device.close()
+    device.close()
+
+
+def test_a_network_that_fails_is_one_clear_error(devices: Any, tiny_network: Path) -> None:
+    device = DeviceColorizer(NeuralOptions(weights=tiny_network, work_size_px=64, network=EXACT), devices)
+    first, second = list(video(2, (64, 96)))
+    device.submit(first, 0)
+    device.collect()
+    assert device.chain is not None
+    device.chain.network.close()
+    device.submit(second, FRAME_NS)
+    with pytest.raises(EngineError, match="closed"):
+        device.collect()
+    device.close()
+
+
+def test_what_a_device_cannot_do_is_refused(devices: Any, tiny_network: Path, tmp_path: Path) -> None:
+    with pytest.raises(EngineOptionError, match="reference steers"):
+        DeviceColorizer(NeuralOptions(weights=tiny_network, reference=tmp_path / "day.png"), devices)
+    device = DeviceColorizer(NeuralOptions(weights=tiny_network, network=EXACT), devices)
+    with pytest.raises(EngineOptionError, match="expected \\(H, W\\) uint8 luma"):
+        device.submit(np.zeros((4, 4), np.uint16), 0)
+    device.close()

@@ -1,0 +1,52 @@
+"""Guided filtering on a device gives what `guided` gives."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tests.engines.on_device import OnDevice
+
+from irchroma.engines import guided
+from irchroma.engines.device_windows import Fit, Windows
+from irchroma.engines.kernel_source import Launch
+
+ROUNDING = 2e-5
+"""Sums of up to 17x17 float32 values in another order, divided by variances of 1e-3 and more."""
+
+
+def planes(depth: int, height: int, width: int) -> NDArray[np.float32]:
+    rng = np.random.default_rng(3)
+    noise = rng.random((height, width, depth)).astype(np.float32)
+    return np.ascontiguousarray(
+        cv2.GaussianBlur(noise, (0, 0), 1.2).reshape(height, width, depth).transpose(2, 0, 1)
+    )
+
+
+@pytest.mark.parametrize(("size", "radius"), [((40, 56), 3), ((33, 47), 8), ((5, 9), 8)])
+def test_means_over_windows_are_mirrored_at_the_borders(
+    on_device: OnDevice, size: tuple[int, int], radius: int
+) -> None:
+    values = planes(2, *size)
+    steps: list[Launch] = []
+    means = Windows(on_device.space, steps).box(on_device.put(values), radius, "box")
+    on_device.run(*steps)
+    expected = np.stack([guided.box(plane, 2 * radius + 1) for plane in values])
+    np.testing.assert_allclose(on_device.get(means), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("contrast", [0.03, 0.3])
+def test_affine_models_are_those_of_the_guided_filter(on_device: OnDevice, contrast: float) -> None:
+    values, guide = planes(3, 40, 56)[1:], planes(3, 40, 56)[0]
+    steps: list[Launch] = []
+    windows = Windows(on_device.space, steps)
+    at = on_device.put(guide)
+    seen = windows.seen(at, 2, "guide")
+    models = windows.fit(on_device.put(values), at, seen, Fit(2, contrast, lift=0.5), "fit")
+    on_device.run(*steps)
+    found = on_device.get(models)
+    for plane, (slope, offset) in zip(values, found, strict=True):
+        expected = guided.fit(guided.windows(guide, 2), plane, contrast)
+        np.testing.assert_allclose(slope, expected.slope, atol=ROUNDING / contrast)
+        np.testing.assert_allclose(offset, expected.offset + 0.5, atol=ROUNDING / contrast)

@@ -1,0 +1,118 @@
+"""The kernels compile for every GPU that the compilers know, on a machine without one."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from irchroma.engines import kernel_binary
+from irchroma.engines.errors import EngineError, EngineUnavailable
+from irchroma.engines.kernel_binary import (
+    ARCHITECTURES,
+    OPTIONS,
+    compile_ahead,
+    find_nvcc,
+    nvcc_architectures,
+)
+from irchroma.engines.kernel_source import FILES, UNIT, kernel_names
+from irchroma.engines.nvrtc import Nvrtc
+
+ELF = b"\x7fELF"
+
+
+@pytest.fixture(scope="module")
+def nvcc() -> Path:
+    found = find_nvcc()
+    if found is None:
+        pytest.skip("no nvcc here: pip install 'irchroma[cuda-compiler]'")
+    return found
+
+
+@pytest.fixture(scope="module")
+def nvrtc() -> Nvrtc:
+    try:
+        return Nvrtc()
+    except EngineUnavailable as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.slow
+def test_nvcc_compiles_all_kernels_for_turing_to_blackwell(
+    nvcc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = nvcc_architectures(nvcc)
+    assert set(known) >= set(ARCHITECTURES) - {100, 120}  # CUDA 12.0 to 12.7 know no Blackwell
+    path = kernel_binary.build_ahead(tmp_path)
+    made = path.read_bytes()
+    # A machine without a compiler takes it for every GPU that it serves, and no other.
+    monkeypatch.setattr(kernel_binary, "find_nvcc", lambda: pytest.fail("it was there"))
+    for capability in ("7.5", "8.0", "8.7", "8.9", "9.0"):
+        found = kernel_binary.kernel_binary(capability, tmp_path)
+        assert found.code == made
+        assert found.compiler == f"{path.name}, compiled ahead"
+    with pytest.raises(pytest.fail.Exception):
+        kernel_binary.kernel_binary("7.0", tmp_path)
+    assert made.count(ELF) == len(known)
+    for name in kernel_names():
+        assert made.count(name.encode()) >= len(known)
+
+
+def test_a_syntax_error_is_told_in_one_line(nvcc: Path) -> None:
+    with pytest.raises(EngineError, match=r"kernels.cu.*error.*nonsense"):
+        compile_ahead(nvcc, [90], f'#include "{FILES[0]}"\nint broken = nonsense;\n')
+
+
+def test_nvrtc_compiles_all_kernels_without_a_toolkit(nvrtc: Nvrtc) -> None:
+    assert 90 in nvrtc.architectures()
+    made = nvrtc.compile(UNIT, 90, OPTIONS)
+    assert made.startswith(ELF)
+    assert all(name.encode() in made for name in kernel_names())
+    with pytest.raises(EngineError, match="nonsense"):
+        nvrtc.compile("__device__ int broken() { return nonsense; }", 90, OPTIONS)
+
+
+def test_the_binary_of_a_device_is_cached_and_made_anew_for_other_sources(
+    nvcc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = kernel_binary.kernel_binary("9.0", tmp_path)
+    again = kernel_binary.kernel_binary("9.0", tmp_path)
+    assert again.code == first.code
+    assert again.compiler == f"{first.compiler}, cached"
+    sources = tmp_path / "sources"
+    shutil.copytree(kernel_binary.FOLDER, sources)
+    changed = sources / "portable.h"
+    changed.write_text(changed.read_text() + "// changed\n")
+    monkeypatch.setattr(kernel_binary, "FOLDER", sources)
+    assert not kernel_binary.kernel_binary("9.0", tmp_path).compiler.endswith("cached")
+
+
+def test_nvrtc_stands_in_where_there_is_no_toolkit(
+    nvrtc: Nvrtc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel_binary, "find_nvcc", lambda: None)
+    made = kernel_binary.kernel_binary("8.9", tmp_path)
+    assert made.compiler == f"nvrtc {nvrtc.version}"
+    assert made.code.startswith(ELF)
+
+
+def test_a_device_that_the_compiler_does_not_know_is_an_error(nvcc: Path, tmp_path: Path) -> None:
+    with pytest.raises(EngineError):
+        kernel_binary.kernel_binary("3.5", tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_compiler_that_does_not_run_is_said(tmp_path: Path) -> None:
+    with pytest.raises(EngineUnavailable, match="does not run"):
+        kernel_binary.nvcc_version(tmp_path / "nvcc")
+
+
+def test_the_sources_need_no_cuda_headers(nvcc: Path) -> None:
+    """What NVRTC compiles without an include path must not need one."""
+    words = [shutil.which("g++") or "g++", "-M", *OPTIONS[1:], "-x", "c++", "-D__CUDACC__", "-"]
+    if shutil.which(words[0]) is None:
+        pytest.skip("no C++ compiler on this machine: install g++")
+    seen = subprocess.run(words, input=UNIT, capture_output=True, text=True, check=True).stdout
+    assert not [word for word in seen.split() if word.startswith("/usr") and "stdc-predef" not in word]

@@ -1,0 +1,39 @@
+"""What the doctor says of the GPU path, with and without its parts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from irchroma.engines import kernel_binary
+from irchroma.launch import doctor_gpu
+from irchroma.launch.doctor_gpu import inspect_gpu_path
+
+
+def test_device_pycuda_and_compiler_each_have_a_line_and_none_is_needed() -> None:
+    found = inspect_gpu_path()
+    assert [finding.name for finding in found] == [
+        "CUDA device 0",
+        "pycuda, for TensorRT to run",
+        "compiler for CUDA kernels",
+    ]
+    assert not any(finding.needed for finding in found)
+    assert all(finding.detail and "\n" not in finding.detail for finding in found)
+
+
+def test_a_compiler_that_is_here_is_named_with_its_version() -> None:
+    nvcc = kernel_binary.find_nvcc()
+    if nvcc is None:
+        pytest.skip("no nvcc here: pip install 'irchroma[cuda-compiler]'")
+    finding = inspect_gpu_path()[2]
+    assert finding.works
+    assert finding.detail == f"nvcc {kernel_binary.nvcc_version(nvcc)}, {nvcc}"
+
+
+def test_a_compiler_that_does_not_run_is_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor_gpu, "find_nvcc", lambda: tmp_path / "nvcc")
+    finding = inspect_gpu_path()[2]
+    assert not finding.works
+    assert "does not run" in finding.detail
+    assert finding.mend
