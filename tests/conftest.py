@@ -1,7 +1,9 @@
 """Skips for what a machine lacks; a skip is a failure where IRCHROMA_REQUIRE says that it is there."""
 
+import logging
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -45,3 +47,13 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no shared/data beside this checkout")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _loggers_as_they_were() -> Iterator[None]:
+    """A command that runs within a test sets up the program's log lines; the next test has its own."""
+    root = logging.getLogger("irchroma")
+    state = root.handlers, root.level, root.propagate
+    yield
+    root.handlers, root.propagate = state[0], state[2]
+    root.setLevel(state[1])

@@ -99,7 +99,8 @@ def test_two_cameras_and_a_file_run_together_while_one_sink_fails_midway(tmp_pat
     assert 0 < cameras["tape"]["sinks"][str(full)]["written"] < 60
     assert cameras["gate"]["engine"].startswith("nir fast")
     assert cameras["yard"]["engine"].startswith("thermal fast")
-    assert {one["network"]: one["frames"] for one in told["networks"]} == {"nir_fast": 30, "thermal_fast": 30}
+    # one more than the camera's, by which the network was prepared
+    assert {one["network"]: one["frames"] for one in told["networks"]} == {"nir_fast": 31, "thermal_fast": 31}
 
 
 def test_cameras_of_one_engine_share_one_network(tmp_path: Path) -> None:
@@ -112,10 +113,10 @@ def test_cameras_of_one_engine_share_one_network(tmp_path: Path) -> None:
     )
     assert main(["run", "--config", config, "--quiet", "--stats", str(stats)]) == 0
     (network,) = json.loads(stats.read_text())["networks"]
-    assert network["frames"] == 60
+    assert network["frames"] == 60 + 3  # each camera prepares it once
     assert network["most_cameras"] == 3
     assert 0 < network["wait_avg_ms"] <= network["wait_max_ms"] < 5000
-    assert network["calls"] < 60
+    assert network["calls"] < 63
 
 
 def test_a_camera_that_is_missing_does_not_stop_the_others(
