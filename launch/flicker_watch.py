@@ -23,6 +23,10 @@ class FlickerWatch:
         self._live = LiveFlicker()
         self._size: tuple[int, int] | None = None
 
+    def prepare(self) -> None:
+        """Have OpenCV make its color tables now, a tenth of a second, not on the first colored frame."""
+        LiveFlicker().add(np.zeros((16, 16, 3), np.uint8), np.zeros((16, 16), np.uint8))
+
     def compose(self, finished: Finished) -> NDArray[np.uint8] | IndexedPicture:
         """See `irchroma.stream.loop.Composer.compose`."""
         if finished.colored is not None and finished.synthetic:

@@ -81,6 +81,7 @@ def build_loop(
         return open_colorizer(with_engine(config, engine), loop.reader.info.counts, shared)
 
     control = RunControl(config.engine, composer, choose)
+    watch = FlickerWatch(composer)
 
     def make_colorizer(info: VideoInfo) -> Colorizer:
         control.engine_is(whole_name(config, info.counts))
@@ -89,6 +90,8 @@ def build_loop(
         colorizer = open_colorizer(config, info.counts, shared, governor, info.size)
         if isinstance(colorizer, NeuralColorizer):
             colorizer.prepare(info.size)
+        if colorizer.synthetic:
+            watch.prepare()
         return colorizer
 
     sink_options = _sink_options(config, stats, control, shared)
@@ -96,7 +99,7 @@ def build_loop(
     writers = [SinkWriter(sink, label) for label, sink in sinks.items()]
     options = LoopOptions(config.tone_map, config.reconnect, config.repeat_s, config.color_camera, camera)
     raw_writer = _raw_writer(config.output.keep_raw)
-    loop = Loop(source, make_colorizer, FlickerWatch(composer), writers, options, raw_writer)
+    loop = Loop(source, make_colorizer, watch, writers, options, raw_writer)
     control.loop = loop
     return loop
 
