@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines.flicker import LiveFlicker
+from irchroma.stream.finished import Composer, Finished
 from irchroma.stream.indexed import IndexedPicture
-from irchroma.stream.loop import Composer, Finished
 
 
 class FlickerWatch:

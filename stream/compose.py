@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.stream.cards import error_banner, no_signal_card
+from irchroma.stream.finished import Finished
 from irchroma.stream.indexed import IndexedColored, IndexedPicture
-from irchroma.stream.loop import Finished
 from irchroma.stream.osd import Osd, OsdOptions, Readings, read_spot
 from irchroma.stream.telemetry import CameraTelemetry
 from irchroma.stream.views import ViewOptions, compose

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,19 +18,17 @@ from irchroma.stream.camera import Camera
 from irchroma.stream.daylight import ColorCameraDetector
 from irchroma.stream.errors import SourceError, StreamError
 from irchroma.stream.feed import feed_thread
+from irchroma.stream.finished import Composer, Finished, Shown
 from irchroma.stream.frame import UNKNOWN_NS, Frame
 from irchroma.stream.guarded import GuardedColorizer
-from irchroma.stream.indexed import IndexedPicture
 from irchroma.stream.latency import LatencyMeter, RateMeter
-from irchroma.stream.protocols import Colored, Colorizer, FrameSource, VideoInfo
+from irchroma.stream.protocols import Colorizer, FrameSource, VideoInfo
 from irchroma.stream.reader import Arrival, ReconnectOptions, SourceReader
 from irchroma.stream.rings import Ring, RingClosed
 from irchroma.stream.tone_map import ToneMap, ToneMapOptions
 from irchroma.stream.writer import Picture, SinkWriter
 
 log = logging.getLogger(__name__)
-
-Shown = NDArray[np.uint8] | IndexedPicture
 
 _DEFAULT_PERIOD_NS = 40_000_000
 _SHORTEST_REPEAT_NS = 100_000_000  # while there is no signal, 10 pictures a second are enough
@@ -53,43 +51,6 @@ class LoopOptions:
     repeat_s: float = 2.0
     color_camera: bool = True
     camera: Camera | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """What the composer gets for one frame.
-
-    Attributes:
-        luma: (H, W) uint8 tone-mapped luma.
-        colored: the engine's answer; None where the frame goes out as it came.
-        camera_rgb: (H, W, 3) uint8, the camera's own color; None where it has none.
-        reason: why there is no color though there should be; None otherwise.
-        frame: the frame as it came.
-        arrival_ns: monotonic.
-        engine: the engine's name.
-        synthetic: true where the color is a network's guess.
-        rate_hz: frames a second going out.
-    """
-
-    luma: NDArray[np.uint8]
-    colored: Colored | None
-    camera_rgb: NDArray[np.uint8] | None
-    reason: str | None
-    frame: Frame
-    arrival_ns: int
-    engine: str
-    synthetic: bool
-    rate_hz: float
-
-
-class Composer(Protocol):
-    """Makes the viewer's picture."""
-
-    def compose(self, finished: Finished) -> NDArray[np.uint8] | IndexedPicture:
-        """(H, W, 3) uint8 R'G'B' for one frame."""
-
-    def no_signal(self, silent_s: float, reason: str) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8 card for a source that has been silent for `silent_s` seconds."""
 
 
 @dataclass(slots=True)

@@ -71,7 +71,7 @@ def summary(governor: Governor) -> dict[str, Any]:
 
 def test_a_run_that_cannot_keep_its_latency_steps_down_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    said = summary(run(Camera(100), limit_ms=0.01))
+    said = summary(run(Camera(160), limit_ms=0.01))
     assert said["changes"]
     assert said["changes"][0]["from"] == "fast at 192 px, every frame"
     assert "late of" in said["changes"][0]["reason"]

@@ -11,8 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from irchroma.stream.errors import SinkError, SourceError, SourceLost, StreamError
+from irchroma.stream.finished import Finished
 from irchroma.stream.frame import Frame
-from irchroma.stream.loop import Finished, Loop, LoopOptions
+from irchroma.stream.loop import Loop, LoopOptions
 from irchroma.stream.memory import MemorySink, MemorySource, Step
 from irchroma.stream.reader import ReconnectOptions
 from irchroma.stream.writer import SinkWriter
