@@ -243,7 +243,10 @@ class Loop:
         except Exception as error:  # the thread's last stand: the run must end, not hang
             log.exception("composing broke")
             self._failure = StreamError(f"composing the picture failed unexpectedly: {error!r}")
-        self._jobs.abandon()
+        for job in self._jobs.abandon():
+            if job.ticket is not None:  # the engine's places are given back: somebody may wait for one
+                assert self.guarded is not None
+                self.guarded.collect(job.ticket)
         self.reader.stop()
 
     def _finish(self, job: _Job, last: Shown | None) -> Shown:

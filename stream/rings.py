@@ -83,10 +83,12 @@ class Ring(Generic[T]):
             self._room.notify_all()
             self._arrived.notify_all()
 
-    def abandon(self) -> None:
-        """Close and throw away what is inside."""
+    def abandon(self) -> list[T]:
+        """Close and give back what was inside: nobody else will get it."""
         with self._room:
             self._closed = True
+            left = list(self._items)
             self._items.clear()
             self._room.notify_all()
             self._arrived.notify_all()
+        return left

@@ -161,6 +161,21 @@ def test_a_sink_that_fails_ends_the_run_with_its_error() -> None:
     assert sink.closed
 
 
+def test_a_run_ends_when_composing_fails_while_the_next_frame_waits_for_the_engine() -> None:
+    class Failing(PlainComposer):
+        def compose(self, finished: Finished) -> NDArray[np.uint8]:
+            deadline = time.monotonic() + 10.0
+            while len(loop._jobs) < 1 and time.monotonic() < deadline:  # the next frame is with the engine
+                time.sleep(0.001)
+            raise StreamError("no letters")
+
+    writers = [SinkWriter(MemorySink(), "memory")]
+    source = MemorySource([frame(n) for n in range(50)])
+    loop = Loop(source, lambda info: RedColorizer(depth=1), Failing(), writers, QUICK)
+    with pytest.raises(StreamError, match="no letters"):
+        loop.run()
+
+
 def test_one_failing_sink_leaves_the_others_their_frames_but_is_reported() -> None:
     good, bad = MemorySink(), MemorySink(fail_at=(1, SinkError("receiver gone")))
     writers = [SinkWriter(bad, "bad"), SinkWriter(good, "good")]
