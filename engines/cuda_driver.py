@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 from irchroma.engines.device import CaptureRefused
@@ -206,3 +207,29 @@ class KernelModule:
         module, self._module = self._module, ctypes.c_void_p()
         if module.value:
             self._driver.call("cuModuleUnload", module)
+
+
+class EventMark:
+    """A `Mark`: an event of PyCUDA or of torch, which are asked alike."""
+
+    def __init__(self, current: Callable[[], AbstractContextManager[Any]], event: Any) -> None:
+        """Args:
+        current: makes the event's device the calling thread's own, and its failures EngineErrors.
+        event: with `query` and `synchronize`.
+        """
+        self._current = current
+        self.event = event
+
+    def done(self) -> bool:
+        """See `Mark`."""
+        with self._current():
+            return bool(self.event.query())
+
+    def wait(self) -> None:
+        """See `Mark`."""
+        with self._current():
+            self.event.synchronize()
+
+    def close(self) -> None:
+        """Let go of the event."""
+        self.event = None

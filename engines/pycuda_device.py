@@ -18,11 +18,11 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.engines.cuda_driver import CudaDriver, CudaGraph, KernelModule
+from irchroma.engines.cuda_driver import CudaDriver, CudaGraph, EventMark, KernelModule
 from irchroma.engines.device import DeviceArray, DeviceNetwork, Mark, WorkQueue
 from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
 from irchroma.engines.kernel_binary import kernel_binary
-from irchroma.engines.pycuda_queue import PyCudaMark, PyCudaQueue
+from irchroma.engines.pycuda_queue import PyCudaQueue
 from irchroma.engines.tensorrt_execution import PlanExecution, open_plan
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class PyCudaDevice:
         self._context = device.retain_primary_context()
         self._allocations: dict[int, Any] = {}
         self._pinned: dict[int, Any] = {}
-        self._marks: list[PyCudaMark] = []
+        self._marks: list[EventMark] = []
         self._queues: list[PyCudaQueue] = []
         self._kernels: KernelModule | None = None
         try:
@@ -142,7 +142,7 @@ class PyCudaDevice:
         """See `Device`."""
         with self.current() as pycuda:
             flags = pycuda.event_flags  # waiting must not burn a core for each video
-            made = PyCudaMark(self, pycuda.Event(flags.DISABLE_TIMING | flags.BLOCKING_SYNC))
+            made = EventMark(self.current, pycuda.Event(flags.DISABLE_TIMING | flags.BLOCKING_SYNC))
         self._marks.append(made)
         return made
 

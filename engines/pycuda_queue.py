@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.engines.cuda_driver import CudaGraph
+from irchroma.engines.cuda_driver import CudaGraph, EventMark
 from irchroma.engines.device import DeviceArray, DeviceNetwork, Mark
 from irchroma.engines.errors import EngineError
 from irchroma.engines.kernel_source import Launch
@@ -16,28 +16,6 @@ from irchroma.engines.tensorrt_execution import PlanExecution
 
 if TYPE_CHECKING:
     from irchroma.engines.pycuda_device import PyCudaDevice
-
-
-class PyCudaMark:
-    """A `Mark`: an event of PyCUDA."""
-
-    def __init__(self, device: PyCudaDevice, event: Any) -> None:
-        self._device = device
-        self.event = event
-
-    def done(self) -> bool:
-        """See `Mark`."""
-        with self._device.current():
-            return bool(self.event.query())
-
-    def wait(self) -> None:
-        """See `Mark`."""
-        with self._device.current():
-            self.event.synchronize()
-
-    def close(self) -> None:
-        """Let go of the event."""
-        self.event = None
 
 
 class PyCudaQueue:
@@ -88,12 +66,12 @@ class PyCudaQueue:
     def record(self, mark: Mark) -> None:
         """See `WorkQueue`."""
         with self._device.current():
-            cast(PyCudaMark, mark).event.record(self._cuda_stream)
+            cast(EventMark, mark).event.record(self._cuda_stream)
 
     def wait(self, mark: Mark) -> None:
         """See `WorkQueue`."""
         with self._device.current():
-            self._cuda_stream.wait_for_event(cast(PyCudaMark, mark).event)
+            self._cuda_stream.wait_for_event(cast(EventMark, mark).event)
 
     def capture(self, work: Callable[[], None]) -> Any:
         """See `WorkQueue`."""

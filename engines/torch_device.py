@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from irchroma.engines.cuda_driver import CudaDriver, KernelModule
+from irchroma.engines.cuda_driver import CudaDriver, EventMark, KernelModule
 from irchroma.engines.device import CaptureRefused, DeviceArray, DeviceNetwork, Mark, WorkQueue
 from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
 from irchroma.engines.kernel_binary import kernel_binary
@@ -119,7 +119,7 @@ class TorchDevice:
     def make_mark(self) -> Mark:
         """See `Device`."""
         with self.current():
-            return _TorchMark(self, torch.cuda.Event(blocking=True))
+            return EventMark(self.current, torch.cuda.Event(blocking=True))
 
     def open_network(self, path: Path, size: tuple[int, int]) -> DeviceNetwork:
         """See `Device`; the float16 twin `*_fp16.onnx` is used where there is one."""
@@ -144,20 +144,6 @@ class TorchDevice:
             except EngineError as error:
                 log.debug("closing %s: %s", self._device_name, error)
             self.driver.release_primary(self._index)
-
-
-class _TorchMark:
-    def __init__(self, device: TorchDevice, event: Any) -> None:
-        self._device = device
-        self.event = event
-
-    def done(self) -> bool:
-        with self._device.current():
-            return bool(self.event.query())
-
-    def wait(self) -> None:
-        with self._device.current():
-            self.event.synchronize()
 
 
 class _TorchExecution:
@@ -204,11 +190,11 @@ class _TorchQueue:
 
     def record(self, mark: Mark) -> None:
         with self._device.current():
-            cast(_TorchMark, mark).event.record(self._cuda_stream)
+            cast(EventMark, mark).event.record(self._cuda_stream)
 
     def wait(self, mark: Mark) -> None:
         with self._device.current():
-            self._cuda_stream.wait_event(cast(_TorchMark, mark).event)
+            self._cuda_stream.wait_event(cast(EventMark, mark).event)
 
     def capture(self, work: Callable[[], None]) -> Any:
         # torch's own recording: the network's intermediate tensors must come from its pool

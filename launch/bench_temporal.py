@@ -10,7 +10,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from irchroma.engines.catalog import weights_path
 from irchroma.engines.color_space import rgb_to_luma
 from irchroma.engines.errors import EngineOptionError
-from irchroma.engines.flicker import ColorDistribution, ReferenceMotion, StaticFlicker, WarpingError
+from irchroma.engines.flicker import ReferenceMotion, WarpingError
 from irchroma.engines.network import NetworkOptions
 from irchroma.engines.neural import NeuralColorizer, NeuralOptions
 from irchroma.engines.recolor import RecolorOptions
@@ -30,35 +30,11 @@ from irchroma.engines.temporal import TemporalOptions, TemporalStage
 from irchroma.launch.bench_clips import Clip, recorded, synthetic
 from irchroma.launch.bench_filters import FFMPEG_FILTERS, FILTERS, ffmpeg_filtered
 from irchroma.launch.measured import circumstances
+from irchroma.launch.temporal_score import Row, Score, table
 
 EXAMPLE = "irchroma bench temporal --clip ir.mp4 --pair ir.mp4 color.mp4 --json flicker.json"
 Rgb = NDArray[np.uint8]
 WORK_SIZE = (256, 320)
-
-
-@dataclass(slots=True)
-class Row:
-    """One method on one clip; NaN where there is no color reference.
-
-    Attributes:
-        clip: file name.
-        method: what was done.
-        frames: number of frames.
-        cdc: color distribution consistency of the output.
-        static_ab: mean |change of a*b*| a frame where the input did not change.
-        psnr_db: against the reference, mean over the frames.
-        warping_error: E_warp with the reference's flow.
-        reference_warping_error: the real color video's own.
-    """
-
-    clip: str
-    method: str
-    frames: int
-    cdc: float
-    static_ab: float
-    psnr_db: float = math.nan
-    warping_error: float = math.nan
-    reference_warping_error: float = math.nan
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,6 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--engine", default="thermal", help="nir or thermal (default: thermal)")
     parser.add_argument("--size", default="fast", help="fast or best (default: fast)")
+    parser.add_argument(
+        "--weights", type=Path, metavar="FILE.onnx", help="another network than the shipped one"
+    )
     parser.add_argument("--mode", default="full", help="full or chroma (default: full)")
     parser.add_argument("--runtime", default="auto", help="what runs the network (default: auto)")
     parser.add_argument("--frames", type=int, default=0, metavar="N", help="at most N frames of each clip")
@@ -106,6 +85,7 @@ def run(args: argparse.Namespace) -> int:
             size=args.size,
             recolor=RecolorOptions(mode=args.mode),
             network=NetworkOptions(runtime=args.runtime),
+            weights=args.weights,
             **changes,
         )
         return NeuralColorizer(options)
@@ -123,11 +103,12 @@ def run(args: argparse.Namespace) -> int:
     print(f"\ntemporal stage at {WORK_SIZE[1]}x{WORK_SIZE[0]}: median {cost:.2f} ms of one core a frame,")
     print(f"{share:.0%} of the processor time of a whole frame ({whole:.1f} ms)")
     if args.json is not None:
+        network = args.weights or weights_path(args.engine, args.size)
         document = {
             **circumstances(),
             "what": "temporal stage",
             "engine": f"{args.engine} {args.size} {args.mode}",
-            "weights_sha256": hashlib.sha256(weights_path(args.engine, args.size).read_bytes()).hexdigest(),
+            "weights_sha256": hashlib.sha256(network.read_bytes()).hexdigest(),
             "frames_at_most": args.frames,
             "runtime": args.runtime,
             "stage_median_ms": cost,
@@ -175,7 +156,7 @@ def measure_clip(
             methods[f"ffmpeg {name}"] = ffmpeg_filtered(unsteady, name, (height, width))
         methods["temporal stage"] = colored(temporal=TemporalOptions())
         methods["temporal stage, auto"] = colored(temporal=TemporalOptions(color_every="auto"))
-        scores = {name: _Score(clip.name, name) for name in methods}
+        scores = {name: Score(clip.name, name) for name in methods}
         motion, own = ReferenceMotion(), WarpingError()
         for luma in inputs:
             truth = next(truths, None)
@@ -188,36 +169,6 @@ def measure_clip(
             for name, frames in methods.items():
                 scores[name].add(next(frames), luma, truth, moved)
     return [score.row(own.value()) for score in scores.values()]
-
-
-class _Score:
-    """Everything that is measured of one method on one clip."""
-
-    def __init__(self, clip: str, method: str) -> None:
-        self._clip, self._method = clip, method
-        self._distribution, self._static, self._warping = ColorDistribution(), StaticFlicker(), WarpingError()
-        self._psnr_db: list[float] = []
-        self._frames = 0
-
-    def add(self, rgb: Rgb, luma: NDArray[np.uint8], truth: Rgb | None, moved: Any) -> None:
-        self._frames += 1
-        self._distribution.add(rgb)
-        self._static.add(rgb, luma)
-        if truth is not None:
-            self._warping.add(rgb, moved)
-            self._psnr_db.append(cv2.PSNR(rgb, truth))
-
-    def row(self, reference_warping_error: float) -> Row:
-        return Row(
-            self._clip,
-            self._method,
-            self._frames,
-            self._distribution.value(),
-            self._static.value(),
-            statistics.fmean(self._psnr_db) if self._psnr_db else math.nan,
-            self._warping.value(),
-            reference_warping_error,
-        )
 
 
 def stage_cost_ms(clip: Clip, frames: int = 120) -> float:
@@ -252,18 +203,6 @@ def frame_cost_ms(colorizer: Callable[..., NeuralColorizer], clip: Clip, frames:
     finally:
         engine.close()
     return statistics.median(samples)
-
-
-def table(rows: list[Row]) -> list[str]:
-    """Lines for people."""
-    lines = [f"{'clip':28} {'method':22} {'CDC':>8} {'static':>7} {'PSNR':>6} {'E_warp':>9} {'of real':>7}"]
-    for row in rows:
-        ratio = row.warping_error / row.reference_warping_error if row.reference_warping_error else math.nan
-        lines.append(
-            f"{row.clip[:28]:28} {row.method:22} {row.cdc:8.5f} {row.static_ab:7.4f} {row.psnr_db:6.2f}"
-            f" {row.warping_error:9.6f} {ratio:7.2f}".replace("nan", "  -")
-        )
-    return lines
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from irchroma.engines.neural import NeuralColorizer, NeuralOptions
 from irchroma.launch import bench_filters, bench_temporal
 from irchroma.launch.bench_clips import recorded, synthetic
 from irchroma.launch.bench_filters import ChromaAverage, ExponentialAverage, ffmpeg_filtered
+from irchroma.launch.temporal_score import Row, table
 
 
 class TremblingNetwork:
@@ -64,7 +65,7 @@ def test_the_stage_flickers_less_than_averages_in_the_same_table(clips: tuple[Pa
     assert all(row.frames == 34 for row in rows)
     assert all(row.psnr_db > 10 for row in rows)
     assert all(row.warping_error > 0 for row in rows)
-    assert len(bench_temporal.table(rows)) == len(rows) + 1
+    assert len(table(rows)) == len(rows) + 1
 
 
 def test_the_stage_alone_is_timed(clips: tuple[Path, Path]) -> None:
@@ -122,6 +123,6 @@ def test_ffmpeg_gives_back_a_frame_for_each(name: str) -> None:
 
 
 def test_missing_values_are_null_in_json() -> None:
-    row = bench_temporal.Row("clip", "method", 3, 0.1, 0.2)
+    row = Row("clip", "method", 3, 0.1, 0.2)
     text = json.dumps(bench_temporal._plain({"psnr_db": row.psnr_db, "cdc": row.cdc}))
     assert json.loads(text) == {"psnr_db": None, "cdc": 0.1}

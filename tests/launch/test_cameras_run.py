@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.waiting import free_port, wait_for
 
 from irchroma.launch.cli import main
 from irchroma.stream.errors import SourceError
@@ -22,19 +22,6 @@ from irchroma.stream.sources.file_source import FileSource
 from irchroma.stream.sources.rtsp_source import RtspOptions, RtspSource
 
 pytestmark = pytest.mark.gst
-
-
-def wait_for(condition: object, timeout_s: float = 30.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline, "waited in vain"
-        threading.Event().wait(0.02)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def frames_in(path: Path) -> int:

@@ -7,7 +7,6 @@ import http.server
 import importlib.util
 import json
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ import cv2
 import numpy as np
 import pytest
 from tests.browser import opened
+from tests.waiting import wait_for
 
 from irchroma.engines.network import NetworkOptions
 from irchroma.engines.neural import NeuralOptions
@@ -66,13 +66,6 @@ class Running:
     def stop(self) -> None:
         self.loop.stop()
         self._thread.join(30)
-
-
-def wait_for(condition: Any, timeout_s: float = 30.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        threading.Event().wait(0.02)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.waiting import free_port, wait_for
 
 from irchroma.launch.cli import main
 from irchroma.stream.errors import SourceError
@@ -43,19 +44,6 @@ def run(*words: str) -> None:
 
 def started(*words: str) -> subprocess.Popen[str]:
     return subprocess.Popen([*RUN, *words], stderr=subprocess.PIPE, text=True)
-
-
-def wait_for(condition: object, timeout_s: float = 30.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline, "waited in vain"
-        threading.Event().wait(0.02)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def listens(port: int) -> bool:
