@@ -74,6 +74,8 @@ def prepare(
             f"measured just now for 640x512 at 30 frames a second: {best.engine_ms:.0f} ms of tone map and"
             f" network, {best.latency_ms:.0f} ms of latency (irchroma calibrate speed measures thoroughly)"
         )
+        if not found:
+            why += "; that is too slow, and the cheapest there is"
     log.info("auto: %s", why)
     return config, Governor(config.auto_latency_ms, why)
 

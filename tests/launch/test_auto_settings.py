@@ -86,6 +86,16 @@ def test_without_a_calibration_a_few_seconds_of_measuring_do(
     assert 160 <= config.neural.work_size_px <= 416
 
 
+def test_a_demand_that_nothing_meets_gets_the_cheapest_and_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    config, governor = prepare(load(None, {"auto_latency_ms": 0.01}), None, {})
+    assert governor is not None
+    assert "too slow, and the cheapest there is" in governor.chosen
+    assert config.neural.work_size_px == 160
+
+
 def test_a_live_run_says_where_it_spent_its_time(stored: Path, tmp_path: Path) -> None:
     stats = tmp_path / "stats.json"
     source = "test:nir?size=96x64&rate=30&live=1&frames=45"
