@@ -92,7 +92,7 @@ def test_two_cameras_and_a_file_run_together_while_one_sink_fails_midway(tmp_pat
 
 def test_cameras_of_one_engine_share_one_network(tmp_path: Path) -> None:
     stats = tmp_path / "stats.json"
-    source = "test:nir?size=96x64&frames=20&seed="
+    source = "test:nir?size=96x64&frames=150&seed="  # long enough that all three are there at once
     config = written(
         tmp_path,
         *({"name": f"c{n}", "source": f"{source}{n}", "to": ["null"]} for n in range(3)),
@@ -100,10 +100,10 @@ def test_cameras_of_one_engine_share_one_network(tmp_path: Path) -> None:
     )
     assert main(["run", "--config", config, "--quiet", "--stats", str(stats)]) == 0
     (network,) = json.loads(stats.read_text())["networks"]
-    assert network["frames"] == 60 + 3  # each camera prepares it once
+    assert network["frames"] == 450 + 3  # each camera prepares it once
     assert network["most_cameras"] == 3
     assert 0 < network["wait_avg_ms"] <= network["wait_max_ms"] < 5000
-    assert network["calls"] < 63
+    assert network["calls"] < 453
 
 
 def test_a_camera_that_is_missing_does_not_stop_the_others(
