@@ -78,6 +78,9 @@ class NetworkOptions:
             raise EngineOptionError(
                 f"threads and lanes of a network must not be negative, got {self.threads} and {self.lanes}"
             )
+        known = ("auto", *RUNTIMES, *GPU_ONLY)
+        if self.runtime not in known:
+            raise EngineOptionError(f"unknown runtime {self.runtime!r}: use {', '.join(known)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,13 +169,11 @@ def cache_folder() -> Path | None:
 
 
 def _open(path: Path, name: str, options: NetworkOptions) -> Network:
-    runtime = RUNTIMES.get(name)
     if name in GPU_ONLY:
         raise EngineOptionError(
             f"runtime {name} colors whole videos, irchroma run: use {', '.join(RUNTIMES)}"
         )
-    if runtime is None:
-        raise EngineOptionError(f"unknown runtime {name!r}: use auto, {', '.join(RUNTIMES)}")
+    runtime = RUNTIMES[name]
     if not installed(name):
         raise EngineUnavailable(f"runtime {name} is not installed: run {_how_to_install(runtime)}")
     try:

@@ -10,7 +10,7 @@ from irchroma.engines.errors import EngineError
 from irchroma.launch.cameras_config import CameraRun
 from irchroma.launch.config import ConfigError
 from irchroma.launch.run_command import Monitor
-from irchroma.launch.wiring import Shared, build_loop, check_engine
+from irchroma.launch.wiring import Shared, build_loop
 from irchroma.stream.errors import SinkError, SourceError, StreamError
 from irchroma.stream.feed import feed_name, feed_thread
 from irchroma.stream.loop import Loop
@@ -85,7 +85,6 @@ class CameraFeed:
         return "lost" if loop.reader.lost_reason is not None else "running"
 
     def _first_loop(self) -> Loop | None:
-        check_engine(self._config)
         try:
             return self._build()
         except (ValueError, SinkError):

@@ -10,8 +10,8 @@ from typing import Any
 
 from irchroma.engines.batch_options import BatchOptions
 from irchroma.launch.config import ConfigError, from_table, load_toml, to_toml
+from irchroma.launch.output_places import places, require_writable, source_file
 from irchroma.launch.run_config import RunConfig, nested, require
-from irchroma.stream.sinks.sink_place import sink_place
 
 _NAME = re.compile(r"[\w][\w .-]*")
 
@@ -138,6 +138,7 @@ def _check(config: CamerasConfig) -> None:
     names: set[str] = set()
     taken: dict[str, str] = {}
     if config.stats is not None:
+        require_writable(config.stats, "--stats")
         taken[str(config.stats.resolve())] = "the statistics"
     for camera in config.cameras:
         if not _NAME.fullmatch(camera.name):
@@ -151,22 +152,17 @@ def _check(config: CamerasConfig) -> None:
             require(camera)
         except ConfigError as error:
             raise ConfigError(f"cameras.{camera.name}: {error}") from error
-        for place in _places(camera):
+        try:
+            own = places(camera, camera.name)
+        except ConfigError as error:
+            raise ConfigError(f"cameras.{camera.name}: {error}") from error
+        for place in own:
             other = taken.setdefault(place, camera.name)
             if other is not camera.name:
                 raise ConfigError(f"cameras: both {other} and {camera.name} write to {place}")
-        if len(set(_places(camera))) < len(_places(camera)):
-            twice = next(p for p in _places(camera) if _places(camera).count(p) > 1)
-            raise ConfigError(f"cameras.{camera.name}: two of its outputs are {twice}")
     for camera in config.cameras:
-        source = Path(camera.source)
-        if "://" not in camera.source and str(source.resolve()) in taken:
-            writer = taken[str(source.resolve())]
-            raise ConfigError(f"cameras.{camera.name}: its source {source} is what {writer} writes to")
-
-
-def _places(camera: CameraRun) -> list[str]:
-    """What the camera's outputs take."""
-    places = [sink_place(text, camera.name) for text in camera.to]
-    files = [camera.output.keep_raw, camera.output.stats]
-    return [place for place in places if place] + [str(path.resolve()) for path in files if path is not None]
+        source = source_file(camera.source)
+        if source is not None and str(source) in taken:
+            raise ConfigError(
+                f"cameras.{camera.name}: its source {camera.source} is what {taken[str(source)]} writes to"
+            )

@@ -7,7 +7,6 @@ import logging
 import os
 import shutil
 import signal
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -16,6 +15,7 @@ from irchroma.engines.network_pool import NetworkPool
 from irchroma.launch.camera_feed import CameraFeed
 from irchroma.launch.cameras_config import CamerasConfig
 from irchroma.launch.config import ConfigError
+from irchroma.launch.output_places import write_statistics
 from irchroma.launch.progress import Progress
 from irchroma.launch.wiring import Shared
 from irchroma.stream.errors import StreamError
@@ -84,7 +84,7 @@ class CamerasRun:
         if failed:
             log.error("%d of %d cameras failed: %s", len(failed), len(self.feeds), ", ".join(failed))
         if self._config.stats is not None:
-            write_stats(self._config.stats, self.stats())
+            write_statistics(self._config.stats, json.dumps(self.stats(), indent=2) + "\n")
 
 
 class CamerasProgress:
@@ -128,11 +128,6 @@ def run_cameras(config: CamerasConfig, quiet: bool) -> int:
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
     return cameras.run(None if quiet else CamerasProgress())
-
-
-def write_stats(path: Path, stats: dict[str, Any]) -> None:
-    """The statistics as JSON."""
-    path.write_text(json.dumps(stats, indent=2) + "\n", encoding="utf-8")
 
 
 def _threads_each(cameras: int) -> int:

@@ -7,6 +7,7 @@ import importlib
 import os
 import sys
 from importlib.metadata import version
+from typing import NoReturn
 
 from irchroma.engines.errors import EngineError
 from irchroma.launch.config import ConfigError
@@ -26,9 +27,17 @@ COMMANDS = {
 """Command -> (module, summary); a module has `EXAMPLE`, `add_arguments(parser)` and `run(args) -> int`."""
 
 
+class OneLineParser(argparse.ArgumentParser):
+    """Says a mistake in one line, without the usage above it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with 2."""
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
 def build_parser(command: str | None) -> argparse.ArgumentParser:
     """The parser; only the named command's module is imported, so that every start is quick."""
-    parser = argparse.ArgumentParser(prog="irchroma", description="Live infrared-to-color video.")
+    parser = OneLineParser(prog="irchroma", description="Live infrared-to-color video.")
     parser.add_argument("--version", action="version", version=f"irchroma {version('irchroma')}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, (module_name, summary) in COMMANDS.items():

@@ -20,6 +20,7 @@ from irchroma.launch.config import to_toml
 from irchroma.launch.flicker_watch import FlickerWatch
 from irchroma.launch.governor import Governor
 from irchroma.launch.log_lines import set_up
+from irchroma.launch.output_places import places, require_recording, require_writable, write_statistics
 from irchroma.launch.process_tuning import tune_process
 from irchroma.launch.progress import Progress
 from irchroma.launch.run_config import RunConfig, load, require
@@ -68,6 +69,9 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write(to_toml(config))
         return 0
     require(config)
+    require_recording(config)
+    places(config)
+    require_writable(config.output.stats, "--stats")
     tune_process()
     set_up(args.log, logging.WARNING if args.quiet else logging.INFO)
     governor = None
@@ -199,7 +203,7 @@ class Monitor:
         if stats["flicker"] is not None:
             log.info("flicker of still pixels: %.4f a*b* a frame", stats["flicker"])
         if self._config.output.stats is not None:
-            self._config.output.stats.write_text(json.dumps(stats, indent=2) + "\n", encoding="utf-8")
+            write_statistics(self._config.output.stats, json.dumps(stats, indent=2) + "\n")
 
 
 def _expected_frames(info: VideoInfo) -> float | None:

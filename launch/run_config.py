@@ -26,8 +26,8 @@ class OutputOptions:
         keep_raw: a .mkv file that gets the input untouched, beside the color; None for none.
         stats: a JSON file that gets the latencies and counts at the end; None for none.
         audio: keep a file's audio track where the sink can hold it.
-        segment_s: seconds a recorded file lasts before the next one begins, 0 for one file.
-        keep_segments: recorded files to keep, older ones are deleted; 0 keeps all.
+        segment_s: seconds a recorded file (raw ones too) lasts before the next one begins, 0 for one file.
+        keep_segments: recorded files to keep of each row, older ones are deleted; 0 keeps all.
         hls_segment_s: seconds of one HLS segment.
         hls_keep: HLS segments in the playlist.
         page_control: viewers of an `http://` page may change the view and the engine, for every sink.
@@ -43,6 +43,13 @@ class OutputOptions:
     hls_keep: int = 6
     page_control: bool = True
     encoder: EncoderOptions = field(default_factory=EncoderOptions)
+
+    def __post_init__(self) -> None:
+        if self.segment_s < 0 or self.keep_segments < 0:
+            raise ConfigError(
+                "segments: expected a length and a number of 0 or more,"
+                f" got {self.segment_s:g} s and {self.keep_segments}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +122,8 @@ def require(config: RunConfig) -> None:
         )
     if not config.to:
         raise ConfigError("no sink: name at least one, such as --to out.mp4 or --to rtsp://:8554/color")
+    if config.output.keep_segments and not config.output.segment_s:
+        raise ConfigError("--keep-segments needs --segment: how many seconds a recorded file lasts")
 
 
 def without_secrets(config: RunConfig, public: Any) -> RunConfig:

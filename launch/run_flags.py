@@ -30,13 +30,16 @@ class Flag:
 
 
 def _span(word: str) -> list[float]:
-    low, comma, high = word.partition(",")
-    if not comma:
-        raise argparse.ArgumentTypeError(f"expected two values LOW,HIGH, got {word!r}")
-    return [float(low), float(high)]
+    low, _, high = word.partition(",")
+    try:
+        return [float(low), float(high)]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected two values LOW,HIGH, got {word!r}") from None
 
 
 def _every(word: str) -> int | str:
+    if word != "auto" and not word.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number or auto, got {word!r}")
     return word if word == "auto" else int(word)
 
 

@@ -11,18 +11,20 @@ from typing import Any
 
 from irchroma.calibration.camera_presets import find_profile
 from irchroma.engines import catalog
-from irchroma.engines.device_choice import open_neural
+from irchroma.engines.device_choice import device_index, open_neural
 from irchroma.engines.gray import GrayColorizer
 from irchroma.engines.network_pool import NetworkPool
 from irchroma.engines.network_record import read_record, require_match
 from irchroma.engines.neural import NeuralColorizer
 from irchroma.engines.palette import PaletteColorizer
 from irchroma.engines.palette_options import palette_from_name
+from irchroma.engines.reference_set import load_references
 from irchroma.launch.config import ConfigError
 from irchroma.launch.flicker_watch import FlickerWatch
 from irchroma.launch.governor import Governor
 from irchroma.launch.live_control import RunControl
-from irchroma.launch.run_config import RunConfig
+from irchroma.launch.output_places import source_file
+from irchroma.launch.run_config import OutputOptions, RunConfig
 from irchroma.stream.camera import Camera
 from irchroma.stream.camera_profile import load_profile
 from irchroma.stream.compose import ViewComposer
@@ -73,6 +75,7 @@ def build_loop(
         raise ConfigError("auto settings are for a run of one camera: leave out auto (--auto)")
     camera = Camera(load_profile(find_profile(config.camera))) if config.camera else None
     config = with_scale(config, camera)
+    _check_engine(config)
     source = open_source(config.source, config.input)
     composer = ViewComposer(config.view, config.osd, config.palette.gain, config.palette.offset)
 
@@ -98,7 +101,7 @@ def build_loop(
     sinks = {public(text): open_sink(text, sink_options) for text in config.to} | (extra_sinks or {})
     writers = [SinkWriter(sink, label) for label, sink in sinks.items()]
     options = LoopOptions(config.tone_map, config.reconnect, config.repeat_s, config.color_camera, camera)
-    raw_writer = _raw_writer(config.output.keep_raw)
+    raw_writer = _raw_writer(config.output)
     loop = Loop(source, make_colorizer, watch, writers, options, raw_writer)
     control.loop = loop
     return loop
@@ -115,7 +118,7 @@ def _sink_options(
         name, encoder = shared.name, replace(encoder, threads=encoder.threads or shared.threads)
     return SinkOptions(
         encoder=encoder,
-        audio_from=Path(config.source) if output.audio and Path(config.source).is_file() else None,
+        audio_from=_audio_file(config.source) if output.audio else None,
         segment_s=output.segment_s,
         keep_segments=output.keep_segments,
         hls_segment_s=output.hls_segment_s,
@@ -127,12 +130,19 @@ def _sink_options(
     )
 
 
-def _raw_writer(path: Path | None) -> SinkWriter | None:
+def _audio_file(source: str) -> Path | None:
+    file = source_file(source) if not source.startswith("raw:") else None
+    return file if file is not None and file.is_file() else None
+
+
+def _raw_writer(output: OutputOptions) -> SinkWriter | None:
+    path = output.keep_raw
     if path is None:
         return None
     if path.suffix != ".mkv":
         raise ConfigError(f"--keep-raw {path}: expected a .mkv file, which can hold 16-bit counts")
-    return SinkWriter(open_sink(str(path), SinkOptions(lossless=True)), str(path))
+    options = SinkOptions(lossless=True, segment_s=output.segment_s, keep_segments=output.keep_segments)
+    return SinkWriter(open_sink(str(path), options), str(path))
 
 
 def with_scale(config: RunConfig, camera: Camera | None) -> RunConfig:
@@ -173,12 +183,21 @@ def _band(config: RunConfig, counts: bool) -> str:
     return "thermal" if counts or config.source.startswith("test:thermal") else "nir"
 
 
-def check_engine(config: RunConfig) -> None:
-    """Raise what `open_colorizer` would of an engine that there is nowhere, before any source is open."""
-    if config.engine == "auto":
-        return
-    if catalog.parse(config.engine).kind == "palette":
+def _check_engine(config: RunConfig) -> None:
+    """Raise what `open_colorizer` would of options that cannot be, before any source is asked.
+
+    Otherwise a misspelled engine of a camera that is awaited would show when the camera comes.
+    """
+    name = catalog.parse("nir" if config.engine == "auto" else config.engine)
+    if name.kind == "palette":
         open_colorizer(config, counts=False).close()
+    if not name.neural:
+        return
+    if config.neural.weights is not None:
+        read_record(config.neural.weights)
+    if config.neural.reference is not None:
+        load_references(config.neural.reference)
+    device_index(config.neural.network.device)
 
 
 def open_colorizer(

@@ -8,7 +8,7 @@ import threading
 import time
 from dataclasses import dataclass
 
-from irchroma.stream.errors import SourceError, StreamError
+from irchroma.stream.errors import SourceError, StreamError, StreamOptionError
 from irchroma.stream.feed import feed_thread
 from irchroma.stream.frame import Frame
 from irchroma.stream.protocols import FrameSource, VideoInfo
@@ -34,6 +34,15 @@ class ReconnectOptions:
     first_delay_s: float = 0.1
     longest_delay_s: float = 1.0
     wait_at_start: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.stall_s > 0:
+            raise StreamOptionError(f"stall_s must be above 0 seconds, got {self.stall_s:g}")
+        if not 0 <= self.first_delay_s <= self.longest_delay_s:
+            raise StreamOptionError(
+                "waits before a new attempt must be 0 <= first_delay_s <= longest_delay_s,"
+                f" got {self.first_delay_s:g} and {self.longest_delay_s:g}"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,7 +132,7 @@ def test_two_cameras_cannot_write_to_one_place(one: str, other: str, tmp_path: P
     with pytest.raises(ConfigError, match="cameras: both a and b write to ") as caught:
         loaded(tmp_path, text)
     assert "secret" not in str(caught.value)
-    with pytest.raises(ConfigError, match=r"cameras\.a: two of its outputs are "):
+    with pytest.raises(ConfigError, match=r"cameras\.a: two of the outputs are "):
         loaded(tmp_path, GOOD.replace('"null"', f'"{one}", "{other}"'))
 
 

@@ -1,0 +1,88 @@
+"""Where a run writes: no two outputs to one place, none over the source, and every file can be written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from irchroma.launch.config import ConfigError
+from irchroma.launch.run_config import RunConfig
+from irchroma.stream.sinks.sink_place import sink_place
+
+
+def places(config: RunConfig, page: str = "") -> list[str]:
+    """What the outputs of a run take, as `sink_place` says it.
+
+    Args:
+        config: of the run.
+        page: the run's name among several on one HTTP port.
+
+    Raises:
+        ConfigError: two of its outputs are one place, or one would replace the source.
+    """
+    found = [place for text in config.to if (place := sink_place(text, page)) is not None]
+    files = [config.output.keep_raw, config.output.stats]
+    found += [str(path.resolve()) for path in files if path is not None]
+    for place in found:
+        if found.count(place) > 1:
+            raise ConfigError(f"two of the outputs are {place}: give each a place of its own")
+    source = source_file(config.source)
+    if source is not None and str(source) in found:
+        raise ConfigError(f"an output would replace the source {source}: give it another name")
+    return found
+
+
+def require_recording(config: RunConfig) -> None:
+    """ConfigError where segments are asked for and nothing is recorded."""
+    recorded = any((sink_place(text) or "").startswith("/") for text in config.to)
+    if config.output.segment_s and not recorded and config.output.keep_raw is None:
+        raise ConfigError(
+            "segments are of recorded files, and this run records none: add --to FILE or leave out --segment"
+        )
+
+
+def source_file(text: str) -> Path | None:
+    """The full path of a source that is a file or folder; None for cameras, streams and test pictures."""
+    if text.lower().startswith("file:"):
+        text = unquote(urlsplit(text).path)
+    elif text.startswith("raw:"):
+        text = text.removeprefix("raw:").partition("?")[0]
+    elif "://" in text or text.startswith("test:"):
+        return None
+    try:
+        return Path(text).resolve()
+    except OSError:  # such as a name that is too long, of which `open_source` will tell
+        return None
+
+
+def require_writable(path: Path | None, what: str) -> None:
+    """Raise where a file cannot be written, before a run that ends with it.
+
+    Args:
+        path: the file; it is not made if it is not there. None for none.
+        what: the option that names it.
+
+    Raises:
+        ConfigError: it is a folder, its folder is missing, or writing is not allowed.
+    """
+    if path is None:
+        return
+    if path.is_dir():
+        raise ConfigError(f"{what} {path}: is a folder: give the file's name")
+    if not path.parent.is_dir():
+        raise ConfigError(f"{what} {path}: the folder {path.parent} does not exist: make it first")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ConfigError(f"{what} {path}: may not be written by this user")
+
+
+def write_statistics(path: Path, text: str) -> None:
+    """The statistics of a run that is over.
+
+    Raises:
+        ConfigError: they cannot be written; says why.
+    """
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--stats {path}: cannot be written ({error.strerror})") from error

@@ -1,0 +1,143 @@
+"""No output of a run stands in the way of another, of the source, or of the file system."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from irchroma.engines.errors import EngineOptionError
+from irchroma.launch.cli import main
+from irchroma.launch.config import ConfigError
+from irchroma.launch.output_places import require_writable, source_file
+from irchroma.launch.run_config import load
+from irchroma.launch.wiring import build_loop
+
+GOOD = "test:nir?size=64x48&frames=3"
+
+
+def complaint(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert main(["run", *words]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    return lines[0]
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--to", "a.mp4", "--to", "./a.mp4"),
+        ("--to", "a.mp4", "--to", "a.mp4"),
+        ("--to", "b.mkv", "--keep-raw", "b.mkv"),
+        ("--to", "c.mp4", "--stats", "c.mp4"),
+        ("--to", "rtsp://:8554/x", "--to", "rtsp://0.0.0.0:8554/x"),
+    ],
+)
+def test_two_outputs_at_one_place_are_refused(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "two of the outputs are" in complaint(capsys, GOOD, *words)
+
+
+@pytest.mark.parametrize("source", ["night.mkv", "./night.mkv", "file:night.mkv", "raw:night.mkv?size=4x4"])
+@pytest.mark.parametrize("option", ["--to", "--keep-raw", "--stats"])
+def test_no_output_replaces_the_source(
+    source: str, option: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "night.mkv").write_bytes(b"evidence")
+    line = complaint(capsys, source, "--to", "null", option, "night.mkv")
+    assert "would replace the source" in line
+    assert (tmp_path / "night.mkv").read_bytes() == b"evidence"
+
+
+@pytest.mark.parametrize(
+    ("path", "why"), [("nowhere/s.json", "does not exist: make it first"), (".", "is a folder")]
+)
+def test_statistics_that_could_not_be_written_stop_a_run_before_it_begins(
+    path: str, why: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    line = complaint(capsys, GOOD, "--to", "out.mp4", "--stats", path)
+    assert "--stats" in line
+    assert why in line
+    assert not (tmp_path / "out.mp4").exists()
+
+
+def test_a_file_that_can_be_written_is_not_made_by_asking(tmp_path: Path) -> None:
+    require_writable(tmp_path / "s.json", "--stats")
+    require_writable(None, "--stats")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("flags", "why"),
+    [
+        (("--segment", "-1"), "0 or more"),
+        (("--segment", "60"), "records none"),
+        (("--keep-segments", "3"), "needs --segment"),
+        (("--stall", "0"), "stall_s must be above 0"),
+        (("--runtime", "tensorflow"), "unknown runtime"),
+    ],
+)
+def test_flags_that_would_do_nothing_are_refused(
+    flags: tuple[str, ...], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert why in complaint(capsys, GOOD, "--to", "null", *flags)
+
+
+@pytest.mark.parametrize(
+    ("flags", "why"),
+    [
+        (("--span", "5,a"), "expected two values LOW,HIGH, got '5,a'"),
+        (("--color-every", "x"), "expected a whole number or auto, got 'x'"),
+        (("--threads", "x"), "--threads"),
+    ],
+)
+def test_a_word_that_is_no_value_is_one_line(
+    flags: tuple[str, ...], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["run", GOOD, "--to", "null", *flags])
+    assert left.value.code == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert why in lines[0]
+    assert "irchroma run --help" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("engine", "options"),
+    [
+        ("nri", {}),
+        ("nir:huge", {}),
+        ("palette:ironbo", {}),
+        ("palette:above=37C", {}),
+        ("nir", {"neural.reference": "nowhere.jpg"}),
+        ("nir", {"neural.network.device": "gpu"}),
+    ],
+)
+def test_an_engine_that_cannot_be_is_refused_before_its_camera_is_asked(
+    engine: str, options: dict[str, str]
+) -> None:
+    config = load(None, {"source": "rtsp://127.0.0.1:9/none", "to": ["null"], "engine": engine, **options})
+    with pytest.raises(EngineOptionError):
+        build_loop(config)
+
+
+def test_degrees_may_come_from_the_camera_s_profile() -> None:
+    config = load(
+        None,
+        {"source": GOOD, "to": ["null"], "engine": "palette:above=37C", "camera": "boson-radiometric"},
+    )
+    assert build_loop(config) is not None
+
+
+def test_the_file_of_a_source_is_known_whatever_it_is_called() -> None:
+    assert source_file("rtsp://camera/stream") is None
+    assert source_file("test:nir") is None
+    assert source_file("file:///tmp/a%20b.mp4") == Path("/tmp/a b.mp4")
+    with pytest.raises(ConfigError, match=re.escape("does not exist")):
+        require_writable(Path("/nowhere/at/all"), "--stats")
