@@ -76,12 +76,12 @@ def load_references(path: Path) -> list[Reference]:
 def read_picture(path: Path) -> Reference:
     """One picture, with its transparency as mistrust."""
     pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if pixels is not None and (pixels.ndim == 2 or pixels.shape[2] != 4):
+        pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)  # which also sets it upright (EXIF)
     if pixels is None:
         raise EngineOptionError(f"cannot read {path} as a picture")
     if pixels.dtype != np.uint8:
         pixels = cv2.convertScaleAbs(pixels, alpha=1 / 257) if pixels.dtype == np.uint16 else pixels
-    if pixels.ndim == 2:
-        pixels = cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR)
     factor = LONG_SIDE_PX / max(pixels.shape[:2])
     if factor < 1:
         pixels = cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)

@@ -37,19 +37,17 @@ def list_pictures(folder: Path) -> list[Path]:
 
 
 def read_infrared(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """(H, W) uint8 luma or uint16 counts; a picture with three channels gives its BT.601 luma.
+    """(H, W) uint8 luma or uint16 counts; a picture in color gives its BT.601 luma, upright.
 
     Raises:
         PictureError: it is missing, no picture, or of another depth than 8 or 16 bits.
     """
-    pixels = _decode(path, cv2.IMREAD_UNCHANGED)
+    # not IMREAD_UNCHANGED, which leaves a picture lying on its side as the camera was held (EXIF)
+    pixels = _decode(path, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
     if pixels.dtype not in (np.uint8, np.uint16):
         raise PictureError(f"{path}: {pixels.dtype} pixels; convert to 8 or 16 bits first")
     if pixels.ndim == 3:
-        if pixels.shape[2] == 2:
-            pixels = pixels[..., 0]
-        else:
-            pixels = cv2.cvtColor(np.ascontiguousarray(pixels[..., :3]), cv2.COLOR_BGR2GRAY)
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
     return np.ascontiguousarray(pixels)
 
 
@@ -76,9 +74,12 @@ def write_rgb(path: Path, rgb: NDArray[np.uint8]) -> None:
     done, data = cv2.imencode(suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)
     if not done:
         raise PictureError(f"{path}: cannot be encoded at {rgb.shape[1]}x{rgb.shape[0]}")
+    there = path.exists()
     try:
         path.write_bytes(data.tobytes())
     except OSError as error:
+        if not there:
+            path.unlink(missing_ok=True)  # half a picture of a full disk
         raise PictureError(f"{path}: cannot be written ({error.strerror})") from error
 
 

@@ -1,4 +1,4 @@
-"""What several tests of whole runs wait for and listen on."""
+"""What several tests wait for and listen on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ def wait_for(condition: Callable[[], Any], timeout_s: float = 30.0) -> None:
         threading.Event().wait(0.02)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
+def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
+    """A port of TCP (SOCK_STREAM) or UDP (SOCK_DGRAM) that nobody on this machine has."""
+    with socket.socket(type=kind) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

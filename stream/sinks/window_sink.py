@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from fractions import Fraction
 
 from irchroma.stream.errors import SinkError
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sinks.pipeline_sink import PipelineSink, Tail
+
+_ANY = "autovideosink"
+# Variable that names a display -> library, function that opens it, function that closes it.
+_DISPLAYS = {
+    "WAYLAND_DISPLAY": ("libwayland-client.so.0", "wl_display_connect", "wl_display_disconnect"),
+    "DISPLAY": ("libX11.so.6", "XOpenDisplay", "XCloseDisplay"),
+}
 
 
 class WindowSink(PipelineSink):
@@ -17,19 +25,43 @@ class WindowSink(PipelineSink):
         element: the launch text of the video sink.
     """
 
-    def __init__(self, element: str = "autovideosink") -> None:
+    def __init__(self, element: str = _ANY) -> None:
         super().__init__("window", waits=False, end_s=0)
         self._element = element
 
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
-        """See `FrameSink.open`. SinkError on a machine without a display."""
+        """See `FrameSink.open`. SinkError on a machine without a display, or where it does not answer."""
+        named = {name: os.environ[name] for name in _DISPLAYS if os.environ.get(name)}
         # autovideosink itself would go on with a sink that shows nothing.
-        if not any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")):
+        if not named:
             raise SinkError(
                 "window: there is no display here (neither DISPLAY nor WAYLAND_DISPLAY is set):"
                 " use http://:8080 and a browser"
+            )
+        # ... or, where the display does not answer, with DirectFB's, which crashes (GStreamer 1.22).
+        if self._element == _ANY and not any(_answers(name) for name in named):
+            shown = " and ".join(f"{name}={value}" for name, value in named.items())
+            raise SinkError(
+                f"window: the display does not answer ({shown}): start this on the desktop itself,"
+                " or use http://:8080 and a browser"
             )
         super().open(info, size)
 
     def _tail(self, rate: Fraction, size: tuple[int, int]) -> Tail:
         return Tail(f"queue max-size-buffers=2 leaky=downstream ! videoconvert ! {self._element} sync=false")
+
+
+def _answers(variable: str) -> bool:
+    """Whether the display that an environment variable names can be opened; true where that is not known."""
+    library, connect, disconnect = _DISPLAYS[variable]
+    try:
+        client = ctypes.CDLL(library)
+    except OSError:
+        return True  # then its video sink does not load either, and GStreamer says so
+    opened = getattr(client, connect)
+    opened.restype = ctypes.c_void_p
+    display = opened(None)
+    if not display:
+        return False
+    getattr(client, disconnect)(ctypes.c_void_p(display))
+    return True

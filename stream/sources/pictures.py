@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from cv2.utils import logging
 from numpy.typing import NDArray
 
 from irchroma.stream.errors import SourceError, SourceFormatError
@@ -30,8 +31,9 @@ def read_picture(path: str | Path) -> Pixels:
     """A picture file as the pixels of a frame.
 
     Returns:
-        (H, W) uint8 luma, (H, W) uint16 counts as stored, or (H, W, 3) uint8 rgb. Three equal
-        channels are luma (or counts); transparency is dropped; 16-bit color is brought to 8 bits.
+        (H, W) uint8 luma, (H, W) uint16 counts as stored, or (H, W, 3) uint8 rgb; upright, as EXIF
+        says. Three equal channels are luma (or counts); transparency is dropped; 16-bit color is brought
+        to 8 bits.
 
     Raises:
         SourceError: there is no such file, or it cannot be decoded.
@@ -40,19 +42,21 @@ def read_picture(path: str | Path) -> Pixels:
     path = Path(path)
     if not path.is_file():
         raise SourceError(f"no such picture: {path}")
+    level = logging.setLogLevel(logging.LOG_LEVEL_SILENT)  # a broken file is one line of ours
     try:
         data = np.fromfile(path, np.uint8)
-        decoded = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+        # not IMREAD_UNCHANGED, which leaves a picture lying on its side as the camera was held (EXIF)
+        decoded = cv2.imdecode(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR) if data.size else None
     except (cv2.error, OSError) as error:
         raise SourceError(f"cannot read picture {path}: {error}") from error
+    finally:
+        logging.setLogLevel(level)
     if decoded is None:
         raise SourceError(f"cannot decode picture {path}: it is damaged, empty or not a picture")
     if decoded.dtype not in (np.uint8, np.uint16):
         raise SourceFormatError(f"picture {path} has {decoded.dtype} samples: 8 or 16 bits are supported")
-    if decoded.ndim == 3 and decoded.shape[2] in (1, 2):
-        decoded = decoded[..., 0]
     if decoded.ndim == 3:
-        decoded = decoded[..., 2::-1]  # B, G, R and perhaps alpha
+        decoded = decoded[..., ::-1]  # B, G, R
         if np.array_equal(decoded[..., 0], decoded[..., 1]) and np.array_equal(
             decoded[..., 0], decoded[..., 2]
         ):

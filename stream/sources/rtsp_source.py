@@ -128,6 +128,10 @@ class RtspSource(GstSource):
         reason = why_unreachable(self._host, self._port, min(2.0, self._options.timeout_s))
         if reason:
             return SourceLost(f"{name}: {reason}")
+        if "Parse error" in failure.debug:
+            return SourceLost(
+                f"{name}: what answers at port {self._port} does not speak RTSP: is the port right?"
+            )
         if "Timeout" in failure.debug:
             return SourceLost(f"{name}: no RTSP answer within {self._options.timeout_s:g} s")
         return broken_format(name, failure) or SourceLost(

@@ -16,6 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from tests.waiting import free_port
 
 from irchroma.stream.errors import SinkError
 from irchroma.stream.protocols import FrameSink, VideoInfo
@@ -51,12 +52,6 @@ def fed(sink: FrameSink, picture: np.ndarray) -> Iterator[None]:
         ended.set()
         thread.join()
         sink.close()
-
-
-def free_port(kind: int = socket.SOCK_DGRAM) -> int:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def record_hls(sink: HlsSink, info: VideoInfo, seconds: int, picture: np.ndarray) -> None:
@@ -117,7 +112,7 @@ def test_hls_into_something_that_is_no_folder_is_one_clear_line(tmp_path: Path) 
 
 
 def test_srt_reaches_a_receiver_that_calls(read_back: Callable, gray_ramp: np.ndarray) -> None:
-    port = free_port()
+    port = free_port(socket.SOCK_DGRAM)
     sink = SrtSink(SrtAddress("127.0.0.1", port, caller=False, passphrase="longenough"))
     sink.open(LIVE, SIZE)
     with fed(sink, gray_ramp):
@@ -132,7 +127,7 @@ def test_srt_reaches_a_receiver_that_calls(read_back: Callable, gray_ramp: np.nd
 
 
 def test_an_srt_caller_waits_for_its_receiver(read_back: Callable, gray_ramp: np.ndarray) -> None:
-    port = free_port()
+    port = free_port(socket.SOCK_DGRAM)
     sink = SrtSink(SrtAddress("127.0.0.1", port, caller=True))
     sink.open(LIVE, SIZE)
     with fed(sink, gray_ramp):
@@ -155,6 +150,17 @@ def test_an_srt_port_that_is_taken_is_one_clear_line() -> None:
         with pytest.raises(SinkError, match=rf"^srt://127.0.0.1:{port}: cannot bind") as caught:
             SrtSink(SrtAddress("127.0.0.1", port, caller=False)).open(LIVE, SIZE)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("variable", ["DISPLAY", "WAYLAND_DISPLAY"])
+def test_a_dead_display_is_found_before_any_video_sink_is_tried(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, ":987")
+    with pytest.raises(SinkError, match=rf"^window: the display does not answer \({variable}=:987\)"):
+        WindowSink().open(LIVE, SIZE)
 
 
 def test_a_window_without_a_display_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.waiting import free_port
 
 from irchroma.stream import gst
 from irchroma.stream.errors import SourceError, SourceLost, StreamError
@@ -245,12 +246,6 @@ def test_a_host_that_is_not_there_is_named() -> None:
     assert "no host is called" in failure_of(RtspSource("rtsp://camera.invalid/x"))
 
 
-def free_port(kind: socket.SocketKind) -> int:
-    with socket.socket(type=kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture
 def send() -> Iterator[Callable[[str], None]]:
     running: list[gst.Pipeline] = []
@@ -320,10 +315,27 @@ def test_tcp_brings_a_stream_and_its_end_is_a_loss() -> None:
 
 
 def test_nobody_at_the_other_end_is_said_in_one_line() -> None:
-    port = free_port(socket.SOCK_STREAM)
+    port = free_port()
     assert f"refuses connections at port {port}" in failure_of(TransportSource(f"tcp://127.0.0.1:{port}"))
     caller = TransportSource(f"srt://127.0.0.1:{port}?passphrase=correct-horse")
     caller.open_timeout_s = 0.5
     words = failure_of(caller)
     assert "is the other side running, is the passphrase right?" in words
     assert "horse" not in words
+
+
+def test_a_server_of_another_kind_at_the_camera_s_port_is_said() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listening.accept()
+                    with connection:
+                        connection.recv(4096)
+                        connection.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        port = listening.getsockname()[1]
+        said = failure_of(RtspSource(f"rtsp://127.0.0.1:{port}/stream"))
+    assert f"what answers at port {port} does not speak RTSP" in said

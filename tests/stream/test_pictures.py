@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from irchroma.launch.picture_files import read_infrared
 from irchroma.stream.errors import SourceError, SourceFormatError
 from irchroma.stream.sources.pictures import PictureSource, natural_key, read_picture
 
@@ -53,6 +54,29 @@ def test_a_gray_jpeg_is_luma(tmp_path):
     pixels = read_picture(tmp_path / "a.jpg")
     assert pixels.shape == (24, 32)
     assert np.abs(pixels.astype(int) - ramp(np.uint8)).max() < 16
+
+
+def test_a_picture_that_lies_on_its_side_is_set_upright(tmp_path):
+    path = tmp_path / "side.jpg"
+    cv2.imwrite(str(path), ramp(np.uint8))
+    lying = path.read_bytes()
+    # Exif 2.3, 4.6.4: big endian, one entry: orientation (0x0112), short, 6 = turned by a quarter
+    tiff = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+    exif = b"Exif\0\0" + tiff
+    path.write_bytes(lying[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + lying[2:])
+    upright = np.rot90(ramp(np.uint8), -1)
+    for pixels in (read_picture(path), read_infrared(path)):
+        assert pixels.shape == (32, 24)
+        assert np.abs(pixels.astype(int) - upright).max() < 16
+
+
+def test_a_damaged_picture_is_one_error_and_no_noise_of_the_decoder(tmp_path, capfd):
+    path = tmp_path / "half.png"
+    cv2.imwrite(str(path), ramp(np.uint8))
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(SourceError, match="damaged"):
+        read_picture(path)
+    assert capfd.readouterr().err == ""
 
 
 def test_numbers_are_ordered_as_numbers():
