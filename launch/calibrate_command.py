@@ -5,6 +5,10 @@ from __future__ import annotations
 import argparse
 import importlib
 
+from irchroma.calibration.errors import CalibrationError
+from irchroma.launch.config import ConfigError
+from irchroma.launch.output_places import make_folder_of, require_writable, source_file
+
 EXAMPLE = "irchroma calibrate reference day1.jpg day2.jpg --out yard.toml"
 
 MEASUREMENTS = {
@@ -34,5 +38,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the measurement that was named."""
+    """Run the measurement that was named.
+
+    What can be seen to fail at its end, such as a result that cannot be written, fails before it begins.
+
+    Raises:
+        CalibrationError: a time below 0.
+        ConfigError: the result would replace what is measured, or cannot be written.
+    """
+    if getattr(args, "seconds", 0.0) < 0:
+        raise CalibrationError(f"--seconds must be 0 (all of it) or more, got {args.seconds:g}")
+    if args.out is not None:
+        sources = getattr(args, "source", [])
+        for source in [sources] if isinstance(sources, str) else sources:
+            if source_file(source) == args.out.resolve():
+                raise ConfigError(f"--out {args.out} would replace what is measured: give it another name")
+        make_folder_of(args.out, "--out")
+        require_writable(args.out, "--out")
     return int(args.measure(args))

@@ -75,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (StreamError, EngineError, ConfigError, OSError) as error:
-        print(f"irchroma {args.command}: {error}", file=sys.stderr)
+        print(f"irchroma {args.command}: {_one_line(error)}", file=sys.stderr)
         return 1
     except Exception as error:
         if os.environ.get("IRCHROMA_DEBUG"):
@@ -86,3 +86,10 @@ def main(argv: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
+
+
+def _one_line(error: Exception) -> str:
+    """The error's text; for one of the system's own, the file and why."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror.lower()}" if error.filename else error.strerror.lower()

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from irchroma.engines.errors import EngineError
 from irchroma.launch.config import ConfigError
 from irchroma.launch.contact_sheet import contact_sheet
+from irchroma.launch.output_places import places
 from irchroma.launch.process_tuning import tune_process
 from irchroma.launch.run_command import Monitor, stop_on_signals
 from irchroma.launch.run_config import OutputOptions, RunConfig
@@ -67,6 +68,7 @@ def demonstrate(
     config = replace(
         config, source=source, to=(str(video),), view=ViewOptions("side"), output=OutputOptions(audio=False)
     )
+    places(config)
     sampler = SampleSink(_SHEET_ROWS)
     monitor = Monitor(config, quiet=False)
     monitor.loop = build_loop(config, extra_sinks={"contact sheet": sampler})

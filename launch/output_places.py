@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -72,8 +71,31 @@ def require_writable(path: Path | None, what: str) -> None:
         raise ConfigError(f"{what} {path}: is a folder: give the file's name")
     if not path.parent.is_dir():
         raise ConfigError(f"{what} {path}: the folder {path.parent} does not exist: make it first")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise ConfigError(f"{what} {path}: may not be written by this user")
+    there = path.exists()
+    try:
+        path.open("ab").close()
+        if not there:
+            path.unlink()
+    except OSError as error:
+        raise ConfigError(f"{what} {path}: cannot be written ({error.strerror})") from error
+
+
+def make_folder_of(path: Path, what: str) -> None:
+    """Make the folder that a result goes into.
+
+    Args:
+        path: the result.
+        what: the option that names it.
+
+    Raises:
+        ConfigError: it cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"{what} {path}: its folder {path.parent} cannot be made ({error.strerror})"
+        ) from error
 
 
 def write_statistics(path: Path, text: str) -> None:

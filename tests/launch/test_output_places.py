@@ -141,3 +141,31 @@ def test_the_file_of_a_source_is_known_whatever_it_is_called() -> None:
     assert source_file("file:///tmp/a%20b.mp4") == Path("/tmp/a b.mp4")
     with pytest.raises(ConfigError, match=re.escape("does not exist")):
         require_writable(Path("/nowhere/at/all"), "--stats")
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("bad-pixels", "night.mkv", "--out", "night.mkv"), "would replace what is measured"),
+        (("nuc", "a.mkv", "night.mkv", "--out", "./night.mkv"), "would replace what is measured"),
+        (("precision", "a.mkv", "--out", "night.mkv/x.onnx"), "cannot be made"),
+        (("reference", "a.png", "--out", "."), "is a folder"),
+        (("speed", "--out", "."), "is a folder"),
+        (("nuc", "a.mkv", "--out", "c.toml", "--seconds", "-3"), "--seconds must be 0"),
+    ],
+)
+def test_a_measurement_whose_result_cannot_be_written_does_not_begin(
+    words: tuple[str, ...], why: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "night.mkv").write_bytes(b"evidence")
+    assert main(["calibrate", *words]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert why in said
+    assert (tmp_path / "night.mkv").read_bytes() == b"evidence"
+    assert [path.name for path in tmp_path.iterdir()] == ["night.mkv"]
+
+
+def test_an_error_of_the_system_names_the_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--json", "nowhere/doctor.json"]) == 1
+    assert capsys.readouterr().err == "irchroma doctor: nowhere/doctor.json: no such file or directory\n"
