@@ -6,6 +6,8 @@ import argparse
 import importlib
 
 from irchroma.launch.config import ConfigError, nearest
+from irchroma.launch.one_line_parser import OneLineParser
+from irchroma.launch.output_places import require_results_writable
 
 BENCHES = {
     "auto": (
@@ -46,7 +48,9 @@ def run(args: argparse.Namespace) -> int:
     if args.what not in BENCHES:
         raise ConfigError(f"unknown bench {args.what}{nearest(args.what, list(BENCHES))}")
     module = importlib.import_module(BENCHES[args.what][0])
-    parser = argparse.ArgumentParser(prog=f"irchroma bench {args.what}")
+    parser = OneLineParser(prog=f"irchroma bench {args.what}")
     module.add_arguments(parser)
     rest = [*args.rest, *(["--json", args.json] if args.json else [])]
-    return int(module.run(parser.parse_args(rest)))
+    inner = parser.parse_args(rest)
+    require_results_writable(inner)
+    return int(module.run(inner))

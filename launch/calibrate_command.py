@@ -43,11 +43,13 @@ def run(args: argparse.Namespace) -> int:
     What can be seen to fail at its end, such as a result that cannot be written, fails before it begins.
 
     Raises:
-        CalibrationError: a time below 0.
+        CalibrationError: a time or number below 0.
         ConfigError: the result would replace what is measured, or cannot be written.
     """
     if getattr(args, "seconds", 0.0) < 0:
         raise CalibrationError(f"--seconds must be 0 (all of it) or more, got {args.seconds:g}")
+    if getattr(args, "frames", 0) < 0:
+        raise CalibrationError(f"--frames must be 0 (all of them) or more, got {args.frames}")
     if args.out is not None:
         sources = getattr(args, "source", [])
         for source in [sources] if isinstance(sources, str) else sources:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import signal
 import sys
+import threading
 from importlib.metadata import version
-from typing import NoReturn
+from types import FrameType
 
 from irchroma.engines.errors import EngineError
 from irchroma.launch.config import ConfigError
+from irchroma.launch.one_line_parser import OneLineParser
+from irchroma.launch.output_places import require_results_writable
 from irchroma.stream.errors import StreamError
 
 COMMANDS = {
@@ -25,14 +29,6 @@ COMMANDS = {
     "doctor": ("irchroma.launch.doctor_command", "what works on this machine, and what mends the rest"),
 }
 """Command -> (module, summary); a module has `EXAMPLE`, `add_arguments(parser)` and `run(args) -> int`."""
-
-
-class OneLineParser(argparse.ArgumentParser):
-    """Says a mistake in one line, without the usage above it."""
-
-    def error(self, message: str) -> NoReturn:
-        """Exit with 2."""
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
 def build_parser(command: str | None) -> argparse.ArgumentParser:
@@ -67,7 +63,9 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     command = next((word for word in argv if word in COMMANDS), None)
     args = build_parser(command).parse_args(argv)
+    end_tidily_when_told()
     try:
+        require_results_writable(args)
         return int(args.run(args))
     except KeyboardInterrupt:
         return 130
@@ -86,6 +84,16 @@ def main(argv: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
+
+
+def end_tidily_when_told() -> None:
+    """Let SIGTERM unwind as Ctrl-C does, so that unfinished files go; `run` answers to it in its own way."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, leave)
 
 
 def _one_line(error: Exception) -> str:

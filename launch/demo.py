@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from irchroma.engines.errors import EngineError
 from irchroma.launch.config import ConfigError
 from irchroma.launch.contact_sheet import contact_sheet
+from irchroma.launch.one_line_parser import OneLineParser
 from irchroma.launch.output_places import places
 from irchroma.launch.process_tuning import tune_process
 from irchroma.launch.run_command import Monitor, stop_on_signals
@@ -83,7 +83,7 @@ def demonstrate(
 
 def main(argv: list[str] | None = None) -> int:
     """Color the named sources, or the synthetic ones, and say where the results lie."""
-    parser = argparse.ArgumentParser(prog="launch/demo", description="Color a source into out/demo.")
+    parser = OneLineParser(prog="launch/demo", description="Color a source into out/demo.")
     parser.add_argument("source", nargs="*", metavar="SOURCE", help="what to color")
     parser.add_argument("--engine", default="auto", help="auto, nir, thermal, palette:ironbow ...")
     parser.add_argument("--out", type=Path, default=Path("out/demo"), metavar="FOLDER")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -78,6 +79,14 @@ def require_writable(path: Path | None, what: str) -> None:
             path.unlink()
     except OSError as error:
         raise ConfigError(f"{what} {path}: cannot be written ({error.strerror})") from error
+
+
+def require_results_writable(args: argparse.Namespace) -> None:
+    """The same for the files that a command's `--json`, `--sheet` and `--plot` name, `-` left out."""
+    for option in ("json", "sheet", "plot"):
+        named = getattr(args, option, None)
+        if named is not None and str(named) != "-":
+            require_writable(Path(named), f"--{option}")
 
 
 def make_folder_of(path: Path, what: str) -> None:

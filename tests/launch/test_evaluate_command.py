@@ -92,4 +92,4 @@ def test_missing_halves_are_one_line(
 
 def test_a_report_that_cannot_be_written_is_one_line(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(pairs), "--engine", "gray", "--json", str(pairs / "no" / "x.json")]) == 1
-    assert "cannot be written" in capsys.readouterr().err
+    assert "no does not exist: make it first" in capsys.readouterr().err

@@ -1,6 +1,9 @@
 """No output of a run stands in the way of another, of the source, or of the file system."""
 
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -166,6 +169,45 @@ def test_a_measurement_whose_result_cannot_be_written_does_not_begin(
     assert [path.name for path in tmp_path.iterdir()] == ["night.mkv"]
 
 
-def test_an_error_of_the_system_names_the_file(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["doctor", "--json", "nowhere/doctor.json"]) == 1
-    assert capsys.readouterr().err == "irchroma doctor: nowhere/doctor.json: no such file or directory\n"
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("doctor", "--json", "nowhere/x.json"),
+        ("evaluate", "pairs", "--json", "nowhere/x.json"),
+        ("evaluate", "pairs", "--sheet", "nowhere/x.png"),
+        ("bench", "--json", "nowhere/x.json"),
+        ("bench", "temporal", "--json", "nowhere/x.json"),
+    ],
+)
+def test_a_result_that_cannot_be_written_is_said_before_the_work(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(list(words)) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "the folder nowhere does not exist: make it first" in said
+
+
+def test_an_error_of_the_system_names_the_file(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "compiled").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "compiled"))
+    assert main(["train", "nir", "--data", str(tmp_path), "--out", str(tmp_path / "compiled" / "run")]) == 1
+    said = capsys.readouterr().err
+    assert "Errno" not in said
+    assert str(tmp_path) in said
+
+
+def test_a_command_that_is_told_to_end_leaves_nothing_behind(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys, tempfile\n"
+        "from irchroma.launch import cli\n"
+        "cli.end_tidily_when_told()\n"
+        "with tempfile.TemporaryDirectory(dir=sys.argv[1]):\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    signal.pause()\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, str(tmp_path)], timeout=30, check=False)
+    assert ended.returncode == 128 + signal.SIGTERM
+    assert not list(tmp_path.iterdir())
