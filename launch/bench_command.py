@@ -6,7 +6,7 @@ import argparse
 import importlib
 
 from irchroma.launch.config import ConfigError, nearest
-from irchroma.launch.one_line_parser import OneLineParser
+from irchroma.launch.one_line import OneLineParser
 from irchroma.launch.output_places import require_results_writable
 
 BENCHES = {

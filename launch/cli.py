@@ -13,7 +13,7 @@ from types import FrameType
 
 from irchroma.engines.errors import EngineError
 from irchroma.launch.config import ConfigError
-from irchroma.launch.one_line_parser import OneLineParser
+from irchroma.launch.one_line import OneLineParser, one_line
 from irchroma.launch.output_places import require_results_writable
 from irchroma.stream.errors import StreamError
 
@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (StreamError, EngineError, ConfigError, OSError) as error:
-        print(f"irchroma {args.command}: {_one_line(error)}", file=sys.stderr)
+        print(f"irchroma {args.command}: {one_line(error)}", file=sys.stderr)
         return 1
     except Exception as error:
         if os.environ.get("IRCHROMA_DEBUG"):
@@ -94,10 +94,3 @@ def end_tidily_when_told() -> None:
 
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, leave)
-
-
-def _one_line(error: Exception) -> str:
-    """The error's text; for one of the system's own, the file and why."""
-    if not isinstance(error, OSError) or error.strerror is None:
-        return str(error)
-    return f"{error.filename}: {error.strerror.lower()}" if error.filename else error.strerror.lower()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from irchroma.engines.errors import EngineError
 from irchroma.launch.config import ConfigError
 from irchroma.launch.contact_sheet import contact_sheet
-from irchroma.launch.one_line_parser import OneLineParser
+from irchroma.launch.one_line import OneLineParser
 from irchroma.launch.output_places import places
 from irchroma.launch.process_tuning import tune_process
 from irchroma.launch.run_command import Monitor, stop_on_signals
