@@ -9,6 +9,7 @@ from typing import Any
 
 from irchroma.stream import gst
 from irchroma.stream.errors import StreamError
+from irchroma.stream.gst_pipeline import Pipeline
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ class AudioTrack:
     _ended: bool = False
     _way_out: Any = None
 
-    def attach(self, pipeline: gst.Pipeline) -> None:
+    def attach(self, pipeline: Pipeline) -> None:
         """Watch the running pipeline's audio, so that `end_at` can cut it."""
         kinds = gst.modules()["Gst"].PadProbeType
         self._way_out = pipeline.element("audio_gate").get_static_pad("src")

@@ -11,6 +11,7 @@ import numpy as np
 
 from irchroma.stream import gst
 from irchroma.stream.errors import SinkError, StreamError, StreamOptionError
+from irchroma.stream.gst_pipeline import Pipeline
 from irchroma.stream.sinks.encoder_settings import (
     ASSUMED_RATE,
     Codec,
@@ -167,7 +168,7 @@ def _fault_of(kind: _Kind, element: str, task: EncoderTask) -> str | None:
 @functools.cache
 def _probe(launch: str, size: tuple[int, int]) -> str | None:
     """Encodes one black frame; the reason why not, None where it came out."""
-    pipeline = gst.Pipeline(f"{appsrc_of(size, ASSUMED_RATE)} ! {launch} ! fakesink name=coded sync=false")
+    pipeline = Pipeline(f"{appsrc_of(size, ASSUMED_RATE)} ! {launch} ! fakesink name=coded sync=false")
     try:
         pipeline.start()
         pipeline.push("pictures", Yuv420Packer(size).pack(np.zeros(size, np.uint8)), 0, 33_333_333)

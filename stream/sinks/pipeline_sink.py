@@ -13,8 +13,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.stream import gst
 from irchroma.stream.errors import SinkError, StreamError
+from irchroma.stream.gst_failure import EndOfStream, GstFailure
+from irchroma.stream.gst_pipeline import Pipeline
 from irchroma.stream.protocols import Pixels, VideoInfo
 from irchroma.stream.sinks.running_time import Pace
 from irchroma.stream.sinks.yuv420 import Yuv420Packer, appsrc_of, even_size
@@ -66,7 +67,7 @@ def explain(error: StreamError, label: str) -> SinkError:
     if isinstance(error, SinkError):
         return error
     reason = str(error)
-    if isinstance(error, gst.GstFailure):
+    if isinstance(error, GstFailure):
         system = re.search(r"(?:system error|file descriptor \d+|Failed to open SRT): (.+)", error.debug)
         if error.code == "no-space-left":
             reason = "the disk is full"
@@ -88,7 +89,7 @@ class PipelineSink(ABC):
     def __init__(self, label: str, waits: bool, end_s: float) -> None:
         self.label = label
         self._waits, self._end_s = waits, end_s
-        self._pipeline: gst.Pipeline | None = None
+        self._pipeline: Pipeline | None = None
         self._packer: Packer | None = None
         self._failure: SinkError | None = None
         self._drops = self._written = 0
@@ -117,7 +118,7 @@ class PipelineSink(ABC):
             head, self._packer = tail.head or (appsrc_of(even, rate), Yuv420Packer(even))
             if not self._waits:
                 head += f" is-live=true leaky-type=downstream max-buffers={DEPTH}"
-            self._pipeline = gst.Pipeline(f"{head} ! {tail.launch}", dict(tail.properties))
+            self._pipeline = Pipeline(f"{head} ! {tail.launch}", dict(tail.properties))
             self._pipeline.start()
             self._pipeline.check()
         except StreamError as error:
@@ -138,7 +139,7 @@ class PipelineSink(ABC):
         try:
             self._make_room(self._pipeline)
             self._pipeline.push("pictures", self._packer.pack(rgb), pts_ns, duration_ns)
-        except gst.EndOfStream as error:
+        except EndOfStream as error:
             self._failure = SinkError(f"{self.label}: takes no more")
             raise self._failure from error
         except StreamError as error:
@@ -147,7 +148,7 @@ class PipelineSink(ABC):
         self._last_ns = pts_ns
         self._written += 1
 
-    def _make_room(self, pipeline: gst.Pipeline) -> None:
+    def _make_room(self, pipeline: Pipeline) -> None:
         """Not appsrc's own `block`: it never wakes up again when an element behind it has failed."""
         pipeline.check()
         pictures = pipeline.element("pictures")

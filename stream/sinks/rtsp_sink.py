@@ -9,6 +9,7 @@ from typing import Any
 
 from irchroma.stream import gst
 from irchroma.stream.errors import SinkError, StreamError
+from irchroma.stream.gst_sample import buffer_of
 from irchroma.stream.protocols import Pixels, VideoInfo
 from irchroma.stream.sinks.encoders import EncoderOptions, EncoderTask, choose_encoder
 from irchroma.stream.sinks.pipeline_sink import DEPTH, check_size, explain
@@ -118,7 +119,7 @@ class RtspSink:
             data = self._packer.pack(rgb)
         except StreamError as error:
             raise explain(error, str(self.address)) from error
-        pictures.emit("push-buffer", gst.buffer_of(data, self._clock.of(pts_ns, now_ns), duration_ns))
+        pictures.emit("push-buffer", buffer_of(data, self._clock.of(pts_ns, now_ns), duration_ns))
 
     @property
     def drops(self) -> int:

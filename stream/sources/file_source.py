@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from irchroma.stream.errors import SourceError, SourceFormatError
-from irchroma.stream.gst import GstFailure, modules
+from irchroma.stream.gst import modules
+from irchroma.stream.gst_failure import GstFailure
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sources.container import Promise, read_promise
 from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Plan, broken_format
@@ -18,9 +19,9 @@ from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Plan, 
 _SNIFFED_BYTES = 1 << 16
 _TRIAL = """
 import sys
-from irchroma.stream import gst
+from irchroma.stream.gst_pipeline import Pipeline
 line = "filesrc name=file ! decodebin ! appsink name=out sync=false"
-pipeline = gst.Pipeline(line, {"file": {"location": sys.argv[1]}})
+pipeline = Pipeline(line, {"file": {"location": sys.argv[1]}})
 pipeline.start()
 pipeline.pull("out", 20)
 pipeline.stop()

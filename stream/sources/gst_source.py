@@ -16,9 +16,12 @@ from numpy.typing import NDArray
 
 from irchroma.stream.errors import SourceError, SourceFormatError, SourceLost
 from irchroma.stream.frame import UNKNOWN_NS, Frame
-from irchroma.stream.gst import EndOfStream, GstFailure, Pipeline, Sample
+from irchroma.stream.gst_failure import EndOfStream, GstFailure
+from irchroma.stream.gst_pipeline import Pipeline
+from irchroma.stream.gst_sample import Sample
 from irchroma.stream.protocols import VideoInfo
-from irchroma.stream.sources.video_format import accepted_caps, sample_to_pixels
+from irchroma.stream.sources.layouts import accepted_caps
+from irchroma.stream.sources.video_format import sample_to_pixels
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
@@ -54,7 +57,7 @@ class Plan:
         properties, signals: as in `Pipeline`.
         live: newest frame wins, none is waited for.
         description: one line for logs, without credentials.
-        convert: let formats outside `video_format.LAYOUTS` through by a conversion. Counts are all in
+        convert: let formats outside `layouts.LAYOUTS` through by a conversion. Counts are all in
             there, so they are never touched.
     """
 

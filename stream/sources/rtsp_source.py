@@ -7,7 +7,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from irchroma.stream.errors import SourceError, SourceLost, StreamOptionError
-from irchroma.stream.gst import GstFailure
+from irchroma.stream.gst_failure import GstFailure
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sources.addresses import masked, split_credentials, why_unreachable
 from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Plan, broken_format

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from irchroma.stream import gst
+from irchroma.stream.gst_failure import EndOfStream
+from irchroma.stream.gst_pipeline import Pipeline
+from irchroma.stream.gst_sample import Caps, Sample
 
 COEFFICIENTS = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}
 
@@ -22,10 +24,10 @@ class Readback:
     rgb: list[NDArray[np.float64]] = field(default_factory=list)
     pts_ns: list[int] = field(default_factory=list)
     duration_ns: list[int] = field(default_factory=list)
-    caps: gst.Caps | None = None
+    caps: Caps | None = None
 
 
-def i420_to_rgb(sample: gst.Sample) -> NDArray[np.float64]:
+def i420_to_rgb(sample: Sample) -> NDArray[np.float64]:
     """(H, W, 3) float64 full-range R'G'B' by the caps' own range and matrix; chroma by repetition."""
     caps = sample.caps
     assert caps.format == "I420", caps
@@ -53,7 +55,7 @@ def read_back() -> Callable[..., Readback]:
     """Reads `count` pictures (all where None) of a launch text that ends in decoded I420 video."""
 
     def read(launch: str, count: int | None = None, wait_s: float = 20, **properties: object) -> Readback:
-        pipeline = gst.Pipeline(
+        pipeline = Pipeline(
             f"{launch} ! appsink name=out sync=false max-buffers=8 caps=video/x-raw,format=I420",
             {"in": dict(properties)} if properties else {},
         )
@@ -67,7 +69,7 @@ def read_back() -> Callable[..., Readback]:
                 result.pts_ns.append(sample.pts_ns)
                 result.duration_ns.append(sample.duration_ns)
                 result.caps = result.caps or sample.caps
-        except gst.EndOfStream:
+        except EndOfStream:
             assert count is None, f"ended after {len(result.rgb)} of {count} pictures: {launch}"
         finally:
             pipeline.stop()

@@ -6,8 +6,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from irchroma.stream import gst
 from irchroma.stream.errors import SinkError, StreamOptionError
+from irchroma.stream.gst_pipeline import Pipeline
 from irchroma.stream.sinks import encoders
 from irchroma.stream.sinks.encoders import (
     ENCODER_NAMES,
@@ -47,7 +47,7 @@ def test_every_encoder_that_works_encodes_with_all_its_settings(live: bool, bitr
         wanted = task(codec, live, name=element, bitrate_kbps=bitrate_kbps)
         chosen = choose_encoder(wanted)
         assert chosen.element == element
-        pipeline = gst.Pipeline(
+        pipeline = Pipeline(
             f"{appsrc_of(SIZE, wanted.rate)} ! {chosen.launch} ! fakesink name=out sync=false"
         )
         pipeline.start()
@@ -62,7 +62,7 @@ def test_every_encoder_that_works_encodes_with_all_its_settings(live: bool, bitr
 
 def test_x264_keeps_no_picture_back_in_a_live_run() -> None:
     coded = threading.Semaphore(0)
-    pipeline = gst.Pipeline(
+    pipeline = Pipeline(
         f"{appsrc_of(SIZE, Fraction(25))} ! {choose_encoder(task(name='x264')).launch}"
         " ! fakesink name=out sync=false signal-handoffs=true"
     )

@@ -15,6 +15,8 @@ import pytest
 
 from irchroma.stream import gst
 from irchroma.stream.errors import SinkError, StreamError, StreamOptionError
+from irchroma.stream.gst_failure import EndOfStream
+from irchroma.stream.gst_pipeline import Pipeline
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sinks.encoders import EncoderOptions
 from irchroma.stream.sinks.file_sink import FileSink, FileSinkOptions, timescale_for
@@ -51,7 +53,7 @@ def stored_times(path: Path) -> tuple[list[int], list[int]]:
     running time begins with the first picture.
     """
     demuxer = "qtdemux" if path.suffix == ".mp4" else "matroskademux"
-    reader = gst.Pipeline(
+    reader = Pipeline(
         f"filesrc name=in ! {demuxer} ! fakesink name=out signal-handoffs=true sync=false",
         {"in": {"location": str(path)}},
     )
@@ -65,7 +67,7 @@ def stored_times(path: Path) -> tuple[list[int], list[int]]:
     try:
         while time.monotonic() < deadline:
             reader.check()
-    except gst.EndOfStream:
+    except EndOfStream:
         return [pts for pts, _ in times], [duration for _, duration in times]
     finally:
         reader.stop()
@@ -131,7 +133,7 @@ def test_a_lossless_recording_keeps_every_bit(tmp_path: Path, dtype: type, shape
     for number, raw in enumerate(pictures):
         sink.write(raw, number * 111_110_000, 111_110_000)
     sink.close()
-    reader = gst.Pipeline(
+    reader = Pipeline(
         "filesrc name=in ! matroskademux ! avdec_ffv1 ! appsink name=out sync=false",
         {"in": {"location": str(tmp_path / "raw.mkv")}},
     )
@@ -191,7 +193,7 @@ def test_a_huge_picture_is_recorded(tmp_path: Path) -> None:
     sink.open(VideoInfo((4320, 7680), Fraction(25), live=False), (4320, 7680))
     sink.write(np.full((4320, 7680), 90, np.uint8), 0, 40_000_000)
     sink.close()
-    reader = gst.Pipeline(
+    reader = Pipeline(
         "filesrc name=in ! decodebin ! appsink name=out sync=false",
         {"in": {"location": str(tmp_path / "huge.mp4")}},
     )
@@ -378,7 +380,7 @@ def audio_kinds(path: Path) -> str:
 
 def heard_s(path: Path) -> float:
     """Seconds of decoded audio."""
-    counter = gst.Pipeline(
+    counter = Pipeline(
         "filesrc name=in ! decodebin ! audioconvert ! audioresample"
         " ! audio/x-raw,format=S16LE,rate=48000,channels=1 ! filesink name=out",
         {"in": {"location": str(path)}, "out": {"location": f"{path}.pcm"}},
@@ -388,7 +390,7 @@ def heard_s(path: Path) -> float:
     try:
         while time.monotonic() < deadline:
             counter.check()
-    except gst.EndOfStream:
+    except EndOfStream:
         return os.path.getsize(f"{path}.pcm") / 96_000
     finally:
         counter.stop()

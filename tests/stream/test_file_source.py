@@ -12,6 +12,7 @@ import pytest
 from irchroma.stream import gst
 from irchroma.stream.errors import SourceError, SourceFormatError
 from irchroma.stream.frame import Frame
+from irchroma.stream.gst_pipeline import Pipeline
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sources.file_source import FileSource
 from irchroma.stream.sources.gst_source import PictureOptions
@@ -32,7 +33,7 @@ def record(tmp_path: Path) -> Recorder:
     def made(name: str, line: str, frames: int = 30) -> Path:
         path = tmp_path / name
         source = f"videotestsrc num-buffers={frames} pattern=ball ! " if frames else ""
-        pipeline = gst.Pipeline(f"{source}{line} ! filesink name=file", {"file": {"location": str(path)}})
+        pipeline = Pipeline(f"{source}{line} ! filesink name=file", {"file": {"location": str(path)}})
         pipeline.start()
         try:
             bus = pipeline._bus
@@ -88,7 +89,7 @@ def test_every_frame_comes_in_order_with_its_own_time(record: Recorder, name: st
 def test_counts_in_matroska_arrive_bit_for_bit(tmp_path: Path) -> None:
     counts = np.random.default_rng(1).integers(0, 65536, (5, 48, 64)).astype(np.uint16)
     path = tmp_path / "counts.mkv"
-    pipeline = gst.Pipeline(
+    pipeline = Pipeline(
         "appsrc name=in format=time caps=video/x-raw,format=GRAY16_LE,width=64,height=48,framerate=10/1"
         " ! avenc_ffv1 ! matroskamux ! filesink name=file",
         {"file": {"location": str(path)}},

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from irchroma.stream.errors import SourceError, SourceFormatError, SourceLost
-from irchroma.stream.gst import GstFailure
+from irchroma.stream.gst_failure import GstFailure
 from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Plan, broken_format
 
 _SMALL = "video/x-raw,format=GRAY8,width=16,height=16"

@@ -14,6 +14,8 @@ from tests.waiting import free_port
 from irchroma.stream import gst
 from irchroma.stream.errors import SourceError, SourceLost, StreamError
 from irchroma.stream.frame import Frame
+from irchroma.stream.gst_failure import EndOfStream
+from irchroma.stream.gst_pipeline import Pipeline
 from irchroma.stream.sources.gst_source import GstSource
 from irchroma.stream.sources.rtsp_source import RtspOptions, RtspSource
 from irchroma.stream.sources.transport_source import TransportSource
@@ -248,10 +250,10 @@ def test_a_host_that_is_not_there_is_named() -> None:
 
 @pytest.fixture
 def send() -> Iterator[Callable[[str], None]]:
-    running: list[gst.Pipeline] = []
+    running: list[Pipeline] = []
 
     def start(line: str) -> None:
-        running.append(gst.Pipeline(line))
+        running.append(Pipeline(line))
         running[-1].start()
 
     yield start
@@ -288,10 +290,10 @@ def test_srt_brings_counts_with_a_passphrase(send: Callable[[str], None]) -> Non
 
 def test_tcp_brings_a_stream_and_its_end_is_a_loss() -> None:
     line = f"{_COUNTS.replace('is-live=true', 'num-buffers=9')} ! avenc_ffv1 ! matroskamux streamable=true"
-    recording = gst.Pipeline(f"{line} ! appsink name=out sync=false")
+    recording = Pipeline(f"{line} ! appsink name=out sync=false")
     recording.start()
     parts = []
-    with contextlib.suppress(gst.EndOfStream):
+    with contextlib.suppress(EndOfStream):
         while True:
             recording.check()
             sample = recording.element("out").emit("try-pull-sample", 100_000_000)

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from irchroma.stream import gst
 from irchroma.stream.errors import SourceFormatError
-from irchroma.stream.gst import Caps, Sample
-from irchroma.stream.sources.video_format import LAYOUTS, is_neutral, sample_to_pixels
+from irchroma.stream.gst_pipeline import Pipeline
+from irchroma.stream.gst_sample import Caps, Sample
+from irchroma.stream.sources.layouts import LAYOUTS
+from irchroma.stream.sources.video_format import is_neutral, sample_to_pixels
 
 # R'G'B' -> Y'CbCr, limited range, 8 bits, computed by hand from BT.601-7 and BT.709-6
 RED = {"bt601": (81, 90, 240), "bt709": (63, 102, 240)}
@@ -168,7 +169,7 @@ def test_layouts_agree_with_gstreamer(name: str) -> None:
     ramp_of_rows = np.repeat(np.arange(0, 256, 5, dtype=np.uint8)[:, None], 39, axis=1)  # (52, 39)
     rows = np.zeros((52, 120), np.uint8)  # 39 pixels of 3 bytes take 120 bytes with their padding
     rows[:, :117] = np.repeat(ramp_of_rows, 3, axis=1)
-    pipeline = gst.Pipeline(
+    pipeline = Pipeline(
         # from RGB: GStreamer 1.22 copies GRAY8 into I420 without changing its range
         "appsrc name=in format=time caps=video/x-raw,format=RGB,width=39,height=52,framerate=25/1"
         f" ! videoconvert ! video/x-raw,format={name} ! appsink name=out sync=false"
