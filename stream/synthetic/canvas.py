@@ -73,14 +73,14 @@ class Patch:
 
     def blend(self, coverage: Plane, material: Material) -> None:
         """Cover with a material where `coverage` (h, w) in [0, 1] says so."""
-        self.rgb += coverage[..., None] * (material.linear - self.rgb)
+        self.rgb += cv2.merge([coverage] * 3) * (material.linear - self.rgb)
         self.nir += coverage * (material.nir - self.nir)
         goal = np.array((material.celsius, material.gain, material.night, 0), np.float32)
-        self.thermal += coverage[..., None] * (goal - self.thermal)
+        self.thermal += cv2.merge([coverage] * 4) * (goal - self.thermal)
 
     def vary(self, texture: Plane, rgb: float, nir: float, kelvin: float) -> None:
         """Modulate by a texture of standard deviation 1: relative in rgb and nir, absolute in heat."""
-        self.rgb *= np.maximum(1 + rgb * texture, 0.05)[..., None]
+        self.rgb *= cv2.merge([np.maximum(1 + rgb * texture, 0.05)] * 3)
         self.nir *= np.maximum(1 + nir * texture, 0.05)
         self.thermal[..., 0] += kelvin * texture
         self.thermal[..., 2] += 0.6 * kelvin * texture
@@ -104,6 +104,14 @@ class Canvas:
         self.light: Plane = np.ones((*view.size, 2), np.float32)
         self.depth = np.full(view.size, FAR_M, np.float32)
         self.labels = np.zeros(view.size, np.uint8)
+
+    def below(self, first: int, last: int | None = None) -> Canvas:
+        """The rows [first, last) as a canvas of their own that shares this one's memory and view."""
+        part = Canvas.__new__(Canvas)
+        part.view = self.view
+        for name in ("surface", "heat", "light", "depth", "labels"):
+            setattr(part, name, getattr(self, name)[first:last])
+        return part
 
     def paint(
         self,
@@ -174,7 +182,16 @@ class Canvas:
         """Take the sun from the ground below a mask (h, w) in [0, 1] laid on four points of the world."""
         rows, columns = mask.shape
         source = np.array([[0, 0], [columns, 0], [columns, rows], [0, rows]], np.float32)
-        transform = cv2.getPerspectiveTransform(source, self.view.project(corners_m))
-        dark = cv2.warpPerspective(mask, transform, self.view.size[::-1], flags=cv2.INTER_LINEAR)
-        self.light[..., 0] *= 1 - strength * dark
-        self.light[..., 1] *= 1 - 0.25 * strength * dark
+        corners = self.view.project(corners_m)
+        transform = cv2.getPerspectiveTransform(source, corners)
+        high, wide = self.view.size
+        x0, y0 = np.clip(np.floor(corners.min(0)) - 2, 0, (wide, high)).astype(int)
+        x1, y1 = np.clip(np.ceil(corners.max(0)) + 2, 0, (wide, high)).astype(int)
+        if x1 <= x0 or y1 <= y0:
+            return
+        shift = np.array([[1, 0, -x0], [0, 1, -y0], [0, 0, 1]], np.float64) @ transform
+        size = (int(x1 - x0), int(y1 - y0))
+        dark = cv2.warpPerspective(mask, shift, size, flags=cv2.INTER_LINEAR)
+        ground = self.light[y0:y1, x0:x1]
+        ground[..., 0] *= 1 - strength * dark
+        ground[..., 1] *= 1 - 0.25 * strength * dark

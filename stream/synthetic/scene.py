@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from irchroma.stream.synthetic import light
 from irchroma.stream.synthetic.actors import Actor, Placed, make_driver, make_swayer, make_walker
 from irchroma.stream.synthetic.canvas import FAR_M, Canvas
-from irchroma.stream.synthetic.ground import Sky, make_clouds, make_sky
 from irchroma.stream.synthetic.painting import paint_static
 from irchroma.stream.synthetic.plan import ScenePlan, plan_scene
+from irchroma.stream.synthetic.sky import Sky, make_clouds, make_sky
 from irchroma.stream.synthetic.texture import Plane
 
 CLOUD_SPEED = 0.006  # of the picture's width in a second
