@@ -13,8 +13,9 @@ from irchroma.stream.errors import SourceError, SourceFormatError
 from irchroma.stream.gst import modules
 from irchroma.stream.gst_failure import GstFailure
 from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.sources.broken_format import broken_format
 from irchroma.stream.sources.container import Promise, read_promise
-from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Plan, broken_format
+from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Plan
 
 _SNIFFED_BYTES = 1 << 16
 _TRIAL = """
@@ -159,7 +160,7 @@ class FileSource(GstSource):
             return SourceError(f"{path}: no frame within {self.open_timeout_s:g} s")
         if self._count:
             return SourceError(
-                f"{path} is broken after {self._count} frames, at {self._last_pts_ns / 1e9:.3f} s: {failure}"
+                f"{path} is broken after {self._count} frames, at {self._times.last_ns / 1e9:.3f} s: {failure}"
             )
         if failure.code == "wrong-type" or "plain text" in failure.debug:
             return SourceFormatError(f"{path} is a text, expected a video")

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import itertools
-import re
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.stream.errors import SourceError, SourceFormatError, SourceLost
-from irchroma.stream.frame import UNKNOWN_NS, Frame
+from irchroma.stream.errors import SourceError, SourceLost
+from irchroma.stream.frame import Frame
 from irchroma.stream.gst_failure import EndOfStream, GstFailure
 from irchroma.stream.gst_pipeline import Pipeline
 from irchroma.stream.gst_sample import Sample
 from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.sources.frame_times import FrameTimes
 from irchroma.stream.sources.layouts import accepted_caps
-from irchroma.stream.sources.video_format import sample_to_pixels
+from irchroma.stream.sources.video_format import sample_to_pixels, upright
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
-
-_DEFAULT_RATE = Fraction(25)  # only for times of frames that carry none, where no rate is known either
-_SMALLEST_STEP_NS = 1_000_000  # Matroska's grid
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +80,11 @@ class GstSource(ABC):
         self._pictures = pictures or PictureOptions()
         self._pipeline: Pipeline | None = None
         self._live = False
-        self._rate = Fraction(0)
-        self._true_rate = Fraction(0)  # where the caps were found to be wrong
+        self._times = FrameTimes()
         self._waiting: deque[Sample] = deque()
         self._end: SourceError | EndOfStream | None = None
         self._seen: tuple[Any, ...] | None = None
         self._turn = ""
-        self._last_pts_ns = -1
         self._count = self._pulled = self._drops = self._drops_before = 0
 
     @abstractmethod
@@ -166,34 +159,23 @@ class GstSource(ABC):
             self.ended(0, 0)
         first = self._waiting[0]
         self._turn = self._pipeline.orientation("frames")
-        self._rate = first.caps.rate
-        self._check_rate()
-        picture = self._upright(self.pixels(first))
+        self._times = FrameTimes.from_first(list(self._waiting))
+        rate = self._times.rate
+        picture = upright(self.pixels(first), self._turn)
         size = picture.shape
         duration_ns = None if plan.live else self._pipeline.duration_ns()
         info = VideoInfo(
             size=(size[0], size[1]),
-            rate=self._rate,
+            rate=rate,
             live=plan.live,
-            frame_count=round(duration_ns * self._rate / 10**9) if duration_ns and self._rate else None,
+            frame_count=round(duration_ns * rate / 10**9) if duration_ns and rate else None,
             duration_ns=duration_ns,
             description=(
-                f"{plan.description}: {first.caps.format} {size[1]}x{size[0]} at {float(self._rate):.3g} Hz"
+                f"{plan.description}: {first.caps.format} {size[1]}x{size[0]} at {float(rate):.3g} Hz"
             ),
             counts=picture.dtype == np.uint16,
         )
         return self.describe(info)
-
-    def _check_rate(self) -> None:
-        """Correct a rate that the frames themselves disprove (field rates, 50 for a 10 Hz video)."""
-        times = [sample.pts_ns for sample in self._waiting if sample.pts_ns >= 0]
-        steps = [later - sooner for sooner, later in itertools.pairwise(times) if later > sooner]
-        if len(steps) < 2:
-            return
-        even = max(steps) - min(steps) <= 0.1 * max(steps)
-        seen = Fraction(10**9 * len(steps), sum(steps)) if even else Fraction(10**9, min(steps))
-        if (even and not self._rate) or (self._rate and seen < self._rate * Fraction(4, 5)):
-            self._rate = self._true_rate = seen.limit_denominator(1001)
 
     def read(self, timeout_s: float) -> Frame | None:
         """The next frame; see `FrameSource.read`."""
@@ -203,7 +185,7 @@ class GstSource(ABC):
             self._waiting.popleft() if self._waiting else self._pull(max(timeout_s, self.read_at_least_s))
         )
         if sample is None:
-            self.ended(self._count, max(0, self._last_pts_ns))
+            self.ended(self._count, max(0, self._times.last_ns))
             return None
         return self._frame_of(sample)
 
@@ -238,40 +220,14 @@ class GstSource(ABC):
         gap = self._seen is not None and seen != self._seen
         self._seen = seen
         frame = Frame(
-            self._upright(self.pixels(sample)),
-            self._time_of(sample),
-            self._duration_of(sample),
+            upright(self.pixels(sample), self._turn),
+            self._times.pts_ns(sample),
+            self._times.duration_ns(sample),
             self._count + self._drops if self._live else self._count,
             gap=gap,
         )
         self._count += 1
-        self._last_pts_ns = frame.pts_ns
         return frame
-
-    def _time_of(self, sample: Sample) -> int:
-        if sample.pts_ns > self._last_pts_ns:
-            return sample.pts_ns
-        if sample.pts_ns < 0:  # raw H.264 has no times of its own
-            if self._last_pts_ns < 0:
-                return 0
-            return self._last_pts_ns + round(10**9 / (self._rate or _DEFAULT_RATE))
-        return self._last_pts_ns + _SMALLEST_STEP_NS
-
-    def _duration_of(self, sample: Sample) -> int:
-        if self._true_rate:
-            return round(10**9 / self._true_rate)
-        return sample.duration_ns if sample.duration_ns > 0 else UNKNOWN_NS
-
-    def _upright(self, pixels: Pixels) -> Pixels:
-        """Turn a picture as its orientation tag asks for."""
-        if not self._turn or self._turn == "rotate-0":
-            return pixels
-        quarters = {"0": 0, "90": 3, "180": 2, "270": 1}.get(self._turn.rsplit("-", 1)[-1], 0)
-        turned: Any = np.rot90(pixels, quarters)
-        if self._turn.startswith("flip-"):
-            turned = turned[:, ::-1]
-        upright: Pixels = np.ascontiguousarray(turned)
-        return upright
 
     def close(self) -> None:
         """Stop and let go; see `FrameSource.close`."""
@@ -279,23 +235,7 @@ class GstSource(ABC):
             self._pipeline.stop()
         self._pipeline = self._end = self._seen = None
         self._waiting.clear()
-        self._rate = self._true_rate = Fraction(0)
-        self._last_pts_ns = -1
+        self._times = FrameTimes()
         self._drops_before += self._drops
         self._drops = self._count = self._pulled = 0
         self._turn = ""
-
-
-def broken_format(what: str, failure: GstFailure) -> SourceError | None:
-    """The clear line for what goes wrong in the same way everywhere: decoders and formats; else None."""
-    missing = re.findall(r"Missing decoder: (.*) \(((?:video|image)/\S+?)[,)]", failure.debug)
-    if "Missing decoder: " in failure.debug and not missing:
-        return SourceFormatError(f"{what} is not a video")
-    if missing or failure.code in ("missing-plugin", "codec-not-found"):
-        return SourceFormatError(
-            f"{what}: no decoder here for {missing[0][0] if missing else failure}: install gstreamer1.0-libav"
-            " and gstreamer1.0-plugins-bad, or run irchroma doctor"
-        )
-    if failure.domain == "stream" and ("not-negotiated" in failure.debug or failure.code == "format"):
-        return SourceFormatError(f"{what}: its raw video format is not supported")
-    return None

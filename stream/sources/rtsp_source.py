@@ -10,7 +10,8 @@ from irchroma.stream.errors import SourceError, SourceLost, StreamOptionError
 from irchroma.stream.gst_failure import GstFailure
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sources.addresses import masked, split_credentials, why_unreachable
-from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Plan, broken_format
+from irchroma.stream.sources.broken_format import broken_format
+from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Plan
 
 _TCP, _UDP = 4, 1 | 2  # GstRTSPLowerTrans: TCP; UDP and its multicast
 _DEFAULT_PORTS = {"rtsp": 554, "rtspt": 554, "rtspu": 554, "rtsps": 322}

@@ -7,9 +7,10 @@ import numpy as np
 from irchroma.stream.errors import SourceError, SourceLost
 from irchroma.stream.gst_failure import GstFailure
 from irchroma.stream.gst_sample import Sample
+from irchroma.stream.sources.broken_format import broken_format
 from irchroma.stream.sources.camera_format import CameraFormat, CameraOptions, choose_format
 from irchroma.stream.sources.cameras import offered_caps
-from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Pixels, Plan, broken_format
+from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Pixels, Plan
 
 _DECODERS = {"JPEG": " ! jpegdec", "H264": " ! decodebin"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -62,6 +63,18 @@ def sample_to_pixels(sample: Sample, color: bool = True, full_range: bool | None
         return _expanded(y, layout, full)
     planes = [_to_eight_bits(plane, layout) for plane in (y, u, v)]
     return _ycc_to_rgb(planes[0], planes[1], planes[2], layout.subsampling, caps.matrix, full)
+
+
+def upright(pixels: U8 | U16, turn: str) -> U8 | U16:
+    """Turn a picture as its `image-orientation` tag asks for: `rotate-90`, `flip-rotate-180` ... or empty."""
+    if not turn or turn == "rotate-0":
+        return pixels
+    quarters = {"0": 0, "90": 3, "180": 2, "270": 1}.get(turn.rsplit("-", 1)[-1], 0)
+    turned: Any = np.rot90(pixels, quarters)
+    if turn.startswith("flip-"):
+        turned = turned[:, ::-1]
+    result: U8 | U16 = np.ascontiguousarray(turned)
+    return result
 
 
 def is_neutral(u: U8, v: U8) -> bool:
