@@ -15,16 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.stream.camera import Camera
+from irchroma.stream.composing import ComposingThread, Job
 from irchroma.stream.daylight import ColorCameraDetector
 from irchroma.stream.errors import SourceError, StreamError
-from irchroma.stream.feed import feed_thread
-from irchroma.stream.finished import Composer, Finished, Shown
+from irchroma.stream.finished import Composer
 from irchroma.stream.frame import UNKNOWN_NS, Frame
 from irchroma.stream.guarded import GuardedColorizer
-from irchroma.stream.latency import LatencyMeter, RateMeter
+from irchroma.stream.latency import LatencyMeter
 from irchroma.stream.protocols import Colorizer, FrameSource, VideoInfo
 from irchroma.stream.reader import Arrival, ReconnectOptions, SourceReader
-from irchroma.stream.rings import Ring, RingClosed
+from irchroma.stream.rings import RingClosed
 from irchroma.stream.tone_map import ToneMap, ToneMapOptions
 from irchroma.stream.writer import Picture, SinkWriter
 
@@ -51,19 +51,6 @@ class LoopOptions:
     repeat_s: float = 2.0
     color_camera: bool = True
     camera: Camera | None = None
-
-
-@dataclass(slots=True)
-class _Job:
-    arrival: Arrival | None  # None for a card or a repeated picture
-    pts_ns: int
-    duration_ns: int
-    luma: NDArray[np.uint8] | None = None
-    ticket: int | None = None
-    camera_rgb: NDArray[np.uint8] | None = None
-    reason: str | None = None
-    submitted_ns: int = 0
-    silent_s: float = 0.0
 
 
 class Loop:
@@ -94,15 +81,12 @@ class Loop:
         self.writers, self.raw_writer = writers, raw_writer
         self._tone_map = ToneMap(options.tone_map)
         self._detector = ColorCameraDetector()
-        self._rate = RateMeter()
         self.stages = {name: LatencyMeter() for name in ("capture", "tone_map", "color", "compose")}
+        self._composing = ComposingThread(composer, writers, self.stages, options.repeat_s, self.reader.stop)
         self.frames = 0
         self.guarded: GuardedColorizer | None = None
-        self._jobs: Ring[_Job] = Ring(4, newest_wins=False)
-        self._sinks_open = False
         self._gives_color = False
         self._stopping = threading.Event()
-        self._failure: StreamError | None = None
         self._last_arrival_ns = 0
         self._last_pts_ns: int | None = None
         self._last_size: tuple[int, int] | None = None
@@ -116,23 +100,20 @@ class Loop:
         Raises:
             StreamError: source or every sink failed; what was written until then is finished first.
         """
-        composing = feed_thread(self._compose_jobs, "compose")
         try:
             info = self.reader.start()
             self.guarded = GuardedColorizer(partial(self._make_colorizer, info))
-            composing.start()
+            self._composing.start(info, self.guarded)
             self._work(info, on_frame)
         finally:
             self.reader.stop()
-            self._jobs.close()
-            if composing.ident is not None:
-                composing.join()
+            self._composing.finish()
             for writer in self._all_writers():
                 writer.finish()
             self.reader.join()
             if self.guarded is not None:
                 self.guarded.close()
-        failure = self._failure or self.reader.failure or self._sink_failure()
+        failure = self._composing.failure or self.reader.failure or self._sink_failure()
         if failure is not None:
             raise failure
         if not self.frames and not self._stopping.is_set():
@@ -156,7 +137,7 @@ class Loop:
             while True:
                 arrival = self.reader.ring.get(repeat_ns / 1e9 if info.live else 0.5)
                 if arrival is not None:
-                    self._jobs.put(self._begin(arrival, period_ns))
+                    self._composing.jobs.put(self._begin(arrival, period_ns))
                     if on_frame is not None:
                         on_frame(self)
                 elif info.live and self.frames:
@@ -164,7 +145,7 @@ class Loop:
         except RingClosed:
             pass
 
-    def _begin(self, arrival: Arrival, period_ns: int) -> _Job:
+    def _begin(self, arrival: Arrival, period_ns: int) -> Job:
         frame = arrival.frame
         self.frames += 1
         self.stages["capture"].add(time.monotonic_ns() - arrival.arrival_ns)
@@ -187,7 +168,7 @@ class Loop:
                 if camera_rgb is not None
                 else self._tone_map.apply(pixels, frame.pts_ns, held=frame.held)
             )
-        job = _Job(arrival, frame.pts_ns, duration_ns, luma, camera_rgb=camera_rgb)
+        job = Job(arrival, frame.pts_ns, duration_ns, luma, camera_rgb=camera_rgb)
         if camera_rgb is None:
             assert self.guarded is not None
             job.submitted_ns = time.monotonic_ns()
@@ -218,7 +199,7 @@ class Loop:
             return
         self._last_pts_ns = pts_ns
         reason = self.reader.lost_reason or "the source is silent"
-        self._jobs.put(_Job(None, pts_ns, repeat_ns, reason=reason, silent_s=silent_ns / 1e9))
+        self._composing.jobs.put(Job(None, pts_ns, repeat_ns, reason=reason, silent_s=silent_ns / 1e9))
 
     def _keep_raw(self, frame: Frame, duration_ns: int, arrival_ns: int) -> None:
         writer = self.raw_writer
@@ -228,71 +209,3 @@ class Loop:
             assert self.reader.info is not None
             writer.open(self.reader.info, frame.size)
         writer.put(Picture(frame.pixels, frame.pts_ns, duration_ns, arrival_ns))
-
-    def _compose_jobs(self) -> None:
-        last: Shown | None = None
-        try:
-            while True:
-                job = self._jobs.get()
-                assert job is not None
-                last = self._finish(job, last)
-        except RingClosed:
-            return
-        except StreamError as error:
-            self._failure = error
-        except Exception as error:  # the thread's last stand: the run must end, not hang
-            log.exception("composing broke")
-            self._failure = StreamError(f"composing the picture failed unexpectedly: {error!r}")
-        for job in self._jobs.abandon():
-            if job.ticket is not None:  # the engine's places are given back: somebody may wait for one
-                assert self.guarded is not None
-                self.guarded.collect(job.ticket)
-        self.reader.stop()
-
-    def _finish(self, job: _Job, last: Shown | None) -> Shown:
-        arrival_ns = 0
-        picture: Shown
-        if job.arrival is not None:
-            picture = self._composed(job, job.arrival)
-            arrival_ns = job.arrival.arrival_ns
-        elif last is not None and job.silent_s < self._options.repeat_s:
-            picture = last
-        else:
-            picture = self.composer.no_signal(job.silent_s, job.reason or "")
-        self._send(Picture(picture, job.pts_ns, job.duration_ns, arrival_ns))
-        return picture if job.arrival is not None or last is None else last
-
-    def _composed(self, job: _Job, arrival: Arrival) -> Shown:
-        assert self.guarded is not None
-        assert job.luma is not None
-        colored = None
-        if job.ticket is not None:
-            colored = self.guarded.collect(job.ticket)
-            self.stages["color"].add(time.monotonic_ns() - job.submitted_ns)
-        self._rate.tick(time.monotonic_ns())
-        no_color = colored is None and job.camera_rgb is None
-        finished = Finished(
-            luma=job.luma,
-            colored=colored,
-            camera_rgb=job.camera_rgb,
-            reason=(self.guarded.reason or "the engine failed") if no_color else None,
-            frame=arrival.frame,
-            arrival_ns=arrival.arrival_ns,
-            engine=self.guarded.name,
-            synthetic=self.guarded.synthetic,
-            rate_hz=self._rate.rate_hz,
-        )
-        with self.stages["compose"].timed():
-            return self.composer.compose(finished)
-
-    def _send(self, picture: Picture) -> None:
-        if not self._sinks_open:
-            assert self.reader.info is not None
-            for writer in self.writers:
-                writer.open(self.reader.info, (picture.pixels.shape[0], picture.pixels.shape[1]))
-            self._sinks_open = True
-        for writer in self.writers:
-            writer.put(picture)
-        if self.writers and all(writer.failure is not None for writer in self.writers):
-            assert self.writers[0].failure is not None
-            raise self.writers[0].failure

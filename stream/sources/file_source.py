@@ -159,9 +159,8 @@ class FileSource(GstSource):
         if failure is None:
             return SourceError(f"{path}: no frame within {self.open_timeout_s:g} s")
         if self._count:
-            return SourceError(
-                f"{path} is broken after {self._count} frames, at {self._times.last_ns / 1e9:.3f} s: {failure}"
-            )
+            at_s = self._times.last_ns / 1e9
+            return SourceError(f"{path} is broken after {self._count} frames, at {at_s:.3f} s: {failure}")
         if failure.code == "wrong-type" or "plain text" in failure.debug:
             return SourceFormatError(f"{path} is a text, expected a video")
         video = any(name.startswith("video/") and not _is_container(name) for name in self._media)

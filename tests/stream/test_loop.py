@@ -165,7 +165,9 @@ def test_a_run_ends_when_composing_fails_while_the_next_frame_waits_for_the_engi
     class Failing(PlainComposer):
         def compose(self, finished: Finished) -> NDArray[np.uint8]:
             deadline = time.monotonic() + 10.0
-            while len(loop._jobs) < 1 and time.monotonic() < deadline:  # the next frame is with the engine
+            while (
+                len(loop._composing.jobs) < 1 and time.monotonic() < deadline
+            ):  # the next frame is with the engine
                 time.sleep(0.001)
             raise StreamError("no letters")
 
