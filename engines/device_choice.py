@@ -13,6 +13,7 @@ from irchroma.engines import cuda_device, tensorrt_adapter
 from irchroma.engines.device import Device
 from irchroma.engines.device_check import check_kernels
 from irchroma.engines.device_colorizer import DeviceColorizer
+from irchroma.engines.device_pool import DevicePool
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable
 from irchroma.engines.neural import NeuralColorizer, NeuralOptions
 
@@ -27,20 +28,25 @@ _DEVICE = re.compile(r"(?:cuda:)?(\d+)$")
 
 
 def open_neural(
-    options: NeuralOptions, on_cpu: OnCpu = NeuralColorizer, size: tuple[int, int] | None = None
+    options: NeuralOptions,
+    on_cpu: OnCpu = NeuralColorizer,
+    size: tuple[int, int] | None = None,
+    sharing: DevicePool | None = None,
 ) -> NeuralColorizer | DeviceColorizer:
     """The colorizer for `options.network.runtime` and `options.network.device`.
 
     With `auto` for both, a GPU is used where one is and a runtime for it works, the CPU otherwise; that is
     logged. A device that fails at work later is not chosen again by `auto` when the engine is opened anew.
-    Anything asked for by name is given or refused. With `all`, each video takes the next GPU in turn, and so
-    does one whose engine is opened anew because its GPU was lost.
+    Anything asked for by name is given or refused. With `all`, and with `auto` where several cameras share
+    the process, each video takes the next GPU in turn, and so does one whose engine is opened anew because
+    its GPU was lost.
 
     Args:
         options: of the colorizer.
         on_cpu: makes it where the CPU colors, for instance with a network that other videos share.
         size: (H, W) of the frames to come, for which a device is prepared, so that what fails on it fails
             before the first of them; None where it is not known.
+        sharing: gives networks on a GPU that other cameras use too; None for networks of its own.
 
     Raises:
         EngineUnavailable: what was asked for is not here.
@@ -55,13 +61,15 @@ def open_neural(
             raise EngineOptionError(f"runtime {runtime} runs on the CPU: --device {device} contradicts it")
         return on_cpu(options)
     if runtime in tensorrt_adapter.LIBRARIES or (runtime == "torch" and index is not None):
-        return _prepared(DeviceColorizer(options, partial(open_device, runtime, index or 0)), size)
+        index = _spread(sharing) if index is None else index
+        return _prepared(_on_gpu(options, (runtime, index), sharing), size)
     if options.reference is not None and index is None:
         return on_cpu(options)  # its steering is the CPU's
     if runtime == "torch" and cuda_device.device_at() is None:
         return on_cpu(options)
     tried = (runtime,) if runtime != "auto" else GPU_RUNTIMES
-    return _first_that_works(options, [(one, index or 0) for one in tried], on_cpu, size)
+    index = _spread(sharing) if index is None else index
+    return _first_that_works(options, [(one, index) for one in tried], on_cpu, size, sharing)
 
 
 def _next_in_turn() -> int:
@@ -69,6 +77,23 @@ def _next_in_turn() -> int:
     if count == 0:
         raise EngineUnavailable("--device all needs an NVIDIA GPU and its driver: there is none here")
     return next(_turn) % count
+
+
+def _spread(sharing: DevicePool | None) -> int:
+    """The GPU of a video that names none: the first, or the next one where there are several videos."""
+    several = sharing is not None and cuda_device.device_count() > 1
+    return _next_in_turn() if several else 0
+
+
+def _on_gpu(
+    options: NeuralOptions,
+    choice: tuple[str, int],
+    sharing: DevicePool | None,
+    on_failure: Callable[[Exception], None] | None = None,
+) -> DeviceColorizer:
+    opener = partial(open_device, *choice)
+    seat = None if sharing is None else partial(sharing.seat, choice, opener)
+    return DeviceColorizer(options, opener, on_failure=on_failure, open_seat=seat)
 
 
 def device_index(text: str) -> int | None:
@@ -120,6 +145,7 @@ def _first_that_works(
     choices: Sequence[tuple[str, int]],
     on_cpu: OnCpu,
     size: tuple[int, int] | None,
+    sharing: DevicePool | None,
 ) -> NeuralColorizer | DeviceColorizer:
     if options.network.device == "auto" and cuda_device.device_at() is None:
         return on_cpu(options)
@@ -129,9 +155,7 @@ def _first_that_works(
             passed_over.append(f"{choice[0]} has failed before: {_failed[choice]}")
             continue
         try:
-            colorizer = DeviceColorizer(
-                options, partial(open_device, *choice), on_failure=partial(_remember, choice)
-            )
+            colorizer = _on_gpu(options, choice, sharing, partial(_remember, choice))
             _prepared(colorizer, size)
         except Exception as error:  # noqa: BLE001 (a library that answers otherwise than expected: the next one)
             passed_over.append(str(error) or type(error).__name__)

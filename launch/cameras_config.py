@@ -34,7 +34,7 @@ class SharingOptions:
     Attributes:
         networks: cameras with the same engine, size, runtime and precision use one compiled network.
         batch_wait_ms: how long a frame may wait for other cameras' frames where batches pay, 0 = never.
-        batch_frames: most frames of one call of a network; 0 for what pays, which on a CPU is 1.
+        batch_frames: most frames of one call of a network; 0 for what pays: 1 on a CPU, 8 on a GPU.
     """
 
     networks: bool = True

@@ -12,6 +12,7 @@ from typing import Any
 from irchroma.calibration.camera_presets import find_profile
 from irchroma.engines import catalog
 from irchroma.engines.device_choice import open_neural
+from irchroma.engines.device_pool import DevicePool
 from irchroma.engines.gray import GrayColorizer
 from irchroma.engines.network_pool import NetworkPool
 from irchroma.engines.network_record import read_record, require_match
@@ -42,11 +43,13 @@ class Shared:
     Attributes:
         name: the camera's, of its page; empty where the process has one.
         networks: gives networks that other cameras use too; None for networks of its own.
+        devices: the same for networks on a GPU.
         threads: CPU threads of a network of its own, and of each encoder; 0 for their own choice.
     """
 
     name: str = ""
     networks: NetworkPool | None = None
+    devices: DevicePool | None = None
     threads: int = 0
 
 
@@ -219,7 +222,8 @@ def open_colorizer(
             raise ConfigError(f"--auto governs the CPU: --device {neural.network.device} contradicts it")
         return governor.open(neural)
     if shared is not None and shared.networks is not None:
-        return open_neural(neural, partial(NeuralColorizer, opener=shared.networks.open), size)
+        on_cpu = partial(NeuralColorizer, opener=shared.networks.open)
+        return open_neural(neural, on_cpu, size, shared.devices)
     if shared is not None and not neural.network.threads:
         neural = replace(neural, network=replace(neural.network, threads=shared.threads))
     return open_neural(neural, size=size)
