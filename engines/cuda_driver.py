@@ -17,6 +17,7 @@ from irchroma.engines.device import CaptureRefused
 from irchroma.engines.errors import EngineError, EngineUnavailable
 from irchroma.engines.kernel_binary import kernel_binaries
 from irchroma.engines.kernel_source import BLOCK, ExtentStruct, Launch, kernel_names
+from irchroma.engines.recording import recordings
 
 _THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: other threads may allocate meanwhile
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING
@@ -110,8 +111,13 @@ class CudaDriver:
         """Record what `work` puts into the stream.
 
         Raises:
+            RecordingPutOff: not just now.
             CaptureRefused: something of it cannot be recorded; nothing of it was done.
         """
+        with recordings.recording():
+            return self._capture(cuda_stream, work)
+
+    def _capture(self, cuda_stream: int, work: Callable[[], None]) -> CudaGraph:
         stream = ctypes.c_void_p(cuda_stream)
         graph = ctypes.c_void_p()
         failure: Exception | None = None

@@ -114,7 +114,7 @@ class WorkQueue(Protocol):
         """Record what `work` does on this queue, without doing it.
 
         Raises:
-            CaptureRefused: it cannot be recorded.
+            CaptureRefused: it cannot be recorded; `recording.RecordingPutOff` where it cannot just now.
         """
 
     def replay(self, recorded: Any) -> None:

@@ -34,6 +34,7 @@ from irchroma.engines.batch_options import BatchOptions
 from irchroma.engines.device import CaptureRefused, Device, DeviceNetwork, Mark
 from irchroma.engines.device_seat import BatchedFrame, BatchSeat, GoOn
 from irchroma.engines.errors import EngineError, EngineUnavailable
+from irchroma.engines.recording import RecordingPutOff
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +90,7 @@ class DeviceBatcher:
         self._closed = False
         self._networks: dict[int, DeviceNetwork] = {}
         self._recorded: dict[int, Any] = {}
+        self._later: set[int] = set()
         self._closing = ExitStack()
         device = open_device()
         self._closing.callback(device.close)
@@ -178,11 +180,16 @@ class DeviceBatcher:
             self._queue.infer(network)
             self._queue.record(self._done[0])
             self._done[0].wait()
-            try:
-                self._recorded[frames] = self._queue.capture(partial(self._queue.infer, network))
-            except CaptureRefused as error:
-                log.warning("batches are not recorded as graphs: %s", error)
-                return
+            self._record(frames)
+
+    def _record(self, frames: int) -> None:
+        try:
+            work = partial(self._queue.infer, self._networks[frames])
+            self._recorded[frames] = self._queue.capture(work)
+        except RecordingPutOff:
+            self._later.add(frames)
+        except CaptureRefused as error:
+            log.warning("batches of %d are not recorded as graphs: %s", frames, error)
 
     def _work(self) -> None:
         turn = 0
@@ -218,6 +225,9 @@ class DeviceBatcher:
     def _enqueue(self, batch: Sequence[BatchedFrame], done: Mark) -> None:
         frames = next(frames for frames in self.batches if frames >= len(batch))
         network = self._networks[frames]
+        if frames in self._later:
+            self._later.discard(frames)
+            self._record(frames)
         ways = [frame.at(frames, place, network) for place, frame in enumerate(batch)]
         try:
             for frame, (way_in, _) in zip(batch, ways, strict=True):

@@ -21,10 +21,13 @@ from numpy.typing import NDArray
 from irchroma.engines.device import CaptureRefused, Device, DeviceArray, DeviceNetwork, Mark, WorkQueue
 from irchroma.engines.errors import EngineError
 from irchroma.engines.kernel_source import Launch
+from irchroma.engines.recording import RecordingPutOff
 
 log = logging.getLogger(__name__)
 
 Step = Launch | DeviceNetwork
+_MOST_REFUSALS = 3
+"""One may be another thread's fault, which did something that nobody may while a stream is recorded."""
 
 
 @dataclass(slots=True)
@@ -65,6 +68,7 @@ class FrameRing:
         self._free = deque(slots)
         self._in_flight: deque[Slot] = deque()
         self._graphs = graphs
+        self._refusals = 0
         self._warm: set[str] = set()
         self._inward = device.open_queue()
         self._work = device.open_queue()
@@ -168,9 +172,14 @@ class FrameRing:
     def _record(self, queue: WorkQueue, slot: Slot, kind: str) -> Any:
         try:
             recorded = queue.capture(lambda: _enqueue(queue, slot.steps[kind]))
+        except RecordingPutOff as error:
+            log.debug("recorded later: %s", error)
+            return None
         except CaptureRefused as error:
-            self._graphs = False
-            log.warning("frames are not recorded as graphs, each step is started by itself: %s", error)
+            self._refusals += 1
+            if self._refusals == _MOST_REFUSALS:
+                self._graphs = False
+                log.warning("frames are not recorded as graphs, each step is started by itself: %s", error)
             return None
         slot.graphs[kind] = recorded
         return recorded

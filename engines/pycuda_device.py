@@ -23,6 +23,7 @@ from irchroma.engines.cuda_event import EventMark
 from irchroma.engines.device import DeviceArray, DeviceNetwork, Mark, WorkQueue
 from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
 from irchroma.engines.pycuda_queue import PyCudaQueue
+from irchroma.engines.recording import recordings
 from irchroma.engines.tensorrt_execution import PlanExecution, open_plan
 
 log = logging.getLogger(__name__)
@@ -154,7 +155,7 @@ class PyCudaDevice:
         self, path: Path, size: tuple[int, int], frames: int = 1, batches: Sequence[int] = (1,)
     ) -> DeviceNetwork:
         """See `Device`. A plan that is not in the cache is built, which takes seconds to minutes."""
-        with self.current():
+        with self.current(), recordings.waiting_for_all():
             plan = open_plan(self._runtime, self._index, path, size, batches)
             return PlanExecution(plan, self, size, frames)
 

@@ -105,9 +105,8 @@ def network_for(path: Path) -> tuple[Path, str]:
 def shapes_for(path: Path, size: tuple[int, int], batches: Sequence[int] = (1,)) -> str:
     """`--shapes` of the plan to use: the default one of that network where it has the size, else its own.
 
-    Batches are profiles of one shape each, not one wide profile: the kernels are chosen for the very shape,
-    and TensorRT-RTX neither compiles others in the background, which recorded work would never see, nor
-    refuses to be recorded.
+    Batches are profiles of one shape each, not a wide one: kernels are chosen for the very shape, and
+    TensorRT-RTX compiles no others in the background, which recorded work would never see.
     """
     if tuple(batches) != (1,):
         return ",".join(f"{frames}x{size[0]}x{size[1]}" for frames in batches)

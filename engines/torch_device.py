@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -20,16 +19,14 @@ from numpy.typing import NDArray
 
 from irchroma.engines.cuda_driver import CudaDriver, KernelModule, load_kernels
 from irchroma.engines.cuda_event import EventMark
-from irchroma.engines.device import CaptureRefused, DeviceArray, DeviceNetwork, Mark, WorkQueue
+from irchroma.engines.device import DeviceArray, DeviceNetwork, Mark, WorkQueue
 from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
-from irchroma.engines.kernel_source import Launch
 from irchroma.engines.network import NetworkOptions
+from irchroma.engines.torch_queue import TorchQueue
 from irchroma.engines.torch_runtime import TorchNetwork
 
 log = logging.getLogger(__name__)
 
-_one_recording = threading.Lock()
-"""One recording at a time, which is all that torch promises; others wait some milliseconds."""
 _TYPES = {np.dtype(np.float16): torch.float16, np.dtype(np.float32): torch.float32}
 
 
@@ -118,7 +115,7 @@ class TorchDevice:
         """See `Device`."""
         # Not torch's own: those come from a pool of 32, and one that is recorded must not be another's too.
         with self.current():
-            return _TorchQueue(self, torch.cuda.ExternalStream(self.driver.make_stream(), self.device))
+            return TorchQueue(self, torch.cuda.ExternalStream(self.driver.make_stream(), self.device))
 
     def make_mark(self) -> Mark:
         """See `Device`."""
@@ -170,81 +167,6 @@ class _TorchExecution:
 
     def close(self) -> None:
         self._network.close()
-
-
-class _TorchQueue:
-    def __init__(self, device: TorchDevice, cuda_stream: Any) -> None:
-        self._device = device
-        self._cuda_stream = cuda_stream
-        self._graphs: list[Any] = []
-        # Shared by this queue's graphs: they run one after another, and leave nothing there for each other.
-        self._pool = torch.cuda.graph_pool_handle()
-
-    def upload(self, host: NDArray[np.uint8], array: DeviceArray) -> None:
-        part = array.part(0, (host.size,), np.uint8)
-        with self._device.current():
-            self._device.driver.copy_in(part.address, host.ctypes.data, host.size, self._handle)
-
-    def download(self, array: DeviceArray, host: NDArray[np.uint8]) -> None:
-        with self._device.current():
-            self._device.driver.copy_out(host.ctypes.data, array.address, array.nbytes, self._handle)
-
-    def launch(self, work: Launch) -> None:
-        with self._device.current():
-            self._device.kernels().launch(work, self._handle)
-
-    def infer(self, network: DeviceNetwork) -> None:
-        with self._device.current(), torch.cuda.stream(self._cuda_stream):
-            cast(_TorchExecution, network).run()
-
-    def record(self, mark: Mark) -> None:
-        with self._device.current():
-            cast(EventMark, mark).event.record(self._cuda_stream)
-
-    def wait(self, mark: Mark) -> None:
-        with self._device.current():
-            self._cuda_stream.wait_event(cast(EventMark, mark).event)
-
-    def capture(self, work: Callable[[], None]) -> Any:
-        # torch's own recording: the network's intermediate tensors must come from a pool of the graph's.
-        # Without `torch.cuda.graph`, which waits for the whole device first: that is refused while another
-        # thread records.
-        graph = torch.cuda.CUDAGraph()
-        failure: Exception | None = None
-        try:
-            with _one_recording, self._device.current(), torch.cuda.stream(self._cuda_stream):
-                graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
-                try:
-                    work()
-                except Exception as error:  # noqa: BLE001 (whatever it is, the stream must leave its recording)
-                    failure = error
-                finally:
-                    graph.capture_end()
-        except EngineError as error:
-            failure = failure or error
-        if failure is not None:
-            raise CaptureRefused(str(failure)) from failure
-        self._graphs.append(graph)
-        return graph
-
-    def replay(self, recorded: Any) -> None:
-        with self._device.current(), torch.cuda.stream(self._cuda_stream):
-            recorded.replay()
-
-    def close(self) -> None:
-        cuda_stream, self._cuda_stream = self._cuda_stream, None
-        if cuda_stream is not None:
-            with self._device.current():
-                cuda_stream.synchronize()
-                while self._graphs:
-                    self._graphs.pop().reset()
-                self._device.driver.destroy_stream(int(cuda_stream.cuda_stream))
-
-    @property
-    def _handle(self) -> int:
-        if self._cuda_stream is None:
-            raise EngineError("the queue is closed")
-        return int(self._cuda_stream.cuda_stream)
 
 
 def tensor_of(array: DeviceArray) -> Any:
