@@ -118,6 +118,7 @@ def open_device(runtime: str, index: int) -> Device:
         EngineError: the GPU does not color a test picture as the CPU does.
         EngineOptionError: there is no such GPU.
     """
+    cuda_device.ask_for_queues()
     if runtime == "torch":
         if find_spec("torch") is None:
             raise EngineUnavailable("runtime torch is not installed: run pip install 'irchroma[train]'")

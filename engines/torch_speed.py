@@ -21,6 +21,7 @@ from irchroma.engines.network import NetworkOptions
 from irchroma.engines.torch_runtime import TorchNetwork
 
 WAYS = ("eager fp32", "eager fp16", "compiled fp16")
+"""As torch is without any settings of ours: its float32 convolutions may use TF32 on a GPU."""
 _COPY_BYTES, _MATRIX = 1 << 30, 8192
 _CPU_COPY_BYTES, _CPU_MATRIX = 1 << 26, 512
 

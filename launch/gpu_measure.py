@@ -24,7 +24,7 @@ _COPY_BYTES = 64 << 20
 
 def parity(open_device: OpenDevice, options: NeuralOptions, size: tuple[int, int]) -> dict[str, float]:
     """How far the device's pictures are from those of the CPU with the float32 network, in levels."""
-    exact = replace(options, network=NetworkOptions(exact=True))
+    exact = replace(options, network=NetworkOptions(exact=True, device="cpu"))
     ordinary, device = NeuralColorizer(exact), DeviceColorizer(options, open_device)
     differences = []
     try:
