@@ -15,6 +15,7 @@ from irchroma.engines import gain
 from irchroma.engines.color_memory import Observation
 from irchroma.engines.device import Device, DeviceArray
 from irchroma.engines.device_frame import FrameLayout, FrameWriter
+from irchroma.engines.device_picture import ENCODERS, DevicePicture, can_pack
 from irchroma.engines.device_recolor import Placed, RecolorSteps
 from irchroma.engines.device_ring import FrameRing, Slot, Step
 from irchroma.engines.device_ring_batched import AFTER, LOOK, BatchedRing
@@ -22,8 +23,10 @@ from irchroma.engines.device_seat import BatchedFrame, BatchSeat
 from irchroma.engines.device_temporal import Seen, input_step, look_steps, memory_steps, output_step, place_of
 from irchroma.engines.device_workspace import Workspace
 from irchroma.engines.kernel_source import Launch, launch
+from irchroma.engines.neural_options import NeuralPicture
 from irchroma.engines.recolor import BandLook, RecolorOptions
 from irchroma.engines.temporal import TemporalOptions
+from irchroma.engines.yuv420 import pack_steps, packed_bytes
 
 COLORED, CARRIED = "colored", "carried"
 """Kinds of frame: the network is asked for its color, or the last color is carried on."""
@@ -44,6 +47,7 @@ class ChainOptions:
         temporal: how the color is kept steady; None for pictures that do not follow one another.
         depth: frames in flight.
         graphs: record the work as graphs.
+        packs: pictures come back as I420 for encoders where their size lets them, half the bytes of R'G'B'.
     """
 
     weights: Path
@@ -52,6 +56,7 @@ class ChainOptions:
     temporal: TemporalOptions | None
     depth: int = 2
     graphs: bool = True
+    packs: bool = False
 
 
 class DeviceChain:
@@ -81,6 +86,9 @@ class DeviceChain:
         self._device = device
         self._options = options
         self._layout = FrameLayout(size, work)
+        self.packs = options.packs and can_pack(size)
+        height, width = size
+        self._picture_bytes = packed_bytes(size) if self.packs else height * width * 3
         self._blocks: list[DeviceArray] = []
         self._pinned: list[NDArray[np.uint8]] = []
         self._space = Workspace(device)
@@ -123,15 +131,16 @@ class DeviceChain:
         else:
             self.ring.submit(slot, COLORED if colored else CARRIED, nbytes)
 
-    def collect(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """(H, W, 3) uint8 R'G'B' and (h, w) uint8 confidence of the oldest frame, the caller's to keep."""
+    def collect(self) -> NeuralPicture | DevicePicture:
+        """The oldest frame, the caller's to keep."""
         slot = self.ring.collect()
-        height, width = self.size
-        rgb = slot.outbox_host[: height * width * 3].reshape(height, width, 3).copy()
-        confidence = slot.outbox_host[_aligned(rgb.size) :][: self.work[0] * self.work[1]]
+        picture = slot.outbox_host[: self._picture_bytes].copy()
+        confidence = slot.outbox_host[_aligned(self._picture_bytes) :][: self.work[0] * self.work[1]]
         confidence = confidence.reshape(self.work).copy()
         self.ring.release(slot)
-        return rgb, confidence
+        if self.packs:
+            return DevicePicture(picture, self.size, confidence)
+        return NeuralPicture(picture.reshape(*self.size, 3), confidence)
 
     def close(self) -> None:
         """Give everything back, all of it even if the device fails over some; may be called twice."""
@@ -150,9 +159,8 @@ class DeviceChain:
                 last_first.callback(ring.close)
 
     def _make_slot(self) -> Slot:
-        height, width = self.size
         inbox = self._block(self._layout.nbytes)
-        outbox = self._block(_aligned(height * width * 3) + self.work[0] * self.work[1])
+        outbox = self._block(_aligned(self._picture_bytes) + self.work[0] * self.work[1])
         marks: dict[str, Any] = {name: self._device.make_mark() for name in ("arrived", "worked", "returned")}
         # What stands between a frame's halves is its slot's: the next frame's first half may come sooner.
         own = Workspace(self._device)
@@ -195,7 +203,12 @@ class DeviceChain:
         remembering: list[Launch] = []
         if self._options.temporal is not None:
             color, remembering = memory_steps(self._space, parts, news)
-        rgb = outbox.part(0, (height, width, 3), np.uint8)
+        packing: list[Launch] = []
+        if self.packs:
+            rgb = self._space.array("rgb", (height, width, 3), np.uint8)
+            packing = pack_steps(rgb, outbox.part(0, (self._picture_bytes,), np.uint8), ENCODERS)
+        else:
+            rgb = outbox.part(0, (height, width, 3), np.uint8)
         coloring = RecolorSteps(self._space, self._options.recolor, self._options.look).build(
             Placed(seen.luma, seen.small, color, rgb)
         )
@@ -204,10 +217,10 @@ class DeviceChain:
             "show_confidence",
             (self.work[1], self.work[0], 1),
             confidence=color.part(3 * plane_bytes, self.work, np.float32),
-            out=outbox.part(_aligned(rgb.nbytes), self.work, np.uint8),
+            out=outbox.part(_aligned(self._picture_bytes), self.work, np.uint8),
             width=self.work[1],
         )
-        return [*remembering, *coloring, showing]
+        return [*remembering, *coloring, *packing, showing]
 
     def _block(self, nbytes: int) -> DeviceArray:
         made = self._device.allocate((nbytes,), np.uint8)

@@ -6,6 +6,7 @@ import itertools
 import logging
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 
@@ -27,11 +28,21 @@ _failed: dict[tuple[str, int], str] = {}
 _DEVICE = re.compile(r"(?:cuda:)?(\d+)$")
 
 
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What a video wants of a GPU; see `open_neural`."""
+
+    size: tuple[int, int] | None
+    sharing: DevicePool | None
+    packs: bool
+
+
 def open_neural(
     options: NeuralOptions,
     on_cpu: OnCpu = NeuralColorizer,
     size: tuple[int, int] | None = None,
     sharing: DevicePool | None = None,
+    packs: bool = False,
 ) -> NeuralColorizer | DeviceColorizer:
     """The colorizer for `options.network.runtime` and `options.network.device`.
 
@@ -47,6 +58,7 @@ def open_neural(
         size: (H, W) of the frames to come, for which a device is prepared, so that what fails on it fails
             before the first of them; None where it is not known.
         sharing: gives networks on a GPU that other cameras use too; None for networks of its own.
+        packs: a GPU gives its pictures as I420 for encoders, see `device_picture`.
 
     Raises:
         EngineUnavailable: what was asked for is not here.
@@ -62,14 +74,15 @@ def open_neural(
         return on_cpu(options)
     if runtime in tensorrt_adapter.LIBRARIES or (runtime == "torch" and index is not None):
         index = _spread(sharing) if index is None else index
-        return _prepared(_on_gpu(options, (runtime, index), sharing), size)
+        return _prepared(_on_gpu(options, (runtime, index), _Wish(size, sharing, packs)), size)
     if options.reference is not None and index is None:
         return on_cpu(options)  # its steering is the CPU's
     if runtime == "torch" and cuda_device.device_at() is None:
         return on_cpu(options)
     tried = (runtime,) if runtime != "auto" else GPU_RUNTIMES
     index = _spread(sharing) if index is None else index
-    return _first_that_works(options, [(one, index) for one in tried], on_cpu, size, sharing)
+    wish = _Wish(size, sharing, packs)
+    return _first_that_works(options, [(one, index) for one in tried], on_cpu, wish)
 
 
 def _next_in_turn() -> int:
@@ -88,12 +101,12 @@ def _spread(sharing: DevicePool | None) -> int:
 def _on_gpu(
     options: NeuralOptions,
     choice: tuple[str, int],
-    sharing: DevicePool | None,
+    wish: _Wish,
     on_failure: Callable[[Exception], None] | None = None,
 ) -> DeviceColorizer:
     opener = partial(open_device, *choice)
-    seat = None if sharing is None else partial(sharing.seat, choice, opener)
-    return DeviceColorizer(options, opener, on_failure=on_failure, open_seat=seat)
+    seat = None if wish.sharing is None else partial(wish.sharing.seat, choice, opener)
+    return DeviceColorizer(options, opener, on_failure=on_failure, open_seat=seat, packs=wish.packs)
 
 
 def device_index(text: str) -> int | None:
@@ -145,8 +158,7 @@ def _first_that_works(
     options: NeuralOptions,
     choices: Sequence[tuple[str, int]],
     on_cpu: OnCpu,
-    size: tuple[int, int] | None,
-    sharing: DevicePool | None,
+    wish: _Wish,
 ) -> NeuralColorizer | DeviceColorizer:
     if options.network.device == "auto" and cuda_device.device_at() is None:
         return on_cpu(options)
@@ -156,8 +168,8 @@ def _first_that_works(
             passed_over.append(f"{choice[0]} has failed before: {_failed[choice]}")
             continue
         try:
-            colorizer = _on_gpu(options, choice, sharing, partial(_remember, choice))
-            _prepared(colorizer, size)
+            colorizer = _on_gpu(options, choice, wish, partial(_remember, choice))
+            _prepared(colorizer, wish.size)
         except Exception as error:  # noqa: BLE001 (a library that answers otherwise than expected: the next one)
             passed_over.append(str(error) or type(error).__name__)
             continue

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from irchroma.engines import catalog
 from irchroma.engines.device import Device
 from irchroma.engines.device_chain import ChainOptions, DeviceChain, OpenSeat
+from irchroma.engines.device_picture import DevicePicture
 from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
 from irchroma.engines.network_record import require_match
 from irchroma.engines.neural_options import NeuralOptions, NeuralPicture
@@ -40,6 +41,7 @@ class DeviceColorizer:
         graphs: bool = True,
         on_failure: Callable[[Exception], None] | None = None,
         open_seat: OpenSeat | None = None,
+        packs: bool = False,
     ) -> None:
         """Open the device; memory and network are taken when the first frame tells its size.
 
@@ -50,6 +52,7 @@ class DeviceColorizer:
             graphs: record the work as graphs.
             on_failure: told, before the caller is, of what ends the device's work.
             open_seat: gives a place at a network that other videos use too; None for a network of its own.
+            packs: pictures come back as I420 for encoders where their size lets them.
 
         Raises:
             EngineUnavailable: the weights are not here, or the device is not.
@@ -84,6 +87,7 @@ class DeviceColorizer:
             temporal=options.temporal if options.steady else None,
             depth=depth,
             graphs=graphs,
+            packs=packs,
         )
         self._stage = TemporalStage(options.temporal) if options.steady else None
         self._chain: DeviceChain | None = None
@@ -140,17 +144,17 @@ class DeviceColorizer:
         chain.submit(luma, seen)
         self._in_flight.append(chain)
 
-    def collect(self) -> NeuralPicture:
+    def collect(self) -> NeuralPicture | DevicePicture:
         """The oldest frame in flight; blocks until it is back from the device."""
         with self._collecting:
             if not self._in_flight:
                 raise EngineError("collect without submit")
             chain = self._in_flight[0]
             with self._told():
-                rgb, confidence = chain.collect()
+                picture = chain.collect()
             self._in_flight.popleft()
             self._close_retired()
-            return NeuralPicture(rgb, confidence)
+            return picture
 
     def reset(self) -> None:
         """Forget the past and what is in flight."""

@@ -29,7 +29,7 @@ from irchroma.stream.camera_profile import load_profile
 from irchroma.stream.compose import ViewComposer
 from irchroma.stream.loop import Loop, LoopOptions
 from irchroma.stream.protocols import Colorizer, FrameSink, VideoInfo
-from irchroma.stream.sinks.sink_uri import SinkOptions, open_sink, public
+from irchroma.stream.sinks.sink_uri import SinkOptions, open_sink, public, takes_stand_ins
 from irchroma.stream.sources.source_uri import open_source
 from irchroma.stream.writer import SinkWriter
 
@@ -223,7 +223,17 @@ def open_colorizer(
         return governor.open(neural)
     if shared is not None and shared.networks is not None:
         on_cpu = partial(NeuralColorizer, opener=shared.networks.open)
-        return open_neural(neural, on_cpu, size, shared.devices)
+        return open_neural(neural, on_cpu, size, shared.devices, packs=encoders_only(config))
     if shared is not None and not neural.network.threads:
         neural = replace(neural, network=replace(neural.network, threads=shared.threads))
-    return open_neural(neural, size=size)
+    return open_neural(neural, size=size, packs=encoders_only(config))
+
+
+def encoders_only(config: RunConfig) -> bool:
+    """Whether the color as it is goes to encoders and to pages alone, which take I420 as the device packs it.
+
+    A viewer who chooses another view on a page gets it all the same, from chroma of half the size, which is
+    what an encoder would have left.
+    """
+    encoded = all(takes_stand_ins(text) for text in config.to)
+    return encoded and config.view.view == "color" and not config.osd.show
