@@ -13,14 +13,16 @@ from tests.engines.tiny_network import write_tiny_network
 
 from irchroma.engines import cuda_device, device_choice, kernel_host
 from irchroma.engines.cpu_device import CpuDevice
-from irchroma.engines.device_picture import DevicePicture
+from irchroma.engines.device_picture import ENCODERS, DevicePicture
 from irchroma.engines.kernel_host import HostKernels
 from irchroma.engines.network import NetworkOptions, installed
+from irchroma.engines.yuv420 import pack
 from irchroma.launch import wiring
 from irchroma.launch.cli import main
 from irchroma.launch.run_config import RunConfig
 from irchroma.launch.wiring import encoders_only
 from irchroma.stream.osd import OsdOptions
+from irchroma.stream.sinks.yuv420 import Yuv420Packer
 from irchroma.stream.views import ViewOptions
 
 FRAMES = 8
@@ -66,10 +68,10 @@ def test_a_file_is_the_same_and_no_rgb_is_made(tmp_path: Path, monkeypatch: pyte
         patched.setattr(DevicePicture, "rgb", property(never))
         packed = run("gpu.mp4", "--runtime", "tensorrt")
     assert len(packed) == len(plain) == FRAMES
-    # The encoder decides pixel by pixel what it leaves out; means of 8x8 pixels are beyond that.
-    off = [coarse(one) - coarse(other) for one, other in zip(packed, plain, strict=True)]
-    assert np.abs(off).mean() < 0.5
-    assert np.abs(off).max() < 6
+    # The encoder leaves out what it likes of each block, and a level's rounding makes it choose otherwise.
+    off = np.stack([coarse(one) - coarse(other) for one, other in zip(packed, plain, strict=True)])
+    assert np.abs(off).mean() < 1.2
+    assert np.abs(off.mean((0, 1, 2))).max() < 0.3
     beside = run("side.mp4", "--runtime", "tensorrt", "--view", "side")
     assert beside.shape[2] == 2 * packed.shape[2]
 
@@ -86,3 +88,11 @@ def test_a_file_is_the_same_and_no_rgb_is_made(tmp_path: Path, monkeypatch: pyte
 )
 def test_what_encoders_alone_take_is_packed(change: dict[str, Any], expected: bool) -> None:
     assert encoders_only(RunConfig(**{"source": "x", "to": ("a.mp4",), **change})) is expected
+
+
+def test_the_device_packs_as_the_encoders_packer_does() -> None:
+    noise = np.random.default_rng(5).normal(128, 60, (96, 128, 3)).astype(np.float32)
+    rgb = np.clip(cv2.GaussianBlur(noise, (0, 0), 2) * 2 - 128, 0, 255).astype(np.uint8)
+    off = pack(rgb, ENCODERS).astype(int) - Yuv420Packer((96, 128)).pack(rgb)
+    assert np.abs(off).max() <= 1  # OpenCV's matrix is in whole numbers, and rounds chroma before its mean
+    assert np.abs(off).mean() < 0.3
