@@ -149,6 +149,16 @@ def overlay(crop: Crop, random: np.random.Generator) -> None:
     crop.rgb[:] = crop.rgb * (1.0 - mask[..., None]) + value * mask[..., None]
 
 
+def augment_lightly(crop: Crop, random: np.random.Generator) -> None:
+    """Small changes that leave how bright the crop is as a hint of how bright the scene is."""
+    for name, luma in crop.inputs.items():
+        if random.random() < 0.4:
+            luma = expose(luma, random, 0.4)
+        if random.random() < 0.3:
+            luma = degrade(luma, random)
+        crop.inputs[name] = luma
+
+
 def augment(crop: Crop, random: np.random.Generator) -> None:
     """A near-infrared or gray crop as some camera would have given it; two fifths stay as they are."""
     if random.random() < 0.4:

