@@ -92,9 +92,8 @@ def run(args: argparse.Namespace) -> int:
             results[_COMPARISON] = measured.get(_COMPARISON, measured)
         else:
             results["runtimes"][part] = measured.get("runtimes", {}).get(part, measured)
-        results["verdict"] = judge(results)
-        write_json(args.json, results)
-    print(json.dumps(results["verdict"], indent=1))
+        Parts(lambda: write_json(args.json, results), results).attempt("verdict", lambda: judge(results))
+    print(json.dumps(results.get("verdict"), indent=1))
     if not any("throughput" in one for one in results["runtimes"].values()):
         raise EngineUnavailable(f"no runtime colors on device {index}: {args.json} says why")
     return 0
