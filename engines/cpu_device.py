@@ -80,9 +80,11 @@ class CpuDevice:
         """See `Device`."""
         return _CpuMark()
 
-    def open_network(self, path: Path, size: tuple[int, int]) -> DeviceNetwork:
+    def open_network(
+        self, path: Path, size: tuple[int, int], frames: int = 1, batches: Sequence[int] = (1,)
+    ) -> DeviceNetwork:
         """See `Device`."""
-        return _CpuNetwork(open_network(path, self.options), size)
+        return _CpuNetwork(open_network(path, self.options), (frames, *size))
 
     def close(self) -> None:
         """End the queues' threads."""
@@ -116,13 +118,17 @@ class _CpuMark:
         if self.behind is not None and self.behind.failure is not None:
             raise EngineError(str(self.behind.failure)) from self.behind.failure
 
+    def close(self) -> None:
+        self.behind = None
+
 
 class _CpuNetwork:
-    def __init__(self, network: Network, size: tuple[int, int]) -> None:
+    def __init__(self, network: Network, shape: tuple[int, int, int]) -> None:
         self._network = network
-        self._input = np.zeros((1, 1, *size), np.float32)
-        self._ycc = np.zeros((1, 3, *size), np.float32)
-        self._confidence = np.zeros((1, 1, *size), np.float32)
+        frames, height, width = shape
+        self._input = np.zeros((frames, 1, height, width), np.float32)
+        self._ycc = np.zeros((frames, 3, height, width), np.float32)
+        self._confidence = np.zeros((frames, 1, height, width), np.float32)
         self.luma = device_array(self._input)
         self.ycc = device_array(self._ycc)
         self.confidence = device_array(self._confidence)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,17 @@ class CudaDevice:
     driver: str
 
 
+def ask_for_queues() -> None:
+    """Have the driver give streams as many hardware queues as it has; before the first CUDA context.
+
+    By default 8 are shared by all streams of a process, and work that waits in one holds up the streams
+    behind it: one camera would wait for another's frame. What the user has set stays.
+
+    Reference: CUDA C++ Programming Guide, environment variables, CUDA_DEVICE_MAX_CONNECTIONS (1 to 32).
+    """
+    os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "32")
+
+
 def device_count() -> int:
     """How many devices there are; 0 without a driver. Makes no CUDA context."""
     count = 0
@@ -41,6 +53,7 @@ def device_at(index: int = 0) -> CudaDevice | None:
 
     Reference: CUDA Driver API, sections 6.2 (initialization), 6.3 (version) and 6.5 (devices).
     """
+    ask_for_queues()
     try:
         driver: Any = ctypes.CDLL("libcuda.so.1")
     except OSError:

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
 
 from irchroma.engines.device import CaptureRefused
 from irchroma.engines.errors import EngineError, EngineUnavailable
+from irchroma.engines.kernel_binary import kernel_binaries
 from irchroma.engines.kernel_source import BLOCK, ExtentStruct, Launch, kernel_names
+from irchroma.engines.recording import recordings
 
 _THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: other threads may allocate meanwhile
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING
@@ -99,15 +100,24 @@ class CudaDriver:
         self.call("cuStreamDestroy_v2", ctypes.c_void_p(cuda_stream))
 
     def pop_context(self) -> None:
-        """Take the current context off the calling thread's stack."""
+        """Take the current context off the calling thread's stack.
+
+        Raises:
+            EngineError: there is none.
+        """
         self.call("cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))
 
     def capture(self, cuda_stream: int, work: Callable[[], None]) -> CudaGraph:
         """Record what `work` puts into the stream.
 
         Raises:
+            RecordingPutOff: not just now.
             CaptureRefused: something of it cannot be recorded; nothing of it was done.
         """
+        with recordings.recording():
+            return self._capture(cuda_stream, work)
+
+    def _capture(self, cuda_stream: int, work: Callable[[], None]) -> CudaGraph:
         stream = ctypes.c_void_p(cuda_stream)
         graph = ctypes.c_void_p()
         failure: Exception | None = None
@@ -209,27 +219,22 @@ class KernelModule:
             self._driver.call("cuModuleUnload", module)
 
 
-class EventMark:
-    """A `Mark`: an event of PyCUDA or of torch, which are asked alike."""
+def load_kernels(driver: CudaDriver, compute_capability: str) -> tuple[KernelModule, str]:
+    """The kernels, by the first compiler whose code the driver takes, and which that was.
 
-    def __init__(self, current: Callable[[], AbstractContextManager[Any]], event: Any) -> None:
-        """Args:
-        current: makes the event's device the calling thread's own, and its failures EngineErrors.
-        event: with `query` and `synchronize`.
-        """
-        self._current = current
-        self.event = event
-
-    def done(self) -> bool:
-        """See `Mark`."""
-        with self._current():
-            return bool(self.event.query())
-
-    def wait(self) -> None:
-        """See `Mark`."""
-        with self._current():
-            self.event.synchronize()
-
-    def close(self) -> None:
-        """Let go of the event."""
-        self.event = None
+    Raises:
+        EngineUnavailable: there is no compiler here.
+        EngineError: the driver takes none of it, or no compiler knows the device.
+    """
+    refused = []
+    try:
+        for binary in kernel_binaries(compute_capability):
+            try:
+                return KernelModule(driver, binary.code), binary.compiler
+            except EngineError as error:
+                refused.append(f"{binary.compiler}: {error}")
+    except EngineError as error:
+        if not refused:
+            raise
+        refused.append(str(error))
+    raise EngineError("the driver takes no kernels: " + "; ".join(refused))

@@ -62,9 +62,12 @@ class Mark(Protocol):
     def wait(self) -> None:
         """Block until it is done. Raises EngineError if that work, or the device, has failed."""
 
+    def close(self) -> None:
+        """Give it back; may be called twice."""
+
 
 class DeviceNetwork(Protocol):
-    """A network with fixed input and output memory, for one shape and one queue at a time."""
+    """A network with fixed input and output memory, for batches of one shape and one queue at a time."""
 
     @property
     def name(self) -> str:
@@ -72,15 +75,15 @@ class DeviceNetwork(Protocol):
 
     @property
     def luma(self) -> DeviceArray:
-        """(1, 1, H, W) float16 or float32 input, [0, 1]."""
+        """(N, 1, H, W) float16 or float32 input, [0, 1]."""
 
     @property
     def ycc(self) -> DeviceArray:
-        """(1, 3, H, W), of the input's type; see `network.Network.infer`."""
+        """(N, 3, H, W), of the input's type; see `network.Network.infer`."""
 
     @property
     def confidence(self) -> DeviceArray:
-        """(1, 1, H, W), of the input's type."""
+        """(N, 1, H, W), of the input's type."""
 
     def close(self) -> None:
         """Let go of it; may be called twice."""
@@ -111,7 +114,7 @@ class WorkQueue(Protocol):
         """Record what `work` does on this queue, without doing it.
 
         Raises:
-            CaptureRefused: it cannot be recorded.
+            CaptureRefused: it cannot be recorded; `recording.RecordingPutOff` where it cannot just now.
         """
 
     def replay(self, recorded: Any) -> None:
@@ -146,8 +149,16 @@ class Device(Protocol):
     def make_mark(self) -> Mark:
         """A new mark."""
 
-    def open_network(self, path: Path, size: tuple[int, int]) -> DeviceNetwork:
-        """The network at `path` (the float32 ONNX file) for pictures of `size` (H, W), multiples of 32.
+    def open_network(
+        self, path: Path, size: tuple[int, int], frames: int = 1, batches: Sequence[int] = (1,)
+    ) -> DeviceNetwork:
+        """A network for batches of one size.
+
+        Args:
+            path: the float32 ONNX file.
+            size: (H, W) of the pictures, multiples of 32.
+            frames: of one call, one of `batches`.
+            batches: all for which this network is going to be opened: they share a plan, and its weights.
 
         Raises:
             EngineError: it cannot be loaded, or not be built, here.

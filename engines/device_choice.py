@@ -6,6 +6,7 @@ import itertools
 import logging
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 
@@ -13,6 +14,7 @@ from irchroma.engines import cuda_device, tensorrt_adapter
 from irchroma.engines.device import Device
 from irchroma.engines.device_check import check_kernels
 from irchroma.engines.device_colorizer import DeviceColorizer
+from irchroma.engines.device_pool import DevicePool
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable
 from irchroma.engines.neural import NeuralColorizer, NeuralOptions
 
@@ -26,21 +28,37 @@ _failed: dict[tuple[str, int], str] = {}
 _DEVICE = re.compile(r"(?:cuda:)?(\d+)$")
 
 
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What a video wants of a GPU; see `open_neural`."""
+
+    size: tuple[int, int] | None
+    sharing: DevicePool | None
+    packs: bool
+
+
 def open_neural(
-    options: NeuralOptions, on_cpu: OnCpu = NeuralColorizer, size: tuple[int, int] | None = None
+    options: NeuralOptions,
+    on_cpu: OnCpu = NeuralColorizer,
+    size: tuple[int, int] | None = None,
+    sharing: DevicePool | None = None,
+    packs: bool = False,
 ) -> NeuralColorizer | DeviceColorizer:
     """The colorizer for `options.network.runtime` and `options.network.device`.
 
     With `auto` for both, a GPU is used where one is and a runtime for it works, the CPU otherwise; that is
     logged. A device that fails at work later is not chosen again by `auto` when the engine is opened anew.
-    Anything asked for by name is given or refused. With `all`, each video takes the next GPU in turn, and so
-    does one whose engine is opened anew because its GPU was lost.
+    Anything asked for by name is given or refused. With `all`, and with `auto` where several cameras share
+    the process, each video takes the next GPU in turn, and so does one whose engine is opened anew because
+    its GPU was lost.
 
     Args:
         options: of the colorizer.
         on_cpu: makes it where the CPU colors, for instance with a network that other videos share.
         size: (H, W) of the frames to come, for which a device is prepared, so that what fails on it fails
             before the first of them; None where it is not known.
+        sharing: gives networks on a GPU that other cameras use too; None for networks of its own.
+        packs: a GPU gives its pictures as I420 for encoders, see `device_picture`.
 
     Raises:
         EngineUnavailable: what was asked for is not here.
@@ -55,13 +73,16 @@ def open_neural(
             raise EngineOptionError(f"runtime {runtime} runs on the CPU: --device {device} contradicts it")
         return on_cpu(options)
     if runtime in tensorrt_adapter.LIBRARIES or (runtime == "torch" and index is not None):
-        return _prepared(DeviceColorizer(options, partial(open_device, runtime, index or 0)), size)
+        index = _spread(sharing) if index is None else index
+        return _prepared(_on_gpu(options, (runtime, index), _Wish(size, sharing, packs)), size)
     if options.reference is not None and index is None:
         return on_cpu(options)  # its steering is the CPU's
     if runtime == "torch" and cuda_device.device_at() is None:
         return on_cpu(options)
     tried = (runtime,) if runtime != "auto" else GPU_RUNTIMES
-    return _first_that_works(options, [(one, index or 0) for one in tried], on_cpu, size)
+    index = _spread(sharing) if index is None else index
+    wish = _Wish(size, sharing, packs)
+    return _first_that_works(options, [(one, index) for one in tried], on_cpu, wish)
 
 
 def _next_in_turn() -> int:
@@ -69,6 +90,23 @@ def _next_in_turn() -> int:
     if count == 0:
         raise EngineUnavailable("--device all needs an NVIDIA GPU and its driver: there is none here")
     return next(_turn) % count
+
+
+def _spread(sharing: DevicePool | None) -> int:
+    """The GPU of a video that names none: the first, or the next one where there are several videos."""
+    several = sharing is not None and cuda_device.device_count() > 1
+    return _next_in_turn() if several else 0
+
+
+def _on_gpu(
+    options: NeuralOptions,
+    choice: tuple[str, int],
+    wish: _Wish,
+    on_failure: Callable[[Exception], None] | None = None,
+) -> DeviceColorizer:
+    opener = partial(open_device, *choice)
+    seat = None if wish.sharing is None else partial(wish.sharing.seat, choice, opener)
+    return DeviceColorizer(options, opener, on_failure=on_failure, open_seat=seat, packs=wish.packs)
 
 
 def device_index(text: str) -> int | None:
@@ -93,6 +131,7 @@ def open_device(runtime: str, index: int) -> Device:
         EngineError: the GPU does not color a test picture as the CPU does.
         EngineOptionError: there is no such GPU.
     """
+    cuda_device.ask_for_queues()
     if runtime == "torch":
         if find_spec("torch") is None:
             raise EngineUnavailable("runtime torch is not installed: run pip install 'irchroma[train]'")
@@ -119,7 +158,7 @@ def _first_that_works(
     options: NeuralOptions,
     choices: Sequence[tuple[str, int]],
     on_cpu: OnCpu,
-    size: tuple[int, int] | None,
+    wish: _Wish,
 ) -> NeuralColorizer | DeviceColorizer:
     if options.network.device == "auto" and cuda_device.device_at() is None:
         return on_cpu(options)
@@ -129,10 +168,8 @@ def _first_that_works(
             passed_over.append(f"{choice[0]} has failed before: {_failed[choice]}")
             continue
         try:
-            colorizer = DeviceColorizer(
-                options, partial(open_device, *choice), on_failure=partial(_remember, choice)
-            )
-            _prepared(colorizer, size)
+            colorizer = _on_gpu(options, choice, wish, partial(_remember, choice))
+            _prepared(colorizer, wish.size)
         except Exception as error:  # noqa: BLE001 (a library that answers otherwise than expected: the next one)
             passed_over.append(str(error) or type(error).__name__)
             continue

@@ -8,6 +8,7 @@ the function of the CPU path that it stands for. Written for, never yet run on, 
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,7 +19,8 @@ from numpy.typing import NDArray
 
 from irchroma.engines import catalog
 from irchroma.engines.device import Device
-from irchroma.engines.device_chain import ChainOptions, DeviceChain
+from irchroma.engines.device_chain import ChainOptions, DeviceChain, OpenSeat
+from irchroma.engines.device_picture import DevicePicture
 from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
 from irchroma.engines.network_record import require_match
 from irchroma.engines.neural_options import NeuralOptions, NeuralPicture
@@ -38,6 +40,8 @@ class DeviceColorizer:
         depth: int = 2,
         graphs: bool = True,
         on_failure: Callable[[Exception], None] | None = None,
+        open_seat: OpenSeat | None = None,
+        packs: bool = False,
     ) -> None:
         """Open the device; memory and network are taken when the first frame tells its size.
 
@@ -47,6 +51,8 @@ class DeviceColorizer:
             depth: frames in flight.
             graphs: record the work as graphs.
             on_failure: told, before the caller is, of what ends the device's work.
+            open_seat: gives a place at a network that other videos use too; None for a network of its own.
+            packs: pictures come back as I420 for encoders where their size lets them.
 
         Raises:
             EngineUnavailable: the weights are not here, or the device is not.
@@ -65,6 +71,9 @@ class DeviceColorizer:
         self.options = options
         self.depth = depth
         self._on_failure = on_failure
+        self._open_seat = open_seat
+        # Whoever closes waits for whoever collects or submits: pinned memory must not go while it is read.
+        self._submitting, self._collecting = threading.Lock(), threading.Lock()
         self._path = options.weights or catalog.weights_path(options.engine, options.size)
         if not self._path.is_file():
             raise EngineUnavailable(
@@ -78,6 +87,7 @@ class DeviceColorizer:
             temporal=options.temporal if options.steady else None,
             depth=depth,
             graphs=graphs,
+            packs=packs,
         )
         self._stage = TemporalStage(options.temporal) if options.steady else None
         self._chain: DeviceChain | None = None
@@ -120,7 +130,7 @@ class DeviceColorizer:
         """Start one frame; see `irchroma.stream.protocols.Colorizer.submit`."""
         if luma.ndim != 2 or luma.dtype != np.uint8 or 0 in luma.shape:
             raise EngineOptionError(f"expected (H, W) uint8 luma, got {luma.shape} {luma.dtype}")
-        with self._told():
+        with self._submitting, self._told():
             self._submit(luma, pts_ns, held)
 
     def _submit(self, luma: NDArray[np.uint8], pts_ns: int, held: bool) -> None:
@@ -134,30 +144,32 @@ class DeviceColorizer:
         chain.submit(luma, seen)
         self._in_flight.append(chain)
 
-    def collect(self) -> NeuralPicture:
+    def collect(self) -> NeuralPicture | DevicePicture:
         """The oldest frame in flight; blocks until it is back from the device."""
-        if not self._in_flight:
-            raise EngineError("collect without submit")
-        chain = self._in_flight[0]
-        with self._told():
-            rgb, confidence = chain.collect()
-        self._in_flight.popleft()
-        self._close_retired()
-        return NeuralPicture(rgb, confidence)
+        with self._collecting:
+            if not self._in_flight:
+                raise EngineError("collect without submit")
+            chain = self._in_flight[0]
+            with self._told():
+                picture = chain.collect()
+            self._in_flight.popleft()
+            self._close_retired()
+            return picture
 
     def reset(self) -> None:
         """Forget the past and what is in flight."""
-        for chain in {id(chain): chain for chain in self._in_flight}.values():
-            chain.ring.drop()
-        self._in_flight.clear()
-        self._close_retired()
-        if self._stage is not None:
-            self._stage.reset()
+        with self._submitting, self._collecting:
+            for chain in {id(chain): chain for chain in self._in_flight}.values():
+                chain.ring.drop()
+            self._in_flight.clear()
+            self._close_retired()
+            if self._stage is not None:
+                self._stage.reset()
 
     def close(self) -> None:
         """Give the device back, even one that fails over it; may be called twice."""
-        self._in_flight.clear()
-        with ExitStack() as last_first:
+        with self._submitting, self._collecting, ExitStack() as last_first:
+            self._in_flight.clear()
             device, self._device = self._device, None
             if device is not None:
                 last_first.callback(device.close)
@@ -177,7 +189,7 @@ class DeviceColorizer:
         if self._stage is not None:
             self._stage.reset()
         work = work_size(size, self._long_side_px)
-        self._chain = DeviceChain(self._device, size, work, self._chain_options)
+        self._chain = DeviceChain(self._device, size, work, self._chain_options, self._open_seat)
         return self._chain
 
     @contextmanager

@@ -18,13 +18,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.engines.device import CaptureRefused, Device, DeviceArray, DeviceNetwork, Mark
+from irchroma.engines.device import CaptureRefused, Device, DeviceArray, DeviceNetwork, Mark, WorkQueue
 from irchroma.engines.errors import EngineError
 from irchroma.engines.kernel_source import Launch
+from irchroma.engines.recording import RecordingPutOff
 
 log = logging.getLogger(__name__)
 
 Step = Launch | DeviceNetwork
+_MOST_REFUSALS = 3
+"""One may be another thread's fault, which did something that nobody may while a stream is recorded."""
 
 
 @dataclass(slots=True)
@@ -65,6 +68,7 @@ class FrameRing:
         self._free = deque(slots)
         self._in_flight: deque[Slot] = deque()
         self._graphs = graphs
+        self._refusals = 0
         self._warm: set[str] = set()
         self._inward = device.open_queue()
         self._work = device.open_queue()
@@ -106,11 +110,8 @@ class FrameRing:
             self._inward.upload(slot.inbox_host[:nbytes], slot.inbox)
             self._inward.record(slot.arrived)
             self._work.wait(slot.arrived)
-            self._run(slot, kind)
-            self._work.record(slot.worked)
-            self._outward.wait(slot.worked)
-            self._outward.download(slot.outbox, slot.outbox_host)
-            self._outward.record(slot.returned)
+            self._run(self._work, slot, kind)
+            self._send_back(slot)
         except Exception:
             self._free.append(slot)
             raise
@@ -146,32 +147,47 @@ class FrameRing:
         """Finish and close the queues; may be called twice."""
         self._in_flight.clear()
         with ExitStack() as last_first:
+            for slot in self._slots:
+                for mark in (slot.arrived, slot.worked, slot.returned):
+                    last_first.callback(mark.close)
             for work_queue in (self._outward, self._work, self._inward):
                 last_first.callback(work_queue.close)
 
-    def _run(self, slot: Slot, kind: str) -> None:
+    def _send_back(self, slot: Slot) -> None:
+        self._work.record(slot.worked)
+        self._outward.wait(slot.worked)
+        self._outward.download(slot.outbox, slot.outbox_host)
+        self._outward.record(slot.returned)
+
+    def _run(self, queue: WorkQueue, slot: Slot, kind: str) -> None:
         recorded = slot.graphs.get(kind)
         if recorded is None and self._graphs and kind in self._warm:
-            recorded = self._record(slot, kind)
+            recorded = self._record(queue, slot, kind)
         if recorded is not None:
-            self._work.replay(recorded)
+            queue.replay(recorded)
             return
-        self._enqueue(slot.steps[kind])
+        _enqueue(queue, slot.steps[kind])
         self._warm.add(kind)  # whatever is set up at the first run has been set up
 
-    def _record(self, slot: Slot, kind: str) -> Any:
+    def _record(self, queue: WorkQueue, slot: Slot, kind: str) -> Any:
         try:
-            recorded = self._work.capture(lambda: self._enqueue(slot.steps[kind]))
+            recorded = queue.capture(lambda: _enqueue(queue, slot.steps[kind]))
+        except RecordingPutOff as error:
+            log.debug("recorded later: %s", error)
+            return None
         except CaptureRefused as error:
-            self._graphs = False
-            log.warning("frames are not recorded as graphs, each step is started by itself: %s", error)
+            self._refusals += 1
+            if self._refusals == _MOST_REFUSALS:
+                self._graphs = False
+                log.warning("frames are not recorded as graphs, each step is started by itself: %s", error)
             return None
         slot.graphs[kind] = recorded
         return recorded
 
-    def _enqueue(self, steps: Sequence[Step]) -> None:
-        for step in steps:
-            if isinstance(step, Launch):
-                self._work.launch(step)
-            else:
-                self._work.infer(step)
+
+def _enqueue(queue: WorkQueue, steps: Sequence[Step]) -> None:
+    for step in steps:
+        if isinstance(step, Launch):
+            queue.launch(step)
+        else:
+            queue.infer(step)

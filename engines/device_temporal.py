@@ -30,6 +30,24 @@ class Seen:
     small: DeviceArray
 
 
+@dataclass(frozen=True, slots=True)
+class Tensors:
+    """A network's memory for one frame, see `device.DeviceNetwork`."""
+
+    luma: DeviceArray
+    ycc: DeviceArray
+    confidence: DeviceArray
+
+
+def place_of(network: DeviceNetwork, place: int) -> Tensors:
+    """One frame's part of a network's tensors."""
+    parts = []
+    for array in (network.luma, network.ycc, network.confidence):
+        shape = (1, *array.shape[1:])
+        parts.append(array.part(place * array.nbytes // array.shape[0], shape, array.dtype))
+    return Tensors(*parts)
+
+
 def look_steps(
     space: Workspace, parts: Parts, work: tuple[int, int], dither: DeviceArray
 ) -> tuple[Seen, list[Launch]]:
@@ -59,7 +77,7 @@ def look_steps(
     return seen, steps
 
 
-def input_step(small: DeviceArray, network: DeviceNetwork) -> Launch:
+def input_step(small: DeviceArray, network: Tensors) -> Launch:
     """`neural.padded`, into the network's input memory."""
     _, _, padded_height, padded_width = network.luma.shape
     return launch(
@@ -74,7 +92,7 @@ def input_step(small: DeviceArray, network: DeviceNetwork) -> Launch:
     )
 
 
-def output_step(network: DeviceNetwork, small: DeviceArray, news: DeviceArray, fades: bool) -> Launch:
+def output_step(network: Tensors, small: DeviceArray, news: DeviceArray, fades: bool) -> Launch:
     """The network's output cut to (4, h, w) float32; chroma faded in the dark where `fades`."""
     height, width = small.shape
     _, _, padded_height, padded_width = network.luma.shape

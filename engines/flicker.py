@@ -146,6 +146,11 @@ class StaticFlicker:
         return self._sum / self._count if self._count else math.nan
 
 
+def steps_of(luma: Luma) -> tuple[int, int]:
+    """Every how many rows and columns `LiveFlicker` looks at a picture of that luma (H, W)."""
+    return max(luma.shape[0] // LIVE_SIZE[0], 1), max(luma.shape[1] // LIVE_SIZE[1], 1)
+
+
 class LiveFlicker:
     """`StaticFlicker` for a running system: on every few pixels of a frame, as a moving average.
 
@@ -159,9 +164,12 @@ class LiveFlicker:
 
     def add(self, rgb: Rgb, luma: Luma) -> float:
         """Take an output frame (H, W, 3) and its input's luma (H, W), both uint8; returns the average."""
-        rows, columns = max(luma.shape[0] // LIVE_SIZE[0], 1), max(luma.shape[1] // LIVE_SIZE[1], 1)
-        part = np.ascontiguousarray(rgb[::rows, ::columns])
-        newest = self._measure.add(part, np.ascontiguousarray(luma[::rows, ::columns]))
+        rows, columns = steps_of(luma)
+        return self.add_sampled(rgb[::rows, ::columns], luma[::rows, ::columns])
+
+    def add_sampled(self, rgb: Rgb, luma: Luma) -> float:
+        """The same of every n-th row and column alone, see `steps_of`."""
+        newest = self._measure.add(np.ascontiguousarray(rgb), np.ascontiguousarray(luma))
         if not math.isnan(newest):
             known = not math.isnan(self._value)
             self._value = self._value + self._share * (newest - self._value) if known else newest

@@ -11,14 +11,15 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from irchroma.engines import network
 from irchroma.engines.errors import EngineError, EngineUnavailable
 from irchroma.engines.kernel_source import FOLDER, UNIT
-from irchroma.engines.nvrtc import Nvrtc, packaged_folders
+from irchroma.engines.nvrtc import Nvrtc, nvrtc_here, packaged_folders
 from irchroma.engines.plan_file import write_atomically
 
 log = logging.getLogger(__name__)
@@ -90,7 +91,20 @@ def compile_ahead(nvcc: Path, architectures: Sequence[int], unit: str = UNIT) ->
 
 
 def kernel_binary(compute_capability: str, cache: Path | None = None) -> KernelBinary:
-    """All kernels for one device: compiled ahead (`build_ahead`), from the cache, or compiled now.
+    """The first of `kernel_binaries`.
+
+    Raises:
+        EngineUnavailable: there is no compiler here.
+        EngineError: the compiler does not know the device, or refuses the kernels.
+    """
+    return next(kernel_binaries(compute_capability, cache))
+
+
+def kernel_binaries(compute_capability: str, cache: Path | None = None) -> Iterator[KernelBinary]:
+    """All kernels for one device: compiled ahead (`build_ahead`), by nvcc, by NVRTC, or what of that is here.
+
+    They differ where a driver is older than one of the compilers: machine code of CUDA 13 is refused by the
+    drivers of CUDA 12, while the NVRTC that torch brings suits the driver that torch runs on.
 
     Args:
         compute_capability: such as `9.0`.
@@ -98,28 +112,28 @@ def kernel_binary(compute_capability: str, cache: Path | None = None) -> KernelB
 
     Raises:
         EngineUnavailable: there is no compiler here.
-        EngineError: the compiler does not know the device, or refuses the kernels.
+        EngineError: the last compiler does not know the device, or refuses the kernels.
     """
     number = int(compute_capability.replace(".", ""))
     folder = cache or network.cache_folder()
     ahead = _ahead(folder, number) if folder else None
     if ahead is not None:
-        return KernelBinary(ahead.read_bytes(), f"{ahead.name}, compiled ahead")
+        yield KernelBinary(ahead.read_bytes(), f"{ahead.name}, compiled ahead")
     nvcc = find_nvcc()
-    library = Nvrtc() if nvcc is None else None
-    compiler = f"nvcc {nvcc_version(nvcc)}" if nvcc else f"nvrtc {library.version if library else ''}"
-    path = folder / f"kernels-{_digest(compiler)}.sm_{number}.bin" if folder else None
-    if path is not None and path.is_file():
-        return KernelBinary(path.read_bytes(), f"{compiler}, cached")
-    log.info("compiling the CUDA kernels for sm_%d with %s", number, compiler)
     if nvcc is not None:
-        code = compile_ahead(nvcc, [number])
-    else:
-        assert library is not None
-        code = library.compile(UNIT, number, OPTIONS)
-    if path is not None:
-        write_atomically(path, [code])
-    return KernelBinary(code, compiler)
+        try:
+            compiler = f"nvcc {nvcc_version(nvcc)}"
+            made = _cached(folder, compiler, number, partial(compile_ahead, nvcc, [number]))
+        except EngineError as error:  # such as a device that came after it
+            log.info("%s: %s", nvcc, error)
+            if ahead is None and not nvrtc_here():
+                raise
+        else:
+            yield made
+    if nvcc is None or nvrtc_here():
+        library = Nvrtc()
+        compiler = f"nvrtc {library.version}"
+        yield _cached(folder, compiler, number, partial(library.compile, UNIT, number, OPTIONS))
 
 
 def build_ahead(cache: Path | None = None) -> Path:
@@ -151,6 +165,17 @@ def _ahead(folder: Path, number: int) -> Path | None:
         if any(one // 10 == number // 10 and one <= number for one in served):
             return path
     return None
+
+
+def _cached(folder: Path | None, compiler: str, number: int, make: Callable[[], bytes]) -> KernelBinary:
+    path = folder / f"kernels-{_digest(compiler)}.sm_{number}.bin" if folder else None
+    if path is not None and path.is_file():
+        return KernelBinary(path.read_bytes(), f"{compiler}, cached")
+    log.info("compiling the CUDA kernels for sm_%d with %s", number, compiler)
+    code = make()
+    if path is not None:
+        write_atomically(path, [code])
+    return KernelBinary(code, compiler)
 
 
 def _digest(compiler: str = "") -> str:

@@ -83,8 +83,8 @@ class NetworkPool:
                     "frames": shared.frames,
                     "calls": shared.calls,
                     "largest_batch": shared.batch_frames,
-                    "wait_avg_ms": round(1e3 * shared.waited_s / max(shared.frames, 1), 3),
-                    "wait_max_ms": round(1e3 * shared.longest_wait_s, 3),
+                    "wait_avg_ms": round(1e3 * shared.line.waited_s / max(shared.frames, 1), 3),
+                    "wait_max_ms": round(1e3 * shared.line.longest_wait_s, 3),
                 }
                 for (path, _), shared in self._networks.items()
             ]

@@ -79,6 +79,15 @@ class Nvrtc:
         return bytes(self._library.nvrtcGetErrorString(status)).decode()
 
 
+def nvrtc_here() -> bool:
+    """Whether the library can be found and loaded."""
+    try:
+        _load()
+    except EngineUnavailable:
+        return False
+    return True
+
+
 def packaged_folders() -> list[Path]:
     """The folders `nvidia` of installed Python packages."""
     spec = importlib.util.find_spec("nvidia")

@@ -18,11 +18,12 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.engines.cuda_driver import CudaDriver, CudaGraph, EventMark, KernelModule
+from irchroma.engines.cuda_driver import CudaDriver, CudaGraph, KernelModule, load_kernels
+from irchroma.engines.cuda_event import EventMark
 from irchroma.engines.device import DeviceArray, DeviceNetwork, Mark, WorkQueue
 from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
-from irchroma.engines.kernel_binary import kernel_binary
 from irchroma.engines.pycuda_queue import PyCudaQueue
+from irchroma.engines.recording import recordings
 from irchroma.engines.tensorrt_execution import PlanExecution, open_plan
 
 log = logging.getLogger(__name__)
@@ -65,14 +66,15 @@ class PyCudaDevice:
         self._marks: list[EventMark] = []
         self._queues: list[PyCudaQueue] = []
         self._kernels: KernelModule | None = None
+        self._zeroing: Any = None
         try:
-            binary = kernel_binary(capability)
-            with self.current():
-                self._kernels = KernelModule(self._driver, binary.code)
+            with self.current() as pycuda:
+                self._kernels, compiler = load_kernels(self._driver, capability)
+                self._zeroing = pycuda.Stream(_NON_BLOCKING)
         except BaseException:
             self.close()
             raise
-        log.info("%s, compute capability %s, kernels by %s", self._device_name, capability, binary.compiler)
+        log.info("%s, compute capability %s, kernels by %s", self._device_name, capability, compiler)
 
     @property
     def name(self) -> str:
@@ -105,9 +107,12 @@ class PyCudaDevice:
         nbytes = max(int(np.prod(shape, dtype=np.int64)) * kind.itemsize, 1)
         with self.current() as pycuda:
             memory = pycuda.mem_alloc(nbytes)
-            pycuda.memset_d8(memory, 0, nbytes)
-            pycuda.Context.synchronize()  # the memset is the default stream's, which no queue waits for
-        self._allocations[int(memory)] = memory
+            self._allocations[int(memory)] = memory
+            # In a stream of its own: the default stream's work is nothing that a queue waits for, and to wait
+            # for the whole context is refused, and spoils the recording, while any thread records (CUDA C++
+            # Programming Guide, "Prohibited and Unhandled Operations" of stream capture).
+            pycuda.memset_d8_async(memory, 0, nbytes, self._zeroing)
+            self._zeroing.synchronize()
         return DeviceArray(int(memory), tuple(shape), kind, memory)
 
     def free(self, array: DeviceArray) -> None:
@@ -143,13 +148,16 @@ class PyCudaDevice:
         with self.current() as pycuda:
             flags = pycuda.event_flags  # waiting must not burn a core for each video
             made = EventMark(self.current, pycuda.Event(flags.DISABLE_TIMING | flags.BLOCKING_SYNC))
-        self._marks.append(made)
+        self._marks = [*(one for one in self._marks if one.event is not None), made]
         return made
 
-    def open_network(self, path: Path, size: tuple[int, int]) -> DeviceNetwork:
+    def open_network(
+        self, path: Path, size: tuple[int, int], frames: int = 1, batches: Sequence[int] = (1,)
+    ) -> DeviceNetwork:
         """See `Device`. A plan that is not in the cache is built, which takes seconds to minutes."""
-        with self.current():
-            return PlanExecution(open_plan(self._runtime, self._index, path, size), self, size)
+        with self.current(), recordings.waiting_for_all():
+            plan = open_plan(self._runtime, self._index, path, size, batches)
+            return PlanExecution(plan, self, size, frames)
 
     def kernels(self) -> KernelModule:
         """The kernels of this device's context."""
@@ -176,13 +184,17 @@ class PyCudaDevice:
                 step()
             except (EngineError, self._pycuda.Error) as error:
                 log.debug("closing %s: %s", self._device_name, error)
+        self._zeroing = None
         self._queues.clear()
         self._marks.clear()
         self._allocations.clear()
         self._pinned.clear()
         context, self._context, self._kernels = self._context, None, None
         context.detach()
-        self._driver.pop_context()  # PyCUDA releases a primary context without taking it off the stack
+        try:
+            self._driver.pop_context()  # PyCUDA releases a primary context without taking it off the stack
+        except EngineError as error:
+            log.debug("closing %s: %s", self._device_name, error)
 
 
 def _pycuda() -> Any:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.engines.cuda_driver import CudaGraph, EventMark
+from irchroma.engines.cuda_driver import CudaGraph
+from irchroma.engines.cuda_event import EventMark
 from irchroma.engines.device import DeviceArray, DeviceNetwork, Mark
 from irchroma.engines.errors import EngineError
 from irchroma.engines.kernel_source import Launch
@@ -60,7 +61,9 @@ class PyCudaQueue:
         with self._device.current():
             own = cast(PlanExecution, network)
             if self._recording:
-                own.check_recordable(self.handle)
+                own.check_recordable()
+            else:
+                own.ask_recordable(self.handle)
             own.enqueue(self.handle)
 
     def record(self, mark: Mark) -> None:

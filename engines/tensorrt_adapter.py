@@ -131,6 +131,7 @@ class TensorRT:
         if runtime not in _loggers:
             _loggers[runtime] = make_logger(self.library)
         self._logger = _loggers[runtime]
+        self._loader: Any = None  # must outlive the engines that it loads
 
     def build(self, request: BuildRequest) -> Built:
         """Compile a network.
@@ -177,16 +178,18 @@ class TensorRT:
             )
 
     def load(self, plan: bytes | memoryview) -> Any:
-        """The engine of a plan, ready for execution contexts.
+        """The engine of a plan, ready for execution contexts. This object must outlive it.
 
         Raises:
             PlanError: the library does not take it here; without a driver, a plan of any kind.
         """
-        self._logger.begin()
-        runtime = self.library.Runtime(self._logger)
-        engine = None if runtime is None else runtime.deserialize_cuda_engine(plan)
+        # No `begin`: the logger is the process's, and another thread's build may be half written to it.
+        said = len(self._logger.errors)
+        if self._loader is None:
+            self._loader = self.library.Runtime(self._logger)
+        engine = None if self._loader is None else self._loader.deserialize_cuda_engine(plan)
         if engine is None:  # what these libraries do in place of raising
-            raise PlanError(f"{self._name} does not load the plan on this machine: {self._logger.why()}")
+            raise PlanError(f"{self._name} does not load the plan on this machine: {self._logger.why(said)}")
         return engine
 
     @property

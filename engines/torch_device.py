@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from irchroma.engines.cuda_driver import CudaDriver, EventMark, KernelModule
-from irchroma.engines.device import CaptureRefused, DeviceArray, DeviceNetwork, Mark, WorkQueue
+from irchroma.engines.cuda_driver import CudaDriver, KernelModule, load_kernels
+from irchroma.engines.cuda_event import EventMark
+from irchroma.engines.device import DeviceArray, DeviceNetwork, Mark, WorkQueue
 from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
-from irchroma.engines.kernel_binary import kernel_binary
-from irchroma.engines.kernel_source import Launch
 from irchroma.engines.network import NetworkOptions
+from irchroma.engines.torch_queue import TorchQueue
 from irchroma.engines.torch_runtime import TorchNetwork
 
 log = logging.getLogger(__name__)
@@ -52,17 +52,17 @@ class TorchDevice:
         self.device = torch.device("cuda", index)
         self._index = index
         self._device_name: str = torch.cuda.get_device_name(self.device)
-        binary = kernel_binary(".".join(map(str, torch.cuda.get_device_capability(self.device))))
+        capability = ".".join(map(str, torch.cuda.get_device_capability(self.device)))
         self._kernels: KernelModule | None = None
         self._pinned: dict[int, Any] = {}
         self._context = self.driver.retain_primary(index)
         try:
             with self.current():
-                self._kernels = KernelModule(self.driver, binary.code)
+                self._kernels, compiler = load_kernels(self.driver, capability)
         except BaseException:
             self.driver.release_primary(index)
             raise
-        log.info("%s, kernels by %s", self._device_name, binary.compiler)
+        log.info("%s, kernels by %s", self._device_name, compiler)
 
     @property
     def name(self) -> str:
@@ -93,7 +93,8 @@ class TorchDevice:
         nbytes = max(math.prod(shape) * kind.itemsize, 1)
         with self.current():
             memory = torch.zeros(nbytes, dtype=torch.uint8, device=self.device)
-            torch.cuda.synchronize(self.device)  # zeroed in the default stream, which no queue waits for
+            # No queue waits for this stream. To wait for the device is refused while any thread records.
+            torch.cuda.current_stream(self.device).synchronize()
         return DeviceArray(memory.data_ptr(), tuple(shape), kind, memory)
 
     def free(self, array: DeviceArray) -> None:
@@ -114,17 +115,19 @@ class TorchDevice:
         """See `Device`."""
         # Not torch's own: those come from a pool of 32, and one that is recorded must not be another's too.
         with self.current():
-            return _TorchQueue(self, torch.cuda.ExternalStream(self.driver.make_stream(), self.device))
+            return TorchQueue(self, torch.cuda.ExternalStream(self.driver.make_stream(), self.device))
 
     def make_mark(self) -> Mark:
         """See `Device`."""
         with self.current():
             return EventMark(self.current, torch.cuda.Event(blocking=True))
 
-    def open_network(self, path: Path, size: tuple[int, int]) -> DeviceNetwork:
+    def open_network(
+        self, path: Path, size: tuple[int, int], frames: int = 1, batches: Sequence[int] = (1,)
+    ) -> DeviceNetwork:
         """See `Device`; the float16 twin `*_fp16.onnx` is used where there is one."""
         twin = path.with_name(f"{path.stem}_fp16.onnx")
-        return _TorchExecution(self, twin if twin.is_file() else path, size)
+        return _TorchExecution(self, twin if twin.is_file() else path, (frames, *size))
 
     def kernels(self) -> KernelModule:
         """The kernels of this device's context."""
@@ -139,20 +142,20 @@ class TorchDevice:
         if kernels is not None:
             try:
                 with self.current():
-                    torch.cuda.synchronize(self.device)
-                    kernels.close()
+                    kernels.close()  # every queue has been finished by whoever opened it
             except EngineError as error:
                 log.debug("closing %s: %s", self._device_name, error)
             self.driver.release_primary(self._index)
 
 
 class _TorchExecution:
-    def __init__(self, device: TorchDevice, path: Path, size: tuple[int, int]) -> None:
+    def __init__(self, device: TorchDevice, path: Path, shape: tuple[int, int, int]) -> None:
         with device.current():
             self._network = TorchNetwork(path, NetworkOptions(), str(device.device))
         kind = np.float16 if self._network.half else np.float32
+        frames, height, width = shape
         self.luma, self.ycc, self.confidence = (
-            device.allocate((1, depth, *size), kind) for depth in (1, 3, 1)
+            device.allocate((frames, depth, height, width), kind) for depth in (1, 3, 1)
         )
         self.name = f"torch {torch.__version__} {'fp16' if self._network.half else 'fp32'} on {device.name}"
 
@@ -164,67 +167,6 @@ class _TorchExecution:
 
     def close(self) -> None:
         self._network.close()
-
-
-class _TorchQueue:
-    def __init__(self, device: TorchDevice, cuda_stream: Any) -> None:
-        self._device = device
-        self._cuda_stream = cuda_stream
-
-    def upload(self, host: NDArray[np.uint8], array: DeviceArray) -> None:
-        part = array.part(0, (host.size,), np.uint8)
-        with self._device.current():
-            self._device.driver.copy_in(part.address, host.ctypes.data, host.size, self._handle)
-
-    def download(self, array: DeviceArray, host: NDArray[np.uint8]) -> None:
-        with self._device.current():
-            self._device.driver.copy_out(host.ctypes.data, array.address, array.nbytes, self._handle)
-
-    def launch(self, work: Launch) -> None:
-        with self._device.current():
-            self._device.kernels().launch(work, self._handle)
-
-    def infer(self, network: DeviceNetwork) -> None:
-        with self._device.current(), torch.cuda.stream(self._cuda_stream):
-            cast(_TorchExecution, network).run()
-
-    def record(self, mark: Mark) -> None:
-        with self._device.current():
-            cast(EventMark, mark).event.record(self._cuda_stream)
-
-    def wait(self, mark: Mark) -> None:
-        with self._device.current():
-            self._cuda_stream.wait_event(cast(EventMark, mark).event)
-
-    def capture(self, work: Callable[[], None]) -> Any:
-        # torch's own recording: the network's intermediate tensors must come from its pool
-        graph = torch.cuda.CUDAGraph()
-        try:
-            with (
-                self._device.current(),
-                torch.cuda.graph(graph, stream=self._cuda_stream, capture_error_mode="thread_local"),
-            ):
-                work()
-        except EngineError as error:
-            raise CaptureRefused(str(error)) from error
-        return graph
-
-    def replay(self, recorded: Any) -> None:
-        with self._device.current(), torch.cuda.stream(self._cuda_stream):
-            recorded.replay()
-
-    def close(self) -> None:
-        cuda_stream, self._cuda_stream = self._cuda_stream, None
-        if cuda_stream is not None:
-            with self._device.current():
-                cuda_stream.synchronize()
-                self._device.driver.destroy_stream(int(cuda_stream.cuda_stream))
-
-    @property
-    def _handle(self) -> int:
-        if self._cuda_stream is None:
-            raise EngineError("the queue is closed")
-        return int(self._cuda_stream.cuda_stream)
 
 
 def tensor_of(array: DeviceArray) -> Any:

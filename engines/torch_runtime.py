@@ -60,6 +60,7 @@ class TorchNetwork:
             raise EngineUnavailable(f"runtime torch does not know {', '.join(unknown)} of {path.name}")
         self.half = graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT16
         self._constants = {one.name: _tensor(one) for one in graph.initializer}
+        self._numbers: dict[str, Any] = {}
         self._nodes: list[tuple[Any, Attributes]] = []
         for node in graph.node:
             attributes = {a.name: _attribute(a) for a in node.attribute}
@@ -98,10 +99,16 @@ class TorchNetwork:
     def _carry_out(self, node: Any, attributes: Attributes, values: dict[str, Any]) -> None:
         read = READ_BY_HOST.get(node.op_type, ())
         inputs = [
-            None if not name else self._constants[name] if place in read else values[name]
+            None if not name else self._number(name) if place in read else values[name]
             for place, name in enumerate(node.input)
         ]
         values[node.output[0]] = OPERATORS[node.op_type](inputs, attributes)
+
+    def _number(self, name: str) -> Any:
+        """A constant for the host, as numpy: with a tensor, tracing would see a question to the device."""
+        if name not in self._numbers:
+            self._numbers[name] = self._constants[name].numpy()
+        return self._numbers[name]
 
     def close(self) -> None:
         """Let go of the weights."""
@@ -134,7 +141,7 @@ def _conv(inputs: list[Any], attributes: Attributes) -> Any:
 def _resize(inputs: list[Any], attributes: Attributes) -> Any:
     x = inputs[0]
     scales, sizes = (inputs + [None] * 4)[2:4]
-    if sizes is not None and sizes.numel():
+    if sizes is not None and sizes.size:
         size = [int(side) for side in sizes[-2:]]
     else:
         size = [int(side * float(scale)) for side, scale in zip(x.shape[-2:], scales[-2:], strict=True)]

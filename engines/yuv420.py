@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -79,6 +80,29 @@ def pack(rgb: NDArray[np.uint8], options: PackOptions) -> NDArray[np.uint8]:
     )
     parts = (np.rint(np.clip(plane, 0, 255)).astype(np.uint8).ravel() for plane in (luma, chroma))
     return np.concatenate(list(parts))
+
+
+def unpack(data: NDArray[np.uint8], size: tuple[int, int], options: PackOptions) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 R'G'B', full range, of an even-sized I420 picture; chroma is interpolated.
+
+    Raises:
+        EngineOptionError: another layout, or odd sides.
+    """
+    height, width = size
+    if options.layout != "i420" or height % 2 or width % 2:
+        raise EngineOptionError(f"expected i420 of even sides, got {options.layout} of {width}x{height}")
+    red, green, blue = WEIGHTS[options.matrix]
+    factor, offset = options.luma_scale
+    luma = (data[: height * width].reshape(height, width).astype(np.float32) - offset) / factor
+    halves = data[height * width :].reshape(2, height // 2, width // 2).astype(np.float32)
+    chroma = [
+        cv2.resize(plane - 128, (width, height), interpolation=cv2.INTER_LINEAR) / options.chroma_scale
+        for plane in halves
+    ]
+    from_cb, from_cr = chroma[0] * (2 * (1 - blue)), chroma[1] * (2 * (1 - red))
+    middle = luma - (blue * from_cb + red * from_cr) / green
+    rgb = np.dstack([luma + from_cr, middle, luma + from_cb])
+    return np.asarray(np.rint(np.clip(rgb, 0, 255)), np.uint8)
 
 
 def pack_steps(rgb: DeviceArray, out: DeviceArray, options: PackOptions) -> list[Launch]:

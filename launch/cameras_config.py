@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from irchroma.engines.batch_options import BatchOptions
+from irchroma.engines.device_choice import device_index
 from irchroma.launch.config import ConfigError, from_table, load_toml, to_toml
 from irchroma.launch.output_places import places, require_writable, source_file
 from irchroma.launch.run_config import RunConfig, nested, require
@@ -22,9 +23,13 @@ class CameraRun(RunConfig):
 
     Attributes:
         name: of its log lines, its statistics and its page; `camera 1` and so on where none is given.
+        device: short for `neural.network.device`: `cuda:1`, `cpu` ...; cameras that say nothing, there or
+        here,
+            take the GPUs in turn.
     """
 
     name: str = ""
+    device: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +39,7 @@ class SharingOptions:
     Attributes:
         networks: cameras with the same engine, size, runtime and precision use one compiled network.
         batch_wait_ms: how long a frame may wait for other cameras' frames where batches pay, 0 = never.
-        batch_frames: most frames of one call of a network; 0 for what pays, which on a CPU is 1.
+        batch_frames: most frames of one call of a network; 0 for what pays: 1 on a CPU, 8 on a GPU.
     """
 
     networks: bool = True
@@ -106,6 +111,7 @@ def load_cameras(path: Path, settings: dict[str, Any]) -> CamerasConfig:
         for number, entry in enumerate(entries, 1):
             name = entry.get("name") or f"camera {number}"
             own = from_table(CameraRun, {**entry, "name": name}, _named(defaults), f"cameras.{name}.")
+            own = _with_device(own)
             cameras.append(from_table(CameraRun, nested(flags), own))
     except ConfigError:
         raise
@@ -128,6 +134,18 @@ def cameras_toml(config: CamerasConfig) -> str:
 def _named(defaults: RunConfig) -> CameraRun:
     values = {f.name: getattr(defaults, f.name) for f in dataclasses.fields(defaults)}
     return CameraRun(**values)
+
+
+def _with_device(camera: CameraRun) -> CameraRun:
+    if not camera.device:
+        return camera
+    try:
+        device_index(camera.device)
+    except ValueError as error:
+        raise ConfigError(f"cameras.{camera.name}.device: {error}") from error
+    network = dataclasses.replace(camera.neural.network, device=camera.device)
+    neural = dataclasses.replace(camera.neural, network=network)
+    return dataclasses.replace(camera, device="", neural=neural)
 
 
 def _without_stats(config: RunConfig) -> RunConfig:

@@ -10,6 +10,7 @@ import signal
 from types import FrameType
 from typing import Any
 
+from irchroma.engines.device_pool import DevicePool
 from irchroma.engines.errors import EngineError
 from irchroma.engines.network_pool import NetworkPool
 from irchroma.launch.camera_feed import CameraFeed
@@ -39,10 +40,12 @@ class CamerasRun:
     def __init__(self, config: CamerasConfig) -> None:
         self._config = config
         count = len(config.cameras)
-        self._pool = NetworkPool(config.sharing.batch(), cameras=count) if config.sharing.networks else None
+        shares = config.sharing.networks
+        self._pool = NetworkPool(config.sharing.batch(), cameras=count) if shares else None
+        self._devices = DevicePool(config.sharing.batch()) if shares and count > 1 else None
         self.feeds: list[CameraFeed] = []
         for camera in config.cameras:
-            shared = Shared(camera.name, self._pool, threads=_threads_each(count))
+            shared = Shared(camera.name, self._pool, self._devices, _threads_each(count))
             try:
                 self.feeds.append(CameraFeed(camera, shared))
             except (StreamError, EngineError, ValueError) as error:
@@ -74,7 +77,12 @@ class CamerasRun:
         """Of every camera, and of the networks that they share."""
         return {
             "cameras": {feed.name: feed.stats() for feed in self.feeds},
-            "networks": self._pool.figures() if self._pool is not None else [],
+            "networks": [
+                figures
+                for pool in (self._pool, self._devices)
+                if pool is not None
+                for figures in pool.figures()
+            ],
         }
 
     def _finish(self) -> None:

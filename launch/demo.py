@@ -21,7 +21,7 @@ from irchroma.launch.run_command import Monitor, stop_on_signals
 from irchroma.launch.run_config import OutputOptions, RunConfig
 from irchroma.launch.wiring import build_loop
 from irchroma.stream.errors import StreamError
-from irchroma.stream.indexed import IndexedPicture
+from irchroma.stream.indexed import StandIn
 from irchroma.stream.protocols import Pixels, VideoInfo
 from irchroma.stream.sinks.sink_uri import public
 from irchroma.stream.views import ViewOptions
@@ -47,7 +47,7 @@ class SampleSink:
 
     def write(self, pixels: Pixels, pts_ns: int, duration_ns: int) -> None:
         """Keep every n-th picture; n doubles whenever there are too many."""
-        assert not isinstance(pixels, IndexedPicture)
+        assert not isinstance(pixels, StandIn)
         if self._seen % self._every == 0:
             self.samples.append(pixels)
             if len(self.samples) > 2 * self._wanted:

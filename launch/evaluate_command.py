@@ -150,7 +150,8 @@ def report(measured: list[Measured], args: argparse.Namespace, names: list[str])
         "engine": args.engine,
         "names": names,
         "options": {
-            **{key: getattr(args, key) for key in ("size", "mode", "runtime", "chroma_limit", "work_size")},
+            **{key: getattr(args, key) for key in ("size", "mode", "runtime", "device", "chroma_limit")},
+            "work_size": args.work_size,
             "threads": args.threads,
             "quick": args.quick,
         },

@@ -7,9 +7,11 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.engines.flicker import LiveFlicker
+from irchroma.engines.flicker import LiveFlicker, steps_of
 from irchroma.stream.finished import Composer, Finished
-from irchroma.stream.indexed import IndexedPicture
+from irchroma.stream.indexed import StandIn
+from irchroma.stream.packed import PackedColored, PackedPicture
+from irchroma.stream.protocols import Colored
 
 
 class FlickerWatch:
@@ -27,13 +29,22 @@ class FlickerWatch:
         """Have OpenCV make its color tables now, a tenth of a second, not on the first colored frame."""
         LiveFlicker().add(np.zeros((16, 16, 3), np.uint8), np.zeros((16, 16), np.uint8))
 
-    def compose(self, finished: Finished) -> NDArray[np.uint8] | IndexedPicture:
+    def compose(self, finished: Finished) -> NDArray[np.uint8] | StandIn:
         """See `irchroma.stream.loop.Composer.compose`."""
         if finished.colored is not None and finished.synthetic:
             if finished.frame.gap or finished.luma.shape != self._size:
                 self._live, self._size = LiveFlicker(), (finished.luma.shape[0], finished.luma.shape[1])
-            self._live.add(finished.colored.rgb, finished.luma)
+            self._look(finished.colored, finished.luma)
         return self._composer.compose(finished)
+
+    def _look(self, colored: Colored, luma: NDArray[np.uint8]) -> None:
+        rows, columns = steps_of(luma)
+        packed = colored.packed if isinstance(colored, PackedColored) else None
+        if packed is None:
+            part = colored.rgb[::rows, ::columns]
+        else:
+            part = PackedPicture(packed, (luma.shape[0], luma.shape[1])).sampled(rows, columns)
+        self._live.add_sampled(part, luma[::rows, ::columns])
 
     def no_signal(self, silent_s: float, reason: str) -> NDArray[np.uint8]:
         """See `irchroma.stream.loop.Composer.no_signal`."""

@@ -1,13 +1,16 @@
-"""What `bench gpu` measures of a device beside throughput: parity with the CPU, each step, copies."""
+"""What `bench gpu` measures of a device beside throughput: parity with the CPU, steps, networks, copies."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from irchroma.engines.device import Device
+from irchroma.engines.device import CaptureRefused, Device, DeviceArray, DeviceNetwork, Mark, WorkQueue
 from irchroma.engines.device_chain import COLORED, DeviceChain
 from irchroma.engines.device_colorizer import DeviceColorizer
 from irchroma.engines.kernel_source import Launch
@@ -15,13 +18,13 @@ from irchroma.engines.network import NetworkOptions
 from irchroma.engines.neural import NeuralColorizer, NeuralOptions
 from irchroma.launch.gpu_throughput import FRAME_NS, OpenDevice, moving_frames
 
-_STEP_REPEATS = 50
+_IN_A_ROW, _ROWS = 20, 30
 _COPY_BYTES = 64 << 20
 
 
 def parity(open_device: OpenDevice, options: NeuralOptions, size: tuple[int, int]) -> dict[str, float]:
     """How far the device's pictures are from those of the CPU with the float32 network, in levels."""
-    exact = replace(options, network=NetworkOptions(exact=True))
+    exact = replace(options, network=NetworkOptions(exact=True, device="cpu"))
     ordinary, device = NeuralColorizer(exact), DeviceColorizer(options, open_device)
     differences = []
     try:
@@ -41,30 +44,50 @@ def parity(open_device: OpenDevice, options: NeuralOptions, size: tuple[int, int
     }
 
 
-def step_times(device: Device, chain: DeviceChain) -> dict[str, float]:
-    """Milliseconds of each kernel (all its launches of a frame) and of the network, run by themselves.
+def percentiles(values_ms: Sequence[float]) -> dict[str, float]:
+    """Mean and percentiles of milliseconds."""
+    p50, p95, p99 = np.percentile(values_ms, [50, 95, 99])
+    found = {"mean": np.mean(values_ms), "p50": p50, "p95": p95, "p99": p99}
+    return {name: round(float(value), 5) for name, value in found.items()}
 
-    Each is started fifty times in a row, so that starting it overlaps with its work.
+
+def step_times(device: Device, chain: DeviceChain) -> dict[str, dict[str, float]]:
+    """Milliseconds of each kernel (all its launches of a frame) and of the network, alone on the device.
+
+    Each start is recorded twenty times in a row where the device records, so that what it costs the host to
+    start it is not in the number; a value is the mean of such a row. `bytes` is the memory that a kernel is
+    given, read or written once; 0 for the network.
     """
     queue, mark = device.open_queue(), device.make_mark()
-    times: dict[str, float] = {}
+    rows: dict[str, Any] = {}
+    moved: dict[str, int] = {}
     try:
         for step in chain.ring.steps(COLORED):
             name = step.kernel if isinstance(step, Launch) else "network"
-            for repeats in (2, _STEP_REPEATS):  # the first is for warming up
-                began = time.perf_counter()
-                for _ in range(repeats):
-                    if isinstance(step, Launch):
-                        queue.launch(step)
-                    else:
-                        queue.infer(step)
-                queue.record(mark)
-                mark.wait()
-                each_ms = (time.perf_counter() - began) / repeats * 1e3
-            times[name] = times.get(name, 0.0) + each_ms
+            rows[name] = rows.get(name, 0.0) + np.array(_in_rows(queue, mark, step))
+            moved[name] = moved.get(name, 0) + (_memory_of(step) if isinstance(step, Launch) else 0)
     finally:
+        mark.close()
         queue.close()
-    return {name: round(value, 4) for name, value in times.items()}
+    return {name: {**percentiles(values), "bytes": moved[name]} for name, values in rows.items()}
+
+
+def network_times(
+    open_device: OpenDevice, path: Path, size: tuple[int, int], batches: Sequence[int], seconds: float
+) -> list[dict[str, Any]]:
+    """The network alone, for each batch: milliseconds of a call from start to end, and frames a second."""
+    device = open_device()
+    rows = []
+    try:
+        for frames in batches:
+            network = device.open_network(path, size, frames, tuple(batches))
+            try:
+                rows.append({"frames": frames, **_network_row(device, network, frames, seconds)})
+            finally:
+                network.close()
+    finally:
+        device.close()
+    return rows
 
 
 def copy_speed(device: Device) -> dict[str, float]:
@@ -86,7 +109,70 @@ def copy_speed(device: Device) -> dict[str, float]:
                 speed = repeats * _COPY_BYTES / (time.perf_counter() - began) / 1e9
             found[name] = round(speed, 2)
     finally:
+        mark.close()
         queue.close()
         device.free(array)
         device.unpin(host)
     return found
+
+
+def _network_row(device: Device, network: DeviceNetwork, frames: int, seconds: float) -> dict[str, Any]:
+    queue, mark = device.open_queue(), device.make_mark()
+    try:
+        start, recorded = _starter(queue, mark, network, 1)
+        single: list[float] = []
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end or len(single) < 3:
+            single.append(_timed_ms(queue, mark, start, 1))
+        count = max(2, int(seconds / min(single) * 1e3 / 2))
+        each_ms = _timed_ms(queue, mark, start, count) / count
+    finally:
+        mark.close()
+        queue.close()
+    return {
+        "name": network.name,
+        "recorded": recorded,
+        "call_ms": percentiles(single),
+        "in_a_row_ms": round(each_ms, 5),
+        "frames_per_second": round(frames / each_ms * 1e3, 1),
+    }
+
+
+def _in_rows(queue: WorkQueue, mark: Mark, step: Launch | DeviceNetwork) -> list[float]:
+    start, _ = _starter(queue, mark, step, _IN_A_ROW)
+    return [_timed_ms(queue, mark, start, 1) / _IN_A_ROW for _ in range(_ROWS)]
+
+
+def _starter(
+    queue: WorkQueue, mark: Mark, step: Launch | DeviceNetwork, times: int
+) -> tuple[Callable[[], None], bool]:
+    """Starts a step so many times, from a recording where there can be one; it has been run once."""
+
+    def eager() -> None:
+        for _ in range(times):
+            if isinstance(step, Launch):
+                queue.launch(step)
+            else:
+                queue.infer(step)
+
+    _timed_ms(queue, mark, eager, 1)
+    try:
+        recorded = queue.capture(eager)
+    except CaptureRefused:
+        return eager, False
+    _timed_ms(queue, mark, lambda: queue.replay(recorded), 1)
+    return lambda: queue.replay(recorded), True
+
+
+def _timed_ms(queue: WorkQueue, mark: Mark, start: Callable[[], None], times: int) -> float:
+    began = time.perf_counter()
+    for _ in range(times):
+        start()
+    queue.record(mark)
+    mark.wait()
+    return (time.perf_counter() - began) * 1e3
+
+
+def _memory_of(step: Launch) -> int:
+    arrays = {held.address: held.nbytes for held in step.holds if isinstance(held, DeviceArray)}
+    return sum(arrays.values())

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import cv2
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from irchroma.engines.device import Device
 from irchroma.engines.device_chain import DeviceChain
 from irchroma.engines.device_colorizer import DeviceColorizer
+from irchroma.engines.device_pool import DevicePool
 from irchroma.engines.errors import EngineError
 from irchroma.engines.neural import NeuralOptions
 
@@ -37,6 +39,7 @@ class Case:
         depth: frames in flight of each.
         graphs: work recorded as graphs.
         rate: frames a second of each video; 0 for as many as go through.
+        batched: one network for all, see `device_batching`.
     """
 
     size: tuple[int, int]
@@ -44,6 +47,7 @@ class Case:
     depth: int
     graphs: bool
     rate: float = 0.0
+    batched: bool = False
 
 
 def moving_frames(size: tuple[int, int], count: int = _LOOP_FRAMES) -> list[Luma]:
@@ -64,13 +68,18 @@ def throughput(open_device: OpenDevice, options: NeuralOptions, case: Case, seco
     """
     colorizers: list[DeviceColorizer] = []
     runs: list[_StreamRun] = []
+    pool = DevicePool()
+    seat = partial(pool.seat, ("bench", 0), open_device) if case.batched else None
     try:
         for _ in range(case.streams):
-            colorizers.append(DeviceColorizer(options, open_device, case.depth, case.graphs))
+            colorizers.append(DeviceColorizer(options, open_device, case.depth, case.graphs, open_seat=seat))
         start, stop = threading.Event(), threading.Event()
         ready = threading.Barrier(case.streams + 1)
         frames = moving_frames(case.size)
-        runs = [_StreamRun(colorizer, frames, case, ready, start, stop) for colorizer in colorizers]
+        runs = [
+            _StreamRun(colorizer, frames, case, (ready, start, stop), index / case.streams)
+            for index, colorizer in enumerate(colorizers)
+        ]
         for run in runs:
             run.thread.start()
         ready.wait()
@@ -85,6 +94,7 @@ def throughput(open_device: OpenDevice, options: NeuralOptions, case: Case, seco
         if failed is not None:
             raise EngineError(str(failed)) from failed
         recorded = all(chain_of(one).ring.recorded > 0 for one in colorizers)
+        batches = pool.figures()
     finally:
         for colorizer in colorizers:
             colorizer.close()
@@ -106,26 +116,40 @@ def throughput(open_device: OpenDevice, options: NeuralOptions, case: Case, seco
         "ms_p95": p95,
         "ms_p99": p99,
         "host_ms_p50": round(float(np.median(host_ms)), 3),
+        "batched": case.batched,
+        "frames_in_a_call": round(batches[0]["frames"] / max(batches[0]["calls"], 1), 2) if batches else 1.0,
     }
 
 
 def fitting_streams(
-    open_device: OpenDevice, options: NeuralOptions, size: tuple[int, int], seconds: float
+    open_device: OpenDevice,
+    options: NeuralOptions,
+    size: tuple[int, int],
+    seconds: float,
+    batched: bool = False,
 ) -> list[dict[str, Any]]:
-    """Videos of 30 frames a second, twice as many each time, until one process no longer keeps up.
+    """Videos of 30 frames a second, twice as many each time until one process no longer keeps up, then
+    between.
 
-    Keeping up is a 99th percentile below LONGEST_MS and 29 frames a second of each.
+    Keeping up is a 99th percentile below LONGEST_MS and 29 frames a second of each. The frames of all videos
+    come spread over the time of one.
     """
     rows: list[dict[str, Any]] = []
-    streams = 1
-    while streams <= MOST_STREAMS:
-        row = throughput(open_device, options, Case(size, streams, 1, True, RATE), seconds)
+
+    def keeps_up(streams: int) -> bool:
+        case = Case(size, streams, 1, True, RATE, batched)
+        row = throughput(open_device, options, case, seconds)
         row["keeps_up"] = row["ms_p99"] < LONGEST_MS and row["fps"] >= 29 / 30 * RATE * streams
         rows.append(row)
-        if not row["keeps_up"]:
-            break
-        streams *= 2
-    return rows
+        return bool(row["keeps_up"])
+
+    low, high = 0, 1
+    while high <= MOST_STREAMS and keeps_up(high):
+        low, high = high, 2 * high
+    while high <= MOST_STREAMS and high - low > max(1, low // 8):
+        middle = (low + high) // 2
+        low, high = (middle, high) if keeps_up(middle) else (low, middle)
+    return sorted(rows, key=lambda row: int(row["streams"]))
 
 
 def chain_of(colorizer: DeviceColorizer) -> DeviceChain:
@@ -141,16 +165,16 @@ class _StreamRun:
         colorizer: DeviceColorizer,
         frames: list[Luma],
         case: Case,
-        ready: threading.Barrier,
-        start: threading.Event,
-        stop: threading.Event,
+        signals: tuple[threading.Barrier, threading.Event, threading.Event],
+        phase: float,
     ) -> None:
         self.latency_ms: list[float] = []
         self.host_ms: list[float] = []
         self.failure: Exception | None = None
         self._colorizer, self._frames, self._depth = colorizer, frames, case.depth
         self._period_s = 1 / case.rate if case.rate else 0.0
-        self._ready, self._start, self._stop = ready, start, stop
+        self._ready, self._start, self._stop = signals
+        self._phase_s = phase * self._period_s
         self._submitted: deque[float] = deque()
         self._count = 0
         self.thread = threading.Thread(target=self._run, name="bench gpu stream")
@@ -162,7 +186,7 @@ class _StreamRun:
             self.failure = error
         self._ready.wait()
         self._start.wait()
-        due = time.perf_counter()
+        due = time.perf_counter() + self._phase_s
         try:
             while not self._stop.is_set() and self.failure is None:
                 due += self._period_s

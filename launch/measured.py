@@ -60,9 +60,11 @@ def spread(values: list[float]) -> dict[str, float]:
 
 
 def write_json(path: Path, results: dict[str, Any]) -> None:
-    """The results under their circumstances."""
+    """The results under their circumstances, in the file's place at once or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({**circumstances(), **results}, indent=2) + "\n", encoding="utf-8")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.write_text(json.dumps({**circumstances(), **results}, indent=2) + "\n", encoding="utf-8")
+    partial.replace(path)
 
 
 def _commit() -> str:

@@ -22,7 +22,10 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--engine", default="nir", help="nir or thermal (default nir)")
     parser.add_argument("--size", choices=catalog.SIZES, help="of the network (default best)")
     parser.add_argument(
-        "--shapes", metavar="NxHxW,...", help=f"one profile each, NxHxW or MIN:OPT:MAX (default {shapes})"
+        "--shapes",
+        metavar="NxHxW,...",
+        help=f"one profile each, NxHxW or MIN:OPT:MAX (default {shapes}; several cameras of one process that"
+        " share a network use 1xHxW,2xHxW,4xHxW,8xHxW, built when they first run)",
     )
     parser.add_argument("--precision", choices=PRECISIONS, default="fp16", help="default fp16")
     parser.add_argument(

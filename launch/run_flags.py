@@ -56,7 +56,7 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag(
             "--device",
             "neural.network.device",
-            "auto, cpu, a GPU (0, cuda:1 ...), all: each camera the next GPU",
+            "auto, cpu, a GPU (0, cuda:1 ...), all: each camera the next GPU, as auto does with several",
         ),
         Flag("--size", "neural.size", "network size: fast or best"),
         Flag(

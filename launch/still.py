@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines import catalog
+from irchroma.engines.device_choice import open_neural
 from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.gray import GrayColorizer
-from irchroma.engines.network import NetworkOptions
+from irchroma.engines.network import GPU_ONLY, NetworkOptions
 from irchroma.engines.network_record import require_match
-from irchroma.engines.neural import NeuralColorizer, NeuralOptions
+from irchroma.engines.neural import NeuralOptions
 from irchroma.engines.palette import PaletteColorizer
 from irchroma.engines.palette_options import palette_from_name
 from irchroma.engines.recolor import Mode, RecolorOptions
@@ -33,6 +34,8 @@ class StillOptions:
         engine: as in `catalog.parse`, or `auto`: `thermal` for 16-bit counts and `nir` for luma.
         size: network size where the engine's name does not say it.
         runtime: see `NetworkOptions`.
+        device: `cpu`, or a GPU as `0` or `cuda:0`, which computes in float16, `quick` or not; `auto` for the
+            CPU, whose float32 numbers are the same everywhere, unless the runtime is a GPU's.
         mode: see `RecolorOptions`.
         chroma_limit: see `RecolorOptions`.
         work_size_px: see `NeuralOptions`.
@@ -45,6 +48,7 @@ class StillOptions:
     engine: str = "auto"
     size: str = "best"
     runtime: str = "auto"
+    device: str = "auto"
     mode: Mode = "full"
     chroma_limit: float | None = None
     work_size_px: int = 0
@@ -60,7 +64,13 @@ def add_engine_arguments(parser: argparse.ArgumentParser, engine: str) -> None:
     add("--engine", default=engine, metavar="E", help=f"nir, thermal, palette:NAME, gray (default {engine})")
     add("--size", choices=catalog.SIZES, default="best", help="network size (default best)")
     add("--mode", choices=("full", "chroma"), default="full", help="chroma keeps the input's luma exactly")
-    add("--runtime", default="auto", metavar="R", help="auto, openvino, onnxruntime, torch")
+    add(
+        "--runtime",
+        default="auto",
+        metavar="R",
+        help="auto, openvino, onnxruntime, torch; tensorrt, tensorrt-rtx",
+    )
+    add("--device", default="auto", metavar="D", help="cpu, or a GPU (0, cuda:1 ...) for torch and tensorrt")
     add("--chroma-limit", type=float, metavar="X", help="cap of the color, 0 to 255 levels of CbCr")
     add("--work-size", type=int, default=0, metavar="PX", help="long side of what the network sees")
     add("--threads", type=int, default=0, metavar="N", help="CPU threads of the network")
@@ -74,6 +84,7 @@ def options_from(args: argparse.Namespace) -> StillOptions:
         engine=args.engine,
         size=args.size,
         runtime=args.runtime,
+        device=args.device,
         mode=args.mode,
         chroma_limit=args.chroma_limit,
         work_size_px=args.work_size,
@@ -165,7 +176,10 @@ class StillPictures:
             return GrayColorizer()
         if name.kind == "palette":
             return PaletteColorizer(palette_from_name(text))
-        return NeuralColorizer(
+        device = options.device
+        if device == "auto" and options.runtime not in GPU_ONLY:
+            device = "cpu"
+        return open_neural(
             NeuralOptions(
                 engine=name.kind,
                 size=name.variant or options.size,
@@ -174,7 +188,9 @@ class StillPictures:
                 reference=options.reference,
                 weights=options.weights,
                 recolor=RecolorOptions(options.mode, options.chroma_limit),
-                network=NetworkOptions(options.runtime, options.threads, exact=not options.quick),
+                network=NetworkOptions(
+                    options.runtime, options.threads, exact=not options.quick, device=device
+                ),
             )
         )
 

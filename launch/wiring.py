@@ -12,6 +12,7 @@ from typing import Any
 from irchroma.calibration.camera_presets import find_profile
 from irchroma.engines import catalog
 from irchroma.engines.device_choice import device_index, open_neural
+from irchroma.engines.device_pool import DevicePool
 from irchroma.engines.gray import GrayColorizer
 from irchroma.engines.network_pool import NetworkPool
 from irchroma.engines.network_record import read_record, require_match
@@ -30,7 +31,7 @@ from irchroma.stream.camera_profile import load_profile
 from irchroma.stream.compose import ViewComposer
 from irchroma.stream.loop import Loop, LoopOptions
 from irchroma.stream.protocols import Colorizer, FrameSink, VideoInfo
-from irchroma.stream.sinks.sink_uri import SinkOptions, open_sink, public
+from irchroma.stream.sinks.sink_uri import SinkOptions, open_sink, public, takes_stand_ins
 from irchroma.stream.sources.source_uri import open_source
 from irchroma.stream.writer import SinkWriter
 
@@ -44,11 +45,13 @@ class Shared:
     Attributes:
         name: the camera's, of its page; empty where the process has one.
         networks: gives networks that other cameras use too; None for networks of its own.
+        devices: the same for networks on a GPU.
         threads: CPU threads of a network of its own, and of each encoder; 0 for their own choice.
     """
 
     name: str = ""
     networks: NetworkPool | None = None
+    devices: DevicePool | None = None
     threads: int = 0
 
 
@@ -238,7 +241,18 @@ def open_colorizer(
             raise ConfigError(f"--auto governs the CPU: --device {neural.network.device} contradicts it")
         return governor.open(neural)
     if shared is not None and shared.networks is not None:
-        return open_neural(neural, partial(NeuralColorizer, opener=shared.networks.open), size)
+        on_cpu = partial(NeuralColorizer, opener=shared.networks.open)
+        return open_neural(neural, on_cpu, size, shared.devices, packs=encoders_only(config))
     if shared is not None and not neural.network.threads:
         neural = replace(neural, network=replace(neural.network, threads=shared.threads))
-    return open_neural(neural, size=size)
+    return open_neural(neural, size=size, packs=encoders_only(config))
+
+
+def encoders_only(config: RunConfig) -> bool:
+    """Whether the color as it is goes to encoders and to pages alone, which take I420 as the device packs it.
+
+    A viewer who chooses another view on a page gets it all the same, from chroma of half the size, which is
+    what an encoder would have left.
+    """
+    encoded = all(takes_stand_ins(text) for text in config.to)
+    return encoded and config.view.view == "color" and not config.osd.show

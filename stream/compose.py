@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from irchroma.stream.cards import error_banner, no_signal_card
 from irchroma.stream.finished import Finished
-from irchroma.stream.indexed import IndexedColored, IndexedPicture
+from irchroma.stream.indexed import IndexedColored, IndexedPicture, StandIn
 from irchroma.stream.osd import Osd, OsdOptions, Readings, read_spot
+from irchroma.stream.packed import PackedColored, PackedPicture
 from irchroma.stream.telemetry import CameraTelemetry
 from irchroma.stream.views import ViewOptions, compose
 
@@ -43,14 +44,20 @@ class ViewComposer:
         self.view, self._gain, self._offset = view or ViewOptions(), gain, offset
         self.latency_ms = 0.0
         self._osd = Osd(osd or OsdOptions())
-        self._last: Rgb | IndexedPicture | None = None
+        self._last: Rgb | StandIn | None = None
 
-    def compose(self, finished: Finished) -> Rgb | IndexedPicture:
+    def compose(self, finished: Finished) -> Rgb | StandIn:
         """See `irchroma.stream.loop.Composer.compose`."""
         colored, view = finished.colored, self.view
         plain = view.view == "color" and not self._osd.options.show and not finished.synthetic
         if plain and isinstance(colored, IndexedColored) and colored.index is not None:
             self._last = IndexedPicture(colored.index, colored.table)
+            self._note_latency(finished)
+            return self._last
+        packed = colored.packed if isinstance(colored, PackedColored) else None
+        if packed is not None and view.view == "color" and not self._osd.options.show:
+            size = finished.luma.shape[0], finished.luma.shape[1]
+            self._last = self._osd.mark(PackedPicture(packed, size), finished.synthetic)
             self._note_latency(finished)
             return self._last
         rgb = finished.camera_rgb if colored is None else colored.rgb
@@ -70,7 +77,7 @@ class ViewComposer:
 
     def no_signal(self, silent_s: float, reason: str) -> Rgb:
         """See `irchroma.stream.loop.Composer.no_signal`."""
-        last = self._last.rgb if isinstance(self._last, IndexedPicture) else self._last
+        last = self._last.rgb if isinstance(self._last, StandIn) else self._last
         size = _FIRST_SIZE if last is None else (last.shape[0], last.shape[1])
         return no_signal_card(size, last, silent_s, reason)
 

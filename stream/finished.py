@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.stream.frame import Frame
-from irchroma.stream.indexed import IndexedPicture
+from irchroma.stream.indexed import StandIn
 from irchroma.stream.protocols import Colored
 
-Shown = NDArray[np.uint8] | IndexedPicture
+Shown = NDArray[np.uint8] | StandIn
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Finished:
 class Composer(Protocol):
     """Makes the viewer's picture."""
 
-    def compose(self, finished: Finished) -> NDArray[np.uint8] | IndexedPicture:
+    def compose(self, finished: Finished) -> NDArray[np.uint8] | StandIn:
         """(H, W, 3) uint8 R'G'B' for one frame."""
 
     def no_signal(self, silent_s: float, reason: str) -> NDArray[np.uint8]:

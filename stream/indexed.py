@@ -1,7 +1,8 @@
-"""A false-color picture kept as luma and table, so that encoders can skip R'G'B'."""
+"""Pictures that encoders take without R'G'B'; a false-color one kept as luma and table."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol, runtime_checkable
@@ -24,8 +25,22 @@ class IndexedColored(Protocol):
         """(256, 1, 3) uint8 R'G'B', full range."""
 
 
+class StandIn(ABC):
+    """Something that stands in for an R'G'B' array, which is made when asked for."""
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int, int]:
+        """(H, W, 3), as of the R'G'B' array."""
+
+    @property
+    @abstractmethod
+    def rgb(self) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 R'G'B', full range."""
+
+
 @dataclass(frozen=True)
-class IndexedPicture:
+class IndexedPicture(StandIn):
     """A picture of at most 256 colors; stands in for its R'G'B' array, which is made when asked for.
 
     Attributes:

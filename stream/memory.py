@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from irchroma.stream.errors import SourceError
 from irchroma.stream.frame import Frame
-from irchroma.stream.indexed import IndexedPicture
+from irchroma.stream.indexed import StandIn
 from irchroma.stream.protocols import Pixels, VideoInfo
 
 Step = Frame | Exception | float
@@ -93,7 +93,7 @@ class MemorySink:
 
     def write(self, pixels: Pixels, pts_ns: int, duration_ns: int) -> None:
         """Keep the picture."""
-        assert not isinstance(pixels, IndexedPicture)
+        assert not isinstance(pixels, StandIn)
         if self.fail_at is not None and len(self.pictures) == self.fail_at[0]:
             raise self.fail_at[1]
         self.pictures.append(pixels)

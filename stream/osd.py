@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from irchroma.stream.errors import StreamOptionError
 from irchroma.stream.lettering import SMALLEST_PX, Sprite, boxed, fitted, letter_height, outlined, text_mask
+from irchroma.stream.packed import PackedPicture
 from irchroma.stream.views import ViewOptions, color_columns
 
 Rgb = NDArray[np.uint8]
@@ -142,6 +143,13 @@ class Osd:
             draw(out)
         return out
 
+    def mark(self, picture: PackedPicture, synthetic: bool) -> PackedPicture:
+        """The picture with the mark of a network's color, where it belongs, and nothing else on it."""
+        size = picture.size
+        if not (synthetic and self.options.mark) or min(size) < SMALLEST_PX:
+            return picture
+        return picture.with_sprite(*_mark_at(size[0], size[1]))
+
     def _drawings(
         self, shown: Readings, synthetic: bool, rgb: Rgb, view: ViewOptions
     ) -> list[Callable[[Rgb], None]]:
@@ -164,8 +172,7 @@ class Osd:
             drawings.append(lambda out: _draw_spot(out, at, text, letter_px, taken))
         first, last = color_columns(view, frame_width)
         if synthetic and self.options.mark and first < last:
-            mark = outlined(MARK, max(10, round(letter_px * 0.8)), opacity=0.7)
-            y, x = height - mark.size[0] - margin // 2, max(last - mark.size[1] - margin // 2, 0)
+            mark, y, x = _mark_at(height, last, letter_px)
             drawings.append(lambda out: mark.lay_on(out, y, x))
         return drawings
 
@@ -184,6 +191,14 @@ class Osd:
         if "camera" in show and shown.camera:
             lines.append(shown.camera)
         return tuple(text for text in (fitted(line, letter_px, width) for line in lines if line) if text)
+
+
+def _mark_at(height: int, last: int, letter_px: int = 0) -> tuple[Sprite, int, int]:
+    """The mark of a network's color, and where its top left is: low and right, before column `last`."""
+    letter_px = letter_px or letter_height((height, last))
+    margin = letter_px // 2
+    mark = outlined(MARK, max(10, round(letter_px * 0.8)), opacity=0.7)
+    return mark, height - mark.size[0] - margin // 2, max(last - mark.size[1] - margin // 2, 0)
 
 
 @lru_cache(maxsize=8)

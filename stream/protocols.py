@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.stream.frame import Frame
-from irchroma.stream.indexed import IndexedPicture
+from irchroma.stream.indexed import StandIn
 
-Pixels = NDArray[Any] | IndexedPicture
-"""What sinks are given: uint8 or uint16 arrays, or a false-color picture by its table."""
+Pixels = NDArray[Any] | StandIn
+"""What sinks are given: uint8 or uint16 arrays, or what stands in for one and encoders take as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ class FrameSink(Protocol):
         """Take (H, W, 3) uint8 R'G'B' full range or (H, W) uint8 luma; shared, so never written to.
 
         (H, W) uint16 counts come only to a sink that was opened to keep the raw track, an
-        `IndexedPicture` only to one that has an attribute `takes_indexed` and says True.
+        `StandIn` only to one that has an attribute `takes_stand_ins` and says True.
 
         Raises SinkError when the sink can take no more (disk full, receiver gone).
         """

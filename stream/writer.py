@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from irchroma.stream.errors import SinkError
 from irchroma.stream.feed import feed_thread
-from irchroma.stream.indexed import IndexedPicture
+from irchroma.stream.indexed import StandIn
 from irchroma.stream.latency import LatencyMeter
 from irchroma.stream.protocols import FrameSink, Pixels, VideoInfo
 from irchroma.stream.rings import Ring, RingClosed
@@ -21,7 +21,7 @@ class Picture:
     """A finished picture for the sinks.
 
     Attributes:
-        pixels: (H, W, 3) uint8 R'G'B', also as an IndexedPicture, or (H, W) uint8 luma, full range;
+        pixels: (H, W, 3) uint8 R'G'B', also as a StandIn, or (H, W) uint8 luma, full range;
             for a sink that keeps the raw track, (H, W) uint16 counts. Shared: never written to.
         pts_ns, duration_ns: nanoseconds.
         arrival_ns: when its frame came in, monotonic; 0 for a card or a repeated picture.
@@ -89,7 +89,7 @@ class SinkWriter:
                 if picture.arrival_ns:
                     self.total.add(start_ns - picture.arrival_ns)
                 pixels = picture.pixels
-                if isinstance(pixels, IndexedPicture) and not getattr(self._sink, "takes_indexed", False):
+                if isinstance(pixels, StandIn) and not getattr(self._sink, "takes_stand_ins", False):
                     pixels = pixels.rgb
                 self._sink.write(pixels, picture.pts_ns, picture.duration_ns)
                 self.encode.add(time.monotonic_ns() - start_ns)

@@ -42,7 +42,6 @@ PLACE float half_to_float(u16 half) {
 
 #include <cmath>
 #include <cstring>
-using std::fabs;
 
 #define PLACE static inline
 #define PLACE_MEMBER inline

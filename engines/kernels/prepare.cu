@@ -87,6 +87,8 @@ PLACE void read_output_at(const read_output_arguments &a, int x, int y, int z) {
     const void *tensor = z < 3 ? a.ycc : a.confidence;
     long at = ((long)(z % 3) * a.padded_height + y) * a.padded_width + x;
     float value = a.half ? half_to_float(((const u16 *)tensor)[at]) : ((const float *)tensor)[at];
+    // NaN and what overflows float16 would stay in the color memory: no color, and the luma that came, instead.
+    if (!(fabsf(value) <= 65504.0f)) value = z ? 0.0f : (float)a.small[(long)y * a.width + x] * (float)(1.0 / 255);
     if (a.fades && (z == 1 || z == 2)) {
         float level = (float)a.small[(long)y * a.width + x];
         value *= clamped((level - a.dark) / (a.lit - a.dark), 0.0f, 1.0f);

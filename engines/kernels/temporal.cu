@@ -56,7 +56,7 @@ PLACE void fade_support_at(const fade_support_arguments &a, int x, int y, int) {
                 long near = (long)reflected(y + dy, a.height) * a.width + reflected(x + dx, a.width);
                 off += a.shown[near] - luma[near];
             }
-        off = fabs(off * (1.0f / 9.0f));
+        off = fabsf(off * (1.0f / 9.0f));
         weight *= clamped(off / (2.2f * a.tolerance[at]) * (-1.0f / 1.5f) + 2.5f / 1.5f, 0.0f, 1.0f);
     }
     a.support[at] = fminf(weight, frame.ceiling);
@@ -82,8 +82,8 @@ struct Change {
     PLACE_MEMBER float operator()(int x, int y) const {
         long at = (long)y * width + x;
         const float tremble = (float)(1.0 / 0.03);
-        return fabs(news[at] - color[at]) * tremble + fabs(news[plane + at] - color[plane + at]) * tremble +
-               fabs(news[2 * plane + at] - color[2 * plane + at]) * tremble;
+        return fabsf(news[at] - color[at]) * tremble + fabsf(news[plane + at] - color[plane + at]) * tremble +
+               fabsf(news[2 * plane + at] - color[2 * plane + at]) * tremble;
     }
 };
 

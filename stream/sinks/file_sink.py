@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from irchroma.stream.errors import SinkError, StreamOptionError
-from irchroma.stream.indexed import IndexedPicture
+from irchroma.stream.indexed import StandIn
 from irchroma.stream.protocols import Pixels, VideoInfo
 from irchroma.stream.sinks.audio_track import AudioTrack, open_audio
 from irchroma.stream.sinks.encoders import Codec, EncoderOptions, EncoderTask, choose_encoder, codec_of
@@ -119,7 +119,7 @@ class FileSink(PipelineSink):
         if self._base_ns is None:
             self._base_ns = pts_ns if self._live else 0
             if self._options.lossless:
-                assert not isinstance(rgb, IndexedPicture)
+                assert not isinstance(rgb, StandIn)
                 self._size, self._kind = (rgb.shape[0], rgb.shape[1]), kind_of(rgb)
                 self._start(self._rate, self._size)
         if not self._written:
@@ -129,7 +129,7 @@ class FileSink(PipelineSink):
 
     def takes(self, picture: Pixels) -> bool:
         """False where a lossless recording must go on in another file: the kind or size has changed."""
-        if not self._options.lossless or not self._kind or isinstance(picture, IndexedPicture):
+        if not self._options.lossless or not self._kind or isinstance(picture, StandIn):
             return True
         return kind_of(picture) == self._kind and picture.shape[:2] == self._size
 

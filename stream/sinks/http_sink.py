@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from irchroma.stream.errors import SinkError
-from irchroma.stream.indexed import IndexedPicture
+from irchroma.stream.indexed import StandIn
 from irchroma.stream.protocols import Pixels, VideoInfo
 from irchroma.stream.sinks import http_server
 from irchroma.stream.sinks.live_control import LiveControl
@@ -45,7 +45,7 @@ class HttpSink:
         port: TCP port, 0 for a free one.
     """
 
-    takes_indexed = True
+    takes_stand_ins = True
 
     def __init__(self, host: str, port: int, options: HttpSinkOptions | None = None) -> None:
         self._host, self.port = host, port
@@ -76,7 +76,7 @@ class HttpSink:
         """See `FrameSink.write`."""
         if not self._open:
             raise SinkError(f"http://{self._host}:{self.port}: written to before it was opened")
-        if not isinstance(rgb, IndexedPicture) and rgb.dtype != np.uint8:
+        if not isinstance(rgb, StandIn) and rgb.dtype != np.uint8:
             raise SinkError(f"http: expected 8-bit pictures, got {rgb.dtype} counts: tone map them")
         if self._pace is not None:
             self._pace.wait(pts_ns)

@@ -8,7 +8,7 @@ from collections import deque
 
 import cv2
 
-from irchroma.stream.indexed import IndexedPicture
+from irchroma.stream.indexed import StandIn
 from irchroma.stream.protocols import Pixels
 
 _QUALITY = 85
@@ -52,7 +52,7 @@ class LivePicture:
         with self._compress:
             # Whoever comes first compresses for all of them.
             if self._jpeg[0] < number:
-                array = picture.rgb if isinstance(picture, IndexedPicture) else picture
+                array = picture.rgb if isinstance(picture, StandIn) else picture
                 shown = cv2.cvtColor(array, cv2.COLOR_RGB2BGR) if array.ndim == 3 else array
                 _, data = cv2.imencode(".jpg", shown, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
                 self._jpeg = (number, data.tobytes())

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.stream.errors import StreamError
-from irchroma.stream.indexed import IndexedPicture
+from irchroma.stream.indexed import StandIn
 from irchroma.stream.protocols import Pixels
 
 _FORMATS = {"counts": "GRAY16_LE", "luma": "GRAY8", "rgb": "BGRx"}
@@ -69,7 +69,7 @@ class LosslessPacker:
         Raises:
             StreamError: another kind or size.
         """
-        if isinstance(picture, IndexedPicture):
+        if isinstance(picture, StandIn):
             picture = picture.rgb
         if kind_of(picture) != self.kind or picture.shape[:2] != self.size:
             raise StreamError(

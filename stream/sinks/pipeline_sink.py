@@ -97,7 +97,7 @@ class PipelineSink(ABC):
         self._pace: Pace | None = None
 
     @property
-    def takes_indexed(self) -> bool:
+    def takes_stand_ins(self) -> bool:
         """True where pictures are packed as I420, which a palette's table can do at once."""
         return isinstance(self._packer, Yuv420Packer)
 

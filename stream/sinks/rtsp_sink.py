@@ -30,7 +30,7 @@ class RtspSink:
         address: where it is served, with the real port once it is open.
     """
 
-    takes_indexed = True
+    takes_stand_ins = True
 
     def __init__(self, address: RtspAddress, encoder: EncoderOptions | None = None) -> None:
         self.address = address

@@ -49,7 +49,7 @@ class SegmentedSink:
         self._failure: SinkError | None = None
 
     @property
-    def takes_indexed(self) -> bool:
+    def takes_stand_ins(self) -> bool:
         """True unless lossless."""
         return not self._options.lossless
 

@@ -99,6 +99,14 @@ def open_sink(text: str, options: SinkOptions | None = None) -> FrameSink:
     return _file(path, options)
 
 
+def takes_stand_ins(text: str) -> bool:
+    """Whether the sink of that name takes a `StandIn` as it is: files, rtsp, srt, hls and pages do."""
+    scheme, _, rest = text.partition(":")
+    if "://" in text and scheme in _ADDRESSES:
+        return True
+    return (scheme == "hls" and bool(rest)) or Path(text).suffix.lower() in (*EXTENSIONS, ".m3u8")
+
+
 _SCHEMES = ("rtsp", "srt", "http", "hls", "v4l2", "window", "null", "file")
 
 

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.stream.errors import StreamError
-from irchroma.stream.indexed import IndexedPicture
+from irchroma.stream.indexed import IndexedPicture, StandIn
+from irchroma.stream.packed import PackedPicture
+from irchroma.stream.ycc import FULL_RGB_TO_LIMITED_YCC
 
 COLORIMETRY = "bt709"
 """What `Yuv420Packer` writes, in GStreamer's word for caps: BT.709 matrix, transfer and primaries, 16-235."""
@@ -18,29 +20,8 @@ COLORIMETRY = "bt709"
 CHROMA_SITE = "jpeg"
 """Chroma is averaged over 2x2 pixels, so it sits in their middle (`chroma_sample_loc_type` 1 in H.264)."""
 
-_KR, _KB = 0.2126, 0.0722  # BT.709-6, 3.2
-_KG = 1.0 - _KR - _KB
-
-
-def _full_rgb_to_limited_ycc() -> NDArray[np.float32]:
-    """(3, 4) float32: R'G'B' [0, 255] to Y' [16, 235], Cb and Cr [16, 240], offset in the last column."""
-    cb, cr = 2 * (1 - _KB), 2 * (1 - _KR)
-    rows = np.array(
-        [
-            [_KR, _KG, _KB],
-            [-_KR / cb, -_KG / cb, (1 - _KB) / cb],
-            [(1 - _KR) / cr, -_KG / cr, -_KB / cr],
-        ]
-    )
-    rows *= np.array([[219.0], [224.0], [224.0]]) / 255.0  # BT.709-6, 4.6 for 8 bits
-    return np.hstack([rows, [[16.0], [128.0], [128.0]]]).astype(np.float32)
-
-
 GENTLE_LEVELS = 16
 """Largest step of Cb or Cr between neighboring entries of a palette that counts as having no bounds in it."""
-
-_MATRIX = _full_rgb_to_limited_ycc()
-_MATRIX.setflags(write=False)
 
 
 def appsrc_of(size: tuple[int, int], rate: Fraction) -> str:
@@ -119,12 +100,12 @@ class Yuv420Packer:
         self._planes: list[NDArray[np.uint8]] = []
         self._gentle = False
 
-    def pack(self, picture: NDArray[Any] | IndexedPicture) -> NDArray[np.uint8]:
+    def pack(self, picture: NDArray[Any] | StandIn) -> NDArray[np.uint8]:
         """One picture as I420.
 
         Args:
-            picture: (H, W, 3) uint8 R'G'B', also as an IndexedPicture, or (H, W) uint8 luma; full
-                range, any size; not written to.
+            picture: (H, W, 3) uint8 R'G'B', also as a StandIn, or (H, W) uint8 luma; full range, any
+                size; not written to. A `packed.PackedPicture` of this size is there already.
 
         Returns:
             (N,) uint8, planes Y', Cb, Cr in GStreamer's default layout; valid until the next call.
@@ -132,14 +113,17 @@ class Yuv420Packer:
         Raises:
             StreamError: 16-bit counts, which only a lossless sink takes.
         """
-        if not isinstance(picture, IndexedPicture) and picture.dtype != np.uint8:
+        if not isinstance(picture, StandIn) and picture.dtype != np.uint8:
             raise StreamError(
                 f"expected 8-bit pictures, got {picture.dtype} counts:"
                 " tone map them, or record them losslessly to .mkv"
             )
-        if isinstance(picture, IndexedPicture):
+        if isinstance(picture, StandIn):
             if picture.shape[:2] == self.size:
-                return self._pack_indexed(picture)
+                if isinstance(picture, IndexedPicture):
+                    return self._pack_indexed(picture)
+                if isinstance(picture, PackedPicture):
+                    return picture.data
             picture = picture.rgb
         fitted = fit_picture(picture, self.size)
         if fitted.ndim == 2:
@@ -150,7 +134,7 @@ class Yuv420Packer:
             self._gray = True
             return self._buffer
         self._gray = False
-        cv2.transform(fitted, _MATRIX, dst=self._ycc)
+        cv2.transform(fitted, FULL_RGB_TO_LIMITED_YCC, dst=self._ycc)
         height, width = self.size
         cv2.resize(self._ycc, (width // 2, height // 2), dst=self._half, interpolation=cv2.INTER_AREA)
         cv2.extractChannel(self._ycc, 0, dst=self._luma)
@@ -166,7 +150,7 @@ class Yuv420Packer:
         """
         self._gray = False
         if picture.table is not self._table:
-            planes = cv2.transform(picture.table, _MATRIX)[:, 0]  # (256, 3)
+            planes = cv2.transform(picture.table, FULL_RGB_TO_LIMITED_YCC)[:, 0]  # (256, 3)
             self._planes = [np.ascontiguousarray(plane) for plane in planes.T]
             steps = np.abs(np.diff(planes[:, 1:].astype(int), axis=0))
             self._table, self._gentle = picture.table, bool(steps.max() <= GENTLE_LEVELS)

@@ -1,9 +1,10 @@
 // Stands in for NVIDIA's driver (libcuda.so.1) where there is no GPU: memory is the host's, streams do their work at
 // once, kernels are those of the library that STAND_IN_KERNELS names. It refuses what a driver would refuse: calls
 // without a current context, the default stream, grids that do not cover the work, marks and waits while a stream is
-// recorded; and, told by STAND_IN_FAILS, what a driver may refuse at any time. It shows nothing of timing and order.
+// recorded, memory taken or given back by the thread that records, waiting for the context while any does; and, told by STAND_IN_FAILS, what a driver may refuse at any time. It shows nothing of timing and order.
 #include <dlfcn.h>
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -22,12 +23,20 @@ struct Stream {
 };
 
 static thread_local std::vector<void *> contexts;
+static thread_local int recording_here;
+static std::atomic<int> recording;
 static int primary, retained, memory, pinned, streams, events, modules, graphs, lost;
 
 static bool fails(const char *what) {
     const char *told = getenv("STAND_IN_FAILS");
     return told && !strcmp(told, what);
 }
+
+// What a thread that records must not do in capture mode "thread local", and what nobody must while any records.
+#define UNSAFE \
+    if (recording_here) return 900
+#define WHOLE_CONTEXT \
+    if (recording) return 900
 
 #define CURRENT                                   \
     if (lost) return 719;                         \
@@ -61,16 +70,22 @@ int cuCtxPopCurrent_v2(void **context) {
 }
 int cuCtxSetCurrent(void *context) { return contexts.assign(1, context), 0; }
 int cuCtxGetDevice(int *device) { return *device = 0, 0; }
-int cuCtxSynchronize() { CURRENT; return 0; }
+int cuCtxSynchronize() { CURRENT; WHOLE_CONTEXT; return 0; }
 int cuMemAlloc_v2(Address *address, size_t count) {
     CURRENT;
+    UNSAFE;
     if (fails("memory") || count > (1ull << 32)) return 2;
     return *address = (Address)malloc(count), ++memory, 0;
 }
-int cuMemFree_v2(Address address) { CURRENT; return free((void *)address), --memory, 0; }
+int cuMemFree_v2(Address address) { CURRENT; UNSAFE; return free((void *)address), --memory, 0; }
 int cuMemsetD8_v2(Address address, unsigned char value, size_t count) {
     CURRENT;
+    UNSAFE;
     return memset((void *)address, value, count), 0;
+}
+int cuMemsetD8Async(Address address, unsigned char value, size_t count, void *stream) {
+    CURRENT;
+    return put(stream, [=] { memset((void *)address, value, count); });
 }
 int cuMemHostAlloc(void **host, size_t count, unsigned) { CURRENT; return *host = malloc(count), ++pinned, 0; }
 int cuMemAllocHost_v2(void **host, size_t count) { CURRENT; return *host = malloc(count), ++pinned, 0; }
@@ -80,7 +95,7 @@ int cuStreamCreate(void **stream, unsigned flags) {
     return *stream = new Stream, ++streams, flags == 1 ? 0 : 1;
 }
 int cuStreamDestroy_v2(void *stream) { CURRENT; return delete (Stream *)stream, --streams, 0; }
-int cuStreamSynchronize(void *) { CURRENT; return 0; }
+int cuStreamSynchronize(void *stream) { CURRENT; return ((Stream *)stream)->recording ? 900 : 0; }
 int cuStreamWaitEvent(void *stream, void *, unsigned) { CURRENT; return ((Stream *)stream)->recording ? 905 : 0; }
 int cuEventCreate(void **event, unsigned) { CURRENT; return *event = malloc(1), ++events, 0; }
 int cuEventDestroy_v2(void *event) { CURRENT; return free(event), --events, 0; }
@@ -120,11 +135,13 @@ int cuStreamBeginCapture_v2(void *stream, int mode) {
     CURRENT;
     if (fails("begin") || mode != 1) return 900;
     ((Stream *)stream)->work.clear();
+    ++recording, ++recording_here;
     return ((Stream *)stream)->recording = true, 0;
 }
 int cuStreamEndCapture(void *stream, void **graph) {
     CURRENT;
     ((Stream *)stream)->recording = false;
+    --recording, --recording_here;
     if (fails("end")) return 901;
     return *graph = new Work(((Stream *)stream)->work), ++graphs, 0;
 }

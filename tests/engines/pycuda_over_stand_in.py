@@ -1,10 +1,16 @@
-"""Colors a video by PyCUDA over `driver_stand_in.cpp`: a program, since a process has one driver."""
+"""Colors a video by PyCUDA over `driver_stand_in.cpp`: a program, since a process has one driver.
+
+With `--shared` two cameras share the network.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import sys
+import threading
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +19,11 @@ from numpy.typing import NDArray
 from tests.engines.moving_scene import FRAME_NS
 from tests.engines.test_device_colorizer import video
 
+from irchroma.engines.batch_options import BatchOptions
 from irchroma.engines.device import DeviceArray, DeviceNetwork
 from irchroma.engines.device_colorizer import DeviceColorizer
+from irchroma.engines.device_pool import DevicePool
+from irchroma.engines.device_temporal import place_of
 from irchroma.engines.errors import EngineError
 from irchroma.engines.kernel_source import launch
 from irchroma.engines.neural import NeuralColorizer, NeuralOptions
@@ -27,22 +36,27 @@ class CopyingNetwork:
 
     name = "copies"
 
-    def __init__(self, device: Any, size: tuple[int, int]) -> None:
+    def __init__(self, device: Any, size: tuple[int, int], frames: int) -> None:
         self._device = device
         self.luma, self.ycc, self.confidence = (
-            device.allocate((1, depth, *size), np.float32) for depth in (1, 3, 1)
+            device.allocate((frames, depth, *size), np.float32) for depth in (1, 3, 1)
         )
 
     def enqueue(self, cuda_stream: int) -> None:
-        _, _, height, width = self.luma.shape
-        plane = height * width * 4
-        parts = [self.ycc.part(index * plane, (height, width), np.float32) for index in range(3)]
-        for target in (*parts, self.confidence):
-            size = {"width": width, "height": height, "radius": 0}
-            work = launch("box_rows", (width, height, 1), planes=self.luma, out=target, **size)
-            self._device.kernels().launch(work, cuda_stream)
+        frames, _, height, width = self.luma.shape
+        for place in range(frames):
+            tensors = place_of(self, place)  # type: ignore[arg-type]
+            plane = height * width * 4
+            parts = [tensors.ycc.part(index * plane, (height, width), np.float32) for index in range(3)]
+            for target in (*parts, tensors.confidence):
+                size = {"width": width, "height": height, "radius": 0}
+                work = launch("box_rows", (width, height, 1), planes=tensors.luma, out=target, **size)
+                self._device.kernels().launch(work, cuda_stream)
 
-    def check_recordable(self, cuda_stream: int) -> None:
+    def ask_recordable(self, cuda_stream: int) -> None:
+        """It can be."""
+
+    def check_recordable(self) -> None:
         """It can be."""
 
     def close(self) -> None:
@@ -63,6 +77,15 @@ class CopyingOnHost:
         """Nothing to do."""
 
 
+def color_quietly(colorizer: DeviceColorizer, luma: NDArray[np.uint8], index: int) -> None:
+    """Color a frame; what goes wrong is the other camera's too, and told by it."""
+    try:
+        colorizer.submit(luma, index * FRAME_NS)
+        colorizer.collect()
+    except EngineError as error:
+        print(f"the other camera: {error}")
+
+
 def main() -> None:
     """Color, compare, close; or see the failure that was ordered come out as one clear error."""
     sys.setdlopenflags(os.RTLD_LAZY | os.RTLD_GLOBAL)  # PyCUDA's module names more than the stand-in has
@@ -70,34 +93,46 @@ def main() -> None:
     from irchroma.engines.pycuda_device import PyCudaDevice
 
     class Device(PyCudaDevice):
-        def open_network(self, path: Path, size: tuple[int, int]) -> DeviceNetwork:
-            return CopyingNetwork(self, size)
+        def open_network(
+            self, path: Path, size: tuple[int, int], frames: int = 1, batches: Sequence[int] = (1,)
+        ) -> DeviceNetwork:
+            return CopyingNetwork(self, size, frames)
 
     fails = os.environ["STAND_IN_FAILS"]
     options = NeuralOptions(work_size_px=128)
     ordinary = NeuralColorizer(options, CopyingOnHost())  # type: ignore[arg-type]
-    device = DeviceColorizer(options, Device)
+    pool = DevicePool(BatchOptions(20, 4))
+    shared = "--shared" in sys.argv
+    seat = partial(pool.seat, ("tensorrt", 0), Device) if shared else None
+    device = DeviceColorizer(options, Device, open_seat=seat)
+    other = DeviceColorizer(options, Device, open_seat=seat) if shared else None
     failure = None
     try:
         for index, luma in enumerate(video(COUNT)):
             ordinary.submit(luma, index * FRAME_NS)
             expected = ordinary.collect().rgb
+            if other is not None:  # from a thread of its own, so that batches of two come about
+                thread = threading.Thread(target=color_quietly, args=(other, luma, index))
+                thread.start()
             device.submit(luma, index * FRAME_NS)
             if fails == "lost" and index == 5:
                 driver.stand_in_lose()
             assert np.abs(device.collect().rgb.astype(int) - expected).mean() < 0.01
+            if other is not None:
+                thread.join()
         assert device.chain is not None
-        assert device.chain.ring.recorded == (0 if fails else 2)
+        assert device.chain.ring.recorded == (0 if fails else 4 if shared else 2)
         device.submit(np.zeros((100, 100), np.uint8), COUNT * FRAME_NS)  # another size, other memory
         device.collect()
     except EngineError as error:
         failure = str(error)
     assert (failure is not None) == (fails in ("memory", "lost")), failure
-    try:
-        device.close()
-    except EngineError:
-        assert fails == "lost"
-    device.close()
+    for one in filter(None, (other, device)):
+        try:
+            one.close()
+        except EngineError:
+            assert fails == "lost"
+        one.close()
     left = (ctypes.c_int * 8)()
     driver.stand_in_left(left)
     assert left[0] == left[7] == 0, list(left)

@@ -152,8 +152,11 @@ def test_no_driver_is_one_clear_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("pycuda") is None, reason="pycuda is not installed")
+@pytest.mark.parametrize("shared", [False, True], ids=["alone", "shared"])
 @pytest.mark.parametrize("fails", ["", "begin", "end", "instantiate", "memory", "lost"])
-def test_the_frame_path_of_pycuda_gives_everything_back(stand_in: Path, tmp_path: Path, fails: str) -> None:
+def test_the_frame_path_of_pycuda_gives_everything_back(
+    stand_in: Path, tmp_path: Path, fails: str, shared: bool
+) -> None:
     (tmp_path / "libcuda.so.1").symlink_to(stand_in / "driver.so")
     environment = {
         **os.environ,
@@ -162,7 +165,7 @@ def test_the_frame_path_of_pycuda_gives_everything_back(stand_in: Path, tmp_path
         "STAND_IN_KERNELS": str(stand_in / "kernels.so"),
         "STAND_IN_FAILS": fails,
     }
-    words = [sys.executable, "-m", "tests.engines.pycuda_over_stand_in"]
+    words = [sys.executable, "-m", "tests.engines.pycuda_over_stand_in", *(["--shared"] if shared else [])]
     done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=100)
     if "pycuda does not load" in done.stderr:
         pytest.skip(done.stderr.splitlines()[-1])

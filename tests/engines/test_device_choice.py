@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from irchroma.engines import cuda_device, device_choice, tensorrt_adapter
+from irchroma.engines.batch_options import BatchOptions
 from irchroma.engines.cpu_device import CpuDevice
 from irchroma.engines.device import DeviceNetwork
 from irchroma.engines.device_choice import device_index, open_neural
 from irchroma.engines.device_colorizer import DeviceColorizer
+from irchroma.engines.device_pool import DevicePool
 from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
 from irchroma.engines.kernel_host import HostKernels
 from irchroma.engines.network import NetworkOptions, installed
@@ -139,6 +141,38 @@ def test_all_gives_each_video_the_next_gpu(
     for _ in range(4):
         open_neural(options(tiny_network, "tensorrt", "all")).close()
     assert asked == [0, 1, 2, 0]
+
+
+def test_cameras_that_name_no_gpu_take_them_in_turn_and_share_a_network_on_each(
+    host_kernels: HostKernels, tiny_network: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine with two GPUs, by CPU devices in their place, and five cameras."""
+    if not installed("openvino"):
+        pytest.skip("openvino is not installed")
+    network = NetworkOptions("openvino", 1, cache=None)
+    here = cuda_device.CudaDevice("stand-in", "9.0", "13.0")
+    monkeypatch.setattr(cuda_device, "device_at", lambda index=0: here if index < 2 else None)
+    monkeypatch.setattr(device_choice, "open_device", lambda *_: CpuDevice(network, host_kernels))
+    monkeypatch.setattr(device_choice, "_turn", itertools.count())
+    monkeypatch.setattr(device_choice, "_failed", {})
+    pool = DevicePool(BatchOptions(0, 2))
+    named = [
+        ("tensorrt", "auto"),
+        ("auto", "auto"),
+        ("tensorrt", "auto"),
+        ("tensorrt", "1"),
+        ("tensorrt", "1"),
+    ]
+    cameras = [open_neural(options(tiny_network, *name), size=(64, 96), sharing=pool) for name in named]
+    figures = pool.figures()
+    assert [(one["device"], one["cameras"]) for one in figures] == [(0, 2), (1, 3)]
+    for camera in cameras:
+        assert isinstance(camera, DeviceColorizer)
+        camera.close()
+    assert [one["cameras"] for one in pool.figures()] == [0, 0]
+    alone = open_neural(options(tiny_network, "tensorrt", "auto"), size=(64, 96))
+    assert len(pool.figures()) == 2  # a run of one camera shares nothing
+    alone.close()
 
 
 @without_gpu

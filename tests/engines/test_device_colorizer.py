@@ -17,12 +17,15 @@ from tests.engines.moving_scene import FRAME_NS, noisy, texture
 from irchroma.engines import catalog
 from irchroma.engines.cpu_device import CpuDevice
 from irchroma.engines.device_colorizer import DeviceColorizer
+from irchroma.engines.device_picture import ENCODERS, DevicePicture
 from irchroma.engines.errors import EngineError, EngineOptionError
 from irchroma.engines.kernel_host import HostKernels
 from irchroma.engines.network import NetworkOptions, installed
 from irchroma.engines.neural import NeuralColorizer, NeuralOptions
+from irchroma.engines.neural_options import NeuralPicture
 from irchroma.engines.recolor import RecolorOptions
 from irchroma.engines.temporal import TemporalOptions
+from irchroma.engines.yuv420 import pack
 
 Luma = NDArray[np.uint8]
 
@@ -89,6 +92,28 @@ def test_the_picture_is_that_of_the_cpu_colorizer(devices: Any, options: NeuralO
         assert off.mean() < MEAN_LEVELS
         assert (off > 2).mean() < FAR_SHARE
         assert np.abs(one.confidence.astype(int) - other.confidence).max() <= 1
+
+
+def test_pictures_for_encoders_are_those_of_the_cpu_packed(devices: Any, tiny_network: Path) -> None:
+    options = NeuralOptions(weights=tiny_network, work_size_px=96, network=EXACT)
+    plain, packing = DeviceColorizer(options, devices), DeviceColorizer(options, devices, packs=True)
+    for index, luma in enumerate(video(5, (96, 128))):
+        plain.submit(luma, index * FRAME_NS)
+        packing.submit(luma, index * FRAME_NS)
+        expected, found = plain.collect(), packing.collect()
+        assert isinstance(found, DevicePicture)
+        assert found.packed.size == 96 * 128 * 3 // 2
+        reference = pack(expected.rgb, ENCODERS).astype(int)
+        assert np.abs(found.packed - reference).max() <= 1  # the same arithmetic, sums in another order
+        assert (found.packed == reference).mean() > 0.99
+        np.testing.assert_array_equal(found.confidence, expected.confidence)
+        assert found.rgb.shape == (96, 128, 3)
+        assert np.abs(found.rgb.astype(int) - expected.rgb).mean() < 4  # chroma of half the size, and noise
+    odd = next(video(1, (90, 121)))
+    packing.submit(odd, 9 * FRAME_NS)  # would be padded for GStreamer
+    assert isinstance(packing.collect(), NeuralPicture)
+    plain.close()
+    packing.close()
 
 
 def test_two_threads_may_submit_and_collect(devices: Any, tiny_network: Path) -> None:

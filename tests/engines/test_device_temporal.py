@@ -103,6 +103,20 @@ def test_every_half_precision_number_is_read_and_written_right(on_device: OnDevi
     np.testing.assert_array_equal(on_device.get(news)[3], every[0, 0].astype(np.float32))
 
 
+def test_what_is_no_number_never_gets_into_the_color_memory(on_device: OnDevice) -> None:
+    values = np.full((1, 1, 32, 32), 0.25, np.float16)
+    values[0, 0, :2] = np.array([[np.nan], [np.inf]], np.float16)
+    network = tensors(on_device, (32, 32), np.float16)
+    network = replace(network, ycc=on_device.put(np.repeat(values, 3, 1)), confidence=on_device.put(values))
+    news = on_device.room((4, 32, 32))
+    small = np.full((32, 32), 51, np.uint8)
+    on_device.run(output_step(network, on_device.put(small), news, fades=True))
+    found = on_device.get(news)
+    np.testing.assert_allclose(found[0, :2], 0.2, atol=1e-6)
+    assert (found[1:, :2] == 0).all()
+    assert (found[:, 2:] == 0.25).all()
+
+
 def moving_frames() -> list[Luma]:
     """A pan with a darker object, a still part and a jump of gain."""
     rng = np.random.default_rng(6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -12,9 +13,11 @@ from tests.engines.moving_scene import FRAME_NS
 from tests.engines.test_device_colorizer import video
 
 from irchroma.engines import catalog
+from irchroma.engines.batch_options import BatchOptions
 from irchroma.engines.device import Device
 from irchroma.engines.device_choice import GPU_RUNTIMES, open_device
 from irchroma.engines.device_colorizer import DeviceColorizer
+from irchroma.engines.device_pool import DevicePool
 from irchroma.engines.errors import EngineError, EngineUnavailable
 from irchroma.engines.network import NetworkOptions
 from irchroma.engines.neural import NeuralColorizer, NeuralOptions
@@ -50,7 +53,7 @@ def options() -> NeuralOptions:
 def test_the_picture_is_that_of_the_cpu_with_the_float32_network(
     opener: OpenDevice, options: NeuralOptions, graphs: bool
 ) -> None:
-    exact = replace(options, network=NetworkOptions(exact=True, cache=None))
+    exact = replace(options, network=NetworkOptions(exact=True, cache=None, device="cpu"))
     ordinary, device = NeuralColorizer(exact), DeviceColorizer(options, opener, graphs=graphs)
     expected = []
     for index, luma in enumerate(video(12, (512, 640))):
@@ -83,6 +86,64 @@ def test_two_videos_on_one_device_do_not_disturb_each_other(
         np.testing.assert_array_equal(one.rgb, other.rgb)
     for colorizer in (alone, first, second):
         colorizer.close()
+
+
+def test_cameras_that_share_a_network_show_the_pictures_they_show_alone(
+    opener: OpenDevice, options: NeuralOptions
+) -> None:
+    pool = DevicePool(BatchOptions(5, 4))
+    scenes = [[np.roll(luma, 40 * n, 1) for luma in video(12, (240, 320))] for n in range(3)]
+    alone, together = DeviceColorizer(options, opener), []
+    expected = []
+    for scene in scenes:
+        shown = []
+        for index, luma in enumerate(scene):
+            alone.submit(luma, index * FRAME_NS)
+            shown.append(alone.collect().rgb)
+        alone.reset()
+        expected.append(shown)
+    for _ in scenes:
+        seat = partial(pool.seat, ("any", 0), opener)
+        together.append(DeviceColorizer(options, opener, open_seat=seat))
+    for index in range(12):
+        for camera, scene in zip(together, scenes, strict=True):
+            camera.submit(scene[index], index * FRAME_NS)
+        for camera, shown in zip(together, expected, strict=True):
+            off = np.abs(camera.collect().rgb.astype(int) - shown[index])
+            assert off.mean() < MEAN_LEVELS
+            assert (off > 4).mean() < FAR_SHARE
+    (figures,) = pool.figures()
+    assert figures["frames"] > figures["calls"]
+    for camera in (alone, *together):
+        camera.close()
+
+
+def test_a_device_can_be_opened_while_another_video_records_its_work(
+    opener: OpenDevice, options: NeuralOptions
+) -> None:
+    """Memory is taken and zeroed while streams of the same context are recorded in other threads."""
+    failures: list[Exception] = []
+
+    def color(number: int) -> None:
+        try:
+            for _ in range(3):
+                colorizer = DeviceColorizer(options, opener)
+                for index, luma in enumerate(video(6, (240, 320))):
+                    colorizer.submit(luma, index * FRAME_NS)
+                    colorizer.collect()
+                assert colorizer.chain is not None
+                assert colorizer.chain.ring.recorded > 0
+                colorizer.close()
+        except Exception as error:  # noqa: BLE001 (handed to the test)
+            failures.append(error)
+
+    threads = [threading.Thread(target=color, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(100)
+        assert not thread.is_alive()
+    assert failures == []
 
 
 def test_too_little_memory_is_one_clear_error_and_the_device_goes_on(opener: OpenDevice) -> None:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.engines.tiny_network import write_tiny_network
 
 from irchroma.engines import catalog, tensorrt_adapter, tensorrt_execution
+from irchroma.engines.device_batching import BATCHES
 from irchroma.engines.network_record import RECORD_KEY, NetworkRecord
+from irchroma.engines.plan_build import PlanOptions, ensure_plan
 from irchroma.engines.tensorrt_execution import network_for, shapes_for
 
 CALLS = {
     "ICudaEngine": (
         "create_execution_context",
         "get_tensor_dtype",
+        "get_tensor_name",
         "get_tensor_profile_shape",
+        "num_io_tensors",
         "num_optimization_profiles",
     ),
     "IExecutionContext": (
         "execute_async_v3",
+        "get_tensor_shape",
         "set_input_shape",
         "set_optimization_profile_async",
         "set_tensor_address",
@@ -61,3 +67,21 @@ def test_the_default_plan_is_used_for_the_sizes_that_it_has() -> None:
     assert shapes_for(fast, (352, 416)) == "1x352x416"
     assert shapes_for(best, (64, 96)) == "1x64x96"
     assert shapes_for(Path("mine.onnx"), (256, 320)) == "1x256x320"
+
+
+def test_batches_are_profiles_of_one_shape_each_in_one_real_plan(tmp_path: Path) -> None:
+    if not tensorrt_adapter.installed("tensorrt-rtx"):
+        pytest.skip("tensorrt-rtx is not installed")
+    onnx, precision = network_for(catalog.weights_path("nir", "fast"))
+    shapes = shapes_for(onnx, (64, 96), BATCHES)
+    assert shapes == "1x64x96,2x64x96,4x64x96,8x64x96"
+    options = PlanOptions(
+        shapes=shapes, precision=precision, runtime="tensorrt-rtx", onnx=onnx, folder=tmp_path
+    )
+    plan = ensure_plan(options)
+    assert plan.reason == "not built yet"
+    assert plan.header.source.profiles == tuple(shapes.split(","))
+    assert plan.header.convolutions > 10
+    assert ensure_plan(options).reason is None
+    alone = ensure_plan(replace(options, shapes=shapes_for(onnx, (64, 96))))
+    assert alone.path != plan.path

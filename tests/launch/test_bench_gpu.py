@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib.util
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.engines.tiny_network import write_tiny_network
 
 from irchroma.engines import cuda_device, kernel_host
 from irchroma.engines.cpu_device import CpuDevice
+from irchroma.engines.device import Device
+from irchroma.engines.errors import EngineError
 from irchroma.engines.kernel_host import HostKernels
 from irchroma.engines.network import NetworkOptions, installed
 from irchroma.engines.neural import NeuralOptions
-from irchroma.launch.bench_gpu import measure
+from irchroma.launch import bench_gpu, gpu_measure, gpu_throughput
+from irchroma.launch.bench_gpu import in_a_process, measure, plan_cases
 from irchroma.launch.cli import main
+from irchroma.launch.gpu_compare import compare, judge
+from irchroma.launch.gpu_parts import Parts
 from irchroma.launch.gpu_throughput import Case
 
 SIZE = (96, 128)
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer repeats: a processor needs milliseconds for what a GPU does in one hundredth of it."""
+    monkeypatch.setattr(gpu_measure, "_ROWS", 4)
+    monkeypatch.setattr(gpu_measure, "_IN_A_ROW", 2)
+    monkeypatch.setattr(gpu_measure, "_COPY_BYTES", 1 << 22)
+    monkeypatch.setattr(gpu_throughput, "MOST_STREAMS", 2)
 
 
 @pytest.mark.skipif(cuda_device.device_at() is not None, reason="this machine has a GPU")
@@ -34,21 +52,150 @@ def test_everything_it_measures_is_there_and_plausible(
         pytest.skip("needs openvino and a C++ compiler")
     write_tiny_network(tmp_path / "tiny.onnx")
     kernels, network = HostKernels(), NetworkOptions("openvino", 1, cache=None, exact=True)
-    options = NeuralOptions(weights=tmp_path / "tiny.onnx")
-    cases = [Case(SIZE, 1, 1, True), Case(SIZE, 2, 2, True), Case(SIZE, 1, 2, False)]
-    found = measure(lambda: CpuDevice(network, kernels), options, cases, 0.2)
-    assert "failed" not in found
+    options = NeuralOptions(weights=tmp_path / "tiny.onnx", work_size_px=96)
+    cases = [Case(SIZE, 1, 1, True), Case(SIZE, 2, 2, True, batched=True), Case(SIZE, 1, 2, False)]
+    written: list[int] = []
+    parts = Parts(lambda: written.append(1))
+    measure(parts, lambda: CpuDevice(network, kernels), options, cases, 0.1)
+    found = parts.found
+    assert "errors" not in found
+    assert len(written) > 5  # the file is kept up to date
     assert found["parity"]["mean_levels"] < 0.1
     assert found["parity"]["share_over_4_levels"] < 1e-3
     assert set(found["steps_ms"]) >= {"network", "compose", "box_rows", "remember"}
+    for name, step in found["steps_ms"].items():
+        assert 0 < step["p50"] <= step["p95"] <= step["p99"]
+        assert (step["bytes"] > 0) == (name != "network")
     assert found["copy_gb_s"]["in"] > 0.1
+    assert [row["frames"] for row in found["network"]] == [1, 2, 4, 8]
+    assert all(row["recorded"] and row["frames_per_second"] > 1 for row in found["network"])
     assert [row["graphs_recorded"] for row in found["throughput"]] == [True, True, False]
-    live = found["live_streams"]
-    assert [row["streams"] for row in live] == [2**index for index in range(len(live))]
-    assert not live[-1]["keeps_up"]
-    for row in live[:-1]:
-        assert row["ms_p99"] < 33
-    for row in [*found["throughput"], *live]:
+    assert [row["batched"] for row in found["throughput"]] == [False, True, False]
+    for key in ("live_streams", "live_streams_batched"):
+        streams = [row["streams"] for row in found[key]]
+        assert streams == sorted(set(streams))
+        assert streams[0] == 1
+        assert all(row["batched"] == key.endswith("batched") for row in found[key])
+    for row in [*found["throughput"], *found["live_streams"]]:
         assert row["frames"] > 0
         assert 0 < row["host_ms_p50"] <= row["ms_p50"] <= row["ms_p95"] <= row["ms_p99"]
     assert "fps" in capsys.readouterr().out
+
+
+def test_a_part_that_fails_is_written_down_and_the_others_are_measured(tmp_path: Path) -> None:
+    if not installed("openvino") or kernel_host.compiler() is None:
+        pytest.skip("needs openvino and a C++ compiler")
+    write_tiny_network(tmp_path / "tiny.onnx")
+    kernels, network = HostKernels(), NetworkOptions("openvino", 1, cache=None, exact=True)
+
+    class NoBatches(CpuDevice):
+        def open_network(self, path: Path, size: tuple[int, int], *batches: Any) -> Any:
+            if batches:
+                raise EngineError("no batches on this device\nand more lines")
+            return super().open_network(path, size)
+
+    def opens() -> Device:
+        return NoBatches(network, kernels)
+
+    options = NeuralOptions(weights=tmp_path / "tiny.onnx", work_size_px=96)
+    parts = Parts()
+    cases = [Case(SIZE, 1, 1, True, batched=True), Case(SIZE, 1, 1, True)]
+    measure(parts, opens, options, cases, 0.05)
+    reason = "no batches on this device"
+    failed = {"network", "throughput 1", "live_streams_batched"}
+    assert parts.found["errors"] == dict.fromkeys(failed, reason)
+    assert len(parts.found["throughput"]) == 1
+    assert parts.found["live_streams"]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
+def test_torch_and_the_limits_are_measured_where_torch_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On torch's CPU, without its compiler, which takes a minute there."""
+    from irchroma.engines import torch_speed
+
+    monkeypatch.setattr(torch_speed, "WAYS", ("eager fp32", "eager fp16"))
+    monkeypatch.setattr(torch_speed, "_CPU_COPY_BYTES", 1 << 22)
+    monkeypatch.setattr(torch_speed, "_CPU_MATRIX", 128)
+    write_tiny_network(tmp_path / "tiny.onnx")
+    parts = Parts()
+    compare(parts, tmp_path / "tiny.onnx", (64, 96), (1, 2), 0.05, "cpu")
+    found = parts.found
+    assert found["limits"]["copy_gb_s"] > 0
+    assert found["limits"]["matrix_tflop_s"] > 0
+    # 1 -> 1 planes by 4x4 windows at a quarter of the size, and 1 -> 4 planes by 1x1: 2 (16 + 4) operations
+    # each.
+    assert found["limits"]["network_fp32"]["flops"] == 40 * 16 * 24
+    assert found["limits"]["network_fp32"]["bytes"] == 4 * (
+        64 * 96 + 16 + 16 * 24 + 16 * 24 + 4 + 4 * 16 * 24
+    )
+    assert "no such" in found["limits"]["errors"]["network_fp16"].lower()  # it has no float16 twin
+    assert set(found["torch"]["eager fp32"]) == {"batch 1", "batch 2"}
+    assert set(found["torch"]["eager fp16"]["errors"]) == {"batch 1", "batch 2"}
+
+
+def test_the_verdict_holds_a_runtime_against_torch_and_against_the_limits() -> None:
+    results = {
+        "comparison": {
+            "limits": {
+                "copy_gb_s": 1000.0,
+                "matrix_tflop_s": 100.0,
+                "network_fp16": {"flops": 5_000_000_000, "bytes": 20_000_000},
+            },
+            "torch": {"eager fp16": {"batch 1": {"in_a_row_ms": 0.6}}, "eager fp32": {"errors": {}}},
+        },
+        "runtimes": {
+            "tensorrt": {
+                "network": [{"frames": 1, "name": "tensorrt 11 fp16 on X", "in_a_row_ms": 0.2}],
+                "steps_ms": {
+                    "compose": {"mean": 0.01, "bytes": 2_000_000},
+                    "network": {"mean": 0.2, "bytes": 0},
+                },
+                "live_streams": [
+                    {"streams": 64, "keeps_up": True},
+                    {"streams": 128, "keeps_up": False},
+                ],
+            },
+            "torch": {"errors": {"opens": "no"}},
+        },
+    }
+    assert judge(results) == {
+        "tensorrt": {
+            "times_as_fast_as_torch_eager_fp16": 3.0,
+            "network_share_of_limit": 0.25,
+            "kernels_share_of_limit": 0.2,
+            "live_streams_that_fit": 64,
+        },
+        "torch": {},
+    }
+    assert judge({"runtimes": {}}) == {}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "said"),
+    [(-11, "its process ended with -11"), (subprocess.TimeoutExpired("x", 5), "not done after 5 seconds")],
+)
+def test_a_runtime_that_takes_its_process_with_it_leaves_the_others(
+    outcome: Any, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(words: list[str], timeout: float) -> Any:
+        path = Path(words[words.index("--json") + 1])
+        path.write_text('{"runtimes": {"tensorrt": {"device": "X"}}}', encoding="utf-8")
+        if isinstance(outcome, Exception):
+            raise outcome
+        return argparse.Namespace(returncode=outcome)
+
+    monkeypatch.setattr(bench_gpu.subprocess, "run", run)
+    args = argparse.Namespace(engine="nir", device="0", seconds=1.0, quick=True, limit=5.0)
+    found = in_a_process("tensorrt", args)["runtimes"]["tensorrt"]
+    assert found["device"] == "X"
+    assert said in found["errors"]["process"]
+
+
+def test_the_cases_cover_batches_and_large_frames() -> None:
+    whole, quick = plan_cases(quick=False), plan_cases(quick=True)
+    assert len(set(whole)) == len(whole)
+    assert set(quick) <= set(whole)
+    assert {case.size for case in whole} == set(bench_gpu.SIZES)
+    assert any(case.batched for case in quick)

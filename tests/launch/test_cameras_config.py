@@ -59,6 +59,17 @@ def test_flags_win_over_every_camera_and_statistics_are_one_file(tmp_path: Path)
     assert all(camera.output.stats is None for camera in config.cameras)
 
 
+def test_a_camera_may_name_its_gpu_and_the_flag_wins(tmp_path: Path) -> None:
+    text = TWO.replace('engine = "thermal"', 'engine = "thermal"\ndevice = "cuda:1"')
+    config = loaded(tmp_path, text)
+    assert [camera.neural.network.device for camera in config.cameras] == ["auto", "cuda:1"]
+    assert cameras_toml(config).count('device = "cuda:1"') == 1
+    everywhere = loaded(tmp_path, text, neural__network__device="0")
+    assert [camera.neural.network.device for camera in everywhere.cameras] == ["0", "0"]
+    with pytest.raises(ConfigError, match=r"cameras\.camera 2\.device: unknown device 'gpu'"):
+        loaded(tmp_path, text.replace("cuda:1", "gpu"))
+
+
 def test_the_printed_configuration_is_whole_and_reads_back(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

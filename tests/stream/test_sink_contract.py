@@ -47,7 +47,7 @@ def test_it_takes_color_luma_and_other_sizes_and_closes_twice(sink: FrameSink, l
         rng.integers(0, 256, SIZE, dtype=np.uint8),
         rng.integers(0, 256, (33, 20, 3), dtype=np.uint8),
     ]
-    if getattr(sink, "takes_indexed", False):
+    if getattr(sink, "takes_stand_ins", False):
         table = rng.integers(0, 256, (256, 1, 3), dtype=np.uint8)
         pictures.append(IndexedPicture(rng.integers(0, 256, SIZE, dtype=np.uint8), table))
     before = [picture.copy() for picture in pictures[:3]]

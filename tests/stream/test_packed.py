@@ -1,0 +1,159 @@
+"""I420 pictures go to encoders as they are, and are R'G'B' for whoever asks."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from irchroma.stream.compose import ViewComposer
+from irchroma.stream.finished import Finished
+from irchroma.stream.frame import Frame
+from irchroma.stream.indexed import StandIn
+from irchroma.stream.lettering import outlined
+from irchroma.stream.osd import OsdOptions
+from irchroma.stream.packed import PackedPicture
+from irchroma.stream.sinks.sink_uri import takes_stand_ins
+from irchroma.stream.sinks.yuv420 import Yuv420Packer
+from irchroma.stream.views import ViewOptions
+
+SIZE = (120, 160)
+NEAR = 3
+"""Levels: luma and chroma are rounded to 219 and 224 levels, and back."""
+
+
+def smooth(seed: int = 3) -> NDArray[np.uint8]:
+    noise = np.random.default_rng(seed).normal(0, 1, (*SIZE, 4)).astype(np.float32)
+    noise = cv2.GaussianBlur(noise, (0, 0), 9)
+    noise /= noise.std()
+    return np.clip(128 + 40 * noise[..., :1] + 18 * noise[..., 1:], 0, 255).astype(np.uint8)
+
+
+def packed(rgb: NDArray[np.uint8]) -> PackedPicture:
+    return PackedPicture(Yuv420Packer(SIZE).pack(rgb).copy(), SIZE)
+
+
+class Colored:
+    """What an engine that packs gives."""
+
+    def __init__(self, rgb: NDArray[np.uint8]) -> None:
+        self.packed = packed(rgb).data
+        self.confidence = None
+        self.asked = 0
+
+    @property
+    def rgb(self) -> NDArray[np.uint8]:
+        self.asked += 1
+        return PackedPicture(self.packed, SIZE).rgb
+
+
+def finished(colored: Colored, synthetic: bool) -> Finished:
+    luma = np.zeros(SIZE, np.uint8)
+    frame = Frame(luma, 0)
+    return Finished(luma, colored, None, None, frame, 0, "nir", synthetic, 25.0)
+
+
+def test_its_rgb_is_that_which_was_packed() -> None:
+    rgb = smooth()
+    picture = packed(rgb)
+    assert picture.shape == rgb.shape
+    assert np.abs(picture.rgb.astype(int) - rgb).mean() < 1
+    assert np.abs(picture.rgb.astype(int) - rgb).max() <= 2 * NEAR
+
+
+@pytest.mark.parametrize("steps", [(1, 1), (3, 2), (7, 5)])
+def test_samples_are_those_of_the_whole_picture(steps: tuple[int, int]) -> None:
+    picture = packed(smooth())
+    found = picture.sampled(*steps).astype(int)
+    expected = picture.rgb[:: steps[0], :: steps[1]].astype(int)
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).mean() < 1.5
+
+
+@pytest.mark.parametrize("at", [(40, 30), (41, 33), (-3, -5), (SIZE[0] - 6, SIZE[1] - 9)])
+def test_something_drawn_on_it_is_as_if_drawn_before_and_the_rest_stays(at: tuple[int, int]) -> None:
+    rgb = smooth()
+    sprite = outlined("color", 12)
+    before = packed(rgb)
+    drawn = before.with_sprite(sprite, *at)
+    expected = before.rgb.copy()
+    sprite.lay_on(expected, *at)
+    off = np.abs(drawn.rgb.astype(int) - expected)
+    assert off.mean() < 0.7  # letters have chroma of half the size
+    assert (
+        np.abs(
+            cv2.cvtColor(drawn.rgb, cv2.COLOR_RGB2GRAY).astype(int)
+            - cv2.cvtColor(expected, cv2.COLOR_RGB2GRAY)
+        ).max()
+        <= 2 * NEAR
+    )
+    assert (drawn.data != before.data).any()
+    far = np.ones(SIZE, bool)
+    rows = np.s_[max(at[0] - 4, 0) : at[0] + sprite.size[0] + 4]
+    far[rows, max(at[1] - 4, 0) : at[1] + sprite.size[1] + 4] = False
+    np.testing.assert_array_equal(drawn.rgb[far], before.rgb[far])
+    assert before.with_sprite(sprite, SIZE[0] + 10, 0) is before
+
+
+def test_encoders_get_the_very_bytes_and_other_sizes_are_scaled() -> None:
+    picture = packed(smooth())
+    assert Yuv420Packer(SIZE).pack(picture) is picture.data
+    other = Yuv420Packer((60, 80)).pack(picture)
+    assert other.size == 60 * 80 * 3 // 2
+
+
+@pytest.mark.parametrize("synthetic", [True, False])
+def test_the_composer_marks_it_and_never_makes_rgb(synthetic: bool) -> None:
+    rgb = smooth()
+    colored = Colored(rgb)
+    shown = ViewComposer().compose(finished(colored, synthetic))
+    assert isinstance(shown, PackedPicture)
+    assert colored.asked == 0
+    plain = ViewComposer().compose(finished(Plain(PackedPicture(colored.packed, SIZE).rgb), synthetic))
+    assert isinstance(plain, np.ndarray)
+    assert np.abs(shown.rgb.astype(int) - plain).mean() < 0.7
+    assert (shown.data is colored.packed) != synthetic
+
+
+class Plain:
+    """What another engine gives."""
+
+    def __init__(self, rgb: NDArray[np.uint8]) -> None:
+        self.rgb, self.confidence = rgb, None
+
+
+@pytest.mark.parametrize(
+    ("view", "osd"), [(ViewOptions("side"), OsdOptions()), (ViewOptions(), OsdOptions(show=("rate",)))]
+)
+def test_other_views_and_readings_are_drawn_on_its_rgb(view: ViewOptions, osd: OsdOptions) -> None:
+    colored = Colored(smooth())
+    shown = ViewComposer(view, osd).compose(finished(colored, True))
+    assert isinstance(shown, np.ndarray)
+    assert colored.asked == 1
+
+
+def test_the_card_of_a_lost_camera_comes_over_it() -> None:
+    composer = ViewComposer()
+    shown = composer.compose(finished(Colored(smooth()), True))
+    assert isinstance(shown, StandIn)
+    assert composer.no_signal(3.0, "gone").shape == (*SIZE, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("out.mp4", True),
+        ("a.mkv", True),
+        ("rtsp://:8554/x", True),
+        ("srt://:7001", True),
+        ("http://:8080", True),
+        ("hls:folder", True),
+        ("a.m3u8", True),
+        ("/dev/video9", False),
+        ("window", False),
+        ("null", False),
+    ],
+)
+def test_which_sinks_take_it(text: str, expected: bool) -> None:
+    assert takes_stand_ins(text) is expected
