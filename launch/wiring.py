@@ -21,6 +21,7 @@ from irchroma.engines.palette import PaletteColorizer
 from irchroma.engines.palette_options import palette_from_name
 from irchroma.engines.reference_set import load_references
 from irchroma.launch.config import ConfigError
+from irchroma.launch.effective_engine import band_of, whole_name, with_engine, with_scale
 from irchroma.launch.flicker_watch import FlickerWatch
 from irchroma.launch.governor import Governor
 from irchroma.launch.live_control import RunControl
@@ -148,44 +149,6 @@ def _raw_writer(output: OutputOptions) -> SinkWriter | None:
     return SinkWriter(open_sink(str(path), options), str(path))
 
 
-def with_scale(config: RunConfig, camera: Camera | None) -> RunConfig:
-    """The configuration with the camera's degrees for each count, unless it gives its own."""
-    scale = camera.profile.scale if camera is not None else None
-    if scale is None or config.palette.gain is not None:
-        return config
-    palette = replace(config.palette, gain=1 / scale.per_kelvin, offset=scale.offset_celsius)
-    return replace(config, palette=palette)
-
-
-def with_engine(config: RunConfig, engine: str) -> RunConfig:
-    """The configuration with another engine, and without what only the old one understands."""
-    name, neural = catalog.parse(engine), config.neural
-    record = read_record(neural.weights) if neural.weights is not None else None
-    other = record is not None and (record.engine, record.size) != (name.kind, name.variant or record.size)
-    if other or not name.neural:
-        neural = replace(neural, weights=None)
-    if not name.neural:
-        neural = replace(neural, reference=None)
-    return replace(config, engine=engine, neural=neural)
-
-
-def whole_name(config: RunConfig, counts: bool) -> str:
-    """The configured engine with all that its name can say: `auto` and `nir` are `nir:fast`, for instance."""
-    text = _band(config, counts) if config.engine == "auto" else config.engine
-    name = catalog.parse(text)
-    if name.neural:
-        record = read_record(config.neural.weights) if config.neural.weights is not None else None
-        size = record.size if record is not None else config.neural.size
-        return f"{name.kind}:{name.variant or size}"
-    if name.kind == "palette" and name.variant is None:
-        return f"palette:{config.palette.palette}"
-    return text
-
-
-def _band(config: RunConfig, counts: bool) -> str:
-    return "thermal" if counts or config.source.startswith("test:thermal") else "nir"
-
-
 def _check_engine(config: RunConfig) -> None:
     """Raise what `open_colorizer` would of options that cannot be, before any source is asked.
 
@@ -219,7 +182,7 @@ def open_colorizer(
     """
     text = config.engine
     if text == "auto":
-        text = _band(config, counts)
+        text = band_of(config, counts)
         log.info("engine auto: %s, since the source gives %s", text, "counts" if counts else "luma")
     name = catalog.parse(text)
     if config.neural.reference is not None and name.kind not in catalog.BANDS:
