@@ -61,6 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--side", type=int, default=192, help="of a crop, pixels, a multiple of 32 (default: 192)"
     )
     parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate (default: 0.001)")
+    parser.add_argument(
+        "--hue", type=float, default=4.0, help="weight of too little color along the true hue (default: 4)"
+    )
     parser.add_argument("--epoch", type=int, default=200, help="steps between validations (default: 200)")
     parser.add_argument("--seed", type=int, default=0, help="of everything drawn (default: 0)")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: all)")
@@ -92,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
         raise EngineUnavailable("training needs torch: pip install irchroma[train]") from error
     from irchroma.engines.export import ExportOptions, export
     from irchroma.engines.train_loop import Training, TrainOptions
+    from irchroma.engines.train_objective import ObjectiveWeights
 
     if args.threads < 1:
         raise EngineOptionError(f"--threads must be 1 or more, got {args.threads}")
@@ -110,6 +114,7 @@ def run(args: argparse.Namespace) -> int:
         rate=args.rate,
         start=args.start,
         resume=args.resume,
+        weights=ObjectiveWeights(hue=args.hue),
     )
     training = Training(_recipe(args), options)
     network = training.run()
