@@ -27,7 +27,7 @@ def compare(
 
     limits = parts.inner("limits")
     limits.attempt("copy_gb_s", lambda: round(torch_speed.copy_gb_s(device, seconds), 2))
-    limits.attempt("matrix_tflop_s", lambda: round(torch_speed.matrix_tflop_s(device, seconds), 3))
+    limits.attempt("matrix_tflop_s", lambda: round(torch_speed.matrix_tflop_s(device, seconds), 6))
     limits.attempt("network_fp16", lambda: _cost(path.with_name(f"{path.stem}_fp16.onnx"), size))
     limits.attempt("network_fp32", lambda: _cost(path, size))
     ways = parts.inner("torch")
