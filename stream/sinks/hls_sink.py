@@ -13,6 +13,10 @@ from irchroma.stream.sinks.pipeline_sink import PipelineSink, Tail
 PLAYLIST = "live.m3u8"
 _SEGMENT = "segment"
 _END_S = 15.0
+_CLOSED_TWICE = "Fragment closed without knowing its location"
+"""hlssink2 (GStreamer 1.22) now and then hears twice of the end of a stream of one segment, and calls the
+second time an error; segment and playlist are whole by then."""
+_ENDED = "#EXT-X-ENDLIST"
 
 
 class HlsSink(PipelineSink):
@@ -58,6 +62,17 @@ class HlsSink(PipelineSink):
         except OSError as error:
             raise SinkError(f"{self.label}: {(error.strerror or str(error)).lower()}") from error
         super().open(info, size)
+
+    def close(self) -> None:
+        """See `FrameSink.close`. SinkError where the playlist has no end."""
+        try:
+            super().close()
+        except SinkError as error:
+            if _CLOSED_TWICE not in getattr(error.__cause__, "debug", "") or not self._ended():
+                raise
+
+    def _ended(self) -> bool:
+        return self.playlist.is_file() and self.playlist.read_text().rstrip().endswith(_ENDED)
 
     def _tail(self, rate: Fraction, size: tuple[int, int]) -> Tail:
         # Live settings for files too: hlssink2 asks for a keyframe at every cut, and only an encoder

@@ -104,6 +104,16 @@ def test_hls_of_a_camera_deletes_what_is_old(tmp_path: Path, gray_ramp: np.ndarr
     assert (tmp_path / "mine.txt").exists()
 
 
+def test_hls_streams_of_one_picture_end_in_order(tmp_path: Path, gray_ramp: np.ndarray) -> None:
+    for number in range(20):
+        sink = HlsSink(tmp_path / str(number))
+        sink.open(LIVE, SIZE)
+        sink.write(gray_ramp, 0, 20_000_000)
+        sink.close()
+        assert "#EXT-X-ENDLIST" in sink.playlist.read_text()
+        assert len(list(sink.folder.glob("*.ts"))) == 1
+
+
 def test_hls_into_something_that_is_no_folder_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     for folder in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/hls")):
