@@ -150,7 +150,7 @@ def overlay(crop: Crop, random: np.random.Generator) -> None:
 
 
 def augment_lightly(crop: Crop, random: np.random.Generator) -> None:
-    """Small changes that leave how bright the crop is as a hint of how bright the scene is."""
+    """Small changes, each input by itself, that leave its brightness as a hint of how bright the scene is."""
     for name, luma in crop.inputs.items():
         if random.random() < 0.4:
             luma = expose(luma, random, 0.4)

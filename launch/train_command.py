@@ -99,6 +99,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.threads < 1:
         raise EngineOptionError(f"--threads must be 1 or more, got {args.threads}")
+    _require_sense(args)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     torch.set_num_threads(args.threads)
     out: Path = args.out or Path("runs") / args.engine
@@ -123,6 +124,16 @@ def run(args: argparse.Namespace) -> int:
         for path in export(network, out / f"{args.engine}_{size}.onnx", baked):
             print(json.dumps({"graph": str(path), "bytes": path.stat().st_size, "steps": training.step}))
     return 0
+
+
+def _require_sense(args: argparse.Namespace) -> None:
+    """EngineOptionError for switches that would do nothing here."""
+    if args.engine != "nir" and (args.single_task or args.turned):
+        raise EngineOptionError(
+            f"--single-task and --turned are of nir's recipe: leave them out for {args.engine}"
+        )
+    if args.turned and args.start is None:
+        raise EngineOptionError("--turned is for weights that know both bands: add --start CHECKPOINT")
 
 
 def _recipe(args: argparse.Namespace) -> Recipe:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.waiting import at_once
 
 from irchroma.engines import catalog
 from irchroma.engines.batch_options import BatchOptions
@@ -32,26 +32,6 @@ def luma(seed: int, size: tuple[int, int] = (64, 96)) -> Tensor:
 def seats(shared: SharedNetwork, count: int) -> list[NetworkSeat]:
     found = [shared.seat() for _ in range(count)]
     return [seat for seat in found if seat is not None]
-
-
-def at_once(works: list[Callable[[], object]]) -> None:
-    """Runs each in a thread of its own; the first error is raised here."""
-    errors: list[BaseException] = []
-
-    def guarded(work: Callable[[], object]) -> None:
-        try:
-            work()
-        except BaseException as error:  # noqa: BLE001 (handed to the test)
-            errors.append(error)
-
-    threads = [threading.Thread(target=guarded, args=(work,), daemon=True) for work in works]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-        assert not thread.is_alive()
-    if errors:
-        raise errors[0]
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import pytest
 from numpy.typing import NDArray
 from tests.engines.moving_scene import FRAME_NS
 from tests.engines.test_device_colorizer import EXACT, video
+from tests.waiting import at_once
 
 from irchroma.engines import catalog
 from irchroma.engines.batch_options import BatchOptions
@@ -107,26 +108,6 @@ def desk(host_kernels: HostKernels, tiny_network: Path) -> Iterator[MakeDesk]:
             camera.close()
         for gate in one.gates:
             assert not gate._queues or not any(queue.is_open for queue in gate._queues)
-
-
-def at_once(works: list[Callable[[], None]]) -> None:
-    """Each in a thread of its own; the first error is raised here."""
-    errors: list[BaseException] = []
-
-    def guarded(work: Callable[[], None]) -> None:
-        try:
-            work()
-        except BaseException as error:  # noqa: BLE001 (handed to the test)
-            errors.append(error)
-
-    threads = [threading.Thread(target=guarded, args=(work,), daemon=True) for work in works]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-        assert not thread.is_alive()
-    if errors:
-        raise errors[0]
 
 
 def pictures(colorizer: DeviceColorizer, frames: list[Luma], into: list[Any]) -> None:

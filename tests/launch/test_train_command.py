@@ -51,6 +51,24 @@ def test_a_folder_of_pairs_becomes_two_graphs(
     assert (out / "checkpoint.pt").is_file()
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["thermal", "--single-task"], "leave them out for thermal"),
+        (["thermal", "--turned"], "leave them out for thermal"),
+        (["nir", "--turned"], "add --start"),
+    ],
+)
+def test_a_switch_that_would_do_nothing_is_refused(
+    words: list[str], said: str, pairs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch")
+    assert main(["train", *words, "--data", str(pairs), "--steps", "1"]) == 1
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
 def test_missing_partners_end_in_one_line(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("torch")
     (pairs / "rgb" / "b.png").unlink()
