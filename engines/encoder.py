@@ -36,9 +36,17 @@ class ScaledConv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.register_buffer("scale", torch.ones(outputs, 1, 1, 1))
         self.stride, self.padding, self.groups = stride, kernel // 2, groups
+        # oneDNN's gradients of these depthwise convolutions are 2 to 14 times as fast in float32
+        self.wide_on_cpu = groups > 1 and (stride > 1 or kernel > 3)
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.weight * self.scale
+        if self.wide_on_cpu and x.dtype == torch.bfloat16 and x.device.type == "cpu":
+            with torch.autocast("cpu", enabled=False):
+                wide = functional.conv2d(
+                    x.float(), weight, self.bias, self.stride, self.padding, 1, self.groups
+                )
+                return wide.to(x.dtype)
         return functional.conv2d(x, weight, self.bias, self.stride, self.padding, 1, self.groups)
 
     def load_normed(self, weight: Tensor, norm: dict[str, Tensor]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -27,13 +28,31 @@ def gaussian(sigma: float) -> Tensor:
     return kernel / kernel.sum()
 
 
-def blur(x: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur of (N, 1, H, W), edges reflected."""
-    kernel = gaussian(sigma).to(x)
+@lru_cache(maxsize=32)
+def _blurring(length: int, sigma: float) -> Tensor:
+    """(length, length): the matrix that blurs a row, its ends reflected."""
+    kernel = gaussian(sigma)
     radius = len(kernel) // 2
-    x = functional.pad(x, (radius, radius, radius, radius), mode="reflect")
-    x = functional.conv2d(x, kernel.view(1, 1, 1, -1))
-    return functional.conv2d(x, kernel.view(1, 1, -1, 1))
+    matrix = torch.zeros(length, length)
+    for shift, weight in enumerate(kernel.tolist(), start=-radius):
+        for place in range(length):
+            from_ = abs(place + shift)
+            matrix[place, min(from_, 2 * (length - 1) - from_)] += weight
+    return matrix
+
+
+@lru_cache(maxsize=32)
+def _averaging(length: int, window: int) -> Tensor:
+    """(length - window + 1, length): the matrix that averages windows of a row."""
+    count = length - window + 1
+    place = torch.arange(length)[None] - torch.arange(count)[:, None]
+    return ((place >= 0) & (place < window)).float() / window
+
+
+def blur(x: Tensor, sigma: float) -> Tensor:
+    """Gaussian blur of (N, 1, H, W), edges reflected; as matrix products, which a CPU does best."""
+    down, across = (_blurring(length, sigma).to(x) for length in x.shape[2:])
+    return down @ x @ across.T
 
 
 def ssim(a: Tensor, b: Tensor, window: int = 7) -> Tensor:
@@ -43,9 +62,10 @@ def ssim(a: Tensor, b: Tensor, window: int = 7) -> Tensor:
     """
 
     def mean(x: Tensor) -> Tensor:
-        return functional.avg_pool2d(x, window, 1)
+        return down @ x @ across.T
 
     a, b = a.float(), b.float()
+    down, across = (_averaging(length, window).to(a) for length in a.shape[2:])
     mean_a, mean_b = mean(a), mean(b)
     var_a, var_b = mean(a * a) - mean_a**2, mean(b * b) - mean_b**2
     covariance = mean(a * b) - mean_a * mean_b
@@ -59,6 +79,11 @@ def rgb_to_ycc(rgb: Tensor) -> Tensor:
     red, green, blue = rgb[:, 0:1], rgb[:, 1:2], rgb[:, 2:3]
     luma = 0.299 * red + 0.587 * green + 0.114 * blue  # BT.601-7, 2.5.1
     return torch.cat([luma, (blue - luma) / 1.772, (red - luma) / 1.402], dim=1)
+
+
+def classes_last(logits: Tensor) -> Tensor:
+    """(N, K, h, w) of any type -> (N, h, w, K) float32, contiguous: a softmax over it copies nothing."""
+    return logits.permute(0, 2, 3, 1).float().contiguous()
 
 
 class ChromaClasses:
@@ -103,15 +128,14 @@ class ChromaClasses:
 
     def mean(self, logits: Tensor, temperature: float = 1.0) -> Tensor:
         """(N, K, h, w) -> (N, 2, h, w): the (annealed) mean color."""
-        share = torch.softmax(logits.float() / temperature, dim=1)
-        return functional.conv2d(share, self.centers.T[:, :, None, None].to(share))
+        share = torch.softmax(classes_last(logits) / temperature, dim=-1)
+        return (share @ self.centers.to(share)).permute(0, 3, 1, 2)
 
     def entropy_loss(self, logits: Tensor, chroma: Tensor, importance: Tensor) -> Tensor:
         """Cross-entropy of soft classes; `importance` (N, h, w) multiplies the class weights."""
         cell = self.cell(chroma)
-        goal = self.table[cell].permute(0, 3, 1, 2)  # (N, K, h, w)
         weight = self.weights[cell] * importance
-        each = -(goal * functional.log_softmax(logits.float(), dim=1)).sum(1)
+        each = -(self.table[cell] * functional.log_softmax(classes_last(logits), dim=-1)).sum(-1)
         return (each * weight).sum() / weight.sum().clamp(min=1.0)
 
 

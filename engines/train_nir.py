@@ -18,6 +18,7 @@ import numpy as np
 from irchroma.engines.train_augmentation import Crop, augment, augment_lightly, cut
 from irchroma.engines.train_batch import Batch, Sample, stack
 from irchroma.engines.train_echo import with_echoes
+from irchroma.engines.train_light import with_expected_light
 from irchroma.engines.train_pictures import Picture, read_color, read_pairs, rgb_to_gray
 
 LOG = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ class NirRecipe:
         self.validation = (
             read_pairs(validation) if validation.is_dir() else self.pairs[:: max(1, len(self.pairs) // 8)]
         )
+        self.pairs = with_expected_light(self.pairs)
         self.grays = [rgb_to_gray(picture.rgb) for picture in self.pairs]
         large = np.array([max(picture.rgb.shape) > 300 for picture in self.pairs])
         kinds = np.where(

@@ -10,7 +10,15 @@ from torch.nn import functional
 
 from irchroma.engines.networks import ColorNetwork, Prediction
 from irchroma.engines.train_batch import Batch
-from irchroma.engines.train_losses import DETAIL_SIGMA, DOUBT_SCALE, ChromaClasses, blur, rgb_to_ycc, ssim
+from irchroma.engines.train_losses import (
+    DETAIL_SIGMA,
+    DOUBT_SCALE,
+    ChromaClasses,
+    blur,
+    classes_last,
+    rgb_to_ycc,
+    ssim,
+)
 from irchroma.engines.train_pictures import UNLABELED
 
 STEADY_TONE = 0.2
@@ -146,6 +154,6 @@ class Objective:
 
 def _divergence(student: Tensor, teacher: Tensor) -> Tensor:
     """Kullback-Leibler divergence of the classes, mean over pixels, (N, K, h, w) logits."""
-    known = torch.log_softmax(teacher.float(), dim=1)
-    guess = torch.log_softmax(student.float(), dim=1)
-    return (known.exp() * (known - guess)).sum(1).mean()
+    known = torch.log_softmax(classes_last(teacher), dim=-1)
+    guess = torch.log_softmax(classes_last(student), dim=-1)
+    return (known.exp() * (known - guess)).sum(-1).mean()

