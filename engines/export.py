@@ -36,11 +36,13 @@ class ExportOptions:
         size: `fast` or `best`.
         temperature: of the annealed mean over the chroma classes.
         saturation: factor on the chroma.
+        vibrance: further factor, less 1, on chroma that is nearly neutral.
     """
 
     size: str
     temperature: float = 0.5
     saturation: float = 1.0
+    vibrance: float = 0.0
 
 
 def export(network: ColorNetwork, path: Path, options: ExportOptions) -> tuple[Path, Path]:
@@ -57,9 +59,8 @@ def export(network: ColorNetwork, path: Path, options: ExportOptions) -> tuple[P
         import onnx
     except ImportError as error:
         raise EngineUnavailable("exporting needs onnx: pip install irchroma[train]") from error
-    model = fold(
-        ColorAt(copy.deepcopy(network).cpu().float(), options.size, options.temperature, options.saturation)
-    )
+    exported = copy.deepcopy(network).cpu().float()
+    model = fold(ColorAt(exported, options.size, options.temperature, options.saturation, options.vibrance))
     axes = {name: {0: "N", 2: "H", 3: "W"} for name in (INPUT, *OUTPUTS)}
     partial = path.with_suffix(".partial")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,8 @@ from irchroma.engines.encoder import Encoder
 SIZES = ("fast", "best")
 RINGS = ((0.0, 1), (0.022, 8), (0.048, 12), (0.082, 16), (0.125, 20), (0.18, 20), (0.25, 16), (0.34, 12))
 """(chroma radius, hues on it) of the classes: finer near neutral, where most of the world's colors are."""
+PALE = 0.04
+"""Chroma at which half of the vibrance is left: what is paler gains more, what is colorful nothing."""
 SEGMENTS = 12
 """Classes of the auxiliary segmentation (CamVid's 11 and "unlabelled")."""
 
@@ -151,23 +153,38 @@ class ColorAt(nn.Module):
         temperature: of the annealed mean over the classes; below 1 it nears the likeliest color.
             Reference: Zhang, Isola, Efros, Colorful Image Colorization, ECCV 2016, eq. 5 (T = 0.38).
         saturation: factor on the chroma.
+        vibrance: further factor, less 1, on chroma that is nearly neutral; a mean of doubtful colors is pale.
     """
 
     def __init__(
-        self, network: ColorNetwork, size: str, temperature: float = 0.38, saturation: float = 1.0
+        self,
+        network: ColorNetwork,
+        size: str,
+        temperature: float = 0.38,
+        saturation: float = 1.0,
+        vibrance: float = 0.0,
     ) -> None:
         super().__init__()
         self.encoder, self.decoder = network.encoder, network.decoders[size]
         self.deep = WIDTHS[size].deep
-        self.temperature = temperature
-        centers = torch.from_numpy(chroma_centers().T[:, :, None, None] * saturation)  # (2, K, 1, 1)
+        self.temperature, self.saturation, self.vibrance = temperature, saturation, vibrance
+        centers = torch.from_numpy(chroma_centers().T[:, :, None, None] / PALE)  # (2, K, 1, 1)
         self.register_buffer("centers", centers.contiguous())
 
     def forward(self, luma: Tensor) -> tuple[Tensor, Tensor]:
         """(N, 1, H, W) in [0, 1] -> `ycc` (N, 3, H, W), `confidence` (N, 1, H, W) in [0, 1]."""
         said = self.decoder(self.encoder(luma, self.deep))
-        chroma = functional.conv2d(torch.softmax(said.logits * (1.0 / self.temperature), dim=1), self.centers)
-        small = torch.cat([said.tone, chroma, torch.sigmoid(said.sureness)], dim=1)
+        shares = torch.softmax(said.logits * (1.0 / self.temperature), dim=1)
+        chroma = functional.conv2d(shares, self.centers)  # in units of PALE: its square is no denormal
+        small = torch.cat([said.tone, chroma * self._gain(chroma), torch.sigmoid(said.sureness)], dim=1)
         full = functional.interpolate(small, scale_factor=4.0, mode="bilinear")
         tone = (full[:, 0:1] * luma + full[:, 1:2]).clamp(0.0, 1.0)
         return torch.cat([tone, full[:, 2:4].clamp(-0.5, 0.5)], dim=1), full[:, 4:5].clamp(0.0, 1.0)
+
+    def _gain(self, chroma: Tensor) -> Tensor | float:
+        full = PALE * self.saturation
+        if not self.vibrance:
+            return full
+        blue, red = chroma[:, 0:1], chroma[:, 1:2]
+        vivid = 1.0 + blue * blue + red * red
+        return full * ((vivid + self.vibrance) / vivid)

@@ -85,6 +85,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--saturation", type=float, default=1.2, help="factor on the exported chroma (default: 1.2)"
     )
+    parser.add_argument(
+        "--vibrance",
+        type=float,
+        default=0.0,
+        help="further factor, less 1, on chroma that is nearly neutral (default: 0)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -120,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
     training = Training(_recipe(args), options)
     network = training.run()
     for size in SIZES if args.size == "both" else (args.size,):
-        baked = ExportOptions(size, args.temperature, args.saturation)
+        baked = ExportOptions(size, args.temperature, args.saturation, args.vibrance)
         for path in export(network, out / f"{args.engine}_{size}.onnx", baked):
             print(json.dumps({"graph": str(path), "bytes": path.stat().st_size, "steps": training.step}))
     return 0

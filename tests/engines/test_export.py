@@ -12,13 +12,14 @@ onnx = pytest.importorskip("onnx", reason="exporting needs onnx")
 onnxruntime = pytest.importorskip("onnxruntime", reason="parity is checked by ONNX Runtime")
 
 from irchroma.engines.export import ExportOptions, export  # noqa: E402
-from irchroma.engines.networks import ColorAt, ColorNetwork  # noqa: E402
+from irchroma.engines.networks import PALE, ColorAt, ColorNetwork  # noqa: E402
 from irchroma.engines.weight_storage import narrow_weights, widen_weights  # noqa: E402
 
 PLAIN = {
-    "Add", "Cast", "Clip", "Concat", "Constant", "Conv", "GlobalAveragePool", "Identity", "Mul", "Relu",
-    "Resize", "Sigmoid", "Slice", "Softmax", "Sub",
+    "Add", "Cast", "Clip", "Concat", "Constant", "Conv", "Div", "GlobalAveragePool", "Identity", "Mul",
+    "Relu", "Resize", "Sigmoid", "Slice", "Softmax", "Sub",
 }  # fmt: skip
+VIBRANCE = 0.6
 # Largest difference from torch: weights are rounded to float16 in both files, arithmetic only in the twin.
 TOLERANCE = {"float32": 3e-3, "float16": 1.5e-2}
 
@@ -35,14 +36,14 @@ def network() -> ColorNetwork:
 @pytest.fixture(scope="module", params=["fast", "best"])
 def exported(request: pytest.FixtureRequest, network: ColorNetwork, tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
     path = tmp_path_factory.mktemp("weights") / f"any_{request.param}.onnx"
-    return request.param, *export(network, path, ExportOptions(request.param))
+    return request.param, *export(network, path, ExportOptions(request.param, vibrance=VIBRANCE))
 
 
 def test_graphs_answer_as_torch_does_at_any_size(
     exported: tuple[str, Path, Path], network: ColorNetwork
 ) -> None:
     size, *paths = exported
-    reference = ColorAt(network, size, 0.5).eval()
+    reference = ColorAt(network, size, 0.5, vibrance=VIBRANCE).eval()
     for path, dtype in zip(paths, (np.float32, np.float16), strict=True):
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         for shape in ((1, 1, 64, 96), (2, 1, 96, 32)):
@@ -91,3 +92,15 @@ def test_temperature_and_saturation_are_baked_in(network: ColorNetwork) -> None:
         strong = ColorAt(network, "fast", temperature=1.0, saturation=1.5).eval()(luma)[0][:, 1:]
     assert float(sharp.norm()) > float(calm.norm())
     assert torch.allclose(strong, 1.5 * calm, atol=1e-5)
+
+
+def test_vibrance_helps_pale_colors_most_and_keeps_their_hue(network: ColorNetwork) -> None:
+    luma = torch.rand(1, 1, 64, 64)
+    with torch.no_grad():
+        model = ColorAt(network, "fast", temperature=1.0).eval()
+        vivid = ColorAt(network, "fast", temperature=1.0, vibrance=1.0).eval()
+        chroma = torch.tensor([[0.004, 0.3], [0.003, -0.4]]).T.reshape(2, 2, 1, 1) / PALE
+        gain = vivid._gain(chroma) / model._gain(chroma)
+        plain, lively = model(luma)[0][:, 1:], vivid(luma)[0][:, 1:]
+    assert gain.flatten().tolist() == pytest.approx([2.0, 1.0], abs=0.03)
+    assert float(lively.norm()) > float(plain.norm())
