@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from irchroma.engines import catalog, metrics
 from irchroma.engines.network import NetworkOptions
+from irchroma.engines.sureness import SurenessCurve
 from irchroma.launch.evaluate_command import Measured, list_pairs, read_pair, summary
 from irchroma.launch.measured import write_json
 from irchroma.launch.picture_files import PictureError, write_rgb
@@ -68,11 +69,16 @@ def run(args: argparse.Namespace) -> int:
     progress = Progress(len(tried) * len(pairs))
     for number, candidate in enumerate(tried):
         measured = []
+        curve = SurenessCurve()
         with StillPictures(candidate.options) as still:
             for index, (infrared, color) in enumerate(pairs):
                 progress.update(number * len(pairs) + index, candidate.name)
-                measured.append(_measure(still, infrared, color))
-            results[candidate.name] = {"names": still.names, **summary(measured)}
+                measured.append(_measure(still, infrared, color, curve))
+            results[candidate.name] = {
+                "names": still.names,
+                **summary(measured),
+                "chroma_error_sure_to_unsure": curve.errors(),
+            }
     progress.close()
     for name, found in results.items():
         mean = found["mean"]
@@ -101,9 +107,12 @@ def candidates(band: str, threads: int = 0) -> list[Candidate]:
     return plain + networks
 
 
-def _measure(still: StillPictures, infrared: Path, color: Path) -> Measured:
+def _measure(still: StillPictures, infrared: Path, color: Path, curve: SurenessCurve) -> Measured:
     pixels, truth = read_pair(infrared, color)
     rgb, milliseconds = still.color_timed(pixels)
+    confidence = still.picture(pixels).confidence
+    if confidence is not None:
+        curve.add(confidence, rgb, truth)
     scores = metrics.score(rgb, truth, luma_of(pixels))
     return Measured(infrared.stem, scores, milliseconds, metrics.taken_by_day(truth))
 

@@ -22,7 +22,7 @@ from irchroma.engines.palette import PaletteColorizer
 from irchroma.engines.palette_options import palette_from_name
 from irchroma.engines.recolor import Mode, RecolorOptions
 from irchroma.engines.reference_set import load_references
-from irchroma.stream.protocols import Colorizer
+from irchroma.stream.protocols import Colored, Colorizer
 from irchroma.stream.tone_map import ToneMap
 
 
@@ -130,12 +130,16 @@ class StillPictures:
         Raises:
             EngineError: the engine cannot be loaded or fails.
         """
+        return self.picture(pixels).rgb
+
+    def picture(self, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> Colored:
+        """The same with what the engine says of it besides."""
         counts = pixels if pixels.dtype == np.uint16 else None
         engine = self._engine("thermal" if counts is not None else "nir")
         luma = luma_of(pixels)
         engine.reset()
         engine.submit(luma, 0, counts=counts)  # type: ignore[arg-type]
-        return engine.collect().rgb
+        return engine.collect()
 
     def color_timed(self, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> tuple[NDArray[np.uint8], float]:
         """The colored picture and the milliseconds it took, without preparations for a new size."""

@@ -42,6 +42,7 @@ def test_every_engine_is_in_the_table_and_in_the_plot(
     found = json.loads(result.read_text())
     assert list(found["results"]) == [one.name for one in plain]
     assert found["results"]["gray"]["mean"]["detail_kept"] == pytest.approx(1.0)
+    assert found["results"]["gray"]["chroma_error_sure_to_unsure"] == []
     drawn = cv2.imread(str(picture))
     assert drawn is not None
     for color in bench_quality.COLORS[: len(plain)]:
