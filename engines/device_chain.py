@@ -25,7 +25,7 @@ from irchroma.engines.device_workspace import Workspace
 from irchroma.engines.kernel_source import Launch, launch
 from irchroma.engines.neural_options import NeuralPicture
 from irchroma.engines.recolor import BandLook, RecolorOptions
-from irchroma.engines.temporal import TemporalOptions
+from irchroma.engines.temporal_options import TemporalOptions
 from irchroma.engines.yuv420 import pack_steps, packed_bytes
 
 COLORED, CARRIED = "colored", "carried"

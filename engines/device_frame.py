@@ -18,7 +18,8 @@ from irchroma.engines.device import DeviceArray
 from irchroma.engines.gain import Curve, split_curve
 from irchroma.engines.kernel_source import frame_state_struct
 from irchroma.engines.motion import Area
-from irchroma.engines.temporal import TemporalOptions, half_size
+from irchroma.engines.temporal import half_size
+from irchroma.engines.temporal_options import TemporalOptions
 
 _ALIGNMENT_BYTES = 256
 _LAST_STILL = "tolerance"

@@ -13,7 +13,7 @@ from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.network import NetworkOptions
 from irchroma.engines.recolor import RecolorOptions
 from irchroma.engines.seen import STRIDE_PX
-from irchroma.engines.temporal import TemporalOptions
+from irchroma.engines.temporal_options import TemporalOptions
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,8 @@ from irchroma.engines.flicker import ReferenceMotion, WarpingError
 from irchroma.engines.network import NetworkOptions
 from irchroma.engines.neural import NeuralColorizer, NeuralOptions
 from irchroma.engines.recolor import RecolorOptions
-from irchroma.engines.temporal import TemporalOptions, TemporalStage
+from irchroma.engines.temporal import TemporalStage
+from irchroma.engines.temporal_options import TemporalOptions
 from irchroma.launch.bench_clips import Clip, recorded, synthetic
 from irchroma.launch.bench_filters import FFMPEG_FILTERS, FILTERS, ffmpeg_filtered
 from irchroma.launch.measured import circumstances

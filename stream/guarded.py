@@ -129,16 +129,15 @@ class GuardedColorizer:
                 engine = make()
                 self._try_out(engine)
             except Exception as error:  # noqa: BLE001 (whatever it is, the old engine goes on)
-                if engine is not None:
-                    self._close_quietly(engine)
+                self._close_quietly(engine)
                 log.error("the engine stays: %s", error)
                 done(str(error) or type(error).__name__)
                 return
+            unused: tuple[Colorizer, Callable[[], Colorizer]] | None = (engine, make)
             with self._lock:
                 overtaken = number != self._exchanges or self._closed
-                unused = (engine, make) if overtaken else self._next
                 if not overtaken:
-                    self._next = (engine, make)
+                    unused, self._next = self._next, unused
             if unused is not None:
                 self._close_quietly(unused[0])
             done("overtaken by another choice" if overtaken else None)
@@ -158,11 +157,10 @@ class GuardedColorizer:
         with self._lock:
             self._closed = True
             self._idle.notify_all()
-            engines = [self._engine, self._next[0] if self._next is not None else None]
+            engines = [self._engine, self._next and self._next[0]]
             self._engine = self._next = None
-        for engine in engines:
-            if engine is not None:
-                engine.close()
+        for engine in filter(None, engines):
+            engine.close()
 
     def _try_out(self, engine: Colorizer) -> None:
         """One frame, so that what takes long or fails does so before the engine takes over."""
@@ -182,15 +180,18 @@ class GuardedColorizer:
             if self._next is None:
                 return
             old = self._engine
-            (self._engine, self._make), self._next = self._next, None
+            (engine, self._make), self._next = self._next, None
             self._generation += 1
-            self._places = threading.Semaphore(self._engine.depth)
+            self._places = threading.Semaphore(engine.depth)
             self._retry_s = _FIRST_RETRY_S
-            self._proven, self.reason = True, None
-            self.name, self.synthetic = self._engine.name, self._engine.synthetic
+            self._proven = True
+            self._install(engine)
         log.info("engine: %s", self.name)
-        if old is not None:
-            self._close_quietly(old)
+        self._close_quietly(old)
+
+    def _install(self, engine: Colorizer) -> None:
+        self._engine, self.reason = engine, None
+        self.name, self.synthetic = engine.name, engine.synthetic
 
     def _release(self) -> None:
         with self._lock:
@@ -205,20 +206,19 @@ class GuardedColorizer:
             broken, self._engine = self._engine, None
             self._generation += 1
             self.failures += 1
-            self.reason = str(error) or type(error).__name__
-            self._retry_at = time.monotonic() + self._retry_s
+            self._retry_later(error)
         log.error("%s failed, raw video goes out, trying again: %s", self.name, self.reason)
+        self._close_quietly(broken)
+
+    def _retry_later(self, error: Exception) -> None:
+        self.reason = str(error) or type(error).__name__
+        self._retry_at = time.monotonic() + self._retry_s
         self._retry_s = min(2 * self._retry_s, _LONGEST_RETRY_S)
-        if broken is not None:
-            self._close_quietly(broken)
 
     def _mend(self) -> None:
         with self._lock:
-            due = (
-                self._engine is None
-                and not (self._rebuilding or self._closed or self._in_flight)
-                and time.monotonic() >= self._retry_at
-            )
+            busy = self._engine is not None or self._rebuilding or self._closed or self._in_flight
+            due = not busy and time.monotonic() >= self._retry_at
             self._rebuilding = self._rebuilding or due
         if due:  # a plan may take seconds to load: the raw video does not wait for it
             feed_thread(self._rebuild, "engine rebuild").start()
@@ -233,22 +233,20 @@ class GuardedColorizer:
                 self._rebuilding = False
                 if generation != self._generation:  # another engine has taken over meanwhile
                     return
-                self.reason = str(error) or type(error).__name__
-                self._retry_at = time.monotonic() + self._retry_s
-                self._retry_s = min(2 * self._retry_s, _LONGEST_RETRY_S)
+                self._retry_later(error)
             return
         with self._lock:
             self._rebuilding = False
             if not self._closed and generation == self._generation:
-                self._engine, self.reason = engine, None
-                self.name, self.synthetic = engine.name, engine.synthetic
+                self._install(engine)
                 log.info("%s is back", self.name)
                 return
         self._close_quietly(engine)
 
     @staticmethod
-    def _close_quietly(engine: Colorizer) -> None:
+    def _close_quietly(engine: Colorizer | None) -> None:
         try:
-            engine.close()
+            if engine is not None:
+                engine.close()
         except Exception as error:  # noqa: BLE001 (it is broken already; the first error was reported)
             log.debug("closing a broken engine: %r", error)

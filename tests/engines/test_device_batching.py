@@ -29,7 +29,7 @@ from irchroma.engines.errors import EngineError
 from irchroma.engines.kernel_host import HostKernels
 from irchroma.engines.network import installed
 from irchroma.engines.neural import NeuralOptions
-from irchroma.engines.temporal import TemporalOptions
+from irchroma.engines.temporal_options import TemporalOptions
 
 pytestmark = pytest.mark.skipif(not installed("openvino"), reason="openvino is not installed")
 

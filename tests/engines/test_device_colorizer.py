@@ -24,7 +24,7 @@ from irchroma.engines.network import NetworkOptions, installed
 from irchroma.engines.neural import NeuralColorizer, NeuralOptions
 from irchroma.engines.neural_options import NeuralPicture
 from irchroma.engines.recolor import RecolorOptions
-from irchroma.engines.temporal import TemporalOptions
+from irchroma.engines.temporal_options import TemporalOptions
 from irchroma.engines.yuv420 import pack
 
 Luma = NDArray[np.uint8]

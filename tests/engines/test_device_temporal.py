@@ -17,7 +17,8 @@ from irchroma.engines.device import DeviceArray
 from irchroma.engines.device_frame import FrameLayout, FrameWriter
 from irchroma.engines.device_resize import shrink
 from irchroma.engines.device_temporal import input_step, look_steps, memory_steps, output_step
-from irchroma.engines.temporal import TemporalOptions, TemporalStage
+from irchroma.engines.temporal import TemporalStage
+from irchroma.engines.temporal_options import TemporalOptions
 
 Luma = NDArray[np.uint8]
 Plane = NDArray[np.float32]
