@@ -45,7 +45,7 @@ class ToneOptions:
     region_contrast: float = 0.1
     brighten: float = 1.0
     darken: float = 1.0
-    detail_floor: float = 0.95
+    detail_floor: float = 0.97
     edge_floor: float = 0.5
 
     def halved(self) -> ToneOptions:

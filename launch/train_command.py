@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 EXAMPLE = "irchroma train nir --data ../shared/data --minutes 60"
 SIZES = ("fast", "best")
 CACHE = Path(".cache")
+VIVIDNESS = {"nir": (1.0, 0.9), "thermal": (1.2, 0.0)}
+"""Saturation and vibrance of the exported networks, unless others are asked for."""
 SYNTHETIC_SIZE = (320, 400)
 """(H, W) of the synthetic cameras' pictures."""
 NIGHT_PALENESS = 0.3
@@ -83,13 +85,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--temperature", type=float, default=1.0, help="of the exported mean color (default: 1)"
     )
     parser.add_argument(
-        "--saturation", type=float, default=1.2, help="factor on the exported chroma (default: 1.2)"
+        "--saturation", type=float, help="factor on the exported chroma (default: nir 1, thermal 1.2)"
     )
     parser.add_argument(
         "--vibrance",
         type=float,
-        default=0.0,
-        help="further factor, less 1, on chroma that is nearly neutral (default: 0)",
+        help="further factor, less 1, on nearly neutral chroma (default: nir 0.9, thermal 0)",
     )
 
 
@@ -125,8 +126,12 @@ def run(args: argparse.Namespace) -> int:
     )
     training = Training(_recipe(args), options)
     network = training.run()
+    saturation, vibrance = (
+        usual if asked is None else asked
+        for asked, usual in zip((args.saturation, args.vibrance), VIVIDNESS[args.engine], strict=True)
+    )
     for size in SIZES if args.size == "both" else (args.size,):
-        baked = ExportOptions(size, args.temperature, args.saturation, args.vibrance)
+        baked = ExportOptions(size, args.temperature, saturation, vibrance)
         for path in export(network, out / f"{args.engine}_{size}.onnx", baked):
             print(json.dumps({"graph": str(path), "bytes": path.stat().st_size, "steps": training.step}))
     return 0

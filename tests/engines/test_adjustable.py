@@ -19,6 +19,8 @@ from irchroma.engines.neural import NeuralColorizer, NeuralOptions
 pytestmark = pytest.mark.skipif(not any(map(installed, RUNTIMES)), reason="no runtime is installed")
 
 FRAME_NS = 33_333_333
+GLIDE = 0.03
+"""Largest share of the jump between two networks that may show in one frame."""
 RUNGS = (Rung("fast", 160), Rung("fast", 96), Rung("fast", 64, 3))
 
 
@@ -55,19 +57,24 @@ def test_a_rung_is_taken_between_frames_and_the_color_glides(colorizer: Adjustab
     colorizer.close()
     colorizer.close()
     noise = float(np.median(moves[20:39]))  # levels of 255: the sensor's noise moves the picture too
-    assert max(moves[39:]) < noise + 0.7
-    assert moves[-1] < noise + 0.2
+    assert max(moves[39:]) < noise + GLIDE * jump()
+    assert moves[-1] < noise + GLIDE * jump() / 2
 
 
-def test_another_network_alone_would_jump() -> None:
-    """What the test above measures is there to be measured."""
+def jump() -> float:
+    """By how many levels the picture would change from one frame to the next with another network alone."""
     pictures = []
     for px in (160, 96):
         options = NeuralOptions("nir", work_size_px=px, network=NetworkOptions(cache=None, threads=2))
         colorizer = NeuralColorizer(options)
         pictures.append(color(colorizer, 0))
         colorizer.close()
-    assert float(cv2.absdiff(*pictures).mean()) > 2.0
+    return float(cv2.absdiff(*pictures).mean())
+
+
+def test_another_network_alone_would_jump() -> None:
+    """What the test above measures is there to be measured."""
+    assert jump() > 2.0
 
 
 def test_a_rung_that_is_not_compiled_yet_stops_no_frame(colorizer: AdjustableColorizer) -> None:
