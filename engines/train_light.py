@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from irchroma.engines.encoder import Encoder, load_pretrained
+from irchroma.engines.seen import padded, reduced, work_size
 from irchroma.engines.train_pictures import Picture
 
 LOG = logging.getLogger(__name__)
@@ -27,17 +29,17 @@ FOLDS, RIDGE = 6, 1000.0
 """Pictures are left out in blocks of neighboring names, since neighbors may share a scene."""
 LEAST_PAIRS = 60
 """Fewer say nothing of what to expect."""
-LONG_SIDE = 320
+LONG_SIDE_PX = 320
+"""Larger pictures are looked at this small."""
 LEVELS = 11
-LEVEL_SCALE = 20.0
-GAMMA = (0.3, 3.0)
-CONTRAST = (0.7, 1.4)
+"""Quantiles of the infrared luma among the traits."""
+GAMMA, CONTRAST = (0.3, 3.0), (0.7, 1.4)
+"""Least and largest that a picture's light is changed by."""
 
 Values = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Light:
+class Light(NamedTuple):
     """The light of (H, W, 3) uint8 R'G'B'.
 
     Attributes:
@@ -56,17 +58,13 @@ class Light:
         luma, red, blue = cv2.split(cv2.cvtColor(rgb, cv2.COLOR_RGB2YCrCb).astype(np.float32) / 255.0)
         return cls(float(luma.mean()), float(luma.std()), float(blue.mean()) - 0.5, float(red.mean()) - 0.5)
 
-    def values(self) -> tuple[float, float, float, float]:
-        """As a row of the regression."""
-        return self.mean, self.spread, self.blue, self.red
-
 
 def with_expected_light(pairs: Sequence[Picture], share: float = SHARE) -> list[Picture]:
     """The pairs, their color pictures (nearly) in the light that their infrared pictures lead to expect."""
     if len(pairs) < LEAST_PAIRS:
         LOG.info("%d pairs are too few to say which light to expect: theirs is kept", len(pairs))
         return list(pairs)
-    found = np.array([Light.of(pair.rgb).values() for pair in pairs])
+    found = np.array([Light.of(pair.rgb) for pair in pairs])
     expected = left_out_regression(traits(pairs), found, [pair.name for pair in pairs])
     goals = found + share * (expected - found)
     left = np.sqrt(((expected - found) ** 2).mean(0))
@@ -85,19 +83,13 @@ def traits(pairs: Sequence[Picture]) -> Values:
     rows = []
     for pair in pairs:
         assert pair.ir is not None
-        small = pair.ir
-        if max(small.shape) > LONG_SIDE:
-            scale = LONG_SIDE / max(small.shape)
-            small = np.asarray(
-                cv2.resize(small, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8
-            )
-        height, width = small.shape
-        padded = np.pad(small, ((0, -height % 32), (0, -width % 32)), mode="reflect")
-        features = encoder(torch.from_numpy(padded)[None, None].float() / 255.0)[1:]
+        height, width = pair.ir.shape
+        small = reduced(pair.ir, work_size((height, width), LONG_SIDE_PX))
+        features = encoder(torch.from_numpy(padded(small)))[1:]
         parts = [feature[0].mean((1, 2)).numpy() for feature in features]
         parts += [feature[0].std((1, 2)).numpy() for feature in features[1:]]
         levels = np.quantile(small / 255.0, np.linspace(0.0, 1.0, LEVELS))
-        parts.append(LEVEL_SCALE * np.array([*levels, small.mean() / 255.0, small.std() / 255.0]))
+        parts.append(np.array([*levels, small.mean() / 255.0, small.std() / 255.0]))
         rows.append(np.concatenate(parts))
     return np.asarray(rows, np.float64)
 

@@ -36,8 +36,8 @@ def _blurring(length: int, sigma: float) -> Tensor:
     matrix = torch.zeros(length, length)
     for shift, weight in enumerate(kernel.tolist(), start=-radius):
         for place in range(length):
-            from_ = abs(place + shift)
-            matrix[place, min(from_, 2 * (length - 1) - from_)] += weight
+            source = abs(place + shift)
+            matrix[place, min(source, 2 * (length - 1) - source)] += weight
     return matrix
 
 

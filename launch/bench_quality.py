@@ -109,12 +109,11 @@ def candidates(band: str, threads: int = 0) -> list[Candidate]:
 
 def _measure(still: StillPictures, infrared: Path, color: Path, curve: SurenessCurve) -> Measured:
     pixels, truth = read_pair(infrared, color)
-    rgb, milliseconds = still.color_timed(pixels)
-    confidence = still.picture(pixels).confidence
-    if confidence is not None:
-        curve.add(confidence, rgb, truth)
-    scores = metrics.score(rgb, truth, luma_of(pixels))
-    return Measured(infrared.stem, scores, milliseconds, metrics.taken_by_day(truth))
+    timed = still.color_timed(pixels)
+    if timed.confidence is not None:
+        curve.add(timed.confidence, timed.rgb, truth)
+    scores = metrics.score(timed.rgb, truth, luma_of(pixels))
+    return Measured(infrared.stem, scores, timed.milliseconds, metrics.taken_by_day(truth))
 
 
 def plot(means: dict[str, dict[str, Any]]) -> NDArray[np.uint8]:

@@ -79,7 +79,8 @@ def run(args: argparse.Namespace) -> int:
                 print(f"irchroma evaluate: {error}", file=sys.stderr)
                 failures += 1
                 continue
-            rgb, milliseconds = still.color_timed(pixels)
+            timed = still.color_timed(pixels)
+            rgb, milliseconds = timed.rgb, timed.milliseconds
             luma = luma_of(pixels)
             scores = metrics.score(rgb, truth, luma)
             measured.append(Measured(infrared.stem, scores, milliseconds, metrics.taken_by_day(truth)))

@@ -94,6 +94,21 @@ def options_from(args: argparse.Namespace) -> StillOptions:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """A colored picture and what it cost.
+
+    Attributes:
+        rgb: (H, W, 3) uint8 R'G'B'.
+        confidence: (h, w) uint8 at work size, 255 = sure; None of engines that guess nothing.
+        milliseconds: from luma to color.
+    """
+
+    rgb: NDArray[np.uint8]
+    confidence: NDArray[np.uint8] | None
+    milliseconds: float
+
+
 class StillPictures:
     """Colors pictures one by one; engines are loaded when the first picture needs them."""
 
@@ -141,16 +156,17 @@ class StillPictures:
         engine.submit(luma, 0, counts=counts)  # type: ignore[arg-type]
         return engine.collect()
 
-    def color_timed(self, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> tuple[NDArray[np.uint8], float]:
-        """The colored picture and the milliseconds it took, without preparations for a new size."""
+    def color_timed(self, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> Timed:
+        """Color it and measure how long that takes, without preparations for a new size."""
         engine = self._engine("thermal" if pixels.dtype == np.uint16 else "nir")
         key = (engine.name, pixels.shape)
         if key not in self._warm:
             self.color(pixels)
             self._warm.add(key)
         start = time.perf_counter()
-        rgb = self.color(pixels)
-        return rgb, (time.perf_counter() - start) * 1e3
+        picture = self.picture(pixels)
+        rgb = picture.rgb  # a GPU's picture comes back only now
+        return Timed(rgb, picture.confidence, (time.perf_counter() - start) * 1e3)
 
     @property
     def names(self) -> list[str]:

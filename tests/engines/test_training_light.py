@@ -34,7 +34,7 @@ def _scene(seed: int, gain: float) -> Picture:
 def test_a_picture_is_relit_to_the_mean_spread_and_cast_asked_for() -> None:
     goal = Light(mean=0.42, spread=0.17, blue=0.01, red=-0.02)
     made = Light.of(relit(_scene(0, 0.9).rgb, goal))
-    assert made.values() == pytest.approx(goal.values(), abs=0.01)
+    assert made == pytest.approx(goal, abs=0.01)
 
 
 def test_the_regression_does_not_see_the_row_that_it_answers() -> None:
