@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from irchroma.calibration.codec_speed import measure_codecs
 from irchroma.calibration.recordings import read_frames
 from irchroma.engines import catalog
-from irchroma.engines.ladder import MEASURED, Rung
-from irchroma.engines.network import NetworkOptions, open_network
-from irchroma.engines.network_record import require_match
-from irchroma.engines.recolor import Recoloring, RecolorOptions
-from irchroma.engines.seen import padded, reduced, work_size
-from irchroma.engines.temporal import TemporalStage
+from irchroma.engines.network.network import NetworkOptions, open_network
+from irchroma.engines.network.record import require_match
+from irchroma.engines.neural.ladder import MEASURED, Rung
+from irchroma.engines.recolor.recoloring import Recoloring, RecolorOptions
+from irchroma.engines.recolor.work_picture import padded, reduced, work_size
+from irchroma.engines.temporal.stage import TemporalStage
 from irchroma.stream.tone_map import ToneMap
 
 FRAMES = 24

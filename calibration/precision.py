@@ -22,12 +22,12 @@ from irchroma.calibration.precision_result import (
     equivalent_loss_db,
 )
 from irchroma.engines import catalog
-from irchroma.engines.color_space import ycc_to_rgb
-from irchroma.engines.metrics import ciede2000, psnr
-from irchroma.engines.network import Network, NetworkOptions, open_network
-from irchroma.engines.network_record import NetworkRecord
-from irchroma.engines.neural import NeuralColorizer, NeuralOptions, padded, work_size
-from irchroma.engines.quantization import Quantizer
+from irchroma.engines.measures.metrics import ciede2000, psnr
+from irchroma.engines.network.network import Network, NetworkOptions, open_network
+from irchroma.engines.network.quantization import Quantizer
+from irchroma.engines.network.record import NetworkRecord
+from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions, padded, work_size
+from irchroma.engines.recolor.color_space import ycc_to_rgb
 
 Luma = NDArray[np.uint8]
 Rgb = NDArray[np.uint8]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from irchroma.calibration.errors import CalibrationError
 from irchroma.engines import catalog
-from irchroma.engines.network_record import NetworkRecord
+from irchroma.engines.network.record import NetworkRecord
 
 TRUTH_DB = {"nir": 17.3, "thermal": 12.0}
 """PSNR of the float networks against the truth (engines/weights/nir.md, thermal.md: `fast` and `best`)."""

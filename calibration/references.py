@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.calibration.errors import CalibrationError
-from irchroma.engines import registration
-from irchroma.engines.reference_set import Reference, is_gray
+from irchroma.engines.reference import registration
+from irchroma.engines.reference.pictures import Reference, is_gray
 
 Rgb = NDArray[np.uint8]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from irchroma.engines.network import Network
+from irchroma.engines.network.network import Network
 
 _IN_A_ROW = 5
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.calibration.errors import CalibrationError
-from irchroma.engines import structure
+from irchroma.engines.reference import structure
 from irchroma.stream.bad_pixels import BadPixelReplacement
 from irchroma.stream.stripes import StripeTracker
 

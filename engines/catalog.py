@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from irchroma.engines.base_tone import ToneOptions
 from irchroma.engines.errors import EngineOptionError
-from irchroma.engines.recolor import BandLook
+from irchroma.engines.recolor.base_tone import ToneOptions
+from irchroma.engines.recolor.recoloring import BandLook
 
 WEIGHTS = Path(__file__).parent / "weights"
 SIZES = ("fast", "best")

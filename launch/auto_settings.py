@@ -12,7 +12,7 @@ from typing import Any
 from irchroma.calibration.machine_speed import Demand, measure
 from irchroma.calibration.settings_choice import cheapest, rank
 from irchroma.engines import catalog
-from irchroma.engines.network import cache_folder
+from irchroma.engines.network.network import cache_folder
 from irchroma.launch.config import ConfigError, load_toml
 from irchroma.launch.governor import Governor
 from irchroma.launch.measured import circumstances

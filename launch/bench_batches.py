@@ -11,8 +11,15 @@ from typing import Any
 import numpy as np
 
 from irchroma.engines import catalog
-from irchroma.engines.network import RUNTIMES, Network, NetworkOptions, Tensor, installed, open_network
-from irchroma.engines.neural import padded, work_size
+from irchroma.engines.network.network import (
+    RUNTIMES,
+    Network,
+    NetworkOptions,
+    Tensor,
+    installed,
+    open_network,
+)
+from irchroma.engines.neural.colorizer import padded, work_size
 
 BATCHES = (1, 2, 4)
 _ROUND_FRAMES = 4

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.engines.color_space import rgb_to_luma
 from irchroma.engines.errors import EngineOptionError
-from irchroma.engines.flicker_report import read_frames
+from irchroma.engines.measures.flicker_report import read_frames
+from irchroma.engines.recolor.color_space import rgb_to_luma
 from irchroma.stream.synthetic.camera import SyntheticCamera
 from irchroma.stream.synthetic.options import parse_test_address
 from irchroma.stream.tone_map import ToneMap

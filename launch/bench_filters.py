@@ -12,8 +12,8 @@ from typing import IO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.engines.color_space import rgb_to_ycc, ycc_to_rgb
 from irchroma.engines.errors import EngineUnavailable
+from irchroma.engines.recolor.color_space import rgb_to_ycc, ycc_to_rgb
 
 Rgb = NDArray[np.uint8]
 FFMPEG_FILTERS = {"deflicker": "format=yuv444p,deflicker", "tmix": "tmix=frames=3"}

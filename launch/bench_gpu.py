@@ -17,14 +17,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from irchroma.engines import catalog, cuda_device
-from irchroma.engines.device import Device
-from irchroma.engines.device_batching import BATCHES
-from irchroma.engines.device_choice import GPU_RUNTIMES, device_index, open_device
-from irchroma.engines.device_colorizer import DeviceColorizer
+from irchroma.engines import catalog
+from irchroma.engines.choice import GPU_RUNTIMES, device_index, open_device
 from irchroma.engines.errors import EngineUnavailable
-from irchroma.engines.neural import NeuralOptions
-from irchroma.engines.seen import work_size
+from irchroma.engines.gpu import probe
+from irchroma.engines.gpu.batching import BATCHES
+from irchroma.engines.gpu.colorizer import DeviceColorizer
+from irchroma.engines.gpu.device import Device
+from irchroma.engines.neural.colorizer import NeuralOptions
+from irchroma.engines.recolor.work_picture import work_size
 from irchroma.launch.config import ConfigError
 from irchroma.launch.gpu_compare import compare, judge, no_torch
 from irchroma.launch.gpu_measure import copy_speed, network_times, parity, step_times
@@ -67,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure every runtime that works here, and torch by itself; 1 where no runtime works."""
     index = device_index(args.device) or 0
-    found = cuda_device.device_at(index)
+    found = probe.device_at(index)
     if found is None:
         raise EngineUnavailable(
             f"bench gpu needs an NVIDIA GPU and its driver: there is no device {index} here"

@@ -12,9 +12,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.engines import catalog, metrics
-from irchroma.engines.network import NetworkOptions
-from irchroma.engines.sureness import SurenessCurve
+from irchroma.engines import catalog
+from irchroma.engines.measures import metrics
+from irchroma.engines.measures.sureness import SurenessCurve
+from irchroma.engines.network.network import NetworkOptions
 from irchroma.launch.evaluate_command import Measured, list_pairs, read_pair, summary
 from irchroma.launch.measured import write_json
 from irchroma.launch.picture_files import PictureError, write_rgb

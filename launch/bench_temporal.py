@@ -20,14 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines.catalog import weights_path
-from irchroma.engines.color_space import rgb_to_luma
 from irchroma.engines.errors import EngineOptionError
-from irchroma.engines.flicker import ReferenceMotion, WarpingError
-from irchroma.engines.network import NetworkOptions
-from irchroma.engines.neural import NeuralColorizer, NeuralOptions
-from irchroma.engines.recolor import RecolorOptions
-from irchroma.engines.temporal import TemporalStage
-from irchroma.engines.temporal_options import TemporalOptions
+from irchroma.engines.measures.flicker import ReferenceMotion, WarpingError
+from irchroma.engines.network.network import NetworkOptions
+from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
+from irchroma.engines.recolor.color_space import rgb_to_luma
+from irchroma.engines.recolor.recoloring import RecolorOptions
+from irchroma.engines.temporal.stage import TemporalStage
+from irchroma.engines.temporal.temporal_options import TemporalOptions
 from irchroma.launch.bench_clips import Clip, recorded, synthetic
 from irchroma.launch.bench_filters import FFMPEG_FILTERS, FILTERS, ffmpeg_filtered
 from irchroma.launch.measured import circumstances

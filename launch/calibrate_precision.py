@@ -18,8 +18,8 @@ from irchroma.calibration.precision import Pair, PrecisionSearch
 from irchroma.calibration.precision_result import TRUTH_DB, PrecisionOptions, PrecisionResult, Quality
 from irchroma.calibration.side_by_side import Speed, race
 from irchroma.engines import catalog
-from irchroma.engines.network import Network, NetworkOptions, open_network
-from irchroma.engines.quantization import PRECISIONS
+from irchroma.engines.network.network import Network, NetworkOptions, open_network
+from irchroma.engines.network.quantization import PRECISIONS
 from irchroma.launch.contact_sheet import contact_sheet
 from irchroma.launch.evaluate_command import list_pairs, read_pair
 from irchroma.launch.measured import write_json

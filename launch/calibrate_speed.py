@@ -20,7 +20,7 @@ from irchroma.calibration.settings_choice import (
     settings_toml,
 )
 from irchroma.engines import catalog
-from irchroma.engines.ladder import ladder
+from irchroma.engines.neural.ladder import ladder
 from irchroma.launch.auto_settings import machine_line, stored_path
 from irchroma.launch.picture_files import write_rgb
 from irchroma.launch.process_tuning import tune_process

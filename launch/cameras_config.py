@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from irchroma.engines.batch_options import BatchOptions
-from irchroma.engines.device_choice import device_index
+from irchroma.engines.choice import device_index
+from irchroma.engines.network.batch_options import BatchOptions
 from irchroma.launch.config import ConfigError, from_table, load_toml, to_toml
 from irchroma.launch.output_places import places, require_writable, source_file
 from irchroma.launch.run_config import RunConfig, nested, require

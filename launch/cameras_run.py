@@ -10,9 +10,9 @@ import signal
 from types import FrameType
 from typing import Any
 
-from irchroma.engines.device_pool import DevicePool
 from irchroma.engines.errors import EngineError
-from irchroma.engines.network_pool import NetworkPool
+from irchroma.engines.gpu.pool import DevicePool
+from irchroma.engines.network.network_pool import NetworkPool
 from irchroma.launch.camera_feed import CameraFeed
 from irchroma.launch.cameras_config import CamerasConfig
 from irchroma.launch.config import ConfigError

@@ -5,10 +5,10 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
-from irchroma.engines import cuda_device
 from irchroma.engines.errors import EngineError
-from irchroma.engines.kernel_binary import find_nvcc, nvcc_version
-from irchroma.engines.nvrtc import Nvrtc
+from irchroma.engines.gpu import probe
+from irchroma.engines.gpu.cuda.compile import find_nvcc, nvcc_version
+from irchroma.engines.gpu.cuda.nvrtc import Nvrtc
 from irchroma.stream.inspection import Finding
 
 _GROUP = "GPU"
@@ -20,7 +20,7 @@ def inspect_gpu_path() -> list[Finding]:
 
 
 def _device() -> Finding:
-    found = cuda_device.device_at()
+    found = probe.device_at()
     if found is None:
         return Finding(
             _GROUP, "CUDA device 0", False, False, "none; --device cpu is what --device auto takes"

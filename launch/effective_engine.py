@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from irchroma.engines import catalog
-from irchroma.engines.network_record import read_record
+from irchroma.engines.network.record import read_record
 from irchroma.launch.run_config import RunConfig
 from irchroma.stream.camera import Camera
 

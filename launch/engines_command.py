@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from irchroma.engines import catalog, network
+from irchroma.engines import catalog
 from irchroma.engines.errors import EngineUnavailable
-from irchroma.engines.inspection import COUNTED_SIZE, inspect
-from irchroma.engines.kernel_binary import build_ahead
-from irchroma.engines.palettes import PALETTES
+from irchroma.engines.gpu.cuda.compile import build_ahead
+from irchroma.engines.network import network
+from irchroma.engines.network.onnx_summary import COUNTED_SIZE, inspect
+from irchroma.engines.palette.tables import PALETTES
 from irchroma.launch.plan_command import add_build_arguments, build_plan, show_plan
 
 EXAMPLE = "irchroma engines list"

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.engines import metrics
-from irchroma.engines.metrics import Scores
+from irchroma.engines.measures import metrics
+from irchroma.engines.measures.metrics import Scores
 from irchroma.launch.contact_sheet import contact_sheet
 from irchroma.launch.measured import circumstances
 from irchroma.launch.picture_files import PictureError, list_pictures, read_infrared, read_rgb, write_rgb

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 
 from irchroma.engines.errors import EngineOptionError
-from irchroma.engines.flicker_report import FlickerReport, draw_report, measure_flicker
+from irchroma.engines.measures.flicker_report import FlickerReport, draw_report, measure_flicker
 
 EXAMPLE = "irchroma flicker colored.mp4 --input infrared.mp4 --json flicker.json --plot flicker.png"
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.engines.flicker import LiveFlicker, steps_of
+from irchroma.engines.measures.flicker import LiveFlicker, steps_of
 from irchroma.stream.finished import Composer, Finished
 from irchroma.stream.indexed import StandIn
 from irchroma.stream.packed import PackedColored, PackedPicture

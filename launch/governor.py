@@ -7,10 +7,10 @@ import time
 from typing import Any
 
 from irchroma.engines import catalog
-from irchroma.engines.adjustable import AdjustableColorizer
-from irchroma.engines.ladder import Rung, ladder
-from irchroma.engines.load_control import LoadController
-from irchroma.engines.neural import NeuralOptions
+from irchroma.engines.neural.adjustable import AdjustableColorizer
+from irchroma.engines.neural.colorizer import NeuralOptions
+from irchroma.engines.neural.ladder import Rung, ladder
+from irchroma.engines.neural.load_control import LoadController
 from irchroma.stream.loop import Loop
 
 log = logging.getLogger(__name__)

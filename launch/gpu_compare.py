@@ -14,7 +14,7 @@ def no_torch(index: int) -> str | None:
     """Why torch cannot be measured here; None where it can."""
     if find_spec("torch") is None:
         return "torch is not installed: pip install 'irchroma[train]'"
-    from irchroma.engines import torch_speed
+    from irchroma.launch.bench import torch_speed
 
     return torch_speed.missing(index)
 
@@ -23,7 +23,7 @@ def compare(
     parts: Parts, path: Path, size: tuple[int, int], batches: tuple[int, ...], seconds: float, device: str
 ) -> None:
     """Fill in torch's ways of running the network, each by itself, and the device's limits."""
-    from irchroma.engines import torch_speed
+    from irchroma.launch.bench import torch_speed
 
     limits = parts.inner("limits")
     limits.attempt("copy_gb_s", lambda: round(torch_speed.copy_gb_s(device, seconds), 2))
@@ -48,7 +48,7 @@ def compare(
 
 
 def _cost(path: Path, size: tuple[int, int]) -> dict[str, int]:
-    from irchroma.engines import torch_speed
+    from irchroma.launch.bench import torch_speed
 
     return torch_speed.network_cost(path, (1, 1, *size))
 

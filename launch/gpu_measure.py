@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from irchroma.engines.device import CaptureRefused, Device, DeviceArray, DeviceNetwork, Mark, WorkQueue
-from irchroma.engines.device_chain import COLORED, DeviceChain
-from irchroma.engines.device_colorizer import DeviceColorizer
-from irchroma.engines.kernel_source import Launch
-from irchroma.engines.network import NetworkOptions
-from irchroma.engines.neural import NeuralColorizer, NeuralOptions
+from irchroma.engines.gpu.chain import COLORED, DeviceChain
+from irchroma.engines.gpu.colorizer import DeviceColorizer
+from irchroma.engines.gpu.device import CaptureRefused, Device, DeviceArray, DeviceNetwork, Mark, WorkQueue
+from irchroma.engines.gpu.kernels.source import Launch
+from irchroma.engines.network.network import NetworkOptions
+from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.launch.gpu_throughput import FRAME_NS, OpenDevice, moving_frames
 
 _IN_A_ROW, _ROWS = 20, 30

@@ -14,12 +14,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.engines.device import Device
-from irchroma.engines.device_chain import DeviceChain
-from irchroma.engines.device_colorizer import DeviceColorizer
-from irchroma.engines.device_pool import DevicePool
 from irchroma.engines.errors import EngineError
-from irchroma.engines.neural import NeuralOptions
+from irchroma.engines.gpu.chain import DeviceChain
+from irchroma.engines.gpu.colorizer import DeviceColorizer
+from irchroma.engines.gpu.device import Device
+from irchroma.engines.gpu.pool import DevicePool
+from irchroma.engines.neural.colorizer import NeuralOptions
 
 Luma = NDArray[np.uint8]
 OpenDevice = Callable[[], Device]

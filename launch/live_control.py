@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from irchroma.engines import catalog
-from irchroma.engines.palettes import PALETTES, palette_table
+from irchroma.engines.palette.tables import PALETTES, palette_table
 from irchroma.launch.config import ConfigError, nearest
 from irchroma.stream.compose import ViewComposer
 from irchroma.stream.loop import Loop

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from irchroma.engines import catalog
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable
-from irchroma.engines.plan_build import PRECISIONS, SHAPES, Plan, PlanOptions, ensure_plan
-from irchroma.engines.plan_file import PlanHeader, device_phrase, read_plan
-from irchroma.engines.plan_layers import EIGHT_BIT
-from irchroma.engines.tensorrt_adapter import LIBRARIES
+from irchroma.engines.gpu.plans.build import PRECISIONS, SHAPES, Plan, PlanOptions, ensure_plan
+from irchroma.engines.gpu.plans.file import PlanHeader, device_phrase, read_plan
+from irchroma.engines.gpu.plans.library import LIBRARIES
+from irchroma.engines.gpu.plans.proof import EIGHT_BIT
 from irchroma.launch.progress import Progress
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from irchroma.engines.neural import NeuralOptions
-from irchroma.engines.palette_options import PaletteOptions
+from irchroma.engines.neural.colorizer import NeuralOptions
+from irchroma.engines.palette.options import PaletteOptions
 from irchroma.launch.config import ConfigError, from_table, load_toml
 from irchroma.stream.osd import OsdOptions
 from irchroma.stream.reader import ReconnectOptions

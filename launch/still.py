@@ -12,16 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines import catalog
-from irchroma.engines.device_choice import open_neural
+from irchroma.engines.choice import open_neural
 from irchroma.engines.errors import EngineOptionError
-from irchroma.engines.gray import GrayColorizer
-from irchroma.engines.network import GPU_ONLY, NetworkOptions
-from irchroma.engines.network_record import require_match
-from irchroma.engines.neural import NeuralOptions
-from irchroma.engines.palette import PaletteColorizer
-from irchroma.engines.palette_options import palette_from_name
-from irchroma.engines.recolor import Mode, RecolorOptions
-from irchroma.engines.reference_set import load_references
+from irchroma.engines.network.network import GPU_ONLY, NetworkOptions
+from irchroma.engines.network.record import require_match
+from irchroma.engines.neural.colorizer import NeuralOptions
+from irchroma.engines.palette.colorizer import PaletteColorizer
+from irchroma.engines.palette.gray import GrayColorizer
+from irchroma.engines.palette.options import palette_from_name
+from irchroma.engines.recolor.recoloring import Mode, RecolorOptions
+from irchroma.engines.reference.pictures import load_references
 from irchroma.stream.protocols import Colored, Colorizer
 from irchroma.stream.tone_map import ToneMap
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.engines.flicker import ColorDistribution, StaticFlicker, WarpingError
+from irchroma.engines.measures.flicker import ColorDistribution, StaticFlicker, WarpingError
 
 Rgb = NDArray[np.uint8]
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from irchroma.engines.color_space import rgb_to_luma
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable
+from irchroma.engines.recolor.color_space import rgb_to_luma
 
 if TYPE_CHECKING:
-    from irchroma.engines.train_loop import Recipe
-    from irchroma.engines.train_pictures import Picture
+    from irchroma.engines.training.loop import Recipe
+    from irchroma.engines.training.pictures import Picture
 
 EXAMPLE = "irchroma train nir --data ../shared/data --minutes 60"
 SIZES = ("fast", "best")
@@ -100,9 +100,9 @@ def run(args: argparse.Namespace) -> int:
         import torch
     except ImportError as error:
         raise EngineUnavailable("training needs torch: pip install irchroma[train]") from error
-    from irchroma.engines.export import ExportOptions, export
-    from irchroma.engines.train_loop import Training, TrainOptions
-    from irchroma.engines.train_objective import ObjectiveWeights
+    from irchroma.engines.training.export import ExportOptions, export
+    from irchroma.engines.training.loop import Training, TrainOptions
+    from irchroma.engines.training.objective import ObjectiveWeights
 
     if args.threads < 1:
         raise EngineOptionError(f"--threads must be 1 or more, got {args.threads}")
@@ -150,11 +150,11 @@ def _require_sense(args: argparse.Namespace) -> None:
 def _recipe(args: argparse.Namespace) -> Recipe:
     extra = synthetic_pairs(args.engine, args.synthetic)
     if args.engine == "nir":
-        from irchroma.engines.train_nir import NirRecipe
+        from irchroma.engines.training.nir import NirRecipe
 
         cooperative = not args.single_task
         return NirRecipe(args.data, cooperative, args.cache, args.translation_minutes, extra, args.turned)
-    from irchroma.engines.train_thermal import ThermalRecipe
+    from irchroma.engines.training.thermal import ThermalRecipe
 
     return ThermalRecipe(args.data, args.cache, args.translation_minutes, extra)
 
@@ -165,7 +165,7 @@ def synthetic_pairs(band: str, count: int) -> list[Picture]:
     The seeds are not those that `test:nir` and `test:thermal` show by default. Counts are spread
     linearly between their outermost half percents.
     """
-    from irchroma.engines.train_pictures import Picture
+    from irchroma.engines.training.pictures import Picture
     from irchroma.stream.synthetic.camera import SyntheticCamera
     from irchroma.stream.synthetic.options import SyntheticOptions
 

@@ -11,15 +11,15 @@ from typing import Any
 
 from irchroma.calibration.camera_presets import find_profile
 from irchroma.engines import catalog
-from irchroma.engines.device_choice import device_index, open_neural
-from irchroma.engines.device_pool import DevicePool
-from irchroma.engines.gray import GrayColorizer
-from irchroma.engines.network_pool import NetworkPool
-from irchroma.engines.network_record import read_record, require_match
-from irchroma.engines.neural import NeuralColorizer
-from irchroma.engines.palette import PaletteColorizer
-from irchroma.engines.palette_options import palette_from_name
-from irchroma.engines.reference_set import load_references
+from irchroma.engines.choice import device_index, open_neural
+from irchroma.engines.gpu.pool import DevicePool
+from irchroma.engines.network.network_pool import NetworkPool
+from irchroma.engines.network.record import read_record, require_match
+from irchroma.engines.neural.colorizer import NeuralColorizer
+from irchroma.engines.palette.colorizer import PaletteColorizer
+from irchroma.engines.palette.gray import GrayColorizer
+from irchroma.engines.palette.options import palette_from_name
+from irchroma.engines.reference.pictures import load_references
 from irchroma.launch.config import ConfigError
 from irchroma.launch.effective_engine import band_of, whole_name, with_engine, with_scale
 from irchroma.launch.flicker_watch import FlickerWatch

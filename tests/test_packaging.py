@@ -59,10 +59,10 @@ def test_nothing_imports_a_folder_by_its_bare_name() -> None:
     ("module", "home"),
     [
         ("gi", {"stream/gst.py"}),
-        ("openvino", {"engines/openvino_runtime.py"}),
-        ("onnxruntime", {"engines/onnxrt.py"}),
-        ("tensorrt", {"engines/tensorrt_adapter.py"}),
-        ("tensorrt_rtx", {"engines/tensorrt_adapter.py"}),
+        ("openvino", {"engines/network/openvino_runtime.py"}),
+        ("onnxruntime", {"engines/network/onnx_runtime.py"}),
+        ("tensorrt", {"engines/gpu/plans/library.py"}),
+        ("tensorrt_rtx", {"engines/gpu/plans/library.py"}),
     ],
 )
 def test_a_heavy_library_is_imported_in_one_file_only(module: str, home: set[str]) -> None:

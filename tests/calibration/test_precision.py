@@ -16,7 +16,7 @@ pytest.importorskip("skimage", reason="color differences need scikit-image")
 from irchroma.calibration.errors import CalibrationError
 from irchroma.calibration.infrared_frames import gather
 from irchroma.calibration.precision_result import equivalent_loss_db
-from irchroma.engines.network_record import read_record
+from irchroma.engines.network.record import read_record
 from irchroma.launch.cli import main
 
 QUICK = ("--runtime", "onnxruntime", "--threads", "2")  # nothing is compiled for each group of layers

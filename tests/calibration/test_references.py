@@ -11,7 +11,7 @@ import pytest
 
 from irchroma.calibration.errors import CalibrationError
 from irchroma.calibration.references import ReferenceCollector, ReferenceSetOptions, draw_references
-from irchroma.engines.reference_set import load_references
+from irchroma.engines.reference.pictures import load_references
 from irchroma.launch.cli import main
 
 _spec = importlib.util.spec_from_file_location(

@@ -19,7 +19,7 @@ from irchroma.calibration.settings_choice import (
     rank,
     settings_toml,
 )
-from irchroma.engines.ladder import MEASURED, Rung, candidates, quality
+from irchroma.engines.neural.ladder import MEASURED, Rung, candidates, quality
 from irchroma.launch.run_config import load
 from irchroma.launch.speed_picture import CHOSEN, draw_speed
 

@@ -10,9 +10,9 @@ import pytest
 from tests.engines.on_device import OnDevice
 from tests.engines.tiny_network import write_tiny_network
 
-from irchroma.engines import kernel_host
-from irchroma.engines.cpu_device import CpuDevice
-from irchroma.engines.kernel_host import HostKernels
+from irchroma.engines.gpu.cpu_device import CpuDevice
+from irchroma.engines.gpu.kernels import host
+from irchroma.engines.gpu.kernels.host import HostKernels
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +26,7 @@ def tiny_network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def host_kernels() -> HostKernels:
     """The kernels as plain C++."""
-    if kernel_host.compiler() is None:
+    if host.compiler() is None:
         pytest.skip("no C++ compiler on this machine: install g++")
     return HostKernels()
 
@@ -49,11 +49,11 @@ def on_device(request: pytest.FixtureRequest) -> Iterator[OnDevice]:
     """Every device that kernels can run on; a new one joins by a line."""
     made: Any
     if request.param == "pycuda":
-        from irchroma.engines.pycuda_device import PyCudaDevice
+        from irchroma.engines.gpu.cuda.pycuda_device import PyCudaDevice
 
         made = PyCudaDevice(0)
     elif request.param == "torch":
-        from irchroma.engines.torch_device import TorchDevice
+        from irchroma.engines.gpu.cuda.torch_device import TorchDevice
 
         made = TorchDevice(0)
     else:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.engines.device import Device, DeviceArray
-from irchroma.engines.device_workspace import Workspace
-from irchroma.engines.kernel_source import Launch
+from irchroma.engines.gpu.device import Device, DeviceArray
+from irchroma.engines.gpu.device_workspace import Workspace
+from irchroma.engines.gpu.kernels.source import Launch
 
 
 class OnDevice:

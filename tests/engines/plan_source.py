@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from irchroma.engines import catalog
-from irchroma.engines.plan_build import PlanOptions
+from irchroma.engines.gpu.plans.build import PlanOptions
 
 SHAPE = "1x64x96"
 

@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 from tests.engines.moving_scene import FRAME_NS
 from tests.engines.test_device_colorizer import video
 
-from irchroma.engines.batch_options import BatchOptions
-from irchroma.engines.device import DeviceArray, DeviceNetwork
-from irchroma.engines.device_colorizer import DeviceColorizer
-from irchroma.engines.device_pool import DevicePool
-from irchroma.engines.device_temporal import place_of
 from irchroma.engines.errors import EngineError
-from irchroma.engines.kernel_source import launch
-from irchroma.engines.neural import NeuralColorizer, NeuralOptions
+from irchroma.engines.gpu.colorizer import DeviceColorizer
+from irchroma.engines.gpu.device import DeviceArray, DeviceNetwork
+from irchroma.engines.gpu.kernels.source import launch
+from irchroma.engines.gpu.pool import DevicePool
+from irchroma.engines.gpu.steps.temporal import place_of
+from irchroma.engines.network.batch_options import BatchOptions
+from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 
 COUNT = 10
 
@@ -90,7 +90,7 @@ def main() -> None:
     """Color, compare, close; or see the failure that was ordered come out as one clear error."""
     sys.setdlopenflags(os.RTLD_LAZY | os.RTLD_GLOBAL)  # PyCUDA's module names more than the stand-in has
     driver = ctypes.CDLL("libcuda.so.1", ctypes.RTLD_GLOBAL)
-    from irchroma.engines.pycuda_device import PyCudaDevice
+    from irchroma.engines.gpu.cuda.pycuda_device import PyCudaDevice
 
     class Device(PyCudaDevice):
         def open_network(

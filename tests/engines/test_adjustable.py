@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from irchroma.engines.adjustable import AdjustableColorizer
 from irchroma.engines.errors import EngineError
-from irchroma.engines.ladder import CHEAPER, MEASURED, Rung, candidates, ladder, quality
-from irchroma.engines.network import RUNTIMES, NetworkOptions, installed
-from irchroma.engines.neural import NeuralColorizer, NeuralOptions
+from irchroma.engines.network.network import RUNTIMES, NetworkOptions, installed
+from irchroma.engines.neural.adjustable import AdjustableColorizer
+from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
+from irchroma.engines.neural.ladder import CHEAPER, MEASURED, Rung, candidates, ladder, quality
 
 pytestmark = pytest.mark.skipif(not any(map(installed, RUNTIMES)), reason="no runtime is installed")
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines import catalog
-from irchroma.engines.base_tone import ToneOptions, base_tone, mean_square
+from irchroma.engines.recolor.base_tone import ToneOptions, base_tone, mean_square
 
 Plane = NDArray[np.float32]
 NIR, THERMAL = (catalog.BANDS[name].look.tone for name in ("nir", "thermal"))

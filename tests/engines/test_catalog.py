@@ -7,7 +7,7 @@ import pytest
 
 from irchroma.engines import catalog
 from irchroma.engines.errors import EngineOptionError
-from irchroma.engines.gray import GrayColorizer
+from irchroma.engines.palette.gray import GrayColorizer
 
 
 @pytest.mark.parametrize(

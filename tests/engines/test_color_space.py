@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from irchroma.engines import color_space
+from irchroma.engines.recolor import color_space
 
 
 def every_color(step: int = 15) -> NDArray[np.uint8]:

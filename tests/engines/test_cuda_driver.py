@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from irchroma.engines import kernel_host
-from irchroma.engines.cpu_device import device_array
-from irchroma.engines.cuda_driver import CudaDriver, KernelModule
-from irchroma.engines.device import CaptureRefused
 from irchroma.engines.errors import EngineError, EngineUnavailable
-from irchroma.engines.kernel_host import build_library
-from irchroma.engines.kernel_source import Launch, launch
+from irchroma.engines.gpu.cpu_device import device_array
+from irchroma.engines.gpu.cuda.driver import CudaDriver, KernelModule
+from irchroma.engines.gpu.device import CaptureRefused
+from irchroma.engines.gpu.kernels import host as kernel_host
+from irchroma.engines.gpu.kernels.host import build_library
+from irchroma.engines.gpu.kernels.source import Launch, launch
 
 CUBIN = b"\x7fELF, says the stand-in, will do"
 HERE = Path(__file__).parent

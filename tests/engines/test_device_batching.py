@@ -19,17 +19,17 @@ from tests.engines.test_device_colorizer import EXACT, video
 from tests.waiting import at_once
 
 from irchroma.engines import catalog
-from irchroma.engines.batch_options import BatchOptions
-from irchroma.engines.cpu_device import CpuDevice
-from irchroma.engines.device import DeviceNetwork
-from irchroma.engines.device_batching import DeviceBatcher
-from irchroma.engines.device_colorizer import DeviceColorizer
-from irchroma.engines.device_pool import DevicePool
 from irchroma.engines.errors import EngineError
-from irchroma.engines.kernel_host import HostKernels
-from irchroma.engines.network import installed
-from irchroma.engines.neural import NeuralOptions
-from irchroma.engines.temporal_options import TemporalOptions
+from irchroma.engines.gpu.batching import DeviceBatcher
+from irchroma.engines.gpu.colorizer import DeviceColorizer
+from irchroma.engines.gpu.cpu_device import CpuDevice
+from irchroma.engines.gpu.device import DeviceNetwork
+from irchroma.engines.gpu.kernels.host import HostKernels
+from irchroma.engines.gpu.pool import DevicePool
+from irchroma.engines.network.batch_options import BatchOptions
+from irchroma.engines.network.network import installed
+from irchroma.engines.neural.colorizer import NeuralOptions
+from irchroma.engines.temporal.temporal_options import TemporalOptions
 
 pytestmark = pytest.mark.skipif(not installed("openvino"), reason="openvino is not installed")
 

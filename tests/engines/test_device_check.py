@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from tests.engines.on_device import OnDevice
 
-from irchroma.engines.cpu_device import CpuDevice
-from irchroma.engines.device_check import LARGEST_MEAN, check_kernels
 from irchroma.engines.errors import EngineError
-from irchroma.engines.kernel_host import HostKernels
-from irchroma.engines.kernel_source import Launch
+from irchroma.engines.gpu.check import LARGEST_MEAN, check_kernels
+from irchroma.engines.gpu.cpu_device import CpuDevice
+from irchroma.engines.gpu.kernels.host import HostKernels
+from irchroma.engines.gpu.kernels.source import Launch
 
 
 class OneKernelWrong(CpuDevice):

@@ -8,19 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from irchroma.engines import cuda_device, device_choice, tensorrt_adapter
-from irchroma.engines.batch_options import BatchOptions
-from irchroma.engines.cpu_device import CpuDevice
-from irchroma.engines.device import DeviceNetwork
-from irchroma.engines.device_choice import device_index, open_neural
-from irchroma.engines.device_colorizer import DeviceColorizer
-from irchroma.engines.device_pool import DevicePool
+from irchroma.engines import choice
+from irchroma.engines.choice import device_index, open_neural
 from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
-from irchroma.engines.kernel_host import HostKernels
-from irchroma.engines.network import NetworkOptions, installed
-from irchroma.engines.neural import NeuralColorizer, NeuralOptions
+from irchroma.engines.gpu import probe
+from irchroma.engines.gpu.colorizer import DeviceColorizer
+from irchroma.engines.gpu.cpu_device import CpuDevice
+from irchroma.engines.gpu.device import DeviceNetwork
+from irchroma.engines.gpu.kernels.host import HostKernels
+from irchroma.engines.gpu.plans import library
+from irchroma.engines.gpu.pool import DevicePool
+from irchroma.engines.network.batch_options import BatchOptions
+from irchroma.engines.network.network import NetworkOptions, installed
+from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 
-NO_GPU = cuda_device.device_at() is None
+NO_GPU = probe.device_at() is None
 without_gpu = pytest.mark.skipif(not NO_GPU, reason="this machine has a GPU")
 
 
@@ -68,7 +70,7 @@ def test_the_cpu_is_used_where_there_is_no_gpu_and_where_it_is_asked_for(
 @without_gpu
 @pytest.mark.parametrize("device", ["auto", "0"])
 def test_tensorrt_without_a_gpu_is_one_clear_line(device: str, tiny_network: Path) -> None:
-    runtime = "tensorrt-rtx" if tensorrt_adapter.installed("tensorrt-rtx") else "tensorrt"
+    runtime = "tensorrt-rtx" if library.installed("tensorrt-rtx") else "tensorrt"
     with pytest.raises(EngineUnavailable, match=r"driver|pycuda|installed") as caught:
         open_neural(options(tiny_network, runtime, device))
     assert "\n" not in str(caught.value)
@@ -102,10 +104,10 @@ def test_auto_takes_the_next_runtime_after_one_that_failed_at_work(
             raise EngineUnavailable("tensorrt is not here")
         return CpuDevice(network, host_kernels)
 
-    here = cuda_device.CudaDevice("stand-in", "9.0", "13.0")
-    monkeypatch.setattr(cuda_device, "device_at", lambda index=0: here)
-    monkeypatch.setattr(device_choice, "open_device", open_here)
-    monkeypatch.setattr(device_choice, "_failed", {})
+    here = probe.CudaDevice("stand-in", "9.0", "13.0")
+    monkeypatch.setattr(probe, "device_at", lambda index=0: here)
+    monkeypatch.setattr(choice, "open_device", open_here)
+    monkeypatch.setattr(choice, "_failed", {})
     wanted = options(tiny_network, "auto", "auto")
     first = open_neural(wanted)
     assert isinstance(first, DeviceColorizer)
@@ -134,10 +136,10 @@ def test_all_gives_each_video_the_next_gpu(
         asked.append(index)
         return CpuDevice(NetworkOptions(cache=None), host_kernels)
 
-    here = cuda_device.CudaDevice("stand-in", "9.0", "13.0")
-    monkeypatch.setattr(cuda_device, "device_at", lambda index=0: here if index < 3 else None)
-    monkeypatch.setattr(device_choice, "open_device", open_here)
-    monkeypatch.setattr(device_choice, "_turn", itertools.count())
+    here = probe.CudaDevice("stand-in", "9.0", "13.0")
+    monkeypatch.setattr(probe, "device_at", lambda index=0: here if index < 3 else None)
+    monkeypatch.setattr(choice, "open_device", open_here)
+    monkeypatch.setattr(choice, "_turn", itertools.count())
     for _ in range(4):
         open_neural(options(tiny_network, "tensorrt", "all")).close()
     assert asked == [0, 1, 2, 0]
@@ -150,11 +152,11 @@ def test_cameras_that_name_no_gpu_take_them_in_turn_and_share_a_network_on_each(
     if not installed("openvino"):
         pytest.skip("openvino is not installed")
     network = NetworkOptions("openvino", 1, cache=None)
-    here = cuda_device.CudaDevice("stand-in", "9.0", "13.0")
-    monkeypatch.setattr(cuda_device, "device_at", lambda index=0: here if index < 2 else None)
-    monkeypatch.setattr(device_choice, "open_device", lambda *_: CpuDevice(network, host_kernels))
-    monkeypatch.setattr(device_choice, "_turn", itertools.count())
-    monkeypatch.setattr(device_choice, "_failed", {})
+    here = probe.CudaDevice("stand-in", "9.0", "13.0")
+    monkeypatch.setattr(probe, "device_at", lambda index=0: here if index < 2 else None)
+    monkeypatch.setattr(choice, "open_device", lambda *_: CpuDevice(network, host_kernels))
+    monkeypatch.setattr(choice, "_turn", itertools.count())
+    monkeypatch.setattr(choice, "_failed", {})
     pool = DevicePool(BatchOptions(0, 2))
     named = [
         ("tensorrt", "auto"),
@@ -192,14 +194,14 @@ def test_a_runtime_that_fails_over_the_first_frame_is_left_before_the_run_begins
         def open_network(self, path: Path, size: tuple[int, int]) -> DeviceNetwork:
             raise EngineError(f"no plan for {size}")
 
-    here = cuda_device.CudaDevice("stand-in", "9.0", "13.0")
-    monkeypatch.setattr(cuda_device, "device_at", lambda index=0: here)
-    monkeypatch.setattr(device_choice, "open_device", lambda *_: NoNetwork(kernels=host_kernels))
-    monkeypatch.setattr(device_choice, "_failed", {})
+    here = probe.CudaDevice("stand-in", "9.0", "13.0")
+    monkeypatch.setattr(probe, "device_at", lambda index=0: here)
+    monkeypatch.setattr(choice, "open_device", lambda *_: NoNetwork(kernels=host_kernels))
+    monkeypatch.setattr(choice, "_failed", {})
     colorizer = open_neural(options(tiny_network, "auto", "auto"), size=(64, 96))
     assert isinstance(colorizer, NeuralColorizer)
     colorizer.close()
-    device_choice._failed.clear()
+    choice._failed.clear()
     with pytest.raises(EngineUnavailable, match=r"no runtime works on device 0: .*no plan for \(64, 96\)"):
         open_neural(options(tiny_network, "auto", "0"), size=(64, 96))
     with pytest.raises(EngineError, match="no plan for"):

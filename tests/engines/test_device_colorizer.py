@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 from tests.engines.moving_scene import FRAME_NS, noisy, texture
 
 from irchroma.engines import catalog
-from irchroma.engines.cpu_device import CpuDevice
-from irchroma.engines.device_colorizer import DeviceColorizer
-from irchroma.engines.device_picture import ENCODERS, DevicePicture
 from irchroma.engines.errors import EngineError, EngineOptionError
-from irchroma.engines.kernel_host import HostKernels
-from irchroma.engines.network import NetworkOptions, installed
-from irchroma.engines.neural import NeuralColorizer, NeuralOptions
-from irchroma.engines.neural_options import NeuralPicture
-from irchroma.engines.recolor import RecolorOptions
-from irchroma.engines.temporal_options import TemporalOptions
-from irchroma.engines.yuv420 import pack
+from irchroma.engines.gpu.colorizer import DeviceColorizer
+from irchroma.engines.gpu.cpu_device import CpuDevice
+from irchroma.engines.gpu.device_picture import ENCODERS, DevicePicture
+from irchroma.engines.gpu.kernels.host import HostKernels
+from irchroma.engines.gpu.steps.i420 import pack
+from irchroma.engines.network.network import NetworkOptions, installed
+from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
+from irchroma.engines.neural.neural_options import NeuralPicture
+from irchroma.engines.recolor.recoloring import RecolorOptions
+from irchroma.engines.temporal.temporal_options import TemporalOptions
 
 Luma = NDArray[np.uint8]
 

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from tests.engines.moving_scene import texture
 from tests.engines.on_device import OnDevice
 
-from irchroma.engines import catalog, color_space, neutral
-from irchroma.engines.device_borders import find_borders
-from irchroma.engines.device_recolor import Placed, RecolorSteps
-from irchroma.engines.kernel_source import Launch, launch
-from irchroma.engines.recolor import Recoloring, RecolorOptions
+from irchroma.engines import catalog
+from irchroma.engines.gpu.kernels.source import Launch, launch
+from irchroma.engines.gpu.steps.device_borders import find_borders
+from irchroma.engines.gpu.steps.recolor import Placed, RecolorSteps
+from irchroma.engines.recolor import color_space, neutral
+from irchroma.engines.recolor.recoloring import Recoloring, RecolorOptions
 
 Luma = NDArray[np.uint8]
 Plane = NDArray[np.float32]

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from irchroma.engines.cpu_device import CpuDevice, device_array
-from irchroma.engines.device import DeviceArray
-from irchroma.engines.device_ring import FrameRing, Slot, Step
 from irchroma.engines.errors import EngineError
-from irchroma.engines.kernel_host import HostKernels
-from irchroma.engines.kernel_source import launch
+from irchroma.engines.gpu.cpu_device import CpuDevice, device_array
+from irchroma.engines.gpu.device import DeviceArray
+from irchroma.engines.gpu.kernels.host import HostKernels
+from irchroma.engines.gpu.kernels.source import launch
+from irchroma.engines.gpu.ring import FrameRing, Slot, Step
 
 BYTES = 64
 

@@ -11,14 +11,16 @@ from numpy.typing import NDArray
 from tests.engines.moving_scene import FRAME_NS, noisy, texture, toy_color
 from tests.engines.on_device import OnDevice
 
-from irchroma.engines import gain, neural, neutral
-from irchroma.engines.color_memory import ColorMemory, Observation
-from irchroma.engines.device import DeviceArray
-from irchroma.engines.device_frame import FrameLayout, FrameWriter
-from irchroma.engines.device_resize import shrink
-from irchroma.engines.device_temporal import input_step, look_steps, memory_steps, output_step
-from irchroma.engines.temporal import TemporalStage
-from irchroma.engines.temporal_options import TemporalOptions
+from irchroma.engines.gpu.device import DeviceArray
+from irchroma.engines.gpu.steps.device_resize import shrink
+from irchroma.engines.gpu.steps.temporal import input_step, look_steps, memory_steps, output_step
+from irchroma.engines.gpu.transfer import FrameLayout, FrameWriter
+from irchroma.engines.neural import colorizer
+from irchroma.engines.recolor import neutral
+from irchroma.engines.temporal import gain
+from irchroma.engines.temporal.memory import ColorMemory, Observation
+from irchroma.engines.temporal.stage import TemporalStage
+from irchroma.engines.temporal.temporal_options import TemporalOptions
 
 Luma = NDArray[np.uint8]
 Plane = NDArray[np.float32]
@@ -73,7 +75,7 @@ def test_the_input_is_padded_and_normalized_as_on_the_cpu(
     on_device: OnDevice, size: tuple[int, int], dtype: type
 ) -> None:
     small = texture(size, 0, 255, seed=3, scale=1).astype(np.uint8)
-    expected = neural.padded(small).astype(dtype)
+    expected = colorizer.padded(small).astype(dtype)
     network = tensors(on_device, (expected.shape[2], expected.shape[3]), dtype)
     on_device.run(input_step(on_device.put(small), network))
     np.testing.assert_array_equal(on_device.get(network.luma), expected)

@@ -8,9 +8,9 @@ import pytest
 from numpy.typing import NDArray
 from tests.engines.on_device import OnDevice
 
-from irchroma.engines import guided
-from irchroma.engines.device_windows import Fit, Windows
-from irchroma.engines.kernel_source import Launch
+from irchroma.engines.gpu.kernels.source import Launch
+from irchroma.engines.gpu.steps.filters import Fit, Windows
+from irchroma.engines.recolor import guided
 
 ROUNDING = 2e-5
 """Sums of up to 17x17 float32 values in another order, divided by variances of 1e-3 and more."""

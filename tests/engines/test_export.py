@@ -11,9 +11,9 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 onnx = pytest.importorskip("onnx", reason="exporting needs onnx")
 onnxruntime = pytest.importorskip("onnxruntime", reason="parity is checked by ONNX Runtime")
 
-from irchroma.engines.export import ExportOptions, export  # noqa: E402
-from irchroma.engines.networks import PALE, ColorAt, ColorNetwork  # noqa: E402
-from irchroma.engines.weight_storage import narrow_weights, widen_weights  # noqa: E402
+from irchroma.engines.network.weight_storage import narrow_weights, widen_weights  # noqa: E402
+from irchroma.engines.training.coloring_network import PALE, ColorAt, ColorNetwork  # noqa: E402
+from irchroma.engines.training.export import ExportOptions, export  # noqa: E402
 
 PLAIN = {
     "Add", "Cast", "Clip", "Concat", "Constant", "Conv", "Div", "GlobalAveragePool", "Identity", "Mul",

@@ -8,8 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from irchroma.engines.color_space import lab_to_rgb, rgb_to_luma
-from irchroma.engines.flicker import (
+from irchroma.engines.measures.flicker import (
     ColorDistribution,
     LiveFlicker,
     ReferenceMotion,
@@ -20,6 +19,7 @@ from irchroma.engines.flicker import (
     visible,
     warping_error,
 )
+from irchroma.engines.recolor.color_space import lab_to_rgb, rgb_to_luma
 
 
 def scene(height: int = 96, width: int = 128, seed: int = 0) -> np.ndarray:

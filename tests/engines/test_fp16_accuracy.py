@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from irchroma.engines import catalog, metrics
-from irchroma.engines.color_space import ycc_to_rgb
+from irchroma.engines import catalog
+from irchroma.engines.measures import metrics
+from irchroma.engines.recolor.color_space import ycc_to_rgb
 from irchroma.stream.synthetic.camera import SyntheticCamera
 from irchroma.stream.synthetic.options import SyntheticOptions
 from irchroma.stream.tone_map import ToneMap

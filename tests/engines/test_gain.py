@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tests.engines.moving_scene import noisy, texture
 
-from irchroma.engines.gain import (
+from irchroma.engines.temporal.gain import (
     LEVELS,
     BrightnessKeeper,
     invert,

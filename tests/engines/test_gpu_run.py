@@ -13,14 +13,14 @@ from tests.engines.moving_scene import FRAME_NS
 from tests.engines.test_device_colorizer import video
 
 from irchroma.engines import catalog
-from irchroma.engines.batch_options import BatchOptions
-from irchroma.engines.device import Device
-from irchroma.engines.device_choice import GPU_RUNTIMES, open_device
-from irchroma.engines.device_colorizer import DeviceColorizer
-from irchroma.engines.device_pool import DevicePool
+from irchroma.engines.choice import GPU_RUNTIMES, open_device
 from irchroma.engines.errors import EngineError, EngineUnavailable
-from irchroma.engines.network import NetworkOptions
-from irchroma.engines.neural import NeuralColorizer, NeuralOptions
+from irchroma.engines.gpu.colorizer import DeviceColorizer
+from irchroma.engines.gpu.device import Device
+from irchroma.engines.gpu.pool import DevicePool
+from irchroma.engines.network.batch_options import BatchOptions
+from irchroma.engines.network.network import NetworkOptions
+from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 
 pytestmark = pytest.mark.gpu
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from irchroma.engines import guided
+from irchroma.engines.recolor import guided
 
 
 def ramp(height: int = 40, width: int = 60) -> guided.Plane:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from irchroma.engines.errors import EngineUnavailable
-from irchroma.engines.inspection import inspect
+from irchroma.engines.network.onnx_summary import inspect
 
 pytest.importorskip("onnx")
 

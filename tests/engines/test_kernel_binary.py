@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from irchroma.engines import kernel_binary
 from irchroma.engines.errors import EngineError, EngineUnavailable
-from irchroma.engines.kernel_binary import (
+from irchroma.engines.gpu.cuda import compile
+from irchroma.engines.gpu.cuda.compile import (
     ARCHITECTURES,
     OPTIONS,
     compile_ahead,
     find_nvcc,
     nvcc_architectures,
 )
-from irchroma.engines.kernel_source import FILES, UNIT, kernel_names
-from irchroma.engines.nvrtc import Nvrtc
+from irchroma.engines.gpu.cuda.nvrtc import Nvrtc
+from irchroma.engines.gpu.kernels.source import FILES, UNIT, kernel_names
 
 ELF = b"\x7fELF"
 
@@ -45,16 +45,16 @@ def test_nvcc_compiles_all_kernels_for_turing_to_blackwell(
 ) -> None:
     known = nvcc_architectures(nvcc)
     assert set(known) >= set(ARCHITECTURES) - {100, 120}  # CUDA 12.0 to 12.7 know no Blackwell
-    path = kernel_binary.build_ahead(tmp_path)
+    path = compile.build_ahead(tmp_path)
     made = path.read_bytes()
     # A machine without a compiler takes it for every GPU that it serves, and no other.
-    monkeypatch.setattr(kernel_binary, "find_nvcc", lambda: pytest.fail("it was there"))
+    monkeypatch.setattr(compile, "find_nvcc", lambda: pytest.fail("it was there"))
     for capability in ("7.5", "8.0", "8.7", "8.9", "9.0"):
-        found = kernel_binary.kernel_binary(capability, tmp_path)
+        found = compile.kernel_binary(capability, tmp_path)
         assert found.code == made
         assert found.compiler == f"{path.name}, compiled ahead"
     with pytest.raises(pytest.fail.Exception):
-        kernel_binary.kernel_binary("7.0", tmp_path)
+        compile.kernel_binary("7.0", tmp_path)
     assert made.count(ELF) == len(known)
     for name in kernel_names():
         assert made.count(name.encode()) >= len(known)
@@ -77,36 +77,36 @@ def test_nvrtc_compiles_all_kernels_without_a_toolkit(nvrtc: Nvrtc) -> None:
 def test_the_binary_of_a_device_is_cached_and_made_anew_for_other_sources(
     nvcc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = kernel_binary.kernel_binary("9.0", tmp_path)
-    again = kernel_binary.kernel_binary("9.0", tmp_path)
+    first = compile.kernel_binary("9.0", tmp_path)
+    again = compile.kernel_binary("9.0", tmp_path)
     assert again.code == first.code
     assert again.compiler == f"{first.compiler}, cached"
     sources = tmp_path / "sources"
-    shutil.copytree(kernel_binary.FOLDER, sources)
+    shutil.copytree(compile.FOLDER, sources)
     changed = sources / "portable.h"
     changed.write_text(changed.read_text() + "// changed\n")
-    monkeypatch.setattr(kernel_binary, "FOLDER", sources)
-    assert not kernel_binary.kernel_binary("9.0", tmp_path).compiler.endswith("cached")
+    monkeypatch.setattr(compile, "FOLDER", sources)
+    assert not compile.kernel_binary("9.0", tmp_path).compiler.endswith("cached")
 
 
 def test_nvrtc_stands_in_where_there_is_no_toolkit(
     nvrtc: Nvrtc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kernel_binary, "find_nvcc", lambda: None)
-    made = kernel_binary.kernel_binary("8.9", tmp_path)
+    monkeypatch.setattr(compile, "find_nvcc", lambda: None)
+    made = compile.kernel_binary("8.9", tmp_path)
     assert made.compiler == f"nvrtc {nvrtc.version}"
     assert made.code.startswith(ELF)
 
 
 def test_a_device_that_the_compiler_does_not_know_is_an_error(nvcc: Path, tmp_path: Path) -> None:
     with pytest.raises(EngineError):
-        kernel_binary.kernel_binary("3.5", tmp_path)
+        compile.kernel_binary("3.5", tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_compiler_that_does_not_run_is_said(tmp_path: Path) -> None:
     with pytest.raises(EngineUnavailable, match="does not run"):
-        kernel_binary.nvcc_version(tmp_path / "nvcc")
+        compile.nvcc_version(tmp_path / "nvcc")
 
 
 def test_the_sources_need_no_cuda_headers(nvcc: Path) -> None:

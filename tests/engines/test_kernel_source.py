@@ -6,26 +6,26 @@ import ctypes
 
 import pytest
 
-from irchroma.engines import kernel_source
 from irchroma.engines.errors import EngineError
-from irchroma.engines.kernel_source import FILES, FOLDER, frame_state_struct, kernel_names, launch
+from irchroma.engines.gpu.kernels import source
+from irchroma.engines.gpu.kernels.source import FILES, FOLDER, frame_state_struct, kernel_names, launch
 
 
 def test_every_source_is_part_of_the_unit_and_holds_kernels() -> None:
     assert {path.name for path in FOLDER.glob("*.cu")} == set(FILES)
     for name in FILES:
-        assert "KERNEL(" in kernel_source.source(name)
+        assert "KERNEL(" in source.source(name)
 
 
 def test_every_kernel_has_its_arguments() -> None:
     names = kernel_names()
     assert len(names) == len(set(names)) >= 30
     for name in names:
-        assert kernel_source.argument_structs()[name]._fields_
+        assert source.argument_structs()[name]._fields_
 
 
 def test_pointers_numbers_and_aliases_are_read_from_the_source() -> None:
-    fields = dict(kernel_source.argument_structs()["box_columns"]._fields_)
+    fields = dict(source.argument_structs()["box_columns"]._fields_)
     assert fields == {
         "planes": ctypes.c_void_p,
         "out": ctypes.c_void_p,

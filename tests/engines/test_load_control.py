@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from irchroma.engines.load_control import LoadController, LoadOptions, Step
+from irchroma.engines.neural.load_control import LoadController, LoadOptions, Step
 
 PERIOD_S = 1 / 30
 COSTS = (8.0, 4.0, 2.0, 1.0)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from irchroma.engines import metrics
+from irchroma.engines.measures import metrics
 
 pytest.importorskip("skimage")
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from tests.engines.moving_scene import noisy, texture
 
-from irchroma.engines.agreement import Agreement
-from irchroma.engines.cuts import block_correlation, is_cut
-from irchroma.engines.motion import Motion, MotionEstimator, camera_shift, move, pixel_grid
+from irchroma.engines.temporal.agreement import Agreement
+from irchroma.engines.temporal.cuts import block_correlation, is_cut
+from irchroma.engines.temporal.motion import Motion, MotionEstimator, camera_shift, move, pixel_grid
 
 HALF = (128, 160)
 FULL = (256, 320)

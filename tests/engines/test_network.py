@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from irchroma.engines import catalog, network
+from irchroma.engines import catalog
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable
-from irchroma.engines.network import RUNTIMES, NetworkOptions, open_network
+from irchroma.engines.network import network
+from irchroma.engines.network.network import RUNTIMES, NetworkOptions, open_network
 
 TOLERANCE = {"openvino": 1e-5, "openvino bf16": 2e-2, "onnxruntime": 1e-5, "torch": 1e-5}
 """Largest difference of ycc: float32 sums differ in their last bits, bf16 has 8 bits."""
@@ -79,7 +80,7 @@ def test_auto_takes_the_first_runtime_that_is_installed_and_says_so(
     first = next((name for name in RUNTIMES if network.installed(name)), None)
     if first is None:
         pytest.skip("no runtime is installed")
-    with caplog.at_level(logging.INFO, logger="irchroma.engines.network"):
+    with caplog.at_level(logging.INFO, logger="irchroma.engines.network.network"):
         chosen = open_network(tiny_network, NetworkOptions(cache=None))
     assert chosen.name.startswith(first)
     assert f"runtime {chosen.name}" in caplog.text
@@ -91,7 +92,7 @@ def test_auto_passes_over_a_missing_runtime_and_says_why(
     require("onnxruntime")
     absent = network.Runtime("irchroma.engines.absent", "no_such_library", "no-such-package", "absent")
     monkeypatch.setattr(network, "RUNTIMES", {"absent": absent, "onnxruntime": RUNTIMES["onnxruntime"]})
-    with caplog.at_level(logging.INFO, logger="irchroma.engines.network"):
+    with caplog.at_level(logging.INFO, logger="irchroma.engines.network.network"):
         assert open_network(tiny_network, NetworkOptions(cache=None)).name == "onnxruntime f32"
     assert "absent is not installed" in caplog.text
     with pytest.raises(EngineUnavailable, match=r"pip install 'irchroma\[absent\]'"):
@@ -153,7 +154,7 @@ def test_torch_runs_a_network_without_ever_waiting_for_its_device(file: str) -> 
     require("torch")
     import torch
 
-    from irchroma.engines.torch_runtime import TorchNetwork
+    from irchroma.engines.network.torch_runtime import TorchNetwork
 
     path = catalog.WEIGHTS / file
     if not path.is_file():

@@ -7,13 +7,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
-from irchroma.engines.encoder import ScaledConv, load_pretrained  # noqa: E402
-from irchroma.engines.networks import (  # noqa: E402
+from irchroma.engines.training.coloring_network import (  # noqa: E402
     SIZES,
     ColorAt,
     ColorNetwork,
     chroma_centers,
 )
+from irchroma.engines.training.encoder import ScaledConv, load_pretrained  # noqa: E402
 
 
 @pytest.mark.parametrize("size", SIZES)

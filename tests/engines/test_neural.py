@@ -11,9 +11,15 @@ from numpy.typing import NDArray
 
 from irchroma.engines import catalog
 from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
-from irchroma.engines.network import RUNTIMES, NetworkOptions, installed, open_network
-from irchroma.engines.neural import NeuralColorizer, NeuralOptions, padded, submit_together, work_size
-from irchroma.engines.recolor import RecolorOptions
+from irchroma.engines.network.network import RUNTIMES, NetworkOptions, installed, open_network
+from irchroma.engines.neural.colorizer import (
+    NeuralColorizer,
+    NeuralOptions,
+    padded,
+    submit_together,
+    work_size,
+)
+from irchroma.engines.recolor.recoloring import RecolorOptions
 from irchroma.stream.synthetic.camera import SyntheticCamera
 from irchroma.stream.synthetic.options import SyntheticOptions
 from irchroma.stream.tone_map import ToneMap
@@ -125,7 +131,7 @@ def test_streams_that_share_a_network_get_what_each_would_get_alone(options: Neu
 
 
 def test_frames_between_runs_of_the_network_are_colored_too(tiny_network: Path) -> None:
-    from irchroma.engines.temporal_options import TemporalOptions
+    from irchroma.engines.temporal.temporal_options import TemporalOptions
 
     options = NeuralOptions(weights=tiny_network, temporal=TemporalOptions(color_every=3), network=QUICK)
     colorizer = NeuralColorizer(options)
@@ -189,7 +195,7 @@ the synthetic ones, whose sky is all one level, up to 0.93."""
 
 @pytest.mark.parametrize(("kind", "size"), SHIPPED)
 def test_all_runtimes_give_one_picture_of_a_shipped_network(kind: str, size: str) -> None:
-    metrics = pytest.importorskip("irchroma.engines.metrics")
+    metrics = pytest.importorskip("irchroma.engines.measures.metrics")
     pytest.importorskip("skimage")
     if not catalog.weights_path(kind, size).is_file():
         pytest.skip(f"weights of {kind} {size} are not here")
@@ -212,7 +218,7 @@ def test_all_runtimes_give_one_picture_of_a_shipped_network(kind: str, size: str
 
 @pytest.mark.parametrize(("kind", "size"), SHIPPED)
 def test_a_shipped_network_keeps_the_detail_and_shows_color(kind: str, size: str) -> None:
-    metrics = pytest.importorskip("irchroma.engines.metrics")
+    metrics = pytest.importorskip("irchroma.engines.measures.metrics")
     if not catalog.weights_path(kind, size).is_file():
         pytest.skip(f"weights of {kind} {size} are not here")
     luma = camera_picture(kind)

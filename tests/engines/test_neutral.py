@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from irchroma.engines import neutral
+from irchroma.engines.recolor import neutral
 
 
 def scene(size: tuple[int, int] = (240, 320)) -> NDArray[np.uint8]:

@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineError, EngineOptionError
-from irchroma.engines.palette import PaletteColorizer
-from irchroma.engines.palette_options import Isotherm, PaletteOptions, palette_from_name
-from irchroma.engines.palettes import PALETTES, palette_table, rgb_to_lab
+from irchroma.engines.palette.colorizer import PaletteColorizer
+from irchroma.engines.palette.options import Isotherm, PaletteOptions, palette_from_name
+from irchroma.engines.palette.tables import PALETTES, palette_table, rgb_to_lab
 
 LUMA = np.arange(256, dtype=np.uint8).reshape(16, 16)
 COUNTS = (8000 + 4 * np.arange(256)).astype(np.uint16).reshape(16, 16)

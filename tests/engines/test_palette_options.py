@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from irchroma.engines.errors import EngineOptionError
-from irchroma.engines.palette_options import Isotherm, PaletteOptions, palette_from_name
+from irchroma.engines.palette.options import Isotherm, PaletteOptions, palette_from_name
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from irchroma.engines.errors import EngineOptionError
-from irchroma.engines.palettes import PALETTES, lab_to_rgb, palette_table, rgb_to_lab, sliced_table
+from irchroma.engines.palette.tables import PALETTES, lab_to_rgb, palette_table, rgb_to_lab, sliced_table
 
 
 def test_lab_agrees_with_scikit_image_and_comes_back() -> None:

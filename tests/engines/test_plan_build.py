@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from tests.engines.plan_source import plan_options
 
-from irchroma.engines import catalog, cuda_device
+from irchroma.engines import catalog
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable, PlanError
-from irchroma.engines.plan_build import Plan, PlanOptions, ensure_plan, parse_shapes, profile_text
-from irchroma.engines.plan_file import read_plan, write_plan
+from irchroma.engines.gpu import probe
+from irchroma.engines.gpu.plans.build import Plan, PlanOptions, ensure_plan, parse_shapes, profile_text
+from irchroma.engines.gpu.plans.file import read_plan, write_plan
 
 DEADLINE_S = 60.0
 
@@ -53,7 +54,7 @@ def test_a_float16_plan_has_every_convolution_in_float16(built: tuple[PlanOption
 
 def test_the_header_says_what_the_plan_was_built_from(built: tuple[PlanOptions, Plan]) -> None:
     header, plan = read_plan(built[1].path)
-    device = cuda_device.device_at()
+    device = probe.device_at()
     assert header.source.runtime == "tensorrt-rtx"
     assert header.source.version.count(".") >= 2
     assert header.source.profiles == ("1x64x96",)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from irchroma.engines.errors import PlanError
-from irchroma.engines.plan_file import (
+from irchroma.engines.gpu.plans.file import (
     MAGIC,
     PlanHeader,
     PlanSource,
@@ -19,7 +19,7 @@ from irchroma.engines.plan_file import (
     why_unusable,
     write_plan,
 )
-from irchroma.engines.plan_layers import PlanLayer
+from irchroma.engines.gpu.plans.proof import PlanLayer
 
 PLAN = bytes(range(256)) * 20
 SOURCE = PlanSource(

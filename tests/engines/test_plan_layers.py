@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from irchroma.engines.errors import PlanError
-from irchroma.engines.plan_layers import parse_layers, prove_precision
+from irchroma.engines.gpu.plans.proof import parse_layers, prove_precision
 
 # Of a build of nir:fast in float16 by TensorRT-RTX 1.7.1, two profiles; shortened to two layers.
 RTX = """Layers:

@@ -16,10 +16,10 @@ pytest.importorskip("onnxruntime.quantization", reason="quantizing needs onnxrun
 
 from irchroma.engines import catalog  # noqa: E402
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable  # noqa: E402
-from irchroma.engines.network import NetworkOptions, installed, open_network  # noqa: E402
-from irchroma.engines.network_record import NetworkRecord, read_record, require_match  # noqa: E402
-from irchroma.engines.neural import NeuralColorizer, NeuralOptions, padded  # noqa: E402
-from irchroma.engines.quantization import Quantizer  # noqa: E402
+from irchroma.engines.network.network import NetworkOptions, installed, open_network  # noqa: E402
+from irchroma.engines.network.quantization import Quantizer  # noqa: E402
+from irchroma.engines.network.record import NetworkRecord, read_record, require_match  # noqa: E402
+from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions, padded  # noqa: E402
 
 RECORD = NetworkRecord("nir", "fast", "int8", "0" * 64, ("head",), 6, 320)
 FLOAT = catalog.weights_path("nir", "fast")
@@ -70,7 +70,7 @@ def test_the_convolutions_of_an_int8_twin_run_in_8_bits(quantizer: Quantizer, tm
     pytest.importorskip("openvino")
     if quantizer.precision != "int8":
         pytest.skip("fp8 is for GPUs")
-    from irchroma.engines.openvino_runtime import OpenVinoNetwork
+    from irchroma.engines.network.openvino_runtime import OpenVinoNetwork
 
     path = quantizer.twin(tmp_path / "twin.onnx", kept=["head"], record=RECORD)
     network = OpenVinoNetwork(path, NetworkOptions(cache=None))

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from irchroma.engines import color_space
 from irchroma.engines.errors import EngineOptionError
-from irchroma.engines.recolor import BandLook, Recoloring, RecolorOptions
+from irchroma.engines.recolor import color_space
+from irchroma.engines.recolor.recoloring import BandLook, Recoloring, RecolorOptions
 
 Luma = NDArray[np.uint8]
 Plane = NDArray[np.float32]
@@ -58,7 +58,7 @@ def test_the_color_is_the_networks_where_the_gamut_holds_it() -> None:
 
 
 def test_full_mode_takes_the_base_tone_and_leaves_the_detail() -> None:
-    from irchroma.engines.metrics import detail_kept
+    from irchroma.engines.measures.metrics import detail_kept
 
     luma = scene()
     rgb = recolored(luma, RecolorOptions("full"), 0.0, 0.0, tone=0.5)
@@ -71,7 +71,7 @@ def test_full_mode_takes_the_base_tone_and_leaves_the_detail() -> None:
 
 
 def test_a_tone_at_the_end_of_the_range_does_not_clip_the_detail_away() -> None:
-    from irchroma.engines.metrics import detail_kept
+    from irchroma.engines.measures.metrics import detail_kept
 
     luma = scene()
     for tone in (0.0, 1.0):

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from irchroma.engines import recording
-from irchroma.engines.recording import RecordingPutOff, Recordings
+from irchroma.engines.gpu import capture_lock
+from irchroma.engines.gpu.capture_lock import RecordingPutOff, Recordings
 
 
 def test_recordings_go_side_by_side_and_so_do_those_that_wait_for_all() -> None:
@@ -19,7 +19,7 @@ def test_recordings_go_side_by_side_and_so_do_those_that_wait_for_all() -> None:
 
 
 def test_a_recording_is_put_off_while_the_device_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recording, "_PATIENCE_S", 0.001)
+    monkeypatch.setattr(capture_lock, "_PATIENCE_S", 0.001)
     made = Recordings()
     with made.waiting_for_all(), pytest.raises(RecordingPutOff, match="plan"), made.recording():
         pytest.fail("it was recorded")

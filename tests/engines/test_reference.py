@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from irchroma.engines import color_space
 from irchroma.engines.errors import EngineOptionError
-from irchroma.engines.metrics import psnr
-from irchroma.engines.network import RUNTIMES, NetworkOptions, installed
-from irchroma.engines.neural import NeuralColorizer, NeuralOptions
-from irchroma.engines.reference import ReferenceOptions, ReferenceSteering
-from irchroma.engines.reference_set import Reference, load_references, save_references
+from irchroma.engines.measures.metrics import psnr
+from irchroma.engines.network.network import RUNTIMES, NetworkOptions, installed
+from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
+from irchroma.engines.recolor import color_space
+from irchroma.engines.reference.pictures import Reference, load_references, save_references
+from irchroma.engines.reference.steering import ReferenceOptions, ReferenceSteering
 
 _spec = importlib.util.spec_from_file_location(
     "daytime_scene", Path(__file__).parents[1] / "daytime_scene.py"

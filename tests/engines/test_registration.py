@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from irchroma.engines import registration, structure
+from irchroma.engines.reference import registration, structure
 
 _spec = importlib.util.spec_from_file_location(
     "daytime_scene", Path(__file__).parents[1] / "daytime_scene.py"

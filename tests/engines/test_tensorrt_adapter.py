@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from tests.engines.plan_source import plan_options
 
-from irchroma.engines import cuda_device, tensorrt_adapter
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable, PlanError
-from irchroma.engines.tensorrt_adapter import BuildRequest, Profile, TensorRT
+from irchroma.engines.gpu import probe
+from irchroma.engines.gpu.plans import library as tensorrt_adapter
+from irchroma.engines.gpu.plans.library import BuildRequest, Profile, TensorRT
 
 SQUARE = Profile((1, 64, 64), (1, 64, 64), (1, 64, 64))
 
@@ -63,7 +64,7 @@ def test_a_profile_whose_sizes_are_out_of_order_is_refused(library: TensorRT, tm
 def test_a_plan_that_cannot_be_loaded_is_an_error_and_never_none(library: TensorRT, tmp_path: Path) -> None:
     with pytest.raises(PlanError, match=r"does not load the plan on this machine: .*header"):
         library.load(b"\x01" * 20_000)
-    if cuda_device.device_at() is None:
+    if probe.device_at() is None:
         onnx = plan_options(tmp_path).onnx
         assert onnx is not None
         plan = library.build(BuildRequest(onnx, (SQUARE,))).plan

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from tests.engines.tiny_network import write_tiny_network
 
-from irchroma.engines import catalog, tensorrt_adapter, tensorrt_execution
-from irchroma.engines.device_batching import BATCHES
-from irchroma.engines.network_record import RECORD_KEY, NetworkRecord
-from irchroma.engines.plan_build import PlanOptions, ensure_plan
-from irchroma.engines.tensorrt_execution import network_for, shapes_for
+from irchroma.engines import catalog
+from irchroma.engines.gpu.batching import BATCHES
+from irchroma.engines.gpu.plans import execution
+from irchroma.engines.gpu.plans import library as tensorrt_adapter
+from irchroma.engines.gpu.plans.build import PlanOptions, ensure_plan
+from irchroma.engines.gpu.plans.execution import network_for, shapes_for
+from irchroma.engines.network.record import RECORD_KEY, NetworkRecord
 
 CALLS = {
     "ICudaEngine": (
@@ -38,7 +40,7 @@ def test_every_call_is_one_of_the_installed_bindings(runtime: str) -> None:
     if not tensorrt_adapter.installed(runtime):
         pytest.skip(f"{runtime} is not installed")
     library = tensorrt_adapter.TensorRT(runtime).library
-    text = Path(tensorrt_execution.__file__).read_text(encoding="utf-8")
+    text = Path(execution.__file__).read_text(encoding="utf-8")
     for kind, names in CALLS.items():
         for name in names:
             assert f".{name}" in text

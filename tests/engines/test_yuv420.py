@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from tests.engines.on_device import OnDevice
 
 from irchroma.engines.errors import EngineOptionError
-from irchroma.engines.yuv420 import PackOptions, pack, pack_steps, packed_bytes
+from irchroma.engines.gpu.steps.i420 import PackOptions, pack, pack_steps, packed_bytes
 
 RED, WHITE, BLACK = (255, 0, 0), (255, 255, 255), (0, 0, 0)
 

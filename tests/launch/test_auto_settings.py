@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from irchroma.engines.network import installed
+from irchroma.engines.network.network import installed
 from irchroma.launch.auto_settings import prepare, stored_path
 from irchroma.launch.cli import main
 from irchroma.launch.config import ConfigError

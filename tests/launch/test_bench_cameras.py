@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from irchroma.engines import catalog
-from irchroma.engines.network import installed
+from irchroma.engines.network.network import installed
 from irchroma.launch.bench_batches import measure_batches
 from irchroma.launch.cli import main
 from irchroma.launch.clip_server import ClipServer

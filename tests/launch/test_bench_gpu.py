@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from tests.engines.tiny_network import write_tiny_network
 
-from irchroma.engines import cuda_device, kernel_host
-from irchroma.engines.cpu_device import CpuDevice
-from irchroma.engines.device import Device
 from irchroma.engines.errors import EngineError
-from irchroma.engines.kernel_host import HostKernels
-from irchroma.engines.network import NetworkOptions, installed
-from irchroma.engines.neural import NeuralOptions
+from irchroma.engines.gpu import probe
+from irchroma.engines.gpu.cpu_device import CpuDevice
+from irchroma.engines.gpu.device import Device
+from irchroma.engines.gpu.kernels import host
+from irchroma.engines.gpu.kernels.host import HostKernels
+from irchroma.engines.network.network import NetworkOptions, installed
+from irchroma.engines.neural.colorizer import NeuralOptions
 from irchroma.launch import bench_gpu, gpu_measure, gpu_throughput
 from irchroma.launch.bench_gpu import in_a_process, measure, plan_cases
 from irchroma.launch.cli import main
@@ -37,7 +38,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_throughput, "MOST_STREAMS", 2)
 
 
-@pytest.mark.skipif(cuda_device.device_at() is not None, reason="this machine has a GPU")
+@pytest.mark.skipif(probe.device_at() is not None, reason="this machine has a GPU")
 def test_without_a_gpu_it_says_so_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "gpu", "--json", str(tmp_path / "gpu.json")]) == 1
     said = capsys.readouterr().err.splitlines()
@@ -48,7 +49,7 @@ def test_without_a_gpu_it_says_so_in_one_line(tmp_path: Path, capsys: pytest.Cap
 def test_everything_it_measures_is_there_and_plausible(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if not installed("openvino") or kernel_host.compiler() is None:
+    if not installed("openvino") or host.compiler() is None:
         pytest.skip("needs openvino and a C++ compiler")
     write_tiny_network(tmp_path / "tiny.onnx")
     kernels, network = HostKernels(), NetworkOptions("openvino", 1, cache=None, exact=True)
@@ -83,7 +84,7 @@ def test_everything_it_measures_is_there_and_plausible(
 
 
 def test_a_part_that_fails_is_written_down_and_the_others_are_measured(tmp_path: Path) -> None:
-    if not installed("openvino") or kernel_host.compiler() is None:
+    if not installed("openvino") or host.compiler() is None:
         pytest.skip("needs openvino and a C++ compiler")
     write_tiny_network(tmp_path / "tiny.onnx")
     kernels, network = HostKernels(), NetworkOptions("openvino", 1, cache=None, exact=True)
@@ -113,7 +114,7 @@ def test_torch_and_the_limits_are_measured_where_torch_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On torch's CPU, without its compiler, which takes a minute there."""
-    from irchroma.engines import torch_speed
+    from irchroma.launch.bench import torch_speed
 
     monkeypatch.setattr(torch_speed, "WAYS", ("eager fp32", "eager fp16"))
     monkeypatch.setattr(torch_speed, "_CPU_COPY_BYTES", 1 << 22)

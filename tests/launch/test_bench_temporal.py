@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable
-from irchroma.engines.neural import NeuralColorizer, NeuralOptions
+from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.launch import bench_filters, bench_temporal
 from irchroma.launch.bench_clips import recorded, synthetic
 from irchroma.launch.bench_filters import ChromaAverage, ExponentialAverage, ffmpeg_filtered

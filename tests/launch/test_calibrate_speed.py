@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from irchroma.engines.network import installed
+from irchroma.engines.network.network import installed
 from irchroma.launch.cli import main
 
 pytestmark = [

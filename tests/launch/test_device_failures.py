@@ -11,13 +11,13 @@ import pytest
 from tests.engines.moving_scene import FRAME_NS, texture
 from tests.engines.tiny_network import write_tiny_network
 
-from irchroma.engines import kernel_host
-from irchroma.engines.cpu_device import CpuDevice
-from irchroma.engines.device import DeviceNetwork
-from irchroma.engines.device_colorizer import DeviceColorizer
-from irchroma.engines.kernel_host import HostKernels
-from irchroma.engines.network import NetworkOptions, installed
-from irchroma.engines.neural import NeuralOptions
+from irchroma.engines.gpu.colorizer import DeviceColorizer
+from irchroma.engines.gpu.cpu_device import CpuDevice
+from irchroma.engines.gpu.device import DeviceNetwork
+from irchroma.engines.gpu.kernels import host
+from irchroma.engines.gpu.kernels.host import HostKernels
+from irchroma.engines.network.network import NetworkOptions, installed
+from irchroma.engines.neural.colorizer import NeuralOptions
 from irchroma.stream.guarded import GuardedColorizer
 
 DEADLINE_S = 20.0
@@ -36,7 +36,7 @@ class FragileDevice(CpuDevice):
 
 @pytest.fixture
 def colorizer(tmp_path: Path) -> Any:
-    if not installed("openvino") or kernel_host.compiler() is None:
+    if not installed("openvino") or host.compiler() is None:
         pytest.skip("needs openvino and a C++ compiler")
     path = tmp_path / "tiny.onnx"
     write_tiny_network(path)

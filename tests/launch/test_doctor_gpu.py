@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from irchroma.engines import kernel_binary
+from irchroma.engines.gpu.cuda import compile
 from irchroma.launch import doctor_gpu
 from irchroma.launch.doctor_gpu import inspect_gpu_path
 
@@ -23,12 +23,12 @@ def test_device_pycuda_and_compiler_each_have_a_line_and_none_is_needed() -> Non
 
 
 def test_a_compiler_that_is_here_is_named_with_its_version() -> None:
-    nvcc = kernel_binary.find_nvcc()
+    nvcc = compile.find_nvcc()
     if nvcc is None:
         pytest.skip("no nvcc here: pip install 'irchroma[cuda-compiler]'")
     finding = inspect_gpu_path()[2]
     assert finding.works
-    assert finding.detail == f"nvcc {kernel_binary.nvcc_version(nvcc)}, {nvcc}"
+    assert finding.detail == f"nvcc {compile.nvcc_version(nvcc)}, {nvcc}"
 
 
 def test_a_compiler_that_does_not_run_is_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from irchroma.engines import catalog, network
+from irchroma.engines import catalog
+from irchroma.engines.network import network
 from irchroma.launch.cli import main
 
 

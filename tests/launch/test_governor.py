@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from irchroma.engines.network import NetworkOptions, installed
-from irchroma.engines.neural import NeuralOptions
+from irchroma.engines.network.network import NetworkOptions, installed
+from irchroma.engines.neural.colorizer import NeuralOptions
 from irchroma.launch.governor import Governor
 from irchroma.stream.compose import ViewComposer
 from irchroma.stream.frame import Frame

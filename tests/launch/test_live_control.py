@@ -18,8 +18,8 @@ import pytest
 from tests.browser import opened
 from tests.waiting import wait_for
 
-from irchroma.engines.network import NetworkOptions
-from irchroma.engines.neural import NeuralOptions
+from irchroma.engines.network.network import NetworkOptions
+from irchroma.engines.neural.colorizer import NeuralOptions
 from irchroma.launch.run_command import Monitor
 from irchroma.launch.run_config import OutputOptions, RunConfig
 from irchroma.launch.wiring import build_loop

@@ -11,12 +11,14 @@ import pytest
 from numpy.typing import NDArray
 from tests.engines.tiny_network import write_tiny_network
 
-from irchroma.engines import cuda_device, device_choice, kernel_host
-from irchroma.engines.cpu_device import CpuDevice
-from irchroma.engines.device_picture import ENCODERS, DevicePicture
-from irchroma.engines.kernel_host import HostKernels
-from irchroma.engines.network import NetworkOptions, installed
-from irchroma.engines.yuv420 import pack
+from irchroma.engines import choice
+from irchroma.engines.gpu import probe
+from irchroma.engines.gpu.cpu_device import CpuDevice
+from irchroma.engines.gpu.device_picture import ENCODERS, DevicePicture
+from irchroma.engines.gpu.kernels import host
+from irchroma.engines.gpu.kernels.host import HostKernels
+from irchroma.engines.gpu.steps.i420 import pack
+from irchroma.engines.network.network import NetworkOptions, installed
 from irchroma.launch import wiring
 from irchroma.launch.cli import main
 from irchroma.launch.run_config import RunConfig
@@ -43,14 +45,14 @@ def coarse(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 @pytest.mark.gst
 def test_a_file_is_the_same_and_no_rgb_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not installed("openvino") or kernel_host.compiler() is None:
+    if not installed("openvino") or host.compiler() is None:
         pytest.skip("needs openvino and a C++ compiler")
     write_tiny_network(tmp_path / "tiny.onnx")
     network = NetworkOptions("openvino", 1, cache=None, exact=True)
     kernels = HostKernels()
-    here = cuda_device.CudaDevice("stand-in", "9.0", "13.0")
-    monkeypatch.setattr(cuda_device, "device_at", lambda index=0: here if index == 0 else None)
-    monkeypatch.setattr(device_choice, "open_device", lambda *_: CpuDevice(network, kernels))
+    here = probe.CudaDevice("stand-in", "9.0", "13.0")
+    monkeypatch.setattr(probe, "device_at", lambda index=0: here if index == 0 else None)
+    monkeypatch.setattr(choice, "open_device", lambda *_: CpuDevice(network, kernels))
 
     def run(name: str, *words: str) -> NDArray[np.uint8]:
         source = f"test:nir?size=160x120&frames={FRAMES}"

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from irchroma.engines.batch_options import BatchOptions
-from irchroma.engines.network import NetworkOptions, installed
-from irchroma.engines.network_pool import NetworkPool
-from irchroma.engines.neural import NeuralColorizer, NeuralOptions
+from irchroma.engines.network.batch_options import BatchOptions
+from irchroma.engines.network.network import NetworkOptions, installed
+from irchroma.engines.network.network_pool import NetworkPool
+from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.launch.camera_feed import CameraFeed
 from irchroma.launch.cameras_config import CameraRun
 from irchroma.launch.cameras_run import CamerasProgress

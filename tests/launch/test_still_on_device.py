@@ -11,10 +11,12 @@ import pytest
 from tests.engines.moving_scene import texture
 from tests.engines.tiny_network import write_tiny_network
 
-from irchroma.engines import cuda_device, device_choice, kernel_host
-from irchroma.engines.cpu_device import CpuDevice
-from irchroma.engines.kernel_host import HostKernels
-from irchroma.engines.network import NetworkOptions, installed
+from irchroma.engines import choice
+from irchroma.engines.gpu import probe
+from irchroma.engines.gpu.cpu_device import CpuDevice
+from irchroma.engines.gpu.kernels import host
+from irchroma.engines.gpu.kernels.host import HostKernels
+from irchroma.engines.network.network import NetworkOptions, installed
 from irchroma.launch.cli import main
 
 SIZES = ((96, 128), (96, 128), (80, 128), (64, 64))
@@ -34,7 +36,7 @@ def night(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def kernels() -> HostKernels:
-    if not installed("openvino") or kernel_host.compiler() is None:
+    if not installed("openvino") or host.compiler() is None:
         pytest.skip("needs openvino and a C++ compiler")
     return HostKernels()
 
@@ -49,9 +51,9 @@ def one_gpu(kernels: HostKernels, monkeypatch: pytest.MonkeyPatch) -> list[tuple
         asked.append((runtime, index))
         return CpuDevice(network, kernels)
 
-    here = cuda_device.CudaDevice("stand-in", "9.0", "13.0")
-    monkeypatch.setattr(cuda_device, "device_at", lambda index=0: here if index == 0 else None)
-    monkeypatch.setattr(device_choice, "open_device", open_here)
+    here = probe.CudaDevice("stand-in", "9.0", "13.0")
+    monkeypatch.setattr(probe, "device_at", lambda index=0: here if index == 0 else None)
+    monkeypatch.setattr(choice, "open_device", open_here)
     return asked
 
 
@@ -105,7 +107,7 @@ def test_evaluate_says_where_it_ran(night: Path, one_gpu: list[tuple[str, int]])
     assert one_gpu == [("tensorrt", 0)]
 
 
-@pytest.mark.skipif(cuda_device.device_at() is not None, reason="this machine has a GPU")
+@pytest.mark.skipif(probe.device_at() is not None, reason="this machine has a GPU")
 def test_a_gpu_that_is_not_there_is_one_clear_line(night: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert image(night, night.parent / "out", "--runtime", "torch", "--device", "0") == 1
     assert len(capsys.readouterr().err.splitlines()) == 1

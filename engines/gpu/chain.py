@@ -1,0 +1,257 @@
+"""All memory and work of one video on a device, for frames of one size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.engines.gpu.device import Device, DeviceArray
+from irchroma.engines.gpu.device_picture import ENCODERS, DevicePicture, can_pack
+from irchroma.engines.gpu.device_ring_batched import AFTER, LOOK, BatchedRing
+from irchroma.engines.gpu.device_seat import BatchedFrame, BatchSeat
+from irchroma.engines.gpu.device_workspace import Workspace
+from irchroma.engines.gpu.kernels.source import Launch, launch
+from irchroma.engines.gpu.ring import FrameRing, Slot, Step
+from irchroma.engines.gpu.steps.i420 import pack_steps, packed_bytes
+from irchroma.engines.gpu.steps.recolor import Placed, RecolorSteps
+from irchroma.engines.gpu.steps.temporal import (
+    Seen,
+    input_step,
+    look_steps,
+    memory_steps,
+    output_step,
+    place_of,
+)
+from irchroma.engines.gpu.transfer import FrameLayout, FrameWriter
+from irchroma.engines.neural.neural_options import NeuralPicture
+from irchroma.engines.recolor.recoloring import BandLook, RecolorOptions
+from irchroma.engines.temporal import gain
+from irchroma.engines.temporal.memory import Observation
+from irchroma.engines.temporal.temporal_options import TemporalOptions
+
+COLORED, CARRIED = "colored", "carried"
+"""Kinds of frame: the network is asked for its color, or the last color is carried on."""
+OpenSeat = Callable[[Path, tuple[int, int]], BatchSeat]
+"""From a network's ONNX file and (H, W) of its input."""
+_ALIGNMENT_BYTES = 256
+_STRIDE_PX = 32
+
+
+@dataclass(frozen=True, slots=True)
+class ChainOptions:
+    """What a chain does.
+
+    Attributes:
+        weights: the float32 ONNX file of the network.
+        recolor: mode, chroma limit and filters.
+        look: of the band.
+        temporal: how the color is kept steady; None for pictures that do not follow one another.
+        depth: frames in flight.
+        graphs: record the work as graphs.
+        packs: pictures come back as I420 for encoders where their size lets them, half the bytes of R'G'B'.
+    """
+
+    weights: Path
+    recolor: RecolorOptions
+    look: BandLook
+    temporal: TemporalOptions | None
+    depth: int = 2
+    graphs: bool = True
+    packs: bool = False
+
+
+class DeviceChain:
+    """Frames of one size in, pictures out; see `device_ring.FrameRing` for who may call what when."""
+
+    def __init__(
+        self,
+        device: Device,
+        size: tuple[int, int],
+        work: tuple[int, int],
+        options: ChainOptions,
+        open_seat: OpenSeat | None = None,
+    ) -> None:
+        """Take the memory, load the network, put the work together.
+
+        Args:
+            device: stays the caller's.
+            size: (H, W) of the frames.
+            work: (h, w) at which the network sees them.
+            options: what is done.
+            open_seat: gives a place at a network that other videos use too; None for a network of its own.
+
+        Raises:
+            EngineError: too little memory, or the network is not to be had here.
+        """
+        self.size, self.work = size, work
+        self._device = device
+        self._options = options
+        self._layout = FrameLayout(size, work)
+        self.packs = options.packs and can_pack(size)
+        height, width = size
+        self._picture_bytes = packed_bytes(size) if self.packs else height * width * 3
+        self._blocks: list[DeviceArray] = []
+        self._pinned: list[NDArray[np.uint8]] = []
+        self._space = Workspace(device)
+        self._spaces: list[Workspace] = []
+        self._ring: FrameRing | None = None
+        padded = tuple(-(-side // _STRIDE_PX) * _STRIDE_PX for side in work)
+        place = (options.weights, (padded[0], padded[1]))
+        self.network = device.open_network(*place) if open_seat is None else open_seat(*place)
+        self._batched: dict[int, BatchedFrame] = {}
+        try:
+            tile = gain.dither_tile()
+            self._dither = self._block(tile.size).part(0, tile.shape, np.uint8)
+            slots = [self._make_slot() for _ in range(options.depth)]
+            self._writers = {
+                id(slot): FrameWriter(self._layout, slot.inbox_host, options.temporal or TemporalOptions())
+                for slot in slots
+            }
+            if isinstance(self.network, BatchSeat):
+                self._ring = BatchedRing(device, slots, self.network, self._batched, options.graphs)
+            else:
+                self._ring = FrameRing(device, slots, options.graphs)
+            self._upload(tile)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def ring(self) -> FrameRing:
+        """The order of work."""
+        assert self._ring is not None, "closed"
+        return self._ring
+
+    def submit(self, luma: NDArray[np.uint8], seen: Observation | None) -> None:
+        """Start a frame (H, W) uint8; what the temporal stage saw in it goes along."""
+        slot = self.ring.take()
+        nbytes = self._writers[id(slot)].write(luma, seen)
+        colored = seen is None or seen.needs_color
+        if self._batched:
+            self.ring.submit(slot, AFTER if colored else LOOK, nbytes)
+        else:
+            self.ring.submit(slot, COLORED if colored else CARRIED, nbytes)
+
+    def collect(self) -> NeuralPicture | DevicePicture:
+        """The oldest frame, the caller's to keep."""
+        slot = self.ring.collect()
+        picture = slot.outbox_host[: self._picture_bytes].copy()
+        confidence = slot.outbox_host[_aligned(self._picture_bytes) :][: self.work[0] * self.work[1]]
+        confidence = confidence.reshape(self.work).copy()
+        self.ring.release(slot)
+        if self.packs:
+            return DevicePicture(picture, self.size, confidence)
+        return NeuralPicture(picture.reshape(*self.size, 3), confidence)
+
+    def close(self) -> None:
+        """Give everything back, all of it even if the device fails over some; may be called twice."""
+        with ExitStack() as last_first:
+            while self._pinned:
+                last_first.callback(self._device.unpin, self._pinned.pop())
+            while self._blocks:
+                last_first.callback(self._device.free, self._blocks.pop())
+            for space in (self._space, *self._spaces):
+                last_first.callback(space.close)
+            for frame in self._batched.values():
+                last_first.callback(frame.looked.close)
+            last_first.callback(self.network.close)
+            ring, self._ring = self._ring, None
+            if ring is not None:
+                last_first.callback(ring.close)
+
+    def _make_slot(self) -> Slot:
+        inbox = self._block(self._layout.nbytes)
+        outbox = self._block(_aligned(self._picture_bytes) + self.work[0] * self.work[1])
+        marks: dict[str, Any] = {name: self._device.make_mark() for name in ("arrived", "worked", "returned")}
+        # What stands between a frame's halves is its slot's: the next frame's first half may come sooner.
+        own = Workspace(self._device)
+        self._spaces.append(own)
+        parts = self._layout.on_device(inbox)
+        seen, looking = look_steps(own, parts, self.work, self._dither)
+        news = own.array("news", (4, *self.work))
+        after = self._after(parts, seen, news, outbox)
+        fades = self._options.look.unlit is not None
+        steps: dict[str, list[Step]]
+        if isinstance(self.network, BatchSeat):
+            steps = {LOOK: [*looking], AFTER: [*after]}
+        else:
+            tensors = place_of(self.network, 0)
+            asking: list[Step] = [
+                input_step(seen.small, tensors),
+                self.network,
+                output_step(tensors, seen.small, news, fades),
+            ]
+            steps = {COLORED: [*looking, *asking, *after], CARRIED: [*looking, *after]}
+        slot = Slot(
+            inbox=inbox,
+            inbox_host=self._pin(inbox.nbytes),
+            outbox=outbox,
+            outbox_host=self._pin(outbox.nbytes),
+            steps=steps,
+            **marks,
+        )
+        if isinstance(self.network, BatchSeat):
+            looked = self._device.make_mark()
+            self._batched[id(slot)] = BatchedFrame(seen.small, news, fades, looked)
+        return slot
+
+    def _after(
+        self, parts: Mapping[str, DeviceArray], seen: Seen, news: DeviceArray, outbox: DeviceArray
+    ) -> list[Launch]:
+        """From the network's color to the picture."""
+        height, width = self.size
+        color = news
+        remembering: list[Launch] = []
+        if self._options.temporal is not None:
+            color, remembering = memory_steps(self._space, parts, news)
+        packing: list[Launch] = []
+        if self.packs:
+            rgb = self._space.array("rgb", (height, width, 3), np.uint8)
+            packing = pack_steps(rgb, outbox.part(0, (self._picture_bytes,), np.uint8), ENCODERS)
+        else:
+            rgb = outbox.part(0, (height, width, 3), np.uint8)
+        coloring = RecolorSteps(self._space, self._options.recolor, self._options.look).build(
+            Placed(seen.luma, seen.small, color, rgb)
+        )
+        plane_bytes = self.work[0] * self.work[1] * color.dtype.itemsize
+        showing = launch(
+            "show_confidence",
+            (self.work[1], self.work[0], 1),
+            confidence=color.part(3 * plane_bytes, self.work, np.float32),
+            out=outbox.part(_aligned(self._picture_bytes), self.work, np.uint8),
+            width=self.work[1],
+        )
+        return [*remembering, *coloring, *packing, showing]
+
+    def _block(self, nbytes: int) -> DeviceArray:
+        made = self._device.allocate((nbytes,), np.uint8)
+        self._blocks.append(made)
+        return made
+
+    def _pin(self, nbytes: int) -> NDArray[np.uint8]:
+        made = self._device.pinned(nbytes)
+        self._pinned.append(made)
+        return made
+
+    def _upload(self, tile: NDArray[np.uint8]) -> None:
+        """The dither, once."""
+        host = self._pin(tile.size)
+        np.copyto(host, tile.ravel())
+        queue, mark = self._device.open_queue(), self._device.make_mark()
+        try:
+            queue.upload(host, self._dither)
+            queue.record(mark)
+            mark.wait()
+        finally:
+            mark.close()
+            queue.close()
+
+
+def _aligned(nbytes: int) -> int:
+    return -(-nbytes // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES

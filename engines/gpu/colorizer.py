@@ -1,0 +1,208 @@
+"""Colors frames with everything between copy-in and copy-out on a device.
+
+The host keeps what is decided rather than computed: where things moved (DIS optical flow at half the work
+size, about a millisecond of one core), cuts, gain jumps and whether the network is asked. The device does the
+rest, and the picture is that of `neural.NeuralColorizer` within rounding, since every kernel is held against
+the function of the CPU path that it stands for. Written for, never yet run on, a GPU.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.engines import catalog
+from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
+from irchroma.engines.gpu.chain import ChainOptions, DeviceChain, OpenSeat
+from irchroma.engines.gpu.device import Device
+from irchroma.engines.gpu.device_picture import DevicePicture
+from irchroma.engines.network.record import require_match
+from irchroma.engines.neural.neural_options import NeuralOptions, NeuralPicture
+from irchroma.engines.recolor.work_picture import reduced, work_size
+from irchroma.engines.temporal.stage import TemporalStage
+
+
+class DeviceColorizer:
+    """A `Colorizer` of one video stream on a device."""
+
+    synthetic = True
+
+    def __init__(
+        self,
+        options: NeuralOptions,
+        open_device: Callable[[], Device],
+        depth: int = 2,
+        graphs: bool = True,
+        on_failure: Callable[[Exception], None] | None = None,
+        open_seat: OpenSeat | None = None,
+        packs: bool = False,
+    ) -> None:
+        """Open the device; memory and network are taken when the first frame tells its size.
+
+        Args:
+            options: what the colorizer does; its `network.runtime` is the device's business.
+            open_device: called once; the colorizer closes what it gives.
+            depth: frames in flight.
+            graphs: record the work as graphs.
+            on_failure: told, before the caller is, of what ends the device's work.
+            open_seat: gives a place at a network that other videos use too; None for a network of its own.
+            packs: pictures come back as I420 for encoders where their size lets them.
+
+        Raises:
+            EngineUnavailable: the weights are not here, or the device is not.
+            EngineOptionError: an option makes no sense on a device.
+        """
+        if options.reference is not None:
+            raise EngineOptionError(
+                "a reference steers the color on the CPU only: leave --reference or --device out"
+            )
+        record = None
+        if options.weights is not None and options.weights.is_file():
+            record = require_match(options.weights, options.engine)
+        if record is not None:
+            options = replace(options, size=record.size)
+        self._precision = "" if record is None else f" {record.precision}"
+        self.options = options
+        self.depth = depth
+        self._on_failure = on_failure
+        self._open_seat = open_seat
+        # Whoever closes waits for whoever collects or submits: pinned memory must not go while it is read.
+        self._submitting, self._collecting = threading.Lock(), threading.Lock()
+        self._path = options.weights or catalog.weights_path(options.engine, options.size)
+        if not self._path.is_file():
+            raise EngineUnavailable(
+                f"no weights at {self._path}: reinstall irchroma, or train them: irchroma train"
+            )
+        self._long_side_px = options.work_size_px or catalog.WORK_SIZE_PX[options.size]
+        self._chain_options = ChainOptions(
+            weights=self._path,
+            recolor=options.recolor,
+            look=catalog.BANDS[options.engine].look,
+            temporal=options.temporal if options.steady else None,
+            depth=depth,
+            graphs=graphs,
+            packs=packs,
+        )
+        self._stage = TemporalStage(options.temporal) if options.steady else None
+        self._chain: DeviceChain | None = None
+        self._in_flight: deque[DeviceChain] = deque()
+        self._retired: list[DeviceChain] = []
+        self._device: Device | None = open_device()
+        self._device_name = self._device.name
+
+    @property
+    def name(self) -> str:
+        """`nir fast, tensorrt fp16 on NVIDIA H200`."""
+        where = self._device_name if self._chain is None else self._chain.network.name
+        return f"{self.options.engine} {self.options.size}{self._precision}, {where}"
+
+    @property
+    def chain(self) -> DeviceChain | None:
+        """What works on frames of the size that was seen last; None before the first."""
+        return self._chain
+
+    def prepare(self, size: tuple[int, int]) -> None:
+        """Take memory and network for pictures of `size` (H, W) now, and color one, rather than on the first.
+
+        A TensorRT plan that is not in the cache is built, which takes seconds to minutes.
+
+        Raises:
+            EngineError: the device does not work.
+        """
+        self.submit(np.zeros(size, np.uint8), 0)
+        self.collect()
+        self.reset()
+
+    def submit(
+        self,
+        luma: NDArray[np.uint8],
+        pts_ns: int,
+        *,
+        counts: NDArray[np.uint16] | None = None,
+        held: bool = False,
+    ) -> None:
+        """Start one frame; see `irchroma.stream.protocols.Colorizer.submit`."""
+        if luma.ndim != 2 or luma.dtype != np.uint8 or 0 in luma.shape:
+            raise EngineOptionError(f"expected (H, W) uint8 luma, got {luma.shape} {luma.dtype}")
+        with self._submitting, self._told():
+            self._submit(luma, pts_ns, held)
+
+    def _submit(self, luma: NDArray[np.uint8], pts_ns: int, held: bool) -> None:
+        chain = self._chain_for((luma.shape[0], luma.shape[1]))
+        seen = None
+        if self._stage is not None:
+            small = reduced(luma, chain.work)
+            if small is luma:
+                small = luma.copy()  # the stage keeps it until the next frame
+            seen = self._stage.observe(small, pts_ns, held)
+        chain.submit(luma, seen)
+        self._in_flight.append(chain)
+
+    def collect(self) -> NeuralPicture | DevicePicture:
+        """The oldest frame in flight; blocks until it is back from the device."""
+        with self._collecting:
+            if not self._in_flight:
+                raise EngineError("collect without submit")
+            chain = self._in_flight[0]
+            with self._told():
+                picture = chain.collect()
+            self._in_flight.popleft()
+            self._close_retired()
+            return picture
+
+    def reset(self) -> None:
+        """Forget the past and what is in flight."""
+        with self._submitting, self._collecting:
+            for chain in {id(chain): chain for chain in self._in_flight}.values():
+                chain.ring.drop()
+            self._in_flight.clear()
+            self._close_retired()
+            if self._stage is not None:
+                self._stage.reset()
+
+    def close(self) -> None:
+        """Give the device back, even one that fails over it; may be called twice."""
+        with self._submitting, self._collecting, ExitStack() as last_first:
+            self._in_flight.clear()
+            device, self._device = self._device, None
+            if device is not None:
+                last_first.callback(device.close)
+            chain, self._chain = self._chain, None
+            if chain is not None:
+                last_first.callback(chain.close)
+            last_first.callback(self._close_retired)
+
+    def _chain_for(self, size: tuple[int, int]) -> DeviceChain:
+        if self._chain is not None and self._chain.size == size:
+            return self._chain
+        if self._device is None:
+            raise EngineError("the colorizer is closed")
+        if self._chain is not None:
+            self._retired.append(self._chain)
+            self._chain = None
+        if self._stage is not None:
+            self._stage.reset()
+        work = work_size(size, self._long_side_px)
+        self._chain = DeviceChain(self._device, size, work, self._chain_options, self._open_seat)
+        return self._chain
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            if self._on_failure is not None:
+                self._on_failure(error)
+            raise
+
+    def _close_retired(self) -> None:
+        """Chains of a size that is over, once their last frame has been collected."""
+        for chain in [chain for chain in self._retired if chain not in self._in_flight]:
+            self._retired.remove(chain)
+            chain.close()

@@ -1,0 +1,191 @@
+"""The CUDA kernels as machine code: by nvcc where a toolkit is, by NVRTC otherwise; compiled once, cached.
+
+Compiled by CUDA 13.0 and 13.5 on machines without a GPU, and in the tests; never yet loaded by a GPU.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from irchroma.engines.errors import EngineError, EngineUnavailable
+from irchroma.engines.gpu.cuda.nvrtc import Nvrtc, nvrtc_here, packaged_folders
+from irchroma.engines.gpu.kernels.source import FOLDER, UNIT
+from irchroma.engines.gpu.plans.file import write_atomically
+from irchroma.engines.network import network
+
+log = logging.getLogger(__name__)
+
+ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
+"""Turing to Blackwell."""
+OPTIONS = ("--fmad=false", "-std=c++17", f"-I{FOLDER}")
+"""No fused multiply-add, so that the arithmetic is that which is held against the CPU path."""
+
+
+@dataclass(frozen=True, slots=True)
+class KernelBinary:
+    """Machine code of all kernels.
+
+    Attributes:
+        code: a fat binary (nvcc) or a cubin (NVRTC), as `cuModuleLoadData` takes it.
+        compiler: which and which version, for people.
+    """
+
+    code: bytes
+    compiler: str
+
+
+def find_nvcc() -> Path | None:
+    """The compiler on PATH, under `$CUDA_HOME` or `$CUDA_PATH`, in /usr/local/cuda or in a Python package."""
+    on_path = shutil.which("nvcc")
+    if on_path is not None:
+        return Path(on_path)
+    homes = [Path(os.environ[name]) for name in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(name)]
+    homes += [Path("/usr/local/cuda"), *(folder / "cu13" for folder in packaged_folders())]
+    return next((home / "bin" / "nvcc" for home in homes if (home / "bin" / "nvcc").is_file()), None)
+
+
+def nvcc_version(nvcc: Path) -> str:
+    """Such as `13.0`. Raises EngineUnavailable if it does not run."""
+    said = _run([str(nvcc), "--version"])
+    return next((word[1:].rpartition(".")[0] for word in said.split() if word.startswith("V")), "unknown")
+
+
+def nvcc_architectures(nvcc: Path) -> tuple[int, ...]:
+    """Those of ARCHITECTURES that this compiler knows."""
+    known = _run([str(nvcc), "--list-gpu-code"]).split()
+    return tuple(number for number in ARCHITECTURES if f"sm_{number}" in known)
+
+
+def compile_ahead(nvcc: Path, architectures: Sequence[int], unit: str = UNIT) -> bytes:
+    """A fat binary for those compute capabilities; takes some seconds for each.
+
+    Args:
+        nvcc: of `find_nvcc`.
+        architectures: such as 90.
+        unit: CUDA C++; by default all kernels.
+
+    Raises:
+        EngineError: the text has an error; the message is the compiler's first one.
+    """
+    with tempfile.TemporaryDirectory(prefix="irchroma-kernels-") as folder:
+        made, text = Path(folder) / "kernels.fatbin", Path(folder) / "kernels.cu"
+        text.write_text(unit, encoding="utf-8")
+        # One front end for all: the kernels use nothing that came after the oldest.
+        codes = ",".join(f"sm_{number}" for number in architectures)
+        target = f"-gencode=arch=compute_{min(architectures)},code=[{codes}]"
+        words = [str(nvcc), "--fatbin", "--threads=0", *OPTIONS, target, "-o", str(made), str(text)]
+        done = subprocess.run(words, capture_output=True, text=True)
+        if done.returncode:
+            said = (done.stderr or done.stdout).splitlines() or ["it does not say why"]
+            raise EngineError(next((line for line in said if "error" in line), said[-1]).strip())
+        return made.read_bytes()
+
+
+def kernel_binary(compute_capability: str, cache: Path | None = None) -> KernelBinary:
+    """The first of `kernel_binaries`.
+
+    Raises:
+        EngineUnavailable: there is no compiler here.
+        EngineError: the compiler does not know the device, or refuses the kernels.
+    """
+    return next(kernel_binaries(compute_capability, cache))
+
+
+def kernel_binaries(compute_capability: str, cache: Path | None = None) -> Iterator[KernelBinary]:
+    """All kernels for one device: compiled ahead (`build_ahead`), by nvcc, by NVRTC, or what of that is here.
+
+    They differ where a driver is older than one of the compilers: machine code of CUDA 13 is refused by the
+    drivers of CUDA 12, while the NVRTC that torch brings suits the driver that torch runs on.
+
+    Args:
+        compute_capability: such as `9.0`.
+        cache: folder; None for the user's own.
+
+    Raises:
+        EngineUnavailable: there is no compiler here.
+        EngineError: the last compiler does not know the device, or refuses the kernels.
+    """
+    number = int(compute_capability.replace(".", ""))
+    folder = cache or network.cache_folder()
+    ahead = _ahead(folder, number) if folder else None
+    if ahead is not None:
+        yield KernelBinary(ahead.read_bytes(), f"{ahead.name}, compiled ahead")
+    nvcc = find_nvcc()
+    if nvcc is not None:
+        try:
+            compiler = f"nvcc {nvcc_version(nvcc)}"
+            made = _cached(folder, compiler, number, partial(compile_ahead, nvcc, [number]))
+        except EngineError as error:  # such as a device that came after it
+            log.info("%s: %s", nvcc, error)
+            if ahead is None and not nvrtc_here():
+                raise
+        else:
+            yield made
+    if nvcc is None or nvrtc_here():
+        library = Nvrtc()
+        compiler = f"nvrtc {library.version}"
+        yield _cached(folder, compiler, number, partial(library.compile, UNIT, number, OPTIONS))
+
+
+def build_ahead(cache: Path | None = None) -> Path:
+    """Compile the kernels for all of ARCHITECTURES into the cache, for machines without a compiler.
+
+    Such a machine finds the file, whichever compiler wrote it, as long as the kernels' sources are the same.
+
+    Raises:
+        EngineUnavailable: there is no nvcc here, or no folder that can be written.
+        EngineError: the kernels do not compile.
+    """
+    nvcc = find_nvcc()
+    if nvcc is None:
+        raise EngineUnavailable("no nvcc here: run pip install 'irchroma[cuda-compiler]'")
+    folder = cache or network.cache_folder()
+    if folder is None:
+        raise EngineUnavailable("no folder for kernels can be written: set XDG_CACHE_HOME to one that can")
+    numbers = nvcc_architectures(nvcc)
+    path = folder / f"kernels-{_digest()}.sm_{'-'.join(map(str, numbers))}.fatbin"
+    if not path.is_file():
+        write_atomically(path, [compile_ahead(nvcc, numbers)])
+    return path
+
+
+def _ahead(folder: Path, number: int) -> Path | None:
+    """The file of `build_ahead` that serves a device: machine code runs on later minor versions as well."""
+    for path in folder.glob(f"kernels-{_digest()}.sm_*.fatbin"):
+        served = [int(word) for word in path.name.split(".sm_")[1].removesuffix(".fatbin").split("-")]
+        if any(one // 10 == number // 10 and one <= number for one in served):
+            return path
+    return None
+
+
+def _cached(folder: Path | None, compiler: str, number: int, make: Callable[[], bytes]) -> KernelBinary:
+    path = folder / f"kernels-{_digest(compiler)}.sm_{number}.bin" if folder else None
+    if path is not None and path.is_file():
+        return KernelBinary(path.read_bytes(), f"{compiler}, cached")
+    log.info("compiling the CUDA kernels for sm_%d with %s", number, compiler)
+    code = make()
+    if path is not None:
+        write_atomically(path, [code])
+    return KernelBinary(code, compiler)
+
+
+def _digest(compiler: str = "") -> str:
+    files = sorted(path for path in FOLDER.iterdir() if path.suffix in (".cu", ".h"))
+    parts = [compiler, *OPTIONS[:-1], *(path.read_text(encoding="utf-8") for path in files)]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def _run(words: list[str]) -> str:
+    try:
+        return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise EngineUnavailable(f"{words[0]} does not run: {error}") from error

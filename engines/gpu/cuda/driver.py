@@ -1,0 +1,240 @@
+"""The parts of the CUDA driver that PyCUDA and torch leave out, or that both need: kernels and graphs.
+
+All calls act on the calling thread's current context. Written for, never yet run on, a GPU; what was run is a
+stand-in for the driver that works on the CPU, so calls, order and arguments are checked, timing is not.
+
+Reference: CUDA Driver API 13.0, sections 6.12 (modules), 6.15 (memory), 6.18 (streams), 6.22 (execution),
+6.24 (graphs).
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import Any
+
+from irchroma.engines.errors import EngineError, EngineUnavailable
+from irchroma.engines.gpu.capture_lock import recordings
+from irchroma.engines.gpu.cuda.compile import kernel_binaries
+from irchroma.engines.gpu.device import CaptureRefused
+from irchroma.engines.gpu.kernels.source import BLOCK, ExtentStruct, Launch, kernel_names
+
+_THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: other threads may allocate meanwhile
+_NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING
+_OUT_OF_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY
+
+
+class CudaDriver:
+    """libcuda, loaded."""
+
+    def __init__(self, library: str = "libcuda.so.1") -> None:
+        """Load it.
+
+        Raises:
+            EngineUnavailable: there is no NVIDIA driver here.
+        """
+        try:
+            self._library: Any = ctypes.CDLL(library)
+        except OSError as error:
+            raise EngineUnavailable(
+                f"no NVIDIA driver here ({library}): networks run on the CPU, --device cpu"
+            ) from error
+
+    def call(self, name: str, *arguments: Any) -> None:
+        """Call a function that returns a CUresult.
+
+        Raises:
+            EngineError: it did not succeed; says which call and the driver's own words.
+        """
+        status = getattr(self._library, name)(*arguments)
+        if status:
+            hint = ": fewer streams, a smaller size" if status == _OUT_OF_MEMORY else ""
+            raise EngineError(f"{name} fails: {self._words(status)}{hint}")
+
+    def copy_in(self, address: int, host: int, nbytes: int, cuda_stream: int) -> None:
+        """Copy from pinned host memory; does not block."""
+        self.call(
+            "cuMemcpyHtoDAsync_v2",
+            ctypes.c_uint64(address),
+            ctypes.c_void_p(host),
+            ctypes.c_size_t(nbytes),
+            ctypes.c_void_p(cuda_stream),
+        )
+
+    def copy_out(self, host: int, address: int, nbytes: int, cuda_stream: int) -> None:
+        """Copy to pinned host memory; does not block."""
+        self.call(
+            "cuMemcpyDtoHAsync_v2",
+            ctypes.c_void_p(host),
+            ctypes.c_uint64(address),
+            ctypes.c_size_t(nbytes),
+            ctypes.c_void_p(cuda_stream),
+        )
+
+    def retain_primary(self, index: int) -> int:
+        """The primary context of a device, which every runtime in the process uses; counted."""
+        device, context = ctypes.c_int(), ctypes.c_void_p()
+        self.call("cuInit", ctypes.c_uint(0))
+        self.call("cuDeviceGet", ctypes.byref(device), ctypes.c_int(index))
+        self.call("cuDevicePrimaryCtxRetain", ctypes.byref(context), device)
+        return context.value or 0
+
+    def release_primary(self, index: int) -> None:
+        """The reverse of `retain_primary`."""
+        device = ctypes.c_int()
+        self.call("cuDeviceGet", ctypes.byref(device), ctypes.c_int(index))
+        self.call("cuDevicePrimaryCtxRelease_v2", device)
+
+    def set_current(self, context: int) -> None:
+        """Make a context the calling thread's; a thread that has used no CUDA yet has none."""
+        self.call("cuCtxSetCurrent", ctypes.c_void_p(context))
+
+    def make_stream(self) -> int:
+        """A stream that does not wait for the default stream, nor it for this one."""
+        stream = ctypes.c_void_p()
+        self.call("cuStreamCreate", ctypes.byref(stream), ctypes.c_uint(_NON_BLOCKING))
+        return stream.value or 0
+
+    def destroy_stream(self, cuda_stream: int) -> None:
+        """Give a stream back."""
+        self.call("cuStreamDestroy_v2", ctypes.c_void_p(cuda_stream))
+
+    def pop_context(self) -> None:
+        """Take the current context off the calling thread's stack.
+
+        Raises:
+            EngineError: there is none.
+        """
+        self.call("cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))
+
+    def capture(self, cuda_stream: int, work: Callable[[], None]) -> CudaGraph:
+        """Record what `work` puts into the stream.
+
+        Raises:
+            RecordingPutOff: not just now.
+            CaptureRefused: something of it cannot be recorded; nothing of it was done.
+        """
+        with recordings.recording():
+            return self._capture(cuda_stream, work)
+
+    def _capture(self, cuda_stream: int, work: Callable[[], None]) -> CudaGraph:
+        stream = ctypes.c_void_p(cuda_stream)
+        graph = ctypes.c_void_p()
+        failure: Exception | None = None
+        try:
+            self.call("cuStreamBeginCapture_v2", stream, ctypes.c_int(_THREAD_LOCAL))
+        except EngineError as error:
+            raise CaptureRefused(str(error)) from error
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 (whatever it is, the stream must leave its recording)
+            failure = error
+        try:
+            self.call("cuStreamEndCapture", stream, ctypes.byref(graph))
+        except EngineError as error:
+            failure = failure or error
+        if failure is None:
+            return CudaGraph(self, graph)
+        if graph.value:
+            self.call("cuGraphDestroy", graph)
+        raise CaptureRefused(str(failure)) from failure
+
+    def _words(self, status: int) -> str:
+        found = []
+        for function in ("cuGetErrorName", "cuGetErrorString"):
+            text = ctypes.c_char_p()
+            if getattr(self._library, function)(status, ctypes.byref(text)) == 0 and text.value:
+                found.append(text.value.decode())
+        return ", ".join(found) or f"error {status}"
+
+
+class CudaGraph:
+    """Recorded work, ready to be done again and again."""
+
+    def __init__(self, driver: CudaDriver, graph: ctypes.c_void_p) -> None:
+        """Make it ready; `graph` is used up.
+
+        Raises:
+            CaptureRefused: the driver does not make it ready.
+        """
+        self._driver = driver
+        self._ready = ctypes.c_void_p()
+        try:
+            driver.call("cuGraphInstantiateWithFlags", ctypes.byref(self._ready), graph, ctypes.c_uint64(0))
+        except EngineError as error:
+            raise CaptureRefused(str(error)) from error
+        finally:
+            driver.call("cuGraphDestroy", graph)
+
+    def launch(self, cuda_stream: int) -> None:
+        """Do the work, in order with the stream's."""
+        self._driver.call("cuGraphLaunch", self._ready, ctypes.c_void_p(cuda_stream))
+
+    def close(self) -> None:
+        """Give it back; may be called twice."""
+        ready, self._ready = self._ready, ctypes.c_void_p()
+        if ready.value:
+            self._driver.call("cuGraphExecDestroy", ready)
+
+
+class KernelModule:
+    """The kernels, loaded into the current context."""
+
+    def __init__(self, driver: CudaDriver, code: bytes) -> None:
+        """Load them.
+
+        Args:
+            driver: whose context is current.
+            code: of `kernel_binary`.
+
+        Raises:
+            EngineError: the driver does not take the code.
+        """
+        self._driver = driver
+        self._module = ctypes.c_void_p()
+        driver.call("cuModuleLoadData", ctypes.byref(self._module), code)
+        self._functions: dict[str, ctypes.c_void_p] = {}
+        for name in kernel_names():
+            function = ctypes.c_void_p()
+            driver.call("cuModuleGetFunction", ctypes.byref(function), self._module, name.encode())
+            self._functions[name] = function
+
+    def launch(self, work: Launch, cuda_stream: int) -> None:
+        """Start a kernel; does not block. Its arguments are copied at once."""
+        extent = ExtentStruct(*work.extent)
+        parameters = (ctypes.c_void_p * 2)(ctypes.addressof(extent), ctypes.addressof(work.arguments))
+        self._driver.call(
+            "cuLaunchKernel",
+            self._functions[work.kernel],
+            *(ctypes.c_uint(count) for count in (*work.blocks, *BLOCK, 1, 0)),
+            ctypes.c_void_p(cuda_stream),
+            parameters,
+            None,
+        )
+
+    def close(self) -> None:
+        """Unload; may be called twice."""
+        module, self._module = self._module, ctypes.c_void_p()
+        if module.value:
+            self._driver.call("cuModuleUnload", module)
+
+
+def load_kernels(driver: CudaDriver, compute_capability: str) -> tuple[KernelModule, str]:
+    """The kernels, by the first compiler whose code the driver takes, and which that was.
+
+    Raises:
+        EngineUnavailable: there is no compiler here.
+        EngineError: the driver takes none of it, or no compiler knows the device.
+    """
+    refused = []
+    try:
+        for binary in kernel_binaries(compute_capability):
+            try:
+                return KernelModule(driver, binary.code), binary.compiler
+            except EngineError as error:
+                refused.append(f"{binary.compiler}: {error}")
+    except EngineError as error:
+        if not refused:
+            raise
+        refused.append(str(error))
+    raise EngineError("the driver takes no kernels: " + "; ".join(refused))

@@ -1,0 +1,207 @@
+"""A CUDA device by PyCUDA: streams, events, pinned and device memory; the only file that imports `pycuda`.
+
+The primary context is retained, never a context of our own made, so that torch and TensorRT live in the same
+one. It is made current for the length of each call, in whichever thread calls.
+
+Written for, never yet run on, a GPU. What was run: all of it but TensorRT against PyCUDA 2026.1 itself, built
+here, over a stand-in for the driver that does copies and kernels on the CPU.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
+from irchroma.engines.gpu.capture_lock import recordings
+from irchroma.engines.gpu.cuda.cuda_event import EventMark
+from irchroma.engines.gpu.cuda.driver import CudaDriver, CudaGraph, KernelModule, load_kernels
+from irchroma.engines.gpu.cuda.pycuda_queue import PyCudaQueue
+from irchroma.engines.gpu.device import DeviceArray, DeviceNetwork, Mark, WorkQueue
+from irchroma.engines.gpu.plans.execution import PlanExecution, open_plan
+
+log = logging.getLogger(__name__)
+
+_NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: does not wait for the default stream, nor it for us
+
+
+class PyCudaDevice:
+    """A `Device`."""
+
+    def __init__(self, index: int = 0, runtime: str = "tensorrt") -> None:
+        """Retain the device's primary context and load the kernels.
+
+        Args:
+            index: of the device.
+            runtime: `tensorrt` or `tensorrt-rtx`, which runs the network.
+
+        Raises:
+            EngineUnavailable: there is no driver, no PyCUDA, or no compiler for the kernels.
+            EngineOptionError: there is no device of that index.
+        """
+        self._driver = CudaDriver()
+        self._pycuda = _pycuda()
+        self._runtime = runtime
+        self._context: Any = None
+        try:
+            self._pycuda.init()
+            count = self._pycuda.Device.count()
+        except self._pycuda.Error as error:
+            raise EngineUnavailable(f"CUDA does not start: {error}") from error
+        if not 0 <= index < count:
+            raise EngineOptionError(f"there is no device {index}: this machine has {count}, counted from 0")
+        device = self._pycuda.Device(index)
+        self._index = index
+        self._device_name = str(device.name())
+        capability = ".".join(map(str, device.compute_capability()))
+        self._context = device.retain_primary_context()
+        self._allocations: dict[int, Any] = {}
+        self._pinned: dict[int, Any] = {}
+        self._marks: list[EventMark] = []
+        self._queues: list[PyCudaQueue] = []
+        self._kernels: KernelModule | None = None
+        self._zeroing: Any = None
+        try:
+            with self.current() as pycuda:
+                self._kernels, compiler = load_kernels(self._driver, capability)
+                self._zeroing = pycuda.Stream(_NON_BLOCKING)
+        except BaseException:
+            self.close()
+            raise
+        log.info("%s, compute capability %s, kernels by %s", self._device_name, capability, compiler)
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return self._device_name
+
+    @contextmanager
+    def current(self) -> Iterator[Any]:
+        """The primary context is the calling thread's within; PyCUDA's errors come out as one of ours.
+
+        Raises:
+            EngineError: the device is closed, or a call has failed.
+        """
+        if self._context is None:
+            raise EngineError("the device is closed")
+        try:
+            self._context.push()
+            try:
+                yield self._pycuda
+            finally:
+                self._pycuda.Context.pop()
+        except self._pycuda.MemoryError as error:
+            raise EngineError(f"{self._device_name} has too little memory: {error}") from error
+        except self._pycuda.Error as error:
+            raise EngineError(f"{self._device_name} fails: {error}") from error
+
+    def allocate(self, shape: Sequence[int], dtype: Any) -> DeviceArray:
+        """See `Device`."""
+        kind = np.dtype(dtype)
+        nbytes = max(int(np.prod(shape, dtype=np.int64)) * kind.itemsize, 1)
+        with self.current() as pycuda:
+            memory = pycuda.mem_alloc(nbytes)
+            self._allocations[int(memory)] = memory
+            # In a stream of its own: the default stream's work is nothing that a queue waits for, and to wait
+            # for the whole context is refused, and spoils the recording, while any thread records (CUDA C++
+            # Programming Guide, "Prohibited and Unhandled Operations" of stream capture).
+            pycuda.memset_d8_async(memory, 0, nbytes, self._zeroing)
+            self._zeroing.synchronize()
+        return DeviceArray(int(memory), tuple(shape), kind, memory)
+
+    def free(self, array: DeviceArray) -> None:
+        """See `Device`."""
+        memory = self._allocations.pop(array.address, None)
+        if memory is not None and self._context is not None:
+            with self.current():
+                memory.free()
+
+    def pinned(self, count: int) -> NDArray[np.uint8]:
+        """See `Device`."""
+        with self.current() as pycuda:
+            host = pycuda.pagelocked_empty(count, np.uint8)
+        self._pinned[host.ctypes.data] = host.base
+        return cast(NDArray[np.uint8], host)
+
+    def unpin(self, host: NDArray[np.uint8]) -> None:
+        """See `Device`."""
+        memory = self._pinned.pop(host.ctypes.data, None)
+        if memory is not None and self._context is not None:
+            with self.current():
+                memory.free()
+
+    def open_queue(self) -> WorkQueue:
+        """See `Device`."""
+        with self.current() as pycuda:
+            made = PyCudaQueue(self, pycuda.Stream(_NON_BLOCKING))
+        self._queues = [*(one for one in self._queues if one.is_open), made]
+        return made
+
+    def make_mark(self) -> Mark:
+        """See `Device`."""
+        with self.current() as pycuda:
+            flags = pycuda.event_flags  # waiting must not burn a core for each video
+            made = EventMark(self.current, pycuda.Event(flags.DISABLE_TIMING | flags.BLOCKING_SYNC))
+        self._marks = [*(one for one in self._marks if one.event is not None), made]
+        return made
+
+    def open_network(
+        self, path: Path, size: tuple[int, int], frames: int = 1, batches: Sequence[int] = (1,)
+    ) -> DeviceNetwork:
+        """See `Device`. A plan that is not in the cache is built, which takes seconds to minutes."""
+        with self.current(), recordings.waiting_for_all():
+            plan = open_plan(self._runtime, self._index, path, size, batches)
+            return PlanExecution(plan, self, size, frames)
+
+    def kernels(self) -> KernelModule:
+        """The kernels of this device's context."""
+        if self._kernels is None:
+            raise EngineError("the device is closed")
+        return self._kernels
+
+    def capture(self, cuda_stream: int, work: Callable[[], None]) -> CudaGraph:
+        """See `CudaDriver.capture`; the context is current."""
+        return self._driver.capture(cuda_stream, work)
+
+    def close(self) -> None:
+        """Let go of everything, of a lost device as far as it lets us; may be called twice."""
+        if self._context is None:
+            return
+        steps: list[Callable[[], Any]] = [queue.close for queue in self._queues]
+        steps += [mark.close for mark in self._marks]
+        steps += [memory.free for memory in (*self._allocations.values(), *self._pinned.values())]
+        if self._kernels is not None:
+            steps.append(self._kernels.close)
+        self._context.push()
+        for step in steps:
+            try:
+                step()
+            except (EngineError, self._pycuda.Error) as error:
+                log.debug("closing %s: %s", self._device_name, error)
+        self._zeroing = None
+        self._queues.clear()
+        self._marks.clear()
+        self._allocations.clear()
+        self._pinned.clear()
+        context, self._context, self._kernels = self._context, None, None
+        context.detach()
+        try:
+            self._driver.pop_context()  # PyCUDA releases a primary context without taking it off the stack
+        except EngineError as error:
+            log.debug("closing %s: %s", self._device_name, error)
+
+
+def _pycuda() -> Any:
+    try:
+        import pycuda.driver
+    except ImportError as error:
+        raise EngineUnavailable(
+            f"pycuda does not load ({error}): pip install 'irchroma[pycuda]', which needs a CUDA toolkit"
+        ) from error
+    return pycuda.driver

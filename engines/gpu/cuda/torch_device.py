@@ -1,0 +1,178 @@
+"""A CUDA device by torch, for machines without TensorRT: the same kernels, frame path and recorded work.
+
+Written for, never yet run on, a GPU. What was run: the network as it is recorded here, on torch's CPU and on
+its `meta` device, which refuses every step that would wait for a result.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
+from irchroma.engines.gpu.cuda.cuda_event import EventMark
+from irchroma.engines.gpu.cuda.driver import CudaDriver, KernelModule, load_kernels
+from irchroma.engines.gpu.cuda.torch_queue import TorchQueue
+from irchroma.engines.gpu.device import DeviceArray, DeviceNetwork, Mark, WorkQueue
+from irchroma.engines.network.network import NetworkOptions
+from irchroma.engines.network.torch_runtime import TorchNetwork
+
+log = logging.getLogger(__name__)
+
+_TYPES = {np.dtype(np.float16): torch.float16, np.dtype(np.float32): torch.float32}
+
+
+class TorchDevice:
+    """A `Device`."""
+
+    def __init__(self, index: int = 0) -> None:
+        """Start CUDA and load the kernels.
+
+        Args:
+            index: of the device.
+
+        Raises:
+            EngineUnavailable: this torch has no CUDA, there is no driver, or no compiler for the kernels.
+            EngineOptionError: there is no device of that index.
+        """
+        if not torch.cuda.is_available():
+            raise EngineUnavailable(f"torch {torch.__version__} sees no CUDA device here: --device cpu")
+        count = torch.cuda.device_count()
+        if not 0 <= index < count:
+            raise EngineOptionError(f"there is no device {index}: this machine has {count}, counted from 0")
+        self.driver = CudaDriver()
+        self.device = torch.device("cuda", index)
+        self._index = index
+        self._device_name: str = torch.cuda.get_device_name(self.device)
+        capability = ".".join(map(str, torch.cuda.get_device_capability(self.device)))
+        self._kernels: KernelModule | None = None
+        self._pinned: dict[int, Any] = {}
+        self._context = self.driver.retain_primary(index)
+        try:
+            with self.current():
+                self._kernels, compiler = load_kernels(self.driver, capability)
+        except BaseException:
+            self.driver.release_primary(index)
+            raise
+        log.info("%s, kernels by %s", self._device_name, compiler)
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return self._device_name
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """The device is the calling thread's within; torch's errors come out as one of ours.
+
+        Raises:
+            EngineError: a call has failed.
+        """
+        try:
+            with torch.cuda.device(self.device):
+                self.driver.set_current(self._context)  # torch leaves that to its own first call in a thread
+                yield
+        except torch.cuda.OutOfMemoryError as error:
+            raise EngineError(f"{self._device_name} has too little memory: {_first_line(error)}") from error
+        except RuntimeError as error:
+            if isinstance(error, EngineError):
+                raise
+            raise EngineError(f"{self._device_name} fails: {_first_line(error)}") from error
+
+    def allocate(self, shape: Sequence[int], dtype: Any) -> DeviceArray:
+        """See `Device`."""
+        kind = np.dtype(dtype)
+        nbytes = max(math.prod(shape) * kind.itemsize, 1)
+        with self.current():
+            memory = torch.zeros(nbytes, dtype=torch.uint8, device=self.device)
+            # No queue waits for this stream. To wait for the device is refused while any thread records.
+            torch.cuda.current_stream(self.device).synchronize()
+        return DeviceArray(memory.data_ptr(), tuple(shape), kind, memory)
+
+    def free(self, array: DeviceArray) -> None:
+        """Nothing to do: torch takes the memory back when the array goes."""
+
+    def pinned(self, count: int) -> NDArray[np.uint8]:
+        """See `Device`."""
+        with self.current():
+            memory = torch.empty(count, dtype=torch.uint8, pin_memory=True)
+        self._pinned[memory.data_ptr()] = memory
+        return cast(NDArray[np.uint8], memory.numpy())
+
+    def unpin(self, host: NDArray[np.uint8]) -> None:
+        """See `Device`."""
+        self._pinned.pop(host.ctypes.data, None)
+
+    def open_queue(self) -> WorkQueue:
+        """See `Device`."""
+        # Not torch's own: those come from a pool of 32, and one that is recorded must not be another's too.
+        with self.current():
+            return TorchQueue(self, torch.cuda.ExternalStream(self.driver.make_stream(), self.device))
+
+    def make_mark(self) -> Mark:
+        """See `Device`."""
+        with self.current():
+            return EventMark(self.current, torch.cuda.Event(blocking=True))
+
+    def open_network(
+        self, path: Path, size: tuple[int, int], frames: int = 1, batches: Sequence[int] = (1,)
+    ) -> DeviceNetwork:
+        """See `Device`; the float16 twin `*_fp16.onnx` is used where there is one."""
+        twin = path.with_name(f"{path.stem}_fp16.onnx")
+        return _TorchExecution(self, twin if twin.is_file() else path, (frames, *size))
+
+    def kernels(self) -> KernelModule:
+        """The kernels of this device's context."""
+        if self._kernels is None:
+            raise EngineError("the device is closed")
+        return self._kernels
+
+    def close(self) -> None:
+        """Let go of the kernels and of pinned memory; may be called twice."""
+        kernels, self._kernels = self._kernels, None
+        self._pinned.clear()
+        if kernels is not None:
+            try:
+                with self.current():
+                    kernels.close()  # every queue has been finished by whoever opened it
+            except EngineError as error:
+                log.debug("closing %s: %s", self._device_name, error)
+            self.driver.release_primary(self._index)
+
+
+class _TorchExecution:
+    def __init__(self, device: TorchDevice, path: Path, shape: tuple[int, int, int]) -> None:
+        with device.current():
+            self._network = TorchNetwork(path, NetworkOptions(), str(device.device))
+        kind = np.float16 if self._network.half else np.float32
+        frames, height, width = shape
+        self.luma, self.ycc, self.confidence = (
+            device.allocate((frames, depth, height, width), kind) for depth in (1, 3, 1)
+        )
+        self.name = f"torch {torch.__version__} {'fp16' if self._network.half else 'fp32'} on {device.name}"
+
+    def run(self) -> None:
+        """In the current stream."""
+        ycc, confidence = self._network.run(tensor_of(self.luma))
+        tensor_of(self.ycc).copy_(ycc)
+        tensor_of(self.confidence).copy_(confidence)
+
+    def close(self) -> None:
+        self._network.close()
+
+
+def tensor_of(array: DeviceArray) -> Any:
+    """The tensor that lies in an array's memory, all of it."""
+    return array.owner.view(_TYPES[array.dtype]).view(array.shape)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,168 @@
+"""What the frame path asks of a device: memory, ordered queues of work, marks between them, recorded work.
+
+Two real implementations share every test that can run without a GPU: the CPU's (threads, the kernels as C++)
+and, written for a GPU and never yet run on one, PyCUDA's and torch's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.engines.errors import EngineError
+from irchroma.engines.gpu.kernels.source import Launch
+
+
+class CaptureRefused(EngineError):
+    """A device cannot record this work; nothing of it was done."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceArray:
+    """A piece of a device's memory.
+
+    Attributes:
+        address: of its first byte.
+        shape: of the values.
+        dtype: of the values.
+        owner: what keeps the memory alive.
+    """
+
+    address: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    owner: Any
+
+    @property
+    def nbytes(self) -> int:
+        """Its length."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def part(self, offset_bytes: int, shape: Sequence[int], dtype: Any) -> DeviceArray:
+        """Some of it under another shape and type."""
+        kind = np.dtype(dtype)
+        made = DeviceArray(self.address + offset_bytes, tuple(shape), kind, self.owner)
+        if offset_bytes < 0 or offset_bytes + made.nbytes > self.nbytes:
+            raise EngineError(f"{made.nbytes} bytes at {offset_bytes} do not lie within {self.nbytes}")
+        return made
+
+
+class Mark(Protocol):
+    """A place in a queue's work (a CUDA event)."""
+
+    def done(self) -> bool:
+        """Whether the work before the last record has been done; True if it was never recorded."""
+
+    def wait(self) -> None:
+        """Block until it is done. Raises EngineError if that work, or the device, has failed."""
+
+    def close(self) -> None:
+        """Give it back; may be called twice."""
+
+
+class DeviceNetwork(Protocol):
+    """A network with fixed input and output memory, for batches of one shape and one queue at a time."""
+
+    @property
+    def name(self) -> str:
+        """Runtime, device and precision for people."""
+
+    @property
+    def luma(self) -> DeviceArray:
+        """(N, 1, H, W) float16 or float32 input, [0, 1]."""
+
+    @property
+    def ycc(self) -> DeviceArray:
+        """(N, 3, H, W), of the input's type; see `network.Network.infer`."""
+
+    @property
+    def confidence(self) -> DeviceArray:
+        """(N, 1, H, W), of the input's type."""
+
+    def close(self) -> None:
+        """Let go of it; may be called twice."""
+
+
+class WorkQueue(Protocol):
+    """Work that a device does in order, beside that of other queues (a CUDA stream). Calls do not block."""
+
+    def upload(self, host: NDArray[np.uint8], array: DeviceArray) -> None:
+        """Copy pinned host bytes to the start of `array`; the host's must stay until a mark behind it."""
+
+    def download(self, array: DeviceArray, host: NDArray[np.uint8]) -> None:
+        """Copy all of `array` into pinned host bytes."""
+
+    def launch(self, work: Launch) -> None:
+        """Run a kernel."""
+
+    def infer(self, network: DeviceNetwork) -> None:
+        """Run a network of this device on its input memory."""
+
+    def record(self, mark: Mark) -> None:
+        """Put the mark behind the work so far."""
+
+    def wait(self, mark: Mark) -> None:
+        """Let further work wait for what the mark was last put behind."""
+
+    def capture(self, work: Callable[[], None]) -> Any:
+        """Record what `work` does on this queue, without doing it.
+
+        Raises:
+            CaptureRefused: it cannot be recorded; `recording.RecordingPutOff` where it cannot just now.
+        """
+
+    def replay(self, recorded: Any) -> None:
+        """Do what was recorded."""
+
+    def close(self) -> None:
+        """Finish what is under way and let go; may be called twice."""
+
+
+class Device(Protocol):
+    """One device. Made, used and closed by any thread."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+
+    def allocate(self, shape: Sequence[int], dtype: Any) -> DeviceArray:
+        """Memory of the device, zeroed. Raises EngineError when there is too little."""
+
+    def free(self, array: DeviceArray) -> None:
+        """Give back what `allocate` gave; not a part of it."""
+
+    def pinned(self, count: int) -> NDArray[np.uint8]:
+        """Host memory from and to which copies can overlap with work."""
+
+    def unpin(self, host: NDArray[np.uint8]) -> None:
+        """Give back what `pinned` gave, which nobody may look at any more."""
+
+    def open_queue(self) -> WorkQueue:
+        """A new queue."""
+
+    def make_mark(self) -> Mark:
+        """A new mark."""
+
+    def open_network(
+        self, path: Path, size: tuple[int, int], frames: int = 1, batches: Sequence[int] = (1,)
+    ) -> DeviceNetwork:
+        """A network for batches of one size.
+
+        Args:
+            path: the float32 ONNX file.
+            size: (H, W) of the pictures, multiples of 32.
+            frames: of one call, one of `batches`.
+            batches: all for which this network is going to be opened: they share a plan, and its weights.
+
+        Raises:
+            EngineError: it cannot be loaded, or not be built, here.
+        """
+
+    def close(self) -> None:
+        """Let go of everything; may be called twice."""

@@ -1,0 +1,136 @@
+"""The CUDA kernels' sources, and the layout of their arguments as the sources declare it.
+
+The kernels are one translation unit (`UNIT`), so that one module is built and loaded. Their argument structs
+are read from the very text that is compiled: there is no second list that could differ from it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from irchroma.engines.errors import EngineError
+
+FOLDER = Path(__file__).parent
+FILES = ("prepare.cu", "temporal.cu", "windows.cu", "tone.cu", "borders.cu", "recolor.cu", "pack.cu")
+UNIT = "".join(f'#include "{name}"\n' for name in FILES)
+BLOCK = (32, 8)
+"""Threads of a block along x and y."""
+
+Extent = tuple[int, int, int]
+"""Width, height and depth of a kernel's grid in places, not in blocks."""
+
+_COMMENT = re.compile(r"//[^\n]*")
+_STRUCT = re.compile(r"struct (\w+) \{(.*?)\n\};", re.DOTALL)
+_TYPEDEF = re.compile(r"typedef (\w+_arguments) (\w+_arguments);")
+_KERNEL = re.compile(r"^KERNEL\((\w+)\)", re.MULTILINE)
+_FIELD = re.compile(r"(\*?)(\w+)(?:\[(\d+)\])?$")
+_TYPES: dict[str, Any] = {"int": ctypes.c_int, "float": ctypes.c_float, "u8": ctypes.c_ubyte}
+
+
+class ExtentStruct(ctypes.Structure):
+    """`Extent` of portable.h."""
+
+    _fields_ = [("width", ctypes.c_int), ("height", ctypes.c_int), ("depth", ctypes.c_int)]
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A kernel with all that it needs, ready to be run again and again.
+
+    Attributes:
+        kernel: its name.
+        extent: of its grid.
+        arguments: its struct.
+        holds: what the struct points to, so that it stays.
+    """
+
+    kernel: str
+    extent: Extent
+    arguments: ctypes.Structure
+    holds: tuple[Any, ...] = ()
+
+    @property
+    def blocks(self) -> Extent:
+        """How many blocks of BLOCK threads cover the grid."""
+        width, height, depth = self.extent
+        return -(-width // BLOCK[0]), -(-height // BLOCK[1]), depth
+
+
+def launch(kernel: str, extent: Extent, **values: Any) -> Launch:
+    """Put a launch together.
+
+    Args:
+        kernel: a name of `kernel_names()`.
+        extent: width, height and depth, each at least 1.
+        values: every field of the kernel's arguments: numbers, memory as an object with an `address` (an
+            address alone does not keep its memory), None for a null pointer.
+
+    Raises:
+        EngineError: there is no such kernel, or a field is missing, unknown or of the wrong type.
+    """
+    structs = argument_structs()
+    if kernel not in structs:
+        raise EngineError(f"no kernel is called {kernel!r}: there are {', '.join(sorted(structs))}")
+    if min(extent) < 1:
+        raise EngineError(f"kernel {kernel}: an extent of {extent} has no places")
+    struct = structs[kernel]
+    wanted = {name for name, _ in struct._fields_}
+    if wanted != values.keys():
+        raise EngineError(f"kernel {kernel} takes {sorted(wanted)}, got {sorted(values)}")
+    try:
+        plain = {name: getattr(value, "address", value) for name, value in values.items()}
+        return Launch(kernel, extent, struct(**plain), tuple(values.values()))
+    except TypeError as error:
+        raise EngineError(f"kernel {kernel}: {error}") from error
+
+
+def kernel_names() -> tuple[str, ...]:
+    """All kernels, in the order of the sources."""
+    return tuple(argument_structs())
+
+
+@lru_cache(maxsize=1)
+def argument_structs() -> dict[str, Any]:
+    """Kernel -> the ctypes structure of its arguments."""
+    text = "".join(source(name) for name in FILES)
+    structs = _structs(text)
+    for known, alias in _TYPEDEF.findall(text):
+        structs[alias] = structs[known]
+    return {name: structs[f"{name}_arguments"] for name in _KERNEL.findall(text)}
+
+
+@lru_cache(maxsize=1)
+def frame_state_struct() -> Any:
+    """The ctypes structure of `FrameState`, which tells the device about one frame."""
+    return _structs(source("frame_state.h"))["FrameState"]
+
+
+def source(name: str) -> str:
+    """The text of one file of the kernels' folder, without comments."""
+    return _COMMENT.sub("", (FOLDER / name).read_text(encoding="utf-8"))
+
+
+def _structs(text: str) -> dict[str, Any]:
+    return {
+        name: type(name, (ctypes.Structure,), {"_fields_": _fields(body)})
+        for name, body in _STRUCT.findall(text)
+        if name.endswith(("_arguments", "State"))
+    }
+
+
+def _fields(body: str) -> list[tuple[str, Any]]:
+    fields = []
+    for declaration in filter(None, (part.strip() for part in body.split(";"))):
+        kind, names = declaration.removeprefix("const ").split(None, 1)
+        for word in names.split(","):
+            found = _FIELD.match(word.strip())
+            if found is None or not (found[1] or kind in _TYPES):
+                raise EngineError(f"the kernels' sources declare {declaration!r}, which is not understood")
+            plain: Any = ctypes.c_void_p if found[1] else _TYPES[kind]
+            fields.append((found[2], plain * int(found[3]) if found[3] else plain))
+    return fields

@@ -1,0 +1,250 @@
+"""A TensorRT plan at work: one execution context with fixed memory, for one shape and one stream.
+
+Every call was looked up in the Python bindings of TensorRT-RTX 1.7.1, in this part those of TensorRT 10 and
+11. Written for, never yet run on, a GPU: without a driver no plan can be loaded.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from irchroma.engines.errors import EngineError
+from irchroma.engines.gpu.device import CaptureRefused, Device, DeviceArray
+from irchroma.engines.gpu.plans.build import SHAPES, PlanOptions, ensure_plan
+from irchroma.engines.gpu.plans.file import read_plan
+from irchroma.engines.gpu.plans.library import TensorRT
+from irchroma.engines.network.record import read_record
+
+log = logging.getLogger(__name__)
+
+_DTYPES = {"HALF": np.float16, "FLOAT": np.float32}
+_TENSORS = {"luma": 1, "ycc": 3, "confidence": 1}
+"""Tensor -> its planes."""
+_lock = threading.Lock()
+_loaded: dict[tuple[str, int, Path, str], LoadedPlan] = {}
+
+
+@dataclass(slots=True)
+class LoadedPlan:
+    """An engine in a device's memory, shared by all videos of this process.
+
+    Attributes:
+        key: runtime, device index, the plan's path and its SHA-256.
+        library: which loaded it; must outlive it.
+        engine: the library's own object.
+        title: for people.
+        users: how many hold it.
+    """
+
+    key: tuple[str, int, Path, str]
+    library: TensorRT
+    engine: Any
+    title: str
+    users: int = 0
+
+    def release(self) -> None:
+        """One user less; the last one lets it go, the context that loaded it being current."""
+        with _lock:
+            self.users -= 1
+            if self.users == 0:
+                _loaded.pop(self.key, None)
+                self.engine = None
+
+
+def open_plan(
+    runtime: str, index: int, path: Path, size: tuple[int, int], batches: Sequence[int] = (1,)
+) -> LoadedPlan:
+    """The plan for a network and a size, from the cache or built now, loaded by the current context.
+
+    Args:
+        runtime: `tensorrt` or `tensorrt-rtx`.
+        index: of the device.
+        path: the float32 ONNX file, whose twin `*_fp16.onnx` is used where there is one; or a calibrated
+            one, in its own precision.
+        size: (H, W) of the padded input.
+        batches: frames of one call, a profile each.
+
+    Raises:
+        EngineError: no such runtime here, or the plan cannot be built or loaded.
+    """
+    onnx, precision = network_for(path)
+    shapes = shapes_for(path, size, batches)
+    plan = ensure_plan(
+        PlanOptions(shapes=shapes, precision=precision, runtime=runtime, onnx=onnx, device=index)
+    )
+    header = plan.header
+    key = (runtime, index, plan.path, header.plan_sha256)
+    with _lock:
+        found = _loaded.get(key)
+        if found is None:
+            library = TensorRT(runtime)
+            engine = library.load(read_plan(plan.path)[1])
+            title = f"{runtime} {library.version} {header.source.precision}"
+            found = _loaded[key] = LoadedPlan(key, library, engine, title)
+        found.users += 1
+    return found
+
+
+def network_for(path: Path) -> tuple[Path, str]:
+    """The ONNX file to build from, and its precision, for the network at `path`; see `open_plan`."""
+    record = read_record(path)
+    if record is not None:
+        return path, record.precision
+    twin = path.with_name(f"{path.stem}_fp16.onnx")
+    return (twin, "fp16") if twin.is_file() else (path, "fp32")
+
+
+def shapes_for(path: Path, size: tuple[int, int], batches: Sequence[int] = (1,)) -> str:
+    """`--shapes` of the plan to use: the default one of that network where it has the size, else its own.
+
+    Batches are profiles of one shape each, not a wide one: kernels are chosen for the very shape, and
+    TensorRT-RTX compiles no others in the background, which recorded work would never see.
+    """
+    if tuple(batches) != (1,):
+        return ",".join(f"{frames}x{size[0]}x{size[1]}" for frames in batches)
+    wanted = f"1x{size[0]}x{size[1]}"
+    for name, shapes in SHAPES.items():
+        if path.stem.endswith(f"_{name}") and wanted in shapes.split(","):
+            return shapes
+    return wanted
+
+
+class ContextDevice(Device, Protocol):
+    """A device with a CUDA context."""
+
+    def current(self) -> AbstractContextManager[Any]:
+        """The context is the calling thread's within."""
+
+
+class PlanExecution:
+    """A `DeviceNetwork`."""
+
+    def __init__(
+        self, plan: LoadedPlan, device: ContextDevice, size: tuple[int, int], frames: int = 1
+    ) -> None:
+        """Make an execution context and its memory; the device's context is current.
+
+        Args:
+            plan: of `open_plan`; released when this is closed.
+            device: whose memory is used.
+            size: (H, W) of the input.
+            frames: of one call.
+
+        Raises:
+            EngineError: too little memory, the plan does not serve the shape, or is not one of ours.
+        """
+        self._plan: LoadedPlan | None = plan
+        self._device = device
+        self._arrays: list[DeviceArray] = []
+        self._context: Any = None
+        self._recordable = True
+        self.name = f"{plan.title} on {device.name}"
+        try:
+            engine = plan.engine
+            dtype = _dtype_of(engine, plan.title)
+            with _lock:  # nothing says that several threads may make contexts of one engine
+                self._context = engine.create_execution_context()
+            if self._context is None:
+                raise EngineError(f"{plan.title}: no execution context, {device.name} has too little memory")
+            self._choose_profile(engine, (frames, 1, *size))
+            self.luma, self.ycc, self.confidence = (
+                self._bind(name, (frames, depth, *size), dtype) for name, depth in _TENSORS.items()
+            )
+        except BaseException:
+            self.close()
+            raise
+
+    def enqueue(self, cuda_stream: int) -> None:
+        """Run on a stream; does not block.
+
+        Raises:
+            CaptureRefused: the stream is being recorded and this network cannot be.
+            EngineError: the library refuses.
+        """
+        if self._context is None:
+            raise EngineError("the network is closed")
+        if not self._context.execute_async_v3(cuda_stream):
+            raise EngineError(f"{self.name}: the network could not be started")
+
+    def ask_recordable(self, cuda_stream: int) -> None:
+        """Find out whether it can be recorded on a stream that is not being recorded yet.
+
+        TensorRT-RTX says it beforehand; TensorRT leaves it to the driver.
+        """
+        asks = getattr(self._context, "is_stream_capturable", None)
+        self._recordable = asks is None or bool(asks(cuda_stream))
+
+    def check_recordable(self) -> None:
+        """Raise CaptureRefused where it cannot be recorded, as far as `ask_recordable` knows."""
+        if not self._recordable:
+            raise CaptureRefused(f"{self.name} cannot be recorded for this shape")
+
+    def close(self) -> None:
+        """Let go of context, memory and plan; may be called twice."""
+        plan, self._plan = self._plan, None
+        if plan is None:
+            return
+        try:
+            with self._device.current():  # what is freed is freed in its own context, the engine too
+                self._context = None
+                try:
+                    while self._arrays:
+                        self._device.free(self._arrays.pop())
+                finally:
+                    plan.release()
+                    plan = None
+        finally:
+            self._context = None
+            if plan is not None:  # the device is closed already
+                plan.release()
+
+    def _choose_profile(self, engine: Any, wanted: tuple[int, ...]) -> None:
+        for index in range(engine.num_optimization_profiles):
+            low, _, high = (tuple(shape) for shape in engine.get_tensor_profile_shape("luma", index))
+            if all(a <= b <= c for a, b, c in zip(low, wanted, high, strict=True)):
+                break
+        else:
+            raise EngineError(f"the plan serves no input of {wanted}: run irchroma engines build --shapes")
+        queue, mark = self._device.open_queue(), self._device.make_mark()
+        try:
+            handle: int = queue.handle  # type: ignore[attr-defined]  # only CUDA devices come here
+            if not self._context.set_optimization_profile_async(index, handle):
+                raise EngineError(f"the plan's profile {index} is refused")
+            queue.record(mark)
+            mark.wait()
+        finally:
+            mark.close()
+            queue.close()
+        if not self._context.set_input_shape("luma", wanted):
+            raise EngineError(f"the plan refuses an input of {wanted}")
+
+    def _bind(self, name: str, shape: tuple[int, ...], dtype: Any) -> DeviceArray:
+        found = tuple(self._context.get_tensor_shape(name))
+        if found != shape:
+            raise EngineError(f"the plan's {name} is {found}, expected {shape}: it is not one of ours")
+        array = self._device.allocate(shape, dtype)
+        self._arrays.append(array)
+        if not self._context.set_tensor_address(name, array.address):
+            raise EngineError(f"the plan refuses memory for {name}")
+        return array
+
+
+def _dtype_of(engine: Any, title: str) -> Any:
+    """The one type of all tensors; each has its memory bound, so there must be no others."""
+    names = {engine.get_tensor_name(index) for index in range(engine.num_io_tensors)}
+    if names != set(_TENSORS):
+        raise EngineError(
+            f"{title}: expected the tensors {', '.join(_TENSORS)}, got {', '.join(sorted(names))}"
+        )
+    kinds = {engine.get_tensor_dtype(name).name for name in names}
+    if len(kinds) > 1 or not kinds <= set(_DTYPES):
+        raise EngineError(f"{title}: expected float16 or float32 throughout, got {', '.join(sorted(kinds))}")
+    return _DTYPES[kinds.pop()]

@@ -1,0 +1,250 @@
+"""TensorRT 10.12+, TensorRT 11 and TensorRT-RTX behind one small class; the only file that imports them.
+
+Types live in the graph: networks are strongly typed and no precision flag is ever set, so that one ONNX file
+means the same to all three. What was checked, and how:
+
+- TensorRT-RTX 1.7.1 builds here and in the tests, on machines without a GPU.
+- The calls and flags used were looked up in the Python bindings of TensorRT 10.13.3 and 11.4.0 themselves.
+  A build by either has never run, nor has anything on a GPU: not the timing cache, not a successful `load`.
+- Without a GPU an engine cannot be loaded, so its inspector cannot be asked. The builder writes the same text
+  to its log when it is done, if asked for it in detail: that is what `Built.layers` holds.
+- A strongly-typed graph is not the last word: TensorRT-RTX 1.7.1 turns a float32 convolution between casts
+  from and to float16 into a float16 one, weights and all. Hence the proof of precision after each build.
+- TensorRT-RTX names targets 7.5, 8.0, 8.6, 8.9, 12.0 and 12.1 (`ComputeCapability`). Its documentation says
+  of the default, portable plan "8.0, 8.6, 8.9, 12.0, and later"; 9.0 is listed nowhere and was not tried.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from irchroma.engines.errors import EngineOptionError, EngineUnavailable, PlanError
+from irchroma.engines.gpu.plans.callbacks import make_logger, make_monitor
+from irchroma.engines.gpu.plans.file import write_atomically
+from irchroma.engines.gpu.plans.tensorrt_layers import convolution_names, quantized_names
+
+LIBRARIES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
+"""Runtime as in `--runtime` -> the Python module, which is also its extra's name but for the dash."""
+OLDEST = (10, 12)
+"""Before TensorRT 10.12 weakly-typed networks were still usual, and some of the API here was not there."""
+
+_MEMORY = re.compile(r"Total (Activation|Weights) Memory: (\d+) bytes")
+_one_build = threading.Lock()  # a process has one TensorRT logger, and builds are told apart by it
+_loggers: dict[str, Any] = {}
+
+Size = tuple[int, int, int]
+Progress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Sizes of one optimization profile, each (N, H, W); (N, 1, H, W) is what the network takes."""
+
+    minimum: Size
+    optimum: Size
+    maximum: Size
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRequest:
+    """What to build.
+
+    Attributes:
+        onnx: a strongly-typed network with one input.
+        profiles: at least one.
+        exact: float32 without TF32, which is a shorter mantissa; has no effect on float16.
+        timing_cache: file that keeps measured kernel times; None for none. TensorRT only: in TensorRT-RTX it
+            changes nothing and demands a GPU (release notes of 1.1).
+        progress: called with the share done in [0, 1] and the phase's name, from the building thread.
+    """
+
+    onnx: Path
+    profiles: tuple[Profile, ...]
+    exact: bool = False
+    timing_cache: Path | None = None
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What came out.
+
+    Attributes:
+        plan: the serialized engine.
+        layers: the engine's layers in the inspector's own words, as the builder wrote them at the end.
+        convolutions: names of the network's convolutions.
+        quantized: those of them that take a dequantized input, and so are to run in its 8-bit type.
+        weights_bytes: device memory of the weights; None where the builder does not say it.
+        activation_bytes: device memory of one execution context, of the largest profile; None as above.
+        build_s: wall time in seconds.
+    """
+
+    plan: bytes
+    layers: str
+    convolutions: tuple[str, ...]
+    quantized: tuple[str, ...]
+    weights_bytes: int | None
+    activation_bytes: int | None
+    build_s: float
+
+
+def installed(runtime: str) -> bool:
+    """True where the runtime's Python package can be found; does not import it."""
+    return importlib.util.find_spec(LIBRARIES[runtime]) is not None
+
+
+class TensorRT:
+    """One of the libraries. Builds run one at a time in a process; `build` blocks."""
+
+    def __init__(self, runtime: str) -> None:
+        """Import the library.
+
+        Raises:
+            EngineOptionError: no library has that name.
+            EngineUnavailable: it is not installed, cannot be loaded, or is too old.
+        """
+        if runtime not in LIBRARIES:
+            raise EngineOptionError(f"unknown runtime {runtime!r}: use {' or '.join(LIBRARIES)}")
+        if not installed(runtime):
+            raise EngineUnavailable(
+                f"runtime {runtime} is not installed: run pip install 'irchroma[{runtime}]'"
+            )
+        self.runtime = runtime
+        try:
+            self.library = _import(runtime)
+        except (ImportError, OSError) as error:
+            raise EngineUnavailable(
+                f"runtime {runtime} cannot be loaded: {str(error).splitlines()[0]}"
+            ) from error
+        self.version: str = self.library.__version__
+        if runtime == "tensorrt" and tuple(map(int, self.version.split(".")[:2])) < OLDEST:
+            raise EngineUnavailable(
+                f"tensorrt {self.version} is too old: pip install 'irchroma[tensorrt]' (10.12 or newer)"
+            )
+        if runtime not in _loggers:
+            _loggers[runtime] = make_logger(self.library)
+        self._logger = _loggers[runtime]
+        self._loader: Any = None  # must outlive the engines that it loads
+
+    def build(self, request: BuildRequest) -> Built:
+        """Compile a network.
+
+        Raises:
+            PlanError: the library refuses the file, an operator, a profile or the build; it says which.
+            EngineUnavailable: the library wants a GPU and there is none.
+        """
+        with _one_build:
+            self._logger.begin()
+            start_s = time.monotonic()
+            builder = self._builder()
+            # Required by TensorRT 10, taken without effect by 11 and TensorRT-RTX.
+            flag = self.library.NetworkDefinitionCreationFlag.STRONGLY_TYPED
+            network = builder.create_network(1 << int(flag))
+            self._parse(network, request.onnx)
+            config = builder.create_builder_config()
+            config.profiling_verbosity = self.library.ProfilingVerbosity.DETAILED
+            if request.exact:
+                config.clear_flag(self.library.BuilderFlag.TF32)
+            for profile in request.profiles:
+                self._add_profile(builder, config, network.get_input(0).name, profile)
+            monitor = make_monitor(self.library, request.progress)
+            config.progress_monitor = monitor
+            cache = self._use_timing_cache(config, request.timing_cache)
+            plan = builder.build_serialized_network(network, config)
+            if monitor.interrupted:
+                raise KeyboardInterrupt
+            if plan is None:
+                raise PlanError(f"{self._name} cannot build {request.onnx.name}: {self._logger.why()}")
+            if cache is not None and request.timing_cache is not None:
+                write_atomically(request.timing_cache, [bytes(config.get_timing_cache().serialize())])
+            if request.progress is not None:
+                request.progress(1.0, "done")  # the library's own steps end at five of six
+            memory = _MEMORY.findall("\n".join(self._logger.kept))
+            return Built(
+                plan=bytes(plan),
+                layers="\n".join(self._logger.kept),
+                convolutions=convolution_names(self.library, network),
+                quantized=quantized_names(self.library, network),
+                weights_bytes=_largest(memory, "Weights"),
+                activation_bytes=_largest(memory, "Activation"),
+                build_s=time.monotonic() - start_s,
+            )
+
+    def load(self, plan: bytes | memoryview) -> Any:
+        """The engine of a plan, ready for execution contexts. This object must outlive it.
+
+        Raises:
+            PlanError: the library does not take it here; without a driver, a plan of any kind.
+        """
+        # No `begin`: the logger is the process's, and another thread's build may be half written to it.
+        said = len(self._logger.errors)
+        if self._loader is None:
+            self._loader = self.library.Runtime(self._logger)
+        engine = None if self._loader is None else self._loader.deserialize_cuda_engine(plan)
+        if engine is None:  # what these libraries do in place of raising
+            raise PlanError(f"{self._name} does not load the plan on this machine: {self._logger.why(said)}")
+        return engine
+
+    @property
+    def _name(self) -> str:
+        return f"{self.runtime} {self.version}"
+
+    def _builder(self) -> Any:
+        try:
+            return self.library.Builder(self._logger)
+        except (TypeError, RuntimeError) as error:  # the bindings' words for a factory that gave nothing
+            raise EngineUnavailable(
+                f"{self._name} cannot build here: {self._logger.why()}"
+                " (--runtime tensorrt-rtx builds without a GPU)"
+            ) from error
+
+    def _parse(self, network: Any, path: Path) -> None:
+        if not path.is_file():
+            raise PlanError(f"{path}: no such file")
+        parser = self.library.OnnxParser(network, self._logger)
+        if parser.parse_from_file(str(path)):
+            return
+        found = []
+        for index in range(parser.num_errors):
+            error = parser.get_error(index)
+            operator = error.node_operator()
+            node = f"operator {operator} {error.node_name()}".strip() + ": " if operator else ""
+            found.append(node + error.desc().replace("\n", " "))
+        raise PlanError(f"{self._name} refuses {path.name}: {'; '.join(found) or self._logger.why()}")
+
+    def _add_profile(self, builder: Any, config: Any, name: str, profile: Profile) -> None:
+        made = builder.create_optimization_profile()
+        sizes = [(n, 1, h, w) for n, h, w in (profile.minimum, profile.optimum, profile.maximum)]
+        made.set_shape(name, *sizes)
+        if config.add_optimization_profile(made) < 0:
+            raise PlanError(f"{self._name} refuses the shapes {sizes}: {self._logger.why()}")
+
+    def _use_timing_cache(self, config: Any, path: Path | None) -> Any:
+        if path is None or self.runtime != "tensorrt":
+            return None
+        cache = config.create_timing_cache(path.read_bytes() if path.is_file() else b"")
+        if not config.set_timing_cache(cache, False):  # of another device or version
+            cache = config.create_timing_cache(b"")
+            config.set_timing_cache(cache, False)
+        return cache
+
+
+def _import(runtime: str) -> Any:
+    if runtime == "tensorrt":
+        import tensorrt
+
+        return tensorrt
+    import tensorrt_rtx
+
+    return tensorrt_rtx
+
+
+def _largest(memory: list[tuple[str, str]], kind: str) -> int | None:
+    return max((int(count) for name, count in memory if name == kind), default=None)

@@ -1,0 +1,138 @@
+"""What the host hands to a device with each frame: the luma, and what the temporal stage saw in it.
+
+One block of pinned memory, copied at once. What only a moving picture needs lies at its end, so that a still
+one is a shorter copy.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.engines.gpu.device import DeviceArray
+from irchroma.engines.gpu.kernels.source import frame_state_struct
+from irchroma.engines.temporal.gain import Curve, split_curve
+from irchroma.engines.temporal.memory import ANCHOR_WEIGHT, JUMP_SHARE, Observation
+from irchroma.engines.temporal.motion import Area
+from irchroma.engines.temporal.stage import half_size
+from irchroma.engines.temporal.temporal_options import TemporalOptions
+
+_ALIGNMENT_BYTES = 256
+_LAST_STILL = "tolerance"
+
+
+class FrameLayout:
+    """Where in the block each part lies, for frames of one size.
+
+    Attributes:
+        size: (H, W) of the luma.
+        work: (h, w) of the small picture.
+        half: (hh, hw) at which the temporal stage compares.
+        nbytes: of the block.
+        still_nbytes: of its first part, which is all that a still picture needs.
+    """
+
+    def __init__(self, size: tuple[int, int], work: tuple[int, int]) -> None:
+        self.size, self.work, self.half = size, work, half_size(work)
+        half = self.half
+        parts: dict[str, tuple[tuple[int, ...], Any]] = {
+            "state": ((ctypes.sizeof(frame_state_struct()),), np.uint8),
+            "luma": (size, np.uint8),
+            "shown": (half, np.float32),
+            "trust": (half, np.float32),
+            "tolerance": (half, np.float32),
+            "half_moving": (half, np.uint8),
+            "half_source": ((*half, 2), np.float32),
+            "source": ((*work, 2), np.float32),
+        }
+        self._parts: dict[str, tuple[int, tuple[int, ...], np.dtype[Any]]] = {}
+        end = still_end = 0
+        for name, (shape, dtype) in parts.items():
+            self._parts[name] = (end, shape, np.dtype(dtype))
+            end += -(-math.prod(shape) * np.dtype(dtype).itemsize // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES
+            if name == _LAST_STILL:
+                still_end = end
+        self.still_nbytes = still_end
+        self.nbytes: int = end
+
+    def on_device(self, block: DeviceArray) -> dict[str, DeviceArray]:
+        """The parts of a device's block."""
+        return {name: block.part(*where) for name, where in self._parts.items()}
+
+    def on_host(self, block: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        """The parts of a host's block, as views."""
+        views = {}
+        for name, (offset, shape, dtype) in self._parts.items():
+            count = math.prod(shape) * dtype.itemsize
+            views[name] = block[offset : offset + count].view(dtype).reshape(shape)
+        return views
+
+
+class FrameWriter:
+    """Fills one block, frame after frame."""
+
+    def __init__(self, layout: FrameLayout, block: NDArray[np.uint8], options: TemporalOptions) -> None:
+        self._layout = layout
+        self._parts = layout.on_host(block)
+        self._options = options
+        self._state = frame_state_struct().from_buffer(self._parts["state"])
+
+    def write(self, luma: NDArray[np.uint8], seen: Observation | None) -> int:
+        """Write one frame.
+
+        Args:
+            luma: (H, W) uint8 as it came.
+            seen: of the temporal stage; None where there is none.
+
+        Returns:
+            How many bytes of the block the device needs.
+        """
+        np.copyto(self._parts["luma"], luma)
+        state = self._state
+        state.curve = state.held = state.moving = state.compared = 0
+        state.cut = state.colored = 1
+        state.still = state.share = 1.0
+        state.ceiling = math.inf
+        if seen is None:
+            return self._layout.still_nbytes
+        state.cut, state.held = int(seen.cut), int(seen.held)
+        state.colored = int(seen.needs_color)
+        if seen.luma_levels is not None:
+            self._write_curve(seen.luma_levels)
+        if seen.shown is not None:
+            np.copyto(self._parts["shown"], seen.shown)
+        if seen.trust is not None and seen.tolerance is not None:
+            state.compared = 1
+            np.copyto(self._parts["trust"], seen.trust)
+            np.copyto(self._parts["tolerance"], seen.tolerance)
+        state.still = math.exp(-seen.elapsed_s / self._options.settle_s)
+        state.share = JUMP_SHARE if seen.gain_jump else 1.0
+        state.ceiling = ANCHOR_WEIGHT if seen.anchor else math.inf
+        if seen.area is None or seen.half_area is None:
+            return self._layout.still_nbytes
+        state.moving = 1
+        state.faster = math.exp(-seen.elapsed_s / self._options.settle_moving_s) / state.still - 1.0
+        state.area, state.half_area = _corners(seen.area), _corners(seen.half_area)
+        for name, values in (
+            ("half_moving", seen.half_moving),
+            ("half_source", seen.half_source),
+            ("source", seen.source),
+        ):
+            assert values is not None
+            np.copyto(self._parts[name].ravel()[: values.size], values.ravel())
+        return self._layout.nbytes
+
+    def _write_curve(self, levels: Curve) -> None:
+        whole, part = split_curve(levels)
+        self._state.curve = 1
+        ctypes.memmove(self._state.whole, whole.ctypes.data, whole.nbytes)
+        ctypes.memmove(self._state.part, part.ctypes.data, part.nbytes)
+
+
+def _corners(area: Area) -> Any:
+    rows, columns = area
+    return (ctypes.c_int * 4)(columns.start, rows.start, columns.stop, rows.stop)

@@ -1,0 +1,211 @@
+"""Measures the flicker of a video file, frame by frame, and draws it over time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.engines.errors import EngineOptionError
+from irchroma.engines.measures.flicker import (
+    ColorDistribution,
+    ReferenceMotion,
+    Rgb,
+    StaticFlicker,
+    WarpingError,
+)
+from irchroma.engines.recolor.color_space import rgb_to_luma
+
+PLOT_WIDTH_PX = 1200
+PANEL_PX = 170
+CURVES = (
+    ("cdc", "color distribution divergence to the frame before (JS, ln)"),
+    ("static_ab", "mean |change of a*b*| where the input did not change"),
+    ("warping_error", "warping error (MSE, RGB in [0, 1])"),
+    ("luma", "mean luma"),
+)
+FROM_ZERO = frozenset({"cdc", "static_ab", "warping_error"})
+
+
+@dataclass(slots=True)
+class FlickerReport:
+    """What was measured; NaN (null in JSON) where a value was not asked for or has no meaning.
+
+    Attributes:
+        frames: number of frames.
+        rate_hz: frames a second by the file.
+        cdc: color distribution consistency, see `flicker.ColorDistribution`.
+        static_ab: static-pixel flicker, see `flicker.StaticFlicker`.
+        warping_error: E_warp, see `flicker.WarpingError`.
+        reference_cdc: the same of the reference video, as a scale.
+        reference_warping_error: the same of the reference video.
+        series: each measure frame by frame, and `luma`, the mean luma.
+    """
+
+    frames: int
+    rate_hz: float
+    cdc: float
+    static_ab: float = math.nan
+    warping_error: float = math.nan
+    reference_cdc: float = math.nan
+    reference_warping_error: float = math.nan
+    series: dict[str, list[float]] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, object]:
+        """Plain values for `json.dumps`, NaN as None."""
+
+        def plain(value: float) -> float | None:
+            return value if math.isfinite(value) else None
+
+        values: dict[str, object] = {}
+        for key, value in asdict(self).items():
+            if key == "series":
+                values[key] = {name: [plain(v) for v in part] for name, part in value.items()}
+            else:
+                values[key] = plain(value)
+        return values
+
+
+def measure_flicker(video: Path, reference: Path | None = None, source: Path | None = None) -> FlickerReport:
+    """Measure a video file.
+
+    Args:
+        video: what to measure.
+        reference: a video of the same scene in real color, frame by frame the same times; gives the flow
+            for the warping error, and its own values as a scale.
+        source: the infrared video that `video` was made from; tells which pixels did not change.
+            Without it the luma of `video` itself tells, which a stage that changes luma blurs.
+
+    Raises:
+        EngineOptionError: a file cannot be read, is too short, or does not match `video`.
+    """
+    rate_hz, frames = read_frames(video)
+    references = None if reference is None else read_frames(reference)[1]
+    sources = None if source is None else read_frames(source)[1]
+    distribution, static = ColorDistribution(), StaticFlicker()
+    motion, warping, reference_warping = ReferenceMotion(), WarpingError(), WarpingError()
+    reference_distribution = ColorDistribution()
+    series: dict[str, list[float]] = {"cdc": [], "static_ab": [], "luma": []}
+    if references is not None:
+        series["warping_error"] = []
+    count = 0
+    for rgb in frames:
+        luma = rgb_to_luma(rgb)
+        seen = luma if sources is None else rgb_to_luma(_matching(sources, source, rgb, count))
+        series["cdc"].append(distribution.add(rgb))
+        series["static_ab"].append(static.add(rgb, seen))
+        series["luma"].append(float(luma.mean()))
+        if references is not None:
+            truth = _matching(references, reference, rgb, count)
+            moved = motion.add(rgb_to_luma(truth))
+            series["warping_error"].append(warping.add(rgb, moved))
+            reference_warping.add(truth, moved)
+            reference_distribution.add(truth)
+        count += 1
+    if count < 2:
+        raise EngineOptionError(f"{video} has {count} frame: flicker needs two or more")
+    return FlickerReport(
+        frames=count,
+        rate_hz=rate_hz,
+        cdc=distribution.value(),
+        static_ab=static.value(),
+        warping_error=warping.value(),
+        reference_cdc=reference_distribution.value(),
+        reference_warping_error=reference_warping.value(),
+        series=series,
+    )
+
+
+def read_frames(path: Path) -> tuple[float, Iterator[Rgb]]:
+    """Frame rate, and the frames as (H, W, 3) uint8 R'G'B'.
+
+    Raises:
+        EngineOptionError: the file is not there or is no video that OpenCV can decode.
+    """
+    if not path.is_file():
+        raise EngineOptionError(f"no such video: {path}")
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # the one clear line is ours
+    try:
+        capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+    if not capture.isOpened():
+        capture.release()
+        raise EngineOptionError(f"{path} is not a video that OpenCV can decode: convert it to H.264 in MP4")
+    return float(capture.get(cv2.CAP_PROP_FPS)), _frames(capture)
+
+
+def draw_report(report: FlickerReport) -> NDArray[np.uint8]:
+    """(H, 1200, 3) uint8 R'G'B': one panel for each measure over time, its mean as a line."""
+    panels = [
+        _panel(report.series[name], title, report.rate_hz, name in FROM_ZERO)
+        for name, title in CURVES
+        if name in report.series
+    ]
+    return np.vstack(panels)
+
+
+def _frames(capture: cv2.VideoCapture) -> Iterator[Rgb]:
+    try:
+        while True:
+            good, bgr = capture.read()
+            if not good:
+                return
+            yield cast(Rgb, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+    finally:
+        capture.release()
+
+
+def _matching(frames: Iterator[Rgb], path: Path | None, rgb: Rgb, number: int) -> Rgb:
+    """The next frame, at the size of `rgb`."""
+    frame = next(frames, None)
+    if frame is None:
+        raise EngineOptionError(f"{path} ends at frame {number}, before the video that is measured")
+    if frame.shape != rgb.shape:
+        size = (rgb.shape[1], rgb.shape[0])
+        frame = cast(Rgb, cv2.resize(frame, size, interpolation=cv2.INTER_AREA))
+    return frame
+
+
+def _panel(values: list[float], title: str, rate_hz: float, from_zero: bool) -> NDArray[np.uint8]:
+    picture = np.full((PANEL_PX, PLOT_WIDTH_PX, 3), 255, np.uint8)
+    left, right, top, bottom = 80, PLOT_WIDTH_PX - 20, 30, PANEL_PX - 26
+    known = np.array([value for value in values if math.isfinite(value)])
+    low = 0.0 if from_zero or not known.size else float(known.min()) - 1.0
+    high = float(known.max()) if known.size else 0.0
+    high = low + (high - low) * 1.05 if high > low else low + 1.0
+    ink, gray, blue, red = (30, 30, 30), (170, 170, 170), (30, 90, 180), (200, 60, 40)
+
+    def text(words: str, x: int, y: int) -> None:
+        cv2.putText(picture, words, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.45, ink, 1, cv2.LINE_AA)
+
+    def height(value: float) -> int:
+        return round(bottom - (bottom - top) * (value - low) / (high - low))
+
+    cv2.rectangle(picture, (left, top), (right, bottom), gray, 1)
+    step = (right - left) / max(len(values) - 1, 1)
+    line: list[tuple[int, int]] = []
+    for index, value in [*enumerate(values), (len(values), math.nan)]:
+        if math.isfinite(value):
+            line.append((round(left + index * step), height(value)))
+        elif line:
+            cv2.polylines(picture, [np.array(line, np.int32)], False, blue, 1, cv2.LINE_AA)
+            line = []
+    if known.size:
+        mean = float(known.mean())
+        cv2.line(picture, (left, height(mean)), (right, height(mean)), red, 1)
+        title = f"{title}: mean {mean:.4g}, highest {known.max():.4g}"
+    text(title, left, top - 10)
+    text(f"{high:.3g}", 8, top + 8)
+    text(f"{low:.3g}", 8, bottom)
+    seconds = len(values) / rate_hz if rate_hz > 0 else 0.0
+    text("0 s", left, PANEL_PX - 8)
+    text(f"{seconds:.1f} s" if seconds else f"{len(values)} frames", right - 60, PANEL_PX - 8)
+    return picture

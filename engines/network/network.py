@@ -1,0 +1,199 @@
+"""A trained network behind one small shape, and the choice of the runtime that runs it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import logging
+import os
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.engines.errors import EngineOptionError, EngineUnavailable
+
+log = logging.getLogger(__name__)
+
+Tensor = NDArray[np.float32]
+
+
+class Network(Protocol):
+    """Runs one network; made by a runtime. Used by `lanes` threads at a time."""
+
+    @property
+    def name(self) -> str:
+        """Runtime, device and precision for people: `openvino bf16`."""
+
+    @property
+    def lanes(self) -> int:
+        """How many calls may run at once, each from a thread of its own."""
+
+    @property
+    def best_batch(self) -> int:
+        """How many frames one call should have at most: 1 where a batch is no cheaper than its frames."""
+
+    def infer(self, luma: Tensor) -> tuple[Tensor, Tensor]:
+        """Color a batch; blocks until done.
+
+        Args:
+            luma: (N, 1, H, W) float32 Y' in [0, 1], H and W multiples of 32; frames of several streams
+                share one call as a batch.
+
+        Returns:
+            `ycc` (N, 3, H, W) float32, BT.601 full range: Y' in [0, 1], Cb and Cr in [-0.5, 0.5]; and
+            confidence (N, 1, H, W) float32 in [0, 1]. Both are the caller's until this thread's next call.
+        """
+
+    def close(self) -> None:
+        """Let go of the network; may be called twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkOptions:
+    """How a network is run.
+
+    Attributes:
+        runtime: a name of RUNTIMES, or `auto` for the first of them that works here.
+        threads: CPU threads of the network, 0 for the runtime's own choice.
+        lanes: calls at once, which divide the threads among them; 0 for one, or, where several cameras
+            share the network, for as many as there are cores. A runtime that cannot has one.
+        cache: folder of compiled models, None for none.
+        exact: full float32 where the CPU would also have bf16.
+        device: `auto`, `cpu`, `all`, or a GPU as `0` or `cuda:0`; for `device_choice` alone.
+    """
+
+    runtime: str = "auto"
+    threads: int = 0
+    cache: Path | None = field(default_factory=lambda: cache_folder())
+    exact: bool = False
+    lanes: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.threads < 0 or self.lanes < 0:
+            raise EngineOptionError(
+                f"threads and lanes of a network must not be negative, got {self.threads} and {self.lanes}"
+            )
+        known = ("auto", *RUNTIMES, *GPU_ONLY)
+        if self.runtime not in known:
+            raise EngineOptionError(f"unknown runtime {self.runtime!r}: use {', '.join(known)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """Where a runtime lives and what it needs.
+
+    Attributes:
+        module: the one module that imports its library; it has `open_network(path, options)`.
+        library: what that module imports.
+        package: the name on the package index.
+        extra: the extra of `irchroma` that installs it.
+    """
+
+    module: str
+    library: str
+    package: str
+    extra: str
+
+
+RUNTIMES = {
+    "openvino": Runtime("irchroma.engines.network.openvino_runtime", "openvino", "openvino", "openvino"),
+    "onnxruntime": Runtime(
+        "irchroma.engines.network.onnx_runtime", "onnxruntime", "onnxruntime", "onnxruntime"
+    ),
+    "torch": Runtime("irchroma.engines.network.torch_runtime", "torch", "torch", "train"),
+}
+"""Name -> runtime, in the order in which `auto` tries them: fastest on a CPU first."""
+GPU_ONLY = ("tensorrt", "tensorrt-rtx")
+"""Runtimes that are part of a device's frame path, see `device_choice`."""
+
+
+def open_network(path: Path, options: NetworkOptions | None = None) -> Network:
+    """Load the network at `path` (ONNX, float32) into the runtime asked for.
+
+    `auto` takes the first runtime of RUNTIMES that is installed, once, and logs which and why.
+
+    Raises:
+        EngineUnavailable: the weights or the runtime are not here, or the runtime refuses the network.
+        EngineOptionError: no runtime has that name.
+    """
+    options = options or NetworkOptions()
+    if not path.is_file():
+        raise EngineUnavailable(f"no weights at {path}: reinstall irchroma, or train them: irchroma train")
+    if options.runtime != "auto":
+        return _open(path, options.runtime, options)
+    passed_over = []
+    for name, runtime in RUNTIMES.items():
+        if not installed(name):
+            passed_over.append(f"{name} is not installed")
+            continue
+        try:
+            network = _open(path, name, options)
+        except EngineUnavailable as error:
+            passed_over.append(str(error))
+            continue
+        why = f" ({'; '.join(passed_over)})" if passed_over else ", the fastest on a CPU"
+        log.info("%s: runtime %s %s%s", path.stem, network.name, _version(runtime), why)
+        return network
+    raise EngineUnavailable(
+        "no runtime for neural engines works here: " + "; ".join(passed_over) + ": pip install openvino"
+    )
+
+
+def installed(name: str) -> bool:
+    """True where the runtime's library can be found; does not import it."""
+    return importlib.util.find_spec(RUNTIMES[name].library) is not None
+
+
+def runtime_state(name: str) -> str:
+    """One phrase for lists: the version of a runtime's library, or the command that installs it."""
+    runtime = RUNTIMES[name]
+    return _version(runtime) if installed(name) else f"missing: {_how_to_install(runtime)}"
+
+
+def cache_folder() -> Path | None:
+    """The user's folder for compiled models, under XDG_CACHE_HOME where set; None if it cannot be written."""
+    try:
+        home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+        folder = Path(home) / "irchroma" / "compiled"
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError) as error:
+        log.info("compiled models are not kept: %s", error)
+        return None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        log.info("compiled models are not kept: %s cannot be written", folder)
+        return None
+    return folder
+
+
+def _open(path: Path, name: str, options: NetworkOptions) -> Network:
+    if name in GPU_ONLY:
+        raise EngineOptionError(
+            f"runtime {name} colors whole videos, irchroma run: use {', '.join(RUNTIMES)}"
+        )
+    runtime = RUNTIMES[name]
+    if not installed(name):
+        raise EngineUnavailable(f"runtime {name} is not installed: run {_how_to_install(runtime)}")
+    try:
+        module = importlib.import_module(runtime.module)
+    except ImportError as error:
+        raise EngineUnavailable(
+            f"runtime {name} cannot be loaded ({error}): run {_how_to_install(runtime)}"
+        ) from error
+    network: Network = module.open_network(path, options)
+    return network
+
+
+def _how_to_install(runtime: Runtime) -> str:
+    return f"pip install 'irchroma[{runtime.extra}]'"
+
+
+def _version(runtime: Runtime) -> str:
+    try:
+        return version(runtime.package)
+    except PackageNotFoundError:
+        return "of unknown version"

@@ -1,0 +1,68 @@
+"""ONNX Runtime: the portable second choice; the only file that imports `onnxruntime`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from irchroma.engines.errors import EngineUnavailable
+from irchroma.engines.network.network import NetworkOptions, Tensor
+from irchroma.engines.network.record import read_record
+
+
+def open_network(path: Path, options: NetworkOptions) -> OnnxRuntimeNetwork:
+    """Read and prepare the network."""
+    return OnnxRuntimeNetwork(path, options)
+
+
+class OnnxRuntimeNetwork:
+    """A `Network` on the CPU in float32.
+
+    On two cores, batches of 2 and 4 took 0.86 to 1.08 times the CPU time of their frames one by one.
+    """
+
+    best_batch = 1
+
+    def __init__(self, path: Path, options: NetworkOptions) -> None:
+        settings = onnxruntime.SessionOptions()
+        settings.log_severity_level = 3
+        record = read_record(path)
+        if record is not None and record.precision == "fp8":
+            # 1.31's fusions take float8 for int8: 18 dB instead of 31 against the float network.
+            settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        self.lanes = options.lanes or 1
+        if options.threads:
+            settings.intra_op_num_threads = max(1, options.threads // self.lanes)
+        try:
+            self._session: Any = onnxruntime.InferenceSession(
+                str(path), settings, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            raise EngineUnavailable(
+                f"onnxruntime cannot load {path}: {str(error).splitlines()[0]}"
+            ) from error
+        inputs = {port.name: port.type for port in self._session.get_inputs()}
+        if inputs != {"luma": "tensor(float)"}:
+            raise EngineUnavailable(
+                f"{path}: expected a network from float32 luma, found {inputs}: use a float32 or calibrated"
+                " network of irchroma"
+            )
+
+    @property
+    def name(self) -> str:
+        """Runtime and precision."""
+        return "onnxruntime f32"
+
+    def infer(self, luma: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Network.infer`."""
+        if self._session is None:
+            raise EngineUnavailable("the network is closed")
+        ycc, confidence = self._session.run(["ycc", "confidence"], {"luma": np.ascontiguousarray(luma)})
+        return ycc, confidence
+
+    def close(self) -> None:
+        """Let go of the session."""
+        self._session = None

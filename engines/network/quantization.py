@@ -1,0 +1,205 @@
+"""8-bit twins of a network, with Q/DQ nodes, by ONNX Runtime's quantizer; the only file that imports it.
+
+`int8`: symmetric activations with one scale, weights with one scale for each output channel, biases in
+float32: what OpenVINO and ONNX Runtime turn into 8-bit convolutions, and the form that TensorRT asks for.
+`fp8`: E4M3, one scale for each tensor from its largest magnitude; for GPUs of compute capability 8.9 and
+newer. CPU runtimes read it too, but calculate in float.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import importlib
+import io
+import logging
+import tempfile
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from irchroma.engines.errors import EngineOptionError, EngineUnavailable
+from irchroma.engines.network.network import Tensor
+from irchroma.engines.network.record import RECORD_KEY, NetworkRecord, read_record
+from irchroma.engines.network.weight_storage import widen_weights
+
+PRECISIONS = ("int8", "fp8")
+QUANTIZED_OPERATORS = ("Conv", "Add", "Relu", "Clip", "Resize", "GlobalAveragePool")
+"""With convolutions alone the range in front of a Clip is spread over the 256 values: 36 dB between the
+outputs of `nir:fast` and its twin rather than 43."""
+FP8_LARGEST = 448.0  # OCP 8-bit floating point specification 1.0, table 1, E4M3
+FP8_OPSET = 19  # the first whose QuantizeLinear knows float8
+_GROUP_DEPTH = 3  # /encoder/stages.2/stages.2.0: one residual block
+
+
+class Quantizer:
+    """Makes 8-bit twins of one float network: `collect` ranges, then `twin` as often as needed.
+
+    Attributes:
+        groups: name of a group of layers -> its nodes, in the network's order; the layers after the last
+            of them (softmax over the classes, confidence, upsampling) always stay in float.
+    """
+
+    def __init__(self, path: Path, precision: str) -> None:
+        """Read the float network.
+
+        Raises:
+            EngineUnavailable: it cannot be read, or onnx or onnxruntime is not installed.
+            EngineOptionError: the precision is unknown, or the network is quantized already.
+        """
+        if precision not in PRECISIONS:
+            raise EngineOptionError(f"unknown precision {precision!r}: use {' or '.join(PRECISIONS)}")
+        self._onnx = _library("onnx")
+        self._tool = _library("onnxruntime.quantization")
+        self.precision = precision
+        if read_record(path) is not None:
+            raise EngineOptionError(f"{path} is calibrated already: give the float network it was made from")
+        try:
+            model = widen_weights(self._onnx.load(str(path)))
+        except Exception as error:
+            raise EngineUnavailable(f"{path}: not an ONNX file ({str(error).splitlines()[0]})") from error
+        self._kind = self._tool.QuantType.QInt8
+        if precision == "fp8":
+            if not hasattr(self._tool.QuantType, "QFLOAT8E4M3FN"):
+                raise EngineUnavailable("fp8 needs a newer ONNX Runtime: pip install -U onnxruntime")
+            self._kind = self._tool.QuantType.QFLOAT8E4M3FN
+            model = self._onnx.version_converter.convert_version(model, FP8_OPSET)
+        self._model = model
+        self.groups = _groups(model)
+        if not self.groups:
+            raise EngineOptionError(f"{path}: no layers named like irchroma's: expected one of its networks")
+        self._folder = tempfile.TemporaryDirectory(prefix="irchroma-precision-")
+        float_path = Path(self._folder.name) / "float.onnx"
+        self._onnx.save(model, str(float_path))
+        self._calibrator = self._tool.create_calibrator(
+            float_path,
+            list(QUANTIZED_OPERATORS),
+            augmented_model_path=str(float_path.with_name("watched.onnx")),
+            calibrate_method=self._tool.CalibrationMethod.MinMax,
+        )
+        self._ranges: Any = None
+
+    def collect(self, luma: Tensor) -> None:
+        """Widen the ranges by what one frame does: (1, 1, H, W) float32 in [0, 1], multiples of 32."""
+        self._ranges = None
+        self._calibrator.collect_data(_reader(self._tool, luma))
+
+    def twin(self, path: Path, kept: Collection[str], record: NetworkRecord) -> Path:
+        """Write the network with every group in 8 bits but those in `kept`.
+
+        Args:
+            path: where; replaced.
+            kept: names of `groups`.
+            record: written into the file; runtimes look at its precision.
+        """
+        unknown = set(kept) - set(self.groups)
+        if unknown:
+            raise EngineOptionError(f"no group of layers {', '.join(sorted(unknown))}")
+        if self._ranges is None:
+            with contextlib.redirect_stdout(io.StringIO()):
+                self._ranges = self._calibrator.compute_data()
+        wanted = {node for name, nodes in self.groups.items() if name not in kept for node in nodes}
+        excluded = [node.name for node in self._model.graph.node if node.name not in wanted]
+        options: dict[str, Any] = {
+            "ActivationSymmetric": True,
+            "WeightSymmetric": True,
+            "QuantizeBias": False,
+        }
+        if self.precision == "fp8":
+            options["TensorQuantOverrides"] = self._fp8_scales()
+        quantizer = self._tool.QDQQuantizer(
+            copy.deepcopy(self._model),
+            self.precision == "int8",  # one scale for each channel
+            False,
+            self._kind,
+            self._kind,
+            self._ranges,
+            [],
+            excluded,
+            list(QUANTIZED_OPERATORS),
+            options,
+        )
+        quiet = logging.getLogger()
+        level = quiet.level
+        quiet.setLevel(logging.ERROR)  # it advises a pre-processing that these networks do not need
+        try:
+            quantizer.quantize_model()
+        finally:
+            quiet.setLevel(level)
+        quantizer.model.topological_sort()
+        made = quantizer.model.model
+        made.producer_name, made.producer_version = "irchroma", ""
+        del made.metadata_props[:]
+        entry = made.metadata_props.add()
+        entry.key, entry.value = RECORD_KEY, record.as_json()
+        self._onnx.checker.check_model(made)
+        self._onnx.save(made, str(path))
+        return path
+
+    def close(self) -> None:
+        """Remove temporary files; may be called twice."""
+        self._calibrator = None
+        self._folder.cleanup()
+
+    def _fp8_scales(self) -> dict[str, list[dict[str, Any]]]:
+        """ONNX Runtime's own scales for float8 follow the spread and lose what is far out; here all fits."""
+        largest = {
+            name: max(float(np.abs(bound).max()) for bound in found.range_value)
+            for name, found in self._ranges.items()
+        }
+        for tensor in self._model.graph.initializer:
+            values = self._onnx.numpy_helper.to_array(tensor)
+            if values.ndim == 4:
+                largest[tensor.name] = float(np.abs(values).max())
+        float8 = _library("ml_dtypes").float8_e4m3fn
+        return {
+            name: [
+                {
+                    "scale": np.array(max(value, 1e-12) / FP8_LARGEST, np.float32),
+                    "zero_point": np.array(0, float8),
+                }
+            ]
+            for name, value in largest.items()
+        }
+
+
+def _groups(model: Any) -> dict[str, tuple[str, ...]]:
+    """Residual blocks and single layers by name; what stands between two belongs to the one before."""
+    found: dict[str, list[str]] = {}
+    group = ""
+    for node in model.graph.node:
+        folders = [part for part in node.name.split("/") if part][:-1][:_GROUP_DEPTH]
+        if len(folders) > 1:
+            group = folders[-1]
+        if group and folders and node.op_type in QUANTIZED_OPERATORS:
+            found.setdefault(group, []).append(node.name)
+    return {name: tuple(nodes) for name, nodes in found.items()}
+
+
+def _reader(tool: Any, luma: Tensor) -> Any:
+    class OneFrame(tool.CalibrationDataReader):  # type: ignore[misc]
+        """Gives one frame to ONNX Runtime's calibrator."""
+
+        def __init__(self) -> None:
+            self._left = [{"luma": luma}]
+
+        def get_next(self) -> dict[str, Tensor] | None:
+            return self._left.pop() if self._left else None
+
+    return OneFrame()
+
+
+def _library(name: str) -> Any:
+    try:
+        module = importlib.import_module(name)
+        if name == "onnx":
+            for part in ("checker", "numpy_helper", "version_converter"):
+                importlib.import_module(f"onnx.{part}")
+    except ImportError as error:
+        raise EngineUnavailable(
+            f"calibrating precision needs onnx and onnxruntime ({error}):"
+            " run pip install 'irchroma[calibrate]'"
+        ) from error
+    return module

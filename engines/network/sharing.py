@@ -1,0 +1,175 @@
+"""One network for several cameras: their frames share calls where that pays, and none waits for long."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from irchroma.engines.errors import EngineError, EngineUnavailable
+from irchroma.engines.network.batch_options import BatchOptions
+from irchroma.engines.network.line import BatchLine
+from irchroma.engines.network.network import Network, Tensor
+from irchroma.engines.network.turns import Turns
+
+
+@dataclass(slots=True, eq=False)
+class _Request:
+    """One camera's call on its way."""
+
+    luma: Tensor
+    asked_s: float
+    answer: Future[tuple[Tensor, Tensor]] = field(default_factory=Future)
+
+
+class SharedNetwork:
+    """Answers the calls of several seats by one network, in the order of `batch_line`.
+
+    A seat has at most one frame waiting, as its caller waits with it.
+
+    Attributes:
+        calls, frames: what the network has done so far.
+        most_seats: how many callers there have been at once.
+        failed: the network threw an error; it serves on, but whoever comes new wants another.
+    """
+
+    def __init__(
+        self, network: Network, options: BatchOptions | None = None, turns: Turns | None = None
+    ) -> None:
+        """Take a network over, which is closed with the last seat.
+
+        Args:
+            network: an open one.
+            options: how calls are shared.
+            turns: limits the calls that run at once, of this network and others; None for its lanes only.
+        """
+        self._turns = turns or Turns(network.lanes)
+        self._network, options = network, options or BatchOptions()
+        self.batch_frames = options.frames or network.best_batch
+        self.line = BatchLine[_Request](options.wait_ms / 1e3, self.batch_frames)
+        self._changed = threading.Lock()
+        self._seats: set[NetworkSeat] = set()
+        self._closed = False
+        self.failed = False
+        self.calls = self.frames = self.most_seats = 0
+        self._workers = [
+            threading.Thread(target=self._work, name=f"network lane {lane + 1}", daemon=True)
+            for lane in range(network.lanes)
+        ]
+        for worker in self._workers:
+            worker.start()
+
+    @property
+    def name(self) -> str:
+        """The network's."""
+        return self._network.name
+
+    @property
+    def closed(self) -> bool:
+        """True once its last seat has left."""
+        return self._closed
+
+    @property
+    def seats(self) -> int:
+        """How many callers share the network now."""
+        return len(self._seats)
+
+    def seat(self) -> NetworkSeat | None:
+        """One more caller; None where the last one has just closed the network."""
+        with self._changed:
+            if self._closed:
+                return None
+            seat = NetworkSeat(self)
+            self._seats.add(seat)
+            self.most_seats = max(self.most_seats, len(self._seats))
+            return seat
+
+    def leave(self, seat: NetworkSeat) -> None:
+        """One caller less; the network is closed with its last one."""
+        with self._changed:
+            self._seats.discard(seat)
+            last = not self._seats and not self._closed
+            self._closed = self._closed or last
+        for request in self.line.withdraw(seat):
+            request.answer.set_exception(EngineUnavailable("the network was closed"))
+        if not last:
+            return
+        self.line.close()
+        for worker in self._workers:
+            worker.join()
+        for request in self.line.rest():
+            request.answer.set_exception(EngineUnavailable("the network was closed"))
+        self._network.close()
+
+    def ask(self, seat: NetworkSeat, luma: Tensor) -> tuple[Tensor, Tensor]:
+        """Answer one call; blocks until done. Raises EngineError with the network's reason."""
+        request = _Request(luma, time.monotonic())
+        with self._changed:
+            here = not self._closed and seat in self._seats
+        if not here or not self.line.put(seat, request, luma.shape[1:], len(luma)):
+            raise EngineUnavailable("the network is closed")
+        try:
+            return request.answer.result()
+        except EngineError:
+            raise
+        except Exception as error:  # one error for several threads: each raises its own
+            raise EngineError(f"{self.name}: {error}") from error
+
+    def _work(self) -> None:
+        while batch := self.line.take():
+            try:
+                lumas = [request.luma for request in batch]
+                luma = np.concatenate(lumas) if len(lumas) > 1 else lumas[0]
+                with self._turns.turn():
+                    now_s = time.monotonic()
+                    self.line.note_waits([now_s - request.asked_s for request in batch])
+                    ycc, confidence = self._network.infer(luma)
+                first = 0
+                for request in batch:
+                    after = first + len(request.luma)
+                    # The network's arrays are good until the next call only.
+                    request.answer.set_result((ycc[first:after].copy(), confidence[first:after].copy()))
+                    first = after
+                with self._changed:
+                    self.calls += 1
+                    self.frames += first
+            except Exception as error:  # noqa: BLE001 (each caller gets it and decides)
+                self.failed = True
+                for request in batch:
+                    if not request.answer.done():
+                        request.answer.set_exception(_own_copy(error))
+
+
+class NetworkSeat:
+    """One caller's place at a `SharedNetwork`; itself a `Network`."""
+
+    lanes, best_batch = 1, 1
+
+    def __init__(self, shared: SharedNetwork) -> None:
+        self._shared = shared
+
+    @property
+    def name(self) -> str:
+        """The shared network's."""
+        return self._shared.name
+
+    def infer(self, luma: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Network.infer`; the arrays are the caller's to keep."""
+        return self._shared.ask(self, luma)
+
+    def close(self) -> None:
+        """Leave; the others are not disturbed."""
+        self._shared.leave(self)
+
+
+def _own_copy(error: Exception) -> Exception:
+    """The error once more, for one of several threads: raising an exception writes to it."""
+    try:
+        copy = type(error)(*error.args)
+    except Exception:  # noqa: BLE001 (an error that cannot be made again is passed on as a line)
+        copy = EngineError(str(error))
+    copy.__cause__ = error
+    return copy

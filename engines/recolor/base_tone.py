@@ -1,0 +1,121 @@
+"""The base tone: how far the network's brightness replaces the sensor's without touching the sensor's detail.
+
+Foliage is far too bright in NIR and the sky far too dark in thermal for visible light: what is large
+takes the network's brightness, what is small stays the sensor's. What counts as large differs by band
+(`ToneOptions`). NIR and visible pictures share their edges, so a base of a few pixels can follow the
+network. Thermal and visible pictures do not, and a person is small: there the base is the mean of what
+the network paints alike, far around, and it moves only part of the way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.engines.recolor import guided
+
+Plane = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class ToneOptions:
+    """What of a picture is base tone. Pixels are work pixels, contrasts parts of full scale.
+
+    Attributes:
+        radius_px: of the windows in which the change of tone is modeled on the luma.
+        contrast: luma contrast above which an edge belongs to the base.
+        region_radius_px: how far around places that the network paints alike share one base; 0 for the
+            windows alone.
+        region_blur_px: how much of the network's own detail is left out of that comparison.
+        region_contrast: difference of the network's luma that separates two regions.
+        brighten: share of the way to the network's tone where that is brighter.
+        darken: the same where it is darker.
+        detail_floor: least factor on the sensor's detail where the base gets darker; detail scales with
+            its base as light does on a surface, but not below this.
+        edge_floor: least factor on the contrast of edges that the network makes weaker.
+    """
+
+    radius_px: int = 4
+    contrast: float = 0.2
+    region_radius_px: int = 0
+    region_blur_px: int = 8
+    region_contrast: float = 0.1
+    brighten: float = 1.0
+    darken: float = 1.0
+    detail_floor: float = 0.97
+    edge_floor: float = 0.5
+
+    def halved(self) -> ToneOptions:
+        """The same for a work picture of half the size."""
+        return replace(
+            self,
+            radius_px=max(1, self.radius_px // 2),
+            region_radius_px=self.region_radius_px // 2,
+            region_blur_px=self.region_blur_px // 2,
+        )
+
+
+def base_tone(guide: Plane, square: Plane, tone: Plane, options: ToneOptions) -> guided.Affine:
+    """By how much the luma changes so that its base becomes the network's, as an affine model of the luma.
+
+    Where the sensor's detail would leave [0, 1] the base gives way.
+
+    Args:
+        guide: (h, w) float32 luma at work size, [0, 1].
+        square: (h, w) float32 mean of the full-size luma's square, see `mean_square`.
+        tone: (h, w) float32 luma that the network wants.
+        options: where base ends and detail begins.
+    """
+    seen = guided.windows(guide, options.radius_px)
+    wanted = region_change(guide, tone, options) if options.region_radius_px else tone - guide
+    wanted = wanted * np.where(wanted > 0, np.float32(options.brighten), np.float32(options.darken))
+    model = guided.fit(seen, wanted, options.contrast)
+    base = seen.mean + model.slope * seen.mean + model.offset
+    darker = np.clip(base / np.maximum(seen.mean, np.float32(1e-3)), options.detail_floor, 1.0)
+    factor: Plane = (np.maximum(1 + model.slope, options.edge_floor) * darker).astype(np.float32)
+    base = base + guided.box(_way_back(seen, square, base, factor), seen.side_px)
+    offset: Plane = base - factor * seen.mean
+    return guided.Affine(factor - 1, offset)
+
+
+def _way_back(seen: guided.Windows, square: Plane, base: Plane, factor: Plane) -> Plane:
+    """(h, w) float32 by how much each window's base must give way for its detail to stay in [0, 1].
+
+    What the sensor itself has clipped may stay so.
+    """
+    kernel = np.ones((seen.side_px, seen.side_px), np.uint8)
+    finer = np.sqrt(np.maximum(guided.box(square - seen.luma * seen.luma, seen.side_px), 0.0))
+    below = factor * (seen.mean - cv2.erode(seen.luma, kernel) + finer)
+    above = factor * (cv2.dilate(seen.luma, kernel) - seen.mean + finer)
+    low = np.minimum(np.minimum(below, np.float32(0.5)), seen.mean)
+    high = np.maximum(1 - np.minimum(above, np.float32(0.5)), seen.mean)
+    way: Plane = np.clip(base, low, high) - base
+    return way
+
+
+def region_change(guide: Plane, tone: Plane, options: ToneOptions) -> Plane:
+    """(h, w) float32: the network's tone less the mean luma of all that it paints alike nearby.
+
+    The network's picture, without its detail, leads a guided filter over the sensor's: texture and people
+    vanish from the mean, borders between sky and trees stay.
+    """
+    side = 2 * options.region_blur_px + 1
+    smooth = guided.box(guided.box(tone, side), side)
+    around = guided.windows(smooth, options.region_radius_px)
+    model = guided.fit(around, guide, options.region_contrast)
+    change: Plane = smooth - (model.slope * smooth + model.offset)
+    return change
+
+
+def mean_square(luma: NDArray[np.uint8], size: tuple[int, ...]) -> Plane:
+    """(h, w) float32 mean of the squared luma, [0, 1], over what each pixel of a smaller picture covers.
+
+    From four samples a pixel: the windows that use it hold dozens, and all pixels would cost ten times that.
+    """
+    samples = cv2.resize(luma, (2 * size[1], 2 * size[0]), interpolation=cv2.INTER_NEAREST)
+    square = np.square(samples, dtype=np.float32)
+    small = cv2.resize(square, (size[1], size[0]), interpolation=cv2.INTER_AREA)
+    return np.asarray(small * np.float32(1 / 255**2), np.float32)

@@ -1,0 +1,247 @@
+"""Puts a network's small color picture onto the full-size luma: color and base tone from the network, detail
+from the sensor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.engines.errors import EngineOptionError
+from irchroma.engines.recolor import color_space, guided, neutral
+from irchroma.engines.recolor.base_tone import ToneOptions, base_tone, mean_square
+
+Mode = Literal["full", "chroma"]
+Plane = NDArray[np.float32]
+Scalar = TypeVar("Scalar", np.uint8, np.float32)
+NEUTRAL = np.float32(128 / 255)
+HALVED_MODELS = 1.5
+"""Enlargement from which the affine models are made at half the work size: they vary slowly, He and Sun
+subsample by 4. Same measures on 640x480 pictures, half the time."""
+NIGHT_SHARE = (0.15, 0.35)
+"""Unlit share of a picture where night begins and is complete: 97 of 100 NIR pictures by day are below 0.2,
+a surveillance camera's own light leaves 0.3 and more unlit."""
+NIGHT_COLOR = 0.45
+"""Factor on the chroma by night, where networks trained by day know little and colors must stay calm."""
+NIGHT_RADIUS_PX, NIGHT_CONTRAST = 24, 0.06
+"""Windows, work pixels, and contrast of luma over which a night's color is evened out: what little a lamp
+shows would come out in patches of several colors."""
+HALVED_CHROMA = 300_000
+"""Pixels from which chroma is made at half the size, as video carries it (4:2:0): a third of the time."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecolorOptions:
+    """How color is put onto the luma.
+
+    Attributes:
+        mode: `full` (the base tone is the network's too) or `chroma` (the sensor's luma kept exactly).
+        chroma_limit: largest sqrt(Cb^2 + Cr^2) in 8-bit levels that is shown; None for no limit.
+        radius_px: of the guided filter's windows, in work pixels.
+        chroma_contrast: luma contrast, [0, 1], above which color follows the luma's edges.
+        sure: confidence at and above which color is shown in full; it fades to neutral towards 0.
+    """
+
+    mode: Mode = "full"
+    chroma_limit: float | None = None
+    radius_px: int = 3
+    chroma_contrast: float = 0.03
+    sure: float = 0.4
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("full", "chroma"):
+            raise EngineOptionError(f"unknown mode {self.mode!r}: use full or chroma")
+        if self.chroma_limit is not None and not 0 <= self.chroma_limit <= 255:
+            raise EngineOptionError(f"chroma limit {self.chroma_limit:g} is outside 0 (gray) to 255 (none)")
+
+
+@dataclass(frozen=True, slots=True)
+class BandLook:
+    """What the wavelength has to say about it.
+
+    Attributes:
+        tone: what of a picture is base tone.
+        unlit: local mean luma, [0, 1], where color starts and where it is full, since the unlit parts of
+            an active-infrared night are no sky; None where dark does not mean unlit.
+    """
+
+    tone: ToneOptions = field(default_factory=ToneOptions)
+    unlit: tuple[float, float] | None = (0.05, 0.25)
+
+
+class Recoloring:
+    """Does it frame after frame, with buffers kept between frames of one size. Used by one thread."""
+
+    def __init__(self, options: RecolorOptions | None = None, look: BandLook | None = None) -> None:
+        self.options = options or RecolorOptions()
+        self.look = look or BandLook()
+        self._halved_tone = self.look.tone.halved()
+        self._fade = neutral.level_fade()
+        self._buffers: dict[tuple[str, tuple[int, int]], Plane] = {}
+        self._size = (0, 0)
+
+    def apply(
+        self, luma: NDArray[np.uint8], small: NDArray[np.uint8], ycc: Plane, confidence: Plane
+    ) -> NDArray[np.uint8]:
+        """One colored picture.
+
+        Args:
+            luma: (H, W) uint8 Y', full range: the sensor's picture.
+            small: (h, w) uint8, the same at work size, as the network saw it.
+            ycc: (h, w, 3) float32 of the network, BT.601 full range.
+            confidence: (h, w) float32 in [0, 1].
+
+        Returns:
+            (H, W, 3) uint8 R'G'B', full range, new.
+        """
+        size = (luma.shape[0], luma.shape[1])
+        if size != self._size:
+            self._buffers.clear()
+            self._size = size
+        tone_options, radius_px, night_px = self.look.tone, self.options.radius_px, NIGHT_RADIUS_PX
+        if luma.shape[0] >= HALVED_MODELS * small.shape[0]:
+            tone_options, radius_px, night_px = self._halved_tone, (radius_px + 1) // 2, night_px // 2
+            small, ycc, confidence = _halved(small), _halved(ycc), _halved(confidence)
+        guide = small.astype(np.float32) * np.float32(1 / 255)
+        shown = luma
+        if self.options.mode == "full":
+            tone = base_tone(guide, mean_square(luma, small.shape), ycc[..., 0], tone_options)
+            shown = self._on_frame(guided.Affine(tone.slope + 1, tone.offset), luma)
+            _keep_borders(luma, shown)
+        fine, fine_shown = luma, shown
+        if luma.size >= HALVED_CHROMA:
+            fine = _halved(luma)
+            fine_shown = fine if shown is luma else _halved(shown)
+        faded = np.clip(confidence * np.float32(1 / self.options.sure), 0.0, 1.0)
+        seen = guided.windows(guide, radius_px)
+        night = 0.0
+        if self.look.unlit is not None:
+            night = _night(seen.mean, self.look.unlit)
+            faded *= _lit(seen.mean, self.look.unlit, night)
+        planes = self._limited(ycc[..., 1] * faded, ycc[..., 2] * faded)
+        if night > 0.0:
+            planes = _evened(planes, guide, night_px, np.float32(night))
+        chroma = []
+        for plane in planes:
+            model = guided.fit(seen, plane, self.options.chroma_contrast)
+            chroma.append(self._on_frame(guided.Affine(model.slope, model.offset + NEUTRAL), fine))
+        keep_neutral(fine, fine_shown, self._fade, chroma)
+        if fine is not luma:
+            chroma = [np.asarray(cv2.resize(plane, size[::-1]), np.uint8) for plane in chroma]
+        if self.options.chroma_limit is not None:
+            chroma = _within(self.options.chroma_limit, chroma)
+        return color_space.color_luma(shown, *chroma)
+
+    def _on_frame(self, model: guided.Affine, luma: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """(H, W) uint8: slope * luma + offset, the offset in parts of full scale."""
+        size = (luma.shape[0], luma.shape[1])
+        value = guided.enlarge(model.slope, size, self._buffer("value", size))
+        light = self._buffer("offset", size)
+        np.copyto(light, luma)
+        np.multiply(value, light, out=value)
+        offset = guided.enlarge(model.offset * np.float32(255), size, light)
+        return np.asarray(cv2.add(value, offset, dtype=cv2.CV_8U), np.uint8)
+
+    def _limited(self, cb: Plane, cr: Plane) -> tuple[Plane, Plane]:
+        """The small chroma under the chroma limit, so that what is over it keeps its hue's contrast."""
+        if self.options.chroma_limit is None:
+            return cb, cr
+        limit = np.float32(self.options.chroma_limit / 255)
+        scale = np.divide(limit, np.maximum(np.hypot(cb, cr), max(limit, np.float32(1e-6))), dtype=np.float32)
+        return cb * scale, cr * scale
+
+    def _buffer(self, name: str, size: tuple[int, int]) -> Plane:
+        buffer = self._buffers.get((name, size))
+        if buffer is None:
+            buffer = self._buffers[name, size] = np.empty(size, np.float32)
+        return buffer
+
+
+def _night(mean: Plane, unlit: tuple[float, float]) -> float:
+    """How much of a night it is, [0, 1], by the share of the picture that nothing lights."""
+    dark, lit = unlit
+    return float(np.interp(np.mean(mean < (dark + lit) / 2), NIGHT_SHARE, (0.0, 1.0)))
+
+
+def _lit(mean: Plane, unlit: tuple[float, float], night: float) -> Plane:
+    """(h, w) float32 factor on chroma: less in unlit places, and everywhere by night."""
+    dark, lit = unlit
+    calm = 1.0 + night * (NIGHT_COLOR - 1.0)
+    return np.asarray(np.clip((mean - dark) / (lit - dark), 0.0, 1.0) * calm, np.float32)
+
+
+def _evened(
+    planes: tuple[Plane, Plane], guide: Plane, radius_px: int, night: np.float32
+) -> tuple[Plane, Plane]:
+    """Chroma moved by the share `night` towards what a wide neighborhood of like luma has."""
+    wide = guided.windows(guide, radius_px)
+    made = []
+    for plane in planes:
+        model = guided.fit(wide, plane, NIGHT_CONTRAST)
+        made.append(plane + night * (model.slope * guide + model.offset - plane))
+    return made[0], made[1]
+
+
+def _halved(values: NDArray[Scalar]) -> NDArray[Scalar]:
+    size = ((values.shape[1] + 1) // 2, (values.shape[0] + 1) // 2)
+    return np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_AREA), values.dtype)
+
+
+def _within(limit: float, chroma: list[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+    """Chroma planes (128 neutral) whose magnitude nowhere exceeds the limit, in 8-bit levels."""
+    cb, cr = (plane.astype(np.float32) - 128 for plane in chroma)
+    scale = np.minimum(1, np.float32(limit) / np.maximum(np.hypot(cb, cr), np.float32(1e-3)))
+    return [np.rint(plane * scale + 128).astype(np.uint8) for plane in (cb, cr)]
+
+
+def keep_neutral(
+    luma: NDArray[np.uint8], shown: NDArray[np.uint8], fade: Plane, chroma: list[NDArray[np.uint8]]
+) -> None:
+    """Fade chroma in place at the extremes of luma, on strokes of text and on black borders.
+
+    White is what either luma calls white; black is what is shown black, since a thermal sky at the
+    sensor's lowest level is blue once its tone is that of day.
+
+    Args:
+        luma: (H, W) uint8 of the sensor.
+        shown: (H, W) uint8 that goes out. Near white the gamut is so narrow that a level of luma would
+            decide over ten levels of blue: fading is the steady choice.
+        fade: (256,) float32 factor by luma.
+        chroma: (H, W) uint8 planes, 128 neutral.
+    """
+    full = np.flatnonzero(fade == 1)
+    plain = cv2.inRange(luma, 0, int(full[-1]))
+    if shown is luma:
+        plain = cv2.inRange(luma, int(full[0]), int(full[-1]))
+    else:
+        plain = cv2.bitwise_and(plain, cv2.inRange(shown, int(full[0]), int(full[-1])))
+    strokes = neutral.strokes(luma)
+    places = np.flatnonzero(cv2.bitwise_or(cv2.bitwise_not(plain), strokes))
+    if places.size:
+        white = np.where(np.arange(256) < 128, np.float32(1), fade)
+        factor = np.minimum(white[luma.ravel()[places]], fade[shown.ravel()[places]])
+        factor[strokes.ravel()[places] > 0] = 0.0
+        for plane in chroma:
+            flat = plane.ravel()
+            flat[places] = np.rint((flat[places] - np.float32(128)) * factor + np.float32(128))
+    top, bottom, left, right = neutral.borders(luma)
+    height, width = luma.shape
+    for plane in chroma:
+        plane[:top], plane[height - bottom :] = 128, 128
+        plane[:, :left], plane[:, width - right :] = 128, 128
+
+
+def _keep_borders(luma: NDArray[np.uint8], shown: NDArray[np.uint8]) -> None:
+    """Black borders are shown as they came, whatever tone the network would give them."""
+    top, bottom, left, right = neutral.borders(luma)
+    height, width = luma.shape
+    for part in (
+        np.s_[:top],
+        np.s_[height - bottom :],
+        np.s_[:, :left],
+        np.s_[:, width - right :],
+    ):
+        shown[part] = luma[part]

@@ -1,0 +1,251 @@
+"""Steers a network's color by color pictures of the same scene: what stands still gets its real color."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.engines.errors import EngineOptionError
+from irchroma.engines.recolor import color_space
+from irchroma.engines.reference import registration, structure
+from irchroma.engines.reference.foreground import Backdrop, ForegroundMarker
+from irchroma.engines.reference.pictures import Reference, load_references
+
+Plane = NDArray[np.float32]
+log = logging.getLogger(__name__)
+
+TRACK_REACH = 0.15
+"""Largest shift, as a share of height and width, that is followed without a new search."""
+LOST = 20.0
+"""Evidence of the correlation with the frame that was registered, below which the view has changed; two
+frames of one view have hundreds."""
+DETAIL_SHARE = 0.01
+"""Radius below which luma is detail, as a share of the long side."""
+LONGEST_RETRY_S = 30.0
+STILL_PX = 0.3
+"""Work pixels of shift below which the reference is not warped anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceOptions:
+    """How a reference steers.
+
+    Attributes:
+        path: a set of references, or a single color picture.
+        weight: share of the reference's color where it is trusted, [0, 1].
+        scenery: share of its picture, fine texture and all, that stands behind the sensor's detail at full
+            size, [0, 1]; with 0 it gives color and base tone only.
+        search: look for the reference at other zooms and turns too.
+        retry_s: seconds until another attempt when no reference fits what the camera shows; doubles from
+            attempt to attempt, up to `LONGEST_RETRY_S`.
+        renew_s: seconds after which an alignment is looked at again (light wanders, lenses drift).
+        steady: frames follow one another; off for pictures that do not.
+    """
+
+    path: Path
+    weight: float = 1.0
+    scenery: float = 1.0
+    search: bool = True
+    retry_s: float = 1.0
+    renew_s: float = 10.0
+    steady: bool = True
+
+    def __post_init__(self) -> None:
+        for name, value in (("weight", self.weight), ("scenery", self.scenery)):
+            if not 0 <= value <= 1:
+                raise EngineOptionError(f"{name} of the reference is 0 to 1, got {value:g}")
+
+
+@dataclass(slots=True)
+class _Placed:
+    """A reference as it lies over one frame, the key frame, and what is needed to follow the camera."""
+
+    reference: Reference
+    alignment: registration.Alignment
+    key_field: structure.Field
+    key_spectrum: structure.Field
+    since_ns: int
+    shift: tuple[float, float] = (math.inf, math.inf)
+    laid: _Laid | None = None
+
+
+class _Laid:
+    """A reference warped onto the frame: color and trust at work size, the picture itself at full size."""
+
+    def __init__(self, reference: Reference, matrix: registration.Matrix, size: tuple[int, int]) -> None:
+        self._reference, self.matrix = reference, matrix
+        self.backdrop = Backdrop(registration.warp(reference.rgb, matrix, size))
+        self.ycc = color_space.rgb_to_ycc(self.backdrop.rgb)
+        trust = registration.warp(reference.trust, matrix, size, cv2.BORDER_CONSTANT)
+        self.trust = cv2.GaussianBlur(trust.astype(np.float32) / 255, (0, 0), 2.0)
+        self._full: NDArray[np.uint8] | None = None
+
+    def full_size(self, size: tuple[int, int]) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 R'G'B', as it lies over a frame of that size; kept until the size changes."""
+        if self._full is None or self._full.shape[:2] != size:
+            self._full = registration.warp(self._reference.rgb, self.matrix, size)
+        return self._full
+
+
+@dataclass(frozen=True, slots=True)
+class Scenery:
+    """The scene by day for one frame at full size: the fine color and texture that infrared hardly shows."""
+
+    laid: _Laid
+    share: Plane
+
+    def put_behind(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The picture with the scenery's color and texture where it is trusted; the sensor's detail stays.
+
+        Args:
+            rgb: (H, W, 3) uint8 R'G'B', colored at full size.
+
+        Returns:
+            (H, W, 3) uint8, new.
+        """
+        size = (rgb.shape[0], rgb.shape[1])
+        luma = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+        side = 2 * round(DETAIL_SHARE * max(size)) + 1
+        base = cv2.blur(cv2.blur(luma, (side, side)), (side, side))
+        detail = cv2.subtract(luma, base, dtype=cv2.CV_16S)
+        scene = cv2.add(self.laid.full_size(size), cv2.merge([detail] * 3), dtype=cv2.CV_8U)
+        share = cv2.resize(self.share, (size[1], size[0]))
+        return np.asarray(cv2.blendLinear(scene, rgb, share, 1.0 - share), np.uint8)
+
+
+class ReferenceSteering:
+    """Mixes the reference's color into the network's, frame after frame of one camera. Used by one thread."""
+
+    def __init__(self, options: ReferenceOptions, references: list[Reference] | None = None) -> None:
+        """Read the references, or take those given.
+
+        Raises:
+            EngineOptionError: the file is missing or unfit.
+        """
+        self.options = options
+        self.references = load_references(options.path) if references is None else references
+        self._marker = ForegroundMarker()
+        self._placed: _Placed | None = None
+        self._size = (0, 0)
+        self._tried_ns: int | None = None
+        self._wait_ns = 0.0
+        self._told = ""
+        self.scenery: Scenery | None = None
+        """Of the frame last steered, to be put behind its full-size picture; None where no reference fits."""
+
+    @property
+    def alignment(self) -> registration.Alignment | None:
+        """How the reference in use lies over the picture; None while none fits."""
+        return self._placed.alignment if self._placed is not None else None
+
+    def reset(self) -> None:
+        """Forget the past (a cut, another camera)."""
+        self._placed = self._tried_ns = self.scenery = None
+        self._marker.reset()
+
+    def apply(
+        self, luma_small: NDArray[np.uint8], ycc: Plane, confidence: Plane, pts_ns: int
+    ) -> tuple[Plane, Plane]:
+        """Steer one frame's color.
+
+        Args:
+            luma_small: (h, w) uint8 at work size.
+            ycc: (h, w, 3) float32 of the network, BT.601 full range; not written to.
+            confidence: (h, w) float32 in [0, 1]; not written to.
+            pts_ns: time of the frame.
+
+        Returns:
+            Both steered; the very arrays that came in where no reference fits.
+        """
+        if not self.options.steady or luma_small.shape != self._size:
+            self.reset()
+            self._size = luma_small.shape
+        small = registration.resized(luma_small, registration.COARSE_PX)
+        field = structure.structure_field(small)
+        if self._placed is None or not self._follow(self._placed, luma_small, field, pts_ns):
+            self._placed = self._search(luma_small, field, pts_ns)
+        self.scenery = None
+        if self._placed is None or self._placed.laid is None:
+            return ycc, confidence
+        laid = self._placed.laid
+        foreground = self._marker.mark(luma_small, laid.backdrop, field, pts_ns)
+        share = laid.trust * (1.0 - foreground) * np.float32(self.options.weight)
+        if self.options.scenery:
+            self.scenery = Scenery(laid, share * np.float32(self.options.scenery))
+        steered = ycc + (laid.ycc - ycc) * share[..., None]
+        return np.asarray(steered, np.float32), confidence + (1.0 - confidence) * share
+
+    def _follow(self, placed: _Placed, luma: NDArray[np.uint8], field: structure.Field, pts_ns: int) -> bool:
+        """Keep the reference on the picture while the camera shakes; False once the view has changed."""
+        if pts_ns < placed.since_ns:
+            return False
+        peak = structure.correlate(placed.key_field, field, placed.key_spectrum, TRACK_REACH)
+        if peak.evidence < LOST:
+            return False
+        size = (luma.shape[0], luma.shape[1])
+        step = size[1] / field.shape[1]
+        shift = (peak.shift_px[0] * step, peak.shift_px[1] * step)
+        if math.dist(shift, placed.shift) > STILL_PX:
+            self._lay(placed, size, shift)
+        if pts_ns - placed.since_ns > self.options.renew_s * 1e9:
+            self._renew(placed, luma, field, pts_ns)
+        return True
+
+    def _renew(self, placed: _Placed, luma: NDArray[np.uint8], field: structure.Field, pts_ns: int) -> None:
+        """Make this frame the key frame, its alignment adjusted where that is clearly better."""
+        assert placed.laid is not None
+        matrix, agreement = registration.refine(luma, placed.reference.luma, [placed.laid.matrix])
+        placed.alignment = replace(placed.alignment, matrix=matrix, agreement=agreement)
+        placed.key_field, placed.key_spectrum = field, structure.spectrum(field)
+        placed.since_ns = pts_ns
+        self._lay(placed, (luma.shape[0], luma.shape[1]), (0.0, 0.0))
+
+    def _search(self, luma: NDArray[np.uint8], field: structure.Field, pts_ns: int) -> _Placed | None:
+        """The reference that fits best, laid over the picture; None where none does."""
+        before = self._placed
+        if before is None and self._tried_ns is not None and 0 <= pts_ns - self._tried_ns < self._wait_ns:
+            return None
+        self._wait_ns = min(2 * self._wait_ns, LONGEST_RETRY_S * 1e9)
+        if before is not None or self._tried_ns is None:
+            self._wait_ns = self.options.retry_s * 1e9
+        self._tried_ns = pts_ns
+        found = [
+            (registration.register(luma, reference.luma, self.options.search), reference)
+            for reference in self.references
+        ]
+        fitting = [pair for pair in found if pair[0].same_scene]
+        if not fitting:
+            self._marker.reset()
+            best = max(alignment.evidence for alignment, _ in found)
+            self._tell(
+                logging.WARNING,
+                f"no reference is of this scene (evidence {best:.1f}, needed"
+                f" {registration.SAME_SCENE:.0f}): the network's color is used",
+            )
+            return None
+        alignment, reference = max(fitting, key=lambda pair: pair[0].agreement)
+        if before is None or before.reference is not reference:
+            self._marker.reset()
+        self._tell(logging.INFO, f"reference {reference.name} in use")
+        placed = _Placed(reference, alignment, field, structure.spectrum(field), pts_ns)
+        self._lay(placed, (luma.shape[0], luma.shape[1]), (0.0, 0.0))
+        return placed
+
+    def _lay(self, placed: _Placed, size: tuple[int, int], shift: tuple[float, float]) -> None:
+        """Warp the reference onto a frame that lies `shift` work pixels beside the key frame."""
+        matrix = placed.alignment.matrix.copy()
+        matrix[:, 2] -= matrix[:, :2] @ (shift[0] / size[1], shift[1] / size[0])
+        placed.laid = _Laid(placed.reference, matrix, size)
+        placed.shift = shift
+
+    def _tell(self, level: int, text: str) -> None:
+        """Log a change, once."""
+        if text.partition("(")[0] != self._told:
+            self._told = text.partition("(")[0]
+            log.log(level, "%s", text)

@@ -1,0 +1,222 @@
+"""Color that stands still: the causal temporal stage between a network and the upsampling of its color."""
+
+from __future__ import annotations
+
+from typing import Literal, cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.engines.errors import EngineOptionError
+from irchroma.engines.temporal.agreement import Agreement, trust_moving_edges
+from irchroma.engines.temporal.cuts import is_cut
+from irchroma.engines.temporal.gain import (
+    BrightnessKeeper,
+    Curve,
+    GainChange,
+    apply_to_work,
+    measure_change,
+    uncertainty,
+)
+from irchroma.engines.temporal.memory import ColorMemory, Observation
+from irchroma.engines.temporal.motion import SMALLEST_PX, Motion, MotionEstimator, keep_where, move
+from irchroma.engines.temporal.schedule import ColorSchedule
+from irchroma.engines.temporal.temporal_options import TemporalOptions
+
+Plane = NDArray[np.float32]
+Luma = NDArray[np.uint8]
+
+ANCHOR_FRAMES = 3
+FREEZE_S = 0.15
+"""A repetition shorter than this is a duplicated frame, not a freeze."""
+
+
+class TemporalStage:
+    """Steadies one video's small color: warps the last color along the motion and blends the new one in.
+
+    Call `observe` with each luma frame, color it if asked to, then `update` in the same order; `observe`
+    may be some frames ahead. Causal: no frame waits for the next one. Per pixel the blend is a weighted
+    mean of all that the network has said about this piece of the scene, older answers counting less; a
+    pixel whose luma does not agree with where it came from (uncovered, a new object) loses its past and
+    gets its own color at once.
+
+    One stage per video, used by one thread. Arrays that are returned are the caller's to keep.
+    """
+
+    def __init__(self, options: TemporalOptions | None = None) -> None:
+        self.options = options or TemporalOptions()
+        self._motion = MotionEstimator()
+        self._agreement = Agreement()
+        self._brightness = BrightnessKeeper(self.options.gain_settle_s)
+        self._schedule = ColorSchedule(
+            self.options.color_every, self.options.longest_skip_s, min(0.6, self.options.settle_s)
+        )
+        self._memory = ColorMemory(self.options.settle_s, self.options.settle_moving_s)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the past: the next frame is treated as the first."""
+        self._restart()
+        self._luma: Luma | None = None
+        self._half: Luma | None = None
+        self._pts_ns = 0
+        self._memory.clear()
+
+    def _restart(self) -> None:
+        self._brightness.reset()
+        self._agreement.reset()
+        self._held_s = 0.0
+        self._anchor_frames = 0
+        self._schedule.restart()
+
+    def ask_every(self, every: int | Literal["auto"]) -> None:
+        """From the next frame on, ask for the network's color every n-th frame; see `TemporalOptions`."""
+        self._schedule.every = every
+
+    def observe(self, luma: Luma, pts_ns: int, held: bool = False) -> Observation:
+        """Compare a frame with the one before.
+
+        Args:
+            luma: (h, w) uint8 Y' at work size, as the camera (or the tone map) gives it; kept until the
+                next call, so not to be written to.
+            pts_ns: presentation time in nanoseconds.
+            held: the camera says that it repeats its picture.
+        """
+        if luma.ndim != 2 or luma.dtype != np.uint8:
+            raise EngineOptionError(f"expected (h, w) uint8 luma, got {luma.shape} {luma.dtype}")
+        before, half_before = self._luma, self._half
+        elapsed_s = (pts_ns - self._pts_ns) / 1e9
+        self._pts_ns = pts_ns
+        if before is not None and half_before is not None and before.shape == luma.shape and elapsed_s >= 0:
+            if held or self._agreement.repeats(before, luma):
+                self._held_s += elapsed_s
+                curve, levels = self._curves()
+                shown = self._shown(half_before)
+                return Observation(False, False, True, False, curve, levels, elapsed_s=elapsed_s, shown=shown)
+            if elapsed_s < self.options.forget_s or self._held_s > 0:
+                seen = self._compare(half_before, luma, elapsed_s + self._held_s)
+                if seen is not None:
+                    return seen
+        self._restart()
+        self._luma, self._half = luma, _half(luma)
+        return Observation(True, True, False, active=1.0, shown=self._half.astype(np.float32))
+
+    def update(
+        self, seen: Observation, ycc: Plane | None, confidence: Plane | None = None, cost_s: float = 0.0
+    ) -> tuple[Plane, Plane]:
+        """Blend the network's color of the observed frame with what was gathered before.
+
+        Args:
+            seen: what `observe` said of this frame.
+            ycc: (h, w, 3) float32 Y', Cb, Cr from the network; None where it was skipped.
+            confidence: (h, w) float32, [0, 1]; None for sure everywhere.
+            cost_s: seconds that the network took for it, where `auto` is to mind them.
+
+        Returns:
+            (h, w, 3) float32 steadied `ycc` and (h, w) float32 confidence.
+
+        Raises:
+            EngineOptionError: no color was given and there is no past to take it from.
+        """
+        if cost_s > 0.0:
+            self._schedule.note_cost(cost_s)
+        if seen.cut:
+            self._memory.clear()
+        if not seen.held or self._memory.empty:
+            self._memory.carry(seen)
+            if ycc is not None:
+                self._memory.gather(seen, ycc, confidence)
+        return self._memory.recall()
+
+    def _compare(self, half_before: Luma, luma: Luma, elapsed_s: float) -> Observation | None:
+        """The observation of a frame that goes on from the one before; None after a cut."""
+        half = _half(luma)
+        change, motion, leveled = self._gain_and_motion(half_before, half, luma.shape)
+        if is_cut(half_before, leveled, motion):
+            return None
+        self._brightness.advance(elapsed_s)
+        if change is not None:
+            self._brightness.undo(change.curve)
+        predicted = move(half_before, motion.half_area, motion.half_source)
+        trust, tolerance = self._agreement.trust(predicted, leveled, uncertainty(half, change))
+        if motion.half_area is not None and motion.occluded is not None and motion.half_moving is not None:
+            part = keep_where(cast(Luma, cv2.bitwise_not(motion.occluded)), trust[motion.half_area])
+            trust[motion.half_area] = part * trust_moving_edges(half[motion.half_area], motion.half_moving)
+        thawed = self._held_s >= FREEZE_S
+        self._held_s = 0.0
+        if thawed:
+            self._anchor_frames = ANCHOR_FRAMES
+        self._luma, self._half = luma, half
+        new = float(np.count_nonzero(cv2.dilate(trust, np.ones((3, 3), np.uint8)) < 0.5)) / trust.size
+        curve, levels = self._curves()
+        anchor = self._anchor_frames > 0
+        urgent = change is not None or anchor
+        needs = self._schedule.needs_color(elapsed_s, new, motion.speed_px, urgent)
+        if needs:
+            self._anchor_frames = max(0, self._anchor_frames - 1)
+        return Observation(
+            needs_color=needs,
+            cut=False,
+            held=False,
+            gain_jump=change is not None,
+            luma_curve=curve,
+            luma_levels=levels,
+            active=motion.active,
+            speed_px=motion.speed_px,
+            elapsed_s=elapsed_s,
+            area=motion.area,
+            source=motion.source,
+            half_area=motion.half_area,
+            half_source=motion.half_source,
+            half_moving=motion.half_moving,
+            trust=trust,
+            tolerance=tolerance,
+            shown=self._shown(half),
+            anchor=anchor,
+        )
+
+    def _gain_and_motion(
+        self, before: Luma, now: Luma, size: tuple[int, int]
+    ) -> tuple[GainChange | None, Motion, Luma]:
+        """The gain jump if there was one, the motion, and `now` with that jump taken out."""
+        measured = measure_change(before, now)
+        change = _accepted(measured)
+        leveled = now if change is None else apply_to_work(now, change.curve)
+        changed = self._agreement.changed(before, leveled, uncertainty(now, change))
+        motion = self._motion.estimate(before, leveled, changed, size)
+        if measured is not None and change is None and motion.active > 0.3 and measured.strength > 1.0:
+            # A jump in the middle of a pan is clear only once the frames lie on each other.
+            change = _accepted(measure_change(move(before, motion.half_area, motion.half_source), now))
+            if change is not None:
+                leveled = apply_to_work(now, change.curve)
+                changed = self._agreement.changed(before, leveled, uncertainty(now, change))
+                motion = self._motion.estimate(before, leveled, changed, size)
+        return change, motion, leveled
+
+    def _shown(self, luma: Luma) -> Plane:
+        """(hh, hw) float32: the luma in displayed levels, whether or not the display is steadied."""
+        curve = self._brightness.curve
+        return luma.astype(np.float32) if curve is None else cast(Plane, cv2.LUT(luma, curve))
+
+    def _curves(self) -> tuple[Luma | None, Curve | None]:
+        levels = self._brightness.curve
+        if levels is None or not self.options.steady_brightness:
+            return None, None
+        return np.rint(levels).astype(np.uint8), levels
+
+
+def _accepted(change: GainChange | None) -> GainChange | None:
+    return change if change is not None and change.is_jump else None
+
+
+def _half(luma: Luma) -> Luma:
+    """(h/2, w/2) uint8, or the picture itself where half of it would be too small for motion."""
+    size = half_size((luma.shape[0], luma.shape[1]))
+    half = luma if size == luma.shape else cv2.resize(luma, size[::-1], interpolation=cv2.INTER_AREA)
+    return cast(Luma, half)
+
+
+def half_size(size: tuple[int, int]) -> tuple[int, int]:
+    """(hh, hw) at which frames of work size (h, w) are compared."""
+    return size if min(size) < 2 * SMALLEST_PX else (size[0] // 2, size[1] // 2)

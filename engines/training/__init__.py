@@ -1,0 +1,4 @@
+"""Training of the networks and their export; needs torch.
+
+Nothing but `irchroma train` imports it.
+"""

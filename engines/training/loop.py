@@ -1,0 +1,214 @@
+"""The training loop: steps, averaged weights, checkpoints that resume exactly, a validation each epoch."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from irchroma.engines.errors import EngineError, EngineOptionError
+from irchroma.engines.training.batch import Batch, BatchThread
+from irchroma.engines.training.coloring_network import SIZES, ColorNetwork
+from irchroma.engines.training.encoder import load_pretrained
+from irchroma.engines.training.objective import Objective, ObjectiveWeights
+from irchroma.engines.training.pictures import Picture
+from irchroma.engines.training.report import validate
+from irchroma.engines.training.train_losses import ChromaClasses, chroma_histogram
+
+LOG = logging.getLogger(__name__)
+
+
+class Recipe(Protocol):
+    """What the loop needs to know of an engine's data."""
+
+    name: str
+    validation: list[Picture]
+
+    def colors(self) -> list[np.ndarray]:
+        """Pictures whose chroma the classes are balanced by, (H, W, 3) uint8."""
+
+    def batch(self, size: int, side: int, progress: float, random: np.random.Generator) -> Batch:
+        """One batch of `size` crops of `side` pixels; `progress` runs from 0 to 1."""
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How long and how.
+
+    Attributes:
+        out: folder of the checkpoint, the log and the contact sheets.
+        minutes: wall-clock budget, over all resumed parts; None: `steps` decides.
+        steps: number of steps; None: `minutes` decides.
+        batch: crops a step.
+        side: of a crop, pixels, a multiple of 32.
+        epoch: steps between validations.
+        seed: of everything drawn.
+        rate: peak learning rate of the decoders; the encoder has 0.3 of it.
+        average: decay of the averaged weights per step.
+        balance: of the chroma classes, 0 to 1.
+        start: weights to start from (a checkpoint); None: ImageNet's.
+        resume: go on from `out`'s checkpoint.
+        sizes: exits to train.
+        weights: of the objective's parts.
+    """
+
+    out: Path
+    minutes: float | None = None
+    steps: int | None = None
+    batch: int = 12
+    side: int = 192
+    epoch: int = 200
+    seed: int = 0
+    rate: float = 1e-3
+    average: float = 0.997
+    balance: float = 0.5
+    start: Path | None = None
+    resume: bool = False
+    sizes: tuple[str, ...] = SIZES
+    weights: ObjectiveWeights = field(default_factory=ObjectiveWeights)
+
+    def __post_init__(self) -> None:
+        if (self.minutes is None) == (self.steps is None):
+            raise EngineOptionError("say how long: either minutes or steps")
+        if self.side % 32 or self.side < 64:
+            raise EngineOptionError(f"side must be a multiple of 32, 64 or more, got {self.side}")
+
+
+def load_weights(network: ColorNetwork, path: Path) -> None:
+    """Take a checkpoint's averaged weights.
+
+    Raises:
+        EngineError: there is no such checkpoint, or it is of another network.
+    """
+    if not path.is_file():
+        raise EngineError(
+            f"no checkpoint {path}: train first, or leave it out to start from ImageNet's weights"
+        )
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        network.load_state_dict(state["average"])
+    except (KeyError, RuntimeError) as error:
+        raise EngineError(f"{path} is not a checkpoint of this network: train anew") from error
+
+
+class Training:
+    """A run that can stop after any step and go on later as if it had not.
+
+    Args:
+        recipe: makes the batches.
+        options: how long and how.
+    """
+
+    def __init__(self, recipe: Recipe, options: TrainOptions) -> None:
+        self.recipe, self.options = recipe, options
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        torch.manual_seed(options.seed)
+        network: ColorNetwork = ColorNetwork()
+        if options.start is None:
+            load_pretrained(network.encoder)
+        else:
+            load_weights(network, options.start)
+        self.network: ColorNetwork = network.to(self.device, memory_format=torch.channels_last)
+        self.average: ColorNetwork = copy.deepcopy(self.network).requires_grad_(False)
+        encoder = list(self.network.encoder.parameters())
+        others = [*self.network.decoders.parameters(), *self.network.segment.parameters()]
+        groups = [{"params": encoder, "share": 0.3}, {"params": others, "share": 1.0}]
+        self.optimizer = torch.optim.AdamW(groups, lr=options.rate, weight_decay=0.02)
+        self.objective = Objective(
+            ChromaClasses(chroma_histogram(recipe.colors()), options.balance).to(self.device), options.weights
+        )
+        self.step, self.spent = 0, 0.0
+        self.checkpoint = options.out / "checkpoint.pt"
+        options.out.mkdir(parents=True, exist_ok=True)
+        if options.resume:
+            self._resume()
+
+    def progress(self) -> float:
+        """How much of the budget is used, 0 to 1."""
+        if self.options.steps is not None:
+            return min(1.0, self.step / self.options.steps)
+        assert self.options.minutes is not None
+        return min(1.0, self.spent / (60.0 * self.options.minutes))
+
+    def run(self) -> ColorNetwork:
+        """Train to the end of the budget and return the averaged network."""
+        batches = BatchThread(self._make, self.step)
+        sums: dict[str, float] = {}
+        try:
+            while self.progress() < 1.0:
+                started = time.monotonic()
+                for name, value in self._advance(batches.next()).items():
+                    sums[name] = sums.get(name, 0.0) + value
+                self.step += 1
+                self.spent += time.monotonic() - started
+                if self.step % 50 == 0:
+                    parts = " ".join(f"{name} {value / 50:.4f}" for name, value in sums.items())
+                    LOG.info(
+                        "step %d, %.0f s, %.0f %%: %s", self.step, self.spent, 100 * self.progress(), parts
+                    )
+                    sums = {}
+                if self.step % self.options.epoch == 0 or self.progress() >= 1.0:
+                    self.save()
+                    validate(self.average, self.recipe.validation, self.options.out, self.step)
+        finally:
+            batches.close()
+        return self.average
+
+    def _make(self, step: int) -> Batch:
+        random = np.random.default_rng((self.options.seed, step))
+        return self.recipe.batch(self.options.batch, self.options.side, self.progress(), random)
+
+    def _advance(self, batch: Batch) -> dict[str, float]:
+        rate = (
+            self.options.rate
+            * min(1.0, (self.step + 1) / 100)
+            * 0.5
+            * (1 + math.cos(math.pi * self.progress()))
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = (rate + 0.01 * self.options.rate) * group["share"]
+        batch = batch.to(self.device)
+        luma = batch.luma.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            said = self.network(luma, self.options.sizes)
+        loss, parts = self.objective(self.network, said, batch)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 2.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        decay = min(self.options.average, (self.step + 1) / (self.step + 10))
+        with torch.no_grad():
+            for kept, fresh in zip(self.average.parameters(), self.network.parameters(), strict=True):
+                kept.lerp_(fresh, 1.0 - decay)
+        return parts
+
+    def save(self) -> None:
+        """Write the checkpoint; a crash while writing leaves the one before."""
+        state = {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "spent": self.spent,
+        }
+        partial = self.checkpoint.with_suffix(".partial")
+        torch.save(state, partial)
+        os.replace(partial, self.checkpoint)
+
+    def _resume(self) -> None:
+        if not self.checkpoint.is_file():
+            raise EngineError(f"nothing to resume: no {self.checkpoint}")
+        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.spent = state["step"], state["spent"]
+        LOG.info("going on from step %d", self.step)

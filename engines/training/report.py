@@ -1,0 +1,127 @@
+"""How a network does on validation pictures: a table in the log, a JSON file and a contact sheet."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from irchroma.engines.measures import metrics
+from irchroma.engines.training.coloring_network import SIZES, ColorAt, ColorNetwork
+from irchroma.engines.training.pictures import Picture
+from irchroma.engines.training.train_losses import DETAIL_SIGMA
+
+LOG = logging.getLogger(__name__)
+COLUMNS = (
+    "psnr_db",
+    "ssim",
+    "ciede2000",
+    "hue_agreement",
+    "colorfulness",
+    "truth_colorfulness",
+    "detail_kept",
+)
+LONG_SIDE = 320
+"""Pixels: larger pictures are made this small before they are colored and measured."""
+
+
+def compose(luma: np.ndarray, ycc: np.ndarray) -> np.ndarray:
+    """The network's base tone and color with the sensor's detail: `full` mode at work size.
+
+    Args:
+        luma: (H, W) uint8 input.
+        ycc: (3, H, W) float32 of the network.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    gray = luma.astype(np.float32) / 255.0
+    base = cv2.GaussianBlur(ycc[0], (0, 0), DETAIL_SIGMA)
+    tone = base + gray - cv2.GaussianBlur(gray, (0, 0), DETAIL_SIGMA)
+    blue, red = ycc[1], ycc[2]
+    rgb = np.stack(
+        [tone + 1.402 * red, tone - 0.344136 * blue - 0.714136 * red, tone + 1.772 * blue], axis=-1
+    )
+    return np.asarray((np.clip(rgb, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8))
+
+
+@torch.no_grad()  # type: ignore[untyped-decorator]
+def color(model: ColorAt, luma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Color one (H, W) uint8 picture; the result is (H, W, 3) uint8 and its (H, W) float32 confidence."""
+    height, width = luma.shape
+    padded = np.pad(luma, ((0, -height % 32), (0, -width % 32)), mode="reflect")
+    device = next(model.parameters()).device
+    ycc, confidence = model(torch.from_numpy(padded)[None, None].to(device).float() / 255.0)
+    ycc, confidence = (
+        ycc[0, :, :height, :width].float().cpu().numpy(),
+        confidence[0, 0, :height, :width].float().cpu(),
+    )
+    return compose(luma, ycc), confidence.numpy()
+
+
+def shrink(picture: Picture) -> Picture:
+    """The picture no larger than `LONG_SIDE`."""
+    assert picture.ir is not None
+    scale = LONG_SIDE / max(picture.ir.shape)
+    if scale >= 1.0:
+        return picture
+    size = (round(picture.ir.shape[1] * scale), round(picture.ir.shape[0] * scale))
+    rgb = cv2.resize(picture.rgb, size, interpolation=cv2.INTER_AREA)
+    return Picture(picture.name, rgb, cv2.resize(picture.ir, size, interpolation=cv2.INTER_AREA))
+
+
+def kind(picture: Picture) -> str:
+    """The group a validation picture is averaged in: the first word of its name, and night where it is."""
+    word = picture.name.rpartition("/")[2].partition("_")[0]
+    return word if metrics.taken_by_day(picture.rgb) or word in ("vcip", "epfl") else f"{word} night"
+
+
+def validate(
+    network: ColorNetwork,
+    pictures: Sequence[Picture],
+    out: Path,
+    step: int,
+    sizes: Sequence[str] = SIZES,
+    temperature: float = 0.5,
+) -> dict[str, dict[str, float]]:
+    """Color the pictures with each size, log a table, write `validation.jsonl` and a contact sheet."""
+    table: dict[str, dict[str, float]] = {}
+    small = [shrink(picture) for picture in pictures]
+    answers: dict[str, list[np.ndarray]] = {}
+    for size in sizes:
+        model = ColorAt(network, size, temperature).eval()
+        answers[size] = [color(model, picture.ir)[0] for picture in small if picture.ir is not None]
+        groups: dict[str, list[metrics.Scores]] = {}
+        for picture, answer in zip(small, answers[size], strict=True):
+            assert picture.ir is not None
+            groups.setdefault(kind(picture), []).append(metrics.score(answer, picture.rgb, picture.ir))
+        for group, scores in groups.items():
+            mean = metrics.mean_scores(scores).as_dict()
+            table[f"{size} {group}"] = {name: round(mean[name], 4) for name in COLUMNS}
+    for name, row in table.items():
+        LOG.info("step %d %-16s %s", step, name, " ".join(f"{key} {value:.3f}" for key, value in row.items()))
+    with (out / "validation.jsonl").open("a") as log:
+        log.write(json.dumps({"step": step, "table": table}) + "\n")
+    cv2.imwrite(str(out / f"sheet_{step:06d}.jpg"), sheet(small, answers)[..., ::-1])
+    return table
+
+
+def sheet(pictures: Sequence[Picture], answers: dict[str, list[np.ndarray]], columns: int = 4) -> np.ndarray:
+    """A contact sheet: input, each size's answer, truth; (H, W, 3) uint8."""
+    tiles = []
+    for index, picture in enumerate(pictures):
+        assert picture.ir is not None
+        row = [
+            np.repeat(picture.ir[..., None], 3, axis=2),
+            *(found[index] for found in answers.values()),
+            picture.rgb,
+        ]
+        tiles.append(np.hstack([cv2.resize(tile, (144, 112), interpolation=cv2.INTER_AREA) for tile in row]))
+    while len(tiles) % columns:
+        tiles.append(np.zeros_like(tiles[0]))
+    return np.vstack([np.hstack(tiles[start : start + columns]) for start in range(0, len(tiles), columns)])

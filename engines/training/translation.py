@@ -1,0 +1,91 @@
+"""Color to near infrared: a small network that turns plain color pictures into training pairs.
+
+The reverse of the product's task, and far easier: color says what is foliage. Its pictures are the
+infrared side of the proxy task, and the way from gray to infrared that the in-between inputs walk.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from irchroma.engines.training.coloring_network import ColorNetwork
+from irchroma.engines.training.encoder import load_pretrained
+from irchroma.engines.training.pictures import Picture
+from irchroma.engines.training.train_losses import ssim
+
+LOG = logging.getLogger(__name__)
+CROP = 160
+
+
+def predict_infrared(network: ColorNetwork, rgb: Tensor) -> Tensor:
+    """(N, 3, H, W) in [0, 1] -> (N, 1, H, W): a locally affine mix of R, G and B."""
+    said = network(rgb, ("fast",))["fast"]
+    mix = functional.interpolate(said.logits[:, :4].float(), scale_factor=4.0, mode="bilinear")
+    base = rgb.mean(1, keepdim=True)
+    return base + (mix[:, :3] * rgb).sum(1, keepdim=True) + mix[:, 3:4]
+
+
+def train_translation(pairs: Sequence[Picture], minutes: float, seed: int = 0) -> ColorNetwork:
+    """Learn color to infrared from registered pairs; takes `minutes` of wall-clock time."""
+    random = np.random.default_rng(seed)
+    network: ColorNetwork = ColorNetwork(channels=3)
+    load_pretrained(network.encoder)
+    network = network.to(memory_format=torch.channels_last)
+    parameters = [
+        p for name, p in network.named_parameters() if "best" not in name and "stages.5" not in name
+    ]
+    optimizer = torch.optim.AdamW(parameters, lr=5e-4, weight_decay=0.01)
+    started, step = time.monotonic(), 0
+    while (spent := (time.monotonic() - started) / (60.0 * minutes)) < 1.0:
+        for group in optimizer.param_groups:
+            group["lr"] = 5e-4 * min(1.0, (step + 1) / 20) * (1.0 - spent) + 1e-5
+        rgb, ir = zip(*(_crop(pairs[i], random) for i in random.integers(len(pairs), size=12)), strict=True)
+        colors = torch.from_numpy(np.stack(rgb)).permute(0, 3, 1, 2).float() / 255.0
+        truth = torch.from_numpy(np.stack(ir))[:, None].float() / 255.0
+        with torch.autocast("cpu", torch.bfloat16):
+            answer = predict_infrared(network, colors.contiguous(memory_format=torch.channels_last))
+        loss = (answer - truth).abs().mean() + 0.3 * (1.0 - ssim(answer, truth))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        step += 1
+        if step % 50 == 0:
+            LOG.info("color to infrared: step %d, loss %.4f", step, loss.item())
+    network.eval()
+    return network
+
+
+def _crop(picture: Picture, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    assert picture.ir is not None
+    height, width = picture.ir.shape
+    side = int(min(height, width, CROP * random.uniform(1.0, 1.6)))
+    top, left = random.integers(height - side + 1), random.integers(width - side + 1)
+    rgb = cv2.resize(
+        picture.rgb[top : top + side, left : left + side], (CROP, CROP), interpolation=cv2.INTER_AREA
+    )
+    ir = cv2.resize(
+        picture.ir[top : top + side, left : left + side], (CROP, CROP), interpolation=cv2.INTER_AREA
+    )
+    if random.random() < 0.5:
+        rgb, ir = rgb[:, ::-1], ir[:, ::-1]
+    return np.ascontiguousarray(rgb), np.ascontiguousarray(ir)
+
+
+@torch.no_grad()  # type: ignore[untyped-decorator]
+def translate(network: ColorNetwork, rgb: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 -> (H, W) uint8 likeness of a near-infrared picture."""
+    height, width = rgb.shape[:2]
+    padded = np.pad(rgb, ((0, -height % 32), (0, -width % 32), (0, 0)), mode="edge")
+    colors = torch.from_numpy(padded).permute(2, 0, 1)[None].float() / 255.0
+    with torch.autocast("cpu", torch.bfloat16):
+        answer = predict_infrared(network, colors)[0, 0, :height, :width]
+    return np.asarray((answer.clamp(0.0, 1.0) * 255.0).round().byte().numpy())

@@ -1,0 +1,1 @@
+"""`irchroma bench WHAT`, one file for each WHAT, and what they share."""
