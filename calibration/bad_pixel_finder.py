@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.calibration.errors import CalibrationError
-from irchroma.stream.camera_profile import BLINKING, DEAD, GOOD, STUCK
+from irchroma.stream.sensor.profile import BLINKING, DEAD, GOOD, STUCK
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 

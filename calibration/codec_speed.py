@@ -15,7 +15,7 @@ from irchroma.calibration.recordings import read_frames
 from irchroma.stream.errors import StreamError
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sinks.encoders import EncoderOptions, survey_encoders
-from irchroma.stream.sinks.sink_uri import SinkOptions, open_sink
+from irchroma.stream.sinks.open_sink import SinkOptions, open_sink
 
 _SUFFIX = {"h264": ".mp4", "vp9": ".webm", "vp8": ".webm"}
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.stream.camera_profile import BLINKING, DEAD, STUCK
+from irchroma.stream.sensor.profile import BLINKING, DEAD, STUCK
 
 Rgb = NDArray[np.uint8]
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from irchroma.calibration.errors import CalibrationError
 from irchroma.calibration.recordings import read_frames
-from irchroma.stream.tone_map import ToneMap
+from irchroma.stream.tone.tone_map import ToneMap
 
 Luma = NDArray[np.uint8]
 

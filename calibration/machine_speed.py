@@ -21,7 +21,7 @@ from irchroma.engines.neural.ladder import MEASURED, Rung
 from irchroma.engines.recolor.recoloring import Recoloring, RecolorOptions
 from irchroma.engines.recolor.work_picture import padded, reduced, work_size
 from irchroma.engines.temporal.stage import TemporalStage
-from irchroma.stream.tone_map import ToneMap
+from irchroma.stream.tone.tone_map import ToneMap
 
 FRAMES = 24
 _CALLS = 9

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from irchroma.stream.errors import SourceLost
 from irchroma.stream.frame import Frame
-from irchroma.stream.sources.source_uri import open_source
+from irchroma.stream.sources.open_source import open_source
 
 READ_TIMEOUT_S = 10.0
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from irchroma.calibration.errors import CalibrationError
 from irchroma.engines.reference import structure
-from irchroma.stream.bad_pixels import BadPixelReplacement
-from irchroma.stream.stripes import StripeTracker
+from irchroma.stream.sensor.bad_pixels import BadPixelReplacement
+from irchroma.stream.sensor.stripes import StripeTracker
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 Plane = NDArray[np.float32]

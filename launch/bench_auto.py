@@ -19,8 +19,8 @@ from irchroma.launch.process_tuning import tune_process
 from irchroma.launch.run_command import Monitor, stop_on_signals
 from irchroma.launch.run_config import load
 from irchroma.launch.wiring import build_loop
-from irchroma.stream.latency import LatencyMeter
-from irchroma.stream.loop import Loop
+from irchroma.stream.loop.latency import LatencyMeter
+from irchroma.stream.loop.loop import Loop
 
 EXAMPLE = "irchroma bench auto --json launch/benchmarks/auto.json --minutes 5"
 RATE = 30

@@ -16,7 +16,7 @@ from irchroma.engines.measures.flicker_report import read_frames
 from irchroma.engines.recolor.color_space import rgb_to_luma
 from irchroma.stream.synthetic.camera import SyntheticCamera
 from irchroma.stream.synthetic.options import parse_test_address
-from irchroma.stream.tone_map import ToneMap
+from irchroma.stream.tone.tone_map import ToneMap
 
 Rgb = NDArray[np.uint8]
 SYNTHETIC_FRAMES = 150

@@ -21,7 +21,7 @@ from irchroma.launch.measured import write_json
 from irchroma.launch.picture_files import PictureError, write_rgb
 from irchroma.launch.progress import Progress
 from irchroma.launch.still import StillOptions, StillPictures, luma_of
-from irchroma.stream.lettering import WHITE
+from irchroma.stream.picture.lettering import WHITE
 
 EXAMPLE = "irchroma bench quality pairs/ --band nir --json quality.json --plot quality.png"
 MEASURES = {"ciede2000": "CIEDE2000, lower is better", "hue_agreement": "hue agreement, higher is better"}

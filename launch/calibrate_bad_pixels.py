@@ -10,7 +10,7 @@ from irchroma.calibration.errors import CalibrationError
 from irchroma.calibration.fault_pictures import draw_bad_pixels, write_picture
 from irchroma.calibration.recordings import read_frames
 from irchroma.launch.progress import Progress
-from irchroma.stream.camera_profile import (
+from irchroma.stream.sensor.profile import (
     BLINKING,
     DEAD,
     STUCK,

@@ -14,14 +14,14 @@ from irchroma.calibration.fault_pictures import draw_uniformity, write_picture
 from irchroma.calibration.recordings import read_frames
 from irchroma.calibration.uniformity import Uniformity, from_scene, is_uniform, one_point, two_point
 from irchroma.launch.progress import Progress
-from irchroma.stream.camera_profile import (
+from irchroma.stream.sensor.correction import Correction
+from irchroma.stream.sensor.profile import (
     CameraFaults,
     CameraProfile,
     load_profile,
     save_profile,
     with_faults,
 )
-from irchroma.stream.correction import Correction
 
 EXAMPLE = "irchroma calibrate nuc lens-cap.mkv --out camera.toml"
 METHODS = ("auto", "one-point", "two-point", "scene")

@@ -29,7 +29,7 @@ from irchroma.launch.run_command import Monitor
 from irchroma.launch.run_config import load
 from irchroma.launch.speed_picture import draw_speed
 from irchroma.launch.wiring import build_loop
-from irchroma.stream.latency import LatencyMeter
+from irchroma.stream.loop.latency import LatencyMeter
 
 EXAMPLE = """irchroma calibrate speed --rate 30 --size 640x512 --out this_machine.toml
   irchroma run rtsp://camera/stream --to rtsp://:8554/gate --config this_machine.toml"""

@@ -12,8 +12,8 @@ from irchroma.launch.config import ConfigError
 from irchroma.launch.run_command import Monitor
 from irchroma.launch.wiring import Shared, build_loop
 from irchroma.stream.errors import SinkError, SourceError, StreamError
-from irchroma.stream.feed import feed_name, feed_thread
-from irchroma.stream.loop import Loop
+from irchroma.stream.loop.feed import feed_name, feed_thread
+from irchroma.stream.loop.loop import Loop
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.stream.lettering import Color, fitted, lettered
+from irchroma.stream.picture.lettering import Color, fitted, lettered
 
 Rgb = NDArray[np.uint8]
 Cell = tuple[str, NDArray[np.uint8]]

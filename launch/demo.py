@@ -21,10 +21,10 @@ from irchroma.launch.run_command import Monitor, stop_on_signals
 from irchroma.launch.run_config import OutputOptions, RunConfig
 from irchroma.launch.wiring import build_loop
 from irchroma.stream.errors import StreamError
-from irchroma.stream.indexed import StandIn
+from irchroma.stream.picture.picture import StandIn
 from irchroma.stream.protocols import Pixels, VideoInfo
-from irchroma.stream.sinks.sink_uri import public
-from irchroma.stream.views import ViewOptions
+from irchroma.stream.sinks.open_sink import public
+from irchroma.stream.view.views import ViewOptions
 
 DEFAULT_SOURCES = ("test:nir?seconds=8&live=1", "test:thermal?seconds=8&live=1")
 _SHEET_ROWS = 3

@@ -17,7 +17,7 @@ from pathlib import Path
 from irchroma.engines import catalog
 from irchroma.launch.doctor_gpu import inspect_gpu_path
 from irchroma.stream.errors import StreamError
-from irchroma.stream.inspection import Finding, inspect_cameras, inspect_encoders, inspect_gstreamer
+from irchroma.stream.survey import Finding, inspect_cameras, inspect_encoders, inspect_gstreamer
 
 EXAMPLE = "irchroma doctor --json doctor.json"
 

@@ -9,7 +9,7 @@ from irchroma.engines.errors import EngineError
 from irchroma.engines.gpu import probe
 from irchroma.engines.gpu.cuda.compile import find_nvcc, nvcc_version
 from irchroma.engines.gpu.cuda.nvrtc import Nvrtc
-from irchroma.stream.inspection import Finding
+from irchroma.stream.survey import Finding
 
 _GROUP = "GPU"
 

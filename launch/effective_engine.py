@@ -7,7 +7,7 @@ from dataclasses import replace
 from irchroma.engines import catalog
 from irchroma.engines.network.record import read_record
 from irchroma.launch.run_config import RunConfig
-from irchroma.stream.camera import Camera
+from irchroma.stream.sensor.camera import Camera
 
 
 def with_scale(config: RunConfig, camera: Camera | None) -> RunConfig:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from irchroma.engines.measures.flicker import LiveFlicker, steps_of
 from irchroma.stream.finished import Composer, Finished
-from irchroma.stream.indexed import StandIn
-from irchroma.stream.packed import PackedColored, PackedPicture
+from irchroma.stream.picture.packed import PackedColored, PackedPicture
+from irchroma.stream.picture.picture import StandIn
 from irchroma.stream.protocols import Colored
 
 
@@ -30,7 +30,7 @@ class FlickerWatch:
         LiveFlicker().add(np.zeros((16, 16, 3), np.uint8), np.zeros((16, 16), np.uint8))
 
     def compose(self, finished: Finished) -> NDArray[np.uint8] | StandIn:
-        """See `irchroma.stream.loop.Composer.compose`."""
+        """See `irchroma.stream.loop.loop.Composer.compose`."""
         if finished.colored is not None and finished.synthetic:
             if finished.frame.gap or finished.luma.shape != self._size:
                 self._live, self._size = LiveFlicker(), (finished.luma.shape[0], finished.luma.shape[1])
@@ -47,7 +47,7 @@ class FlickerWatch:
         self._live.add_sampled(part, luma[::rows, ::columns])
 
     def no_signal(self, silent_s: float, reason: str) -> NDArray[np.uint8]:
-        """See `irchroma.stream.loop.Composer.no_signal`."""
+        """See `irchroma.stream.loop.loop.Composer.no_signal`."""
         return self._composer.no_signal(silent_s, reason)
 
     @property

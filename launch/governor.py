@@ -11,7 +11,7 @@ from irchroma.engines.neural.adjustable import AdjustableColorizer
 from irchroma.engines.neural.colorizer import NeuralOptions
 from irchroma.engines.neural.ladder import Rung, ladder
 from irchroma.engines.neural.load_control import LoadController
-from irchroma.stream.loop import Loop
+from irchroma.stream.loop.loop import Loop
 
 log = logging.getLogger(__name__)
 

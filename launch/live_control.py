@@ -9,11 +9,11 @@ from typing import Any
 from irchroma.engines import catalog
 from irchroma.engines.palette.tables import PALETTES, palette_table
 from irchroma.launch.config import ConfigError, nearest
-from irchroma.stream.compose import ViewComposer
-from irchroma.stream.loop import Loop
+from irchroma.stream.loop.loop import Loop
 from irchroma.stream.protocols import Colorizer
-from irchroma.stream.sinks.live_control import Choice
-from irchroma.stream.views import VIEWS, ViewOptions
+from irchroma.stream.sinks.http.live_control import Choice
+from irchroma.stream.view.composer import ViewComposer
+from irchroma.stream.view.views import VIEWS, ViewOptions
 
 log = logging.getLogger(__name__)
 

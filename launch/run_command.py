@@ -25,7 +25,7 @@ from irchroma.launch.process_tuning import tune_process
 from irchroma.launch.progress import Progress
 from irchroma.launch.run_config import RunConfig, load, require
 from irchroma.launch.wiring import build_loop
-from irchroma.stream.loop import Loop
+from irchroma.stream.loop.loop import Loop
 from irchroma.stream.protocols import VideoInfo
 
 log = logging.getLogger(__name__)

@@ -10,12 +10,12 @@ from typing import Any
 from irchroma.engines.neural.colorizer import NeuralOptions
 from irchroma.engines.palette.options import PaletteOptions
 from irchroma.launch.config import ConfigError, from_table, load_toml
-from irchroma.stream.osd import OsdOptions
-from irchroma.stream.reader import ReconnectOptions
+from irchroma.stream.loop.reader import ReconnectOptions
 from irchroma.stream.sinks.encoders import EncoderOptions
-from irchroma.stream.sources.source_uri import SourceOptions
-from irchroma.stream.tone_map import ToneMapOptions
-from irchroma.stream.views import ViewOptions
+from irchroma.stream.sources.open_source import SourceOptions
+from irchroma.stream.tone.tone_map import ToneMapOptions
+from irchroma.stream.view.osd import OsdOptions
+from irchroma.stream.view.views import ViewOptions
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from irchroma.calibration.machine_speed import Demand, MachineSpeed, Stage
 from irchroma.calibration.settings_choice import Prediction, choose_encoder, named_stages
 from irchroma.launch.contact_sheet import GROUND, INK
-from irchroma.stream.lettering import Color, fitted, lettered
+from irchroma.stream.picture.lettering import Color, fitted, lettered
 
 Rgb = NDArray[np.uint8]
 

@@ -23,7 +23,7 @@ from irchroma.engines.palette.options import palette_from_name
 from irchroma.engines.recolor.recoloring import Mode, RecolorOptions
 from irchroma.engines.reference.pictures import load_references
 from irchroma.stream.protocols import Colored, Colorizer
-from irchroma.stream.tone_map import ToneMap
+from irchroma.stream.tone.tone_map import ToneMap
 
 
 @dataclass(frozen=True, slots=True)

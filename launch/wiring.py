@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from irchroma.calibration.camera_presets import find_profile
 from irchroma.engines import catalog
 from irchroma.engines.choice import device_index, open_neural
 from irchroma.engines.gpu.pool import DevicePool
@@ -27,14 +26,15 @@ from irchroma.launch.governor import Governor
 from irchroma.launch.live_control import RunControl
 from irchroma.launch.output_places import source_file
 from irchroma.launch.run_config import OutputOptions, RunConfig
-from irchroma.stream.camera import Camera
-from irchroma.stream.camera_profile import load_profile
-from irchroma.stream.compose import ViewComposer
-from irchroma.stream.loop import Loop, LoopOptions
+from irchroma.stream.loop.loop import Loop, LoopOptions
+from irchroma.stream.loop.writer import SinkWriter
 from irchroma.stream.protocols import Colorizer, FrameSink, VideoInfo
-from irchroma.stream.sinks.sink_uri import SinkOptions, open_sink, public, takes_stand_ins
-from irchroma.stream.sources.source_uri import open_source
-from irchroma.stream.writer import SinkWriter
+from irchroma.stream.sensor.camera import Camera
+from irchroma.stream.sensor.presets import find_profile
+from irchroma.stream.sensor.profile import load_profile
+from irchroma.stream.sinks.open_sink import SinkOptions, open_sink, public, takes_stand_ins
+from irchroma.stream.sources.open_source import open_source
+from irchroma.stream.view.composer import ViewComposer
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.stream.frame import Frame
-from irchroma.stream.indexed import StandIn
+from irchroma.stream.picture.picture import StandIn
 from irchroma.stream.protocols import Colored
 
 Shown = NDArray[np.uint8] | StandIn

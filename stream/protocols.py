@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.stream.frame import Frame
-from irchroma.stream.indexed import StandIn
+from irchroma.stream.picture.picture import StandIn
 
 Pixels = NDArray[Any] | StandIn
 """What sinks are given: uint8 or uint16 arrays, or what stands in for one and encoders take as it is."""

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from irchroma.stream import gst
 from irchroma.stream.errors import StreamError
+from irchroma.stream.gstreamer import door
 
 
 def _has_gst() -> bool:
     try:
-        gst.modules()
+        door.modules()
     except StreamError:
         return False
     return True

@@ -58,7 +58,7 @@ def test_nothing_imports_a_folder_by_its_bare_name() -> None:
 @pytest.mark.parametrize(
     ("module", "home"),
     [
-        ("gi", {"stream/gst.py"}),
+        ("gi", {"stream/gstreamer/door.py"}),
         ("openvino", {"engines/network/openvino_runtime.py"}),
         ("onnxruntime", {"engines/network/onnx_runtime.py"}),
         ("tensorrt", {"engines/gpu/plans/library.py"}),
@@ -103,7 +103,7 @@ def test_the_wheel_holds_every_module_and_the_weights(tmp_path: Path) -> None:
     names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
     for path in SOURCES:
         assert f"irchroma/{path.relative_to(ROOT)}" in names
-    for page in (ROOT / "stream" / "sinks").glob("*.html"):
+    for page in (ROOT / "stream" / "sinks" / "http").glob("*.html"):
         assert f"irchroma/{page.relative_to(ROOT)}" in names
     for weights in (ROOT / "engines" / "weights").glob("*.onnx"):
         assert f"irchroma/engines/weights/{weights.name}" in names

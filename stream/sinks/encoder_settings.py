@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal
 
-from irchroma.stream import gst
 from irchroma.stream.errors import StreamOptionError
+from irchroma.stream.gstreamer import door
 
 Codec = Literal["h264", "vp8", "vp9"]
 
@@ -78,7 +78,7 @@ class EncoderTask:
 
 def _with_known(element: str, wanted: dict[str, str]) -> str:
     """The element with those of the wanted properties that this GStreamer's version of it has."""
-    known = [f"{key}={value}" for key, value in wanted.items() if gst.has_property(element, key)]
+    known = [f"{key}={value}" for key, value in wanted.items() if door.has_property(element, key)]
     return " ".join([element, *known])
 
 

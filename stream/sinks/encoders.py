@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from irchroma.stream import gst
 from irchroma.stream.errors import SinkError, StreamError, StreamOptionError
-from irchroma.stream.gst_pipeline import Pipeline
+from irchroma.stream.gstreamer import door
+from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.sinks.encoder_settings import (
     ASSUMED_RATE,
     Codec,
@@ -24,7 +24,7 @@ from irchroma.stream.sinks.encoder_settings import (
     vpx_launch,
     x264_launch,
 )
-from irchroma.stream.sinks.yuv420 import Yuv420Packer, appsrc_of
+from irchroma.stream.sinks.i420_packer import Yuv420Packer, appsrc_of
 
 __all__ = [
     "ENCODER_NAMES",
@@ -160,7 +160,7 @@ def survey_encoders(size: tuple[int, int] = (512, 640)) -> list[EncoderState]:
 
 
 def _fault_of(kind: _Kind, element: str, task: EncoderTask) -> str | None:
-    if not gst.has_element(element):
+    if not door.has_element(element):
         return f"{element} is not here (needs {_PACKAGES[kind.name]})"
     return _probe(kind.launch(element, task), task.size) if kind.hardware else None
 

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.stream.errors import SinkError, StreamError
-from irchroma.stream.gst_failure import EndOfStream, GstFailure
-from irchroma.stream.gst_pipeline import Pipeline
+from irchroma.stream.gstreamer.gst_failure import EndOfStream, GstFailure
+from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.protocols import Pixels, VideoInfo
-from irchroma.stream.sinks.running_time import Pace
-from irchroma.stream.sinks.yuv420 import Yuv420Packer, appsrc_of, even_size
+from irchroma.stream.sinks.i420_packer import Yuv420Packer, appsrc_of, even_size
+from irchroma.stream.sinks.pace import Pace
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from irchroma.stream import gst
 from irchroma.stream.errors import SinkError
+from irchroma.stream.gstreamer import door
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +44,8 @@ class _Server:
     """One listening port and its GLib thread."""
 
     def __init__(self, host: str, port: int, locked: bool) -> None:
-        self._rtsp = gst.extra_module("GstRtspServer")
-        glib = gst.modules()["GLib"]
+        self._rtsp = door.extra_module("GstRtspServer")
+        glib = door.modules()["GLib"]
         self.locked = locked
         self.names: dict[str, Callable[[], None]] = {}
         self._server = self._rtsp.RTSPServer.new()
@@ -120,7 +120,7 @@ class _Server:
         self._server.client_filter(lambda *_: self._rtsp.RTSPFilterResult.REMOVE)
         self._server.get_session_pool().filter(lambda *_: self._rtsp.RTSPFilterResult.REMOVE)
         # From inside: a loop whose thread has not reached run() yet would overlook it.
-        ending = gst.modules()["GLib"].idle_source_new()
+        ending = door.modules()["GLib"].idle_source_new()
         ending.set_callback(self._quit)
         ending.attach(self._context)
         self._thread.join(_JOIN_S)

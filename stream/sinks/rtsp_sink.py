@@ -7,15 +7,15 @@ import threading
 from fractions import Fraction
 from typing import Any
 
-from irchroma.stream import gst
 from irchroma.stream.errors import SinkError, StreamError
-from irchroma.stream.gst_sample import buffer_of
+from irchroma.stream.gstreamer import door
+from irchroma.stream.gstreamer.sample import buffer_of
 from irchroma.stream.protocols import Pixels, VideoInfo
 from irchroma.stream.sinks.encoders import EncoderOptions, EncoderTask, choose_encoder
+from irchroma.stream.sinks.i420_packer import Yuv420Packer, appsrc_of, even_size
+from irchroma.stream.sinks.pace import Pace, RunningTime
 from irchroma.stream.sinks.pipeline_sink import DEPTH, check_size, explain
 from irchroma.stream.sinks.rtsp_server import RtspAddress, serve, withdraw
-from irchroma.stream.sinks.running_time import Pace, RunningTime
-from irchroma.stream.sinks.yuv420 import Yuv420Packer, appsrc_of, even_size
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class RtspSink:
             task = EncoderTask("h264", even, info.rate, live=True, options=self._encoder)
             self._launch = launch_of(even, info.rate, choose_encoder(task).launch)
             self._packer = Yuv420Packer(even)
-            self._factory = gst.extra_module("GstRtspServer").RTSPMediaFactory.new()
+            self._factory = door.extra_module("GstRtspServer").RTSPMediaFactory.new()
             self._factory.set_launch(self._launch)
             self._factory.set_shared(True)
             self._factory.connect("media-configure", self._media_built)
@@ -94,8 +94,8 @@ class RtspSink:
         with self._lock:
             payloader = self._payloader
         if payloader is not None:
-            video = gst.modules()["GstVideo"]
-            none = gst.modules()["Gst"].CLOCK_TIME_NONE
+            video = door.modules()["GstVideo"]
+            none = door.modules()["Gst"].CLOCK_TIME_NONE
             event = video.video_event_new_upstream_force_key_unit(none, True, 0)
             payloader.get_static_pad("src").send_event(event)
 
@@ -143,7 +143,7 @@ def _running_time_ns(element: Any) -> int | None:
     """
     if not element.get_base_time():
         return 0
-    state = gst.modules()["Gst"].State.PLAYING
+    state = door.modules()["Gst"].State.PLAYING
     return int(element.get_current_running_time()) if element.get_state(0)[1] == state else None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from irchroma.stream.sinks.sink_uri import public
+from irchroma.stream.sinks.open_sink import public
 
 _PORTS = {"rtsp": 8554, "http": 8080, "srt": 0}
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from irchroma.stream import gst
 from irchroma.stream.errors import SinkError
+from irchroma.stream.gstreamer import door
 from irchroma.stream.protocols import Pixels, VideoInfo
 from irchroma.stream.sinks.encoders import EncoderOptions, EncoderTask, choose_encoder
 from irchroma.stream.sinks.pipeline_sink import PipelineSink, Tail
@@ -84,7 +84,7 @@ class SrtSink(PipelineSink):
 
     def _caller_added(self, srt: Any, *_: Any) -> None:
         """A new receiver must not wait for the next regular keyframe. SRT's thread."""
-        video, library = gst.modules()["GstVideo"], gst.modules()["Gst"]
+        video, library = door.modules()["GstVideo"], door.modules()["Gst"]
         event = video.video_event_new_upstream_force_key_unit(library.CLOCK_TIME_NONE, True, 0)
         srt.get_static_pad("sink").push_event(event)
 

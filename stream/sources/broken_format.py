@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from irchroma.stream.errors import SourceError, SourceFormatError
-from irchroma.stream.gst_failure import GstFailure
+from irchroma.stream.gstreamer.gst_failure import GstFailure
 
 
 def broken_format(what: str, failure: GstFailure) -> SourceError | None:

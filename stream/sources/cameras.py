@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from irchroma.stream.errors import SourceError
-from irchroma.stream.gst import modules
+from irchroma.stream.gstreamer.door import modules
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from irchroma.stream.errors import SourceError, SourceFormatError
-from irchroma.stream.gst import modules
-from irchroma.stream.gst_failure import GstFailure
+from irchroma.stream.gstreamer.door import modules
+from irchroma.stream.gstreamer.gst_failure import GstFailure
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sources.broken_format import broken_format
 from irchroma.stream.sources.container import Promise, read_promise
@@ -20,7 +20,7 @@ from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Plan
 _SNIFFED_BYTES = 1 << 16
 _TRIAL = """
 import sys
-from irchroma.stream.gst_pipeline import Pipeline
+from irchroma.stream.gstreamer.pipeline import Pipeline
 line = "filesrc name=file ! decodebin ! appsink name=out sync=false"
 pipeline = Pipeline(line, {"file": {"location": sys.argv[1]}})
 pipeline.start()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from irchroma.stream.frame import UNKNOWN_NS
-from irchroma.stream.gst_sample import Sample
+from irchroma.stream.gstreamer.sample import Sample
 
 _DEFAULT_RATE = Fraction(25)  # only for times of frames that carry none, where no rate is known either
 _SMALLEST_STEP_NS = 1_000_000  # Matroska's grid

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from irchroma.stream.errors import SourceError, SourceLost
 from irchroma.stream.frame import Frame
-from irchroma.stream.gst_failure import EndOfStream, GstFailure
-from irchroma.stream.gst_pipeline import Pipeline
-from irchroma.stream.gst_sample import Sample
+from irchroma.stream.gstreamer.gst_failure import EndOfStream, GstFailure
+from irchroma.stream.gstreamer.pipeline import Pipeline
+from irchroma.stream.gstreamer.sample import Sample
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sources.frame_times import FrameTimes
 from irchroma.stream.sources.layouts import accepted_caps

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from irchroma.stream.errors import SourceError, SourceLost, StreamOptionError
-from irchroma.stream.gst_failure import GstFailure
+from irchroma.stream.gstreamer.gst_failure import GstFailure
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sources.addresses import masked, split_credentials, why_unreachable
 from irchroma.stream.sources.broken_format import broken_format

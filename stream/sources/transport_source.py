@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from irchroma.stream.errors import SourceError, SourceLost
-from irchroma.stream.gst_failure import GstFailure
+from irchroma.stream.gstreamer.gst_failure import GstFailure
 from irchroma.stream.sources.addresses import masked, why_unreachable
 from irchroma.stream.sources.broken_format import broken_format
 from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Plan

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from irchroma.stream.errors import SourceError, SourceLost
-from irchroma.stream.gst_failure import GstFailure
-from irchroma.stream.gst_sample import Sample
+from irchroma.stream.gstreamer.gst_failure import GstFailure
+from irchroma.stream.gstreamer.sample import Sample
 from irchroma.stream.sources.broken_format import broken_format
 from irchroma.stream.sources.camera_format import CameraFormat, CameraOptions, choose_format
 from irchroma.stream.sources.cameras import offered_caps

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.stream.errors import SourceFormatError
-from irchroma.stream.gst_sample import Caps, Sample
+from irchroma.stream.gstreamer.sample import Caps, Sample
 from irchroma.stream.sources.layouts import LAYOUTS, Layout
 
 U8 = NDArray[np.uint8]

@@ -12,8 +12,8 @@ from irchroma.calibration.bad_pixel_finder import BadPixelFinder
 from irchroma.calibration.errors import CalibrationError
 from irchroma.calibration.uniformity import from_scene, is_uniform, one_point, two_point
 from irchroma.launch.cli import main
-from irchroma.stream.camera_profile import BLINKING, DEAD, STUCK, load_profile
-from irchroma.stream.correction import Correction
+from irchroma.stream.sensor.correction import Correction
+from irchroma.stream.sensor.profile import BLINKING, DEAD, STUCK, load_profile
 from irchroma.stream.synthetic.camera import SyntheticCamera
 from irchroma.stream.synthetic.options import parse_test_address
 from irchroma.stream.synthetic.sensor import SyntheticSensor

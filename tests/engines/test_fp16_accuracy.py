@@ -14,7 +14,7 @@ from irchroma.engines.measures import metrics
 from irchroma.engines.recolor.color_space import ycc_to_rgb
 from irchroma.stream.synthetic.camera import SyntheticCamera
 from irchroma.stream.synthetic.options import SyntheticOptions
-from irchroma.stream.tone_map import ToneMap
+from irchroma.stream.tone.tone_map import ToneMap
 
 onnx = pytest.importorskip("onnx", reason="graphs are rewritten for the comparison")
 onnxruntime = pytest.importorskip("onnxruntime", reason="graphs are run by ONNX Runtime")

@@ -22,7 +22,7 @@ from irchroma.engines.neural.colorizer import (
 from irchroma.engines.recolor.recoloring import RecolorOptions
 from irchroma.stream.synthetic.camera import SyntheticCamera
 from irchroma.stream.synthetic.options import SyntheticOptions
-from irchroma.stream.tone_map import ToneMap
+from irchroma.stream.tone.tone_map import ToneMap
 
 pytestmark = pytest.mark.skipif(not any(map(installed, RUNTIMES)), reason="no runtime is installed")
 

@@ -12,7 +12,7 @@ from irchroma.engines.network.network import installed
 from irchroma.launch.bench_batches import measure_batches
 from irchroma.launch.cli import main
 from irchroma.launch.clip_server import ClipServer
-from irchroma.stream.sources.source_uri import open_source
+from irchroma.stream.sources.open_source import open_source
 
 pytestmark = pytest.mark.gst
 

@@ -18,7 +18,7 @@ from irchroma.engines.gpu.kernels import host
 from irchroma.engines.gpu.kernels.host import HostKernels
 from irchroma.engines.network.network import NetworkOptions, installed
 from irchroma.engines.neural.colorizer import NeuralOptions
-from irchroma.stream.guarded import GuardedColorizer
+from irchroma.stream.loop.guarded import GuardedColorizer
 
 DEADLINE_S = 20.0
 

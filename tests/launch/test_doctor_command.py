@@ -9,7 +9,7 @@ import pytest
 
 from irchroma.launch import cli
 from irchroma.launch.doctor_command import examine, inspect_runtimes, main_job_works, table
-from irchroma.stream.inspection import Finding
+from irchroma.stream.survey import Finding
 
 
 @pytest.mark.gst

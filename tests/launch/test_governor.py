@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from irchroma.engines.network.network import NetworkOptions, installed
 from irchroma.engines.neural.colorizer import NeuralOptions
 from irchroma.launch.governor import Governor
-from irchroma.stream.compose import ViewComposer
 from irchroma.stream.frame import Frame
-from irchroma.stream.loop import Loop, LoopOptions
+from irchroma.stream.loop.loop import Loop, LoopOptions
+from irchroma.stream.loop.writer import SinkWriter
 from irchroma.stream.protocols import VideoInfo
-from irchroma.stream.sinks.sink_uri import open_sink
-from irchroma.stream.writer import SinkWriter
+from irchroma.stream.sinks.open_sink import open_sink
+from irchroma.stream.view.composer import ViewComposer
 
 pytestmark = pytest.mark.skipif(
     not any(map(installed, ("openvino", "onnxruntime"))), reason="no runtime is installed"

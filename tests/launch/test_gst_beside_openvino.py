@@ -9,8 +9,8 @@ import sys
 import pytest
 
 _PROGRAM = """
-from irchroma.stream import gst
-gst.modules()
+from irchroma.stream.gstreamer import door
+door.modules()
 import openvino
 try:
     openvino.Core().read_model("no such file.xml")

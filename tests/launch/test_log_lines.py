@@ -8,14 +8,14 @@ import logging
 import pytest
 
 from irchroma.launch.log_lines import set_up
-from irchroma.stream.feed import feed_name
+from irchroma.stream.loop.feed import feed_name
 
 
 @pytest.mark.parametrize("camera", ["", "gate"])
 def test_lines_carry_the_camera_where_there_are_several(
     camera: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    log = logging.getLogger("irchroma.stream.reader")
+    log = logging.getLogger("irchroma.stream.loop.reader")
     token = feed_name.set(camera)
     try:
         set_up("text", logging.INFO)

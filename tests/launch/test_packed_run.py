@@ -23,9 +23,9 @@ from irchroma.launch import wiring
 from irchroma.launch.cli import main
 from irchroma.launch.run_config import RunConfig
 from irchroma.launch.wiring import encoders_only
-from irchroma.stream.osd import OsdOptions
-from irchroma.stream.sinks.yuv420 import Yuv420Packer
-from irchroma.stream.views import ViewOptions
+from irchroma.stream.sinks.i420_packer import Yuv420Packer
+from irchroma.stream.view.osd import OsdOptions
+from irchroma.stream.view.views import ViewOptions
 
 FRAMES = 8
 

@@ -20,7 +20,7 @@ from irchroma.launch.cameras_config import CameraRun
 from irchroma.launch.cameras_run import CamerasProgress
 from irchroma.launch.progress import Progress
 from irchroma.launch.wiring import Shared
-from irchroma.stream.guarded import GuardedColorizer
+from irchroma.stream.loop.guarded import GuardedColorizer
 
 LUMA = np.random.default_rng(3).integers(0, 256, (64, 96), dtype=np.uint8)
 

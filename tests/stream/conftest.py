@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from irchroma.stream.gst_failure import EndOfStream
-from irchroma.stream.gst_pipeline import Pipeline
-from irchroma.stream.gst_sample import Caps, Sample
+from irchroma.stream.gstreamer.gst_failure import EndOfStream
+from irchroma.stream.gstreamer.pipeline import Pipeline
+from irchroma.stream.gstreamer.sample import Caps, Sample
 
 COEFFICIENTS = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}
 

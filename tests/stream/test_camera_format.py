@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from irchroma.stream.errors import SourceError, SourceFormatError, StreamOptionError
-from irchroma.stream.gst_sample import Caps, Sample
+from irchroma.stream.gstreamer.sample import Caps, Sample
 from irchroma.stream.sources.camera_format import CameraOptions, choose_format, read_formats
 from irchroma.stream.sources.cameras import cameras, check_device
 from irchroma.stream.sources.v4l2_source import V4l2Source, counts_below

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from irchroma.calibration.camera_presets import find_profile, names
 from irchroma.calibration.errors import CalibrationError
-from irchroma.stream.camera import Camera
-from irchroma.stream.camera_profile import CameraProfile, load_profile
 from irchroma.stream.frame import Frame
+from irchroma.stream.sensor.camera import Camera
+from irchroma.stream.sensor.presets import find_profile, names
+from irchroma.stream.sensor.profile import CameraProfile, load_profile
+from irchroma.stream.sensor.telemetry import parse_lepton
 from irchroma.stream.synthetic.camera import SyntheticCamera
 from irchroma.stream.synthetic.options import parse_test_address
-from irchroma.stream.telemetry import parse_lepton
 
 Counts = NDArray[np.uint16]
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from irchroma.stream.cards import elapsed, error_banner, no_signal_card
+from irchroma.stream.view.cards import elapsed, error_banner, no_signal_card
 
 LAST = np.random.default_rng(0).integers(0, 256, (120, 160, 3)).astype(np.uint8)
 

@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from irchroma.stream.bad_pixels import BadPixelReplacement
-from irchroma.stream.camera_profile import (
+from irchroma.stream.errors import SourceError, StreamOptionError
+from irchroma.stream.sensor.bad_pixels import BadPixelReplacement
+from irchroma.stream.sensor.correction import Correction
+from irchroma.stream.sensor.profile import (
     CameraFaults,
     CameraProfile,
     CameraScale,
@@ -16,9 +18,7 @@ from irchroma.stream.camera_profile import (
     save_profile,
     with_faults,
 )
-from irchroma.stream.correction import Correction
-from irchroma.stream.errors import SourceError, StreamOptionError
-from irchroma.stream.stripes import StripeTracker
+from irchroma.stream.sensor.stripes import StripeTracker
 from irchroma.stream.synthetic.camera import SyntheticCamera
 from irchroma.stream.synthetic.options import parse_test_address
 

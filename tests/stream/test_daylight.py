@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from irchroma.stream.daylight import ColorCameraDetector, DaylightOptions
 from irchroma.stream.errors import StreamOptionError
+from irchroma.stream.tone.daylight import ColorCameraDetector, DaylightOptions
 
 SECOND = 1_000_000_000
 Rgb = NDArray[np.uint8]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from irchroma.stream.errors import SinkError, StreamOptionError
-from irchroma.stream.gst_pipeline import Pipeline
+from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.sinks import encoders
 from irchroma.stream.sinks.encoders import (
     ENCODER_NAMES,
@@ -17,7 +17,7 @@ from irchroma.stream.sinks.encoders import (
     codec_of,
     survey_encoders,
 )
-from irchroma.stream.sinks.yuv420 import Yuv420Packer, appsrc_of
+from irchroma.stream.sinks.i420_packer import Yuv420Packer, appsrc_of
 
 pytestmark = pytest.mark.gst
 

@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from irchroma.stream import gst
 from irchroma.stream.errors import SinkError, StreamError, StreamOptionError
-from irchroma.stream.gst_failure import EndOfStream
-from irchroma.stream.gst_pipeline import Pipeline
+from irchroma.stream.gstreamer import door
+from irchroma.stream.gstreamer.gst_failure import EndOfStream
+from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sinks.encoders import EncoderOptions
-from irchroma.stream.sinks.file_sink import FileSink, FileSinkOptions, timescale_for
+from irchroma.stream.sinks.files.file_sink import FileSink, FileSinkOptions, timescale_for
 
 pytestmark = pytest.mark.gst
 
@@ -62,7 +62,7 @@ def stored_times(path: Path) -> tuple[list[int], list[int]]:
     reader.element("out").connect(
         "handoff", lambda _sink, buffer, _pad: times.append((buffer.pts, buffer.duration))
     )
-    reader.element("out").get_parent().set_state(gst.modules()["Gst"].State.PLAYING)
+    reader.element("out").get_parent().set_state(door.modules()["Gst"].State.PLAYING)
     deadline = time.monotonic() + 10
     try:
         while time.monotonic() < deadline:
@@ -225,7 +225,7 @@ import os, sys
 from fractions import Fraction
 from pathlib import Path
 import numpy as np
-from irchroma.stream.sinks.file_sink import FileSink
+from irchroma.stream.sinks.files.file_sink import FileSink
 from irchroma.stream.protocols import VideoInfo
 sink = FileSink(Path(sys.argv[1]))
 sink.open(VideoInfo((48, 64), Fraction(25), live=True), (48, 64))
@@ -262,7 +262,7 @@ from fractions import Fraction
 from pathlib import Path
 import numpy as np
 from irchroma.stream.errors import SinkError
-from irchroma.stream.sinks.file_sink import FileSink
+from irchroma.stream.sinks.files.file_sink import FileSink
 from irchroma.stream.protocols import VideoInfo
 resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000))
 rng = np.random.default_rng(1)
@@ -297,7 +297,7 @@ from fractions import Fraction
 from pathlib import Path
 import numpy as np
 from irchroma.stream.errors import SinkError
-from irchroma.stream.sinks.file_sink import FileSink
+from irchroma.stream.sinks.files.file_sink import FileSink
 from irchroma.stream.protocols import VideoInfo
 path = Path(sys.argv[1])
 rng = np.random.default_rng(1)
@@ -373,7 +373,7 @@ def tone(path: Path, seconds: float) -> Path:
 
 
 def audio_kinds(path: Path) -> str:
-    discover = gst.extra_module("GstPbutils")
+    discover = door.extra_module("GstPbutils")
     found = discover.Discoverer.new(5_000_000_000).discover_uri(path.as_uri())
     return " ".join(track.get_caps().to_string() for track in found.get_audio_streams())
 

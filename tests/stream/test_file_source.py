@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from irchroma.stream import gst
 from irchroma.stream.errors import SourceError, SourceFormatError
 from irchroma.stream.frame import Frame
-from irchroma.stream.gst_pipeline import Pipeline
+from irchroma.stream.gstreamer import door
+from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sources.file_source import FileSource
 from irchroma.stream.sources.gst_source import PictureOptions
@@ -38,10 +38,11 @@ def record(tmp_path: Path) -> Recorder:
         try:
             bus = pipeline._bus
             message = bus.timed_pop_filtered(
-                20_000_000_000, gst.modules()["Gst"].MessageType.EOS | gst.modules()["Gst"].MessageType.ERROR
+                20_000_000_000,
+                door.modules()["Gst"].MessageType.EOS | door.modules()["Gst"].MessageType.ERROR,
             )
             assert message is not None
-            assert message.type == gst.modules()["Gst"].MessageType.EOS, message.parse_error()
+            assert message.type == door.modules()["Gst"].MessageType.EOS, message.parse_error()
         finally:
             pipeline.stop()
         return path

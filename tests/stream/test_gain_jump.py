@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from irchroma.stream.gain_jump import GainJump, find_gain_jump
+from irchroma.stream.tone.gain_jump import GainJump, find_gain_jump
 
 RNG = np.random.default_rng(3)
 BEFORE = (8000 + 200 * RNG.random(4000)).astype(np.float32)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from irchroma.stream.errors import SourceError, SourceFormatError, SourceLost
-from irchroma.stream.gst_failure import GstFailure
+from irchroma.stream.gstreamer.gst_failure import GstFailure
 from irchroma.stream.sources.broken_format import broken_format
 from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Plan
 

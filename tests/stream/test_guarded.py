@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.stream.guarded import GuardedColorizer
+from irchroma.stream.loop.guarded import GuardedColorizer
 
 
 class Painted(NamedTuple):

@@ -11,8 +11,8 @@ import pytest
 
 from irchroma.stream.errors import SinkError
 from irchroma.stream.protocols import VideoInfo
-from irchroma.stream.sinks.http_page import index_page, page
-from irchroma.stream.sinks.http_sink import HttpSink, HttpSinkOptions
+from irchroma.stream.sinks.http.page import index_page, page
+from irchroma.stream.sinks.http.sink import HttpSink, HttpSinkOptions
 
 LIVE = VideoInfo((48, 64), Fraction(25), live=True)
 PICTURE = np.full((48, 64, 3), 90, np.uint8)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from irchroma.stream.latency import LatencyMeter, RateMeter
+from irchroma.stream.loop.latency import LatencyMeter, RateMeter
 
 
 def test_percentiles_agree_with_numpy_within_a_bin() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from irchroma.stream.lettering import boxed, fitted, letter_height, lettered, outlined, text_mask
+from irchroma.stream.picture.lettering import boxed, fitted, letter_height, lettered, outlined, text_mask
 
 
 def test_text_is_drawn_and_longer_text_is_wider() -> None:

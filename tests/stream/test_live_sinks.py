@@ -21,7 +21,7 @@ from tests.waiting import free_port
 from irchroma.stream.errors import SinkError
 from irchroma.stream.protocols import FrameSink, VideoInfo
 from irchroma.stream.sinks.hls_sink import HlsSink
-from irchroma.stream.sinks.http_sink import HttpSink, HttpSinkOptions
+from irchroma.stream.sinks.http.sink import HttpSink, HttpSinkOptions
 from irchroma.stream.sinks.srt_sink import SrtAddress, SrtSink
 from irchroma.stream.sinks.v4l2_sink import V4l2Sink
 from irchroma.stream.sinks.window_sink import WindowSink

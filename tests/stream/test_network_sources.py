@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from tests.waiting import free_port
 
-from irchroma.stream import gst
 from irchroma.stream.errors import SourceError, SourceLost, StreamError
 from irchroma.stream.frame import Frame
-from irchroma.stream.gst_failure import EndOfStream
-from irchroma.stream.gst_pipeline import Pipeline
+from irchroma.stream.gstreamer import door
+from irchroma.stream.gstreamer.gst_failure import EndOfStream
+from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.sources.gst_source import GstSource
 from irchroma.stream.sources.rtsp_source import RtspOptions, RtspSource
 from irchroma.stream.sources.transport_source import TransportSource
@@ -49,7 +49,7 @@ class RtspServer:
     """GStreamer's RTSP server with a loop of its own; the port is free."""
 
     def __init__(self, udp_only: bool = False, user: str = "", password: str = "") -> None:
-        glib, rtsp = gst.modules()["GLib"], gst.extra_module("GstRtspServer")
+        glib, rtsp = door.modules()["GLib"], door.extra_module("GstRtspServer")
         self._glib, self._rtsp = glib, rtsp
         self._context = glib.MainContext.new()
         self._loop = glib.MainLoop.new(self._context, False)
@@ -66,7 +66,7 @@ class RtspServer:
             factory.set_launch(line)
             factory.set_shared(True)
             if udp_only:
-                factory.set_protocols(gst.extra_module("GstRtsp").RTSPLowerTrans.UDP)
+                factory.set_protocols(door.extra_module("GstRtsp").RTSPLowerTrans.UDP)
             if user:
                 permissions = rtsp.RTSPPermissions.new()
                 for what in ("access", "construct"):
@@ -135,7 +135,7 @@ def reads_until_lost(source: GstSource) -> None:
 
 @pytest.mark.parametrize("path", ["/h264", "/h265", "/mjpeg", "/both"])
 def test_rtsp_cameras_of_every_codec_give_luma(server: RtspServer, path: str) -> None:
-    if path == "/h265" and not gst.has_element("x265enc"):
+    if path == "/h265" and not door.has_element("x265enc"):
         pytest.skip("no x265enc here")
     with opened(RtspSource(f"rtsp://{server.address}{path}")) as source:
         for frame in several(source):

@@ -7,9 +7,9 @@ import pytest
 from numpy.typing import NDArray
 
 from irchroma.stream.errors import StreamOptionError
-from irchroma.stream.osd import READINGS, Osd, OsdOptions, Readings, Spot, read_spot
-from irchroma.stream.telemetry import CameraTelemetry
-from irchroma.stream.views import ViewOptions
+from irchroma.stream.sensor.telemetry import CameraTelemetry
+from irchroma.stream.view.osd import READINGS, Osd, OsdOptions, Readings, Spot, read_spot
+from irchroma.stream.view.views import ViewOptions
 
 SECOND = 1_000_000_000
 FULL = Readings(

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from irchroma.stream.compose import ViewComposer
 from irchroma.stream.finished import Finished
 from irchroma.stream.frame import Frame
-from irchroma.stream.indexed import StandIn
-from irchroma.stream.lettering import outlined
-from irchroma.stream.osd import OsdOptions
-from irchroma.stream.packed import PackedPicture
-from irchroma.stream.sinks.sink_uri import takes_stand_ins
-from irchroma.stream.sinks.yuv420 import Yuv420Packer
-from irchroma.stream.views import ViewOptions
+from irchroma.stream.picture.lettering import outlined
+from irchroma.stream.picture.packed import PackedPicture
+from irchroma.stream.picture.picture import StandIn
+from irchroma.stream.sinks.i420_packer import Yuv420Packer
+from irchroma.stream.sinks.open_sink import takes_stand_ins
+from irchroma.stream.view.composer import ViewComposer
+from irchroma.stream.view.osd import OsdOptions
+from irchroma.stream.view.views import ViewOptions
 
 SIZE = (120, 160)
 NEAR = 3

@@ -11,8 +11,8 @@ import pytest
 
 from irchroma.stream.errors import SourceError, StreamOptionError
 from irchroma.stream.frame import Frame
+from irchroma.stream.sources.open_source import open_source
 from irchroma.stream.sources.raw_source import RawLayout, RawSource, parse_raw_address
-from irchroma.stream.sources.source_uri import open_source
 
 COUNTS = np.random.default_rng(3).integers(0, 65536, (6, 13, 17)).astype(np.uint16)
 

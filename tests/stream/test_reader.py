@@ -5,9 +5,9 @@ import pytest
 
 from irchroma.stream.errors import SourceError, SourceLost
 from irchroma.stream.frame import Frame
-from irchroma.stream.memory import MemorySource, Step
-from irchroma.stream.reader import Arrival, ReconnectOptions, SourceReader
-from irchroma.stream.rings import RingClosed
+from irchroma.stream.loop.fakes import MemorySource, Step
+from irchroma.stream.loop.reader import Arrival, ReconnectOptions, SourceReader
+from irchroma.stream.loop.threads import RingClosed
 
 QUICK = ReconnectOptions(stall_s=1, first_delay_s=0.01, longest_delay_s=0.02)
 

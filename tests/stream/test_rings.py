@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from irchroma.stream.rings import Ring, RingClosed
+from irchroma.stream.loop.threads import Ring, RingClosed
 
 
 def test_newest_wins_drops_the_oldest_and_counts() -> None:

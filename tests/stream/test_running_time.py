@@ -3,7 +3,7 @@ from __future__ import annotations
 import itertools
 import random
 
-from irchroma.stream.sinks.running_time import RunningTime
+from irchroma.stream.sinks.pace import RunningTime
 
 MS = 1_000_000
 

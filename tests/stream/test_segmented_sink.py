@@ -9,8 +9,8 @@ import pytest
 
 from irchroma.stream.errors import SinkError, StreamOptionError
 from irchroma.stream.protocols import VideoInfo
-from irchroma.stream.sinks.file_sink import FileSinkOptions
-from irchroma.stream.sinks.segmented_sink import SegmentedSink
+from irchroma.stream.sinks.files.file_sink import FileSinkOptions
+from irchroma.stream.sinks.files.segmented_sink import SegmentedSink
 
 pytestmark = pytest.mark.gst
 

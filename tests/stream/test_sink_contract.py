@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from irchroma.stream.errors import SinkError
-from irchroma.stream.indexed import IndexedPicture
+from irchroma.stream.picture.picture import IndexedPicture
 from irchroma.stream.protocols import FrameSink, VideoInfo
 from irchroma.stream.sinks.null_sink import NullSink
-from irchroma.stream.sinks.sink_uri import SinkOptions, open_sink
+from irchroma.stream.sinks.open_sink import SinkOptions, open_sink
 from irchroma.stream.sinks.window_sink import WindowSink
 
 pytestmark = pytest.mark.gst

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from irchroma.stream.errors import SinkError, StreamError
-from irchroma.stream.sinks.file_sink import FileSink
+from irchroma.stream.sinks.files.file_sink import FileSink
+from irchroma.stream.sinks.files.segmented_sink import SegmentedSink
 from irchroma.stream.sinks.hls_sink import HlsSink
-from irchroma.stream.sinks.http_sink import HttpSink
+from irchroma.stream.sinks.http.sink import HttpSink
 from irchroma.stream.sinks.null_sink import NullSink
+from irchroma.stream.sinks.open_sink import SinkOptions, open_sink, public
 from irchroma.stream.sinks.rtsp_sink import RtspSink
-from irchroma.stream.sinks.segmented_sink import SegmentedSink
-from irchroma.stream.sinks.sink_uri import SinkOptions, open_sink, public
 from irchroma.stream.sinks.srt_sink import SrtSink
 from irchroma.stream.sinks.v4l2_sink import V4l2Sink
 from irchroma.stream.sinks.window_sink import WindowSink

@@ -7,9 +7,9 @@ import pytest
 from irchroma.stream.errors import SourceError, StreamOptionError
 from irchroma.stream.sources.addresses import masked, split_credentials
 from irchroma.stream.sources.file_source import FileSource
+from irchroma.stream.sources.open_source import open_source
 from irchroma.stream.sources.pictures import PictureSource
 from irchroma.stream.sources.rtsp_source import RtspOptions, RtspSource
-from irchroma.stream.sources.source_uri import open_source
 from irchroma.stream.sources.transport_source import TransportSource
 from irchroma.stream.sources.v4l2_source import V4l2Source
 from irchroma.stream.synthetic.source import SyntheticSource

@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from irchroma.stream.errors import SourceFormatError
-from irchroma.stream.gst_pipeline import Pipeline
-from irchroma.stream.gst_sample import Caps, Sample
+from irchroma.stream.gstreamer.pipeline import Pipeline
+from irchroma.stream.gstreamer.sample import Caps, Sample
 from irchroma.stream.sources.layouts import LAYOUTS
 from irchroma.stream.sources.video_format import is_neutral, sample_to_pixels
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from irchroma.stream.errors import StreamOptionError
-from irchroma.stream.views import VIEWS, View, ViewOptions, color_columns, compose, view_size
+from irchroma.stream.view.views import VIEWS, View, ViewOptions, color_columns, compose, view_size
 
 LUMA = np.random.default_rng(0).integers(0, 256, (120, 200)).astype(np.uint8)
 RGB = np.random.default_rng(1).integers(0, 256, (120, 200, 3)).astype(np.uint8)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from irchroma.stream.errors import StreamError
-from irchroma.stream.indexed import IndexedPicture
-from irchroma.stream.sinks.yuv420 import Yuv420Packer, even_size, fit_picture
+from irchroma.stream.picture.picture import IndexedPicture
+from irchroma.stream.sinks.i420_packer import Yuv420Packer, even_size, fit_picture
 
 # BT.709-6 3.2 and 4.6: 100 % color bars as 8-bit limited-range Y', Cb, Cr, by hand.
 BARS = {

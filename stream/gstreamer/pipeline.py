@@ -1,0 +1,176 @@
+"""Pipelines from launch lines: samples out, buffers in, failures as exceptions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.typing import NDArray
+
+from irchroma.stream.gstreamer.door import modules
+from irchroma.stream.gstreamer.gst_failure import EndOfStream, GstFailure, failure_of
+from irchroma.stream.gstreamer.sample import Caps, Sample, buffer_of, caps_of, copied
+
+_SLICE_NS = 50_000_000  # how long a pull sleeps before it looks at the bus again
+
+
+@dataclass(slots=True)
+class Pipeline:
+    """A pipeline made from a launch line.
+
+    `pull` and `push` may be called from different threads; each of them from one thread at a time.
+
+    Attributes:
+        launch: the line, in `gst-launch-1.0` syntax. Values that users gave go in through
+            `properties`, never into the line.
+        properties: `{"element name": {"property": value}}`, set before the pipeline starts.
+        signals: `{"element name": {"signal": callback}}`, connected before the pipeline starts; called
+            in GStreamer's threads.
+    """
+
+    launch: str
+    properties: dict[str, dict[str, Any]] = field(default_factory=dict)
+    signals: dict[str, dict[str, Callable[..., Any]]] = field(default_factory=dict)
+    _pipeline: Any = None
+    _bus: Any = None
+    _elements: dict[str, Any] = field(default_factory=dict)
+    _caps: tuple[Any, Caps] | None = None
+    _ended: bool = False
+
+    def start(self, paused: bool = False) -> None:
+        """Build and set to PLAYING (or PAUSED); does not wait.
+
+        Raises:
+            GstFailure: an element is missing or refused to start.
+        """
+        gst, glib = modules()["Gst"], modules()["GLib"]
+        try:
+            self._pipeline = gst.parse_launch(self.launch)
+        except glib.Error as error:
+            raise GstFailure(error.message, "core", "missing-plugin") from error
+        self._bus = self._pipeline.get_bus()
+        for name, values in self.properties.items():
+            for key, value in values.items():
+                self.set(name, key, value)
+        for name, callbacks in self.signals.items():
+            for signal, callback in callbacks.items():
+                self.element(name).connect(signal, callback)
+        state = gst.State.PAUSED if paused else gst.State.PLAYING
+        if self._pipeline.set_state(state) == gst.StateChangeReturn.FAILURE:
+            try:
+                self.check()
+                raise GstFailure("the pipeline did not start", "core", "state-change")
+            finally:
+                self.stop()
+
+    def element(self, name: str) -> Any:
+        """The named element."""
+        if name not in self._elements:
+            found = self._pipeline.get_by_name(name)
+            if found is None:
+                raise KeyError(f"no element named {name} in: {self.launch}")
+            self._elements[name] = found
+        return self._elements[name]
+
+    def set(self, name: str, key: str, value: Any) -> None:
+        """Set a property; caps are given as text."""
+        if key == "caps" and isinstance(value, str):
+            value = modules()["Gst"].Caps.from_string(value)
+        self.element(name).set_property(key, value)
+
+    def check(self) -> None:
+        """Look at the bus without waiting.
+
+        Raises:
+            GstFailure: an element reported an error.
+            EndOfStream: the pipeline has ended.
+        """
+        gst = modules()["Gst"]
+        while self._bus is not None:
+            message = self._bus.pop_filtered(gst.MessageType.ERROR | gst.MessageType.EOS)
+            if message is None:
+                break
+            if message.type == gst.MessageType.EOS:
+                self._ended = True
+            else:
+                raise failure_of(message)
+        if self._ended:
+            raise EndOfStream
+
+    def pull(self, name: str, timeout_s: float) -> Sample | None:
+        """The next sample of an appsink; None when `timeout_s` passed without one.
+
+        Raises:
+            GstFailure, EndOfStream: as `check`; samples that came before are given first.
+        """
+        sink = self.element(name)
+        deadline_ns = time.monotonic_ns() + int(timeout_s * 1e9)
+        while True:
+            left_ns = max(0, min(_SLICE_NS, deadline_ns - time.monotonic_ns()))
+            sample = sink.emit("try-pull-sample", left_ns)
+            if sample is not None:
+                caps = sample.get_caps()
+                if self._caps is None or not caps.is_equal(self._caps[0]):
+                    self._caps = (caps, caps_of(caps))
+                return copied(sample, self._caps[1])
+            self.check()
+            if sink.get_property("eos"):
+                raise EndOfStream
+            if time.monotonic_ns() >= deadline_ns:
+                return None
+
+    def arrived(self, name: str) -> int:
+        """How many buffers have come to an appsink, with those that it dropped because of `drop=true`."""
+        ok, count = self.element(name).get_property("stats").get_uint64("rendered")
+        return int(count) if ok else 0
+
+    def orientation(self, name: str) -> str:
+        """The `image-orientation` tag beside an appsink's video: `rotate-90` ...; empty without one."""
+        gst = modules()["Gst"]
+        event = self.element(name).get_static_pad("sink").get_sticky_event(gst.EventType.TAG, 0)
+        found, value = event.parse_tag().get_string("image-orientation") if event else (False, "")
+        return str(value) if found else ""
+
+    def push(self, name: str, pixels: NDArray[Any], pts_ns: int, duration_ns: int = -1) -> bool:
+        """Give an appsrc one buffer with a copy of `pixels`; blocks only where the appsrc says `block=true`.
+
+        Returns:
+            False when the pipeline takes no more (flushing or at its end); `check` says why.
+        """
+        gst = modules()["Gst"]
+        return bool(
+            self.element(name).emit("push-buffer", buffer_of(pixels, pts_ns, duration_ns))
+            == gst.FlowReturn.OK
+        )
+
+    def end(self, name: str, timeout_s: float) -> None:
+        """Tell an appsrc that this was all, and wait until everything behind it has been written.
+
+        Raises:
+            GstFailure: an element failed on the way.
+            TimeoutError: the end did not come within `timeout_s`.
+        """
+        self.element(name).emit("end-of-stream")
+        deadline = time.monotonic() + timeout_s
+        gst = modules()["Gst"]
+        while time.monotonic() < deadline and not self._ended:
+            message = self._bus.timed_pop_filtered(_SLICE_NS, gst.MessageType.ERROR | gst.MessageType.EOS)
+            if message is not None and message.type == gst.MessageType.ERROR:
+                raise failure_of(message)
+            self._ended = self._ended or message is not None
+        if not self._ended:
+            raise TimeoutError(f"the pipeline did not finish within {timeout_s:g} s")
+
+    def duration_ns(self) -> int | None:
+        """The video's length in nanoseconds, None where unknown."""
+        ok, value = self._pipeline.query_duration(modules()["Gst"].Format.TIME)
+        return int(value) if ok and value > 0 else None
+
+    def stop(self) -> None:
+        """Stop and let go of everything; may be called twice."""
+        if self._pipeline is not None:
+            self._pipeline.set_state(modules()["Gst"].State.NULL)
+        self._pipeline = self._bus = None
+        self._elements.clear()

@@ -1,0 +1,120 @@
+"""Raw video samples as arrays, and what their caps say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.stream.errors import StreamError
+from irchroma.stream.gstreamer.door import modules
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """What a raw video sample holds.
+
+    Attributes:
+        format: GStreamer's name: `GRAY8`, `GRAY16_LE`, `I420`, `NV12`, `RGB` ...
+        size: (H, W) in pixels.
+        rate: frames per second, 0 where unknown.
+        strides, offsets: bytes, one for each plane.
+        full_range: true for [0, 255] luma, false for [16, 235].
+        matrix: `bt601`, `bt709`, `bt2020` or `rgb`.
+        interlaced: true where two fields share a picture.
+    """
+
+    format: str
+    size: tuple[int, int]
+    rate: Fraction
+    strides: tuple[int, ...]
+    offsets: tuple[int, ...]
+    full_range: bool
+    matrix: str
+    interlaced: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One buffer, copied out of GStreamer.
+
+    Attributes:
+        data: (N,) uint8, the buffer's bytes, planes at `caps.offsets`.
+        pts_ns, duration_ns: nanoseconds of running time, -1 where absent.
+        discont: the element upstream says that something is missing before this buffer.
+    """
+
+    data: NDArray[np.uint8]
+    caps: Caps
+    pts_ns: int
+    duration_ns: int
+    discont: bool = False
+
+
+def caps_of(caps: Any) -> Caps:
+    """What `Gst.Caps` of raw video say; StreamError for others."""
+    video = modules()["GstVideo"]
+    info = video.VideoInfo.new_from_caps(caps)
+    if info is None:
+        raise StreamError(f"expected raw video, got {caps.to_string()[:120]}")
+    planes = info.finfo.n_planes
+    matrix = {
+        video.VideoColorMatrix.BT709: "bt709",
+        video.VideoColorMatrix.BT2020: "bt2020",
+        video.VideoColorMatrix.RGB: "rgb",
+    }.get(info.colorimetry.matrix, "bt601")
+    return Caps(
+        format=info.finfo.name,
+        size=(info.height, info.width),
+        rate=Fraction(info.fps_n, info.fps_d) if info.fps_n > 0 and info.fps_d > 0 else Fraction(0),
+        strides=tuple(info.stride[:planes]),
+        offsets=tuple(info.offset[:planes]),
+        full_range=getattr(video.VideoColorRange, "0_255") == info.colorimetry.range,
+        matrix=matrix,
+        interlaced=info.interlace_mode != video.VideoInterlaceMode.PROGRESSIVE,
+    )
+
+
+def copied(sample: Any, caps: Caps) -> Sample:
+    """The bytes and times of a `Gst.Sample` whose caps are `caps`."""
+    gst = modules()["Gst"]
+    buffer = sample.get_buffer()
+    ok, mapped = buffer.map(gst.MapFlags.READ)
+    if not ok:
+        raise StreamError("GStreamer would not map a video buffer for reading")
+    try:
+        data = np.frombuffer(mapped.data, np.uint8).copy()
+    finally:
+        buffer.unmap(mapped)
+    none = gst.CLOCK_TIME_NONE
+    pts = buffer.pts
+    if pts != none and sample.get_segment() is not None:
+        running = sample.get_segment().to_running_time(gst.Format.TIME, pts)
+        pts = running if running != none else pts
+    return Sample(
+        data=data,
+        caps=caps,
+        pts_ns=-1 if pts == none else pts,
+        duration_ns=-1 if buffer.duration == none else buffer.duration,
+        discont=buffer.has_flags(gst.BufferFlags.DISCONT),
+    )
+
+
+def buffer_of(pixels: NDArray[Any], pts_ns: int, duration_ns: int = -1) -> Any:
+    """A `Gst.Buffer` with a copy of the array's bytes."""
+    gst = modules()["Gst"]
+    flat = np.ascontiguousarray(pixels).reshape(-1).view(np.uint8)
+    buffer = gst.Buffer.new_allocate(None, flat.nbytes, None)
+    ok, mapped = buffer.map(gst.MapFlags.WRITE)
+    if not ok:
+        raise StreamError("GStreamer would not map a video buffer for writing")
+    try:
+        np.frombuffer(mapped.data, np.uint8)[:] = flat
+    finally:
+        buffer.unmap(mapped)
+    buffer.pts = pts_ns
+    buffer.duration = gst.CLOCK_TIME_NONE if duration_ns < 0 else duration_ns
+    return buffer

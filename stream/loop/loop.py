@@ -1,0 +1,211 @@
+"""The loop: source -> tone map -> colorizer -> compose -> sinks, in bounded queues, and it never stops."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.stream.errors import SourceError, StreamError
+from irchroma.stream.finished import Composer
+from irchroma.stream.frame import UNKNOWN_NS, Frame
+from irchroma.stream.loop.composing import ComposingThread, Job
+from irchroma.stream.loop.guarded import GuardedColorizer
+from irchroma.stream.loop.latency import LatencyMeter
+from irchroma.stream.loop.reader import Arrival, ReconnectOptions, SourceReader
+from irchroma.stream.loop.threads import RingClosed
+from irchroma.stream.loop.writer import Picture, SinkWriter
+from irchroma.stream.protocols import Colorizer, FrameSource, VideoInfo
+from irchroma.stream.sensor.camera import Camera
+from irchroma.stream.tone.daylight import ColorCameraDetector
+from irchroma.stream.tone.tone_map import ToneMap, ToneMapOptions
+
+log = logging.getLogger(__name__)
+
+_DEFAULT_PERIOD_NS = 40_000_000
+_SHORTEST_REPEAT_NS = 100_000_000  # while there is no signal, 10 pictures a second are enough
+
+
+@dataclass(frozen=True, slots=True)
+class LoopOptions:
+    """How a run behaves.
+
+    Attributes:
+        tone_map: counts or luma to displayed luma.
+        reconnect: how a live source is watched.
+        repeat_s: after a loss the last picture is repeated this long before the "no signal" card.
+        color_camera: pass a camera's own color through while it is in color.
+        camera: unpacks frames and corrects the sensor, by the camera's profile; None for neither.
+    """
+
+    tone_map: ToneMapOptions = field(default_factory=ToneMapOptions)
+    reconnect: ReconnectOptions = field(default_factory=ReconnectOptions)
+    repeat_s: float = 2.0
+    color_camera: bool = True
+    camera: Camera | None = None
+
+
+class Loop:
+    """One run from a source to sinks.
+
+    Three kinds of threads and the caller's: the source's, the composer's, one for each sink; the
+    caller's own runs tone map and engine. Everything between them is bounded: on live sources the
+    newest frame wins and drops are counted, on files everything waits.
+
+    Attributes:
+        stages: `capture` (from arrival until work on it starts), `tone_map`, `color`, `compose`.
+        frames: frames taken from the source so far.
+        composer: makes the viewer's pictures.
+        reader: the source's thread; its `info`, `drops` and `lost_reason` may be read at any time.
+    """
+
+    def __init__(
+        self,
+        source: FrameSource,
+        make_colorizer: Callable[[VideoInfo], Colorizer],
+        composer: Composer,
+        writers: list[SinkWriter],
+        options: LoopOptions,
+        raw_writer: SinkWriter | None = None,
+    ) -> None:
+        self.reader = SourceReader(source, options.reconnect)
+        self._make_colorizer, self.composer, self._options = make_colorizer, composer, options
+        self.writers, self.raw_writer = writers, raw_writer
+        self._tone_map = ToneMap(options.tone_map)
+        self._detector = ColorCameraDetector()
+        self.stages = {name: LatencyMeter() for name in ("capture", "tone_map", "color", "compose")}
+        self._composing = ComposingThread(composer, writers, self.stages, options.repeat_s, self.reader.stop)
+        self.frames = 0
+        self.guarded: GuardedColorizer | None = None
+        self._gives_color = False
+        self._stopping = threading.Event()
+        self._last_arrival_ns = 0
+        self._last_pts_ns: int | None = None
+        self._last_size: tuple[int, int] | None = None
+
+    def run(self, on_frame: Callable[[Loop], None] | None = None) -> None:
+        """Run until the source ends or `stop` is called; files are finished when it returns.
+
+        Args:
+            on_frame: called after each frame, on the caller's thread; must be quick.
+
+        Raises:
+            StreamError: source or every sink failed; what was written until then is finished first.
+        """
+        try:
+            info = self.reader.start()
+            self.guarded = GuardedColorizer(partial(self._make_colorizer, info))
+            self._composing.start(info, self.guarded)
+            self._work(info, on_frame)
+        finally:
+            self.reader.stop()
+            self._composing.finish()
+            for writer in self._all_writers():
+                writer.finish()
+            self.reader.join()
+            if self.guarded is not None:
+                self.guarded.close()
+        failure = self._composing.failure or self.reader.failure or self._sink_failure()
+        if failure is not None:
+            raise failure
+        if not self.frames and not self._stopping.is_set():
+            raise SourceError(f"{info.description}: no video frames in it")
+
+    def stop(self) -> None:
+        """End the run in good order; may be called from a signal handler and more than once."""
+        self._stopping.set()
+        self.reader.stop()
+
+    def _all_writers(self) -> list[SinkWriter]:
+        return [*self.writers, *([self.raw_writer] if self.raw_writer else [])]
+
+    def _sink_failure(self) -> StreamError | None:
+        return next((w.failure for w in self._all_writers() if w.failure is not None), None)
+
+    def _work(self, info: VideoInfo, on_frame: Callable[[Loop], None] | None) -> None:
+        period_ns = int(1e9 / info.rate) if info.rate else _DEFAULT_PERIOD_NS
+        repeat_ns = max(period_ns, _SHORTEST_REPEAT_NS)
+        try:
+            while True:
+                arrival = self.reader.ring.get(repeat_ns / 1e9 if info.live else 0.5)
+                if arrival is not None:
+                    self._composing.jobs.put(self._begin(arrival, period_ns))
+                    if on_frame is not None:
+                        on_frame(self)
+                elif info.live and self.frames:
+                    self._bridge_silence(repeat_ns)
+        except RingClosed:
+            pass
+
+    def _begin(self, arrival: Arrival, period_ns: int) -> Job:
+        frame = arrival.frame
+        self.frames += 1
+        self.stages["capture"].add(time.monotonic_ns() - arrival.arrival_ns)
+        self._last_arrival_ns, self._last_pts_ns = arrival.arrival_ns, frame.pts_ns
+        duration_ns = frame.duration_ns if frame.duration_ns != UNKNOWN_NS else period_ns
+        self._keep_raw(frame, duration_ns, arrival.arrival_ns)
+        if self._options.camera is not None:
+            frame = self._options.camera.apply(frame)
+            arrival = replace(arrival, frame=frame)
+        if frame.gap or (self._last_size is not None and self._last_size != frame.size):
+            self._forget()
+        self._last_size = frame.size
+        pixels: NDArray[Any] = frame.pixels
+        camera_rgb = self._camera_color(frame) if self._options.color_camera else None
+        if frame.is_color:
+            pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+        with self.stages["tone_map"].timed():
+            luma = (
+                pixels
+                if camera_rgb is not None
+                else self._tone_map.apply(pixels, frame.pts_ns, held=frame.held)
+            )
+        job = Job(arrival, frame.pts_ns, duration_ns, luma, camera_rgb=camera_rgb)
+        if camera_rgb is None:
+            assert self.guarded is not None
+            job.submitted_ns = time.monotonic_ns()
+            counts = frame.pixels if frame.is_counts else None
+            job.ticket = self.guarded.submit(luma, frame.pts_ns, counts, frame.held)  # type: ignore[arg-type]
+        return job
+
+    def _camera_color(self, frame: Frame) -> NDArray[np.uint8] | None:
+        """The camera's own picture while it is in color; a gray one by day is still the camera's."""
+        self._gives_color = self._gives_color or frame.is_color
+        if frame.is_counts or not self._gives_color:
+            return None
+        rgb: NDArray[Any] = frame.pixels if frame.is_color else cv2.cvtColor(frame.pixels, cv2.COLOR_GRAY2RGB)
+        return rgb if self._detector.update(rgb, frame.pts_ns) else None
+
+    def _forget(self) -> None:
+        assert self.guarded is not None
+        self._tone_map.reset()
+        self._detector.reset()
+        self.guarded.reset()
+
+    def _bridge_silence(self, repeat_ns: int) -> None:
+        silent_ns = time.monotonic_ns() - self._last_arrival_ns
+        if silent_ns < 3 * repeat_ns and self.reader.lost_reason is None:
+            return
+        pts_ns = self.reader.pts_now_ns()
+        if self._last_pts_ns is not None and pts_ns <= self._last_pts_ns:
+            return
+        self._last_pts_ns = pts_ns
+        reason = self.reader.lost_reason or "the source is silent"
+        self._composing.jobs.put(Job(None, pts_ns, repeat_ns, reason=reason, silent_s=silent_ns / 1e9))
+
+    def _keep_raw(self, frame: Frame, duration_ns: int, arrival_ns: int) -> None:
+        writer = self.raw_writer
+        if writer is None:
+            return
+        if self.frames == 1:
+            assert self.reader.info is not None
+            writer.open(self.reader.info, frame.size)
+        writer.put(Picture(frame.pixels, frame.pts_ns, duration_ns, arrival_ns))

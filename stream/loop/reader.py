@@ -1,0 +1,199 @@
+"""Reads a source in its own thread, watches over it, and connects again when it is lost."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import threading
+import time
+from dataclasses import dataclass
+
+from irchroma.stream.errors import SourceError, StreamError, StreamOptionError
+from irchroma.stream.frame import Frame
+from irchroma.stream.loop.feed import feed_thread
+from irchroma.stream.loop.threads import Ring, RingClosed
+from irchroma.stream.protocols import FrameSource, VideoInfo
+
+log = logging.getLogger(__name__)
+
+_PTS_JUMP_NS = 2_000_000_000  # a live clock further than this from ours was set anew
+
+
+@dataclass(frozen=True, slots=True)
+class ReconnectOptions:
+    """How a live source is watched.
+
+    Attributes:
+        stall_s: silence after which a source that reports no error counts as lost.
+        first_delay_s: wait before the first new attempt; doubled after each failure.
+        longest_delay_s: cap of that wait. One second, so that color is back within two.
+        wait_at_start: keep trying when the very first attempt fails, rather than give up.
+    """
+
+    stall_s: float = 5.0
+    first_delay_s: float = 0.1
+    longest_delay_s: float = 1.0
+    wait_at_start: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.stall_s > 0:
+            raise StreamOptionError(f"stall_s must be above 0 seconds, got {self.stall_s:g}")
+        if not 0 <= self.first_delay_s <= self.longest_delay_s:
+            raise StreamOptionError(
+                "waits before a new attempt must be 0 <= first_delay_s <= longest_delay_s,"
+                f" got {self.first_delay_s:g} and {self.longest_delay_s:g}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A frame, and when it came: `arrival_ns` on the monotonic clock."""
+
+    frame: Frame
+    arrival_ns: int
+
+
+class SourceReader:
+    """The thread that owns a `FrameSource`.
+
+    Frames come out of `ring`, their pts continuous over reconnections: a file's pts are untouched, a
+    live source's go on from the time that passed in between. The ring is closed at the orderly end,
+    on `stop`, and on failure, with the reason in `failure`.
+
+    Attributes:
+        info: what the source said when it was first opened; None until then.
+        failure: why the reader gave up, None if it did not.
+        lost_reason: why there is no signal right now; None while frames come.
+        reconnections: how often a lost source came back.
+    """
+
+    def __init__(self, source: FrameSource, options: ReconnectOptions | None = None) -> None:
+        self._source, self._options = source, options or ReconnectOptions()
+        self._stop = threading.Event()
+        self._opened = threading.Event()
+        self._thread = feed_thread(self._work, "source")
+        self._clock_zero_ns = 0  # monotonic time at pts 0
+        self._offset_ns = 0
+        self._last_pts_ns: int | None = None
+        self._number = 0
+        self.ring: Ring[Arrival] = Ring(4, newest_wins=False)
+        self.info: VideoInfo | None = None
+        self.failure: StreamError | None = None
+        self.lost_reason: str | None = None
+        self.reconnections = 0
+
+    @property
+    def drops(self) -> int:
+        """Frames dropped before processing, by the source and by the ring."""
+        return self._source.drops + self.ring.drops
+
+    def start(self) -> VideoInfo:
+        """Open the source and wait for its first word.
+
+        Raises:
+            StreamError: it could not be opened (with `wait_at_start` only after `stop`).
+        """
+        self._thread.start()
+        self._opened.wait()
+        if self.info is None:
+            raise self.failure or SourceError("stopped before the source was open")
+        return self.info
+
+    def stop(self) -> None:
+        """Stop reading; what is in the ring stays there. May be called twice and from a signal handler."""
+        self._stop.set()
+        self.ring.close()
+
+    def join(self, timeout_s: float = 10.0) -> bool:
+        """Wait for the thread to let go of the source; False when it has not within the time."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def pts_now_ns(self) -> int:
+        """The pts that a frame arriving now would have, nanoseconds; never behind the last frame's."""
+        now_ns = time.monotonic_ns() - self._clock_zero_ns
+        return max(now_ns, (self._last_pts_ns or 0) + 1)
+
+    def _work(self) -> None:
+        delay_s = self._options.first_delay_s
+        try:
+            while not self._stop.is_set():
+                try:
+                    live = self._connect().live
+                    delay_s = self._options.first_delay_s
+                    if self._pass_on(live):
+                        return
+                except SourceError as error:
+                    may_retry = self.info.live if self.info else self._options.wait_at_start
+                    if not may_retry:
+                        self.failure = error
+                        return
+                    self._note_loss(str(error))
+                self._source.close()
+                self._stop.wait(delay_s)
+                delay_s = min(2 * delay_s, self._options.longest_delay_s)
+        except RingClosed:
+            pass
+        except StreamError as error:
+            self.failure = error
+        except Exception as error:  # the thread's last stand: the loop must learn of it
+            log.exception("the source's thread broke")
+            self.failure = SourceError(f"reading the source failed unexpectedly: {error!r}")
+            self.failure.__cause__ = error
+        finally:
+            self._source.close()
+            self.ring.close()
+            self._opened.set()
+
+    def _connect(self) -> VideoInfo:
+        info = self._source.open()
+        if self.info is None:
+            log.info("source: %s", info.description)
+            if info.live:
+                self.ring = Ring(1, newest_wins=True)
+            self.info = info
+            self._opened.set()
+        else:
+            self.reconnections += 1
+            log.info("source is back: %s", info.description)
+        return info
+
+    def _pass_on(self, live: bool) -> bool:
+        """Give out frames; True at the orderly end, SourceError when the source is lost."""
+        first = True
+        while not self._stop.is_set():
+            frame = self._source.read(self._options.stall_s)
+            if frame is None:
+                if live and self._source_should_go_on():
+                    raise SourceError("the source ended its stream")
+                return True
+            arrival_ns = time.monotonic_ns()
+            frame = self._retimed(frame, arrival_ns, first) if live else frame
+            if first and self.reconnections:
+                frame = dataclasses.replace(frame, gap=True)
+            frame = dataclasses.replace(frame, number=self._number)
+            self._number += 1
+            self._last_pts_ns = frame.pts_ns
+            self.lost_reason = None
+            first = False
+            self.ring.put(Arrival(frame, arrival_ns))
+        return True
+
+    def _source_should_go_on(self) -> bool:
+        return self.info is not None and self.info.frame_count is None
+
+    def _retimed(self, frame: Frame, arrival_ns: int, first: bool) -> Frame:
+        if self._last_pts_ns is None:
+            self._clock_zero_ns = arrival_ns - frame.pts_ns
+            return frame
+        pts_ns = frame.pts_ns + self._offset_ns
+        if (first and self.reconnections) or abs(arrival_ns - self._clock_zero_ns - pts_ns) > _PTS_JUMP_NS:
+            self._offset_ns = arrival_ns - self._clock_zero_ns - frame.pts_ns
+            pts_ns = frame.pts_ns + self._offset_ns
+        return dataclasses.replace(frame, pts_ns=max(pts_ns, self._last_pts_ns + 1))
+
+    def _note_loss(self, reason: str) -> None:
+        if self.lost_reason is None:
+            log.warning("source lost: %s; trying again", reason)
+        self.lost_reason = reason

@@ -1,0 +1,113 @@
+"""Feeds one sink from its own thread, so that a slow sink delays neither the loop nor the other sinks."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+
+from irchroma.stream.errors import SinkError
+from irchroma.stream.loop.feed import feed_thread
+from irchroma.stream.loop.latency import LatencyMeter
+from irchroma.stream.loop.threads import Ring, RingClosed
+from irchroma.stream.picture.picture import StandIn
+from irchroma.stream.protocols import FrameSink, Pixels, VideoInfo
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A finished picture for the sinks.
+
+    Attributes:
+        pixels: (H, W, 3) uint8 R'G'B', also as a StandIn, or (H, W) uint8 luma, full range;
+            for a sink that keeps the raw track, (H, W) uint16 counts. Shared: never written to.
+        pts_ns, duration_ns: nanoseconds.
+        arrival_ns: when its frame came in, monotonic; 0 for a card or a repeated picture.
+    """
+
+    pixels: Pixels
+    pts_ns: int
+    duration_ns: int
+    arrival_ns: int = 0
+
+
+class SinkWriter:
+    """The thread that owns a `FrameSink`.
+
+    Attributes:
+        label: what the user typed, without credentials.
+        failure: why the sink took no more, None while it does.
+        written: pictures the sink has taken.
+    """
+
+    def __init__(self, sink: FrameSink, label: str) -> None:
+        self._sink, self.label = sink, label
+        self._ring: Ring[Picture] = Ring(4, newest_wins=False)
+        self._thread = feed_thread(self._work, f"sink {label}")
+        self.encode = LatencyMeter()
+        self.total = LatencyMeter()
+        self.failure: SinkError | None = None
+        self.written = 0
+
+    @property
+    def drops(self) -> int:
+        """Pictures left out because the sink could not keep up."""
+        return self._sink.drops + self._ring.drops
+
+    def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
+        """Open the sink for pictures of `size` (H, W); SinkError with one clear line."""
+        self._sink.open(info, size)
+        if info.live:
+            self._ring = Ring(2, newest_wins=True)
+        self._thread.start()
+        log.info("sink: %s, %dx%d", self.label, size[1], size[0])
+
+    def put(self, picture: Picture) -> None:
+        """Give a picture; waits for room unless live. Does nothing once the sink has failed."""
+        if self.failure is None:
+            try:
+                self._ring.put(picture)
+            except RingClosed:
+                pass
+
+    def finish(self) -> None:
+        """Write what is waiting, finish the sink and wait for it; may be called twice."""
+        self._ring.close()
+        if self._thread.ident is not None:
+            self._thread.join()
+        else:
+            self._sink.close()
+
+    def _work(self) -> None:
+        try:
+            while True:
+                picture = self._ring.get()
+                assert picture is not None
+                start_ns = time.monotonic_ns()
+                if picture.arrival_ns:
+                    self.total.add(start_ns - picture.arrival_ns)
+                pixels = picture.pixels
+                if isinstance(pixels, StandIn) and not getattr(self._sink, "takes_stand_ins", False):
+                    pixels = pixels.rgb
+                self._sink.write(pixels, picture.pts_ns, picture.duration_ns)
+                self.encode.add(time.monotonic_ns() - start_ns)
+                self.written += 1
+        except RingClosed:
+            pass
+        except SinkError as error:
+            self._fail(error)
+        except Exception as error:  # the thread's last stand: the loop must learn of it
+            log.exception("sink %s broke", self.label)
+            self._fail(SinkError(f"{self.label}: writing failed unexpectedly: {error!r}"))
+        try:
+            self._sink.close()
+        except SinkError as error:
+            self._fail(error)
+
+    def _fail(self, error: SinkError) -> None:
+        if self.failure is None:
+            log.error("%s", error)
+            self.failure = error
+        self._ring.abandon()

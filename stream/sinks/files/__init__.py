@@ -1,0 +1,1 @@
+"""Recordings: video files, rolled segments, the lossless raw track, repair of a file cut short."""

@@ -1,0 +1,167 @@
+"""Carries the first audio track of a file over into a recording, as it is where the container holds it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from irchroma.stream.errors import StreamError
+from irchroma.stream.gstreamer import door
+from irchroma.stream.gstreamer.pipeline import Pipeline
+
+log = logging.getLogger(__name__)
+
+_LOOK_S = 10.0
+_PARSERS = {
+    "audio/mpeg": "",
+    "audio/x-opus": "opusparse",
+    "audio/x-vorbis": "vorbisparse",
+    "audio/x-flac": "flacparse",
+    "audio/x-ac3": "ac3parse",
+}
+_ENCODERS = (
+    ("avenc_aac", "audio/mpeg"),
+    ("voaacenc", "audio/mpeg"),
+    ("opusenc", "audio/x-opus"),
+    ("vorbisenc", "audio/x-vorbis"),
+)
+
+
+@dataclass(slots=True)
+class AudioTrack:
+    """One audio branch of a recording's pipeline, which stops where the pictures stop.
+
+    Attributes:
+        launch: launch text from the file to `mux.`
+        properties: values for its named elements.
+        copied: true where the coded audio is kept, false where it is encoded again.
+        first_ns: time of its first frame, None before that.
+    """
+
+    launch: str
+    properties: dict[str, dict[str, Any]]
+    copied: bool
+    first_ns: int | None = None
+    _end_ns: int | None = None
+    _ended: bool = False
+    _way_out: Any = None
+
+    def attach(self, pipeline: Pipeline) -> None:
+        """Watch the running pipeline's audio, so that `end_at` can cut it."""
+        kinds = door.modules()["Gst"].PadProbeType
+        self._way_out = pipeline.element("audio_gate").get_static_pad("src")
+        pad = pipeline.element("audio_gate").get_static_pad("sink")
+        pad.add_probe(kinds.BUFFER | kinds.EVENT_DOWNSTREAM, self._gate)
+
+    def end_at(self, end_ns: int) -> None:
+        """Leave out what starts at `end_ns` of the pictures' time or later. Any thread."""
+        self._end_ns = end_ns
+
+    def _gate(self, pad: Any, probe: Any) -> Any:
+        """Runs in the audio's streaming thread, once a coded audio frame or event.
+
+        After the end it swallows events too: a parser in front fails when its tags are refused.
+        """
+        library = door.modules()["Gst"]
+        if self._ended:
+            return library.PadProbeReturn.DROP
+        buffer = probe.get_buffer() if probe.type & library.PadProbeType.BUFFER else None
+        if buffer is None or (self._end_ns is None and self.first_ns is not None):
+            return library.PadProbeReturn.OK
+        event = pad.get_sticky_event(library.EventType.SEGMENT, 0)
+        time_ns = buffer.pts
+        if event is not None:
+            time_ns = event.parse_segment().to_running_time(library.Format.TIME, time_ns)
+        if self.first_ns is None:
+            self.first_ns = time_ns
+        if self._end_ns is None or time_ns < self._end_ns:
+            return library.PadProbeReturn.OK
+        self._ended = True
+        self._way_out.push_event(library.Event.new_eos())
+        return library.PadProbeReturn.DROP
+
+
+def open_audio(path: Path, muxer: str) -> AudioTrack | None:
+    """The first audio track of a file, made fit for a muxer; None, with a warning, where there is no way.
+
+    A file without audio is no reason for a warning.
+    """
+    try:
+        caps = _audio_caps(path)
+    except (StreamError, TimeoutError) as error:
+        log.warning("%s: its audio cannot be read (%s): recording pictures only", path, error)
+        return None
+    if caps is None:
+        return None
+    held = _held_audio(muxer)
+    coded = caps.get_structure(0).get_name()
+    parser = _parser_of(caps)
+    properties = {"audio_file": {"location": str(path)}}
+    if coded in held and parser is not None and _holds_as_is(caps, muxer):
+        return AudioTrack(
+            f"filesrc name=audio_file ! parsebin name=audio_parts audio_parts. ! {coded}"
+            f" ! queue ! {parser}identity name=audio_gate ! mux.audio_0",
+            properties,
+            copied=True,
+        )
+    for element, kind in _ENCODERS:
+        if kind in held and door.has_element(element):
+            log.info("%s: audio %s encoded again with %s", path, coded, element)
+            return AudioTrack(
+                "filesrc name=audio_file ! decodebin name=audio_parts audio_parts. ! audio/x-raw"
+                f" ! queue ! audioconvert ! audioresample ! {element}"
+                " ! identity name=audio_gate ! mux.audio_0",
+                properties,
+                copied=False,
+            )
+    log.warning(
+        "%s: its audio (%s) cannot be kept in this kind of file: recording pictures only", path, coded
+    )
+    return None
+
+
+def _audio_caps(path: Path) -> Any:
+    """The coded caps of the first audio track, None where there is none."""
+    discover = door.extra_module("GstPbutils")
+    library = door.modules()["Gst"]
+    glib = door.modules()["GLib"]
+    try:
+        found = discover.Discoverer.new(int(_LOOK_S * library.SECOND)).discover_uri(path.absolute().as_uri())
+    except glib.Error as error:
+        raise StreamError(error.message) from error
+    tracks = found.get_audio_streams()
+    return tracks[0].get_caps() if tracks else None
+
+
+def _pad_caps(muxer: str) -> list[Any]:
+    """Caps of a muxer's audio pads, from its factory: PyGObject 3.42 frees those of `get_pad_template`."""
+    factory = door.modules()["Gst"].ElementFactory.find(muxer)
+    templates = factory.get_static_pad_templates() if factory is not None else []
+    return [template.get_caps() for template in templates if template.name_template == "audio_%u"]
+
+
+def _held_audio(muxer: str) -> set[str]:
+    """Media types of audio that a muxer takes."""
+    return {caps.get_structure(i).get_name() for caps in _pad_caps(muxer) for i in range(caps.get_size())}
+
+
+def _parser_of(caps: Any) -> str | None:
+    """Launch text of the parser that a coded audio stream needs before a muxer, None where unknown."""
+    structure = caps.get_structure(0)
+    if structure.get_name() == "audio/mpeg":
+        ok, generation = structure.get_int("mpegversion")
+        return "mpegaudioparse ! " if ok and generation == 1 else "aacparse ! "
+    parser = _PARSERS.get(structure.get_name())
+    return f"{parser} ! " if parser else None
+
+
+def _holds_as_is(caps: Any, muxer: str) -> bool:
+    """Whether the muxer takes this stream once its parser has framed it."""
+    wanted = caps.copy()
+    for i in range(wanted.get_size()):
+        # A parser sets these itself.
+        for key in ("framed", "parsed", "stream-format", "base-profile", "codec_data"):
+            wanted.get_structure(i).remove_field(key)
+    return any(held.can_intersect(wanted) for held in _pad_caps(muxer))

@@ -1,0 +1,202 @@
+"""Records MP4, Matroska and WebM files: every picture at its own time, playable even after a kill."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from irchroma.stream.errors import SinkError, StreamOptionError
+from irchroma.stream.picture.picture import StandIn
+from irchroma.stream.protocols import Pixels, VideoInfo
+from irchroma.stream.sinks.encoders import Codec, EncoderOptions, EncoderTask, choose_encoder, codec_of
+from irchroma.stream.sinks.files.audio_track import AudioTrack, open_audio
+from irchroma.stream.sinks.files.lossless import LosslessPacker, encoder_for, kind_of
+from irchroma.stream.sinks.files.mp4_repair import delay_mp4, head_of, refragment
+from irchroma.stream.sinks.pipeline_sink import PipelineSink, Tail, check_size
+
+log = logging.getLogger(__name__)
+
+# 10 us ticks instead of the usual 1 ms: the times of the input come back to 5 us.
+_MATROSKA = "matroskamux name=mux timecodescale=10000"
+_CONTAINERS: dict[str, tuple[str, tuple[Codec, ...]]] = {
+    # One fragment a second while recording, an ordinary index when it is finished.
+    ".mp4": ("mp4mux name=mux fragment-duration=1000 fragment-mode=first-moov-then-finalise", ("h264",)),
+    ".mkv": (_MATROSKA, ("h264", "vp9", "vp8")),
+    ".webm": (_MATROSKA.replace("matroskamux", "webmmux"), ("vp9", "vp8")),
+}
+EXTENSIONS = tuple(_CONTAINERS)
+_END_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class FileSinkOptions:
+    """How a file is recorded.
+
+    Attributes:
+        encoder: which encoder and how good; not used where `lossless`.
+        lossless: keep counts (16 bits), luma or R'G'B' untouched, as FFV1 in .mkv.
+        audio_from: a file whose first audio track is kept beside the pictures.
+    """
+
+    encoder: EncoderOptions = field(default_factory=EncoderOptions)
+    lossless: bool = False
+    audio_from: Path | None = None
+
+
+class FileSink(PipelineSink):
+    """One video file.
+
+    Times: pts and durations are kept; of a live source they count from the first picture. Pictures of
+    odd size get their last row or column twice (4:2:0 needs even sizes).
+
+    Args:
+        path: where to; an existing file is replaced.
+
+    Raises:
+        SinkError: the name's ending is not one of `EXTENSIONS`, or the file cannot be written there.
+        StreamOptionError: options that do not go together.
+    """
+
+    def __init__(self, path: Path, options: FileSinkOptions | None = None) -> None:
+        super().__init__(str(path), waits=True, end_s=_END_S)
+        self.path = path
+        self._options = options or FileSinkOptions()
+        self._codec = _codec_for(path, self._options)
+        self._rate = Fraction(0)
+        self._size = (0, 0)
+        self._base_ns: int | None = None
+        self._live = False
+        self._audio: AudioTrack | None = None
+        self._kind = ""
+        self._start_ns = self._end_ns = 0
+
+    def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
+        """See `FrameSink.open`. A lossless recording takes its kind from the first picture."""
+        check_size(size, self.label, smallest=2 if self._options.lossless else 16)
+        check_writable(self.path, self._options.audio_from)
+        self._rate, self._size, self._live = info.rate, size, info.live
+        if not self._options.lossless:
+            self._start(info.rate, size)
+
+    def _tail(self, rate: Fraction, size: tuple[int, int]) -> Tail:
+        suffix = self.path.suffix.lower()
+        muxer = _CONTAINERS[suffix][0]
+        if suffix == ".mp4":
+            muxer += f" trak-timescale={timescale_for(rate)}"
+        head = None
+        if self._options.lossless:
+            packer = LosslessPacker(self._size, self._kind)
+            head = (packer.appsrc(rate), packer)
+            launch = encoder_for(self._size)
+        else:
+            task = EncoderTask(self._codec, size, rate, live=False, options=self._options.encoder)
+            launch = choose_encoder(task).launch
+        launch += f" ! mux. {muxer} ! filesink name=file buffer-mode=unbuffered"
+        properties: dict[str, dict[str, Any]] = {"file": {"location": str(self.path)}}
+        if self._options.audio_from is not None:
+            self._audio = open_audio(self._options.audio_from, muxer.split()[0])
+        if self._audio is not None:
+            launch += f" {self._audio.launch}"
+            properties |= self._audio.properties
+        return Tail(launch, properties, head)
+
+    def _start(self, rate: Fraction, size: tuple[int, int]) -> None:
+        try:
+            super()._start(rate, size)
+        except SinkError:
+            self._remove_if_empty()
+            raise
+        if self._audio is not None and self._pipeline is not None:
+            self._audio.attach(self._pipeline)
+
+    def write(self, rgb: Pixels, pts_ns: int, duration_ns: int) -> None:
+        """See `FrameSink.write`; waits for the encoder. Lossless sinks take (H, W) uint16 counts too."""
+        if self._base_ns is None:
+            self._base_ns = pts_ns if self._live else 0
+            if self._options.lossless:
+                assert not isinstance(rgb, StandIn)
+                self._size, self._kind = (rgb.shape[0], rgb.shape[1]), kind_of(rgb)
+                self._start(self._rate, self._size)
+        if not self._written:
+            self._start_ns = pts_ns - self._base_ns
+        super().write(rgb, pts_ns - self._base_ns, duration_ns)
+        self._end_ns = pts_ns - self._base_ns + max(0, duration_ns)
+
+    def takes(self, picture: Pixels) -> bool:
+        """False where a lossless recording must go on in another file: the kind or size has changed."""
+        if not self._options.lossless or not self._kind or isinstance(picture, StandIn):
+            return True
+        return kind_of(picture) == self._kind and picture.shape[:2] == self._size
+
+    def close(self) -> None:
+        """See `FrameSink.close`. A file that got no picture is removed."""
+        if self._audio is not None and self._written:
+            self._audio.end_at(self._end_ns)
+        mp4 = self.path.suffix.lower() == ".mp4" and self._pipeline is not None and self._written > 0
+        head = head_of(self.path) if mp4 else b""
+        whole = self._failure is None
+        try:
+            super().close()
+        except SinkError:
+            if mp4:
+                refragment(self.path, head)
+            raise
+        if mp4 and whole:
+            self._restore_start()
+        if not self._written:
+            self._remove_if_empty()
+
+    def _restore_start(self) -> None:
+        starts = [self._start_ns]
+        if self._audio is not None and self._audio.first_ns is not None:
+            starts.append(self._audio.first_ns)
+        if min(starts) > 0:
+            delay_mp4(self.path, min(starts))
+
+    def _remove_if_empty(self) -> None:
+        if self.path.is_file() and not self.path.stat().st_size:
+            self.path.unlink()
+
+
+def timescale_for(rate: Fraction) -> int:
+    """Ticks a second of an MP4 track: about a million, exact for the rate's frames and for milliseconds."""
+    step = math.lcm(1000, rate.numerator or 1)
+    return step * max(1, round(1_000_000 / step))
+
+
+def _codec_for(path: Path, options: FileSinkOptions) -> Codec:
+    suffix = path.suffix.lower()
+    if suffix not in _CONTAINERS:
+        raise SinkError(f"{path}: expected a file name ending in {', '.join(EXTENSIONS)}")
+    if options.lossless and suffix != ".mkv":
+        raise SinkError(f"{path}: lossless recordings need a name ending in .mkv")
+    codecs = _CONTAINERS[suffix][1]
+    asked = codec_of(options.encoder.name)
+    if asked is not None and asked not in codecs and not options.lossless:
+        raise StreamOptionError(
+            f"{path}: encoder {options.encoder.name} writes {asked}, which {suffix} does not hold here:"
+            f" expected {' or '.join(codecs)}"
+        )
+    return asked if asked is not None and asked in codecs else codecs[0]
+
+
+def check_writable(path: Path, original: Path | None = None) -> None:
+    """SinkError where a file cannot be written at `path`, or would replace the `original` it is made from."""
+    if path.is_dir():
+        raise SinkError(f"{path}: is a folder: give the file's name")
+    if not path.parent.is_dir():
+        raise SinkError(f"{path}: the folder {path.parent} does not exist: make it first")
+    if original is not None and path.exists() and original.exists() and path.samefile(original):
+        raise SinkError(f"{path}: is the input itself: give another name")
+    try:
+        with path.open("ab"):
+            pass
+    except OSError as error:
+        raise SinkError(
+            f"{path}: {(os.strerror(error.errno) if error.errno else str(error)).lower()}"
+        ) from error

@@ -1,0 +1,131 @@
+"""Records one run as several files: by time, or where a lossless recording's pictures change kind or size."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+from irchroma.stream.errors import SinkError, StreamOptionError
+from irchroma.stream.protocols import Pixels, VideoInfo
+from irchroma.stream.sinks.files.file_sink import FileSink, FileSinkOptions, check_writable
+
+log = logging.getLogger(__name__)
+
+_JOIN_S = 60.0
+
+
+class SegmentedSink:
+    """A row of files: `name-00001.mp4`, `name-00002.mp4` ... beside each other, no picture lost between.
+
+    Numbers go on after those that are there, so that a restart replaces nothing. Each file begins with
+    a keyframe; by time, each begins at 0. A file is finished in the background while the next one runs.
+
+    Args:
+        path: `folder/name.mp4`.
+        options: for each file; no audio.
+        segment_s: seconds of a file, 0 for one file as long as kind and size stay (then the first is
+            `path` itself).
+        keep: files to keep, older ones are deleted; 0 keeps all.
+    """
+
+    def __init__(self, path: Path, options: FileSinkOptions, segment_s: float = 0.0, keep: int = 0) -> None:
+        if segment_s < 0 or keep < 0:
+            raise StreamOptionError(
+                f"{path}: expected a segment length and number of 0 or more, got {segment_s:g} s, {keep}"
+            )
+        FileSink(path, options)  # its complaints about names and options come now, not at the first segment
+        self._path, self._options = path, options
+        self._segment_ns, self._keep = round(segment_s * 1e9), keep
+        self._info: VideoInfo | None = None
+        self._size = (0, 0)
+        self._current: FileSink | None = None
+        self._start_ns: int | None = None
+        self._drops = 0
+        self._number = 0
+        self._finishing: threading.Thread | None = None
+        self._failure: SinkError | None = None
+
+    @property
+    def takes_stand_ins(self) -> bool:
+        """True unless lossless."""
+        return not self._options.lossless
+
+    def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
+        """See `FrameSink.open`."""
+        check_writable(self._path.parent / f".{self._path.name}.probe")
+        (self._path.parent / f".{self._path.name}.probe").unlink()
+        self._info = replace(info, live=True) if self._segment_ns else info
+        self._size = size
+        self._number = max([0, *self._numbered()])
+        self._current = self._next(size)
+
+    def _numbered(self) -> dict[int, Path]:
+        """The files of this row that are there, by number."""
+        pattern = re.compile(rf"{re.escape(self._path.stem)}-(\d{{5,}}){re.escape(self._path.suffix)}")
+        found = [(pattern.fullmatch(path.name), path) for path in self._path.parent.iterdir()]
+        return {int(match.group(1)): path for match, path in found if match}
+
+    def _next(self, size: tuple[int, int]) -> FileSink:
+        assert self._info is not None
+        self._number += 1
+        path = self._path
+        if self._segment_ns or self._current is not None:
+            path = path.with_stem(f"{path.stem}-{self._number:05d}")
+        sink = FileSink(path, self._options)
+        sink.open(self._info, size)
+        if self._keep:
+            there = self._numbered()
+            for number in sorted(there)[: -self._keep]:
+                there[number].unlink(missing_ok=True)
+        return sink
+
+    def write(self, rgb: Pixels, pts_ns: int, duration_ns: int) -> None:
+        """See `FrameSink.write`; lossless rows take (H, W) uint16 counts too."""
+        if self._failure is not None:
+            raise self._failure
+        if self._current is None:
+            raise SinkError(f"{self._path}: written to before it was opened")
+        if self._start_ns is None:
+            self._start_ns = pts_ns
+        fits = self._current.takes(rgb)
+        if not fits or (self._segment_ns and pts_ns - self._start_ns >= self._segment_ns):
+            size = (rgb.shape[0], rgb.shape[1]) if not fits else self._size
+            finished, self._current = self._current, self._next(size)
+            self._drops += finished.drops
+            self._finish(finished)
+            self._start_ns = pts_ns
+        self._current.write(rgb, pts_ns, duration_ns)
+
+    def _finish(self, sink: FileSink) -> None:
+        """Closes a file in the background; waits for the one before, so that they never pile up."""
+        self._wait()
+
+        def close() -> None:
+            try:
+                sink.close()
+            except SinkError as error:
+                self._failure = error
+
+        self._finishing = threading.Thread(target=close, name=f"finish {sink.path.name}")
+        self._finishing.start()
+
+    def _wait(self) -> None:
+        if self._finishing is not None:
+            self._finishing.join(_JOIN_S)
+            self._finishing = None
+
+    @property
+    def drops(self) -> int:
+        """See `FrameSink.drops`."""
+        return self._drops + (self._current.drops if self._current is not None else 0)
+
+    def close(self) -> None:
+        """See `FrameSink.close`."""
+        self._wait()
+        current, self._current = self._current, None
+        if current is not None:
+            self._drops += current.drops
+            current.close()

@@ -1,0 +1,1 @@
+"""The browser page: its server, its live picture, its controls."""

@@ -1,0 +1,87 @@
+"""The newest picture as JPEG, for any number of viewers that take it at their own pace."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+
+import cv2
+
+from irchroma.stream.picture.picture import StandIn
+from irchroma.stream.protocols import Pixels
+
+_QUALITY = 85
+_MOST_VIEWERS = 32
+
+
+class LivePicture:
+    """The newest picture, as JPEG of its own size for whoever waits for it. Any thread."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._compress = threading.Lock()
+        self._picture: Pixels | None = None
+        self._jpeg: tuple[int, bytes] = (0, b"")
+        self._number = 0
+        self._ended = False
+        self._times: deque[float] = deque(maxlen=60)
+        self.viewers = 0
+
+    def put(self, picture: Pixels) -> None:
+        """Take (H, W, 3) uint8 R'G'B', also by its table, or (H, W) uint8 luma; kept, not written to."""
+        with self._changed:
+            self._picture = picture
+            self._number += 1
+            self._times.append(time.monotonic())
+            self._changed.notify_all()
+
+    def end(self) -> None:
+        """Let everyone who waits go."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def newer(self, than: int, wait_s: float) -> tuple[int, bytes] | None:
+        """Number and JPEG of the newest picture once it is newer; None after `wait_s` or at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._number > than or self._ended, wait_s)
+            if self._ended or self._number <= than or self._picture is None:
+                return None
+            number, picture = self._number, self._picture
+        with self._compress:
+            # Whoever comes first compresses for all of them.
+            if self._jpeg[0] < number:
+                array = picture.rgb if isinstance(picture, StandIn) else picture
+                shown = cv2.cvtColor(array, cv2.COLOR_RGB2BGR) if array.ndim == 3 else array
+                _, data = cv2.imencode(".jpg", shown, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+                self._jpeg = (number, data.tobytes())
+            return self._jpeg
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the newest picture; zeros before the first."""
+        with self._changed:
+            picture = self._picture
+        return (0, 0) if picture is None else (picture.shape[0], picture.shape[1])
+
+    def rate_hz(self) -> float:
+        """Pictures a second over the last ones; 0 when none came for 2 s."""
+        with self._changed:
+            times = list(self._times)
+        if len(times) < 2 or time.monotonic() - times[-1] > 2:
+            return 0.0
+        return (len(times) - 1) / max(1e-9, times[-1] - times[0])
+
+    def join(self) -> bool:
+        """Count one more viewer; False where there are too many."""
+        with self._changed:
+            if self.viewers >= _MOST_VIEWERS:
+                return False
+            self.viewers += 1
+            return True
+
+    def leave(self) -> None:
+        """Count one viewer less."""
+        with self._changed:
+            self.viewers -= 1

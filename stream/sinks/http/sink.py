@@ -1,0 +1,105 @@
+"""Serves the live picture to browsers: a page, MJPEG, a snapshot and figures, over plain HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from irchroma.stream.errors import SinkError
+from irchroma.stream.picture.picture import StandIn
+from irchroma.stream.protocols import Pixels, VideoInfo
+from irchroma.stream.sinks.http import server
+from irchroma.stream.sinks.http.live_control import LiveControl
+from irchroma.stream.sinks.http.live_picture import LivePicture
+from irchroma.stream.sinks.pace import Pace
+from irchroma.stream.sinks.pipeline_sink import check_size
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSinkOptions:
+    """What the page shows.
+
+    Attributes:
+        title: its heading.
+        stats: further figures for `stats.json`, by name; called from server threads.
+        control: what its viewers may change; None for nothing.
+        name: its place below the list of all pages of that port; empty to have the port to itself.
+    """
+
+    title: str = "irchroma"
+    stats: Callable[[], dict[str, Any]] | None = None
+    control: LiveControl | None = None
+    name: str = ""
+
+
+class HttpSink:
+    """One page with the live picture. Pictures are compressed once for all viewers, and only for viewers.
+
+    Every viewer gets the newest picture whenever it has taken the one before, so a slow one sees fewer.
+
+    Args:
+        host: address to listen on, empty for all.
+        port: TCP port, 0 for a free one.
+    """
+
+    takes_stand_ins = True
+
+    def __init__(self, host: str, port: int, options: HttpSinkOptions | None = None) -> None:
+        self._host, self.port = host, port
+        self.options = options or HttpSinkOptions()
+        self._open = False
+        self._pace: Pace | None = None
+        self.live_picture = LivePicture()
+
+    @property
+    def title(self) -> str:
+        """The page's heading."""
+        return self.options.title
+
+    @property
+    def control(self) -> LiveControl | None:
+        """What the page's viewers may change."""
+        return self.options.control
+
+    def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
+        """See `FrameSink.open`. SinkError for a port that is taken or not allowed."""
+        check_size(size, f"http://{self._host}:{self.port}")
+        self._pace = None if info.live else Pace()
+        self.live_picture = LivePicture()
+        self.port = server.serve(self._host, self.port, self.options.name, self)
+        self._open = True
+
+    def write(self, rgb: Pixels, pts_ns: int, duration_ns: int) -> None:
+        """See `FrameSink.write`."""
+        if not self._open:
+            raise SinkError(f"http://{self._host}:{self.port}: written to before it was opened")
+        if not isinstance(rgb, StandIn) and rgb.dtype != np.uint8:
+            raise SinkError(f"http: expected 8-bit pictures, got {rgb.dtype} counts: tone map them")
+        if self._pace is not None:
+            self._pace.wait(pts_ns)
+        self.live_picture.put(rgb)
+
+    @property
+    def drops(self) -> int:
+        """Always 0: viewers that are slow see fewer pictures, nothing waits."""
+        return 0
+
+    def figures(self) -> dict[str, Any]:
+        """What `stats.json` says."""
+        live, control = self.live_picture, self.options.control
+        height, width = live.size
+        own = {"fps": round(live.rate_hz(), 1), "viewers": live.viewers, "width": width, "height": height}
+        more = self.options.stats() if self.options.stats is not None else {}
+        state = {"live": control.state()} if control is not None else {}
+        return {"title": self.options.title, **own, **more, **state}
+
+    def close(self) -> None:
+        """See `FrameSink.close`; viewers are disconnected."""
+        if not self._open:
+            return
+        self._open = False
+        self.live_picture.end()
+        server.withdraw(self._host, self.port, self.options.name)

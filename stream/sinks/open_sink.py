@@ -1,0 +1,210 @@
+"""Makes the sink that a text names: a file, `rtsp:`, `srt:`, `http:`, `hls:`, a device, a window."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+
+from irchroma.stream.errors import SinkError
+from irchroma.stream.protocols import FrameSink
+from irchroma.stream.sinks.encoders import EncoderOptions
+from irchroma.stream.sinks.files.file_sink import EXTENSIONS, FileSink, FileSinkOptions
+from irchroma.stream.sinks.files.segmented_sink import SegmentedSink
+from irchroma.stream.sinks.hls_sink import PLAYLIST as HLS_PLAYLIST
+from irchroma.stream.sinks.hls_sink import HlsSink
+from irchroma.stream.sinks.http.live_control import LiveControl
+from irchroma.stream.sinks.http.sink import HttpSink, HttpSinkOptions
+from irchroma.stream.sinks.null_sink import NullSink
+from irchroma.stream.sinks.rtsp_server import RtspAddress
+from irchroma.stream.sinks.rtsp_sink import RtspSink
+from irchroma.stream.sinks.srt_sink import SrtAddress, SrtSink
+from irchroma.stream.sinks.v4l2_sink import V4l2Sink
+from irchroma.stream.sinks.window_sink import WindowSink
+
+log = logging.getLogger(__name__)
+
+_FORMS = (
+    f"a file ({', '.join(EXTENSIONS)}), rtsp://:8554/name, srt://host:port, http://:8080,"
+    " hls:FOLDER, /dev/videoN, window, null"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SinkOptions:
+    """What a run asks of its sinks; each sink takes what concerns it.
+
+    Attributes:
+        encoder: which video encoder, how good, how often a keyframe.
+        lossless: .mkv files keep counts, luma or R'G'B' untouched (FFV1); for the raw track.
+        audio_from: a file whose audio track is kept in recorded files.
+        segment_s: seconds a recorded file lasts before the next one begins, 0 for one file.
+        keep_segments: recorded files to keep, older ones are deleted; 0 keeps all.
+        hls_segment_s: seconds of one HLS segment.
+        hls_keep: HLS segments in the playlist.
+        title: the name of the stream, for the page.
+        stats: gives what `/stats.json` shows; called from server threads.
+        control: what viewers of the page may change; None for nothing.
+        page: the page's name among those that share its port; empty to have the port to itself.
+    """
+
+    encoder: EncoderOptions = field(default_factory=EncoderOptions)
+    lossless: bool = False
+    audio_from: Path | None = None
+    segment_s: float = 0.0
+    keep_segments: int = 0
+    hls_segment_s: float = 2.0
+    hls_keep: int = 6
+    title: str = "irchroma"
+    stats: Callable[[], dict[str, Any]] | None = None
+    control: LiveControl | None = None
+    page: str = ""
+
+
+def open_sink(text: str, options: SinkOptions | None = None) -> FrameSink:
+    """The sink for what the user typed; it still has to be opened.
+
+    Args:
+        text: `out.mp4`, `rtsp://:8554/name`, `rtsp://user:password@:8554/name`, `srt://:7001`,
+            `srt://host:7001`, `http://:8080`, `hls:FOLDER`, `/dev/video9`, `window`, `null` ...
+
+    Raises:
+        SinkError: nothing of that name can be written to; names what can.
+        StreamOptionError: options that do not go together.
+    """
+    options = options or SinkOptions()
+    scheme, _, rest = text.partition(":")
+    if "://" in text and scheme in _ADDRESSES:
+        return _ADDRESSES[scheme](text, options)
+    if text.removesuffix(":") == "null":
+        return NullSink()
+    if text.removesuffix(":") == "window":
+        return WindowSink()
+    if scheme == "hls" and rest:
+        return _hls(Path(rest), HLS_PLAYLIST, options)
+    if scheme in ("v4l2", "file") and rest:
+        text = rest.removeprefix("//")
+    elif "://" in text or (scheme in _SCHEMES and rest):
+        raise SinkError(f"{public(text)}: cannot write to {scheme}:{_nearest(scheme)}: expected {_FORMS}")
+    path = Path(text)
+    if text.startswith("/dev/"):
+        return V4l2Sink(path)
+    if path.suffix.lower() == ".m3u8":
+        return _hls(path.parent, path.name, options)
+    return _file(path, options)
+
+
+def takes_stand_ins(text: str) -> bool:
+    """Whether the sink of that name takes a `StandIn` as it is: files, rtsp, srt, hls and pages do."""
+    scheme, _, rest = text.partition(":")
+    if "://" in text and scheme in _ADDRESSES:
+        return True
+    return (scheme == "hls" and bool(rest)) or Path(text).suffix.lower() in (*EXTENSIONS, ".m3u8")
+
+
+_SCHEMES = ("rtsp", "srt", "http", "hls", "v4l2", "window", "null", "file")
+
+
+def _file(path: Path, options: SinkOptions) -> FrameSink:
+    if path.suffix.lower() not in EXTENSIONS:
+        raise SinkError(f"{path}: nothing is known to write there: expected {_FORMS}")
+    if options.segment_s or options.lossless:
+        if options.audio_from is not None:
+            log.warning("%s: segments are recorded without audio", path)
+        kept = FileSinkOptions(options.encoder, options.lossless)
+        return SegmentedSink(path, kept, options.segment_s, options.keep_segments)
+    return FileSink(path, FileSinkOptions(options.encoder, audio_from=options.audio_from))
+
+
+def _hls(folder: Path, playlist: str, options: SinkOptions) -> FrameSink:
+    return HlsSink(folder, options.encoder, options.hls_segment_s, options.hls_keep, playlist)
+
+
+def _rtsp(text: str, options: SinkOptions) -> FrameSink:
+    return RtspSink(_rtsp_address(text), options.encoder)
+
+
+def _srt(text: str, options: SinkOptions) -> FrameSink:
+    return SrtSink(_srt_address(text), options.encoder)
+
+
+def _http(text: str, options: SinkOptions) -> FrameSink:
+    parts, port = _split(text, 8080)
+    if parts.path.strip("/") or parts.username:
+        raise SinkError(f"{public(text)}: expected an address without path and password: http://:{port}")
+    return HttpSink(
+        parts.hostname or "",
+        port,
+        HttpSinkOptions(options.title, options.stats, options.control, options.page),
+    )
+
+
+_ADDRESSES: dict[str, Callable[[str, SinkOptions], FrameSink]] = {"rtsp": _rtsp, "srt": _srt, "http": _http}
+
+
+def _rtsp_address(text: str) -> RtspAddress:
+    parts, port = _split(text, 8554)
+    name = unquote(parts.path).strip("/")
+    if not name:
+        raise SinkError(f"{public(text)}: the stream needs a name: rtsp://:{port}/name")
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    if bool(user) != bool(password):
+        raise SinkError(
+            f"{public(text)}: expected both a user and a password: rtsp://user:password@:{port}/name"
+        )
+    return RtspAddress(parts.hostname or "0.0.0.0", port, name, user, password)
+
+
+def _srt_address(text: str) -> SrtAddress:
+    parts, port = _split(text, 0)
+    given = {key: values[-1] for key, values in parse_qs(parts.query).items()}
+    known = ("mode", "latency", "passphrase", "streamid")
+    strange = sorted(set(given) - set(known))
+    mode = given.get("mode", "caller" if parts.hostname else "listener")
+    latency = given.get("latency", "120")
+    phrase = given.get("passphrase", "")
+    label = public(text)
+    if not port:
+        raise SinkError(f"{label}: expected a port: srt://:7001 to listen, srt://host:7001 to call")
+    if strange:
+        raise SinkError(f"{label}: unknown setting {strange[0]!r}: expected {', '.join(known)}")
+    if mode not in ("caller", "listener") or (mode == "caller" and not parts.hostname):
+        raise SinkError(f"{label}: expected mode=listener, or mode=caller and a host")
+    if not latency.isascii() or not latency.isdigit():
+        raise SinkError(f"{label}: expected a latency in milliseconds, got {latency!r}")
+    if phrase and not 10 <= len(phrase) <= 79:
+        raise SinkError(f"{label}: expected a passphrase of 10 to 79 characters, got {len(phrase)}")
+    return SrtAddress(
+        parts.hostname or "", port, mode == "caller", int(latency), phrase, given.get("streamid", "")
+    )
+
+
+def _split(text: str, default_port: int) -> tuple[SplitResult, int]:
+    """An address in parts, and its port."""
+    try:
+        parts = urlsplit(text)
+        return parts, default_port if parts.port is None else parts.port
+    except ValueError as error:
+        raise SinkError(
+            f"{public(text)}: expected an address like {text.partition(':')[0]}://:{default_port}"
+        ) from error
+
+
+def _nearest(scheme: str) -> str:
+    close = difflib.get_close_matches(scheme, _SCHEMES, 1)
+    return f" (did you mean {close[0]}:?)" if close else ""
+
+
+def public(text: str) -> str:
+    """The text without a user's name and password, fit for logs."""
+    scheme, slashes, rest = text.partition("://")
+    if not slashes:
+        return text
+    # Up to the last @: a password may hold a slash that its owner did not escape.
+    shown = f"{scheme}://{rest.rpartition('@')[2]}"
+    return re.sub(r"(passphrase=)[^&]*", r"\1***", shown)

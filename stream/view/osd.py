@@ -1,0 +1,237 @@
+"""The on-screen display: readings in a corner, the spot value, and the mark of synthetic color."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.stream.errors import StreamOptionError
+from irchroma.stream.picture.lettering import (
+    SMALLEST_PX,
+    Sprite,
+    boxed,
+    fitted,
+    letter_height,
+    outlined,
+    text_mask,
+)
+from irchroma.stream.picture.packed import PackedPicture
+from irchroma.stream.view.views import ViewOptions, color_columns
+
+Rgb = NDArray[np.uint8]
+
+READINGS = ("rate", "latency", "engine", "time", "spot", "camera")
+MARK = "synthetic color"
+
+
+@dataclass(frozen=True, slots=True)
+class OsdOptions:
+    """What is drawn.
+
+    Attributes:
+        show: readings, any of `READINGS`; empty for none.
+        mark: say "synthetic color" on a network's color.
+        refresh_s: readings change at most so often, as nobody reads 30 numbers a second.
+    """
+
+    show: tuple[str, ...] = ()
+    mark: bool = True
+    refresh_s: float = 0.25
+
+    def __post_init__(self) -> None:
+        unknown = [word for word in self.show if word not in READINGS]
+        if unknown:
+            raise StreamOptionError(
+                f"on-screen display has no {unknown[0]!r}: choose from {', '.join(READINGS)}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A value at a place.
+
+    Attributes:
+        at: (y, x) from 0 to 1 within the frame.
+        text: the value with its unit, ready to show.
+    """
+
+    at: tuple[float, float]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """What there is to show; None where it is not known.
+
+    Attributes:
+        rate_hz: frames a second.
+        latency_ms: from capture to this picture.
+        engine: the engine's name.
+        time: clock time, as text.
+        spot: the spot value.
+        camera: what the camera says of itself: temperature of the sensor, shutter.
+        synthetic: the color is a network's guess.
+    """
+
+    rate_hz: float | None = None
+    latency_ms: float | None = None
+    engine: str | None = None
+    time: str | None = None
+    spot: Spot | None = None
+    camera: str | None = None
+    synthetic: bool = False
+
+
+def read_spot(
+    pixels: NDArray[np.uint8] | NDArray[np.uint16],
+    at: tuple[float, float] = (0.5, 0.5),
+    *,
+    gain: float | None = None,
+    offset: float = 0.0,
+) -> Spot:
+    """The median of 3x3 pixels at a place.
+
+    Args:
+        pixels: (H, W) uint16 counts or uint8 luma, or (H, W, 3) R'G'B'.
+        at: (y, x) from 0 to 1.
+        gain: degrees Celsius for each count (celsius = counts * gain + offset); None for counts.
+        offset: degrees Celsius at 0 counts.
+    """
+    y, x = (min(max(int(part * side), 0), side - 1) for part, side in zip(at, pixels.shape, strict=False))
+    patch = pixels[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2]
+    if pixels.ndim == 3:
+        return Spot(at, "rgb " + " ".join(f"{value:.0f}" for value in np.median(patch, axis=(0, 1))))
+    value = float(np.median(patch))
+    if pixels.dtype == np.uint8:
+        return Spot(at, f"luma {value:.0f}")
+    if gain is None:
+        return Spot(at, f"{value:.0f} counts")
+    return Spot(at, f"{value * gain + offset:.1f} °C")
+
+
+@dataclass(slots=True)
+class Osd:
+    """Draws readings on pictures, from one thread."""
+
+    options: OsdOptions = field(default_factory=OsdOptions)
+    _shown: Readings | None = None
+    _shown_ns: int = 0
+
+    def __post_init__(self) -> None:
+        if self.options.show or self.options.mark:
+            text_mask(MARK, 16)  # loads the font, 40 ms, before the first frame is late for it
+
+    def draw(self, rgb: Rgb, readings: Readings, pts_ns: int, view: ViewOptions | None = None) -> Rgb:
+        """The picture with its readings.
+
+        Args:
+            rgb: (H, W, 3) uint8 as composed for `view`, not written to.
+            readings: the latest; those shown follow every `refresh_s` of pts.
+            pts_ns: the frame's time.
+            view: says where the color is: the mark belongs to it, and so does the spot of "side".
+
+        Returns:
+            `rgb` itself where there is nothing to draw, otherwise a copy.
+        """
+        if min(rgb.shape[:2]) < SMALLEST_PX:
+            return rgb
+        since_s = (pts_ns - self._shown_ns) * 1e-9
+        if self._shown is None or not 0 <= since_s < self.options.refresh_s:
+            self._shown, self._shown_ns = readings, pts_ns
+        drawings = self._drawings(self._shown, readings.synthetic, rgb, view or ViewOptions())
+        if not drawings:
+            return rgb
+        out = rgb.copy()
+        for draw in drawings:
+            draw(out)
+        return out
+
+    def mark(self, picture: PackedPicture, synthetic: bool) -> PackedPicture:
+        """The picture with the mark of a network's color, where it belongs, and nothing else on it."""
+        size = picture.size
+        if not (synthetic and self.options.mark) or min(size) < SMALLEST_PX:
+            return picture
+        return picture.with_sprite(*_mark_at(size[0], size[1]))
+
+    def _drawings(
+        self, shown: Readings, synthetic: bool, rgb: Rgb, view: ViewOptions
+    ) -> list[Callable[[Rgb], None]]:
+        height, width = rgb.shape[:2]
+        frame_width = width // 2 if view.view == "side" else width
+        letter_px = letter_height((height, width))
+        margin = letter_px // 2
+        drawings: list[Callable[[Rgb], None]] = []
+        lines = self._lines(shown, letter_px, width - 4 * margin)
+        taken = (0, 0)  # the lower right corner of the panel
+        if lines:
+            panel = boxed(lines, letter_px)
+            if panel.size[0] + 2 * margin <= height:
+                taken = (panel.size[0] + margin, panel.size[1] + margin)
+                drawings.append(lambda out: panel.lay_on(out, margin, margin))
+        if shown.spot is not None and "spot" in self.options.show:
+            left = width - frame_width
+            at = round(shown.spot.at[0] * (height - 1)), left + round(shown.spot.at[1] * (frame_width - 1))
+            text = shown.spot.text
+            drawings.append(lambda out: _draw_spot(out, at, text, letter_px, taken))
+        first, last = color_columns(view, frame_width)
+        if synthetic and self.options.mark and first < last:
+            mark, y, x = _mark_at(height, last, letter_px)
+            drawings.append(lambda out: mark.lay_on(out, y, x))
+        return drawings
+
+    def _lines(self, shown: Readings, letter_px: int, width: int) -> tuple[str, ...]:
+        show = self.options.show
+        speed = []
+        if "rate" in show and shown.rate_hz is not None:
+            speed.append(f"{shown.rate_hz:.1f} fps")
+        if "latency" in show and shown.latency_ms is not None:
+            speed.append(f"{shown.latency_ms:.0f} ms")
+        lines = ["  ·  ".join(speed)]
+        if "engine" in show and shown.engine:
+            lines.append(shown.engine)
+        if "time" in show and shown.time:
+            lines.append(shown.time)
+        if "camera" in show and shown.camera:
+            lines.append(shown.camera)
+        return tuple(text for text in (fitted(line, letter_px, width) for line in lines if line) if text)
+
+
+def _mark_at(height: int, last: int, letter_px: int = 0) -> tuple[Sprite, int, int]:
+    """The mark of a network's color, and where its top left is: low and right, before column `last`."""
+    letter_px = letter_px or letter_height((height, last))
+    margin = letter_px // 2
+    mark = outlined(MARK, max(10, round(letter_px * 0.8)), opacity=0.7)
+    return mark, height - mark.size[0] - margin // 2, max(last - mark.size[1] - margin // 2, 0)
+
+
+@lru_cache(maxsize=8)
+def _cross(letter_px: int) -> Sprite:
+    """A cross open in its middle, white with a dark rim."""
+    reach, line = round(letter_px * 0.9), max(1, round(letter_px / 14))
+    side, middle, gap = 2 * reach + 5, reach + 2, max(2, reach // 3)
+    ink = np.zeros((side, side), np.uint8)
+    for start, end in ((-reach, -gap), (gap, reach)):
+        cv2.line(ink, (middle + start, middle), (middle + end, middle), 255, line)
+        cv2.line(ink, (middle, middle + start), (middle, middle + end), 255, line)
+    rim = cv2.dilate(ink, np.ones((3, 3), np.uint8)) // 255 * np.uint8(170)
+    keep = 255 - np.maximum(ink, rim)
+    return Sprite(np.repeat(ink[..., None], 3, axis=2), np.repeat(keep[..., None], 3, axis=2))
+
+
+def _draw_spot(out: Rgb, at: tuple[int, int], text: str, letter_px: int, taken: tuple[int, int]) -> None:
+    """The cross and its value: above to the right, or wherever it is free of borders and the panel."""
+    y, x = at
+    cross, label = _cross(letter_px), outlined(text, letter_px)
+    cross.lay_on(out, y - cross.size[0] // 2, x - cross.size[1] // 2)
+    left = x + cross.size[1] // 2
+    if left + label.size[1] > out.shape[1]:
+        left = max(x - cross.size[1] // 2 - label.size[1], 0)
+    top = y - label.size[0] - letter_px // 4
+    if top < 0 or (top < taken[0] and left < taken[1]):
+        top = y + letter_px // 4
+    label.lay_on(out, min(top, out.shape[0] - label.size[0]), left)
