@@ -12,21 +12,21 @@ from importlib.metadata import version
 from types import FrameType
 
 from irchroma.engines.errors import EngineError
+from irchroma.launch.arguments import OneLineParser, one_line
 from irchroma.launch.config import ConfigError
-from irchroma.launch.one_line import OneLineParser, one_line
-from irchroma.launch.output_places import require_results_writable
+from irchroma.launch.run.outputs import require_results_writable
 from irchroma.stream.errors import StreamError
 
 COMMANDS = {
-    "run": ("irchroma.launch.run_command", "color a stream or a file and send it to one or more sinks"),
-    "image": ("irchroma.launch.image_command", "color a picture or a folder of pictures"),
-    "evaluate": ("irchroma.launch.evaluate_command", "measure an engine on infrared and color pairs"),
-    "flicker": ("irchroma.launch.flicker_command", "measure how much a video's color flickers"),
-    "engines": ("irchroma.launch.engines_command", "list, build and inspect engines"),
-    "train": ("irchroma.launch.train_command", "train a network from pairs"),
-    "calibrate": ("irchroma.launch.calibrate_command", "measure a camera, a scene or this machine"),
-    "bench": ("irchroma.launch.bench_command", "measure speed on this machine"),
-    "doctor": ("irchroma.launch.doctor_command", "what works on this machine, and what mends the rest"),
+    "run": ("irchroma.launch.commands.run", "color a stream or a file and send it to one or more sinks"),
+    "image": ("irchroma.launch.commands.image", "color a picture or a folder of pictures"),
+    "evaluate": ("irchroma.launch.commands.evaluate", "measure an engine on infrared and color pairs"),
+    "flicker": ("irchroma.launch.commands.flicker", "measure how much a video's color flickers"),
+    "engines": ("irchroma.launch.commands.engines", "list, build and inspect engines"),
+    "train": ("irchroma.launch.commands.train", "train a network from pairs"),
+    "calibrate": ("irchroma.launch.commands.calibrate.command", "measure a camera, a scene or this machine"),
+    "bench": ("irchroma.launch.bench.command", "measure speed on this machine"),
+    "doctor": ("irchroma.launch.commands.doctor", "what works on this machine, and what mends the rest"),
 }
 """Command -> (module, summary); a module has `EXAMPLE`, `add_arguments(parser)` and `run(args) -> int`."""
 

@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineError
+from irchroma.launch.arguments import OneLineParser
+from irchroma.launch.commands.run import Monitor, stop_on_signals
 from irchroma.launch.config import ConfigError
 from irchroma.launch.contact_sheet import contact_sheet
-from irchroma.launch.one_line import OneLineParser
-from irchroma.launch.output_places import places
-from irchroma.launch.process_tuning import tune_process
-from irchroma.launch.run_command import Monitor, stop_on_signals
-from irchroma.launch.run_config import OutputOptions, RunConfig
-from irchroma.launch.wiring import build_loop
+from irchroma.launch.run.options import OutputOptions, RunConfig
+from irchroma.launch.run.outputs import places
+from irchroma.launch.run.process import tune_process
+from irchroma.launch.run.wiring import build_loop
 from irchroma.stream.errors import StreamError
 from irchroma.stream.picture.picture import StandIn
 from irchroma.stream.protocols import Pixels, VideoInfo

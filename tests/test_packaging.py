@@ -39,7 +39,7 @@ def test_importing_a_folder_loads_no_heavy_runtime(folder: str) -> None:
 
 
 def test_starting_a_run_needs_no_torch() -> None:
-    code = f"import sys, irchroma.launch.run_command; print([m for m in {HEAVY[:1]!r} if m in sys.modules])"
+    code = f"import sys, irchroma.launch.commands.run; print([m for m in {HEAVY[:1]!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

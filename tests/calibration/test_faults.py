@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from irchroma.calibration.bad_pixel_finder import BadPixelFinder
+from irchroma.calibration.bad_pixels import BadPixelFinder
 from irchroma.calibration.errors import CalibrationError
 from irchroma.calibration.uniformity import from_scene, is_uniform, one_point, two_point
 from irchroma.launch.cli import main

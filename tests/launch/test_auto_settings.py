@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from irchroma.engines.network.network import installed
-from irchroma.launch.auto_settings import prepare, stored_path
 from irchroma.launch.cli import main
 from irchroma.launch.config import ConfigError
-from irchroma.launch.run_config import RunConfig, load
-from irchroma.launch.wiring import build_loop
+from irchroma.launch.run.auto_settings import prepare, stored_path
+from irchroma.launch.run.options import RunConfig, load
+from irchroma.launch.run.wiring import build_loop
 
 pytestmark = pytest.mark.skipif(
     not any(map(installed, ("openvino", "onnxruntime"))), reason="no runtime is installed"

@@ -9,9 +9,9 @@ import pytest
 
 from irchroma.engines import catalog
 from irchroma.engines.network.network import installed
-from irchroma.launch.bench_batches import measure_batches
+from irchroma.launch.bench.bench_batches import measure_batches
+from irchroma.launch.bench.clip_server import ClipServer
 from irchroma.launch.cli import main
-from irchroma.launch.clip_server import ClipServer
 from irchroma.stream.sources.open_source import open_source
 
 pytestmark = pytest.mark.gst

@@ -19,12 +19,13 @@ from irchroma.engines.gpu.kernels import host
 from irchroma.engines.gpu.kernels.host import HostKernels
 from irchroma.engines.network.network import NetworkOptions, installed
 from irchroma.engines.neural.colorizer import NeuralOptions
-from irchroma.launch import bench_gpu, gpu_measure, gpu_throughput
-from irchroma.launch.bench_gpu import in_a_process, measure, plan_cases
+from irchroma.launch.bench import gpu as bench_gpu
+from irchroma.launch.bench import gpu_measure, gpu_throughput
+from irchroma.launch.bench.gpu import in_a_process, measure, plan_cases
+from irchroma.launch.bench.gpu_compare import compare, judge
+from irchroma.launch.bench.gpu_parts import Parts
+from irchroma.launch.bench.gpu_throughput import Case
 from irchroma.launch.cli import main
-from irchroma.launch.gpu_compare import compare, judge
-from irchroma.launch.gpu_parts import Parts
-from irchroma.launch.gpu_throughput import Case
 
 SIZE = (96, 128)
 

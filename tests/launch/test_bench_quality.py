@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from irchroma.launch import bench_quality
+from irchroma.launch.bench import quality
 from irchroma.launch.picture_files import PictureError
 
 pytest.importorskip("skimage", reason="measuring needs scikit-image")
@@ -28,29 +28,29 @@ def pairs(tmp_path: Path) -> Path:
 
 def _parsed(*words: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    bench_quality.add_arguments(parser)
+    quality.add_arguments(parser)
     return parser.parse_args(words)
 
 
 def test_every_engine_is_in_the_table_and_in_the_plot(
     pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = [one for one in bench_quality.candidates("nir") if not one.name.startswith("nir")]
-    monkeypatch.setattr(bench_quality, "candidates", lambda band, threads: plain)
+    plain = [one for one in quality.candidates("nir") if not one.name.startswith("nir")]
+    monkeypatch.setattr(quality, "candidates", lambda band, threads: plain)
     result, picture = tmp_path / "q.json", tmp_path / "q.png"
-    assert bench_quality.run(_parsed(str(pairs), "--json", str(result), "--plot", str(picture))) == 0
+    assert quality.run(_parsed(str(pairs), "--json", str(result), "--plot", str(picture))) == 0
     found = json.loads(result.read_text())
     assert list(found["results"]) == [one.name for one in plain]
     assert found["results"]["gray"]["mean"]["detail_kept"] == pytest.approx(1.0)
     assert found["results"]["gray"]["chroma_error_sure_to_unsure"] == []
     drawn = cv2.imread(str(picture))
     assert drawn is not None
-    for color in bench_quality.COLORS[: len(plain)]:
+    for color in quality.COLORS[: len(plain)]:
         assert (drawn == color[::-1]).all(axis=-1).any()
 
 
 def test_networks_are_measured_in_every_size_and_precision() -> None:
-    names = [one.name for one in bench_quality.candidates("thermal")]
+    names = [one.name for one in quality.candidates("thermal")]
     assert {"thermal:fast, exact", "thermal:fast, live", "thermal:best, exact", "thermal:best, live"} < set(
         names
     )
@@ -58,4 +58,4 @@ def test_networks_are_measured_in_every_size_and_precision() -> None:
 
 def test_a_filter_that_leaves_no_pair_is_an_error(pairs: Path, tmp_path: Path) -> None:
     with pytest.raises(PictureError, match="no pair has 'vcip'"):
-        bench_quality.run(_parsed(str(pairs), "--match", "vcip", "--json", str(tmp_path / "q.json")))
+        quality.run(_parsed(str(pairs), "--match", "vcip", "--json", str(tmp_path / "q.json")))

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from irchroma.launch import cameras_config
-from irchroma.launch.cameras_config import CamerasConfig, cameras_toml, has_cameras, load_cameras
 from irchroma.launch.cli import main
 from irchroma.launch.config import ConfigError
+from irchroma.launch.run import cameras as cameras_config
+from irchroma.launch.run.cameras import CamerasConfig, cameras_toml, has_cameras, load_cameras
 from irchroma.stream.sinks.sink_place import sink_place
 
 TWO = """

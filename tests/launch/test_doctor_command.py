@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from irchroma.launch import cli
-from irchroma.launch.doctor_command import examine, inspect_runtimes, main_job_works, table
+from irchroma.launch.commands.doctor import examine, inspect_runtimes, main_job_works, table
 from irchroma.stream.survey import Finding
 
 
@@ -56,7 +56,7 @@ def test_only_what_is_needed_decides() -> None:
 
 def test_looking_for_runtimes_loads_none_of_them() -> None:
     code = (
-        "import sys; from irchroma.launch.doctor_command import inspect_runtimes; inspect_runtimes();"
+        "import sys; from irchroma.launch.commands.doctor import inspect_runtimes; inspect_runtimes();"
         "print([m for m in ('torch', 'openvino', 'onnxruntime', 'tensorrt') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

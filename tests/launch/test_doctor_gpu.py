@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from irchroma.engines.gpu.cuda import compile
-from irchroma.launch import doctor_gpu
-from irchroma.launch.doctor_gpu import inspect_gpu_path
+from irchroma.launch.commands import doctor_gpu
+from irchroma.launch.commands.doctor_gpu import inspect_gpu_path
 
 
 def test_device_pycuda_and_compiler_each_have_a_line_and_none_is_needed() -> None:

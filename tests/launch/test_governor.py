@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from irchroma.engines.network.network import NetworkOptions, installed
 from irchroma.engines.neural.colorizer import NeuralOptions
-from irchroma.launch.governor import Governor
+from irchroma.launch.run.automatic import Governor
 from irchroma.stream.frame import Frame
 from irchroma.stream.loop.loop import Loop, LoopOptions
 from irchroma.stream.loop.writer import SinkWriter

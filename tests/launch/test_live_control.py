@@ -20,9 +20,9 @@ from tests.waiting import wait_for
 
 from irchroma.engines.network.network import NetworkOptions
 from irchroma.engines.neural.colorizer import NeuralOptions
-from irchroma.launch.run_command import Monitor
-from irchroma.launch.run_config import OutputOptions, RunConfig
-from irchroma.launch.wiring import build_loop
+from irchroma.launch.commands.run import Monitor
+from irchroma.launch.run.options import OutputOptions, RunConfig
+from irchroma.launch.run.wiring import build_loop
 from irchroma.stream.sources.file_source import FileSource
 
 pytestmark = pytest.mark.gst

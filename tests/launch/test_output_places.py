@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from irchroma.engines.errors import EngineOptionError
+from irchroma.launch.arguments import one_line
 from irchroma.launch.cli import main
 from irchroma.launch.config import ConfigError
-from irchroma.launch.one_line import one_line
-from irchroma.launch.output_places import require_writable, source_file
-from irchroma.launch.run_config import load
-from irchroma.launch.wiring import build_loop
+from irchroma.launch.run.options import load
+from irchroma.launch.run.outputs import require_writable, source_file
+from irchroma.launch.run.wiring import build_loop
 from irchroma.stream.errors import SourceError
 
 GOOD = "test:nir?size=64x48&frames=3"

@@ -19,10 +19,10 @@ from irchroma.engines.gpu.kernels import host
 from irchroma.engines.gpu.kernels.host import HostKernels
 from irchroma.engines.gpu.steps.i420 import pack
 from irchroma.engines.network.network import NetworkOptions, installed
-from irchroma.launch import wiring
 from irchroma.launch.cli import main
-from irchroma.launch.run_config import RunConfig
-from irchroma.launch.wiring import encoders_only
+from irchroma.launch.run import wiring
+from irchroma.launch.run.options import RunConfig
+from irchroma.launch.run.wiring import encoders_only
 from irchroma.stream.sinks.i420_packer import Yuv420Packer
 from irchroma.stream.view.osd import OsdOptions
 from irchroma.stream.view.views import ViewOptions

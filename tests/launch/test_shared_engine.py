@@ -15,11 +15,11 @@ from irchroma.engines.network.batch_options import BatchOptions
 from irchroma.engines.network.network import NetworkOptions, installed
 from irchroma.engines.network.network_pool import NetworkPool
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
-from irchroma.launch.camera_feed import CameraFeed
-from irchroma.launch.cameras_config import CameraRun
-from irchroma.launch.cameras_run import CamerasProgress
-from irchroma.launch.progress import Progress
-from irchroma.launch.wiring import Shared
+from irchroma.launch.run.cameras import CameraRun
+from irchroma.launch.run.cameras_run import CamerasProgress
+from irchroma.launch.run.feeds import CameraFeed
+from irchroma.launch.run.monitor import Progress
+from irchroma.launch.run.wiring import Shared
 from irchroma.stream.loop.guarded import GuardedColorizer
 
 LUMA = np.random.default_rng(3).integers(0, 256, (64, 96), dtype=np.uint8)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from irchroma.launch.cli import main
-from irchroma.launch.train_command import lit_as
+from irchroma.launch.commands.train import lit_as
 
 QUICK = [
     "--steps",
@@ -80,7 +80,7 @@ def test_missing_partners_end_in_one_line(pairs: Path, capsys: pytest.CaptureFix
 
 def test_synthetic_pairs_are_registered_and_gray_beside_color() -> None:
     pytest.importorskip("torch")
-    from irchroma.launch.train_command import synthetic_pairs
+    from irchroma.launch.commands.train import synthetic_pairs
 
     for band in ("nir", "thermal"):
         picture = synthetic_pairs(band, 1)[0]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from irchroma.calibration.errors import CalibrationError
+from irchroma.stream.errors import StreamOptionError
 from irchroma.stream.frame import Frame
 from irchroma.stream.sensor.camera import Camera
 from irchroma.stream.sensor.presets import find_profile, names
@@ -143,5 +143,5 @@ def test_every_profile_that_ships_can_be_read_and_a_wrong_name_is_met_with_the_n
     assert {"lepton", "boson", "tau2", "seek", "infiray-split", "generic-14"} <= set(names())
     for name in names():
         assert preset(name).name
-    with pytest.raises(CalibrationError, match="did you mean lepton"):
+    with pytest.raises(StreamOptionError, match="did you mean lepton"):
         find_profile("leptan")

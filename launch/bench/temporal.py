@@ -28,10 +28,10 @@ from irchroma.engines.recolor.color_space import rgb_to_luma
 from irchroma.engines.recolor.recoloring import RecolorOptions
 from irchroma.engines.temporal.stage import TemporalStage
 from irchroma.engines.temporal.temporal_options import TemporalOptions
-from irchroma.launch.bench_clips import Clip, recorded, synthetic
-from irchroma.launch.bench_filters import FFMPEG_FILTERS, FILTERS, ffmpeg_filtered
+from irchroma.launch.bench.bench_filters import FFMPEG_FILTERS, FILTERS, ffmpeg_filtered
+from irchroma.launch.bench.clips import Clip, recorded, synthetic
+from irchroma.launch.bench.temporal_score import Row, Score, table
 from irchroma.launch.measured import circumstances
-from irchroma.launch.temporal_score import Row, Score, table
 
 EXAMPLE = "irchroma bench temporal --clip ir.mp4 --pair ir.mp4 color.mp4 --json flicker.json"
 Rgb = NDArray[np.uint8]

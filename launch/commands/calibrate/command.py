@@ -7,16 +7,22 @@ import importlib
 
 from irchroma.calibration.errors import CalibrationError
 from irchroma.launch.config import ConfigError
-from irchroma.launch.output_places import make_folder_of, require_writable, source_file
+from irchroma.launch.run.outputs import make_folder_of, require_writable, source_file
 
 EXAMPLE = "irchroma calibrate reference day1.jpg day2.jpg --out yard.toml"
 
 MEASUREMENTS = {
-    "bad-pixels": ("irchroma.launch.calibrate_bad_pixels", "find dead, stuck and blinking pixels"),
-    "nuc": ("irchroma.launch.calibrate_nuc", "measure the non-uniformity of a sensor"),
-    "precision": ("irchroma.launch.calibrate_precision", "make an 8-bit network from your own frames"),
-    "reference": ("irchroma.launch.calibrate_reference", "collect the scene's real color by day"),
-    "speed": ("irchroma.launch.calibrate_speed", "the best settings that keep a rate on this machine"),
+    "bad-pixels": ("irchroma.launch.commands.calibrate.bad_pixels", "find dead, stuck and blinking pixels"),
+    "nuc": ("irchroma.launch.commands.calibrate.nuc", "measure the non-uniformity of a sensor"),
+    "precision": (
+        "irchroma.launch.commands.calibrate.precision",
+        "make an 8-bit network from your own frames",
+    ),
+    "reference": ("irchroma.launch.commands.calibrate.reference", "collect the scene's real color by day"),
+    "speed": (
+        "irchroma.launch.commands.calibrate.speed",
+        "the best settings that keep a rate on this machine",
+    ),
 }
 """Subcommand -> (module, summary); a module has `EXAMPLE`, `add_arguments(parser)` and `run(args) -> int`."""
 

@@ -20,12 +20,12 @@ from irchroma.engines.palette.gray import GrayColorizer
 from irchroma.engines.palette.options import palette_from_name
 from irchroma.engines.reference.pictures import load_references
 from irchroma.launch.config import ConfigError
-from irchroma.launch.effective_engine import band_of, whole_name, with_engine, with_scale
-from irchroma.launch.flicker_watch import FlickerWatch
-from irchroma.launch.governor import Governor
-from irchroma.launch.live_control import RunControl
-from irchroma.launch.output_places import source_file
-from irchroma.launch.run_config import OutputOptions, RunConfig
+from irchroma.launch.run.automatic import Governor
+from irchroma.launch.run.control import RunControl
+from irchroma.launch.run.effective_engine import band_of, whole_name, with_engine, with_scale
+from irchroma.launch.run.flicker_watch import FlickerWatch
+from irchroma.launch.run.options import OutputOptions, RunConfig
+from irchroma.launch.run.outputs import source_file
 from irchroma.stream.loop.loop import Loop, LoopOptions
 from irchroma.stream.loop.writer import SinkWriter
 from irchroma.stream.protocols import Colorizer, FrameSink, VideoInfo

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from irchroma.engines import catalog
 from irchroma.engines.network.record import read_record
-from irchroma.launch.run_config import RunConfig
+from irchroma.launch.run.options import RunConfig
 from irchroma.stream.sensor.camera import Camera
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from irchroma.launch.bench_batches import measure_batches
-from irchroma.launch.clip_server import ClipServer
+from irchroma.launch.bench.bench_batches import measure_batches
+from irchroma.launch.bench.clip_server import ClipServer
 from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import write_json
 

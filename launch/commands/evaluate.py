@@ -18,8 +18,8 @@ from irchroma.engines.measures.metrics import Scores
 from irchroma.launch.contact_sheet import contact_sheet
 from irchroma.launch.measured import circumstances
 from irchroma.launch.picture_files import PictureError, list_pictures, read_infrared, read_rgb, write_rgb
-from irchroma.launch.progress import Progress
-from irchroma.launch.still import StillPictures, add_engine_arguments, luma_of, options_from
+from irchroma.launch.run.monitor import Progress
+from irchroma.launch.stills import StillPictures, add_engine_arguments, luma_of, options_from
 
 EXAMPLE = "irchroma evaluate pairs/ --engine nir --size best --json nir_best.json --sheet nir_best.png"
 

@@ -13,7 +13,7 @@ from irchroma.engines.gpu.plans.build import PRECISIONS, SHAPES, Plan, PlanOptio
 from irchroma.engines.gpu.plans.file import PlanHeader, device_phrase, read_plan
 from irchroma.engines.gpu.plans.library import LIBRARIES
 from irchroma.engines.gpu.plans.proof import EIGHT_BIT
-from irchroma.launch.progress import Progress
+from irchroma.launch.run.monitor import Progress
 
 
 def add_build_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from irchroma.launch.config import ConfigError
-from irchroma.launch.run_config import RunConfig
+from irchroma.launch.run.options import RunConfig
 from irchroma.stream.sinks.sink_place import sink_place
 
 

@@ -13,12 +13,12 @@ from typing import Any
 from irchroma.engines.errors import EngineError
 from irchroma.engines.gpu.pool import DevicePool
 from irchroma.engines.network.network_pool import NetworkPool
-from irchroma.launch.camera_feed import CameraFeed
-from irchroma.launch.cameras_config import CamerasConfig
 from irchroma.launch.config import ConfigError
-from irchroma.launch.output_places import write_statistics
-from irchroma.launch.progress import Progress
-from irchroma.launch.wiring import Shared
+from irchroma.launch.run.cameras import CamerasConfig
+from irchroma.launch.run.feeds import CameraFeed
+from irchroma.launch.run.monitor import Progress
+from irchroma.launch.run.outputs import write_statistics
+from irchroma.launch.run.wiring import Shared
 from irchroma.stream.errors import StreamError
 
 log = logging.getLogger(__name__)

@@ -16,11 +16,11 @@ from irchroma.engines import catalog
 from irchroma.engines.measures import metrics
 from irchroma.engines.measures.sureness import SurenessCurve
 from irchroma.engines.network.network import NetworkOptions
-from irchroma.launch.evaluate_command import Measured, list_pairs, read_pair, summary
+from irchroma.launch.commands.evaluate import Measured, list_pairs, read_pair, summary
 from irchroma.launch.measured import write_json
 from irchroma.launch.picture_files import PictureError, write_rgb
-from irchroma.launch.progress import Progress
-from irchroma.launch.still import StillOptions, StillPictures, luma_of
+from irchroma.launch.run.monitor import Progress
+from irchroma.launch.stills import StillOptions, StillPictures, luma_of
 from irchroma.stream.picture.lettering import WHITE
 
 EXAMPLE = "irchroma bench quality pairs/ --band nir --json quality.json --plot quality.png"

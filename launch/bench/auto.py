@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from irchroma.launch.auto_settings import prepare
+from irchroma.launch.commands.run import Monitor, stop_on_signals
 from irchroma.launch.config import ConfigError
-from irchroma.launch.governor import Governor
 from irchroma.launch.measured import write_json
-from irchroma.launch.process_tuning import tune_process
-from irchroma.launch.run_command import Monitor, stop_on_signals
-from irchroma.launch.run_config import load
-from irchroma.launch.wiring import build_loop
+from irchroma.launch.run.auto_settings import prepare
+from irchroma.launch.run.automatic import Governor
+from irchroma.launch.run.options import load
+from irchroma.launch.run.process import tune_process
+from irchroma.launch.run.wiring import build_loop
 from irchroma.stream.loop.latency import LatencyMeter
 from irchroma.stream.loop.loop import Loop
 

@@ -11,7 +11,7 @@ from irchroma.engines.gpu.cuda.compile import build_ahead
 from irchroma.engines.network import network
 from irchroma.engines.network.onnx_summary import COUNTED_SIZE, inspect
 from irchroma.engines.palette.tables import PALETTES
-from irchroma.launch.plan_command import add_build_arguments, build_plan, show_plan
+from irchroma.launch.commands.plan_command import add_build_arguments, build_plan, show_plan
 
 EXAMPLE = "irchroma engines list"
 

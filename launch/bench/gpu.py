@@ -26,11 +26,10 @@ from irchroma.engines.gpu.colorizer import DeviceColorizer
 from irchroma.engines.gpu.device import Device
 from irchroma.engines.neural.colorizer import NeuralOptions
 from irchroma.engines.recolor.work_picture import work_size
-from irchroma.launch.config import ConfigError
-from irchroma.launch.gpu_compare import compare, judge, no_torch
-from irchroma.launch.gpu_measure import copy_speed, network_times, parity, step_times
-from irchroma.launch.gpu_parts import Parts
-from irchroma.launch.gpu_throughput import (
+from irchroma.launch.bench.gpu_compare import compare, judge, no_torch
+from irchroma.launch.bench.gpu_measure import copy_speed, network_times, parity, step_times
+from irchroma.launch.bench.gpu_parts import Parts
+from irchroma.launch.bench.gpu_throughput import (
     FRAME_NS,
     Case,
     OpenDevice,
@@ -39,6 +38,7 @@ from irchroma.launch.gpu_throughput import (
     moving_frames,
     throughput,
 )
+from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import write_json
 
 EXAMPLE = "irchroma bench gpu --engine nir:best --json gpu.json"

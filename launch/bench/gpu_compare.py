@@ -6,8 +6,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from irchroma.launch.gpu_measure import percentiles
-from irchroma.launch.gpu_parts import Parts
+from irchroma.launch.bench.gpu_measure import percentiles
+from irchroma.launch.bench.gpu_parts import Parts
 
 
 def no_torch(index: int) -> str | None:

@@ -7,10 +7,10 @@ import threading
 from typing import Any
 
 from irchroma.engines.errors import EngineError
-from irchroma.launch.cameras_config import CameraRun
+from irchroma.launch.commands.run import Monitor
 from irchroma.launch.config import ConfigError
-from irchroma.launch.run_command import Monitor
-from irchroma.launch.wiring import Shared, build_loop
+from irchroma.launch.run.cameras import CameraRun
+from irchroma.launch.run.wiring import Shared, build_loop
 from irchroma.stream.errors import SinkError, SourceError, StreamError
 from irchroma.stream.loop.feed import feed_name, feed_thread
 from irchroma.stream.loop.loop import Loop

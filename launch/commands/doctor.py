@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from irchroma.engines import catalog
-from irchroma.launch.doctor_gpu import inspect_gpu_path
+from irchroma.launch.commands.doctor_gpu import inspect_gpu_path
 from irchroma.stream.errors import StreamError
 from irchroma.stream.survey import Finding, inspect_cameras, inspect_encoders, inspect_gstreamer
 

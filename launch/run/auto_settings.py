@@ -14,9 +14,9 @@ from irchroma.calibration.settings_choice import cheapest, rank
 from irchroma.engines import catalog
 from irchroma.engines.network.network import cache_folder
 from irchroma.launch.config import ConfigError, load_toml
-from irchroma.launch.governor import Governor
 from irchroma.launch.measured import circumstances
-from irchroma.launch.run_config import RunConfig, load
+from irchroma.launch.run.automatic import Governor
+from irchroma.launch.run.options import RunConfig, load
 
 log = logging.getLogger(__name__)
 

@@ -5,30 +5,30 @@ from __future__ import annotations
 import argparse
 import importlib
 
+from irchroma.launch.arguments import OneLineParser
 from irchroma.launch.config import ConfigError, nearest
-from irchroma.launch.one_line import OneLineParser
-from irchroma.launch.output_places import require_results_writable
+from irchroma.launch.run.outputs import require_results_writable
 
 BENCHES = {
     "auto": (
-        "irchroma.launch.bench_auto",
+        "irchroma.launch.bench.auto",
         "a live run by --auto while other processes load the machine",
     ),
     "live": (
-        "irchroma.launch.bench_live",
+        "irchroma.launch.bench.live",
         "whole runs against gst-launch, and a live source's latency",
     ),
     "cameras": (
-        "irchroma.launch.bench_cameras",
+        "irchroma.launch.bench.cameras",
         "several cameras at once, with shared and separate networks",
     ),
-    "gpu": ("irchroma.launch.bench_gpu", "the GPU path: parity, frames a second, latency, each step"),
+    "gpu": ("irchroma.launch.bench.gpu", "the GPU path: parity, frames a second, latency, each step"),
     "quality": (
-        "irchroma.launch.bench_quality",
+        "irchroma.launch.bench.quality",
         "every engine and size on pairs, and a plot of quality over time",
     ),
-    "soak": ("irchroma.launch.bench_soak", "memory over a long run with clients coming and going"),
-    "temporal": ("irchroma.launch.bench_temporal", "flicker, quality and cost of the temporal stage"),
+    "soak": ("irchroma.launch.bench.soak", "memory over a long run with clients coming and going"),
+    "temporal": ("irchroma.launch.bench.temporal", "flicker, quality and cost of the temporal stage"),
 }
 """Name -> (module, summary); a module has `add_arguments(parser)` and `run(args) -> int`."""
 

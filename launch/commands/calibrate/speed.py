@@ -21,14 +21,14 @@ from irchroma.calibration.settings_choice import (
 )
 from irchroma.engines import catalog
 from irchroma.engines.neural.ladder import ladder
-from irchroma.launch.auto_settings import machine_line, stored_path
+from irchroma.launch.commands.calibrate.speed_picture import draw_speed
+from irchroma.launch.commands.run import Monitor
 from irchroma.launch.picture_files import write_rgb
-from irchroma.launch.process_tuning import tune_process
-from irchroma.launch.progress import Progress
-from irchroma.launch.run_command import Monitor
-from irchroma.launch.run_config import load
-from irchroma.launch.speed_picture import draw_speed
-from irchroma.launch.wiring import build_loop
+from irchroma.launch.run.auto_settings import machine_line, stored_path
+from irchroma.launch.run.monitor import Progress
+from irchroma.launch.run.options import load
+from irchroma.launch.run.process import tune_process
+from irchroma.launch.run.wiring import build_loop
 from irchroma.stream.loop.latency import LatencyMeter
 
 EXAMPLE = """irchroma calibrate speed --rate 30 --size 640x512 --out this_machine.toml

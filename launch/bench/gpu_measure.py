@@ -16,7 +16,7 @@ from irchroma.engines.gpu.device import CaptureRefused, Device, DeviceArray, Dev
 from irchroma.engines.gpu.kernels.source import Launch
 from irchroma.engines.network.network import NetworkOptions
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
-from irchroma.launch.gpu_throughput import FRAME_NS, OpenDevice, moving_frames
+from irchroma.launch.bench.gpu_throughput import FRAME_NS, OpenDevice, moving_frames
 
 _IN_A_ROW, _ROWS = 20, 30
 _COPY_BYTES = 64 << 20

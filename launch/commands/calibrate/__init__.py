@@ -1,0 +1,1 @@
+"""`irchroma calibrate WHAT`, one file for each WHAT."""
