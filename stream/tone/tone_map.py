@@ -13,7 +13,7 @@ after some seconds; `pump` is the largest change, at any time and of any backgro
 against the luma of the same pixel before the object came, in levels of 255 (sensor noise left out).
 For an object of 5 % of the picture, 8 times the scene's own range hotter, that stays for 10 s, pump
 is at most 1 level with linear and plateau (it measures 0); limits set by each frame's own percentiles
-pump by more than 150 (tests/stream/test_tone_map.py). CLAHE is local and has no memory of its own: its
+pump by more than 150 (tests/stream/tone/test_tone_map.py). CLAHE is local and has no memory of its own: its
 background moves by less than half a level on average, but by 4 to 10 right beside the object.
 """
 

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from tests import daytime_scene
 
 from irchroma.calibration.errors import CalibrationError
 from irchroma.calibration.references import ReferenceCollector, ReferenceSetOptions, draw_references
 from irchroma.engines.reference.pictures import load_references
 from irchroma.launch.cli import main
-
-_spec = importlib.util.spec_from_file_location(
-    "daytime_scene", Path(__file__).parents[1] / "daytime_scene.py"
-)
-assert _spec is not None
-assert _spec.loader is not None
-daytime_scene = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(daytime_scene)
 
 
 def passing_by(rgb: np.ndarray, number: int) -> np.ndarray:

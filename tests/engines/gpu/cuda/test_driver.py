@@ -165,7 +165,12 @@ def test_the_frame_path_of_pycuda_gives_everything_back(
         "STAND_IN_KERNELS": str(stand_in / "kernels.so"),
         "STAND_IN_FAILS": fails,
     }
-    words = [sys.executable, "-m", "tests.engines.pycuda_over_stand_in", *(["--shared"] if shared else [])]
+    words = [
+        sys.executable,
+        "-m",
+        "tests.engines.gpu.cuda.pycuda_over_stand_in",
+        *(["--shared"] if shared else []),
+    ]
     done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=100)
     if "pycuda does not load" in done.stderr:
         pytest.skip(done.stderr.splitlines()[-1])

@@ -9,8 +9,8 @@ from functools import partial
 
 import numpy as np
 import pytest
+from tests.engines.gpu.test_colorizer import video
 from tests.engines.moving_scene import FRAME_NS
-from tests.engines.test_device_colorizer import video
 
 from irchroma.engines import catalog
 from irchroma.engines.choice import GPU_RUNTIMES, open_device

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tests.engines.gpu.test_colorizer import video
 from tests.engines.moving_scene import FRAME_NS
-from tests.engines.test_device_colorizer import video
 
 from irchroma.engines.errors import EngineError
 from irchroma.engines.gpu.colorizer import DeviceColorizer

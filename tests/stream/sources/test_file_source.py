@@ -19,7 +19,7 @@ from irchroma.stream.sources.gst_source import PictureOptions
 
 pytestmark = pytest.mark.gst
 
-SHARED = Path(__file__).parents[3] / "shared" / "data" / "clips"
+SHARED = Path(__file__).parents[4] / "shared" / "data" / "clips"
 GRAY = "video/x-raw,format=GRAY8,width=64,height=48,framerate=10/1"
 COLOR = "video/x-raw,format=I420,width=64,height=48,framerate=10/1"
 H264 = "videoconvert ! x264enc key-int-max=10 ! h264parse"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.engines.plan_source import plan_options
+from tests.engines.gpu.plans.plan_source import plan_options
 
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable, PlanError
 from irchroma.engines.gpu import probe

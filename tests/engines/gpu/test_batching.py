@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.engines.gpu.test_colorizer import EXACT, video
 from tests.engines.moving_scene import FRAME_NS
-from tests.engines.test_device_colorizer import EXACT, video
 from tests.waiting import at_once
 
 from irchroma.engines import catalog

@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
+from tests import daytime_scene
 
 from irchroma.engines.reference import registration, structure
-
-_spec = importlib.util.spec_from_file_location(
-    "daytime_scene", Path(__file__).parents[1] / "daytime_scene.py"
-)
-assert _spec is not None
-assert _spec.loader is not None
-daytime_scene = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(daytime_scene)
 
 
 def test_structure_ignores_gray_levels_and_their_sign() -> None:

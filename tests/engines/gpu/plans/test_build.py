@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.engines.plan_source import plan_options
+from tests.engines.gpu.plans.plan_source import plan_options
 
 from irchroma.engines import catalog
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable, PlanError

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests import daytime_scene
 
 from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.measures.metrics import psnr
@@ -17,14 +17,6 @@ from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.engines.recolor import color_space
 from irchroma.engines.reference.pictures import Reference, load_references, save_references
 from irchroma.engines.reference.steering import ReferenceOptions, ReferenceSteering
-
-_spec = importlib.util.spec_from_file_location(
-    "daytime_scene", Path(__file__).parents[1] / "daytime_scene.py"
-)
-assert _spec is not None
-assert _spec.loader is not None
-daytime_scene = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(daytime_scene)
 
 FRAME_NS = 33_333_333
 OPTIONS = ReferenceOptions(Path("scene.png"))
