@@ -11,13 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.engines.gpu.device import Device, DeviceArray
-from irchroma.engines.gpu.device_picture import ENCODERS, DevicePicture, can_pack
-from irchroma.engines.gpu.device_ring_batched import AFTER, LOOK, BatchedRing
-from irchroma.engines.gpu.device_seat import BatchedFrame, BatchSeat
-from irchroma.engines.gpu.device_workspace import Workspace
+from irchroma.engines.gpu.batching import BatchedFrame, BatchSeat
+from irchroma.engines.gpu.device import Device, DeviceArray, Workspace
 from irchroma.engines.gpu.kernels.source import Launch, launch
-from irchroma.engines.gpu.ring import FrameRing, Slot, Step
+from irchroma.engines.gpu.ring import AFTER, LOOK, BatchedRing, FrameRing, Slot, Step
 from irchroma.engines.gpu.steps.i420 import pack_steps, packed_bytes
 from irchroma.engines.gpu.steps.recolor import Placed, RecolorSteps
 from irchroma.engines.gpu.steps.temporal import (
@@ -28,12 +25,12 @@ from irchroma.engines.gpu.steps.temporal import (
     output_step,
     place_of,
 )
-from irchroma.engines.gpu.transfer import FrameLayout, FrameWriter
-from irchroma.engines.neural.neural_options import NeuralPicture
+from irchroma.engines.gpu.transfer import ENCODERS, DevicePicture, FrameLayout, FrameWriter, can_pack
+from irchroma.engines.neural.colorizer import NeuralPicture
 from irchroma.engines.recolor.recoloring import BandLook, RecolorOptions
 from irchroma.engines.temporal import gain
 from irchroma.engines.temporal.memory import Observation
-from irchroma.engines.temporal.temporal_options import TemporalOptions
+from irchroma.engines.temporal.stage import TemporalOptions
 
 COLORED, CARRIED = "colored", "carried"
 """Kinds of frame: the network is asked for its color, or the last color is carried on."""

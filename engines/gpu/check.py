@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineError
-from irchroma.engines.gpu.device import Device, DeviceArray
-from irchroma.engines.gpu.device_workspace import Workspace
+from irchroma.engines.gpu.device import Device, DeviceArray, Workspace
 from irchroma.engines.gpu.steps.recolor import Placed, RecolorSteps
 from irchroma.engines.recolor.recoloring import BandLook, Recoloring, RecolorOptions
 

@@ -21,9 +21,9 @@ from irchroma.engines import catalog
 from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
 from irchroma.engines.gpu.chain import ChainOptions, DeviceChain, OpenSeat
 from irchroma.engines.gpu.device import Device
-from irchroma.engines.gpu.device_picture import DevicePicture
+from irchroma.engines.gpu.transfer import DevicePicture
 from irchroma.engines.network.record import require_match
-from irchroma.engines.neural.neural_options import NeuralOptions, NeuralPicture
+from irchroma.engines.neural.colorizer import NeuralOptions, NeuralPicture
 from irchroma.engines.recolor.work_picture import reduced, work_size
 from irchroma.engines.temporal.stage import TemporalStage
 

@@ -8,10 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from irchroma.engines.gpu.batching import DeviceBatcher
+from irchroma.engines.gpu.batching import BatchSeat, DeviceBatcher
 from irchroma.engines.gpu.device import Device
-from irchroma.engines.gpu.device_seat import BatchSeat
-from irchroma.engines.network.batch_options import BatchOptions
+from irchroma.engines.network.line import BatchOptions
 
 log = logging.getLogger(__name__)
 

@@ -4,21 +4,31 @@ A frame's copy to the device, its work and its copy back are in three queues, wi
 the next frame's copy and the last one's copy back overlap with the work. What lies between the copies is
 recorded as one graph for each slot and kind of frame. The copies stay outside of it: inside, they would be in
 the order of the work and overlap with nothing.
+
+The order of work of one video whose network is shared with others, see `device_batching`.
+
+Four queues instead of three: what comes before the network and what comes after it are apart, since the
+second half of one frame may wait for a batch while the first half of the next runs. Second halves are put
+into their queue in the order of the frames, by whichever thread comes last: the one that submits, or that of
+the batches.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineError
+from irchroma.engines.gpu.batching import BatchedFrame, BatchSeat
 from irchroma.engines.gpu.capture_lock import RecordingPutOff
 from irchroma.engines.gpu.device import CaptureRefused, Device, DeviceArray, DeviceNetwork, Mark, WorkQueue
 from irchroma.engines.gpu.kernels.source import Launch
@@ -191,3 +201,125 @@ def _enqueue(queue: WorkQueue, steps: Sequence[Step]) -> None:
             queue.launch(step)
         else:
             queue.infer(step)
+
+
+LOOK, AFTER = "look", "after"
+"""Kinds of work of a slot: before the network and after it."""
+LONGEST_WAIT_S = 60.0
+
+
+@dataclass(slots=True, eq=False)
+class _Tail:
+    """The second half of one frame."""
+
+    slot: Slot
+    ready: bool = False
+    batch: Mark | None = None
+    failure: Exception | None = None
+    enqueued: threading.Event = field(default_factory=threading.Event)
+
+
+class BatchedRing(FrameRing):
+    """A `FrameRing` whose slots have the work LOOK and AFTER."""
+
+    def __init__(
+        self,
+        device: Device,
+        slots: Sequence[Slot],
+        seat: BatchSeat,
+        frames: Mapping[int, BatchedFrame],
+        graphs: bool = True,
+    ) -> None:
+        """Open the queues.
+
+        Args:
+            device: of all slots.
+            slots: as many frames can be in flight.
+            seat: where the network is.
+            frames: a slot's id -> its memory around the network.
+            graphs: record work once it has run.
+        """
+        super().__init__(device, slots, graphs)
+        self._seat = seat
+        self._frames = frames
+        self._look = device.open_queue()
+        self._tails: deque[_Tail] = deque()
+        self._order = threading.Lock()
+        self._waited: deque[_Tail] = deque()
+
+    def submit(self, slot: Slot, kind: str, nbytes: int) -> None:
+        """See `FrameRing.submit`; with LOOK the network is not asked, with AFTER it is."""
+        frame, tail = self._frames[id(slot)], _Tail(slot)
+        try:
+            self._inward.upload(slot.inbox_host[:nbytes], slot.inbox)
+            self._inward.record(slot.arrived)
+            self._look.wait(slot.arrived)
+            self._run(self._look, slot, LOOK)
+            self._look.record(frame.looked)
+        except Exception:
+            self._free.append(slot)
+            raise
+        with self._order:
+            self._tails.append(tail)
+        self._waited.append(tail)
+        self._in_flight.append(slot)
+        if kind == AFTER:
+            self._seat.ask(frame, partial(self._go_on, tail))
+        else:
+            self._go_on(tail, None, None)
+
+    def collect(self) -> Slot:
+        """See `FrameRing.collect`."""
+        if not self._in_flight:
+            raise EngineError("collect without submit")
+        try:
+            _wait_for(self._waited[0])
+            slot = super().collect()
+        except EngineError:
+            self._seat.report()
+            raise
+        self._waited.popleft()
+        return slot
+
+    def drop(self) -> None:
+        """See `FrameRing.drop`."""
+        for tail in self._waited:
+            tail.enqueued.wait(LONGEST_WAIT_S)
+        self._waited.clear()
+        super().drop()
+
+    def close(self) -> None:
+        """See `FrameRing.close`; the seat stays open."""
+        self._seat.withdraw()
+        self._waited.clear()
+        with ExitStack() as last_first:
+            last_first.callback(super().close)
+            last_first.callback(self._look.close)
+
+    def _go_on(self, tail: _Tail, batch: Mark | None, failure: Exception | None) -> None:
+        with self._order:
+            tail.ready, tail.batch, tail.failure = True, batch, failure
+            while self._tails and self._tails[0].ready:
+                first = self._tails.popleft()
+                try:
+                    self._finish(first)
+                except Exception as error:  # noqa: BLE001 (told by the thread that collects)
+                    first.failure = error
+                first.enqueued.set()
+
+    def _finish(self, tail: _Tail) -> None:
+        if tail.failure is not None:
+            return
+        slot = tail.slot
+        self._work.wait(self._frames[id(slot)].looked)
+        if tail.batch is not None:
+            self._work.wait(tail.batch)
+        self._run(self._work, slot, AFTER)
+        self._send_back(slot)
+
+
+def _wait_for(tail: _Tail) -> None:
+    if not tail.enqueued.wait(LONGEST_WAIT_S):
+        raise EngineError(f"the network was not asked for {LONGEST_WAIT_S:g} seconds")
+    if tail.failure is not None:
+        raise EngineError(str(tail.failure)) from tail.failure

@@ -2,12 +2,16 @@
 
 One block of pinned memory, copied at once. What only a moving picture needs lies at its end, so that a still
 one is a shorter copy.
+
+What comes back from a device that has packed its picture for encoders.
 """
 
 from __future__ import annotations
 
 import ctypes
 import math
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,11 +19,11 @@ from numpy.typing import NDArray
 
 from irchroma.engines.gpu.device import DeviceArray
 from irchroma.engines.gpu.kernels.source import frame_state_struct
+from irchroma.engines.gpu.steps.i420 import PackOptions, unpack
 from irchroma.engines.temporal.gain import Curve, split_curve
 from irchroma.engines.temporal.memory import ANCHOR_WEIGHT, JUMP_SHARE, Observation
 from irchroma.engines.temporal.motion import Area
-from irchroma.engines.temporal.stage import half_size
-from irchroma.engines.temporal.temporal_options import TemporalOptions
+from irchroma.engines.temporal.stage import TemporalOptions, half_size
 
 _ALIGNMENT_BYTES = 256
 _LAST_STILL = "tolerance"
@@ -136,3 +140,32 @@ class FrameWriter:
 def _corners(area: Area) -> Any:
     rows, columns = area
     return (ctypes.c_int * 4)(columns.start, rows.start, columns.stop, rows.stop)
+
+
+ENCODERS = PackOptions("i420", "bt709", full_range=False)
+"""What video encoders take: BT.709 matrix, limited range."""
+_WIDTH_STEP, _HEIGHT_STEP = 8, 2
+
+
+@dataclass(frozen=True)
+class DevicePicture:
+    """A colored frame in I420.
+
+    Attributes:
+        packed: (H * W * 3 / 2,) uint8, planes Y', Cb, Cr as in ENCODERS, without padding; the caller's to
+        keep. size: (H, W). confidence: (h, w) uint8 at work size, 255 = sure.
+    """
+
+    packed: NDArray[np.uint8]
+    size: tuple[int, int]
+    confidence: NDArray[np.uint8] | None
+
+    @cached_property
+    def rgb(self) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 R'G'B', full range, chroma of half the size; made on the CPU when asked for."""
+        return unpack(self.packed, self.size, ENCODERS)
+
+
+def can_pack(size: tuple[int, int]) -> bool:
+    """Whether GStreamer's I420 of (H, W) has no padding; its rows begin at multiples of 4 bytes."""
+    return size[0] % _HEIGHT_STEP == 0 and size[1] % _WIDTH_STEP == 0

@@ -1,11 +1,14 @@
-"""Colors frames with a trained network: its small color, steadied in time, put on the sensor's detail."""
+"""Colors frames with a trained network: its small color, steadied in time, put on the sensor's detail.
+
+What a neural colorizer is asked for, and what it gives for a frame.
+"""
 
 from __future__ import annotations
 
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -16,14 +19,64 @@ from irchroma.engines import catalog
 from irchroma.engines.errors import EngineError, EngineOptionError
 from irchroma.engines.network.network import Network, NetworkOptions, open_network
 from irchroma.engines.network.record import require_match
-from irchroma.engines.neural.neural_options import NeuralOptions, NeuralPicture
 from irchroma.engines.recolor import neutral
-from irchroma.engines.recolor.recoloring import Recoloring
+from irchroma.engines.recolor.recoloring import Recoloring, RecolorOptions
 from irchroma.engines.recolor.work_picture import STRIDE_PX, enlarged, padded, reduced, work_size
 from irchroma.engines.reference.steering import ReferenceOptions, ReferenceSteering, Scenery
 from irchroma.engines.temporal import gain
 from irchroma.engines.temporal.memory import Observation
-from irchroma.engines.temporal.stage import TemporalStage
+from irchroma.engines.temporal.stage import TemporalOptions, TemporalStage
+
+
+@dataclass(frozen=True, slots=True)
+class NeuralOptions:
+    """What a neural colorizer does.
+
+    Attributes:
+        engine: `nir` or `thermal`.
+        size: `fast` or `best`.
+        work_size_px: long side of the picture that the network sees; 0 for the size's own. Smaller
+            pictures are seen as they are.
+        steady: keep the color steady in time; off for pictures that do not follow one another.
+        weights: an ONNX file of the user's own instead of the network that ships; one that was calibrated
+            says its size itself.
+        reference: color pictures of this very scene, which steer the color; None for none.
+        recolor: mode, chroma limit and filters.
+        temporal: how the color is kept steady, and how often the network runs.
+        network: runtime, threads, cache.
+    """
+
+    engine: str = "nir"
+    size: str = "fast"
+    work_size_px: int = 0
+    steady: bool = True
+    weights: Path | None = None
+    reference: Path | None = None
+    recolor: RecolorOptions = field(default_factory=RecolorOptions)
+    temporal: TemporalOptions = field(default_factory=TemporalOptions)
+    network: NetworkOptions = field(default_factory=NetworkOptions)
+
+    def __post_init__(self) -> None:
+        if self.engine not in catalog.BANDS:
+            raise EngineOptionError(f"unknown engine {self.engine!r}: use {' or '.join(catalog.BANDS)}")
+        if self.size not in catalog.SIZES:
+            raise EngineOptionError(f"unknown size {self.size!r}: use {' or '.join(catalog.SIZES)}")
+        if self.work_size_px and self.work_size_px < STRIDE_PX:
+            raise EngineOptionError(f"work size {self.work_size_px} is below {STRIDE_PX} pixels")
+
+
+@dataclass(frozen=True, slots=True)
+class NeuralPicture:
+    """A colored frame.
+
+    Attributes:
+        rgb: (H, W, 3) uint8 R'G'B', full range; the caller's to keep.
+        confidence: (h, w) uint8 at work size, 255 = sure.
+    """
+
+    rgb: NDArray[np.uint8]
+    confidence: NDArray[np.uint8] | None
+
 
 __all__ = [
     "STRIDE_PX",

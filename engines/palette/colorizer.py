@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineError, EngineOptionError
 from irchroma.engines.palette.options import KIND_COLORS, SPARE_COLORS, Isotherm, Kind, PaletteOptions
-from irchroma.engines.palette.palette_file import load_palette
-from irchroma.engines.palette.tables import Table, palette_table, rgb_to_lab, sliced_table
+from irchroma.engines.palette.tables import Table, load_palette, palette_table, rgb_to_lab, sliced_table
 
 Rgb = NDArray[np.uint8]
 _LUT16 = int(cv2.__version__.split(".")[0]) >= 5  # cv2.LUT takes 16-bit indices from OpenCV 5 on

@@ -18,10 +18,9 @@ from irchroma.engines.errors import EngineError, EngineOptionError
 from irchroma.engines.training.batch import Batch, BatchThread
 from irchroma.engines.training.coloring_network import SIZES, ColorNetwork
 from irchroma.engines.training.encoder import load_pretrained
-from irchroma.engines.training.objective import Objective, ObjectiveWeights
+from irchroma.engines.training.objective import ChromaClasses, Objective, ObjectiveWeights, chroma_histogram
 from irchroma.engines.training.pictures import Picture
 from irchroma.engines.training.report import validate
-from irchroma.engines.training.train_losses import ChromaClasses, chroma_histogram
 
 LOG = logging.getLogger(__name__)
 

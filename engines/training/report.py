@@ -13,8 +13,8 @@ import torch
 
 from irchroma.engines.measures import metrics
 from irchroma.engines.training.coloring_network import SIZES, ColorAt, ColorNetwork
+from irchroma.engines.training.objective import DETAIL_SIGMA
 from irchroma.engines.training.pictures import Picture
-from irchroma.engines.training.train_losses import DETAIL_SIGMA
 
 LOG = logging.getLogger(__name__)
 COLUMNS = (

@@ -18,8 +18,8 @@ from torch.nn import functional
 
 from irchroma.engines.training.coloring_network import ColorNetwork
 from irchroma.engines.training.encoder import load_pretrained
+from irchroma.engines.training.objective import ssim
 from irchroma.engines.training.pictures import Picture
-from irchroma.engines.training.train_losses import ssim
 
 LOG = logging.getLogger(__name__)
 CROP = 160

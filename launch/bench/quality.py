@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from irchroma.engines import catalog
 from irchroma.engines.measures import metrics
-from irchroma.engines.measures.sureness import SurenessCurve
+from irchroma.engines.measures.metrics import SurenessCurve
 from irchroma.engines.network.network import NetworkOptions
 from irchroma.launch.commands.evaluate import Measured, list_pairs, read_pair, summary
 from irchroma.launch.measured import write_json

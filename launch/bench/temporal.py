@@ -26,8 +26,7 @@ from irchroma.engines.network.network import NetworkOptions
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.engines.recolor.color_space import rgb_to_luma
 from irchroma.engines.recolor.recoloring import RecolorOptions
-from irchroma.engines.temporal.stage import TemporalStage
-from irchroma.engines.temporal.temporal_options import TemporalOptions
+from irchroma.engines.temporal.stage import TemporalOptions, TemporalStage
 from irchroma.launch.bench.bench_filters import FFMPEG_FILTERS, FILTERS, ffmpeg_filtered
 from irchroma.launch.bench.clips import Clip, recorded, synthetic
 from irchroma.launch.bench.temporal_score import Row, Score, table

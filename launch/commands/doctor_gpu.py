@@ -7,8 +7,7 @@ from importlib.util import find_spec
 
 from irchroma.engines.errors import EngineError
 from irchroma.engines.gpu import probe
-from irchroma.engines.gpu.cuda.compile import find_nvcc, nvcc_version
-from irchroma.engines.gpu.cuda.nvrtc import Nvrtc
+from irchroma.engines.gpu.cuda.compile import Nvrtc, find_nvcc, nvcc_version
 from irchroma.stream.survey import Finding
 
 _GROUP = "GPU"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from irchroma.engines.choice import device_index
-from irchroma.engines.network.batch_options import BatchOptions
+from irchroma.engines.network.line import BatchOptions
 from irchroma.launch.config import ConfigError, from_table, load_toml, to_toml
 from irchroma.launch.run.options import RunConfig, nested, require
 from irchroma.launch.run.outputs import places, require_writable, source_file

@@ -12,7 +12,7 @@ from typing import Any
 
 from irchroma.engines.errors import EngineError
 from irchroma.engines.gpu.pool import DevicePool
-from irchroma.engines.network.network_pool import NetworkPool
+from irchroma.engines.network.sharing import NetworkPool
 from irchroma.launch.config import ConfigError
 from irchroma.launch.run.cameras import CamerasConfig
 from irchroma.launch.run.feeds import CameraFeed

@@ -12,8 +12,8 @@ from typing import Any
 from irchroma.engines import catalog
 from irchroma.engines.choice import device_index, open_neural
 from irchroma.engines.gpu.pool import DevicePool
-from irchroma.engines.network.network_pool import NetworkPool
 from irchroma.engines.network.record import read_record, require_match
+from irchroma.engines.network.sharing import NetworkPool
 from irchroma.engines.neural.colorizer import NeuralColorizer
 from irchroma.engines.palette.colorizer import PaletteColorizer
 from irchroma.engines.palette.gray import GrayColorizer

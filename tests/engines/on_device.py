@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.engines.gpu.device import Device, DeviceArray
-from irchroma.engines.gpu.device_workspace import Workspace
+from irchroma.engines.gpu.device import Device, DeviceArray, Workspace
 from irchroma.engines.gpu.kernels.source import Launch
 
 

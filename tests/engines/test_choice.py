@@ -18,7 +18,7 @@ from irchroma.engines.gpu.device import DeviceNetwork
 from irchroma.engines.gpu.kernels.host import HostKernels
 from irchroma.engines.gpu.plans import library
 from irchroma.engines.gpu.pool import DevicePool
-from irchroma.engines.network.batch_options import BatchOptions
+from irchroma.engines.network.line import BatchOptions
 from irchroma.engines.network.network import NetworkOptions, installed
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 

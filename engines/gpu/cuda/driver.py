@@ -5,12 +5,15 @@ stand-in for the driver that works on the CPU, so calls, order and arguments are
 
 Reference: CUDA Driver API 13.0, sections 6.12 (modules), 6.15 (memory), 6.18 (streams), 6.22 (execution),
 6.24 (graphs).
+
+The mark of both GPU devices: an event of PyCUDA's or of torch's.
 """
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 from irchroma.engines.errors import EngineError, EngineUnavailable
@@ -238,3 +241,36 @@ def load_kernels(driver: CudaDriver, compute_capability: str) -> tuple[KernelMod
             raise
         refused.append(str(error))
     raise EngineError("the driver takes no kernels: " + "; ".join(refused))
+
+
+class EventMark:
+    """A `Mark`: an event of PyCUDA or of torch, which are asked alike."""
+
+    def __init__(self, current: Callable[[], AbstractContextManager[Any]], event: Any) -> None:
+        """Args:
+        current: makes the event's device the calling thread's own, and its failures EngineErrors.
+        event: with `query` and `synchronize`.
+        """
+        self._current = current
+        self.event = event
+
+    def done(self) -> bool:
+        """See `Mark`."""
+        with self._current():
+            return bool(self._opened().query())
+
+    def wait(self) -> None:
+        """See `Mark`."""
+        with self._current():
+            self._opened().synchronize()
+
+    def close(self) -> None:
+        """See `Mark`; the event goes while its context is current, as PyCUDA demands."""
+        if self.event is not None:
+            with self._current():
+                self.event = None
+
+    def _opened(self) -> Any:
+        if self.event is None:
+            raise EngineError("the mark is closed")
+        return self.event

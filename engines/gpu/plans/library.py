@@ -12,6 +12,8 @@ means the same to all three. What was checked, and how:
   from and to float16 into a float16 one, weights and all. Hence the proof of precision after each build.
 - TensorRT-RTX names targets 7.5, 8.0, 8.6, 8.9, 12.0 and 12.1 (`ComputeCapability`). Its documentation says
   of the default, portable plan "8.0, 8.6, 8.9, 12.0, and later"; 9.0 is listed nowhere and was not tried.
+
+Layers of a network as TensorRT has parsed it. The library is handed in, nothing here imports it.
 """
 
 from __future__ import annotations
@@ -28,7 +30,29 @@ from typing import Any
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable, PlanError
 from irchroma.engines.gpu.plans.callbacks import make_logger, make_monitor
 from irchroma.engines.gpu.plans.file import write_atomically
-from irchroma.engines.gpu.plans.tensorrt_layers import convolution_names, quantized_names
+
+
+def convolution_names(library: Any, network: Any) -> tuple[str, ...]:
+    """All convolutions, by their ONNX names."""
+    return tuple(layer.name for layer in _convolutions(library, network))
+
+
+def quantized_names(library: Any, network: Any) -> tuple[str, ...]:
+    """Convolutions whose input comes out of a dequantizing layer."""
+    made = {
+        layer.get_output(0).name for layer in _layers(network) if layer.type == library.LayerType.DEQUANTIZE
+    }
+    return tuple(layer.name for layer in _convolutions(library, network) if layer.get_input(0).name in made)
+
+
+def _convolutions(library: Any, network: Any) -> list[Any]:
+    kinds = (library.LayerType.CONVOLUTION, library.LayerType.DECONVOLUTION)
+    return [layer for layer in _layers(network) if layer.type in kinds]
+
+
+def _layers(network: Any) -> list[Any]:
+    return [network.get_layer(index) for index in range(network.num_layers)]
+
 
 LIBRARIES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 """Runtime as in `--runtime` -> the Python module, which is also its extra's name but for the dash."""

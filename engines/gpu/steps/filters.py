@@ -1,11 +1,13 @@
-"""Guided filtering on a device: the launches that do what `guided` does, on stacks of planes."""
+"""Guided filtering on a device: the launches that do what `guided` does, on stacks of planes.
+
+Pictures made smaller on a device, as OpenCV's INTER_AREA makes them.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from irchroma.engines.gpu.device import DeviceArray
-from irchroma.engines.gpu.device_workspace import Workspace
+from irchroma.engines.gpu.device import DeviceArray, Workspace
 from irchroma.engines.gpu.kernels.source import Launch, launch
 
 
@@ -77,3 +79,26 @@ class Windows:
         models = self._space.array(f"{name}.models", (depth, 2, height, width))
         self._steps.append(launch("average_models", extent, means=means, out=models, lift=how.lift, **size))
         return models
+
+
+def half_of(size: tuple[int, ...]) -> tuple[int, int]:
+    """(h, w) of half a picture (H, W), rounded up."""
+    return (size[0] + 1) // 2, (size[1] + 1) // 2
+
+
+def shrink(luma: DeviceArray, made: DeviceArray) -> Launch:
+    """(H, W) uint8 into the smaller (h, w) uint8."""
+    extent = (made.shape[1], made.shape[0], 1)
+    return launch("shrink_luma", extent, luma=luma, out=made, **_sizes(luma.shape, made.shape))
+
+
+def shrink_planes(planes: DeviceArray, made: DeviceArray) -> Launch:
+    """(n, H, W) float32 into the smaller (n, h, w) float32."""
+    extent = (made.shape[2], made.shape[1], made.shape[0])
+    return launch(
+        "shrink_planes", extent, planes=planes, out=made, **_sizes(planes.shape[1:], made.shape[1:])
+    )
+
+
+def _sizes(large: tuple[int, ...], small: tuple[int, ...]) -> dict[str, int]:
+    return {"width": large[1], "height": large[0], "to_width": small[1], "to_height": small[0]}

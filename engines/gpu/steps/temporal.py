@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from irchroma.engines.gpu.device import DeviceArray, DeviceNetwork
-from irchroma.engines.gpu.device_workspace import Workspace
+from irchroma.engines.gpu.device import DeviceArray, DeviceNetwork, Workspace
 from irchroma.engines.gpu.kernels.source import Launch, launch
-from irchroma.engines.gpu.steps.device_resize import shrink
+from irchroma.engines.gpu.steps.filters import shrink
 from irchroma.engines.recolor import neutral
 
 Parts = Mapping[str, DeviceArray]

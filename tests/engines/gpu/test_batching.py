@@ -26,10 +26,10 @@ from irchroma.engines.gpu.cpu_device import CpuDevice
 from irchroma.engines.gpu.device import DeviceNetwork
 from irchroma.engines.gpu.kernels.host import HostKernels
 from irchroma.engines.gpu.pool import DevicePool
-from irchroma.engines.network.batch_options import BatchOptions
+from irchroma.engines.network.line import BatchOptions
 from irchroma.engines.network.network import installed
 from irchroma.engines.neural.colorizer import NeuralOptions
-from irchroma.engines.temporal.temporal_options import TemporalOptions
+from irchroma.engines.temporal.stage import TemporalOptions
 
 pytestmark = pytest.mark.skipif(not installed("openvino"), reason="openvino is not installed")
 

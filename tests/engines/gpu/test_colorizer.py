@@ -18,14 +18,13 @@ from irchroma.engines import catalog
 from irchroma.engines.errors import EngineError, EngineOptionError
 from irchroma.engines.gpu.colorizer import DeviceColorizer
 from irchroma.engines.gpu.cpu_device import CpuDevice
-from irchroma.engines.gpu.device_picture import ENCODERS, DevicePicture
 from irchroma.engines.gpu.kernels.host import HostKernels
 from irchroma.engines.gpu.steps.i420 import pack
+from irchroma.engines.gpu.transfer import ENCODERS, DevicePicture
 from irchroma.engines.network.network import NetworkOptions, installed
-from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
-from irchroma.engines.neural.neural_options import NeuralPicture
+from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions, NeuralPicture
 from irchroma.engines.recolor.recoloring import RecolorOptions
-from irchroma.engines.temporal.temporal_options import TemporalOptions
+from irchroma.engines.temporal.stage import TemporalOptions
 
 Luma = NDArray[np.uint8]
 

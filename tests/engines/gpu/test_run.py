@@ -18,7 +18,7 @@ from irchroma.engines.errors import EngineError, EngineUnavailable
 from irchroma.engines.gpu.colorizer import DeviceColorizer
 from irchroma.engines.gpu.device import Device
 from irchroma.engines.gpu.pool import DevicePool
-from irchroma.engines.network.batch_options import BatchOptions
+from irchroma.engines.network.line import BatchOptions
 from irchroma.engines.network.network import NetworkOptions
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from irchroma.engines.measures.sureness import FIFTHS, SurenessCurve
+from irchroma.engines.measures.metrics import FIFTHS, SurenessCurve
 
 
 def _rows_off_by(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

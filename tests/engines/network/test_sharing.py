@@ -14,10 +14,9 @@ from tests.waiting import at_once
 
 from irchroma.engines import catalog
 from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
-from irchroma.engines.network.batch_options import BatchOptions
+from irchroma.engines.network.line import BatchOptions
 from irchroma.engines.network.network import RUNTIMES, NetworkOptions, Tensor, installed, open_network
-from irchroma.engines.network.network_pool import NetworkPool
-from irchroma.engines.network.sharing import NetworkSeat, SharedNetwork
+from irchroma.engines.network.sharing import NetworkPool, NetworkSeat, SharedNetwork
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 
 pytestmark = pytest.mark.skipif(not any(map(installed, RUNTIMES)), reason="no runtime is installed")

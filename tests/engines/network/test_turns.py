@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from irchroma.engines.network.turns import Turns
+from irchroma.engines.network.sharing import Turns
 
 
 @pytest.mark.parametrize("places", [1, 2, 3])

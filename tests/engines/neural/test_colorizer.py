@@ -131,7 +131,7 @@ def test_streams_that_share_a_network_get_what_each_would_get_alone(options: Neu
 
 
 def test_frames_between_runs_of_the_network_are_colored_too(tiny_network: Path) -> None:
-    from irchroma.engines.temporal.temporal_options import TemporalOptions
+    from irchroma.engines.temporal.stage import TemporalOptions
 
     options = NeuralOptions(weights=tiny_network, temporal=TemporalOptions(color_every=3), network=QUICK)
     colorizer = NeuralColorizer(options)

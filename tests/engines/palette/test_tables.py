@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from irchroma.engines.errors import EngineOptionError
-from irchroma.engines.palette.palette_file import load_palette
-from irchroma.engines.palette.tables import palette_table
+from irchroma.engines.palette.tables import load_palette, palette_table
 
 
 def write_csv(path: Path, table: np.ndarray, heading: str = "") -> Path:

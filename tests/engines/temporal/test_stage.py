@@ -10,8 +10,7 @@ import pytest
 from tests.engines.moving_scene import FRAME_NS, SIZE, flickering, noisy, texture, toy_color
 
 from irchroma.engines.errors import EngineOptionError
-from irchroma.engines.temporal.stage import TemporalStage
-from irchroma.engines.temporal.temporal_options import TemporalOptions
+from irchroma.engines.temporal.stage import TemporalOptions, TemporalStage
 
 
 def chroma_error(first: np.ndarray, second: np.ndarray, where: np.ndarray | None = None) -> float:

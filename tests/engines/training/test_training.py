@@ -20,7 +20,15 @@ from irchroma.engines.training.echo import cell_centers, flow_back, way_back, wi
 from irchroma.engines.training.encoder import ScaledConv  # noqa: E402
 from irchroma.engines.training.loop import Training, TrainOptions  # noqa: E402
 from irchroma.engines.training.nir import NirRecipe  # noqa: E402
-from irchroma.engines.training.objective import STEADY_TONE, Objective, ObjectiveWeights  # noqa: E402
+from irchroma.engines.training.objective import (  # noqa: E402  # noqa: E402
+    STEADY_TONE,
+    ChromaClasses,
+    Objective,
+    ObjectiveWeights,
+    blur,
+    rgb_to_ycc,
+    ssim,
+)
 from irchroma.engines.training.pictures import Picture, read_pairs  # noqa: E402
 from irchroma.engines.training.thermal import ThermalRecipe  # noqa: E402
 from irchroma.engines.training.thermal_like import (  # noqa: E402
@@ -32,7 +40,6 @@ from irchroma.engines.training.thermal_like import (  # noqa: E402
     daylight_of_labels,
     thermal_like,
 )
-from irchroma.engines.training.train_losses import ChromaClasses, blur, rgb_to_ycc, ssim  # noqa: E402
 
 
 def _write(path: Path, pixels: np.ndarray) -> None:

@@ -14,10 +14,10 @@ from tests.engines.tiny_network import write_tiny_network
 from irchroma.engines import choice
 from irchroma.engines.gpu import probe
 from irchroma.engines.gpu.cpu_device import CpuDevice
-from irchroma.engines.gpu.device_picture import ENCODERS, DevicePicture
 from irchroma.engines.gpu.kernels import host
 from irchroma.engines.gpu.kernels.host import HostKernels
 from irchroma.engines.gpu.steps.i420 import pack
+from irchroma.engines.gpu.transfer import ENCODERS, DevicePicture
 from irchroma.engines.network.network import NetworkOptions, installed
 from irchroma.launch.cli import main
 from irchroma.launch.run import wiring

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from irchroma.engines.network.batch_options import BatchOptions
+from irchroma.engines.network.line import BatchOptions
 from irchroma.engines.network.network import NetworkOptions, installed
-from irchroma.engines.network.network_pool import NetworkPool
+from irchroma.engines.network.sharing import NetworkPool
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.launch.run.cameras import CameraRun
 from irchroma.launch.run.cameras_run import CamerasProgress

@@ -25,7 +25,7 @@ from irchroma.engines.gpu.device import DeviceArray, DeviceNetwork
 from irchroma.engines.gpu.kernels.source import launch
 from irchroma.engines.gpu.pool import DevicePool
 from irchroma.engines.gpu.steps.temporal import place_of
-from irchroma.engines.network.batch_options import BatchOptions
+from irchroma.engines.network.line import BatchOptions
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 
 COUNT = 10

@@ -13,11 +13,11 @@ from irchroma.engines.gpu.cuda import compile
 from irchroma.engines.gpu.cuda.compile import (
     ARCHITECTURES,
     OPTIONS,
+    Nvrtc,
     compile_ahead,
     find_nvcc,
     nvcc_architectures,
 )
-from irchroma.engines.gpu.cuda.nvrtc import Nvrtc
 from irchroma.engines.gpu.kernels.source import FILES, UNIT, kernel_names
 
 ELF = b"\x7fELF"

@@ -13,8 +13,7 @@ from tests.engines.on_device import OnDevice
 
 from irchroma.engines import catalog
 from irchroma.engines.gpu.kernels.source import Launch, launch
-from irchroma.engines.gpu.steps.device_borders import find_borders
-from irchroma.engines.gpu.steps.recolor import Placed, RecolorSteps
+from irchroma.engines.gpu.steps.recolor import Placed, RecolorSteps, find_borders
 from irchroma.engines.recolor import color_space, neutral
 from irchroma.engines.recolor.recoloring import Recoloring, RecolorOptions
 
