@@ -8,7 +8,7 @@ from irchroma.stream.errors import SourceError, StreamError
 from irchroma.stream.gstreamer import door
 from irchroma.stream.sinks.encoders import survey_encoders
 from irchroma.stream.sources.camera_format import choose_format, read_formats
-from irchroma.stream.sources.cameras import cameras, check_device
+from irchroma.stream.sources.v4l2_source import cameras, check_device
 
 
 @dataclass(frozen=True, slots=True)

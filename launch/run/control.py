@@ -11,7 +11,7 @@ from irchroma.engines.palette.tables import PALETTES, palette_table
 from irchroma.launch.config import ConfigError, nearest
 from irchroma.stream.loop.loop import Loop
 from irchroma.stream.protocols import Colorizer
-from irchroma.stream.sinks.http.live_control import Choice
+from irchroma.stream.sinks.http.page import Choice
 from irchroma.stream.view.composer import ViewComposer
 from irchroma.stream.view.views import VIEWS, ViewOptions
 

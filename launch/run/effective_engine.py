@@ -7,7 +7,7 @@ from dataclasses import replace
 from irchroma.engines import catalog
 from irchroma.engines.network.record import read_record
 from irchroma.launch.run.options import RunConfig
-from irchroma.stream.sensor.camera import Camera
+from irchroma.stream.sensor.correction import Camera
 
 
 def with_scale(config: RunConfig, camera: Camera | None) -> RunConfig:

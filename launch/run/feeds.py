@@ -12,8 +12,8 @@ from irchroma.launch.config import ConfigError
 from irchroma.launch.run.cameras import CameraRun
 from irchroma.launch.run.wiring import Shared, build_loop
 from irchroma.stream.errors import SinkError, SourceError, StreamError
-from irchroma.stream.loop.feed import feed_name, feed_thread
 from irchroma.stream.loop.loop import Loop
+from irchroma.stream.loop.threads import feed_name, feed_thread
 
 log = logging.getLogger(__name__)
 

@@ -8,10 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines.measures.flicker import LiveFlicker, steps_of
-from irchroma.stream.finished import Composer, Finished
-from irchroma.stream.picture.packed import PackedColored, PackedPicture
-from irchroma.stream.picture.picture import StandIn
-from irchroma.stream.protocols import Colored
+from irchroma.stream.picture.picture import PackedColored, PackedPicture, StandIn
+from irchroma.stream.protocols import Colored, Composer, Finished
 
 
 class FlickerWatch:

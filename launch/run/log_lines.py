@@ -7,7 +7,7 @@ import logging
 import sys
 import time
 
-from irchroma.stream.loop.feed import feed_name
+from irchroma.stream.loop.threads import feed_name
 
 
 def _note_camera(record: logging.LogRecord) -> bool:

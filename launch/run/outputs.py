@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from irchroma.launch.config import ConfigError
 from irchroma.launch.run.options import RunConfig
-from irchroma.stream.sinks.sink_place import sink_place
+from irchroma.stream.sinks.open_sink import sink_place
 
 
 def places(config: RunConfig, page: str = "") -> list[str]:

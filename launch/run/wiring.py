@@ -29,7 +29,7 @@ from irchroma.launch.run.outputs import source_file
 from irchroma.stream.loop.loop import Loop, LoopOptions
 from irchroma.stream.loop.writer import SinkWriter
 from irchroma.stream.protocols import Colorizer, FrameSink, VideoInfo
-from irchroma.stream.sensor.camera import Camera
+from irchroma.stream.sensor.correction import Camera
 from irchroma.stream.sensor.presets import find_profile
 from irchroma.stream.sensor.profile import load_profile
 from irchroma.stream.sinks.open_sink import SinkOptions, open_sink, public, takes_stand_ins

@@ -9,8 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from irchroma.stream.gstreamer.door import modules
-from irchroma.stream.gstreamer.gst_failure import EndOfStream, GstFailure, failure_of
+from irchroma.stream.gstreamer.door import EndOfStream, GstFailure, failure_of, modules
 from irchroma.stream.gstreamer.sample import Caps, Sample, buffer_of, caps_of, copied
 
 _SLICE_NS = 50_000_000  # how long a pull sleeps before it looks at the bus again

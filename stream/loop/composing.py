@@ -11,14 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.stream.errors import StreamError
-from irchroma.stream.finished import Composer, Finished, Shown
-from irchroma.stream.loop.feed import feed_thread
 from irchroma.stream.loop.guarded import GuardedColorizer
 from irchroma.stream.loop.latency import LatencyMeter, RateMeter
 from irchroma.stream.loop.reader import Arrival
-from irchroma.stream.loop.threads import Ring, RingClosed
+from irchroma.stream.loop.threads import Ring, RingClosed, feed_thread
 from irchroma.stream.loop.writer import Picture, SinkWriter
-from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.protocols import Composer, Finished, Shown, VideoInfo
 
 log = logging.getLogger(__name__)
 

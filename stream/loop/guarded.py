@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.stream.loop.feed import feed_thread
+from irchroma.stream.loop.threads import feed_thread
 from irchroma.stream.protocols import Colored, Colorizer
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.stream.errors import SourceError, StreamError
-from irchroma.stream.finished import Composer
 from irchroma.stream.frame import UNKNOWN_NS, Frame
 from irchroma.stream.loop.composing import ComposingThread, Job
 from irchroma.stream.loop.guarded import GuardedColorizer
@@ -23,8 +22,8 @@ from irchroma.stream.loop.latency import LatencyMeter
 from irchroma.stream.loop.reader import Arrival, ReconnectOptions, SourceReader
 from irchroma.stream.loop.threads import RingClosed
 from irchroma.stream.loop.writer import Picture, SinkWriter
-from irchroma.stream.protocols import Colorizer, FrameSource, VideoInfo
-from irchroma.stream.sensor.camera import Camera
+from irchroma.stream.protocols import Colorizer, Composer, FrameSource, VideoInfo
+from irchroma.stream.sensor.correction import Camera
 from irchroma.stream.tone.daylight import ColorCameraDetector
 from irchroma.stream.tone.tone_map import ToneMap, ToneMapOptions
 

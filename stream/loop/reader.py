@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 from irchroma.stream.errors import SourceError, StreamError, StreamOptionError
 from irchroma.stream.frame import Frame
-from irchroma.stream.loop.feed import feed_thread
-from irchroma.stream.loop.threads import Ring, RingClosed
+from irchroma.stream.loop.threads import Ring, RingClosed, feed_thread
 from irchroma.stream.protocols import FrameSource, VideoInfo
 
 log = logging.getLogger(__name__)

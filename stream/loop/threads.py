@@ -1,10 +1,15 @@
-"""A bounded queue between two threads that either waits (files) or drops the oldest (live)."""
+"""A bounded queue between two threads that either waits (files) or drops the oldest (live).
+
+Whose threads these are, where one process runs several feeds: log lines ask for the name.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
+from contextvars import ContextVar, copy_context
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -92,3 +97,14 @@ class Ring(Generic[T]):
             self._room.notify_all()
             self._arrived.notify_all()
         return left
+
+
+feed_name: ContextVar[str] = ContextVar("feed_name", default="")
+"""The feed that the running thread works for; empty where there is only one."""
+
+
+def feed_thread(work: Callable[[], None], name: str) -> threading.Thread:
+    """A daemon thread, not yet started, that works for the same feed as the thread that makes it."""
+    feed = feed_name.get()
+    whole = f"{feed}: {name}" if feed else name
+    return threading.Thread(target=copy_context().run, args=(work,), name=whole, daemon=True)

@@ -7,9 +7,8 @@ import time
 from dataclasses import dataclass
 
 from irchroma.stream.errors import SinkError
-from irchroma.stream.loop.feed import feed_thread
 from irchroma.stream.loop.latency import LatencyMeter
-from irchroma.stream.loop.threads import Ring, RingClosed
+from irchroma.stream.loop.threads import Ring, RingClosed, feed_thread
 from irchroma.stream.picture.picture import StandIn
 from irchroma.stream.protocols import FrameSink, Pixels, VideoInfo
 

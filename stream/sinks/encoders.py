@@ -1,30 +1,185 @@
-"""Chooses a video encoder that works on this machine."""
+"""Chooses a video encoder that works on this machine.
+
+How each video encoder is set: without delay for live runs, for quality in files.
+"""
 
 from __future__ import annotations
 
 import functools
 import logging
+import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Literal
 
 import numpy as np
 
 from irchroma.stream.errors import SinkError, StreamError, StreamOptionError
 from irchroma.stream.gstreamer import door
 from irchroma.stream.gstreamer.pipeline import Pipeline
-from irchroma.stream.sinks.encoder_settings import (
-    ASSUMED_RATE,
-    Codec,
-    EncoderOptions,
-    EncoderTask,
-    nvenc_launch,
-    openh264_launch,
-    v4l2_launch,
-    va_launch,
-    vpx_launch,
-    x264_launch,
-)
 from irchroma.stream.sinks.i420_packer import Yuv420Packer, appsrc_of
+
+Codec = Literal["h264", "vp8", "vp9"]
+
+ASSUMED_RATE = Fraction(30)
+"""Frames a second, for keyframe distances and bit rates where a source does not know its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderOptions:
+    """What a user may ask of the encoder.
+
+    Attributes:
+        name: `auto`, one of `ENCODER_NAMES`, or a GStreamer element's own name.
+        quality: constant-quality target, H.264's quantizer, 0 (best) to 50.
+        bitrate_kbps: target in kilobits a second; 0 for constant quality (live sinks cap it by the size).
+        keyframe_s: seconds between keyframes.
+        threads: of a software encoder, 0 for its own choice.
+    """
+
+    name: str = "auto"
+    quality: int = 18
+    bitrate_kbps: int = 0
+    keyframe_s: float = 2.0
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.quality <= 50:
+            raise StreamOptionError(f"expected an encoder quality from 0 to 50, got {self.quality}")
+        if self.bitrate_kbps < 0 or self.bitrate_kbps > 2_000_000:
+            raise StreamOptionError(f"expected a bit rate from 0 to 2000000 kbit/s, got {self.bitrate_kbps}")
+        if self.threads < 0:
+            raise StreamOptionError(f"expected 0 or more threads of an encoder, got {self.threads}")
+        if not self.keyframe_s > 0:
+            raise StreamOptionError(f"expected seconds between keyframes above 0, got {self.keyframe_s:g}")
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderTask:
+    """One stream to encode.
+
+    Attributes:
+        codec: the coding that the container or protocol holds.
+        size: (H, W), even.
+        rate: frames per second, 0 where unknown.
+        live: true for least latency, false for quality.
+    """
+
+    codec: Codec
+    size: tuple[int, int]
+    rate: Fraction
+    live: bool
+    options: EncoderOptions = field(default_factory=EncoderOptions)
+
+    @property
+    def keyframe_distance(self) -> int:
+        """Frames between keyframes."""
+        return max(1, round(self.options.keyframe_s * float(self.rate or ASSUMED_RATE)))
+
+    @property
+    def bitrate_kbps(self) -> int:
+        """The user's, or 0.15 bit a pixel (0.3 for files): room for noisy infrared at quality 20."""
+        if self.options.bitrate_kbps:
+            return self.options.bitrate_kbps
+        bits = (0.15 if self.live else 0.3) * self.size[0] * self.size[1] * float(self.rate or ASSUMED_RATE)
+        return min(100_000, max(500, round(bits / 1000)))
+
+
+def _with_known(element: str, wanted: dict[str, str]) -> str:
+    """The element with those of the wanted properties that this GStreamer's version of it has."""
+    known = [f"{key}={value}" for key, value in wanted.items() if door.has_property(element, key)]
+    return " ".join([element, *known])
+
+
+def x264_launch(element: str, task: EncoderTask) -> str:
+    """x264: lookahead-free and capped when live, constant quality otherwise."""
+    options = task.options
+    wanted = {"bframes": "0", "key-int-max": str(task.keyframe_distance)}
+    if options.threads:
+        wanted["threads"] = str(options.threads)
+    # No B-frames: MP4 and Matroska then keep every frame's own duration, the last one's too.
+    wanted |= (
+        {"speed-preset": "superfast", "tune": "zerolatency"} if task.live else {"speed-preset": "veryfast"}
+    )
+    if options.bitrate_kbps:
+        wanted |= {"pass": "cbr", "bitrate": str(options.bitrate_kbps)}
+    else:
+        wanted |= {"pass": "qual", "quantizer": str(options.quality)}
+        # `bitrate` is the ceiling of constant quality as long as there is a rate buffer.
+        wanted |= {"bitrate": str(task.bitrate_kbps)} if task.live else {"vbv-buf-capacity": "0"}
+    return _with_known(element, wanted)
+
+
+def openh264_launch(element: str, task: EncoderTask) -> str:
+    """OpenH264, held to fine quantizers."""
+    # Its own quality mode and adaptive quantization smear a gray ramp by 4 levels (2.3.1), and it heeds
+    # `qp-max` only beside a `qp-min`.
+    loose = task.live or task.options.bitrate_kbps > 0
+    wanted = {
+        "rate-control": "bitrate",
+        "bitrate": str(task.bitrate_kbps * 1000),
+        "max-bitrate": str(task.bitrate_kbps * 2000),
+        "gop-size": str(task.keyframe_distance),
+        "complexity": "low" if task.live else "medium",
+        "adaptive-quantization": "false",
+        "qp-min": "8",
+        "qp-max": str(min(51, max(10, task.options.quality + (16 if loose else -2)))),
+    }
+    return f"{_with_known(element, wanted)} ! h264parse"
+
+
+def nvenc_launch(element: str, task: EncoderTask) -> str:
+    """NVIDIA's encoder."""
+    wanted = {"bframes": "0", "gop-size": str(task.keyframe_distance)}
+    if task.live or task.options.bitrate_kbps:
+        wanted |= {"rc-mode": "cbr", "bitrate": str(task.bitrate_kbps)}
+    else:
+        wanted |= {"rc-mode": "vbr", "const-quality": str(task.options.quality), "bitrate": "0"}
+    if task.live:
+        wanted |= {"preset": "low-latency-hq", "zerolatency": "true", "rc-lookahead": "0"}
+    return f"videoconvert ! video/x-raw,format=NV12 ! {_with_known(element, wanted)} ! h264parse"
+
+
+def va_launch(element: str, task: EncoderTask) -> str:
+    """VA-API encoders of Intel and AMD."""
+    wanted = {"b-frames": "0", "key-int-max": str(task.keyframe_distance)}
+    if task.live:
+        wanted |= {"target-usage": "7", "ref-frames": "1"}
+    if task.live or task.options.bitrate_kbps:
+        wanted |= {"rate-control": "cbr", "bitrate": str(task.bitrate_kbps)}
+    else:
+        quality = task.options.quality
+        wanted |= {"rate-control": "cqp", "qpi": str(quality), "qpp": str(quality + 2)}
+    return f"videoconvert ! video/x-raw,format=NV12 ! {_with_known(element, wanted)} ! h264parse"
+
+
+def v4l2_launch(element: str, task: EncoderTask) -> str:
+    """Stateful encoders of small boards."""
+    controls = f"controls,video_bitrate={task.bitrate_kbps * 1000},video_gop_size={task.keyframe_distance}"
+    # Drivers negotiate no level by themselves (bcm2835-codec then refuses sizes above level 1).
+    return f'videoconvert ! {element} extra-controls="{controls}" ! video/x-h264,level=(string)4 ! h264parse'
+
+
+def vpx_launch(element: str, task: EncoderTask) -> str:
+    """VP8 and VP9."""
+    options = task.options
+    wanted = {
+        "deadline": "1",
+        "cpu-used": "8",
+        "threads": str(options.threads or os.cpu_count() or 1),
+        "keyframe-max-dist": str(task.keyframe_distance),
+        "lag-in-frames": "0",
+        "row-mt": "true",
+    }
+    if options.bitrate_kbps:
+        wanted |= {"end-usage": "cbr", "target-bitrate": str(options.bitrate_kbps * 1000)}
+    else:
+        # VPx quantizers go from 0 to 63; the same number is a little finer than H.264's.
+        wanted |= {"end-usage": "cq", "cq-level": str(options.quality), "min-quantizer": "2"}
+        wanted |= {"max-quantizer": str(min(63, options.quality + 10)), "target-bitrate": "100000000"}
+    return _with_known(element, wanted)
+
 
 __all__ = [
     "ENCODER_NAMES",

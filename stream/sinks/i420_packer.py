@@ -10,9 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.stream.errors import StreamError
-from irchroma.stream.picture.packed import PackedPicture
-from irchroma.stream.picture.picture import IndexedPicture, StandIn
-from irchroma.stream.picture.ycc import FULL_RGB_TO_LIMITED_YCC
+from irchroma.stream.picture.picture import FULL_RGB_TO_LIMITED_YCC, IndexedPicture, PackedPicture, StandIn
 
 COLORIMETRY = "bt709"
 """What `Yuv420Packer` writes, in GStreamer's word for caps: BT.709 matrix, transfer and primaries, 16-235."""

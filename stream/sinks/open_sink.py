@@ -1,4 +1,7 @@
-"""Makes the sink that a text names: a file, `rtsp:`, `srt:`, `http:`, `hls:`, a device, a window."""
+"""Makes the sink that a text names: a file, `rtsp:`, `srt:`, `http:`, `hls:`, a device, a window.
+
+Where a sink writes: what two sinks of one process cannot both have.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +21,57 @@ from irchroma.stream.sinks.files.file_sink import EXTENSIONS, FileSink, FileSink
 from irchroma.stream.sinks.files.segmented_sink import SegmentedSink
 from irchroma.stream.sinks.hls_sink import PLAYLIST as HLS_PLAYLIST
 from irchroma.stream.sinks.hls_sink import HlsSink
-from irchroma.stream.sinks.http.live_control import LiveControl
+from irchroma.stream.sinks.http.page import LiveControl
 from irchroma.stream.sinks.http.sink import HttpSink, HttpSinkOptions
 from irchroma.stream.sinks.null_sink import NullSink
-from irchroma.stream.sinks.rtsp_server import RtspAddress
-from irchroma.stream.sinks.rtsp_sink import RtspSink
+from irchroma.stream.sinks.rtsp_sink import RtspAddress, RtspSink
 from irchroma.stream.sinks.srt_sink import SrtAddress, SrtSink
 from irchroma.stream.sinks.v4l2_sink import V4l2Sink
 from irchroma.stream.sinks.window_sink import WindowSink
+
+_PORTS = {"rtsp": 8554, "http": 8080, "srt": 0}
+
+
+def sink_place(text: str, page: str = "") -> str | None:
+    """What the sink that `text` names has to itself; None for sinks of which there may be many.
+
+    Args:
+        text: as for `open_sink`.
+        page: the page's name among those on one HTTP port, empty where it has the port to itself.
+
+    Returns:
+        For people, and the same text for two sinks that would get in each other's way: a file's full path,
+        `rtsp://:8554/gate`, `http://:8080/gate`, `hls:/var/www/gate`, `srt://:7001`, `/dev/video9`.
+    """
+    scheme, colon, rest = text.partition(":")
+    if "://" in text and scheme in _PORTS:
+        return _address_place(text, scheme, page)
+    if text.removesuffix(":") in ("null", "window"):
+        return None
+    if scheme in ("v4l2", "file") and rest:
+        text = rest.removeprefix("//")
+    elif scheme == "hls" and colon:
+        return f"hls:{Path(rest).resolve()}"
+    if text.lower().endswith(".m3u8"):
+        return f"hls:{Path(text).resolve().parent}"
+    return str(Path(text).resolve())
+
+
+def _address_place(text: str, scheme: str, page: str) -> str | None:
+    try:
+        parts = urlsplit(text)
+        port = _PORTS[scheme] if parts.port is None else parts.port
+    except ValueError:
+        return public(text)  # `open_sink` will say what is wrong with it
+    if not port:
+        return None  # a free one
+    if scheme == "rtsp":
+        return f"rtsp://:{port}/{unquote(parts.path).strip('/')}"
+    if scheme == "http":
+        return f"http://:{port}/{page}"
+    caller = bool(parts.hostname) and "mode=listener" not in parts.query
+    return public(text) if caller else f"srt://:{port}"
+
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.stream.errors import SinkError, StreamError
-from irchroma.stream.gstreamer.gst_failure import EndOfStream, GstFailure
+from irchroma.stream.gstreamer.door import EndOfStream, GstFailure
 from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.protocols import Pixels, VideoInfo
 from irchroma.stream.sinks.i420_packer import Yuv420Packer, appsrc_of, even_size

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Literal
 
 from irchroma.stream.errors import SourceFormatError, StreamOptionError
-from irchroma.stream.sources.layouts import LAYOUTS
+from irchroma.stream.sources.video_format import LAYOUTS
 
 _V4L2_NAMES = {
     "Y16": "GRAY16_LE",

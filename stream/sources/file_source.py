@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from irchroma.stream.errors import SourceError, SourceFormatError
-from irchroma.stream.gstreamer.door import modules
-from irchroma.stream.gstreamer.gst_failure import GstFailure
+from irchroma.stream.gstreamer.door import GstFailure, modules
 from irchroma.stream.protocols import VideoInfo
-from irchroma.stream.sources.broken_format import broken_format
+from irchroma.stream.sources.addresses import broken_format
 from irchroma.stream.sources.container import Promise, read_promise
 from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Plan
 

@@ -1,25 +1,78 @@
-"""A FrameSource over any GStreamer pipeline that ends in an appsink; files and cameras fill in the rest."""
+"""A FrameSource over any GStreamer pipeline that ends in an appsink; files and cameras fill in the rest.
+
+When the frames of a video are shown: as they say, or what is right where a container misstates it.
+"""
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.stream.errors import SourceError, SourceLost
-from irchroma.stream.frame import Frame
-from irchroma.stream.gstreamer.gst_failure import EndOfStream, GstFailure
+from irchroma.stream.frame import UNKNOWN_NS, Frame
+from irchroma.stream.gstreamer.door import EndOfStream, GstFailure
 from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.gstreamer.sample import Sample
 from irchroma.stream.protocols import VideoInfo
-from irchroma.stream.sources.frame_times import FrameTimes
-from irchroma.stream.sources.layouts import accepted_caps
-from irchroma.stream.sources.video_format import sample_to_pixels, upright
+from irchroma.stream.sources.video_format import accepted_caps, sample_to_pixels, upright
+
+_DEFAULT_RATE = Fraction(25)  # only for times of frames that carry none, where no rate is known either
+_SMALLEST_STEP_NS = 1_000_000  # Matroska's grid
+
+
+class FrameTimes:
+    """Increasing times for the samples of one video, asked for in order.
+
+    Attributes:
+        rate: frames a second, 0 where unknown.
+        last_ns: the last frame's pts, -1 before the first.
+    """
+
+    def __init__(self, rate: Fraction = Fraction(0), true_rate: Fraction = Fraction(0)) -> None:
+        """`true_rate`: where the caps were found to be wrong, else 0."""
+        self.rate, self._true_rate = true_rate or rate, true_rate
+        self.last_ns = -1
+
+    @classmethod
+    def from_first(cls, samples: Sequence[Sample]) -> FrameTimes:
+        """Look at the first samples, and correct a rate that they disprove (field rates, 50 for 10 Hz)."""
+        rate = samples[0].caps.rate
+        times = [sample.pts_ns for sample in samples if sample.pts_ns >= 0]
+        steps = [later - sooner for sooner, later in itertools.pairwise(times) if later > sooner]
+        if len(steps) < 2:
+            return cls(rate)
+        even = max(steps) - min(steps) <= 0.1 * max(steps)
+        seen = Fraction(10**9 * len(steps), sum(steps)) if even else Fraction(10**9, min(steps))
+        wrong = (even and not rate) or (rate and seen < rate * Fraction(4, 5))
+        return cls(rate, seen.limit_denominator(1001) if wrong else Fraction(0))
+
+    def pts_ns(self, sample: Sample) -> int:
+        """The next sample's time; after the one before in any case."""
+        if sample.pts_ns > self.last_ns:
+            pts_ns = sample.pts_ns
+        elif sample.pts_ns >= 0:
+            pts_ns = self.last_ns + _SMALLEST_STEP_NS
+        elif self.last_ns < 0:  # raw H.264 has no times of its own
+            pts_ns = 0
+        else:
+            pts_ns = self.last_ns + round(10**9 / (self.rate or _DEFAULT_RATE))
+        self.last_ns = pts_ns
+        return pts_ns
+
+    def duration_ns(self, sample: Sample) -> int:
+        """How long it is shown, UNKNOWN_NS where nothing says so."""
+        if self._true_rate:
+            return round(10**9 / self._true_rate)
+        return sample.duration_ns if sample.duration_ns > 0 else UNKNOWN_NS
+
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from irchroma.stream.errors import SourceError, SourceFormatError, SourceLost, StreamOptionError
-from irchroma.stream.gstreamer.gst_failure import GstFailure
+from irchroma.stream.gstreamer.door import GstFailure
 from irchroma.stream.gstreamer.sample import Sample
 from irchroma.stream.sources.addresses import why_unreachable
 from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Pixels, Plan

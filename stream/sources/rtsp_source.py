@@ -7,10 +7,9 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from irchroma.stream.errors import SourceError, SourceLost, StreamOptionError
-from irchroma.stream.gstreamer.gst_failure import GstFailure
+from irchroma.stream.gstreamer.door import GstFailure
 from irchroma.stream.protocols import VideoInfo
-from irchroma.stream.sources.addresses import masked, split_credentials, why_unreachable
-from irchroma.stream.sources.broken_format import broken_format
+from irchroma.stream.sources.addresses import broken_format, masked, split_credentials, why_unreachable
 from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Plan
 
 _TCP, _UDP = 4, 1 | 2  # GstRTSPLowerTrans: TCP; UDP and its multicast

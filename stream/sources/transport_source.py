@@ -6,9 +6,8 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from irchroma.stream.errors import SourceError, SourceLost
-from irchroma.stream.gstreamer.gst_failure import GstFailure
-from irchroma.stream.sources.addresses import masked, why_unreachable
-from irchroma.stream.sources.broken_format import broken_format
+from irchroma.stream.gstreamer.door import GstFailure
+from irchroma.stream.sources.addresses import broken_format, masked, why_unreachable
 from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Plan
 
 _SRT_KEYS = ("mode", "latency", "passphrase", "pbkeylen", "streamid", "localaddress", "localport")

@@ -8,9 +8,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.stream.finished import Finished
-from irchroma.stream.picture.packed import PackedColored, PackedPicture
-from irchroma.stream.picture.picture import IndexedColored, IndexedPicture, StandIn
+from irchroma.stream.picture.picture import (
+    IndexedColored,
+    IndexedPicture,
+    PackedColored,
+    PackedPicture,
+    StandIn,
+)
+from irchroma.stream.protocols import Finished
 from irchroma.stream.sensor.telemetry import CameraTelemetry
 from irchroma.stream.view.cards import error_banner, no_signal_card
 from irchroma.stream.view.osd import Osd, OsdOptions, Readings, read_spot

@@ -20,7 +20,7 @@ from irchroma.stream.picture.lettering import (
     outlined,
     text_mask,
 )
-from irchroma.stream.picture.packed import PackedPicture
+from irchroma.stream.picture.picture import PackedPicture
 from irchroma.stream.view.views import ViewOptions, color_columns
 
 Rgb = NDArray[np.uint8]

@@ -12,9 +12,8 @@ from typing import Any, Protocol
 from urllib.parse import quote, unquote, urlsplit
 
 from irchroma.stream.errors import SinkError
-from irchroma.stream.sinks.http.live_control import LiveControl
 from irchroma.stream.sinks.http.live_picture import LivePicture
-from irchroma.stream.sinks.http.page import index_page, page
+from irchroma.stream.sinks.http.page import LiveControl, index_page, page
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from irchroma.stream.errors import SinkError
 from irchroma.stream.picture.picture import StandIn
 from irchroma.stream.protocols import Pixels, VideoInfo
 from irchroma.stream.sinks.http import server
-from irchroma.stream.sinks.http.live_control import LiveControl
 from irchroma.stream.sinks.http.live_picture import LivePicture
+from irchroma.stream.sinks.http.page import LiveControl
 from irchroma.stream.sinks.pace import Pace
 from irchroma.stream.sinks.pipeline_sink import check_size
 

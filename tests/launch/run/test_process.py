@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from irchroma.launch.run.log_lines import set_up
-from irchroma.stream.loop.feed import feed_name
+from irchroma.stream.loop.threads import feed_name
 
 
 @pytest.mark.parametrize("camera", ["", "gate"])
@@ -27,5 +27,5 @@ def test_lines_carry_the_camera_where_there_are_several(
     text, line = capsys.readouterr().err.splitlines()
     assert text.endswith(" I gate: source: a file" if camera else " I source: a file")
     told = json.loads(line)
-    assert (told["message"], told["from"], told["level"]) == ("lost", "stream.reader", "warning")
+    assert (told["message"], told["from"], told["level"]) == ("lost", "stream.loop.reader", "warning")
     assert told.get("camera", "") == camera

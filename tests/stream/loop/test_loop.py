@@ -11,12 +11,12 @@ import pytest
 from numpy.typing import NDArray
 
 from irchroma.stream.errors import SinkError, SourceError, SourceLost, StreamError
-from irchroma.stream.finished import Finished
 from irchroma.stream.frame import Frame
 from irchroma.stream.loop.fakes import MemorySink, MemorySource, Step
 from irchroma.stream.loop.loop import Loop, LoopOptions
 from irchroma.stream.loop.reader import ReconnectOptions
 from irchroma.stream.loop.writer import SinkWriter
+from irchroma.stream.protocols import Finished
 
 PERIOD_NS = 40_000_000
 QUICK = LoopOptions(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from irchroma.stream.loop.feed import feed_name, feed_thread
+from irchroma.stream.loop.threads import feed_name, feed_thread
 
 
 def names_seen(feed: str) -> tuple[str, str, str]:

@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from irchroma.stream.finished import Finished
 from irchroma.stream.frame import Frame
 from irchroma.stream.picture.lettering import outlined
-from irchroma.stream.picture.packed import PackedPicture
-from irchroma.stream.picture.picture import StandIn
+from irchroma.stream.picture.picture import PackedPicture, StandIn
+from irchroma.stream.protocols import Finished
 from irchroma.stream.sinks.i420_packer import Yuv420Packer
 from irchroma.stream.sinks.open_sink import takes_stand_ins
 from irchroma.stream.view.composer import ViewComposer

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from irchroma.stream.errors import StreamOptionError
 from irchroma.stream.frame import Frame
-from irchroma.stream.sensor.camera import Camera
+from irchroma.stream.sensor.correction import Camera
 from irchroma.stream.sensor.presets import find_profile, names
 from irchroma.stream.sensor.profile import CameraProfile, load_profile
 from irchroma.stream.sensor.telemetry import parse_lepton

@@ -15,8 +15,7 @@ import pytest
 from irchroma.stream.errors import SinkError
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sinks.encoders import EncoderOptions
-from irchroma.stream.sinks.rtsp_server import RtspAddress
-from irchroma.stream.sinks.rtsp_sink import RtspSink
+from irchroma.stream.sinks.rtsp_sink import RtspAddress, RtspSink
 
 pytestmark = pytest.mark.gst
 

@@ -8,8 +8,7 @@ import pytest
 from irchroma.stream.errors import SourceError, SourceFormatError, StreamOptionError
 from irchroma.stream.gstreamer.sample import Caps, Sample
 from irchroma.stream.sources.camera_format import CameraOptions, choose_format, read_formats
-from irchroma.stream.sources.cameras import cameras, check_device
-from irchroma.stream.sources.v4l2_source import V4l2Source, counts_below
+from irchroma.stream.sources.v4l2_source import V4l2Source, cameras, check_device, counts_below
 
 _TAIL = "pixel-aspect-ratio=(fraction)1/1"
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from irchroma.stream.errors import SourceError, SourceFormatError, SourceLost
-from irchroma.stream.gstreamer.gst_failure import GstFailure
-from irchroma.stream.sources.broken_format import broken_format
+from irchroma.stream.gstreamer.door import GstFailure
+from irchroma.stream.sources.addresses import broken_format
 from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Plan
 
 _SMALL = "video/x-raw,format=GRAY8,width=16,height=16"

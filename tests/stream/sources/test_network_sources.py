@@ -14,7 +14,7 @@ from tests.waiting import free_port
 from irchroma.stream.errors import SourceError, SourceLost, StreamError
 from irchroma.stream.frame import Frame
 from irchroma.stream.gstreamer import door
-from irchroma.stream.gstreamer.gst_failure import EndOfStream
+from irchroma.stream.gstreamer.door import EndOfStream
 from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.sources.gst_source import GstSource
 from irchroma.stream.sources.rtsp_source import RtspOptions, RtspSource

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from irchroma.stream.errors import SourceFormatError
 from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.gstreamer.sample import Caps, Sample
-from irchroma.stream.sources.layouts import LAYOUTS
-from irchroma.stream.sources.video_format import is_neutral, sample_to_pixels
+from irchroma.stream.sources.video_format import LAYOUTS, is_neutral, sample_to_pixels
 
 # R'G'B' -> Y'CbCr, limited range, 8 bits, computed by hand from BT.601-7 and BT.709-6
 RED = {"bt601": (81, 90, 240), "bt709": (63, 102, 240)}
