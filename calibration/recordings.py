@@ -1,12 +1,22 @@
-"""Reads what is measured: every frame of a recording, or a live camera for so many seconds."""
+"""Reads what is measured: every frame of a recording, or a live camera for so many seconds.
+
+The user's own infrared frames, tone mapped and thinned: some to measure on, others to judge by.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.calibration.errors import CalibrationError
 from irchroma.stream.errors import SourceLost
 from irchroma.stream.frame import Frame
 from irchroma.stream.sources.open_source import open_source
+from irchroma.stream.tone.tone_map import ToneMap
 
 READ_TIMEOUT_S = 10.0
 
@@ -50,3 +60,91 @@ def read_frames(
                 return
     finally:
         reader.close()
+
+
+Luma = NDArray[np.uint8]
+
+LONGEST_PX = 640
+"""Larger frames are judged at this long side: networks see them smaller yet."""
+FEWEST_FRAMES = 8
+LIVE_S = 30.0
+"""A camera that goes on for ever is looked at so long, unless it is said how long."""
+
+
+@dataclass(frozen=True, slots=True)
+class InfraredFrames:
+    """Frames of one or more sources.
+
+    Attributes:
+        measured: (H, W) uint8 luma each, for the activation ranges.
+        held_out: the same, for judging; the last quarter of every source, so never a measured frame's
+            neighbor in time except at one border.
+    """
+
+    measured: tuple[Luma, ...]
+    held_out: tuple[Luma, ...]
+
+
+def gather(
+    sources: Iterable[str],
+    seconds: float = 0.0,
+    most: int = 96,
+    on_frame: Callable[[str, int], None] | None = None,
+) -> InfraredFrames:
+    """Read the sources, evenly thinned to `most` frames of each.
+
+    Args:
+        sources: as `irchroma run` takes them: folders of pictures, recordings, cameras.
+        seconds: of each to read, 0 for all of a file and `LIVE_S` of a camera.
+        most: frames of each source to keep at most.
+        on_frame: called with the source and the number of frames read of it.
+
+    Raises:
+        SourceError: one cannot be read.
+        CalibrationError: there are too few frames.
+    """
+    measured: list[Luma] = []
+    held_out: list[Luma] = []
+    for source in sources:
+        frames = _thinned(source, seconds, most, on_frame)
+        border = len(frames) - max(1, len(frames) // 4)
+        measured += frames[:border]
+        held_out += frames[border:]
+    if len(measured) + len(held_out) < FEWEST_FRAMES:
+        raise CalibrationError(
+            f"{len(measured) + len(held_out)} frames, expected at least {FEWEST_FRAMES}: give a folder of"
+            " pictures or a longer recording"
+        )
+    return InfraredFrames(tuple(measured), tuple(held_out))
+
+
+def _thinned(
+    source: str, seconds: float, most: int, on_frame: Callable[[str, int], None] | None
+) -> list[Luma]:
+    kept: list[Luma] = []
+    step, tone_map = 1, ToneMap()
+    shape: tuple[int, ...] = ()
+    for number, frame in enumerate(read_frames(source, seconds, live_seconds=LIVE_S)):
+        if on_frame is not None:
+            on_frame(source, number)
+        pixels = frame.pixels
+        if frame.is_color:
+            pixels = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
+        if pixels.shape != shape:
+            tone_map.reset()
+            shape = pixels.shape
+        luma = tone_map.apply(pixels, frame.pts_ns, held=frame.held)  # its memory needs every frame
+        if number % step:
+            continue
+        kept.append(_at_most(luma, LONGEST_PX))
+        if len(kept) == most:
+            kept, step = kept[::2], step * 2
+    return kept
+
+
+def _at_most(luma: Luma, long_side_px: int) -> Luma:
+    factor = long_side_px / max(luma.shape)
+    if factor >= 1:
+        return luma.copy()
+    size = (max(1, round(luma.shape[1] * factor)), max(1, round(luma.shape[0] * factor)))
+    return np.asarray(cv2.resize(luma, size, interpolation=cv2.INTER_AREA), np.uint8)

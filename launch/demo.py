@@ -15,7 +15,7 @@ from irchroma.engines.errors import EngineError
 from irchroma.launch.arguments import OneLineParser
 from irchroma.launch.commands.run import Monitor, stop_on_signals
 from irchroma.launch.config import ConfigError
-from irchroma.launch.contact_sheet import contact_sheet
+from irchroma.launch.picture_files import contact_sheet
 from irchroma.launch.run.options import OutputOptions, RunConfig
 from irchroma.launch.run.outputs import places
 from irchroma.launch.run.process import tune_process

@@ -1,13 +1,19 @@
-"""Picture files in and out: 8-bit luma, 16-bit counts, color."""
+"""Picture files in and out: 8-bit luma, 16-bit counts, color.
+
+A contact sheet: pictures in rows on a dark ground, each under its title, input beside output.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 from cv2.utils import logging
 from numpy.typing import NDArray
+
+from irchroma.stream.picture.lettering import Color, fitted, lettered
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".pgm", ".webp")
 WRITTEN = (".png", ".jpg", ".jpeg")
@@ -100,3 +106,87 @@ def _decode(path: Path, flags: int) -> NDArray[np.uint8]:
     if pixels is None:
         raise PictureError(f"{path}: not a picture, or a damaged one")
     return np.asarray(pixels)
+
+
+Rgb = NDArray[np.uint8]
+Cell = tuple[str, NDArray[np.uint8]]
+
+GROUND: Color = (19, 21, 24)
+INK: Color = (214, 217, 222)
+
+
+def contact_sheet(
+    rows: Sequence[Sequence[Cell]], *, cell_width: int = 480, heading: str = "", tallest_px: int = 6000
+) -> Rgb:
+    """Lay out pictures.
+
+    Args:
+        rows: rows of (title, picture), each picture (H, W) uint8 luma or (H, W, 3) uint8 R'G'B', of
+            any size; a row may be shorter than others. A picture without a title leaves its room to
+            the title before it.
+        cell_width: width in pixels that every picture is scaled to, shape kept.
+        heading: a line above everything.
+        tallest_px: rows beyond this height go on in a further block at the right.
+
+    Returns:
+        (H, W, 3) uint8 R'G'B'; the ground alone where there are no pictures.
+    """
+    letter_px = max(10, round(cell_width / 30))
+    gap = max(4, round(cell_width / 40))
+    columns = max((len(row) for row in rows), default=0)
+    width = gap + max(columns, 1) * (cell_width + gap)
+    bands = [_row(row, cell_width, letter_px, gap, width) for row in rows if row]
+    sheet = _blocks(bands or [_ground(gap, width)], tallest_px)
+    top = [_heading(heading, round(letter_px * 1.5), gap, sheet.shape[1])] if heading else []
+    return np.concatenate([*top, sheet, _ground(gap, sheet.shape[1])])
+
+
+def _blocks(bands: list[Rgb], tallest_px: int) -> Rgb:
+    """The bands below one another, in as many blocks of like height as keep them below `tallest_px`."""
+    total = sum(len(band) for band in bands)
+    limit = total / -(-total // tallest_px)
+    blocks: list[list[Rgb]] = [[]]
+    height = 0
+    for band in bands:
+        if blocks[-1] and height + len(band) / 2 > limit * len(blocks):
+            blocks.append([])
+        blocks[-1].append(band)
+        height += len(band)
+    stacks = [np.concatenate(block) for block in blocks]
+    tallest = max(len(stack) for stack in stacks)
+    return np.concatenate(
+        [np.concatenate([stack, _ground(tallest - len(stack), stack.shape[1])]) for stack in stacks], axis=1
+    )
+
+
+def _row(row: Sequence[Cell], cell_width: int, letter_px: int, gap: int, width: int) -> Rgb:
+    pictures = [_scaled(picture, cell_width) for _, picture in row]
+    label_px = round(letter_px * 1.4) + gap // 4 if any(title for title, _ in row) else 0
+    band = _ground(gap + label_px + max(len(picture) for picture in pictures), width)
+    for column, ((title, _), picture) in enumerate(zip(row, pictures, strict=True)):
+        left = gap + column * (cell_width + gap)
+        if title:
+            titled = (after for after in range(column + 1, len(row)) if row[after][0])
+            room = (next(titled, len(row)) - column) * (cell_width + gap) - gap
+            lettered(fitted(title, letter_px, room), letter_px, INK).lay_on(band, gap // 2, left)
+        top = gap + label_px
+        band[top : top + len(picture), left : left + cell_width] = picture
+    return band
+
+
+def _heading(text: str, letter_px: int, gap: int, width: int) -> Rgb:
+    sprite = lettered(fitted(text, letter_px, width - 2 * gap, 600), letter_px, (255, 255, 255), weight=600)
+    band = _ground(sprite.size[0] + gap, width)
+    sprite.lay_on(band, gap, gap)
+    return band
+
+
+def _ground(height: int, width: int) -> Rgb:
+    return np.full((height, width, 3), GROUND, np.uint8)
+
+
+def _scaled(picture: NDArray[np.uint8], width: int) -> Rgb:
+    rgb = cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB) if picture.ndim == 2 else picture
+    height = max(1, round(picture.shape[0] * width / picture.shape[1]))
+    way = cv2.INTER_AREA if width < picture.shape[1] else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(rgb, (width, height), interpolation=way), np.uint8)

@@ -14,8 +14,7 @@ from typing import Any
 from irchroma.launch.commands.run import Monitor, stop_on_signals
 from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import write_json
-from irchroma.launch.run.auto_settings import prepare
-from irchroma.launch.run.automatic import Governor
+from irchroma.launch.run.automatic import Governor, prepare
 from irchroma.launch.run.options import load
 from irchroma.launch.run.process import tune_process
 from irchroma.launch.run.wiring import build_loop

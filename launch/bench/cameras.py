@@ -1,24 +1,179 @@
-"""`irchroma bench cameras`: several live cameras in one process, shared networks beside separate ones."""
+"""`irchroma bench cameras`: several live cameras in one process, shared networks beside separate ones.
+
+What one network costs for several cameras on this machine: batches, and calls side by side.
+
+Plays a short clip as raw video over TCP, at a camera's pace: a camera that costs next to nothing.
+"""
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from irchroma.launch.bench.bench_batches import measure_batches
-from irchroma.launch.bench.clip_server import ClipServer
+import numpy as np
+
+from irchroma.engines import catalog
+from irchroma.engines.network.network import (
+    RUNTIMES,
+    Network,
+    NetworkOptions,
+    Tensor,
+    installed,
+    open_network,
+)
+from irchroma.engines.neural.colorizer import padded, work_size
 from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import write_json
+from irchroma.stream.synthetic.camera import SyntheticCamera
+from irchroma.stream.synthetic.options import SyntheticOptions
+
+BATCHES = (1, 2, 4)
+_ROUND_FRAMES = 4
+
+
+def measure_batches(engine: str, size: tuple[int, int], rounds: int) -> list[dict[str, Any]]:
+    """Milliseconds a frame for every runtime; the kinds of calls take turns, medians of rounds.
+
+    Args:
+        engine: `nir`, `thermal:best` ...; nothing is measured of engines that are no network.
+        size: (H, W) of the cameras.
+        rounds: of four frames each, or one for each core.
+    """
+    name = catalog.parse(engine)
+    if not name.neural:
+        return []
+    kind_size = name.variant or "fast"
+    path = catalog.weights_path(name.kind, kind_size)
+    height, width = work_size(size, catalog.WORK_SIZE_PX[kind_size])
+    luma = np.random.default_rng(0).integers(0, 256, (height, width), dtype=np.uint8)
+    cores = len(os.sched_getaffinity(0))
+    results = []
+    for runtime in filter(installed, RUNTIMES):
+        if runtime == "torch":
+            continue  # on a CPU, nobody's choice
+        calls: dict[str, tuple[Network, int, int]] = {}  # name -> network, frames of a call, calls at once
+        in_turn = open_network(path, NetworkOptions(runtime, threads=cores, lanes=1))
+        beside = open_network(path, NetworkOptions(runtime, threads=cores, lanes=cores))
+        for batch in BATCHES:
+            calls[f"batch {batch}"] = in_turn, batch, 1
+        calls[f"{cores} lanes"] = beside, 1, cores
+        times = _times(calls, padded(luma), rounds)
+        results.append({"runtime": in_turn.name, "engine": engine, "threads": cores, "ms_a_frame": times})
+        in_turn.close()
+        beside.close()
+    return results
+
+
+def _times(
+    calls: dict[str, tuple[Network, int, int]], luma: Tensor, rounds: int
+) -> dict[str, dict[str, float]]:
+    wall: dict[str, list[float]] = {name: [] for name in calls}
+    cpu: dict[str, list[float]] = {name: [] for name in calls}
+    for number in range(rounds + 1):
+        for name, (network, batch, lanes) in calls.items():
+            start_s, start_cpu_s = time.perf_counter(), time.process_time()
+            frames = _color(network, np.repeat(luma, batch, axis=0), lanes)
+            if number:  # the first round compiles
+                wall[name].append(1e3 * (time.perf_counter() - start_s) / frames)
+                cpu[name].append(1e3 * (time.process_time() - start_cpu_s) / frames)
+    return {
+        name: {"wall": round(median(wall[name]), 2), "cpu": round(median(cpu[name]), 2)} for name in calls
+    }
+
+
+def _color(network: Network, batch: Tensor, lanes: int) -> int:
+    """Four frames or one for each lane, in as many threads as there are lanes; how many."""
+    calls_each = max(1, _ROUND_FRAMES // len(batch) // lanes)
+
+    def work() -> None:
+        for _ in range(calls_each):
+            network.infer(batch)
+
+    threads = [threading.Thread(target=work) for _ in range(lanes)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return len(batch) * calls_each * lanes
+
+
+_CLIP_FRAMES = 30
+_STUCK_S = 10.0
+
+
+class ClipServer:
+    """Serves one clip of the synthetic near-infrared camera, to and fro, to whoever connects.
+
+    Frames that a client does not take in time are left out, as by a real camera.
+
+    Args:
+        size: (H, W) in pixels.
+        rate: frames a second.
+    """
+
+    def __init__(self, size: tuple[int, int], rate: int) -> None:
+        camera = SyntheticCamera(SyntheticOptions(band="nir", size=size))
+        pictures = [np.ascontiguousarray(camera.frame(n).pixels).tobytes() for n in range(_CLIP_FRAMES)]
+        self._clip = pictures + pictures[-2:0:-1]
+        self._size, self._rate = size, rate
+        self._ended = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._thread = threading.Thread(target=self._accept, name="clip server", daemon=True)
+        self._thread.start()
+
+    @property
+    def address(self) -> str:
+        """As `irchroma run` takes a source."""
+        port = self._listener.getsockname()[1]
+        size = f"{self._size[1]}x{self._size[0]}"
+        return f"raw:tcp://127.0.0.1:{port}?size={size}&format=gray8&rate={self._rate}&live=1"
+
+    def close(self) -> None:
+        """Disconnect everybody."""
+        self._ended.set()
+        self._listener.close()
+        self._thread.join()
+
+    def _accept(self) -> None:
+        self._listener.settimeout(0.2)
+        while not self._ended.is_set():
+            try:
+                client, _ = self._listener.accept()
+            except TimeoutError:
+                continue
+            except OSError:
+                return
+            threading.Thread(target=self._play, args=(client,), daemon=True).start()
+
+    def _play(self, client: socket.socket) -> None:
+        start_s = time.monotonic()
+        with client:
+            client.settimeout(_STUCK_S)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, len(self._clip[0]))
+            for number in itertools.count():
+                late_s = time.monotonic() - start_s - number / self._rate
+                if late_s > 1 / self._rate:
+                    continue  # the client was too slow for this one
+                if self._ended.wait(max(0.0, -late_s)):
+                    return
+                try:
+                    client.sendall(self._clip[number % len(self._clip)])
+                except OSError:
+                    return
+
 
 EXAMPLE = "irchroma bench cameras --json launch/benchmarks/cameras.json"
 

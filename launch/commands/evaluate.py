@@ -15,9 +15,15 @@ from numpy.typing import NDArray
 
 from irchroma.engines.measures import metrics
 from irchroma.engines.measures.metrics import Scores
-from irchroma.launch.contact_sheet import contact_sheet
 from irchroma.launch.measured import circumstances
-from irchroma.launch.picture_files import PictureError, list_pictures, read_infrared, read_rgb, write_rgb
+from irchroma.launch.picture_files import (
+    PictureError,
+    contact_sheet,
+    list_pictures,
+    read_infrared,
+    read_rgb,
+    write_rgb,
+)
 from irchroma.launch.run.monitor import Progress
 from irchroma.launch.stills import StillPictures, add_engine_arguments, luma_of, options_from
 

@@ -15,15 +15,13 @@ from typing import Any
 
 from irchroma.launch.config import to_toml
 from irchroma.launch.run import flags as run_flags
-from irchroma.launch.run.auto_settings import prepare
-from irchroma.launch.run.automatic import Governor
+from irchroma.launch.run.automatic import Governor, prepare
 from irchroma.launch.run.cameras import cameras_toml, has_cameras, load_cameras
 from irchroma.launch.run.flicker_watch import FlickerWatch
-from irchroma.launch.run.log_lines import set_up
 from irchroma.launch.run.monitor import Progress
 from irchroma.launch.run.options import RunConfig, load, require
 from irchroma.launch.run.outputs import places, require_recording, require_writable, write_statistics
-from irchroma.launch.run.process import tune_process
+from irchroma.launch.run.process import set_up, tune_process
 from irchroma.launch.run.wiring import build_loop
 from irchroma.stream.loop.loop import Loop
 from irchroma.stream.protocols import VideoInfo
@@ -88,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run_cameras(args: argparse.Namespace, settings: dict[str, Any]) -> int:
-    from irchroma.launch.run.cameras_run import run_cameras  # which builds on this module
+    from irchroma.launch.run.feeds import run_cameras  # which builds on this module
 
     config = load_cameras(args.config, settings)
     if args.print_config:

@@ -22,9 +22,8 @@ from irchroma.engines.reference.pictures import load_references
 from irchroma.launch.config import ConfigError
 from irchroma.launch.run.automatic import Governor
 from irchroma.launch.run.control import RunControl
-from irchroma.launch.run.effective_engine import band_of, whole_name, with_engine, with_scale
 from irchroma.launch.run.flicker_watch import FlickerWatch
-from irchroma.launch.run.options import OutputOptions, RunConfig
+from irchroma.launch.run.options import OutputOptions, RunConfig, band_of, whole_name, with_engine, with_scale
 from irchroma.launch.run.outputs import source_file
 from irchroma.stream.loop.loop import Loop, LoopOptions
 from irchroma.stream.loop.writer import SinkWriter

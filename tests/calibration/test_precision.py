@@ -14,8 +14,8 @@ pytest.importorskip("onnxruntime.quantization", reason="quantizing needs onnxrun
 pytest.importorskip("skimage", reason="color differences need scikit-image")
 
 from irchroma.calibration.errors import CalibrationError
-from irchroma.calibration.infrared_frames import gather
-from irchroma.calibration.precision_result import equivalent_loss_db
+from irchroma.calibration.precision import equivalent_loss_db
+from irchroma.calibration.recordings import gather
 from irchroma.engines.network.record import read_record
 from irchroma.launch.cli import main
 

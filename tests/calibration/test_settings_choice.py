@@ -20,7 +20,7 @@ from irchroma.calibration.settings_choice import (
     settings_toml,
 )
 from irchroma.engines.neural.ladder import MEASURED, Rung, candidates, quality
-from irchroma.launch.commands.calibrate.speed_picture import CHOSEN, draw_speed
+from irchroma.launch.commands.calibrate.speed import CHOSEN, draw_speed
 from irchroma.launch.run.options import load
 
 DEMAND = Demand("nir", Fraction(30), (512, 640), 50.0)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from irchroma.launch.contact_sheet import GROUND, contact_sheet
+from irchroma.launch.picture_files import GROUND, contact_sheet
 
 LUMA = np.full((96, 128), 200, np.uint8)
 RED = np.zeros((48, 64, 3), np.uint8)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from irchroma.calibration.bad_pixels import BadPixelFinder
+from irchroma.calibration.bad_pixels import BadPixelFinder, draw_bad_pixels, write_picture
 from irchroma.calibration.errors import CalibrationError
-from irchroma.calibration.fault_pictures import draw_bad_pixels, write_picture
 from irchroma.calibration.recordings import read_frames
 from irchroma.launch.run.monitor import Progress
 from irchroma.stream.sensor.profile import (

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from irchroma.calibration.bad_pixels import draw_uniformity, write_picture
 from irchroma.calibration.errors import CalibrationError
-from irchroma.calibration.fault_pictures import draw_uniformity, write_picture
 from irchroma.calibration.recordings import read_frames
 from irchroma.calibration.uniformity import Uniformity, from_scene, is_uniform, one_point, two_point
 from irchroma.launch.run.monitor import Progress

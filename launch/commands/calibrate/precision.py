@@ -13,17 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.calibration.errors import CalibrationError
-from irchroma.calibration.infrared_frames import InfraredFrames, gather
-from irchroma.calibration.precision import Pair, PrecisionSearch
-from irchroma.calibration.precision_result import TRUTH_DB, PrecisionOptions, PrecisionResult, Quality
+from irchroma.calibration.precision import (
+    TRUTH_DB,
+    Pair,
+    PrecisionOptions,
+    PrecisionResult,
+    PrecisionSearch,
+    Quality,
+)
+from irchroma.calibration.recordings import InfraredFrames, gather
 from irchroma.calibration.side_by_side import Speed, race
 from irchroma.engines import catalog
 from irchroma.engines.network.network import Network, NetworkOptions, open_network
 from irchroma.engines.network.quantization import PRECISIONS
 from irchroma.launch.commands.evaluate import list_pairs, read_pair
-from irchroma.launch.contact_sheet import contact_sheet
 from irchroma.launch.measured import write_json
-from irchroma.launch.picture_files import write_rgb
+from irchroma.launch.picture_files import contact_sheet, write_rgb
 from irchroma.launch.run.monitor import Progress
 from irchroma.launch.stills import luma_of
 

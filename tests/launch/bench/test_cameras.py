@@ -9,8 +9,7 @@ import pytest
 
 from irchroma.engines import catalog
 from irchroma.engines.network.network import installed
-from irchroma.launch.bench.bench_batches import measure_batches
-from irchroma.launch.bench.clip_server import ClipServer
+from irchroma.launch.bench.cameras import ClipServer, measure_batches
 from irchroma.launch.cli import main
 from irchroma.stream.sources.open_source import open_source
 

@@ -21,9 +21,8 @@ from irchroma.engines.network.network import NetworkOptions, installed
 from irchroma.engines.neural.colorizer import NeuralOptions
 from irchroma.launch.bench import gpu as bench_gpu
 from irchroma.launch.bench import gpu_measure, gpu_throughput
-from irchroma.launch.bench.gpu import in_a_process, measure, plan_cases
-from irchroma.launch.bench.gpu_compare import compare, judge
-from irchroma.launch.bench.gpu_parts import Parts
+from irchroma.launch.bench.gpu import Parts, in_a_process, measure, plan_cases
+from irchroma.launch.bench.gpu_measure import compare, judge
 from irchroma.launch.bench.gpu_throughput import Case
 from irchroma.launch.cli import main
 

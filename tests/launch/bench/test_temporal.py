@@ -13,11 +13,16 @@ import pytest
 
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
-from irchroma.launch.bench import bench_filters
+from irchroma.launch.bench import clips as bench_filters
 from irchroma.launch.bench import temporal as bench_temporal
-from irchroma.launch.bench.bench_filters import ChromaAverage, ExponentialAverage, ffmpeg_filtered
-from irchroma.launch.bench.clips import recorded, synthetic
-from irchroma.launch.bench.temporal_score import Row, table
+from irchroma.launch.bench.clips import (
+    ChromaAverage,
+    ExponentialAverage,
+    ffmpeg_filtered,
+    recorded,
+    synthetic,
+)
+from irchroma.launch.bench.temporal import Row, table
 
 
 class TremblingNetwork:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from irchroma.engines.gpu.cuda import compile
-from irchroma.launch.commands import doctor_gpu
-from irchroma.launch.commands.doctor_gpu import inspect_gpu_path
+from irchroma.launch.commands import doctor
+from irchroma.launch.commands.doctor import inspect_gpu_path
 
 
 def test_device_pycuda_and_compiler_each_have_a_line_and_none_is_needed() -> None:
@@ -32,7 +32,7 @@ def test_a_compiler_that_is_here_is_named_with_its_version() -> None:
 
 
 def test_a_compiler_that_does_not_run_is_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor_gpu, "find_nvcc", lambda: tmp_path / "nvcc")
+    monkeypatch.setattr(doctor, "find_nvcc", lambda: tmp_path / "nvcc")
     finding = inspect_gpu_path()[2]
     assert not finding.works
     assert "does not run" in finding.detail

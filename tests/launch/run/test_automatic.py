@@ -11,7 +11,7 @@ import pytest
 from irchroma.engines.network.network import installed
 from irchroma.launch.cli import main
 from irchroma.launch.config import ConfigError
-from irchroma.launch.run.auto_settings import prepare, stored_path
+from irchroma.launch.run.automatic import prepare, stored_path
 from irchroma.launch.run.options import RunConfig, load
 from irchroma.launch.run.wiring import build_loop
 

@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from irchroma.launch.run.log_lines import set_up
+from irchroma.launch.run.process import set_up
 from irchroma.stream.loop.threads import feed_name
 
 
