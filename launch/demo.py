@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineError
 from irchroma.launch.arguments import OneLineParser
-from irchroma.launch.commands.run import Monitor, stop_on_signals
 from irchroma.launch.config import ConfigError
 from irchroma.launch.picture_files import contact_sheet
+from irchroma.launch.run.monitor import Monitor
 from irchroma.launch.run.options import OutputOptions, RunConfig
 from irchroma.launch.run.outputs import places
-from irchroma.launch.run.process import tune_process
+from irchroma.launch.run.process import stop_on_signals, tune_process
 from irchroma.launch.run.wiring import build_loop
 from irchroma.stream.errors import StreamError
 from irchroma.stream.picture.picture import StandIn

@@ -1,17 +1,22 @@
-"""What every benchmark's JSON says of itself: commit, machine, versions."""
+"""What is measured, and under which circumstances: scores, commit, machine, versions, as JSON."""
 
 from __future__ import annotations
 
 import datetime
 import json
+import math
 import os
 import platform
 import subprocess
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from irchroma.engines.measures import metrics
+from irchroma.engines.measures.metrics import Scores
 
 _PACKAGES = (
     "irchroma",
@@ -89,3 +94,47 @@ def _processor() -> str:
     except OSError:
         pass
     return platform.processor() or "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One pair's result.
+
+    Attributes:
+        name: the pair's file stem.
+        scores: every measure.
+        milliseconds: from luma to color, without reading and writing.
+        by_day: whether the truth was taken by day, as pictures from a car go.
+    """
+
+    name: str
+    scores: Scores
+    milliseconds: float
+    by_day: bool
+
+
+def finite(scores: Scores) -> dict[str, float | None]:
+    """The measures for JSON, which knows no infinity: None there."""
+    return {key: round(value, 5) if math.isfinite(value) else None for key, value in asdict(scores).items()}
+
+
+def summary(measured: list[Measured]) -> dict[str, dict[str, float | None]]:
+    """The means of all pictures, and of those by day and by night where there are both."""
+    return {
+        name: {
+            "count": len(group),
+            **finite(metrics.mean_scores([one.scores for one in group])),
+            "milliseconds": round(float(np.mean([one.milliseconds for one in group])), 2),
+        }
+        for name, group in by_light(measured).items()
+    }
+
+
+def by_light(measured: list[Measured]) -> dict[str, list[Measured]]:
+    """All of them, and by day and by night apart where there are both."""
+    day = [one for one in measured if one.by_day]
+    night = [one for one in measured if not one.by_day]
+    groups = {"mean": measured}
+    if day and night:
+        groups |= {"bright sky": day, "dark sky": night}
+    return groups

@@ -89,6 +89,37 @@ def write_rgb(path: Path, rgb: NDArray[np.uint8]) -> None:
         raise PictureError(f"{path}: cannot be written ({error.strerror})") from error
 
 
+def list_pairs(folder: Path) -> list[tuple[Path, Path]]:
+    """(infrared, color) files of equal stem.
+
+    Raises:
+        PictureError: a folder is missing or empty, or a picture has no partner.
+    """
+    infrared = list_pictures(folder / "ir")
+    color = {path.stem: path for path in list_pictures(folder / "rgb")}
+    lonely = [path.stem for path in infrared if path.stem not in color]
+    if lonely:
+        raise PictureError(f"{folder / 'rgb'}: nothing there for {len(lonely)} of ir/, such as {lonely[0]}")
+    return [(path, color[path.stem]) for path in infrared]
+
+
+def read_pair(
+    infrared: Path, color: Path
+) -> tuple[NDArray[np.uint8] | NDArray[np.uint16], NDArray[np.uint8]]:
+    """Luma or counts, and the true color at the same size.
+
+    Raises:
+        PictureError: one cannot be read, or their sizes differ.
+    """
+    pixels, truth = read_infrared(infrared), read_rgb(color)
+    if pixels.shape != truth.shape[:2]:
+        raise PictureError(
+            f"{infrared}: {pixels.shape[1]}x{pixels.shape[0]}, but its color picture is"
+            f" {truth.shape[1]}x{truth.shape[0]}: pairs must be of one size"
+        )
+    return pixels, truth
+
+
 def _decode(path: Path, flags: int) -> NDArray[np.uint8]:
     try:
         data = np.frombuffer(path.read_bytes(), np.uint8)

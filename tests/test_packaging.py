@@ -77,6 +77,19 @@ def test_a_heavy_library_is_imported_in_one_file_only(module: str, home: set[str
     assert found <= home
 
 
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    names = {"irchroma." + str(p.relative_to(ROOT))[:-3].replace("/", "."): p for p in SOURCES}
+    needs: dict[str, set[str]] = {name: set() for name in names}
+    for name, path in names.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                found = {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+                needs[name] |= {one for one in found if one in names}
+    while free := {name for name, others in needs.items() if not others & set(needs)}:
+        needs = {name: others for name, others in needs.items() if name not in free}
+    assert not needs, "these import each other in a circle, or something that does"
+
+
 def test_files_stay_readable() -> None:
     lengths = {str(p.relative_to(ROOT)): len(p.read_text(encoding="utf-8").splitlines()) for p in SOURCES}
     too_long = {name: lines for name, lines in lengths.items() if lines > 400}

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from irchroma.launch.commands.run import Monitor, stop_on_signals
 from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import write_json
 from irchroma.launch.run.automatic import Governor, prepare
+from irchroma.launch.run.monitor import Monitor
 from irchroma.launch.run.options import load
-from irchroma.launch.run.process import tune_process
+from irchroma.launch.run.process import stop_on_signals, tune_process
 from irchroma.launch.run.wiring import build_loop
 from irchroma.stream.loop.latency import LatencyMeter
 from irchroma.stream.loop.loop import Loop

@@ -15,7 +15,6 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from irchroma.engines.gpu.device import Device
 from irchroma.engines.neural.colorizer import NeuralOptions
 from irchroma.engines.recolor.work_picture import work_size
 from irchroma.launch.bench.gpu_measure import (
+    Parts,
     compare,
     copy_speed,
     judge,
@@ -49,40 +49,6 @@ from irchroma.launch.bench.gpu_throughput import (
 )
 from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import write_json
-
-
-class Parts:
-    """Results of measurements, filled in one by one.
-
-    Attributes:
-        found: what has been measured; `errors` in it says what has not, and why.
-    """
-
-    def __init__(
-        self, changed: Callable[[], None] = lambda: None, found: dict[str, Any] | None = None
-    ) -> None:
-        """Args:
-        changed: called after each part, such as to write a file.
-        found: filled; None for one of its own.
-        """
-        self.found: dict[str, Any] = {} if found is None else found
-        self._changed = changed
-
-    def attempt(self, name: str, work: Callable[[], Any]) -> bool:
-        """Measure something; False where it failed."""
-        try:
-            self.found[name] = work()
-        except Exception as error:  # noqa: BLE001 (whatever it is, the other parts are measured)
-            reason = (str(error).splitlines() or [""])[0] or type(error).__name__
-            self.found.setdefault("errors", {})[name] = reason
-            print(f"{name} failed: {reason}")
-        self._changed()
-        return name in self.found
-
-    def inner(self, name: str) -> Parts:
-        """Results within these."""
-        return Parts(self._changed, self.found.setdefault(name, {}))
-
 
 EXAMPLE = "irchroma bench gpu --engine nir:best --json gpu.json"
 

@@ -16,10 +16,9 @@ from irchroma.engines import catalog
 from irchroma.engines.measures import metrics
 from irchroma.engines.measures.metrics import SurenessCurve
 from irchroma.engines.network.network import NetworkOptions
-from irchroma.launch.commands.evaluate import Measured, list_pairs, read_pair, summary
-from irchroma.launch.measured import write_json
-from irchroma.launch.picture_files import PictureError, write_rgb
-from irchroma.launch.run.monitor import Progress
+from irchroma.launch.measured import Measured, summary, write_json
+from irchroma.launch.picture_files import PictureError, list_pairs, read_pair, write_rgb
+from irchroma.launch.progress import Progress
 from irchroma.launch.stills import StillOptions, StillPictures, luma_of
 from irchroma.stream.picture.lettering import WHITE
 

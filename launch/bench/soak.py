@@ -13,7 +13,7 @@ from typing import Any
 
 from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import write_json
-from irchroma.launch.run.monitor import Progress
+from irchroma.launch.progress import Progress
 from irchroma.stream.errors import SourceError
 from irchroma.stream.sources.rtsp_source import RtspOptions, RtspSource
 

@@ -20,7 +20,7 @@ from irchroma.engines.gpu.plans.proof import EIGHT_BIT
 from irchroma.engines.network import network
 from irchroma.engines.network.onnx_summary import COUNTED_SIZE, inspect
 from irchroma.engines.palette.tables import PALETTES
-from irchroma.launch.run.monitor import Progress
+from irchroma.launch.progress import Progress
 
 
 def add_build_arguments(parser: argparse.ArgumentParser) -> None:

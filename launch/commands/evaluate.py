@@ -6,7 +6,7 @@ import argparse
 import json
 import math
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,15 @@ from numpy.typing import NDArray
 
 from irchroma.engines.measures import metrics
 from irchroma.engines.measures.metrics import Scores
-from irchroma.launch.measured import circumstances
+from irchroma.launch.measured import Measured, by_light, circumstances, finite, summary
 from irchroma.launch.picture_files import (
     PictureError,
     contact_sheet,
-    list_pictures,
-    read_infrared,
-    read_rgb,
+    list_pairs,
+    read_pair,
     write_rgb,
 )
-from irchroma.launch.run.monitor import Progress
+from irchroma.launch.progress import Progress
 from irchroma.launch.stills import StillPictures, add_engine_arguments, luma_of, options_from
 
 EXAMPLE = "irchroma evaluate pairs/ --engine nir --size best --json nir_best.json --sheet nir_best.png"
@@ -40,23 +39,6 @@ COLUMNS = {
     "detail_kept_worst_tenth": ("worst", "{:7.3f}"),
 }
 """Measure -> (its heading, how it is printed)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """One pair's result.
-
-    Attributes:
-        name: the pair's file stem.
-        scores: every measure.
-        milliseconds: from luma to color, without reading and writing.
-        by_day: whether the truth was taken by day, as pictures from a car go.
-    """
-
-    name: str
-    scores: Scores
-    milliseconds: float
-    by_day: bool
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -105,37 +87,6 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
-def list_pairs(folder: Path) -> list[tuple[Path, Path]]:
-    """(infrared, color) files of equal stem.
-
-    Raises:
-        PictureError: a folder is missing or empty, or a picture has no partner.
-    """
-    infrared = list_pictures(folder / "ir")
-    color = {path.stem: path for path in list_pictures(folder / "rgb")}
-    lonely = [path.stem for path in infrared if path.stem not in color]
-    if lonely:
-        raise PictureError(f"{folder / 'rgb'}: nothing there for {len(lonely)} of ir/, such as {lonely[0]}")
-    return [(path, color[path.stem]) for path in infrared]
-
-
-def read_pair(
-    infrared: Path, color: Path
-) -> tuple[NDArray[np.uint8] | NDArray[np.uint16], NDArray[np.uint8]]:
-    """Luma or counts, and the true color at the same size.
-
-    Raises:
-        PictureError: one cannot be read, or their sizes differ.
-    """
-    pixels, truth = read_infrared(infrared), read_rgb(color)
-    if pixels.shape != truth.shape[:2]:
-        raise PictureError(
-            f"{infrared}: {pixels.shape[1]}x{pixels.shape[0]}, but its color picture is"
-            f" {truth.shape[1]}x{truth.shape[0]}: pairs must be of one size"
-        )
-    return pixels, truth
-
-
 def print_table(measured: list[Measured], brief: bool) -> None:
     """Every picture, then the mean, and the mean of those by day and by night where there are both."""
     wide = max(20, *(len(one.name) for one in measured))
@@ -143,7 +94,7 @@ def print_table(measured: list[Measured], brief: bool) -> None:
     if not brief:
         for one in measured:
             print(_line(one.name, one.scores, one.milliseconds, wide))
-    for name, group in _groups(measured).items():
+    for name, group in by_light(measured).items():
         scores = metrics.mean_scores([one.scores for one in group])
         milliseconds = float(np.mean([one.milliseconds for one in group]))
         print(_line(f"{name} ({len(group)})", scores, milliseconds, wide))
@@ -163,32 +114,11 @@ def report(measured: list[Measured], args: argparse.Namespace, names: list[str])
             "quick": args.quick,
         },
         "pictures": [
-            {"name": one.name, **_finite(one.scores), "milliseconds": round(one.milliseconds, 2)}
+            {"name": one.name, **finite(one.scores), "milliseconds": round(one.milliseconds, 2)}
             for one in measured
         ],
         **summary(measured),
     }
-
-
-def summary(measured: list[Measured]) -> dict[str, dict[str, float | None]]:
-    """The means of all pictures, and of those by day and by night where there are both."""
-    return {
-        name: {
-            "count": len(group),
-            **_finite(metrics.mean_scores([one.scores for one in group])),
-            "milliseconds": round(float(np.mean([one.milliseconds for one in group])), 2),
-        }
-        for name, group in _groups(measured).items()
-    }
-
-
-def _groups(measured: list[Measured]) -> dict[str, list[Measured]]:
-    day = [one for one in measured if one.by_day]
-    night = [one for one in measured if not one.by_day]
-    groups = {"mean": measured}
-    if day and night:
-        groups |= {"bright sky": day, "dark sky": night}
-    return groups
 
 
 def _line(name: str, scores: Scores, milliseconds: float, wide: int) -> str:
@@ -216,10 +146,6 @@ def _cells(
         (f"{scores.psnr_db:.1f} dB hue {scores.hue_agreement:.2f} detail {scores.detail_kept:.2f}", rgb),
         (f"dE {scores.ciede2000:.1f} color {scores.colorfulness:.0f}/{scores.truth_colorfulness:.0f}", truth),
     ]
-
-
-def _finite(scores: Scores) -> dict[str, float | None]:
-    return {key: round(value, 5) if math.isfinite(value) else None for key, value in asdict(scores).items()}
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

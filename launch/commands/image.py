@@ -9,7 +9,7 @@ from pathlib import Path
 
 from irchroma.engines.errors import EngineError
 from irchroma.launch.picture_files import WRITTEN, PictureError, list_pictures, read_infrared, write_rgb
-from irchroma.launch.run.monitor import Progress
+from irchroma.launch.progress import Progress
 from irchroma.launch.stills import StillPictures, add_engine_arguments, options_from
 from irchroma.stream.errors import StreamError
 

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
-import os
-import signal
 import sys
-import time
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from irchroma.launch.config import to_toml
 from irchroma.launch.run import flags as run_flags
-from irchroma.launch.run.automatic import Governor, prepare
+from irchroma.launch.run.automatic import prepare
 from irchroma.launch.run.cameras import cameras_toml, has_cameras, load_cameras
-from irchroma.launch.run.flicker_watch import FlickerWatch
-from irchroma.launch.run.monitor import Progress
-from irchroma.launch.run.options import RunConfig, load, require
-from irchroma.launch.run.outputs import places, require_recording, require_writable, write_statistics
-from irchroma.launch.run.process import set_up, tune_process
+from irchroma.launch.run.feeds import run_cameras
+from irchroma.launch.run.monitor import Monitor
+from irchroma.launch.run.options import load, require
+from irchroma.launch.run.outputs import places, require_recording, require_writable
+from irchroma.launch.run.process import set_up, stop_on_signals, tune_process
 from irchroma.launch.run.wiring import build_loop
-from irchroma.stream.loop.loop import Loop
-from irchroma.stream.protocols import VideoInfo
 
 log = logging.getLogger(__name__)
 
@@ -86,8 +79,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run_cameras(args: argparse.Namespace, settings: dict[str, Any]) -> int:
-    from irchroma.launch.run.feeds import run_cameras  # which builds on this module
-
     config = load_cameras(args.config, settings)
     if args.print_config:
         sys.stdout.write(cameras_toml(config))
@@ -95,123 +86,3 @@ def _run_cameras(args: argparse.Namespace, settings: dict[str, Any]) -> int:
     tune_process()
     set_up(args.log, logging.WARNING if args.quiet else logging.INFO)
     return run_cameras(config, quiet=args.quiet)
-
-
-def stop_on_signals(loop: Loop) -> None:
-    """The first SIGINT or SIGTERM ends the run in good order, a second one at once."""
-    seen: list[int] = []
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        if seen:
-            os._exit(128 + number)
-        seen.append(number)
-        loop.stop()
-
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, stop)
-
-
-class Monitor:
-    """Watches a run: progress on a terminal, drops in the log, statistics at the end."""
-
-    def __init__(self, config: RunConfig, quiet: bool, governor: Governor | None = None) -> None:
-        self._config, self._quiet, self._governor = config, quiet, governor
-        self._start_s: float | None = None  # of the first frame
-        self._drops_said_s = time.monotonic()
-        self._drops_said = 0
-        self._progress: Progress | None = None
-        self._last_pts_ns = 0
-        self.loop: Loop | None = None
-
-    def on_frame(self, loop: Loop) -> None:
-        """After each frame: draw, and say once a second what was dropped."""
-        if self._governor is not None:
-            self._governor.on_frame(loop)
-        info = loop.reader.info
-        assert info is not None
-        if self._start_s is None:
-            self._start_s = time.monotonic()
-        if self._progress is None:
-            self._progress = Progress(_expected_frames(info))
-        if not self._quiet:
-            self._progress.update(loop.frames, f"{self.frames_per_second():.0f} fps")
-        now_s = time.monotonic()
-        if now_s - self._drops_said_s >= 1:
-            self._drops_said_s = now_s
-            drops = loop.reader.drops + sum(writer.drops for writer in loop.writers)
-            if drops > self._drops_said:
-                log.info("%d frames dropped in the last second", drops - self._drops_said)
-                self._drops_said = drops
-
-    def share_done(self) -> float | None:
-        """How much of a file is done, 0 to 1; None where it has no known end."""
-        info = self.loop.reader.info if self.loop is not None else None
-        total = _expected_frames(info) if info is not None else None
-        return min(1.0, self.loop.frames / total) if self.loop is not None and total else None
-
-    def frames_per_second(self) -> float:
-        """Over the whole run so far."""
-        return self.loop.frames / max(self._elapsed_s(), 1e-3) if self.loop is not None else 0.0
-
-    def _elapsed_s(self) -> float:
-        return 0.0 if self._start_s is None else time.monotonic() - self._start_s
-
-    def stats(self) -> dict[str, Any]:
-        """Counts and latencies so far; times in milliseconds."""
-        loop = self.loop
-        assert loop is not None
-        elapsed_s = self._elapsed_s()
-        return {
-            "source": loop.reader.info.description if loop.reader.info else None,
-            "engine": loop.guarded.name if loop.guarded else None,
-            "engine_failures": loop.guarded.failures if loop.guarded else 0,
-            "frames": loop.frames,
-            "seconds": round(elapsed_s, 3),
-            "frames_per_second": round(loop.frames / elapsed_s, 2) if elapsed_s > 0 else 0.0,
-            "dropped_before_processing": loop.reader.drops,
-            "flicker": loop.composer.value if isinstance(loop.composer, FlickerWatch) else None,
-            "reconnections": loop.reader.reconnections,
-            "auto": self._governor.summary() if self._governor is not None else None,
-            "stages": {name: meter.summary() for name, meter in loop.stages.items()},
-            "sinks": {
-                writer.label: {
-                    "written": writer.written,
-                    "dropped": writer.drops,
-                    "capture_to_encoder": writer.total.summary(),
-                    "encode": writer.encode.summary(),
-                }
-                for writer in loop.writers
-            },
-        }
-
-    def finish(self) -> None:
-        """Clean line, summary in the log, JSON where it was asked for."""
-        if self._progress is not None:
-            self._progress.close()
-        if self.loop is None or not self.loop.frames:
-            return
-        stats = self.stats()
-        log.info(
-            "%d frames in %.1f s, %.1f fps", stats["frames"], stats["seconds"], stats["frames_per_second"]
-        )
-        for name, summary in stats["stages"].items():
-            log.info("%s", summary_line(name, summary))
-        for label, sink in stats["sinks"].items():
-            log.info("%s", summary_line(f"encode {label}", sink["encode"]))
-        if stats["flicker"] is not None:
-            log.info("flicker of still pixels: %.4f a*b* a frame", stats["flicker"])
-        if self._config.output.stats is not None:
-            write_statistics(self._config.output.stats, json.dumps(stats, indent=2) + "\n")
-
-
-def _expected_frames(info: VideoInfo) -> float | None:
-    total = info.frame_count or (info.duration_ns and info.rate and info.duration_ns * info.rate / 10**9)
-    return float(total) if total else None
-
-
-def summary_line(name: str, summary: dict[str, float]) -> str:
-    """`compose: avg 1.20 p50 1.10 p95 1.90 p99 2.30 max 4.00 ms`."""
-    parts = " ".join(
-        f"{key.removesuffix('_ms')} {summary[key]:.2f}" for key in summary if key.endswith("_ms")
-    )
-    return f"{name}: {parts} ms"

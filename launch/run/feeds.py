@@ -17,10 +17,10 @@ from typing import Any
 from irchroma.engines.errors import EngineError
 from irchroma.engines.gpu.pool import DevicePool
 from irchroma.engines.network.sharing import NetworkPool
-from irchroma.launch.commands.run import Monitor
 from irchroma.launch.config import ConfigError
+from irchroma.launch.progress import Progress
 from irchroma.launch.run.cameras import CameraRun, CamerasConfig
-from irchroma.launch.run.monitor import Progress
+from irchroma.launch.run.monitor import Monitor
 from irchroma.launch.run.outputs import write_statistics
 from irchroma.launch.run.wiring import Shared, build_loop
 from irchroma.stream.errors import SinkError, SourceError, StreamError

@@ -19,7 +19,7 @@ from irchroma.stream.loop.reader import ReconnectOptions
 from irchroma.stream.sensor.correction import Camera
 from irchroma.stream.sinks.encoders import EncoderOptions
 from irchroma.stream.sources.open_source import SourceOptions
-from irchroma.stream.tone.tone_map import ToneMapOptions
+from irchroma.stream.tone.options import ToneMapOptions
 from irchroma.stream.view.osd import OsdOptions
 from irchroma.stream.view.views import ViewOptions
 

@@ -9,11 +9,14 @@ import ctypes
 import json
 import logging
 import os
+import signal
 import sys
 import time
+from types import FrameType
 
 import cv2
 
+from irchroma.stream.loop.loop import Loop
 from irchroma.stream.loop.threads import feed_name
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
@@ -83,3 +86,17 @@ def set_up(style: str, level: int) -> None:
     root.handlers = [line]
     root.setLevel(level)
     root.propagate = False
+
+
+def stop_on_signals(loop: Loop) -> None:
+    """The first SIGINT or SIGTERM ends the run in good order, a second one at once."""
+    seen: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if seen:
+            os._exit(128 + number)
+        seen.append(number)
+        loop.stop()
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)

@@ -25,7 +25,8 @@ from irchroma.stream.loop.writer import Picture, SinkWriter
 from irchroma.stream.protocols import Colorizer, Composer, FrameSource, VideoInfo
 from irchroma.stream.sensor.correction import Camera
 from irchroma.stream.tone.daylight import ColorCameraDetector
-from irchroma.stream.tone.tone_map import ToneMap, ToneMapOptions
+from irchroma.stream.tone.options import ToneMapOptions
+from irchroma.stream.tone.tone_map import ToneMap
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from irchroma.stream.tone.curves import quantiles
 from irchroma.stream.tone.gain_jump import GainJump
-from irchroma.stream.tone.tone_map import ToneMapOptions
+from irchroma.stream.tone.options import ToneMapOptions
 
 LEARN_NS = 100_000_000
 """The memory learns at most every so often; a frame in between is only compared with it."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from irchroma.calibration.bad_pixels import BadPixelFinder, draw_bad_pixels, write_picture
 from irchroma.calibration.errors import CalibrationError
 from irchroma.calibration.recordings import read_frames
-from irchroma.launch.run.monitor import Progress
+from irchroma.launch.progress import Progress
 from irchroma.stream.sensor.profile import (
     BLINKING,
     DEAD,

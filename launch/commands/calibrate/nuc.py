@@ -13,7 +13,7 @@ from irchroma.calibration.bad_pixels import draw_uniformity, write_picture
 from irchroma.calibration.errors import CalibrationError
 from irchroma.calibration.recordings import read_frames
 from irchroma.calibration.uniformity import Uniformity, from_scene, is_uniform, one_point, two_point
-from irchroma.launch.run.monitor import Progress
+from irchroma.launch.progress import Progress
 from irchroma.stream.sensor.correction import Correction
 from irchroma.stream.sensor.profile import (
     CameraFaults,

@@ -26,10 +26,9 @@ from irchroma.calibration.side_by_side import Speed, race
 from irchroma.engines import catalog
 from irchroma.engines.network.network import Network, NetworkOptions, open_network
 from irchroma.engines.network.quantization import PRECISIONS
-from irchroma.launch.commands.evaluate import list_pairs, read_pair
 from irchroma.launch.measured import write_json
-from irchroma.launch.picture_files import contact_sheet, write_rgb
-from irchroma.launch.run.monitor import Progress
+from irchroma.launch.picture_files import contact_sheet, list_pairs, read_pair, write_rgb
+from irchroma.launch.progress import Progress
 from irchroma.launch.stills import luma_of
 
 EXAMPLE = """irchroma calibrate precision night.mp4 --engine nir:best --out nir_best_int8.onnx

@@ -14,7 +14,7 @@ from irchroma.calibration.errors import CalibrationError
 from irchroma.calibration.recordings import read_frames
 from irchroma.calibration.references import ReferenceCollector, ReferenceSetOptions, draw_references
 from irchroma.engines.reference.pictures import PICTURES, Reference, read_picture, save_references
-from irchroma.launch.run.monitor import Progress
+from irchroma.launch.progress import Progress
 
 EXAMPLE = "irchroma calibrate reference rtsp://camera/stream --seconds 60 --out yard.toml"
 

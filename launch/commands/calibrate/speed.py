@@ -30,10 +30,10 @@ from irchroma.calibration.settings_choice import (
 )
 from irchroma.engines import catalog
 from irchroma.engines.neural.ladder import ladder
-from irchroma.launch.commands.run import Monitor
 from irchroma.launch.picture_files import GROUND, INK, write_rgb
+from irchroma.launch.progress import Progress
 from irchroma.launch.run.automatic import machine_line, stored_path
-from irchroma.launch.run.monitor import Progress
+from irchroma.launch.run.monitor import Monitor
 from irchroma.launch.run.options import load
 from irchroma.launch.run.process import tune_process
 from irchroma.launch.run.wiring import build_loop

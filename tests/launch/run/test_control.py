@@ -20,7 +20,7 @@ from tests.waiting import wait_for
 
 from irchroma.engines.network.network import NetworkOptions
 from irchroma.engines.neural.colorizer import NeuralOptions
-from irchroma.launch.commands.run import Monitor
+from irchroma.launch.run.monitor import Monitor
 from irchroma.launch.run.options import OutputOptions, RunConfig
 from irchroma.launch.run.wiring import build_loop
 from irchroma.stream.sources.file_source import FileSource

@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from irchroma.stream.errors import StreamOptionError
-from irchroma.stream.tone.tone_map import ToneMap, ToneMapOptions
+from irchroma.stream.tone.options import ToneMapOptions
+from irchroma.stream.tone.tone_map import ToneMap
 
 SIZE = (128, 160)
 SECOND = 1_000_000_000

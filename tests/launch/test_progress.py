@@ -2,7 +2,7 @@
 
 import io
 
-from irchroma.launch.run.monitor import Progress, clock
+from irchroma.launch.progress import Progress, clock
 
 
 def test_clock_reads_like_a_clock() -> None:

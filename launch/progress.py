@@ -1,0 +1,56 @@
+"""A progress line with the time left, on a terminal only."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TextIO
+
+_REDRAW_S = 0.2
+_BAR = 28
+
+
+def clock(seconds: float) -> str:
+    """`1:02:03` or `2:03`."""
+    minutes, rest = divmod(int(seconds + 0.5), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class Progress:
+    """One line that is drawn over itself; nothing at all where `stream` is no terminal.
+
+    Args:
+        total: how much there is to do, in any unit; None where unknown.
+        stream: where to draw, standard error by default.
+    """
+
+    def __init__(self, total: float | None, stream: TextIO | None = None) -> None:
+        self._total, self._stream = total, stream or sys.stderr
+        self._start_s = time.monotonic()
+        self._drawn_s = 0.0
+        self._shown = self._stream.isatty()
+
+    def update(self, done: float, note: str = "") -> None:
+        """Draw, at most five times a second."""
+        now_s = time.monotonic()
+        if not self._shown or now_s - self._drawn_s < _REDRAW_S:
+            return
+        self._drawn_s = now_s
+        self._stream.write(f"\r\x1b[K{self.line(done, now_s - self._start_s)}  {note}")
+        self._stream.flush()
+
+    def line(self, done: float, elapsed_s: float) -> str:
+        """The bar, the share done and the time left; the elapsed time where the total is unknown."""
+        if not self._total:
+            return clock(elapsed_s)
+        share = min(max(done / self._total, 0.0), 1.0)
+        bar = "#" * int(share * _BAR)
+        left = f"{clock(elapsed_s * (1 - share) / share)} left" if share > 0 else ""
+        return f"[{bar:.<{_BAR}}] {share:4.0%}  {left}"
+
+    def close(self) -> None:
+        """Leave the line clean."""
+        if self._shown:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
