@@ -41,3 +41,12 @@ def at_once(works: Sequence[Callable[[], object]], timeout_s: float = 60.0) -> N
         assert not thread.is_alive()
     if errors:
         raise errors[0]
+
+
+def answers(host: str, port: int) -> bool:
+    """Whether something listens there. 127.0.0.2 stands for an address that other machines reach."""
+    try:
+        socket.create_connection((host, port), 5).close()
+    except ConnectionRefusedError:
+        return False
+    return True

@@ -203,7 +203,7 @@ def _rtsp_address(text: str) -> RtspAddress:
         raise SinkError(
             f"{public(text)}: expected both a user and a password: rtsp://user:password@:{port}/name"
         )
-    return RtspAddress(parts.hostname or "0.0.0.0", port, name, user, password)
+    return RtspAddress(parts.hostname or "", port, name, user, password)
 
 
 def _srt_address(text: str) -> SrtAddress:

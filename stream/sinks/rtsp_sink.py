@@ -16,6 +16,7 @@ from irchroma.stream.errors import SinkError, StreamError
 from irchroma.stream.gstreamer import door
 from irchroma.stream.gstreamer.sample import buffer_of
 from irchroma.stream.protocols import Pixels, VideoInfo
+from irchroma.stream.sinks import listening
 from irchroma.stream.sinks.encoders import EncoderOptions, EncoderTask, choose_encoder
 from irchroma.stream.sinks.i420_packer import Yuv420Packer, appsrc_of, even_size
 from irchroma.stream.sinks.pace import Pace, RunningTime
@@ -32,7 +33,7 @@ class RtspAddress:
     """Where a stream is served.
 
     Attributes:
-        host: address to listen on, `0.0.0.0` for all.
+        host: address to listen on; empty for this machine alone, with a password for all addresses.
         port: TCP port, 0 for a free one.
         name: the stream's path without its slash.
         user, password: what clients must give; both empty for none.
@@ -46,42 +47,56 @@ class RtspAddress:
 
     def __str__(self) -> str:
         """Without the password."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"rtsp://{'' if host == '0.0.0.0' else host}:{self.port}/{self.name}"
+        return f"rtsp://{listening.shown(self.host)}:{self.port}/{self.name}"
 
 
 class _Server:
-    """One listening port and its GLib thread."""
+    """One port, the addresses that it listens on, and its GLib thread."""
 
     def __init__(self, host: str, port: int, locked: bool) -> None:
         self._rtsp = door.extra_module("GstRtspServer")
         glib = door.modules()["GLib"]
         self.locked = locked
         self.names: dict[str, Callable[[], None]] = {}
-        self._server = self._rtsp.RTSPServer.new()
-        self._server.set_address(host)
-        self._server.set_service(str(port))
-        self._server.connect("client-connected", self._client_connected)
+        self._mounts, self._sessions = self._rtsp.RTSPMountPoints.new(), self._rtsp.RTSPSessionPool.new()
         self._auth = self._rtsp.RTSPAuth.new() if locked else None
-        if self._auth is not None:
-            self._server.set_auth(self._auth)
         self._context = glib.MainContext.new()
         self._loop = glib.MainLoop.new(self._context, False)
-        try:
-            # attach() would only log why it failed.
-            self._source = self._server.create_source(None)
-        except glib.Error as error:
-            raise SinkError(
-                f"rtsp: cannot listen on {host}:{port}: {_reason(error.message)}"
-                " (an rtsp:// sink is a server on this machine)"
-            ) from error
-        self._source.attach(self._context)
-        self.port = int(self._server.get_bound_port())
+        self._servers: list[Any] = []
+        self._sources: list[Any] = []
+        self.port = port
+        for address in listening.hosts(host, locked):
+            self._listen(address)
         self._cleaner = glib.timeout_source_new_seconds(_CLEAN_S)
         self._cleaner.set_callback(self._clean)
         self._cleaner.attach(self._context)
         self._thread = threading.Thread(target=self._run, name=f"rtsp :{self.port}", daemon=True)
         self._thread.start()
+
+    def _listen(self, host: str) -> None:
+        """One more address; all share what is mounted, its sessions and its passwords."""
+        server = self._rtsp.RTSPServer.new()
+        server.set_address(host)
+        server.set_service(str(self.port))
+        server.set_mount_points(self._mounts)
+        server.set_session_pool(self._sessions)
+        server.connect("client-connected", self._client_connected)
+        if self._auth is not None:
+            server.set_auth(self._auth)
+        try:
+            # attach() would only log why it failed.
+            source = server.create_source(None)
+        except door.modules()["GLib"].Error as error:
+            for listened in self._sources:
+                listened.destroy()
+            raise SinkError(
+                f"rtsp: cannot listen on {host}:{self.port}: {_reason(error.message)}"
+                " (an rtsp:// sink is a server on this machine)"
+            ) from error
+        source.attach(self._context)
+        self.port = int(server.get_bound_port())
+        self._servers.append(server)
+        self._sources.append(source)
 
     def _run(self) -> None:
         self._context.push_thread_default()
@@ -93,7 +108,7 @@ class _Server:
         return False
 
     def _clean(self, *_: Any) -> bool:
-        self._server.get_session_pool().cleanup()
+        self._sessions.cleanup()
         return True
 
     def _client_connected(self, _server: Any, client: Any) -> None:
@@ -117,25 +132,27 @@ class _Server:
             for right in (rtsp.RTSP_PERM_MEDIA_FACTORY_ACCESS, rtsp.RTSP_PERM_MEDIA_FACTORY_CONSTRUCT):
                 rights.add_permission_for_role(address.name, right, True)
             factory.set_permissions(rights)
-        self._server.get_mount_points().add_factory(f"/{address.name}", factory)
+        self._mounts.add_factory(f"/{address.name}", factory)
         self.names[address.name] = refresh
 
     def unmount(self, name: str) -> None:
-        self._server.get_mount_points().remove_factory(f"/{name}")
+        self._mounts.remove_factory(f"/{name}")
         self.names.pop(name, None)
 
     def stop(self) -> None:
-        self._source.destroy()
-        self._cleaner.destroy()
-        self._server.client_filter(lambda *_: self._rtsp.RTSPFilterResult.REMOVE)
-        self._server.get_session_pool().filter(lambda *_: self._rtsp.RTSPFilterResult.REMOVE)
+        for source in [*self._sources, self._cleaner]:
+            source.destroy()
+        for server in self._servers:
+            server.client_filter(lambda *_: self._rtsp.RTSPFilterResult.REMOVE)
+        self._sessions.filter(lambda *_: self._rtsp.RTSPFilterResult.REMOVE)
         # From inside: a loop whose thread has not reached run() yet would overlook it.
         ending = door.modules()["GLib"].idle_source_new()
         ending.set_callback(self._quit)
         ending.attach(self._context)
         self._thread.join(_JOIN_S)
         # The listening socket is closed with the last reference to its source.
-        self._source = self._cleaner = self._server = self._loop = self._context = None
+        self._servers, self._sources = [], []
+        self._mounts = self._sessions = self._cleaner = self._loop = self._context = None
 
 
 def _reason(message: str) -> str:
@@ -176,8 +193,24 @@ def serve(address: RtspAddress, factory: Any, refresh: Callable[[], None]) -> Rt
         server.mount(address, factory, refresh)
         _servers[(bound.host, bound.port)] = server
         if fresh:
-            log.info("rtsp: listening on %s:%d", bound.host, bound.port)
+            _say_who_reaches(bound)
         return bound
+
+
+def _say_who_reaches(bound: RtspAddress) -> None:
+    """One line on a port that has just been opened, and how to open it wider or to close it."""
+    if not bound.host and not bound.user:
+        log.info(
+            "rtsp: %s is for this machine alone; for others give it a password"
+            " (rtsp://user:password@:%d/%s) or one of this machine's addresses",
+            bound,
+            bound.port,
+            bound.name,
+        )
+    elif not bound.user and not listening.is_loopback(bound.host):
+        log.warning("rtsp: %s asks for no password: whoever reaches the port may watch", bound)
+    else:
+        log.info("rtsp: %s", bound)
 
 
 def withdraw(bound: RtspAddress) -> None:

@@ -55,7 +55,7 @@ def test_an_rtsp_address_is_taken_apart() -> None:
     assert (address.user, address.password) == ("ada", "p@ss")
     default = open_sink("rtsp:///cam")
     assert isinstance(default, RtspSink)
-    assert (default.address.host, default.address.port) == ("0.0.0.0", 8554)
+    assert (default.address.host, default.address.port) == ("", 8554)
 
 
 def test_an_hls_playlist_keeps_the_name_it_was_given() -> None:

@@ -11,6 +11,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from tests.waiting import answers
 
 from irchroma.stream.errors import SinkError
 from irchroma.stream.protocols import VideoInfo
@@ -70,8 +71,8 @@ class Viewer:
     """A minimal RTSP client over one TCP connection, which reads only when it is told to."""
 
     def __init__(self, address: RtspAddress, credentials: str = "", receive_bytes: int = 0) -> None:
-        self.url = f"rtsp://{address.host}:{address.port}/{address.name}"
-        self._socket = socket.socket()
+        self.url = str(address)
+        self._socket = socket.socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET)
         self._socket.settimeout(10)
         if receive_bytes:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
@@ -256,6 +257,50 @@ def test_a_password_is_asked_for_and_is_never_shown() -> None:
         viewer.leave()
         with pytest.raises(SinkError, match="passwords either all or none"):
             RtspSink(RtspAddress("127.0.0.1", sink.address.port, "open")).open(LIVE, SIZE)
+
+
+def test_without_a_password_only_this_machine_is_served(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "irchroma")
+    sink = RtspSink(RtspAddress("", 0, "cam"))
+    sink.open(LIVE, SIZE)
+    port = sink.address.port
+    with Camera(sink):
+        reached = [answers(host, port) for host in ("127.0.0.1", "::1", "127.0.0.2")]
+        viewer = Viewer(RtspAddress("::1", port, "cam")).play()
+        assert viewer.packet()
+        viewer.leave()
+    assert reached == [True, True, False]
+    assert not answers("::1", port)  # closed with the other
+    said = [record.getMessage() for record in caplog.records if "this machine alone" in record.getMessage()]
+    assert len(said) == 1
+    assert f"rtsp://user:password@:{port}/cam" in said[0]
+
+
+def test_with_a_password_all_addresses_are_served_by_both_protocols(read_back: Callable) -> None:
+    sink = RtspSink(RtspAddress("", 0, "cam", "ada", "s3cret"))
+    sink.open(LIVE, SIZE)
+    port = sink.address.port
+    with Camera(sink):
+        assert [answers(host, port) for host in ("127.0.0.1", "::1", "127.0.0.2")] == [True] * 3
+        for transport in ("tcp", "udp"):
+            for host in ("127.0.0.2", "[::1]"):
+                back = read_back(
+                    f"rtspsrc name=in latency=50 protocols={transport} user-id=ada user-pw=s3cret"
+                    " ! rtph264depay ! decodebin",
+                    3,
+                    location=f"rtsp://{host}:{port}/cam",
+                )
+                assert len(back.rgb) == 3
+
+
+def test_an_address_is_taken_as_it_is_and_what_that_means_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "irchroma")
+    sink = RtspSink(RtspAddress("0.0.0.0", 0, "cam"))
+    sink.open(LIVE, SIZE)
+    with Camera(sink):
+        port = sink.address.port
+        assert [answers(host, port) for host in ("127.0.0.1", "::1", "127.0.0.2")] == [True, False, True]
+    assert any("asks for no password" in record.getMessage() for record in caplog.records)
 
 
 def test_a_port_or_name_that_is_taken_is_one_clear_line() -> None:

@@ -1,0 +1,58 @@
+"""Which addresses a server of this process listens on, and what says so: closed unless it is opened."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from functools import cache
+
+LOOPBACK = ("127.0.0.1", "::1")
+
+
+def hosts(host: str, protected: bool) -> tuple[str, ...]:
+    """The addresses to listen on.
+
+    Args:
+        host: as given; empty for what is safe: this machine alone, or everybody where it is protected.
+        protected: clients must give credentials.
+
+    Returns:
+        One or two; `::` takes IPv4 too.
+    """
+    if host:
+        return (host,)
+    if protected:
+        return ("::",) if _has_ipv6() else ("0.0.0.0",)
+    return LOOPBACK if _has_ipv6() else LOOPBACK[:1]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches a server on such an address; an empty one is not loopback."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def is_everywhere(host: str) -> bool:
+    """Whether the address stands for all of this machine's."""
+    return host in ("", "::", "0.0.0.0")
+
+
+def shown(host: str) -> str:
+    """The address as it stands in front of a port: `[::1]`, and nothing for everywhere."""
+    if is_everywhere(host):
+        return ""
+    return f"[{host}]" if ":" in host else host
+
+
+@cache
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
