@@ -29,6 +29,7 @@ class Frame:
         number: frames since the source was opened, 0 first; a jump means drops upstream.
         gap: true for the first frame after the source was lost or its format changed.
         held: true while the camera itself says that it repeats a picture (FFC shutter closed).
+        arrival_ns: when a run got it, nanoseconds on the monotonic clock; 0 outside a run.
         extra: what else the source knows (telemetry, synthetic truth); read by the on-screen display alone.
     """
 
@@ -38,6 +39,7 @@ class Frame:
     number: int = 0
     gap: bool = False
     held: bool = False
+    arrival_ns: int = 0
     extra: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -1,7 +1,4 @@
-"""The loop's interfaces: what it asks of a source, of a colorizer and of a sink.
-
-What the loop hands to whoever makes the viewer's picture.
-"""
+"""The loop's interfaces, what it asks of source, colorizer, composer and sink, and what it hands on."""
 
 from __future__ import annotations
 
@@ -13,50 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.stream.frame import Frame
-from irchroma.stream.picture.picture import StandIn
+from irchroma.stream.picture.picture import Picture
 
-Shown = NDArray[np.uint8] | StandIn
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """What the composer gets for one frame.
-
-    Attributes:
-        luma: (H, W) uint8 tone-mapped luma.
-        colored: the engine's answer; None where the frame goes out as it came.
-        camera_rgb: (H, W, 3) uint8, the camera's own color; None where it has none.
-        reason: why there is no color though there should be; None otherwise.
-        frame: the frame as it came.
-        arrival_ns: monotonic.
-        engine: the engine's name.
-        synthetic: true where the color is a network's guess.
-        rate_hz: frames a second going out.
-    """
-
-    luma: NDArray[np.uint8]
-    colored: Colored | None
-    camera_rgb: NDArray[np.uint8] | None
-    reason: str | None
-    frame: Frame
-    arrival_ns: int
-    engine: str
-    synthetic: bool
-    rate_hz: float
-
-
-class Composer(Protocol):
-    """Makes the viewer's picture."""
-
-    def compose(self, finished: Finished) -> NDArray[np.uint8] | StandIn:
-        """(H, W, 3) uint8 R'G'B' for one frame."""
-
-    def no_signal(self, silent_s: float, reason: str) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8 card for a source that has been silent for `silent_s` seconds."""
-
-
-Pixels = NDArray[Any] | StandIn
-"""What sinks are given: uint8 or uint16 arrays, or what stands in for one and encoders take as it is."""
+Pixels = NDArray[Any] | Picture
+"""What sinks take: a picture in whatever form it was made, or uint8 or uint16 pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +62,13 @@ class FrameSource(Protocol):
 
 
 class Colored(Protocol):
-    """One colored picture out of a colorizer."""
+    """One colored picture out of a colorizer.
+
+    It may say beside `rgb` in which form it was made, which then goes to encoders without R'G'B' ever
+    being made (`rgb` is asked only where somebody needs it): `planes`, (Y', Cb, Cr) as in
+    `irchroma.stream.picture.picture.Planes` (I420, BT.709 matrix, limited range), or `palette`, (index,
+    table) as in `Palette`; None for a picture that is not of that form. Arrays are the caller's to keep.
+    """
 
     @property
     def rgb(self) -> NDArray[np.uint8]:
@@ -162,6 +125,47 @@ class Colorizer(Protocol):
         """Let go of everything; may be called twice."""
 
 
+@dataclass(slots=True)
+class Job:
+    """One frame in work: the loop begins it, the composing thread completes it for the composer.
+
+    Attributes:
+        frame: as it came.
+        luma: (H, W) uint8, tone mapped.
+        camera_rgb: (H, W, 3) uint8, the camera's own color, which is passed through; None where it has none.
+        duration_ns: of the picture.
+        ticket: of the engine; None where it was not asked.
+        submitted_ns: when the engine was asked, monotonic.
+        colored: the engine's answer; None where the frame goes out as it came.
+        reason: why there is no color though there should be; None otherwise.
+        engine: the engine's name.
+        synthetic: true where the color is a network's guess.
+        rate_hz: frames a second going out.
+    """
+
+    frame: Frame
+    luma: NDArray[np.uint8]
+    camera_rgb: NDArray[np.uint8] | None = None
+    duration_ns: int = 0
+    ticket: int | None = None
+    submitted_ns: int = 0
+    colored: Colored | None = None
+    reason: str | None = None
+    engine: str = ""
+    synthetic: bool = False
+    rate_hz: float = 0.0
+
+
+class Composer(Protocol):
+    """Makes the viewer's picture."""
+
+    def compose(self, job: Job) -> Picture:
+        """For one frame."""
+
+    def no_signal(self, silent_s: float, reason: str) -> Picture:
+        """A card for a source that has been silent for `silent_s` seconds."""
+
+
 class FrameSink(Protocol):
     """Takes finished pictures. Called from one thread; must not block on a live run."""
 
@@ -169,10 +173,10 @@ class FrameSink(Protocol):
         """Start, for pictures of `size` (H, W) at `info.rate`. Raises SinkError with one clear line."""
 
     def write(self, pixels: Pixels, pts_ns: int, duration_ns: int, /) -> None:
-        """Take (H, W, 3) uint8 R'G'B' full range or (H, W) uint8 luma; shared, so never written to.
+        """Take one picture; shared, so never written to.
 
-        (H, W) uint16 counts come only to a sink that was opened to keep the raw track, an
-        `StandIn` only to one that has an attribute `takes_stand_ins` and says True.
+        A run gives a `Picture`; an array of R'G'B' or luma, full range, is taken as one. Counts (uint16)
+        come only to a sink that was opened to keep the raw track.
 
         Raises SinkError when the sink can take no more (disk full, receiver gone).
         """

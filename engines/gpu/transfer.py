@@ -152,13 +152,22 @@ class DevicePicture:
     """A colored frame in I420.
 
     Attributes:
-        packed: (H * W * 3 / 2,) uint8, planes Y', Cb, Cr as in ENCODERS, without padding; the caller's to
-        keep. size: (H, W). confidence: (h, w) uint8 at work size, 255 = sure.
+        packed: (H * W * 3 / 2,) uint8, planes Y', Cb, Cr as in ENCODERS, without padding; the caller's.
+        size: (H, W).
+        confidence: (h, w) uint8 at work size, 255 = sure.
     """
 
     packed: NDArray[np.uint8]
     size: tuple[int, int]
     confidence: NDArray[np.uint8] | None
+
+    @property
+    def planes(self) -> tuple[NDArray[np.uint8], ...]:
+        """Y' (H, W), Cb and Cr (H / 2, W / 2): views of `packed`."""
+        height, width = self.size
+        luma, half = height * width, (height // 2, width // 2)
+        chroma = self.packed[luma:].reshape(2, *half)
+        return self.packed[:luma].reshape(self.size), chroma[0], chroma[1]
 
     @cached_property
     def rgb(self) -> NDArray[np.uint8]:

@@ -42,6 +42,11 @@ class PaletteColored:
     own_rgb: Rgb | None = None
     confidence: None = None
 
+    @property
+    def palette(self) -> tuple[NDArray[np.uint8], Table] | None:
+        """`index` and `table` where they say it all, None otherwise."""
+        return None if self.index is None else (self.index, self.table)
+
     @cached_property
     def rgb(self) -> Rgb:
         """(H, W, 3) uint8 R'G'B', full range."""

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines.measures.flicker import LiveFlicker, steps_of
-from irchroma.stream.picture.picture import PackedColored, PackedPicture, StandIn
-from irchroma.stream.protocols import Colored, Composer, Finished
+from irchroma.stream.picture.picture import Picture
+from irchroma.stream.protocols import Colored, Composer, Job
 
 
 class FlickerWatch:
@@ -27,25 +27,21 @@ class FlickerWatch:
         """Have OpenCV make its color tables now, a tenth of a second, not on the first colored frame."""
         LiveFlicker().add(np.zeros((16, 16, 3), np.uint8), np.zeros((16, 16), np.uint8))
 
-    def compose(self, finished: Finished) -> NDArray[np.uint8] | StandIn:
-        """See `irchroma.stream.loop.loop.Composer.compose`."""
-        if finished.colored is not None and finished.synthetic:
-            if finished.frame.gap or finished.luma.shape != self._size:
-                self._live, self._size = LiveFlicker(), (finished.luma.shape[0], finished.luma.shape[1])
-            self._look(finished.colored, finished.luma)
-        return self._composer.compose(finished)
+    def compose(self, job: Job) -> Picture:
+        """See `irchroma.stream.protocols.Composer.compose`."""
+        if job.colored is not None and job.synthetic:
+            if job.frame.gap or job.luma.shape != self._size:
+                self._live, self._size = LiveFlicker(), (job.luma.shape[0], job.luma.shape[1])
+            self._look(job.colored, job.luma)
+        return self._composer.compose(job)
 
     def _look(self, colored: Colored, luma: NDArray[np.uint8]) -> None:
         rows, columns = steps_of(luma)
-        packed = colored.packed if isinstance(colored, PackedColored) else None
-        if packed is None:
-            part = colored.rgb[::rows, ::columns]
-        else:
-            part = PackedPicture(packed, (luma.shape[0], luma.shape[1])).sampled(rows, columns)
+        part = Picture.of_colored(colored).sampled(rows, columns)
         self._live.add_sampled(part, luma[::rows, ::columns])
 
-    def no_signal(self, silent_s: float, reason: str) -> NDArray[np.uint8]:
-        """See `irchroma.stream.loop.loop.Composer.no_signal`."""
+    def no_signal(self, silent_s: float, reason: str) -> Picture:
+        """See `irchroma.stream.protocols.Composer.no_signal`."""
         return self._composer.no_signal(silent_s, reason)
 
     @property

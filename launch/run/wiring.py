@@ -31,7 +31,7 @@ from irchroma.stream.protocols import Colorizer, FrameSink, VideoInfo
 from irchroma.stream.sensor.correction import Camera
 from irchroma.stream.sensor.presets import find_profile
 from irchroma.stream.sensor.profile import load_profile
-from irchroma.stream.sinks.open_sink import SinkOptions, open_sink, public, takes_stand_ins
+from irchroma.stream.sinks.open_sink import SinkOptions, open_sink, public, takes_planes
 from irchroma.stream.sources.open_source import open_source
 from irchroma.stream.view.composer import ViewComposer
 
@@ -216,5 +216,5 @@ def encoders_only(config: RunConfig) -> bool:
     A viewer who chooses another view on a page gets it all the same, from chroma of half the size, which is
     what an encoder would have left.
     """
-    encoded = all(takes_stand_ins(text) for text in config.to)
+    encoded = all(takes_planes(text) for text in config.to)
     return encoded and config.view.view == "color" and not config.osd.show

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from irchroma.stream.errors import SourceError, StreamError
 from irchroma.stream.frame import UNKNOWN_NS, Frame
-from irchroma.stream.loop.composing import ComposingThread, Job
+from irchroma.stream.loop.composing import ComposingThread, Silence
 from irchroma.stream.loop.guarded import GuardedColorizer
 from irchroma.stream.loop.latency import LatencyMeter
-from irchroma.stream.loop.reader import Arrival, ReconnectOptions, SourceReader
+from irchroma.stream.loop.reader import ReconnectOptions, SourceReader
 from irchroma.stream.loop.threads import RingClosed
-from irchroma.stream.loop.writer import Picture, SinkWriter
-from irchroma.stream.protocols import Colorizer, Composer, FrameSource, VideoInfo
+from irchroma.stream.loop.writer import SinkWriter, Timed
+from irchroma.stream.picture.picture import Picture
+from irchroma.stream.protocols import Colorizer, Composer, FrameSource, Job, VideoInfo
 from irchroma.stream.sensor.correction import Camera
 from irchroma.stream.tone.daylight import ColorCameraDetector
 from irchroma.stream.tone.options import ToneMapOptions
@@ -135,9 +136,9 @@ class Loop:
         repeat_ns = max(period_ns, _SHORTEST_REPEAT_NS)
         try:
             while True:
-                arrival = self.reader.ring.get(repeat_ns / 1e9 if info.live else 0.5)
-                if arrival is not None:
-                    self._composing.jobs.put(self._begin(arrival, period_ns))
+                frame = self.reader.ring.get(repeat_ns / 1e9 if info.live else 0.5)
+                if frame is not None:
+                    self._composing.jobs.put(self._begin(frame, period_ns))
                     if on_frame is not None:
                         on_frame(self)
                 elif info.live and self.frames:
@@ -145,16 +146,14 @@ class Loop:
         except RingClosed:
             pass
 
-    def _begin(self, arrival: Arrival, period_ns: int) -> Job:
-        frame = arrival.frame
+    def _begin(self, frame: Frame, period_ns: int) -> Job:
         self.frames += 1
-        self.stages["capture"].add(time.monotonic_ns() - arrival.arrival_ns)
-        self._last_arrival_ns, self._last_pts_ns = arrival.arrival_ns, frame.pts_ns
+        self.stages["capture"].add(time.monotonic_ns() - frame.arrival_ns)
+        self._last_arrival_ns, self._last_pts_ns = frame.arrival_ns, frame.pts_ns
         duration_ns = frame.duration_ns if frame.duration_ns != UNKNOWN_NS else period_ns
-        self._keep_raw(frame, duration_ns, arrival.arrival_ns)
+        self._keep_raw(frame, duration_ns)
         if self._options.camera is not None:
             frame = self._options.camera.apply(frame)
-            arrival = replace(arrival, frame=frame)
         if frame.gap or (self._last_size is not None and self._last_size != frame.size):
             self._forget()
         self._last_size = frame.size
@@ -168,7 +167,7 @@ class Loop:
                 if camera_rgb is not None
                 else self._tone_map.apply(pixels, frame.pts_ns, held=frame.held)
             )
-        job = Job(arrival, frame.pts_ns, duration_ns, luma, camera_rgb=camera_rgb)
+        job = Job(frame, luma, camera_rgb, duration_ns)
         if camera_rgb is None:
             assert self.guarded is not None
             job.submitted_ns = time.monotonic_ns()
@@ -199,13 +198,13 @@ class Loop:
             return
         self._last_pts_ns = pts_ns
         reason = self.reader.lost_reason or "the source is silent"
-        self._composing.jobs.put(Job(None, pts_ns, repeat_ns, reason=reason, silent_s=silent_ns / 1e9))
+        self._composing.jobs.put(Silence(pts_ns, repeat_ns, reason, silent_ns / 1e9))
 
-    def _keep_raw(self, frame: Frame, duration_ns: int, arrival_ns: int) -> None:
+    def _keep_raw(self, frame: Frame, duration_ns: int) -> None:
         writer = self.raw_writer
         if writer is None:
             return
         if self.frames == 1:
             assert self.reader.info is not None
             writer.open(self.reader.info, frame.size)
-        writer.put(Picture(frame.pixels, frame.pts_ns, duration_ns, arrival_ns))
+        writer.put(Timed(Picture(frame.pixels), frame.pts_ns, duration_ns, frame.arrival_ns))

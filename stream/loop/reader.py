@@ -44,14 +44,6 @@ class ReconnectOptions:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """A frame, and when it came: `arrival_ns` on the monotonic clock."""
-
-    frame: Frame
-    arrival_ns: int
-
-
 class SourceReader:
     """The thread that owns a `FrameSource`.
 
@@ -75,7 +67,7 @@ class SourceReader:
         self._offset_ns = 0
         self._last_pts_ns: int | None = None
         self._number = 0
-        self.ring: Ring[Arrival] = Ring(4, newest_wins=False)
+        self.ring: Ring[Frame] = Ring(4, newest_wins=False)
         self.info: VideoInfo | None = None
         self.failure: StreamError | None = None
         self.lost_reason: str | None = None
@@ -169,14 +161,13 @@ class SourceReader:
                 return True
             arrival_ns = time.monotonic_ns()
             frame = self._retimed(frame, arrival_ns, first) if live else frame
-            if first and self.reconnections:
-                frame = dataclasses.replace(frame, gap=True)
-            frame = dataclasses.replace(frame, number=self._number)
+            gap = frame.gap or (first and self.reconnections > 0)
+            frame = dataclasses.replace(frame, gap=gap, number=self._number, arrival_ns=arrival_ns)
             self._number += 1
             self._last_pts_ns = frame.pts_ns
             self.lost_reason = None
             first = False
-            self.ring.put(Arrival(frame, arrival_ns))
+            self.ring.put(frame)
         return True
 
     def _source_should_go_on(self) -> bool:

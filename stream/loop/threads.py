@@ -81,6 +81,13 @@ class Ring(Generic[T]):
                 self._room.notify()
             return item
 
+    def take(self) -> T:
+        """The oldest item, however long it takes to come; RingClosed as `get`."""
+        while True:
+            item = self.get(3600.0)
+            if item is not None:
+                return item
+
     def close(self) -> None:
         """No more puts; what is inside can still be taken."""
         with self._room:

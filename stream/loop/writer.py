@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from irchroma.stream.errors import SinkError
 from irchroma.stream.loop.latency import LatencyMeter
 from irchroma.stream.loop.threads import Ring, RingClosed, feed_thread
-from irchroma.stream.picture.picture import StandIn
-from irchroma.stream.protocols import FrameSink, Pixels, VideoInfo
+from irchroma.stream.picture.picture import Picture
+from irchroma.stream.protocols import FrameSink, VideoInfo
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A finished picture for the sinks.
+class Timed(NamedTuple):
+    """A picture with its times in nanoseconds; `arrival_ns` is 0 for a card or a repeated picture."""
 
-    Attributes:
-        pixels: (H, W, 3) uint8 R'G'B', also as a StandIn, or (H, W) uint8 luma, full range;
-            for a sink that keeps the raw track, (H, W) uint16 counts. Shared: never written to.
-        pts_ns, duration_ns: nanoseconds.
-        arrival_ns: when its frame came in, monotonic; 0 for a card or a repeated picture.
-    """
-
-    pixels: Pixels
+    picture: Picture
     pts_ns: int
     duration_ns: int
     arrival_ns: int = 0
@@ -43,7 +35,7 @@ class SinkWriter:
 
     def __init__(self, sink: FrameSink, label: str) -> None:
         self._sink, self.label = sink, label
-        self._ring: Ring[Picture] = Ring(4, newest_wins=False)
+        self._ring: Ring[Timed] = Ring(4, newest_wins=False)
         self._thread = feed_thread(self._work, f"sink {label}")
         self.encode = LatencyMeter()
         self.total = LatencyMeter()
@@ -63,11 +55,11 @@ class SinkWriter:
         self._thread.start()
         log.info("sink: %s, %dx%d", self.label, size[1], size[0])
 
-    def put(self, picture: Picture) -> None:
+    def put(self, timed: Timed) -> None:
         """Give a picture; waits for room unless live. Does nothing once the sink has failed."""
         if self.failure is None:
             try:
-                self._ring.put(picture)
+                self._ring.put(timed)
             except RingClosed:
                 pass
 
@@ -82,15 +74,11 @@ class SinkWriter:
     def _work(self) -> None:
         try:
             while True:
-                picture = self._ring.get()
-                assert picture is not None
+                timed = self._ring.take()
                 start_ns = time.monotonic_ns()
-                if picture.arrival_ns:
-                    self.total.add(start_ns - picture.arrival_ns)
-                pixels = picture.pixels
-                if isinstance(pixels, StandIn) and not getattr(self._sink, "takes_stand_ins", False):
-                    pixels = pixels.rgb
-                self._sink.write(pixels, picture.pts_ns, picture.duration_ns)
+                if timed.arrival_ns:
+                    self.total.add(start_ns - timed.arrival_ns)
+                self._sink.write(timed.picture, timed.pts_ns, timed.duration_ns)
                 self.encode.add(time.monotonic_ns() - start_ns)
                 self.written += 1
         except RingClosed:

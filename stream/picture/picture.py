@@ -1,21 +1,16 @@
-"""Pictures that encoders take without R'G'B'; a false-color one kept as luma and table.
-
-R'G'B' full range to Y'CbCr limited range and back, BT.709.
-
-A picture as encoders take it, I420 made by the engine's device: R'G'B' is neither moved nor packed.
-"""
+"""One picture in the form it was made in, which gives R'G'B' when asked for; BT.709 Y'CbCr and back."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from irchroma.stream.errors import StreamError
 from irchroma.stream.picture.lettering import Sprite
 
 _KR, _KB = 0.2126, 0.0722  # BT.709-6, 3.2
@@ -54,94 +49,125 @@ def limited_ycc_to_full_rgb(ycc: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(cv2.transform(ycc, _BACK), np.uint8)
 
 
-@runtime_checkable
-class IndexedColored(Protocol):
-    """A `Colored` that may also be read as luma and table."""
-
-    @property
-    def index(self) -> NDArray[np.uint8] | None:
-        """(H, W) uint8 row of `table` for each pixel; None where `rgb` is more than the table says."""
-
-    @property
-    def table(self) -> NDArray[np.uint8]:
-        """(256, 1, 3) uint8 R'G'B', full range."""
-
-
-class StandIn(ABC):
-    """Something that stands in for an R'G'B' array, which is made when asked for."""
-
-    @property
-    @abstractmethod
-    def shape(self) -> tuple[int, int, int]:
-        """(H, W, 3), as of the R'G'B' array."""
-
-    @property
-    @abstractmethod
-    def rgb(self) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8 R'G'B', full range."""
-
-
-@dataclass(frozen=True)
-class IndexedPicture(StandIn):
-    """A picture of at most 256 colors; stands in for its R'G'B' array, which is made when asked for.
+class Planes(NamedTuple):
+    """I420: BT.709 matrix, limited range (16 to 235 and 240), chroma in the middle of 2x2 pixels.
 
     Attributes:
-        index: (H, W) uint8 row of `table` for each pixel; shared, never written to.
+        y: (H, W) uint8; rows may have padding.
+        cb, cr: (ceil(H / 2), ceil(W / 2)) uint8.
+    """
+
+    y: NDArray[np.uint8]
+    cb: NDArray[np.uint8]
+    cr: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Palette:
+    """Luma and table of a false-color picture.
+
+    Attributes:
+        index: (H, W) uint8 row of `table` for each pixel.
         table: (256, 1, 3) uint8 R'G'B', full range.
     """
 
     index: NDArray[np.uint8]
     table: NDArray[np.uint8]
 
+
+class Picture:
+    """A picture as it was made; its R'G'B' is made when somebody asks for it, once.
+
+    Exactly one of `pixels`, `planes` and `palette` is there: encoders take planes as they are and a palette
+    by one table for each plane, so that R'G'B' need never exist. All arrays are shared and never written to.
+
+    Attributes:
+        pixels: (H, W, 3) uint8 R'G'B' or (H, W) uint8 luma, full range, or (H, W) uint16 counts; or None.
+        planes: I420, or None.
+        palette: luma and table, or None.
+        size: (H, W).
+    """
+
+    def __init__(
+        self,
+        pixels: NDArray[Any] | None = None,
+        *,
+        planes: Planes | None = None,
+        palette: Palette | None = None,
+    ) -> None:
+        if (pixels is not None) + (planes is not None) + (palette is not None) != 1:
+            raise ValueError("a picture is made of pixels, of planes or of a palette: give one of them")
+        self.pixels, self.planes, self.palette = pixels, planes, palette
+        first = palette.index if palette else planes.y if planes else pixels
+        height, width = first.shape[:2]  # type: ignore[union-attr]
+        self.size = int(height), int(width)
+
+    @classmethod
+    def of(cls, picture: Picture | NDArray[Any]) -> Picture:
+        """The picture itself, or one of an array."""
+        return picture if isinstance(picture, Picture) else cls(picture)
+
+    @classmethod
+    def of_colored(cls, colored: Any) -> Picture:
+        """What an engine gave (`irchroma.stream.protocols.Colored`): its planes, its palette or its rgb."""
+        planes = getattr(colored, "planes", None)
+        if planes is not None:
+            return cls(planes=Planes(*planes))
+        palette = getattr(colored, "palette", None)
+        if palette is not None:
+            return cls(palette=Palette(*palette))
+        return cls(colored.rgb)
+
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """(H, W, 3), as of the R'G'B' array."""
-        return (*self.index.shape, 3)
+    def shape(self) -> tuple[int, ...]:
+        """As of the array: (H, W) for luma and counts, otherwise (H, W, 3)."""
+        return (*self.size, 3) if self.pixels is None else self.pixels.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """uint16 for counts, otherwise uint8."""
+        return np.dtype(np.uint8) if self.pixels is None else self.pixels.dtype
+
+    @property
+    def array(self) -> NDArray[Any]:
+        """Pixels as they came, otherwise `rgb`."""
+        return self.rgb if self.pixels is None else self.pixels
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """For `numpy.asarray`: the pixels as they came, otherwise R'G'B'."""
+        return np.array(self.array, dtype, copy=bool(copy) or None)
 
     @cached_property
     def rgb(self) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8 R'G'B', full range."""
-        return np.asarray(cv2.applyColorMap(self.index, self.table), np.uint8)
+        """(H, W, 3) uint8 R'G'B', full range.
 
-
-Rgb = NDArray[np.uint8]
-
-
-@runtime_checkable
-class PackedColored(Protocol):
-    """A `Colored` that may also be read as I420; its `rgb` is then made from that, when asked for."""
-
-    @property
-    def packed(self) -> NDArray[np.uint8] | None:
-        """(H * W * 3 / 2,) uint8: planes Y', Cb, Cr without padding, BT.709 limited range, chroma in the
-        middle of 2x2 pixels; None where there is only `rgb`."""
-
-
-@dataclass(frozen=True)
-class PackedPicture(StandIn):
-    """An I420 picture; stands in for its R'G'B' array, which is made when asked for.
-
-    Attributes:
-        data: (H * W * 3 / 2,) uint8 as in `PackedColored`; shared, never written to.
-        size: (H, W), H even and W a multiple of 8, so that GStreamer's rows have no padding either.
-    """
-
-    data: NDArray[np.uint8]
-    size: tuple[int, int]
+        Raises:
+            StreamError: of 16-bit counts, which only a lossless sink takes.
+        """
+        if self.planes is not None:
+            return _part(self.planes, (0, 0), self.size)
+        if self.palette is not None:
+            return np.asarray(cv2.applyColorMap(self.palette.index, self.palette.table), np.uint8)
+        pixels = self.luma_or_rgb
+        return pixels if pixels.ndim == 3 else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB), np.uint8)
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """(H, W, 3), as of the R'G'B' array."""
-        return (*self.size, 3)
+    def luma_or_rgb(self) -> NDArray[np.uint8]:
+        """(H, W) uint8 where it is luma alone, otherwise `rgb`; errors as there."""
+        if self.pixels is None:
+            return self.rgb
+        if self.pixels.dtype != np.uint8:
+            raise StreamError(
+                f"expected 8-bit pictures, got {self.pixels.dtype} counts:"
+                " tone map them, or record them losslessly to .mkv"
+            )
+        return self.pixels
 
-    @cached_property
-    def rgb(self) -> Rgb:
-        """(H, W, 3) uint8 R'G'B', full range."""
-        return self.part((0, 0), self.size)
-
-    def sampled(self, rows: int, columns: int) -> Rgb:
-        """Every n-th row and column of `rgb`, chroma not interpolated, without making the rest of it."""
-        luma, *chroma = _planes(self.data, self.size)
+    def sampled(self, rows: int, columns: int) -> NDArray[np.uint8]:
+        """Every n-th row and column of `rgb`; of planes without making the rest, chroma not interpolated."""
+        if self.planes is None:
+            return self.rgb[::rows, ::columns]
+        luma, *chroma = self.planes
         places = np.ix_(
             np.arange(0, self.size[0], rows) // 2,
             np.arange(0, self.size[1], columns) // 2,
@@ -150,39 +176,74 @@ class PackedPicture(StandIn):
             np.dstack([luma[::rows, ::columns], *(plane[places] for plane in chroma)])
         )
 
-    def part(self, top_left: tuple[int, int], size: tuple[int, int]) -> Rgb:
-        """A part of `rgb`; all of top, left, height and width even."""
-        (top, left), (height, width) = top_left, size
-        luma, *chroma = _planes(self.data, self.size)
-        half = np.s_[top // 2 : (top + height) // 2, left // 2 : (left + width) // 2]
-        wide = (cv2.resize(plane[half], (width, height), interpolation=cv2.INTER_LINEAR) for plane in chroma)
-        return limited_ycc_to_full_rgb(np.dstack([luma[top : top + height, left : left + width], *wide]))
-
-    def with_sprite(self, sprite: Sprite, top: int, left: int) -> PackedPicture:
-        """A copy with something small drawn on it; parts outside are cut off."""
+    def with_sprite(self, sprite: Sprite, top: int, left: int) -> Picture:
+        """A copy with something small drawn on it, planes staying planes; parts outside are cut off."""
+        planes = self.planes
+        if planes is None:
+            rgb = self.rgb.copy()
+            sprite.lay_on(rgb, top, left)
+            return Picture(rgb)
         y0, x0 = max(top, 0) // 2 * 2, max(left, 0) // 2 * 2
         y1 = min(-(-(top + sprite.size[0]) // 2) * 2, self.size[0])
         x1 = min(-(-(left + sprite.size[1]) // 2) * 2, self.size[1])
         if y0 >= y1 or x0 >= x1:
             return self
-        rgb = self.part((y0, x0), (y1 - y0, x1 - x0))
+        rgb = _part(planes, (y0, x0), (y1 - y0, x1 - x0))
         sprite.lay_on(rgb, top - y0, left - x0)
         ycc = full_rgb_to_limited_ycc(rgb)
-        half = cv2.resize(ycc, ((x1 - x0) // 2, (y1 - y0) // 2), interpolation=cv2.INTER_AREA)
-        data = self.data.copy()
-        luma, *chroma = _planes(data, self.size)
-        luma[y0:y1, x0:x1] = ycc[..., 0]
-        for channel, plane in enumerate(chroma, start=1):
-            plane[y0 // 2 : y1 // 2, x0 // 2 : x1 // 2] = half[..., channel]
-        return PackedPicture(data, self.size)
+        half_size = -(-(y1 - y0) // 2), -(-(x1 - x0) // 2)
+        ycc = cv2.copyMakeBorder(
+            ycc, 0, 2 * half_size[0] - (y1 - y0), 0, 2 * half_size[1] - (x1 - x0), cv2.BORDER_REPLICATE
+        )
+        half = cv2.resize(ycc, half_size[::-1], interpolation=cv2.INTER_AREA)
+        drawn = copied(planes)
+        drawn.y[y0:y1, x0:x1] = ycc[: y1 - y0, : x1 - x0, 0]
+        for channel, plane in enumerate(drawn[1:], start=1):
+            plane[y0 // 2 : y0 // 2 + half_size[0], x0 // 2 : x0 // 2 + half_size[1]] = half[..., channel]
+        return Picture(planes=drawn)
 
 
-def _planes(data: NDArray[np.uint8], size: tuple[int, int]) -> list[NDArray[np.uint8]]:
-    """Y', Cb and Cr as views."""
+def planes_of(data: NDArray[np.uint8], size: tuple[int, int]) -> Planes:
+    """Views of (H * W + 2 * ceil(H / 2) * ceil(W / 2),) uint8 without padding, for (H, W)."""
     height, width = size
-    quarter = (height // 2) * (width // 2)
-    ends = (0, height * width, height * width + quarter, height * width + 2 * quarter)
-    shapes = ((height, width), *[(height // 2, width // 2)] * 2)
-    return [
-        data[first:last].reshape(shape) for first, last, shape in zip(ends, ends[1:], shapes, strict=False)
-    ]
+    half = -(-height // 2), -(-width // 2)
+    luma, quarter = height * width, half[0] * half[1]
+    return Planes(
+        data[:luma].reshape(size),
+        data[luma : luma + quarter].reshape(half),
+        data[luma + quarter : luma + 2 * quarter].reshape(half),
+    )
+
+
+def in_one_buffer(planes: Planes) -> NDArray[np.uint8] | None:
+    """(N,) uint8 where the planes lie one behind the other without padding, as `planes_of` gives them."""
+    data: Any = planes.y.base
+    if not isinstance(data, np.ndarray) or data.ndim != 1 or data.dtype != np.uint8:
+        return None
+    if data.size != sum(plane.size for plane in planes):
+        return None
+    start = data.ctypes.data
+    for plane in planes:
+        if plane.base is not data or not plane.flags.c_contiguous or plane.ctypes.data != start:
+            return None
+        start += plane.size
+    return data
+
+
+def copied(planes: Planes) -> Planes:
+    """The same in new memory, one buffer."""
+    data = np.concatenate([plane.ravel() for plane in planes])
+    return planes_of(data, (planes.y.shape[0], planes.y.shape[1]))
+
+
+def _part(planes: Planes, top_left: tuple[int, int], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """A part of the picture as R'G'B'; top and left even, odd sides only at the picture's end."""
+    (top, left), (height, width) = top_left, size
+    luma, *chroma = planes
+    rows, columns = -(-height // 2), -(-width // 2)
+    half = np.s_[top // 2 : top // 2 + rows, left // 2 : left // 2 + columns]
+    wide = (
+        cv2.resize(plane[half], (2 * columns, 2 * rows), interpolation=cv2.INTER_LINEAR)[:height, :width]
+        for plane in chroma
+    )
+    return limited_ycc_to_full_rgb(np.dstack([luma[top : top + height, left : left + width], *wide]))

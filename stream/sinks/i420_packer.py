@@ -10,7 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.stream.errors import StreamError
-from irchroma.stream.picture.picture import FULL_RGB_TO_LIMITED_YCC, IndexedPicture, PackedPicture, StandIn
+from irchroma.stream.picture.picture import (
+    FULL_RGB_TO_LIMITED_YCC,
+    Palette,
+    Picture,
+    Planes,
+    in_one_buffer,
+)
+from irchroma.stream.protocols import Pixels
 
 COLORIMETRY = "bt709"
 """What `Yuv420Packer` writes, in GStreamer's word for caps: BT.709 matrix, transfer and primaries, 16-235."""
@@ -98,12 +105,12 @@ class Yuv420Packer:
         self._planes: list[NDArray[np.uint8]] = []
         self._gentle = False
 
-    def pack(self, picture: NDArray[Any] | StandIn) -> NDArray[np.uint8]:
+    def pack(self, picture: Pixels) -> NDArray[np.uint8]:
         """One picture as I420.
 
         Args:
-            picture: (H, W, 3) uint8 R'G'B', also as a StandIn, or (H, W) uint8 luma; full range, any
-                size; not written to. A `packed.PackedPicture` of this size is there already.
+            picture: R'G'B', luma, planes or a palette's index; any size; not written to. Planes of this
+                size are copied at most; without padding they are given back as they are.
 
         Returns:
             (N,) uint8, planes Y', Cb, Cr in GStreamer's default layout; valid until the next call.
@@ -111,19 +118,13 @@ class Yuv420Packer:
         Raises:
             StreamError: 16-bit counts, which only a lossless sink takes.
         """
-        if not isinstance(picture, StandIn) and picture.dtype != np.uint8:
-            raise StreamError(
-                f"expected 8-bit pictures, got {picture.dtype} counts:"
-                " tone map them, or record them losslessly to .mkv"
-            )
-        if isinstance(picture, StandIn):
-            if picture.shape[:2] == self.size:
-                if isinstance(picture, IndexedPicture):
-                    return self._pack_indexed(picture)
-                if isinstance(picture, PackedPicture):
-                    return picture.data
-            picture = picture.rgb
-        fitted = fit_picture(picture, self.size)
+        picture = Picture.of(picture)
+        if picture.size == self.size:
+            if picture.planes is not None:
+                return self._pack_planes(picture.planes)
+            if picture.palette is not None:
+                return self._pack_indexed(picture.palette)
+        fitted = fit_picture(picture.luma_or_rgb, self.size)
         if fitted.ndim == 2:
             cv2.convertScaleAbs(fitted, dst=self._luma, alpha=219 / 255, beta=16)
             if not self._gray:
@@ -140,27 +141,36 @@ class Yuv420Packer:
             cv2.extractChannel(self._half, channel, dst=plane)
         return self._buffer
 
-    def _pack_indexed(self, picture: IndexedPicture) -> NDArray[np.uint8]:
+    def _pack_planes(self, planes: Planes) -> NDArray[np.uint8]:
+        whole = in_one_buffer(planes)
+        if whole is not None and whole.size == self._buffer.size:
+            return whole
+        self._gray = False
+        for ours, theirs in zip((self._luma, *self._chroma), planes, strict=True):
+            np.copyto(ours, theirs)
+        return self._buffer
+
+    def _pack_indexed(self, palette: Palette) -> NDArray[np.uint8]:
         """The same by one table for each plane, without making R'G'B' first.
 
         Where the palette is gentle, chroma is that of the mean index of 2x2 pixels, which takes a quarter
         of the work; where it has bounds (slices, isotherms), the mean of the pixels' chroma.
         """
         self._gray = False
-        if picture.table is not self._table:
-            planes = cv2.transform(picture.table, FULL_RGB_TO_LIMITED_YCC)[:, 0]  # (256, 3)
+        if palette.table is not self._table:
+            planes = cv2.transform(palette.table, FULL_RGB_TO_LIMITED_YCC)[:, 0]  # (256, 3)
             self._planes = [np.ascontiguousarray(plane) for plane in planes.T]
             steps = np.abs(np.diff(planes[:, 1:].astype(int), axis=0))
-            self._table, self._gentle = picture.table, bool(steps.max() <= GENTLE_LEVELS)
-        cv2.LUT(picture.index, self._planes[0], dst=self._luma)
+            self._table, self._gentle = palette.table, bool(steps.max() <= GENTLE_LEVELS)
+        cv2.LUT(palette.index, self._planes[0], dst=self._luma)
         height, width = self.size
         half = (width // 2, height // 2)
         if self._gentle:
-            cv2.resize(picture.index, half, dst=self._small, interpolation=cv2.INTER_AREA)
+            cv2.resize(palette.index, half, dst=self._small, interpolation=cv2.INTER_AREA)
         for table, plane in zip(self._planes[1:], self._chroma, strict=True):
             if self._gentle:
                 cv2.LUT(self._small, table, dst=plane)
             else:
-                full = cv2.LUT(picture.index, table, dst=self._full)
+                full = cv2.LUT(palette.index, table, dst=self._full)
                 cv2.resize(full, half, dst=plane, interpolation=cv2.INTER_AREA)
         return self._buffer

@@ -145,8 +145,8 @@ def open_sink(text: str, options: SinkOptions | None = None) -> FrameSink:
     return _file(path, options)
 
 
-def takes_stand_ins(text: str) -> bool:
-    """Whether the sink of that name takes a `StandIn` as it is: files, rtsp, srt, hls and pages do."""
+def takes_planes(text: str) -> bool:
+    """Whether the sink of that name wants I420 rather than R'G'B': files, rtsp, srt, hls and pages do."""
     scheme, _, rest = text.partition(":")
     if "://" in text and scheme in _ADDRESSES:
         return True

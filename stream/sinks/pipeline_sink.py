@@ -96,11 +96,6 @@ class PipelineSink(ABC):
         self._last_ns = -1
         self._pace: Pace | None = None
 
-    @property
-    def takes_stand_ins(self) -> bool:
-        """True where pictures are packed as I420, which a palette's table can do at once."""
-        return isinstance(self._packer, Yuv420Packer)
-
     @abstractmethod
     def _tail(self, rate: Fraction, size: tuple[int, int]) -> Tail:
         """The rest of the pipeline for pictures of `size` (H, W), even unless it brings its own head."""

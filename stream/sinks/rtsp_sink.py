@@ -235,8 +235,6 @@ class RtspSink:
         address: where it is served, with the real port once it is open.
     """
 
-    takes_stand_ins = True
-
     def __init__(self, address: RtspAddress, encoder: EncoderOptions | None = None) -> None:
         self.address = address
         self._encoder = encoder or EncoderOptions()

@@ -20,7 +20,7 @@ from irchroma.stream.picture.lettering import (
     outlined,
     text_mask,
 )
-from irchroma.stream.picture.picture import PackedPicture
+from irchroma.stream.picture.picture import Picture
 from irchroma.stream.view.views import ViewOptions, color_columns
 
 Rgb = NDArray[np.uint8]
@@ -151,7 +151,7 @@ class Osd:
             draw(out)
         return out
 
-    def mark(self, picture: PackedPicture, synthetic: bool) -> PackedPicture:
+    def mark(self, picture: Picture, synthetic: bool) -> Picture:
         """The picture with the mark of a network's color, where it belongs, and nothing else on it."""
         size = picture.size
         if not (synthetic and self.options.mark) or min(size) < SMALLEST_PX:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from irchroma.stream.errors import SinkError, StreamOptionError
-from irchroma.stream.picture.picture import StandIn
+from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import Pixels, VideoInfo
 from irchroma.stream.sinks.encoders import Codec, EncoderOptions, EncoderTask, choose_encoder, codec_of
 from irchroma.stream.sinks.files.audio_track import AudioTrack, open_audio
@@ -119,8 +119,7 @@ class FileSink(PipelineSink):
         if self._base_ns is None:
             self._base_ns = pts_ns if self._live else 0
             if self._options.lossless:
-                assert not isinstance(rgb, StandIn)
-                self._size, self._kind = (rgb.shape[0], rgb.shape[1]), kind_of(rgb)
+                self._size, self._kind = Picture.of(rgb).size, kind_of(rgb)
                 self._start(self._rate, self._size)
         if not self._written:
             self._start_ns = pts_ns - self._base_ns
@@ -129,7 +128,7 @@ class FileSink(PipelineSink):
 
     def takes(self, picture: Pixels) -> bool:
         """False where a lossless recording must go on in another file: the kind or size has changed."""
-        if not self._options.lossless or not self._kind or isinstance(picture, StandIn):
+        if not self._options.lossless or not self._kind:
             return True
         return kind_of(picture) == self._kind and picture.shape[:2] == self._size
 

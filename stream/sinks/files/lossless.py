@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.stream.errors import StreamError
-from irchroma.stream.picture.picture import StandIn
+from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import Pixels
 
 _FORMATS = {"counts": "GRAY16_LE", "luma": "GRAY8", "rgb": "BGRx"}
@@ -27,9 +26,9 @@ def encoder_for(size: tuple[int, int]) -> str:
     return f"avenc_ffv1 gop-size=1 slices={slices} slicecrc=1 threads=auto thread-type=slice"
 
 
-def kind_of(picture: NDArray[Any]) -> str:
+def kind_of(picture: Pixels) -> str:
     """`counts`, `luma` or `rgb`."""
-    if picture.ndim == 3:
+    if len(picture.shape) == 3:
         return "rgb"
     return "counts" if picture.dtype == np.uint16 else "luma"
 
@@ -69,8 +68,7 @@ class LosslessPacker:
         Raises:
             StreamError: another kind or size.
         """
-        if isinstance(picture, StandIn):
-            picture = picture.rgb
+        picture = Picture.of(picture).array
         if kind_of(picture) != self.kind or picture.shape[:2] != self.size:
             raise StreamError(
                 f"expected {self.kind} of {self.size[1]}x{self.size[0]},"

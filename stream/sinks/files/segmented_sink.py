@@ -48,11 +48,6 @@ class SegmentedSink:
         self._finishing: threading.Thread | None = None
         self._failure: SinkError | None = None
 
-    @property
-    def takes_stand_ins(self) -> bool:
-        """True unless lossless."""
-        return not self._options.lossless
-
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
         """See `FrameSink.open`."""
         check_writable(self._path.parent / f".{self._path.name}.probe")

@@ -8,8 +8,7 @@ from collections import deque
 
 import cv2
 
-from irchroma.stream.picture.picture import StandIn
-from irchroma.stream.protocols import Pixels
+from irchroma.stream.picture.picture import Picture
 
 _QUALITY = 85
 _MOST_VIEWERS = 32
@@ -21,15 +20,15 @@ class LivePicture:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._compress = threading.Lock()
-        self._picture: Pixels | None = None
+        self._picture: Picture | None = None
         self._jpeg: tuple[int, bytes] = (0, b"")
         self._number = 0
         self._ended = False
         self._times: deque[float] = deque(maxlen=60)
         self.viewers = 0
 
-    def put(self, picture: Pixels) -> None:
-        """Take (H, W, 3) uint8 R'G'B', also by its table, or (H, W) uint8 luma; kept, not written to."""
+    def put(self, picture: Picture) -> None:
+        """Take a picture; kept, not written to."""
         with self._changed:
             self._picture = picture
             self._number += 1
@@ -52,7 +51,7 @@ class LivePicture:
         with self._compress:
             # Whoever comes first compresses for all of them.
             if self._jpeg[0] < number:
-                array = picture.rgb if isinstance(picture, StandIn) else picture
+                array = picture.luma_or_rgb
                 shown = cv2.cvtColor(array, cv2.COLOR_RGB2BGR) if array.ndim == 3 else array
                 _, data = cv2.imencode(".jpg", shown, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
                 self._jpeg = (number, data.tobytes())
@@ -63,7 +62,7 @@ class LivePicture:
         """(H, W) of the newest picture; zeros before the first."""
         with self._changed:
             picture = self._picture
-        return (0, 0) if picture is None else (picture.shape[0], picture.shape[1])
+        return (0, 0) if picture is None else picture.size
 
     def rate_hz(self) -> float:
         """Pictures a second over the last ones; 0 when none came for 2 s."""

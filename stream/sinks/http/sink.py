@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from irchroma.stream.errors import SinkError
-from irchroma.stream.picture.picture import StandIn
+from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import Pixels, VideoInfo
 from irchroma.stream.sinks.http import server
 from irchroma.stream.sinks.http.live_picture import LivePicture
@@ -45,8 +45,6 @@ class HttpSink:
         port: TCP port, 0 for a free one.
     """
 
-    takes_stand_ins = True
-
     def __init__(self, host: str, port: int, options: HttpSinkOptions | None = None) -> None:
         self._host, self.port = host, port
         self.options = options or HttpSinkOptions()
@@ -76,11 +74,12 @@ class HttpSink:
         """See `FrameSink.write`."""
         if not self._open:
             raise SinkError(f"http://{self._host}:{self.port}: written to before it was opened")
-        if not isinstance(rgb, StandIn) and rgb.dtype != np.uint8:
-            raise SinkError(f"http: expected 8-bit pictures, got {rgb.dtype} counts: tone map them")
+        picture = Picture.of(rgb)
+        if picture.dtype != np.uint8:
+            raise SinkError(f"http: expected 8-bit pictures, got {picture.dtype} counts: tone map them")
         if self._pace is not None:
             self._pace.wait(pts_ns)
-        self.live_picture.put(rgb)
+        self.live_picture.put(picture)
 
     @property
     def drops(self) -> int:

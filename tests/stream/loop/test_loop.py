@@ -16,7 +16,8 @@ from irchroma.stream.loop.fakes import MemorySink, MemorySource, Step
 from irchroma.stream.loop.loop import Loop, LoopOptions
 from irchroma.stream.loop.reader import ReconnectOptions
 from irchroma.stream.loop.writer import SinkWriter
-from irchroma.stream.protocols import Finished
+from irchroma.stream.picture.picture import Picture
+from irchroma.stream.protocols import Job
 
 PERIOD_NS = 40_000_000
 QUICK = LoopOptions(
@@ -65,17 +66,17 @@ class RedColorizer:
 class PlainComposer:
     """Color where there is some, else gray; a card is blue."""
 
-    def compose(self, finished: Finished) -> NDArray[np.uint8]:
-        if finished.colored is not None:
-            return finished.colored.rgb
-        if finished.camera_rgb is not None:
-            return finished.camera_rgb
-        return np.repeat(finished.luma[..., None], 3, axis=2)
+    def compose(self, job: Job) -> Picture:
+        if job.colored is not None:
+            return Picture(job.colored.rgb)
+        if job.camera_rgb is not None:
+            return Picture(job.camera_rgb)
+        return Picture(np.repeat(job.luma[..., None], 3, axis=2))
 
-    def no_signal(self, silent_s: float, reason: str) -> NDArray[np.uint8]:
+    def no_signal(self, silent_s: float, reason: str) -> Picture:
         card = np.zeros((4, 6, 3), np.uint8)
         card[..., 2] = 255
-        return card
+        return Picture(card)
 
 
 def frame(number: int, value: int | None = None) -> Frame:
@@ -163,7 +164,7 @@ def test_a_sink_that_fails_ends_the_run_with_its_error() -> None:
 
 def test_a_run_ends_when_composing_fails_while_the_next_frame_waits_for_the_engine() -> None:
     class Failing(PlainComposer):
-        def compose(self, finished: Finished) -> NDArray[np.uint8]:
+        def compose(self, job: Job) -> Picture:
             deadline = time.monotonic() + 10.0
             while (
                 len(loop._composing.jobs) < 1 and time.monotonic() < deadline

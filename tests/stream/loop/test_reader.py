@@ -6,7 +6,7 @@ import pytest
 from irchroma.stream.errors import SourceError, SourceLost
 from irchroma.stream.frame import Frame
 from irchroma.stream.loop.fakes import MemorySource, Step
-from irchroma.stream.loop.reader import Arrival, ReconnectOptions, SourceReader
+from irchroma.stream.loop.reader import ReconnectOptions, SourceReader
 from irchroma.stream.loop.threads import RingClosed
 
 QUICK = ReconnectOptions(stall_s=1, first_delay_s=0.01, longest_delay_s=0.02)
@@ -16,7 +16,7 @@ def frame(number: int) -> Frame:
     return Frame(np.full((4, 6), number, np.uint8), pts_ns=number * 40_000_000)
 
 
-def all_of(reader: SourceReader) -> list[Arrival]:
+def all_of(reader: SourceReader) -> list[Frame]:
     arrivals = []
     try:
         while True:
@@ -32,7 +32,7 @@ def test_a_file_keeps_every_frame_and_its_pts() -> None:
     info = reader.start()
     arrivals = all_of(reader)
     assert info.size == (4, 6)
-    assert [a.frame.pts_ns for a in arrivals] == [n * 40_000_000 for n in range(20)]
+    assert [a.pts_ns for a in arrivals] == [n * 40_000_000 for n in range(20)]
     assert reader.failure is None
     assert reader.join()
 
@@ -54,7 +54,7 @@ def test_a_live_source_is_reconnected_and_its_pts_go_on_rising() -> None:
     while len(arrivals) < 3:
         arrival = reader.ring.get(5)
         assert arrival is not None
-        arrivals.append(arrival.frame)
+        arrivals.append(arrival)
     reader.stop()
     assert reader.join()
     pts = [f.pts_ns for f in arrivals]

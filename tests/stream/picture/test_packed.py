@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from irchroma.stream.frame import Frame
 from irchroma.stream.picture.lettering import outlined
-from irchroma.stream.picture.picture import PackedPicture, StandIn
-from irchroma.stream.protocols import Finished
+from irchroma.stream.picture.picture import Picture, copied, in_one_buffer, planes_of
+from irchroma.stream.protocols import Job
 from irchroma.stream.sinks.i420_packer import Yuv420Packer
-from irchroma.stream.sinks.open_sink import takes_stand_ins
+from irchroma.stream.sinks.open_sink import takes_planes
 from irchroma.stream.view.composer import ViewComposer
 from irchroma.stream.view.osd import OsdOptions
 from irchroma.stream.view.views import ViewOptions
@@ -29,28 +29,27 @@ def smooth(seed: int = 3) -> NDArray[np.uint8]:
     return np.clip(128 + 40 * noise[..., :1] + 18 * noise[..., 1:], 0, 255).astype(np.uint8)
 
 
-def packed(rgb: NDArray[np.uint8]) -> PackedPicture:
-    return PackedPicture(Yuv420Packer(SIZE).pack(rgb).copy(), SIZE)
+def packed(rgb: NDArray[np.uint8]) -> Picture:
+    return Picture(planes=planes_of(Yuv420Packer(SIZE).pack(rgb).copy(), SIZE))
 
 
 class Colored:
     """What an engine that packs gives."""
 
     def __init__(self, rgb: NDArray[np.uint8]) -> None:
-        self.packed = packed(rgb).data
+        self.planes = packed(rgb).planes
         self.confidence = None
         self.asked = 0
 
     @property
     def rgb(self) -> NDArray[np.uint8]:
         self.asked += 1
-        return PackedPicture(self.packed, SIZE).rgb
+        return Picture(planes=self.planes).rgb
 
 
-def finished(colored: Colored, synthetic: bool) -> Finished:
+def finished(colored: Colored, synthetic: bool) -> Job:
     luma = np.zeros(SIZE, np.uint8)
-    frame = Frame(luma, 0)
-    return Finished(luma, colored, None, None, frame, 0, "nir", synthetic, 25.0)
+    return Job(Frame(luma, 0), luma, colored=colored, engine="nir", synthetic=synthetic, rate_hz=25.0)
 
 
 def test_its_rgb_is_that_which_was_packed() -> None:
@@ -87,7 +86,7 @@ def test_something_drawn_on_it_is_as_if_drawn_before_and_the_rest_stays(at: tupl
         ).max()
         <= 2 * NEAR
     )
-    assert (drawn.data != before.data).any()
+    assert any((a != b).any() for a, b in zip(drawn.planes, before.planes, strict=True))
     far = np.ones(SIZE, bool)
     rows = np.s_[max(at[0] - 4, 0) : at[0] + sprite.size[0] + 4]
     far[rows, max(at[1] - 4, 0) : at[1] + sprite.size[1] + 4] = False
@@ -95,9 +94,35 @@ def test_something_drawn_on_it_is_as_if_drawn_before_and_the_rest_stays(at: tupl
     assert before.with_sprite(sprite, SIZE[0] + 10, 0) is before
 
 
+def test_planes_of_odd_sides_are_rounded_up_and_drawn_on_to_the_last_pixel() -> None:
+    rgb = cv2.resize(smooth(), (159, 119))
+    half = Yuv420Packer(SIZE).pack(cv2.copyMakeBorder(rgb, 0, 1, 0, 1, cv2.BORDER_REPLICATE)).copy()
+    whole = planes_of(half, SIZE)
+    odd = Picture(planes=copied(type(whole)(whole.y[:119, :159], whole.cb, whole.cr)))
+    assert odd.shape == rgb.shape
+    assert np.abs(odd.rgb.astype(int) - rgb).mean() < 1
+    drawn = odd.with_sprite(outlined("color", 12), 100, 120)
+    assert drawn.planes is not None
+    expected = odd.rgb.copy()
+    outlined("color", 12).lay_on(expected, 100, 120)
+    assert np.abs(drawn.rgb.astype(int) - expected).mean() < 0.7
+    np.testing.assert_array_equal(Picture(np.asarray(drawn)).rgb, drawn.rgb)
+
+
+def test_planes_with_gaps_between_them_are_copied_not_taken_for_one_buffer() -> None:
+    picture = packed(smooth())
+    y, cb, cr = picture.planes
+    apart = type(picture.planes)(np.pad(y, ((0, 0), (0, 3)))[:, :-3], cr, cb)
+    assert in_one_buffer(apart) is None
+    swapped = Picture(planes=apart)
+    np.testing.assert_array_equal(
+        Yuv420Packer(SIZE).pack(swapped), np.concatenate([y.ravel(), cr.ravel(), cb.ravel()])
+    )
+
+
 def test_encoders_get_the_very_bytes_and_other_sizes_are_scaled() -> None:
     picture = packed(smooth())
-    assert Yuv420Packer(SIZE).pack(picture) is picture.data
+    assert Yuv420Packer(SIZE).pack(picture) is in_one_buffer(picture.planes)
     other = Yuv420Packer((60, 80)).pack(picture)
     assert other.size == 60 * 80 * 3 // 2
 
@@ -107,12 +132,12 @@ def test_the_composer_marks_it_and_never_makes_rgb(synthetic: bool) -> None:
     rgb = smooth()
     colored = Colored(rgb)
     shown = ViewComposer().compose(finished(colored, synthetic))
-    assert isinstance(shown, PackedPicture)
+    assert shown.planes is not None
     assert colored.asked == 0
-    plain = ViewComposer().compose(finished(Plain(PackedPicture(colored.packed, SIZE).rgb), synthetic))
-    assert isinstance(plain, np.ndarray)
-    assert np.abs(shown.rgb.astype(int) - plain).mean() < 0.7
-    assert (shown.data is colored.packed) != synthetic
+    plain = ViewComposer().compose(finished(Plain(Picture(planes=colored.planes).rgb), synthetic))
+    assert plain.planes is None
+    assert np.abs(shown.rgb.astype(int) - plain.rgb).mean() < 0.7
+    assert (shown.planes.y is colored.planes.y) != synthetic
 
 
 class Plain:
@@ -128,14 +153,14 @@ class Plain:
 def test_other_views_and_readings_are_drawn_on_its_rgb(view: ViewOptions, osd: OsdOptions) -> None:
     colored = Colored(smooth())
     shown = ViewComposer(view, osd).compose(finished(colored, True))
-    assert isinstance(shown, np.ndarray)
+    assert shown.planes is None
     assert colored.asked == 1
 
 
 def test_the_card_of_a_lost_camera_comes_over_it() -> None:
     composer = ViewComposer()
     shown = composer.compose(finished(Colored(smooth()), True))
-    assert isinstance(shown, StandIn)
+    assert shown.planes is not None
     assert composer.no_signal(3.0, "gone").shape == (*SIZE, 3)
 
 
@@ -155,4 +180,4 @@ def test_the_card_of_a_lost_camera_comes_over_it() -> None:
     ],
 )
 def test_which_sinks_take_it(text: str, expected: bool) -> None:
-    assert takes_stand_ins(text) is expected
+    assert takes_planes(text) is expected

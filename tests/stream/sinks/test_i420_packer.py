@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from irchroma.stream.errors import StreamError
-from irchroma.stream.picture.picture import IndexedPicture
+from irchroma.stream.picture.picture import Palette, Picture
 from irchroma.stream.sinks.i420_packer import Yuv420Packer, even_size, fit_picture
 
 # BT.709-6 3.2 and 4.6: 100 % color bars as 8-bit limited-range Y', Cb, Cr, by hand.
@@ -76,6 +76,6 @@ def test_a_palette_picture_packs_the_same_by_table_as_by_rgb() -> None:
     luma = rng.integers(0, 256, (48, 64), dtype=np.uint8)
     table = rng.integers(0, 256, (256, 1, 3), dtype=np.uint8)
     packer = Yuv420Packer((48, 64))
-    picture = IndexedPicture(luma, table)
+    picture = Picture(palette=Palette(luma, table))
     by_table = packer.pack(picture).copy()
     assert np.abs(by_table.astype(int) - packer.pack(picture.rgb)).max() <= 1  # rounding of the 2x2 mean

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from irchroma.stream.errors import SinkError
-from irchroma.stream.picture.picture import IndexedPicture
+from irchroma.stream.picture.picture import Palette, Picture, planes_of
 from irchroma.stream.protocols import FrameSink, VideoInfo
 from irchroma.stream.sinks.null_sink import NullSink
 from irchroma.stream.sinks.open_sink import SinkOptions, open_sink
@@ -47,9 +47,11 @@ def test_it_takes_color_luma_and_other_sizes_and_closes_twice(sink: FrameSink, l
         rng.integers(0, 256, SIZE, dtype=np.uint8),
         rng.integers(0, 256, (33, 20, 3), dtype=np.uint8),
     ]
-    if getattr(sink, "takes_stand_ins", False):
-        table = rng.integers(0, 256, (256, 1, 3), dtype=np.uint8)
-        pictures.append(IndexedPicture(rng.integers(0, 256, SIZE, dtype=np.uint8), table))
+    table = rng.integers(0, 256, (256, 1, 3), dtype=np.uint8)
+    pictures.append(Picture(palette=Palette(rng.integers(0, 256, SIZE, dtype=np.uint8), table)))
+    planes = rng.integers(16, 236, SIZE[0] * SIZE[1] * 3 // 2, dtype=np.uint8)
+    pictures.append(Picture(planes=planes_of(planes, SIZE)))
+    pictures.append(Picture(pictures[0]))
     before = [picture.copy() for picture in pictures[:3]]
     for picture in pictures[:3]:
         picture.setflags(write=False)
