@@ -167,7 +167,7 @@ class DeviceBatcher:
             self._queue = device.open_queue()
             self._done = [device.make_mark() for _ in range(_IN_QUEUE)]
             for frames in self.batches:
-                network = device.open_network(weights, size, frames, self.batches)
+                network = device.open_network(weights, size, frames)
                 self._networks[frames] = network
                 self._closing.callback(network.close)
             self._closing.callback(self._queue.close)  # the first to be closed

@@ -80,9 +80,7 @@ class CpuDevice:
         """See `Device`."""
         return _CpuMark()
 
-    def open_network(
-        self, path: Path, size: tuple[int, int], frames: int = 1, batches: Sequence[int] = (1,)
-    ) -> DeviceNetwork:
+    def open_network(self, path: Path, size: tuple[int, int], frames: int = 1) -> DeviceNetwork:
         """See `Device`."""
         return _CpuNetwork(open_network(path, self.options), (frames, *size))
 

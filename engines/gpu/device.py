@@ -151,16 +151,13 @@ class Device(Protocol):
     def make_mark(self) -> Mark:
         """A new mark."""
 
-    def open_network(
-        self, path: Path, size: tuple[int, int], frames: int = 1, batches: Sequence[int] = (1,)
-    ) -> DeviceNetwork:
+    def open_network(self, path: Path, size: tuple[int, int], frames: int = 1) -> DeviceNetwork:
         """A network for batches of one size.
 
         Args:
             path: the float32 ONNX file.
             size: (H, W) of the pictures, multiples of 32.
-            frames: of one call, one of `batches`.
-            batches: all for which this network is going to be opened: they share a plan, and its weights.
+            frames: of one call.
 
         Raises:
             EngineError: it cannot be loaded, or not be built, here.

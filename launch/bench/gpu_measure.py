@@ -205,7 +205,7 @@ def network_times(
     rows = []
     try:
         for frames in batches:
-            network = device.open_network(path, size, frames, tuple(batches))
+            network = device.open_network(path, size, frames)
             try:
                 rows.append({"frames": frames, **_network_row(device, network, frames, seconds)})
             finally:

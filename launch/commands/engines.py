@@ -13,7 +13,7 @@ from pathlib import Path
 from irchroma.engines import catalog
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable
 from irchroma.engines.gpu.cuda.compile import build_ahead
-from irchroma.engines.gpu.plans.build import PRECISIONS, SHAPES, Plan, PlanOptions, ensure_plan
+from irchroma.engines.gpu.plans.build import LEVELS, PRECISIONS, SHAPES, Plan, PlanOptions, ensure_plans
 from irchroma.engines.gpu.plans.file import PlanHeader, device_phrase, read_plan
 from irchroma.engines.gpu.plans.library import LIBRARIES
 from irchroma.engines.gpu.plans.proof import EIGHT_BIT
@@ -31,8 +31,9 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shapes",
         metavar="NxHxW,...",
-        help=f"one profile each, NxHxW or MIN:OPT:MAX (default {shapes}; several cameras of one process that"
-        " share a network use 1xHxW,2xHxW,4xHxW,8xHxW, built when they first run)",
+        help=f"a plan each, of one shape NxHxW or of a range MIN:OPT:MAX (default {shapes};"
+        " several cameras of one process that share a network use 1xHxW,2xHxW,4xHxW,8xHxW, built when they"
+        " first run)",
     )
     parser.add_argument("--precision", choices=PRECISIONS, default="fp16", help="default fp16")
     parser.add_argument(
@@ -45,6 +46,20 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
         "--runtime",
         choices=tuple(LIBRARIES),
         help="default: tensorrt where it and a GPU are here, else tensorrt-rtx, which builds without a GPU",
+    )
+    parser.add_argument(
+        "--level",
+        type=int,
+        choices=LEVELS,
+        default=3,
+        help="of the search for kernels (default 3, 5 longest)",
+    )
+    parser.add_argument(
+        "--aux-streams",
+        type=int,
+        default=0,
+        metavar="N",
+        help="further streams that one run may use, -1 for as many as the library likes (default 0)",
     )
     parser.add_argument(
         "--no-build",
@@ -69,12 +84,15 @@ def build_plan(args: argparse.Namespace) -> None:
         runtime=args.runtime,
         build=not args.no_build,
         onnx=args.onnx,
+        level=args.level,
+        aux_streams=None if args.aux_streams < 0 else args.aux_streams,
     )
     try:
-        plan = ensure_plan(options, progress.update, lambda line: print(line, file=sys.stderr))
+        plans = ensure_plans(options, progress.update, lambda line: print(line, file=sys.stderr))
     finally:
         progress.close()
-    print(_outcome(plan))
+    for plan in plans:
+        print(_outcome(plan))
 
 
 def show_plan(path: Path) -> None:
@@ -90,7 +108,8 @@ def show_plan(path: Path) -> None:
         ("network", f"{source.network} (SHA-256 {source.onnx_sha256[:16]}...)"),
         ("built by", f"{source.runtime} {source.version}, {header.built_at}, in {header.build_s:.1f} s"),
         ("built on", device_phrase(source) + (f", CUDA {header.driver}" if header.driver else "")),
-        ("profiles", ", ".join(source.profiles)),
+        ("shape", source.shape),
+        ("search", f"level {source.level}, auxiliary streams {_aux(source.aux_streams)}"),
         ("precision", f"{source.precision} in {_proved(header)}"),
         ("memory", _memory(header)),
         ("layers", _by_precision(header)),
@@ -108,10 +127,17 @@ def _outcome(plan: Plan) -> str:
     return f"{plan.path}: {done}, {proved}, {header.plan_bytes / 1e6:.1f} MB"
 
 
+def _aux(count: int | None) -> str:
+    return "as the library likes" if count is None else str(count)
+
+
 def _proved(header: PlanHeader) -> str:
     if header.source.precision in EIGHT_BIT:
         return f"{header.convolutions} convolutions, the others in wider types"
-    return f"{header.convolutions} of {header.convolutions} convolutions"
+    doubt = f", {header.indirectly} by their weights or kernels alone" if header.indirectly else ""
+    return (
+        f"{header.convolutions} of {header.convolutions} convolutions{doubt}, as the {header.told_by} tells"
+    )
 
 
 def _memory(header: PlanHeader) -> str:

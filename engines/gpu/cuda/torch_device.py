@@ -220,9 +220,7 @@ class TorchDevice:
         with self.current():
             return EventMark(self.current, torch.cuda.Event(blocking=True))
 
-    def open_network(
-        self, path: Path, size: tuple[int, int], frames: int = 1, batches: Sequence[int] = (1,)
-    ) -> DeviceNetwork:
+    def open_network(self, path: Path, size: tuple[int, int], frames: int = 1) -> DeviceNetwork:
         """See `Device`; the float16 twin `*_fp16.onnx` is used where there is one."""
         twin = path.with_name(f"{path.stem}_fp16.onnx")
         return _TorchExecution(self, twin if twin.is_file() else path, (frames, *size))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from irchroma.engines.gpu.plans.file import (
     write_plan,
 )
 from irchroma.engines.gpu.plans.library import BuildRequest, Profile, Size, TensorRT
-from irchroma.engines.gpu.plans.proof import EIGHT_BIT, parse_layers, prove_precision
+from irchroma.engines.gpu.plans.proof import EIGHT_BIT, PlanLayer, Proof, parse_layers, prove_precision
 from irchroma.engines.network import network
 
 log = logging.getLogger(__name__)
@@ -32,23 +32,27 @@ PRECISIONS = ("fp16", "fp32", "int8", "fp8")
 STRIDE_PX = 32
 """Networks take heights and widths that are multiples of this."""
 SHAPES = {"fast": "1x256x320,1x192x320", "best": "1x352x416,1x256x416"}
-"""Default `--shapes`: work sizes of 5:4 and 16:9 cameras, one profile each, padded to multiples of 32."""
+"""Default `--shapes`: work sizes of 5:4 and 16:9 cameras, padded to multiples of 32; a plan each."""
+LEVELS = range(6)
+"""Of the search for kernels; TensorRT's `builder_optimization_level`."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlanOptions:
-    """Which plan.
+    """Which plan, or plans.
 
     Attributes:
         engine: `nir` or `thermal`.
         size: `fast` or `best`.
-        shapes: as `parse_shapes` takes it; None for the size's own.
+        shapes: as `parse_shapes` takes it, a plan for each; None for the size's own.
         precision: one of PRECISIONS.
         runtime: `tensorrt` or `tensorrt-rtx`; None for TensorRT where it and a device are here, else RTX.
         build: False to refuse, with the reason, what would have to be built.
         folder: where plans are kept; None for the user's cache.
         onnx: a network of the user's own instead of the one that ships, already in that precision.
         device: index of the device to build for.
+        level: one of LEVELS.
+        aux_streams: see `BuildRequest`.
     """
 
     engine: str = "nir"
@@ -60,6 +64,8 @@ class PlanOptions:
     folder: Path | None = None
     onnx: Path | None = None
     device: int = 0
+    level: int = 3
+    aux_streams: int | None = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,24 +83,46 @@ class Plan:
     reason: str | None
 
 
+def ensure_plans(
+    options: PlanOptions,
+    progress: tensorrt_adapter.Progress | None = None,
+    say: Callable[[str], None] = log.info,
+) -> list[Plan]:
+    """A plan for each of the shapes asked for; see `ensure_plan`."""
+    profiles, onnx = _checked(options)
+    return [_ensure(options, profile, onnx, progress, say) for profile in profiles]
+
+
 def ensure_plan(
     options: PlanOptions,
     progress: tensorrt_adapter.Progress | None = None,
     say: Callable[[str], None] = log.info,
 ) -> Plan:
-    """The plan asked for, from the cache where it is usable, built otherwise.
+    """The plan of one shape asked for, from the cache where it is usable, built otherwise.
 
     Args:
         options: which.
         progress: see `BuildRequest`.
-        say: told why a plan is built and for whom it waits, one line each.
+        say: told why a plan is built, for whom it waits and what is not known of it, one line each.
 
     Raises:
         PlanError: it cannot be built, is not in the precision asked for, or may not be built.
         EngineUnavailable: the runtime, the network or a folder for plans is not here.
-        EngineOptionError: an option makes no sense.
+        EngineOptionError: an option makes no sense, or names several shapes.
     """
     profiles, onnx = _checked(options)
+    if len(profiles) != 1:
+        raise EngineOptionError(f"expected one shape, got {options.shapes or SHAPES[options.size]!r}")
+    return _ensure(options, profiles[0], onnx, progress, say)
+
+
+def _ensure(
+    options: PlanOptions,
+    profile: Profile,
+    onnx: Path,
+    progress: tensorrt_adapter.Progress | None,
+    say: Callable[[str], None],
+) -> Plan:
     device = probe.device_at(options.device)
     runtime = options.runtime or _choose(device is not None)
     library = TensorRT(runtime)
@@ -106,7 +134,9 @@ def ensure_plan(
         device=device.name if device else None,
         compute_capability=device.compute_capability if device else None,
         precision=options.precision,
-        profiles=tuple(map(profile_text, profiles)),
+        shape=profile_text(profile),
+        level=options.level,
+        aux_streams=options.aux_streams,
     )
     path = _folder(options.folder) / plan_name(wanted)
     reason = why_unusable(path, wanted)
@@ -119,32 +149,53 @@ def ensure_plan(
         if reason is None:
             return Plan(path, read_header(path), None)
         say(f"{path}: {reason}: building it with {runtime} {library.version}")
-        cache = path.with_name("timing.cache") if runtime == "tensorrt" else None
-        exact = options.precision == "fp32"
-        built = library.build(BuildRequest(onnx, profiles, exact, cache, progress))
-        layers = parse_layers(built.layers)
+        request = BuildRequest(
+            onnx=onnx,
+            profile=profile,
+            level=options.level,
+            aux_streams=options.aux_streams,
+            exact=options.precision == "fp32",
+            timing_cache=path.with_name("timing.cache") if runtime == "tensorrt" else None,
+            progress=progress,
+        )
+        built = library.build(request)
+        told = None if device is None else _told_by_engine(library, built.plan, profile, say)
+        layers = parse_layers(built.layers if told is None else told)
         names = built.quantized if options.precision in EIGHT_BIT else built.convolutions
-        proved = prove_precision(layers, names, options.precision)
-        if device is not None:
-            _try_to_load(library, built.plan, say)
+        proof = prove_precision(layers, names, options.precision, profile.static)
+        _say_doubts(proof, layers, options.precision, lambda line: say(f"{path}: {line}"))
         header = PlanHeader(
             source=wanted,
             driver=device.driver if device else None,
             built_at=datetime.now(UTC).isoformat(timespec="seconds"),
             build_s=round(built.build_s, 3),
-            convolutions=proved,
+            convolutions=proof.proved,
             weights_bytes=built.weights_bytes,
             activation_bytes=built.activation_bytes,
             plan_bytes=len(built.plan),
             plan_sha256=hashlib.sha256(built.plan).hexdigest(),
             layers=layers,
+            told_by="builder" if told is None else "engine",
+            indirectly=proof.indirectly,
         )
         write_plan(path, header, built.plan)
     return Plan(path, header, reason)
 
 
+def _say_doubts(
+    proof: Proof, layers: Sequence[PlanLayer], precision: str, say: Callable[[str], None]
+) -> None:
+    if proof.unknown:
+        say(f"{proof.unknown} convolutions do not tell their precision: {precision} is not proved of them")
+    if proof.indirectly:
+        say(f"{proof.indirectly} convolutions are {precision} by their weights or their kernels' names alone")
+    narrow = sum(layer.narrow_sum for layer in layers)
+    if narrow:
+        say(f"{narrow} kernels add up in float16: hold a picture against the CPU (bench gpu: parity)")
+
+
 def parse_shapes(text: str) -> tuple[Profile, ...]:
-    """Profiles from `1x256x320,...`: NxHxW each, or MIN:OPT:MAX such as `1x256x320:1x256x320:8x512x640`.
+    """Shapes from `1x256x320,...`: NxHxW each, or MIN:OPT:MAX such as `1x256x320:1x256x320:8x512x640`.
 
     Raises:
         EngineOptionError: it makes no sense.
@@ -170,12 +221,13 @@ def profile_text(profile: Profile) -> str:
 def plan_name(source: PlanSource) -> str:
     """The file's name; what can become stale (network, version) is in the header and not in the name."""
     device = f"sm_{source.compute_capability.replace('.', '')}" if source.compute_capability else "any"
-    shapes = "+".join(source.profiles).replace(":", "-")
-    if len(shapes) > 60:
-        shapes = hashlib.sha256(shapes.encode()).hexdigest()[:12]
+    shape = source.shape.replace(":", "-")
+    how = "" if (source.level, source.aux_streams) == (3, 0) else f".level{source.level}"
+    if source.aux_streams != 0:
+        how += ".aux" + ("any" if source.aux_streams is None else str(source.aux_streams))
     stem = Path(source.network).stem.removesuffix("_fp16")
     device = "any" if source.runtime == "tensorrt-rtx" else device
-    return f"{stem}.{source.precision}.{source.runtime}.{device}.{shapes}.plan"
+    return f"{stem}.{source.precision}.{source.runtime}.{device}.{shape}{how}.plan"
 
 
 def _checked(options: PlanOptions) -> tuple[tuple[Profile, ...], Path]:
@@ -183,6 +235,8 @@ def _checked(options: PlanOptions) -> tuple[tuple[Profile, ...], Path]:
         raise EngineOptionError(f"unknown engine {options.engine!r}: use {' or '.join(catalog.BANDS)}")
     if options.size not in catalog.SIZES:
         raise EngineOptionError(f"unknown size {options.size!r}: use {' or '.join(catalog.SIZES)}")
+    if options.level not in LEVELS:
+        raise EngineOptionError(f"expected a level from {LEVELS[0]} to {LEVELS[-1]}, got {options.level}")
     if options.precision not in PRECISIONS:
         raise EngineOptionError(f"unknown precision {options.precision!r}: use {', '.join(PRECISIONS)}")
     if options.precision in EIGHT_BIT and options.onnx is None:
@@ -197,14 +251,18 @@ def _checked(options: PlanOptions) -> tuple[tuple[Profile, ...], Path]:
     return parse_shapes(options.shapes or SHAPES[options.size]), onnx
 
 
-def _try_to_load(library: TensorRT, plan: bytes, say: Callable[[str], None]) -> None:
-    """Where a device is here; has never run on one."""
+def _told_by_engine(
+    library: TensorRT, plan: bytes, profile: Profile, say: Callable[[str], None]
+) -> str | None:
+    """What the loaded engine says of its layers; None where it is for other devices."""
     try:
-        library.load(plan)
+        engine = library.load(plan)
     except PlanError as error:
         if library.runtime == "tensorrt":
             raise
         say(f"{error}: it is for other devices")  # TensorRT-RTX builds for those that it lists
+        return None
+    return library.inspect(engine, profile)
 
 
 def _choose(has_device: bool) -> str:

@@ -1,14 +1,13 @@
 """A TensorRT plan at work: one execution context with fixed memory, for one shape and one stream.
 
 Every call was looked up in the Python bindings of TensorRT-RTX 1.7.1, in this part those of TensorRT 10 and
-11. Written for, never yet run on, a GPU: without a driver no plan can be loaded.
+11. Without a driver no plan can be loaded: what runs without one is a double of the library (tests).
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +17,8 @@ import numpy as np
 
 from irchroma.engines.errors import EngineError
 from irchroma.engines.gpu.device import CaptureRefused, Device, DeviceArray
-from irchroma.engines.gpu.plans.build import SHAPES, PlanOptions, ensure_plan
-from irchroma.engines.gpu.plans.file import read_plan
+from irchroma.engines.gpu.plans.build import PlanOptions, ensure_plan
+from irchroma.engines.gpu.plans.file import read_plan, write_atomically
 from irchroma.engines.gpu.plans.library import TensorRT
 from irchroma.engines.network.record import read_record
 
@@ -59,9 +58,7 @@ class LoadedPlan:
                 self.engine = None
 
 
-def open_plan(
-    runtime: str, index: int, path: Path, size: tuple[int, int], batches: Sequence[int] = (1,)
-) -> LoadedPlan:
+def open_plan(runtime: str, index: int, path: Path, size: tuple[int, int], frames: int = 1) -> LoadedPlan:
     """The plan for a network and a size, from the cache or built now, loaded by the current context.
 
     Args:
@@ -70,15 +67,15 @@ def open_plan(
         path: the float32 ONNX file, whose twin `*_fp16.onnx` is used where there is one; or a calibrated
             one, in its own precision.
         size: (H, W) of the padded input.
-        batches: frames of one call, a profile each.
+        frames: of one call.
 
     Raises:
         EngineError: no such runtime here, or the plan cannot be built or loaded.
     """
     onnx, precision = network_for(path)
-    shapes = shapes_for(path, size, batches)
+    shape = f"{frames}x{size[0]}x{size[1]}"
     plan = ensure_plan(
-        PlanOptions(shapes=shapes, precision=precision, runtime=runtime, onnx=onnx, device=index)
+        PlanOptions(shapes=shape, precision=precision, runtime=runtime, onnx=onnx, device=index)
     )
     header = plan.header
     key = (runtime, index, plan.path, header.plan_sha256)
@@ -100,21 +97,6 @@ def network_for(path: Path) -> tuple[Path, str]:
         return path, record.precision
     twin = path.with_name(f"{path.stem}_fp16.onnx")
     return (twin, "fp16") if twin.is_file() else (path, "fp32")
-
-
-def shapes_for(path: Path, size: tuple[int, int], batches: Sequence[int] = (1,)) -> str:
-    """`--shapes` of the plan to use: the default one of that network where it has the size, else its own.
-
-    Batches are profiles of one shape each, not a wide one: kernels are chosen for the very shape, and
-    TensorRT-RTX compiles no others in the background, which recorded work would never see.
-    """
-    if tuple(batches) != (1,):
-        return ",".join(f"{frames}x{size[0]}x{size[1]}" for frames in batches)
-    wanted = f"1x{size[0]}x{size[1]}"
-    for name, shapes in SHAPES.items():
-        if path.stem.endswith(f"_{name}") and wanted in shapes.split(","):
-            return shapes
-    return wanted
 
 
 class ContextDevice(Device, Protocol):
@@ -145,16 +127,17 @@ class PlanExecution:
         self._device = device
         self._arrays: list[DeviceArray] = []
         self._context: Any = None
+        self._jit: Any = None
+        self._jit_saved = b""
         self._recordable = True
         self.name = f"{plan.title} on {device.name}"
         try:
             engine = plan.engine
             dtype = _dtype_of(engine, plan.title)
             with _lock:  # nothing says that several threads may make contexts of one engine
-                self._context = engine.create_execution_context()
-            if self._context is None:
-                raise EngineError(f"{plan.title}: no execution context, {device.name} has too little memory")
-            self._choose_profile(engine, (frames, 1, *size))
+                self._context, self._jit = plan.library.make_context(engine, _jit_path(plan))
+            self._fit_shape(engine, (frames, 1, *size))
+            self._give_memory(engine)
             self.luma, self.ycc, self.confidence = (
                 self._bind(name, (frames, depth, *size), dtype) for name, depth in _TENSORS.items()
             )
@@ -189,12 +172,19 @@ class PlanExecution:
 
     def close(self) -> None:
         """Let go of context, memory and plan; may be called twice."""
-        plan, self._plan = self._plan, None
-        if plan is None:
+        if self._plan is None:
             return
         try:
+            with self._device.current():  # the cache asks which device it is for
+                self._save_jit()
+        except EngineError as error:
+            log.debug("%s: %s", self.name, error)
+        plan: LoadedPlan | None = self._plan
+        self._plan = None
+        assert plan is not None
+        try:
             with self._device.current():  # what is freed is freed in its own context, the engine too
-                self._context = None
+                self._context = self._jit = None
                 try:
                     while self._arrays:
                         self._device.free(self._arrays.pop())
@@ -202,17 +192,27 @@ class PlanExecution:
                     plan.release()
                     plan = None
         finally:
-            self._context = None
+            self._context = self._jit = None
             if plan is not None:  # the device is closed already
                 plan.release()
 
-    def _choose_profile(self, engine: Any, wanted: tuple[int, ...]) -> None:
+    def _fit_shape(self, engine: Any, wanted: tuple[int, ...]) -> None:
+        """Make sure that the context is for the shape; an engine of a range of shapes is told it."""
+        built = tuple(engine.get_tensor_shape("luma"))
+        if built == wanted:
+            return
+        if -1 not in built or not self._profile_set(engine, wanted):
+            raise EngineError(f"the plan serves no input of {wanted}: run irchroma engines build --shapes")
+        if not self._context.set_input_shape("luma", wanted):
+            raise EngineError(f"the plan refuses an input of {wanted}")
+
+    def _profile_set(self, engine: Any, wanted: tuple[int, ...]) -> bool:
         for index in range(engine.num_optimization_profiles):
             low, _, high = (tuple(shape) for shape in engine.get_tensor_profile_shape("luma", index))
             if all(a <= b <= c for a, b, c in zip(low, wanted, high, strict=True)):
                 break
         else:
-            raise EngineError(f"the plan serves no input of {wanted}: run irchroma engines build --shapes")
+            return False
         queue, mark = self._device.open_queue(), self._device.make_mark()
         try:
             handle: int = queue.handle  # type: ignore[attr-defined]  # only CUDA devices come here
@@ -223,8 +223,28 @@ class PlanExecution:
         finally:
             mark.close()
             queue.close()
-        if not self._context.set_input_shape("luma", wanted):
-            raise EngineError(f"the plan refuses an input of {wanted}")
+        return True
+
+    def _give_memory(self, engine: Any) -> None:
+        """The context's own memory is one of ours: nothing is allocated when it runs, or is recorded."""
+        nbytes = int(engine.device_memory_size_v2)
+        if nbytes:
+            array = self._device.allocate((nbytes,), np.uint8)  # the driver aligns it to 256 bytes
+            self._arrays.append(array)
+            self._context.set_device_memory(array.address, nbytes)
+
+    def _save_jit(self) -> None:
+        """Keep the kernels that TensorRT-RTX has compiled, for the next start."""
+        path = None if self._jit is None or self._plan is None else _jit_path(self._plan)
+        if path is None:
+            return
+        try:
+            compiled = bytes(self._jit.serialize() or b"")
+            if compiled and compiled != self._jit_saved:
+                write_atomically(path, [compiled])
+                self._jit_saved = compiled
+        except (OSError, RuntimeError, TypeError) as error:  # without it the next start takes longer
+            log.info("%s: %s", path, error)
 
     def _bind(self, name: str, shape: tuple[int, ...], dtype: Any) -> DeviceArray:
         found = tuple(self._context.get_tensor_shape(name))
@@ -235,6 +255,12 @@ class PlanExecution:
         if not self._context.set_tensor_address(name, array.address):
             raise EngineError(f"the plan refuses memory for {name}")
         return array
+
+
+def _jit_path(plan: LoadedPlan) -> Path | None:
+    """Where TensorRT-RTX's compiled kernels of a plan are kept; None for TensorRT, which has none."""
+    runtime, index, path, digest = plan.key
+    return path.with_suffix(f".{index}.{digest[:8]}.jit") if runtime == "tensorrt-rtx" else None
 
 
 def _dtype_of(engine: Any, title: str) -> Any:

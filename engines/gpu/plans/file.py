@@ -1,6 +1,6 @@
 """A TensorRT plan on disk: one file with a header that says what it was built from, by what and for what.
 
-Layout: 16 bytes `IRCHROMA-PLAN-1\\n`, the header's length (8 bytes, little endian), the header (JSON, UTF-8),
+Layout: 16 bytes `IRCHROMA-PLAN-2\\n`, the header's length (8 bytes, little endian), the header (JSON, UTF-8),
 the plan. One file, so that header and plan are replaced together.
 """
 
@@ -19,7 +19,7 @@ from typing import BinaryIO
 from irchroma.engines.errors import PlanError
 from irchroma.engines.gpu.plans.proof import PlanLayer
 
-MAGIC = b"IRCHROMA-PLAN-1\n"
+MAGIC = b"IRCHROMA-PLAN-2\n"
 _LENGTH_BYTES = 8
 _LARGEST_HEADER_BYTES = 1 << 24
 
@@ -36,7 +36,9 @@ class PlanSource:
         device: its name, None where it was built without a device.
         compute_capability: such as `8.9`, None as above.
         precision: `fp16` or `fp32`.
-        profiles: each as `--shapes` takes it.
+        shape: as `--shapes` takes it, such as `1x256x320`.
+        level: of the search for kernels.
+        aux_streams: see `BuildRequest`.
     """
 
     network: str
@@ -46,7 +48,9 @@ class PlanSource:
     device: str | None
     compute_capability: str | None
     precision: str
-    profiles: tuple[str, ...]
+    shape: str
+    level: int = 3
+    aux_streams: int | None = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,9 @@ class PlanHeader:
         activation_bytes: device memory of one execution context, None as above.
         plan_bytes: length of the plan that follows.
         plan_sha256: of the plan that follows.
-        layers: of the engine, all profiles.
+        layers: of the engine.
+        told_by: `engine`, loaded and asked, or `builder`, which wrote its log where there is no device.
+        indirectly: how many of `convolutions` are known by their weights or their kernel's name alone.
     """
 
     source: PlanSource
@@ -76,6 +82,8 @@ class PlanHeader:
     plan_bytes: int
     plan_sha256: str
     layers: tuple[PlanLayer, ...]
+    told_by: str = "builder"
+    indirectly: int = 0
 
 
 def write_plan(path: Path, header: PlanHeader, plan: bytes) -> None:
@@ -129,8 +137,13 @@ def why_unusable(path: Path, wanted: PlanSource) -> str | None:
         return f"{wanted.network} has changed since it was built"
     if found.precision != wanted.precision:
         return f"built in {found.precision}, asked for is {wanted.precision}"
-    if found.profiles != wanted.profiles:
-        return f"built for {','.join(found.profiles)}, asked for is {','.join(wanted.profiles)}"
+    if found.shape != wanted.shape:
+        return f"built for {found.shape}, asked for is {wanted.shape}"
+    if (found.level, found.aux_streams) != (wanted.level, wanted.aux_streams):
+        return (
+            f"built at level {found.level} with {_streams(found)}, asked for is level {wanted.level}"
+            f" with {_streams(wanted)}"
+        )
     here = (wanted.device, wanted.compute_capability)
     # TensorRT-RTX plans serve every device that the library lists; TensorRT's the one that built them.
     if found.runtime == "tensorrt" and (found.device, found.compute_capability) != here:
@@ -153,7 +166,10 @@ def file_sha256(path: Path) -> str:
     """
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            digest = hashlib.sha256()
+            while part := file.read(1 << 20):
+                digest.update(part)
+            return digest.hexdigest()
     except OSError as error:
         raise PlanError(f"{path}: {(error.strerror or str(error)).lower()}") from error
 
@@ -188,6 +204,12 @@ def write_atomically(path: Path, parts: Sequence[bytes]) -> None:
         partial.unlink(missing_ok=True)
 
 
+def _streams(source: PlanSource) -> str:
+    return (
+        "any auxiliary streams" if source.aux_streams is None else f"{source.aux_streams} auxiliary streams"
+    )
+
+
 def _read_header(file: BinaryIO, path: Path) -> PlanHeader:
     if file.read(len(MAGIC)) != MAGIC:
         raise PlanError(f"{path}: not a plan that this version of irchroma wrote")
@@ -198,7 +220,6 @@ def _read_header(file: BinaryIO, path: Path) -> PlanHeader:
     try:
         values = json.loads(text)
         source, layers = values.pop("source"), values.pop("layers")
-        source["profiles"] = tuple(source["profiles"])
         header = PlanHeader(
             source=PlanSource(**source),
             layers=tuple(PlanLayer(**layer | {"origins": tuple(layer["origins"])}) for layer in layers),

@@ -1,4 +1,5 @@
-"""TensorRT 10.12+, TensorRT 11 and TensorRT-RTX behind one small class; the only file that imports them.
+"""TensorRT 10.12+ (Jetson: 10.3+), TensorRT 11 and TensorRT-RTX behind one class; the only file with their
+imports.
 
 Types live in the graph: networks are strongly typed and no precision flag is ever set, so that one ONNX file
 means the same to all three. What was checked, and how:
@@ -7,7 +8,10 @@ means the same to all three. What was checked, and how:
 - The calls and flags used were looked up in the Python bindings of TensorRT 10.13.3 and 11.4.0 themselves.
   A build by either has never run, nor has anything on a GPU: not the timing cache, not a successful `load`.
 - Without a GPU an engine cannot be loaded, so its inspector cannot be asked. The builder writes the same text
-  to its log when it is done, if asked for it in detail: that is what `Built.layers` holds.
+  to its log when it is done, if asked for it in detail: that is what `Built.layers` holds. Where a plan can
+  be loaded, the loaded engine is asked (`TensorRT.inspect`), and that decides.
+- One shape is set in the network itself, without a profile: only then does TensorRT say the types of all
+  tensors, TensorRT-RTX needs no fallback kernels, and every kernel is chosen for the very shape.
 - A strongly-typed graph is not the last word: TensorRT-RTX 1.7.1 turns a float32 convolution between casts
   from and to float16 into a float16 one, weights and all. Hence the proof of precision after each build.
 - TensorRT-RTX names targets 7.5, 8.0, 8.6, 8.9, 12.0 and 12.1 (`ComputeCapability`). Its documentation says
@@ -19,6 +23,8 @@ Layers of a network as TensorRT has parsed it. The library is handed in, nothing
 from __future__ import annotations
 
 import importlib.util
+import logging
+import platform
 import re
 import threading
 import time
@@ -27,9 +33,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from irchroma.engines.errors import EngineOptionError, EngineUnavailable, PlanError
+from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable, PlanError
 from irchroma.engines.gpu.plans.callbacks import make_logger, make_monitor
 from irchroma.engines.gpu.plans.file import write_atomically
+
+log = logging.getLogger(__name__)
 
 
 def convolution_names(library: Any, network: Any) -> tuple[str, ...]:
@@ -58,6 +66,8 @@ LIBRARIES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 """Runtime as in `--runtime` -> the Python module, which is also its extra's name but for the dash."""
 OLDEST = (10, 12)
 """Before TensorRT 10.12 weakly-typed networks were still usual, and some of the API here was not there."""
+OLDEST_ON_JETSON = (10, 3)
+"""Of JetPack 6, which no newer one can be installed on; it has every call that is used here."""
 
 _MEMORY = re.compile(r"Total (Activation|Weights) Memory: (\d+) bytes")
 _one_build = threading.Lock()  # a process has one TensorRT logger, and builds are told apart by it
@@ -75,6 +85,11 @@ class Profile:
     optimum: Size
     maximum: Size
 
+    @property
+    def static(self) -> bool:
+        """It is one shape."""
+        return self.minimum == self.maximum
+
 
 @dataclass(frozen=True, slots=True)
 class BuildRequest:
@@ -82,7 +97,10 @@ class BuildRequest:
 
     Attributes:
         onnx: a strongly-typed network with one input.
-        profiles: at least one.
+        profile: one shape, or a range of them.
+        level: how long kernels are searched for, 0 to 5; TensorRT's own default is 3.
+        aux_streams: further streams that one run of the network may use beside its own; None for as many as
+            the library likes. Each context makes them, and their events are part of every recorded frame.
         exact: float32 without TF32, which is a shorter mantissa; has no effect on float16.
         timing_cache: file that keeps measured kernel times; None for none. TensorRT only: in TensorRT-RTX it
             changes nothing and demands a GPU (release notes of 1.1).
@@ -90,7 +108,9 @@ class BuildRequest:
     """
 
     onnx: Path
-    profiles: tuple[Profile, ...]
+    profile: Profile
+    level: int = 3
+    aux_streams: int | None = 0
     exact: bool = False
     timing_cache: Path | None = None
     progress: Progress | None = None
@@ -106,7 +126,7 @@ class Built:
         convolutions: names of the network's convolutions.
         quantized: those of them that take a dequantized input, and so are to run in its 8-bit type.
         weights_bytes: device memory of the weights; None where the builder does not say it.
-        activation_bytes: device memory of one execution context, of the largest profile; None as above.
+        activation_bytes: device memory of one execution context, of its largest shape; None as above.
         build_s: wall time in seconds.
     """
 
@@ -117,6 +137,11 @@ class Built:
     weights_bytes: int | None
     activation_bytes: int | None
     build_s: float
+
+
+def oldest_tensorrt() -> tuple[int, int]:
+    """Major and minor version of the oldest TensorRT that is taken on this machine."""
+    return OLDEST_ON_JETSON if platform.machine() == "aarch64" else OLDEST
 
 
 def installed(runtime: str) -> bool:
@@ -148,9 +173,11 @@ class TensorRT:
                 f"runtime {runtime} cannot be loaded: {str(error).splitlines()[0]}"
             ) from error
         self.version: str = self.library.__version__
-        if runtime == "tensorrt" and tuple(map(int, self.version.split(".")[:2])) < OLDEST:
+        oldest = oldest_tensorrt()
+        if runtime == "tensorrt" and tuple(map(int, self.version.split(".")[:2])) < oldest:
             raise EngineUnavailable(
-                f"tensorrt {self.version} is too old: pip install 'irchroma[tensorrt]' (10.12 or newer)"
+                f"tensorrt {self.version} is too old: pip install 'irchroma[tensorrt]'"
+                f" ({oldest[0]}.{oldest[1]} or newer)"
             )
         if runtime not in _loggers:
             _loggers[runtime] = make_logger(self.library)
@@ -176,8 +203,17 @@ class TensorRT:
             config.profiling_verbosity = self.library.ProfilingVerbosity.DETAILED
             if request.exact:
                 config.clear_flag(self.library.BuilderFlag.TF32)
-            for profile in request.profiles:
-                self._add_profile(builder, config, network.get_input(0).name, profile)
+            config.builder_optimization_level = request.level
+            if request.aux_streams is not None:
+                config.max_aux_streams = request.aux_streams
+            if self.runtime == "tensorrt-rtx":
+                # "Required when using CUDA stream capture" (release notes of TensorRT-RTX 1.2).
+                config.set_flag(self.library.BuilderFlag.REQUIRE_USER_ALLOCATION)
+            if request.profile.static:
+                n, height, width = request.profile.optimum
+                network.get_input(0).shape = (n, 1, height, width)
+            else:
+                self._add_profile(builder, config, network.get_input(0).name, request.profile)
             monitor = make_monitor(self.library, request.progress)
             config.progress_monitor = monitor
             cache = self._use_timing_cache(config, request.timing_cache)
@@ -215,6 +251,56 @@ class TensorRT:
         if engine is None:  # what these libraries do in place of raising
             raise PlanError(f"{self._name} does not load the plan on this machine: {self._logger.why(said)}")
         return engine
+
+    def inspect(self, engine: Any, profile: Profile) -> str:
+        """A loaded engine's layers in the inspector's own words, for the profile's middle shape.
+
+        Raises:
+            PlanError: there is too little memory for it.
+        """
+        context = engine.create_execution_context()
+        if context is None:
+            raise PlanError(f"{self._name} makes no execution context: {self._logger.why()}")
+        n, height, width = profile.optimum
+        if not profile.static:  # an engine of one shape needs no telling
+            context.set_input_shape(engine.get_tensor_name(0), (n, 1, height, width))
+        inspector = engine.create_engine_inspector()
+        inspector.execution_context = context
+        return str(inspector.get_engine_information(self.library.LayerInformationFormat.ONELINE))
+
+    def make_context(self, engine: Any, jit_cache: Path | None) -> tuple[Any, Any]:
+        """An execution context whose memory the caller sets, and its cache of compiled kernels.
+
+        Args:
+            engine: of `load`.
+            jit_cache: file of an earlier `save_jit`; TensorRT-RTX alone compiles when a plan is loaded, which
+                takes seconds, so TensorRT has no such cache and gives None.
+
+        Raises:
+            EngineError: the library makes none.
+        """
+        managed = self.library.ExecutionContextAllocationStrategy.USER_MANAGED
+        cache = None
+        if self.runtime == "tensorrt-rtx":
+            config = engine.create_runtime_config()
+            config.set_execution_context_allocation_strategy(managed)
+            # Recorded work would keep the fallback kernels for ever that a range of shapes begins with.
+            eager = self.library.DynamicShapesKernelSpecializationStrategy.EAGER
+            config.dynamic_shapes_kernel_specialization_strategy = eager
+            cache = config.create_runtime_cache()
+            if (
+                jit_cache is not None
+                and jit_cache.is_file()
+                and not cache.deserialize(jit_cache.read_bytes())
+            ):
+                log.info("%s: of another device or version, made anew", jit_cache)
+            config.set_runtime_cache(cache)
+            context = engine.create_execution_context(config)
+        else:
+            context = engine.create_execution_context(managed)
+        if context is None:
+            raise EngineError(f"{self._name} makes no execution context: {self._logger.why()}")
+        return context, cache
 
     @property
     def _name(self) -> str:

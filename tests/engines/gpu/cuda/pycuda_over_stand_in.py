@@ -9,7 +9,6 @@ import ctypes
 import os
 import sys
 import threading
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -93,9 +92,7 @@ def main() -> None:
     from irchroma.engines.gpu.cuda.pycuda_device import PyCudaDevice
 
     class Device(PyCudaDevice):
-        def open_network(
-            self, path: Path, size: tuple[int, int], frames: int = 1, batches: Sequence[int] = (1,)
-        ) -> DeviceNetwork:
+        def open_network(self, path: Path, size: tuple[int, int], frames: int = 1) -> DeviceNetwork:
             return CopyingNetwork(self, size, frames)
 
     fails = os.environ["STAND_IN_FAILS"]

@@ -15,7 +15,15 @@ from tests.engines.gpu.plans.plan_source import plan_options
 from irchroma.engines import catalog
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable, PlanError
 from irchroma.engines.gpu import probe
-from irchroma.engines.gpu.plans.build import Plan, PlanOptions, ensure_plan, parse_shapes, profile_text
+from irchroma.engines.gpu.plans.build import (
+    SHAPES,
+    Plan,
+    PlanOptions,
+    ensure_plan,
+    ensure_plans,
+    parse_shapes,
+    profile_text,
+)
 from irchroma.engines.gpu.plans.file import read_plan, write_plan
 
 DEADLINE_S = 60.0
@@ -23,7 +31,7 @@ DEADLINE_S = 60.0
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[PlanOptions, Plan]:
-    """A float16 plan of one profile."""
+    """A float16 plan of one shape."""
     options = plan_options(tmp_path_factory.mktemp("plans"))
     return options, ensure_plan(options)
 
@@ -57,20 +65,57 @@ def test_the_header_says_what_the_plan_was_built_from(built: tuple[PlanOptions, 
     device = probe.device_at()
     assert header.source.runtime == "tensorrt-rtx"
     assert header.source.version.count(".") >= 2
-    assert header.source.profiles == ("1x64x96",)
+    assert header.source.shape == "1x64x96"
     assert header.source.device == (device.name if device else None)
     assert (header.driver is None) == (device is None)
     assert header.build_s > 0
     assert header.plan_bytes == len(plan) > 1_000_000
 
 
-def test_a_float32_plan_with_two_profiles_holds_both(tmp_path: Path) -> None:
+def test_every_shape_gets_a_plan_of_its_own_and_a_range_is_one(tmp_path: Path) -> None:
     shapes = "1x64x96,1x64x64:2x96x96:4x128x160"
-    plan = ensure_plan(replace(plan_options(tmp_path, "fp32"), shapes=shapes))
-    assert plan.header.source.profiles == tuple(shapes.split(","))
-    assert {layer.precision for layer in plan.header.layers} == {"fp32", "none"}
-    assert any("[profile 1]" in layer.name for layer in plan.header.layers)
-    assert b"tf32=0" in read_plan(plan.path)[1], "float32 was asked for, not TensorFloat-32"
+    options = replace(plan_options(tmp_path, "fp32"), shapes=shapes)
+    alone, ranged = ensure_plans(options)
+    assert [alone.header.source.shape, ranged.header.source.shape] == shapes.split(",")
+    assert alone.path != ranged.path
+    for plan in (alone, ranged):
+        assert {layer.precision for layer in plan.header.layers} <= {"fp32", "none"}
+        assert plan.header.convolutions == 47
+        assert b"tf32=0" in read_plan(plan.path)[1], "float32 was asked for, not TensorFloat-32"
+    assert any(layer.output.startswith("?") for layer in ranged.header.layers)
+    assert not any("?" in layer.output for layer in alone.header.layers), "every size of one shape is known"
+    with pytest.raises(EngineOptionError, match="expected one shape"):
+        ensure_plan(options)
+
+
+@pytest.mark.parametrize("engine", catalog.BANDS)
+@pytest.mark.parametrize("size", catalog.SIZES)
+def test_every_shipped_network_builds_for_its_shapes_and_is_proved(
+    engine: str, size: str, tmp_path: Path
+) -> None:
+    runtime = plan_options(tmp_path).runtime
+    if not catalog.weights_path(engine, size).is_file():
+        pytest.skip(f"weights of {engine} {size} are not here")
+    said: list[str] = []
+    plans = ensure_plans(
+        PlanOptions(engine, size, runtime=runtime, folder=tmp_path), say=lambda line: said.append(line)
+    )
+    assert [plan.header.source.shape for plan in plans] == SHAPES[size].split(",")
+    for plan in plans:
+        assert plan.header.convolutions >= 40
+        assert plan.header.indirectly == 0
+        assert {layer.factors for layer in plan.header.layers if layer.kind == "correlation"} == {"fp16"}
+        assert not any("?" in layer.output for layer in plan.header.layers)
+    assert len(said) == len(plans), "nothing is in doubt"
+
+
+def test_the_search_for_kernels_is_part_of_what_a_plan_is(tmp_path: Path) -> None:
+    options = plan_options(tmp_path)
+    first, longer = ensure_plan(options), ensure_plan(replace(options, level=4, aux_streams=None))
+    assert longer.reason == "not built yet"
+    assert longer.path.name == first.path.name.replace(".plan", ".level4.auxany.plan")
+    with pytest.raises(EngineOptionError, match="level from 0 to 5, got 6"):
+        ensure_plan(replace(options, level=6))
 
 
 def test_a_plan_that_is_there_is_used_and_not_built_again(copied: tuple[PlanOptions, Path]) -> None:

@@ -1,52 +1,186 @@
-"""What can be known of TensorRT at work without a GPU: the bindings' calls, shapes, and what fails how."""
+"""What can be known of TensorRT at work without a GPU: the bindings' calls; its rules, kept by a double."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from tests.engines.gpu.plans.engine_double import EngineDouble, JitDouble, LibraryDouble, Shape
 from tests.engines.tiny_network import write_tiny_network
 
-from irchroma.engines import catalog
-from irchroma.engines.gpu.batching import BATCHES
-from irchroma.engines.gpu.plans import execution
-from irchroma.engines.gpu.plans import library as tensorrt_adapter
-from irchroma.engines.gpu.plans.build import PlanOptions, ensure_plan
-from irchroma.engines.gpu.plans.execution import network_for, shapes_for
+from irchroma.engines.errors import EngineError
+from irchroma.engines.gpu.cpu_device import CpuDevice, host_view
+from irchroma.engines.gpu.device import CaptureRefused, DeviceArray, WorkQueue
+from irchroma.engines.gpu.kernels.host import HostKernels
+from irchroma.engines.gpu.plans import execution, library
+from irchroma.engines.gpu.plans.execution import LoadedPlan, PlanExecution, network_for
 from irchroma.engines.network.record import RECORD_KEY, NetworkRecord
 
 CALLS = {
     "ICudaEngine": (
         "create_execution_context",
+        "create_engine_inspector",
+        "device_memory_size_v2",
         "get_tensor_dtype",
         "get_tensor_name",
         "get_tensor_profile_shape",
+        "get_tensor_shape",
         "num_io_tensors",
         "num_optimization_profiles",
     ),
     "IExecutionContext": (
         "execute_async_v3",
         "get_tensor_shape",
+        "set_device_memory",
         "set_input_shape",
         "set_optimization_profile_async",
         "set_tensor_address",
     ),
+    "IBuilderConfig": ("builder_optimization_level", "max_aux_streams"),
+    "EngineInspector": ("execution_context", "get_engine_information"),
+}
+RTX_CALLS = {
+    "ICudaEngine": ("create_runtime_config",),
+    "IRuntimeConfig": (
+        "create_runtime_cache",
+        "dynamic_shapes_kernel_specialization_strategy",
+        "set_execution_context_allocation_strategy",
+        "set_runtime_cache",
+    ),
 }
 
 
-@pytest.mark.parametrize("runtime", tensorrt_adapter.LIBRARIES)
+@pytest.mark.parametrize("runtime", library.LIBRARIES)
 def test_every_call_is_one_of_the_installed_bindings(runtime: str) -> None:
-    if not tensorrt_adapter.installed(runtime):
+    if not library.installed(runtime):
         pytest.skip(f"{runtime} is not installed")
-    library = tensorrt_adapter.TensorRT(runtime).library
-    text = Path(execution.__file__).read_text(encoding="utf-8")
-    for kind, names in CALLS.items():
+    found = library.TensorRT(runtime).library
+    text = "".join(Path(one.__file__).read_text(encoding="utf-8") for one in (execution, library))
+    calls = [*CALLS.items(), *(RTX_CALLS.items() if runtime == "tensorrt-rtx" else ())]
+    for kind, names in calls:
         for name in names:
             assert f".{name}" in text
-            assert hasattr(getattr(library, kind), name), f"{kind}.{name}"
-    assert library.DataType.HALF.name == "HALF"
-    assert library.DataType.FLOAT.name == "FLOAT"
+            assert hasattr(getattr(found, kind), name), f"{kind}.{name}"
+    assert found.DataType.HALF.name == "HALF"
+    assert found.DataType.FLOAT.name == "FLOAT"
+    assert found.ExecutionContextAllocationStrategy.USER_MANAGED is not None
+
+
+class ContextualDevice(CpuDevice):
+    """With the context and the stream handles that CUDA devices have."""
+
+    def __init__(self, kernels: HostKernels) -> None:
+        super().__init__(kernels=kernels)
+        self.given: list[DeviceArray] = []
+        self.freed: list[int] = []
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        yield
+
+    def allocate(self, shape: Any, dtype: Any) -> DeviceArray:
+        room = super().allocate((int(np.prod(shape)) * np.dtype(dtype).itemsize + 256,), np.uint8)
+        made = room.part(-room.address % 256, tuple(shape), dtype)  # as a driver aligns it
+        self.given.append(made)
+        return made
+
+    def free(self, array: DeviceArray) -> None:
+        self.freed.append(array.address)
+
+    def open_queue(self) -> WorkQueue:
+        made: Any = super().open_queue()
+        made.handle = 17
+        return made  # type: ignore[no-any-return]
+
+
+def at(tensors: dict[str, tuple[int, Shape]], name: str) -> np.ndarray[Any, Any]:
+    address, shape = tensors[name]
+    return host_view(DeviceArray(address, shape, np.dtype(np.float32), None))
+
+
+def copying(tensors: dict[str, tuple[int, Shape]], stream: int) -> None:
+    assert stream == 17
+    at(tensors, "ycc")[...] = at(tensors, "luma")
+    at(tensors, "confidence")[...] = 1 - at(tensors, "luma")
+
+
+def loaded(
+    engine: EngineDouble, found: LibraryDouble, path: Path, runtime: str = "tensorrt-rtx"
+) -> LoadedPlan:
+    return LoadedPlan((runtime, 0, path, "ab" * 32), found, engine, "double", 1)  # type: ignore[arg-type]
+
+
+def test_a_plan_of_one_shape_runs_in_memory_of_ours_and_is_told_no_shape(
+    host_kernels: HostKernels, tmp_path: Path
+) -> None:
+    device, engine = ContextualDevice(host_kernels), EngineDouble((2, 1, 32, 64), (2, 1, 32, 64), copying)
+    network = PlanExecution(loaded(engine, LibraryDouble(), tmp_path / "a.plan"), device, (32, 64), 2)
+    (context,) = engine.contexts
+    assert context.told == []
+    assert context.memory[0] in {array.address for array in device.given}
+    host_view(network.luma)[...] = 0.25
+    network.enqueue(17)
+    assert (host_view(network.ycc) == 0.25).all()
+    assert (host_view(network.confidence) == 0.75).all()
+    network.close()
+    network.close()
+    assert sorted(device.freed) == sorted(array.address for array in device.given)
+    with pytest.raises(EngineError, match="closed"):
+        network.enqueue(17)
+    device.close()
+
+
+def test_a_plan_of_one_shape_serves_no_other(host_kernels: HostKernels, tmp_path: Path) -> None:
+    device, engine = ContextualDevice(host_kernels), EngineDouble((1, 1, 32, 64), (1, 1, 32, 64), copying)
+    with pytest.raises(EngineError, match=r"serves no input of \(1, 1, 64, 64\)"):
+        PlanExecution(loaded(engine, LibraryDouble(), tmp_path / "a.plan"), device, (64, 64))
+    assert sorted(device.freed) == sorted(array.address for array in device.given)
+    device.close()
+
+
+def test_a_plan_of_a_range_is_told_its_profile_and_then_the_shape(
+    host_kernels: HostKernels, tmp_path: Path
+) -> None:
+    device, engine = ContextualDevice(host_kernels), EngineDouble((1, 1, 32, 32), (4, 1, 96, 96), copying)
+    network = PlanExecution(loaded(engine, LibraryDouble(), tmp_path / "a.plan"), device, (64, 96), 3)
+    assert engine.contexts[0].told == ["profile", "shape"]
+    network.enqueue(17)
+    network.close()
+    with pytest.raises(EngineError, match="serves no input"):
+        PlanExecution(loaded(engine, LibraryDouble(), tmp_path / "a.plan"), device, (128, 96))
+    device.close()
+
+
+def test_a_network_that_cannot_be_recorded_says_so_before(host_kernels: HostKernels, tmp_path: Path) -> None:
+    device, engine = ContextualDevice(host_kernels), EngineDouble((1, 1, 32, 64), (1, 1, 32, 64), copying)
+    network = PlanExecution(loaded(engine, LibraryDouble(), tmp_path / "a.plan"), device, (32, 64))
+    network.ask_recordable(17)
+    network.check_recordable()
+    engine.contexts[0].capturable = False
+    network.ask_recordable(17)
+    with pytest.raises(CaptureRefused, match="cannot be recorded"):
+        network.check_recordable()
+    network.close()
+    device.close()
+
+
+def test_what_tensorrt_rtx_has_compiled_is_kept_for_the_next_start(
+    host_kernels: HostKernels, tmp_path: Path
+) -> None:
+    device, engine = ContextualDevice(host_kernels), EngineDouble((1, 1, 32, 64), (1, 1, 32, 64), copying)
+    for runtime, kept in (("tensorrt", 0), ("tensorrt-rtx", 1)):
+        found = LibraryDouble(JitDouble(b"compiled"))
+        plan = loaded(engine, found, tmp_path / "a.plan", runtime)
+        PlanExecution(plan, device, (32, 64)).close()
+        files = list(tmp_path.glob("*.jit"))
+        assert len(files) == kept
+        assert found.asked == (files or [None])
+    assert files[0].read_bytes() == b"compiled"
+    device.close()
 
 
 def test_a_network_is_built_in_its_own_precision(tmp_path: Path) -> None:
@@ -60,30 +194,3 @@ def test_a_network_is_built_in_its_own_precision(tmp_path: Path) -> None:
     onnx.helper.set_model_props(calibrated, {RECORD_KEY: record.as_json()})
     onnx.save(calibrated, tmp_path / "both.onnx")
     assert network_for(tmp_path / "both.onnx") == (tmp_path / "both.onnx", "int8")
-
-
-def test_the_default_plan_is_used_for_the_sizes_that_it_has() -> None:
-    fast, best = (catalog.WEIGHTS / f"nir_{size}.onnx" for size in catalog.SIZES)
-    assert shapes_for(fast, (256, 320)) == "1x256x320,1x192x320"
-    assert shapes_for(best, (352, 416)) == "1x352x416,1x256x416"
-    assert shapes_for(fast, (352, 416)) == "1x352x416"
-    assert shapes_for(best, (64, 96)) == "1x64x96"
-    assert shapes_for(Path("mine.onnx"), (256, 320)) == "1x256x320"
-
-
-def test_batches_are_profiles_of_one_shape_each_in_one_real_plan(tmp_path: Path) -> None:
-    if not tensorrt_adapter.installed("tensorrt-rtx"):
-        pytest.skip("tensorrt-rtx is not installed")
-    onnx, precision = network_for(catalog.weights_path("nir", "fast"))
-    shapes = shapes_for(onnx, (64, 96), BATCHES)
-    assert shapes == "1x64x96,2x64x96,4x64x96,8x64x96"
-    options = PlanOptions(
-        shapes=shapes, precision=precision, runtime="tensorrt-rtx", onnx=onnx, folder=tmp_path
-    )
-    plan = ensure_plan(options)
-    assert plan.reason == "not built yet"
-    assert plan.header.source.profiles == tuple(shapes.split(","))
-    assert plan.header.convolutions > 10
-    assert ensure_plan(options).reason is None
-    alone = ensure_plan(replace(options, shapes=shapes_for(onnx, (64, 96))))
-    assert alone.path != plan.path

@@ -22,9 +22,7 @@ from irchroma.engines.gpu.plans.file import (
 from irchroma.engines.gpu.plans.proof import PlanLayer
 
 PLAN = bytes(range(256)) * 20
-SOURCE = PlanSource(
-    "a.onnx", "ab" * 32, "tensorrt", "11.4.0", "NVIDIA RTX 4090", "8.9", "fp16", ("1x64x64", "1x96x96")
-)
+SOURCE = PlanSource("a.onnx", "ab" * 32, "tensorrt", "11.4.0", "NVIDIA RTX 4090", "8.9", "fp16", "1x64x64")
 HEADER = PlanHeader(
     source=SOURCE,
     driver="13.0",
@@ -60,7 +58,11 @@ def test_header_and_plan_come_back_as_they_were_written(path: Path) -> None:
         ({"version": "10.13.3"}, "built by tensorrt 11.4.0, here is 10.13.3"),
         ({"onnx_sha256": "cd" * 32}, "a.onnx has changed since it was built"),
         ({"precision": "fp32"}, "built in fp16, asked for is fp32"),
-        ({"profiles": ("1x64x64",)}, "built for 1x64x64,1x96x96, asked for is 1x64x64"),
+        ({"shape": "8x64x64"}, "built for 1x64x64, asked for is 8x64x64"),
+        (
+            {"level": 5, "aux_streams": None},
+            "built at level 3 with 0 auxiliary streams, asked for is level 5 with any auxiliary streams",
+        ),
         (
             {"device": "NVIDIA H200", "compute_capability": "9.0"},
             "built on NVIDIA RTX 4090 (compute capability 8.9), this is NVIDIA H200 (compute capability 9.0)",

@@ -30,13 +30,28 @@ def test_a_library_that_is_not_there_is_named_with_what_installs_it() -> None:
                 TensorRT(runtime)
 
 
+def test_jetson_has_an_older_tensorrt_and_that_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Old:
+        ILogger = tensorrt_adapter.make_logger  # never called: the logger is made before
+        __version__ = "10.3.0"
+
+    monkeypatch.setattr(tensorrt_adapter, "installed", lambda runtime: True)
+    monkeypatch.setattr(tensorrt_adapter, "_import", lambda runtime: Old)
+    monkeypatch.setitem(tensorrt_adapter._loggers, "tensorrt", object())
+    monkeypatch.setattr(tensorrt_adapter.platform, "machine", lambda: "x86_64")
+    with pytest.raises(EngineUnavailable, match=r"10\.3\.0 is too old.*\(10\.12 or newer\)"):
+        TensorRT("tensorrt")
+    monkeypatch.setattr(tensorrt_adapter.platform, "machine", lambda: "aarch64")
+    assert TensorRT("tensorrt").version == "10.3.0"
+
+
 def test_a_file_that_is_no_network_is_refused_in_one_line(library: TensorRT, tmp_path: Path) -> None:
     (tmp_path / "junk.onnx").write_bytes(b"junk")
     with pytest.raises(PlanError, match=r"refuses junk\.onnx: .*Failed to parse") as caught:
-        library.build(BuildRequest(tmp_path / "junk.onnx", (SQUARE,)))
+        library.build(BuildRequest(tmp_path / "junk.onnx", SQUARE))
     assert len(str(caught.value).splitlines()) == 1
     with pytest.raises(PlanError, match="no such file"):
-        library.build(BuildRequest(tmp_path / "none.onnx", (SQUARE,)))
+        library.build(BuildRequest(tmp_path / "none.onnx", SQUARE))
 
 
 def test_an_operator_that_is_refused_is_named(library: TensorRT, tmp_path: Path) -> None:
@@ -50,15 +65,15 @@ def test_an_operator_that_is_refused_is_named(library: TensorRT, tmp_path: Path)
     imports = [onnx.helper.make_opsetid("", 17)]
     onnx.save(onnx.helper.make_model(graph, opset_imports=imports, ir_version=8), tmp_path / "odd.onnx")
     with pytest.raises(PlanError, match=r"refuses odd\.onnx: operator Colorful the_node: "):
-        library.build(BuildRequest(tmp_path / "odd.onnx", (SQUARE,)))
+        library.build(BuildRequest(tmp_path / "odd.onnx", SQUARE))
 
 
 def test_a_profile_whose_sizes_are_out_of_order_is_refused(library: TensorRT, tmp_path: Path) -> None:
     onnx = plan_options(tmp_path).onnx
     assert onnx is not None
-    wrong = Profile((1, 96, 96), (1, 64, 64), (1, 96, 96))
+    wrong = Profile((1, 96, 96), (1, 64, 64), (1, 128, 96))
     with pytest.raises(PlanError, match=r"refuses the shapes .*MIN<=OPT<=MAX"):
-        library.build(BuildRequest(onnx, (wrong,)))
+        library.build(BuildRequest(onnx, wrong))
 
 
 def test_a_plan_that_cannot_be_loaded_is_an_error_and_never_none(library: TensorRT, tmp_path: Path) -> None:
@@ -67,6 +82,6 @@ def test_a_plan_that_cannot_be_loaded_is_an_error_and_never_none(library: Tensor
     if probe.device_at() is None:
         onnx = plan_options(tmp_path).onnx
         assert onnx is not None
-        plan = library.build(BuildRequest(onnx, (SQUARE,))).plan
+        plan = library.build(BuildRequest(onnx, SQUARE)).plan
         with pytest.raises(PlanError, match="CUDA driver version is insufficient"):
             library.load(plan)

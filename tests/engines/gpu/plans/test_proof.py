@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from irchroma.engines.errors import PlanError
-from irchroma.engines.gpu.plans.proof import parse_layers, prove_precision
+from irchroma.engines.gpu.plans.proof import Proof, parse_layers, prove_precision
 
 # Of a build of nir:fast in float16 by TensorRT-RTX 1.7.1, two profiles; shortened to two layers.
 RTX = """Layers:
@@ -43,11 +43,67 @@ Format/Datatype: Half }], TacticName: t, StreamId: 0, Metadata: [ONNX Layer: /he
 """
 
 
+# What it says of an engine with a range of shapes (IEngineInspector.setExecutionContext: without a context,
+# "-1 and format information will not be shown"); the first layer tells its weights, the second only its
+# kernel, the third nothing.
+TENSORRT_10_RANGE = """Layers:
+Name: /stem/Conv + /Relu, LayerType: CaskConvolution, Inputs: [ { Name: luma, Location: Device, \
+Dimensions: [-1,1,-1,-1], Format/Datatype: N/A due to dynamic shapes }], Outputs: [ { Name: y, \
+Location: Device, Dimensions: [-1,8,-1,-1], Format/Datatype: N/A due to dynamic shapes }], \
+ParameterType: Convolution, Kernel: [3,3], Weights: {"Type": "Half", "Count": 72}, TacticName: \
+sm80_xmma_fprop_implicit_gemm_indexed_f16f16_f16f16_f16_nhwckcrs_nhwc_tilesize64x32x64_stage5, StreamId: 0, \
+Metadata: [ONNX Layer: /stem/Conv]\x1e[ONNX Layer: /Relu]
+Name: /mid/Conv, LayerType: CaskGemmConvolution, Inputs: [ { Name: y, Location: Device, \
+Dimensions: [-1,8,-1,-1], Format/Datatype: N/A due to dynamic shapes }], Outputs: [ { Name: z, \
+Location: Device, Dimensions: [-1,4,-1,-1], Format/Datatype: N/A due to dynamic shapes }], \
+TacticName: sm80_xmma_gemm_f16f16_f16f32_f32_tn_n_tilesize32x32x64, StreamId: 0
+Name: /head/Conv, LayerType: CaskConvolution, Inputs: [ { Name: z, Location: Device, \
+Dimensions: [-1,4,-1,-1], Format/Datatype: N/A due to dynamic shapes }], Outputs: [ { Name: o, \
+Location: Device, Dimensions: [-1,2,-1,-1], Format/Datatype: N/A due to dynamic shapes }], \
+TacticName: 0x0000000000000000, StreamId: 0, Metadata: [ONNX Layer: /head/Conv]
+"""
+
+
 def test_tensorrt_10_is_understood_as_well() -> None:
     layers = parse_layers(TENSORRT_10)
     assert [layer.precision for layer in layers] == ["fp16", "fp16"]
     assert [layer.output for layer in layers] == ["1x8x32x48", "1x4x32x48"]
-    assert prove_precision(layers, ["/stem/Conv", "/head/Conv"], "fp16") == 2
+    assert prove_precision(layers, ["/stem/Conv", "/head/Conv"], "fp16") == Proof(2)
+
+
+def test_a_range_of_shapes_is_proved_by_weights_and_kernels_and_the_rest_is_said() -> None:
+    layers = parse_layers(TENSORRT_10_RANGE)
+    assert [(layer.factors, layer.told_by) for layer in layers] == [
+        ("fp16", "weights"),
+        ("fp16", "tactic"),
+        ("", ""),
+    ]
+    assert [layer.output for layer in layers] == ["?x8x?x?", "?x4x?x?", "?x2x?x?"]
+    assert [layer.origins for layer in layers] == [("/stem/Conv", "/Relu"), ("/mid/Conv",), ("/head/Conv",)]
+    assert [layer.narrow_sum for layer in layers] == [True, False, False]
+    names = ["/stem/Conv", "/mid/Conv", "/head/Conv"]
+    assert prove_precision(layers, names, "fp16", static=False) == Proof(2, indirectly=2, unknown=1)
+    with pytest.raises(PlanError, match=r"1 of 3 convolutions do not tell their precision \(/head/Conv\)"):
+        prove_precision(layers, names, "fp16")
+    with pytest.raises(PlanError, match="2 of 3 convolutions were not built in fp32"):
+        prove_precision(layers, names, "fp32", static=False)
+    assert prove_precision(layers, names[:1], "fp16") == Proof(1, indirectly=1)
+
+
+def test_a_convolution_with_a_cast_joined_to_its_output_is_in_its_factors_precision() -> None:
+    text = TENSORRT_10.replace(
+        "Name: z, Dimensions: [1,4,32,48], Format/Datatype: Half",
+        "Name: z, \
+Dimensions: [1,4,32,48], Format/Datatype: Float",
+    )
+    assert text != TENSORRT_10
+    layers = parse_layers(text)
+    assert layers[1].precision == "fp16+fp32"
+    assert layers[1].factors == "fp16"
+    assert prove_precision(layers, ["/stem/Conv", "/head/Conv"], "fp16") == Proof(2)
+    wide = parse_layers(TENSORRT_10.replace('"Type": "Half"', '"Type": "Float"'))
+    with pytest.raises(PlanError, match="1 of 2 convolutions were not built in fp16"):
+        prove_precision(wide, ["/stem/Conv", "/head/Conv"], "fp16")
 
 
 def test_a_layer_is_read_with_its_shape_precision_and_origins() -> None:
@@ -81,7 +137,7 @@ def test_precisions_have_one_name_each(said: str, precision: str) -> None:
 
 def test_every_convolution_must_be_found_in_the_precision_asked_for() -> None:
     layers = parse_layers(RTX)
-    assert prove_precision(layers, ["/encoder/stem/Conv"], "fp16") == 1
+    assert prove_precision(layers, ["/encoder/stem/Conv"], "fp16") == Proof(1)
     with pytest.raises(
         PlanError, match=r"1 of 2 convolutions were not built in fp16 \(/Conv is fp16\+fp32\)"
     ):
