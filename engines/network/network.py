@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import logging
 import os
+import platform
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable
+from irchroma.engines.network.record import read_record
+from irchroma.engines.network.verification import Check, verify
 
 log = logging.getLogger(__name__)
 
@@ -185,7 +189,28 @@ def _open(path: Path, name: str, options: NetworkOptions) -> Network:
             f"runtime {name} cannot be loaded ({error}): run {_how_to_install(runtime)}"
         ) from error
     network: Network = module.open_network(path, options)
+    record = read_record(path)
+    if record is not None and record.precision == "int8":
+        try:
+            check = Check(path, network.name, machine_key(name), options.cache)
+            verify(check, lambda luma: network.infer(luma)[0])
+        except BaseException:
+            network.close()
+            raise
     return network
+
+
+def machine_key(runtime: str) -> str:
+    """What speed and rounding of a runtime depend on: processor, its instructions, cores, version."""
+    about = [platform.machine(), platform.processor(), str(len(os.sched_getaffinity(0)))]
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    for field_name in ("model name", "flags", "Features", "CPU part"):
+        about += [line.partition(":")[2].strip() for line in lines if line.startswith(field_name)][:1]
+    about += [runtime, _version(RUNTIMES[runtime]), os.environ.get("ONEDNN_MAX_CPU_ISA", "")]
+    return hashlib.sha256("\n".join(about).encode()).hexdigest()[:16]
 
 
 def _how_to_install(runtime: Runtime) -> str:

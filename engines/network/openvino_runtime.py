@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
@@ -51,7 +52,9 @@ class OpenVinoNetwork:
         self._path = path
         self._core: Any = openvino.Core()
         capabilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        self._precision = "bf16" if "BF16" in capabilities and not options.exact else "f32"
+        self._precision = (
+            "bf16" if "BF16" in capabilities and not options.exact and _bf16_allowed() else "f32"
+        )
         self._settings: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": self._precision,
@@ -145,6 +148,13 @@ class OpenVinoNetwork:
         folder = self._settings.pop("CACHE_DIR")
         log.warning("compiling %s without the cache in %s", self._path.name, folder)
         return self._compile(shape)
+
+
+def _bf16_allowed() -> bool:
+    """False where oneDNN is held to instructions without bf16; the plugin states its capabilities without
+    looking there (2026.4), and then finds no kernel."""
+    held_to = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
+    return not held_to or any(name in held_to for name in ("BF16", "AMX", "FP16", "ALL", "DEFAULT"))
 
 
 def _plain(value: Any) -> Any:

@@ -10,6 +10,7 @@ Reference: Protocol Buffers encoding, https://protobuf.dev/programming-guides/en
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ from typing import BinaryIO
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable
 
 RECORD_KEY = "irchroma.network"
+ANSWER_KEY = "irchroma.answer"
+"""What an 8-bit network answers to the picture of `verification`, in exact arithmetic; in base 64."""
 _METADATA_FIELD = 14
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _LARGEST_RECORD_BYTES = 1 << 20
@@ -58,20 +61,45 @@ def read_record(path: Path) -> NetworkRecord | None:
     Raises:
         EngineUnavailable: the file cannot be read, is no ONNX file, or its record is damaged.
     """
+    text = _entry(path, RECORD_KEY)
+    if text is None:
+        return None
+    try:
+        values = json.loads(text)
+        return NetworkRecord(**values | {"kept": tuple(values["kept"])})
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(path) from error
+
+
+def read_answer(path: Path) -> bytes | None:
+    """What the network answers to the picture of `verification`; None where the file does not say.
+
+    Raises:
+        EngineUnavailable: as `read_record`.
+    """
+    text = _entry(path, ANSWER_KEY)
+    try:
+        return None if text is None else base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise _damaged(path) from error
+
+
+def _entry(path: Path, key: str) -> bytes | None:
     try:
         with path.open("rb") as file:
             for entry in _metadata(file):
                 pair = dict(_texts(entry))
-                if pair.get(1) == RECORD_KEY.encode():
-                    values = json.loads(pair[2])
-                    return NetworkRecord(**values | {"kept": tuple(values["kept"])})
+                if pair.get(1) == key.encode():
+                    return pair[2]
     except OSError as error:
         raise EngineUnavailable(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise EngineUnavailable(
-            f"{path}: expected an ONNX network, found something else or a damaged file"
-        ) from error
+        raise _damaged(path) from error
     return None
+
+
+def _damaged(path: Path) -> EngineUnavailable:
+    return EngineUnavailable(f"{path}: expected an ONNX network, found something else or a damaged file")
 
 
 def require_match(path: Path, engine: str, size: str | None = None) -> NetworkRecord | None:

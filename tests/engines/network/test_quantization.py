@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,13 @@ from irchroma.engines import catalog  # noqa: E402
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable  # noqa: E402
 from irchroma.engines.network.network import NetworkOptions, installed, open_network  # noqa: E402
 from irchroma.engines.network.quantization import Quantizer  # noqa: E402
-from irchroma.engines.network.record import NetworkRecord, read_record, require_match  # noqa: E402
+from irchroma.engines.network.record import (  # noqa: E402
+    ANSWER_KEY,
+    NetworkRecord,
+    read_answer,
+    read_record,
+    require_match,
+)
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions, padded  # noqa: E402
 
 RECORD = NetworkRecord("nir", "fast", "int8", "0" * 64, ("head",), 6, 320)
@@ -148,3 +155,21 @@ def test_unknown_precisions_and_networks_are_refused(tiny_network: Path) -> None
         Quantizer(FLOAT, "int4")
     with pytest.raises(EngineOptionError, match="no layers named like"):
         Quantizer(tiny_network, "int8")
+
+
+def test_a_twin_that_colors_differently_here_is_refused(quantizer: Quantizer, tmp_path: Path) -> None:
+    if quantizer.precision != "int8":
+        pytest.skip("fp8 is for GPUs")
+    path = quantizer.twin(tmp_path / "twin.onnx", kept=["stem", "head"], record=RECORD)
+    options = NetworkOptions("onnxruntime", 1, cache=tmp_path)
+    open_network(path, options).close()
+    assert len(list(tmp_path.glob("verified-*"))) == 1
+    answer = read_answer(path)
+    assert answer is not None
+    model = onnx.load(str(path))
+    for entry in model.metadata_props:
+        if entry.key == ANSWER_KEY:
+            entry.value = base64.b64encode(answer[::-1]).decode()
+    onnx.save(model, str(path))
+    with pytest.raises(EngineUnavailable, match=r"gives other colors on this processor .* make it anew"):
+        open_network(path, options)
