@@ -12,16 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines import catalog
-from irchroma.engines.choice import open_neural
-from irchroma.engines.errors import EngineOptionError
+from irchroma.engines.choice import ColorizerOptions, check_colorizer, open_colorizer
 from irchroma.engines.network.network import GPU_ONLY, NetworkOptions
-from irchroma.engines.network.record import require_match
 from irchroma.engines.neural.colorizer import NeuralOptions
-from irchroma.engines.palette.colorizer import PaletteColorizer
-from irchroma.engines.palette.gray import GrayColorizer
-from irchroma.engines.palette.options import palette_from_name
 from irchroma.engines.recolor.recoloring import Mode, RecolorOptions
-from irchroma.engines.reference.pictures import load_references
 from irchroma.stream.protocols import Colored, Colorizer
 from irchroma.stream.tone.tone_map import ToneMap
 
@@ -119,15 +113,7 @@ class StillPictures:
             EngineOptionError: one of them makes no sense.
         """
         self.options = options
-        if options.engine != "auto":
-            catalog.parse(options.engine)
-        RecolorOptions(options.mode, options.chroma_limit)
-        if options.reference is not None:
-            if options.engine != "auto" and catalog.parse(options.engine).kind not in catalog.BANDS:
-                raise EngineOptionError(
-                    f"--reference steers the color of nir and thermal, not {options.engine}"
-                )
-            load_references(options.reference)
+        check_colorizer(options.engine, _colorizer_options(options))
         self._engines: dict[str, Colorizer] = {}
         self._warm: set[tuple[str, tuple[int, ...]]] = set()
 
@@ -183,36 +169,26 @@ class StillPictures:
         text = band if self.options.engine == "auto" else self.options.engine
         engine = self._engines.get(text)
         if engine is None:
-            engine = self._engines[text] = self._open(text)
+            engine = self._engines[text] = open_colorizer(text, _colorizer_options(self.options))
         return engine
 
-    def _open(self, text: str) -> Colorizer:
-        name, options = catalog.parse(text), self.options
-        if options.weights is not None:
-            if not name.neural:
-                raise EngineOptionError(f"--weights is a network for nir or thermal, not {text}")
-            require_match(options.weights, name.kind, name.variant)
-        if name.kind == "gray":
-            return GrayColorizer()
-        if name.kind == "palette":
-            return PaletteColorizer(palette_from_name(text))
-        device = options.device
-        if device == "auto" and options.runtime not in GPU_ONLY:
-            device = "cpu"
-        return open_neural(
-            NeuralOptions(
-                engine=name.kind,
-                size=name.variant or options.size,
-                work_size_px=options.work_size_px,
-                steady=False,
-                reference=options.reference,
-                weights=options.weights,
-                recolor=RecolorOptions(options.mode, options.chroma_limit),
-                network=NetworkOptions(
-                    options.runtime, options.threads, exact=not options.quick, device=device
-                ),
-            )
+
+def _colorizer_options(options: StillOptions) -> ColorizerOptions:
+    device = options.device
+    if device == "auto" and options.runtime not in GPU_ONLY:
+        device = "cpu"
+    network = NetworkOptions(options.runtime, options.threads, exact=not options.quick, device=device)
+    return ColorizerOptions(
+        NeuralOptions(
+            size=options.size,
+            work_size_px=options.work_size_px,
+            steady=False,
+            reference=options.reference,
+            weights=options.weights,
+            recolor=RecolorOptions(options.mode, options.chroma_limit),
+            network=network,
         )
+    )
 
 
 def luma_of(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]:

@@ -37,6 +37,7 @@ from irchroma.engines.gpu.device import CaptureRefused, Device, DeviceArray, Dev
 from irchroma.engines.gpu.kernels.source import Launch
 from irchroma.engines.gpu.steps.temporal import input_step, output_step, place_of
 from irchroma.engines.network.line import BatchLine, BatchOptions
+from irchroma.engines.network.sharing import PoolKey, SharedPool
 
 GoOn = Callable[[Mark | None, Exception | None], None]
 """See `device_batching.DeviceBatcher.ask`."""
@@ -128,6 +129,7 @@ class DeviceBatcher:
         most_seats: how many cameras there have been at once.
         failed: the device threw an error; whoever comes new wants another.
         line: where frames wait.
+        batch_frames: the most of one call.
     """
 
     def __init__(
@@ -151,6 +153,7 @@ class DeviceBatcher:
         options = options or BatchOptions()
         most = options.frames or BATCHES[-1]
         self.batches = (*(frames for frames in BATCHES if frames < most), most)
+        self.batch_frames = most
         self.line = BatchLine[_Asked](options.wait_ms / 1e3, most)
         self.failed = False
         self.calls = self.frames = self.most_seats = 0
@@ -312,3 +315,40 @@ class DeviceBatcher:
             self._queue.record(done)  # `withdraw` waits for what has been put there, however little
         self.calls += 1
         self.frames += len(batch)
+
+
+def seat_on_device(
+    pool: SharedPool,
+    device: tuple[str, int],
+    open_device: Callable[[], Device],
+    weights: Path,
+    size: tuple[int, int],
+) -> BatchSeat:
+    """A seat at a network that other cameras of the pool use too; close the seat.
+
+    Args:
+        pool: of the process.
+        device: runtime and index.
+        open_device: opens it, for a network that is not there yet.
+        weights: the float32 ONNX file.
+        size: (H, W) of the network's input.
+
+    Raises:
+        EngineError: the device or the network is not to be had.
+    """
+
+    def open_shared() -> DeviceBatcher:
+        batcher = DeviceBatcher(open_device, weights, size, pool.options)
+        log.info(
+            "%s at %dx%d on %s: one network for its cameras, up to %d frames in each call%s",
+            weights.stem,
+            size[1],
+            size[0],
+            batcher.name,
+            batcher.batch_frames,
+            ", recorded" if batcher.recorded == len(batcher.batches) else "",
+        )
+        return batcher
+
+    seat: BatchSeat = pool.seat(PoolKey(weights.resolve(), device, size), open_shared)
+    return seat

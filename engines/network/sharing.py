@@ -1,9 +1,4 @@
-"""One network for several cameras: their frames share calls where that pays, and none waits for long.
-
-A semaphore that serves those who wait in the order in which they came.
-
-The networks of one process, each opened once for all cameras that want the same.
-"""
+"""One network for several cameras: their frames share calls where that pays, and none waits for long."""
 
 from __future__ import annotations
 
@@ -12,12 +7,12 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -25,12 +20,14 @@ from irchroma.engines.errors import EngineError, EngineUnavailable
 from irchroma.engines.network.line import BatchLine, BatchOptions
 from irchroma.engines.network.network import Network, NetworkOptions, Tensor, open_network
 
+log = logging.getLogger(__name__)
+
 
 class Turns:
-    """At most `places` at a time; `threading.Semaphore` lets whoever has just left push in again.
+    """A fair semaphore: `threading.Semaphore` lets whoever has just left push in again.
 
     Args:
-        places: how many may be inside at once.
+        places: how many may be inside at once; they come in the order in which they asked.
     """
 
     def __init__(self, places: int) -> None:
@@ -219,19 +216,52 @@ def _own_copy(error: Exception) -> Exception:
     return copy
 
 
-log = logging.getLogger(__name__)
+class Shareable(Protocol):
+    """What several cameras have seats at: a `SharedNetwork`, or a batcher on a device."""
 
-_Key = tuple[Path, NetworkOptions]
+    failed: bool
+    calls: int
+    frames: int
+    most_seats: int
+    batch_frames: int
+
+    @property
+    def line(self) -> BatchLine[Any]:
+        """Where frames wait."""
+
+    @property
+    def name(self) -> str:
+        """The network's."""
+
+    @property
+    def seats(self) -> int:
+        """How many cameras there are now."""
+
+    def seat(self) -> Any:
+        """One more; None where the last one has just closed it."""
 
 
-class NetworkPool:
-    """Opens networks for the cameras of one process.
+@dataclass(frozen=True, slots=True)
+class PoolKey:
+    """What cameras must have in common to share a network.
 
-    Cameras with the same weights and the same options get seats at one network; the network's CPU
-    threads are divided into as many lanes as there are cameras, at most one for each core: two calls side
-    by side on one thread each need a tenth to a third less CPU time than two calls in turn on two threads
-    each (two cores; `irchroma bench cameras` measures it), and the cameras together never have more threads
-    at work than there are cores.
+    Attributes:
+        weights: the ONNX file.
+        device: a GPU's runtime and index; None for the CPU.
+        wanted: everything else: options, size of the input.
+    """
+
+    weights: Path
+    device: tuple[str, int] | None
+    wanted: Hashable
+
+
+class SharedPool:
+    """The networks of one process, on the CPU and on GPUs, each opened once for all cameras that want it.
+
+    A lock for each key: who wants a network that is being opened waits for it (a plan may take minutes to
+    build), and who wants another one does not. An opening that fails, or a network that has failed at work,
+    is opened anew for whoever asks next.
 
     Args:
         options: how calls are shared.
@@ -239,63 +269,85 @@ class NetworkPool:
     """
 
     def __init__(self, options: BatchOptions | None = None, cameras: int = 1) -> None:
-        self._options, self._cameras = options or BatchOptions(), cameras
+        self.options, self.cameras = options or BatchOptions(), cameras
+        self.turns = Turns(len(os.sched_getaffinity(0)))
         self._lock = threading.Lock()
-        self._networks: dict[_Key, SharedNetwork] = {}
-        self._turns = Turns(len(os.sched_getaffinity(0)))
+        self._opening: dict[PoolKey, threading.Lock] = {}
+        self._networks: dict[PoolKey, Shareable] = {}
+
+    def seat(self, key: PoolKey, open_shared: Callable[[], Shareable]) -> Any:
+        """A seat at the network of that key, which is opened where there is none that works.
+
+        Raises:
+            EngineError: what `open_shared` raises.
+        """
+        with self._lock:
+            opening = self._opening.setdefault(key, threading.Lock())
+        with opening:
+            with self._lock:
+                shared = self._networks.get(key)
+            seat = shared.seat() if shared is not None and not shared.failed else None
+            if seat is None:
+                shared = open_shared()
+                seat = shared.seat()
+                with self._lock:
+                    self._networks[key] = shared
+            return seat
 
     def open(self, path: Path, options: NetworkOptions | None = None) -> NetworkSeat:
-        """A seat at the network at `path`, which is loaded where nobody has done so; close the seat.
+        """A seat at the network at `path` on the CPU; close the seat.
 
-        After an error of the network, it is loaded anew for whoever asks.
+        The network's CPU threads are divided into as many lanes as there are cameras, at most one for each
+        core: two calls side by side on one thread each need a tenth to a third less CPU time than two calls
+        in turn on two threads each (two cores; `irchroma bench cameras` measures it), and the cameras
+        together never have more threads at work than there are cores.
 
         Raises:
             EngineUnavailable, EngineOptionError: as `open_network`.
         """
-        options = options or NetworkOptions()
-        with self._lock:  # the second camera waits for the first one's loading rather than load too
-            key = (path.resolve(), options)
-            shared = self._networks.get(key)
-            seat = shared.seat() if shared is not None and not shared.failed else None
-            if seat is None:
-                network = open_network(path, self._with_lanes(options))
-                shared = SharedNetwork(network, self._options, self._turns)
-                seat = shared.seat()
-                assert seat is not None
-                self._networks[key] = shared
-                if self._cameras > 1:
-                    calls, frames = network.lanes, shared.batch_frames
-                    log.info(
-                        "%s on %s: one network for its cameras, %s, %s",
-                        path.stem,
-                        shared.name,
-                        f"{calls} calls at once" if calls > 1 else "one call at a time",
-                        f"up to {frames} frames in each"
-                        if frames > 1
-                        else "one frame in each, as batches pay not",
-                    )
-            return seat
+        wanted = options or NetworkOptions()
+
+        def open_shared() -> SharedNetwork:
+            network = open_network(path, self._with_lanes(wanted))
+            shared = SharedNetwork(network, self.options, self.turns)
+            if self.cameras > 1:
+                calls, frames = network.lanes, shared.batch_frames
+                log.info(
+                    "%s on %s: one network for its cameras, %s, %s",
+                    path.stem,
+                    shared.name,
+                    f"{calls} calls at once" if calls > 1 else "one call at a time",
+                    f"up to {frames} frames in each"
+                    if frames > 1
+                    else "one frame in each, as batches pay not",
+                )
+            return shared
+
+        seat: NetworkSeat = self.seat(PoolKey(path.resolve(), None, wanted), open_shared)
+        return seat
 
     def figures(self) -> list[dict[str, Any]]:
         """Of each network: what it is, its cameras now and at most, calls, frames and their waits so far."""
         with self._lock:
-            return [
-                {
-                    "network": path.stem,
-                    "runtime": shared.name,
-                    "cameras": shared.seats,
-                    "most_cameras": shared.most_seats,
-                    "frames": shared.frames,
-                    "calls": shared.calls,
-                    "largest_batch": shared.batch_frames,
-                    "wait_avg_ms": round(1e3 * shared.line.waited_s / max(shared.frames, 1), 3),
-                    "wait_max_ms": round(1e3 * shared.line.longest_wait_s, 3),
-                }
-                for (path, _), shared in self._networks.items()
-            ]
+            networks = list(self._networks.items())
+        return [
+            {
+                "network": key.weights.stem,
+                "runtime": shared.name,
+                **({} if key.device is None else {"device": key.device[1]}),
+                "cameras": shared.seats,
+                "most_cameras": shared.most_seats,
+                "frames": shared.frames,
+                "calls": shared.calls,
+                "largest_batch": shared.batch_frames,
+                "wait_avg_ms": round(1e3 * shared.line.waited_s / max(shared.frames, 1), 3),
+                "wait_max_ms": round(1e3 * shared.line.longest_wait_s, 3),
+            }
+            for key, shared in networks
+        ]
 
     def _with_lanes(self, options: NetworkOptions) -> NetworkOptions:
         if options.lanes:
             return options
         threads = options.threads or len(os.sched_getaffinity(0))
-        return replace(options, threads=threads, lanes=max(1, min(self._cameras, threads)))
+        return replace(options, threads=threads, lanes=max(1, min(self.cameras, threads)))

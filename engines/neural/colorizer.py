@@ -126,7 +126,7 @@ class NeuralColorizer:
         Args:
             options: what is done.
             network: an open one.
-            opener: loads the network where none is given; `NetworkPool.open` shares it with other cameras.
+            opener: loads the network where none is given; `SharedPool.open` shares it with other cameras.
 
         Raises:
             EngineUnavailable: weights or runtime are not here.

@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineError
+from irchroma.engines.gpu.batching import seat_on_device
 from irchroma.engines.gpu.chain import DeviceChain
 from irchroma.engines.gpu.colorizer import DeviceColorizer
 from irchroma.engines.gpu.device import Device
-from irchroma.engines.gpu.pool import DevicePool
+from irchroma.engines.network.sharing import SharedPool
 from irchroma.engines.neural.colorizer import NeuralOptions
 
 Luma = NDArray[np.uint8]
@@ -68,8 +69,8 @@ def throughput(open_device: OpenDevice, options: NeuralOptions, case: Case, seco
     """
     colorizers: list[DeviceColorizer] = []
     runs: list[_StreamRun] = []
-    pool = DevicePool()
-    seat = partial(pool.seat, ("bench", 0), open_device) if case.batched else None
+    pool = SharedPool()
+    seat = partial(seat_on_device, pool, ("bench", 0), open_device) if case.batched else None
     try:
         for _ in range(case.streams):
             colorizers.append(DeviceColorizer(options, open_device, case.depth, case.graphs, open_seat=seat))

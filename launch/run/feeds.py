@@ -15,8 +15,7 @@ from types import FrameType
 from typing import Any
 
 from irchroma.engines.errors import EngineError
-from irchroma.engines.gpu.pool import DevicePool
-from irchroma.engines.network.sharing import NetworkPool
+from irchroma.engines.network.sharing import SharedPool
 from irchroma.launch.config import ConfigError
 from irchroma.launch.progress import Progress
 from irchroma.launch.run.cameras import CameraRun, CamerasConfig
@@ -180,11 +179,10 @@ class CamerasRun:
         self._config = config
         count = len(config.cameras)
         shares = config.sharing.networks
-        self._pool = NetworkPool(config.sharing.batch(), cameras=count) if shares else None
-        self._devices = DevicePool(config.sharing.batch()) if shares and count > 1 else None
+        self._pool = SharedPool(config.sharing.batch(), cameras=count) if shares else None
         self.feeds: list[CameraFeed] = []
         for camera in config.cameras:
-            shared = Shared(camera.name, self._pool, self._devices, _threads_each(count))
+            shared = Shared(camera.name, self._pool, _threads_each(count))
             try:
                 self.feeds.append(CameraFeed(camera, shared))
             except (StreamError, EngineError, ValueError) as error:
@@ -216,12 +214,7 @@ class CamerasRun:
         """Of every camera, and of the networks that they share."""
         return {
             "cameras": {feed.name: feed.stats() for feed in self.feeds},
-            "networks": [
-                figures
-                for pool in (self._pool, self._devices)
-                if pool is not None
-                for figures in pool.figures()
-            ],
+            "networks": [] if self._pool is None else self._pool.figures(),
         }
 
     def _finish(self) -> None:

@@ -5,20 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from irchroma.engines import catalog
-from irchroma.engines.choice import device_index, open_neural
-from irchroma.engines.gpu.pool import DevicePool
-from irchroma.engines.network.record import read_record, require_match
-from irchroma.engines.network.sharing import NetworkPool
+from irchroma.engines.choice import (
+    ColorizerOptions,
+    DeviceWish,
+    FailedRuntimes,
+    check_colorizer,
+    open_colorizer,
+)
+from irchroma.engines.network.sharing import SharedPool
 from irchroma.engines.neural.colorizer import NeuralColorizer
-from irchroma.engines.palette.colorizer import PaletteColorizer
-from irchroma.engines.palette.gray import GrayColorizer
-from irchroma.engines.palette.options import palette_from_name
-from irchroma.engines.reference.pictures import load_references
 from irchroma.launch.config import ConfigError
 from irchroma.launch.run.automatic import Governor
 from irchroma.launch.run.control import RunControl
@@ -45,13 +43,11 @@ class Shared:
     Attributes:
         name: the camera's, of its page; empty where the process has one.
         networks: gives networks that other cameras use too; None for networks of its own.
-        devices: the same for networks on a GPU.
         threads: CPU threads of a network of its own, and of each encoder; 0 for their own choice.
     """
 
     name: str = ""
-    networks: NetworkPool | None = None
-    devices: DevicePool | None = None
+    networks: SharedPool | None = None
     threads: int = 0
 
 
@@ -78,22 +74,32 @@ def build_loop(
         raise ConfigError("auto settings are for a run of one camera: leave out auto (--auto)")
     camera = Camera(load_profile(find_profile(config.camera))) if config.camera else None
     config = with_scale(config, camera)
-    _check_engine(config)
+    # A misspelled engine of a camera that is awaited would otherwise show when the camera comes.
+    check_colorizer(config.engine, _colorizer_options(config, shared))
     source = open_source(config.source, config.input)
     composer = ViewComposer(config.view, config.osd, config.palette.gain, config.palette.offset)
 
+    failed = FailedRuntimes()
+
     def choose(engine: str) -> Colorizer:
-        assert loop.reader.info is not None  # there are no viewers before
-        return open_colorizer(with_engine(config, engine), loop.reader.info.counts, shared)
+        chosen = with_engine(config, engine)
+        options = _colorizer_options(chosen, shared, failed)
+        return open_colorizer(chosen.engine, options)
 
     control = RunControl(config.engine, composer, choose)
     watch = FlickerWatch(composer)
 
     def make_colorizer(info: VideoInfo) -> Colorizer:
         control.engine_is(whole_name(config, info.counts))
+        options = _colorizer_options(config, shared, failed, info.size)
         if governor is not None:
             governor.expect(info.size)
-        colorizer = open_colorizer(config, info.counts, shared, governor, info.size)
+            options = replace(options, open_on_cpu=governor.open)
+        engine = config.engine
+        if engine == "auto":
+            engine = band_of(config, info.counts)
+            log.info("engine auto: %s, as the source gives %s", engine, "counts" if info.counts else "luma")
+        colorizer = open_colorizer(engine, options)
         if isinstance(colorizer, NeuralColorizer):
             colorizer.prepare(info.size)
         if colorizer.synthetic:
@@ -108,6 +114,21 @@ def build_loop(
     loop = Loop(source, make_colorizer, watch, writers, options, raw_writer)
     control.loop = loop
     return loop
+
+
+def _colorizer_options(
+    config: RunConfig,
+    shared: Shared | None,
+    failed: FailedRuntimes | None = None,
+    size: tuple[int, int] | None = None,
+) -> ColorizerOptions:
+    neural, pool = config.neural, None
+    if shared is not None:
+        pool = shared.networks
+        if pool is None and not neural.network.threads:
+            neural = replace(neural, network=replace(neural.network, threads=shared.threads))
+    wish = DeviceWish(size, pool, encoders_only(config), failed or FailedRuntimes())
+    return ColorizerOptions(neural, config.palette, wish)
 
 
 def _sink_options(
@@ -148,70 +169,8 @@ def _raw_writer(output: OutputOptions) -> SinkWriter | None:
     return SinkWriter(open_sink(str(path), options), str(path))
 
 
-def _check_engine(config: RunConfig) -> None:
-    """Raise what `open_colorizer` would of options that cannot be, before any source is asked.
-
-    Otherwise a misspelled engine of a camera that is awaited would show when the camera comes.
-    """
-    name = catalog.parse("nir" if config.engine == "auto" else config.engine)
-    if name.kind == "palette":
-        open_colorizer(config, counts=False).close()
-    if not name.neural:
-        return
-    if config.neural.weights is not None:
-        read_record(config.neural.weights)
-    if config.neural.reference is not None:
-        load_references(config.neural.reference)
-    device_index(config.neural.network.device)
-
-
-def open_colorizer(
-    config: RunConfig,
-    counts: bool,
-    shared: Shared | None = None,
-    governor: Governor | None = None,
-    size: tuple[int, int] | None = None,
-) -> Colorizer:
-    """The engine that the configuration names; `auto` is `thermal` for counts and `nir` for luma.
-
-    A GPU is prepared for frames of `size` (H, W), where that is known.
-
-    Raises:
-        EngineError: there is no such engine, or it does not work here.
-    """
-    text = config.engine
-    if text == "auto":
-        text = band_of(config, counts)
-        log.info("engine auto: %s, since the source gives %s", text, "counts" if counts else "luma")
-    name = catalog.parse(text)
-    if config.neural.reference is not None and name.kind not in catalog.BANDS:
-        raise ConfigError(f"--reference steers the color of nir and thermal, not {text}")
-    if config.neural.weights is not None:
-        if not name.neural:
-            raise ConfigError(f"--weights is a network for nir or thermal, not {text}")
-        require_match(config.neural.weights, name.kind, name.variant)
-    if name.kind == "gray":
-        return GrayColorizer()
-    if name.kind == "palette":
-        options = config.palette
-        if name.variant is not None:
-            options = palette_from_name(text, gain=options.gain, offset=options.offset)
-        return PaletteColorizer(options)
-    neural = replace(config.neural, engine=name.kind, size=name.variant or config.neural.size)
-    if governor is not None:
-        if neural.network.device not in ("auto", "cpu"):
-            raise ConfigError(f"--auto governs the CPU: --device {neural.network.device} contradicts it")
-        return governor.open(neural)
-    if shared is not None and shared.networks is not None:
-        on_cpu = partial(NeuralColorizer, opener=shared.networks.open)
-        return open_neural(neural, on_cpu, size, shared.devices, packs=encoders_only(config))
-    if shared is not None and not neural.network.threads:
-        neural = replace(neural, network=replace(neural.network, threads=shared.threads))
-    return open_neural(neural, size=size, packs=encoders_only(config))
-
-
 def encoders_only(config: RunConfig) -> bool:
-    """Whether the color as it is goes to encoders and to pages alone, which take I420 as the device packs it.
+    """Whether the color as it is goes to encoders and to pages alone, which take I420 as a device packs it.
 
     A viewer who chooses another view on a page gets it all the same, from chroma of half the size, which is
     what an encoder would have left.

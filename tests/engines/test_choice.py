@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from irchroma.engines import choice
-from irchroma.engines.choice import device_index, open_neural
+from irchroma.engines.choice import DeviceWish, FailedRuntimes, device_index, open_neural
 from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
 from irchroma.engines.gpu import probe
 from irchroma.engines.gpu.colorizer import DeviceColorizer
@@ -17,9 +17,9 @@ from irchroma.engines.gpu.cpu_device import CpuDevice
 from irchroma.engines.gpu.device import DeviceNetwork
 from irchroma.engines.gpu.kernels.host import HostKernels
 from irchroma.engines.gpu.plans import library
-from irchroma.engines.gpu.pool import DevicePool
 from irchroma.engines.network.line import BatchOptions
 from irchroma.engines.network.network import NetworkOptions, installed
+from irchroma.engines.network.sharing import SharedPool
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 
 NO_GPU = probe.device_at() is None
@@ -107,9 +107,8 @@ def test_auto_takes_the_next_runtime_after_one_that_failed_at_work(
     here = probe.CudaDevice("stand-in", "9.0", "13.0")
     monkeypatch.setattr(probe, "device_at", lambda index=0: here)
     monkeypatch.setattr(choice, "open_device", open_here)
-    monkeypatch.setattr(choice, "_failed", {})
-    wanted = options(tiny_network, "auto", "auto")
-    first = open_neural(wanted)
+    wanted, run = options(tiny_network, "auto", "auto"), DeviceWish()
+    first = open_neural(wanted, run)
     assert isinstance(first, DeviceColorizer)
     first.submit(np.full((64, 96), 90, np.uint8), 0)
     first.collect()
@@ -120,10 +119,27 @@ def test_auto_takes_the_next_runtime_after_one_that_failed_at_work(
         first.collect()
     first.close()
     assert asked == ["tensorrt", "tensorrt-rtx"]
-    second = open_neural(wanted)
+    second = open_neural(wanted, run)
     assert isinstance(second, DeviceColorizer)
     assert asked[2:] == ["tensorrt", "torch"]
     second.close()
+    another_run = open_neural(wanted)  # what failed for one camera is not kept from the others
+    assert asked[4:] == ["tensorrt", "tensorrt-rtx"]
+    another_run.close()
+
+
+def test_a_failure_counts_for_a_while_and_one_for_want_of_memory_not_at_all() -> None:
+    failed, forgets = FailedRuntimes(), FailedRuntimes(keep_s=0.0)
+    for memory in (failed, forgets):
+        memory.note(("torch", 1), EngineError("device lost"))
+    assert failed.reason(("torch", 1)) == "device lost"
+    assert failed.reason(("torch", 0)) is None
+    assert forgets.reason(("torch", 1)) is None
+    wrapped = EngineError("a frame failed")
+    wrapped.__cause__ = MemoryError()
+    for error in (wrapped, EngineError("cuMemAlloc: out of memory (2)"), MemoryError()):
+        failed.note(("tensorrt", 0), error)
+    assert failed.reason(("tensorrt", 0)) is None
 
 
 def test_all_gives_each_video_the_next_gpu(
@@ -156,8 +172,7 @@ def test_cameras_that_name_no_gpu_take_them_in_turn_and_share_a_network_on_each(
     monkeypatch.setattr(probe, "device_at", lambda index=0: here if index < 2 else None)
     monkeypatch.setattr(choice, "open_device", lambda *_: CpuDevice(network, host_kernels))
     monkeypatch.setattr(choice, "_turn", itertools.count())
-    monkeypatch.setattr(choice, "_failed", {})
-    pool = DevicePool(BatchOptions(0, 2))
+    pool = SharedPool(BatchOptions(0, 2), cameras=5)
     named = [
         ("tensorrt", "auto"),
         ("auto", "auto"),
@@ -165,14 +180,14 @@ def test_cameras_that_name_no_gpu_take_them_in_turn_and_share_a_network_on_each(
         ("tensorrt", "1"),
         ("tensorrt", "1"),
     ]
-    cameras = [open_neural(options(tiny_network, *name), size=(64, 96), sharing=pool) for name in named]
+    cameras = [open_neural(options(tiny_network, *name), DeviceWish((64, 96), pool)) for name in named]
     figures = pool.figures()
     assert [(one["device"], one["cameras"]) for one in figures] == [(0, 2), (1, 3)]
     for camera in cameras:
         assert isinstance(camera, DeviceColorizer)
         camera.close()
     assert [one["cameras"] for one in pool.figures()] == [0, 0]
-    alone = open_neural(options(tiny_network, "tensorrt", "auto"), size=(64, 96))
+    alone = open_neural(options(tiny_network, "tensorrt", "auto"), DeviceWish((64, 96)))
     assert len(pool.figures()) == 2  # a run of one camera shares nothing
     alone.close()
 
@@ -197,15 +212,13 @@ def test_a_runtime_that_fails_over_the_first_frame_is_left_before_the_run_begins
     here = probe.CudaDevice("stand-in", "9.0", "13.0")
     monkeypatch.setattr(probe, "device_at", lambda index=0: here)
     monkeypatch.setattr(choice, "open_device", lambda *_: NoNetwork(kernels=host_kernels))
-    monkeypatch.setattr(choice, "_failed", {})
-    colorizer = open_neural(options(tiny_network, "auto", "auto"), size=(64, 96))
+    colorizer = open_neural(options(tiny_network, "auto", "auto"), DeviceWish((64, 96)))
     assert isinstance(colorizer, NeuralColorizer)
     colorizer.close()
-    choice._failed.clear()
     with pytest.raises(EngineUnavailable, match=r"no runtime works on device 0: .*no plan for \(64, 96\)"):
-        open_neural(options(tiny_network, "auto", "0"), size=(64, 96))
+        open_neural(options(tiny_network, "auto", "0"), DeviceWish((64, 96)))
     with pytest.raises(EngineError, match="no plan for"):
-        open_neural(options(tiny_network, "tensorrt-rtx", "auto"), size=(64, 96))
+        open_neural(options(tiny_network, "tensorrt-rtx", "auto"), DeviceWish((64, 96)))
 
 
 def test_a_device_that_was_prepared_begins_with_its_first_frame(

@@ -20,14 +20,14 @@ from tests.waiting import at_once
 
 from irchroma.engines import catalog
 from irchroma.engines.errors import EngineError
-from irchroma.engines.gpu.batching import DeviceBatcher
+from irchroma.engines.gpu.batching import DeviceBatcher, seat_on_device
 from irchroma.engines.gpu.colorizer import DeviceColorizer
 from irchroma.engines.gpu.cpu_device import CpuDevice
 from irchroma.engines.gpu.device import DeviceNetwork
 from irchroma.engines.gpu.kernels.host import HostKernels
-from irchroma.engines.gpu.pool import DevicePool
 from irchroma.engines.network.line import BatchOptions
 from irchroma.engines.network.network import installed
+from irchroma.engines.network.sharing import SharedPool
 from irchroma.engines.neural.colorizer import NeuralOptions
 from irchroma.engines.temporal.stage import TemporalOptions
 
@@ -69,7 +69,7 @@ class Desk:
 
     def __init__(self, kernels: HostKernels, options: NeuralOptions, batch: BatchOptions) -> None:
         self._kernels, self._options = kernels, options
-        self.pool = DevicePool(batch)
+        self.pool = SharedPool(batch)
         self.gates: list[Gate] = []
         self.captures = True
         self.cameras: list[DeviceColorizer] = []
@@ -84,7 +84,7 @@ class Desk:
                 self._options,
                 lambda: CpuDevice(EXACT, self._kernels, captures=self.captures),
                 depth,
-                open_seat=partial(self.pool.seat, ("cpu", 0), gate),
+                open_seat=partial(seat_on_device, self.pool, ("cpu", 0), gate),
             )
         )
         return self.cameras[-1]
@@ -309,8 +309,8 @@ def test_what_fails_while_a_network_is_opened_leaves_nothing_open(
         return opened[-1]
 
     options = replace(NeuralOptions(weights=tiny_network, work_size_px=96), network=EXACT)
-    pool = DevicePool()
-    camera = DeviceColorizer(options, poor, open_seat=partial(pool.seat, ("cpu", 0), poor))
+    pool = SharedPool()
+    camera = DeviceColorizer(options, poor, open_seat=partial(seat_on_device, pool, ("cpu", 0), poor))
     with pytest.raises(EngineError, match="too little memory"):
         camera.prepare((64, 96))
     camera.close()

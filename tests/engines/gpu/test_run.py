@@ -15,11 +15,12 @@ from tests.engines.moving_scene import FRAME_NS
 from irchroma.engines import catalog
 from irchroma.engines.choice import GPU_RUNTIMES, open_device
 from irchroma.engines.errors import EngineError, EngineUnavailable
+from irchroma.engines.gpu.batching import seat_on_device
 from irchroma.engines.gpu.colorizer import DeviceColorizer
 from irchroma.engines.gpu.device import Device
-from irchroma.engines.gpu.pool import DevicePool
 from irchroma.engines.network.line import BatchOptions
 from irchroma.engines.network.network import NetworkOptions
+from irchroma.engines.network.sharing import SharedPool
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 
 pytestmark = pytest.mark.gpu
@@ -91,7 +92,7 @@ def test_two_videos_on_one_device_do_not_disturb_each_other(
 def test_cameras_that_share_a_network_show_the_pictures_they_show_alone(
     opener: OpenDevice, options: NeuralOptions
 ) -> None:
-    pool = DevicePool(BatchOptions(5, 4))
+    pool = SharedPool(BatchOptions(5, 4))
     scenes = [[np.roll(luma, 40 * n, 1) for luma in video(12, (240, 320))] for n in range(3)]
     alone, together = DeviceColorizer(options, opener), []
     expected = []
@@ -103,7 +104,7 @@ def test_cameras_that_share_a_network_show_the_pictures_they_show_alone(
         alone.reset()
         expected.append(shown)
     for _ in scenes:
-        seat = partial(pool.seat, ("any", 0), opener)
+        seat = partial(seat_on_device, pool, ("any", 0), opener)
         together.append(DeviceColorizer(options, opener, open_seat=seat))
     for index in range(12):
         for camera, scene in zip(together, scenes, strict=True):

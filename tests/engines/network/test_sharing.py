@@ -16,7 +16,7 @@ from irchroma.engines import catalog
 from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
 from irchroma.engines.network.line import BatchOptions
 from irchroma.engines.network.network import RUNTIMES, NetworkOptions, Tensor, installed, open_network
-from irchroma.engines.network.sharing import NetworkPool, NetworkSeat, SharedNetwork
+from irchroma.engines.network.sharing import NetworkSeat, PoolKey, SharedNetwork, SharedPool
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 
 pytestmark = pytest.mark.skipif(not any(map(installed, RUNTIMES)), reason="no runtime is installed")
@@ -90,7 +90,7 @@ def test_cameras_that_share_a_network_show_the_pictures_they_show_alone(runtime:
     for name, frames in scenes.items():
         pictures(NeuralColorizer(options), frames, alone[name])
     for batch_frames, tolerance in ((1, 0), (3, 1)):  # a batch's sums are rounded in another order
-        pool = NetworkPool(BatchOptions(50, batch_frames), cameras=3)
+        pool = SharedPool(BatchOptions(50, batch_frames), cameras=3)
         colorizers = {name: NeuralColorizer(options, opener=pool.open) for name in scenes}
         together: dict[str, list[np.ndarray]] = {name: [] for name in scenes}
         at_once([partial(pictures, colorizers[n], scenes[n], together[n]) for n in scenes])
@@ -162,7 +162,7 @@ def test_a_frame_waits_for_company_only_until_its_deadline(network_file: Path) -
 
 
 def test_a_camera_that_leaves_disturbs_nobody(network_file: Path) -> None:
-    pool = NetworkPool(cameras=3)
+    pool = SharedPool(cameras=3)
     options = NetworkOptions(cache=None)
     gate, yard = (pool.open(network_file, options) for _ in range(2))
     before = gate.infer(luma(4))
@@ -184,7 +184,7 @@ def test_a_camera_that_leaves_disturbs_nobody(network_file: Path) -> None:
 def test_an_error_reaches_every_camera_of_the_batch_and_the_network_is_loaded_anew(
     network_file: Path,
 ) -> None:
-    pool = NetworkPool(BatchOptions(500, 2), cameras=2)
+    pool = SharedPool(BatchOptions(500, 2), cameras=2)
     options = NetworkOptions("onnxruntime", cache=None)
     gate, yard = (pool.open(network_file, options) for _ in range(2))
     wrong = np.zeros((1, 2, 64, 96), np.float32)  # two planes where the network takes one
@@ -207,7 +207,7 @@ def test_an_error_reaches_every_camera_of_the_batch_and_the_network_is_loaded_an
 
 def test_the_networks_of_a_process_take_turns_on_its_cores(network_file: Path) -> None:
     cores = len(os.sched_getaffinity(0))
-    pool = NetworkPool(cameras=2 * cores)
+    pool = SharedPool(cameras=2 * cores)
     pairs = [
         [pool.open(network_file, NetworkOptions(cache=None, exact=exact)) for _ in range(cores)]
         for exact in (False, True)
@@ -223,7 +223,7 @@ def test_the_networks_of_a_process_take_turns_on_its_cores(network_file: Path) -
 
 
 def test_cameras_share_only_what_is_the_same(network_file: Path) -> None:
-    pool = NetworkPool(cameras=4)
+    pool = SharedPool(cameras=4)
     options = [NetworkOptions(cache=None), NetworkOptions(cache=None), NetworkOptions(cache=None, exact=True)]
     places = [pool.open(network_file, one) for one in options]
     assert sorted(figures["cameras"] for figures in pool.figures()) == [1, 2]
@@ -247,7 +247,7 @@ def test_cameras_of_many_sizes_come_and_go_at_one_network(runtime: str, network_
     sizes = [(32 * (1 + n % 3), 32 * (1 + n)) for n in range(12)]  # more than a runtime keeps compiled
     expected = [[array.copy() for array in alone.infer(luma(n, size))] for n, size in enumerate(sizes)]
     alone.close()
-    pool = NetworkPool(cameras=4)
+    pool = SharedPool(cameras=4)
 
     def camera(first: int) -> None:
         seat = pool.open(network_file, options)
@@ -258,3 +258,33 @@ def test_cameras_of_many_sizes_come_and_go_at_one_network(runtime: str, network_
         seat.close()
 
     at_once([partial(camera, 3 * number) for number in range(4)])
+
+
+def test_who_opens_one_network_does_not_make_others_wait_for_theirs(network_file: Path) -> None:
+    pool = SharedPool(cameras=3)
+    building, built = threading.Event(), threading.Event()
+    opened: list[str] = []
+
+    def plan_of_minutes() -> SharedNetwork:
+        opened.append("plan")
+        building.set()
+        assert built.wait(30)
+        return SharedNetwork(open_network(network_file, NetworkOptions(cache=None)))
+
+    slow = PoolKey(network_file, ("tensorrt", 0), (64, 96))
+    places: list[NetworkSeat] = []
+    waiting = [
+        threading.Thread(target=lambda: places.append(pool.seat(slow, plan_of_minutes))) for _ in range(2)
+    ]
+    for thread in waiting:
+        thread.start()
+    assert building.wait(30)
+    places.append(pool.open(network_file, NetworkOptions(cache=None)))  # at once, by the lock of its own key
+    assert [figures["cameras"] for figures in pool.figures()] == [1]
+    built.set()
+    for thread in waiting:
+        thread.join(30)
+    assert opened == ["plan"]
+    assert sorted(figures["cameras"] for figures in pool.figures()) == [1, 2]
+    for seat in places:
+        seat.close()

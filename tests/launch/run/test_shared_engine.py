@@ -13,7 +13,7 @@ import pytest
 
 from irchroma.engines.network.line import BatchOptions
 from irchroma.engines.network.network import NetworkOptions, installed
-from irchroma.engines.network.sharing import NetworkPool
+from irchroma.engines.network.sharing import SharedPool
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.launch.progress import Progress
 from irchroma.launch.run.cameras import CameraRun
@@ -26,7 +26,7 @@ LUMA = np.random.default_rng(3).integers(0, 256, (64, 96), dtype=np.uint8)
 
 @pytest.mark.skipif(not installed("onnxruntime"), reason="onnxruntime is not installed")
 def test_every_camera_of_a_network_that_fails_gets_a_new_one() -> None:
-    pool = NetworkPool(BatchOptions(20, 2), cameras=2)
+    pool = SharedPool(BatchOptions(20, 2), cameras=2)
     options = NeuralOptions(network=NetworkOptions("onnxruntime", threads=2, cache=None))
     cameras = [GuardedColorizer(lambda: NeuralColorizer(options, opener=pool.open)) for _ in range(2)]
     numbers = itertools.count()

@@ -19,12 +19,13 @@ from tests.engines.gpu.test_colorizer import video
 from tests.engines.moving_scene import FRAME_NS
 
 from irchroma.engines.errors import EngineError
+from irchroma.engines.gpu.batching import seat_on_device
 from irchroma.engines.gpu.colorizer import DeviceColorizer
 from irchroma.engines.gpu.device import DeviceArray, DeviceNetwork
 from irchroma.engines.gpu.kernels.source import launch
-from irchroma.engines.gpu.pool import DevicePool
 from irchroma.engines.gpu.steps.temporal import place_of
 from irchroma.engines.network.line import BatchOptions
+from irchroma.engines.network.sharing import SharedPool
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 
 COUNT = 10
@@ -98,9 +99,9 @@ def main() -> None:
     fails = os.environ["STAND_IN_FAILS"]
     options = NeuralOptions(work_size_px=128)
     ordinary = NeuralColorizer(options, CopyingOnHost())  # type: ignore[arg-type]
-    pool = DevicePool(BatchOptions(20, 4))
+    pool = SharedPool(BatchOptions(20, 4))
     shared = "--shared" in sys.argv
-    seat = partial(pool.seat, ("tensorrt", 0), Device) if shared else None
+    seat = partial(seat_on_device, pool, ("tensorrt", 0), Device) if shared else None
     device = DeviceColorizer(options, Device, open_seat=seat)
     other = DeviceColorizer(options, Device, open_seat=seat) if shared else None
     failure = None
