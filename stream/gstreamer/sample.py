@@ -23,7 +23,8 @@ class Caps:
         rate: frames per second, 0 where unknown.
         strides, offsets: bytes, one for each plane.
         full_range: true for [0, 255] luma, false for [16, 235].
-        matrix: `bt601`, `bt709`, `bt2020` or `rgb`.
+        matrix: `bt601`, `bt709`, `bt2020` or `rgb`; where none is named, that of pictures of this size.
+        matrix_known: false where none is named.
         interlaced: true where two fields share a picture.
     """
 
@@ -35,6 +36,7 @@ class Caps:
     full_range: bool
     matrix: str
     interlaced: bool
+    matrix_known: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,11 @@ def caps_of(caps: Any) -> Caps:
     if info is None:
         raise StreamError(f"expected raw video, got {caps.to_string()[:120]}")
     planes = info.finfo.n_planes
+    # VideoInfo takes a colorimetry without a matrix for no colorimetry at all and loses its range: a camera
+    # that says "full range" and nothing else would be expanded twice
+    said = (caps.get_structure(0).get_string("colorimetry") or "").split(":")
+    numbers = [int(part) for part in said] if len(said) == 4 and all(p.isdecimal() for p in said) else None
+    color_range = numbers[0] if numbers is not None else int(info.colorimetry.range)
     matrix = {
         video.VideoColorMatrix.BT709: "bt709",
         video.VideoColorMatrix.BT2020: "bt2020",
@@ -72,8 +79,9 @@ def caps_of(caps: Any) -> Caps:
         rate=Fraction(info.fps_n, info.fps_d) if info.fps_n > 0 and info.fps_d > 0 else Fraction(0),
         strides=tuple(info.stride[:planes]),
         offsets=tuple(info.offset[:planes]),
-        full_range=getattr(video.VideoColorRange, "0_255") == info.colorimetry.range,
+        full_range=color_range == int(getattr(video.VideoColorRange, "0_255")),
         matrix=matrix,
+        matrix_known=numbers is None or numbers[1] != 0,
         interlaced=info.interlace_mode != video.VideoInterlaceMode.PROGRESSIVE,
     )
 

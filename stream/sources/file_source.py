@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,9 @@ from irchroma.stream.sources.addresses import broken_format
 from irchroma.stream.sources.container import Promise, read_promise
 from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Plan
 
+_TELLING_PARSERS = ("h264parse", "h265parse")
+"""Their streams name range and matrix themselves."""
+_COLORIMETRY = re.compile(r", colorimetry=\(string\)[^,;]*")
 _SNIFFED_BYTES = 1 << 16
 _TRIAL = """
 import sys
@@ -75,7 +79,7 @@ class FileSource(GstSource):
             # fields=top: one frame out for one in; progressive video passes through untouched
             launch="filesrc name=file ! decodebin name=decode ! deinterlace fields=top",
             properties={"file": {"location": str(path)}},
-            signals={"decode": {"autoplug-continue": self._wants}},
+            signals={"decode": {"autoplug-continue": self._wants, "deep-element-added": self._added}},
             description=str(path),
         )
 
@@ -105,6 +109,27 @@ class FileSource(GstSource):
         if name == "video/quicktime" and self._promise.corrections:
             self._correct(decode.get_parent().get_by_name("file"))
         return not name.startswith(("audio/", "text/", "subpicture/", "application/x-subtitle"))
+
+    def _added(self, _decode: Any, _inside: Any, element: Any) -> None:
+        """Let a parser tell the decoder what the bitstream says of its colors, not what the container does.
+
+        qtdemux 1.22 reads a full-range `colr` box as limited range, and parsers believe it over the stream.
+        """
+        factory = element.get_factory()
+        if factory is None or factory.get_name() not in _TELLING_PARSERS:
+            return
+        gst = modules()["Gst"]
+
+        def strip(pad: Any, info: Any) -> Any:
+            event = info.get_event()
+            text = event.parse_caps().to_string() if event.type == gst.EventType.CAPS else ""
+            without = _COLORIMETRY.sub("", text)
+            if without == text:
+                return gst.PadProbeReturn.OK
+            pad.send_event(gst.Event.new_caps(gst.Caps.from_string(without)))
+            return gst.PadProbeReturn.DROP
+
+        element.get_static_pad("sink").add_probe(gst.PadProbeType.EVENT_DOWNSTREAM, strip)
 
     def _correct(self, file: Any) -> None:
         """Replace bytes of the header as they are read; the file itself is left as it is."""

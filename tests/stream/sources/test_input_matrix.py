@@ -1,0 +1,107 @@
+"""Each kind of input against what FFmpeg wrote and what ffprobe says of it: colors, frames, times, size."""
+
+import itertools
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from irchroma.stream.frame import Frame
+from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.sources.file_source import FileSource
+
+pytestmark = [
+    pytest.mark.gst,
+    pytest.mark.skipif(
+        shutil.which("ffmpeg") is None or shutil.which("ffprobe") is None, reason="no ffmpeg here"
+    ),
+]
+
+SIZE = (64, 128)
+GRAYS = np.linspace(0, 255, 16).round().astype(np.uint8)
+COLORS = np.array(
+    [[200, 60, 60], [60, 200, 60], [60, 60, 200], [200, 200, 40], [40, 200, 200], [200, 40, 200]], np.uint8
+)
+LEVELS = 2
+"""How far a gray may be off: one level of the encoder's rounding, one of ours."""
+COLOR_LEVELS = 6
+"""How far a color may be off: 8-bit limited-range chroma steps are 1.8 levels of B' apart, twice rounded."""
+
+
+def read_all(path: Path) -> tuple[VideoInfo, list[Frame]]:
+    source = FileSource(path)
+    try:
+        info, frames = source.open(), []
+        while (frame := source.read(10)) is not None:
+            frames.append(frame)
+        return info, frames
+    finally:
+        source.close()
+
+
+def chart() -> np.ndarray:
+    """(H, W, 3) uint8: sixteen grays above, six colors below."""
+    height, width = SIZE
+    grays = np.repeat(GRAYS, width // 16)[None, :, None].repeat(height // 2, 0).repeat(3, 2)
+    colors = COLORS[np.minimum(np.arange(width) * 6 // width, 5)][None].repeat(height // 2, 0)
+    return np.concatenate([grays, colors])
+
+
+def encode(path: Path, pixel_format: str, color_range: str, matrix: str, *codec: str) -> None:
+    """Three pictures of the chart; `matrix` `unknown` is written as BT.601, and not named."""
+    named = matrix != "unknown"
+    way = {"bt709": "bt709", "smpte170m": "bt601", "bt2020nc": "bt2020"}.get(matrix, "bt601")
+    scale = (
+        f"scale=out_color_matrix={way}:out_range={color_range}:flags=accurate_rnd+full_chroma_int,"
+        f"format={pixel_format},setparams=range={color_range}:colorspace={matrix}"
+        + ":color_primaries=bt709:color_trc=bt709"
+        * named
+    )
+    height, width = SIZE
+    command = (
+        f"ffmpeg -v error -y -f rawvideo -pix_fmt rgb24 -s {width}x{height} -r 10 -i - -vf {scale}"
+        f" -color_range {color_range}" + f" -colorspace {matrix}" * named
+    )
+    subprocess.run([*command.split(), *codec, str(path)], input=chart().tobytes() * 3, check=True, timeout=60)
+
+
+X264 = ("-c:v", "libx264", "-qp", "0")
+X265 = ("-c:v", "libx265", "-x265-params", "lossless=1:log-level=none:pools=1")
+CODECS = {
+    "h264": ("a.mp4", "yuv420p", X264),
+    "h264 in Matroska": ("a.mkv", "yuv420p", X264),
+    "h264 in a transport stream": ("a.ts", "yuv420p", X264),
+    "h264 10 bit": ("a.mp4", "yuv420p10le", X264),
+    "h264 4:4:4": ("a.mp4", "yuv444p", X264),
+    "hevc": ("a.mp4", "yuv420p", X265),
+    "hevc 10 bit": ("a.mp4", "yuv420p10le", X265),
+    "hevc 12 bit 4:2:2": ("a.mkv", "yuv422p12le", X265),
+    "vp9": ("a.webm", "yuv420p", ("-c:v", "libvpx-vp9", "-lossless", "1", "-cpu-used", "8")),
+    "ffv1": ("a.mkv", "yuv420p", ("-c:v", "ffv1")),
+    "ffv1 10 bit": ("a.mkv", "yuv420p10le", ("-c:v", "ffv1")),
+}
+RANGES, MATRICES = ("tv", "pc"), ("unknown", "bt709", "smpte170m", "bt2020nc")
+
+
+def expect_chart(frame: Frame) -> None:
+    assert frame.is_color
+    height, width = SIZE
+    at = (np.arange(16) + 0.5) * width / 16
+    grays = frame.pixels[height // 4, at.astype(int)].astype(int)
+    assert np.abs(grays - GRAYS[:, None]).max() <= LEVELS, grays.tolist()
+    at = (np.arange(6) + 0.5) * width / 6
+    colors = frame.pixels[height * 3 // 4, at.astype(int)].astype(int)
+    assert np.abs(colors - COLORS).max() <= COLOR_LEVELS, colors.tolist()
+
+
+@pytest.mark.parametrize(("name", "color_range", "matrix"), list(itertools.product(CODECS, RANGES, MATRICES)))
+def test_levels_and_colors_are_those_that_were_filmed(
+    tmp_path: Path, name: str, color_range: str, matrix: str
+) -> None:
+    file, pixel_format, codec = CODECS[name]
+    encode(tmp_path / file, pixel_format, color_range, matrix, *codec)
+    _, frames = read_all(tmp_path / file)
+    assert len(frames) == 3
+    expect_chart(frames[0])
