@@ -18,6 +18,7 @@ from irchroma.launch.run.options import load, require
 from irchroma.launch.run.outputs import places, require_recording, require_writable
 from irchroma.launch.run.process import set_up, stop_on_signals, tune_process
 from irchroma.launch.run.wiring import build_loop
+from irchroma.stream.remarks import run_remarks
 
 log = logging.getLogger(__name__)
 
@@ -69,12 +70,14 @@ def run(args: argparse.Namespace) -> int:
     if config.auto:
         config, governor = prepare(config, args.config, settings)
     monitor = Monitor(config, args.quiet, governor)
+    run_remarks.set(monitor.remarks)
     monitor.loop = build_loop(config, stats=monitor.stats, governor=governor)
     stop_on_signals(monitor.loop)
     try:
         monitor.loop.run(monitor.on_frame)
     finally:
         monitor.finish()
+    monitor.require_clean()
     return 0
 
 

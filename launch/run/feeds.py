@@ -25,6 +25,7 @@ from irchroma.launch.run.wiring import Shared, build_loop
 from irchroma.stream.errors import SinkError, SourceError, StreamError
 from irchroma.stream.loop.loop import Loop
 from irchroma.stream.loop.threads import feed_name, feed_thread
+from irchroma.stream.remarks import run_remarks
 
 log = logging.getLogger(__name__)
 
@@ -57,11 +58,13 @@ class CameraFeed:
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         token = feed_name.set(self.name)
+        remarks_token = run_remarks.set(self.monitor.remarks)
         try:
             self._thread = feed_thread(self._work, "run")
             self._loop = self._first_loop()
         finally:
             feed_name.reset(token)
+            run_remarks.reset(remarks_token)
 
     def start(self) -> None:
         """Begin; returns at once."""
@@ -123,6 +126,14 @@ class CameraFeed:
                 delay_s = min(2 * delay_s, _LONGEST_RETRY_S)
         finally:
             self.monitor.finish()
+            self._require_clean()
+
+    def _require_clean(self) -> None:
+        try:
+            self.monitor.require_clean()
+        except StreamError as error:
+            if self.failure is None:
+                self._give_up(str(error))
 
     def _run_once(self) -> Exception | None:
         """Run until the end; the error where it was a bad one."""

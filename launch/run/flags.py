@@ -128,6 +128,12 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         ),
         Flag("--no-audio", "output.audio", "leave a file's audio track out", bool, False),
         Flag(
+            "--strict",
+            "strict",
+            "fail at the end if anything was dropped, replaced, guessed, shortened",
+            bool,
+        ),
+        Flag(
             "--stats", "output.stats", "write latencies and counts as JSON at the end", Path, metavar="FILE"
         ),
     ),

@@ -12,8 +12,10 @@ from irchroma.launch.run.automatic import Governor
 from irchroma.launch.run.flicker_watch import FlickerWatch
 from irchroma.launch.run.options import RunConfig
 from irchroma.launch.run.outputs import write_statistics
+from irchroma.stream.errors import StreamError
 from irchroma.stream.loop.loop import Loop
 from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.remarks import Remarks
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +30,7 @@ class Monitor:
         self._drops_said = 0
         self._progress: Progress | None = None
         self.loop: Loop | None = None
+        self.remarks = Remarks()
 
     def on_frame(self, loop: Loop) -> None:
         """After each frame: draw, and say once a second what was dropped."""
@@ -77,6 +80,7 @@ class Monitor:
             "dropped_before_processing": loop.reader.drops,
             "flicker": loop.composer.value if isinstance(loop.composer, FlickerWatch) else None,
             "reconnections": loop.reader.reconnections,
+            "remarks": self.remarks.listed(),
             "auto": self._governor.summary() if self._governor is not None else None,
             "stages": {name: meter.summary() for name, meter in loop.stages.items()},
             "sinks": {
@@ -90,12 +94,34 @@ class Monitor:
             },
         }
 
+    def require_clean(self) -> None:
+        """StreamError where `strict` is asked for and the run was not all that was asked."""
+        remarks = self.remarks.listed()
+        if self._config.strict and remarks:
+            told = "; ".join(f"{one['text']} ({one['count']})" for one in remarks)
+            raise StreamError(f"--strict: the run is over, but not all is as asked: {told}")
+
+    def _note_losses(self, loop: Loop) -> None:
+        """What the run's parts count by themselves."""
+        for text, count in (
+            ("frames were dropped before processing", loop.reader.drops),
+            ("the source was lost and found again", loop.reader.reconnections),
+            (
+                "the engine failed, frames went out without color",
+                loop.guarded.failures if loop.guarded else 0,
+            ),
+            *((f"{w.label} could not keep up and left pictures out", w.drops) for w in loop.writers),
+        ):
+            if count:
+                self.remarks.add(text, count)
+
     def finish(self) -> None:
         """Clean line, summary in the log, JSON where it was asked for."""
         if self._progress is not None:
             self._progress.close()
         if self.loop is None or not self.loop.frames:
             return
+        self._note_losses(self.loop)
         stats = self.stats()
         log.info(
             "%d frames in %.1f s, %.1f fps", stats["frames"], stats["seconds"], stats["frames_per_second"]

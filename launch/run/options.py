@@ -81,6 +81,7 @@ class RunConfig:
         view: what the picture shows.
         osd: readings on the picture.
         output: of the sinks.
+        strict: fail at the end where anything was dropped, replaced, guessed or shortened.
     """
 
     source: str = ""
@@ -99,6 +100,7 @@ class RunConfig:
     view: ViewOptions = field(default_factory=ViewOptions)
     osd: OsdOptions = field(default_factory=OsdOptions)
     output: OutputOptions = field(default_factory=OutputOptions)
+    strict: bool = False
 
 
 def load(path: Path | None, settings: dict[str, Any]) -> RunConfig:
@@ -156,6 +158,14 @@ def with_scale(config: RunConfig, camera: Camera | None) -> RunConfig:
         return config
     palette = replace(config.palette, gain=1 / scale.per_kelvin, offset=scale.offset_celsius)
     return replace(config, palette=palette)
+
+
+def with_words(config: RunConfig, camera: Camera | None) -> RunConfig:
+    """The configuration with packed frames read as the words that such a camera sends."""
+    if camera is None or camera.profile.layout != "split":
+        return config
+    pictures = replace(config.input.pictures, words=True)
+    return replace(config, input=replace(config.input, pictures=pictures))
 
 
 def with_engine(config: RunConfig, engine: str) -> RunConfig:

@@ -21,7 +21,15 @@ from irchroma.launch.config import ConfigError
 from irchroma.launch.run.automatic import Governor
 from irchroma.launch.run.control import RunControl
 from irchroma.launch.run.flicker_watch import FlickerWatch
-from irchroma.launch.run.options import OutputOptions, RunConfig, band_of, whole_name, with_engine, with_scale
+from irchroma.launch.run.options import (
+    OutputOptions,
+    RunConfig,
+    band_of,
+    whole_name,
+    with_engine,
+    with_scale,
+    with_words,
+)
 from irchroma.launch.run.outputs import source_file
 from irchroma.stream.loop.loop import Loop, LoopOptions
 from irchroma.stream.loop.writer import SinkWriter
@@ -73,7 +81,7 @@ def build_loop(
     if config.auto and governor is None:
         raise ConfigError("auto settings are for a run of one camera: leave out auto (--auto)")
     camera = Camera(load_profile(find_profile(config.camera))) if config.camera else None
-    config = with_scale(config, camera)
+    config = with_scale(with_words(config, camera), camera)
     # A misspelled engine of a camera that is awaited would otherwise show when the camera comes.
     check_colorizer(config.engine, _colorizer_options(config, shared))
     source = open_source(config.source, config.input)

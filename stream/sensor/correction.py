@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from irchroma.stream.errors import StreamOptionError
 from irchroma.stream.frame import Frame
+from irchroma.stream.remarks import remark
 from irchroma.stream.sensor.bad_pixels import BadPixelReplacement
 from irchroma.stream.sensor.drift import PixelDrift
 from irchroma.stream.sensor.layout import CameraUnpacker
@@ -80,7 +81,16 @@ class Correction:
             pts_ns: time of the frame; not used yet.
         """
         faults = self.profile.faults
-        if pixels.ndim != 2 or not faults.any or (self._size is not None and pixels.shape != self._size):
+        if not faults.any:
+            return pixels
+        if pixels.ndim != 2:
+            remark("pictures in color are not corrected by the camera's profile")
+            return pixels
+        if self._size is not None and pixels.shape != self._size:
+            remark(
+                f"pictures of {pixels.shape[1]}x{pixels.shape[0]} are not corrected: the camera's profile is"
+                f" of {self._size[1]}x{self._size[0]}"
+            )
             return pixels
         corrected = self._uniform(pixels)
         if self._replacement is not None:

@@ -22,7 +22,7 @@ from irchroma.stream.gstreamer.door import EndOfStream, GstFailure
 from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.gstreamer.sample import Sample
 from irchroma.stream.protocols import VideoInfo
-from irchroma.stream.sources.video_format import accepted_caps, sample_to_pixels, upright
+from irchroma.stream.sources.video_format import accepted_caps, sample_to_pixels, sample_to_words, upright
 
 _DEFAULT_RATE = Fraction(25)  # only for times of frames that carry none, where no rate is known either
 _SMALLEST_STEP_NS = 1_000_000  # Matroska's grid
@@ -85,10 +85,13 @@ class PictureOptions:
         color: `auto` gives pictures in color as they are, so that a camera's daytime can be passed
             through; `ignore` always takes the luma.
         luma_range: `full` or `limited` overrides what the video says of its range, `auto` believes it.
+        words: each pixel of packed 4:2:2 is one 16-bit word of the sensor (cameras that send counts in the
+            lower half of a YUYV frame); set by a camera profile that says so.
     """
 
     color: Literal["auto", "ignore"] = "auto"
     luma_range: Literal["auto", "full", "limited"] = "auto"
+    words: bool = False
 
     @property
     def full_range(self) -> bool | None:
@@ -159,6 +162,8 @@ class GstSource(ABC):
 
     def pixels(self, sample: Sample) -> Pixels:
         """The picture of a sample."""
+        if self._pictures.words:
+            return sample_to_words(sample)
         auto = self._pictures.color == "auto"
         return sample_to_pixels(sample, color=auto, full_range=self._pictures.full_range)
 

@@ -124,7 +124,7 @@ class V4l2Source(GstSource):
 
     def pixels(self, sample: Sample) -> Pixels:
         """See `GstSource.pixels`."""
-        if self._format is not None and self._format.picture_rows:
+        if self._format is not None and self._format.picture_rows and not self._pictures.words:
             return counts_below(sample, self._format.picture_rows)
         return super().pixels(sample)
 

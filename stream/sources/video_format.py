@@ -68,6 +68,26 @@ def sample_to_pixels(sample: Sample, color: bool = True, full_range: bool | None
     return _ycc_to_rgb(planes[0], planes[1], planes[2], layout.subsampling, caps.matrix, full)
 
 
+def sample_to_words(sample: Sample) -> U16:
+    """(H, W) uint16: the two bytes of each pixel of a packed 4:2:2 or 16-bit gray picture as one word.
+
+    Raises:
+        SourceFormatError: in any other format the sensor's words have been lost.
+    """
+    caps = sample.caps
+    layout = LAYOUTS.get(caps.format)
+    if layout is not None and layout.kind == "counts":
+        return _counts(sample.data, caps, layout)
+    if caps.format not in ("YUY2", "UYVY"):
+        raise SourceFormatError(
+            f"expected the camera's YUYV frames unchanged, as raw video, got {caps.format}: there are no"
+            " counts in what has been compressed or converted"
+        )
+    # the luma byte is the low one
+    rows = np.ascontiguousarray(_plane(sample.data, caps, 0, caps.size, 2))
+    return rows.view("<u2" if caps.format == "YUY2" else ">u2").astype(np.uint16, copy=False)
+
+
 def upright(pixels: U8 | U16, turn: str) -> U8 | U16:
     """Turn a picture as its `image-orientation` tag asks for: `rotate-90`, `flip-rotate-180` ... or empty."""
     if not turn or turn == "rotate-0":

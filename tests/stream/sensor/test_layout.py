@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from irchroma.stream.errors import StreamOptionError
+from irchroma.stream.errors import SourceFormatError, StreamOptionError
 from irchroma.stream.frame import Frame
 from irchroma.stream.sensor.correction import Camera
 from irchroma.stream.sensor.presets import find_profile, names
@@ -102,8 +102,14 @@ def test_a_broken_split_frame_repeats_the_last_good_one_and_is_held() -> None:
     assert second.held
     assert np.array_equal(second.pixels, first.pixels)
     assert camera.unpacker.broken == 1
-    strange = Camera(preset("infiray-split")).apply(Frame(np.zeros((100, 100), np.uint16), 0))
-    assert strange.pixels.shape == (100, 100)
+    camera = Camera(preset("infiray-split"))
+    strange = Frame(np.zeros((100, 100), np.uint16), 0)
+    first = camera.apply(strange)
+    assert (first.held, first.pixels.shape) == (True, (50, 100))
+    with pytest.raises(SourceFormatError, match="frames of 100x100 of another layout"):
+        _ = [camera.apply(strange) for _ in range(20)]
+    with pytest.raises(SourceFormatError, match="frames of 100x99 of another layout"):
+        Camera(preset("infiray-split")).apply(Frame(np.zeros((99, 100), np.uint16), 0))
 
 
 def test_a_seek_holds_its_picture_while_the_shutter_is_closed() -> None:
@@ -133,10 +139,17 @@ def test_a_boson_loses_its_telemetry_rows_and_keeps_its_counter() -> None:
     assert np.array_equal(Camera(preset("boson")).apply(without).pixels, picture)
 
 
-def test_color_and_luma_pass_through_any_camera() -> None:
+@pytest.mark.parametrize("name", ["infiray-split", "lepton", "boson", "seek"])
+def test_color_and_luma_are_not_what_a_camera_of_counts_sends(name: str) -> None:
     for pixels in (np.zeros((384, 256, 3), np.uint8), np.zeros((384, 256), np.uint8)):
-        frame = Frame(pixels, 0)
-        assert Camera(preset("infiray-split")).apply(frame) is frame
+        with pytest.raises(SourceFormatError, match="expected the sensor's 16-bit counts"):
+            Camera(preset(name)).apply(Frame(pixels, 0))
+    assert Camera(preset("generic-8")).apply(Frame(np.zeros((8, 8), np.uint8), 0)).pixels.shape == (8, 8)
+
+
+def test_the_lower_half_of_a_split_frame_alone_is_a_picture() -> None:
+    half = Frame(np.full((192, 256), 18762, np.uint16), 0)
+    assert np.array_equal(Camera(preset("infiray-split")).apply(half).pixels, half.pixels)
 
 
 def test_every_profile_that_ships_can_be_read_and_a_wrong_name_is_met_with_the_nearest() -> None:
