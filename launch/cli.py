@@ -15,6 +15,7 @@ from irchroma.engines.errors import EngineError
 from irchroma.launch.arguments import OneLineParser, one_line
 from irchroma.launch.config import ConfigError
 from irchroma.launch.run.outputs import require_results_writable
+from irchroma.launch.run.passwords import hide_arguments
 from irchroma.stream.errors import StreamError
 
 COMMANDS = {
@@ -60,7 +61,9 @@ def main(argv: list[str] | None = None) -> int:
         0 when it did what was asked; 1 when it could not, after one line on standard error; 2 for a
         command line that makes no sense; 130 when interrupted.
     """
-    argv = sys.argv[1:] if argv is None else argv
+    if argv is None:
+        argv = sys.argv[1:]
+        hide_arguments(argv)
     command = next((word for word in argv if word in COMMANDS), None)
     args = build_parser(command).parse_args(argv)
     end_tidily_when_told()

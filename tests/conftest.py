@@ -28,7 +28,11 @@ def _has_browser() -> bool:
     return shutil.which("chromium") is not None
 
 
-_CHECKS = {"gst": _has_gst, "gpu": _has_gpu, "browser": _has_browser}
+def _has_systemd() -> bool:
+    return shutil.which("systemd-analyze") is not None
+
+
+_CHECKS = {"gst": _has_gst, "gpu": _has_gpu, "browser": _has_browser, "systemd": _has_systemd}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

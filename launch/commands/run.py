@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from irchroma.launch.run.feeds import run_cameras
 from irchroma.launch.run.monitor import Monitor
 from irchroma.launch.run.options import load, require
 from irchroma.launch.run.outputs import places, require_recording, require_writable
+from irchroma.launch.run.passwords import explanation, masked, revealed
 from irchroma.launch.run.process import set_up, stop_on_signals, tune_process
 from irchroma.launch.run.wiring import build_loop
 from irchroma.stream.remarks import run_remarks
@@ -23,13 +25,15 @@ from irchroma.stream.remarks import run_remarks
 log = logging.getLogger(__name__)
 
 EXAMPLE = """irchroma run night.mp4 --to color.mp4
-  irchroma run rtsp://user:password@camera/stream --to rtsp://:8554/gate --engine nir
+  irchroma run 'rtsp://user:${PASSWORD}@camera/stream' --to rtsp://viewer:password@:8554/gate --engine nir
   irchroma run /dev/video0 --to http://:8080 --to recording.mp4 --keep-raw counts.mkv --osd
   irchroma run 'test:thermal?seconds=10' --to out.mp4 --engine palette:ironbow --view side
   irchroma run --config launch/cameras.toml    (several cameras: one [[cameras]] table for each)
 
 source: a file, a folder of pictures, rtsp://.., srt://.., /dev/videoN, test:nir, test:thermal
-sinks:  file.mp4|.mkv|.webm, rtsp://:PORT/NAME, srt://.., hls:DIR, http://:PORT, /dev/videoN, window, null"""
+sinks:  file.mp4|.mkv|.webm, rtsp://:PORT/NAME, srt://.., hls:DIR, http://:PORT, /dev/videoN, window, null
+rtsp://:PORT and http://:PORT serve this machine alone; rtsp://user:password@:PORT/NAME, --token: others too
+${NAME} and ${file:PATH} stand for a password of the environment, of systemd's credentials, of a file"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,8 +62,10 @@ def run(args: argparse.Namespace) -> int:
         return _run_cameras(args, settings)
     config = load(args.config, settings)
     if args.print_config:
-        sys.stdout.write(to_toml(config))
+        shown, left_out = masked(config)
+        sys.stdout.write(explanation(left_out) + to_toml(shown))
         return 0
+    config = revealed(config)
     require(config)
     require_recording(config)
     places(config)
@@ -84,8 +90,14 @@ def run(args: argparse.Namespace) -> int:
 def _run_cameras(args: argparse.Namespace, settings: dict[str, Any]) -> int:
     config = load_cameras(args.config, settings)
     if args.print_config:
-        sys.stdout.write(cameras_toml(config))
+        cameras, left_out = [], []
+        for camera in config.cameras:
+            shown, secrets = masked(camera, camera.name)
+            cameras.append(shown)
+            left_out += secrets
+        sys.stdout.write(explanation(left_out) + cameras_toml(replace(config, cameras=tuple(cameras))))
         return 0
+    config = replace(config, cameras=tuple(revealed(camera) for camera in config.cameras))
     tune_process()
     set_up(args.log, logging.WARNING if args.quiet else logging.INFO)
     return run_cameras(config, quiet=args.quiet)

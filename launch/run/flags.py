@@ -120,9 +120,16 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag("--segment", "output.segment_s", "begin a new recorded file every so often", float, metavar="S"),
         Flag("--keep-segments", "output.keep_segments", "recorded files to keep", int, metavar="N"),
         Flag(
+            "--token",
+            "output.page_token",
+            "of the http:// page's operators, e.g. '${NAME}' of the environment; opens it to other machines",
+            metavar="TOKEN",
+        ),
+        Flag("--viewer-token", "output.page_viewer_token", "of those who may only look", metavar="TOKEN"),
+        Flag(
             "--no-page-control",
             "output.page_control",
-            "viewers of the http:// page may not change the view and the engine",
+            "nobody may change the view and the engine on the http:// page",
             bool,
             False,
         ),

@@ -5,7 +5,6 @@ Which engine a configuration means: by its source, its camera, its weights, or a
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,10 @@ class OutputOptions:
         keep_segments: recorded files to keep of each row, older ones are deleted; 0 keeps all.
         hls_segment_s: seconds of one HLS segment.
         hls_keep: HLS segments in the playlist.
-        page_control: viewers of an `http://` page may change the view and the engine, for every sink.
+        page_control: an `http://` page's operators may change the view and the engine, for every sink.
+        page_token: what makes its holder an operator of the page; with one, other machines are served.
+        page_viewer_token: what makes its holder a viewer, who changes nothing.
+        page_names: by which the page may be called, beside addresses and the machine's own name.
         encoder: which video encoder, how good, how often a keyframe.
     """
 
@@ -48,6 +50,9 @@ class OutputOptions:
     hls_segment_s: float = 2.0
     hls_keep: int = 6
     page_control: bool = True
+    page_token: str = field(default="", repr=False)
+    page_viewer_token: str = field(default="", repr=False)
+    page_names: tuple[str, ...] = ()
     encoder: EncoderOptions = field(default_factory=EncoderOptions)
 
     def __post_init__(self) -> None:
@@ -132,11 +137,6 @@ def require(config: RunConfig) -> None:
         raise ConfigError("no sink: name at least one, such as --to out.mp4 or --to rtsp://:8554/color")
     if config.output.keep_segments and not config.output.segment_s:
         raise ConfigError("--keep-segments needs --segment: how many seconds a recorded file lasts")
-
-
-def without_secrets(config: RunConfig, public: Any) -> RunConfig:
-    """The configuration with `public` applied to addresses, for logs."""
-    return dataclasses.replace(config, source=public(config.source), to=tuple(public(t) for t in config.to))
 
 
 def nested(settings: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -108,12 +109,13 @@ def make_folder_of(path: Path, what: str) -> None:
 
 
 def write_statistics(path: Path, text: str) -> None:
-    """The statistics of a run that is over.
+    """The statistics of a run that is over; a new file is for its owner alone.
 
     Raises:
         ConfigError: they cannot be written; says why.
     """
     try:
-        path.write_text(text, encoding="utf-8")
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
     except OSError as error:
         raise ConfigError(f"--stats {path}: cannot be written ({error.strerror})") from error

@@ -31,12 +31,14 @@ from irchroma.launch.run.options import (
     with_words,
 )
 from irchroma.launch.run.outputs import source_file
+from irchroma.launch.run.passwords import page_token
 from irchroma.stream.loop.loop import Loop, LoopOptions
 from irchroma.stream.loop.writer import SinkWriter
 from irchroma.stream.protocols import Colorizer, FrameSink, VideoInfo
 from irchroma.stream.sensor.correction import Camera
 from irchroma.stream.sensor.presets import find_profile
 from irchroma.stream.sensor.profile import load_profile
+from irchroma.stream.sinks.http.access import Access
 from irchroma.stream.sinks.open_sink import SinkOptions, open_sink, public, takes_planes
 from irchroma.stream.sources.open_source import open_source
 from irchroma.stream.view.composer import ViewComposer
@@ -159,6 +161,8 @@ def _sink_options(
         stats=stats,
         control=control if output.page_control else None,
         page=name,
+        access=Access(output.page_token, output.page_viewer_token, names=output.page_names),
+        spare_token=page_token,
     )
 
 

@@ -9,7 +9,7 @@ import difflib
 import logging
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
@@ -21,6 +21,7 @@ from irchroma.stream.sinks.files.file_sink import EXTENSIONS, FileSink, FileSink
 from irchroma.stream.sinks.files.segmented_sink import SegmentedSink
 from irchroma.stream.sinks.hls_sink import PLAYLIST as HLS_PLAYLIST
 from irchroma.stream.sinks.hls_sink import HlsSink
+from irchroma.stream.sinks.http.access import Access, needs_access
 from irchroma.stream.sinks.http.page import LiveControl
 from irchroma.stream.sinks.http.sink import HttpSink, HttpSinkOptions
 from irchroma.stream.sinks.null_sink import NullSink
@@ -97,6 +98,8 @@ class SinkOptions:
         stats: gives what `/stats.json` shows; called from server threads.
         control: what viewers of the page may change; None for nothing.
         page: the page's name among those that share its port; empty to have the port to itself.
+        access: who gets in to the page.
+        spare_token: gives the token of a page that other machines reach and that has no secret.
     """
 
     encoder: EncoderOptions = field(default_factory=EncoderOptions)
@@ -110,6 +113,8 @@ class SinkOptions:
     stats: Callable[[], dict[str, Any]] | None = None
     control: LiveControl | None = None
     page: str = ""
+    access: Access = field(default_factory=Access)
+    spare_token: Callable[[], str] | None = None
 
 
 def open_sink(text: str, options: SinkOptions | None = None) -> FrameSink:
@@ -181,13 +186,16 @@ def _srt(text: str, options: SinkOptions) -> FrameSink:
 
 def _http(text: str, options: SinkOptions) -> FrameSink:
     parts, port = _split(text, 8080)
-    if parts.path.strip("/") or parts.username:
-        raise SinkError(f"{public(text)}: expected an address without path and password: http://:{port}")
-    return HttpSink(
-        parts.hostname or "",
-        port,
-        HttpSinkOptions(options.title, options.stats, options.control, options.page),
-    )
+    if parts.path.strip("/"):
+        raise SinkError(f"{public(text)}: expected an address without a path: http://:{port}")
+    access = options.access
+    if parts.username or parts.password:
+        user, password = unquote(parts.username or ""), unquote(parts.password or "")
+        access = replace(access, user=user, password=password)
+    if options.spare_token is not None and needs_access(parts.hostname or "", access):
+        access = replace(access, operator=options.spare_token())
+    page = HttpSinkOptions(options.title, options.stats, options.control, options.page, access)
+    return HttpSink(parts.hostname or "", port, page)
 
 
 _ADDRESSES: dict[str, Callable[[str, SinkOptions], FrameSink]] = {"rtsp": _rtsp, "srt": _srt, "http": _http}

@@ -5,26 +5,34 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import cv2
 
 from irchroma.stream.picture.picture import Picture
 
 _QUALITY = 85
-_MOST_VIEWERS = 32
+MOST_VIEWERS = 32
 
 
 class LivePicture:
-    """The newest picture, as JPEG of its own size for whoever waits for it. Any thread."""
+    """The newest picture, as JPEG of its own size for whoever waits for it. Any thread.
+
+    Attributes:
+        viewers: how many follow it.
+        ended: there will be no other.
+    """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._changed = threading.Lock()
         self._compress = threading.Lock()
         self._picture: Picture | None = None
         self._jpeg: tuple[int, bytes] = (0, b"")
         self._number = 0
-        self._ended = False
+        self.ended = False
         self._times: deque[float] = deque(maxlen=60)
+        self._watchers: set[Callable[[], object]] = set()
         self.viewers = 0
 
     def put(self, picture: Picture) -> None:
@@ -33,19 +41,33 @@ class LivePicture:
             self._picture = picture
             self._number += 1
             self._times.append(time.monotonic())
-            self._changed.notify_all()
+            watchers = list(self._watchers)
+        for wake in watchers:
+            wake()
 
     def end(self) -> None:
-        """Let everyone who waits go."""
+        """Let everyone who watches go."""
         with self._changed:
-            self._ended = True
-            self._changed.notify_all()
+            self.ended = True
+            watchers = list(self._watchers)
+        for wake in watchers:
+            wake()
 
-    def newer(self, than: int, wait_s: float) -> tuple[int, bytes] | None:
-        """Number and JPEG of the newest picture once it is newer; None after `wait_s` or at the end."""
+    @contextmanager
+    def watched(self, wake: Callable[[], object]) -> Iterator[None]:
+        """Call `wake` after each new picture and at the end, from whichever thread it comes."""
         with self._changed:
-            self._changed.wait_for(lambda: self._number > than or self._ended, wait_s)
-            if self._ended or self._number <= than or self._picture is None:
+            self._watchers.add(wake)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._watchers.discard(wake)
+
+    def newer(self, than: int) -> tuple[int, bytes] | None:
+        """Number and JPEG of the newest picture where it is newer; None where not, and at the end."""
+        with self._changed:
+            if self.ended or self._number <= than or self._picture is None:
                 return None
             number, picture = self._number, self._picture
         with self._compress:
@@ -72,13 +94,10 @@ class LivePicture:
             return 0.0
         return (len(times) - 1) / max(1e-9, times[-1] - times[0])
 
-    def join(self) -> bool:
-        """Count one more viewer; False where there are too many."""
+    def join(self) -> None:
+        """Count one more viewer; more than `MOST_VIEWERS` should not be let in."""
         with self._changed:
-            if self.viewers >= _MOST_VIEWERS:
-                return False
             self.viewers += 1
-            return True
 
     def leave(self) -> None:
         """Count one viewer less."""

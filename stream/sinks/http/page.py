@@ -20,11 +20,12 @@ def _template(name: str) -> str:
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
-def page(title: str, control: LiveControl | None = None, named: bool = False) -> str:
+def page(title: str, nonce: str = "", control: LiveControl | None = None, named: bool = False) -> str:
     """One stream's page as HTML.
 
     Args:
         title: its heading.
+        nonce: of its script, as its content security policy has it.
         control: what its viewers may change; None for nothing.
         named: it is one of several on its port, which are listed one level above.
     """
@@ -36,13 +37,26 @@ def page(title: str, control: LiveControl | None = None, named: bool = False) ->
     return (
         _template("live_page.html")
         .replace("{{setup}}", _for_script(setup), 1)
+        .replace("{{nonce}}", nonce)
         .replace("{{title}}", html.escape(title))
     )
 
 
-def index_page(names: list[str]) -> str:
+def index_page(names: list[str], nonce: str = "") -> str:
     """The list of all pages on one port as HTML."""
-    return _template("index_page.html").replace("{{names}}", _for_script(names), 1)
+    named = _template("index_page.html").replace("{{nonce}}", nonce)
+    return named.replace("{{names}}", _for_script(names), 1)
+
+
+def login_page(to: str, wrong: bool) -> str:
+    """What asks for a token, as HTML.
+
+    Args:
+        to: the path to go on to.
+        wrong: the token that was given is not known.
+    """
+    said = "This token is not known." if wrong else ""
+    return _template("login_page.html").replace("{{said}}", said).replace("{{to}}", html.escape(to))
 
 
 def _for_script(value: Any) -> str:

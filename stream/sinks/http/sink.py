@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from irchroma.stream.errors import SinkError
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import Pixels, VideoInfo
-from irchroma.stream.sinks.http import server
+from irchroma.stream.sinks.http.access import Access
 from irchroma.stream.sinks.http.live_picture import LivePicture
 from irchroma.stream.sinks.http.page import LiveControl
 from irchroma.stream.sinks.pace import Pace
@@ -27,12 +28,14 @@ class HttpSinkOptions:
         stats: further figures for `stats.json`, by name; called from server threads.
         control: what its viewers may change; None for nothing.
         name: its place below the list of all pages of that port; empty to have the port to itself.
+        access: who gets in.
     """
 
     title: str = "irchroma"
     stats: Callable[[], dict[str, Any]] | None = None
     control: LiveControl | None = None
     name: str = ""
+    access: Access = field(default_factory=Access)
 
 
 class HttpSink:
@@ -41,14 +44,21 @@ class HttpSink:
     Every viewer gets the newest picture whenever it has taken the one before, so a slow one sees fewer.
 
     Args:
-        host: address to listen on, empty for all.
+        host: address to listen on; empty for this machine alone, and for all where something is asked for.
         port: TCP port, 0 for a free one.
+
+    Raises:
+        SinkError: what serves pages is not installed.
     """
 
     def __init__(self, host: str, port: int, options: HttpSinkOptions | None = None) -> None:
+        for needed in ("starlette", "uvicorn"):
+            if find_spec(needed) is None:
+                raise SinkError(f"http: a page needs {needed}: pip install 'irchroma[service]'")
         self._host, self.port = host, port
         self.options = options or HttpSinkOptions()
         self._open = False
+        self._withdraw: Callable[[str, int, str], None]
         self._pace: Pace | None = None
         self.live_picture = LivePicture()
 
@@ -64,10 +74,13 @@ class HttpSink:
 
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
         """See `FrameSink.open`. SinkError for a port that is taken or not allowed."""
+        from irchroma.stream.sinks.http import server  # takes 0.2 s, and few runs have a page
+
         check_size(size, f"http://{self._host}:{self.port}")
         self._pace = None if info.live else Pace()
         self.live_picture = LivePicture()
-        self.port = server.serve(self._host, self.port, self.options.name, self)
+        self.port = server.serve(self._host, self.port, self.options.name, self, self.options.access)
+        self._withdraw = server.withdraw
         self._open = True
 
     def write(self, rgb: Pixels, pts_ns: int, duration_ns: int) -> None:
@@ -101,4 +114,4 @@ class HttpSink:
             return
         self._open = False
         self.live_picture.end()
-        server.withdraw(self._host, self.port, self.options.name)
+        self._withdraw(self._host, self.port, self.options.name)

@@ -10,6 +10,7 @@ from irchroma.launch.cli import main
 from irchroma.launch.config import ConfigError
 from irchroma.launch.run import cameras as cameras_config
 from irchroma.launch.run.cameras import CamerasConfig, cameras_toml, has_cameras, load_cameras
+from irchroma.launch.run.passwords import revealed
 from irchroma.stream.sinks.open_sink import sink_place
 
 TWO = """
@@ -71,14 +72,22 @@ def test_a_camera_may_name_its_gpu_and_the_flag_wins(tmp_path: Path) -> None:
 
 
 def test_the_printed_configuration_is_whole_and_reads_back(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = loaded(tmp_path, TWO, output__stats="a b.json")
     printed = cameras_toml(config)
     assert printed.count("keyframe_s") == 2
     assert loaded(tmp_path, printed) == config
-    assert main(["run", "--config", str(tmp_path / "cameras.toml"), "--print-config"]) == 0
-    assert capsys.readouterr().out == printed
+    (tmp_path / "cameras.toml").write_text(TWO)
+    assert (
+        main(["run", "--config", str(tmp_path / "cameras.toml"), "--stats", "a b.json", "--print-config"])
+        == 0
+    )
+    shown = capsys.readouterr().out
+    assert "secret@" not in shown
+    monkeypatch.setenv("IRCHROMA_GATE_SOURCE_PASSWORD", "secret")
+    again = loaded(tmp_path, shown)
+    assert [revealed(camera) for camera in again.cameras] == list(config.cameras)
 
 
 def test_a_file_without_cameras_is_a_single_run(tmp_path: Path) -> None:

@@ -268,7 +268,7 @@ def test_a_viewer_that_does_not_read_sees_fewer_pictures_and_slows_nobody() -> N
     noise = np.random.default_rng(2).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
     with served(noise) as sink:
         stuck = socket.create_connection(("127.0.0.1", sink.port), timeout=10)
-        stuck.sendall(b"GET /live.mjpg HTTP/1.1\r\nHost: x\r\n\r\n")
+        stuck.sendall(b"GET /live.mjpg HTTP/1.1\r\nHost: localhost\r\n\r\n")
         with get(sink, "/live.mjpg") as stream:
             start = time.monotonic()
             for _ in range(60):

@@ -80,7 +80,8 @@ def test_an_hls_playlist_keeps_the_name_it_was_given() -> None:
         ("srt://:7001?latancy=3", "unknown setting 'latancy'"),
         ("srt://:7001?latency=soon", "milliseconds, got 'soon'"),
         ("srt://:7001?passphrase=short", "10 to 79 characters, got 5"),
-        ("http://:8080/live", "without path and password"),
+        ("http://:8080/live", "without a path"),
+        ("http://ada@:8080", "both a user and a password"),
     ],
 )
 def test_what_is_no_sink_is_one_clear_line(text: str, says: str) -> None:

@@ -1,0 +1,226 @@
+"""Passwords of a run: where they come from, and how they stay out of logs, listings and process lists."""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import logging
+import os
+import re
+import secrets
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote
+
+from irchroma.launch.config import ConfigError
+from irchroma.launch.run.options import RunConfig
+
+log = logging.getLogger(__name__)
+
+R = TypeVar("R", bound=RunConfig)
+
+_REFERENCE = re.compile(r"\$\{(file:[^}]+|[A-Za-z_][A-Za-z0-9_]*)\}")
+_CREDENTIAL_PREFIX = "irchroma_"  # of what the service file's LoadCredential makes of a folder
+_HOST_AND_PORT = re.compile(r"[^:/@\s]*:\d{1,5}(?=/|$)")
+_SECRET_KEY = re.compile(r"(?i)(?<=[?&])(passphrase|password|pass|pw|pwd|token|secret|auth)=([^&#\s]*)")
+_LONGEST_BYTES = 4096
+_SECRET_FLAGS = ("--token", "--viewer-token")
+
+
+def revealed(config: R) -> R:
+    """The configuration with `${NAME}` and `${file:PATH}` replaced by what they stand for.
+
+    A name is looked up in the environment, then among systemd's credentials. Within an address the value is
+    written so that any character may be in it.
+
+    Raises:
+        ConfigError: there is nothing of that name.
+    """
+
+    def reveal(text: str, key: str) -> str:
+        def value(match: re.Match[str]) -> str:
+            found = _looked_up(match[1], key)
+            return quote(found, safe="") if "://" in text[: match.start()] else found
+
+        return _REFERENCE.sub(value, text)
+
+    return _with_texts(config, reveal)
+
+
+def _looked_up(name: str, key: str) -> str:
+    if name.startswith("file:"):
+        return _read(Path(name.removeprefix("file:")), key)
+    if name in os.environ:
+        return os.environ[name]
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    for file in (name, _CREDENTIAL_PREFIX + name) if folder else ():
+        if (Path(folder or "") / file).is_file():
+            return _read(Path(folder or "") / file, key)
+    raise ConfigError(
+        f"{key}: ${{{name}}} is not known: set {name} in the environment, give a systemd credential of that"
+        " name, or write ${file:PATH}"
+    )
+
+
+def _read(path: Path, key: str) -> str:
+    try:
+        if path.stat().st_size > _LONGEST_BYTES:
+            raise ConfigError(f"{key}: {path} is too long for a password")
+        return path.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or "no UTF-8 text"
+        raise ConfigError(f"{key}: the password file {path} cannot be read ({reason.lower()})") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A password that was left out of a listing: the name that stands in its place, and where it belongs."""
+
+    name: str
+    key: str
+
+
+def masked(config: R, camera: str = "") -> tuple[R, list[Secret]]:
+    """The configuration with a `${NAME}` in place of each password in it, and those names.
+
+    Args:
+        config: as configured.
+        camera: its name among several.
+    """
+    found: list[Secret] = []
+
+    def mask(text: str, key: str) -> str:
+        stem = re.sub(r"[^A-Z0-9]+", "_", f"irchroma_{camera}_{key}".upper()).strip("_")
+
+        def name(kind: str) -> str:
+            made = stem if stem.endswith(kind) else f"{stem}_{kind}"
+            found.append(Secret(made, f"{camera}: {key}" if camera else key))
+            return f"${{{made}}}"
+
+        if "://" not in text:
+            secret = key.endswith("token") and text and not _REFERENCE.fullmatch(text)
+            return name("TOKEN") if secret else text
+        for place in reversed(secret_places(text)):
+            part = text[place]
+            if not _REFERENCE.fullmatch(part):
+                kind = "PASSPHRASE" if text[: place.start].endswith("passphrase=") else "PASSWORD"
+                text = text[: place.start] + name(kind) + text[place.stop :]
+        return text
+
+    return _with_texts(config, mask), found
+
+
+def secret_places(address: str) -> list[slice]:
+    """Where the secrets of an address stand in it: its password, and values such as `passphrase=`."""
+    places = []
+    begin = address.find("://") + 3
+    end = address.rfind("@")
+    # `host:554/path@x` has none; a password may hold a slash or an @ that its owner did not escape.
+    plain = _HOST_AND_PORT.match(address, begin)
+    colon = address.find(":", begin)
+    if begin > 2 and begin <= colon < end and not (plain and "@" not in plain[0]):
+        places.append(slice(colon + 1, end))
+    places += [slice(*match.span(2)) for match in _SECRET_KEY.finditer(address, max(begin, end)) if match[2]]
+    return places
+
+
+def explanation(secrets_left_out: list[Secret], file: str = "NAME") -> str:
+    """What to do about the passwords that a listing leaves out, as TOML comments; empty for none."""
+    if not secrets_left_out:
+        return ""
+    names = "".join(f"#   {secret.name}   of {secret.key}\n" for secret in secrets_left_out)
+    return (
+        "# Passwords are left out of this listing. Give each by its name, in the environment of the run:\n"
+        f"{names}"
+        "# or, for the service, as files that only root can read, one each:\n"
+        f"#   sudo install -m 600 /dev/stdin /etc/irchroma/{file}.secrets/{secrets_left_out[0].name}\n\n"
+    )
+
+
+def _with_texts(config: R, change: Callable[[str, str], str]) -> R:
+    """The configuration with every text that may hold a secret changed."""
+    source = change(config.source, "source")
+    to = tuple(change(text, f"to.{number}") for number, text in enumerate(config.to, 1))
+    output = replace(
+        config.output,
+        page_token=change(config.output.page_token, "page_token"),
+        page_viewer_token=change(config.output.page_viewer_token, "page_viewer_token"),
+    )
+    return dataclasses.replace(config, source=source, to=to, output=output)
+
+
+def hide_arguments(words: list[str]) -> None:
+    """Overwrite the secrets among this process's arguments, which every user can list.
+
+    They are there to be seen for the moment until this is called: a `${NAME}` is not seen at all.
+
+    Args:
+        words: the arguments as the program was given them.
+    """
+    hidden: list[bytes] = []
+    for before, word in zip(["", *words], words, strict=False):
+        flag, _, value = word.partition("=")
+        if before in _SECRET_FLAGS or (flag in _SECRET_FLAGS and value):
+            hidden.append(os.fsencode(word if before in _SECRET_FLAGS else value))
+        elif "://" in word:
+            hidden += [os.fsencode(word[place]) for place in secret_places(word)]
+    hidden = [secret for secret in hidden if secret and not _REFERENCE.fullmatch(os.fsdecode(secret))]
+    if not hidden:
+        return
+    try:
+        fields = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
+        start, end = int(fields[45]), int(fields[46])  # arg_start, arg_end: proc(5), counted behind the name
+        arguments = ctypes.string_at(start, end - start)
+    except (OSError, ValueError, IndexError):  # another system keeps them elsewhere
+        return
+    if start <= 0:
+        return
+    for secret in hidden:
+        at = arguments.find(secret)
+        while at >= 0:
+            ctypes.memset(start + at, ord("*"), len(secret))
+            at = arguments.find(secret, at + len(secret))
+
+
+def page_token() -> str:
+    """`kept_token`, and a line that says where it is; the token itself is shown on a terminal only, once."""
+    token, file, made = kept_token()
+    where = f"kept in {file}" if file is not None else "new with each run, since it cannot be kept"
+    shown = f"{token} ({where})" if file is None or (made and sys.stderr.isatty()) else where
+    log.info("http: other machines reach the page, which asks for a token: %s", shown)
+    return token
+
+
+def kept_token() -> tuple[str, Path | None, bool]:
+    """The token of pages that other machines reach and that were given none: made once, then kept.
+
+    Returns:
+        The token; the file that keeps it, None where none can be written; whether it was made just now.
+    """
+    folder = _state_folder()
+    path = folder / "page-token"
+    try:
+        kept = path.read_text(encoding="ascii").strip()
+        if kept:
+            return kept, path, False
+    except (OSError, UnicodeDecodeError):
+        pass
+    made = secrets.token_urlsafe(18)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as file:
+            file.write(made + "\n")
+    except OSError:
+        return made, None, True
+    return made, path, True
+
+
+def _state_folder() -> Path:
+    given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]  # systemd's
+    if given:
+        return Path(given)
+    base = os.environ.get("XDG_STATE_HOME", "")
+    return (Path(base) if base.startswith("/") else Path.home() / ".local" / "state") / "irchroma"

@@ -1,0 +1,335 @@
+"""What one port answers to its requests: an ASGI application over the pages that are on it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import secrets
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Any, Protocol
+from urllib.parse import parse_qs, quote, urlsplit
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
+
+from irchroma.stream.sinks.http.access import Access, Role, WrongTries, ticket
+from irchroma.stream.sinks.http.live_picture import MOST_VIEWERS, LivePicture
+from irchroma.stream.sinks.http.page import LiveControl, index_page, login_page, page
+
+log = logging.getLogger(__name__)
+
+_BOUNDARY = "irchroma-picture"
+_STUCK_S = 10.0  # a client that takes or says nothing for so long is disconnected
+_LONGEST_BODY = 4096
+_KEPT_S = 30 * 24 * 3600  # how long a browser remembers a token
+_NO_PICTURE = "no picture yet"
+
+
+class Page(Protocol):
+    """One stream's page."""
+
+    @property
+    def title(self) -> str:
+        """Its heading."""
+
+    @property
+    def live_picture(self) -> LivePicture:
+        """What it shows."""
+
+    @property
+    def control(self) -> LiveControl | None:
+        """What its viewers may change; None for nothing."""
+
+    def figures(self) -> dict[str, Any]:
+        """What its `stats.json` says."""
+
+
+class Answers:
+    """The application of one port.
+
+    Args:
+        own: the address that the server was told to listen on, empty for the usual ones.
+        port: its port.
+        access: who gets in.
+    """
+
+    def __init__(self, own: str, port: int, access: Access) -> None:
+        self.pages: dict[str, Page] = {}
+        self.access = access
+        self._own, self._cookie = own, f"irchroma-{port}"
+        self._tries = WrongTries()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request. A client that takes nothing for a while is cut off; so is one whose request breaks."""
+        begun = False
+
+        async def send_in_time(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            try:
+                async with asyncio.timeout(_STUCK_S):
+                    await send(message)
+            except TimeoutError:
+                scope["state"]["transport"].abort()
+                raise ClientDisconnect from None
+
+        try:
+            answer = await self._answer(Request(scope, receive))
+            await answer(scope, receive, send_in_time)
+        except ClientDisconnect:
+            pass
+        except Exception:  # the request's last stand: the others go on
+            log.exception("http: answering %s failed", scope.get("path"))
+            if not begun:
+                await PlainTextResponse("this request broke the server", 500)(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        refusal = self._refusal(request)
+        if refusal is not None:
+            return _problem(*refusal)
+        path = request.url.path
+        role, given = self._role(request)
+        if path == "/login":
+            return await self._log_in(request)
+        if role is None:
+            return self._stranger(request, wrong=given)
+        if "token" in request.query_params:  # not to be seen over the shoulder, nor kept in the history
+            return self._let_in(request, request.query_params["token"], path)
+        answer = await self._for_page(request, path, role)
+        answer.headers.setdefault("Cache-Control", "no-store")
+        for name, value in _FOR_ALL.items():
+            answer.headers[name] = value
+        return answer
+
+    def _refusal(self, request: Request) -> tuple[int, str] | None:
+        """Why a request is not heeded whoever sends it; None where it is."""
+        host, origin = request.headers.get("host", ""), request.headers.get("origin")
+        if not self.access.may_be_called(host, self._own):
+            return 421, (
+                "this page is not called by that name: use the machine's address, or add the name to"
+                " page_names ([output] of the configuration)"
+            )
+        if origin is not None and urlsplit(origin).netloc != host:
+            return 403, "pages of other sites may neither read nor change anything here"
+        fetched = request.headers.get("sec-fetch-site", "none")
+        arriving = request.method == "GET" and request.headers.get("sec-fetch-mode") == "navigate"
+        if fetched not in ("same-origin", "none") and not arriving:
+            return 403, "pages of other sites may neither read nor change anything here"
+        if request.method not in ("GET", "HEAD", "POST"):
+            return 405, "expected GET or POST"
+        return None
+
+    def _role(self, request: Request) -> tuple[Role | None, bool]:
+        """What the sender is, and whether it has given something to be known by."""
+        address = request.client.host if request.client else ""
+        token = request.query_params.get("token")
+        given = token is not None or "authorization" in request.headers
+        if given and self._tries.too_many(address):
+            return None, True
+        if token is not None:
+            role = self.access.role_of_token(token) if self.access.protected else "operator"
+        else:
+            role = self.access.role_of(request.headers, request.cookies.get(self._cookie))
+        if role is None and given:
+            self._tries.note(address)
+        return role, given
+
+    def _stranger(self, request: Request, wrong: bool) -> Response:
+        address = request.client.host if request.client else ""
+        if wrong and self._tries.too_many(address):
+            return _problem(429, "too many wrong tokens: wait a minute", {"Retry-After": "60"})
+        by_name = {"WWW-Authenticate": 'Basic realm="irchroma", charset="UTF-8"'}
+        asked = by_name if self.access.user else {"WWW-Authenticate": 'Bearer realm="irchroma"'}
+        if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
+            if not (self.access.operator or self.access.viewer):
+                return HTMLResponse("a user and a password are needed", 401, {**asked, **_FOR_ALL})
+            text = login_page(request.url.path, wrong)
+            # With a challenge the browser would ask for a user and a password instead of showing the page.
+            return HTMLResponse(text, 401, {**(by_name if self.access.user else {}), **_FOR_ALL})
+        return _problem(401, "a token is needed: Authorization: Bearer TOKEN", asked)
+
+    async def _log_in(self, request: Request) -> Response:
+        if request.method != "POST":
+            return HTMLResponse(login_page("/", False), headers=_FOR_ALL)
+        body = await _body(request)
+        if body is None:
+            return _problem(413, f"expected at most {_LONGEST_BODY} bytes")
+        given = parse_qs(body.decode("utf-8", "replace"))
+        address = request.client.host if request.client else ""
+        token, to = given.get("token", [""])[0], given.get("to", ["/"])[0]
+        if self._tries.too_many(address):
+            return _problem(429, "too many wrong tokens: wait a minute", {"Retry-After": "60"})
+        if self.access.role_of_token(token) is None:
+            self._tries.note(address)
+            return HTMLResponse(login_page(to, True), 401, _FOR_ALL)
+        return self._let_in(request, token, to)
+
+    def _let_in(self, request: Request, token: str, to: str) -> Response:
+        """On to the page, and the browser keeps the token's ticket."""
+        path = "/" + to.lstrip("/\\")  # //elsewhere would be another site
+        answer = Response(status_code=303, headers={"Location": quote(path), **_FOR_ALL})
+        if self.access.protected:
+            secure = request.url.scheme == "https"
+            answer.set_cookie(
+                self._cookie, ticket(token), max_age=_KEPT_S, httponly=True, samesite="lax", secure=secure
+            )
+        return answer
+
+    async def _for_page(self, request: Request, path: str, role: Role) -> Response:
+        pages = dict(self.pages)
+        alone = "" in pages
+        if request.method == "POST":
+            name, what = ("", path.removeprefix("/")) if alone else _first(path)
+            one = pages.get(name)
+            control = one.control if one is not None and what == "control" else None
+            return await self._change(request, control, role)
+        if path == "/" and not alone:
+            nonce = secrets.token_urlsafe(16)
+            return _page(index_page(sorted(pages), nonce), nonce, framed=not self.access.protected)
+        if path == "/stats.json" and not alone:
+            return JSONResponse({name: await asyncio.to_thread(one.figures) for name, one in pages.items()})
+        if path.strip("/") in pages and not path.endswith("/"):
+            return Response(status_code=301, headers={"Location": quote(path) + "/"})
+        name, what = ("", path.removeprefix("/")) if alone else _first(path)
+        one = pages.get(name)
+        if one is None:
+            return _problem(404, "there is no such page")
+        return await self._of(one, what, role, named=not alone)
+
+    async def _of(self, one: Page, what: str, role: Role, named: bool) -> Response:
+        if what == "":
+            nonce = secrets.token_urlsafe(16)
+            may_change = one.control if role == "operator" else None
+            text = page(one.title, nonce, may_change, named)
+            return _page(text, nonce, framed=one.control is None and not self.access.protected)
+        if what == "stats.json":
+            return JSONResponse(await asyncio.to_thread(one.figures))
+        if what == "snapshot.jpg":
+            async with aclosing(_pictures(one.live_picture)) as pictures:
+                async for _, jpeg in pictures:
+                    return Response(jpeg, media_type="image/jpeg")
+            return _problem(503, _NO_PICTURE)
+        if what == "live.mjpg":
+            full = one.live_picture.viewers >= MOST_VIEWERS
+            return _problem(503, "too many viewers") if full else _Live(one.live_picture)
+        return _problem(404, "there is no such thing on this page")
+
+    async def _change(self, request: Request, control: LiveControl | None, role: Role) -> Response:
+        if control is None:
+            return _problem(404, "nothing can be changed here")
+        if role != "operator":
+            return _problem(403, "viewers may look only: this needs the operator's token")
+        # Browsers let other sites send forms, but no JSON.
+        if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+            return _problem(415, "expected application/json")
+        body = await _body(request)
+        if body is None:
+            return _problem(413, f"expected at most {_LONGEST_BODY} bytes")
+        try:
+            wanted = json.loads(body)
+            if not isinstance(wanted, dict):
+                raise ValueError("expected an object")
+            await asyncio.to_thread(control.change, wanted)
+        except RecursionError:
+            return _problem(400, "nested too deeply")
+        except ValueError as error:  # JSON's own errors are ValueErrors too
+            return _problem(400, str(error))
+        return JSONResponse(control.state())
+
+
+_FOR_ALL = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+def _first(path: str) -> tuple[str, str]:
+    """The page's name in a path, and what is asked of it."""
+    name, _, what = path.removeprefix("/").partition("/")
+    return name, what
+
+
+async def _body(request: Request) -> bytes | None:
+    """The request's body; None where it is too long. TimeoutError for a sender that stops."""
+    data = b""
+    length = request.headers.get("content-length", "0")
+    if not length.isdigit() or int(length) > _LONGEST_BODY:
+        return None
+    try:
+        async with asyncio.timeout(_STUCK_S):
+            async for chunk in request.stream():
+                data += chunk
+                if len(data) > _LONGEST_BODY:
+                    return None
+    except TimeoutError:
+        raise ClientDisconnect from None
+    return data
+
+
+async def _pictures(live: LivePicture) -> AsyncGenerator[tuple[int, bytes]]:
+    """Number and JPEG of each picture that is newer than the one before; ends when none comes for a while."""
+    loop, changed = asyncio.get_running_loop(), asyncio.Event()
+
+    def wake() -> None:
+        try:
+            loop.call_soon_threadsafe(changed.set)
+        except RuntimeError:  # the server has stopped in the meantime
+            pass
+
+    number = 0
+    with live.watched(wake):
+        while not live.ended:
+            changed.clear()
+            newest = await asyncio.to_thread(live.newer, number)
+            if newest is not None:
+                number = newest[0]
+                yield newest
+                continue
+            try:
+                async with asyncio.timeout(_STUCK_S):
+                    await changed.wait()
+            except TimeoutError:
+                return
+
+
+class _Live(StreamingResponse):
+    """Picture after picture, as long as the viewer takes them (motion JPEG)."""
+
+    def __init__(self, live: LivePicture) -> None:
+        self._live, self._pictures = live, _pictures(live)
+        kind = f"multipart/x-mixed-replace; boundary={_BOUNDARY}"
+        super().__init__(self._parts(), media_type=kind, headers={"Connection": "close"})
+
+    async def _parts(self) -> AsyncIterator[bytes]:
+        async for _, jpeg in self._pictures:
+            head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+            yield head.encode() + jpeg + b"\r\n"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "HEAD":
+            await Response(headers=dict(self.headers))(scope, receive, send)
+            return
+        self._live.join()
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._live.leave()
+            await self._pictures.aclose()
+
+
+def _page(text: str, nonce: str, framed: bool) -> Response:
+    policy = (
+        f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'unsafe-inline';"
+        " img-src 'self' blob: data:; connect-src 'self'; form-action 'self'; base-uri 'none'"
+    )
+    if not framed:  # no other site may lay its own over the buttons
+        policy += "; frame-ancestors 'none'"
+    return HTMLResponse(text, headers={"Content-Security-Policy": policy})
+
+
+def _problem(status: int, text: str, headers: dict[str, str] | None = None) -> Response:
+    return JSONResponse({"error": text}, status, {**(headers or {}), **_FOR_ALL, "Cache-Control": "no-store"})
