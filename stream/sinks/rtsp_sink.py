@@ -59,6 +59,7 @@ class _Server:
         self.locked = locked
         self.names: dict[str, Callable[[], None]] = {}
         self._mounts, self._sessions = self._rtsp.RTSPMountPoints.new(), self._rtsp.RTSPSessionPool.new()
+        self._roles: dict[str, str] = {}  # basic credentials -> role: many streams may have the same
         self._auth = self._rtsp.RTSPAuth.new() if locked else None
         self._context = glib.MainContext.new()
         self._loop = glib.MainLoop.new(self._context, False)
@@ -124,16 +125,23 @@ class _Server:
     def mount(self, address: RtspAddress, factory: Any, refresh: Callable[[], None]) -> None:
         if self._auth is not None:
             rtsp = self._rtsp
-            token = rtsp.RTSPToken.new()
-            token.set_string(rtsp.RTSP_TOKEN_MEDIA_FACTORY_ROLE, address.name)
-            self._auth.add_basic(rtsp.RTSPAuth.make_basic(address.user, address.password), token)
+            role = self._role_of(rtsp.RTSPAuth.make_basic(address.user, address.password))
             rights = rtsp.RTSPPermissions.new()
-            rights.add_role(address.name)
+            rights.add_role(role)
             for right in (rtsp.RTSP_PERM_MEDIA_FACTORY_ACCESS, rtsp.RTSP_PERM_MEDIA_FACTORY_CONSTRUCT):
-                rights.add_permission_for_role(address.name, right, True)
+                rights.add_permission_for_role(role, right, True)
             factory.set_permissions(rights)
         self._mounts.add_factory(f"/{address.name}", factory)
         self.names[address.name] = refresh
+
+    def _role_of(self, basic: str) -> str:
+        """The role of whoever gives these credentials: the server knows one for each, not one for each stream."""
+        if basic not in self._roles:
+            self._roles[basic] = f"viewer{len(self._roles)}"
+            token = self._rtsp.RTSPToken.new()
+            token.set_string(self._rtsp.RTSP_TOKEN_MEDIA_FACTORY_ROLE, self._roles[basic])
+            self._auth.add_basic(basic, token)
+        return self._roles[basic]
 
     def unmount(self, name: str) -> None:
         self._mounts.remove_factory(f"/{name}")
@@ -354,5 +362,9 @@ def launch_of(size: tuple[int, int], rate: Fraction, encoder: str) -> str:
     """The media factory's launch text for I420 pictures of `size` (H, W)."""
     return (
         f"( {appsrc_of(size, rate)} is-live=true leaky-type=downstream max-buffers={DEPTH}"
-        f" ! {encoder} ! rtph264pay name=pay0 pt=96 config-interval=-1 aggregate-mode=zero-latency )"
+        # The parser puts the parameter sets once in front of a keyframe. The payloader would put them in front
+        # of each of its slices (x264's low delay cuts a picture into one for each thread), which splits the
+        # picture in two for FFmpeg's decoder.
+        f" ! {encoder} ! h264parse config-interval=-1"
+        f" ! rtph264pay name=pay0 pt=96 config-interval=0 aggregate-mode=zero-latency )"
     )
