@@ -125,7 +125,7 @@ class _Server:
     def mount(self, address: RtspAddress, factory: Any, refresh: Callable[[], None]) -> None:
         if self._auth is not None:
             rtsp = self._rtsp
-            role = self._role_of(rtsp.RTSPAuth.make_basic(address.user, address.password))
+            role = self._role_of(self._auth, rtsp.RTSPAuth.make_basic(address.user, address.password))
             rights = rtsp.RTSPPermissions.new()
             rights.add_role(role)
             for right in (rtsp.RTSP_PERM_MEDIA_FACTORY_ACCESS, rtsp.RTSP_PERM_MEDIA_FACTORY_CONSTRUCT):
@@ -134,13 +134,13 @@ class _Server:
         self._mounts.add_factory(f"/{address.name}", factory)
         self.names[address.name] = refresh
 
-    def _role_of(self, basic: str) -> str:
-        """The role of whoever gives these credentials: the server knows one for each, not one for each stream."""
+    def _role_of(self, auth: Any, basic: str) -> str:
+        """The role of whoever gives these credentials: the server knows one role for each of them."""
         if basic not in self._roles:
             self._roles[basic] = f"viewer{len(self._roles)}"
             token = self._rtsp.RTSPToken.new()
             token.set_string(self._rtsp.RTSP_TOKEN_MEDIA_FACTORY_ROLE, self._roles[basic])
-            self._auth.add_basic(basic, token)
+            auth.add_basic(basic, token)
         return self._roles[basic]
 
     def unmount(self, name: str) -> None:
@@ -362,9 +362,9 @@ def launch_of(size: tuple[int, int], rate: Fraction, encoder: str) -> str:
     """The media factory's launch text for I420 pictures of `size` (H, W)."""
     return (
         f"( {appsrc_of(size, rate)} is-live=true leaky-type=downstream max-buffers={DEPTH}"
-        # The parser puts the parameter sets once in front of a keyframe. The payloader would put them in front
-        # of each of its slices (x264's low delay cuts a picture into one for each thread), which splits the
-        # picture in two for FFmpeg's decoder.
+        # The parser puts the parameter sets once in front of a keyframe. The payloader would put them in
+        # front of each of its slices (x264's low delay cuts a picture into one for each thread), which
+        # splits the picture in two for FFmpeg's decoder.
         f" ! {encoder} ! h264parse config-interval=-1"
         f" ! rtph264pay name=pay0 pt=96 config-interval=0 aggregate-mode=zero-latency )"
     )

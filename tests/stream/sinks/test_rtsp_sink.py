@@ -259,7 +259,6 @@ def test_a_password_is_asked_for_and_is_never_shown() -> None:
             RtspSink(RtspAddress("127.0.0.1", sink.address.port, "open")).open(LIVE, SIZE)
 
 
-<<<<<<< HEAD
 def test_without_a_password_only_this_machine_is_served(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "irchroma")
     sink = RtspSink(RtspAddress("", 0, "cam"))
@@ -302,7 +301,8 @@ def test_an_address_is_taken_as_it_is_and_what_that_means_is_said(caplog: pytest
         port = sink.address.port
         assert [answers(host, port) for host in ("127.0.0.1", "::1", "127.0.0.2")] == [True, False, True]
     assert any("asks for no password" in record.getMessage() for record in caplog.records)
-=======
+
+
 def test_streams_of_one_port_may_have_the_same_user_and_password_and_others_may_not_see_them() -> None:
     sinks = [RtspSink(RtspAddress("127.0.0.1", 0, "gate", "ada", "s3cret"))]
     sinks[0].open(LIVE, SIZE)
@@ -318,7 +318,6 @@ def test_streams_of_one_port_may_have_the_same_user_and_password_and_others_may_
         stranger = Viewer(sinks[2].address, "ada:s3cret")
         assert stranger.ask("DESCRIBE", Accept="application/sdp")[0] in (401, 404)
         stranger.hang_up()
->>>>>>> e95366d (RTSP: parameter sets once before a keyframe, so that FFmpeg's clients see whole pictures; streams of one port may share a user and password)
 
 
 def test_a_port_or_name_that_is_taken_is_one_clear_line() -> None:
