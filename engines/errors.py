@@ -2,6 +2,7 @@
 
 EngineError
 ├── EngineUnavailable   a runtime, its library or its weights are not on this machine (also RuntimeError)
+│   └── DeviceLost      a GPU whose context is broken until this process ends
 ├── EngineOptionError   an option's value makes no sense (also ValueError)
 └── PlanError           a TensorRT plan cannot be built, read or used
 """
@@ -13,6 +14,10 @@ class EngineError(Exception):
 
 class EngineUnavailable(EngineError, RuntimeError):
     """A runtime, its library or its weights are not on this machine."""
+
+
+class DeviceLost(EngineUnavailable):
+    """A GPU has failed in a way that breaks its context for all of this process: only a restart helps."""
 
 
 class EngineOptionError(EngineError, ValueError):

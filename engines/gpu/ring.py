@@ -79,7 +79,10 @@ class FrameRing:
         self._in_flight: deque[Slot] = deque()
         self._graphs = graphs
         self._refusals = 0
-        self._warm: set[str] = set()
+        # Of each thread: cuDNN's handle and torch's choice of its kernels are a thread's own, and whatever is
+        # set up while a stream is recorded spoils the recording. Engines are prepared in other threads than
+        # used.
+        self._warm = threading.local()
         self._inward = device.open_queue()
         self._work = device.open_queue()
         self._outward = device.open_queue()
@@ -171,13 +174,14 @@ class FrameRing:
 
     def _run(self, queue: WorkQueue, slot: Slot, kind: str) -> None:
         recorded = slot.graphs.get(kind)
-        if recorded is None and self._graphs and kind in self._warm:
+        warm: set[str] = self._warm.__dict__.setdefault("kinds", set())
+        if recorded is None and self._graphs and kind in warm:
             recorded = self._record(queue, slot, kind)
         if recorded is not None:
             queue.replay(recorded)
             return
         _enqueue(queue, slot.steps[kind])
-        self._warm.add(kind)  # whatever is set up at the first run has been set up
+        warm.add(kind)  # whatever is set up at the first run has been set up
 
     def _record(self, queue: WorkQueue, slot: Slot, kind: str) -> Any:
         try:

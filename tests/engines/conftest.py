@@ -10,6 +10,7 @@ import pytest
 from tests.engines.on_device import OnDevice
 from tests.engines.tiny_network import write_tiny_network
 
+from irchroma.engines.errors import EngineUnavailable
 from irchroma.engines.gpu.cpu_device import CpuDevice
 from irchroma.engines.gpu.kernels import host
 from irchroma.engines.gpu.kernels.host import HostKernels
@@ -48,17 +49,26 @@ def backward_kernels(host_kernels: HostKernels) -> HostKernels:
 def on_device(request: pytest.FixtureRequest) -> Iterator[OnDevice]:
     """Every device that kernels can run on; a new one joins by a line."""
     made: Any
-    if request.param == "pycuda":
-        from irchroma.engines.gpu.cuda.pycuda_device import PyCudaDevice
-
-        made = PyCudaDevice(0)
-    elif request.param == "torch":
-        from irchroma.engines.gpu.cuda.torch_device import TorchDevice
-
-        made = TorchDevice(0)
+    if request.param in ("pycuda", "torch"):
+        made = _on_gpu(request.param)
     else:
         name = "host_kernels" if request.param == "c++" else "backward_kernels"
         made = CpuDevice(kernels=request.getfixturevalue(name))
     desk = OnDevice(made)
     yield desk
     desk.close()
+
+
+def _on_gpu(name: str) -> Any:
+    """The GPU by one of its libraries; a library that is not here is a skip."""
+    try:
+        if name == "pycuda":
+            from irchroma.engines.gpu.cuda.pycuda_device import PyCudaDevice
+
+            return PyCudaDevice(0)
+        pytest.importorskip("torch")
+        from irchroma.engines.gpu.cuda.torch_device import TorchDevice
+
+        return TorchDevice(0)
+    except EngineUnavailable as error:
+        pytest.skip(str(error))

@@ -125,8 +125,11 @@ def _load() -> Any:
 
 log = logging.getLogger(__name__)
 
-ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
-"""Turing to Blackwell."""
+ARCHITECTURES = (75, 80, 86, 87, 89, 90, 100, 103, 110, 120, 121)
+"""Turing to Blackwell, Orin and Thor among them."""
+TEGRA = (72, 87, 101, 110)
+"""Xavier, Orin, Thor (101 before CUDA 13): "binary compatibility is not supported between desktop and Tegra"
+(CUDA C++ Programming Guide, binary compatibility)."""
 OPTIONS = ("--fmad=false", "-std=c++17", f"-I{FOLDER}")
 """No fused multiply-add, so that the arithmetic is that which is held against the CPU path."""
 
@@ -263,9 +266,16 @@ def _ahead(folder: Path, number: int) -> Path | None:
     """The file of `build_ahead` that serves a device: machine code runs on later minor versions as well."""
     for path in folder.glob(f"kernels-{_digest()}.sm_*.fatbin"):
         served = [int(word) for word in path.name.split(".sm_")[1].removesuffix(".fatbin").split("-")]
-        if any(one // 10 == number // 10 and one <= number for one in served):
+        if any(_runs_on(one, number) for one in served):
             return path
     return None
+
+
+def _runs_on(code: int, device: int) -> bool:
+    """Whether machine code for one compute capability runs on a device of another."""
+    if code in TEGRA or device in TEGRA:
+        return code == device
+    return code // 10 == device // 10 and code <= device
 
 
 def _cached(folder: Path | None, compiler: str, number: int, make: Callable[[], bytes]) -> KernelBinary:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
-from irchroma.engines.errors import EngineError, EngineUnavailable
+from irchroma.engines.errors import DeviceLost, EngineError, EngineUnavailable
 from irchroma.engines.gpu.capture_lock import recordings
 from irchroma.engines.gpu.cuda.compile import kernel_binaries
 from irchroma.engines.gpu.device import CaptureRefused
@@ -25,6 +25,46 @@ from irchroma.engines.gpu.kernels.source import BLOCK, ExtentStruct, Launch, ker
 _THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: other threads may allocate meanwhile
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING
 _OUT_OF_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY
+# After these "the CUDA context is in an inconsistent state and any further CUDA work will return the same
+# error. To continue using CUDA, the process must be terminated and relaunched" (CUDA Driver API, 6.1,
+# CUresult): ECC, NVLink, hang-up, illegal address, time-out, assertion, hardware stack, illegal instruction,
+# alignment, address space, program counter, launch failure, unknown. With the words in which PyCUDA and torch
+# hand them on.
+_STICKY = {
+    214: "uncorrectable ECC error",
+    220: "uncorrectable NVLink error",
+    700: "illegal memory access",
+    702: "launch timed out",
+    710: "device-side assert",
+    714: "hardware stack error",
+    715: "illegal instruction",
+    716: "misaligned address",
+    717: "operation not supported on global/shared address space",
+    718: "invalid program counter",
+    719: "launch failure",
+    999: "unknown error",
+}
+_lost: dict[int, str] = {}
+
+
+def is_sticky(text: str) -> bool:
+    """Whether an error's words are those of one that breaks the context for all of the process."""
+    return any(words in text for words in _STICKY.values())
+
+
+def note_lost(index: int, error: Exception) -> DeviceLost:
+    """Remember that a GPU is of no use to this process any more; the error to raise, which says so.
+
+    Every runtime shares the device's primary context: with one of them, all have lost it.
+    """
+    _lost.setdefault(index, str(error))
+    return DeviceLost(f"GPU {index} is lost to this process until you restart irchroma: {_lost[index]}")
+
+
+def refuse_lost(index: int) -> None:
+    """Raise DeviceLost where `note_lost` was told of that GPU: nothing of it is tried again."""
+    if index in _lost:
+        raise note_lost(index, EngineError(_lost[index]))
 
 
 class CudaDriver:
@@ -47,9 +87,12 @@ class CudaDriver:
         """Call a function that returns a CUresult.
 
         Raises:
+            DeviceLost: the context is broken for good.
             EngineError: it did not succeed; says which call and the driver's own words.
         """
         status = getattr(self._library, name)(*arguments)
+        if status in _STICKY:
+            raise DeviceLost(f"{name} fails: {self._words(status)}")
         if status:
             hint = ": fewer streams, a smaller size" if status == _OUT_OF_MEMORY else ""
             raise EngineError(f"{name} fails: {self._words(status)}{hint}")
@@ -92,6 +135,10 @@ class CudaDriver:
         """Make a context the calling thread's; a thread that has used no CUDA yet has none."""
         self.call("cuCtxSetCurrent", ctypes.c_void_p(context))
 
+    def push_context(self, context: int) -> None:
+        """Make a context the calling thread's until `pop_context`."""
+        self.call("cuCtxPushCurrent_v2", ctypes.c_void_p(context))
+
     def make_stream(self) -> int:
         """A stream that does not wait for the default stream, nor it for this one."""
         stream = ctypes.c_void_p()
@@ -106,6 +153,7 @@ class CudaDriver:
         """Take the current context off the calling thread's stack.
 
         Raises:
+            DeviceLost: work that was started before has broken the context.
             EngineError: there is none.
         """
         self.call("cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))
@@ -246,12 +294,19 @@ def load_kernels(driver: CudaDriver, compute_capability: str) -> tuple[KernelMod
 class EventMark:
     """A `Mark`: an event of PyCUDA or of torch, which are asked alike."""
 
-    def __init__(self, current: Callable[[], AbstractContextManager[Any]], event: Any) -> None:
+    def __init__(
+        self,
+        current: Callable[[], AbstractContextManager[Any]],
+        event: Any,
+        closing: Callable[[], AbstractContextManager[Any]] | None = None,
+    ) -> None:
         """Args:
         current: makes the event's device the calling thread's own, and its failures EngineErrors.
         event: with `query` and `synchronize`.
+        closing: as `current`, for the event's end; None for the same.
         """
         self._current = current
+        self._closing = closing or current
         self.event = event
 
     def done(self) -> bool:
@@ -267,7 +322,7 @@ class EventMark:
     def close(self) -> None:
         """See `Mark`; the event goes while its context is current, as PyCUDA demands."""
         if self.event is not None:
-            with self._current():
+            with self._closing():
                 self.event = None
 
     def _opened(self) -> Any:

@@ -1,7 +1,10 @@
 """A CUDA device by PyCUDA: streams, events, pinned and device memory; the only file that imports `pycuda`.
 
 The primary context is retained, never a context of our own made, so that torch and TensorRT live in the same
-one. It is made current for the length of each call, in whichever thread calls.
+one. It is made current for the length of each call, in whichever thread calls: by the driver itself for work,
+by PyCUDA where its objects are made and go, which ask PyCUDA's own stack of contexts. That stack must not be
+used more than needed: a lost device fails its `pop`, which then leaves the context there, and PyCUDA aborts
+the process when a thread ends whose stack is not empty (`context_stack::~context_stack` of PyCUDA 2026.1).
 
 Written for, never yet run on, a GPU. What was run: all of it but TensorRT against PyCUDA 2026.1 itself, built
 here, over a stand-in for the driver that does copies and kernels on the CPU.
@@ -12,6 +15,7 @@ Queues and marks of a PyCUDA device: its streams and events. PyCUDA itself comes
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,9 +24,18 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
+from irchroma.engines.errors import DeviceLost, EngineError, EngineOptionError, EngineUnavailable
 from irchroma.engines.gpu.capture_lock import recordings
-from irchroma.engines.gpu.cuda.driver import CudaDriver, CudaGraph, EventMark, KernelModule, load_kernels
+from irchroma.engines.gpu.cuda.driver import (
+    CudaDriver,
+    CudaGraph,
+    EventMark,
+    KernelModule,
+    is_sticky,
+    load_kernels,
+    note_lost,
+    refuse_lost,
+)
 from irchroma.engines.gpu.device import DeviceArray, DeviceNetwork, Mark, WorkQueue
 from irchroma.engines.gpu.kernels.source import Launch
 from irchroma.engines.gpu.plans.execution import PlanExecution, open_plan
@@ -108,6 +121,7 @@ class PyCudaQueue:
             return
         with self._device.current():
             cuda_stream.synchronize()
+        with self._device.making():
             while self._graphs:
                 self._graphs.pop().close()
             del cuda_stream
@@ -132,6 +146,7 @@ class PyCudaDevice:
             EngineUnavailable: there is no driver, no PyCUDA, or no compiler for the kernels.
             EngineOptionError: there is no device of that index.
         """
+        refuse_lost(index)
         self._driver = CudaDriver()
         self._pycuda = _pycuda()
         self._runtime = runtime
@@ -148,6 +163,8 @@ class PyCudaDevice:
         self._device_name = str(device.name())
         capability = ".".join(map(str, device.compute_capability()))
         self._context = device.retain_primary_context()
+        self._handle = self._driver.retain_primary(index)
+        self._made_here = threading.local()
         self._allocations: dict[int, Any] = {}
         self._pinned: dict[int, Any] = {}
         self._marks: list[EventMark] = []
@@ -155,7 +172,7 @@ class PyCudaDevice:
         self._kernels: KernelModule | None = None
         self._zeroing: Any = None
         try:
-            with self.current() as pycuda:
+            with self.making() as pycuda:
                 self._kernels, compiler = load_kernels(self._driver, capability)
                 self._zeroing = pycuda.Stream(_NON_BLOCKING)
         except BaseException:
@@ -175,24 +192,64 @@ class PyCudaDevice:
         Raises:
             EngineError: the device is closed, or a call has failed.
         """
-        if self._context is None:
-            raise EngineError("the device is closed")
-        try:
-            self._context.push()
+        with self._told():
+            if self._context is None:
+                raise EngineError("the device is closed")
+            self._driver.push_context(self._handle)
             try:
                 yield self._pycuda
             finally:
-                self._pycuda.Context.pop()
+                self._driver.pop_context()
+
+    @contextmanager
+    def making(self) -> Iterator[Any]:
+        """As `current`, on PyCUDA's own stack too: for its objects' beginning and end. May be nested."""
+        with self._told():
+            if self._context is None:
+                raise EngineError("the device is closed")
+            if getattr(self._made_here, "depth", 0):
+                yield self._pycuda
+                return
+            self._context.push()
+            self._made_here.depth = 1
+            try:
+                yield self._pycuda
+            finally:
+                self._made_here.depth = 0
+                try:
+                    self._pycuda.Context.pop()
+                except self._pycuda.Error as error:
+                    # A context that is no longer valid is taken off by the very call that ends it.
+                    context, self._context = self._context, None
+                    if context is not None:
+                        context.detach()
+                        self._release()
+                    raise note_lost(self._index, error) from error
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
         except self._pycuda.MemoryError as error:
             raise EngineError(f"{self._device_name} has too little memory: {error}") from error
         except self._pycuda.Error as error:
+            if is_sticky(str(error)):
+                raise note_lost(self._index, error) from error
             raise EngineError(f"{self._device_name} fails: {error}") from error
+        except DeviceLost as error:
+            raise note_lost(self._index, error) from error
+
+    def _release(self) -> None:
+        try:
+            self._driver.release_primary(self._index)
+        except EngineError as error:
+            log.debug("closing %s: %s", self._device_name, error)
 
     def allocate(self, shape: Sequence[int], dtype: Any) -> DeviceArray:
         """See `Device`."""
         kind = np.dtype(dtype)
         nbytes = max(int(np.prod(shape, dtype=np.int64)) * kind.itemsize, 1)
-        with self.current() as pycuda:
+        with self.making() as pycuda:
             memory = pycuda.mem_alloc(nbytes)
             self._allocations[int(memory)] = memory
             # In a stream of its own: the default stream's work is nothing that a queue waits for, and to wait
@@ -206,12 +263,12 @@ class PyCudaDevice:
         """See `Device`."""
         memory = self._allocations.pop(array.address, None)
         if memory is not None and self._context is not None:
-            with self.current():
+            with self.making():
                 memory.free()
 
     def pinned(self, count: int) -> NDArray[np.uint8]:
         """See `Device`."""
-        with self.current() as pycuda:
+        with self.making() as pycuda:
             host = pycuda.pagelocked_empty(count, np.uint8)
         self._pinned[host.ctypes.data] = host.base
         return cast(NDArray[np.uint8], host)
@@ -220,21 +277,22 @@ class PyCudaDevice:
         """See `Device`."""
         memory = self._pinned.pop(host.ctypes.data, None)
         if memory is not None and self._context is not None:
-            with self.current():
+            with self.making():
                 memory.free()
 
     def open_queue(self) -> WorkQueue:
         """See `Device`."""
-        with self.current() as pycuda:
+        with self.making() as pycuda:
             made = PyCudaQueue(self, pycuda.Stream(_NON_BLOCKING))
         self._queues = [*(one for one in self._queues if one.is_open), made]
         return made
 
     def make_mark(self) -> Mark:
         """See `Device`."""
-        with self.current() as pycuda:
+        with self.making() as pycuda:
             flags = pycuda.event_flags  # waiting must not burn a core for each video
-            made = EventMark(self.current, pycuda.Event(flags.DISABLE_TIMING | flags.BLOCKING_SYNC))
+            event = pycuda.Event(flags.DISABLE_TIMING | flags.BLOCKING_SYNC)
+            made = EventMark(self.current, event, self.making)
         self._marks = [*(one for one in self._marks if one.event is not None), made]
         return made
 
@@ -264,11 +322,13 @@ class PyCudaDevice:
         if self._kernels is not None:
             steps.append(self._kernels.close)
         self._context.push()
+        self._made_here.depth = 1
         for step in steps:
             try:
                 step()
             except (EngineError, self._pycuda.Error) as error:
                 log.debug("closing %s: %s", self._device_name, error)
+        self._made_here.depth = 0
         self._zeroing = None
         self._queues.clear()
         self._marks.clear()
@@ -276,6 +336,7 @@ class PyCudaDevice:
         self._pinned.clear()
         context, self._context, self._kernels = self._context, None, None
         context.detach()
+        self._release()
         try:
             self._driver.pop_context()  # PyCUDA releases a primary context without taking it off the stack
         except EngineError as error:

@@ -20,9 +20,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
+from irchroma.engines.errors import DeviceLost, EngineError, EngineOptionError, EngineUnavailable
 from irchroma.engines.gpu.capture_lock import recordings
-from irchroma.engines.gpu.cuda.driver import CudaDriver, EventMark, KernelModule, load_kernels
+from irchroma.engines.gpu.cuda.driver import (
+    CudaDriver,
+    EventMark,
+    KernelModule,
+    is_sticky,
+    load_kernels,
+    note_lost,
+    refuse_lost,
+)
 from irchroma.engines.gpu.device import CaptureRefused, DeviceArray, DeviceNetwork, Mark, WorkQueue
 from irchroma.engines.gpu.kernels.source import Launch
 from irchroma.engines.network.network import NetworkOptions
@@ -30,6 +38,8 @@ from irchroma.engines.network.torch_runtime import TorchNetwork
 
 _one_recording = threading.Lock()
 """One recording at a time, which is all that torch promises; others wait some milliseconds."""
+_abandoned: list[Any] = []
+"""Graphs whose recording failed: a few at the most, see `TorchQueue._abandon`."""
 
 
 class Runs(Protocol):
@@ -80,6 +90,7 @@ class TorchQueue:
         # thread records.
         graph = torch.cuda.CUDAGraph()
         failure: Exception | None = None
+        began = False
         try:
             with (
                 _one_recording,
@@ -88,6 +99,7 @@ class TorchQueue:
                 torch.cuda.stream(self._cuda_stream),
             ):
                 graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
+                began = True
                 try:
                     work()
                 except Exception as error:  # noqa: BLE001 (whatever it is, the stream must leave its recording)
@@ -99,9 +111,25 @@ class TorchQueue:
         except EngineError as error:
             failure = failure or error
         if failure is not None:
+            if began:
+                self._abandon(graph)
             raise CaptureRefused(str(failure)) from failure
         self._graphs.append(graph)
         return graph
+
+    def _abandon(self, graph: Any) -> None:
+        """Take leave of a recording that has failed, so that the next one can begin.
+
+        `CUDAGraph::capture_end` throws before it has told the allocator that the recording is over (torch
+        2.11 to 2.13, aten/src/ATen/cuda/CUDAGraph.cpp): the pool could never be recorded to again, and the
+        allocator would go on asking the graph, which must not go then.
+        """
+        try:
+            torch._C._cuda_endAllocateToPool(self._device.device.index, self._pool)
+        except (RuntimeError, AttributeError) as error:  # it was told
+            log.debug("the pool of a failed recording: %s", error)
+        _abandoned.append(graph)
+        self._pool = torch.cuda.graph_pool_handle()
 
     def replay(self, recorded: Any) -> None:
         with self._device.current(), torch.cuda.stream(self._cuda_stream):
@@ -141,6 +169,7 @@ class TorchDevice:
             EngineUnavailable: this torch has no CUDA, there is no driver, or no compiler for the kernels.
             EngineOptionError: there is no device of that index.
         """
+        refuse_lost(index)
         if not torch.cuda.is_available():
             raise EngineUnavailable(f"torch {torch.__version__} sees no CUDA device here: --device cpu")
         count = torch.cuda.device_count()
@@ -178,11 +207,15 @@ class TorchDevice:
             with torch.cuda.device(self.device):
                 self.driver.set_current(self._context)  # torch leaves that to its own first call in a thread
                 yield
+        except DeviceLost as error:
+            raise note_lost(self._index, error) from error
         except torch.cuda.OutOfMemoryError as error:
             raise EngineError(f"{self._device_name} has too little memory: {_first_line(error)}") from error
         except RuntimeError as error:
             if isinstance(error, EngineError):
                 raise
+            if is_sticky(str(error)):
+                raise note_lost(self._index, EngineError(_first_line(error))) from error
             raise EngineError(f"{self._device_name} fails: {_first_line(error)}") from error
 
     def allocate(self, shape: Sequence[int], dtype: Any) -> DeviceArray:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -25,6 +27,42 @@ def test_a_recording_is_put_off_while_the_device_is_waited_for(monkeypatch: pyte
         pytest.fail("it was recorded")
     with made.recording():
         pass
+
+
+def test_while_a_plan_builds_only_the_first_frame_of_a_second_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    now_s = [100.0]
+    monkeypatch.setattr(capture_lock.time, "monotonic", lambda: now_s[0])
+    made = Recordings()
+
+    def wait_for(ready: Callable[[], bool], patience_s: float) -> bool:
+        waits.append(patience_s)
+        return ready()
+
+    monkeypatch.setattr(made._changed, "wait_for", wait_for)
+    made._waiting_for_all = 1  # somebody builds
+    for now_s[0] in (100.0, 100.04, 100.9, 101.1, 101.2):
+        with pytest.raises(RecordingPutOff), made.recording():
+            pytest.fail("it was recorded")
+    assert waits == [capture_lock._PATIENCE_S, 0.0, 0.0, capture_lock._PATIENCE_S, 0.0]
+
+
+def test_pythons_collector_rests_while_anything_is_recorded() -> None:
+    made = Recordings()
+    assert gc.isenabled()
+    with made.recording():
+        assert not gc.isenabled()
+        with made.recording():
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        with made.recording():
+            pass
+        assert not gc.isenabled()  # as the program had it
+    finally:
+        gc.enable()
 
 
 def test_whoever_waits_for_the_device_waits_for_the_recording_first() -> None:

@@ -125,6 +125,24 @@ def test_work_is_recorded_for_each_slot_after_one_warm_run(make: Made) -> None:
     assert recorded == [0, 1, 2, 2]
 
 
+def test_a_thread_records_only_what_it_has_run_itself(make: Made) -> None:
+    """cuDNN's handle and torch's choice of kernels are a thread's; engines are prepared in other threads."""
+    ring, recorded = make(Adder()), []
+
+    def prepare() -> None:
+        for _ in range(2):
+            submit(ring, 1)
+            collect(ring)
+            recorded.append(ring.recorded)
+        ring.drop()
+
+    for _ in range(2):  # a thread that comes later may get the number of one that is gone
+        thread = threading.Thread(target=prepare)
+        thread.start()
+        thread.join()
+    assert recorded == [0, 1, 1, 1]  # the first frame of each was not recorded
+
+
 def test_work_that_cannot_be_recorded_is_done_all_the_same_and_said_once(
     make: Made, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -25,7 +25,8 @@ struct Stream {
 static thread_local std::vector<void *> contexts;
 static thread_local int recording_here;
 static std::atomic<int> recording;
-static int primary, retained, memory, pinned, streams, events, modules, graphs, lost;
+static int primary;
+static std::atomic<int> retained, memory, pinned, streams, events, modules, graphs, lost;
 
 static bool fails(const char *what) {
     const char *told = getenv("STAND_IN_FAILS");
@@ -66,7 +67,8 @@ int cuCtxPushCurrent_v2(void *context) { return contexts.push_back(context), 0; 
 int cuCtxPopCurrent_v2(void **context) {
     if (contexts.empty()) return 201;
     *context = contexts.back();
-    return contexts.pop_back(), 0;
+    contexts.pop_back();
+    return lost ? 719 : 0;  // "may also return error codes from previous, asynchronous launches"
 }
 int cuCtxSetCurrent(void *context) { return contexts.assign(1, context), 0; }
 int cuCtxGetDevice(int *device) { return *device = 0, 0; }
@@ -159,9 +161,12 @@ int cuGraphLaunch(void *ready, void *stream) {
 int cuGraphDestroy(void *graph) { CURRENT; return delete (Work *)graph, --graphs, 0; }
 int cuGraphExecDestroy(void *ready) { CURRENT; return delete (Work *)ready, --graphs, 0; }
 int cuGetErrorName(int status, const char **name) {
-    return *name = status == 2 ? "CUDA_ERROR_OUT_OF_MEMORY" : "CUDA_ERROR_OTHER", 0;
+    *name = status == 2 ? "CUDA_ERROR_OUT_OF_MEMORY" : status == 719 ? "CUDA_ERROR_LAUNCH_FAILED" : "CUDA_ERROR_OTHER";
+    return 0;
 }
-int cuGetErrorString(int, const char **text) { return *text = "in the driver's words", 0; }
+int cuGetErrorString(int status, const char **text) {
+    return *text = status == 719 ? "unspecified launch failure" : "in the driver's words", 0;
+}
 
 void stand_in_lose() { lost = 1; }
 // What was not given back, in the order of the names below; the last is the depth of this thread's stack.

@@ -44,7 +44,7 @@ def test_nvcc_compiles_all_kernels_for_turing_to_blackwell(
     nvcc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = nvcc_architectures(nvcc)
-    assert set(known) >= set(ARCHITECTURES) - {100, 120}  # CUDA 12.0 to 12.7 know no Blackwell
+    assert set(known) >= set(ARCHITECTURES) - {100, 103, 110, 120, 121}  # CUDA 12 knows no or few Blackwells
     path = compile.build_ahead(tmp_path)
     made = path.read_bytes()
     # A machine without a compiler takes it for every GPU that it serves, and no other.
@@ -53,11 +53,32 @@ def test_nvcc_compiles_all_kernels_for_turing_to_blackwell(
         found = compile.kernel_binary(capability, tmp_path)
         assert found.code == made
         assert found.compiler == f"{path.name}, compiled ahead"
-    with pytest.raises(pytest.fail.Exception):
-        compile.kernel_binary("7.0", tmp_path)
+    for capability in ("7.0", "7.2"):
+        with pytest.raises(pytest.fail.Exception):
+            compile.kernel_binary(capability, tmp_path)
     assert made.count(ELF) == len(known)
     for name in kernel_names():
         assert made.count(name.encode()) >= len(known)
+
+
+@pytest.mark.parametrize(
+    ("served", "runs", "refused"),
+    [
+        ("75-80-86-89-90", ("7.5", "8.0", "8.6", "8.9", "9.0"), ("8.7", "7.2", "10.0", "11.0")),
+        ("86-87", ("8.6", "8.7", "8.9"), ("8.0", "7.5")),
+        ("100-110-120", ("10.0", "10.3", "11.0", "12.0", "12.1"), ("10.1", "9.0")),
+        ("87", ("8.7",), ("8.6", "8.9")),
+    ],
+)
+def test_code_of_desktops_and_of_jetsons_is_not_exchanged(
+    served: str, runs: tuple[str, ...], refused: tuple[str, ...], tmp_path: Path
+) -> None:
+    path = tmp_path / f"kernels-{compile._digest()}.sm_{served}.fatbin"
+    path.write_bytes(ELF)
+    for capability in runs:
+        assert compile._ahead(tmp_path, int(capability.replace(".", ""))) == path, capability
+    for capability in refused:
+        assert compile._ahead(tmp_path, int(capability.replace(".", ""))) is None, capability
 
 
 def test_a_syntax_error_is_told_in_one_line(nvcc: Path) -> None:

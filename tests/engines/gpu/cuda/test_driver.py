@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from irchroma.engines.errors import EngineError, EngineUnavailable
+from irchroma.engines.errors import DeviceLost, EngineError, EngineUnavailable
 from irchroma.engines.gpu.cpu_device import device_array
+from irchroma.engines.gpu.cuda import driver as driver_module
 from irchroma.engines.gpu.cuda.driver import CudaDriver, KernelModule
 from irchroma.engines.gpu.device import CaptureRefused
 from irchroma.engines.gpu.kernels import host as kernel_host
@@ -144,6 +145,28 @@ def test_errors_are_the_drivers_own_words(desk: Desk) -> None:
         KernelModule(desk.driver, b"no machine code at all")
     with pytest.raises(EngineError, match=r"OUT_OF_MEMORY.*fewer streams"):
         desk.driver.call("cuMemAlloc_v2", ctypes.byref(ctypes.c_uint64()), ctypes.c_size_t(1 << 40))
+
+
+def test_a_broken_context_is_told_from_other_failures(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver_module, "_lost", {})
+    for status, kind in ((719, DeviceLost), (999, DeviceLost), (1, EngineError)):
+        monkeypatch.setattr(desk.driver, "_library", Answering(desk.driver._library, status))
+        with pytest.raises(EngineError) as caught:
+            desk.driver.call("cuCtxSynchronize")
+        assert type(caught.value) is kind
+        monkeypatch.undo()
+    assert driver_module.is_sticky("cuMemcpyHtoDAsync failed: an illegal memory access was encountered")
+    assert not driver_module.is_sticky("cuMemAlloc failed: out of memory")
+
+
+class Answering:
+    """A driver that answers one call so."""
+
+    def __init__(self, real: Any, status: int) -> None:
+        self._real, self._status = real, status
+
+    def __getattr__(self, name: str) -> Any:
+        return (lambda *_: self._status) if name == "cuCtxSynchronize" else getattr(self._real, name)
 
 
 def test_no_driver_is_one_clear_line(tmp_path: Path) -> None:

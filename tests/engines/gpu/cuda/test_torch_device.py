@@ -1,0 +1,155 @@
+"""Torch's recordings, over a double of its graphs and pools that keeps the rules of its C++ sources.
+
+What `CUDAGraph.cpp` and `CUDACachingAllocator.cpp` of torch 2.11 to 2.13 do with a recording that was
+spoiled: `capture_end` throws at `cudaStreamEndCapture`, before the allocator is told, and the next
+`capture_begin` on that pool finds it still being recorded to.
+"""
+
+from __future__ import annotations
+
+import gc
+from contextlib import nullcontext
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from irchroma.engines.errors import DeviceLost, EngineError
+from irchroma.engines.gpu.cuda import driver
+from irchroma.engines.gpu.device import CaptureRefused
+
+torch: Any = pytest.importorskip("torch")
+torch_device: Any = pytest.importorskip("irchroma.engines.gpu.cuda.torch_device")
+TorchDevice, TorchQueue = torch_device.TorchDevice, torch_device.TorchQueue
+
+
+class Allocator:
+    """Of one device: which pools are recorded to, and whose graphs it would ask."""
+
+    def __init__(self) -> None:
+        self.pools = 0
+        self.underway: dict[int, GraphDouble] = {}
+        self.spoiled = False
+
+    def handle(self) -> int:
+        self.pools += 1
+        return self.pools
+
+    def end(self, index: int, pool: int) -> None:
+        if pool not in self.underway:
+            raise RuntimeError("endAllocatePool: not currently recording to mempool_id")
+        del self.underway[pool]
+
+
+class GraphDouble:
+    def __init__(self, allocator: Allocator) -> None:
+        self.allocator = allocator
+
+    def capture_begin(self, pool: int, capture_error_mode: str) -> None:
+        assert capture_error_mode == "thread_local"
+        if pool in self.allocator.underway:
+            raise RuntimeError("beginAllocateToPool: already recording to mempool_id")
+        self.allocator.underway[pool] = self
+        self.pool = pool
+        self.allocator.spoiled = False
+
+    def capture_end(self) -> None:
+        if self.allocator.spoiled:
+            raise RuntimeError("CUDA error: operation failed due to a previous error during capture")
+        self.allocator.end(0, self.pool)
+
+    def __del__(self) -> None:
+        assert self not in self.allocator.underway.values(), "the allocator would ask a graph that is gone"
+
+
+@pytest.fixture
+def allocator(monkeypatch: pytest.MonkeyPatch) -> Allocator:
+    made = Allocator()
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", partial(GraphDouble, made))
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", made.handle)
+    monkeypatch.setattr(torch.cuda, "stream", lambda _: nullcontext())
+    monkeypatch.setattr(torch.cuda, "device", lambda _: nullcontext())
+    monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", made.end)
+    monkeypatch.setattr(driver, "_lost", {})
+    return made
+
+
+@pytest.fixture
+def device() -> Any:
+    """Without a GPU, as far as recordings go."""
+    made = object.__new__(TorchDevice)
+    made.driver = SimpleNamespace(set_current=lambda context: None)
+    made.device, made._index, made._context, made._device_name = torch.device("cuda", 0), 0, 1, "double"
+    return made
+
+
+def test_a_recording_that_was_spoiled_leaves_a_queue_that_can_record(
+    allocator: Allocator, device: Any
+) -> None:
+    queue = TorchQueue(device, SimpleNamespace(cuda_stream=1))
+
+    def waits_for_a_result() -> None:
+        """What `.item()` within a recording comes to."""
+        allocator.spoiled = True
+        raise RuntimeError("CUDA error: operation not permitted when stream is capturing")
+
+    for _ in range(3):
+        with pytest.raises(CaptureRefused, match="operation not permitted when stream is capturing"):
+            queue.capture(waits_for_a_result)
+        assert allocator.underway == {}
+    recorded = queue.capture(lambda: None)
+    assert recorded.pool == allocator.pools
+    assert allocator.underway == {}
+
+
+def test_what_spoils_a_recording_without_an_error_of_its_own_is_told_too(
+    allocator: Allocator, device: Any
+) -> None:
+    queue = TorchQueue(device, SimpleNamespace(cuda_stream=1))
+    with pytest.raises(CaptureRefused, match="previous error during capture"):
+        queue.capture(lambda: setattr(allocator, "spoiled", True))
+    queue.capture(lambda: None)
+    gc.collect()
+
+
+def test_work_that_fails_by_itself_ends_its_recording(allocator: Allocator, device: Any) -> None:
+    queue = TorchQueue(device, SimpleNamespace(cuda_stream=1))
+
+    def fails() -> None:
+        raise EngineError("the network cannot be recorded")
+
+    with pytest.raises(CaptureRefused, match="cannot be recorded"):
+        queue.capture(fails)
+    queue.capture(lambda: None)
+
+
+def test_a_lost_device_is_lost_for_the_process_and_says_what_helps(allocator: Allocator, device: Any) -> None:
+    said = "CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be reported later"
+    with (
+        pytest.raises(
+            DeviceLost, match=r"GPU 0 is lost .* restart irchroma: .*illegal memory access"
+        ) as caught,
+        device.current(),
+    ):
+        raise RuntimeError(said)
+    assert "\n" not in str(caught.value)
+    for opens in (lambda: TorchDevice(0), lambda: driver.refuse_lost(0)):
+        with pytest.raises(DeviceLost, match="illegal memory access"):
+            opens()
+    driver.refuse_lost(1)
+
+
+def test_other_errors_are_not_taken_for_a_lost_device(allocator: Allocator, device: Any) -> None:
+    with pytest.raises(EngineError, match="double fails: no such thing") as caught, device.current():
+        raise RuntimeError("no such thing")
+    assert not isinstance(caught.value, DeviceLost)
+    driver.refuse_lost(0)
+
+
+def test_a_graph_that_failed_stays(allocator: Allocator, device: Any) -> None:
+    queue = TorchQueue(device, SimpleNamespace(cuda_stream=1))
+    before = len(torch_device._abandoned)
+    with pytest.raises(CaptureRefused):
+        queue.capture(lambda: setattr(allocator, "spoiled", True))
+    assert len(torch_device._abandoned) == before + 1
