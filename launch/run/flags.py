@@ -90,7 +90,7 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag("--threads", "neural.network.threads", "CPU threads of the network", int, metavar="N"),
     ),
     "tone map": (
-        Flag("--tone-map", "tone_map.method", "auto, none, linear, plateau, clahe"),
+        Flag("--tone-map", "tone_map.method", "auto, none, lift, linear, plateau, clahe"),
         Flag("--span", "tone_map.span", "fixed limits in sensor values", _span, metavar="LOW,HIGH"),
     ),
     "view": (

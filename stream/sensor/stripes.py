@@ -16,8 +16,9 @@ Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
 RIDGE = 0.02
 """Weight that holds offsets at zero; waves of offsets longer than about 12 pixels are left to the scene."""
-SAMPLE_STEP = 4
-"""Every so many rows (for columns) and columns (for rows) are looked at."""
+SAMPLES, SAMPLE_STEP = 100, 4
+"""About so many rows (for columns) and columns (for rows) are looked at, but no fewer than every fourth:
+what noise leaves in an offset falls with the root of their number."""
 OUTLIER = 4.0
 """Bends beyond so many robust standard deviations are edges of the scene."""
 RATE = 0.1
@@ -52,9 +53,11 @@ class StripeTracker:
             axis: 0 for columns only, 1 for rows only, None for both.
         """
         if axis != 1:
-            self.columns = self._learn(0, pixels[::SAMPLE_STEP].astype(np.float32), self.columns)
+            self.columns = self._learn(
+                0, pixels[:: sample_step(self.size[0])].astype(np.float32), self.columns
+            )
         if axis != 0:
-            across = np.ascontiguousarray(pixels[:, ::SAMPLE_STEP].T).astype(np.float32)
+            across = np.ascontiguousarray(pixels[:, :: sample_step(self.size[1])].T).astype(np.float32)
             self.rows = self._learn(1, across, self.rows)
 
     def _learn(self, axis: int, lines: NDArray[np.float32], added: Line) -> Line:
@@ -72,6 +75,11 @@ class StripeTracker:
             known = np.asarray(known + change, np.float32)
         self._bends[axis] = known
         return np.clip(-(self._solvers[axis] @ known), -self._limit, self._limit).astype(np.float32)
+
+
+def sample_step(length: int) -> int:
+    """Every so many of `length` lines one is looked at."""
+    return min(max(length // SAMPLES, 1), SAMPLE_STEP)
 
 
 def _bends(lines: NDArray[np.float32]) -> NDArray[np.float32]:

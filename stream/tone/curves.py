@@ -23,6 +23,15 @@ TOE = 6.0
 """Levels of luma kept for values below the lower limit."""
 SHOULDER = 30.0
 """Levels of luma kept for values above the upper limit."""
+HEIGHT = 255.0 - TOE - SHOULDER
+"""Levels of luma between the limits."""
+
+DIM_MEDIAN = (38.0, 56.0)
+"""Levels: pictures whose median is up to the first are dim, from the second on they are not."""
+DIM_SPREAD = (28.0, 44.0)
+"""Levels between the quartiles: the same."""
+FLAT_SPAN = (44.0, 72.0)
+"""Levels between the 0.5 and the 99.5 percent quantiles: up to the first a picture is flat."""
 
 Curve = NDArray[np.float32]
 
@@ -59,8 +68,7 @@ def bend(inner: Curve, lo: float, hi: float, levels: int) -> Curve:
         hi: upper limit, above `lo`.
         levels: 256 or 65536.
     """
-    span = hi - lo
-    height = 255.0 - TOE - SHOULDER
+    span, height = hi - lo, HEIGHT
     curve = TOE + height * inner
     first, last = max(int(np.floor(lo)) + 1, 0), min(int(np.ceil(hi)), levels)
     if first > 0:
@@ -87,6 +95,25 @@ def linear_curve(lo: float, hi: float, levels: int) -> Curve:
     return bend(np.clip(ramp, 0.0, 1.0, out=ramp), lo, hi, levels)
 
 
+def lift_share(histogram: NDArray[np.float32]) -> float:
+    """How much an 8-bit picture needs to be spread, [0, 1], by its (256,) histogram.
+
+    It does where most of it is dark and alike, as with a thermal camera that leaves room for the hottest
+    thing there is, or where all of it lies within few levels. Of 560 NIR pictures by day none is, of 158
+    thermal ones from a car none; eight clips of a thermal camera at dusk and by night, seven are wholly.
+    """
+    low, first, middle, third, high = quantiles(histogram, np.array([0.005, 0.25, 0.5, 0.75, 0.995]))
+    dim = np.interp(middle, DIM_MEDIAN, (1.0, 0.0)) * np.interp(third - first, DIM_SPREAD, (1.0, 0.0))
+    flat = np.interp(high - low, FLAT_SPAN, (1.0, 0.0))
+    return float(max(dim, flat))
+
+
+def lifted_curve(spread: Curve, share: float) -> Curve:
+    """The identity, moved by `share` towards the curve `spread`, (256,) float32 each."""
+    as_it_is = np.arange(len(spread), dtype=np.float32)
+    return np.asarray(as_it_is + np.float32(share) * (spread - as_it_is), np.float32)
+
+
 def span_curve(lo: float, hi: float, levels: int) -> Curve:
     """The exact line of a manual span: `lo` is 0, `hi` is 255, clipped beyond."""
     ramp = (np.arange(levels, dtype=np.float32) - np.float32(lo)) * np.float32(255 / (hi - lo))
@@ -94,7 +121,13 @@ def span_curve(lo: float, hi: float, levels: int) -> Curve:
 
 
 def plateau_curve(
-    histogram: NDArray[np.float32], lo: float, hi: float, *, plateau: float, linear_share: float
+    histogram: NDArray[np.float32],
+    lo: float,
+    hi: float,
+    *,
+    plateau: float,
+    linear_share: float,
+    steepest: float = math.inf,
 ) -> Curve:
     """Histogram equalization whose slope is held below a plateau, between the limits.
 
@@ -105,6 +138,8 @@ def plateau_curve(
         plateau: no value weighs more than this many times the mean density between the limits: 1 is
             nearly linear, 10 nearly full equalization.
         linear_share: part of the output, in [0, 1], that is given to all values alike.
+        steepest: levels of luma for one sensor value that the curve never exceeds, unless a straight line
+            between the limits does.
     """
     levels = len(histogram)
     first = max(int(np.floor(lo)), 0)
@@ -119,6 +154,10 @@ def plateau_curve(
         return linear_curve(lo, hi, levels)
     density = np.minimum(inside * np.float32(1 / mean), np.float32(plateau))
     density += 1 - density.mean()  # what the plateau cuts off is given to all values alike
+    allowed = (steepest * (hi - lo) / HEIGHT - linear_share) / max(1 - linear_share, 1e-6)
+    most = float(density.max())
+    if most > allowed:
+        density = 1 + (density - 1) * np.float32(max(allowed - 1, 0.0) / max(most - 1, 1e-6))
     running = np.cumsum(density, dtype=np.float64)
     running = (running - running[0]) / (running[-1] - running[0])
     ramp = np.clip((np.arange(first, last + 1) - lo) / (hi - lo), 0.0, 1.0)

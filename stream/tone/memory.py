@@ -48,15 +48,20 @@ class SceneMemory:
         limits: the sensor values for the ends of the scene; they follow it.
     """
 
-    def __init__(self, options: ToneMapOptions, seen: Histogram, pts_ns: int) -> None:
-        """Start from one frame's histogram."""
+    def __init__(self, options: ToneMapOptions, seen: Histogram, pts_ns: int, span: float = 0.0) -> None:
+        """Start from one frame's histogram; the limits are at least `span` apart, see `require_span`."""
         self._options = options
-        self._min_span = options.min_span or (64.0 if len(seen) > 256 else 24.0)
+        self._least_span = options.min_span or (64.0 if len(seen) > 256 else 24.0)
+        self._min_span = max(self._least_span, span)
         self.histogram = self._settled = seen
         self.limits = self._ends(seen)
         self.learned_ns = pts_ns
         self._age_s = 0.0
         self._goals = self.limits
+
+    def require_span(self, span: float) -> None:
+        """From the next look on, the limits are to be at least so far apart (or `min_span`)."""
+        self._min_span = max(self._least_span, span)
 
     def is_cut(self, seen: Histogram) -> bool:
         """True where a frame shows another scene, or the camera has jumped to another gain."""
@@ -64,10 +69,14 @@ class SceneMemory:
             change(self._settled, seen, self.limits) > CUT and change(self.histogram, seen, self.limits) > CUT
         )
 
+    def is_due(self, pts_ns: int) -> bool:
+        """Whether the next look is due."""
+        return pts_ns - self.learned_ns >= LEARN_NS
+
     def learn(self, seen: Histogram, pts_ns: int) -> Step | None:
         """Take in a frame's histogram; None while the next look is not due."""
         options = self._options
-        if pts_ns - self.learned_ns < LEARN_NS:
+        if not self.is_due(pts_ns):
             return None
         dt_s = min((pts_ns - self.learned_ns) * 1e-9, LONGEST_STEP_S)
         self.learned_ns = pts_ns
@@ -90,7 +99,7 @@ class SceneMemory:
             black is a row of such jumps, and its noise is not worth showing).
         """
         lo, hi = jump(self.limits[0]), jump(self.limits[1])
-        if hi - lo < self._min_span:
+        if hi - lo < self._least_span:
             return False
         same = self._settled is self.histogram
         self.histogram = jump.remapped_histogram(self.histogram)
@@ -120,9 +129,10 @@ class SceneMemory:
     def _ends(self, histogram: Histogram) -> tuple[float, float]:
         """The limits that a histogram asks for."""
         lo, hi = quantiles(histogram, np.array([self._options.low, self._options.high]) / 100)
-        if hi - lo < self._min_span:
-            lo = min(max((lo + hi - self._min_span) / 2, 0.0), len(histogram) - 1 - self._min_span)
-            hi = lo + self._min_span
+        span = min(self._min_span, len(histogram) - 1.0)
+        if hi - lo < span:
+            lo = min(max((lo + hi - span) / 2, 0.0), len(histogram) - 1 - span)
+            hi = lo + span
         return float(lo), float(hi)
 
 

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from irchroma.stream.errors import StreamOptionError
 
-Method = Literal["auto", "none", "linear", "plateau", "clahe"]
+Method = Literal["auto", "none", "lift", "linear", "plateau", "clahe"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +17,17 @@ class ToneMapOptions:
 
     Attributes:
         method: "linear" between percentiles, "plateau" equalization, "clahe" (local contrast on top
-            of linear), "none" (8-bit luma as it is), or "auto": plateau for counts, none for 8 bits.
+            of linear), "none" (8-bit luma as it is), "lift" (8-bit luma as it is, but for dim or flat
+            pictures, which are spread), or "auto": plateau for counts, lift for 8 bits.
         low: percentile of the scene that sets the lower limit.
         high: percentile of the scene that sets the upper limit.
         span: fixed limits (lo, hi) in sensor values instead: lo is luma 0, hi is 255, a straight line.
         min_span: the limits are never closer than this, so that a flat scene's noise stays small;
             None for 64 counts, or 24 levels of 8-bit luma.
+        noise_levels: largest standard deviation, in levels of luma, that the sensor's noise may be
+            amplified to; contrast ends where more of it would only show noise.
+        stripes: take columns' and rows' offsets out of counts where they are found; the camera's profile
+            does it better, if there is one.
         plateau: plateau equalization's ceiling in multiples of the mean density.
         linear_share: part of plateau equalization's output that stays linear.
         clahe_clip: CLAHE's contrast limit.
@@ -37,6 +42,8 @@ class ToneMapOptions:
     high: float = 99.5
     span: tuple[float, float] | None = None
     min_span: float | None = None
+    noise_levels: float = 3.5
+    stripes: bool = True
     plateau: float = 2.5
     linear_share: float = 0.35
     clahe_clip: float = 1.5
@@ -62,6 +69,8 @@ class ToneMapOptions:
             )
         if self.min_span is not None and not self.min_span > 0:
             raise StreamOptionError(f"tone map min_span must be above 0, got {self.min_span}")
+        if not self.noise_levels > 0:
+            raise StreamOptionError(f"tone map noise_levels must be above 0, got {self.noise_levels}")
         if not self.plateau >= 1 or not 0 <= self.linear_share <= 1 or not self.clahe_clip > 0:
             raise StreamOptionError(
                 "tone map needs plateau >= 1, linear_share in [0, 1] and clahe_clip > 0,"
