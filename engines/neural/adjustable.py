@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from irchroma.engines import catalog
 from irchroma.engines.errors import EngineError
 from irchroma.engines.network.network import Network, open_network
-from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions, NeuralPicture
+from irchroma.engines.neural.colorizer import DeferredPicture, NeuralColorizer, NeuralOptions
 from irchroma.engines.neural.ladder import Rung
 from irchroma.engines.recolor.work_picture import padded, work_size
 
@@ -125,7 +125,7 @@ class AdjustableColorizer:
         self._colorizer.submit(luma, pts_ns, counts=counts, held=held)
         self._submitting_s += time.perf_counter() - start_s
 
-    def collect(self) -> NeuralPicture:
+    def collect(self) -> DeferredPicture:
         """The oldest frame in flight."""
         start_s = time.perf_counter()
         picture = self._colorizer.collect()

@@ -45,6 +45,8 @@ def borders(luma: NDArray[np.uint8]) -> tuple[int, int, int, int]:
     A border ends in a straight edge along most of its length; a cold sky that fades into the horizon does
     not. A picture that is black altogether has no borders.
     """
+    if not any(_outermost_black(line) for line in (luma[0], luma[-1], luma[:, 0], luma[:, -1])):
+        return 0, 0, 0, 0  # nearly always, for a tenth of the time
     rows = _black(luma.min(axis=1), luma.max(axis=1))
     columns = _black(luma.min(axis=0), luma.max(axis=0))
     if rows.all() or columns.all():
@@ -63,11 +65,18 @@ def strokes(luma: NDArray[np.uint8]) -> NDArray[np.uint8]:
     A stroke is what an opening wider than a character's line takes away: thin, near white, and far above
     what is beside it.
     """
+    bright = cv2.inRange(luma, STROKE_LEVEL, 255)
+    if not cv2.countNonZero(bright):
+        return np.asarray(bright, np.uint8)
     side = max(5, round(max(luma.shape) / 96) | 1)
     kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (side, side))
     risen = cv2.subtract(luma, cv2.morphologyEx(luma, cv2.MORPH_OPEN, kernel))
-    stroke = (luma >= STROKE_LEVEL) & (risen >= STROKE_RISE)
-    return np.asarray(cv2.dilate(stroke.view(np.uint8) * np.uint8(255), np.ones((3, 3), np.uint8)), np.uint8)
+    stroke = cv2.bitwise_and(bright, cv2.inRange(risen, STROKE_RISE, 255))
+    return np.asarray(cv2.dilate(stroke, np.ones((3, 3), np.uint8)), np.uint8)
+
+
+def _outermost_black(line: NDArray[np.uint8]) -> bool:
+    return bool(_black(line.min(keepdims=True), line.max(keepdims=True))[0])
 
 
 def _black(low: NDArray[np.uint8], high: NDArray[np.uint8]) -> NDArray[np.bool_]:

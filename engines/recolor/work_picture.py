@@ -26,11 +26,12 @@ def reduced(luma: Luma, size: tuple[int, int]) -> Luma:
     return np.asarray(cv2.resize(luma, size[::-1], interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def enlarged(plane: Plane, size: tuple[int, ...]) -> Plane:
-    """(h, w) or (h, w, 3) float32 at `size` (h, w), the caller's to keep."""
-    if plane.shape[:2] == size:
+def at_size(plane: Plane, size: tuple[int, ...]) -> Plane:
+    """(h, w) float32 at `size` (h, w), the caller's to keep."""
+    if plane.shape == size:
         return plane.copy()
-    return np.asarray(cv2.resize(plane, size[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+    how = cv2.INTER_AREA if size[0] < plane.shape[0] else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(plane, size[::-1], interpolation=how), np.float32)
 
 
 def padded(luma: Luma) -> Plane:

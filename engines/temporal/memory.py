@@ -100,7 +100,9 @@ class ColorMemory:
         color, support = self._color, self._support
         if color is None or support is None:
             return
-        self._color = move(color, seen.area, seen.source, in_place=True)
+        whole = color.shape[:2] != support.shape[:2]  # color may be kept at half size, where evidence is
+        area, source = (seen.area, seen.source) if whole else (seen.half_area, seen.half_source)
+        self._color = move(color, area, source, in_place=True)
         support = move(support, seen.half_area, seen.half_source, in_place=True)
         weight, luma = cv2.extractChannel(support, 0), cv2.extractChannel(support, 1)
         still = math.exp(-seen.elapsed_s / self._settle_s)
@@ -135,7 +137,9 @@ class ColorMemory:
         weight = np.asarray(cv2.extractChannel(self._support, 0), np.float32)
         total = weight + given
         share = given / total * _significance(ycc, self._color, weight)
-        share = np.asarray(cv2.resize(share, ycc.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+        if share.shape != ycc.shape[:2]:
+            wide = cv2.resize(share, ycc.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+            share = np.asarray(wide, np.float32)
         share *= BLEND_SCALE
         self._color = np.asarray(cv2.blendLinear(ycc, self._color, share, BLEND_SCALE - share), np.float32)
         self._support = np.asarray(cv2.blendLinear(support, self._support, given, weight), np.float32)

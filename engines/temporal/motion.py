@@ -39,7 +39,8 @@ class Motion:
     Attributes:
         active: share of the picture that changed, [0, 1].
         steady: share of the changed area whose forward and backward flow agree, [0, 1].
-        area: the part of the full-size picture that `source` covers; outside of it nothing moves.
+        area: the part of the full-size picture that `source` covers; outside of it nothing moves. Both None
+            where only the half-size motion was asked for.
         source: (bh, bw, 2) pixels of the whole picture: `current(p)` looks like `previous(source(p))`.
         half_area: the same part of the half-size picture that the motion was measured on.
         half_source: (hbh, hbw, 2) as `source`, in pixels of the half-size picture.
@@ -82,7 +83,9 @@ class MotionEstimator:
         self._dis.setPatchStride(5)
         self._dis.setGradientDescentIterations(8)
 
-    def estimate(self, previous: Luma, current: Luma, changed: Luma, size: tuple[int, int]) -> Motion:
+    def estimate(
+        self, previous: Luma, current: Luma, changed: Luma, size: tuple[int, int], whole: bool = True
+    ) -> Motion:
         """Motion from `previous` to `current`, scaled to `size`.
 
         Args:
@@ -90,6 +93,7 @@ class MotionEstimator:
             current: (hh, hw) uint8 luma.
             changed: (hh, hw) uint8, 255 where the two differ in place; elsewhere nothing moves.
             size: (h, w) in pixels of the whole picture that `area` and `source` are for.
+            whole: `area` and `source` are wanted.
         """
         height, width = current.shape
         active = cv2.countNonZero(changed) / changed.size
@@ -113,12 +117,15 @@ class MotionEstimator:
         steady = visible / max(cv2.countNonZero(changed), 1)
         rows, columns = half_area
         scale = (size[1] / width, size[0] / height)
-        area = (
-            slice(round(rows.start * scale[1]), round(rows.stop * scale[1])),
-            slice(round(columns.start * scale[0]), round(columns.stop * scale[0])),
-        )
-        full = (area[1].stop - area[1].start, area[0].stop - area[0].start)
-        flow = cv2.multiply(cv2.resize(backward, full, interpolation=cv2.INTER_LINEAR), (*scale, 1.0, 1.0))
+        area, source = None, None
+        if whole:
+            area = (
+                slice(round(rows.start * scale[1]), round(rows.stop * scale[1])),
+                slice(round(columns.start * scale[0]), round(columns.stop * scale[0])),
+            )
+            full = (area[1].stop - area[1].start, area[0].stop - area[0].start)
+            flow = cv2.resize(backward, full, interpolation=cv2.INTER_LINEAR)
+            source = cast(Field, cv2.add(cv2.multiply(flow, (*scale, 1.0, 1.0)), pixel_grid(size)[area]))
         squared = squared_length(backward)
         moving = cv2.compare(squared, MOVING_PX**2, cv2.CMP_GT)
         speed_px = math.sqrt(cv2.sumElems(squared)[0] / (height * width)) * scale[0]
@@ -126,7 +133,7 @@ class MotionEstimator:
             active=active,
             steady=steady,
             area=area,
-            source=cast(Field, cv2.add(flow, pixel_grid(size)[area])),
+            source=source,
             half_area=half_area,
             half_source=cast(Field, cv2.add(backward, pixel_grid((height, width))[half_area])),
             half_moving=cast(Luma, moving),

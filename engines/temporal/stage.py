@@ -41,6 +41,8 @@ class TemporalOptions:
         color_every: run the network every n-th frame, or `auto`: as seldom as the scene allows.
         longest_skip_s: with `auto`, the longest time without a network's color.
         forget_s: a gap in time after which the past is forgotten.
+        half_color: where the frame is so large that its color is modeled at half the work size, keep it at
+            that size: a third of the time, and 50 dB from the other way. GPUs keep all of it.
     """
 
     settle_s: float = 1.5
@@ -50,6 +52,7 @@ class TemporalOptions:
     color_every: int | Literal["auto"] = 1
     longest_skip_s: float = 0.14
     forget_s: float = 2.0
+    half_color: bool = True
 
     def __post_init__(self) -> None:
         for name in ("settle_s", "settle_moving_s", "gain_settle_s", "longest_skip_s", "forget_s"):
@@ -78,10 +81,15 @@ class TemporalStage:
     gets its own color at once.
 
     One stage per video, used by one thread. Arrays that are returned are the caller's to keep.
+
+    Attributes:
+        carries_half: `update` is given color at half size (see `half_size`), so that no other motion is
+            needed; may change between frames.
     """
 
     def __init__(self, options: TemporalOptions | None = None) -> None:
         self.options = options or TemporalOptions()
+        self.carries_half = False
         self._motion = MotionEstimator()
         self._agreement = Agreement()
         self._brightness = BrightnessKeeper(self.options.gain_settle_s)
@@ -145,8 +153,9 @@ class TemporalStage:
 
         Args:
             seen: what `observe` said of this frame.
-            ycc: (h, w, 3) float32 Y', Cb, Cr from the network; None where it was skipped.
-            confidence: (h, w) float32, [0, 1]; None for sure everywhere.
+            ycc: (h, w, 3) float32 Y', Cb, Cr from the network, or at half size (hh, hw, 3), one or the other
+                throughout; None where it was skipped.
+            confidence: (h, w) float32, [0, 1], at the same size; None for sure everywhere.
             cost_s: seconds that the network took for it, where `auto` is to mind them.
 
         Returns:
@@ -220,14 +229,14 @@ class TemporalStage:
         change = _accepted(measured)
         leveled = now if change is None else apply_to_work(now, change.curve)
         changed = self._agreement.changed(before, leveled, uncertainty(now, change))
-        motion = self._motion.estimate(before, leveled, changed, size)
+        motion = self._motion.estimate(before, leveled, changed, size, not self.carries_half)
         if measured is not None and change is None and motion.active > 0.3 and measured.strength > 1.0:
             # A jump in the middle of a pan is clear only once the frames lie on each other.
             change = _accepted(measure_change(move(before, motion.half_area, motion.half_source), now))
             if change is not None:
                 leveled = apply_to_work(now, change.curve)
                 changed = self._agreement.changed(before, leveled, uncertainty(now, change))
-                motion = self._motion.estimate(before, leveled, changed, size)
+                motion = self._motion.estimate(before, leveled, changed, size, not self.carries_half)
         return change, motion, leveled
 
     def _shown(self, luma: Luma) -> Plane:

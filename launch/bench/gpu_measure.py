@@ -149,7 +149,11 @@ _COPY_BYTES = 64 << 20
 
 def parity(open_device: OpenDevice, options: NeuralOptions, size: tuple[int, int]) -> dict[str, float]:
     """How far the device's pictures are from those of the CPU with the float32 network, in levels."""
-    exact = replace(options, network=NetworkOptions(exact=True, device="cpu"))
+    exact = replace(
+        options,
+        network=NetworkOptions(exact=True, device="cpu"),
+        temporal=replace(options.temporal, half_color=False),
+    )
     ordinary, device = NeuralColorizer(exact), DeviceColorizer(options, open_device)
     differences = []
     try:

@@ -68,7 +68,8 @@ def devices(host_kernels: HostKernels) -> Any:
     ids=["nir", "thermal, every third", "not steady", "chroma alone"],
 )
 def test_the_picture_is_that_of_the_cpu_colorizer(devices: Any, options: NeuralOptions) -> None:
-    options = replace(options, network=EXACT)
+    whole = replace(options.temporal, half_color=False)
+    options = replace(options, network=EXACT, temporal=whole)
     if not catalog.weights_path(options.engine, options.size).is_file():
         pytest.skip("no weights here")
     ordinary, device = NeuralColorizer(options), DeviceColorizer(options, devices)

@@ -54,7 +54,11 @@ def options() -> NeuralOptions:
 def test_the_picture_is_that_of_the_cpu_with_the_float32_network(
     opener: OpenDevice, options: NeuralOptions, graphs: bool
 ) -> None:
-    exact = replace(options, network=NetworkOptions(exact=True, cache=None, device="cpu"))
+    exact = replace(
+        options,
+        network=NetworkOptions(exact=True, cache=None, device="cpu"),
+        temporal=replace(options.temporal, half_color=False),
+    )
     ordinary, device = NeuralColorizer(exact), DeviceColorizer(options, opener, graphs=graphs)
     expected = []
     for index, luma in enumerate(video(12, (512, 640))):

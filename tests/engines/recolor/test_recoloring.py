@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from irchroma.engines import catalog
 from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.recolor import color_space
 from irchroma.engines.recolor.recoloring import BandLook, Recoloring, RecolorOptions
+from irchroma.engines.recolor.work_picture import reduced
 
 Luma = NDArray[np.uint8]
 Plane = NDArray[np.float32]
@@ -181,3 +183,42 @@ def test_patches_of_color_on_one_surface_are_evened_out_by_night_alone() -> None
     day = np.where(lamp < 50, np.uint8(90), lamp)
     assert difference(day) > 20
     assert difference(lamp) < 0.3 * difference(day)  # 0.45 without evening out
+
+
+@pytest.mark.parametrize("band", ["nir", "thermal"])
+@pytest.mark.parametrize("mode", ["full", "chroma"])
+def test_planes_are_the_packed_picture(band: str, mode: str) -> None:
+    random = np.random.default_rng(3)
+    coarse = cv2.resize(random.normal(120, 60, (12, 16)), (640, 480), interpolation=cv2.INTER_CUBIC)
+    luma = np.clip(coarse + random.normal(0, 4, coarse.shape), 0, 255).astype(np.uint8)
+    luma[:40], luma[300:320, 100:140] = 0, 255
+    small = reduced(luma, (240, 320))
+    ycc = cv2.GaussianBlur(random.normal(0, 1, (240, 320, 3)), (0, 0), 12).astype(np.float32) * 3
+    ycc[..., 0] = np.clip(ycc[..., 0] + small / np.float32(255), 0, 1)
+    confidence = np.full((240, 320), 0.8, np.float32)
+    recoloring = Recoloring(RecolorOptions(mode=mode), catalog.BANDS[band].look)  # type: ignore[arg-type]
+    rgb = recoloring.apply(luma, small, ycc, confidence)
+    found = recoloring.planes(luma, small, ycc, confidence)
+    half = cv2.resize(rgb, (320, 240), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    level = {"y": rgb.astype(np.float32) / 255 @ np.float32([0.2126, 0.7152, 0.0722])}
+    light = half @ np.float32([0.2126, 0.7152, 0.0722])
+    expected = (
+        16 + 219 * level["y"],
+        128 + 224 * (half[..., 2] - light) / 1.8556,
+        128 + 224 * (half[..., 0] - light) / 1.5748,
+    )
+    for plane, wanted, least_db in zip(found, expected, (45.0, 38.0, 38.0), strict=True):
+        assert plane.shape == wanted.shape
+        error = float(np.mean((plane - wanted) ** 2))
+        assert 10 * np.log10(255**2 / error) > least_db
+
+
+def test_planes_of_odd_sizes_round_up() -> None:
+    recoloring = Recoloring()
+    luma = np.full((61, 83), 90, np.uint8)
+    ycc = np.zeros((61, 83, 3), np.float32)
+    y, cb, cr = recoloring.planes(luma, luma, ycc + np.float32([0.35, 0, 0]), ycc[..., 0] + 1)
+    assert y.shape == (61, 83)
+    assert cb.shape == cr.shape == (31, 42)
+    assert np.ptp(cb) == np.ptp(cr) == 0
+    assert cb[0, 0] == cr[0, 0] == 128

@@ -29,6 +29,7 @@ from irchroma.engines.gpu.steps.temporal import place_of
 from irchroma.engines.network.line import BatchOptions
 from irchroma.engines.network.sharing import SharedPool
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
+from irchroma.engines.temporal.stage import TemporalOptions
 
 COUNT = 10
 
@@ -105,7 +106,7 @@ def main() -> None:
             return CopyingNetwork(self, size, frames)
 
     fails = os.environ["STAND_IN_FAILS"]
-    options = NeuralOptions(work_size_px=128)
+    options = NeuralOptions(work_size_px=128, temporal=TemporalOptions(half_color=False))
     ordinary = NeuralColorizer(options, CopyingOnHost())  # type: ignore[arg-type]
     pool = SharedPool(BatchOptions(20, 4))
     shared = "--shared" in sys.argv
