@@ -154,6 +154,13 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
             float,
             metavar="S",
         ),
+        Flag(
+            "--max-megapixels",
+            "input.pictures.max_megapixels",
+            "largest picture that is decoded, million pixels",
+            float,
+            metavar="N",
+        ),
         Flag("--wait", "reconnect.wait_at_start", "keep trying if the source is not there yet", bool),
         Flag(
             "--camera",

@@ -16,6 +16,7 @@ from irchroma.engines.palette.options import PaletteOptions
 from irchroma.launch.config import ConfigError, from_table, load_toml
 from irchroma.stream.loop.reader import ReconnectOptions
 from irchroma.stream.sensor.correction import Camera
+from irchroma.stream.sensor.profile import CameraScale
 from irchroma.stream.sinks.encoders import EncoderOptions
 from irchroma.stream.sources.open_source import SourceOptions
 from irchroma.stream.tone.options import ToneMapOptions
@@ -151,9 +152,8 @@ def nested(settings: dict[str, Any]) -> dict[str, Any]:
     return table
 
 
-def with_scale(config: RunConfig, camera: Camera | None) -> RunConfig:
+def with_scale(config: RunConfig, scale: CameraScale | None) -> RunConfig:
     """The configuration with the camera's degrees for each count, unless it gives its own."""
-    scale = camera.profile.scale if camera is not None else None
     if scale is None or config.palette.gain is not None:
         return config
     palette = replace(config.palette, gain=1 / scale.per_kelvin, offset=scale.offset_celsius)

@@ -41,6 +41,7 @@ from irchroma.stream.sensor.profile import load_profile
 from irchroma.stream.sinks.http.access import Access
 from irchroma.stream.sinks.open_sink import SinkOptions, open_sink, public, takes_planes
 from irchroma.stream.sources.open_source import open_source
+from irchroma.stream.sources.pictures import scale_of
 from irchroma.stream.view.composer import ViewComposer
 
 log = logging.getLogger(__name__)
@@ -83,7 +84,9 @@ def build_loop(
     if config.auto and governor is None:
         raise ConfigError("auto settings are for a run of one camera: leave out auto (--auto)")
     camera = Camera(load_profile(find_profile(config.camera))) if config.camera else None
-    config = with_scale(with_words(config, camera), camera)
+    config = with_words(config, camera)
+    own_scale = scale_of(Path(config.source), config.input.pictures.max_megapixels)
+    config = with_scale(config, camera.profile.scale if camera is not None else own_scale)
     # A misspelled engine of a camera that is awaited would otherwise show when the camera comes.
     check_colorizer(config.engine, _colorizer_options(config, shared))
     source = open_source(config.source, config.input)
