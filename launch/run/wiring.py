@@ -157,7 +157,8 @@ def _sink_options(
         encoder=encoder,
         audio_from=_audio_file(config.source) if output.audio else None,
         segment_s=output.segment_s,
-        keep_segments=output.keep_segments,
+        keep=output.keep(),
+        overwrite=output.overwrite,
         hls_segment_s=output.hls_segment_s,
         hls_keep=output.hls_keep,
         title=name or public(config.source),
@@ -180,7 +181,9 @@ def _raw_writer(output: OutputOptions) -> SinkWriter | None:
         return None
     if path.suffix != ".mkv":
         raise ConfigError(f"--keep-raw {path}: expected a .mkv file, which can hold 16-bit counts")
-    options = SinkOptions(lossless=True, segment_s=output.segment_s, keep_segments=output.keep_segments)
+    options = SinkOptions(
+        lossless=True, segment_s=output.segment_s, keep=output.keep(), overwrite=output.overwrite
+    )
     return SinkWriter(open_sink(str(path), options), str(path))
 
 
