@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineUnavailable
+from irchroma.engines.measures import natural, natural_truth
 
 HUE_TRUTH_CHROMA = 12.0
 """C*ab above which a pixel of the truth counts as colored."""
@@ -44,6 +45,10 @@ class Scores:
         hue_agreement: share of the truth's colored pixels whose hue comes out right, [0, 1].
         detail_kept: of the input's detail, mean over textured windows, [0, 1].
         detail_kept_worst_tenth: the same, mean over the worst tenth of the windows.
+        unnatural: share of pixels whose hue photographs hardly ever have there, see `natural.unnatural`.
+        halo: gray levels by which smooth places beside strong edges are off, see `natural.halo`.
+        natural_ciede2000: mean color difference from the natural truth, see `natural_truth`.
+        natural_hue_agreement: as `hue_agreement`, with the natural truth.
     """
 
     psnr_db: float
@@ -54,21 +59,29 @@ class Scores:
     hue_agreement: float
     detail_kept: float
     detail_kept_worst_tenth: float
+    unnatural: float
+    halo: float
+    natural_ciede2000: float
+    natural_hue_agreement: float
 
     def as_dict(self) -> dict[str, float]:
         """Name -> value, in the order above."""
         return asdict(self)
 
 
-def score(rgb: NDArray[np.uint8], truth: NDArray[np.uint8], luma: NDArray[np.uint8]) -> Scores:
+def score(
+    rgb: NDArray[np.uint8], truth: NDArray[np.uint8], luma: NDArray[np.uint8], nir: bool = True
+) -> Scores:
     """Every measure of one colored picture.
 
     Args:
         rgb: (H, W, 3) uint8 R'G'B' full range, the output.
         truth: (H, W, 3) uint8, the color picture of the same scene.
         luma: (H, W) uint8, the input.
+        nir: whether the input is near infrared, which says what is foliage in the natural truth.
     """
     lab, truth_lab = rgb_to_lab(rgb), rgb_to_lab(truth)
+    natural_lab = rgb_to_lab(natural_truth.natural(truth, luma if nir else None))
     kept, worst = detail_kept(luma, rgb)
     return Scores(
         psnr_db=psnr(rgb, truth),
@@ -79,6 +92,10 @@ def score(rgb: NDArray[np.uint8], truth: NDArray[np.uint8], luma: NDArray[np.uin
         hue_agreement=_lab_hue_agreement(lab, truth_lab),
         detail_kept=kept,
         detail_kept_worst_tenth=worst,
+        unnatural=natural.unnatural(rgb),
+        halo=natural.halo(rgb, truth, luma),
+        natural_ciede2000=_lab_ciede2000(lab, natural_lab),
+        natural_hue_agreement=_lab_hue_agreement(lab, natural_lab),
     )
 
 

@@ -25,6 +25,7 @@ from irchroma.stream.picture.lettering import WHITE
 EXAMPLE = "irchroma bench quality pairs/ --band nir --json quality.json --plot quality.png"
 MEASURES = {"ciede2000": "CIEDE2000, lower is better", "hue_agreement": "hue agreement, higher is better"}
 """What is plotted over time: measure -> title of its panel."""
+PRINTED = ("psnr_db", "ssim", *MEASURES, "detail_kept", "unnatural", "halo", "natural_hue_agreement")
 PANEL_PX = (420, 540)
 MARGINS_PX = (48, 24, 56, 72)  # top, right, bottom, left
 LEGEND_PX = 190
@@ -73,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
         with StillPictures(candidate.options) as still:
             for index, (infrared, color) in enumerate(pairs):
                 progress.update(number * len(pairs) + index, candidate.name)
-                measured.append(_measure(still, infrared, color, curve))
+                measured.append(_measure(still, infrared, color, curve, args.band == "nir"))
             results[candidate.name] = {
                 "names": still.names,
                 **summary(measured),
@@ -82,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     progress.close()
     for name, found in results.items():
         mean = found["mean"]
-        cells = " ".join(f"{key} {mean[key]:.3f}" for key in ("psnr_db", "ssim", *MEASURES, "detail_kept"))
+        cells = " ".join(f"{key} {mean[key]:.3f}" for key in PRINTED)
         print(f"{name:24} {cells} {mean['milliseconds']:8.1f} ms")
     write_json(
         args.json,
@@ -107,12 +108,12 @@ def candidates(band: str, threads: int = 0) -> list[Candidate]:
     return plain + networks
 
 
-def _measure(still: StillPictures, infrared: Path, color: Path, curve: SurenessCurve) -> Measured:
+def _measure(still: StillPictures, infrared: Path, color: Path, curve: SurenessCurve, nir: bool) -> Measured:
     pixels, truth = read_pair(infrared, color)
     timed = still.color_timed(pixels)
     if timed.confidence is not None:
         curve.add(timed.confidence, timed.rgb, truth)
-    scores = metrics.score(timed.rgb, truth, luma_of(pixels))
+    scores = metrics.score(timed.rgb, truth, luma_of(pixels), nir)
     return Measured(infrared.stem, scores, timed.milliseconds, metrics.taken_by_day(truth))
 
 

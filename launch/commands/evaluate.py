@@ -37,6 +37,10 @@ COLUMNS = {
     "hue_agreement": ("hue", "{:7.2f}"),
     "detail_kept": ("detail", "{:7.3f}"),
     "detail_kept_worst_tenth": ("worst", "{:7.3f}"),
+    "unnatural": ("unnat.", "{:7.3f}"),
+    "halo": ("halo", "{:7.2f}"),
+    "natural_ciede2000": ("dE nat.", "{:7.2f}"),
+    "natural_hue_agreement": ("hue nat", "{:7.2f}"),
 }
 """Measure -> (its heading, how it is printed)."""
 
@@ -70,7 +74,8 @@ def run(args: argparse.Namespace) -> int:
             timed = still.color_timed(pixels)
             rgb, milliseconds = timed.rgb, timed.milliseconds
             luma = luma_of(pixels)
-            scores = metrics.score(rgb, truth, luma)
+            nir = pixels.dtype == np.uint8 and not args.engine.startswith("thermal")
+            scores = metrics.score(rgb, truth, luma, nir)
             measured.append(Measured(infrared.stem, scores, milliseconds, metrics.taken_by_day(truth)))
             if args.sheet is not None:
                 cells += _cells(measured[-1], luma, rgb, truth)
