@@ -35,7 +35,8 @@ class ToneOptions:
         darken: the same where it is darker.
         detail_floor: least factor on the sensor's detail where the base gets darker; detail scales with
             its base as light does on a surface, but not below this.
-        edge_floor: least factor on the contrast of edges that the network makes weaker.
+        edge_floor: least factor on the contrast of edges that the network makes weaker. It may turn an edge
+            around: what is bright foliage before a dark sky in infrared is dark before a bright one.
     """
 
     radius_px: int = 4
@@ -75,10 +76,15 @@ def base_tone(guide: Plane, square: Plane, tone: Plane, options: ToneOptions) ->
     model = guided.fit(seen, wanted, options.contrast)
     base = seen.mean + model.slope * seen.mean + model.offset
     darker = np.clip(base / np.maximum(seen.mean, np.float32(1e-3)), options.detail_floor, 1.0)
-    factor: Plane = (np.maximum(1 + model.slope, options.edge_floor) * darker).astype(np.float32)
+    factor: Plane = _kept(1 + model.slope, options.edge_floor) * darker.astype(np.float32)
     base = base + guided.box(_way_back(seen, square, base, factor), seen.side_px)
     offset: Plane = base - factor * seen.mean
     return guided.Affine(factor - 1, offset)
+
+
+def _kept(factor: Plane, least: float) -> Plane:
+    """The factors on the luma's contrast, none nearer to 0 than `least`; a negative one stays negative."""
+    return np.copysign(np.maximum(np.abs(factor), np.float32(least)), factor)
 
 
 def _way_back(seen: guided.Windows, square: Plane, base: Plane, factor: Plane) -> Plane:
@@ -88,8 +94,9 @@ def _way_back(seen: guided.Windows, square: Plane, base: Plane, factor: Plane) -
     """
     kernel = np.ones((seen.side_px, seen.side_px), np.uint8)
     finer = np.sqrt(np.maximum(guided.box(square - seen.luma * seen.luma, seen.side_px), 0.0))
-    below = factor * (seen.mean - cv2.erode(seen.luma, kernel) + finer)
-    above = factor * (cv2.dilate(seen.luma, kernel) - seen.mean + finer)
+    darker = factor * (seen.mean - cv2.erode(seen.luma, kernel) + finer)
+    brighter = factor * (cv2.dilate(seen.luma, kernel) - seen.mean + finer)
+    below, above = np.maximum(darker, -brighter), np.maximum(brighter, -darker)
     low = np.minimum(np.minimum(below, np.float32(0.5)), seen.mean)
     high = np.maximum(1 - np.minimum(above, np.float32(0.5)), seen.mean)
     way: Plane = np.clip(base, low, high) - base

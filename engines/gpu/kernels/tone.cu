@@ -71,7 +71,7 @@ PLACE void base_at(const base_arguments &a, int x, int y, int) {
     float mean = a.seen[at], slope = a.models[at];
     float base = mean + slope * mean + a.models[plane + at];
     float darker = clamped(base / fmaxf(mean, 1e-3f), a.detail_floor, 1.0f);
-    float factor = fmaxf(1.0f + slope, a.edge_floor) * darker;
+    float factor = fmaxf(fabsf(1.0f + slope), a.edge_floor) * (1.0f + slope < 0.0f ? -darker : darker);
     float lowest = 1.0f, highest = 0.0f;
     for (int row = larger(y - a.radius, 0); row <= smaller(y + a.radius, a.height - 1); ++row)
         for (int column = larger(x - a.radius, 0); column <= smaller(x + a.radius, a.width - 1); ++column) {
@@ -80,7 +80,8 @@ PLACE void base_at(const base_arguments &a, int x, int y, int) {
             highest = fmaxf(highest, value);
         }
     float finer = sqrtf(fmaxf(a.finer[at], 0.0f));
-    float below = factor * (mean - lowest + finer), above = factor * (highest - mean + finer);
+    float dark = factor * (mean - lowest + finer), bright = factor * (highest - mean + finer);
+    float below = fmaxf(dark, -bright), above = fmaxf(bright, -dark);
     float low = fminf(fminf(below, 0.5f), mean), high = fmaxf(1.0f - fminf(above, 0.5f), mean);
     a.out[at] = clamped(base, low, high) - base;
     a.out[plane + at] = base;

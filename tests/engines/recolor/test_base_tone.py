@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +44,21 @@ def test_a_dark_pole_in_a_brightened_sky_has_no_halo() -> None:
     sky = out[:, 20:50].mean()
     assert np.abs(out[:, 55:75] - sky).max() < 0.06
     assert out[:, 79].max() < sky - 0.4
+
+
+def test_bright_foliage_before_a_dark_sky_is_turned_around_with_its_texture_kept() -> None:
+    random = np.random.default_rng(3)
+    luma = np.full((120, 160), 90.0)
+    luma[:, 80:] = 190
+    luma = np.clip(luma + random.normal(0, 8, luma.shape), 0, 255).astype(np.uint8)
+    tone = 0.95 - luma.astype(np.float32) / 255 * 0.9
+    out = shown(luma, tone, replace(NIR, radius_px=2, contrast=0.02))
+    assert out[:, 20:70].mean() - out[:, 90:140].mean() > 0.25
+    edge = out[:, 76:84].mean(axis=0)
+    assert (np.diff(edge) < 0.02).all(), "no seam on the way from one side to the other"
+    kept = np.corrcoef(luma[20:100, 100:140].ravel(), out[20:100, 100:140].ravel())[0, 1]
+    assert kept < -0.9
+    assert 0.0 <= out.min() <= out.max() <= 1.0
 
 
 def test_someone_warm_stays_brighter_than_the_road_although_the_network_paints_both_alike() -> None:
