@@ -11,6 +11,9 @@ from irchroma.engines.training.pictures import UNLABELED, Picture
 
 FONTS = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_COMPLEX)
 
+DUSK, DUSK_GAMMA = (0.82, 0.93, 1.1), 0.6
+"""Factors on R'G'B' where an illuminator's light ends, and the exponent on that light."""
+
 
 @dataclass
 class Crop:
@@ -98,16 +101,24 @@ def falloff(side: int, random: np.random.Generator, floor: float) -> np.ndarray:
 
 
 def night(crop: Crop, random: np.random.Generator) -> None:
-    """Active infrared in the dark: light falls off, gain and noise go up; the color goes with the light."""
-    light = falloff(len(crop.rgb), random, random.uniform(0.03, 0.25))
+    """Active infrared in the dark: light falls off, gain and noise go up; the answer is a late dusk."""
+    side = len(crop.rgb)
+    light = falloff(side, random, random.uniform(0.02, 0.25))
+    spot = 1.0 + random.uniform(0.0, 0.5) * light**6  # a lamp is brightest in its middle
     for name, luma in crop.inputs.items():
-        grain = random.standard_normal(luma.shape, dtype=np.float32) * np.float32(random.uniform(0.005, 0.03))
-        seen = np.clip(luma * light + grain, 0.0, 1.0)
-        if random.random() < 0.4:  # the camera's own noise reduction takes the fine texture with it
+        grain = random.standard_normal(luma.shape, dtype=np.float32) * np.float32(random.uniform(0.003, 0.03))
+        seen = np.clip(luma * light * spot + grain * (1.2 - light), 0.0, 1.0)
+        if random.random() < 0.5:  # the camera's own noise reduction takes the fine texture with it
             seen = cv2.bilateralFilter(seen.astype(np.float32), 7, random.uniform(0.04, 0.12), 2.5)
         crop.inputs[name] = np.asarray(seen, np.float32)
-    gray = crop.rgb @ np.array([0.299, 0.587, 0.114], np.float32)
-    crop.rgb[:] = (crop.rgb + 0.45 * (gray[..., None] - crop.rgb)) * light[..., None]  # calm: nobody knows
+    crop.rgb[:] = dusk(crop.rgb, light)
+
+
+def dusk(rgb: np.ndarray, light: np.ndarray) -> np.ndarray:
+    """(S, S, 3) R'G'B' in [0, 1] by late dusk: lit by (S, S) light in (0, 1], a little blue where it ends."""
+    dim = np.clip(1.0 - light, 0.0, 1.0)[..., None]
+    shade = 1.0 - dim * (1.0 - np.array(DUSK, np.float32))
+    return np.asarray(np.clip(rgb * light[..., None] ** DUSK_GAMMA * shade, 0.0, 1.0), np.float32)
 
 
 def vignette(crop: Crop, random: np.random.Generator) -> None:

@@ -1,4 +1,4 @@
-"""The coloring network: a pretrained encoder with two exits, `fast` and `best`, that share its first half."""
+"""The coloring network: a pretrained encoder with exits `nano`, `fast` and `best` that share it."""
 
 # mypy: disallow-subclassing-any=False
 
@@ -14,7 +14,9 @@ from torch.nn import functional
 
 from irchroma.engines.training.encoder import Encoder
 
-SIZES = ("fast", "best")
+SIZES = ("nano", "fast", "best")
+TEXTURE_PX = 5
+"""Side of the windows whose standard deviation says what is textured and what is smooth."""
 RINGS = ((0.0, 1), (0.022, 8), (0.048, 12), (0.082, 16), (0.125, 20), (0.18, 20), (0.25, 16), (0.34, 12))
 """(chroma radius, hues on it) of the classes: finer near neutral, where most of the world's colors are."""
 PALE = 0.04
@@ -25,7 +27,7 @@ SEGMENTS = 12
 
 @dataclass(frozen=True)
 class DecoderWidths:
-    """Channels and residual blocks of a decoder at strides 16, 8 and 4.
+    """Channels and residual blocks of a decoder at strides 16, 8 and, where it goes that far, 4.
 
     Attributes:
         channels: of strides 16, 8, 4.
@@ -33,14 +35,20 @@ class DecoderWidths:
         deep: whether the stride-32 features of the encoder are used.
     """
 
-    channels: tuple[int, int, int]
-    blocks: tuple[int, int, int]
-    deep: bool
+    channels: tuple[int, ...]
+    blocks: tuple[int, ...]
+    deep: bool = False
+
+    @property
+    def stride(self) -> int:
+        """Of the answer, pixels."""
+        return 32 >> len(self.channels)
 
 
 WIDTHS = {
-    "fast": DecoderWidths((96, 64, 48), (1, 1, 1), deep=False),
-    "best": DecoderWidths((160, 128, 80), (1, 1, 2), deep=True),
+    "nano": DecoderWidths((64, 48), (1, 1)),
+    "fast": DecoderWidths((96, 64, 48), (1, 1, 1)),
+    "best": DecoderWidths((160, 128, 80), (1, 1, 1), deep=True),
 }
 
 
@@ -72,10 +80,11 @@ class Residual(nn.Module):
 
 @dataclass
 class Prediction:
-    """What a decoder says, at stride 4: `h, w = H / 4, W / 4`.
+    """What a decoder says at its stride: `h, w = H / 4, W / 4`, of `nano` an eighth.
 
     Attributes:
-        tone: (N, 2, h, w) slope and offset of the luma: Y' = slope * luma + offset.
+        tone: (N, 3, h, w) slope, offset and share of the texture:
+            Y' = slope * luma + offset + share * texture(luma).
         logits: (N, K, h, w) of the chroma classes.
         sureness: (N, 1, h, w) logit of the confidence.
         features: stride-8 features.
@@ -87,31 +96,57 @@ class Prediction:
     features: Tensor
 
 
+def texture(luma: Tensor) -> Tensor:
+    """(N, 1, H, W) in [0, 1] -> its standard deviation in windows of `TEXTURE_PX`, times 4.
+
+    Twigs before a sky may have its luma, but not its smoothness. The difference from the mean is squared,
+    not the luma: float16 has too few digits for that.
+    """
+
+    def mean(x: Tensor) -> Tensor:
+        return functional.avg_pool2d(x, TEXTURE_PX, 1, TEXTURE_PX // 2, count_include_pad=False)
+
+    fine = 4.0 * (luma - mean(luma))
+    return torch.sqrt(mean(fine * fine) + 1e-4)
+
+
+def tone_of(said: Tensor, luma: Tensor) -> Tensor:
+    """(N, 1, H, W) luma that a `Prediction.tone`, enlarged to the luma's size, makes of the luma."""
+    return said[:, 0:1] * luma + said[:, 1:2] + said[:, 2:3] * texture(luma)
+
+
 class Decoder(nn.Module):
     """Features of the encoder to a `Prediction`, the whole picture's mean feature added at the bottom."""
 
     def __init__(self, widths: DecoderWidths) -> None:
         super().__init__()
-        w16, w8, w4 = widths.channels
-        n16, n8, n4 = widths.blocks
+        w16, w8 = widths.channels[:2]
+        last = widths.channels[-1]
         bottom = 192 if widths.deep else 112
+        self.stride = widths.stride
         self.deep = nn.Conv2d(192, w16, 1) if widths.deep else None
         self.context = nn.Conv2d(bottom, w16, 1)
         self.lateral16 = nn.Conv2d(112, w16, 1)
-        self.body16 = nn.Sequential(*(Residual(w16) for _ in range(n16)))
+        self.body16 = nn.Sequential(*(Residual(w16) for _ in range(widths.blocks[0])))
         self.down8 = nn.Conv2d(w16, w8, 1)
         self.lateral8 = nn.Conv2d(40, w8, 1)
-        self.body8 = nn.Sequential(*(Residual(w8) for _ in range(n8)))
-        self.down4 = nn.Conv2d(w8, w4, 1)
-        self.lateral4 = nn.Conv2d(24, w4, 1)
-        self.body4 = nn.Sequential(*(Residual(w4) for _ in range(n4)))
-        self.head = nn.Conv2d(w4, 3 + len(chroma_centers()), 1)
+        self.body8 = nn.Sequential(*(Residual(w8) for _ in range(widths.blocks[1])))
+        entries = [self.deep, self.context, self.lateral16, self.lateral8]
+        if widths.stride == 4:
+            self.down4 = nn.Conv2d(w8, last, 1)
+            self.lateral4 = nn.Conv2d(24, last, 1)
+            self.body4 = nn.Sequential(*(Residual(last) for _ in range(widths.blocks[2])))
+            entries.append(self.lateral4)
+        self.head = nn.Conv2d(last, 3 + len(chroma_centers()), 1)
+        self.textured = nn.Conv2d(last, 1, 1)
         nn.init.normal_(self.head.weight, std=0.01)
+        nn.init.zeros_(self.textured.weight)
         with torch.no_grad():
-            for entry in (self.deep, self.context, self.lateral16, self.lateral8, self.lateral4):
+            for entry in entries:
                 if entry is not None:
                     entry.weight.mul_(0.1)  # the encoder's features have a standard deviation of about 10
             self.head.bias.zero_()
+            self.textured.bias.zero_()
             self.head.bias[0] = 1.0  # the luma itself, to begin with
 
     def forward(self, features: Sequence[Tensor]) -> Prediction:
@@ -123,14 +158,18 @@ class Decoder(nn.Module):
         x = functional.interpolate(self.down8(x), scale_factor=2.0, mode="bilinear") + self.lateral8(
             features[1]
         )
-        middle = self.body8(x)
-        x = functional.interpolate(self.down4(middle), scale_factor=2.0, mode="bilinear")
-        x = self.head(functional.relu(self.body4(x + self.lateral4(features[0]))))
-        return Prediction(x[:, 0:2], x[:, 3:], x[:, 2:3], middle)
+        x = middle = self.body8(x)
+        if self.stride == 4:
+            x = functional.interpolate(self.down4(middle), scale_factor=2.0, mode="bilinear")
+            x = self.body4(x + self.lateral4(features[0]))
+        x = functional.relu(x)
+        said = self.head(x)
+        tone = torch.cat([said[:, 0:2], self.textured(x)], dim=1)
+        return Prediction(tone, said[:, 3:], said[:, 2:3], middle)
 
 
 class ColorNetwork(nn.Module):
-    """One encoder with a `fast` and a `best` decoder, trained together: the second teaches the first."""
+    """One encoder with a decoder for each size, trained together: `best` teaches the others."""
 
     def __init__(self, channels: int = 1) -> None:
         super().__init__()
@@ -149,7 +188,7 @@ class ColorAt(nn.Module):
 
     Args:
         network: the trained network.
-        size: `fast` or `best`.
+        size: one of `SIZES`.
         temperature: of the annealed mean over the classes; below 1 it nears the likeliest color.
             Reference: Zhang, Isola, Efros, Colorful Image Colorization, ECCV 2016, eq. 5 (T = 0.38).
         saturation: factor on the chroma.
@@ -177,9 +216,9 @@ class ColorAt(nn.Module):
         shares = torch.softmax(said.logits * (1.0 / self.temperature), dim=1)
         chroma = functional.conv2d(shares, self.centers)  # in units of PALE: its square is no denormal
         small = torch.cat([said.tone, chroma * self._gain(chroma), torch.sigmoid(said.sureness)], dim=1)
-        full = functional.interpolate(small, scale_factor=4.0, mode="bilinear")
-        tone = (full[:, 0:1] * luma + full[:, 1:2]).clamp(0.0, 1.0)
-        return torch.cat([tone, full[:, 2:4].clamp(-0.5, 0.5)], dim=1), full[:, 4:5].clamp(0.0, 1.0)
+        full = functional.interpolate(small, scale_factor=float(self.decoder.stride), mode="bilinear")
+        tone = tone_of(full, luma).clamp(0.0, 1.0)
+        return torch.cat([tone, full[:, 3:5].clamp(-0.5, 0.5)], dim=1), full[:, 5:6].clamp(0.0, 1.0)
 
     def _gain(self, chroma: Tensor) -> Tensor | float:
         full = PALE * self.saturation

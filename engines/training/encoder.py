@@ -10,15 +10,15 @@ from torch.nn import functional
 
 from irchroma.engines.errors import EngineUnavailable
 
-# EfficientNet-Lite0's stages as (channels, blocks, kernel, stride, expansion); the last stage and two
-# of the four stride-32 blocks are left out, which halves the weights.
+# EfficientNet-Lite0's stages as (channels, blocks, kernel, stride, expansion); the last stage and three
+# of the four stride-32 blocks are left out, which more than halves the weights.
 _STAGES = (
     (16, 1, 3, 1, 1),
     (24, 2, 3, 2, 6),
     (40, 2, 5, 2, 6),
     (80, 3, 3, 2, 6),
     (112, 3, 5, 1, 6),
-    (192, 2, 5, 2, 6),
+    (192, 1, 5, 2, 6),
 )
 
 

@@ -23,12 +23,16 @@ from irchroma.engines.training.pictures import Picture
 from irchroma.engines.training.report import validate
 
 LOG = logging.getLogger(__name__)
+PACED, SETTLED = 20, 32
+"""Steps after which a budget in minutes becomes one in steps, and those that do not ask how far the run is:
+more than the first and the batches made ahead, so that no batch depends on when it was made."""
 
 
 class Recipe(Protocol):
     """What the loop needs to know of an engine's data."""
 
     name: str
+    plain_tone: bool
     validation: list[Picture]
 
     def colors(self) -> list[np.ndarray]:
@@ -44,10 +48,10 @@ class TrainOptions:
 
     Attributes:
         out: folder of the checkpoint, the log and the contact sheets.
-        minutes: wall-clock budget, over all resumed parts; None: `steps` decides.
+        minutes: wall-clock budget at the pace of the first steps; None: `steps` decides.
         steps: number of steps; None: `minutes` decides.
-        batch: crops a step.
-        side: of a crop, pixels, a multiple of 32.
+        batch: crops of 192 pixels a step; as many fewer of larger ones.
+        sides: of crops, pixels, multiples of 32; every step draws one.
         epoch: steps between validations.
         seed: of everything drawn.
         rate: peak learning rate of the decoders; the encoder has 0.3 of it.
@@ -63,7 +67,7 @@ class TrainOptions:
     minutes: float | None = None
     steps: int | None = None
     batch: int = 12
-    side: int = 192
+    sides: tuple[int, ...] = (160, 192, 256, 320)
     epoch: int = 200
     seed: int = 0
     rate: float = 1e-3
@@ -77,8 +81,9 @@ class TrainOptions:
     def __post_init__(self) -> None:
         if (self.minutes is None) == (self.steps is None):
             raise EngineOptionError("say how long: either minutes or steps")
-        if self.side % 32 or self.side < 64:
-            raise EngineOptionError(f"side must be a multiple of 32, 64 or more, got {self.side}")
+        for side in self.sides:
+            if side % 32 or side < 64:
+                raise EngineOptionError(f"side must be a multiple of 32, 64 or more, got {side}")
 
 
 def load_weights(network: ColorNetwork, path: Path) -> None:
@@ -122,55 +127,78 @@ class Training:
         groups = [{"params": encoder, "share": 0.3}, {"params": others, "share": 1.0}]
         self.optimizer = torch.optim.AdamW(groups, lr=options.rate, weight_decay=0.02)
         self.objective = Objective(
-            ChromaClasses(chroma_histogram(recipe.colors()), options.balance).to(self.device), options.weights
+            ChromaClasses(chroma_histogram(recipe.colors()), options.balance).to(self.device),
+            options.weights,
+            recipe.plain_tone,
         )
         self.step, self.spent = 0, 0.0
+        self.steps = options.steps
         self.checkpoint = options.out / "checkpoint.pt"
         options.out.mkdir(parents=True, exist_ok=True)
         if options.resume:
             self._resume()
 
-    def progress(self) -> float:
-        """How much of the budget is used, 0 to 1."""
-        if self.options.steps is not None:
-            return min(1.0, self.step / self.options.steps)
-        assert self.options.minutes is not None
-        return min(1.0, self.spent / (60.0 * self.options.minutes))
+    def progress(self, step: int) -> float:
+        """How much of the budget is used at a step, 0 to 1; a function of the step alone."""
+        if step < SETTLED or self.steps is None:
+            return 0.0
+        return min(1.0, step / self.steps)
 
     def run(self) -> ColorNetwork:
         """Train to the end of the budget and return the averaged network."""
         batches = BatchThread(self._make, self.step)
         sums: dict[str, float] = {}
         try:
-            while self.progress() < 1.0:
+            while self.steps is None or self.step < self.steps:
                 started = time.monotonic()
                 for name, value in self._advance(batches.next()).items():
                     sums[name] = sums.get(name, 0.0) + value
                 self.step += 1
                 self.spent += time.monotonic() - started
+                if self.steps is None and self.step >= PACED:
+                    self.steps = self._paced()
                 if self.step % 50 == 0:
                     parts = " ".join(f"{name} {value / 50:.4f}" for name, value in sums.items())
                     LOG.info(
-                        "step %d, %.0f s, %.0f %%: %s", self.step, self.spent, 100 * self.progress(), parts
+                        "step %d, %.0f s, %.0f %%: %s",
+                        self.step,
+                        self.spent,
+                        100 * self.progress(self.step),
+                        parts,
                     )
                     sums = {}
-                if self.step % self.options.epoch == 0 or self.progress() >= 1.0:
+                if self.step % self.options.epoch == 0 or self.step == self.steps:
                     self.save()
-                    validate(self.average, self.recipe.validation, self.options.out, self.step)
+                    validate(
+                        self.average,
+                        self.recipe.validation,
+                        self.options.out,
+                        self.step,
+                        self.recipe.plain_tone,
+                    )
         finally:
             batches.close()
         return self.average
 
     def _make(self, step: int) -> Batch:
         random = np.random.default_rng((self.options.seed, step))
-        return self.recipe.batch(self.options.batch, self.options.side, self.progress(), random)
+        side = int(random.choice(self.options.sides))
+        count = max(4, round(self.options.batch * (192 / side) ** 2))
+        return self.recipe.batch(count, side, self.progress(step), random)
+
+    def _paced(self) -> int:
+        """The steps that the minutes are worth at the pace so far."""
+        assert self.options.minutes is not None
+        steps = max(self.step, round(60.0 * self.options.minutes * self.step / self.spent))
+        LOG.info("%g minutes are %d steps here: --steps %d repeats it", self.options.minutes, steps, steps)
+        return steps
 
     def _advance(self, batch: Batch) -> dict[str, float]:
         rate = (
             self.options.rate
             * min(1.0, (self.step + 1) / 100)
             * 0.5
-            * (1 + math.cos(math.pi * self.progress()))
+            * (1 + math.cos(math.pi * self.progress(self.step)))
         )
         for group in self.optimizer.param_groups:
             group["lr"] = (rate + 0.01 * self.options.rate) * group["share"]
@@ -196,6 +224,7 @@ class Training:
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
+            "steps": self.steps,
             "spent": self.spent,
         }
         partial = self.checkpoint.with_suffix(".partial")
@@ -210,4 +239,5 @@ class Training:
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.spent = state["step"], state["spent"]
+        self.steps = self.options.steps or state["steps"]
         LOG.info("going on from step %d", self.step)

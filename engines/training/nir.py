@@ -27,16 +27,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from irchroma.engines.measures.natural_truth import natural
 from irchroma.engines.recolor.work_picture import padded, reduced, work_size
-from irchroma.engines.training.augmentation import Crop, augment, augment_lightly, cut
+from irchroma.engines.training.augmentation import Crop, augment, augment_lightly, cut, night
 from irchroma.engines.training.batch import Batch, Sample, stack
 from irchroma.engines.training.echo import with_echoes
 from irchroma.engines.training.encoder import Encoder, load_pretrained
 from irchroma.engines.training.pictures import Picture, read_color, read_pairs, rgb_to_gray
 
 LOG = logging.getLogger(__name__)
-SHARE = 0.8
-"""Of the way from the truth's light to the expected one."""
+SHARE, CAST_SHARE = 0.8, 0.4
+"""Of the way from the truth's light to the expected one; of the way for the mean color."""
 FOLDS, RIDGE = 6, 1000.0
 """Pictures are left out in blocks of neighboring names, since neighbors may share a scene."""
 LEAST_PAIRS = 60
@@ -78,7 +79,7 @@ def with_expected_light(pairs: Sequence[Picture], share: float = SHARE) -> list[
         return list(pairs)
     found = np.array([Light.of(pair.rgb) for pair in pairs])
     expected = left_out_regression(traits(pairs), found, [pair.name for pair in pairs])
-    goals = found + share * (expected - found)
+    goals = found + np.array([share, share, CAST_SHARE, CAST_SHARE]) * (expected - found)
     left = np.sqrt(((expected - found) ** 2).mean(0))
     LOG.info("expected light: luma off by %.3f of %.3f (standard deviation)", left[0], found[:, 0].std())
     return [
@@ -166,6 +167,12 @@ CROPS_SHARE = 0.7
 """Of the pairs that are small crops; the others are whole scenes."""
 HARD_SHARE = 0.25
 """Of the pairs that meet another camera, night, lens or text: more of it, and color is not learned."""
+NIGHT_SHARE = 0.12
+"""Of the pairs that are re-lit as by an infrared lamp."""
+WHOLE_SHARE, LEAST_SPAN = 0.4, 0.5
+"""Of the crops that are a whole picture; the others have this part of its shorter side, at least."""
+MOST_ENLARGED = 0.7
+"""Least number of source pixels per pixel of a crop."""
 
 
 class NirRecipe:
@@ -181,6 +188,7 @@ class NirRecipe:
     """
 
     name = "nir"
+    plain_tone = True
 
     def __init__(
         self,
@@ -197,7 +205,8 @@ class NirRecipe:
         self.validation = (
             read_pairs(validation) if validation.is_dir() else self.pairs[:: max(1, len(self.pairs) // 8)]
         )
-        self.pairs = with_expected_light(self.pairs)
+        natural_pairs = [replace(pair, rgb=natural(pair.rgb, pair.ir)) for pair in self.pairs]
+        self.pairs = with_expected_light(natural_pairs)
         self.grays = [rgb_to_gray(picture.rgb) for picture in self.pairs]
         large = np.array([max(picture.rgb.shape) > 300 for picture in self.pairs])
         kinds = np.where(
@@ -255,8 +264,11 @@ class NirRecipe:
         inputs = {"ir": picture.ir}
         if with_twin:
             inputs["gray"] = self.grays[chosen]
-        crop = cut(picture, inputs, side, (0.7, 2.0) if self.large[chosen] else (0.7, 1.35), random)
-        if random.random() < HARD_SHARE:
+        crop = cut(picture, inputs, side, _zoom(picture, side, random), random)
+        chance = random.random()
+        if chance < NIGHT_SHARE:
+            night(crop, random)
+        elif chance < NIGHT_SHARE + HARD_SHARE:
             augment(crop, random)
         else:
             augment_lightly(crop, random)
@@ -271,11 +283,18 @@ class NirRecipe:
         picture = self.proxies[int(random.integers(len(self.proxies)))]
         assert picture.ir is not None
         inputs = {"ir": picture.ir, "gray": rgb_to_gray(picture.rgb)}
-        crop: Crop = cut(picture, inputs, side, (0.7, 1.9), random)
+        crop: Crop = cut(picture, inputs, side, _zoom(picture, side, random), random)
         blend = 1.0 if random.random() < 0.5 else random.uniform(0.0, 1.0)
         crop.inputs = {"ir": blend * crop.inputs["ir"] + (1.0 - blend) * crop.inputs["gray"]}
         augment(crop, random)
         return Sample(crop.inputs["ir"], crop)
+
+
+def _zoom(picture: Picture, side: int, random: np.random.Generator) -> tuple[float, float]:
+    """Range of source pixels per crop pixel: the whole picture now and then, half of its side at least."""
+    whole = max(MOST_ENLARGED, min(picture.rgb.shape[:2]) / side)
+    least = whole if random.random() < WHOLE_SHARE else max(MOST_ENLARGED, LEAST_SPAN * whole)
+    return least, whole
 
 
 def _add_infrared(proxies: Sequence[Picture], pairs: Sequence[Picture], cache: Path, minutes: float) -> None:

@@ -15,13 +15,29 @@ from torch import Tensor
 from torch.nn import functional
 
 from irchroma.engines.training.batch import Batch
-from irchroma.engines.training.coloring_network import ColorNetwork, Prediction, chroma_centers
+from irchroma.engines.training.coloring_network import (
+    WIDTHS,
+    ColorNetwork,
+    Prediction,
+    chroma_centers,
+    tone_of,
+)
 from irchroma.engines.training.pictures import UNLABELED
 
 DETAIL_SIGMA = 2.0
 """Pixels at work size: what is finer comes from the sensor when the picture is composed."""
 DOUBT_SCALE = 0.06
 """Chroma error (Euclidean, CbCr) at which the confidence to be predicted has fallen to 1/e."""
+DETAIL_MIN = 4.0 / 255.0
+"""Standard deviation of the input above which a window holds detail, as in `metrics`."""
+EDGE_SIGMA = 1.0
+"""Pixels: slopes are compared on pictures blurred so much, since pairs are not registered to the pixel."""
+NEAR_SIGMA, NEAR_EDGE, AROUND_SIGMA = 4.0, 1.0, 12.0
+"""Pixels: how far an edge reaches, how much more errors count there, how wide the mean error is taken."""
+DETAIL_LOST = 0.05
+"""Share of the sensor's detail that may go for nothing."""
+EDGE_COLOR = 8.0
+"""How much more a color counts where the truth's changes by all of the chroma's range from cell to cell."""
 GRID = 64
 """Cells a side of the table from chroma to soft classes; it spans Cb, Cr in [-0.5, 0.5)."""
 
@@ -78,6 +94,31 @@ def ssim(a: Tensor, b: Tensor, window: int = 7) -> Tensor:
     top = (2 * mean_a * mean_b + 1e-4) * (2 * covariance + 9e-4)
     bottom = (mean_a**2 + mean_b**2 + 1e-4) * (var_a + var_b + 9e-4)
     return (top / bottom).mean()
+
+
+def detail_lost(before: Tensor, after: Tensor, window: int = 7) -> Tensor:
+    """1 less the detail kept, as `metrics.detail_kept` measures it, of (N, 1, H, W) in [0, 1]; a scalar."""
+    down, across = (_averaging(length, window).to(before) for length in before.shape[2:])
+
+    def mean(x: Tensor) -> Tensor:
+        return down @ x @ across.T
+
+    before, after = before.float(), after.float()
+    mean_before, mean_after = mean(before), mean(after)
+    var_before = (mean(before * before) - mean_before**2).clamp(min=0.0)
+    var_after = (mean(after * after) - mean_after**2).clamp(min=1e-6)
+    covariance = mean(before * after) - mean_before * mean_after
+    textured = (var_before > DETAIL_MIN**2).float()
+    correlation = covariance.abs() / torch.sqrt((var_before + 1e-6) * var_after)
+    kept = correlation * torch.sqrt(var_after / (var_before + 1e-6)).clamp(max=1.0)
+    return ((1.0 - kept) * textured).sum() / textured.sum().clamp(min=1.0)
+
+
+def slopes(x: Tensor) -> Tensor:
+    """(N, 1, H, W) -> (N, 2, H, W): differences to the right and downwards, 0 at the far borders."""
+    right = functional.pad(x[..., 1:] - x[..., :-1], (0, 1))
+    below = functional.pad(x[..., 1:, :] - x[..., :-1, :], (0, 0, 0, 1))
+    return torch.cat([right, below], dim=1)
 
 
 def rgb_to_ycc(rgb: Tensor) -> Tensor:
@@ -164,21 +205,28 @@ class ObjectiveWeights:
     """How much each part counts.
 
     Attributes:
-        tone: L1 of the composed luma, root mean square of its low-pass part.
-        structure: 1 - SSIM of the composed luma.
+        tone: L1 of the luma, root mean square of its low-pass part.
+        structure: 1 - SSIM of the luma.
+        edges: L1 of the luma's slopes, which a halo beside an edge has and the truth has not.
+        local: L1 of what is left of the luma's error less its mean around, most beside the truth's edges:
+            halos again, whatever the exposure.
+        detail: what is lost of the sensor's detail beyond `DETAIL_LOST`.
         classes: cross-entropy of the chroma classes.
         chroma: L1 of the annealed mean chroma.
         hue: shortfall of the chroma along the true hue.
         doubt: cross-entropy of the confidence.
         twins: disagreement of the two bands of one crop.
         steady: change of color and base tone from a sample to its echo.
-        teach: `fast` against `best`.
+        teach: the smaller sizes against `best`.
         segment: cross-entropy of CamVid's classes.
         temperature: of the annealed mean in training.
     """
 
     tone: float = 2.0
     structure: float = 0.3
+    edges: float = 2.0
+    local: float = 1.0
+    detail: float = 2.0
     classes: float = 0.15
     chroma: float = 3.0
     hue: float = 4.0
@@ -196,10 +244,12 @@ class Objective:
     Args:
         classes: the chroma classes with their balance.
         weights: how much each part counts.
+        plain: whether the network's luma is shown as it is, and must keep the sensor's detail itself;
+            otherwise it is a base that the sensor's detail is put on.
     """
 
-    def __init__(self, classes: ChromaClasses, weights: ObjectiveWeights) -> None:
-        self.classes, self.weights = classes, weights
+    def __init__(self, classes: ChromaClasses, weights: ObjectiveWeights, plain: bool = True) -> None:
+        self.classes, self.weights, self.plain = classes, weights, plain
 
     def __call__(
         self, network: ColorNetwork, said: dict[str, Prediction], batch: Batch
@@ -208,22 +258,42 @@ class Objective:
         truth = rgb_to_ycc(batch.rgb)
         goal_tone = truth[:, 0:1]
         goal_low = blur(goal_tone, DETAIL_SIGMA)
+        goal_slopes = slopes(blur(goal_tone, EDGE_SIGMA))
+        beside = blur(goal_slopes.norm(dim=1, keepdim=True), NEAR_SIGMA)
+        beside = 1.0 + NEAR_EDGE * (beside / beside.mean((1, 2, 3), keepdim=True).clamp(min=1e-3)).clamp(
+            max=3.0
+        )
         detail = batch.luma - blur(batch.luma, DETAIL_SIGMA)
-        goal_chroma = functional.avg_pool2d(truth[:, 1:3], 4)
+        known = batch.tone[:, 0, 0, 0] > 0.0
+        goal_chroma = {
+            stride: functional.avg_pool2d(truth[:, 1:3], stride)
+            for stride in {WIDTHS[size].stride for size in said}
+        }
         parts: dict[str, Tensor] = {}
         for size, prediction in said.items():
-            tone = functional.interpolate(prediction.tone.float(), scale_factor=4.0, mode="bilinear")
-            low = blur(tone[:, 0:1] * batch.luma + tone[:, 1:2], DETAIL_SIGMA)
-            composed = (low + detail - goal_tone).abs()
+            stride = WIDTHS[size].stride
+            tone = functional.interpolate(
+                prediction.tone.float(), scale_factor=float(stride), mode="bilinear"
+            )
+            shown = tone_of(tone, batch.luma)
+            low = blur(shown, DETAIL_SIGMA)
+            if not self.plain:
+                shown = low + detail
             spread = torch.sqrt(
                 ((low - goal_low) ** 2).mean((1, 2, 3), keepdim=True) + 1e-6
             )  # per picture, as PSNR
-            parts[f"{size}.tone"] = self.weights.tone * 0.5 * ((composed + spread) * batch.tone).mean()
-            known = batch.tone[:, 0, 0, 0] > 0.0
-            parts[f"{size}.structure"] = self.weights.structure * (
-                1.0 - ssim((low + detail)[known], goal_tone[known])
-            )
-            parts |= self._chroma(size, prediction, goal_chroma, batch)
+            error = (shown - goal_tone).abs() + spread
+            parts[f"{size}.tone"] = self.weights.tone * 0.5 * (error * batch.tone).mean()
+            parts[f"{size}.structure"] = self.weights.structure * (1.0 - ssim(shown[known], goal_tone[known]))
+            wrong = low - goal_low
+            wrong = (wrong - blur(wrong, AROUND_SIGMA)).abs() * beside
+            parts[f"{size}.local"] = self.weights.local * (wrong * batch.tone).mean()
+            tilt = (slopes(blur(shown, EDGE_SIGMA)) - goal_slopes).abs()
+            parts[f"{size}.edges"] = self.weights.edges * (tilt * batch.tone).mean()
+            if self.plain:
+                lost = (detail_lost(batch.luma, shown) - DETAIL_LOST).clamp(min=0.0)
+                parts[f"{size}.detail"] = self.weights.detail * lost
+            parts |= self._chroma(size, prediction, goal_chroma[stride], batch)
             if len(batch.echoes):
                 parts[f"{size}.steady"] = self.weights.steady * self._unsteadiness(prediction, low, batch)
         if "best" in said:
@@ -233,10 +303,8 @@ class Objective:
                 parts["segment"] = self.weights.segment * loss
             if len(batch.twins):
                 parts["twins"] = self.weights.twins * self._disagreement(said["best"], batch.twins)
-            if "fast" in said:
-                parts["teach"] = self.weights.teach * _divergence(
-                    said["fast"].logits, said["best"].logits.detach()
-                )
+            for size in (size for size in said if size != "best"):
+                parts[f"{size}.teach"] = self.weights.teach * self._taught(size, said)
         total = torch.stack(list(parts.values())).sum()
         return total, {name: part.item() for name, part in parts.items()}
 
@@ -247,6 +315,8 @@ class Objective:
         along = (color * goal).sum(1, keepdim=True) / amount.clamp(min=1e-3)
         shortfall = (amount - along).clamp(min=0.0) * (amount > 0.025)
         colored = 0.5 + 12.0 * amount.clamp(max=0.2)  # a plain L1 ends at gray: most pixels are nearly that
+        spread = functional.max_pool2d(goal, 3, 1, 1) + functional.max_pool2d(-goal, 3, 1, 1)
+        colored = colored * (1.0 + EDGE_COLOR * spread.norm(dim=1, keepdim=True).clamp(max=0.2))
         sure = torch.exp(-error.detach().norm(dim=1, keepdim=True) / DOUBT_SCALE)
         known = (batch.chroma > 0.0).float()
         doubt = functional.binary_cross_entropy_with_logits(prediction.sureness.float(), sure, weight=known)
@@ -267,6 +337,8 @@ class Objective:
         """
         before, after = batch.echoes[:, 0], batch.echoes[:, 1]
         color = self.classes.mean(said.logits, self.weights.temperature)
+        if (finer := low.shape[-1] // 4 // color.shape[-1]) > 1:
+            color = functional.interpolate(color, scale_factor=float(finer), mode="bilinear")
         answer = torch.cat([color, STEADY_TONE * functional.avg_pool2d(low, 4)], dim=1)
         places, counts = batch.paths[..., :2], batch.paths[..., 2].unsqueeze(1)
         expected = functional.grid_sample(
@@ -274,6 +346,13 @@ class Objective:
         )
         change = (answer[after] - expected).abs().sum(1, keepdim=True)
         return (change * counts).sum() / counts.sum().clamp(min=1.0)
+
+    def _taught(self, size: str, said: dict[str, Prediction]) -> Tensor:
+        """How far a size's classes are from those of `best`, at its own stride."""
+        taught, teacher = said[size].logits, said["best"].logits.detach()
+        if (coarser := teacher.shape[-1] // taught.shape[-1]) > 1:
+            teacher = functional.avg_pool2d(teacher, coarser)
+        return _divergence(taught, teacher)
 
     def _disagreement(self, said: Prediction, twins: Tensor) -> Tensor:
         """Feature and pixel consistency: the infrared side follows the gray side, which knows the luma."""

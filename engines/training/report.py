@@ -30,19 +30,23 @@ LONG_SIDE = 320
 """Pixels: larger pictures are made this small before they are colored and measured."""
 
 
-def compose(luma: np.ndarray, ycc: np.ndarray) -> np.ndarray:
-    """The network's base tone and color with the sensor's detail: `full` mode at work size.
+def compose(luma: np.ndarray, ycc: np.ndarray, plain: bool = True) -> np.ndarray:
+    """The network's color and tone, or base tone with the sensor's detail: about `full` mode at work size.
 
     Args:
         luma: (H, W) uint8 input.
         ycc: (3, H, W) float32 of the network.
+        plain: whether the network's luma is shown as it is, see `Objective`.
 
     Returns:
         (H, W, 3) uint8.
     """
-    gray = luma.astype(np.float32) / 255.0
-    base = cv2.GaussianBlur(ycc[0], (0, 0), DETAIL_SIGMA)
-    tone = base + gray - cv2.GaussianBlur(gray, (0, 0), DETAIL_SIGMA)
+    tone = ycc[0]
+    if not plain:
+        gray = luma.astype(np.float32) / 255.0
+        tone = (
+            cv2.GaussianBlur(tone, (0, 0), DETAIL_SIGMA) + gray - cv2.GaussianBlur(gray, (0, 0), DETAIL_SIGMA)
+        )
     blue, red = ycc[1], ycc[2]
     rgb = np.stack(
         [tone + 1.402 * red, tone - 0.344136 * blue - 0.714136 * red, tone + 1.772 * blue], axis=-1
@@ -51,7 +55,7 @@ def compose(luma: np.ndarray, ycc: np.ndarray) -> np.ndarray:
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator]
-def color(model: ColorAt, luma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def color(model: ColorAt, luma: np.ndarray, plain: bool = True) -> tuple[np.ndarray, np.ndarray]:
     """Color one (H, W) uint8 picture; the result is (H, W, 3) uint8 and its (H, W) float32 confidence."""
     height, width = luma.shape
     padded = np.pad(luma, ((0, -height % 32), (0, -width % 32)), mode="reflect")
@@ -61,7 +65,7 @@ def color(model: ColorAt, luma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         ycc[0, :, :height, :width].float().cpu().numpy(),
         confidence[0, 0, :height, :width].float().cpu(),
     )
-    return compose(luma, ycc), confidence.numpy()
+    return compose(luma, ycc, plain), confidence.numpy()
 
 
 def shrink(picture: Picture) -> Picture:
@@ -86,8 +90,9 @@ def validate(
     pictures: Sequence[Picture],
     out: Path,
     step: int,
+    plain: bool = True,
     sizes: Sequence[str] = SIZES,
-    temperature: float = 0.5,
+    temperature: float = 1.0,
 ) -> dict[str, dict[str, float]]:
     """Color the pictures with each size, log a table, write `validation.jsonl` and a contact sheet."""
     table: dict[str, dict[str, float]] = {}
@@ -95,7 +100,7 @@ def validate(
     answers: dict[str, list[np.ndarray]] = {}
     for size in sizes:
         model = ColorAt(network, size, temperature).eval()
-        answers[size] = [color(model, picture.ir)[0] for picture in small if picture.ir is not None]
+        answers[size] = [color(model, picture.ir, plain)[0] for picture in small if picture.ir is not None]
         groups: dict[str, list[metrics.Scores]] = {}
         for picture, answer in zip(small, answers[size], strict=True):
             assert picture.ir is not None

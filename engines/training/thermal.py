@@ -16,6 +16,7 @@ import numpy as np
 
 from irchroma.engines.errors import EngineError
 from irchroma.engines.measures import metrics
+from irchroma.engines.measures.natural_truth import natural
 from irchroma.engines.training.augmentation import cut, degrade, overlay
 from irchroma.engines.training.batch import Batch, Sample, stack
 from irchroma.engines.training.echo import disturb, flow_back, with_echoes
@@ -27,6 +28,7 @@ from irchroma.engines.training.thermal_like import (
     daylight_of_pair,
     light_people,
     raise_sky,
+    stranger,
     thermal_like,
 )
 
@@ -36,6 +38,8 @@ DARK = {"camvid": 78.0, "dusk": 70.0}
 
 EXTRA_SHARE = 0.08
 ECHO_SHARE = 0.17
+STRANGE_SHARE, STRANGE_TONE, STRANGE_CHROMA = 0.12, 0.3, 0.1
+"""Of photographs of anything drawn as heat; how much their tone and color count: the doubt is what counts."""
 
 
 class ThermalRecipe:
@@ -50,6 +54,7 @@ class ThermalRecipe:
     """
 
     name = "thermal"
+    plain_tone = True
 
     def __init__(
         self, folder: Path, cache: Path, translation_minutes: float = 4.0, extra: Sequence[Picture] = ()
@@ -71,6 +76,9 @@ class ThermalRecipe:
             for picture in read_color(folder / "color" / "camvid", folder / "color" / "camvid_labels")
             if picture.labels is not None and picture.rgb.mean() > DARK["camvid"]
         ]
+        self.strangers = [
+            picture for name in ("bsds", "places") for picture in read_color(folder / "color" / name)
+        ]
         self.translated = _translate(self.labeled, self.days, cache, translation_minutes)
         for picture in self.days:
             assert picture.ir is not None
@@ -91,7 +99,7 @@ class ThermalRecipe:
             self.dusk = [picture for picture in sequences if picture.rgb.mean() > DARK["dusk"]]
             for picture in self.dusk:
                 assert picture.ir is not None
-                picture.rgb = light_people(picture.rgb, picture.ir)
+                picture.rgb = light_people(natural(picture.rgb), picture.ir)
 
     def colors(self) -> list[np.ndarray]:
         """The pictures whose chroma the classes are balanced by."""
@@ -102,13 +110,15 @@ class ThermalRecipe:
         echoes = round(size * ECHO_SHARE)
         moments = 1 if self.moments and size >= 8 else 0
         size -= echoes + 2 * moments
-        labeled = round(size * 0.5) if self.labeled else 0
+        labeled = round(size * 0.4) if self.labeled else 0
         dusk = round(size * 0.1) if self.dusk else 0
         samples = [self._labeled(side, random) for _ in range(labeled)]
         samples += [self._pair(self.dusk, side, random, (1.0, 2.2), 0.5) for _ in range(dusk)]
+        strange = int(size * STRANGE_SHARE + random.random()) if self.strangers else 0
+        samples += [self._stranger(side, random) for _ in range(strange)]
         extra = round(size * EXTRA_SHARE) if self.extra else 0
         samples += [self._pair(self.extra, side, random, (0.8, 1.6), 1.0) for _ in range(extra)]
-        days = size - labeled - dusk - extra
+        days = size - labeled - dusk - extra - strange
         samples += [self._pair(self.days, side, random, (0.7, 1.6), 1.0) for _ in range(days)]
         samples = with_echoes(samples, echoes, random)
         for _ in range(moments):
@@ -127,6 +137,11 @@ class ThermalRecipe:
         assert picture.ir is not None
         crop = cut(picture, {"ir": picture.ir}, side, zoom, random)
         return _seen(Sample(crop.inputs["ir"], crop, tone=weight, chroma=weight), random)
+
+    def _stranger(self, side: int, random: np.random.Generator) -> Sample:
+        picture = self.strangers[int(random.integers(len(self.strangers)))]
+        crop = cut(picture, {"ir": stranger(picture.rgb, random)}, side, (0.7, 1.9), random)
+        return _seen(Sample(crop.inputs["ir"], crop, tone=STRANGE_TONE, chroma=STRANGE_CHROMA), random)
 
     def _moment(self, side: int, random: np.random.Generator) -> list[Sample]:
         """Two consecutive frames of a real sequence: only that their answers agree counts."""

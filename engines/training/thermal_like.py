@@ -29,11 +29,15 @@ _DAYLIGHT = {
     BICYCLIST: (-0.030, 0.050, 0.4, 1.4),
     OTHER: (0.0, 0.0, 0.2, 1.4),
 }
-_SKY_TOP, _SKY_LOW = np.array([0.62, 0.125, -0.105]), np.array([0.85, 0.045, -0.035])  # Y', Cb, Cr
+_SKY_TOP, _SKY_LOW = np.array([0.66, 0.105, -0.085]), np.array([0.86, 0.035, -0.028])  # Y', Cb, Cr
 SUNNY = 0.82
 """Exponent on the targets' luma: car cameras expose for the sky."""
-PEOPLE_LUMA = 0.68
-"""Luma that people's targets are lifted towards: whoever is hot in the input must stand out in the answer."""
+SKIN, CLOTHES = (0.66, -0.045, 0.07), (0.40, 0.022, -0.006)
+"""Y', Cb, Cr of people's targets: heads and hands, and what is below them; nobody knows what they wear."""
+STRANGER_LEVELS = 6
+"""Gray levels that a photograph of anything is drawn with."""
+HEAD = 0.17
+"""Part of a standing person's height that is the head."""
 
 
 def thermal_like(
@@ -128,6 +132,47 @@ def _upper(height: int) -> np.ndarray:
     return np.asarray(np.clip((0.65 - np.arange(height) / height) / 0.15, 0.0, 1.0)[:, None], np.float32)
 
 
+def heads_of(labels: np.ndarray) -> np.ndarray:
+    """(H, W) bool: the upper end of everyone in (H, W) uint8 labels."""
+    people = ((labels == PERSON) | (labels == BICYCLIST)).astype(np.uint8)
+    heads = np.zeros(labels.shape, bool)
+    count, marks, found, _ = cv2.connectedComponentsWithStats(people)
+    for mark in range(1, count):
+        left, top, width, height = found[mark][:4]
+        rows = max(1, round(HEAD * height))
+        box = np.s_[top : top + rows, left : left + width]
+        heads[box] |= marks[box] == mark
+    return heads
+
+
+def dressed(ycc: np.ndarray, skin: np.ndarray, people: np.ndarray) -> np.ndarray:
+    """(H, W, 3) Y'CbCr with skin and clothes of likely colors on (H, W) bool masks; folds and shades stay."""
+    share = cv2.GaussianBlur(people.astype(np.float32), (0, 0), 1.0)[..., None]
+    bare = cv2.GaussianBlur(skin.astype(np.float32), (0, 0), 0.7)[..., None]
+    likely = np.array(SKIN, np.float32) * bare + np.array(CLOTHES, np.float32) * (1.0 - bare)
+    return np.asarray(ycc + share * 0.65 * (likely - ycc), np.float32)
+
+
+def stranger(rgb: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """(H, W) uint8: any photograph as if heat had been seen, a gray level for each of its colors at random.
+
+    For what the network must not be sure of: nothing in it says what things are.
+    """
+    height, width = rgb.shape[:2]
+    small = cv2.resize(rgb, (48, 48), interpolation=cv2.INTER_AREA)
+    lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB).reshape(-1, 3).astype(np.float32)
+    centers = lab[random.choice(len(lab), STRANGER_LEVELS, replace=False)]
+    levels = random.uniform(0.05, 0.95, STRANGER_LEVELS).astype(np.float32)
+    whole = cv2.cvtColor(cv2.GaussianBlur(rgb, (0, 0), 1.5), cv2.COLOR_RGB2LAB).astype(np.float32)
+    far = np.stack([np.square(whole - center).sum(-1) for center in centers], axis=-1)
+    near = np.exp(-(far - far.min(-1, keepdims=True)) / 300.0)
+    drawn = (near @ levels) / near.sum(-1)
+    luma = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255.0
+    drawn += random.uniform(-0.4, 0.8) * (luma - cv2.GaussianBlur(luma, (0, 0), 6.0))
+    drawn = cv2.GaussianBlur(drawn, (0, 0), random.uniform(0.6, 1.8))
+    return np.asarray((np.clip(drawn, 0.0, 1.0) * 255.0).astype(np.uint8).reshape(height, width))
+
+
 def daylight_of_labels(rgb: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """(H, W, 3) uint8 labeled picture -> the same with the colors of a fine day."""
     ycc = _to_ycc(rgb)
@@ -143,9 +188,7 @@ def daylight_of_labels(rgb: np.ndarray, labels: np.ndarray) -> np.ndarray:
     shade = np.clip(ycc[..., 0:1] / 0.35, 0.35, 1.2)  # deep shade has little chroma
     ycc[..., 1:] = own * (1.0 - share) + cv2.GaussianBlur(chosen[..., :2], (0, 0), 1.0) * shade * share
     ycc[..., 0] **= SUNNY
-    people = cv2.GaussianBlur(((labels == PERSON) | (labels == BICYCLIST)).astype(np.float32), (0, 0), 1.0)
-    ycc[..., 0] += people * np.clip(PEOPLE_LUMA - ycc[..., 0], 0.0, None) * 0.7
-    ycc[..., 1:] += people[..., None] * 0.6 * (np.array([-0.04, 0.065], np.float32) - ycc[..., 1:])
+    ycc = dressed(ycc, heads_of(labels), (labels == PERSON) | (labels == BICYCLIST))
     leaves = cv2.GaussianBlur((labels == TREE).astype(np.float32), (0, 0), 1.0)
     dimmed = 0.55 * np.tanh(ycc[..., 0] / 0.55)  # bare branches let the white sky through: leaves would not
     ycc[..., 0] += leaves * (dimmed - ycc[..., 0])
@@ -177,10 +220,8 @@ def light_people(rgb: np.ndarray, ir: np.ndarray) -> np.ndarray:
     """(H, W, 3) uint8 dusk truth -> the same with whoever is hot lifted out of the dark, under a blue sky."""
     ycc = _to_ycc(rgb)
     ycc[..., 0] **= SUNNY
-    hot = np.clip((ir.astype(np.float32) - 150.0) / 60.0, 0.0, 1.0)
-    hot = cv2.GaussianBlur(hot, (0, 0), 1.5)
-    ycc[..., 0] += hot * np.clip(PEOPLE_LUMA - ycc[..., 0], 0.0, None) * 0.8
-    ycc[..., 1:] += hot[..., None] * 0.5 * (np.array([-0.035, 0.055], np.float32) - ycc[..., 1:])
+    hot = cv2.GaussianBlur(ir, (0, 0), 1.5)
+    ycc = dressed(ycc, hot > 215, hot > 150)
     cold = cv2.GaussianBlur(((ir < 40) & (ycc[..., 0] > 0.6)).astype(np.float32), (0, 0), 1.5)
     return _to_rgb(_paint_sky(ycc, cold * _upper(len(ir))))
 

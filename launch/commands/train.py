@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from irchroma.engines.training.pictures import Picture
 
 EXAMPLE = "irchroma train nir --data ../shared/data --minutes 60"
-SIZES = ("fast", "best")
+SIZES = ("nano", "fast", "best")
 CACHE = Path(".cache")
 VIVIDNESS = {"nir": (1.0, 0.9), "thermal": (1.2, 0.0)}
 """Saturation and vibrance of the exported networks, unless others are asked for."""
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Fill the command's parser."""
     parser.add_argument("engine", choices=("nir", "thermal"), help="the engine to train")
     parser.add_argument(
-        "--size", choices=(*SIZES, "both"), default="both", help="what to export (default: both)"
+        "--size", choices=(*SIZES, "all"), default="all", help="what to export (default: all)"
     )
     parser.add_argument(
         "--data",
@@ -58,9 +58,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--turned", action="store_true", help="nir: begin after the turn to infrared (with --start)"
     )
-    parser.add_argument("--batch", type=int, default=12, help="crops a step (default: 12)")
     parser.add_argument(
-        "--side", type=int, default=192, help="of a crop, pixels, a multiple of 32 (default: 192)"
+        "--batch", type=int, default=12, help="crops of 192 pixels a step; fewer of larger ones (default: 12)"
+    )
+    parser.add_argument(
+        "--side",
+        type=int,
+        nargs="+",
+        default=[160, 192, 256, 320],
+        metavar="PX",
+        help="of crops, multiples of 32; every step draws one (default: 160 192 256 320)",
     )
     parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate (default: 0.001)")
     parser.add_argument(
@@ -116,7 +123,7 @@ def run(args: argparse.Namespace) -> int:
         minutes=minutes,
         steps=args.steps,
         batch=args.batch,
-        side=args.side,
+        sides=tuple(args.side),
         epoch=args.epoch,
         seed=args.seed,
         rate=args.rate,
@@ -130,7 +137,7 @@ def run(args: argparse.Namespace) -> int:
         usual if asked is None else asked
         for asked, usual in zip((args.saturation, args.vibrance), VIVIDNESS[args.engine], strict=True)
     )
-    for size in SIZES if args.size == "both" else (args.size,):
+    for size in SIZES if args.size == "all" else (args.size,):
         baked = ExportOptions(size, args.temperature, saturation, vibrance)
         for path in export(network, out / f"{args.engine}_{size}.onnx", baked):
             print(json.dumps({"graph": str(path), "bytes": path.stat().st_size, "steps": training.step}))

