@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     progress.close()
     for name, found in results.items():
         mean = found["mean"]
-        cells = " ".join(f"{key} {mean[key]:.3f}" for key in PRINTED)
+        cells = " ".join(f"{key} {math.nan if mean[key] is None else mean[key]:.3f}" for key in PRINTED)
         print(f"{name:24} {cells} {mean['milliseconds']:8.1f} ms")
     write_json(
         args.json,
