@@ -10,10 +10,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from cv2.utils import logging
 from numpy.typing import NDArray
 
+from irchroma.stream.errors import SourceError
 from irchroma.stream.picture.lettering import Color, fitted, lettered
+from irchroma.stream.sources.pictures import read_picture
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".pgm", ".webp")
 WRITTEN = (".png", ".jpg", ".jpeg")
@@ -46,15 +47,12 @@ def read_infrared(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """(H, W) uint8 luma or uint16 counts; a picture in color gives its BT.601 luma, upright.
 
     Raises:
-        PictureError: it is missing, no picture, or of another depth than 8 or 16 bits.
+        PictureError: it is missing, no picture, too large, or of another depth than 8 or 16 bits.
     """
-    # not IMREAD_UNCHANGED, which leaves a picture lying on its side as the camera was held (EXIF)
-    pixels = _decode(path, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
-    if pixels.dtype not in (np.uint8, np.uint16):
-        raise PictureError(f"{path}: {pixels.dtype} pixels; convert to 8 or 16 bits first")
+    pixels = _pixels(path)
     if pixels.ndim == 3:
-        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
-    return np.ascontiguousarray(pixels)
+        pixels = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
+    return pixels
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
@@ -63,8 +61,10 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     Raises:
         PictureError: it is missing or no picture.
     """
-    bgr = _decode(path, cv2.IMREAD_COLOR)
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+    pixels = _pixels(path)
+    if pixels.dtype == np.uint16:
+        raise PictureError(f"{path}: 16-bit counts, expected a picture in color")
+    return np.asarray(pixels if pixels.ndim == 3 else cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB), np.uint8)
 
 
 def write_rgb(path: Path, rgb: NDArray[np.uint8]) -> None:
@@ -120,23 +120,11 @@ def read_pair(
     return pixels, truth
 
 
-def _decode(path: Path, flags: int) -> NDArray[np.uint8]:
+def _pixels(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
     try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError as error:
-        raise PictureError(f"{path}: cannot be read ({error.strerror})") from error
-    level = logging.setLogLevel(
-        logging.LOG_LEVEL_SILENT
-    )  # a broken file is one line of ours, not several of OpenCV's
-    try:
-        pixels = cv2.imdecode(data, flags) if data.size else None
-    except cv2.error:
-        pixels = None
-    finally:
-        logging.setLogLevel(level)
-    if pixels is None:
-        raise PictureError(f"{path}: not a picture, or a damaged one")
-    return np.asarray(pixels)
+        return read_picture(path)
+    except SourceError as error:
+        raise PictureError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
 
 
 Rgb = NDArray[np.uint8]

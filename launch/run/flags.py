@@ -119,6 +119,14 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag("--quality", "output.encoder.quality", "quantizer, 0 (best) to 50", int, metavar="Q"),
         Flag("--segment", "output.segment_s", "begin a new recorded file every so often", float, metavar="S"),
         Flag("--keep-segments", "output.keep_segments", "recorded files to keep", int, metavar="N"),
+        Flag("--keep-days", "output.keep_days", "days that a recorded file is kept", float, metavar="D"),
+        Flag("--keep-gb", "output.keep_gb", "gigabytes of recorded files to keep", float, metavar="GB"),
+        Flag(
+            "--overwrite",
+            "output.overwrite",
+            "replace a camera's recording or a raw track that is there, rather than number on",
+            bool,
+        ),
         Flag(
             "--token",
             "output.page_token",
@@ -153,6 +161,13 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
             "seconds of silence after which a source is lost",
             float,
             metavar="S",
+        ),
+        Flag(
+            "--max-megapixels",
+            "input.pictures.max_megapixels",
+            "largest picture that is decoded, million pixels",
+            float,
+            metavar="N",
         ),
         Flag("--wait", "reconnect.wait_at_start", "keep trying if the source is not there yet", bool),
         Flag(

@@ -16,7 +16,9 @@ from irchroma.engines.palette.options import PaletteOptions
 from irchroma.launch.config import ConfigError, from_table, load_toml
 from irchroma.stream.loop.reader import ReconnectOptions
 from irchroma.stream.sensor.correction import Camera
+from irchroma.stream.sensor.profile import CameraScale
 from irchroma.stream.sinks.encoders import EncoderOptions
+from irchroma.stream.sinks.files.segmented_sink import Retention
 from irchroma.stream.sources.open_source import SourceOptions
 from irchroma.stream.tone.options import ToneMapOptions
 from irchroma.stream.view.osd import OsdOptions
@@ -33,6 +35,10 @@ class OutputOptions:
         audio: keep a file's audio track where the sink can hold it.
         segment_s: seconds a recorded file (raw ones too) lasts before the next one begins, 0 for one file.
         keep_segments: recorded files to keep of each row, older ones are deleted; 0 keeps all.
+        keep_days: days that a recorded file stays; 0 for ever.
+        keep_gb: gigabytes that the files of each row may take, older ones are deleted; 0 for all there is.
+        overwrite: replace recordings of cameras, and raw tracks, that are there; without it a new one is
+            numbered on (night-2.mkv), since nobody could make the old one again.
         hls_segment_s: seconds of one HLS segment.
         hls_keep: HLS segments in the playlist.
         page_control: an `http://` page's operators may change the view and the engine, for every sink.
@@ -47,6 +53,9 @@ class OutputOptions:
     audio: bool = True
     segment_s: float = 0.0
     keep_segments: int = 0
+    keep_days: float = 0.0
+    keep_gb: float = 0.0
+    overwrite: bool = False
     hls_segment_s: float = 2.0
     hls_keep: int = 6
     page_control: bool = True
@@ -56,11 +65,13 @@ class OutputOptions:
     encoder: EncoderOptions = field(default_factory=EncoderOptions)
 
     def __post_init__(self) -> None:
-        if self.segment_s < 0 or self.keep_segments < 0:
-            raise ConfigError(
-                "segments: expected a length and a number of 0 or more,"
-                f" got {self.segment_s:g} s and {self.keep_segments}"
-            )
+        if self.segment_s < 0:
+            raise ConfigError(f"segments: expected a length of 0 or more, got {self.segment_s:g} s")
+        self.keep()
+
+    def keep(self) -> Retention:
+        """Which recorded files stay."""
+        return Retention(self.keep_segments, self.keep_days, self.keep_gb)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +146,10 @@ def require(config: RunConfig) -> None:
         )
     if not config.to:
         raise ConfigError("no sink: name at least one, such as --to out.mp4 or --to rtsp://:8554/color")
-    if config.output.keep_segments and not config.output.segment_s:
-        raise ConfigError("--keep-segments needs --segment: how many seconds a recorded file lasts")
+    if config.output.keep() and not config.output.segment_s:
+        asked = "--keep-segments" if config.output.keep_segments else "--keep-days and --keep-gb"
+        need = "needs" if config.output.keep_segments else "need"
+        raise ConfigError(f"{asked} {need} --segment: how many seconds a recorded file lasts")
 
 
 def nested(settings: dict[str, Any]) -> dict[str, Any]:
@@ -151,9 +164,8 @@ def nested(settings: dict[str, Any]) -> dict[str, Any]:
     return table
 
 
-def with_scale(config: RunConfig, camera: Camera | None) -> RunConfig:
+def with_scale(config: RunConfig, scale: CameraScale | None) -> RunConfig:
     """The configuration with the camera's degrees for each count, unless it gives its own."""
-    scale = camera.profile.scale if camera is not None else None
     if scale is None or config.palette.gain is not None:
         return config
     palette = replace(config.palette, gain=1 / scale.per_kelvin, offset=scale.offset_celsius)

@@ -41,6 +41,7 @@ from irchroma.stream.sensor.profile import load_profile
 from irchroma.stream.sinks.http.access import Access
 from irchroma.stream.sinks.open_sink import SinkOptions, open_sink, public, takes_planes
 from irchroma.stream.sources.open_source import open_source
+from irchroma.stream.sources.pictures import scale_of
 from irchroma.stream.view.composer import ViewComposer
 
 log = logging.getLogger(__name__)
@@ -83,7 +84,9 @@ def build_loop(
     if config.auto and governor is None:
         raise ConfigError("auto settings are for a run of one camera: leave out auto (--auto)")
     camera = Camera(load_profile(find_profile(config.camera))) if config.camera else None
-    config = with_scale(with_words(config, camera), camera)
+    config = with_words(config, camera)
+    own_scale = scale_of(Path(config.source), config.input.pictures.max_megapixels)
+    config = with_scale(config, camera.profile.scale if camera is not None else own_scale)
     # A misspelled engine of a camera that is awaited would otherwise show when the camera comes.
     check_colorizer(config.engine, _colorizer_options(config, shared))
     source = open_source(config.source, config.input)
@@ -154,7 +157,8 @@ def _sink_options(
         encoder=encoder,
         audio_from=_audio_file(config.source) if output.audio else None,
         segment_s=output.segment_s,
-        keep_segments=output.keep_segments,
+        keep=output.keep(),
+        overwrite=output.overwrite,
         hls_segment_s=output.hls_segment_s,
         hls_keep=output.hls_keep,
         title=name or public(config.source),
@@ -177,7 +181,9 @@ def _raw_writer(output: OutputOptions) -> SinkWriter | None:
         return None
     if path.suffix != ".mkv":
         raise ConfigError(f"--keep-raw {path}: expected a .mkv file, which can hold 16-bit counts")
-    options = SinkOptions(lossless=True, segment_s=output.segment_s, keep_segments=output.keep_segments)
+    options = SinkOptions(
+        lossless=True, segment_s=output.segment_s, keep=output.keep(), overwrite=output.overwrite
+    )
     return SinkWriter(open_sink(str(path), options), str(path))
 
 

@@ -18,7 +18,7 @@ from irchroma.stream.errors import SinkError
 from irchroma.stream.protocols import FrameSink
 from irchroma.stream.sinks.encoders import EncoderOptions
 from irchroma.stream.sinks.files.file_sink import EXTENSIONS, FileSink, FileSinkOptions
-from irchroma.stream.sinks.files.segmented_sink import SegmentedSink
+from irchroma.stream.sinks.files.segmented_sink import Retention, SegmentedSink
 from irchroma.stream.sinks.hls_sink import PLAYLIST as HLS_PLAYLIST
 from irchroma.stream.sinks.hls_sink import HlsSink
 from irchroma.stream.sinks.http.access import Access, needs_access
@@ -91,7 +91,8 @@ class SinkOptions:
         lossless: .mkv files keep counts, luma or R'G'B' untouched (FFV1); for the raw track.
         audio_from: a file whose audio track is kept in recorded files.
         segment_s: seconds a recorded file lasts before the next one begins, 0 for one file.
-        keep_segments: recorded files to keep, older ones are deleted; 0 keeps all.
+        keep: which recorded files stay, older ones are deleted.
+        overwrite: replace recordings of live sources and raw tracks that are there, rather than number on.
         hls_segment_s: seconds of one HLS segment.
         hls_keep: HLS segments in the playlist.
         title: the name of the stream, for the page.
@@ -106,7 +107,8 @@ class SinkOptions:
     lossless: bool = False
     audio_from: Path | None = None
     segment_s: float = 0.0
-    keep_segments: int = 0
+    keep: Retention = field(default_factory=Retention)
+    overwrite: bool = False
     hls_segment_s: float = 2.0
     hls_keep: int = 6
     title: str = "irchroma"
@@ -167,9 +169,12 @@ def _file(path: Path, options: SinkOptions) -> FrameSink:
     if options.segment_s or options.lossless:
         if options.audio_from is not None:
             log.warning("%s: segments are recorded without audio", path)
-        kept = FileSinkOptions(options.encoder, options.lossless)
-        return SegmentedSink(path, kept, options.segment_s, options.keep_segments)
-    return FileSink(path, FileSinkOptions(options.encoder, audio_from=options.audio_from))
+        kept = FileSinkOptions(options.encoder, options.lossless, overwrite=options.overwrite)
+        return SegmentedSink(path, kept, options.segment_s, options.keep)
+    file_options = FileSinkOptions(
+        options.encoder, audio_from=options.audio_from, overwrite=options.overwrite
+    )
+    return FileSink(path, file_options)
 
 
 def _hls(folder: Path, playlist: str, options: SinkOptions) -> FrameSink:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 import time
@@ -73,7 +74,10 @@ def explain(error: StreamError, label: str) -> SinkError:
             reason = "the disk is full"
         elif system:
             reason = system.group(1).strip()
-    return SinkError(f"{label}: {reason[:1].lower()}{reason[1:].rstrip('.')}")
+    found = SinkError(f"{label}: {reason[:1].lower()}{reason[1:].rstrip('.')}")
+    if isinstance(error, GstFailure) and error.code == "no-space-left":
+        found.errno = errno.ENOSPC
+    return found
 
 
 class PipelineSink(ABC):

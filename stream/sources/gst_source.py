@@ -22,6 +22,7 @@ from irchroma.stream.gstreamer.door import EndOfStream, GstFailure
 from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.gstreamer.sample import Sample
 from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.sources.picture_file import MEGAPIXELS
 from irchroma.stream.sources.video_format import accepted_caps, sample_to_pixels, sample_to_words, upright
 
 _DEFAULT_RATE = Fraction(25)  # only for times of frames that carry none, where no rate is known either
@@ -87,11 +88,14 @@ class PictureOptions:
         luma_range: `full` or `limited` overrides what the video says of its range, `auto` believes it.
         words: each pixel of packed 4:2:2 is one 16-bit word of the sensor (cameras that send counts in the
             lower half of a YUYV frame); set by a camera profile that says so.
+        max_megapixels: how large a decoded picture may be, million pixels; larger ones are refused before
+            memory is taken for them.
     """
 
     color: Literal["auto", "ignore"] = "auto"
     luma_range: Literal["auto", "full", "limited"] = "auto"
     words: bool = False
+    max_megapixels: float = MEGAPIXELS
 
     @property
     def full_range(self) -> bool | None:

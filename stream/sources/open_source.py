@@ -15,7 +15,8 @@ from irchroma.stream.sources.addresses import masked
 from irchroma.stream.sources.camera_format import CameraOptions
 from irchroma.stream.sources.file_source import FileSource
 from irchroma.stream.sources.gst_source import PictureOptions
-from irchroma.stream.sources.pictures import SUFFIXES, PictureSource
+from irchroma.stream.sources.picture_file import SUFFIXES
+from irchroma.stream.sources.pictures import PictureSource
 from irchroma.stream.sources.raw_source import RawSource
 from irchroma.stream.sources.rtsp_source import RtspOptions, RtspSource
 from irchroma.stream.sources.transport_source import TransportSource
@@ -38,7 +39,7 @@ class SourceOptions:
         rtsp: of RTSP cameras.
         camera: of V4L2 cameras.
         pictures: how pictures are taken out of any video.
-        picture_rate: pictures a second of folders.
+        picture_rate: pictures a second of folders, and of files of several pictures.
         srt_latency_ms: how long SRT may wait for lost packets, milliseconds.
     """
 
@@ -89,7 +90,7 @@ def _from_address(text: str, scheme: str, options: SourceOptions) -> FrameSource
 def _from_path(path: Path, options: SourceOptions) -> FrameSource:
     try:
         if path.is_dir() or (path.is_file() and path.suffix.lower() in SUFFIXES):
-            return PictureSource(path, options.picture_rate)
+            return PictureSource(path, options.picture_rate, options.pictures.max_megapixels)
         there = path.exists()
     except OSError as error:
         raise SourceError(f"{masked(str(path))[:200]}: {(error.strerror or str(error)).lower()}") from error

@@ -6,19 +6,17 @@ import re
 from fractions import Fraction
 from pathlib import Path
 
-import cv2
 import numpy as np
-from cv2.utils import logging
-from numpy.typing import NDArray
 
 from irchroma.stream.errors import SourceError, SourceFormatError
 from irchroma.stream.frame import Frame
 from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.sensor.profile import CameraScale
+from irchroma.stream.sources.picture_file import MEGAPIXELS, SUFFIXES, PictureFile, Pixels, open_pictures
 
-SUFFIXES = (".png", ".tif", ".tiff", ".pgm", ".ppm", ".pnm", ".jpg", ".jpeg", ".bmp")
 SECOND_NS = 1_000_000_000
-
-Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+_SEVERAL = (".tif", ".tiff", ".npy", ".npz", ".seq", ".fff", ".csq")
+"""Files that may hold more than one picture."""
 
 
 def natural_key(name: str) -> list[tuple[int, int | str]]:
@@ -27,55 +25,54 @@ def natural_key(name: str) -> list[tuple[int, int | str]]:
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts]
 
 
-def read_picture(path: str | Path) -> Pixels:
-    """A picture file as the pixels of a frame.
+def read_picture(path: str | Path, megapixels: float = MEGAPIXELS) -> Pixels:
+    """The only picture of a file as the pixels of a frame.
 
     Returns:
         (H, W) uint8 luma, (H, W) uint16 counts as stored, or (H, W, 3) uint8 rgb; upright, as EXIF
         says. Three equal channels are luma (or counts); transparency is dropped; 16-bit color is brought
-        to 8 bits.
+        to 8 bits; of radiometric files the counts by `flir.SCALE`.
 
     Raises:
-        SourceError: there is no such file, or it cannot be decoded.
-        SourceFormatError: its samples are neither 8 nor 16 bits.
+        SourceError: there is no such file, it cannot be decoded, or it is larger than allowed.
+        SourceFormatError: its samples are neither 8 nor 16 bits, or it holds several pictures.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise SourceError(f"no such picture: {path}")
-    level = logging.setLogLevel(logging.LOG_LEVEL_SILENT)  # a broken file is one line of ours
+    found = open_pictures(Path(path), megapixels)
+    if found.count != 1:
+        raise SourceFormatError(f"{path} holds {found.count} pictures, expected one: irchroma run takes all")
+    return found.read(0)
+
+
+def scale_of(path: Path, megapixels: float = MEGAPIXELS) -> CameraScale | None:
+    """Degrees of the counts of a picture file or of a folder's first picture, where they say so."""
     try:
-        data = np.fromfile(path, np.uint8)
-        # not IMREAD_UNCHANGED, which leaves a picture lying on its side as the camera was held (EXIF)
-        decoded = cv2.imdecode(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR) if data.size else None
-    except (cv2.error, OSError) as error:
-        raise SourceError(f"cannot read picture {path}: {error}") from error
-    finally:
-        logging.setLogLevel(level)
-    if decoded is None:
-        raise SourceError(f"cannot decode picture {path}: it is damaged, empty or not a picture")
-    if decoded.dtype not in (np.uint8, np.uint16):
-        raise SourceFormatError(f"picture {path} has {decoded.dtype} samples: 8 or 16 bits are supported")
-    if decoded.ndim == 3:
-        decoded = decoded[..., ::-1]  # B, G, R
-        if np.array_equal(decoded[..., 0], decoded[..., 1]) and np.array_equal(
-            decoded[..., 0], decoded[..., 2]
-        ):
-            decoded = decoded[..., 0]
-        elif decoded.dtype == np.uint16:
-            decoded = (decoded.astype(np.float32) / 257 + 0.5).astype(np.uint8)
-    return np.ascontiguousarray(decoded)
+        files = picture_files(path)
+        return open_pictures(files[0], megapixels).scale if files else None
+    except (SourceError, OSError):
+        return None  # the source itself will say what is wrong
+
+
+def picture_files(path: Path) -> list[Path]:
+    """The picture files of a folder in natural order, or the one file."""
+    if not path.is_dir():
+        return [path] if path.suffix.lower() in SUFFIXES else []
+    found = [file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file()]
+    return sorted(found, key=lambda file: natural_key(file.name))
 
 
 class PictureSource:
-    """A `FrameSource` over the pictures of a folder in natural order, or over one picture.
+    """A `FrameSource` over the pictures of a folder in natural order, or over one file of pictures.
 
     Decoded one at a time when read. `extra["path"]` of a frame is its file.
     """
 
-    def __init__(self, path: str | Path, rate: Fraction = Fraction(25)) -> None:
-        """`rate`: pictures a second."""
-        self._path, self._rate = Path(path), Fraction(rate)
-        self._files: list[Path] = []
+    def __init__(
+        self, path: str | Path, rate: Fraction = Fraction(25), megapixels: float = MEGAPIXELS
+    ) -> None:
+        """`rate`: pictures a second; `megapixels`: how large one may be."""
+        self._path, self._rate, self._megapixels = Path(path), Fraction(rate), megapixels
+        self._places: list[tuple[Path, int]] = []  # of each picture: its file, its number in there
+        self._open: tuple[Path, PictureFile] | None = None
         self._next = 0
         self._shape: tuple[tuple[int, ...], np.dtype[np.uint8] | np.dtype[np.uint16]] | None = None
 
@@ -83,16 +80,16 @@ class PictureSource:
         """List the pictures and read the first. Raises SourceError with one clear line."""
         if self._rate <= 0:
             raise SourceError(f"rate of pictures must be above 0, got {self._rate}")
-        if self._path.is_dir():
-            found = [f for f in self._path.iterdir() if f.suffix.lower() in SUFFIXES and f.is_file()]
-            self._files = sorted(found, key=lambda file: natural_key(file.name))
-            if not self._files:
-                raise SourceError(f"no pictures in folder {self._path}: expected {' '.join(SUFFIXES)}")
-        else:
-            self._files = [self._path]
-        self._next, self._shape = 0, None
-        first = read_picture(self._files[0])
-        count = len(self._files)
+        files = picture_files(self._path) if self._path.is_dir() else [self._path]
+        if not files:
+            raise SourceError(f"no pictures in folder {self._path}: expected {' '.join(SUFFIXES)}")
+        self._next, self._shape, self._places = 0, None, []
+        for number, file in enumerate(files):
+            several = number == 0 or file.suffix.lower() in _SEVERAL
+            count = self._file(file).count if several else 1
+            self._places += [(file, page) for page in range(count)]
+        first = self._picture(0)
+        count = len(self._places)
         return VideoInfo(
             size=(first.shape[0], first.shape[1]),
             rate=self._rate,
@@ -105,13 +102,13 @@ class PictureSource:
 
     def read(self, timeout_s: float) -> Frame | None:
         """The next picture. Raises SourceError naming the file that cannot be read."""
-        if not self._files:
+        if not self._places:
             raise SourceError(f"pictures of {self._path} are not open: call open() first")
-        if self._next >= len(self._files):
+        if self._next >= len(self._places):
             return None
-        number, file = self._next, self._files[self._next]
+        number = self._next
         self._next += 1
-        pixels = read_picture(file)
+        pixels = self._picture(number)
         shape = (pixels.shape, pixels.dtype)
         gap = self._shape is not None and shape != self._shape
         self._shape = shape
@@ -121,7 +118,7 @@ class PictureSource:
             duration_ns=self._pts_ns(number + 1) - self._pts_ns(number),
             number=number,
             gap=gap,
-            extra={"path": str(file)},
+            extra={"path": str(self._places[number][0])},
         )
 
     @property
@@ -131,7 +128,16 @@ class PictureSource:
 
     def close(self) -> None:
         """Forget the list of files."""
-        self._files = []
+        self._places, self._open = [], None
+
+    def _file(self, path: Path) -> PictureFile:
+        if self._open is None or self._open[0] != path:
+            self._open = (path, open_pictures(path, self._megapixels))
+        return self._open[1]
+
+    def _picture(self, number: int) -> Pixels:
+        file, page = self._places[number]
+        return self._file(file).read(page)
 
     def _pts_ns(self, number: int) -> int:
         return int(number * SECOND_NS / self._rate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import os
@@ -41,11 +42,15 @@ class FileSinkOptions:
         encoder: which encoder and how good; not used where `lossless`.
         lossless: keep counts (16 bits), luma or R'G'B' untouched, as FFV1 in .mkv.
         audio_from: a file whose first audio track is kept beside the pictures.
+        overwrite: replace a recording that is there. Without it, one of a live source or a raw track, which
+            nobody could make again, is numbered on; what a file is turned into takes the place of what it
+            was turned into before, since whoever repeats a conversion reads its result by that name.
     """
 
     encoder: EncoderOptions = field(default_factory=EncoderOptions)
     lossless: bool = False
     audio_from: Path | None = None
+    overwrite: bool = False
 
 
 class FileSink(PipelineSink):
@@ -55,7 +60,10 @@ class FileSink(PipelineSink):
     odd size get their last row or column twice (4:2:0 needs even sizes).
 
     Args:
-        path: where to; an existing file is replaced.
+        path: where to; see `FileSinkOptions.overwrite` for a file that is there.
+
+    Attributes:
+        path: where it records, once it is open: `night-2.mkv` where `night.mkv` was there.
 
     Raises:
         SinkError: the name's ending is not one of `EXTENSIONS`, or the file cannot be written there.
@@ -64,7 +72,8 @@ class FileSink(PipelineSink):
 
     def __init__(self, path: Path, options: FileSinkOptions | None = None) -> None:
         super().__init__(str(path), waits=True, end_s=_END_S)
-        self.path = path
+        self.path = self._asked = path
+        self._opened = False
         self._options = options or FileSinkOptions()
         self._codec = _codec_for(path, self._options)
         self._rate = Fraction(0)
@@ -78,10 +87,24 @@ class FileSink(PipelineSink):
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
         """See `FrameSink.open`. A lossless recording takes its kind from the first picture."""
         check_size(size, self.label, smallest=2 if self._options.lossless else 16)
-        check_writable(self.path, self._options.audio_from)
+        self._take_name(evidence=info.live or self._options.lossless)
+        self._base_ns = None
         self._rate, self._size, self._live = info.rate, size, info.live
         if not self._options.lossless:
             self._start(info.rate, size)
+
+    def _take_name(self, evidence: bool) -> None:
+        """Decide which file is written, and make it."""
+        there = self._asked.exists()
+        # What this very sink has recorded before it was opened again is never given up.
+        kept = there and (self._opened or (evidence and not self._options.overwrite))
+        check_writable(self._asked, self._options.audio_from)
+        self.path = made_beside(self._asked) if kept else self._asked
+        self.label, self._opened = str(self.path), True
+        if kept:
+            log.warning("%s is there: recording to %s", self._asked, self.path.name)
+        elif there:
+            log.info("%s was there and is replaced", self._asked)
 
     def _tail(self, rate: Fraction, size: tuple[int, int]) -> Tail:
         suffix = self.path.suffix.lower()
@@ -145,10 +168,10 @@ class FileSink(PipelineSink):
             if mp4:
                 refragment(self.path, head)
             raise
+        finally:
+            self._remove_if_empty()
         if mp4 and whole:
             self._restore_start()
-        if not self._written:
-            self._remove_if_empty()
 
     def _restore_start(self) -> None:
         starts = [self._start_ns]
@@ -184,6 +207,24 @@ def _codec_for(path: Path, options: FileSinkOptions) -> Codec:
     return asked if asked is not None and asked in codecs else codecs[0]
 
 
+def made_beside(path: Path) -> Path:
+    """A new empty file with the first free name of `night-2.mkv`, `night-3.mkv` ... beside `night.mkv`.
+
+    Raises:
+        SinkError: it cannot be made.
+    """
+    for number in itertools.count(2):
+        beside = path.with_stem(f"{path.stem}-{number}")
+        try:
+            beside.open("xb").close()
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise SinkError(f"{beside}: {(error.strerror or str(error)).lower()}") from error
+        return beside
+    raise AssertionError("there is always another number")
+
+
 def check_writable(path: Path, original: Path | None = None) -> None:
     """SinkError where a file cannot be written at `path`, or would replace the `original` it is made from."""
     if path.is_dir():
@@ -196,6 +237,6 @@ def check_writable(path: Path, original: Path | None = None) -> None:
         with path.open("ab"):
             pass
     except OSError as error:
-        raise SinkError(
-            f"{path}: {(os.strerror(error.errno) if error.errno else str(error)).lower()}"
-        ) from error
+        refused = SinkError(f"{path}: {(os.strerror(error.errno) if error.errno else str(error)).lower()}")
+        refused.errno = error.errno
+        raise refused from error

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 import threading
-from dataclasses import replace
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from irchroma.stream.errors import SinkError, StreamOptionError
@@ -15,6 +18,46 @@ from irchroma.stream.sinks.files.file_sink import FileSink, FileSinkOptions, che
 log = logging.getLogger(__name__)
 
 _JOIN_S = 60.0
+_DAY_S = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """Which of a row's files stay; 0 means no limit. The newest file stays in any case.
+
+    Attributes:
+        segments: how many.
+        days: how old the last picture in a file may be.
+        gigabytes: how large all of them together, 10^9 bytes each.
+    """
+
+    segments: int = 0
+    days: float = 0.0
+    gigabytes: float = 0.0
+
+    def __post_init__(self) -> None:
+        if min(self.segments, self.days, self.gigabytes) < 0:
+            raise StreamOptionError(
+                "recordings to keep: expected 0 or more files, days and gigabytes,"
+                f" got {self.segments}, {self.days:g}, {self.gigabytes:g}"
+            )
+
+    def __bool__(self) -> bool:
+        return bool(self.segments or self.days or self.gigabytes)
+
+    def surplus(self, files: list[Path]) -> Iterator[Path]:
+        """The files to delete of a row that is in order of its numbers."""
+        facts = [(path, path.stat()) for path in files if path.exists()]
+        total = sum(stat.st_size for _, stat in facts)
+        oldest_s = time.time() - self.days * _DAY_S
+        for at, (path, stat) in enumerate(facts[:-1]):
+            over = self.segments and len(facts) - at > self.segments
+            late = self.days and stat.st_mtime < oldest_s
+            large = self.gigabytes and total > self.gigabytes * 1e9
+            if not (over or late or large):
+                return
+            total -= stat.st_size
+            yield path
 
 
 class SegmentedSink:
@@ -28,17 +71,18 @@ class SegmentedSink:
         options: for each file; no audio.
         segment_s: seconds of a file, 0 for one file as long as kind and size stay (then the first is
             `path` itself).
-        keep: files to keep, older ones are deleted; 0 keeps all.
+        keep: which files stay; older ones are deleted. Where the disk is full, the oldest one gives way if
+            any limit is set: then the row is meant to be a ring.
     """
 
-    def __init__(self, path: Path, options: FileSinkOptions, segment_s: float = 0.0, keep: int = 0) -> None:
-        if segment_s < 0 or keep < 0:
-            raise StreamOptionError(
-                f"{path}: expected a segment length and number of 0 or more, got {segment_s:g} s, {keep}"
-            )
+    def __init__(
+        self, path: Path, options: FileSinkOptions, segment_s: float = 0.0, keep: Retention | None = None
+    ) -> None:
+        if segment_s < 0:
+            raise StreamOptionError(f"{path}: expected a segment length of 0 or more, got {segment_s:g} s")
         FileSink(path, options)  # its complaints about names and options come now, not at the first segment
         self._path, self._options = path, options
-        self._segment_ns, self._keep = round(segment_s * 1e9), keep
+        self._segment_ns, self._keep = round(segment_s * 1e9), keep or Retention()
         self._info: VideoInfo | None = None
         self._size = (0, 0)
         self._current: FileSink | None = None
@@ -67,15 +111,36 @@ class SegmentedSink:
         assert self._info is not None
         self._number += 1
         path = self._path
-        if self._segment_ns or self._current is not None:
+        if self._segment_ns or self._current is not None or (path.exists() and not self._options.overwrite):
             path = path.with_stem(f"{path.stem}-{self._number:05d}")
-        sink = FileSink(path, self._options)
-        sink.open(self._info, size)
+        if path != self._path and not self._segment_ns and self._current is None:
+            log.warning("%s is there: recording to %s", self._path, path.name)
+        while True:
+            sink = FileSink(path, self._options)
+            try:
+                sink.open(self._info, size)
+                break
+            except SinkError as error:
+                if not self._make_room(error, path):
+                    raise
         if self._keep:
-            there = self._numbered()
-            for number in sorted(there)[: -self._keep]:
-                there[number].unlink(missing_ok=True)
+            for old in self._keep.surplus(self._row()):
+                log.info("%s: deleted", old)
+                old.unlink(missing_ok=True)
         return sink
+
+    def _row(self) -> list[Path]:
+        there = self._numbered()
+        return [there[number] for number in sorted(there)]
+
+    def _make_room(self, error: SinkError, current: Path) -> bool:
+        """Whether the oldest file could be deleted because the disk is full."""
+        row = [path for path in self._row() if path != current]
+        if not self._keep or not row or error.errno != errno.ENOSPC:
+            return False
+        log.warning("the disk is full: %s deleted", row[0])
+        row[0].unlink(missing_ok=True)
+        return True
 
     def write(self, rgb: Pixels, pts_ns: int, duration_ns: int) -> None:
         """See `FrameSink.write`; lossless rows take (H, W) uint16 counts too."""
@@ -92,7 +157,16 @@ class SegmentedSink:
             self._drops += finished.drops
             self._finish(finished)
             self._start_ns = pts_ns
-        self._current.write(rgb, pts_ns, duration_ns)
+        try:
+            self._current.write(rgb, pts_ns, duration_ns)
+        except SinkError as error:
+            full = self._current
+            if not self._make_room(error, full.path):
+                raise
+            self._finish(full)
+            self._current = self._next(self._size)
+            self._start_ns = pts_ns
+            self._current.write(rgb, pts_ns, duration_ns)
 
     def _finish(self, sink: FileSink) -> None:
         """Closes a file in the background; waits for the one before, so that they never pile up."""
@@ -102,7 +176,8 @@ class SegmentedSink:
             try:
                 sink.close()
             except SinkError as error:
-                self._failure = error
+                if not self._make_room(error, sink.path):
+                    self._failure = error
 
         self._finishing = threading.Thread(target=close, name=f"finish {sink.path.name}")
         self._finishing.start()

@@ -63,7 +63,7 @@ def test_damaged_pictures_are_named_and_the_others_are_done(
     assert [path.name for path in target.iterdir()] == ["good.png"]
     lines = capfd.readouterr().err.splitlines()
     assert len(lines) == 2
-    assert all("not a picture, or a damaged one" in line for line in lines)
+    assert all("damaged, empty or not a picture" in line for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_damaged_pictures_are_named_and_the_others_are_done(
         (["a.png", "out.png", "--engine", "nir", "--runtime", "tensorflow"], "unknown runtime"),
         (["a.png", "out.png", "--chroma-limit", "-3"], "chroma limit"),
         (["a.png", "out.png", "--reference", "day.jpg"], "no color reference at day.jpg"),
-        (["float.tiff", "out.png", "--engine", "gray"], "float32 pixels"),
+        (["float.tiff", "out.png", "--engine", "gray"], "float32 samples"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(

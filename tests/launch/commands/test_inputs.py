@@ -6,11 +6,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from tests.stream.sources.flir_files import block, radiometric_jpeg, raw_of
 
+from irchroma.launch.cli import main
+from irchroma.launch.run.options import RunConfig, with_scale
 from irchroma.stream.frame import Frame
 from irchroma.stream.sources.file_source import FileSource
+from irchroma.stream.sources.pictures import read_picture, scale_of
+from irchroma.stream.view.osd import read_spot
 
 pytestmark = [
     pytest.mark.gst,
@@ -98,3 +104,29 @@ def test_strict_turns_a_remark_into_a_failure_and_the_statistics_have_it_anyway(
     done = irchroma(*words, "--strict")
     assert done.returncode == 1
     assert "--strict: the run is over, but not all is as asked: pictures of 64x48" in done.stderr
+
+
+def test_every_page_of_a_tiff_is_colored_and_a_single_picture_command_refuses_it(tmp_path: Path) -> None:
+    pages = [np.full((48, 64), 7000 + 9 * n, np.uint16) + np.arange(64, dtype=np.uint16) for n in range(20)]
+    cv2.imwritemulti(str(tmp_path / "a.tiff"), pages)
+    done = irchroma(tmp_path / "a.tiff", "--to", tmp_path / "a.mkv", "--engine", "palette", "--strict")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(frames_of(tmp_path / "a.mkv")) == 20
+    assert main(["image", str(tmp_path / "a.tiff"), str(tmp_path / "a.png"), "--engine", "gray"]) == 1
+
+
+def test_a_radiometric_jpeg_is_measured_in_degrees(tmp_path: Path) -> None:
+    kelvin = np.full((120, 160), 293.15)
+    kelvin[50:70, 70:90] = 353.15
+    shown = np.random.default_rng(0).integers(0, 255, (120, 160, 3), np.uint8)
+    (tmp_path / "a.jpg").write_bytes(radiometric_jpeg(block(raw_of(kelvin)), shown))
+    image = tmp_path / "a.png"
+    assert main(["image", str(tmp_path / "a.jpg"), str(image), "--engine", "palette:white-hot"]) == 0
+    colored = cv2.imread(str(image)).astype(int)
+    assert colored[60, 80].min() > 200
+    assert colored[10, 10].max() < 60
+    scale = scale_of(tmp_path / "a.jpg")
+    assert scale is not None
+    palette = with_scale(RunConfig(), scale).palette
+    spot = read_spot(read_picture(tmp_path / "a.jpg"), gain=palette.gain, offset=palette.offset)
+    assert spot.text == "80.0 °C"

@@ -486,3 +486,32 @@ def test_pictures_that_begin_after_the_audio_do_so_again(tmp_path: Path, read_fi
     record(tmp_path / "out.mp4", late, Fraction(30000, 1001), FileSinkOptions(audio_from=source))
     assert np.abs(np.subtract(read_file(tmp_path / "out.mp4").pts_ns, late)).max() <= 1_100
     assert heard_s(tmp_path / "out.mp4") == pytest.approx((late[-1] + LAST_NS) / 1e9, abs=0.08)
+
+
+def test_a_camera_s_recording_is_numbered_on_and_a_file_s_conversion_takes_its_name_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def recorded(live: bool, overwrite: bool = False) -> str:
+        sink = FileSink(tmp_path / "night.mkv", FileSinkOptions(overwrite=overwrite))
+        sink.open(VideoInfo((48, 64), Fraction(25), live=live), (48, 64))
+        sink.write(np.full((48, 64), 90, np.uint8), 0, 40_000_000)
+        sink.close()
+        return sink.path.name
+
+    assert [recorded(live=True) for _ in range(3)] == ["night.mkv", "night-2.mkv", "night-3.mkv"]
+    said = [record.getMessage() for record in caplog.records if "is there" in record.getMessage()]
+    assert said[0] == f"{tmp_path / 'night.mkv'} is there: recording to night-2.mkv"
+    before = (tmp_path / "night.mkv").stat().st_mtime_ns
+    assert recorded(live=True) == "night-4.mkv"
+    assert (tmp_path / "night.mkv").stat().st_mtime_ns == before
+    assert recorded(live=False) == recorded(live=True, overwrite=True) == "night.mkv"
+    assert (tmp_path / "night.mkv").stat().st_mtime_ns > before
+
+
+def test_a_sink_that_is_opened_again_goes_on_in_another_file(tmp_path: Path) -> None:
+    sink = FileSink(tmp_path / "night.mkv")
+    for start_ns in (0, 10**9):
+        sink.open(VideoInfo((48, 64), Fraction(25), live=False), (48, 64))
+        sink.write(np.full((48, 64), 90, np.uint8), start_ns, 40_000_000)
+        sink.close()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["night-2.mkv", "night.mkv"]

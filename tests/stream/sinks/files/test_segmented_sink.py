@@ -1,6 +1,9 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -8,9 +11,10 @@ import numpy as np
 import pytest
 
 from irchroma.stream.errors import SinkError, StreamOptionError
+from irchroma.stream.gstreamer.door import GstFailure
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sinks.files.file_sink import FileSinkOptions
-from irchroma.stream.sinks.files.segmented_sink import SegmentedSink
+from irchroma.stream.sinks.files.segmented_sink import Retention, SegmentedSink
 
 pytestmark = pytest.mark.gst
 
@@ -41,8 +45,8 @@ def test_files_begin_by_time_and_lose_no_picture(tmp_path: Path, read_file: Call
 
 def test_a_restart_goes_on_counting_and_old_files_are_deleted(tmp_path: Path) -> None:
     (tmp_path / "cam-notes.mp4").write_bytes(b"mine")
-    record(SegmentedSink(tmp_path / "cam.mp4", FileSinkOptions(), segment_s=1, keep=3), 20)
-    record(SegmentedSink(tmp_path / "cam.mp4", FileSinkOptions(), segment_s=1, keep=3), 20)
+    record(SegmentedSink(tmp_path / "cam.mp4", FileSinkOptions(), segment_s=1, keep=Retention(3)), 20)
+    record(SegmentedSink(tmp_path / "cam.mp4", FileSinkOptions(), segment_s=1, keep=Retention(3)), 20)
     names = sorted(file.name for file in tmp_path.iterdir())
     assert names == ["cam-00002.mp4", "cam-00003.mp4", "cam-00004.mp4", "cam-notes.mp4"]
 
@@ -69,3 +73,78 @@ def test_bad_options_and_places_are_one_clear_line(tmp_path: Path) -> None:
         SegmentedSink(tmp_path / "cam.mp4", FileSinkOptions(), segment_s=-1)
     with pytest.raises(SinkError, match="does not exist: make it first"):
         SegmentedSink(tmp_path / "no" / "cam.mp4", FileSinkOptions(), segment_s=1).open(INFO, SIZE)
+
+
+def test_files_are_deleted_by_their_age_and_by_their_size(tmp_path: Path) -> None:
+    files = [tmp_path / f"cam-{number:05d}.mp4" for number in range(1, 6)]
+    for number, file in enumerate(files):
+        file.write_bytes(bytes(1_000_000))
+        os.utime(file, (time.time() - (5 - number) * 86_400 + 3600,) * 2)
+    assert list(Retention(days=3).surplus(files)) == files[:2]
+    assert list(Retention(gigabytes=0.0035).surplus(files)) == files[:2]
+    assert list(Retention(segments=2, days=3).surplus(files)) == files[:3]
+    assert list(Retention(gigabytes=0.0001).surplus(files)) == files[:4], "the newest one stays"
+    assert list(Retention().surplus(files)) == []
+    with pytest.raises(StreamOptionError, match="0 or more files, days and gigabytes"):
+        Retention(days=-1)
+
+
+def test_a_raw_track_that_is_there_is_never_replaced(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        record(SegmentedSink(tmp_path / "raw.mkv", FileSinkOptions(lossless=True)), 3)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["raw-00001.mkv", "raw-00002.mkv", "raw.mkv"]
+    said = [record.getMessage() for record in caplog.records if "is there" in record.getMessage()]
+    assert said == [f"{tmp_path / 'raw.mkv'} is there: recording to raw-0000{n}.mkv" for n in (1, 2)]
+    record(SegmentedSink(tmp_path / "raw.mkv", FileSinkOptions(lossless=True, overwrite=True)), 3)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 3 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def frames_of(path: Path, read_file: Callable) -> int:
+    """0 for a file that the disk had no room for beyond its header."""
+    try:
+        return len(read_file(path).pts_ns)
+    except GstFailure:
+        return 0
+
+
+def test_a_full_disk_costs_the_oldest_file_where_any_limit_is_set(
+    small_disk: Path, read_file: Callable
+) -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (8, *SIZE), dtype=np.uint8)
+    live = VideoInfo(SIZE, Fraction(10), live=True)
+
+    def fill(sink: SegmentedSink, count: int) -> None:
+        sink.open(live, SIZE)
+        try:
+            for number in range(count):
+                sink.write(noise[number % 8], number * STEP_NS, STEP_NS)
+        finally:
+            sink.close()
+
+    (small_disk / "others.bin").write_bytes(bytes(2_500_000))
+    with pytest.raises(SinkError, match="the disk is full"):
+        fill(SegmentedSink(small_disk / "one.mkv", FileSinkOptions(), segment_s=5), 800)
+    for file in small_disk.glob("one-*"):
+        file.unlink()
+    fill(SegmentedSink(small_disk / "cam.mkv", FileSinkOptions(), 5, Retention(days=7)), 800)
+    files = sorted(small_disk.glob("cam-*.mkv"))
+    assert files[0].name != "cam-00001.mkv"
+    assert len(files) > 2
+    assert sum(frames_of(file, read_file) for file in files) > 60, "of about 130 that there is room for"
