@@ -172,6 +172,14 @@ def with_scale(config: RunConfig, scale: CameraScale | None) -> RunConfig:
     return replace(config, palette=palette)
 
 
+def with_every_frame(config: RunConfig) -> RunConfig:
+    """The configuration with a camera's frames queued where the raw track must have them all."""
+    if config.output.keep_raw is None:
+        return config
+    pictures = replace(config.input.pictures, every_frame=True)
+    return replace(config, input=replace(config.input, pictures=pictures))
+
+
 def with_words(config: RunConfig, camera: Camera | None) -> RunConfig:
     """The configuration with packed frames read as the words that such a camera sends."""
     if camera is None or camera.profile.layout != "split":

@@ -27,6 +27,7 @@ from irchroma.launch.run.options import (
     band_of,
     whole_name,
     with_engine,
+    with_every_frame,
     with_scale,
     with_words,
 )
@@ -84,7 +85,7 @@ def build_loop(
     if config.auto and governor is None:
         raise ConfigError("auto settings are for a run of one camera: leave out auto (--auto)")
     camera = Camera(load_profile(find_profile(config.camera))) if config.camera else None
-    config = with_words(config, camera)
+    config = with_every_frame(with_words(config, camera))
     own_scale = scale_of(Path(config.source), config.input.pictures.max_megapixels)
     config = with_scale(config, camera.profile.scale if camera is not None else own_scale)
     # A misspelled engine of a camera that is awaited would otherwise show when the camera comes.
@@ -184,7 +185,7 @@ def _raw_writer(output: OutputOptions) -> SinkWriter | None:
     options = SinkOptions(
         lossless=True, segment_s=output.segment_s, keep=output.keep(), overwrite=output.overwrite
     )
-    return SinkWriter(open_sink(str(path), options), str(path))
+    return SinkWriter(open_sink(str(path), options), str(path), patient=True)
 
 
 def encoders_only(config: RunConfig) -> bool:

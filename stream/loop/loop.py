@@ -77,7 +77,8 @@ class Loop:
         options: LoopOptions,
         raw_writer: SinkWriter | None = None,
     ) -> None:
-        self.reader = SourceReader(source, options.reconnect)
+        keep = self._keep_raw if raw_writer is not None else None
+        self.reader = SourceReader(source, options.reconnect, keep)
         self._make_colorizer, self.composer, self._options = make_colorizer, composer, options
         self.writers, self.raw_writer = writers, raw_writer
         self._tone_map = ToneMap(options.tone_map)
@@ -109,9 +110,11 @@ class Loop:
         finally:
             self.reader.stop()
             self._composing.finish()
-            for writer in self._all_writers():
+            for writer in self.writers:
                 writer.finish()
             self.reader.join()
+            if self.raw_writer is not None:  # fed by the reader
+                self.raw_writer.finish()
             if self.guarded is not None:
                 self.guarded.close()
         failure = self._composing.failure or self.reader.failure or self._sink_failure()
@@ -132,7 +135,7 @@ class Loop:
         return next((w.failure for w in self._all_writers() if w.failure is not None), None)
 
     def _work(self, info: VideoInfo, on_frame: Callable[[Loop], None] | None) -> None:
-        period_ns = int(1e9 / info.rate) if info.rate else _DEFAULT_PERIOD_NS
+        period_ns = period_of(info)
         repeat_ns = max(period_ns, _SHORTEST_REPEAT_NS)
         try:
             while True:
@@ -151,7 +154,6 @@ class Loop:
         self.stages["capture"].add(time.monotonic_ns() - frame.arrival_ns)
         self._last_arrival_ns, self._last_pts_ns = frame.arrival_ns, frame.pts_ns
         duration_ns = frame.duration_ns if frame.duration_ns != UNKNOWN_NS else period_ns
-        self._keep_raw(frame, duration_ns)
         if self._options.camera is not None:
             frame = self._options.camera.apply(frame)
         if frame.gap or (self._last_size is not None and self._last_size != frame.size):
@@ -200,11 +202,17 @@ class Loop:
         reason = self.reader.lost_reason or "the source is silent"
         self._composing.jobs.put(Silence(pts_ns, repeat_ns, reason, silent_ns / 1e9))
 
-    def _keep_raw(self, frame: Frame, duration_ns: int) -> None:
-        writer = self.raw_writer
-        if writer is None:
-            return
-        if self.frames == 1:
-            assert self.reader.info is not None
-            writer.open(self.reader.info, frame.size)
+    def _keep_raw(self, frame: Frame) -> None:
+        """Every frame that arrives is recorded, whatever becomes of its color. The reader's thread."""
+        writer, info = self.raw_writer, self.reader.info
+        assert writer is not None
+        assert info is not None
+        if not writer.is_open:
+            writer.open(info, frame.size)
+        duration_ns = frame.duration_ns if frame.duration_ns != UNKNOWN_NS else period_of(info)
         writer.put(Timed(Picture(frame.pixels), frame.pts_ns, duration_ns, frame.arrival_ns))
+
+
+def period_of(info: VideoInfo) -> int:
+    """Nanoseconds from frame to frame."""
+    return int(1e9 / info.rate) if info.rate else _DEFAULT_PERIOD_NS

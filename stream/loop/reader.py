@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from irchroma.stream.errors import SourceError, StreamError, StreamOptionError
@@ -58,8 +59,15 @@ class SourceReader:
         reconnections: how often a lost source came back.
     """
 
-    def __init__(self, source: FrameSource, options: ReconnectOptions | None = None) -> None:
+    def __init__(
+        self,
+        source: FrameSource,
+        options: ReconnectOptions | None = None,
+        on_frame: Callable[[Frame], None] | None = None,
+    ) -> None:
+        """`on_frame` gets every frame on the reader's thread, before anything may drop it."""
         self._source, self._options = source, options or ReconnectOptions()
+        self._on_frame = on_frame
         self._stop = threading.Event()
         self._opened = threading.Event()
         self._thread = feed_thread(self._work, "source")
@@ -167,6 +175,8 @@ class SourceReader:
             self._last_pts_ns = frame.pts_ns
             self.lost_reason = None
             first = False
+            if self._on_frame is not None:
+                self._on_frame(frame)
             self.ring.put(frame)
         return True
 

@@ -14,6 +14,9 @@ from irchroma.stream.protocols import FrameSink, VideoInfo
 
 log = logging.getLogger(__name__)
 
+_WAITING_LIVE = 2
+_WAITING_BYTES = 256_000_000  # 13 s of 640x512 counts at 30 Hz
+
 
 class Timed(NamedTuple):
     """A picture with its times in nanoseconds; `arrival_ns` is 0 for a card or a repeated picture."""
@@ -29,12 +32,15 @@ class SinkWriter:
 
     Attributes:
         label: what the user typed, without credentials.
+        is_open: whether `open` has been called.
         failure: why the sink took no more, None while it does.
         written: pictures the sink has taken.
     """
 
-    def __init__(self, sink: FrameSink, label: str) -> None:
-        self._sink, self.label = sink, label
+    def __init__(self, sink: FrameSink, label: str, patient: bool = False) -> None:
+        """`patient`: of a live source, what the sink cannot take at once waits, as long as memory allows."""
+        self._sink, self.label, self._patient = sink, label, patient
+        self.is_open = False
         self._ring: Ring[Timed] = Ring(4, newest_wins=False)
         self._thread = feed_thread(self._work, f"sink {label}")
         self.encode = LatencyMeter()
@@ -51,7 +57,9 @@ class SinkWriter:
         """Open the sink for pictures of `size` (H, W); SinkError with one clear line."""
         self._sink.open(info, size)
         if info.live:
-            self._ring = Ring(2, newest_wins=True)
+            room = _WAITING_BYTES // (size[0] * size[1] * 2) if self._patient else 0
+            self._ring = Ring(max(_WAITING_LIVE, room), newest_wins=True)
+        self.is_open = True
         self._thread.start()
         log.info("sink: %s, %dx%d", self.label, size[1], size[0])
 

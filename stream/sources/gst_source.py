@@ -26,6 +26,7 @@ from irchroma.stream.sources.picture_file import MEGAPIXELS
 from irchroma.stream.sources.video_format import accepted_caps, sample_to_pixels, sample_to_words, upright
 
 _DEFAULT_RATE = Fraction(25)  # only for times of frames that carry none, where no rate is known either
+_WAITING = 60  # frames; 2 s at 30 Hz
 _SMALLEST_STEP_NS = 1_000_000  # Matroska's grid
 
 
@@ -90,12 +91,15 @@ class PictureOptions:
             lower half of a YUYV frame); set by a camera profile that says so.
         max_megapixels: how large a decoded picture may be, million pixels; larger ones are refused before
             memory is taken for them.
+        every_frame: of a camera, frames that are not read at once wait, some seconds of them, rather than
+            give way to the newest; `--keep-raw` asks for it.
     """
 
     color: Literal["auto", "ignore"] = "auto"
     luma_range: Literal["auto", "full", "limited"] = "auto"
     words: bool = False
     max_megapixels: float = MEGAPIXELS
+    every_frame: bool = False
 
     @property
     def full_range(self) -> bool | None:
@@ -140,6 +144,7 @@ class GstSource(ABC):
         self._pictures = pictures or PictureOptions()
         self._pipeline: Pipeline | None = None
         self._live = False
+        self._waiting_room = 1
         self._times = FrameTimes()
         self._waiting: deque[Sample] = deque()
         self._end: SourceError | EndOfStream | None = None
@@ -181,7 +186,8 @@ class GstSource(ABC):
         self.close()
         plan = self.plan()
         self._live = plan.live
-        keep = "max-buffers=1 drop=true" if plan.live else "max-buffers=4"
+        self._waiting_room = _WAITING if self._pictures.every_frame else 1
+        keep = f"max-buffers={self._waiting_room} drop=true" if plan.live else "max-buffers=4"
         convert = "videoconvert ! " if plan.convert else ""
         self._pipeline = Pipeline(
             f"{plan.launch} ! {convert}appsink name=frames sync=false {keep}",
@@ -277,7 +283,9 @@ class GstSource(ABC):
     def _frame_of(self, sample: Sample) -> Frame:
         self._pulled += 1
         if self._live and self._pipeline is not None:
-            self._drops = max(self._drops, self._pipeline.arrived("frames") - self._pulled)
+            # Exact whenever a frame was just taken from a full queue, which is when frames are dropped.
+            missing = self._pipeline.arrived("frames") - self._pulled - (self._waiting_room - 1)
+            self._drops = max(self._drops, missing)
         seen = (sample.caps.size, sample.caps.format)
         gap = self._seen is not None and seen != self._seen
         self._seen = seen

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.waiting import wait_for
 
 from irchroma.stream.errors import SinkError, SourceError, SourceLost, StreamError
 from irchroma.stream.frame import Frame
@@ -194,6 +195,37 @@ def test_a_broken_file_keeps_the_frames_so_far() -> None:
         loop.run()
     assert len(sink.pictures) == 7
     assert sink.closed
+
+
+class SlowColorizer(RedColorizer):
+    def collect(self) -> Painted:
+        time.sleep(0.05)
+        return super().collect()
+
+
+def test_every_frame_of_a_camera_is_in_the_raw_track_though_its_engine_is_too_slow_for_most() -> None:
+    def camera() -> Iterator[Step]:
+        for number in range(100):
+            yield 0.002
+            yield Frame(np.full((4, 6), 8000 + number, np.uint16), number * 2_000_000)
+        wait_for(lambda: len(raw.pictures) == 100)
+        loop.stop()
+
+    raw, shown = MemorySink(), MemorySink()
+    raw_writer = SinkWriter(raw, "raw", patient=True)
+    loop = Loop(
+        MemorySource(camera(), live=True),
+        lambda _: SlowColorizer(),
+        PlainComposer(),
+        [SinkWriter(shown, "shown")],
+        QUICK,
+        raw_writer=raw_writer,
+    )
+    loop.run()
+    assert [int(p[0, 0]) for p in raw.pictures] == list(range(8000, 8100))
+    assert loop.frames < 60
+    assert loop.reader.drops == 100 - loop.frames
+    assert raw_writer.drops == 0
 
 
 def test_counts_reach_the_raw_track_untouched() -> None:

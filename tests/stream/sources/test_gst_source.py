@@ -1,5 +1,6 @@
 """What all GStreamer sources share: times, rates, stalls, failures."""
 
+import threading
 from fractions import Fraction
 
 import numpy as np
@@ -39,6 +40,27 @@ def test_a_rate_that_the_frames_disprove_is_corrected() -> None:
     assert info.rate == Fraction(10)
     assert frame is not None
     assert frame.duration_ns == 100_000_000
+
+
+@pytest.mark.gst
+@pytest.mark.parametrize("every_frame", [True, False])
+def test_a_camera_s_frames_wait_where_each_is_wanted_and_give_way_otherwise(every_frame: bool) -> None:
+    line = f"videotestsrc is-live=true num-buffers=90 ! {_SMALL},framerate=100/1"
+    source = LineSource(line, live=True, pictures=PictureOptions(every_frame=every_frame))
+    source.open()
+    times = []
+
+    def read_all() -> None:
+        while (frame := source.read(2)) is not None:
+            times.append(frame.pts_ns)
+            if len(times) == 10:
+                threading.Event().wait(0.4)
+
+    with pytest.raises(SourceLost):
+        read_all()
+    source.close()
+    assert (len(times), source.drops) == (90, 0) if every_frame else len(times) + source.drops >= 88
+    assert every_frame or source.drops > 30
 
 
 @pytest.mark.gst
