@@ -67,18 +67,19 @@ def color_luma(luma: NDArray[np.uint8], cb: NDArray[np.uint8], cr: NDArray[np.ui
     rgb = cv2.cvtColor(cv2.merge([luma, cr, cb]), cv2.COLOR_YCrCb2RGB)
     clipped = _clipped(luma, rgb)
     if clipped.size:
-        light, _, away, scale = _gamut(luma, cb, cr, clipped)
+        light, away, scale = _gamut(luma, cb, cr, clipped)
         rgb.reshape(-1, 3)[clipped] = np.rint(light[:, None] + away * scale)
     return np.asarray(rgb, np.uint8)
 
 
-def fit_gamut(luma: NDArray[np.uint8], cb: NDArray[np.uint8], cr: NDArray[np.uint8]) -> None:
-    """Chroma (128 neutral) written to where the gamut ends, as in `color_luma`; all (H, W) uint8."""
-    clipped = _clipped(luma, cv2.cvtColor(cv2.merge([luma, cr, cb]), cv2.COLOR_YCrCb2RGB))
+def fit_gamut(luma: NDArray[np.uint8], cb: NDArray[np.float32], cr: NDArray[np.float32]) -> None:
+    """Chroma, float32 levels around 0, written to where the gamut ends, as in `color_luma`; all (H, W)."""
+    blue, red = (cv2.add(plane, 128.0, dtype=cv2.CV_8U) for plane in (cb, cr))
+    clipped = _clipped(luma, cv2.cvtColor(cv2.merge([luma, red, blue]), cv2.COLOR_YCrCb2RGB))
     if clipped.size:
-        _, chroma, _, scale = _gamut(luma, cb, cr, clipped)
-        for plane, value in zip((cb, cr), chroma, strict=True):
-            plane.ravel()[clipped] = np.rint(value * scale[:, 0] + 128)
+        _, _, scale = _gamut(luma, np.asarray(blue, np.uint8), np.asarray(red, np.uint8), clipped)
+        for plane in (cb, cr):
+            plane.ravel()[clipped] *= scale[:, 0]
 
 
 def _clipped(luma: NDArray[np.uint8], rgb: NDArray[Any]) -> NDArray[np.intp]:
@@ -89,29 +90,29 @@ def _clipped(luma: NDArray[np.uint8], rgb: NDArray[Any]) -> NDArray[np.intp]:
 
 def _gamut(
     luma: NDArray[np.uint8], cb: NDArray[np.uint8], cr: NDArray[np.uint8], places: NDArray[np.intp]
-) -> tuple[NDArray[np.float32], tuple[NDArray[np.float32], ...], NDArray[np.float32], NDArray[np.float32]]:
-    """Of each place: luma, (Cb, Cr), what these add to R'G'B' (n, 3), the factor that fits (n, 1)."""
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Of each place: luma, what its chroma adds to R', G' and B' (n, 3), and the factor that fits (n, 1)."""
     light = luma.ravel()[places].astype(np.float32)
     blue, red = (plane.ravel()[places].astype(np.float32) - 128 for plane in (cb, cr))
     away = np.stack([CR_TO_RED * red, CB_TO_GREEN * blue + CR_TO_GREEN * red, CB_TO_BLUE * blue], 1)
     room = np.where(away > 0, 255 - light[:, None], light[:, None])
     scale = np.min(room / np.maximum(np.abs(away), 1e-3), axis=1, keepdims=True)
-    return light, (blue, red), away, np.minimum(scale, 1)
+    return light, away, np.minimum(scale, 1)
 
 
 def _chroma_to_video() -> NDArray[np.float32]:
-    """(3, 3) float32 for (Cb, Cr) of BT.601 full range, 128 neutral: what they add to BT.709's limited Y'
-    (plus 128), and its Cb and Cr."""
+    """(3, 2) float32 for (Cb, Cr) of BT.601 full range: what they add to BT.709's limited Y', its Cb and Cr;
+    all levels around 0."""
     kr, kb = 0.2126, 0.0722  # BT.709-6, 3.2
     away = np.array([[0.0, CR_TO_RED], [CB_TO_GREEN, CR_TO_GREEN], [CB_TO_BLUE, 0.0]])
     light = np.array([kr, 1 - kr - kb, kb]) @ away
     cb, cr = (away[2] - light) / (2 * (1 - kb)), (away[0] - light) / (2 * (1 - kr))
     rows = np.stack([light * 219, cb * 224, cr * 224]) / 255  # BT.709-6, 4.6 for 8 bits
-    return np.hstack([rows, 128 - 128 * rows.sum(1, keepdims=True)]).astype(np.float32)
+    return rows.astype(np.float32)
 
 
 CHROMA_TO_VIDEO = _chroma_to_video()
-"""For `cv2.transform` of (h, w, 2) uint8."""
+"""For `cv2.transform` of (h, w, 2)."""
 
 
 def rgb_to_lab(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:

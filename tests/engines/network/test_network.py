@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 from irchroma.engines import catalog
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable
 from irchroma.engines.network import network
-from irchroma.engines.network.network import RUNTIMES, NetworkOptions, open_network
+from irchroma.engines.network.network import RUNTIMES, NetworkOptions, installed, open_network
 
 TOLERANCE = {"openvino": 1e-5, "openvino bf16": 2e-2, "onnxruntime": 1e-5, "torch": 1e-5}
 """Largest difference of ycc: float32 sums differ in their last bits, bf16 has 8 bits."""
@@ -171,3 +173,24 @@ def test_torch_runs_a_network_without_ever_waiting_for_its_device(file: str) -> 
 def test_runtimes_of_the_frame_path_are_told_from_unknown_ones(runtime: str, tiny_network: Path) -> None:
     with pytest.raises(EngineOptionError, match="whole videos"):
         open_network(tiny_network, NetworkOptions(runtime))
+
+
+def test_what_openvino_enlarges_at_the_end_is_enlarged_by_opencv() -> None:
+    pytest.importorskip("openvino")
+    if not installed("onnxruntime"):
+        pytest.skip("onnxruntime is not installed")
+    from irchroma.engines.network.openvino_runtime import OpenVinoNetwork
+
+    luma = np.random.default_rng(1).random((2, 1, 64, 96)).astype(np.float32)
+    for engine, size in product(catalog.BANDS, catalog.SIZES):
+        path = catalog.weights_path(engine, size)
+        options = NetworkOptions("openvino", 2, cache=None, exact=True)
+        cut, other = (
+            OpenVinoNetwork(path, options),
+            open_network(path, replace(options, runtime="onnxruntime")),
+        )
+        assert cut._shrunk, f"{path.stem} ends otherwise than known: it would be slower"
+        for found, wanted in zip(cut.infer(luma), other.infer(luma), strict=True):
+            np.testing.assert_allclose(found, wanted, atol=2e-5)
+        cut.close()
+        other.close()
