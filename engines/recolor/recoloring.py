@@ -140,8 +140,8 @@ class Recoloring:
         """One colored picture as video encoders take it, without R'G'B' on the way.
 
         Chroma is made at half the size, where video carries it; luma in one pass, and another one for what
-        the chroma does to BT.709's Y'. Models at a quarter of the work size (He and Sun go that far) would save
-        another 0.3 of 2.4 ms, at 52 dB, but still pixels flickered 1.05 times as much.
+        the chroma does to BT.709's Y'. Models at a quarter of the work size (He and Sun go that far) would
+        save another 0.3 of 2.4 ms, at 52 dB, but still pixels flickered 1.05 times as much.
 
         Args:
             luma, small, ycc, confidence, halved: as of `apply`.
