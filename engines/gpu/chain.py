@@ -15,7 +15,7 @@ from irchroma.engines.gpu.batching import BatchedFrame, BatchSeat
 from irchroma.engines.gpu.device import Device, DeviceArray, Workspace
 from irchroma.engines.gpu.kernels.source import Launch, launch
 from irchroma.engines.gpu.ring import AFTER, LOOK, BatchedRing, FrameRing, Slot, Step
-from irchroma.engines.gpu.steps.i420 import pack_steps, packed_bytes
+from irchroma.engines.gpu.steps.i420 import packed_bytes
 from irchroma.engines.gpu.steps.recolor import Placed, RecolorSteps
 from irchroma.engines.gpu.steps.temporal import (
     Seen,
@@ -203,28 +203,24 @@ class DeviceChain:
     ) -> list[Launch]:
         """From the network's color to the picture."""
         height, width = self.size
-        color = news
-        remembering: list[Launch] = []
-        if self._options.temporal is not None:
-            color, remembering = memory_steps(self._space, parts, news)
-        packing: list[Launch] = []
+        shown = outbox.part(_aligned(self._picture_bytes), self.work, np.uint8)
         if self.packs:
-            rgb = self._space.array("rgb", (height, width, 3), np.uint8)
-            packing = pack_steps(rgb, outbox.part(0, (self._picture_bytes,), np.uint8), ENCODERS)
+            out, pack = outbox.part(0, (self._picture_bytes,), np.uint8), ENCODERS
         else:
-            rgb = outbox.part(0, (height, width, 3), np.uint8)
-        coloring = RecolorSteps(self._space, self._options.recolor, self._options.look).build(
-            Placed(seen.luma, seen.small, color, rgb)
-        )
-        plane_bytes = self.work[0] * self.work[1] * color.dtype.itemsize
+            out, pack = outbox.part(0, (height, width, 3), np.uint8), None
+        recolor = RecolorSteps(self._space, self._options.recolor, self._options.look)
+        if self._options.temporal is not None:
+            color, remembering = memory_steps(self._space, parts, news, shown)
+            return [*remembering, *recolor.build(Placed(seen.luma, seen.small, color, out, pack))]
+        plane_bytes = self.work[0] * self.work[1] * news.dtype.itemsize
         showing = launch(
             "show_confidence",
             (self.work[1], self.work[0], 1),
-            confidence=color.part(3 * plane_bytes, self.work, np.float32),
-            out=outbox.part(_aligned(self._picture_bytes), self.work, np.uint8),
+            confidence=news.part(3 * plane_bytes, self.work, np.float32),
+            out=shown,
             width=self.work[1],
         )
-        return [*remembering, *coloring, *packing, showing]
+        return [*recolor.build(Placed(seen.luma, seen.small, news, out, pack)), showing]
 
     def _block(self, nbytes: int) -> DeviceArray:
         made = self._device.allocate((nbytes,), np.uint8)

@@ -90,6 +90,8 @@ class DeviceColorizer:
             packs=packs,
         )
         self._stage = TemporalStage(options.temporal) if options.steady else None
+        if self._stage is not None:
+            self._stage.carries_half = True  # the device enlarges the motion itself
         self._chain: DeviceChain | None = None
         self._in_flight: deque[DeviceChain] = deque()
         self._retired: list[DeviceChain] = []

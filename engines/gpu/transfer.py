@@ -51,7 +51,6 @@ class FrameLayout:
             "tolerance": (half, np.float32),
             "half_moving": (half, np.uint8),
             "half_source": ((*half, 2), np.float32),
-            "source": ((*work, 2), np.float32),
         }
         self._parts: dict[str, tuple[int, tuple[int, ...], np.dtype[Any]]] = {}
         end = still_end = 0
@@ -116,19 +115,24 @@ class FrameWriter:
         state.still = math.exp(-seen.elapsed_s / self._options.settle_s)
         state.share = JUMP_SHARE if seen.gain_jump else 1.0
         state.ceiling = ANCHOR_WEIGHT if seen.anchor else math.inf
-        if seen.area is None or seen.half_area is None:
+        if seen.half_area is None:
             return self._layout.still_nbytes
         state.moving = 1
         state.faster = math.exp(-seen.elapsed_s / self._options.settle_moving_s) / state.still - 1.0
-        state.area, state.half_area = _corners(seen.area), _corners(seen.half_area)
-        for name, values in (
-            ("half_moving", seen.half_moving),
-            ("half_source", seen.half_source),
-            ("source", seen.source),
-        ):
+        state.half_area = _corners(seen.half_area)
+        state.area = _corners(self._whole(seen.half_area))
+        for name, values in (("half_moving", seen.half_moving), ("half_source", seen.half_source)):
             assert values is not None
             np.copyto(self._parts[name].ravel()[: values.size], values.ravel())
         return self._layout.nbytes
+
+    def _whole(self, area: Area) -> Area:
+        """The part of the work picture that a part of its half covers, as `MotionEstimator` rounds it."""
+        whole = []
+        for part, side, half in zip(area, self._layout.work, self._layout.half, strict=True):
+            scale = side / half
+            whole.append(slice(round(part.start * scale), round(part.stop * scale)))
+        return whole[0], whole[1]
 
     def _write_curve(self, levels: Curve) -> None:
         whole, part = split_curve(levels)

@@ -257,7 +257,7 @@ class KernelModule:
         self._driver.call(
             "cuLaunchKernel",
             self._functions[work.kernel],
-            *(ctypes.c_uint(count) for count in (*work.blocks, *BLOCK, 1, 0)),
+            *(ctypes.c_uint(count) for count in (*work.blocks, *BLOCK, 1, work.shared_bytes)),
             ctypes.c_void_p(cuda_stream),
             parameters,
             None,

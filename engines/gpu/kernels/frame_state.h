@@ -1,4 +1,4 @@
-// What the host tells the device about one frame; the twin of `FrameState` in kernel_arguments.py.
+// What the host tells the device about one frame; source.py reads its layout from here.
 #pragma once
 #include "portable.h"
 

@@ -1,9 +1,14 @@
 // One source, two compilers: CUDA (nvcc, NVRTC) and plain C++, which tests build to hold it against numpy.
 //
 // Every kernel is a map over a grid: `NAME_at(args, x, y, z)` is called once for each place, in any order, and
-// writes only what no other place of that launch reads. So there are no barriers and no shared memory, and a
-// loop over the grid does exactly what a GPU does. Arguments travel as one struct, `NAME_arguments`, whose twin
-// is in kernel_arguments.py. No fused multiply-add on either side: the same text gives the same bits.
+// writes only what no other place of that launch reads. So a loop over the grid does exactly what a GPU does.
+// Arguments travel as one struct, `NAME_arguments`, which source.py reads from this very text. No fused
+// multiply-add on either side: the same text gives the same bits.
+//
+// A TILED_KERNEL has two phases with one barrier between them, for means over windows: `NAME_fill` sums along the
+// rows, `radius` to either side, for each column of a block and each row that its windows reach, into memory that
+// the block shares; `NAME_at` then gets those sums. Both are maps: as a loop, first all of one, then all of the
+// other, block by block.
 #pragma once
 
 typedef unsigned char u8;
@@ -12,6 +17,9 @@ typedef unsigned short u16;
 struct Extent {
     int width, height, depth;
 };
+
+#define BLOCK_WIDTH 32
+#define BLOCK_HEIGHT 8
 
 #ifdef __CUDACC__
 
@@ -22,6 +30,20 @@ struct Extent {
         int x = blockIdx.x * blockDim.x + threadIdx.x;                            \
         int y = blockIdx.y * blockDim.y + threadIdx.y;                            \
         if (x < extent.width && y < extent.height) name##_at(args, x, y, blockIdx.z); \
+    }
+
+#define TILED_KERNEL(name, planes)                                                                    \
+    extern "C" __global__ void name(Extent extent, name##_arguments args) {                           \
+        extern __shared__ float shared[];                                                             \
+        int rows = BLOCK_HEIGHT + 2 * args.radius, thread = threadIdx.y * BLOCK_WIDTH + threadIdx.x;  \
+        Tile tile = {shared, rows, args.radius, (int)blockIdx.x * BLOCK_WIDTH, (int)blockIdx.y * BLOCK_HEIGHT}; \
+        for (int at = thread; at < rows * BLOCK_WIDTH; at += BLOCK_WIDTH * BLOCK_HEIGHT) {            \
+            Spot spot = tile.spot(at, extent);                                                        \
+            if (spot.x < extent.width) name##_fill(args, tile, spot, blockIdx.z);                     \
+        }                                                                                             \
+        __syncthreads();                                                                              \
+        int x = tile.left + threadIdx.x, y = tile.top + threadIdx.y;                                  \
+        if (x < extent.width && y < extent.height) name##_at(args, tile, x, y, blockIdx.z);           \
     }
 
 PLACE void count_up(int *counter) { atomicAdd(counter, 1); }
@@ -42,10 +64,12 @@ PLACE float half_to_float(u16 half) {
 
 #include <cmath>
 #include <cstring>
+#include <vector>
 
 #define PLACE static inline
 #define PLACE_MEMBER inline
 #ifdef BACKWARD  // the other order must give the same picture
+#define IN_TURN(at, count) for (int at = (count); at-- > 0;)
 #define KERNEL(name)                                                              \
     extern "C" void name(Extent extent, const name##_arguments *args) {           \
         for (int z = extent.depth; z-- > 0;)                                      \
@@ -53,6 +77,7 @@ PLACE float half_to_float(u16 half) {
                 for (int x = extent.width; x-- > 0;) name##_at(*args, x, y, z);   \
     }
 #else
+#define IN_TURN(at, count) for (int at = 0; at < (count); ++at)
 #define KERNEL(name)                                                              \
     extern "C" void name(Extent extent, const name##_arguments *args) {           \
         for (int z = 0; z < extent.depth; ++z)                                    \
@@ -60,6 +85,27 @@ PLACE float half_to_float(u16 half) {
                 for (int x = 0; x < extent.width; ++x) name##_at(*args, x, y, z); \
     }
 #endif
+
+#define TILED_KERNEL(name, planes)                                                                    \
+    extern "C" void name(Extent extent, const name##_arguments *args) {                               \
+        int rows = BLOCK_HEIGHT + 2 * args->radius;                                                   \
+        int across = (extent.width + BLOCK_WIDTH - 1) / BLOCK_WIDTH;                                  \
+        int down = (extent.height + BLOCK_HEIGHT - 1) / BLOCK_HEIGHT;                                 \
+        std::vector<float> shared((size_t)(planes) * rows * BLOCK_WIDTH);                             \
+        IN_TURN(block, extent.depth * down * across) {                                                \
+            int z = block / (down * across);                                                          \
+            Tile tile = {shared.data(), rows, args->radius, block % across * BLOCK_WIDTH,             \
+                         block / across % down * BLOCK_HEIGHT};                                       \
+            IN_TURN(at, rows * BLOCK_WIDTH) {                                                         \
+                Spot spot = tile.spot(at, extent);                                                    \
+                if (spot.x < extent.width) name##_fill(*args, tile, spot, z);                         \
+            }                                                                                         \
+            IN_TURN(at, BLOCK_WIDTH * BLOCK_HEIGHT) {                                                 \
+                int x = tile.left + at % BLOCK_WIDTH, y = tile.top + at / BLOCK_WIDTH;                \
+                if (x < extent.width && y < extent.height) name##_at(*args, tile, x, y, z);           \
+            }                                                                                         \
+        }                                                                                             \
+    }
 
 PLACE void count_up(int *counter) { ++*counter; }
 
@@ -109,3 +155,30 @@ PLACE int mirrored(int at, int length) {
     while (at < 0 || at >= length) at = at < 0 ? -at : 2 * length - 2 - at;
     return at;
 }
+
+// Where in a tile a sum goes, and of which row around which column it is.
+struct Spot {
+    int at, x, y;  // y within the picture, mirrored
+};
+
+// Sums along rows for one block's windows, plane after plane.
+struct Tile {
+    float *sums;
+    int rows, radius, left, top;
+
+    PLACE_MEMBER Spot spot(int at, Extent extent) const {
+        int y = top + at / BLOCK_WIDTH - radius;
+        return {at, left + at % BLOCK_WIDTH, reflected(y, extent.height)};
+    }
+    PLACE_MEMBER float &plane(int index, const Spot &spot) const {
+        return sums[(long)index * rows * BLOCK_WIDTH + spot.at];
+    }
+    // The second half of guided.box: the mean over the window around a place.
+    PLACE_MEMBER float mean(int index, int x, int y) const {
+        const float *column = sums + ((long)index * rows + y - top) * BLOCK_WIDTH + x - left;
+        float sum = 0.0f;
+        for (int row = 0; row <= 2 * radius; ++row) sum += column[row * BLOCK_WIDTH];
+        int side = 2 * radius + 1;
+        return sum / (float)(side * side);
+    }
+};

@@ -2,56 +2,70 @@
 #include "frame_state.h"
 #include "sampling.h"
 
+// cv2.resize, INTER_AREA, 8 bit.
+PLACE u8 shrunk(const u8 *luma, int width, int height, int to_width, int to_height, int x, int y) {
+    if (width == to_width && height == to_height) return luma[(long)y * width + x];
+    if (width == 2 * to_width && height == 2 * to_height) {
+        const u8 *four = luma + 2l * y * width + 2 * x;
+        return (u8)((four[0] + four[1] + four[width] + four[width + 1] + 2) >> 2);
+    }
+    Picture<u8> picture = {luma, width};
+    return to_u8(area_mean(picture, width, height, to_width, to_height, x, y));
+}
+
 struct shrink_luma_arguments {
-    const u8 *luma;  // (height, width)
-    u8 *out;         // (to_height, to_width)
+    const u8 *luma, *other;  // (height, width); the other one is null, or shrunk too where z is 1
+    u8 *out, *other_out;     // (to_height, to_width)
     int width, height, to_width, to_height;
 };
 
-// cv2.resize, INTER_AREA, 8 bit.
-PLACE void shrink_luma_at(const shrink_luma_arguments &a, int x, int y, int) {
-    u8 &out = a.out[(long)y * a.to_width + x];
-    if (a.width == a.to_width && a.height == a.to_height) {
-        out = a.luma[(long)y * a.width + x];
-    } else if (a.width == 2 * a.to_width && a.height == 2 * a.to_height) {
-        const u8 *four = a.luma + 2l * y * a.width + 2 * x;
-        out = (u8)((four[0] + four[1] + four[a.width] + four[a.width + 1] + 2) >> 2);
-    } else {
-        Picture<u8> picture = {a.luma, a.width};
-        out = to_u8(area_mean(picture, a.width, a.height, a.to_width, a.to_height, x, y));
-    }
+PLACE void shrink_luma_at(const shrink_luma_arguments &a, int x, int y, int z) {
+    const u8 *luma = z ? a.other : a.luma;
+    u8 *out = z ? a.other_out : a.out;
+    out[(long)y * a.to_width + x] = shrunk(luma, a.width, a.height, a.to_width, a.to_height, x, y);
 }
 KERNEL(shrink_luma)
 
-struct shrink_planes_arguments {
+struct see_work_arguments {
+    const u8 *small;      // (height, width)
     const float *planes;  // (depth, height, width)
     float *out;           // (depth, to_height, to_width)
-    int width, height, to_width, to_height;
+    float *guide;         // (to_height, to_width): the small luma in [0, 1]
+    int *count;           // set to 0; null for none
+    int width, height, to_width, to_height, depth;
 };
 
-PLACE void shrink_planes_at(const shrink_planes_arguments &a, int x, int y, int z) {
-    Picture<float> picture = {a.planes + (long)z * a.width * a.height, a.width};
-    a.out[((long)z * a.to_height + y) * a.to_width + x] =
-        area_mean(picture, a.width, a.height, a.to_width, a.to_height, x, y);
+// What the models are made of: planes, made smaller where they are, and the luma at z = depth.
+PLACE void see_work_at(const see_work_arguments &a, int x, int y, int z) {
+    long at = (long)y * a.to_width + x;
+    if (z < a.depth) {
+        Picture<float> picture = {a.planes + (long)z * a.width * a.height, a.width};
+        a.out[(long)z * a.to_width * a.to_height + at] =
+            area_mean(picture, a.width, a.height, a.to_width, a.to_height, x, y);
+        return;
+    }
+    if (at == 0 && a.count) *a.count = 0;
+    u8 level = shrunk(a.small, a.width, a.height, a.to_width, a.to_height, x, y);
+    a.guide[at] = (float)level * (float)(1.0 / 255);
 }
-KERNEL(shrink_planes)
+KERNEL(see_work)
 
 struct show_luma_arguments {
     const u8 *luma;  // (height, width)
     const FrameState *frame;
     const u8 *dither;  // (tile, tile)
-    u8 *out;           // (height, width)
-    int width, height, tile;
+    u8 *out;           // (to_height, to_width)
+    int width, height, to_width, to_height, tile;
 };
 
-// gain.shown_luma: the curve of levels, dithered.
+// gain.shown_luma: the curve of levels, dithered; of the picture made smaller where it is to be.
 PLACE void show_luma_at(const show_luma_arguments &a, int x, int y, int) {
-    u8 level = a.luma[(long)y * a.width + x];
+    u8 level = shrunk(a.luma, a.width, a.height, a.to_width, a.to_height, x, y);
     if (a.frame->curve) {
         u8 threshold = a.dither[(y % a.tile) * a.tile + x % a.tile];
         level = (u8)(a.frame->whole[level] + (a.frame->part[level] > threshold));
     }
-    a.out[(long)y * a.width + x] = level;
+    a.out[(long)y * a.to_width + x] = level;
 }
 KERNEL(show_luma)
 

@@ -2,26 +2,6 @@
 #include "borders.h"
 #include "sampling.h"
 
-struct clear_count_arguments {
-    int *count;
-};
-
-PLACE void clear_count_at(const clear_count_arguments &a, int, int, int) { *a.count = 0; }
-KERNEL(clear_count)
-
-struct count_dark_arguments {
-    const float *mean;  // (height, width): windows' means of the guide
-    int *count;
-    int width;
-    float level;
-};
-
-// The unlit share of the picture, of recolor._lit.
-PLACE void count_dark_at(const count_dark_arguments &a, int x, int y, int) {
-    if (a.mean[(long)y * a.width + x] < a.level) count_up(a.count);
-}
-KERNEL(count_dark)
-
 struct fade_chroma_arguments {
     const float *color;  // (4, height, width): Y', Cb, Cr, confidence
     const float *mean;   // (height, width): windows' means of the guide
@@ -33,11 +13,6 @@ struct fade_chroma_arguments {
     float dark, lit, night_begins, night_full, night_color;
     float limit;  // of the chroma, [0, 1]; below 0 for none
 };
-
-// How much of a night it is, [0, 1] (recolor._night).
-PLACE float night_of(int dark, long places, float begins, float full) {
-    return clamped(((float)dark / (float)places - begins) / (full - begins), 0.0f, 1.0f);
-}
 
 // The chroma that is shown, before it is modeled on the luma.
 PLACE void fade_chroma_at(const fade_chroma_arguments &a, int x, int y, int) {
@@ -58,52 +33,23 @@ PLACE void fade_chroma_at(const fade_chroma_arguments &a, int x, int y, int) {
 }
 KERNEL(fade_chroma)
 
-struct even_chroma_arguments {
-    const float *models;  // (depth, 2, height, width): of the chroma in the guide, in wide windows
-    const float *guide;   // (height, width)
-    const int *count;     // of dark windows
-    float *chroma;        // (depth, height, width), in place
-    int width, height;
-    float night_begins, night_full;
-};
-
-// recolor._evened: by night, chroma is what a wide neighborhood of like luma has.
-PLACE void even_chroma_at(const even_chroma_arguments &a, int x, int y, int z) {
-    long at = (long)y * a.width + x, plane = (long)a.width * a.height;
-    float night = night_of(*a.count, plane, a.night_begins, a.night_full);
-    const float *models = a.models + 2 * z * plane + at;
-    float &chroma = a.chroma[z * plane + at];
-    if (night > 0.0f) chroma += night * (models[0] * a.guide[at] + models[plane] - chroma);
-}
-KERNEL(even_chroma)
-
-struct extreme_rows_arguments {
+struct extreme_arguments {
     const u8 *in;  // (height, width)
     u8 *out;       // (height, width)
     int width, height, radius, largest;
 };
 
-// cv2.erode or cv2.dilate along rows; outside of the picture there is nothing.
-PLACE void extreme_rows_at(const extreme_rows_arguments &a, int x, int y, int) {
-    const u8 *row = a.in + (long)y * a.width;
-    int found = row[x];
-    for (int at = larger(x - a.radius, 0); at <= smaller(x + a.radius, a.width - 1); ++at)
-        found = a.largest ? larger(found, row[at]) : smaller(found, row[at]);
-    a.out[(long)y * a.width + x] = (u8)found;
-}
-KERNEL(extreme_rows)
-
-typedef extreme_rows_arguments extreme_columns_arguments;
-
-PLACE void extreme_columns_at(const extreme_columns_arguments &a, int x, int y, int) {
+// cv2.erode or cv2.dilate by a square; outside of the picture there is nothing.
+PLACE void extreme_at(const extreme_arguments &a, int x, int y, int) {
     int found = a.in[(long)y * a.width + x];
-    for (int at = larger(y - a.radius, 0); at <= smaller(y + a.radius, a.height - 1); ++at) {
-        int level = a.in[(long)at * a.width + x];
-        found = a.largest ? larger(found, level) : smaller(found, level);
-    }
+    for (int row = larger(y - a.radius, 0); row <= smaller(y + a.radius, a.height - 1); ++row)
+        for (int column = larger(x - a.radius, 0); column <= smaller(x + a.radius, a.width - 1); ++column) {
+            int level = a.in[(long)row * a.width + column];
+            found = a.largest ? larger(found, level) : smaller(found, level);
+        }
     a.out[(long)y * a.width + x] = (u8)found;
 }
-KERNEL(extreme_columns)
+KERNEL(extreme)
 
 struct keep_neutral_arguments {
     const u8 *luma, *shown;  // (height, width): the sensor's, and what goes out
@@ -137,10 +83,10 @@ PLACE void keep_neutral_at(const keep_neutral_arguments &a, int x, int y, int z)
 }
 KERNEL(keep_neutral)
 
-struct compose_arguments {
+// A picture before it is put together.
+struct Layers {
     const u8 *shown;   // (height, width)
     const u8 *chroma;  // (2, fine_height, fine_width), 128 neutral
-    u8 *out;           // (height, width, 3) R'G'B'
     int width, height, fine_width, fine_height;
     float limit;  // of the chroma in levels; below 0 for none
 };
@@ -148,7 +94,7 @@ struct compose_arguments {
 PLACE int shifted(int value) { return (value + (1 << 13)) >> 14; }
 
 // color_space.color_luma: BT.601 full range as OpenCV rounds it; where the gamut ends, chroma gives way.
-PLACE void compose_at(const compose_arguments &a, int x, int y, int) {
+PLACE void color_of(const Layers &a, int x, int y, int *rgb) {
     long at = (long)y * a.width + x, fine = (long)a.fine_width * a.fine_height;
     int luma = a.shown[at], cb, cr;
     if (a.width == a.fine_width && a.height == a.fine_height) {
@@ -179,10 +125,55 @@ PLACE void compose_at(const compose_arguments &a, int x, int y, int) {
         green = to_u8(luma + away[1] * scale);
         blue = to_u8(luma + away[2] * scale);
     }
-    u8 *out = a.out + 3 * at;
-    out[0] = (u8)red, out[1] = (u8)green, out[2] = (u8)blue;
+    rgb[0] = red, rgb[1] = green, rgb[2] = blue;
+}
+
+struct compose_arguments {
+    const u8 *shown, *chroma;  // of Layers
+    u8 *out;                   // (height, width, 3) R'G'B'
+    int width, height, fine_width, fine_height;
+    float limit;
+};
+
+PLACE void compose_at(const compose_arguments &a, int x, int y, int) {
+    int rgb[3];
+    color_of({a.shown, a.chroma, a.width, a.height, a.fine_width, a.fine_height, a.limit}, x, y, rgb);
+    u8 *out = a.out + 3 * ((long)y * a.width + x);
+    for (int channel = 0; channel < 3; ++channel) out[channel] = (u8)rgb[channel];
 }
 KERNEL(compose)
+
+struct compose_packed_arguments {
+    const u8 *shown, *chroma;  // of Layers
+    u8 *luma;                  // (height, width)
+    u8 *cb, *cr;               // first value of each
+    int width, height, fine_width, fine_height;
+    float limit;
+    int step, pitch;         // of cb and cr: bytes from value to value, from row to row
+    float red, green, blue;  // of the matrix
+    float scale, offset;     // of the luma's range, levels
+    float chroma_scale;      // levels for one level of full-range chroma
+};
+
+// The picture as encoders take it (i420.pack): two by two pixels, chroma of their mean (centered siting); at odd
+// sizes the last row and column count twice.
+PLACE void compose_packed_at(const compose_packed_arguments &a, int x, int y, int) {
+    int sum[3] = {0, 0, 0};
+    for (int down = 0; down < 2; ++down)
+        for (int right = 0; right < 2; ++right) {
+            int row = smaller(2 * y + down, a.height - 1), column = smaller(2 * x + right, a.width - 1), rgb[3];
+            color_of({a.shown, a.chroma, a.width, a.height, a.fine_width, a.fine_height, a.limit}, column, row, rgb);
+            float luma = a.red * rgb[0] + a.green * rgb[1] + a.blue * rgb[2];
+            a.luma[(long)row * a.width + column] = to_u8(luma * a.scale + a.offset);
+            for (int channel = 0; channel < 3; ++channel) sum[channel] += rgb[channel];
+        }
+    float red = sum[0] * 0.25f, green = sum[1] * 0.25f, blue = sum[2] * 0.25f;
+    float luma = a.red * red + a.green * green + a.blue * blue;
+    long at = (long)y * a.pitch + (long)x * a.step;
+    a.cb[at] = to_u8((blue - luma) / (2.0f * (1.0f - a.blue)) * a.chroma_scale + 128.0f);
+    a.cr[at] = to_u8((red - luma) / (2.0f * (1.0f - a.red)) * a.chroma_scale + 128.0f);
+}
+KERNEL(compose_packed)
 
 struct show_confidence_arguments {
     const float *confidence;  // (height, width)

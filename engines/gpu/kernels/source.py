@@ -16,18 +16,19 @@ from typing import Any
 from irchroma.engines.errors import EngineError
 
 FOLDER = Path(__file__).parent
-FILES = ("prepare.cu", "temporal.cu", "windows.cu", "tone.cu", "borders.cu", "recolor.cu", "pack.cu")
+FILES = ("prepare.cu", "temporal.cu", "windows.cu", "tone.cu", "borders.cu", "recolor.cu")
 UNIT = "".join(f'#include "{name}"\n' for name in FILES)
 BLOCK = (32, 8)
 """Threads of a block along x and y."""
+LARGEST_RADIUS = 56
+"""Of a tiled kernel's windows: three planes of sums fit into the 48 KB that every GPU gives a block."""
 
 Extent = tuple[int, int, int]
 """Width, height and depth of a kernel's grid in places, not in blocks."""
 
 _COMMENT = re.compile(r"//[^\n]*")
 _STRUCT = re.compile(r"struct (\w+) \{(.*?)\n\};", re.DOTALL)
-_TYPEDEF = re.compile(r"typedef (\w+_arguments) (\w+_arguments);")
-_KERNEL = re.compile(r"^KERNEL\((\w+)\)", re.MULTILINE)
+_KERNEL = re.compile(r"^(?:TILED_)?KERNEL\((\w+)(?:, (\d+))?\)", re.MULTILINE)
 _FIELD = re.compile(r"(\*?)(\w+)(?:\[(\d+)\])?$")
 _TYPES: dict[str, Any] = {"int": ctypes.c_int, "float": ctypes.c_float, "u8": ctypes.c_ubyte}
 
@@ -53,6 +54,14 @@ class Launch:
     extent: Extent
     arguments: ctypes.Structure
     holds: tuple[Any, ...] = ()
+
+    @property
+    def shared_bytes(self) -> int:
+        """Memory that the threads of a block share: of a tiled kernel, its planes of sums along rows."""
+        planes = tiled_kernels().get(self.kernel)
+        if planes is None:
+            return 0
+        return 4 * planes * BLOCK[0] * (BLOCK[1] + 2 * int(self.arguments.radius))
 
     @property
     def blocks(self) -> Extent:
@@ -83,6 +92,11 @@ def launch(kernel: str, extent: Extent, **values: Any) -> Launch:
     if wanted != values.keys():
         raise EngineError(f"kernel {kernel} takes {sorted(wanted)}, got {sorted(values)}")
     try:
+        if kernel in tiled_kernels() and not 0 <= values["radius"] <= LARGEST_RADIUS:
+            side = values["radius"]
+            raise EngineError(
+                f"windows of {side} pixels to either side: on a GPU they have up to {LARGEST_RADIUS}"
+            )
         plain = {name: getattr(value, "address", value) for name, value in values.items()}
         return Launch(kernel, extent, struct(**plain), tuple(values.values()))
     except TypeError as error:
@@ -99,9 +113,14 @@ def argument_structs() -> dict[str, Any]:
     """Kernel -> the ctypes structure of its arguments."""
     text = "".join(source(name) for name in FILES)
     structs = _structs(text)
-    for known, alias in _TYPEDEF.findall(text):
-        structs[alias] = structs[known]
-    return {name: structs[f"{name}_arguments"] for name in _KERNEL.findall(text)}
+    return {name: structs[f"{name}_arguments"] for name, _ in _KERNEL.findall(text)}
+
+
+@lru_cache(maxsize=1)
+def tiled_kernels() -> dict[str, int]:
+    """Kernels whose blocks share memory -> planes of sums that they keep there."""
+    text = "".join(source(name) for name in FILES)
+    return {name: int(planes) for name, planes in _KERNEL.findall(text) if planes}
 
 
 @lru_cache(maxsize=1)

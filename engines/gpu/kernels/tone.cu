@@ -1,18 +1,6 @@
 // The base tone (base_tone.py): how far the network's brightness replaces the sensor's, window by window.
 #include "sampling.h"
 
-struct scale_luma_arguments {
-    const u8 *luma;  // (height, width)
-    float *out;      // (height, width), [0, 1]
-    int width;
-};
-
-PLACE void scale_luma_at(const scale_luma_arguments &a, int x, int y, int) {
-    long at = (long)y * a.width + x;
-    a.out[at] = (float)a.luma[at] * (float)(1.0 / 255);
-}
-KERNEL(scale_luma)
-
 struct want_tone_arguments {
     const float *tone;    // (height, width): the network's luma, without its detail where regions are used
     const float *guide;   // (height, width): the sensor's, [0, 1]
@@ -32,41 +20,38 @@ PLACE void want_tone_at(const want_tone_arguments &a, int x, int y, int) {
 }
 KERNEL(want_tone)
 
-struct finer_arguments {
-    const u8 *luma;      // (height, width) of the whole picture
-    const float *guide;  // (to_height, to_width)
-    float *out;          // (to_height, to_width)
-    int width, height, to_width, to_height;
-};
-
-// base_tone.mean_square less the guide's square: what the small picture lost of the variance.
-PLACE void finer_at(const finer_arguments &a, int x, int y, int) {
-    float sum = 0.0f;
-    for (int down = 0; down < 2; ++down)
-        for (int right = 0; right < 2; ++right) {
-            int column = (2 * x + right) * a.width / (2 * a.to_width);
-            int row = (2 * y + down) * a.height / (2 * a.to_height);
-            float level = (float)a.luma[(long)row * a.width + column];
-            sum += level * level;
-        }
-    long at = (long)y * a.to_width + x;
-    float guide = a.guide[at];
-    a.out[at] = sum * 0.25f * (float)(1.0 / (255.0 * 255.0)) - guide * guide;
-}
-KERNEL(finer)
-
 struct base_arguments {
+    const u8 *luma;       // (whole_height, whole_width): of the whole picture
     const float *guide;   // (height, width)
     const float *seen;    // (2, height, width): windows' means of the guide and of its square
     const float *models;  // (2, height, width): of the wanted change in the guide
-    const float *finer;   // (height, width): windows' means
     float *out;           // (3, height, width): way back, base, factor
-    int width, height, radius;
+    int whole_width, whole_height, width, height, radius;
     float edge_floor, detail_floor;
 };
 
+// base_tone.mean_square less the guide's square: what the small picture lost of the variance.
+PLACE float finer_of(const base_arguments &a, int x, int y) {
+    float sum = 0.0f;
+    for (int down = 0; down < 2; ++down)
+        for (int right = 0; right < 2; ++right) {
+            int column = (2 * x + right) * a.whole_width / (2 * a.width);
+            int row = (2 * y + down) * a.whole_height / (2 * a.height);
+            float level = (float)a.luma[(long)row * a.whole_width + column];
+            sum += level * level;
+        }
+    float guide = a.guide[(long)y * a.width + x];
+    return sum * 0.25f * (float)(1.0 / (255.0 * 255.0)) - guide * guide;
+}
+
+PLACE void base_fill(const base_arguments &a, const Tile &tile, const Spot &spot, int) {
+    float sum = 0.0f;
+    for (int dx = -a.radius; dx <= a.radius; ++dx) sum += finer_of(a, reflected(spot.x + dx, a.width), spot.y);
+    tile.plane(0, spot) = sum;
+}
+
 // base_tone.base_tone and _way_back, before the way back is averaged.
-PLACE void base_at(const base_arguments &a, int x, int y, int) {
+PLACE void base_at(const base_arguments &a, const Tile &tile, int x, int y, int) {
     long at = (long)y * a.width + x, plane = (long)a.width * a.height;
     float mean = a.seen[at], slope = a.models[at];
     float base = mean + slope * mean + a.models[plane + at];
@@ -79,7 +64,7 @@ PLACE void base_at(const base_arguments &a, int x, int y, int) {
             lowest = fminf(lowest, value);
             highest = fmaxf(highest, value);
         }
-    float finer = sqrtf(fmaxf(a.finer[at], 0.0f));
+    float finer = sqrtf(fmaxf(tile.mean(0, x, y), 0.0f));
     float dark = factor * (mean - lowest + finer), bright = factor * (highest - mean + finer);
     float below = fmaxf(dark, -bright), above = fmaxf(bright, -dark);
     float low = fminf(fminf(below, 0.5f), mean), high = fmaxf(1.0f - fminf(above, 0.5f), mean);
@@ -87,21 +72,27 @@ PLACE void base_at(const base_arguments &a, int x, int y, int) {
     a.out[plane + at] = base;
     a.out[2 * plane + at] = factor;
 }
-KERNEL(base)
+TILED_KERNEL(base, 1)
 
 struct finish_tone_arguments {
-    const float *base;  // (3, height, width): as `base` wrote it, the way back averaged
-    const float *way;   // (height, width): the way back, averaged
+    const float *base;  // (3, height, width): as `base` wrote it
     const float *seen;  // (height, width): windows' means of the guide
     float *out;         // (2, height, width): slope and offset that give the shown luma
-    int width, height;
+    int width, height, radius;
 };
 
+PLACE void finish_tone_fill(const finish_tone_arguments &a, const Tile &tile, const Spot &spot, int) {
+    const float *row = a.base + (long)spot.y * a.width;
+    float sum = 0.0f;
+    for (int dx = -a.radius; dx <= a.radius; ++dx) sum += row[reflected(spot.x + dx, a.width)];
+    tile.plane(0, spot) = sum;
+}
+
 // The end of base_tone.base_tone, plus the luma itself.
-PLACE void finish_tone_at(const finish_tone_arguments &a, int x, int y, int) {
+PLACE void finish_tone_at(const finish_tone_arguments &a, const Tile &tile, int x, int y, int) {
     long at = (long)y * a.width + x, plane = (long)a.width * a.height;
     float factor = a.base[2 * plane + at];
     a.out[at] = factor;
-    a.out[plane + at] = a.base[plane + at] + a.way[at] - factor * a.seen[at];
+    a.out[plane + at] = a.base[plane + at] + tile.mean(0, x, y) - factor * a.seen[at];
 }
-KERNEL(finish_tone)
+TILED_KERNEL(finish_tone, 1)

@@ -1,82 +1,101 @@
 // Guided filtering (guided.py): means over square windows, and locally affine models of planes in a luma.
+#include "borders.h"
 #include "sampling.h"
 
-struct box_rows_arguments {
+struct box_arguments {
     const float *planes;  // (depth, height, width)
     float *out;           // (depth, height, width)
     int width, height, radius;
 };
 
-PLACE void box_rows_at(const box_rows_arguments &a, int x, int y, int z) {
-    const float *row = a.planes + ((long)z * a.height + y) * a.width;
+PLACE void box_fill(const box_arguments &a, const Tile &tile, const Spot &spot, int z) {
+    const float *row = a.planes + ((long)z * a.height + spot.y) * a.width;
     float sum = 0.0f;
-    for (int dx = -a.radius; dx <= a.radius; ++dx) sum += row[reflected(x + dx, a.width)];
-    a.out[((long)z * a.height + y) * a.width + x] = sum;
+    for (int dx = -a.radius; dx <= a.radius; ++dx) sum += row[reflected(spot.x + dx, a.width)];
+    tile.plane(0, spot) = sum;
 }
-KERNEL(box_rows)
 
-typedef box_rows_arguments box_columns_arguments;
-
-// The second half of guided.box.
-PLACE void box_columns_at(const box_columns_arguments &a, int x, int y, int z) {
-    const float *plane = a.planes + (long)z * a.height * a.width;
-    float sum = 0.0f;
-    for (int dy = -a.radius; dy <= a.radius; ++dy) sum += plane[(long)reflected(y + dy, a.height) * a.width + x];
-    int side = 2 * a.radius + 1;
-    a.out[((long)z * a.height + y) * a.width + x] = sum / (float)(side * side);
+// guided.box.
+PLACE void box_at(const box_arguments &a, const Tile &tile, int x, int y, int z) {
+    a.out[((long)z * a.height + y) * a.width + x] = tile.mean(0, x, y);
 }
-KERNEL(box_columns)
+TILED_KERNEL(box, 1)
 
-struct square_arguments {
-    const float *plane;  // (height, width)
-    float *out;          // (2, height, width): the plane and its square
-    int width, height;
+struct window_means_arguments {
+    const float *guide;  // (height, width)
+    float *out;          // (2, height, width): windows' means of the guide and of its square
+    int *count;          // of windows darker than `dark`; null for not counted
+    int width, height, radius;
+    float dark;
 };
 
-// What guided.windows averages.
-PLACE void square_at(const square_arguments &a, int x, int y, int) {
-    long at = (long)y * a.width + x;
-    float value = a.plane[at];
-    a.out[at] = value;
-    a.out[(long)a.width * a.height + at] = value * value;
+PLACE void window_means_fill(const window_means_arguments &a, const Tile &tile, const Spot &spot, int) {
+    const float *row = a.guide + (long)spot.y * a.width;
+    float sum = 0.0f, squares = 0.0f;
+    for (int dx = -a.radius; dx <= a.radius; ++dx) {
+        float value = row[reflected(spot.x + dx, a.width)];
+        sum += value;
+        squares += value * value;
+    }
+    tile.plane(0, spot) = sum;
+    tile.plane(1, spot) = squares;
 }
-KERNEL(square)
 
-struct multiply_arguments {
+// guided.windows; the unlit share of the picture, of recoloring._night.
+PLACE void window_means_at(const window_means_arguments &a, const Tile &tile, int x, int y, int) {
+    long at = (long)y * a.width + x;
+    float mean = tile.mean(0, x, y);
+    a.out[at] = mean;
+    a.out[(long)a.width * a.height + at] = tile.mean(1, x, y);
+    if (a.count && mean < a.dark) count_up(a.count);
+}
+TILED_KERNEL(window_means, 2)
+
+// How much of a night it is, [0, 1] (recoloring._night).
+PLACE float night_of(int dark, long places, float begins, float full) {
+    return clamped(((float)dark / (float)places - begins) / (full - begins), 0.0f, 1.0f);
+}
+
+struct window_models_arguments {
     const float *values;  // (depth, height, width)
     const float *guide;   // (height, width)
-    float *out;           // (depth, 3, height, width): value, value * guide, value * value
-    int width, height;
-};
-
-// What guided.fit averages.
-PLACE void multiply_at(const multiply_arguments &a, int x, int y, int z) {
-    long at = (long)y * a.width + x, plane = (long)a.width * a.height;
-    float value = a.values[z * plane + at];
-    float *out = a.out + 3 * z * plane + at;
-    out[0] = value;
-    out[plane] = value * a.guide[at];
-    out[2 * plane] = value * value;
-}
-KERNEL(multiply)
-
-struct fit_windows_arguments {
-    const float *means;   // (depth, 3, height, width): windows' means of what `multiply` wrote
-    const float *seen;    // (2, height, width): windows' means of what `square` wrote of the guide
+    const float *seen;    // (2, height, width): as `window_means` wrote it of the guide, of the same windows
     float *out;           // (depth, 3, height, width): slope * weight, offset * weight, weight
-    int width, height;
-    float contrast;
+    const int *count;     // of dark windows: nothing is done by day; null for always
+    int width, height, radius;
+    float contrast, night_begins, night_full;
 };
+
+PLACE bool no_night(const window_models_arguments &a) {
+    return a.count && night_of(*a.count, (long)a.width * a.height, a.night_begins, a.night_full) <= 0.0f;
+}
+
+PLACE void window_models_fill(const window_models_arguments &a, const Tile &tile, const Spot &spot, int z) {
+    if (no_night(a)) return;
+    const float *values = a.values + ((long)z * a.height + spot.y) * a.width;
+    const float *guide = a.guide + (long)spot.y * a.width;
+    float sum = 0.0f, products = 0.0f, squares = 0.0f;
+    for (int dx = -a.radius; dx <= a.radius; ++dx) {
+        int x = reflected(spot.x + dx, a.width);
+        float value = values[x];
+        sum += value;
+        products += value * guide[x];
+        squares += value * value;
+    }
+    tile.plane(0, spot) = sum;
+    tile.plane(1, spot) = products;
+    tile.plane(2, spot) = squares;
+}
 
 // guided.fit, window by window.
-PLACE void fit_windows_at(const fit_windows_arguments &a, int x, int y, int z) {
+PLACE void window_models_at(const window_models_arguments &a, const Tile &tile, int x, int y, int z) {
+    if (no_night(a)) return;
     long at = (long)y * a.width + x, plane = (long)a.width * a.height;
-    const float *means = a.means + 3 * z * plane + at;
-    float seen = a.seen[at], mean = means[0];
+    float seen = a.seen[at], mean = tile.mean(0, x, y);
     float variance = fmaxf(a.seen[plane + at] - seen * seen, 0.0f);
-    float covariance = means[plane] - mean * seen;
+    float covariance = tile.mean(1, x, y) - mean * seen;
     float slope = covariance / (variance + a.contrast * a.contrast);
-    float residual = means[2 * plane] - mean * mean - slope * covariance;
+    float residual = tile.mean(2, x, y) - mean * mean - slope * covariance;
     const float misfit = 1e-4f;
     float weight = misfit / (misfit + fmaxf(residual, 0.0f));
     float *out = a.out + 3 * z * plane + at;
@@ -84,37 +103,85 @@ PLACE void fit_windows_at(const fit_windows_arguments &a, int x, int y, int z) {
     out[plane] = (mean - slope * seen) * weight;
     out[2 * plane] = weight;
 }
-KERNEL(fit_windows)
+TILED_KERNEL(window_models, 3)
+
+// The models that `window_models` wrote, along one row.
+PLACE void fill_models(const float *models, int width, int height, const Tile &tile, const Spot &spot, int z) {
+    for (int index = 0; index < 3; ++index) {
+        const float *row = models + ((3l * z + index) * height + spot.y) * width;
+        float sum = 0.0f;
+        for (int dx = -tile.radius; dx <= tile.radius; ++dx) sum += row[reflected(spot.x + dx, width)];
+        tile.plane(index, spot) = sum;
+    }
+}
 
 struct average_models_arguments {
-    const float *means;  // (depth, 3, height, width): windows' means of what `fit_windows` wrote
-    float *out;          // (depth, 2, height, width): slope and offset
-    int width, height;
+    const float *models;  // (depth, 3, height, width): as `window_models` wrote it
+    float *out;           // (depth, 2, height, width): slope and offset
+    int width, height, radius;
     float lift;  // added to the offset
 };
 
-// guided.fit, all windows that hold a pixel averaged by how well they fit.
-PLACE void average_models_at(const average_models_arguments &a, int x, int y, int z) {
-    long at = (long)y * a.width + x, plane = (long)a.width * a.height;
-    const float *means = a.means + 3 * z * plane + at;
-    a.out[2 * z * plane + at] = means[0] / means[2 * plane];
-    a.out[(2 * z + 1) * plane + at] = means[plane] / means[2 * plane] + a.lift;
+PLACE void average_models_fill(const average_models_arguments &a, const Tile &tile, const Spot &spot, int z) {
+    fill_models(a.models, a.width, a.height, tile, spot, z);
 }
-KERNEL(average_models)
+
+// guided.fit, all windows that hold a pixel averaged by how well they fit.
+PLACE void average_models_at(const average_models_arguments &a, const Tile &tile, int x, int y, int z) {
+    long at = (long)y * a.width + x, plane = (long)a.width * a.height;
+    float total = tile.mean(2, x, y);
+    a.out[2 * z * plane + at] = tile.mean(0, x, y) / total;
+    a.out[(2 * z + 1) * plane + at] = tile.mean(1, x, y) / total + a.lift;
+}
+TILED_KERNEL(average_models, 3)
+
+struct even_chroma_arguments {
+    const float *models;  // (depth, 3, height, width): as `window_models` wrote it, of the chroma in the guide
+    const float *guide;   // (height, width)
+    const int *count;     // of dark windows
+    float *chroma;        // (depth, height, width), in place
+    int width, height, radius;
+    float night_begins, night_full;
+};
+
+PLACE float night_of(const even_chroma_arguments &a) {
+    return night_of(*a.count, (long)a.width * a.height, a.night_begins, a.night_full);
+}
+
+PLACE void even_chroma_fill(const even_chroma_arguments &a, const Tile &tile, const Spot &spot, int z) {
+    if (night_of(a) > 0.0f) fill_models(a.models, a.width, a.height, tile, spot, z);
+}
+
+// recoloring._evened: by night, chroma is what a wide neighborhood of like luma has.
+PLACE void even_chroma_at(const even_chroma_arguments &a, const Tile &tile, int x, int y, int z) {
+    float night = night_of(a);
+    if (night <= 0.0f) return;
+    long at = (long)y * a.width + x, plane = (long)a.width * a.height;
+    float total = tile.mean(2, x, y), slope = tile.mean(0, x, y) / total, offset = tile.mean(1, x, y) / total;
+    float &chroma = a.chroma[z * plane + at];
+    chroma += night * (slope * a.guide[at] + offset - chroma);
+}
+TILED_KERNEL(even_chroma, 3)
 
 struct apply_models_arguments {
-    const float *models;  // (depth, 2, height, width): slope and offset
-    const u8 *luma;       // (to_height, to_width)
-    u8 *out;              // (depth, to_height, to_width)
+    const float *models;     // (depth, 2, height, width): slope and offset
+    const u8 *luma;          // (to_height, to_width)
+    u8 *out;                 // (depth, to_height, to_width)
+    const Borders *borders;  // of the luma, which stays as it is there; null for none
     int width, height, to_width, to_height;
 };
 
 // Recoloring._on_frame: slope * luma + offset, both enlarged, the offset in parts of full scale.
 PLACE void apply_models_at(const apply_models_arguments &a, int x, int y, int z) {
     long plane = (long)a.width * a.height, at = (long)y * a.to_width + x;
+    u8 &out = a.out[(long)z * a.to_width * a.to_height + at];
+    if (a.borders && on_border(*a.borders, x, y, a.to_width, a.to_height)) {
+        out = a.luma[at];
+        return;
+    }
     const float *slope = a.models + 2 * z * plane, *offset = slope + plane;
     float value = linear(slope, a.width, a.height, a.to_width, a.to_height, x, y) * (float)a.luma[at];
     value += linear(offset, a.width, a.height, a.to_width, a.to_height, x, y) * 255.0f;
-    a.out[(long)z * a.to_width * a.to_height + at] = to_u8(value);
+    out = to_u8(value);
 }
 KERNEL(apply_models)

@@ -6,6 +6,7 @@ Pictures made smaller on a device, as OpenCV's INTER_AREA makes them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from irchroma.engines.gpu.device import DeviceArray, Workspace
 from irchroma.engines.gpu.kernels.source import Launch, launch
@@ -26,6 +27,20 @@ class Fit:
     lift: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Night:
+    """What is done by night alone.
+
+    Attributes:
+        count: (1,) int32, how many windows are dark.
+        begins, full: shares of dark windows from which on it is a night, and all of one.
+    """
+
+    count: DeviceArray
+    begins: float
+    full: float
+
+
 class Windows:
     """Adds launches to `steps`; arrays that it makes lie in `space` under the names that it is given."""
 
@@ -35,50 +50,90 @@ class Windows:
 
     def box(self, planes: DeviceArray, radius_px: int, name: str) -> DeviceArray:
         """(n, h, w) means over windows, as `guided.box`, of (n, h, w)."""
-        depth, height, width = planes.shape
-        sums = self._space.array(f"{name}.rows", planes.shape)
         means = self._space.array(f"{name}.means", planes.shape)
-        for kernel, source, target in (("box_rows", planes, sums), ("box_columns", sums, means)):
-            self._steps.append(
-                launch(
-                    kernel,
-                    (width, height, depth),
-                    planes=source,
-                    out=target,
-                    width=width,
-                    height=height,
-                    radius=radius_px,
-                )
-            )
+        self._add("box", planes.shape, planes=planes, out=means, radius=radius_px)
         return means
 
-    def seen(self, guide: DeviceArray, radius_px: int, name: str) -> DeviceArray:
-        """(2, h, w) windows' means of the guide (h, w) and of its square, as `guided.windows`."""
+    def seen(
+        self,
+        guide: DeviceArray,
+        radius_px: int,
+        name: str,
+        count: DeviceArray | None = None,
+        dark: float = 0.0,
+    ) -> DeviceArray:
+        """(2, h, w) windows' means of the guide (h, w) and of its square, as `guided.windows`.
+
+        Args:
+            guide: the luma.
+            radius_px: of the windows.
+            name: of the array.
+            count: (1,) int32, 0 before: how many windows are darker than `dark`.
+            dark: [0, 1].
+        """
         height, width = guide.shape
-        squared = self._space.array(f"{name}.squared", (2, height, width))
-        self._steps.append(
-            launch("square", (width, height, 1), plane=guide, out=squared, width=width, height=height)
-        )
-        return self.box(squared, radius_px, name)
+        made = self._space.array(f"{name}.seen", (2, height, width))
+        more = {"count": count, "dark": dark, "radius": radius_px}
+        self._add("window_means", (1, height, width), guide=guide, out=made, **more)
+        return made
 
     def fit(
         self, values: DeviceArray, guide: DeviceArray, seen: DeviceArray, how: Fit, name: str
     ) -> DeviceArray:
         """(n, 2, h, w) slopes and offsets of (n, h, w) values in the guide (h, w), as `guided.fit`."""
         depth, height, width = values.shape
-        size = {"width": width, "height": height}
-        extent = (width, height, depth)
-        products = self._space.array(f"{name}.products", (3 * depth, height, width))
-        self._steps.append(launch("multiply", extent, values=values, guide=guide, out=products, **size))
-        means = self.box(products, how.radius_px, f"{name}.products")
-        weighted = self._space.array(f"{name}.weighted", (3 * depth, height, width))
-        self._steps.append(
-            launch("fit_windows", extent, means=means, seen=seen, out=weighted, contrast=how.contrast, **size)
-        )
-        means = self.box(weighted, how.radius_px, f"{name}.weighted")
+        weighted = self._weighted(values, guide, seen, how, name)
         models = self._space.array(f"{name}.models", (depth, 2, height, width))
-        self._steps.append(launch("average_models", extent, means=means, out=models, lift=how.lift, **size))
+        more = {"radius": how.radius_px, "lift": how.lift}
+        self._add("average_models", values.shape, models=weighted, out=models, **more)
         return models
+
+    def even(
+        self, chroma: DeviceArray, guide: DeviceArray, seen: DeviceArray, how: Fit, night: Night
+    ) -> None:
+        """(n, h, w) chroma, in place, as `recoloring._evened` of night's share; by day nothing is done."""
+        weighted = self._weighted(chroma, guide, seen, how, "night", night)
+        self._add(
+            "even_chroma",
+            chroma.shape,
+            models=weighted,
+            guide=guide,
+            count=night.count,
+            chroma=chroma,
+            radius=how.radius_px,
+            night_begins=night.begins,
+            night_full=night.full,
+        )
+
+    def _weighted(
+        self,
+        values: DeviceArray,
+        guide: DeviceArray,
+        seen: DeviceArray,
+        how: Fit,
+        name: str,
+        night: Night | None = None,
+    ) -> DeviceArray:
+        depth, height, width = values.shape
+        made = self._space.array(f"{name}.weighted", (3 * depth, height, width))
+        self._add(
+            "window_models",
+            values.shape,
+            values=values,
+            guide=guide,
+            seen=seen,
+            out=made,
+            count=None if night is None else night.count,
+            radius=how.radius_px,
+            contrast=how.contrast,
+            night_begins=0.0 if night is None else night.begins,
+            night_full=1.0 if night is None else night.full,
+        )
+        return made
+
+    def _add(self, kernel: str, shape: tuple[int, ...], **values: Any) -> None:
+        depth, height, width = shape
+        self._steps.append(launch(kernel, (width, height, depth), width=width, height=height, **values))
 
 
 def half_of(size: tuple[int, ...]) -> tuple[int, int]:
@@ -86,19 +141,18 @@ def half_of(size: tuple[int, ...]) -> tuple[int, int]:
     return (size[0] + 1) // 2, (size[1] + 1) // 2
 
 
-def shrink(luma: DeviceArray, made: DeviceArray) -> Launch:
-    """(H, W) uint8 into the smaller (h, w) uint8."""
-    extent = (made.shape[1], made.shape[0], 1)
-    return launch("shrink_luma", extent, luma=luma, out=made, **_sizes(luma.shape, made.shape))
+def shrink(
+    luma: DeviceArray,
+    made: DeviceArray,
+    other: tuple[DeviceArray, DeviceArray] | None = None,
+) -> Launch:
+    """(H, W) uint8 into the smaller (h, w) uint8; another one of that size too, into another."""
+    extent = (made.shape[1], made.shape[0], 1 if other is None else 2)
+    second, second_made = (None, None) if other is None else other
+    more = {"other": second, "other_out": second_made}
+    return launch("shrink_luma", extent, luma=luma, out=made, **more, **sizes(luma.shape, made.shape))
 
 
-def shrink_planes(planes: DeviceArray, made: DeviceArray) -> Launch:
-    """(n, H, W) float32 into the smaller (n, h, w) float32."""
-    extent = (made.shape[2], made.shape[1], made.shape[0])
-    return launch(
-        "shrink_planes", extent, planes=planes, out=made, **_sizes(planes.shape[1:], made.shape[1:])
-    )
-
-
-def _sizes(large: tuple[int, ...], small: tuple[int, ...]) -> dict[str, int]:
-    return {"width": large[1], "height": large[0], "to_width": small[1], "to_height": small[0]}
+def sizes(large: tuple[int, ...], small: tuple[int, ...]) -> dict[str, int]:
+    """Two sizes (.., H, W) as kernels take them."""
+    return {"width": large[-1], "height": large[-2], "to_width": small[-1], "to_height": small[-2]}

@@ -10,7 +10,7 @@ range as in ITU-T H.273, 8.3, equations for VideoFullRangeFlag = 1.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.gpu.device import DeviceArray
-from irchroma.engines.gpu.kernels.source import Launch, launch
 
 Layout = Literal["nv12", "i420"]
 WEIGHTS = {"bt601": (0.299, 0.587, 0.114), "bt709": (0.2126, 0.7152, 0.0722)}
@@ -105,38 +104,25 @@ def unpack(data: NDArray[np.uint8], size: tuple[int, int], options: PackOptions)
     return np.asarray(np.rint(np.clip(rgb, 0, 255)), np.uint8)
 
 
-def pack_steps(rgb: DeviceArray, out: DeviceArray, options: PackOptions) -> list[Launch]:
-    """The launches that write `pack(rgb)` into `out` on a device."""
-    height, width = rgb.shape[:2]
+def packed_arguments(out: DeviceArray, size: tuple[int, int], options: PackOptions) -> dict[str, Any]:
+    """What `compose_packed` needs to write a picture of (H, W) into `out` as `pack` does."""
+    height, width = size
     columns, rows = (width + 1) // 2, (height + 1) // 2
     red, green, blue = WEIGHTS[options.matrix]
     factor, offset = options.luma_scale
-    weights = {"red": red, "green": green, "blue": blue}
     interleaved = options.layout == "nv12"
     first = height * width
     second = first + (1 if interleaved else columns * rows)
-    return [
-        launch(
-            "pack_luma",
-            (width, height, 1),
-            rgb=rgb,
-            out=out,
-            width=width,
-            scale=factor,
-            offset=offset,
-            **weights,
-        ),
-        launch(
-            "pack_chroma",
-            (columns, rows, 1),
-            rgb=rgb,
-            cb=out.part(first, (1,), np.uint8),
-            cr=out.part(second, (1,), np.uint8),
-            width=width,
-            height=height,
-            step=2 if interleaved else 1,
-            pitch=columns * (2 if interleaved else 1),
-            scale=options.chroma_scale,
-            **weights,
-        ),
-    ]
+    return {
+        "luma": out,
+        "cb": out.part(first, (1,), np.uint8),
+        "cr": out.part(second, (1,), np.uint8),
+        "step": 2 if interleaved else 1,
+        "pitch": columns * (2 if interleaved else 1),
+        "red": red,
+        "green": green,
+        "blue": blue,
+        "scale": factor,
+        "offset": offset,
+        "chroma_scale": options.chroma_scale,
+    }

@@ -11,35 +11,23 @@ import numpy as np
 
 from irchroma.engines.gpu.device import DeviceArray, Workspace
 from irchroma.engines.gpu.kernels.source import Launch, launch
-from irchroma.engines.gpu.steps.filters import Fit, Windows, half_of, shrink, shrink_planes
+from irchroma.engines.gpu.steps.filters import Fit, Night, Windows, half_of, shrink, sizes
+from irchroma.engines.gpu.steps.i420 import PackOptions, packed_arguments
 from irchroma.engines.recolor import recoloring
 from irchroma.engines.recolor.base_tone import ToneOptions
 from irchroma.engines.recolor.recoloring import BandLook, RecolorOptions
-
-SEGMENT_PX = 64
-"""Part of a line that one thread looks at."""
 
 
 def find_borders(space: Workspace, steps: list[Launch], luma: DeviceArray, name: str) -> DeviceArray:
     """(8,) int32, `Borders` of borders.h, of (H, W) uint8 luma; the launches are added to `steps`."""
     height, width = luma.shape
     lines = max(height, width)
-    segments = -(-lines // SEGMENT_PX)
-    size = {"width": width, "height": height}
-    parts = {"lines": lines, "segments": segments}
-    extremes = space.array(f"{name}.extremes", (2, lines, segments, 2), np.uint8)
-    for columns, extent in ((0, (segments, height, 1)), (1, (width, segments, 1))):
-        more = {"length": SEGMENT_PX, "columns": columns}
-        steps.append(launch("line_extremes", extent, luma=luma, out=extremes, **more, **parts, **size))
+    size = {"width": width, "height": height, "lines": lines}
     black = space.array(f"{name}.black", (2, lines), np.uint8)
-    steps.append(launch("black_lines", (lines, 1, 2), extremes=extremes, out=black, **parts, **size))
     found = space.array(f"{name}.borders", (8,), np.int32)
-    steps.append(launch("border_runs", (4, 1, 1), black=black, out=found, lines=lines, **size))
-    steps.append(launch("border_votes", (lines, 1, 4), luma=luma, borders=found, **size))
+    steps.append(launch("black_lines", (lines, 1, 2), luma=luma, out=black, found=found, **size))
+    steps.append(launch("border_votes", (lines, 1, 4), luma=luma, black=black, found=found, **size))
     return found
-
-
-_NIGHT = {"night_begins": recoloring.NIGHT_SHARE[0], "night_full": recoloring.NIGHT_SHARE[1]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +38,15 @@ class Placed:
         luma: (H, W) uint8, as it is shown.
         small: (h, w) uint8, the same at work size.
         color: (4, h, w) float32: Y', Cb, Cr and confidence, see `Recoloring.apply`.
-        rgb: (H, W, 3) uint8, written.
+        out: written: (H, W, 3) uint8 R'G'B', or the bytes of a packed picture.
+        pack: how it is packed; None for R'G'B'.
     """
 
     luma: DeviceArray
     small: DeviceArray
     color: DeviceArray
-    rgb: DeviceArray
+    out: DeviceArray
+    pack: PackOptions | None = None
 
 
 class RecolorSteps:
@@ -75,42 +65,80 @@ class RecolorSteps:
         luma, small, color = frame.luma, frame.small, frame.color
         tone, radius_px = self._look.tone, self._options.radius_px
         night_px = recoloring.NIGHT_RADIUS_PX
-        if luma.shape[0] >= recoloring.HALVED_MODELS * small.shape[0]:
+        halved = luma.shape[0] >= recoloring.HALVED_MODELS * small.shape[0]
+        if halved:
             tone, radius_px, night_px = tone.halved(), (radius_px + 1) // 2, night_px // 2
-            small, color = self._halved(small, "small.halved"), self._halved_planes(color, "color.halved")
-        height, width = small.shape
-        guide = self._space.array("guide", (height, width))
-        self._steps.append(launch("scale_luma", (width, height, 1), luma=small, out=guide, width=width))
+        self._count = self._space.array("dark.count", (1,), np.int32)
+        guide, color = self._see(small, color, halved)
+        seen = self._windows.seen(
+            guide, radius_px, "chroma", None if self._look.unlit is None else self._count, self._dark()
+        )
         shown = luma
         if self._options.mode == "full":
-            models = self._tone_models(luma, guide, color, tone)
-            shown = self._applied(models, luma, "shown")
-            self._keep_borders(luma, shown)
+            around = (
+                seen if tone.radius_px == radius_px else self._windows.seen(guide, tone.radius_px, "tone")
+            )
+            models = self._tone_models(luma, guide, color, around, tone)
+            borders = find_borders(self._space, self._steps, luma, "whole")
+            shown = self._applied(models, luma, "shown", borders)
         fine, fine_shown = luma, shown
         if luma.shape[0] * luma.shape[1] >= recoloring.HALVED_CHROMA:
-            fine = self._halved(luma, "luma.halved")
-            fine_shown = fine if shown is luma else self._halved(shown, "shown.halved")
-        chroma = self._chroma(guide, color, (radius_px, night_px), fine)
+            fine, fine_shown = self._halved(luma, shown)
+        chroma = self._chroma(guide, color, seen, (radius_px, night_px), fine)
         self._keep_neutral(fine, fine_shown, chroma)
-        limit = self._options.chroma_limit
-        self._steps.append(
-            launch(
-                "compose",
-                (luma.shape[1], luma.shape[0], 1),
-                shown=shown,
-                chroma=chroma,
-                out=frame.rgb,
-                width=luma.shape[1],
-                height=luma.shape[0],
-                fine_width=fine.shape[1],
-                fine_height=fine.shape[0],
-                limit=-1.0 if limit is None else limit,
-            )
-        )
+        self._compose(frame, shown, chroma, fine.shape)
         return list(self._steps)
 
+    def _see(self, small: DeviceArray, color: DeviceArray, halved: bool) -> tuple[DeviceArray, DeviceArray]:
+        """(h, w) float32 guide and (4, h, w) color, of half the size where models are made at that."""
+        size = half_of(small.shape) if halved else small.shape
+        made = self._space.array("color.halved", (4, *size)) if halved else color
+        guide = self._space.array("guide", size)
+        self._steps.append(
+            launch(
+                "see_work",
+                (size[1], size[0], 5 if halved else 1),
+                small=small,
+                planes=color,
+                out=made,
+                guide=guide,
+                count=self._count,
+                depth=4 if halved else 0,
+                **sizes(small.shape, size),
+            )
+        )
+        return guide, made
+
+    def _dark(self) -> float:
+        dark, lit = self._look.unlit or (0.0, 1.0)
+        return (dark + lit) / 2
+
+    def _compose(self, frame: Placed, shown: DeviceArray, chroma: DeviceArray, fine: tuple[int, ...]) -> None:
+        height, width = shown.shape
+        limit = self._options.chroma_limit
+        given = {
+            "shown": shown,
+            "chroma": chroma,
+            "width": width,
+            "height": height,
+            "fine_width": fine[1],
+            "fine_height": fine[0],
+            "limit": -1.0 if limit is None else limit,
+        }
+        if frame.pack is None:
+            self._steps.append(launch("compose", (width, height, 1), out=frame.out, **given))
+            return
+        packed = packed_arguments(frame.out, (height, width), frame.pack)
+        extent = ((width + 1) // 2, (height + 1) // 2, 1)
+        self._steps.append(launch("compose_packed", extent, **packed, **given))
+
     def _tone_models(
-        self, luma: DeviceArray, guide: DeviceArray, color: DeviceArray, options: ToneOptions
+        self,
+        luma: DeviceArray,
+        guide: DeviceArray,
+        color: DeviceArray,
+        seen: DeviceArray,
+        options: ToneOptions,
     ) -> DeviceArray:
         """(1, 2, h, w) models of the shown luma in the sensor's; see `base_tone.base_tone`."""
         height, width = guide.shape
@@ -132,56 +160,53 @@ class RecolorSteps:
         self._steps.append(
             launch("want_tone", extent, tone=tone, guide=guide, models=regions, out=wanted, **shares, **size)
         )
-        seen = self._windows.seen(guide, options.radius_px, "tone")
-        how = Fit(options.radius_px, options.contrast)
-        models = self._windows.fit(wanted, guide, seen, how, "tone")
-        finer = self._space.array("finer", (1, height, width))
-        whole = {"width": luma.shape[1], "height": luma.shape[0], "to_width": width, "to_height": height}
-        self._steps.append(launch("finer", extent, luma=luma, guide=guide, out=finer, **whole))
+        models = self._windows.fit(wanted, guide, seen, Fit(options.radius_px, options.contrast), "tone")
         base = self._space.array("base", (3, height, width))
-        floors = {"edge_floor": options.edge_floor, "detail_floor": options.detail_floor}
         self._steps.append(
             launch(
                 "base",
                 extent,
+                luma=luma,
                 guide=guide,
                 seen=seen,
                 models=models,
-                finer=self._windows.box(finer, options.radius_px, "finer"),
                 out=base,
+                whole_width=luma.shape[1],
+                whole_height=luma.shape[0],
                 radius=options.radius_px,
-                **floors,
+                edge_floor=options.edge_floor,
+                detail_floor=options.detail_floor,
                 **size,
             )
         )
-        way = self._windows.box(base.part(0, (1, height, width), np.float32), options.radius_px, "way")
         made = self._space.array("tone.shown", (1, 2, height, width))
-        self._steps.append(launch("finish_tone", extent, base=base, way=way, seen=seen, out=made, **size))
+        self._steps.append(
+            launch("finish_tone", extent, base=base, seen=seen, out=made, radius=options.radius_px, **size)
+        )
         return made
 
     def _chroma(
-        self, guide: DeviceArray, color: DeviceArray, radii_px: tuple[int, int], fine: DeviceArray
+        self,
+        guide: DeviceArray,
+        color: DeviceArray,
+        seen: DeviceArray,
+        radii_px: tuple[int, int],
+        fine: DeviceArray,
     ) -> DeviceArray:
         """(2, H', W') uint8 Cb and Cr on the fine luma, 128 neutral; radii of windows, and of a night's."""
         height, width = guide.shape
         radius_px, night_px = radii_px
-        extent = (width, height, 1)
-        seen = self._windows.seen(guide, radius_px, "chroma")
-        count = self._space.array("dark.count", (1,), np.int32)
         dark, lit = self._look.unlit or (0.0, 1.0)
-        if self._look.unlit is not None:
-            self._steps.append(launch("clear_count", (1, 1, 1), count=count))
-            level = (dark + lit) / 2
-            self._steps.append(launch("count_dark", extent, mean=seen, count=count, width=width, level=level))
         faded = self._space.array("chroma.faded", (2, height, width))
         limit = self._options.chroma_limit
+        begins, full = recoloring.NIGHT_SHARE
         self._steps.append(
             launch(
                 "fade_chroma",
-                extent,
+                (width, height, 1),
                 color=color,
                 mean=seen,
-                count=count,
+                count=self._count,
                 out=faded,
                 width=width,
                 height=height,
@@ -191,20 +216,21 @@ class RecolorSteps:
                 lit=lit,
                 night_color=recoloring.NIGHT_COLOR,
                 limit=-1.0 if limit is None else limit / 255,
-                **_NIGHT,
+                night_begins=begins,
+                night_full=full,
             )
         )
         if self._look.unlit is not None:
             wide = self._windows.seen(guide, night_px, "night")
-            models = self._windows.fit(faded, guide, wide, Fit(night_px, recoloring.NIGHT_CONTRAST), "night")
-            size = {"width": width, "height": height}
-            given = {"models": models, "guide": guide, "count": count, "chroma": faded}
-            self._steps.append(launch("even_chroma", (width, height, 2), **given, **size, **_NIGHT))
+            how = Fit(night_px, recoloring.NIGHT_CONTRAST)
+            self._windows.even(faded, guide, wide, how, Night(self._count, begins, full))
         how = Fit(radius_px, self._options.chroma_contrast, float(recoloring.NEUTRAL))
         return self._applied(self._windows.fit(faded, guide, seen, how, "chroma"), fine, "chroma.fine")
 
-    def _applied(self, models: DeviceArray, luma: DeviceArray, name: str) -> DeviceArray:
-        """uint8 (H, W) of one model, (n, H, W) of several, on the luma (H, W)."""
+    def _applied(
+        self, models: DeviceArray, luma: DeviceArray, name: str, borders: DeviceArray | None = None
+    ) -> DeviceArray:
+        """uint8 (H, W) of one model, (n, H, W) of several, on the luma (H, W), which borders keep."""
         depth, _, height, width = models.shape
         shape = luma.shape if depth == 1 else (depth, *luma.shape)
         made = self._space.array(name, shape, np.uint8)
@@ -215,6 +241,7 @@ class RecolorSteps:
                 models=models,
                 luma=luma,
                 out=made,
+                borders=borders,
                 width=width,
                 height=height,
                 to_width=luma.shape[1],
@@ -228,15 +255,10 @@ class RecolorSteps:
         height, width = luma.shape
         radius = max(5, round(max(luma.shape) / 96) | 1) // 2
         source, extent = luma, (width, height, 1)
-        for kernel, largest, name in (
-            ("extreme_rows", 0, "eroded.rows"),
-            ("extreme_columns", 0, "eroded"),
-            ("extreme_rows", 1, "opened.rows"),
-            ("extreme_columns", 1, "opened"),
-        ):
+        for largest, name in ((0, "eroded"), (1, "opened")):
             made = self._space.array(name, (height, width), np.uint8)
             how = {"width": width, "height": height, "radius": radius, "largest": largest}
-            self._steps.append(launch(kernel, extent, **{"in": source}, out=made, **how))
+            self._steps.append(launch("extreme", extent, **{"in": source}, out=made, **how))
             source = made
         self._steps.append(
             launch(
@@ -252,20 +274,13 @@ class RecolorSteps:
             )
         )
 
-    def _keep_borders(self, luma: DeviceArray, shown: DeviceArray) -> None:
-        height, width = luma.shape
-        borders = find_borders(self._space, self._steps, luma, "whole")
-        size = {"width": width, "height": height}
-        self._steps.append(
-            launch("keep_borders", (width, height, 1), luma=luma, borders=borders, shown=shown, **size)
-        )
-
-    def _halved(self, luma: DeviceArray, name: str) -> DeviceArray:
-        made = self._space.array(name, half_of(luma.shape), np.uint8)
-        self._steps.append(shrink(luma, made))
-        return made
-
-    def _halved_planes(self, planes: DeviceArray, name: str) -> DeviceArray:
-        made = self._space.array(name, (planes.shape[0], *half_of(planes.shape[1:])))
-        self._steps.append(shrink_planes(planes, made))
-        return made
+    def _halved(self, luma: DeviceArray, shown: DeviceArray) -> tuple[DeviceArray, DeviceArray]:
+        """Both at half the size; one array where they are one."""
+        size = half_of(luma.shape)
+        made = self._space.array("luma.halved", size, np.uint8)
+        if shown is luma:
+            self._steps.append(shrink(luma, made))
+            return made, made
+        other = self._space.array("shown.halved", size, np.uint8)
+        self._steps.append(shrink(luma, made, (shown, other)))
+        return made, other

@@ -9,7 +9,7 @@ import numpy as np
 
 from irchroma.engines.gpu.device import DeviceArray, DeviceNetwork, Workspace
 from irchroma.engines.gpu.kernels.source import Launch, launch
-from irchroma.engines.gpu.steps.filters import shrink
+from irchroma.engines.gpu.steps.filters import sizes
 from irchroma.engines.recolor import neutral
 
 Parts = Mapping[str, DeviceArray]
@@ -52,27 +52,20 @@ def look_steps(
 ) -> tuple[Seen, list[Launch]]:
     """From the frame that came to what the network and the viewer see."""
     luma = parts["luma"]
-    steps: list[Launch] = []
-    small = luma
-    if luma.shape != work:
-        small = space.array("small.came", work, np.uint8)
-        steps.append(shrink(luma, small))
     seen = Seen(space.array("luma.seen", luma.shape, np.uint8), space.array("small.seen", work, np.uint8))
-    for source, target in ((luma, seen.luma), (small, seen.small)):
-        height, width = source.shape
-        steps.append(
-            launch(
-                "show_luma",
-                (width, height, 1),
-                luma=source,
-                frame=parts["state"],
-                dither=dither,
-                out=target,
-                width=width,
-                height=height,
-                tile=dither.shape[0],
-            )
+    steps = [
+        launch(
+            "show_luma",
+            (target.shape[1], target.shape[0], 1),
+            luma=luma,
+            frame=parts["state"],
+            dither=dither,
+            out=target,
+            tile=dither.shape[0],
+            **sizes(luma.shape, target.shape),
         )
+        for target in (seen.luma, seen.small)
+    ]
     return seen, steps
 
 
@@ -113,10 +106,18 @@ def output_step(network: Tensors, small: DeviceArray, news: DeviceArray, fades: 
     )
 
 
-def memory_steps(space: Workspace, parts: Parts, news: DeviceArray) -> tuple[DeviceArray, list[Launch]]:
+def memory_steps(
+    space: Workspace, parts: Parts, news: DeviceArray, shown: DeviceArray
+) -> tuple[DeviceArray, list[Launch]]:
     """`TemporalStage.update`: (4, h, w) float32 steadied color with its confidence, and the launches.
 
     The memory is the color itself and the array `support`; both are read and then written in every frame.
+
+    Args:
+        space: of the memory.
+        parts: of the frame.
+        news: (4, h, w) float32 of the network.
+        shown: (h, w) uint8, written: the confidence, 255 = sure.
     """
     _, height, width = news.shape
     half_height, half_width = parts["shown"].shape
@@ -126,52 +127,33 @@ def memory_steps(space: Workspace, parts: Parts, news: DeviceArray) -> tuple[Dev
     carried = space.array("carried.color", (3, height, width))
     carried_support = space.array("carried.support", (3, half_height, half_width))
     share = space.array("news.share", (half_height, half_width))
-    whole = {"width": width, "height": height}
-    half = {"width": half_width, "height": half_height}
-    both = {**whole, "half_width": half_width, "half_height": half_height}
-    half_extent = (half_width, half_height, 1)
+    size = {"width": width, "height": height, "half_width": half_width, "half_height": half_height}
     steps = [
         launch(
             "carry",
-            (width, height, 3),
+            (width, height, 6),
             frame=frame,
-            planes=color,
-            source=parts["source"],
-            out=carried,
-            half=0,
-            **whole,
-        ),
-        launch(
-            "carry",
-            (half_width, half_height, 3),
-            frame=frame,
-            planes=support,
+            color=color,
+            support=support,
             source=parts["half_source"],
-            out=carried_support,
-            **{**half, "half": 1},
-        ),
-        launch(
-            "fade_support",
-            half_extent,
-            frame=frame,
-            trust=parts["trust"],
-            tolerance=parts["tolerance"],
-            shown=parts["shown"],
-            moving=parts["half_moving"],
-            support=carried_support,
-            **half,
+            out=carried,
+            out_support=carried_support,
+            **size,
         ),
         launch(
             "weigh_news",
-            half_extent,
+            (half_width, half_height, 1),
             frame=frame,
             news=news,
             color=carried,
             support=carried_support,
+            trust=parts["trust"],
+            tolerance=parts["tolerance"],
             shown=parts["shown"],
+            moving=parts["half_moving"],
             out=support,
             share=share,
-            **both,
+            **size,
         ),
         launch(
             "remember",
@@ -182,7 +164,8 @@ def memory_steps(space: Workspace, parts: Parts, news: DeviceArray) -> tuple[Dev
             share=share,
             support=support,
             color=color,
-            **both,
+            shown=shown,
+            **size,
         ),
     ]
     return color, steps

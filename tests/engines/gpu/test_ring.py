@@ -45,7 +45,7 @@ class Adder:
 
 def copy(source: DeviceArray, target: DeviceArray) -> Step:
     size = {"width": BYTES, "height": 1}
-    return launch("extreme_rows", (BYTES, 1, 1), **{"in": source}, out=target, radius=0, largest=0, **size)
+    return launch("extreme", (BYTES, 1, 1), **{"in": source}, out=target, radius=0, largest=0, **size)
 
 
 Made = Callable[..., FrameRing]

@@ -63,7 +63,7 @@ def test_everything_it_measures_is_there_and_plausible(
     assert len(written) > 5  # the file is kept up to date
     assert found["parity"]["mean_levels"] < 0.1
     assert found["parity"]["share_over_4_levels"] < 1e-3
-    assert set(found["steps_ms"]) >= {"network", "compose", "box_rows", "remember"}
+    assert set(found["steps_ms"]) >= {"network", "compose", "window_models", "remember"}
     for name, step in found["steps_ms"].items():
         assert 0 < step["p50"] <= step["p95"] <= step["p99"]
         assert (step["bytes"] > 0) == (name != "network")

@@ -124,11 +124,11 @@ int cuModuleGetFunction(void **function, void *module, const char *name) {
 }
 int cuModuleUnload(void *) { CURRENT; return --modules, 0; }
 int cuLaunchKernel(void *function, unsigned x, unsigned y, unsigned z, unsigned by_x, unsigned by_y, unsigned by_z,
-                   unsigned, void *stream, void **parameters, void **) {
+                   unsigned shared, void *stream, void **parameters, void **) {
     CURRENT;
     Extent extent = *(Extent *)parameters[0];
     bool covers = x * by_x >= (unsigned)extent.width && y * by_y >= (unsigned)extent.height;
-    if (!covers || z != (unsigned)extent.depth || by_z != 1 || by_x * by_y > 1024) return 1;
+    if (!covers || z != (unsigned)extent.depth || by_z != 1 || by_x * by_y > 1024 || shared > 48 << 10) return 1;
     std::string arguments((char *)parameters[1], 128);  // longer than any; the rest is not read
     auto kernel = (void (*)(Extent, const void *))function;
     return put(stream, [=] { kernel(extent, arguments.data()); });

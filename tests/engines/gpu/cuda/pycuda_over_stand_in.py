@@ -53,7 +53,7 @@ class CopyingNetwork:
             parts = [tensors.ycc.part(index * plane, (height, width), np.float32) for index in range(3)]
             for target in (*parts, tensors.confidence):
                 size = {"width": width, "height": height, "radius": 0}
-                work = launch("box_rows", (width, height, 1), planes=tensors.luma, out=target, **size)
+                work = launch("box", (width, height, 1), planes=tensors.luma, out=target, **size)
                 self._device.kernels().launch(work, cuda_stream)
 
     def ask_recordable(self, cuda_stream: int) -> None:

@@ -19,13 +19,13 @@ def test_every_source_is_part_of_the_unit_and_holds_kernels() -> None:
 
 def test_every_kernel_has_its_arguments() -> None:
     names = kernel_names()
-    assert len(names) == len(set(names)) >= 30
+    assert len(names) == len(set(names)) >= 25
     for name in names:
         assert source.argument_structs()[name]._fields_
 
 
-def test_pointers_numbers_and_aliases_are_read_from_the_source() -> None:
-    fields = dict(source.argument_structs()["box_columns"]._fields_)
+def test_pointers_and_numbers_are_read_from_the_source() -> None:
+    fields = dict(source.argument_structs()["box"]._fields_)
     assert fields == {
         "planes": ctypes.c_void_p,
         "out": ctypes.c_void_p,
@@ -35,23 +35,43 @@ def test_pointers_numbers_and_aliases_are_read_from_the_source() -> None:
     }
 
 
+def test_tiled_kernels_ask_for_the_memory_that_their_blocks_share() -> None:
+    assert source.tiled_kernels()["window_models"] == 3
+    size = {"width": 8, "height": 8}
+    made = launch("box", (8, 8, 1), planes=None, out=None, radius=2, **size)
+    assert made.shared_bytes == 4 * 32 * (8 + 2 * 2)
+    assert launch("show_confidence", (8, 8, 1), confidence=None, out=None, width=8).shared_bytes == 0
+    most = max(source.tiled_kernels().values())
+    assert 4 * most * 32 * (8 + 2 * source.LARGEST_RADIUS) <= 48 << 10
+    with pytest.raises(EngineError, match="windows of 57 pixels to either side: on a GPU they have up to 56"):
+        launch("box", (8, 8, 1), planes=None, out=None, radius=57, **size)
+
+
 def test_the_frame_state_is_as_long_as_c_makes_it() -> None:
     assert ctypes.sizeof(frame_state_struct()) == 4 * (6 + 8 + 4) + 512
 
 
 def test_a_launch_covers_its_grid_with_blocks() -> None:
-    made = launch("clear_count", (33, 17, 2), count=None)
+    made = launch("show_confidence", (33, 17, 2), confidence=None, out=None, width=33)
     assert made.blocks == (2, 3, 2)
+
+
+GIVEN = {"confidence": None, "out": None, "width": 8}
 
 
 @pytest.mark.parametrize(
     ("kernel", "extent", "values", "says"),
     [
         ("no_such", (1, 1, 1), {}, "no kernel is called"),
-        ("clear_count", (0, 1, 1), {"count": 0}, "has no places"),
-        ("clear_count", (1, 1, 1), {}, "takes \\['count'\\]"),
-        ("clear_count", (1, 1, 1), {"count": 0, "more": 1}, "got \\['count', 'more'\\]"),
-        ("clear_count", (1, 1, 1), {"count": "text"}, "clear_count"),
+        ("show_confidence", (0, 1, 1), GIVEN, "has no places"),
+        ("show_confidence", (1, 1, 1), {}, "takes \\['confidence', 'out', 'width'\\]"),
+        (
+            "show_confidence",
+            (1, 1, 1),
+            {**GIVEN, "more": 1},
+            "got \\['confidence', 'more', 'out', 'width'\\]",
+        ),
+        ("show_confidence", (1, 1, 1), {**GIVEN, "width": "text"}, "show_confidence"),
     ],
 )
 def test_a_wrong_launch_is_refused(

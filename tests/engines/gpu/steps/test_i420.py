@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 from tests.engines.on_device import OnDevice
 
 from irchroma.engines.errors import EngineOptionError
-from irchroma.engines.gpu.steps.i420 import PackOptions, pack, pack_steps, packed_bytes
+from irchroma.engines.gpu.kernels.source import launch
+from irchroma.engines.gpu.steps.i420 import PackOptions, pack, packed_arguments, packed_bytes
+from irchroma.engines.recolor import color_space
 
 RED, WHITE, BLACK = (255, 0, 0), (255, 255, 255), (0, 0, 0)
 
@@ -53,10 +55,21 @@ def test_a_device_packs_alike(
 ) -> None:
     for matrix in ("bt601", "bt709"):
         options = PackOptions(layout, matrix, full_range)  # type: ignore[arg-type]
-        rgb = np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8)
+        luma, cb, cr = np.random.default_rng(1).integers(0, 256, (3, *size), dtype=np.uint8)
         out = on_device.room((packed_bytes(size),), np.uint8)
-        on_device.run(*pack_steps(on_device.put(rgb), out, options))
-        off = np.abs(on_device.get(out).astype(int) - pack(rgb, options))
+        height, width = size
+        given = {
+            "shown": on_device.put(luma),
+            "chroma": on_device.put(np.stack([cb, cr])),
+            "width": width,
+            "height": height,
+            "fine_width": width,
+            "fine_height": height,
+            "limit": -1.0,
+        }
+        extent = ((width + 1) // 2, (height + 1) // 2, 1)
+        on_device.run(launch("compose_packed", extent, **packed_arguments(out, size, options), **given))
+        off = np.abs(on_device.get(out).astype(int) - pack(color_space.color_luma(luma, cb, cr), options))
         assert off.max() <= 1  # float32 sums in another order, rounded
         assert (off > 0).mean() < 1e-2
 

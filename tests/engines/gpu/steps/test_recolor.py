@@ -13,6 +13,7 @@ from tests.engines.on_device import OnDevice
 
 from irchroma.engines import catalog
 from irchroma.engines.gpu.kernels.source import Launch, launch
+from irchroma.engines.gpu.steps.filters import sizes
 from irchroma.engines.gpu.steps.recolor import Placed, RecolorSteps, find_borders
 from irchroma.engines.recolor import color_space, neutral
 from irchroma.engines.recolor.recoloring import Recoloring, RecolorOptions
@@ -53,13 +54,13 @@ def recolored(on_device: OnDevice, given: Scene, band: str, options: RecolorOpti
         luma=on_device.put(given.luma),
         small=on_device.put(given.small),
         color=on_device.put(color),
-        rgb=on_device.room((*given.luma.shape, 3), np.uint8),
+        out=on_device.room((*given.luma.shape, 3), np.uint8),
     )
     steps = RecolorSteps(on_device.space, options, catalog.BANDS[band].look).build(frame)
     on_device.run(*steps)
-    first = on_device.get(frame.rgb)
+    first = on_device.get(frame.out)
     on_device.run(*steps)  # nothing may be left over from the frame before
-    np.testing.assert_array_equal(first, on_device.get(frame.rgb))
+    np.testing.assert_array_equal(first, on_device.get(frame.out))
     return first
 
 
@@ -122,9 +123,9 @@ def test_borders_are_found_line_for_line(on_device: OnDevice, borders: tuple[int
     at = on_device.put(luma)
     where = find_borders(on_device.space, steps, at, "borders")
     kept = on_device.room(luma.shape, np.uint8)
-    steps.append(
-        launch("keep_borders", (160, 120, 1), luma=at, borders=where, shown=kept, width=160, height=120)
-    )
+    models = np.stack([np.zeros((2, 2)), np.full((2, 2), 77 / 255)])[None].astype(np.float32)
+    given = {"luma": at, "borders": where, "out": kept, "models": on_device.put(models)}
+    steps.append(launch("apply_models", (160, 120, 1), **given, **sizes((2, 2), luma.shape)))
     on_device.run(*steps)
     expected = np.full(luma.shape, 77, np.uint8)
     top, bottom, left, right = neutral.borders(luma)

@@ -150,7 +150,9 @@ def test_the_color_memory_gathers_carries_and_forgets_alike(
         confidence = texture(size, 0, 1, seed=index)
         writer.write(luma, seen)
         news = on_device.put(np.concatenate([ycc.transpose(2, 0, 1), confidence[None]]))
-        color, steps = memory_steps(on_device.space, layout.on_device(on_device.put(block)), news)
+        shown = on_device.room(size, np.uint8)
+        parts = layout.on_device(on_device.put(block))
+        color, steps = memory_steps(on_device.space, parts, news, shown)
         on_device.run(*steps)
         if seen.cut:
             memory.clear()
@@ -162,6 +164,7 @@ def test_the_color_memory_gathers_carries_and_forgets_alike(
         found = on_device.get(color)
         np.testing.assert_allclose(found[:3], expected.transpose(2, 0, 1), atol=2e-5)
         np.testing.assert_allclose(found[3], sure, atol=2e-5)
+        assert np.abs(on_device.get(shown) - 255 * sure).max() < 0.51
         kinds.add((seen.cut, seen.held, seen.area is not None, seen.needs_color, seen.gain_jump))
     assert {kind[:2] for kind in kinds} == {(True, False), (False, True), (False, False)}
     assert any(kind[2] for kind in kinds)

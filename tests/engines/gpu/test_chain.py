@@ -1,0 +1,68 @@
+"""What a frame costs on a device: launches, bytes to and from it."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from irchroma.engines import catalog
+from irchroma.engines.gpu.chain import CARRIED, COLORED, ChainOptions, DeviceChain
+from irchroma.engines.gpu.cpu_device import CpuDevice
+from irchroma.engines.gpu.kernels.host import HostKernels
+from irchroma.engines.gpu.kernels.source import Launch, kernel_names
+from irchroma.engines.gpu.transfer import FrameLayout
+from irchroma.engines.network.network import NetworkOptions, installed
+from irchroma.engines.recolor.recoloring import RecolorOptions
+from irchroma.engines.recolor.work_picture import work_size
+from irchroma.engines.temporal.stage import TemporalOptions
+
+pytestmark = pytest.mark.skipif(not installed("openvino"), reason="openvino is not installed")
+
+FRAME = (512, 640)
+
+
+def launches(
+    kernels: HostKernels, engine: str, size: str, temporal: TemporalOptions | None, kind: str
+) -> list[str]:
+    path = catalog.weights_path(engine, size)
+    if not path.is_file():
+        pytest.skip("no weights here")
+    device = CpuDevice(NetworkOptions("openvino", 1, cache=None, exact=True), kernels)
+    options = ChainOptions(path, RecolorOptions(), catalog.BANDS[engine].look, temporal, packs=True)
+    chain = DeviceChain(device, FRAME, work_size(FRAME, catalog.WORK_SIZE_PX[size]), options)
+    found = [step.kernel for step in chain.ring.steps(kind) if isinstance(step, Launch)]
+    chain.close()
+    device.close()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("engine", "size", "before", "now"),
+    [("nir", "fast", 79, 31), ("nir", "best", 79, 31), ("thermal", "best", 80, 33)],
+)
+def test_a_frame_is_less_than_half_of_the_launches_that_it_was(
+    host_kernels: HostKernels, engine: str, size: str, before: int, now: int
+) -> None:
+    """Each is some microseconds on a GPU whatever it does: they were most of a frame beside the network."""
+    found = launches(host_kernels, engine, size, TemporalOptions(), COLORED)
+    assert len(found) == now < before / 2, Counter(found)
+    carried = launches(host_kernels, engine, size, TemporalOptions(), CARRIED)
+    assert len(carried) == now - 2  # into the network and out of it
+    alone = launches(host_kernels, engine, size, None, COLORED)
+    assert len(alone) == now - 2  # no memory of three, the confidence by itself
+
+
+def test_every_kernel_is_part_of_some_frame(host_kernels: HostKernels) -> None:
+    used = {"compose"}  # of pictures that come back as R'G'B'
+    for engine in catalog.BANDS:
+        for temporal in (TemporalOptions(), None):
+            used |= set(launches(host_kernels, engine, "best", temporal, COLORED))
+    assert used == set(kernel_names())
+
+
+def test_motion_goes_to_the_device_at_half_size_alone() -> None:
+    """It was 2.11 MB a moving frame of 640x512 by the best network, and 0.73 MB a still one."""
+    layout = FrameLayout(FRAME, (333, 416))
+    assert layout.still_nbytes < 0.75e6
+    assert layout.nbytes < 1.1e6
