@@ -68,6 +68,18 @@ class Tab:
         for kind in ("keyDown", "keyUp"):
             self.call("Input.dispatchKeyEvent", type=kind, key=key)
 
+    def look(self, scheme: str, size: tuple[int, int]) -> None:
+        """Show the page in `light` or `dark`, in a window of `size` (H, W)."""
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.call("Emulation.setEmulatedMedia", features=features)
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=size[1],
+            height=size[0],
+            deviceScaleFactor=1,
+            mobile=size[1] < 600,
+        )
+
     def screenshot(self, path: Path) -> None:
         """A PNG of what is seen."""
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))

@@ -79,10 +79,16 @@ def run(args: argparse.Namespace) -> int:
     run_remarks.set(monitor.remarks)
     monitor.loop = build_loop(config, stats=monitor.stats, governor=governor)
     stop_on_signals(monitor.loop)
+    monitor.health.start()
+    failure: str | None = "unexpected end"
     try:
         monitor.loop.run(monitor.on_frame)
+        failure = None
+    except Exception as error:
+        failure = str(error) or type(error).__name__
+        raise
     finally:
-        monitor.finish()
+        monitor.finish(failure)
     monitor.require_clean()
     return 0
 

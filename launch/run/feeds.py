@@ -52,7 +52,7 @@ class CameraFeed:
             ConfigError, SinkError, ValueError: the configuration makes no sense.
         """
         self.name, self._config, self._shared = config.name, config, shared
-        self.monitor = Monitor(config, quiet=True)
+        self.monitor = Monitor(config, quiet=True, camera=config.name)
         self.failure: str | None = None
         self.waiting: str | None = None
         self._stopping = threading.Event()
@@ -68,6 +68,7 @@ class CameraFeed:
 
     def start(self) -> None:
         """Begin; returns at once."""
+        self.monitor.health.start()
         self._thread.start()
 
     def stop(self) -> None:
@@ -83,20 +84,14 @@ class CameraFeed:
         return not self._thread.is_alive()
 
     def stats(self) -> dict[str, Any]:
-        """As of a single run, and what became of the camera."""
-        figures = self.monitor.stats() if self.monitor.loop is not None else {"frames": 0}
-        return {**figures, "state": self.state(), "reason": self.failure or self.waiting}
+        """As of a single run."""
+        if self.monitor.loop is not None:
+            return self.monitor.stats()
+        return {**self.monitor.health.figures(), "frames": 0}
 
     def state(self) -> str:
-        """`waiting`, `running`, `lost` (found again when it comes back), `ended` or `failed`."""
-        if self.failure is not None:
-            return "failed"
-        if self._thread.ident is not None and not self._thread.is_alive():
-            return "ended"
-        loop = self._loop
-        if loop is None or not loop.frames:
-            return "waiting"
-        return "lost" if loop.reader.lost_reason is not None else "running"
+        """See `irchroma.launch.run.health.State`."""
+        return self.monitor.health.look().state
 
     def _first_loop(self) -> Loop | None:
         try:
@@ -120,12 +115,12 @@ class CameraFeed:
                     break
                 if self.waiting is None:
                     log.warning("%s; trying again", error)
-                self.waiting = str(error)
+                self._wait_for(str(error))
                 self._loop = None
                 self._stopping.wait(delay_s)
                 delay_s = min(2 * delay_s, _LONGEST_RETRY_S)
         finally:
-            self.monitor.finish()
+            self.monitor.finish(self.failure)
             self._require_clean()
 
     def _require_clean(self) -> None:
@@ -156,8 +151,11 @@ class CameraFeed:
         return None
 
     def _on_frame(self, loop: Loop) -> None:
-        self.waiting = None
+        self._wait_for(None)
         self.monitor.on_frame(loop)
+
+    def _wait_for(self, reason: str | None) -> None:
+        self.waiting = self.monitor.health.waiting = reason
 
     def _frames(self) -> int:
         return self._loop.frames if self._loop is not None else 0
@@ -254,8 +252,9 @@ class CamerasProgress:
     def part(feed: CameraFeed) -> str:
         """One camera's part of the line."""
         state = feed.state()
-        if state not in ("running", "ended"):
-            return f"{feed.name} {state}"
+        if state not in ("live", "ended"):
+            began = feed.monitor.loop is not None and feed.monitor.loop.frames
+            return f"{feed.name} {state if began or state == 'failed' else 'waiting'}"
         share = feed.monitor.share_done()
         done = "" if share is None else f" {share:.0%}"
         return f"{feed.name}{done} {feed.monitor.frames_per_second():.0f} fps"

@@ -141,6 +141,12 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
             bool,
             False,
         ),
+        Flag(
+            "--on-event",
+            "on_event",
+            "tell a command (JSON on its standard input) or post to an address: lost, live, failed ...",
+            metavar="COMMAND|URL",
+        ),
         Flag("--no-audio", "output.audio", "leave a file's audio track out", bool, False),
         Flag(
             "--strict",

@@ -9,21 +9,37 @@ from typing import Any
 
 from irchroma.launch.progress import Progress
 from irchroma.launch.run.automatic import Governor
+from irchroma.launch.run.events import EventHook
 from irchroma.launch.run.flicker_watch import FlickerWatch
+from irchroma.launch.run.health import Health
 from irchroma.launch.run.options import RunConfig
 from irchroma.launch.run.outputs import write_statistics
 from irchroma.stream.errors import StreamError
 from irchroma.stream.loop.loop import Loop
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.remarks import Remarks
+from irchroma.stream.sinks.open_sink import public
 
 log = logging.getLogger(__name__)
 
 
 class Monitor:
-    """Watches a run: progress on a terminal, drops in the log, statistics at the end."""
+    """Watches a run: progress on a terminal, drops in the log, statistics at the end.
 
-    def __init__(self, config: RunConfig, quiet: bool, governor: Governor | None = None) -> None:
+    Args:
+        config: of the run.
+        quiet: draw nothing.
+        governor: told of every frame; None for none.
+        camera: its name among several.
+
+    Attributes:
+        loop: the run, as soon as there is one.
+        health: live, lost ... and since when.
+    """
+
+    def __init__(
+        self, config: RunConfig, quiet: bool, governor: Governor | None = None, camera: str = ""
+    ) -> None:
         self._config, self._quiet, self._governor = config, quiet, governor
         self._start_s: float | None = None  # of the first frame
         self._drops_said_s = time.monotonic()
@@ -31,6 +47,13 @@ class Monitor:
         self._progress: Progress | None = None
         self.loop: Loop | None = None
         self.remarks = Remarks()
+        self._hook = EventHook(config.on_event) if config.on_event else None
+        about = (
+            {"camera": camera, "source": public(config.source)}
+            if camera
+            else {"source": public(config.source)}
+        )
+        self.health = Health(lambda: self.loop, self._hook.tell if self._hook is not None else None, about)
 
     def on_frame(self, loop: Loop) -> None:
         """After each frame: draw, and say once a second what was dropped."""
@@ -71,6 +94,7 @@ class Monitor:
         assert loop is not None
         elapsed_s = self._elapsed_s()
         return {
+            **self.health.figures(),
             "source": loop.reader.info.description if loop.reader.info else None,
             "engine": loop.guarded.name if loop.guarded else None,
             "engine_failures": loop.guarded.failures if loop.guarded else 0,
@@ -119,8 +143,15 @@ class Monitor:
             if count:
                 self.remarks.add(text, count)
 
-    def finish(self) -> None:
-        """Clean line, summary in the log, JSON where it was asked for."""
+    def finish(self, failure: str | None = None) -> None:
+        """Clean line, summary in the log, JSON where it was asked for.
+
+        Args:
+            failure: why the run was given up; None where it was not.
+        """
+        self.health.stop(failure)
+        if self._hook is not None:
+            self._hook.close()
         if self._progress is not None:
             self._progress.close()
         if self.loop is None or not self.loop.frames:

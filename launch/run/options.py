@@ -86,6 +86,7 @@ class RunConfig:
         auto: measure this machine (or use what `calibrate speed` stored), choose settings, and change them
             while the run goes on where the machine cannot keep up.
         auto_latency_ms: with `auto`, the time from arrival until composed that frames should keep within.
+        on_event: a command that is given what happens (lost, live ...) as JSON, or an address to post it to.
         repeat_s: after a loss the last picture is shown this long before the "no signal" card.
         camera: the camera's profile: a file of `irchroma calibrate`, or a name such as `lepton`; "" for none.
         color_camera: pass a camera's own color through while it is in color (by day).
@@ -105,6 +106,7 @@ class RunConfig:
     engine: str = "auto"
     auto: bool = False
     auto_latency_ms: float = 50.0
+    on_event: str = ""
     repeat_s: float = 2.0
     camera: str = ""
     color_camera: bool = True

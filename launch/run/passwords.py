@@ -149,7 +149,8 @@ def _with_texts(config: R, change: Callable[[str, str], str]) -> R:
         page_token=change(config.output.page_token, "page_token"),
         page_viewer_token=change(config.output.page_viewer_token, "page_viewer_token"),
     )
-    return dataclasses.replace(config, source=source, to=to, output=output)
+    on_event = change(config.on_event, "on_event")
+    return dataclasses.replace(config, source=source, to=to, output=output, on_event=on_event)
 
 
 def hide_arguments(words: list[str]) -> None:

@@ -66,6 +66,7 @@ class Loop:
         frames: frames taken from the source so far.
         composer: makes the viewer's pictures.
         reader: the source's thread; its `info`, `drops` and `lost_reason` may be read at any time.
+        repeat_s: for so long a loss is bridged by the last picture, before the card.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Loop:
         self.stages = {name: LatencyMeter() for name in ("capture", "tone_map", "color", "compose")}
         self._composing = ComposingThread(composer, writers, self.stages, options.repeat_s, self.reader.stop)
         self.frames = 0
+        self.repeat_s = options.repeat_s
         self.guarded: GuardedColorizer | None = None
         self._gives_color = False
         self._stopping = threading.Event()
@@ -122,6 +124,17 @@ class Loop:
             raise failure
         if not self.frames and not self._stopping.is_set():
             raise SourceError(f"{info.description}: no video frames in it")
+
+    def silence(self) -> tuple[float, str] | None:
+        """Seconds since the last frame of a live source that gives none, and why; else None. Any thread."""
+        info = self.reader.info
+        if info is None or not info.live or not self.frames:
+            return None
+        silent_ns = time.monotonic_ns() - self._last_arrival_ns
+        lost = self.reader.lost_reason
+        if lost is None and silent_ns < 3 * max(period_of(info), _SHORTEST_REPEAT_NS):
+            return None
+        return silent_ns / 1e9, lost or "the source is silent"
 
     def stop(self) -> None:
         """End the run in good order; may be called from a signal handler and more than once."""
@@ -192,15 +205,15 @@ class Loop:
         self.guarded.reset()
 
     def _bridge_silence(self, repeat_ns: int) -> None:
-        silent_ns = time.monotonic_ns() - self._last_arrival_ns
-        if silent_ns < 3 * repeat_ns and self.reader.lost_reason is None:
+        silence = self.silence()
+        if silence is None:
             return
         pts_ns = self.reader.pts_now_ns()
         if self._last_pts_ns is not None and pts_ns <= self._last_pts_ns:
             return
         self._last_pts_ns = pts_ns
-        reason = self.reader.lost_reason or "the source is silent"
-        self._composing.jobs.put(Silence(pts_ns, repeat_ns, reason, silent_ns / 1e9))
+        silent_s, reason = silence
+        self._composing.jobs.put(Silence(pts_ns, repeat_ns, reason, silent_s))
 
     def _keep_raw(self, frame: Frame) -> None:
         """Every frame that arrives is recorded, whatever becomes of its color. The reader's thread."""

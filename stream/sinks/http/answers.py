@@ -91,6 +91,11 @@ class Answers:
         if refusal is not None:
             return _problem(*refusal)
         path = request.url.path
+        if path == "/healthz":
+            return JSONResponse({"status": "ok"}, headers=_FRESH)
+        if path == "/readyz":  # no names, no reasons: strangers may ask
+            ready = await asyncio.to_thread(self._ready)
+            return JSONResponse({"ready": ready}, 200 if ready else 503, headers=_FRESH)
         role, given = self._role(request)
         if path == "/login":
             return await self._log_in(request)
@@ -121,6 +126,10 @@ class Answers:
         if request.method not in ("GET", "HEAD", "POST"):
             return 405, "expected GET or POST"
         return None
+
+    def _ready(self) -> bool:
+        """Whether every page shows what its camera sees now."""
+        return all(one.figures().get("state", "live") == "live" for one in list(self.pages.values()))
 
     def _role(self, request: Request) -> tuple[Role | None, bool]:
         """What the sender is, and whether it has given something to be known by."""
@@ -242,9 +251,11 @@ class Answers:
 
 _FOR_ALL = {
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with no-referrer the form would be sent with Origin: null
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+
+_FRESH = {**_FOR_ALL, "Cache-Control": "no-store"}
 
 
 def _first(path: str) -> tuple[str, str]:
@@ -332,4 +343,4 @@ def _page(text: str, nonce: str, framed: bool) -> Response:
 
 
 def _problem(status: int, text: str, headers: dict[str, str] | None = None) -> Response:
-    return JSONResponse({"error": text}, status, {**(headers or {}), **_FOR_ALL, "Cache-Control": "no-store"})
+    return JSONResponse({"error": text}, status, {**(headers or {}), **_FRESH})

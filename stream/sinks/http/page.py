@@ -91,7 +91,8 @@ class LiveControl(Protocol):
     def state(self) -> dict[str, Any]:
         """`view`, `wipe`, `blend` as they are; `engine`, the choice that colors now; `changing`, the choice
         that is being made ready or None; `error`, why the last choice was not taken or None; `latency_ms`
-        from a frame's arrival to its picture; `reason`, why there is no color or None."""
+        from a frame's arrival to its picture, None while there are no frames; `reason`, why there is no color
+        or None."""
 
     def change(self, wanted: dict[str, Any]) -> None:
         """Take over any of `view`, `wipe`, `blend` and `engine`.

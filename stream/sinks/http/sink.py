@@ -105,8 +105,12 @@ class HttpSink:
         height, width = live.size
         own = {"fps": round(live.rate_hz(), 1), "viewers": live.viewers, "width": width, "height": height}
         more = self.options.stats() if self.options.stats is not None else {}
-        state = {"live": control.state()} if control is not None else {}
-        return {"title": self.options.title, **own, **more, **state}
+        shown = {"live": control.state()} if control is not None else {}
+        if more.get("state", "live") != "live":  # the card and the repeated picture are no camera's
+            own["fps"] = 0.0
+            if control is not None:
+                shown["live"] = {**shown["live"], "latency_ms": None}
+        return {"title": self.options.title, **own, **more, **shown}
 
     def close(self) -> None:
         """See `FrameSink.close`; viewers are disconnected."""

@@ -46,8 +46,9 @@ class View:
 
 class Served:
     def __init__(self, host: str, access: Access) -> None:
-        self.view = View()
-        self.sink = HttpSink(host, 0, HttpSinkOptions(control=self.view, access=access))
+        self.view, self.stats = View(), dict[str, Any]()
+        options = HttpSinkOptions(stats=lambda: self.stats, control=self.view, access=access)
+        self.sink = HttpSink(host, 0, options)
         self.sink.open(LIVE, (48, 64))
         self.sink.write(np.full((48, 64, 3), 90, np.uint8), 0, 40_000_000)
         self.port = self.sink.port
@@ -289,6 +290,17 @@ def _works(page: Served) -> bool:
         return page.status() == 200
     except (ConnectionError, http.client.HTTPException):
         return False
+
+
+def test_strangers_may_ask_whether_it_works_and_no_more() -> None:
+    with served(operator=OPERATOR) as page:
+        assert page.ask("/healthz")[::2] == (200, '{"status":"ok"}')
+        assert page.ask("/readyz")[::2] == (200, '{"ready":true}')
+        page.stats = {"state": "lost", "reason": "secret reasons"}
+        assert page.ask("/readyz")[::2] == (503, '{"ready":false}')
+        figures = json.loads(page.ask(Authorization=f"Bearer {OPERATOR}")[2])
+        assert (figures["fps"], figures["live"]["latency_ms"]) == (0.0, None)
+        assert figures["reason"] == "secret reasons"
 
 
 def test_garbage_neither_breaks_nor_leaks(caplog: pytest.LogCaptureFixture) -> None:

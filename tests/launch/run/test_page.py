@@ -1,0 +1,178 @@
+"""The page in a browser: a camera that is lost, a server that is gone, and who may press what."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.browser import Tab, opened
+
+from irchroma.launch.run.control import choices
+from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.sinks.http.access import Access
+from irchroma.stream.sinks.http.page import Choice
+from irchroma.stream.sinks.http.sink import HttpSink, HttpSinkOptions
+
+pytestmark = pytest.mark.browser
+
+SHOWN = "document.getElementById('live') && document.getElementById('live').naturalWidth === 320"
+BOX = "(r => [r.width, r.height])(document.getElementById('live').getBoundingClientRect())"
+LIVE = VideoInfo((240, 320), Fraction(25), live=True)
+SIZES = {"phone": (740, 360), "projector": (1080, 1920)}
+
+
+class Camera:
+    """A page whose camera is in whatever state the test wants."""
+
+    def __init__(self, port: int = 0, access: Access | None = None, name: str = "gate") -> None:
+        self.told: dict[str, Any] = {"state": "live", "reason": None, "since": "2026-01-01T10:00:00Z"}
+        self.engines: tuple[Choice, ...] = choices()
+        options = HttpSinkOptions(name, lambda: self.told, self, name, access or Access())
+        self.sink = HttpSink("127.0.0.1", port, options)
+        self.sink.open(LIVE, (240, 320))
+        self.port = self.sink.port
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._work)
+        self._thread.start()
+
+    def _work(self) -> None:
+        ramp = np.add.outer(np.arange(240) // 3, np.arange(320) // 2).astype(np.uint8)
+        picture = np.dstack([ramp, ramp[::-1], 255 - ramp])
+        while not self._ended.wait(0.1):
+            self.sink.write(picture, 0, 40_000_000)
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "view": "color",
+            "wipe": 0.5,
+            "blend": 0.5,
+            "engine": "palette:ironbow",
+            "changing": None,
+            "error": None,
+            "latency_ms": 17.0,
+            "reason": None,
+        }
+
+    def change(self, wanted: dict[str, Any]) -> None:
+        pass
+
+    def close(self) -> None:
+        self._ended.set()
+        self._thread.join()
+        self.sink.close()
+
+
+@contextmanager
+def watched(tmp_path: Path, camera: Camera, path: str = "gate/") -> Iterator[Tab]:
+    try:
+        with opened(f"http://127.0.0.1:{camera.port}/{path}", tmp_path / "profile") as tab:
+            yield tab
+    finally:
+        camera.close()
+
+
+def text(tab: Tab, name: str) -> str:
+    return str(tab.value(f"document.getElementById('{name}').textContent"))
+
+
+def fits(tab: Tab) -> bool:
+    return bool(tab.value("document.documentElement.scrollWidth <= innerWidth"))
+
+
+def test_a_page_says_what_its_camera_is(tmp_path: Path) -> None:
+    camera = Camera()
+    with watched(tmp_path, camera) as tab:
+        tab.wait_for("document.getElementById('state').textContent === 'live'")
+        tab.wait_for("document.getElementById('latency').textContent === '17 ms'")
+        assert text(tab, "why") == ""
+        camera.told = {"state": "lost", "reason": "the cable is out", "since": "2026-01-01T10:00:00Z"}
+        tab.wait_for("document.getElementById('state').textContent === 'signal lost'")
+        said = text(tab, "why")
+        assert "signal lost since " in said
+        assert "the cable is out" in said
+        assert "The last picture stands" in said
+        assert text(tab, "fps") == text(tab, "latency") == ""
+        camera.told["state"] = "slate"
+        tab.wait_for("document.getElementById('state').textContent === 'no signal'")
+        camera.told = {"state": "live", "reason": "out of memory", "since": "2026-01-01T10:00:00Z"}
+        tab.wait_for("document.getElementById('why').textContent === 'no color: out of memory'")
+        camera.told["reason"] = None
+        tab.wait_for("document.getElementById('why').textContent === ''")
+
+
+def test_a_page_says_that_its_server_is_gone_or_hangs_and_comes_back(tmp_path: Path) -> None:
+    camera = Camera()
+    with watched(tmp_path, camera) as tab:
+        tab.wait_for("document.getElementById('fps').textContent.endsWith('fps')")
+        camera.close()
+        tab.wait_for("document.getElementById('state').textContent === 'no server'")
+        assert "does not answer since" in text(tab, "why")
+        assert text(tab, "fps") == text(tab, "latency") == text(tab, "size") == ""
+        camera = Camera(camera.port)
+        try:
+            tab.wait_for("document.getElementById('state').textContent === 'live'")
+            tab.wait_for("document.getElementById('live').naturalWidth === 320")
+            tab.value(
+                "window.fetch = (address, more) => new Promise((done, fail) =>"
+                " more.signal.addEventListener('abort', () => fail(new Error())))"
+            )
+            tab.wait_for("document.getElementById('state').textContent === 'no server'")
+        finally:
+            camera.close()
+
+
+def test_the_list_of_cameras_says_which_is_lost(tmp_path: Path) -> None:
+    camera = Camera()
+    yard = Camera(camera.port, name="yard")
+    yard.told = {"state": "slate", "reason": "the cable is out", "since": "2026-01-01T10:00:00Z"}
+    try:
+        with watched(tmp_path, camera, "") as tab:
+            said = "[...document.querySelectorAll('span')].map(one => one.textContent)"
+            tab.wait_for(f"{said}[0].endsWith('17 ms') && {said}[1].startsWith('no signal since ')")
+            assert tab.value("document.querySelectorAll('a')[1].title") == "the cable is out"
+            for place, size in SIZES.items():
+                for scheme in ("light", "dark"):
+                    tab.look(scheme, size)
+                    assert fits(tab)
+                    tab.screenshot(tmp_path / f"index_{place}_{scheme}.png")
+    finally:
+        yard.close()
+
+
+def test_a_visitor_logs_in_and_a_viewer_has_no_buttons(tmp_path: Path) -> None:
+    camera = Camera(access=Access("operators-token", "viewers-token"))
+    with watched(tmp_path, camera) as tab:
+        for token, buttons in (("viewers-token", False), ("operators-token", True)):
+            tab.call("Network.clearBrowserCookies")
+            tab.call("Page.navigate", url=f"http://127.0.0.1:{camera.port}/gate/")
+            tab.wait_for("document.getElementById('token') !== null")
+            tab.value(f"document.getElementById('token').value = '{token}'")
+            tab.value("document.querySelector('button').click()")
+            tab.wait_for(SHOWN)
+            tab.wait_for("document.getElementById('state').textContent === 'live'")
+            assert tab.value("document.querySelectorAll('#controls button').length > 0") is buttons
+            assert tab.value("location.pathname + location.search") == "/gate/"
+
+
+def test_the_page_fits_a_phone_and_a_projector_in_light_and_dark(tmp_path: Path) -> None:
+    camera = Camera()
+    lost = {**camera.told, "state": "lost", "reason": "127.0.0.1 refuses connections at port 554: is it on?"}
+    with watched(tmp_path, camera) as tab:
+        for state, said in (("live", "false"), ("lost", "true")):
+            camera.told = lost if state == "lost" else camera.told
+            tab.wait_for(SHOWN)
+            tab.wait_for(f"Boolean(document.getElementById('why').textContent) === {said}")
+            for place, size in SIZES.items():
+                for scheme in ("light", "dark"):
+                    tab.look(scheme, size)
+                    assert fits(tab)
+                    back = tab.value("getComputedStyle(document.body).backgroundColor")
+                    assert (back == "rgb(12, 13, 15)") == (scheme == "dark")
+                    assert min(tab.value(BOX)) > 100  # the picture is not squeezed away by the buttons
+                    tab.screenshot(tmp_path / f"{state}_{place}_{scheme}.png")
