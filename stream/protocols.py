@@ -82,7 +82,9 @@ class Colored(Protocol):
 class Colorizer(Protocol):
     """The thing that colors frames. `submit` and `collect` are all the asynchrony there is.
 
-    One thread calls `submit` and another `collect`, never with more than `depth` frames in flight.
+    One thread calls `submit` and another `collect`, never with more than `depth` frames in flight. A run
+    waits for them only so long. An engine that shares something with others may have a method `abandon`, for
+    any thread to call when it hangs: what hangs is then not given to anybody else.
     """
 
     @property
@@ -116,7 +118,10 @@ class Colorizer(Protocol):
         """
 
     def collect(self) -> Colored:
-        """The oldest frame in flight, once it is done; blocks until then. Raises the engine's error."""
+        """The oldest frame in flight, once it is done; blocks until then. Raises the engine's error.
+
+        A ValueError over the first frame says that what is asked makes no sense for this source.
+        """
 
     def reset(self) -> None:
         """Forget the past (a seek, another camera); drops what is in flight."""
@@ -134,7 +139,7 @@ class Job:
         luma: (H, W) uint8, tone mapped.
         camera_rgb: (H, W, 3) uint8, the camera's own color, which is passed through; None where it has none.
         duration_ns: of the picture.
-        ticket: of the engine; None where it was not asked.
+        ticket: the loop's own, of the engine; None where it was not asked.
         submitted_ns: when the engine was asked, monotonic.
         colored: the engine's answer; None where the frame goes out as it came.
         reason: why there is no color though there should be; None otherwise.
@@ -147,7 +152,7 @@ class Job:
     luma: NDArray[np.uint8]
     camera_rgb: NDArray[np.uint8] | None = None
     duration_ns: int = 0
-    ticket: int | None = None
+    ticket: Any = None
     submitted_ns: int = 0
     colored: Colored | None = None
     reason: str | None = None
@@ -167,7 +172,11 @@ class Composer(Protocol):
 
 
 class FrameSink(Protocol):
-    """Takes finished pictures. Called from one thread; must not block on a live run."""
+    """Takes finished pictures. Called from one thread; must not block on a live run.
+
+    A run waits for every call only so long; a sink whose `close` may need more, as a file's does, has an
+    attribute `end_s`, seconds.
+    """
 
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
         """Start, for pictures of `size` (H, W) at `info.rate`. Raises SinkError with one clear line."""

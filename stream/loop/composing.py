@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import threading
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -16,6 +18,8 @@ from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import Composer, Job, VideoInfo
 
 log = logging.getLogger(__name__)
+
+_HURRY_S = 0.8
 
 
 class Silence(NamedTuple):
@@ -42,6 +46,7 @@ class ComposingThread:
         stages: gets the times of `color` and `compose`.
         repeat_s: after a loss the last picture is repeated this long before the "no signal" card.
         on_failure: called on this thread after a failure; ends the run.
+        stopping: set when the run is told to stop: nothing is waited for long then.
 
     Attributes:
         jobs: where they are put.
@@ -55,16 +60,17 @@ class ComposingThread:
         stages: dict[str, LatencyMeter],
         repeat_s: float,
         on_failure: Callable[[], None],
+        stopping: threading.Event,
     ) -> None:
         self._composer, self._writers, self._stages = composer, writers, stages
-        self._repeat_s, self._on_failure = repeat_s, on_failure
+        self._repeat_s, self._on_failure, self._stopping = repeat_s, on_failure, stopping
         self._thread = feed_thread(self._work, "compose")
         self._rate = RateMeter()
         self._sinks_open = False
         self._info: VideoInfo
         self._guarded: GuardedColorizer
         self.jobs: Ring[Job | Silence] = Ring(4, newest_wins=False)
-        self.failure: StreamError | None = None
+        self.failure: StreamError | ValueError | None = None
 
     def start(self, info: VideoInfo, guarded: GuardedColorizer) -> None:
         """Begin; `guarded` gives the color of tickets."""
@@ -74,8 +80,15 @@ class ComposingThread:
     def finish(self) -> None:
         """Take no more jobs, and wait for those that are there."""
         self.jobs.close()
-        if self._thread.ident is not None:
-            self._thread.join()
+        deadline_s = math.inf
+        while self._thread.ident is not None and self._thread.is_alive():
+            self._thread.join(0.05)
+            if self._stopping.is_set():
+                deadline_s = min(deadline_s, time.monotonic() + _HURRY_S)
+            if time.monotonic() > deadline_s:
+                log.warning("pictures that were not finished in time are left behind")
+                self.jobs.abandon()
+                return
 
     def _work(self) -> None:
         last: Picture | None = None
@@ -84,15 +97,12 @@ class ComposingThread:
                 last = self._finish(self.jobs.take(), last)
         except RingClosed:
             return
-        except StreamError as error:
+        except (StreamError, ValueError) as error:  # the latter: an engine that refuses what it was asked
             self.failure = error
         except Exception as error:  # the thread's last stand: the run must end, not hang
             log.exception("composing broke")
             self.failure = StreamError(f"composing the picture failed unexpectedly: {error!r}")
-        for job in self.jobs.abandon():
-            # The engine's places are given back: somebody may wait for one.
-            if isinstance(job, Job) and job.ticket is not None:
-                self._guarded.collect(job.ticket)
+        self.jobs.abandon()
         self._on_failure()
 
     def _finish(self, job: Job | Silence, last: Picture | None) -> Picture:
@@ -122,10 +132,10 @@ class ComposingThread:
     def _send(self, timed: Timed) -> None:
         if not self._sinks_open:
             for writer in self._writers:
-                writer.open(self._info, timed.picture.size)
+                writer.open(self._info, timed.picture.size, self._stopping)
             self._sinks_open = True
         for writer in self._writers:
             writer.put(timed)
-        if self._writers and all(writer.failure is not None for writer in self._writers):
-            assert self._writers[0].failure is not None
-            raise self._writers[0].failure
+        failures = [writer.failure for writer in self._writers]
+        if failures and failures[0] is not None and None not in failures:
+            raise failures[0]

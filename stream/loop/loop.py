@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -16,8 +17,9 @@ from numpy.typing import NDArray
 
 from irchroma.stream.errors import SourceError, StreamError
 from irchroma.stream.frame import UNKNOWN_NS, Frame
+from irchroma.stream.loop.attended import Deadlines
 from irchroma.stream.loop.composing import ComposingThread, Silence
-from irchroma.stream.loop.guarded import GuardedColorizer
+from irchroma.stream.loop.guarded import GuardedColorizer, StoppedEarly
 from irchroma.stream.loop.latency import LatencyMeter
 from irchroma.stream.loop.reader import ReconnectOptions, SourceReader
 from irchroma.stream.loop.threads import RingClosed
@@ -31,6 +33,7 @@ from irchroma.stream.tone.tone_map import ToneMap
 
 log = logging.getLogger(__name__)
 
+_HURRY_S, _SOURCE_END_S = 0.4, 10.0  # for the source to let go
 _DEFAULT_PERIOD_NS = 40_000_000
 _SHORTEST_REPEAT_NS = 100_000_000  # while there is no signal, 10 pictures a second are enough
 
@@ -45,6 +48,7 @@ class LoopOptions:
         repeat_s: after a loss the last picture is repeated this long before the "no signal" card.
         color_camera: pass a camera's own color through while it is in color.
         camera: unpacks frames and corrects the sensor, by the camera's profile; None for neither.
+        deadlines: how long is waited for the engine.
     """
 
     tone_map: ToneMapOptions = field(default_factory=ToneMapOptions)
@@ -52,6 +56,7 @@ class LoopOptions:
     repeat_s: float = 2.0
     color_camera: bool = True
     camera: Camera | None = None
+    deadlines: Deadlines = field(default_factory=Deadlines)
 
 
 class Loop:
@@ -77,20 +82,34 @@ class Loop:
         writers: list[SinkWriter],
         options: LoopOptions,
         raw_writer: SinkWriter | None = None,
+        remake_source: Callable[[], FrameSource] | None = None,
     ) -> None:
+        """Put the run together; nothing is opened yet.
+
+        Args:
+            source: where frames come from.
+            make_colorizer: makes the engine, whenever there is none.
+            composer: makes the viewer's pictures.
+            writers: of the sinks.
+            options: how the run behaves.
+            raw_writer: of a sink that keeps the frames as they come.
+            remake_source: makes the source once more, where it hangs; None to do without.
+        """
+        self._stopping = threading.Event()
         keep = self._keep_raw if raw_writer is not None else None
-        self.reader = SourceReader(source, options.reconnect, keep)
+        self.reader = SourceReader(source, options.reconnect, keep, remake_source)
         self._make_colorizer, self.composer, self._options = make_colorizer, composer, options
         self.writers, self.raw_writer = writers, raw_writer
         self._tone_map = ToneMap(options.tone_map)
         self._detector = ColorCameraDetector()
         self.stages = {name: LatencyMeter() for name in ("capture", "tone_map", "color", "compose")}
-        self._composing = ComposingThread(composer, writers, self.stages, options.repeat_s, self.reader.stop)
+        self._composing = ComposingThread(
+            composer, writers, self.stages, options.repeat_s, self.reader.stop, self._stopping
+        )
         self.frames = 0
         self.repeat_s = options.repeat_s
         self.guarded: GuardedColorizer | None = None
         self._gives_color = False
-        self._stopping = threading.Event()
         self._last_arrival_ns = 0
         self._last_pts_ns: int | None = None
         self._last_size: tuple[int, int] | None = None
@@ -104,21 +123,21 @@ class Loop:
         Raises:
             StreamError: source or every sink failed; what was written until then is finished first.
         """
-        try:
-            info = self.reader.start()
-            self.guarded = GuardedColorizer(partial(self._make_colorizer, info))
-            self._composing.start(info, self.guarded)
-            self._work(info, on_frame)
-        finally:
-            self.reader.stop()
-            self._composing.finish()
-            for writer in self.writers:
-                writer.finish()
-            self.reader.join()
-            if self.raw_writer is not None:  # fed by the reader
-                self.raw_writer.finish()
-            if self.guarded is not None:
-                self.guarded.close()
+        with ExitStack() as last_first:  # each of them is done, whatever the one before it raises
+            last_first.callback(self._close_engine)
+            last_first.callback(self._finish_raw)  # which the source's thread feeds
+            last_first.callback(self._join_source)
+            last_first.callback(self._finish_sinks)
+            last_first.callback(self._composing.finish)
+            last_first.callback(self.reader.stop)
+            try:
+                info = self.reader.start()
+                make = partial(self._make_colorizer, info)
+                self.guarded = GuardedColorizer(make, info.live, self._options.deadlines, self._stopping)
+                self._composing.start(info, self.guarded)
+                self._work(info, self.guarded, on_frame)
+            except StoppedEarly:
+                pass
         failure = self._composing.failure or self.reader.failure or self._sink_failure()
         if failure is not None:
             raise failure
@@ -137,9 +156,29 @@ class Loop:
         return silent_ns / 1e9, lost or "the source is silent"
 
     def stop(self) -> None:
-        """End the run in good order; may be called from a signal handler and more than once."""
+        """End the run in good order; any thread, more than once. Within 3 s, but for files being finished."""
         self._stopping.set()
         self.reader.stop()
+
+    def _close_engine(self) -> None:
+        if self.guarded is not None:
+            self.guarded.close()
+
+    def _join_source(self) -> None:
+        limit_s = _HURRY_S if self._stopping.is_set() else _SOURCE_END_S
+        if not self.reader.join(limit_s):
+            log.warning("the source has not let go within %g s: left behind", limit_s)
+
+    def _finish_sinks(self) -> None:
+        since_s = time.monotonic()
+        with ExitStack() as all_of_them:
+            for writer in self.writers:
+                writer.end()
+                all_of_them.callback(writer.finish, since_s)
+
+    def _finish_raw(self) -> None:
+        if self.raw_writer is not None:
+            self.raw_writer.finish()
 
     def _all_writers(self) -> list[SinkWriter]:
         return [*self.writers, *([self.raw_writer] if self.raw_writer else [])]
@@ -147,22 +186,26 @@ class Loop:
     def _sink_failure(self) -> StreamError | None:
         return next((w.failure for w in self._all_writers() if w.failure is not None), None)
 
-    def _work(self, info: VideoInfo, on_frame: Callable[[Loop], None] | None) -> None:
+    def _work(
+        self, info: VideoInfo, guarded: GuardedColorizer, on_frame: Callable[[Loop], None] | None
+    ) -> None:
         period_ns = period_of(info)
         repeat_ns = max(period_ns, _SHORTEST_REPEAT_NS)
         try:
             while True:
                 frame = self.reader.ring.get(repeat_ns / 1e9 if info.live else 0.5)
                 if frame is not None:
-                    self._composing.jobs.put(self._begin(frame, period_ns))
+                    self._composing.jobs.put(self._begin(frame, guarded, period_ns))
                     if on_frame is not None:
                         on_frame(self)
-                elif info.live and self.frames:
+                    continue
+                self.reader.watch()
+                if info.live and self.frames:
                     self._bridge_silence(repeat_ns)
         except RingClosed:
             pass
 
-    def _begin(self, frame: Frame, period_ns: int) -> Job:
+    def _begin(self, frame: Frame, guarded: GuardedColorizer, period_ns: int) -> Job:
         self.frames += 1
         self.stages["capture"].add(time.monotonic_ns() - frame.arrival_ns)
         self._last_arrival_ns, self._last_pts_ns = frame.arrival_ns, frame.pts_ns
@@ -170,7 +213,9 @@ class Loop:
         if self._options.camera is not None:
             frame = self._options.camera.apply(frame)
         if frame.gap or (self._last_size is not None and self._last_size != frame.size):
-            self._forget()
+            self._tone_map.reset()
+            self._detector.reset()
+            guarded.reset()
         self._last_size = frame.size
         pixels: NDArray[Any] = frame.pixels
         camera_rgb = self._camera_color(frame) if self._options.color_camera else None
@@ -184,10 +229,9 @@ class Loop:
             )
         job = Job(frame, luma, camera_rgb, duration_ns)
         if camera_rgb is None:
-            assert self.guarded is not None
             job.submitted_ns = time.monotonic_ns()
             counts = frame.pixels if frame.is_counts else None
-            job.ticket = self.guarded.submit(luma, frame.pts_ns, counts, frame.held)  # type: ignore[arg-type]
+            job.ticket = guarded.submit(luma, frame.pts_ns, counts, frame.held)  # type: ignore[arg-type]
         return job
 
     def _camera_color(self, frame: Frame) -> NDArray[np.uint8] | None:
@@ -197,12 +241,6 @@ class Loop:
             return None
         rgb: NDArray[Any] = frame.pixels if frame.is_color else cv2.cvtColor(frame.pixels, cv2.COLOR_GRAY2RGB)
         return rgb if self._detector.update(rgb, frame.pts_ns) else None
-
-    def _forget(self) -> None:
-        assert self.guarded is not None
-        self._tone_map.reset()
-        self._detector.reset()
-        self.guarded.reset()
 
     def _bridge_silence(self, repeat_ns: int) -> None:
         silence = self.silence()
@@ -218,10 +256,10 @@ class Loop:
     def _keep_raw(self, frame: Frame) -> None:
         """Every frame that arrives is recorded, whatever becomes of its color. The reader's thread."""
         writer, info = self.raw_writer, self.reader.info
-        assert writer is not None
-        assert info is not None
+        if writer is None or info is None:
+            return
         if not writer.is_open:
-            writer.open(info, frame.size)
+            writer.open(info, frame.size, self._stopping)
         duration_ns = frame.duration_ns if frame.duration_ns != UNKNOWN_NS else period_of(info)
         writer.put(Timed(Picture(frame.pixels), frame.pts_ns, duration_ns, frame.arrival_ns))
 

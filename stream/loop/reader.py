@@ -8,6 +8,8 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from irchroma.stream.errors import SourceError, StreamError, StreamOptionError
 from irchroma.stream.frame import Frame
@@ -45,6 +47,27 @@ class ReconnectOptions:
             )
 
 
+@dataclass(frozen=True, slots=True)
+class SourceDeadlines:
+    """After how many seconds a source's call counts as hung.
+
+    Attributes:
+        open_s, close_s: of these calls; every source has times of its own that are shorter.
+        read_s: beyond what `read` was given.
+    """
+
+    open_s: float = 60.0
+    read_s: float = 5.0
+    close_s: float = 10.0
+
+
+T = TypeVar("T")
+
+
+class _Abandoned(Exception):
+    """A call came back after nobody waited for it any more."""
+
+
 class SourceReader:
     """The thread that owns a `FrameSource`.
 
@@ -64,13 +87,26 @@ class SourceReader:
         source: FrameSource,
         options: ReconnectOptions | None = None,
         on_frame: Callable[[Frame], None] | None = None,
+        remake: Callable[[], FrameSource] | None = None,
+        limits: SourceDeadlines | None = None,
     ) -> None:
-        """`on_frame` gets every frame on the reader's thread, before anything may drop it."""
-        self._source, self._options = source, options or ReconnectOptions()
-        self._on_frame = on_frame
+        """Nothing is opened yet.
+
+        Args:
+            source: this object's from now on.
+            options: how a live source is watched.
+            on_frame: gets every frame on the reader's thread, before anything may drop it.
+            remake: makes the source once more, for one that hangs; None to give up instead.
+            limits: how long is waited for the source's calls.
+        """
+        self._source, self._options, self._remake = source, options or ReconnectOptions(), remake
+        self._limits, self._on_frame = limits or SourceDeadlines(), on_frame
         self._stop = threading.Event()
         self._opened = threading.Event()
-        self._thread = feed_thread(self._work, "source")
+        self._thread: threading.Thread | None = None
+        self._generation = 0
+        self._call: tuple[str, float] | None = None  # what is under way, and until when it may be
+        self._drops_before = 0
         self._clock_zero_ns = 0  # monotonic time at pts 0
         self._offset_ns = 0
         self._last_pts_ns: int | None = None
@@ -84,7 +120,7 @@ class SourceReader:
     @property
     def drops(self) -> int:
         """Frames dropped before processing, by the source and by the ring."""
-        return self._source.drops + self.ring.drops
+        return self._drops_before + self._source.drops + self.ring.drops
 
     def start(self) -> VideoInfo:
         """Open the source and wait for its first word.
@@ -92,8 +128,9 @@ class SourceReader:
         Raises:
             StreamError: it could not be opened (with `wait_at_start` only after `stop`).
         """
-        self._thread.start()
-        self._opened.wait()
+        self._start()
+        while not self._opened.wait(0.05) and not self._stop.is_set():
+            self.watch()
         if self.info is None:
             raise self.failure or SourceError("stopped before the source was open")
         return self.info
@@ -105,23 +142,61 @@ class SourceReader:
 
     def join(self, timeout_s: float = 10.0) -> bool:
         """Wait for the thread to let go of the source; False when it has not within the time."""
-        if self._thread.ident is not None:
-            self._thread.join(timeout_s)
+        if self._thread is None:
+            return True
+        self._thread.join(timeout_s)
         return not self._thread.is_alive()
+
+    def watch(self) -> None:
+        """Leave a source that hangs; called now and then by whoever waits for frames.
+
+        A live one is made and opened anew where that is possible; otherwise this is the end, with a failure.
+        """
+        call = self._call
+        if call is None or time.monotonic() < call[1]:
+            return
+        self._generation += 1
+        self._call = None
+        reason = f"the source hangs in {call[0]}"
+        live = self.info.live if self.info is not None else self._options.wait_at_start
+        if self._remake is None or not live:
+            self.failure = SourceError(reason)
+            self.ring.close()
+            self._opened.set()
+            return
+        self._drops_before += self._source.drops
+        self._note_loss(reason)
+        self._source = self._remake()
+        self._start()
+
+    def _start(self) -> None:
+        generation, source = self._generation, self._source
+        self._thread = feed_thread(lambda: self._work(generation, source), "source")
+        self._thread.start()
+
+    def _within(self, generation: int, what: str, limit_s: float, call: Callable[[], T]) -> T:
+        """A call of the source, which is not waited for longer than that."""
+        self._call = (what, time.monotonic() + limit_s)
+        try:
+            return call()
+        finally:
+            if generation != self._generation:
+                raise _Abandoned
+            self._call = None
 
     def pts_now_ns(self) -> int:
         """The pts that a frame arriving now would have, nanoseconds; never behind the last frame's."""
         now_ns = time.monotonic_ns() - self._clock_zero_ns
         return max(now_ns, (self._last_pts_ns or 0) + 1)
 
-    def _work(self) -> None:
+    def _work(self, generation: int, source: FrameSource) -> None:
         delay_s = self._options.first_delay_s
         try:
             while not self._stop.is_set():
                 try:
-                    live = self._connect().live
+                    live = self._connect(generation, source).live
                     delay_s = self._options.first_delay_s
-                    if self._pass_on(live):
+                    if self._pass_on(generation, source, live):
                         return
                 except SourceError as error:
                     may_retry = self.info.live if self.info else self._options.wait_at_start
@@ -129,11 +204,13 @@ class SourceReader:
                         self.failure = error
                         return
                     self._note_loss(str(error))
-                self._source.close()
+                self._close(generation, source)
                 self._stop.wait(delay_s)
                 delay_s = min(2 * delay_s, self._options.longest_delay_s)
         except RingClosed:
             pass
+        except _Abandoned:
+            log.info("a source that hung has come back, too late")
         except StreamError as error:
             self.failure = error
         except Exception as error:  # the thread's last stand: the loop must learn of it
@@ -141,12 +218,23 @@ class SourceReader:
             self.failure = SourceError(f"reading the source failed unexpectedly: {error!r}")
             self.failure.__cause__ = error
         finally:
-            self._source.close()
-            self.ring.close()
-            self._opened.set()
+            if generation == self._generation:
+                self.ring.close()
+                self._opened.set()
+            self._close(generation, source)
 
-    def _connect(self) -> VideoInfo:
-        info = self._source.open()
+    def _close(self, generation: int, source: FrameSource) -> None:
+        """Let go of the source; one that fails over it is as gone as any other."""
+        self._call = ("close", time.monotonic() + self._limits.close_s)
+        try:
+            source.close()
+        except Exception as error:  # noqa: BLE001 (whatever it is, it keeps nobody waiting)
+            log.warning("closing the source: %s", error)
+        if generation == self._generation:
+            self._call = None
+
+    def _connect(self, generation: int, source: FrameSource) -> VideoInfo:
+        info = self._within(generation, "opening", self._limits.open_s, source.open)
         if self.info is None:
             log.info("source: %s", info.description)
             if info.live:
@@ -158,11 +246,13 @@ class SourceReader:
             log.info("source is back: %s", info.description)
         return info
 
-    def _pass_on(self, live: bool) -> bool:
+    def _pass_on(self, generation: int, source: FrameSource, live: bool) -> bool:
         """Give out frames; True at the orderly end, SourceError when the source is lost."""
         first = True
+        stall_s = self._options.stall_s
         while not self._stop.is_set():
-            frame = self._source.read(self._options.stall_s)
+            limit_s = stall_s + self._limits.read_s
+            frame = self._within(generation, "reading", limit_s, partial(source.read, stall_s))
             if frame is None:
                 if live and self._source_should_go_on():
                     raise SourceError("the source ended its stream")

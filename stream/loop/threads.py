@@ -1,7 +1,4 @@
-"""A bounded queue between two threads that either waits (files) or drops the oldest (live).
-
-Whose threads these are, where one process runs several feeds: log lines ask for the name.
-"""
+"""A feed's threads, and the bounded queue between two of them: waits (files) or drops the oldest (live)."""
 
 from __future__ import annotations
 
@@ -11,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from contextvars import ContextVar, copy_context
 from typing import Generic, TypeVar
+from weakref import WeakSet
 
 T = TypeVar("T")
 
@@ -33,15 +31,18 @@ class Ring(Generic[T]):
         self._capacity, self._newest_wins = capacity, newest_wins
         self._items: deque[T] = deque()
         self._closed = self._full = False
-        lock = threading.Lock()
+        lock = threading.RLock()  # `close` may come from a signal handler on a thread that is in here
         self._room, self._arrived = threading.Condition(lock), threading.Condition(lock)
         self.drops = 0
 
     def __len__(self) -> int:
         return len(self._items)
 
-    def put(self, item: T) -> None:
+    def put(self, item: T, timeout_s: float | None = None) -> bool:
         """Add an item: drops the oldest when full and `newest_wins`, else waits for room.
+
+        Returns:
+            False where there was no room within `timeout_s` (None waits for ever): it is not in there then.
 
         Raises:
             RingClosed: `close` or `abandon` was called.
@@ -53,12 +54,17 @@ class Ring(Generic[T]):
                     self.drops += 1
             else:
                 self._full = len(self._items) >= self._capacity
+                deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
                 while self._full and not self._closed:
-                    self._room.wait()
+                    left_s = None if deadline_s is None else deadline_s - time.monotonic()
+                    if left_s is not None and left_s <= 0:
+                        return False
+                    self._room.wait(left_s)
             if self._closed:
                 raise RingClosed
             self._items.append(item)
             self._arrived.notify()
+        return True
 
     def get(self, timeout_s: float | None = None) -> T | None:
         """The oldest item; None when `timeout_s` passed without one (None waits for ever).
@@ -106,6 +112,8 @@ class Ring(Generic[T]):
         return left
 
 
+_made: WeakSet[threading.Thread] = WeakSet()
+
 feed_name: ContextVar[str] = ContextVar("feed_name", default="")
 """The feed that the running thread works for; empty where there is only one."""
 
@@ -114,4 +122,11 @@ def feed_thread(work: Callable[[], None], name: str) -> threading.Thread:
     """A daemon thread, not yet started, that works for the same feed as the thread that makes it."""
     feed = feed_name.get()
     whole = f"{feed}: {name}" if feed else name
-    return threading.Thread(target=copy_context().run, args=(work,), name=whole, daemon=True)
+    thread = threading.Thread(target=copy_context().run, args=(work,), name=whole, daemon=True)
+    _made.add(thread)
+    return thread
+
+
+def still_running() -> list[str]:
+    """The names of feed threads that have not ended: after a run, those that were left behind."""
+    return [thread.name for thread in list(_made) if thread.is_alive()]

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
+import threading
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 from irchroma.stream.errors import SinkError
@@ -27,79 +32,296 @@ class Timed(NamedTuple):
     arrival_ns: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class SinkDeadlines:
+    """How long is waited for a sink, seconds.
+
+    Attributes:
+        open_s: from then on a sink that does not open has failed.
+        hung_s: from then on one that does not take a picture has failed.
+        end_s: what its `close` gets at the orderly end of a run, where the sink has no `end_s` of its own.
+        hurry_s: the same where the run is told to stop.
+        first_delay_s, longest_delay_s: before a live sink that failed is opened again; doubled each time.
+    """
+
+    open_s: float = 15.0
+    hung_s: float = 30.0
+    end_s: float = 10.0
+    hurry_s: float = 1.2
+    first_delay_s: float = 1.0
+    longest_delay_s: float = 30.0
+
+
+class _Abandoned(Exception):
+    """A call came back after nobody waited for it any more."""
+
+
 class SinkWriter:
     """The thread that owns a `FrameSink`.
 
-    Attributes:
+    Args:
+        sink: not yet open.
         label: what the user typed, without credentials.
+        remake: makes the sink once more. A live run then opens it again when it fails at work; without, it
+            has failed for good, as a recording that cannot go on where it was.
+        deadlines: how long is waited for it.
+        patient: of a live source, what the sink cannot take at once waits, as long as memory allows.
+
+    Attributes:
         is_open: whether `open` has been called.
-        failure: why the sink took no more, None while it does.
+        failure: why the sink takes no more; None while it does, or will again.
+        reason: why it takes nothing right now; None while it does.
+        reopened: how often it was opened again.
         written: pictures the sink has taken.
     """
 
-    def __init__(self, sink: FrameSink, label: str, patient: bool = False) -> None:
-        """`patient`: of a live source, what the sink cannot take at once waits, as long as memory allows."""
-        self._sink, self.label, self._patient = sink, label, patient
-        self.is_open = False
+    def __init__(
+        self,
+        sink: FrameSink,
+        label: str,
+        remake: Callable[[], FrameSink] | None = None,
+        deadlines: SinkDeadlines | None = None,
+        patient: bool = False,
+    ) -> None:
+        self._sink, self.label, self._remake = sink, label, remake
+        self._patient, self.is_open = patient, False
+        self._deadlines = deadlines or SinkDeadlines()
         self._ring: Ring[Timed] = Ring(4, newest_wins=False)
-        self._thread = feed_thread(self._work, f"sink {label}")
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._generation = 0
+        self._since_s: float | None = None  # of the call that is under way
+        self._opened = threading.Event()
+        self._ending = threading.Event()
+        self._stopping = threading.Event()
+        self._info: VideoInfo
+        self._size = (0, 0)
+        self._lost = 0
         self.encode = LatencyMeter()
         self.total = LatencyMeter()
         self.failure: SinkError | None = None
+        self.reason: str | None = None
+        self.reopened = 0
         self.written = 0
 
     @property
     def drops(self) -> int:
-        """Pictures left out because the sink could not keep up."""
-        return self._sink.drops + self._ring.drops
+        """Pictures left out because the sink could not keep up, or was not there."""
+        return self._sink.drops + self._ring.drops + self._lost
 
-    def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
-        """Open the sink for pictures of `size` (H, W); SinkError with one clear line."""
-        self._sink.open(info, size)
+    @property
+    def state(self) -> str:
+        """`waiting`, `open`, `lost: REASON` (it is opened again), `failed: REASON` or `closed`."""
+        if self.failure is not None:
+            return f"failed: {self.failure}"
+        if self.reason is not None:
+            return f"lost: {self.reason}"
+        if not self._opened.is_set():
+            return "waiting"
+        return "closed" if self._ending.is_set() else "open"
+
+    def open(self, info: VideoInfo, size: tuple[int, int], stopping: threading.Event | None = None) -> None:
+        """Open the sink for pictures of `size` (H, W).
+
+        Args:
+            info: of the run.
+            size: of the first picture.
+            stopping: set when the run is told to stop.
+
+        Raises:
+            SinkError: it cannot be opened, or does not within `open_s`.
+        """
+        self._info, self._size, self._stopping = info, size, stopping or self._stopping
         if info.live:
             room = _WAITING_BYTES // (size[0] * size[1] * 2) if self._patient else 0
             self._ring = Ring(max(_WAITING_LIVE, room), newest_wins=True)
+        else:
+            self._remake = None
         self.is_open = True
-        self._thread.start()
+        self._start(first=True)
+        deadline_s = time.monotonic() + self._deadlines.open_s
+        while not self._opened.wait(0.05):
+            if self.failure is not None:
+                raise self.failure
+            if time.monotonic() > deadline_s or self._stopping.is_set():
+                self._give_up(f"did not open within {self._deadlines.open_s:g} s")
+                break
+        if self.failure is not None:
+            raise self.failure
         log.info("sink: %s, %dx%d", self.label, size[1], size[0])
 
     def put(self, timed: Timed) -> None:
-        """Give a picture; waits for room unless live. Does nothing once the sink has failed."""
-        if self.failure is None:
+        """Give a picture; on a file run waits for room. Does nothing while the sink takes none."""
+        while self.failure is None:
+            self._watch()
+            if self.reason is not None:
+                self._lost += 1
+                return
             try:
-                self._ring.put(timed)
+                if self._ring.put(timed, 0.2):
+                    return
             except RingClosed:
-                pass
+                return
+            if self._stopping.is_set() and self._silent_s() > self._deadlines.hurry_s:
+                self._lost += 1
+                return
 
-    def finish(self) -> None:
-        """Write what is waiting, finish the sink and wait for it; may be called twice."""
+    def end(self) -> None:
+        """No more pictures will come; what is waiting is written. Returns at once."""
+        self._ending.set()
         self._ring.close()
-        if self._thread.ident is not None:
-            self._thread.join()
-        else:
-            self._sink.close()
 
-    def _work(self) -> None:
+    def finish(self, since_s: float = math.inf) -> None:
+        """Write what is waiting, finish the sink and wait for it; may be called twice.
+
+        A sink that makes no progress is left behind after its time is over, which is then its failure.
+
+        Args:
+            since_s: when all sinks of the run were told to end, `time.monotonic`; now where it was not.
+        """
+        self.end()
+        if self._thread is None:
+            self._close(self._sink)
+            return
+        waited_from_s, written = min(since_s, time.monotonic()), self.written
+        while self._thread.is_alive():
+            self._thread.join(0.02)
+            if self.written != written:
+                waited_from_s, written = time.monotonic(), self.written
+            own_s: float | None = getattr(self._sink, "end_s", None)
+            allowed_s = own_s or self._deadlines.end_s
+            if self._stopping.is_set() and not own_s:
+                allowed_s = self._deadlines.hurry_s
+            if time.monotonic() - waited_from_s > allowed_s:
+                self._give_up(f"has not finished within {allowed_s:g} s: left behind")
+                return
+
+    def _start(self, first: bool) -> None:
+        generation = self._generation
+        self._thread = feed_thread(lambda: self._work(generation, first), f"sink {self.label}")
+        self._thread.start()
+
+    def _work(self, generation: int, first: bool) -> None:
+        delay_s = self._deadlines.first_delay_s
+        opened = False
         try:
-            while True:
-                timed = self._ring.take()
-                start_ns = time.monotonic_ns()
-                if timed.arrival_ns:
-                    self.total.add(start_ns - timed.arrival_ns)
-                self._sink.write(timed.picture, timed.pts_ns, timed.duration_ns)
-                self.encode.add(time.monotonic_ns() - start_ns)
-                self.written += 1
-        except RingClosed:
-            pass
+            while not self._ending.is_set() or first:
+                sink = self._sink
+                try:
+                    if not first:
+                        self._ending.wait(delay_s)
+                        if self._ending.is_set():
+                            return
+                        delay_s = min(2 * delay_s, self._deadlines.longest_delay_s)
+                        sink = self._sink = self._made_again(sink)
+                    opened = True
+                    self._call(generation, partial(sink.open, self._info, self._size))
+                    self._note_open(first)
+                    delay_s = self._deadlines.first_delay_s
+                    self._feed(generation, sink)
+                except RingClosed:
+                    opened = False
+                    self._call(generation, sink.close)
+                    return
+                except SinkError as error:
+                    if not self._may_reopen(error):
+                        self._fail(error)
+                        return
+                    opened = False
+                    self._close_aside(sink)
+                first = False
+        except _Abandoned:
+            pass  # another thread goes on with another sink, or the run does without
         except SinkError as error:
             self._fail(error)
-        except Exception as error:  # the thread's last stand: the loop must learn of it
+        finally:
+            if opened:
+                self._close(sink)
+
+    def _feed(self, generation: int, sink: FrameSink) -> None:
+        while True:
+            timed = self._ring.take()
+            start_ns = time.monotonic_ns()
+            if timed.arrival_ns:
+                self.total.add(start_ns - timed.arrival_ns)
+            write = partial(sink.write, timed.picture, timed.pts_ns, timed.duration_ns)
+            self._call(generation, write)
+            self.encode.add(time.monotonic_ns() - start_ns)
+            self.written += 1
+
+    def _call(self, generation: int, call: Callable[[], None]) -> None:
+        if generation != self._generation:
+            raise _Abandoned
+        self._since_s = time.monotonic()
+        try:
+            call()
+        except (SinkError, RingClosed):
+            raise
+        except Exception as error:  # whatever it is, it is this sink's alone
             log.exception("sink %s broke", self.label)
-            self._fail(SinkError(f"{self.label}: writing failed unexpectedly: {error!r}"))
+            raise SinkError(f"{self.label}: failed unexpectedly: {error!r}") from error
+        finally:
+            if generation != self._generation:
+                raise _Abandoned
+            self._since_s = None
+
+    def _note_open(self, first: bool) -> None:
+        if not first:
+            self.reopened += 1
+            log.info("sink is back: %s", self.label)
+        self.reason = None
+        self._opened.set()
+
+    def _made_again(self, before: FrameSink) -> FrameSink:
+        if self._remake is None:
+            raise SinkError(f"{self.label}: cannot be opened again")
+        made = self._remake()
+        self._lost += before.drops
+        return made
+
+    def _may_reopen(self, error: SinkError) -> bool:
+        """True for a live sink that has been open; its loss is said once."""
+        if self._remake is None or self._ending.is_set() or not self._opened.is_set():
+            return False
+        if self.reason is None:
+            log.warning("sink lost: %s; trying again", error)
+        self.reason = str(error)
+        return True
+
+    def _silent_s(self) -> float:
+        since_s = self._since_s
+        return 0.0 if since_s is None else time.monotonic() - since_s
+
+    def _watch(self) -> None:
+        """Leave a sink that hangs, and have another one made where that is possible."""
+        silent_s = self._silent_s()
+        if silent_s <= self._deadlines.hung_s:
+            return
+        if self._remake is None or not self._opened.is_set():
+            self._give_up(f"takes nothing any more, no answer for {silent_s:.0f} s")
+            return
+        with self._lock:
+            self._generation += 1
+            self._since_s = None
+        self.reason = f"{self.label}: no answer for {silent_s:.0f} s"
+        log.warning("sink lost: %s; trying again", self.reason)
+        self._start(first=False)
+
+    def _give_up(self, why: str) -> None:
+        with self._lock:
+            self._generation += 1
+            self._since_s = None
+        self._fail(SinkError(f"{self.label}: {why}"))
+
+    def _close_aside(self, sink: FrameSink) -> None:
+        feed_thread(lambda: self._close(sink), f"close {self.label}").start()
+
+    def _close(self, sink: FrameSink) -> None:
+        """Of a sink that has failed or was never opened: only the first failure is told."""
         try:
-            self._sink.close()
-        except SinkError as error:
-            self._fail(error)
+            sink.close()
+        except Exception as error:  # noqa: BLE001 (it has failed already)
+            log.debug("closing %s: %r", self.label, error)
 
     def _fail(self, error: SinkError) -> None:
         if self.failure is None:
