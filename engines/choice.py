@@ -207,7 +207,8 @@ def _on_cpu(options: NeuralOptions, wish: DeviceWish) -> NeuralColorizer:
 def _next_in_turn() -> int:
     count = probe.device_count()
     if count == 0:
-        raise EngineUnavailable("--device all needs an NVIDIA GPU and its driver: there is none here")
+        why = probe.driver_fault() or "there is none here"
+        raise EngineUnavailable(f"--device all needs an NVIDIA GPU and its driver: {why}")
     return next(_turn) % count
 
 
@@ -252,7 +253,6 @@ def open_device(runtime: str, index: int) -> Device:
         EngineError: the GPU does not color a test picture as the CPU does.
         EngineOptionError: there is no such GPU.
     """
-    probe.ask_for_queues()
     if runtime == "torch":
         if find_spec("torch") is None:
             raise EngineUnavailable("runtime torch is not installed: run pip install 'irchroma[train]'")

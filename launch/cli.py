@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import logging
 import os
 import signal
 import sys
@@ -12,11 +13,13 @@ from importlib.metadata import version
 from types import FrameType
 
 from irchroma.engines.errors import EngineError
+from irchroma.engines.gpu.probe import ask_for_queues
 from irchroma.launch.arguments import OneLineParser, one_line
 from irchroma.launch.config import ConfigError
 from irchroma.launch.run.outputs import require_results_writable
 from irchroma.launch.run.passwords import hide_arguments
 from irchroma.stream.errors import StreamError
+from irchroma.stream.loop.threads import still_running
 
 COMMANDS = {
     "run": ("irchroma.launch.commands.run", "color a stream or a file and send it to one or more sinks"),
@@ -67,6 +70,27 @@ def main(argv: list[str] | None = None) -> int:
     command = next((word for word in argv if word in COMMANDS), None)
     args = build_parser(command).parse_args(argv)
     end_tidily_when_told()
+    settle_process()
+    code = _run(args)
+    if still_running():  # what hangs must not be torn down below its feet, nor keep the process
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+def settle_process() -> None:
+    """What is set for the whole process, before any library asks for it; the user's own word stays."""
+    ask_for_queues()
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # a broken file is one line, ours
+    cv2 = sys.modules.get("cv2")
+    if cv2 is not None:  # it looks at its environment when it is loaded
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET, for the same reason
+
+
+def _run(args: argparse.Namespace) -> int:
     try:
         require_results_writable(args)
         return int(args.run(args))

@@ -71,7 +71,7 @@ def demonstrate(
     sampler = SampleSink(_SHEET_ROWS)
     monitor = Monitor(config, quiet=False)
     monitor.loop = build_loop(config, extra_sinks={"contact sheet": sampler})
-    stop_on_signals(monitor.loop)
+    stop_on_signals(monitor.loop.stop)
     print(f"demo: coloring {public(source)} into {video}")
     try:
         monitor.loop.run(monitor.on_frame)

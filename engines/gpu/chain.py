@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from irchroma.engines.errors import EngineError
 from irchroma.engines.gpu.batching import BatchedFrame, BatchSeat
 from irchroma.engines.gpu.device import Device, DeviceArray, Workspace
 from irchroma.engines.gpu.kernels.source import Launch, launch
@@ -122,8 +123,14 @@ class DeviceChain:
     @property
     def ring(self) -> FrameRing:
         """The order of work."""
-        assert self._ring is not None, "closed"
+        if self._ring is None:
+            raise EngineError("the device's memory for this video is closed")
         return self._ring
+
+    def abandon(self) -> None:
+        """The device hangs: whoever comes new gets another network."""
+        if isinstance(self.network, BatchSeat):
+            self.network.report()
 
     def submit(self, luma: NDArray[np.uint8], seen: Observation | None) -> None:
         """Start a frame (H, W) uint8; what the temporal stage saw in it goes along."""

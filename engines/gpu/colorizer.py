@@ -180,6 +180,12 @@ class DeviceColorizer:
                 last_first.callback(chain.close)
             last_first.callback(self._close_retired)
 
+    def abandon(self) -> None:
+        """A call hangs: a network that is shared is not given to anybody else."""
+        chain = self._chain
+        if chain is not None:
+            chain.abandon()
+
     def _chain_for(self, size: tuple[int, int]) -> DeviceChain:
         if self._chain is not None and self._chain.size == size:
             return self._chain

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from irchroma.engines.errors import EngineError
 from irchroma.engines.gpu.device import DeviceArray
 from irchroma.engines.gpu.kernels.source import frame_state_struct
 from irchroma.engines.gpu.steps.i420 import PackOptions, unpack
@@ -122,7 +123,8 @@ class FrameWriter:
         state.half_area = _corners(seen.half_area)
         state.area = _corners(self._whole(seen.half_area))
         for name, values in (("half_moving", seen.half_moving), ("half_source", seen.half_source)):
-            assert values is not None
+            if values is None:
+                raise EngineError("the temporal stage has not said what moved in this frame")
             np.copyto(self._parts[name].ravel()[: values.size], values.ravel())
         return self._layout.nbytes
 

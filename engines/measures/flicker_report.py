@@ -130,12 +130,7 @@ def read_frames(path: Path) -> tuple[float, Iterator[Rgb]]:
     """
     if not path.is_file():
         raise EngineOptionError(f"no such video: {path}")
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # the one clear line is ours
-    try:
-        capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    finally:
-        cv2.utils.logging.setLogLevel(level)
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     if not capture.isOpened():
         capture.release()
         raise EngineOptionError(f"{path} is not a video that OpenCV can decode: convert it to H.264 in MP4")

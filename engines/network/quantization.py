@@ -12,11 +12,8 @@ newer. CPU runtimes read it too, but calculate in float.
 from __future__ import annotations
 
 import base64
-import contextlib
 import copy
 import importlib
-import io
-import logging
 import tempfile
 from collections.abc import Collection
 from pathlib import Path
@@ -103,8 +100,7 @@ class Quantizer:
         if unknown:
             raise EngineOptionError(f"no group of layers {', '.join(sorted(unknown))}")
         if self._ranges is None:
-            with contextlib.redirect_stdout(io.StringIO()):
-                self._ranges = self._calibrator.compute_data()
+            self._ranges = self._calibrator.compute_data()
         wanted = {node for name, nodes in self.groups.items() if name not in kept for node in nodes}
         excluded = [node.name for node in self._model.graph.node if node.name not in wanted]
         options: dict[str, Any] = {
@@ -126,13 +122,7 @@ class Quantizer:
             list(QUANTIZED_OPERATORS),
             options,
         )
-        quiet = logging.getLogger()
-        level = quiet.level
-        quiet.setLevel(logging.ERROR)  # it advises a pre-processing that these networks do not need
-        try:
-            quantizer.quantize_model()
-        finally:
-            quiet.setLevel(level)
+        quantizer.quantize_model()
         quantizer.model.topological_sort()
         made = quantizer.model.model
         made.producer_name, made.producer_version = "irchroma", ""

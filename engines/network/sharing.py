@@ -22,6 +22,8 @@ from irchroma.engines.network.network import Network, NetworkOptions, Tensor, op
 
 log = logging.getLogger(__name__)
 
+_LEAVE_S = 10.0  # for a call that is under way when the last camera leaves
+
 
 class Turns:
     """A fair semaphore: `threading.Semaphore` lets whoever has just left push in again.
@@ -139,10 +141,14 @@ class SharedNetwork:
         if not last:
             return
         self.line.close()
+        deadline_s = time.monotonic() + _LEAVE_S
         for worker in self._workers:
-            worker.join()
+            worker.join(max(0.0, deadline_s - time.monotonic()))
         for request in self.line.rest():
             request.answer.set_exception(EngineUnavailable("the network was closed"))
+        if any(worker.is_alive() for worker in self._workers):
+            log.warning("%s hangs and is left behind", self.name)
+            return
         self._network.close()
 
     def ask(self, seat: NetworkSeat, luma: Tensor) -> tuple[Tensor, Tensor]:
@@ -200,6 +206,10 @@ class NetworkSeat:
     def infer(self, luma: Tensor) -> tuple[Tensor, Tensor]:
         """See `Network.infer`; the arrays are the caller's to keep."""
         return self._shared.ask(self, luma)
+
+    def abandon(self) -> None:
+        """The network hangs: whoever comes new gets another one."""
+        self._shared.failed = True
 
     def close(self) -> None:
         """Leave; the others are not disturbed."""

@@ -32,6 +32,12 @@ def open_network(path: Path, options: NetworkOptions) -> TorchNetwork:
     return TorchNetwork(path, options, "cuda" if on_gpu else "cpu")
 
 
+def use_threads(threads: int) -> None:
+    """How many CPU threads torch has in this process, for a program to say at its start; 0 for its choice."""
+    if threads:
+        torch.set_num_threads(threads)
+
+
 class TorchNetwork:
     """A `Network` in the precision of its file."""
 
@@ -48,8 +54,6 @@ class TorchNetwork:
         Raises:
             EngineUnavailable: the file cannot be read, or holds an operator that is not known here.
         """
-        if options.threads:
-            torch.set_num_threads(options.threads)
         self._device = device
         try:
             graph = onnx.load(path).graph

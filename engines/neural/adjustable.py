@@ -141,6 +141,10 @@ class AdjustableColorizer:
         """Forget the past, not the rung."""
         self._colorizer.reset()
 
+    def abandon(self) -> None:
+        """See `NeuralColorizer.abandon`; the networks of the other rungs are this colorizer's own."""
+        self._colorizer.abandon()
+
     def wait_ready(self, timeout_s: float = 60.0) -> bool:
         """Wait until every rung is compiled for the frames at hand; false when the time was too short."""
         thread = self._preparing

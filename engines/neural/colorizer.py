@@ -20,6 +20,7 @@ from irchroma.engines import catalog
 from irchroma.engines.errors import EngineError, EngineOptionError
 from irchroma.engines.network.network import Network, NetworkOptions, open_network
 from irchroma.engines.network.record import require_match
+from irchroma.engines.network.sharing import NetworkSeat
 from irchroma.engines.recolor import neutral
 from irchroma.engines.recolor.recoloring import Recoloring, RecolorOptions, halves
 from irchroma.engines.recolor.work_picture import STRIDE_PX, at_size, padded, reduced, work_size
@@ -90,8 +91,10 @@ class DeferredPicture:
     """
 
     def __init__(self, recoloring: Recoloring, job: _Job, puts_behind: bool) -> None:
-        assert job.ycc is not None
-        assert job.confidence is not None
+        if job.ycc is None:
+            raise EngineError("the network has not colored this frame")
+        if job.confidence is None:
+            raise EngineError("the network has not colored this frame")
         self._recoloring = recoloring
         self._parts = (job.luma, job.small, job.ycc, job.confidence, job.halved)
         self._scenery = job.scenery if puts_behind else None
@@ -255,6 +258,11 @@ class NeuralColorizer:
         self._pending.clear()
         if self._owned:
             self.network.close()
+
+    def abandon(self) -> None:
+        """A call hangs: a network that is shared is not given to anybody else."""
+        if isinstance(self.network, NetworkSeat):
+            self.network.abandon()
 
     def _observe(self, luma: Luma, pts_ns: int, held: bool) -> _Job:
         if luma.ndim != 2 or luma.dtype != np.uint8 or 0 in luma.shape:

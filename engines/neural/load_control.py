@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from irchroma.engines.errors import EngineError
+
 _FEWEST_HITS = 2
 """One frame that is late says nothing, however few frames a slow camera gives."""
 
@@ -123,7 +125,8 @@ class LoadController:
         drops = sum(seen.drops for seen in window)
         if drops <= self.options.drops and late <= self.options.late_share * len(window):
             return None
-        assert self._judge_from_s is not None
+        if self._judge_from_s is None:
+            raise EngineError("nothing has been observed yet")
         too_early = now_s < self._judge_from_s + self.options.window_s
         if too_early or late + drops < _FEWEST_HITS or self.rung == len(self.costs) - 1:
             return None

@@ -180,7 +180,8 @@ def _table_for(options: PaletteOptions) -> Table:
 
 def _counts_table(table: Table, options: PaletteOptions) -> list[NDArray[np.uint8]]:
     """Three (65536,) uint8 tables R', G', B' over counts."""
-    assert options.span is not None
+    if options.span is None:
+        raise EngineError("a palette by counts needs the span of its counts")
     low, high = (options.to_counts(value, options.span_unit) for value in options.span)
     at = (np.arange(65536) - low) / (high - low) * (len(table) - 1)
     colors = table[np.clip(np.rint(at), 0, len(table) - 1).astype(np.intp)]

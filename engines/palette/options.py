@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from irchroma.engines.errors import EngineOptionError
+from irchroma.engines.errors import EngineError, EngineOptionError
 
 Unit = Literal["counts", "celsius", "luma"]
 Kind = Literal["above", "below", "between"]
@@ -126,7 +126,8 @@ class PaletteOptions:
         """A bound in counts."""
         if unit != "celsius":
             return value
-        assert self.gain is not None
+        if self.gain is None:
+            raise EngineError("bounds in degrees need the camera's scale: give gain and offset")
         return (value - self.offset) / self.gain
 
 

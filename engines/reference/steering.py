@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.engines.errors import EngineOptionError
+from irchroma.engines.errors import EngineError, EngineOptionError
 from irchroma.engines.recolor import color_space
 from irchroma.engines.reference import registration, structure
 from irchroma.engines.reference.foreground import Backdrop, ForegroundMarker
@@ -199,7 +199,8 @@ class ReferenceSteering:
 
     def _renew(self, placed: _Placed, luma: NDArray[np.uint8], field: structure.Field, pts_ns: int) -> None:
         """Make this frame the key frame, its alignment adjusted where that is clearly better."""
-        assert placed.laid is not None
+        if placed.laid is None:
+            raise EngineError("the reference has not been laid over a picture yet")
         matrix, agreement = registration.refine(luma, placed.reference.luma, [placed.laid.matrix])
         placed.alignment = replace(placed.alignment, matrix=matrix, agreement=agreement)
         placed.key_field, placed.key_spectrum = field, structure.spectrum(field)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.engines.errors import EngineOptionError
+from irchroma.engines.errors import EngineError, EngineOptionError
 from irchroma.engines.temporal.agreement import trust_reference
 from irchroma.engines.temporal.gain import Curve
 from irchroma.engines.temporal.motion import Area, move
@@ -121,7 +121,8 @@ class ColorMemory:
 
     def gather(self, seen: Observation, ycc: Plane, confidence: Plane | None) -> None:
         """Add what the network said of this frame, weighted by its confidence."""
-        assert seen.shown is not None
+        if seen.shown is None:
+            raise EngineError("the temporal stage has not been shown this frame")
         shown = seen.shown
         size = (shown.shape[1], shown.shape[0])
         sure = np.ones_like(shown)

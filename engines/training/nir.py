@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from irchroma.engines.errors import EngineError
 from irchroma.engines.measures.natural_truth import natural
 from irchroma.engines.recolor.work_picture import padded, reduced, work_size
 from irchroma.engines.training.augmentation import Crop, augment, augment_lightly, cut, night
@@ -95,7 +96,8 @@ def traits(pairs: Sequence[Picture]) -> Values:
     load_pretrained(encoder)
     rows = []
     for pair in pairs:
-        assert pair.ir is not None
+        if pair.ir is None:
+            raise EngineError("this pair has no infrared")
         height, width = pair.ir.shape
         small = reduced(pair.ir, work_size((height, width), LONG_SIDE_PX))
         features = encoder(torch.from_numpy(padded(small)))[1:]
@@ -250,7 +252,8 @@ class NirRecipe:
             samples += self._pair(side, random, with_twin=index < twins)
         for _ in range(extra):
             picture = self.extra[int(random.integers(len(self.extra)))]
-            assert picture.ir is not None
+            if picture.ir is None:
+                raise EngineError("this picture has no infrared")
             crop = cut(picture, {"ir": picture.ir}, side, (0.8, 1.6), random)
             augment(crop, random)
             samples.append(Sample(crop.inputs["ir"], crop))
@@ -260,7 +263,8 @@ class NirRecipe:
     def _pair(self, side: int, random: np.random.Generator, with_twin: bool) -> list[Sample]:
         chosen = int(random.choice(len(self.pairs), p=self.chances))
         picture = self.pairs[chosen]
-        assert picture.ir is not None
+        if picture.ir is None:
+            raise EngineError("this picture has no infrared")
         inputs = {"ir": picture.ir}
         if with_twin:
             inputs["gray"] = self.grays[chosen]
@@ -281,7 +285,8 @@ class NirRecipe:
 
     def _proxy(self, side: int, random: np.random.Generator) -> Sample:
         picture = self.proxies[int(random.integers(len(self.proxies)))]
-        assert picture.ir is not None
+        if picture.ir is None:
+            raise EngineError("this picture has no infrared")
         inputs = {"ir": picture.ir, "gray": rgb_to_gray(picture.rgb)}
         crop: Crop = cut(picture, inputs, side, _zoom(picture, side, random), random)
         blend = 1.0 if random.random() < 0.5 else random.uniform(0.0, 1.0)

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import torch
 
+from irchroma.engines.errors import EngineError
 from irchroma.engines.measures import metrics
 from irchroma.engines.training.coloring_network import SIZES, ColorAt, ColorNetwork
 from irchroma.engines.training.objective import DETAIL_SIGMA
@@ -70,7 +71,8 @@ def color(model: ColorAt, luma: np.ndarray, plain: bool = True) -> tuple[np.ndar
 
 def shrink(picture: Picture) -> Picture:
     """The picture no larger than `LONG_SIDE`."""
-    assert picture.ir is not None
+    if picture.ir is None:
+        raise EngineError("this picture has no infrared")
     scale = LONG_SIDE / max(picture.ir.shape)
     if scale >= 1.0:
         return picture
@@ -103,7 +105,8 @@ def validate(
         answers[size] = [color(model, picture.ir, plain)[0] for picture in small if picture.ir is not None]
         groups: dict[str, list[metrics.Scores]] = {}
         for picture, answer in zip(small, answers[size], strict=True):
-            assert picture.ir is not None
+            if picture.ir is None:
+                raise EngineError("this picture has no infrared")
             groups.setdefault(kind(picture), []).append(metrics.score(answer, picture.rgb, picture.ir))
         for group, scores in groups.items():
             mean = metrics.mean_scores(scores).as_dict()
@@ -120,7 +123,8 @@ def sheet(pictures: Sequence[Picture], answers: dict[str, list[np.ndarray]], col
     """A contact sheet: input, each size's answer, truth; (H, W, 3) uint8."""
     tiles = []
     for index, picture in enumerate(pictures):
-        assert picture.ir is not None
+        if picture.ir is None:
+            raise EngineError("this picture has no infrared")
         row = [
             np.repeat(picture.ir[..., None], 3, axis=2),
             *(found[index] for found in answers.values()),

@@ -81,11 +81,13 @@ class ThermalRecipe:
         ]
         self.translated = _translate(self.labeled, self.days, cache, translation_minutes)
         for picture in self.days:
-            assert picture.ir is not None
+            if picture.ir is None:
+                raise EngineError("this picture has no infrared")
             picture.rgb = daylight_of_pair(picture.rgb, picture.ir)
         self.grays = [rgb_to_gray(picture.rgb) for picture in self.labeled]
         for picture in self.labeled:
-            assert picture.labels is not None
+            if picture.labels is None:
+                raise EngineError("this picture has no labels")
             picture.rgb = daylight_of_labels(picture.rgb, picture.labels)
         self.dusk: list[Picture] = []
         self.moments: list[tuple[Picture, Picture]] = []
@@ -98,7 +100,8 @@ class ThermalRecipe:
             ]
             self.dusk = [picture for picture in sequences if picture.rgb.mean() > DARK["dusk"]]
             for picture in self.dusk:
-                assert picture.ir is not None
+                if picture.ir is None:
+                    raise EngineError("this picture has no infrared")
                 picture.rgb = light_people(natural(picture.rgb), picture.ir)
 
     def colors(self) -> list[np.ndarray]:
@@ -134,7 +137,8 @@ class ThermalRecipe:
         weight: float,
     ) -> Sample:
         picture = pictures[int(random.integers(len(pictures)))]
-        assert picture.ir is not None
+        if picture.ir is None:
+            raise EngineError("this picture has no infrared")
         crop = cut(picture, {"ir": picture.ir}, side, zoom, random)
         return _seen(Sample(crop.inputs["ir"], crop, tone=weight, chroma=weight), random)
 
@@ -150,7 +154,8 @@ class ThermalRecipe:
         samples = []
         for picture in frames:
             random.bit_generator.state = state  # both are cut alike and seen by the same camera
-            assert picture.ir is not None
+            if picture.ir is None:
+                raise EngineError("this picture has no infrared")
             crop = cut(picture, {"ir": picture.ir}, side, (1.0, 2.2), random)
             samples.append(Sample(camera(crop.inputs["ir"], random), crop, tone=0.0, chroma=0.0))
         earlier, later = samples
@@ -161,13 +166,15 @@ class ThermalRecipe:
     def _labeled(self, side: int, random: np.random.Generator) -> Sample:
         index = int(random.integers(len(self.labeled)))
         picture = self.labeled[index]
-        assert picture.labels is not None
+        if picture.labels is None:
+            raise EngineError("this picture has no labels")
         gray, translated = self.grays[index], self.translated[index] if self.translated else None
         if random.random() < 0.3 and (picture.labels[0] == SKY).mean() > 0.5:
             rows = int(random.uniform(0.3, 1.2) * len(gray))
             gray, rgb, labels = raise_sky(gray, picture.rgb, picture.labels, rows)
             picture, translated = Picture(picture.name, rgb, None, labels), None
-        assert picture.labels is not None
+        if picture.labels is None:
+            raise EngineError("this picture has no labels")
         drawn = thermal_like(gray, picture.labels, translated, random)
         crop = cut(picture, {"ir": drawn}, side, (0.7, 1.6), random)
         return _seen(Sample(crop.inputs["ir"], crop), random)

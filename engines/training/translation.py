@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from irchroma.engines.errors import EngineError
 from irchroma.engines.training.coloring_network import ColorNetwork
 from irchroma.engines.training.encoder import load_pretrained
 from irchroma.engines.training.objective import ssim
@@ -65,7 +66,8 @@ def train_translation(pairs: Sequence[Picture], minutes: float, seed: int = 0) -
 
 
 def _crop(picture: Picture, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    assert picture.ir is not None
+    if picture.ir is None:
+        raise EngineError("this picture has no infrared")
     height, width = picture.ir.shape
     side = int(min(height, width, CROP * random.uniform(1.0, 1.6)))
     top, left = random.integers(height - side + 1), random.integers(width - side + 1)

@@ -63,7 +63,8 @@ class Intervals:
         if self._start_ns is None:
             self._start_ns = pts_ns
             self._begin(0.0, loop)
-        assert self._now is not None
+        if self._now is None:
+            raise RuntimeError("no phase of the bench has begun")
         at_s = self._at_s = (pts_ns - self._start_ns) / 1e9
         lasts_s = WARM_UP_S if not self.done else self._every_s
         if at_s - self._now.start_s >= lasts_s:
@@ -82,7 +83,8 @@ class Intervals:
 
     def _end(self, at_s: float, loop: Loop) -> None:
         now = self._now
-        assert now is not None
+        if now is None:
+            raise RuntimeError("no phase of the bench has begun")
         seconds = at_s - now.start_s
         steps = self._governor.steps[now.changes :]
         self.done.append(
@@ -124,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
         monitor = Monitor(config, True, governor)
         intervals = Intervals(governor, min(60.0, 60 * args.minutes))
         loop = monitor.loop = build_loop(config, governor=governor)
-        stop_on_signals(loop)
+        stop_on_signals(loop.stop)
 
         def on_frame(running: Loop) -> None:
             monitor.on_frame(running)

@@ -296,7 +296,8 @@ def _measured(
     process.send_signal(signal.SIGTERM)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.stderr is not None
+    if process.stderr is None:
+        raise RuntimeError("the process was started without its error output")
     said = process.stderr.read()
     process.stderr.close()
     if process.returncode or not stats.is_file():

@@ -55,7 +55,8 @@ def recorded(infrared: Path, color: Path | None = None, most_frames: int = 0) ->
     height, width = luma[0].shape
 
     def truth() -> Iterator[Rgb]:
-        assert color is not None
+        if color is None:
+            raise RuntimeError("no color frame was decoded")
         for frame in islice(read_frames(color)[1], len(luma)):
             yield np.asarray(cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
@@ -160,8 +161,10 @@ def ffmpeg_filtered(frames: Iterable[Rgb], name: str, size: tuple[int, int]) -> 
         "-",
     ]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
+        if process.stdin is None:
+            raise RuntimeError("the process was started without its input")
+        if process.stdout is None:
+            raise RuntimeError("the process was started without its output")
         feeder = threading.Thread(target=_feed, args=(process.stdin, frames), daemon=True)
         feeder.start()
         length = height * width * 3

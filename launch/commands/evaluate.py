@@ -24,6 +24,7 @@ from irchroma.launch.picture_files import (
     write_rgb,
 )
 from irchroma.launch.progress import Progress
+from irchroma.launch.run.process import settle_threads
 from irchroma.launch.stills import StillPictures, add_engine_arguments, luma_of, options_from
 
 EXAMPLE = "irchroma evaluate pairs/ --engine nir --size best --json nir_best.json --sheet nir_best.png"
@@ -56,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure all pairs; 1 when one of them could not be."""
+    settle_threads(args.runtime, args.threads)
     pairs = list_pairs(args.folder)
     measured: list[Measured] = []
     cells: list[tuple[str, NDArray[np.uint8]]] = []

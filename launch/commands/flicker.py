@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 from pathlib import Path
 
 import cv2
@@ -45,7 +44,6 @@ def run(args: argparse.Namespace) -> int:
             raise EngineOptionError(f"no folder to write {path} into: make {path.parent} first")
     if args.plot is not None and args.plot.suffix.lower() != ".png":
         raise EngineOptionError(f"--plot writes PNG, got {args.plot.name}: name it {args.plot.stem}.png")
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET: an error is one line, ours
     report = measure_flicker(args.video, args.reference, args.input)
     if args.json is not None:
         values = {"video": args.video.name, **report.as_json()}

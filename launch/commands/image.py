@@ -10,6 +10,7 @@ from pathlib import Path
 from irchroma.engines.errors import EngineError
 from irchroma.launch.picture_files import WRITTEN, PictureError, list_pictures, read_infrared, write_rgb
 from irchroma.launch.progress import Progress
+from irchroma.launch.run.process import settle_threads
 from irchroma.launch.stills import StillPictures, add_engine_arguments, options_from
 from irchroma.stream.errors import StreamError
 
@@ -31,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Color everything that can be read; 1 when something could not."""
+    settle_threads(args.runtime, args.threads)
     jobs = plan(args.input, args.output)
     failures = 0
     progress = Progress(len(jobs))

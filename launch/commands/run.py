@@ -18,7 +18,7 @@ from irchroma.launch.run.monitor import Monitor
 from irchroma.launch.run.options import load, require
 from irchroma.launch.run.outputs import places, require_recording, require_writable
 from irchroma.launch.run.passwords import explanation, masked, revealed
-from irchroma.launch.run.process import set_up, stop_on_signals, tune_process
+from irchroma.launch.run.process import set_up, settle_threads, stop_on_signals, tune_process
 from irchroma.launch.run.wiring import build_loop
 from irchroma.stream.remarks import run_remarks
 
@@ -71,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
     places(config)
     require_writable(config.output.stats, "--stats")
     tune_process()
+    settle_threads(config.neural.network.runtime, config.neural.network.threads)
     set_up(args.log, logging.WARNING if args.quiet else logging.INFO)
     governor = None
     if config.auto:
@@ -78,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     monitor = Monitor(config, args.quiet, governor)
     run_remarks.set(monitor.remarks)
     monitor.loop = build_loop(config, stats=monitor.stats, governor=governor)
-    stop_on_signals(monitor.loop)
+    stop_on_signals(monitor.loop.stop)
     monitor.health.start()
     failure: str | None = "unexpected end"
     try:

@@ -118,7 +118,8 @@ class Governor:
             "chosen": self.chosen,
             "limit_ms": self._limit_s * 1e3,
             "now": str(colorizer.ladder[colorizer.rung]) if colorizer is not None else None,
-            "seconds": {rung: round(seconds, 2) for rung, seconds in self._seconds.items()},
+            # A copy, made in one step of the interpreter: the loop's thread adds to it.
+            "seconds": {rung: round(seconds, 2) for rung, seconds in self._seconds.copy().items()},
             "changes": self.steps,
         }
 

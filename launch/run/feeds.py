@@ -9,9 +9,7 @@ import json
 import logging
 import os
 import shutil
-import signal
 import threading
-from types import FrameType
 from typing import Any
 
 from irchroma.engines.errors import EngineError
@@ -21,6 +19,7 @@ from irchroma.launch.progress import Progress
 from irchroma.launch.run.cameras import CameraRun, CamerasConfig
 from irchroma.launch.run.monitor import Monitor
 from irchroma.launch.run.outputs import write_statistics
+from irchroma.launch.run.process import stop_on_signals
 from irchroma.launch.run.wiring import Shared, build_loop
 from irchroma.stream.errors import SinkError, SourceError, StreamError
 from irchroma.stream.loop.loop import Loop
@@ -267,16 +266,7 @@ class CamerasProgress:
 def run_cameras(config: CamerasConfig, quiet: bool) -> int:
     """Run them all; SIGINT and SIGTERM finish every file, a second signal ends the process at once."""
     cameras = CamerasRun(config)
-    seen: list[int] = []
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        if seen:
-            os._exit(128 + number)
-        seen.append(number)
-        cameras.stop()
-
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, stop)
+    stop_on_signals(cameras.stop)
     return cameras.run(None if quiet else CamerasProgress())
 
 

@@ -60,7 +60,8 @@ class Monitor:
         if self._governor is not None:
             self._governor.on_frame(loop)
         info = loop.reader.info
-        assert info is not None
+        if info is None:
+            return
         if self._start_s is None:
             self._start_s = time.monotonic()
         if self._progress is None:
@@ -91,7 +92,8 @@ class Monitor:
     def stats(self) -> dict[str, Any]:
         """Counts and latencies so far; times in milliseconds."""
         loop = self.loop
-        assert loop is not None
+        if loop is None:
+            return {"frames": 0}
         elapsed_s = self._elapsed_s()
         return {
             **self.health.figures(),
@@ -109,6 +111,8 @@ class Monitor:
             "stages": {name: meter.summary() for name, meter in loop.stages.items()},
             "sinks": {
                 writer.label: {
+                    "state": writer.state,
+                    "reopened": writer.reopened,
                     "written": writer.written,
                     "dropped": writer.drops,
                     "capture_to_encoder": writer.total.summary(),

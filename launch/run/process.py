@@ -11,12 +11,14 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 
 import cv2
 
-from irchroma.stream.loop.loop import Loop
+from irchroma.engines.network.network import installed
 from irchroma.stream.loop.threads import feed_name
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
@@ -39,6 +41,14 @@ def tune_process() -> None:
         mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
         mallopt(_M_TRIM_THRESHOLD, 8 * _KEPT_BYTES)
     cv2.setNumThreads(max(1, len(os.sched_getaffinity(0)) // 4))
+
+
+def settle_threads(runtime: str, threads: int) -> None:
+    """The CPU threads that were asked for, where a runtime has them for the whole process only: torch."""
+    if runtime == "torch" and installed("torch"):
+        from irchroma.engines.network.torch_runtime import use_threads
+
+        use_threads(threads)
 
 
 def _note_camera(record: logging.LogRecord) -> bool:
@@ -88,15 +98,19 @@ def set_up(style: str, level: int) -> None:
     root.propagate = False
 
 
-def stop_on_signals(loop: Loop) -> None:
-    """The first SIGINT or SIGTERM ends the run in good order, a second one at once."""
+def stop_on_signals(stop_run: Callable[[], None]) -> None:
+    """The first SIGINT or SIGTERM ends the run in good order, a second one at once.
+
+    Args:
+        stop_run: called on a thread of its own: the main thread may hold what it needs when a signal comes.
+    """
     seen: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
         if seen:
             os._exit(128 + number)
         seen.append(number)
-        loop.stop()
+        threading.Thread(target=stop_run, name="stop", daemon=True).start()
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ from irchroma.stream.sensor.correction import Camera
 from irchroma.stream.sensor.presets import find_profile
 from irchroma.stream.sensor.profile import load_profile
 from irchroma.stream.sinks.http.access import Access
-from irchroma.stream.sinks.open_sink import SinkOptions, open_sink, public, takes_planes
+from irchroma.stream.sinks.open_sink import SinkOptions, is_recording, open_sink, public, takes_planes
 from irchroma.stream.sources.open_source import open_source
 from irchroma.stream.sources.pictures import scale_of
 from irchroma.stream.view.composer import ViewComposer
@@ -121,13 +122,20 @@ def build_loop(
         return colorizer
 
     sink_options = _sink_options(config, stats, control, shared)
-    sinks = {public(text): open_sink(text, sink_options) for text in config.to} | (extra_sinks or {})
-    writers = [SinkWriter(sink, label) for label, sink in sinks.items()]
+    writers = [_writer(text, sink_options) for text in config.to]
+    writers += [SinkWriter(sink, label) for label, sink in (extra_sinks or {}).items()]
     options = LoopOptions(config.tone_map, config.reconnect, config.repeat_s, config.color_camera, camera)
     raw_writer = _raw_writer(config.output)
-    loop = Loop(source, make_colorizer, watch, writers, options, raw_writer)
+    remake_source = partial(open_source, config.source, config.input)
+    loop = Loop(source, make_colorizer, watch, writers, options, raw_writer, remake_source)
     control.loop = loop
     return loop
+
+
+def _writer(text: str, options: SinkOptions) -> SinkWriter:
+    """Of one sink; a live one is opened again when it fails, a recording would be written over."""
+    remake = None if is_recording(text) else partial(open_sink, text, options)
+    return SinkWriter(open_sink(text, options), public(text), remake)
 
 
 def _colorizer_options(

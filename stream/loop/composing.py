@@ -127,7 +127,15 @@ class ComposingThread:
         job.engine, job.synthetic = self._guarded.name, self._guarded.synthetic
         job.rate_hz = self._rate.rate_hz
         with self._stages["compose"].timed():
-            return self._composer.compose(job)
+            try:
+                return self._composer.compose(job)
+            except Exception as error:
+                if job.colored is None:
+                    raise
+                # A picture that is made only when asked for may fail then; the frame goes out all the same.
+                self._guarded.note_bad_picture(error)
+                job.colored, job.reason = None, str(error) or type(error).__name__
+                return self._composer.compose(job)
 
     def _send(self, timed: Timed) -> None:
         if not self._sinks_open:

@@ -118,6 +118,12 @@ class GuardedColorizer:
                 self.reason = None
         return ticket.colored
 
+    def note_bad_picture(self, error: Exception) -> None:
+        """What `collect` gave turned out to be none: the engine has failed."""
+        attended = self._attended
+        if attended is not None:
+            self._fail(attended, error)
+
     def reset(self) -> None:
         """Tell the engine that the next frame has nothing to do with the last; returns at once."""
         attended = self._attended

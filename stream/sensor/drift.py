@@ -18,6 +18,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from irchroma.stream.errors import StreamError
+
 Plane = NDArray[np.float32]
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
@@ -90,7 +92,8 @@ class PixelDrift:
 
     def _compare(self, corrected: Pixels) -> None:
         """Start on a pair where the view has moved by enough, and not by too much."""
-        assert self._small_before is not None
+        if self._small_before is None:
+            raise StreamError("drift is found between two frames: there has been none")
         small = self._registered(corrected)
         (right, down), response = cv2.phaseCorrelate(self._small_before, small, self._window)
         self._shift = (right * self._shrink, down * self._shrink)
@@ -111,8 +114,10 @@ class PixelDrift:
 
     def _learn_band(self) -> bool:
         """One band of rows; the pair is done with the last of them."""
-        assert self._now is not None
-        assert self._before is not None
+        if self._now is None:
+            raise StreamError("drift is found between two frames: there has been none")
+        if self._before is None:
+            raise StreamError("drift is found between two frames: there has been one only")
         height, width = self.offset.shape
         top = self._band * self._band_px
         bottom = min(height, top + self._band_px)
@@ -128,8 +133,10 @@ class PixelDrift:
         return True
 
     def _learn(self, top: int, bottom: int, width: int) -> None:
-        assert self._now is not None
-        assert self._before is not None
+        if self._now is None:
+            raise StreamError("drift is found between two frames: there has been none")
+        if self._before is None:
+            raise StreamError("drift is found between two frames: there has been one only")
         # The point that is at (x, y) now was at (x - right, y - down) before.
         right, down = self._shift
         first = max(0, int(np.floor(top - down)) - 1)

@@ -160,6 +160,11 @@ def takes_planes(text: str) -> bool:
     return (scheme == "hls" and bool(rest)) or Path(text).suffix.lower() in (*EXTENSIONS, ".m3u8")
 
 
+def is_recording(text: str) -> bool:
+    """Whether the sink of that name is a file, which is written once."""
+    return "://" not in text.removeprefix("file://") and Path(text).suffix.lower() in EXTENSIONS
+
+
 _SCHEMES = ("rtsp", "srt", "http", "hls", "v4l2", "window", "null", "file")
 
 

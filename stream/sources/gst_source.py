@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.stream.errors import SourceError, SourceLost
+from irchroma.stream.errors import SourceError, SourceLost, StreamError
 from irchroma.stream.frame import UNKNOWN_NS, Frame
 from irchroma.stream.gstreamer.door import EndOfStream, GstFailure
 from irchroma.stream.gstreamer.pipeline import Pipeline
@@ -206,7 +206,8 @@ class GstSource(ABC):
 
     def _first_look(self, plan: Plan) -> VideoInfo:
         """Wait for the first frame; of a file for three, as some containers misstate their rate."""
-        assert self._pipeline is not None
+        if self._pipeline is None:
+            raise StreamError("read before the source was opened")
         for number in range(1 if plan.live else 3):
             try:
                 sample = self._pipeline.pull("frames", self.open_timeout_s)
@@ -258,7 +259,8 @@ class GstSource(ABC):
         return self._frame_of(sample)
 
     def _pull(self, timeout_s: float) -> Sample | None:
-        assert self._pipeline is not None
+        if self._pipeline is None:
+            raise StreamError("read before the source was opened")
         try:
             if isinstance(self._end, SourceError):
                 raise self._end

@@ -12,7 +12,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from cv2.utils import logging
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
@@ -143,14 +142,11 @@ def _tiff_size(data: bytes) -> tuple[int, int] | None:
 
 
 def _quietly(work: Callable[[], Any]) -> Any:
-    """What OpenCV gives, None where it cannot: a broken file is one line of ours, not several of its."""
-    level = logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    """What OpenCV gives, None where it cannot."""
     try:
         return work()
     except cv2.error:
         return None
-    finally:
-        logging.setLogLevel(level)
 
 
 # not IMREAD_UNCHANGED, which leaves a picture lying on its side as the camera was held (EXIF)

@@ -30,7 +30,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.stream.errors import StreamOptionError
+from irchroma.stream.errors import StreamError, StreamOptionError
 from irchroma.stream.tone.curves import (
     HEIGHT,
     Curve,
@@ -184,7 +184,8 @@ class ToneMap:
         return np.asarray(self._clahe.apply(luma), np.uint8) if method == "clahe" else luma
 
     def _look_up(self, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]:
-        assert self._lut is not None
+        if self._lut is None:
+            raise StreamError("the tone map has no curve before its first frame")
         if pixels.dtype == np.uint8 or _LUT16:
             return np.asarray(cv2.LUT(pixels, self._lut), np.uint8)
         return np.take(self._lut, pixels)
@@ -198,7 +199,8 @@ class ToneMap:
         """
         if self._dither is None or self._dither.shape != luma.shape:
             self._dither = dither(luma.shape)
-        assert self._tables is not None
+        if self._tables is None:
+            raise StreamError("the tone map has no curve before its first frame")
         lowest, width = self._tables
         shown = cv2.multiply(cv2.LUT(luma, width), self._dither, dtype=cv2.CV_16U)
         shown = cv2.add(shown, cv2.LUT(luma, lowest), dst=shown)

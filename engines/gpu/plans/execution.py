@@ -181,7 +181,8 @@ class PlanExecution:
             log.debug("%s: %s", self.name, error)
         plan: LoadedPlan | None = self._plan
         self._plan = None
-        assert plan is not None
+        if plan is None:
+            raise EngineError("the plan was let go of before")
         try:
             with self._device.current():  # what is freed is freed in its own context, the engine too
                 self._context = self._jit = None

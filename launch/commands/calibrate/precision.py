@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
+import logging
 import os
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -92,7 +96,8 @@ def run(args: argparse.Namespace) -> int:
     progress = Progress(1.0)
     search = PrecisionSearch(options, frames, pairs)
     try:
-        result = search.run(partial, progress.update)
+        with _tools_hushed():
+            result = search.run(partial, progress.update)
         speeds, convolutions = measure_speed(options, partial, lambda share: progress.update(share, "speed"))
         pictures = search.pictures_of(partial)
         sheet = draw(frames, search.float_pictures, pictures, options)
@@ -111,6 +116,21 @@ def run(args: argparse.Namespace) -> int:
         f"{args.out}: written; {picture} shows float, {options.precision} and their difference; {json_path}"
     )
     return 0
+
+
+@contextlib.contextmanager
+def _tools_hushed() -> Iterator[None]:
+    """ONNX Runtime's tools print what they collect, and advise a pre-processing that is not needed here.
+
+    Progress goes to standard error and is not touched.
+    """
+    level = logging.getLogger().level
+    logging.getLogger().setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logging.getLogger().setLevel(level)
 
 
 def measure_speed(

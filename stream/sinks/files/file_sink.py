@@ -74,6 +74,7 @@ class FileSink(PipelineSink):
         super().__init__(str(path), waits=True, end_s=_END_S)
         self.path = self._asked = path
         self._opened = False
+        self.end_s = _END_S
         self._options = options or FileSinkOptions()
         self._codec = _codec_for(path, self._options)
         self._rate = Fraction(0)

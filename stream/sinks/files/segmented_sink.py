@@ -89,6 +89,7 @@ class SegmentedSink:
         self._start_ns: int | None = None
         self._drops = 0
         self._number = 0
+        self.end_s = 2 * _JOIN_S
         self._finishing: threading.Thread | None = None
         self._failure: SinkError | None = None
 
@@ -108,7 +109,8 @@ class SegmentedSink:
         return {int(match.group(1)): path for match, path in found if match}
 
     def _next(self, size: tuple[int, int]) -> FileSink:
-        assert self._info is not None
+        if self._info is None:
+            raise SinkError(f"{self._path}: written to before it was opened")
         self._number += 1
         path = self._path
         if self._segment_ns or self._current is not None or (path.exists() and not self._options.overwrite):
@@ -177,15 +179,23 @@ class SegmentedSink:
                 sink.close()
             except SinkError as error:
                 if not self._make_room(error, sink.path):
-                    self._failure = error
+                    self._note(error)
+            except Exception as error:  # the thread's last stand: whoever writes must learn of it
+                log.exception("finishing %s broke", sink.path)
+                self._note(SinkError(f"{sink.path}: finishing it failed unexpectedly: {error!r}"))
 
-        self._finishing = threading.Thread(target=close, name=f"finish {sink.path.name}")
+        self._finishing = threading.Thread(target=close, name=f"finish {sink.path.name}", daemon=True)
         self._finishing.start()
 
+    def _note(self, error: SinkError) -> None:
+        self._failure = self._failure or error
+
     def _wait(self) -> None:
-        if self._finishing is not None:
-            self._finishing.join(_JOIN_S)
-            self._finishing = None
+        finishing, self._finishing = self._finishing, None
+        if finishing is not None:
+            finishing.join(_JOIN_S)
+            if finishing.is_alive():
+                self._note(SinkError(f"{self._path}: a segment was not finished within {_JOIN_S:g} s"))
 
     @property
     def drops(self) -> int:
@@ -193,9 +203,15 @@ class SegmentedSink:
         return self._drops + (self._current.drops if self._current is not None else 0)
 
     def close(self) -> None:
-        """See `FrameSink.close`."""
+        """See `FrameSink.close`. Raises SinkError where any segment could not be finished."""
         self._wait()
         current, self._current = self._current, None
         if current is not None:
             self._drops += current.drops
-            current.close()
+            try:
+                current.close()
+            except SinkError as error:
+                self._note(error)
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure

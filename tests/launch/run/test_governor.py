@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from fractions import Fraction
@@ -84,3 +86,30 @@ def test_frames_that_are_lost_elsewhere_on_an_idle_machine_change_nothing() -> N
     said = summary(run(Camera(90, lost_each=1), limit_ms=10_000, seen_px=32))
     assert said["changes"] == []
     assert said["now"] == "fast at 32 px, every frame"
+
+
+def test_its_figures_may_be_asked_for_while_the_loop_goes_on() -> None:
+    governor = Governor(50.0, "test")
+    ended, errors = threading.Event(), list[Exception]()
+
+    def ask() -> None:
+        try:
+            while not ended.is_set():
+                governor.summary()
+        except RuntimeError as error:
+            errors.append(error)
+
+    interval_s = sys.getswitchinterval()
+    asking = threading.Thread(target=ask)
+    try:
+        sys.setswitchinterval(1e-5)
+        asking.start()
+        for number in range(60_000):
+            governor._seconds[str(number % 3000)] = 1.0
+            if number % 3000 == 2999:
+                governor._seconds = {}
+    finally:
+        ended.set()
+        asking.join()
+        sys.setswitchinterval(interval_s)
+    assert not errors

@@ -1,5 +1,7 @@
 """The loop from source to sinks, with real threads and sources and sinks in memory."""
 
+import dataclasses
+import itertools
 import threading
 import time
 from collections import deque
@@ -13,16 +15,20 @@ from tests.waiting import wait_for
 
 from irchroma.stream.errors import SinkError, SourceError, SourceLost, StreamError
 from irchroma.stream.frame import Frame
+from irchroma.stream.loop.attended import Deadlines
 from irchroma.stream.loop.fakes import MemorySink, MemorySource, Step
 from irchroma.stream.loop.loop import Loop, LoopOptions
 from irchroma.stream.loop.reader import ReconnectOptions
 from irchroma.stream.loop.writer import SinkWriter
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import Job
+from irchroma.stream.tone.options import ToneMapOptions
 
 PERIOD_NS = 40_000_000
 QUICK = LoopOptions(
-    reconnect=ReconnectOptions(stall_s=0.3, first_delay_s=0.01, longest_delay_s=0.02), repeat_s=0.2
+    tone_map=ToneMapOptions("none"),  # what comes out is what went in
+    reconnect=ReconnectOptions(stall_s=0.3, first_delay_s=0.01, longest_delay_s=0.02),
+    repeat_s=0.2,
 )
 
 
@@ -236,7 +242,7 @@ def test_counts_reach_the_raw_track_untouched() -> None:
         lambda info: RedColorizer(),
         PlainComposer(),
         [SinkWriter(MemorySink(), "color")],
-        QUICK,
+        LoopOptions(),
         raw_writer=SinkWriter(raw, "raw"),
     )
     loop.run()
@@ -289,3 +295,101 @@ def test_a_source_without_frames_is_an_error() -> None:
     loop, _, _ = made(steps())
     with pytest.raises(SourceError, match="no video frames"):
         loop.run()
+
+
+class HungColorizer(RedColorizer):
+    """Does not return from its tenth `collect`."""
+
+    def __init__(self) -> None:
+        super().__init__(depth=2)
+        self.collected, self.let_go = 0, threading.Event()
+
+    def collect(self) -> Painted:
+        self.collected += 1
+        if self.collected >= 10:
+            assert self.let_go.wait(60)
+        return super().collect()
+
+
+def test_a_hung_engine_stops_neither_the_pictures_nor_the_end_of_the_run() -> None:
+    def camera() -> Iterator[Step]:
+        for number in range(10_000):
+            yield frame(number, 1)
+            yield 0.01
+
+    engine, sink = HungColorizer(), MemorySink()
+    options = dataclasses.replace(QUICK, deadlines=Deadlines(answer_s=0.3, hung_s=1.0, first_s=1.0))
+    composer, reasons = PlainComposer(), list[str | None]()
+
+    class Noting(PlainComposer):
+        def compose(self, job: Job) -> Picture:
+            reasons.append(job.reason)
+            return composer.compose(job)
+
+    loop = Loop(
+        MemorySource(camera(), live=True),
+        lambda info: engine,
+        Noting(),
+        [SinkWriter(sink, "memory")],
+        options,
+    )
+    running = threading.Thread(target=loop.run, daemon=True)
+    running.start()
+    times = []
+    deadline = time.monotonic() + 20
+    while not any("hangs" in (reason or "") for reason in reasons):
+        times.append((time.monotonic(), len(sink.pictures)))
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.02)
+    pauses = [after - before for (before, n), (after, m) in itertools.pairwise(_changes(times))]
+    assert max(pauses) < 1.0
+    assert {"no answer from the engine for 0.3 s"} <= set(reasons)
+    began = time.monotonic()
+    loop.stop()
+    running.join(10)
+    assert time.monotonic() - began < 3
+    assert not running.is_alive()
+    assert sink.closed
+    engine.let_go.set()
+
+
+def _changes(times: list[tuple[float, int]]) -> list[tuple[float, int]]:
+    return [times[0], *(now for before, now in itertools.pairwise(times) if now[1] != before[1])]
+
+
+def test_a_picture_that_cannot_be_taken_out_of_the_engine_goes_out_raw() -> None:
+    class Broken:
+        confidence = None
+
+        @property
+        def rgb(self) -> NDArray[np.uint8]:
+            raise RuntimeError("the device's memory is gone")
+
+    class Lazy(RedColorizer):
+        def collect(self) -> Painted:
+            painted = super().collect()
+            return Broken() if self.submitted == 3 else painted  # type: ignore[return-value]
+
+    loop, sink, _ = made([frame(n, 7) for n in range(6)], engine=Lazy())
+    loop.run()
+    assert len(sink.pictures) == 6
+    assert sink.pictures[2][0, 0].tolist() == [7, 7, 7]
+    assert loop.guarded is not None
+    assert loop.guarded.failures == 1
+
+
+def test_everything_is_let_go_of_though_the_source_fails_over_it() -> None:
+    class Bad(MemorySource):
+        def close(self) -> None:
+            raise RuntimeError("a fault in the driver")
+
+    engine, sink = RedColorizer(), MemorySink()
+    closed = []
+    engine.close = lambda: closed.append(True)  # type: ignore[method-assign]
+    loop = Loop(
+        Bad([frame(n) for n in range(5)]), lambda i: engine, PlainComposer(), [SinkWriter(sink, "m")], QUICK
+    )
+    loop.run()
+    assert sink.closed
+    assert closed
+    assert len(sink.pictures) == 5

@@ -1,13 +1,17 @@
 """The thread that watches over a source."""
 
+import threading
+import time
+
 import numpy as np
 import pytest
 
 from irchroma.stream.errors import SourceError, SourceLost
 from irchroma.stream.frame import Frame
 from irchroma.stream.loop.fakes import MemorySource, Step
-from irchroma.stream.loop.reader import ReconnectOptions, SourceReader
+from irchroma.stream.loop.reader import ReconnectOptions, SourceDeadlines, SourceReader
 from irchroma.stream.loop.threads import RingClosed
+from irchroma.stream.protocols import VideoInfo
 
 QUICK = ReconnectOptions(stall_s=1, first_delay_s=0.01, longest_delay_s=0.02)
 
@@ -101,4 +105,82 @@ def test_stop_ends_a_reader_that_waits_to_reconnect() -> None:
     reader.start()
     assert reader.ring.get(5) is not None
     reader.stop()
+    assert reader.join(5)
+
+
+class Hanging(MemorySource):
+    """Hangs in one of its calls until it is let go."""
+
+    def __init__(self, steps: list[Step], where: str, live: bool = True) -> None:
+        super().__init__(steps, live)
+        self.where, self.let_go, self.given = where, threading.Event(), 0
+
+    def open(self) -> VideoInfo:
+        self._hang_in("open")
+        return super().open()
+
+    def read(self, timeout_s: float) -> Frame | None:
+        if self.given:
+            self._hang_in("read")
+        self.given += 1
+        return super().read(timeout_s)
+
+    def close(self) -> None:
+        self._hang_in("close")
+        super().close()
+
+    def _hang_in(self, where: str) -> None:
+        if where == self.where:
+            assert self.let_go.wait(60)
+
+
+LIMITS = SourceDeadlines(open_s=0.3, read_s=0.2, close_s=0.2)
+
+
+@pytest.mark.parametrize("where", ["open", "read", "close"])
+def test_a_live_source_that_hangs_is_made_anew(where: str) -> None:
+    first = Hanging([frame(0), SourceLost("cable pulled"), frame(1)], where)
+    second = MemorySource([frame(2), frame(3)], live=True)
+    options = ReconnectOptions(stall_s=0.1, first_delay_s=0.01, wait_at_start=True)
+    reader = SourceReader(first, options, lambda: second, LIMITS)
+    reader.start()
+    frames: list[Frame] = []
+    deadline = time.monotonic() + 10
+    while not any(f.pixels[0, 0] >= 2 for f in frames):  # a slow reader misses some
+        assert time.monotonic() < deadline
+        reader.watch()
+        got = reader.ring.get(0.02)
+        if got is not None:
+            frames.append(got)
+    assert [f.pts_ns for f in frames] == sorted({f.pts_ns for f in frames})
+    first.let_go.set()
+    reader.stop()
+    assert reader.join(5)
+
+
+def test_a_file_that_hangs_ends_with_one_line() -> None:
+    hanging = Hanging([frame(0)], "read", live=False)
+    reader = SourceReader(hanging, ReconnectOptions(stall_s=0.1), None, LIMITS)
+    reader.start()
+    assert reader.ring.get(5) is not None
+    deadline = time.monotonic() + 10
+    while reader.failure is None:
+        assert time.monotonic() < deadline
+        reader.watch()
+        threading.Event().wait(0.02)
+    with pytest.raises(RingClosed):
+        reader.ring.get(0.02)
+    assert str(reader.failure) == "the source hangs in reading"
+    hanging.let_go.set()
+    assert reader.join(5)
+
+
+def test_a_source_that_fails_over_being_closed_keeps_nobody_waiting() -> None:
+    class Bad(MemorySource):
+        def close(self) -> None:
+            raise SourceError("device vanished while closing")
+
+    reader = SourceReader(Bad([SourceError("no such camera")]))
+    with pytest.raises(SourceError, match="no such camera"):
+        reader.start()
     assert reader.join(5)

@@ -13,7 +13,8 @@ import pytest
 from irchroma.stream.errors import SinkError, StreamOptionError
 from irchroma.stream.gstreamer.door import GstFailure
 from irchroma.stream.protocols import VideoInfo
-from irchroma.stream.sinks.files.file_sink import FileSinkOptions
+from irchroma.stream.sinks.files import segmented_sink
+from irchroma.stream.sinks.files.file_sink import FileSink, FileSinkOptions
 from irchroma.stream.sinks.files.segmented_sink import Retention, SegmentedSink
 
 pytestmark = pytest.mark.gst
@@ -148,3 +149,31 @@ def test_a_full_disk_costs_the_oldest_file_where_any_limit_is_set(
     assert files[0].name != "cam-00001.mkv"
     assert len(files) > 2
     assert sum(frames_of(file, read_file) for file in files) > 60, "of about 130 that there is room for"
+
+
+@pytest.mark.parametrize("error", [SinkError("disk full"), OSError("no such device")])
+def test_a_segment_that_cannot_be_finished_is_told_at_the_end_at_the_latest(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Second(FileSink):
+        made = 0
+
+        def __init__(self, path: Path, options: FileSinkOptions) -> None:
+            super().__init__(path, options)
+            Second.made += 1
+            self.number = Second.made  # the first one only checks the options
+
+        def close(self) -> None:
+            super().close()
+            if self.number == 2:
+                raise error
+
+    monkeypatch.setattr(segmented_sink, "FileSink", Second)
+    sink = segmented_sink.SegmentedSink(tmp_path / "a.mp4", FileSinkOptions(), 1.0, 0)
+    sink.open(VideoInfo((32, 32), Fraction(25), True), (32, 32))
+    picture = np.zeros((32, 32, 3), np.uint8)
+    sink.write(picture, 0, 40_000_000)
+    sink.write(picture, 2_000_000_000, 40_000_000)
+    with pytest.raises(SinkError, match=r"disk full|no such device"):
+        sink.close()
+    sink.close()

@@ -1,0 +1,178 @@
+"""Sinks that fail and hang, and the writers that do not."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from irchroma.stream.errors import SinkError
+from irchroma.stream.loop.fakes import MemorySink
+from irchroma.stream.loop.writer import SinkDeadlines, SinkWriter, Timed
+from irchroma.stream.picture.picture import Picture
+from irchroma.stream.protocols import Pixels, VideoInfo
+
+LIVE = VideoInfo((4, 6), Fraction(25), live=True)
+FILE = VideoInfo((4, 6), Fraction(25), live=False)
+QUICK = SinkDeadlines(
+    open_s=0.3, hung_s=0.3, end_s=0.3, hurry_s=0.2, first_delay_s=0.01, longest_delay_s=0.02
+)
+
+
+class Hanging(MemorySink):
+    """Hangs in one of its calls until it is let go."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__()
+        self.where, self.let_go = where, threading.Event()
+
+    def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
+        self._hang_in("open")
+        super().open(info, size)
+
+    def write(self, pixels: Pixels, pts_ns: int, duration_ns: int) -> None:
+        self._hang_in("write")
+        super().write(pixels, pts_ns, duration_ns)
+
+    def close(self) -> None:
+        self._hang_in("close")
+        super().close()
+
+    def _hang_in(self, where: str) -> None:
+        if where == self.where:
+            assert self.let_go.wait(60)
+
+
+def picture(number: int) -> Timed:
+    return Timed(Picture(np.zeros((4, 6), np.uint8)), number * 40_000_000, 40_000_000)
+
+
+def until(reached: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not reached():
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.005)
+
+
+@pytest.mark.parametrize("error", [SinkError("receiver gone"), RuntimeError("a fault")])
+def test_a_live_sink_that_fails_is_opened_again_and_says_so(error: Exception) -> None:
+    made = [MemorySink(), MemorySink(fail_at=(2, error))]
+    first, second = made[1], made[0]
+    writer = SinkWriter(made.pop(), "rtsp", made.pop, QUICK)
+    writer.open(LIVE, (4, 6))
+    assert writer.state == "open"
+    number = 0
+    states = set()
+    while not second.pictures:
+        writer.put(picture(number))
+        states.add(writer.state)
+        number += 1
+        assert number < 2000
+        threading.Event().wait(0.005)
+    assert len(first.pictures) == 2
+    assert any(state.startswith("lost: ") for state in states)
+    assert (writer.state, writer.reopened, writer.failure) == ("open", 1, None)
+    assert writer.drops > 0
+    writer.finish()
+    assert second.closed
+    assert first.closed
+    assert writer.state == "closed"
+
+
+def test_it_is_tried_again_and_again_until_it_opens() -> None:
+    class Refusing(MemorySink):
+        def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
+            raise SinkError("the port is taken")
+
+    good = MemorySink()
+    made = [good, Refusing(), Refusing(), MemorySink(fail_at=(0, SinkError("gone")))]
+    writer = SinkWriter(made.pop(), "rtsp", made.pop, QUICK)
+    writer.open(LIVE, (4, 6))
+    until(lambda: bool(good.pictures) or writer.put(picture(1)) is not None)
+    assert not made
+    writer.finish()
+    assert writer.failure is None
+
+
+def test_a_sink_that_does_not_open_at_the_start_is_refused_as_before() -> None:
+    class Refusing(MemorySink):
+        def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
+            raise SinkError("the port is taken")
+
+    writer = SinkWriter(Refusing(), "rtsp", MemorySink, QUICK)
+    with pytest.raises(SinkError, match="port is taken"):
+        writer.open(LIVE, (4, 6))
+    writer.finish()
+    hanging = Hanging("open")
+    writer = SinkWriter(hanging, "rtsp", MemorySink, QUICK)
+    with pytest.raises(SinkError, match=r"did not open within 0\.3 s"):
+        writer.open(LIVE, (4, 6))
+    hanging.let_go.set()
+    until(lambda: hanging.closed)
+
+
+def test_a_recording_that_fails_stays_failed_and_so_does_any_sink_of_a_file() -> None:
+    for info, remake in ((LIVE, None), (FILE, MemorySink)):
+        writer = SinkWriter(MemorySink(fail_at=(0, SinkError("disk full"))), "a.mp4", remake, QUICK)
+        writer.open(info, (4, 6))
+        writer.put(picture(0))
+        until(lambda writer=writer: writer.failure is not None)
+        assert writer.state == "failed: disk full"
+        writer.finish()
+        assert writer.reopened == 0
+
+
+def test_a_live_sink_that_hangs_is_left_and_another_takes_over_without_a_pause() -> None:
+    hanging, second = Hanging("write"), MemorySink()
+    writer = SinkWriter(hanging, "rtsp", lambda: second, QUICK)
+    writer.open(LIVE, (4, 6))
+    number, longest_s = 0, 0.0
+    while not second.pictures:
+        began = time.monotonic()
+        writer.put(picture(number))
+        longest_s = max(longest_s, time.monotonic() - began)
+        number += 1
+        assert number < 2000
+        threading.Event().wait(0.005)
+    assert longest_s < 0.2
+    assert writer.reopened == 1
+    hanging.let_go.set()
+    until(lambda: hanging.closed)
+    writer.finish()
+    assert writer.failure is None
+
+
+def test_a_file_that_takes_nothing_any_more_fails_instead_of_holding_the_run() -> None:
+    hanging = Hanging("write")
+    writer = SinkWriter(hanging, "a.mp4", None, QUICK)
+    writer.open(FILE, (4, 6))
+    began = time.monotonic()
+    for number in range(8):
+        writer.put(picture(number))
+    assert time.monotonic() - began < 3
+    assert "takes nothing any more" in str(writer.failure)
+    writer.finish()
+    hanging.let_go.set()
+    until(lambda: hanging.closed)
+
+
+@pytest.mark.parametrize("own_s", [None, 0.6])
+def test_the_end_waits_for_a_sink_as_long_as_it_may_need(own_s: float | None) -> None:
+    hanging = Hanging("close")
+    if own_s:
+        hanging.end_s = own_s  # type: ignore[attr-defined]
+    stopping = threading.Event()
+    writer = SinkWriter(hanging, "a.mp4", None, QUICK)
+    writer.open(LIVE, (4, 6), stopping)
+    writer.put(picture(0))
+    stopping.set()
+    began = time.monotonic()
+    writer.finish()
+    took_s = time.monotonic() - began
+    assert (own_s or 0.2) - 0.05 < took_s < (own_s or 0.2) + 1
+    assert "has not finished within" in str(writer.failure)
+    hanging.let_go.set()
