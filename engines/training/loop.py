@@ -189,7 +189,7 @@ class Training:
     def _paced(self) -> int:
         """The steps that the minutes are worth at the pace so far."""
         if self.options.minutes is None:
-            raise EngineError("options minutes is not there yet")
+            raise EngineError("a training needs a budget: give steps or minutes")
         steps = max(self.step, round(60.0 * self.options.minutes * self.step / self.spent))
         LOG.info("%g minutes are %d steps here: --steps %d repeats it", self.options.minutes, steps, steps)
         return steps
