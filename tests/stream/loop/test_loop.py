@@ -26,10 +26,11 @@ from irchroma.stream.tone.options import ToneMapOptions
 
 PERIOD_NS = 40_000_000
 QUICK = LoopOptions(
-    tone_map=ToneMapOptions("none"),  # what comes out is what went in
     reconnect=ReconnectOptions(stall_s=0.3, first_delay_s=0.01, longest_delay_s=0.02),
     repeat_s=0.2,
 )
+
+AS_IT_IS = dataclasses.replace(QUICK, tone_map=ToneMapOptions("none"))  # what comes out is what went in
 
 
 class Painted(NamedTuple):
@@ -99,7 +100,7 @@ def made(
     engine, sink = engine or RedColorizer(), sink or MemorySink()
     writer = SinkWriter(sink, "memory")
     return (
-        Loop(MemorySource(steps, live), lambda info: engine, PlainComposer(), [writer], QUICK),
+        Loop(MemorySource(steps, live), lambda info: engine, PlainComposer(), [writer], AS_IT_IS),
         sink,
         engine,
     )
@@ -242,7 +243,7 @@ def test_counts_reach_the_raw_track_untouched() -> None:
         lambda info: RedColorizer(),
         PlainComposer(),
         [SinkWriter(MemorySink(), "color")],
-        LoopOptions(),
+        QUICK,
         raw_writer=SinkWriter(raw, "raw"),
     )
     loop.run()
