@@ -142,7 +142,7 @@ def test_a_live_source_that_hangs_is_made_anew(where: str) -> None:
     first = Hanging([frame(0), SourceLost("cable pulled"), frame(1)], where)
     second = MemorySource([frame(2), frame(3)], live=True)
     options = ReconnectOptions(stall_s=0.1, first_delay_s=0.01, wait_at_start=True)
-    reader = SourceReader(first, options, lambda: second, LIMITS)
+    reader = SourceReader(first, options, remake=lambda: second, limits=LIMITS)
     reader.start()
     frames: list[Frame] = []
     deadline = time.monotonic() + 10
@@ -160,7 +160,7 @@ def test_a_live_source_that_hangs_is_made_anew(where: str) -> None:
 
 def test_a_file_that_hangs_ends_with_one_line() -> None:
     hanging = Hanging([frame(0)], "read", live=False)
-    reader = SourceReader(hanging, ReconnectOptions(stall_s=0.1), None, LIMITS)
+    reader = SourceReader(hanging, ReconnectOptions(stall_s=0.1), limits=LIMITS)
     reader.start()
     assert reader.ring.get(5) is not None
     deadline = time.monotonic() + 10
