@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import os
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from irchroma.stream.errors import StreamError
@@ -77,8 +79,67 @@ def modules() -> dict[str, Any]:
                     " or install python3-gi, python3-gst-1.0 and gir1.2-gst-plugins-base-1.0"
                 ) from error
             Gst.init(None)
+            _exclude(Gst)
             _modules.update(Gst=Gst, GstVideo=GstVideo, GLib=GLib)
     return _modules
+
+
+def _exclude(gst: Any) -> None:
+    """Leave out what cannot be trusted, and prefer what makes the most of damaged pictures.
+
+    gst-libav's demuxers (1.22) hang on NUT and GIF without an error, or end in a segmentation fault;
+    GStreamer has its own for every container in use. FFmpeg's JPEG decoder shows pictures whose start is
+    lost, of which jpegdec shows nothing.
+    """
+    registry = gst.Registry.get()
+    for feature in registry.get_feature_list_by_plugin("libav") or []:
+        if feature.get_name().startswith("avdemux_"):
+            feature.set_rank(gst.Rank.NONE)
+    better, other = (registry.lookup_feature(name) for name in ("avdec_mjpeg", "jpegdec"))
+    if better is not None and other is not None:
+        better.set_rank(other.get_rank() + 1)
+
+
+def post_error(element: Any, text: str) -> None:
+    """Let an element fail, from any thread: whoever waits for its pipeline's samples gets a `GstFailure`."""
+    gst, glib = modules()["Gst"], modules()["GLib"]
+    error = glib.Error.new_literal(gst.StreamError.quark(), text, int(gst.StreamError.DECODE))
+    element.post_message(gst.Message.new_error(element, error, ""))
+
+
+_libav_listeners: list[Callable[[str], None]] = []
+
+
+def watch_libav(listener: Callable[[str], None]) -> Callable[[], None]:
+    """Have each warning of FFmpeg's libraries in this process told to `listener`, in any thread.
+
+    Returns:
+        What ends it; may be called twice.
+    """
+    gst = modules()["Gst"]
+    with _init_lock:
+        if not _libav_listeners and not _modules.get("libav watched"):
+            _modules["libav watched"] = True
+            if "GST_DEBUG" not in os.environ:
+                gst.debug_remove_log_function(None)  # the one that prints
+            gst.debug_set_active(True)
+            gst.debug_set_threshold_for_name("libav", gst.DebugLevel.WARNING)
+            gst.debug_add_log_function(_tell_listeners, None)
+        _libav_listeners.append(listener)
+
+    def end() -> None:
+        with _init_lock:
+            if listener in _libav_listeners:
+                _libav_listeners.remove(listener)
+
+    return end
+
+
+def _tell_listeners(category: Any, _level: Any, _file: str, _function: str, _line: int, *rest: Any) -> None:
+    if category.get_name() == "libav":
+        text = rest[1].get() or ""
+        for listener in list(_libav_listeners):
+            listener(text)
 
 
 def _keep_unwinder() -> None:

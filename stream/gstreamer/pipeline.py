@@ -37,6 +37,8 @@ class Pipeline:
     _elements: dict[str, Any] = field(default_factory=dict)
     _caps: tuple[Any, Caps] | None = None
     _ended: bool = False
+    gaps: int = 0
+    """Places where a demuxer said that packets are missing."""
 
     def start(self, paused: bool = False) -> None:
         """Build and set to PLAYING (or PAUSED); does not wait.
@@ -88,10 +90,13 @@ class Pipeline:
         """
         gst = modules()["Gst"]
         while self._bus is not None:
-            message = self._bus.pop_filtered(gst.MessageType.ERROR | gst.MessageType.EOS)
+            kinds = gst.MessageType.ERROR | gst.MessageType.EOS | gst.MessageType.WARNING
+            message = self._bus.pop_filtered(kinds)
             if message is None:
                 break
-            if message.type == gst.MessageType.EOS:
+            if message.type == gst.MessageType.WARNING:
+                self.gaps += message.parse_warning()[0].message.startswith("CONTINUITY")
+            elif message.type == gst.MessageType.EOS:
                 self._ended = True
             else:
                 raise failure_of(message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -25,12 +26,14 @@ class Promise:
         has_index: false for an MP4 file without its `moov` box, which nobody can play.
         corrections: bytes to read instead of those at a position. A file whose header cuts off its last
             frame by rounding gets a longer duration this way (GStreamer drops frames past it).
+        enabled: of each video track, in order, whether players are to show it; empty where nothing says so.
     """
 
     frame_count: int | None = None
     missing_bytes: int = 0
     has_index: bool = True
     corrections: dict[int, bytes] = field(default_factory=dict)
+    enabled: tuple[bool, ...] = ()
 
 
 @dataclass(slots=True)
@@ -82,6 +85,26 @@ def _mp4_promise(file: BinaryIO, length: int) -> Promise:
     missing = max(0, end - length)
     if not moov:
         return Promise(missing_bytes=missing, has_index=False)
+    return dataclasses.replace(
+        _moov_promise(file, (moov, moov_start, moov_at), fragments, missing),
+        enabled=_enabled_tracks(moov, moov_start),
+    )
+
+
+def _enabled_tracks(moov: bytes, start: int) -> tuple[bool, ...]:
+    """The flag of each video track. ISO/IEC 14496-12, 8.3.2: bit 0 of the track header's flags."""
+    found = []
+    for trak in _boxes(moov, start, len(moov)):
+        header, handler = _inside(moov, trak, b"tkhd"), _inside(moov, trak, b"mdia", b"hdlr")
+        if header and handler and moov[handler.start + 8 : handler.start + 12] == b"vide":
+            found.append(bool(moov[header.start + 3] & 1))
+    return tuple(found)
+
+
+def _moov_promise(
+    file: BinaryIO, index: tuple[bytes, int, int], fragments: list[tuple[int, int]], missing: int
+) -> Promise:
+    moov, moov_start, moov_at = index
     if fragments:
         return Promise(
             frame_count=_count_fragments(file, moov, moov_start, fragments),

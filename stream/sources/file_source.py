@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,14 +13,16 @@ from typing import Any
 from irchroma.stream.errors import SourceError, SourceFormatError
 from irchroma.stream.gstreamer.door import GstFailure, modules
 from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.remarks import remark
 from irchroma.stream.sources.addresses import broken_format
 from irchroma.stream.sources.container import Promise, read_promise
+from irchroma.stream.sources.decoding import CONTAINERS, Decoding
 from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Plan
 
-_TELLING_PARSERS = ("h264parse", "h265parse")
-"""Their streams name range and matrix themselves."""
-_COLORIMETRY = re.compile(r", colorimetry=\(string\)[^,;]*")
+log = logging.getLogger(__name__)
+
 _SNIFFED_BYTES = 1 << 16
+_UNREAD = {b"nut/multimedia container": "NUT", b"GIF8": "GIF"}
 _TRIAL = """
 import sys
 from irchroma.stream.gstreamer.pipeline import Pipeline
@@ -46,7 +48,26 @@ class FileSource(GstSource):
         super().__init__(pictures)
         self._path = path
         self._promise = Promise()
-        self._media: set[str] = set()
+        self._track: int | None = None
+
+    def open(self) -> VideoInfo:
+        """See `GstSource.open`. Of several tracks the one that players are to show is taken."""
+        self._track = None
+        info = super().open()
+        tracks = self._decoding.tracks if self._decoding is not None else []
+        if len(tracks) < 2:
+            return info
+        enabled = self._promise.enabled
+        flags = enabled if len(enabled) == len(tracks) else [track.chosen for track in tracks]
+        chosen = [number for number, flag in enumerate(flags) if flag]
+        self._track = chosen[0] if chosen else 0
+        sizes = [f"{track.size[1]}x{track.size[0]}" for track in tracks]
+        told = f"{self._path} has {len(tracks)} tracks of pictures ({', '.join(sizes)}): number"
+        if len(chosen) == 1:
+            log.info("%s %d is taken, the only one that is to be shown", told, self._track + 1)
+        else:
+            remark(f"{told} {self._track + 1} is taken")
+        return super().open() if self._track else info
 
     def plan(self) -> Plan:
         """See `GstSource.plan`."""
@@ -65,6 +86,7 @@ class FileSource(GstSource):
             raise SourceError(f"{path}: no such file") from error
         except OSError as error:
             raise SourceError(f"{path} cannot be read: {error.strerror}") from error
+        self._refuse_by_name()
         if not self._promise.has_index:
             raise SourceError(
                 f"{path} cannot be played: its index (moov) is missing"
@@ -74,14 +96,26 @@ class FileSource(GstSource):
                 )
             )
         self._try_out()
-        self._media.clear()
+        decoding = self._watched(
+            Decoding(str(path), self._pictures.max_megapixels, self._track or 0, self._met)
+        )
         return Plan(
             # fields=top: one frame out for one in; progressive video passes through untouched
             launch="filesrc name=file ! decodebin name=decode ! deinterlace fields=top",
             properties={"file": {"location": str(path)}},
-            signals={"decode": {"autoplug-continue": self._wants, "deep-element-added": self._added}},
+            signals={"decode": decoding.signals},
             description=str(path),
         )
+
+    def _refuse_by_name(self) -> None:
+        """SourceFormatError for what nothing that can be trusted reads here."""
+        with self._path.open("rb") as file:
+            head = file.read(24)
+        for magic, name in _UNREAD.items():
+            if head.startswith(magic):
+                raise SourceFormatError(
+                    f"{self._path}: {name} is not read here: ffmpeg -i IN -c:v ffv1 OUT.mkv converts it"
+                )
 
     def _try_out(self) -> None:
         """Decode a frame of FFV1 in a process of its own before this one does.
@@ -102,34 +136,14 @@ class FileSource(GstSource):
                 " ffmpeg -i IN -c:v ffv1 -pix_fmt gray16le OUT.mkv converts it"
             )
 
-    def _wants(self, decode: Any, _pad: Any, caps: Any) -> bool:
-        """Called by decodebin for each stream it meets: go on into it? Sound and text stay undecoded."""
-        name = caps.get_structure(0).get_name()
-        self._media.add(name)
+    @property
+    def _media(self) -> set[str]:
+        return self._decoding.media if self._decoding is not None else set()
+
+    def _met(self, decode: Any, name: str) -> None:
+        """Called for each stream that decodebin meets."""
         if name == "video/quicktime" and self._promise.corrections:
             self._correct(decode.get_parent().get_by_name("file"))
-        return not name.startswith(("audio/", "text/", "subpicture/", "application/x-subtitle"))
-
-    def _added(self, _decode: Any, _inside: Any, element: Any) -> None:
-        """Let a parser tell the decoder what the bitstream says of its colors, not what the container does.
-
-        qtdemux 1.22 reads a full-range `colr` box as limited range, and parsers believe it over the stream.
-        """
-        factory = element.get_factory()
-        if factory is None or factory.get_name() not in _TELLING_PARSERS:
-            return
-        gst = modules()["Gst"]
-
-        def strip(pad: Any, info: Any) -> Any:
-            event = info.get_event()
-            text = event.parse_caps().to_string() if event.type == gst.EventType.CAPS else ""
-            without = _COLORIMETRY.sub("", text)
-            if without == text:
-                return gst.PadProbeReturn.OK
-            pad.send_event(gst.Event.new_caps(gst.Caps.from_string(without)))
-            return gst.PadProbeReturn.DROP
-
-        element.get_static_pad("sink").add_probe(gst.PadProbeType.EVENT_DOWNSTREAM, strip)
 
     def _correct(self, file: Any) -> None:
         """Replace bytes of the header as they are read; the file itself is left as it is."""
@@ -155,7 +169,7 @@ class FileSource(GstSource):
     def describe(self, info: VideoInfo) -> VideoInfo:
         """See `GstSource.describe`: an index knows the number of frames exactly."""
         count = self._promise.frame_count
-        if not count:
+        if not count or self._track:  # it is of the first track
             return info
         if self._promise.corrections and info.rate:
             info = dataclasses.replace(info, duration_ns=round(count * 10**9 / info.rate))
@@ -168,10 +182,30 @@ class FileSource(GstSource):
                 f"{self._path} is truncated, {self._promise.missing_bytes} bytes are missing:"
                 f" {frames} frames up to {pts_ns / 1e9:.3f} s could be read"
             )
+        self._tell_damage(frames)
         if not frames and not any(name.startswith("video/x-") for name in self._media):
             raise self._no_video()
         if not frames:
             raise SourceError(f"{self._path} has a video track but no frames")
+
+    def _tell_damage(self, frames: int) -> None:
+        """SourceError where pictures were lost or shown with errors; all that could be shown has been."""
+        if self._decoding is None:
+            return
+        lost, complaints = self._decoding.lost(), self._decoding.complaints
+        gaps = self._pipeline.gaps if self._pipeline is not None else 0
+        if not frames or not (lost or complaints or gaps):
+            return
+        seconds = (self._times.last_ns - self._times.first_ns) / 1e9
+        holes = round(float(self._times.rate) * seconds) + 1 - frames
+        told = [
+            f"{len(lost)} pictures could not be decoded, the first at {lost[0] / 1e9:.3f} s" if lost else "",
+            f"data are missing at {gaps} places, about {max(1, holes)} pictures" if gaps else "",
+            "some pictures are shown with errors" if complaints else "",
+        ]
+        text = "; ".join(filter(None, told))
+        remark(f"{self._path} is damaged: {text}", max(1, len(lost), holes if gaps else 0), key="damaged")
+        raise SourceError(f"{self._path} is damaged: {text}: {frames} frames were shown")
 
     def _no_video(self) -> SourceError:
         sound = any(name.startswith("audio/") for name in self._media)
@@ -187,7 +221,7 @@ class FileSource(GstSource):
             return SourceError(f"{path} is broken after {self._count} frames, at {at_s:.3f} s: {failure}")
         if failure.code == "wrong-type" or "plain text" in failure.debug:
             return SourceFormatError(f"{path} is a text, expected a video")
-        video = any(name.startswith("video/") and not _is_container(name) for name in self._media)
+        video = any(name.startswith("video/") and name not in CONTAINERS for name in self._media)
         if not video and any(name.startswith("audio/") for name in self._media):
             return self._no_video()
         if self._promise.missing_bytes:
@@ -197,10 +231,3 @@ class FileSource(GstSource):
         if failure.code == "type-not-found":
             return SourceFormatError(f"{path} is not a video that GStreamer knows")
         return broken_format(str(path), failure) or SourceError(f"{path} cannot be played: {failure}")
-
-
-def _is_container(name: str) -> bool:
-    return name in (
-        "video/quicktime", "video/x-matroska", "video/webm", "video/x-msvideo", "video/mpegts", "video/x-flv",
-        "video/mpeg", "video/x-ms-asf",
-    )  # fmt: skip

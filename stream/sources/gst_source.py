@@ -22,6 +22,8 @@ from irchroma.stream.gstreamer.door import EndOfStream, GstFailure
 from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.gstreamer.sample import Sample
 from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.remarks import remark
+from irchroma.stream.sources.decoding import Decoding
 from irchroma.stream.sources.picture_file import MEGAPIXELS
 from irchroma.stream.sources.video_format import accepted_caps, sample_to_pixels, sample_to_words, upright
 
@@ -35,13 +37,13 @@ class FrameTimes:
 
     Attributes:
         rate: frames a second, 0 where unknown.
-        last_ns: the last frame's pts, -1 before the first.
+        first_ns, last_ns: the first and the last frame's pts, -1 before the first.
     """
 
     def __init__(self, rate: Fraction = Fraction(0), true_rate: Fraction = Fraction(0)) -> None:
         """`true_rate`: where the caps were found to be wrong, else 0."""
         self.rate, self._true_rate = true_rate or rate, true_rate
-        self.last_ns = -1
+        self.last_ns = self.first_ns = -1
 
     @classmethod
     def from_first(cls, samples: Sequence[Sample]) -> FrameTimes:
@@ -67,6 +69,7 @@ class FrameTimes:
         else:
             pts_ns = self.last_ns + round(10**9 / (self.rate or _DEFAULT_RATE))
         self.last_ns = pts_ns
+        self.first_ns = pts_ns if self.first_ns < 0 else self.first_ns
         return pts_ns
 
     def duration_ns(self, sample: Sample) -> int:
@@ -150,6 +153,8 @@ class GstSource(ABC):
         self._end: SourceError | EndOfStream | None = None
         self._seen: tuple[Any, ...] | None = None
         self._turn = ""
+        self._decoding: Decoding | None = None
+        self._lost_said = 0
         self._count = self._pulled = self._drops = self._drops_before = 0
 
     @abstractmethod
@@ -199,7 +204,7 @@ class GstSource(ABC):
             return self._first_look(plan)
         except GstFailure as failure:
             self.close()
-            raise self.explain(failure) from failure
+            raise self._refusal() or self.explain(failure) from failure
         except BaseException:
             self.close()
             raise
@@ -221,7 +226,7 @@ class GstSource(ABC):
                 break
             if sample is None:
                 if number == 0:
-                    raise self.explain(None)
+                    raise self._refusal() or self.explain(None)
                 break
             self._waiting.append(sample)
         if not self._waiting:
@@ -258,6 +263,9 @@ class GstSource(ABC):
             return None
         return self._frame_of(sample)
 
+    def _refusal(self) -> SourceError | None:
+        return self._decoding.refusal if self._decoding is not None else None
+
     def _pull(self, timeout_s: float) -> Sample | None:
         if self._pipeline is None:
             raise StreamError("read before the source was opened")
@@ -273,7 +281,7 @@ class GstSource(ABC):
                 raise SourceLost("the camera ended the stream") from None
             return None
         except GstFailure as failure:
-            error = self.explain(failure)
+            error = self._refusal() or self.explain(failure)
             if self._live and not isinstance(error, SourceLost):
                 error = SourceLost(str(error))
             self._end = error
@@ -291,6 +299,7 @@ class GstSource(ABC):
         seen = (sample.caps.size, sample.caps.format)
         gap = self._seen is not None and seen != self._seen
         self._seen = seen
+        self._tell_losses()
         frame = Frame(
             upright(self.pixels(sample), self._turn),
             self._times.pts_ns(sample),
@@ -301,10 +310,25 @@ class GstSource(ABC):
         self._count += 1
         return frame
 
+    def _tell_losses(self) -> None:
+        """Of a live source, where there is no end at which to say it."""
+        if self._live and self._decoding is not None and self._decoding.lost_so_far > self._lost_said:
+            lost, self._lost_said = self._decoding.lost_so_far - self._lost_said, self._decoding.lost_so_far
+            remark("damaged pictures of the source could not be decoded", lost)
+
+    def _watched(self, decoding: Decoding) -> Decoding:
+        """Let go of the decoder that was watched before, and watch another."""
+        if self._decoding is not None:
+            self._decoding.close()
+        self._decoding, self._lost_said = decoding, 0
+        return decoding
+
     def close(self) -> None:
         """Stop and let go; see `FrameSource.close`."""
         if self._pipeline is not None:
             self._pipeline.stop()
+        if self._decoding is not None:
+            self._decoding.close()
         self._pipeline = self._end = self._seen = None
         self._waiting.clear()
         self._times = FrameTimes()

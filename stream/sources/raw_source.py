@@ -15,6 +15,7 @@ from irchroma.stream.gstreamer.door import GstFailure
 from irchroma.stream.gstreamer.sample import Sample
 from irchroma.stream.sources.addresses import why_unreachable
 from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Pixels, Plan
+from irchroma.stream.sources.picture_file import require_pixels
 
 _FORMATS = {  # name -> (GStreamer's format, bytes per pixel)
     "gray16le": ("gray16-le", 2),
@@ -109,6 +110,7 @@ class RawSource(GstSource):
     def plan(self) -> Plan:
         """See `GstSource.plan`."""
         layout = self._layout
+        require_pixels(self._name, layout.size, self._pictures.max_megapixels)
         head, properties = "fdsrc fd=0 name=in", {}
         if self._net is not None:
             head, properties = (

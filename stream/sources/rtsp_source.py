@@ -10,6 +10,7 @@ from irchroma.stream.errors import SourceError, SourceLost, StreamOptionError
 from irchroma.stream.gstreamer.door import GstFailure
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sources.addresses import broken_format, masked, split_credentials, why_unreachable
+from irchroma.stream.sources.decoding import Decoding
 from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Plan
 
 _TCP, _UDP = 4, 1 | 2  # GstRTSPLowerTrans: TCP; UDP and its multicast
@@ -78,6 +79,7 @@ class RtspSource(GstSource):
     def plan(self) -> Plan:
         """See `GstSource.plan`."""
         self._streams.clear()
+        decoding = self._watched(Decoding(self._name, self._pictures.max_megapixels))
         timeout_us = int(self._options.timeout_s * 1e6)
         rtsp: dict[str, Any] = {
             "location": self._address,
@@ -90,9 +92,9 @@ class RtspSource(GstSource):
         if self._user:
             rtsp |= {"user-id": self._user, "user-pw": self._password}
         return Plan(
-            launch="rtspsrc name=rtsp ! application/x-rtp ! decodebin ! deinterlace fields=top",
+            launch="rtspsrc name=rtsp ! application/x-rtp ! decodebin name=decode ! deinterlace fields=top",
             properties={"rtsp": rtsp},
-            signals={"rtsp": {"select-stream": self._wants}},
+            signals={"rtsp": {"select-stream": self._wants}, "decode": decoding.signals},
             live=True,
             description=f"{self._name} over {self._transport}",
         )

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 from irchroma.stream.errors import SourceError, SourceLost
 from irchroma.stream.gstreamer.door import GstFailure
 from irchroma.stream.sources.addresses import broken_format, masked, why_unreachable
+from irchroma.stream.sources.decoding import Decoding
 from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Plan
 
 _SRT_KEYS = ("mode", "latency", "passphrase", "pbkeylen", "streamid", "localaddress", "localport")
@@ -51,10 +52,11 @@ class TransportSource(GstSource):
             properties = {"uri": self._address}
             if "latency" not in self._keys:
                 properties["latency"] = self._latency_ms
+        decoding = self._watched(Decoding(self._name, self._pictures.max_megapixels))
         return Plan(
             launch=f"{head} ! decodebin name=decode ! deinterlace fields=top",
             properties={"net": properties},
-            signals={"decode": {"autoplug-continue": _wants}},
+            signals={"decode": decoding.signals},
             live=True,
             description=self._name,
         )
@@ -72,9 +74,3 @@ class TransportSource(GstSource):
             reason = why_unreachable(self._host, self._port, 2.0) if self._scheme == "tcp" else ""
             return SourceLost(f"{name}: {reason or 'no connection, is the other side running?'}")
         return broken_format(name, failure) or SourceError(f"{name} cannot be played: {masked(str(failure))}")
-
-
-def _wants(_decode: Any, _pad: Any, caps: Any) -> bool:
-    """Called by decodebin for each stream: sound and text stay undecoded."""
-    name: str = caps.get_structure(0).get_name()
-    return not name.startswith(("audio/", "text/", "subpicture/", "application/x-subtitle"))

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -13,8 +14,10 @@ from tests.stream.sources.flir_files import block, radiometric_jpeg, raw_of
 
 from irchroma.launch.cli import main
 from irchroma.launch.run.options import RunConfig, with_scale
+from irchroma.stream.errors import SourceError, SourceFormatError
 from irchroma.stream.frame import Frame
 from irchroma.stream.sources.file_source import FileSource
+from irchroma.stream.sources.gst_source import PictureOptions
 from irchroma.stream.sources.pictures import read_picture, scale_of
 from irchroma.stream.view.osd import read_spot
 
@@ -130,3 +133,111 @@ def test_a_radiometric_jpeg_is_measured_in_degrees(tmp_path: Path) -> None:
     palette = with_scale(RunConfig(), scale).palette
     spot = read_spot(read_picture(tmp_path / "a.jpg"), gain=palette.gain, offset=palette.offset)
     assert spot.text == "80.0 °C"
+
+
+PICTURES = "-f lavfi -i testsrc2=s=320x240:r=25:d=3"
+
+
+def mjpeg_with_lost_starts(path: Path) -> None:
+    ffmpeg(f"{PICTURES} -c:v mjpeg -q:v 6 {{0}}", path)
+    data = bytearray(path.read_bytes())
+    at, number, end = data.find(b"movi"), 0, data.rfind(b"idx1")
+    while 0 <= (at := data.find(b"00dc", at + 1)) < end:
+        number += 1
+        if number % 10 == 8:
+            data[at + 8 : at + 28] = bytes(20)
+    path.write_bytes(data)
+
+
+def h264_with_noise(path: Path) -> None:
+    ffmpeg(f"{PICTURES} -pix_fmt yuv420p -c:v libx264 -g 30 {{0}}", path)
+    data = bytearray(path.read_bytes())
+    at = data.find(b"mdat") + 30000
+    data[at : at + 4000] = np.random.default_rng(1).bytes(4000)
+    path.write_bytes(data)
+
+
+def transport_stream_with_lost_packets(path: Path) -> None:
+    ffmpeg(f"{PICTURES} -pix_fmt yuv420p -c:v libx264 -g 30 {{0}}", path)
+    data = path.read_bytes()
+    packets = [data[at : at + 188] for at in range(0, len(data), 188)]
+    kept = np.random.default_rng(3).random(len(packets)) >= 0.02
+    path.write_bytes(b"".join(p for n, p in enumerate(packets) if n < 100 or kept[n]))
+
+
+def test_pictures_whose_start_is_lost_are_shown_as_ffmpeg_shows_them(tmp_path: Path) -> None:
+    mjpeg_with_lost_starts(tmp_path / "m.avi")
+    done = irchroma(tmp_path / "m.avi", "--to", tmp_path / "m.mkv", "--engine", "gray", "--no-color-camera")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ffprobe(tmp_path / "m.mkv", "stream=nb_read_packets", "-count_packets") == ["75"]
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"), [("h.mp4", h264_with_noise), ("t.ts", transport_stream_with_lost_packets)]
+)
+def test_damage_is_told_counted_and_a_failure_after_all_that_could_be_shown(
+    tmp_path: Path, name: str, damage: Callable[[Path], None]
+) -> None:
+    damage(tmp_path / name)
+    stats, out = tmp_path / "stats.json", tmp_path / "out.mkv"
+    done = irchroma(tmp_path / name, "--to", out, "--engine", "gray", "--no-color-camera", "--stats", stats)
+    assert done.returncode == 1
+    assert f"{name} is damaged: " in done.stderr
+    shown = int(ffprobe(out, "stream=nb_read_packets", "-count_packets")[0])
+    assert 55 <= shown < 75
+    remarks = json.loads(stats.read_text())["remarks"]
+    assert len(remarks) == 1
+    assert abs(75 - shown - remarks[0]["count"]) <= 1  # of a transport stream a missing end is not seen
+    assert f"{shown} frames were shown" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "words"),
+    [
+        ("a.nut", "-c:v rawvideo -pix_fmt gray16le", "NUT is not read here: ffmpeg -i IN"),
+        ("a.gif", "", "GIF is not read here"),
+        ("a.mp4", "-c:v libx265 -x265-params log-level=none -pix_fmt gray10le", "HEVC of 10-bit gray"),
+        ("a.mp4", "-c:v libx265 -x265-params log-level=none -pix_fmt gray12le", "HEVC of 12-bit gray"),
+        ("a.mkv", "-c:v ffv1 -pix_fmt gray10le", "FFV1 of this depth"),
+        ("a.avi", "-c:v utvideo", "no decoder here"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_by_name_at_once(
+    tmp_path: Path, name: str, codec: str, words: str
+) -> None:
+    ffmpeg(f"-f lavfi -i testsrc2=s=160x120:r=9:d=1 {codec} {{0}}", tmp_path / name)
+    with pytest.raises(SourceFormatError, match=words):
+        frames_of(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["two.mp4", "two.mkv"])
+@pytest.mark.parametrize("shown", [0, 1])
+def test_of_two_tracks_the_one_that_is_to_be_shown_is_taken(tmp_path: Path, name: str, shown: int) -> None:
+    ffmpeg(
+        "-f lavfi -i testsrc2=s=160x120:d=1 -f lavfi -i smptebars=s=320x180:d=1 -map 0 -map 1 -c:v libx264"
+        f" -pix_fmt yuv420p -disposition:v:{shown} default -disposition:v:{1 - shown} 0 {{0}}",
+        tmp_path / name,
+    )
+    frames = frames_of(tmp_path / name)
+    assert {frame.size for frame in frames} == {(180, 320) if shown else (120, 160)}
+    assert len(frames) == 25
+
+
+def test_of_two_tracks_that_may_both_be_shown_a_line_says_which_is_taken(tmp_path: Path) -> None:
+    ffmpeg(
+        "-f lavfi -i testsrc2=s=160x120:d=1 -f lavfi -i smptebars=s=320x180:d=1 -map 0 -map 1 -c:v libx264"
+        " -pix_fmt yuv420p -disposition:v default {0}",
+        tmp_path / "two.mp4",
+    )
+    done = irchroma(tmp_path / "two.mp4", "--to", "null", "--engine", "gray", "--strict")
+    assert done.returncode == 1
+    assert "has 2 tracks of pictures (160x120, 320x180): number 1 is taken" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts", "a.h264", "a.avi"])
+def test_a_video_that_is_too_large_is_refused_before_it_is_decoded(tmp_path: Path, name: str) -> None:
+    codec = "mjpeg -pix_fmt yuvj420p" if name.endswith("avi") else "libx264 -pix_fmt yuv420p"
+    ffmpeg(f"-f lavfi -i color=s=1280x1024:r=5:d=1 -c:v {codec} {{0}}", tmp_path / name)
+    with pytest.raises(SourceError, match="pictures of 1280x1024 are larger than the 1 million pixels"):
+        FileSource(tmp_path / name, PictureOptions(max_megapixels=1)).open()
+    assert len(frames_of(tmp_path / name)) == 5

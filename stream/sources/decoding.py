@@ -1,0 +1,211 @@
+"""What a decodebin is told and asked: which track, how large, what it cannot decode, what was damaged."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from irchroma.stream.errors import SourceError, SourceFormatError
+from irchroma.stream.gstreamer.door import modules, post_error, watch_libav
+from irchroma.stream.sources.picture_file import require_pixels
+
+_PASSED_BY = ("audio/", "text/", "subpicture/", "application/x-subtitle", "closedcaption/")
+CONTAINERS = (
+    "video/quicktime", "video/x-matroska", "video/webm", "video/x-msvideo", "video/mpegts", "video/x-flv",
+    "video/mpeg", "video/x-ms-asf",
+)  # fmt: skip
+_TELLING_PARSERS = ("h264parse", "h265parse")
+"""Their streams name range and matrix themselves."""
+_COLORIMETRY = re.compile(r", colorimetry=\(string\)[^,;]*")
+_COUNTED = ("video/x-h264", "video/x-h265", "image/jpeg", "video/mpeg")
+"""Every coded picture of these is shown: where one goes in and none comes out, it was lost."""
+_WAITING = 64
+"""No decoder keeps more pictures to itself, to order them and to work on several at once."""
+_COMPLAINTS = re.compile(
+    r"error while decoding|concealing|Missing reference picture|Invalid NAL unit|reference picture missing"
+    r"|Error splitting|overread|bytestream|ac-tex damaged|invalid mb|Could not find ref|error dc|error y=",
+    re.IGNORECASE,
+)
+"""What FFmpeg's decoders say of damage and of nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """A track of pictures in a container: (H, W), and whether the container says that it is the one."""
+
+    size: tuple[int, int]
+    chosen: bool
+
+
+class Decoding:
+    """Watches one decodebin. Its signals come in GStreamer's threads.
+
+    Attributes:
+        media: caps' names of everything that was met.
+        tracks: of pictures, in the container's order; empty without a container.
+        refusal: why the pictures are not decoded; None where they are.
+        complaints: what FFmpeg's decoders said of damage.
+    """
+
+    def __init__(
+        self, name: str, megapixels: float, track: int = 0, found: Callable[[Any, str], None] | None = None
+    ) -> None:
+        """`track`: which one of pictures to take; `found`: called with decodebin and each caps' name."""
+        self._name, self._megapixels, self._track, self._found = name, megapixels, track, found
+        self._pads: list[str] = []
+        self._pending: set[int] = set()  # times of coded pictures that have not come out
+        self._first_out_ns: int | None = None
+        self._given_up: list[int] = []
+        self._lock = threading.Lock()
+        self._stop_watching = watch_libav(self._complain)
+        self.media: set[str] = set()
+        self.tracks: list[Track] = []
+        self.refusal: SourceError | None = None
+        self.complaints = 0
+
+    @property
+    def signals(self) -> dict[str, Callable[..., Any]]:
+        """For the decodebin."""
+        return {"autoplug-continue": self._wants, "deep-element-added": self._added}
+
+    def lost(self) -> list[int]:
+        """Times in nanoseconds of coded pictures that no decoded one came of, once the stream has ended."""
+        with self._lock:
+            first = self._first_out_ns
+            left = sorted(t for t in self._pending if first is not None and t > first)
+            return self._given_up + left
+
+    @property
+    def lost_so_far(self) -> int:
+        """How many pictures have been given up while the stream goes on."""
+        return len(self._given_up)
+
+    def close(self) -> None:
+        """Listen no more; may be called twice."""
+        self._stop_watching()
+
+    def _complain(self, text: str) -> None:
+        if _COMPLAINTS.search(text):
+            self.complaints += 1
+
+    def _wants(self, decode: Any, pad: Any, caps: Any) -> bool:
+        """Called by decodebin for each stream it meets: go on into it? Sound and text stay undecoded."""
+        name: str = caps.get_structure(0).get_name()
+        self.media.add(name)
+        if self._found is not None:
+            self._found(decode, name)
+        if name.startswith(_PASSED_BY):
+            return False
+        if name in CONTAINERS or not name.startswith(("video/", "image/")):
+            return True
+        if pad.get_name() not in self._pads:
+            self._pads.append(pad.get_name())
+        if self._pads.index(pad.get_name()) != (self._track if self.tracks else 0):
+            return False
+        return self._check(decode, caps)
+
+    def _check(self, element: Any, caps: Any) -> bool:
+        """Whether pictures of these caps may be decoded; where not, the reason is kept and the run ends."""
+        structure = caps.get_structure(0)
+        name = structure.get_name()
+        (has_width, width), (has_height, height) = structure.get_int("width"), structure.get_int("height")
+        try:
+            if has_width and has_height:
+                require_pixels(self._name, (height, width), self._megapixels)
+            depth = structure.get_uint("bit-depth-luma")[1]
+            if structure.get_string("chroma-format") == "4:0:0" and depth > 8:
+                codec = "HEVC" if name.endswith("h265") else "H.264"
+                raise SourceFormatError(
+                    f"{self._name}: GStreamer cannot decode {codec} of {depth}-bit gray:"
+                    " ffmpeg -i IN -c:v ffv1 -pix_fmt gray16le OUT.mkv converts it"
+                )
+        except SourceError as error:
+            self.refusal = error
+            post_error(element, str(error))
+            return False
+        return True
+
+    def _added(self, _decode: Any, _inside: Any, element: Any) -> None:
+        factory = element.get_factory()
+        if factory is None:
+            return
+        kind = factory.get_metadata("klass") or ""
+        if factory.get_name() in _TELLING_PARSERS:
+            self._let_tell(element)
+        if "Demux" in kind:
+            element.connect("pad-added", self._new_track)
+        if "Decoder" in kind and ("Video" in kind or "Image" in kind):
+            self._count(element)
+
+    def _new_track(self, _demuxer: Any, pad: Any) -> None:
+        caps = pad.get_current_caps() or pad.query_caps(None)
+        structure = caps.get_structure(0) if caps is not None and caps.get_size() else None
+        if structure is None or not structure.get_name().startswith(("video/", "image/")):
+            return
+        gst = modules()["Gst"]
+        start = pad.get_sticky_event(gst.EventType.STREAM_START, 0)
+        chosen = start is not None and bool(start.parse_stream_flags() & gst.StreamFlags.SELECT)
+        size = (structure.get_int("height")[1], structure.get_int("width")[1])
+        self.tracks.append(Track(size, chosen))
+
+    def _let_tell(self, parser: Any) -> None:
+        """Let a parser tell the decoder what the bitstream says of its colors, not what the container does.
+
+        qtdemux 1.22 reads a full-range `colr` box as limited range, and parsers believe it over the stream.
+        """
+        gst = modules()["Gst"]
+
+        def strip(pad: Any, info: Any) -> Any:
+            event = info.get_event()
+            text = event.parse_caps().to_string() if event.type == gst.EventType.CAPS else ""
+            without = _COLORIMETRY.sub("", text)
+            if without == text:
+                return gst.PadProbeReturn.OK
+            pad.send_event(gst.Event.new_caps(gst.Caps.from_string(without)))
+            return gst.PadProbeReturn.DROP
+
+        parser.get_static_pad("sink").add_probe(gst.PadProbeType.EVENT_DOWNSTREAM, strip)
+
+    def _count(self, decoder: Any) -> None:
+        """Note what goes into a decoder and comes out of it, and look at the size before it does."""
+        gst = modules()["Gst"]
+        counted = [False]
+
+        def arriving(_pad: Any, info: Any) -> Any:
+            if info.type & gst.PadProbeType.BUFFER:
+                pts = info.get_buffer().pts
+                if counted[0] and pts != gst.CLOCK_TIME_NONE:
+                    with self._lock:
+                        self._pending.add(pts)
+                return gst.PadProbeReturn.OK
+            event = info.get_event()
+            if event.type != gst.EventType.CAPS:
+                return gst.PadProbeReturn.OK
+            caps = event.parse_caps()
+            structure = caps.get_structure(0)
+            # two fields of a picture may come one after the other
+            fields = structure.get_string("interlace-mode") not in (None, "progressive")
+            fields = fields or structure.get_string("coded-picture-structure") == "field"
+            counted[0] = structure.get_name() in _COUNTED and not fields
+            return gst.PadProbeReturn.OK if self._check(decoder, caps) else gst.PadProbeReturn.DROP
+
+        def leaving(_pad: Any, info: Any) -> Any:
+            pts = info.get_buffer().pts
+            with self._lock:
+                self._pending.discard(pts)
+                if pts == gst.CLOCK_TIME_NONE:
+                    return gst.PadProbeReturn.OK
+                if self._first_out_ns is None:
+                    self._first_out_ns = pts
+                if len(self._pending) > _WAITING:
+                    late = sorted(t for t in self._pending if t < pts)
+                    self._pending.difference_update(late)
+                    self._given_up += [t for t in late if t > self._first_out_ns]
+            return gst.PadProbeReturn.OK
+
+        kinds = gst.PadProbeType
+        decoder.get_static_pad("sink").add_probe(kinds.BUFFER | kinds.EVENT_DOWNSTREAM, arriving)
+        decoder.get_static_pad("src").add_probe(kinds.BUFFER, leaving)
