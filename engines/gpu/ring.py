@@ -7,8 +7,9 @@ the order of the work and overlap with nothing.
 
 The order of work of one video whose network is shared with others, see `device_batching`.
 
-Four queues instead of three: what comes before the network and what comes after it are apart, since the
-second half of one frame may wait for a batch while the first half of the next runs. Second halves are put
+Two queues instead of three: what comes before the network and what comes after it are apart, each with its
+copy, since the second half of one frame may wait for a batch while the first half of the next runs. Second
+halves are put
 into their queue in the order of the frames, by whichever thread comes last: the one that submits, or that of
 the batches.
 """
@@ -83,9 +84,11 @@ class FrameRing:
         # set up while a stream is recorded spoils the recording. Engines are prepared in other threads than
         # used.
         self._warm = threading.local()
-        self._inward = device.open_queue()
-        self._work = device.open_queue()
-        self._outward = device.open_queue()
+        self._inward, self._work, self._outward = self._open_queues(device)
+
+    def _open_queues(self, device: Device) -> tuple[WorkQueue, WorkQueue, WorkQueue]:
+        """For copies in, work and copies back."""
+        return device.open_queue(), device.open_queue(), device.open_queue()
 
     @property
     def in_flight(self) -> int:
@@ -163,12 +166,13 @@ class FrameRing:
             for slot in self._slots:
                 for mark in (slot.arrived, slot.worked, slot.returned):
                     last_first.callback(mark.close)
-            for work_queue in (self._outward, self._work, self._inward):
+            for work_queue in {id(one): one for one in (self._outward, self._work, self._inward)}.values():
                 last_first.callback(work_queue.close)
 
     def _send_back(self, slot: Slot) -> None:
-        self._work.record(slot.worked)
-        self._outward.wait(slot.worked)
+        if self._outward is not self._work:
+            self._work.record(slot.worked)
+            self._outward.wait(slot.worked)
         self._outward.download(slot.outbox, slot.outbox_host)
         self._outward.record(slot.returned)
 
@@ -246,7 +250,7 @@ class BatchedRing(FrameRing):
         super().__init__(device, slots, graphs)
         self._seat = seat
         self._frames = frames
-        self._look = device.open_queue()
+        self._look = self._inward
         self._tails: deque[_Tail] = deque()
         self._order = threading.Lock()
         self._waited: deque[_Tail] = deque()
@@ -255,9 +259,7 @@ class BatchedRing(FrameRing):
         """See `FrameRing.submit`; with LOOK the network is not asked, with AFTER it is."""
         frame, tail = self._frames[id(slot)], _Tail(slot)
         try:
-            self._inward.upload(slot.inbox_host[:nbytes], slot.inbox)
-            self._inward.record(slot.arrived)
-            self._look.wait(slot.arrived)
+            self._look.upload(slot.inbox_host[:nbytes], slot.inbox)
             self._run(self._look, slot, LOOK)
             self._look.record(frame.looked)
         except Exception:
@@ -296,9 +298,17 @@ class BatchedRing(FrameRing):
         """See `FrameRing.close`; the seat stays open."""
         self._seat.withdraw()
         self._waited.clear()
-        with ExitStack() as last_first:
-            last_first.callback(super().close)
-            last_first.callback(self._look.close)
+        super().close()
+
+    def _open_queues(self, device: Device) -> tuple[WorkQueue, WorkQueue, WorkQueue]:
+        """Two: copies lie with the half of the work that they belong to.
+
+        They overlap with the other cameras' work; and a device has 32 hardware connections at the most for
+        the streams of a process (CUDA_DEVICE_MAX_CONNECTIONS), beyond which one camera's waiting stream holds
+        up another's.
+        """
+        look, after = device.open_queue(), device.open_queue()
+        return look, after, after
 
     def _go_on(self, tail: _Tail, batch: Mark | None, failure: Exception | None) -> None:
         with self._order:

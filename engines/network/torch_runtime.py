@@ -43,13 +43,20 @@ class TorchNetwork:
 
     lanes = 1
 
-    def __init__(self, path: Path, options: NetworkOptions, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        path: Path,
+        options: NetworkOptions,
+        device: str = "cpu",
+        channels_last: bool | None = None,
+    ) -> None:
         """Read the graph.
 
         Args:
             path: an ONNX file of ours.
             options: threads.
             device: as torch says it.
+            channels_last: memory in the order N, H, W, C; None for where it is faster, on a GPU.
 
         Raises:
             EngineUnavailable: the file cannot be read, or holds an operator that is not known here.
@@ -72,7 +79,9 @@ class TorchNetwork:
                 self._carry_out(node, attributes, self._constants)  # such as weights kept as float16
             else:
                 self._nodes.append((node, attributes))
-        self._values = {name: value.to(self._device) for name, value in self._constants.items()}
+        # Tensor cores take channels last; weights of that kind make every convolution's output so too.
+        self._channels_last = device.startswith("cuda") if channels_last is None else channels_last
+        self._values = {name: self._placed(value) for name, value in self._constants.items()}
 
     @property
     def best_batch(self) -> int:
@@ -99,6 +108,11 @@ class TorchNetwork:
             for node, attributes in self._nodes:
                 self._carry_out(node, attributes, values)
         return values["ycc"], values["confidence"]
+
+    def _placed(self, value: Any) -> Any:
+        if self._channels_last and value.ndim == 4:
+            return value.to(self._device, memory_format=torch.channels_last)
+        return value.to(self._device)
 
     def _carry_out(self, node: Any, attributes: Attributes, values: dict[str, Any]) -> None:
         read = READ_BY_HOST.get(node.op_type, ())

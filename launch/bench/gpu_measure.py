@@ -42,14 +42,21 @@ class Parts:
 
     def attempt(self, name: str, work: Callable[[], Any]) -> bool:
         """Measure something; False where it failed."""
+        worked = True
         try:
             self.found[name] = work()
         except Exception as error:  # noqa: BLE001 (whatever it is, the other parts are measured)
             reason = (str(error).splitlines() or [""])[0] or type(error).__name__
             self.found.setdefault("errors", {})[name] = reason
             print(f"{name} failed: {reason}")
+            worked = False
         self._changed()
-        return name in self.found
+        return worked
+
+    def note(self, name: str, value: Any) -> None:
+        """What a part has so far: it stays where the part fails, or ends with its process."""
+        self.found[name] = value
+        self._changed()
 
     def inner(self, name: str) -> Parts:
         """Results within these."""
@@ -126,7 +133,7 @@ def judge(results: dict[str, Any]) -> dict[str, Any]:
             floor_ms = sum(step["bytes"] for step in steps.values()) / limits["copy_gb_s"] / 1e6
             share = floor_ms / sum(step["mean"] for step in steps.values())
             verdict["kernels_share_of_limit"] = round(share, 4)
-        for key in ("live_streams", "live_streams_batched"):
+        for key in ("live_streams", "live_streams_batched", "live_streams_by_processes"):
             fit = [row["streams"] for row in found.get(key, []) if row["keeps_up"]]
             if key in found:
                 verdict[f"{key}_that_fit"] = max(fit, default=0)
@@ -201,6 +208,27 @@ def step_times(device: Device, chain: DeviceChain) -> dict[str, dict[str, float]
     return {name: {**percentiles(values), "bytes": moved[name]} for name, values in rows.items()}
 
 
+def frame_time(device: Device, chain: DeviceChain) -> dict[str, float]:
+    """Milliseconds that a whole frame takes the device, all its work in a row without copies or the host.
+
+    Recorded and not recorded: the difference to the sum of `step_times` is what is lost between launches.
+    """
+    steps = list(chain.ring.steps(COLORED))
+    queue, mark = device.open_queue(), device.make_mark()
+    try:
+        found: dict[str, float] = {"launches": float(sum(isinstance(step, Launch) for step in steps))}
+        recorded_start, recorded = _starter(queue, mark, steps, _IN_A_ROW)
+        eager_start, _ = _starter(queue, mark, steps, _IN_A_ROW, record=False)
+        starts = {"eager_ms": eager_start} | ({"recorded_ms": recorded_start} if recorded else {})
+        for name, start in starts.items():
+            rows = [_timed_ms(queue, mark, start, 1) / _IN_A_ROW for _ in range(_ROWS)]
+            found[name] = round(float(np.median(rows)), 5)
+        return found
+    finally:
+        mark.close()
+        queue.close()
+
+
 def network_times(
     open_device: OpenDevice, path: Path, size: tuple[int, int], batches: Sequence[int], seconds: float
 ) -> list[dict[str, Any]]:
@@ -248,7 +276,7 @@ def copy_speed(device: Device) -> dict[str, float]:
 def _network_row(device: Device, network: DeviceNetwork, frames: int, seconds: float) -> dict[str, Any]:
     queue, mark = device.open_queue(), device.make_mark()
     try:
-        start, recorded = _starter(queue, mark, network, 1)
+        start, recorded = _starter(queue, mark, [network], 1)
         single: list[float] = []
         end = time.perf_counter() + seconds
         while time.perf_counter() < end or len(single) < 3:
@@ -268,23 +296,30 @@ def _network_row(device: Device, network: DeviceNetwork, frames: int, seconds: f
 
 
 def _in_rows(queue: WorkQueue, mark: Mark, step: Launch | DeviceNetwork) -> list[float]:
-    start, _ = _starter(queue, mark, step, _IN_A_ROW)
+    start, _ = _starter(queue, mark, [step], _IN_A_ROW)
     return [_timed_ms(queue, mark, start, 1) / _IN_A_ROW for _ in range(_ROWS)]
 
 
 def _starter(
-    queue: WorkQueue, mark: Mark, step: Launch | DeviceNetwork, times: int
+    queue: WorkQueue,
+    mark: Mark,
+    steps: Sequence[Launch | DeviceNetwork],
+    times: int,
+    record: bool = True,
 ) -> tuple[Callable[[], None], bool]:
-    """Starts a step so many times, from a recording where there can be one; it has been run once."""
+    """Starts steps so many times, from a recording where there can be one; they have been run once."""
 
     def eager() -> None:
         for _ in range(times):
-            if isinstance(step, Launch):
-                queue.launch(step)
-            else:
-                queue.infer(step)
+            for step in steps:
+                if isinstance(step, Launch):
+                    queue.launch(step)
+                else:
+                    queue.infer(step)
 
     _timed_ms(queue, mark, eager, 1)
+    if not record:
+        return eager, False
     try:
         recorded = queue.capture(eager)
     except CaptureRefused:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -40,7 +40,9 @@ class Case:
         depth: frames in flight of each.
         graphs: work recorded as graphs.
         rate: frames a second of each video; 0 for as many as go through.
-        batched: one network for all, see `device_batching`.
+        batched: one network for all, see `engines.gpu.batching`.
+        scene: `pan`, whose motion the host's processor searches; `still`, with a sensor's noise.
+        temporal: with the temporal stage; without it the host does next to nothing: that is the GPU's rate.
     """
 
     size: tuple[int, int]
@@ -49,6 +51,8 @@ class Case:
     graphs: bool
     rate: float = 0.0
     batched: bool = False
+    scene: str = "pan"
+    temporal: bool = True
 
 
 def moving_frames(size: tuple[int, int], count: int = _LOOP_FRAMES) -> list[Luma]:
@@ -61,12 +65,30 @@ def moving_frames(size: tuple[int, int], count: int = _LOOP_FRAMES) -> list[Luma
     return [np.clip(wide[:, shift : shift + size[1]], 0, 255).astype(np.uint8) for shift in shifts]
 
 
-def throughput(open_device: OpenDevice, options: NeuralOptions, case: Case, seconds: float) -> dict[str, Any]:
+def still_frames(size: tuple[int, int], count: int = _LOOP_FRAMES) -> list[Luma]:
+    """One picture with a sensor's noise, each time another."""
+    rng = np.random.default_rng(8)
+    scene = moving_frames(size, 1)[0].astype(np.float32)
+    noisy = (scene + rng.normal(0, 1.5, scene.shape) for _ in range(count))
+    return [np.clip(frame, 0, 255).astype(np.uint8) for frame in noisy]
+
+
+SCENES = {"pan": moving_frames, "still": still_frames}
+
+
+def throughput(
+    open_device: OpenDevice,
+    options: NeuralOptions,
+    case: Case,
+    seconds: float,
+    when_ready: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
     """Frames a second of all streams together, and milliseconds from submit to collect.
 
     Without a rate each stream gives its next frame as soon as a place is free: that is the most that goes
-    through, and the latency that goes with it.
+    through, and the latency that goes with it. `when_ready` is called once all are warm.
     """
+    options = replace(options, steady=options.steady and case.temporal)
     colorizers: list[DeviceColorizer] = []
     runs: list[_StreamRun] = []
     pool = SharedPool()
@@ -76,7 +98,7 @@ def throughput(open_device: OpenDevice, options: NeuralOptions, case: Case, seco
             colorizers.append(DeviceColorizer(options, open_device, case.depth, case.graphs, open_seat=seat))
         start, stop = threading.Event(), threading.Event()
         ready = threading.Barrier(case.streams + 1)
-        frames = moving_frames(case.size)
+        frames = SCENES[case.scene](case.size)
         runs = [
             _StreamRun(colorizer, frames, case, (ready, start, stop), index / case.streams)
             for index, colorizer in enumerate(colorizers)
@@ -84,6 +106,7 @@ def throughput(open_device: OpenDevice, options: NeuralOptions, case: Case, seco
         for run in runs:
             run.thread.start()
         ready.wait()
+        when_ready()
         began = time.perf_counter()
         start.set()
         stop.wait(seconds)
@@ -117,6 +140,8 @@ def throughput(open_device: OpenDevice, options: NeuralOptions, case: Case, seco
         "ms_p95": p95,
         "ms_p99": p99,
         "host_ms_p50": round(float(np.median(host_ms)), 3),
+        "scene": case.scene,
+        "temporal": case.temporal,
         "batched": case.batched,
         "frames_in_a_call": round(batches[0]["frames"] / max(batches[0]["calls"], 1), 2) if batches else 1.0,
     }
@@ -128,29 +153,65 @@ def fitting_streams(
     size: tuple[int, int],
     seconds: float,
     batched: bool = False,
+    limit_s: float = 120.0,
+    measured: Callable[[list[dict[str, Any]]], None] = lambda rows: None,
 ) -> list[dict[str, Any]]:
-    """Videos of 30 frames a second, twice as many each time until one process no longer keeps up, then
-    between.
+    """Videos of 30 frames a second in one process, as many as it keeps up with; see `most_that_keep_up`.
 
-    Keeping up is a 99th percentile below LONGEST_MS and 29 frames a second of each. The frames of all videos
-    come spread over the time of one.
+    The frames of all videos come spread over the time of one.
+    """
+
+    def measure(streams: int) -> dict[str, Any]:
+        row = throughput(open_device, options, Case(size, streams, 1, True, RATE, batched), seconds)
+        return row | {"keeps_up": keeps_up(row)}
+
+    return most_that_keep_up(measure, limit_s, measured)
+
+
+def keeps_up(row: dict[str, Any]) -> bool:
+    """A 99th percentile below LONGEST_MS, and 29 frames a second of each stream."""
+    return bool(row["ms_p99"] < LONGEST_MS and row["fps"] >= 29 / 30 * RATE * row["streams"])
+
+
+def most_that_keep_up(
+    measure: Callable[[int], dict[str, Any]],
+    limit_s: float,
+    measured: Callable[[list[dict[str, Any]]], None],
+    most: int | None = None,
+) -> list[dict[str, Any]]:
+    """Rows of `measure` for twice as many each time until it does not keep up, then between.
+
+    Args:
+        measure: from how many to a row with `keeps_up`.
+        limit_s: none is begun after this time, so that what has been measured is kept.
+        measured: told all rows so far after each.
+        most: None for MOST_STREAMS.
+
+    Returns:
+        The rows, by `streams`; the last one says `stopped` where the time was up.
     """
     rows: list[dict[str, Any]] = []
+    end_s = time.monotonic() + limit_s
+    most = most or MOST_STREAMS
 
-    def keeps_up(streams: int) -> bool:
-        case = Case(size, streams, 1, True, RATE, batched)
-        row = throughput(open_device, options, case, seconds)
-        row["keeps_up"] = row["ms_p99"] < LONGEST_MS and row["fps"] >= 29 / 30 * RATE * streams
-        rows.append(row)
-        return bool(row["keeps_up"])
+    def works(count: int) -> bool:
+        rows.append(measure(count))
+        measured(rows)
+        return bool(rows[-1]["keeps_up"])
+
+    def in_time() -> bool:
+        return time.monotonic() < end_s
 
     low, high = 0, 1
-    while high <= MOST_STREAMS and keeps_up(high):
+    while high <= most and in_time() and works(high):
         low, high = high, 2 * high
-    while high <= MOST_STREAMS and high - low > max(1, low // 8):
+    while high <= most and high - low > max(1, low // 8) and in_time():
         middle = (low + high) // 2
-        low, high = (middle, high) if keeps_up(middle) else (low, middle)
-    return sorted(rows, key=lambda row: int(row["streams"]))
+        low, high = (middle, high) if works(middle) else (low, middle)
+    rows.sort(key=lambda row: int(row["streams"]))
+    if rows and not in_time():
+        rows[-1]["stopped"] = f"after {limit_s:g} seconds"
+    return rows
 
 
 def chain_of(colorizer: DeviceColorizer) -> DeviceChain:

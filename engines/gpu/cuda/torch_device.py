@@ -176,6 +176,9 @@ class TorchDevice:
         if not 0 <= index < count:
             raise EngineOptionError(f"there is no device {index}: this machine has {count}, counted from 0")
         self.driver = CudaDriver()
+        # Shapes are fixed here: each convolution's kernel is chosen by measuring, once, in a frame that is
+        # not yet recorded.
+        torch.backends.cudnn.benchmark = True
         self.device = torch.device("cuda", index)
         self._index = index
         self._device_name: str = torch.cuda.get_device_name(self.device)

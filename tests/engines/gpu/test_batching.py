@@ -153,6 +153,17 @@ def test_the_pictures_are_those_of_cameras_alone(
             assert np.abs(one.confidence.astype(int) - other.confidence).max() <= 1
 
 
+def test_a_camera_has_two_streams_of_the_few_that_a_device_keeps_apart(desk: MakeDesk) -> None:
+    made = desk()
+    cameras = [made.camera() for _ in range(2)]
+    for camera in cameras:
+        camera.submit(next(video(1, (96, 128))), 0)
+        camera.collect()
+    devices: list[Any] = [camera._device for camera in cameras]
+    assert [sum(queue.is_open for queue in device._queues) for device in devices] == [2, 2]
+    assert [sum(queue.is_open for queue in gate._queues) for gate in made.gates] == [1]  # the network's own
+
+
 def test_frames_that_come_while_the_device_is_busy_go_together(desk: MakeDesk) -> None:
     together = desk(batch=BatchOptions(0, 4))
     cameras = [together.camera(depth=1) for _ in range(6)]

@@ -150,6 +150,23 @@ def test_openvino_follows_sizes_that_change_and_return(tiny_network: Path) -> No
     np.testing.assert_array_equal(one.infer(pictures(1))[0], before)
 
 
+def test_torch_computes_the_same_with_channels_last_in_memory() -> None:
+    """As on a GPU, whose tensor cores take that order."""
+    torch = pytest.importorskip("torch")
+    from irchroma.engines.network.torch_runtime import TorchNetwork
+
+    path = catalog.weights_path("nir", "fast")
+    if not path.is_file():
+        pytest.skip("no weights here")
+    luma = torch.from_numpy(pictures(2, (64, 96)))
+    plain, last = (TorchNetwork(path, NetworkOptions(), channels_last=how) for how in (False, True))
+    for one, other in zip(plain.run(luma), last.run(luma), strict=True):
+        torch.testing.assert_close(one, other, atol=2e-5, rtol=0)
+    weights = [value for value in last._values.values() if value.ndim == 4 and value.shape[2] > 1]
+    assert weights
+    assert all(value.is_contiguous(memory_format=torch.channels_last) for value in weights)
+
+
 @pytest.mark.parametrize("file", ["nir_fast.onnx", "nir_fast_fp16.onnx", "thermal_best.onnx"])
 def test_torch_runs_a_network_without_ever_waiting_for_its_device(file: str) -> None:
     """torch's `meta` device has no values: a step that reads one, which recorded work must not do, fails."""

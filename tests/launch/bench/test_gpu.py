@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,8 @@ def test_everything_it_measures_is_there_and_plausible(
     write_tiny_network(tmp_path / "tiny.onnx")
     kernels, network = HostKernels(), NetworkOptions("openvino", 1, cache=None, exact=True)
     options = NeuralOptions(weights=tmp_path / "tiny.onnx", work_size_px=96)
-    cases = [Case(SIZE, 1, 1, True), Case(SIZE, 2, 2, True, batched=True), Case(SIZE, 1, 2, False)]
+    still = Case(SIZE, 1, 2, False, scene="still", temporal=False)
+    cases = [Case(SIZE, 1, 1, True), Case(SIZE, 2, 2, True, batched=True), still]
     written: list[int] = []
     parts = Parts(lambda: written.append(1))
     measure(parts, lambda: CpuDevice(network, kernels), options, cases, 0.1)
@@ -68,6 +70,9 @@ def test_everything_it_measures_is_there_and_plausible(
         assert 0 < step["p50"] <= step["p95"] <= step["p99"]
         assert (step["bytes"] > 0) == (name != "network")
     assert found["copy_gb_s"]["in"] > 0.1
+    assert found["frame_ms"]["launches"] > 20
+    assert found["frame_ms"]["recorded_ms"] > 0
+    assert found["frame_ms"]["eager_ms"] > 0
     assert [row["frames"] for row in found["network"]] == [1, 2, 4, 8]
     assert all(row["recorded"] and row["frames_per_second"] > 1 for row in found["network"])
     assert [row["graphs_recorded"] for row in found["throughput"]] == [True, True, False]
@@ -175,23 +180,82 @@ def test_the_verdict_holds_a_runtime_against_torch_and_against_the_limits() -> N
 
 @pytest.mark.parametrize(
     ("outcome", "said"),
-    [(-11, "its process ended with -11"), (subprocess.TimeoutExpired("x", 5), "not done after 5 seconds")],
+    [(-11, "its process ended with -11"), (subprocess.TimeoutExpired("x", 5), "not done after 0.2 seconds")],
 )
 def test_a_runtime_that_takes_its_process_with_it_leaves_the_others(
     outcome: Any, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def run(words: list[str], timeout: float) -> Any:
-        path = Path(words[words.index("--json") + 1])
-        path.write_text('{"runtimes": {"tensorrt": {"device": "X"}}}', encoding="utf-8")
-        if isinstance(outcome, Exception):
-            raise outcome
-        return argparse.Namespace(returncode=outcome)
+    class Child:
+        """Writes, and then ends so, or not at all until it is killed."""
 
-    monkeypatch.setattr(bench_gpu.subprocess, "run", run)
-    args = argparse.Namespace(engine="nir", device="0", seconds=1.0, quick=True, limit=5.0)
-    found = in_a_process("tensorrt", args)["runtimes"]["tensorrt"]
+        def __init__(self, words: list[str]) -> None:
+            path = Path(words[words.index("--json") + 1])
+            path.write_text('{"runtimes": {"tensorrt": {"device": "X"}}}', encoding="utf-8")
+            self.killed = False
+
+        def wait(self, timeout: float | None = None) -> int:
+            if isinstance(outcome, Exception) and not self.killed:
+                raise outcome
+            return -9 if self.killed else outcome
+
+        def kill(self) -> None:
+            self.killed = True
+
+    monkeypatch.setattr(bench_gpu.subprocess, "Popen", Child)
+    kept: list[dict[str, Any]] = []
+    args = argparse.Namespace(engine="nir", device="0", seconds=1.0, quick=True, limit=0.2)
+    found = in_a_process("tensorrt", args, kept.append)["runtimes"]["tensorrt"]
     assert found["device"] == "X"
     assert said in found["errors"]["process"]
+    assert bool(kept) == isinstance(outcome, Exception)  # what a running child wrote is kept at once
+
+
+def test_a_count_of_live_streams_keeps_what_it_has_when_its_time_is_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now_s = iter(range(0, 1000, 10))
+    monkeypatch.setattr(gpu_throughput.time, "monotonic", lambda: next(now_s))
+    seen: list[int] = []
+    rows = gpu_throughput.most_that_keep_up(
+        lambda count: {"streams": count, "keeps_up": count < 11}, 25, lambda rows: seen.append(len(rows)), 64
+    )
+    assert [row["streams"] for row in rows] == [1, 2]
+    assert rows[-1]["stopped"] == "after 25 seconds"
+    assert seen == [1, 2]
+    monkeypatch.undo()
+    rows = gpu_throughput.most_that_keep_up(
+        lambda count: {"streams": count, "keeps_up": count < 11}, 60, lambda rows: None, 64
+    )
+    assert [row["streams"] for row in rows] == [1, 2, 4, 8, 9, 10, 12, 16] or max(
+        row["streams"] for row in rows if row["keeps_up"]
+    ) in (9, 10)
+    assert not any("stopped" in row for row in rows)
+
+
+def test_live_streams_over_processes_begin_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a child that does what one of `bench gpu --live` does, without a GPU."""
+    child = tmp_path / "child.py"
+    child.write_text(
+        "import json, sys, time\n"
+        "print('a line of a library'); print('ready', flush=True)\n"
+        "assert sys.stdin.readline() == 'go\\n'\n"
+        "each = int(sys.argv[2])\n"
+        "row = {'fps': 30.0 * each, 'ms_p50': 1, 'ms_p95': 2, 'ms_p99': each, 'keeps_up': each < 3}\n"
+        "json.dump({'row': row, 'began': time.time()}, open(sys.argv[1], 'w'))\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setattr(gpu_throughput, "MOST_STREAMS", 64)
+    monkeypatch.setattr(bench_gpu, "MOST_STREAMS", 64)
+    monkeypatch.setattr(
+        bench_gpu,
+        "_words",
+        lambda args, runtime, path, *more: [sys.executable, str(child), str(path), more[1]],
+    )
+    args = argparse.Namespace(seconds=1.0)
+    rows = bench_gpu.live_by_processes(args, "torch", 2, lambda rows: None)
+    assert [row["streams"] for row in rows] == [2, 4, 6, 8]
+    assert [row["keeps_up"] for row in rows] == [True, True, False, False]
+    assert rows[1]["fps"] == 120.0
 
 
 def test_the_cases_cover_batches_and_large_frames() -> None:
@@ -200,3 +264,8 @@ def test_the_cases_cover_batches_and_large_frames() -> None:
     assert set(quick) <= set(whole)
     assert {case.size for case in whole} == set(bench_gpu.SIZES)
     assert any(case.batched for case in quick)
+    assert {(case.scene, case.temporal) for case in quick} >= {
+        ("still", True),
+        ("still", False),
+        ("pan", False),
+    }
