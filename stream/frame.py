@@ -46,7 +46,7 @@ class Frame:
         ok = (self.pixels.ndim == 2 and self.pixels.dtype in (np.uint8, np.uint16)) or (
             self.pixels.ndim == 3 and self.pixels.shape[2] == 3 and self.pixels.dtype == np.uint8
         )
-        if not ok:
+        if not ok or 0 in self.pixels.shape:
             raise SourceFormatError(
                 "expected (H, W) uint8 luma, (H, W) uint16 counts or (H, W, 3) uint8 rgb,"
                 f" got shape {self.pixels.shape} {self.pixels.dtype}"

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -26,6 +26,7 @@ from irchroma.stream.loop.threads import RingClosed
 from irchroma.stream.loop.writer import SinkWriter, Timed
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import Colorizer, Composer, FrameSource, Job, VideoInfo
+from irchroma.stream.remarks import remark
 from irchroma.stream.sensor.correction import Camera
 from irchroma.stream.tone.daylight import ColorCameraDetector
 from irchroma.stream.tone.options import ToneMapOptions
@@ -69,6 +70,7 @@ class Loop:
     Attributes:
         stages: `capture` (from arrival until work on it starts), `tone_map`, `color`, `compose`.
         frames: frames taken from the source so far.
+        bad_frames: of a camera's frames those that nothing could be made of.
         composer: makes the viewer's pictures.
         reader: the source's thread; its `info`, `drops` and `lost_reason` may be read at any time.
         repeat_s: for so long a loss is bridged by the last picture, before the card.
@@ -106,7 +108,7 @@ class Loop:
         self._composing = ComposingThread(
             composer, writers, self.stages, options.repeat_s, self.reader.stop, self._stopping
         )
-        self.frames = 0
+        self.frames = self.bad_frames = 0
         self.repeat_s = options.repeat_s
         self.guarded: GuardedColorizer | None = None
         self._gives_color = False
@@ -195,7 +197,10 @@ class Loop:
             while True:
                 frame = self.reader.ring.get(repeat_ns / 1e9 if info.live else 0.5)
                 if frame is not None:
-                    self._composing.jobs.put(self._begin(frame, guarded, period_ns))
+                    job = self._begun(frame, guarded, period_ns)
+                    if job is None:
+                        continue
+                    self._composing.jobs.put(job)
                     if on_frame is not None:
                         on_frame(self)
                     continue
@@ -205,9 +210,27 @@ class Loop:
         except RingClosed:
             pass
 
+    def _begun(self, frame: Frame, guarded: GuardedColorizer, period_ns: int) -> Job | None:
+        """The job of a frame; None for one that a camera sent and nothing can be made of."""
+        try:
+            return self._begin(frame, guarded, period_ns)
+        except (StreamError, ValueError):
+            raise  # such as an option that this source contradicts
+        except Exception as error:
+            if self.reader.info is None or not self.reader.info.live:
+                raise
+            self.bad_frames += 1
+            if self.bad_frames == 1:
+                log.exception("frame %d cannot be used", frame.number)
+            remark(f"frames could not be used ({type(error).__name__})")
+            return None
+
     def _begin(self, frame: Frame, guarded: GuardedColorizer, period_ns: int) -> Job:
         self.frames += 1
         self.stages["capture"].add(time.monotonic_ns() - frame.arrival_ns)
+        live = self.reader.info is not None and self.reader.info.live
+        if live and self._last_pts_ns is not None:  # it may have come while a card was on its way
+            frame = replace(frame, pts_ns=max(frame.pts_ns, self._last_pts_ns + 1))
         self._last_arrival_ns, self._last_pts_ns = frame.arrival_ns, frame.pts_ns
         duration_ns = frame.duration_ns if frame.duration_ns != UNKNOWN_NS else period_ns
         if self._options.camera is not None:

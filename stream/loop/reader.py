@@ -110,6 +110,7 @@ class SourceReader:
         self._clock_zero_ns = 0  # monotonic time at pts 0
         self._offset_ns = 0
         self._last_pts_ns: int | None = None
+        self._card_ns = -1
         self._number = 0
         self.ring: Ring[Frame] = Ring(4, newest_wins=False)
         self.info: VideoInfo | None = None
@@ -179,15 +180,24 @@ class SourceReader:
         self._call = (what, time.monotonic() + limit_s)
         try:
             return call()
+        except StreamError:
+            raise
+        except Exception as error:  # whatever it is, a live source is asked again
+            log.exception("the source broke")
+            raise SourceError(f"{what} the source failed unexpectedly: {error!r}") from error
         finally:
             if generation != self._generation:
                 raise _Abandoned
             self._call = None
 
     def pts_now_ns(self) -> int:
-        """The pts that a frame arriving now would have, nanoseconds; never behind the last frame's."""
+        """The pts that a frame arriving now would have, nanoseconds; never behind the last frame's.
+
+        It is taken for a card: frames that come later have later pts, however late their camera's clock is.
+        """
         now_ns = time.monotonic_ns() - self._clock_zero_ns
-        return max(now_ns, (self._last_pts_ns or 0) + 1)
+        self._card_ns = max(now_ns, (self._last_pts_ns or 0) + 1)
+        return self._card_ns
 
     def _work(self, generation: int, source: FrameSource) -> None:
         delay_s = self._options.first_delay_s
@@ -278,7 +288,9 @@ class SourceReader:
             self._clock_zero_ns = arrival_ns - frame.pts_ns
             return frame
         pts_ns = frame.pts_ns + self._offset_ns
-        if (first and self.reconnections) or abs(arrival_ns - self._clock_zero_ns - pts_ns) > _PTS_JUMP_NS:
+        late = pts_ns <= self._card_ns
+        jump = abs(arrival_ns - self._clock_zero_ns - pts_ns) > _PTS_JUMP_NS
+        if (first and self.reconnections) or jump or late:
             self._offset_ns = arrival_ns - self._clock_zero_ns - frame.pts_ns
             pts_ns = frame.pts_ns + self._offset_ns
         return dataclasses.replace(frame, pts_ns=max(pts_ns, self._last_pts_ns + 1))

@@ -7,6 +7,7 @@ import time
 import cv2
 import numpy as np
 
+from irchroma.stream.errors import StreamError
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import Job
 from irchroma.stream.sensor.telemetry import CameraTelemetry
@@ -54,6 +55,11 @@ class ViewComposer:
         synthetic = job.synthetic and colored is not None
         if colored is not None:
             picture = Picture.of_colored(colored)
+            if picture.shape != (*job.luma.shape, 3) or picture.dtype != np.uint8:
+                raise StreamError(
+                    f"{job.engine} gave a picture of {picture.shape} {picture.dtype}"
+                    f" for a frame of {job.luma.shape}: expected its color, uint8"
+                )
             as_made = picture.planes is not None or (picture.palette is not None and not synthetic)
             if as_made and view.view == "color" and not self._osd.options.show:
                 return self._osd.mark(picture, synthetic)

@@ -1,0 +1,406 @@
+"""Cameras whose sources, engines and sinks fail, hang, come late or give garbage at random.
+
+`python -m tests.stream.loop.chaos --seconds 1200 --seed 3` for long; prints what came of it as JSON, exits 1
+where something is not as it must be. The test runs it for some seconds. The same seed makes the same faults,
+call by call.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gc
+import itertools
+import json
+import logging
+import os
+import random
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.launch.run.process import stop_on_signals
+from irchroma.stream.errors import SinkError, SourceError, SourceLost
+from irchroma.stream.frame import Frame
+from irchroma.stream.loop.attended import Deadlines
+from irchroma.stream.loop.loop import Loop, LoopOptions
+from irchroma.stream.loop.reader import ReconnectOptions
+from irchroma.stream.loop.threads import still_running
+from irchroma.stream.loop.writer import SinkDeadlines, SinkWriter
+from irchroma.stream.protocols import Pixels, VideoInfo
+from irchroma.stream.sinks.files.file_sink import FileSink
+from irchroma.stream.view.composer import ViewComposer
+
+SIZE = (96, 128)
+RATE_HZ = 20
+QUIET_S = 1.5  # at the beginning: a run that cannot begin is refused, not mended
+LONGEST_PAUSE_S, LONGEST_END_S = 1.0, 3.0
+MOST_GROWTH_BYTES = 48 << 20
+LONGEST_HANG_S = 3.0
+ENGINE = Deadlines(answer_s=0.4, hung_s=1.5, first_s=1.5, close_s=0.4)
+SINK = SinkDeadlines(open_s=5.0, hung_s=1.0, hurry_s=0.8, first_delay_s=0.1, longest_delay_s=1.0)
+
+
+@dataclass
+class Faults:
+    """When one camera's parts do what.
+
+    Attributes:
+        random: says what goes wrong, in the order of the calls.
+        counts: what went wrong so far.
+        ending: nothing more goes wrong, and what hangs returns.
+    """
+
+    random: random.Random
+    counts: Counter[str] = field(default_factory=Counter)
+    ending: threading.Event = field(default_factory=threading.Event)
+    began_s: float = field(default_factory=time.monotonic)
+
+    def at(self, place: str, share: float, kinds: dict[str, Callable[[], Any]]) -> Any:
+        """In a share of the calls one of the kinds, which raises, waits or gives what comes instead."""
+        if time.monotonic() - self.began_s < QUIET_S or self.random.random() >= share:
+            return None
+        kind = self.random.choice(sorted(kinds))
+        self.counts[f"{place} {kind}"] += 1
+        return kinds[kind]()
+
+    def hang(self) -> None:
+        """Longer than anybody waits, not for ever: what comes back too late must do no harm."""
+        self.ending.wait(self.random.uniform(1.0, LONGEST_HANG_S))
+
+    def late(self) -> None:
+        """A little longer than usual."""
+        self.ending.wait(self.random.uniform(0.05, 0.3))
+
+
+def throw(error: Exception) -> Callable[[], None]:
+    """A fault that raises it."""
+
+    def fault() -> None:
+        raise error
+
+    return fault
+
+
+class ChaoticCamera:
+    """A live source."""
+
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+        self._number = 0
+        self.drops = 0
+
+    def open(self) -> VideoInfo:
+        """Sometimes no camera."""
+        kinds = {"fails": throw(SourceError("no camera")), "breaks": throw(RuntimeError("driver"))}
+        self._faults.at("source open", 0.3, {**kinds, "hangs": self._faults.hang})
+        return VideoInfo(SIZE, Fraction(RATE_HZ), live=True, description="chaos")
+
+    def read(self, timeout_s: float) -> Frame | None:
+        """A frame at its time, and what cameras do instead."""
+        faults = self._faults
+        faults.ending.wait(1 / RATE_HZ)
+        self._number += 1
+        garbage = faults.at(
+            "source read",
+            0.02,
+            {
+                "is lost": throw(SourceLost("cable pulled")),
+                "breaks": throw(ZeroDivisionError("driver")),
+                "ends": lambda: "end",
+                "hangs": faults.hang,
+                "is late": faults.late,
+                "other size": lambda: np.full((48, 64), 90, np.uint8),
+                "no pixels": lambda: np.zeros((0, 5), np.uint8),
+                "one pixel": lambda: np.zeros((1, 1), np.uint8),
+                "counts": lambda: np.full(SIZE, 9000, np.uint16),
+                "color": lambda: np.zeros((*SIZE, 3), np.uint8),
+            },
+        )
+        if isinstance(garbage, str):
+            return None
+        luma = np.full(SIZE, self._number * 3 % 256, np.uint8)
+        luma[:, self._number % SIZE[1]] = 255
+        jump = faults.at("source time", 0.01, {"back": lambda: -90_000_000_000, "on": lambda: 90_000_000_000})
+        pts_ns = self._number * 1_000_000_000 // RATE_HZ + (jump or 0)
+        return Frame(luma if garbage is None else garbage, pts_ns)
+
+    def close(self) -> None:
+        """Sometimes it cannot even do that."""
+        self._faults.at("source close", 0.3, {"breaks": throw(OSError("gone")), "hangs": self._faults.hang})
+
+
+class Colored:
+    """One picture, made when asked."""
+
+    confidence = None
+
+    def __init__(self, rgb: Callable[[], Any]) -> None:
+        self._rgb = rgb
+
+    @property
+    def rgb(self) -> Any:
+        """Whatever it is."""
+        return self._rgb()
+
+
+class ChaoticEngine:
+    """A colorizer."""
+
+    name, synthetic, depth = "chaos", True, 2
+
+    def __init__(self, faults: Faults) -> None:
+        faults.at(
+            "engine make",
+            0.4,
+            {"fails": throw(RuntimeError("no memory")), "hangs": faults.hang, "": faults.late},
+        )
+        self._faults = faults
+        self._given: deque[NDArray[np.uint8]] = deque()
+
+    def submit(
+        self,
+        luma: NDArray[np.uint8],
+        pts_ns: int,
+        *,
+        counts: NDArray[np.uint16] | None = None,
+        held: bool = False,
+    ) -> None:
+        """Take a frame."""
+        faults = self._faults
+        kinds = {"fails": throw(RuntimeError("device lost")), "hangs": faults.hang, "is late": faults.late}
+        faults.at("engine submit", 0.01, kinds)
+        self._given.append(luma)
+
+    def collect(self) -> Any:
+        """Its color, or what engines give instead."""
+        faults = self._faults
+        luma = self._given.popleft()
+        rgb = np.repeat(luma[..., None], 3, axis=2)
+        garbage = faults.at(
+            "engine collect",
+            0.02,
+            {
+                "fails": throw(MemoryError()),
+                "hangs": faults.hang,
+                "is late": faults.late,
+                "nothing": lambda: Colored(lambda: None),
+                "other size": lambda: Colored(lambda: rgb[::2]),
+                "floats": lambda: Colored(lambda: rgb.astype(np.float32)),
+                "breaks when asked": lambda: Colored(throw(OSError("memory gone"))),
+            },
+        )
+        return Colored(lambda: rgb) if garbage is None else garbage
+
+    def reset(self) -> None:
+        """Forget."""
+        self._faults.at("engine reset", 0.1, {"fails": throw(RuntimeError("device lost"))})
+        self._given.clear()
+
+    def close(self) -> None:
+        """Sometimes for long."""
+        self._faults.at("engine close", 0.4, {"fails": throw(OSError("gone")), "hangs": self._faults.hang})
+
+
+class ChaoticSink:
+    """A live sink."""
+
+    def __init__(self, faults: Faults) -> None:
+        self._faults, self.drops = faults, 0
+
+    def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
+        """Sometimes its port is taken."""
+        faults = self._faults
+        faults.at("sink open", 0.4, {"fails": throw(SinkError("port taken")), "hangs": faults.hang})
+
+    def write(self, pixels: Pixels, pts_ns: int, duration_ns: int) -> None:
+        """Sometimes its receiver is gone."""
+        faults = self._faults
+        kinds = {"fails": throw(SinkError("receiver gone")), "breaks": throw(KeyError("x"))}
+        faults.at("sink write", 0.02, {**kinds, "hangs": faults.hang, "is late": faults.late})
+
+    def close(self) -> None:
+        """Sometimes not."""
+        faults = self._faults
+        faults.at("sink close", 0.4, {"fails": throw(SinkError("not closed")), "hangs": faults.hang})
+
+
+class Clock:
+    """A sink that notes when pictures come."""
+
+    def __init__(self) -> None:
+        self.drops = 0
+        self.times_s: list[float] = []
+        self.last_pts_ns = -1
+        self.disorder = 0
+
+    def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
+        """Nothing to do."""
+
+    def write(self, pixels: Pixels, pts_ns: int, duration_ns: int) -> None:
+        """Note it."""
+        self.times_s.append(time.monotonic())
+        self.disorder += pts_ns <= self.last_pts_ns
+        self.last_pts_ns = pts_ns
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+    def longest_pause_s(self) -> float:
+        """Between two pictures."""
+        return max((b - a for a, b in itertools.pairwise(self.times_s)), default=float("inf"))
+
+
+class Camera:
+    """One camera's run, on a thread of its own."""
+
+    def __init__(self, seed: int, recording: Path | None) -> None:
+        self.faults, self.clock, self.recording = Faults(random.Random(seed)), Clock(), recording
+        faults, self.error = self.faults, ""
+        writers = [
+            SinkWriter(self.clock, "clock"),
+            SinkWriter(ChaoticSink(faults), "chaos", partial(ChaoticSink, faults), SINK),
+        ]
+        if recording is not None:
+            writers.append(SinkWriter(FileSink(recording), recording.name))
+        reconnect = ReconnectOptions(stall_s=0.5, first_delay_s=0.02, longest_delay_s=0.1)
+        options = LoopOptions(reconnect=reconnect, repeat_s=0.3, deadlines=ENGINE)
+        self.loop = Loop(
+            ChaoticCamera(faults),
+            lambda info: ChaoticEngine(faults),
+            ViewComposer(),
+            writers,
+            options,
+            remake_source=partial(ChaoticCamera, faults),
+        )
+        self.thread = threading.Thread(target=self._run, name=f"camera {seed}")
+
+    def _run(self) -> None:
+        try:
+            self.loop.run()
+        except Exception as error:  # noqa: BLE001 (it is what must not happen)
+            if self.loop.writers[1].failure is not error:  # the chaotic sink may fail over its very end
+                self.error = repr(error)
+
+
+def resident_bytes() -> int:
+    """Memory of this process."""
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def descriptors() -> int:
+    """Open ones of this process."""
+    return len(os.listdir("/proc/self/fd"))
+
+
+def run(seconds: float, seed: int, folder: Path, records: bool, cameras: int = 3) -> dict[str, Any]:
+    """All cameras for some seconds, ended by SIGINT; what came of it."""
+    threads, files = threading.active_count(), descriptors()
+    made = [Camera(seed * 100 + n, folder / f"camera{n}.mp4" if records else None) for n in range(cameras)]
+    stopped_s: list[float] = []
+
+    def stop() -> None:
+        stopped_s.append(time.monotonic())
+        for camera in made:
+            camera.loop.stop()
+
+    stop_on_signals(stop)
+    for camera in made:
+        camera.thread.start()
+    memory_bytes = []
+    end_s = time.monotonic() + seconds
+    while time.monotonic() < end_s:
+        time.sleep(max(0.0, min(seconds / 4, end_s - time.monotonic())))
+        memory_bytes.append(resident_bytes())
+    os.kill(os.getpid(), signal.SIGINT)
+    for camera in made:
+        camera.thread.join(60)
+    took_s = time.monotonic() - stopped_s[0]
+    for camera in made:  # what hung returns now, and must leave nothing behind
+        camera.faults.ending.set()
+    deadline_s = time.monotonic() + LONGEST_HANG_S + 5
+    while still_running() and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    report = {
+        "seed": seed,
+        "seconds": seconds,
+        "ended_after_s": round(took_s, 2),
+        "cameras": [
+            {
+                "pictures": len(camera.clock.times_s),
+                "longest_pause_s": round(camera.clock.longest_pause_s(), 3),
+                "out_of_order": camera.clock.disorder,
+                "error": camera.error,
+                "bad_frames": camera.loop.bad_frames,
+                "engine_failures": camera.loop.guarded.failures if camera.loop.guarded else 0,
+                "reconnections": camera.loop.reader.reconnections,
+                "sink_reopened": camera.loop.writers[1].reopened,
+                "faults": dict(sorted(camera.faults.counts.items())),
+            }
+            for camera in made
+        ],
+        "threads_left": [thread.name for thread in threading.enumerate()][threads:],
+        "descriptors_more": descriptors() - files,
+        "memory_bytes": memory_bytes,
+    }
+    report["wrong"] = wrong(report, made)
+    return report
+
+
+def wrong(report: dict[str, Any], cameras: list[Camera]) -> list[str]:
+    """What is not as it must be."""
+    found = []
+    if report["ended_after_s"] > LONGEST_END_S:
+        found.append(f"SIGINT ended the run after {report['ended_after_s']} s only")
+    for number, camera in enumerate(report["cameras"]):
+        if camera["longest_pause_s"] > LONGEST_PAUSE_S:
+            found.append(f"camera {number}: a pause of {camera['longest_pause_s']} s")
+        if camera["error"] or camera["out_of_order"]:
+            found.append(f"camera {number}: {camera['error']}, {camera['out_of_order']} out of order")
+        if len(camera["faults"]) < 5:
+            found.append(f"camera {number}: hardly anything went wrong: {camera['faults']}")
+    if report["threads_left"]:
+        found.append(f"threads are left: {report['threads_left']}")
+    if report["descriptors_more"] > 4:  # GStreamer keeps a few once it has been used
+        found.append(f"{report['descriptors_more']} descriptors are left")
+    memory = report["memory_bytes"]
+    if memory[-1] - memory[0] > MOST_GROWTH_BYTES:
+        found.append(f"memory grew by {(memory[-1] - memory[0]) >> 20} MiB")
+    for camera in cameras:
+        if camera.recording is not None and camera.recording.stat().st_size < 1000:
+            found.append(f"{camera.recording}: nothing recorded")
+    return found
+
+
+def main() -> int:
+    """Run, print, judge."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=1200.0)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--folder", type=Path, help="keep the recordings there")
+    parser.add_argument("--no-recording", action="store_true")
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.CRITICAL)
+    with contextlib.ExitStack() as stack:
+        folder = args.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        report = run(args.seconds, args.seed, folder, not args.no_recording)
+    json.dump(report, sys.stdout, indent=1)
+    sys.stdout.write("\n")
+    return 1 if report["wrong"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
