@@ -157,7 +157,8 @@ def _reference(view: _View) -> Reference:
     trust = np.where(agreeing >= needed, 255, 0).astype(np.uint8)
     trust = cv2.morphologyEx(cv2.medianBlur(trust, 5), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
     name = f"{view.name}, median of {count} pictures"
-    return Reference(median, np.asarray(cv2.erode(trust, np.ones((7, 7), np.uint8)), np.uint8), name)
+    trust = np.asarray(cv2.erode(trust, np.ones((7, 7), np.uint8)), np.uint8)
+    return Reference(median, trust, name, still=count >= CLEAN_FROM)
 
 
 def _luma(rgb: Rgb) -> NDArray[np.uint8]:

@@ -8,7 +8,7 @@ kind is a set of one.
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -31,11 +31,13 @@ class Reference:
         rgb: (H, W, 3) uint8 R'G'B', full range.
         trust: (H, W) uint8, 255 = belongs to the scene, 0 = does not.
         name: where it came from, for logs.
+        still: several pictures have shown that what is on it stands still; one picture may show anything.
     """
 
     rgb: NDArray[np.uint8]
     trust: NDArray[np.uint8]
     name: str = ""
+    still: bool = False
 
     @property
     def luma(self) -> NDArray[np.uint8]:
@@ -59,7 +61,7 @@ def load_references(path: Path) -> list[Reference]:
     else:
         try:
             listed = tomllib.loads(path.read_text(encoding="utf-8"))["picture"]
-            references = [read_picture(path.parent / str(entry["file"])) for entry in listed]
+            references = [_read_entry(path.parent, entry) for entry in listed]
         except (UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
             raise EngineOptionError(
                 f"{path} is neither a picture nor a set of references:"
@@ -71,6 +73,12 @@ def load_references(path: Path) -> list[Reference]:
         if is_gray(reference.rgb):
             raise EngineOptionError(f"{reference.name} has no color: a reference is a picture by day")
     return references
+
+
+def _read_entry(folder: Path, entry: dict[str, object]) -> Reference:
+    picture = read_picture(folder / str(entry["file"]))
+    still = entry.get("still", "median of" in str(entry.get("source", "")))  # sets of before say it there
+    return replace(picture, still=bool(still))
 
 
 def read_picture(path: Path) -> Reference:
@@ -117,6 +125,7 @@ def save_references(path: Path, references: list[Reference]) -> list[Path]:
             f"size = [{width}, {height}] # width, height\n"
             f"luma_mean = {mean.item():.1f} # of 255\nluma_deviation = {spread.item():.1f}\n"
             f"trusted = {float((reference.trust > 127).mean()):.3f} # share of the picture\n"
+            f"still = {str(reference.still).lower()} # several pictures have shown that it stands still\n"
         )
     path.write_text("\n".join(lines), encoding="utf-8")
     return written

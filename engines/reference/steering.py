@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from irchroma.engines.errors import EngineError, EngineOptionError
 from irchroma.engines.recolor import color_space
 from irchroma.engines.reference import registration, structure
+from irchroma.engines.reference.counterpart import Explained, explain, supported
 from irchroma.engines.reference.foreground import Backdrop, ForegroundMarker
 from irchroma.engines.reference.pictures import Reference, load_references
 
@@ -76,21 +77,45 @@ class _Placed:
 
 
 class _Laid:
-    """A reference warped onto the frame: color and trust at work size, the picture itself at full size."""
+    """A reference warped onto the frame: color and trust at work size, the picture itself at full size.
 
-    def __init__(self, reference: Reference, matrix: registration.Matrix, size: tuple[int, int]) -> None:
+    Of a single picture, which may show passers-by, only what has a counterpart in the infrared is shown.
+    """
+
+    def __init__(self, reference: Reference, matrix: registration.Matrix, luma: NDArray[np.uint8]) -> None:
+        size = (luma.shape[0], luma.shape[1])
         self._reference, self.matrix = reference, matrix
-        self.backdrop = Backdrop(registration.warp(reference.rgb, matrix, size))
-        self.ycc = color_space.rgb_to_ycc(self.backdrop.rgb)
+        rgb = registration.warp(reference.rgb, matrix, size)
+        self._ycc = color_space.rgb_to_ycc(rgb)
+        self._explained: Explained | None = None
+        self._share: Plane | None = None
+        if not reference.still:
+            self._explained, self._share = explain(self._ycc, luma), supported(rgb, luma)
+            plain = self._explained.around(luma)
+            rgb = color_space.ycc_to_rgb(
+                np.asarray(plain + (self._ycc - plain) * self._share[..., None], np.float32)
+            )
+        self.backdrop = Backdrop(rgb)
         trust = registration.warp(reference.trust, matrix, size, cv2.BORDER_CONSTANT)
         self.trust = cv2.GaussianBlur(trust.astype(np.float32) / 255, (0, 0), 2.0)
         self._full: NDArray[np.uint8] | None = None
 
-    def full_size(self, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8 R'G'B', as it lies over a frame of that size; kept until the size changes."""
+    def ycc(self, luma: NDArray[np.uint8]) -> Plane:
+        """(h, w, 3) float32 Y'CbCr, BT.601 full range, beside the frame's (h, w) uint8 luma."""
+        if self._explained is None or self._share is None:
+            return self._ycc
+        plain = self._explained.of(luma)
+        return np.asarray(plain + (self._ycc - plain) * self._share[..., None], np.float32)
+
+    def full_size(self, size: tuple[int, int], ycc: Plane) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 R'G'B', as it lies over a frame of that size, whose `ycc` it has at work size."""
         if self._full is None or self._full.shape[:2] != size:
             self._full = registration.warp(self._reference.rgb, self.matrix, size)
-        return self._full
+        if self._share is None:
+            return self._full
+        plain = cv2.resize(color_space.ycc_to_rgb(ycc), (size[1], size[0]))
+        share = cv2.resize(self._share, (size[1], size[0]))
+        return np.asarray(cv2.blendLinear(self._full, plain, share, 1.0 - share), np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +123,7 @@ class Scenery:
     """The scene by day for one frame at full size: the fine color and texture that infrared hardly shows."""
 
     laid: _Laid
+    ycc: Plane
     share: Plane
 
     def put_behind(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -114,7 +140,7 @@ class Scenery:
         side = 2 * round(DETAIL_SHARE * max(size)) + 1
         base = cv2.blur(cv2.blur(luma, (side, side)), (side, side))
         detail = cv2.subtract(luma, base, dtype=cv2.CV_16S)
-        scene = cv2.add(self.laid.full_size(size), cv2.merge([detail] * 3), dtype=cv2.CV_8U)
+        scene = cv2.add(self.laid.full_size(size, self.ycc), cv2.merge([detail] * 3), dtype=cv2.CV_8U)
         share = cv2.resize(self.share, (size[1], size[0]))
         return np.asarray(cv2.blendLinear(scene, rgb, share, 1.0 - share), np.uint8)
 
@@ -176,9 +202,10 @@ class ReferenceSteering:
         laid = self._placed.laid
         foreground = self._marker.mark(luma_small, laid.backdrop, field, pts_ns)
         share = laid.trust * (1.0 - foreground) * np.float32(self.options.weight)
+        shown = laid.ycc(luma_small)
         if self.options.scenery:
-            self.scenery = Scenery(laid, share * np.float32(self.options.scenery))
-        steered = ycc + (laid.ycc - ycc) * share[..., None]
+            self.scenery = Scenery(laid, shown, share * np.float32(self.options.scenery))
+        steered = ycc + (shown - ycc) * share[..., None]
         return np.asarray(steered, np.float32), confidence + (1.0 - confidence) * share
 
     def _follow(self, placed: _Placed, luma: NDArray[np.uint8], field: structure.Field, pts_ns: int) -> bool:
@@ -192,7 +219,7 @@ class ReferenceSteering:
         step = size[1] / field.shape[1]
         shift = (peak.shift_px[0] * step, peak.shift_px[1] * step)
         if math.dist(shift, placed.shift) > STILL_PX:
-            self._lay(placed, size, shift)
+            self._lay(placed, luma, shift)
         if pts_ns - placed.since_ns > self.options.renew_s * 1e9:
             self._renew(placed, luma, field, pts_ns)
         return True
@@ -205,7 +232,7 @@ class ReferenceSteering:
         placed.alignment = replace(placed.alignment, matrix=matrix, agreement=agreement)
         placed.key_field, placed.key_spectrum = field, structure.spectrum(field)
         placed.since_ns = pts_ns
-        self._lay(placed, (luma.shape[0], luma.shape[1]), (0.0, 0.0))
+        self._lay(placed, luma, (0.0, 0.0))
 
     def _search(self, luma: NDArray[np.uint8], field: structure.Field, pts_ns: int) -> _Placed | None:
         """The reference that fits best, laid over the picture; None where none does."""
@@ -235,14 +262,15 @@ class ReferenceSteering:
             self._marker.reset()
         self._tell(logging.INFO, f"reference {reference.name} in use")
         placed = _Placed(reference, alignment, field, structure.spectrum(field), pts_ns)
-        self._lay(placed, (luma.shape[0], luma.shape[1]), (0.0, 0.0))
+        self._lay(placed, luma, (0.0, 0.0))
         return placed
 
-    def _lay(self, placed: _Placed, size: tuple[int, int], shift: tuple[float, float]) -> None:
+    def _lay(self, placed: _Placed, luma: NDArray[np.uint8], shift: tuple[float, float]) -> None:
         """Warp the reference onto a frame that lies `shift` work pixels beside the key frame."""
+        size = luma.shape
         matrix = placed.alignment.matrix.copy()
         matrix[:, 2] -= matrix[:, :2] @ (shift[0] / size[1], shift[1] / size[0])
-        placed.laid = _Laid(placed.reference, matrix, size)
+        placed.laid = _Laid(placed.reference, matrix, luma)
         placed.shift = shift
 
     def _tell(self, level: int, text: str) -> None:

@@ -27,6 +27,10 @@ BENCHES = {
         "irchroma.launch.bench.quality",
         "every engine and size on pairs, and a plot of quality over time",
     ),
+    "reference": (
+        "irchroma.launch.bench.reference",
+        "a fixed camera's own color pictures as its reference: gain, and ghosts",
+    ),
     "soak": ("irchroma.launch.bench.soak", "memory over a long run with clients coming and going"),
     "temporal": ("irchroma.launch.bench.temporal", "flicker, quality and cost of the temporal stage"),
 }

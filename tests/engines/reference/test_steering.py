@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tests import daytime_scene
 
 from irchroma.engines.errors import EngineOptionError
+from irchroma.engines.measures.ghost import ghost
 from irchroma.engines.measures.metrics import psnr
 from irchroma.engines.network.network import RUNTIMES, NetworkOptions, installed
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
@@ -22,8 +23,8 @@ FRAME_NS = 33_333_333
 OPTIONS = ReferenceOptions(Path("scene.png"))
 
 
-def as_reference(rgb: NDArray[np.uint8]) -> Reference:
-    return Reference(rgb, np.full(rgb.shape[:2], 255, np.uint8), "scene.png")
+def as_reference(rgb: NDArray[np.uint8], still: bool = False) -> Reference:
+    return Reference(rgb, np.full(rgb.shape[:2], 255, np.uint8), "scene.png", still)
 
 
 def gray_color(infrared: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -71,7 +72,7 @@ def test_what_the_reference_does_not_show_keeps_the_color_of_the_network() -> No
 
 def test_the_color_stays_on_the_scene_while_the_camera_shakes() -> None:
     rgb, infrared = daytime_scene.draw(6)
-    steering = ReferenceSteering(OPTIONS, [as_reference(rgb)])
+    steering = ReferenceSteering(OPTIONS, [as_reference(rgb, still=True)])
     for number, shift in enumerate([(0, 0), (3, -2), (-4, 1), (6, 5), (0, 0)]):
         frame = daytime_scene.moved(infrared, 1.0, 0.0, shift)
         truth = daytime_scene.moved(rgb, 1.0, 0.0, shift)
@@ -82,7 +83,7 @@ def test_the_color_stays_on_the_scene_while_the_camera_shakes() -> None:
 
 def test_the_reference_that_fits_is_chosen_and_a_cut_to_an_unknown_view_lets_go_of_it() -> None:
     scenes = [daytime_scene.draw(seed) for seed in (11, 12, 13)]
-    steering = ReferenceSteering(OPTIONS, [as_reference(rgb) for rgb, _ in scenes[:2]])
+    steering = ReferenceSteering(OPTIONS, [as_reference(rgb, still=True) for rgb, _ in scenes[:2]])
     for number, (rgb, infrared) in enumerate(scenes[:2]):
         ycc, _ = steering.apply(infrared, *gray_color(infrared), number * FRAME_NS)
         assert psnr(color_space.ycc_to_rgb(ycc), rgb) > 22
@@ -155,3 +156,34 @@ def test_a_neural_colorizer_takes_a_reference_and_a_wrong_one_changes_nothing(
     without = colored(None)
     assert np.array_equal(colored(tmp_path / "wrong.png"), without)
     assert psnr(colored(tmp_path / "right.png"), rgb) > psnr(without, rgb) + 4
+
+
+def near_infrared(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """What a near-infrared camera sees of the drawn scene: brightness, and green that shines."""
+    light = rgb.astype(np.float32)
+    shining = 0.5 * light[..., 0] + 0.3 * light[..., 1] + 0.2 * light[..., 2]
+    shining += 0.6 * np.maximum(light[..., 1] - np.maximum(light[..., 0], light[..., 2]), 0)
+    return np.asarray(
+        np.clip(shining + np.random.default_rng(0).normal(0, 1.5, shining.shape), 0, 255), np.uint8
+    )
+
+
+@pytest.mark.parametrize("band", ["thermal", "nir"])
+def test_who_stood_in_the_only_reference_is_not_shown_where_the_sensor_sees_nobody(band: str) -> None:
+    rgb, infrared = daytime_scene.draw(3, pieces=16)
+    infrared = infrared if band == "thermal" else near_infrared(rgb)
+    with_mover = rgb.copy()
+    cv2.ellipse(with_mover, (150, 200), (14, 34), 0, 0, 360, (210, 40, 50), -1)
+    mover = cv2.ellipse(np.zeros_like(infrared), (150, 200), (15, 35), 0, 0, 360, 1, -1) > 0
+    near = np.s_[155:240, 126:174]
+    found = {}
+    for still in (False, True):
+        steering = ReferenceSteering(OPTIONS, [as_reference(with_mover, still)])
+        ycc, _ = steering.apply(infrared, *gray_color(infrared), 0)
+        full = color_space.luma_to_rgb(infrared)
+        assert steering.scenery is not None
+        shown = steering.scenery.put_behind(full)
+        found[still] = [ghost(made[near], [infrared[near]]) for made in (color_space.ycc_to_rgb(ycc), shown)]
+        error = np.abs(color_space.ycc_to_rgb(ycc).astype(int) - rgb).max(2)[mover].mean()
+        assert error < 25 if not still else error > 25  # the lawn of before, not the red of the mover
+    assert max(found[False]) < 0.1 * min(found[True])
