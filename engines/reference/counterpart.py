@@ -36,9 +36,12 @@ AGREES = (0.3, 0.6)
 EDGE_SIGMA_PX = 1.2
 STRONG_EDGE_LEVELS = 12.0
 """Levels a pixel above which an edge counts no more than others."""
-NEIGHBORHOODS = ((7, 1.0), (21, 0.05), (61, 0.002))
+NEIGHBORHOODS = ((7, 1.0), (31, 1.0), (61, 0.02))
 """Side in pixels and weight: the nearest edges decide, for flat places those around."""
-MOSTLY = (0.4, 0.75)
+STRIKING, WIDE_PX = (0.06, 0.14), 45
+"""Difference from what the infrared explains, from which the edges of a wide window have a say too: a taxi's
+yellow is believed less easily than a stone's shade."""
+MOSTLY = (0.45, 0.75)
 """Share of the edges nearby with a counterpart, from which detail is shown a little, and fully."""
 
 
@@ -104,12 +107,13 @@ def explain(ycc: Plane, luma: NDArray[np.uint8]) -> Explained:
     )
 
 
-def supported(rgb: NDArray[np.uint8], infrared: NDArray[np.uint8]) -> Plane:
+def supported(rgb: NDArray[np.uint8], infrared: NDArray[np.uint8], striking: Plane) -> Plane:
     """How much a picture's detail has a counterpart in the infrared: of its edges, and of what they enclose.
 
     Args:
         rgb: (h, w, 3) uint8 R'G'B' of the picture, as it lies over the infrared.
         infrared: (h, w) uint8 of the sensor.
+        striking: (h, w) float32, how far the picture is from what the infrared explains.
 
     Returns:
         (h, w) float32 in [0, 1].
@@ -130,4 +134,9 @@ def supported(rgb: NDArray[np.uint8], infrared: NDArray[np.uint8]) -> Plane:
         total += weight * cv2.blur(edge, (side_px, side_px))
     low, high = MOSTLY
     share = np.clip((found / total - low) / (high - low), 0.0, 1.0)
+    wide = cv2.blur(edge * support, (WIDE_PX, WIDE_PX)) / (cv2.blur(edge, (WIDE_PX, WIDE_PX)) + 1e-4)
+    wide = np.clip((wide - low) / (high - low), 0.0, 1.0)
+    low, high = STRIKING
+    doubt = np.clip((cv2.blur(striking, (15, 15)) - low) / (high - low), 0.0, 1.0)
+    share *= 1.0 + doubt * (wide - 1.0)
     return np.asarray(cv2.blur(share, (3, 3)), np.float32)

@@ -90,8 +90,9 @@ class _Laid:
         self._explained: Explained | None = None
         self._share: Plane | None = None
         if not reference.still:
-            self._explained, self._share = explain(self._ycc, luma), supported(rgb, luma)
+            self._explained = explain(self._ycc, luma)
             plain = self._explained.around(luma)
+            self._share = supported(rgb, luma, np.abs(self._ycc - plain).max(2))
             rgb = color_space.ycc_to_rgb(
                 np.asarray(plain + (self._ycc - plain) * self._share[..., None], np.float32)
             )
