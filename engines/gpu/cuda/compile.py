@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from irchroma.engines.errors import EngineError, EngineUnavailable
+from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
 from irchroma.engines.gpu.kernels.source import FOLDER, UNIT
 from irchroma.engines.gpu.plans.file import write_atomically
 from irchroma.engines.network import network
@@ -207,6 +207,8 @@ def kernel_binary(compute_capability: str, cache: Path | None = None) -> KernelB
 def kernel_binaries(compute_capability: str, cache: Path | None = None) -> Iterator[KernelBinary]:
     """All kernels for one device: compiled ahead (`build_ahead`), by nvcc, by NVRTC, or what of that is here.
 
+    IRCHROMA_KERNELS=nvcc or nvrtc asks for one of the two, and nothing that is compiled already by another.
+
     They differ where a driver is older than one of the compilers: machine code of CUDA 13 is refused by the
     drivers of CUDA 12, while the NVRTC that torch brings suits the driver that torch runs on.
 
@@ -220,21 +222,26 @@ def kernel_binaries(compute_capability: str, cache: Path | None = None) -> Itera
     """
     number = int(compute_capability.replace(".", ""))
     folder = cache or network.cache_folder()
-    ahead = _ahead(folder, number) if folder else None
+    asked = os.environ.get("IRCHROMA_KERNELS", "")
+    if asked not in ("", "nvcc", "nvrtc"):
+        raise EngineOptionError(f"IRCHROMA_KERNELS is {asked!r}: use nvcc or nvrtc")
+    ahead = _ahead(folder, number) if folder and not asked else None
     if ahead is not None:
         yield KernelBinary(ahead.read_bytes(), f"{ahead.name}, compiled ahead")
-    nvcc = find_nvcc()
+    nvcc = find_nvcc() if asked != "nvrtc" else None
+    if asked == "nvcc" and nvcc is None:
+        raise EngineUnavailable("IRCHROMA_KERNELS asks for nvcc, and there is none here")
     if nvcc is not None:
         try:
             compiler = f"nvcc {nvcc_version(nvcc)}"
             made = _cached(folder, compiler, number, partial(compile_ahead, nvcc, [number]))
         except EngineError as error:  # such as a device that came after it
             log.info("%s: %s", nvcc, error)
-            if ahead is None and not nvrtc_here():
+            if asked == "nvcc" or (ahead is None and not nvrtc_here()):
                 raise
         else:
             yield made
-    if nvcc is None or nvrtc_here():
+    if asked != "nvcc" and (nvcc is None or nvrtc_here()):
         library = Nvrtc()
         compiler = f"nvrtc {library.version}"
         yield _cached(folder, compiler, number, partial(library.compile, UNIT, number, OPTIONS))

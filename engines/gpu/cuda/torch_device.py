@@ -62,15 +62,15 @@ class TorchQueue:
     def upload(self, host: NDArray[np.uint8], array: DeviceArray) -> None:
         part = array.part(0, (host.size,), np.uint8)
         with self._device.current():
-            self._device.driver.copy_in(part.address, host.ctypes.data, host.size, self._handle)
+            self._device.driver.copy_in(part.address, host.ctypes.data, host.size, self.handle)
 
     def download(self, array: DeviceArray, host: NDArray[np.uint8]) -> None:
         with self._device.current():
-            self._device.driver.copy_out(host.ctypes.data, array.address, array.nbytes, self._handle)
+            self._device.driver.copy_out(host.ctypes.data, array.address, array.nbytes, self.handle)
 
     def launch(self, work: Launch) -> None:
         with self._device.current():
-            self._device.kernels().launch(work, self._handle)
+            self._device.kernels().launch(work, self.handle)
 
     def infer(self, network: DeviceNetwork) -> None:
         with self._device.current(), torch.cuda.stream(self._cuda_stream):
@@ -145,7 +145,8 @@ class TorchQueue:
                 self._device.driver.destroy_stream(int(cuda_stream.cuda_stream))
 
     @property
-    def _handle(self) -> int:
+    def handle(self) -> int:
+        """The CUDA stream, as libraries take it."""
         if self._cuda_stream is None:
             raise EngineError("the queue is closed")
         return int(self._cuda_stream.cuda_stream)

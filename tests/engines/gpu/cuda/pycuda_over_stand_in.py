@@ -17,67 +17,20 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.engines.gpu.programs.copying_network import CopyingNetwork, CopyingOnHost
 from tests.engines.gpu.test_colorizer import video
 from tests.engines.moving_scene import FRAME_NS
 
 from irchroma.engines.errors import DeviceLost, EngineError
 from irchroma.engines.gpu.batching import seat_on_device
 from irchroma.engines.gpu.colorizer import DeviceColorizer
-from irchroma.engines.gpu.device import DeviceArray, DeviceNetwork
-from irchroma.engines.gpu.kernels.source import launch
-from irchroma.engines.gpu.steps.temporal import place_of
+from irchroma.engines.gpu.device import DeviceNetwork
 from irchroma.engines.network.line import BatchOptions
 from irchroma.engines.network.sharing import SharedPool
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.engines.temporal.stage import TemporalOptions
 
 COUNT = 10
-
-
-class CopyingNetwork:
-    """Says that everything is as bright as it is and has the chroma of its brightness: two kernels."""
-
-    name = "copies"
-
-    def __init__(self, device: Any, size: tuple[int, int], frames: int) -> None:
-        self._device = device
-        self.luma, self.ycc, self.confidence = (
-            device.allocate((frames, depth, *size), np.float32) for depth in (1, 3, 1)
-        )
-
-    def enqueue(self, cuda_stream: int) -> None:
-        frames, _, height, width = self.luma.shape
-        for place in range(frames):
-            tensors = place_of(self, place)  # type: ignore[arg-type]
-            plane = height * width * 4
-            parts = [tensors.ycc.part(index * plane, (height, width), np.float32) for index in range(3)]
-            for target in (*parts, tensors.confidence):
-                size = {"width": width, "height": height, "radius": 0}
-                work = launch("box", (width, height, 1), planes=tensors.luma, out=target, **size)
-                self._device.kernels().launch(work, cuda_stream)
-
-    def ask_recordable(self, cuda_stream: int) -> None:
-        """It can be."""
-
-    def check_recordable(self) -> None:
-        """It can be."""
-
-    def close(self) -> None:
-        arrays: tuple[DeviceArray, ...] = (self.luma, self.ycc, self.confidence)
-        for array in arrays:
-            self._device.free(array)
-
-
-class CopyingOnHost:
-    """The same for the CPU path."""
-
-    name = "copies"
-
-    def infer(self, luma: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        return np.repeat(luma, 3, axis=1), luma.copy()
-
-    def close(self) -> None:
-        """Nothing to do."""
 
 
 def color_quietly(colorizer: DeviceColorizer, luma: NDArray[np.uint8], index: int) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from irchroma.engines.errors import EngineError, EngineUnavailable
+from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
 from irchroma.engines.gpu.cuda import compile
 from irchroma.engines.gpu.cuda.compile import (
     ARCHITECTURES,
@@ -117,6 +117,23 @@ def test_nvrtc_stands_in_where_there_is_no_toolkit(
     made = compile.kernel_binary("8.9", tmp_path)
     assert made.compiler == f"nvrtc {nvrtc.version}"
     assert made.code.startswith(ELF)
+
+
+def test_a_compiler_that_is_asked_for_is_given_or_refused(
+    nvcc: Path, nvrtc: Nvrtc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / f"kernels-{compile._digest()}.sm_89.fatbin").write_bytes(ELF)  # not of the one asked for
+    for name in ("nvcc", "nvrtc"):
+        monkeypatch.setenv("IRCHROMA_KERNELS", name)
+        made = list(compile.kernel_binaries("8.9", tmp_path))
+        assert [one.compiler.split()[0] for one in made] == [name]
+    monkeypatch.setenv("IRCHROMA_KERNELS", "nvcc")
+    monkeypatch.setattr(compile, "find_nvcc", lambda: None)
+    with pytest.raises(EngineUnavailable, match="asks for nvcc"):
+        compile.kernel_binary("8.9", tmp_path)
+    monkeypatch.setenv("IRCHROMA_KERNELS", "gcc")
+    with pytest.raises(EngineOptionError, match="use nvcc or nvrtc"):
+        compile.kernel_binary("8.9", tmp_path)
 
 
 def test_a_device_that_the_compiler_does_not_know_is_an_error(nvcc: Path, tmp_path: Path) -> None:

@@ -1,0 +1,45 @@
+"""Every kernel at odd sizes, once: what a sanitizer or a profiler watches. A program."""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+from tests.engines.gpu.programs.copying_network import CopyingOnHost, device_of
+from tests.engines.moving_scene import FRAME_NS, texture
+
+from irchroma.engines.gpu.check import check_kernels
+from irchroma.engines.gpu.colorizer import DeviceColorizer
+from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
+from irchroma.engines.temporal.stage import TemporalOptions
+
+
+def main() -> None:
+    """Color a pan, every second frame by the network; twice, packed and not; compare with the CPU's."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--device", default="torch")
+    parser.add_argument("--sizes", default="100x75,640x512")
+    args = parser.parse_args()
+    device = device_of(args.device)
+    print(f"{device.name}: kernels {check_kernels(device):.4f} levels off")
+    device.close()
+    options = NeuralOptions(temporal=TemporalOptions(color_every=2, half_color=False))
+    for word in args.sizes.split(","):
+        width, height = map(int, word.split("x"))
+        wide = texture((height, width + 30), 20, 200, seed=5).astype(np.uint8)
+        for packs in (False, True):
+            ordinary = NeuralColorizer(options, CopyingOnHost())  # type: ignore[arg-type]
+            colorizer = DeviceColorizer(options, lambda: device_of(args.device), graphs=False, packs=packs)
+            for index in range(4):
+                luma = np.ascontiguousarray(wide[:, 5 * index : 5 * index + width])
+                colorizer.submit(luma, index * FRAME_NS)
+                ordinary.submit(luma, index * FRAME_NS)
+                shown, expected = colorizer.collect().rgb, ordinary.collect().rgb
+                off = float(np.abs(shown.astype(int) - expected).mean())
+                assert packs or off < 0.05, off
+            colorizer.close()
+            print(f"{width}x{height}, packs {packs}: last frame {off:.4f} levels off")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""A first run on a GPU goes on after whatever a step does, and leaves what each gave; here without a GPU."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from irchroma.engines.gpu import probe
+from irchroma.engines.gpu.kernels import host
+from irchroma.engines.network.network import installed
+from irchroma.launch.bench import first_gpu_run, gpu_soak
+from irchroma.launch.bench.first_gpu_run import ROOT, Step, plan_steps, run_steps
+
+no_gpu = pytest.mark.skipif(probe.device_at() is not None, reason="this machine has a GPU")
+
+
+def program(text: str) -> list[str]:
+    return [sys.executable, "-c", text]
+
+
+def results(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / "results.json").read_text(encoding="utf-8")))
+
+
+def test_each_step_is_written_down_whatever_it_does(tmp_path: Path) -> None:
+    seen: list[int] = []
+
+    def why() -> None:
+        """As the fifth step is looked at, four are in the file."""
+        seen.append(len(results(tmp_path)["steps"]))
+
+    hangs = "import subprocess, sys; print('begun', flush=True); subprocess.run(['sleep', '60'])"
+    steps = [
+        Step("good", program("print('fine')"), 30),
+        Step("bad", program("import sys; print('no good'); sys.exit(3)"), 30),
+        Step("hangs", program(hangs), 2),
+        Step("cannot", program("print('never')"), 30, (lambda: None, lambda: "there is no such thing here")),
+        Step("missing", ["/no/such/program"], 30, (why,)),
+        Step("last", program("import os; print(os.environ['MORE'])"), 30, environment={"MORE": "{out}"}),
+    ]
+    found = run_steps(steps, tmp_path, minutes=2)
+    assert [row["state"] for row in found] == ["ok", "failed", "ended", "skipped", "failed", "ok"]
+    assert [row.get("why") for row in found[1:4]] == [
+        "exit code 3",
+        "not done after 2 s",
+        "there is no such thing here",
+    ]
+    assert seen == [4]
+    assert results(tmp_path)["steps"] == found
+    assert found[1]["tail"][-1] == "no good"
+    assert (tmp_path / "03-hangs.txt").read_text(encoding="utf-8").endswith("begun\n")
+    assert found[2]["seconds"] < 20
+
+
+def test_no_step_is_begun_when_the_time_is_up(tmp_path: Path) -> None:
+    found = run_steps([Step("late", program("print('never')"), 30)], tmp_path, minutes=0)
+    assert found == [{"name": "late", "state": "skipped", "why": "the time is up"}]
+
+
+@no_gpu
+def test_without_a_gpu_every_step_says_why_it_is_not_here(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [str(ROOT / "launch" / "first_gpu_run"), str(tmp_path), "--only", ",".join(ALL_BUT_FACTS)],
+        capture_output=True,
+        text=True,
+        env={"PATH": "/usr/bin:/bin", "IRCHROMA_PYTHON": sys.executable, "HOME": str(tmp_path)},
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    found = results(tmp_path)
+    assert found["gpu"] is None
+    assert [row["name"] for row in found["steps"]] == ALL_BUT_FACTS
+    assert {(row["state"], row["why"]) for row in found["steps"]} == {("skipped", "no NVIDIA GPU here")}
+    assert "17" in done.stdout
+
+
+ALL_BUT_FACTS = [step.name for step in plan_steps("torch") if step.name != "facts"]
+
+
+def test_the_facts_are_asked_and_what_is_missing_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    first_gpu_run.print_facts()
+    said = capsys.readouterr().out
+    assert "$ nvidia-smi -q" in said
+    assert "libnvidia-opticalflow*: " in said
+    assert "numpy" in said
+
+
+def test_every_step_names_a_program_and_tests_that_exist() -> None:
+    for step in plan_steps("torch"):
+        words = list(step.words)
+        for word in words:
+            assert not word.startswith("tests/") or (ROOT / word).exists(), word
+        modules = [
+            words[at + 1] for at, word in enumerate(words[:-1]) if word == "-m" and "." in words[at + 1]
+        ]
+        for module in modules:
+            path = ROOT / (module.removeprefix("irchroma.").replace(".", "/") + ".py")
+            assert path.exists() or (path.with_suffix("") / "__main__.py").exists(), module
+    with pytest.raises(SystemExit):
+        first_gpu_run.main(["--only", "nonsense"])
+
+
+@pytest.mark.slow
+def test_the_programs_of_the_steps_run_over_the_cpu_device(tmp_path: Path) -> None:
+    if not installed("openvino") or host.compiler() is None:
+        pytest.skip("needs openvino and a C++ compiler")
+    steps = [step for step in plan_steps("cpu") if step.name in ("sanitizer-memcheck", "soak")]
+    found = run_steps(steps, tmp_path, 5, rehearse=True, device="cpu")
+    assert [row["state"] for row in found] == ["ok", "ok"], found
+    soaked = json.loads((tmp_path / "soak.json").read_text(encoding="utf-8"))
+    assert soaked["soak"]["fewest_of_a_camera"] >= 1
+    assert len(soaked["open_and_close"]["memory_mb"]) == 3
+
+
+def test_what_is_not_given_back_shows_in_the_last_third() -> None:
+    flat = [{"resident": 100.0 + step % 2} for step in range(12)]
+    leaks = [{"resident": 100.0 + 5 * step} for step in range(12)]
+    assert abs(gpu_soak.growth(flat)["resident"]) < 1
+    assert gpu_soak.growth(leaks) == {"resident": 20.0}
