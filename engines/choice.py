@@ -10,15 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.util import find_spec
+from typing import TYPE_CHECKING, TypeAlias
 
 from irchroma.engines import catalog
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable
 from irchroma.engines.gpu import probe
-from irchroma.engines.gpu.batching import seat_on_device
-from irchroma.engines.gpu.check import check_kernels
-from irchroma.engines.gpu.colorizer import DeviceColorizer
-from irchroma.engines.gpu.device import Device
-from irchroma.engines.gpu.plans import library
 from irchroma.engines.network.record import read_record, require_match
 from irchroma.engines.network.sharing import SharedPool
 from irchroma.engines.neural.adjustable import AdjustableColorizer
@@ -28,15 +24,22 @@ from irchroma.engines.palette.gray import GrayColorizer
 from irchroma.engines.palette.options import PaletteOptions, palette_from_name
 from irchroma.engines.reference.pictures import load_references
 
+if TYPE_CHECKING:  # the frame path on a GPU, a tenth of what a start loads, is imported where there is one
+    from irchroma.engines.gpu.colorizer import DeviceColorizer
+    from irchroma.engines.gpu.device import Device
+
 log = logging.getLogger(__name__)
 
 GPU_RUNTIMES = ("tensorrt", "tensorrt-rtx", "torch")
 """In the order in which `auto` tries them: the fastest first."""
+_OF_TENSORRT = GPU_RUNTIMES[:2]
 _turn = itertools.count()
 _DEVICE = re.compile(r"(?:cuda:)?(\d+)$")
 _BAN_S = 600.0
 
-AnyColorizer = NeuralColorizer | DeviceColorizer | AdjustableColorizer | PaletteColorizer | GrayColorizer
+AnyColorizer: TypeAlias = (
+    "NeuralColorizer | DeviceColorizer | AdjustableColorizer | PaletteColorizer | GrayColorizer"
+)
 
 
 class FailedRuntimes:
@@ -183,12 +186,12 @@ def open_neural(options: NeuralOptions, wish: DeviceWish | None = None) -> Neura
     runtime, device = options.network.runtime, options.network.device
     index = _next_in_turn() if device == "all" else device_index(device)
     if device == "cpu" or (runtime not in (*GPU_RUNTIMES, "auto")):
-        if runtime in library.LIBRARIES:
+        if runtime in _OF_TENSORRT:
             raise EngineOptionError(f"runtime {runtime} runs on a GPU: --device {device} contradicts it")
         if index is not None:
             raise EngineOptionError(f"runtime {runtime} runs on the CPU: --device {device} contradicts it")
         return _on_cpu(options, wish)
-    if runtime in library.LIBRARIES or (runtime == "torch" and index is not None):
+    if runtime in _OF_TENSORRT or (runtime == "torch" and index is not None):
         index = _spread(wish.pool) if index is None else index
         return _prepared(_on_gpu(options, (runtime, index), wish), wish.size)
     if options.reference is not None and index is None:
@@ -224,6 +227,9 @@ def _on_gpu(
     wish: DeviceWish,
     on_failure: Callable[[Exception], None] | None = None,
 ) -> DeviceColorizer:
+    from irchroma.engines.gpu.batching import seat_on_device
+    from irchroma.engines.gpu.colorizer import DeviceColorizer
+
     opener = partial(open_device, *choice)
     seat = None
     if wish.pool is not None and wish.pool.cameras > 1:
@@ -259,6 +265,8 @@ def open_device(runtime: str, index: int) -> Device:
         from irchroma.engines.gpu.cuda.torch_device import TorchDevice
 
         return _checked(TorchDevice(index))
+    from irchroma.engines.gpu.plans import library
+
     library.TensorRT(runtime)  # says what is missing of the library before the device is touched
     from irchroma.engines.gpu.cuda.pycuda_device import PyCudaDevice
 
@@ -266,6 +274,8 @@ def open_device(runtime: str, index: int) -> Device:
 
 
 def _checked(device: Device) -> Device:
+    from irchroma.engines.gpu.check import check_kernels
+
     try:
         off = check_kernels(device)
     except BaseException:

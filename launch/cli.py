@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 import threading
-from importlib.metadata import version
 from types import FrameType
 
 from irchroma.engines.errors import EngineError
@@ -35,10 +34,20 @@ COMMANDS = {
 """Command -> (module, summary); a module has `EXAMPLE`, `add_arguments(parser)` and `run(args) -> int`."""
 
 
+class _Version(argparse.Action):
+    """As argparse's own, but looked up only where somebody asks."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"irchroma {version('irchroma')}")
+        parser.exit()
+
+
 def build_parser(command: str | None) -> argparse.ArgumentParser:
     """The parser; only the named command's module is imported, so that every start is quick."""
     parser = OneLineParser(prog="irchroma", description="Live infrared-to-color video.")
-    parser.add_argument("--version", action="version", version=f"irchroma {version('irchroma')}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the program's version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, (module_name, summary) in COMMANDS.items():
         if name != command:

@@ -9,7 +9,6 @@ import logging
 import os
 import platform
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Protocol
 
@@ -218,6 +217,8 @@ def _how_to_install(runtime: Runtime) -> str:
 
 
 def _version(runtime: Runtime) -> str:
+    from importlib.metadata import PackageNotFoundError, version  # 20 ms of every start
+
     try:
         return version(runtime.package)
     except PackageNotFoundError:

@@ -32,6 +32,7 @@ BENCHES = {
         "a fixed camera's own color pictures as its reference: gain, and ghosts",
     ),
     "soak": ("irchroma.launch.bench.soak", "memory over a long run with clients coming and going"),
+    "start": ("irchroma.launch.bench.start", "from the command to the first picture"),
     "temporal": ("irchroma.launch.bench.temporal", "flicker, quality and cost of the temporal stage"),
 }
 """Name -> (module, summary); a module has `add_arguments(parser)` and `run(args) -> int`."""

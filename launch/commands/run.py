@@ -11,7 +11,6 @@ from typing import Any
 
 from irchroma.launch.config import to_toml
 from irchroma.launch.run import flags as run_flags
-from irchroma.launch.run.automatic import prepare
 from irchroma.launch.run.cameras import cameras_toml, has_cameras, load_cameras
 from irchroma.launch.run.feeds import run_cameras
 from irchroma.launch.run.monitor import Monitor
@@ -19,7 +18,7 @@ from irchroma.launch.run.options import load, require
 from irchroma.launch.run.outputs import places, require_recording, require_writable
 from irchroma.launch.run.passwords import explanation, masked, revealed
 from irchroma.launch.run.process import set_up, settle_threads, stop_on_signals, tune_process
-from irchroma.launch.run.wiring import build_loop
+from irchroma.launch.run.wiring import build_loop, import_ahead
 from irchroma.stream.remarks import run_remarks
 
 log = logging.getLogger(__name__)
@@ -75,7 +74,10 @@ def run(args: argparse.Namespace) -> int:
     set_up(args.log, logging.WARNING if args.quiet else logging.INFO)
     governor = None
     if config.auto:
+        from irchroma.launch.run.automatic import prepare  # calibration: of use here alone
+
         config, governor = prepare(config, args.config, settings)
+    import_ahead(config)
     monitor = Monitor(config, args.quiet, governor)
     run_remarks.set(monitor.remarks)
     monitor.loop = build_loop(config, stats=monitor.stats, governor=governor)

@@ -12,8 +12,6 @@ import signal
 import subprocess
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections import deque
 from typing import Any
 
@@ -116,6 +114,9 @@ class EventHook:
             return str(error) or type(error).__name__
 
     def _post(self, body: bytes) -> str:
+        import urllib.error  # with ssl and http 20 ms of every start, and few runs post
+        import urllib.request
+
         request = urllib.request.Request(self._url, body, self._headers)
         try:
             with urllib.request.urlopen(request, timeout=_LONGEST_S) as answer:

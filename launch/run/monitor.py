@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from irchroma.launch.progress import Progress
-from irchroma.launch.run.automatic import Governor
 from irchroma.launch.run.events import EventHook
 from irchroma.launch.run.flicker_watch import FlickerWatch
 from irchroma.launch.run.health import Health
@@ -19,6 +18,9 @@ from irchroma.stream.loop.loop import Loop
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.remarks import Remarks
 from irchroma.stream.sinks.open_sink import public
+
+if TYPE_CHECKING:
+    from irchroma.launch.run.automatic import Governor
 
 log = logging.getLogger(__name__)
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from irchroma.engines import catalog
 from irchroma.engines.choice import (
     ColorizerOptions,
     DeviceWish,
@@ -19,7 +23,6 @@ from irchroma.engines.choice import (
 from irchroma.engines.network.sharing import SharedPool
 from irchroma.engines.neural.colorizer import NeuralColorizer
 from irchroma.launch.config import ConfigError
-from irchroma.launch.run.automatic import Governor
 from irchroma.launch.run.control import RunControl
 from irchroma.launch.run.flicker_watch import FlickerWatch
 from irchroma.launch.run.options import (
@@ -45,6 +48,9 @@ from irchroma.stream.sinks.open_sink import SinkOptions, is_recording, open_sink
 from irchroma.stream.sources.open_source import open_source
 from irchroma.stream.sources.pictures import scale_of
 from irchroma.stream.view.composer import ViewComposer
+
+if TYPE_CHECKING:
+    from irchroma.launch.run.automatic import Governor
 
 log = logging.getLogger(__name__)
 
@@ -151,6 +157,20 @@ def _colorizer_options(
             neural = replace(neural, network=replace(neural.network, threads=shared.threads))
     wish = DeviceWish(size, pool, encoders_only(config), failed or FailedRuntimes())
     return ColorizerOptions(neural, config.palette, wish)
+
+
+def import_ahead(config: RunConfig) -> None:
+    """Begin to load what networks run on, while the source is still being opened: a second core's work."""
+    neural = config.engine == "auto" or catalog.parse(config.engine).neural
+    if neural and config.neural.network.runtime in ("auto", "openvino") and find_spec("openvino"):
+        threading.Thread(target=_quietly, args=("openvino",), name="import", daemon=True).start()
+
+
+def _quietly(module: str) -> None:
+    try:
+        importlib.import_module(module)
+    except Exception as error:  # noqa: BLE001 (whoever needs it will say so)
+        log.debug("loading %s ahead: %r", module, error)
 
 
 def _sink_options(

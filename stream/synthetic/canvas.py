@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from irchroma.stream.synthetic.light import Material
 from irchroma.stream.synthetic.texture import Plane
@@ -109,9 +112,25 @@ class Canvas:
         """The rows [first, last) as a canvas of their own that shares this one's memory and view."""
         part = Canvas.__new__(Canvas)
         part.view = self.view
-        for name in ("surface", "heat", "light", "depth", "labels"):
-            setattr(part, name, getattr(self, name)[first:last])
+        for name, plane in self.planes().items():
+            setattr(part, name, plane[first:last])
         return part
+
+    def planes(self) -> dict[str, NDArray[Any]]:
+        """Everything that was painted, by name."""
+        return {name: getattr(self, name) for name in ("surface", "heat", "light", "depth", "labels")}
+
+    @classmethod
+    def of(cls, view: View, planes: Mapping[str, NDArray[Any]]) -> Canvas:
+        """A canvas as `planes` gave it; KeyError for one that is not there, ValueError for another size."""
+        canvas = cls.__new__(cls)
+        canvas.view = view
+        for name in ("surface", "heat", "light", "depth", "labels"):
+            plane = planes[name]
+            if plane.shape[:2] != view.size:
+                raise ValueError(f"expected planes of {view.size}, got {plane.shape}")
+            setattr(canvas, name, plane)
+        return canvas
 
     def paint(
         self,

@@ -23,12 +23,16 @@ SIGN_WHITE = Material((240, 240, 238), 0.70, 15, 6, 3)
 LAMP_GLASS = Material((230, 232, 226), 0.50, 14, 6, 11)
 
 
-def paint_static(plan: ScenePlan, enlarge: int) -> Canvas:
-    """Everything that does not move, on a canvas `enlarge` times the stage's size."""
-    stage = plan.layout.view
+def enlarged(stage: View, enlarge: int) -> View:
+    """What the same camera sees with `enlarge` times as many pixels on each side."""
     size = (stage.size[0] * enlarge, stage.size[1] * enlarge)
     center = (stage.center_px[0] * enlarge, stage.center_px[1] * enlarge)
-    view = View(size, stage.focal_px * enlarge, center, stage.height_m)
+    return View(size, stage.focal_px * enlarge, center, stage.height_m)
+
+
+def paint_static(plan: ScenePlan, enlarge: int) -> Canvas:
+    """Everything that does not move, on a canvas `enlarge` times the stage's size."""
+    view = enlarged(plan.layout.view, enlarge)
     layout = replace(plan.layout, view=view)
     rng = np.random.default_rng((plan.seed, 4))
     canvas = Canvas(view)

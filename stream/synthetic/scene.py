@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import tempfile
+import zipfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,11 +16,12 @@ from numpy.typing import NDArray
 from irchroma.stream.synthetic import light
 from irchroma.stream.synthetic.actors import Actor, Placed, make_driver, make_swayer, make_walker
 from irchroma.stream.synthetic.canvas import FAR_M, Canvas
-from irchroma.stream.synthetic.painting import paint_static
+from irchroma.stream.synthetic.painting import enlarged, paint_static
 from irchroma.stream.synthetic.plan import ScenePlan, plan_scene
 from irchroma.stream.synthetic.sky import Sky, make_clouds, make_sky
 from irchroma.stream.synthetic.texture import Plane
 
+_KEPT_SCENES = 4  # of some 30 MB each
 CLOUD_SPEED = 0.006  # of the picture's width in a second
 SHADOW = {"rgb": 0.52, "nir": 0.62, "thermal": 0.0}
 """Share of the stored value that a passing shadow takes; the ground stays warm under it."""
@@ -47,8 +53,7 @@ class SyntheticScene:
         self.plan: ScenePlan = plan_scene(size, seed, margin)
         rng = np.random.default_rng((seed, 2))
         double = 2 if max(size) <= 1100 else 1
-        canvas = paint_static(self.plan, double)
-        canvas.thin()
+        canvas = _painted(self.plan, double, f"{size} {seed} {margin} {double}")
         self._canvas = canvas
         self._double = double
         self._clouds = make_clouds(self.plan.layout.view, np.random.default_rng((seed, 3)))
@@ -179,6 +184,46 @@ class SyntheticScene:
         if self.plan.mirror:
             cut = np.asarray(cv2.flip(cut, 1))
         return cut.reshape(*self.size, *stage.shape[2:])
+
+
+def _painted(plan: ScenePlan, double: int, scene: str) -> Canvas:
+    """The canvas of a scene, from the user's cache where it has been painted before: half of the time."""
+    file = _cache_file(scene)
+    if file is not None and file.is_file():
+        try:
+            with file.open("rb") as data, np.load(data) as planes:
+                canvas = Canvas.of(enlarged(plan.layout.view, double), planes)
+            file.touch()
+            return canvas
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            pass  # cut short, say; painted anew
+    canvas = paint_static(plan, double)
+    canvas.thin()
+    if file is not None:
+        try:
+            with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".part", delete=False) as part:
+                np.savez(part, **canvas.planes())  # type: ignore[arg-type]
+            os.replace(part.name, file)
+            for old in sorted(file.parent.glob("*.npz"), key=os.path.getmtime)[:-_KEPT_SCENES]:
+                old.unlink()
+        except OSError:  # a full disk, another process that tidies up: the next run paints again
+            Path(part.name).unlink(missing_ok=True)
+    return canvas
+
+
+def _cache_file(scene: str) -> Path | None:
+    """Where a scene's canvas is kept; another version of this code has another place. None for nowhere."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        folder = (Path(base) if base.startswith("/") else Path.home() / ".cache") / "irchroma" / "scenes"
+        folder.mkdir(parents=True, exist_ok=True)
+        code = b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py")))
+    except (OSError, RuntimeError):
+        return None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return None
+    about = f"{scene} {np.__version__} {cv2.__version__}".encode() + code
+    return folder / f"{hashlib.sha256(about).hexdigest()[:24]}.npz"
 
 
 def _between(thing: Placed, target: Placed) -> Plane:
