@@ -3,6 +3,7 @@
 StreamError
 ├── SourceError            a source cannot be opened or read (also OSError)
 │   ├── SourceFormatError  its video is of a kind that is not supported (also ValueError)
+│   ├── SourceRefused      it does not accept the user and password (also PermissionError)
 │   └── SourceLost         a live source stopped; it may come back (also ConnectionError)
 ├── SinkError              a sink cannot be opened or written (also OSError)
 └── StreamOptionError      an option's value makes no sense (also ValueError)
@@ -23,6 +24,10 @@ class SourceFormatError(SourceError, ValueError):
 
 class SourceLost(SourceError, ConnectionError):
     """A live source stopped or fell silent; it may come back."""
+
+
+class SourceRefused(SourceError, PermissionError):
+    """A source does not accept the user and password; one that is asked again and again locks the account."""
 
 
 class SinkError(StreamError, OSError):

@@ -71,6 +71,8 @@ def require_writable(path: Path | None, what: str) -> None:
         return
     if path.is_dir():
         raise ConfigError(f"{what} {path}: is a folder: give the file's name")
+    if path.is_fifo():
+        raise ConfigError(f"{what} {path}: is a pipe, expected a file")
     if not path.parent.is_dir():
         raise ConfigError(f"{what} {path}: the folder {path.parent} does not exist: make it first")
     there = path.exists()

@@ -21,6 +21,7 @@ import cv2
 from irchroma.engines.network.network import installed
 from irchroma.stream.loop.threads import feed_name
 
+_SAME_WISH_S = 1.0
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
 _KEPT_BYTES = 32 << 20  # the largest that glibc takes for M_MMAP_THRESHOLD on 64 bits
 
@@ -99,17 +100,21 @@ def set_up(style: str, level: int) -> None:
 
 
 def stop_on_signals(stop_run: Callable[[], None]) -> None:
-    """The first SIGINT or SIGTERM ends the run in good order, a second one at once.
+    """The first SIGINT or SIGTERM ends the run in good order, a later one at once.
+
+    One within a second is the same wish: `timeout` signals its child and then its whole group.
 
     Args:
         stop_run: called on a thread of its own: the main thread may hold what it needs when a signal comes.
     """
-    seen: list[int] = []
+    first_s: list[float] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
-        if seen:
-            os._exit(128 + number)
-        seen.append(number)
+        if first_s:
+            if time.monotonic() - first_s[0] > _SAME_WISH_S:
+                os._exit(128 + number)
+            return
+        first_s.append(time.monotonic())
         threading.Thread(target=stop_run, name="stop", daemon=True).start()
 
     signal.signal(signal.SIGINT, stop)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,16 +28,20 @@ class Pipeline:
         properties: `{"element name": {"property": value}}`, set before the pipeline starts.
         signals: `{"element name": {"signal": callback}}`, connected before the pipeline starts; called
             in GStreamer's threads.
+        corrections: `{"element name": {position: bytes}}`: what a file's source gives instead of the bytes
+            there; the file itself is left as it is.
     """
 
     launch: str
     properties: dict[str, dict[str, Any]] = field(default_factory=dict)
     signals: dict[str, dict[str, Callable[..., Any]]] = field(default_factory=dict)
+    corrections: dict[str, dict[int, bytes]] = field(default_factory=dict)
     _pipeline: Any = None
     _bus: Any = None
     _elements: dict[str, Any] = field(default_factory=dict)
     _caps: tuple[Any, Caps] | None = None
     _ended: bool = False
+    _descriptors: list[int] = field(default_factory=list)
     gaps: int = 0
     """Places where a demuxer said that packets are missing."""
 
@@ -58,6 +63,9 @@ class Pipeline:
         for name, callbacks in self.signals.items():
             for signal, callback in callbacks.items():
                 self.element(name).connect(signal, callback)
+        for name, corrections in self.corrections.items():
+            if corrections:
+                _correct(self.element(name), corrections)
         state = gst.State.PAUSED if paused else gst.State.PLAYING
         if self._pipeline.set_state(state) == gst.StateChangeReturn.FAILURE:
             try:
@@ -79,7 +87,20 @@ class Pipeline:
         """Set a property; caps are given as text."""
         if key == "caps" and isinstance(value, str):
             value = modules()["Gst"].Caps.from_string(value)
+        if key == "location" and isinstance(value, str) and not is_utf8(value):
+            value = self._by_descriptor(name, value)
         self.element(name).set_property(key, value)
+
+    def _by_descriptor(self, name: str, path: str) -> str:
+        """Another name of a file whose own is no text in UTF-8, which GStreamer cannot be told."""
+        writes = self.element(name).get_factory().get_name() == "filesink"
+        try:
+            flags = os.O_RDWR | os.O_CREAT if writes else os.O_RDONLY
+            descriptor = os.open(path, flags | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise GstFailure(f"{path}: {error.strerror}", "resource", "open-read") from error
+        self._descriptors.append(descriptor)
+        return f"/proc/self/fd/{descriptor}"
 
     def check(self) -> None:
         """Look at the bus without waiting.
@@ -178,3 +199,40 @@ class Pipeline:
             self._pipeline.set_state(modules()["Gst"].State.NULL)
         self._pipeline = self._bus = None
         self._elements.clear()
+        while self._descriptors:
+            os.close(self._descriptors.pop())
+
+
+def is_utf8(name: str) -> bool:
+    """False for a file's name that is no text in UTF-8, as Python holds it."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _correct(source: Any, corrections: dict[int, bytes]) -> None:
+    """Replace bytes as they are read; each correction that lies in a buffer as a whole."""
+    gst = modules()["Gst"]
+    last = max(corrections)
+
+    def replace(_pad: Any, info: Any) -> Any:
+        buffer = info.get_buffer()
+        start = buffer.offset
+        if start > last:
+            return gst.PadProbeReturn.OK
+        end = start + buffer.get_size()
+        inside = {at: new for at, new in corrections.items() if start <= at and at + len(new) <= end}
+        if not inside:
+            return gst.PadProbeReturn.OK
+        memory = buffer.peek_memory(0)
+        ok, mapped = memory.map(gst.MapFlags.WRITE)
+        if ok:
+            for at, new in inside.items():
+                mapped.data[at - start : at - start + len(new)] = new
+            memory.unmap(mapped)
+        return gst.PadProbeReturn.OK
+
+    pad = source.get_static_pad("src")
+    pad.add_probe(gst.PadProbeType.BUFFER | gst.PadProbeType.PULL, replace)

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from irchroma.stream.errors import SourceError, StreamError, StreamOptionError
+from irchroma.stream.errors import SourceError, SourceRefused, StreamError, StreamOptionError
 from irchroma.stream.frame import Frame
 from irchroma.stream.loop.threads import Ring, RingClosed, feed_thread
 from irchroma.stream.protocols import FrameSource, VideoInfo
 
 log = logging.getLogger(__name__)
 
+_LONGEST_REFUSED_S = 600.0
 _PTS_JUMP_NS = 2_000_000_000  # a live clock further than this from ours was set anew
 
 
@@ -29,12 +30,15 @@ class ReconnectOptions:
         stall_s: silence after which a source that reports no error counts as lost.
         first_delay_s: wait before the first new attempt; doubled after each failure.
         longest_delay_s: cap of that wait. One second, so that color is back within two.
+        refused_delay_s: wait after a source did not accept user and password, doubled each time up to ten
+            minutes: cameras lock an account that is tried again and again.
         wait_at_start: keep trying when the very first attempt fails, rather than give up.
     """
 
     stall_s: float = 5.0
     first_delay_s: float = 0.1
     longest_delay_s: float = 1.0
+    refused_delay_s: float = 60.0
     wait_at_start: bool = False
 
     def __post_init__(self) -> None:
@@ -200,12 +204,12 @@ class SourceReader:
         return self._card_ns
 
     def _work(self, generation: int, source: FrameSource) -> None:
-        delay_s = self._options.first_delay_s
+        delay_s, refused_s = self._options.first_delay_s, self._options.refused_delay_s
         try:
             while not self._stop.is_set():
                 try:
                     live = self._connect(generation, source).live
-                    delay_s = self._options.first_delay_s
+                    delay_s, refused_s = self._options.first_delay_s, self._options.refused_delay_s
                     if self._pass_on(generation, source, live):
                         return
                 except SourceError as error:
@@ -214,6 +218,11 @@ class SourceReader:
                         self.failure = error
                         return
                     self._note_loss(str(error))
+                    if isinstance(error, SourceRefused):
+                        self._close(generation, source)
+                        self._stop.wait(refused_s)
+                        refused_s = min(2 * refused_s, _LONGEST_REFUSED_S)
+                        continue
                 self._close(generation, source)
                 self._stop.wait(delay_s)
                 delay_s = min(2 * delay_s, self._options.longest_delay_s)

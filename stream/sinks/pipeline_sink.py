@@ -46,12 +46,14 @@ class Tail:
     Attributes:
         launch: launch text from I420 (or what `head` says) to the sink element.
         properties: values for its named elements.
+        corrections: as in `Pipeline`.
         head: launch text of an appsrc called `pictures`, and what packs for it; None for I420.
     """
 
     launch: str
     properties: dict[str, dict[str, Any]] = field(default_factory=dict)
     head: tuple[str, Packer] | None = None
+    corrections: dict[str, dict[int, bytes]] = field(default_factory=dict)
 
 
 def check_size(size: tuple[int, int], label: str, smallest: int = 16) -> None:
@@ -117,7 +119,9 @@ class PipelineSink(ABC):
             head, self._packer = tail.head or (appsrc_of(even, rate), Yuv420Packer(even))
             if not self._waits:
                 head += f" is-live=true leaky-type=downstream max-buffers={DEPTH}"
-            self._pipeline = Pipeline(f"{head} ! {tail.launch}", dict(tail.properties))
+            self._pipeline = Pipeline(
+                f"{head} ! {tail.launch}", dict(tail.properties), corrections=tail.corrections
+            )
             self._pipeline.start()
             self._pipeline.check()
         except StreamError as error:

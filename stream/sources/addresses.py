@@ -7,28 +7,58 @@ from __future__ import annotations
 
 import re
 import socket
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from irchroma.stream.errors import SourceError, SourceFormatError
 from irchroma.stream.gstreamer.door import GstFailure
 
-_USER_INFO = re.compile(r"(?<=://)[^/?#\s]*@")
-_SECRET_KEY = re.compile(r"(?i)([?&](?:passphrase|password|pass|pw|pwd|token|secret|user|auth)=)[^&#\s]*")
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
+_SECRET_KEY = re.compile(r"(?i)([?&](?:passphrase|password|pass|pw|pwd|token|secret|user|auth)=)[^&\s]*")
+_PLAIN_HOST = re.compile(r"[^:/@?#\s]*(?::\d{1,5})?(?=[/?#]|$)")
+_SURE_HOST = re.compile(
+    r"(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9A-Fa-f:.%]+\]|localhost|[\w-]+(?:\.[\w-]+)+|[\w-]+(?=:\d))(?::\d{1,5})?(?:[/?#]|$)"
+)
+_UNSAFE = re.compile(r"[@#/?\s]|%(?![0-9A-Fa-f]{2})")
+UNSAFE_HINT = "in a user and password @ is written %40, # %23, / %2F, ? %3F and % %25"
 
 
 def masked(text: str) -> str:
     """The text with names, passwords and passphrases of any address in it replaced by `***`."""
-    return _SECRET_KEY.sub(r"\1***", _USER_INFO.sub("***@", text))
+
+    def without(found: re.Match[str]) -> str:
+        address = found[0]
+        begin, end = address.find("://") + 3, _end_of_user_info(address)
+        return address if end < 0 else f"{address[:begin]}***{address[address.rfind('@') :]}"
+
+    return _SECRET_KEY.sub(r"\1***", _ADDRESS.sub(without, text))
+
+
+def _end_of_user_info(address: str) -> int:
+    """Where the @ after user and password stands, -1 where there are none.
+
+    They are taken as people write them, who do not escape an @, # or / in a password: the host comes after
+    the last @ that is followed by what must be one, such as an IP address, else after the very last @.
+    """
+    begin = address.find("://") + 3
+    if begin < 3 or "@" not in address[begin:] or _PLAIN_HOST.match(address, begin):
+        return -1
+    places = [begin + at for at, letter in enumerate(address[begin:]) if letter == "@"]
+    return next((at for at in reversed(places) if _SURE_HOST.match(address, at + 1)), places[-1])
 
 
 def split_credentials(address: str) -> tuple[str, str, str]:
     """The address without user and password, the user, the password; both decoded, empty where absent."""
-    parts = urlsplit(address)
-    info, at, host = parts.netloc.rpartition("@")
-    if not at:
+    begin, end = address.find("://") + 3, _end_of_user_info(address)
+    if end < 0:
         return address, "", ""
-    user, _, password = info.partition(":")
-    return parts._replace(netloc=host).geturl(), unquote(user), unquote(password)
+    user, _, password = address[begin:end].partition(":")
+    return address[:begin] + address[end + 1 :], unquote(user), unquote(password)
+
+
+def has_unsafe_credentials(address: str) -> bool:
+    """Whether user or password hold letters that an address must not hold as they are."""
+    end = _end_of_user_info(address)
+    return end >= 0 and _UNSAFE.search(address[address.find("://") + 3 : end]) is not None
 
 
 def why_unreachable(host: str, port: int, timeout_s: float) -> str:

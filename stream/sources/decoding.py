@@ -50,11 +50,9 @@ class Decoding:
         complaints: what FFmpeg's decoders said of damage.
     """
 
-    def __init__(
-        self, name: str, megapixels: float, track: int = 0, found: Callable[[Any, str], None] | None = None
-    ) -> None:
-        """`track`: which one of pictures to take; `found`: called with decodebin and each caps' name."""
-        self._name, self._megapixels, self._track, self._found = name, megapixels, track, found
+    def __init__(self, name: str, megapixels: float, track: int = 0) -> None:
+        """`track`: which one of pictures to take."""
+        self._name, self._megapixels, self._track = name, megapixels, track
         self._pads: list[str] = []
         self._pending: set[int] = set()  # times of coded pictures that have not come out
         self._first_out_ns: int | None = None
@@ -95,8 +93,6 @@ class Decoding:
         """Called by decodebin for each stream it meets: go on into it? Sound and text stay undecoded."""
         name: str = caps.get_structure(0).get_name()
         self.media.add(name)
-        if self._found is not None:
-            self._found(decode, name)
         if name.startswith(_PASSED_BY):
             return False
         if name in CONTAINERS or not name.startswith(("video/", "image/")):

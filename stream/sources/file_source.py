@@ -8,14 +8,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
+from irchroma.stream.container import Promise, read_promise
 from irchroma.stream.errors import SourceError, SourceFormatError
-from irchroma.stream.gstreamer.door import GstFailure, modules
+from irchroma.stream.gstreamer.door import GstFailure
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.remarks import remark
 from irchroma.stream.sources.addresses import broken_format
-from irchroma.stream.sources.container import Promise, read_promise
 from irchroma.stream.sources.decoding import CONTAINERS, Decoding
 from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Plan
 
@@ -75,6 +74,11 @@ class FileSource(GstSource):
         if path.is_dir():
             raise SourceError(f"{path} is a folder, expected a video file")
         try:
+            if path.is_fifo():
+                raise SourceError(
+                    f"{path} is a pipe, expected a file: raw video from a pipe is `raw:-?size=..` with"
+                    f" `< {path}`, a stream is tcp://host:port or srt://host:port"
+                )
             if path.is_file() and path.stat().st_size == 0:
                 raise SourceError(f"{path} is empty (0 bytes)")
             if not os.access(path, os.R_OK):
@@ -96,14 +100,13 @@ class FileSource(GstSource):
                 )
             )
         self._try_out()
-        decoding = self._watched(
-            Decoding(str(path), self._pictures.max_megapixels, self._track or 0, self._met)
-        )
+        decoding = self._watched(Decoding(str(path), self._pictures.max_megapixels, self._track or 0))
         return Plan(
             # fields=top: one frame out for one in; progressive video passes through untouched
             launch="filesrc name=file ! decodebin name=decode ! deinterlace fields=top",
             properties={"file": {"location": str(path)}},
             signals={"decode": decoding.signals},
+            corrections={"file": self._promise.corrections},
             description=str(path),
         )
 
@@ -139,32 +142,6 @@ class FileSource(GstSource):
     @property
     def _media(self) -> set[str]:
         return self._decoding.media if self._decoding is not None else set()
-
-    def _met(self, decode: Any, name: str) -> None:
-        """Called for each stream that decodebin meets."""
-        if name == "video/quicktime" and self._promise.corrections:
-            self._correct(decode.get_parent().get_by_name("file"))
-
-    def _correct(self, file: Any) -> None:
-        """Replace bytes of the header as they are read; the file itself is left as it is."""
-        gst, corrections = modules()["Gst"], self._promise.corrections
-
-        def replace(_pad: Any, info: Any) -> Any:
-            buffer = info.get_buffer()
-            start, end = buffer.offset, buffer.offset + buffer.get_size()
-            inside = {at: new for at, new in corrections.items() if start <= at and at + len(new) <= end}
-            if len(inside) < len(corrections):
-                return gst.PadProbeReturn.OK
-            memory = buffer.peek_memory(0)
-            ok, mapped = memory.map(gst.MapFlags.WRITE)
-            if ok:
-                for at, new in inside.items():
-                    mapped.data[at - start : at - start + len(new)] = new
-                memory.unmap(mapped)
-            return gst.PadProbeReturn.REMOVE
-
-        pad = file.get_static_pad("src")
-        pad.add_probe(gst.PadProbeType.BUFFER | gst.PadProbeType.PULL, replace)
 
     def describe(self, info: VideoInfo) -> VideoInfo:
         """See `GstSource.describe`: an index knows the number of frames exactly."""

@@ -117,6 +117,7 @@ class Plan:
     Attributes:
         launch: the pipeline up to raw video, in `gst-launch-1.0` syntax, without values from the user.
         properties, signals: as in `Pipeline`.
+        corrections: as in `Pipeline`.
         live: newest frame wins, none is waited for.
         description: one line for logs, without credentials.
         convert: let formats outside `layouts.LAYOUTS` through by a conversion. Counts are all in
@@ -126,6 +127,7 @@ class Plan:
     launch: str
     properties: dict[str, dict[str, Any]] = field(default_factory=dict)
     signals: dict[str, dict[str, Callable[..., Any]]] = field(default_factory=dict)
+    corrections: dict[str, dict[int, bytes]] = field(default_factory=dict)
     live: bool = False
     description: str = ""
     convert: bool = True
@@ -198,6 +200,7 @@ class GstSource(ABC):
             f"{plan.launch} ! {convert}appsink name=frames sync=false {keep}",
             {**plan.properties, "frames": {"caps": accepted_caps()}},
             plan.signals,
+            plan.corrections,
         )
         try:
             self._pipeline.start()

@@ -137,6 +137,8 @@ class RawSource(GstSource):
         )
 
     def _check_file(self, path: Path) -> None:
+        if path.is_fifo():
+            raise SourceError(f"{path} is a pipe: read it from standard input, raw:-?size=.. < {path}")
         if not path.is_file():
             raise SourceError(f"{path}: no such file")
         length, frame = path.stat().st_size, self._layout.frame_bytes

@@ -6,10 +6,17 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from irchroma.stream.errors import SourceError, SourceLost, StreamOptionError
+from irchroma.stream.errors import SourceError, SourceLost, SourceRefused, StreamOptionError
 from irchroma.stream.gstreamer.door import GstFailure
 from irchroma.stream.protocols import VideoInfo
-from irchroma.stream.sources.addresses import broken_format, masked, split_credentials, why_unreachable
+from irchroma.stream.sources.addresses import (
+    UNSAFE_HINT,
+    broken_format,
+    has_unsafe_credentials,
+    masked,
+    split_credentials,
+    why_unreachable,
+)
 from irchroma.stream.sources.decoding import Decoding
 from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Plan
 
@@ -54,13 +61,14 @@ class RtspSource(GstSource):
         self._address, user, password = split_credentials(address)
         self._user, self._password = user or self._options.user, password or self._options.password
         self._name = masked(self._address)
+        self._hint = f" ({UNSAFE_HINT})" if has_unsafe_credentials(address) else ""
         try:
             parts = urlsplit(self._address)
             self._host, self._port = parts.hostname or "", parts.port or _DEFAULT_PORTS.get(parts.scheme, 554)
         except ValueError as error:
-            raise SourceError(f"{self._name}: expected rtsp://host:port/path ({error})") from None
+            raise SourceError(f"{self._name}: expected rtsp://host:port/path ({error}){self._hint}") from None
         if not self._host:
-            raise SourceError(f"{self._name}: expected rtsp://host:port/path, got no host")
+            raise SourceError(f"{self._name}: expected rtsp://host:port/path, got no host{self._hint}")
         self.open_timeout_s = self._options.timeout_s + 5.0
         self._transport = "udp" if self._options.transport == "udp" else "tcp"
         self._streams: list[str] = []
@@ -117,8 +125,10 @@ class RtspSource(GstSource):
             )
         if failure.code == "not-authorized" or "Unauthorized" in failure.debug:
             if self._user:
-                return SourceError(f"{name}: the camera does not accept this user and password")
-            return SourceError(f"{name}: the camera wants a user and password: rtsp://user:password@host/...")
+                return SourceRefused(f"{name}: the camera does not accept this user and password{self._hint}")
+            return SourceRefused(
+                f"{name}: the camera wants a user and password: rtsp://user:password@host/..."
+            )
         if failure.code == "not-found":
             return SourceError(f"{name}: the camera has no stream at this path")
         if self._streams and "video" not in self._streams:
@@ -129,7 +139,7 @@ class RtspSource(GstSource):
             return SourceLost(f"{name}: the connection broke")
         reason = why_unreachable(self._host, self._port, min(2.0, self._options.timeout_s))
         if reason:
-            return SourceLost(f"{name}: {reason}")
+            return SourceLost(f"{name}: {reason}{self._hint}")
         if "Parse error" in failure.debug:
             return SourceLost(
                 f"{name}: what answers at port {self._port} does not speak RTSP: is the port right?"

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from irchroma.stream.container import read_promise
 from irchroma.stream.errors import StreamError
 from irchroma.stream.gstreamer import door
 from irchroma.stream.gstreamer.pipeline import Pipeline
+from irchroma.stream.remarks import remark
 
 log = logging.getLogger(__name__)
 
 _LOOK_S = 10.0
+_TOLD_NS = 250_000_000  # coded sound often ends a few frames after the pictures
 _PARSERS = {
     "audio/mpeg": "",
     "audio/x-opus": "opusparse",
@@ -36,13 +39,17 @@ class AudioTrack:
     Attributes:
         launch: launch text from the file to `mux.`
         properties: values for its named elements.
+        corrections: bytes of the file to be read as others, see `Pipeline`.
         copied: true where the coded audio is kept, false where it is encoded again.
+        length_ns: of the file that it comes from.
         first_ns: time of its first frame, None before that.
     """
 
     launch: str
     properties: dict[str, dict[str, Any]]
+    corrections: dict[int, bytes]
     copied: bool
+    length_ns: int = 0
     first_ns: int | None = None
     _end_ns: int | None = None
     _ended: bool = False
@@ -58,6 +65,8 @@ class AudioTrack:
     def end_at(self, end_ns: int) -> None:
         """Leave out what starts at `end_ns` of the pictures' time or later. Any thread."""
         self._end_ns = end_ns
+        if self.length_ns - end_ns > _TOLD_NS:
+            remark("sound that goes on after the last picture is left out")
 
     def _gate(self, pad: Any, probe: Any) -> Any:
         """Runs in the audio's streaming thread, once a coded audio frame or event.
@@ -74,6 +83,8 @@ class AudioTrack:
         time_ns = buffer.pts
         if event is not None:
             time_ns = event.parse_segment().to_running_time(library.Format.TIME, time_ns)
+        if time_ns == library.CLOCK_TIME_NONE:  # what a decoder needs before the sound begins
+            return library.PadProbeReturn.OK
         if self.first_ns is None:
             self.first_ns = time_ns
         if self._end_ns is None or time_ns < self._end_ns:
@@ -89,22 +100,30 @@ def open_audio(path: Path, muxer: str) -> AudioTrack | None:
     A file without audio is no reason for a warning.
     """
     try:
-        caps = _audio_caps(path)
+        tracks, subtitles, length_ns = _sound_of(path)
     except (StreamError, TimeoutError) as error:
-        log.warning("%s: its audio cannot be read (%s): recording pictures only", path, error)
+        remark(f"{path}: its audio cannot be read ({error}): recording pictures only")
         return None
-    if caps is None:
+    if subtitles:
+        remark(f"{path}: subtitles are left out", subtitles)
+    if not tracks:
         return None
+    if len(tracks) > 1:
+        remark(f"{path}: of {len(tracks)} tracks of audio the first is kept")
+    caps = tracks[0]
     held = _held_audio(muxer)
     coded = caps.get_structure(0).get_name()
     parser = _parser_of(caps)
     properties = {"audio_file": {"location": str(path)}}
+    corrections = read_promise(path).corrections
     if coded in held and parser is not None and _holds_as_is(caps, muxer):
         return AudioTrack(
             f"filesrc name=audio_file ! parsebin name=audio_parts audio_parts. ! {coded}"
             f" ! queue ! {parser}identity name=audio_gate ! mux.audio_0",
             properties,
+            corrections,
             copied=True,
+            length_ns=length_ns,
         )
     for element, kind in _ENCODERS:
         if kind in held and door.has_element(element):
@@ -114,16 +133,16 @@ def open_audio(path: Path, muxer: str) -> AudioTrack | None:
                 f" ! queue ! audioconvert ! audioresample ! {element}"
                 " ! identity name=audio_gate ! mux.audio_0",
                 properties,
+                corrections,
                 copied=False,
+                length_ns=length_ns,
             )
-    log.warning(
-        "%s: its audio (%s) cannot be kept in this kind of file: recording pictures only", path, coded
-    )
+    remark(f"{path}: its audio ({coded}) cannot be kept in this kind of file: recording pictures only")
     return None
 
 
-def _audio_caps(path: Path) -> Any:
-    """The coded caps of the first audio track, None where there is none."""
+def _sound_of(path: Path) -> tuple[list[Any], int, int]:
+    """The coded caps of each audio track, the number of subtitles, and the file's length in nanoseconds."""
     discover = door.extra_module("GstPbutils")
     library = door.modules()["Gst"]
     glib = door.modules()["GLib"]
@@ -131,8 +150,8 @@ def _audio_caps(path: Path) -> Any:
         found = discover.Discoverer.new(int(_LOOK_S * library.SECOND)).discover_uri(path.absolute().as_uri())
     except glib.Error as error:
         raise StreamError(error.message) from error
-    tracks = found.get_audio_streams()
-    return tracks[0].get_caps() if tracks else None
+    caps = [track.get_caps() for track in found.get_audio_streams()]
+    return caps, len(found.get_subtitle_streams()), found.get_duration()
 
 
 def _pad_caps(muxer: str) -> list[Any]:

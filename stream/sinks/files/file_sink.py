@@ -127,7 +127,8 @@ class FileSink(PipelineSink):
         if self._audio is not None:
             launch += f" {self._audio.launch}"
             properties |= self._audio.properties
-        return Tail(launch, properties, head)
+        corrections = {"audio_file": self._audio.corrections} if self._audio is not None else {}
+        return Tail(launch, properties, head, corrections)
 
     def _start(self, rate: Fraction, size: tuple[int, int]) -> None:
         try:
@@ -230,6 +231,8 @@ def check_writable(path: Path, original: Path | None = None) -> None:
     """SinkError where a file cannot be written at `path`, or would replace the `original` it is made from."""
     if path.is_dir():
         raise SinkError(f"{path}: is a folder: give the file's name")
+    if path.is_fifo():
+        raise SinkError(f"{path}: is a pipe, expected a file: a recording is finished at its beginning")
     if not path.parent.is_dir():
         raise SinkError(f"{path}: the folder {path.parent} does not exist: make it first")
     if original is not None and path.exists() and original.exists() and path.samefile(original):

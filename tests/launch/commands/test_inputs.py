@@ -1,6 +1,7 @@
 """What comes in as users have it: all of it is colored, or a line says why not; never less without a word."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from irchroma.stream.frame import Frame
 from irchroma.stream.sources.file_source import FileSource
 from irchroma.stream.sources.gst_source import PictureOptions
 from irchroma.stream.sources.pictures import read_picture, scale_of
+from irchroma.stream.sources.raw_source import RawSource
 from irchroma.stream.view.osd import read_spot
 
 pytestmark = [
@@ -241,3 +243,63 @@ def test_a_video_that_is_too_large_is_refused_before_it_is_decoded(tmp_path: Pat
     with pytest.raises(SourceError, match="pictures of 1280x1024 are larger than the 1 million pixels"):
         FileSource(tmp_path / name, PictureOptions(max_megapixels=1)).open()
     assert len(frames_of(tmp_path / name)) == 5
+
+
+def with_sound(path: Path) -> None:
+    ffmpeg(
+        "-f lavfi -i testsrc2=s=160x120:r=25:d=4 -f lavfi -i sine=d=4 -c:v libx264 -g 100"
+        " -pix_fmt yuv420p -c:a aac {0}",
+        path,
+    )
+
+
+def span(path: Path, kind: str) -> tuple[float, float]:
+    """First and last time of a track's packets that are shown, by ffprobe, seconds."""
+    found = ffprobe(path, "packet=pts_time", "-select_streams", kind)
+    times = sorted(float(text) for text in found if text != "N/A")
+    return next(t for t in times if t >= 0), times[-1]
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv"])
+@pytest.mark.parametrize(
+    ("cut", "picture", "sound"),
+    [
+        ("-ss 1.3 -i {0} -c copy {1}", (0.0, 2.66), (0.0, 2.69)),  # an edit list in both tracks
+        ("-i {0} -itsoffset 1 -i {0} -map 1:v -map 0:a -c copy {1}", (1.0, 4.96), (0.0, 3.99)),
+        ("-itsoffset 0.5 -i {0} -i {0} -map 1:v -map 0:a -c copy {1}", (0.0, 3.96), (0.5, 3.99)),
+    ],
+)
+def test_picture_and_sound_begin_and_end_where_they_did(
+    tmp_path: Path, ending: str, cut: str, picture: tuple[float, float], sound: tuple[float, float]
+) -> None:
+    base, clip, out = tmp_path / "base.mp4", tmp_path / "clip.mp4", tmp_path / f"out.{ending}"
+    with_sound(base)
+    ffmpeg(cut, base, clip)
+    done = irchroma(clip, "--to", out, "--engine", "gray", "--no-color-camera")
+    assert done.returncode == 0
+    assert ("after the last picture is left out" in done.stderr) == ("0.5" in cut)
+    assert span(out, "v") == pytest.approx(picture, abs=0.041)
+    assert span(out, "a") == pytest.approx(sound, abs=0.03)
+
+
+def test_a_pipe_is_refused_at_once_wherever_a_file_is_expected(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.mkv"
+    os.mkfifo(pipe)
+    with pytest.raises(SourceError, match="is a pipe, expected a file"):
+        FileSource(pipe).open()
+    with pytest.raises(SourceError, match="is a pipe: read it from standard input"):
+        RawSource(f"raw:{pipe}?size=8x8").open()
+    source = ["run", "test:nir?size=64x48&frames=3", "--engine", "gray", "--quiet"]
+    assert main([*source, "--to", str(pipe)]) == 1
+    assert main([*source, "--to", "null", "--stats", str(pipe)]) == 1
+
+
+def test_names_that_are_no_text_are_names(tmp_path: Path) -> None:
+    clip, out = (tmp_path / os.fsdecode(name) for name in (b"caf\xe9.mp4", b"f\xe4rbig.mp4"))
+    with_sound(tmp_path / "base.mp4")
+    (tmp_path / "base.mp4").rename(clip)
+    done = irchroma(clip, "--to", out, "--engine", "gray", "--stats", tmp_path / "stats.json")
+    assert (done.returncode, done.stderr) == (0, "")
+    out.rename(tmp_path / "out.mp4")
+    assert ffprobe(tmp_path / "out.mp4", "stream=codec_type") == ["video", "audio"]
+    assert json.loads((tmp_path / "stats.json").read_text())["frames"] == 100

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -29,3 +33,34 @@ def test_lines_carry_the_camera_where_there_are_several(
     told = json.loads(line)
     assert (told["message"], told["from"], told["level"]) == ("lost", "stream.loop.reader", "warning")
     assert told.get("camera", "") == camera
+
+
+_RUN = """
+import sys, threading
+from irchroma.launch.run.process import stop_on_signals
+done = threading.Event()
+stop_on_signals(done.set)
+print("ready", flush=True)
+done.wait(20)
+print("stopped", flush=True)
+threading.Event().wait(float(sys.argv[1]))  # what is left to write
+print("finished", flush=True)
+"""
+
+
+def told_twice(left_s: float, between_s: float) -> tuple[int, str]:
+    command = [sys.executable, "-c", _RUN, str(left_s)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        time.sleep(between_s)
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=30)
+        return process.returncode, output
+
+
+def test_two_signals_at_once_are_one_wish_and_a_later_one_is_impatience() -> None:
+    assert told_twice(1.0, 0.0) == (0, "stopped\nfinished\n")
+    code, output = told_twice(10.0, 1.3)
+    assert (code, output) == (128 + signal.SIGTERM, "stopped\n")

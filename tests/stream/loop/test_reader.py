@@ -2,11 +2,12 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from irchroma.stream.errors import SourceError, SourceLost
+from irchroma.stream.errors import SourceError, SourceLost, SourceRefused
 from irchroma.stream.frame import Frame
 from irchroma.stream.loop.fakes import MemorySource, Step
 from irchroma.stream.loop.reader import ReconnectOptions, SourceDeadlines, SourceReader
@@ -18,6 +19,21 @@ QUICK = ReconnectOptions(stall_s=1, first_delay_s=0.01, longest_delay_s=0.02)
 
 def frame(number: int) -> Frame:
     return Frame(np.full((4, 6), number, np.uint8), pts_ns=number * 40_000_000)
+
+
+def test_a_source_that_refuses_is_asked_again_much_later_and_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    refusals: list[Step] = [SourceRefused("wrong password")] * 2
+    patient = replace(QUICK, wait_at_start=True, refused_delay_s=0.4)
+    reader = SourceReader(MemorySource([*refusals, frame(0)], live=True), patient)
+    start_s = time.monotonic()
+    reader.start()
+    assert time.monotonic() - start_s >= 0.4 + 0.8
+    reader.stop()
+    assert [record.message for record in caplog.records].count(
+        "source lost: wrong password; trying again"
+    ) <= 1
 
 
 def all_of(reader: SourceReader) -> list[Frame]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tests.waiting import free_port
 
-from irchroma.stream.errors import SourceError, SourceLost, StreamError
+from irchroma.stream.errors import SourceError, SourceLost, SourceRefused, StreamError
 from irchroma.stream.frame import Frame
 from irchroma.stream.gstreamer import door
 from irchroma.stream.gstreamer.door import EndOfStream
@@ -191,6 +191,8 @@ def test_passwords_are_used_and_never_shown(caplog: pytest.LogCaptureFixture) ->
     server = RtspServer(user="me", password="p@ss:w")
     try:
         assert "wants a user and password" in failure_of(RtspSource(f"rtsp://{server.address}/h264"))
+        with pytest.raises(SourceRefused, match="does not accept this user and password"):
+            RtspSource(f"rtsp://me:hunter2@{server.address}/h264").open()
         wrong = failure_of(RtspSource(f"rtsp://me:hunter2@{server.address}/h264"))
         assert "does not accept this user and password" in wrong
         assert "hunter2" not in wrong

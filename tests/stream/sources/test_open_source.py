@@ -96,3 +96,33 @@ def test_rtsp_options_out_of_range_are_refused() -> None:
         RtspOptions(latency_ms=-1)
     with pytest.raises(StreamOptionError, match="timeout_s"):
         RtspOptions(timeout_s=0)
+
+
+@pytest.mark.parametrize(
+    ("address", "parts"),
+    [
+        ("rtsp://user:se@cr#et/9@127.0.0.1:9/cam", ("rtsp://127.0.0.1:9/cam", "user", "se@cr#et/9")),
+        ("rtsp://user:first@S#rest@camera.local/c", ("rtsp://camera.local/c", "user", "first@S#rest")),
+        ("rtsp://user:a/b@camera:554/c", ("rtsp://camera:554/c", "user", "a/b")),
+        ("rtsp://user:100%@[fe80::1]/c", ("rtsp://[fe80::1]/c", "user", "100%")),
+        ("rtsp://user:pw@10.0.0.5/profile@1", ("rtsp://10.0.0.5/profile@1", "user", "pw")),
+        ("rtsp://camera:554/a?user=b@c", ("rtsp://camera:554/a?user=b@c", "", "")),
+        ("rtsp://camera/profile@1", ("rtsp://camera/profile@1", "", "")),
+        ("rtsp://ada@camera/c", ("rtsp://camera/c", "ada", "")),
+        ("srt://me:x?y@10.0.0.5:9000?mode=caller", ("srt://10.0.0.5:9000?mode=caller", "me", "x?y")),
+    ],
+)
+def test_addresses_are_taken_apart_as_people_write_them(address: str, parts: tuple[str, str, str]) -> None:
+    assert split_credentials(address) == parts
+    if parts[2]:
+        assert parts[2] not in masked(f"opening {address} now")
+        assert "***@" in masked(address)
+
+
+def test_letters_that_must_be_escaped_are_hinted_at_and_nothing_of_a_password_is_shown() -> None:
+    source = open_source("rtsp://user:se@cr#et/9@127.0.0.1:9/cam")
+    with pytest.raises(SourceError, match=r"^rtsp://127\.0\.0\.1:9/cam: .*@ is written %40, # %23, / %2F"):
+        source.open()
+    with pytest.raises(SourceError) as caught:
+        open_source("rtsp://user:se@cr#et/9@127.0.0.1:1x/cam").open()
+    assert not any(part in str(caught.value) for part in ("se@", "cr#", "et/9", "user:"))

@@ -85,10 +85,47 @@ def _mp4_promise(file: BinaryIO, length: int) -> Promise:
     missing = max(0, end - length)
     if not moov:
         return Promise(missing_bytes=missing, has_index=False)
+    promise = _moov_promise(file, (moov, moov_start, moov_at), fragments, missing)
     return dataclasses.replace(
-        _moov_promise(file, (moov, moov_start, moov_at), fragments, missing),
+        promise,
         enabled=_enabled_tracks(moov, moov_start),
+        corrections=promise.corrections or _room_for_edits(moov, moov_start, moov_at),
     )
+
+
+def _room_for_edits(moov: bytes, start: int, moved: int) -> dict[int, bytes]:
+    """A movie duration up to where each edit ends in its track's own time, where it is shorter.
+
+    qtdemux 1.22 stops a track at the movie's duration counted from the track's start, however far inside
+    its edit list begins.
+    """
+    box = _Box(b"moov", start, len(moov))
+    mvhd = _inside(moov, box, b"mvhd")
+    if mvhd is None:
+        return {}
+    scale, at, width = _time_header(moov, mvhd)
+    needed = Fraction(0)
+    for trak in (child for child in _boxes(moov, start, len(moov)) if child.name == b"trak"):
+        elst, mdhd = _inside(moov, trak, b"edts", b"elst"), _inside(moov, trak, b"mdia", b"mdhd")
+        if elst is None or mdhd is None:
+            continue
+        own_scale, _, _ = _time_header(moov, mdhd)
+        for length, begin in _edits(moov, elst):
+            if begin >= 0:
+                needed = max(needed, Fraction(length, scale) + Fraction(begin, own_scale))
+    duration = int.from_bytes(moov[at : at + width], "big")
+    longer = -(-needed.numerator * scale // needed.denominator) + 1
+    # half a second is the reordering of frames and the start of an encoder's sound, which were never cut
+    if needed <= Fraction(duration, scale) + Fraction(1, 2) or longer >= 2 ** (8 * width) - 1:
+        return {}
+    return {moved + at: longer.to_bytes(width, "big")}
+
+
+def _edits(moov: bytes, elst: _Box) -> Iterator[tuple[int, int]]:
+    """Length in the movie's time scale and start in the track's of each edit; -1 for an empty one."""
+    wide, number = moov[elst.start] == 1, int.from_bytes(moov[elst.start + 4 : elst.start + 8], "big")
+    for n in range(number):
+        yield struct.unpack_from(">Qq" if wide else ">Ii", moov, elst.start + 8 + n * (20 if wide else 12))
 
 
 def _enabled_tracks(moov: bytes, start: int) -> tuple[bool, ...]:
