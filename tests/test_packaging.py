@@ -1,6 +1,8 @@
 """The layout's own rules: one import name, five folders, nothing heavy at import."""
 
 import ast
+import importlib.util
+import re
 import subprocess
 import sys
 import tomllib
@@ -10,7 +12,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("stream", "engines", "calibration", "launch")
-HEAVY = ("torch", "openvino", "onnxruntime", "gi", "tensorrt", "tensorrt_rtx", "pycuda", "skimage")
 SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 
 
@@ -31,17 +32,68 @@ def test_type_checkers_see_the_folders_through_links() -> None:
     assert links == {folder: ROOT / folder for folder in FOLDERS}
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
-def test_importing_a_folder_loads_no_heavy_runtime(folder: str) -> None:
-    code = f"import sys, irchroma.{folder}; print([m for m in {HEAVY!r} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+HOMES = {
+    "gi": {"stream/gstreamer/door.py"},
+    "openvino": {"engines/network/openvino_runtime.py"},
+    "onnxruntime": {"engines/network/onnx_runtime.py", "engines/network/quantization.py"},
+    "onnx": {
+        "engines/network/torch_runtime.py",
+        "engines/network/weight_storage.py",
+        "engines/network/onnx_summary.py",
+        "engines/network/quantization.py",
+        "engines/training/export.py",
+    },
+    "torch": {
+        "engines/network/torch_runtime.py",
+        "engines/gpu/cuda/torch_device.py",
+        "launch/bench/torch_speed.py",
+        "launch/commands/train.py",
+        *(str(path.relative_to(ROOT)) for path in (ROOT / "engines" / "training").glob("*.py")),
+    },
+    "efficientnet_lite_pytorch": {"engines/training/encoder.py"},
+    "pycuda": {"engines/gpu/cuda/pycuda_device.py"},
+    "tensorrt": {"engines/gpu/plans/library.py"},
+    "tensorrt_rtx": {"engines/gpu/plans/library.py"},
+    "skimage": {"engines/measures/metrics.py"},
+}
+"""A heavy library -> the files that may import it."""
+AT_IMPORT = {
+    "engines/network/openvino_runtime.py",
+    "engines/network/onnx_runtime.py",
+    "engines/network/torch_runtime.py",
+    "engines/gpu/cuda/torch_device.py",
+    "launch/bench/torch_speed.py",
+    *(path for path in HOMES["torch"] if path.startswith("engines/training/")),
+}
+"""Those that do so when they are imported themselves: nobody imports them before the library is wanted."""
 
 
-def test_starting_a_run_needs_no_torch() -> None:
-    code = f"import sys, irchroma.launch.commands.run; print([m for m in {HEAVY[:1]!r} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+def module_of(path: Path) -> str:
+    name = "irchroma." + str(path.relative_to(ROOT)).removesuffix(".py").replace("/", ".")
+    return name.removesuffix(".__init__")
+
+
+def loaded_by(modules: list[str]) -> list[str]:
+    """The heavy libraries that a fresh interpreter has after importing these."""
+    code = (
+        f"import importlib, sys\nfor name in {modules!r}: importlib.import_module(name)\n"
+        f"print(*[m for m in {sorted(HOMES)!r} if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_every_module_but_the_runtimes_own_loads_no_heavy_library() -> None:
+    light = [path for path in SOURCES if str(path.relative_to(ROOT)) not in AT_IMPORT]
+    assert len(light) > 200
+    assert loaded_by([module_of(path) for path in light if path.name != "__main__.py"]) == []
+
+
+def test_the_one_above_can_fail() -> None:
+    if importlib.util.find_spec("onnxruntime") is None:
+        pytest.skip("needs some heavy library")
+    assert loaded_by(["irchroma.engines.network.onnx_runtime"]) == ["onnxruntime"]
 
 
 def test_nothing_imports_a_folder_by_its_bare_name() -> None:
@@ -55,26 +107,25 @@ def test_nothing_imports_a_folder_by_its_bare_name() -> None:
             assert not {name.split(".")[0] for name in names} & set(FOLDERS), path
 
 
-@pytest.mark.parametrize(
-    ("module", "home"),
-    [
-        ("gi", {"stream/gstreamer/door.py"}),
-        ("openvino", {"engines/network/openvino_runtime.py"}),
-        ("onnxruntime", {"engines/network/onnx_runtime.py"}),
-        ("tensorrt", {"engines/gpu/plans/library.py"}),
-        ("tensorrt_rtx", {"engines/gpu/plans/library.py"}),
-    ],
-)
-def test_a_heavy_library_is_imported_in_one_file_only(module: str, home: set[str]) -> None:
+@pytest.mark.parametrize("library", HOMES)
+def test_a_heavy_library_is_imported_in_its_homes_only(library: str) -> None:
     found = set()
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom):
                 names = [node.module or ""]
-            if module in {name.split(".")[0] for name in names}:
+            if isinstance(node, ast.Call) and "import_module" in ast.unparse(node.func):
+                names = [ast.unparse(argument).strip("'\"f") for argument in node.args]
+            if library in {name.split(".")[0] for name in names}:
                 found.add(str(path.relative_to(ROOT)))
-    assert found <= home
+    assert found <= HOMES[library]
+
+
+def test_that_a_gpu_has_never_run_it_is_said_once() -> None:
+    said = re.compile(r"never yet (run|loaded)|never (been )?(run|loaded) (on|by) a GPU", re.IGNORECASE)
+    assert len(said.findall((ROOT / "README.md").read_text(encoding="utf-8"))) <= 1
+    assert [path for path in SOURCES if said.search(path.read_text(encoding="utf-8"))] == []
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:

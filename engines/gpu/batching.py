@@ -14,9 +14,7 @@ nothing is set up while videos run, and no shape changes under recorded work. Pl
 fills are computed and not looked at. At most two batches are in the device's queue; while it is busy, frames
 gather in the line, where they can still be put together.
 
-Written for, never yet run on, a GPU; over the CPU device its pictures are those of unbatched work.
-
-A camera's place at a network on a device that others use too, and the memory that it shows to it.
+Over the CPU device its pictures are those of unbatched work.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The host keeps what is decided rather than computed: where things moved (DIS optical flow at half the work
 size, about a millisecond of one core), cuts, gain jumps and whether the network is asked. The device does the
 rest, and the picture is that of `neural.NeuralColorizer` within rounding, since every kernel is held against
-the function of the CPU path that it stands for. Written for, never yet run on, a GPU.
+the function of the CPU path that it stands for.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the frame path asks of a device: memory, ordered queues of work, marks between them, recorded work.
 
 Two real implementations share every test that can run without a GPU: the CPU's (threads, the kernels as C++)
-and, written for a GPU and never yet run on one, PyCUDA's and torch's.
+and PyCUDA's and torch's.
 
 Device memory by name: what the steps of a frame hand to each other.
 """

@@ -1,7 +1,7 @@
 """How fast torch runs a network in several ways, and what the device itself can do: what others are held
 against.
 
-Written for, never yet run on, a GPU; run on the CPU, where the same calls measure the processor.
+On the CPU the same calls measure the processor.
 """
 
 from __future__ import annotations

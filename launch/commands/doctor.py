@@ -39,7 +39,7 @@ def _device() -> Finding:
             _GROUP, "CUDA device 0", False, False, "none; --device cpu is what --device auto takes"
         )
     detail = f"{found.name}, compute capability {found.compute_capability}, driver for CUDA {found.driver}"
-    return Finding(_GROUP, "CUDA device 0", True, False, f"{detail} (this path was never run on a GPU)")
+    return Finding(_GROUP, "CUDA device 0", True, False, detail)
 
 
 def _pycuda() -> Finding:

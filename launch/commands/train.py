@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from irchroma.engines.training.loop import Recipe
     from irchroma.engines.training.pictures import Picture
 
-EXAMPLE = "irchroma train nir --data ../shared/data --minutes 60"
+EXAMPLE = "irchroma train nir --data pictures --minutes 60"
 SIZES = ("nano", "fast", "best")
 CACHE = Path(".cache")
 VIVIDNESS = {"nir": (1.0, 0.9), "thermal": (1.2, 0.0)}
@@ -41,8 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         type=Path,
-        default=Path("../shared/data"),
-        help="folder with nir/train and the like, or with ir/ and rgb/ of pairs (default: ../shared/data)",
+        required=True,
+        metavar="DIR",
+        help="folder with nir/train and the like, or with ir/ and rgb/ of pairs",
     )
     parser.add_argument(
         "--out", type=Path, help="folder for checkpoints, sheets and ONNX (default: runs/ENGINE)"

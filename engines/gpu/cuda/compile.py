@@ -1,6 +1,6 @@
 """The CUDA kernels as machine code: by nvcc where a toolkit is, by NVRTC otherwise; compiled once, cached.
 
-Compiled by CUDA 13.0 and 13.5 on machines without a GPU, and in the tests; never yet loaded by a GPU.
+Compiled by CUDA 13.0 and 13.5 on machines without a GPU, and in the tests.
 
 NVRTC, NVIDIA's run-time compiler, through its C interface: needs a library, neither a toolkit nor a GPU.
 

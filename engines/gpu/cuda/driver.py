@@ -1,6 +1,6 @@
 """The parts of the CUDA driver that PyCUDA and torch leave out, or that both need: kernels and graphs.
 
-All calls act on the calling thread's current context. Written for, never yet run on, a GPU; what was run is a
+All calls act on the calling thread's current context. What was run is a
 stand-in for the driver that works on the CPU, so calls, order and arguments are checked, timing is not.
 
 Reference: CUDA Driver API 13.0, sections 6.12 (modules), 6.15 (memory), 6.18 (streams), 6.22 (execution),

@@ -6,7 +6,7 @@ by PyCUDA where its objects are made and go, which ask PyCUDA's own stack of con
 used more than needed: a lost device fails its `pop`, which then leaves the context there, and PyCUDA aborts
 the process when a thread ends whose stack is not empty (`context_stack::~context_stack` of PyCUDA 2026.1).
 
-Written for, never yet run on, a GPU. What was run: all of it but TensorRT against PyCUDA 2026.1 itself, built
+What was run: all of it but TensorRT against PyCUDA 2026.1 itself, built
 here, over a stand-in for the driver that does copies and kernels on the CPU.
 
 Queues and marks of a PyCUDA device: its streams and events. PyCUDA itself comes from the device.

@@ -1,9 +1,9 @@
 """A CUDA device by torch, for machines without TensorRT: the same kernels, frame path and recorded work.
 
-Written for, never yet run on, a GPU. What was run: the network as it is recorded here, on torch's CPU and on
+What was run: the network as it is recorded here, on torch's CPU and on
 its `meta` device, which refuses every step that would wait for a result.
 
-Queues of a torch device: streams of our own, and torch's way of recording them. Never yet run on a GPU.
+Queues of a torch device: streams of our own, and torch's way of recording them.
 """
 
 from __future__ import annotations
