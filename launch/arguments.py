@@ -1,13 +1,31 @@
-"""A mistake, of the command line or of the system, in one line."""
+"""Tables of commands, and a mistake, of the command line or of the system, in one line."""
 
 from __future__ import annotations
 
 import argparse
-from typing import NoReturn
+import difflib
+import importlib
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """Says a mistake in one line, without the usage above it."""
+    """Says a mistake in one line, without the usage above it.
+
+    Attributes:
+        table: its subcommands, None where it has none.
+    """
+
+    table: CommandTable | None = None
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """See `argparse.ArgumentParser.parse_known_args`; for a word that is no command, what is near it."""
+        table = self.table
+        if table is not None and args is not None:
+            args = table.completed(args)
+            if args and not args[0].startswith("-") and args[0] not in table.commands:
+                self.error(f"there is no {table.dest} {args[0]}{table.hint(args[0])}")
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Exit with 2."""
@@ -19,3 +37,74 @@ def one_line(error: Exception) -> str:
     if not isinstance(error, OSError) or error.strerror is None:
         return str(error)
     return f"{error.filename}: {error.strerror.lower()}" if error.filename else error.strerror.lower()
+
+
+class CommandTable:
+    """Named commands, each a module with `EXAMPLE`, `add_arguments(parser)` and `run(args) -> int`.
+
+    Only the module of the command that is named is imported, so that every start is quick.
+
+    Args:
+        dest: what a choice is called: `command`, `measurement` ...
+        commands: name -> (module, summary).
+        default: what is meant where none is named; None where one must be.
+    """
+
+    def __init__(self, dest: str, commands: dict[str, tuple[str, str]], default: str | None = None) -> None:
+        self.dest, self.commands, self.default = dest, commands, default
+
+    def add_to(self, parser: argparse.ArgumentParser) -> None:
+        """Give the parser one subcommand for each."""
+        choices = parser.add_subparsers(
+            dest=self.dest, metavar=self.dest.upper(), required=True, parser_class=_Command
+        )
+        for name, (module, summary) in self.commands.items():
+            said = f"{summary} (default)" if name == self.default else summary
+            made = choices.add_parser(
+                name,
+                help=said,
+                description=f"{summary[0].upper()}{summary[1:]}.",
+                formatter_class=argparse.RawDescriptionHelpFormatter,
+            )
+            made.belongs_to(self.dest, module)
+        if isinstance(parser, OneLineParser):
+            parser.table = self
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Run the one that was named."""
+        return int(getattr(args, f"run_{self.dest}")(args))
+
+    def completed(self, words: Sequence[str]) -> list[str]:
+        """The words with the command first: the one among them, or the default."""
+        if self.default is None or (words and not words[0].startswith("-")) or {"-h", "--help"} & set(words):
+            return list(words)
+        named = next((word for word in words if word in self.commands), self.default)
+        rest = list(words)
+        if named in rest:
+            rest.remove(named)
+        return [named, *rest]
+
+    def hint(self, word: str) -> str:
+        """`, did you mean train?`, where a command has nearly that name."""
+        near = difflib.get_close_matches(word, self.commands, 1, 0.6)
+        return f", did you mean {near[0]}?" if near else f": choose one of {', '.join(self.commands)}"
+
+
+class _Command(OneLineParser):
+    """The parser of one command, which asks the command's module for its arguments when it is named."""
+
+    _module = ""
+
+    def belongs_to(self, dest: str, module: str) -> None:
+        """Not imported yet."""
+        self._dest, self._module = dest, module
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """See `argparse.ArgumentParser.parse_known_args`."""
+        if self._module:
+            module = importlib.import_module(self._module)
+            self._module = ""
+            self.epilog = f"example:\n  {module.EXAMPLE}"
+            module.add_arguments(self)
+            self.set_defaults(**{f"run_{self._dest}": module.run})
+        return super().parse_known_args(args, namespace)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import logging
 import os
 import signal
@@ -13,25 +12,30 @@ from types import FrameType
 
 from irchroma.engines.errors import EngineError
 from irchroma.engines.gpu.probe import ask_for_queues
-from irchroma.launch.arguments import OneLineParser, one_line
+from irchroma.launch.arguments import CommandTable, OneLineParser, one_line
 from irchroma.launch.config import ConfigError
 from irchroma.launch.run.outputs import require_results_writable
 from irchroma.launch.run.passwords import hide_arguments
 from irchroma.stream.errors import StreamError
 from irchroma.stream.loop.threads import still_running
 
-COMMANDS = {
-    "run": ("irchroma.launch.commands.run", "color a stream or a file and send it to one or more sinks"),
-    "image": ("irchroma.launch.commands.image", "color a picture or a folder of pictures"),
-    "evaluate": ("irchroma.launch.commands.evaluate", "measure an engine on infrared and color pairs"),
-    "flicker": ("irchroma.launch.commands.flicker", "measure how much a video's color flickers"),
-    "engines": ("irchroma.launch.commands.engines", "list, build and inspect engines"),
-    "train": ("irchroma.launch.commands.train", "train a network from pairs"),
-    "calibrate": ("irchroma.launch.commands.calibrate.command", "measure a camera, a scene or this machine"),
-    "bench": ("irchroma.launch.bench.command", "measure speed on this machine"),
-    "doctor": ("irchroma.launch.commands.doctor", "what works on this machine, and what mends the rest"),
-}
-"""Command -> (module, summary); a module has `EXAMPLE`, `add_arguments(parser)` and `run(args) -> int`."""
+COMMANDS = CommandTable(
+    "command",
+    {
+        "run": ("irchroma.launch.commands.run", "color a stream or a file and send it to one or more sinks"),
+        "image": ("irchroma.launch.commands.image", "color a picture or a folder of pictures"),
+        "evaluate": ("irchroma.launch.commands.evaluate", "measure an engine on infrared and color pairs"),
+        "flicker": ("irchroma.launch.commands.flicker", "measure how much a video's color flickers"),
+        "engines": ("irchroma.launch.commands.engines", "list, build and inspect engines"),
+        "train": ("irchroma.launch.commands.train", "train a network from pairs"),
+        "calibrate": (
+            "irchroma.launch.commands.calibrate.command",
+            "measure a camera, a scene or this machine",
+        ),
+        "bench": ("irchroma.launch.bench.command", "measure speed on this machine"),
+        "doctor": ("irchroma.launch.commands.doctor", "what works on this machine, and what mends the rest"),
+    },
+)
 
 
 class _Version(argparse.Action):
@@ -44,25 +48,11 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def build_parser(command: str | None) -> argparse.ArgumentParser:
-    """The parser; only the named command's module is imported, so that every start is quick."""
+def build_parser() -> OneLineParser:
+    """The parser of the whole command line."""
     parser = OneLineParser(prog="irchroma", description="Live infrared-to-color video.")
     parser.add_argument("--version", action=_Version, nargs=0, help="show the program's version and exit")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, (module_name, summary) in COMMANDS.items():
-        if name != command:
-            commands.add_parser(name, help=summary, add_help=False)
-            continue
-        module = importlib.import_module(module_name)
-        sub = commands.add_parser(
-            name,
-            help=summary,
-            description=summary[0].upper() + summary[1:] + ".",
-            epilog="example:\n  " + module.EXAMPLE,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        module.add_arguments(sub)
-        sub.set_defaults(run=module.run)
+    COMMANDS.add_to(parser)
     return parser
 
 
@@ -73,15 +63,17 @@ def main(argv: list[str] | None = None) -> int:
         0 when it did what was asked; 1 when it could not, after one line on standard error; 2 for a
         command line that makes no sense; 130 when interrupted.
     """
+    own_process = argv is None
     if argv is None:
         argv = sys.argv[1:]
         hide_arguments(argv)
-    command = next((word for word in argv if word in COMMANDS), None)
-    args = build_parser(command).parse_args(argv)
+    args = build_parser().parse_args(argv)
     end_tidily_when_told()
     settle_process()
     code = _run(args)
-    if still_running():  # what hangs must not be torn down below its feet, nor keep the process
+    if (
+        own_process and still_running()
+    ):  # what hangs must not be torn down below its feet, nor keep the process
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -102,7 +94,7 @@ def settle_process() -> None:
 def _run(args: argparse.Namespace) -> int:
     try:
         require_results_writable(args)
-        return int(args.run(args))
+        return COMMANDS.run(args)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

@@ -3,44 +3,41 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 
 from irchroma.calibration.errors import CalibrationError
+from irchroma.launch.arguments import CommandTable
 from irchroma.launch.config import ConfigError
 from irchroma.launch.run.outputs import make_folder_of, require_writable, source_file
 
 EXAMPLE = "irchroma calibrate reference day1.jpg day2.jpg --out yard.toml"
 
-MEASUREMENTS = {
-    "bad-pixels": ("irchroma.launch.commands.calibrate.bad_pixels", "find dead, stuck and blinking pixels"),
-    "nuc": ("irchroma.launch.commands.calibrate.nuc", "measure the non-uniformity of a sensor"),
-    "precision": (
-        "irchroma.launch.commands.calibrate.precision",
-        "make an 8-bit network from your own frames",
-    ),
-    "reference": ("irchroma.launch.commands.calibrate.reference", "collect the scene's real color by day"),
-    "speed": (
-        "irchroma.launch.commands.calibrate.speed",
-        "the best settings that keep a rate on this machine",
-    ),
-}
-"""Subcommand -> (module, summary); a module has `EXAMPLE`, `add_arguments(parser)` and `run(args) -> int`."""
+MEASUREMENTS = CommandTable(
+    "measurement",
+    {
+        "bad-pixels": (
+            "irchroma.launch.commands.calibrate.bad_pixels",
+            "find dead, stuck and blinking pixels",
+        ),
+        "nuc": ("irchroma.launch.commands.calibrate.nuc", "measure the non-uniformity of a sensor"),
+        "precision": (
+            "irchroma.launch.commands.calibrate.precision",
+            "make an 8-bit network from your own frames",
+        ),
+        "reference": (
+            "irchroma.launch.commands.calibrate.reference",
+            "collect the scene's real color by day",
+        ),
+        "speed": (
+            "irchroma.launch.commands.calibrate.speed",
+            "the best settings that keep a rate on this machine",
+        ),
+    },
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """One subcommand for each measurement."""
-    measurements = parser.add_subparsers(dest="measurement", metavar="WHAT", required=True)
-    for name, (module_name, summary) in MEASUREMENTS.items():
-        module = importlib.import_module(module_name)
-        sub = measurements.add_parser(
-            name,
-            help=summary,
-            description=summary[0].upper() + summary[1:] + ".",
-            epilog="example:\n  " + module.EXAMPLE,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        module.add_arguments(sub)
-        sub.set_defaults(measure=module.run)
+    MEASUREMENTS.add_to(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -63,4 +60,4 @@ def run(args: argparse.Namespace) -> int:
                 raise ConfigError(f"--out {args.out} would replace what is measured: give it another name")
         make_folder_of(args.out, "--out")
         require_writable(args.out, "--out")
-    return int(args.measure(args))
+    return MEASUREMENTS.run(args)
