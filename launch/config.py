@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import tomllib
+import sys
 import types
 import typing
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 T = TypeVar("T")
 

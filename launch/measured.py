@@ -41,7 +41,7 @@ def circumstances() -> dict[str, Any]:
             continue
     return {
         "commit": _commit(),
-        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
         "system": platform.platform(terse=True),

@@ -64,6 +64,7 @@ _PARTS = (
 
 _ENCODERS = {  # family -> (what it needs beside its element, package)
     "nvenc": ("an NVIDIA GPU and its driver's encode library", f"{_BAD} libnvidia-encode1"),
+    "nvv4l2": ("the encoder of an NVIDIA Jetson", "nvidia-l4t-gstreamer"),
     "va": ("an Intel or AMD GPU and its VA driver", f"{_BAD} va-driver-all"),
     "v4l2": ("an encoder in the chip, as a Raspberry Pi 4 has", _GOOD),
     "x264": ("", _UGLY),

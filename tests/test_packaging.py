@@ -5,10 +5,14 @@ import importlib.util
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("stream", "engines", "calibration", "launch")
@@ -171,3 +175,32 @@ def test_the_wheel_holds_every_module_and_the_weights(tmp_path: Path) -> None:
         assert f"irchroma/{page.relative_to(ROOT)}" in names
     for weights in (ROOT / "engines" / "weights").glob("*.onnx"):
         assert f"irchroma/engines/weights/{weights.name}" in names
+
+
+NEWER_THAN_3_10 = {
+    ("datetime", "UTC"),
+    ("asyncio", "timeout"),
+    ("asyncio", "TaskGroup"),
+    ("hashlib", "file_digest"),
+    ("enum", "StrEnum"),
+    ("typing", "Self"),
+    ("typing", "assert_never"),
+    ("contextlib", "chdir"),
+    ("itertools", "batched"),
+}
+
+
+def test_nothing_is_used_that_the_oldest_python_lacks() -> None:
+    """JetPack 6 has Python 3.10 and its TensorRT for no other. Syntax is ruff's to check, by its target."""
+    assert project()["project"]["requires-python"] == ">=3.10"  # type: ignore[index]
+    assert project()["tool"]["ruff"]["target-version"] == "py310"  # type: ignore[index]
+    for path in SOURCES:
+        tree = ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 10))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                assert (node.value.id, node.attr) not in NEWER_THAN_3_10, f"{path}:{node.lineno}"
+            if isinstance(node, ast.ImportFrom):
+                for alias in node.names:
+                    assert (node.module, alias.name) not in NEWER_THAN_3_10, f"{path}:{node.lineno}"
+        plain = [node for node in tree.body if isinstance(node, ast.Import)]
+        assert not any(alias.name == "tomllib" for node in plain for alias in node.names), path

@@ -7,7 +7,7 @@ kind is a set of one.
 
 from __future__ import annotations
 
-import tomllib
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineOptionError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 LONG_SIDE_PX = 1280
 """Larger pictures are reduced when they are read: color is used at work size only."""

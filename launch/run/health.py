@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
 from irchroma.stream.loop.loop import Loop
@@ -109,7 +109,7 @@ class Health:
             return found
 
     def figures(self) -> dict[str, Any]:
-        """`state`, `reason` and `since` (UTC, ISO 8601), for statistics and pages."""
+        """`state`, `reason` and `since` (timezone.utc, ISO 8601), for statistics and pages."""
         now = self.look()
         return {"state": now.state, "reason": now.reason, "since": _iso(self._since_s)}
 
@@ -130,4 +130,8 @@ class Health:
 
 
 def _iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return (
+        datetime.fromtimestamp(seconds, timezone.utc)
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z")
+    )

@@ -88,13 +88,18 @@ def _exclude(gst: Any) -> None:
     """Leave out what cannot be trusted, and prefer what makes the most of damaged pictures.
 
     gst-libav's demuxers (1.22) hang on NUT and GIF without an error, or end in a segmentation fault;
-    GStreamer has its own for every container in use. FFmpeg's JPEG decoder shows pictures whose start is
-    lost, of which jpegdec shows nothing.
+    GStreamer has its own for every container in use. Jetson's decoder hands on memory (NVMM) that only
+    NVIDIA's own elements take, so decodebin must not choose it. FFmpeg's JPEG decoder shows pictures whose
+    start is lost, of which jpegdec shows nothing.
     """
     registry = gst.Registry.get()
     for feature in registry.get_feature_list_by_plugin("libav") or []:
         if feature.get_name().startswith("avdemux_"):
             feature.set_rank(gst.Rank.NONE)
+    for name in ("nvv4l2decoder", "omxh264dec", "omxh265dec"):
+        theirs = registry.lookup_feature(name)
+        if theirs is not None:
+            theirs.set_rank(gst.Rank.NONE)
     better, other = (registry.lookup_feature(name) for name in ("avdec_mjpeg", "jpegdec"))
     if better is not None and other is not None:
         better.set_rank(other.get_rank() + 1)

@@ -5,7 +5,7 @@ A profile is a text file (TOML) that a person can read; maps of the sensor are P
 
 from __future__ import annotations
 
-import tomllib
+import sys
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.stream.errors import SourceError, StreamOptionError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 LAYOUTS = ("plain", "lepton", "boson", "seek", "split")
 GOOD, DEAD, STUCK, BLINKING = range(4)

@@ -141,6 +141,25 @@ def nvenc_launch(element: str, task: EncoderTask) -> str:
     return f"videoconvert ! video/x-raw,format=NV12 ! {_with_known(element, wanted)} ! h264parse"
 
 
+def nvv4l2_launch(element: str, task: EncoderTask) -> str:
+    """NVIDIA's encoder on Jetson, whose elements hand on memory of their own.
+
+    Reference: NVIDIA Jetson Linux Developer Guide, Accelerated GStreamer, "Encode Examples".
+    """
+    distance = str(task.keyframe_distance)
+    wanted = {
+        "bitrate": str(task.bitrate_kbps * 1000),
+        "control-rate": "1" if task.live or task.options.bitrate_kbps else "0",  # constant, variable
+        "iframeinterval": distance,
+        "idrinterval": distance,
+        "insert-sps-pps": "true",
+    }
+    if task.live:
+        wanted |= {"maxperf-enable": "true", "preset-level": "1"}
+    ours = "video/x-raw(memory:NVMM),format=NV12"
+    return f"nvvidconv ! {ours} ! {_with_known(element, wanted)} ! h264parse"
+
+
 def va_launch(element: str, task: EncoderTask) -> str:
     """VA-API encoders of Intel and AMD."""
     wanted = {"b-frames": "0", "key-int-max": str(task.keyframe_distance)}
@@ -224,6 +243,7 @@ class _Kind:
 
 _KINDS = (
     _Kind("nvenc", "h264", ("nvh264enc",), True, nvenc_launch),
+    _Kind("nvv4l2", "h264", ("nvv4l2h264enc",), True, nvv4l2_launch),
     _Kind("va", "h264", ("vah264enc", "vah264lpenc"), True, va_launch),
     _Kind("v4l2", "h264", ("v4l2h264enc",), True, v4l2_launch),
     _Kind("x264", "h264", ("x264enc",), False, x264_launch),
@@ -240,6 +260,7 @@ _PACKAGES = {
     "openh264": "gstreamer1.0-plugins-bad",
     "va": "gstreamer1.0-plugins-bad and a VA driver",
     "nvenc": "gstreamer1.0-plugins-bad and NVIDIA's driver",
+    "nvv4l2": "nvidia-l4t-gstreamer, on Jetson alone",
     "v4l2": "gstreamer1.0-plugins-good and a V4L2 encoder device",
     "vp8": "gstreamer1.0-plugins-good",
     "vp9": "gstreamer1.0-plugins-good",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tomllib
+import sys
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -22,6 +22,11 @@ from irchroma.calibration.settings_choice import (
 from irchroma.engines.neural.ladder import MEASURED, Rung, candidates, quality
 from irchroma.launch.commands.calibrate.speed import CHOSEN, draw_speed
 from irchroma.launch.run.options import load
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 DEMAND = Demand("nir", Fraction(30), (512, 640), 50.0)
 

@@ -6,7 +6,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 
 from irchroma.engines import catalog
@@ -167,7 +167,7 @@ def _ensure(
         header = PlanHeader(
             source=wanted,
             driver=device.driver if device else None,
-            built_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            built_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             build_s=round(built.build_s, 3),
             convolutions=proof.proved,
             weights_bytes=built.weights_bytes,

@@ -11,6 +11,7 @@ from contextlib import aclosing
 from typing import Any, Protocol
 from urllib.parse import parse_qs, quote, urlsplit
 
+import anyio
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
@@ -70,7 +71,7 @@ class Answers:
             nonlocal begun
             begun = True
             try:
-                async with asyncio.timeout(_STUCK_S):
+                with anyio.fail_after(_STUCK_S):
                     await send(message)
             except TimeoutError:
                 scope["state"]["transport"].abort()
@@ -271,7 +272,7 @@ async def _body(request: Request) -> bytes | None:
     if not length.isdigit() or int(length) > _LONGEST_BODY:
         return None
     try:
-        async with asyncio.timeout(_STUCK_S):
+        with anyio.fail_after(_STUCK_S):
             async for chunk in request.stream():
                 data += chunk
                 if len(data) > _LONGEST_BODY:
@@ -301,7 +302,7 @@ async def _pictures(live: LivePicture) -> AsyncGenerator[tuple[int, bytes]]:
                 yield newest
                 continue
             try:
-                async with asyncio.timeout(_STUCK_S):
+                with anyio.fail_after(_STUCK_S):
                     await changed.wait()
             except TimeoutError:
                 return

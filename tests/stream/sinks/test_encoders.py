@@ -78,7 +78,7 @@ def test_x264_keeps_no_picture_back_in_a_live_run() -> None:
         pipeline.stop()
 
 
-@pytest.mark.parametrize("name", ["nvenc", "va", "v4l2", "nvh264enc"])
+@pytest.mark.parametrize("name", ["nvenc", "nvv4l2", "va", "v4l2", "nvh264enc", "nvv4l2h264enc"])
 def test_an_encoder_asked_for_by_name_is_that_or_an_error(name: str) -> None:
     if name in {
         word for state in survey_encoders(SIZE) if not state.fault for word in (state.name, state.element)
@@ -88,6 +88,17 @@ def test_an_encoder_asked_for_by_name_is_that_or_an_error(name: str) -> None:
         with pytest.raises(SinkError, match=f"encoder {name} does not work here: .* is not here") as caught:
             choose_encoder(task(name=name))
         assert "\n" not in str(caught.value)
+
+
+def test_jetsons_encoder_gets_its_own_memory_and_ends_as_the_others_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(encoders.door, "has_property", lambda element, name: name != "insert-sps-pps")
+    line = encoders.nvv4l2_launch("nvv4l2h264enc", task(bitrate_kbps=4000))
+    assert line.startswith("nvvidconv ! video/x-raw(memory:NVMM),format=NV12 ! nvv4l2h264enc ")
+    assert "bitrate=4000000 control-rate=1" in line
+    assert "insert-sps-pps" not in line  # of a release that has it not
+    assert line.endswith(" ! h264parse")
 
 
 def test_an_element_that_is_there_but_fails_is_passed_over_with_the_reason() -> None:
