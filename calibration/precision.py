@@ -140,12 +140,14 @@ class PrecisionSearch:
         self._judged = [*frames.held_out, *(luma for luma, _ in self._pairs)]
         self.float_pictures = self._pictures(self._float)
 
-    def run(self, out: Path, note: Callable[[float, str], None]) -> PrecisionResult:
+    def run(self, out: Path, note: Callable[[float, str], None], quick: bool = False) -> PrecisionResult:
         """Measure ranges and sensitivities, search, write `out`.
 
         Args:
             out: the ONNX file; not written where the search fails.
             note: called with the share done, [0, 1], and what is being done.
+            quick: take for the most sensitive groups what was so in every network of this kind: the head,
+                whose classes are near each other, then the first ones of the encoder.
 
         Raises:
             CalibrationError: quality drops more than asked even with all but one group in float.
@@ -155,20 +157,25 @@ class PrecisionSearch:
             self._quantizer.collect(self._seen(luma))
         groups = list(self._quantizer.groups)
         sensitivities = []
-        for number, group in enumerate(groups):
+        for number, group in enumerate(() if quick else groups):
             note(0.2 + 0.6 * number / len(groups), f"sensitivity of {group}")
             sensitivities.append(self._sensitivity(group))
         sensitivities.sort(key=lambda one: -one.difference)
+        order = [one.group for one in sensitivities]
+        if quick:
+            order = [*groups[-1:], *groups[1:-1], *groups[:1]]
         kept: list[str] = []
         everything = quality = self._quality(kept)
-        if not self._meets(quality):
-            self._require_possible([one.group for one in sensitivities[:-1]])
-        for one in sensitivities[:-1]:
+        if not quick and not self._meets(quality):
+            self._require_possible(order[:-1])
+        for group in order[:-1]:
             if self._meets(quality):
                 break
-            kept.append(one.group)
+            kept.append(group)
             note(0.8 + 0.15 * len(kept) / len(groups), f"{len(kept)} groups in float")
             quality = self._quality(kept)
+        if not self._meets(quality):
+            self._require_possible(kept)
         record = self._record(kept)
         self._quantizer.twin(out, kept, record)
         return PrecisionResult(tuple(sensitivities), everything, tuple(kept), quality, record)

@@ -26,7 +26,7 @@ from irchroma.stream.protocols import Pixels, VideoInfo
 from irchroma.stream.sinks.open_sink import public
 from irchroma.stream.view.views import ViewOptions
 
-DEFAULT_SOURCES = ("test:nir?seconds=8&live=1", "test:thermal?seconds=8&live=1")
+DEFAULT_SOURCES = ("test:nir?seconds=8&live=1&ahead=1", "test:thermal?seconds=8&live=1&ahead=1")
 _SHEET_ROWS = 3
 
 

@@ -112,6 +112,15 @@ class OpenVinoNetwork:
                 kinds[str(_plain(about["runtimePrecision"]))] += 1
         return dict(kinds.most_common())
 
+    def kernels(self, shape: tuple[int, ...]) -> dict[str, int]:
+        """Kernel of the convolutions -> how many, `{"brgconv_avx2_1x1_f32": 29, ...}`."""
+        found: Counter[str] = Counter()
+        for node in self._compile(shape).get_runtime_model().get_ops():
+            about = node.get_rt_info()
+            if "Convolution" in str(_plain(about["layerType"])):
+                found[str(_plain(about["primitiveType"]))] += 1
+        return dict(found.most_common())
+
     def close(self) -> None:
         """Let go of the compiled networks."""
         with self._lock:

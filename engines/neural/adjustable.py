@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.engines import catalog
 from irchroma.engines.errors import EngineError
 from irchroma.engines.network.network import Network, open_network
+from irchroma.engines.network.twins import weights_for
+from irchroma.engines.neural.beside import make_nice
 from irchroma.engines.neural.colorizer import DeferredPicture, NeuralColorizer, NeuralOptions
 from irchroma.engines.neural.ladder import Rung
 from irchroma.engines.recolor.work_picture import padded, work_size
@@ -23,6 +24,8 @@ from irchroma.engines.recolor.work_picture import padded, work_size
 log = logging.getLogger(__name__)
 
 _Key = tuple[str, int]
+_CALM_START_S = 1.5
+"""Before the networks of other rungs are compiled: the first frames have the processor for themselves."""
 
 
 class AdjustableColorizer:
@@ -54,8 +57,8 @@ class AdjustableColorizer:
                 ladder's.
             ladder: best first.
             start: the rung that is taken first.
-            size: (H, W) of the frames to come: everything is compiled now, a second or two, rather than
-                beside the first frames.
+            size: (H, W) of the frames to come: the starting rung's network is compiled now, the others'
+                beside the first frames, at low priority.
 
         Raises:
             EngineUnavailable, EngineOptionError: as `NeuralColorizer`.
@@ -71,6 +74,7 @@ class AdjustableColorizer:
         self._size: tuple[int, ...] = size or ()
         self._preparing: threading.Thread | None = None
         self._closed = False
+        self._closing = threading.Event()
         self._submitting_s = self._collecting_s = 0.0
         top = self.ladder[0]
         self._colorizer = NeuralColorizer(
@@ -85,7 +89,8 @@ class AdjustableColorizer:
         self._work_px = options.work_size_px or top.seen_px
         self._take(start)
         if size is not None:
-            self._compile(set())
+            self._colorizer.prepare(size)
+            self._prepare()
 
     @property
     def name(self) -> str:
@@ -134,8 +139,8 @@ class AdjustableColorizer:
 
     @property
     def busy_s(self) -> float:
-        """Seconds that the busier of the two threads has spent in here so far."""
-        return max(self._submitting_s, self._collecting_s)
+        """Seconds that the busiest of the two threads, and of the network's own, has spent in here so far."""
+        return max(self._submitting_s, self._collecting_s, self._colorizer.network_s)
 
     def reset(self) -> None:
         """Forget the past, not the rung."""
@@ -156,6 +161,7 @@ class AdjustableColorizer:
         """Let go of every network; may be called twice."""
         with self._lock:
             self._closed = True
+        self._closing.set()
         self.wait_ready()
         self._colorizer.close()
         for network in self._networks.values():
@@ -179,6 +185,9 @@ class AdjustableColorizer:
         self._preparing.start()
 
     def _compile(self, left_out: set[_Key]) -> None:
+        make_nice()
+        if self._closing.wait(_CALM_START_S):
+            return
         compiled: dict[_Key, tuple[int, ...]] = {}
         order = [*self.ladder[self._rung :], *reversed(self.ladder[: self._rung])]
         for rung in order:
@@ -201,11 +210,10 @@ class AdjustableColorizer:
                 self._ready.add(key)
 
     def _open(self, rung: Rung) -> Network:
-        path: Path = self._options.weights or catalog.weights_path(self._options.engine, rung.size)
-        options = self._options.network
-        if _key(rung) != _key(self.ladder[0]):
-            cores = options.threads or len(os.sched_getaffinity(0))
-            options = replace(options, threads=max(1, cores // 2))
+        options, cores = self._options.network, len(os.sched_getaffinity(0))
+        if _key(rung) != _key(self.ladder[0]) or (self._options.beside and not options.threads):
+            options = replace(options, threads=max(1, (options.threads or cores) // 2))
+        path: Path = self._options.weights or weights_for(self._options.engine, rung.size, options)
         opened = next(iter(self._networks.values()), None)
         if opened is not None:  # what `auto` has chosen is chosen
             options = replace(options, runtime=opened.name.split()[0])

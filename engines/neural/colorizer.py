@@ -5,6 +5,7 @@ What a neural colorizer is asked for, and what it gives for a frame.
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -21,9 +22,11 @@ from irchroma.engines.errors import EngineError, EngineOptionError
 from irchroma.engines.network.network import Network, NetworkOptions, open_network
 from irchroma.engines.network.record import require_match
 from irchroma.engines.network.sharing import NetworkSeat
-from irchroma.engines.recolor import neutral
+from irchroma.engines.network.twins import weights_for
+from irchroma.engines.neural.beside import ColorBeside
+from irchroma.engines.recolor import color_space, neutral
 from irchroma.engines.recolor.recoloring import Recoloring, RecolorOptions, halves
-from irchroma.engines.recolor.work_picture import STRIDE_PX, at_size, padded, reduced, work_size
+from irchroma.engines.recolor.work_picture import STRIDE_PX, answer_at, at_size, padded, reduced, work_size
 from irchroma.engines.reference.steering import ReferenceOptions, ReferenceSteering, Scenery
 from irchroma.engines.temporal import gain
 from irchroma.engines.temporal.memory import Observation
@@ -46,6 +49,9 @@ class NeuralOptions:
         recolor: mode, chroma limit and filters.
         temporal: how the color is kept steady, and how often the network runs.
         network: runtime, threads, cache.
+        beside: the network works beside the frames, on the newest one, and none waits for it: for live
+            video. Pictures then depend on how fast it is; off, the same frames give the same pictures.
+            Without steadying, and with a reference, frames wait all the same.
     """
 
     engine: str = "nir"
@@ -57,6 +63,7 @@ class NeuralOptions:
     recolor: RecolorOptions = field(default_factory=RecolorOptions)
     temporal: TemporalOptions = field(default_factory=TemporalOptions)
     network: NetworkOptions = field(default_factory=NetworkOptions)
+    beside: bool = False
 
     def __post_init__(self) -> None:
         if self.engine not in catalog.BANDS:
@@ -110,7 +117,13 @@ class DeferredPicture:
 
     @cached_property
     def rgb(self) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8 R'G'B', full range, with chroma of full size; the caller's to keep."""
+        """(H, W, 3) uint8 R'G'B', full range; the caller's to keep.
+
+        Chroma is of full size, unless `planes` were asked for already, which are then the picture.
+        """
+        planes = self.__dict__.get("planes")
+        if planes is not None:
+            return color_space.video_to_rgb(*planes)
         rgb = self._recoloring.apply(*self._parts)
         return rgb if self._scenery is None else self._scenery.put_behind(rgb)
 
@@ -177,16 +190,21 @@ class NeuralColorizer:
             EngineOptionError: an option makes no sense.
         """
         self.options = options or NeuralOptions()
-        self._precision = ""
-        if self.options.weights is not None and self.options.weights.is_file():
-            record = require_match(self.options.weights, self.options.engine)
-            if record is not None:
-                self.options = replace(self.options, size=record.size)
-                self._precision = f" {record.precision}"
-        path = self.options.weights or catalog.weights_path(self.options.engine, self.options.size)
-        self._owned = network is None
+        self._owned, engine, size = network is None, self.options.engine, self.options.size
+        path = self.options.weights or catalog.weights_path(engine, size)
+        if self.options.weights is None and network is None:
+            path = weights_for(engine, size, self.options.network)
+        record = require_match(path, engine) if path.is_file() else None
+        if record is not None:
+            self.options = replace(self.options, size=record.size)
+        self._precision = f" {record.precision}" if record is not None else ""
+        beside = self.options.beside and self.options.steady and self.options.reference is None
+        if beside and opener is open_network and not self.options.network.threads:
+            threads = max(1, len(os.sched_getaffinity(0)) // 2)  # the others are the frames'
+            self.options = replace(self.options, network=replace(self.options.network, threads=threads))
         self.network = network or opener(path, self.options.network)
         self._stage = TemporalStage(self.options.temporal) if self.options.steady else None
+        self._beside = ColorBeside(self._stage, self._keep_dark) if beside and self._stage else None
         self._recoloring = Recoloring(self.options.recolor, catalog.BANDS[self.options.engine].look)
         self._dark_fade = neutral.dark_fade()
         self._steering: ReferenceSteering | None = None
@@ -209,7 +227,11 @@ class NeuralColorizer:
         Raises:
             EngineError: the network does not work.
         """
-        self.network.infer(padded(np.zeros(work_size(size, self._seen_px), np.uint8)))
+        first = padded(np.zeros(work_size(size, self._seen_px), np.uint8))
+        if self._beside is None:
+            self.network.infer(first)
+        else:
+            self._beside.prepare(self.network, first)
 
     def submit(
         self,
@@ -220,7 +242,19 @@ class NeuralColorizer:
         held: bool = False,
     ) -> None:
         """Color one frame; see `irchroma.stream.protocols.Colorizer.submit`."""
-        submit_together([self], [luma], [pts_ns], [held])
+        if self._beside is None:
+            submit_together([self], [luma], [pts_ns], [held])
+            return
+        job = self._observe(luma, pts_ns, held)
+        if job.seen is None:
+            raise EngineError("a network beside the frames needs steadying")
+        ycc, confidence = self._beside.color(job.seen, job.work, self.network, self._seen_px)
+        if job.small.shape != confidence.shape:
+            size = job.small.shape
+            ycc = np.asarray(cv2.merge([at_size(plane, size) for plane in cv2.split(ycc)]), np.float32)
+            confidence = at_size(confidence, size)
+        job.ycc, job.confidence = ycc, confidence
+        self._pending.append(job)
 
     def collect(self) -> DeferredPicture:
         """The oldest frame in flight."""
@@ -245,9 +279,16 @@ class NeuralColorizer:
         if self._stage is not None:
             self._stage.ask_every(color_every)
 
+    @property
+    def network_s(self) -> float:
+        """Seconds that the network has worked beside the frames so far."""
+        return 0.0 if self._beside is None else self._beside.worked_s
+
     def reset(self) -> None:
         """Forget the past."""
         self._pending.clear()
+        if self._beside is not None:
+            self._beside.forget()
         if self._stage is not None:
             self._stage.reset()
         if self._steering is not None:
@@ -256,6 +297,8 @@ class NeuralColorizer:
     def close(self) -> None:
         """Let go of the network, unless it is shared."""
         self._pending.clear()
+        if self._beside is not None:
+            self._beside.close()
         if self._owned:
             self.network.close()
 
@@ -278,15 +321,19 @@ class NeuralColorizer:
         half = half_size((height, width))
         halved = self.options.temporal.half_color and self._steering is None and half != (height, width)
         halved = halved and halves(luma.shape, small.shape)
-        self._stage.carries_half = halved
+        self._stage.carries_half = halved or self._beside is not None
         seen = self._stage.observe(small, pts_ns, held)
         if seen.luma_levels is not None:
             luma, small = gain.shown_luma(luma, seen.luma_levels), gain.shown_luma(small, seen.luma_levels)
         return _Job(luma, small, reduced(small, half) if halved else small, seen, halved)
 
+    def _keep_dark(self, ycc: Plane, small: Luma) -> None:
+        if catalog.BANDS[self.options.engine].look.unlit is not None:
+            ycc[..., 1:] *= self._dark_fade[small][..., None]
+
     def _finish(self, job: _Job, ycc: Plane | None, confidence: Plane | None, pts_ns: int) -> None:
-        if ycc is not None and catalog.BANDS[self.options.engine].look.unlit is not None:
-            ycc[..., 1:] *= self._dark_fade[job.small][..., None]
+        if ycc is not None:
+            self._keep_dark(ycc, job.small)
         if self._stage is not None and job.seen is not None:
             ycc, confidence = self._stage.update(job.seen, ycc, confidence, job.cost_s)
         if self._steering is not None and ycc is not None and confidence is not None:
@@ -332,9 +379,8 @@ def submit_together(
         cost_s = (time.perf_counter() - start) / len(members)
         for place, index in enumerate(members):
             jobs[index].cost_s = cost_s
-            size = jobs[index].small.shape
-            planes = [at_size(plane[:height, :width], size) for plane in (*ycc[place], confidence[place, 0])]
-            colors[index] = np.asarray(cv2.merge(planes[:3]), np.float32), planes[3]
+            size = (height, width), jobs[index].small.shape
+            colors[index] = answer_at((ycc, confidence), place, *size)
     for index, (colorizer, job) in enumerate(zip(colorizers, jobs, strict=True)):
         color, sureness = colors.get(index, (None, None))
         colorizer._finish(job, color, sureness, pts_ns[index])

@@ -115,6 +115,30 @@ CHROMA_TO_VIDEO = _chroma_to_video()
 """For `cv2.transform` of (h, w, 2)."""
 
 
+def _video_to_rgb() -> NDArray[np.float32]:
+    """(3, 4) float32: BT.709 limited Y', Cb, Cr to full-range R'G'B', offset in the last column."""
+    kr, kb = 0.2126, 0.0722  # BT.709-6, 3.2
+    kg = 1 - kr - kb
+    red, blue = 2 * (1 - kr), 2 * (1 - kb)
+    rows = np.array([[1, 0, red], [1, -blue * kb / kg, -red * kr / kg], [1, blue, 0]])
+    rows *= 255 / np.array([219, 224, 224])
+    return np.hstack([rows, -rows @ np.array([[16], [128], [128]])]).astype(np.float32)
+
+
+_VIDEO_TO_RGB = _video_to_rgb()
+
+
+def video_to_rgb(y: NDArray[np.uint8], cb: NDArray[np.uint8], cr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 R'G'B', full range, of I420 planes in BT.709 limited range; chroma is interpolated."""
+    height, width = y.shape
+    wide = (
+        cv2.resize(plane, (2 * plane.shape[1], 2 * plane.shape[0]), interpolation=cv2.INTER_LINEAR)
+        for plane in (cb, cr)
+    )
+    ycc = cv2.merge([y, *(np.ascontiguousarray(plane[:height, :width]) for plane in wide)])
+    return np.asarray(cv2.transform(ycc, _VIDEO_TO_RGB), np.uint8)
+
+
 def rgb_to_lab(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     """(H, W, 3) float32 CIELAB (L* in [0, 100]) under D65, from (H, W, 3) uint8 sRGB."""
     return np.asarray(cv2.cvtColor(rgb.astype(np.float32) / 255.0, cv2.COLOR_RGB2LAB), np.float32)

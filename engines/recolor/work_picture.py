@@ -41,3 +41,19 @@ def padded(luma: Luma) -> Plane:
     if below or beside:
         luma = np.asarray(cv2.copyMakeBorder(luma, 0, below, 0, beside, cv2.BORDER_REFLECT_101), np.uint8)
     return np.asarray(luma.astype(np.float32) * np.float32(1 / 255), np.float32)[None, None]
+
+
+def answer_at(
+    answer: tuple[Plane, Plane], place: int, seen: tuple[int, int], size: tuple[int, ...]
+) -> tuple[Plane, Plane]:
+    """(h, w, 3) `ycc` and (h, w) confidence of one picture of a batch at `size` (h, w).
+
+    Args:
+        answer: of `Network.infer`.
+        place: of the picture in the batch.
+        seen: (h, w) of what the network saw, without padding.
+        size: wanted.
+    """
+    ycc, confidence = answer
+    planes = [at_size(plane[: seen[0], : seen[1]], size) for plane in (*ycc[place], confidence[place, 0])]
+    return np.asarray(cv2.merge(planes[:3]), np.float32), planes[3]

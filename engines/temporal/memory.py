@@ -20,6 +20,8 @@ Luma = NDArray[np.uint8]
 ANCHOR_WEIGHT = 0.5
 """After a freeze the past weighs this much, in frames, so 0.04 of it is left after three."""
 LEAST_CONFIDENCE = 0.05
+LEAST_TRUST = 0.02
+"""Of an answer that was carried to another surface: nothing beside any other, but better than none."""
 JUMP_SHARE = 0.3
 """Weight of an answer in the frame of a gain jump, whose luma was mended by an estimated curve."""
 BLEND_SCALE = np.float32(1000.0)
@@ -119,8 +121,17 @@ class ColorMemory:
         cv2.insertChannel(weight, support, 0)
         self._support = support
 
-    def gather(self, seen: Observation, ycc: Plane, confidence: Plane | None) -> None:
-        """Add what the network said of this frame, weighted by its confidence."""
+    def gather(
+        self, seen: Observation, ycc: Plane, confidence: Plane | None, trust: Plane | None = None
+    ) -> None:
+        """Add what the network said of this frame, weighted by its confidence.
+
+        Args:
+            seen: the frame.
+            ycc, confidence: as of `TemporalStage.update`.
+            trust: (hh, hw) float32, [0, 1]: how far an answer that was given to an older frame and carried
+                here belongs to this one; None for fully.
+        """
         if seen.shown is None:
             raise EngineError("the temporal stage has not been shown this frame")
         shown = seen.shown
@@ -131,6 +142,8 @@ class ColorMemory:
         given = np.maximum(sure, np.float32(LEAST_CONFIDENCE))
         if seen.gain_jump:
             given *= np.float32(JUMP_SHARE)
+        if trust is not None:
+            given *= np.maximum(trust, np.float32(LEAST_TRUST))
         support = np.asarray(cv2.merge([given, shown, sure]), np.float32)
         if self._color is None or self._support is None or self._color.shape != ycc.shape:
             self._color, self._support = ycc.copy(), support

@@ -107,6 +107,10 @@ class TemporalStage:
         self._pts_ns = 0
         self._memory.clear()
 
+    def forget_color(self) -> None:
+        """Of a new scene, of which the network has said nothing yet."""
+        self._memory.clear()
+
     def _restart(self) -> None:
         self._brightness.reset()
         self._agreement.reset()
@@ -146,8 +150,18 @@ class TemporalStage:
         self._luma, self._half = luma, _half(luma)
         return Observation(True, True, False, active=1.0, shown=self._half.astype(np.float32))
 
+    @property
+    def has_color(self) -> bool:
+        """False until the network has said something of this scene."""
+        return not self._memory.empty
+
     def update(
-        self, seen: Observation, ycc: Plane | None, confidence: Plane | None = None, cost_s: float = 0.0
+        self,
+        seen: Observation,
+        ycc: Plane | None,
+        confidence: Plane | None = None,
+        cost_s: float = 0.0,
+        trust: Plane | None = None,
     ) -> tuple[Plane, Plane]:
         """Blend the network's color of the observed frame with what was gathered before.
 
@@ -157,6 +171,7 @@ class TemporalStage:
                 throughout; None where it was skipped.
             confidence: (h, w) float32, [0, 1], at the same size; None for sure everywhere.
             cost_s: seconds that the network took for it, where `auto` is to mind them.
+            trust: of an answer that was given to an older frame, see `ColorMemory.gather`.
 
         Returns:
             (h, w, 3) float32 steadied `ycc` and (h, w) float32 confidence.
@@ -171,7 +186,7 @@ class TemporalStage:
         if not seen.held or self._memory.empty:
             self._memory.carry(seen)
             if ycc is not None:
-                self._memory.gather(seen, ycc, confidence)
+                self._memory.gather(seen, ycc, confidence, trust)
         return self._memory.recall()
 
     def _compare(self, half_before: Luma, luma: Luma, elapsed_s: float) -> Observation | None:

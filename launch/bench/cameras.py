@@ -24,6 +24,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from irchroma.engines import catalog
 from irchroma.engines.network.network import (
@@ -122,11 +123,16 @@ class ClipServer:
     Args:
         size: (H, W) in pixels.
         rate: frames a second.
+        shown: (H, W) uint8 each, instead of the synthetic camera's, which takes its time to draw large ones.
     """
 
-    def __init__(self, size: tuple[int, int], rate: int) -> None:
-        camera = SyntheticCamera(SyntheticOptions(band="nir", size=size))
-        pictures = [np.ascontiguousarray(camera.frame(n).pixels).tobytes() for n in range(_CLIP_FRAMES)]
+    def __init__(
+        self, size: tuple[int, int], rate: int, shown: list[NDArray[np.uint8]] | None = None
+    ) -> None:
+        if shown is None:
+            camera = SyntheticCamera(SyntheticOptions(band="nir", size=size))
+            shown = [np.asarray(camera.frame(n).pixels, np.uint8) for n in range(_CLIP_FRAMES)]
+        pictures = [np.ascontiguousarray(one).tobytes() for one in shown]
         self._clip = pictures + pictures[-2:0:-1]
         self._size, self._rate = size, rate
         self._ended = threading.Event()

@@ -23,6 +23,10 @@ BENCHES = CommandTable(
             "irchroma.launch.bench.cameras",
             "several cameras at once, with shared and separate networks",
         ),
+        "cpu": (
+            "irchroma.launch.bench.cpu",
+            "stages, files and live cameras on the CPU, instructions masked too, beside an older checkout",
+        ),
         "gpu": ("irchroma.launch.bench.gpu", "the GPU path: parity, frames a second, latency, each step"),
         "quality": (
             "irchroma.launch.bench.quality",

@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections import Counter
 from pathlib import Path
 
+from irchroma.calibration.precision import PrecisionOptions, PrecisionSearch
+from irchroma.calibration.recordings import gather
 from irchroma.engines import catalog
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable
 from irchroma.engines.gpu.cuda.compile import build_ahead
@@ -19,6 +22,7 @@ from irchroma.engines.gpu.plans.library import LIBRARIES
 from irchroma.engines.gpu.plans.proof import EIGHT_BIT
 from irchroma.engines.network import network
 from irchroma.engines.network.onnx_summary import COUNTED_SIZE, inspect
+from irchroma.engines.network.twins import twin_path
 from irchroma.engines.palette.tables import PALETTES
 from irchroma.launch.progress import Progress
 
@@ -172,6 +176,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "network", metavar="NETWORK", help="nir:fast, thermal:best ..., an .onnx or a .plan file"
     )
     add_build_arguments(parts.add_parser("build", help="compile a network into a TensorRT plan"))
+    twins = parts.add_parser(
+        "twins", help="make the 8-bit twins of the networks that ship, which run where they are faster"
+    )
+    for band in catalog.BANDS:
+        twins.add_argument(
+            f"--{band}", nargs="+", metavar="SOURCE", help=f"{band} frames: folders of pictures, recordings"
+        )
+    twins.add_argument("--frames", type=int, default=64, metavar="N", help="frames of each source (64)")
     parts.add_parser(
         "kernels", help="compile the CUDA kernels for every GPU, for machines without a compiler"
     )
@@ -181,6 +193,8 @@ def run(args: argparse.Namespace) -> int:
     """Do one part."""
     if args.part == "build":
         build_plan(args)
+    elif args.part == "twins":
+        make_twins({band: getattr(args, band) for band in catalog.BANDS if getattr(args, band)}, args.frames)
     elif args.part == "kernels":
         path = build_ahead()
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
@@ -191,6 +205,46 @@ def run(args: argparse.Namespace) -> int:
     else:
         list_engines()
     return 0
+
+
+TWIN_LOSS_DB, TWIN_DIFFERENCE = 0.1, 1.2
+"""What a twin that ships may lose of PSNR against the truth, and mean CIEDE2000 to the float network."""
+
+
+def make_twins(sources: dict[str, list[str]], frames: int) -> None:
+    """Write the 8-bit twin of every network of the bands that there are frames for, beside the float one.
+
+    Raises:
+        EngineOptionError: no frames at all.
+        CalibrationError: a network cannot keep what is asked.
+    """
+    if not sources:
+        raise EngineOptionError("engines twins needs frames: --nir FOLDER, --thermal FOLDER, or both")
+    for band, texts in sources.items():
+        seen = gather(texts, 0.0, frames, lambda source, count: None)
+        for size in catalog.SIZES:
+            if not catalog.weights_path(band, size).is_file():
+                continue
+            options = PrecisionOptions(
+                band, size, max_loss_db=TWIN_LOSS_DB, max_difference=TWIN_DIFFERENCE, runtime="openvino"
+            )
+            progress = Progress(1.0)
+            search = PrecisionSearch(options, seen)
+            path = twin_path(band, size)
+            partial = path.with_name(f".{path.stem}.{os.getpid()}.partial.onnx")
+            try:
+                result = search.run(partial, progress.update, quick=True)
+                partial.replace(path)
+            finally:
+                progress.close()
+                search.close()
+                partial.unlink(missing_ok=True)
+            quality = result.quality
+            print(
+                f"{path.name}: {path.stat().st_size / 1e6:.2f} MB, {quality.to_float_db:.1f} dB and"
+                f" {quality.difference:.2f} CIEDE2000 to float, {quality.loss_db:.3f} dB lost,"
+                f" in float: {', '.join(result.kept) or 'nothing'}"
+            )
 
 
 def network_path(text: str) -> Path:

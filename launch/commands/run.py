@@ -73,8 +73,8 @@ def run(args: argparse.Namespace) -> int:
     settle_threads(config.neural.network.runtime, config.neural.network.threads)
     set_up(args.log, logging.WARNING if args.quiet else logging.INFO)
     governor = None
-    if config.auto:
-        from irchroma.launch.run.automatic import prepare  # calibration: of use here alone
+    if config.auto or not config.fixed:
+        from irchroma.launch.run.automatic import prepare  # nothing that several cameras need
 
         config, governor = prepare(config, args.config, settings)
     import_ahead(config)

@@ -1,6 +1,6 @@
-"""Keeps a live run within its time: watches every frame and moves the engine on its ladder of settings.
+"""Settings that fit the machine: chosen before the first frame, and changed while a live run goes on.
 
-`irchroma run --auto`: settings from this machine's calibration, or from a few seconds of measuring.
+Live sources have this by default; `irchroma run --fixed` turns it off, `--auto` has files choose too.
 """
 
 from __future__ import annotations
@@ -9,22 +9,25 @@ import hashlib
 import logging
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from irchroma.calibration.machine_speed import Demand, measure
-from irchroma.calibration.settings_choice import cheapest, rank
 from irchroma.engines import catalog
-from irchroma.engines.network.network import cache_folder
+from irchroma.engines.choice import GPU_RUNTIMES, ColorizerOptions
+from irchroma.engines.gpu import probe
+from irchroma.engines.network.network import GPU_ONLY, cache_folder
+from irchroma.engines.neural import pace
 from irchroma.engines.neural.adjustable import AdjustableColorizer
 from irchroma.engines.neural.colorizer import NeuralOptions
-from irchroma.engines.neural.ladder import Rung, ladder
+from irchroma.engines.neural.ladder import Rung, candidates, ladder, quality
 from irchroma.engines.neural.load_control import LoadController
 from irchroma.launch.config import ConfigError, load_toml
 from irchroma.launch.measured import circumstances
 from irchroma.launch.run.options import RunConfig, load
 from irchroma.stream.loop.loop import Loop
+from irchroma.stream.protocols import VideoInfo
 
 log = logging.getLogger(__name__)
 
@@ -46,10 +49,13 @@ class Governor:
 
     def __init__(self, limit_ms: float, chosen: str) -> None:
         self._limit_s, self.chosen = limit_ms / 1e3, chosen
+        self._open_keys: tuple[str, ...] = ()
+        self._info: VideoInfo | None = None
         self._controller: LoadController | None = None
         self._colorizer: AdjustableColorizer | None = None
         self._seen: dict[str, tuple[int, int]] = {}
         self._size: tuple[int, int] | None = None
+        self._options: NeuralOptions | None = None
         self._drops = 0
         self._start_s: float | None = None
         self._last_s = 0.0
@@ -58,9 +64,23 @@ class Governor:
         self._busy = 0.0
         self.steps: list[dict[str, Any]] = []
 
-    def expect(self, size: tuple[int, int]) -> None:
-        """Frames of `size` (H, W) will come: engines that are opened from now on are compiled for it."""
-        self._size = size
+    def expect(self, info: VideoInfo) -> None:
+        """Such frames will come: engines that are opened from now on are compiled for them."""
+        self._size, self._info = info.size, info
+
+    def decides(self, keys: Sequence[str]) -> None:
+        """What neither the user nor a calibration has said, and is chosen when the first engine is opened."""
+        self._open_keys = tuple(keys)
+
+    def for_file(self, options: NeuralOptions, best: bool) -> NeuralOptions:
+        """Settings of a file, the same on every machine: where nobody has said otherwise the network runs at
+        every third frame, or (`best`) the best one at every frame."""
+        if "neural.temporal.color_every" in self._open_keys:
+            every = 1 if best else FILE_COLOR_EVERY
+            options = replace(options, temporal=replace(options.temporal, color_every=every))
+        if best and "neural.size" in self._open_keys:
+            options = replace(options, size=catalog.SIZES[-1])
+        return options
 
     def open(self, options: NeuralOptions) -> AdjustableColorizer:
         """The engine on the ladder whose top the options are; after a failure again where it was.
@@ -68,6 +88,10 @@ class Governor:
         Raises:
             EngineUnavailable, EngineOptionError: as `NeuralColorizer`.
         """
+        if self._open_keys and self._controller is None and self._info is not None:
+            options, self.chosen = chosen_for(options, self._info, self._open_keys)
+            log.info("auto: %s", self.chosen)
+        self._options = options = self._options or options
         every = options.temporal.color_every
         top = Rung(
             options.size,
@@ -165,44 +189,26 @@ def prepare(
     """
     name = catalog.parse("nir" if config.engine == "auto" else config.engine)
     if not name.neural:
-        log.info("auto: nothing to choose for %s", config.engine)
+        if config.auto:
+            log.info("auto: nothing to choose for %s", config.engine)
         return replace(config, auto=False), None
     said = set(settings) | _keys(load_toml(given) if given is not None else {})
-    if name.variant is not None:
+    if name.variant is not None or config.neural.weights is not None:
         said.add("neural.size")
     open_keys = [key for key in CHOSEN_KEYS if key not in said]
-    if config.neural.weights is not None and "neural.size" in open_keys:
-        open_keys.remove("neural.size")
-    stored = stored_path(name.kind)
-    if not open_keys:
-        why = f"settings of {given or 'the command line'}"
-    elif stored.is_file() and config.neural.weights is None:
+    stored = stored_path(name.kind) if cache_folder() is not None else None
+    why = f"settings of {given or 'the command line'}"
+    if open_keys and stored is not None and stored.is_file() and config.neural.weights is None:
         found_here = load(stored, {})
         config, why = _with(config, _values(found_here), open_keys), f"calibrated settings of {stored}"
         if "auto_latency_ms" not in said:
             config = replace(config, auto_latency_ms=found_here.auto_latency_ms)
-    else:
-        demand = Demand(
-            name.kind,
-            latency_ms=config.auto_latency_ms,
-            runtime=config.neural.network.runtime,
-            threads=config.neural.network.threads,
-            weights=config.neural.weights,
-        )
-        speed = measure(demand, lambda share, what: None, quick=True)
-        found = rank(speed, demand)
-        best = found[0] if found else cheapest(speed, demand)
-        rung = best.rung
-        values = dict(zip(CHOSEN_KEYS, (rung.size, rung.seen_px, rung.color_every), strict=True))
-        config = _with(config, values, open_keys)
-        why = (
-            f"measured just now for 640x512 at 30 frames a second: {best.engine_ms:.0f} ms of tone map and"
-            f" network, {best.latency_ms:.0f} ms of latency (irchroma calibrate speed measures thoroughly)"
-        )
-        if not found:
-            why += "; that is too slow, and the cheapest there is"
-    log.info("auto: %s", why)
-    return config, Governor(config.auto_latency_ms, why)
+        open_keys = []
+    governor = Governor(config.auto_latency_ms, why)
+    governor.decides(open_keys)
+    if not open_keys:
+        log.info("auto: %s", why)
+    return config, governor
 
 
 def stored_path(kind: str) -> Path:
@@ -224,6 +230,93 @@ def machine_line() -> str:
     about = circumstances()
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     return f"{about['processor']}, {about['cores']} cores, {os.uname().nodename}; {versions}; {about['date']}"
+
+
+def chosen_for(
+    options: NeuralOptions, info: VideoInfo, open_keys: Sequence[str], cameras: int = 1
+) -> tuple[NeuralOptions, str]:
+    """The best settings that keep the rate and leave a quarter of the processor; and why these, one line.
+
+    Args:
+        options: of the colorizer, what the user said in place.
+        info: what comes.
+        open_keys: of CHOSEN_KEYS, those that may be changed.
+        cameras: that share the processor.
+
+    Raises:
+        EngineError: no network runs here.
+    """
+    every = options.temporal.color_every
+    rate = float(info.rate) if info.live and info.rate else _RATE
+    demand = pace.Demand(options, info.size, rate, cameras)
+    measured = pace.measure(demand)
+    sizes = catalog.SIZES if "neural.size" in open_keys else (options.size,)
+    pool = candidates(options.engine, sizes)
+    if "neural.work_size_px" not in open_keys:
+        px = options.work_size_px or catalog.WORK_SIZE_PX[options.size]
+        pool = sorted({Rung(rung.size, px, rung.color_every) for rung in pool}, key=lambda rung: rung.cost)
+    if "neural.temporal.color_every" not in open_keys and isinstance(every, int):
+        pool = sorted(
+            {Rung(rung.size, rung.seen_px, every) for rung in pool},
+            key=lambda rung: -quality(options.engine, rung),
+        )
+    found = next((rung for rung in pool if measured.fits(rung)), None)
+    rung = found or min(pool, key=lambda rung: rung.cost)
+    temporal = options.temporal
+    if every != "auto":
+        temporal = replace(temporal, color_every=rung.color_every)
+    options = replace(options, size=rung.size, work_size_px=rung.seen_px, temporal=temporal)
+    why = measured.sentence(rung)
+    return options, why if found is not None else f"{why}; that is too slow, and the cheapest there is"
+
+
+def fitted(
+    engine: str, config: RunConfig, info: VideoInfo, options: ColorizerOptions, governor: Governor | None
+) -> ColorizerOptions:
+    """The options with what this machine can, where the run leaves that open.
+
+    Args:
+        engine: by name.
+        config: of the run.
+        info: what comes.
+        options: as the configuration has them.
+        governor: of a run of one camera, unless it is fixed; it opens engines from now on where it governs.
+    """
+    name = catalog.parse(engine)
+    network = options.neural.network
+    on_gpu = network.device != "cpu" and network.runtime in ("auto", *GPU_RUNTIMES)
+    on_gpu = on_gpu and (network.runtime in GPU_ONLY or probe.device_at() is not None)
+    if not name.neural or ((on_gpu or options.neural.reference is not None) and not config.auto):
+        return options
+    if governor is None:
+        pool = options.wish.pool
+        if config.fixed or not info.live or pool is None:
+            return options
+        neural = replace(options.neural, engine=name.kind, size=name.variant or options.neural.size)
+        open_keys = _as_default(neural, name.variant is not None)
+        neural, why = chosen_for(neural, info, open_keys, pool.cameras)
+        log.info("auto: %s", why)
+        return replace(options, neural=neural)
+    if not info.live and not config.auto:
+        return replace(options, neural=governor.for_file(options.neural, config.best))
+    governor.expect(info)
+    return replace(options, open_on_cpu=governor.open)
+
+
+def _as_default(neural: NeuralOptions, sized: bool) -> list[str]:
+    """CHOSEN_KEYS that are as they are where nobody has said anything."""
+    default = NeuralOptions()
+    same = (
+        neural.size == default.size and neural.weights is None and not sized,
+        neural.work_size_px == 0,
+        neural.temporal.color_every == default.temporal.color_every,
+    )
+    return [key for key, one in zip(CHOSEN_KEYS, same, strict=True) if one]
+
+
+FILE_COLOR_EVERY = 3
+_RATE = 30.0
+"""Frames a second that are kept where the source says none, and of files."""
 
 
 def _with(config: RunConfig, values: dict[str, Any], keys: list[str]) -> RunConfig:

@@ -78,7 +78,9 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag(
             "--color-every", "neural.temporal.color_every", "run the network every N frames, or auto", _every
         ),
-        Flag("--auto", "auto", "settings by what this machine can, changed as its load changes", bool),
+        Flag("--auto", "auto", "settings by what this machine can, as live sources have them anyway", bool),
+        Flag("--fixed", "fixed", "live sources too keep their settings, whatever the load", bool),
+        Flag("--best", "best", "the best network at every frame, however long it takes: for files", bool),
         Flag("--no-steady", "neural.steady", "no smoothing of the color in time", bool, False),
         Flag(
             "--no-steady-brightness",

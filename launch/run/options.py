@@ -83,8 +83,11 @@ class RunConfig:
         to: where it goes, one or more.
         engine: `auto` (thermal for 16-bit counts, nir for luma), `nir`, `thermal`, `nir:best`,
             `palette:ironbow`, `gray` ...
-        auto: measure this machine (or use what `calibrate speed` stored), choose settings, and change them
-            while the run goes on where the machine cannot keep up.
+        auto: choose settings by what this machine can (measured in a moment before the first frame, or what
+            `calibrate speed` stored) and change them while the run goes on; live sources have that anyway.
+        fixed: live sources too keep the settings they begin with, those that are said or the defaults.
+        best: the best network at every frame, however long that takes; for files.
+        beside: on live sources the network works beside the frames, and none waits for it.
         auto_latency_ms: with `auto`, the time from arrival until composed that frames should keep within.
         on_event: a command that is given what happens (lost, live ...) as JSON, or an address to post it to.
         repeat_s: after a loss the last picture is shown this long before the "no signal" card.
@@ -105,6 +108,9 @@ class RunConfig:
     to: tuple[str, ...] = ()
     engine: str = "auto"
     auto: bool = False
+    fixed: bool = False
+    best: bool = False
+    beside: bool = True
     auto_latency_ms: float = 50.0
     on_event: str = ""
     repeat_s: float = 2.0

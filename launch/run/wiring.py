@@ -104,23 +104,23 @@ def build_loop(
 
     def choose(engine: str) -> Colorizer:
         chosen = with_engine(config, engine)
-        options = _colorizer_options(chosen, shared, failed)
+        info = loop.reader.info
+        options = _colorizer_options(chosen, shared, failed, info)
         return open_colorizer(chosen.engine, options)
 
     control = RunControl(config.engine, composer, choose)
     watch = FlickerWatch(composer)
 
     def make_colorizer(info: VideoInfo) -> Colorizer:
+        from irchroma.launch.run.automatic import fitted  # nothing that palettes need
+
         control.engine_is(whole_name(config, info.counts))
-        options = _colorizer_options(config, shared, failed, info.size)
-        if governor is not None:
-            governor.expect(info.size)
-            options = replace(options, open_on_cpu=governor.open)
+        options = _colorizer_options(config, shared, failed, info)
         engine = config.engine
         if engine == "auto":
             engine = band_of(config, info.counts)
             log.info("engine auto: %s, as the source gives %s", engine, "counts" if info.counts else "luma")
-        colorizer = open_colorizer(engine, options)
+        colorizer = open_colorizer(engine, fitted(engine, config, info, options, governor))
         if isinstance(colorizer, NeuralColorizer):
             colorizer.prepare(info.size)
         if colorizer.synthetic:
@@ -148,9 +148,12 @@ def _colorizer_options(
     config: RunConfig,
     shared: Shared | None,
     failed: FailedRuntimes | None = None,
-    size: tuple[int, int] | None = None,
+    info: VideoInfo | None = None,
 ) -> ColorizerOptions:
     neural, pool = config.neural, None
+    size = None
+    if info is not None:
+        size, neural = info.size, replace(neural, beside=config.beside and info.live)
     if shared is not None:
         pool = shared.networks
         if pool is None and not neural.network.threads:

@@ -13,6 +13,8 @@ from irchroma.stream.errors import StreamOptionError
 BANDS = ("nir", "thermal")
 LIGHTS = ("day", "night")
 SCALES = ("tlinear", "lepton", "raw14")
+MOST_AHEAD = 900
+"""Frames that are kept, half a minute: 290 MB of luma at 640x512, twice that of counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,8 @@ class SyntheticOptions:
         frames: length, None for endless. `seconds=S` in an address is turned into frames.
         seed: the scene and all its noise; 0 or more.
         live: paced by the wall clock, newest frame wins.
+        ahead: frames are drawn before the first one is given, 10 ms each at 640x512, so that a live run does
+            not measure the drawing; needs an end (`seconds` or `frames`).
         people: how many walk about.
         vehicles: how many drive.
         light: `day`, or `night`: active infrared with its spotlight for nir, cooled ground for thermal.
@@ -53,6 +57,7 @@ class SyntheticOptions:
     frames: int | None = None
     seed: int = 8
     live: bool = False
+    ahead: bool = False
     people: int = 4
     vehicles: int = 3
     light: str = "day"
@@ -96,6 +101,10 @@ class SyntheticOptions:
             raise StreamOptionError(
                 f"ffc hold of {self.ffc_hold_s:g} s must be shorter than its period of {self.ffc_every_s:g} s"
             )
+        if self.ahead and not 0 < (self.frames or 0) <= MOST_AHEAD:
+            raise StreamOptionError(
+                f"ahead needs a test camera of {MOST_AHEAD} frames at most: give seconds= or frames="
+            )
         if self.band == "thermal" and (self.daynight_s or self.night_size):
             raise StreamOptionError(
                 "test:thermal has no color by day: daynight and night_size are for test:nir"
@@ -133,10 +142,11 @@ def parse_test_address(address: str) -> SyntheticOptions:
             ) from error
         seconds = read.pop("seconds", seconds)
         values.update(read)
+    ahead = values.pop("ahead", False)
     options = SyntheticOptions(**values)
     if seconds is not None and options.frames is None:
         options = replace(options, frames=round(seconds * options.rate))
-    return options
+    return replace(options, ahead=ahead)
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -177,7 +187,7 @@ def _plain(name: str, read: Callable[[str], Any]) -> Callable[[str], dict[str, A
 
 _READERS: dict[str, Callable[[str], dict[str, Any]]] = {
     **{name: _plain(name, int) for name in ("frames", "seed", "people", "vehicles")},
-    **{name: _plain(name, _flag) for name in ("live", "telemetry")},
+    **{name: _plain(name, _flag) for name in ("live", "ahead", "telemetry")},
     **{name: _plain(name, str) for name in ("light", "scale")},
     **{name: _plain(name, _size) for name in ("size", "night_size")},
     **{name: _plain(name, _number) for name in ("noise", "fpn", "stripes", "dead", "drift", "pan", "shake")},
@@ -189,7 +199,7 @@ _READERS: dict[str, Callable[[str], dict[str, Any]]] = {
     "jumps": lambda text: _timed(text, {"every": "jumps_every_s"}, "every"),
 }
 _EXAMPLES = {
-    "frames": "300", "seed": "8", "people": "4", "vehicles": "3", "live": "1", "telemetry": "0",
+    "frames": "300", "seed": "8", "people": "4", "vehicles": "3", "live": "1", "ahead": "1", "telemetry": "0",
     "light": "night", "scale": "lepton", "size": "640x512", "night_size": "320x256", "noise": "1.5",
     "fpn": "8", "stripes": "4", "dead": "0.001", "drift": "0.02", "pan": "20", "shake": "1.5",
     "rate": "30", "seconds": "10", "cut": "3.0", "daynight": "10", "ffc": "every:10,hold:0.5",

@@ -7,7 +7,7 @@ import time
 from irchroma.stream.errors import SourceError, SourceLost
 from irchroma.stream.frame import Frame
 from irchroma.stream.protocols import VideoInfo
-from irchroma.stream.synthetic.camera import SyntheticCamera
+from irchroma.stream.synthetic.camera import SyntheticCamera, SyntheticFrame
 from irchroma.stream.synthetic.options import SyntheticOptions, parse_test_address
 
 SECOND_NS = 1_000_000_000
@@ -27,6 +27,7 @@ class SyntheticSource:
         self._drops = 0
         self._size: tuple[int, int] | None = None
         self._started = 0.0
+        self._drawn: list[SyntheticFrame] = []
 
     @classmethod
     def from_address(cls, address: str) -> SyntheticSource:
@@ -39,6 +40,9 @@ class SyntheticSource:
         self._camera = SyntheticCamera(options)
         self._next, self._size = 0, None
         self._camera.frame(0)
+        self._drawn = []
+        if options.ahead and options.frames is not None:
+            self._drawn = [self._camera.frame(number) for number in range(options.frames)]
         self._started = time.monotonic()
         length = None if options.frames is None else self._pts_ns(options.frames)
         return VideoInfo(
@@ -61,7 +65,7 @@ class SyntheticSource:
         if self._options.frames is not None and number >= self._options.frames:
             return None
         self._next += 1
-        shot = self._camera.frame(number)
+        shot = self._drawn[number] if self._drawn else self._camera.frame(number)
         size = self._camera.size_at(number)
         changed = self._size is not None and size != self._size
         self._size = size
@@ -82,7 +86,7 @@ class SyntheticSource:
 
     def close(self) -> None:
         """Let go of the camera."""
-        self._camera = None
+        self._camera, self._drawn = None, []
 
     def _pts_ns(self, number: int) -> int:
         return int(number * SECOND_NS / self._options.rate)

@@ -50,3 +50,19 @@ def test_luma_is_opencvs_gray_and_neutral_rgb_keeps_it() -> None:
     np.testing.assert_array_equal(luma, cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY))
     assert np.abs(color_space.rgb_to_ycc(rgb)[..., 0] * 255 - luma).max() < 0.51
     np.testing.assert_array_equal(color_space.rgb_to_luma(color_space.luma_to_rgb(luma)), luma)
+
+
+def test_video_planes_and_back_are_the_same_color() -> None:
+    levels = np.array([[[200, 90, 60], [30, 120, 200]], [[90, 90, 90], [10, 250, 120]]], np.uint8)
+    rgb = np.kron(levels, np.ones((8, 8, 1), np.uint8))
+    ycc = color_space.rgb_to_ycc(rgb)
+    chroma = np.ascontiguousarray(ycc[::2, ::2, 1:] * np.float32(255))
+    video = cv2.transform(chroma, color_space.CHROMA_TO_VIDEO)
+    lift = np.kron(video[..., 0], np.ones((2, 2), np.float32))
+    y = np.rint(16 + ycc[..., 0] * 219 + lift).astype(np.uint8)
+    cb, cr = (np.rint(video[..., place] + 128).astype(np.uint8) for place in (1, 2))
+    back = color_space.video_to_rgb(y, cb, cr)
+    middle = np.s_[3:5, 3:5]
+    for corner in (np.s_[:8, :8], np.s_[:8, 8:], np.s_[8:, :8], np.s_[8:, 8:]):
+        off = np.abs(back[corner][middle].astype(int) - rgb[corner][middle])
+        assert off.max() <= 3  # 8-bit rounding of chroma, times 1.86

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from irchroma.engines.network.network import installed
+from irchroma.engines import catalog
+from irchroma.engines.measures.flicker_report import read_frames
+from irchroma.engines.network.network import NetworkOptions, installed
+from irchroma.engines.neural.colorizer import NeuralOptions
+from irchroma.engines.neural.ladder import Rung, candidates, quality
+from irchroma.engines.temporal.stage import TemporalOptions
 from irchroma.launch.cli import main
 from irchroma.launch.config import ConfigError
-from irchroma.launch.run.automatic import prepare, stored_path
+from irchroma.launch.run.automatic import CHOSEN_KEYS, FILE_COLOR_EVERY, chosen_for, prepare, stored_path
 from irchroma.launch.run.options import RunConfig, load
 from irchroma.launch.run.wiring import build_loop
+from irchroma.stream.protocols import VideoInfo
 
 pytestmark = pytest.mark.skipif(
     not any(map(installed, ("openvino", "onnxruntime"))), reason="no runtime is installed"
@@ -75,25 +84,74 @@ def test_palettes_have_nothing_to_choose(stored: Path) -> None:
     assert prepare(config, None, {"engine": "palette:ironbow"}) == (config, None)
 
 
-@pytest.mark.slow
-def test_without_a_calibration_a_few_seconds_of_measuring_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    config, governor = prepare(load(None, {}), None, {})
-    assert governor is not None
-    assert "measured just now" in governor.chosen
-    assert 160 <= config.neural.work_size_px <= 416
+def chosen(rate: int, tmp_path: Path, **changes: Any) -> tuple[NeuralOptions, str]:
+    network = NetworkOptions(cache=tmp_path / "compiled")
+    (tmp_path / "compiled").mkdir(exist_ok=True)
+    options = NeuralOptions("nir", beside=True, network=network, **changes)
+    return chosen_for(options, VideoInfo((480, 640), Fraction(rate), live=True), CHOSEN_KEYS)
 
 
-def test_a_demand_that_nothing_meets_gets_the_cheapest_and_is_told_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    config, governor = prepare(load(None, {"auto_latency_ms": 0.01}), None, {})
+def test_a_run_measures_once_and_remembers(tmp_path: Path) -> None:
+    first, why = chosen(5, tmp_path)
+    assert "(measured just now)" in why
+    second, again = chosen(5, tmp_path)
+    assert "(measured before)" in again
+    assert first == second
+    assert again.startswith(f"nir {first.size} at {first.work_size_px} px, every ")
+    (memory,) = tmp_path.glob("pace-*.json")
+    memory.write_text("[1, 2")
+    assert "(measured just now)" in chosen(5, tmp_path)[1]
+
+
+def test_a_faster_machine_gets_more_and_the_words_are_true(tmp_path: Path) -> None:
+    chosen(5, tmp_path)
+    (memory,) = tmp_path.glob("pace-*.json")
+    found = {}
+    for call_ms in (0.5, 40.0, 4000.0):
+        memory.write_text(json.dumps([call_ms, call_ms, 3.0]))
+        options, why = chosen(30, tmp_path)
+        found[call_ms] = quality(
+            "nir", Rung(options.size, options.work_size_px, int(options.temporal.color_every))
+        )
+        assert ("too slow" in why) == (call_ms == 4000.0)
+    assert found[0.5] > found[40.0] > found[4000.0]
+    assert found[0.5] == quality("nir", candidates("nir")[0])
+
+
+def test_what_was_said_is_not_chosen(tmp_path: Path) -> None:
+    network = NetworkOptions(cache=None)
+    options = NeuralOptions("nir", work_size_px=192, beside=True, network=network)
+    info = VideoInfo((96, 128), Fraction(30), live=True)
+    keys = [key for key in CHOSEN_KEYS if key != "neural.work_size_px"]
+    assert chosen_for(options, info, keys)[0].work_size_px == 192
+    kept = replace(options, temporal=replace(options.temporal, color_every=2))
+    assert chosen_for(kept, info, CHOSEN_KEYS[:2])[0].temporal.color_every == 2
+    assert chosen_for(options, info, CHOSEN_KEYS[1:])[0].size == "fast"
+
+
+def test_files_have_the_same_settings_everywhere_and_the_best_when_asked() -> None:
+    governor = prepare(load(None, {"engine": "nir"}), None, {"engine": "nir"})[1]
     assert governor is not None
-    assert "too slow, and the cheapest there is" in governor.chosen
-    assert config.neural.work_size_px == 160
+    plain = governor.for_file(NeuralOptions("nir"), best=False)
+    assert (plain.size, plain.temporal.color_every) == ("fast", FILE_COLOR_EVERY)
+    best = governor.for_file(NeuralOptions("nir"), best=True)
+    assert (best.size, best.temporal.color_every) == (catalog.SIZES[-1], 1)
+    said = {"engine": "nir:fast", "neural.temporal.color_every": 2}
+    governor = prepare(load(None, said), None, said)[1]
+    assert governor is not None
+    options = NeuralOptions("nir", temporal=TemporalOptions(color_every=2))
+    assert governor.for_file(options, best=True) == options
+
+
+def test_the_same_file_gives_the_same_bytes_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    made = []
+    for name in ("a.mkv", "b.mkv"):
+        arguments = ["run", "test:nir?size=96x64&frames=12", "--to", str(tmp_path / name), "--engine", "nir"]
+        assert main([*arguments, "--encoder", "x264", "--quiet"]) == 0
+        frames = read_frames(tmp_path / name)[1]
+        made.append(np.stack(list(frames)))
+    np.testing.assert_array_equal(*made)
 
 
 def test_a_live_run_says_where_it_spent_its_time(stored: Path, tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ class Camera:
 
 def run(camera: Camera, limit_ms: float, seen_px: int = 192) -> Governor:
     governor = Governor(limit_ms, "a test")
-    governor.expect((64, 96))
+    governor.expect(VideoInfo((64, 96), Fraction(30), live=True))
     options = NeuralOptions("nir", work_size_px=seen_px, network=NetworkOptions(cache=None, threads=1))
     writers = [SinkWriter(open_sink("null"), "null")]
     loop = Loop(camera, lambda info: governor.open(options), ViewComposer(), writers, LoopOptions())

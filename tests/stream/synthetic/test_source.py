@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from irchroma.stream.errors import SourceError, SourceLost
+from irchroma.stream.errors import SourceError, SourceLost, StreamOptionError
 from irchroma.stream.synthetic.camera import SyntheticCamera
 from irchroma.stream.synthetic.options import SyntheticOptions, parse_test_address
 from irchroma.stream.synthetic.sensor import BLINKING, DEAD, STUCK
@@ -232,3 +232,20 @@ def test_odd_tiny_and_slim_sizes_work(size):
         assert frame.rgb.shape == (*size, 3)
         assert frame.motion.shape == (*size, 2)
         assert frame.labels.shape == size
+
+
+def test_frames_drawn_ahead_are_the_same_frames() -> None:
+    made = []
+    for query in ("", "&ahead=1"):
+        source = SyntheticSource.from_address(f"test:nir?size=64x48&frames=3{query}")
+        source.open()
+        frames = [source.read(1.0) for _ in range(4)]
+        source.close()
+        assert frames[3] is None
+        made.append([frame.pixels for frame in frames if frame is not None])
+    np.testing.assert_array_equal(*made)
+
+
+def test_drawing_ahead_without_an_end_is_refused() -> None:
+    with pytest.raises(StreamOptionError, match="give seconds= or frames="):
+        SyntheticSource.from_address("test:nir?size=64x48&ahead=1")

@@ -1,0 +1,94 @@
+"""The 8-bit twin of a network that ships, where this machine runs it clearly faster than the float network.
+
+Measured once before the first frame, and remembered. A twin of other weights than those at hand, or one that
+colors differently on this machine, is passed over, and that is said.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from irchroma.engines import catalog
+from irchroma.engines.errors import EngineError
+from irchroma.engines.network.network import NetworkOptions, installed, machine_key, open_network
+from irchroma.engines.network.record import read_record
+
+log = logging.getLogger(__name__)
+
+CLEARLY = 1.15
+"""Times as fast as the float network a twin must be: a little color is lost with it."""
+_SIZE = (256, 320)
+_CALLS = 4
+
+
+def twin_path(kind: str, size: str) -> Path:
+    """Where the 8-bit twin of a network lies; it may be absent."""
+    return catalog.weights_path(kind, size).with_name(f"{kind}_{size}_int8.onnx")
+
+
+def weights_for(kind: str, size: str, options: NetworkOptions) -> Path:
+    """The file that a run on the CPU should open for a network that ships.
+
+    The float network, except where OpenVINO is what runs it, a twin of it is there, and that is faster here:
+    ONNX Runtime gains nothing from 8 bits without VNNI.
+    """
+    path, twin = catalog.weights_path(kind, size), twin_path(kind, size)
+    if options.exact or options.runtime not in ("auto", "openvino") or not installed("openvino"):
+        return path
+    if not twin.is_file() or not path.is_file():
+        return path
+    float_hash = hashlib.sha256(path.read_bytes()).hexdigest()
+    record = read_record(twin)
+    if record is None or record.source_sha256 != float_hash:
+        log.info("%s was made of other weights than %s: run irchroma engines twins", twin.name, path.name)
+        return path
+    return twin if _faster(path, twin, options, float_hash) else path
+
+
+def _faster(path: Path, twin: Path, options: NetworkOptions, float_hash: str) -> bool:
+    options = replace(options, runtime="openvino")
+    twin_hash = hashlib.sha256(twin.read_bytes()).hexdigest()
+    text = f"{float_hash} {twin_hash} {machine_key('openvino')}"
+    memory = None
+    if options.cache is not None:
+        memory = options.cache / f"twin-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        if memory.is_file():
+            return memory.read_text("utf-8").startswith("twin")
+    try:
+        ratio = _ratio(path, twin, options)
+    except EngineError as error:
+        log.warning("%s is not used: %s", twin.name, error)
+        ratio = 0.0
+    wins = ratio >= CLEARLY
+    verdict = f"{'twin' if wins else 'float'}: {ratio:.2f} times as fast in 8 bits"
+    log.info("%s: %s", path.stem, verdict)
+    if memory is not None:
+        try:
+            memory.write_text(verdict + "\n", encoding="utf-8")
+        except OSError as error:
+            log.info("that cannot be remembered: %s", error)
+    return wins
+
+
+def _ratio(path: Path, twin: Path, options: NetworkOptions) -> float:
+    """CPU time of the float network's call by that of its twin's, in turns, the least of some."""
+    networks = [open_network(one, options) for one in (path, twin)]
+    try:
+        luma = np.full((1, 1, *_SIZE), 0.4, np.float32)
+        least = [np.inf, np.inf]
+        for number in range(_CALLS + 1):
+            for place, network in enumerate(networks):
+                start_s = time.process_time()
+                network.infer(luma)
+                if number:  # the first one compiles
+                    least[place] = min(least[place], time.process_time() - start_s)
+        return float(least[0] / max(least[1], 1e-9))
+    finally:
+        for network in networks:
+            network.close()

@@ -1,0 +1,192 @@
+"""How fast this machine colors: measured in a moment before the first frame, and remembered.
+
+Remembered by processor, runtime and version, network and size of frame, so that the next run of the same
+kind begins at once, and with the same settings.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import os
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from irchroma.engines.network.network import NetworkOptions, machine_key, open_network
+from irchroma.engines.network.twins import weights_for
+from irchroma.engines.neural.colorizer import NeuralOptions
+from irchroma.engines.neural.ladder import Rung
+from irchroma.engines.recolor.recoloring import Recoloring
+from irchroma.engines.recolor.work_picture import padded, reduced, work_size
+from irchroma.engines.temporal.stage import TemporalStage, half_size
+
+log = logging.getLogger(__name__)
+
+FREE = 0.25
+"""Share of the processor that is left to others."""
+CODEC_SHARE = 1.0
+"""What decoding and encoding take, as a share of what is done to a frame between them: 640x480, x264 as it is
+set for live video, 1.0 to 1.3 of it."""
+_CALLS, _FRAMES = 4, 8
+_MEASURED, _SEEN_PX = "fast", 320
+"""The network that is measured, and what it sees; the others by their work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What has to be kept: options of the colorizer, (H, W) of the frames, frames a second, cameras."""
+
+    options: NeuralOptions
+    size: tuple[int, int]
+    rate: float
+    cameras: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What was measured.
+
+    Attributes:
+        demand: for what.
+        call_ms: CPU time of the `fast` network's call at 320 pixels.
+        wall_ms: how long that call lasts on the threads it has.
+        frame_ms: CPU time of what is done to every frame beside it.
+        cores: that this process may use.
+        when: `measured just now` or `measured before`.
+    """
+
+    demand: Demand
+    call_ms: float
+    wall_ms: float
+    frame_ms: float
+    cores: int
+    when: str
+
+    def fits(self, rung: Rung) -> bool:
+        """Whether the rate is kept, and the share of the processor stays free."""
+        return self.busy(rung) <= 1 - FREE and self._lasts_ms(rung) <= rung.color_every * self._period_ms
+
+    def busy(self, rung: Rung) -> float:
+        """Share of the whole processor, [0, 1] and above."""
+        work_ms = self.frame_ms * (1 + CODEC_SHARE) + self.call_ms * self._scale(rung) / rung.color_every
+        return work_ms * self.demand.cameras / (self.cores * self._period_ms)
+
+    def sentence(self, rung: Rung) -> str:
+        """Why this one, for people."""
+        height, width = self.demand.size
+        several = f" from each of {self.demand.cameras} cameras" if self.demand.cameras > 1 else ""
+        return (
+            f"{self.demand.options.engine} {rung}: {self.call_ms * self._scale(rung):.0f} ms a call and"
+            f" {self.frame_ms:.1f} ms a frame of {width}x{height} take about {self.busy(rung):.0%} of"
+            f" {self.cores} cores at {self.demand.rate:g} frames a second{several} ({self.when})"
+        )
+
+    @property
+    def _period_ms(self) -> float:
+        return 1e3 / self.demand.rate
+
+    def _lasts_ms(self, rung: Rung) -> float:
+        """A call beside the frames may last until the next one is due; one that is waited for, half of it."""
+        lasts_ms = self.wall_ms * self._scale(rung)
+        return lasts_ms if self.demand.options.beside else 2 * lasts_ms
+
+    def _scale(self, rung: Rung) -> float:
+        return rung.macs / Rung(_MEASURED, _SEEN_PX).macs
+
+
+def measure(demand: Demand) -> Pace:
+    """This machine's pace for a demand; a second where nothing is remembered.
+
+    Raises:
+        EngineError: no network runs here.
+    """
+    options, cores = demand.options, len(os.sched_getaffinity(0))
+    network = options.network
+    if options.beside and not network.threads:
+        network = replace(network, threads=max(1, cores // 2))
+    path = options.weights or weights_for(options.engine, _MEASURED, network)
+    memory = _memory(network, path, demand)
+    known = _read(memory)
+    if known is not None:
+        return Pace(demand, *known, cores, "measured before")
+    call_ms, wall_ms = _call(path, network, demand.size)
+    if options.weights is not None and options.size != _MEASURED:
+        scale = Rung(options.size, _SEEN_PX).macs / Rung(_MEASURED, _SEEN_PX).macs
+        call_ms, wall_ms = call_ms / scale, wall_ms / scale
+    found = call_ms, wall_ms, _frame(options, demand.size)
+    if memory is not None:
+        try:
+            memory.write_text(json.dumps([round(ms, 3) for ms in found]), encoding="utf-8")
+        except OSError as error:
+            log.info("the pace of this machine is not kept: %s", error)
+    return Pace(demand, *found, cores, "measured just now")
+
+
+def _call(path: Path, options: NetworkOptions, size: tuple[int, int]) -> tuple[float, float]:
+    """CPU and wall time of a call, ms; the least of some, since others disturb and nothing speeds up."""
+    network = open_network(path, options)
+    luma = padded(np.full(work_size(size, _SEEN_PX), 90, np.uint8))
+    try:
+        network.infer(luma)
+        times = []
+        for _ in range(_CALLS):
+            cpu_s, wall_s = time.process_time(), time.perf_counter()
+            network.infer(luma)
+            times.append((time.process_time() - cpu_s, time.perf_counter() - wall_s))
+        return min(cpu for cpu, _ in times) * 1e3, min(wall for _, wall in times) * 1e3
+    finally:
+        network.close()
+
+
+def _frame(options: NeuralOptions, size: tuple[int, int]) -> float:
+    """CPU time of steadying and recoloring a moving picture of (H, W), ms a frame."""
+    stage, recoloring = TemporalStage(options.temporal), Recoloring(options.recolor)
+    stage.carries_half = True
+    work = work_size(size, _SEEN_PX)
+    half = half_size(work)
+    rows, columns = np.mgrid[0 : size[0], 0 : size[1]].astype(np.float32)
+    ycc = np.full((*half, 3), 0.05, np.float32)
+    ycc[..., 0] = 0.4
+    confidence = np.ones(half, np.float32)
+    times = []
+    for number in range(_FRAMES):
+        wave = np.sin((columns + 2 * number) / 9) * np.sin((rows - number) / 7)
+        luma = np.asarray(110 + 60 * wave, np.uint8)
+        start_s = time.thread_time()
+        small = reduced(luma, work)
+        color, sure = stage.update(stage.observe(small, number * 33_333_333), ycc, confidence)
+        recoloring.planes(luma, reduced(small, half), color, sure, half != work)
+        times.append(time.thread_time() - start_s)
+    return float(np.median(times[2:])) * 1e3
+
+
+def _memory(network: NetworkOptions, path: Path, demand: Demand) -> Path | None:
+    if network.cache is None:
+        return None
+    runtime = network.runtime if network.runtime != "auto" else "openvino"
+    data = path.read_bytes() if path.is_file() else b""
+    about = [
+        machine_key(runtime),
+        network.runtime,
+        str((network.threads, network.exact, demand.size)),
+        hashlib.sha256(data).hexdigest(),
+    ]
+    key = hashlib.sha256(" ".join(about).encode()).hexdigest()[:16]
+    return network.cache.parent / f"pace-{key}.json"
+
+
+def _read(memory: Path | None) -> tuple[float, float, float] | None:
+    if memory is None or not memory.is_file():
+        return None
+    try:
+        call_ms, wall_ms, frame_ms = (float(value) for value in json.loads(memory.read_text("utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        log.info("%s cannot be used, measured anew: %s", memory.name, error)
+        return None
+    good = all(math.isfinite(ms) and ms > 0 for ms in (call_ms, wall_ms, frame_ms))
+    return (call_ms, wall_ms, frame_ms) if good else None
