@@ -44,7 +44,14 @@ from irchroma.stream.sensor.correction import Camera
 from irchroma.stream.sensor.presets import find_profile
 from irchroma.stream.sensor.profile import load_profile
 from irchroma.stream.sinks.http.access import Access
-from irchroma.stream.sinks.open_sink import SinkOptions, is_recording, open_sink, public, takes_planes
+from irchroma.stream.sinks.open_sink import (
+    SinkOptions,
+    is_recording,
+    open_sink,
+    pool_for,
+    public,
+    takes_planes,
+)
 from irchroma.stream.sources.open_source import open_source
 from irchroma.stream.sources.pictures import scale_of
 from irchroma.stream.view.composer import ViewComposer
@@ -197,6 +204,7 @@ def _sink_options(
         stats=stats,
         control=control if output.page_control else None,
         page=name,
+        pool=pool_for(config.to),
         access=Access(output.page_token, output.page_viewer_token, names=output.page_names),
         spare_token=page_token,
     )

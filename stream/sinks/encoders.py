@@ -20,7 +20,7 @@ from irchroma.stream.gstreamer import door
 from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.sinks.i420_packer import Yuv420Packer, appsrc_of
 
-Codec = Literal["h264", "vp8", "vp9"]
+Codec = Literal["h264", "h265", "vp8", "vp9"]
 
 ASSUMED_RATE = Fraction(30)
 """Frames a second, for keyframe distances and bit rates where a source does not know its own."""

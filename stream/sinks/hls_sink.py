@@ -7,8 +7,9 @@ from pathlib import Path
 
 from irchroma.stream.errors import SinkError, StreamOptionError
 from irchroma.stream.protocols import VideoInfo
-from irchroma.stream.sinks.encoders import EncoderOptions, EncoderTask, choose_encoder
+from irchroma.stream.sinks.encoders import EncoderOptions, EncoderTask
 from irchroma.stream.sinks.pipeline_sink import PipelineSink, Tail
+from irchroma.stream.sinks.shared_encoder import EncoderPool
 
 PLAYLIST = "live.m3u8"
 _SEGMENT = "segment"
@@ -39,14 +40,15 @@ class HlsSink(PipelineSink):
         segment_s: float = 2.0,
         keep: int = 6,
         playlist: str = PLAYLIST,
+        pool: EncoderPool | None = None,
     ) -> None:
-        super().__init__(f"hls:{folder}", waits=True, end_s=_END_S)
+        super().__init__(f"hls:{folder}", waits=True, end_s=_END_S, pool=pool)
         if segment_s < 1 or keep < 3:
             raise StreamOptionError(
                 f"hls: expected segments of 1 second or more, 3 or more of them, got {segment_s:g} s, {keep}"
             )
         self.folder, self.playlist = folder, folder / playlist
-        self._encoder = encoder or EncoderOptions()
+        self._encoding = encoder or EncoderOptions()
         self._segment_s, self._keep = round(segment_s), keep
         self._live = True
 
@@ -77,10 +79,10 @@ class HlsSink(PipelineSink):
     def _tail(self, rate: Fraction, size: tuple[int, int]) -> Tail:
         # Live settings for files too: hlssink2 asks for a keyframe at every cut, and only an encoder
         # that looks not ahead gives it there. Segments would come out shorter or longer than the target.
-        task = EncoderTask("h264", size, rate, live=True, options=self._encoder)
+        task = EncoderTask("h264", size, rate, live=True, options=self._encoding)
         listed = self._keep if self._live else 0
         return Tail(
-            f"{choose_encoder(task).launch} ! h264parse ! hlssink2 name=hls target-duration={self._segment_s}"
+            f"h264parse ! hlssink2 name=hls target-duration={self._segment_s}"
             f" playlist-length={listed} max-files={listed + 2 if listed else 0}",
             {
                 "hls": {
@@ -90,4 +92,5 @@ class HlsSink(PipelineSink):
                     "playlist-location": str(self.playlist),
                 }
             },
+            task=task,
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from irchroma.stream.sinks.http.page import LiveControl
 from irchroma.stream.sinks.http.sink import HttpSink, HttpSinkOptions
 from irchroma.stream.sinks.null_sink import NullSink
 from irchroma.stream.sinks.rtsp_sink import RtspAddress, RtspSink
+from irchroma.stream.sinks.shared_encoder import EncoderPool
 from irchroma.stream.sinks.srt_sink import SrtAddress, SrtSink
 from irchroma.stream.sinks.v4l2_sink import V4l2Sink
 from irchroma.stream.sinks.window_sink import WindowSink
@@ -99,6 +100,7 @@ class SinkOptions:
         stats: gives what `/stats.json` shows; called from server threads.
         control: what viewers of the page may change; None for nothing.
         page: the page's name among those that share its port; empty to have the port to itself.
+        pool: encoders that several sinks share; None for one for each.
         access: who gets in to the page.
         spare_token: gives the token of a page that other machines reach and that has no secret.
     """
@@ -115,6 +117,7 @@ class SinkOptions:
     stats: Callable[[], dict[str, Any]] | None = None
     control: LiveControl | None = None
     page: str = ""
+    pool: EncoderPool | None = None
     access: Access = field(default_factory=Access)
     spare_token: Callable[[], str] | None = None
 
@@ -165,6 +168,13 @@ def is_recording(text: str) -> bool:
     return "://" not in text.removeprefix("file://") and Path(text).suffix.lower() in EXTENSIONS
 
 
+def pool_for(texts: Sequence[str]) -> EncoderPool | None:
+    """The encoders that the sinks of these names can share; None where there is nothing to share."""
+    streams = [text for text in texts if text.startswith(("rtsp:", "srt:", "hls:")) or text.endswith(".m3u8")]
+    files = [text for text in texts if is_recording(text)]
+    return EncoderPool(bool(streams)) if len(streams) + len(files) > 1 else None
+
+
 _SCHEMES = ("rtsp", "srt", "http", "hls", "v4l2", "window", "null", "file")
 
 
@@ -179,19 +189,19 @@ def _file(path: Path, options: SinkOptions) -> FrameSink:
     file_options = FileSinkOptions(
         options.encoder, audio_from=options.audio_from, overwrite=options.overwrite
     )
-    return FileSink(path, file_options)
+    return FileSink(path, file_options, options.pool)
 
 
 def _hls(folder: Path, playlist: str, options: SinkOptions) -> FrameSink:
-    return HlsSink(folder, options.encoder, options.hls_segment_s, options.hls_keep, playlist)
+    return HlsSink(folder, options.encoder, options.hls_segment_s, options.hls_keep, playlist, options.pool)
 
 
 def _rtsp(text: str, options: SinkOptions) -> FrameSink:
-    return RtspSink(_rtsp_address(text), options.encoder)
+    return RtspSink(_rtsp_address(text), options.encoder, options.pool)
 
 
 def _srt(text: str, options: SinkOptions) -> FrameSink:
-    return SrtSink(_srt_address(text), options.encoder)
+    return SrtSink(_srt_address(text), options.encoder, options.pool)
 
 
 def _http(text: str, options: SinkOptions) -> FrameSink:

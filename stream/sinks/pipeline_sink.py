@@ -15,21 +15,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.stream.errors import SinkError, StreamError
+from irchroma.stream.gstreamer import door
 from irchroma.stream.gstreamer.door import EndOfStream, GstFailure
 from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.protocols import Pixels, VideoInfo
+from irchroma.stream.sinks.encoders import EncoderTask, choose_encoder
 from irchroma.stream.sinks.i420_packer import Yuv420Packer, appsrc_of, even_size
 from irchroma.stream.sinks.pace import Pace
+from irchroma.stream.sinks.shared_encoder import DEPTH, PARSERS, ROOM_S, EncoderPool, SharedEncoder, Unit
 
 log = logging.getLogger(__name__)
-
-DEPTH = 3
-"""Pictures that may wait in front of the encoder."""
 
 LARGEST_PX = 8192
 """The longest side that is encoded."""
 
-_ROOM_S = 0.002  # between looks at a full queue; the encoder has DEPTH pictures to go on with
+_CODED_BYTES = 32_000_000  # coded pictures that may wait for a disk or a network
 
 
 class Packer(Protocol):
@@ -44,16 +44,18 @@ class Tail:
     """What comes after the appsrc.
 
     Attributes:
-        launch: launch text from I420 (or what `head` says) to the sink element.
+        launch: launch text from I420 (or coded video, or what `head` says) to the sink element.
         properties: values for its named elements.
         corrections: as in `Pipeline`.
         head: launch text of an appsrc called `pictures`, and what packs for it; None for I420.
+        task: what is to be encoded before `launch`; None where that takes pictures as they are.
     """
 
     launch: str
     properties: dict[str, dict[str, Any]] = field(default_factory=dict)
     head: tuple[str, Packer] | None = None
     corrections: dict[str, dict[int, bytes]] = field(default_factory=dict)
+    task: EncoderTask | None = None
 
 
 def check_size(size: tuple[int, int], label: str, smallest: int = 16) -> None:
@@ -90,9 +92,10 @@ class PipelineSink(ABC):
         waits: true where every picture is kept and `write` waits for room; false where the oldest
             picture in the queue gives way, and where files go at their own speed.
         end_s: seconds that `close` waits for the end of the stream; 0 to stop at once.
+        pool: the encoders that it shares with other sinks; None for one within its own pipeline.
     """
 
-    def __init__(self, label: str, waits: bool, end_s: float) -> None:
+    def __init__(self, label: str, waits: bool, end_s: float, pool: EncoderPool | None = None) -> None:
         self.label = label
         self._waits, self._end_s = waits, end_s
         self._pipeline: Pipeline | None = None
@@ -101,6 +104,12 @@ class PipelineSink(ABC):
         self._drops = self._written = 0
         self._last_ns = -1
         self._pace: Pace | None = None
+        self._pool = pool
+        self._encoder: SharedEncoder | None = None
+        self._live = True
+        self._await_key, self._taken = True, 0
+        self._durations: dict[int, int] = {}  # of coded pictures on their way
+        self._shift_ns = 0  # what its times begin with
 
     @abstractmethod
     def _tail(self, rate: Fraction, size: tuple[int, int]) -> Tail:
@@ -110,17 +119,22 @@ class PipelineSink(ABC):
         """See `FrameSink.open`. Pictures of other sizes are scaled to `size` later on."""
         check_size(size, self.label)
         self._pace = None if self._waits or info.live else Pace()
+        self._live = info.live
         self._start(info.rate, size)
 
     def _start(self, rate: Fraction, size: tuple[int, int]) -> None:
         even = even_size(size)
         try:
             tail = self._tail(rate, even)
+            if tail.task is not None and self._pool is not None:
+                self._start_shared(self._pool, tail.task, tail)
+                return
             head, self._packer = tail.head or (appsrc_of(even, rate), Yuv420Packer(even))
             if not self._waits:
                 head += f" is-live=true leaky-type=downstream max-buffers={DEPTH}"
+            encoder = f" ! {choose_encoder(tail.task).launch}" if tail.task is not None else ""
             self._pipeline = Pipeline(
-                f"{head} ! {tail.launch}", dict(tail.properties), corrections=tail.corrections
+                f"{head}{encoder} ! {tail.launch}", dict(tail.properties), corrections=tail.corrections
             )
             self._pipeline.start()
             self._pipeline.check()
@@ -128,11 +142,76 @@ class PipelineSink(ABC):
             self._stop()
             raise explain(error, self.label) from error
 
+    def _start_shared(self, pool: EncoderPool, task: EncoderTask, tail: Tail) -> None:
+        self._await_key, self._taken = True, 0
+        self._durations.clear()
+        head = "appsrc name=pictures format=time max-bytes=0"
+        if not self._waits:
+            head += " is-live=true"
+        launch = f"{head} ! {PARSERS[task.codec]} name=whole ! {tail.launch}"
+        self._pipeline = Pipeline(launch, dict(tail.properties), corrections=tail.corrections)
+        self._pipeline.start()
+        kinds = door.modules()["Gst"].PadProbeType
+        way_out = self._pipeline.element("pictures").get_static_pad("src")
+        way_out.add_probe(kinds.EVENT_UPSTREAM, self._wished)
+        self._pipeline.element("whole").get_static_pad("src").add_probe(kinds.BUFFER, self._lasts)
+        self._encoder = pool.of(task)
+        self._encoder.join(self._take)
+
+    def _wished(self, _pad: Any, probe: Any) -> Any:
+        """Passes a wish for a keyframe on to the encoder. Any of GStreamer's threads."""
+        event = probe.get_event()
+        if self._encoder is not None and door.modules()["GstVideo"].video_event_is_force_key_unit(event):
+            self._encoder.send_upstream(event)
+        return door.modules()["Gst"].PadProbeReturn.OK
+
+    def _lasts(self, _pad: Any, probe: Any) -> Any:
+        """Gives a coded picture its duration back, of which parsers make 1 ns where no rate is known."""
+        buffer = probe.get_buffer()
+        duration_ns = self._durations.pop(buffer.pts, -1)
+        if duration_ns >= 0:
+            buffer.duration = duration_ns
+        return door.modules()["Gst"].PadProbeReturn.OK
+
+    def _take(self, unit: Unit) -> None:
+        """A coded picture. The encoder's thread."""
+        pipeline = self._pipeline
+        if pipeline is None or self._failure is not None:
+            return
+        if self._await_key:
+            if not unit.key:
+                if self._encoder is not None:
+                    self._encoder.ask_keyframe()
+                return
+            self._await_key = False
+        try:
+            pictures = pipeline.element("pictures")
+            while pictures.get_property("current-level-bytes") >= _CODED_BYTES:
+                if self._live or self._pipeline is None:  # left out with all that refers to it
+                    self._drops += 1
+                    self._await_key = True
+                    return
+                time.sleep(ROOM_S)
+                pipeline.check()
+        except StreamError:
+            return  # `write` will say it
+        if not self._taken:
+            pictures.set_property("caps", unit.caps)
+            self._begins(unit.pts_ns)
+        self._taken += 1
+        pts_ns = unit.pts_ns - self._shift_ns
+        self._durations[pts_ns] = unit.duration_ns
+        pictures.emit("push-buffer", unit.at(pts_ns))
+
+    def _begins(self, pts_ns: int) -> None:
+        """Called before the first coded picture is passed on; sets what its times begin with."""
+        self._shift_ns = 0
+
     def write(self, rgb: Pixels, pts_ns: int, duration_ns: int) -> None:
         """See `FrameSink.write`. A picture that is not later than the one before is left out and counted."""
         if self._failure is not None:
             raise self._failure
-        if self._pipeline is None or self._packer is None:
+        if self._pipeline is None or (self._packer is None and self._encoder is None):
             raise SinkError(f"{self.label}: written to before it was opened")
         if pts_ns <= self._last_ns:
             self._drops += 1
@@ -140,8 +219,14 @@ class PipelineSink(ABC):
         if self._pace is not None:
             self._pace.wait(pts_ns)
         try:
-            self._make_room(self._pipeline)
-            self._pipeline.push("pictures", self._packer.pack(rgb), pts_ns, duration_ns)
+            if self._encoder is not None:
+                self._pipeline.check()
+                self._drops += not self._encoder.offer(
+                    rgb, pts_ns, duration_ns, self._waits or not self._live
+                )
+            elif self._packer is not None:
+                self._make_room(self._pipeline)
+                self._pipeline.push("pictures", self._packer.pack(rgb), pts_ns - self._shift_ns, duration_ns)
         except EndOfStream as error:
             self._failure = SinkError(f"{self.label}: takes no more")
             raise self._failure from error
@@ -159,7 +244,7 @@ class PipelineSink(ABC):
             self._drops += pictures.get_property("current-level-buffers") >= DEPTH
             return
         while pictures.get_property("current-level-buffers") >= DEPTH:
-            time.sleep(_ROOM_S)
+            time.sleep(ROOM_S)
             pipeline.check()
 
     @property
@@ -174,6 +259,8 @@ class PipelineSink(ABC):
             return
         try:
             if self._end_s and self._written and self._failure is None:
+                if self._encoder is not None:
+                    self._encoder.finish(self._take, self._last_ns, self._end_s)
                 pipeline.end("pictures", self._end_s)
         except (StreamError, TimeoutError) as error:
             self._failure = explain(
@@ -184,6 +271,9 @@ class PipelineSink(ABC):
             self._stop()
 
     def _stop(self) -> None:
+        encoder, self._encoder = self._encoder, None
+        if encoder is not None:
+            encoder.leave(self._take)
         if self._pipeline is not None:
             self._pipeline.stop()
         self._pipeline = self._packer = None

@@ -9,23 +9,30 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import Any
 
 from irchroma.stream.errors import SinkError, StreamError
 from irchroma.stream.gstreamer import door
-from irchroma.stream.gstreamer.sample import buffer_of
 from irchroma.stream.protocols import Pixels, VideoInfo
 from irchroma.stream.sinks import listening
 from irchroma.stream.sinks.encoders import EncoderOptions, EncoderTask, choose_encoder
-from irchroma.stream.sinks.i420_packer import Yuv420Packer, appsrc_of, even_size
+from irchroma.stream.sinks.i420_packer import even_size
 from irchroma.stream.sinks.pace import Pace, RunningTime
-from irchroma.stream.sinks.pipeline_sink import DEPTH, check_size, explain
+from irchroma.stream.sinks.pipeline_sink import check_size, explain
+from irchroma.stream.sinks.shared_encoder import EncoderPool, SharedEncoder, Unit
 
 log = logging.getLogger(__name__)
 
 _CLEAN_S = 5  # how often sessions of clients that vanished are looked for
 _JOIN_S = 5.0
+_WAITING = 30  # coded pictures in front of the payloader
+# The encoder's parser puts the parameter sets once in front of a keyframe. The payloader would put them in
+# front of each of its slices (x264's low delay cuts a picture into one for each thread), which splits the
+# picture in two for FFmpeg's decoder.
+_LAUNCH = (
+    "( appsrc name=pictures format=time is-live=true max-bytes=0"
+    " ! h264parse ! rtph264pay name=pay0 pt=96 config-interval=0 aggregate-mode=zero-latency )"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,18 +250,20 @@ class RtspSink:
         address: where it is served, with the real port once it is open.
     """
 
-    def __init__(self, address: RtspAddress, encoder: EncoderOptions | None = None) -> None:
+    def __init__(
+        self, address: RtspAddress, encoder: EncoderOptions | None = None, pool: EncoderPool | None = None
+    ) -> None:
         self.address = address
-        self._encoder = encoder or EncoderOptions()
-        self._packer: Yuv420Packer | None = None
-        self._launch = ""
+        self._options, self._pool = encoder or EncoderOptions(), pool or EncoderPool()
+        self._encoder: SharedEncoder | None = None
+        self._joined = False
         self._bound: RtspAddress | None = None
         self._factory: Any = None
         self._lock = threading.Lock()
         self._pictures: Any = None
-        self._payloader: Any = None
         self._clock = RunningTime()
         self._primed = False  # one picture before the start is enough to describe the stream to the client
+        self._await_key = False
         self._pace: Pace | None = None
         self._drops = 0
 
@@ -265,11 +274,11 @@ class RtspSink:
         self._pace = None if info.live else Pace()
         even = even_size(size)
         try:
-            task = EncoderTask("h264", even, info.rate, live=True, options=self._encoder)
-            self._launch = launch_of(even, info.rate, choose_encoder(task).launch)
-            self._packer = Yuv420Packer(even)
+            task = EncoderTask("h264", even, info.rate, live=True, options=self._options)
+            choose_encoder(task)  # its complaint comes now, not with the first client
+            self._encoder = self._pool.of(task)
             self._factory = door.extra_module("GstRtspServer").RTSPMediaFactory.new()
-            self._factory.set_launch(self._launch)
+            self._factory.set_launch(_LAUNCH)
             self._factory.set_shared(True)
             self._factory.connect("media-configure", self._media_built)
             self._bound = serve(self.address, self._factory, self.ask_keyframe)
@@ -285,14 +294,13 @@ class RtspSink:
         media.connect("unprepared", self._media_gone)
         with self._lock:
             self._pictures = parts.get_by_name("pictures")
-            self._payloader = parts.get_by_name("pay0")
             self._clock = RunningTime()
-            self._primed = False
+            self._primed, self._await_key = False, True
         log.info("%s: first client, encoder starts", self.address)
 
     def _media_gone(self, _media: Any) -> None:
         with self._lock:
-            self._pictures = self._payloader = None
+            self._pictures = None
         log.info("%s: no clients, encoder stopped", self.address)
 
     @property
@@ -302,35 +310,48 @@ class RtspSink:
 
     def ask_keyframe(self) -> None:
         """Make the next picture a keyframe. Any thread."""
-        with self._lock:
-            payloader = self._payloader
-        if payloader is not None:
-            video = door.modules()["GstVideo"]
-            none = door.modules()["Gst"].CLOCK_TIME_NONE
-            event = video.video_event_new_upstream_force_key_unit(none, True, 0)
-            payloader.get_static_pad("src").send_event(event)
+        if self._encoder is not None:
+            self._encoder.ask_keyframe()
 
     def write(self, rgb: Pixels, pts_ns: int, duration_ns: int) -> None:
         """See `FrameSink.write`; costs nothing while nobody watches."""
-        if self._packer is None:
+        encoder = self._encoder
+        if encoder is None:
             raise SinkError(f"{self.address}: written to before it was opened")
         if self._pace is not None:
             self._pace.wait(pts_ns)
+        try:
+            if self.watched != self._joined:
+                self._joined = self.watched
+                if not self._joined:
+                    encoder.leave(self._take)
+                    return
+                encoder.join(self._take)
+            if self._joined:
+                self._drops += not encoder.offer(rgb, pts_ns, duration_ns, waits=self._pace is not None)
+        except StreamError as error:
+            self._joined = False
+            raise explain(error, str(self.address)) from error
+
+    def _take(self, unit: Unit) -> None:
+        """A coded picture for the clients. The encoder's thread."""
         with self._lock:
             pictures = self._pictures
         if pictures is None:
             return
         now_ns = _running_time_ns(pictures)
-        if now_ns is None or (now_ns == 0 and self._primed):
+        if now_ns is None or (now_ns == 0 and self._primed) or _full(pictures):
+            # Left out, and with it all that refers to it.
+            self._drops += now_ns is not None and now_ns > 0
+            self._await_key = True
             return
-        self._primed = True
-        if pictures.get_property("current-level-buffers") >= DEPTH:
-            self._drops += 1
-        try:
-            data = self._packer.pack(rgb)
-        except StreamError as error:
-            raise explain(error, str(self.address)) from error
-        pictures.emit("push-buffer", buffer_of(data, self._clock.of(pts_ns, now_ns), duration_ns))
+        if self._await_key and not unit.key:
+            self.ask_keyframe()
+            return
+        if not self._primed:
+            pictures.set_property("caps", unit.caps)
+        self._primed, self._await_key = True, False
+        pictures.emit("push-buffer", unit.at(self._clock.of(unit.pts_ns, now_ns)))
 
     @property
     def drops(self) -> int:
@@ -339,12 +360,19 @@ class RtspSink:
 
     def close(self) -> None:
         """See `FrameSink.close`; clients are disconnected."""
-        bound, self._bound, self._packer = self._bound, None, None
+        bound, self._bound = self._bound, None
         if bound is not None:
             withdraw(bound)
         with self._lock:
-            self._pictures = self._payloader = None
-        self._factory = None
+            self._pictures = None
+        encoder, self._encoder = self._encoder, None
+        if encoder is not None:
+            encoder.leave(self._take)
+        self._joined, self._factory = False, None
+
+
+def _full(pictures: Any) -> bool:
+    return bool(pictures.get_property("current-level-buffers") >= _WAITING)
 
 
 def _running_time_ns(element: Any) -> int | None:
@@ -356,15 +384,3 @@ def _running_time_ns(element: Any) -> int | None:
         return 0
     state = door.modules()["Gst"].State.PLAYING
     return int(element.get_current_running_time()) if element.get_state(0)[1] == state else None
-
-
-def launch_of(size: tuple[int, int], rate: Fraction, encoder: str) -> str:
-    """The media factory's launch text for I420 pictures of `size` (H, W)."""
-    return (
-        f"( {appsrc_of(size, rate)} is-live=true leaky-type=downstream max-buffers={DEPTH}"
-        # The parser puts the parameter sets once in front of a keyframe. The payloader would put them in
-        # front of each of its slices (x264's low delay cuts a picture into one for each thread), which
-        # splits the picture in two for FFmpeg's decoder.
-        f" ! {encoder} ! h264parse config-interval=-1"
-        f" ! rtph264pay name=pay0 pt=96 config-interval=0 aggregate-mode=zero-latency )"
-    )

@@ -11,11 +11,13 @@ from typing import Any
 from irchroma.stream.errors import SinkError
 from irchroma.stream.gstreamer import door
 from irchroma.stream.protocols import Pixels, VideoInfo
-from irchroma.stream.sinks.encoders import EncoderOptions, EncoderTask, choose_encoder
+from irchroma.stream.sinks.encoders import EncoderOptions, EncoderTask
 from irchroma.stream.sinks.pipeline_sink import PipelineSink, Tail
+from irchroma.stream.sinks.shared_encoder import EncoderPool
 
 log = logging.getLogger(__name__)
 
+_PACKETS = 7  # of MPEG-TS in one message: libsrt's live mode takes 1316 bytes
 _FIRST_RETRY_S, _LAST_RETRY_S = 1.0, 10.0
 
 
@@ -47,9 +49,11 @@ class SrtAddress:
 class SrtSink(PipelineSink):
     """One SRT stream. A caller whose receiver is away tries again, and drops pictures meanwhile."""
 
-    def __init__(self, address: SrtAddress, encoder: EncoderOptions | None = None) -> None:
-        super().__init__(str(address), waits=False, end_s=0)
-        self._address, self._encoder = address, encoder or EncoderOptions()
+    def __init__(
+        self, address: SrtAddress, encoder: EncoderOptions | None = None, pool: EncoderPool | None = None
+    ) -> None:
+        super().__init__(str(address), waits=False, end_s=0, pool=pool or EncoderPool())
+        self._address, self._encoding = address, encoder or EncoderOptions()
         self._opened: tuple[VideoInfo, tuple[int, int]] | None = None
         self._retry_s, self._retry_at = _FIRST_RETRY_S, 0.0
         self._lost = False
@@ -60,7 +64,7 @@ class SrtSink(PipelineSink):
         self._opened = (info, size)
 
     def _tail(self, rate: Fraction, size: tuple[int, int]) -> Tail:
-        task = EncoderTask("h264", size, rate, live=True, options=self._encoder)
+        task = EncoderTask("h264", size, rate, live=True, options=self._encoding)
         address = self._address
         mode = "caller" if address.caller else "listener"
         srt: dict[str, Any] = {
@@ -72,21 +76,27 @@ class SrtSink(PipelineSink):
         if address.streamid:
             srt["streamid"] = address.streamid
         return Tail(
-            f"{choose_encoder(task).launch} ! h264parse name=coded config-interval=-1"
-            " ! mpegtsmux alignment=7 ! srtsink name=srt wait-for-connection=false sync=false",
+            "mpegtsmux name=mux alignment=0 ! srtsink name=srt wait-for-connection=false sync=false",
             {"srt": srt},
+            task=task,
         )
 
     def _start(self, rate: Fraction, size: tuple[int, int]) -> None:
         super()._start(rate, size)
+        if self._pipeline is not None:
+            kinds = door.modules()["Gst"].PadProbeType
+            self._pipeline.element("mux").get_static_pad("src").add_probe(kinds.BUFFER_LIST, _grouped)
         if self._pipeline is not None and not self._address.caller:
             self._pipeline.element("srt").connect("caller-added", self._caller_added)
 
-    def _caller_added(self, srt: Any, *_: Any) -> None:
-        """A new receiver must not wait for the next regular keyframe. SRT's thread."""
-        video, library = door.modules()["GstVideo"], door.modules()["Gst"]
-        event = video.video_event_new_upstream_force_key_unit(library.CLOCK_TIME_NONE, True, 0)
-        srt.get_static_pad("sink").push_event(event)
+    def _caller_added(self, *_: Any) -> None:
+        """A new receiver begins with a keyframe: what comes before it would not decode. SRT's thread.
+
+        All receivers get the same packets, so the others miss a picture or two, too.
+        """
+        self._await_key = True
+        if self._encoder is not None:
+            self._encoder.ask_keyframe()
 
     def write(self, rgb: Pixels, pts_ns: int, duration_ns: int) -> None:
         """See `FrameSink.write`. Only a listener's failure is an error."""
@@ -126,3 +136,20 @@ class SrtSink(PipelineSink):
     def _written_since_call(self) -> bool:
         stats = self._pipeline.element("srt").get_property("stats") if self._pipeline is not None else None
         return stats is not None and bool(stats.get_int64("packets-sent")[1])
+
+
+def _grouped(pad: Any, probe: Any) -> Any:
+    """Sends a picture's packets at once, in messages that SRT takes. The muxer's thread.
+
+    The muxer's own groups of 7 packets would hold small pictures back until more come, which is some frames
+    of delay, and a new receiver would get those before its keyframe.
+    """
+    library = door.modules()["Gst"]
+    packets = probe.get_buffer_list()
+    count = packets.length()
+    for start in range(0, count, _PACKETS):
+        group = [packets.get(at) for at in range(start, min(count, start + _PACKETS))]
+        message = library.Buffer.new_wrapped(b"".join(one.extract_dup(0, one.get_size()) for one in group))
+        message.pts, message.dts = group[0].pts, group[0].dts
+        pad.push(message)
+    return library.PadProbeReturn.DROP

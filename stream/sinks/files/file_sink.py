@@ -14,11 +14,12 @@ from typing import Any
 from irchroma.stream.errors import SinkError, StreamOptionError
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import Pixels, VideoInfo
-from irchroma.stream.sinks.encoders import Codec, EncoderOptions, EncoderTask, choose_encoder, codec_of
+from irchroma.stream.sinks.encoders import Codec, EncoderOptions, EncoderTask, codec_of
 from irchroma.stream.sinks.files.audio_track import AudioTrack, open_audio
 from irchroma.stream.sinks.files.lossless import LosslessPacker, encoder_for, kind_of
 from irchroma.stream.sinks.files.mp4_repair import delay_mp4, head_of, refragment
 from irchroma.stream.sinks.pipeline_sink import PipelineSink, Tail, check_size
+from irchroma.stream.sinks.shared_encoder import EncoderPool
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +71,10 @@ class FileSink(PipelineSink):
         StreamOptionError: options that do not go together.
     """
 
-    def __init__(self, path: Path, options: FileSinkOptions | None = None) -> None:
-        super().__init__(str(path), waits=True, end_s=_END_S)
+    def __init__(
+        self, path: Path, options: FileSinkOptions | None = None, pool: EncoderPool | None = None
+    ) -> None:
+        super().__init__(str(path), waits=True, end_s=_END_S, pool=pool)
         self.path = self._asked = path
         self._opened = False
         self.end_s = _END_S
@@ -79,8 +82,6 @@ class FileSink(PipelineSink):
         self._codec = _codec_for(path, self._options)
         self._rate = Fraction(0)
         self._size = (0, 0)
-        self._base_ns: int | None = None
-        self._live = False
         self._audio: AudioTrack | None = None
         self._kind = ""
         self._start_ns = self._end_ns = 0
@@ -89,7 +90,7 @@ class FileSink(PipelineSink):
         """See `FrameSink.open`. A lossless recording takes its kind from the first picture."""
         check_size(size, self.label, smallest=2 if self._options.lossless else 16)
         self._take_name(evidence=info.live or self._options.lossless)
-        self._base_ns = None
+        self._kind = ""
         self._rate, self._size, self._live = info.rate, size, info.live
         if not self._options.lossless:
             self._start(info.rate, size)
@@ -112,15 +113,17 @@ class FileSink(PipelineSink):
         muxer = _CONTAINERS[suffix][0]
         if suffix == ".mp4":
             muxer += f" trak-timescale={timescale_for(rate)}"
-        head = None
+        head = task = None
         if self._options.lossless:
             packer = LosslessPacker(self._size, self._kind)
             head = (packer.appsrc(rate), packer)
-            launch = encoder_for(self._size)
+            launch = f"{encoder_for(self._size)} ! mux."
         else:
-            task = EncoderTask(self._codec, size, rate, live=False, options=self._options.encoder)
-            launch = choose_encoder(task).launch
-        launch += f" ! mux. {muxer} ! filesink name=file buffer-mode=unbuffered"
+            # A live run's streams must be encoded at once; the recording takes what they get.
+            as_stream = self._live and self._pool is not None and self._pool.streams and self._codec == "h264"
+            task = EncoderTask(self._codec, size, rate, as_stream, self._options.encoder)
+            launch = "mux."
+        launch += f" {muxer} ! filesink name=file buffer-mode=unbuffered"
         properties: dict[str, dict[str, Any]] = {"file": {"location": str(self.path)}}
         if self._options.audio_from is not None:
             self._audio = open_audio(self._options.audio_from, muxer.split()[0])
@@ -128,7 +131,7 @@ class FileSink(PipelineSink):
             launch += f" {self._audio.launch}"
             properties |= self._audio.properties
         corrections = {"audio_file": self._audio.corrections} if self._audio is not None else {}
-        return Tail(launch, properties, head, corrections)
+        return Tail(launch, properties, head, corrections, task)
 
     def _start(self, rate: Fraction, size: tuple[int, int]) -> None:
         try:
@@ -141,15 +144,17 @@ class FileSink(PipelineSink):
 
     def write(self, rgb: Pixels, pts_ns: int, duration_ns: int) -> None:
         """See `FrameSink.write`; waits for the encoder. Lossless sinks take (H, W) uint16 counts too."""
-        if self._base_ns is None:
-            self._base_ns = pts_ns if self._live else 0
-            if self._options.lossless:
+        if not self._written and self._encoder is None:
+            self._begins(pts_ns)
+            if self._options.lossless and not self._kind:
                 self._size, self._kind = Picture.of(rgb).size, kind_of(rgb)
                 self._start(self._rate, self._size)
-        if not self._written:
-            self._start_ns = pts_ns - self._base_ns
-        super().write(rgb, pts_ns - self._base_ns, duration_ns)
-        self._end_ns = pts_ns - self._base_ns + max(0, duration_ns)
+        super().write(rgb, pts_ns, duration_ns)
+        self._end_ns = pts_ns + max(0, duration_ns)
+
+    def _begins(self, pts_ns: int) -> None:
+        self._shift_ns = pts_ns if self._live else 0
+        self._start_ns = pts_ns - self._shift_ns
 
     def takes(self, picture: Pixels) -> bool:
         """False where a lossless recording must go on in another file: the kind or size has changed."""
@@ -160,7 +165,7 @@ class FileSink(PipelineSink):
     def close(self) -> None:
         """See `FrameSink.close`. A file that got no picture is removed."""
         if self._audio is not None and self._written:
-            self._audio.end_at(self._end_ns)
+            self._audio.end_at(self._end_ns - self._shift_ns)
         mp4 = self.path.suffix.lower() == ".mp4" and self._pipeline is not None and self._written > 0
         head = head_of(self.path) if mp4 else b""
         whole = self._failure is None

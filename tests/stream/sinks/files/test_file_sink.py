@@ -20,6 +20,7 @@ from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sinks.encoders import EncoderOptions
 from irchroma.stream.sinks.files.file_sink import FileSink, FileSinkOptions, timescale_for
+from irchroma.stream.sinks.shared_encoder import EncoderPool
 
 pytestmark = pytest.mark.gst
 
@@ -35,8 +36,14 @@ def picture(number: int, size: tuple[int, int] = (48, 64)) -> np.ndarray:
     return np.full((*size, 3), 20 + 9 * number, np.uint8)
 
 
-def record(path: Path, times: list[int], rate: Fraction, options: FileSinkOptions | None = None) -> list[int]:
-    sink = FileSink(path, options)
+def record(
+    path: Path,
+    times: list[int],
+    rate: Fraction,
+    options: FileSinkOptions | None = None,
+    pool: EncoderPool | None = None,
+) -> list[int]:
+    sink = FileSink(path, options, pool)
     durations = [*np.diff(times).tolist(), LAST_NS]
     sink.open(VideoInfo((48, 64), rate, live=False), (48, 64))
     for number, (pts_ns, duration_ns) in enumerate(zip(times, durations, strict=True)):
@@ -76,11 +83,12 @@ def stored_times(path: Path) -> tuple[list[int], list[int]]:
 
 @pytest.mark.parametrize("kind", TIMES)
 @pytest.mark.parametrize("suffix", TICK_NS)
+@pytest.mark.parametrize("shared", [False, True])
 def test_every_picture_keeps_its_time_and_duration(
-    tmp_path: Path, read_file: Callable, suffix: str, kind: str
+    tmp_path: Path, read_file: Callable, suffix: str, kind: str, shared: bool
 ) -> None:
     times, rate = TIMES[kind]
-    durations = record(tmp_path / f"out{suffix}", times, rate)
+    durations = record(tmp_path / f"out{suffix}", times, rate, pool=EncoderPool() if shared else None)
     back = read_file(tmp_path / f"out{suffix}")
     assert len(back.pts_ns) == len(times)
     assert np.abs(np.subtract(back.pts_ns, times)).max() <= TICK_NS[suffix]

@@ -1,0 +1,266 @@
+"""One encoder for all sinks that want the same pictures with the same settings."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from irchroma.stream.errors import StreamError
+from irchroma.stream.gstreamer import door
+from irchroma.stream.gstreamer.pipeline import Pipeline
+from irchroma.stream.protocols import Pixels
+from irchroma.stream.sinks.encoders import Codec, EncoderTask, choose_encoder
+from irchroma.stream.sinks.i420_packer import Yuv420Packer, appsrc_of
+
+log = logging.getLogger(__name__)
+
+DEPTH = 3
+"""Pictures that may wait in front of an encoder."""
+
+ROOM_S = 0.002
+"""Between looks at a full queue; the encoder has DEPTH pictures to go on with."""
+
+_KEYFRAME_AGAIN_S = 0.2
+PARSERS: dict[Codec, str] = {"h264": "h264parse", "h265": "h265parse", "vp8": "identity", "vp9": "identity"}
+"""What makes coded video fit for whatever follows, by its codec."""
+
+# Parameter sets once in front of every keyframe, one picture a buffer, all its slices in it.
+_WHOLE = " config-interval=-1 ! video/x-{},stream-format=byte-stream,alignment=au"
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One coded picture.
+
+    Attributes:
+        buffer: a `Gst.Buffer`, shared by all who get it: copied before its times are changed.
+        caps: `Gst.Caps` of it.
+        key: true where decoding may begin.
+        pts_ns, duration_ns: as they were offered.
+    """
+
+    buffer: Any
+    caps: Any
+    key: bool
+    pts_ns: int
+    duration_ns: int
+
+    def at(self, pts_ns: int) -> Any:
+        """The buffer with its own time; the bytes stay shared."""
+        library = door.modules()["Gst"]
+        flags = library.BufferCopyFlags.FLAGS | library.BufferCopyFlags.MEMORY
+        buffer = self.buffer.copy_region(flags, 0, self.buffer.get_size())
+        buffer.pts = buffer.dts = pts_ns
+        buffer.duration = library.CLOCK_TIME_NONE if self.duration_ns < 0 else self.duration_ns
+        return buffer
+
+
+Take = Callable[[Unit], None]
+
+
+class SharedEncoder:
+    """Encodes while anybody takes. Members may come and go at any time, and each offers every picture.
+
+    A picture that one member has offered is not encoded again for the others: pictures are told apart by
+    their times. A member that comes later gets its first unit with the next keyframe.
+
+    Args:
+        task: what is encoded, and how.
+    """
+
+    def __init__(self, task: EncoderTask) -> None:
+        self.task = task
+        self._feeding, self._changed = threading.Lock(), threading.Condition()
+        self._delivering = threading.Lock()
+        self._pipeline: Pipeline | None = None
+        self._packer = Yuv420Packer(task.size)
+        self._members: dict[Take, bool] = {}  # whether it waits for a keyframe
+        self._finishing: set[Take] = set()
+        self._last_ns = self._done_ns = -1
+        self._durations: dict[int, int] = {}
+        self._asked_s = 0.0
+
+    def join(self, take: Take) -> None:
+        """Give every unit from the next keyframe on to `take`, on the encoder's thread.
+
+        Raises:
+            StreamError: no encoder works here.
+        """
+        with self._feeding:
+            if self._pipeline is None:
+                self._build()
+            with self._changed:
+                self._members[take] = True
+            self._asked_s = 0.0
+        self.ask_keyframe()
+
+    def _build(self) -> None:
+        encoder = choose_encoder(self.task).launch
+        head = appsrc_of(self.task.size, self.task.rate)
+        codec = self.task.codec
+        parser = PARSERS[codec] + (_WHOLE.format(codec) if codec in ("h264", "h265") else "")
+        pipeline = Pipeline(f"{head} ! {encoder} ! {parser} ! fakesink name=coded sync=false async=false")
+        pipeline.start()
+        pad = pipeline.element("coded").get_static_pad("sink")
+        pad.add_probe(door.modules()["Gst"].PadProbeType.BUFFER, self._coded)
+        pipeline.check()
+        self._pipeline = pipeline
+        self._durations.clear()
+        self._last_ns = self._done_ns = -1
+
+    def offer(self, picture: Pixels, pts_ns: int, duration_ns: int, waits: bool) -> bool:
+        """Encode a picture unless it has been already.
+
+        Args:
+            picture, pts_ns, duration_ns: as for a sink.
+            waits: wait for room where the encoder is behind, or leave the picture out.
+
+        Returns:
+            False where it was left out.
+
+        Raises:
+            StreamError: the encoder failed; whoever joins again begins with a new one.
+        """
+        with self._feeding:
+            pipeline = self._pipeline
+            if pipeline is None:
+                raise StreamError("the encoder has stopped")
+            try:
+                pipeline.check()
+                if pts_ns <= self._last_ns:
+                    return True
+                if not self._has_room(pipeline, waits):
+                    return False
+                data = self._packer.pack(picture)
+                self._durations[pts_ns] = duration_ns
+                pipeline.push("pictures", data, pts_ns, duration_ns)
+            except door.GstFailure:
+                self._stop()
+                raise
+            self._last_ns = pts_ns
+            return True
+
+    def _has_room(self, pipeline: Pipeline, waits: bool) -> bool:
+        """Not appsrc's own `block`: it never wakes up again when an element behind it has failed."""
+        pictures = pipeline.element("pictures")
+        while pictures.get_property("current-level-buffers") >= DEPTH:
+            if not waits:
+                return False
+            time.sleep(ROOM_S)
+            pipeline.check()
+        return True
+
+    def _coded(self, pad: Any, probe: Any) -> Any:
+        """Runs on the encoder's thread, once a picture."""
+        library = door.modules()["Gst"]
+        buffer = probe.get_buffer()
+        segment = pad.get_sticky_event(library.EventType.SEGMENT, 0)
+        pts_ns = buffer.pts
+        if segment is not None:
+            pts_ns = segment.parse_segment().to_running_time(library.Format.TIME, pts_ns)
+        duration_ns = self._durations.pop(pts_ns, -1)  # parsers forget them where no rate is known
+        key = not buffer.has_flags(library.BufferFlags.DELTA_UNIT)
+        unit = Unit(buffer, pad.get_current_caps(), key, pts_ns, duration_ns)
+        with self._changed:
+            takes = [take for take, waits in self._members.items() if key or not waits]
+            for take in takes:
+                self._members[take] = False
+            waiting = not all(take in takes for take in self._members)
+        with self._delivering:
+            for take in takes:
+                if take in self._members:
+                    take(unit)
+        with self._changed:
+            self._done_ns = pts_ns
+            self._changed.notify_all()
+        if waiting:
+            self.ask_keyframe()
+        return library.PadProbeReturn.OK
+
+    def ask_keyframe(self) -> None:
+        """Make the next picture a keyframe, unless that was asked for a moment ago. Any thread."""
+        pipeline = self._pipeline
+        if pipeline is None or time.monotonic() - self._asked_s < _KEYFRAME_AGAIN_S:
+            return
+        self._asked_s = time.monotonic()
+        library, video = door.modules()["Gst"], door.modules()["GstVideo"]
+        event = video.video_event_new_upstream_force_key_unit(library.CLOCK_TIME_NONE, True, 0)
+        pipeline.element("coded").get_static_pad("sink").push_event(event)
+
+    def send_upstream(self, event: Any) -> None:
+        """Pass a `Gst.Event` of somebody behind, such as a wish for a keyframe at a time, to the encoder."""
+        pipeline = self._pipeline
+        if pipeline is not None:
+            pipeline.element("coded").get_static_pad("sink").push_event(event)
+
+    def finish(self, take: Take, last_ns: int, wait_s: float) -> None:
+        """Wait until the member has been given all up to the picture of `last_ns`, then let it go.
+
+        Raises:
+            StreamError: the encoder failed on the way.
+            TimeoutError: it was not done within `wait_s`.
+        """
+        deadline = time.monotonic() + wait_s
+        with self._changed:
+            if take not in self._members:
+                return
+            self._finishing.add(take)
+            alone = len(self._finishing) == len(self._members)
+            self._changed.notify_all()
+        try:
+            if not alone:
+                with self._changed:
+                    self._changed.wait_for(
+                        lambda: self._done_ns >= last_ns or len(self._finishing) == len(self._members), wait_s
+                    )
+            with self._feeding:
+                if self._pipeline is not None and self._done_ns < last_ns:
+                    self._pipeline.end("pictures", max(0.1, deadline - time.monotonic()))
+                    self._stop()
+        finally:
+            self.leave(take)
+
+    def leave(self, take: Take) -> None:
+        """Give a member nothing more; the encoder ends with its last one."""
+        with self._changed:
+            self._members.pop(take, None)
+        with self._delivering:  # what it is being given now, it may still use
+            pass
+        with self._changed:
+            self._finishing.discard(take)
+            empty = not self._members
+            self._changed.notify_all()
+        if empty:
+            with self._feeding:
+                if not self._members:
+                    self._stop()
+
+    def _stop(self) -> None:
+        pipeline, self._pipeline = self._pipeline, None
+        if pipeline is not None:
+            pipeline.stop()
+
+
+class EncoderPool:
+    """The encoders of one run, one for each task.
+
+    Args:
+        streams: whether an output needs low delay. Recordings of a live source then take what is encoded for
+            it: twice the work for a file a little smaller is more than a machine that colors can spare.
+    """
+
+    def __init__(self, streams: bool = True) -> None:
+        self.streams = streams
+        self._lock = threading.Lock()
+        self._encoders: dict[EncoderTask, SharedEncoder] = {}
+
+    def of(self, task: EncoderTask) -> SharedEncoder:
+        """The encoder of that task; made where there is none."""
+        with self._lock:
+            if task not in self._encoders:
+                self._encoders[task] = SharedEncoder(task)
+            return self._encoders[task]
