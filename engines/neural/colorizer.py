@@ -260,7 +260,12 @@ class NeuralColorizer:
         """The oldest frame in flight."""
         if not self._pending:
             raise EngineError("collect without submit")
-        return DeferredPicture(self._recoloring, self._pending.popleft(), self.options.recolor.mode == "full")
+        job = self._pending.popleft()
+        picture = DeferredPicture(self._recoloring, job, self.options.recolor.mode == "full")
+        if self._beside is not None:
+            # Here, while the frame still counts as in flight: behind it live frames would queue up.
+            _ = picture.planes
+        return picture
 
     def retune(self, seen_px: int, color_every: int, network: Network) -> None:
         """Change, between two frames, what colors them; the color goes on from what it is, without a jump.
