@@ -15,7 +15,7 @@ from irchroma.engines import catalog
 from irchroma.engines.choice import ColorizerOptions, check_colorizer, open_colorizer
 from irchroma.engines.network.network import GPU_ONLY, NetworkOptions
 from irchroma.engines.neural.colorizer import NeuralOptions
-from irchroma.engines.recolor.recoloring import Mode, RecolorOptions
+from irchroma.engines.recolor.recoloring import Mode, RecolorOptions, Unsure
 from irchroma.stream.protocols import Colored, Colorizer
 from irchroma.stream.tone.tone_map import ToneMap
 
@@ -32,6 +32,7 @@ class StillOptions:
             CPU, whose float32 numbers are the same everywhere, unless the runtime is a GPU's.
         mode: see `RecolorOptions`.
         chroma_limit: see `RecolorOptions`.
+        unsure: `instead` of `RecolorOptions`.
         work_size_px: see `NeuralOptions`.
         threads: see `NetworkOptions`.
         quick: networks in bf16 where the CPU has it, as live runs do; float32 otherwise.
@@ -45,6 +46,7 @@ class StillOptions:
     device: str = "auto"
     mode: Mode = "full"
     chroma_limit: float | None = None
+    unsure: Unsure = "gray"
     work_size_px: int = 0
     threads: int = 0
     quick: bool = False
@@ -65,6 +67,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser, engine: str) -> None:
         help="auto, openvino, onnxruntime, torch; tensorrt, tensorrt-rtx",
     )
     add("--device", default="auto", metavar="D", help="cpu, or a GPU (0, cuda:1 ...) for torch and tensorrt")
+    add("--unsure", choices=("gray", "palette"), default="gray", help="where color is not known (gray)")
     add("--chroma-limit", type=float, metavar="X", help="cap of the color, 0 to 255 levels of CbCr")
     add("--work-size", type=int, default=0, metavar="PX", help="long side of what the network sees")
     add("--threads", type=int, default=0, metavar="N", help="CPU threads of the network")
@@ -81,6 +84,7 @@ def options_from(args: argparse.Namespace) -> StillOptions:
         device=args.device,
         mode=args.mode,
         chroma_limit=args.chroma_limit,
+        unsure=args.unsure,
         work_size_px=args.work_size,
         threads=args.threads,
         quick=args.quick,
@@ -185,7 +189,7 @@ def _colorizer_options(options: StillOptions) -> ColorizerOptions:
             steady=False,
             reference=options.reference,
             weights=options.weights,
-            recolor=RecolorOptions(options.mode, options.chroma_limit),
+            recolor=RecolorOptions(options.mode, options.chroma_limit, instead=options.unsure),
             network=network,
         )
     )

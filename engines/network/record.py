@@ -16,7 +16,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable
 
@@ -35,7 +35,7 @@ class NetworkRecord:
     Attributes:
         engine: `nir` or `thermal`.
         size: `fast` or `best`.
-        precision: `int8` or `fp8`.
+        precision: `int8` or `fp8`; `tuned` of a float network that was tuned to a camera.
         source_sha256: of the float network that it was made from, in hexadecimal.
         kept: groups of layers that stayed in higher precision.
         frames: infrared frames that its ranges were measured on.
@@ -100,6 +100,16 @@ def _entry(path: Path, key: str) -> bytes | None:
 
 def _damaged(path: Path) -> EngineUnavailable:
     return EngineUnavailable(f"{path}: expected an ONNX network, found something else or a damaged file")
+
+
+def with_record(model: Any, record: NetworkRecord) -> Any:
+    """An ONNX model, changed in place, with a record in place of the one it had."""
+    others = [(entry.key, entry.value) for entry in model.metadata_props if entry.key != RECORD_KEY]
+    del model.metadata_props[:]
+    for key, value in (*others, (RECORD_KEY, record.as_json())):
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, value
+    return model
 
 
 def require_match(path: Path, engine: str, size: str | None = None) -> NetworkRecord | None:

@@ -16,6 +16,10 @@ from irchroma.engines.recolor import color_space, guided, neutral
 from irchroma.engines.recolor.base_tone import ToneOptions, base_tone, mean_square
 
 Mode = Literal["full", "chroma"]
+Unsure = Literal["gray", "palette"]
+CALM = (-0.10, 0.07)
+"""Cb and Cr of white less those of black in the palette that stands for color that is not known: slate to
+sand, paler than anything a network paints."""
 Plane = NDArray[np.float32]
 Scalar = TypeVar("Scalar", np.uint8, np.float32)
 NEUTRAL = np.float32(128 / 255)
@@ -30,6 +34,9 @@ NIGHT_COLOR = 0.45
 NIGHT_RADIUS_PX, NIGHT_CONTRAST = 24, 0.06
 """Windows, work pixels, and contrast of luma over which a night's color is evened out: what little a lamp
 shows would come out in patches of several colors."""
+UNSURE, SURE = 0.08, 0.2
+"""Confidence (the mean of exp(-error / 15.3), see `calibration.confidence`) from which the network's color
+begins to show, and from which all of it does."""
 HALVED_CHROMA = 300_000
 """Pixels from which chroma is made at half the size, as video carries it (4:2:0): a third of the time."""
 
@@ -43,16 +50,24 @@ class RecolorOptions:
         chroma_limit: largest sqrt(Cb^2 + Cr^2) in 8-bit levels that is shown; None for no limit.
         radius_px: of the guided filter's windows, in work pixels.
         chroma_contrast: luma contrast, [0, 1], above which color follows the luma's edges.
-        sure: confidence at and above which color is shown in full; it fades to neutral towards 0.
+        unsure, sure: confidence up to which nothing of the network's color and tone is shown, and from which
+            all of it is.
+        instead: what is shown where it is not: the sensor's `gray`, or a calm `palette` by luma.
     """
 
     mode: Mode = "full"
     chroma_limit: float | None = None
     radius_px: int = 3
     chroma_contrast: float = 0.03
-    sure: float = 0.4
+    unsure: float = UNSURE
+    sure: float = SURE
+    instead: Unsure = "gray"
 
     def __post_init__(self) -> None:
+        if self.instead not in ("gray", "palette"):
+            raise EngineOptionError(f"unknown --unsure {self.instead!r}: use gray or palette")
+        if not 0 <= self.unsure < self.sure:
+            raise EngineOptionError(f"color needs 0 <= unsure < sure, got {self.unsure:g} and {self.sure:g}")
         if self.mode not in ("full", "chroma"):
             raise EngineOptionError(f"unknown mode {self.mode!r}: use full or chroma")
         if self.chroma_limit is not None and not 0 <= self.chroma_limit <= 255:
@@ -194,21 +209,34 @@ class Recoloring:
             if not halved:
                 small, ycc, confidence = _halved(small), _halved(ycc), _halved(confidence)
         guide = small.astype(np.float32) * np.float32(1 / 255)
+        ycc = self._believed(ycc, confidence, guide)
         tone = None
         if self.options.mode == "full":
             change = base_tone(guide, mean_square(luma, small.shape), ycc[..., 0], tone_options)
             tone = guided.Affine(change.slope + 1, change.offset)
-        faded = np.clip(confidence * np.float32(1 / self.options.sure), 0.0, 1.0)
         seen = guided.windows(guide, radius_px)
         night = 0.0
+        cb, cr = cv2.split(ycc[..., 1:])
         if self.look.unlit is not None:
             night = _night(seen.mean, self.look.unlit)
-            faded *= _lit(seen.mean, self.look.unlit, night)
-        planes = self._limited(ycc[..., 1] * faded, ycc[..., 2] * faded)
+            lit = _lit(seen.mean, self.look.unlit, night)
+            cb, cr = cb * lit, cr * lit
+        planes = self._limited(np.asarray(cb, np.float32), np.asarray(cr, np.float32))
         if night > 0.0:
             planes = _evened(planes, guide, night_px, np.float32(night))
-        cb, cr = (guided.fit(seen, plane, self.options.chroma_contrast) for plane in planes)
-        return _Models(tone, (cb, cr))
+        blue, red = (guided.fit(seen, plane, self.options.chroma_contrast) for plane in planes)
+        return _Models(tone, (blue, red))
+
+    def _believed(self, ycc: Plane, confidence: Plane, guide: Plane) -> Plane:
+        """(h, w, 3) float32: the network's color where it is sure, gray or a palette elsewhere."""
+        options = self.options
+        share = (confidence - np.float32(options.unsure)) * np.float32(1 / (options.sure - options.unsure))
+        if float(share.min()) >= 1.0:
+            return ycc
+        share = np.clip(share, 0.0, 1.0, out=share)[..., None]
+        calm = CALM if options.instead == "palette" else (0.0, 0.0)
+        instead = cv2.merge([guide, *((guide - np.float32(0.5)) * np.float32(step) for step in calm)])
+        return np.asarray(instead + share * (ycc - instead), np.float32)
 
     def _shown(self, models: _Models, luma: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return luma if models.tone is None else self._on_frame(models.tone, luma)

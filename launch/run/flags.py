@@ -74,6 +74,7 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
             Path,
             metavar="FILE",
         ),
+        Flag("--unsure", "neural.recolor.instead", "where color is not known: gray, or a calm palette"),
         Flag("--chroma-limit", "neural.recolor.chroma_limit", "cap of the color, 0 to 255", float),
         Flag(
             "--color-every", "neural.temporal.color_every", "run the network every N frames, or auto", _every

@@ -2,13 +2,30 @@
 #include "borders.h"
 #include "sampling.h"
 
-struct fade_chroma_arguments {
+struct believe_arguments {
     const float *color;  // (4, height, width): Y', Cb, Cr, confidence
+    const float *guide;  // (height, width): the sensor's luma, [0, 1]
+    float *out;          // (3, height, width): Y', Cb, Cr
+    int width, height;
+    float unsure, sure, calm_blue, calm_red;
+};
+
+// The network's color where it is sure, the sensor's gray or a palette elsewhere (Recoloring._believed).
+PLACE void believe_at(const believe_arguments &a, int x, int y, int z) {
+    long at = (long)y * a.width + x, plane = (long)a.width * a.height;
+    float share = clamped((a.color[3 * plane + at] - a.unsure) * (1.0f / (a.sure - a.unsure)), 0.0f, 1.0f);
+    float guide = a.guide[at];
+    float instead = z == 0 ? guide : (guide - 0.5f) * (z == 1 ? a.calm_blue : a.calm_red);
+    a.out[z * plane + at] = instead + share * (a.color[z * plane + at] - instead);
+}
+KERNEL(believe)
+
+struct fade_chroma_arguments {
+    const float *color;  // (3, height, width): Y', Cb, Cr
     const float *mean;   // (height, width): windows' means of the guide
     const int *count;    // of dark windows
     float *out;          // (2, height, width)
     int width, height;
-    float sure;
     int fades;  // 1: less color where it is dark, and everywhere by night
     float dark, lit, night_begins, night_full, night_color;
     float limit;  // of the chroma, [0, 1]; below 0 for none
@@ -17,10 +34,10 @@ struct fade_chroma_arguments {
 // The chroma that is shown, before it is modeled on the luma.
 PLACE void fade_chroma_at(const fade_chroma_arguments &a, int x, int y, int) {
     long at = (long)y * a.width + x, plane = (long)a.width * a.height;
-    float faded = clamped(a.color[3 * plane + at] * (1.0f / a.sure), 0.0f, 1.0f);
+    float faded = 1.0f;
     if (a.fades) {
         float calm = 1.0f + night_of(*a.count, plane, a.night_begins, a.night_full) * (a.night_color - 1.0f);
-        faded *= clamped((a.mean[at] - a.dark) / (a.lit - a.dark), 0.0f, 1.0f) * calm;
+        faded = clamped((a.mean[at] - a.dark) / (a.lit - a.dark), 0.0f, 1.0f) * calm;
     }
     float cb = a.color[plane + at] * faded, cr = a.color[2 * plane + at] * faded;
     if (a.limit >= 0.0f) {

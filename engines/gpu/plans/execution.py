@@ -21,6 +21,7 @@ from irchroma.engines.gpu.plans.build import PlanOptions, ensure_plan
 from irchroma.engines.gpu.plans.file import read_plan, write_atomically
 from irchroma.engines.gpu.plans.library import TensorRT
 from irchroma.engines.network.record import read_record
+from irchroma.engines.network.tuning import TUNED
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +94,7 @@ def open_plan(runtime: str, index: int, path: Path, size: tuple[int, int], frame
 def network_for(path: Path) -> tuple[Path, str]:
     """The ONNX file to build from, and its precision, for the network at `path`; see `open_plan`."""
     record = read_record(path)
-    if record is not None:
+    if record is not None and record.precision != TUNED:
         return path, record.precision
     twin = path.with_name(f"{path.stem}_fp16.onnx")
     return (twin, "fp16") if twin.is_file() else (path, "fp32")

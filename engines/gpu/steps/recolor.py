@@ -70,6 +70,7 @@ class RecolorSteps:
             tone, radius_px, night_px = tone.halved(), (radius_px + 1) // 2, night_px // 2
         self._count = self._space.array("dark.count", (1,), np.int32)
         guide, color = self._see(small, color, halved)
+        color = self._believed(guide, color)
         seen = self._windows.seen(
             guide, radius_px, "chroma", None if self._look.unlit is None else self._count, self._dark()
         )
@@ -131,6 +132,29 @@ class RecolorSteps:
         packed = packed_arguments(frame.out, (height, width), frame.pack)
         extent = ((width + 1) // 2, (height + 1) // 2, 1)
         self._steps.append(launch("compose_packed", extent, **packed, **given))
+
+    def _believed(self, guide: DeviceArray, color: DeviceArray) -> DeviceArray:
+        """(3, h, w) float32 Y', Cb, Cr; see `Recoloring._believed`."""
+        height, width = guide.shape
+        made = self._space.array("color.believed", (3, height, width))
+        options = self._options
+        blue, red = recoloring.CALM if options.instead == "palette" else (0.0, 0.0)
+        self._steps.append(
+            launch(
+                "believe",
+                (width, height, 3),
+                color=color,
+                guide=guide,
+                out=made,
+                width=width,
+                height=height,
+                unsure=options.unsure,
+                sure=options.sure,
+                calm_blue=blue,
+                calm_red=red,
+            )
+        )
+        return made
 
     def _tone_models(
         self,
@@ -210,7 +234,6 @@ class RecolorSteps:
                 out=faded,
                 width=width,
                 height=height,
-                sure=self._options.sure,
                 fades=int(self._look.unlit is not None),
                 dark=dark,
                 lit=lit,

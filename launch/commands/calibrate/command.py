@@ -18,6 +18,11 @@ MEASUREMENTS = CommandTable(
             "irchroma.launch.commands.calibrate.bad_pixels",
             "find dead, stuck and blinking pixels",
         ),
+        "color": ("irchroma.launch.commands.calibrate.color", "tune a network to a camera by its own pairs"),
+        "confidence": (
+            "irchroma.launch.commands.calibrate.confidence",
+            "hold a network's confidence against pictures with a known color",
+        ),
         "nuc": ("irchroma.launch.commands.calibrate.nuc", "measure the non-uniformity of a sensor"),
         "precision": (
             "irchroma.launch.commands.calibrate.precision",

@@ -81,6 +81,30 @@ def test_a_tone_at_the_end_of_the_range_does_not_clip_the_detail_away() -> None:
         assert kept > 0.7
 
 
+def test_where_the_network_is_unsure_its_tone_goes_too() -> None:
+    luma = scene()
+    small = small_of(luma)
+    ycc, confidence = color(small, 0.2, -0.1, tone=0.9)
+    confidence[:] = 0.0
+    rgb = Recoloring(RecolorOptions("full")).apply(luma, small, ycc, confidence)
+    assert np.abs(rgb.astype(int) - luma[..., None]).mean() < 2
+
+
+def test_a_calm_palette_may_stand_for_color_that_is_not_known() -> None:
+    luma = scene()
+    small = small_of(luma)
+    ycc, confidence = color(small, 0.2, -0.1)
+    confidence[:] = 0.0
+    rgb = Recoloring(RecolorOptions("chroma", instead="palette")).apply(luma, small, ycc, confidence)
+    cb = color_space.rgb_to_ycc(rgb)[..., 1]
+    assert float(np.median(cb[:, :100])) > 0.01 > -0.01 > float(np.median(cb[:, -100:]))
+    assert float(chroma_of(rgb).mean()) < 0.08
+    with pytest.raises(EngineOptionError, match="gray or palette"):
+        RecolorOptions(instead="sepia")  # type: ignore[arg-type]
+    with pytest.raises(EngineOptionError, match="unsure < sure"):
+        RecolorOptions(unsure=0.5, sure=0.4)
+
+
 def test_unsure_color_fades_to_neutral() -> None:
     luma = scene()
     small = small_of(luma)

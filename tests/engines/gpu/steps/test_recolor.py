@@ -91,7 +91,13 @@ def test_the_whole_way_gives_the_picture_of_the_cpu(
 
 @pytest.mark.parametrize(
     "change",
-    [{"mode": "chroma"}, {"chroma_limit": 20.0}, {"chroma_limit": 0.0}, {"sure": 0.9, "radius_px": 5}],
+    [
+        {"mode": "chroma"},
+        {"chroma_limit": 20.0},
+        {"chroma_limit": 0.0},
+        {"sure": 0.9, "radius_px": 5},
+        {"unsure": 0.3, "sure": 0.7, "instead": "palette"},
+    ],
 )
 def test_options_mean_the_same(on_device: OnDevice, change: dict[str, object]) -> None:
     options = replace(RecolorOptions(), **change)  # type: ignore[arg-type]

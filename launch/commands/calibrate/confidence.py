@@ -1,0 +1,130 @@
+"""`irchroma calibrate confidence`: holds a network's confidence against pictures whose color is known."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.calibration.confidence import ConfidenceResult, Pair, calibrate, look
+from irchroma.calibration.errors import CalibrationError
+from irchroma.engines import catalog
+from irchroma.engines.network.trust import WatchedNetwork, load, save, with_trust
+from irchroma.launch.measured import write_json
+from irchroma.launch.picture_files import list_pairs, list_pictures, read_pair, read_rgb
+from irchroma.launch.progress import Progress
+from irchroma.launch.stills import luma_of
+
+EXAMPLE = """irchroma calibrate confidence pairs/train --beyond photographs/ --engine thermal:fast \\
+      --out engines/weights/thermal_fast.onnx --json confidence_thermal_fast.json"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Pictures of the network's own kind, pictures of others, and where to write."""
+    add = parser.add_argument
+    add("source", nargs="+", metavar="PAIRS", help="what the network was trained on: folders with ir/, rgb/")
+    add(
+        "--beyond",
+        nargs="+",
+        required=True,
+        metavar="DIR",
+        help="what it was not trained on: folders with ir/ and rgb/, or of color pictures, made gray",
+    )
+    add("--engine", default="nir", metavar="E", help="nir, nir:best, thermal, thermal:best (nir:fast)")
+    add("--weights", type=Path, metavar="FILE.onnx", help="the float network (the one that ships)")
+    add(
+        "--most",
+        type=int,
+        default=60,
+        metavar="N",
+        help="pictures of each folder beyond, evenly thinned (60)",
+    )
+    add(
+        "--out", type=Path, required=True, metavar="FILE.onnx", help="the network; its float16 twin beside it"
+    )
+    add("--json", type=Path, metavar="FILE", help="write there what the held-back pictures say")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Fit, judge, and write the network with its new confidence."""
+    name = catalog.parse(args.engine)
+    if not name.neural:
+        raise CalibrationError(f"expected a network such as nir or thermal:best, got {args.engine}")
+    if args.out.suffix != ".onnx":
+        raise CalibrationError(f"--out {args.out}: expected a name ending in .onnx")
+    if args.most < 1:
+        raise CalibrationError(f"--most must be 1 or more, got {args.most}")
+    size = name.variant or "fast"
+    path = args.weights or catalog.weights_path(name.kind, size)
+    network = WatchedNetwork(path)
+    kinds: list[Any] = []
+    progress = Progress(None)
+    try:
+        for folders, most in ((args.source, 0), (args.beyond, args.most)):
+            pairs = _pairs([Path(folder) for folder in folders], most, progress)
+            kinds.append(look(network, pairs, catalog.WORK_SIZE_PX[size]))
+        result = calibrate(*kinds)
+    finally:
+        progress.close()
+    twin = path.with_name(f"{path.stem}_fp16.onnx")
+    models = {"": with_trust(load(path), result.trust)}
+    if twin.is_file():
+        models["_fp16"] = with_trust(load(twin), result.trust)
+    for end, model in models.items():
+        save(model, args.out.with_name(f"{args.out.stem}{end}.onnx"))
+    print("\n".join(table(result)))
+    print(f"{args.out}: written, with {', '.join(f'*{end}.onnx' for end in models)}")
+    if args.json is not None:
+        write_json(args.json, report(args.engine, [len(kind) for kind in kinds], result))
+    return 0
+
+
+def table(result: ConfidenceResult) -> list[str]:
+    """Confidence and error of the fifths, before and after."""
+    lines = ["pictures held back: error in levels of CbCr of each fifth of the places, sure to unsure"]
+    for name, before in result.before.items():
+        after = result.after[name]
+        for title, one in (("before", before), ("after", after)):
+            errors = " ".join(f"{value:5.1f}" for value in one.error)
+            said = " ".join(f"{value:.2f}" for value in one.confidence)
+            lines.append(f"  {name:7}{title:7}{errors}   confidence {said}   color shown {one.shown:.1%}")
+    return lines
+
+
+def report(engine: str, counts: Sequence[int], result: ConfidenceResult) -> dict[str, Any]:
+    """Ready for JSON."""
+    return {
+        "calibration": "confidence",
+        "engine": engine,
+        "pictures": {"known": counts[0], "beyond": counts[1]},
+        "known_distance2": round(result.trust.known, 3),
+        "before": {name: one.as_dict() for name, one in result.before.items()},
+        "after": {name: one.as_dict() for name, one in result.after.items()},
+    }
+
+
+def _pairs(folders: Sequence[Path], most: int, progress: Progress) -> Iterator[Pair]:
+    number = 0
+    for folder in folders:
+        paired = (folder / "ir").is_dir()
+        files = list_pairs(folder) if paired else [(path, path) for path in list_pictures(folder)]
+        count = min(most or len(files), len(files))
+        for at in np.unique(np.linspace(0, len(files) - 1, count).astype(int)):
+            number += 1
+            progress.update(number, folder.name)
+            infrared, color = files[at]
+            if paired:
+                pixels, truth = read_pair(infrared, color)
+                yield luma_of(pixels), truth
+            else:
+                rgb = read_rgb(color)
+                yield _gray(rgb), rgb
+
+
+def _gray(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)

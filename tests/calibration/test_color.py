@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from irchroma.calibration.color import ColorTuningOptions, tune
+from irchroma.calibration.errors import CalibrationError
+from irchroma.engines.network.network import NetworkOptions, open_network
+from irchroma.engines.network.record import read_record
+from irchroma.launch.cli import main
+
+pytest.importorskip("onnxruntime")
+pytest.importorskip("skimage")
+
+SIZE = (128, 160)
+
+
+def pair(number: int, learnable: bool = True) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """A camera's picture: bright blobs are orange and dark ground is teal, which no network guesses."""
+    rng = np.random.default_rng(number)
+    noise = cv2.GaussianBlur(rng.normal(0, 1, SIZE).astype(np.float32), (0, 0), 9)
+    share = np.clip(noise / noise.std() * 0.25 + 0.5, 0, 1)
+    luma = (40 + 160 * share).astype(np.uint8)
+    share = share if learnable else rng.permutation(share.ravel()).reshape(SIZE)
+    rgb = share[..., None] * np.array([220, 140, 40]) + (1 - share[..., None]) * np.array([20, 80, 90])
+    return luma, rgb.astype(np.uint8)
+
+
+def test_a_network_learns_a_cameras_colors_and_says_so(tmp_path: Path) -> None:
+    for number in range(16):
+        luma, rgb = pair(number)
+        for kind, pixels in (("ir", luma), ("rgb", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            cv2.imwrite(str(tmp_path / kind / f"{number:03}.png"), pixels)
+    out = tmp_path / "yard.onnx"
+    command = ["calibrate", "color", str(tmp_path), "--engine", "thermal", "--out", str(out)]
+    assert main([*command, "--threads", "1"]) == 0
+    report = json.loads((tmp_path / "yard-report.json").read_text())
+    assert report["learned"] == 12
+    assert report["after"]["ciede2000"] < 0.6 * report["before"]["ciede2000"]
+    record = read_record(out)
+    assert record is not None
+    assert (record.engine, record.size, record.precision) == ("thermal", "fast", "tuned")
+    assert (tmp_path / "yard_fp16.onnx").is_file()
+    for runtime in ("openvino", "torch"):
+        pytest.importorskip(runtime)
+        opened = open_network(out, NetworkOptions(runtime, 1, None, exact=True, device="cpu"))
+        ycc, confidence = opened.infer(pair(99)[0][None, None].astype(np.float32) / 255)
+        opened.close()
+        truth = cv2.cvtColor(pair(99)[1], cv2.COLOR_RGB2YCrCb)[..., 1].astype(np.float32) / 255 - 0.5
+        assert np.abs(ycc[0, 2] - truth).mean() < 0.05
+        assert float(confidence.mean()) > 0.4
+
+
+def test_a_network_that_does_not_get_better_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(16):  # the held-back quarter has other colors than what is learned from
+        luma, rgb = pair(number)
+        rgb = rgb if number < 12 else np.dstack([luma] * 3)
+        for kind, pixels in (("ir", luma), ("rgb", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            cv2.imwrite(str(tmp_path / kind / f"{number:03}.png"), pixels)
+    out = tmp_path / "yard.onnx"
+    assert main(["calibrate", "color", str(tmp_path), "--engine", "thermal", "--out", str(out)]) == 1
+    assert "do not come out better" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_too_few_pairs_are_refused_and_shares_outside_0_to_1_too() -> None:
+    with pytest.raises(CalibrationError, match="at least 8 pairs"):
+        tune([pair(n) for n in range(6)], ColorTuningOptions("nir"))
+    with pytest.raises(CalibrationError, match="between 0 and 1"):
+        ColorTuningOptions("nir", held_share=1.0)
