@@ -15,7 +15,7 @@ from irchroma.stream.sources.picture_file import require_pixels
 _PASSED_BY = ("audio/", "text/", "subpicture/", "application/x-subtitle", "closedcaption/")
 CONTAINERS = (
     "video/quicktime", "video/x-matroska", "video/webm", "video/x-msvideo", "video/mpegts", "video/x-flv",
-    "video/mpeg", "video/x-ms-asf",
+    "video/mpeg", "video/x-ms-asf", "video/ogg",
 )  # fmt: skip
 _TELLING_PARSERS = ("h264parse", "h265parse")
 """Their streams name range and matrix themselves."""
@@ -57,6 +57,7 @@ class Decoding:
         self._pending: set[int] = set()  # times of coded pictures that have not come out
         self._first_out_ns: int | None = None
         self._given_up: list[int] = []
+        self._taken = self._given = 0  # pictures that went into the decoder and that came out
         self._lock = threading.Lock()
         self._stop_watching = watch_libav(self._complain)
         self.media: set[str] = set()
@@ -74,7 +75,8 @@ class Decoding:
         with self._lock:
             first = self._first_out_ns
             left = sorted(t for t in self._pending if first is not None and t > first)
-            return self._given_up + left
+            # a decoder may give a picture another time than it came with
+            return (self._given_up + left)[: max(0, self._taken - self._given)]
 
     @property
     def lost_so_far(self) -> int:
@@ -95,7 +97,9 @@ class Decoding:
         self.media.add(name)
         if name.startswith(_PASSED_BY):
             return False
-        if name in CONTAINERS or not name.startswith(("video/", "image/")):
+        told, system = caps.get_structure(0).get_boolean("systemstream")
+        holds_tracks = system if told else name in CONTAINERS
+        if holds_tracks or not name.startswith(("video/", "image/")):
             return True
         if pad.get_name() not in self._pads:
             self._pads.append(pad.get_name())
@@ -173,6 +177,7 @@ class Decoding:
         def arriving(_pad: Any, info: Any) -> Any:
             if info.type & gst.PadProbeType.BUFFER:
                 pts = info.get_buffer().pts
+                self._taken += counted[0]
                 if counted[0] and pts != gst.CLOCK_TIME_NONE:
                     with self._lock:
                         self._pending.add(pts)
@@ -191,6 +196,7 @@ class Decoding:
         def leaving(_pad: Any, info: Any) -> Any:
             pts = info.get_buffer().pts
             with self._lock:
+                self._given += counted[0]
                 self._pending.discard(pts)
                 if pts == gst.CLOCK_TIME_NONE:
                     return gst.PadProbeReturn.OK

@@ -17,11 +17,14 @@ from irchroma.stream.remarks import remark
 from irchroma.stream.sources.addresses import broken_format
 from irchroma.stream.sources.decoding import CONTAINERS, Decoding
 from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Plan
+from irchroma.stream.sources.picture_file import is_animated
 
 log = logging.getLogger(__name__)
 
 _SNIFFED_BYTES = 1 << 16
-_UNREAD = {b"nut/multimedia container": "NUT", b"GIF8": "GIF"}
+_ANIMATED = "animated PNG"
+_ANIMATED = "animated PNG"
+_UNREAD = {b"nut/multimedia container": "NUT", b"GIF8": "GIF", b"\x8aMNG": _ANIMATED}
 _TRIAL = """
 import sys
 from irchroma.stream.gstreamer.pipeline import Pipeline
@@ -113,9 +116,9 @@ class FileSource(GstSource):
     def _refuse_by_name(self) -> None:
         """SourceFormatError for what nothing that can be trusted reads here."""
         with self._path.open("rb") as file:
-            head = file.read(24)
+            head = file.read(200)
         for magic, name in _UNREAD.items():
-            if head.startswith(magic):
+            if head.startswith(magic) or (name == _ANIMATED and is_animated(head)):
                 raise SourceFormatError(
                     f"{self._path}: {name} is not read here: ffmpeg -i IN -c:v ffv1 OUT.mkv converts it"
                 )
@@ -142,6 +145,11 @@ class FileSource(GstSource):
     @property
     def _media(self) -> set[str]:
         return self._decoding.media if self._decoding is not None else set()
+
+    @property
+    def even_times(self) -> bool:
+        """See `GstSource.even_times`."""
+        return "video/x-msvideo" in self._media
 
     def describe(self, info: VideoInfo) -> VideoInfo:
         """See `GstSource.describe`: an index knows the number of frames exactly."""

@@ -70,6 +70,11 @@ def open_pictures(path: Path, megapixels: float = MEGAPIXELS) -> PictureFile:
         raise SourceError(f"cannot read picture {path}: {error}") from error
     if suffix in (".fff", ".seq", ".csq"):
         return _open_blocks(path, data)
+    if is_animated(data):
+        raise SourceFormatError(
+            f"{path} is an animated picture, which is not read here:"
+            " ffmpeg -i IN -c:v ffv1 OUT.mkv converts it"
+        )
     size = picture_size(data)
     if size is not None:
         require_pixels(str(path), size, megapixels)
@@ -78,6 +83,13 @@ def open_pictures(path: Path, megapixels: float = MEGAPIXELS) -> PictureFile:
     if suffix in (".tif", ".tiff"):
         return _open_tiff(path, data)
     return PictureFile(1, lambda _: _decoded(path, data))
+
+
+def is_animated(data: bytes) -> bool:
+    """Whether a PNG or WebP holds more than one picture, by its header."""
+    png = data[:8] == b"\x89PNG\r\n\x1a\n" and b"acTL" in data[:200]  # before the first picture
+    webp = data[:4] == b"RIFF" and data[12:16] == b"VP8X" and len(data) > 20 and bool(data[20] & 2)
+    return png or webp
 
 
 def require_pixels(name: str, size: tuple[int, int], megapixels: float) -> None:

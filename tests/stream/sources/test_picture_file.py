@@ -1,6 +1,8 @@
 """Files of several pictures, of counts, of degrees: all of it, or one line that says what there is."""
 
+import shutil
 import struct
+import subprocess
 import zlib
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from tests.stream.sources.flir_files import block, radiometric_jpeg, raw_of
 
 from irchroma.stream.errors import SourceError, SourceFormatError
+from irchroma.stream.sources.open_source import open_source
 from irchroma.stream.sources.picture_file import open_pictures, picture_size
 from irchroma.stream.sources.pictures import PictureSource, read_picture
 
@@ -174,3 +177,12 @@ def test_the_size_is_read_from_the_header(tmp_path: Path, suffix: str) -> None:
         shape = (30, 50) if channels == 1 else (30, 50, 3)
         data = cv2.imencode(f".{suffix}", np.full(shape, 9, np.uint8))[1].tobytes()
         assert picture_size(data) == (30, 50) or (suffix == "webp" and picture_size(data) is None)
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg here")
+@pytest.mark.parametrize("name", ["a.apng", "a.png", "a.webp"])
+def test_animated_pictures_are_refused_rather_than_shown_as_one(tmp_path: Path, name: str) -> None:
+    line = "-f lavfi -i testsrc2=s=64x48:r=5:d=1 -f " + ("webp" if name == "a.webp" else "apng")
+    subprocess.run(["ffmpeg", "-v", "error", *line.split(), str(tmp_path / name)], check=True, timeout=60)
+    with pytest.raises(SourceFormatError, match="animated"):
+        open_source(str(tmp_path / name)).open()
