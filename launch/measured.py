@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from irchroma.engines.cache import write_atomically
 from irchroma.engines.measures import metrics
 from irchroma.engines.measures.metrics import Scores
 
@@ -67,9 +68,8 @@ def spread(values: list[float]) -> dict[str, float]:
 def write_json(path: Path, results: dict[str, Any]) -> None:
     """The results under their circumstances, in the file's place at once or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps({**circumstances(), **results}, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
+    text = json.dumps({**circumstances(), **results}, indent=2) + "\n"
+    write_atomically(path, [text.encode()])
 
 
 def _commit() -> str:

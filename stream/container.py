@@ -12,6 +12,8 @@ from typing import BinaryIO
 
 import numpy as np
 
+from irchroma.stream.mp4 import Box, box_size, boxes, inside
+
 _MOOV_LIMIT_BYTES = 64 << 20
 _UNKNOWN_EBML_SIZES = {2 ** (7 * length) - 1 for length in range(1, 9)}  # RFC 8794, 6.2
 
@@ -34,15 +36,6 @@ class Promise:
     has_index: bool = True
     corrections: dict[int, bytes] = field(default_factory=dict)
     enabled: tuple[bool, ...] = ()
-
-
-@dataclass(slots=True)
-class _Box:
-    """A box of an MP4 file: content in [start, end), bytes."""
-
-    name: bytes
-    start: int
-    end: int
 
 
 def read_promise(path: Path) -> Promise:
@@ -73,7 +66,7 @@ def _mp4_promise(file: BinaryIO, length: int) -> Promise:
     while position + 8 <= length:
         file.seek(position)
         header = file.read(16)
-        size, skip = _box_size(header, length - position)
+        size, skip = box_size(header, length - position)
         end = position + size
         if header[4:8] == b"moov" and end <= length and size <= _MOOV_LIMIT_BYTES:
             file.seek(position)
@@ -99,14 +92,14 @@ def _room_for_edits(moov: bytes, start: int, moved: int) -> dict[int, bytes]:
     qtdemux 1.22 stops a track at the movie's duration counted from the track's start, however far inside
     its edit list begins.
     """
-    box = _Box(b"moov", start, len(moov))
-    mvhd = _inside(moov, box, b"mvhd")
+    box = Box(b"moov", 0, start, len(moov))
+    mvhd = inside(moov, box, b"mvhd")
     if mvhd is None:
         return {}
     scale, at, width = _time_header(moov, mvhd)
     needed = Fraction(0)
-    for trak in (child for child in _boxes(moov, start, len(moov)) if child.name == b"trak"):
-        elst, mdhd = _inside(moov, trak, b"edts", b"elst"), _inside(moov, trak, b"mdia", b"mdhd")
+    for trak in (child for child in boxes(moov, start, len(moov)) if child.name == b"trak"):
+        elst, mdhd = inside(moov, trak, b"edts", b"elst"), inside(moov, trak, b"mdia", b"mdhd")
         if elst is None or mdhd is None:
             continue
         own_scale, _, _ = _time_header(moov, mdhd)
@@ -121,7 +114,7 @@ def _room_for_edits(moov: bytes, start: int, moved: int) -> dict[int, bytes]:
     return {moved + at: longer.to_bytes(width, "big")}
 
 
-def _edits(moov: bytes, elst: _Box) -> Iterator[tuple[int, int]]:
+def _edits(moov: bytes, elst: Box) -> Iterator[tuple[int, int]]:
     """Length in the movie's time scale and start in the track's of each edit; -1 for an empty one."""
     wide, number = moov[elst.start] == 1, int.from_bytes(moov[elst.start + 4 : elst.start + 8], "big")
     for n in range(number):
@@ -131,8 +124,8 @@ def _edits(moov: bytes, elst: _Box) -> Iterator[tuple[int, int]]:
 def _enabled_tracks(moov: bytes, start: int) -> tuple[bool, ...]:
     """The flag of each video track. ISO/IEC 14496-12, 8.3.2: bit 0 of the track header's flags."""
     found = []
-    for trak in _boxes(moov, start, len(moov)):
-        header, handler = _inside(moov, trak, b"tkhd"), _inside(moov, trak, b"mdia", b"hdlr")
+    for trak in boxes(moov, start, len(moov)):
+        header, handler = inside(moov, trak, b"tkhd"), inside(moov, trak, b"mdia", b"hdlr")
         if header and handler and moov[handler.start + 8 : handler.start + 12] == b"vide":
             found.append(bool(moov[header.start + 3] & 1))
     return tuple(found)
@@ -154,8 +147,8 @@ def _moov_promise(
 def _count_fragments(file: BinaryIO, moov: bytes, start: int, fragments: list[tuple[int, int]]) -> int | None:
     """Samples of the first video track in all movie fragments. ISO/IEC 14496-12, 8.8."""
     track = None
-    for trak in _boxes(moov, start, len(moov)):
-        header, handler = _inside(moov, trak, b"tkhd"), _inside(moov, trak, b"mdia", b"hdlr")
+    for trak in boxes(moov, start, len(moov)):
+        header, handler = inside(moov, trak, b"tkhd"), inside(moov, trak, b"mdia", b"hdlr")
         if header and handler and moov[handler.start + 8 : handler.start + 12] == b"vide":
             at = header.start + (20 if moov[header.start] == 1 else 12)
             track = moov[at : at + 4]
@@ -164,11 +157,11 @@ def _count_fragments(file: BinaryIO, moov: bytes, start: int, fragments: list[tu
     for position, size in fragments:
         file.seek(position)
         moof = file.read(size)
-        for traf in _boxes(moof, 8, len(moof)):
-            header = _inside(moof, traf, b"tfhd") if traf.name == b"traf" else None
+        for traf in boxes(moof, 8, len(moof)):
+            header = inside(moof, traf, b"tfhd") if traf.name == b"traf" else None
             if header is None or moof[header.start + 4 : header.start + 8] != track:
                 continue
-            for run in _boxes(moof, traf.start, traf.end):
+            for run in boxes(moof, traf.start, traf.end):
                 if run.name == b"trun":
                     frames += int.from_bytes(moof[run.start + 4 : run.start + 8], "big")
     return frames or None
@@ -179,17 +172,17 @@ def _room_for_reordering(moov: bytes, start: int, moved: int) -> dict[int, bytes
 
     GStreamer's own mp4mux lets the last B-frames begin after the end of the stated duration.
     """
-    box = _Box(b"moov", start, len(moov))
-    mvhd, mehd = _inside(moov, box, b"mvhd"), _inside(moov, box, b"mvex", b"mehd")
-    traks = [child for child in _boxes(moov, start, len(moov)) if child.name == b"trak"]
-    if mvhd is None or any(_inside(moov, trak, b"edts", b"elst") for trak in traks):
+    box = Box(b"moov", 0, start, len(moov))
+    mvhd, mehd = inside(moov, box, b"mvhd"), inside(moov, box, b"mvex", b"mehd")
+    traks = [child for child in boxes(moov, start, len(moov)) if child.name == b"trak"]
+    if mvhd is None or any(inside(moov, trak, b"edts", b"elst") for trak in traks):
         return {}
     movie_scale, at, width = _time_header(moov, mvhd)
     places = [(at, width, movie_scale)]
     if mehd is not None:
         places.append((mehd.start + 4, 8 if moov[mehd.start] == 1 else 4, movie_scale))
     for trak in traks:
-        mdhd = _inside(moov, trak, b"mdia", b"mdhd")
+        mdhd = inside(moov, trak, b"mdia", b"mdhd")
         if mdhd is not None:
             scale, at, width = _time_header(moov, mdhd)
             places.append((at, width, scale))
@@ -197,42 +190,15 @@ def _room_for_reordering(moov: bytes, start: int, moved: int) -> dict[int, bytes
     return {moved + at: (d + s).to_bytes(w, "big") for at, w, s, d in known if 0 < d < 2 ** (8 * w) - 1 - s}
 
 
-def _box_size(header: bytes, left: int) -> tuple[int, int]:
-    """Bytes of a box and of its header. ISO/IEC 14496-12, 4.2."""
-    size = int.from_bytes(header[:4], "big")
-    if size == 0:
-        return left, 8
-    if size == 1:
-        return max(16, int.from_bytes(header[8:16], "big")), 16
-    return max(8, size), 8
-
-
-def _boxes(data: bytes, start: int, end: int) -> Iterator[_Box]:
-    while start + 8 <= end:
-        size, skip = _box_size(data[start : start + 16], end - start)
-        yield _Box(data[start + 4 : start + 8], start + skip, min(start + size, end))
-        start += size
-
-
-def _inside(data: bytes, box: _Box, *names: bytes) -> _Box | None:
-    """The first box at a path of names below `box`."""
-    for name in names:
-        found = next((child for child in _boxes(data, box.start, box.end) if child.name == name), None)
-        if found is None:
-            return None
-        box = found
-    return box
-
-
 def _indexed_promise(data: bytes, start: int, moved: int, missing: int) -> Promise:
-    moov = _Box(b"moov", start, len(data))
-    for trak in (box for box in _boxes(data, moov.start, moov.end) if box.name == b"trak"):
-        handler = _inside(data, trak, b"mdia", b"hdlr")
+    moov = Box(b"moov", 0, start, len(data))
+    for trak in (box for box in boxes(data, moov.start, moov.end) if box.name == b"trak"):
+        handler = inside(data, trak, b"mdia", b"hdlr")
         if handler is None or data[handler.start + 8 : handler.start + 12] != b"vide":
             continue
-        table = _inside(data, trak, b"mdia", b"minf", b"stbl")
-        stts = table and _inside(data, table, b"stts")
-        mdhd, mvhd = _inside(data, trak, b"mdia", b"mdhd"), _inside(data, moov, b"mvhd")
+        table = inside(data, trak, b"mdia", b"minf", b"stbl")
+        stts = table and inside(data, table, b"stts")
+        mdhd, mvhd = inside(data, trak, b"mdia", b"mdhd"), inside(data, moov, b"mvhd")
         if table is None or stts is None or mdhd is None or mvhd is None:
             return Promise(missing_bytes=missing)
         counts, deltas = _pairs(data, stts).T
@@ -241,8 +207,8 @@ def _indexed_promise(data: bytes, start: int, moved: int, missing: int) -> Promi
         scale, _, _ = _time_header(data, mdhd)
         common = int(deltas[np.argmax(counts)])
         corrections = {}
-        if _inside(data, trak, b"edts", b"elst") is None:
-            ctts = _inside(data, table, b"ctts")
+        if inside(data, trak, b"edts", b"elst") is None:
+            ctts = inside(data, table, b"ctts")
             offsets = _pairs(data, ctts) if ctts else np.zeros((0, 2), np.int64)
             last = _last_time(counts, deltas, offsets)
             corrections = _longer(data, moved, (mvhd, mdhd), Fraction(last, scale), Fraction(common, scale))
@@ -250,7 +216,7 @@ def _indexed_promise(data: bytes, start: int, moved: int, missing: int) -> Promi
     return Promise(missing_bytes=missing)
 
 
-def _pairs(data: bytes, box: _Box) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
+def _pairs(data: bytes, box: Box) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
     """(N, 2) int64: the entries of `stts` (count, delta) or `ctts` (count, offset)."""
     version = data[box.start]
     number = int.from_bytes(data[box.start + 4 : box.start + 8], "big")
@@ -272,7 +238,7 @@ def _last_time(
     return int(decode.max())
 
 
-def _time_header(data: bytes, box: _Box) -> tuple[int, int, int]:
+def _time_header(data: bytes, box: Box) -> tuple[int, int, int]:
     """Time scale, position of the duration, and its bytes, of `mvhd` or `mdhd`."""
     wide = data[box.start] == 1
     scale_at = box.start + (20 if wide else 12)
@@ -280,7 +246,7 @@ def _time_header(data: bytes, box: _Box) -> tuple[int, int, int]:
 
 
 def _longer(
-    data: bytes, moved: int, headers: tuple[_Box, ...], last_s: Fraction, frame_s: Fraction
+    data: bytes, moved: int, headers: tuple[Box, ...], last_s: Fraction, frame_s: Fraction
 ) -> dict[int, bytes]:
     """Durations that reach past the last frame, for headers whose own ends before it begins."""
     corrections = {}

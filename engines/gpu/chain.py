@@ -29,6 +29,7 @@ from irchroma.engines.gpu.steps.temporal import (
 from irchroma.engines.gpu.transfer import ENCODERS, DevicePicture, FrameLayout, FrameWriter, can_pack
 from irchroma.engines.neural.colorizer import NeuralPicture
 from irchroma.engines.recolor.recoloring import BandLook, RecolorOptions
+from irchroma.engines.recolor.work_picture import STRIDE_PX
 from irchroma.engines.temporal import gain
 from irchroma.engines.temporal.memory import Observation
 from irchroma.engines.temporal.stage import TemporalOptions
@@ -38,7 +39,6 @@ COLORED, CARRIED = "colored", "carried"
 OpenSeat = Callable[[Path, tuple[int, int]], BatchSeat]
 """From a network's ONNX file and (H, W) of its input."""
 _ALIGNMENT_BYTES = 256
-_STRIDE_PX = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class DeviceChain:
         self._space = Workspace(device)
         self._spaces: list[Workspace] = []
         self._ring: FrameRing | None = None
-        padded = tuple(-(-side // _STRIDE_PX) * _STRIDE_PX for side in work)
+        padded = tuple(-(-side // STRIDE_PX) * STRIDE_PX for side in work)
         place = (options.weights, (padded[0], padded[1]))
         self.network = device.open_network(*place) if open_seat is None else open_seat(*place)
         self._batched: dict[int, BatchedFrame] = {}

@@ -91,11 +91,6 @@ class FrameRing:
         return device.open_queue(), device.open_queue(), device.open_queue()
 
     @property
-    def in_flight(self) -> int:
-        """Frames that were submitted and not yet collected."""
-        return len(self._in_flight)
-
-    @property
     def recorded(self) -> int:
         """Graphs that replace eager work by now."""
         return sum(len(slot.graphs) for slot in self._slots)

@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from irchroma.engines.cache import cache_folder
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable
 from irchroma.engines.network.record import read_record
 from irchroma.engines.network.verification import Check, verify
@@ -71,7 +72,7 @@ class NetworkOptions:
 
     runtime: str = "auto"
     threads: int = 0
-    cache: Path | None = field(default_factory=lambda: cache_folder())
+    cache: Path | None = field(default_factory=cache_folder)
     exact: bool = False
     lanes: int = 0
     device: str = "auto"
@@ -156,21 +157,6 @@ def runtime_state(name: str) -> str:
     """One phrase for lists: the version of a runtime's library, or the command that installs it."""
     runtime = RUNTIMES[name]
     return _version(runtime) if installed(name) else f"missing: {_how_to_install(runtime)}"
-
-
-def cache_folder() -> Path | None:
-    """The user's folder for compiled models, under XDG_CACHE_HOME where set; None if it cannot be written."""
-    try:
-        home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-        folder = Path(home) / "irchroma" / "compiled"
-        folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError) as error:
-        log.info("compiled models are not kept: %s", error)
-        return None
-    if not os.access(folder, os.W_OK | os.X_OK):
-        log.info("compiled models are not kept: %s cannot be written", folder)
-        return None
-    return folder
 
 
 def _open(path: Path, name: str, options: NetworkOptions) -> Network:

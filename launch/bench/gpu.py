@@ -30,7 +30,7 @@ from irchroma.engines.gpu.batching import BATCHES
 from irchroma.engines.gpu.colorizer import DeviceColorizer
 from irchroma.engines.gpu.device import Device
 from irchroma.engines.neural.colorizer import NeuralOptions
-from irchroma.engines.recolor.work_picture import work_size
+from irchroma.engines.recolor.work_picture import STRIDE_PX, work_size
 from irchroma.launch.bench.gpu_measure import (
     Parts,
     compare,
@@ -68,7 +68,6 @@ LIVE_LIMIT_S = 120.0
 _LOOK_S, _START_S = 1.0, 120.0
 _READY = "ready"
 _COMPARISON = "comparison"
-_STRIDE_PX = 32
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -277,7 +276,7 @@ def network_place(options: NeuralOptions, size: tuple[int, int]) -> tuple[Path, 
     """The network's file, and (H, W) of its input for frames of a size."""
     path = options.weights or catalog.weights_path(options.engine, options.size)
     work = work_size(size, options.work_size_px or catalog.WORK_SIZE_PX[options.size])
-    height, width = (-(-side // _STRIDE_PX) * _STRIDE_PX for side in work)
+    height, width = (-(-side // STRIDE_PX) * STRIDE_PX for side in work)
     return path, (height, width)
 
 

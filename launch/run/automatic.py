@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from irchroma.engines import catalog
+from irchroma.engines.cache import cache_folder
 from irchroma.engines.choice import GPU_RUNTIMES, ColorizerOptions
 from irchroma.engines.gpu import probe
-from irchroma.engines.network.network import GPU_ONLY, cache_folder
+from irchroma.engines.network.network import GPU_ONLY
 from irchroma.engines.neural import pace
 from irchroma.engines.neural.adjustable import AdjustableColorizer
 from irchroma.engines.neural.colorizer import NeuralOptions

@@ -108,18 +108,6 @@ class ColorCameraDetector:
         y = 0.299 * red + 0.587 * green + 0.114 * blue  # BT.601
         return self._decide(_unexplained(y, 0.564 * (blue - y), 0.713 * (red - y)), pts_ns)
 
-    def update_planes(self, y: Plane, cb: Plane, cr: Plane, pts_ns: int) -> bool:
-        """Look at one frame in planes, each (h, w) uint8 at its own size (4:2:0 is fine); see `update`."""
-        if not self._is_due(pts_ns):
-            return self.is_color
-        planes = []
-        for plane in (y, cb, cr):
-            step_y, step_x = (max(1, side // SAMPLES) for side in plane.shape)
-            sample = np.ascontiguousarray(plane[::step_y, ::step_x])
-            cells = cv2.resize(sample, (CELLS, CELLS), interpolation=cv2.INTER_AREA)
-            planes.append(cells.ravel().astype(np.float32))
-        return self._decide(_unexplained(*planes), pts_ns)
-
     def _is_due(self, pts_ns: int) -> bool:
         return self._is_color is None or not 0 <= pts_ns - self._last_ns < LOOK_EVERY_NS
 

@@ -45,11 +45,6 @@ class ViewOptions:
             )
 
 
-def view_size(view: View, size: tuple[int, int]) -> tuple[int, int]:
-    """(H, W) of the view of a frame of `size` (H, W)."""
-    return (size[0], 2 * size[1]) if view == "side" else size
-
-
 def color_columns(options: ViewOptions, width: int) -> tuple[int, int]:
     """[first, last) columns that show color in a view of a frame `width` wide; empty for "raw"."""
     if options.view == "side":

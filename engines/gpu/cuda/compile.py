@@ -23,10 +23,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from irchroma.engines.cache import cache_folder, write_atomically
 from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
 from irchroma.engines.gpu.kernels.source import FOLDER, UNIT
-from irchroma.engines.gpu.plans.file import write_atomically
-from irchroma.engines.network import network
 
 NAMES = ("libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so")
 PACKAGED = ("cu13/lib", "cuda_nvrtc/lib")
@@ -221,7 +220,7 @@ def kernel_binaries(compute_capability: str, cache: Path | None = None) -> Itera
         EngineError: the last compiler does not know the device, or refuses the kernels.
     """
     number = int(compute_capability.replace(".", ""))
-    folder = cache or network.cache_folder()
+    folder = cache or cache_folder()
     asked = os.environ.get("IRCHROMA_KERNELS", "")
     if asked not in ("", "nvcc", "nvrtc"):
         raise EngineOptionError(f"IRCHROMA_KERNELS is {asked!r}: use nvcc or nvrtc")
@@ -259,7 +258,7 @@ def build_ahead(cache: Path | None = None) -> Path:
     nvcc = find_nvcc()
     if nvcc is None:
         raise EngineUnavailable("no nvcc here: run pip install 'irchroma[cuda-compiler]'")
-    folder = cache or network.cache_folder()
+    folder = cache or cache_folder()
     if folder is None:
         raise EngineUnavailable("no folder for kernels can be written: set XDG_CACHE_HOME to one that can")
     numbers = nvcc_architectures(nvcc)

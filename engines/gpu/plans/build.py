@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from irchroma.engines import catalog
+from irchroma.engines.cache import cache_folder
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable, PlanError
 from irchroma.engines.gpu import probe
 from irchroma.engines.gpu.plans import library as tensorrt_adapter
@@ -24,13 +25,11 @@ from irchroma.engines.gpu.plans.file import (
 )
 from irchroma.engines.gpu.plans.library import BuildRequest, Profile, Size, TensorRT
 from irchroma.engines.gpu.plans.proof import EIGHT_BIT, PlanLayer, Proof, parse_layers, prove_precision
-from irchroma.engines.network import network
+from irchroma.engines.recolor.work_picture import STRIDE_PX
 
 log = logging.getLogger(__name__)
 
 PRECISIONS = ("fp16", "fp32", "int8", "fp8")
-STRIDE_PX = 32
-"""Networks take heights and widths that are multiples of this."""
 SHAPES = {"fast": "1x256x320,1x192x320", "best": "1x352x416,1x256x416"}
 """Default `--shapes`: work sizes of 5:4 and 16:9 cameras, padded to multiples of 32; a plan each."""
 LEVELS = range(6)
@@ -270,7 +269,7 @@ def _choose(has_device: bool) -> str:
 
 
 def _folder(folder: Path | None) -> Path:
-    folder = folder or network.cache_folder()
+    folder = folder or cache_folder()
     if folder is None:
         raise EngineUnavailable("no folder for plans can be written: set XDG_CACHE_HOME to one that can")
     folder.mkdir(parents=True, exist_ok=True)

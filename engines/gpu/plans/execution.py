@@ -15,10 +15,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from irchroma.engines.cache import write_atomically
 from irchroma.engines.errors import EngineError
 from irchroma.engines.gpu.device import CaptureRefused, Device, DeviceArray
 from irchroma.engines.gpu.plans.build import PlanOptions, ensure_plan
-from irchroma.engines.gpu.plans.file import read_plan, write_atomically
+from irchroma.engines.gpu.plans.file import read_plan
 from irchroma.engines.gpu.plans.library import TensorRT
 from irchroma.engines.network.record import read_record
 from irchroma.engines.network.tuning import TUNED

@@ -10,12 +10,13 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from irchroma.engines.cache import write_atomically
 from irchroma.engines.errors import PlanError
 from irchroma.engines.gpu.plans.proof import PlanLayer
 
@@ -188,20 +189,6 @@ def build_lock(path: Path, waiting: Callable[[], None] | None = None) -> Iterato
                 waiting()
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def write_atomically(path: Path, parts: Sequence[bytes]) -> None:
-    """Write a file beside its place, then move it there: a reader sees the old one or the new one."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            for part in parts:
-                file.write(part)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _streams(source: PlanSource) -> str:

@@ -33,9 +33,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from irchroma.engines.cache import write_atomically
 from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable, PlanError
 from irchroma.engines.gpu.plans.callbacks import make_logger, make_monitor
-from irchroma.engines.gpu.plans.file import write_atomically
 
 log = logging.getLogger(__name__)
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 from irchroma.stream.errors import SinkError
+from irchroma.stream.mp4 import boxes, boxes_of
 
 _HEAD_BYTES = 4096
 _NESTED = (b"moov", b"trak", b"edts")
@@ -24,17 +23,15 @@ def delay_mp4(path: Path, start_ns: int) -> None:
         SinkError: the file is not one that mp4mux has finished.
     """
     with path.open("r+b") as file:
-        at = next((offset for kind, offset, _ in _boxes_of(file) if kind == b"moov"), None)
-        if at is None:
+        found = next((box for box in boxes_of(file) if box.name == b"moov"), None)
+        if found is None:
             raise SinkError(f"{path}: expected a finished MP4 file, found no moov box")
-        file.seek(at)
-        length = int.from_bytes(file.read(4), "big")
-        file.seek(at)
-        moov = _delayed(file.read(length), start_ns)
+        file.seek(found.at)
+        moov = _delayed(file.read(found.end - found.at), start_ns)
         file.seek(0, 2)
         file.write(moov)
         file.flush()
-        file.seek(at + 4)
+        file.seek(found.at + 4)
         file.write(b"free")
 
 
@@ -56,40 +53,21 @@ def refragment(path: Path, head: bytes) -> None:
     with path.open("r+b") as file:
         file.write(head)
         end = 0
-        for kind, offset, size in list(_boxes_of(file)):
-            if kind == b"hoov":
-                file.seek(offset + 4)
+        for box in list(boxes_of(file)):
+            if box.name == b"hoov":
+                file.seek(box.at + 4)
                 file.write(b"moov")
-            if kind == b"mdat":
-                end = offset + size
+            if box.name == b"mdat":
+                end = box.end
         file.seek(0, 2)
         if 0 < end < file.tell():
             file.truncate(end)
 
 
-def _boxes_of(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, offset and size of each whole box at the top of a file."""
-    file.seek(0, 2)
-    at, length = 0, file.tell()
-    while len(header := _read_at(file, at, 16)) >= 8:
-        size, kind = struct.unpack(">I4s", header[:8])
-        if size == 1:
-            size = int.from_bytes(header[8:16], "big")
-        if size < 8 or at + size > length:
-            return
-        yield kind, at, size
-        at += size
-
-
-def _read_at(file: BinaryIO, at: int, count: int) -> bytes:
-    file.seek(at)
-    return file.read(count)
-
-
 def _delayed(moov: bytes, start_ns: int) -> bytes:
-    mvhd = next(child for child in _children(moov) if child[4:8] == b"mvhd")
-    at = 28 if mvhd[8] == 1 else 20  # behind two times of 8 or 4 bytes
-    ticks_hz = int.from_bytes(mvhd[at : at + 4], "big")
+    mvhd = next(box for box in boxes(moov, 8, len(moov)) if box.name == b"mvhd")
+    at = mvhd.start + (20 if moov[mvhd.start] == 1 else 12)  # behind two times of 8 or 4 bytes
+    ticks_hz = int.from_bytes(moov[at : at + 4], "big")
     return _rebuilt(moov, round(start_ns * ticks_hz / 1e9))
 
 
@@ -97,7 +75,7 @@ def _rebuilt(box: bytes, ticks: int) -> bytes:
     """A box with all in it, later by `ticks` of the movie's timescale."""
     kind = box[4:8]
     if kind in _NESTED:
-        inner = b"".join(_rebuilt(child, ticks) for child in _children(box))
+        inner = b"".join(_rebuilt(box[child.at : child.end], ticks) for child in boxes(box, 8, len(box)))
         return struct.pack(">I4s", 8 + len(inner), kind) + inner
     if kind == b"mvhd":
         return _longer(box, 16, 24, ticks)
@@ -124,13 +102,3 @@ def _longer(box: bytes, narrow_at: int, wide_at: int, ticks: int) -> bytes:
     if value >= 1 << (8 * width):
         raise SinkError("the file is too long for another start time")
     return box[:at] + value.to_bytes(width, "big") + box[at + width :]
-
-
-def _children(box: bytes) -> Iterator[bytes]:
-    at = 8
-    while at + 8 <= len(box):
-        size = int.from_bytes(box[at : at + 4], "big")
-        if size < 8:
-            return
-        yield box[at : at + size]
-        at += size

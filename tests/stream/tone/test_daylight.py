@@ -118,15 +118,6 @@ def test_a_picture_between_the_bounds_keeps_the_answer() -> None:
         assert run(detector, color_scene(), 0.1, 4, 10) is None
 
 
-def test_planes_give_the_same_answer_as_rgb() -> None:
-    for picture in (noisy(gray_scene()), noisy(color_scene())):
-        y, cr, cb = cv2.split(cv2.cvtColor(picture, cv2.COLOR_RGB2YCrCb))
-        half = [cv2.resize(plane, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for plane in (cb, cr)]
-        by_planes, by_rgb = ColorCameraDetector(), ColorCameraDetector()
-        assert by_planes.update_planes(y, half[0], half[1], 0) == by_rgb.update(picture, 0)
-        assert by_planes.chroma == pytest.approx(by_rgb.chroma, abs=0.5)
-
-
 def test_reset_lets_the_next_frame_decide() -> None:
     detector = ColorCameraDetector()
     detector.update(gray_scene(), 0)

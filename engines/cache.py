@@ -1,0 +1,39 @@
+"""The user's folder for what took long to make, and files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+
+def cache_folder() -> Path | None:
+    """The user's folder for compiled models, under XDG_CACHE_HOME where set; None if it cannot be written."""
+    try:
+        home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+        folder = Path(home) / "irchroma" / "compiled"
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError) as error:
+        log.info("compiled models are not kept: %s", error)
+        return None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        log.info("compiled models are not kept: %s cannot be written", folder)
+        return None
+    return folder
+
+
+def write_atomically(path: Path, parts: Sequence[bytes]) -> None:
+    """Write a file beside its place, then move it there: a reader sees the old one or the new one."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            for part in parts:
+                file.write(part)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
