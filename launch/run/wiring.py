@@ -46,7 +46,6 @@ from irchroma.stream.sensor.profile import load_profile
 from irchroma.stream.sinks.http.access import Access
 from irchroma.stream.sinks.open_sink import (
     SinkOptions,
-    is_recording,
     open_sink,
     pool_for,
     public,
@@ -146,9 +145,9 @@ def build_loop(
 
 
 def _writer(text: str, options: SinkOptions) -> SinkWriter:
-    """Of one sink; a live one is opened again when it fails, a recording would be written over."""
-    remake = None if is_recording(text) else partial(open_sink, text, options)
-    return SinkWriter(open_sink(text, options), public(text), remake)
+    """Of one sink; a live run opens it again when it fails, a recording beside what it has recorded."""
+    again = replace(options, overwrite=False)
+    return SinkWriter(open_sink(text, options), public(text), partial(open_sink, text, again))
 
 
 def _colorizer_options(
@@ -224,7 +223,8 @@ def _raw_writer(output: OutputOptions) -> SinkWriter | None:
     options = SinkOptions(
         lossless=True, segment_s=output.segment_s, keep=output.keep(), overwrite=output.overwrite
     )
-    return SinkWriter(open_sink(str(path), options), str(path), patient=True)
+    again = partial(open_sink, str(path), replace(options, overwrite=False))
+    return SinkWriter(open_sink(str(path), options), str(path), again, patient=True)
 
 
 def encoders_only(config: RunConfig) -> bool:

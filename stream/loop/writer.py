@@ -63,7 +63,7 @@ class SinkWriter:
         sink: not yet open.
         label: what the user typed, without credentials.
         remake: makes the sink once more. A live run then opens it again when it fails at work; without, it
-            has failed for good, as a recording that cannot go on where it was.
+            has failed for good.
         deadlines: how long is waited for it.
         patient: of a live source, what the sink cannot take at once waits, as long as memory allows.
 

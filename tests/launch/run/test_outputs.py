@@ -1,5 +1,6 @@
 """No output of a run stands in the way of another, of the source, or of the file system."""
 
+import os
 import re
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.waiting import wait_for
 
 from irchroma.engines.errors import EngineOptionError
 from irchroma.launch.arguments import one_line
@@ -209,3 +211,33 @@ def test_a_command_that_is_told_to_end_leaves_nothing_behind(tmp_path: Path) -> 
     ended = subprocess.run([sys.executable, "-c", code, str(tmp_path)], timeout=30, check=False)
     assert ended.returncode == 128 + signal.SIGTERM
     assert not list(tmp_path.iterdir())
+
+
+def test_a_camera_s_recording_goes_on_beside_itself_when_a_full_disk_has_room_again(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        others = disk / "others"
+        others.write_bytes(bytes(940_000))
+        process = subprocess.Popen(
+            (
+                *(sys.executable, "-m", "irchroma.launch", "run", "test:nir?live=1&size=320x256&rate=20"),
+                *("--engine", "gray", "--to", str(disk / "gate.mkv"), "--to", "null"),
+            ),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        wait_for(lambda: (disk / "gate.mkv").exists() and os.statvfs(disk).f_bavail == 0, 60)
+        others.unlink()
+        wait_for(lambda: (disk / "gate-2.mkv").exists() and (disk / "gate-2.mkv").stat().st_size > 50_000, 60)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+        assert process.returncode == 0, said
+        assert "the disk is full" in said
+        assert "is there: recording to gate-2.mkv" in said
+        assert (disk / "gate.mkv").stat().st_size > 20_000
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
