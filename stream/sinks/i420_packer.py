@@ -18,6 +18,7 @@ from irchroma.stream.picture.picture import (
     in_one_buffer,
 )
 from irchroma.stream.protocols import Pixels
+from irchroma.stream.remarks import remark
 
 COLORIMETRY = "bt709"
 """What `Yuv420Packer` writes, in GStreamer's word for caps: BT.709 matrix, transfer and primaries, 16-235."""
@@ -62,7 +63,9 @@ def fit_picture(picture: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
         return picture
     down, right = size[0] - height, size[1] - width
     if down in (0, 1) and right in (0, 1):
+        remark("pictures of odd size got their last row or column twice, as video needs even ones")
         return np.asarray(cv2.copyMakeBorder(picture, 0, down, 0, right, cv2.BORDER_REPLICATE))
+    remark(f"pictures of another size were fitted into {size[1]}x{size[0]}")
     scale = min(size[0] / height, size[1] / width)
     inner = max(1, round(height * scale)), max(1, round(width * scale))
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR

@@ -16,6 +16,7 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from irchroma.stream.errors import SinkError
 from irchroma.stream.protocols import FrameSink
+from irchroma.stream.remarks import remark
 from irchroma.stream.sinks.encoders import EncoderOptions
 from irchroma.stream.sinks.files.file_sink import EXTENSIONS, FileSink, FileSinkOptions
 from irchroma.stream.sinks.files.segmented_sink import Retention, SegmentedSink
@@ -183,7 +184,7 @@ def _file(path: Path, options: SinkOptions) -> FrameSink:
         raise SinkError(f"{path}: nothing is known to write there: expected {_FORMS}")
     if options.segment_s or options.lossless:
         if options.audio_from is not None:
-            log.warning("%s: segments are recorded without audio", path)
+            remark(f"{path}: segments are recorded without audio")
         kept = FileSinkOptions(options.encoder, options.lossless, overwrite=options.overwrite)
         return SegmentedSink(path, kept, options.segment_s, options.keep)
     file_options = FileSinkOptions(

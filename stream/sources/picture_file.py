@@ -178,6 +178,8 @@ def _as_pixels(decoded: NDArray[Any], path: Path) -> Pixels:
         raise SourceFormatError(f"picture {path} has {decoded.dtype} samples: 8 or 16 bits are supported")
     if decoded.ndim == 3:
         decoded = decoded[..., ::-1]
+        if path.suffix.lower() == ".png" and _has_alpha(path):
+            remark("transparency is left out")
         if np.array_equal(decoded[..., 0], decoded[..., 1]) and np.array_equal(
             decoded[..., 0], decoded[..., 2]
         ):
@@ -186,6 +188,13 @@ def _as_pixels(decoded: NDArray[Any], path: Path) -> Pixels:
             remark("16-bit color was brought to 8 bits")
             decoded = (decoded.astype(np.float32) / 257 + 0.5).astype(np.uint8)
     return np.ascontiguousarray(decoded)
+
+
+def _has_alpha(path: Path) -> bool:
+    """By the color type of a PNG's header, W3C PNG 3, 11.2.1."""
+    with path.open("rb") as file:
+        head = file.read(26)
+    return len(head) == 26 and head[25] in (4, 6)
 
 
 def _open_jpeg(path: Path, data: bytes, size: tuple[int, int] | None) -> PictureFile:

@@ -11,6 +11,7 @@ import numpy as np
 from irchroma.stream.errors import SourceError, SourceFormatError
 from irchroma.stream.frame import Frame
 from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.remarks import remark
 from irchroma.stream.sensor.profile import CameraScale
 from irchroma.stream.sources.picture_file import MEGAPIXELS, SUFFIXES, PictureFile, Pixels, open_pictures
 
@@ -83,6 +84,8 @@ class PictureSource:
         files = picture_files(self._path) if self._path.is_dir() else [self._path]
         if not files:
             raise SourceError(f"no pictures in folder {self._path}: expected {' '.join(SUFFIXES)}")
+        if self._path.is_dir():
+            self._tell_others(len(files))
         self._next, self._shape, self._places = 0, None, []
         for number, file in enumerate(files):
             several = number == 0 or file.suffix.lower() in _SEVERAL
@@ -99,6 +102,12 @@ class PictureSource:
             description=f"{count} picture{'s' * (count != 1)} from {self._path}",
             counts=first.dtype == np.uint16,
         )
+
+    def _tell_others(self, pictures: int) -> None:
+        """Say what else is in the folder."""
+        files = [f for f in self._path.iterdir() if f.is_file() and not f.name.startswith(".")]
+        if len(files) > pictures:
+            remark(f"{self._path}: files that are no pictures are left out", len(files) - pictures)
 
     def read(self, timeout_s: float) -> Frame | None:
         """The next picture. Raises SourceError naming the file that cannot be read."""

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from irchroma.stream.errors import SourceError, SourceLost, SourceRefused, StreamOptionError
 from irchroma.stream.gstreamer.door import GstFailure
 from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.remarks import remark
 from irchroma.stream.sources.addresses import (
     UNSAFE_HINT,
     broken_format,
@@ -75,6 +76,13 @@ class RtspSource(GstSource):
 
     def open(self) -> VideoInfo:
         """See `GstSource.open`."""
+        info = self._open()
+        offered = self._streams.count("video")
+        if offered > 1:
+            remark(f"{self._name} offers {offered} streams of pictures: the first is taken")
+        return info
+
+    def _open(self) -> VideoInfo:
         try:
             return super().open()
         except SourceError as error:

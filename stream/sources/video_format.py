@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from irchroma.stream.errors import SourceFormatError
 from irchroma.stream.gstreamer.sample import Caps, Sample
+from irchroma.stream.remarks import remark
 
 U8 = NDArray[np.uint8]
 U16 = NDArray[np.uint16]
@@ -59,7 +60,11 @@ def sample_to_pixels(sample: Sample, color: bool = True, full_range: bool | None
         return _counts(sample.data, caps, layout)
     if layout.kind == "gray":
         return _expanded(_plane(sample.data, caps, 0, caps.size), layout, full)
+    if layout.bits > 8:
+        remark(f"pictures of {layout.bits} bits are not counts and were brought to 8 bits")
     if layout.kind == "rgb":
+        if "A" in caps.format:
+            remark("transparency is left out")
         return _from_rgb(_plane(sample.data, caps, 0, caps.size, layout.order[3]), layout, color)
     y, u, v = _y_u_v(sample.data, caps, layout)
     if not color or is_neutral(*(_to_eight_bits(plane, layout, coarse=True) for plane in (u, v))):

@@ -14,6 +14,7 @@ from typing import Any
 from irchroma.stream.errors import SinkError, StreamOptionError
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import Pixels, VideoInfo
+from irchroma.stream.remarks import remark
 from irchroma.stream.sinks.encoders import Codec, EncoderOptions, EncoderTask, codec_of
 from irchroma.stream.sinks.files.audio_track import AudioTrack, open_audio
 from irchroma.stream.sinks.files.lossless import LosslessPacker, encoder_for, kind_of
@@ -104,7 +105,7 @@ class FileSink(PipelineSink):
         self.path = made_beside(self._asked) if kept else self._asked
         self.label, self._opened = str(self.path), True
         if kept:
-            log.warning("%s is there: recording to %s", self._asked, self.path.name)
+            remark(f"{self._asked} is there: recording to {self.path.name}")
         elif there:
             log.info("%s was there and is replaced", self._asked)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from irchroma.stream.errors import SinkError, StreamOptionError
 from irchroma.stream.protocols import Pixels, VideoInfo
+from irchroma.stream.remarks import remark
 from irchroma.stream.sinks.files.file_sink import FileSink, FileSinkOptions, check_writable
 
 log = logging.getLogger(__name__)
@@ -116,7 +117,7 @@ class SegmentedSink:
         if self._segment_ns or self._current is not None or (path.exists() and not self._options.overwrite):
             path = path.with_stem(f"{path.stem}-{self._number:05d}")
         if path != self._path and not self._segment_ns and self._current is None:
-            log.warning("%s is there: recording to %s", self._path, path.name)
+            remark(f"{self._path} is there: recording to {path.name}")
         while True:
             sink = FileSink(path, self._options)
             try:
@@ -140,7 +141,8 @@ class SegmentedSink:
         row = [path for path in self._row() if path != current]
         if not self._keep or not row or error.errno != errno.ENOSPC:
             return False
-        log.warning("the disk is full: %s deleted", row[0])
+        remark("the disk is full: the oldest recordings are deleted")
+        log.info("%s: deleted", row[0])
         row[0].unlink(missing_ok=True)
         return True
 

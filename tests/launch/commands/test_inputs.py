@@ -17,9 +17,11 @@ from irchroma.launch.cli import main
 from irchroma.launch.run.options import RunConfig, with_scale
 from irchroma.stream.errors import SourceError, SourceFormatError
 from irchroma.stream.frame import Frame
+from irchroma.stream.remarks import Remarks, run_remarks
+from irchroma.stream.sinks.i420_packer import fit_picture
 from irchroma.stream.sources.file_source import FileSource
 from irchroma.stream.sources.gst_source import PictureOptions
-from irchroma.stream.sources.pictures import read_picture, scale_of
+from irchroma.stream.sources.pictures import PictureSource, read_picture, scale_of
 from irchroma.stream.sources.raw_source import RawSource
 from irchroma.stream.view.osd import read_spot
 
@@ -303,3 +305,33 @@ def test_names_that_are_no_text_are_names(tmp_path: Path) -> None:
     out.rename(tmp_path / "out.mp4")
     assert ffprobe(tmp_path / "out.mp4", "stream=codec_type") == ["video", "audio"]
     assert json.loads((tmp_path / "stats.json").read_text())["frames"] == 100
+
+
+def told(work: Callable[[], object]) -> list[str]:
+    """What is remarked meanwhile."""
+    remarks = Remarks()
+    token = run_remarks.set(remarks)
+    try:
+        work()
+    finally:
+        run_remarks.reset(token)
+    return [str(one["text"]) for one in remarks.listed()]
+
+
+def test_what_is_dropped_or_replaced_is_a_remark(tmp_path: Path) -> None:
+    deep, colored, clear = (tmp_path / name for name in ("deep.mp4", "deep.png", "clear.png"))
+    ffmpeg("-f lavfi -i testsrc2=s=64x48:r=5:d=1 -c:v libx264 -pix_fmt yuv420p10le {0}", deep)
+    assert told(lambda: frames_of(deep)) == ["pictures of 10 bits are not counts and were brought to 8 bits"]
+    noise = np.random.default_rng(0).integers(0, 65535, (8, 8, 4)).astype(np.uint16)
+    cv2.imwrite(str(colored), noise[..., :3])
+    assert told(lambda: read_picture(colored)) == ["16-bit color was brought to 8 bits"]
+    cv2.imwrite(str(clear), (noise >> 8).astype(np.uint8))
+    assert told(lambda: read_picture(clear)) == ["transparency is left out"]
+    (others,) = told(lambda: PictureSource(tmp_path).open())[:1]
+    assert "files that are no pictures are left out" in others
+    even = np.zeros((48, 64, 3), np.uint8)
+    assert told(lambda: fit_picture(even, (48, 64))) == []
+    assert "odd size" in told(lambda: fit_picture(even[:47], (48, 64)))[0]
+    assert told(lambda: fit_picture(even[:20], (48, 64))) == [
+        "pictures of another size were fitted into 64x48"
+    ]
