@@ -58,7 +58,7 @@ class PaletteColored:
 class PaletteColorizer:
     """Colors by table. All work is done in `submit`, on the calling thread."""
 
-    synthetic = False
+    synthetic, prompt = False, True
     depth = 1
 
     def __init__(self, options: PaletteOptions | None = None) -> None:

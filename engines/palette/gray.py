@@ -23,7 +23,7 @@ class GrayColorizer:
     """A `Colorizer` that gives the luma back in three channels."""
 
     name = "gray"
-    synthetic = False
+    synthetic, prompt = False, True
     depth = 2
 
     def __init__(self) -> None:

@@ -62,6 +62,9 @@ class _Reset:
 class AttendedEngine:
     """Calls an engine's `submit` from one thread, its `collect` from another; closes it when both are done.
 
+    An engine that says `prompt` needs no threads: it colors within `submit` by nothing that could hang, and
+    four changes of thread for each frame would cost more than its color.
+
     Args:
         engine: this object's from now on.
         on_failure: called once, from one of the threads, with what the engine raised.
@@ -85,6 +88,9 @@ class AttendedEngine:
         self._sizes: set[tuple[int, ...]] = set()
         self._working = 2
         self.closed = threading.Event()
+        self._prompt: bool = getattr(engine, "prompt", False)
+        if self._prompt:
+            return
         for work, name in ((self._submit_all, "engine submit"), (self._collect_all, "engine collect")):
             feed_thread(work, name).start()
 
@@ -97,15 +103,27 @@ class AttendedEngine:
             if self._error is not None:
                 ticket.error, ticket.done = self._error, True
                 return ticket
-            if not self._inside:
-                self._progress_s = time.monotonic()
-            self._inside += 1
-            self._to_submit.append(ticket)
-            self._given.notify()
+            if not self._prompt:
+                if not self._inside:
+                    self._progress_s = time.monotonic()
+                self._inside += 1
+                self._to_submit.append(ticket)
+                self._given.notify()
+                return ticket
+        try:
+            self._engine.submit(luma, pts_ns, counts=counts, held=held)
+            ticket.colored = self._engine.collect()
+        except Exception as error:  # noqa: BLE001 (whatever an engine throws, the video goes on)
+            ticket.error = error
+            self._fail(error)
+        ticket.done = True
         return ticket
 
     def reset(self) -> None:
         """Have the engine forget the past, after what it has been given so far; returns at once."""
+        if self._prompt:
+            self._engine.reset()
+            return
         with self._lock:
             self._to_submit.append(_Reset())
             self._given.notify()
@@ -145,6 +163,10 @@ class AttendedEngine:
 
     def close(self) -> None:
         """Finish what was handed over, then let go of the engine; returns at once, see `closed`."""
+        if self._prompt:
+            close_quietly(self._engine)
+            self.closed.set()
+            return
         with self._lock:
             self._ending = True
             self._given.notify()

@@ -243,6 +243,25 @@ def test_an_exchange_that_is_called_off_leaves_the_old_engine_in_place() -> None
     assert guarded.name == "old"
 
 
+def test_a_prompt_engine_is_called_without_threads_and_fails_like_any_other() -> None:
+    class Prompt(Tinted):
+        prompt = True
+
+    before = threading.active_count()
+    engine = Prompt("prompt", lives=2)
+    guarded = GuardedColorizer(lambda: engine)
+    assert colored(guarded)
+    guarded.reset()
+    assert colored(guarded)
+    until(lambda: threading.active_count() == before)  # the one that made it has ended
+    assert not colored(guarded)
+    assert guarded.reason == "device lost"
+    assert engine.closed
+    assert exchanged(guarded, Prompt("other")) is None
+    assert colored(guarded)
+    guarded.close()
+
+
 class Hanging(Tinted):
     """Hangs in one of its calls from its second frame on, until it is let go."""
 
