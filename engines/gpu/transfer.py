@@ -114,7 +114,7 @@ class FrameWriter:
             np.copyto(self._parts["trust"], seen.trust)
             np.copyto(self._parts["tolerance"], seen.tolerance)
         state.still = math.exp(-seen.elapsed_s / self._options.settle_s)
-        state.share = JUMP_SHARE if seen.gain_jump else 1.0
+        state.share = seen.frames * (JUMP_SHARE if seen.gain_jump else 1.0)
         state.ceiling = ANCHOR_WEIGHT if seen.anchor else math.inf
         if seen.half_area is None:
             return self._layout.still_nbytes

@@ -22,6 +22,7 @@ from irchroma.engines.network.network import Network, Tensor
 from irchroma.engines.recolor.work_picture import answer_at, padded, reduced, work_size
 from irchroma.engines.temporal.memory import Observation
 from irchroma.engines.temporal.motion import move, pixel_grid
+from irchroma.engines.temporal.schedule import MOST_FRAMES
 from irchroma.engines.temporal.stage import TemporalStage, half_size
 
 log = logging.getLogger(__name__)
@@ -223,6 +224,7 @@ class ColorBeside:
         self._beside = NetworkBeside()
         self._journey: Journey | None = None
         self._wanted, self._shown, self._wait_s = False, 0.0, FIRST_WAIT_S
+        self._frames = 0  # since the last answer
 
     @property
     def worked_s(self) -> float:
@@ -264,6 +266,7 @@ class ColorBeside:
                 taken = self._beside.take(self._wait_s)
                 self._shown = 1.0 if taken is not None else 0.0
         self._wait_s = CUT_WAIT_S
+        self._frames = 1 if without else min(self._frames + 1, MOST_FRAMES)
         gray = reduced(work, half) * np.float32(1 / 255)
         if taken is None and without:
             stage.forget_color()
@@ -272,7 +275,8 @@ class ColorBeside:
             ycc, confidence = stage.update(seen, None)
         else:
             (answered, sure), cost_s = taken
-            ycc, confidence = stage.update(seen, answered, sure, cost_s, trust)
+            ycc, confidence = stage.update(seen, answered, sure, cost_s, trust, self._frames)
+            self._frames = 0
         if self._shown < 1.0:
             self._shown = min(1.0, self._shown + max(seen.elapsed_s, 1e-3) / FADE_S)
             ycc[..., 1:] *= np.float32(self._shown)

@@ -52,6 +52,7 @@ class Observation:
         tolerance: (hh, hw) float32 gray levels, of `agreement.Agreement.trust`.
         shown: (hh, hw) float32 luma in displayed levels, at half size.
         anchor: past color may weigh little, as the camera was frozen just before.
+        frames: that the network's answer to this frame stands for, see `schedule.ColorSchedule`.
     """
 
     needs_color: bool
@@ -72,6 +73,7 @@ class Observation:
     tolerance: Plane | None = None
     shown: Plane | None = None
     anchor: bool = False
+    frames: int = 1
 
 
 class ColorMemory:
@@ -122,15 +124,22 @@ class ColorMemory:
         self._support = support
 
     def gather(
-        self, seen: Observation, ycc: Plane, confidence: Plane | None, trust: Plane | None = None
+        self,
+        seen: Observation,
+        ycc: Plane,
+        confidence: Plane | None,
+        trust: Plane | None = None,
+        frames: int = 0,
     ) -> None:
-        """Add what the network said of this frame, weighted by its confidence.
+        """Add what the network said of this frame, weighted by its confidence and the frames it stands for:
+        asked seldom, it would else have little evidence, and every tremble of its answers would show.
 
         Args:
             seen: the frame.
             ycc, confidence: as of `TemporalStage.update`.
             trust: (hh, hw) float32, [0, 1]: how far an answer that was given to an older frame and carried
                 here belongs to this one; None for fully.
+            frames: that it stands for; 0 for what the observation says.
         """
         if seen.shown is None:
             raise EngineError("the temporal stage has not been shown this frame")
@@ -140,6 +149,7 @@ class ColorMemory:
         if confidence is not None:
             sure = np.asarray(cv2.resize(confidence, size, interpolation=cv2.INTER_AREA), np.float32)
         given = np.maximum(sure, np.float32(LEAST_CONFIDENCE))
+        given *= np.float32(frames or seen.frames)
         if seen.gain_jump:
             given *= np.float32(JUMP_SHARE)
         if trust is not None:

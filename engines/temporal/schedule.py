@@ -10,6 +10,8 @@ BUSY = 0.8
 """Share of the time between frames above which a network is too slow to be asked for every little thing:
 `auto` then bears five times as much."""
 PATIENCE = 5.0
+MOST_FRAMES = 8
+"""Frames that one answer of the network stands for at most."""
 
 
 class ColorSchedule:
@@ -18,6 +20,9 @@ class ColorSchedule:
     `longest_s` is the longest time without the network's color, and `settle_s` the time after the start
     of a scene in which every frame is asked for; both only for `auto`, in seconds. `every` may be changed
     between frames.
+
+    Attributes:
+        frames: that an answer to the newest frame stands for: those since the last one that was asked for.
     """
 
     def __init__(self, every: int | Literal["auto"], longest_s: float, settle_s: float) -> None:
@@ -29,6 +34,7 @@ class ColorSchedule:
 
     def restart(self) -> None:
         """A new scene, whose first frame is colored."""
+        self.frames = 1
         self._skipped_frames = 0
         self._skipped_s = 0.0
         self._scene_s = 0.0
@@ -49,6 +55,7 @@ class ColorSchedule:
             urgent: true where the past can be trusted little (a gain jump, the end of a freeze).
         """
         self._skipped_frames += 1
+        self.frames = min(self._skipped_frames, MOST_FRAMES)
         self._skipped_s += elapsed_s
         self._scene_s += elapsed_s
         self._interval_s += (0.1 if self._interval_s else 1.0) * (elapsed_s - self._interval_s)

@@ -162,6 +162,7 @@ class TemporalStage:
         confidence: Plane | None = None,
         cost_s: float = 0.0,
         trust: Plane | None = None,
+        frames: int = 0,
     ) -> tuple[Plane, Plane]:
         """Blend the network's color of the observed frame with what was gathered before.
 
@@ -172,6 +173,7 @@ class TemporalStage:
             confidence: (h, w) float32, [0, 1], at the same size; None for sure everywhere.
             cost_s: seconds that the network took for it, where `auto` is to mind them.
             trust: of an answer that was given to an older frame, see `ColorMemory.gather`.
+            frames: that the answer stands for; 0 for those since the last frame that was to be colored.
 
         Returns:
             (h, w, 3) float32 steadied `ycc` and (h, w) float32 confidence.
@@ -186,7 +188,7 @@ class TemporalStage:
         if not seen.held or self._memory.empty:
             self._memory.carry(seen)
             if ycc is not None:
-                self._memory.gather(seen, ycc, confidence, trust)
+                self._memory.gather(seen, ycc, confidence, trust, frames)
         return self._memory.recall()
 
     def _compare(self, half_before: Luma, luma: Luma, elapsed_s: float) -> Observation | None:
@@ -234,6 +236,7 @@ class TemporalStage:
             tolerance=tolerance,
             shown=self._shown(half),
             anchor=anchor,
+            frames=self._schedule.frames if needs else 1,
         )
 
     def _gain_and_motion(
