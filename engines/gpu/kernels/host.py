@@ -32,12 +32,20 @@ def compiler() -> str | None:
     return shutil.which(os.environ.get("CXX") or "g++")
 
 
-def build_library(path: Path, backward: bool = False) -> None:
+SANITIZERS = {
+    "address": ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g"),
+    "thread": ("-fsanitize=thread", "-DTHREADED", "-g"),
+}
+"""Name -> what the compiler is told: accesses out of bounds; places of one launch that are not apart."""
+
+
+def build_library(path: Path, backward: bool = False, sanitizer: str = "") -> None:
     """Write all kernels as a shared library, in about two seconds.
 
     Args:
         path: of the library.
         backward: go over every grid from its end, which must not matter.
+        sanitizer: one of SANITIZERS, whose library the process must have been started with (LD_PRELOAD).
 
     Raises:
         EngineUnavailable: there is no compiler, or it refuses the sources.
@@ -45,7 +53,8 @@ def build_library(path: Path, backward: bool = False) -> None:
     command = compiler()
     if command is None:
         raise EngineUnavailable("no C++ compiler here: install g++, or name one in CXX")
-    words = [command, *FLAGS, f"-I{FOLDER}", *(["-DBACKWARD"] if backward else []), "-o", str(path), "-"]
+    more = [*(["-DBACKWARD"] if backward else []), *SANITIZERS.get(sanitizer, ())]
+    words = [command, *FLAGS, f"-I{FOLDER}", *more, "-o", str(path), "-"]
     done = subprocess.run(words, input=UNIT, capture_output=True, text=True)
     if done.returncode:
         first = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr)
@@ -55,11 +64,11 @@ def build_library(path: Path, backward: bool = False) -> None:
 class HostKernels:
     """All kernels as functions of one shared library. `run` blocks, without Python's lock."""
 
-    def __init__(self, backward: bool = False) -> None:
+    def __init__(self, backward: bool = False, sanitizer: str = "") -> None:
         """Build and load the library; see `build_library`."""
         with tempfile.TemporaryDirectory(prefix="irchroma-kernels-") as folder:
             made = Path(folder) / "kernels.so"
-            build_library(made, backward)
+            build_library(made, backward, sanitizer)
             library = ctypes.CDLL(str(made))  # stays loaded when its file goes
         self._functions: dict[str, Any] = {}
         for name in kernel_names():

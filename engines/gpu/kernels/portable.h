@@ -68,8 +68,28 @@ PLACE float half_to_float(u16 half) {
 
 #define PLACE static inline
 #define PLACE_MEMBER inline
-#ifdef BACKWARD  // the other order must give the same picture
+#if defined(THREADED)  // two threads at once, for a sanitizer that finds what they should not share
+#include <thread>
+template <class Work>
+static void in_two(int count, const Work &work) {
+    std::thread other([&] {
+        for (int at = 0; at < count; at += 2) work(at);
+    });
+    for (int at = 1; at < count; at += 2) work(at);
+    other.join();
+}
+#define KERNEL(name)                                                              \
+    extern "C" void name(Extent extent, const name##_arguments *args) {           \
+        int across = extent.width, rows = extent.height;                          \
+        in_two(extent.depth * rows * across, [&](int at) {                        \
+            name##_at(*args, at % across, at / across % rows, at / across / rows); \
+        });                                                                       \
+    }
+#define IN_TURN(at, count) in_two((count), [&](int at)
+#define DONE );
+#elif defined(BACKWARD)  // the other order must give the same picture
 #define IN_TURN(at, count) for (int at = (count); at-- > 0;)
+#define DONE
 #define KERNEL(name)                                                              \
     extern "C" void name(Extent extent, const name##_arguments *args) {           \
         for (int z = extent.depth; z-- > 0;)                                      \
@@ -78,6 +98,7 @@ PLACE float half_to_float(u16 half) {
     }
 #else
 #define IN_TURN(at, count) for (int at = 0; at < (count); ++at)
+#define DONE
 #define KERNEL(name)                                                              \
     extern "C" void name(Extent extent, const name##_arguments *args) {           \
         for (int z = 0; z < extent.depth; ++z)                                    \
@@ -92,22 +113,22 @@ PLACE float half_to_float(u16 half) {
         int across = (extent.width + BLOCK_WIDTH - 1) / BLOCK_WIDTH;                                  \
         int down = (extent.height + BLOCK_HEIGHT - 1) / BLOCK_HEIGHT;                                 \
         std::vector<float> shared((size_t)(planes) * rows * BLOCK_WIDTH);                             \
-        IN_TURN(block, extent.depth * down * across) {                                                \
+        for (int block = 0; block < extent.depth * down * across; ++block) {                          \
             int z = block / (down * across);                                                          \
             Tile tile = {shared.data(), rows, args->radius, block % across * BLOCK_WIDTH,             \
                          block / across % down * BLOCK_HEIGHT};                                       \
             IN_TURN(at, rows * BLOCK_WIDTH) {                                                         \
                 Spot spot = tile.spot(at, extent);                                                    \
                 if (spot.x < extent.width) name##_fill(*args, tile, spot, z);                         \
-            }                                                                                         \
+            } DONE                                                                                    \
             IN_TURN(at, BLOCK_WIDTH * BLOCK_HEIGHT) {                                                 \
                 int x = tile.left + at % BLOCK_WIDTH, y = tile.top + at / BLOCK_WIDTH;                \
                 if (x < extent.width && y < extent.height) name##_at(*args, tile, x, y, z);           \
-            }                                                                                         \
+            } DONE                                                                                    \
         }                                                                                             \
     }
 
-PLACE void count_up(int *counter) { ++*counter; }
+PLACE void count_up(int *counter) { __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED); }
 
 // IEEE 754 binary16, round to nearest even.
 PLACE u16 float_to_half(float value) {

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from irchroma.engines.gpu.cpu_device import CpuDevice
 from irchroma.engines.gpu.device import Device, DeviceArray, DeviceNetwork
+from irchroma.engines.gpu.kernels.host import HostKernels
 from irchroma.engines.gpu.kernels.source import Launch, launch
 from irchroma.engines.gpu.steps.temporal import place_of
 
@@ -87,8 +88,8 @@ def copying(device_class: type[Any], *arguments: Any, **more: Any) -> Device:
     return Copying(*arguments, **more)  # type: ignore[no-any-return]
 
 
-def device_of(name: str) -> Device:
-    """`torch`, `pycuda` or `cpu`, whose networks copy."""
+def device_of(name: str, kernels: HostKernels | None = None) -> Device:
+    """`torch`, `pycuda` or `cpu` (with kernels that are built already), whose networks copy."""
     if name == "torch":
         from irchroma.engines.gpu.cuda.torch_device import TorchDevice
 
@@ -97,4 +98,4 @@ def device_of(name: str) -> Device:
         from irchroma.engines.gpu.cuda.pycuda_device import PyCudaDevice
 
         return copying(PyCudaDevice, 0)
-    return copying(CpuDevice)
+    return copying(CpuDevice, kernels=kernels)

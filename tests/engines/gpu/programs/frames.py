@@ -10,6 +10,7 @@ from tests.engines.moving_scene import FRAME_NS, texture
 
 from irchroma.engines.gpu.check import check_kernels
 from irchroma.engines.gpu.colorizer import DeviceColorizer
+from irchroma.engines.gpu.kernels.host import HostKernels
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.engines.temporal.stage import TemporalOptions
 
@@ -19,8 +20,10 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--device", default="torch")
     parser.add_argument("--sizes", default="100x75,640x512")
+    parser.add_argument("--sanitizer", default="", help="of the CPU device's kernels")
     args = parser.parse_args()
-    device = device_of(args.device)
+    kernels = HostKernels(sanitizer=args.sanitizer) if args.device == "cpu" else None
+    device = device_of(args.device, kernels)
     print(f"{device.name}: kernels {check_kernels(device):.4f} levels off")
     device.close()
     options = NeuralOptions(temporal=TemporalOptions(color_every=2, half_color=False))
@@ -29,7 +32,9 @@ def main() -> None:
         wide = texture((height, width + 30), 20, 200, seed=5).astype(np.uint8)
         for packs in (False, True):
             ordinary = NeuralColorizer(options, CopyingOnHost())  # type: ignore[arg-type]
-            colorizer = DeviceColorizer(options, lambda: device_of(args.device), graphs=False, packs=packs)
+            colorizer = DeviceColorizer(
+                options, lambda: device_of(args.device, kernels), graphs=False, packs=packs
+            )
             for index in range(4):
                 luma = np.ascontiguousarray(wide[:, 5 * index : 5 * index + width])
                 colorizer.submit(luma, index * FRAME_NS)

@@ -1,0 +1,71 @@
+"""The kernels as C++ under the compiler's sanitizers: nothing out of bounds, no place in another's way.
+
+What compute-sanitizer's memcheck and racecheck look for on a GPU, as far as it can be looked for without one.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from irchroma.engines.gpu.kernels import host
+from irchroma.engines.gpu.kernels.host import SANITIZERS
+
+LIBRARIES = {"address": "libasan.so", "thread": "libtsan.so"}
+OPTIONS = {
+    "ASAN_OPTIONS": "detect_leaks=0:detect_odr_violation=0",
+    "UBSAN_OPTIONS": "print_stacktrace=1",
+    "TSAN_OPTIONS": "report_signal_unsafe=0",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sanitizer", SANITIZERS)
+def test_frames_at_odd_sizes_give_a_sanitizer_nothing_to_say(sanitizer: str) -> None:
+    done = run(sanitizer, "tests.engines.gpu.programs.frames", "--device", "cpu", "--sizes", "100x75,67x45")
+    said = done.stderr + done.stdout
+    assert done.returncode in (0, 66), said[
+        -3000:
+    ]  # 66: races, perhaps in libraries that are not built for this
+    assert "AddressSanitizer" not in said, said[-3000:]
+    assert "runtime error" not in said, said[-3000:]
+    reports = [
+        part for part in said.split("WARNING: ThreadSanitizer")[1:] if "kernels.so" in part.split("=====")[0]
+    ]
+    assert not reports, reports[0][:3000]
+    assert "67x45, packs True" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sanitizer", SANITIZERS)
+def test_the_sanitizers_find_a_kernel_that_is_wrong(sanitizer: str) -> None:
+    """Or their silence would mean nothing: one column too many, and all places in one."""
+    done = run(sanitizer, "tests.engines.gpu.programs.wrong_kernel", sanitizer)
+    assert {"address": "heap-buffer-overflow", "thread": "data race"}[sanitizer] in done.stderr, done.stderr[
+        -2000:
+    ]
+
+
+def run(sanitizer: str, module: str, *words: str) -> subprocess.CompletedProcess[str]:
+    compiler = host.compiler()
+    if compiler is None:
+        pytest.skip("no C++ compiler on this machine: install g++")
+    # With the C++ library before it, or the sanitizer does not find what it is to stand before
+    # (`__cxa_throw`).
+    libraries = [_library(compiler, LIBRARIES[sanitizer]), _library(compiler, "libstdc++.so.6")]
+    environment = {**os.environ, **OPTIONS, "LD_PRELOAD": " ".join(libraries), "OPENBLAS_NUM_THREADS": "1"}
+    more = ["--sanitizer", sanitizer] if module.endswith("frames") else []
+    command = [sys.executable, "-m", module, *words, *more]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
+
+
+def _library(compiler: str, name: str) -> str:
+    asked = [compiler, f"-print-file-name={name}"]
+    path = Path(subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip())
+    if not path.is_absolute():
+        pytest.skip(f"the compiler has no {name}")
+    return str(path.resolve())

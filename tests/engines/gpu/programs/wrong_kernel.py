@@ -1,0 +1,26 @@
+"""A kernel that is given too little memory, or one place for all its results: for a sanitizer to find."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+
+from irchroma.engines.gpu.cpu_device import device_array
+from irchroma.engines.gpu.kernels.host import HostKernels
+from irchroma.engines.gpu.kernels.source import launch
+
+
+def main() -> None:
+    """Run it."""
+    kernels = HostKernels(sanitizer=sys.argv[1])
+    values, out = (np.zeros((64, 64), np.float32) for _ in range(2))
+    wrong = {"address": (66, 66), "thread": (63, 0)}  # places in a row, and those from row to row
+    across, pitch = wrong[sys.argv[1]]
+    size = {"confidence": device_array(values), "out": device_array(out), "width": pitch}
+    for _ in range(4):
+        kernels.run(launch("show_confidence", (across, 64, 1), **size))
+
+
+if __name__ == "__main__":
+    main()
