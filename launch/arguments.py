@@ -1,12 +1,25 @@
-"""Tables of commands, and a mistake, of the command line or of the system, in one line."""
+"""The command line: tables of commands, a mistake in one line, the secrets in it seen by nobody.
+
+Light, since it is imported before anything else.
+"""
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import difflib
 import importlib
+import os
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
+
+REFERENCE = re.compile(r"\$\{(file:[^}]+|[A-Za-z_][A-Za-z0-9_]*)\}")
+"""`${NAME}` or `${file:PATH}`: what stands for a secret."""
+_HOST_AND_PORT = re.compile(r"[^:/@\s]*:\d{1,5}(?=/|$)")
+_SECRET_KEY = re.compile(r"(?i)(?<=[?&])(passphrase|password|pass|pw|pwd|token|secret|auth)=([^&#\s]*)")
+_SECRET_FLAGS = ("--token", "--viewer-token")
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -108,3 +121,50 @@ class _Command(OneLineParser):
             module.add_arguments(self)
             self.set_defaults(**{f"run_{self._dest}": module.run})
         return super().parse_known_args(args, namespace)
+
+
+def secret_places(address: str) -> list[slice]:
+    """Where the secrets of an address stand in it: its password, and values such as `passphrase=`."""
+    places = []
+    begin = address.find("://") + 3
+    end = address.rfind("@")
+    # `host:554/path@x` has none; a password may hold a slash or an @ that its owner did not escape.
+    plain = _HOST_AND_PORT.match(address, begin)
+    colon = address.find(":", begin)
+    if begin > 2 and begin <= colon < end and not (plain and "@" not in plain[0]):
+        places.append(slice(colon + 1, end))
+    places += [slice(*match.span(2)) for match in _SECRET_KEY.finditer(address, max(begin, end)) if match[2]]
+    return places
+
+
+def hide_arguments(words: list[str]) -> None:
+    """Overwrite the secrets among this process's arguments, which every user can list.
+
+    They are there to be seen for the moment until this is called: a `${NAME}` is not seen at all.
+
+    Args:
+        words: the arguments as the program was given them.
+    """
+    hidden: list[bytes] = []
+    for before, word in zip(["", *words], words, strict=False):
+        flag, _, value = word.partition("=")
+        if before in _SECRET_FLAGS or (flag in _SECRET_FLAGS and value):
+            hidden.append(os.fsencode(word if before in _SECRET_FLAGS else value))
+        elif "://" in word:
+            hidden += [os.fsencode(word[place]) for place in secret_places(word)]
+    hidden = [secret for secret in hidden if secret and not REFERENCE.fullmatch(os.fsdecode(secret))]
+    if not hidden:
+        return
+    try:
+        fields = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
+        start, end = int(fields[45]), int(fields[46])  # arg_start, arg_end: proc(5), counted behind the name
+        arguments = ctypes.string_at(start, end - start)
+    except (OSError, ValueError, IndexError):  # another system keeps them elsewhere
+        return
+    if start <= 0:
+        return
+    for secret in hidden:
+        at = arguments.find(secret)
+        while at >= 0:
+            ctypes.memset(start + at, ord("*"), len(secret))
+            at = arguments.find(secret, at + len(secret))

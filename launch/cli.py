@@ -5,19 +5,19 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import select
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 from irchroma.engines.errors import EngineError
 from irchroma.engines.gpu.probe import ask_for_queues
-from irchroma.launch.arguments import CommandTable, OneLineParser, one_line
+from irchroma.launch.arguments import CommandTable, OneLineParser, hide_arguments, one_line
 from irchroma.launch.config import ConfigError
-from irchroma.launch.run.outputs import require_results_writable
-from irchroma.launch.run.passwords import hide_arguments
 from irchroma.stream.errors import StreamError
-from irchroma.stream.loop.threads import still_running
 
 COMMANDS = CommandTable(
     "command",
@@ -61,24 +61,69 @@ def main(argv: list[str] | None = None) -> int:
 
     Returns:
         0 when it did what was asked; 1 when it could not, after one line on standard error; 2 for a
-        command line that makes no sense; 130 when interrupted.
+        command line that makes no sense; 130 when interrupted, 143 when told to end before it had begun.
     """
+    occupy_standard_streams()
     own_process = argv is None
     if argv is None:
         argv = sys.argv[1:]
         hide_arguments(argv)
-    args = build_parser().parse_args(argv)
-    end_tidily_when_told()
-    settle_process()
-    code = _run(args)
-    if (
-        own_process and still_running()
-    ):  # what hangs must not be torn down below its feet, nor keep the process
+    try:
+        with interrupted_at_once():
+            args = build_parser().parse_args(argv)
+            settle_process()
+        end_tidily_when_told()
+        code = _run(args)
+    finally:
+        let_go_of_readers()
+    from irchroma.stream.loop.threads import still_running
+
+    if own_process and still_running():  # what hangs must not be torn down, nor keep the process
         logging.shutdown()
-        sys.stdout.flush()
-        sys.stderr.flush()
         os._exit(code)
     return code
+
+
+def occupy_standard_streams() -> None:
+    """Give what was closed by whoever started this (`2>&-`) to nobody, before a video gets its number."""
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 (for good)
+
+
+@contextmanager
+def interrupted_at_once() -> Iterator[None]:
+    """Ctrl-C while nothing but imports has been done: there is nothing to unwind and nothing to say."""
+    main_thread = threading.current_thread() is threading.main_thread()
+    if not main_thread or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda number, frame: os._exit(130))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def let_go_of_readers() -> bool:
+    """Write what is waiting to be read; True where a reader has gone (`| head`), to whom no more is said."""
+    gone = False
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            watch = select.poll()
+            watch.register(stream.fileno(), 0)
+            broken = any(event & select.POLLERR for _, event in watch.poll(0))
+            if broken:  # before the interpreter's end, which would complain
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            gone = gone or broken
+            stream.flush()
+        except (OSError, ValueError):  # a full disk, a stream that a test has closed
+            pass
+    return gone
 
 
 def settle_process() -> None:
@@ -93,12 +138,16 @@ def settle_process() -> None:
 
 def _run(args: argparse.Namespace) -> int:
     try:
+        from irchroma.launch.run.outputs import require_results_writable
+
         require_results_writable(args)
         return COMMANDS.run(args)
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError as error:
+        if let_go_of_readers():  # whoever read has seen enough
+            return 0
+        print(f"irchroma {args.command}: {one_line(error)}", file=sys.stderr)
         return 1
     except (StreamError, EngineError, ConfigError, OSError) as error:
         print(f"irchroma {args.command}: {one_line(error)}", file=sys.stderr)

@@ -19,6 +19,10 @@ else:
 T = TypeVar("T")
 
 
+OF_MACHINE = "of_machine"
+"""In a field's metadata: its default is found on the machine that runs, and belongs into no file."""
+
+
 class ConfigError(ValueError):
     """A configuration cannot be used; the text says where, what was expected and what was found."""
 
@@ -34,12 +38,27 @@ def load_toml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not a TOML file: {error}") from error
+        raise ConfigError(f"{path}: not a TOML file: {shortened(str(error))}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: not a configuration: nested too deeply") from error
+
+
+def shortened(text: str, longest: int = 120) -> str:
+    """The text, or its beginning where an error that repeats it would fill the screen."""
+    return text if len(text) <= longest else f"{text[:longest]}... ({len(text)} characters)"
+
+
+def _told(value: Any) -> str:
+    """A value of the wrong kind, for an error."""
+    try:
+        return shortened(repr(value))
+    except (RecursionError, ValueError):  # nested too deeply, or a number of thousands of digits
+        return f"a {type(value).__name__} that is too large to show"
 
 
 def nearest(word: str, known: list[str]) -> str:
     """`, did you mean X?` for the nearest known word, or the list of all when none is near."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(word[:120], known, n=1, cutoff=0.6)
     return f", did you mean {close[0]}?" if close else f"; known: {', '.join(sorted(known))}"
 
 
@@ -57,7 +76,7 @@ def from_table(cls: type[T], table: dict[str, Any], base: T | None = None, where
     for key, value in table.items():
         name = key.replace("-", "_")
         if name not in fields:
-            raise ConfigError(f"unknown key {where}{key}{nearest(name, list(fields))}")
+            raise ConfigError(f"unknown key {where}{shortened(key)}{nearest(name, list(fields))}")
         values[name] = _converted(value, hints[name], f"{where}{key}", getattr(base, name, None))
     return dataclasses.replace(base, **values) if base is not None else cls(**values)  # type: ignore[type-var]
 
@@ -84,11 +103,18 @@ def _toml_lines(options: Any, prefix: str) -> list[str]:
             name = f"{prefix}{field.name}"
             inner = _toml_lines(value, f"{name}.")
             tables += ["", f"[{name}]", *inner]
+        elif field.metadata.get(OF_MACHINE) and value == _default(field):
+            scalars.append(f"# {field.name} is this machine's own")
         elif value is None:
             scalars.append(f"# {field.name} is not set")
         else:
             scalars.append(f"{field.name} = {_toml_value(value)}")
     return scalars + tables
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    factory = field.default_factory
+    return field.default if factory is dataclasses.MISSING else factory()
 
 
 def _toml_value(value: Any) -> str:
@@ -109,7 +135,7 @@ def _toml_value(value: Any) -> str:
 def _converted(value: Any, kind: Any, where: str, base: Any = None) -> Any:
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         if not isinstance(value, dict):
-            raise ConfigError(f"{where}: expected a table, got {value!r}")
+            raise ConfigError(f"{where}: expected a table, got {_told(value)}")
         return from_table(kind, value, base, f"{where}.")
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
@@ -128,7 +154,7 @@ def _converted(value: Any, kind: Any, where: str, base: Any = None) -> Any:
         if value in args:
             return value
         known = [str(option) for option in args]
-        raise ConfigError(f"{where}: expected one of {', '.join(known)}, got {value!r}")
+        raise ConfigError(f"{where}: expected one of {', '.join(known)}, got {_told(value)}")
     if origin in (list, tuple):
         return _sequence(value, origin, args, where)
     if kind is Any:
@@ -138,7 +164,7 @@ def _converted(value: Any, kind: Any, where: str, base: Any = None) -> Any:
 
 def _sequence(value: Any, origin: Any, args: tuple[Any, ...], where: str) -> Any:
     if isinstance(value, str) or not isinstance(value, list | tuple):
-        raise ConfigError(f"{where}: expected a list, got {value!r}")
+        raise ConfigError(f"{where}: expected a list, got {_told(value)}")
     if origin is tuple and args and args[-1] is not Ellipsis:
         if len(value) != len(args):
             raise ConfigError(f"{where}: expected {len(args)} values, got {len(value)}")
@@ -147,7 +173,7 @@ def _sequence(value: Any, origin: Any, args: tuple[Any, ...], where: str) -> Any
 
 
 def _scalar(value: Any, kind: Any, where: str) -> Any:
-    problem = ConfigError(f"{where}: expected {_KIND_NAMES.get(kind, kind.__name__)}, got {value!r}")
+    problem = ConfigError(f"{where}: expected {_KIND_NAMES.get(kind, kind.__name__)}, got {_told(value)}")
     if kind is bool:
         if not isinstance(value, bool):
             raise problem

@@ -1,1 +1,61 @@
-"""Frames in, frames out, and the loop between; the only folder that knows GStreamer."""
+"""Frames in, frames out, and the loop between; the only folder that knows GStreamer.
+
+The public names below are imported when they are asked for, and what they need with them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from irchroma.stream.errors import SinkError as SinkError
+    from irchroma.stream.errors import SourceError as SourceError
+    from irchroma.stream.errors import StreamError as StreamError
+    from irchroma.stream.frame import Frame as Frame
+    from irchroma.stream.loop.fakes import MemorySink as MemorySink
+    from irchroma.stream.loop.fakes import MemorySource as MemorySource
+    from irchroma.stream.loop.loop import Loop as Loop
+    from irchroma.stream.loop.loop import LoopOptions as LoopOptions
+    from irchroma.stream.loop.writer import SinkWriter as SinkWriter
+    from irchroma.stream.sinks.open_sink import SinkOptions as SinkOptions
+    from irchroma.stream.sinks.open_sink import open_sink as open_sink
+    from irchroma.stream.sources.open_source import SourceOptions as SourceOptions
+    from irchroma.stream.sources.open_source import open_source as open_source
+    from irchroma.stream.tone.tone_map import ToneMap as ToneMap
+    from irchroma.stream.view.composer import ViewComposer as ViewComposer
+
+    __version__: str
+
+_PLACES = {
+    "SinkError": "errors",
+    "SourceError": "errors",
+    "StreamError": "errors",
+    "Frame": "frame",
+    "MemorySink": "loop.fakes",
+    "MemorySource": "loop.fakes",
+    "Loop": "loop.loop",
+    "LoopOptions": "loop.loop",
+    "SinkWriter": "loop.writer",
+    "SinkOptions": "sinks.open_sink",
+    "open_sink": "sinks.open_sink",
+    "SourceOptions": "sources.open_source",
+    "open_source": "sources.open_source",
+    "ToneMap": "tone.tone_map",
+    "ViewComposer": "view.composer",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """A public name from where it lives; `__version__` is the distribution's."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("irchroma")
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PLACES, "__version__"})

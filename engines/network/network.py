@@ -72,7 +72,7 @@ class NetworkOptions:
 
     runtime: str = "auto"
     threads: int = 0
-    cache: Path | None = field(default_factory=cache_folder)
+    cache: Path | None = field(default_factory=cache_folder, metadata={"of_machine": True})
     exact: bool = False
     lanes: int = 0
     device: str = "auto"

@@ -128,5 +128,5 @@ def _onnx() -> Any:
         module = importlib.import_module("onnx")
         importlib.import_module("onnx.shape_inference")
     except ImportError as error:
-        raise EngineUnavailable("onnx is missing: run pip install 'irchroma[train]' (or onnx)") from error
+        raise EngineUnavailable("onnx is missing: run pip install 'irchroma[calibrate]'") from error
     return module

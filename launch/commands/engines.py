@@ -30,7 +30,8 @@ from irchroma.launch.progress import Progress
 def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `engines build`."""
     shapes = "; ".join(f"{size}: {text}" for size, text in SHAPES.items())
-    parser.add_argument("--engine", default="nir", help="nir or thermal (default nir)")
+    parser.add_argument("network", nargs="?", metavar="ENGINE", help="nir:fast, thermal ... (default nir)")
+    parser.add_argument("--engine", help="the same, as irchroma run has it")
     parser.add_argument("--size", choices=catalog.SIZES, help="of the network (default best)")
     parser.add_argument(
         "--shapes",
@@ -74,11 +75,14 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
 
 def build_plan(args: argparse.Namespace) -> None:
     """Build the plan asked for, unless it is there; say which."""
-    name = catalog.parse(args.engine)
+    if args.network and args.engine and args.network != args.engine:
+        raise EngineOptionError(f"{args.network} and --engine {args.engine} contradict each other")
+    engine = args.network or args.engine or "nir"
+    name = catalog.parse(engine)
     if not name.neural:
-        raise EngineUnavailable(f"engine {args.engine} has no network to build")
+        raise EngineUnavailable(f"engine {engine} has no network to build")
     if name.variant and args.size and name.variant != args.size:
-        raise EngineOptionError(f"engine {args.engine} and size {args.size} contradict each other")
+        raise EngineOptionError(f"engine {engine} and size {args.size} contradict each other")
     progress = Progress(1.0)
     options = PlanOptions(
         engine=name.kind,

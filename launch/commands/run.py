@@ -81,19 +81,22 @@ def run(args: argparse.Namespace) -> int:
     monitor = Monitor(config, args.quiet, governor)
     run_remarks.set(monitor.remarks)
     monitor.loop = build_loop(config, stats=monitor.stats, governor=governor)
-    stop_on_signals(monitor.loop.stop)
+    told_to_stop = stop_on_signals(monitor.loop.stop)
     monitor.health.start()
     failure: str | None = "unexpected end"
     try:
         monitor.loop.run(monitor.on_frame)
         failure = None
     except Exception as error:
-        failure = str(error) or type(error).__name__
-        raise
+        if told_to_stop and not monitor.loop.frames:
+            failure = None  # it was still waiting for its source
+        else:
+            failure = str(error) or type(error).__name__
+            raise
     finally:
         monitor.finish(failure)
     monitor.require_clean()
-    return 0
+    return 128 + told_to_stop[0] if told_to_stop and not monitor.loop.frames else 0
 
 
 def _run_cameras(args: argparse.Namespace, settings: dict[str, Any]) -> int:

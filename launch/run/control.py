@@ -8,7 +8,7 @@ from typing import Any
 
 from irchroma.engines import catalog
 from irchroma.engines.palette.tables import PALETTES, palette_table
-from irchroma.launch.config import ConfigError, nearest
+from irchroma.launch.config import ConfigError, nearest, shortened
 from irchroma.stream.loop.loop import Loop
 from irchroma.stream.protocols import Colorizer
 from irchroma.stream.sinks.http.page import Choice
@@ -68,12 +68,14 @@ class RunControl:
         """See `LiveControl.change`."""
         for key in wanted:
             if key not in _KEYS:
-                raise ConfigError(f"unknown key {key}{nearest(key, list(_KEYS))}")
+                raise ConfigError(f"unknown key {shortened(key)}{nearest(key, list(_KEYS))}")
         view = self._view(wanted)
         engine = wanted.get("engine")
         known = [choice.value for choice in self.engines]
         if engine is not None and engine not in known:
-            raise ConfigError(f"there is no engine {engine!r} to choose{nearest(str(engine), known)}")
+            raise ConfigError(
+                f"there is no engine {shortened(repr(engine))} to choose{nearest(str(engine), known)}"
+            )
         self._composer.view = view
         if engine is not None and engine != (self._changing or self._engine):
             self._change_engine(str(engine))
@@ -82,7 +84,7 @@ class RunControl:
         now = self._composer.view
         name = wanted.get("view", now.view)
         if name not in VIEWS:
-            raise ConfigError(f"view: expected one of {', '.join(VIEWS)}, got {name!r}")
+            raise ConfigError(f"view: expected one of {', '.join(VIEWS)}, got {shortened(repr(name))}")
         return ViewOptions(name, _share("wipe", wanted, now.wipe), _share("blend", wanted, now.blend))
 
     def _change_engine(self, engine: str) -> None:
@@ -111,7 +113,9 @@ class RunControl:
 def _share(key: str, wanted: dict[str, Any], now: float) -> float:
     value = wanted.get(key, now)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ConfigError(f"{key}: expected a number from 0 to 1, got {value!r}")
+        raise ConfigError(f"{key}: expected a number from 0 to 1, got {shortened(repr(value))}")
+    if not 0 <= value <= 1:  # numbers of a thousand digits do not become a float
+        raise ConfigError(f"{key}: expected a number from 0 to 1, got {shortened(str(value))}")
     return float(value)
 
 

@@ -266,8 +266,10 @@ class CamerasProgress:
 def run_cameras(config: CamerasConfig, quiet: bool) -> int:
     """Run them all; SIGINT and SIGTERM finish every file, a second signal ends the process at once."""
     cameras = CamerasRun(config)
-    stop_on_signals(cameras.stop)
-    return cameras.run(None if quiet else CamerasProgress())
+    told_to_stop = stop_on_signals(cameras.stop)
+    code = cameras.run(None if quiet else CamerasProgress())
+    began = any(feed.monitor.loop is not None and feed.monitor.loop.frames for feed in cameras.feeds)
+    return 128 + told_to_stop[0] if told_to_stop and not began and not code else code
 
 
 def _threads_each(cameras: int) -> int:

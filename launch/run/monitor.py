@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_LONGEST_QUIET_S = 60.0  # about frames that are dropped all the time
+
 
 class Monitor:
     """Watches a run: progress on a terminal, drops in the log, statistics at the end.
@@ -46,6 +48,7 @@ class Monitor:
         self._start_s: float | None = None  # of the first frame
         self._drops_said_s = time.monotonic()
         self._drops_said = 0
+        self._drops_wait_s = 1.0
         self._progress: Progress | None = None
         self.loop: Loop | None = None
         self.remarks = Remarks()
@@ -58,7 +61,7 @@ class Monitor:
         self.health = Health(lambda: self.loop, self._hook.tell if self._hook is not None else None, about)
 
     def on_frame(self, loop: Loop) -> None:
-        """After each frame: draw, and say once a second what was dropped."""
+        """After each frame: draw, and say now and then what was dropped."""
         if self._governor is not None:
             self._governor.on_frame(loop)
         info = loop.reader.info
@@ -70,13 +73,20 @@ class Monitor:
             self._progress = Progress(_expected_frames(info))
         if not self._quiet:
             self._progress.update(loop.frames, f"{self.frames_per_second():.0f} fps")
-        now_s = time.monotonic()
-        if now_s - self._drops_said_s >= 1:
-            self._drops_said_s = now_s
-            drops = loop.reader.drops + sum(writer.drops for writer in loop.writers)
-            if drops > self._drops_said:
-                log.info("%d frames dropped in the last second", drops - self._drops_said)
-                self._drops_said = drops
+        self._say_drops(loop, time.monotonic())
+
+    def _say_drops(self, loop: Loop, now_s: float) -> None:
+        """At first after a second, then at intervals that double up to a minute while it goes on."""
+        since_s = now_s - self._drops_said_s
+        if since_s < self._drops_wait_s:
+            return
+        drops = loop.reader.drops + sum(writer.drops for writer in loop.writers)
+        if drops > self._drops_said:
+            log.info("%d frames dropped in the last %.0f s", drops - self._drops_said, since_s)
+            self._drops_wait_s = min(2 * self._drops_wait_s, _LONGEST_QUIET_S)
+        else:
+            self._drops_wait_s = 1.0
+        self._drops_said, self._drops_said_s = drops, now_s
 
     def share_done(self) -> float | None:
         """How much of a file is done, 0 to 1; None where it has no known end."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import logging
 import os
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
+from irchroma.launch.arguments import REFERENCE, secret_places
 from irchroma.launch.config import ConfigError
 from irchroma.launch.run.options import RunConfig
 
@@ -22,12 +22,8 @@ log = logging.getLogger(__name__)
 
 R = TypeVar("R", bound=RunConfig)
 
-_REFERENCE = re.compile(r"\$\{(file:[^}]+|[A-Za-z_][A-Za-z0-9_]*)\}")
 _CREDENTIAL_PREFIX = "irchroma_"  # of what the service file's LoadCredential makes of a folder
-_HOST_AND_PORT = re.compile(r"[^:/@\s]*:\d{1,5}(?=/|$)")
-_SECRET_KEY = re.compile(r"(?i)(?<=[?&])(passphrase|password|pass|pw|pwd|token|secret|auth)=([^&#\s]*)")
 _LONGEST_BYTES = 4096
-_SECRET_FLAGS = ("--token", "--viewer-token")
 
 
 def revealed(config: R) -> R:
@@ -45,7 +41,7 @@ def revealed(config: R) -> R:
             found = _looked_up(match[1], key)
             return quote(found, safe="") if "://" in text[: match.start()] else found
 
-        return _REFERENCE.sub(value, text)
+        return REFERENCE.sub(value, text)
 
     return _with_texts(config, reveal)
 
@@ -101,30 +97,16 @@ def masked(config: R, camera: str = "") -> tuple[R, list[Secret]]:
             return f"${{{made}}}"
 
         if "://" not in text:
-            secret = key.endswith("token") and text and not _REFERENCE.fullmatch(text)
+            secret = key.endswith("token") and text and not REFERENCE.fullmatch(text)
             return name("TOKEN") if secret else text
         for place in reversed(secret_places(text)):
             part = text[place]
-            if not _REFERENCE.fullmatch(part):
+            if not REFERENCE.fullmatch(part):
                 kind = "PASSPHRASE" if text[: place.start].endswith("passphrase=") else "PASSWORD"
                 text = text[: place.start] + name(kind) + text[place.stop :]
         return text
 
     return _with_texts(config, mask), found
-
-
-def secret_places(address: str) -> list[slice]:
-    """Where the secrets of an address stand in it: its password, and values such as `passphrase=`."""
-    places = []
-    begin = address.find("://") + 3
-    end = address.rfind("@")
-    # `host:554/path@x` has none; a password may hold a slash or an @ that its owner did not escape.
-    plain = _HOST_AND_PORT.match(address, begin)
-    colon = address.find(":", begin)
-    if begin > 2 and begin <= colon < end and not (plain and "@" not in plain[0]):
-        places.append(slice(colon + 1, end))
-    places += [slice(*match.span(2)) for match in _SECRET_KEY.finditer(address, max(begin, end)) if match[2]]
-    return places
 
 
 def explanation(secrets_left_out: list[Secret], file: str = "NAME") -> str:
@@ -151,39 +133,6 @@ def _with_texts(config: R, change: Callable[[str, str], str]) -> R:
     )
     on_event = change(config.on_event, "on_event")
     return dataclasses.replace(config, source=source, to=to, output=output, on_event=on_event)
-
-
-def hide_arguments(words: list[str]) -> None:
-    """Overwrite the secrets among this process's arguments, which every user can list.
-
-    They are there to be seen for the moment until this is called: a `${NAME}` is not seen at all.
-
-    Args:
-        words: the arguments as the program was given them.
-    """
-    hidden: list[bytes] = []
-    for before, word in zip(["", *words], words, strict=False):
-        flag, _, value = word.partition("=")
-        if before in _SECRET_FLAGS or (flag in _SECRET_FLAGS and value):
-            hidden.append(os.fsencode(word if before in _SECRET_FLAGS else value))
-        elif "://" in word:
-            hidden += [os.fsencode(word[place]) for place in secret_places(word)]
-    hidden = [secret for secret in hidden if secret and not _REFERENCE.fullmatch(os.fsdecode(secret))]
-    if not hidden:
-        return
-    try:
-        fields = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
-        start, end = int(fields[45]), int(fields[46])  # arg_start, arg_end: proc(5), counted behind the name
-        arguments = ctypes.string_at(start, end - start)
-    except (OSError, ValueError, IndexError):  # another system keeps them elsewhere
-        return
-    if start <= 0:
-        return
-    for secret in hidden:
-        at = arguments.find(secret)
-        while at >= 0:
-            ctypes.memset(start + at, ord("*"), len(secret))
-            at = arguments.find(secret, at + len(secret))
 
 
 def page_token() -> str:

@@ -99,14 +99,18 @@ def set_up(style: str, level: int) -> None:
     root.propagate = False
 
 
-def stop_on_signals(stop_run: Callable[[], None]) -> None:
+def stop_on_signals(stop_run: Callable[[], None]) -> list[int]:
     """The first SIGINT or SIGTERM ends the run in good order, a later one at once.
 
     One within a second is the same wish: `timeout` signals its child and then its whole group.
 
     Args:
         stop_run: called on a thread of its own: the main thread may hold what it needs when a signal comes.
+
+    Returns:
+        A list that gets the number of the signal when it comes.
     """
+    seen: list[int] = []
     first_s: list[float] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -115,7 +119,9 @@ def stop_on_signals(stop_run: Callable[[], None]) -> None:
                 os._exit(128 + number)
             return
         first_s.append(time.monotonic())
+        seen.append(number)
         threading.Thread(target=stop_run, name="stop", daemon=True).start()
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
+    return seen

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from irchroma.stream.errors import StreamError
+from irchroma.stream.errors import SinkError, StreamError
 from irchroma.stream.loop.guarded import GuardedColorizer
 from irchroma.stream.loop.latency import LatencyMeter, RateMeter
 from irchroma.stream.loop.threads import Ring, RingClosed, feed_thread
@@ -140,10 +140,19 @@ class ComposingThread:
     def _send(self, timed: Timed) -> None:
         if not self._sinks_open:
             for writer in self._writers:
-                writer.open(self._info, timed.picture.size, self._stopping)
+                self._open(writer, timed.picture.size)
             self._sinks_open = True
         for writer in self._writers:
             writer.put(timed)
         failures = [writer.failure for writer in self._writers]
         if failures and failures[0] is not None and None not in failures:
             raise failures[0]
+
+    def _open(self, writer: SinkWriter, size: tuple[int, int]) -> None:
+        """One that cannot be opened, such as a window without a display, takes none of the others with it."""
+        try:
+            writer.open(self._info, size, self._stopping)
+        except SinkError as error:
+            if len(self._writers) == 1 or writer.failure is None:
+                raise
+            log.error("%s; the other outputs go on", error)
