@@ -172,6 +172,16 @@ class Composer(Protocol):
         """A card for a source that has been silent for `silent_s` seconds."""
 
 
+class FrameWatch(Protocol):
+    """Sees what a camera gives, beside what becomes of it. Called by the loop's thread; must be quick."""
+
+    def look(self, frame: Frame, in_color: bool) -> None:
+        """One frame, its sensor corrected, and whether the camera is in color."""
+
+    def close(self) -> None:
+        """The run is over; finish."""
+
+
 class FrameSink(Protocol):
     """Takes finished pictures. Called from one thread; must not block on a live run.
 

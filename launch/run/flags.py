@@ -117,6 +117,13 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
             Path,
             metavar="FILE",
         ),
+        Flag(
+            "--collect",
+            "output.collect",
+            "gather pairs of infrared and color at dusk and dawn, for calibrate color",
+            Path,
+            metavar="DIR",
+        ),
         Flag("--encoder", "output.encoder.name", "auto, x264, openh264, nvenc, va, v4l2 ..."),
         Flag("--bitrate", "output.encoder.bitrate_kbps", "kilobits a second", int, metavar="KBPS"),
         Flag("--quality", "output.encoder.quality", "quantizer, 0 (best) to 50", int, metavar="Q"),

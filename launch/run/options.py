@@ -31,6 +31,8 @@ class OutputOptions:
 
     Attributes:
         keep_raw: a .mkv file that gets the input untouched, beside the color; None for none.
+        collect: a folder that gets pairs of infrared and color when the camera's filter switches, for
+            `irchroma calibrate color`; None for none.
         stats: a JSON file that gets the latencies and counts at the end; None for none.
         audio: keep a file's audio track where the sink can hold it.
         segment_s: seconds a recorded file (raw ones too) lasts before the next one begins, 0 for one file.
@@ -49,6 +51,7 @@ class OutputOptions:
     """
 
     keep_raw: Path | None = None
+    collect: Path | None = None
     stats: Path | None = None
     audio: bool = True
     segment_s: float = 0.0

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from irchroma.calibration.pairs import PairCollector
 from irchroma.engines import catalog
 from irchroma.engines.choice import (
     ColorizerOptions,
@@ -136,7 +137,15 @@ def build_loop(
     sink_options = _sink_options(config, stats, control, shared)
     writers = [_writer(text, sink_options) for text in config.to]
     writers += [SinkWriter(sink, label) for label, sink in (extra_sinks or {}).items()]
-    options = LoopOptions(config.tone_map, config.reconnect, config.repeat_s, config.color_camera, camera)
+    collector = PairCollector(config.output.collect) if config.output.collect is not None else None
+    options = LoopOptions(
+        config.tone_map,
+        config.reconnect,
+        config.repeat_s,
+        config.color_camera,
+        camera,
+        watch=collector,
+    )
     raw_writer = _raw_writer(config.output)
     remake_source = partial(open_source, config.source, config.input)
     loop = Loop(source, make_colorizer, watch, writers, options, raw_writer, remake_source)

@@ -25,7 +25,7 @@ from irchroma.stream.loop.reader import ReconnectOptions, SourceReader
 from irchroma.stream.loop.threads import RingClosed
 from irchroma.stream.loop.writer import SinkWriter, Timed
 from irchroma.stream.picture.picture import Picture
-from irchroma.stream.protocols import Colorizer, Composer, FrameSource, Job, VideoInfo
+from irchroma.stream.protocols import Colorizer, Composer, FrameSource, FrameWatch, Job, VideoInfo
 from irchroma.stream.remarks import remark
 from irchroma.stream.sensor.correction import Camera
 from irchroma.stream.tone.daylight import ColorCameraDetector
@@ -50,6 +50,7 @@ class LoopOptions:
         color_camera: pass a camera's own color through while it is in color.
         camera: unpacks frames and corrects the sensor, by the camera's profile; None for neither.
         deadlines: how long is waited for the engine.
+        watch: sees each frame before it is colored.
     """
 
     tone_map: ToneMapOptions = field(default_factory=ToneMapOptions)
@@ -58,6 +59,7 @@ class LoopOptions:
     color_camera: bool = True
     camera: Camera | None = None
     deadlines: Deadlines = field(default_factory=Deadlines)
+    watch: FrameWatch | None = None
 
 
 class Loop:
@@ -126,6 +128,8 @@ class Loop:
             StreamError: source or every sink failed; what was written until then is finished first.
         """
         with ExitStack() as last_first:  # each of them is done, whatever the one before it raises
+            if self._options.watch is not None:
+                last_first.callback(self._options.watch.close)
             last_first.callback(self._close_engine)
             last_first.callback(self._finish_raw)  # which the source's thread feeds
             last_first.callback(self._join_source)
@@ -242,6 +246,8 @@ class Loop:
         self._last_size = frame.size
         pixels: NDArray[Any] = frame.pixels
         camera_rgb = self._camera_color(frame) if self._options.color_camera else None
+        if self._options.watch is not None:
+            self._options.watch.look(frame, camera_rgb is not None)
         if frame.is_color:
             pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
         with self.stages["tone_map"].timed():
