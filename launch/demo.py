@@ -15,6 +15,7 @@ from irchroma.engines.errors import EngineError
 from irchroma.launch.arguments import OneLineParser
 from irchroma.launch.config import ConfigError
 from irchroma.launch.picture_files import contact_sheet
+from irchroma.launch.run.automatic import prepare
 from irchroma.launch.run.monitor import Monitor
 from irchroma.launch.run.options import OutputOptions, RunConfig
 from irchroma.launch.run.outputs import places
@@ -69,8 +70,9 @@ def demonstrate(
     )
     places(config)
     sampler = SampleSink(_SHEET_ROWS)
-    monitor = Monitor(config, quiet=False)
-    monitor.loop = build_loop(config, extra_sinks={"contact sheet": sampler})
+    config, governor = prepare(config, None, {})
+    monitor = Monitor(config, False, governor)
+    monitor.loop = build_loop(config, extra_sinks={"contact sheet": sampler}, governor=governor)
     stop_on_signals(monitor.loop.stop)
     print(f"demo: coloring {public(source)} into {video}")
     try:

@@ -333,8 +333,15 @@ def _live(
         for count in options.cameras:
             for mask in MASKS:
                 for tree in options.trees:
-                    found = _live_run(options, (tree, mask, count), server.address, folder)
                     about = {"size": list(size), "mask": mask, "what": tree, "cameras": count}
+                    try:
+                        found = _live_run(options, (tree, mask, count), server.address, folder)
+                    except (ConfigError, subprocess.TimeoutExpired) as error:
+                        results.append({**about, "failed": str(error)[-200:]})
+                        print(
+                            f"{size[1]}x{size[0]} live, {count} cameras, {mask}, {tree}: {error}", flush=True
+                        )
+                        continue  # too much for this machine, or for that checkout: that is a result
                     results.append({**about, **found})
                     print(
                         f"{size[1]}x{size[0]} live, {count} cameras, {mask}, {tree}:"
