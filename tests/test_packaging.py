@@ -50,7 +50,7 @@ HOMES = {
     "torch": {
         "engines/network/torch_runtime.py",
         "engines/gpu/cuda/torch_device.py",
-        "launch/bench/torch_speed.py",
+        "launch/bench/gpu/torch_speed.py",
         "launch/commands/train.py",
         *(str(path.relative_to(ROOT)) for path in (ROOT / "engines" / "training").glob("*.py")),
     },
@@ -66,7 +66,7 @@ AT_IMPORT = {
     "engines/network/onnx_runtime.py",
     "engines/network/torch_runtime.py",
     "engines/gpu/cuda/torch_device.py",
-    "launch/bench/torch_speed.py",
+    "launch/bench/gpu/torch_speed.py",
     *(path for path in HOMES["torch"] if path.startswith("engines/training/")),
 }
 """Those that do so when they are imported themselves: nobody imports them before the library is wanted."""

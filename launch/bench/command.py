@@ -27,7 +27,10 @@ BENCHES = CommandTable(
             "irchroma.launch.bench.cpu",
             "stages, files and live cameras on the CPU, instructions masked too, beside an older checkout",
         ),
-        "gpu": ("irchroma.launch.bench.gpu", "the GPU path: parity, frames a second, latency, each step"),
+        "gpu": (
+            "irchroma.launch.bench.gpu.command",
+            "the GPU path: parity, frames a second, latency, each step",
+        ),
         "quality": (
             "irchroma.launch.bench.quality",
             "every engine and size on pairs, and a plot of quality over time",

@@ -24,7 +24,7 @@ from irchroma.engines.gpu import probe
 from irchroma.engines.gpu.plans import library
 from irchroma.launch.measured import write_json
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 _TAIL_LINES = 12
 _PROGRAMS = "tests.engines.gpu.programs"
 Why = Callable[[], str | None]
@@ -93,7 +93,7 @@ def plan_steps(device: str) -> list[Step]:
     sanitized = [] if device == "cpu" else [sanitizer, "--error-exitcode", "9", "--tool"]
     on_gpu = (no_gpu, lacks("pytest"))
     steps = [
-        Step("facts", [python, "-m", "irchroma.launch.bench.first_gpu_run", "--facts"], 60, rehearsed=True),
+        Step("facts", [python, "-m", "irchroma.launch.bench.gpu.first_run", "--facts"], 60, rehearsed=True),
     ]
     for compiler in ("nvcc", "nvrtc"):
         more: tuple[Why, ...] = (lacks_program("nvcc"),) if compiler == "nvcc" else ()
@@ -126,7 +126,7 @@ def plan_steps(device: str) -> list[Step]:
             [
                 python,
                 "-m",
-                "irchroma.launch.bench.gpu_soak",
+                "irchroma.launch.bench.gpu.soak",
                 "--json",
                 "{out}/soak.json",
                 "--device",

@@ -1,6 +1,6 @@
 """A soak of the GPU path: many cameras for a while, then opening and closing; what was not given back shows.
 
-`python -m irchroma.launch.bench.gpu_soak --json soak.json`; on a GPU by torch, or by the CPU as a device.
+`python -m irchroma.launch.bench.gpu.soak --json soak.json`; on a GPU by torch, or by the CPU as a device.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from irchroma.engines.gpu.kernels.host import HostKernels
 from irchroma.engines.network.network import NetworkOptions
 from irchroma.engines.network.sharing import SharedPool
 from irchroma.engines.neural.colorizer import NeuralOptions
-from irchroma.launch.bench.gpu_throughput import FRAME_NS, OpenDevice, chain_of, moving_frames
+from irchroma.launch.bench.gpu.throughput import FRAME_NS, OpenDevice, chain_of, moving_frames
 from irchroma.launch.measured import write_json
 
 SIZE = (512, 640)

@@ -20,11 +20,12 @@ from irchroma.engines.gpu.kernels import host
 from irchroma.engines.gpu.kernels.host import HostKernels
 from irchroma.engines.network.network import NetworkOptions, installed
 from irchroma.engines.neural.colorizer import NeuralOptions
-from irchroma.launch.bench import gpu as bench_gpu
-from irchroma.launch.bench import gpu_measure, gpu_throughput
-from irchroma.launch.bench.gpu import Parts, in_a_process, measure, plan_cases
-from irchroma.launch.bench.gpu_measure import compare, judge
-from irchroma.launch.bench.gpu_throughput import Case
+from irchroma.launch.bench.gpu import command as bench_gpu
+from irchroma.launch.bench.gpu import measure as gpu_measure
+from irchroma.launch.bench.gpu import throughput as gpu_throughput
+from irchroma.launch.bench.gpu.command import Parts, in_a_process, measure, plan_cases
+from irchroma.launch.bench.gpu.measure import compare, judge
+from irchroma.launch.bench.gpu.throughput import Case
 from irchroma.launch.cli import main
 
 SIZE = (96, 128)
@@ -119,7 +120,7 @@ def test_torch_and_the_limits_are_measured_where_torch_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On torch's CPU, without its compiler, which takes a minute there."""
-    from irchroma.launch.bench import torch_speed
+    from irchroma.launch.bench.gpu import torch_speed
 
     monkeypatch.setattr(torch_speed, "WAYS", ("eager fp32", "eager fp16"))
     monkeypatch.setattr(torch_speed, "_CPU_COPY_BYTES", 1 << 22)

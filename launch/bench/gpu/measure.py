@@ -20,7 +20,7 @@ from irchroma.engines.gpu.device import CaptureRefused, Device, DeviceArray, Dev
 from irchroma.engines.gpu.kernels.source import Launch
 from irchroma.engines.network.network import NetworkOptions
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
-from irchroma.launch.bench.gpu_throughput import FRAME_NS, OpenDevice, moving_frames
+from irchroma.launch.bench.gpu.throughput import FRAME_NS, OpenDevice, moving_frames
 
 
 class Parts:
@@ -67,7 +67,7 @@ def no_torch(index: int) -> str | None:
     """Why torch cannot be measured here; None where it can."""
     if find_spec("torch") is None:
         return "torch is not installed: pip install 'irchroma[train]'"
-    from irchroma.launch.bench import torch_speed
+    from irchroma.launch.bench.gpu import torch_speed
 
     return torch_speed.missing(index)
 
@@ -76,7 +76,7 @@ def compare(
     parts: Parts, path: Path, size: tuple[int, int], batches: tuple[int, ...], seconds: float, device: str
 ) -> None:
     """Fill in torch's ways of running the network, each by itself, and the device's limits."""
-    from irchroma.launch.bench import torch_speed
+    from irchroma.launch.bench.gpu import torch_speed
 
     limits = parts.inner("limits")
     limits.attempt("copy_gb_s", lambda: round(torch_speed.copy_gb_s(device, seconds), 2))
@@ -101,7 +101,7 @@ def compare(
 
 
 def _cost(path: Path, size: tuple[int, int]) -> dict[str, int]:
-    from irchroma.launch.bench import torch_speed
+    from irchroma.launch.bench.gpu import torch_speed
 
     return torch_speed.network_cost(path, (1, 1, *size))
 

@@ -31,7 +31,7 @@ from irchroma.engines.gpu.colorizer import DeviceColorizer
 from irchroma.engines.gpu.device import Device
 from irchroma.engines.neural.colorizer import NeuralOptions
 from irchroma.engines.recolor.work_picture import STRIDE_PX, work_size
-from irchroma.launch.bench.gpu_measure import (
+from irchroma.launch.bench.gpu.measure import (
     Parts,
     compare,
     copy_speed,
@@ -42,7 +42,7 @@ from irchroma.launch.bench.gpu_measure import (
     parity,
     step_times,
 )
-from irchroma.launch.bench.gpu_throughput import (
+from irchroma.launch.bench.gpu.throughput import (
     FRAME_NS,
     MOST_STREAMS,
     RATE,

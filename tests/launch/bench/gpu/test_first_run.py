@@ -13,8 +13,9 @@ import pytest
 from irchroma.engines.gpu import probe
 from irchroma.engines.gpu.kernels import host
 from irchroma.engines.network.network import installed
-from irchroma.launch.bench import first_gpu_run, gpu_soak
-from irchroma.launch.bench.first_gpu_run import ROOT, Step, plan_steps, run_steps
+from irchroma.launch.bench.gpu import first_run as first_gpu_run
+from irchroma.launch.bench.gpu import soak as gpu_soak
+from irchroma.launch.bench.gpu.first_run import ROOT, Step, plan_steps, run_steps
 
 no_gpu = pytest.mark.skipif(probe.device_at() is not None, reason="this machine has a GPU")
 
