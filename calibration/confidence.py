@@ -28,6 +28,9 @@ CELL_PX = 16
 """Places are means over cells of so many work pixels: pairs are not registered to the pixel."""
 SCALES = (1.0, 0.6)
 """Of the work size at which pictures are looked at, since runs choose smaller ones where time is scarce."""
+POOR_PX, POOR_CONTRAST, POOR_NOISE = 160, 0.6, 3.5
+"""What a small camera makes of a scene, by which it shall not look strange: long side, contrast, and noise in
+levels, the most that the tone map lets through."""
 FOLDS = 4
 KNOWN_QUANTILE, MARGIN = 0.95, 1.1
 """Of the training pictures' squared distances from the others' mean: times the margin, still known."""
@@ -97,12 +100,23 @@ class ConfidenceResult:
     after: dict[str, Sureness]
 
 
-def look(network: WatchedNetwork, pairs: Iterable[Pair], work_px: int) -> list[list[Places]]:
-    """Every picture at every scale."""
-    return [
-        [_places(network, luma, truth, max(64, round(work_px * scale))) for scale in SCALES]
-        for luma, truth in pairs
-    ]
+def look(
+    network: WatchedNetwork, pairs: Iterable[Pair], work_px: int, poor: bool = False
+) -> list[list[Places]]:
+    """Every picture at every scale, and, where `poor`, as a small noisy camera would give it besides."""
+    seen = []
+    for number, (luma, truth) in enumerate(pairs):
+        sizes = [max(64, round(work_px * scale)) for scale in SCALES]
+        seen.append([_places(network, luma, truth, size) for size in sizes])
+        if poor:
+            seen[-1].append(_places(network, _poor(luma, number), truth, POOR_PX))
+    return seen
+
+
+def _poor(luma: Luma, seed: int) -> Luma:
+    small = reduced(luma, work_size((luma.shape[0], luma.shape[1]), POOR_PX)).astype(np.float32)
+    noise = np.random.default_rng(seed).normal(0, POOR_NOISE, small.shape)
+    return np.clip(128 + POOR_CONTRAST * (small - 128) + noise, 0, 255).astype(np.uint8)
 
 
 def calibrate(
@@ -148,11 +162,16 @@ def _fit(
         out = [picture for picture, part in zip(own, fold, strict=True) if part == number]
         distances.append(Familiar.of(_means(rest)).distance2(_means(out)))
     limit = MARGIN * float(np.quantile(np.concatenate(distances), KNOWN_QUANTILE))
-    places = [(place, 0.5 / len(group)) for group in (own, others) for picture in group for place in picture]
+    places = [
+        (place, 0.5 / (len(group) * len(picture)))
+        for group in (own, others)
+        for picture in group
+        for place in picture
+    ]
     weight, bias = logistic(
         np.concatenate([place.features for place, _ in places]),
         np.exp(-np.concatenate([place.error for place, _ in places]) / ERROR_SCALE),
-        np.concatenate([np.full(len(p.error), share / (len(SCALES) * len(p.error))) for p, share in places]),
+        np.concatenate([np.full(len(p.error), share / len(p.error)) for p, share in places]),
     )
     return Trust(weight, bias, Familiar.of(_means(own)), limit)
 

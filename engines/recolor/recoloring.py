@@ -34,7 +34,7 @@ NIGHT_COLOR = 0.45
 NIGHT_RADIUS_PX, NIGHT_CONTRAST = 24, 0.06
 """Windows, work pixels, and contrast of luma over which a night's color is evened out: what little a lamp
 shows would come out in patches of several colors."""
-UNSURE, SURE = 0.08, 0.2
+UNSURE, SURE = 0.07, 0.17
 """Confidence (the mean of exp(-error / 15.3), see `calibration.confidence`) from which the network's color
 begins to show, and from which all of it does."""
 HALVED_CHROMA = 300_000

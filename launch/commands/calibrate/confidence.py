@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         for folders, most in ((args.source, 0), (args.beyond, args.most)):
             pairs = _pairs([Path(folder) for folder in folders], most, progress)
-            kinds.append(look(network, pairs, catalog.WORK_SIZE_PX[size]))
+            kinds.append(look(network, pairs, catalog.WORK_SIZE_PX[size], poor=folders is args.source))
         result = calibrate(*kinds)
     finally:
         progress.close()
