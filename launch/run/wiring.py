@@ -53,6 +53,7 @@ from irchroma.stream.sinks.open_sink import (
     takes_planes,
 )
 from irchroma.stream.sources.open_source import open_source
+from irchroma.stream.sources.picture_file import SUFFIXES
 from irchroma.stream.sources.pictures import scale_of
 from irchroma.stream.view.composer import ViewComposer
 
@@ -220,7 +221,8 @@ def _sink_options(
 
 def _audio_file(source: str) -> Path | None:
     file = source_file(source) if not source.startswith("raw:") else None
-    return file if file is not None and file.is_file() else None
+    pictures = file is not None and file.suffix.lower() in SUFFIXES  # they have no sound to look for
+    return file if file is not None and file.is_file() and not pictures else None
 
 
 def _raw_writer(output: OutputOptions) -> SinkWriter | None:

@@ -119,6 +119,9 @@ def test_every_page_of_a_tiff_is_colored_and_a_single_picture_command_refuses_it
     done = irchroma(tmp_path / "a.tiff", "--to", tmp_path / "a.mkv", "--engine", "palette", "--strict")
     assert (done.returncode, done.stderr) == (0, "")
     assert len(frames_of(tmp_path / "a.mkv")) == 20
+    np.save(tmp_path / "a.npy", np.stack(pages))  # nothing that anybody would look for sound in
+    words = ["run", str(tmp_path / "a.npy"), "--to", str(tmp_path / "b.mkv"), "--engine", "palette"]
+    assert main([*words, "--strict", "--quiet"]) == 0
     assert main(["image", str(tmp_path / "a.tiff"), str(tmp_path / "a.png"), "--engine", "gray"]) == 1
 
 
