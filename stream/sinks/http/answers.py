@@ -199,6 +199,11 @@ class Answers:
         if path == "/" and not alone:
             nonce = secrets.token_urlsafe(16)
             return _page(index_page(sorted(pages), nonce), nonce, framed=not self.access.protected)
+        if path == "/metrics":
+            from irchroma.stream.sinks.http import metrics  # where somebody scrapes
+
+            told = {name or one.title: await asyncio.to_thread(one.figures) for name, one in pages.items()}
+            return Response(metrics.exposition(told), headers={"Content-Type": metrics.CONTENT_TYPE})
         if path == "/stats.json" and not alone:
             return JSONResponse({name: await asyncio.to_thread(one.figures) for name, one in pages.items()})
         if path.strip("/") in pages and not path.endswith("/"):

@@ -52,7 +52,7 @@ class HttpSink:
     """
 
     def __init__(self, host: str, port: int, options: HttpSinkOptions | None = None) -> None:
-        for needed in ("starlette", "uvicorn"):
+        for needed in ("starlette", "uvicorn", "prometheus_client"):
             if find_spec(needed) is None:
                 raise SinkError(f"http: a page needs {needed}: pip install 'irchroma[service]'")
         self._host, self.port = host, port

@@ -1,0 +1,92 @@
+"""The pages' figures for Prometheus: states, counts and times, and nothing that is secret."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+STATES = ("live", "lost", "slate", "failed", "ended")
+_COUNTS = {
+    "frames": ("irchroma_frames", "Frames that came from the source."),
+    "dropped_before_processing": ("irchroma_source_dropped_frames", "Frames dropped before processing."),
+    "reconnections": ("irchroma_source_reconnections", "How often a lost source came back."),
+    "engine_failures": ("irchroma_engine_failures", "How often the engine has failed."),
+}
+_GAUGES = {
+    "viewers": ("irchroma_page_viewers", "Viewers of the page."),
+    "fps": ("irchroma_pictures_per_second", "Pictures a second, 0 while the source gives none."),
+    "flicker": ("irchroma_flicker", "Flicker of still pixels, CIE a*b* a frame."),
+}
+_QUANTILES = {"p50_ms": "0.5", "p95_ms": "0.95", "p99_ms": "0.99"}
+
+
+def exposition(figures: dict[str, dict[str, Any]]) -> bytes:
+    """The figures of each page, by its name, in Prometheus' text format 0.0.4."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Figures(figures))
+    return generate_latest(registry)
+
+
+class _Figures:
+    def __init__(self, figures: dict[str, dict[str, Any]]) -> None:
+        self._figures = figures
+
+    def collect(self) -> Iterator[Metric]:
+        """What the registry asks for, once."""
+        cameras = self._figures
+        state = GaugeMetricFamily("irchroma_state", "1 for the state it is in.", labels=("camera", "state"))
+        engine = GaugeMetricFamily("irchroma_engine_info", "What colors.", labels=("camera", "engine"))
+        for camera, told in cameras.items():
+            for one in STATES:
+                state.add_metric((camera, one), float(told.get("state", "live") == one))
+            if told.get("engine"):
+                engine.add_metric((camera, str(told["engine"])), 1.0)
+        yield state
+        yield engine
+        for key, (name, text) in _COUNTS.items():
+            counter = CounterMetricFamily(name, text, labels=("camera",))
+            for camera, told in cameras.items():
+                counter.add_metric((camera,), float(told.get(key) or 0))
+            yield counter
+        for key, (name, text) in _GAUGES.items():
+            gauge = GaugeMetricFamily(name, text, labels=("camera",))
+            for camera, told in cameras.items():
+                if told.get(key) is not None:
+                    gauge.add_metric((camera,), float(told[key]))
+            yield gauge
+        yield from self._sinks()
+        yield from self._stages()
+
+    def _sinks(self) -> Iterator[Metric]:
+        labels = ("camera", "sink")
+        for key, name, text in (
+            ("written", "irchroma_sink_pictures", "Pictures that the sink has taken."),
+            ("dropped", "irchroma_sink_dropped_pictures", "Pictures that the sink could not take in time."),
+            ("reopened", "irchroma_sink_reopenings", "How often the sink was opened again."),
+        ):
+            counter = CounterMetricFamily(name, text, labels=labels)
+            for camera, told in self._figures.items():
+                for sink, one in (told.get("sinks") or {}).items():
+                    counter.add_metric((camera, sink), float(one.get(key) or 0))
+            yield counter
+
+    def _stages(self) -> Iterator[Metric]:
+        whole = SummaryMetricFamily(
+            "irchroma_stage_seconds", "Time of each stage of a frame.", labels=("camera", "stage")
+        )
+        recent = GaugeMetricFamily(
+            "irchroma_stage_quantile_seconds",
+            "The same as quantiles.",
+            labels=("camera", "stage", "quantile"),
+        )
+        for camera, told in self._figures.items():
+            for stage, one in (told.get("stages") or {}).items():
+                whole.add_metric((camera, stage), one["count"], one["count"] * one["avg_ms"] / 1e3)
+                for key, quantile in _QUANTILES.items():
+                    recent.add_metric((camera, stage, quantile), one[key] / 1e3)
+        yield whole
+        yield recent
