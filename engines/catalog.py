@@ -38,9 +38,8 @@ BANDS = {
             "thermal",
             "long-wave infrared, 8 to 14 um: the scene as by day",
             BandLook(
-                ToneOptions(contrast=0.3, region_radius_px=16, brighten=0.7, darken=0.45, detail_floor=1.0),
-                unlit=None,
-            ),
+                ToneOptions(darken=0.8, detail_floor=1.0, edge_floor=0.75), unlit=None
+            ),  # a little of what is hot stays bright
         ),
     )
 }

@@ -156,6 +156,17 @@ def _conv(inputs: list[Any], attributes: Attributes) -> Any:
     return functional.conv2d(x, weight, bias, strides, (top, left), dilations, attributes.get("group", 1))
 
 
+def _average_pool(inputs: list[Any], attributes: Attributes) -> Any:
+    top, left, bottom, right = attributes.get("pads", [0, 0, 0, 0])
+    if (top, left) != (bottom, right):
+        raise EngineUnavailable("runtime torch averages over windows with equal borders only")
+    counted = bool(attributes.get("count_include_pad", 0))
+    strides = attributes.get("strides", [1, 1])
+    return functional.avg_pool2d(
+        inputs[0], attributes["kernel_shape"], strides, (top, left), count_include_pad=counted
+    )
+
+
 def _resize(inputs: list[Any], attributes: Attributes) -> Any:
     x = inputs[0]
     scales, sizes = (inputs + [None] * 4)[2:4]
@@ -204,6 +215,7 @@ TYPES = {
 
 OPERATORS: dict[str, Operator] = {
     "Add": lambda inputs, _: inputs[0] + inputs[1],
+    "AveragePool": _average_pool,
     "Cast": lambda inputs, attributes: inputs[0].to(TYPES[attributes["to"]]),
     "Clip": _clip,
     "Concat": lambda inputs, attributes: torch.cat(inputs, dim=attributes["axis"]),
@@ -219,6 +231,7 @@ OPERATORS: dict[str, Operator] = {
     "Sigmoid": lambda inputs, _: torch.sigmoid(inputs[0]),
     "Slice": _slice,
     "Softmax": lambda inputs, attributes: torch.softmax(inputs[0], dim=attributes.get("axis", -1)),
+    "Sqrt": lambda inputs, _: torch.sqrt(inputs[0]),
     "Sub": lambda inputs, _: inputs[0] - inputs[1],
 }
 """ONNX operator -> what torch does for it."""

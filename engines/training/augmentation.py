@@ -11,7 +11,7 @@ from irchroma.engines.training.pictures import UNLABELED, Picture
 
 FONTS = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_COMPLEX)
 
-DUSK, DUSK_GAMMA = (0.82, 0.93, 1.1), 0.6
+DUSK, DUSK_GAMMA = (0.82, 0.93, 1.1), 0.45
 """Factors on R'G'B' where an illuminator's light ends, and the exponent on that light."""
 
 
@@ -104,6 +104,9 @@ def night(crop: Crop, random: np.random.Generator) -> None:
     """Active infrared in the dark: light falls off, gain and noise go up; the answer is a late dusk."""
     side = len(crop.rgb)
     light = falloff(side, random, random.uniform(0.02, 0.25))
+    if random.random() < 0.6:  # what is further up is further away
+        near = np.linspace(0.0, 1.0 / random.uniform(0.3, 0.8), side, dtype=np.float32)[:, None]
+        light = light * np.clip(near, 0.08, 1.0)
     spot = 1.0 + random.uniform(0.0, 0.5) * light**6  # a lamp is brightest in its middle
     for name, luma in crop.inputs.items():
         grain = random.standard_normal(luma.shape, dtype=np.float32) * np.float32(random.uniform(0.003, 0.03))

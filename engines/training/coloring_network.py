@@ -215,10 +215,15 @@ class ColorAt(nn.Module):
         said = self.decoder(self.encoder(luma, self.deep))
         shares = torch.softmax(said.logits * (1.0 / self.temperature), dim=1)
         chroma = functional.conv2d(shares, self.centers)  # in units of PALE: its square is no denormal
-        small = torch.cat([said.tone, chroma * self._gain(chroma), torch.sigmoid(said.sureness)], dim=1)
-        full = functional.interpolate(small, scale_factor=float(self.decoder.stride), mode="bilinear")
-        tone = tone_of(full, luma).clamp(0.0, 1.0)
-        return torch.cat([tone, full[:, 3:5].clamp(-0.5, 0.5)], dim=1), full[:, 5:6].clamp(0.0, 1.0)
+        # `network.trust` and `network.tuning` find tone, chroma and confidence by this join: no more in it
+        small = torch.cat(
+            [said.tone[:, 0:2], chroma * self._gain(chroma), torch.sigmoid(said.sureness)], dim=1
+        )
+        scale = float(self.decoder.stride)
+        full = functional.interpolate(small, scale_factor=scale, mode="bilinear")
+        textured = functional.interpolate(said.tone[:, 2:3], scale_factor=scale, mode="bilinear")
+        tone = tone_of(torch.cat([full[:, 0:2], textured], dim=1), luma).clamp(0.0, 1.0)
+        return torch.cat([tone, full[:, 2:4].clamp(-0.5, 0.5)], dim=1), full[:, 4:5].clamp(0.0, 1.0)
 
     def _gain(self, chroma: Tensor) -> Tensor | float:
         full = PALE * self.saturation

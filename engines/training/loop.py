@@ -32,7 +32,6 @@ class Recipe(Protocol):
     """What the loop needs to know of an engine's data."""
 
     name: str
-    plain_tone: bool
     validation: list[Picture]
 
     def colors(self) -> list[np.ndarray]:
@@ -71,7 +70,7 @@ class TrainOptions:
     epoch: int = 200
     seed: int = 0
     rate: float = 1e-3
-    average: float = 0.997
+    average: float = 0.995
     balance: float = 0.5
     start: Path | None = None
     resume: bool = False
@@ -129,7 +128,6 @@ class Training:
         self.objective = Objective(
             ChromaClasses(chroma_histogram(recipe.colors()), options.balance).to(self.device),
             options.weights,
-            recipe.plain_tone,
         )
         self.step, self.spent = 0, 0.0
         self.steps = options.steps
@@ -169,13 +167,7 @@ class Training:
                     sums = {}
                 if self.step % self.options.epoch == 0 or self.step == self.steps:
                     self.save()
-                    validate(
-                        self.average,
-                        self.recipe.validation,
-                        self.options.out,
-                        self.step,
-                        self.recipe.plain_tone,
-                    )
+                    validate(self.average, self.recipe.validation, self.options.out, self.step)
         finally:
             batches.close()
         return self.average

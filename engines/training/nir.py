@@ -169,7 +169,7 @@ CROPS_SHARE = 0.7
 """Of the pairs that are small crops; the others are whole scenes."""
 HARD_SHARE = 0.25
 """Of the pairs that meet another camera, night, lens or text: more of it, and color is not learned."""
-NIGHT_SHARE = 0.12
+NIGHT_SHARE = 0.22
 """Of the pairs that are re-lit as by an infrared lamp."""
 WHOLE_SHARE, LEAST_SPAN = 0.4, 0.5
 """Of the crops that are a whole picture; the others have this part of its shorter side, at least."""
@@ -184,20 +184,19 @@ class NirRecipe:
         folder: holds `nir/train`, and `color/` for the proxy task; or `ir/` and `rgb/` themselves.
         cooperative: whether the proxy task, the gray twins and the in-between pictures are used.
         cache: where the translated pictures are kept between runs.
-        translation_minutes: training time of the color-to-infrared network, when they are not there.
+        translation_steps: of training the color-to-infrared network, when they are not there.
         extra: further pairs, a small share of every batch (synthetic scenes, say).
         turned: begin after the turn to infrared, for weights that know both bands already.
     """
 
     name = "nir"
-    plain_tone = True
 
     def __init__(
         self,
         folder: Path,
         cooperative: bool,
         cache: Path,
-        translation_minutes: float = 4.0,
+        translation_steps: int = 800,
         extra: Sequence[Picture] = (),
         turned: bool = False,
     ) -> None:
@@ -224,7 +223,7 @@ class NirRecipe:
             for name, labels in COLOR_FOLDERS:
                 self.proxies += read_color(color / name, color / labels if labels else None)
             if self.proxies:
-                _add_infrared(self.proxies, self.pairs, cache, translation_minutes)
+                _add_infrared(self.proxies, self.pairs, cache, translation_steps)
 
     def colors(self) -> list[np.ndarray]:
         """The pictures whose chroma the classes are balanced by."""
@@ -302,14 +301,14 @@ def _zoom(picture: Picture, side: int, random: np.random.Generator) -> tuple[flo
     return least, whole
 
 
-def _add_infrared(proxies: Sequence[Picture], pairs: Sequence[Picture], cache: Path, minutes: float) -> None:
+def _add_infrared(proxies: Sequence[Picture], pairs: Sequence[Picture], cache: Path, steps: int) -> None:
     """Give every color picture its translated infrared, from the cache or from a network trained now."""
     path = cache / "nir_like.npz"
     if not path.is_file():
         from irchroma.engines.training.translation import train_translation, translate
 
-        LOG.info("training color to infrared for %.1f minutes", minutes)
-        network = train_translation(pairs, minutes)
+        LOG.info("training color to infrared in %d steps", steps)
+        network = train_translation(pairs, steps)
         cache.mkdir(parents=True, exist_ok=True)
         made = {picture.name.replace("/", "|"): translate(network, picture.rgb) for picture in proxies}
         np.savez(path, **made)

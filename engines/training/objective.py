@@ -25,7 +25,7 @@ from irchroma.engines.training.coloring_network import (
 from irchroma.engines.training.pictures import UNLABELED
 
 DETAIL_SIGMA = 2.0
-"""Pixels at work size: what is finer comes from the sensor when the picture is composed."""
+"""Pixels: what is coarser is the base tone, whose error counts as a picture's exposure does."""
 DOUBT_SCALE = 0.06
 """Chroma error (Euclidean, CbCr) at which the confidence to be predicted has fallen to 1/e."""
 DETAIL_MIN = 4.0 / 255.0
@@ -34,8 +34,6 @@ EDGE_SIGMA = 1.0
 """Pixels: slopes are compared on pictures blurred so much, since pairs are not registered to the pixel."""
 NEAR_SIGMA, NEAR_EDGE, AROUND_SIGMA = 4.0, 1.0, 12.0
 """Pixels: how far an edge reaches, how much more errors count there, how wide the mean error is taken."""
-DETAIL_LOST = 0.05
-"""Share of the sensor's detail that may go for nothing."""
 EDGE_COLOR = 8.0
 """How much more a color counts where the truth's changes by all of the chroma's range from cell to cell."""
 GRID = 64
@@ -210,7 +208,7 @@ class ObjectiveWeights:
         edges: L1 of the luma's slopes, which a halo beside an edge has and the truth has not.
         local: L1 of what is left of the luma's error less its mean around, most beside the truth's edges:
             halos again, whatever the exposure.
-        detail: what is lost of the sensor's detail beyond `DETAIL_LOST`.
+        detail: what is lost of the sensor's detail beyond what is `spared`.
         classes: cross-entropy of the chroma classes.
         chroma: L1 of the annealed mean chroma.
         hue: shortfall of the chroma along the true hue.
@@ -220,22 +218,24 @@ class ObjectiveWeights:
         teach: the smaller sizes against `best`.
         segment: cross-entropy of CamVid's classes.
         temperature: of the annealed mean in training.
+        spared: share of the sensor's detail that may go for nothing: tone without fog takes some.
     """
 
     tone: float = 2.0
     structure: float = 0.3
-    edges: float = 2.0
-    local: float = 1.0
+    edges: float = 6.0
+    local: float = 3.0
     detail: float = 2.0
     classes: float = 0.15
     chroma: float = 3.0
-    hue: float = 4.0
+    hue: float = 7.0
     doubt: float = 0.05
     twins: float = 0.1
     steady: float = 2.0
     teach: float = 0.1
     segment: float = 0.1
     temperature: float = 0.5
+    spared: float = 0.09
 
 
 class Objective:
@@ -244,12 +244,10 @@ class Objective:
     Args:
         classes: the chroma classes with their balance.
         weights: how much each part counts.
-        plain: whether the network's luma is shown as it is, and must keep the sensor's detail itself;
-            otherwise it is a base that the sensor's detail is put on.
     """
 
-    def __init__(self, classes: ChromaClasses, weights: ObjectiveWeights, plain: bool = True) -> None:
-        self.classes, self.weights, self.plain = classes, weights, plain
+    def __init__(self, classes: ChromaClasses, weights: ObjectiveWeights) -> None:
+        self.classes, self.weights = classes, weights
 
     def __call__(
         self, network: ColorNetwork, said: dict[str, Prediction], batch: Batch
@@ -263,7 +261,6 @@ class Objective:
         beside = 1.0 + NEAR_EDGE * (beside / beside.mean((1, 2, 3), keepdim=True).clamp(min=1e-3)).clamp(
             max=3.0
         )
-        detail = batch.luma - blur(batch.luma, DETAIL_SIGMA)
         known = batch.tone[:, 0, 0, 0] > 0.0
         goal_chroma = {
             stride: functional.avg_pool2d(truth[:, 1:3], stride)
@@ -277,8 +274,6 @@ class Objective:
             )
             shown = tone_of(tone, batch.luma)
             low = blur(shown, DETAIL_SIGMA)
-            if not self.plain:
-                shown = low + detail
             spread = torch.sqrt(
                 ((low - goal_low) ** 2).mean((1, 2, 3), keepdim=True) + 1e-6
             )  # per picture, as PSNR
@@ -290,9 +285,8 @@ class Objective:
             parts[f"{size}.local"] = self.weights.local * (wrong * batch.tone).mean()
             tilt = (slopes(blur(shown, EDGE_SIGMA)) - goal_slopes).abs()
             parts[f"{size}.edges"] = self.weights.edges * (tilt * batch.tone).mean()
-            if self.plain:
-                lost = (detail_lost(batch.luma, shown) - DETAIL_LOST).clamp(min=0.0)
-                parts[f"{size}.detail"] = self.weights.detail * lost
+            lost = (detail_lost(batch.luma, shown) - self.weights.spared).clamp(min=0.0)
+            parts[f"{size}.detail"] = self.weights.detail * lost
             parts |= self._chroma(size, prediction, goal_chroma[stride], batch)
             if len(batch.echoes):
                 parts[f"{size}.steady"] = self.weights.steady * self._unsteadiness(prediction, low, batch)

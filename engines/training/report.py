@@ -14,7 +14,6 @@ import torch
 from irchroma.engines.errors import EngineError
 from irchroma.engines.measures import metrics
 from irchroma.engines.training.coloring_network import SIZES, ColorAt, ColorNetwork
-from irchroma.engines.training.objective import DETAIL_SIGMA
 from irchroma.engines.training.pictures import Picture
 
 LOG = logging.getLogger(__name__)
@@ -31,24 +30,9 @@ LONG_SIDE = 320
 """Pixels: larger pictures are made this small before they are colored and measured."""
 
 
-def compose(luma: np.ndarray, ycc: np.ndarray, plain: bool = True) -> np.ndarray:
-    """The network's color and tone, or base tone with the sensor's detail: about `full` mode at work size.
-
-    Args:
-        luma: (H, W) uint8 input.
-        ycc: (3, H, W) float32 of the network.
-        plain: whether the network's luma is shown as it is, see `Objective`.
-
-    Returns:
-        (H, W, 3) uint8.
-    """
-    tone = ycc[0]
-    if not plain:
-        gray = luma.astype(np.float32) / 255.0
-        tone = (
-            cv2.GaussianBlur(tone, (0, 0), DETAIL_SIGMA) + gray - cv2.GaussianBlur(gray, (0, 0), DETAIL_SIGMA)
-        )
-    blue, red = ycc[1], ycc[2]
+def compose(ycc: np.ndarray) -> np.ndarray:
+    """(3, H, W) float32 of the network -> (H, W, 3) uint8 R'G'B': about `full` mode at work size."""
+    tone, blue, red = ycc
     rgb = np.stack(
         [tone + 1.402 * red, tone - 0.344136 * blue - 0.714136 * red, tone + 1.772 * blue], axis=-1
     )
@@ -56,7 +40,7 @@ def compose(luma: np.ndarray, ycc: np.ndarray, plain: bool = True) -> np.ndarray
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator]
-def color(model: ColorAt, luma: np.ndarray, plain: bool = True) -> tuple[np.ndarray, np.ndarray]:
+def color(model: ColorAt, luma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Color one (H, W) uint8 picture; the result is (H, W, 3) uint8 and its (H, W) float32 confidence."""
     height, width = luma.shape
     padded = np.pad(luma, ((0, -height % 32), (0, -width % 32)), mode="reflect")
@@ -66,7 +50,7 @@ def color(model: ColorAt, luma: np.ndarray, plain: bool = True) -> tuple[np.ndar
         ycc[0, :, :height, :width].float().cpu().numpy(),
         confidence[0, 0, :height, :width].float().cpu(),
     )
-    return compose(luma, ycc, plain), confidence.numpy()
+    return compose(ycc), confidence.numpy()
 
 
 def shrink(picture: Picture) -> Picture:
@@ -92,7 +76,6 @@ def validate(
     pictures: Sequence[Picture],
     out: Path,
     step: int,
-    plain: bool = True,
     sizes: Sequence[str] = SIZES,
     temperature: float = 1.0,
 ) -> dict[str, dict[str, float]]:
@@ -102,7 +85,7 @@ def validate(
     answers: dict[str, list[np.ndarray]] = {}
     for size in sizes:
         model = ColorAt(network, size, temperature).eval()
-        answers[size] = [color(model, picture.ir, plain)[0] for picture in small if picture.ir is not None]
+        answers[size] = [color(model, picture.ir)[0] for picture in small if picture.ir is not None]
         groups: dict[str, list[metrics.Scores]] = {}
         for picture, answer in zip(small, answers[size], strict=True):
             if picture.ir is None:

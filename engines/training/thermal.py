@@ -49,15 +49,14 @@ class ThermalRecipe:
         folder: holds `thermal/train`, and `thermal_video/train` and `color/camvid` where they are; or
             `ir/` and `rgb/` themselves.
         cache: where the pictures translated to thermal are kept between runs.
-        translation_minutes: training time of the color-to-thermal network, when they are not there; 0: none.
+        translation_steps: of training the color-to-thermal network, when they are not there; 0: none.
         extra: further pairs whose color is that of a fine day, a small share of every batch.
     """
 
     name = "thermal"
-    plain_tone = True
 
     def __init__(
-        self, folder: Path, cache: Path, translation_minutes: float = 4.0, extra: Sequence[Picture] = ()
+        self, folder: Path, cache: Path, translation_steps: int = 0, extra: Sequence[Picture] = ()
     ) -> None:
         self.extra = list(extra)
         plain = (folder / "ir").is_dir()
@@ -79,7 +78,7 @@ class ThermalRecipe:
         self.strangers = [
             picture for name in ("bsds", "places") for picture in read_color(folder / "color" / name)
         ]
-        self.translated = _translate(self.labeled, self.days, cache, translation_minutes)
+        self.translated = _translate(self.labeled, self.days, cache, translation_steps)
         for picture in self.days:
             if picture.ir is None:
                 raise EngineError("this picture has no infrared")
@@ -191,16 +190,16 @@ def _seen(sample: Sample, random: np.random.Generator) -> Sample:
     return sample
 
 
-def _translate(labeled: list[Picture], days: list[Picture], cache: Path, minutes: float) -> list[np.ndarray]:
+def _translate(labeled: list[Picture], days: list[Picture], cache: Path, steps: int) -> list[np.ndarray]:
     """Each labeled picture as a color-to-thermal network sees it, from the cache or made now."""
-    if not labeled or minutes <= 0.0:
+    if not labeled or steps < 1:
         return []
     path = cache / "thermal_like.npz"
     if not path.is_file():
         from irchroma.engines.training.translation import train_translation, translate
 
-        LOG.info("training color to thermal for %.1f minutes", minutes)
-        network = train_translation(days, minutes)
+        LOG.info("training color to thermal in %d steps", steps)
+        network = train_translation(days, steps)
         cache.mkdir(parents=True, exist_ok=True)
         made = {picture.name.replace("/", "|"): translate(network, picture.rgb) for picture in labeled}
         np.savez(path, **made)

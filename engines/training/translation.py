@@ -7,7 +7,6 @@ infrared side of the proxy task, and the way from gray to infrared that the in-b
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Sequence
 
 import cv2
@@ -34,9 +33,10 @@ def predict_infrared(network: ColorNetwork, rgb: Tensor) -> Tensor:
     return base + (mix[:, :3] * rgb).sum(1, keepdim=True) + mix[:, 3:4]
 
 
-def train_translation(pairs: Sequence[Picture], minutes: float, seed: int = 0) -> ColorNetwork:
-    """Learn color to infrared from registered pairs; takes `minutes` of wall-clock time."""
+def train_translation(pairs: Sequence[Picture], steps: int, seed: int = 0) -> ColorNetwork:
+    """Learn color to infrared from registered pairs; the same again from the same seed."""
     random = np.random.default_rng(seed)
+    torch.manual_seed(seed)
     network: ColorNetwork = ColorNetwork(channels=3)
     load_pretrained(network.encoder)
     network = network.to(memory_format=torch.channels_last)
@@ -44,10 +44,9 @@ def train_translation(pairs: Sequence[Picture], minutes: float, seed: int = 0) -
         p for name, p in network.named_parameters() if "best" not in name and "stages.5" not in name
     ]
     optimizer = torch.optim.AdamW(parameters, lr=5e-4, weight_decay=0.01)
-    started, step = time.monotonic(), 0
-    while (spent := (time.monotonic() - started) / (60.0 * minutes)) < 1.0:
+    for step in range(1, steps + 1):
         for group in optimizer.param_groups:
-            group["lr"] = 5e-4 * min(1.0, (step + 1) / 20) * (1.0 - spent) + 1e-5
+            group["lr"] = 5e-4 * min(1.0, step / 20) * (1.0 - (step - 1) / steps) + 1e-5
         rgb, ir = zip(*(_crop(pairs[i], random) for i in random.integers(len(pairs), size=12)), strict=True)
         colors = torch.from_numpy(np.stack(rgb)).permute(0, 3, 1, 2).float() / 255.0
         truth = torch.from_numpy(np.stack(ir))[:, None].float() / 255.0
@@ -58,7 +57,6 @@ def train_translation(pairs: Sequence[Picture], minutes: float, seed: int = 0) -
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        step += 1
         if step % 50 == 0:
             LOG.info("color to infrared: step %d, loss %.4f", step, loss.item())
     network.eval()

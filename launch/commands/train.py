@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 EXAMPLE = "irchroma train nir --data pictures --minutes 60"
 SIZES = ("nano", "fast", "best")
 CACHE = Path(".cache")
-VIVIDNESS = {"nir": (1.0, 0.9), "thermal": (1.2, 0.0)}
+VIVIDNESS = {"nir": (1.0, 0.3), "thermal": (1.2, 0.0)}
 """Saturation and vibrance of the exported networks, unless others are asked for."""
+TRANSLATION_STEPS = {"nir": 800, "thermal": 0}
+"""Of training the helper that draws color pictures as infrared, unless others are asked for."""
 SYNTHETIC_SIZE = (320, 400)
 """(H, W) of the synthetic cameras' pictures."""
 NIGHT_PALENESS = 0.3
@@ -72,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate (default: 0.001)")
     parser.add_argument(
-        "--hue", type=float, default=4.0, help="weight of too little color along the true hue (default: 4)"
+        "--hue", type=float, default=7.0, help="weight of too little color along the true hue (default: 7)"
     )
     parser.add_argument("--epoch", type=int, default=200, help="steps between validations (default: 200)")
     parser.add_argument("--seed", type=int, default=0, help="of everything drawn (default: 0)")
@@ -81,10 +83,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cache", type=Path, default=CACHE, help="folder for translated pictures (default: .cache)"
     )
     parser.add_argument(
-        "--translation-minutes",
-        type=float,
-        default=4.0,
-        help="training of the color-to-infrared helper (default: 4)",
+        "--translation-steps",
+        type=int,
+        help="training of the color-to-infrared helper (default: nir 800, thermal 0)",
     )
     parser.add_argument(
         "--synthetic", type=int, default=24, help="synthetic scenes in the mix (default: 24; 0: none)"
@@ -98,7 +99,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--vibrance",
         type=float,
-        help="further factor, less 1, on nearly neutral chroma (default: nir 0.9, thermal 0)",
+        help="further factor, less 1, on nearly neutral chroma (default: nir 0.3, thermal 0)",
     )
 
 
@@ -157,14 +158,16 @@ def _require_sense(args: argparse.Namespace) -> None:
 
 def _recipe(args: argparse.Namespace) -> Recipe:
     extra = synthetic_pairs(args.engine, args.synthetic)
+    usual = TRANSLATION_STEPS[args.engine]
+    translation = usual if args.translation_steps is None else args.translation_steps
     if args.engine == "nir":
         from irchroma.engines.training.nir import NirRecipe
 
         cooperative = not args.single_task
-        return NirRecipe(args.data, cooperative, args.cache, args.translation_minutes, extra, args.turned)
+        return NirRecipe(args.data, cooperative, args.cache, translation, extra, args.turned)
     from irchroma.engines.training.thermal import ThermalRecipe
 
-    return ThermalRecipe(args.data, args.cache, args.translation_minutes, extra)
+    return ThermalRecipe(args.data, args.cache, translation, extra)
 
 
 def synthetic_pairs(band: str, count: int) -> list[Picture]:

@@ -23,8 +23,10 @@ def test_every_network_ships_with_its_twin_and_its_card() -> None:
             assert f"## {chapter}" in card, f"{name}: its card lacks {chapter!r}"
 
 
-def test_all_weights_together_stay_below_30_megabytes() -> None:
-    assert sum(path.stat().st_size for path in WEIGHTS.iterdir()) < 30e6
+def test_every_file_stays_below_4_megabytes_and_all_together_below_30() -> None:
+    sizes = {path.name: path.stat().st_size for path in WEIGHTS.iterdir()}
+    assert {name: size for name, size in sizes.items() if size > 4 * 2**20} == {}
+    assert sum(sizes.values()) < 30e6
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -13,6 +13,7 @@ from irchroma.engines.recolor.base_tone import ToneOptions, base_tone, mean_squa
 
 Plane = NDArray[np.float32]
 NIR, THERMAL = (catalog.BANDS[name].look.tone for name in ("nir", "thermal"))
+REGIONS = ToneOptions(contrast=0.3, region_radius_px=16, brighten=0.7, darken=0.45, detail_floor=1.0)
 
 
 def shown(luma: NDArray[np.uint8], tone: Plane, options: ToneOptions) -> Plane:
@@ -28,11 +29,13 @@ def test_a_picture_that_the_network_leaves_alone_stays_as_it_is() -> None:
     np.testing.assert_allclose(out, luma / 255, atol=0.02)
 
 
-def test_a_flat_region_takes_the_networks_tone_in_nir_and_part_of_it_in_thermal() -> None:
+def test_a_flat_region_takes_the_networks_tone_or_the_share_of_it_that_is_asked_for() -> None:
     luma = np.full((120, 160), 60, np.uint8)
     tone = np.full(luma.shape, 0.7, np.float32)
     assert abs(float(shown(luma, tone, NIR).mean()) - 0.7) < 0.01
-    assert 0.45 < float(shown(luma, tone, THERMAL).mean()) < 0.65
+    assert 0.45 < float(shown(luma, tone, REGIONS).mean()) < 0.65
+    hot = shown(np.full((120, 160), 220, np.uint8), np.full(luma.shape, 0.4, np.float32), THERMAL)
+    assert float(hot.mean()) > 0.45
 
 
 def test_a_dark_pole_in_a_brightened_sky_has_no_halo() -> None:
@@ -65,7 +68,7 @@ def test_someone_warm_stays_brighter_than_the_road_although_the_network_paints_b
     luma = np.full((180, 320), 70, np.uint8)
     luma[70:130, 150:168] = 220
     tone = np.full(luma.shape, 0.4, np.float32)
-    out = shown(luma, tone, THERMAL)
+    out = shown(luma, tone, REGIONS)
     assert out[80:120, 155:163].mean() - out[80:120, 60:100].mean() > 0.45
 
 
@@ -75,7 +78,7 @@ def test_a_thermal_sky_brightens_and_the_trees_below_keep_their_texture() -> Non
     luma[80:] = np.clip(texture, 0, 255).astype(np.uint8)
     tone = np.full(luma.shape, 0.3, np.float32)
     tone[:80] = 0.8
-    out = shown(luma, cv2.GaussianBlur(tone, (0, 0), 3.0), THERMAL)
+    out = shown(luma, cv2.GaussianBlur(tone, (0, 0), 3.0), REGIONS)
     assert out[:60].mean() > 0.4
     before, after = luma[110:] / 255, out[110:]
     assert after.std() > 0.85 * before.std()
