@@ -39,12 +39,15 @@ def launches(
 
 @pytest.mark.parametrize(
     ("engine", "size", "before", "now"),
-    [("nir", "fast", 79, 31), ("nir", "best", 79, 31), ("thermal", "best", 80, 33)],
+    [("nir", "fast", 79, 32), ("nir", "best", 79, 32), ("thermal", "best", 80, 34)],
 )
 def test_a_frame_is_less_than_half_of_the_launches_that_it_was(
     host_kernels: HostKernels, engine: str, size: str, before: int, now: int
 ) -> None:
-    """Each is some microseconds on a GPU whatever it does: they were most of a frame beside the network."""
+    """Each is some microseconds on a GPU whatever it does: they were most of a frame beside the network.
+
+    One of them, `believe`, does what a frame did not do then.
+    """
     found = launches(host_kernels, engine, size, TemporalOptions(), COLORED)
     assert len(found) == now < before / 2, Counter(found)
     carried = launches(host_kernels, engine, size, TemporalOptions(), CARRIED)
