@@ -26,7 +26,8 @@ from irchroma.stream.sinks.http.access import Access, needs_access
 from irchroma.stream.sinks.http.page import LiveControl
 from irchroma.stream.sinks.http.sink import HttpSink, HttpSinkOptions
 from irchroma.stream.sinks.null_sink import NullSink
-from irchroma.stream.sinks.rtsp_sink import RtspAddress, RtspSink
+from irchroma.stream.sinks.rtsp_server import RtspAddress
+from irchroma.stream.sinks.rtsp_sink import RtspSink
 from irchroma.stream.sinks.shared_encoder import EncoderPool
 from irchroma.stream.sinks.srt_sink import SrtAddress, SrtSink
 from irchroma.stream.sinks.v4l2_sink import V4l2Sink
@@ -198,7 +199,7 @@ def _hls(folder: Path, playlist: str, options: SinkOptions) -> FrameSink:
 
 
 def _rtsp(text: str, options: SinkOptions) -> FrameSink:
-    return RtspSink(_rtsp_address(text), options.encoder, options.pool)
+    return RtspSink(_rtsp_address(text), options.encoder, options.pool, options.audio_from)
 
 
 def _srt(text: str, options: SinkOptions) -> FrameSink:

@@ -31,6 +31,10 @@ class RunningTime:
         self._last_ns = max(self._last_ns + 1, pts_ns + self._offset_ns)
         return self._last_ns
 
+    def at(self, pts_ns: int) -> int | None:
+        """The running time of what goes with the pictures; None before the first of them."""
+        return None if self._offset_ns is None else pts_ns + self._offset_ns
+
 
 class Pace:
     """Holds a file's pictures back to their own speed, where a live sink shows or sends them."""

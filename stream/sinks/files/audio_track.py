@@ -1,8 +1,9 @@
-"""Carries the first audio track of a file over into a recording, as it is where the container holds it."""
+"""Carries a file's first audio track over into a recording, as it is where that holds it, or a stream."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from irchroma.stream.remarks import remark
 log = logging.getLogger(__name__)
 
 _LOOK_S = 10.0
+_AAC_PADDING = 1024  # samples that an encoder puts before the first one, of which a stream says nothing
+_PIECE_NS = 2_000_000  # how long a piece is waited for that is not decoded yet
 _TOLD_NS = 250_000_000  # coded sound often ends a few frames after the pictures
 _PARSERS = {
     "audio/mpeg": "",
@@ -139,6 +142,52 @@ def open_audio(path: Path, muxer: str) -> AudioTrack | None:
             )
     remark(f"{path}: its audio ({coded}) cannot be kept in this kind of file: recording pictures only")
     return None
+
+
+class SoundReader:
+    """The first audio track of a file as AAC, piece by piece as the pictures that go with it are sent."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises StreamError where there is none, or nothing to encode it with."""
+        tracks, _, _ = _sound_of(path)
+        element = next(
+            (name for name, kind in _ENCODERS if kind == "audio/mpeg" and door.has_element(name)), ""
+        )
+        if not tracks or not element:
+            raise StreamError("no audio track" if not tracks else "no encoder for AAC is here")
+        self._pipeline = Pipeline(
+            "filesrc name=audio_file ! decodebin name=audio_parts audio_parts. ! audio/x-raw ! queue"
+            f" ! audioconvert ! audioresample ! {element} ! aacparse ! audio/mpeg,stream-format=raw"
+            " ! appsink name=sound sync=false max-buffers=8",
+            {"audio_file": {"location": str(path)}},
+            corrections={"audio_file": read_promise(path).corrections},
+        )
+        self._pipeline.start()
+        self._next: tuple[Any, Any, int] | None = None
+
+    def until(self, end_ns: int) -> Iterator[tuple[Any, Any, int]]:
+        """`Gst.Buffer`, `Gst.Caps` and time of each piece that begins before `end_ns`, each of them once."""
+        while True:
+            self._next = self._next or self._pull()
+            if self._next is None or self._next[2] >= end_ns:
+                return
+            piece, self._next = self._next, None
+            yield piece
+
+    def _pull(self) -> tuple[Any, Any, int] | None:
+        library = door.modules()["Gst"]
+        sample = self._pipeline.element("sound").emit("try-pull-sample", _PIECE_NS)
+        if sample is None:
+            return None
+        buffer, segment = sample.get_buffer(), sample.get_segment()
+        time_ns = int(segment.to_running_time(library.Format.TIME, buffer.pts))
+        known, rate = sample.get_caps().get_structure(0).get_int("rate")
+        late_ns = _AAC_PADDING * 1_000_000_000 // rate if known else 0
+        return buffer, sample.get_caps(), time_ns - late_ns
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._pipeline.stop()
 
 
 def _sound_of(path: Path) -> tuple[list[Any], int, int]:

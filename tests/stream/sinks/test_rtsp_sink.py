@@ -16,7 +16,8 @@ from tests.waiting import answers
 from irchroma.stream.errors import SinkError
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sinks.encoders import EncoderOptions
-from irchroma.stream.sinks.rtsp_sink import RtspAddress, RtspSink
+from irchroma.stream.sinks.rtsp_server import RtspAddress
+from irchroma.stream.sinks.rtsp_sink import RtspSink
 
 pytestmark = pytest.mark.gst
 

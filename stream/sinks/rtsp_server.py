@@ -1,0 +1,231 @@
+"""RTSP servers of this process, one for each address and port, shared by the sinks that stream through it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from irchroma.stream.errors import SinkError
+from irchroma.stream.gstreamer import door
+from irchroma.stream.sinks import listening
+
+log = logging.getLogger(__name__)
+
+_CLEAN_S = 5  # how often sessions of clients that vanished are looked for
+_JOIN_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class RtspAddress:
+    """Where a stream is served.
+
+    Attributes:
+        host: address to listen on; empty for this machine alone, with a password for all addresses.
+        port: TCP port, 0 for a free one.
+        name: the stream's path without its slash.
+        user, password: what clients must give; both empty for none.
+    """
+
+    host: str
+    port: int
+    name: str
+    user: str = ""
+    password: str = field(default="", repr=False)
+
+    def __str__(self) -> str:
+        """Without the password."""
+        return f"rtsp://{listening.shown(self.host)}:{self.port}/{self.name}"
+
+
+class _Server:
+    """One port, the addresses that it listens on, and its GLib thread."""
+
+    def __init__(self, host: str, port: int, locked: bool) -> None:
+        self._rtsp = door.extra_module("GstRtspServer")
+        glib = door.modules()["GLib"]
+        self.locked = locked
+        self.names: dict[str, Callable[[bool], None]] = {}
+        self._mounts, self._sessions = self._rtsp.RTSPMountPoints.new(), self._rtsp.RTSPSessionPool.new()
+        self._roles: dict[str, str] = {}  # basic credentials -> role: many streams may have the same
+        self._auth = self._rtsp.RTSPAuth.new() if locked else None
+        self._context = glib.MainContext.new()
+        self._loop = glib.MainLoop.new(self._context, False)
+        self._servers: list[Any] = []
+        self._sources: list[Any] = []
+        self.port = port
+        for address in listening.hosts(host, locked):
+            self._listen(address)
+        self._cleaner = glib.timeout_source_new_seconds(_CLEAN_S)
+        self._cleaner.set_callback(self._clean)
+        self._cleaner.attach(self._context)
+        self._thread = threading.Thread(target=self._run, name=f"rtsp :{self.port}", daemon=True)
+        self._thread.start()
+
+    def _listen(self, host: str) -> None:
+        """One more address; all share what is mounted, its sessions and its passwords."""
+        server = self._rtsp.RTSPServer.new()
+        server.set_address(host)
+        server.set_service(str(self.port))
+        server.set_mount_points(self._mounts)
+        server.set_session_pool(self._sessions)
+        server.connect("client-connected", self._client_connected)
+        if self._auth is not None:
+            server.set_auth(self._auth)
+        try:
+            # attach() would only log why it failed.
+            source = server.create_source(None)
+        except door.modules()["GLib"].Error as error:
+            for listened in self._sources:
+                listened.destroy()
+            raise SinkError(
+                f"rtsp: cannot listen on {host}:{self.port}: {_reason(error.message)}"
+                " (an rtsp:// sink is a server on this machine)"
+            ) from error
+        source.attach(self._context)
+        self.port = int(server.get_bound_port())
+        self._servers.append(server)
+        self._sources.append(source)
+
+    def _run(self) -> None:
+        self._context.push_thread_default()
+        self._loop.run()
+        self._context.pop_thread_default()
+
+    def _quit(self, *_: Any) -> bool:
+        self._loop.quit()
+        return False
+
+    def _clean(self, *_: Any) -> bool:
+        self._sessions.cleanup()
+        return True
+
+    def _client_connected(self, _server: Any, client: Any) -> None:
+        client.connect("pre-play-request", self._play_announced)
+        client.connect("play-request", self._play_requested)
+
+    def _play_announced(self, _client: Any, context: Any) -> Any:
+        self._refresh(context, False)
+        return door.extra_module("GstRtsp").RTSPStatusCode.OK
+
+    def _play_requested(self, _client: Any, context: Any) -> None:
+        self._refresh(context, True)
+
+    def _refresh(self, context: Any, plays: bool) -> None:
+        name = context.uri.abspath.strip("/").split("/")[0] if context.uri is not None else ""
+        for mounted, refresh in list(self.names.items()):
+            if mounted.split("/")[0] == name:
+                refresh(plays)
+
+    def mount(self, address: RtspAddress, factory: Any, refresh: Callable[[bool], None]) -> None:
+        if self._auth is not None:
+            rtsp = self._rtsp
+            role = self._role_of(self._auth, rtsp.RTSPAuth.make_basic(address.user, address.password))
+            rights = rtsp.RTSPPermissions.new()
+            rights.add_role(role)
+            for right in (rtsp.RTSP_PERM_MEDIA_FACTORY_ACCESS, rtsp.RTSP_PERM_MEDIA_FACTORY_CONSTRUCT):
+                rights.add_permission_for_role(role, right, True)
+            factory.set_permissions(rights)
+        self._mounts.add_factory(f"/{address.name}", factory)
+        self.names[address.name] = refresh
+
+    def _role_of(self, auth: Any, basic: str) -> str:
+        """The role of whoever gives these credentials: the server knows one role for each of them."""
+        if basic not in self._roles:
+            self._roles[basic] = f"viewer{len(self._roles)}"
+            token = self._rtsp.RTSPToken.new()
+            token.set_string(self._rtsp.RTSP_TOKEN_MEDIA_FACTORY_ROLE, self._roles[basic])
+            auth.add_basic(basic, token)
+        return self._roles[basic]
+
+    def unmount(self, name: str) -> None:
+        self._mounts.remove_factory(f"/{name}")
+        self.names.pop(name, None)
+
+    def stop(self) -> None:
+        for source in [*self._sources, self._cleaner]:
+            source.destroy()
+        for server in self._servers:
+            server.client_filter(lambda *_: self._rtsp.RTSPFilterResult.REMOVE)
+        self._sessions.filter(lambda *_: self._rtsp.RTSPFilterResult.REMOVE)
+        # From inside: a loop whose thread has not reached run() yet would overlook it.
+        ending = door.modules()["GLib"].idle_source_new()
+        ending.set_callback(self._quit)
+        ending.attach(self._context)
+        self._thread.join(_JOIN_S)
+        # The listening socket is closed with the last reference to its source.
+        self._servers, self._sources = [], []
+        self._mounts = self._sessions = self._cleaner = self._loop = self._context = None
+
+
+def _reason(message: str) -> str:
+    """`address already in use` out of `Error binding to address 127.0.0.1:8554: Address already in use`."""
+    return message.rpartition(": ")[2].lower()
+
+
+_servers: dict[tuple[str, int], _Server] = {}
+_lock = threading.Lock()
+
+
+def serve(address: RtspAddress, factory: Any, refresh: Callable[[bool], None]) -> RtspAddress:
+    """Put a media factory on an address; the port's server is started with its first stream.
+
+    Args:
+        factory: a `GstRtspServer.RTSPMediaFactory`.
+        refresh: called with False before a viewer begins to play, and with True once it does: the stream
+            must go on with a keyframe for it.
+
+    Returns:
+        The address with the port that was bound.
+
+    Raises:
+        SinkError: the port is taken, the name is taken, or passwords do not go together.
+    """
+    with _lock:
+        server = _servers.get((address.host, address.port))
+        fresh = server is None
+        if server is None:
+            server = _Server(address.host, address.port, locked=bool(address.user))
+        if address.name in server.names:
+            raise SinkError(f"{address}: there is a stream of that name on this port already")
+        if server.locked != bool(address.user):
+            raise SinkError(
+                f"{address}: streams on one port have passwords either all or none:"
+                " give this one a port of its own"
+            )
+        bound = RtspAddress(address.host, server.port, address.name, address.user, address.password)
+        server.mount(address, factory, refresh)
+        _servers[(bound.host, bound.port)] = server
+        if fresh:
+            _say_who_reaches(bound)
+        return bound
+
+
+def _say_who_reaches(bound: RtspAddress) -> None:
+    """One line on a port that has just been opened, and how to open it wider or to close it."""
+    if not bound.host and not bound.user:
+        log.info(
+            "rtsp: %s is for this machine alone; for others give it a password"
+            " (rtsp://user:password@:%d/%s) or one of this machine's addresses",
+            bound,
+            bound.port,
+            bound.name,
+        )
+    elif not bound.user and not listening.is_loopback(bound.host):
+        log.warning("rtsp: %s asks for no password: whoever reaches the port may watch", bound)
+    else:
+        log.info("rtsp: %s", bound)
+
+
+def withdraw(bound: RtspAddress) -> None:
+    """Take a stream off; the server ends with its last one, and its clients are disconnected."""
+    with _lock:
+        server = _servers.get((bound.host, bound.port))
+        if server is None:
+            return
+        server.unmount(bound.name)
+        if not server.names:
+            del _servers[(bound.host, bound.port)]
+            server.stop()
