@@ -205,20 +205,34 @@ def test_a_signal_finishes_every_file_and_exits_with_0(number: int, tmp_path: Pa
         assert frames_in(video) > 5
 
 
-def test_a_second_signal_ends_the_process_at_once(tmp_path: Path) -> None:
-    config = written(
-        tmp_path,
-        {"name": "a", "source": "test:nir?size=64x48&live=1", "to": [str(tmp_path / "a.mp4")]},
-        top='engine = "gray"',
-    )
-    process = started(config)
-    wait_for(lambda: (tmp_path / "a.mp4").exists())
-    process.send_signal(signal.SIGSTOP)  # both signals arrive together
+_NEVER_ENDS = """
+import threading
+from irchroma.launch.run.process import stop_on_signals
+stop_on_signals(threading.Event().wait)
+print("ready", flush=True)
+while True:
+    threading.Event().wait(0.05)
+"""
+
+
+@pytest.mark.parametrize("apart_s", [0.0, 1.2])
+def test_a_second_signal_ends_the_process_at_once_unless_it_is_the_same_wish(apart_s: float) -> None:
+    process = subprocess.Popen([sys.executable, "-c", _NEVER_ENDS], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGTERM)
-    process.send_signal(signal.SIGINT)
-    process.send_signal(signal.SIGCONT)
-    process.communicate(timeout=30)
-    assert process.returncode in (128 + signal.SIGTERM, 128 + signal.SIGINT)
+    if apart_s:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(apart_s)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 128 + signal.SIGINT
+    else:
+        process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.5)
+        process.kill()
+        process.wait(10)
+    process.stdout.close()
 
 
 @pytest.mark.slow
