@@ -23,6 +23,7 @@ from irchroma.engines.network.network import Network, NetworkOptions, open_netwo
 from irchroma.engines.network.record import require_match
 from irchroma.engines.network.sharing import NetworkSeat
 from irchroma.engines.network.twins import weights_for
+from irchroma.engines.neural import people
 from irchroma.engines.neural.beside import ColorBeside
 from irchroma.engines.recolor import color_space, neutral
 from irchroma.engines.recolor.recoloring import Recoloring, RecolorOptions, halves
@@ -40,11 +41,10 @@ class NeuralOptions:
     Attributes:
         engine: `nir` or `thermal`.
         size: `fast` or `best`.
-        work_size_px: long side of the picture that the network sees; 0 for the size's own. Smaller
-            pictures are seen as they are.
+        work_size_px: long side of what the network sees at most; 0 for the size's own.
         steady: keep the color steady in time; off for pictures that do not follow one another.
-        weights: an ONNX file of the user's own instead of the network that ships; one that was calibrated
-            says its size itself.
+        weights: an ONNX file of the user's own; one that was calibrated says its size itself.
+        celsius: degrees a count and of count 0, by which `thermal` on the CPU knows people; None for none.
         reference: color pictures of this very scene, which steer the color; None for none.
         recolor: mode, chroma limit and filters.
         temporal: how the color is kept steady, and how often the network runs.
@@ -59,6 +59,7 @@ class NeuralOptions:
     work_size_px: int = 0
     steady: bool = True
     weights: Path | None = None
+    celsius: tuple[float, float] | None = None
     reference: Path | None = None
     recolor: RecolorOptions = field(default_factory=RecolorOptions)
     temporal: TemporalOptions = field(default_factory=TemporalOptions)
@@ -140,6 +141,7 @@ __all__ = [
 ]
 
 Luma = NDArray[np.uint8]
+Counts = NDArray[np.uint16]
 Plane = NDArray[np.float32]
 
 
@@ -159,6 +161,7 @@ class _Job:
     ycc: Plane | None = None
     confidence: Plane | None = None
     scenery: Scenery | None = None
+    warm: people.Warm | None = None
     cost_s: float = 0.0
 
 
@@ -243,9 +246,9 @@ class NeuralColorizer:
     ) -> None:
         """Color one frame; see `irchroma.stream.protocols.Colorizer.submit`."""
         if self._beside is None:
-            submit_together([self], [luma], [pts_ns], [held])
+            submit_together([self], [luma], [pts_ns], [held], [counts])
             return
-        job = self._observe(luma, pts_ns, held)
+        job = self._observe(luma, pts_ns, held, counts)
         if job.seen is None:
             raise EngineError("a network beside the frames needs steadying")
         ycc, confidence = self._beside.color(job.seen, job.work, self.network, self._seen_px)
@@ -253,8 +256,7 @@ class NeuralColorizer:
             size = job.small.shape
             ycc = np.asarray(cv2.merge([at_size(plane, size) for plane in cv2.split(ycc)]), np.float32)
             confidence = at_size(confidence, size)
-        job.ycc, job.confidence = ycc, confidence
-        self._pending.append(job)
+        self._hand_over(job, ycc, confidence)
 
     def collect(self) -> DeferredPicture:
         """The oldest frame in flight."""
@@ -312,17 +314,18 @@ class NeuralColorizer:
         if isinstance(self.network, NetworkSeat):
             self.network.abandon()
 
-    def _observe(self, luma: Luma, pts_ns: int, held: bool) -> _Job:
+    def _observe(self, luma: Luma, pts_ns: int, held: bool, counts: NDArray[np.uint16] | None = None) -> _Job:
         if luma.ndim != 2 or luma.dtype != np.uint8 or 0 in luma.shape:
             raise EngineOptionError(f"expected (H, W) uint8 luma, got {luma.shape} {luma.dtype}")
         height, width = work_size((luma.shape[0], luma.shape[1]), self._long_side_px)
+        scale = self.options.celsius if self.options.engine == "thermal" else None
+        warm = people.warm_in(counts, scale, (height, width))
+        luma = luma if warm is None else people.shaded(luma, warm.people)
         small = reduced(luma, (height, width))
         if self._stage is None:
-            return _Job(luma, small, small, None)
+            return _Job(luma, small, small, None, warm=warm)
         if small is luma:
-            small = (
-                luma.copy()
-            )  # the stage compares it with the next frame; the caller may have written to it
+            small = luma.copy()  # compared with the next frame; the caller may write to it by then
         half = half_size((height, width))
         halved = self.options.temporal.half_color and self._steering is None and half != (height, width)
         halved = halved and halves(luma.shape, small.shape)
@@ -330,7 +333,7 @@ class NeuralColorizer:
         seen = self._stage.observe(small, pts_ns, held)
         if seen.luma_levels is not None:
             luma, small = gain.shown_luma(luma, seen.luma_levels), gain.shown_luma(small, seen.luma_levels)
-        return _Job(luma, small, reduced(small, half) if halved else small, seen, halved)
+        return _Job(luma, small, reduced(small, half) if halved else small, seen, halved, warm=warm)
 
     def _keep_dark(self, ycc: Plane, small: Luma) -> None:
         if catalog.BANDS[self.options.engine].look.unlit is not None:
@@ -344,6 +347,11 @@ class NeuralColorizer:
         if self._steering is not None and ycc is not None and confidence is not None:
             ycc, confidence = self._steering.apply(job.small, ycc, confidence, pts_ns)
             job.scenery = self._steering.scenery
+        self._hand_over(job, ycc, confidence)
+
+    def _hand_over(self, job: _Job, ycc: Plane | None, confidence: Plane | None) -> None:
+        if job.warm is not None and ycc is not None and confidence is not None:
+            people.paint(ycc, confidence, job.warm)
         job.ycc, job.confidence = ycc, confidence
         self._pending.append(job)
 
@@ -353,6 +361,7 @@ def submit_together(
     lumas: Sequence[Luma],
     pts_ns: Sequence[int],
     held: Sequence[bool] | None = None,
+    counts: Sequence[Counts | None] | None = None,
 ) -> None:
     """Give one frame to each of several streams' colorizers; frames of one work size share a network call.
 
@@ -360,15 +369,15 @@ def submit_together(
         colorizers: of different streams, with one and the same `network`.
         lumas: (H, W) uint8 each.
         pts_ns: of each frame.
-        held: of each frame.
+        held, counts: of each frame, as of `submit`.
     """
     network = colorizers[0].network
     if any(colorizer.network is not network for colorizer in colorizers):
         raise EngineOptionError("colorizers that are called together must share one network")
-    held = held or [False] * len(colorizers)
+    held, counts = held or [False] * len(colorizers), counts or [None] * len(colorizers)
     jobs = [
-        colorizer._observe(luma, pts, hold)
-        for colorizer, luma, pts, hold in zip(colorizers, lumas, pts_ns, held, strict=True)
+        colorizer._observe(luma, pts, hold, values)
+        for colorizer, luma, pts, hold, values in zip(colorizers, lumas, pts_ns, held, counts, strict=True)
     ]
     batches: dict[tuple[int, int], list[int]] = {}
     for index, job in enumerate(jobs):

@@ -174,6 +174,8 @@ def _colorizer_options(
         pool = shared.networks
         if pool is None and not neural.network.threads:
             neural = replace(neural, network=replace(neural.network, threads=shared.threads))
+    if config.palette.gain is not None and neural.celsius is None:
+        neural = replace(neural, celsius=(config.palette.gain, config.palette.offset))
     wish = DeviceWish(size, pool, encoders_only(config), failed or FailedRuntimes())
     return ColorizerOptions(neural, config.palette, wish)
 
