@@ -29,7 +29,7 @@ subsample by 4. Same measures on 640x480 pictures, half the time."""
 NIGHT_SHARE = (0.15, 0.35)
 """Unlit share of a picture where night begins and is complete: 97 of 100 NIR pictures by day are below 0.2,
 a surveillance camera's own light leaves 0.3 and more unlit."""
-NIGHT_COLOR = 0.75
+NIGHT_COLOR = 0.45
 """Factor on the chroma by night, where networks trained by day know little and colors must stay calm."""
 NIGHT_RADIUS_PX, NIGHT_CONTRAST = 24, 0.06
 """Windows, work pixels, and contrast of luma over which a night's color is evened out: what little a lamp

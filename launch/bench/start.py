@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -87,7 +88,7 @@ def first_picture(words: list[str], python_path: str = "") -> tuple[float, float
     with process.stderr or open(os.devnull) as log_lines:
         seen = any("sink: null" in line for line in log_lines)
         took_s = time.monotonic() - begin_s
-        process.kill()
+        os.kill(process.pid, signal.SIGKILL)  # Popen.kill would wait for it, and lose its usage
         _, _, usage = os.wait4(process.pid, 0)
         process.returncode = 0  # it has been waited for
     if not seen:

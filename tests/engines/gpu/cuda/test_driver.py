@@ -86,7 +86,9 @@ def doubled(values: np.ndarray[Any, Any], out: np.ndarray[Any, Any]) -> Launch:
     sizes = {"width": values.shape[1], "height": values.shape[0]}
     to = {"to_width": out.shape[1], "to_height": out.shape[0]}
     extent = (out.shape[1], out.shape[0], 1)
-    return launch("shrink_luma", extent, luma=device_array(values), out=device_array(out), **sizes, **to)
+    alone = {"other": None, "other_out": None}
+    arrays = {"luma": device_array(values), "out": device_array(out)}
+    return launch("shrink_luma", extent, **arrays, **alone, **sizes, **to)
 
 
 def test_a_kernel_gets_its_grid_and_its_arguments(desk: Desk) -> None:
