@@ -55,12 +55,26 @@ def export(network: ColorNetwork, path: Path, options: ExportOptions) -> tuple[P
         EngineUnavailable: onnx is not installed.
         EngineError: a graph does not pass onnx's checker.
     """
+    exported = copy.deepcopy(network).cpu().float()
+    model = fold(ColorAt(exported, options.size, options.temperature, options.saturation, options.vibrance))
+    return write_graphs(model, path)
+
+
+def write_graphs(model: nn.Module, path: Path) -> tuple[Path, Path]:
+    """Write any model from luma to `ycc` and `confidence` as the two graphs, and check them.
+
+    Args:
+        model: (N, 1, H, W) float32 in [0, 1], H and W multiples of 32 -> `ycc`, `confidence`.
+        path: of the FP32 graph; its twin is `*_fp16.onnx` beside it.
+
+    Raises:
+        EngineUnavailable: onnx is not installed.
+        EngineError: a graph does not pass onnx's checker.
+    """
     try:
         import onnx
     except ImportError as error:
         raise EngineUnavailable("exporting needs onnx: pip install irchroma[train]") from error
-    exported = copy.deepcopy(network).cpu().float()
-    model = fold(ColorAt(exported, options.size, options.temperature, options.saturation, options.vibrance))
     axes = {name: {0: "N", 2: "H", 3: "W"} for name in (INPUT, *OUTPUTS)}
     partial = path.with_suffix(".partial")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -125,7 +139,7 @@ def to_half(graph: Any) -> Any:
         if values.dtype == np.float32 and tensor.name not in kept:
             tensor.CopyFrom(numpy_helper.from_array(halved(values, tensor.name), tensor.name))
     for node in made.graph.node:
-        if node.op_type == "Constant" and node.output[0] not in kept:
+        if node.op_type in ("Constant", "ConstantOfShape") and node.output[0] not in kept:
             for attribute in node.attribute:
                 if attribute.name == "value" and attribute.t.data_type == FLOAT:
                     values = numpy_helper.to_array(attribute.t)

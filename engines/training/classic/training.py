@@ -1,0 +1,206 @@
+"""The training of a classic colorizer: pairs of a band and gray pictures, steps, checkpoints, the export."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from irchroma.engines.errors import EngineError, EngineOptionError
+from irchroma.engines.measures import metrics
+from irchroma.engines.training.augmentation import augment_lightly, cut
+from irchroma.engines.training.classic.cheng2015 import Cheng2015
+from irchroma.engines.training.classic.iizuka2016 import Iizuka2016
+from irchroma.engines.training.classic.method import ClassicBatch, Method, scene_of
+from irchroma.engines.training.classic.zhang2016 import Zhang2016
+from irchroma.engines.training.pictures import Picture, read_color, read_pairs, rgb_to_gray
+from irchroma.engines.training.report import color, sheet, shrink
+
+LOG = logging.getLogger(__name__)
+
+METHODS: dict[str, Callable[[], Method]] = {
+    "cheng2015": Cheng2015,
+    "iizuka2016": Iizuka2016,
+    "zhang2016": Zhang2016,
+}
+"""Engine name -> its method; a new one is a file and a line here."""
+GRAY_SHARE = 0.3
+"""Of the crops: gray made from color photographs, which the methods were invented for."""
+ZOOM = (0.7, 2.0)
+
+
+@dataclass(frozen=True)
+class ClassicOptions:
+    """How long and how.
+
+    Attributes:
+        out: folder of the checkpoint, the log and the contact sheets.
+        steps: number of steps.
+        batch: crops a step.
+        side: of a crop, pixels, a multiple of 32.
+        epoch: steps between checkpoints.
+        seed: of everything drawn.
+        rate: peak learning rate.
+        resume: go on from `out`'s checkpoint.
+    """
+
+    out: Path
+    steps: int = 2000
+    batch: int = 12
+    side: int = 160
+    epoch: int = 250
+    seed: int = 0
+    rate: float = 2e-3
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        if self.side % 32 or self.side < 64:
+            raise EngineOptionError(f"side must be a multiple of 32, 64 or more, got {self.side}")
+        if self.steps < 1 or self.batch < 1:
+            raise EngineOptionError(f"steps and batch must be 1 or more, got {self.steps} and {self.batch}")
+
+
+class ClassicPictures:
+    """The pairs of a band and color photographs, and crops of them.
+
+    Args:
+        data: folder with `nir/train`, `nir/val` (or `thermal/..`), and `color/` where there is gray to learn.
+        band: `nir` or `thermal`.
+    """
+
+    def __init__(self, data: Path, band: str) -> None:
+        self.pairs = read_pairs(data / band / "train")
+        self.validation = read_pairs(data / band / "val")
+        folder = data / "color"
+        self.colors = [
+            *read_color(folder / "camvid", folder / "camvid_labels"),
+            *read_color(folder / "bsds"),
+            *read_color(folder / "places"),
+        ]
+
+    def batch(self, size: int, side: int, random: np.random.Generator) -> ClassicBatch:
+        """`size` crops of `side` pixels."""
+        lumas, rgbs, labels, scenes = [], [], [], []
+        for _ in range(size):
+            gray = bool(self.colors) and random.random() < GRAY_SHARE
+            chosen = self.colors if gray else self.pairs
+            picture = chosen[int(random.integers(len(chosen)))]
+            luma = rgb_to_gray(picture.rgb) if gray or picture.ir is None else picture.ir
+            crop = cut(picture, {"luma": luma}, side, ZOOM, random)
+            augment_lightly(crop, random)
+            lumas.append(crop.inputs["luma"])
+            rgbs.append(crop.rgb)
+            labels.append(cv2.resize(crop.labels, (side // 8, side // 8), interpolation=cv2.INTER_NEAREST))
+            scenes.append(scene_of(picture.name))
+        return ClassicBatch(
+            torch.from_numpy(np.stack(lumas)[:, None].astype(np.float32)),
+            torch.from_numpy(np.stack(rgbs).astype(np.float32)).permute(0, 3, 1, 2).contiguous(),
+            torch.from_numpy(np.stack(labels).astype(np.int64)),
+            torch.tensor(scenes, dtype=torch.int64),
+        )
+
+
+class ClassicTraining:
+    """A run that repeats from its seed and resumes as if it had not stopped.
+
+    Args:
+        name: of METHODS.
+        pictures: what to learn from.
+        options: how long and how.
+    """
+
+    def __init__(self, name: str, pictures: ClassicPictures, options: ClassicOptions) -> None:
+        self.options, self.pictures = options, pictures
+        torch.manual_seed(options.seed)
+        self.method = METHODS[name]()
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.network = self.method.network.to(self.device, memory_format=torch.channels_last)
+        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=options.rate, weight_decay=0.01)
+        self.step = 0
+        self.checkpoint = options.out / "checkpoint.pt"
+        options.out.mkdir(parents=True, exist_ok=True)
+        if options.resume:
+            if not self.checkpoint.is_file():
+                raise EngineError(f"nothing to resume: no {self.checkpoint}")
+            state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+            self.network.load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step = state["step"]
+        colors = [
+            torch.from_numpy(picture.rgb).permute(2, 0, 1).float() / 255.0
+            for picture in (*pictures.pairs, *pictures.colors)
+        ]
+        self.method.begin(colors)
+
+    def run(self) -> Method:
+        """Train to the last step."""
+        sums: dict[str, float] = {}
+        since, started = self.step, time.monotonic()
+        while self.step < self.options.steps:
+            for name, value in self._advance().items():
+                sums[name] = sums.get(name, 0.0) + value
+            self.step += 1
+            if self.step % 50 == 0:
+                parts = " ".join(f"{name} {value / 50:.5f}" for name, value in sums.items())
+                left_s = (time.monotonic() - started) / (self.step - since) * (self.options.steps - self.step)
+                LOG.info(
+                    "step %d of %d, %.0f min left: %s", self.step, self.options.steps, left_s / 60, parts
+                )
+                sums = {}
+            if self.step % self.options.epoch == 0 or self.step == self.options.steps:
+                self.save()
+        self.validate()
+        return self.method
+
+    def _advance(self) -> dict[str, float]:
+        random = np.random.default_rng((self.options.seed, self.step))
+        batch = self.pictures.batch(self.options.batch, self.options.side, random).to(self.device)
+        progress = self.step / self.options.steps
+        rate = self.options.rate * min(1.0, (self.step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * progress))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate + 0.01 * self.options.rate
+        self.network.train()
+        batch.luma = batch.luma.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            loss, parts = self.method.loss(batch, progress)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 2.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return parts
+
+    def validate(self) -> None:
+        """Color the validation pictures: a line of measures in the log, a contact sheet."""
+        self.network.eval()
+        model = self.method.exported().eval()
+        small = [shrink(picture) for picture in self.pictures.validation]
+        scored: list[tuple[Picture, np.ndarray, np.ndarray]] = []
+        for picture in small:
+            if picture.ir is not None:
+                scored.append((picture, picture.ir, color(model, picture.ir)[0]))
+        mean = metrics.mean_scores([metrics.score(answer, one.rgb, ir) for one, ir, answer in scored])
+        row = {name: round(value, 4) for name, value in mean.as_dict().items()}
+        LOG.info("step %d: %s", self.step, json.dumps(row))
+        with (self.options.out / "validation.jsonl").open("a") as log:
+            log.write(json.dumps({"step": self.step, "mean": row}) + "\n")
+        made = sheet([one for one, _, _ in scored], {self.method.name: [answer for _, _, answer in scored]})
+        cv2.imwrite(str(self.options.out / f"sheet_{self.step:06d}.jpg"), made[..., ::-1])
+
+    def save(self) -> None:
+        """Write the checkpoint; a crash while writing leaves the one before."""
+        partial = self.checkpoint.with_suffix(".partial")
+        state = {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+        }
+        torch.save(state, partial)
+        partial.replace(self.checkpoint)

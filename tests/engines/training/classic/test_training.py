@@ -1,0 +1,86 @@
+"""A classic colorizer learns, repeats from its seed, resumes as if it had not stopped, and is exported."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from irchroma.engines.errors import EngineError, EngineOptionError  # noqa: E402
+from irchroma.engines.network.network import NetworkOptions, open_network  # noqa: E402
+from irchroma.engines.training.classic.training import (  # noqa: E402
+    METHODS,
+    ClassicOptions,
+    ClassicPictures,
+    ClassicTraining,
+)
+from irchroma.engines.training.export import write_graphs  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pairs of one hill before one sky."""
+    folder = tmp_path_factory.mktemp("data")
+    random = np.random.default_rng(0)
+    for part, count in (("train", 4), ("val", 2)):
+        for side in ("ir", "rgb"):
+            (folder / "nir" / part / side).mkdir(parents=True)
+        for number in range(count):
+            rgb = np.full((96, 128, 3), (235, 206, 135), np.uint8)  # blue sky as OpenCV's BGR
+            top = int(random.integers(30, 60))
+            rgb[top:] = (34, 139, 34)
+            rgb = np.clip(rgb + random.normal(0, 6, rgb.shape), 0, 255).astype(np.uint8)
+            ir = np.where(np.arange(96)[:, None] < top, 90, 200) + random.normal(0, 6, (96, 128))
+            cv2.imwrite(str(folder / "nir" / part / "rgb" / f"t_forest_{number}.png"), rgb)
+            cv2.imwrite(str(folder / "nir" / part / "ir" / f"t_forest_{number}.png"), ir.astype(np.uint8))
+    return folder
+
+
+def short(out: Path, steps: int, resume: bool = False) -> ClassicOptions:
+    return ClassicOptions(out, steps=steps, batch=2, side=64, epoch=2, resume=resume)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_run_repeats_from_its_seed_and_resumes(name: str, data: Path, tmp_path: Path) -> None:
+    pictures = ClassicPictures(data, "nir")
+    whole = ClassicTraining(name, pictures, short(tmp_path / "whole", 4))
+    whole.run()
+    begun = ClassicTraining(name, pictures, short(tmp_path / "parts", 4))
+    begun.step = 0
+    for _ in range(2):
+        begun._advance()
+        begun.step += 1
+    begun.save()
+    rest = ClassicTraining(name, pictures, short(tmp_path / "parts", 4, resume=True))
+    assert rest.step == 2
+    rest.run()
+    for one, other in zip(whole.network.parameters(), rest.network.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_exported_graph_says_what_the_network_says(name: str, data: Path, tmp_path: Path) -> None:
+    training = ClassicTraining(name, ClassicPictures(data, "nir"), short(tmp_path, 2))
+    method = training.run()
+    training.network.eval()
+    model = method.exported().eval()
+    path, twin = write_graphs(model, tmp_path / f"{name}_nir.onnx")
+    assert twin.is_file()
+    luma = np.random.default_rng(1).random((1, 1, 64, 96), np.float32)
+    network = open_network(path, NetworkOptions(runtime="onnxruntime"))
+    ycc, confidence = network.infer(luma)
+    with torch.no_grad():
+        known, sure = model(torch.from_numpy(luma))
+    assert np.abs(ycc - known.numpy()).max() < 0.01  # weights are float16 in the file
+    assert np.abs(confidence - sure.numpy()).max() < 0.02
+    assert np.abs(ycc[:, :1] - luma).max() < 1e-5  # the sensor's luma is kept
+    network.close()
+
+
+def test_options_that_make_no_sense_are_refused(tmp_path: Path, data: Path) -> None:
+    with pytest.raises(EngineOptionError, match="multiple of 32"):
+        ClassicOptions(tmp_path, side=70)
+    with pytest.raises(EngineError, match="nothing to resume"):
+        ClassicTraining("zhang2016", ClassicPictures(data, "nir"), short(tmp_path / "none", 2, resume=True))
