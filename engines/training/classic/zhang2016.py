@@ -117,6 +117,10 @@ class ZhangNetwork(nn.Module):
             nn.ReLU(inplace=True),
         )
         self.answer = nn.Conv2d(w256, BINS, 1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and module is not self.answer:
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        nn.init.normal_(self.answer.weight, std=0.01)
 
     def forward(self, luma: Tensor) -> Tensor:
         """(N, 1, H, W) in [0, 1] -> (N, 313, H / 4, W / 4) logits."""
