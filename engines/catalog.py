@@ -11,8 +11,8 @@ from irchroma.engines.recolor.recoloring import BandLook
 
 WEIGHTS = Path(__file__).parent / "weights"
 SIZES = ("fast", "best")
-WORK_SIZE_PX = {"fast": 320, "best": 416}
-"""Long side of the picture that a network of that size sees."""
+WORK_SIZE_PX = {"fast": 320, "best": 416, "nir": 320}
+"""Long side of the picture that a network of that size (of a classic one: for that band) sees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +23,13 @@ class Band:
         name: as in `--engine`.
         summary: one line for lists.
         look: how its pictures are put together.
+        sizes: what may stand behind the name, the first where nothing does.
     """
 
     name: str
     summary: str
     look: BandLook
+    sizes: tuple[str, ...] = SIZES
 
 
 BANDS = {
@@ -45,13 +47,42 @@ BANDS = {
 }
 
 
+CLASSICS = {
+    name: Band(name, summary, BandLook(), ("nir",))
+    for name, summary in (
+        ("cheng2015", "Deep Colorization: features by hand, a small network for each pixel"),
+        ("iizuka2016", "Let there be Color!: local and global features fused, classified beside"),
+        ("zhang2016", "Colorful Image Colorization: 313 classes of color, rebalanced, annealed mean"),
+    )
+}
+"""Colorizers of the literature, for comparison; `zhang2016:nir` is the one trained on near-infrared pairs."""
+NETWORKS = BANDS | CLASSICS
+
+
+def require_network(kind: str, size: str) -> None:
+    """Raises:
+    EngineOptionError: there is no such network or it has no such size; the line names those that there are.
+    """
+    if kind not in NETWORKS:
+        raise EngineOptionError(f"unknown engine {kind!r}: use {' or '.join(NETWORKS)}")
+    sizes = NETWORKS[kind].sizes
+    if size not in sizes:
+        raise EngineOptionError(f"engine {kind} has no size {size!r}: use {' or '.join(sizes)}")
+
+
+def look_of(kind: str, size: str) -> BandLook:
+    """How a network's pictures are put together: a classic one's as its band's."""
+    return BANDS.get(size, NETWORKS[kind]).look
+
+
 @dataclass(frozen=True, slots=True)
 class EngineName:
     """An engine as its user wrote it, taken apart.
 
     Attributes:
-        kind: `nir`, `thermal`, `palette` or `gray`.
-        variant: a network's size or a palette's name, None where it was not said.
+        kind: `nir`, `thermal`, a classic colorizer's name, `palette` or `gray`.
+        variant: a network's size, a classic one's band (`nir` where it was not said) or a palette's name,
+            None where it was not said.
     """
 
     kind: str
@@ -60,7 +91,7 @@ class EngineName:
     @property
     def neural(self) -> bool:
         """True for engines that are a network."""
-        return self.kind in BANDS
+        return self.kind in NETWORKS
 
 
 def parse(text: str) -> EngineName:
@@ -70,14 +101,16 @@ def parse(text: str) -> EngineName:
         EngineOptionError: there is no such engine or size; the line names those that there are.
     """
     kind, _, variant = text.partition(":")
-    if kind in BANDS:
-        if variant and variant not in SIZES:
-            raise EngineOptionError(f"engine {kind} has no size {variant!r}: use {' or '.join(SIZES)}")
+    if kind in NETWORKS:
+        if variant:
+            require_network(kind, variant)
+        elif kind in CLASSICS:
+            variant = CLASSICS[kind].sizes[0]
     elif kind == "gray":
         if variant:
             raise EngineOptionError(f"engine gray takes no variant, got {variant!r}")
     elif kind != "palette":
-        raise EngineOptionError(f"unknown engine {text!r}: use {', '.join(BANDS)}, palette:NAME or gray")
+        raise EngineOptionError(f"unknown engine {text!r}: use {', '.join(NETWORKS)}, palette:NAME or gray")
     return EngineName(kind, variant or None)
 
 

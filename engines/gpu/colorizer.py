@@ -83,7 +83,7 @@ class DeviceColorizer:
         self._chain_options = ChainOptions(
             weights=self._path,
             recolor=options.recolor,
-            look=catalog.BANDS[options.engine].look,
+            look=catalog.look_of(options.engine, options.size),
             temporal=options.temporal if options.steady else None,
             depth=depth,
             graphs=graphs,

@@ -67,10 +67,7 @@ class NeuralOptions:
     beside: bool = False
 
     def __post_init__(self) -> None:
-        if self.engine not in catalog.BANDS:
-            raise EngineOptionError(f"unknown engine {self.engine!r}: use {' or '.join(catalog.BANDS)}")
-        if self.size not in catalog.SIZES:
-            raise EngineOptionError(f"unknown size {self.size!r}: use {' or '.join(catalog.SIZES)}")
+        catalog.require_network(self.engine, self.size)
         if self.work_size_px and self.work_size_px < STRIDE_PX:
             raise EngineOptionError(f"work size {self.work_size_px} is below {STRIDE_PX} pixels")
 
@@ -208,7 +205,8 @@ class NeuralColorizer:
         self.network = network or opener(path, self.options.network)
         self._stage = TemporalStage(self.options.temporal) if self.options.steady else None
         self._beside = ColorBeside(self._stage, self._keep_dark) if beside and self._stage else None
-        self._recoloring = Recoloring(self.options.recolor, catalog.BANDS[self.options.engine].look)
+        look = catalog.look_of(self.options.engine, self.options.size)
+        self._recoloring = Recoloring(self.options.recolor, look)
         self._dark_fade = neutral.dark_fade()
         self._steering: ReferenceSteering | None = None
         if self.options.reference is not None:
@@ -336,7 +334,7 @@ class NeuralColorizer:
         return _Job(luma, small, reduced(small, half) if halved else small, seen, halved, warm=warm)
 
     def _keep_dark(self, ycc: Plane, small: Luma) -> None:
-        if catalog.BANDS[self.options.engine].look.unlit is not None:
+        if catalog.look_of(self.options.engine, self.options.size).unlit is not None:
             ycc[..., 1:] *= self._dark_fade[small][..., None]
 
     def _finish(self, job: _Job, ycc: Plane | None, confidence: Plane | None, pts_ns: int) -> None:

@@ -16,6 +16,7 @@ from irchroma.engines import catalog
 from irchroma.engines.measures import metrics
 from irchroma.engines.measures.metrics import SurenessCurve
 from irchroma.engines.network.network import NetworkOptions
+from irchroma.engines.network.onnx_summary import inspect
 from irchroma.launch.measured import Measured, summary, write_json
 from irchroma.launch.picture_files import PictureError, list_pairs, read_pair, write_rgb
 from irchroma.launch.progress import Progress
@@ -38,6 +39,9 @@ COLORS = (
     (190, 130, 20),
     (90, 90, 90),
     (0, 150, 170),
+    (230, 110, 150),
+    (120, 90, 50),
+    (60, 60, 200),
 )
 
 
@@ -55,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--band", choices=tuple(catalog.BANDS), default="nir", help="whose networks are run")
     parser.add_argument("--match", default="", metavar="TEXT", help="only pairs whose name has this in it")
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads of the networks")
+    parser.add_argument("--classics", action="store_true", help="the colorizers of the literature as well")
     parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="write the plot there, a PNG")
 
@@ -66,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     if not pairs:
         raise PictureError(f"{args.folder}: no pair has {args.match!r} in its name")
     results: dict[str, dict[str, Any]] = {}
-    tried = candidates(args.band, args.threads)
+    tried = candidates(args.band, args.threads, args.classics)
     progress = Progress(len(tried) * len(pairs))
     for number, candidate in enumerate(tried):
         measured = []
@@ -77,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
                 measured.append(_measure(still, infrared, color, curve, args.band == "nir"))
             results[candidate.name] = {
                 "names": still.names,
+                **_cost(candidate.options.engine),
                 **summary(measured),
                 "chroma_error_sure_to_unsure": curve.errors(),
             }
@@ -94,8 +100,17 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def candidates(band: str, threads: int = 0) -> list[Candidate]:
-    """Gray, two palettes, and every size of the band's network, exact and as live runs do."""
+def _cost(engine: str) -> dict[str, int]:
+    """Parameters, multiplications at `onnx_summary.COUNTED_SIZE` and bytes of an engine's network file."""
+    name = catalog.parse(engine)
+    if not name.neural or name.variant is None:
+        return {}
+    seen = inspect(catalog.weights_path(name.kind, name.variant))
+    return {"parameters": seen.parameters, "macs": seen.macs, "bytes": seen.bytes}
+
+
+def candidates(band: str, threads: int = 0, classics: bool = False) -> list[Candidate]:
+    """Gray, two palettes, every size of the band's network, exact and as live runs do; the literature's."""
     plain = [Candidate(name, StillOptions(name)) for name in ("gray", "palette:ironbow", "palette:arctic")]
     networks = [
         Candidate(
@@ -105,7 +120,12 @@ def candidates(band: str, threads: int = 0) -> list[Candidate]:
         for size in catalog.SIZES
         for quick in (False, True)
     ]
-    return plain + networks
+    others = [
+        Candidate(f"{name}:{band}", StillOptions(f"{name}:{band}", threads=threads))
+        for name in catalog.CLASSICS
+        if classics
+    ]
+    return plain + networks + others
 
 
 def _measure(still: StillPictures, infrared: Path, color: Path, curve: SurenessCurve, nir: bool) -> Measured:

@@ -157,13 +157,13 @@ def inspect_runtimes() -> list[Finding]:
 def inspect_weights() -> list[Finding]:
     """Whether the networks' weights came with the installation."""
     found = []
-    for band in catalog.BANDS:
-        for size in catalog.SIZES:
-            path = catalog.weights_path(band, size)
+    for band in catalog.NETWORKS.values():
+        for size in band.sizes:
+            path = catalog.weights_path(band.name, size)
             here = path.is_file()
             detail = f"{path.stat().st_size / 1e6:.1f} MB" if here else f"no {path}"
             mend = "" if here else "reinstall irchroma, or irchroma train"
-            found.append(Finding("weights", f"{band}:{size}", here, False, detail, mend))
+            found.append(Finding("weights", f"{band.name}:{size}", here, False, detail, mend))
     return found
 
 

@@ -268,12 +268,12 @@ def network_path(text: str) -> Path:
 
 def list_engines() -> None:
     """Print engines, then runtimes."""
-    print(f"{'engine':<16}{'weights':>10}{'parameters':>13}{'MACs at ' + _size():>19}  what it is for")
-    for band in catalog.BANDS.values():
-        for size in catalog.SIZES:
+    print(f"{'engine':<18}{'weights':>10}{'parameters':>13}{'MACs at ' + _size():>19}  what it is for")
+    for band in catalog.NETWORKS.values():
+        for size in band.sizes:
             print(_row(band, size))
-    print(f"{'palette:NAME':<16}{'':>42}  {', '.join(PALETTES)}")
-    print(f"{'gray':<16}{'':>42}  the luma as it is")
+    print(f"{'palette:NAME':<18}{'':>42}  {', '.join(PALETTES)}")
+    print(f"{'gray':<18}{'':>42}  the luma as it is")
     print("\nruntime         here")
     for name in network.RUNTIMES:
         print(f"{name:<16}{network.runtime_state(name)}")
@@ -299,14 +299,14 @@ def _row(band: catalog.Band, size: str) -> str:
     path = catalog.weights_path(band.name, size)
     name = f"{band.name}:{size}"
     if not path.is_file():
-        return f"{name:<16}{'missing':>10}{'':>32}  {band.summary}"
+        return f"{name:<18}{'missing':>10}{'':>32}  {band.summary}"
     weight = f"{path.stat().st_size / 1e6:.2f} MB"
     try:
         seen = inspect(path)
         counts = f"{seen.parameters / 1e6:.2f} M", f"{seen.macs / 1e9:.2f} G"
     except EngineUnavailable:
         counts = "-", "-"
-    return f"{name:<16}{weight:>10}{counts[0]:>13}{counts[1]:>19}  {band.summary}"
+    return f"{name:<18}{weight:>10}{counts[0]:>13}{counts[1]:>19}  {band.summary}"
 
 
 def _size() -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from irchroma.engines import catalog
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable
 from irchroma.engines.recolor.color_space import rgb_to_luma
 
@@ -36,7 +37,13 @@ LIGHT_SIGMA_PX = 2.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Fill the command's parser."""
-    parser.add_argument("engine", choices=("nir", "thermal"), help="the engine to train")
+    parser.add_argument("engine", choices=tuple(catalog.NETWORKS), help="the engine to train")
+    parser.add_argument(
+        "--band",
+        choices=tuple(catalog.BANDS),
+        default="nir",
+        help="a classic colorizer: whose pairs it learns from (default: nir)",
+    )
     parser.add_argument(
         "--size", choices=(*SIZES, "all"), default="all", help="what to export (default: all)"
     )
@@ -116,6 +123,8 @@ def run(args: argparse.Namespace) -> int:
     if args.threads < 1:
         raise EngineOptionError(f"--threads must be 1 or more, got {args.threads}")
     _require_sense(args)
+    if args.engine in catalog.CLASSICS:
+        return _run_classic(args)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     torch.set_num_threads(args.threads)
     out: Path = args.out or Path("runs") / args.engine
@@ -146,8 +155,40 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _run_classic(args: argparse.Namespace) -> int:
+    """Train a colorizer of the literature for one band and export it."""
+    import torch
+
+    from irchroma.engines.training.classic.training import ClassicOptions, ClassicPictures, ClassicTraining
+    from irchroma.engines.training.export import write_graphs
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    torch.set_num_threads(args.threads)
+    out: Path = args.out or Path("runs") / f"{args.engine}_{args.band}"
+    options = ClassicOptions(
+        out,
+        steps=args.steps or ClassicOptions.steps,
+        batch=args.batch,
+        side=args.side,
+        epoch=args.epoch,
+        seed=args.seed,
+        rate=args.rate,
+        resume=args.resume,
+    )
+    training = ClassicTraining(args.engine, ClassicPictures(args.data, args.band), options)
+    method = training.run()
+    method.network.eval()
+    for path in write_graphs(method.exported().cpu(), out / f"{args.engine}_{args.band}.onnx"):
+        print(json.dumps({"graph": str(path), "bytes": path.stat().st_size, "steps": training.step}))
+    return 0
+
+
 def _require_sense(args: argparse.Namespace) -> None:
     """EngineOptionError for switches that would do nothing here."""
+    if args.engine in catalog.CLASSICS and args.minutes is not None:
+        raise EngineOptionError("classic colorizers repeat from their seed: say --steps, not --minutes")
+    if args.engine in catalog.CLASSICS and args.start is not None:
+        raise EngineOptionError("classic colorizers begin from nothing: leave out --start, or --resume")
     if args.engine != "nir" and (args.single_task or args.turned):
         raise EngineOptionError(
             f"--single-task and --turned are of nir's recipe: leave them out for {args.engine}"

@@ -99,7 +99,8 @@ class Governor:
             options.work_size_px or catalog.WORK_SIZE_PX[options.size],
             every if isinstance(every, int) else 1,
         )
-        sizes = (options.size,) if options.weights is not None else catalog.SIZES
+        fixed = options.weights is not None or options.engine in catalog.CLASSICS
+        sizes = (options.size,) if fixed else catalog.SIZES
         rungs = ladder(options.engine, top, sizes)
         start = self._controller.rung if self._controller is not None else 0
         if self._controller is None:

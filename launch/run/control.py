@@ -123,8 +123,8 @@ def choices() -> tuple[Choice, ...]:
     """Every engine that can be chosen on a page: the networks whose weights are here, palettes, gray."""
     networks = [
         Choice(f"{band}:{size}", size, band)
-        for band in catalog.BANDS
-        for size in catalog.SIZES
+        for band, network in catalog.NETWORKS.items()
+        for size in network.sizes
         if catalog.weights_path(band, size).is_file()
     ]
     palettes = [Choice(f"palette:{name}", name, "palette", _swatch(name)) for name in PALETTES]

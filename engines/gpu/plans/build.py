@@ -230,10 +230,7 @@ def plan_name(source: PlanSource) -> str:
 
 
 def _checked(options: PlanOptions) -> tuple[tuple[Profile, ...], Path]:
-    if options.engine not in catalog.BANDS:
-        raise EngineOptionError(f"unknown engine {options.engine!r}: use {' or '.join(catalog.BANDS)}")
-    if options.size not in catalog.SIZES:
-        raise EngineOptionError(f"unknown size {options.size!r}: use {' or '.join(catalog.SIZES)}")
+    catalog.require_network(options.engine, options.size)
     if options.level not in LEVELS:
         raise EngineOptionError(f"expected a level from {LEVELS[0]} to {LEVELS[-1]}, got {options.level}")
     if options.precision not in PRECISIONS:
