@@ -169,7 +169,7 @@ def _run_classic(args: argparse.Namespace) -> int:
         out,
         steps=args.steps or ClassicOptions.steps,
         batch=args.batch,
-        side=args.side,
+        side=args.side[0],
         epoch=args.epoch,
         seed=args.seed,
         rate=args.rate,

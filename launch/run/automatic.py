@@ -99,8 +99,7 @@ class Governor:
             options.work_size_px or catalog.WORK_SIZE_PX[options.size],
             every if isinstance(every, int) else 1,
         )
-        fixed = options.weights is not None or options.engine in catalog.CLASSICS
-        sizes = (options.size,) if fixed else catalog.SIZES
+        sizes = (options.size,) if options.weights is not None else catalog.SIZES
         rungs = ladder(options.engine, top, sizes)
         start = self._controller.rung if self._controller is not None else 0
         if self._controller is None:
@@ -285,6 +284,12 @@ def fitted(
         governor: of a run of one camera, unless it is fixed; it opens engines from now on where it governs.
     """
     name = catalog.parse(engine)
+    if name.kind in catalog.CLASSICS:
+        if config.auto:
+            raise ConfigError(
+                f"auto settings are measured for {' and '.join(catalog.BANDS)}, not for {engine}"
+            )
+        return options
     network = options.neural.network
     on_gpu = network.device != "cpu" and network.runtime in ("auto", *GPU_RUNTIMES)
     on_gpu = on_gpu and (network.runtime in GPU_ONLY or probe.device_at() is not None)

@@ -15,6 +15,8 @@ from irchroma.engines.palette.gray import GrayColorizer
     [
         ("nir", "nir", None, True),
         ("thermal:best", "thermal", "best", True),
+        ("zhang2016", "zhang2016", "nir", True),
+        ("cheng2015:nir", "cheng2015", "nir", True),
         ("palette:ironbow", "palette", "ironbow", False),
         ("gray", "gray", None, False),
     ],
@@ -24,7 +26,7 @@ def test_names_are_taken_apart(text: str, kind: str, variant: str | None, neural
     assert (name.kind, name.variant, name.neural) == (kind, variant, neural)
 
 
-@pytest.mark.parametrize("text", ["", "nri", "nir:huge", "gray:dark", "NIR"])
+@pytest.mark.parametrize("text", ["", "nri", "nir:huge", "gray:dark", "NIR", "zhang2016:best"])
 def test_other_names_are_refused_with_those_that_there_are(text: str) -> None:
     with pytest.raises(EngineOptionError, match=r"use |takes no variant"):
         catalog.parse(text)

@@ -97,3 +97,18 @@ def test_a_night_has_the_colors_of_the_day_under_the_lamp_it_shows() -> None:
     assert lit[32, 60].max() < 8
     assert lit[32, 8, 1] > lit[32, 8, 0] + 15
     assert np.ptp(lit[32, 8]) < 0.8 * 100 * 60 / 105
+
+
+def test_a_classic_colorizer_is_trained_by_its_name(
+    pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data" / "nir"
+    data.mkdir(parents=True)
+    for part in ("train", "val"):
+        (data / part).symlink_to(pairs)
+    words = ["--data", str(data.parent), "--steps", "1", "--side", "64", "--batch", "2", "--threads", "1"]
+    assert main(["train", "iizuka2016", *words, "--out", str(tmp_path / "out")]) == 0
+    made = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [Path(one["graph"]).name for one in made] == ["iizuka2016_nir.onnx", "iizuka2016_nir_fp16.onnx"]
+    assert main(["train", "iizuka2016", *words[:2], "--minutes", "1"]) == 1
+    assert "--steps" in capsys.readouterr().err
