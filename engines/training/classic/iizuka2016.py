@@ -15,7 +15,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from irchroma.engines.training.classic.lab import rgb_to_lab
-from irchroma.engines.training.classic.method import SCENES, UNKNOWN, ClassicBatch, ab_to_chroma, on_luma
+from irchroma.engines.training.classic.method import (
+    SCENES,
+    UNKNOWN,
+    ClassicBatch,
+    ab_to_chroma,
+    on_luma,
+    settled,
+)
 
 GLOBAL_SIDE = 224  # section 3.1: the picture for the global features is of fixed size
 CLASS_WEIGHT = 1.0 / 300.0  # section 4: alpha, of the classification
@@ -99,7 +106,7 @@ class IizukaNetwork(nn.Module):
 class _Exported(nn.Module):
     """a*b* to Cb and Cr; the method has no confidence of its own, so color is shown as it is."""
 
-    def __init__(self, network: IizukaNetwork) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
@@ -134,4 +141,4 @@ class Iizuka2016:
 
     def exported(self) -> nn.Module:
         """The colorization network's answer."""
-        return _Exported(self.network)
+        return _Exported(settled(self.network))

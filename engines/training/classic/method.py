@@ -1,7 +1,10 @@
 """What a classic colorizer is to its training: a network, a loss, and the graph that ships."""
 
+# mypy: disallow-subclassing-any=False
+
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, fields
 from typing import Protocol
 
@@ -76,6 +79,30 @@ class Method(Protocol):
 
     def exported(self) -> nn.Module:
         """Luma (N, 1, H, W) -> `ycc` (N, 3, H, W) BT.601 full range, `confidence` (N, 1, H, W)."""
+
+
+class ChannelScale(nn.Module):
+    """What a trained batch normalization amounts to: a factor and an offset for each channel."""
+
+    def __init__(self, trained: nn.BatchNorm2d) -> None:
+        super().__init__()
+        scale = trained.weight / torch.sqrt(trained.running_var + trained.eps)
+        self.register_buffer("scale", scale.detach()[:, None, None])
+        self.register_buffer("offset", (trained.bias - trained.running_mean * scale).detach()[:, None, None])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> the same, scaled."""
+        return x * self.scale + self.offset
+
+
+def settled(network: nn.Module) -> nn.Module:
+    """A copy whose batch normalizations are factors: variances above 65504 do not fit float16."""
+    made = copy.deepcopy(network)
+    for module in list(made.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.BatchNorm2d):
+                setattr(module, name, ChannelScale(child))
+    return made
 
 
 def ab_to_chroma(luma: Tensor, ab: Tensor) -> Tensor:

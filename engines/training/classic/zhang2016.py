@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from irchroma.engines.training.classic.lab import rgb_to_lab
-from irchroma.engines.training.classic.method import ClassicBatch, ab_to_chroma, on_luma
+from irchroma.engines.training.classic.method import ClassicBatch, ab_to_chroma, on_luma, settled
 
 BINS = 313  # section 2.1
 GRID = 10  # section 2.1: ab bins of size 10
@@ -133,7 +133,7 @@ class ZhangNetwork(nn.Module):
 class _Exported(nn.Module):
     """Annealed mean to Cb and Cr; confidence is the share of the likeliest eighth of the bins."""
 
-    def __init__(self, network: ZhangNetwork) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
         self.register_buffer("bins", torch.from_numpy(gamut_bins()))
@@ -180,4 +180,4 @@ class Zhang2016:
 
     def exported(self) -> nn.Module:
         """Annealed mean at T = 0.38."""
-        return _Exported(self.network)
+        return _Exported(settled(self.network))
