@@ -52,7 +52,7 @@ HOMES = {
         "engines/gpu/cuda/torch_device.py",
         "launch/bench/gpu/torch_speed.py",
         "launch/commands/train.py",
-        *(str(path.relative_to(ROOT)) for path in (ROOT / "engines" / "training").glob("*.py")),
+        *(str(path.relative_to(ROOT)) for path in (ROOT / "engines" / "training").rglob("*.py")),
     },
     "efficientnet_lite_pytorch": {"engines/training/encoder.py"},
     "pycuda": {"engines/gpu/cuda/pycuda_device.py"},
