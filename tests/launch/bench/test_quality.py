@@ -36,7 +36,7 @@ def test_every_engine_is_in_the_table_and_in_the_plot(
     pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = [one for one in quality.candidates("nir") if not one.name.startswith("nir")]
-    monkeypatch.setattr(quality, "candidates", lambda band, threads: plain)
+    monkeypatch.setattr(quality, "candidates", lambda band, threads, classics: plain)
     result, picture = tmp_path / "q.json", tmp_path / "q.png"
     assert quality.run(_parsed(str(pairs), "--json", str(result), "--plot", str(picture))) == 0
     found = json.loads(result.read_text())
