@@ -85,6 +85,7 @@ class Health:
     def stop(self, failure: str | None = None) -> None:
         """The run is over; may be called twice, the first word counts."""
         if self._over is None:
+            self.look()  # a run may be shorter than the time between two looks
             self._over = State("ended") if failure is None else State("failed", failure)
         self._ending.set()
         if self._thread is not None and self._thread is not threading.current_thread():
