@@ -83,7 +83,9 @@ def loaded_by(modules: list[str]) -> list[str]:
         f"import importlib, sys\nfor name in {modules!r}: importlib.import_module(name)\n"
         f"print(*[m for m in {sorted(HOMES)!r} if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
 
@@ -166,7 +168,9 @@ def test_the_wheel_holds_every_module_and_the_weights(tmp_path: Path) -> None:
         "-w",
         str(tmp_path),
     ]
-    done = subprocess.run([*command, str(ROOT)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, str(ROOT)], capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
     assert done.returncode == 0, done.stderr
     names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
     for path in SOURCES:

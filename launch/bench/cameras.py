@@ -297,7 +297,9 @@ def _measured(
         lines += ["[[cameras]]", f'source = "{source}"', 'to = ["null"]']
     config.write_text("\n".join(lines) + "\n", encoding="utf-8")
     command = [sys.executable, "-m", "irchroma.launch", "run", "--config", str(config), "--quiet"]
-    process = subprocess.Popen([*command, "--stats", str(stats)], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, "--stats", str(stats)], stderr=subprocess.PIPE, encoding="utf-8", errors="replace"
+    )
     memory = _watch_memory(process.pid, options.seconds)
     process.send_signal(signal.SIGTERM)
     _, status, usage = os.wait4(process.pid, 0)

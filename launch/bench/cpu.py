@@ -174,7 +174,8 @@ def _python(options: CpuBenchOptions, tree: str, mask: str, code: str, *argument
         [sys.executable, "-c", code, *arguments],
         env=environment,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         timeout=_STUCK_S,
         check=False,
     )
@@ -228,7 +229,13 @@ def _irchroma(
     }
     command = [sys.executable, "-c", DRIVER, "run", *arguments, "--quiet", "--stats", str(stats)]
     done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=_STUCK_S, check=False
+        command,
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=_STUCK_S,
+        check=False,
     )
     if done.returncode or not stats.is_file():
         raise ConfigError(f"a run in {tree}, {mask}, failed: {done.stderr.strip()[-300:]}")

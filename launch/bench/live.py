@@ -166,7 +166,7 @@ def _irchroma(*arguments: str) -> float:
 
 def _timed(command: list[str]) -> float:
     start_s = time.monotonic()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
     if done.returncode:
         raise ConfigError(f"{' '.join(command[:4])} ... failed: {done.stderr.strip()[-300:]}")
     return time.monotonic() - start_s

@@ -235,7 +235,7 @@ class _Ffmpeg:
             ),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
             errors="replace",
         )
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._listen, self._count)]

@@ -82,10 +82,11 @@ def first_picture(words: list[str], python_path: str = "") -> tuple[float, float
     process = subprocess.Popen(
         [sys.executable, "-m", "irchroma.launch", "run", *words, "--to", "null"],
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         env=environment,
     )
-    with process.stderr or open(os.devnull) as log_lines:
+    with process.stderr or open(os.devnull, encoding="utf-8") as log_lines:
         seen = any("sink: null" in line for line in log_lines)
         took_s = time.monotonic() - begin_s
         os.kill(process.pid, signal.SIGKILL)  # Popen.kill would wait for it, and lose its usage

@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(report, indent=2))
         return 0 if works else 1
     if args.json:
-        Path(args.json).write_text(json.dumps(report, indent=2) + "\n")
+        Path(args.json).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     width = min(shutil.get_terminal_size((110, 0)).columns, 160)
     print(table(findings, width))
     print("\nThe main job works here." if works else "\nThe main job does not work here: mend what says NO.")
@@ -123,7 +123,9 @@ def inspect_gpu() -> list[Finding]:
     """NVIDIA GPUs and their driver; none is needed."""
     try:
         query = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
-        done = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True)
+        done = subprocess.run(
+            query, capture_output=True, encoding="utf-8", errors="replace", timeout=10, check=True
+        )
         lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
         if lines:
             return [Finding("GPU", "NVIDIA GPU", True, False, line) for line in lines]

@@ -64,7 +64,7 @@ def in_process(*command: str, timeout_s: float = 40, **environment: str) -> subp
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding="utf-8",
         errors="replace",
         timeout=timeout_s,
         env={**os.environ, **environment},
@@ -264,7 +264,8 @@ def served(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
             ),
             stdout=said,
             stderr=said,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
         )
     try:
         playlist = folder / "hls" / "live.m3u8"
@@ -335,9 +336,13 @@ def test_a_client_that_joins_sees_whole_pictures(
 
 
 def irchroma(*words: str, log: Path) -> subprocess.Popen[str]:
-    with log.open("w") as said:
+    with log.open("w", encoding="utf-8") as said:
         return subprocess.Popen(
-            [sys.executable, "-m", "irchroma.launch", *words], stdout=said, stderr=said, text=True
+            [sys.executable, "-m", "irchroma.launch", *words],
+            stdout=said,
+            stderr=said,
+            encoding="utf-8",
+            errors="replace",
         )
 
 
@@ -384,7 +389,8 @@ def flashes_s(address: str, *options: str) -> list[float]:
             *("-fps_mode", "passthrough", "-vf", "crop=iw:60:0:170,showinfo", "-t", "4", "-f", "null", "-"),
         ),
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         timeout=40,
         check=True,
     )

@@ -47,7 +47,11 @@ def test_a_closed_error_stream_does_not_become_a_files_number(tmp_path: Path) ->
         "print(os.open('file', os.O_CREAT | os.O_RDWR) > 2)"
     )
     done = subprocess.run(
-        ["bash", "-c", f'{sys.executable} -c "{code}" 2>&-'], cwd=tmp_path, capture_output=True, text=True
+        ["bash", "-c", f'{sys.executable} -c "{code}" 2>&-'],
+        cwd=tmp_path,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
     )
     assert done.stdout == "True\n"
 
@@ -61,9 +65,14 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("when", ["numpy", "cv2"])
 def test_an_interrupt_during_imports_says_nothing(when: str, tmp_path: Path) -> None:
-    process = subprocess.Popen([*PROGRAM, "run", "a.mp4", "--to", "b.mp4"], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*PROGRAM, "run", "a.mp4", "--to", "b.mp4"],
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        errors="replace",
+    )
     maps = Path(f"/proc/{process.pid}/maps")
-    wait_for(lambda: process.poll() is not None or f"/{when}/" in maps.read_text())
+    wait_for(lambda: process.poll() is not None or f"/{when}/" in maps.read_text(encoding="utf-8"))
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=30)
     assert "Traceback" not in said
@@ -77,7 +86,7 @@ def test_a_run_that_is_ended_before_its_first_frame_does_not_say_that_it_did_its
     number: signal.Signals, code: int, tmp_path: Path
 ) -> None:
     words = ["run", f"rtsp://127.0.0.1:{free_port()}/x", "--wait", "--to", str(tmp_path / "o.mp4")]
-    process = subprocess.Popen([*PROGRAM, *words], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*PROGRAM, *words], stderr=subprocess.PIPE, encoding="utf-8", errors="replace")
     assert process.stderr is not None
     for line in process.stderr:
         if "trying again" in line:
@@ -172,7 +181,9 @@ def test_names_are_public_and_load_what_they_need_alone() -> None:
         "except AttributeError as error:\n"
         "    print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "module 'irchroma.engines' has no attribute 'NeuralColoriser'\n"
 

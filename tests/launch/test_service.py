@@ -65,6 +65,8 @@ def test_systemd_understands_the_file_and_finds_little_exposed(tmp_path: Path) -
         ("verify", "--man=no", str(unit)),
         ("security", "--offline=yes", f"--threshold={_MOST_EXPOSED}", "--no-pager", str(unit)),
     ):
-        done = subprocess.run(["systemd-analyze", *words], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["systemd-analyze", *words], capture_output=True, encoding="utf-8", errors="replace", check=False
+        )
         assert done.returncode == 0, done.stdout + done.stderr
     assert "irchroma@gate" not in done.stderr

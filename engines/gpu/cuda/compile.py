@@ -186,7 +186,7 @@ def compile_ahead(nvcc: Path, architectures: Sequence[int], unit: str = UNIT) ->
         codes = ",".join(f"sm_{number}" for number in architectures)
         target = f"-gencode=arch=compute_{min(architectures)},code=[{codes}]"
         words = [str(nvcc), "--fatbin", "--threads=0", *OPTIONS, target, "-o", str(made), str(text)]
-        done = subprocess.run(words, capture_output=True, text=True)
+        done = subprocess.run(words, capture_output=True, encoding="utf-8", errors="replace")
         if done.returncode:
             said = (done.stderr or done.stdout).splitlines() or ["it does not say why"]
             raise EngineError(next((line for line in said if "error" in line), said[-1]).strip())
@@ -303,6 +303,8 @@ def _digest(compiler: str = "") -> str:
 
 def _run(words: list[str]) -> str:
     try:
-        return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+        return subprocess.run(
+            words, capture_output=True, encoding="utf-8", errors="replace", check=True
+        ).stdout
     except (OSError, subprocess.CalledProcessError) as error:
         raise EngineUnavailable(f"{words[0]} does not run: {error}") from error

@@ -55,7 +55,7 @@ def build_library(path: Path, backward: bool = False, sanitizer: str = "") -> No
         raise EngineUnavailable("no C++ compiler here: install g++, or name one in CXX")
     more = [*(["-DBACKWARD"] if backward else []), *SANITIZERS.get(sanitizer, ())]
     words = [command, *FLAGS, f"-I{FOLDER}", *more, "-o", str(path), "-"]
-    done = subprocess.run(words, input=UNIT, capture_output=True, text=True)
+    done = subprocess.run(words, input=UNIT, capture_output=True, encoding="utf-8", errors="replace")
     if done.returncode:
         first = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr)
         raise EngineUnavailable(f"{command} refuses the kernels: {first.strip()}")

@@ -198,7 +198,8 @@ def live_by_processes(
                     _words(args, runtime, path, "--live", str(each)),
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
-                    text=True,
+                    encoding="utf-8",
+                    errors="replace",
                 )
                 for path in paths
             ]

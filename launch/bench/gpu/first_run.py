@@ -260,7 +260,9 @@ def print_facts() -> None:
             print(f"no {words[0]} here")
             continue
         try:
-            done = subprocess.run([program, *words[1:]], capture_output=True, text=True, timeout=20)
+            done = subprocess.run(
+                [program, *words[1:]], capture_output=True, encoding="utf-8", errors="replace", timeout=20
+            )
             print(done.stdout + done.stderr)
         except subprocess.TimeoutExpired:
             print("no answer after 20 s")

@@ -11,7 +11,9 @@ from irchroma.engines.palette.tables import load_palette, palette_table
 
 
 def write_csv(path: Path, table: np.ndarray, heading: str = "") -> Path:
-    path.write_text(heading + "\n".join(",".join(map(str, row)) for row in table.tolist()) + "\n")
+    path.write_text(
+        heading + "\n".join(",".join(map(str, row)) for row in table.tolist()) + "\n", encoding="utf-8"
+    )
     return path
 
 

@@ -26,5 +26,7 @@ def test_a_start_loads_nothing_that_it_does_not_need() -> None:
     unwanted += ["irchroma.engines.gpu.colorizer", "irchroma.calibration.machine_speed"]
     unwanted += ["irchroma.stream.synthetic", "irchroma.launch.run.automatic"]
     code = "import sys, irchroma.launch.cli, irchroma.launch.commands.run; print(*sorted(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", errors="replace", check=True
+    )
     assert not set(unwanted) & set(done.stdout.split())

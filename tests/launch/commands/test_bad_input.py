@@ -16,7 +16,15 @@ pytestmark = pytest.mark.gst
 
 def irchroma(*words: str, cwd: Path, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "irchroma.launch", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, cwd=cwd, check=False)
+    return subprocess.run(
+        command,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=timeout_s,
+        cwd=cwd,
+        check=False,
+    )
 
 
 def text_file(folder: Path) -> str:

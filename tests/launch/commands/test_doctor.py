@@ -59,6 +59,8 @@ def test_looking_for_runtimes_loads_none_of_them() -> None:
         "import sys; from irchroma.launch.commands.doctor import inspect_runtimes; inspect_runtimes();"
         "print([m for m in ('torch', 'openvino', 'onnxruntime', 'tensorrt') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", errors="replace", check=True
+    )
     assert done.stdout.strip() == "[]"
     assert {"openvino", "torch"} <= {finding.name for finding in inspect_runtimes()}

@@ -42,13 +42,17 @@ def ffmpeg(line: str, *files: Path, data: bytes | None = None) -> None:
 def ffprobe(path: Path, entries: str, *more: str) -> list[str]:
     """The values of the entries, one line each."""
     command = ["ffprobe", "-v", "error", *more, "-show_entries", entries, "-of", "csv=p=0", str(path)]
-    found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    found = subprocess.run(
+        command, capture_output=True, encoding="utf-8", errors="replace", check=True, timeout=60
+    ).stdout
     return [line.rstrip(",") for line in found.split()]
 
 
 def irchroma(*words: str | Path, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "irchroma.launch", "run", *map(str, words), "--quiet"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+    return subprocess.run(
+        command, capture_output=True, encoding="utf-8", errors="replace", timeout=timeout_s, check=False
+    )
 
 
 def frames_of(path: Path) -> list[Frame]:

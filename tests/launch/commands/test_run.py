@@ -43,7 +43,7 @@ def run(*words: str) -> None:
 
 
 def started(*words: str) -> subprocess.Popen[str]:
-    return subprocess.Popen([*RUN, *words], stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen([*RUN, *words], stderr=subprocess.PIPE, encoding="utf-8", errors="replace")
 
 
 def listens(port: int) -> bool:

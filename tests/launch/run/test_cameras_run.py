@@ -49,7 +49,7 @@ def written(folder: Path, *cameras: dict[str, Any], top: str = "") -> str:
 
 def started(config: str, *words: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "irchroma.launch", "run", "--config", config, *words]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stderr=subprocess.PIPE, encoding="utf-8", errors="replace")
 
 
 def test_two_cameras_and_a_file_run_together_while_one_sink_fails_midway(tmp_path: Path) -> None:
@@ -217,7 +217,9 @@ while True:
 
 @pytest.mark.parametrize("apart_s", [0.0, 1.2])
 def test_a_second_signal_ends_the_process_at_once_unless_it_is_the_same_wish(apart_s: float) -> None:
-    process = subprocess.Popen([sys.executable, "-c", _NEVER_ENDS], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", _NEVER_ENDS], stdout=subprocess.PIPE, encoding="utf-8", errors="replace"
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGTERM)
@@ -243,7 +245,10 @@ def test_a_camera_that_goes_away_is_found_again_while_the_other_runs_on(tmp_path
         words = ["test:nir?size=160x128&rate=20&live=1&noise=0", "--engine", "gray", "--quiet"]
         command = [sys.executable, "-m", "irchroma.launch", "run", *words]
         return subprocess.Popen(
-            [*command, "--to", f"rtsp://127.0.0.1:{ports[name]}/cam"], stderr=subprocess.PIPE, text=True
+            [*command, "--to", f"rtsp://127.0.0.1:{ports[name]}/cam"],
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
         )
 
     def told() -> dict[str, Any]:

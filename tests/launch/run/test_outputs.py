@@ -228,7 +228,8 @@ def test_a_camera_s_recording_goes_on_beside_itself_when_a_full_disk_has_room_ag
                 *("--engine", "gray", "--to", str(disk / "gate.mkv"), "--to", "null"),
             ),
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
         )
         wait_for(lambda: (disk / "gate.mkv").exists() and os.statvfs(disk).f_bavail == 0, 60)
         others.unlink()

@@ -124,7 +124,12 @@ def test_the_process_list_shows_no_password() -> None:
         "--to",
         f"rtsp://ada:s3cret@127.0.0.1:{port}/x",
     ]
-    process = subprocess.Popen([*RUN, *words, "--viewer-token=lookers-on"], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*RUN, *words, "--viewer-token=lookers-on"],
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        errors="replace",
+    )
     listing = Path(f"/proc/{process.pid}/cmdline")
     try:
         assert process.stderr is not None
@@ -179,7 +184,9 @@ def test_a_page_for_other_machines_gets_a_token_of_its_own(tmp_path: Path) -> No
     port = free_port()
     words = ["test:nir?size=64x48&live=1", "--engine", "gray", "--to", f"http://0.0.0.0:{port}"]
     environment = {**os.environ, "STATE_DIRECTORY": str(tmp_path)}
-    with subprocess.Popen([*RUN, *words], stderr=subprocess.PIPE, text=True, env=environment) as process:
+    with subprocess.Popen(
+        [*RUN, *words], stderr=subprocess.PIPE, encoding="utf-8", errors="replace", env=environment
+    ) as process:
         assert process.stderr is not None
         said = ""
         for line in process.stderr:

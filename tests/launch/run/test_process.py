@@ -50,7 +50,7 @@ print("finished", flush=True)
 
 def told_twice(left_s: float, between_s: float) -> tuple[int, str]:
     command = [sys.executable, "-c", _RUN, str(left_s)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8", errors="replace") as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGTERM)

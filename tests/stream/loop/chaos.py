@@ -313,7 +313,9 @@ class Pulse:
 
     def __init__(self) -> None:
         command = [sys.executable, "-c", _PULSE]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8", errors="replace"
+        )
 
     def end(self) -> float:
         """The longest that it was kept from those 40 ms, seconds."""
@@ -323,7 +325,7 @@ class Pulse:
 def resident_bytes() -> int:
     """Memory of this process."""
     gc.collect()
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def descriptors() -> int:

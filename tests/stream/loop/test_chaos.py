@@ -21,7 +21,8 @@ def test_output_goes_on_whatever_fails_and_nothing_is_left_behind(
     done = subprocess.run(
         [*command, "--folder", str(tmp_path)],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         check=False,
         cwd=Path(__file__).parents[3],
     )

@@ -63,7 +63,7 @@ def record_hls(sink: HlsSink, info: VideoInfo, seconds: int, picture: np.ndarray
 
 def check_playlist(path: Path) -> list[Path]:
     """Segments of a media playlist by RFC 8216: 4.3.3.1, every EXTINF rounded is at most the target."""
-    lines = path.read_text().split()
+    lines = path.read_text(encoding="utf-8").split()
     assert lines[0] == "#EXTM3U"
     target = next(int(line.split(":")[1]) for line in lines if line.startswith("#EXT-X-TARGETDURATION"))
     lengths = [float(line[8:].rstrip(",")) for line in lines if line.startswith("#EXTINF")]

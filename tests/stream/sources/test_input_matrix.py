@@ -165,6 +165,11 @@ def test_frames_times_and_size_are_those_that_ffprobe_sees(tmp_path: Path, name:
 def probe(path: Path, entries: str) -> list[str]:
     command = "ffprobe -v error -count_frames -select_streams v:0 -of csv=p=0 -show_entries"
     found = subprocess.run(
-        [*command.split(), entries, str(path)], capture_output=True, text=True, check=True, timeout=60
+        [*command.split(), entries, str(path)],
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=True,
+        timeout=60,
     )
     return [line.rstrip(",") for line in found.stdout.split()]

@@ -196,7 +196,9 @@ def test_the_frame_path_of_pycuda_gives_everything_back(
         "tests.engines.gpu.cuda.pycuda_over_stand_in",
         *(["--shared"] if shared else []),
     ]
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(
+        words, env=environment, capture_output=True, encoding="utf-8", errors="replace", timeout=100
+    )
     if "pycuda does not load" in done.stderr:
         pytest.skip(done.stderr.splitlines()[-1])
     assert done.returncode == 0, done.stderr

@@ -60,12 +60,18 @@ def run(sanitizer: str, module: str, *words: str) -> subprocess.CompletedProcess
     environment = {**os.environ, **OPTIONS, "LD_PRELOAD": " ".join(libraries), "OPENBLAS_NUM_THREADS": "1"}
     more = ["--sanitizer", sanitizer] if module.endswith("frames") else []
     command = [sys.executable, "-m", module, *words, *more]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
+    return subprocess.run(
+        command, env=environment, capture_output=True, encoding="utf-8", errors="replace", timeout=500
+    )
 
 
 def _library(compiler: str, name: str) -> str:
     asked = [compiler, f"-print-file-name={name}"]
-    path = Path(subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip())
+    path = Path(
+        subprocess.run(
+            asked, capture_output=True, encoding="utf-8", errors="replace", check=True
+        ).stdout.strip()
+    )
     if not path.is_absolute():
         pytest.skip(f"the compiler has no {name}")
     return str(path.resolve())

@@ -68,7 +68,8 @@ def test_without_a_gpu_every_step_says_why_it_is_not_here(tmp_path: Path) -> Non
     done = subprocess.run(
         [str(ROOT / "launch" / "first_gpu_run"), str(tmp_path), "--only", ",".join(ALL_BUT_FACTS)],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         env={"PATH": "/usr/bin:/bin", "IRCHROMA_PYTHON": sys.executable, "HOME": str(tmp_path)},
         timeout=120,
     )

@@ -252,7 +252,8 @@ def test_a_killed_run_leaves_a_playable_file(tmp_path: Path, read_file: Callable
         [sys.executable, "-W", "ignore", "-c", KILLED, str(path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
     )
     assert run.stdout is not None
     assert run.stdout.readline() == "enough\n"
@@ -292,7 +293,11 @@ def test_a_full_disk_is_one_clear_error_and_what_was_written_plays(
 ) -> None:
     path = tmp_path / f"full{suffix}"
     run = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", FULL, str(path)], capture_output=True, text=True, timeout=60
+        [sys.executable, "-W", "ignore", "-c", FULL, str(path)],
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=60,
     )
     assert run.stdout.strip() == f"{path}: File too large".replace("File", "file")
     assert run.returncode == 0, run.stderr
@@ -330,7 +335,7 @@ def test_a_disk_that_is_full_at_the_very_end_leaves_a_playable_file(
     def run(limit_bytes: int) -> list[str]:
         code = [sys.executable, "-W", "ignore", "-c", FULL_AT_THE_END, str(path), str(limit_bytes)]
         return subprocess.run(
-            code, capture_output=True, text=True, timeout=60, check=True
+            code, capture_output=True, encoding="utf-8", errors="replace", timeout=60, check=True
         ).stdout.splitlines()
 
     (whole,) = run(1 << 30)
