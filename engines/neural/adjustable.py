@@ -20,6 +20,7 @@ from irchroma.engines.neural.beside import make_nice
 from irchroma.engines.neural.colorizer import DeferredPicture, NeuralColorizer, NeuralOptions
 from irchroma.engines.neural.ladder import Rung
 from irchroma.engines.recolor.work_picture import padded, work_size
+from irchroma.engines.reference.pictures import Reference
 
 log = logging.getLogger(__name__)
 
@@ -141,6 +142,10 @@ class AdjustableColorizer:
     def busy_s(self) -> float:
         """Seconds that the busiest of the two threads, and of the network's own, has spent in here so far."""
         return max(self._submitting_s, self._collecting_s, self._colorizer.network_s)
+
+    def exchange_references(self, references: Sequence[Reference]) -> None:
+        """See `NeuralColorizer.exchange_references`."""
+        self._colorizer.exchange_references(references)
 
     def reset(self) -> None:
         """Forget the past, not the rung."""

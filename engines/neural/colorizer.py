@@ -1,7 +1,4 @@
-"""Colors frames with a trained network: its small color, steadied in time, put on the sensor's detail.
-
-What a neural colorizer is asked for, and what it gives for a frame.
-"""
+"""Colors frames with a trained network: its small color, steadied in time, put on the sensor's detail."""
 
 from __future__ import annotations
 
@@ -28,6 +25,7 @@ from irchroma.engines.neural.beside import ColorBeside
 from irchroma.engines.recolor import color_space, neutral
 from irchroma.engines.recolor.recoloring import Recoloring, RecolorOptions, halves
 from irchroma.engines.recolor.work_picture import STRIDE_PX, answer_at, at_size, padded, reduced, work_size
+from irchroma.engines.reference.pictures import Reference
 from irchroma.engines.reference.steering import ReferenceOptions, ReferenceSteering, Scenery
 from irchroma.engines.temporal import gain
 from irchroma.engines.temporal.memory import Observation
@@ -45,7 +43,7 @@ class NeuralOptions:
         steady: keep the color steady in time; off for pictures that do not follow one another.
         weights: an ONNX file of the user's own; one that was calibrated says its size itself.
         celsius: degrees a count and of count 0, by which `thermal` on the CPU knows people; None for none.
-        reference: color pictures of this very scene, which steer the color; None for none.
+        reference: color pictures of this scene, which steer; `pictures.AUTO`: see `exchange_references`.
         recolor: mode, chroma limit and filters.
         temporal: how the color is kept steady, and how often the network runs.
         network: runtime, threads, cache.
@@ -96,9 +94,7 @@ class DeferredPicture:
     """
 
     def __init__(self, recoloring: Recoloring, job: _Job, puts_behind: bool) -> None:
-        if job.ycc is None:
-            raise EngineError("the network has not colored this frame")
-        if job.confidence is None:
+        if job.ycc is None or job.confidence is None:
             raise EngineError("the network has not colored this frame")
         self._recoloring = recoloring
         self._parts = (job.luma, job.small, job.ycc, job.confidence, job.halved)
@@ -210,10 +206,10 @@ class NeuralColorizer:
         self._dark_fade = neutral.dark_fade()
         self._steering: ReferenceSteering | None = None
         if self.options.reference is not None:
-            reference = ReferenceOptions(self.options.reference, steady=self.options.steady)
-            self._steering = ReferenceSteering(reference)
-        self._long_side_px = self.options.work_size_px or catalog.WORK_SIZE_PX[self.options.size]
-        self._seen_px = self._long_side_px
+            steered = ReferenceOptions(self.options.reference, steady=self.options.steady)
+            self._steering = ReferenceSteering(steered)
+        long_side_px = self.options.work_size_px or catalog.WORK_SIZE_PX[self.options.size]
+        self._long_side_px = self._seen_px = long_side_px
         self._pending: deque[_Job] = deque()
 
     @property
@@ -283,6 +279,11 @@ class NeuralColorizer:
         self._seen_px, self.network = max(STRIDE_PX, min(seen_px, self._long_side_px)), network
         if self._stage is not None:
             self._stage.ask_every(color_every)
+
+    def exchange_references(self, references: Sequence[Reference]) -> None:
+        """Be steered by these from now on, or by none, where there was a reference at first; any thread."""
+        if self._steering is not None:
+            self._steering.exchange(references)
 
     @property
     def network_s(self) -> float:

@@ -25,6 +25,8 @@ else:
 LONG_SIDE_PX = 1280
 """Larger pictures are reduced when they are read: color is used at work size only."""
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+AUTO = Path("auto")
+"""In place of a file: no reference at first, and whichever is handed over while frames come."""
 HEADER = "# Color reference of a fixed camera's scene, for: irchroma run SOURCE --reference FILE\n"
 
 
@@ -51,11 +53,13 @@ class Reference:
 
 
 def load_references(path: Path) -> list[Reference]:
-    """Read a set, or one picture.
+    """Read a set, or one picture; nothing for `AUTO`.
 
     Raises:
         EngineOptionError: the file is missing, is neither, or a picture has no color.
     """
+    if path == AUTO:
+        return []
     if not path.is_file():
         raise EngineOptionError(
             f"no color reference at {path}: give a color picture, or what"

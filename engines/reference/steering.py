@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,6 +31,8 @@ frames of one view have hundreds."""
 DETAIL_SHARE = 0.01
 """Radius below which luma is detail, as a share of the long side."""
 LONGEST_RETRY_S = 30.0
+FADE_S = 0.6
+"""In which a reference that is exchanged goes, and the other one comes."""
 STILL_PX = 0.3
 """Work pixels of shift below which the reference is not warped anew."""
 
@@ -38,7 +42,8 @@ class ReferenceOptions:
     """How a reference steers.
 
     Attributes:
-        path: a set of references, or a single color picture.
+        path: a set of references, or a single color picture; `pictures.AUTO` for those that are handed over
+            later (`ReferenceSteering.exchange`).
         weight: share of the reference's color where it is trusted, [0, 1].
         scenery: share of its picture, fine texture and all, that stands behind the sensor's detail at full
             size, [0, 1]; with 0 it gives color and base tone only.
@@ -163,6 +168,10 @@ class ReferenceSteering:
         self._tried_ns: int | None = None
         self._wait_ns = 0.0
         self._told = ""
+        self._lock = threading.Lock()
+        self._wished: list[Reference] | None = None
+        self._level = 1.0
+        self._seen_ns: int | None = None
         self.scenery: Scenery | None = None
         """Of the frame last steered, to be put behind its full-size picture; None where no reference fits."""
 
@@ -170,6 +179,11 @@ class ReferenceSteering:
     def alignment(self) -> registration.Alignment | None:
         """How the reference in use lies over the picture; None while none fits."""
         return self._placed.alignment if self._placed is not None else None
+
+    def exchange(self, references: Sequence[Reference]) -> None:
+        """Take other references, or none; any thread. What is shown fades out before the others fade in."""
+        with self._lock:
+            self._wished = list(references)
 
     def reset(self) -> None:
         """Forget the past (a cut, another camera)."""
@@ -193,6 +207,7 @@ class ReferenceSteering:
         if not self.options.steady or luma_small.shape != self._size:
             self.reset()
             self._size = luma_small.shape
+        level = self._level_at(pts_ns)
         small = registration.resized(luma_small, registration.COARSE_PX)
         field = structure.structure_field(small)
         if self._placed is None or not self._follow(self._placed, luma_small, field, pts_ns):
@@ -202,12 +217,28 @@ class ReferenceSteering:
             return ycc, confidence
         laid = self._placed.laid
         foreground = self._marker.mark(luma_small, laid.backdrop, field, pts_ns)
-        share = laid.trust * (1.0 - foreground) * np.float32(self.options.weight)
+        share = laid.trust * (1.0 - foreground) * np.float32(self.options.weight * level)
         shown = laid.ycc(luma_small)
         if self.options.scenery:
             self.scenery = Scenery(laid, shown, share * np.float32(self.options.scenery))
         steered = ycc + (shown - ycc) * share[..., None]
         return np.asarray(steered, np.float32), confidence + (1.0 - confidence) * share
+
+    def _level_at(self, pts_ns: int) -> float:
+        """How much the references count in this frame, [0, 1]; takes those that are wished for."""
+        elapsed_s = 0.0 if self._seen_ns is None else max(0, pts_ns - self._seen_ns) / 1e9
+        first, self._seen_ns = self._seen_ns is None, pts_ns
+        step = elapsed_s / FADE_S
+        with self._lock:
+            if self._wished is None:
+                self._level = min(1.0, self._level + step)
+                return self._level
+            self._level = max(0.0, self._level - step)
+            if self._placed is None or self._level == 0.0:
+                self.references, self._wished = self._wished, None
+                self.reset()
+                self._level = 0.0 if self.options.steady and not first else 1.0
+            return self._level
 
     def _follow(self, placed: _Placed, luma: NDArray[np.uint8], field: structure.Field, pts_ns: int) -> bool:
         """Keep the reference on the picture while the camera shakes; False once the view has changed."""
@@ -238,6 +269,8 @@ class ReferenceSteering:
     def _search(self, luma: NDArray[np.uint8], field: structure.Field, pts_ns: int) -> _Placed | None:
         """The reference that fits best, laid over the picture; None where none does."""
         before = self._placed
+        if not self.references:
+            return None
         if before is None and self._tried_ns is not None and 0 <= pts_ns - self._tried_ns < self._wait_ns:
             return None
         self._wait_ns = min(2 * self._wait_ns, LONGEST_RETRY_S * 1e9)

@@ -16,7 +16,7 @@ from irchroma.engines.measures.metrics import psnr
 from irchroma.engines.network.network import RUNTIMES, NetworkOptions, installed
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.engines.recolor import color_space
-from irchroma.engines.reference.pictures import Reference, load_references, save_references
+from irchroma.engines.reference.pictures import AUTO, Reference, load_references, save_references
 from irchroma.engines.reference.steering import ReferenceOptions, ReferenceSteering
 
 FRAME_NS = 33_333_333
@@ -90,6 +90,31 @@ def test_the_reference_that_fits_is_chosen_and_a_cut_to_an_unknown_view_lets_go_
     before = gray_color(scenes[2][1])
     assert steering.apply(scenes[2][1], *before, 2 * FRAME_NS)[0] is before[0]
     assert steering.alignment is None
+
+
+def test_references_that_are_exchanged_while_frames_come_fade_and_never_jump() -> None:
+    rgb, infrared = daytime_scene.draw(3)
+    other = np.ascontiguousarray(rgb[..., ::-1])
+    steering = ReferenceSteering(ReferenceOptions(AUTO), load_references(AUTO))
+    plain = gray_color(infrared)
+    assert steering.apply(infrared, *plain, 0)[0] is plain[0]
+    shown, steps = [plain[0]], []
+    for number in range(1, 90):
+        if number == 2:
+            steering.exchange([as_reference(rgb, still=True)])
+        if number == 40:
+            steering.exchange([as_reference(other, still=True)])
+        shown.append(steering.apply(infrared, *plain, number * FRAME_NS)[0])
+        steps.append(float(np.abs(shown[-1] - shown[-2]).mean()))
+    whole = float(np.abs(shown[39] - shown[0]).mean())
+    assert whole > 0.05
+    assert max(steps) < 0.1 * whole
+    assert psnr(color_space.ycc_to_rgb(shown[39]), rgb) > 22
+    assert psnr(color_space.ycc_to_rgb(shown[-1]), other) > 22
+    steering.exchange([])
+    for number in range(90, 120):
+        shown.append(steering.apply(infrared, *plain, number * FRAME_NS)[0])
+    assert shown[-1] is plain[0]
 
 
 def test_untrusted_places_keep_the_color_of_the_network() -> None:
