@@ -54,7 +54,7 @@ def measure_codecs(
     missing: list[str] = []
     pictures = [np.ascontiguousarray(np.dstack([luma] * 3)) for luma in lumas]
     try:
-        working = [state for state in survey_encoders(size) if state.fault is None]
+        working = [state for state in survey_encoders(size) if state.fault is None and state.codec in _SUFFIX]
     except StreamError as error:
         return [], [f"encoders: {error}"]
     decoded = False

@@ -68,6 +68,7 @@ _ENCODERS = {  # family -> (what it needs beside its element, package)
     "va": ("an Intel or AMD GPU and its VA driver", f"{_BAD} va-driver-all"),
     "v4l2": ("an encoder in the chip, as a Raspberry Pi 4 has", _GOOD),
     "x264": ("", _UGLY),
+    "x265": ("", _BAD),
     "openh264": ("", _BAD),
     "vp8": ("", _GOOD),
     "vp9": ("", _GOOD),

@@ -1,7 +1,4 @@
-"""Chooses a video encoder that works on this machine.
-
-How each video encoder is set: without delay for live runs, for quality in files.
-"""
+"""Video encoders: which of them works on this machine, and how each is set, for live runs and for files."""
 
 from __future__ import annotations
 
@@ -32,6 +29,8 @@ class EncoderOptions:
 
     Attributes:
         name: `auto`, one of `ENCODER_NAMES`, or a GStreamer element's own name.
+        codec: `auto` for the encoder's, or what each output holds best: H.264, in WebM VP9; `h265` is smaller
+            at the same quality, costs several times the processor's time, and not every player has it.
         quality: constant-quality target, H.264's quantizer, 0 (best) to 50.
         bitrate_kbps: target in kilobits a second; 0 for constant quality (live sinks cap it by the size).
         keyframe_s: seconds between keyframes.
@@ -39,6 +38,7 @@ class EncoderOptions:
     """
 
     name: str = "auto"
+    codec: Literal["auto", "h264", "h265", "vp8", "vp9"] = "auto"
     quality: int = 18
     bitrate_kbps: int = 0
     keyframe_s: float = 2.0
@@ -86,6 +86,11 @@ class EncoderTask:
         return min(100_000, max(500, round(bits / 1000)))
 
 
+log = logging.getLogger(__name__)
+
+_PROBE_S = 10.0
+
+
 def _with_known(element: str, wanted: dict[str, str]) -> str:
     """The element with those of the wanted properties that this GStreamer's version of it has."""
     known = [f"{key}={value}" for key, value in wanted.items() if door.has_property(element, key)]
@@ -109,6 +114,27 @@ def x264_launch(element: str, task: EncoderTask) -> str:
         # `bitrate` is the ceiling of constant quality as long as there is a rate buffer.
         wanted |= {"bitrate": str(task.bitrate_kbps)} if task.live else {"vbv-buf-capacity": "0"}
     return _with_known(element, wanted)
+
+
+def x265_launch(element: str, task: EncoderTask) -> str:
+    """x265, set as x264 is; its constant rate factor looks like the quantizer of the same number."""
+    options = task.options
+    words = {"bframes": "0", "repeat-headers": "1", "info": "0"}  # FFmpeg complains of that SEI
+    words |= {"pools": str(options.threads)} if options.threads else {}
+    if options.bitrate_kbps or task.live:
+        words |= {"vbv-maxrate": str(task.bitrate_kbps), "vbv-bufsize": str(task.bitrate_kbps)}
+    wanted = {"key-int-max": str(task.keyframe_distance)}
+    if options.bitrate_kbps:
+        wanted["bitrate"] = str(options.bitrate_kbps)
+    else:
+        words["crf"] = str(options.quality)
+    wanted |= (
+        {"speed-preset": "ultrafast", "tune": "zerolatency"}
+        if task.live
+        else {"speed-preset": "superfast", "tune": "0"}
+    )
+    wanted["option-string"] = '"' + ":".join(f"{key}={value}" for key, value in words.items()) + '"'
+    return f"{_with_known(element, wanted)} ! h265parse"
 
 
 def openh264_launch(element: str, task: EncoderTask) -> str:
@@ -138,7 +164,7 @@ def nvenc_launch(element: str, task: EncoderTask) -> str:
         wanted |= {"rc-mode": "vbr", "const-quality": str(task.options.quality), "bitrate": "0"}
     if task.live:
         wanted |= {"preset": "low-latency-hq", "zerolatency": "true", "rc-lookahead": "0"}
-    return f"videoconvert ! video/x-raw,format=NV12 ! {_with_known(element, wanted)} ! h264parse"
+    return f"videoconvert ! video/x-raw,format=NV12 ! {_with_known(element, wanted)} ! {task.codec}parse"
 
 
 def nvv4l2_launch(element: str, task: EncoderTask) -> str:
@@ -157,7 +183,7 @@ def nvv4l2_launch(element: str, task: EncoderTask) -> str:
     if task.live:
         wanted |= {"maxperf-enable": "true", "preset-level": "1"}
     ours = "video/x-raw(memory:NVMM),format=NV12"
-    return f"nvvidconv ! {ours} ! {_with_known(element, wanted)} ! h264parse"
+    return f"nvvidconv ! {ours} ! {_with_known(element, wanted)} ! {task.codec}parse"
 
 
 def va_launch(element: str, task: EncoderTask) -> str:
@@ -170,14 +196,16 @@ def va_launch(element: str, task: EncoderTask) -> str:
     else:
         quality = task.options.quality
         wanted |= {"rate-control": "cqp", "qpi": str(quality), "qpp": str(quality + 2)}
-    return f"videoconvert ! video/x-raw,format=NV12 ! {_with_known(element, wanted)} ! h264parse"
+    return f"videoconvert ! video/x-raw,format=NV12 ! {_with_known(element, wanted)} ! {task.codec}parse"
 
 
 def v4l2_launch(element: str, task: EncoderTask) -> str:
     """Stateful encoders of small boards."""
     controls = f"controls,video_bitrate={task.bitrate_kbps * 1000},video_gop_size={task.keyframe_distance}"
     # Drivers negotiate no level by themselves (bcm2835-codec then refuses sizes above level 1).
-    return f'videoconvert ! {element} extra-controls="{controls}" ! video/x-h264,level=(string)4 ! h264parse'
+    level = ",level=(string)4" if task.codec == "h264" else ""
+    coded = f"video/x-{task.codec}{level} ! {task.codec}parse"
+    return f'videoconvert ! {element} extra-controls="{controls}" ! {coded}'
 
 
 def vpx_launch(element: str, task: EncoderTask) -> str:
@@ -198,23 +226,6 @@ def vpx_launch(element: str, task: EncoderTask) -> str:
         wanted |= {"end-usage": "cq", "cq-level": str(options.quality), "min-quantizer": "2"}
         wanted |= {"max-quantizer": str(min(63, options.quality + 10)), "target-bitrate": "100000000"}
     return _with_known(element, wanted)
-
-
-__all__ = [
-    "ENCODER_NAMES",
-    "Codec",
-    "Encoder",
-    "EncoderOptions",
-    "EncoderState",
-    "EncoderTask",
-    "choose_encoder",
-    "codec_of",
-    "survey_encoders",
-]
-
-log = logging.getLogger(__name__)
-
-_PROBE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,15 +259,21 @@ _KINDS = (
     _Kind("v4l2", "h264", ("v4l2h264enc",), True, v4l2_launch),
     _Kind("x264", "h264", ("x264enc",), False, x264_launch),
     _Kind("openh264", "h264", ("openh264enc",), False, openh264_launch),
+    _Kind("nvenc", "h265", ("nvh265enc",), True, nvenc_launch),
+    _Kind("nvv4l2", "h265", ("nvv4l2h265enc",), True, nvv4l2_launch),
+    _Kind("va", "h265", ("vah265enc", "vah265lpenc"), True, va_launch),
+    _Kind("v4l2", "h265", ("v4l2h265enc",), True, v4l2_launch),
+    _Kind("x265", "h265", ("x265enc",), False, x265_launch),
     _Kind("vp9", "vp9", ("vp9enc",), False, vpx_launch),
     _Kind("vp8", "vp8", ("vp8enc",), False, vpx_launch),
 )
 
-ENCODER_NAMES = tuple(kind.name for kind in _KINDS)
+ENCODER_NAMES = tuple(dict.fromkeys(kind.name for kind in _KINDS))
 """Families that can be asked for by name, best first within a codec."""
 
 _PACKAGES = {
     "x264": "gstreamer1.0-plugins-ugly",
+    "x265": "gstreamer1.0-plugins-bad",
     "openh264": "gstreamer1.0-plugins-bad",
     "va": "gstreamer1.0-plugins-bad and a VA driver",
     "nvenc": "gstreamer1.0-plugins-bad and NVIDIA's driver",
@@ -267,14 +284,39 @@ _PACKAGES = {
 }
 
 
-def codec_of(name: str) -> Codec | None:
-    """The codec of a named encoder, None for `auto`; StreamOptionError for an unknown name."""
+def codecs_of(name: str) -> tuple[Codec, ...]:
+    """What a named encoder writes, empty for `auto`; StreamOptionError for an unknown name."""
     if name == "auto":
-        return None
-    for kind in _KINDS:
-        if name == kind.name or name in kind.elements:
-            return kind.codec
-    raise StreamOptionError(f"unknown encoder {name!r}: expected auto, {', '.join(ENCODER_NAMES)}")
+        return ()
+    found = tuple(kind.codec for kind in _KINDS if name == kind.name or name in kind.elements)
+    if not found:
+        raise StreamOptionError(f"unknown encoder {name!r}: expected auto, {', '.join(ENCODER_NAMES)}")
+    return found
+
+
+def codec_for(options: EncoderOptions, held: tuple[Codec, ...], label: str, what: str) -> Codec:
+    """The codec that an output gets: the one that is asked for, or the best that it holds.
+
+    Args:
+        options: what is asked.
+        held: best first.
+        label: the output, for the error.
+        what: the kind of output that holds these: `.mp4`, `RTSP`.
+
+    Raises:
+        StreamOptionError: another one is asked for.
+    """
+    written = codecs_of(options.name)
+    if options.codec != "auto":
+        if written and options.codec not in written:
+            raise StreamOptionError(f"encoder {options.name} writes {written[0]}, not {options.codec}")
+        written = (options.codec,)
+    fits = [codec for codec in held if codec in written] if written else list(held)
+    if fits:
+        return fits[0]
+    asked = "codec" if options.codec != "auto" else f"encoder {options.name} writes"
+    wanted = f"expected {' or '.join(held)}"
+    raise StreamOptionError(f"{label}: {asked} {written[0]}, which {what} does not hold here: {wanted}")
 
 
 def choose_encoder(task: EncoderTask) -> Encoder:
@@ -288,9 +330,9 @@ def choose_encoder(task: EncoderTask) -> Encoder:
         StreamOptionError: the name is unknown, or of another codec.
     """
     name = task.options.name
-    codec = codec_of(name)
-    if codec is not None and codec != task.codec:
-        raise StreamOptionError(f"encoder {name} writes {codec}, but {task.codec} is needed here")
+    written = codecs_of(name)
+    if written and task.codec not in written:
+        raise StreamOptionError(f"encoder {name} writes {written[0]}, but {task.codec} is needed here")
     reasons: list[str] = []
     for kind in _KINDS:
         if kind.codec != task.codec or (name != "auto" and name != kind.name and name not in kind.elements):

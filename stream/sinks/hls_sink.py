@@ -7,7 +7,7 @@ from pathlib import Path
 
 from irchroma.stream.errors import SinkError, StreamOptionError
 from irchroma.stream.protocols import VideoInfo
-from irchroma.stream.sinks.encoders import EncoderOptions, EncoderTask
+from irchroma.stream.sinks.encoders import EncoderOptions, EncoderTask, codec_for
 from irchroma.stream.sinks.pipeline_sink import PipelineSink, Tail
 from irchroma.stream.sinks.shared_encoder import EncoderPool
 
@@ -49,6 +49,7 @@ class HlsSink(PipelineSink):
             )
         self.folder, self.playlist = folder, folder / playlist
         self._encoding = encoder or EncoderOptions()
+        codec_for(self._encoding, ("h264",), self.label, "HLS in MPEG-TS")
         self._segment_s, self._keep = round(segment_s), keep
         self._live = True
 

@@ -252,6 +252,11 @@ class PipelineSink(ABC):
         """See `FrameSink.drops`."""
         return self._drops
 
+    @property
+    def written(self) -> int:
+        """Pictures it has been given."""
+        return self._written
+
     def close(self) -> None:
         """See `FrameSink.close`. Raises SinkError when the end could not be written; lets go all the same."""
         pipeline = self._pipeline

@@ -1,4 +1,4 @@
-"""Serves the pictures as H.264 over RTSP to any number of clients; encodes only while somebody watches."""
+"""Serves the pictures over RTSP to any number of clients; encodes (H.264, H.265) only while one watches."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from irchroma.stream.errors import SinkError, StreamError
 from irchroma.stream.gstreamer import door
 from irchroma.stream.protocols import Pixels, VideoInfo
 from irchroma.stream.remarks import remark
-from irchroma.stream.sinks.encoders import EncoderOptions, EncoderTask, choose_encoder
+from irchroma.stream.sinks.encoders import EncoderOptions, EncoderTask, choose_encoder, codec_for
 from irchroma.stream.sinks.files.audio_track import SoundReader
 from irchroma.stream.sinks.i420_packer import even_size
 from irchroma.stream.sinks.pace import Pace, RunningTime
@@ -28,7 +28,7 @@ _WAITING = 30  # coded pictures in front of the payloader
 # picture in two for FFmpeg's decoder.
 _LAUNCH = (
     "appsrc name=pictures format=time is-live=true max-bytes=0"
-    " ! h264parse ! rtph264pay name=pay0 pt=96 config-interval=0 aggregate-mode=zero-latency"
+    " ! {0}parse ! rtp{0}pay name=pay0 pt=96 config-interval=0 aggregate-mode=zero-latency"
 )
 _HELD_S = 0.5  # at most, while a viewer begins to play
 _SOUND_LAUNCH = (
@@ -61,6 +61,7 @@ class RtspSink:
         self._sound_way: Any = None
         self._sound_primed = False
         self._options, self._pool = encoder or EncoderOptions(), pool or EncoderPool()
+        self._codec = codec_for(self._options, ("h264", "h265"), str(address), "RTSP")
         self._encoder: SharedEncoder | None = None
         self._joined = False
         self._bound: RtspAddress | None = None
@@ -81,12 +82,14 @@ class RtspSink:
         self._pace = None if info.live else Pace()
         even = even_size(size)
         try:
-            task = EncoderTask("h264", even, info.rate, live=True, options=self._options)
+            task = EncoderTask(self._codec, even, info.rate, live=True, options=self._options)
             choose_encoder(task)  # its complaint comes now, not with the first client
             self._encoder = self._pool.of(task)
             self._factory = door.extra_module("GstRtspServer").RTSPMediaFactory.new()
             self._open_sound(info)
-            self._factory.set_launch(f"( {_LAUNCH} {_SOUND_LAUNCH if self._sound is not None else ''} )")
+            self._factory.set_launch(
+                f"( {_LAUNCH.format(self._codec)} {_SOUND_LAUNCH if self._sound is not None else ''} )"
+            )
             self._factory.set_shared(True)
             self._factory.connect("media-configure", self._media_built)
             self._bound = serve(self.address, self._factory, self._viewer_comes)

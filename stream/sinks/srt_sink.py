@@ -1,4 +1,4 @@
-"""Sends the pictures as H.264 in MPEG-TS over SRT, as listener or as caller that goes on calling."""
+"""Sends the pictures as H.264 or H.265 in MPEG-TS over SRT, as listener or as caller that goes on calling."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from irchroma.stream.errors import SinkError
 from irchroma.stream.gstreamer import door
 from irchroma.stream.protocols import Pixels, VideoInfo
-from irchroma.stream.sinks.encoders import EncoderOptions, EncoderTask
+from irchroma.stream.sinks.encoders import EncoderOptions, EncoderTask, codec_for
 from irchroma.stream.sinks.pipeline_sink import PipelineSink, Tail
 from irchroma.stream.sinks.shared_encoder import EncoderPool
 
@@ -54,6 +54,7 @@ class SrtSink(PipelineSink):
     ) -> None:
         super().__init__(str(address), waits=False, end_s=0, pool=pool or EncoderPool())
         self._address, self._encoding = address, encoder or EncoderOptions()
+        self._codec = codec_for(self._encoding, ("h264", "h265"), self.label, "SRT")
         self._opened: tuple[VideoInfo, tuple[int, int]] | None = None
         self._retry_s, self._retry_at = _FIRST_RETRY_S, 0.0
         self._lost = False
@@ -64,7 +65,7 @@ class SrtSink(PipelineSink):
         self._opened = (info, size)
 
     def _tail(self, rate: Fraction, size: tuple[int, int]) -> Tail:
-        task = EncoderTask("h264", size, rate, live=True, options=self._encoding)
+        task = EncoderTask(self._codec, size, rate, live=True, options=self._encoding)
         address = self._address
         mode = "caller" if address.caller else "listener"
         srt: dict[str, Any] = {

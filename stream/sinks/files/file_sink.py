@@ -11,11 +11,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from irchroma.stream.errors import SinkError, StreamOptionError
+from irchroma.stream.errors import SinkError
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import Pixels, VideoInfo
 from irchroma.stream.remarks import remark
-from irchroma.stream.sinks.encoders import Codec, EncoderOptions, EncoderTask, codec_of
+from irchroma.stream.sinks.encoders import Codec, EncoderOptions, EncoderTask, codec_for
 from irchroma.stream.sinks.files.audio_track import AudioTrack, open_audio
 from irchroma.stream.sinks.files.lossless import LosslessPacker, encoder_for, kind_of
 from irchroma.stream.sinks.files.mp4_repair import delay_mp4, head_of, refragment
@@ -28,8 +28,11 @@ log = logging.getLogger(__name__)
 _MATROSKA = "matroskamux name=mux timecodescale=10000"
 _CONTAINERS: dict[str, tuple[str, tuple[Codec, ...]]] = {
     # One fragment a second while recording, an ordinary index when it is finished.
-    ".mp4": ("mp4mux name=mux fragment-duration=1000 fragment-mode=first-moov-then-finalise", ("h264",)),
-    ".mkv": (_MATROSKA, ("h264", "vp9", "vp8")),
+    ".mp4": (
+        "mp4mux name=mux fragment-duration=1000 fragment-mode=first-moov-then-finalise",
+        ("h264", "h265"),
+    ),
+    ".mkv": (_MATROSKA, ("h264", "h265", "vp9", "vp8")),
     ".webm": (_MATROSKA.replace("matroskamux", "webmmux"), ("vp9", "vp8")),
 }
 EXTENSIONS = tuple(_CONTAINERS)
@@ -121,7 +124,12 @@ class FileSink(PipelineSink):
             launch = f"{encoder_for(self._size)} ! mux."
         else:
             # A live run's streams must be encoded at once; the recording takes what they get.
-            as_stream = self._live and self._pool is not None and self._pool.streams and self._codec == "h264"
+            as_stream = (
+                self._live
+                and self._pool is not None
+                and self._pool.streams
+                and self._codec in ("h264", "h265")
+            )
             task = EncoderTask(self._codec, size, rate, as_stream, self._options.encoder)
             launch = "mux."
         launch += f" {muxer} ! filesink name=file buffer-mode=unbuffered"
@@ -206,13 +214,7 @@ def _codec_for(path: Path, options: FileSinkOptions) -> Codec:
     if options.lossless and suffix != ".mkv":
         raise SinkError(f"{path}: lossless recordings need a name ending in .mkv")
     codecs = _CONTAINERS[suffix][1]
-    asked = codec_of(options.encoder.name)
-    if asked is not None and asked not in codecs and not options.lossless:
-        raise StreamOptionError(
-            f"{path}: encoder {options.encoder.name} writes {asked}, which {suffix} does not hold here:"
-            f" expected {' or '.join(codecs)}"
-        )
-    return asked if asked is not None and asked in codecs else codecs[0]
+    return codecs[0] if options.lossless else codec_for(options.encoder, codecs, str(path), suffix)
 
 
 def made_beside(path: Path) -> Path:

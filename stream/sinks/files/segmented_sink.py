@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import re
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +21,9 @@ log = logging.getLogger(__name__)
 
 _JOIN_S = 60.0
 _DAY_S = 86_400
+_IN_ENCODER = 16
+"""Pictures that an encoder still holds when a file ends."""
+_INDEX_BYTES = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,7 @@ class SegmentedSink:
         self._number = 0
         self.end_s = 2 * _JOIN_S
         self._finishing: threading.Thread | None = None
+        self._finished: Path | None = None  # what that thread works on
         self._failure: SinkError | None = None
 
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
@@ -124,7 +129,7 @@ class SegmentedSink:
                 sink.open(self._info, size)
                 break
             except SinkError as error:
-                if not self._make_room(error, path):
+                if error.errno != errno.ENOSPC or not self._make_room():
                     raise
         if self._keep:
             for old in self._keep.surplus(self._row()):
@@ -136,15 +141,27 @@ class SegmentedSink:
         there = self._numbered()
         return [there[number] for number in sorted(there)]
 
-    def _make_room(self, error: SinkError, current: Path) -> bool:
-        """Whether the oldest file could be deleted because the disk is full."""
-        row = [path for path in self._row() if path != current]
-        if not self._keep or not row or error.errno != errno.ENOSPC:
+    def _make_room(self) -> bool:
+        """Delete the oldest file that is whole; False where there is none, or none may be deleted."""
+        written = {self._finished, self._current.path if self._current is not None else None}
+        row = [path for path in self._row() if path not in written]
+        if not self._keep or not row:
             return False
         remark("the disk is full: the oldest recordings are deleted")
         log.info("%s: deleted", row[0])
         row[0].unlink(missing_ok=True)
         return True
+
+    def _reserve(self, sink: FileSink) -> bool:
+        """Make room for what a file still gets at its end; False where it is scarce and there is no more."""
+        if not self._keep or not sink.path.exists():
+            return True
+        each = sink.path.stat().st_size / max(1, sink.written)
+        needed = each * min(sink.written, _IN_ENCODER) + sink.written * 32 + _INDEX_BYTES
+        while shutil.disk_usage(self._path.parent).free < needed:
+            if not self._make_room():
+                return False
+        return shutil.disk_usage(self._path.parent).free > 4 * needed
 
     def write(self, rgb: Pixels, pts_ns: int, duration_ns: int) -> None:
         """See `FrameSink.write`; lossless rows take (H, W) uint16 counts too."""
@@ -165,8 +182,12 @@ class SegmentedSink:
             self._current.write(rgb, pts_ns, duration_ns)
         except SinkError as error:
             full = self._current
-            if not self._make_room(error, full.path):
+            if error.errno != errno.ENOSPC:
                 raise
+            if not self._make_room():
+                self._wait()  # what has been finished may be deleted
+                if not self._make_room():
+                    raise
             self._finish(full)
             self._current = self._next(self._size)
             self._start_ns = pts_ns
@@ -175,12 +196,16 @@ class SegmentedSink:
     def _finish(self, sink: FileSink) -> None:
         """Closes a file in the background; waits for the one before, so that they never pile up."""
         self._wait()
+        self._finished = sink.path
+        plenty = self._reserve(sink)
 
         def close() -> None:
             try:
                 sink.close()
             except SinkError as error:
-                if not self._make_room(error, sink.path):
+                if error.errno == errno.ENOSPC and self._make_room():
+                    remark(f"the disk is full: {sink.path.name} lacks its end")
+                else:
                     self._note(error)
             except Exception as error:  # the thread's last stand: whoever writes must learn of it
                 log.exception("finishing %s broke", sink.path)
@@ -188,6 +213,8 @@ class SegmentedSink:
 
         self._finishing = threading.Thread(target=close, name=f"finish {sink.path.name}", daemon=True)
         self._finishing.start()
+        if not plenty:
+            self._wait()  # before the next file takes the room that this one needs
 
     def _note(self, error: SinkError) -> None:
         self._failure = self._failure or error
@@ -198,6 +225,8 @@ class SegmentedSink:
             finishing.join(_JOIN_S)
             if finishing.is_alive():
                 self._note(SinkError(f"{self._path}: a segment was not finished within {_JOIN_S:g} s"))
+                return
+            self._finished = None
 
     @property
     def drops(self) -> int:
@@ -207,13 +236,14 @@ class SegmentedSink:
     def close(self) -> None:
         """See `FrameSink.close`. Raises SinkError where any segment could not be finished."""
         self._wait()
-        current, self._current = self._current, None
-        if current is not None:
-            self._drops += current.drops
+        if self._current is not None:
+            self._drops += self._current.drops
+            self._reserve(self._current)
             try:
-                current.close()
+                self._current.close()
             except SinkError as error:
                 self._note(error)
+            self._current = None
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure

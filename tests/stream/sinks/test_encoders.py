@@ -14,7 +14,8 @@ from irchroma.stream.sinks.encoders import (
     EncoderOptions,
     EncoderTask,
     choose_encoder,
-    codec_of,
+    codec_for,
+    codecs_of,
     survey_encoders,
 )
 from irchroma.stream.sinks.i420_packer import Yuv420Packer, appsrc_of
@@ -60,10 +61,11 @@ def test_every_encoder_that_works_encodes_with_all_its_settings(live: bool, bitr
         pipeline.stop()
 
 
-def test_x264_keeps_no_picture_back_in_a_live_run() -> None:
+@pytest.mark.parametrize("name", ["x264", "x265"])
+def test_nothing_is_kept_back_in_a_live_run(name: str) -> None:
     coded = threading.Semaphore(0)
     pipeline = Pipeline(
-        f"{appsrc_of(SIZE, Fraction(25))} ! {choose_encoder(task(name='x264')).launch}"
+        f"{appsrc_of(SIZE, Fraction(25))} ! {choose_encoder(task(codecs_of(name)[0], name=name)).launch}"
         " ! fakesink name=out sync=false signal-handoffs=true"
     )
     pipeline.start()
@@ -108,11 +110,29 @@ def test_an_element_that_is_there_but_fails_is_passed_over_with_the_reason() -> 
     assert "\n" not in fault
 
 
+def test_a_codec_is_what_was_asked_for_or_refused() -> None:
+    held: tuple[encoders.Codec, ...] = ("h264", "h265")
+    assert codec_for(EncoderOptions(), held, "a.mp4", ".mp4") == "h264"
+    assert codec_for(EncoderOptions(codec="h265"), held, "a.mp4", ".mp4") == "h265"
+    assert codec_for(EncoderOptions("x265"), held, "a.mp4", ".mp4") == "h265"
+    with pytest.raises(StreamOptionError, match=r"a\.webm: codec h265, which \.webm does not hold here"):
+        codec_for(EncoderOptions(codec="h265"), ("vp9", "vp8"), "a.webm", ".webm")
+    with pytest.raises(StreamOptionError, match="encoder x264 writes h264, not h265"):
+        codec_for(EncoderOptions("x264", "h265"), held, "a.mp4", ".mp4")
+
+
+def test_where_no_encoder_of_a_codec_is_its_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoders.door, "has_element", lambda _name: False)
+    with pytest.raises(SinkError, match=r"no h265 encoder works here: .* x265enc is not here \(needs gst"):
+        choose_encoder(task("h265"))
+
+
 def test_unknown_names_and_other_codecs_are_refused() -> None:
-    assert codec_of("auto") is None
-    assert codec_of("x264enc") == "h264"
+    assert codecs_of("auto") == ()
+    assert codecs_of("x264enc") == ("h264",)
+    assert set(codecs_of("nvenc")) == {"h264", "h265"}
     with pytest.raises(StreamOptionError, match="unknown encoder 'h264'"):
-        codec_of("h264")
+        codecs_of("h264")
     with pytest.raises(StreamOptionError, match="encoder vp9 writes vp9, but h264 is needed here"):
         choose_encoder(task(name="vp9"))
 
