@@ -245,7 +245,10 @@ def _running_time_ns(element: Any) -> int | None:
 
     Before the start the base time is 0, and GStreamer's own answer would be the machine's uptime.
     """
+    library = door.modules()["Gst"]
     if not element.get_base_time():
         return 0
-    state = door.modules()["Gst"].State.PLAYING
-    return int(element.get_current_running_time()) if element.get_state(0)[1] == state else None
+    if element.get_state(0)[1] != library.State.PLAYING:
+        return None
+    now_ns = int(element.get_current_running_time())
+    return None if now_ns == library.CLOCK_TIME_NONE else now_ns  # its clock goes when its last viewer does
