@@ -59,6 +59,7 @@ _PARTS = (
     _Part("USB cameras (V4L2)", ("v4l2src",), _GOOD),
     _Part("SRT", ("srtsrc", "srtsink", "tsdemux", "mpegtsmux"), _BAD),
     _Part("HLS", ("hlssink2",), _BAD),
+    _Part("WebRTC on the page", ("webrtcbin", "nicesink", "dtlsenc", "srtpenc"), f"{_BAD} gstreamer1.0-nice"),
     _Part("window", ("autovideosink", "ximagesink"), "gstreamer1.0-x"),
 )
 

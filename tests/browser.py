@@ -13,6 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+SHOWN = "[...document.querySelectorAll('main > *')].find((one) => !one.hidden)"
+"""What shows the page's picture, an image or a video."""
+WIDTH = f"(shown => shown && (shown.naturalWidth || shown.videoWidth))({SHOWN})"
+"""Its width in the picture's pixels."""
+
 
 class Tab:
     """One page in the browser."""

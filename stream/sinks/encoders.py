@@ -225,7 +225,11 @@ def vpx_launch(element: str, task: EncoderTask) -> str:
         # VPx quantizers go from 0 to 63; the same number is a little finer than H.264's.
         wanted |= {"end-usage": "cq", "cq-level": str(options.quality), "min-quantizer": "2"}
         wanted |= {"max-quantizer": str(min(63, options.quality + 10)), "target-bitrate": "100000000"}
-    return _with_known(element, wanted)
+    launch = _with_known(element, wanted)
+    if task.codec == "vp8" and task.live:
+        # Its stream has one word for colors, BT.601 (RFC 6386, 9.2), and RTP has none beside it.
+        return f"videoconvert ! video/x-raw,format=I420,colorimetry=bt601 ! {launch}"
+    return launch
 
 
 @dataclass(frozen=True, slots=True)

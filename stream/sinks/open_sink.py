@@ -216,7 +216,9 @@ def _http(text: str, options: SinkOptions) -> FrameSink:
         access = replace(access, user=user, password=password)
     if options.spare_token is not None and needs_access(parts.hostname or "", access):
         access = replace(access, operator=options.spare_token())
-    page = HttpSinkOptions(options.title, options.stats, options.control, options.page, access)
+    page = HttpSinkOptions(
+        options.title, options.stats, options.control, options.page, access, options.encoder, options.pool
+    )
     return HttpSink(parts.hostname or "", port, page)
 
 

@@ -16,9 +16,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
+from irchroma.stream.errors import SinkError
 from irchroma.stream.sinks.http.access import Access, Role, WrongTries, ticket
 from irchroma.stream.sinks.http.live_picture import MOST_VIEWERS, LivePicture
 from irchroma.stream.sinks.http.page import LiveControl, index_page, login_page, page
+from irchroma.stream.sinks.http.whep import LONGEST_OFFER, OfferRefused, WhepViewers
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +45,10 @@ class Page(Protocol):
     @property
     def control(self) -> LiveControl | None:
         """What its viewers may change; None for nothing."""
+
+    @property
+    def whep(self) -> WhepViewers | None:
+        """Its viewers over WebRTC; None where this machine cannot have any."""
 
     def figures(self) -> dict[str, Any]:
         """What its `stats.json` says."""
@@ -124,8 +130,8 @@ class Answers:
         arriving = request.method == "GET" and request.headers.get("sec-fetch-mode") == "navigate"
         if fetched not in ("same-origin", "none") and not arriving:
             return 403, "pages of other sites may neither read nor change anything here"
-        if request.method not in ("GET", "HEAD", "POST"):
-            return 405, "expected GET or POST"
+        if request.method not in ("GET", "HEAD", "POST", "DELETE"):
+            return 405, "expected GET, POST or DELETE"
         return None
 
     def _ready(self) -> bool:
@@ -194,8 +200,16 @@ class Answers:
         if request.method == "POST":
             name, what = ("", path.removeprefix("/")) if alone else _first(path)
             one = pages.get(name)
+            if one is not None and what == "whep":
+                return await _let_watch(request, one)
             control = one.control if one is not None and what == "control" else None
             return await self._change(request, control, role)
+        if request.method == "DELETE":
+            name, what = ("", path.removeprefix("/")) if alone else _first(path)
+            one, viewer = pages.get(name), what.removeprefix("whep/")
+            if one is None or one.whep is None or viewer == what or not one.whep.end(viewer):
+                return _problem(404, "there is no such viewer")
+            return Response(status_code=200)
         if path == "/" and not alone:
             nonce = secrets.token_urlsafe(16)
             return _page(index_page(sorted(pages), nonce), nonce, framed=not self.access.protected)
@@ -218,7 +232,7 @@ class Answers:
         if what == "":
             nonce = secrets.token_urlsafe(16)
             may_change = one.control if role == "operator" else None
-            text = page(one.title, nonce, may_change, named)
+            text = page(one.title, nonce, may_change, named, webrtc=one.whep is not None)
             return _page(text, nonce, framed=one.control is None and not self.access.protected)
         if what == "stats.json":
             return JSONResponse(await asyncio.to_thread(one.figures))
@@ -270,17 +284,37 @@ def _first(path: str) -> tuple[str, str]:
     return name, what
 
 
-async def _body(request: Request) -> bytes | None:
+async def _let_watch(request: Request, one: Page) -> Response:
+    """The answer to a WebRTC viewer's offer (WHEP)."""
+    if one.whep is None:
+        return _problem(501, "this machine has no WebRTC: install gstreamer1.0-nice")
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/sdp":
+        return _problem(415, "expected application/sdp")
+    body = await _body(request, LONGEST_OFFER)
+    if body is None:
+        return _problem(413, f"expected at most {LONGEST_OFFER} bytes")
+    reached = str(request.scope["server"][0]).removeprefix("::ffff:")
+    try:
+        name, answer = await asyncio.to_thread(one.whep.answer, body.decode("utf-8", "replace"), reached)
+    except OfferRefused as error:
+        return _problem(406, str(error))
+    except SinkError as error:
+        return _problem(503, str(error))
+    headers = {"Location": f"{request.url.path.rstrip('/')}/{name}"}
+    return Response(answer, 201, headers, "application/sdp")
+
+
+async def _body(request: Request, longest: int = _LONGEST_BODY) -> bytes | None:
     """The request's body; None where it is too long. TimeoutError for a sender that stops."""
     data = b""
     length = request.headers.get("content-length", "0")
-    if not length.isdigit() or int(length) > _LONGEST_BODY:
+    if not length.isdigit() or int(length) > longest:
         return None
     try:
         with anyio.fail_after(_STUCK_S):
             async for chunk in request.stream():
                 data += chunk
-                if len(data) > _LONGEST_BODY:
+                if len(data) > longest:
                     return None
     except TimeoutError:
         raise ClientDisconnect from None

@@ -20,7 +20,13 @@ def _template(name: str) -> str:
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
-def page(title: str, nonce: str = "", control: LiveControl | None = None, named: bool = False) -> str:
+def page(
+    title: str,
+    nonce: str = "",
+    control: LiveControl | None = None,
+    named: bool = False,
+    webrtc: bool = False,
+) -> str:
     """One stream's page as HTML.
 
     Args:
@@ -28,8 +34,9 @@ def page(title: str, nonce: str = "", control: LiveControl | None = None, named:
         nonce: of its script, as its content security policy has it.
         control: what its viewers may change; None for nothing.
         named: it is one of several on its port, which are listed one level above.
+        webrtc: its picture can be had over WebRTC, too.
     """
-    setup: dict[str, Any] = {"named": named, "control": None}
+    setup: dict[str, Any] = {"named": named, "control": None, "webrtc": webrtc}
     if control is not None:
         engines = [asdict(choice) for choice in control.engines]
         setup["control"] = {"views": list(VIEWS), "engines": engines, "state": control.state()}

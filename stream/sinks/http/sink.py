@@ -1,4 +1,4 @@
-"""Serves the live picture to browsers: a page, MJPEG, a snapshot and figures, over plain HTTP."""
+"""Serves the live picture to browsers: a page, WebRTC, MJPEG, a snapshot and figures, over plain HTTP."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ import numpy as np
 from irchroma.stream.errors import SinkError
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import Pixels, VideoInfo
+from irchroma.stream.sinks.encoders import EncoderOptions
 from irchroma.stream.sinks.http.access import Access
 from irchroma.stream.sinks.http.live_picture import LivePicture
 from irchroma.stream.sinks.http.page import LiveControl
+from irchroma.stream.sinks.http.whep import WhepViewers, webrtc_works
 from irchroma.stream.sinks.pace import Pace
 from irchroma.stream.sinks.pipeline_sink import check_size
+from irchroma.stream.sinks.shared_encoder import EncoderPool
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,8 @@ class HttpSinkOptions:
         control: what its viewers may change; None for nothing.
         name: its place below the list of all pages of that port; empty to have the port to itself.
         access: who gets in.
+        encoder: of the pictures that go out over WebRTC.
+        pool: encoders that it shares with other sinks; None for its own.
     """
 
     title: str = "irchroma"
@@ -36,10 +41,12 @@ class HttpSinkOptions:
     control: LiveControl | None = None
     name: str = ""
     access: Access = field(default_factory=Access)
+    encoder: EncoderOptions = field(default_factory=EncoderOptions)
+    pool: EncoderPool | None = None
 
 
 class HttpSink:
-    """One page with the live picture. Pictures are compressed once for all viewers, and only for viewers.
+    """One page with the live picture. Pictures are encoded once for all viewers, and only for viewers.
 
     Every viewer gets the newest picture whenever it has taken the one before, so a slow one sees fewer.
 
@@ -61,6 +68,7 @@ class HttpSink:
         self._withdraw: Callable[[str, int, str], None]
         self._pace: Pace | None = None
         self.live_picture = LivePicture()
+        self.whep: WhepViewers | None = None
 
     @property
     def title(self) -> str:
@@ -79,6 +87,9 @@ class HttpSink:
         check_size(size, f"http://{self._host}:{self.port}")
         self._pace = None if info.live else Pace()
         self.live_picture = LivePicture()
+        self.whep = None
+        if webrtc_works():
+            self.whep = WhepViewers(info, size, self.options.encoder, self.options.pool or EncoderPool())
         self.port = server.serve(self._host, self.port, self.options.name, self, self.options.access)
         self._withdraw = server.withdraw
         self._open = True
@@ -93,6 +104,8 @@ class HttpSink:
         if self._pace is not None:
             self._pace.wait(pts_ns)
         self.live_picture.put(picture)
+        if self.whep is not None:
+            self.whep.offer(picture, pts_ns, duration_ns)
 
     @property
     def drops(self) -> int:
@@ -103,7 +116,8 @@ class HttpSink:
         """What `stats.json` says."""
         live, control = self.live_picture, self.options.control
         height, width = live.size
-        own = {"fps": round(live.rate_hz(), 1), "viewers": live.viewers, "width": width, "height": height}
+        viewers = live.viewers + (self.whep.count if self.whep is not None else 0)
+        own = {"fps": round(live.rate_hz(), 1), "viewers": viewers, "width": width, "height": height}
         more = self.options.stats() if self.options.stats is not None else {}
         shown = {"live": control.state()} if control is not None else {}
         if more.get("state", "live") != "live":  # the card and the repeated picture are no camera's
@@ -118,4 +132,6 @@ class HttpSink:
             return
         self._open = False
         self.live_picture.end()
+        if self.whep is not None:
+            self.whep.close()
         self._withdraw(self._host, self.port, self.options.name)

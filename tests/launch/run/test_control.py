@@ -15,7 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from tests.browser import opened
+from tests.browser import SHOWN, WIDTH, opened
 from tests.waiting import wait_for
 
 from irchroma.engines.network.network import NetworkOptions
@@ -180,14 +180,14 @@ def test_the_buttons_of_the_page_do_what_they_say(tmp_path: Path) -> None:
         running(source=SOURCE.replace("160x128", "320x256")) as run,
         opened(f"http://127.0.0.1:{run.port}/", tmp_path / "profile") as tab,
     ):
-        tab.wait_for("document.getElementById('live').naturalWidth === 320")
+        tab.wait_for(f"{WIDTH} === 320")
         tab.wait_for("document.getElementById('fps').textContent.endsWith('fps')")
         tab.wait_for("document.getElementById('latency').textContent.endsWith('ms')")
         assert tab.value(pressed) == ["color", "palette:lava"]
         tab.value("document.querySelector('[data-value=wipe]').click()")
         tab.wait_for(f"String({pressed}) === 'wipe,palette:lava'")
         corners = "(r => [r.left, r.top, r.width, r.height])"
-        box = tab.value(f"{corners}(document.getElementById('live').getBoundingClientRect())")
+        box = tab.value(f"{corners}({SHOWN}.getBoundingClientRect())")
         middle, height = box[0] + box[2] / 2, box[1] + box[3] / 2
         tab.drag((middle, height), (middle + box[3] * 1.25 / 4, height))  # a quarter of the picture's width
         wait_for(lambda: abs(run.state()["wipe"] - 0.75) < 0.02)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.browser import Tab, opened
+from tests.browser import SHOWN, WIDTH, Tab, opened
 
 from irchroma.launch.run.control import choices
 from irchroma.stream.protocols import VideoInfo
@@ -21,8 +21,8 @@ from irchroma.stream.sinks.http.sink import HttpSink, HttpSinkOptions
 
 pytestmark = pytest.mark.browser
 
-SHOWN = "document.getElementById('live') && document.getElementById('live').naturalWidth === 320"
-BOX = "(r => [r.width, r.height])(document.getElementById('live').getBoundingClientRect())"
+READY = f"{WIDTH} === 320"
+BOX = f"(r => [r.width, r.height])({SHOWN}.getBoundingClientRect())"
 LIVE = VideoInfo((240, 320), Fraction(25), live=True)
 SIZES = {"phone": (740, 360), "projector": (1080, 1920)}
 
@@ -44,8 +44,10 @@ class Camera:
     def _work(self) -> None:
         ramp = np.add.outer(np.arange(240) // 3, np.arange(320) // 2).astype(np.uint8)
         picture = np.dstack([ramp, ramp[::-1], 255 - ramp])
+        number = 0
         while not self._ended.wait(0.1):
-            self.sink.write(picture, 0, 40_000_000)
+            self.sink.write(picture, number * 100_000_000, 100_000_000)
+            number += 1
 
     def state(self) -> dict[str, Any]:
         return {
@@ -117,7 +119,7 @@ def test_a_page_says_that_its_server_is_gone_or_hangs_and_comes_back(tmp_path: P
         camera = Camera(camera.port)
         try:
             tab.wait_for("document.getElementById('state').textContent === 'live'")
-            tab.wait_for("document.getElementById('live').naturalWidth === 320")
+            tab.wait_for(READY)
             tab.value(
                 "window.fetch = (address, more) => new Promise((done, fail) =>"
                 " more.signal.addEventListener('abort', () => fail(new Error())))"
@@ -154,7 +156,7 @@ def test_a_visitor_logs_in_and_a_viewer_has_no_buttons(tmp_path: Path) -> None:
             tab.wait_for("document.getElementById('token') !== null")
             tab.value(f"document.getElementById('token').value = '{token}'")
             tab.value("document.querySelector('button').click()")
-            tab.wait_for(SHOWN)
+            tab.wait_for(READY)
             tab.wait_for("document.getElementById('state').textContent === 'live'")
             assert tab.value("document.querySelectorAll('#controls button').length > 0") is buttons
             assert tab.value("location.pathname + location.search") == "/gate/"
@@ -166,7 +168,7 @@ def test_the_page_fits_a_phone_and_a_projector_in_light_and_dark(tmp_path: Path)
     with watched(tmp_path, camera) as tab:
         for state, said in (("live", "false"), ("lost", "true")):
             camera.told = lost if state == "lost" else camera.told
-            tab.wait_for(SHOWN)
+            tab.wait_for(READY)
             tab.wait_for(f"Boolean(document.getElementById('why').textContent) === {said}")
             for place, size in SIZES.items():
                 for scheme in ("light", "dark"):
