@@ -209,7 +209,7 @@ def v4l2_launch(element: str, task: EncoderTask) -> str:
 
 
 def vpx_launch(element: str, task: EncoderTask) -> str:
-    """VP8 and VP9."""
+    """VP8, whose streams know BT.601 alone (RFC 6386, 9.2; RTP has no word beside them), and VP9."""
     options = task.options
     wanted = {
         "deadline": "1",
@@ -225,11 +225,8 @@ def vpx_launch(element: str, task: EncoderTask) -> str:
         # VPx quantizers go from 0 to 63; the same number is a little finer than H.264's.
         wanted |= {"end-usage": "cq", "cq-level": str(options.quality), "min-quantizer": "2"}
         wanted |= {"max-quantizer": str(min(63, options.quality + 10)), "target-bitrate": "100000000"}
-    launch = _with_known(element, wanted)
-    if task.codec == "vp8" and task.live:
-        # Its stream has one word for colors, BT.601 (RFC 6386, 9.2), and RTP has none beside it.
-        return f"videoconvert ! video/x-raw,format=I420,colorimetry=bt601 ! {launch}"
-    return launch
+    head = "videoconvert ! video/x-raw,colorimetry=bt601 ! " if task.codec == "vp8" and task.live else ""
+    return head + _with_known(element, wanted)
 
 
 @dataclass(frozen=True, slots=True)
