@@ -11,8 +11,8 @@ from irchroma.engines.recolor.recoloring import BandLook
 
 WEIGHTS = Path(__file__).parent / "weights"
 SIZES = ("fast", "best")
-WORK_SIZE_PX = {"fast": 320, "best": 416, "nir": 320}
-"""Long side of the picture that a network of that size (of a classic one: for that band) sees."""
+WORK_SIZE_PX = {"fast": 320, "best": 416, "nir": 320, "thermal": 320}
+"""Long side of the picture that a network of that size (of one named by its band: for that band) sees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,11 @@ CLASSICS = {
     )
 }
 """Colorizers of the literature, for comparison; `zhang2016:nir` is the one trained on near-infrared pairs."""
-NETWORKS = BANDS | CLASSICS
+REFERENCE = Band(
+    "reference", "colors by a picture given with it, of this scene or another", BandLook(), ("nir", "thermal")
+)
+"""Learned color by a reference, on top of the band's own network: `reference:thermal`."""
+NETWORKS = BANDS | CLASSICS | {REFERENCE.name: REFERENCE}
 
 
 def require_network(kind: str, size: str) -> None:
@@ -71,8 +75,13 @@ def require_network(kind: str, size: str) -> None:
 
 
 def look_of(kind: str, size: str) -> BandLook:
-    """How a network's pictures are put together: a classic one's as its band's."""
+    """How a network's pictures are put together: of one named by its band as that band's."""
     return BANDS.get(size, NETWORKS[kind]).look
+
+
+def band_of(kind: str, size: str) -> str:
+    """The band whose frames a network colors: `thermal` of `thermal:best` and of `reference:thermal`."""
+    return kind if kind in BANDS else size
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +89,9 @@ class EngineName:
     """An engine as its user wrote it, taken apart.
 
     Attributes:
-        kind: `nir`, `thermal`, a classic colorizer's name, `palette` or `gray`.
-        variant: a network's size, a classic one's band (`nir` where it was not said) or a palette's name,
-            None where it was not said.
+        kind: `nir`, `thermal`, a classic colorizer's name, `reference`, `palette` or `gray`.
+        variant: a network's size, a classic one's band (`nir` where it was not said), `reference`'s band
+            (likewise) or a palette's name, None where it was not said.
     """
 
     kind: str
@@ -104,14 +113,21 @@ def parse(text: str) -> EngineName:
     if kind in NETWORKS:
         if variant:
             require_network(kind, variant)
-        elif kind in CLASSICS:
-            variant = CLASSICS[kind].sizes[0]
+        elif kind not in BANDS:
+            variant = NETWORKS[kind].sizes[0]
     elif kind == "gray":
         if variant:
             raise EngineOptionError(f"engine gray takes no variant, got {variant!r}")
     elif kind != "palette":
         raise EngineOptionError(f"unknown engine {text!r}: use {', '.join(NETWORKS)}, palette:NAME or gray")
     return EngineName(kind, variant or None)
+
+
+def with_band(text: str, band: str) -> str:
+    """An engine's name for frames of a band: `auto` is the band's network, `reference` that one's."""
+    if text == "auto":
+        return band
+    return f"{text}:{band}" if text == REFERENCE.name else text
 
 
 def weights_path(kind: str, size: str) -> Path:

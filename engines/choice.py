@@ -129,7 +129,7 @@ def open_colorizer(text: str, options: ColorizerOptions | None = None) -> AnyCol
             palette = palette_from_name(text, gain=palette.gain, offset=palette.offset)
         return PaletteColorizer(palette)
     neural = replace(options.neural, engine=name.kind, size=name.variant or options.neural.size)
-    if options.open_on_cpu is not None:
+    if options.open_on_cpu is not None and name.kind != catalog.REFERENCE.name:
         if neural.network.device not in ("auto", "cpu"):
             raise EngineOptionError(
                 f"auto settings govern the CPU: device {neural.network.device} contradicts them"
@@ -160,11 +160,14 @@ def check_colorizer(text: str, options: ColorizerOptions) -> None:
 def _checked_name(text: str, neural: NeuralOptions) -> catalog.EngineName:
     name = catalog.parse(text)
     if neural.reference is not None and not name.neural:
-        raise EngineOptionError(f"--reference steers the color of nir and thermal, not {text}")
+        raise EngineOptionError(f"--reference steers the color of networks, not of {text}")
     if neural.weights is not None:
         if not name.neural:
             raise EngineOptionError(f"--weights is a network for nir or thermal, not {text}")
-        require_match(neural.weights, name.kind, name.variant)
+        if name.kind == catalog.REFERENCE.name:
+            require_match(neural.weights, str(name.variant), "fast")
+        else:
+            require_match(neural.weights, name.kind, name.variant)
     return name
 
 
@@ -184,6 +187,11 @@ def open_neural(options: NeuralOptions, wish: DeviceWish | None = None) -> Neura
     """
     wish = wish or DeviceWish()
     runtime, device = options.network.runtime, options.network.device
+    if options.engine == catalog.REFERENCE.name:
+        if runtime in _OF_TENSORRT or device not in ("auto", "cpu"):
+            asked = f"runtime {runtime}" if runtime in _OF_TENSORRT else f"device {device}"
+            raise EngineOptionError(f"engine reference runs on the CPU only: leave out {asked}")
+        return _on_cpu(options, wish)
     index = _next_in_turn() if device == "all" else device_index(device)
     if device == "cpu" or (runtime not in (*GPU_RUNTIMES, "auto")):
         if runtime in _OF_TENSORRT:

@@ -37,6 +37,7 @@ class StillOptions:
         threads: see `NetworkOptions`.
         quick: networks in bf16 where the CPU has it, as live runs do; float32 otherwise.
         reference: see `NeuralOptions`.
+        reference_strength: see `NeuralOptions`.
         weights: see `NeuralOptions`.
     """
 
@@ -51,6 +52,7 @@ class StillOptions:
     threads: int = 0
     quick: bool = False
     reference: Path | None = None
+    reference_strength: float = 1.0
     weights: Path | None = None
 
 
@@ -175,7 +177,7 @@ class StillPictures:
         self._engines.clear()
 
     def _engine(self, band: str) -> Colorizer:
-        text = band if self.options.engine == "auto" else self.options.engine
+        text = catalog.with_band(self.options.engine, band)
         engine = self._engines.get(text)
         if engine is None:
             engine = self._engines[text] = open_colorizer(text, _colorizer_options(self.options))
@@ -193,6 +195,7 @@ def _colorizer_options(options: StillOptions) -> ColorizerOptions:
             work_size_px=options.work_size_px,
             steady=False,
             reference=options.reference,
+            reference_strength=options.reference_strength,
             weights=options.weights,
             recolor=RecolorOptions(options.mode, options.chroma_limit, instead=options.unsure),
             network=network,

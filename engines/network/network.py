@@ -23,6 +23,8 @@ from irchroma.engines.network.verification import Check, verify
 log = logging.getLogger(__name__)
 
 Tensor = NDArray[np.float32]
+Tensors = dict[str, NDArray[np.float32]]
+"""Inputs or outputs of a graph by name."""
 
 
 class Network(Protocol):
@@ -54,6 +56,20 @@ class Network(Protocol):
 
     def close(self) -> None:
         """Let go of the network; may be called twice."""
+
+
+class Graph(Protocol):
+    """A network of several inputs on the CPU, always in float32. Used by one thread at a time."""
+
+    @property
+    def name(self) -> str:
+        """Runtime and precision for people."""
+
+    def run(self, inputs: Tensors) -> Tensors:
+        """Every output by name; they are the caller's until the next call."""
+
+    def close(self) -> None:
+        """Let go of it; may be called twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +162,35 @@ def open_network(path: Path, options: NetworkOptions | None = None) -> Network:
     raise EngineUnavailable(
         "no runtime for neural engines works here: " + "; ".join(passed_over) + ": pip install openvino"
     )
+
+
+GRAPH_RUNTIMES = ("openvino", "onnxruntime")
+"""Of RUNTIMES, those that run a `Graph`."""
+
+
+def open_graph(path: Path, options: NetworkOptions | None = None) -> Graph:
+    """Load a network of several inputs into the runtime asked for, or the first that is installed.
+
+    Raises:
+        EngineUnavailable: the weights or the runtime are not here.
+        EngineOptionError: the runtime does not run such networks.
+    """
+    options = options or NetworkOptions()
+    if not path.is_file():
+        raise EngineUnavailable(f"no weights at {path}: reinstall irchroma, or train them: irchroma train")
+    asked = GRAPH_RUNTIMES if options.runtime == "auto" else (options.runtime,)
+    if asked[0] not in GRAPH_RUNTIMES:
+        raise EngineOptionError(
+            f"{path.stem} runs on {' and '.join(GRAPH_RUNTIMES)} only, not on {options.runtime}"
+        )
+    found = next((name for name in asked if installed(name)), None)
+    if found is None:
+        raise EngineUnavailable(
+            f"no runtime for {path.stem} is installed: run {_how_to_install(RUNTIMES[asked[0]])}"
+        )
+    module = importlib.import_module(RUNTIMES[found].module)
+    graph: Graph = module.open_graph(path, options)
+    return graph
 
 
 def installed(name: str) -> bool:

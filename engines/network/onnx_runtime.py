@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 
 from irchroma.engines.errors import EngineUnavailable
-from irchroma.engines.network.network import NetworkOptions, Tensor
+from irchroma.engines.network.network import NetworkOptions, Tensor, Tensors
 from irchroma.engines.network.record import read_record
 
 
@@ -62,6 +62,43 @@ class OnnxRuntimeNetwork:
             raise EngineUnavailable("the network is closed")
         ycc, confidence = self._session.run(["ycc", "confidence"], {"luma": np.ascontiguousarray(luma)})
         return ycc, confidence
+
+    def close(self) -> None:
+        """Let go of the session."""
+        self._session = None
+
+
+def open_graph(path: Path, options: NetworkOptions) -> OnnxRuntimeGraph:
+    """Read and prepare the graph."""
+    return OnnxRuntimeGraph(path, options)
+
+
+class OnnxRuntimeGraph:
+    """A `Graph` on the CPU in float32."""
+
+    name = "onnxruntime f32"
+
+    def __init__(self, path: Path, options: NetworkOptions) -> None:
+        settings = onnxruntime.SessionOptions()
+        settings.log_severity_level = 3
+        if options.threads:
+            settings.intra_op_num_threads = options.threads
+        try:
+            self._session: Any = onnxruntime.InferenceSession(
+                str(path), settings, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            raise EngineUnavailable(
+                f"onnxruntime cannot load {path}: {str(error).splitlines()[0]}"
+            ) from error
+
+    def run(self, inputs: Tensors) -> Tensors:
+        """See `Graph.run`."""
+        if self._session is None:
+            raise EngineUnavailable("the network is closed")
+        names = [port.name for port in self._session.get_outputs()]
+        found = self._session.run(names, {name: np.ascontiguousarray(one) for name, one in inputs.items()})
+        return dict(zip(names, found, strict=True))
 
     def close(self) -> None:
         """Let go of the session."""

@@ -15,7 +15,7 @@ import numpy as np
 import openvino
 
 from irchroma.engines.errors import EngineUnavailable
-from irchroma.engines.network.network import NetworkOptions, Tensor
+from irchroma.engines.network.network import NetworkOptions, Tensor, Tensors
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,69 @@ class _Compiled:
 def open_network(path: Path, options: NetworkOptions) -> OpenVinoNetwork:
     """Read the network; it is compiled when the first frame tells its size."""
     return OpenVinoNetwork(path, options)
+
+
+def open_graph(path: Path, options: NetworkOptions) -> OpenVinoGraph:
+    """Read the graph; it is compiled when the first inputs tell their shapes."""
+    return OpenVinoGraph(path, options)
+
+
+class OpenVinoGraph:
+    """A `Graph` on the CPU in float32: small differences of large numbers are beyond bf16."""
+
+    def __init__(self, path: Path, options: NetworkOptions) -> None:
+        self._path = path
+        self._core: Any = openvino.Core()
+        self._settings: dict[str, Any] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32",
+        }
+        if options.threads:
+            self._settings["INFERENCE_NUM_THREADS"] = options.threads
+        if options.cache is not None:
+            self._settings["CACHE_DIR"] = str(options.cache)
+        try:
+            self._model: Any = self._core.read_model(path)
+        except RuntimeError as error:
+            raise EngineUnavailable(f"openvino cannot read {path}: {_first_line(error)}") from error
+        self._requests: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
+
+    @property
+    def name(self) -> str:
+        """Runtime and precision."""
+        return "openvino f32"
+
+    def run(self, inputs: Tensors) -> Tensors:
+        """See `Graph.run`."""
+        with _first_call:
+            request = self._request(inputs)
+            request.infer({name: np.ascontiguousarray(one) for name, one in inputs.items()})
+            return {port.any_name: request.get_tensor(port.any_name).data for port in self._model.outputs}
+
+    def close(self) -> None:
+        """Let go of the compiled graphs."""
+        self._requests.clear()
+        self._model = self._core = None
+
+    def _request(self, inputs: Tensors) -> Any:
+        if self._core is None:
+            raise EngineUnavailable(f"the network {self._path.stem} is closed")
+        shapes = {name: one.shape for name, one in inputs.items()}
+        key = tuple(sorted(shapes.items()))
+        request = self._requests.get(key)
+        if request is None:
+            model = self._model.clone()
+            try:
+                model.reshape({name: list(shape) for name, shape in shapes.items()})
+                request = self._core.compile_model(model, "CPU", self._settings).create_infer_request()
+            except RuntimeError as error:
+                raise EngineUnavailable(
+                    f"openvino cannot compile {self._path.name} for {shapes}: {_first_line(error)}"
+                ) from error
+            self._requests[key] = request
+            if len(self._requests) > KEPT_SHAPES:
+                self._requests.popitem(last=False)
+        return request
 
 
 class OpenVinoNetwork:

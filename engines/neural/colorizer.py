@@ -22,10 +22,11 @@ from irchroma.engines.network.sharing import NetworkSeat
 from irchroma.engines.network.twins import weights_for
 from irchroma.engines.neural import people
 from irchroma.engines.neural.beside import ColorBeside
+from irchroma.engines.neural.exemplar import ExemplarNetwork, checked_strength
 from irchroma.engines.recolor import color_space, neutral
 from irchroma.engines.recolor.recoloring import Recoloring, RecolorOptions, halves
 from irchroma.engines.recolor.work_picture import STRIDE_PX, answer_at, at_size, padded, reduced, work_size
-from irchroma.engines.reference.pictures import Reference
+from irchroma.engines.reference.pictures import Reference, load_references
 from irchroma.engines.reference.steering import ReferenceOptions, ReferenceSteering, Scenery
 from irchroma.engines.temporal import gain
 from irchroma.engines.temporal.memory import Observation
@@ -37,19 +38,21 @@ class NeuralOptions:
     """What a neural colorizer does.
 
     Attributes:
-        engine: `nir` or `thermal`.
-        size: `fast` or `best`.
+        engine: a network of `catalog.NETWORKS`.
+        size: `fast` or `best`; of `reference`, its band.
         work_size_px: long side of what the network sees at most; 0 for the size's own.
         steady: keep the color steady in time; off for pictures that do not follow one another.
         weights: an ONNX file of the user's own; one that was calibrated says its size itself.
         celsius: degrees a count and of count 0, by which `thermal` on the CPU knows people; None for none.
-        reference: color pictures of this scene, which steer; `pictures.AUTO`: see `exchange_references`.
+        reference: color pictures of this scene, which steer, and for the engine `reference` of any scene;
+            `pictures.AUTO`: see `exchange_references`.
+        reference_strength: how much they count, [0, 1].
         recolor: mode, chroma limit and filters.
         temporal: how the color is kept steady, and how often the network runs.
         network: runtime, threads, cache.
         beside: the network works beside the frames, on the newest one, and none waits for it: for live
             video. Pictures then depend on how fast it is; off, the same frames give the same pictures.
-            Without steadying, and with a reference, frames wait all the same.
+            Without steadying, and with a reference (engine `reference` apart), frames wait all the same.
     """
 
     engine: str = "nir"
@@ -59,6 +62,7 @@ class NeuralOptions:
     weights: Path | None = None
     celsius: tuple[float, float] | None = None
     reference: Path | None = None
+    reference_strength: float = 1.0
     recolor: RecolorOptions = field(default_factory=RecolorOptions)
     temporal: TemporalOptions = field(default_factory=TemporalOptions)
     network: NetworkOptions = field(default_factory=NetworkOptions)
@@ -68,6 +72,7 @@ class NeuralOptions:
         catalog.require_network(self.engine, self.size)
         if self.work_size_px and self.work_size_px < STRIDE_PX:
             raise EngineOptionError(f"work size {self.work_size_px} is below {STRIDE_PX} pixels")
+        checked_strength(self.reference_strength)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,18 +192,27 @@ class NeuralColorizer:
         """
         self.options = options or NeuralOptions()
         self._owned, engine, size = network is None, self.options.engine, self.options.size
+        exemplar = engine == catalog.REFERENCE.name
+        self._band = catalog.band_of(engine, size)
+        if exemplar:
+            engine, size = self._band, "fast"
         path = self.options.weights or catalog.weights_path(engine, size)
         if self.options.weights is None and network is None:
             path = weights_for(engine, size, self.options.network)
         record = require_match(path, engine) if path.is_file() else None
-        if record is not None:
+        if record is not None and not exemplar:
             self.options = replace(self.options, size=record.size)
         self._precision = f" {record.precision}" if record is not None else ""
-        beside = self.options.beside and self.options.steady and self.options.reference is None
+        beside = self.options.beside and self.options.steady
+        beside = beside and (exemplar or self.options.reference is None)
         if beside and opener is open_network and not self.options.network.threads:
             threads = max(1, len(os.sched_getaffinity(0)) // 2)  # the others are the frames'
             self.options = replace(self.options, network=replace(self.options.network, threads=threads))
         self.network = network or opener(path, self.options.network)
+        references = load_references(self.options.reference) if self.options.reference is not None else []
+        self._exemplar: ExemplarNetwork | None = None
+        if exemplar and network is None:
+            self.network = self._exemplar = self._by_reference(self.network, references)
         self._stage = TemporalStage(self.options.temporal) if self.options.steady else None
         self._beside = ColorBeside(self._stage, self._keep_dark) if beside and self._stage else None
         look = catalog.look_of(self.options.engine, self.options.size)
@@ -206,8 +220,10 @@ class NeuralColorizer:
         self._dark_fade = neutral.dark_fade()
         self._steering: ReferenceSteering | None = None
         if self.options.reference is not None:
-            steered = ReferenceOptions(self.options.reference, steady=self.options.steady)
-            self._steering = ReferenceSteering(steered)
+            steered = ReferenceOptions(
+                self.options.reference, self.options.reference_strength, steady=self.options.steady
+            )
+            self._steering = ReferenceSteering(steered, references)
         long_side_px = self.options.work_size_px or catalog.WORK_SIZE_PX[self.options.size]
         self._long_side_px = self._seen_px = long_side_px
         self._pending: deque[_Job] = deque()
@@ -250,6 +266,9 @@ class NeuralColorizer:
             size = job.small.shape
             ycc = np.asarray(cv2.merge([at_size(plane, size) for plane in cv2.split(ycc)]), np.float32)
             confidence = at_size(confidence, size)
+        if self._steering is not None:
+            ycc, confidence = self._steering.apply(job.small, ycc, confidence, pts_ns)
+            job.scenery = self._steering.scenery
         self._hand_over(job, ycc, confidence)
 
     def collect(self) -> DeferredPicture:
@@ -282,8 +301,32 @@ class NeuralColorizer:
 
     def exchange_references(self, references: Sequence[Reference]) -> None:
         """Be steered by these from now on, or by none, where there was a reference at first; any thread."""
+        if self._exemplar is not None:
+            self._exemplar.set_reference(references[0] if references else None)
         if self._steering is not None:
             self._steering.exchange(references)
+
+    def set_reference_strength(self, strength: float) -> None:
+        """How much the references count from now on, [0, 1]; any thread.
+
+        Raises:
+            EngineOptionError: it is not in [0, 1].
+        """
+        checked_strength(strength)
+        if self._exemplar is not None:
+            self._exemplar.set_strength(strength)
+        if self._steering is not None:
+            self._steering.options = replace(self._steering.options, weight=strength)
+
+    def _by_reference(self, own: Network, references: Sequence[Reference]) -> ExemplarNetwork:
+        """The band's network with the one that looks at a reference."""
+        try:
+            made = ExemplarNetwork(own, self._band, self.options.network, self.options.reference_strength)
+        except BaseException:
+            own.close()
+            raise
+        made.set_reference(references[0] if references else None)
+        return made
 
     @property
     def network_s(self) -> float:
@@ -310,14 +353,14 @@ class NeuralColorizer:
 
     def abandon(self) -> None:
         """A call hangs: a network that is shared is not given to anybody else."""
-        if isinstance(self.network, NetworkSeat):
+        if isinstance(self.network, NetworkSeat | ExemplarNetwork):
             self.network.abandon()
 
     def _observe(self, luma: Luma, pts_ns: int, held: bool, counts: NDArray[np.uint16] | None = None) -> _Job:
         if luma.ndim != 2 or luma.dtype != np.uint8 or 0 in luma.shape:
             raise EngineOptionError(f"expected (H, W) uint8 luma, got {luma.shape} {luma.dtype}")
         height, width = work_size((luma.shape[0], luma.shape[1]), self._long_side_px)
-        scale = self.options.celsius if self.options.engine == "thermal" else None
+        scale = self.options.celsius if self._band == "thermal" else None
         warm = people.warm_in(counts, scale, (height, width))
         luma = luma if warm is None else people.shaded(luma, warm.people)
         small = reduced(luma, (height, width))

@@ -11,7 +11,7 @@ import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ OPSET = 17
 INPUT = "luma"
 OUTPUTS = ("ycc", "confidence")
 FLOAT, FLOAT16 = 1, 10  # onnx.TensorProto's numbers
+_Model = TypeVar("_Model", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,33 @@ def export(network: ColorNetwork, path: Path, options: ExportOptions) -> tuple[P
     return write_graphs(model, path)
 
 
-def write_graphs(model: nn.Module, path: Path) -> tuple[Path, Path]:
-    """Write any model from luma to `ycc` and `confidence` as the two graphs, and check them.
+@dataclass(frozen=True)
+class Ports:
+    """A graph's inputs and outputs.
+
+    Attributes:
+        inputs: example of each input by name, float32.
+        axes: of every input and output whose shape varies, the names of the varying axes.
+        outputs: names.
+    """
+
+    inputs: dict[str, torch.Tensor]
+    axes: dict[str, dict[int, str]]
+    outputs: tuple[str, ...] = OUTPUTS
+
+
+def _of_luma() -> Ports:
+    axes = {name: {0: "N", 2: "H", 3: "W"} for name in (INPUT, *OUTPUTS)}
+    return Ports({INPUT: torch.rand(1, 1, 64, 96)}, axes)
+
+
+def write_graphs(model: nn.Module, path: Path, ports: Ports | None = None) -> tuple[Path, Path]:
+    """Write any model from luma to `ycc` and `confidence`, or with other ports, as the two graphs, checked.
 
     Args:
         model: (N, 1, H, W) float32 in [0, 1], H and W multiples of 32 -> `ycc`, `confidence`.
         path: of the FP32 graph; its twin is `*_fp16.onnx` beside it.
+        ports: where they are others.
 
     Raises:
         EngineUnavailable: onnx is not installed.
@@ -75,18 +97,18 @@ def write_graphs(model: nn.Module, path: Path) -> tuple[Path, Path]:
         import onnx
     except ImportError as error:
         raise EngineUnavailable("exporting needs onnx: pip install irchroma[train]") from error
-    axes = {name: {0: "N", 2: "H", 3: "W"} for name in (INPUT, *OUTPUTS)}
+    ports = ports or _of_luma()
     partial = path.with_suffix(".partial")
     path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracing exporter is deprecated, but needs no onnxscript
         torch.onnx.export(
             model.eval(),
-            (torch.rand(1, 1, 64, 96),),
+            tuple(ports.inputs.values()),
             str(partial),
-            input_names=[INPUT],
-            output_names=list(OUTPUTS),
-            dynamic_axes=axes,
+            input_names=list(ports.inputs),
+            output_names=list(ports.outputs),
+            dynamic_axes=ports.axes,
             opset_version=OPSET,
             dynamo=False,
         )
@@ -104,7 +126,7 @@ def write_graphs(model: nn.Module, path: Path) -> tuple[Path, Path]:
     return path, twin_path
 
 
-def fold(model: ColorAt) -> ColorAt:
+def fold(model: _Model) -> _Model:
     """Replace every `ScaledConv` by the plain convolution that it amounts to."""
     for module in list(model.modules()):
         for name, child in list(module.named_children()):

@@ -28,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="color of this very scene: a picture by day, or what calibrate reference wrote",
     )
+    parser.add_argument(
+        "--reference-strength", type=float, default=1.0, metavar="X", help="how much it counts, 0 to 1 (1)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -36,7 +39,10 @@ def run(args: argparse.Namespace) -> int:
     jobs = plan(args.input, args.output)
     failures = 0
     progress = Progress(len(jobs))
-    with StillPictures(replace(options_from(args), reference=args.reference)) as still:
+    options = replace(
+        options_from(args), reference=args.reference, reference_strength=args.reference_strength
+    )
+    with StillPictures(options) as still:
         for done, (source, target) in enumerate(jobs):
             progress.update(done, source.name)
             try:

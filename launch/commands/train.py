@@ -1,4 +1,4 @@
-"""`irchroma train nir|thermal`: trains a network from pairs and exports it."""
+"""`irchroma train nir|thermal|NAME`: trains a network from pairs and exports it."""
 
 from __future__ import annotations
 
@@ -27,6 +27,10 @@ VIVIDNESS = {"nir": (1.0, 0.3), "thermal": (1.2, 0.0)}
 """Saturation and vibrance of the exported networks, unless others are asked for."""
 TRANSLATION_STEPS = {"nir": 800, "thermal": 0}
 """Of training the helper that draws color pictures as infrared, unless others are asked for."""
+MODULES = ("mfim", "csfem", "isga", "both-ways", "whole")
+LOSSES = ("pattern", "perceptual", "contrastive", "adversarial", "harm", "kinship")
+PARTS = (*MODULES, *LOSSES)
+"""Of the reference network and its loss, what can be left out, to see what it is worth."""
 SYNTHETIC_SIZE = (320, 400)
 """(H, W) of the synthetic cameras' pictures."""
 NIGHT_PALENESS = 0.3
@@ -42,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--band",
         choices=tuple(catalog.BANDS),
         default="nir",
-        help="a classic colorizer: whose pairs it learns from (default: nir)",
+        help="a classic colorizer, reference: whose pairs it learns from (default: nir)",
     )
     parser.add_argument(
         "--size", choices=(*SIZES, "all"), default="all", help="what to export (default: all)"
@@ -67,6 +71,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--turned", action="store_true", help="nir: begin after the turn to infrared (with --start)"
+    )
+    parser.add_argument(
+        "--without",
+        nargs="+",
+        choices=PARTS,
+        default=[],
+        metavar="PART",
+        help=f"reference: leave out of network or loss: {', '.join(PARTS)}",
     )
     parser.add_argument(
         "--batch", type=int, default=12, help="crops of 192 pixels a step; fewer of larger ones (default: 12)"
@@ -125,6 +137,8 @@ def run(args: argparse.Namespace) -> int:
     _require_sense(args)
     if args.engine in catalog.CLASSICS:
         return _run_classic(args)
+    if args.engine == catalog.REFERENCE.name:
+        return _run_reference(args)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     torch.set_num_threads(args.threads)
     out: Path = args.out or Path("runs") / args.engine
@@ -183,12 +197,55 @@ def _run_classic(args: argparse.Namespace) -> int:
     return 0
 
 
+def _run_reference(args: argparse.Namespace) -> int:
+    """Train the network that colors by a reference for one band, on top of its `fast`, and export it."""
+    import torch
+
+    from irchroma.engines.network.network import NetworkOptions, open_network
+    from irchroma.engines.training.exemplar.export import export_reference
+    from irchroma.engines.training.exemplar.network import Modules
+    from irchroma.engines.training.exemplar.objective import ReferenceWeights
+    from irchroma.engines.training.exemplar.pairs import ReferencePictures
+    from irchroma.engines.training.exemplar.training import ReferenceTraining, ReferenceTrainOptions
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    torch.set_num_threads(args.threads)
+    out: Path = args.out or Path("runs") / f"{args.engine}_{args.band}"
+    options = ReferenceTrainOptions(
+        out,
+        steps=args.steps or ReferenceTrainOptions.steps,
+        batch=args.batch,
+        side=args.side[0],
+        epoch=args.epoch,
+        seed=args.seed,
+        rate=args.rate,
+        resume=args.resume,
+        modules=Modules(**{part.replace("-", "_"): False for part in MODULES if part in args.without}),
+        weights=ReferenceWeights(**{part: 0.0 for part in LOSSES if part in args.without}),
+    )
+    own = open_network(
+        catalog.weights_path(args.band, "fast"), NetworkOptions(threads=args.threads, exact=True)
+    )
+    try:
+        training = ReferenceTraining(args.band, ReferencePictures(args.data, args.band, own), options)
+        network = training.run()
+    finally:
+        own.close()
+    for path in export_reference(network, out / f"reference_{args.band}.onnx"):
+        print(json.dumps({"graph": str(path), "bytes": path.stat().st_size, "steps": training.step}))
+    return 0
+
+
 def _require_sense(args: argparse.Namespace) -> None:
     """EngineOptionError for switches that would do nothing here."""
-    if args.engine in catalog.CLASSICS and args.minutes is not None:
-        raise EngineOptionError("classic colorizers repeat from their seed: say --steps, not --minutes")
+    if args.engine not in catalog.BANDS and args.minutes is not None:
+        raise EngineOptionError(f"{args.engine} repeats from its seed: say --steps, not --minutes")
     if args.engine in catalog.CLASSICS and args.start is not None:
         raise EngineOptionError("classic colorizers begin from nothing: leave out --start, or --resume")
+    if args.engine == catalog.REFERENCE.name and args.start is not None:
+        raise EngineOptionError("reference begins from the fast network that ships: leave out --start")
+    if args.engine != catalog.REFERENCE.name and args.without:
+        raise EngineOptionError(f"--without is of reference's network: leave it out for {args.engine}")
     if args.engine != "nir" and (args.single_task or args.turned):
         raise EngineOptionError(
             f"--single-task and --turned are of nir's recipe: leave them out for {args.engine}"

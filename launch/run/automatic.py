@@ -284,7 +284,7 @@ def fitted(
         governor: of a run of one camera, unless it is fixed; it opens engines from now on where it governs.
     """
     name = catalog.parse(engine)
-    if name.kind in catalog.CLASSICS:
+    if name.kind not in catalog.BANDS and name.neural:
         if config.auto:
             raise ConfigError(
                 f"auto settings are measured for {' and '.join(catalog.BANDS)}, not for {engine}"

@@ -74,6 +74,13 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
             Path,
             metavar="FILE",
         ),
+        Flag(
+            "--reference-strength",
+            "neural.reference_strength",
+            "how much the reference counts, 0 to 1 (1)",
+            float,
+            metavar="X",
+        ),
         Flag("--unsure", "neural.recolor.instead", "where color is not known: gray, or a calm palette"),
         Flag("--chroma-limit", "neural.recolor.chroma_limit", "cap of the color, 0 to 255", float),
         Flag(

@@ -213,7 +213,7 @@ def with_engine(config: RunConfig, engine: str) -> RunConfig:
 
 def whole_name(config: RunConfig, counts: bool) -> str:
     """The configured engine with all that its name can say: `auto` and `nir` are `nir:fast`, for instance."""
-    text = band_of(config, counts) if config.engine == "auto" else config.engine
+    text = catalog.with_band(config.engine, band_of(config, counts))
     name = catalog.parse(text)
     if name.neural:
         record = read_record(config.neural.weights) if config.neural.weights is not None else None

