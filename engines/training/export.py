@@ -126,6 +126,23 @@ def write_graphs(model: nn.Module, path: Path, ports: Ports | None = None) -> tu
     return path, twin_path
 
 
+def weights_of(path: Path) -> dict[str, torch.Tensor]:
+    """The weights of a graph of `write_graphs` by the names they had in training, float32.
+
+    Raises:
+        EngineUnavailable: onnx is not installed.
+    """
+    try:
+        import onnx
+        from onnx import numpy_helper
+    except ImportError as error:
+        raise EngineUnavailable("weights are read with onnx: pip install irchroma[train]") from error
+    return {
+        one.name.removesuffix(".half"): torch.from_numpy(numpy_helper.to_array(one).astype(np.float32))
+        for one in onnx.load(str(path)).graph.initializer
+    }
+
+
 def fold(model: _Model) -> _Model:
     """Replace every `ScaledConv` by the plain convolution that it amounts to."""
     for module in list(model.modules()):

@@ -24,6 +24,7 @@ from irchroma.engines.training.exemplar.modules import places
 from irchroma.engines.training.exemplar.network import CELL_PX, Modules, ReferenceNetwork
 from irchroma.engines.training.exemplar.objective import ReferenceObjective, ReferenceWeights
 from irchroma.engines.training.exemplar.pairs import ReferencePictures, Triples
+from irchroma.engines.training.export import weights_of
 from irchroma.engines.training.objective import rgb_to_ycc
 from irchroma.engines.training.report import compose, shrink
 
@@ -77,20 +78,14 @@ def load_shipped(encoder: Encoder, band: str) -> None:
     Raises:
         EngineUnavailable: onnx or the weights are not here.
     """
-    try:
-        import onnx
-        from onnx import numpy_helper
-    except ImportError as error:
-        raise EngineUnavailable("training needs onnx: pip install irchroma[train]") from error
     path = catalog.weights_path(band, "fast")
     if not path.is_file():
         raise EngineUnavailable(f"no weights at {path}: train {band} first: irchroma train {band}")
-    found = {}
-    for one in onnx.load(str(path)).graph.initializer:
-        name = one.name.removesuffix(".half")
-        if name.startswith("encoder."):
-            values = numpy_helper.to_array(one).astype(np.float32)
-            found[name.removeprefix("encoder.")] = torch.from_numpy(values)
+    found = {
+        name.removeprefix("encoder."): values
+        for name, values in weights_of(path).items()
+        if name.startswith("encoder.")
+    }
     own = encoder.state_dict()
     scales = {name: torch.ones_like(value) for name, value in own.items() if name.endswith(".scale")}
     kept = {name: value for name, value in own.items() if name.startswith("stages.5.")}  # not used here
