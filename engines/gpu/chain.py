@@ -27,7 +27,7 @@ from irchroma.engines.gpu.steps.temporal import (
     place_of,
 )
 from irchroma.engines.gpu.transfer import ENCODERS, DevicePicture, FrameLayout, FrameWriter, can_pack
-from irchroma.engines.neural.colorizer import NeuralPicture
+from irchroma.engines.neural.options import NeuralPicture
 from irchroma.engines.recolor.recoloring import BandLook, RecolorOptions
 from irchroma.engines.recolor.work_picture import STRIDE_PX
 from irchroma.engines.temporal import gain

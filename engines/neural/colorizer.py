@@ -6,7 +6,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -23,70 +23,15 @@ from irchroma.engines.network.twins import weights_for
 from irchroma.engines.neural import people
 from irchroma.engines.neural.beside import ColorBeside
 from irchroma.engines.neural.exemplar import ExemplarNetwork, checked_strength
+from irchroma.engines.neural.options import NeuralOptions, NeuralPicture
 from irchroma.engines.recolor import color_space, neutral
-from irchroma.engines.recolor.recoloring import Recoloring, RecolorOptions, halves
+from irchroma.engines.recolor.recoloring import Recoloring, halves
 from irchroma.engines.recolor.work_picture import STRIDE_PX, answer_at, at_size, padded, reduced, work_size
 from irchroma.engines.reference.pictures import Reference, load_references
 from irchroma.engines.reference.steering import ReferenceOptions, ReferenceSteering, Scenery
 from irchroma.engines.temporal import gain
 from irchroma.engines.temporal.memory import Observation
-from irchroma.engines.temporal.stage import TemporalOptions, TemporalStage, half_size
-
-
-@dataclass(frozen=True, slots=True)
-class NeuralOptions:
-    """What a neural colorizer does.
-
-    Attributes:
-        engine: a network of `catalog.NETWORKS`.
-        size: `fast` or `best`; of `reference`, its band.
-        work_size_px: long side of what the network sees at most; 0 for the size's own.
-        steady: keep the color steady in time; off for pictures that do not follow one another.
-        weights: an ONNX file of the user's own; one that was calibrated says its size itself.
-        celsius: degrees a count and of count 0, by which `thermal` on the CPU knows people; None for none.
-        reference: color pictures of this scene, which steer, and for the engine `reference` of any scene;
-            `pictures.AUTO`: see `exchange_references`.
-        reference_strength: how much they count, [0, 1].
-        recolor: mode, chroma limit and filters.
-        temporal: how the color is kept steady, and how often the network runs.
-        network: runtime, threads, cache.
-        beside: the network works beside the frames, on the newest one, and none waits for it: for live
-            video. Pictures then depend on how fast it is; off, the same frames give the same pictures.
-            Without steadying, and with a reference (engine `reference` apart), frames wait all the same.
-    """
-
-    engine: str = "nir"
-    size: str = "fast"
-    work_size_px: int = 0
-    steady: bool = True
-    weights: Path | None = None
-    celsius: tuple[float, float] | None = None
-    reference: Path | None = None
-    reference_strength: float = 1.0
-    recolor: RecolorOptions = field(default_factory=RecolorOptions)
-    temporal: TemporalOptions = field(default_factory=TemporalOptions)
-    network: NetworkOptions = field(default_factory=NetworkOptions)
-    beside: bool = False
-
-    def __post_init__(self) -> None:
-        catalog.require_network(self.engine, self.size)
-        if self.work_size_px and self.work_size_px < STRIDE_PX:
-            raise EngineOptionError(f"work size {self.work_size_px} is below {STRIDE_PX} pixels")
-        checked_strength(self.reference_strength)
-
-
-@dataclass(frozen=True, slots=True)
-class NeuralPicture:
-    """A colored frame.
-
-    Attributes:
-        rgb: (H, W, 3) uint8 R'G'B', full range; the caller's to keep.
-        confidence: (h, w) uint8 at work size, 255 = sure.
-    """
-
-    rgb: NDArray[np.uint8]
-    confidence: NDArray[np.uint8] | None
-
+from irchroma.engines.temporal.stage import TemporalStage, half_size
 
 Planes = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
 
