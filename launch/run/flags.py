@@ -153,6 +153,10 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         ),
         Flag("--viewer-token", "output.page_viewer_token", "of those who may only look", metavar="TOKEN"),
         Flag(
+            "--tls-cert", "output.page_certificate", "serve the page over HTTPS with it", Path, metavar="FILE"
+        ),
+        Flag("--tls-key", "output.page_key", "of that certificate", Path, metavar="FILE"),
+        Flag(
             "--no-page-control",
             "output.page_control",
             "nobody may change the view and the engine on the http:// page",

@@ -47,6 +47,7 @@ class OutputOptions:
         page_token: what makes its holder an operator of the page; with one, other machines are served.
         page_viewer_token: what makes its holder a viewer, who changes nothing.
         page_names: by which the page may be called, beside addresses and the machine's own name.
+        page_certificate, page_key: PEM files by which the page is served over HTTPS.
         encoder: which video encoder, how good, how often a keyframe.
     """
 
@@ -65,6 +66,8 @@ class OutputOptions:
     page_token: str = field(default="", repr=False)
     page_viewer_token: str = field(default="", repr=False)
     page_names: tuple[str, ...] = ()
+    page_certificate: Path | None = None
+    page_key: Path | None = None
     encoder: EncoderOptions = field(default_factory=EncoderOptions)
 
     def __post_init__(self) -> None:

@@ -215,7 +215,13 @@ def _sink_options(
         control=control if output.page_control else None,
         page=name,
         pool=pool_for(config.to),
-        access=Access(output.page_token, output.page_viewer_token, names=output.page_names),
+        access=Access(
+            output.page_token,
+            output.page_viewer_token,
+            names=output.page_names,
+            certificate=output.page_certificate,
+            key=output.page_key,
+        ),
         spare_token=page_token,
     )
 

@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from irchroma.stream.errors import StreamOptionError
@@ -34,6 +35,8 @@ class Access:
         user, password: an operator's, asked for by the browser; both empty for none.
         names: further names of this machine by which browsers may call it, beside its addresses, its own
             name and `localhost`. Another site's name, turned to this address (DNS rebinding), is refused.
+        certificate, key: PEM files by which the page is served over HTTPS; None for plain HTTP. The key may
+            lie in the certificate's file.
     """
 
     operator: str = field(default="", repr=False)
@@ -41,6 +44,8 @@ class Access:
     user: str = ""
     password: str = field(default="", repr=False)
     names: tuple[str, ...] = ()
+    certificate: Path | None = None
+    key: Path | None = None
 
     def __post_init__(self) -> None:
         if bool(self.user) != bool(self.password):
@@ -52,6 +57,13 @@ class Access:
                 )
         if self.operator and self.operator == self.viewer:
             raise StreamOptionError("the page's token and its viewers' token are the same: give two")
+        if self.key is not None and self.certificate is None:
+            raise StreamOptionError("the page has a key, but no certificate: give --tls-cert, too")
+
+    @property
+    def scheme(self) -> str:
+        """`https` or `http`."""
+        return "http" if self.certificate is None else "https"
 
     @property
     def protected(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 import threading
 from urllib.parse import quote
 
@@ -62,6 +63,7 @@ class _Server:
     """One port, and the thread that answers on it."""
 
     def __init__(self, host: str, port: int, access: Access) -> None:
+        _check_certificate(access)
         self._sockets = _listen(host, port, access.protected)
         self.port = int(self._sockets[0].getsockname()[1])
         self.answers = Answers(host, self.port, access)
@@ -80,6 +82,8 @@ class _Server:
             timeout_keep_alive=_IDLE_S,
             timeout_graceful_shutdown=1,
             h11_max_incomplete_event_size=_LONGEST_HEAD,
+            ssl_certfile=access.certificate,
+            ssl_keyfile=access.key,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._run, name=f"http :{self.port}", daemon=True)
@@ -91,6 +95,23 @@ class _Server:
     def stop(self) -> None:
         self._server.should_exit = True
         self._thread.join(_STARTED_S)
+
+
+def _check_certificate(access: Access) -> None:
+    """SinkError where the page cannot be served over HTTPS as it is asked for."""
+    if access.certificate is None:
+        return
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(access.certificate, access.key, lambda: "")  # or OpenSSL asks the terminal
+    except FileNotFoundError as error:
+        raise SinkError(f"https: {access.certificate} or {access.key or 'its key'} is not there") from error
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise SinkError(
+            f"https: {access.certificate} and {access.key or 'the key in it'}: expected a certificate and its"
+            f" key without a password, both PEM ({reason.lower().strip()})"
+        ) from error
 
 
 def _listen(host: str, port: int, protected: bool) -> list[socket.socket]:
@@ -157,7 +178,7 @@ def _say_who_reaches(host: str, port: int, name: str, access: Access) -> None:
     """One line on a port that has just been opened."""
     local = not host and not access.protected
     shown = "localhost" if local else listening.shown(host) or socket.gethostname()
-    address = f"http://{shown}:{port}/" + (quote(name) + "/" if name else "")
+    address = f"{access.scheme}://{shown}:{port}/" + (quote(name) + "/" if name else "")
     if local:
         log.info(
             "http: %s is for this machine alone; for others give it --token, or http://user:password@:%d",
