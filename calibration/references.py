@@ -41,10 +41,12 @@ class ReferenceSetOptions:
     Attributes:
         keep: references to keep at most.
         long_side_px: larger pictures are reduced to it.
+        still_from: pictures of a view from which it is known what stands still.
     """
 
     keep: int = 4
     long_side_px: int = 1280
+    still_from: int = CLEAN_FROM
 
     def __post_init__(self) -> None:
         if self.keep < 1:
@@ -118,7 +120,7 @@ class ReferenceCollector:
                 else "no picture was given"
             )
         views = sorted(self._views, key=lambda view: -view.seen)[: self.options.keep]
-        return [_reference(view) for view in views]
+        return [_reference(view, self.options.still_from) for view in views]
 
 
 def draw_references(references: Iterable[Reference], long_side_px: int = 640) -> Rgb:
@@ -140,7 +142,7 @@ def draw_references(references: Iterable[Reference], long_side_px: int = 640) ->
     )
 
 
-def _reference(view: _View) -> Reference:
+def _reference(view: _View, still_from: int) -> Reference:
     stack = np.stack(view.pictures)
     count = len(stack)
     if count == 1:
@@ -158,7 +160,7 @@ def _reference(view: _View) -> Reference:
     trust = cv2.morphologyEx(cv2.medianBlur(trust, 5), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
     name = f"{view.name}, median of {count} pictures"
     trust = np.asarray(cv2.erode(trust, np.ones((7, 7), np.uint8)), np.uint8)
-    return Reference(median, trust, name, still=count >= CLEAN_FROM)
+    return Reference(median, trust, name, still=count >= still_from)
 
 
 def _luma(rgb: Rgb) -> NDArray[np.uint8]:

@@ -32,6 +32,10 @@ COMMANDS = CommandTable(
             "irchroma.launch.commands.calibrate.command",
             "measure a camera, a scene or this machine",
         ),
+        "references": (
+            "irchroma.launch.commands.references",
+            "keep color pictures, and find those that suit an infrared scene",
+        ),
         "bench": ("irchroma.launch.bench.command", "measure speed on this machine"),
         "doctor": ("irchroma.launch.commands.doctor", "what works on this machine, and what mends the rest"),
     },

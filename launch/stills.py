@@ -14,8 +14,11 @@ from numpy.typing import NDArray
 from irchroma.engines import catalog
 from irchroma.engines.choice import ColorizerOptions, check_colorizer, open_colorizer
 from irchroma.engines.network.network import GPU_ONLY, NetworkOptions
-from irchroma.engines.neural.colorizer import NeuralOptions
+from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.engines.recolor.recoloring import Mode, RecolorOptions, Unsure
+from irchroma.engines.reference.pictures import AUTO
+from irchroma.engines.retrieval import features
+from irchroma.engines.retrieval.library import ReferenceLibrary, default_folder
 from irchroma.stream.protocols import Colored, Colorizer
 from irchroma.stream.tone.tone_map import ToneMap
 
@@ -36,8 +39,9 @@ class StillOptions:
         work_size_px: see `NeuralOptions`.
         threads: see `NetworkOptions`.
         quick: networks in bf16 where the CPU has it, as live runs do; float32 otherwise.
-        reference: see `NeuralOptions`.
+        reference: see `NeuralOptions`; with `pictures.AUTO` every picture gets what suits it of a library.
         reference_strength: see `NeuralOptions`.
+        references: that library; None for the user's own.
         weights: see `NeuralOptions`.
     """
 
@@ -53,6 +57,7 @@ class StillOptions:
     quick: bool = False
     reference: Path | None = None
     reference_strength: float = 1.0
+    references: Path | None = None
     weights: Path | None = None
 
 
@@ -125,6 +130,12 @@ class StillPictures:
         """
         self.options = options
         check_colorizer(options.engine, _colorizer_options(options))
+        self._library: ReferenceLibrary | None = None
+        if options.reference == AUTO:
+            self._library = ReferenceLibrary(options.references or default_folder())
+            self._library.search(np.zeros((64, 64), np.uint8))  # what is missing is said at once
+        self.unlike = 0
+        """Pictures that nothing in the library is alike enough to."""
         self._engines: dict[str, Colorizer] = {}
         self._warm: set[tuple[str, tuple[int, ...]]] = set()
 
@@ -150,6 +161,11 @@ class StillPictures:
         engine = self._engine("thermal" if counts is not None else "nir")
         luma = luma_of(pixels)
         engine.reset()
+        if self._library is not None and isinstance(engine, NeuralColorizer):
+            found = self._library.search(luma, 1)
+            alike = [self._library.load(match.entry) for match in found if match.score >= features.ALIKE]
+            self.unlike += not alike
+            engine.exchange_references(alike)
         engine.submit(luma, 0, counts=counts)  # type: ignore[arg-type]
         return engine.collect()
 

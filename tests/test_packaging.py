@@ -58,6 +58,7 @@ HOMES = {
     "pycuda": {"engines/gpu/cuda/pycuda_device.py"},
     "tensorrt": {"engines/gpu/plans/library.py"},
     "tensorrt_rtx": {"engines/gpu/plans/library.py"},
+    "voyager": {"engines/retrieval/neighbors.py"},
     "skimage": {"engines/measures/metrics.py"},
 }
 """A heavy library -> the files that may import it."""

@@ -147,6 +147,10 @@ class AdjustableColorizer:
         """See `NeuralColorizer.exchange_references`."""
         self._colorizer.exchange_references(references)
 
+    def set_reference_strength(self, strength: float) -> None:
+        """See `NeuralColorizer.set_reference_strength`."""
+        self._colorizer.set_reference_strength(strength)
+
     def reset(self) -> None:
         """Forget the past, not the rung."""
         self._colorizer.reset()

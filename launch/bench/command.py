@@ -39,6 +39,10 @@ BENCHES = CommandTable(
             "irchroma.launch.bench.reference",
             "a fixed camera's own color pictures as its reference: gain, and ghosts",
         ),
+        "references": (
+            "irchroma.launch.bench.references",
+            "how often a scene's color picture is found for its infrared frame",
+        ),
         "soak": ("irchroma.launch.bench.soak", "memory over a long run with clients coming and going"),
         "start": ("irchroma.launch.bench.start", "from the command to the first picture"),
         "temporal": ("irchroma.launch.bench.temporal", "flicker, quality and cost of the temporal stage"),

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from irchroma.engines.errors import EngineError
+from irchroma.engines.reference.pictures import AUTO
 from irchroma.launch.picture_files import WRITTEN, PictureError, list_pictures, read_infrared, write_rgb
 from irchroma.launch.progress import Progress
 from irchroma.launch.run.process import settle_threads
@@ -25,8 +26,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reference",
         type=Path,
-        metavar="FILE",
-        help="color of this very scene: a picture by day, or what calibrate reference wrote",
+        metavar="FILE|auto",
+        help="color of this very scene: a picture by day, calibrate reference's set, or auto: of a library",
+    )
+    parser.add_argument(
+        "--references",
+        type=Path,
+        metavar="DIR",
+        help="the library for --reference auto, made by irchroma references add; your own",
     )
     parser.add_argument(
         "--reference-strength", type=float, default=1.0, metavar="X", help="how much it counts, 0 to 1 (1)"
@@ -39,8 +46,13 @@ def run(args: argparse.Namespace) -> int:
     jobs = plan(args.input, args.output)
     failures = 0
     progress = Progress(len(jobs))
+    if args.references is not None and args.reference != AUTO:
+        raise PictureError("--references is the library of --reference auto: add that")
     options = replace(
-        options_from(args), reference=args.reference, reference_strength=args.reference_strength
+        options_from(args),
+        reference=args.reference,
+        reference_strength=args.reference_strength,
+        references=args.references,
     )
     with StillPictures(options) as still:
         for done, (source, target) in enumerate(jobs):
@@ -59,6 +71,8 @@ def run(args: argparse.Namespace) -> int:
         where = args.output if len(jobs) > 1 else jobs[0][1]
         if colored:
             print(f"{where}: {colored} picture{'s' * (colored != 1)}, {', '.join(still.names)}")
+        if still.unlike:
+            print(f"{still.unlike} without a reference: nothing in the library is alike enough")
     return 1 if failures else 0
 
 

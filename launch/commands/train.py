@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = "irchroma train nir --data pictures --minutes 60"
 SIZES = ("nano", "fast", "best")
+RETRIEVAL = "retrieval"
 CACHE = Path(".cache")
 VIVIDNESS = {"nir": (1.0, 0.3), "thermal": (1.2, 0.0)}
 """Saturation and vibrance of the exported networks, unless others are asked for."""
@@ -41,7 +42,11 @@ LIGHT_SIGMA_PX = 2.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Fill the command's parser."""
-    parser.add_argument("engine", choices=tuple(catalog.NETWORKS), help="the engine to train")
+    parser.add_argument(
+        "engine",
+        choices=(*catalog.NETWORKS, RETRIEVAL),
+        help="the engine to train, or retrieval: what finds references (--steps, --seed)",
+    )
     parser.add_argument(
         "--band",
         choices=tuple(catalog.BANDS),
@@ -139,6 +144,8 @@ def run(args: argparse.Namespace) -> int:
         return _run_classic(args)
     if args.engine == catalog.REFERENCE.name:
         return _run_reference(args)
+    if args.engine == RETRIEVAL:
+        return _run_retrieval(args)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     torch.set_num_threads(args.threads)
     out: Path = args.out or Path("runs") / args.engine
@@ -233,6 +240,22 @@ def _run_reference(args: argparse.Namespace) -> int:
         own.close()
     for path in export_reference(network, out / f"reference_{args.band}.onnx"):
         print(json.dumps({"graph": str(path), "bytes": path.stat().st_size, "steps": training.step}))
+    return 0
+
+
+def _run_retrieval(args: argparse.Namespace) -> int:
+    """Train what finds the color picture of a scene, and export it."""
+    import torch
+
+    from irchroma.engines.training.retrieval import RetrievalOptions, RetrievalTraining
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    torch.set_num_threads(args.threads)
+    options = RetrievalOptions(steps=args.steps or RetrievalOptions.steps, seed=args.seed)
+    training = RetrievalTraining(args.data, options)
+    training.run()
+    path = training.export((args.out or Path("runs") / RETRIEVAL) / f"{RETRIEVAL}.onnx")
+    print(json.dumps({"graph": str(path), "bytes": path.stat().st_size, "steps": options.steps}))
     return 0
 
 

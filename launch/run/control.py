@@ -9,6 +9,7 @@ from typing import Any
 from irchroma.engines import catalog
 from irchroma.engines.palette.tables import PALETTES, palette_table
 from irchroma.launch.config import ConfigError, nearest, shortened
+from irchroma.launch.run.auto_reference import AutoReference
 from irchroma.stream.loop.loop import Loop
 from irchroma.stream.protocols import Colorizer
 from irchroma.stream.sinks.http.page import Choice
@@ -17,7 +18,7 @@ from irchroma.stream.view.views import VIEWS, ViewOptions
 
 log = logging.getLogger(__name__)
 
-_KEYS = ("view", "wipe", "blend", "engine")
+_KEYS = ("view", "wipe", "blend", "engine", "reference", "strength")
 _SWATCH = 9
 
 
@@ -30,14 +31,22 @@ class RunControl:
         loop: the run, as soon as there is one.
     """
 
-    def __init__(self, engine: str, composer: ViewComposer, make: Callable[[str], Colorizer]) -> None:
+    def __init__(
+        self,
+        engine: str,
+        composer: ViewComposer,
+        make: Callable[[str], Colorizer],
+        references: AutoReference | None = None,
+    ) -> None:
         """Begin with the engine that the configuration names.
 
         Args:
             engine: as configured.
             composer: whose view is changed.
             make: opens an engine by its name.
+            references: chooses them by the scene, or as told here; None where the run has no library.
         """
+        self._references = references
         self._composer, self._make = composer, make
         self._engine = engine
         self._changing: str | None = None
@@ -58,7 +67,12 @@ class RunControl:
             "error": self._error,
             "latency_ms": round(self._composer.latency_ms, 1),
             "reason": guarded.reason if guarded is not None else None,
+            "reference": self._references.state() if self._references is not None else None,
         }
+
+    def thumbnail(self, key: str) -> bytes | None:
+        """See `LiveControl.thumbnail`."""
+        return self._references.thumbnail(key) if self._references is not None else None
 
     def engine_is(self, engine: str) -> None:
         """What `auto` turned out to be."""
@@ -76,6 +90,8 @@ class RunControl:
             raise ConfigError(
                 f"there is no engine {shortened(repr(engine))} to choose{nearest(str(engine), known)}"
             )
+        if {"reference", "strength"} & set(wanted):
+            self._change_reference(wanted)
         self._composer.view = view
         if engine is not None and engine != (self._changing or self._engine):
             self._change_engine(str(engine))
@@ -86,6 +102,15 @@ class RunControl:
         if name not in VIEWS:
             raise ConfigError(f"view: expected one of {', '.join(VIEWS)}, got {shortened(repr(name))}")
         return ViewOptions(name, _share("wipe", wanted, now.wipe), _share("blend", wanted, now.blend))
+
+    def _change_reference(self, wanted: dict[str, Any]) -> None:
+        if self._references is None:
+            raise ConfigError("this run has no library of references: --reference auto")
+        strength = _share("strength", wanted, 1.0)
+        if "reference" in wanted:
+            self._references.choose(wanted["reference"])
+        if "strength" in wanted:
+            self._references.strengthen(strength)
 
     def _change_engine(self, engine: str) -> None:
         guarded = self.loop.guarded if self.loop is not None else None

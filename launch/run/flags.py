@@ -70,9 +70,16 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag(
             "--reference",
             "neural.reference",
-            "color of this very scene: a picture by day, or what calibrate reference wrote",
+            "color of this very scene: a picture by day, calibrate reference's set, or auto: of a library",
             Path,
-            metavar="FILE",
+            metavar="FILE|auto",
+        ),
+        Flag(
+            "--references",
+            "references",
+            "the library for --reference auto, made by irchroma references add; the user's own",
+            Path,
+            metavar="DIR",
         ),
         Flag(
             "--reference-strength",

@@ -104,6 +104,7 @@ class RunConfig:
         tone_map: counts or luma to displayed luma.
         palette: of palette engines.
         neural: of `nir` and `thermal`.
+        references: the library that `auto` as the reference takes pictures from; None for the user's own.
         view: what the picture shows.
         osd: readings on the picture.
         output: of the sinks.
@@ -127,6 +128,7 @@ class RunConfig:
     tone_map: ToneMapOptions = field(default_factory=ToneMapOptions)
     palette: PaletteOptions = field(default_factory=PaletteOptions)
     neural: NeuralOptions = field(default_factory=NeuralOptions)
+    references: Path | None = None
     view: ViewOptions = field(default_factory=ViewOptions)
     osd: OsdOptions = field(default_factory=OsdOptions)
     output: OutputOptions = field(default_factory=OutputOptions)

@@ -23,7 +23,10 @@ from irchroma.engines.choice import (
 )
 from irchroma.engines.network.sharing import SharedPool
 from irchroma.engines.neural.colorizer import NeuralColorizer
+from irchroma.engines.reference.pictures import AUTO
+from irchroma.engines.retrieval.library import ReferenceLibrary, default_folder
 from irchroma.launch.config import ConfigError
+from irchroma.launch.run.auto_reference import AutoReference, SceneWatch
 from irchroma.launch.run.control import RunControl
 from irchroma.launch.run.flicker_watch import FlickerWatch
 from irchroma.launch.run.options import (
@@ -114,10 +117,17 @@ def build_loop(
         chosen = with_engine(config, engine)
         info = loop.reader.info
         options = _colorizer_options(chosen, shared, failed, info)
-        return open_colorizer(chosen.engine, options)
+        return attended(open_colorizer(chosen.engine, options))
 
-    control = RunControl(config.engine, composer, choose)
-    watch = FlickerWatch(composer)
+    references = _references(config)
+
+    def attended(colorizer: Colorizer) -> Colorizer:
+        if references is not None:
+            references.attend(colorizer)
+        return colorizer
+
+    control = RunControl(config.engine, composer, choose, references)
+    watch = FlickerWatch(composer if references is None else SceneWatch(composer, references))
 
     def make_colorizer(info: VideoInfo) -> Colorizer:
         from irchroma.launch.run.automatic import fitted  # nothing that palettes need
@@ -132,7 +142,9 @@ def build_loop(
             colorizer.prepare(info.size)
         if colorizer.synthetic:
             watch.prepare()
-        return colorizer
+        if references is not None:
+            references.waits = not info.live
+        return attended(colorizer)
 
     sink_options = _sink_options(config, stats, control, shared)
     writers = [_writer(text, sink_options) for text in config.to]
@@ -145,12 +157,23 @@ def build_loop(
         config.color_camera,
         camera,
         watch=collector,
+        ended=references.close if references is not None else None,
     )
     raw_writer = _raw_writer(config.output)
     remake_source = partial(open_source, config.source, config.input)
     loop = Loop(source, make_colorizer, watch, writers, options, raw_writer, remake_source)
     control.loop = loop
     return loop
+
+
+def _references(config: RunConfig) -> AutoReference | None:
+    """What chooses references by the scene; None where that is not asked for."""
+    if config.neural.reference != AUTO:
+        if config.references is not None:
+            raise ConfigError("--references is the library of --reference auto: add that")
+        return None
+    library = ReferenceLibrary(config.references or default_folder())
+    return AutoReference(library, config.neural.reference_strength)
 
 
 def _writer(text: str, options: SinkOptions) -> SinkWriter:

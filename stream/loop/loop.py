@@ -51,6 +51,7 @@ class LoopOptions:
         camera: unpacks frames and corrects the sensor, by the camera's profile; None for neither.
         deadlines: how long is waited for the engine.
         watch: sees each frame before it is colored.
+        ended: called once when the run is over.
     """
 
     tone_map: ToneMapOptions = field(default_factory=ToneMapOptions)
@@ -60,6 +61,7 @@ class LoopOptions:
     camera: Camera | None = None
     deadlines: Deadlines = field(default_factory=Deadlines)
     watch: FrameWatch | None = None
+    ended: Callable[[], None] | None = None
 
 
 class Loop:
@@ -130,6 +132,8 @@ class Loop:
         with ExitStack() as last_first:  # each of them is done, whatever the one before it raises
             if self._options.watch is not None:
                 last_first.callback(self._options.watch.close)
+            if self._options.ended is not None:
+                last_first.callback(self._options.ended)
             last_first.callback(self._close_engine)
             last_first.callback(self._finish_raw)  # which the source's thread feeds
             last_first.callback(self._join_source)

@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     collector = ReferenceCollector(ReferenceSetOptions(keep=args.keep))
     for number, source in enumerate(args.source):
         progress = Progress(args.seconds or None)
-        for at_s, rgb, name in _pictures(source, args.every, args.seconds):
+        for at_s, rgb, name in pictures(source, args.every, args.seconds):
             collector.add(rgb, name)
             progress.update(at_s, f"{number + 1} of {len(args.source)}: {name}")
         progress.close()
@@ -68,7 +68,11 @@ def describe(references: list[Reference], gray: int) -> list[str]:
     return lines
 
 
-def _pictures(source: str, every_s: float, seconds: float) -> Iterator[tuple[float, NDArray[np.uint8], str]]:
+def pictures(source: str, every_s: float, seconds: float) -> Iterator[tuple[float, NDArray[np.uint8], str]]:
+    """(seconds, (H, W, 3) uint8 R'G'B', name) of a picture, a folder, a recording or a camera.
+
+    Black where it is monochrome.
+    """
     path = Path(source)
     if path.suffix.lower() in PICTURES and path.is_file():
         yield 0.0, read_picture(path).rgb, path.name

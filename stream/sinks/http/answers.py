@@ -244,6 +244,12 @@ class Answers:
         if what == "live.mjpg":
             full = one.live_picture.viewers >= MOST_VIEWERS
             return _problem(503, "too many viewers") if full else _Live(one.live_picture)
+        if what.startswith("references/") and one.control is not None and role == "operator":
+            key = what.removeprefix("references/").removesuffix(".jpg")
+            small = await asyncio.to_thread(one.control.thumbnail, key)
+            if small is not None:
+                kept = {"Cache-Control": "private, max-age=3600"}
+                return Response(small, media_type="image/jpeg", headers=kept)
         return _problem(404, "there is no such thing on this page")
 
     async def _change(self, request: Request, control: LiveControl | None, role: Role) -> Response:

@@ -1,6 +1,6 @@
 """The pages that show live pictures: dark, nothing to load from elsewhere.
 
-What viewers of a page may change while a run goes on: the view, and the engine.
+What viewers of a page may change while a run goes on: the view, the engine, and its reference.
 """
 
 from __future__ import annotations
@@ -99,12 +99,17 @@ class LiveControl(Protocol):
         """`view`, `wipe`, `blend` as they are; `engine`, the choice that colors now; `changing`, the choice
         that is being made ready or None; `error`, why the last choice was not taken or None; `latency_ms`
         from a frame's arrival to its picture, None while there are no frames; `reason`, why there is no color
-        or None."""
+        or None; `reference`, None or `auto`, whether the scene chooses it, `strength`, `current`, its key or
+        None, and `candidates`, each with `key`, `name` and `score`."""
+
+    def thumbnail(self, key: str) -> bytes | None:
+        """A small JPEG of a reference; None where there is none of that key."""
 
     def change(self, wanted: dict[str, Any]) -> None:
-        """Take over any of `view`, `wipe`, `blend` and `engine`.
+        """Take over any of `view`, `wipe`, `blend`, `engine`, `reference` and `strength`.
 
-        A view is there at once; an engine takes over when it is ready, see `state`.
+        A view is there at once; an engine takes over when it is ready, see `state`. A reference is a
+        candidate's key, `none`, or `auto`.
 
         Raises:
             ValueError: a key or a value is not known; nothing was changed.

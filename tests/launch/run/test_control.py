@@ -15,15 +15,20 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from tests import daytime_scene
 from tests.browser import SHOWN, WIDTH, opened
 from tests.waiting import wait_for
 
 from irchroma.engines.network.network import NetworkOptions
 from irchroma.engines.neural.colorizer import NeuralOptions
+from irchroma.engines.reference.pictures import AUTO, Reference
+from irchroma.engines.retrieval.library import ReferenceLibrary
 from irchroma.launch.run.monitor import Monitor
 from irchroma.launch.run.options import OutputOptions, RunConfig
 from irchroma.launch.run.wiring import build_loop
 from irchroma.stream.sources.file_source import FileSource
+from irchroma.stream.synthetic.camera import SyntheticCamera
+from irchroma.stream.synthetic.options import SyntheticOptions
 
 pytestmark = pytest.mark.gst
 
@@ -217,6 +222,105 @@ def test_the_buttons_of_the_page_do_what_they_say(tmp_path: Path) -> None:
             other.shutdown()
             other.server_close()
         assert run.state()["view"] == "wipe"
+
+
+PRESSED = "[...document.querySelectorAll('#references button[aria-pressed=true]')].map(b => b.dataset.value)"
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> ReferenceLibrary:
+    """The scene of the source by day, and others."""
+    pytest.importorskip("voyager", reason="libraries are searched with voyager")
+    made = ReferenceLibrary(tmp_path / "library", make=True)
+    camera = SyntheticCamera(SyntheticOptions(band="nir", size=(240, 320), light="day"))
+    pictures = {"the yard by day": camera.frame(30).rgb}
+    pictures |= {f"scene {seed}": daytime_scene.draw(seed)[0] for seed in range(6)}
+    with made.changing():
+        for name, rgb in pictures.items():
+            made.add(Reference(rgb, np.full(rgb.shape[:2], 255, np.uint8), name))
+    return made
+
+
+def with_library(library: ReferenceLibrary, **more: Any) -> dict[str, Any]:
+    network = NetworkOptions(threads=1)
+    neural = NeuralOptions(reference=AUTO, network=network)
+    source = "test:nir?size=320x240&rate=10&live=1&light=day"
+    return {"engine": "nir", "source": source, "neural": neural, "references": library.folder, **more}
+
+
+def test_the_scene_chooses_a_reference_and_an_operator_may(library: ReferenceLibrary) -> None:
+    yard, other = library.entries[0].key, library.entries[3].key
+    with running(**with_library(library)) as run:
+        wait_for(lambda: run.state()["reference"]["current"] == yard)
+        assert run.state()["reference"]["auto"]
+        status, state = run.change(reference=other, strength=0.4)
+        assert (status, state["reference"]["current"], state["reference"]["auto"]) == (200, other, False)
+        assert state["reference"]["strength"] == 0.4
+        assert other in [one["key"] for one in state["reference"]["candidates"]]
+        status, jpeg = run.request("GET", f"/references/{other}.jpg")
+        assert status == 200
+        assert cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR).shape[1] == 192
+        assert run.request("GET", "/references/nothing.jpg")[0] == 404
+        for wanted, said in (
+            ({"reference": "nothing"}, "there is no reference 'nothing'"),
+            ({"reference": 3}, "there is no reference 3 "),
+            ({"strength": 3}, "from 0 to 1"),
+            ({"strength": 3, "reference": yard}, "from 0 to 1"),
+        ):
+            status, answer = run.change(**wanted)
+            assert status == 400
+            assert said in answer["error"]
+        assert run.state()["reference"]["current"] == other
+        run.change(reference="none")
+        assert run.state()["reference"]["current"] is None
+        run.change(reference="auto")
+        wait_for(lambda: run.state()["reference"]["current"] == yard)
+    with running() as run:
+        status, answer = run.change(reference="none")
+        assert (status, run.state()["reference"]) == (400, None)
+        assert "--reference auto" in answer["error"]
+
+
+def test_a_viewer_sees_no_thumbnails(library: ReferenceLibrary) -> None:
+    output = OutputOptions(page_token="operators-token", page_viewer_token="viewers-token")
+    with running(**with_library(library, output=output)) as run:
+        path = f"/references/{library.entries[0].key}.jpg"
+        for token, status in (("operators-token", 200), ("viewers-token", 404)):
+            assert run.request("GET", path, Authorization=f"Bearer {token}")[0] == status
+        assert run.request("GET", path)[0] == 401
+
+
+@pytest.mark.browser
+def test_the_page_shows_the_reference_and_what_else_there_is(
+    tmp_path: Path, library: ReferenceLibrary
+) -> None:
+    yard, other = library.entries[0].key, library.entries[2].key
+    with (
+        running(**with_library(library)) as run,
+        opened(f"http://127.0.0.1:{run.port}/", tmp_path / "profile") as tab,
+    ):
+        tab.wait_for(f"document.querySelector('#references [data-value=\"{yard}\"].current')")
+        tab.wait_for(f"String({PRESSED}) === 'auto'")
+        image = f"document.querySelector('#references [data-value=\"{yard}\"] img')"
+        tab.wait_for(f"{image}.complete && {image}.naturalWidth === 192")
+        for place, size in {"phone": (740, 360), "desk": (800, 1200)}.items():
+            for scheme in ("light", "dark"):
+                tab.look(scheme, size)
+                assert tab.value("document.documentElement.scrollWidth <= innerWidth")
+                tab.screenshot(tmp_path / f"reference_{place}_{scheme}.png")
+        tab.value("document.querySelector('#references button.picture:not(.current)').click()")
+        tab.wait_for(f"String({PRESSED}) !== 'auto'")
+        wait_for(lambda: not run.state()["reference"]["auto"])
+        run.change(reference=other)
+        tab.wait_for(f"String({PRESSED}) === '{other}'")
+        tab.value(
+            "(s => { s.value = 0.35; s.dispatchEvent(new Event('input')); })"
+            "(document.querySelector('#strength input'))"
+        )
+        wait_for(lambda: run.state()["reference"]["strength"] == 0.35)
+        tab.value("document.querySelector('#references [data-value=none]').click()")
+        tab.wait_for(f"String({PRESSED}) === 'none'")
+        wait_for(lambda: run.state()["reference"]["current"] is None)
 
 
 def elsewhere() -> http.server.ThreadingHTTPServer:

@@ -1,0 +1,110 @@
+"""Which picture of a library is in use while a camera runs: it changes with the scene, and never flickers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from irchroma.engines.errors import EngineOptionError
+from irchroma.engines.retrieval import features
+
+UNSEEN_S = 3.0
+"""Without a look, after which what was weighed before it says nothing anymore."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceOptions:
+    """When another picture is taken.
+
+    Attributes:
+        alike: score from which a picture suits at all.
+        slack: below that, the one in use may lie so much.
+        clearly: so much better than the one in use another must be.
+        lasting_s: for so long, in every look.
+        settle_s: the same at the beginning and after a cut.
+    """
+
+    alike: float = features.ALIKE
+    slack: float = 0.08
+    clearly: float = 0.1
+    lasting_s: float = 10.0
+    settle_s: float = 0.9
+
+    def __post_init__(self) -> None:
+        if self.lasting_s < self.settle_s or self.settle_s < 0:
+            raise EngineOptionError(
+                f"a change lasts {self.lasting_s:g} s, not less than the {self.settle_s:g} s after a cut"
+            )
+
+
+class SceneChooser:
+    """Told of every look at the scene; used by one thread.
+
+    A change is weighed from the look in which the one in use is first beaten clearly, by whichever picture,
+    or no longer suits; one look in which that is not so ends it. What has been best on the whole is taken.
+
+    Attributes:
+        chosen: the picture in use; None while none suits.
+    """
+
+    def __init__(self, options: ChoiceOptions | None = None) -> None:
+        self.options = options or ChoiceOptions()
+        self.chosen: str | None = None
+        self._fresh = True
+        self._since_s: float | None = None
+        self._before_s: float | None = None
+        self._looks = 0
+        self._totals: dict[str, float] = {}
+
+    def observe(self, at_s: float, scores: Mapping[str, float], cut: bool = False) -> list[str] | None:
+        """One look.
+
+        Args:
+            at_s: the frame's time.
+            scores: of the best pictures, and of the one in use.
+            cut: the scene has changed all at once since the last look.
+
+        Returns:
+            None while nothing is to change; else those that could be taken, the best first, of which the
+            caller takes one, or none (`take`).
+        """
+        options = self.options
+        if cut or (self._before_s is not None and at_s < self._before_s):
+            self._fresh = True
+            self._forget()
+        elif self._before_s is not None and at_s - self._before_s > UNSEEN_S:
+            self._forget()
+        self._before_s = at_s
+        own = scores.get(self.chosen, 0.0) if self.chosen is not None else 0.0
+        best = max(scores.values(), default=0.0)
+        unfit = self.chosen is not None and own < options.alike - options.slack
+        beaten = best >= options.alike and (self.chosen is None or best - own >= options.clearly)
+        if not unfit and not beaten:
+            if self.chosen is not None:
+                self._fresh = False
+            self._forget()
+            return None
+        if self._since_s is None:
+            self._since_s = at_s
+        self._looks += 1
+        for key, score in scores.items():
+            self._totals[key] = self._totals.get(key, 0.0) + score
+        if at_s - self._since_s < (options.settle_s if self._fresh else options.lasting_s) or self._looks < 2:
+            return None
+        means = {key: total / self._looks for key, total in self._totals.items()}
+        self._forget()
+        if not unfit and self.chosen is not None:
+            means = {key: mean for key, mean in means.items() if mean - means[self.chosen] >= options.clearly}
+        fit = sorted((key for key in means if means[key] >= options.alike), key=lambda key: -means[key])
+        if not fit and not unfit:
+            return None
+        return [key for key in fit if key != self.chosen]
+
+    def take(self, key: str | None) -> None:
+        """This one is in use from now on, or none."""
+        self.chosen = key
+        self._fresh = False
+        self._forget()
+
+    def _forget(self) -> None:
+        self._since_s, self._looks, self._totals = None, 0, {}

@@ -1,0 +1,195 @@
+"""`--reference auto`: the running scene chooses its picture of a library, and an operator may."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from tests import daytime_scene
+from tests.waiting import wait_for
+
+from irchroma.engines.errors import EngineOptionError
+from irchroma.engines.reference.pictures import AUTO, Reference
+from irchroma.engines.retrieval.chooser import ChoiceOptions
+from irchroma.engines.retrieval.library import ReferenceLibrary
+from irchroma.launch.cli import main
+from irchroma.launch.config import ConfigError
+from irchroma.launch.run.auto_reference import EVERY_NS, AutoReference
+
+pytest.importorskip("voyager", reason="libraries are searched with voyager")
+
+CHOICE = ChoiceOptions(lasting_s=5.0)
+
+
+class Engine:
+    """What it was given, in order."""
+
+    def __init__(self) -> None:
+        self.given: list[list[str]] = []
+        self.strength: float | None = None
+
+    def exchange_references(self, references: list[Reference]) -> None:
+        self.given.append([one.name for one in references])
+
+    def set_reference_strength(self, strength: float) -> None:
+        self.strength = strength
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> ReferenceLibrary:
+    made = ReferenceLibrary(tmp_path / "library", make=True)
+    with made.changing():
+        for seed in range(8):
+            rgb, _ = daytime_scene.draw(seed)
+            made.add(Reference(rgb, np.full(rgb.shape[:2], 255, np.uint8), f"scene {seed}"))
+    return made
+
+
+@pytest.fixture
+def auto(library: ReferenceLibrary) -> Iterator[AutoReference]:
+    made = AutoReference(library, choice=CHOICE, waits=True)
+    yield made
+    made.close()
+    made.close()
+
+
+class Camera:
+    """Shows scenes to an `AutoReference`, a little shaken, one look after the other."""
+
+    def __init__(self, auto: AutoReference) -> None:
+        self._auto, self._pts_ns, self._random = auto, 0, np.random.default_rng(0)
+
+    def show(self, luma: np.ndarray, seconds: float) -> None:
+        for _ in range(round(seconds * 1e9 / EVERY_NS)):
+            shift = tuple(self._random.uniform(-2, 2, 2).tolist())
+            self._auto.see(daytime_scene.moved(luma, 1.0, 0.0, shift), self._pts_ns, False)
+            self._pts_ns += EVERY_NS
+
+
+def infrared(seed: int) -> np.ndarray:
+    return daytime_scene.draw(seed)[1]
+
+
+def test_the_scene_chooses_and_a_cut_chooses_anew(auto: AutoReference) -> None:
+    engine, camera = Engine(), Camera(auto)
+    auto.attend(engine)
+    camera.show(infrared(3), 20)
+    assert engine.given == [[], ["scene 3"]]
+    assert auto.state()["current"] == auto.library.entries[3].key
+    camera.show(infrared(5), 20)
+    camera.show(infrared(3), 20)
+    assert engine.given == [[], ["scene 3"], ["scene 5"], ["scene 3"]]
+
+
+def test_an_engine_that_comes_later_is_given_what_is_in_use(auto: AutoReference) -> None:
+    Camera(auto).show(infrared(3), 5)
+    auto.strengthen(0.3)
+    engine = Engine()
+    auto.attend(engine)
+    assert (engine.given, engine.strength) == ([["scene 3"]], 0.3)
+    auto.strengthen(0.8)
+    assert engine.strength == 0.8
+    auto.attend(object())  # a palette
+
+
+def test_a_scene_that_is_like_none_is_said_once_and_gets_none(
+    auto: AutoReference, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine, camera = Engine(), Camera(auto)
+    auto.attend(engine)
+    noise = np.random.default_rng(0).integers(0, 255, (12, 16), dtype=np.uint8)
+    with caplog.at_level(logging.WARNING):
+        camera.show(cv2.resize(noise, (320, 240), interpolation=cv2.INTER_CUBIC), 20)
+    assert engine.given == [[]]
+    assert [record.message.startswith("reference auto: none of 8 pictures") for record in caplog.records] == [
+        True
+    ]
+
+
+def test_an_operator_chooses_and_the_scene_may_again(auto: AutoReference) -> None:
+    engine, camera = Engine(), Camera(auto)
+    auto.attend(engine)
+    camera.show(infrared(3), 5)
+    wanted = auto.library.entries[6]
+    auto.choose(wanted.key)
+    camera.show(infrared(3), 30)
+    assert engine.given[-1] == ["scene 6"]
+    assert (auto.state()["auto"], auto.state()["current"]) == (False, wanted.key)
+    assert wanted.key in [one["key"] for one in auto.state()["candidates"]]
+    auto.choose("none")
+    camera.show(infrared(3), 30)
+    assert engine.given[-1] == []
+    assert auto.state()["current"] is None
+    auto.choose("auto")
+    camera.show(infrared(3), 5)
+    assert engine.given[-1] == ["scene 3"]
+    for nothing in ("other", 7, None):
+        with pytest.raises(ConfigError, match="there is no reference"):
+            auto.choose(nothing)
+
+
+def test_a_picture_that_is_deleted_while_it_runs_costs_nothing_but_itself(
+    auto: AutoReference, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine, camera = Engine(), Camera(auto)
+    auto.attend(engine)
+    camera.show(infrared(3), 5)
+    (auto.library.folder / auto.library.entries[5].file).unlink()
+    camera.show(infrared(5), 10)
+    assert ["scene 5"] not in engine.given
+    camera.show(infrared(2), 10)
+    assert engine.given[-1] == ["scene 2"]
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+def test_thumbnails_are_of_the_librarys_pictures_alone(auto: AutoReference) -> None:
+    key = auto.library.entries[0].key
+    for _ in range(2):
+        small = auto.thumbnail(key)
+        assert small is not None
+        assert cv2.imdecode(np.frombuffer(small, np.uint8), cv2.IMREAD_COLOR) is not None
+    assert auto.thumbnail("../../etc/passwd") is None
+
+
+def test_live_frames_wait_for_nothing(library: ReferenceLibrary) -> None:
+    auto = AutoReference(library, choice=CHOICE)
+    camera = Camera(auto)
+    engine = Engine()
+    auto.attend(engine)
+    try:
+        for _ in range(3):
+            camera.show(infrared(3), 1)
+            wait_for(lambda: auto._next is None)
+        wait_for(lambda: engine.given[-1] == ["scene 3"])
+    finally:
+        auto.close()
+
+
+def test_an_empty_library_and_none_at_all_are_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = ReferenceLibrary(tmp_path / "empty", make=True)
+    with empty.changing():
+        pass
+    with pytest.raises(EngineOptionError, match="is empty: irchroma references add"):
+        AutoReference(empty)
+    words = [
+        "run",
+        "test:nir",
+        "--to",
+        "null",
+        "--reference",
+        str(AUTO),
+        "--references",
+        str(tmp_path / "no"),
+    ]
+    assert main(words) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "there is no library of references in" in said
+    assert main(["run", "test:nir", "--to", "null", "--references", str(tmp_path / "empty")]) == 1
+    assert "--references is the library of --reference auto" in capsys.readouterr().err
