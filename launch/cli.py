@@ -37,6 +37,11 @@ COMMANDS = CommandTable(
             "keep color pictures, and find those that suit an infrared scene",
         ),
         "bench": ("irchroma.launch.bench.command", "measure speed on this machine"),
+        "verify": (
+            "irchroma.launch.commands.verify",
+            "check that evidence is as it was recorded",
+        ),
+        "recolor": ("irchroma.launch.commands.recolor", "color the untouched input of a recording anew"),
         "doctor": ("irchroma.launch.commands.doctor", "what works on this machine, and what mends the rest"),
     },
 )

@@ -59,6 +59,7 @@ HOMES = {
     "tensorrt": {"engines/gpu/plans/library.py"},
     "tensorrt_rtx": {"engines/gpu/plans/library.py"},
     "voyager": {"engines/retrieval/neighbors.py"},
+    "cryptography": {"stream/sinks/evidence/signing.py"},
     "skimage": {"engines/measures/metrics.py"},
 }
 """A heavy library -> the files that may import it."""

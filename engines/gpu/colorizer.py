@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,6 +98,11 @@ class DeviceColorizer:
         self._retired: list[DeviceChain] = []
         self._device: Device | None = open_device()
         self._device_name = self._device.name
+
+    @property
+    def weights(self) -> Path:
+        """The network's file."""
+        return self._path
 
     @property
     def name(self) -> str:

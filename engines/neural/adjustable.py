@@ -68,6 +68,7 @@ class AdjustableColorizer:
         self._options = options
         first = self.ladder[start]
         self._networks: dict[_Key, Network] = {}
+        self._paths: dict[_Key, Path] = {}
         self._networks[_key(first)] = self._open(first)
         self._ready = {_key(first)}
         self._lock = threading.Lock()
@@ -97,6 +98,11 @@ class AdjustableColorizer:
     def name(self) -> str:
         """`nir auto, openvino bf16`."""
         return f"{self._options.engine} auto, {self._colorizer.network.name}"
+
+    @property
+    def weights(self) -> Path:
+        """The file of the network that colors now."""
+        return self._paths[_key(self.ladder[self._rung])]
 
     @property
     def rung(self) -> int:
@@ -223,6 +229,7 @@ class AdjustableColorizer:
         if _key(rung) != _key(self.ladder[0]) or (self._options.beside and not options.threads):
             options = replace(options, threads=max(1, (options.threads or cores) // 2))
         path: Path = self._options.weights or weights_for(self._options.engine, rung.size, options)
+        self._paths[_key(rung)] = path
         opened = next(iter(self._networks.values()), None)
         if opened is not None:  # what `auto` has chosen is chosen
             options = replace(options, runtime=opened.name.split()[0])

@@ -113,6 +113,9 @@ class NeuralColorizer:
 
     `submit` runs the network and the temporal stage, `collect` puts the color on the full-size frame;
     called by two threads they overlap.
+
+    Attributes:
+        weights: the network's file.
     """
 
     synthetic = True
@@ -144,6 +147,7 @@ class NeuralColorizer:
         path = self.options.weights or catalog.weights_path(engine, size)
         if self.options.weights is None and network is None:
             path = weights_for(engine, size, self.options.network)
+        self.weights: Path = path
         record = require_match(path, engine) if path.is_file() else None
         if record is not None and not exemplar:
             self.options = replace(self.options, size=record.size)

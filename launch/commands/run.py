@@ -52,7 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run until the source ends or a signal comes; 0 when everything was written."""
-    settings = run_flags.settings(args)
+    return run_with(args, run_flags.settings(args))
+
+
+def run_with(args: argparse.Namespace, settings: dict[str, Any]) -> int:
+    """The same with the settings of the flags, and others, by their dotted keys."""
     if args.source:
         settings["source"] = args.source
     if args.to:

@@ -132,6 +132,19 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
             metavar="FILE",
         ),
         Flag(
+            "--evidence",
+            "output.evidence",
+            "the run's .mkv holds the untouched input and each frame's facts too, chained and signed",
+            bool,
+        ),
+        Flag(
+            "--evidence-key",
+            "output.evidence_key",
+            "the Ed25519 key that signs it; this machine's own without",
+            Path,
+            metavar="FILE",
+        ),
+        Flag(
             "--collect",
             "output.collect",
             "gather pairs of infrared and color at dusk and dawn, for calibrate color",

@@ -31,6 +31,9 @@ class OutputOptions:
 
     Attributes:
         keep_raw: a .mkv file that gets the input untouched, beside the color; None for none.
+        evidence: the run's .mkv recording holds the untouched input and the facts of each frame too, chained
+            and signed; see `irchroma verify`.
+        evidence_key: the Ed25519 key that signs it, PEM; None for this machine's own, made when first needed.
         collect: a folder that gets pairs of infrared and color when the camera's filter switches, for
             `irchroma calibrate color`; None for none.
         stats: a JSON file that gets the latencies and counts at the end; None for none.
@@ -52,6 +55,8 @@ class OutputOptions:
     """
 
     keep_raw: Path | None = None
+    evidence: bool = False
+    evidence_key: Path | None = None
     collect: Path | None = None
     stats: Path | None = None
     audio: bool = True
@@ -190,7 +195,7 @@ def with_scale(config: RunConfig, scale: CameraScale | None) -> RunConfig:
 
 def with_every_frame(config: RunConfig) -> RunConfig:
     """The configuration with a camera's frames queued where the raw track must have them all."""
-    if config.output.keep_raw is None:
+    if config.output.keep_raw is None and not config.output.evidence:
         return config
     pictures = replace(config.input.pictures, every_frame=True)
     return replace(config, input=replace(config.input, pictures=pictures))

@@ -150,7 +150,7 @@ def kept_token() -> tuple[str, Path | None, bool]:
     Returns:
         The token; the file that keeps it, None where none can be written; whether it was made just now.
     """
-    folder = _state_folder()
+    folder = state_folder()
     path = folder / "page-token"
     try:
         kept = path.read_text(encoding="ascii").strip()
@@ -168,7 +168,8 @@ def kept_token() -> tuple[str, Path | None, bool]:
     return made, path, True
 
 
-def _state_folder() -> Path:
+def state_folder() -> Path:
+    """Where what this machine keeps for itself lies."""
     given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]  # systemd's
     if given:
         return Path(given)

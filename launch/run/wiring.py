@@ -28,6 +28,7 @@ from irchroma.engines.retrieval.library import ReferenceLibrary, default_folder
 from irchroma.launch.config import ConfigError
 from irchroma.launch.run.auto_reference import AutoReference, SceneWatch
 from irchroma.launch.run.control import RunControl
+from irchroma.launch.run.evidence import EvidenceFacts, evidence_sink, make_recorder
 from irchroma.launch.run.flicker_watch import FlickerWatch
 from irchroma.launch.run.options import (
     OutputOptions,
@@ -47,6 +48,8 @@ from irchroma.stream.protocols import Colorizer, FrameSink, VideoInfo
 from irchroma.stream.sensor.correction import Camera
 from irchroma.stream.sensor.presets import find_profile
 from irchroma.stream.sensor.profile import load_profile
+from irchroma.stream.sinks.evidence.recorder import EvidenceRecorder
+from irchroma.stream.sinks.evidence.tracks import ColorTrack, RawTrack
 from irchroma.stream.sinks.http.access import Access
 from irchroma.stream.sinks.open_sink import (
     SinkOptions,
@@ -124,10 +127,14 @@ def build_loop(
     def attended(colorizer: Colorizer) -> Colorizer:
         if references is not None:
             references.attend(colorizer)
-        return colorizer
+        return facts.opened(colorizer)
 
     control = RunControl(config.engine, composer, choose, references)
-    watch = FlickerWatch(composer if references is None else SceneWatch(composer, references))
+    sink_options = _sink_options(config, stats, control, shared)
+    evidence = evidence_sink(config)
+    recorder = make_recorder(config, evidence, sink_options) if evidence is not None else None
+    facts = EvidenceFacts(composer, recorder)
+    watch = FlickerWatch(facts if references is None else SceneWatch(facts, references))
 
     def make_colorizer(info: VideoInfo) -> Colorizer:
         from irchroma.launch.run.automatic import fitted  # nothing that palettes need
@@ -146,8 +153,7 @@ def build_loop(
             references.waits = not info.live
         return attended(colorizer)
 
-    sink_options = _sink_options(config, stats, control, shared)
-    writers = [_writer(text, sink_options) for text in config.to]
+    writers = [_writer(text, sink_options, recorder if text == evidence else None) for text in config.to]
     writers += [SinkWriter(sink, label) for label, sink in (extra_sinks or {}).items()]
     collector = PairCollector(config.output.collect) if config.output.collect is not None else None
     options = LoopOptions(
@@ -159,7 +165,7 @@ def build_loop(
         watch=collector,
         ended=references.close if references is not None else None,
     )
-    raw_writer = _raw_writer(config.output)
+    raw_writer = _raw_writer(config.output, recorder)
     remake_source = partial(open_source, config.source, config.input)
     loop = Loop(source, make_colorizer, watch, writers, options, raw_writer, remake_source)
     control.loop = loop
@@ -176,8 +182,11 @@ def _references(config: RunConfig) -> AutoReference | None:
     return AutoReference(library, config.neural.reference_strength)
 
 
-def _writer(text: str, options: SinkOptions) -> SinkWriter:
+def _writer(text: str, options: SinkOptions, recorder: EvidenceRecorder | None) -> SinkWriter:
     """Of one sink; a live run opens it again when it fails, a recording beside what it has recorded."""
+    if recorder is not None:
+        track = partial(ColorTrack, recorder, options.pool)
+        return SinkWriter(track(), public(text), track)
     again = replace(options, overwrite=False)
     return SinkWriter(open_sink(text, options), public(text), partial(open_sink, text, again))
 
@@ -255,7 +264,10 @@ def _audio_file(source: str) -> Path | None:
     return file if file is not None and file.is_file() and not pictures else None
 
 
-def _raw_writer(output: OutputOptions) -> SinkWriter | None:
+def _raw_writer(output: OutputOptions, recorder: EvidenceRecorder | None) -> SinkWriter | None:
+    if recorder is not None:
+        track = partial(RawTrack, recorder)
+        return SinkWriter(track(), f"{recorder.path} (untouched input)", track, patient=True)
     path = output.keep_raw
     if path is None:
         return None

@@ -46,16 +46,19 @@ class FileSource(GstSource):
     open_timeout_s = 30.0
     read_at_least_s = 30.0  # nobody is in a hurry, and a 7680x4320 frame may take its time
 
-    def __init__(self, path: Path, pictures: PictureOptions | None = None) -> None:
+    def __init__(self, path: Path, pictures: PictureOptions | None = None, track: int = 0) -> None:
+        """`track`: which one of pictures is taken, 1 for the first; 0 for the one that is to be shown."""
         super().__init__(pictures)
-        self._path = path
+        self._path, self._asked = path, track
         self._promise = Promise()
         self._track: int | None = None
 
     def open(self) -> VideoInfo:
         """See `GstSource.open`. Of several tracks the one that players are to show is taken."""
-        self._track = None
+        self._track = self._asked - 1 if self._asked else None
         info = super().open()
+        if self._asked:
+            return info
         tracks = self._decoding.tracks if self._decoding is not None else []
         if len(tracks) < 2:
             return info

@@ -40,6 +40,8 @@ class SourceOptions:
         camera: of V4L2 cameras.
         pictures: how pictures are taken out of any video.
         picture_rate: pictures a second of folders, and of files of several pictures.
+        track: of a file with several tracks of pictures the one that is taken, 1 for the first; 0 for the one
+            that players show.
         srt_latency_ms: how long SRT may wait for lost packets, milliseconds.
     """
 
@@ -47,6 +49,7 @@ class SourceOptions:
     camera: CameraOptions = field(default_factory=CameraOptions)
     pictures: PictureOptions = field(default_factory=PictureOptions)
     picture_rate: Fraction = Fraction(25)
+    track: int = 0
     srt_latency_ms: int = 100
 
 
@@ -96,7 +99,7 @@ def _from_path(path: Path, options: SourceOptions) -> FrameSource:
         raise SourceError(f"{masked(str(path))[:200]}: {(error.strerror or str(error)).lower()}") from error
     if not there:
         raise SourceError(f"{path}: no such file{_similar(path)}")
-    return FileSource(path, options.pictures)
+    return FileSource(path, options.pictures, options.track)
 
 
 def _similar(path: Path) -> str:

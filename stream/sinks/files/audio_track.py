@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -185,6 +186,25 @@ class SoundReader:
         late_ns = _AAC_PADDING * 1_000_000_000 // rate if known else 0
         return buffer, sample.get_caps(), time_ns - late_ns
 
+    def caps(self, wait_s: float) -> Any:
+        """`Gst.Caps` of the first piece, which is waited for.
+
+        Raises:
+            StreamError: it does not come.
+        """
+        deadline_s = time.monotonic() + wait_s
+        while self._next is None and time.monotonic() < deadline_s:
+            self._next = self._pull()
+        if self._next is None:
+            raise StreamError("the sound does not begin")
+        return self._next[1]
+
+    def settled(self, end_ns: int) -> bool:
+        """Whether all that begins before `end_ns` has been given."""
+        if self._next is not None:
+            return self._next[2] >= end_ns
+        return bool(self._pipeline.element("sound").get_property("eos"))
+
     def close(self) -> None:
         """Let go of the file."""
         self._pipeline.stop()
@@ -200,7 +220,9 @@ def _sound_of(path: Path) -> tuple[list[Any], int, int]:
     except glib.Error as error:
         raise StreamError(error.message) from error
     caps = [track.get_caps() for track in found.get_audio_streams()]
-    return caps, len(found.get_subtitle_streams()), found.get_duration()
+    # of no language: facts, which nobody reads as a subtitle
+    subtitles = [track for track in found.get_subtitle_streams() if track.get_language() != "zxx"]
+    return caps, len(subtitles), found.get_duration()
 
 
 def _pad_caps(muxer: str) -> list[Any]:

@@ -65,6 +65,13 @@ class Retention:
             yield path
 
 
+def numbered(path: Path) -> dict[int, Path]:
+    """The files of the row of `folder/name.mp4` that are there, `name-00001.mp4` and so on, by number."""
+    pattern = re.compile(rf"{re.escape(path.stem)}-(\d{{5,}}){re.escape(path.suffix)}")
+    found = [(pattern.fullmatch(file.name), file) for file in path.parent.iterdir()]
+    return {int(match.group(1)): file for match, file in found if match}
+
+
 class SegmentedSink:
     """A row of files: `name-00001.mp4`, `name-00002.mp4` ... beside each other, no picture lost between.
 
@@ -105,14 +112,8 @@ class SegmentedSink:
         (self._path.parent / f".{self._path.name}.probe").unlink()
         self._info = replace(info, live=True) if self._segment_ns else info
         self._size = size
-        self._number = max([0, *self._numbered()])
+        self._number = max([0, *numbered(self._path)])
         self._current = self._next(size)
-
-    def _numbered(self) -> dict[int, Path]:
-        """The files of this row that are there, by number."""
-        pattern = re.compile(rf"{re.escape(self._path.stem)}-(\d{{5,}}){re.escape(self._path.suffix)}")
-        found = [(pattern.fullmatch(path.name), path) for path in self._path.parent.iterdir()]
-        return {int(match.group(1)): path for match, path in found if match}
 
     def _next(self, size: tuple[int, int]) -> FileSink:
         if self._info is None:
@@ -138,7 +139,7 @@ class SegmentedSink:
         return sink
 
     def _row(self) -> list[Path]:
-        there = self._numbered()
+        there = numbered(self._path)
         return [there[number] for number in sorted(there)]
 
     def _make_room(self) -> bool:

@@ -1,0 +1,44 @@
+"""`irchroma verify`: whether a recording of evidence is as it was recorded."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from irchroma.launch.run.evidence import own_key_file
+from irchroma.stream.sinks.evidence.signing import Signer, fingerprint, read_public
+from irchroma.stream.sinks.evidence.verification import verify
+
+EXAMPLE = """irchroma verify night.mkv --key evidence-key.pub.pem
+  (made by: irchroma run rtsp://camera/stream --to night.mkv --evidence)"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("file", type=Path, metavar="FILE", help="what run --evidence has recorded")
+    parser.add_argument(
+        "--key", type=Path, metavar="PUB", help="the public key that must have signed it, PEM; without, any"
+    )
+    parser.add_argument("--json", metavar="F", help="what was found, all of it; - for standard output")
+
+
+def run(args: argparse.Namespace) -> int:
+    """One line; 0 only where all is whole."""
+    public = read_public(args.key) if args.key is not None else None
+    report = verify(args.file, public)
+    whose = ""
+    if public is None and report.key:
+        own = own_key_file()
+        mine = own.is_file() and fingerprint(Signer.read(own).public) == report.key
+        whose = " (this machine's own)" if mine else " (whose that is only --key can tell)"
+    if args.json:
+        told = json.dumps({"whole": report.whole, **asdict(report)}, indent=2) + "\n"
+        if args.json == "-":
+            sys.stdout.write(told)
+        else:
+            Path(args.json).write_text(told, encoding="utf-8")
+    print(report.line + whose, file=sys.stderr if args.json == "-" else sys.stdout)
+    return 0 if report.whole else 1
