@@ -39,6 +39,14 @@ class VideoInfo:
     counts: bool = False
 
 
+DEFAULT_PERIOD_NS = 40_000_000
+
+
+def period_of(info: VideoInfo) -> int:
+    """Nanoseconds from frame to frame."""
+    return int(1e9 / info.rate) if info.rate else DEFAULT_PERIOD_NS
+
+
 class FrameSource(Protocol):
     """Gives frames in order. Opened, read and closed by one thread."""
 

@@ -145,6 +145,11 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
             metavar="FILE",
         ),
         Flag(
+            "--keep-raw-as",
+            "output.keep_raw_as",
+            "frames (as decoded, lossless) or bitstream (what the camera sends, not encoded again)",
+        ),
+        Flag(
             "--collect",
             "output.collect",
             "gather pairs of infrared and color at dusk and dawn, for calibrate color",

@@ -132,8 +132,8 @@ class Monitor:
                 }
                 for writer in loop.writers
             },
-            "raw": {"written": loop.raw_writer.written, "dropped": loop.raw_writer.drops}
-            if loop.raw_writer is not None
+            "raw": {"written": loop.raw.writer.written, "dropped": loop.raw.writer.drops}
+            if loop.raw is not None
             else None,
         }
 
@@ -154,7 +154,7 @@ class Monitor:
                 loop.guarded.failures if loop.guarded else 0,
             ),
             *((f"{w.label} could not keep up and left pictures out", w.drops) for w in loop.writers),
-            ("frames are missing in the raw track", loop.raw_writer.drops if loop.raw_writer else 0),
+            ("frames are missing in the raw track", loop.raw.writer.drops if loop.raw else 0),
         ):
             if count:
                 self.remarks.add(text, count)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from irchroma.engines import catalog
 from irchroma.engines.network.record import read_record
@@ -31,6 +31,8 @@ class OutputOptions:
 
     Attributes:
         keep_raw: a .mkv file that gets the input untouched, beside the color; None for none.
+        keep_raw_as: `frames` (each as it was decoded, lossless) or `bitstream` (the camera's own coded
+            pictures, as they came: a tenth of the size and less, and no work).
         evidence: the run's .mkv recording holds the untouched input and the facts of each frame too, chained
             and signed; see `irchroma verify`.
         evidence_key: the Ed25519 key that signs it, PEM; None for this machine's own, made when first needed.
@@ -55,6 +57,7 @@ class OutputOptions:
     """
 
     keep_raw: Path | None = None
+    keep_raw_as: Literal["frames", "bitstream"] = "frames"
     evidence: bool = False
     evidence_key: Path | None = None
     collect: Path | None = None
@@ -195,7 +198,8 @@ def with_scale(config: RunConfig, scale: CameraScale | None) -> RunConfig:
 
 def with_every_frame(config: RunConfig) -> RunConfig:
     """The configuration with a camera's frames queued where the raw track must have them all."""
-    if config.output.keep_raw is None and not config.output.evidence:
+    frames = config.output.keep_raw is not None and config.output.keep_raw_as == "frames"
+    if not frames and not config.output.evidence:
         return config
     pictures = replace(config.input.pictures, every_frame=True)
     return replace(config, input=replace(config.input, pictures=pictures))

@@ -43,8 +43,9 @@ from irchroma.launch.run.options import (
 from irchroma.launch.run.outputs import source_file
 from irchroma.launch.run.passwords import page_token
 from irchroma.stream.loop.loop import Loop, LoopOptions
+from irchroma.stream.loop.raw_keeper import RawKeeper
 from irchroma.stream.loop.writer import SinkWriter
-from irchroma.stream.protocols import Colorizer, FrameSink, VideoInfo
+from irchroma.stream.protocols import Colorizer, FrameSink, FrameSource, VideoInfo
 from irchroma.stream.sensor.correction import Camera
 from irchroma.stream.sensor.presets import find_profile
 from irchroma.stream.sensor.profile import load_profile
@@ -58,6 +59,7 @@ from irchroma.stream.sinks.open_sink import (
     public,
     takes_planes,
 )
+from irchroma.stream.sources.gst_source import GstSource
 from irchroma.stream.sources.open_source import open_source
 from irchroma.stream.sources.picture_file import SUFFIXES
 from irchroma.stream.sources.pictures import scale_of
@@ -165,9 +167,13 @@ def build_loop(
         watch=collector,
         ended=references.close if references is not None else None,
     )
-    raw_writer = _raw_writer(config.output, recorder)
-    remake_source = partial(open_source, config.source, config.input)
-    loop = Loop(source, make_colorizer, watch, writers, options, raw_writer, remake_source)
+    raw = _raw_keeper(config.output, recorder)
+
+    def remake() -> FrameSource:
+        return _prepared(config, raw, open_source(config.source, config.input))
+
+    source = _prepared(config, raw, source)
+    loop = Loop(source, make_colorizer, watch, writers, options, raw, remake)
     control.loop = loop
     return loop
 
@@ -264,20 +270,37 @@ def _audio_file(source: str) -> Path | None:
     return file if file is not None and file.is_file() and not pictures else None
 
 
-def _raw_writer(output: OutputOptions, recorder: EvidenceRecorder | None) -> SinkWriter | None:
+def _prepared(config: RunConfig, raw: RawKeeper | None, source: FrameSource) -> FrameSource:
+    """The source, told what is to be had of it beside its frames."""
+    if raw is not None and raw.coded:
+        if not isinstance(source, GstSource):
+            raise ConfigError(
+                f"--keep-raw-as bitstream: {public(config.source)} is no coded video:"
+                " use --keep-raw-as frames"
+            )
+        source.give_units(raw.take)
+    return source
+
+
+def _raw_keeper(output: OutputOptions, recorder: EvidenceRecorder | None) -> RawKeeper | None:
     if recorder is not None:
         track = partial(RawTrack, recorder)
-        return SinkWriter(track(), f"{recorder.path} (untouched input)", track, patient=True)
+        return RawKeeper(SinkWriter(track(), f"{recorder.path} (untouched input)", track, patient=True))
     path = output.keep_raw
     if path is None:
         return None
     if path.suffix != ".mkv":
         raise ConfigError(f"--keep-raw {path}: expected a .mkv file, which can hold 16-bit counts")
+    coded = output.keep_raw_as == "bitstream"
     options = SinkOptions(
-        lossless=True, segment_s=output.segment_s, keep=output.keep(), overwrite=output.overwrite
+        lossless=True,
+        coded=coded,
+        segment_s=output.segment_s,
+        keep=output.keep(),
+        overwrite=output.overwrite,
     )
     again = partial(open_sink, str(path), replace(options, overwrite=False))
-    return SinkWriter(open_sink(str(path), options), str(path), again, patient=True)
+    return RawKeeper(SinkWriter(open_sink(str(path), options), str(path), again, patient=True), coded)
 
 
 def encoders_only(config: RunConfig) -> bool:

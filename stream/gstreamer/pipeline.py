@@ -45,8 +45,12 @@ class Pipeline:
     gaps: int = 0
     """Places where a demuxer said that packets are missing."""
 
-    def start(self, paused: bool = False) -> None:
+    def start(self, paused: bool = False, built: Callable[[Pipeline], None] | None = None) -> None:
         """Build and set to PLAYING (or PAUSED); does not wait.
+
+        Args:
+            paused: PAUSED.
+            built: called between the two: what is to see the very first buffer is attached there.
 
         Raises:
             GstFailure: an element is missing or refused to start.
@@ -66,6 +70,8 @@ class Pipeline:
         for name, corrections in self.corrections.items():
             if corrections:
                 _correct(self.element(name), corrections)
+        if built is not None:
+            built(self)
         state = gst.State.PAUSED if paused else gst.State.PLAYING
         if self._pipeline.set_state(state) == gst.StateChangeReturn.FAILURE:
             try:

@@ -1,7 +1,8 @@
-"""Raw video samples as arrays, and what their caps say."""
+"""Raw video samples as arrays, and what their caps say; coded pictures as they pass."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -54,6 +55,77 @@ class Sample:
     pts_ns: int
     duration_ns: int
     discont: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One coded picture.
+
+    Attributes:
+        buffer: a `Gst.Buffer`, shared by all who get it: copied before its times are changed.
+        caps: `Gst.Caps` of it.
+        key: true where decoding may begin.
+        pts_ns, duration_ns: nanoseconds of running time, -1 where absent.
+        dts_ns: when it is to be decoded, where that is another time than pts; -1 where it is not known.
+    """
+
+    buffer: Any
+    caps: Any
+    key: bool
+    pts_ns: int
+    duration_ns: int
+    dts_ns: int = -1
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W) in pixels, by its caps; 0 where they do not say."""
+        structure = self.caps.get_structure(0)
+        return structure.get_int("height")[1], structure.get_int("width")[1]
+
+    def at(self, pts_ns: int, dts_ns: int | None = None) -> Any:
+        """The buffer with its own times (dts that of pts, or -1 for none); the bytes stay shared."""
+        dts_ns = pts_ns if dts_ns is None else dts_ns
+        library = modules()["Gst"]
+        flags = library.BufferCopyFlags.FLAGS | library.BufferCopyFlags.MEMORY
+        buffer = self.buffer.copy_region(flags, 0, self.buffer.get_size())
+        none = library.CLOCK_TIME_NONE
+        buffer.pts, buffer.dts = pts_ns, none if dts_ns < 0 else dts_ns
+        buffer.duration = none if self.duration_ns < 0 else self.duration_ns
+        return buffer
+
+
+def unit_of(pad: Any, buffer: Any) -> Unit:
+    """The coded picture that passes a pad."""
+    library = modules()["Gst"]
+    event = pad.get_sticky_event(library.EventType.SEGMENT, 0)
+    segment = event.parse_segment() if event is not None else None
+
+    def running_ns(time_ns: int) -> int:
+        if time_ns == library.CLOCK_TIME_NONE:
+            return -1
+        if segment is None:
+            return time_ns
+        found = segment.to_running_time(library.Format.TIME, time_ns)
+        return -1 if found == library.CLOCK_TIME_NONE else int(found)
+
+    duration_ns = -1 if buffer.duration == library.CLOCK_TIME_NONE else int(buffer.duration)
+    key = not buffer.has_flags(library.BufferFlags.DELTA_UNIT)
+    return Unit(
+        buffer, pad.get_current_caps(), key, running_ns(buffer.pts), duration_ns, running_ns(buffer.dts)
+    )
+
+
+def give_units(pad: Any, take: Callable[[Unit, bool], None]) -> None:
+    """Have `take` called with every coded picture that passes a pad, and whether it is the first."""
+    library = modules()["Gst"]
+    first = [True]
+
+    def passing(pad: Any, probe: Any) -> Any:
+        take(unit_of(pad, probe.get_buffer()), first[0])
+        first[0] = False
+        return library.PadProbeReturn.OK
+
+    pad.add_probe(library.PadProbeType.BUFFER, passing)
 
 
 def caps_of(caps: Any) -> Caps:

@@ -140,7 +140,7 @@ class ComposingThread:
     def _send(self, timed: Timed) -> None:
         if not self._sinks_open:
             for writer in self._writers:
-                self._open(writer, timed.picture.size)
+                self._open(writer, (timed.picture.shape[0], timed.picture.shape[1]))
             self._sinks_open = True
         for writer in self._writers:
             writer.put(timed)

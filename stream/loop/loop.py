@@ -21,11 +21,11 @@ from irchroma.stream.loop.attended import Deadlines
 from irchroma.stream.loop.composing import ComposingThread, Silence
 from irchroma.stream.loop.guarded import GuardedColorizer, StoppedEarly
 from irchroma.stream.loop.latency import LatencyMeter
+from irchroma.stream.loop.raw_keeper import RawKeeper
 from irchroma.stream.loop.reader import ReconnectOptions, SourceReader
 from irchroma.stream.loop.threads import RingClosed
-from irchroma.stream.loop.writer import SinkWriter, Timed
-from irchroma.stream.picture.picture import Picture
-from irchroma.stream.protocols import Colorizer, Composer, FrameSource, FrameWatch, Job, VideoInfo
+from irchroma.stream.loop.writer import SinkWriter
+from irchroma.stream.protocols import Colorizer, Composer, FrameSource, FrameWatch, Job, VideoInfo, period_of
 from irchroma.stream.remarks import remark
 from irchroma.stream.sensor.correction import Camera
 from irchroma.stream.tone.daylight import ColorCameraDetector
@@ -35,7 +35,6 @@ from irchroma.stream.tone.tone_map import ToneMap
 log = logging.getLogger(__name__)
 
 _HURRY_S, _SOURCE_END_S = 0.4, 10.0  # for the source to let go
-_DEFAULT_PERIOD_NS = 40_000_000
 _SHORTEST_REPEAT_NS = 100_000_000  # while there is no signal, 10 pictures a second are enough
 
 
@@ -87,7 +86,7 @@ class Loop:
         composer: Composer,
         writers: list[SinkWriter],
         options: LoopOptions,
-        raw_writer: SinkWriter | None = None,
+        raw: RawKeeper | None = None,
         remake_source: Callable[[], FrameSource] | None = None,
     ) -> None:
         """Put the run together; nothing is opened yet.
@@ -98,14 +97,14 @@ class Loop:
             composer: makes the viewer's pictures.
             writers: of the sinks.
             options: how the run behaves.
-            raw_writer: of a sink that keeps the frames as they come.
+            raw: keeps the frames as they come, or what they are decoded from.
             remake_source: makes the source once more, where it hangs; None to do without.
         """
         self._stopping = threading.Event()
-        keep = self._keep_raw if raw_writer is not None else None
+        keep = self._keep_raw if raw is not None else None
         self.reader = SourceReader(source, options.reconnect, keep, remake_source)
         self._make_colorizer, self.composer, self._options = make_colorizer, composer, options
-        self.writers, self.raw_writer = writers, raw_writer
+        self.writers, self.raw = writers, raw
         self._tone_map = ToneMap(options.tone_map)
         self._detector = ColorCameraDetector()
         self.stages = {name: LatencyMeter() for name in ("capture", "tone_map", "color", "compose")}
@@ -187,11 +186,11 @@ class Loop:
                 all_of_them.callback(writer.finish, since_s)
 
     def _finish_raw(self) -> None:
-        if self.raw_writer is not None:
-            self.raw_writer.finish()
+        if self.raw is not None:
+            self.raw.writer.finish()
 
     def _all_writers(self) -> list[SinkWriter]:
-        return [*self.writers, *([self.raw_writer] if self.raw_writer else [])]
+        return [*self.writers, *([self.raw.writer] if self.raw else [])]
 
     def _sink_failure(self) -> StreamError | None:
         return next((w.failure for w in self._all_writers() if w.failure is not None), None)
@@ -288,15 +287,6 @@ class Loop:
 
     def _keep_raw(self, frame: Frame) -> None:
         """Every frame that arrives is recorded, whatever becomes of its color. The reader's thread."""
-        writer, info = self.raw_writer, self.reader.info
-        if writer is None or info is None:
-            return
-        if not writer.is_open:
-            writer.open(info, frame.size, self._stopping)
-        duration_ns = frame.duration_ns if frame.duration_ns != UNKNOWN_NS else period_of(info)
-        writer.put(Timed(Picture(frame.pixels), frame.pts_ns, duration_ns, frame.arrival_ns))
-
-
-def period_of(info: VideoInfo) -> int:
-    """Nanoseconds from frame to frame."""
-    return int(1e9 / info.rate) if info.rate else _DEFAULT_PERIOD_NS
+        info = self.reader.info
+        if self.raw is not None and info is not None:
+            self.raw.see(frame, info, self._stopping)

@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from irchroma.stream.errors import SinkError
+from irchroma.stream.gstreamer.sample import Unit
 from irchroma.stream.loop.latency import LatencyMeter
 from irchroma.stream.loop.threads import Ring, RingClosed, feed_thread
 from irchroma.stream.picture.picture import Picture
@@ -24,9 +25,12 @@ _WAITING_BYTES = 256_000_000  # 13 s of 640x512 counts at 30 Hz
 
 
 class Timed(NamedTuple):
-    """A picture with its times in nanoseconds; `arrival_ns` is 0 for a card or a repeated picture."""
+    """A picture with its times in nanoseconds; `arrival_ns` is 0 for a card or a repeated picture.
 
-    picture: Picture
+    It is a coded one for a sink that was made to keep those.
+    """
+
+    picture: Picture | Unit
     pts_ns: int
     duration_ns: int
     arrival_ns: int = 0
@@ -244,7 +248,7 @@ class SinkWriter:
             start_ns = time.monotonic_ns()
             if timed.arrival_ns:
                 self.total.add(start_ns - timed.arrival_ns)
-            write = partial(sink.write, timed.picture, timed.pts_ns, timed.duration_ns)
+            write = partial(sink.write, cast("Picture", timed.picture), timed.pts_ns, timed.duration_ns)
             self._call(generation, write)
             self.encode.add(time.monotonic_ns() - start_ns)
             self.written += 1

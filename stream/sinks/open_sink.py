@@ -18,6 +18,7 @@ from irchroma.stream.errors import SinkError
 from irchroma.stream.protocols import FrameSink
 from irchroma.stream.remarks import remark
 from irchroma.stream.sinks.encoders import EncoderOptions
+from irchroma.stream.sinks.files.encoded_row import EncodedRow
 from irchroma.stream.sinks.files.file_sink import EXTENSIONS, FileSink, FileSinkOptions
 from irchroma.stream.sinks.files.segmented_sink import Retention, SegmentedSink
 from irchroma.stream.sinks.hls_sink import PLAYLIST as HLS_PLAYLIST
@@ -92,6 +93,7 @@ class SinkOptions:
     Attributes:
         encoder: which video encoder, how good, how often a keyframe.
         lossless: .mkv files keep counts, luma or R'G'B' untouched (FFV1); for the raw track.
+        coded: with it, that they keep coded pictures as they come.
         audio_from: a file whose audio track is kept in recorded files.
         segment_s: seconds a recorded file lasts before the next one begins, 0 for one file.
         keep: which recorded files stay, older ones are deleted.
@@ -109,6 +111,7 @@ class SinkOptions:
 
     encoder: EncoderOptions = field(default_factory=EncoderOptions)
     lossless: bool = False
+    coded: bool = False
     audio_from: Path | None = None
     segment_s: float = 0.0
     keep: Retention = field(default_factory=Retention)
@@ -186,7 +189,9 @@ def _file(path: Path, options: SinkOptions) -> FrameSink:
     if options.segment_s or options.lossless:
         if options.audio_from is not None:
             remark(f"{path}: segments are recorded without audio")
-        kept = FileSinkOptions(options.encoder, options.lossless, overwrite=options.overwrite)
+        kept = FileSinkOptions(options.encoder, options.lossless, options.coded, overwrite=options.overwrite)
+        if options.pool is not None and options.segment_s and not options.lossless:
+            return EncodedRow(path, kept, options.segment_s, options.keep, options.pool)
         return SegmentedSink(path, kept, options.segment_s, options.keep)
     file_options = FileSinkOptions(
         options.encoder, audio_from=options.audio_from, overwrite=options.overwrite

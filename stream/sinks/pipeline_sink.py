@@ -18,18 +18,20 @@ from irchroma.stream.errors import SinkError, StreamError
 from irchroma.stream.gstreamer import door
 from irchroma.stream.gstreamer.door import EndOfStream, GstFailure
 from irchroma.stream.gstreamer.pipeline import Pipeline
+from irchroma.stream.gstreamer.sample import Unit
 from irchroma.stream.protocols import Pixels, VideoInfo
 from irchroma.stream.sinks.encoders import EncoderTask, choose_encoder
 from irchroma.stream.sinks.i420_packer import Yuv420Packer, appsrc_of, even_size
 from irchroma.stream.sinks.pace import Pace
-from irchroma.stream.sinks.shared_encoder import DEPTH, PARSERS, ROOM_S, EncoderPool, SharedEncoder, Unit
+from irchroma.stream.sinks.shared_encoder import DEPTH, PARSERS, ROOM_S, EncoderPool, SharedEncoder
 
 log = logging.getLogger(__name__)
 
 LARGEST_PX = 8192
 """The longest side that is encoded."""
 
-_CODED_BYTES = 32_000_000  # coded pictures that may wait for a disk or a network
+CODED_BYTES = 32_000_000
+"""Coded pictures that may wait for a disk or a network."""
 
 
 class Packer(Protocol):
@@ -47,13 +49,13 @@ class Tail:
         launch: launch text from I420 (or coded video, or what `head` says) to the sink element.
         properties: values for its named elements.
         corrections: as in `Pipeline`.
-        head: launch text of an appsrc called `pictures`, and what packs for it; None for I420.
+        head: launch text of an appsrc called `pictures`, and what packs for it, if anything; None for I420.
         task: what is to be encoded before `launch`; None where that takes pictures as they are.
     """
 
     launch: str
     properties: dict[str, dict[str, Any]] = field(default_factory=dict)
-    head: tuple[str, Packer] | None = None
+    head: tuple[str, Packer | None] | None = None
     corrections: dict[str, dict[int, bytes]] = field(default_factory=dict)
     task: EncoderTask | None = None
 
@@ -136,11 +138,17 @@ class PipelineSink(ABC):
             self._pipeline = Pipeline(
                 f"{head}{encoder} ! {tail.launch}", dict(tail.properties), corrections=tail.corrections
             )
-            self._pipeline.start()
+            self._pipeline.start(built=self._attach)
             self._pipeline.check()
         except StreamError as error:
             self._stop()
             raise explain(error, self.label) from error
+
+    def _attach(self, pipeline: Pipeline) -> None:
+        """To what is built and not yet started; a parser called `whole` gets its pictures' durations back."""
+        if " name=whole " in pipeline.launch:
+            kinds = door.modules()["Gst"].PadProbeType
+            pipeline.element("whole").get_static_pad("src").add_probe(kinds.BUFFER, self._lasts)
 
     def _start_shared(self, pool: EncoderPool, task: EncoderTask, tail: Tail) -> None:
         self._await_key, self._taken = True, 0
@@ -150,11 +158,10 @@ class PipelineSink(ABC):
             head += " is-live=true"
         launch = f"{head} ! {PARSERS[task.codec]} name=whole ! {tail.launch}"
         self._pipeline = Pipeline(launch, dict(tail.properties), corrections=tail.corrections)
-        self._pipeline.start()
+        self._pipeline.start(built=self._attach)
         kinds = door.modules()["Gst"].PadProbeType
         way_out = self._pipeline.element("pictures").get_static_pad("src")
         way_out.add_probe(kinds.EVENT_UPSTREAM, self._wished)
-        self._pipeline.element("whole").get_static_pad("src").add_probe(kinds.BUFFER, self._lasts)
         self._encoder = pool.of(task)
         self._encoder.join(self._take)
 
@@ -186,7 +193,7 @@ class PipelineSink(ABC):
             self._await_key = False
         try:
             pictures = pipeline.element("pictures")
-            while pictures.get_property("current-level-bytes") >= _CODED_BYTES:
+            while pictures.get_property("current-level-bytes") >= CODED_BYTES:
                 if self._live or self._pipeline is None:  # left out with all that refers to it
                     self._drops += 1
                     self._await_key = True

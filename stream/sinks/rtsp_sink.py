@@ -10,6 +10,7 @@ from typing import Any
 
 from irchroma.stream.errors import SinkError, StreamError
 from irchroma.stream.gstreamer import door
+from irchroma.stream.gstreamer.sample import Unit
 from irchroma.stream.protocols import Pixels, VideoInfo
 from irchroma.stream.remarks import remark
 from irchroma.stream.sinks.encoders import EncoderOptions, EncoderTask, choose_encoder, codec_for
@@ -18,7 +19,7 @@ from irchroma.stream.sinks.i420_packer import even_size
 from irchroma.stream.sinks.pace import Pace, RunningTime
 from irchroma.stream.sinks.pipeline_sink import check_size, explain
 from irchroma.stream.sinks.rtsp_server import RtspAddress, serve, withdraw
-from irchroma.stream.sinks.shared_encoder import EncoderPool, SharedEncoder, Unit
+from irchroma.stream.sinks.shared_encoder import EncoderPool, SharedEncoder
 
 log = logging.getLogger(__name__)
 

@@ -6,12 +6,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from irchroma.stream.errors import StreamError
 from irchroma.stream.gstreamer import door
 from irchroma.stream.gstreamer.pipeline import Pipeline
+from irchroma.stream.gstreamer.sample import Unit, unit_of
 from irchroma.stream.protocols import Pixels
 from irchroma.stream.sinks.encoders import Codec, EncoderTask, choose_encoder
 from irchroma.stream.sinks.i420_packer import Yuv420Packer, appsrc_of
@@ -30,33 +31,6 @@ PARSERS: dict[Codec, str] = {"h264": "h264parse", "h265": "h265parse", "vp8": "i
 
 # Parameter sets once in front of every keyframe, one picture a buffer, all its slices in it.
 _WHOLE = " config-interval=-1 ! video/x-{},stream-format=byte-stream,alignment=au"
-
-
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """One coded picture.
-
-    Attributes:
-        buffer: a `Gst.Buffer`, shared by all who get it: copied before its times are changed.
-        caps: `Gst.Caps` of it.
-        key: true where decoding may begin.
-        pts_ns, duration_ns: as they were offered.
-    """
-
-    buffer: Any
-    caps: Any
-    key: bool
-    pts_ns: int
-    duration_ns: int
-
-    def at(self, pts_ns: int) -> Any:
-        """The buffer with its own time; the bytes stay shared."""
-        library = door.modules()["Gst"]
-        flags = library.BufferCopyFlags.FLAGS | library.BufferCopyFlags.MEMORY
-        buffer = self.buffer.copy_region(flags, 0, self.buffer.get_size())
-        buffer.pts = buffer.dts = pts_ns
-        buffer.duration = library.CLOCK_TIME_NONE if self.duration_ns < 0 else self.duration_ns
-        return buffer
 
 
 Take = Callable[[Unit], None]
@@ -82,6 +56,7 @@ class SharedEncoder:
         self._finishing: set[Take] = set()
         self._last_ns = self._done_ns = -1
         self._durations: dict[int, int] = {}
+        self._keyframes_ns: set[int] = set()
         self._asked_s = 0.0
 
     def join(self, take: Take) -> None:
@@ -136,6 +111,7 @@ class SharedEncoder:
                 if not self._has_room(pipeline, waits):
                     return False
                 data = self._packer.pack(picture)
+                self._mark_keyframe(pipeline, pts_ns)
                 self._durations[pts_ns] = duration_ns
                 pipeline.push("pictures", data, pts_ns, duration_ns)
             except door.GstFailure:
@@ -143,6 +119,15 @@ class SharedEncoder:
                 raise
             self._last_ns = pts_ns
             return True
+
+    def _mark_keyframe(self, pipeline: Pipeline, pts_ns: int) -> None:
+        """In front of the picture itself: x264enc (1.22) takes a wish for a later time for its next one."""
+        due = {wanted for wanted in self._keyframes_ns if wanted <= pts_ns}
+        if due:
+            self._keyframes_ns -= due
+            none, video = door.modules()["Gst"].CLOCK_TIME_NONE, door.modules()["GstVideo"]
+            event = video.video_event_new_downstream_force_key_unit(none, none, none, True, 0)
+            pipeline.element("pictures").send_event(event)
 
     def _has_room(self, pipeline: Pipeline, waits: bool) -> bool:
         """Not appsrc's own `block`: it never wakes up again when an element behind it has failed."""
@@ -157,14 +142,10 @@ class SharedEncoder:
     def _coded(self, pad: Any, probe: Any) -> Any:
         """Runs on the encoder's thread, once a picture."""
         library = door.modules()["Gst"]
-        buffer = probe.get_buffer()
-        segment = pad.get_sticky_event(library.EventType.SEGMENT, 0)
-        pts_ns = buffer.pts
-        if segment is not None:
-            pts_ns = segment.parse_segment().to_running_time(library.Format.TIME, pts_ns)
-        duration_ns = self._durations.pop(pts_ns, -1)  # parsers forget them where no rate is known
-        key = not buffer.has_flags(library.BufferFlags.DELTA_UNIT)
-        unit = Unit(buffer, pad.get_current_caps(), key, pts_ns, duration_ns)
+        unit = unit_of(pad, probe.get_buffer())
+        pts_ns, key = unit.pts_ns, unit.key
+        # Parsers forget durations where no rate is known, and none of these encoders reorders.
+        unit = replace(unit, duration_ns=self._durations.pop(pts_ns, -1), dts_ns=pts_ns)
         with self._changed:
             takes = [take for take, waits in self._members.items() if key or not waits]
             for take in takes:
@@ -186,10 +167,16 @@ class SharedEncoder:
         pipeline = self._pipeline
         if pipeline is None or time.monotonic() - self._asked_s < _KEYFRAME_AGAIN_S:
             return
+        if self._done_ns < 0:  # the first is one, and x264enc (1.22) would heed no wish after one so early
+            return
         self._asked_s = time.monotonic()
-        library, video = door.modules()["Gst"], door.modules()["GstVideo"]
-        event = video.video_event_new_upstream_force_key_unit(library.CLOCK_TIME_NONE, True, 0)
-        pipeline.element("coded").get_static_pad("sink").push_event(event)
+        none = door.modules()["Gst"].CLOCK_TIME_NONE
+        self.send_upstream(door.modules()["GstVideo"].video_event_new_upstream_force_key_unit(none, True, 0))
+
+    def keyframe_at(self, pts_ns: int) -> None:
+        """Make the first picture of that time or later a keyframe; to be asked before it is offered."""
+        with self._feeding:
+            self._keyframes_ns.add(pts_ns)
 
     def send_upstream(self, event: Any) -> None:
         """Pass a `Gst.Event` of somebody behind, such as a wish for a keyframe at a time, to the encoder."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from irchroma.stream.errors import SourceError, SourceFormatError
 from irchroma.stream.gstreamer.door import modules, post_error, watch_libav
+from irchroma.stream.gstreamer.sample import Unit, give_units
 from irchroma.stream.sources.picture_file import require_pixels
 
 _PASSED_BY = ("audio/", "text/", "subpicture/", "application/x-subtitle", "closedcaption/")
@@ -48,6 +49,7 @@ class Decoding:
         tracks: of pictures, in the container's order; empty without a container.
         refusal: why the pictures are not decoded; None where they are.
         complaints: what FFmpeg's decoders said of damage.
+        take: gets every coded picture before it is decoded, and whether it is the first; None for nobody.
     """
 
     def __init__(self, name: str, megapixels: float, track: int = 0) -> None:
@@ -64,6 +66,7 @@ class Decoding:
         self.tracks: list[Track] = []
         self.refusal: SourceError | None = None
         self.complaints = 0
+        self.take: Callable[[Unit, bool], None] | None = None
 
     @property
     def signals(self) -> dict[str, Callable[..., Any]]:
@@ -209,5 +212,7 @@ class Decoding:
             return gst.PadProbeReturn.OK
 
         kinds = gst.PadProbeType
+        if self.take is not None:
+            give_units(decoder.get_static_pad("sink"), self.take)
         decoder.get_static_pad("sink").add_probe(kinds.BUFFER | kinds.EVENT_DOWNSTREAM, arriving)
         decoder.get_static_pad("src").add_probe(kinds.BUFFER, leaving)

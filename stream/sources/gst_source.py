@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -20,7 +21,7 @@ from irchroma.stream.errors import SourceError, SourceLost, StreamError
 from irchroma.stream.frame import UNKNOWN_NS, Frame
 from irchroma.stream.gstreamer.door import EndOfStream, GstFailure
 from irchroma.stream.gstreamer.pipeline import Pipeline
-from irchroma.stream.gstreamer.sample import Sample
+from irchroma.stream.gstreamer.sample import Sample, Unit, give_units
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.remarks import remark
 from irchroma.stream.sources.decoding import Decoding
@@ -132,6 +133,7 @@ class Plan:
         corrections: as in `Pipeline`.
         live: newest frame wins, none is waited for.
         description: one line for logs, without credentials.
+        coded: the element that gives coded pictures, where no `Decoding` watches them; empty for none.
         convert: let formats outside `layouts.LAYOUTS` through by a conversion. Counts are all in
             there, so they are never touched.
     """
@@ -142,6 +144,7 @@ class Plan:
     corrections: dict[str, dict[int, bytes]] = field(default_factory=dict)
     live: bool = False
     description: str = ""
+    coded: str = ""
     convert: bool = True
 
 
@@ -169,6 +172,7 @@ class GstSource(ABC):
         self._turn = ""
         self._decoding: Decoding | None = None
         self._lost_said = 0
+        self._take: Callable[[Unit, bool], None] | None = None
         self._count = self._pulled = self._drops = self._drops_before = 0
 
     @abstractmethod
@@ -205,6 +209,15 @@ class GstSource(ABC):
         """Frames dropped by this source since it was made."""
         return self._drops_before + self._drops
 
+    def give_units(self, take: Callable[[Unit, bool], None]) -> None:
+        """From the next `open` on, give every coded picture before it is decoded.
+
+        Args:
+            take: gets it, and whether it is the first since `open`, on one of GStreamer's threads; it may
+                block a file, and must be quick with what is live.
+        """
+        self._take = take
+
     def open(self) -> VideoInfo:
         """Start and wait for the first frame; see `FrameSource.open`."""
         self.close()
@@ -220,7 +233,7 @@ class GstSource(ABC):
             plan.corrections,
         )
         try:
-            self._pipeline.start()
+            self._pipeline.start(built=partial(self._attach, plan.coded))
             return self._first_look(plan)
         except GstFailure as failure:
             self.close()
@@ -228,6 +241,10 @@ class GstSource(ABC):
         except BaseException:
             self.close()
             raise
+
+    def _attach(self, coded: str, pipeline: Pipeline) -> None:
+        if coded and self._take is not None:
+            give_units(pipeline.element(coded).get_static_pad("src"), self._take)
 
     def _first_look(self, plan: Plan) -> VideoInfo:
         """Wait for the first frame; of a file for three, as some containers misstate their rate."""
@@ -341,6 +358,7 @@ class GstSource(ABC):
         if self._decoding is not None:
             self._decoding.close()
         self._decoding, self._lost_said = decoding, 0
+        decoding.take = self._take
         return decoding
 
     def close(self) -> None:

@@ -120,6 +120,7 @@ class V4l2Source(GstSource):
             properties={"camera": {"device": self._path}, "mode": {"caps": self._format.caps}},
             live=True,
             description=f"{self._path}, {self._format}",
+            coded="mode" if self._format.name in _DECODERS else "",
         )
 
     def pixels(self, sample: Sample) -> Pixels:

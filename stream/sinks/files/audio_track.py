@@ -60,7 +60,7 @@ class AudioTrack:
     _way_out: Any = None
 
     def attach(self, pipeline: Pipeline) -> None:
-        """Watch the running pipeline's audio, so that `end_at` can cut it."""
+        """Watch a pipeline's audio from its first buffer on, so that `end_at` can cut it."""
         kinds = door.modules()["Gst"].PadProbeType
         self._way_out = pipeline.element("audio_gate").get_static_pad("src")
         pad = pipeline.element("audio_gate").get_static_pad("sink")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from irchroma.stream.errors import SinkError
+from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import Pixels, VideoInfo
 from irchroma.stream.remarks import remark
@@ -46,6 +47,8 @@ class FileSinkOptions:
     Attributes:
         encoder: which encoder and how good; not used where `lossless`.
         lossless: keep counts (16 bits), luma or R'G'B' untouched, as FFV1 in .mkv.
+        coded: what comes are coded pictures, kept as they are (`BitstreamFile`).
+        part: it is one file of a row, whose times count from its own first picture.
         audio_from: a file whose first audio track is kept beside the pictures.
         overwrite: replace a recording that is there. Without it, one of a live source or a raw track, which
             nobody could make again, is numbered on; what a file is turned into takes the place of what it
@@ -54,6 +57,8 @@ class FileSinkOptions:
 
     encoder: EncoderOptions = field(default_factory=EncoderOptions)
     lossless: bool = False
+    coded: bool = False
+    part: bool = False
     audio_from: Path | None = None
     overwrite: bool = False
 
@@ -66,6 +71,8 @@ class FileSink(PipelineSink):
 
     Args:
         path: where to; see `FileSinkOptions.overwrite` for a file that is there.
+        options: how.
+        pool: the encoders that it shares with other sinks; None for one of its own.
 
     Attributes:
         path: where it records, once it is open: `night-2.mkv` where `night.mkv` was there.
@@ -83,7 +90,7 @@ class FileSink(PipelineSink):
         self._opened = False
         self.end_s = _END_S
         self._options = options or FileSinkOptions()
-        self._codec = _codec_for(path, self._options)
+        _codec_for(path, self._options)  # its complaint comes now
         self._rate = Fraction(0)
         self._size = (0, 0)
         self._audio: AudioTrack | None = None
@@ -112,25 +119,22 @@ class FileSink(PipelineSink):
         elif there:
             log.info("%s was there and is replaced", self._asked)
 
-    def _tail(self, rate: Fraction, size: tuple[int, int]) -> Tail:
+    def _muxer(self, rate: Fraction) -> str:
+        """Its launch text."""
         suffix = self.path.suffix.lower()
         muxer = _CONTAINERS[suffix][0]
-        if suffix == ".mp4":
-            muxer += f" trak-timescale={timescale_for(rate)}"
+        return muxer + (f" trak-timescale={timescale_for(rate)}" if suffix == ".mp4" else "")
+
+    def _tail(self, rate: Fraction, size: tuple[int, int]) -> Tail:
+        muxer = self._muxer(rate)
         head = task = None
         if self._options.lossless:
             packer = LosslessPacker(self._size, self._kind)
             head = (packer.appsrc(rate), packer)
             launch = f"{encoder_for(self._size)} ! mux."
         else:
-            # A live run's streams must be encoded at once; the recording takes what they get.
-            as_stream = (
-                self._live
-                and self._pool is not None
-                and self._pool.streams
-                and self._codec in ("h264", "h265")
-            )
-            task = EncoderTask(self._codec, size, rate, as_stream, self._options.encoder)
+            info = VideoInfo(size, rate, self._live)
+            task = task_of(self._asked, self._options, self._pool, info, size)
             launch = "mux."
         launch += f" {muxer} ! filesink name=file buffer-mode=unbuffered"
         properties: dict[str, dict[str, Any]] = {"file": {"location": str(self.path)}}
@@ -148,8 +152,11 @@ class FileSink(PipelineSink):
         except SinkError:
             self._remove_if_empty()
             raise
-        if self._audio is not None and self._pipeline is not None:
-            self._audio.attach(self._pipeline)
+
+    def _attach(self, pipeline: Pipeline) -> None:
+        super()._attach(pipeline)
+        if self._audio is not None:
+            self._audio.attach(pipeline)
 
     def write(self, rgb: Pixels, pts_ns: int, duration_ns: int) -> None:
         """See `FrameSink.write`; waits for the encoder. Lossless sinks take (H, W) uint16 counts too."""
@@ -162,7 +169,7 @@ class FileSink(PipelineSink):
         self._end_ns = pts_ns + max(0, duration_ns)
 
     def _begins(self, pts_ns: int) -> None:
-        self._shift_ns = pts_ns if self._live else 0
+        self._shift_ns = pts_ns if self._live or self._options.part else 0
         self._start_ns = pts_ns - self._shift_ns
 
     def takes(self, picture: Pixels) -> bool:
@@ -170,6 +177,10 @@ class FileSink(PipelineSink):
         if not self._options.lossless or not self._kind:
             return True
         return kind_of(picture) == self._kind and picture.shape[:2] == self._size
+
+    def may_begin(self, _picture: Pixels) -> bool:
+        """Whether a file of a row may begin with this one."""
+        return True
 
     def close(self) -> None:
         """See `FrameSink.close`. A file that got no picture is removed."""
@@ -201,6 +212,16 @@ class FileSink(PipelineSink):
             self.path.unlink()
 
 
+def task_of(
+    path: Path, options: FileSinkOptions, pool: EncoderPool | None, info: VideoInfo, size: tuple[int, int]
+) -> EncoderTask:
+    """What a recording at `path` has encoded, for pictures of `size` (H, W), even."""
+    codec = _codec_for(path, options)
+    # A live run's streams must be encoded at once; the recording takes what they get.
+    as_stream = info.live and pool is not None and pool.streams and codec in ("h264", "h265")
+    return EncoderTask(codec, size, info.rate, as_stream, options.encoder)
+
+
 def timescale_for(rate: Fraction) -> int:
     """Ticks a second of an MP4 track: about a million, exact for the rate's frames and for milliseconds."""
     step = math.lcm(1000, rate.numerator or 1)
@@ -214,7 +235,11 @@ def _codec_for(path: Path, options: FileSinkOptions) -> Codec:
     if options.lossless and suffix != ".mkv":
         raise SinkError(f"{path}: lossless recordings need a name ending in .mkv")
     codecs = _CONTAINERS[suffix][1]
-    return codecs[0] if options.lossless else codec_for(options.encoder, codecs, str(path), suffix)
+    return (
+        codecs[0]
+        if options.lossless or options.coded
+        else codec_for(options.encoder, codecs, str(path), suffix)
+    )
 
 
 def made_beside(path: Path) -> Path:

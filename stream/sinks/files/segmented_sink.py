@@ -15,6 +15,7 @@ from pathlib import Path
 from irchroma.stream.errors import SinkError, StreamOptionError
 from irchroma.stream.protocols import Pixels, VideoInfo
 from irchroma.stream.remarks import remark
+from irchroma.stream.sinks.files.bitstream_file import BitstreamFile
 from irchroma.stream.sinks.files.file_sink import FileSink, FileSinkOptions, check_writable
 
 log = logging.getLogger(__name__)
@@ -88,7 +89,11 @@ class SegmentedSink:
     """
 
     def __init__(
-        self, path: Path, options: FileSinkOptions, segment_s: float = 0.0, keep: Retention | None = None
+        self,
+        path: Path,
+        options: FileSinkOptions,
+        segment_s: float = 0.0,
+        keep: Retention | None = None,
     ) -> None:
         if segment_s < 0:
             raise StreamOptionError(f"{path}: expected a segment length of 0 or more, got {segment_s:g} s")
@@ -110,8 +115,7 @@ class SegmentedSink:
         """See `FrameSink.open`."""
         check_writable(self._path.parent / f".{self._path.name}.probe")
         (self._path.parent / f".{self._path.name}.probe").unlink()
-        self._info = replace(info, live=True) if self._segment_ns else info
-        self._size = size
+        self._info, self._size = info, size
         self._number = max([0, *numbered(self._path)])
         self._current = self._next(size)
 
@@ -125,7 +129,8 @@ class SegmentedSink:
         if path != self._path and not self._segment_ns and self._current is None:
             remark(f"{self._path} is there: recording to {path.name}")
         while True:
-            sink = FileSink(path, self._options)
+            kind = BitstreamFile if self._options.coded else FileSink
+            sink = kind(path, replace(self._options, part=bool(self._segment_ns)))
             try:
                 sink.open(self._info, size)
                 break
@@ -165,7 +170,7 @@ class SegmentedSink:
         return shutil.disk_usage(self._path.parent).free > 4 * needed
 
     def write(self, rgb: Pixels, pts_ns: int, duration_ns: int) -> None:
-        """See `FrameSink.write`; lossless rows take (H, W) uint16 counts too."""
+        """See `FrameSink.write`; lossless rows take (H, W) uint16 counts too, or coded pictures."""
         if self._failure is not None:
             raise self._failure
         if self._current is None:
@@ -173,7 +178,8 @@ class SegmentedSink:
         if self._start_ns is None:
             self._start_ns = pts_ns
         fits = self._current.takes(rgb)
-        if not fits or (self._segment_ns and pts_ns - self._start_ns >= self._segment_ns):
+        due = self._segment_ns and pts_ns - self._start_ns >= self._segment_ns
+        if not fits or (due and self._current.may_begin(rgb)):
             size = (rgb.shape[0], rgb.shape[1]) if not fits else self._size
             finished, self._current = self._current, self._next(size)
             self._drops += finished.drops

@@ -18,6 +18,7 @@ from irchroma.stream.frame import Frame
 from irchroma.stream.loop.attended import Deadlines
 from irchroma.stream.loop.fakes import MemorySink, MemorySource, Step
 from irchroma.stream.loop.loop import Loop, LoopOptions
+from irchroma.stream.loop.raw_keeper import RawKeeper
 from irchroma.stream.loop.reader import ReconnectOptions
 from irchroma.stream.loop.writer import SinkWriter
 from irchroma.stream.picture.picture import Picture
@@ -226,7 +227,7 @@ def test_every_frame_of_a_camera_is_in_the_raw_track_though_its_engine_is_too_sl
         PlainComposer(),
         [SinkWriter(shown, "shown")],
         QUICK,
-        raw_writer=raw_writer,
+        raw=RawKeeper(raw_writer),
     )
     loop.run()
     assert [int(p[0, 0]) for p in raw.pictures] == list(range(8000, 8100))
@@ -244,7 +245,7 @@ def test_counts_reach_the_raw_track_untouched() -> None:
         PlainComposer(),
         [SinkWriter(MemorySink(), "color")],
         QUICK,
-        raw_writer=SinkWriter(raw, "raw"),
+        raw=RawKeeper(SinkWriter(raw, "raw")),
     )
     loop.run()
     assert [int(p[0, 0]) for p in raw.pictures] == [8000, 8001, 8002, 8003, 8004]

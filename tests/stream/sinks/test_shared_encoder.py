@@ -12,13 +12,16 @@ import pytest
 from tests.waiting import at_once
 
 from irchroma.stream.errors import SinkError, StreamError
+from irchroma.stream.gstreamer.sample import Unit
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sinks import shared_encoder
 from irchroma.stream.sinks.encoders import Encoder, EncoderTask, choose_encoder
-from irchroma.stream.sinks.files.file_sink import FileSink
+from irchroma.stream.sinks.files.encoded_row import EncodedRow
+from irchroma.stream.sinks.files.file_sink import FileSink, FileSinkOptions
+from irchroma.stream.sinks.files.segmented_sink import Retention
 from irchroma.stream.sinks.hls_sink import HlsSink
 from irchroma.stream.sinks.open_sink import pool_for
-from irchroma.stream.sinks.shared_encoder import EncoderPool, SharedEncoder, Unit
+from irchroma.stream.sinks.shared_encoder import EncoderPool, SharedEncoder
 
 pytestmark = pytest.mark.gst
 
@@ -134,3 +137,27 @@ def test_a_sink_that_fails_takes_no_other_with_it(tmp_path: Path, read_file: Cal
             bad.close()
     good.close()
     assert len(read_file(tmp_path / "good.mkv").pts_ns) == 60
+
+
+@pytest.mark.parametrize("info", [FILE, LIVE], ids=["file", "live"])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_row_of_files_shares_the_encoder_and_no_picture_is_lost_or_twice(
+    info: VideoInfo, suffix: str, tmp_path: Path, read_file: Callable, built: list[EncoderTask]
+) -> None:
+    pool = EncoderPool(streams=False)
+    row = EncodedRow(tmp_path / f"row{suffix}", FileSinkOptions(), 0.4, Retention(), pool)
+    whole = FileSink(tmp_path / f"whole{suffix}", pool=pool)
+    for sink in (whole, row):
+        sink.open(info, SIZE)
+    for number in range(45):
+        for sink in (whole, row):
+            sink.write(picture(number), number * STEP_NS, STEP_NS)
+    at_once([whole.close, row.close])
+    assert len(built) == 1
+    files = [read_file(file) for file in sorted(tmp_path.glob("row-*"))]
+    assert [len(back.pts_ns) for back in files] == [10, 10, 10, 10, 5]
+    for back in files:
+        assert back.pts_ns == [n * STEP_NS for n in range(len(back.pts_ns))]
+    levels = [rgb.mean() for back in files for rgb in back.rgb]
+    assert np.abs(np.subtract(levels, [picture(n).mean() for n in range(45)])).max() < 3
+    assert len(read_file(tmp_path / f"whole{suffix}").pts_ns) == 45

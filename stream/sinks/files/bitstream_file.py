@@ -1,0 +1,83 @@
+"""Records coded pictures as they come: the camera's own bitstream, or what an encoder makes for several."""
+
+from __future__ import annotations
+
+import time
+from fractions import Fraction
+from typing import Any
+
+from irchroma.stream.errors import SinkError, StreamError
+from irchroma.stream.gstreamer.sample import Unit
+from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.sinks.files.file_sink import FileSink
+from irchroma.stream.sinks.pipeline_sink import CODED_BYTES, Tail, check_size, explain
+from irchroma.stream.sinks.shared_encoder import ROOM_S
+
+_PARSERS = {"video/x-h264": "h264parse", "video/x-h265": "h265parse", "video/x-av1": "av1parse"}
+"""What lays a bitstream out as Matroska has it; the others are laid out already by what was in front of
+their decoder."""
+
+
+class BitstreamFile(FileSink):
+    """A `FileSink` that takes coded pictures (`Unit`) instead of pictures, from a keyframe on.
+
+    What comes before the first keyframe decodes nowhere, and is left out.
+    """
+
+    _caps: Any = None
+
+    def _tail(self, rate: Fraction, size: tuple[int, int]) -> Tail:
+        parser = _PARSERS.get(self._caps.get_structure(0).get_name(), "identity")
+        return Tail(
+            f"{parser} name=whole ! {self._muxer(rate)} ! filesink name=file buffer-mode=unbuffered",
+            {"file": {"location": str(self.path)}, "pictures": {"caps": self._caps}},
+            ("appsrc name=pictures format=time max-bytes=0", None),
+        )
+
+    def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
+        """See `FrameSink.open`; what is coded is known with the first picture."""
+        check_size(size, self.label, smallest=2)
+        self._take_name(evidence=True)
+        self._rate, self._size, self._live = info.rate, size, info.live
+
+    def write(self, unit: Any, pts_ns: int, duration_ns: int) -> None:
+        """See `FrameSink.write`; takes a `Unit` with the time that it is to have here."""
+        if self._failure is not None:
+            raise self._failure
+        if not self._written and not unit.key:
+            return
+        try:
+            if self._pipeline is None:
+                self._caps = unit.caps
+                self._begins(pts_ns)
+                self._start(self._rate, self._size)
+            self._push(unit, pts_ns - self._shift_ns)
+        except SinkError as error:
+            self._failure = error
+            raise
+        except StreamError as error:
+            self._failure = explain(error, self.label)
+            raise self._failure from error
+        self._written += 1
+        self._end_ns = max(self._end_ns, pts_ns + max(0, duration_ns))
+
+    def _push(self, unit: Unit, pts_ns: int) -> None:
+        pipeline = self._pipeline
+        if pipeline is None:
+            raise SinkError(f"{self.label}: written to before it was opened")
+        pictures = pipeline.element("pictures")
+        pipeline.check()
+        while pictures.get_property("current-level-bytes") >= CODED_BYTES:
+            time.sleep(ROOM_S)
+            pipeline.check()
+        dts_ns = unit.dts_ns + pts_ns - unit.pts_ns if min(unit.dts_ns, unit.pts_ns) >= 0 else -1
+        self._durations[pts_ns] = unit.duration_ns
+        pictures.emit("push-buffer", unit.at(max(0, pts_ns), dts_ns))
+
+    def takes(self, picture: Any) -> bool:
+        """False where the camera sends another kind of stream from this keyframe on."""
+        return self._caps is None or not picture.key or bool(self._caps.is_equal(picture.caps))
+
+    def may_begin(self, picture: Any) -> bool:
+        """A file begins with a keyframe."""
+        return bool(picture.key)
