@@ -291,6 +291,8 @@ class NeuralColorizer:
             self._stage.reset()
         if self._steering is not None:
             self._steering.reset()
+        if self._exemplar is not None:
+            self._exemplar.forget()
 
     def close(self) -> None:
         """Let go of the network, unless it is shared."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -22,6 +22,7 @@ from irchroma.engines.network.network import Graph, Network, NetworkOptions, Ten
 from irchroma.engines.network.sharing import NetworkSeat
 from irchroma.engines.recolor import color_space
 from irchroma.engines.reference.pictures import Reference
+from irchroma.engines.reference.placing import Placing
 
 log = logging.getLogger(__name__)
 
@@ -40,10 +41,17 @@ LEAST_SPREAD = 0.25 * math.sqrt(1e-3)
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A reference as the network knows it: its inputs by name, see `exemplar.network.Tokens`."""
+    """A reference as the network knows it.
+
+    Attributes:
+        name: of the picture.
+        tokens: the graph's inputs by name, see `exemplar.network.Tokens`.
+        placing: where its cells lie in the frames.
+    """
 
     name: str
     tokens: dict[str, Tensor]
+    placing: Placing
 
 
 class ExemplarNetwork:
@@ -70,6 +78,7 @@ class ExemplarNetwork:
         self._pictures: Graph = open_graph(path.with_name(f"{path.stem}_picture.onnx"), options)
         self._encoding = threading.Lock()
         self._encoded: Encoded | None = None
+        self._reference: Reference | None = None
         self._strength = checked_strength(strength)
 
     @property
@@ -88,11 +97,19 @@ class ExemplarNetwork:
             self._encoded = None
             return
         with self._encoding:
-            self._encoded = Encoded(reference.name, encode(reference, self._pictures))
+            tokens = encode(reference, self._pictures)
+            self._reference = reference
+            self._encoded = Encoded(reference.name, tokens, _placing(reference))
 
     def set_strength(self, strength: float) -> None:
         """How much the reference counts from the next frame on, [0, 1]; any thread."""
         self._strength = checked_strength(strength)
+
+    def forget(self) -> None:
+        """Another view may come: where the reference lies in it is found anew."""
+        encoded, reference = self._encoded, self._reference
+        if encoded is not None and reference is not None:
+            self._encoded = replace(encoded, placing=_placing(reference))
 
     def infer(self, luma: Tensor) -> tuple[Tensor, Tensor]:
         """See `Network.infer`."""
@@ -106,17 +123,17 @@ class ExemplarNetwork:
             "strength": np.full((1, 1, 1, 1), strength, np.float32),
             **encoded.tokens,
         }
-        answers = [
-            self._frames.run(
-                common
-                | {
-                    "luma": luma[index : index + 1],
-                    "own": ycc[index : index + 1],
-                    "sureness": confidence[index : index + 1],
-                }
-            )
-            for index in range(len(luma))
-        ]
+        answers = []
+        for picture, own, sure in zip(luma, ycc, confidence, strict=True):
+            there, known = encoded.placing.at(cv2.convertScaleAbs(picture[0], alpha=255.0))
+            frame = {
+                "luma": picture[None],
+                "own": own[None],
+                "sureness": sure[None],
+                "there": there,
+                "known": np.full((1, 1, 1, 1), known, np.float32),
+            }
+            answers.append(self._frames.run(common | frame))
         if len(answers) == 1:
             return answers[0]["ycc"], answers[0]["confidence"]
         colored, sure = (np.concatenate([one[name] for one in answers]) for name in ("ycc", "confidence"))
@@ -153,10 +170,11 @@ def encode(reference: Reference, pictures: Graph) -> dict[str, Tensor]:
     rgb = np.asarray(cv2.resize(reference.rgb, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
     trust = cv2.resize(reference.trust, (width, height), interpolation=cv2.INTER_AREA)
     rows, columns = height // CELL_PX, width // CELL_PX
-    small = _cells(color_space.rgb_to_ycc(rgb))
+    ycc = color_space.rgb_to_ycc(rgb)
+    small = _cells(ycc)
     made = pictures.run(
         {
-            "rgb": np.ascontiguousarray(rgb.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255)),
+            "luma": np.ascontiguousarray(ycc[None, None, ..., 0]),
             "place": places(rows, columns),
             "small": np.ascontiguousarray(small.transpose(2, 0, 1)[None]),
         }
@@ -174,6 +192,11 @@ def encode(reference: Reference, pictures: Graph) -> dict[str, Tensor]:
         "level": np.concatenate([seen.mean(0), spread]).astype(np.float32).reshape(1, 6, 1, 1),
         "bias": np.where(trusted, 0.0, DISTRUSTED).astype(np.float32).reshape(1, 1, -1),
     }
+
+
+def _placing(reference: Reference) -> Placing:
+    height, width = encoded_size(reference.rgb.shape[:2])
+    return Placing(reference.luma, (height // CELL_PX, width // CELL_PX))
 
 
 def encoded_size(size: tuple[Any, ...]) -> tuple[int, int]:

@@ -27,6 +27,10 @@ BENCHES = CommandTable(
             "irchroma.launch.bench.cpu",
             "stages, files and live cameras on the CPU, instructions masked too, beside an older checkout",
         ),
+        "exemplars": (
+            "irchroma.launch.bench.exemplars",
+            "pairs colored by a reference: network, geometry, statistics; other scenes; cost",
+        ),
         "gpu": (
             "irchroma.launch.bench.gpu.command",
             "the GPU path: parity, frames a second, latency, each step",

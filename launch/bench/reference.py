@@ -35,6 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The camera's folder, and how many references and frames."""
     parser.add_argument("folder", type=Path, metavar="DIR", help="ir/ and rgb/ of one fixed camera, in order")
     parser.add_argument("--band", choices=tuple(catalog.BANDS), default="thermal", help="of the camera")
+    parser.add_argument(
+        "--network", action="store_true", help="the engine reference: its network looks at the reference too"
+    )
     parser.add_argument("--references", type=int, default=10, metavar="N", help="first pictures (10)")
     parser.add_argument("--every", type=int, default=10, metavar="N", help="of the later frames (10)")
     parser.add_argument(
@@ -62,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         for number, reference in enumerate(references):
             given = _trusted(reference, Path(folder)) if args.trusted and reference else reference
             progress.update(number * len(later), reference.stem if reference else "none")
-            found, shown = _measure(args.band, given, later)
+            found, shown = _measure(_options(args.band, given, args.network), later)
             results[reference.name if reference else "none"] = found
             if reference is not None:
                 index = number % len(later)
@@ -79,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
         "bench": "reference",
         "band": args.band,
         "trusted": args.trusted,
+        "network": args.network,
         "frames": len(later),
         "results": results,
     }
@@ -88,12 +92,18 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _options(band: str, reference: Path | None, network: bool) -> NeuralOptions:
+    exact = NetworkOptions(exact=True)
+    if network:
+        return NeuralOptions(engine=catalog.REFERENCE.name, size=band, reference=reference, network=exact)
+    return NeuralOptions(engine=band, reference=reference, network=exact)
+
+
 def _measure(
-    band: str, reference: Path | None, later: list[tuple[Path, Path]]
+    options: NeuralOptions, later: list[tuple[Path, Path]]
 ) -> tuple[dict[str, Any], list[NDArray[np.uint8]]]:
     """Spreads of the measures over the frames, and the pictures."""
     psnr, ciede2000, ghosts, shown = [], [], [], []
-    options = NeuralOptions(engine=band, reference=reference, network=NetworkOptions(exact=True))
     colorizer = NeuralColorizer(options)
     for step, pair in enumerate(later):
         pixels, truth = read_pair(*pair)

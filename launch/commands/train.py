@@ -29,7 +29,7 @@ VIVIDNESS = {"nir": (1.0, 0.3), "thermal": (1.2, 0.0)}
 TRANSLATION_STEPS = {"nir": 800, "thermal": 0}
 """Of training the helper that draws color pictures as infrared, unless others are asked for."""
 MODULES = ("mfim", "csfem", "isga", "both-ways", "whole")
-LOSSES = ("pattern", "perceptual", "contrastive", "adversarial", "harm", "kinship")
+LOSSES = ("pattern", "perceptual", "contrastive", "adversarial", "harm")
 PARTS = (*MODULES, *LOSSES)
 """Of the reference network and its loss, what can be left out, to see what it is worth."""
 SYNTHETIC_SIZE = (320, 400)

@@ -45,17 +45,22 @@ def _frame_ports() -> Ports:
         "scene": torch.rand(1, DIM, 1, 1),
         "level": statistics(torch.rand(1, 3, 4, 4)),
         "bias": torch.zeros(1, 1, cells),
+        "there": torch.rand(1, 2, cells),
+        "known": torch.ones(1, 1, 1, 1),
         "strength": torch.ones(1, 1, 1, 1),
     }
     axes = {name: FRAME for name in ("luma", "own", "sureness", "ycc", "confidence")}
-    return Ports(inputs, axes | {"place": CELLS, "keys": {2: "M"}, "values": {1: "M"}, "bias": {2: "M"}})
+    return Ports(
+        inputs,
+        axes | {"place": CELLS, "keys": {2: "M"}, "values": {1: "M"}, "bias": {2: "M"}, "there": {2: "M"}},
+    )
 
 
 def _picture_ports() -> Ports:
     height, width = 64, 96
     inputs = {
-        "rgb": torch.rand(1, 3, height, width),
+        "luma": torch.rand(1, 1, height, width),
         "place": places(1, height // CELL_PX, width // CELL_PX),
         "small": torch.rand(1, 3, height // CELL_PX, width // CELL_PX),
     }
-    return Ports(inputs, {"rgb": FRAME, "place": CELLS, "small": CELLS, "keys": {2: "M"}}, ("keys", "scene"))
+    return Ports(inputs, {"luma": FRAME, "place": CELLS, "small": CELLS, "keys": {2: "M"}}, ("keys", "scene"))

@@ -36,7 +36,7 @@ class Trunk(nn.Module):
         self.stages = nn.ModuleList(list(encoder.stages)[:4])
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, C, H, W) in [0, 1] -> (N, 40, H / 8, W / 8) and (N, 80, H / 16, W / 16)."""
+        """(N, 1, H, W) in [0, 1] -> (N, 40, H / 8, W / 8) and (N, 80, H / 16, W / 16)."""
         x = functional.relu6(self.stem((x * 255.0 - 127.0) * (1.0 / 128.0)))
         for stage in self.stages[:FROZEN_STAGES]:
             x = stage(x)
@@ -114,7 +114,7 @@ class Enhancement(nn.Module):
 
 
 class Side(nn.Module):
-    """One of the two encoders: a picture to what is compared, and to what is known of each place besides.
+    """One of the two encoders: a picture's luma to what is compared, and what is known of each place besides.
 
     Args:
         encoder: whose first stages are the trunk.
@@ -137,23 +137,32 @@ class Side(nn.Module):
             self.lateral.weight.mul_(0.1)
 
     def forward(self, picture: Tensor, place: Tensor, small: Tensor) -> tuple[Tensor, Tensor]:
-        """Features and directions of every cell of 8 x 8 pixels.
+        """Features of every cell of 8 x 8 pixels, and what of them is compared.
 
         Args:
-            picture: (N, C, H, W) in [0, 1].
+            picture: (N, 1, H, W) luma in [0, 1].
             place: (N, 2, H / 8, W / 8) where a cell lies in its picture, x and y in [-1, 1].
             small: (N, 3, H / 8, W / 8) Y', Cb, Cr of the cells; of the infrared as its band's network
                 colors it, which says what is there.
 
         Returns:
-            (N, 64, H / 8, W / 8) features, and the same of length 1, to be compared.
+            (N, 64, H / 8, W / 8) each.
         """
         fine, coarse = self.trunk(picture)
         x = functional.interpolate(self.wide(coarse), scale_factor=2.0, mode="bilinear")
         x = self.enhance(functional.relu(x + self.lateral(fine)))
         x = x + self.mix(functional.relu(self.near(x)))
         about = torch.cat([x, place, 2.0 * small[:, 0:1] - 1.0, 6.0 * small[:, 1:3]], dim=1)
-        return x, of_length_one(self.project(about))
+        return x, self.project(about)
+
+
+def direction_of(compared: Tensor) -> Tensor:
+    """Where each cell differs from its picture, length 1: what a band does to all of a picture drops out.
+
+    Reference: Zhang et al., Deep Exemplar-based Video Colorization, CVPR 2019, eq. 1: features are centered
+    before they are correlated.
+    """
+    return of_length_one(compared - compared.mean((2, 3), keepdim=True))
 
 
 def of_length_one(x: Tensor) -> Tensor:

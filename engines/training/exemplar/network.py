@@ -22,12 +22,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from irchroma.engines.training.encoder import Encoder
-from irchroma.engines.training.exemplar.modules import DIM, Side, of_length_one
+from irchroma.engines.training.exemplar.modules import DIM, Side, Trunk, direction_of, of_length_one
 
 CELL_PX = 8
 SIGNATURE = 16
 """Numbers by which a place is known again after the round trip."""
-SHARPNESS = 14.0
+SHARPNESS = 8.0
 """To begin with: factor on the cosine of two places before the softmax."""
 GATES = 4
 """Matched tone and chroma, global tone and chroma."""
@@ -35,6 +35,9 @@ SHUT = -2.0
 """To begin with: logit of the gates."""
 FLAT = 4e-3
 """Variance of the infrared's cells below which they explain nothing (the guided filter's ridge)."""
+NEAR, REACH = 60.0, 0.4
+"""To begin with: logits that a place loses by the square of its distance from where geometry has it (a
+picture is 2 wide), and the distance from which that hardly grows: beyond what both show content decides."""
 STEEPEST = 0.6
 """Change of color by a change of luma at most."""
 MOST_STRETCHED = 2.5
@@ -69,6 +72,8 @@ class Tokens:
         scene: (N, 64, 1, 1) mean direction of the whole picture, of length 1.
         level: (N, 6, 1, 1) mean and standard deviation of Y', Cb, Cr.
         bias: (N, 1, M) added to the similarities: 0, or strongly negative where the reference is not trusted.
+        there: (N, 2, M) where a cell lies in the infrared's picture, x and y in [-1, 1] and beyond.
+        known: (N, 1, 1, 1) 1 where geometry has found both to be of one scene, 0 where it has not.
     """
 
     keys: Tensor
@@ -76,6 +81,8 @@ class Tokens:
     scene: Tensor
     level: Tensor
     bias: Tensor
+    there: Tensor
+    known: Tensor
 
 
 @dataclass
@@ -85,16 +92,14 @@ class Matched:
     Attributes:
         ycc: (N, 3, H, W).
         confidence: (N, 1, H, W).
-        similarity: (N, P, M) logits, of cells of the infrared and of the reference.
+        similarity: (N, P, M) logits, of cells of the infrared and of the reference, by content alone.
         gates: (N, 4, h, w).
-        kinship: (N, 1, 1, 1) logit that both pictures are of one scene.
     """
 
     ycc: Tensor
     confidence: Tensor
     similarity: Tensor
     gates: Tensor
-    kinship: Tensor
 
 
 def pooled(x: Tensor) -> Tensor:
@@ -117,48 +122,57 @@ class ReferenceSide(nn.Module):
         super().__init__()
         self.side = Side(encoder, modules.mfim, modules.csfem)
 
-    def forward(self, rgb: Tensor, place: Tensor, small: Tensor) -> tuple[Tensor, Tensor]:
-        """`keys` (N, 64, M) and `scene` (N, 64, 1, 1) of (N, 3, H, W) R'G'B', its cells' places and `ycc`."""
-        _, direction = self.side(rgb, place, small)
-        scene = of_length_one(direction.mean((2, 3), keepdim=True))
-        return direction.flatten(2), scene
+    def forward(self, luma: Tensor, place: Tensor, small: Tensor) -> tuple[Tensor, Tensor]:
+        """`keys` (N, 64, M) and `scene` (N, 64, 1, 1) of (N, 1, H, W) luma, its cells' places and `ycc`."""
+        _, compared = self.side(luma, place, small)
+        scene = of_length_one(compared.mean((2, 3), keepdim=True))
+        return direction_of(compared).flatten(2), scene
 
 
 class ReferenceNetwork(nn.Module):
     """Both encoders, the attention between them and the gate.
 
     Args:
-        infrared: encoder of one channel.
-        color: encoder of three channels.
+        infrared: encoder of the band's frames.
+        visible: encoder of gray photographs, which sees the reference's luma: its features hold whatever the
+            color. Best of one origin with the other: both sides begin with the same layers behind it.
         modules: what is in it.
     """
 
-    def __init__(self, infrared: Encoder, color: Encoder, modules: Modules | None = None) -> None:
+    def __init__(self, infrared: Encoder, visible: Encoder, modules: Modules | None = None) -> None:
         super().__init__()
         self.modules_in = modules = modules or Modules()
         self.infrared = Side(infrared, modules.mfim, modules.csfem)
-        self.reference = ReferenceSide(color, modules)
+        self.reference = ReferenceSide(visible, modules)
+        for mine, theirs in zip(self.infrared.children(), self.reference.side.children(), strict=True):
+            if not isinstance(mine, Trunk):
+                theirs.load_state_dict(mine.state_dict())
         self.sharpness = nn.Parameter(torch.tensor(SHARPNESS).log())
         self.signature = nn.Conv2d(DIM, SIGNATURE, 1)
-        seen = DIM + 3 * 5 + 2 * 2 + 4
-        self.kin = nn.Sequential(nn.Conv2d(6, 16, 1), nn.ReLU(), nn.Conv2d(16, 1, 1))
+        self.near = nn.Parameter(torch.tensor(NEAR).log())
+        seen = DIM + 3 * 5 + 2 * 3 + 5
         self.look = nn.Conv2d(seen, 32, 3, padding=1)
         self.gate = nn.Conv2d(32, GATES, 3, padding=1)
         nn.init.normal_(self.gate.weight, std=0.01)
         nn.init.constant_(self.gate.bias, SHUT)
 
-    def tokens(self, rgb: Tensor, place: Tensor, ycc: Tensor) -> Tokens:
+    def tokens(
+        self, ycc: Tensor, place: Tensor, there: Tensor | None = None, known: Tensor | None = None
+    ) -> Tokens:
         """A reference, encoded.
 
         Args:
-            rgb: (N, 3, H, W) R'G'B' in [0, 1].
+            ycc: (N, 3, H, W) Y', Cb, Cr, BT.601 full range.
             place: of its cells.
-            ycc: the same picture as Y', Cb, Cr.
+            there, known: see `Tokens`; None where geometry has not found it.
         """
         small = pooled(ycc)
-        keys, scene = self.reference(rgb, place, small)
+        keys, scene = self.reference(ycc[:, 0:1], place, small)
         values = torch.cat([small, small * small, place], dim=1).flatten(2).transpose(1, 2)
-        return Tokens(keys, values, scene, statistics(small), torch.zeros_like(keys[:, :1]))
+        bias = torch.zeros_like(keys[:, :1])
+        if there is None or known is None:
+            there, known = place.flatten(2), torch.zeros_like(scene[:, :1])
+        return Tokens(keys, values, scene, statistics(small), bias, there, known)
 
     def forward(
         self, luma: Tensor, own: Tensor, confidence: Tensor, place: Tensor, tokens: Tokens, strength: Tensor
@@ -174,23 +188,25 @@ class ReferenceNetwork(nn.Module):
             strength: (1, 1, 1, 1) in [0, 1].
         """
         small = pooled(own)
-        features, direction = self.infrared(luma, place, small)
+        features, compared = self.infrared(luma, place, small)
+        direction = direction_of(compared)
         height, width = features.shape[2], features.shape[3]
         query = direction.flatten(2).transpose(1, 2)  # (N, P, 64)
         sharpness = self.sharpness.exp()
-        similarity = query @ tokens.keys * sharpness + tokens.bias
-        attended = similarity
+        similarity = query @ tokens.keys * sharpness
+        content = similarity
         if self.training and self.modules_in.isga:
-            attended = query @ tokens.keys.detach() * sharpness + tokens.bias
+            content = query @ tokens.keys.detach() * sharpness
+        attended = content + tokens.bias + self._geometry(place, tokens)
         share = torch.softmax(attended, dim=2)
 
         def at_places(rows: Tensor) -> Tensor:
             return rows.transpose(1, 2).reshape(rows.shape[0], -1, height, width)
 
-        taken = at_places(share @ tokens.values)
+        taken = at_places(share @ torch.cat([tokens.values, tokens.there.transpose(1, 2)], dim=2))
         matched = taken[:, 0:3]
         spread = torch.sqrt((taken[:, 3:6] - matched * matched).clamp(min=0.0) + 1e-4)
-        nearness = at_places(attended.amax(2, keepdim=True)) / sharpness
+        nearness = at_places((share * content).sum(2, keepdim=True)) / sharpness
         mark = of_length_one(self.signature(features))
         if self.modules_in.both_ways:
             back = torch.softmax(attended, dim=1).transpose(1, 2)  # (N, M, P)
@@ -201,14 +217,9 @@ class ReferenceNetwork(nn.Module):
         level = statistics(small)
         stretch = (tokens.level[:, 3:6] / level[:, 3:6]).clamp(1 / MOST_STRETCHED, MOST_STRETCHED)
         whole = tokens.level[:, 0:3] + (small - level[:, 0:3]) * stretch
-        alike = (of_length_one(direction.mean((2, 3), keepdim=True)) * tokens.scene).sum(1, keepdim=True)
+        alike = (of_length_one(compared.mean((2, 3), keepdim=True)) * tokens.scene).sum(1, keepdim=True)
         where = taken[:, 6:8]  # places that are neighbors here are so there, if it is one scene
         astray = (where - functional.avg_pool2d(where, 5, 1, 2, count_include_pad=False)).abs()
-        far = astray.mean((1, 2, 3), keepdim=True)
-        clues = [alike, 4.0 * far, 8.0 * spread.mean((1, 2, 3), keepdim=True)]
-        clues += [clue.mean((2, 3), keepdim=True) for clue in (agreed, nearness, (where - place).abs())]
-        clues[-1] = clues[-1].mean(1, keepdim=True)
-        kinship = self.kin(torch.cat(clues, dim=1))
         seen = torch.cat(
             [
                 features,
@@ -219,22 +230,32 @@ class ReferenceNetwork(nn.Module):
                 8.0 * spread,
                 where,
                 8.0 * astray,
+                8.0 * tokens.known * (taken[:, 8:10] - place),
                 nearness,
                 agreed,
                 alike.expand_as(nearness),
+                tokens.known.expand_as(nearness),
                 pooled(confidence),
             ],
             dim=1,
         )
         gates = torch.sigmoid(self.gate(functional.relu(self.look(seen))))
-        kin = torch.sigmoid(kinship)  # only of its own scene's picture are tone and cast taken
+        kin = tokens.known  # only of its own scene's picture are tone and cast taken
         gates = torch.cat([gates[:, 0:1] * kin, gates[:, 1:2], gates[:, 2:4] * kin], dim=1)
         change = strength * (self._change(gates, matched - small, whole - small))
         ycc = own + _on_pixels(change, luma)
         surer = functional.interpolate(strength * gates[:, 1:2], scale_factor=float(CELL_PX), mode="bilinear")
         ycc = torch.cat([ycc[:, 0:1].clamp(0.0, 1.0), ycc[:, 1:3].clamp(-0.5, 0.5)], dim=1)
         surer = confidence + (1.0 - confidence) * surer
-        return Matched(ycc, surer.clamp(0.0, 1.0), similarity, gates, kinship)
+        return Matched(ycc, surer.clamp(0.0, 1.0), similarity, gates)
+
+    def _geometry(self, place: Tensor, tokens: Tokens) -> Tensor:
+        """(N, P, M) logits: how far the reference's cells are from where geometry has the infrared's."""
+        here, there = place.flatten(2).transpose(1, 2), tokens.there
+        away = (here * here).sum(2, keepdim=True) + (there * there).sum(1, keepdim=True)
+        away = (away - 2.0 * (here @ there)).clamp(min=0.0)
+        strictness = self.near.exp() * tokens.known[:, :, :, 0]
+        return -strictness * away / (1.0 + away * (1.0 / REACH**2))
 
     def _change(self, gates: Tensor, matched: Tensor, whole: Tensor) -> Tensor:
         """(N, 3, h, w): what to add to the cells' own color at full strength."""
@@ -281,8 +302,12 @@ class ExportedMatcher(nn.Module):
         scene: Tensor,
         level: Tensor,
         bias: Tensor,
+        there: Tensor,
+        known: Tensor,
         strength: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """See `ReferenceNetwork.forward` -> `ycc`, `confidence`."""
-        said = self.network(luma, own, sureness, place, Tokens(keys, values, scene, level, bias), strength)
+        said = self.network(
+            luma, own, sureness, place, Tokens(keys, values, scene, level, bias, there, known), strength
+        )
         return said.ycc, said.confidence

@@ -27,6 +27,8 @@ COARSE_PX = 4
 CHROMA = 2.5
 FEATURES_SPREAD = 10.0
 """Standard deviation of the pretrained features."""
+JUDGED = 2
+"""Triples of a batch that the perceptual part sees: it costs as much as all else."""
 SMOOTHED = 0.1
 """Share of the contrastive target that is not the partner itself: a sky has many equal places."""
 
@@ -42,7 +44,6 @@ class ReferenceWeights:
         contrastive: cross-entropy of the partner.
         adversarial: of the discriminator's judgment.
         harm: what another scene's picture makes worse.
-        kinship: cross-entropy of both being of one scene.
     """
 
     pixel: float = 1.0
@@ -51,7 +52,6 @@ class ReferenceWeights:
     contrastive: float = 0.06
     adversarial: float = 0.003
     harm: float = 4.0
-    kinship: float = 0.05
 
 
 class PatchDiscriminator(nn.Module):
@@ -99,12 +99,10 @@ class ReferenceObjective:
             before = _errors(batch.own, truth)
             worse = (error - before).clamp(min=0.0) * (1.0 - batch.same[:, 0, 0, 0])
             parts["harm"] = weights.harm * worse.mean()
-        known = functional.binary_cross_entropy_with_logits(said.kinship.float(), batch.same)
-        parts["kinship"] = weights.kinship * known
         if weights.perceptual:
-            seen = _features(self.judge, ycc_to_rgb(ycc))
+            seen = _features(self.judge, ycc_to_rgb(ycc[:JUDGED]))
             with torch.no_grad():
-                wanted = _features(self.judge, batch.rgb)
+                wanted = _features(self.judge, batch.rgb[:JUDGED])
             away = (seen - wanted).abs().mean() / FEATURES_SPREAD
             parts["perceptual"] = weights.perceptual * away
         if weights.contrastive:

@@ -33,6 +33,8 @@ PASTED_SHARE = 0.3
 NEAREST_FRAMES = 12
 MIRRORED = 0.3
 """References seen as in a mirror: places are then no hint."""
+FOUND_SHARE, MISLAID = 0.8, 0.02
+"""Of the scene's other crops, those that geometry is taken to find, and how far off it then is (of 2)."""
 NOTHING = -1
 
 
@@ -50,6 +52,8 @@ class Triples:
         partner: (N, P) int64 cell of the reference that shows the same as a cell of the infrared, -1 for none
             or not known.
         same: (N, 1, 1, 1) float32, 1 where both are of one scene.
+        there: (N, 2, P) where the reference's cells lie in the infrared's picture, [-1, 1] and beyond.
+        known: (N, 1, 1, 1) float32, 1 where geometry is taken to have found that.
     """
 
     luma: Tensor
@@ -60,6 +64,8 @@ class Triples:
     place: Tensor
     partner: Tensor
     same: Tensor
+    there: Tensor
+    known: Tensor
 
     def to(self, device: torch.device) -> Triples:
         """The same on another device."""
@@ -112,12 +118,15 @@ class ReferencePictures:
             places(size, cells, cells),
             torch.from_numpy(np.stack([one[3] for one in made]).astype(np.int64)),
             torch.tensor([float(one[4]) for one in made]).view(-1, 1, 1, 1),
+            torch.from_numpy(np.stack([one[5] for one in made]).astype(np.float32)),
+            torch.tensor([float(one[6]) for one in made]).view(-1, 1, 1, 1),
         )
 
     def _triple(
         self, side: int, random: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, bool]:
-        """Luma (S, S), truth and reference (S, S, 3), all float32 in [0, 1]; partners (P,); of one scene."""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, bool, np.ndarray, bool]:
+        """Luma (S, S), truth and reference (S, S, 3), all float32 in [0, 1]; partners (P,); of one scene;
+        places (2, P) and whether they are known."""
         kind = random.random()
         framed = kind >= 1.0 - OTHER_FRAME and bool(self.sequences)
         if framed:
@@ -141,8 +150,10 @@ class ReferencePictures:
             source = stranger.rgb
         there = window(source.shape[:2], side, random, turns=True)
         given = taken(source, there, side).astype(np.float32) / 255.0
+        known = same and not framed and random.random() < FOUND_SHARE
         if same and not framed:
             partner = partners(way, there, side)
+        lies = lying(there, way, side) + random.normal(0.0, MISLAID, (2, 1))
         if random.random() < CAST_SHARE and same:
             strong = random.random() < STRONG_SHARE
             cast = Cast.drawn(random, strong)
@@ -156,7 +167,7 @@ class ReferencePictures:
             partner[np.isin(partner, np.flatnonzero(hidden))] = NOTHING
         if random.random() < 0.4:
             luma = degrade(luma, random)
-        return luma, truth, given, partner, same
+        return luma, truth, given, partner, same, lies, known
 
     def _other(self, picture: Picture, random: np.random.Generator) -> Picture:
         """A picture of another scene: half of them of this band's pairs, half of anything."""
@@ -211,14 +222,21 @@ def taken(pixels: np.ndarray, way: np.ndarray, side: int) -> np.ndarray:
     return np.asarray(cut, np.uint8)
 
 
-def partners(way: np.ndarray, there: np.ndarray, side: int) -> np.ndarray:
-    """(P,) int64: the reference's cell that shows what the infrared's cell shows, -1 outside of it."""
+def lying(way: np.ndarray, there: np.ndarray, side: int) -> np.ndarray:
+    """(2, P) float64: where the cells cut out by `way` lie in the cut `there`, [-1, 1] and beyond."""
     cells = side // CELL_PX
     middles = (np.arange(cells) + 0.5) * CELL_PX - 0.5
     x, y = np.meshgrid(middles, middles)
     at = way[:, :2] @ np.stack([x.ravel(), y.ravel()]) + way[:, 2:]
     back = np.linalg.inv(there[:, :2]) @ (at - there[:, 2:])
-    column, row = np.floor((back + 0.5) / CELL_PX).astype(np.int64)
+    return np.asarray((back + 0.5) / side * 2.0 - 1.0)
+
+
+def partners(way: np.ndarray, there: np.ndarray, side: int) -> np.ndarray:
+    """(P,) int64: the reference's cell that shows what the infrared's cell shows, -1 outside of it."""
+    cells = side // CELL_PX
+    back = (lying(way, there, side) + 1.0) * 0.5 * cells
+    column, row = np.floor(back).astype(np.int64)
     inside = (column >= 0) & (column < cells) & (row >= 0) & (row < cells)
     return np.where(inside, row * cells + column, NOTHING)
 

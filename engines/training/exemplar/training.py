@@ -18,6 +18,7 @@ from torch import Tensor
 from irchroma.engines import catalog
 from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
 from irchroma.engines.measures import metrics
+from irchroma.engines.reference.placing import Placing
 from irchroma.engines.training.batch import BatchThread
 from irchroma.engines.training.encoder import Encoder, load_pretrained
 from irchroma.engines.training.exemplar.modules import places
@@ -107,14 +108,15 @@ class ReferenceTraining:
     def __init__(self, band: str, pictures: ReferencePictures, options: ReferenceTrainOptions) -> None:
         self.options, self.pictures = options, pictures
         torch.manual_seed(options.seed)
-        infrared, color = Encoder(1), Encoder(3)
+        infrared, visible, judge = Encoder(1), Encoder(1), Encoder(3)
         load_shipped(infrared, band)
-        load_pretrained(color)
+        load_shipped(visible, "nir")  # which has learned gray photographs too
+        load_pretrained(judge)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        network: ReferenceNetwork = ReferenceNetwork(infrared, copy.deepcopy(color), options.modules)
+        network: ReferenceNetwork = ReferenceNetwork(infrared, visible, options.modules)
         self.network: ReferenceNetwork = network.to(self.device, memory_format=torch.channels_last)
         self.average: ReferenceNetwork = copy.deepcopy(self.network).requires_grad_(False).eval()
-        self.objective = ReferenceObjective(options.weights, color)
+        self.objective = ReferenceObjective(options.weights, judge)
         self.objective.judge.to(self.device)
         self.objective.discriminator.to(self.device)
         slow = {
@@ -130,8 +132,8 @@ class ReferenceTraining:
             },
         ]
         self.optimizer = torch.optim.AdamW(groups, lr=options.rate, weight_decay=0.01)
-        judge = self.objective.discriminator.parameters()
-        self.judging = torch.optim.Adam(judge, lr=options.rate, betas=(0.0, 0.9))
+        judging = self.objective.discriminator.parameters()
+        self.judging = torch.optim.Adam(judging, lr=options.rate, betas=(0.0, 0.9))
         self.step = 0
         self.checkpoint = options.out / "checkpoint.pt"
         options.out.mkdir(parents=True, exist_ok=True)
@@ -174,7 +176,7 @@ class ReferenceTraining:
             group["lr"] = (rate + 0.01 * self.options.rate) * group["share"]
         judged = bool(self.options.weights.adversarial) and progress >= JUDGED_FROM
         self.network.train()
-        tokens = self.network.tokens(batch.reference, batch.place, rgb_to_ycc(batch.reference))
+        tokens = self.network.tokens(rgb_to_ycc(batch.reference), batch.place, batch.there, batch.known)
         strength = torch.ones(1, 1, 1, 1, device=self.device)
         said = self.network(batch.luma, batch.own, batch.confidence, batch.place, tokens, strength)
         loss, parts = self.objective(said, batch, judged)
@@ -235,9 +237,9 @@ class ReferenceTraining:
         ycc, sure = (torch.from_numpy(np.array(one)) for one in self.pictures.network.infer(seen.numpy()))
         if reference is not None:
             rgb = _tensor(reference).permute(0, 3, 1, 2)
-            tokens = self.average.tokens(
-                *(one.to(self.device) for one in (rgb, _places(rgb), rgb_to_ycc(rgb)))
-            )
+            there, known = _laid(seen, rgb)
+            given = (rgb_to_ycc(rgb), _places(rgb), there, known)
+            tokens = self.average.tokens(*(one.to(self.device) for one in given))
             frame = (seen, ycc, sure, _places(seen))
             said = self.average(
                 *(one.to(self.device) for one in frame),
@@ -278,6 +280,15 @@ def _tensor(pixels: np.ndarray) -> Tensor:
     below, beside = -pixels.shape[0] % 32, -pixels.shape[1] % 32
     padded = cv2.copyMakeBorder(pixels, 0, below, 0, beside, cv2.BORDER_REFLECT_101)
     return torch.from_numpy(padded.astype(np.float32) / 255.0)[None]
+
+
+def _laid(luma: Tensor, rgb: Tensor) -> tuple[Tensor, Tensor]:
+    """`there` and `known` of a reference, as they are at work."""
+    size = (rgb.shape[2] // CELL_PX, rgb.shape[3] // CELL_PX)
+    gray = rgb_to_ycc(rgb)[0, 0]
+    reference, frame = ((255.0 * one).round().byte().numpy() for one in (gray, luma[0, 0]))
+    there, known = Placing(reference, size).at(frame)
+    return torch.from_numpy(there), torch.full((1, 1, 1, 1), known)
 
 
 def _places(pictures: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from irchroma.engines.training.exemplar.modules import places  # noqa: E402
 
 def made(modules: exemplar.Modules | None = None) -> exemplar.ReferenceNetwork:
     torch.manual_seed(0)
-    network = exemplar.ReferenceNetwork(Encoder(1), Encoder(3), modules)
+    network = exemplar.ReferenceNetwork(Encoder(1), Encoder(1), modules)
     return network.eval()
 
 
@@ -30,8 +30,12 @@ def plain(red: float, green: float, blue: float) -> torch.Tensor:
 
 
 @torch.no_grad()
-def colored(network: exemplar.ReferenceNetwork, rgb: torch.Tensor, strength: float) -> exemplar.Matched:
-    tokens = network.tokens(rgb, places(1, 12, 8), exemplar_ycc(rgb))
+def colored(
+    network: exemplar.ReferenceNetwork, rgb: torch.Tensor, strength: float, known: float = 1.0
+) -> exemplar.Matched:
+    place = places(1, 12, 8)
+    found = place.flatten(2), torch.full((1, 1, 1, 1), known)
+    tokens = network.tokens(exemplar_ycc(rgb), place, *found)
     return network(*frame(), tokens, torch.full((1, 1, 1, 1), strength))
 
 
@@ -63,13 +67,20 @@ def test_cells_that_are_not_trusted_have_no_say() -> None:
     network = made()
     rgb = plain(0.1, 0.1, 0.9).clone()
     rgb[:, :, 48:] = torch.tensor([0.9, 0.1, 0.1]).view(1, 3, 1, 1)
-    tokens = network.tokens(rgb, places(1, 12, 8), exemplar_ycc(rgb))
+    tokens = network.tokens(exemplar_ycc(rgb), places(1, 12, 8))
     tokens.bias = torch.zeros(1, 1, 96)
     tokens.bias[..., 48:] = -30.0  # the lower half
+    answers = []
+    for _ in range(2):
+        with torch.no_grad():
+            answers.append(network(*frame(), tokens, torch.ones(1, 1, 1, 1)).ycc)
+        tokens.values = tokens.values.clone()
+        tokens.values[:, 48:] += 0.2
+    assert float((answers[0] - answers[1]).abs().max()) < 1e-4
+    tokens.values[:, :48] += 0.2
     with torch.no_grad():
-        said = network(*frame(), tokens, torch.ones(1, 1, 1, 1))
-        share = torch.softmax(said.similarity, dim=2)
-    assert float(share[..., 48:].sum(2).max()) < 1e-5
+        changed = network(*frame(), tokens, torch.ones(1, 1, 1, 1)).ycc
+    assert float((changed - answers[0]).abs().max()) > 1e-3
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(exemplar.Modules)])
@@ -87,7 +98,7 @@ def test_the_color_s_gradient_stops_before_the_reference_s_encoder() -> None:
     rgb = torch.rand(1, 3, 96, 64)
     for stopped in (True, False):
         network = made(exemplar.Modules(isga=stopped)).train()
-        tokens = network.tokens(rgb, places(1, 12, 8), exemplar_ycc(rgb))
+        tokens = network.tokens(exemplar_ycc(rgb), places(1, 12, 8))
         tokens.scene = tokens.scene.detach()  # how alike both scenes are goes another way
         network(*frame(), tokens, torch.ones(1, 1, 1, 1)).ycc.sum().backward()
         assert (network.reference.side.project.weight.grad is None) == stopped
@@ -96,9 +107,23 @@ def test_the_color_s_gradient_stops_before_the_reference_s_encoder() -> None:
 
 def test_only_its_own_scene_s_picture_gives_tone() -> None:
     network = made()
+    unknown = colored(network, plain(0.9, 0.1, 0.1), 1.0, known=0.0)
+    assert float(unknown.gates[:, [0, 2, 3]].max()) == 0.0
+    assert float(unknown.gates[:, 1].min()) > 0.0
+    assert float((unknown.ycc[:, 0] - frame()[1][:, 0]).abs().max()) < 1e-5
+    known = colored(network, plain(0.9, 0.1, 0.1), 1.0)
+    assert float((known.ycc[:, 0] - frame()[1][:, 0]).abs().mean()) > 0.01
+
+
+def test_geometry_says_where_to_look_and_content_what_to_take_there() -> None:
+    network = made()
+    torch.manual_seed(3)
+    rgb = torch.rand(1, 3, 64, 96)
+    there = places(1, 8, 12).flatten(2).flip(2)  # turned upside down
+    tokens = network.tokens(exemplar_ycc(rgb), places(1, 8, 12), there, torch.ones(1, 1, 1, 1))
     with torch.no_grad():
-        network.kin[2].bias.fill_(-30.0)
-    said = colored(network, plain(0.9, 0.1, 0.1), 1.0)
-    assert float(said.gates[:, [0, 2, 3]].max()) < 1e-6
-    assert float(said.gates[:, 1].min()) > 0.0
-    assert float((said.ycc[:, 0] - frame()[1][:, 0]).abs().max()) < 1e-5
+        network.near.fill_(6.0)
+        logits = network._geometry(places(1, 8, 12), tokens)
+        assert torch.equal(logits.argmax(2)[0], torch.arange(95, -1, -1))
+        tokens.known.zero_()
+        assert float(network._geometry(places(1, 8, 12), tokens).abs().max()) == 0.0

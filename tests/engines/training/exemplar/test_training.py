@@ -13,6 +13,7 @@ from irchroma.engines import catalog  # noqa: E402
 from irchroma.engines.errors import EngineError, EngineOptionError  # noqa: E402
 from irchroma.engines.network.network import NetworkOptions, open_graph, open_network  # noqa: E402
 from irchroma.engines.neural import exemplar  # noqa: E402
+from irchroma.engines.reference import placing  # noqa: E402
 from irchroma.engines.reference.pictures import Reference  # noqa: E402
 from irchroma.engines.training.exemplar import training  # noqa: E402
 from irchroma.engines.training.exemplar.export import export_reference  # noqa: E402
@@ -87,6 +88,8 @@ def test_the_graphs_say_what_the_network_says(pictures: ReferencePictures, tmp_p
             "sureness": sure,
             "place": exemplar.places(12, 16),
             "strength": np.ones((1, 1, 1, 1), np.float32),
+            "there": placing.Placing(given.luma, (size[0] // 8, size[1] // 8)).at(picture.ir)[0],
+            "known": np.ones((1, 1, 1, 1), np.float32),
             **tokens,
         }
     )

@@ -1,0 +1,186 @@
+"""The engine `reference` with the networks that ship: what a picture given with a frame changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from irchroma.engines.catalog import BANDS, WEIGHTS
+from irchroma.engines.errors import EngineError, EngineOptionError
+from irchroma.engines.network.network import GRAPH_RUNTIMES, NetworkOptions, installed
+from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
+from irchroma.engines.neural.exemplar import ExemplarNetwork, encoded_size
+from irchroma.engines.reference.pictures import AUTO, Reference, save_references
+
+pytestmark = pytest.mark.skipif(not installed("openvino"), reason="OpenVINO is not installed")
+
+FRAME_NS = 33_366_667
+ENGINES = tuple(band for band in BANDS if (WEIGHTS / f"reference_{band}.onnx").is_file())
+
+
+def scene(seed: int = 3) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """(H, W) infrared and (H, W, 3) color of sky, trees and ground."""
+    random = np.random.default_rng(seed)
+    height, width = 192, 256
+    infrared = np.zeros((height, width), np.float32)
+    rgb = np.zeros((height, width, 3), np.float32)
+    infrared[:], rgb[:] = 70, (225, 230, 235)
+    infrared[120:], rgb[120:] = 150, (120, 118, 112)
+    for _ in range(12):
+        middle = (int(random.integers(0, width)), int(random.integers(90, 130)))
+        radius = int(random.integers(12, 30))
+        cv2.circle(infrared, middle, radius, 110.0, -1)
+        cv2.circle(rgb, middle, radius, (60.0, 84.0, 50.0), -1)
+    grain = cv2.GaussianBlur(random.normal(0, 14, (height, width)), (0, 0), 1.0)
+    return (
+        np.clip(infrared + grain, 0, 255).astype(np.uint8),
+        np.clip(rgb + grain[..., None], 0, 255).astype(np.uint8),
+    )
+
+
+def opened(band: str, **options: object) -> NeuralColorizer:
+    network = options.pop("network", NetworkOptions("openvino", threads=1, cache=None, exact=True))
+    return NeuralColorizer(NeuralOptions(engine="reference", size=band, network=network, **options))  # type: ignore[arg-type]
+
+
+def shown(colorizer: NeuralColorizer, luma: NDArray[np.uint8], at: int = 0) -> NDArray[np.int_]:
+    colorizer.submit(luma, at * FRAME_NS)
+    return colorizer.collect().rgb.astype(int)
+
+
+def given(rgb: NDArray[np.uint8]) -> Reference:
+    return Reference(rgb, np.full(rgb.shape[:2], 255, np.uint8), "given")
+
+
+@pytest.mark.parametrize("band", ENGINES)
+def test_without_a_reference_and_at_strength_0_it_is_the_band_s_network(band: str) -> None:
+    luma, rgb = scene()
+    network = NetworkOptions("openvino", threads=1, cache=None, exact=True)
+    alone = NeuralColorizer(NeuralOptions(engine=band, steady=False, network=network))
+    known = shown(alone, luma)
+    alone.close()
+    engine = opened(band, steady=False)
+    np.testing.assert_array_equal(shown(engine, luma), known)
+    engine.exchange_references([given(rgb)])
+    assert np.abs(shown(engine, luma) - known).mean() > 1
+    engine.set_reference_strength(0.0)
+    np.testing.assert_array_equal(shown(engine, luma), known)
+    engine.close()
+    engine.close()
+
+
+@pytest.mark.parametrize("band", ENGINES)
+def test_more_strength_is_further_from_the_band_s_answer(band: str) -> None:
+    luma, rgb = scene()
+    engine = opened(band, steady=False)
+    known = shown(engine, luma)
+    engine.exchange_references([given(rgb)])
+    away = []
+    for strength in (0.0, 0.25, 0.5, 0.75, 1.0):
+        engine.set_reference_strength(strength)
+        away.append(float(np.abs(shown(engine, luma) - known).mean()))
+    engine.close()
+    assert away == sorted(away)
+    assert away[4] > 1.5 * away[2] > 0
+    with pytest.raises(EngineOptionError, match="0 to 1"):
+        engine.set_reference_strength(1.01)
+
+
+@pytest.mark.parametrize("band", ENGINES)
+def test_the_same_scene_s_picture_brings_the_frame_nearer_to_the_truth(band: str) -> None:
+    luma, rgb = scene()
+    engine = opened(band, steady=False)
+    alone = shown(engine, luma)
+    engine.exchange_references([given(rgb)])
+    steered = shown(engine, luma)
+    engine.close()
+    error = [float(np.square(one - rgb).mean()) for one in (alone, steered)]
+    assert error[1] < 0.7 * error[0]
+
+
+@pytest.mark.parametrize("band", ENGINES)
+def test_what_is_transparent_in_the_reference_gives_no_color(band: str) -> None:
+    luma, rgb = scene()
+    painted, trust = rgb.copy(), np.full(rgb.shape[:2], 255, np.uint8)
+    painted[:, :128], trust[:, :128] = (230, 20, 200), 0
+    engine = opened(band, steady=False)
+    engine.exchange_references([given(painted)])
+    trusting = shown(engine, luma)
+    engine.exchange_references([Reference(painted, trust)])
+    doubting = shown(engine, luma)
+    engine.close()
+
+    def purple(picture: NDArray[np.int_]) -> float:
+        return float((picture[..., 0] + picture[..., 2] - 2 * picture[..., 1]).mean())
+
+    assert purple(doubting) < purple(trusting) - 5
+
+
+@pytest.mark.parametrize("band", ENGINES)
+def test_both_runtimes_say_the_same(band: str) -> None:
+    luma, rgb = scene()
+    found = []
+    for runtime in GRAPH_RUNTIMES:
+        if not installed(runtime):
+            pytest.skip(f"{runtime} is not installed")
+        engine = opened(
+            band, steady=False, network=NetworkOptions(runtime, threads=1, cache=None, exact=True)
+        )
+        engine.exchange_references([given(rgb)])
+        found.append(shown(engine, luma))
+        engine.close()
+    assert np.abs(found[0] - found[1]).max() <= 2
+
+
+@pytest.mark.parametrize("band", ENGINES)
+def test_beside_the_frames_and_with_a_file_it_colors_a_live_video(band: str, tmp_path: Path) -> None:
+    luma, rgb = scene()
+    path = tmp_path / "day.png"
+    save_references(path, [given(rgb)])
+    engine = opened(band, reference=path, beside=True)
+    engine.prepare(luma.shape)
+    pictures = [shown(engine, luma, number) for number in range(30)]
+    engine.close()
+    assert engine._exemplar is not None
+    assert engine._exemplar.reference == "day.png"
+    assert np.abs(pictures[-1] - pictures[-2]).mean() < 2
+    assert float(np.square(pictures[-1] - rgb).mean()) < float(
+        np.square(luma[..., None] - rgb.astype(int)).mean()
+    )
+
+
+@pytest.mark.parametrize("band", ENGINES)
+def test_a_reference_is_taken_away_again(band: str) -> None:
+    luma, rgb = scene()
+    engine = opened(band, reference=AUTO, steady=False)
+    known = shown(engine, luma)
+    engine.exchange_references([given(rgb)])
+    assert np.abs(shown(engine, luma) - known).mean() > 1
+    engine.exchange_references([])
+    np.testing.assert_array_equal(shown(engine, luma), known)
+    engine.close()
+
+
+def test_a_reference_of_any_shape_is_encoded_in_about_as_many_cells() -> None:
+    for size in ((480, 640), (640, 480), (1080, 1920), (100, 100), (90, 1200)):
+        height, width = encoded_size(size)
+        assert height % 32 == width % 32 == 0
+        assert 500 <= height * width / 64 <= 1100
+        if max(size) / min(size) < 3:
+            assert width / height == pytest.approx(size[1] / size[0], rel=0.25)
+
+
+@pytest.mark.parametrize("band", ENGINES)
+def test_torch_is_refused_by_name(band: str) -> None:
+    with pytest.raises(EngineError, match=r"openvino and onnxruntime only|not installed"):
+        opened(band, network=NetworkOptions("torch", cache=None))
+
+
+def test_nothing_of_it_ships_by_halves() -> None:
+    for band in ENGINES:
+        assert (WEIGHTS / f"reference_{band}_picture.onnx").is_file()
+    assert ExemplarNetwork.best_batch == 1

@@ -1,0 +1,51 @@
+"""The bench of colors by a reference over drawn scenes."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from tests import daytime_scene
+
+from irchroma.engines import catalog
+from irchroma.engines.network.network import installed
+from irchroma.launch.bench.exemplars import reinhard
+from irchroma.launch.cli import main
+
+pytestmark = [
+    pytest.mark.skipif(not installed("openvino"), reason="OpenVINO is not installed"),
+    pytest.mark.skipif(
+        not catalog.weights_path("reference", "thermal").is_file(), reason="no weights of reference:thermal"
+    ),
+]
+
+
+def test_every_way_is_in_the_table_and_no_reference_is_the_band_s_own(tmp_path: Path) -> None:
+    for side in ("ir", "rgb"):
+        (tmp_path / side).mkdir()
+    for number in range(2):
+        rgb, infrared = daytime_scene.draw(number)
+        cv2.imwrite(str(tmp_path / "rgb" / f"f{number}.png"), np.ascontiguousarray(rgb[..., ::-1]))
+        cv2.imwrite(str(tmp_path / "ir" / f"f{number}.png"), infrared)
+    out, sheet = tmp_path / "exemplars.json", tmp_path / "sheet.png"
+    words = ["--band", "thermal", "--threads", "1", "--json", str(out), "--sheet", str(sheet)]
+    assert main(["bench", "exemplars", str(tmp_path), *words]) == 0
+    said = json.loads(out.read_text())
+    rows = said["results"]
+    assert rows["no reference"] == rows["alone"]
+    for kind in ("other crop", "other half", "other scene"):
+        for way in ("reference", "network", "geometry", "statistics"):
+            assert f"{kind}: {way}" in rows
+    near, alone = rows["other crop: reference"]["mean"], rows["alone"]["mean"]
+    assert near["psnr_db"] > alone["psnr_db"] + 1
+    assert 1.0 < said["cost"]["320x256"]["ratio"] < 3.0
+    assert cv2.imread(str(sheet)) is not None
+
+
+def test_statistics_are_taken_over() -> None:
+    random = np.random.default_rng(0)
+    dull = random.integers(90, 140, (40, 50, 3), dtype=np.uint8)
+    given = np.clip(random.normal((120, 150, 100), 12, (40, 50, 3)), 0, 255).astype(np.uint8)
+    made = reinhard(dull, given).astype(float)
+    np.testing.assert_allclose(made.mean((0, 1)), given.mean((0, 1)), atol=3)
