@@ -15,8 +15,10 @@ import numpy as np
 from irchroma.engines import catalog
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable
 from irchroma.engines.recolor.color_space import rgb_to_luma
+from irchroma.launch.measured import write_json
 
 if TYPE_CHECKING:
+    from irchroma.engines.training.exemplar.training import ReferenceTrainOptions
     from irchroma.engines.training.loop import Recipe
     from irchroma.engines.training.pictures import Picture
 
@@ -84,6 +86,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="PART",
         help=f"reference: leave out of network or loss: {', '.join(PARTS)}",
+    )
+    parser.add_argument(
+        "--ablate", action="store_true", help="reference: train with everything, then without each part"
     )
     parser.add_argument(
         "--batch", type=int, default=12, help="crops of 192 pixels a step; fewer of larger ones (default: 12)"
@@ -210,15 +215,45 @@ def _run_reference(args: argparse.Namespace) -> int:
 
     from irchroma.engines.network.network import NetworkOptions, open_network
     from irchroma.engines.training.exemplar.export import export_reference
-    from irchroma.engines.training.exemplar.network import Modules
-    from irchroma.engines.training.exemplar.objective import ReferenceWeights
     from irchroma.engines.training.exemplar.pairs import ReferencePictures
-    from irchroma.engines.training.exemplar.training import ReferenceTraining, ReferenceTrainOptions
+    from irchroma.engines.training.exemplar.training import ReferenceTraining
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     torch.set_num_threads(args.threads)
     out: Path = args.out or Path("runs") / f"{args.engine}_{args.band}"
-    options = ReferenceTrainOptions(
+    own = open_network(
+        catalog.weights_path(args.band, "fast"), NetworkOptions(threads=args.threads, exact=True)
+    )
+    try:
+        pictures = ReferencePictures(args.data, args.band, own)
+        if args.ablate:
+            results = {}
+            for part in ("", *PARTS):
+                name = f"without {part}" if part else "everything"
+                left_out = [*args.without, *([part] if part else [])]
+                training = ReferenceTraining(
+                    args.band, pictures, _reference_options(args, out / name.replace(" ", "_"), left_out)
+                )
+                training.run()
+                results[name] = training.validate()
+            write_json(out / "ablation.json", {"band": args.band, "steps": training.step, "results": results})
+            print(out / "ablation.json")
+            return 0
+        training = ReferenceTraining(args.band, pictures, _reference_options(args, out, args.without))
+        network = training.run()
+    finally:
+        own.close()
+    for path in export_reference(network, out / f"reference_{args.band}.onnx"):
+        print(json.dumps({"graph": str(path), "bytes": path.stat().st_size, "steps": training.step}))
+    return 0
+
+
+def _reference_options(args: argparse.Namespace, out: Path, left_out: list[str]) -> ReferenceTrainOptions:
+    from irchroma.engines.training.exemplar.network import Modules
+    from irchroma.engines.training.exemplar.objective import ReferenceWeights
+    from irchroma.engines.training.exemplar.training import ReferenceTrainOptions
+
+    return ReferenceTrainOptions(
         out,
         steps=args.steps or ReferenceTrainOptions.steps,
         batch=args.batch,
@@ -227,20 +262,9 @@ def _run_reference(args: argparse.Namespace) -> int:
         seed=args.seed,
         rate=args.rate,
         resume=args.resume,
-        modules=Modules(**{part.replace("-", "_"): False for part in MODULES if part in args.without}),
-        weights=ReferenceWeights(**{part: 0.0 for part in LOSSES if part in args.without}),
+        modules=Modules(**{part.replace("-", "_"): False for part in MODULES if part in left_out}),
+        weights=ReferenceWeights(**{part: 0.0 for part in LOSSES if part in left_out}),
     )
-    own = open_network(
-        catalog.weights_path(args.band, "fast"), NetworkOptions(threads=args.threads, exact=True)
-    )
-    try:
-        training = ReferenceTraining(args.band, ReferencePictures(args.data, args.band, own), options)
-        network = training.run()
-    finally:
-        own.close()
-    for path in export_reference(network, out / f"reference_{args.band}.onnx"):
-        print(json.dumps({"graph": str(path), "bytes": path.stat().st_size, "steps": training.step}))
-    return 0
 
 
 def _run_retrieval(args: argparse.Namespace) -> int:
@@ -267,8 +291,12 @@ def _require_sense(args: argparse.Namespace) -> None:
         raise EngineOptionError("classic colorizers begin from nothing: leave out --start, or --resume")
     if args.engine == catalog.REFERENCE.name and args.start is not None:
         raise EngineOptionError("reference begins from the fast network that ships: leave out --start")
-    if args.engine != catalog.REFERENCE.name and args.without:
-        raise EngineOptionError(f"--without is of reference's network: leave it out for {args.engine}")
+    if args.engine != catalog.REFERENCE.name and (args.without or args.ablate):
+        raise EngineOptionError(
+            f"--without and --ablate are of reference's network: leave them out for {args.engine}"
+        )
+    if args.ablate and args.resume:
+        raise EngineOptionError("--ablate trains from nothing: leave out --resume")
     if args.engine != "nir" and (args.single_task or args.turned):
         raise EngineOptionError(
             f"--single-task and --turned are of nir's recipe: leave them out for {args.engine}"

@@ -35,7 +35,7 @@ SHUT = -2.0
 """To begin with: logit of the gates."""
 FLAT = 4e-3
 """Variance of the infrared's cells below which they explain nothing (the guided filter's ridge)."""
-NEAR, REACH = 60.0, 0.4
+NEAR, REACH = 150.0, 0.3
 """To begin with: logits that a place loses by the square of its distance from where geometry has it (a
 picture is 2 wide), and the distance from which that hardly grows: beyond what both show content decides."""
 STEEPEST = 0.6

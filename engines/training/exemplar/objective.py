@@ -2,7 +2,7 @@
 
 Pixel: low-pass tone and color of the truth. Perceptual: features of a pretrained network. Contrastive: a
 cell of the infrared finds its own place in the reference among all others (InfoNCE). Adversarial: a patch
-discriminator. And a reference of another scene must not harm.
+discriminator. And with a reference of another scene the goal is what the band's network says alone.
 """
 
 # mypy: disallow-subclassing-any=False
@@ -43,7 +43,8 @@ class ReferenceWeights:
         perceptual: L1 of pretrained features at stride 8.
         contrastive: cross-entropy of the partner.
         adversarial: of the discriminator's judgment.
-        harm: what another scene's picture makes worse.
+        harm: of the distance from the band's own answer where the reference is of another scene; 0: the truth
+            is the goal there too, which is paler than the answer, so that any reference takes color away.
     """
 
     pixel: float = 1.0
@@ -51,7 +52,7 @@ class ReferenceWeights:
     perceptual: float = 0.05
     contrastive: float = 0.06
     adversarial: float = 0.003
-    harm: float = 4.0
+    harm: float = 1.5
 
 
 class PatchDiscriminator(nn.Module):
@@ -88,21 +89,19 @@ class ReferenceObjective:
 
     def __call__(self, said: Matched, batch: Triples, adversarial: bool) -> tuple[Tensor, dict[str, float]]:
         """The loss to go down, and its parts for the log."""
-        weights, truth = self.weights, rgb_to_ycc(batch.rgb)
-        ycc = said.ycc.float()
-        error = _errors(ycc, truth)
-        parts = {"pixel": weights.pixel * error.mean()}
-        if weights.pattern:
-            away = _unlike(ycc[:, 0:1], truth[:, 0:1]) + _unlike(ycc[:, 1:3], truth[:, 1:3])
-            parts["pattern"] = weights.pattern * away
+        weights = self.weights
+        ycc, goal, count = said.ycc.float(), rgb_to_ycc(batch.rgb), torch.ones_like(batch.same)
         if weights.harm:
-            before = _errors(batch.own, truth)
-            worse = (error - before).clamp(min=0.0) * (1.0 - batch.same[:, 0, 0, 0])
-            parts["harm"] = weights.harm * worse.mean()
+            goal = batch.same * goal + (1.0 - batch.same) * batch.own
+            count = batch.same + (1.0 - batch.same) * weights.harm
+        parts = {"pixel": weights.pixel * (_errors(ycc, goal) * count[:, 0, 0, 0]).mean()}
+        if weights.pattern:
+            away = _unlike(ycc[:, 0:1], goal[:, 0:1]) + _unlike(ycc[:, 1:3], goal[:, 1:3])
+            parts["pattern"] = weights.pattern * away
         if weights.perceptual:
             seen = _features(self.judge, ycc_to_rgb(ycc[:JUDGED]))
             with torch.no_grad():
-                wanted = _features(self.judge, batch.rgb[:JUDGED])
+                wanted = _features(self.judge, ycc_to_rgb(goal[:JUDGED]))
             away = (seen - wanted).abs().mean() / FEATURES_SPREAD
             parts["perceptual"] = weights.perceptual * away
         if weights.contrastive:

@@ -25,7 +25,7 @@ from irchroma.engines.training.exemplar.modules import places
 from irchroma.engines.training.exemplar.network import CELL_PX
 from irchroma.engines.training.pictures import Picture, read_color, read_pairs
 
-OTHER_SCENE, OTHER_FRAME = 0.3, 0.15
+OTHER_SCENE, OTHER_FRAME = 0.3, 0.08
 """Shares of the triples; the rest are other crops of the same picture."""
 CAST_SHARE, STRONG_SHARE = 0.65, 0.15
 """Triples whose colors are changed, and those where they are changed beyond what is natural."""
@@ -33,7 +33,7 @@ PASTED_SHARE = 0.3
 NEAREST_FRAMES = 12
 MIRRORED = 0.3
 """References seen as in a mirror: places are then no hint."""
-FOUND_SHARE, MISLAID = 0.8, 0.02
+FOUND_SHARE, MISLAID = 0.9, 0.02
 """Of the scene's other crops, those that geometry is taken to find, and how far off it then is (of 2)."""
 NOTHING = -1
 

@@ -84,8 +84,8 @@ def test_more_strength_is_further_from_the_band_s_answer(band: str) -> None:
         engine.set_reference_strength(strength)
         away.append(float(np.abs(shown(engine, luma) - known).mean()))
     engine.close()
-    assert away == sorted(away)
-    assert away[4] > 1.5 * away[2] > 0
+    assert away[0] == 0
+    assert min(np.diff(away)) > 0.5  # the tone's share saturates when it is put on the frame
     with pytest.raises(EngineOptionError, match="0 to 1"):
         engine.set_reference_strength(1.01)
 

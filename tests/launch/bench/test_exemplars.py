@@ -31,7 +31,7 @@ def test_every_way_is_in_the_table_and_no_reference_is_the_band_s_own(tmp_path: 
     out, sheet = tmp_path / "exemplars.json", tmp_path / "sheet.png"
     words = ["--band", "thermal", "--threads", "1", "--json", str(out), "--sheet", str(sheet)]
     assert main(["bench", "exemplars", str(tmp_path), *words]) == 0
-    said = json.loads(out.read_text())
+    said = json.loads(out.read_text(encoding="utf-8"))
     rows = said["results"]
     assert rows["no reference"] == rows["alone"]
     for kind in ("other crop", "other half", "other scene"):

@@ -125,6 +125,10 @@ def test_the_network_that_looks_at_a_reference_is_trained_for_a_band(
     names = [Path(one["graph"]).name for one in made]
     assert names[0] == "reference_thermal.onnx"
     assert "reference_thermal_picture.onnx" in names
+    assert main(["train", "reference", *words, "--out", str(tmp_path / "off"), "--ablate"]) == 0
+    found = json.loads(Path(capsys.readouterr().out.strip()).read_text(encoding="utf-8"))["results"]
+    assert {"everything", "without mfim", "without contrastive"} < set(found)
+    assert found["without mfim"]["same scene"] != found["everything"]["same scene"]
     assert main(["train", "reference", *words[:2], "--minutes", "1"]) == 1
     assert "--steps" in capsys.readouterr().err
     assert main(["train", "nir", *words, "--without", "mfim"]) == 1
