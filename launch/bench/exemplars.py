@@ -1,7 +1,7 @@
 """`irchroma bench exemplars`: pairs colored by a reference, by every way there is, and what that costs.
 
 The reference is the scene's other frame where the pairs are a sequence, or else another crop of the same
-picture (three quarters of it, one corner), or its other half (which holds nothing of what is measured); and a
+picture (seven eighths of its sides, one corner), or its other half (which holds nothing of what is measured); and a
 picture of another scene. Beside the engine `reference`: its network without geometry, geometry without the
 network, and the transfer of color statistics.
 
@@ -36,7 +36,7 @@ from irchroma.launch.progress import Progress
 from irchroma.launch.stills import luma_of
 
 EXAMPLE = "irchroma bench exemplars pairs/ --band thermal --json exemplars.json --sheet exemplars.png"
-CROP = 0.75
+CROP = 0.875
 FRAMES_AWAY = 10
 SIZES_PX = ((256, 320), (160, 192))
 """(H, W) of what the network sees where its cost is measured: as it is, and a small one of the ladder."""
@@ -143,7 +143,7 @@ def read_scenes(folder: Path, frames: bool) -> list[Scene]:
 
 
 def crop(rgb: Rgb, number: int) -> Rgb:
-    """Three quarters of a picture's sides, one of its corners, which one by the number."""
+    """Seven eighths of a picture's sides, one of its corners, which one by the number."""
     height, width = (round(CROP * side) for side in rgb.shape[:2])
     top = 0 if number % 2 else rgb.shape[0] - height
     left = 0 if number // 2 % 2 else rgb.shape[1] - width

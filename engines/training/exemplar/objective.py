@@ -2,7 +2,7 @@
 
 Pixel: low-pass tone and color of the truth. Perceptual: features of a pretrained network. Contrastive: a
 cell of the infrared finds its own place in the reference among all others (InfoNCE). Adversarial: a patch
-discriminator. And with a reference of another scene the goal is what the band's network says alone.
+discriminator. With another scene's picture the goal is what the band's network says alone, under its cast.
 """
 
 # mypy: disallow-subclassing-any=False
@@ -43,8 +43,8 @@ class ReferenceWeights:
         perceptual: L1 of pretrained features at stride 8.
         contrastive: cross-entropy of the partner.
         adversarial: of the discriminator's judgment.
-        harm: of the distance from the band's own answer where the reference is of another scene; 0: the truth
-            is the goal there too, which is paler than the answer, so that any reference takes color away.
+        harm: of the pixel part where the reference is of another scene; 0: the truth is the goal there too,
+            which is paler than the band's own answer, so that any reference takes color away.
     """
 
     pixel: float = 1.0
@@ -90,10 +90,10 @@ class ReferenceObjective:
     def __call__(self, said: Matched, batch: Triples, adversarial: bool) -> tuple[Tensor, dict[str, float]]:
         """The loss to go down, and its parts for the log."""
         weights = self.weights
-        ycc, goal, count = said.ycc.float(), rgb_to_ycc(batch.rgb), torch.ones_like(batch.same)
-        if weights.harm:
-            goal = batch.same * goal + (1.0 - batch.same) * batch.own
-            count = batch.same + (1.0 - batch.same) * weights.harm
+        ycc, goal = said.ycc.float(), batch.goal
+        if not weights.harm:
+            goal = batch.same * goal + (1.0 - batch.same) * rgb_to_ycc(batch.rgb)
+        count = batch.same + (1.0 - batch.same) * (weights.harm or 1.0)
         parts = {"pixel": weights.pixel * (_errors(ycc, goal) * count[:, 0, 0, 0]).mean()}
         if weights.pattern:
             away = _unlike(ycc[:, 0:1], goal[:, 0:1]) + _unlike(ycc[:, 1:3], goal[:, 1:3])

@@ -1,9 +1,11 @@
 """Training triples of the reference network: an infrared frame, its true color, and a picture given with it.
 
 As He et al. (2018, section 4.2) propose: the scene's other crop, turned, mirrored and stretched; its other
-frame where there are sequences; and a picture of another scene, which must not harm. Truth and reference
-get the same random cast, contrast and saturation: the network can only know it from the reference. Pieces of
-other pictures are pasted into the reference: what stood there and stands there no longer.
+frame where there are sequences; and a picture of another scene. Truth and reference get the same random cast,
+contrast and saturation: the network can only know it from the reference. So does the chroma of the band's own
+answer, which is the goal where the reference is of another scene: such a picture as it is must not harm, and
+one with another palette gives that palette to what is alike. Pieces of other pictures are pasted into the
+reference: what stood there and stands there no longer.
 """
 
 from __future__ import annotations
@@ -23,9 +25,10 @@ from irchroma.engines.network.network import Network
 from irchroma.engines.training.augmentation import degrade
 from irchroma.engines.training.exemplar.modules import places
 from irchroma.engines.training.exemplar.network import CELL_PX
+from irchroma.engines.training.objective import rgb_to_ycc
 from irchroma.engines.training.pictures import Picture, read_color, read_pairs
 
-OTHER_SCENE, OTHER_FRAME = 0.3, 0.08
+OTHER_SCENE, OTHER_FRAME = 0.4, 0.08
 """Shares of the triples; the rest are other crops of the same picture."""
 CAST_SHARE, STRONG_SHARE = 0.65, 0.15
 """Triples whose colors are changed, and those where they are changed beyond what is natural."""
@@ -54,6 +57,8 @@ class Triples:
         same: (N, 1, 1, 1) float32, 1 where both are of one scene.
         there: (N, 2, P) where the reference's cells lie in the infrared's picture, [-1, 1] and beyond.
         known: (N, 1, 1, 1) float32, 1 where geometry is taken to have found that.
+        goal: (N, 3, S, S) `ycc` to be answered: the truth, and with another scene's picture the band's own
+            answer, its chroma under that picture's cast.
     """
 
     luma: Tensor
@@ -66,6 +71,7 @@ class Triples:
     same: Tensor
     there: Tensor
     known: Tensor
+    goal: Tensor
 
     def to(self, device: torch.device) -> Triples:
         """The same on another device."""
@@ -99,34 +105,42 @@ class ReferencePictures:
     def batch(self, size: int, side: int, random: np.random.Generator) -> Triples:
         """`size` triples of `side` pixels."""
         made = [self._triple(side, random) for _ in range(size)]
-        lumas = np.stack([one[0] for one in made])[:, None].astype(np.float32)
+        lumas = np.stack([one.luma for one in made])[:, None].astype(np.float32)
         answered = [self.network.infer(one[None]) for one in lumas]  # copied: the runtime's own memory
         own = np.concatenate([np.array(ycc, np.float32) for ycc, _ in answered])
         sure = np.concatenate([np.array(confidence, np.float32) for _, confidence in answered])
         cells = side // CELL_PX
 
-        def planes(index: int) -> Tensor:
-            stacked = torch.from_numpy(np.stack([one[index] for one in made]).astype(np.float32))
-            return stacked.permute(0, 3, 1, 2).contiguous()
+        def stacked(pictures: Sequence[np.ndarray]) -> Tensor:
+            every = torch.from_numpy(np.stack(pictures).astype(np.float32))
+            return every.permute(0, 3, 1, 2).contiguous()
 
+        goals = []
+        for one, ycc in zip(made, own, strict=True):
+            answer = one.truth
+            if not one.same:
+                answer = rgb_of(ycc.transpose(1, 2, 0))
+                answer = answer if one.cast is None else one.cast.of(answer)
+            goals.append(answer)
+        goal = rgb_to_ycc(stacked(goals))
+        same = torch.tensor([float(one.same) for one in made]).view(-1, 1, 1, 1)
+        mine = torch.from_numpy(own)
+        goal = torch.cat([same * goal[:, 0:1] + (1 - same) * mine[:, 0:1], goal[:, 1:3]], dim=1)
         return Triples(
             torch.from_numpy(lumas),
-            torch.from_numpy(own),
+            mine,
             torch.from_numpy(sure),
-            planes(1),
-            planes(2),
+            stacked([one.truth for one in made]),
+            stacked([one.given for one in made]),
             places(size, cells, cells),
-            torch.from_numpy(np.stack([one[3] for one in made]).astype(np.int64)),
-            torch.tensor([float(one[4]) for one in made]).view(-1, 1, 1, 1),
-            torch.from_numpy(np.stack([one[5] for one in made]).astype(np.float32)),
-            torch.tensor([float(one[6]) for one in made]).view(-1, 1, 1, 1),
+            torch.from_numpy(np.stack([one.partner for one in made]).astype(np.int64)),
+            same,
+            torch.from_numpy(np.stack([one.lies for one in made]).astype(np.float32)),
+            torch.tensor([float(one.known) for one in made]).view(-1, 1, 1, 1),
+            goal,
         )
 
-    def _triple(
-        self, side: int, random: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, bool, np.ndarray, bool]:
-        """Luma (S, S), truth and reference (S, S, 3), all float32 in [0, 1]; partners (P,); of one scene;
-        places (2, P) and whether they are known."""
+    def _triple(self, side: int, random: np.random.Generator) -> _Triple:
         kind = random.random()
         framed = kind >= 1.0 - OTHER_FRAME and bool(self.sequences)
         if framed:
@@ -146,18 +160,18 @@ class ReferencePictures:
         partner = np.full((side // CELL_PX) ** 2, NOTHING, np.int64)
         same = kind >= OTHER_SCENE
         if not same:
-            stranger = self._other(picture, random)
-            source = stranger.rgb
+            source = self._other(picture, random).rgb
         there = window(source.shape[:2], side, random, turns=True)
         given = taken(source, there, side).astype(np.float32) / 255.0
         known = same and not framed and random.random() < FOUND_SHARE
         if same and not framed:
             partner = partners(way, there, side)
         lies = lying(there, way, side) + random.normal(0.0, MISLAID, (2, 1))
-        if random.random() < CAST_SHARE and same:
-            strong = random.random() < STRONG_SHARE
-            cast = Cast.drawn(random, strong)
-            truth, given = cast.of(truth), cast.of(given)
+        cast = None
+        if random.random() < CAST_SHARE:
+            cast = Cast.drawn(random, random.random() < STRONG_SHARE)
+            given = cast.of(given)
+            truth = cast.of(truth) if same else truth
         if random.random() < 0.4:
             given = Cast.drawn(random, False, 0.3).of(given)
         if random.random() < PASTED_SHARE:
@@ -167,7 +181,7 @@ class ReferencePictures:
             partner[np.isin(partner, np.flatnonzero(hidden))] = NOTHING
         if random.random() < 0.4:
             luma = degrade(luma, random)
-        return luma, truth, given, partner, same, lies, known
+        return _Triple(luma, truth, given, partner, same, lies, known, cast)
 
     def _other(self, picture: Picture, random: np.random.Generator) -> Picture:
         """A picture of another scene: half of them of this band's pairs, half of anything."""
@@ -241,6 +255,13 @@ def partners(way: np.ndarray, there: np.ndarray, side: int) -> np.ndarray:
     return np.where(inside, row * cells + column, NOTHING)
 
 
+def rgb_of(ycc: np.ndarray) -> np.ndarray:
+    """(S, S, 3) float32 R'G'B' in [0, 1] of `ycc`."""
+    gray, blue, red = ycc[..., 0], ycc[..., 1], ycc[..., 2]
+    made = [gray + 1.402 * red, gray - 0.344136 * blue - 0.714136 * red, gray + 1.772 * blue]
+    return np.asarray(np.clip(np.stack(made, -1), 0.0, 1.0), np.float32)
+
+
 @dataclass(frozen=True)
 class Cast:
     """A change of color that a scene's truth and its reference share.
@@ -278,10 +299,21 @@ class Cast:
         cos, sin = math.cos(self.hue) * self.saturation, math.sin(self.hue) * self.saturation
         blue, red = cos * blue - sin * red, sin * blue + cos * red
         gray = gray + self.lift
-        made = np.stack(
-            [gray + 1.402 * red, gray - 0.344136 * blue - 0.714136 * red, gray + 1.772 * blue], -1
-        )
-        return np.asarray(np.clip(made, 0.0, 1.0), np.float32)
+        return rgb_of(np.stack([gray, blue, red], -1))
+
+
+@dataclass(frozen=True)
+class _Triple:
+    """One triple: luma (S, S), truth and reference (S, S, 3), float32 in [0, 1]; the rest as `Triples`."""
+
+    luma: np.ndarray
+    truth: np.ndarray
+    given: np.ndarray
+    partner: np.ndarray
+    same: bool
+    lies: np.ndarray
+    known: bool
+    cast: Cast | None
 
 
 def pasted(
