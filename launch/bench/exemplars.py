@@ -1,9 +1,9 @@
 """`irchroma bench exemplars`: pairs colored by a reference, by every way there is, and what that costs.
 
 The reference is the scene's other frame where the pairs are a sequence, or else another crop of the same
-picture (seven eighths of its sides, one corner), or its other half (which holds nothing of what is measured); and a
-picture of another scene. Beside the engine `reference`: its network without geometry, geometry without the
-network, and the transfer of color statistics.
+picture (seven eighths of its sides, one corner), or its other half (which holds nothing of what is measured);
+and a picture of another scene. Beside the engine `reference`: its network alone, geometry's picture
+without the network, and the transfer of color statistics.
 
 Reference: Reinhard, Ashikhmin, Gooch, Shirley, Color Transfer between Images, IEEE CG&A 21(5), 2001, section
 3 (there in l-alpha-beta, here in CIELAB).
