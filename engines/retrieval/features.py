@@ -26,11 +26,14 @@ AROUND_PX = 16.0
 NOISE_LEVELS, FAINT = 1.5, 0.25
 """Gray levels, and share of the picture's own contrast, below which it counts as noise."""
 QUANTILES = 32
-KIND = "contrast-1"
+PART = 0.8
+"""Share of the sides that a part of a picture has."""
+VIEWS, DIMENSIONS = 6, 128
+KIND = "contrast-2"
 """Of the vectors; an index with others is computed anew."""
-BRIGHTNESS = 0.1
+BRIGHTNESS = 0.05
 """What the whole range's difference of brightness costs."""
-ALIKE = 0.6
+ALIKE = 0.65
 """Score from which a picture suits a frame."""
 
 
@@ -44,16 +47,34 @@ def prepared(luma: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def describe(luma: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(128,) float32 of unit length: what an (h, w) luma shows, of either band. Any thread.
+    """What an (h, w) luma shows, of either band. Any thread.
+
+    Returns:
+        (6, 128) float32 of unit length each: of the whole, of the parts at its four corners, of its middle,
+        for a camera that has turned or zoomed since.
 
     Raises:
         EngineUnavailable: the network's weights are not here.
     """
-    contrast = prepared(luma)[None, None]
+    contrast = np.stack([prepared(part) for part in parts(luma)])[:, None]
     network = _network()
     with _lock:
         network.setInput(contrast)
-        return np.array(network.forward()[0], np.float32)
+        return np.array(network.forward(), np.float32)
+
+
+def parts(luma: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    """The whole (h, w) picture, then five parts of it."""
+    height, width = luma.shape
+    tall, wide = max(1, round(PART * height)), max(1, round(PART * width))
+    down, right = height - tall, width - wide
+    corners = ((0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2))
+    return [luma, *(np.ascontiguousarray(luma[y : y + tall, x : x + wide]) for y, x in corners)]
+
+
+def likeness(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+    """Of the two views or parts, (n, 128) and (m, 128), that are most alike, at most 1."""
+    return float((first @ second.T).max())
 
 
 def brightness(luma: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -65,12 +86,12 @@ def brightness(luma: NDArray[np.uint8]) -> NDArray[np.float32]:
 def score(
     query: NDArray[np.float32],
     levels: NDArray[np.float32],
-    vector: NDArray[np.float32],
+    vectors: NDArray[np.float32],
     other_levels: NDArray[np.float32],
 ) -> float:
     """How well a picture suits a frame, at most 1: what both show, less a little for another brightness."""
     apart = float(np.abs(levels - other_levels).mean()) / 255
-    return float(query @ vector) - BRIGHTNESS * apart
+    return likeness(query, vectors) - BRIGHTNESS * apart
 
 
 _lock = threading.Lock()

@@ -58,7 +58,7 @@ class Entry:
         still: several pictures have shown that what is on it stands still.
         added: date and time, ISO 8601, UTC.
         size: (H, W) in pixels.
-        vector: (d,) float32, see `features.describe`.
+        vectors: (6, 128) float32, see `features.describe`.
         levels: (q,) float32, see `features.brightness`.
         tiny: (12, 16, 3) uint8 R'G'B'.
     """
@@ -69,7 +69,7 @@ class Entry:
     still: bool
     added: str
     size: tuple[int, int]
-    vector: NDArray[np.float32]
+    vectors: NDArray[np.float32]
     levels: NDArray[np.float32]
     tiny: NDArray[np.uint8]
 
@@ -129,8 +129,9 @@ class ReferenceLibrary:
         if changed_ns == self._read_ns:
             return False
         listed = _read_index(index)
-        found = [_entry(index, one) for one in listed["pictures"]]
-        if listed["features"] != features.KIND:
+        same = listed["features"] == features.KIND
+        found = [_entry(index, one, same) for one in listed["pictures"]]
+        if not same:
             log.info("%s: features of before, computed anew", self.folder)
             found = self._described_anew(found)
         with self._lock:
@@ -261,12 +262,13 @@ class ReferenceLibrary:
         with self._lock:
             entries = self.entries
             if entries and self._neighbors is None:
-                self._neighbors = Neighbors(np.stack([entry.vector for entry in entries]))
+                self._neighbors = Neighbors(np.concatenate([entry.vectors for entry in entries]))
             neighbors = self._neighbors
         if neighbors is None:
             return []
-        near = [entries[row] for row in neighbors.nearest(query, max(count, SHORTLIST))]
-        matches = [Match(entry, features.score(query, levels, entry.vector, entry.levels)) for entry in near]
+        rows = {row for view in query for row in neighbors.nearest(view, max(count, SHORTLIST))}
+        near = [entries[number] for number in sorted({row // features.VIEWS for row in rows})]
+        matches = [Match(one, features.score(query, levels, one.vectors, one.levels)) for one in near]
         return sorted(matches, key=lambda match: -match.score)[:count]
 
     def load(self, entry: Entry) -> Reference:
@@ -304,7 +306,7 @@ class ReferenceLibrary:
                 "still": entry.still,
                 "added": entry.added,
                 "size": list(entry.size),
-                "features": _packed(entry.vector.astype("<f2")),
+                "features": _packed(entry.vectors.astype("<f2")),
                 "brightness": [round(float(level), 1) for level in entry.levels],
                 "tiny": _packed(entry.tiny),
             }
@@ -325,8 +327,8 @@ class ReferenceLibrary:
             except EngineError:
                 made.append(entry)
                 continue
-            vector, levels = features.describe(luma), features.brightness(luma)
-            made.append(replace(entry, vector=vector, levels=levels))
+            vectors, levels = features.describe(luma), features.brightness(luma)
+            made.append(replace(entry, vectors=vectors, levels=levels))
         return made
 
 
@@ -348,10 +350,14 @@ def _read_index(path: Path) -> dict[str, Any]:
     return dict(listed)
 
 
-def _entry(index: Path, listed: dict[str, Any]) -> Entry:
+def _entry(index: Path, listed: dict[str, Any], described: bool) -> Entry:
     try:
         height, width = listed["size"]
-        vector = np.frombuffer(base64.b64decode(listed["features"]), "<f2").astype(np.float32)
+        shape = (features.VIEWS, features.DIMENSIONS)
+        vectors = np.zeros(shape, np.float32)
+        if described:
+            packed = np.frombuffer(base64.b64decode(listed["features"]), "<f2")
+            vectors = packed.astype(np.float32).reshape(shape)
         return Entry(
             str(listed["key"]),
             Path(str(listed["file"])).name,
@@ -359,7 +365,7 @@ def _entry(index: Path, listed: dict[str, Any]) -> Entry:
             bool(listed["still"]),
             str(listed["added"]),
             (int(height), int(width)),
-            vector / np.float32(max(float(np.linalg.norm(vector)), 1e-6)),
+            vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-6)),
             np.array(listed["brightness"], np.float32),
             np.frombuffer(base64.b64decode(listed["tiny"]), np.uint8).reshape(12, 16, 3),
         )

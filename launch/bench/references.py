@@ -1,14 +1,14 @@
 """`irchroma bench references`: how often the color picture of a scene is found for its infrared frame.
 
 In a library of the color partners and of pictures of everywhere else; also where the library has the scene
-as another moment shows it, cut to four fifths, and by day where the infrared is of the night.
+as another moment shows it, turned away by a seventh, and by day where the infrared is of the night.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +42,9 @@ Vector = NDArray[np.float32]
 
 DARK = 70.0
 """Mean luma of a color picture below which it was taken by night."""
-PART = (0.0, 0.8, 0.2, 1.0)
-"""Top, bottom, left and right of what a moved picture shows."""
+PART = 0.85
+"""Share of the sides that is left of a moved pair: of the infrared at the top left, of the color at the
+bottom right, so that they have seven tenths of the sides in common."""
 SYNTHETIC_SEEDS = range(200, 224)
 GRID = (1, 2, 4, 8)
 BINS = 8
@@ -95,7 +96,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Ask every set by every method, print, write."""
-    elsewhere = [read_rgb(path) for folder in _folders(args.data / "color") for path in list_pictures(folder)]
+    elsewhere = [
+        read_rgb(path)
+        for folder in _folders(args.data / "color")
+        if not folder.name.endswith("_labels")
+        for path in list_pictures(folder)
+    ]
     sets = list(_sets(args.data, elsewhere))
     if not sets:
         raise PictureError(f"{args.data}: no pairs in it: expected nir/val/ir and the like")
@@ -103,9 +109,11 @@ def run(args: argparse.Namespace) -> int:
     rows = []
     progress = Progress(len(sets))
     known: dict[str, list[Vector]] = {}  # of what is elsewhere, by method
+    elsewhere_views = [features.describe(_luma(rgb)) for rgb in elsewhere]
+    elsewhere_levels = [features.brightness(_luma(rgb)) for rgb in elsewhere]
     for number, asked in enumerate(sets):
         progress.update(number, asked.name)
-        lumas = [np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8) for rgb in asked.library]
+        lumas = [_luma(rgb) for rgb in asked.library]
         own = len(lumas) - len(elsewhere)
         results[asked.name] = {"questions": len(asked.questions), "library": len(lumas)}
         for method, describe in METHODS.items():
@@ -114,7 +122,9 @@ def run(args: argparse.Namespace) -> int:
             vectors = np.stack([*(describe(luma) for luma in lumas[:own]), *known[method]])
             found = [_nearest(describe(question.luma), vectors) for question in asked.questions]
             results[asked.name][method] = _recall(asked.questions, found)
-        shipped = _as_shipped(asked, lumas)
+        levels = [*map(features.brightness, lumas[:own]), *elsewhere_levels]
+        views = [*map(features.describe, lumas[:own]), *elsewhere_views]
+        shipped = _as_shipped(asked, views, levels)
         results[asked.name]["as it ships"] = _recall(asked.questions, shipped)
         checked = [
             _registered(question.luma, lumas, found)
@@ -145,7 +155,8 @@ def _sets(data: Path, elsewhere: list[NDArray[np.uint8]]) -> Iterator[Set_]:
         ]
         colors = [rgb for _, rgb, _ in pairs]
         yield Set_(band, questions, [*colors, *elsewhere])
-        yield Set_(f"{band}, moved", questions, [*map(_part, colors), *elsewhere])
+        moved = [replace(question, luma=_upper_left(question.luma)) for question in questions]
+        yield Set_(f"{band}, moved", moved, [*map(_lower_right, colors), *elsewhere])
     cameras = [list_pairs(folder) for folder in _folders(data / "thermal_fixed")]
     if cameras:
         later = [(row, ir) for row, pairs in enumerate(cameras) for ir, _ in pairs[20::5]]
@@ -183,11 +194,14 @@ def _folders(parent: Path) -> list[Path]:
     return sorted(path for path in parent.iterdir() if path.is_dir()) if parent.is_dir() else []
 
 
-def _part(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    height, width = rgb.shape[:2]
-    top, bottom, left, right = PART
-    part = rgb[int(top * height) : int(bottom * height), int(left * width) : int(right * width)]
-    return np.ascontiguousarray(part)
+def _upper_left(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    height, width = pixels.shape[:2]
+    return np.ascontiguousarray(pixels[: int(PART * height), : int(PART * width)])
+
+
+def _lower_right(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    height, width = pixels.shape[:2]
+    return np.ascontiguousarray(pixels[height - int(PART * height) :, width - int(PART * width) :])
 
 
 def edges(luma: Luma) -> Vector:
@@ -214,7 +228,16 @@ def gray(luma: Luma) -> Vector:
     return _unit(small - small.mean())
 
 
-METHODS: dict[str, Callable[[Luma], Vector]] = {"gray": gray, "edges": edges, "learned": features.describe}
+def whole(luma: Luma) -> Vector:
+    """(128,) float32 of unit length: what the network says of the whole picture, its parts left out."""
+    return np.asarray(features.describe(luma)[0], np.float32)
+
+
+METHODS: dict[str, Callable[[Luma], Vector]] = {"gray": gray, "edges": edges, "learned": whole}
+
+
+def _luma(rgb: NDArray[np.uint8]) -> Luma:
+    return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
 def _unit(vector: NDArray[Any]) -> Vector:
@@ -225,17 +248,15 @@ def _nearest(query: Vector, vectors: Vector) -> list[int]:
     return [int(row) for row in np.argsort(-(vectors @ query), kind="stable")[:SHORTLIST]]
 
 
-def _as_shipped(asked: Set_, lumas: Sequence[Luma]) -> list[list[int]]:
-    """By the approximate index, then by brightness too."""
-    vectors = np.stack([features.describe(luma) for luma in lumas])
-    levels = [features.brightness(luma) for luma in lumas]
-    index = Neighbors(vectors)
+def _as_shipped(asked: Set_, views: list[Vector], levels: list[Vector]) -> list[list[int]]:
+    """By the approximate index of all pictures' parts, then by the best of them and by brightness."""
+    index = Neighbors(np.concatenate(views))
     found = []
     for question in asked.questions:
         query, own = features.describe(question.luma), features.brightness(question.luma)
-        near = index.nearest(query, SHORTLIST)
-        scores = {row: features.score(query, own, vectors[row], levels[row]) for row in near}
-        found.append(sorted(near, key=lambda row, scores=scores: -scores[row]))  # type: ignore[misc]
+        near = {row // features.VIEWS for view in query for row in index.nearest(view, SHORTLIST)}
+        scores = {row: features.score(query, own, views[row], levels[row]) for row in near}
+        found.append(sorted(scores, key=lambda row, scores=scores: -scores[row]))  # type: ignore[misc]
     return found
 
 

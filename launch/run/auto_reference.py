@@ -205,7 +205,7 @@ class AutoReference:
                 {
                     "key": entry.key,
                     "name": entry.source,
-                    "score": round(scores[entry.key], 2) if entry.key in scores else None,
+                    "score": round(min(1.0, scores[entry.key]), 2) if entry.key in scores else None,
                 }
                 for entry in shown
             ],
@@ -256,18 +256,19 @@ class AutoReference:
         if time.monotonic() - self._refreshed_s > REFRESH_S:
             self._refreshed_s = time.monotonic()
             self.library.refresh()
-        vector = features.describe(look.luma)
-        cut = look.cut or (self._before is not None and float(vector @ self._before) < CUT)
-        self._before = vector
+        views = features.describe(look.luma)
+        whole = views[0]
+        cut = look.cut or (self._before is not None and float(whole @ self._before) < CUT)
+        self._before = whole
         levels = features.brightness(look.luma)
-        matches = self.library.search_like(vector, levels, 2 * CANDIDATES)
+        matches = self.library.search_like(views, levels, 2 * CANDIDATES)
         with self._lock:
             pinned, chosen = self._pinned, self._chosen
             cut, self._anew = cut or self._anew, False
         scores = {match.entry.key: match.score for match in matches}
         if chosen is not None and chosen.key not in scores:
-            scores[chosen.key] = features.score(vector, levels, chosen.vector, chosen.levels)
-        self._register(look, vector, matches, cut)
+            scores[chosen.key] = features.score(views, levels, chosen.vectors, chosen.levels)
+        self._register(look, whole, matches, cut)
         for key in self._same_scene & set(scores):
             scores[key] += SAME_SCENE
         with self._lock:
@@ -282,7 +283,10 @@ class AutoReference:
             return
         entry, reference = self._first_readable(found)
         self._chooser.take(entry.key if entry is not None else None)
-        why = "the scene is another" if entry is None else f"suits the scene ({scores[entry.key]:.2f})"
+        why = "the scene is another"
+        if entry is not None:
+            same = entry.key in self._same_scene
+            why = "shows this very scene" if same else f"suits the scene ({scores[entry.key]:.2f})"
         self._use(entry, reference, why)
 
     def _register(self, look: _Look, vector: NDArray[np.float32], matches: list[Match], cut: bool) -> None:

@@ -8,8 +8,11 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests import daytime_scene
 
 from irchroma.engines import catalog
+from irchroma.engines.measures.metrics import psnr
+from irchroma.engines.network.network import RUNTIMES, installed
 from irchroma.launch.cli import main
 
 
@@ -113,3 +116,55 @@ def test_a_neural_engine_colors_a_picture_at_its_own_size(tmp_path: Path) -> Non
     out = tmp_path / "b.png"
     assert main(["image", str(tmp_path / "a.png"), str(out), "--engine", "nir:fast", "--mode", "chroma"]) == 0
     assert cv2.imread(str(out)).shape == (75, 101, 3)
+
+
+def test_every_picture_gets_the_reference_that_suits_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("voyager", reason="libraries are searched with voyager")
+    if not any(map(installed, RUNTIMES)):
+        pytest.skip("no runtime is installed")
+    library, source = str(tmp_path / "library"), tmp_path / "in"
+    source.mkdir()
+    for seed in range(4):
+        rgb, infrared = daytime_scene.draw(seed)
+        cv2.imwrite(str(tmp_path / f"day{seed}.png"), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+        assert main(["references", "add", str(tmp_path / f"day{seed}.png"), "--library", library]) == 0
+        if seed < 2:
+            cv2.imwrite(str(source / f"{seed}.png"), infrared)
+    noise = np.random.default_rng(0).integers(0, 255, (12, 16), dtype=np.uint8)
+    cv2.imwrite(str(source / "unlike.png"), cv2.resize(noise, (320, 240), interpolation=cv2.INTER_CUBIC))
+    words = ["image", str(source), "", "--engine", "nir:fast", "--threads", "1"]
+    for folder, more in (("without", []), ("with", ["--reference", "auto", "--references", library])):
+        words[2] = str(tmp_path / folder)
+        assert main([*words, *more]) == 0
+    assert "1 without a reference: nothing in the library is alike enough" in capsys.readouterr().out
+
+    def psnr_of(folder: str, seed: int) -> float:
+        made = cv2.imread(str(tmp_path / folder / f"{seed}.png"))
+        return psnr(made, cv2.imread(str(tmp_path / f"day{seed}.png")))
+
+    for seed in range(2):
+        assert psnr_of("with", seed) > psnr_of("without", seed) + 5
+    unlike = [cv2.imread(str(tmp_path / folder / "unlike.png")) for folder in ("without", "with")]
+    np.testing.assert_array_equal(*unlike)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--references", "somewhere"], "--references is the library of --reference auto"),
+        (
+            ["--reference", "auto", "--references", "somewhere"],
+            "there is no library of references in somewhere",
+        ),
+    ],
+)
+def test_a_library_that_is_not_there_is_one_line(
+    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), ramp())
+    assert main(["image", str(tmp_path / "a.png"), str(tmp_path / "b.png"), "--engine", "nir", *words]) == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert said in err
