@@ -61,6 +61,12 @@ REFERENCE = Band(
 )
 """Learned color by a reference, on top of the band's own network: `reference:thermal`."""
 NETWORKS = BANDS | CLASSICS | {REFERENCE.name: REFERENCE}
+REPAIRS = {
+    "partial-conv": "Liu 2018: convolutions over known pixels alone, and a mask that shrinks",
+    "glcic": "Iizuka 2017: dilated convolutions, trained against a global and a local judge",
+    "context-encoder": "Pathak 2016: all places of a channel connected, trained against a judge",
+}
+"""Networks that fill holes, either band's: what `--repair-with` and `train` may name."""
 
 
 def require_network(kind: str, size: str) -> None:
@@ -128,6 +134,11 @@ def with_band(text: str, band: str) -> str:
     if text == "auto":
         return band
     return f"{text}:{band}" if text == REFERENCE.name else text
+
+
+def repair_weights(name: str) -> Path:
+    """The ONNX file of a network that fills holes; it may be absent."""
+    return WEIGHTS / f"repair_{name.replace('-', '_')}.onnx"
 
 
 def weights_path(kind: str, size: str) -> Path:

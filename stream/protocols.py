@@ -148,6 +148,7 @@ class Job:
         luma: (H, W) uint8, tone mapped.
         camera_rgb: (H, W, 3) uint8, the camera's own color, which is passed through; None where it has none.
         duration_ns: of the picture.
+        repaired: (H, W) uint8, 255 where the luma was mended; None where nothing was.
         ticket: the loop's own, of the engine; None where it was not asked.
         submitted_ns: when the engine was asked, monotonic.
         colored: the engine's answer; None where the frame goes out as it came.
@@ -161,6 +162,7 @@ class Job:
     luma: NDArray[np.uint8]
     camera_rgb: NDArray[np.uint8] | None = None
     duration_ns: int = 0
+    repaired: NDArray[np.uint8] | None = None
     ticket: Any = None
     submitted_ns: int = 0
     colored: Colored | None = None
@@ -178,6 +180,29 @@ class Composer(Protocol):
 
     def no_signal(self, silent_s: float, reason: str) -> Picture:
         """A card for a source that has been silent for `silent_s` seconds."""
+
+
+class FrameRepair(Protocol):
+    """Mends what is wrong in a camera's pictures before the tone map. Called by the loop's thread."""
+
+    def apply(
+        self, pixels: NDArray[Any], pts_ns: int, held: bool = False
+    ) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
+        """The mended picture and (H, W) uint8, 255 where it was mended.
+
+        The picture given, and None, where nothing is wrong; it is never written to.
+
+        Args:
+            pixels: (H, W) uint8 luma or uint16 counts.
+            pts_ns: presentation time in nanoseconds.
+            held: the camera says that it repeats a picture.
+        """
+
+    def reset(self) -> None:
+        """Forget the past (a gap, another camera)."""
+
+    def close(self) -> None:
+        """Let go of everything; may be called twice."""
 
 
 class FrameWatch(Protocol):

@@ -115,6 +115,19 @@ def psnr(rgb: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float:
     return math.inf if squared == 0 else 10.0 * math.log10(255.0**2 / squared)
 
 
+def ssim_within(luma: NDArray[np.uint8], truth: NDArray[np.uint8], mask: NDArray[np.bool_]) -> float:
+    """Structural similarity as `ssim`, its map's mean where the mask is true.
+
+    Args:
+        luma: (H, W) uint8, the output.
+        truth: (H, W) uint8.
+        mask: (H, W) bool.
+    """
+    _check_same(luma, truth)
+    found = _skimage("metrics").structural_similarity(luma, truth, data_range=255, full=True)[1]
+    return float(found[mask].mean())
+
+
 def ssim(rgb: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float:
     """Structural similarity, mean over channels, as scikit-image computes it by default (7x7 windows).
 

@@ -47,6 +47,10 @@ BENCHES = CommandTable(
             "irchroma.launch.bench.references",
             "how often a scene's color picture is found for its infrared frame",
         ),
+        "repair": (
+            "irchroma.launch.bench.repair",
+            "methods of repair on pictures and clips, and a frame's time",
+        ),
         "soak": ("irchroma.launch.bench.soak", "memory over a long run with clients coming and going"),
         "start": ("irchroma.launch.bench.start", "from the command to the first picture"),
         "temporal": ("irchroma.launch.bench.temporal", "flicker, quality and cost of the temporal stage"),

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
 from irchroma.engines.errors import EngineError
+from irchroma.engines.network.network import NetworkOptions
 from irchroma.engines.reference.pictures import AUTO
+from irchroma.engines.repair.mask import MaskError
+from irchroma.launch.config import ConfigError
 from irchroma.launch.picture_files import WRITTEN, PictureError, list_pictures, read_infrared, write_rgb
 from irchroma.launch.progress import Progress
+from irchroma.launch.run.options import RepairChoice
 from irchroma.launch.run.process import settle_threads
+from irchroma.launch.run.repairing import PictureRepair
 from irchroma.launch.stills import StillPictures, add_engine_arguments, options_from
 from irchroma.stream.errors import StreamError
 
-EXAMPLE = "irchroma image night/ colored/ --engine nir"
+EXAMPLE = (
+    "irchroma image night/ colored/ --engine nir\n"
+    "  irchroma image gate.png clean.png --engine gray --repair mask.png"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,11 +47,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reference-strength", type=float, default=1.0, metavar="X", help="how much it counts, 0 to 1 (1)"
     )
+    parser.add_argument(
+        "--repair",
+        metavar="MASK.png|FILE.toml",
+        help="fill in what is white in a mask of the pictures' size, or a camera profile's bad pixels",
+    )
+    parser.add_argument(
+        "--repair-with",
+        default="auto",
+        metavar="METHOD",
+        help="auto, partial-conv, glcic, context-encoder, telea, navier-stokes (default auto)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Color everything that can be read; 1 when something could not."""
     settle_threads(args.runtime, args.threads)
+    if args.repair == "auto":
+        raise ConfigError("--repair auto looks at a video: name a mask, such as calibrate burn-in writes")
+    choice = RepairChoice(args.repair or "", args.repair_with)
     jobs = plan(args.input, args.output)
     failures = 0
     progress = Progress(len(jobs))
@@ -54,12 +77,18 @@ def run(args: argparse.Namespace) -> int:
         reference_strength=args.reference_strength,
         references=args.references,
     )
-    with StillPictures(options) as still:
+    with StillPictures(options) as still, ExitStack() as held:
+        repair = None
+        if choice.mask:
+            repair = held.enter_context(
+                closing(PictureRepair(choice, NetworkOptions(args.runtime, args.threads)))
+            )
         for done, (source, target) in enumerate(jobs):
             progress.update(done, source.name)
             try:
-                write_rgb(target, still.color(read_infrared(source)))
-            except (PictureError, StreamError) as error:
+                pixels = read_infrared(source)
+                write_rgb(target, still.color(pixels if repair is None else repair.apply(pixels)))
+            except (PictureError, StreamError, MaskError) as error:
                 progress.close()
                 print(f"irchroma image: {error}", file=sys.stderr)
                 failures += 1

@@ -1,4 +1,4 @@
-"""`irchroma train nir|thermal|NAME`: trains a network from pairs and exports it."""
+"""`irchroma train NAME`: trains a network that colors, from pairs, or one that repairs, and exports it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from irchroma.engines.training.loop import Recipe
     from irchroma.engines.training.pictures import Picture
 
-EXAMPLE = "irchroma train nir --data pictures --minutes 60"
+EXAMPLE = (
+    "irchroma train nir --data pictures --minutes 60\n"
+    "  irchroma train partial-conv --data pictures --steps 6000"
+)
 SIZES = ("nano", "fast", "best")
 RETRIEVAL = "retrieval"
 CACHE = Path(".cache")
@@ -46,8 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Fill the command's parser."""
     parser.add_argument(
         "engine",
-        choices=(*catalog.NETWORKS, RETRIEVAL),
-        help="the engine to train, or retrieval: what finds references (--steps, --seed)",
+        choices=(*catalog.NETWORKS, *catalog.REPAIRS, RETRIEVAL),
+        help="the engine or method of repair to train, or retrieval: what finds references (--steps, --seed)",
     )
     parser.add_argument(
         "--band",
@@ -151,6 +154,8 @@ def run(args: argparse.Namespace) -> int:
         return _run_reference(args)
     if args.engine == RETRIEVAL:
         return _run_retrieval(args)
+    if args.engine in catalog.REPAIRS:
+        return _run_repair(args)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     torch.set_num_threads(args.threads)
     out: Path = args.out or Path("runs") / args.engine
@@ -283,12 +288,43 @@ def _run_retrieval(args: argparse.Namespace) -> int:
     return 0
 
 
+def _run_repair(args: argparse.Namespace) -> int:
+    """Train a method of repair on the infrared of both bands and export it."""
+    import torch
+
+    from irchroma.engines.training.repair.training import (
+        RepairPictures,
+        RepairTraining,
+        RepairTrainingOptions,
+    )
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    torch.set_num_threads(args.threads)
+    out: Path = args.out or Path("runs") / args.engine
+    options = RepairTrainingOptions(
+        out,
+        steps=args.steps or RepairTrainingOptions.steps,
+        batch=args.batch,
+        epoch=args.epoch,
+        seed=args.seed,
+        rate=args.rate,
+        resume=args.resume,
+    )
+    training = RepairTraining(args.engine, RepairPictures(args.data), options)
+    training.run()
+    path = training.export(out / catalog.repair_weights(args.engine).name)
+    print(json.dumps({"graph": str(path), "bytes": path.stat().st_size, "steps": training.step}))
+    return 0
+
+
 def _require_sense(args: argparse.Namespace) -> None:
     """EngineOptionError for switches that would do nothing here."""
     if args.engine not in catalog.BANDS and args.minutes is not None:
         raise EngineOptionError(f"{args.engine} repeats from its seed: say --steps, not --minutes")
     if args.engine in catalog.CLASSICS and args.start is not None:
         raise EngineOptionError("classic colorizers begin from nothing: leave out --start, or --resume")
+    if args.engine in catalog.REPAIRS and args.start is not None:
+        raise EngineOptionError("methods of repair begin from nothing: leave out --start, or --resume")
     if args.engine == catalog.REFERENCE.name and args.start is not None:
         raise EngineOptionError("reference begins from the fast network that ships: leave out --start")
     if args.engine != catalog.REFERENCE.name and (args.without or args.ablate):

@@ -230,6 +230,18 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
             metavar="FILE",
         ),
         Flag(
+            "--repair",
+            "repair.mask",
+            "fill in what is white in MASK.png, a profile's bad pixels, or the burnt-in text it finds: auto",
+            metavar="MASK|FILE|auto",
+        ),
+        Flag(
+            "--repair-with",
+            "repair.method",
+            "auto, partial-conv, glcic, context-encoder, telea, navier-stokes",
+            metavar="METHOD",
+        ),
+        Flag(
             "--no-color-camera",
             "color_camera",
             "color the picture even while the camera is in color",

@@ -13,6 +13,7 @@ from irchroma.launch.run.flicker_watch import FlickerWatch
 from irchroma.launch.run.health import Health
 from irchroma.launch.run.options import RunConfig
 from irchroma.launch.run.outputs import write_statistics
+from irchroma.launch.run.repairing import RunRepair
 from irchroma.stream.errors import StreamError
 from irchroma.stream.loop.loop import Loop
 from irchroma.stream.protocols import VideoInfo
@@ -117,6 +118,7 @@ class Monitor:
             "frames_per_second": round(loop.frames / elapsed_s, 2) if elapsed_s > 0 else 0.0,
             "dropped_before_processing": loop.reader.drops,
             "flicker": loop.composer.value if isinstance(loop.composer, FlickerWatch) else None,
+            "repair": loop.repair.summary() if isinstance(loop.repair, RunRepair) else None,
             "reconnections": loop.reader.reconnections,
             "remarks": self.remarks.listed(),
             "auto": self._governor.summary() if self._governor is not None else None,

@@ -13,6 +13,7 @@ from irchroma.engines import catalog
 from irchroma.engines.network.record import read_record
 from irchroma.engines.neural.colorizer import NeuralOptions
 from irchroma.engines.palette.options import PaletteOptions
+from irchroma.engines.repair.filling import METHODS
 from irchroma.launch.config import ConfigError, from_table, load_toml
 from irchroma.stream.loop.reader import ReconnectOptions
 from irchroma.stream.sensor.correction import Camera
@@ -89,6 +90,27 @@ class OutputOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class RepairChoice:
+    """What is mended before anything else sees it, and how.
+
+    Attributes:
+        mask: a picture that is white where the camera's are wrong, a camera profile (.toml) with bad pixels
+            or missing areas, or `auto`: burnt-in text and logos, and
+            blocks that a damaged stream left flat, are found while the run goes on; "" for none.
+        method: `auto`, or a name of `irchroma.engines.repair.filling.METHODS`.
+    """
+
+    mask: str = ""
+    method: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise ConfigError(f"repair-with: unknown method {self.method!r}: use {', '.join(METHODS)}")
+        if self.method != "auto" and not self.mask:
+            raise ConfigError("--repair-with says how: add --repair MASK.png, a camera's FILE.toml or auto")
+
+
+@dataclass(frozen=True, slots=True)
 class RunConfig:
     """A run, complete.
 
@@ -107,6 +129,7 @@ class RunConfig:
         repeat_s: after a loss the last picture is shown this long before the "no signal" card.
         camera: the camera's profile: a file of `irchroma calibrate`, or a name such as `lepton`; "" for none.
         color_camera: pass a camera's own color through while it is in color (by day).
+        repair: what of the picture is mended.
         input: latency, transport, timeouts of the source.
         reconnect: how a live source is watched and found again.
         tone_map: counts or luma to displayed luma.
@@ -131,6 +154,7 @@ class RunConfig:
     repeat_s: float = 2.0
     camera: str = ""
     color_camera: bool = True
+    repair: RepairChoice = field(default_factory=RepairChoice)
     input: SourceOptions = field(default_factory=SourceOptions)
     reconnect: ReconnectOptions = field(default_factory=ReconnectOptions)
     tone_map: ToneMapOptions = field(default_factory=ToneMapOptions)

@@ -42,6 +42,7 @@ from irchroma.launch.run.options import (
 )
 from irchroma.launch.run.outputs import source_file
 from irchroma.launch.run.passwords import page_token
+from irchroma.launch.run.repairing import RunRepair
 from irchroma.stream.loop.loop import Loop, LoopOptions
 from irchroma.stream.loop.raw_keeper import RawKeeper
 from irchroma.stream.loop.writer import SinkWriter
@@ -166,6 +167,7 @@ def build_loop(
         camera,
         watch=collector,
         ended=references.close if references is not None else None,
+        repair=RunRepair(config.repair, config.neural.network) if config.repair.mask else None,
     )
     raw = _raw_keeper(config.output, recorder)
 

@@ -25,7 +25,16 @@ from irchroma.stream.loop.raw_keeper import RawKeeper
 from irchroma.stream.loop.reader import ReconnectOptions, SourceReader
 from irchroma.stream.loop.threads import RingClosed
 from irchroma.stream.loop.writer import SinkWriter
-from irchroma.stream.protocols import Colorizer, Composer, FrameSource, FrameWatch, Job, VideoInfo, period_of
+from irchroma.stream.protocols import (
+    Colorizer,
+    Composer,
+    FrameRepair,
+    FrameSource,
+    FrameWatch,
+    Job,
+    VideoInfo,
+    period_of,
+)
 from irchroma.stream.remarks import remark
 from irchroma.stream.sensor.correction import Camera
 from irchroma.stream.tone.daylight import ColorCameraDetector
@@ -51,6 +60,7 @@ class LoopOptions:
         deadlines: how long is waited for the engine.
         watch: sees each frame before it is colored.
         ended: called once when the run is over.
+        repair: mends each picture before it is tone mapped; raw tracks get what the camera gave.
     """
 
     tone_map: ToneMapOptions = field(default_factory=ToneMapOptions)
@@ -61,6 +71,7 @@ class LoopOptions:
     deadlines: Deadlines = field(default_factory=Deadlines)
     watch: FrameWatch | None = None
     ended: Callable[[], None] | None = None
+    repair: FrameRepair | None = None
 
 
 class Loop:
@@ -71,12 +82,14 @@ class Loop:
     newest frame wins and drops are counted, on files everything waits.
 
     Attributes:
-        stages: `capture` (from arrival until work on it starts), `tone_map`, `color`, `compose`.
+        stages: `capture` (from arrival until work on it starts), `tone_map`, `color`, `compose`; `repair`
+            where there is one.
         frames: frames taken from the source so far.
         bad_frames: of a camera's frames those that nothing could be made of.
         composer: makes the viewer's pictures.
         reader: the source's thread; its `info`, `drops` and `lost_reason` may be read at any time.
         repeat_s: for so long a loss is bridged by the last picture, before the card.
+        repair: mends the camera's pictures; None where nothing does.
     """
 
     def __init__(
@@ -108,11 +121,14 @@ class Loop:
         self._tone_map = ToneMap(options.tone_map)
         self._detector = ColorCameraDetector()
         self.stages = {name: LatencyMeter() for name in ("capture", "tone_map", "color", "compose")}
+        if options.repair is not None:
+            self.stages["repair"] = LatencyMeter()
         self._composing = ComposingThread(
             composer, writers, self.stages, options.repeat_s, self.reader.stop, self._stopping
         )
         self.frames = self.bad_frames = 0
         self.repeat_s = options.repeat_s
+        self.repair = options.repair
         self.guarded: GuardedColorizer | None = None
         self._gives_color = False
         self._last_arrival_ns = 0
@@ -133,6 +149,8 @@ class Loop:
                 last_first.callback(self._options.watch.close)
             if self._options.ended is not None:
                 last_first.callback(self._options.ended)
+            if self.repair is not None:
+                last_first.callback(self.repair.close)
             last_first.callback(self._close_engine)
             last_first.callback(self._finish_raw)  # which the source's thread feeds
             last_first.callback(self._join_source)
@@ -246,6 +264,8 @@ class Loop:
             self._tone_map.reset()
             self._detector.reset()
             guarded.reset()
+            if self.repair is not None:
+                self.repair.reset()
         self._last_size = frame.size
         pixels: NDArray[Any] = frame.pixels
         camera_rgb = self._camera_color(frame) if self._options.color_camera else None
@@ -253,17 +273,23 @@ class Loop:
             self._options.watch.look(frame, camera_rgb is not None)
         if frame.is_color:
             pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+        repaired = None
+        if self.repair is not None and camera_rgb is not None:
+            remark("pictures in the camera's own color are not repaired")
+        elif self.repair is not None:
+            with self.stages["repair"].timed():
+                pixels, repaired = self.repair.apply(pixels, frame.pts_ns, frame.held)
         with self.stages["tone_map"].timed():
             luma = (
                 pixels
                 if camera_rgb is not None
                 else self._tone_map.apply(pixels, frame.pts_ns, held=frame.held)
             )
-        job = Job(frame, luma, camera_rgb, duration_ns)
+        job = Job(frame, luma, camera_rgb, duration_ns, repaired)
         if camera_rgb is None:
             job.submitted_ns = time.monotonic_ns()
-            counts = frame.pixels if frame.is_counts else None
-            job.ticket = guarded.submit(luma, frame.pts_ns, counts, frame.held)  # type: ignore[arg-type]
+            counts = pixels if frame.is_counts else None
+            job.ticket = guarded.submit(luma, frame.pts_ns, counts, frame.held)
         return job
 
     def _camera_color(self, frame: Frame) -> NDArray[np.uint8] | None:

@@ -6,6 +6,7 @@ import time
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from irchroma.stream.errors import StreamError
 from irchroma.stream.picture.picture import Picture
@@ -68,7 +69,10 @@ class ViewComposer:
             rgb = job.camera_rgb
         else:
             rgb = np.asarray(cv2.cvtColor(job.luma, cv2.COLOR_GRAY2RGB), np.uint8)
-        shown = compose(job.luma, rgb, view, colored.confidence if colored is not None else None)
+        confidence = colored.confidence if colored is not None else None
+        if job.repaired is not None and view.view == "confidence":
+            confidence = _unsure_where(job.repaired, confidence)
+        shown = compose(job.luma, rgb, view, confidence)
         if self._osd.options.show or synthetic:
             shown = self._osd.draw(shown, self._readings(job, synthetic), job.frame.pts_ns, view)
         return Picture(shown if job.reason is None else error_banner(shown, job.reason))
@@ -93,6 +97,15 @@ class ViewComposer:
             camera=_camera_says(job) if "camera" in show else None,
             synthetic=synthetic,
         )
+
+
+def _unsure_where(repaired: NDArray[np.uint8], confidence: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+    """(H, W) uint8 confidence, 0 where the picture was mended; elsewhere 255 where none is known."""
+    if confidence is None:
+        return np.asarray(cv2.bitwise_not(repaired), np.uint8)
+    size = (repaired.shape[1], repaired.shape[0])
+    full = cv2.resize(confidence, size, interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.bitwise_and(full, cv2.bitwise_not(repaired)), np.uint8)
 
 
 def _camera_says(job: Job) -> str | None:

@@ -18,6 +18,10 @@ MEASUREMENTS = CommandTable(
             "irchroma.launch.commands.calibrate.bad_pixels",
             "find dead, stuck and blinking pixels",
         ),
+        "burn-in": (
+            "irchroma.launch.commands.calibrate.burn_in",
+            "find burnt-in text, logos and scratches, for run --repair",
+        ),
         "color": ("irchroma.launch.commands.calibrate.color", "tune a network to a camera by its own pairs"),
         "confidence": (
             "irchroma.launch.commands.calibrate.confidence",

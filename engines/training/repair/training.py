@@ -1,0 +1,319 @@
+"""The training of a method of repair: infrared of both bands, random holes, checkpoints, the export."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import nn
+
+from irchroma.engines.errors import EngineError, EngineOptionError
+from irchroma.engines.repair.holes import draw
+from irchroma.engines.training.augmentation import degrade, expose
+from irchroma.engines.training.classic.method import settled
+from irchroma.engines.training.export import Ports, write_graphs
+from irchroma.engines.training.pictures import SUFFIXES, read_gray
+from irchroma.engines.training.repair.context_encoder import ContextEncoder
+from irchroma.engines.training.repair.glcic import Glcic
+from irchroma.engines.training.repair.method import SIDE, Exported, RepairBatch, RepairMethod
+from irchroma.engines.training.repair.partial_convolution import PartialConvolution
+
+LOG = logging.getLogger(__name__)
+
+METHODS: dict[str, Callable[[], RepairMethod]] = {
+    "partial-conv": PartialConvolution,
+    "context-encoder": ContextEncoder,
+    "glcic": Glcic,
+}
+"""Name -> its method; a new one is a file and a line here."""
+FIXED_SIZE = ("context-encoder",)
+"""Those whose graph takes pictures of SIDE pixels alone."""
+SHARES = {
+    "center": 0.1,
+    "blocks": 0.2,
+    "blobs": 0.35,
+    "strokes": 0.15,
+    "rows": 0.05,
+    "text": 0.05,
+    "lost": 0.1,
+}
+"""Kind of hole -> share of the crops: what a network is asked for are patches rather than thin lines."""
+ZOOM = (0.6, 2.5)
+"""Source pixels per pixel of a crop."""
+BANDS = ("nir", "thermal", "thermal_video")
+
+
+@dataclass(frozen=True)
+class RepairTrainingOptions:
+    """How long and how.
+
+    Attributes:
+        out: folder of the checkpoint, the log and the contact sheets.
+        steps: number of steps.
+        batch: crops a step.
+        epoch: steps between checkpoints.
+        seed: of everything drawn.
+        rate: peak learning rate.
+        average: decay of the averaged weights per step.
+        resume: go on from `out`'s checkpoint.
+    """
+
+    out: Path
+    steps: int = 4000
+    batch: int = 8
+    epoch: int = 250
+    seed: int = 0
+    rate: float = 2e-3
+    average: float = 0.998
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch < 2:
+            raise EngineOptionError(
+                f"repair trains for 1 step or more with 2 crops or more, got {self.steps} and {self.batch}"
+            )
+
+
+class RepairPictures:
+    """Infrared luma of both bands, and crops of it with holes.
+
+    Args:
+        data: folder with `nir/train/ir`, `thermal/train/ir` and the like, or with `ir/` alone.
+
+    Raises:
+        EngineError: there is no infrared in it.
+    """
+
+    def __init__(self, data: Path) -> None:
+        self.train = infrared_in(data, "train")
+        self.validation = infrared_in(data, "val") or self.train[:8]
+        if not self.train:
+            raise EngineError(
+                f"no infrared pictures in {data}: expected {BANDS[0]}/train/ir/*.png, or ir/*.png"
+            )
+
+    def batch(self, size: int, random: np.random.Generator) -> RepairBatch:
+        """`size` crops of SIDE pixels."""
+        lumas, holes, corners = [], [], []
+        for _ in range(size):
+            lumas.append(self._crop(random))
+            hole = hole_of(random)
+            holes.append(hole)
+            corners.append(corner_around(hole, random))
+        return RepairBatch(
+            torch.from_numpy(np.stack(lumas)[:, None].astype(np.float32)),
+            torch.from_numpy(np.stack(holes)[:, None].astype(np.float32)),
+            torch.tensor(corners, dtype=torch.int64),
+        )
+
+    def _crop(self, random: np.random.Generator) -> np.ndarray:
+        picture = self.train[int(random.integers(len(self.train)))]
+        height, width = picture.shape
+        span = int(np.clip(SIDE * np.exp(random.uniform(*np.log(ZOOM))), 32, min(height, width)))
+        top, left = int(random.integers(height - span + 1)), int(random.integers(width - span + 1))
+        smooth = cv2.INTER_AREA if span > SIDE else cv2.INTER_LINEAR
+        window = picture[top : top + span, left : left + span]
+        luma = cv2.resize(window, (SIDE, SIDE), interpolation=smooth).astype(np.float32) / 255.0
+        if random.random() < 0.5:
+            luma = luma[:, ::-1]
+        if random.random() < 0.5:
+            luma = expose(luma, random, 2.0)
+        if random.random() < 0.25:
+            luma = degrade(luma, random)
+        return np.ascontiguousarray(luma, np.float32)
+
+
+def infrared_in(data: Path, part: str) -> list[np.ndarray]:
+    """The (H, W) uint8 pictures of `BAND/part/ir` and `BAND/part/*/ir`; of `ir/` where there is one."""
+    folders = [data / "ir"] if (data / "ir").is_dir() and part == "train" else []
+    for band in BANDS:
+        folders += [data / band / part / "ir", *sorted((data / band / part).glob("*/ir"))]
+    files = [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir())]
+    pictures = [read_gray(path) for path in files if path.suffix.lower() in SUFFIXES]
+    return [picture for picture in pictures if min(picture.shape) >= 32]
+
+
+def hole_of(random: np.random.Generator) -> np.ndarray:
+    """(SIDE, SIDE) bool hole of a kind by its share; never nothing and never all."""
+    kinds, shares = list(SHARES), np.array(list(SHARES.values()))
+    while True:
+        hole = draw(str(random.choice(kinds, p=shares / shares.sum())), (SIDE, SIDE), random)
+        if 16 <= hole.sum() <= 0.5 * hole.size:
+            return hole
+
+
+def corner_around(hole: np.ndarray, random: np.random.Generator) -> tuple[int, int]:
+    """(row, column) of a square of half the side with a missing pixel, by chance, near its middle."""
+    half = SIDE // 2
+    places = np.argwhere(hole)
+    row, column = places[int(random.integers(len(places)))] - half // 2
+    return int(np.clip(row, 0, half)), int(np.clip(column, 0, half))
+
+
+class RepairTraining:
+    """A run that repeats from its seed and resumes as if it had not stopped.
+
+    Args:
+        name: of METHODS.
+        pictures: what to learn from.
+        options: how long and how.
+    """
+
+    def __init__(self, name: str, pictures: RepairPictures, options: RepairTrainingOptions) -> None:
+        self.options, self.pictures = options, pictures
+        torch.manual_seed(options.seed)
+        self.method = METHODS[name]()
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.network = self.method.network.to(self.device, memory_format=torch.channels_last)
+        self.average = copy.deepcopy(self.network).requires_grad_(False)
+        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=options.rate, weight_decay=0.01)
+        self.judge_optimizer: torch.optim.Optimizer | None = None
+        if self.method.judge is not None:
+            self.method.judge.to(self.device, memory_format=torch.channels_last)
+            self.judge_optimizer = torch.optim.AdamW(
+                self.method.judge.parameters(), lr=2e-4, betas=(0.5, 0.999)
+            )
+        self.step = 0
+        self.checkpoint = options.out / "checkpoint.pt"
+        options.out.mkdir(parents=True, exist_ok=True)
+        if options.resume:
+            self._resume()
+
+    def run(self) -> nn.Module:
+        """Train to the last step and return the averaged network."""
+        sums: dict[str, float] = {}
+        since, started = self.step, time.monotonic()
+        while self.step < self.options.steps:
+            for name, value in self.advance().items():
+                sums[name] = sums.get(name, 0.0) + value
+            self.step += 1
+            if self.step % 50 == 0:
+                parts = " ".join(f"{name} {value / 50:.5f}" for name, value in sums.items())
+                left_s = (time.monotonic() - started) / (self.step - since) * (self.options.steps - self.step)
+                LOG.info(
+                    "step %d of %d, %.0f min left: %s", self.step, self.options.steps, left_s / 60, parts
+                )
+                sums = {}
+            if self.step % self.options.epoch == 0 or self.step == self.options.steps:
+                self.save()
+                self.validate()
+        return self.average
+
+    def advance(self) -> dict[str, float]:
+        """One step of the judge, where it is its turn, and of the network; what the log says of it."""
+        random = np.random.default_rng((self.options.seed, self.step))
+        batch = self.pictures.batch(self.options.batch, random)
+        batch = RepairBatch(
+            batch.luma.to(self.device), batch.hole.to(self.device), batch.corner.to(self.device)
+        )
+        progress = self.step / self.options.steps
+        rate = self.options.rate * min(1.0, (self.step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * progress))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate + 0.01 * self.options.rate
+        self.network.train()
+        with torch.autocast(self.device.type, torch.bfloat16):
+            made = self.network(batch.holed, batch.hole)
+        made = made.float()
+        parts: dict[str, float] = {}
+        if self.judge_optimizer is not None:
+            with torch.autocast(self.device.type, torch.bfloat16):
+                judged = self.method.judgement(batch, made.detach(), progress)
+            if judged is not None:
+                self.judge_optimizer.zero_grad(set_to_none=True)
+                judged.backward()
+                self.judge_optimizer.step()
+                parts["judge"] = judged.item()
+        with torch.autocast(self.device.type, torch.bfloat16):
+            loss, said = self.method.loss(batch, made, progress)
+        if loss is not None:
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(self.network.parameters(), 2.0)
+            self.optimizer.step()
+            self._follow()
+        return parts | said
+
+    def _follow(self) -> None:
+        decay = min(self.options.average, (self.step + 1) / (self.step + 10))
+        with torch.no_grad():
+            for kept, fresh in zip(self.average.parameters(), self.network.parameters(), strict=True):
+                kept.lerp_(fresh, 1.0 - decay)
+            for kept, fresh in zip(self.average.buffers(), self.network.buffers(), strict=True):
+                kept.copy_(fresh)
+
+    def validate(self) -> None:
+        """Fill holes of the validation pictures: the error in them in the log, and a sheet of pictures."""
+        network = Exported(copy.deepcopy(self.average).cpu().float()).eval()
+        random = np.random.default_rng(1)
+        squared, rows = [], []
+        for index in range(min(24, len(self.pictures.validation))):
+            step = len(self.pictures.validation) // min(24, len(self.pictures.validation))
+            picture = self.pictures.validation[index * step]
+            span = min(*picture.shape, 2 * SIDE)
+            luma = cv2.resize(picture[:span, :span], (SIDE, SIDE), interpolation=cv2.INTER_AREA) / 255.0
+            hole = hole_of(random)
+            holed = np.stack([luma * ~hole, hole]).astype(np.float32)
+            with torch.no_grad():
+                filled = network(torch.from_numpy(holed)[None])[0][0, 0].numpy()
+            squared.append(float(np.mean((filled - luma)[hole] ** 2)))
+            rows.append(np.hstack([holed[0], filled, luma]))
+        row = {"step": self.step, "psnr_in_hole_db": round(-10 * math.log10(float(np.mean(squared))), 3)}
+        LOG.info("%s", json.dumps(row))
+        with (self.options.out / "validation.jsonl").open("a", encoding="utf-8") as log:
+            log.write(json.dumps(row) + "\n")
+        half = -(-len(rows) // 2)
+        blank = [np.zeros_like(rows[0])] * (2 * half - len(rows))
+        sheet = np.hstack([np.vstack(rows[:half]), np.vstack(rows[half:] + blank)])
+        cv2.imwrite(str(self.options.out / "sheet.png"), np.rint(sheet * 255).astype(np.uint8))
+
+    def export(self, path: Path) -> Path:
+        """Write the averaged network as an ONNX graph with float16 weights."""
+        model = Exported(settled(self.average).cpu().float())
+        varying = {0: "N"} if self.method.name in FIXED_SIZE else {0: "N", 2: "H", 3: "W"}
+        outputs = ("filled", "confidence")
+        ports = Ports(
+            {"holed": torch.rand(1, 2, SIDE, SIDE)}, {name: varying for name in ("holed", *outputs)}, outputs
+        )
+        path, twin = write_graphs(model, path, ports)
+        twin.unlink()  # these networks run on the CPU
+        return path
+
+    def save(self) -> None:
+        """Write the checkpoint; a crash while writing leaves the one before."""
+        partial = self.checkpoint.with_suffix(".partial")
+        state: dict[str, Any] = {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+        }
+        if self.method.judge is not None and self.judge_optimizer is not None:
+            state["judge"] = self.method.judge.state_dict()
+            state["judge_optimizer"] = self.judge_optimizer.state_dict()
+        torch.save(state, partial)
+        partial.replace(self.checkpoint)
+
+    def _resume(self) -> None:
+        if not self.checkpoint.is_file():
+            raise EngineError(f"nothing to resume: no {self.checkpoint}")
+        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        try:
+            self.network.load_state_dict(state["network"])
+            self.average.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            if self.method.judge is not None and self.judge_optimizer is not None:
+                self.method.judge.load_state_dict(state["judge"])
+                self.judge_optimizer.load_state_dict(state["judge_optimizer"])
+        except (KeyError, RuntimeError) as error:
+            raise EngineError(f"{self.checkpoint} is of another method: give another --out") from error
+        self.step = state["step"]

@@ -1,0 +1,157 @@
+"""What a run's `--repair` means: the mask that it names or that is found, and the engine that repairs.
+
+The mask of `--repair` for single pictures too.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.calibration.burn_in import BurnInFinder
+from irchroma.engines.network.network import NetworkOptions
+from irchroma.engines.repair.carrying import Pixels
+from irchroma.engines.repair.filling import FillOptions
+from irchroma.engines.repair.lost import LostBlocks
+from irchroma.engines.repair.mask import Mask, MaskError, read_mask, require_some
+from irchroma.engines.repair.repairer import RepairOptions, VideoRepair
+from irchroma.launch.run.options import RepairChoice
+from irchroma.stream.remarks import remark
+from irchroma.stream.sensor.profile import load_profile
+
+log = logging.getLogger(__name__)
+
+LOOK_NS = 250_000_000
+"""Burnt-in text is looked for in so many frames a second: what stands still is found late, not often."""
+FIRST_NS, LATER_NS = 5_000_000_000, 30_000_000_000
+"""When what was found is first used, and how often it is looked at anew."""
+
+
+def mask_of(text: str) -> Mask:
+    """The mask that `--repair` names: a picture, or a camera profile's bad pixels and missing areas.
+
+    Raises:
+        MaskError: it marks nothing, marks all, or cannot be read.
+        SourceError: the profile cannot be read.
+    """
+    path = Path(text)
+    if path.suffix.lower() != ".toml":
+        return read_mask(path)
+    profile = load_profile(path)
+    faults = profile.faults
+    size = profile.size or (None if faults.bad_pixels is None else faults.bad_pixels.shape)
+    if size is None:
+        raise MaskError(f"{path}: says neither bad pixels nor the camera's size: nothing to repair")
+    mask = np.zeros(size, bool) if faults.bad_pixels is None else faults.bad_pixels > 0
+    for x, y, width, height in faults.missing:
+        mask[y : y + height, x : x + width] = True
+    require_some(mask, text)
+    return mask
+
+
+class PictureRepair:
+    """Repairs single pictures by one mask."""
+
+    def __init__(self, choice: RepairChoice, network: NetworkOptions) -> None:
+        """As `RunRepair`; the mask cannot be `auto`."""
+        self._mask, self._name = mask_of(choice.mask), choice.mask
+        self._repair = VideoRepair(
+            RepairOptions(FillOptions(choice.method, network), remember=False), self._mask, choice.mask
+        )
+
+    def apply(self, pixels: Pixels) -> Pixels:
+        """The repaired picture, (H, W) uint8 or uint16.
+
+        Raises:
+            MaskError: it is not of the mask's size.
+        """
+        return self._repair.apply(pixels, 0)[0]
+
+    def close(self) -> None:
+        """Let go of the network; may be called twice."""
+        self._repair.close()
+
+
+class RunRepair:
+    """Repairs a run's frames; with `auto`, finds out what there is to repair while it goes on.
+
+    Called by the loop's thread, `summary` by any.
+
+    Attributes:
+        damaged: frames with lost blocks so far.
+    """
+
+    def __init__(self, choice: RepairChoice, network: NetworkOptions) -> None:
+        """Read the mask and open the network.
+
+        Raises:
+            EngineError: the mask or the method cannot be used.
+        """
+        self._finder = BurnInFinder() if choice.mask == "auto" else None
+        self._lost = LostBlocks() if choice.mask == "auto" else None
+        mask = None if self._finder is not None else mask_of(choice.mask)
+        options = RepairOptions(FillOptions(choice.method, network))
+        self._repair = VideoRepair(options, mask, choice.mask)
+        self._size: tuple[int, int] | None = None
+        self.damaged = 0
+        self._looked_ns: int | None = None
+        self._judged_ns: int | None = None
+        self._waits_ns = FIRST_NS
+
+    def apply(
+        self, pixels: NDArray[Any], pts_ns: int, held: bool = False
+    ) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
+        """See `irchroma.stream.protocols.FrameRepair.apply`."""
+        if self._finder is not None and not held:
+            self._look(self._finder, pixels, pts_ns)
+        size = (pixels.shape[0], pixels.shape[1])
+        self._size = self._size or size
+        if size != self._size:
+            remark(
+                f"pictures of {size[1]}x{size[0]} are not repaired: the mask is of"
+                f" {self._size[1]}x{self._size[0]}"
+            )
+            return pixels, None
+        lost = self._lost.find(pixels) if self._lost is not None else None
+        if lost is not None:
+            self.damaged += 1
+            remark("parts of pictures that the stream had lost were filled in", key="lost-blocks")
+        return self._repair.apply(pixels, pts_ns, held, lost)
+
+    def _look(self, finder: BurnInFinder, pixels: NDArray[Any], pts_ns: int) -> None:
+        if self._looked_ns is not None and 0 <= pts_ns - self._looked_ns < LOOK_NS:
+            return
+        self._looked_ns = pts_ns
+        finder.add(pixels)
+        if self._judged_ns is None:
+            self._judged_ns = pts_ns
+        if pts_ns - self._judged_ns < self._waits_ns or not finder.ready:
+            return
+        self._judged_ns, self._waits_ns = pts_ns, LATER_NS
+        found = finder.mask()
+        if found.any() and not found.all():
+            log.info("repair auto: %.2f %% of the picture is burnt in", 100 * found.mean())
+            remark("what is burnt into the picture was found and filled in", key="burn-in")
+            self._repair.use(found)
+
+    def reset(self) -> None:
+        """See `irchroma.stream.protocols.FrameRepair.reset`."""
+        self._repair.reset()
+        if self._lost is not None:
+            self._lost.reset()
+        if self._finder is not None:
+            self._finder, self._judged_ns, self._waits_ns = BurnInFinder(), None, FIRST_NS
+            self._size = None
+
+    def summary(self) -> dict[str, Any]:
+        """For the statistics of a run."""
+        found = {"damaged_frames": self.damaged} if self._lost is not None else {}
+        return self._repair.summary() | found
+
+    def close(self) -> None:
+        """Let go of the network; may be called twice."""
+        self._repair.close()

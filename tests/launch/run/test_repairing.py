@@ -1,0 +1,186 @@
+"""`--repair` of runs and pictures: what is marked is filled before anything sees it, the raw track is not."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from irchroma.engines.network.network import NetworkOptions
+from irchroma.launch.cli import main
+from irchroma.launch.config import ConfigError
+from irchroma.launch.run.options import RepairChoice, load
+from irchroma.launch.run.repairing import RunRepair, mask_of
+from irchroma.stream.frame import Frame
+from irchroma.stream.protocols import Job
+from irchroma.stream.sensor.profile import CameraProfile, save_profile, with_faults
+from irchroma.stream.sources.file_source import FileSource
+from irchroma.stream.view.composer import ViewComposer
+from irchroma.stream.view.views import ViewOptions
+
+SIZE = (64, 96)
+
+
+def white(path: Path, *parts: tuple[slice, slice], size: tuple[int, int] = SIZE) -> str:
+    mask = np.zeros(size, np.uint8)
+    for part in parts:
+        mask[part] = 255
+    cv2.imwrite(str(path), mask)
+    return str(path)
+
+
+def frames_of(path: Path) -> list[Frame]:
+    source = FileSource(path)
+    source.open()
+    frames = []
+    while (frame := source.read(10)) is not None:
+        frames.append(frame)
+    source.close()
+    return frames
+
+
+@pytest.mark.gst
+def test_counts_are_repaired_in_the_picture_and_never_in_the_raw_track(tmp_path: Path) -> None:
+    clip = tmp_path / "clip.mkv"
+    source = f"test:thermal?size={SIZE[1]}x{SIZE[0]}&frames=8"
+    assert main(["run", source, "--to", "null", "--keep-raw", str(clip), "--engine", "gray", "--quiet"]) == 0
+    folder = tmp_path / "spoiled"
+    folder.mkdir()
+    for number, frame in enumerate(frames_of(clip)):
+        pixels = frame.pixels.copy()
+        pixels[20:34, 30:44] = 65535
+        cv2.imwrite(str(folder / f"{number}.png"), pixels)
+    mask = white(tmp_path / "mask.png", np.s_[20:34, 30:44])
+    raw, out, stats = tmp_path / "raw.mkv", tmp_path / "out.mkv", tmp_path / "stats.json"
+    words = ["--to", str(out), "--keep-raw", str(raw), "--stats", str(stats), "--engine", "gray", "--quiet"]
+    assert main(["run", str(folder), *words, "--repair", mask, "--repair-with", "telea"]) == 0
+    assert all((frame.pixels[20:34, 30:44] == 65535).all() for frame in frames_of(raw))
+    for frame in frames_of(out):
+        luma = frame.pixels if frame.pixels.ndim == 2 else frame.pixels[..., 1]
+        inside, around = luma[20:34, 30:44].mean(), luma[14:40, 24:50].mean()
+        assert abs(inside - around) < 40
+    told = json.loads(stats.read_text())
+    assert told["repair"]["frames"] == 8
+    assert told["repair"]["pixels_a_frame"] == 14 * 14
+    assert told["repair"]["method"] == "telea"
+    assert told["stages"]["repair"]["count"] == 8
+
+
+@pytest.mark.gst
+def test_a_mask_of_another_size_ends_the_run_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mask = white(tmp_path / "mask.png", np.s_[2:9, 2:9], size=(32, 32))
+    source = f"test:nir?size={SIZE[1]}x{SIZE[0]}&frames=3"
+    assert main(["run", source, "--to", "null", "--engine", "gray", "--repair", mask, "--quiet"]) == 1
+    (line,) = [one for one in capsys.readouterr().err.splitlines() if one.startswith("irchroma run")]
+    assert "is 32x32, the picture 96x64: a mask must be of the picture's size" in line
+
+
+def test_later_pictures_of_another_size_pass_with_a_remark(tmp_path: Path) -> None:
+    mask = white(tmp_path / "mask.png", np.s_[2:9, 2:9])
+    repair = RunRepair(RepairChoice(mask, "telea"), NetworkOptions())
+    assert repair.apply(np.full(SIZE, 90, np.uint8), 0)[1] is not None
+    other = np.full((32, 32), 90, np.uint8)
+    assert repair.apply(other, 10)[0] is other
+
+
+def test_a_camera_s_profile_is_a_mask_too(tmp_path: Path) -> None:
+    kinds = np.zeros(SIZE, np.uint8)
+    kinds[5, 7] = 1
+    profile = with_faults(CameraProfile("yard"), SIZE, bad_pixels=kinds, missing=((20, 30, 4, 2),))
+    save_profile(tmp_path / "camera.toml", profile)
+    mask = mask_of(str(tmp_path / "camera.toml"))
+    assert mask[5, 7]
+    assert mask[30:32, 20:24].all()
+    assert mask.sum() == 9
+
+
+def test_auto_finds_a_clock_after_some_seconds_and_fills_it() -> None:
+    random = np.random.default_rng(0)
+    scene = cv2.resize(random.integers(40, 120, (10, 16)).astype(np.uint8), (320, 180))
+    repair = RunRepair(RepairChoice("auto", "navier-stokes"), NetworkOptions())
+    marked = []
+    for number in range(40):
+        frame = scene.copy()
+        cv2.putText(frame, f"CAM 10:24:{number:02d}", (20, 30), cv2.FONT_HERSHEY_SIMPLEX, 0.6, 255, 2)
+        out, mark = repair.apply(frame, number * 250_000_000)
+        marked.append(mark is not None)
+    assert not marked[0]
+    assert marked[-1]
+    assert (out[10:35] >= 200).sum() < 0.1 * (frame[10:35] >= 200).sum()
+    assert np.array_equal(out[60:], scene[60:])
+
+
+def test_auto_fills_the_blocks_that_a_frame_lacks() -> None:
+    random = np.random.default_rng(0)
+    scene = cv2.resize(random.integers(40, 220, (23, 40)).astype(np.uint8), (320, 184))
+    repair = RunRepair(RepairChoice("auto", "navier-stokes"), NetworkOptions())
+    repair.apply(scene, 0)
+    broken = scene.copy()
+    broken[64:80, 32:288] = 128
+    out, mark = repair.apply(broken, 40_000_000)
+    assert mark is not None
+    assert (mark[64:80, 32:288] == 255).all()
+    assert np.abs(out.astype(int) - scene).max() <= 2
+    assert repair.summary()["damaged_frames"] == 1
+
+
+def test_repaired_places_are_unsure_in_the_confidence_view() -> None:
+    luma, repaired = np.full(SIZE, 120, np.uint8), np.zeros(SIZE, np.uint8)
+    repaired[20:40, 30:60] = 255
+    composer = ViewComposer(ViewOptions("confidence"))
+    shown = composer.compose(Job(Frame(luma, 0), luma, repaired=repaired)).rgb
+    red, _, blue = (shown[..., channel].astype(int) for channel in range(3))
+    assert (red - blue)[25:35, 35:55].min() > 40  # vermilion
+    assert (red - blue)[2:10, 70:90].max() < 0  # teal
+
+
+def test_a_picture_is_repaired_before_it_is_colored(tmp_path: Path) -> None:
+    picture = np.tile(np.linspace(60, 180, SIZE[1]).astype(np.uint8), (SIZE[0], 1))
+    spoiled = picture.copy()
+    spoiled[20:23] = 255
+    cv2.imwrite(str(tmp_path / "in.png"), spoiled)
+    mask = white(tmp_path / "mask.png", np.s_[20:23, :])
+    words = [str(tmp_path / "in.png"), str(tmp_path / "out.png"), "--engine", "gray", "--repair", mask]
+    assert main(["image", *words]) == 0
+    made = cv2.imread(str(tmp_path / "out.png"))[..., 1]
+    assert np.abs(made.astype(int) - picture).max() <= 3
+
+
+def test_what_makes_no_sense_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ConfigError, match="unknown method 'magic'"):
+        RepairChoice("mask.png", "magic")
+    with pytest.raises(ConfigError, match="add --repair"):
+        load(None, {"repair.method": "telea"})
+    assert main(["image", "a.png", "b.png", "--repair", "auto"]) == 1
+    assert "calibrate burn-in" in capsys.readouterr().err
+    cv2.imwrite(str(tmp_path / "in.png"), np.zeros((20, 20), np.uint8))
+    mask = white(tmp_path / "mask.png", np.s_[2:9, 2:9])
+    words = [str(tmp_path / "in.png"), str(tmp_path / "out.png"), "--engine", "gray", "--repair", mask]
+    assert main(["image", *words]) == 1
+    assert "the picture 20x20" in capsys.readouterr().err
+
+
+@pytest.mark.gst
+def test_calibrate_burn_in_writes_a_mask_that_a_run_takes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    scene = cv2.resize(random.integers(40, 120, (10, 16)).astype(np.uint8), (320, 180))
+    for number in range(24):
+        frame = np.roll(scene, 9 * number, axis=1)
+        cv2.putText(frame, f"GATE {number:02d}", (20, 30), cv2.FONT_HERSHEY_SIMPLEX, 0.6, 255, 2)
+        cv2.imwrite(str(folder / f"{number:03d}.png"), frame)
+    mask = tmp_path / "mask.png"
+    assert main(["calibrate", "burn-in", str(folder), "--out", str(mask), "--seconds", "0"]) == 0
+    assert "written, for run --repair" in capsys.readouterr().out
+    assert cv2.imread(str(mask), 0)[16:31, 20:100].mean() > 100
+    assert (tmp_path / "mask-overview.png").is_file()
+    words = ["--to", "null", "--engine", "gray", "--repair", str(mask), "--repair-with", "telea", "--quiet"]
+    assert main(["run", str(folder), *words]) == 0
+    assert main(["calibrate", "burn-in", str(folder), "--out", str(tmp_path / "mask.jpg")]) == 1
+    assert "ends in .png" in capsys.readouterr().err
