@@ -13,6 +13,21 @@ from irchroma.stream.errors import SourceFormatError
 UNKNOWN_NS = -1
 """A duration that the source did not state."""
 
+SOUND_HZ = 48_000
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """A piece of what sounds with the pictures.
+
+    Attributes:
+        samples: (N, 2) int16, left and right, at `SOUND_HZ`.
+        pts_ns: of the first of them, nanoseconds on the frames' own clock.
+    """
+
+    samples: NDArray[np.int16]
+    pts_ns: int
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
@@ -30,6 +45,7 @@ class Frame:
         gap: true for the first frame after the source was lost or its format changed.
         held: true while the camera itself says that it repeats a picture (FFC shutter closed).
         arrival_ns: when a run got it, nanoseconds on the monotonic clock; 0 outside a run.
+        sound: what has come since the frame before, of a source that was asked for it.
         extra: what else the source knows (telemetry, synthetic truth); read by the on-screen display alone.
     """
 
@@ -40,6 +56,7 @@ class Frame:
     gap: bool = False
     held: bool = False
     arrival_ns: int = 0
+    sound: tuple[Sound, ...] = ()
     extra: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Protocol
@@ -9,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.stream.frame import Frame
+from irchroma.stream.frame import Frame, Sound
 from irchroma.stream.picture.picture import Picture
 
 Pixels = NDArray[Any] | Picture
@@ -28,6 +29,7 @@ class VideoInfo:
         duration_ns: expected length in nanoseconds, None where unknown.
         description: one line for logs, without credentials.
         counts: true where frames hold 16-bit sensor counts.
+        sound: true where sound comes with the frames.
     """
 
     size: tuple[int, int]
@@ -37,6 +39,7 @@ class VideoInfo:
     duration_ns: int | None = None
     description: str = ""
     counts: bool = False
+    sound: bool = False
 
 
 DEFAULT_PERIOD_NS = 40_000_000
@@ -213,6 +216,16 @@ class FrameWatch(Protocol):
 
     def close(self) -> None:
         """The run is over; finish."""
+
+
+class SoundTaker(Protocol):
+    """Gets what sounds with a live source's frames. Called by the reader's thread; must be quick."""
+
+    def put(self, pieces: Sequence[Sound]) -> None:
+        """What came with a frame."""
+
+    def close(self) -> None:
+        """The run is over."""
 
 
 class FrameSink(Protocol):

@@ -194,7 +194,7 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
             "tell a command (JSON on its standard input) or post to an address: lost, live, failed ...",
             metavar="COMMAND|URL",
         ),
-        Flag("--no-audio", "output.audio", "leave a file's audio track out", bool, False),
+        Flag("--no-audio", "output.audio", "leave the sound of a file or camera out", bool, False),
         Flag(
             "--strict",
             "strict",

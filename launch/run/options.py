@@ -40,7 +40,7 @@ class OutputOptions:
         collect: a folder that gets pairs of infrared and color when the camera's filter switches, for
             `irchroma calibrate color`; None for none.
         stats: a JSON file that gets the latencies and counts at the end; None for none.
-        audio: keep a file's audio track where the sink can hold it.
+        audio: keep the sound of a file or an RTSP camera where the sink can hold it.
         segment_s: seconds a recorded file (raw ones too) lasts before the next one begins, 0 for one file.
         keep_segments: recorded files to keep of each row, older ones are deleted; 0 keeps all.
         keep_days: days that a recorded file stays; 0 for ever.

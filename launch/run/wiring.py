@@ -59,11 +59,14 @@ from irchroma.stream.sinks.open_sink import (
     pool_for,
     public,
     takes_planes,
+    takes_sound,
 )
+from irchroma.stream.sinks.sound import LiveSound
 from irchroma.stream.sources.gst_source import GstSource
 from irchroma.stream.sources.open_source import open_source
 from irchroma.stream.sources.picture_file import SUFFIXES
 from irchroma.stream.sources.pictures import scale_of
+from irchroma.stream.sources.rtsp_source import RtspSource
 from irchroma.stream.view.composer import ViewComposer
 
 if TYPE_CHECKING:
@@ -115,6 +118,8 @@ def build_loop(
     # A misspelled engine of a camera that is awaited would otherwise show when the camera comes.
     check_colorizer(config.engine, _colorizer_options(config, shared))
     source = open_source(config.source, config.input)
+    hears = config.output.audio and isinstance(source, RtspSource) and any(map(takes_sound, config.to))
+    sound = LiveSound() if hears else None
     composer = ViewComposer(config.view, config.osd, config.palette.gain, config.palette.offset)
 
     failed = FailedRuntimes()
@@ -133,7 +138,7 @@ def build_loop(
         return facts.opened(colorizer)
 
     control = RunControl(config.engine, composer, choose, references)
-    sink_options = _sink_options(config, stats, control, shared)
+    sink_options = replace(_sink_options(config, stats, control, shared), sound=sound)
     evidence = evidence_sink(config)
     recorder = make_recorder(config, evidence, sink_options) if evidence is not None else None
     facts = EvidenceFacts(composer, recorder)
@@ -166,15 +171,16 @@ def build_loop(
         config.color_camera,
         camera,
         watch=collector,
+        sound=sound,
         ended=references.close if references is not None else None,
         repair=RunRepair(config.repair, config.neural.network) if config.repair.mask else None,
     )
     raw = _raw_keeper(config.output, recorder)
 
     def remake() -> FrameSource:
-        return _prepared(config, raw, open_source(config.source, config.input))
+        return _prepared(config, raw, sound, open_source(config.source, config.input))
 
-    source = _prepared(config, raw, source)
+    source = _prepared(config, raw, sound, source)
     loop = Loop(source, make_colorizer, watch, writers, options, raw, remake)
     control.loop = loop
     return loop
@@ -272,8 +278,12 @@ def _audio_file(source: str) -> Path | None:
     return file if file is not None and file.is_file() and not pictures else None
 
 
-def _prepared(config: RunConfig, raw: RawKeeper | None, source: FrameSource) -> FrameSource:
+def _prepared(
+    config: RunConfig, raw: RawKeeper | None, sound: LiveSound | None, source: FrameSource
+) -> FrameSource:
     """The source, told what is to be had of it beside its frames."""
+    if sound is not None and isinstance(source, RtspSource):
+        source.want_sound()
     if raw is not None and raw.coded:
         if not isinstance(source, GstSource):
             raise ConfigError(

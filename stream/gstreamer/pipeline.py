@@ -209,6 +209,24 @@ class Pipeline:
             os.close(self._descriptors.pop())
 
 
+def add_branch(pad: Any, pipeline: Any, launch: str, first: str) -> Any:
+    """A `Gst.Bin` of the launch line's elements behind a pad that has just come, running as the others do.
+
+    Args:
+        pad: that gives what the branch gets.
+        pipeline: the `Gst.Pipeline` that the pad's element is in.
+        launch: the line.
+        first: the element in it that gets it.
+    """
+    gst = modules()["Gst"]
+    branch = gst.parse_bin_from_description(launch, False)
+    branch.add_pad(gst.GhostPad.new("sink", branch.get_by_name(first).get_static_pad("sink")))
+    pipeline.add(branch)
+    branch.sync_state_with_parent()
+    pad.link(branch.get_static_pad("sink"))
+    return branch
+
+
 def is_utf8(name: str) -> bool:
     """False for a file's name that is no text in UTF-8, as Python holds it."""
     try:

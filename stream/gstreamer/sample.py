@@ -183,6 +183,15 @@ def copied(sample: Any, caps: Caps) -> Sample:
     )
 
 
+def pcm_of(sample: Any) -> tuple[NDArray[np.int16], int]:
+    """(N, 2) int16 and running time in nanoseconds of a `Gst.Sample` of S16LE stereo."""
+    gst = modules()["Gst"]
+    buffer = sample.get_buffer()
+    data = buffer.extract_dup(0, buffer.get_size())
+    pts_ns = sample.get_segment().to_running_time(gst.Format.TIME, buffer.pts)
+    return np.frombuffer(data, "<i2").reshape(-1, 2), -1 if pts_ns == gst.CLOCK_TIME_NONE else int(pts_ns)
+
+
 def buffer_of(pixels: NDArray[Any], pts_ns: int, duration_ns: int = -1) -> Any:
     """A `Gst.Buffer` with a copy of the array's bytes."""
     gst = modules()["Gst"]

@@ -32,6 +32,7 @@ from irchroma.stream.protocols import (
     FrameSource,
     FrameWatch,
     Job,
+    SoundTaker,
     VideoInfo,
     period_of,
 )
@@ -59,6 +60,7 @@ class LoopOptions:
         camera: unpacks frames and corrects the sensor, by the camera's profile; None for neither.
         deadlines: how long is waited for the engine.
         watch: sees each frame before it is colored.
+        sound: gets what sounds with each frame that arrives.
         ended: called once when the run is over.
         repair: mends each picture before it is tone mapped; raw tracks get what the camera gave.
     """
@@ -70,6 +72,7 @@ class LoopOptions:
     camera: Camera | None = None
     deadlines: Deadlines = field(default_factory=Deadlines)
     watch: FrameWatch | None = None
+    sound: SoundTaker | None = None
     ended: Callable[[], None] | None = None
     repair: FrameRepair | None = None
 
@@ -114,8 +117,7 @@ class Loop:
             remake_source: makes the source once more, where it hangs; None to do without.
         """
         self._stopping = threading.Event()
-        keep = self._keep_raw if raw is not None else None
-        self.reader = SourceReader(source, options.reconnect, keep, remake_source)
+        self.reader = SourceReader(source, options.reconnect, self._arrived, remake_source)
         self._make_colorizer, self.composer, self._options = make_colorizer, composer, options
         self.writers, self.raw = writers, raw
         self._tone_map = ToneMap(options.tone_map)
@@ -145,8 +147,9 @@ class Loop:
             StreamError: source or every sink failed; what was written until then is finished first.
         """
         with ExitStack() as last_first:  # each of them is done, whatever the one before it raises
-            if self._options.watch is not None:
-                last_first.callback(self._options.watch.close)
+            for part in (self._options.watch, self._options.sound):
+                if part is not None:
+                    last_first.callback(part.close)
             if self._options.ended is not None:
                 last_first.callback(self._options.ended)
             if self.repair is not None:
@@ -311,8 +314,10 @@ class Loop:
         silent_s, reason = silence
         self._composing.jobs.put(Silence(pts_ns, repeat_ns, reason, silent_s))
 
-    def _keep_raw(self, frame: Frame) -> None:
-        """Every frame that arrives is recorded, whatever becomes of its color. The reader's thread."""
+    def _arrived(self, frame: Frame) -> None:
+        """Every frame that arrives is recorded and heard, whatever its color becomes. The reader's thread."""
+        if frame.sound and self._options.sound is not None:
+            self._options.sound.put(frame.sound)
         info = self.reader.info
         if self.raw is not None and info is not None:
             self.raw.see(frame, info, self._stopping)

@@ -302,7 +302,10 @@ class SourceReader:
         if (first and self.reconnections) or jump or late:
             self._offset_ns = arrival_ns - self._clock_zero_ns - frame.pts_ns
             pts_ns = frame.pts_ns + self._offset_ns
-        return dataclasses.replace(frame, pts_ns=max(pts_ns, self._last_pts_ns + 1))
+        pts_ns = max(pts_ns, self._last_pts_ns + 1)
+        shift_ns = pts_ns - frame.pts_ns
+        sound = tuple(dataclasses.replace(piece, pts_ns=piece.pts_ns + shift_ns) for piece in frame.sound)
+        return dataclasses.replace(frame, pts_ns=pts_ns, sound=sound)
 
     def _note_loss(self, reason: str) -> None:
         if self.lost_reason is None:

@@ -10,6 +10,7 @@ from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sinks.encoders import EncoderOptions, EncoderTask, codec_for
 from irchroma.stream.sinks.pipeline_sink import PipelineSink, Tail
 from irchroma.stream.sinks.shared_encoder import EncoderPool
+from irchroma.stream.sinks.sound import LiveSound, open_sound
 
 PLAYLIST = "live.m3u8"
 _SEGMENT = "segment"
@@ -31,6 +32,7 @@ class HlsSink(PipelineSink):
         playlist: the playlist's file name in it.
         segment_s: seconds of a segment; each begins with a keyframe.
         keep: segments in a live playlist, 3 or more (RFC 8216, 6.3.3).
+        sound: of a live source, or the file that is the source.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class HlsSink(PipelineSink):
         keep: int = 6,
         playlist: str = PLAYLIST,
         pool: EncoderPool | None = None,
+        sound: LiveSound | Path | None = None,
     ) -> None:
         super().__init__(f"hls:{folder}", waits=True, end_s=_END_S, pool=pool)
         if segment_s < 1 or keep < 3:
@@ -51,6 +54,7 @@ class HlsSink(PipelineSink):
         self._encoding = encoder or EncoderOptions()
         codec_for(self._encoding, ("h264",), self.label, "HLS in MPEG-TS")
         self._segment_s, self._keep = round(segment_s), keep
+        self._sound_from = sound
         self._live = True
 
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
@@ -64,6 +68,8 @@ class HlsSink(PipelineSink):
             self.playlist.unlink()
         except OSError as error:
             raise SinkError(f"{self.label}: {(error.strerror or str(error)).lower()}") from error
+        if info.sound or not info.live:
+            self._sound = open_sound(self._sound_from, info.live, self.label)
         super().open(info, size)
 
     def close(self) -> None:
@@ -94,4 +100,5 @@ class HlsSink(PipelineSink):
                 }
             },
             task=task,
+            sound="hls.audio",
         )

@@ -30,6 +30,7 @@ from irchroma.stream.sinks.null_sink import NullSink
 from irchroma.stream.sinks.rtsp_server import RtspAddress
 from irchroma.stream.sinks.rtsp_sink import RtspSink
 from irchroma.stream.sinks.shared_encoder import EncoderPool
+from irchroma.stream.sinks.sound import LiveSound
 from irchroma.stream.sinks.srt_sink import SrtAddress, SrtSink
 from irchroma.stream.sinks.v4l2_sink import V4l2Sink
 from irchroma.stream.sinks.window_sink import WindowSink
@@ -95,6 +96,7 @@ class SinkOptions:
         lossless: .mkv files keep counts, luma or R'G'B' untouched (FFV1); for the raw track.
         coded: with it, that they keep coded pictures as they come.
         audio_from: a file whose audio track is kept in recorded files.
+        sound: of a live source.
         segment_s: seconds a recorded file lasts before the next one begins, 0 for one file.
         keep: which recorded files stay, older ones are deleted.
         overwrite: replace recordings of live sources and raw tracks that are there, rather than number on.
@@ -113,6 +115,7 @@ class SinkOptions:
     lossless: bool = False
     coded: bool = False
     audio_from: Path | None = None
+    sound: LiveSound | None = None
     segment_s: float = 0.0
     keep: Retention = field(default_factory=Retention)
     overwrite: bool = False
@@ -168,6 +171,11 @@ def takes_planes(text: str) -> bool:
     return (scheme == "hls" and bool(rest)) or Path(text).suffix.lower() in (*EXTENSIONS, ".m3u8")
 
 
+def takes_sound(text: str) -> bool:
+    """Whether the sink of that name carries sound."""
+    return text.startswith(("rtsp:", "hls:")) or text.endswith(".m3u8") or is_recording(text)
+
+
 def is_recording(text: str) -> bool:
     """Whether the sink of that name is a file, which is written once."""
     return "://" not in text.removeprefix("file://") and Path(text).suffix.lower() in EXTENSIONS
@@ -189,22 +197,40 @@ def _file(path: Path, options: SinkOptions) -> FrameSink:
     if options.segment_s or options.lossless:
         if options.audio_from is not None:
             remark(f"{path}: segments are recorded without audio")
-        kept = FileSinkOptions(options.encoder, options.lossless, options.coded, overwrite=options.overwrite)
+        kept = FileSinkOptions(
+            options.encoder,
+            options.lossless,
+            options.coded,
+            sound=options.sound,
+            overwrite=options.overwrite,
+        )
         if options.pool is not None and options.segment_s and not options.lossless:
             return EncodedRow(path, kept, options.segment_s, options.keep, options.pool)
         return SegmentedSink(path, kept, options.segment_s, options.keep)
     file_options = FileSinkOptions(
-        options.encoder, audio_from=options.audio_from, overwrite=options.overwrite
+        options.encoder, audio_from=options.audio_from, sound=options.sound, overwrite=options.overwrite
     )
     return FileSink(path, file_options, options.pool)
 
 
+def _sound(options: SinkOptions) -> LiveSound | Path | None:
+    return options.sound if options.sound is not None else options.audio_from
+
+
 def _hls(folder: Path, playlist: str, options: SinkOptions) -> FrameSink:
-    return HlsSink(folder, options.encoder, options.hls_segment_s, options.hls_keep, playlist, options.pool)
+    return HlsSink(
+        folder,
+        options.encoder,
+        options.hls_segment_s,
+        options.hls_keep,
+        playlist,
+        options.pool,
+        _sound(options),
+    )
 
 
 def _rtsp(text: str, options: SinkOptions) -> FrameSink:
-    return RtspSink(_rtsp_address(text), options.encoder, options.pool, options.audio_from)
+    return RtspSink(_rtsp_address(text), options.encoder, options.pool, _sound(options))
 
 
 def _srt(text: str, options: SinkOptions) -> FrameSink:

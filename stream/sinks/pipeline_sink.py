@@ -7,7 +7,7 @@ import logging
 import re
 import time
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Protocol
 
@@ -24,6 +24,8 @@ from irchroma.stream.sinks.encoders import EncoderTask, choose_encoder
 from irchroma.stream.sinks.i420_packer import Yuv420Packer, appsrc_of, even_size
 from irchroma.stream.sinks.pace import Pace
 from irchroma.stream.sinks.shared_encoder import DEPTH, PARSERS, ROOM_S, EncoderPool, SharedEncoder
+from irchroma.stream.sinks.sound import PARSERS as SOUND_PARSERS
+from irchroma.stream.sinks.sound import SoundReader
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +53,7 @@ class Tail:
         corrections: as in `Pipeline`.
         head: launch text of an appsrc called `pictures`, and what packs for it, if anything; None for I420.
         task: what is to be encoded before `launch`; None where that takes pictures as they are.
+        sound: the pad that takes coded sound (`mux.audio_0`); empty for none.
     """
 
     launch: str
@@ -58,6 +61,7 @@ class Tail:
     head: tuple[str, Packer | None] | None = None
     corrections: dict[str, dict[int, bytes]] = field(default_factory=dict)
     task: EncoderTask | None = None
+    sound: str = ""
 
 
 def check_size(size: tuple[int, int], label: str, smallest: int = 16) -> None:
@@ -112,6 +116,10 @@ class PipelineSink(ABC):
         self._await_key, self._taken = True, 0
         self._durations: dict[int, int] = {}  # of coded pictures on their way
         self._shift_ns = 0  # what its times begin with
+        self._sound: SoundReader | None = None  # the subclass's to open, before it starts
+        self._sound_coding = "audio/mpeg"
+        self._sound_primed = self._sound_ended = False
+        self._first_ns: int | None = None  # time of the first picture that it has got
 
     @abstractmethod
     def _tail(self, rate: Fraction, size: tuple[int, int]) -> Tail:
@@ -127,7 +135,7 @@ class PipelineSink(ABC):
     def _start(self, rate: Fraction, size: tuple[int, int]) -> None:
         even = even_size(size)
         try:
-            tail = self._tail(rate, even)
+            tail = self._with_sound(self._tail(rate, even))
             if tail.task is not None and self._pool is not None:
                 self._start_shared(self._pool, tail.task, tail)
                 return
@@ -143,6 +151,37 @@ class PipelineSink(ABC):
         except StreamError as error:
             self._stop()
             raise explain(error, self.label) from error
+
+    def _with_sound(self, tail: Tail) -> Tail:
+        self._sound_primed, self._sound_ended, self._first_ns = False, False, None
+        if self._sound is None or not tail.sound:
+            return tail
+        branch = (
+            f" appsrc name=sound format=time max-bytes=0 ! {SOUND_PARSERS[self._sound_coding]} ! {tail.sound}"
+        )
+        return replace(tail, launch=tail.launch + branch)
+
+    def _send_sound(self, until_ns: int) -> None:
+        """What sounds with the pictures up to then, but nothing before the first of them."""
+        first_ns = self._first_ns
+        if self._sound is None or self._pipeline is None or self._sound_ended or first_ns is None:
+            return
+        way = self._pipeline.element("sound")
+        for piece in self._sound.until(until_ns):
+            if piece.pts_ns < first_ns:
+                continue
+            if not self._sound_primed:
+                way.set_property("caps", piece.caps)
+                self._sound_primed = True
+            way.emit("push-buffer", piece.at(piece.pts_ns - self._shift_ns))
+        if self._sound.ended:
+            self._end_sound()
+
+    def _end_sound(self) -> None:
+        """A container waits for sound with its pictures until it hears that there is no more."""
+        if self._sound is not None and self._pipeline is not None and not self._sound_ended:
+            self._sound_ended = True
+            self._pipeline.element("sound").emit("end-of-stream")
 
     def _attach(self, pipeline: Pipeline) -> None:
         """To what is built and not yet started; a parser called `whole` gets its pictures' durations back."""
@@ -205,6 +244,7 @@ class PipelineSink(ABC):
         if not self._taken:
             pictures.set_property("caps", unit.caps)
             self._begins(unit.pts_ns)
+            self._first_ns = unit.pts_ns
         self._taken += 1
         pts_ns = unit.pts_ns - self._shift_ns
         self._durations[pts_ns] = unit.duration_ns
@@ -234,6 +274,7 @@ class PipelineSink(ABC):
             elif self._packer is not None:
                 self._make_room(self._pipeline)
                 self._pipeline.push("pictures", self._packer.pack(rgb), pts_ns - self._shift_ns, duration_ns)
+                self._first_ns = pts_ns if self._first_ns is None else self._first_ns
         except EndOfStream as error:
             self._failure = SinkError(f"{self.label}: takes no more")
             raise self._failure from error
@@ -242,6 +283,7 @@ class PipelineSink(ABC):
             raise self._failure from error
         self._last_ns = pts_ns
         self._written += 1
+        self._send_sound(pts_ns + max(0, duration_ns))
 
     def _make_room(self, pipeline: Pipeline) -> None:
         """Not appsrc's own `block`: it never wakes up again when an element behind it has failed."""
@@ -273,6 +315,7 @@ class PipelineSink(ABC):
             if self._end_s and self._written and self._failure is None:
                 if self._encoder is not None:
                     self._encoder.finish(self._take, self._last_ns, self._end_s)
+                self._end_sound()
                 pipeline.end("pictures", self._end_s)
         except (StreamError, TimeoutError) as error:
             self._failure = explain(
@@ -283,6 +326,9 @@ class PipelineSink(ABC):
             self._stop()
 
     def _stop(self) -> None:
+        sound, self._sound = self._sound, None
+        if sound is not None:
+            sound.close()
         encoder, self._encoder = self._encoder, None
         if encoder is not None:
             encoder.leave(self._take)

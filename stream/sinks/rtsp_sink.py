@@ -12,14 +12,13 @@ from irchroma.stream.errors import SinkError, StreamError
 from irchroma.stream.gstreamer import door
 from irchroma.stream.gstreamer.sample import Unit
 from irchroma.stream.protocols import Pixels, VideoInfo
-from irchroma.stream.remarks import remark
 from irchroma.stream.sinks.encoders import EncoderOptions, EncoderTask, choose_encoder, codec_for
-from irchroma.stream.sinks.files.audio_track import SoundReader
 from irchroma.stream.sinks.i420_packer import even_size
 from irchroma.stream.sinks.pace import Pace, RunningTime
 from irchroma.stream.sinks.pipeline_sink import check_size, explain
 from irchroma.stream.sinks.rtsp_server import RtspAddress, serve, withdraw
 from irchroma.stream.sinks.shared_encoder import EncoderPool, SharedEncoder
+from irchroma.stream.sinks.sound import LiveSound, SoundReader, open_sound
 
 log = logging.getLogger(__name__)
 
@@ -54,9 +53,9 @@ class RtspSink:
         address: RtspAddress,
         encoder: EncoderOptions | None = None,
         pool: EncoderPool | None = None,
-        audio_from: Path | None = None,
+        audio_from: LiveSound | Path | None = None,
     ) -> None:
-        """`audio_from`: the file that is the source, whose sound goes with the pictures."""
+        """`audio_from`: the file that is the source, or a live one's sound, which goes with the pictures."""
         self.address, self._audio_from = address, audio_from
         self._sound: SoundReader | None = None
         self._sound_way: Any = None
@@ -101,13 +100,8 @@ class RtspSink:
         self.address = self._bound
 
     def _open_sound(self, info: VideoInfo) -> None:
-        if self._audio_from is None or info.live:
-            return
-        try:
-            self._sound = SoundReader(self._audio_from)
-        except (StreamError, TimeoutError) as error:
-            if "no audio track" not in str(error):
-                remark(f"{self.address}: its sound is left out: {error}")
+        if info.sound or not info.live:
+            self._sound = open_sound(self._audio_from, info.live, str(self.address))
 
     def _send_sound(self, pts_ns: int) -> None:
         """What sounds with the picture of `pts_ns`; without clients it is passed over."""
@@ -115,20 +109,17 @@ class RtspSink:
             return
         with self._lock:
             way, clock = self._sound_way, self._clock
-        for buffer, caps, at_ns in self._sound.until(pts_ns + _SOUND_AHEAD_NS):
+        for piece in self._sound.until(pts_ns + _SOUND_AHEAD_NS):
             now_ns = _running_time_ns(way) if way is not None else None
             if way is None or now_ns is None:
                 continue
-            time_ns = clock.at(at_ns) if self._sound_primed else 0
+            time_ns = clock.at(piece.pts_ns) if self._sound_primed else 0
             if time_ns is None or time_ns < 0 or (now_ns == 0 and self._sound_primed):
                 continue
-            piece = buffer.copy_region(_flags(), 0, buffer.get_size())
-            piece.pts = piece.dts = time_ns
-            piece.duration = buffer.duration
             if not self._sound_primed:
-                way.set_property("caps", caps)
+                way.set_property("caps", piece.caps)
             self._sound_primed = True
-            way.emit("push-buffer", piece)
+            way.emit("push-buffer", piece.at(time_ns))
 
     def _media_built(self, _factory: Any, media: Any) -> None:
         """Runs in the server's thread, once for each time that the first client comes."""
@@ -230,11 +221,6 @@ class RtspSink:
         if encoder is not None:
             encoder.leave(self._take)
         self._joined, self._factory = False, None
-
-
-def _flags() -> Any:
-    library = door.modules()["Gst"]
-    return library.BufferCopyFlags.FLAGS | library.BufferCopyFlags.MEMORY
 
 
 def _full(pictures: Any) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.stream.errors import SourceError, SourceLost, StreamError
-from irchroma.stream.frame import UNKNOWN_NS, Frame
+from irchroma.stream.frame import UNKNOWN_NS, Frame, Sound
 from irchroma.stream.gstreamer.door import EndOfStream, GstFailure
 from irchroma.stream.gstreamer.pipeline import Pipeline
-from irchroma.stream.gstreamer.sample import Sample, Unit, give_units
+from irchroma.stream.gstreamer.sample import Sample, Unit, give_units, pcm_of
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.remarks import remark
 from irchroma.stream.sources.decoding import Decoding
@@ -173,6 +173,7 @@ class GstSource(ABC):
         self._decoding: Decoding | None = None
         self._lost_said = 0
         self._take: Callable[[Unit, bool], None] | None = None
+        self._sound_sink: Any = None  # an appsink of S16LE stereo at `SOUND_HZ`, where the subclass has one
         self._count = self._pulled = self._drops = self._drops_before = 0
 
     @abstractmethod
@@ -285,6 +286,7 @@ class GstSource(ABC):
                 f"{plan.description}: {first.caps.format} {size[1]}x{size[0]} at {float(rate):.3g} Hz"
             ),
             counts=picture.dtype == np.uint16,
+            sound=self.sounds(),
         )
         return self.describe(info)
 
@@ -343,9 +345,22 @@ class GstSource(ABC):
             self._times.duration_ns(sample),
             self._count + self._drops if self._live else self._count,
             gap=gap,
+            sound=tuple(self._sound()),
         )
         self._count += 1
         return frame
+
+    def sounds(self) -> bool:
+        """Whether there is sound beside the pictures, which comes or will come."""
+        return False
+
+    def _sound(self) -> Iterator[Sound]:
+        """What has come meanwhile."""
+        sink = self._sound_sink
+        while sink is not None and (sample := sink.emit("try-pull-sample", 0)) is not None:
+            samples, pts_ns = pcm_of(sample)
+            if pts_ns >= 0:
+                yield Sound(samples, pts_ns)
 
     def _tell_losses(self) -> None:
         """Of a live source, where there is no end at which to say it."""
@@ -367,7 +382,7 @@ class GstSource(ABC):
             self._pipeline.stop()
         if self._decoding is not None:
             self._decoding.close()
-        self._pipeline = self._end = self._seen = None
+        self._pipeline = self._end = self._seen = self._sound_sink = None
         self._waiting.clear()
         self._times = FrameTimes()
         self._drops_before += self._drops

@@ -7,7 +7,10 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from irchroma.stream.errors import SourceError, SourceLost, SourceRefused, StreamOptionError
+from irchroma.stream.frame import SOUND_HZ
+from irchroma.stream.gstreamer import door
 from irchroma.stream.gstreamer.door import GstFailure
+from irchroma.stream.gstreamer.pipeline import add_branch
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.remarks import remark
 from irchroma.stream.sources.addresses import (
@@ -21,6 +24,17 @@ from irchroma.stream.sources.addresses import (
 from irchroma.stream.sources.decoding import Decoding
 from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Plan
 
+_DECODERS = {
+    "PCMU": "mulawdec", "PCMA": "alawdec", "L16": "audioconvert", "MPEG4-GENERIC": "avdec_aac",
+    "MP4A-LATM": "avdec_aac", "OPUS": "opusdec", "MPA": "mpg123audiodec", "G722": "avdec_g722",
+    "AC3": "avdec_ac3",
+}  # fmt: skip
+"""RTP's names of sound -> the element that decodes it."""
+_SOUND = (
+    "decodebin name=sound_parts ! audioconvert ! audioresample"
+    f" ! audio/x-raw,format=S16LE,rate={SOUND_HZ},channels=2,layout=interleaved"
+    " ! appsink name=sound sync=false async=false max-buffers=500 drop=true"
+)
 _TCP, _UDP = 4, 1 | 2  # GstRTSPLowerTrans: TCP; UDP and its multicast
 _DEFAULT_PORTS = {"rtsp": 554, "rtspt": 554, "rtspu": 554, "rtsps": 322}
 
@@ -73,6 +87,16 @@ class RtspSource(GstSource):
         self.open_timeout_s = self._options.timeout_s + 5.0
         self._transport = "udp" if self._options.transport == "udp" else "tcp"
         self._streams: list[str] = []
+        self._wants_sound = False
+        self._sound_name = ""  # of the stream of sound that is taken
+
+    def want_sound(self) -> None:
+        """From the next `open` on frames carry the first stream of sound, if it can be decoded."""
+        self._wants_sound = True
+
+    def sounds(self) -> bool:
+        """See `GstSource.sounds`."""
+        return bool(self._sound_name)
 
     def open(self) -> VideoInfo:
         """See `GstSource.open`."""
@@ -95,6 +119,7 @@ class RtspSource(GstSource):
     def plan(self) -> Plan:
         """See `GstSource.plan`."""
         self._streams.clear()
+        self._sound_name = ""
         decoding = self._watched(Decoding(self._name, self._pictures.max_megapixels))
         timeout_us = int(self._options.timeout_s * 1e6)
         rtsp: dict[str, Any] = {
@@ -108,24 +133,51 @@ class RtspSource(GstSource):
         if self._user:
             rtsp |= {"user-id": self._user, "user-pw": self._password}
         return Plan(
-            launch="rtspsrc name=rtsp ! application/x-rtp ! decodebin name=decode ! deinterlace fields=top",
+            launch="rtspsrc name=rtsp ! application/x-rtp,media=(string){video,application}"
+            " ! decodebin name=decode ! deinterlace fields=top",
             properties={"rtsp": rtsp},
-            signals={"rtsp": {"select-stream": self._wants}, "decode": decoding.signals},
+            signals={
+                "rtsp": {"select-stream": self._wants, "pad-added": self._new_stream},
+                "decode": decoding.signals,
+            },
             live=True,
             description=f"{self._name} over {self._transport}",
         )
 
     def _wants(self, _rtsp: Any, _number: int, caps: Any) -> bool:
-        """Called by rtspsrc for each stream on offer: sound and metadata are not asked for."""
+        """Called by rtspsrc for each stream on offer: what nobody wants is not asked for."""
         stream = caps.get_structure(0)
         # rtpgstpay carries any raw video, 16-bit counts too, and calls itself an application
         raw = stream.get_string("encoding-name") == "X-GST"
         self._streams.append("video" if raw else stream.get_string("media") or "data")
+        if self._streams[-1] == "audio":
+            return self._takes_sound(stream.get_string("encoding-name") or "")
         return self._streams[-1] == "video" and self._streams.count("video") == 1
+
+    def _takes_sound(self, name: str) -> bool:
+        if not self._wants_sound or self._sound_name:
+            return False
+        if not door.has_element(_DECODERS.get(name.upper(), "")):
+            remark(
+                f"{self._name}: its sound ({name or 'of unknown coding'}) cannot be decoded here: left out"
+            )
+            return False
+        self._sound_name = name
+        return True
+
+    def _new_stream(self, rtsp: Any, pad: Any) -> None:
+        """Called by rtspsrc for each stream that it takes: sound gets a branch of its own."""
+        caps = pad.get_current_caps() or pad.query_caps(None)
+        if caps.get_structure(0).get_string("media") == "audio":
+            self._sound_sink = add_branch(pad, rtsp.get_parent(), _SOUND, "sound_parts").get_by_name("sound")
 
     def explain(self, failure: GstFailure | None) -> SourceError:
         """See `GstSource.explain`."""
         name = self._name
+        if failure is not None and "sound_parts" in failure.debug:
+            self._wants_sound = False
+            remark(f"{name}: its sound ({self._sound_name}) cannot be decoded: the pictures go on without it")
+            return SourceLost(f"{name}: its sound cannot be decoded")
         if failure is None:
             return SourceLost(
                 f"{name}: connected, but no picture within {self.open_timeout_s:g} s"

@@ -465,6 +465,56 @@ def test_picture_and_sound_of_a_stream_go_together(served: Served, tmp_path: Pat
         assert min(abs(beep - flash) for beep in beeps) < 0.06, (flashes, beeps)
 
 
+@pytest.fixture(scope="module")
+def relayed(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a run makes of a camera with sound: recordings, a row of them, HLS, and a copy of its stream."""
+    folder = tmp_path_factory.mktemp("relayed")
+    (folder / "hls").mkdir()
+    address = f"rtsp://127.0.0.1:{free_port()}/again"
+    outputs = [
+        address,
+        f"hls:{folder / 'hls'}",
+        *(str(folder / f"a.{kind}") for kind in ("mp4", "mkv", "webm")),
+    ]
+    words = [word for output in outputs for word in ("--to", output)]
+    log, camera = folder / "log", served.streams["rtsp-tcp"][0]
+    relay = irchroma("run", camera, "--engine", "palette:ironbow", *words, log=log)
+    row = irchroma(
+        *("run", camera, "--engine", "palette:ironbow", "--segment", "3"),
+        *("--to", str(folder / "row.mp4"), "--to", str(folder / "beside.mkv"), "--no-color-camera"),
+        log=folder / "row.log",
+    )
+    try:
+        # Picture and sound of an RTSP stream are put together by its RTCP reports, the first of which take
+        # their time.
+        ready = folder / "hls" / "segment00004.ts"
+        wait_for(lambda: ready.exists() or relay.poll() is not None, 60)
+        done = in_process(
+            *("ffmpeg", "-hide_banner", "-nostdin", "-rtsp_transport", "tcp", "-t", "5"),
+            *("-i", address, "-c", "copy", "-y", str(folder / "stream.mkv")),
+        )
+        assert done.returncode == 0, done.stdout
+        wait_for(lambda: (folder / "row-00005.mp4").exists(), 40)
+    finally:
+        for run in (relay, row):
+            run.send_signal(signal.SIGINT)
+        codes = [run.wait(40) for run in (relay, row)]
+    assert codes == [0, 0], log.read_text() + (folder / "row.log").read_text()
+    return folder
+
+
+@pytest.mark.parametrize(
+    "name", ["a.mp4", "a.mkv", "a.webm", "hls/live.m3u8", "stream.mkv", "row-00004.mp4", "beside-00004.mkv"]
+)
+def test_the_sound_of_a_camera_goes_on_in_step(relayed: Path, name: str) -> None:
+    late = ("-ss", "7") if name in ("a.mp4", "a.mkv", "a.webm") else ()
+    flashes, beeps = flashes_s(str(relayed / name), *late), beeps_s(str(relayed / name), *late)
+    inner = [flash for flash in flashes if flash > 0.3]
+    assert len(inner) >= 2, (flashes, beeps)
+    for flash in inner:
+        assert min(abs(beep - flash) for beep in beeps) < 0.08, (flashes, beeps)
+
+
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.webm"])
 def test_picture_and_sound_of_a_recording_go_together(recorded: Path, name: str) -> None:
     flashes, beeps = flashes_s(str(recorded / name)), beeps_s(str(recorded / name))

@@ -27,9 +27,9 @@ from irchroma.stream.sinks.evidence.evidence_file import (
     key_name,
 )
 from irchroma.stream.sinks.evidence.signing import Signer
-from irchroma.stream.sinks.files.audio_track import SoundReader
 from irchroma.stream.sinks.files.file_sink import check_writable, made_beside
 from irchroma.stream.sinks.files.segmented_sink import Retention, numbered
+from irchroma.stream.sinks.sound import FileSound
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ class EvidenceRecorder:
         self._file: EvidenceFile | None = None
         self._tracks: dict[int, Track] = {}
         self._before = Before()
-        self._sound: SoundReader | None = None
+        self._sound: FileSound | None = None
         self._sound_asked = False
         self._base_ns = self._begun_ns = 0
         self._live, self._files, self._frames = False, 0, 0
@@ -265,7 +265,7 @@ class EvidenceRecorder:
             remark(f"{self.path}: segments are recorded without audio")
             return {}
         try:
-            self._sound = SoundReader(self.options.audio_from)
+            self._sound = FileSound(self.options.audio_from)
             caps = self._sound.caps(_SOUND_END_S)
         except (StreamError, TimeoutError) as error:
             if "no audio track" not in str(error):

@@ -1,10 +1,8 @@
-"""Carries a file's first audio track over into a recording, as it is where that holds it, or a stream."""
+"""Carries a file's first audio track over into a recording, as it is where that holds it."""
 
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +16,6 @@ from irchroma.stream.remarks import remark
 log = logging.getLogger(__name__)
 
 _LOOK_S = 10.0
-_AAC_PADDING = 1024  # samples that an encoder puts before the first one, of which a stream says nothing
-_PIECE_NS = 2_000_000  # how long a piece is waited for that is not decoded yet
 _TOLD_NS = 250_000_000  # coded sound often ends a few frames after the pictures
 _PARSERS = {
     "audio/mpeg": "",
@@ -28,7 +24,7 @@ _PARSERS = {
     "audio/x-flac": "flacparse",
     "audio/x-ac3": "ac3parse",
 }
-_ENCODERS = (
+ENCODERS = (
     ("avenc_aac", "audio/mpeg"),
     ("voaacenc", "audio/mpeg"),
     ("opusenc", "audio/x-opus"),
@@ -104,7 +100,7 @@ def open_audio(path: Path, muxer: str) -> AudioTrack | None:
     A file without audio is no reason for a warning.
     """
     try:
-        tracks, subtitles, length_ns = _sound_of(path)
+        tracks, subtitles, length_ns = sound_of(path)
     except (StreamError, TimeoutError) as error:
         remark(f"{path}: its audio cannot be read ({error}): recording pictures only")
         return None
@@ -129,7 +125,7 @@ def open_audio(path: Path, muxer: str) -> AudioTrack | None:
             copied=True,
             length_ns=length_ns,
         )
-    for element, kind in _ENCODERS:
+    for element, kind in ENCODERS:
         if kind in held and door.has_element(element):
             log.info("%s: audio %s encoded again with %s", path, coded, element)
             return AudioTrack(
@@ -145,72 +141,7 @@ def open_audio(path: Path, muxer: str) -> AudioTrack | None:
     return None
 
 
-class SoundReader:
-    """The first audio track of a file as AAC, piece by piece as the pictures that go with it are sent."""
-
-    def __init__(self, path: Path) -> None:
-        """Raises StreamError where there is none, or nothing to encode it with."""
-        tracks, _, _ = _sound_of(path)
-        element = next(
-            (name for name, kind in _ENCODERS if kind == "audio/mpeg" and door.has_element(name)), ""
-        )
-        if not tracks or not element:
-            raise StreamError("no audio track" if not tracks else "no encoder for AAC is here")
-        self._pipeline = Pipeline(
-            "filesrc name=audio_file ! decodebin name=audio_parts audio_parts. ! audio/x-raw ! queue"
-            f" ! audioconvert ! audioresample ! {element} ! aacparse ! audio/mpeg,stream-format=raw"
-            " ! appsink name=sound sync=false max-buffers=8",
-            {"audio_file": {"location": str(path)}},
-            corrections={"audio_file": read_promise(path).corrections},
-        )
-        self._pipeline.start()
-        self._next: tuple[Any, Any, int] | None = None
-
-    def until(self, end_ns: int) -> Iterator[tuple[Any, Any, int]]:
-        """`Gst.Buffer`, `Gst.Caps` and time of each piece that begins before `end_ns`, each of them once."""
-        while True:
-            self._next = self._next or self._pull()
-            if self._next is None or self._next[2] >= end_ns:
-                return
-            piece, self._next = self._next, None
-            yield piece
-
-    def _pull(self) -> tuple[Any, Any, int] | None:
-        library = door.modules()["Gst"]
-        sample = self._pipeline.element("sound").emit("try-pull-sample", _PIECE_NS)
-        if sample is None:
-            return None
-        buffer, segment = sample.get_buffer(), sample.get_segment()
-        time_ns = int(segment.to_running_time(library.Format.TIME, buffer.pts))
-        known, rate = sample.get_caps().get_structure(0).get_int("rate")
-        late_ns = _AAC_PADDING * 1_000_000_000 // rate if known else 0
-        return buffer, sample.get_caps(), time_ns - late_ns
-
-    def caps(self, wait_s: float) -> Any:
-        """`Gst.Caps` of the first piece, which is waited for.
-
-        Raises:
-            StreamError: it does not come.
-        """
-        deadline_s = time.monotonic() + wait_s
-        while self._next is None and time.monotonic() < deadline_s:
-            self._next = self._pull()
-        if self._next is None:
-            raise StreamError("the sound does not begin")
-        return self._next[1]
-
-    def settled(self, end_ns: int) -> bool:
-        """Whether all that begins before `end_ns` has been given."""
-        if self._next is not None:
-            return self._next[2] >= end_ns
-        return bool(self._pipeline.element("sound").get_property("eos"))
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._pipeline.stop()
-
-
-def _sound_of(path: Path) -> tuple[list[Any], int, int]:
+def sound_of(path: Path) -> tuple[list[Any], int, int]:
     """The coded caps of each audio track, the number of subtitles, and the file's length in nanoseconds."""
     discover = door.extra_module("GstPbutils")
     library = door.modules()["Gst"]

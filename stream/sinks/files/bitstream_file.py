@@ -32,13 +32,14 @@ class BitstreamFile(FileSink):
             f"{parser} name=whole ! {self._muxer(rate)} ! filesink name=file buffer-mode=unbuffered",
             {"file": {"location": str(self.path)}, "pictures": {"caps": self._caps}},
             ("appsrc name=pictures format=time max-bytes=0", None),
+            sound="mux.audio_0",
         )
 
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
         """See `FrameSink.open`; what is coded is known with the first picture."""
         check_size(size, self.label, smallest=2)
         self._take_name(evidence=True)
-        self._rate, self._size, self._live = info.rate, size, info.live
+        self._rate, self._size, self._live, self._sounds = info.rate, size, info.live, info.sound
 
     def write(self, unit: Any, pts_ns: int, duration_ns: int) -> None:
         """See `FrameSink.write`; takes a `Unit` with the time that it is to have here."""
@@ -60,6 +61,8 @@ class BitstreamFile(FileSink):
             raise self._failure from error
         self._written += 1
         self._end_ns = max(self._end_ns, pts_ns + max(0, duration_ns))
+        self._first_ns = pts_ns if self._first_ns is None else self._first_ns
+        self._send_sound(self._end_ns)
 
     def _push(self, unit: Unit, pts_ns: int) -> None:
         pipeline = self._pipeline

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 
 from irchroma.stream.errors import SinkError, StreamError
@@ -35,7 +36,7 @@ class EncodedRow:
         self, path: Path, options: FileSinkOptions, segment_s: float, keep: Retention, pool: EncoderPool
     ) -> None:
         self._path, self._options, self._pool = path, options, pool
-        coded = FileSinkOptions(options.encoder, coded=True, overwrite=options.overwrite)
+        coded = replace(options, coded=True)
         self._row = SegmentedSink(path, coded, segment_s, keep)
         self.end_s = self._row.end_s + _FLUSH_S
         self._encoder: SharedEncoder | None = None

@@ -22,6 +22,7 @@ from irchroma.stream.sinks.files.lossless import LosslessPacker, encoder_for, ki
 from irchroma.stream.sinks.files.mp4_repair import delay_mp4, head_of, refragment
 from irchroma.stream.sinks.pipeline_sink import PipelineSink, Tail, check_size
 from irchroma.stream.sinks.shared_encoder import EncoderPool
+from irchroma.stream.sinks.sound import LiveSound, open_sound
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ class FileSinkOptions:
         coded: what comes are coded pictures, kept as they are (`BitstreamFile`).
         part: it is one file of a row, whose times count from its own first picture.
         audio_from: a file whose first audio track is kept beside the pictures.
+        sound: of a live source, kept beside the pictures.
         overwrite: replace a recording that is there. Without it, one of a live source or a raw track, which
             nobody could make again, is numbered on; what a file is turned into takes the place of what it
             was turned into before, since whoever repeats a conversion reads its result by that name.
@@ -60,6 +62,7 @@ class FileSinkOptions:
     coded: bool = False
     part: bool = False
     audio_from: Path | None = None
+    sound: LiveSound | None = None
     overwrite: bool = False
 
 
@@ -96,13 +99,14 @@ class FileSink(PipelineSink):
         self._audio: AudioTrack | None = None
         self._kind = ""
         self._start_ns = self._end_ns = 0
+        self._sounds = False
 
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
         """See `FrameSink.open`. A lossless recording takes its kind from the first picture."""
         check_size(size, self.label, smallest=2 if self._options.lossless else 16)
         self._take_name(evidence=info.live or self._options.lossless)
         self._kind = ""
-        self._rate, self._size, self._live = info.rate, size, info.live
+        self._rate, self._size, self._live, self._sounds = info.rate, size, info.live, info.sound
         if not self._options.lossless:
             self._start(info.rate, size)
 
@@ -144,9 +148,12 @@ class FileSink(PipelineSink):
             launch += f" {self._audio.launch}"
             properties |= self._audio.properties
         corrections = {"audio_file": self._audio.corrections} if self._audio is not None else {}
-        return Tail(launch, properties, head, corrections, task)
+        return Tail(launch, properties, head, corrections, task, "mux.audio_0")
 
     def _start(self, rate: Fraction, size: tuple[int, int]) -> None:
+        if self._sounds and not self._options.lossless:
+            self._sound_coding = "audio/x-opus" if self.path.suffix.lower() == ".webm" else "audio/mpeg"
+            self._sound = open_sound(self._options.sound, True, self.label, self._sound_coding)
         try:
             super()._start(rate, size)
         except SinkError:

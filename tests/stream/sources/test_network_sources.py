@@ -12,7 +12,7 @@ import pytest
 from tests.waiting import free_port
 
 from irchroma.stream.errors import SourceError, SourceLost, SourceRefused, StreamError
-from irchroma.stream.frame import Frame
+from irchroma.stream.frame import SOUND_HZ, Frame
 from irchroma.stream.gstreamer import door
 from irchroma.stream.gstreamer.door import EndOfStream
 from irchroma.stream.gstreamer.pipeline import Pipeline
@@ -157,6 +157,29 @@ def test_a_camera_may_change_its_size_in_the_middle(server: RtspServer) -> None:
             frames += several(source, 1)
         assert frames[-1].size == (96, 128)
         assert [frame.gap for frame in frames] == [False] * (len(frames) - 1) + [True]
+
+
+@pytest.mark.parametrize(("path", "sounds"), [("both", True), ("h264", False), ("counts", False)])
+def test_sound_comes_with_the_frames_where_it_is_wanted_and_there_is_some(
+    server: RtspServer, path: str, sounds: bool
+) -> None:
+    source = RtspSource(f"rtsp://{server.address}/{path}")
+    source.want_sound()
+    try:
+        assert source.open().sound == sounds
+        frames = several(source, 20)
+    finally:
+        source.close()
+    pieces = [piece for frame in frames for piece in frame.sound]
+    assert bool(pieces) == sounds
+    if sounds:
+        samples = np.concatenate([piece.samples for piece in pieces])
+        assert samples.shape[1] == 2
+        assert np.abs(samples.astype(int)).max() > 10_000
+        ends = [piece.pts_ns + len(piece.samples) * 10**9 // SOUND_HZ for piece in pieces]
+        gaps_ns = np.subtract([piece.pts_ns for piece in pieces[1:]], ends[:-1])
+        assert np.abs(gaps_ns[2:]).max() < 1_000_000, "once it has begun"
+        assert abs(frames[-1].pts_ns - ends[-1]) < 300_000_000
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
