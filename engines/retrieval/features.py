@@ -33,7 +33,7 @@ KIND = "contrast-2"
 """Of the vectors; an index with others is computed anew."""
 BRIGHTNESS = 0.05
 """What the whole range's difference of brightness costs."""
-ALIKE = 0.65
+ALIKE = 0.68
 """Score from which a picture suits a frame."""
 
 

@@ -108,8 +108,8 @@ def run(args: argparse.Namespace) -> int:
     results: dict[str, dict[str, Any]] = {}
     rows = []
     progress = Progress(len(sets))
-    known: dict[str, list[Vector]] = {}  # of what is elsewhere, by method
     elsewhere_views = [features.describe(_luma(rgb)) for rgb in elsewhere]
+    known: dict[str, list[Vector]] = {"learned": [views[0] for views in elsewhere_views]}  # of elsewhere
     elsewhere_levels = [features.brightness(_luma(rgb)) for rgb in elsewhere]
     for number, asked in enumerate(sets):
         progress.update(number, asked.name)
@@ -124,7 +124,8 @@ def run(args: argparse.Namespace) -> int:
             results[asked.name][method] = _recall(asked.questions, found)
         levels = [*map(features.brightness, lumas[:own]), *elsewhere_levels]
         views = [*map(features.describe, lumas[:own]), *elsewhere_views]
-        shipped = _as_shipped(asked, views, levels)
+        shipped, taken = _as_shipped(asked, views, levels)
+        results[asked.name] |= taken
         results[asked.name]["as it ships"] = _recall(asked.questions, shipped)
         checked = [
             _registered(question.luma, lumas, found)
@@ -134,7 +135,10 @@ def run(args: argparse.Namespace) -> int:
         rows += _rows(asked, shipped)
     progress.close()
     for name, result in results.items():
-        print(f"{name}: {result['questions']} frames, {result['library']} pictures")
+        print(
+            f"{name}: {result['questions']} frames, {result['library']} pictures; taken: own"
+            f" {result['own taken']}, another {result['another taken']}"
+        )
         for method in (*METHODS, "as it ships", "registered"):
             print(f"  {method:12} {_line(result[method])}")
     write_json(args.json, {"bench": "references", "dimensions": features.KIND, "results": results})
@@ -248,16 +252,27 @@ def _nearest(query: Vector, vectors: Vector) -> list[int]:
     return [int(row) for row in np.argsort(-(vectors @ query), kind="stable")[:SHORTLIST]]
 
 
-def _as_shipped(asked: Set_, views: list[Vector], levels: list[Vector]) -> list[list[int]]:
-    """By the approximate index of all pictures' parts, then by the best of them and by brightness."""
+def _as_shipped(
+    asked: Set_, views: list[Vector], levels: list[Vector]
+) -> tuple[list[list[int]], dict[str, float]]:
+    """By the approximate index of all pictures' parts, then by the best of them and by brightness.
+
+    Returns:
+        The best rows for each question; shares of the questions for which the scene's own picture would be
+        taken without being registered, and, were that not there, another.
+    """
     index = Neighbors(np.concatenate(views))
-    found = []
+    found, own_taken, other_taken = [], [], []
     for question in asked.questions:
         query, own = features.describe(question.luma), features.brightness(question.luma)
         near = {row // features.VIEWS for view in query for row in index.nearest(view, SHORTLIST)}
         scores = {row: features.score(query, own, views[row], levels[row]) for row in near}
         found.append(sorted(scores, key=lambda row, scores=scores: -scores[row]))  # type: ignore[misc]
-    return found
+        taken = {row for row in scores if scores[row] >= features.ALIKE}
+        own_taken.append(bool(taken & question.right))
+        other_taken.append(bool(taken - question.right))
+    shares = {"own taken": own_taken, "another taken": other_taken}
+    return found, {name: round(float(np.mean(share)), 4) for name, share in shares.items()}
 
 
 def _registered(luma: Luma, lumas: Sequence[Luma], found: list[int]) -> list[int]:

@@ -44,7 +44,8 @@ def test_the_bench_asks_every_set_and_says_what_was_found(
     assert thermal["learned"]["recall at 1"] >= 5 / 6
     assert thermal["learned"]["dark questions"] == 1
     assert thermal["gray"]["recall at 5"] <= thermal["learned"]["recall at 5"]
-    assert set(thermal) == {"questions", "library", *references.METHODS, "as it ships", "registered"}
+    assert thermal["own taken"] >= 5 / 6
+    assert thermal["another taken"] <= 0.5
     assert "as it ships" in capsys.readouterr().out
     assert cv2.imread(str(sheet)) is not None
 
