@@ -37,6 +37,7 @@ COMMANDS = CommandTable(
             "keep color pictures, and find those that suit an infrared scene",
         ),
         "bench": ("irchroma.launch.bench.command", "measure speed on this machine"),
+        "archive": ("irchroma.launch.commands.archive", "color a folder of recordings, in parallel"),
         "verify": (
             "irchroma.launch.commands.verify",
             "check that evidence is as it was recorded",

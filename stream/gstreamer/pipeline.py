@@ -42,6 +42,7 @@ class Pipeline:
     _caps: tuple[Any, Caps] | None = None
     _ended: bool = False
     _descriptors: list[int] = field(default_factory=list)
+    _sought: bool = False
     gaps: int = 0
     """Places where a demuxer said that packets are missing."""
 
@@ -79,6 +80,26 @@ class Pipeline:
                 raise GstFailure("the pipeline did not start", "core", "state-change")
             finally:
                 self.stop()
+
+    def seek(self, to_ns: int, timeout_s: float) -> None:
+        """Go on from the last key frame before that time, of a pipeline that was started paused, and play.
+
+        Samples then have the times of their places in the file.
+
+        Raises:
+            GstFailure: an element failed, or the file cannot be sought in.
+            TimeoutError: the file did not begin within `timeout_s`.
+        """
+        gst = modules()["Gst"]
+        state = self._pipeline.get_state(int(timeout_s * gst.SECOND))[0]
+        self.check()
+        if state == gst.StateChangeReturn.ASYNC:
+            raise TimeoutError(f"the file did not begin within {timeout_s:g} s")
+        flags = gst.SeekFlags.FLUSH | gst.SeekFlags.KEY_UNIT | gst.SeekFlags.SNAP_BEFORE
+        if not self._pipeline.seek_simple(gst.Format.TIME, flags, to_ns):
+            raise GstFailure("the file cannot be sought in", "core", "seek")
+        self._sought = True
+        self._pipeline.set_state(gst.State.PLAYING)
 
     def element(self, name: str) -> Any:
         """The named element."""
@@ -145,7 +166,7 @@ class Pipeline:
                 caps = sample.get_caps()
                 if self._caps is None or not caps.is_equal(self._caps[0]):
                     self._caps = (caps, caps_of(caps))
-                return copied(sample, self._caps[1])
+                return copied(sample, self._caps[1], self._sought)
             self.check()
             if sink.get_property("eos"):
                 raise EndOfStream

@@ -158,8 +158,8 @@ def caps_of(caps: Any) -> Caps:
     )
 
 
-def copied(sample: Any, caps: Caps) -> Sample:
-    """The bytes and times of a `Gst.Sample` whose caps are `caps`."""
+def copied(sample: Any, caps: Caps, in_file: bool = False) -> Sample:
+    """The bytes and times of a `Gst.Sample` whose caps are `caps`; `in_file`: by the place in the file."""
     gst = modules()["Gst"]
     buffer = sample.get_buffer()
     ok, mapped = buffer.map(gst.MapFlags.READ)
@@ -172,7 +172,9 @@ def copied(sample: Any, caps: Caps) -> Sample:
     none = gst.CLOCK_TIME_NONE
     pts = buffer.pts
     if pts != none and sample.get_segment() is not None:
-        running = sample.get_segment().to_running_time(gst.Format.TIME, pts)
+        segment = sample.get_segment()
+        by = segment.to_stream_time if in_file else segment.to_running_time
+        running = by(gst.Format.TIME, pts)
         pts = running if running != none else pts
     return Sample(
         data=data,

@@ -186,6 +186,12 @@ class Decoding:
                         self._pending.add(pts)
                 return gst.PadProbeReturn.OK
             event = info.get_event()
+            if event.type == gst.EventType.FLUSH_STOP:  # what went in comes out no more
+                with self._lock:
+                    self._pending.clear()
+                    self._given_up.clear()
+                    self._taken = self._given = 0
+                    self._first_out_ns = None
             if event.type != gst.EventType.CAPS:
                 return gst.PadProbeReturn.OK
             caps = event.parse_caps()
@@ -214,5 +220,7 @@ class Decoding:
         kinds = gst.PadProbeType
         if self.take is not None:
             give_units(decoder.get_static_pad("sink"), self.take)
-        decoder.get_static_pad("sink").add_probe(kinds.BUFFER | kinds.EVENT_DOWNSTREAM, arriving)
+        decoder.get_static_pad("sink").add_probe(
+            kinds.BUFFER | kinds.EVENT_DOWNSTREAM | kinds.EVENT_FLUSH, arriving
+        )
         decoder.get_static_pad("src").add_probe(kinds.BUFFER, leaving)

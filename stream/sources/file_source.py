@@ -7,10 +7,12 @@ import logging
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from irchroma.stream.container import Promise, read_promise
 from irchroma.stream.errors import SourceError, SourceFormatError
+from irchroma.stream.frame import Frame
 from irchroma.stream.gstreamer.door import GstFailure
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.remarks import remark
@@ -36,6 +38,19 @@ pipeline.stop()
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is taken of a file.
+
+    Attributes:
+        begin_ns: from the last key frame that is not later.
+        end_ns: up to the first frame that is not sooner; 0 for all of it.
+    """
+
+    begin_ns: int = 0
+    end_ns: int = 0
+
+
 class FileSource(GstSource):
     """Anything that GStreamer decodes; the first video track, sound left alone.
 
@@ -46,10 +61,19 @@ class FileSource(GstSource):
     open_timeout_s = 30.0
     read_at_least_s = 30.0  # nobody is in a hurry, and a 7680x4320 frame may take its time
 
-    def __init__(self, path: Path, pictures: PictureOptions | None = None, track: int = 0) -> None:
-        """`track`: which one of pictures is taken, 1 for the first; 0 for the one that is to be shown."""
+    def __init__(
+        self, path: Path, pictures: PictureOptions | None = None, track: int = 0, part: Part | None = None
+    ) -> None:
+        """Nothing is opened yet.
+
+        Args:
+            path: of the file.
+            pictures: how they are taken out of it.
+            track: which one of pictures is taken, 1 for the first; 0 for the one that is to be shown.
+            part: what of the file.
+        """
         super().__init__(pictures)
-        self._path, self._asked = path, track
+        self._path, self._asked, self._part = path, track, part or Part()
         self._promise = Promise()
         self._track: int | None = None
 
@@ -113,6 +137,7 @@ class FileSource(GstSource):
             properties={"file": {"location": str(path)}},
             signals={"decode": decoding.signals},
             corrections={"file": self._promise.corrections},
+            begin_ns=self._part.begin_ns,
             description=str(path),
         )
 
@@ -157,11 +182,19 @@ class FileSource(GstSource):
     def describe(self, info: VideoInfo) -> VideoInfo:
         """See `GstSource.describe`: an index knows the number of frames exactly."""
         count = self._promise.frame_count
+        if self._part != Part():
+            return dataclasses.replace(info, frame_count=None, duration_ns=None)
         if not count or self._track:  # it is of the first track
             return info
         if self._promise.corrections and info.rate:
             info = dataclasses.replace(info, duration_ns=round(count * 10**9 / info.rate))
         return dataclasses.replace(info, frame_count=count)
+
+    def read(self, timeout_s: float) -> Frame | None:
+        """See `GstSource.read`."""
+        frame = super().read(timeout_s)
+        end_ns = self._part.end_ns
+        return None if frame is not None and end_ns and frame.pts_ns >= end_ns else frame
 
     def ended(self, frames: int, pts_ns: int) -> None:
         """See `GstSource.ended`."""

@@ -134,6 +134,7 @@ class Plan:
         live: newest frame wins, none is waited for.
         description: one line for logs, without credentials.
         coded: the element that gives coded pictures, where no `Decoding` watches them; empty for none.
+        begin_ns: of a file: from the last key frame before there.
         convert: let formats outside `layouts.LAYOUTS` through by a conversion. Counts are all in
             there, so they are never touched.
     """
@@ -143,6 +144,7 @@ class Plan:
     signals: dict[str, dict[str, Callable[..., Any]]] = field(default_factory=dict)
     corrections: dict[str, dict[int, bytes]] = field(default_factory=dict)
     live: bool = False
+    begin_ns: int = 0
     description: str = ""
     coded: str = ""
     convert: bool = True
@@ -234,7 +236,9 @@ class GstSource(ABC):
             plan.corrections,
         )
         try:
-            self._pipeline.start(built=partial(self._attach, plan.coded))
+            self._pipeline.start(plan.begin_ns > 0, built=partial(self._attach, plan.coded))
+            if plan.begin_ns:
+                self._pipeline.seek(plan.begin_ns, self.open_timeout_s)
             return self._first_look(plan)
         except GstFailure as failure:
             self.close()

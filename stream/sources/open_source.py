@@ -13,7 +13,7 @@ from irchroma.stream.errors import SourceError
 from irchroma.stream.protocols import FrameSource
 from irchroma.stream.sources.addresses import masked
 from irchroma.stream.sources.camera_format import CameraOptions
-from irchroma.stream.sources.file_source import FileSource
+from irchroma.stream.sources.file_source import FileSource, Part
 from irchroma.stream.sources.gst_source import PictureOptions
 from irchroma.stream.sources.picture_file import SUFFIXES
 from irchroma.stream.sources.pictures import PictureSource
@@ -42,6 +42,7 @@ class SourceOptions:
         picture_rate: pictures a second of folders, and of files of several pictures.
         track: of a file with several tracks of pictures the one that is taken, 1 for the first; 0 for the one
             that players show.
+        part: what is taken of a file.
         srt_latency_ms: how long SRT may wait for lost packets, milliseconds.
     """
 
@@ -50,6 +51,7 @@ class SourceOptions:
     pictures: PictureOptions = field(default_factory=PictureOptions)
     picture_rate: Fraction = Fraction(25)
     track: int = 0
+    part: Part = field(default_factory=Part)
     srt_latency_ms: int = 100
 
 
@@ -99,7 +101,7 @@ def _from_path(path: Path, options: SourceOptions) -> FrameSource:
         raise SourceError(f"{masked(str(path))[:200]}: {(error.strerror or str(error)).lower()}") from error
     if not there:
         raise SourceError(f"{path}: no such file{_similar(path)}")
-    return FileSource(path, options.pictures, options.track)
+    return FileSource(path, options.pictures, options.track, options.part)
 
 
 def _similar(path: Path) -> str:

@@ -1,0 +1,288 @@
+"""The archive: recordings into segments, segments to workers, what they color into files, all of it noted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from irchroma.engines.errors import EngineError
+from irchroma.launch.archive.plan import Recording, cut
+from irchroma.launch.archive.segment import Done, Job, digest_of
+from irchroma.launch.archive.workers import Workers
+from irchroma.stream.errors import SourceError, StreamError
+from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.sinks.files.joined_file import JOINED_PARSER, JoinedFile
+from irchroma.stream.sources.packets import read_packets
+
+log = logging.getLogger(__name__)
+
+MANIFEST = "irchroma-archive.json"
+_WORK = ".irchroma-archive"
+ATTEMPTS = 3
+_THREADS = "neural.network.threads"  # which change no picture
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveOptions:
+    """How an archive is colored.
+
+    Attributes:
+        settings, config: as of `Job`.
+        segment_s: how long a segment is at least, seconds.
+        overlap_s: how much of what goes before each is colored again, so that its memory is that of one run:
+            five times the longest time constant (`TemporalOptions.gain_settle_s`, 4 s). With a gain jump
+            every 7 s, 12 s left up to 8 levels between the two, 16 s one, 20 s none.
+        audio: keep the sound.
+    """
+
+    settings: dict[str, Any]
+    config: str = ""
+    segment_s: float = 120.0
+    overlap_s: float = 20.0
+    audio: bool = True
+
+
+@dataclass(slots=True)
+class _Work:
+    """A recording under way."""
+
+    recording: Recording
+    folder: Path
+    jobs: list[Job]
+    source_digest: str
+    done: dict[int, Done] = field(default_factory=dict)
+    attempts: dict[int, int] = field(default_factory=dict)
+    failure: str | None = None
+    began_s: float = field(default_factory=time.monotonic)
+
+
+class Archive:
+    """Colors recordings; what an earlier run has finished, of a recording or of a segment, is not done again.
+
+    Args:
+        place: the folder of the results, where the manifest and the unfinished segments lie.
+        options: how.
+        workers: who.
+        tell: called with the seconds of video that are done, and a note.
+    """
+
+    def __init__(
+        self, place: Path, options: ArchiveOptions, workers: Workers, tell: Callable[[float, str], None]
+    ) -> None:
+        self._place, self._options, self._workers, self._tell = place, options, workers, tell
+        self._manifest_path = place / MANIFEST
+        self._manifest = read_manifest(self._manifest_path)
+        shown = {key: value for key, value in options.settings.items() if key != _THREADS}
+        said = json.dumps([shown, options.segment_s, options.overlap_s], sort_keys=True, default=str)
+        if options.config:
+            said += Path(options.config).read_text(encoding="utf-8")
+        self._settings = hashlib.sha256(said.encode()).hexdigest()
+        self.colored = self.kept = 0
+        self.failures: list[str] = []
+        self._frames_done = 0
+
+    def run(self, recordings: list[Recording]) -> None:
+        """Color all; failures are noted, and the others go on."""
+        waiting: deque[tuple[_Work, Job]] = deque()
+        under_way: dict[str, _Work] = {}
+        left = deque(recordings)
+        try:
+            while left or waiting or under_way:
+                while left and not waiting:  # the next recording is looked at when its turn comes
+                    work = self._begun(left.popleft())
+                    if work is not None:
+                        waiting.extend((work, job) for job in work.jobs if job.number not in work.done)
+                        if len(work.done) == len(work.jobs):
+                            self._join(work)
+                while waiting and len(under_way) < self._workers.count:
+                    work, job = waiting.popleft()
+                    if work.failure is None:
+                        under_way[job.target] = work
+                        self._workers.start(job)
+                if under_way:
+                    self._ended(under_way, waiting)
+        finally:
+            self._workers.close()
+
+    def _ended(self, under_way: dict[str, _Work], waiting: deque[tuple[_Work, Job]]) -> None:
+        """Wait for a segment; see what became of it."""
+        job, failure = self._workers.next()
+        work = under_way.pop(job.target)
+        done = Done.read(job) if failure is None else None
+        if done is not None:
+            work.done[job.number] = done
+            self._frames_done += len(done.times)
+            self._tell(self._frames_done, f"{work.recording.name} {len(work.done)}/{len(work.jobs)}")
+        else:
+            reason = failure or "its result cannot be read"
+            tried = work.attempts[job.number] = work.attempts.get(job.number, 0) + 1
+            log.warning("%s: segment %d: %s (attempt %d)", work.recording.name, job.number, reason, tried)
+            if tried < ATTEMPTS:
+                waiting.appendleft((work, job))
+            elif work.failure is None:
+                self._fail(work.recording, f"segment {job.number}: {reason}", work)
+        if len(work.done) == len(work.jobs) and work.failure is None:
+            self._join(work)
+
+    def _begun(self, recording: Recording) -> _Work | None:
+        """Its segments; None where it is done already, or cannot be read."""
+        try:
+            source = digest_of(recording.source)
+            known = self._manifest["recordings"].get(recording.name, {})
+            if (
+                known.get("state") == "done"
+                and (known["source_sha256"], known["settings"]) == (source, self._settings)
+                and recording.target.is_file()
+                and digest_of(recording.target) == known["sha256"]
+            ):
+                self.kept += 1
+                return None
+            recording.target.parent.mkdir(parents=True, exist_ok=True)
+            spans = cut(recording.source, self._options.segment_s)
+        except (OSError, StreamError) as error:
+            self._fail(recording, str(error))
+            return None
+        folder = self._place / _WORK / hashlib.sha256(f"{source}{self._settings}".encode()).hexdigest()[:24]
+        folder.mkdir(parents=True, exist_ok=True)
+        warm_ns = round(self._options.overlap_s * 1e9)
+        jobs = [
+            Job(
+                str(recording.source.resolve()),
+                self._options.settings,
+                self._options.config,
+                span.begin_ns,
+                span.end_ns,
+                warm_ns,
+                span.frames,
+                str((folder / f"segment-{number:05d}").resolve()),
+                number,
+            )
+            for number, span in enumerate(spans)
+        ]
+        work = _Work(recording, folder, jobs, source)
+        for job in jobs:
+            done = Done.read(job)
+            if done is not None:
+                work.done[job.number] = done
+        if work.done:
+            log.info("%s: %d of %d segments are there", recording.name, len(work.done), len(jobs))
+        return work
+
+    def _join(self, work: _Work) -> None:
+        """The segments as one file, with the sound."""
+        recording = work.recording
+        part = recording.target.with_name(f".{recording.target.stem}.part{recording.target.suffix}")
+        try:
+            join(work.jobs, work.done, part, recording.source if self._options.audio else None)
+            shutil.copystat(recording.source, part)
+            part.chmod(0o600)
+            os.utime(part, ns=(recording.source.stat().st_atime_ns, recording.source.stat().st_mtime_ns))
+            part.replace(recording.target)
+        except (OSError, StreamError, EngineError) as error:
+            part.unlink(missing_ok=True)
+            self._fail(recording, f"joining: {error}", work)
+            return
+        ordered = [work.done[job.number] for job in work.jobs]
+        self._note(
+            recording,
+            {
+                "state": "done",
+                "source": str(recording.source),
+                "source_sha256": work.source_digest,
+                "settings": self._settings,
+                "sha256": digest_of(recording.target),
+                "frames": sum(len(done.times) for done in ordered),
+                "engine": ordered[0].engine,
+                "seconds": round(time.monotonic() - work.began_s, 3),
+                "remarks": sorted({text for done in ordered for text in done.remarks}),
+                "segments": [
+                    {
+                        "begin_ns": job.begin_ns,
+                        "frames": len(work.done[job.number].times),
+                        "sha256": work.done[job.number].sha256,
+                        "seconds": work.done[job.number].seconds,
+                        "failed_attempts": work.attempts.get(job.number, 0),
+                    }
+                    for job in work.jobs
+                ],
+            },
+        )
+        self.colored += 1
+        shutil.rmtree(work.folder, ignore_errors=True)
+
+    def _fail(self, recording: Recording, reason: str, work: _Work | None = None) -> None:
+        """Note it; what is done of it stays for the next time."""
+        self.failures.append(f"{recording.name}: {reason}")
+        log.error("%s: %s", recording.name, reason)
+        if work is not None:
+            work.failure = reason
+        self._note(recording, {"state": "failed", "source": str(recording.source), "reason": reason})
+
+    def _note(self, recording: Recording, told: dict[str, Any]) -> None:
+        self._manifest["recordings"][recording.name] = told
+        new = self._manifest_path.with_suffix(".part")
+        new.write_text(json.dumps(self._manifest, indent=1) + "\n", encoding="utf-8")
+        new.replace(self._manifest_path)
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """What is noted of an archive; an empty one where nothing is.
+
+    Raises:
+        StreamError: there is something else of that name.
+    """
+    if not path.exists():
+        return {"irchroma archive": 1, "recordings": {}}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(found["recordings"], dict):
+            return dict(found)
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    raise StreamError(f"{path}: is no manifest of an archive: move it away")
+
+
+def join(jobs: list[Job], done: dict[int, Done], target: Path, audio_from: Path | None) -> None:
+    """Put colored segments one behind the other, each picture at the time that it had in the recording.
+
+    Raises:
+        SinkError, SourceError: a file cannot be read or written.
+    """
+    first = done[jobs[0].number]
+    sink = JoinedFile(target, audio_from)
+    try:
+        sink.open(VideoInfo(first.size, Fraction(first.rate), live=False), first.size)
+        for job in jobs:
+            path, times = Path(job.target + ".mkv"), iter(done[job.number].times)
+            count = 0
+            for packet in read_packets(path, JOINED_PARSER, data=True):
+                time_ns = next(times, None)
+                if time_ns is None or packet.data is None:
+                    break
+                sink.write(packet.data, *time_ns)
+                count += 1
+            if count != len(done[job.number].times):
+                raise SourceError(f"{path}: {count} pictures of {len(done[job.number].times)} can be read")
+    finally:
+        sink.close()
+
+
+def with_defaults(options: ArchiveOptions, workers: int) -> ArchiveOptions:
+    """Fixed settings, the same for every segment: color for every frame, a worker's share of the threads."""
+    cores = len(os.sched_getaffinity(0))
+    defaults = {
+        "fixed": True,
+        "neural.temporal.color_every": 1,
+        _THREADS: max(1, cores // workers),
+    }
+    return replace(options, settings={**defaults, **options.settings})

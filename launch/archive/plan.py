@@ -1,0 +1,93 @@
+"""Which recordings there are, and where each is cut into segments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from irchroma.launch.config import ConfigError
+from irchroma.stream.errors import SourceError
+from irchroma.stream.sources.packets import read_packets
+
+SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".flv")
+_KEPT = (".mp4", ".mkv")
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One file to color.
+
+    Attributes:
+        source: it.
+        target: what becomes of it.
+        name: of the target, among all.
+    """
+
+    source: Path
+    target: Path
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A segment: `[begin_ns, end_ns)`, 0 for an end that is the recording's; -1 frames where not known."""
+
+    begin_ns: int
+    end_ns: int
+    frames: int
+
+
+def find_recordings(source: Path, target: Path) -> list[Recording]:
+    """The files of a folder, in its folders too, or the one file.
+
+    Raises:
+        ConfigError: there is nothing to color, or nowhere to put it.
+    """
+    if not source.exists():
+        raise ConfigError(f"{source}: no such file or folder")
+    if source.is_file():
+        if target.is_dir():
+            target /= target_name(source.name)
+        if target.suffix.lower() not in _KEPT:
+            raise ConfigError(f"{target}: expected a folder, or a name ending in {' or '.join(_KEPT)}")
+        if target.exists() and target.samefile(source):
+            raise ConfigError(f"{target}: is the input itself: give another name")
+        return [Recording(source, target, target.name)]
+    if target.is_file():
+        raise ConfigError(f"{target}: is a file; recordings of a folder need a folder")
+    if target.resolve().is_relative_to(source.resolve()):
+        raise ConfigError(f"{target}: lies in {source}: give another place")
+    found = sorted(path for path in source.rglob("*") if path.is_file() and path.suffix.lower() in SUFFIXES)
+    if not found:
+        raise ConfigError(f"{source}: no recording in it: expected {', '.join(SUFFIXES)}")
+    names = [str(path.relative_to(source).with_name(target_name(path.name))) for path in found]
+    return [Recording(path, target / name, name) for path, name in zip(found, names, strict=True)]
+
+
+def target_name(name: str) -> str:
+    """`night.mp4` and `night.mkv` stay; what is not written here gets another ending, `night.avi.mkv`."""
+    return name if name.endswith(_KEPT) else f"{name}.mkv"
+
+
+def cut(path: Path, segment_s: float) -> list[Span]:
+    """Segments that begin at key frames, of `segment_s` seconds or a little more.
+
+    Raises:
+        SourceError: the file cannot be read.
+    """
+    packets = list(read_packets(path))
+    if not packets:
+        raise SourceError(f"{path}: holds no pictures")
+    times = sorted(packet.pts_ns for packet in packets)
+    if times[0] < 0 or len(set(times)) < len(times):
+        return [Span(0, 0, -1)]  # only decoding tells which picture is shown when
+    keys = sorted(packet.pts_ns for packet in packets if packet.key)
+    bounds = [0]
+    for key_ns in keys:
+        if key_ns - max(bounds[-1], times[0]) >= segment_s * 1e9:
+            bounds.append(key_ns)
+    spans = []
+    for begin_ns, end_ns in zip(bounds, [*bounds[1:], 0], strict=True):
+        inside = [ns for ns in times if ns >= begin_ns and (not end_ns or ns < end_ns)]
+        spans.append(Span(begin_ns, end_ns, len(inside)))
+    return spans

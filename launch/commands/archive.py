@@ -1,0 +1,91 @@
+"""`irchroma archive`: colors a file or a folder of recordings, in parallel, to the pictures of one run."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+from irchroma.launch.archive.archive import MANIFEST, Archive, ArchiveOptions, with_defaults
+from irchroma.launch.archive.plan import Recording, find_recordings
+from irchroma.launch.archive.workers import open_workers
+from irchroma.launch.config import ConfigError
+from irchroma.launch.progress import Progress
+from irchroma.launch.run import flags as run_flags
+from irchroma.launch.run.options import load
+from irchroma.launch.run.process import set_up
+from irchroma.stream.sources.packets import read_packets
+
+EXAMPLE = """irchroma archive recordings/ colored/ --engine nir --workers 4
+  irchroma archive night.mp4 night-color.mp4 --engine nir:best
+  irchroma archive recordings/ colored/ --ray ray-head:6379 --workers 64    (folders that every node has)
+
+again with the same settings: what is done is not done again, what is not is gone on with"""
+
+_OWN_KEYS = ("output.evidence", "output.keep_raw", "output.stats", "output.collect", "auto")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The archive's own, and a run's flags, but for its source and sinks."""
+    add = parser.add_argument
+    add("input", type=Path, metavar="IN", help="a recording, or a folder of them")
+    add("output", type=Path, metavar="OUT", help="a .mp4 or .mkv file, or a folder")
+    add("--workers", type=int, default=0, metavar="N", help="segments at once (one for each two cores)")
+    add("--ray", metavar="ADDRESS", help="work on a Ray cluster: its address, or local (irchroma[fleet])")
+    add("--segment-length", type=float, default=120.0, metavar="S", help="seconds of a segment (120)")
+    add("--overlap", type=float, default=20.0, metavar="S", help="seconds of warm-up before a segment (20)")
+    add("--config", type=Path, metavar="FILE", help="a TOML file; flags win over it")
+    add("--quiet", action="store_true", help="warnings and errors only, no progress")
+    run_flags.add_to(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """0 when every recording is colored."""
+    settings = run_flags.settings(args)
+    _require(args, settings)
+    set_up("text", logging.WARNING if args.quiet else logging.INFO)
+    count = args.workers or max(1, len(os.sched_getaffinity(0)) // 2)
+    config_file = str(args.config.resolve()) if args.config is not None else ""
+    options = ArchiveOptions(settings, config_file, args.segment_length, args.overlap)
+    options = with_defaults(options, count)
+    config = load(args.config, options.settings)  # its complaints come now
+    options = ArchiveOptions(
+        options.settings, config_file, args.segment_length, args.overlap, config.output.audio
+    )
+    recordings = find_recordings(args.input, args.output)
+    place = args.output if len(recordings) > 1 or args.input.is_dir() else recordings[0].target.parent
+    place.mkdir(parents=True, exist_ok=True)
+    workers = open_workers(count, args.ray)
+    progress = Progress(None if args.quiet else _frames(recordings))
+    archive = Archive(place, options, workers, lambda done, note: progress.update(done, note))
+    try:
+        archive.run(recordings)
+    finally:
+        progress.close()
+    told = f"{archive.colored} colored, {archive.kept} were there already"
+    print(f"{args.output}: {told}; {place / MANIFEST}")
+    for failure in archive.failures:
+        print(f"irchroma archive: {failure}", file=sys.stderr)
+    return 1 if archive.failures else 0
+
+
+def _frames(recordings: list[Recording]) -> float | None:
+    """How many pictures there are in all, for the time that is left; None off a terminal."""
+    if not sys.stderr.isatty():
+        return None
+    return float(sum(1 for recording in recordings for _ in read_packets(recording.source)))
+
+
+def _require(args: argparse.Namespace, settings: dict[str, object]) -> None:
+    for name, value, least in (
+        ("--workers", args.workers, 0),
+        ("--segment-length", args.segment_length, 1),
+        ("--overlap", args.overlap, 0),
+    ):
+        if value < least:
+            raise ConfigError(f"{name}: expected {least} or more, got {value:g}")
+    wrong = [key for key in _OWN_KEYS if settings.get(key)]
+    if wrong:
+        raise ConfigError(f"{wrong[0].rpartition('.')[2]} is not for archives: leave it out")

@@ -1,0 +1,219 @@
+"""An archive is colored in parallel as one run would: counts, times, seams; killed, resumed, done once."""
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from irchroma.launch.archive.plan import cut
+from irchroma.launch.archive.workers import open_workers
+from irchroma.launch.cli import main
+from irchroma.stream.errors import StreamError
+
+pytestmark = pytest.mark.gst
+
+FRAMES, RATE = 240, 10
+# Lossless, so that pictures are compared and not an encoder's rounding; a network with its memory.
+ENGINE = ["--engine", "nir", "--runtime", "openvino", "--quality", "0"]
+SEGMENTS = ["--segment-length", "8", "--overlap", "12", "--workers", "2"]
+COMMAND = [sys.executable, "-m", "irchroma.launch", "archive"]
+
+Pictures = list[tuple[Fraction, np.ndarray]]
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 s with sound, a key frame every 2 s, in a folder of its own."""
+    folder = tmp_path_factory.mktemp("archive") / "in"
+    (folder / "cameras").mkdir(parents=True)
+    silent, path = folder.parent / "silent.mp4", folder / "cameras" / "night.mp4"
+    source = f"test:nir?size=96x64&rate={RATE}&frames={FRAMES}&jumps=every:9"
+    assert main(["run", source, "--to", str(silent), "--engine", "gray", "--quiet"]) == 0
+    tone = [
+        "-f",
+        "lavfi",
+        "-i",
+        f"sine=frequency=440:duration={FRAMES / RATE}",
+        "-c:v",
+        "copy",
+        "-c:a",
+        "aac",
+    ]
+    subprocess.run(["ffmpeg", "-v", "error", "-i", str(silent), *tone, str(path)], check=True)
+    return path
+
+
+@pytest.fixture(scope="module")
+def single(clip: Path) -> Pictures:
+    path = clip.parents[2] / "single.mp4"
+    words = ["run", str(clip), "--to", str(path), *ENGINE, "--fixed", "--color-every", "1", "--quiet"]
+    assert main(words) == 0
+    return pictures(path)
+
+
+def pictures(path: Path) -> Pictures:
+    with av.open(str(path)) as file:
+        return [(frame.pts * frame.time_base, frame.to_ndarray()) for frame in file.decode(video=0)]
+
+
+def require_same(path: Path, single: Pictures) -> None:
+    found = pictures(path)
+    assert len(found) == len(single) == FRAMES
+    assert [time for time, _ in found] == [time for time, _ in single]
+    for (_, picture), (_, expected) in zip(found, single, strict=True):
+        assert np.abs(picture.astype(int) - expected).max() <= 2
+
+
+def manifest(folder: Path) -> dict:
+    return json.loads((folder / "irchroma-archive.json").read_text(encoding="utf-8"))["recordings"]
+
+
+def children(parent: int, word: bytes) -> list[int]:
+    """Processes that descend from `parent` and have `word` in their command line."""
+    parents, found = {}, []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                status = (entry / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2]
+                parents[int(entry.name)] = int(status.split()[1])
+                if word in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+
+    def descends(pid: int) -> bool:
+        while pid > 1 and pid != parent:
+            pid = parents.get(pid, 0)
+        return pid == parent
+
+    return [pid for pid in found if pid != parent and descends(pid)]
+
+
+def killed_once(process: subprocess.Popen, word: bytes) -> None:
+    """Kill one of its workers while it works."""
+    deadline_s = time.monotonic() + 60
+    while time.monotonic() < deadline_s and process.poll() is None:
+        for pid in children(process.pid, word):
+            time.sleep(1.0)  # into the middle of its work
+            os.kill(pid, signal.SIGKILL)
+            return
+        time.sleep(0.05)
+    raise AssertionError("no worker was seen")
+
+
+@pytest.fixture(scope="module")
+def colored(clip: Path) -> Path:
+    """The folder of results, a worker having been killed on the way."""
+    out = clip.parents[2] / "out"
+    command = [*COMMAND, str(clip.parents[1]), str(out), *ENGINE, *SEGMENTS]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, encoding="utf-8", errors="replace")
+    try:
+        killed_once(process, b"archive.segment")
+        _, said = process.communicate(timeout=100)
+    finally:
+        process.kill()
+    assert process.returncode == 0, said
+    return out
+
+
+def test_two_workers_give_the_pictures_of_one_run_though_one_is_killed(
+    colored: Path, single: Pictures
+) -> None:
+    require_same(colored / "cameras" / "night.mp4", single)
+    told = manifest(colored)["cameras/night.mp4"]
+    assert [segment["frames"] for segment in told["segments"]] == [80, 80, 80]
+    assert sum(segment["failed_attempts"] for segment in told["segments"]) == 1
+    assert not list((colored / ".irchroma-archive").iterdir())
+
+
+def test_sound_and_time_of_the_file_are_kept(colored: Path, clip: Path) -> None:
+    path = colored / "cameras" / "night.mp4"
+    with av.open(str(path)) as file:
+        seconds = sum(frame.samples for frame in file.decode(audio=0)) / 44100
+    assert seconds == pytest.approx(FRAMES / RATE, abs=0.1)
+    assert path.stat().st_mtime_ns == clip.stat().st_mtime_ns
+
+
+def test_again_nothing_is_done_twice(colored: Path, clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = colored / "cameras" / "night.mp4"
+    before = path.stat().st_ino, path.read_bytes()
+    words = [str(clip.parents[1]), str(colored), *ENGINE, *SEGMENTS[:4], "--workers", "1", "--quiet"]
+    assert main(["archive", *words]) == 0
+    assert "0 colored, 1 were there already" in capsys.readouterr().out
+    assert (path.stat().st_ino, path.read_bytes()) == before
+
+
+def test_what_was_interrupted_goes_on(clip: Path, tmp_path: Path, single: Pictures) -> None:
+    words = [str(clip), str(tmp_path / "night.mp4"), *ENGINE, *SEGMENTS[:4], "--workers", "1"]
+    process = subprocess.Popen([*COMMAND, *words, "--quiet"])
+    deadline_s = time.monotonic() + 60
+    while not list(tmp_path.glob(".irchroma-archive/*/segment-00000.json")):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    process.wait(20)
+    assert not (tmp_path / "night.mp4").exists()
+    done = next(tmp_path.glob(".irchroma-archive/*/segment-00000.json")).stat().st_mtime_ns
+    command = [*COMMAND, *words]
+    again = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
+    assert again.returncode == 0, again.stderr
+    assert "1 of 3 segments are there" in again.stderr
+    assert done
+    require_same(tmp_path / "night.mp4", single)
+
+
+def test_a_broken_recording_is_reported_and_the_others_are_colored(
+    clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    (source / "a-broken.mp4").write_bytes(b"no video at all " * 100)
+    (source / "night.mp4").write_bytes(clip.read_bytes())
+    assert main(["archive", str(source), str(tmp_path / "out"), "--engine", "gray", "--quiet"]) == 1
+    said = capsys.readouterr()
+    assert "a-broken.mp4" in said.err
+    assert "1 colored" in said.out
+    states = {name: told["state"] for name, told in manifest(tmp_path / "out").items()}
+    assert states == {"a-broken.mp4": "failed", "night.mp4": "done"}
+    assert len(pictures(tmp_path / "out" / "night.mp4")) == FRAMES
+
+
+def test_cuts_are_at_key_frames(clip: Path) -> None:
+    assert [(span.begin_ns, span.frames) for span in cut(clip, 7)] == [
+        (0, 80),
+        (8 * 10**9, 80),
+        (16 * 10**9, 80),
+    ]
+
+
+def test_without_ray_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(StreamError, match=r"^--ray needs Ray: pip install 'irchroma\[fleet\]'$"):
+        open_workers(1, "local")
+
+
+def test_ray_gives_the_same_though_one_of_its_workers_is_killed(
+    clip: Path, tmp_path: Path, single: Pictures
+) -> None:
+    if importlib.util.find_spec("ray") is None:
+        pytest.skip("Ray is not here: pip install 'irchroma[fleet]'")
+    command = [*COMMAND, str(clip), str(tmp_path / "night.mp4"), *ENGINE, *SEGMENTS, "--ray", "local"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, encoding="utf-8", errors="replace")
+    try:
+        killed_once(process, b"ray::_ray_task")
+        _, said = process.communicate(timeout=100)
+    finally:
+        process.kill()
+    assert process.returncode == 0, said
+    require_same(tmp_path / "night.mp4", single)
+    segments = manifest(tmp_path)["night.mp4"]["segments"]
+    assert sum(segment["failed_attempts"] for segment in segments) == 1
