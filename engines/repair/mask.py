@@ -23,8 +23,9 @@ RING_PX = 4
 """Width of the border of a hole that says how bright it must be."""
 CELL_PX = 4
 """Side of the cells in which a border's brightness is averaged."""
-WIDE_PX = 7
-"""Holes at least so wide and high are for the network. Measured: see weights/repair.md."""
+WIDE_PX = 11
+"""Holes in which a square of this side has room are for the network: blobs from 14 to 16 pixels across on are
+better by it (measured, see weights/repair.md)."""
 
 Mask = NDArray[np.bool_]
 

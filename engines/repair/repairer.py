@@ -42,8 +42,8 @@ LEAST_NEW = 0.02
 """Share of a window's holes from which they are filled anew."""
 RENEW_FRAMES = 8
 """Where nothing moves, one window is guessed anew every so many frames: light changes."""
-RENEWED = 0.5
-"""Share of a new guess in the place of an old one."""
+RENEWED = np.float32(0.5)
+"""Share of a new guess in the place of an old one that was not wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +112,8 @@ class VideoRepair:
         self._holes: Holes | None = None
         self._past: Past | None = None
         self._waiting: list[int] = []
+        self._owed: Plane = np.zeros((0, 0), np.float32)
+        self._wrong = np.zeros(0, bool)
         if mask is not None:
             self.use(mask)
 
@@ -124,6 +126,7 @@ class VideoRepair:
     def reset(self) -> None:
         """Forget the past (a gap, another camera)."""
         self._past = None
+        self._owed = np.zeros(self._holes.cells[0] if self._holes is not None else (0, 0), np.float32)
         self._waiting = []
 
     def apply(
@@ -191,6 +194,8 @@ class VideoRepair:
         scale = _Scale(pixels, holes)
         trust = np.full(pixels.shape, 255, np.uint8)
         out = pixels.copy()
+        if self._wrong.size != pixels.size:
+            self._wrong = np.zeros(pixels.size, bool)
         if past is None:
             self._fill_whole(out, holes, scale)
             trust.reshape(-1)[holes.index] = 0
@@ -205,16 +210,18 @@ class VideoRepair:
         now = scale.to_luma(flat[holes.ring])
         border, values = scale.to_luma(carried.border), scale.to_luma(carried.values)
         gain = _gain(border[carried.counted], now[carried.counted])
-        level, holds = _border(now - gain * border, carried.counted, now, holes)
+        owed = self._owed if holes is self._holes else np.zeros(holes.cells[0], np.float32)
+        level, holds = _border(now - gain * border, carried.counted, now, holes, owed)
         flat[holes.index] = scale.from_luma(gain * values + level)
         seen = np.where(holds, carried.trust, 0).astype(np.uint8)
         trust.reshape(-1)[holes.index] = seen
         if not held:
             gone = passing & (past.trust.reshape(-1)[holes.index] >= SEEN)
             at = holes.labels[1].reshape(-1)[holes.index]
-            changed = ~holds | ~carried.inside | gone | carried.moving[at]
-            due = (seen < SEEN) & (changed | holes.thin.reshape(-1)[holes.index])
-            self._fill_fresh(out, holes, scale, due, trust)
+            wrong = ~holds | ~carried.inside | gone
+            changed = wrong | carried.moving[at] | holes.thin.reshape(-1)[holes.index]
+            self._wrong[holes.index] |= wrong
+            self._fill_fresh(out, holes, scale, (seen < SEEN) & changed, trust)
         return out, trust
 
     def _fill_whole(self, out: Pixels, holes: Holes, scale: _Scale, later: bool = False) -> None:
@@ -256,7 +263,9 @@ class VideoRepair:
                 continue
             before = flat[own]
             self._filling.fill_wide(luma, holes, [holes.windows[number]], seen)
-            flat[own] = before + RENEWED * (flat[own] - before)
+            share = np.where(self._wrong[own], np.float32(1), RENEWED)
+            flat[own] = before + share * (flat[own] - before)
+            self._wrong[own] = False
             out.reshape(-1)[own] = scale.from_luma(flat[own])
             self.counts.windows += 1
 
@@ -274,7 +283,7 @@ def _gain(before: Plane, now: Plane) -> np.float32:
 
 
 def _border(
-    off: Plane, counted: NDArray[np.bool_], now: Plane, holes: Holes
+    off: Plane, counted: NDArray[np.bool_], now: Plane, holes: Holes, owed: Plane
 ) -> tuple[Plane, NDArray[np.bool_]]:
     """What the known pixels around the holes say of what was carried into them.
 
@@ -283,6 +292,7 @@ def _border(
         counted: (m,) bool, where that is known.
         now: (m,) luma of the border.
         holes: whose border and pixels these are.
+        owed: cells of luma, what was left as noise before and adds up where it is none; changed in place.
 
     Returns:
         (n,) luma to add to each pixel of the holes, and (n,) bool where what was carried may stay.
@@ -301,7 +311,9 @@ def _border(
     # A single pixel's noise is not the hole's; a cell's mean is, beyond its own noise.
     usual = 1.4826 * float(np.median(np.abs(off - mean.reshape(-1)[ring]))) if off.size else 0.0
     quiet = np.float32(QUIET * usual) / np.sqrt(some)
-    level = np.asarray(np.sign(mean) * np.maximum(np.abs(mean) - quiet, 0.0), np.float32)
+    off_so_far = mean + owed * (count > 0)
+    level = np.asarray(np.sign(off_so_far) * np.maximum(np.abs(off_so_far) - quiet, 0.0), np.float32)
+    owed[:] = off_so_far - level
     # Squared errors of what was carried, of a smooth surface, and of nothing but the mean.
     near = np.maximum(_near(count), np.float32(1e-6))
     carried = _near(squares - offs * mean) / near

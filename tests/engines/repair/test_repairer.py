@@ -143,7 +143,7 @@ def test_what_a_new_mask_marks_was_wrong_before_and_is_not_taken_from_the_past()
 def test_pictures_smaller_than_a_window_are_repaired(size: tuple[int, int]) -> None:
     frame = np.add.outer(np.arange(size[0]), np.arange(size[1])).astype(np.uint8) // 2 + 30
     mask = np.zeros(size, bool)
-    mask[4:13, 4:13] = True
+    mask[3:15, 3:15] = True
     video = VideoRepair(RepairOptions(FillOptions("partial-conv")), mask)
     for number in range(3):
         out, _ = video.apply(spoiled(frame, mask), number * FRAME_NS)
