@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.engines.catalog import REPAIRS
+from irchroma.engines.catalog import REPAIRS, repair_weights
 from irchroma.engines.measures.flicker_report import read_frames
 from irchroma.engines.measures.metrics import ssim_within
 from irchroma.engines.network.network import NetworkOptions
@@ -144,6 +144,14 @@ def mask_for(kind: str, size: tuple[int, int], random: np.random.Generator) -> M
     return mask
 
 
+def methods() -> list[str]:
+    """Of METHODS, those whose weights are here; the others are named."""
+    lacking = [name for name in REPAIRS if not repair_weights(name).is_file()]
+    if lacking:
+        print(f"left out, as their weights are not here: {', '.join(lacking)}")
+    return [name for name in METHODS if name not in lacking]
+
+
 def measure_pictures(
     pictures: list[Luma], network: NetworkOptions, rows: list[list[tuple[str, Luma]]] | None
 ) -> dict[str, Any]:
@@ -154,8 +162,8 @@ def measure_pictures(
         network: how the networks run.
         rows: gets some pictures for a sheet.
     """
-    fillings = {name: Filling(FillOptions(name, network)) for name in METHODS}
-    tallies = {kind: {name: Tally() for name in METHODS} for kind in KINDS}
+    fillings = {name: Filling(FillOptions(name, network)) for name in methods()}
+    tallies = {kind: {name: Tally() for name in fillings} for kind in KINDS}
     progress = Progress(len(KINDS) * len(pictures))
     for number, kind in enumerate(KINDS):
         random = np.random.default_rng(number)

@@ -54,7 +54,7 @@ def test_the_bench_runs_on_a_folder_and_a_clip(tmp_path: Path, monkeypatch: pyte
     assert main(["bench", "repair", *words]) == 0
     told = json.loads(out.read_text())
     for band in ("nir", "thermal"):
-        assert set(told["pictures"][band]["methods"]["blob 24"]) == set(repair.METHODS)
+        assert set(told["pictures"][band]["methods"]["blob 24"]) == set(repair.methods())
     lost = told["clips"]["clip.mkv, lost blocks"]
     assert lost["auto"]["psnr_db"] > lost["auto, frame by frame"]["psnr_db"]
     assert told["speed"]["1%, still"]["ms"]["median"] > 0
