@@ -232,7 +232,8 @@ class FrameSink(Protocol):
     """Takes finished pictures. Called from one thread; must not block on a live run.
 
     A run waits for every call only so long; a sink whose `close` may need more, as a file's does, has an
-    attribute `end_s`, seconds.
+    attribute `end_s`, seconds. One that can come up before there is a picture, as a page can, has a method
+    `prepare`, which is called once before the source is opened.
     """
 
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:

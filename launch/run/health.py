@@ -20,8 +20,9 @@ class State(NamedTuple):
     """What a run is.
 
     Attributes:
-        state: `live`: frames come; `lost`: they do not, the last picture stands (or there is none yet);
-            `slate`: the "no signal" card stands in its place; `failed`: given up; `ended`: over.
+        state: `waiting`: there is no first frame yet; `live`: frames come; `lost`: they do not, the last
+            picture stands; `slate`: the "no signal" card stands in its place; `failed`: given up;
+            `ended`: over.
         reason: why; of a live run, why it goes out without color. None where all is well.
         for_s: for how long already, where that is known from elsewhere.
     """
@@ -40,7 +41,7 @@ def state_of(loop: Loop | None, waiting: str | None = None) -> State:
     """
     if loop is None or not loop.frames:
         found = loop.reader.lost_reason if loop is not None else None
-        return State("lost", waiting or found or NO_FRAME)
+        return State("waiting", waiting or found or NO_FRAME)
     silence = loop.silence()
     if silence is not None and (silence[0] >= _LOST_S or loop.reader.lost_reason is not None):
         silent_s, reason = silence

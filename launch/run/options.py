@@ -139,7 +139,8 @@ class RunConfig:
         view: what the picture shows.
         osd: readings on the picture.
         output: of the sinks.
-        strict: fail at the end where anything was dropped, replaced, guessed or shortened.
+        strict: fail at the end where anything was dropped, replaced, guessed or shortened; a live source's
+            frames that gave way to newer ones are counted, and are no failure.
     """
 
     source: str = ""

@@ -161,6 +161,8 @@ class Loop:
             last_first.callback(self._composing.finish)
             last_first.callback(self.reader.stop)
             try:
+                for writer in self.writers:
+                    writer.prepare()
                 info = self.reader.start()
                 make = partial(self._make_colorizer, info)
                 self.guarded = GuardedColorizer(make, info.live, self._options.deadlines, self._stopping)

@@ -124,6 +124,15 @@ class SinkWriter:
             return "waiting"
         return "closed" if self._ending.is_set() else "open"
 
+    def prepare(self) -> None:
+        """Before there is a first picture: have what can be had without one, such as a page, come up."""
+        prepare: Callable[[], None] | None = getattr(self._sink, "prepare", None)
+        try:
+            if prepare is not None:
+                prepare()
+        except SinkError as error:  # which `open` will tell
+            log.debug("%s: %s", self.label, error)
+
     def open(self, info: VideoInfo, size: tuple[int, int], stopping: threading.Event | None = None) -> None:
         """Open the sink for pictures of `size` (H, W).
 

@@ -310,10 +310,10 @@ def _nearest(scheme: str) -> str:
 
 
 def public(text: str) -> str:
-    """The text without a user's name and password, fit for logs."""
+    """The text without a user's name and password and without what its query has of secrets, fit for logs."""
     scheme, slashes, rest = text.partition("://")
     if not slashes:
         return text
     # Up to the last @: a password may hold a slash that its owner did not escape.
     shown = f"{scheme}://{rest.rpartition('@')[2]}"
-    return re.sub(r"(passphrase=)[^&]*", r"\1***", shown)
+    return re.sub(r"((?:passphrase|token|password|key)=)[^&\s]*", r"\1***", shown)

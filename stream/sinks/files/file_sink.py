@@ -94,6 +94,7 @@ class FileSink(PipelineSink):
         self.end_s = _END_S
         self._options = options or FileSinkOptions()
         _codec_for(path, self._options)  # its complaint comes now
+        refuse_pipe(path)
         self._rate = Fraction(0)
         self._size = (0, 0)
         self._audio: AudioTrack | None = None
@@ -267,12 +268,17 @@ def made_beside(path: Path) -> Path:
     raise AssertionError("there is always another number")
 
 
+def refuse_pipe(path: Path) -> None:
+    """SinkError for a pipe, which a recording cannot be."""
+    if path.is_fifo():
+        raise SinkError(f"{path}: is a pipe, expected a file: a recording is finished at its beginning")
+
+
 def check_writable(path: Path, original: Path | None = None) -> None:
     """SinkError where a file cannot be written at `path`, or would replace the `original` it is made from."""
     if path.is_dir():
         raise SinkError(f"{path}: is a folder: give the file's name")
-    if path.is_fifo():
-        raise SinkError(f"{path}: is a pipe, expected a file: a recording is finished at its beginning")
+    refuse_pipe(path)
     if not path.parent.is_dir():
         raise SinkError(f"{path}: the folder {path.parent} does not exist: make it first")
     if original is not None and path.exists() and original.exists() and path.samefile(original):

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-STATES = ("live", "lost", "slate", "failed", "ended")
+STATES = ("waiting", "live", "lost", "slate", "failed", "ended")
 _COUNTS = {
     "frames": ("irchroma_frames", "Frames that came from the source."),
     "dropped_before_processing": ("irchroma_source_dropped_frames", "Frames dropped before processing."),

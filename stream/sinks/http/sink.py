@@ -64,7 +64,7 @@ class HttpSink:
                 raise SinkError(f"http: a page needs {needed}: pip install 'irchroma[service]'")
         self._host, self.port = host, port
         self.options = options or HttpSinkOptions()
-        self._open = False
+        self._open = self._served = False
         self._withdraw: Callable[[str, int, str], None]
         self._pace: Pace | None = None
         self.live_picture = LivePicture()
@@ -80,18 +80,28 @@ class HttpSink:
         """What the page's viewers may change."""
         return self.options.control
 
-    def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
-        """See `FrameSink.open`. SinkError for a port that is taken or not allowed."""
+    def prepare(self) -> None:
+        """Serve the page before the first picture: it says what is waited for.
+
+        Raises:
+            SinkError: the port is taken or not allowed.
+        """
         from irchroma.stream.sinks.http import server  # takes 0.2 s, and few runs have a page
 
+        if not self._served:
+            self.port = server.serve(self._host, self.port, self.options.name, self, self.options.access)
+            self._withdraw, self._served = server.withdraw, True
+
+    def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
+        """See `FrameSink.open`. SinkError for a port that is taken or not allowed."""
         check_size(size, f"http://{self._host}:{self.port}")
         self._pace = None if info.live else Pace()
-        self.live_picture = LivePicture()
+        if self.live_picture.ended:
+            self.live_picture = LivePicture()
         self.whep = None
         if webrtc_works():
             self.whep = WhepViewers(info, size, self.options.encoder, self.options.pool or EncoderPool())
-        self.port = server.serve(self._host, self.port, self.options.name, self, self.options.access)
-        self._withdraw = server.withdraw
+        self.prepare()
         self._open = True
 
     def write(self, rgb: Pixels, pts_ns: int, duration_ns: int) -> None:
@@ -128,9 +138,9 @@ class HttpSink:
 
     def close(self) -> None:
         """See `FrameSink.close`; viewers are disconnected."""
-        if not self._open:
+        served, self._open, self._served = self._served, False, False
+        if not served:
             return
-        self._open = False
         self.live_picture.end()
         if self.whep is not None:
             self.whep.close()

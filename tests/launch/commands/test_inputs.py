@@ -1,22 +1,30 @@
 """What comes in as users have it: all of it is colored, or a line says why not; never less without a word."""
 
+import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from tests.stream.sources.flir_files import block, radiometric_jpeg, raw_of
+from tests.waiting import free_port, wait_for
 
 from irchroma.launch.cli import main
+from irchroma.launch.run.monitor import Monitor
 from irchroma.launch.run.options import RunConfig, with_scale
-from irchroma.stream.errors import SourceError, SourceFormatError
+from irchroma.stream.errors import SourceError, SourceFormatError, StreamError
 from irchroma.stream.frame import Frame
+from irchroma.stream.loop.fakes import MemorySource
+from irchroma.stream.loop.loop import Loop, LoopOptions
 from irchroma.stream.remarks import Remarks, run_remarks
 from irchroma.stream.sinks.i420_packer import fit_picture
 from irchroma.stream.sources.file_source import FileSource
@@ -342,3 +350,50 @@ def test_what_is_dropped_or_replaced_is_a_remark(tmp_path: Path) -> None:
     assert told(lambda: fit_picture(even[:20], (48, 64))) == [
         "pictures of another size were fitted into 64x48"
     ]
+
+
+def test_a_pipe_as_output_is_refused_before_the_work_begins(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "out.mkv")
+    for words in (("--to", tmp_path / "out.mkv"), ("--to", "null", "--keep-raw", tmp_path / "out.mkv")):
+        done = irchroma("test:nir?frames=3", *words, "--engine", "gray")
+        assert done.returncode != 0
+        assert "is a pipe, expected a file" in done.stderr
+        assert "source:" not in done.stderr, "nothing was opened"
+
+
+def test_the_page_is_there_while_its_camera_is_awaited(tmp_path: Path) -> None:
+    page, camera = free_port(), free_port()
+    words = ("run", f"rtsp://127.0.0.1:{camera}/cam", "--wait", "--to", f"http://127.0.0.1:{page}")
+    run = subprocess.Popen(
+        (sys.executable, "-m", "irchroma.launch", *words, "--engine", "gray"), stderr=subprocess.DEVNULL
+    )
+
+    def figures() -> dict[str, Any]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{page}/stats.json", timeout=5) as answer:
+                return dict(json.load(answer))
+        except OSError:
+            return {}
+
+    try:
+        wait_for(lambda: "refuse" in (figures().get("reason") or ""))
+        assert figures()["state"] == "waiting"
+        with urllib.request.urlopen(f"http://127.0.0.1:{page}/", timeout=5) as answer:
+            assert b"<html" in answer.read()
+    finally:
+        run.send_signal(signal.SIGINT)
+        run.wait(20)
+
+
+@pytest.mark.parametrize(("live", "fails"), [(True, False), (False, True)])
+def test_frames_of_a_live_source_that_gave_way_are_no_failure_of_strict(live: bool, fails: bool) -> None:
+    monitor = Monitor(RunConfig(source="test:nir", to=("null",), strict=True), quiet=True)
+    source = MemorySource([Frame(np.zeros((4, 6), np.uint8), 0)], live=live)
+    monitor.loop = Loop(source, lambda _: None, None, [], LoopOptions())  # type: ignore[arg-type, return-value]
+    monitor.loop.reader.info = source.open()
+    monitor.remarks.add("frames were dropped before processing", 3)
+    with pytest.raises(StreamError, match="dropped") if fails else contextlib.nullcontext():
+        monitor.require_clean()
+    monitor.remarks.add("something else")
+    with pytest.raises(StreamError, match="something else"):
+        monitor.require_clean()

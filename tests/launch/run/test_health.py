@@ -99,16 +99,16 @@ def test_a_camera_that_falls_silent_is_lost_after_a_second() -> None:
 def test_a_run_that_has_only_begun_is_not_news() -> None:
     told: list[dict[str, Any]] = []
     health = Health(lambda: None, told.append)
-    assert health.look() == ("lost", NO_FRAME, 0.0)
+    assert health.look() == ("waiting", NO_FRAME, 0.0)
     assert told == []
     health.waiting = "nobody answers"
     assert health.look().reason == "nobody answers"
-    assert [event["event"] for event in told] == ["lost"]
+    assert [event["event"] for event in told] == ["waiting"]
     health.stop("given up")
     health.stop()
     assert health.figures()["state"] == "failed"
     assert health.figures()["reason"] == "given up"
-    assert [event["event"] for event in told] == ["lost", "failed"]
+    assert [event["event"] for event in told] == ["waiting", "failed"]
 
 
 def test_a_file_is_live_however_slow_it_is() -> None:

@@ -106,3 +106,8 @@ def test_passwords_are_never_shown(text: str, shown: str) -> None:
         with pytest.raises(SinkError) as caught:
             open_sink(text.replace("/cam", ""))
         assert "cret" not in str(caught.value)
+
+
+def test_no_secret_of_an_address_is_shown() -> None:
+    assert public("http://user:pw@:8080?token=abc&x=1") == "http://:8080?token=***&x=1"
+    assert public("srt://h:1?passphrase=longenough&streamid=a") == "srt://h:1?passphrase=***&streamid=a"
