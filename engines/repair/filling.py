@@ -73,6 +73,7 @@ class Filling:
         if method in ("auto", *REPAIRS):
             name = DEFAULT_NETWORK if method == "auto" else method
             settings = self.options.network
+            settings = replace(settings, threads=settings.threads or 1)  # a window is too small to share
             if settings.runtime not in GRAPH_RUNTIMES:  # the colorizer's alone, such as a GPU's
                 settings = replace(settings, runtime="auto")
             try:
