@@ -13,10 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines import catalog
+from irchroma.engines.choice import ColorizerOptions, open_colorizer
 from irchroma.engines.measures import metrics
+from irchroma.engines.measures.flicker import ColorDistribution, StaticFlicker
 from irchroma.engines.measures.metrics import SurenessCurve
 from irchroma.engines.network.network import NetworkOptions
 from irchroma.engines.network.onnx_summary import inspect
+from irchroma.engines.neural.options import NeuralOptions
+from irchroma.launch.bench.clips import Clip, recorded
 from irchroma.launch.measured import Measured, summary, write_json
 from irchroma.launch.picture_files import PictureError, list_pairs, read_pair, write_rgb
 from irchroma.launch.progress import Progress
@@ -60,6 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--match", default="", metavar="TEXT", help="only pairs whose name has this in it")
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads of the networks")
     parser.add_argument("--classics", action="store_true", help="the colorizers of the literature as well")
+    parser.add_argument("--clip", type=Path, metavar="VIDEO", help="infrared, for a column of flicker")
+    parser.add_argument("--frames", type=int, default=60, metavar="N", help="of the clip (60), 0 for all")
     parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="write the plot there, a PNG")
 
@@ -87,14 +93,17 @@ def run(args: argparse.Namespace) -> int:
                 "chroma_error_sure_to_unsure": curve.errors(),
             }
     progress.close()
+    about: dict[str, Any] = {"bench": "quality", "band": args.band, "match": args.match, "pairs": len(pairs)}
+    if args.clip is not None:
+        clip = recorded(args.clip, most_frames=args.frames)
+        about |= {"clip": clip.name, "clip_frames": len(clip.luma)}
+        for candidate in tried:
+            results[candidate.name]["flicker"] = flicker(candidate.options, clip)
     for name, found in results.items():
         mean = found["mean"]
         cells = " ".join(f"{key} {math.nan if mean[key] is None else mean[key]:.3f}" for key in PRINTED)
-        print(f"{name:24} {cells} {mean['milliseconds']:8.1f} ms")
-    write_json(
-        args.json,
-        {"bench": "quality", "band": args.band, "match": args.match, "pairs": len(pairs), "results": results},
-    )
+        print(f"{name:24} {cells} {mean['milliseconds']:8.1f} ms{_flicker_cell(found)}")
+    write_json(args.json, {**about, "results": results})
     if args.plot is not None:
         write_rgb(args.plot, plot({name: found["mean"] for name, found in results.items()}))
     return 0
@@ -126,6 +135,31 @@ def candidates(band: str, threads: int = 0, classics: bool = False) -> list[Cand
         if classics
     ]
     return plain + networks + others
+
+
+def flicker(options: StillOptions, clip: Clip) -> dict[str, float | None]:
+    """`static_ab` and `cdc` of a clip colored as a video, with the temporal stage, at every frame."""
+    neural = NeuralOptions(network=NetworkOptions(options.runtime, options.threads, exact=not options.quick))
+    static, distribution = StaticFlicker(), ColorDistribution()
+    colorizer = open_colorizer(options.engine, ColorizerOptions(neural))
+    try:
+        for number, luma in enumerate(clip.luma):
+            colorizer.submit(luma, round(number * 1e9 / clip.rate_hz))
+            rgb = colorizer.collect().rgb
+            static.add(rgb, luma)
+            distribution.add(rgb)
+    finally:
+        colorizer.close()
+    still = static.value()  # NaN where every pixel of the clip moves
+    return {
+        "static_ab": None if math.isnan(still) else round(still, 5),
+        "cdc": round(distribution.value(), 6),
+    }
+
+
+def _flicker_cell(found: dict[str, Any]) -> str:
+    value = found.get("flicker", {}).get("static_ab")
+    return "" if value is None else f"  flicker {value:.4f}"
 
 
 def _measure(still: StillPictures, infrared: Path, color: Path, curve: SurenessCurve, nir: bool) -> Measured:

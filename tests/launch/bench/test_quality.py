@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from irchroma.engines.errors import EngineError
 from irchroma.launch.bench import quality
 from irchroma.launch.picture_files import PictureError
 
@@ -59,3 +60,22 @@ def test_networks_are_measured_in_every_size_and_precision() -> None:
 def test_a_filter_that_leaves_no_pair_is_an_error(pairs: Path, tmp_path: Path) -> None:
     with pytest.raises(PictureError, match="no pair has 'vcip'"):
         quality.run(_parsed(str(pairs), "--match", "vcip", "--json", str(tmp_path / "q.json")))
+
+
+def test_a_clip_gives_a_column_of_flicker(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = [one for one in quality.candidates("nir") if one.name == "palette:ironbow"]
+    monkeypatch.setattr(quality, "candidates", lambda band, threads, classics: plain)
+    clip, result = tmp_path / "clip.avi", tmp_path / "q.json"
+    writer = cv2.VideoWriter(str(clip), cv2.VideoWriter_fourcc(*"MJPG"), 25, (96, 64))
+    for number in range(6):
+        writer.write(np.full((64, 96, 3), 60 + number % 2, np.uint8))
+    writer.release()
+    words = (str(pairs), "--json", str(result), "--clip", str(clip), "--frames", "5")
+    assert quality.run(_parsed(*words)) == 0
+    found = json.loads(result.read_text())
+    assert found["clip_frames"] == 5
+    assert found["results"]["palette:ironbow"]["flicker"]["static_ab"] > 0.05  # trembles with its luma
+    with pytest.raises((OSError, EngineError)):
+        quality.run(_parsed(str(pairs), "--json", str(result), "--clip", str(tmp_path / "gone.mp4")))
