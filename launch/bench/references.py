@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from irchroma.engines.reference import registration, structure
 from irchroma.engines.retrieval import features
+from irchroma.engines.retrieval.follower import FINALISTS
 from irchroma.engines.retrieval.library import SHORTLIST
 from irchroma.engines.retrieval.neighbors import Neighbors
 from irchroma.launch.measured import write_json
@@ -31,7 +32,6 @@ from irchroma.launch.picture_files import (
     write_rgb,
 )
 from irchroma.launch.progress import Progress
-from irchroma.launch.run.auto_reference import FINALISTS
 from irchroma.launch.stills import luma_of
 from irchroma.stream.synthetic.camera import SyntheticCamera
 from irchroma.stream.synthetic.options import SyntheticOptions

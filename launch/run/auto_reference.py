@@ -1,4 +1,4 @@
-"""`--reference auto`: looks at the running scene and hands the engine the picture of a library that suits it.
+"""A run's references: given, or chosen by the scene (`--reference auto`), and what an operator makes of them.
 
 Beside the frames: a thread of its own looks at one now and then, and engines take another reference between
 two frames.
@@ -7,24 +7,24 @@ two frames.
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 from weakref import WeakSet
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.engines.errors import EngineError, EngineOptionError
+from irchroma.engines.errors import EngineError
 from irchroma.engines.neural.beside import make_nice
-from irchroma.engines.reference import registration
 from irchroma.engines.reference.pictures import Reference
-from irchroma.engines.retrieval import features
-from irchroma.engines.retrieval.chooser import ChoiceOptions, SceneChooser
-from irchroma.engines.retrieval.library import Entry, Match, ReferenceLibrary
+from irchroma.engines.retrieval.chooser import ChoiceOptions
+from irchroma.engines.retrieval.follower import SceneFollower
+from irchroma.engines.retrieval.library import THUMBNAIL_PX, Entry, Match, ReferenceLibrary
 from irchroma.launch.config import ConfigError, shortened
 from irchroma.stream.loop.threads import feed_thread
 from irchroma.stream.picture.picture import Picture
@@ -34,19 +34,8 @@ log = logging.getLogger(__name__)
 
 EVERY_NS = 500_000_000
 """Of the frames' time, from look to look."""
-CUT = 0.6
-"""Likeness of two looks below which there was a cut between them; in 16 clips, pans and gain jumps among
-them, it was 0.78 and more."""
 CANDIDATES = 6
 """Shown on a page."""
-FINALISTS = 4
-"""The best, of which it is found out whether they show this very scene, and lie over the frame."""
-SAME_SCENE = 0.2
-"""That such a one is better than its features say."""
-SAME_VIEW = 0.8
-"""Likeness of two looks at and above which the camera has not turned."""
-REGISTER_EVERY_S, REGISTER_AGAIN_S = 30.0, 4.0
-"""Of one view, and of one after another; at once after a cut."""
 WAIT_S = 5.0
 """That a file waits for a look, and the end of a run for the last one."""
 KEPT_THUMBNAILS = 64
@@ -64,6 +53,99 @@ class TakesReferences(Protocol):
         """How much they count, [0, 1]; any thread."""
 
 
+class RunReferences(Protocol):
+    """What a page shows and changes of a run's references; any thread."""
+
+    def attend(self, engine: object) -> None:
+        """This engine colors from now on; it is given what is in use."""
+
+    def choose(self, wanted: object) -> None:
+        """A picture's key, `none`, or `auto`. ConfigError where there is no such picture."""
+
+    def strengthen(self, strength: float) -> None:
+        """How much references count from now on, [0, 1]."""
+
+    def state(self) -> dict[str, Any]:
+        """See `irchroma.stream.sinks.http.page.LiveControl.state`."""
+
+    def thumbnail(self, key: str) -> bytes | None:
+        """A small JPEG of a picture; None where there is none."""
+
+
+class _Steering:
+    """The engines of a run, and what they are given."""
+
+    def __init__(self, references: Sequence[Reference], strength: float) -> None:
+        self._lock = threading.Lock()
+        self._engines: WeakSet[Any] = WeakSet()
+        self._references, self._strength = list(references), strength
+        self._changed = False
+
+    def attend(self, engine: object) -> None:
+        """See `RunReferences.attend`."""
+        if not isinstance(engine, TakesReferences):
+            return
+        with self._lock:
+            self._engines.add(engine)
+            references, strength, changed = self._references, self._strength, self._changed
+        engine.set_reference_strength(strength)
+        if changed:  # it was made with those that the run began with
+            engine.exchange_references(references)
+
+    def strengthen(self, strength: float) -> None:
+        """See `RunReferences.strengthen`."""
+        with self._lock:
+            self._strength = strength
+            engines = list(self._engines)
+        for engine in engines:
+            engine.set_reference_strength(strength)
+
+    def _give(self, references: Sequence[Reference]) -> None:
+        with self._lock:
+            self._references, self._changed = list(references), True
+            engines = list(self._engines)
+        for engine in engines:
+            engine.exchange_references(list(references))
+
+
+class GivenReferences(_Steering):
+    """The pictures of `--reference FILE`: all, of which engines take what fits, or one of them, or none."""
+
+    def __init__(self, references: Sequence[Reference], strength: float = 1.0) -> None:
+        super().__init__(references, strength)
+        self._given = {str(number): one for number, one in enumerate(references, 1)}
+        self._chosen = "auto"
+
+    def choose(self, wanted: object) -> None:
+        """See `RunReferences.choose`."""
+        if not isinstance(wanted, str) or wanted not in ("auto", "none", *self._given):
+            raise ConfigError(f"there is no reference {shortened(repr(wanted))} to choose")
+        self._chosen = wanted
+        self._give([one for key, one in self._given.items() if wanted in ("auto", key)])
+
+    def state(self) -> dict[str, Any]:
+        """See `RunReferences.state`."""
+        alone = next(iter(self._given)) if len(self._given) == 1 else None
+        current = self._chosen if self._chosen in self._given else alone
+        shown = [{"key": key, "name": one.name, "score": None} for key, one in self._given.items()]
+        return {
+            "auto": self._chosen == "auto",
+            "strength": self._strength,
+            "current": None if self._chosen == "none" else current,
+            "candidates": shown[:CANDIDATES],
+        }
+
+    def thumbnail(self, key: str) -> bytes | None:
+        """See `RunReferences.thumbnail`."""
+        reference = self._given.get(key)
+        if reference is None:
+            return None
+        factor = THUMBNAIL_PX / max(reference.rgb.shape[:2])
+        small = cv2.resize(reference.rgb, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+        done, jpeg = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
+        return jpeg.tobytes() if done else None
+
+
 @dataclass(slots=True)
 class _Look:
     luma: NDArray[np.uint8]
@@ -72,11 +154,12 @@ class _Look:
     done: threading.Event = field(default_factory=threading.Event)
 
 
-class AutoReference:
-    """Of one run. `see` is called by one thread, everything else by any.
+class AutoReference(_Steering):
+    """Of one run: the scene chooses. `see` is called by one thread, everything else by any.
 
     Attributes:
         library: that pictures are taken from.
+        waits: frames wait for the looks at them, so that a file gives the same pictures every time.
     """
 
     def __init__(
@@ -88,58 +171,26 @@ class AutoReference:
     ) -> None:
         """Begin without a reference.
 
-        Args:
-            library: not empty.
-            strength: how much references count, as engines begin with it.
-            choice: when another picture is taken.
-            waits: frames wait for the looks at them, so that a file gives the same pictures every time.
-
         Raises:
             EngineOptionError: the library is empty.
             EngineUnavailable: what finds neighbors is not installed.
         """
-        if not library.entries:
-            raise EngineOptionError(
-                f"the library of references in {library.folder} is empty: irchroma references add PICTURES"
-                f" --library {library.folder}"
-            )
-        library.search(np.zeros((64, 64), np.uint8), 1)  # what is missing is said before the run begins
-        self.library = library
-        self.waits = waits
-        self._strength = strength
-        self._chooser = SceneChooser(choice)
-        self._engines: WeakSet[Any] = WeakSet()
-        self._lock = threading.Lock()
-        self._woken = threading.Condition(self._lock)
+        super().__init__([], strength)
+        self.library, self.waits = library, waits
+        self._follower = SceneFollower(library, choice)
+        self._woken = threading.Condition()
         self._next: _Look | None = None
         self._looked_ns: int | None = None
         self._cut = False
         self._closed = False
-        self._before: NDArray[np.float32] | None = None
         self._chosen: Entry | None = None
-        self._references: list[Reference] = []
         self._pinned: str | None = None
         self._anew = False
         self._matches: list[Match] = []
-        self._scores: dict[str, float] = {}
-        self._same_scene: set[str] = set()
-        self._registered: NDArray[np.float32] | None = None
-        self._registered_s = -math.inf
         self._thumbnails: OrderedDict[str, bytes] = OrderedDict()
-        self._said_none = False
         self._refreshed_s = time.monotonic()
         self._thread = feed_thread(self._work, "reference")
         self._thread.start()
-
-    def attend(self, engine: object) -> None:
-        """This engine colors from now on; it is given what is in use."""
-        if not isinstance(engine, TakesReferences):
-            return
-        with self._lock:
-            self._engines.add(engine)
-            references, strength = self._references, self._strength
-        engine.set_reference_strength(strength)
-        engine.exchange_references(references)
 
     def see(self, luma: NDArray[np.uint8], pts_ns: int, gap: bool) -> None:
         """One frame as it is colored; quick, but where frames wait.
@@ -181,19 +232,11 @@ class AutoReference:
         if wanted != "auto":
             self._use(entry, reference, "chosen on the page")
 
-    def strengthen(self, strength: float) -> None:
-        """How much references count from now on, [0, 1]."""
-        with self._lock:
-            self._strength = strength
-            engines = list(self._engines)
-        for engine in engines:
-            engine.set_reference_strength(strength)
-
     def state(self) -> dict[str, Any]:
-        """For a page: whether the scene chooses, what is in use, what else there is and how alike it is."""
+        """See `RunReferences.state`: the best by the last look, and what is in use."""
         with self._lock:
             chosen, matches, pinned = self._chosen, self._matches, self._pinned
-            scores = self._scores
+        scores = {match.entry.key: round(min(1.0, match.score), 2) for match in matches}
         shown = [match.entry for match in matches[:CANDIDATES]]
         if chosen is not None and chosen.key not in {entry.key for entry in shown}:
             shown.append(chosen)
@@ -202,17 +245,12 @@ class AutoReference:
             "strength": self._strength,
             "current": chosen.key if chosen is not None else None,
             "candidates": [
-                {
-                    "key": entry.key,
-                    "name": entry.source,
-                    "score": round(min(1.0, scores[entry.key]), 2) if entry.key in scores else None,
-                }
-                for entry in shown
+                {"key": entry.key, "name": entry.source, "score": scores.get(entry.key)} for entry in shown
             ],
         }
 
     def thumbnail(self, key: str) -> bytes | None:
-        """A small JPEG of a picture; None where there is none."""
+        """See `RunReferences.thumbnail`."""
         with self._lock:
             kept = self._thumbnails.get(key)
         if kept is not None:
@@ -256,98 +294,21 @@ class AutoReference:
         if time.monotonic() - self._refreshed_s > REFRESH_S:
             self._refreshed_s = time.monotonic()
             self.library.refresh()
-        views = features.describe(look.luma)
-        whole = views[0]
-        cut = look.cut or (self._before is not None and float(whole @ self._before) < CUT)
-        self._before = whole
-        levels = features.brightness(look.luma)
-        matches = self.library.search_like(views, levels, 2 * CANDIDATES)
         with self._lock:
             pinned, chosen = self._pinned, self._chosen
-            cut, self._anew = cut or self._anew, False
-        scores = {match.entry.key: match.score for match in matches}
-        if chosen is not None and chosen.key not in scores:
-            scores[chosen.key] = features.score(views, levels, chosen.vectors, chosen.levels)
-        self._register(look, whole, matches, cut)
-        for key in self._same_scene & set(scores):
-            scores[key] += SAME_SCENE
+            cut, self._anew = look.cut or self._anew, False
+        seen = self._follower.look(look.luma, look.at_s, chosen, cut, fixed=pinned is not None)
         with self._lock:
-            self._matches = sorted(matches, key=lambda match: -scores[match.entry.key])
-            self._scores = scores
-        if pinned is not None:
-            return
-        self._chooser.chosen = chosen.key if chosen is not None else None
-        found = self._chooser.observe(look.at_s, scores, cut)
-        if found is None:
-            self._say_none(scores)
-            return
-        entry, reference = self._first_readable(found)
-        self._chooser.take(entry.key if entry is not None else None)
-        why = "the scene is another"
-        if entry is not None:
-            same = entry.key in self._same_scene
-            why = "shows this very scene" if same else f"suits the scene ({scores[entry.key]:.2f})"
-        self._use(entry, reference, why)
-
-    def _register(self, look: _Look, vector: NDArray[np.float32], matches: list[Match], cut: bool) -> None:
-        """Find out anew which show this very scene, where the view is another or it was long ago."""
-        same_view = self._registered is not None and float(vector @ self._registered) >= SAME_VIEW
-        if not same_view:
-            self._same_scene = set()
-        since_s = look.at_s - self._registered_s
-        wait_s = REGISTER_EVERY_S if same_view else REGISTER_AGAIN_S
-        if cut or not 0 <= since_s < wait_s:
-            self._registered, self._registered_s = vector, look.at_s
-            self._same_scene = self._lying_over(look.luma, matches)
-
-    def _lying_over(self, luma: NDArray[np.uint8], matches: list[Match]) -> set[str]:
-        """Keys of the best few that show this very scene: they lie over the frame."""
-        small = registration.resized(luma, registration.FINE_PX)
-        found = set()
-        least = self._chooser.options.alike - SAME_SCENE
-        for match in [one for one in matches if one.score >= least][:FINALISTS]:
-            _, reference = self._first_readable([match.entry.key])
-            if reference is None:
-                continue
-            other = registration.resized(reference.luma, registration.FINE_PX)
-            if registration.register(small, other).same_scene:
-                found.add(match.entry.key)
-        return found
-
-    def _first_readable(self, keys: list[str]) -> tuple[Entry | None, Reference | None]:
-        """The first whose picture is there still."""
-        for key in keys:
-            try:
-                entry = self.library.find(key)
-                return entry, self.library.load(entry)
-            except EngineOptionError as error:
-                log.warning("reference: %s", error)
-                self.library.look_for_pictures()
-        return None, None
+            self._matches = seen.matches
+            overtaken = self._pinned != pinned
+        if seen.changes and not overtaken:
+            self._use(seen.entry, seen.reference, seen.why)
 
     def _use(self, entry: Entry | None, reference: Reference | None, why: str) -> None:
-        references = [] if reference is None else [reference]
         with self._lock:
-            self._chosen, self._references = entry, references
-            engines = list(self._engines)
+            self._chosen = entry
         log.info("reference: %s, %s", entry.file if entry is not None else "none", why)
-        for engine in engines:
-            engine.exchange_references(references)
-
-    def _say_none(self, scores: dict[str, float]) -> None:
-        alike = self._chooser.options.alike
-        best = max(scores.values(), default=0.0)
-        if self._chooser.chosen is not None or self._said_none or best >= alike:
-            return
-        self._said_none = True
-        log.warning(
-            "reference auto: none of %d pictures in %s is alike enough (best %.2f, needed %.2f): the"
-            " network's own color is used",
-            len(self.library.entries),
-            self.library.folder,
-            best,
-            alike,
-        )
+        self._give([] if reference is None else [reference])
 
 
 class SceneWatch:

@@ -9,7 +9,7 @@ from typing import Any
 from irchroma.engines import catalog
 from irchroma.engines.palette.tables import PALETTES, palette_table
 from irchroma.launch.config import ConfigError, nearest, shortened
-from irchroma.launch.run.auto_reference import AutoReference
+from irchroma.launch.run.auto_reference import RunReferences
 from irchroma.stream.loop.loop import Loop
 from irchroma.stream.protocols import Colorizer
 from irchroma.stream.sinks.http.page import Choice
@@ -36,7 +36,7 @@ class RunControl:
         engine: str,
         composer: ViewComposer,
         make: Callable[[str], Colorizer],
-        references: AutoReference | None = None,
+        references: RunReferences | None = None,
     ) -> None:
         """Begin with the engine that the configuration names.
 
@@ -44,7 +44,7 @@ class RunControl:
             engine: as configured.
             composer: whose view is changed.
             make: opens an engine by its name.
-            references: chooses them by the scene, or as told here; None where the run has no library.
+            references: of the run, as told here; None where it has none.
         """
         self._references = references
         self._composer, self._make = composer, make
@@ -105,7 +105,7 @@ class RunControl:
 
     def _change_reference(self, wanted: dict[str, Any]) -> None:
         if self._references is None:
-            raise ConfigError("this run has no library of references: --reference auto")
+            raise ConfigError("this run has no reference: begin it with --reference FILE or auto")
         strength = _share("strength", wanted, 1.0)
         if "reference" in wanted:
             self._references.choose(wanted["reference"])

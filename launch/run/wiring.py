@@ -23,10 +23,10 @@ from irchroma.engines.choice import (
 )
 from irchroma.engines.network.sharing import SharedPool
 from irchroma.engines.neural.colorizer import NeuralColorizer
-from irchroma.engines.reference.pictures import AUTO
+from irchroma.engines.reference.pictures import AUTO, load_references
 from irchroma.engines.retrieval.library import ReferenceLibrary, default_folder
 from irchroma.launch.config import ConfigError
-from irchroma.launch.run.auto_reference import AutoReference, SceneWatch
+from irchroma.launch.run.auto_reference import AutoReference, GivenReferences, SceneWatch
 from irchroma.launch.run.control import RunControl
 from irchroma.launch.run.evidence import EvidenceFacts, evidence_sink, make_recorder
 from irchroma.launch.run.flicker_watch import FlickerWatch
@@ -131,6 +131,7 @@ def build_loop(
         return attended(open_colorizer(chosen.engine, options))
 
     references = _references(config)
+    auto = references if isinstance(references, AutoReference) else None
 
     def attended(colorizer: Colorizer) -> Colorizer:
         if references is not None:
@@ -142,7 +143,7 @@ def build_loop(
     evidence = evidence_sink(config)
     recorder = make_recorder(config, evidence, sink_options) if evidence is not None else None
     facts = EvidenceFacts(composer, recorder)
-    watch = FlickerWatch(facts if references is None else SceneWatch(facts, references))
+    watch = FlickerWatch(facts if auto is None else SceneWatch(facts, auto))
 
     def make_colorizer(info: VideoInfo) -> Colorizer:
         from irchroma.launch.run.automatic import fitted  # nothing that palettes need
@@ -157,8 +158,8 @@ def build_loop(
             colorizer.prepare(info.size)
         if colorizer.synthetic:
             watch.prepare()
-        if references is not None:
-            references.waits = not info.live
+        if auto is not None:
+            auto.waits = not info.live
         return attended(colorizer)
 
     writers = [_writer(text, sink_options, recorder if text == evidence else None) for text in config.to]
@@ -172,7 +173,7 @@ def build_loop(
         camera,
         watch=collector,
         sound=sound,
-        ended=references.close if references is not None else None,
+        ended=auto.close if auto is not None else None,
         repair=RunRepair(config.repair, config.neural.network) if config.repair.mask else None,
     )
     raw = _raw_keeper(config.output, recorder)
@@ -186,14 +187,14 @@ def build_loop(
     return loop
 
 
-def _references(config: RunConfig) -> AutoReference | None:
-    """What chooses references by the scene; None where that is not asked for."""
-    if config.neural.reference != AUTO:
-        if config.references is not None:
-            raise ConfigError("--references is the library of --reference auto: add that")
-        return None
-    library = ReferenceLibrary(config.references or default_folder())
-    return AutoReference(library, config.neural.reference_strength)
+def _references(config: RunConfig) -> AutoReference | GivenReferences | None:
+    """The references of the run, which pages show; None where it has none."""
+    path, strength = config.neural.reference, config.neural.reference_strength
+    if path == AUTO:
+        return AutoReference(ReferenceLibrary(config.references or default_folder()), strength)
+    if config.references is not None:
+        raise ConfigError("--references is the library of --reference auto: add that")
+    return GivenReferences(load_references(path), strength) if path is not None else None
 
 
 def _writer(text: str, options: SinkOptions, recorder: EvidenceRecorder | None) -> SinkWriter:

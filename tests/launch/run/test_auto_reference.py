@@ -18,11 +18,11 @@ from irchroma.engines.retrieval.chooser import ChoiceOptions
 from irchroma.engines.retrieval.library import ReferenceLibrary
 from irchroma.launch.cli import main
 from irchroma.launch.config import ConfigError
-from irchroma.launch.run.auto_reference import EVERY_NS, AutoReference
+from irchroma.launch.run.auto_reference import EVERY_NS, AutoReference, GivenReferences
 
 pytest.importorskip("voyager", reason="libraries are searched with voyager")
 
-CHOICE = ChoiceOptions(lasting_s=5.0)
+CHOICE = ChoiceOptions(lasting_s=2.0)
 
 
 class Engine:
@@ -77,16 +77,16 @@ def infrared(seed: int) -> np.ndarray:
 def test_the_scene_chooses_and_a_cut_chooses_anew(auto: AutoReference) -> None:
     engine, camera = Engine(), Camera(auto)
     auto.attend(engine)
-    camera.show(infrared(3), 20)
-    assert engine.given == [[], ["scene 3"]]
+    camera.show(infrared(3), 6)
+    assert engine.given == [["scene 3"]]
     assert auto.state()["current"] == auto.library.entries[3].key
-    camera.show(infrared(5), 20)
-    camera.show(infrared(3), 20)
-    assert engine.given == [[], ["scene 3"], ["scene 5"], ["scene 3"]]
+    camera.show(infrared(5), 6)
+    camera.show(infrared(3), 6)
+    assert engine.given == [["scene 3"], ["scene 5"], ["scene 3"]]
 
 
 def test_an_engine_that_comes_later_is_given_what_is_in_use(auto: AutoReference) -> None:
-    Camera(auto).show(infrared(3), 5)
+    Camera(auto).show(infrared(3), 3)
     auto.strengthen(0.3)
     engine = Engine()
     auto.attend(engine)
@@ -103,8 +103,8 @@ def test_a_scene_that_is_like_none_is_said_once_and_gets_none(
     auto.attend(engine)
     noise = np.random.default_rng(0).integers(0, 255, (12, 16), dtype=np.uint8)
     with caplog.at_level(logging.WARNING):
-        camera.show(cv2.resize(noise, (320, 240), interpolation=cv2.INTER_CUBIC), 20)
-    assert engine.given == [[]]
+        camera.show(cv2.resize(noise, (320, 240), interpolation=cv2.INTER_CUBIC), 6)
+    assert engine.given == []
     assert [record.message.startswith("reference auto: none of 8 pictures") for record in caplog.records] == [
         True
     ]
@@ -113,19 +113,19 @@ def test_a_scene_that_is_like_none_is_said_once_and_gets_none(
 def test_an_operator_chooses_and_the_scene_may_again(auto: AutoReference) -> None:
     engine, camera = Engine(), Camera(auto)
     auto.attend(engine)
-    camera.show(infrared(3), 5)
+    camera.show(infrared(3), 3)
     wanted = auto.library.entries[6]
     auto.choose(wanted.key)
-    camera.show(infrared(3), 30)
+    camera.show(infrared(3), 6)
     assert engine.given[-1] == ["scene 6"]
     assert (auto.state()["auto"], auto.state()["current"]) == (False, wanted.key)
     assert wanted.key in [one["key"] for one in auto.state()["candidates"]]
     auto.choose("none")
-    camera.show(infrared(3), 30)
+    camera.show(infrared(3), 6)
     assert engine.given[-1] == []
     assert auto.state()["current"] is None
     auto.choose("auto")
-    camera.show(infrared(3), 5)
+    camera.show(infrared(3), 3)
     assert engine.given[-1] == ["scene 3"]
     for nothing in ("other", 7, None):
         with pytest.raises(ConfigError, match="there is no reference"):
@@ -137,11 +137,11 @@ def test_a_picture_that_is_deleted_while_it_runs_costs_nothing_but_itself(
 ) -> None:
     engine, camera = Engine(), Camera(auto)
     auto.attend(engine)
-    camera.show(infrared(3), 5)
+    camera.show(infrared(3), 3)
     (auto.library.folder / auto.library.entries[5].file).unlink()
-    camera.show(infrared(5), 10)
+    camera.show(infrared(5), 6)
     assert ["scene 5"] not in engine.given
-    camera.show(infrared(2), 10)
+    camera.show(infrared(2), 6)
     assert engine.given[-1] == ["scene 2"]
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
@@ -153,6 +153,37 @@ def test_thumbnails_are_of_the_librarys_pictures_alone(auto: AutoReference) -> N
         assert small is not None
         assert cv2.imdecode(np.frombuffer(small, np.uint8), cv2.IMREAD_COLOR) is not None
     assert auto.thumbnail("../../etc/passwd") is None
+
+
+def test_given_references_are_all_in_use_until_an_operator_says_which() -> None:
+    pictures = [
+        Reference(daytime_scene.draw(seed)[0], np.full(daytime_scene.SIZE, 255, np.uint8), f"scene {seed}")
+        for seed in (1, 2)
+    ]
+    given, engine = GivenReferences(pictures, 0.7), Engine()
+    given.attend(engine)
+    assert (engine.given, engine.strength) == ([], 0.7)  # it was made with them
+    assert given.state() == {
+        "auto": True,
+        "strength": 0.7,
+        "current": None,
+        "candidates": [{"key": str(n), "name": f"scene {n}", "score": None} for n in (1, 2)],
+    }
+    for wanted, names in (("2", ["scene 2"]), ("none", []), ("auto", ["scene 1", "scene 2"])):
+        given.choose(wanted)
+        assert engine.given[-1] == names
+        assert given.state()["current"] == (wanted if wanted == "2" else None)
+    with pytest.raises(ConfigError, match="there is no reference '3'"):
+        given.choose("3")
+    later = Engine()
+    given.choose("1")
+    given.attend(later)
+    assert later.given == [["scene 1"]]
+    small = given.thumbnail("1")
+    assert small is not None
+    assert cv2.imdecode(np.frombuffer(small, np.uint8), cv2.IMREAD_COLOR).shape[1] == 192
+    assert given.thumbnail("3") is None
+    assert GivenReferences(pictures[:1]).state()["current"] == "1"
 
 
 def test_live_frames_wait_for_nothing(library: ReferenceLibrary) -> None:

@@ -9,6 +9,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -278,7 +279,21 @@ def test_the_scene_chooses_a_reference_and_an_operator_may(library: ReferenceLib
     with running() as run:
         status, answer = run.change(reference="none")
         assert (status, run.state()["reference"]) == (400, None)
-        assert "--reference auto" in answer["error"]
+        assert "--reference FILE or auto" in answer["error"]
+
+
+def test_a_reference_that_is_given_is_shown_and_may_be_weakened_and_left(library: ReferenceLibrary) -> None:
+    entry = library.entries[0]
+    settings = with_library(library, references=None)
+    settings["neural"] = replace(settings["neural"], reference=library.folder / entry.file)
+    with running(**settings) as run:
+        shown = run.state()["reference"]
+        assert (shown["auto"], shown["current"], shown["strength"]) == (True, "1", 1.0)
+        assert [one["name"] for one in shown["candidates"]] == [entry.file]
+        assert run.request("GET", "/references/1.jpg")[0] == 200
+        assert run.change(strength=0.2)[1]["reference"]["strength"] == 0.2
+        assert run.change(reference="none")[1]["reference"]["current"] is None
+        assert run.change(reference=entry.key)[0] == 400
 
 
 def test_a_viewer_sees_no_thumbnails(library: ReferenceLibrary) -> None:

@@ -1,0 +1,185 @@
+"""Follows the scene that a camera shows: looks at a frame now and then, and says which picture suits it.
+
+What both show counts first, then brightness; where a picture lies over the frame, edge on edge, it is of
+this very scene and preferred. When another is taken is the chooser's to say.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.engines.errors import EngineOptionError
+from irchroma.engines.reference import registration
+from irchroma.engines.reference.pictures import Reference
+from irchroma.engines.retrieval import features
+from irchroma.engines.retrieval.chooser import ChoiceOptions, SceneChooser
+from irchroma.engines.retrieval.library import Entry, Match, ReferenceLibrary
+
+log = logging.getLogger(__name__)
+Luma = NDArray[np.uint8]
+Vector = NDArray[np.float32]
+
+CUT = 0.6
+"""Likeness of two looks below which there was a cut between them; in 16 clips, pans and gain jumps among
+them, it was 0.78 and more."""
+CANDIDATES = 12
+FINALISTS = 4
+"""The best, of which it is found out whether they show this very scene, and lie over the frame."""
+SAME_SCENE = 0.2
+"""That such a one is better than its features say."""
+SAME_VIEW = 0.8
+"""Likeness of two looks at and above which the camera has not turned."""
+REGISTER_EVERY_S, REGISTER_AGAIN_S = 30.0, 4.0
+"""Of one view, and of one after another; at once after a cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What one look has found.
+
+    Attributes:
+        matches: of the library, the best first; scores have what registration adds.
+        changes: another picture, or none, is to be taken from now on.
+        entry, reference: that one; None for none.
+        why: for a log.
+    """
+
+    matches: list[Match]
+    changes: bool = False
+    entry: Entry | None = None
+    reference: Reference | None = None
+    why: str = ""
+
+
+class SceneFollower:
+    """Of one camera; used by one thread."""
+
+    def __init__(self, library: ReferenceLibrary, choice: ChoiceOptions | None = None) -> None:
+        """Begin without a picture.
+
+        Raises:
+            EngineOptionError: the library is empty.
+            EngineUnavailable: what finds neighbors is not installed.
+        """
+        if not library.entries:
+            raise EngineOptionError(
+                f"the library of references in {library.folder} is empty: irchroma references add PICTURES"
+                f" --library {library.folder}"
+            )
+        library.search(np.zeros((64, 64), np.uint8), 1)  # what is missing is said before the run begins
+        self.library = library
+        self._chooser = SceneChooser(choice)
+        self._before: Vector | None = None
+        self._same_scene: set[str] = set()
+        self._registered: Vector | None = None
+        self._registered_s = -math.inf
+        self._said_none = False
+
+    def look(
+        self,
+        luma: NDArray[np.uint8],
+        at_s: float,
+        in_use: Entry | None,
+        cut: bool = False,
+        fixed: bool = False,
+    ) -> Seen:
+        """Look at a frame.
+
+        Args:
+            luma: (H, W) uint8, tone mapped.
+            at_s: its time.
+            in_use: the picture that is in use.
+            cut: it has nothing to do with the frame before.
+            fixed: the one in use stays whatever is seen.
+        """
+        views, levels = features.describe(luma), features.brightness(luma)
+        whole = views[0]
+        cut = cut or (self._before is not None and float(whole @ self._before) < CUT)
+        self._before = whole
+        matches = self.library.search_like(views, levels, CANDIDATES)
+        scores = {match.entry.key: match.score for match in matches}
+        if in_use is not None and in_use.key not in scores:
+            scores[in_use.key] = features.score(views, levels, in_use.vectors, in_use.levels)
+        self._register(luma, at_s, whole, matches, cut)
+        for key in self._same_scene & set(scores):
+            scores[key] += SAME_SCENE
+        shown = sorted(
+            (Match(one.entry, scores[one.entry.key]) for one in matches), key=lambda one: -one.score
+        )
+        if fixed:
+            return Seen(shown)
+        self._chooser.chosen = in_use.key if in_use is not None else None
+        found = self._chooser.observe(at_s, scores, cut)
+        if found is None:
+            self._say_none(scores)
+            return Seen(shown)
+        entry, reference = self._first_readable(found)
+        self._chooser.take(entry.key if entry is not None else None)
+        why = "the scene is another"
+        if entry is not None:
+            same = entry.key in self._same_scene
+            why = "shows this very scene" if same else f"suits the scene ({scores[entry.key]:.2f})"
+        return Seen(shown, True, entry, reference, why)
+
+    def _register(
+        self,
+        luma: NDArray[np.uint8],
+        at_s: float,
+        vector: NDArray[np.float32],
+        matches: list[Match],
+        cut: bool,
+    ) -> None:
+        """Find out anew which show this very scene, where the view is another or it was long ago."""
+        same_view = self._registered is not None and float(vector @ self._registered) >= SAME_VIEW
+        if not same_view:
+            self._same_scene = set()
+        since_s = at_s - self._registered_s
+        wait_s = REGISTER_EVERY_S if same_view else REGISTER_AGAIN_S
+        if cut or not 0 <= since_s < wait_s:
+            self._registered, self._registered_s = vector, at_s
+            self._same_scene = self._lying_over(luma, matches)
+
+    def _lying_over(self, luma: Luma, matches: list[Match]) -> set[str]:
+        """Keys of the best few that show this very scene: they lie over the frame."""
+        small = registration.resized(luma, registration.FINE_PX)
+        found = set()
+        least = self._chooser.options.alike - SAME_SCENE
+        for match in [one for one in matches if one.score >= least][:FINALISTS]:
+            _, reference = self._first_readable([match.entry.key])
+            if reference is None:
+                continue
+            other = registration.resized(reference.luma, registration.FINE_PX)
+            if registration.register(small, other).same_scene:
+                found.add(match.entry.key)
+        return found
+
+    def _first_readable(self, keys: list[str]) -> tuple[Entry | None, Reference | None]:
+        """The first whose picture is there still."""
+        for key in keys:
+            try:
+                entry = self.library.find(key)
+                return entry, self.library.load(entry)
+            except EngineOptionError as error:
+                log.warning("reference: %s", error)
+                self.library.look_for_pictures()
+        return None, None
+
+    def _say_none(self, scores: dict[str, float]) -> None:
+        alike = self._chooser.options.alike
+        best = max(scores.values(), default=0.0)
+        if self._chooser.chosen is not None or self._said_none or best >= alike:
+            return
+        self._said_none = True
+        log.warning(
+            "reference auto: none of %d pictures in %s is alike enough (best %.2f, needed %.2f): the"
+            " network's own color is used",
+            len(self.library.entries),
+            self.library.folder,
+            best,
+            alike,
+        )
