@@ -93,6 +93,7 @@ class Holes:
         index: flat indices of those pixels.
         wide: (H, W) bool, those of them that are for a network: wider and higher than `WIDE_PX`.
         thin: the others.
+        waiting: numbers of the windows that are to be filled as their turn comes.
     """
 
     def __init__(self, mask: Mask, wide_px: int = WIDE_PX) -> None:
@@ -103,6 +104,7 @@ class Holes:
         near = cv2.dilate(core, np.ones((5, 5), np.uint8))
         self.wide: Mask = (near > 0) & mask
         self.thin: Mask = mask & ~self.wide
+        self.waiting: list[int] = []
 
     @cached_property
     def known(self) -> NDArray[np.float32]:

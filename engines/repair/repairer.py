@@ -111,7 +111,6 @@ class VideoRepair:
         self._mask_name = name
         self._holes: Holes | None = None
         self._past: Past | None = None
-        self._waiting: list[int] = []
         self._owed: Plane = np.zeros((0, 0), np.float32)
         self._wrong = np.zeros(0, bool)
         if mask is not None:
@@ -126,8 +125,9 @@ class VideoRepair:
     def reset(self) -> None:
         """Forget the past (a gap, another camera)."""
         self._past = None
+        if self._holes is not None:
+            self._holes.waiting = []
         self._owed = np.zeros(self._holes.cells[0] if self._holes is not None else (0, 0), np.float32)
-        self._waiting = []
 
     def apply(
         self, pixels: Pixels, pts_ns: int, held: bool = False, lost: Mask | None = None
@@ -229,11 +229,11 @@ class VideoRepair:
         if later and self._filling.networked:
             filled = membrane(luma, holes.known)
             self._filling.fill_thin(filled, holes)
-            self._waiting = list(range(len(holes.windows)))
+            holes.waiting = list(range(len(holes.windows)))
         else:
             filled = self._filling.fill(luma, holes)
             self.counts.windows += len(holes.windows) if self._filling.networked else 0
-            self._waiting = []
+            holes.waiting = []
         out.reshape(-1)[holes.index] = scale.from_luma(filled.reshape(-1)[holes.index])
 
     def _fill_fresh(
@@ -251,11 +251,11 @@ class VideoRepair:
             return
         flat, seen = luma.reshape(-1), trust >= SEEN
         for number, window in enumerate(holes.windows):
-            if number not in self._waiting and wanted.reshape(-1)[window.own].mean() > LEAST_NEW:
-                self._waiting.append(number)
-        if not self._waiting and holes.windows and self.counts.frames % RENEW_FRAMES == 0:
-            self._waiting.append(self.counts.frames // RENEW_FRAMES % len(holes.windows))
-        turn, self._waiting = self._waiting[: self.options.windows], self._waiting[self.options.windows :]
+            if number not in holes.waiting and wanted.reshape(-1)[window.own].mean() > LEAST_NEW:
+                holes.waiting.append(number)
+        if not holes.waiting and holes.windows and self.counts.frames % RENEW_FRAMES == 0:
+            holes.waiting.append(self.counts.frames // RENEW_FRAMES % len(holes.windows))
+        turn, holes.waiting = holes.waiting[: self.options.windows], holes.waiting[self.options.windows :]
         for number in turn:
             own = holes.windows[number].own
             own = own[~seen.reshape(-1)[own]]

@@ -77,6 +77,23 @@ def test_a_block_that_is_lost_in_one_frame_is_taken_from_the_one_before() -> Non
 
 
 @NETWORK
+def test_blocks_are_lost_beside_a_mask_that_stays() -> None:
+    random = np.random.default_rng(1)
+    standing = np.zeros(SIZE, bool)
+    standing[20:50, 20:50] = standing[70:100, 100:140] = True
+    video = VideoRepair(RepairOptions(FillOptions("partial-conv"), windows=1), standing)
+    for number, frame in enumerate(panned(4, 24)):
+        lost = holes.draw("lost", SIZE, random) if number % 2 else None
+        mask = standing | lost if lost is not None else standing
+        out, mark = video.apply(spoiled(frame, mask), number * FRAME_NS, lost=lost)
+        assert mark is not None
+        assert np.array_equal(mark > 0, mask)
+        assert np.array_equal(out[~mask], frame[~mask])
+        assert error(out, frame, mask) < 60
+    video.close()
+
+
+@NETWORK
 def test_a_still_scene_keeps_its_fill_and_costs_the_network_little() -> None:
     frame, mask = scene()[:, : SIZE[1]], blob()
     video = VideoRepair(RepairOptions(FillOptions("partial-conv")), mask)
