@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +55,8 @@ def make_recorder(config: RunConfig, text: str, options: SinkOptions) -> Evidenc
     Raises:
         StreamError: no key, or the file cannot be written.
     """
+    from importlib.metadata import PackageNotFoundError, version  # 10 ms of every start
+
     named = config.output.evidence_key
     signer = Signer.read(named) if named is not None else Signer.kept(own_key_file())
     try:

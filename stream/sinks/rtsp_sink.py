@@ -60,6 +60,7 @@ class RtspSink:
         self._sound: SoundReader | None = None
         self._sound_way: Any = None
         self._sound_primed = False
+        self._sound_end_ns = 0  # of what has been sent, on the stream's clock
         self._options, self._pool = encoder or EncoderOptions(), pool or EncoderPool()
         self._codec = codec_for(self._options, ("h264", "h265"), str(address), "RTSP")
         self._encoder: SharedEncoder | None = None
@@ -116,6 +117,11 @@ class RtspSink:
             time_ns = clock.at(piece.pts_ns) if self._sound_primed else 0
             if time_ns is None or time_ns < 0 or (now_ns == 0 and self._sound_primed):
                 continue
+            # The pictures' clock is followed, back too: pieces are moved together, then one is left out.
+            if time_ns + piece.buffer.duration < self._sound_end_ns:
+                continue
+            time_ns = max(time_ns, self._sound_end_ns)
+            self._sound_end_ns = time_ns + piece.buffer.duration
             if not self._sound_primed:
                 way.set_property("caps", piece.caps)
             self._sound_primed = True
@@ -130,6 +136,7 @@ class RtspSink:
             self._clock = RunningTime()
             self._primed, self._await_key = False, True
             self._sound_way, self._sound_primed = parts.get_by_name("sound"), False
+            self._sound_end_ns = 0
         log.info("%s: first client, encoder starts", self.address)
 
     def _media_gone(self, _media: Any) -> None:

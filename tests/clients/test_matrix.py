@@ -24,6 +24,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from tests.browser import SHOWN, WIDTH, opened
 from tests.waiting import free_port, wait_for
 
 from irchroma.engines.palette.tables import palette_table
@@ -42,7 +43,7 @@ COMPLAINT = re.compile(
 )
 # FFmpeg's own words while it looks at the first picture of any multipart stream (which is whole), and those
 # of its output, where two pictures came within one period.
-HARMLESS = re.compile(r"\[mjpeg .*EOI missing, emulating|^\[rawvideo")
+HARMLESS = re.compile(r"\[mjpeg .*EOI missing, emulating|^\[rawvideo|^\[null .* stream 0:")
 
 
 @dataclass
@@ -413,6 +414,139 @@ def test_a_client_plays_h265(as_h265: Path, tmp_path: Path, output: str, client:
         facts = ["ffprobe", "-v", "error", "-select_streams", "v", "-of", "csv=p=0"]
         facts += ["-show_entries", "stream=codec_name,color_range,color_space", address]
         assert in_process(*facts).stdout.strip() == "hevc,tv,bt709"
+
+
+PIXELS = """(async (shown) => {
+  if (shown.readyState < 2) await new Promise((there) => { shown.onloadeddata = there; });
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [320, 240];
+  const context = canvas.getContext("2d");
+  context.drawImage(shown, 0, 0);
+  return [40, 120, 200, 280].map((x) => [...context.getImageData(x, 60, 1, 1).data].slice(0, 3));
+})"""
+"""JavaScript: an element's colors in the middle of the four patches."""
+
+
+def require_colors(pixels: list[list[int]]) -> None:
+    assert np.abs(np.array(pixels) - expected_colors()).max() <= 2 * TOLERANCE
+
+
+@pytest.mark.browser
+def test_chromium_shows_the_page(served: Served, tmp_path: Path) -> None:
+    page = served.streams["page"][0].removesuffix("live.mjpg")
+    with opened(page, tmp_path / "profile") as tab:
+        tab.wait_for(f"{WIDTH} === {SIZE[1]}")
+        require_colors(tab.value(f"{PIXELS}({SHOWN})"))
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("name", ["a.mp4", "a.webm", "killed.mp4"])
+def test_chromium_plays_a_recording(recorded: Path, tmp_path: Path, name: str) -> None:
+    with opened((recorded / name).as_uri(), tmp_path / "profile") as tab:
+        tab.wait_for("document.querySelector('video').readyState >= 2")
+        shown = tab.value("(v => [v.videoWidth, v.videoHeight, v.duration])(document.querySelector('video'))")
+        assert shown[:2] == [SIZE[1], SIZE[0]]
+        assert name == "killed.mp4" or shown[2] == pytest.approx(4, abs=0.1)
+        tab.screenshot(tmp_path / "seen.png")
+    seen = cv2.cvtColor(cv2.imread(str(tmp_path / "seen.png")), cv2.COLOR_BGR2RGB)
+    # A file's page is of no origin whose pixels a script may read: the picture stands in the middle of it.
+    top, left = (seen.shape[0] - SIZE[0]) // 2, (seen.shape[1] - SIZE[1]) // 2
+    require_colors([seen[top + 60, left + x].tolist() for x in (40, 120, 200, 280)])
+
+
+def relay(camera: str, *outputs: str, log: Path) -> subprocess.Popen[str]:
+    words = [word for output in outputs for word in ("--to", output)]
+    return irchroma("run", camera, "--engine", "palette:ironbow", "--tone-map", "none", *words, log=log)
+
+
+@pytest.mark.parametrize("client", ["ffmpeg", "pyav", "gstreamer"])
+def test_a_client_joins_again_after_the_server_has_started_anew(
+    clip: Path, tmp_path: Path, client: str
+) -> None:
+    address = f"rtsp://127.0.0.1:{free_port()}/cam"
+    for start in ("first", "second"):
+        log = tmp_path / start
+        server = relay(str(clip), address, log=log)
+        try:
+            wait_for(lambda log=log: "sink: rtsp" in log.read_text())  # type: ignore[misc]
+            (tmp_path / f"{start}-seen").mkdir()
+            require(CLIENTS[client](address, "tcp", tmp_path / f"{start}-seen"))
+        finally:
+            server.kill()  # as a loss of power would
+            server.wait(20)
+
+
+def test_clients_stay_while_the_camera_is_away_and_others_join_after_it_is_back(
+    clip: Path, tmp_path: Path
+) -> None:
+    camera, out = (f"rtsp://127.0.0.1:{free_port()}/{name}" for name in ("cam", "out"))
+    first = relay(str(clip), camera, log=tmp_path / "first")
+    wait_for(lambda: "sink: rtsp" in (tmp_path / "first").read_text())
+    log = tmp_path / "log"
+    stands = relay(camera, out, str(tmp_path / "all.mkv"), log=log)
+    servers = [first]
+    try:
+        wait_for(lambda: "sink: rtsp" in log.read_text())
+        stays = subprocess.Popen(
+            (
+                *("ffmpeg", "-hide_banner", "-nostdin", "-nostats", "-rtsp_transport", "tcp", "-i", out),
+                *("-f", "null", "-"),
+            ),
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
+        )
+        first.kill()
+        first.wait(20)
+        wait_for(lambda: "source lost" in log.read_text())
+        servers.append(relay(str(clip), camera, log=tmp_path / "second"))
+        wait_for(lambda: "source is back" in log.read_text(), 60)
+        (tmp_path / "joined").mkdir()
+        require(by_ffmpeg(out, "tcp", tmp_path / "joined"), tolerance=2 * TOLERANCE)
+        assert stays.poll() is None
+        stays.send_signal(signal.SIGINT)
+        said = stays.communicate(timeout=20)[1]
+        assert Seen([], said).complaints() == []
+    finally:
+        for server in servers:
+            server.kill()
+            server.wait(20)
+        stands.send_signal(signal.SIGINT)
+        assert stands.wait(40) == 0, log.read_text()
+    done = in_process("ffmpeg", "-v", "warning", "-i", str(tmp_path / "all.mkv"), "-f", "null", "-")
+    assert done.returncode == 0
+    assert Seen([], done.stdout).complaints() == []
+
+
+def test_two_cameras_on_one_port_both_play(tmp_path: Path) -> None:
+    port = free_port()
+    config = tmp_path / "two.toml"
+    lines = ['engine = "palette:ironbow"']
+    for name, kind in (("gate", "nir"), ("yard", "thermal")):
+        lines += [
+            "[[cameras]]",
+            f'name = "{name}"',
+            f'source = "test:{kind}?live=1&rate=8&size=320x256"',
+            f'to = ["rtsp://viewer:secretpw@127.0.0.1:{port}/{name}"]',
+        ]
+    config.write_text("\n".join(lines))
+    log = tmp_path / "log"
+    run = irchroma("run", "--config", str(config), log=log)
+    try:
+        wait_for(lambda: log.read_text().count("sink: rtsp") == 2, 60)
+        assert "secretpw" not in log.read_text()
+        for name in ("gate", "yard", "gate"):
+            done = in_process(
+                *("ffmpeg", "-hide_banner", "-nostdin", "-rtsp_transport", "tcp"),
+                *("-i", f"rtsp://viewer:secretpw@127.0.0.1:{port}/{name}"),
+                *("-frames:v", "10", "-f", "null", "-"),
+            )
+            assert done.returncode == 0, done.stdout
+            assert "320x256" in done.stdout
+            assert Seen([], done.stdout).complaints() == []
+    finally:
+        run.send_signal(signal.SIGINT)
+        assert run.wait(40) == 0
 
 
 def flashes_s(address: str, *options: str) -> list[float]:
