@@ -24,14 +24,14 @@ log = logging.getLogger(__name__)
 Luma = NDArray[np.uint8]
 Vector = NDArray[np.float32]
 
-CUT = 0.6
-"""Likeness of two looks below which there was a cut between them; in 16 clips, pans and gain jumps among
-them, it was 0.78 and more."""
+CUT = 0.7
+"""Likeness of two looks below which there was a cut between them. In 16 clips, pans and gain jumps among
+them, it was 0.78 and more; of 99 in 100 pairs of different scenes, streets too, it is 0.57 and less."""
 CANDIDATES = 12
-FINALISTS = 4
+FINALISTS = 6
 """The best, of which it is found out whether they show this very scene, and lie over the frame."""
 SAME_SCENE = 0.2
-"""That such a one is better than its features say."""
+"""That such a one is better than its features say; at the least it is clearly more than what suits at all."""
 SAME_VIEW = 0.8
 """Likeness of two looks at and above which the camera has not turned."""
 REGISTER_EVERY_S, REGISTER_AGAIN_S = 30.0, 4.0
@@ -106,8 +106,9 @@ class SceneFollower:
         if in_use is not None and in_use.key not in scores:
             scores[in_use.key] = features.score(views, levels, in_use.vectors, in_use.levels)
         self._register(luma, at_s, whole, matches, cut)
+        sure = self._chooser.options.alike + self._chooser.options.clearly
         for key in self._same_scene & set(scores):
-            scores[key] += SAME_SCENE
+            scores[key] = max(scores[key] + SAME_SCENE, sure)
         shown = sorted(
             (Match(one.entry, scores[one.entry.key]) for one in matches), key=lambda one: -one.score
         )
@@ -148,8 +149,7 @@ class SceneFollower:
         """Keys of the best few that show this very scene: they lie over the frame."""
         small = registration.resized(luma, registration.FINE_PX)
         found = set()
-        least = self._chooser.options.alike - SAME_SCENE
-        for match in [one for one in matches if one.score >= least][:FINALISTS]:
+        for match in matches[:FINALISTS]:
             _, reference = self._first_readable([match.entry.key])
             if reference is None:
                 continue
