@@ -123,6 +123,14 @@ class _Command(OneLineParser):
         return super().parse_known_args(args, namespace)
 
 
+def size_of(word: str) -> tuple[int, int]:
+    """`1920x1080` as (H, W), an argument's `type`."""
+    width, cross, height = word.partition("x")
+    if not (cross and width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise argparse.ArgumentTypeError(f"expected a size like 1920x1080, got {word!r}")
+    return int(height), int(width)
+
+
 def secret_places(address: str) -> list[slice]:
     """Where the secrets of an address stand in it: its password, and values such as `passphrase=`."""
     places = []

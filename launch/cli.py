@@ -43,6 +43,10 @@ COMMANDS = CommandTable(
             "check that evidence is as it was recorded",
         ),
         "recolor": ("irchroma.launch.commands.recolor", "color the untouched input of a recording anew"),
+        "latency": (
+            "irchroma.launch.commands.latency",
+            "from a frame's making to its colored picture at a viewer's",
+        ),
         "doctor": ("irchroma.launch.commands.doctor", "what works on this machine, and what mends the rest"),
     },
 )

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from irchroma.launch.arguments import size_of
 from irchroma.launch.bench.cameras import ClipServer
 from irchroma.launch.bench.cpu_stages import moving_pictures
 from irchroma.launch.config import ConfigError
@@ -124,7 +125,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
     parser.add_argument("--old", type=Path, metavar="DIR", help="an older checkout to compare with")
     parser.add_argument("--engine", default=default.engine, help="engine of all runs (nir)")
-    parser.add_argument("--size", action="append", metavar="WxH", help="may be given again (three sizes)")
+    parser.add_argument(
+        "--size", action="append", type=size_of, metavar="WxH", help="may be given again (three sizes)"
+    )
     parser.add_argument("--cameras", default="1,4", metavar="N,N", help="live cameras at once (1,4)")
     parser.add_argument("--seconds", type=float, default=default.seconds, help="of each live run (6)")
 
@@ -132,7 +135,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure, print a line for each result, write the JSON."""
     try:
-        sizes = tuple(_size(word) for word in args.size or ()) or SIZES
+        sizes = tuple(args.size or ()) or SIZES
         cameras = tuple(int(word) for word in args.cameras.split(","))
     except ValueError as error:
         raise ConfigError(f"expected --size such as 1280x720 and --cameras such as 1,4: {error}") from error
@@ -160,11 +163,6 @@ def run(args: argparse.Namespace) -> int:
             results["live"] += _live(options, size, pictures, folder)
     write_json(args.json, results)
     return 0
-
-
-def _size(word: str) -> tuple[int, int]:
-    width, height = (int(part) for part in word.split("x"))
-    return height, width
 
 
 def _python(options: CpuBenchOptions, tree: str, mask: str, code: str, *arguments: str) -> dict[str, Any]:

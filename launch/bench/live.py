@@ -14,6 +14,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from irchroma.launch.arguments import size_of
 from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import spread, write_json
 from irchroma.stream.sinks.encoders import EncoderTask, choose_encoder
@@ -48,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
     parser.add_argument("--engine", action="append", help="engine of the runs; may be given again")
     parser.add_argument(
-        "--size", action="append", type=_size, metavar="WxH", help="of the pictures; may be given again"
+        "--size", action="append", type=size_of, metavar="WxH", help="of the pictures; may be given again"
     )
     parser.add_argument("--frames", type=int, default=3600, help="frames of each clip, two minutes")
     parser.add_argument("--repetitions", type=int, default=5, help="pairs of runs, taken in turns")
@@ -82,13 +83,6 @@ def run(args: argparse.Namespace) -> int:
             )
     write_json(args.json, results)
     return 0
-
-
-def _size(word: str) -> tuple[int, int]:
-    width, cross, height = word.partition("x")
-    if not (cross and width.isdecimal() and height.isdecimal()):
-        raise argparse.ArgumentTypeError(f"expected a size like 1920x1080, got {word!r}")
-    return int(height), int(width)
 
 
 def make_clip(size: tuple[int, int], options: LiveBenchOptions, folder: Path) -> Path:

@@ -171,6 +171,24 @@ def held_by_both(thing: Any) -> Any:
     return thing
 
 
+def asked(element: Any, action: str, value: Any, wait_s: float) -> Any:
+    """What an element answers to an action signal that takes a promise, a `Gst.Structure` or None.
+
+    Raises:
+        StreamError: it answered with an error, or not within `wait_s`.
+    """
+    done = threading.Event()
+    promise = modules()["Gst"].Promise.new_with_change_func(lambda *_: done.set())
+    element.emit(action, value, promise)
+    if not done.wait(wait_s):
+        raise StreamError(f"{action} was not done in time")
+    lent = promise.get_reply()  # the promise's own, which ends with this function
+    reply = lent.copy() if lent is not None else None
+    if reply is not None and reply.has_field("error"):
+        raise StreamError(str(reply.get_value("error")))
+    return reply
+
+
 def extra_module(name: str, module_version: str = "1.0") -> Any:
     """Another GStreamer namespace: `GstRtspServer`, `GstPbutils` ...
 

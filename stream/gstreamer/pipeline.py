@@ -61,6 +61,9 @@ class Pipeline:
             self._pipeline = gst.parse_launch(self.launch)
         except glib.Error as error:
             raise GstFailure(error.message, "core", "missing-plugin") from error
+        if not isinstance(self._pipeline, gst.Pipeline):  # the line names one element alone
+            alone, self._pipeline = self._pipeline, gst.Pipeline.new(None)
+            self._pipeline.add(alone)
         self._bus = self._pipeline.get_bus()
         for name, values in self.properties.items():
             for key, value in values.items():

@@ -56,6 +56,12 @@ class Sample:
     duration_ns: int
     discont: bool = False
 
+    def luma(self) -> NDArray[np.uint8]:
+        """The first plane of an 8-bit picture, (H, W) uint8: its luma where it is GRAY8, I420 or NV12."""
+        (height, width), stride = self.caps.size, self.caps.strides[0]
+        rows = self.data[self.caps.offsets[0] :][: height * stride].reshape(height, stride)
+        return rows[:, :width]
+
 
 @dataclass(frozen=True, slots=True)
 class Unit:

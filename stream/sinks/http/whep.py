@@ -273,10 +273,13 @@ class _Viewer:
             way_out = self._pipeline.element("pictures").get_static_pad("src")
             way_out.add_probe(kinds.EVENT_UPSTREAM, self._wished)
             offered = rtc.WebRTCSessionDescription.new(rtc.WebRTCSDPType.OFFER, message)
-            _ask(peer, "set-remote-description", offered)
-            reply = _ask(peer, "create-answer", None)
-            answered = reply.get_value("answer")
-            _ask(peer, "set-local-description", answered)
+            try:
+                door.asked(peer, "set-remote-description", offered, _ANSWERED_S)
+                made = door.asked(peer, "create-answer", None, _ANSWERED_S)
+            except StreamError as error:
+                raise OfferRefused(f"the offer cannot be answered: {error}") from error
+            # The answer lives as long as what it came in.
+            door.asked(peer, "set-local-description", made.get_value("answer"), _ANSWERED_S)
             if not self._gathered.wait(_ANSWERED_S):
                 raise SinkError("webrtc: no way to the viewer was found in time")
             return str(peer.get_property("local-description").sdp.as_text())
@@ -357,17 +360,3 @@ class _Viewer:
             self._closed, self._joined = True, False
         self.encoder.leave(self._take)
         self._pipeline.stop()
-
-
-def _ask(peer: Any, action: str, value: Any) -> Any:
-    """What a peer connection answers to an action. Raises SinkError."""
-    gst = door.modules()["Gst"]
-    done = threading.Event()
-    promise = gst.Promise.new_with_change_func(lambda *_: done.set())
-    peer.emit(action, value, promise)
-    if not done.wait(_ANSWERED_S):
-        raise SinkError(f"webrtc: {action} was not done in time")
-    reply = promise.get_reply()
-    if reply is not None and reply.has_field("error"):
-        raise OfferRefused(f"the offer cannot be answered: {reply.get_value('error')}")
-    return reply
