@@ -70,6 +70,7 @@ AT_IMPORT = {
     "engines/network/torch_runtime.py",
     "engines/gpu/cuda/torch_device.py",
     "launch/bench/gpu/torch_speed.py",
+    "launch/gstreamer/python/irchroma_element.py",
     *(path for path in HOMES["torch"] if path.startswith("engines/training/")),
 }
 """Those that do so when they are imported themselves: nobody imports them before the library is wanted."""

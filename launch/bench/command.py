@@ -27,6 +27,10 @@ BENCHES = CommandTable(
             "irchroma.launch.bench.cpu",
             "stages, files and live cameras on the CPU, instructions masked too, beside an older checkout",
         ),
+        "element": (
+            "irchroma.launch.gstreamer.overhead",
+            "the GStreamer element beside its engine alone and a pipeline without it",
+        ),
         "exemplars": (
             "irchroma.launch.bench.exemplars",
             "pairs colored by a reference: network, geometry, statistics; other scenes; cost",
