@@ -96,7 +96,9 @@ class Colorizer(Protocol):
     One thread calls `submit` and another `collect`, never with more than `depth` frames in flight. A run
     waits for them only so long. An engine that shares something with others may have a method `abandon`, for
     any thread to call when it hangs: what hangs is then not given to anybody else. One that colors
-    within `submit`, by nothing that could hang, has an attribute `prompt`: it gets no threads of its own.
+    within `submit`, by nothing that could hang, has an attribute `prompt`: it gets no threads of its own. One
+    that can let its color come by degrees has a method `fade_in`, called where pictures without color go
+    before.
     """
 
     @property

@@ -157,6 +157,10 @@ class AdjustableColorizer:
         """See `NeuralColorizer.set_reference_strength`."""
         self._colorizer.set_reference_strength(strength)
 
+    def fade_in(self) -> None:
+        """See `irchroma.stream.protocols.Colorizer`."""
+        self._colorizer.fade_in()
+
     def reset(self) -> None:
         """Forget the past, not the rung."""
         self._colorizer.reset()

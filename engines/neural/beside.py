@@ -264,7 +264,7 @@ class ColorBeside:
             self._ask(work, network, seen_px, half)
             if taken is None and without:
                 taken = self._beside.take(self._wait_s)
-                self._shown = 1.0 if taken is not None else 0.0
+                self._shown = 1.0 if taken is not None and self._wait_s > 0 else 0.0
         self._wait_s = CUT_WAIT_S
         self._frames = 1 if without else min(self._frames + 1, MOST_FRAMES)
         gray = reduced(work, half) * np.float32(1 / 255)
@@ -282,6 +282,10 @@ class ColorBeside:
             ycc[..., 1:] *= np.float32(self._shown)
             ycc[..., 0] = gray + np.float32(self._shown) * (ycc[..., 0] - gray)
         return ycc, confidence
+
+    def fade_in(self) -> None:
+        """Pictures without color have gone before: the first answer is not waited for, it fades in."""
+        self._wait_s = 0.0
 
     def forget(self) -> None:
         """A new scene begins."""

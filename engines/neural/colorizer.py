@@ -282,6 +282,11 @@ class NeuralColorizer:
         """Seconds that the network has worked beside the frames so far."""
         return 0.0 if self._beside is None else self._beside.worked_s
 
+    def fade_in(self) -> None:
+        """See `irchroma.stream.protocols.Colorizer`; without `beside` color is there or not."""
+        if self._beside is not None:
+            self._beside.fade_in()
+
     def reset(self) -> None:
         """Forget the past."""
         self._pending.clear()

@@ -58,6 +58,7 @@ class Governor:
         self._size: tuple[int, int] | None = None
         self._options: NeuralOptions | None = None
         self._drops = 0
+        self._begun_s: float | None = None  # the first frame, which the engine may not have waited for
         self._start_s: float | None = None
         self._last_s = 0.0
         self._seconds: dict[str, float] = {}
@@ -110,6 +111,7 @@ class Governor:
 
     def on_frame(self, loop: Loop) -> None:
         """Look at what the last frame took; on a live source, change the settings where that is due."""
+        self._begun_s = self._begun_s or time.monotonic()
         controller, colorizer = self._controller, self._colorizer
         if controller is None or colorizer is None or loop.reader.info is None:
             return
@@ -137,11 +139,12 @@ class Governor:
         self.steps = [*self.steps[-_KEPT_STEPS + 1 :], {**change, "reason": step.reason}]
 
     def summary(self) -> dict[str, Any]:
-        """For the statistics: what was chosen, the time spent on each rung, the changes."""
+        """For the statistics: what was chosen, the time before it and on each rung, the changes."""
         colorizer = self._colorizer
         return {
             "chosen": self.chosen,
             "limit_ms": self._limit_s * 1e3,
+            "without_s": round((self._start_s or time.monotonic()) - (self._begun_s or time.monotonic()), 2),
             "now": str(colorizer.ladder[colorizer.rung]) if colorizer is not None else None,
             # A copy, made in one step of the interpreter: the loop's thread adds to it.
             "seconds": {rung: round(seconds, 2) for rung, seconds in self._seconds.copy().items()},

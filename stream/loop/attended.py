@@ -23,6 +23,8 @@ class Deadlines:
     """How long is waited for an engine, seconds.
 
     Attributes:
+        start_s: how long the first pictures of a live run wait for the engine to be made; then they go out as
+            they come, and color follows.
         answer_s: a live run shows the raw picture when nothing has come for so long; an engine that is always
             slower is given three times its usual time.
         hung_s: from then on the engine counts as lost.
@@ -30,6 +32,7 @@ class Deadlines:
         close_s: how long the end of a run waits for it.
     """
 
+    start_s: float = 0.3
     answer_s: float = 0.6
     hung_s: float = 10.0
     first_s: float = 300.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 1.0, 30.0
 _MOST_HUNG = 4  # engines that have not returned: another one would not either, and each keeps its memory
 _HURRY_S = 0.3
+BEING_MADE = "the engine is being made"
 
 Make = Callable[[], Colorizer]
 
@@ -50,6 +52,9 @@ class GuardedColorizer:
     ) -> None:
         """Make the first engine; its error goes to the caller, since nothing runs yet.
 
+        A live run does not wait for one that takes its time, such as a network that is compiled: `submit`
+        takes it when it is there, or raises why it cannot be made.
+
         Args:
             make: makes an engine; called again after failures.
             live: whether frames must go on when the engine does not answer.
@@ -76,13 +81,21 @@ class GuardedColorizer:
         self.reason: str | None = None
         self.failures = 0
         self._attended: AttendedEngine | None = None
-        self._install(self._first(make))
+        self._starting: list[Colorizer | BaseException] | None = None
+        first = self._first(make)
+        if first is not None:
+            self._install(first)
 
     def submit(
         self, luma: NDArray[np.uint8], pts_ns: int, counts: NDArray[np.uint16] | None, held: bool
     ) -> Ticket | None:
-        """Hand a frame to the engine; the ticket for `collect`, or None while the engine is down."""
+        """Hand a frame to the engine; the ticket for `collect`, or None while the engine is down.
+
+        Raises:
+            Exception: what making the very first engine ended with.
+        """
         self._newest = (luma, counts)
+        self._take_first()
         self._swap()
         self._look_after()
         attended = self._attended
@@ -173,6 +186,9 @@ class GuardedColorizer:
         """Let go of the engine, which gets `close_s` for it; may be called twice."""
         with self._lock:
             self._closed = True
+            starting, self._starting = self._starting, None
+            if starting and not isinstance(starting[0], BaseException):
+                feed_thread(partial(close_quietly, starting[0]), "engine close").start()
             engines = [self._attended, self._next[0] if self._next is not None else None]
             self._attended = self._next = None
         for engine in engines:
@@ -183,7 +199,7 @@ class GuardedColorizer:
                 log.warning("%s has not let go in time: left behind", engine.name)
         self._unclosed.clear()
 
-    def _first(self, make: Make) -> Colorizer:
+    def _first(self, make: Make) -> Colorizer | None:
         """On a thread of its own, as a plan may take minutes to build and the run may have to end before."""
         made: list[Colorizer | BaseException] = []
         ready = threading.Event()
@@ -198,13 +214,37 @@ class GuardedColorizer:
                 close_quietly(made[0])
 
         feed_thread(work, "engine").start()
+        patient_until_s = time.monotonic() + (self._deadlines.start_s if self._live else math.inf)
         while not ready.wait(0.1):
             if self._stopping.is_set():
                 self._closed = True
                 raise StoppedEarly
+            if time.monotonic() > patient_until_s:
+                self._starting, self._rebuilding, self.reason = made, True, BEING_MADE
+                return None
         if isinstance(made[0], BaseException):
             raise made[0]
         return made[0]
+
+    def _take_first(self) -> None:
+        """Let the first engine begin that was still being made when the pictures began; color fades in."""
+        made = self._starting
+        if not made:
+            return
+        with self._lock:
+            self._starting, self._rebuilding = None, False
+            engine, wanted = made[0], self._attended is None and not self._closed
+            if wanted and not isinstance(engine, BaseException):
+                fade_in: Callable[[], None] | None = getattr(engine, "fade_in", None)
+                if fade_in is not None:
+                    fade_in()
+                self._install(engine)
+                log.info("engine: %s", self.name)
+                return
+        if not isinstance(engine, BaseException):
+            close_quietly(engine)
+        elif wanted:
+            raise engine
 
     def _tried_out(self, engine: Colorizer) -> AttendedEngine:
         """One frame, so that what takes long or fails does so before the engine takes over."""

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from irchroma.stream.loop.attended import Deadlines, Ticket
-from irchroma.stream.loop.guarded import GuardedColorizer, StoppedEarly
+from irchroma.stream.loop.guarded import BEING_MADE, GuardedColorizer, StoppedEarly
 
 
 class Painted(NamedTuple):
@@ -380,7 +380,8 @@ def test_engines_that_all_hang_are_not_made_without_end() -> None:
     guarded.close()
 
 
-def test_a_run_that_is_stopped_does_not_wait_for_an_engine_that_is_made() -> None:
+@pytest.mark.parametrize("live", [True, False])
+def test_a_run_that_is_stopped_does_not_wait_for_an_engine_that_is_made(live: bool) -> None:
     stopping, may_end, engine = threading.Event(), threading.Event(), Tinted("late")
 
     def make() -> Tinted:
@@ -389,6 +390,72 @@ def test_a_run_that_is_stopped_does_not_wait_for_an_engine_that_is_made() -> Non
         return engine
 
     with pytest.raises(StoppedEarly):
-        GuardedColorizer(make, stopping=stopping)
+        GuardedColorizer(make, live=live, stopping=stopping)
     may_end.set()
     until(lambda: engine.closed)
+
+
+class Fading(Tinted):
+    faded = False
+
+    def fade_in(self) -> None:
+        self.faded = True
+
+
+def test_the_first_pictures_of_a_live_run_do_not_wait_for_their_engine() -> None:
+    may_end, engine = threading.Event(), Fading("late")
+
+    def make() -> Fading:
+        assert may_end.wait(30)
+        return engine
+
+    begin_s = time.monotonic()
+    guarded = GuardedColorizer(make, deadlines=Deadlines(start_s=0.05))
+    assert guarded.submit(LUMA, 0, None, False) is None
+    assert time.monotonic() - begin_s < 1
+    assert guarded.reason == BEING_MADE
+    may_end.set()
+    until(lambda: guarded.submit(LUMA, 1, None, False) is not None)
+    assert engine.faded
+    assert (guarded.name, guarded.reason, guarded.failures) == ("late", None, 0)
+    guarded.close()
+    until(lambda: engine.closed)
+
+
+def test_an_engine_that_cannot_be_made_ends_a_live_run_though_pictures_have_gone_out() -> None:
+    may_end = threading.Event()
+
+    def make() -> Fading:
+        assert may_end.wait(30)
+        raise ValueError("no such weights")
+
+    guarded = GuardedColorizer(make, deadlines=Deadlines(start_s=0.05))
+    assert guarded.submit(LUMA, 0, None, False) is None
+    may_end.set()
+    with pytest.raises(ValueError, match="no such weights"):
+        until(lambda: guarded.submit(LUMA, 1, None, False) is not None)
+    guarded.close()
+
+
+def test_a_run_that_ends_before_its_engine_is_made_lets_go_of_it() -> None:
+    may_end, engine = threading.Event(), Fading("late")
+
+    def make() -> Fading:
+        assert may_end.wait(30)
+        return engine
+
+    guarded = GuardedColorizer(make, deadlines=Deadlines(start_s=0.05))
+    guarded.submit(LUMA, 0, None, False)
+    guarded.close()
+    may_end.set()
+    until(lambda: engine.closed)
+
+
+def test_a_file_waits_for_its_engine() -> None:
+    def make() -> Fading:
+        threading.Event().wait(0.3)
+        return Fading("late")
+
+    guarded = GuardedColorizer(make, live=False, deadlines=Deadlines(start_s=0.05))
+    assert guarded.submit(LUMA, 0, None, False) is not None
+    guarded.close()
