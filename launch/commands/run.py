@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from irchroma.launch.config import to_toml
+from irchroma.launch.notices import ServiceNotices, idle_since
 from irchroma.launch.run import flags as run_flags
 from irchroma.launch.run.cameras import cameras_toml, has_cameras, load_cameras
 from irchroma.launch.run.feeds import run_cameras
@@ -87,6 +88,10 @@ def run_with(args: argparse.Namespace, settings: dict[str, Any]) -> int:
     monitor.loop = build_loop(config, stats=monitor.stats, governor=governor)
     told_to_stop = stop_on_signals(monitor.loop.stop)
     monitor.health.start()
+    notices = ServiceNotices(
+        lambda: idle_since(monitor.loop.turned_s if monitor.loop else None), monitor.status
+    )
+    notices.start()
     failure: str | None = "unexpected end"
     try:
         monitor.loop.run(monitor.on_frame)
@@ -98,6 +103,7 @@ def run_with(args: argparse.Namespace, settings: dict[str, Any]) -> int:
             failure = str(error) or type(error).__name__
             raise
     finally:
+        notices.stop()
         monitor.finish(failure)
     monitor.require_clean()
     return 128 + told_to_stop[0] if told_to_stop and not monitor.loop.frames else 0

@@ -15,6 +15,7 @@ from typing import Any
 from irchroma.engines.errors import EngineError
 from irchroma.engines.network.sharing import SharedPool
 from irchroma.launch.config import ConfigError
+from irchroma.launch.notices import ServiceNotices, idle_since
 from irchroma.launch.progress import Progress
 from irchroma.launch.run.cameras import CameraRun, CamerasConfig
 from irchroma.launch.run.monitor import Monitor
@@ -200,11 +201,14 @@ class CamerasRun:
         """Run until every camera has ended or `stop` was called; 0 when none was given up."""
         for feed in self.feeds:
             feed.start()
+        notices = ServiceNotices(self._idle_s, self._status)
+        notices.start()
         try:
             while not all([feed.join(_LOOK_S / len(self.feeds)) for feed in self.feeds]):
                 if progress is not None:
                     progress.update(self.feeds)
         finally:
+            notices.stop()
             self.stop()
             for feed in self.feeds:
                 feed.join()
@@ -212,6 +216,16 @@ class CamerasRun:
                 progress.close()
         self._finish()
         return 1 if any(feed.failure is not None for feed in self.feeds) else 0
+
+    def _idle_s(self) -> float | None:
+        """Of the camera that turned last: one that hangs must not have the others started anew."""
+        turned = [feed.monitor.loop.turned_s for feed in self.feeds if feed.monitor.loop is not None]
+        known = [seconds for seconds in turned if seconds is not None]
+        return idle_since(max(known)) if known and len(known) == len(self.feeds) else None
+
+    def _status(self) -> str:
+        states = [feed.state() for feed in self.feeds]
+        return ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
 
     def stop(self) -> None:
         """End all cameras in good order; may be called from a signal handler and more than once."""

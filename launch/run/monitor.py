@@ -103,6 +103,11 @@ class Monitor:
     def _elapsed_s(self) -> float:
         return 0.0 if self._start_s is None else time.monotonic() - self._start_s
 
+    def status(self) -> str:
+        """`live`, or `lost: the source is silent`."""
+        now = self.health.look()
+        return now.state if now.reason is None else f"{now.state}: {now.reason}"
+
     def stats(self) -> dict[str, Any]:
         """Counts and latencies so far; times in milliseconds."""
         loop = self.loop

@@ -91,6 +91,8 @@ class Loop:
         bad_frames: of a camera's frames those that nothing could be made of.
         composer: makes the viewer's pictures.
         reader: the source's thread; its `info`, `drops` and `lost_reason` may be read at any time.
+        turned_s: when the loop last turned, `time.monotonic`, as it does several times a second whatever its
+            camera does; None before the first time.
         repeat_s: for so long a loss is bridged by the last picture, before the card.
         repair: mends the camera's pictures; None where nothing does.
     """
@@ -129,6 +131,7 @@ class Loop:
             composer, writers, self.stages, options.repeat_s, self.reader.stop, self._stopping
         )
         self.frames = self.bad_frames = 0
+        self.turned_s: float | None = None
         self.repeat_s = options.repeat_s
         self.repair = options.repair
         self.guarded: GuardedColorizer | None = None
@@ -225,6 +228,7 @@ class Loop:
         repeat_ns = max(period_ns, _SHORTEST_REPEAT_NS)
         try:
             while True:
+                self.turned_s = time.monotonic()
                 frame = self.reader.ring.get(repeat_ns / 1e9 if info.live else 0.5)
                 if frame is not None:
                     job = self._begun(frame, guarded, period_ns)
