@@ -159,16 +159,15 @@ def _keep_unwinder() -> None:
         pass  # another C library; nothing to keep
 
 
-def held_by_both(thing: Any) -> Any:
-    """A GObject out of a property whose owner gave it away with its only reference, made safe for both.
-
-    webrtcbin (1.22) never sinks its ICE agent's floating reference: the bindings take it for theirs, and the
-    agent would end with the Python object.
-    """
-    if thing.__grefcount__ < 2:
-        library = ctypes.CDLL("libgobject-2.0.so.0")
-        library.g_object_ref(ctypes.c_void_p(hash(thing)))
-    return thing
+def keep_to_address(peer: Any, address: str) -> None:
+    """Let a webrtcbin listen on one address of this machine alone, and ask no router for anything."""
+    ice = peer.get_property("ice-agent")
+    if ice.__grefcount__ < 2:
+        # webrtcbin (1.22) never sinks its agent's floating reference: the bindings take it for theirs, and
+        # the agent would end with the Python object.
+        ctypes.CDLL("libgobject-2.0.so.0").g_object_ref(ctypes.c_void_p(hash(ice)))
+    ice.emit("add-local-ip-address", address)
+    ice.get_property("agent").set_property("upnp", False)  # or it serves HTTP on every interface
 
 
 def asked(element: Any, action: str, value: Any, wait_s: float) -> Any:

@@ -60,7 +60,7 @@ class WhepClient:
         peer = self._pipeline.element("peer")
         with socket.create_connection((self._parts.hostname, self._parts.port or 80), _STEP_S) as way:
             own = way.getsockname()[0]
-        door.held_by_both(peer.get_property("ice-agent")).emit("add-local-ip-address", own)
+        door.keep_to_address(peer, own)
         peer.connect("notify::ice-gathering-state", self._gathers)
         peer.connect("pad-added", self._arrives)
         peer.emit(

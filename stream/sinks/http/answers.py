@@ -18,6 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from irchroma.stream.errors import SinkError
 from irchroma.stream.sinks.http.access import Access, Role, WrongTries, ticket
+from irchroma.stream.sinks.http.description import described
 from irchroma.stream.sinks.http.live_picture import MOST_VIEWERS, LivePicture
 from irchroma.stream.sinks.http.page import LiveControl, index_page, login_page, page
 from irchroma.stream.sinks.http.whep import LONGEST_OFFER, OfferRefused, WhepViewers
@@ -218,6 +219,9 @@ class Answers:
 
             told = {name or one.title: await asyncio.to_thread(one.figures) for name, one in pages.items()}
             return Response(metrics.exposition(told), headers={"Content-Type": metrics.CONTENT_TYPE})
+        if path == "/openapi.json":
+            told_of = [(name, one.control, one.whep is not None) for name, one in pages.items()]
+            return JSONResponse(described(told_of, self.access.protected))
         if path == "/stats.json" and not alone:
             return JSONResponse({name: await asyncio.to_thread(one.figures) for name, one in pages.items()})
         if path.strip("/") in pages and not path.endswith("/"):

@@ -265,7 +265,7 @@ class _Viewer:
         try:
             self._pipeline.start()
             peer = self._pipeline.element("peer")
-            door.held_by_both(peer.get_property("ice-agent")).emit("add-local-ip-address", address)
+            door.keep_to_address(peer, address)
             peer.connect("notify::ice-gathering-state", self._gathers)
             peer.connect("notify::connection-state", self._changes)
             peer.get_by_name("rtpbin").connect("on-ssrc-active", self._hears)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,10 +14,13 @@ import numpy as np
 import pytest
 from tests.browser import SHOWN, WIDTH, Tab, opened
 
+from irchroma.stream.errors import SinkError
 from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.sinks.encoders import EncoderOptions
 from irchroma.stream.sinks.http.access import Access
 from irchroma.stream.sinks.http.sink import HttpSink, HttpSinkOptions
-from irchroma.stream.sinks.http.whep import LONGEST_OFFER, OfferRefused, chosen_format
+from irchroma.stream.sinks.http.whep import LONGEST_OFFER, OfferRefused, WhepViewers, chosen_format
+from irchroma.stream.sinks.shared_encoder import EncoderPool
 
 SIZE = (240, 320)
 STEP_NS = 40_000_000
@@ -32,6 +36,14 @@ H264 = (
     "a=fmtp:103 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=4d001f\r\n"
 )
 VP8 = "a=rtpmap:100 VP8/90000\r\n"
+WHOLE = (
+    "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n"
+    "m=video 9 UDP/TLS/RTP/SAVPF 100 101 102 103\r\nc=IN IP4 0.0.0.0\r\na=rtcp:9 IN IP4 0.0.0.0\r\n"
+    "a=candidate:1 1 udp 2113937151 127.0.0.1 59476 typ host generation 0\r\na=ice-options:trickle\r\n"
+    "a=ice-ufrag:OdBR\r\na=ice-pwd:NZxvGSbDLv1S1ZZoIOvXUOAx\r\n"
+    f"a=fingerprint:sha-256 {':'.join(['4F'] * 32)}\r\na=setup:actpass\r\na=mid:0\r\na=recvonly\r\n"
+    f"a=extmap:1 urn:ietf:params:rtp-hdrext:toffset\r\na=rtcp-mux\r\na=rtcp-rsize\r\n{H264}{VP8}"
+)
 PLAYS = f"{SHOWN} instanceof HTMLVideoElement && {WIDTH}"
 COLORS = (
     "(film => { const canvas = Object.assign(document.createElement('canvas'), {width: 320, height: 240});"
@@ -175,6 +187,47 @@ def test_vp8_for_who_has_no_h264_and_motion_jpeg_for_who_has_neither(camera: Cam
         tab.call("Page.navigate", url=address)
         tab.wait_for("document.getElementById('way')?.textContent === 'motion JPEG'")
         assert tab.value(f"{SHOWN} instanceof HTMLImageElement && {WIDTH}") == 320
+
+
+def damaged(offer: str, chance: random.Random) -> str:
+    """An offer with up to three of its lines lost, doubled, cut, changed or made long."""
+    lines = offer.split("\r\n")
+    for _ in range(chance.randint(1, 3)):
+        at = chance.randrange(len(lines))
+        line = lines[at]
+        place = chance.randrange(len(line) + 1)
+        lines[at : at + 1] = chance.choice(
+            (
+                [],
+                [line, line],
+                [line[:place]],
+                [line[:place] + chr(chance.randrange(32, 127)) + line[place + 1 :]],
+                [line + line[-10:] * 40],
+            )
+        )
+    return "\r\n".join(lines)
+
+
+def test_offers_that_a_hostile_viewer_has_damaged_leave_nothing() -> None:
+    viewers = WhepViewers(VideoInfo(SIZE, Fraction(25), live=True), SIZE, EncoderOptions(), EncoderPool())
+    chance, let_in, refused = random.Random(1), 0, 0
+    threads = threading.active_count()
+    for _ in range(60):
+        try:
+            name, answer = viewers.answer(damaged(WHOLE, chance), "127.0.0.1")
+        except SinkError:
+            refused += 1
+            continue
+        let_in += 1
+        assert "127.0.0.1" in answer
+        assert all(
+            line.split()[4].startswith("127.") for line in answer.split("\r\n") if "a=candidate" in line
+        )
+        assert viewers.end(name)
+    assert let_in > 5
+    assert refused > 5
+    viewers.close()
+    wait_for(lambda: threading.active_count() <= threads)
 
 
 def ask(port: int, method: str, path: str, body: str = "", **headers: str) -> tuple[int, str]:

@@ -1,0 +1,147 @@
+"""What a port's pages answer to, as an OpenAPI description.
+
+Reference: OpenAPI Specification 3.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from irchroma.stream.sinks.http.page import LiveControl
+from irchroma.stream.view.views import VIEWS
+
+_SHARE = {"type": "number", "minimum": 0, "maximum": 1}
+_PROBLEM = {
+    "content": {
+        "application/json": {
+            "schema": {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
+        }
+    }
+}
+_STATE = {"type": "string", "enum": ["waiting", "live", "lost", "slate", "failed", "ended"]}
+
+
+def described(pages: Iterable[tuple[str, LiveControl | None, bool]], protected: bool) -> dict[str, Any]:
+    """The description of a port.
+
+    Args:
+        pages: of each its name (empty where it has the port to itself), what may be changed on it, and
+            whether it can be watched over WebRTC.
+        protected: something is asked of who comes.
+    """
+    paths: dict[str, Any] = {
+        "/healthz": {"get": _gives("the program runs", _json({"type": "object"}), problems=())},
+        "/readyz": {
+            "get": _gives(
+                "every page shows what its camera sees",
+                _json({"type": "object", "properties": {"ready": {"type": "boolean"}}}),
+                more={"503": {"description": "not all do", **_json({"type": "object"})}},
+                problems=(),
+            )
+        },
+        "/metrics": {"get": _gives("figures for Prometheus", _of("text/plain", {"type": "string"}))},
+    }
+    for name, control, webrtc in pages:
+        paths |= _page_paths(f"/{name}/" if name else "/", control, webrtc)
+    schemes = {"bearer": {"type": "http", "scheme": "bearer"}, "basic": {"type": "http", "scheme": "basic"}}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "irchroma", "version": "1", "description": "Live infrared video in color."},
+        "paths": paths,
+        **({"components": {"securitySchemes": schemes}} if protected else {}),
+        **({"security": [{"bearer": []}, {"basic": []}]} if protected else {}),
+    }
+
+
+def _page_paths(at: str, control: LiveControl | None, webrtc: bool) -> dict[str, Any]:
+    figures = {
+        "type": "object",
+        "required": ["title", "fps", "viewers", "width", "height"],
+        "properties": {
+            "title": {"type": "string"},
+            "fps": {"type": "number"},
+            "viewers": {"type": "integer"},
+            "width": {"type": "integer"},
+            "height": {"type": "integer"},
+            "state": _STATE,
+        },
+    }
+    binary = {"type": "string", "contentMediaType": "application/octet-stream"}
+    paths: dict[str, Any] = {
+        at: {"get": _gives("the page", _of("text/html", {"type": "string"}))},
+        f"{at}stats.json": {"get": _gives("what goes on", _json(figures))},
+        f"{at}snapshot.jpg": {
+            "get": _gives("the newest picture", _of("image/jpeg", binary), problems=("503",))
+        },
+        f"{at}live.mjpg": {
+            "get": _gives(
+                "picture after picture", _of("multipart/x-mixed-replace", binary), problems=("503",)
+            )
+        },
+    }
+    if control is not None:
+        wanted = {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                "view": {"type": "string", "enum": list(VIEWS)},
+                "wipe": _SHARE,
+                "blend": _SHARE,
+                "engine": {"type": "string", "enum": [choice.value for choice in control.engines]},
+                "reference": {"type": ["string", "null"]},
+                "strength": _SHARE,
+            },
+        }
+        paths[f"{at}control"] = {
+            "post": {
+                **_gives(
+                    "change what is shown; an operator's",
+                    _json({"type": "object"}),
+                    problems=("400", "413", "415"),
+                ),
+                "requestBody": {"required": True, **_json(wanted)},
+            }
+        }
+    if webrtc:
+        sdp = _of("application/sdp", {"type": "string"})
+        found = {"Location": {"schema": {"type": "string"}, "description": "what DELETE ends"}}
+        paths[f"{at}whep"] = {
+            "post": {
+                **_gives("watch over WebRTC (WHEP)", {}, problems=("406", "413", "415", "503"), good=None),
+                "requestBody": {"required": True, **sdp},
+            }
+        }
+        paths[f"{at}whep"]["post"]["responses"]["201"] = {
+            "description": "the answer to the offer",
+            "headers": found,
+            **sdp,
+        }
+        viewer = {"name": "viewer", "in": "path", "required": True, "schema": {"type": "string"}}
+        paths[f"{at}whep/{{viewer}}"] = {
+            "parameters": [viewer],
+            "delete": _gives("watch no longer", {}, problems=("404",)),
+        }
+    return paths
+
+
+def _of(kind: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"content": {kind: {"schema": schema}}}
+
+
+def _json(schema: dict[str, Any]) -> dict[str, Any]:
+    return _of("application/json", schema)
+
+
+def _gives(
+    what: str,
+    content: dict[str, Any],
+    more: dict[str, Any] | None = None,
+    problems: tuple[str, ...] = (),
+    good: str | None = "200",
+) -> dict[str, Any]:
+    """An operation: what it does, what comes of it; 400 to 429 may meet every request."""
+    responses: dict[str, Any] = {good: {"description": what, **content}} if good is not None else {}
+    named = sorted({*problems, "401", "403", "404", "405", "421", "429"})
+    responses |= {status: {"description": "refused, and why", **_PROBLEM} for status in named}
+    return {"summary": what, "responses": {**responses, **(more or {})}}
