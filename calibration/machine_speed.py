@@ -176,11 +176,6 @@ class MachineSpeed:
         """By its name; None where it was not measured."""
         return next((stage for stage in self.stages if stage.name == name), None)
 
-    def encoders(self) -> list[Stage]:
-        """Those that work here, fastest first."""
-        found = [stage for stage in self.stages if stage.name.startswith("encoder ")]
-        return sorted(found, key=lambda stage: stage.median_ms)
-
     def call_ms(self, rung: Rung) -> float:
         """Of a rung's network; from the measured one nearest in work, where it was not measured itself."""
         stage = self.calls.get((rung.size, rung.seen_px))

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.calibration.errors import CalibrationError
+from irchroma.engines.cache import write_atomically
 from irchroma.engines.reference.registration import register, warp
 from irchroma.stream.frame import Frame
 
@@ -160,10 +161,7 @@ class PairCollector:
             done, coded = cv2.imencode(".png", data)
             if not done:
                 raise CalibrationError(f"{self.folder}: a picture of {picture.shape} could not be coded")
-            path = self.folder / kind / name
-            partial = path.with_suffix(".partial")
-            partial.write_bytes(coded.tobytes())
-            partial.replace(path)
+            write_atomically(self.folder / kind / name, [coded.tobytes()])
         self.written += 1
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -25,15 +26,24 @@ def cache_folder() -> Path | None:
     return folder
 
 
-def write_atomically(path: Path, parts: Sequence[bytes]) -> None:
-    """Write a file beside its place, then move it there: a reader sees the old one or the new one."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """A name beside a file's place, to write to; what is there in the end takes the place, or nothing does.
+
+    The name has the file's ending, which some libraries go by.
+    """
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
-        with partial.open("wb") as file:
-            for part in parts:
-                file.write(part)
-            file.flush()
-            os.fsync(file.fileno())
+        yield partial
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, parts: Sequence[bytes]) -> None:
+    """Write a file beside its place, then move it there: a reader sees the old one or the new one."""
+    with replaced(path) as partial, partial.open("wb") as file:
+        for part in parts:
+            file.write(part)
+        file.flush()
+        os.fsync(file.fileno())

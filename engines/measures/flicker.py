@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from irchroma.engines.recolor.color_space import rgb_to_lab
+
 Rgb = NDArray[np.uint8]
 Luma = NDArray[np.uint8]
 Flow = NDArray[np.float32]
@@ -226,5 +228,4 @@ def visible(backward: Flow, forward: Flow) -> NDArray[np.bool_]:
 
 def rgb_to_ab(rgb: Rgb) -> NDArray[np.float32]:
     """(H, W, 2) float32 CIE a*, b* under D65 from (H, W, 3) uint8 R'G'B' (sRGB)."""
-    lab = cv2.cvtColor(rgb.astype(np.float32) / 255.0, cv2.COLOR_RGB2LAB)
-    return np.ascontiguousarray(lab[..., 1:])
+    return np.ascontiguousarray(rgb_to_lab(rgb)[..., 1:])

@@ -145,13 +145,6 @@ def ciede2000(rgb: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float:
     return _lab_ciede2000(rgb_to_lab(rgb), rgb_to_lab(truth))
 
 
-def ciede2000_map(rgb: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """(H, W) float64 CIEDE2000 difference of every pixel."""
-    _check_same(rgb, truth)
-    difference = _skimage("color").deltaE_ciede2000(rgb_to_lab(rgb), rgb_to_lab(truth))
-    return np.asarray(difference, np.float64)
-
-
 def colorfulness(rgb: NDArray[np.uint8]) -> float:
     """How colorful a picture looks: 0 gray, 15 slightly, 33 moderately, 45 averagely, 59 quite.
 

@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from irchroma.engines.recolor.color_space import rgb_to_lab
+
 TABLE = Path(__file__).with_name("natural_hues.npy")
 LIGHTNESSES, HUES, CHROMAS, CHROMA_STEP = 10, 36, 24, 4.0
 """Cells of the table: L* in tens, hues in tens of degrees (CIELAB), C* in fours."""
@@ -134,7 +136,7 @@ def _cells(
     rgb: NDArray[np.uint8],
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp], NDArray[np.bool_]]:
     """Each pixel's cell of the table, and whether it has color enough to count."""
-    lab = cv2.cvtColor(rgb.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2LAB)
+    lab = rgb_to_lab(rgb)
     chroma = np.hypot(lab[..., 1], lab[..., 2])
     hue = np.degrees(np.arctan2(lab[..., 2], lab[..., 1])) % 360.0
     return (

@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from irchroma.engines.recolor.color_space import rgb_to_lab
+
 Values = NDArray[np.float32]
 
 LIGHTNESS, WIDTH = np.array([5.0, 20.0, 35.0, 50.0, 65.0, 80.0, 95.0]), 11.0
@@ -36,7 +38,7 @@ def natural(rgb: NDArray[np.uint8], ir: NDArray[np.uint8] | None = None) -> NDAr
         rgb: (H, W, 3) uint8 R'G'B', full range.
         ir: (H, W) uint8 near-infrared luma registered to it: says what is foliage; None leaves greens alone.
     """
-    lab = cv2.cvtColor(rgb.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2LAB)
+    lab = rgb_to_lab(rgb)
     lightness = lab[..., 0]
     ab = lab[..., 1:] - _cast(lab)
     chroma, hue = np.hypot(ab[..., 0], ab[..., 1]), _hue(ab)

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import copy
 import importlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from irchroma.engines.cache import replaced
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable
 from irchroma.engines.network.network import Tensor
 
@@ -266,12 +266,8 @@ def load(path: Path) -> Any:
 
 def save(model: Any, path: Path) -> None:
     """Write an ONNX model, whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with replaced(path) as partial:
         library("onnx").save(model, str(partial))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def library(name: str) -> Any:

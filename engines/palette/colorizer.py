@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineError, EngineOptionError
 from irchroma.engines.palette.options import KIND_COLORS, SPARE_COLORS, Isotherm, Kind, PaletteOptions
-from irchroma.engines.palette.tables import Table, load_palette, palette_table, rgb_to_lab, sliced_table
+from irchroma.engines.palette.tables import Table, load_palette, palette_table, sliced_table
+from irchroma.engines.recolor.color_space import colors_to_lab
 
 Rgb = NDArray[np.uint8]
 _LUT16 = int(cv2.__version__.split(".")[0]) >= 5  # cv2.LUT takes 16-bit indices from OpenCV 5 on
@@ -203,10 +204,10 @@ def _mark(rgb: Rgb, luma: NDArray[np.uint8], mask: NDArray[np.uint8], shades: Ta
 
 def _free_color(kind: Kind, shown: list[Table]) -> tuple[int, int, int]:
     """The kind's own color, or the first other one that stands out in hue from all that is shown."""
-    used = rgb_to_lab(np.concatenate([table[:: max(1, len(table) // 64)] for table in shown]))
+    used = colors_to_lab(np.concatenate([table[:: max(1, len(table) // 64)] for table in shown]))
     colors = [KIND_COLORS[kind], *SPARE_COLORS]
     distances = [
-        float(np.hypot(*(used[:, 1:] - rgb_to_lab(np.array([color]))[0, 1:]).T).min()) for color in colors
+        float(np.hypot(*(used[:, 1:] - colors_to_lab(np.array([color]))[0, 1:]).T).min()) for color in colors
     ]
     free = [color for color, distance in zip(colors, distances, strict=True) if distance > 40]
     return free[0] if free else colors[int(np.argmax(distances))]

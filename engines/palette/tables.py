@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineOptionError
+from irchroma.engines.recolor.color_space import colors_to_lab, lab_to_colors
 
 RISING = {
     # night blue, violet, magenta, vermilion, amber, yellow, white hot
@@ -41,35 +42,8 @@ EVEN = {
 PALETTES = ("white-hot", "black-hot", "ironbow", "rainbow", "arctic", "lava")
 """Names for `palette_table`."""
 
-_RGB_TO_XYZ = np.array(  # IEC 61966-2-1, linear R'G'B' to XYZ, D65
-    [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
-)
-_WHITE = _RGB_TO_XYZ.sum(axis=1)
-
 Table = NDArray[np.uint8]
 Floats = NDArray[np.float64]
-
-
-def rgb_to_lab(rgb: NDArray[np.uint8] | Floats) -> Floats:
-    """(n, 3) sRGB in [0, 255] to CIELAB under D65; L in [0, 100]. Reference: CIE 15:2004, 8.2.1."""
-    coded = np.asarray(rgb, np.float64) / 255
-    linear = np.where(coded <= 0.04045, coded / 12.92, ((coded + 0.055) / 1.055) ** 2.4)
-    xyz = linear @ _RGB_TO_XYZ.T / _WHITE
-    f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz * (29 / 6) ** 2 / 3 + 4 / 29)
-    lab: Floats = np.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], axis=1)
-    return lab
-
-
-def lab_to_rgb(lab: Floats) -> Floats:
-    """(n, 3) CIELAB under D65 to sRGB; outside [0, 255] where sRGB has no such color."""
-    fy = (lab[:, 0] + 16) / 116
-    f = np.stack([fy + lab[:, 1] / 500, fy, fy - lab[:, 2] / 200], axis=1)
-    xyz = np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29)) * _WHITE
-    linear = xyz @ np.linalg.inv(_RGB_TO_XYZ).T
-    coded = np.where(
-        linear <= 0.0031308, linear * 12.92, 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055
-    )
-    return np.asarray(coded * 255, np.float64)
 
 
 def palette_table(name: str, entries: int = 256) -> Table:
@@ -97,14 +71,14 @@ def palette_table(name: str, entries: int = 256) -> Table:
             f" {', '.join(PALETTES)}, or a .csv or .png file"
         )
     words = (RISING.get(name) or EVEN[name]).split()
-    controls = rgb_to_lab(np.array([list(bytes.fromhex(word[1:])) for word in words]))
+    controls = colors_to_lab(np.array([list(bytes.fromhex(word[1:])) for word in words]))
     at = controls[:, 0] if name in RISING else np.arange(len(words), dtype=np.float64)
     at = (at - at[0]) / (at[-1] - at[0])
     wanted = np.linspace(0, 1, entries)
     lab = np.stack([_smooth(at, controls[:, channel], wanted) for channel in range(3)], axis=1)
     if name in RISING:
         lab[:, 0] = controls[0, 0] + wanted * (controls[-1, 0] - controls[0, 0])
-    return np.rint(np.clip(lab_to_rgb(_into_gamut(lab)), 0, 255)).astype(np.uint8)
+    return np.rint(np.clip(lab_to_colors(_into_gamut(lab)), 0, 255)).astype(np.uint8)
 
 
 def sliced_table(table: Table, slices: int) -> Table:
@@ -151,7 +125,7 @@ def _into_gamut(lab: Floats) -> Floats:
         return lab * np.stack([np.ones_like(share), share, share], axis=1)
 
     def exists(share: Floats) -> NDArray[np.bool_]:
-        rgb = lab_to_rgb(scaled(share))
+        rgb = lab_to_colors(scaled(share))
         return np.asarray(((rgb > -0.5) & (rgb < 255.5)).all(axis=1), np.bool_)
 
     low, high = np.zeros(len(lab)), np.ones(len(lab))

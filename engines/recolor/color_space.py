@@ -12,7 +12,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-KR, KG, KB = 0.299, 0.587, 0.114  # BT.601-7, 2.5.1
+BT601 = (0.299, 0.587, 0.114)  # BT.601-7, 2.5.1
+BT709 = (0.2126, 0.7152, 0.0722)  # BT.709-6, 3.2
+"""Weights of R', G', B' in luma."""
+
+KR, KG, KB = BT601
 CR_TO_RED = 2 * (1 - KR)
 CB_TO_BLUE = 2 * (1 - KB)
 CR_TO_GREEN = -CR_TO_RED * KR / KG
@@ -103,7 +107,7 @@ def _gamut(
 def _chroma_to_video() -> NDArray[np.float32]:
     """(3, 2) float32 for (Cb, Cr) of BT.601 full range: what they add to BT.709's limited Y', its Cb and Cr;
     all levels around 0."""
-    kr, kb = 0.2126, 0.0722  # BT.709-6, 3.2
+    kr, _, kb = BT709
     away = np.array([[0.0, CR_TO_RED], [CB_TO_GREEN, CR_TO_GREEN], [CB_TO_BLUE, 0.0]])
     light = np.array([kr, 1 - kr - kb, kb]) @ away
     cb, cr = (away[2] - light) / (2 * (1 - kb)), (away[0] - light) / (2 * (1 - kr))
@@ -117,8 +121,7 @@ CHROMA_TO_VIDEO = _chroma_to_video()
 
 def _video_to_rgb() -> NDArray[np.float32]:
     """(3, 4) float32: BT.709 limited Y', Cb, Cr to full-range R'G'B', offset in the last column."""
-    kr, kb = 0.2126, 0.0722  # BT.709-6, 3.2
-    kg = 1 - kr - kb
+    kr, kg, kb = BT709
     red, blue = 2 * (1 - kr), 2 * (1 - kb)
     rows = np.array([[1, 0, red], [1, -blue * kb / kg, -red * kr / kg], [1, blue, 0]])
     rows *= 255 / np.array([219, 224, 224])
@@ -148,3 +151,30 @@ def lab_to_rgb(lab: NDArray[np.float32]) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 sRGB from (H, W, 3) float32 CIELAB under D65; values out of gamut are clipped."""
     rgb = cv2.cvtColor(np.ascontiguousarray(lab, np.float32), cv2.COLOR_LAB2RGB)
     return np.asarray(np.rint(np.clip(rgb, 0.0, 1.0) * 255.0), np.uint8)
+
+
+_RGB_TO_XYZ = np.array(  # IEC 61966-2-1, linear R'G'B' to XYZ, D65
+    [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+)
+_WHITE = _RGB_TO_XYZ.sum(axis=1)
+
+
+def colors_to_lab(rgb: NDArray[np.uint8] | NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n, 3) sRGB in [0, 255] to CIELAB under D65; L in [0, 100]. Reference: CIE 15:2004, 8.2.1."""
+    coded = np.asarray(rgb, np.float64) / 255
+    linear = np.where(coded <= 0.04045, coded / 12.92, ((coded + 0.055) / 1.055) ** 2.4)
+    xyz = linear @ _RGB_TO_XYZ.T / _WHITE
+    f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz * (29 / 6) ** 2 / 3 + 4 / 29)
+    return np.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], axis=1)
+
+
+def lab_to_colors(lab: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n, 3) CIELAB under D65 to sRGB; outside [0, 255] where sRGB has no such color."""
+    fy = (lab[:, 0] + 16) / 116
+    f = np.stack([fy + lab[:, 1] / 500, fy, fy - lab[:, 2] / 200], axis=1)
+    xyz = np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29)) * _WHITE
+    linear = xyz @ np.linalg.inv(_RGB_TO_XYZ).T
+    coded = np.where(
+        linear <= 0.0031308, linear * 12.92, 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055
+    )
+    return np.asarray(coded * 255, np.float64)

@@ -7,7 +7,6 @@ runtime folds the casts away), which halves the repository's weight for an error
 from __future__ import annotations
 
 import copy
-import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from irchroma.engines.cache import replaced
 from irchroma.engines.errors import EngineError, EngineUnavailable
 from irchroma.engines.network.weight_storage import halved, narrow_weights
 from irchroma.engines.training.coloring_network import ColorAt, ColorNetwork
@@ -121,8 +121,8 @@ def write_graphs(model: nn.Module, path: Path, ports: Ports | None = None) -> tu
             onnx.checker.check_model(made, full_check=True)
         except onnx.checker.ValidationError as error:
             raise EngineError(f"the graph for {where.name} is not valid ONNX: {error}") from error
-        onnx.save(made, str(partial))
-        os.replace(partial, where)
+        with replaced(where) as whole:
+            onnx.save(made, str(whole))
     return path, twin_path
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import logging
 import math
-import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from irchroma.engines.cache import replaced
 from irchroma.engines.errors import EngineError, EngineOptionError
 from irchroma.engines.training.batch import Batch, BatchThread
 from irchroma.engines.training.coloring_network import SIZES, ColorNetwork
@@ -220,9 +220,8 @@ class Training:
             "steps": self.steps,
             "spent": self.spent,
         }
-        partial = self.checkpoint.with_suffix(".partial")
-        torch.save(state, partial)
-        os.replace(partial, self.checkpoint)
+        with replaced(self.checkpoint) as partial:
+            torch.save(state, partial)
 
     def _resume(self) -> None:
         if not self.checkpoint.is_file():

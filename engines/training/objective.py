@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from irchroma.engines.recolor.color_space import KB, KG, KR
 from irchroma.engines.training.batch import Batch
 from irchroma.engines.training.coloring_network import (
     WIDTHS,
@@ -122,7 +123,7 @@ def slopes(x: Tensor) -> Tensor:
 def rgb_to_ycc(rgb: Tensor) -> Tensor:
     """(N, 3, H, W) R'G'B' in [0, 1] -> Y', Cb, Cr, BT.601 full range, chroma in [-0.5, 0.5]."""
     red, green, blue = rgb[:, 0:1], rgb[:, 1:2], rgb[:, 2:3]
-    luma = 0.299 * red + 0.587 * green + 0.114 * blue  # BT.601-7, 2.5.1
+    luma = KR * red + KG * green + KB * blue
     return torch.cat([luma, (blue - luma) / 1.772, (red - luma) / 1.402], dim=1)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from irchroma.engines.recolor.color_space import BT601
+
 SKY, BUILDING, POLE, ROAD, PAVEMENT, TREE, SIGN, FENCE, CAR, PERSON, BICYCLIST, OTHER = range(12)
 
 # Mean and standard deviation of the gray level of each class in automotive LWIR, read off the pairs by eye.
@@ -94,7 +96,7 @@ def thermal_like(
 
 def _to_ycc(rgb: np.ndarray) -> np.ndarray:
     x = rgb.astype(np.float32) / 255.0
-    luma = x @ np.array([0.299, 0.587, 0.114], np.float32)
+    luma = x @ np.array(BT601, np.float32)
     return np.stack([luma, (x[..., 2] - luma) / 1.772, (x[..., 0] - luma) / 1.402], axis=-1)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
 
 import cv2
 import numpy as np
@@ -83,13 +83,6 @@ def synthetic(address: str, most_frames: int = 0) -> Clip:
 
 FFMPEG_FILTERS = {"deflicker": "format=yuv444p,deflicker", "tmix": "tmix=frames=3"}
 """Name -> FFmpeg filter, with FFmpeg's own defaults (5 frames of look-ahead, 3 frames)."""
-
-
-class FrameFilter(Protocol):
-    """Takes frames in order and gives one back for each."""
-
-    def apply(self, rgb: Rgb) -> Rgb:
-        """(H, W, 3) uint8 to (H, W, 3) uint8."""
 
 
 class NoFilter:

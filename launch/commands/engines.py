@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 from irchroma.calibration.precision import PrecisionOptions, PrecisionSearch
 from irchroma.calibration.recordings import gather
 from irchroma.engines import catalog
+from irchroma.engines.cache import replaced
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable
 from irchroma.engines.gpu.cuda.compile import build_ahead
 from irchroma.engines.gpu.plans.build import LEVELS, PRECISIONS, SHAPES, Plan, PlanOptions, ensure_plans
@@ -235,14 +235,12 @@ def make_twins(sources: dict[str, list[str]], frames: int) -> None:
             progress = Progress(1.0)
             search = PrecisionSearch(options, seen)
             path = twin_path(band, size)
-            partial = path.with_name(f".{path.stem}.{os.getpid()}.partial.onnx")
             try:
-                result = search.run(partial, progress.update, quick=True)
-                partial.replace(path)
+                with replaced(path) as partial:
+                    result = search.run(partial, progress.update, quick=True)
             finally:
                 progress.close()
                 search.close()
-                partial.unlink(missing_ok=True)
             quality = result.quality
             print(
                 f"{path.name}: {path.stat().st_size / 1e6:.2f} MB, {quality.to_float_db:.1f} dB and"

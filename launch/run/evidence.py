@@ -39,11 +39,6 @@ def evidence_sink(config: RunConfig) -> str | None:
     return files[0]
 
 
-def key_file(config: RunConfig) -> Path:
-    """The key that signs: the one that was named, or this machine's own."""
-    return config.output.evidence_key or own_key_file()
-
-
 def own_key_file() -> Path:
     """Where this machine's own key is kept."""
     return state_folder() / "evidence-key.pem"

@@ -25,8 +25,6 @@ class Caps:
         strides, offsets: bytes, one for each plane.
         full_range: true for [0, 255] luma, false for [16, 235].
         matrix: `bt601`, `bt709`, `bt2020` or `rgb`; where none is named, that of pictures of this size.
-        matrix_known: false where none is named.
-        interlaced: true where two fields share a picture.
     """
 
     format: str
@@ -36,8 +34,6 @@ class Caps:
     offsets: tuple[int, ...]
     full_range: bool
     matrix: str
-    interlaced: bool
-    matrix_known: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +43,12 @@ class Sample:
     Attributes:
         data: (N,) uint8, the buffer's bytes, planes at `caps.offsets`.
         pts_ns, duration_ns: nanoseconds of running time, -1 where absent.
-        discont: the element upstream says that something is missing before this buffer.
     """
 
     data: NDArray[np.uint8]
     caps: Caps
     pts_ns: int
     duration_ns: int
-    discont: bool = False
 
     def luma(self) -> NDArray[np.uint8]:
         """The first plane of an 8-bit picture, (H, W) uint8: its luma where it is GRAY8, I420 or NV12."""
@@ -159,8 +153,6 @@ def caps_of(caps: Any) -> Caps:
         offsets=tuple(info.offset[:planes]),
         full_range=color_range == int(getattr(video.VideoColorRange, "0_255")),
         matrix=matrix,
-        matrix_known=numbers is None or numbers[1] != 0,
-        interlaced=info.interlace_mode != video.VideoInterlaceMode.PROGRESSIVE,
     )
 
 
@@ -187,7 +179,6 @@ def copied(sample: Any, caps: Caps, in_file: bool = False) -> Sample:
         caps=caps,
         pts_ns=-1 if pts == none else pts,
         duration_ns=-1 if buffer.duration == none else buffer.duration,
-        discont=buffer.has_flags(gst.BufferFlags.DISCONT),
     )
 
 

@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 from irchroma.stream.errors import StreamError
 from irchroma.stream.picture.lettering import Sprite
 
-_KR, _KB = 0.2126, 0.0722  # BT.709-6, 3.2
+LUMA = {
+    "bt601": (0.299, 0.114),  # BT.601-7, 2.5.1
+    "bt709": (0.2126, 0.0722),  # BT.709-6, 3.2
+    "bt2020": (0.2627, 0.0593),  # BT.2020-2, table 4
+}
+"""Matrix -> the weights of R' and B' in luma; G' has the rest."""
+_KR, _KB = LUMA["bt709"]
 _KG = 1.0 - _KR - _KB
 
 

@@ -48,11 +48,6 @@ class CameraScale:
         if not self.per_kelvin > 0:
             raise StreamOptionError(f"scale.per_kelvin must be above 0 counts, got {self.per_kelvin}")
 
-    def to_celsius(self, counts: NDArray[np.uint16]) -> NDArray[np.float32]:
-        """Degrees Celsius, float32, of uint16 counts."""
-        celsius = counts.astype(np.float32) / np.float32(self.per_kelvin)
-        return np.asarray(celsius + np.float32(self.offset_celsius), np.float32)
-
     def to_counts(self, celsius: float) -> float:
         """Counts of a temperature."""
         return (celsius - self.offset_celsius) * self.per_kelvin

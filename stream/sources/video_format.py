@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from irchroma.stream.errors import SourceFormatError
 from irchroma.stream.gstreamer.sample import Caps, Sample
+from irchroma.stream.picture.picture import LUMA
 from irchroma.stream.remarks import remark
 
 U8 = NDArray[np.uint8]
@@ -25,12 +26,6 @@ NEUTRAL_LEVELS = 6
 NEUTRAL_SHARE = 0.01
 """A picture is in color when more than this share of its chroma samples is further away than that."""
 _TESTED_SAMPLES = 4096  # of the chroma planes, on a grid
-
-_LUMA_WEIGHTS = {  # Kr, Kb
-    "bt601": (0.299, 0.114),  # BT.601-7, 2.5.1
-    "bt709": (0.2126, 0.0722),  # BT.709-6, 3.2
-    "bt2020": (0.2627, 0.0593),  # BT.2020-2, table 4, non-constant luminance
-}
 
 
 def sample_to_pixels(sample: Sample, color: bool = True, full_range: bool | None = None) -> U8 | U16:
@@ -206,7 +201,7 @@ def _from_rgb(pixels: U8, layout: Layout, color: bool) -> U8:
 @lru_cache(maxsize=16)
 def _ycc_matrix(matrix: str, full_range: bool) -> NDArray[np.float64]:
     """(3, 4): stored 8-bit Y', Cb, Cr, 1 -> R', G', B' in [0, 255]. H.273, 8.3, equations 41 to 43."""
-    kr, kb = _LUMA_WEIGHTS.get(matrix, _LUMA_WEIGHTS["bt601"])
+    kr, kb = LUMA.get(matrix, LUMA["bt601"])
     kg = 1 - kr - kb
     luma_gain, chroma_gain = (1.0, 1.0) if full_range else (255 / 219, 255 / 224)
     black = 0 if full_range else 16

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.stream.errors import StreamOptionError
+from irchroma.stream.picture.picture import LUMA
 
 CELLS = 16
 """The picture is looked at in a grid of so many cells each way."""
@@ -105,7 +106,8 @@ class ColorCameraDetector:
         sample = np.ascontiguousarray(rgb[::step_y, ::step_x])
         cells = cv2.resize(sample, (CELLS, CELLS), interpolation=cv2.INTER_AREA).reshape(-1, 3)
         red, green, blue = cells.astype(np.float32).T
-        y = 0.299 * red + 0.587 * green + 0.114 * blue  # BT.601
+        kr, kb = LUMA["bt601"]
+        y = kr * red + (1 - kr - kb) * green + kb * blue
         return self._decide(_unexplained(y, 0.564 * (blue - y), 0.713 * (red - y)), pts_ns)
 
     def _is_due(self, pts_ns: int) -> bool:

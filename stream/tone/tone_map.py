@@ -123,11 +123,6 @@ class ToneMap:
         return self._noise.deviation
 
     @property
-    def stripes_found(self) -> bool:
-        """Whether stripes are being taken out of the counts."""
-        return self._stripes.found
-
-    @property
     def lut(self) -> NDArray[np.uint8] | None:
         """(65536,) or (256,) uint8, the curve applied to the last frame (before CLAHE), not to be
         written to; None before the first frame or where luma is passed on as it is."""

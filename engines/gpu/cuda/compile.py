@@ -193,16 +193,6 @@ def compile_ahead(nvcc: Path, architectures: Sequence[int], unit: str = UNIT) ->
         return made.read_bytes()
 
 
-def kernel_binary(compute_capability: str, cache: Path | None = None) -> KernelBinary:
-    """The first of `kernel_binaries`.
-
-    Raises:
-        EngineUnavailable: there is no compiler here.
-        EngineError: the compiler does not know the device, or refuses the kernels.
-    """
-    return next(kernel_binaries(compute_capability, cache))
-
-
 def kernel_binaries(compute_capability: str, cache: Path | None = None) -> Iterator[KernelBinary]:
     """All kernels for one device: compiled ahead (`build_ahead`), by nvcc, by NVRTC, or what of that is here.
 

@@ -236,7 +236,7 @@ class KernelModule:
 
         Args:
             driver: whose context is current.
-            code: of `kernel_binary`.
+            code: of one of `kernel_binaries`.
 
         Raises:
             EngineError: the driver does not take the code.

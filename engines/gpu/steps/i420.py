@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.gpu.device import DeviceArray
+from irchroma.engines.recolor.color_space import BT601, BT709
 
 Layout = Literal["nv12", "i420"]
-WEIGHTS = {"bt601": (0.299, 0.587, 0.114), "bt709": (0.2126, 0.7152, 0.0722)}
+WEIGHTS = {"bt601": BT601, "bt709": BT709}
 """Matrix -> weights of R', G' and B' in Y'."""
 
 

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from irchroma.engines.errors import EngineError
 from irchroma.engines.network.network import Network
+from irchroma.engines.recolor.color_space import BT601
 from irchroma.engines.training.augmentation import degrade
 from irchroma.engines.training.exemplar.modules import places
 from irchroma.engines.training.exemplar.network import CELL_PX
@@ -294,7 +295,7 @@ class Cast:
     def of(self, rgb: np.ndarray) -> np.ndarray:
         """(S, S, 3) float32 in [0, 1], changed."""
         rgb = np.clip(rgb, 0.0, 1.0) ** np.float32(self.gamma) * self.gain
-        gray = rgb @ np.array([0.299, 0.587, 0.114], np.float32)
+        gray = rgb @ np.array(BT601, np.float32)
         blue, red = (rgb[..., 2] - gray) / 1.772, (rgb[..., 0] - gray) / 1.402
         cos, sin = math.cos(self.hue) * self.saturation, math.sin(self.hue) * self.saturation
         blue, red = cos * blue - sin * red, sin * blue + cos * red

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from irchroma.engines.errors import EngineError, EngineOptionError
 from irchroma.engines.palette.colorizer import PaletteColorizer
 from irchroma.engines.palette.options import Isotherm, PaletteOptions, palette_from_name
-from irchroma.engines.palette.tables import PALETTES, palette_table, rgb_to_lab
+from irchroma.engines.palette.tables import PALETTES, palette_table
+from irchroma.engines.recolor.color_space import colors_to_lab
 
 LUMA = np.arange(256, dtype=np.uint8).reshape(16, 16)
 COUNTS = (8000 + 4 * np.arange(256)).astype(np.uint16).reshape(16, 16)
@@ -107,12 +108,14 @@ def test_marked_pixels_never_look_like_the_rest(palette: str, elsewhere: str) ->
         PaletteOptions(palette, isotherms=isotherms, elsewhere=elsewhere),  # type: ignore[arg-type]
         counts=COUNTS,
     )
-    inside, outside = rgb_to_lab(rgb[marked]), rgb_to_lab(rgb[~marked])
+    inside, outside = colors_to_lab(rgb[marked]), colors_to_lab(rgb[~marked])
     distance = np.hypot(*(inside[:, None, 1:] - outside[None, :, 1:]).transpose(2, 0, 1)).min(axis=1)
     crowded = palette == "rainbow" and elsewhere == "palette"  # no hue is free: the farthest is taken
     assert distance.min() > (0 if crowded else 12)  # CIELAB chroma, black and white aside
     assert np.median(distance) > (10 if crowded else 25)
-    between = np.hypot(*(rgb_to_lab(rgb[COUNTS <= 8300]) - rgb_to_lab(rgb[COUNTS >= 8700])[:76])[:, 1:].T)
+    between = np.hypot(
+        *(colors_to_lab(rgb[COUNTS <= 8300]) - colors_to_lab(rgb[COUNTS >= 8700])[:76])[:, 1:].T
+    )
     assert np.median(between) > 15  # and the two kinds do not look like each other
 
 

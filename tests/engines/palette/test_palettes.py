@@ -4,15 +4,16 @@ import numpy as np
 import pytest
 
 from irchroma.engines.errors import EngineOptionError
-from irchroma.engines.palette.tables import PALETTES, lab_to_rgb, palette_table, rgb_to_lab, sliced_table
+from irchroma.engines.palette.tables import PALETTES, palette_table, sliced_table
+from irchroma.engines.recolor.color_space import colors_to_lab, lab_to_colors
 
 
 def test_lab_agrees_with_scikit_image_and_comes_back() -> None:
     rgb = np.array([[0, 0, 0], [255, 255, 255], [217, 58, 85], [16, 99, 222]], np.uint8)
     # skimage 0.26: skimage.color.rgb2lab(np.array([[[217, 58, 85]]], np.uint8)), and of 16, 99, 222
     expected = [[0, 0, 0], [100, 0, 0], [50.023, 62.420, 22.183], [44.667, 24.859, -68.758]]
-    assert np.abs(rgb_to_lab(rgb) - expected).max() < 0.02
-    assert np.abs(lab_to_rgb(rgb_to_lab(rgb)) - rgb).max() < 0.01
+    assert np.abs(colors_to_lab(rgb) - expected).max() < 0.02
+    assert np.abs(lab_to_colors(colors_to_lab(rgb)) - rgb).max() < 0.01
 
 
 @pytest.mark.parametrize("name", PALETTES)
@@ -21,7 +22,7 @@ def test_every_palette_is_full_smooth_and_tells_all_levels_apart(name: str, entr
     table = palette_table(name, entries)
     assert table.shape == (entries, 3)
     assert table.dtype == np.uint8
-    steps = np.linalg.norm(np.diff(rgb_to_lab(table), axis=0), axis=1)
+    steps = np.linalg.norm(np.diff(colors_to_lab(table), axis=0), axis=1)
     assert steps.max() < 4.5  # no edge that the scene does not have
     if entries == 256:
         assert steps.min() > 0.2
@@ -30,7 +31,7 @@ def test_every_palette_is_full_smooth_and_tells_all_levels_apart(name: str, entr
 
 @pytest.mark.parametrize("name", ["white-hot", "ironbow", "arctic", "lava"])
 def test_lightness_rises_from_black_to_white(name: str) -> None:
-    lightness = rgb_to_lab(palette_table(name))[:, 0]
+    lightness = colors_to_lab(palette_table(name))[:, 0]
     assert (np.diff(lightness) > 0).all()
     assert lightness[0] < 2
     assert lightness[-1] > 98
@@ -38,7 +39,7 @@ def test_lightness_rises_from_black_to_white(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["ironbow", "arctic", "lava"])
 def test_lightness_rises_in_even_steps(name: str) -> None:
-    lightness = rgb_to_lab(palette_table(name))[:, 0]
+    lightness = colors_to_lab(palette_table(name))[:, 0]
     assert np.abs(lightness - np.linspace(lightness[0], lightness[-1], 256)).max() < 1.0
 
 

@@ -184,6 +184,6 @@ def test_a_profile_that_makes_no_sense_is_refused_with_its_reason(tmp_path: Path
 
 def test_counts_are_degrees_by_the_profiles_scale() -> None:
     frame = camera(f"test:thermal?{SMALL}").frame(0)
-    celsius = CameraScale(25.0).to_celsius(frame.pixels)
+    celsius = frame.pixels / 25.0 + CameraScale(25.0).offset_celsius
     assert np.abs(celsius - frame.celsius).mean() < 0.1  # noise of 0.04 K and rounding to 0.04 K
     assert CameraScale(25.0).to_counts(26.85) == pytest.approx(7500)

@@ -92,7 +92,7 @@ def test_a_mode_is_written_as_caps() -> None:
 def test_counts_below_the_picture_are_taken_word_by_word() -> None:
     counts = np.arange(192 * 256, dtype=np.uint16).reshape(192, 256)
     data = np.concatenate([np.full(192 * 512, 90, np.uint8), counts.astype("<u2").view(np.uint8).reshape(-1)])
-    caps = Caps("YUY2", (384, 256), Fraction(25), (512,), (0,), False, "bt601", False)
+    caps = Caps("YUY2", (384, 256), Fraction(25), (512,), (0,), False, "bt601")
     np.testing.assert_array_equal(counts_below(Sample(data, caps, 0, 0), 192), counts)
     with pytest.raises(SourceError, match="192 rows of counts"):
         counts_below(Sample(data[:-600], caps, 0, 0), 192)

@@ -81,7 +81,9 @@ def test_a_radiometric_jpeg_gives_degrees_and_not_its_screen(
     assert found.scale is not None
     counts = found.read(0)
     assert counts.dtype == np.uint16
-    assert np.abs(found.scale.to_celsius(counts) - (KELVIN - 273.15)).max() < 0.05
+    assert (
+        np.abs(counts / found.scale.per_kelvin + found.scale.offset_celsius - (KELVIN - 273.15)).max() < 0.05
+    )
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def made(
         strides.append(stride)
         parts.append(padded.reshape(-1))
         at += padded.size
-    caps = Caps(name, size, Fraction(25), tuple(strides), tuple(offsets), full_range, matrix, False)
+    caps = Caps(name, size, Fraction(25), tuple(strides), tuple(offsets), full_range, matrix)
     return Sample(np.concatenate(parts), caps, 0, 0)
 
 

@@ -23,6 +23,10 @@ from irchroma.engines.gpu.kernels.source import FILES, UNIT, kernel_names
 ELF = b"\x7fELF"
 
 
+def the_first(capability: str, cache: Path) -> compile.KernelBinary:
+    return next(compile.kernel_binaries(capability, cache))
+
+
 @pytest.fixture(scope="module")
 def nvcc() -> Path:
     found = find_nvcc()
@@ -50,12 +54,12 @@ def test_nvcc_compiles_all_kernels_for_turing_to_blackwell(
     # A machine without a compiler takes it for every GPU that it serves, and no other.
     monkeypatch.setattr(compile, "find_nvcc", lambda: pytest.fail("it was there"))
     for capability in ("7.5", "8.0", "8.7", "8.9", "9.0"):
-        found = compile.kernel_binary(capability, tmp_path)
+        found = the_first(capability, tmp_path)
         assert found.code == made
         assert found.compiler == f"{path.name}, compiled ahead"
     for capability in ("7.0", "7.2"):
         with pytest.raises(pytest.fail.Exception):
-            compile.kernel_binary(capability, tmp_path)
+            the_first(capability, tmp_path)
     assert made.count(ELF) == len(known)
     for name in kernel_names():
         assert made.count(name.encode()) >= len(known)
@@ -98,8 +102,8 @@ def test_nvrtc_compiles_all_kernels_without_a_toolkit(nvrtc: Nvrtc) -> None:
 def test_the_binary_of_a_device_is_cached_and_made_anew_for_other_sources(
     nvcc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = compile.kernel_binary("9.0", tmp_path)
-    again = compile.kernel_binary("9.0", tmp_path)
+    first = the_first("9.0", tmp_path)
+    again = the_first("9.0", tmp_path)
     assert again.code == first.code
     assert again.compiler == f"{first.compiler}, cached"
     sources = tmp_path / "sources"
@@ -107,14 +111,14 @@ def test_the_binary_of_a_device_is_cached_and_made_anew_for_other_sources(
     changed = sources / "portable.h"
     changed.write_text(changed.read_text() + "// changed\n")
     monkeypatch.setattr(compile, "FOLDER", sources)
-    assert not compile.kernel_binary("9.0", tmp_path).compiler.endswith("cached")
+    assert not the_first("9.0", tmp_path).compiler.endswith("cached")
 
 
 def test_nvrtc_stands_in_where_there_is_no_toolkit(
     nvrtc: Nvrtc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compile, "find_nvcc", lambda: None)
-    made = compile.kernel_binary("8.9", tmp_path)
+    made = the_first("8.9", tmp_path)
     assert made.compiler == f"nvrtc {nvrtc.version}"
     assert made.code.startswith(ELF)
 
@@ -130,15 +134,15 @@ def test_a_compiler_that_is_asked_for_is_given_or_refused(
     monkeypatch.setenv("IRCHROMA_KERNELS", "nvcc")
     monkeypatch.setattr(compile, "find_nvcc", lambda: None)
     with pytest.raises(EngineUnavailable, match="asks for nvcc"):
-        compile.kernel_binary("8.9", tmp_path)
+        the_first("8.9", tmp_path)
     monkeypatch.setenv("IRCHROMA_KERNELS", "gcc")
     with pytest.raises(EngineOptionError, match="use nvcc or nvrtc"):
-        compile.kernel_binary("8.9", tmp_path)
+        the_first("8.9", tmp_path)
 
 
 def test_a_device_that_the_compiler_does_not_know_is_an_error(nvcc: Path, tmp_path: Path) -> None:
     with pytest.raises(EngineError):
-        compile.kernel_binary("3.5", tmp_path)
+        the_first("3.5", tmp_path)
     assert not list(tmp_path.iterdir())
 
 
