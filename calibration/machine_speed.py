@@ -1,6 +1,6 @@
 """Measures what each part of a run takes on this machine: one after the other, on the synthetic camera.
 
-How long encoding and decoding a frame takes here, by every encoder that works.
+Coding too: how long every encoder that works here takes for a frame, and decoding it.
 """
 
 from __future__ import annotations

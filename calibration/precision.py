@@ -1,6 +1,6 @@
 """Finds which layers of a network may run in 8 bits on the user's own frames, within a budget of quality.
 
-What is asked of an 8-bit network, and what is said of it.
+`PrecisionOptions` is what is asked of an 8-bit network, the result what is said of it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Reads what is measured: every frame of a recording, or a live camera for so many seconds.
 
-The user's own infrared frames, tone mapped and thinned: some to measure on, others to judge by.
+`gather` tone maps and thins the user's own infrared frames: some to measure on, others to judge by.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Picture files in and out: 8-bit luma, 16-bit counts, color.
 
-A contact sheet: pictures in rows on a dark ground, each under its title, input beside output.
+And contact sheets: pictures in rows on a dark ground, each under its title, input beside output.
 """
 
 from __future__ import annotations

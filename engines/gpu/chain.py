@@ -17,7 +17,7 @@ from irchroma.engines.gpu.device import Device, DeviceArray, Workspace
 from irchroma.engines.gpu.kernels.source import Launch, launch
 from irchroma.engines.gpu.ring import AFTER, LOOK, BatchedRing, FrameRing, Slot, Step
 from irchroma.engines.gpu.steps.i420 import packed_bytes
-from irchroma.engines.gpu.steps.recolor import Placed, RecolorSteps
+from irchroma.engines.gpu.steps.recolor import FrameArrays, RecolorSteps
 from irchroma.engines.gpu.steps.temporal import (
     Seen,
     input_step,
@@ -218,7 +218,7 @@ class DeviceChain:
         recolor = RecolorSteps(self._space, self._options.recolor, self._options.look)
         if self._options.temporal is not None:
             color, remembering = memory_steps(self._space, parts, news, shown)
-            return [*remembering, *recolor.build(Placed(seen.luma, seen.small, color, out, pack))]
+            return [*remembering, *recolor.build(FrameArrays(seen.luma, seen.small, color, out, pack))]
         plane_bytes = self.work[0] * self.work[1] * news.dtype.itemsize
         showing = launch(
             "show_confidence",
@@ -227,7 +227,7 @@ class DeviceChain:
             out=shown,
             width=self.work[1],
         )
-        return [*recolor.build(Placed(seen.luma, seen.small, news, out, pack)), showing]
+        return [*recolor.build(FrameArrays(seen.luma, seen.small, news, out, pack)), showing]
 
     def _block(self, nbytes: int) -> DeviceArray:
         made = self._device.allocate((nbytes,), np.uint8)

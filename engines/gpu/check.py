@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineError
 from irchroma.engines.gpu.device import Device, DeviceArray, Workspace
-from irchroma.engines.gpu.steps.recolor import Placed, RecolorSteps
+from irchroma.engines.gpu.steps.recolor import FrameArrays, RecolorSteps
 from irchroma.engines.recolor.recoloring import BandLook, Recoloring, RecolorOptions
 
 LARGEST_MEAN = 0.25
@@ -40,7 +40,9 @@ def check_kernels(device: Device) -> float:
 
     try:
         rgb = space.array("check.rgb", (*_SIZE, 3), np.uint8)
-        frame = Placed(put("check.luma", luma), put("check.small", small), put("check.color", color), rgb)
+        frame = FrameArrays(
+            put("check.luma", luma), put("check.small", small), put("check.color", color), rgb
+        )
         for step in RecolorSteps(space, RecolorOptions(), BandLook()).build(frame):
             queue.launch(step)
         back = device.pinned(rgb.nbytes)

@@ -43,7 +43,7 @@ class DeferredPicture:
         confidence: (h, w) uint8 at work size or half of it, 255 = sure.
     """
 
-    def __init__(self, recoloring: Recoloring, job: _Job, puts_behind: bool) -> None:
+    def __init__(self, recoloring: Recoloring, job: _InFlight, puts_behind: bool) -> None:
         if job.ycc is None or job.confidence is None:
             raise EngineError("the network has not colored this frame")
         self._recoloring = recoloring
@@ -89,7 +89,7 @@ Plane = NDArray[np.float32]
 
 
 @dataclass(slots=True)
-class _Job:
+class _InFlight:
     """A frame on its way: what the temporal stage saw in it, then its small color.
 
     Where the models that put it on the frame are halved anyway, its color is carried and kept at half the
@@ -175,7 +175,7 @@ class NeuralColorizer:
             self._steering = ReferenceSteering(steered, references)
         long_side_px = self.options.work_size_px or catalog.WORK_SIZE_PX[self.options.size]
         self._long_side_px = self._seen_px = long_side_px
-        self._pending: deque[_Job] = deque()
+        self._pending: deque[_InFlight] = deque()
 
     @property
     def name(self) -> str:
@@ -312,7 +312,9 @@ class NeuralColorizer:
         if isinstance(self.network, NetworkSeat | ExemplarNetwork):
             self.network.abandon()
 
-    def _observe(self, luma: Luma, pts_ns: int, held: bool, counts: NDArray[np.uint16] | None = None) -> _Job:
+    def _observe(
+        self, luma: Luma, pts_ns: int, held: bool, counts: NDArray[np.uint16] | None = None
+    ) -> _InFlight:
         if luma.ndim != 2 or luma.dtype != np.uint8 or 0 in luma.shape:
             raise EngineOptionError(f"expected (H, W) uint8 luma, got {luma.shape} {luma.dtype}")
         height, width = work_size((luma.shape[0], luma.shape[1]), self._long_side_px)
@@ -321,7 +323,7 @@ class NeuralColorizer:
         luma = luma if warm is None else people.shaded(luma, warm.people)
         small = reduced(luma, (height, width))
         if self._stage is None:
-            return _Job(luma, small, small, None, warm=warm)
+            return _InFlight(luma, small, small, None, warm=warm)
         if small is luma:
             small = luma.copy()  # compared with the next frame; the caller may write to it by then
         half = half_size((height, width))
@@ -331,13 +333,13 @@ class NeuralColorizer:
         seen = self._stage.observe(small, pts_ns, held)
         if seen.luma_levels is not None:
             luma, small = gain.shown_luma(luma, seen.luma_levels), gain.shown_luma(small, seen.luma_levels)
-        return _Job(luma, small, reduced(small, half) if halved else small, seen, halved, warm=warm)
+        return _InFlight(luma, small, reduced(small, half) if halved else small, seen, halved, warm=warm)
 
     def _keep_dark(self, ycc: Plane, small: Luma) -> None:
         if catalog.look_of(self.options.engine, self.options.size).unlit is not None:
             ycc[..., 1:] *= self._dark_fade[small][..., None]
 
-    def _finish(self, job: _Job, ycc: Plane | None, confidence: Plane | None, pts_ns: int) -> None:
+    def _finish(self, job: _InFlight, ycc: Plane | None, confidence: Plane | None, pts_ns: int) -> None:
         if ycc is not None:
             self._keep_dark(ycc, job.small)
         if self._stage is not None and job.seen is not None:
@@ -347,7 +349,7 @@ class NeuralColorizer:
             job.scenery = self._steering.scenery
         self._hand_over(job, ycc, confidence)
 
-    def _hand_over(self, job: _Job, ycc: Plane | None, confidence: Plane | None) -> None:
+    def _hand_over(self, job: _InFlight, ycc: Plane | None, confidence: Plane | None) -> None:
         if job.warm is not None and ycc is not None and confidence is not None:
             people.paint(ycc, confidence, job.warm)
         job.ycc, job.confidence = ycc, confidence

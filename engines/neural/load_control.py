@@ -48,7 +48,7 @@ class LoadOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class RungChange:
     """A change of settings: from rung to rung (0 is the best), and why."""
 
     before: int
@@ -91,7 +91,7 @@ class LoadController:
             raise ValueError(f"the latency limit must be above 0 seconds, got {self.limit_s}")
         self._calm_s = self.options.calm_s
 
-    def observe(self, now_s: float, latency_s: float, drops: int) -> Step | None:
+    def observe(self, now_s: float, latency_s: float, drops: int) -> RungChange | None:
         """One frame went through.
 
         Args:
@@ -119,7 +119,7 @@ class LoadController:
             self._raised_at_s, self._calm_s = None, self.options.calm_s
         return self._down(now_s) or self._up(now_s)
 
-    def _down(self, now_s: float) -> Step | None:
+    def _down(self, now_s: float) -> RungChange | None:
         window = [seen for seen in self._frames if seen.at_s >= now_s - self.options.window_s]
         late = sum(seen.latency_s > self.limit_s for seen in window)
         drops = sum(seen.drops for seen in window)
@@ -138,7 +138,7 @@ class LoadController:
         reason = f"{drops} dropped and {late} late of {len(window) + drops} frames"
         return self._step(now_s, min(self.rung + steps, len(self.costs) - 1), reason)
 
-    def _up(self, now_s: float) -> Step | None:
+    def _up(self, now_s: float) -> RungChange | None:
         if self.rung == 0 or now_s - self._calm_from_s < self._calm_s:
             return None
         latencies = sorted(seen.latency_s for seen in self._frames)
@@ -151,8 +151,8 @@ class LoadController:
         self._raised_at_s = now_s
         return step
 
-    def _step(self, now_s: float, after: int, reason: str) -> Step:
-        step = Step(self.rung, after, reason)
+    def _step(self, now_s: float, after: int, reason: str) -> RungChange:
+        step = RungChange(self.rung, after, reason)
         self.rung = after
         self._frames.clear()
         self._judge_from_s = self._calm_from_s = now_s + self.options.settle_s

@@ -1,6 +1,6 @@
 """Lays a color picture of a scene over an infrared one of the same camera, which shakes, turns and zooms.
 
-How one structure field has moved against another, from tiles of the picture that each say where to.
+It goes by how one structure field has moved against another, from tiles that each say where to.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Repairs a video: what was seen there before, carried along the motion; a fill where nothing was seen.
 
-What a user may choose of the repair, and what it says of a frame.
+With it, what a user may choose of the repair, and what it says of a frame.
 """
 
 from __future__ import annotations

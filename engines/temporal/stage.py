@@ -1,6 +1,6 @@
 """Color that stands still: the causal temporal stage between a network and the upsampling of its color.
 
-What a user may choose of the temporal stage.
+`TemporalOptions` is what a user may choose of it.
 """
 
 from __future__ import annotations

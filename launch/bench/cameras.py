@@ -1,6 +1,6 @@
 """`irchroma bench cameras`: several live cameras in one process, shared networks beside separate ones.
 
-What one network costs for several cameras on this machine: batches, and calls side by side.
+Before them, what one network costs for several cameras here: batches, and calls side by side.
 
 Plays a short clip as raw video over TCP, at a camera's pace: a camera that costs next to nothing.
 """

@@ -1,6 +1,6 @@
 """Clips that the temporal bench measures on: recordings, and synthetic cameras whose true color is known.
 
-Video filters that the temporal stage is compared with: averages of our own, and FFmpeg's run for real.
+And what the temporal stage is compared with on them: averages of our own, FFmpeg's filters run for real.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`irchroma bench temporal`: the temporal stage against what else there is, on the user's own clips.
 
-What the temporal bench measures of one method on one clip, and the table of it.
+What it measures of one method on one clip, and the table of that.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`irchroma doctor`: what works on this machine, and the command that mends the rest.
 
-What the doctor says of the GPU path: the device, PyCUDA, and a compiler for the kernels.
+Of the GPU path it tells the device, PyCUDA, and whether there is a compiler for the kernels.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`irchroma engines`: which engines and runtimes are here, and what is inside a network.
 
-`irchroma engines build`, and what `irchroma engines inspect` shows of a TensorRT plan.
+`irchroma engines build` makes TensorRT plans, and `inspect` shows what is inside one of those too.
 """
 
 from __future__ import annotations

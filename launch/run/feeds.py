@@ -1,6 +1,6 @@
 """One camera among several in a process: its loop and thread, and how it waits, fails and ends by itself.
 
-`irchroma run` of several cameras: starts them, watches over them, ends them together.
+`run_cameras` starts them, watches over them, and ends them together.
 """
 
 from __future__ import annotations

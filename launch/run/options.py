@@ -1,6 +1,6 @@
 """The whole configuration of a run: what the command line and a TOML file may say.
 
-Which engine a configuration means: by its source, its camera, its weights, or a viewer's choice.
+Which engine it means follows from its source, its camera, its weights, or a viewer's choice.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a process that works on video asks of its memory allocator and of OpenCV's threads.
 
-Log lines on standard error: for people, or one JSON object a line.
+And how its log is written to standard error: for people, or one JSON object a line; and its signals.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a run's `--repair` means: the mask that it names or that is found, and the engine that repairs.
 
-The mask of `--repair` for single pictures too.
+It is the same for single pictures.
 """
 
 from __future__ import annotations

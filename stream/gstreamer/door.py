@@ -1,6 +1,6 @@
 """The only door to GStreamer: its modules, what is installed of it, and how it is brought up.
 
-What ends a pipeline: an element's error, or its orderly end.
+What ends a pipeline, an element's error or its orderly end, is an exception of this module.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Corrects a sensor's faults in every frame, before the tone map: uniformity, bad pixels, stripes, drift.
 
-A camera by its profile: unpacks its frames and corrects its sensor, before anything else sees them.
+`Camera` does so by a camera's profile: it unpacks its frames, too, before anything else sees them.
 """
 
 from __future__ import annotations

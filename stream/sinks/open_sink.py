@@ -1,6 +1,6 @@
 """Makes the sink that a text names: a file, `rtsp:`, `srt:`, `http:`, `hls:`, a device, a window.
 
-Where a sink writes: what two sinks of one process cannot both have.
+It also says where a sink writes: what two sinks of one process cannot both have.
 """
 
 from __future__ import annotations

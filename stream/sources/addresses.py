@@ -1,6 +1,6 @@
 """Takes addresses apart and keeps their secrets out of logs and error texts.
 
-What goes wrong with a video in the same way wherever it comes from.
+And words for what goes wrong with a video in the same way wherever it comes from.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ _COMPLAINTS = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Track:
+class PictureTrack:
     """A track of pictures in a container: (H, W), and whether the container says that it is the one."""
 
     size: tuple[int, int]
@@ -63,7 +63,7 @@ class Decoding:
         self._lock = threading.Lock()
         self._stop_watching = watch_libav(self._complain)
         self.media: set[str] = set()
-        self.tracks: list[Track] = []
+        self.tracks: list[PictureTrack] = []
         self.refusal: SourceError | None = None
         self.complaints = 0
         self.take: Callable[[Unit, bool], None] | None = None
@@ -152,7 +152,7 @@ class Decoding:
         start = pad.get_sticky_event(gst.EventType.STREAM_START, 0)
         chosen = start is not None and bool(start.parse_stream_flags() & gst.StreamFlags.SELECT)
         size = (structure.get_int("height")[1], structure.get_int("width")[1])
-        self.tracks.append(Track(size, chosen))
+        self.tracks.append(PictureTrack(size, chosen))
 
     def _let_tell(self, parser: Any) -> None:
         """Let a parser tell the decoder what the bitstream says of its colors, not what the container does.

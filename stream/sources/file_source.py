@@ -18,7 +18,7 @@ from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.remarks import remark
 from irchroma.stream.sources.addresses import broken_format
 from irchroma.stream.sources.decoding import CONTAINERS, Decoding
-from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Plan
+from irchroma.stream.sources.gst_source import GstSource, PictureOptions, SourcePlan
 from irchroma.stream.sources.picture_file import is_animated
 
 log = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ class FileSource(GstSource):
             remark(f"{told} {self._track + 1} is taken")
         return super().open() if self._track else info
 
-    def plan(self) -> Plan:
+    def plan(self) -> SourcePlan:
         """See `GstSource.plan`."""
         path = self._path
         if path.is_dir():
@@ -131,7 +131,7 @@ class FileSource(GstSource):
             )
         self._try_out()
         decoding = self._watched(Decoding(str(path), self._pictures.max_megapixels, self._track or 0))
-        return Plan(
+        return SourcePlan(
             # fields=top: one frame out for one in; progressive video passes through untouched
             launch="filesrc name=file ! decodebin name=decode ! deinterlace fields=top",
             properties={"file": {"location": str(path)}},

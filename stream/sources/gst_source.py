@@ -1,6 +1,6 @@
 """A FrameSource over any GStreamer pipeline that ends in an appsink; files and cameras fill in the rest.
 
-When the frames of a video are shown: as they say, or what is right where a container misstates it.
+`FrameTimes` says when they are shown: as they say, or what is right where a container misstates it.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class PictureOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SourcePlan:
     """One way to get at the video.
 
     Attributes:
@@ -179,7 +179,7 @@ class GstSource(ABC):
         self._count = self._pulled = self._drops = self._drops_before = 0
 
     @abstractmethod
-    def plan(self) -> Plan:
+    def plan(self) -> SourcePlan:
         """The pipeline to start; called by every `open`. Raises SourceError where that is hopeless."""
 
     @abstractmethod
@@ -251,7 +251,7 @@ class GstSource(ABC):
         if coded and self._take is not None:
             give_units(pipeline.element(coded).get_static_pad("src"), self._take)
 
-    def _first_look(self, plan: Plan) -> VideoInfo:
+    def _first_look(self, plan: SourcePlan) -> VideoInfo:
         """Wait for the first frame; of a file for three, as some containers misstate their rate."""
         if self._pipeline is None:
             raise StreamError("read before the source was opened")

@@ -14,7 +14,7 @@ from irchroma.stream.errors import SourceError, SourceFormatError, SourceLost, S
 from irchroma.stream.gstreamer.door import GstFailure
 from irchroma.stream.gstreamer.sample import Sample
 from irchroma.stream.sources.addresses import why_unreachable
-from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Pixels, Plan
+from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Pixels, SourcePlan
 from irchroma.stream.sources.picture_file import require_pixels
 
 _FORMATS = {  # name -> (GStreamer's format, bytes per pixel)
@@ -107,7 +107,7 @@ class RawSource(GstSource):
             raise StreamOptionError(f"{self._place}: expected tcp://host:port")
         self._name = "standard input" if self._place == "-" else self._place
 
-    def plan(self) -> Plan:
+    def plan(self) -> SourcePlan:
         """See `GstSource.plan`."""
         layout = self._layout
         require_pixels(self._name, layout.size, self._pictures.max_megapixels)
@@ -125,7 +125,7 @@ class RawSource(GstSource):
             head, properties = "filesrc name=in", {"location": self._place}
         (height, width), (name, item) = layout.size, _FORMATS[layout.format]
         rate = f"{layout.rate.numerator}/{layout.rate.denominator}"
-        return Plan(
+        return SourcePlan(
             launch=(
                 f"{head} ! rawvideoparse format={name} width={width} height={height} framerate={rate}"
                 f' plane-strides="<{width * item}>"'

@@ -22,7 +22,7 @@ from irchroma.stream.sources.addresses import (
     why_unreachable,
 )
 from irchroma.stream.sources.decoding import Decoding
-from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Plan
+from irchroma.stream.sources.gst_source import GstSource, PictureOptions, SourcePlan
 
 _DECODERS = {
     "PCMU": "mulawdec", "PCMA": "alawdec", "L16": "audioconvert", "MPEG4-GENERIC": "avdec_aac",
@@ -116,7 +116,7 @@ class RtspSource(GstSource):
         self._transport = "udp"
         return super().open()
 
-    def plan(self) -> Plan:
+    def plan(self) -> SourcePlan:
         """See `GstSource.plan`."""
         self._streams.clear()
         self._sound_name = ""
@@ -132,7 +132,7 @@ class RtspSource(GstSource):
         }
         if self._user:
             rtsp |= {"user-id": self._user, "user-pw": self._password}
-        return Plan(
+        return SourcePlan(
             launch="rtspsrc name=rtsp ! application/x-rtp,media=(string){video,application}"
             " ! decodebin name=decode ! deinterlace fields=top",
             properties={"rtsp": rtsp},

@@ -9,7 +9,7 @@ from irchroma.stream.errors import SourceError, SourceLost
 from irchroma.stream.gstreamer.door import GstFailure
 from irchroma.stream.sources.addresses import broken_format, masked, why_unreachable
 from irchroma.stream.sources.decoding import Decoding
-from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Plan
+from irchroma.stream.sources.gst_source import GstSource, PictureOptions, SourcePlan
 
 _SRT_KEYS = ("mode", "latency", "passphrase", "pbkeylen", "streamid", "localaddress", "localport")
 
@@ -42,7 +42,7 @@ class TransportSource(GstSource):
             raise SourceError(f"{self._name}: expected a passphrase of 10 to 79 characters")
         self._listens = self._scheme == "srt" and (not self._host or self._keys.get("mode") == "listener")
 
-    def plan(self) -> Plan:
+    def plan(self) -> SourcePlan:
         """See `GstSource.plan`."""
         if self._scheme == "tcp":
             head = "tcpclientsrc name=net timeout=5"
@@ -53,7 +53,7 @@ class TransportSource(GstSource):
             if "latency" not in self._keys:
                 properties["latency"] = self._latency_ms
         decoding = self._watched(Decoding(self._name, self._pictures.max_megapixels))
-        return Plan(
+        return SourcePlan(
             launch=f"{head} ! decodebin name=decode ! deinterlace fields=top",
             properties={"net": properties},
             signals={"decode": decoding.signals},

@@ -1,6 +1,6 @@
 """USB and other V4L2 cameras: counts where the sensor gives them, newest frame wins.
 
-Finds the cameras of this machine and asks them what they offer.
+It finds the cameras of this machine, too, and asks them what they offer.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from irchroma.stream.gstreamer.door import GstFailure, modules
 from irchroma.stream.gstreamer.sample import Sample
 from irchroma.stream.sources.addresses import broken_format
 from irchroma.stream.sources.camera_format import CameraFormat, CameraOptions, choose_format
-from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Pixels, Plan
+from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Pixels, SourcePlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class V4l2Source(GstSource):
         self._path, self._options = path, options or CameraOptions()
         self._format: CameraFormat | None = None
 
-    def plan(self) -> Plan:
+    def plan(self) -> SourcePlan:
         """See `GstSource.plan`."""
         try:
             self._format = choose_format(offered_caps(self._path), self._options)
@@ -115,7 +115,7 @@ class V4l2Source(GstSource):
             raise type(error)(
                 error if str(error).startswith(self._path) else f"{self._path}: {error}"
             ) from None
-        return Plan(
+        return SourcePlan(
             launch="v4l2src name=camera ! capsfilter name=mode" + _DECODERS.get(self._format.name, ""),
             properties={"camera": {"device": self._path}, "mode": {"caps": self._format.caps}},
             live=True,

@@ -1,6 +1,6 @@
 """Turns GStreamer's raw video layouts into our arrays: full-range luma, untouched counts, or rgb.
 
-How each raw video format of GStreamer that is read without a conversion lies in memory.
+`LAYOUTS` is how each raw format that is read without a conversion lies in memory.
 """
 
 from __future__ import annotations

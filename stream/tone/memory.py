@@ -28,7 +28,7 @@ Histogram = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class CurveStep:
     """How far the curve may go after one look.
 
     Attributes:
@@ -73,7 +73,7 @@ class SceneMemory:
         """Whether the next look is due."""
         return pts_ns - self.learned_ns >= LEARN_NS
 
-    def learn(self, seen: Histogram, pts_ns: int) -> Step | None:
+    def learn(self, seen: Histogram, pts_ns: int) -> CurveStep | None:
         """Take in a frame's histogram; None while the next look is not due."""
         options = self._options
         if not self.is_due(pts_ns):
@@ -87,7 +87,7 @@ class SceneMemory:
         hurry = min(2 * urgency, 1.0)  # the memory must be ahead of the curve, which is held to a speed
         part = 1 - math.exp(-dt_s / (settle_s ** (1 - hurry) * options.follow_s**hurry))
         self.histogram = cv2.addWeighted(self.histogram, 1 - part, seen, part, 0).ravel()
-        step = Step(1 - math.exp(-dt_s / options.follow_s), options.calm_speed * RUSH**urgency * dt_s)
+        step = CurveStep(1 - math.exp(-dt_s / options.follow_s), options.calm_speed * RUSH**urgency * dt_s)
         self._move_limits(seen, step)
         return step
 
@@ -113,7 +113,7 @@ class SceneMemory:
         if all(abs(goal - limit) <= near for goal, limit in zip(self._goals, self.limits, strict=True)):
             self._settled = self.histogram
 
-    def _move_limits(self, seen: Histogram, step: Step) -> None:
+    def _move_limits(self, seen: Histogram, step: CurveStep) -> None:
         """Towards what the memory and the frame itself both ask for: an object that has just come, or
         has just gone, moves nothing."""
         slow, now = self._ends(self.histogram), self._ends(seen)

@@ -42,7 +42,7 @@ from irchroma.stream.tone.curves import (
     span_curve,
 )
 from irchroma.stream.tone.gain_jump import GainJump, find_gain_jump
-from irchroma.stream.tone.memory import Histogram, SceneMemory, Step
+from irchroma.stream.tone.memory import CurveStep, Histogram, SceneMemory
 from irchroma.stream.tone.options import Method, ToneMapOptions
 from irchroma.stream.tone.sensor_noise import NoiseMeter, StripeRemoval
 
@@ -275,7 +275,7 @@ class ToneMap:
         )
         return lifted_curve(curve, share) if method == "lift" else curve
 
-    def _glide(self, memory: SceneMemory, target: Curve, allowed: Step) -> None:
+    def _glide(self, memory: SceneMemory, target: Curve, allowed: CurveStep) -> None:
         """Move the curve towards its target as far as allowed, or not at all within the dead band."""
         curve = AS_IT_IS if self._curve is None else self._curve
         at = quantiles(memory.histogram, np.linspace(0.01, 0.99, 33)).astype(np.intp)

@@ -1,6 +1,6 @@
 """Guided filtering on a device: the launches that do what `guided` does, on stacks of planes.
 
-Pictures made smaller on a device, as OpenCV's INTER_AREA makes them.
+Pictures are made smaller here too, as OpenCV's INTER_AREA makes them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The launches that put a small color onto the full-size luma on a device, as `Recoloring` does.
 
-Black borders on a device: the launches that find them as `neutral.borders` does.
+Black borders are found on the device too, as `neutral.borders` finds them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def find_borders(space: Workspace, steps: list[Launch], luma: DeviceArray, name:
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class FrameArrays:
     """The arrays of one frame.
 
     Attributes:
@@ -59,7 +59,7 @@ class RecolorSteps:
         self._steps: list[Launch] = []
         self._windows = Windows(space, self._steps)
 
-    def build(self, frame: Placed) -> list[Launch]:
+    def build(self, frame: FrameArrays) -> list[Launch]:
         """All launches, in order."""
         self._steps.clear()
         luma, small, color = frame.luma, frame.small, frame.color
@@ -114,7 +114,9 @@ class RecolorSteps:
         dark, lit = self._look.unlit or (0.0, 1.0)
         return (dark + lit) / 2
 
-    def _compose(self, frame: Placed, shown: DeviceArray, chroma: DeviceArray, fine: tuple[int, ...]) -> None:
+    def _compose(
+        self, frame: FrameArrays, shown: DeviceArray, chroma: DeviceArray, fine: tuple[int, ...]
+    ) -> None:
         height, width = shown.shape
         limit = self._options.chroma_limit
         given = {

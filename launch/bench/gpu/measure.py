@@ -1,6 +1,6 @@
 """What `bench gpu` measures of a device beside throughput: parity with the CPU, steps, networks, copies.
 
-What `bench gpu` holds a runtime against: torch by itself, and what the device can do at the most.
+A runtime is held against torch by itself, and against what the device can do at the most.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`irchroma calibrate speed`: the best settings that keep a rate and a latency on this machine.
 
-A bar chart of a frame's budget: what each part of a run takes beside the time between two frames.
+Its chart is a frame's budget: what each part of a run takes of the time between two frames.
 """
 
 from __future__ import annotations

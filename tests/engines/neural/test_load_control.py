@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from irchroma.engines.neural.load_control import LoadController, LoadOptions, Step
+from irchroma.engines.neural.load_control import LoadController, LoadOptions, RungChange
 
 PERIOD_S = 1 / 30
 COSTS = (8.0, 4.0, 2.0, 1.0)
@@ -22,7 +22,7 @@ class Machine:
         self.now_s = self.free_s = 0.0
         self.waiting: list[float] = []
         self.latencies: list[float] = []
-        self.steps: list[tuple[float, Step]] = []
+        self.steps: list[tuple[float, RungChange]] = []
         self.drops = 0
         self._random = np.random.default_rng(4)
 

@@ -9,7 +9,7 @@ import pytest
 from irchroma.stream.errors import SourceError, SourceFormatError, SourceLost
 from irchroma.stream.gstreamer.door import GstFailure
 from irchroma.stream.sources.addresses import broken_format
-from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Plan
+from irchroma.stream.sources.gst_source import GstSource, PictureOptions, SourcePlan
 
 _SMALL = "video/x-raw,format=GRAY8,width=16,height=16"
 
@@ -23,8 +23,8 @@ class LineSource(GstSource):
         super().__init__(pictures)
         self._line, self._is_live = line, live
 
-    def plan(self) -> Plan:
-        return Plan(self._line, live=self._is_live, description="line")
+    def plan(self) -> SourcePlan:
+        return SourcePlan(self._line, live=self._is_live, description="line")
 
     def explain(self, failure: GstFailure | None) -> SourceError:
         return SourceError("no first frame" if failure is None else str(failure))

@@ -14,7 +14,7 @@ from tests.engines.on_device import OnDevice
 from irchroma.engines import catalog
 from irchroma.engines.gpu.kernels.source import Launch, launch
 from irchroma.engines.gpu.steps.filters import sizes
-from irchroma.engines.gpu.steps.recolor import Placed, RecolorSteps, find_borders
+from irchroma.engines.gpu.steps.recolor import FrameArrays, RecolorSteps, find_borders
 from irchroma.engines.recolor import color_space, neutral
 from irchroma.engines.recolor.recoloring import Recoloring, RecolorOptions
 
@@ -50,7 +50,7 @@ def scene(size: tuple[int, int], work: tuple[int, int]) -> Scene:
 
 def recolored(on_device: OnDevice, given: Scene, band: str, options: RecolorOptions) -> Luma:
     color = np.concatenate([given.ycc.transpose(2, 0, 1), given.confidence[None]])
-    frame = Placed(
+    frame = FrameArrays(
         luma=on_device.put(given.luma),
         small=on_device.put(given.small),
         color=on_device.put(color),
