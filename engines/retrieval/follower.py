@@ -34,6 +34,11 @@ SAME_SCENE = 0.2
 """That such a one is better than its features say; at the least it is clearly more than what suits at all."""
 SAME_VIEW = 0.8
 """Likeness of two looks at and above which the camera has not turned."""
+MISSES = 3
+"""Times in succession that what has lain over the frame no longer does, until it is taken for another scene:
+people and cars in front of it hide a scene now and then."""
+UNLIKE_LOOKS = 4
+"""Without a picture that suits, after which that is said, once."""
 REGISTER_EVERY_S, REGISTER_AGAIN_S = 30.0, 4.0
 """Of one view, and of one after another; at once after a cut."""
 
@@ -75,10 +80,10 @@ class SceneFollower:
         self.library = library
         self._chooser = SceneChooser(choice)
         self._before: Vector | None = None
-        self._same_scene: set[str] = set()
+        self._missed: dict[str, int] = {}
         self._registered: Vector | None = None
         self._registered_s = -math.inf
-        self._said_none = False
+        self._unlike = 0
 
     def look(
         self,
@@ -107,7 +112,7 @@ class SceneFollower:
             scores[in_use.key] = features.score(views, levels, in_use.vectors, in_use.levels)
         self._register(luma, at_s, whole, matches, cut)
         sure = self._chooser.options.alike + self._chooser.options.clearly
-        for key in self._same_scene & set(scores):
+        for key in self._missed.keys() & scores.keys():
             scores[key] = max(scores[key] + SAME_SCENE, sure)
         shown = sorted(
             (Match(one.entry, scores[one.entry.key]) for one in matches), key=lambda one: -one.score
@@ -123,7 +128,7 @@ class SceneFollower:
         self._chooser.take(entry.key if entry is not None else None)
         why = "the scene is another"
         if entry is not None:
-            same = entry.key in self._same_scene
+            same = entry.key in self._missed
             why = "shows this very scene" if same else f"suits the scene ({scores[entry.key]:.2f})"
         return Seen(shown, True, entry, reference, why)
 
@@ -137,13 +142,15 @@ class SceneFollower:
     ) -> None:
         """Find out anew which show this very scene, where the view is another or it was long ago."""
         same_view = self._registered is not None and float(vector @ self._registered) >= SAME_VIEW
-        if not same_view:
-            self._same_scene = set()
         since_s = at_s - self._registered_s
         wait_s = REGISTER_EVERY_S if same_view else REGISTER_AGAIN_S
         if cut or not 0 <= since_s < wait_s:
             self._registered, self._registered_s = vector, at_s
-            self._same_scene = self._lying_over(luma, matches)
+            if cut:
+                self._missed.clear()
+            lying = self._lying_over(luma, matches)
+            kept = {key: missed + 1 for key, missed in self._missed.items() if missed + 1 < MISSES}
+            self._missed = kept | dict.fromkeys(lying, 0)
 
     def _lying_over(self, luma: Luma, matches: list[Match]) -> set[str]:
         """Keys of the best few that show this very scene: they lie over the frame."""
@@ -154,7 +161,7 @@ class SceneFollower:
             if reference is None:
                 continue
             other = registration.resized(reference.luma, registration.FINE_PX)
-            if registration.register(small, other).same_scene:
+            if registration.register(small, other, search=False).same_scene:
                 found.add(match.entry.key)
         return found
 
@@ -172,9 +179,11 @@ class SceneFollower:
     def _say_none(self, scores: dict[str, float]) -> None:
         alike = self._chooser.options.alike
         best = max(scores.values(), default=0.0)
-        if self._chooser.chosen is not None or self._said_none or best >= alike:
+        if self._chooser.chosen is not None or best >= alike or self._unlike >= UNLIKE_LOOKS:
             return
-        self._said_none = True
+        self._unlike += 1
+        if self._unlike < UNLIKE_LOOKS:
+            return
         log.warning(
             "reference auto: none of %d pictures in %s is alike enough (best %.2f, needed %.2f): the"
             " network's own color is used",

@@ -280,7 +280,7 @@ def _registered(luma: Luma, lumas: Sequence[Luma], found: list[int]) -> list[int
     small = registration.resized(luma, registration.FINE_PX)
     for row in found[:FINALISTS]:
         other = registration.resized(lumas[row], registration.FINE_PX)
-        if registration.register(small, other).same_scene:
+        if registration.register(small, other, search=False).same_scene:
             return [row, *(one for one in found if one != row)]
     return found
 

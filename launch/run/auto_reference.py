@@ -276,13 +276,16 @@ class AutoReference(_Steering):
         self._thread.join(WAIT_S)
 
     def _work(self) -> None:
-        make_nice()
+        nice = False
         while True:
             with self._woken:
                 self._woken.wait_for(lambda: self._closed or self._next is not None)
                 wanted, self._next = self._next, None
             if wanted is None:
                 return
+            if not nice and not self.waits:
+                make_nice()
+                nice = True
             try:
                 self._consider(wanted)
             except Exception:  # a run goes on whatever becomes of its reference
