@@ -89,7 +89,7 @@ def _page_paths(at: str, control: LiveControl | None, webrtc: bool) -> dict[str,
                 "wipe": _SHARE,
                 "blend": _SHARE,
                 "engine": {"type": "string", "enum": [choice.value for choice in control.engines]},
-                "reference": {"type": ["string", "null"]},
+                "reference": {"type": "string", "description": "a candidate's key, none or auto"},
                 "strength": _SHARE,
             },
         }
@@ -102,6 +102,11 @@ def _page_paths(at: str, control: LiveControl | None, webrtc: bool) -> dict[str,
                 ),
                 "requestBody": {"required": True, **_json(wanted)},
             }
+        }
+        key = {"name": "key", "in": "path", "required": True, "schema": {"type": "string"}}
+        paths[f"{at}references/{{key}}.jpg"] = {
+            "parameters": [key],
+            "get": _gives("a reference, small; an operator's", _of("image/jpeg", binary)),
         }
     if webrtc:
         sdp = _of("application/sdp", {"type": "string"})
