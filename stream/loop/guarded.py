@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 1.0, 30.0
 _MOST_HUNG = 4  # engines that have not returned: another one would not either, and each keeps its memory
 _HURRY_S = 0.3
-BEING_MADE = "the engine is being made"
+BEING_MADE = "color is being prepared"
 
 Make = Callable[[], Colorizer]
 

@@ -11,6 +11,9 @@ from tests.engines.moving_scene import FRAME_NS, SIZE, flickering, noisy, textur
 
 from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.temporal.stage import TemporalOptions, TemporalStage
+from irchroma.stream.sources.open_source import open_source
+from irchroma.stream.tone import tone_map
+from irchroma.stream.tone.options import ToneMapOptions
 
 
 def chroma_error(first: np.ndarray, second: np.ndarray, where: np.ndarray | None = None) -> float:
@@ -329,3 +332,31 @@ def test_observing_ahead_of_updating_gives_the_same_colors() -> None:
 def test_options_that_make_no_sense_are_refused(bad: dict[str, object]) -> None:
     with pytest.raises(EngineOptionError):
         TemporalOptions(**bad)
+
+
+@pytest.mark.parametrize(("camera", "by_tone_map"), [("thermal", True), ("nir", False)])
+def test_a_jump_of_the_camera_is_found_once(
+    camera: str, by_tone_map: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of counts the tone map finds it and takes it out of what the stage sees; 8-bit luma that goes on as it
+    came is left to the stage, which alone sees the whole picture twice."""
+    jumps = []
+
+    def find(*about: object) -> tone_map.GainJump | None:
+        found = find_gain_jump(*about)  # type: ignore[arg-type]
+        jumps.append(found)
+        return found
+
+    find_gain_jump = tone_map.find_gain_jump
+    monkeypatch.setattr(tone_map, "find_gain_jump", find)
+    source = open_source(f"test:{camera}?size=160x128&rate=5&seconds=14&jumps=every:4")
+    source.open()
+    tone, stage = tone_map.ToneMap(ToneMapOptions()), TemporalStage(TemporalOptions())
+    seen = []
+    while (frame := source.read(5.0)) is not None:
+        luma = tone.apply(frame.pixels, frame.pts_ns, held=frame.held)
+        seen.append(stage.observe(luma, frame.pts_ns, frame.held))
+    source.close()
+    found_by = (sum(jump is not None for jump in jumps), sum(one.gain_jump for one in seen))
+    assert found_by == ((3, 0) if by_tone_map else (0, 3))
+    assert [one.cut for one in seen].count(True) == 1, "the first frame"
