@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     through: dict[str, list[float]] = {engine: [] for engine in engines}
     direct: dict[str, list[float]] = {engine: [] for engine in engines}
     for _ in range(args.repeats):
-        plain.append(_pipeline_ms("videoconvert", (height, width), args.frames))
+        plain.append(_pipeline_ms("identity", (height, width), args.frames, "GRAY8"))
         for engine in engines:
             through[engine].append(_pipeline_ms(f"irchroma engine={engine}", (height, width), args.frames))
             direct[engine].append(_direct_ms(engine, (height, width), args.frames))
@@ -88,12 +88,12 @@ def register() -> None:
         raise StreamError("GStreamer did not take the element irchroma")
 
 
-def _pipeline_ms(middle: str, size: tuple[int, int], frames: int) -> float:
+def _pipeline_ms(middle: str, size: tuple[int, int], frames: int, given: str = "RGB") -> float:
     """Milliseconds a frame, once it runs."""
     caps = f"video/x-raw,format=GRAY8,width={size[1]},height={size[0]},framerate=30/1"
     source = f"videotestsrc pattern=ball num-buffers={frames + _WARM_FRAMES} ! {caps}"
     pipeline = Pipeline(
-        f"{source} ! {middle} ! video/x-raw,format=RGB ! appsink name=out sync=false max-buffers=1"
+        f"{source} ! {middle} ! video/x-raw,format={given} ! appsink name=out sync=false max-buffers=1"
     )
     pipeline.start()
     try:
