@@ -12,8 +12,10 @@ import pytest
 from irchroma.stream.errors import SinkError
 from irchroma.stream.picture.picture import Palette, Picture, planes_of
 from irchroma.stream.protocols import FrameSink, VideoInfo
+from irchroma.stream.sinks.encoders import EncoderOptions
 from irchroma.stream.sinks.null_sink import NullSink
 from irchroma.stream.sinks.open_sink import SinkOptions, open_sink
+from irchroma.stream.sinks.shared_encoder import EncoderPool
 from irchroma.stream.sinks.window_sink import WindowSink
 
 pytestmark = pytest.mark.gst
@@ -25,6 +27,10 @@ SINKS: dict[str, Callable[[Path], FrameSink]] = {
     "mkv": lambda folder: open_sink(str(folder / "out.mkv")),
     "webm": lambda folder: open_sink(str(folder / "out.webm")),
     "segments": lambda folder: open_sink(str(folder / "out.mp4"), SinkOptions(segment_s=1)),
+    "segments that share": lambda folder: open_sink(
+        str(folder / "out.mkv"), SinkOptions(segment_s=1, pool=EncoderPool())
+    ),
+    "h265": lambda folder: open_sink(str(folder / "out.mp4"), SinkOptions(EncoderOptions(codec="h265"))),
     "hls": lambda folder: open_sink(f"hls:{folder / 'web'}"),
     "rtsp": lambda folder: open_sink("rtsp://127.0.0.1:0/cam"),
     "srt": lambda folder: open_sink("srt://127.0.0.1:47011?mode=listener"),
