@@ -22,9 +22,13 @@ class BitstreamFile(FileSink):
     """A `FileSink` that takes coded pictures (`Unit`) instead of pictures, from a keyframe on.
 
     What comes before the first keyframe decodes nowhere, and is left out.
+
+    Attributes:
+        goes_on: it takes over from a file that could take no more: what it leaves out is a loss, and counted.
     """
 
     _caps: Any = None
+    goes_on = False
 
     def _tail(self, rate: Fraction, size: tuple[int, int]) -> Tail:
         parser = _PARSERS.get(self._caps.get_structure(0).get_name(), "identity")
@@ -46,6 +50,7 @@ class BitstreamFile(FileSink):
         if self._failure is not None:
             raise self._failure
         if not self._written and not unit.key:
+            self._drops += self.goes_on
             return
         try:
             if self._pipeline is None:

@@ -79,7 +79,10 @@ class EncodedRow:
             with self._lock:
                 unit = self._units.popleft()
                 self._waiting_bytes -= unit.buffer.get_size()
+            drops = self._row.drops
             self._row.write(unit, unit.pts_ns, unit.duration_ns)  # type: ignore[arg-type]
+            if self._row.drops > drops and self._encoder is not None:
+                self._encoder.ask_keyframe()  # with which the next file may begin
 
     def write(self, rgb: Pixels, pts_ns: int, duration_ns: int) -> None:
         """See `FrameSink.write`; waits for the encoder."""

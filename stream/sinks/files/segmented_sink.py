@@ -197,6 +197,8 @@ class SegmentedSink:
                     raise
             self._finish(full)
             self._current = self._next(self._size)
+            if isinstance(self._current, BitstreamFile):
+                self._current.goes_on = True
             self._start_ns = pts_ns
             self._current.write(rgb, pts_ns, duration_ns)
 

@@ -14,8 +14,10 @@ from irchroma.stream.errors import SinkError, StreamOptionError
 from irchroma.stream.gstreamer.door import GstFailure
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sinks.files import segmented_sink
+from irchroma.stream.sinks.files.encoded_row import EncodedRow
 from irchroma.stream.sinks.files.file_sink import FileSink, FileSinkOptions
 from irchroma.stream.sinks.files.segmented_sink import Retention, SegmentedSink
+from irchroma.stream.sinks.shared_encoder import EncoderPool
 
 pytestmark = pytest.mark.gst
 
@@ -149,6 +151,23 @@ def test_a_full_disk_costs_the_oldest_file_where_any_limit_is_set(
     assert files[0].name != "cam-00001.mkv"
     assert len(files) > 2
     assert sum(frames_of(file, read_file) for file in files) > 60, "of about 130 that there is room for"
+
+
+def test_a_row_that_shares_its_encoder_goes_on_with_a_keyframe_where_the_disk_was_full(
+    small_disk: Path, read_file: Callable
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (8, *SIZE), dtype=np.uint8)
+    (small_disk / "others.bin").write_bytes(bytes(2_500_000))
+    row = EncodedRow(small_disk / "cam.mkv", FileSinkOptions(), 5, Retention(days=7), EncoderPool())
+    row.open(VideoInfo(SIZE, Fraction(10), live=True), SIZE)
+    for number in range(800):
+        row.write(noise[number % 8], number * STEP_NS, STEP_NS)
+    row.close()
+    files = sorted(small_disk.glob("cam-*.mkv"))
+    assert files[0].name != "cam-00001.mkv"
+    kept = sum(frames_of(file, read_file) for file in files)
+    assert kept > 60
+    assert row.drops < 200, "what lay between a full disk and the next keyframe, where a write met it"
 
 
 @pytest.mark.parametrize("error", [SinkError("disk full"), OSError("no such device")])
