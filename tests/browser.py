@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-SHOWN = "[...document.querySelectorAll('main > *')].find((one) => !one.hidden)"
+SHOWN = "[...document.querySelectorAll('main > img, main > video')].find((one) => !one.hidden)"
 """What shows the page's picture, an image or a video."""
 WIDTH = f"(shown => shown && (shown.naturalWidth || shown.videoWidth))({SHOWN})"
 """Its width in the picture's pixels."""

@@ -44,6 +44,7 @@ def page(
     return (
         _template("live_page.html")
         .replace("{{setup}}", _for_script(setup), 1)
+        .replace("{{talk}}", _template("talk.js"), 1)
         .replace("{{nonce}}", nonce)
         .replace("{{title}}", html.escape(title))
     )

@@ -1,0 +1,83 @@
+"""The page for who shows it to others: a tour by one key, a held picture, ten seconds to take home."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import pytest
+from tests.browser import WIDTH, opened
+from tests.launch.run.test_control import SOURCE, Running, running
+from tests.waiting import wait_for
+
+from irchroma.launch.run.options import OutputOptions
+
+pytestmark = pytest.mark.browser
+
+SIZED = SOURCE.replace("160x128", "320x256")
+# Where the page waits for people to have read something, the test does not.
+FASTER = "((wait) => { window.setTimeout = (work, ms) => wait(work, ms > 900 ? ms / 10 : ms); })(setTimeout)"
+CAPTION = "document.getElementById('caption').textContent"
+
+
+def shown(run: Running) -> tuple[str, str]:
+    state = run.state()
+    return state["view"], state["engine"]
+
+
+def test_a_tour_shows_what_is_real_and_what_is_predicted_and_puts_back_what_was(tmp_path: Path) -> None:
+    with running(source=SIZED) as run, opened(f"http://127.0.0.1:{run.port}/", tmp_path / "profile") as tab:
+        tab.wait_for(f"{WIDTH} === 320")
+        tab.press("t")
+        for said, view, engine in (
+            ("What the sensor sees", "raw", "palette:lava"),
+            ("False color", "color", "palette:ironbow"),
+            ("Predicted color", "color", "nir:fast"),
+            ("Where it is sure", "confidence", "nir:fast"),
+            ("Real on the one side", "wipe", "nir:fast"),
+        ):
+            tab.wait_for(f"{CAPTION}.startsWith('{said}')")
+            wait_for(
+                lambda view=view, engine=engine: (
+                    [run.state()[key] for key in ("view", "engine")] == [view, engine]
+                )
+            )
+            if said == "Predicted color":
+                tab.screenshot(tmp_path / "tour.png")
+        wait_for(lambda: run.state()["wipe"] > 0.5)
+        tab.wait_for(f"{CAPTION} === ''")
+        wait_for(lambda: shown(run) == ("color", "palette:lava"))
+        tab.wait_for("document.getElementById('tour').ariaPressed === 'false'")
+        tab.press("t")
+        tab.wait_for(f"{CAPTION} !== ''")
+        tab.press("t")  # enough
+        tab.wait_for(f"{CAPTION} === ''")
+        wait_for(lambda: run.state()["view"] == "color")
+
+
+def test_a_picture_is_held_and_seconds_are_taken_home(tmp_path: Path) -> None:
+    looking = OutputOptions(page_control=False)
+    with (
+        running(source=SIZED, output=looking) as run,
+        opened(f"http://127.0.0.1:{run.port}/", tmp_path / "profile") as tab,
+    ):
+        tab.wait_for(f"{WIDTH} === 320 && !document.getElementById('film').hidden")
+        tab.press(" ")
+        held = "document.getElementById('still').toDataURL()"
+        first = tab.value(held)
+        assert tab.value("document.getElementById('freeze').textContent") == "go on"
+        assert tab.value(held) == first
+        tab.screenshot(tmp_path / "held.png")
+        tab.press(" ")
+        assert tab.value("document.getElementById('still').hidden")
+        assert tab.value("document.getElementById('tour') === null"), "viewers change nothing"
+        tab.value(FASTER)
+        tab.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+        tab.press("r")
+        wait_for(lambda: any(tmp_path.glob("test*.mp4")) or any(tmp_path.glob("test*.webm")))
+        file = next(path for path in tmp_path.glob("test*") if path.suffix in (".mp4", ".webm"))
+        with av.open(str(file)) as video:
+            frames = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
+        assert len(frames) > 5
+        assert frames[0].shape == (256, 320, 3)
+        assert frames[-1].std() > 20
