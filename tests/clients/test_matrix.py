@@ -397,9 +397,16 @@ def as_h265(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
     streaming = irchroma("run", str(clip), *looks, address, log=folder / "streaming.log")
     wait_for(lambda: address in (folder / "streaming.log").read_text() or streaming.poll() is not None, 60)
     (folder / "address").write_text(address)
+    watches = ("ffmpeg", "-nostdin", "-loglevel", "quiet", "-rtsp_transport", "tcp", "-i", address)
+    stays = subprocess.Popen((*watches, "-c", "copy", "-f", "null", "-"))
+    in_process(
+        *watches, "-t", "2", "-c", "copy", "-f", "null", "-"
+    )  # the encoder starts with its first viewer
     try:
         yield folder
     finally:
+        stays.kill()
+        stays.wait(20)
         streaming.send_signal(signal.SIGINT)
         streaming.wait(40)
 
