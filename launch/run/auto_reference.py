@@ -189,8 +189,7 @@ class AutoReference(_Steering):
         self._matches: list[Match] = []
         self._thumbnails: OrderedDict[str, bytes] = OrderedDict()
         self._refreshed_s = time.monotonic()
-        self._thread = feed_thread(self._work, "reference")
-        self._thread.start()
+        self._thread: threading.Thread | None = None
 
     def see(self, luma: NDArray[np.uint8], pts_ns: int, gap: bool) -> None:
         """One frame as it is colored; quick, but where frames wait.
@@ -206,6 +205,9 @@ class AutoReference(_Steering):
         self._looked_ns = pts_ns
         wanted = _Look(luma, pts_ns / 1e9, self._cut)
         self._cut = False
+        if self._thread is None:  # not before: a run that cannot begin leaves none behind
+            self._thread = feed_thread(self._work, "reference")
+            self._thread.start()
         with self._woken:
             if self._next is not None:
                 wanted.cut = wanted.cut or self._next.cut
@@ -273,7 +275,8 @@ class AutoReference(_Steering):
         with self._woken:
             self._closed = True
             self._woken.notify()
-        self._thread.join(WAIT_S)
+        if self._thread is not None:
+            self._thread.join(WAIT_S)
 
     def _work(self) -> None:
         nice = False
