@@ -57,7 +57,7 @@ CLASSICS = {
 }
 """Colorizers of the literature, for comparison; `zhang2016:nir` is the one trained on near-infrared pairs."""
 REFERENCE = Band(
-    "reference", "colors by a picture given with it, of this scene or another", BandLook(), ("nir", "thermal")
+    "reference", "colors by a picture given with it, of this scene or another", BandLook(), ("thermal", "nir")
 )
 """Learned color by a reference, on top of the band's own network: `reference:thermal`."""
 NETWORKS = BANDS | CLASSICS | {REFERENCE.name: REFERENCE}
@@ -97,7 +97,7 @@ class EngineName:
     Attributes:
         kind: `nir`, `thermal`, a classic colorizer's name, `reference`, `palette` or `gray`.
         variant: a network's size, a classic one's band (`nir` where it was not said), `reference`'s band
-            (likewise) or a palette's name, None where it was not said.
+            (`thermal` likewise) or a palette's name, None where it was not said.
     """
 
     kind: str

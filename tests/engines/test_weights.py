@@ -34,6 +34,18 @@ def test_every_classic_colorizer_ships_small_and_described(method: str) -> None:
         assert f"## {chapter}" in card
 
 
+def test_the_networks_that_look_at_a_reference_are_described_and_ship_in_pairs() -> None:
+    card = (WEIGHTS / "reference.md").read_text(encoding="utf-8")
+    for chapter in ("Data and its terms", "Recipe", "Measured", "Limits"):
+        assert f"## {chapter}" in card
+    bands = [band for band in catalog.BANDS if (WEIGHTS / f"reference_{band}.onnx").is_file()]
+    assert "thermal" in bands
+    for band in bands:
+        for name in (f"reference_{band}", f"reference_{band}_picture"):
+            assert (WEIGHTS / f"{name}.onnx").stat().st_size < 1e6
+            assert f"`{name}`" in (WEIGHTS / "MODELS.md").read_text(encoding="utf-8")
+
+
 def test_every_file_stays_below_4_megabytes_and_all_together_below_40() -> None:
     sizes = {path.name: path.stat().st_size for path in WEIGHTS.iterdir()}
     assert {name: size for name, size in sizes.items() if size > 4 * 2**20} == {}
