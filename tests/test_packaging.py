@@ -5,6 +5,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,12 @@ def test_files_stay_readable() -> None:
     lengths = {str(p.relative_to(ROOT)): len(p.read_text(encoding="utf-8").splitlines()) for p in SOURCES}
     too_long = {name: lines for name, lines in lengths.items() if lines > 400}
     assert not too_long
+
+
+def test_folders_stay_readable() -> None:
+    """The street of the test camera, which is one thing and frozen, aside."""
+    counts = Counter(str(p.parent.relative_to(ROOT)) for p in SOURCES if p.name != "__init__.py")
+    assert {name for name, count in counts.items() if count > 16} <= {"stream/synthetic"}
 
 
 @pytest.mark.slow

@@ -1,22 +1,27 @@
-"""Watches a run: progress on a terminal, drops in the log, statistics at the end."""
+"""Watches a run: progress on a terminal, drops in the log, flicker of its color, statistics at the end."""
 
 from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.engines.measures.flicker import LiveFlicker, steps_of
 from irchroma.launch.progress import Progress
 from irchroma.launch.run.events import EventHook
-from irchroma.launch.run.flicker_watch import FlickerWatch
 from irchroma.launch.run.health import Health
 from irchroma.launch.run.options import RunConfig
 from irchroma.launch.run.outputs import write_statistics
 from irchroma.launch.run.repairing import RunRepair
 from irchroma.stream.errors import StreamError
 from irchroma.stream.loop.loop import Loop
-from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.picture.picture import Picture
+from irchroma.stream.protocols import Colored, Composer, Job, VideoInfo
 from irchroma.stream.remarks import Remarks
 from irchroma.stream.sinks.open_sink import public
 
@@ -211,3 +216,42 @@ def summary_line(name: str, summary: dict[str, float]) -> str:
         f"{key.removesuffix('_ms')} {summary[key]:.2f}" for key in summary if key.endswith("_ms")
     )
     return f"{name}: {parts} ms"
+
+
+class FlickerWatch:
+    """How much a network's color flickers where the input stands still, measured while a run goes on.
+
+    A composer that looks at each colored frame before another composer draws on it. A palette's color is the
+    luma's and is not looked at.
+    """
+
+    def __init__(self, composer: Composer) -> None:
+        self._composer = composer
+        self._live = LiveFlicker()
+        self._size: tuple[int, int] | None = None
+
+    def prepare(self) -> None:
+        """Have OpenCV make its color tables now, a tenth of a second, not on the first colored frame."""
+        LiveFlicker().add(np.zeros((16, 16, 3), np.uint8), np.zeros((16, 16), np.uint8))
+
+    def compose(self, job: Job) -> Picture:
+        """See `irchroma.stream.protocols.Composer.compose`."""
+        if job.colored is not None and job.synthetic:
+            if job.frame.gap or job.luma.shape != self._size:
+                self._live, self._size = LiveFlicker(), (job.luma.shape[0], job.luma.shape[1])
+            self._look(job.colored, job.luma)
+        return self._composer.compose(job)
+
+    def _look(self, colored: Colored, luma: NDArray[np.uint8]) -> None:
+        rows, columns = steps_of(luma)
+        part = Picture.of_colored(colored).sampled(rows, columns)
+        self._live.add_sampled(part, luma[::rows, ::columns])
+
+    def no_signal(self, silent_s: float, reason: str) -> Picture:
+        """See `irchroma.stream.protocols.Composer.no_signal`."""
+        return self._composer.no_signal(silent_s, reason)
+
+    @property
+    def value(self) -> float | None:
+        """Mean |change of a* or b*| a frame of still pixels, over the last second or so; None if unknown."""
+        return None if math.isnan(self._live.value) else round(self._live.value, 5)

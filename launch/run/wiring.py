@@ -29,7 +29,7 @@ from irchroma.launch.config import ConfigError
 from irchroma.launch.run.auto_reference import AutoReference, GivenReferences, SceneWatch
 from irchroma.launch.run.control import RunControl
 from irchroma.launch.run.evidence import EvidenceFacts, evidence_sink, make_recorder
-from irchroma.launch.run.flicker_watch import FlickerWatch
+from irchroma.launch.run.monitor import FlickerWatch
 from irchroma.launch.run.options import (
     OutputOptions,
     RunConfig,
