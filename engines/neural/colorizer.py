@@ -153,7 +153,6 @@ class NeuralColorizer:
             self.options = replace(self.options, size=record.size)
         self._precision = f" {record.precision}" if record is not None else ""
         beside = self.options.beside and self.options.steady
-        beside = beside and (exemplar or self.options.reference is None)
         if beside and opener is open_network and not self.options.network.threads:
             threads = max(1, len(os.sched_getaffinity(0)) // 2)  # the others are the frames'
             self.options = replace(self.options, network=replace(self.options.network, threads=threads))

@@ -36,7 +36,7 @@ class NeuralOptions:
         network: runtime, threads, cache.
         beside: the network works beside the frames, on the newest one, and none waits for it: for live
             video. Pictures then depend on how fast it is; off, the same frames give the same pictures.
-            Without steadying, and with a reference (engine `reference` apart), frames wait all the same.
+            Without steadying frames wait all the same.
     """
 
     engine: str = "nir"

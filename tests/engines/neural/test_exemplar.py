@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests import daytime_scene
 
 from irchroma.engines.catalog import BANDS, WEIGHTS
 from irchroma.engines.errors import EngineError, EngineOptionError
@@ -184,3 +186,20 @@ def test_nothing_of_it_ships_by_halves() -> None:
     for band in ENGINES:
         assert (WEIGHTS / f"reference_{band}_picture.onnx").is_file()
     assert ExemplarNetwork.best_batch == 1
+
+
+def test_a_band_s_engine_with_a_reference_is_steered_beside_its_network_too(tmp_path: Path) -> None:
+    rgb, infrared = daytime_scene.draw(3)
+    path = tmp_path / "day.png"
+    save_references(path, [given(rgb)])
+    network = NetworkOptions("openvino", threads=1, cache=None, exact=True)
+    options = NeuralOptions(engine="thermal", network=network, beside=True)
+    errors = []
+    for one in (options, replace(options, reference=path)):
+        engine = NeuralColorizer(one)
+        engine.prepare(infrared.shape)
+        assert engine.network_s > 0  # by the thread beside the frames
+        pictures = [shown(engine, infrared, number) for number in range(20)]
+        engine.close()
+        errors.append(float(np.square(pictures[-1] - rgb).mean()))
+    assert errors[1] < 0.5 * errors[0]
