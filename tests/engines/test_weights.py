@@ -46,6 +46,19 @@ def test_the_networks_that_look_at_a_reference_are_described_and_ship_in_pairs()
             assert f"`{name}`" in (WEIGHTS / "MODELS.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("method", catalog.REPAIRS)
+def test_every_network_of_repair_ships_small_and_described_with_its_contract(method: str) -> None:
+    path = catalog.repair_weights(method)
+    assert path.stat().st_size < 1.3e6
+    graph = onnx.load(str(path)).graph
+    assert [one.name for one in graph.input] == ["holed"]
+    assert [one.name for one in graph.output] == ["filled", "confidence"]
+    card = (WEIGHTS / "repair.md").read_text(encoding="utf-8")
+    assert f"`{method}`" in card
+    for chapter in ("Data and its terms", "Recipe", "Measured", "Limits"):
+        assert f"## {chapter}" in card
+
+
 def test_every_file_stays_below_4_megabytes_and_all_together_below_40() -> None:
     sizes = {path.name: path.stat().st_size for path in WEIGHTS.iterdir()}
     assert {name: size for name, size in sizes.items() if size > 4 * 2**20} == {}

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from irchroma.engines.catalog import REPAIRS, repair_weights
+from irchroma.engines.catalog import REPAIRS
 from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.network.network import NetworkOptions
 from irchroma.engines.repair import holes
@@ -17,8 +17,6 @@ from irchroma.engines.repair.repairer import RepairOptions, VideoRepair
 
 SIZE = (128, 160)
 FRAME_NS = 33_000_000
-HERE = [name for name in REPAIRS if repair_weights(name).is_file()]
-NETWORK = pytest.mark.skipif("partial-conv" not in HERE, reason="its weights are not here")
 CLASSICAL = RepairOptions(FillOptions("navier-stokes"))
 
 
@@ -76,7 +74,6 @@ def test_a_block_that_is_lost_in_one_frame_is_taken_from_the_one_before() -> Non
     assert np.array_equal(mark > 0, lost)
 
 
-@NETWORK
 def test_blocks_are_lost_beside_a_mask_that_stays() -> None:
     random = np.random.default_rng(1)
     standing = np.zeros(SIZE, bool)
@@ -93,7 +90,6 @@ def test_blocks_are_lost_beside_a_mask_that_stays() -> None:
     video.close()
 
 
-@NETWORK
 def test_a_still_scene_keeps_its_fill_and_costs_the_network_little() -> None:
     frame, mask = scene()[:, : SIZE[1]], blob()
     video = VideoRepair(RepairOptions(FillOptions("partial-conv")), mask)
@@ -125,7 +121,7 @@ def test_nothing_but_the_hole_changes_and_the_frame_is_not_written_to() -> None:
     frame, mask = scene()[:, : SIZE[1]], blob()
     given = spoiled(frame, mask)
     kept = given.copy()
-    for method in ("telea", "navier-stokes", *HERE):
+    for method in ("auto", "telea", *REPAIRS):
         out, _ = VideoRepair(RepairOptions(FillOptions(method)), mask).apply(given, 0)
         assert np.array_equal(given, kept)
         assert np.array_equal(out[~mask], frame[~mask]), method
@@ -155,7 +151,6 @@ def test_what_a_new_mask_marks_was_wrong_before_and_is_not_taken_from_the_past()
     assert error(out, frame, second) < 40
 
 
-@NETWORK
 @pytest.mark.parametrize("size", [(16, 16), (40, 300), (120, 90)])
 def test_pictures_smaller_than_a_window_are_repaired(size: tuple[int, int]) -> None:
     frame = np.add.outer(np.arange(size[0]), np.arange(size[1])).astype(np.uint8) // 2 + 30
