@@ -184,9 +184,7 @@ class Archive:
         part = recording.target.with_name(f".{recording.target.stem}.part{recording.target.suffix}")
         try:
             join(work.jobs, work.done, part, recording.source if self._options.audio else None)
-            shutil.copystat(recording.source, part)
-            part.chmod(0o600)
-            os.utime(part, ns=(recording.source.stat().st_atime_ns, recording.source.stat().st_mtime_ns))
+            shutil.copystat(recording.source, part)  # its times, and who may read it
             part.replace(recording.target)
         except (OSError, StreamError, EngineError) as error:
             part.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 import time
 from dataclasses import asdict, dataclass, replace
@@ -130,7 +131,7 @@ def color_segment(job: Job) -> Done:
     part = Part(max(0, job.begin_ns - job.warm_ns), job.end_ns)
     config = replace(config, source=job.source, to=(), input=replace(config.input, part=part))
     settle_threads(config.neural.network.runtime, config.neural.network.threads)
-    path = Path(job.target + ".part.mkv")
+    path = Path(f"{job.target}.{os.getpid()}.part.mkv")  # a worker that was left behind may be at it too
     sink = _SegmentSink(path, config, job.begin_ns)
     remarks = Remarks()
     token = run_remarks.set(remarks)
@@ -155,7 +156,7 @@ def color_segment(job: Job) -> Done:
     if loop.guarded is not None and loop.guarded.failures:
         raise StreamError(f"{job.source}: the engine failed: {loop.guarded.reason}")
     path.replace(job.target + ".mkv")
-    told = Path(job.target + ".json.part")
+    told = path.with_suffix(".json")
     told.write_text(json.dumps(asdict(done)), encoding="utf-8")
     told.replace(job.target + ".json")
     return done

@@ -19,7 +19,7 @@ from irchroma.launch.archive.workers import open_workers
 from irchroma.launch.cli import main
 from irchroma.stream.errors import StreamError
 
-pytestmark = pytest.mark.gst
+pytestmark = [pytest.mark.gst, pytest.mark.timeout(300)]  # workers that start on a loaded machine
 
 FRAMES, RATE = 240, 10
 # Lossless, so that pictures are compared and not an encoder's rounding; a network with its memory.
@@ -118,9 +118,10 @@ def colored(clip: Path) -> Path:
     process = subprocess.Popen(command, stderr=subprocess.PIPE, encoding="utf-8", errors="replace")
     try:
         killed_once(process, b"archive.segment")
-        _, said = process.communicate(timeout=100)
+        _, said = process.communicate(timeout=240)
     finally:
         process.kill()
+        process.wait()
     assert process.returncode == 0, said
     return out
 
@@ -141,6 +142,7 @@ def test_sound_and_time_of_the_file_are_kept(colored: Path, clip: Path) -> None:
         seconds = sum(frame.samples for frame in file.decode(audio=0)) / 44100
     assert seconds == pytest.approx(FRAMES / RATE, abs=0.1)
     assert path.stat().st_mtime_ns == clip.stat().st_mtime_ns
+    assert path.stat().st_mode == clip.stat().st_mode
 
 
 def test_again_nothing_is_done_twice(colored: Path, clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -210,9 +212,10 @@ def test_ray_gives_the_same_though_one_of_its_workers_is_killed(
     process = subprocess.Popen(command, stderr=subprocess.PIPE, encoding="utf-8", errors="replace")
     try:
         killed_once(process, b"ray::_ray_task")
-        _, said = process.communicate(timeout=100)
+        _, said = process.communicate(timeout=240)
     finally:
         process.kill()
+        process.wait()
     assert process.returncode == 0, said
     require_same(tmp_path / "night.mp4", single)
     segments = manifest(tmp_path)["night.mp4"]["segments"]
