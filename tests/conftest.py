@@ -55,9 +55,14 @@ def shared_data() -> Path:
 
 @pytest.fixture(autouse=True)
 def _loggers_as_they_were() -> Iterator[None]:
-    """A command that runs within a test sets up the program's log lines; the next test has its own."""
-    root = logging.getLogger("irchroma")
-    state = root.handlers, root.level, root.propagate
+    """A command that runs within a test, or within a module's fixture, sets up the program's log lines; every
+    test begins without."""
+    _forget_log_lines()
     yield
-    root.handlers, root.propagate = state[0], state[2]
-    root.setLevel(state[1])
+    _forget_log_lines()
+
+
+def _forget_log_lines() -> None:
+    root = logging.getLogger("irchroma")
+    root.handlers, root.propagate = [], True
+    root.setLevel(logging.NOTSET)
