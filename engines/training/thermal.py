@@ -111,21 +111,35 @@ class ThermalRecipe:
         """One batch of `size` crops."""
         echoes = round(size * ECHO_SHARE)
         moments = 1 if self.moments and size >= 8 else 0
-        size -= echoes + 2 * moments
+        samples = self.scenes(size - echoes - 2 * moments, side, random, STRANGE_SHARE)
+        samples = with_echoes(samples, echoes, random)
+        for _ in range(moments):
+            samples += self._moment(side, random)
+        return stack(samples)
+
+    def scenes(
+        self, size: int, side: int, random: np.random.Generator, strange_share: float = 0.0
+    ) -> list[Sample]:
+        """`size` samples that have nothing to do with each other.
+
+        Args:
+            size: how many.
+            side: of a crop, pixels.
+            random: where the dice come from.
+            strange_share: of the samples, photographs of anything drawn as heat, on average.
+        """
         labeled = round(size * 0.4) if self.labeled else 0
         dusk = round(size * 0.1) if self.dusk else 0
         samples = [self._labeled(side, random) for _ in range(labeled)]
         samples += [self._pair(self.dusk, side, random, (1.0, 2.2), 0.5) for _ in range(dusk)]
-        strange = int(size * STRANGE_SHARE + random.random()) if self.strangers else 0
+        wanted = bool(self.strangers) and strange_share > 0.0
+        strange = int(size * strange_share + random.random()) if wanted else 0
         samples += [self._stranger(side, random) for _ in range(strange)]
         extra = round(size * EXTRA_SHARE) if self.extra else 0
         samples += [self._pair(self.extra, side, random, (0.8, 1.6), 1.0) for _ in range(extra)]
         days = size - labeled - dusk - extra - strange
         samples += [self._pair(self.days, side, random, (0.7, 1.6), 1.0) for _ in range(days)]
-        samples = with_echoes(samples, echoes, random)
-        for _ in range(moments):
-            samples += self._moment(side, random)
-        return stack(samples)
+        return samples
 
     def _pair(
         self,

@@ -75,7 +75,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     length.add_argument("--minutes", type=float, help="wall-clock budget (default: 60)")
     length.add_argument("--steps", type=int, help="number of steps")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
-    parser.add_argument("--start", type=Path, help="checkpoint to start from (default: ImageNet's weights)")
+    parser.add_argument(
+        "--start",
+        type=Path,
+        help="checkpoint to start from (default: ImageNet's weights; a classic one: none)",
+    )
     parser.add_argument(
         "--single-task", action="store_true", help="nir: infrared pairs alone, for comparison"
     )
@@ -190,7 +194,7 @@ def _run_classic(args: argparse.Namespace) -> int:
     """Train a colorizer of the literature for one band and export it."""
     import torch
 
-    from irchroma.engines.training.classic.training import ClassicOptions, ClassicPictures, ClassicTraining
+    from irchroma.engines.training.classic.training import PICTURES, ClassicOptions, ClassicTraining
     from irchroma.engines.training.export import write_graphs
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
@@ -205,8 +209,9 @@ def _run_classic(args: argparse.Namespace) -> int:
         seed=args.seed,
         rate=args.rate,
         resume=args.resume,
+        start=args.start,
     )
-    training = ClassicTraining(args.engine, ClassicPictures(args.data, args.band), options)
+    training = ClassicTraining(args.engine, PICTURES[args.band](args.data), options)
     method = training.run()
     method.network.eval()
     for path in write_graphs(method.exported().cpu(), out / f"{args.engine}_{args.band}.onnx"):
@@ -321,8 +326,8 @@ def _require_sense(args: argparse.Namespace) -> None:
     """EngineOptionError for switches that would do nothing here."""
     if args.engine not in catalog.BANDS and args.minutes is not None:
         raise EngineOptionError(f"{args.engine} repeats from its seed: say --steps, not --minutes")
-    if args.engine in catalog.CLASSICS and args.start is not None:
-        raise EngineOptionError("classic colorizers begin from nothing: leave out --start, or --resume")
+    if args.engine in catalog.CLASSICS and args.start is not None and args.resume:
+        raise EngineOptionError("--resume goes on from --out's checkpoint: leave out --start")
     if args.engine in catalog.REPAIRS and args.start is not None:
         raise EngineOptionError("methods of repair begin from nothing: leave out --start, or --resume")
     if args.engine == catalog.REFERENCE.name and args.start is not None:

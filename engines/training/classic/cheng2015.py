@@ -197,6 +197,7 @@ class Cheng2015:
     def loss(self, batch: ClassicBatch, progress: float) -> tuple[Tensor, dict[str, float]]:
         """Cross-entropy of the semantics at first, then squared error of U and V."""
         if progress < SEMANTIC_SHARE:
+            self.network.clustered.fill_(False)  # clusters are of what the semantics will say
             said = self.network.semantic(batch.luma).float()
             known = (batch.labels != UNLABELED).any()
             value = functional.cross_entropy(said, batch.labels, ignore_index=UNLABELED if known else -100)

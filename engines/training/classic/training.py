@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -17,12 +18,14 @@ import torch
 from irchroma.engines.errors import EngineError, EngineOptionError
 from irchroma.engines.measures import metrics
 from irchroma.engines.training.augmentation import augment_lightly, cut
+from irchroma.engines.training.batch import stack
 from irchroma.engines.training.classic.cheng2015 import Cheng2015
 from irchroma.engines.training.classic.iizuka2016 import Iizuka2016
-from irchroma.engines.training.classic.method import ClassicBatch, Method, scene_of
+from irchroma.engines.training.classic.method import UNKNOWN, ClassicBatch, Method, scene_of
 from irchroma.engines.training.classic.zhang2016 import Zhang2016
 from irchroma.engines.training.pictures import Picture, read_color, read_pairs, rgb_to_gray
 from irchroma.engines.training.report import color, sheet, shrink
+from irchroma.engines.training.thermal import ThermalRecipe
 
 LOG = logging.getLogger(__name__)
 
@@ -50,6 +53,7 @@ class ClassicOptions:
         seed: of everything drawn.
         rate: peak learning rate.
         resume: go on from `out`'s checkpoint.
+        start: checkpoint whose weights are begun with, of another band for example.
     """
 
     out: Path
@@ -60,6 +64,7 @@ class ClassicOptions:
     seed: int = 0
     rate: float = 2e-3
     resume: bool = False
+    start: Path | None = None
 
     def __post_init__(self) -> None:
         if self.side % 32 or self.side < 64:
@@ -68,17 +73,32 @@ class ClassicOptions:
             raise EngineOptionError(f"steps and batch must be 1 or more, got {self.steps} and {self.batch}")
 
 
-class ClassicPictures:
-    """The pairs of a band and color photographs, and crops of them.
+class ClassicPictures(Protocol):
+    """What a band's colorizer learns from.
 
-    Args:
-        data: folder with `nir/train`, `nir/val` (or `thermal/..`), and `color/` where there is gray to learn.
-        band: `nir` or `thermal`.
+    Attributes:
+        validation: pictures that it never sees.
     """
 
-    def __init__(self, data: Path, band: str) -> None:
-        self.pairs = read_pairs(data / band / "train")
-        self.validation = read_pairs(data / band / "val")
+    validation: list[Picture]
+
+    def truths(self) -> list[np.ndarray]:
+        """(H, W, 3) uint8 color of every picture that is learned from."""
+
+    def batch(self, size: int, side: int, random: np.random.Generator) -> ClassicBatch:
+        """`size` crops of `side` pixels."""
+
+
+class NirPictures:
+    """The pairs of near infrared and color photographs, and crops of them.
+
+    Args:
+        data: folder with `nir/train`, `nir/val`, and `color/` where there is gray to learn.
+    """
+
+    def __init__(self, data: Path) -> None:
+        self.pairs = read_pairs(data / "nir" / "train")
+        self.validation = read_pairs(data / "nir" / "val")
         folder = data / "color"
         self.colors = [
             *read_color(folder / "camvid", folder / "camvid_labels"),
@@ -86,8 +106,12 @@ class ClassicPictures:
             *read_color(folder / "places"),
         ]
 
+    def truths(self) -> list[np.ndarray]:
+        """See `ClassicPictures`."""
+        return [picture.rgb for picture in (*self.pairs, *self.colors)]
+
     def batch(self, size: int, side: int, random: np.random.Generator) -> ClassicBatch:
-        """`size` crops of `side` pixels."""
+        """See `ClassicPictures`."""
         lumas, rgbs, labels, scenes = [], [], [], []
         for _ in range(size):
             gray = bool(self.colors) and random.random() < GRAY_SHARE
@@ -106,6 +130,33 @@ class ClassicPictures:
             torch.from_numpy(np.stack(labels).astype(np.int64)),
             torch.tensor(scenes, dtype=torch.int64),
         )
+
+
+class ThermalPictures:
+    """The crops of the `thermal` recipe: pairs by day and labeled color pictures drawn as thermal.
+
+    What is asked for is the scene as on a fine day. No name tells a kind of scene: all of them are roads.
+
+    Args:
+        data: folder with `thermal/train`, `thermal/val`, and `color/camvid` with its labels where it is.
+    """
+
+    def __init__(self, data: Path) -> None:
+        self.recipe = ThermalRecipe(data, cache=data, translation_steps=0)  # no steps: no cache is used
+        self.validation = self.recipe.validation
+
+    def truths(self) -> list[np.ndarray]:
+        """See `ClassicPictures`."""
+        return self.recipe.colors()
+
+    def batch(self, size: int, side: int, random: np.random.Generator) -> ClassicBatch:
+        """See `ClassicPictures`."""
+        made = stack(self.recipe.scenes(size, side, random))
+        return ClassicBatch(made.luma, made.rgb, made.labels, torch.full((size,), UNKNOWN))
+
+
+PICTURES: dict[str, Callable[[Path], ClassicPictures]] = {"nir": NirPictures, "thermal": ThermalPictures}
+"""Band -> what is learned from, given the data's folder."""
 
 
 class ClassicTraining:
@@ -134,11 +185,19 @@ class ClassicTraining:
             self.network.load_state_dict(state["network"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.step = state["step"]
-        colors = [
-            torch.from_numpy(picture.rgb).permute(2, 0, 1).float() / 255.0
-            for picture in (*pictures.pairs, *pictures.colors)
-        ]
-        self.method.begin(colors)
+        elif options.start is not None:
+            self._start(options.start)
+        truths = [torch.from_numpy(rgb).permute(2, 0, 1).float() / 255.0 for rgb in pictures.truths()]
+        self.method.begin(truths)
+
+    def _start(self, checkpoint: Path) -> None:
+        if not checkpoint.is_file():
+            raise EngineError(f"nothing to start from: no {checkpoint}")
+        state = torch.load(checkpoint, map_location=self.device, weights_only=True)
+        try:
+            self.network.load_state_dict(state["network"])
+        except (KeyError, RuntimeError) as error:
+            raise EngineError(f"{checkpoint} is of another method: give one of {self.method.name}") from error
 
     def run(self) -> Method:
         """Train to the last step."""
