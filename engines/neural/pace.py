@@ -29,9 +29,10 @@ log = logging.getLogger(__name__)
 
 FREE = 0.25
 """Share of the processor that is left to others."""
-CODEC_SHARE = 1.0
-"""What decoding and encoding take, as a share of what is done to a frame between them: 640x480, x264 as it is
-set for live video, 1.0 to 1.3 of it."""
+SOURCE_SHARE, ENCODER_SHARE = 0.05, 0.18
+"""CPU time of decoding and handing on a frame's pixel, and encoding it with x264 as recordings are,
+in parts of what motion, steadying and models take of a pixel at 320 (60 to 70 ns, which tells a fast machine
+from a slow one): encoding took 13.7, 11.3 and 10.2 ns at 640x512, 720 and 1080 lines, decoding H.264 3."""
 _CALLS, _FRAMES = 4, 8
 _MEASURED, _SEEN_PX = "fast", 320
 """The network that is measured, and what it sees; the others by their work."""
@@ -39,12 +40,21 @@ _MEASURED, _SEEN_PX = "fast", 320
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What has to be kept: options of the colorizer, (H, W) of the frames, frames a second, cameras."""
+    """What has to be kept.
+
+    Attributes:
+        options: of the colorizer.
+        size: (H, W) of the frames.
+        rate: frames a second.
+        cameras: that share the processor.
+        encoded: whether the pictures are encoded, each once.
+    """
 
     options: NeuralOptions
     size: tuple[int, int]
     rate: float
     cameras: int = 1
+    encoded: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +65,8 @@ class Pace:
         demand: for what.
         call_ms: CPU time of the `fast` network's call at 320 pixels.
         wall_ms: how long that call lasts on the threads it has.
-        frame_ms: CPU time of what is done to every frame beside it.
+        frame_ms: CPU time of what is done to every frame beside it at 320 pixels: motion, steadying, models.
+        full_ms: the same at the frame's own size.
         cores: that this process may use.
         when: `measured just now` or `measured before`.
     """
@@ -64,6 +75,7 @@ class Pace:
     call_ms: float
     wall_ms: float
     frame_ms: float
+    full_ms: float
     cores: int
     when: str
 
@@ -73,8 +85,9 @@ class Pace:
 
     def busy(self, rung: Rung) -> float:
         """Share of the whole processor, [0, 1] and above."""
-        frame_ms = self.frame_ms * (0.5 + 0.5 * (rung.seen_px / _SEEN_PX) ** 2)  # half of it is at work size
-        work_ms = frame_ms + self.frame_ms * CODEC_SHARE + self.call_ms * self._scale(rung) / rung.color_every
+        work_ms = self._frame_ms(rung) + self.call_ms * self._scale(rung) / rung.color_every
+        share = SOURCE_SHARE + ENCODER_SHARE * self.demand.encoded
+        work_ms += self.frame_ms * share * self._enlarged
         return work_ms * self.demand.cameras / (self.cores * self._period_ms)
 
     def sentence(self, rung: Rung) -> str:
@@ -83,13 +96,22 @@ class Pace:
         several = f" from each of {self.demand.cameras} cameras" if self.demand.cameras > 1 else ""
         return (
             f"{self.demand.options.engine} {rung}: {self.call_ms * self._scale(rung):.0f} ms a call and"
-            f" {self.frame_ms:.1f} ms a frame of {width}x{height} take about {self.busy(rung):.0%} of"
+            f" {self._frame_ms(rung):.1f} ms a frame of {width}x{height} take about {self.busy(rung):.0%} of"
             f" {self.cores} cores at {self.demand.rate:g} frames a second{several} ({self.when})"
         )
 
     @property
     def _period_ms(self) -> float:
         return 1e3 / self.demand.rate
+
+    @property
+    def _enlarged(self) -> float:
+        """Pixels of the frame for each one at 320."""
+        size = self.demand.size
+        return float(np.prod(size) / np.prod(work_size(size, _SEEN_PX)))
+
+    def _frame_ms(self, rung: Rung) -> float:
+        return self.frame_ms * (rung.seen_px / _SEEN_PX) ** 2 + self.full_ms
 
     def _lasts_ms(self, rung: Rung) -> float:
         """A call beside the frames may last until the next one is due; one that is waited for, half of it."""
@@ -119,7 +141,7 @@ def measure(demand: Demand) -> Pace:
     if options.weights is not None and options.size != _MEASURED:
         scale = Rung(options.size, _SEEN_PX).macs / Rung(_MEASURED, _SEEN_PX).macs
         call_ms, wall_ms = call_ms / scale, wall_ms / scale
-    found = call_ms, wall_ms, _frame(options, demand.size)
+    found = call_ms, wall_ms, *_frame(options, demand.size)
     if memory is not None:
         try:
             memory.write_text(json.dumps([round(ms, 3) for ms in found]), encoding="utf-8")
@@ -146,8 +168,9 @@ def _call(path: Path, options: NetworkOptions, size: tuple[int, int]) -> tuple[f
         network.close()
 
 
-def _frame(options: NeuralOptions, size: tuple[int, int]) -> float:
-    """CPU time of steadying and recoloring a moving picture of (H, W), ms a frame."""
+def _frame(options: NeuralOptions, size: tuple[int, int]) -> tuple[float, float]:
+    """CPU time, ms a frame, of steadying and recoloring a moving picture of (H, W): what is done to it small,
+    and what is done to it at its own size, which half of it takes half of."""
     stage, recoloring = TemporalStage(options.temporal), Recoloring(options.recolor)
     stage.carries_half = True
     work = work_size(size, _SEEN_PX)
@@ -156,16 +179,23 @@ def _frame(options: NeuralOptions, size: tuple[int, int]) -> float:
     ycc = np.full((*half, 3), 0.05, np.float32)
     ycc[..., 0] = 0.4
     confidence = np.ones(half, np.float32)
+    upper = size[0] // 4 * 2 or size[0]
     times = []
     for number in range(_FRAMES):
         wave = np.sin((columns + 2 * number) / 9) * np.sin((rows - number) / 7)
-        luma = np.asarray(110 + 60 * wave, np.uint8)
+        luma = np.asarray(125 + 120 * wave, np.uint8)
         start_s = time.thread_time()
         small = reduced(luma, work)
         color, sure = stage.update(stage.observe(small, number * 33_333_333), ycc, confidence)
-        recoloring.planes(luma, reduced(small, half), color, sure, half != work)
-        times.append(time.thread_time() - start_s)
-    return float(np.median(times[2:])) * 1e3
+        guide = reduced(small, half)
+        steadied_s = time.thread_time()
+        recoloring.planes(luma, guide, color, sure, half != work)
+        whole_s = time.thread_time()
+        recoloring.planes(luma[:upper], guide, color, sure, half != work)
+        times.append((whole_s - start_s, whole_s - steadied_s, time.thread_time() - whole_s))
+    in_all, whole, part = (1e3 * float(np.median(found[2:])) for found in zip(*times, strict=True))
+    full_ms = min(whole, max(0.2 * whole, (whole - part) * size[0] / max(1, size[0] - upper)))
+    return in_all - full_ms, full_ms
 
 
 def _memory(network: NetworkOptions, path: Path, demand: Demand) -> Path | None:
@@ -183,13 +213,13 @@ def _memory(network: NetworkOptions, path: Path, demand: Demand) -> Path | None:
     return network.cache.parent / f"pace-{key}.json"
 
 
-def _read(memory: Path | None) -> tuple[float, float, float] | None:
+def _read(memory: Path | None) -> tuple[float, float, float, float] | None:
     if memory is None or not memory.is_file():
         return None
     try:
-        call_ms, wall_ms, frame_ms = (float(value) for value in json.loads(memory.read_text("utf-8")))
+        call_ms, wall_ms, frame_ms, full_ms = (float(ms) for ms in json.loads(memory.read_text("utf-8")))
     except (OSError, ValueError, TypeError) as error:
         log.info("%s cannot be used, measured anew: %s", memory.name, error)
         return None
-    good = all(math.isfinite(ms) and ms > 0 for ms in (call_ms, wall_ms, frame_ms))
-    return (call_ms, wall_ms, frame_ms) if good else None
+    found = call_ms, wall_ms, frame_ms, full_ms
+    return found if all(math.isfinite(ms) and ms > 0 for ms in found) else None

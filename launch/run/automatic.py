@@ -52,6 +52,7 @@ class Governor:
         self._limit_s, self.chosen = limit_ms / 1e3, chosen
         self._open_keys: tuple[str, ...] = ()
         self._info: VideoInfo | None = None
+        self._encoded = True
         self._controller: LoadController | None = None
         self._colorizer: AdjustableColorizer | None = None
         self._seen: dict[str, tuple[int, int]] = {}
@@ -66,9 +67,9 @@ class Governor:
         self._busy = 0.0
         self.steps: list[dict[str, Any]] = []
 
-    def expect(self, info: VideoInfo) -> None:
-        """Such frames will come: engines that are opened from now on are compiled for them."""
-        self._size, self._info = info.size, info
+    def expect(self, info: VideoInfo, encoded: bool = True) -> None:
+        """Such frames will come, to be encoded or not: engines that are opened now are compiled for them."""
+        self._size, self._info, self._encoded = info.size, info, encoded
 
     def decides(self, keys: Sequence[str]) -> None:
         """What neither the user nor a calibration has said, and is chosen when the first engine is opened."""
@@ -91,7 +92,7 @@ class Governor:
             EngineUnavailable, EngineOptionError: as `NeuralColorizer`.
         """
         if self._open_keys and self._controller is None and self._info is not None:
-            options, self.chosen = chosen_for(options, self._info, self._open_keys)
+            options, self.chosen = chosen_for(options, self._info, self._open_keys, encoded=self._encoded)
             log.info("auto: %s", self.chosen)
         self._options = options = self._options or options
         every = options.temporal.color_every
@@ -237,7 +238,11 @@ def machine_line() -> str:
 
 
 def chosen_for(
-    options: NeuralOptions, info: VideoInfo, open_keys: Sequence[str], cameras: int = 1
+    options: NeuralOptions,
+    info: VideoInfo,
+    open_keys: Sequence[str],
+    cameras: int = 1,
+    encoded: bool = True,
 ) -> tuple[NeuralOptions, str]:
     """The best settings that keep the rate and leave a quarter of the processor; and why these, one line.
 
@@ -246,13 +251,14 @@ def chosen_for(
         info: what comes.
         open_keys: of CHOSEN_KEYS, those that may be changed.
         cameras: that share the processor.
+        encoded: whether the pictures are encoded.
 
     Raises:
         EngineError: no network runs here.
     """
     every = options.temporal.color_every
     rate = float(info.rate) if info.live and info.rate else _RATE
-    demand = pace.Demand(options, info.size, rate, cameras)
+    demand = pace.Demand(options, info.size, rate, cameras, encoded)
     measured = pace.measure(demand)
     sizes = catalog.SIZES if "neural.size" in open_keys else (options.size,)
     pool = candidates(options.engine, sizes)
@@ -304,13 +310,18 @@ def fitted(
             return options
         neural = replace(options.neural, engine=name.kind, size=name.variant or options.neural.size)
         open_keys = _as_default(neural, name.variant is not None)
-        neural, why = chosen_for(neural, info, open_keys, pool.cameras)
+        neural, why = chosen_for(neural, info, open_keys, pool.cameras, _encoded(config))
         log.info("auto: %s", why)
         return replace(options, neural=neural)
     if not info.live and not config.auto:
         return replace(options, neural=governor.for_file(options.neural, config.best))
-    governor.expect(info)
+    governor.expect(info, _encoded(config))
     return replace(options, open_on_cpu=governor.open)
+
+
+def _encoded(config: RunConfig) -> bool:
+    """Whether any output takes coded pictures."""
+    return any(place not in _UNCODED for place in config.to)
 
 
 def _as_default(neural: NeuralOptions, sized: bool) -> list[str]:
@@ -324,6 +335,7 @@ def _as_default(neural: NeuralOptions, sized: bool) -> list[str]:
     return [key for key, one in zip(CHOSEN_KEYS, same, strict=True) if one]
 
 
+_UNCODED = ("null", "window")
 FILE_COLOR_EVERY = 3
 _RATE = 30.0
 """Frames a second that are kept where the source says none, and of files."""

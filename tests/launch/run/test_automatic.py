@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -108,7 +109,7 @@ def test_a_faster_machine_gets_more_and_the_words_are_true(tmp_path: Path) -> No
     (memory,) = tmp_path.glob("pace-*.json")
     found = {}
     for call_ms in (0.5, 40.0, 4000.0):
-        memory.write_text(json.dumps([call_ms, call_ms, 3.0]))
+        memory.write_text(json.dumps([call_ms, call_ms, 2.0, 1.0]))
         options, why = chosen(30, tmp_path)
         found[call_ms] = quality(
             "nir", Rung(options.size, options.work_size_px, int(options.temporal.color_every))
@@ -116,6 +117,22 @@ def test_a_faster_machine_gets_more_and_the_words_are_true(tmp_path: Path) -> No
         assert ("too slow" in why) == (call_ms == 4000.0)
     assert found[0.5] > found[40.0] > found[4000.0]
     assert found[0.5] == quality("nir", candidates("nir")[0])
+
+
+def test_large_frames_and_their_encoder_leave_less_to_the_network(tmp_path: Path) -> None:
+    chosen(5, tmp_path)
+    (memory,) = tmp_path.glob("pace-*.json")
+    cores = len(os.sched_getaffinity(0))
+    info, network = (
+        VideoInfo((480, 640), Fraction(30), live=True),
+        NetworkOptions(cache=tmp_path / "compiled"),
+    )
+    options, found = NeuralOptions("nir", beside=True, network=network), []
+    for full_ms, encoded in ((3.0, True), (3.0, False), (0.1, False)):
+        memory.write_text(json.dumps([20.0 * cores, 20.0, 7.0 * cores, full_ms * cores]))
+        fit = chosen_for(options, info, CHOSEN_KEYS, encoded=encoded)[0]
+        found.append(quality("nir", Rung(fit.size, fit.work_size_px, int(fit.temporal.color_every))))
+    assert found[0] < found[1] < found[2]
 
 
 def test_what_was_said_is_not_chosen(tmp_path: Path) -> None:
