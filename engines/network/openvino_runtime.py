@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 import openvino
+from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineUnavailable
 from irchroma.engines.network.network import NetworkOptions, Tensor, Tensors
@@ -159,7 +160,8 @@ class OpenVinoNetwork:
         request.infer({0: np.ascontiguousarray(luma)}, share_inputs=True)
         if not self._shrunk:
             return request.get_tensor("ycc").data, request.get_tensor("confidence").data
-        return _enlarged(request.get_output_tensor(0).data, luma)
+        small, share = (request.get_output_tensor(place).data for place in (0, 1))
+        return _enlarged(small, share, luma)
 
     def convolution_precisions(self, shape: tuple[int, ...]) -> dict[str, int]:
         """Element type that the convolutions really run in -> how many, `{"u8": 45, "bf16": 2}`.
@@ -225,17 +227,30 @@ class OpenVinoNetwork:
         return self._compile(shape)
 
 
-_TAIL = {"Slice": 4, "Minimum": 3, "Maximum": 3, "Interpolate": 1, "Concat": 1, "Add": 1, "Multiply": 1}
-_TAIL_SLICES = [(0, 1), (1, 2), (2, 4), (4, 5)]
-"""Factor and offset of the luma, chroma, confidence: see `coloring_network.Colorizing`."""
+_TAIL = {
+    "Add": 3,
+    "AvgPool": 2,
+    "Concat": 2,
+    "Interpolate": 2,
+    "Maximum": 3,
+    "Minimum": 3,
+    "Multiply": 4,
+    "Slice": 6,
+    "Sqrt": 1,
+    "Subtract": 1,
+}
+_TAIL_SLICES = [(0, 1), (0, 2), (1, 2), (2, 3), (2, 4), (4, 5)]
+_TAIL_NUMBERS = [-0.5, 0.0, 0.0, 1e-4, 0.5, 1.0, 1.0, 4.0]
+_TEXTURE_PX = 5
+"""What a network does at the end: see `coloring_network.ColorAt` and `coloring_network.texture`."""
 
 
 def _without_enlarging(model: Any) -> tuple[Any, bool]:
     """The model up to what it enlarges at its end, and true; or the model itself, and false.
 
-    OpenVINO's slices and interpolation after the last convolution took 6 of 36 ms of a `nir:fast` at 256x320
-    in float32 on AVX2 (`VariadicSplit` has no fast kernel for channels that lie innermost); OpenCV takes
-    0.2. Only a tail of exactly the known shape is taken off.
+    OpenVINO's slices, interpolations and means after the last convolution took 8.5 of 35 ms of `nir:fast` at
+    256x320 in float32 on AVX2 and 7 of 20 in bf16; OpenCV takes 0.5. Only a tail of exactly the known shape
+    and numbers is taken off.
     """
     nodes: dict[str, Any] = {}
     waiting = [result.input_value(0).get_node() for result in model.get_results()]
@@ -246,38 +261,74 @@ def _without_enlarging(model: Any) -> tuple[Any, bool]:
         nodes[node.get_friendly_name()] = node
         if node.get_type_name() not in ("Interpolate", "Parameter"):
             waiting += [node.input_value(index).get_node() for index in range(node.get_input_size())]
-    kinds = Counter(node.get_type_name() for node in nodes.values())
-    del kinds["Constant"], kinds["Parameter"]
-    if kinds != _TAIL:
+    of_kind: dict[str, list[Any]] = {}
+    for node in nodes.values():
+        of_kind.setdefault(node.get_type_name(), []).append(node)
+    single = [node.data for node in of_kind.pop("Constant", []) if node.data.size == 1]
+    of_kind.pop("Parameter", None)
+    if {kind: len(found) for kind, found in of_kind.items()} != _TAIL:
         return model, False
-    (large,) = (node for node in nodes.values() if node.get_type_name() == "Interpolate")
-    about, small = large.get_attributes(), large.input_value(0)
     slices = sorted(
         tuple(int(node.input_value(index).get_node().data.item()) for index in (1, 2))
-        for node in nodes.values()
-        if node.get_type_name() == "Slice"
+        for node in of_kind["Slice"]
     )
+    numbers = sorted(float(data.item()) for data in single if data.dtype.kind == "f")
+    large = of_kind["Interpolate"]
+    ends = {one.input_value(0).get_partial_shape()[1].get_length(): one for one in large}
     known = (
-        about["coordinate_transformation_mode"] == "half_pixel"
-        and "linear" in about["mode"]
-        and small.get_partial_shape()[1] == 5
-        and slices == _TAIL_SLICES
+        slices == _TAIL_SLICES
+        and np.allclose(numbers, _TAIL_NUMBERS)
+        and ends.keys() == {5, 1}
+        and all(_is_bilinear(one.get_attributes()) for one in large)
+        and all(_is_texture_mean(mean.get_attributes()) for mean in of_kind["AvgPool"])
     )
-    return (openvino.Model([small], model.get_parameters(), "colors"), True) if known else (model, False)
+    if not known:
+        return model, False
+    small = [ends[channels].input_value(0) for channels in (5, 1)]
+    return openvino.Model(small, model.get_parameters(), "colors"), True
 
 
-def _enlarged(small: Tensor, luma: Tensor) -> tuple[Tensor, Tensor]:
-    """See `Network.infer`, from (N, 5, h, w): factor and offset of the luma, Cb, Cr, confidence."""
+def _is_bilinear(about: dict[str, Any]) -> bool:
+    return about["coordinate_transformation_mode"] == "half_pixel" and "linear" in about["mode"]
+
+
+def _is_texture_mean(about: dict[str, Any]) -> bool:
+    side, pad = [_TEXTURE_PX] * 2, [_TEXTURE_PX // 2] * 2
+    return bool(
+        list(about["kernel"]) == side
+        and list(about["strides"]) == [1, 1]
+        and list(about["pads_begin"]) == list(about["pads_end"]) == pad
+        and about["exclude-pad"]
+    )
+
+
+def _enlarged(small: Tensor, share: Tensor, luma: Tensor) -> tuple[Tensor, Tensor]:
+    """See `Network.infer`, from (N, 5, h, w): factor and offset of the luma, Cb, Cr, confidence; and from
+    (N, 1, h, w), the share of the luma's texture."""
     count, _, height, width = luma.shape
     made = np.empty((count, 4, height, width), np.float32)
-    for picture, parts, frame in zip(made, small, luma[:, 0], strict=True):
-        factor, offset, *rest = (
+    for picture, parts, frame in zip(made, np.concatenate([small, share], axis=1), luma[:, 0], strict=True):
+        factor, offset, *rest, textured = (
             cv2.resize(part, (width, height), interpolation=cv2.INTER_LINEAR) for part in parts
         )
-        np.clip(factor * frame + offset, 0.0, 1.0, out=picture[0])
+        tone = factor * frame + offset
+        tone += textured * _texture(frame)
+        np.clip(tone, 0.0, 1.0, out=picture[0])
         for plane, (values, low) in zip(picture[1:], zip(rest, (-0.5, -0.5, 0.0), strict=True), strict=True):
             np.clip(values, low, low + 1.0, out=plane)
     return made[:, :3], made[:, 3:]
+
+
+def _texture(luma: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(H, W): `coloring_network.texture` of one picture."""
+
+    def total(values: NDArray[np.float32]) -> Any:
+        side = (_TEXTURE_PX, _TEXTURE_PX)
+        return cv2.boxFilter(values, -1, side, normalize=False, borderType=cv2.BORDER_CONSTANT)
+
+    count = total(np.ones_like(luma))
+    fine = np.float32(4.0) * (luma - total(luma) / count)
+    return np.asarray(np.sqrt(total(fine * fine) / count + np.float32(1e-4)), np.float32)
 
 
 def _bf16_allowed() -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--band", choices=tuple(catalog.BANDS), default="nir", help="whose networks are run")
     parser.add_argument("--match", default="", metavar="TEXT", help="only pairs whose name has this in it")
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads of the networks")
+    parser.add_argument(
+        "--work-size",
+        action="append",
+        type=int,
+        default=[],
+        metavar="PX",
+        help="the networks alone, exact, seeing so much; may be given again (the ladder's numbers)",
+    )
     parser.add_argument("--classics", action="store_true", help="the colorizers of the literature as well")
     parser.add_argument("--clip", type=Path, metavar="VIDEO", help="infrared, for a column of flicker")
     parser.add_argument("--frames", type=int, default=60, metavar="N", help="of the clip (60), 0 for all")
@@ -78,6 +87,8 @@ def run(args: argparse.Namespace) -> int:
         raise PictureError(f"{args.folder}: no pair has {args.match!r} in its name")
     results: dict[str, dict[str, Any]] = {}
     tried = candidates(args.band, args.threads, args.classics)
+    if args.work_size:
+        tried = at_sizes(args.band, args.work_size, args.threads)
     progress = Progress(len(tried) * len(pairs))
     for number, candidate in enumerate(tried):
         measured = []
@@ -135,6 +146,15 @@ def candidates(band: str, threads: int = 0, classics: bool = False) -> list[Cand
         if classics
     ]
     return plain + networks + others
+
+
+def at_sizes(band: str, sizes: Sequence[int], threads: int = 0) -> list[Candidate]:
+    """Every size of the band's network with pictures of so many pixels on their long side."""
+    return [
+        Candidate(f"{band}:{size} at {px}", StillOptions(f"{band}:{size}", threads=threads, work_size_px=px))
+        for size in catalog.SIZES
+        for px in sizes
+    ]
 
 
 def flicker(options: StillOptions, clip: Clip) -> dict[str, float | None]:

@@ -192,7 +192,6 @@ def test_runtimes_of_the_frame_path_are_told_from_unknown_ones(runtime: str, tin
         open_network(tiny_network, NetworkOptions(runtime))
 
 
-@pytest.mark.xfail(reason="networks that see texture end otherwise", strict=True)
 def test_what_openvino_enlarges_at_the_end_is_enlarged_by_opencv() -> None:
     pytest.importorskip("openvino")
     if not installed("onnxruntime"):

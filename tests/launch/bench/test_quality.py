@@ -57,6 +57,16 @@ def test_networks_are_measured_in_every_size_and_precision() -> None:
     )
 
 
+def test_the_ladder_measures_networks_at_each_size_and_nothing_else(pairs: Path, tmp_path: Path) -> None:
+    result = tmp_path / "q.json"
+    words = ("--work-size", "32", "--work-size", "64", "--threads", "1", "--json", str(result))
+    assert quality.run(_parsed(str(pairs), *words)) == 0
+    found = json.loads(result.read_text())["results"]
+    assert list(found) == ["nir:fast at 32", "nir:fast at 64", "nir:best at 32", "nir:best at 64"]
+    means = [one["mean"]["ciede2000"] for one in found.values()]
+    assert len(set(means)) == 4
+
+
 def test_a_filter_that_leaves_no_pair_is_an_error(pairs: Path, tmp_path: Path) -> None:
     with pytest.raises(PictureError, match="no pair has 'vcip'"):
         quality.run(_parsed(str(pairs), "--match", "vcip", "--json", str(tmp_path / "q.json")))
