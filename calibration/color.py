@@ -23,8 +23,9 @@ from irchroma.engines import catalog
 from irchroma.engines.measures import metrics
 from irchroma.engines.measures.metrics import Scores
 from irchroma.engines.network.network import NetworkOptions
-from irchroma.engines.network.trust import Said, Trust, WatchedNetwork, load, save, untrusted, with_trust
+from irchroma.engines.network.trust import Said, Trust, WatchedNetwork, with_trust
 from irchroma.engines.network.tuning import Correction, Regression, tuned
+from irchroma.engines.network.weight_storage import save
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.engines.recolor.work_picture import padded, reduced, work_size
 
@@ -75,13 +76,13 @@ class ColorTuning:
     """What came of it.
 
     Attributes:
-        models: file name's end -> ONNX model: "" in float32, "_fp16" its twin where the network had one.
+        model: the tuned ONNX model.
         learned, held: numbers of pairs.
         ridge: that was chosen.
         before, after: measures of the pairs held back.
     """
 
-    models: dict[str, Any]
+    model: Any
     learned: int
     held: int
     ridge: float
@@ -142,16 +143,13 @@ def tune(
     ridge = min(RIDGES, key=lambda each: _error(trial.solve(each), seen[count * 3 // 4 :]))
     correction = whole.solve(ridge)
     trust = _trust(correction, seen)
-    models = {"": with_trust(tuned(network.model, correction), trust)}
-    twin = options.path.with_name(f"{options.path.stem}_fp16.onnx")
-    if twin.is_file():
-        models["_fp16"] = with_trust(tuned(untrusted(load(twin)), correction), trust)
+    model = with_trust(tuned(network.model, correction), trust)
     with tempfile.TemporaryDirectory(prefix="irchroma-color-") as folder:
         made = Path(folder) / "tuned.onnx"
-        save(models[""], made)
+        save(model, made)
         before = _judge(options, options.path, pairs[count:], lambda share: note(0.6 + 0.2 * share, "before"))
         after = _judge(options, made, pairs[count:], lambda share: note(0.8 + 0.2 * share, "after"))
-    return ColorTuning(models, count, len(pairs) - count, ridge, before, after)
+    return ColorTuning(model, count, len(pairs) - count, ridge, before, after)
 
 
 def _sample(

@@ -18,7 +18,6 @@ attacks, NeurIPS 2018, eq. 2 (here without classes, and shrunk, as pictures are 
 from __future__ import annotations
 
 import copy
-import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +25,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.engines.cache import replaced
-from irchroma.engines.errors import EngineOptionError, EngineUnavailable
+from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.network.network import Tensor
+from irchroma.engines.network.weight_storage import FLOAT, library, load
 
 PREFIX = "trust_"
 """Of every name that is added; without a slash, so that no tool takes the nodes for layers of the network."""
@@ -41,7 +40,6 @@ FARTHEST = 12.0
 DOUBT, MOST_DOUBT = 5.0, 6.0
 """Of the confidence's logit, for each unit of squared distance and at most. A choice: a lawn on a machine is
 hardly further from the truth, in levels, than a park's, but nobody would call it a guess worth showing."""
-FLOAT, FLOAT16 = 1, 10  # onnx.TensorProto's numbers
 
 Vector = NDArray[np.float64]
 
@@ -186,16 +184,14 @@ class Head:
 
 
 def with_trust(model: Any, trust: Trust) -> Any:
-    """A copy of an ONNX model, float32 or float16, with that confidence in place of its own."""
+    """A copy of an ONNX model with that confidence in place of its own."""
     onnx = library("onnx")
     made = untrusted(model)
     head = Head.of(made)
-    half = made.graph.input[0].type.tensor_type.elem_type == FLOAT16
-    stored = np.float16 if half else np.float32
     graph = made.graph
 
     def constant(name: str, values: Any) -> str:
-        tensor = onnx.numpy_helper.from_array(np.asarray(values, stored), PREFIX + name)
+        tensor = onnx.numpy_helper.from_array(np.asarray(values, np.float32), PREFIX + name)
         graph.initializer.append(tensor)
         return PREFIX + name
 
@@ -249,34 +245,3 @@ def untrusted(model: Any) -> Any:
         if tensor.name.startswith(PREFIX):
             graph.initializer.remove(tensor)
     return made
-
-
-def load(path: Path) -> Any:
-    """The ONNX model of a file.
-
-    Raises:
-        EngineUnavailable: onnx is not installed, or the file cannot be read.
-    """
-    onnx = library("onnx")
-    try:
-        return onnx.load(str(path))
-    except Exception as error:
-        raise EngineUnavailable(f"{path}: not an ONNX file ({str(error).splitlines()[0]})") from error
-
-
-def save(model: Any, path: Path) -> None:
-    """Write an ONNX model, whole or not at all."""
-    with replaced(path) as partial:
-        library("onnx").save(model, str(partial))
-
-
-def library(name: str) -> Any:
-    """onnx or onnxruntime, which only calibration needs here.
-
-    Raises:
-        EngineUnavailable: it is not installed.
-    """
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise EngineUnavailable(f"{name} is missing: run pip install 'irchroma[train]'") from error

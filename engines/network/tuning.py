@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.network.network import Tensor
-from irchroma.engines.network.trust import FLOAT16, Head, Said, library
+from irchroma.engines.network.trust import Head, Said
+from irchroma.engines.network.weight_storage import library
 
 PREFIX = "tuned_"
 TUNED = "tuned"
@@ -72,11 +73,10 @@ class Regression:
 
 
 def tuned(model: Any, correction: Correction) -> Any:
-    """A copy of an ONNX model, float32 or float16, with the correction in it."""
+    """A copy of an ONNX model with the correction in it."""
     onnx = library("onnx")
     made = copy.deepcopy(model)
     places = Head.of(made)
-    half = made.graph.input[0].type.tensor_type.elem_type == FLOAT16
     at = list(made.graph.node).index(places.join)
     steps: list[Any] = []
     for number, (name, part, matrix) in enumerate(
@@ -84,7 +84,7 @@ def tuned(model: Any, correction: Correction) -> Any:
     ):
         names = [f"{PREFIX}{name}.{kind}" for kind in ("weight", "bias", "more", "sum")]
         for key, values in zip(names, (matrix[:, :-1, None, None], matrix[:, -1]), strict=False):
-            stored = np.asarray(values, np.float16 if half else np.float32)
+            stored = np.asarray(values, np.float32)
             made.graph.initializer.append(onnx.numpy_helper.from_array(stored, key))
         steps.append(onnx.helper.make_node("Conv", [places.features, *names[:2]], [names[2]], name=names[2]))
         steps.append(onnx.helper.make_node("Add", [part, names[2]], [names[3]], name=names[3]))

@@ -1,15 +1,84 @@
-"""How weights lie in an ONNX file: float16 behind casts, which halves it, or plain float32."""
+"""ONNX files, and how weights lie in one: float16 behind casts, plain float32, or a graph in float16.
+
+A file that ships holds float16 weights behind casts, which halves it. What GPUs run, float16 from input to
+output, is derived from it and kept in the user's cache.
+"""
 
 from __future__ import annotations
 
 import copy
+import hashlib
+import importlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from irchroma.engines.errors import EngineError
+from irchroma.engines.cache import cache_folder, replaced
+from irchroma.engines.errors import EngineError, EngineUnavailable
 
-FLOAT = 1  # onnx.TensorProto.FLOAT
+FLOAT, FLOAT16 = 1, 10  # onnx.TensorProto's numbers
+
+
+def float16_twin(path: Path) -> Path:
+    """The file of the same network in float16 throughout, strongly typed; made where it is not in the cache.
+
+    Args:
+        path: an ONNX file of ours; one that is float16 already is its own twin.
+
+    Raises:
+        EngineUnavailable: onnx is not installed, the file cannot be read, or no cache can be written.
+        EngineError: a weight does not fit float16.
+    """
+    cache = cache_folder()
+    if cache is None:
+        raise EngineUnavailable(
+            f"{path.name} in float16 cannot be kept: set XDG_CACHE_HOME to a folder that can be written"
+        )
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise EngineUnavailable(f"{path}: cannot be read ({error.strerror})") from error
+    twin = cache / "float16" / digest[:16] / f"{path.stem}_fp16.onnx"
+    if not twin.is_file():
+        model = load(path)
+        if model.graph.input[0].type.tensor_type.elem_type == FLOAT16:
+            return path
+        twin.parent.mkdir(parents=True, exist_ok=True)
+        save(to_half(widen_weights(model)), twin)
+    return twin
+
+
+def to_half(graph: Any) -> Any:
+    """A copy in float16 throughout: inputs, weights, constants, outputs; Resize's scales stay float32."""
+    from onnx import numpy_helper
+
+    made = copy.deepcopy(graph)
+    kept = {
+        node.input[index]
+        for node in made.graph.node
+        if node.op_type == "Resize"
+        for index in (1, 2)
+        if len(node.input) > index
+    }
+    for tensor in made.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if values.dtype == np.float32 and tensor.name not in kept:
+            tensor.CopyFrom(numpy_helper.from_array(halved(values, tensor.name), tensor.name))
+    for node in made.graph.node:
+        if node.op_type in ("Constant", "ConstantOfShape") and node.output[0] not in kept:
+            for attribute in node.attribute:
+                if attribute.name == "value" and attribute.t.data_type == FLOAT:
+                    values = numpy_helper.to_array(attribute.t)
+                    attribute.t.CopyFrom(numpy_helper.from_array(halved(values, node.output[0])))
+        if node.op_type == "Cast":
+            for attribute in node.attribute:
+                if attribute.name == "to" and attribute.i == FLOAT:
+                    attribute.i = FLOAT16
+    for value in (*made.graph.input, *made.graph.output):
+        value.type.tensor_type.elem_type = FLOAT16
+    del made.graph.value_info[:]
+    return made
 
 
 def narrow_weights(graph: Any) -> Any:
@@ -54,3 +123,34 @@ def halved(values: np.ndarray, name: str) -> np.ndarray:
     if np.abs(values).max(initial=0.0) > 6.0e4:
         raise EngineError(f"{name} does not fit float16: its largest value is {np.abs(values).max():.3g}")
     return values.astype(np.float16)
+
+
+def load(path: Path) -> Any:
+    """The ONNX model of a file.
+
+    Raises:
+        EngineUnavailable: onnx is not installed, or the file cannot be read.
+    """
+    onnx = library("onnx")
+    try:
+        return onnx.load(str(path))
+    except Exception as error:
+        raise EngineUnavailable(f"{path}: not an ONNX file ({str(error).splitlines()[0]})") from error
+
+
+def save(model: Any, path: Path) -> None:
+    """Write an ONNX model, whole or not at all."""
+    with replaced(path) as partial:
+        library("onnx").save(model, str(partial))
+
+
+def library(name: str) -> Any:
+    """onnx or onnxruntime, which running video does not need.
+
+    Raises:
+        EngineUnavailable: it is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise EngineUnavailable(f"{name} is missing: run pip install 'irchroma[calibrate]'") from error

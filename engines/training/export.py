@@ -1,7 +1,8 @@
-"""From a trained network to the two ONNX graphs that ship: FP32, and its strongly-typed FP16 twin.
+"""From a trained network to the ONNX graph that ships.
 
-Weights are stored as float16 in both files; the FP32 graph casts them back when it is loaded (every
-runtime folds the casts away), which halves the repository's weight for an error below 0.05 %.
+Its weights are stored as float16 and cast back when it is loaded (every runtime folds the casts away), which
+halves the repository's weight for an error below 0.05 %. Float16 throughout is derived from it, see
+`irchroma.engines.network.weight_storage`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import copy
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -18,14 +19,13 @@ from torch import nn
 
 from irchroma.engines.cache import replaced
 from irchroma.engines.errors import EngineError, EngineUnavailable
-from irchroma.engines.network.weight_storage import halved, narrow_weights
+from irchroma.engines.network.weight_storage import narrow_weights
 from irchroma.engines.training.coloring_network import ColorAt, ColorNetwork
 from irchroma.engines.training.encoder import ScaledConv
 
 OPSET = 17
 INPUT = "luma"
 OUTPUTS = ("ycc", "confidence")
-FLOAT, FLOAT16 = 1, 10  # onnx.TensorProto's numbers
 _Model = TypeVar("_Model", bound=nn.Module)
 
 
@@ -46,19 +46,16 @@ class ExportOptions:
     vibrance: float = 0.0
 
 
-def export(network: ColorNetwork, path: Path, options: ExportOptions) -> tuple[Path, Path]:
-    """Write `path` (FP32) and its twin `*_fp16.onnx` (float16 in, inside and out), and check them.
-
-    Returns:
-        The two paths.
+def export(network: ColorNetwork, path: Path, options: ExportOptions) -> Path:
+    """Write the graph of one size to `path`, and check it.
 
     Raises:
         EngineUnavailable: onnx is not installed.
-        EngineError: a graph does not pass onnx's checker.
+        EngineError: the graph does not pass onnx's checker.
     """
     exported = copy.deepcopy(network).cpu().float()
     model = fold(ColorAt(exported, options.size, options.temperature, options.saturation, options.vibrance))
-    return write_graphs(model, path)
+    return write_graph(model, path)
 
 
 @dataclass(frozen=True)
@@ -81,17 +78,17 @@ def _of_luma() -> Ports:
     return Ports({INPUT: torch.rand(1, 1, 64, 96)}, axes)
 
 
-def write_graphs(model: nn.Module, path: Path, ports: Ports | None = None) -> tuple[Path, Path]:
-    """Write any model from luma to `ycc` and `confidence`, or with other ports, as the two graphs, checked.
+def write_graph(model: nn.Module, path: Path, ports: Ports | None = None) -> Path:
+    """Write any model from luma to `ycc` and `confidence`, or with other ports, as a graph, checked.
 
     Args:
         model: (N, 1, H, W) float32 in [0, 1], H and W multiples of 32 -> `ycc`, `confidence`.
-        path: of the FP32 graph; its twin is `*_fp16.onnx` beside it.
+        path: of the graph.
         ports: where they are others.
 
     Raises:
         EngineUnavailable: onnx is not installed.
-        EngineError: a graph does not pass onnx's checker.
+        EngineError: the graph does not pass onnx's checker.
     """
     try:
         import onnx
@@ -112,22 +109,20 @@ def write_graphs(model: nn.Module, path: Path, ports: Ports | None = None) -> tu
             opset_version=OPSET,
             dynamo=False,
         )
-    graph = onnx.load(str(partial))
+    made = narrow_weights(onnx.load(str(partial)))
     partial.unlink()
-    twin_path = path.with_name(f"{path.stem}_fp16.onnx")
-    for made, where in ((narrow_weights(graph), path), (to_half(graph), twin_path)):
-        made.producer_name, made.producer_version = "irchroma", ""
-        try:
-            onnx.checker.check_model(made, full_check=True)
-        except onnx.checker.ValidationError as error:
-            raise EngineError(f"the graph for {where.name} is not valid ONNX: {error}") from error
-        with replaced(where) as whole:
-            onnx.save(made, str(whole))
-    return path, twin_path
+    made.producer_name, made.producer_version = "irchroma", ""
+    try:
+        onnx.checker.check_model(made, full_check=True)
+    except onnx.checker.ValidationError as error:
+        raise EngineError(f"the graph for {path.name} is not valid ONNX: {error}") from error
+    with replaced(path) as whole:
+        onnx.save(made, str(whole))
+    return path
 
 
 def weights_of(path: Path) -> dict[str, torch.Tensor]:
-    """The weights of a graph of `write_graphs` by the names they had in training, float32.
+    """The weights of a graph of `write_graph` by the names they had in training, float32.
 
     Raises:
         EngineUnavailable: onnx is not installed.
@@ -159,35 +154,3 @@ def _plain(conv: ScaledConv) -> nn.Conv2d:
         plain.weight.copy_(conv.weight * conv.scale)
         plain.bias.copy_(conv.bias)
     return plain
-
-
-def to_half(graph: Any) -> Any:
-    """A copy in float16 throughout: inputs, weights, constants, outputs; Resize's scales stay float32."""
-    from onnx import numpy_helper
-
-    made = copy.deepcopy(graph)
-    kept = {
-        node.input[index]
-        for node in made.graph.node
-        if node.op_type == "Resize"
-        for index in (1, 2)
-        if len(node.input) > index
-    }
-    for tensor in made.graph.initializer:
-        values = numpy_helper.to_array(tensor)
-        if values.dtype == np.float32 and tensor.name not in kept:
-            tensor.CopyFrom(numpy_helper.from_array(halved(values, tensor.name), tensor.name))
-    for node in made.graph.node:
-        if node.op_type in ("Constant", "ConstantOfShape") and node.output[0] not in kept:
-            for attribute in node.attribute:
-                if attribute.name == "value" and attribute.t.data_type == FLOAT:
-                    values = numpy_helper.to_array(attribute.t)
-                    attribute.t.CopyFrom(numpy_helper.from_array(halved(values, node.output[0])))
-        if node.op_type == "Cast":
-            for attribute in node.attribute:
-                if attribute.name == "to" and attribute.i == FLOAT:
-                    attribute.i = FLOAT16
-    for value in (*made.graph.input, *made.graph.output):
-        value.type.tensor_type.elem_type = FLOAT16
-    del made.graph.value_info[:]
-    return made

@@ -27,7 +27,7 @@ from irchroma.engines.errors import EngineError
 from irchroma.engines.retrieval.features import SIZE, prepared
 from irchroma.engines.training.augmentation import degrade, expose
 from irchroma.engines.training.encoder import Encoder, load_pretrained
-from irchroma.engines.training.export import Ports, fold, write_graphs
+from irchroma.engines.training.export import Ports, fold, write_graph
 from irchroma.engines.training.pictures import Picture, read_pairs, rgb_to_gray
 
 log = logging.getLogger(__name__)
@@ -152,9 +152,7 @@ class RetrievalTraining:
         """Write the network as ONNX, weights in float16."""
         axes = {name: {0: "N"} for name in ("contrast", "vector")}
         ports = Ports({"contrast": torch.zeros(1, 1, *SIZE)}, axes, ("vector",))
-        path, twin = write_graphs(fold(copy.deepcopy(self.network)), path, ports)
-        twin.unlink()
-        return path
+        return write_graph(fold(copy.deepcopy(self.network)), path, ports)
 
     def _look(self) -> Tensor:
         """(2, scenes, views, 80, 8, 10) float16: what the pretrained layers say of views of every scene."""

@@ -45,7 +45,7 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
         "--onnx",
         type=Path,
         metavar="FILE",
-        help="a network of your own, already in that precision: for int8 and fp8 one with quantized layers",
+        help="a network of your own: for int8 and fp8 one with quantized layers",
     )
     parser.add_argument(
         "--runtime",

@@ -185,8 +185,8 @@ def run(args: argparse.Namespace) -> int:
     )
     for size in SIZES if args.size == "all" else (args.size,):
         baked = ExportOptions(size, args.temperature, saturation, vibrance)
-        for path in export(network, out / f"{args.engine}_{size}.onnx", baked):
-            print(json.dumps({"graph": str(path), "bytes": path.stat().st_size, "steps": training.step}))
+        path = export(network, out / f"{args.engine}_{size}.onnx", baked)
+        print(json.dumps({"graph": str(path), "bytes": path.stat().st_size, "steps": training.step}))
     return 0
 
 
@@ -195,7 +195,7 @@ def _run_classic(args: argparse.Namespace) -> int:
     import torch
 
     from irchroma.engines.training.classic.training import PICTURES, ClassicOptions, ClassicTraining
-    from irchroma.engines.training.export import write_graphs
+    from irchroma.engines.training.export import write_graph
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     torch.set_num_threads(args.threads)
@@ -214,8 +214,8 @@ def _run_classic(args: argparse.Namespace) -> int:
     training = ClassicTraining(args.engine, PICTURES[args.band](args.data), options)
     method = training.run()
     method.network.eval()
-    for path in write_graphs(method.exported().cpu(), out / f"{args.engine}_{args.band}.onnx"):
-        print(json.dumps({"graph": str(path), "bytes": path.stat().st_size, "steps": training.step}))
+    path = write_graph(method.exported().cpu(), out / f"{args.engine}_{args.band}.onnx")
+    print(json.dumps({"graph": str(path), "bytes": path.stat().st_size, "steps": training.step}))
     return 0
 
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from irchroma.engines import catalog
 from irchroma.engines.catalog import WEIGHTS
+from irchroma.engines.network.weight_storage import float16_twin
 
 onnx = pytest.importorskip("onnx", reason="graphs are read with onnx")
 
 NAMES = [f"{band}_{size}" for band in ("nir", "thermal") for size in ("fast", "best")]
 
 
-def test_every_network_ships_with_its_twin_and_its_card() -> None:
+def test_every_network_ships_with_its_card() -> None:
     table = (WEIGHTS / "MODELS.md").read_text()
     for name in NAMES:
         assert (WEIGHTS / f"{name}.onnx").is_file()
-        assert (WEIGHTS / f"{name}_fp16.onnx").is_file()
         assert f"`{name}`" in table
         card = (WEIGHTS / f"{name.partition('_')[0]}.md").read_text()
         for chapter in ("Data and its terms", "Recipe", "Measured", "Limits"):
@@ -26,8 +28,7 @@ def test_every_network_ships_with_its_twin_and_its_card() -> None:
 
 @pytest.mark.parametrize("method", catalog.CLASSICS)
 def test_every_classic_colorizer_ships_small_and_described(method: str) -> None:
-    for suffix in ("", "_fp16"):
-        assert (WEIGHTS / f"{method}_nir{suffix}.onnx").stat().st_size < 2e6
+    assert (WEIGHTS / f"{method}_nir.onnx").stat().st_size < 2e6
     card = (WEIGHTS / "classic.md").read_text()
     assert f"`{method}`" in card
     for chapter in ("Data and its terms", "Recipe", "Measured", "Limits"):
@@ -61,14 +62,19 @@ def test_every_network_of_repair_ships_small_and_described_with_its_contract(met
 
 def test_every_file_stays_below_4_megabytes_and_all_together_below_40() -> None:
     sizes = {path.name: path.stat().st_size for path in WEIGHTS.iterdir()}
+    assert not [name for name in sizes if "_fp16" in name], "float16 twins are derived: they do not ship"
     assert {name: size for name, size in sizes.items() if size > 4 * 2**20} == {}
     assert sum(sizes.values()) < 40e6
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_graphs_have_the_contract_of_the_runtimes(name: str) -> None:
-    for suffix, dtype in (("", onnx.TensorProto.FLOAT), ("_fp16", onnx.TensorProto.FLOAT16)):
-        graph = onnx.load(str(WEIGHTS / f"{name}{suffix}.onnx")).graph
+def test_graphs_have_the_contract_of_the_runtimes(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    path = WEIGHTS / f"{name}.onnx"
+    for file, dtype in ((path, onnx.TensorProto.FLOAT), (float16_twin(path), onnx.TensorProto.FLOAT16)):
+        graph = onnx.load(str(file)).graph
         shapes = {
             value.name: [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]
             for value in (*graph.input, *graph.output)

@@ -35,6 +35,7 @@ from irchroma.engines.gpu.device import CaptureRefused, DeviceArray, DeviceNetwo
 from irchroma.engines.gpu.kernels.source import Launch
 from irchroma.engines.network.network import NetworkOptions
 from irchroma.engines.network.torch_runtime import TorchNetwork
+from irchroma.engines.network.weight_storage import float16_twin
 
 _one_recording = threading.Lock()
 """One recording at a time, which is all that torch promises; others wait some milliseconds."""
@@ -258,9 +259,8 @@ class TorchDevice:
             return EventMark(self.current, torch.cuda.Event(blocking=True))
 
     def open_network(self, path: Path, size: tuple[int, int], frames: int = 1) -> DeviceNetwork:
-        """See `Device`; the float16 twin `*_fp16.onnx` is used where there is one."""
-        twin = path.with_name(f"{path.stem}_fp16.onnx")
-        return _TorchExecution(self, twin if twin.is_file() else path, (frames, *size))
+        """See `Device`; in float16."""
+        return _TorchExecution(self, float16_twin(path), (frames, *size))
 
     def kernels(self) -> KernelModule:
         """The kernels of this device's context."""

@@ -25,6 +25,7 @@ from irchroma.engines.gpu.plans.file import (
 )
 from irchroma.engines.gpu.plans.library import BuildRequest, Profile, Size, TensorRT
 from irchroma.engines.gpu.plans.proof import EIGHT_BIT, PlanLayer, Proof, parse_layers, prove_precision
+from irchroma.engines.network.weight_storage import float16_twin
 from irchroma.engines.recolor.work_picture import STRIDE_PX
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,8 @@ class PlanOptions:
         runtime: `tensorrt` or `tensorrt-rtx`; None for TensorRT where it and a device are here, else RTX.
         build: False to refuse, with the reason, what would have to be built.
         folder: where plans are kept; None for the user's cache.
-        onnx: a network of the user's own instead of the one that ships, already in that precision.
+        onnx: a network of the user's own instead of the one that ships; for int8 and fp8 one that is so
+            already.
         device: index of the device to build for.
         level: one of LEVELS.
         aux_streams: see `BuildRequest`.
@@ -149,7 +151,7 @@ def _ensure(
             return Plan(path, read_header(path), None)
         say(f"{path}: {reason}: building it with {runtime} {library.version}")
         request = BuildRequest(
-            onnx=onnx,
+            onnx=float16_twin(onnx) if options.precision == "fp16" else onnx,
             profile=profile,
             level=options.level,
             aux_streams=options.aux_streams,
@@ -224,7 +226,7 @@ def plan_name(source: PlanSource) -> str:
     how = "" if (source.level, source.aux_streams) == (3, 0) else f".level{source.level}"
     if source.aux_streams != 0:
         how += ".aux" + ("any" if source.aux_streams is None else str(source.aux_streams))
-    stem = Path(source.network).stem.removesuffix("_fp16")
+    stem = Path(source.network).stem
     device = "any" if source.runtime == "tensorrt-rtx" else device
     return f"{stem}.{source.precision}.{source.runtime}.{device}.{shape}{how}.plan"
 
@@ -240,8 +242,6 @@ def _checked(options: PlanOptions) -> tuple[tuple[Profile, ...], Path]:
             f"precision {options.precision} needs a network calibrated on your footage: name it with --onnx"
         )
     onnx = options.onnx or catalog.weights_path(options.engine, options.size)
-    if options.precision == "fp16" and options.onnx is None:
-        onnx = onnx.with_name(f"{onnx.stem}_fp16.onnx")
     if not onnx.is_file():
         raise EngineUnavailable(f"no weights at {onnx}: reinstall irchroma, or train them: irchroma train")
     return parse_shapes(options.shapes or SHAPES[options.size]), onnx

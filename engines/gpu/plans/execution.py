@@ -66,18 +66,16 @@ def open_plan(runtime: str, index: int, path: Path, size: tuple[int, int], frame
     Args:
         runtime: `tensorrt` or `tensorrt-rtx`.
         index: of the device.
-        path: the float32 ONNX file, whose twin `*_fp16.onnx` is used where there is one; or a calibrated
-            one, in its own precision.
+        path: the ONNX file, which is run in float16; or a calibrated one, in its own precision.
         size: (H, W) of the padded input.
         frames: of one call.
 
     Raises:
         EngineError: no such runtime here, or the plan cannot be built or loaded.
     """
-    onnx, precision = network_for(path)
     shape = f"{frames}x{size[0]}x{size[1]}"
     plan = ensure_plan(
-        PlanOptions(shapes=shape, precision=precision, runtime=runtime, onnx=onnx, device=index)
+        PlanOptions(shapes=shape, precision=precision_for(path), runtime=runtime, onnx=path, device=index)
     )
     header = plan.header
     key = (runtime, index, plan.path, header.plan_sha256)
@@ -92,13 +90,10 @@ def open_plan(runtime: str, index: int, path: Path, size: tuple[int, int], frame
     return found
 
 
-def network_for(path: Path) -> tuple[Path, str]:
-    """The ONNX file to build from, and its precision, for the network at `path`; see `open_plan`."""
+def precision_for(path: Path) -> str:
+    """The precision in which the network at `path` is built; see `open_plan`."""
     record = read_record(path)
-    if record is not None and record.precision != TUNED:
-        return path, record.precision
-    twin = path.with_name(f"{path.stem}_fp16.onnx")
-    return (twin, "fp16") if twin.is_file() else (path, "fp32")
+    return "fp16" if record is None or record.precision == TUNED else record.precision
 
 
 class ContextDevice(Device, Protocol):

@@ -15,22 +15,22 @@ from irchroma.engines.training.exemplar.network import (
     ReferenceSide,
     statistics,
 )
-from irchroma.engines.training.export import Ports, fold, write_graphs
+from irchroma.engines.training.export import Ports, fold, write_graph
 
 FRAME, CELLS = {2: "H", 3: "W"}, {2: "h", 3: "w"}
 
 
 def export_reference(network: ReferenceNetwork, path: Path) -> list[Path]:
-    """Write `path` for the frames and `*_picture.onnx` beside it for the reference, with float16 twins.
+    """Write `path` for the frames and `*_picture.onnx` beside it for the reference.
 
     Returns:
         Everything that was written.
     """
     exported = copy.deepcopy(network).cpu().float().eval()
-    written = write_graphs(fold(ExportedMatcher(exported)), path, _frame_ports())
+    frames = write_graph(fold(ExportedMatcher(exported)), path, _frame_ports())
     side: ReferenceSide = copy.deepcopy(network.reference).cpu().float().eval()
     picture = path.with_name(f"{path.stem}_picture.onnx")
-    return [*written, *write_graphs(fold(side), picture, _picture_ports())]
+    return [frames, write_graph(fold(side), picture, _picture_ports())]
 
 
 def _frame_ports() -> Ports:

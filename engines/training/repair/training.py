@@ -21,7 +21,7 @@ from irchroma.engines.errors import EngineError, EngineOptionError
 from irchroma.engines.repair.holes import draw
 from irchroma.engines.training.augmentation import degrade, expose
 from irchroma.engines.training.classic.method import settled
-from irchroma.engines.training.export import Ports, write_graphs
+from irchroma.engines.training.export import Ports, write_graph
 from irchroma.engines.training.pictures import SUFFIXES, read_gray
 from irchroma.engines.training.repair.context_encoder import ContextEncoder
 from irchroma.engines.training.repair.glcic import Glcic
@@ -284,9 +284,7 @@ class RepairTraining:
         ports = Ports(
             {"holed": torch.rand(1, 2, SIDE, SIDE)}, {name: varying for name in ("holed", *outputs)}, outputs
         )
-        path, twin = write_graphs(model, path, ports)
-        twin.unlink()  # these networks run on the CPU
-        return path
+        return write_graph(model, path, ports)
 
     def save(self) -> None:
         """Write the checkpoint; a crash while writing leaves the one before."""

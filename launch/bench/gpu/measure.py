@@ -19,6 +19,7 @@ from irchroma.engines.gpu.colorizer import DeviceColorizer
 from irchroma.engines.gpu.device import CaptureRefused, Device, DeviceArray, DeviceNetwork, Mark, WorkQueue
 from irchroma.engines.gpu.kernels.source import Launch
 from irchroma.engines.network.network import NetworkOptions
+from irchroma.engines.network.weight_storage import float16_twin
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.launch.bench.gpu.throughput import FRAME_NS, OpenDevice, moving_frames
 
@@ -81,7 +82,7 @@ def compare(
     limits = parts.inner("limits")
     limits.attempt("copy_gb_s", lambda: round(torch_speed.copy_gb_s(device, seconds), 2))
     limits.attempt("matrix_tflop_s", lambda: round(torch_speed.matrix_tflop_s(device, seconds), 6))
-    limits.attempt("network_fp16", lambda: _cost(path.with_name(f"{path.stem}_fp16.onnx"), size))
+    limits.attempt("network_fp16", lambda: _cost(float16_twin(path), size))
     limits.attempt("network_fp32", lambda: _cost(path, size))
     ways = parts.inner("torch")
     for way in torch_speed.WAYS:

@@ -19,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from irchroma.engines.errors import EngineError
 from irchroma.engines.network.network import NetworkOptions
 from irchroma.engines.network.torch_runtime import TorchNetwork
+from irchroma.engines.network.weight_storage import float16_twin
 
 WAYS = ("eager fp32", "eager fp16", "compiled fp16")
 """As torch is without any settings of ours: its float32 convolutions may use TF32 on a GPU."""
@@ -43,7 +44,7 @@ def plain_network(path: Path, shape: tuple[int, int, int, int], way: str, device
     The graph is traced once to plain torch calls, so that no time of our own reader of ONNX files is in it.
 
     Args:
-        path: the float32 ONNX file; its twin `*_fp16.onnx` is used for the ways in fp16.
+        path: the float32 ONNX file; its float16 twin is used for the ways in fp16.
         shape: (N, 1, H, W) of the input.
         way: one of WAYS.
         device: as torch says it.
@@ -54,9 +55,9 @@ def plain_network(path: Path, shape: tuple[int, int, int, int], way: str, device
     if way not in WAYS:
         raise EngineError(f"no way is called {way!r}: there are {', '.join(WAYS)}")
     half = way.endswith("fp16")
-    path = path.with_name(f"{path.stem}_fp16.onnx") if half else path
     if not path.is_file():
         raise EngineError(f"{path}: no such network")
+    path = float16_twin(path) if half else path
     network = TorchNetwork(path, NetworkOptions(), device)
     luma = torch.rand(shape, dtype=torch.float16 if half else torch.float32, device=device)
     network.run(luma)

@@ -13,8 +13,8 @@ from irchroma.calibration.color import ColorTuning, ColorTuningOptions, tune
 from irchroma.calibration.errors import CalibrationError
 from irchroma.engines import catalog
 from irchroma.engines.network.record import NetworkRecord, with_record
-from irchroma.engines.network.trust import save
 from irchroma.engines.network.tuning import TUNED
+from irchroma.engines.network.weight_storage import save
 from irchroma.launch.measured import finite, write_json
 from irchroma.launch.picture_files import list_pairs, read_pair
 from irchroma.launch.progress import Progress
@@ -58,8 +58,7 @@ def run(args: argparse.Namespace) -> int:
     print("\n".join(table(result)))
     result.require_gain()
     record = NetworkRecord(options.engine, options.size, TUNED, "", (), result.learned)
-    for end, model in result.models.items():
-        save(with_record(model, record), args.out.with_name(f"{args.out.stem}{end}.onnx"))
+    save(with_record(result.model, record), args.out)
     write_json(args.out.with_name(f"{args.out.stem}-report.json"), report(options, result))
     print(f"{args.out}: written; try it: irchroma run .. --engine {args.engine} --weights {args.out}")
     return 0

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from irchroma.calibration.confidence import ConfidenceResult, Pair, calibrate, look
 from irchroma.calibration.errors import CalibrationError
 from irchroma.engines import catalog
-from irchroma.engines.network.trust import WatchedNetwork, load, save, with_trust
+from irchroma.engines.network.trust import WatchedNetwork, with_trust
+from irchroma.engines.network.weight_storage import load, save
 from irchroma.launch.measured import write_json
 from irchroma.launch.picture_files import list_pairs, list_pictures, read_pair, read_rgb
 from irchroma.launch.progress import Progress
@@ -44,9 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="pictures of each folder beyond, evenly thinned (60)",
     )
-    add(
-        "--out", type=Path, required=True, metavar="FILE.onnx", help="the network; its float16 twin beside it"
-    )
+    add("--out", type=Path, required=True, metavar="FILE.onnx", help="the network")
     add("--json", type=Path, metavar="FILE", help="write there what the held-back pictures say")
 
 
@@ -71,14 +70,9 @@ def run(args: argparse.Namespace) -> int:
         result = calibrate(*kinds)
     finally:
         progress.close()
-    twin = path.with_name(f"{path.stem}_fp16.onnx")
-    models = {"": with_trust(load(path), result.trust)}
-    if twin.is_file():
-        models["_fp16"] = with_trust(load(twin), result.trust)
-    for end, model in models.items():
-        save(model, args.out.with_name(f"{args.out.stem}{end}.onnx"))
+    save(with_trust(load(path), result.trust), args.out)
     print("\n".join(table(result)))
-    print(f"{args.out}: written, with {', '.join(f'*{end}.onnx' for end in models)}")
+    print(f"{args.out}: written")
     if args.json is not None:
         write_json(args.json, report(args.engine, [len(kind) for kind in kinds], result))
     return 0

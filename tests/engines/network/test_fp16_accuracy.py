@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from irchroma.engines import catalog
 from irchroma.engines.measures import metrics
+from irchroma.engines.network.weight_storage import float16_twin
 from irchroma.engines.recolor.color_space import ycc_to_rgb
 from irchroma.stream.synthetic.camera import SyntheticCamera
 from irchroma.stream.synthetic.options import SyntheticOptions
@@ -106,10 +107,9 @@ NOT_YET = pytest.mark.xfail(reason="0.34 on a picture of pure noise, the others 
 )
 def test_float16_gives_the_colors_of_float32_and_never_overflows(kind: str, size: str) -> None:
     path = catalog.weights_path(kind, size)
-    twin = path.with_name(f"{path.stem}_fp16.onnx")
-    if not path.is_file() or not twin.is_file():
+    if not path.is_file():
         pytest.skip(f"weights of {kind} {size} are not here")
-    exact, (model, inner) = session(str(path), optimized=True), rounding(twin)
+    exact, (model, inner) = session(str(path), optimized=True), rounding(float16_twin(path))
     half = session(model, optimized=False)
     for name, luma in frames(kind).items():
         tensor = (luma / np.float32(255))[None, None].astype(np.float32)

@@ -26,6 +26,7 @@ from irchroma.engines.network.record import (  # noqa: E402
     read_record,
     require_match,
 )
+from irchroma.engines.network.weight_storage import float16_twin  # noqa: E402
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions, padded  # noqa: E402
 
 RECORD = NetworkRecord("nir", "fast", "int8", "0" * 64, ("head",), 6, 320)
@@ -146,10 +147,13 @@ def test_what_is_no_network_gives_one_line(content: bytes, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
-def test_a_float16_network_is_refused_in_one_line(runtime: str) -> None:
+def test_a_float16_network_is_refused_in_one_line(
+    runtime: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if not installed(runtime):
         pytest.skip(f"{runtime} is not installed")
-    twin = FLOAT.with_name("nir_fast_fp16.onnx")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    twin = float16_twin(FLOAT)
     with pytest.raises(EngineUnavailable, match="use a float32 or"):
         open_network(twin, NetworkOptions(runtime, cache=None))
 

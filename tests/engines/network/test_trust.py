@@ -15,11 +15,10 @@ from irchroma.engines.network.trust import (
     Familiar,
     Trust,
     WatchedNetwork,
-    load,
-    save,
     untrusted,
     with_trust,
 )
+from irchroma.engines.network.weight_storage import load, save, to_half, widen_weights
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -75,7 +74,7 @@ def test_every_runtime_says_the_confidence_that_was_written(
 def test_the_float16_twin_says_the_same(network: WatchedNetwork) -> None:
     runtime = pytest.importorskip("onnxruntime")
     trust = trust_of(network, 0.2)
-    twin = with_trust(load(WEIGHTS.with_name("thermal_fast_fp16.onnx")), trust)
+    twin = to_half(widen_weights(with_trust(load(WEIGHTS), trust)))
     session = runtime.InferenceSession(twin.SerializeToString(), providers=["CPUExecutionProvider"])
     whole = runtime.InferenceSession(
         with_trust(load(WEIGHTS), trust).SerializeToString(), providers=["CPUExecutionProvider"]

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 onnx = pytest.importorskip("onnx", reason="exporting needs onnx")
 onnxruntime = pytest.importorskip("onnxruntime", reason="parity is checked by ONNX Runtime")
 
-from irchroma.engines.network.weight_storage import narrow_weights, widen_weights  # noqa: E402
+from irchroma.engines.network.weight_storage import float16_twin, narrow_weights, widen_weights  # noqa: E402
 from irchroma.engines.training.coloring_network import PALE, ColorAt, ColorNetwork  # noqa: E402
 from irchroma.engines.training.export import ExportOptions, export  # noqa: E402
 
@@ -36,7 +36,8 @@ def network() -> ColorNetwork:
 @pytest.fixture(scope="module", params=["nano", "fast", "best"])
 def exported(request: pytest.FixtureRequest, network: ColorNetwork, tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
     path = tmp_path_factory.mktemp("weights") / f"any_{request.param}.onnx"
-    return request.param, *export(network, path, ExportOptions(request.param, vibrance=VIBRANCE))
+    whole = export(network, path, ExportOptions(request.param, vibrance=VIBRANCE))
+    return request.param, whole, float16_twin(whole)
 
 
 def test_graphs_answer_as_torch_does_at_any_size(

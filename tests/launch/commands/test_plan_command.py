@@ -30,7 +30,7 @@ def test_a_plan_is_built_found_again_and_inspected_as_float16(
     assert main(["engines", "inspect", str(path)]) == 0
     said = capsys.readouterr().out
     for words in (
-        "nir_fast_fp16.onnx",
+        "nir_fast.onnx",
         "tensorrt-rtx 1.",
         "1x64x96",
         "memory      weights ",

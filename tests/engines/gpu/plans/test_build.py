@@ -25,6 +25,7 @@ from irchroma.engines.gpu.plans.build import (
     profile_text,
 )
 from irchroma.engines.gpu.plans.file import read_plan, write_plan
+from irchroma.engines.network.weight_storage import float16_twin
 
 DEADLINE_S = 60.0
 
@@ -134,17 +135,17 @@ def test_a_missing_plan_is_refused_where_building_is_not_allowed(tmp_path: Path)
 
 def test_a_network_that_changed_makes_its_plan_stale(copied: tuple[PlanOptions, Path]) -> None:
     options, path = copied
-    other = catalog.weights_path("thermal", "fast").with_name("thermal_fast_fp16.onnx")
+    other = catalog.weights_path("thermal", "fast")
     if not other.is_file():
         pytest.skip("weights of thermal fast are not here")
     assert options.onnx is not None
     shutil.copyfile(other, options.onnx)
-    with pytest.raises(PlanError, match=r"nir_fast_fp16\.onnx has changed since it was built"):
+    with pytest.raises(PlanError, match=r"nir_fast\.onnx has changed since it was built"):
         ensure_plan(replace(options, build=False))
     said: list[str] = []
     before = path.read_bytes()
     plan = ensure_plan(options, say=said.append)
-    assert plan.reason == "nir_fast_fp16.onnx has changed since it was built"
+    assert plan.reason == "nir_fast.onnx has changed since it was built"
     assert len(said) == 1
     assert path.read_bytes() != before
     assert ensure_plan(options).reason is None
@@ -208,9 +209,11 @@ def test_progress_grows_to_the_end(tmp_path: Path) -> None:
     assert shares[-1] == pytest.approx(1.0)
 
 
-def test_a_float32_network_is_refused_where_float16_was_asked_for(tmp_path: Path) -> None:
-    options = replace(plan_options(tmp_path, "fp32"), precision="fp16")
-    with pytest.raises(PlanError, match=r"51 of 51 convolutions were not built in fp16 \(.* is fp32\)"):
+def test_a_float16_network_is_refused_where_float32_was_asked_for(tmp_path: Path) -> None:
+    options = plan_options(tmp_path, "fp32")
+    assert options.onnx is not None
+    options = replace(options, onnx=float16_twin(options.onnx))
+    with pytest.raises(PlanError, match=r"51 of 51 convolutions were not built in fp32 \(.* is fp16\)"):
         ensure_plan(options)
     assert not list(tmp_path.glob("*.plan"))
 

@@ -17,7 +17,7 @@ from irchroma.engines.gpu.cpu_device import CpuDevice, host_view
 from irchroma.engines.gpu.device import CaptureRefused, DeviceArray, WorkQueue
 from irchroma.engines.gpu.kernels.host import HostKernels
 from irchroma.engines.gpu.plans import execution, library
-from irchroma.engines.gpu.plans.execution import LoadedPlan, PlanExecution, network_for
+from irchroma.engines.gpu.plans.execution import LoadedPlan, PlanExecution, precision_for
 from irchroma.engines.network.record import RECORD_KEY, NetworkRecord
 
 CALLS = {
@@ -185,12 +185,12 @@ def test_what_tensorrt_rtx_has_compiled_is_kept_for_the_next_start(
 
 def test_a_network_is_built_in_its_own_precision(tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx")
-    for name in ("mine.onnx", "both.onnx", "both_fp16.onnx"):
-        write_tiny_network(tmp_path / name)
-    assert network_for(tmp_path / "mine.onnx") == (tmp_path / "mine.onnx", "fp32")
-    assert network_for(tmp_path / "both.onnx") == (tmp_path / "both_fp16.onnx", "fp16")
-    calibrated = onnx.load(tmp_path / "both.onnx")
-    record = NetworkRecord("nir", "fast", "int8", "0" * 64)
-    onnx.helper.set_model_props(calibrated, {RECORD_KEY: record.as_json()})
-    onnx.save(calibrated, tmp_path / "both.onnx")
-    assert network_for(tmp_path / "both.onnx") == (tmp_path / "both.onnx", "int8")
+    path = tmp_path / "mine.onnx"
+    write_tiny_network(path)
+    assert precision_for(path) == "fp16"
+    for precision, built in (("tuned", "fp16"), ("int8", "int8")):
+        calibrated = onnx.load(path)
+        record = NetworkRecord("nir", "fast", precision, "0" * 64)
+        onnx.helper.set_model_props(calibrated, {RECORD_KEY: record.as_json()})
+        onnx.save(calibrated, path)
+        assert precision_for(path) == built

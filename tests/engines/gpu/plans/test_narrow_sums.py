@@ -16,6 +16,7 @@ from tests.engines.moving_scene import FRAME_NS
 
 from irchroma.engines import catalog
 from irchroma.engines.network.network import NetworkOptions, installed, open_network
+from irchroma.engines.network.weight_storage import float16_twin
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.engines.recolor.work_picture import padded
 
@@ -54,7 +55,7 @@ def test_a_picture_bears_sums_in_float16(engine: str, size: str, monkeypatch: py
     if not installed("openvino") or not path.is_file():
         pytest.skip("needs openvino and the weights")
     exact = open_network(path, NetworkOptions("openvino", 1, cache=None, exact=True))
-    narrow = runtime.TorchNetwork(path.with_name(f"{path.stem}_fp16.onnx"), NetworkOptions())
+    narrow = runtime.TorchNetwork(float16_twin(path), NetworkOptions())
     calls: list[int] = []
     conv = narrow_conv(torch.nn.functional.conv2d, torch)
 

@@ -137,9 +137,10 @@ def test_torch_and_the_limits_are_measured_where_torch_is(
     assert found["limits"]["network_fp32"]["bytes"] == 4 * (
         64 * 96 + 16 + 16 * 24 + 16 * 24 + 4 + 4 * 16 * 24
     )
-    assert "no such" in found["limits"]["errors"]["network_fp16"].lower()  # it has no float16 twin
+    assert found["limits"]["network_fp16"]["flops"] == found["limits"]["network_fp32"]["flops"]
+    assert 2 * found["limits"]["network_fp16"]["bytes"] == found["limits"]["network_fp32"]["bytes"]
     assert set(found["torch"]["eager fp32"]) == {"batch 1", "batch 2"}
-    assert set(found["torch"]["eager fp16"]["errors"]) == {"batch 1", "batch 2"}
+    assert set(found["torch"]["eager fp16"]) == {"batch 1", "batch 2"}
 
 
 def test_the_verdict_holds_a_runtime_against_torch_and_against_the_limits() -> None:
