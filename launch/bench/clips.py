@@ -1,6 +1,7 @@
 """Clips that the temporal bench measures on: recordings, and synthetic cameras whose true color is known.
 
-And what the temporal stage is compared with on them: averages of our own, FFmpeg's filters run for real.
+And what the temporal stage is compared with on them: averages of our own, FFmpeg's filters run for real; and
+streams that are really damaged, bytes of coded video spoiled by FFmpeg.
 """
 
 from __future__ import annotations
@@ -28,6 +29,18 @@ from irchroma.stream.tone.tone_map import ToneMap
 
 Rgb = NDArray[np.uint8]
 SYNTHETIC_FRAMES = 150
+CODECS = {
+    "mjpeg": ("-pix_fmt", "yuvj420p", "-c:v", "mjpeg", "-q:v", "4"),
+    "h264": ("-pix_fmt", "yuv420p", "-c:v", "libx264", "-preset", "fast", "-crf", "22", "-g", "48"),
+    "hevc": ("-pix_fmt", "yuv420p", "-c:v", "libx265", "-preset", "ultrafast", "-crf", "24", "-g", "48",
+             "-x265-params", "log-level=none:pools=1"),
+}  # fmt: skip
+"""Name -> what FFmpeg is told."""
+SPOILED_FROM = 10
+"""Frames at the beginning that are left as they are."""
+SPOILED_BYTES = 10
+"""Bytes of a stream that are spoiled, about."""
+CODED_FPS = 25
 
 
 @dataclass(frozen=True)
@@ -174,3 +187,47 @@ def _feed(stream: IO[bytes], frames: Iterable[Rgb]) -> None:
         pass
     finally:
         stream.close()
+
+
+def code(frames: list[NDArray[np.uint8]], path: Path, codec: str) -> Path:
+    """Write (H, W) frames of even sides as a video; returns its path.
+
+    Raises:
+        EngineUnavailable: FFmpeg is not here or cannot write that codec.
+    """
+    height, width = frames[0].shape
+    size = ["-s", f"{width}x{height}", "-r", str(CODED_FPS)]
+    raw = ["-f", "rawvideo", "-pix_fmt", "gray", *size, "-i", "-", "-threads", "1"]
+    _ffmpeg([*raw, *CODECS[codec], str(path)], b"".join(frame.tobytes() for frame in frames))
+    if not path.is_file() or not path.stat().st_size:
+        raise EngineUnavailable(f"FFmpeg cannot write {codec}: install one that can")
+    return path
+
+
+def spoil(whole: Path, path: Path, bytes_spoiled: int = SPOILED_BYTES) -> Path:
+    """A copy of a video in which some bytes after its first frames are wrong, the same each time."""
+    every = max(1, whole.stat().st_size // bytes_spoiled)
+    noise = f"noise=amount='if(lt(n,{SPOILED_FROM}),0,{every})'"
+    _ffmpeg(["-i", str(whole), "-c", "copy", "-bsf:v", noise, str(path)])
+    return path
+
+
+def decode(path: Path, size: tuple[int, int]) -> list[NDArray[np.uint8]]:
+    """The (H, W) luma of every frame that comes out, as FFmpeg conceals what it cannot read."""
+    words = ["-threads", "1", "-i", str(path), "-vf", "extractplanes=y", "-vsync", "passthrough"]
+    raw = np.frombuffer(_ffmpeg([*words, "-f", "rawvideo", "-"]), np.uint8)
+    return list(raw[: raw.size // (size[0] * size[1]) * size[0] * size[1]].reshape(-1, *size))
+
+
+def _ffmpeg(words: list[str], given: bytes | None = None) -> bytes:
+    program = shutil.which("ffmpeg")
+    if program is None:
+        raise EngineUnavailable("streams are damaged with ffmpeg, which is not here: install it")
+    command = [program, "-v", "quiet", "-y", *words]
+    return subprocess.run(
+        command,
+        input=b"" if given is None else given,
+        capture_output=True,
+        check=False,
+        timeout=300,
+    ).stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,9 +21,11 @@ from irchroma.engines.measures.metrics import ssim_within
 from irchroma.engines.network.network import NetworkOptions
 from irchroma.engines.recolor.color_space import rgb_to_luma
 from irchroma.engines.repair import holes
+from irchroma.engines.repair.damaged import DamagedBlocks
 from irchroma.engines.repair.filling import CLASSICAL, Filling, FillOptions
 from irchroma.engines.repair.mask import WIDE_PX, Holes, Mask
 from irchroma.engines.repair.repairer import RepairOptions, VideoRepair
+from irchroma.launch.bench.clips import CODECS, CODED_FPS, code, decode, spoil
 from irchroma.launch.measured import spread, write_json
 from irchroma.launch.picture_files import PictureError, contact_sheet, list_pictures, read_infrared, write_rgb
 from irchroma.launch.progress import Progress
@@ -49,6 +52,10 @@ WAYS = {
 SPEED_SIZE, SPEED_FRAMES, PAN_PX = (512, 640), 120, 3
 _NO_DICE = np.random.default_rng(0)
 SHARES = (0.01, 0.03, 0.05)
+WRONG_LEVELS, WRONG_SHARE = 8, 0.02
+"""A pixel is wrong from so many gray levels on (mean of 25), a frame from such a share of them."""
+NEAR_PX = 17
+"""What is marked so near to a wrong pixel is marked rightly: blocks are larger than what is wrong in them."""
 
 
 @dataclass
@@ -102,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
         found = measure_pictures(pictures, network, rows if args.sheet else None)
         results["pictures"][band] = {"count": len(pictures), "methods": found}
         _print(f"{band}, {len(pictures)} pictures", found)
-    results["clips"] = {}
+    results["clips"], results["damaged_streams"] = {}, {}
     for clip in args.clip:
         frames = [
             rgb_to_luma(frame) for frame, _ in zip(read_frames(clip)[1], range(args.frames), strict=False)
@@ -111,6 +118,9 @@ def run(args: argparse.Namespace) -> int:
             found = measure_clip(frames, network, lost)
             results["clips"][f"{clip.name}, {name}"] = found
             _print(f"{clip.name}, {name}, {len(frames)} frames", {"": found})
+        spoiled = results["damaged_streams"][clip.name] = measure_damage(frames, network)
+        for codec, row in spoiled.items():
+            print(f"{clip.name}, {codec}, damaged: {row}")
     results["speed"] = measure_speed(network)
     _print("640x512", {"": results["speed"]})
     write_json(args.json, results)
@@ -234,6 +244,68 @@ def _mixed(size: tuple[int, int], random: np.random.Generator) -> Mask:
     for diameter in (8, 16, 24, 32, 48):
         mask |= holes.blob(size, diameter, random)
     return mask
+
+
+def wrong_pixels(truth: Luma, came: Luma) -> NDArray[np.bool_]:
+    """(H, W) bool."""
+    return np.asarray(cv2.blur(cv2.absdiff(truth, came), (5, 5)) > WRONG_LEVELS, bool)
+
+
+def measure_damage(frames: list[Luma], network: NetworkOptions) -> dict[str, Any]:
+    """Codec -> numbers of one clip, whole and spoiled."""
+    height, width = (side // 2 * 2 for side in frames[0].shape)
+    even = [np.ascontiguousarray(frame[:height, :width]) for frame in frames]
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for codec in CODECS:
+            whole = code(even, Path(folder) / f"{codec}.mkv", codec)
+            truth = decode(whole, (height, width))
+            came = decode(spoil(whole, Path(folder) / f"{codec}_bad.mkv"), (height, width))
+            found[codec] = {
+                "frames": len(truth),
+                "false_alarms": _alarms(truth),
+                **(_of_damage(truth, came, network) if len(came) == len(truth) else {"frames_lost": True}),
+            }
+    return found
+
+
+def _alarms(frames: list[Luma]) -> int:
+    finder = DamagedBlocks()
+    return sum(finder.find(frame) is not None for frame in frames)
+
+
+def _of_damage(truth: list[Luma], came: list[Luma], network: NetworkOptions) -> dict[str, Any]:
+    finder, video = DamagedBlocks(), VideoRepair(RepairOptions(FillOptions("auto", network)))
+    counts = {"damaged_frames": 0, "found_frames": 0}
+    wrong_px = hit = marked = right = 0
+    before, after = [], []
+    for number, (one, other) in enumerate(zip(truth, came, strict=True)):
+        wrong, mask = wrong_pixels(one, other), finder.find(other)
+        repaired = np.asarray(video.apply(other, round(number * 1e9 / CODED_FPS), lost=mask)[0], np.uint8)
+        if mask is not None:
+            near = cv2.dilate(wrong.astype(np.uint8), np.ones((NEAR_PX, NEAR_PX), np.uint8)) > 0
+            marked, right = marked + int(mask.sum()), right + int((mask & near).sum())
+        if wrong.mean() < WRONG_SHARE:
+            continue
+        counts["damaged_frames"] += 1
+        counts["found_frames"] += mask is not None
+        wrong_px += int(wrong.sum())
+        hit += 0 if mask is None else int((wrong & mask).sum())
+        before.append(_psnr(one, other))
+        after.append(_psnr(one, repaired))
+    video.close()
+    return {
+        **counts,
+        "found_share": round(hit / wrong_px, 3) if wrong_px else None,
+        "marked_rightly": round(right / marked, 3) if marked else None,
+        "damaged_psnr_db": round(float(np.mean(before)), 2) if before else None,
+        "repaired_psnr_db": round(float(np.mean(after)), 2) if after else None,
+    }
+
+
+def _psnr(truth: Luma, made: Luma) -> float:
+    squared = float(np.mean((truth.astype(np.float32) - made) ** 2))
+    return 10 * math.log10(255.0**2 / max(squared, 0.01))
 
 
 def measure_speed(network: NetworkOptions) -> dict[str, Any]:

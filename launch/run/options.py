@@ -96,7 +96,8 @@ class RepairChoice:
     Attributes:
         mask: a picture that is white where the camera's are wrong, a camera profile (.toml) with bad pixels
             or missing areas, or `auto`: burnt-in text and logos, and
-            blocks that a damaged stream left flat, are found while the run goes on; "" for none.
+            blocks that a damaged stream left flat or a decoder made up, are found while the run goes on; ""
+            for none.
         method: `auto`, or a name of `irchroma.engines.repair.filling.METHODS`.
     """
 

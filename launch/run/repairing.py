@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from irchroma.calibration.burn_in import BurnInFinder
 from irchroma.engines.network.network import NetworkOptions
 from irchroma.engines.repair.carrying import Pixels
+from irchroma.engines.repair.damaged import DamagedBlocks
 from irchroma.engines.repair.filling import FillOptions
 from irchroma.engines.repair.lost import LostBlocks
 from irchroma.engines.repair.mask import Mask, MaskError, read_mask, require_some
@@ -93,6 +94,7 @@ class RunRepair:
         """
         self._finder = BurnInFinder() if choice.mask == "auto" else None
         self._lost = LostBlocks() if choice.mask == "auto" else None
+        self._damaged = DamagedBlocks() if choice.mask == "auto" else None
         mask = None if self._finder is not None else mask_of(choice.mask)
         options = RepairOptions(FillOptions(choice.method, network))
         self._repair = VideoRepair(options, mask, choice.mask)
@@ -117,6 +119,9 @@ class RunRepair:
             )
             return pixels, None
         lost = self._lost.find(pixels) if self._lost is not None else None
+        if self._damaged is not None and pixels.dtype == np.uint8:  # counts come without loss or not at all
+            wrong = self._damaged.find(pixels)
+            lost = wrong if lost is None else lost if wrong is None else lost | wrong
         if lost is not None:
             self.damaged += 1
             remark("parts of pictures that the stream had lost were filled in", key="lost-blocks")
@@ -143,6 +148,8 @@ class RunRepair:
         self._repair.reset()
         if self._lost is not None:
             self._lost.reset()
+        if self._damaged is not None:
+            self._damaged.reset()
         if self._finder is not None:
             self._finder, self._judged_ns, self._waits_ns = BurnInFinder(), None, FIRST_NS
             self._size = None
