@@ -40,7 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags; everything else is in the configuration file."""
     parser.add_argument("source", nargs="?", metavar="SOURCE", help="what to color")
     parser.add_argument(
-        "--to", action="append", metavar="SINK", help="where to send the picture; may be given several times"
+        "--to",
+        action="append",
+        metavar="SINK",
+        help="where to send the picture; may be given several times; rtsp:// is a server on this machine,"
+        " publish+rtsp:// (RECORD), whip+https:// and srt://HOST call one elsewhere",
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="a TOML file; flags win over it")
     parser.add_argument(

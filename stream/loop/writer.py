@@ -122,6 +122,8 @@ class SinkWriter:
             return f"lost: {self.reason}"
         if not self._opened.is_set():
             return "waiting"
+        if away := getattr(self._sink, "away", ""):  # it goes on calling by itself
+            return f"lost: {away}"
         return "closed" if self._ending.is_set() else "open"
 
     def prepare(self) -> None:

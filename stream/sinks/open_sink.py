@@ -27,6 +27,8 @@ from irchroma.stream.sinks.http.access import Access, needs_access
 from irchroma.stream.sinks.http.page import LiveControl
 from irchroma.stream.sinks.http.sink import HttpSink, HttpSinkOptions
 from irchroma.stream.sinks.null_sink import NullSink
+from irchroma.stream.sinks.publish.rtsp_record import RecordAddress, RtspRecordSink
+from irchroma.stream.sinks.publish.whip import WhipAddress, WhipSink
 from irchroma.stream.sinks.rtsp_server import RtspAddress
 from irchroma.stream.sinks.rtsp_sink import RtspSink
 from irchroma.stream.sinks.shared_encoder import EncoderPool
@@ -36,6 +38,7 @@ from irchroma.stream.sinks.v4l2_sink import V4l2Sink
 from irchroma.stream.sinks.window_sink import WindowSink
 
 _PORTS = {"rtsp": 8554, "http": 8080, "srt": 0}
+_PUBLISHED = ("publish+rtsp", "publish+rtsps", "whip+http", "whip+https")
 
 
 def sink_place(text: str, page: str = "") -> str | None:
@@ -47,9 +50,12 @@ def sink_place(text: str, page: str = "") -> str | None:
 
     Returns:
         For people, and the same text for two sinks that would get in each other's way: a file's full path,
-        `rtsp://:8554/gate`, `http://:8080/gate`, `hls:/var/www/gate`, `srt://:7001`, `/dev/video9`.
+        `rtsp://:8554/gate`, `http://:8080/gate`, `hls:/var/www/gate`, `srt://:7001`, `/dev/video9`,
+        `publish+rtsp://host:8554/gate`.
     """
     scheme, colon, rest = text.partition(":")
+    if "://" in text and scheme in _PUBLISHED:
+        return public(text).partition("?")[0].rstrip("/")
     if "://" in text and scheme in _PORTS:
         return _address_place(text, scheme, page)
     if text.removesuffix(":") in ("null", "window"):
@@ -83,7 +89,8 @@ log = logging.getLogger(__name__)
 
 _FORMS = (
     f"a file ({', '.join(EXTENSIONS)}), rtsp://:8554/name, srt://host:port, http://:8080,"
-    " hls:FOLDER, /dev/videoN, window, null"
+    " hls:FOLDER, /dev/videoN, window, null, a server elsewhere (publish+rtsp://host:port/path,"
+    " whip+https://host/path)"
 )
 
 
@@ -135,7 +142,8 @@ def open_sink(text: str, options: SinkOptions | None = None) -> FrameSink:
 
     Args:
         text: `out.mp4`, `rtsp://:8554/name`, `rtsp://user:password@:8554/name`, `srt://:7001`,
-            `srt://host:7001`, `http://:8080`, `hls:FOLDER`, `/dev/video9`, `window`, `null` ...
+            `srt://host:7001`, `http://:8080`, `hls:FOLDER`, `/dev/video9`, `window`, `null`,
+            `publish+rtsp://user:password@host:8554/path`, `whip+https://token@host/path` ...
 
     Raises:
         SinkError: nothing of that name can be written to; names what can.
@@ -183,12 +191,13 @@ def is_recording(text: str) -> bool:
 
 def pool_for(texts: Sequence[str]) -> EncoderPool | None:
     """The encoders that the sinks of these names can share; None where there is nothing to share."""
-    streams = [text for text in texts if text.startswith(("rtsp:", "srt:", "hls:")) or text.endswith(".m3u8")]
+    streams = [text for text in texts if text.startswith(_STREAMS) or text.endswith(".m3u8")]
     files = [text for text in texts if is_recording(text)]
     return EncoderPool(bool(streams)) if len(streams) + len(files) > 1 else None
 
 
-_SCHEMES = ("rtsp", "srt", "http", "hls", "v4l2", "window", "null", "file")
+_SCHEMES = ("rtsp", "srt", "http", "hls", "v4l2", "window", "null", "file", *_PUBLISHED)
+_STREAMS = ("rtsp:", "srt:", "hls:", *(f"{scheme}:" for scheme in _PUBLISHED))
 
 
 def _file(path: Path, options: SinkOptions) -> FrameSink:
@@ -253,7 +262,44 @@ def _http(text: str, options: SinkOptions) -> FrameSink:
     return HttpSink(parts.hostname or "", port, page)
 
 
-_ADDRESSES: dict[str, Callable[[str, SinkOptions], FrameSink]] = {"rtsp": _rtsp, "srt": _srt, "http": _http}
+def _record(text: str, options: SinkOptions) -> FrameSink:
+    parts = _split_remote(text, "publish+rtsp://host:8554/path")
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    if bool(user) != bool(password):
+        raise SinkError(f"{public(text)}: expected both a user and a password, or neither")
+    url = f"{parts.scheme.removeprefix('publish+')}://{_place_of(parts)}"
+    return RtspRecordSink(RecordAddress(url, user, password), options.encoder, options.pool)
+
+
+def _whip(text: str, options: SinkOptions) -> FrameSink:
+    parts = _split_remote(text, "whip+https://host/path")
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    url = f"{parts.scheme.removeprefix('whip+')}://{_place_of(parts)}"
+    return WhipSink(WhipAddress(url, user, password), options.encoder, options.pool)
+
+
+def _split_remote(text: str, form: str) -> SplitResult:
+    """A server elsewhere and the path on it."""
+    parts, _ = _split(text, 0)
+    if not parts.hostname or not parts.path.strip("/"):
+        raise SinkError(f"{public(text)}: expected a server and a path on it: {form}")
+    return parts
+
+
+def _place_of(parts: SplitResult) -> str:
+    """Everything after the scheme, without who we are."""
+    return parts.netloc.rpartition("@")[2] + parts.path + (f"?{parts.query}" if parts.query else "")
+
+
+_ADDRESSES: dict[str, Callable[[str, SinkOptions], FrameSink]] = {
+    "rtsp": _rtsp,
+    "srt": _srt,
+    "http": _http,
+    "publish+rtsp": _record,
+    "publish+rtsps": _record,
+    "whip+http": _whip,
+    "whip+https": _whip,
+}
 
 
 def _rtsp_address(text: str) -> RtspAddress:

@@ -82,7 +82,7 @@ class _Server:
                 listened.destroy()
             raise SinkError(
                 f"rtsp: cannot listen on {host}:{self.port}: {_reason(error.message)}"
-                " (an rtsp:// sink is a server on this machine)"
+                " (an rtsp:// sink is a server on this machine; to another: publish+rtsp://host:port/path)"
             ) from error
         source.attach(self._context)
         self.port = int(server.get_bound_port())

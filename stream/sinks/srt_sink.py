@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from irchroma.stream.errors import SinkError
 from irchroma.stream.gstreamer import door
-from irchroma.stream.protocols import Pixels, VideoInfo
-from irchroma.stream.sinks.encoders import EncoderOptions, EncoderTask, codec_for
-from irchroma.stream.sinks.pipeline_sink import PipelineSink, Tail
+from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.sinks.encoders import EncoderOptions
+from irchroma.stream.sinks.pipeline_sink import Tail
+from irchroma.stream.sinks.publish.calling import CallingSink
 from irchroma.stream.sinks.shared_encoder import EncoderPool
 
-log = logging.getLogger(__name__)
-
 _PACKETS = 7  # of MPEG-TS in one message: libsrt's live mode takes 1316 bytes
-_FIRST_RETRY_S, _LAST_RETRY_S = 1.0, 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,26 +41,22 @@ class SrtAddress:
         return f"srt://{self.host}:{self.port}"
 
 
-class SrtSink(PipelineSink):
+class SrtSink(CallingSink):
     """One SRT stream. A caller whose receiver is away tries again, and drops pictures meanwhile."""
 
     def __init__(
         self, address: SrtAddress, encoder: EncoderOptions | None = None, pool: EncoderPool | None = None
     ) -> None:
-        super().__init__(str(address), waits=False, end_s=0, pool=pool or EncoderPool())
-        self._address, self._encoding = address, encoder or EncoderOptions()
-        self._codec = codec_for(self._encoding, ("h264", "h265"), self.label, "SRT")
-        self._opened: tuple[VideoInfo, tuple[int, int]] | None = None
-        self._retry_s, self._retry_at = _FIRST_RETRY_S, 0.0
-        self._lost = False
+        super().__init__(str(address), ("h264", "h265"), "SRT", encoder, pool)
+        self._address = address
 
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
         """See `FrameSink.open`. A receiver that does not answer yet is no error."""
         super().open(info, size)
-        self._opened = (info, size)
+        if self._address.caller:  # a listener's failure is an error
+            self._opened = (info, size)
 
     def _tail(self, rate: Fraction, size: tuple[int, int]) -> Tail:
-        task = EncoderTask(self._codec, size, rate, live=True, options=self._encoding)
         address = self._address
         mode = "caller" if address.caller else "listener"
         srt: dict[str, Any] = {
@@ -79,7 +70,7 @@ class SrtSink(PipelineSink):
         return Tail(
             "mpegtsmux name=mux alignment=0 ! srtsink name=srt wait-for-connection=false sync=false",
             {"srt": srt},
-            task=task,
+            task=self._task(rate, size),
         )
 
     def _start(self, rate: Fraction, size: tuple[int, int]) -> None:
@@ -99,42 +90,7 @@ class SrtSink(PipelineSink):
         if self._encoder is not None:
             self._encoder.ask_keyframe()
 
-    def write(self, rgb: Pixels, pts_ns: int, duration_ns: int) -> None:
-        """See `FrameSink.write`. Only a listener's failure is an error."""
-        if self._opened is None or not self._address.caller:
-            super().write(rgb, pts_ns, duration_ns)
-            return
-        if self._lost and not self._call_again():
-            self._drops += 1
-            return
-        try:
-            super().write(rgb, pts_ns, duration_ns)
-            self._retry_s = _FIRST_RETRY_S if self._written_since_call() else self._retry_s
-        except SinkError as error:
-            if not self._lost:
-                log.warning("%s: calling again in %g s", error, self._retry_s)
-            self._hang_up()
-
-    def _hang_up(self) -> None:
-        self._stop()
-        self._failure, self._lost = None, True
-        self._retry_at = time.monotonic() + self._retry_s
-        self._retry_s = min(self._retry_s * 2, _LAST_RETRY_S)
-        self._drops += 1
-
-    def _call_again(self) -> bool:
-        if time.monotonic() < self._retry_at or self._opened is None:
-            return False
-        info, size = self._opened
-        try:
-            self._start(info.rate, size)
-        except SinkError:
-            self._hang_up()
-            return False
-        self._lost = False
-        return True
-
-    def _written_since_call(self) -> bool:
+    def _reached(self) -> bool:
         stats = self._pipeline.element("srt").get_property("stats") if self._pipeline is not None else None
         return stats is not None and bool(stats.get_int64("packets-sent")[1])
 

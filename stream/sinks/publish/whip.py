@@ -1,0 +1,186 @@
+"""Publishes the pictures as H.264 over WebRTC into a server elsewhere, which is asked by WHIP.
+
+Reference: WebRTC-HTTP Ingestion Protocol (WHIP), RFC 9725; RFC 8829 (offer and answer); RFC 6184.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import logging
+import socket
+import ssl
+import threading
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+from irchroma.stream.errors import SinkError, StreamError
+from irchroma.stream.gstreamer import door
+from irchroma.stream.sinks.encoders import EncoderOptions
+from irchroma.stream.sinks.pipeline_sink import Tail
+from irchroma.stream.sinks.publish.calling import PublishingSink
+from irchroma.stream.sinks.shared_encoder import EncoderPool
+
+log = logging.getLogger(__name__)
+
+_STEP_S = 5.0
+_MOST_MOVES = 3
+_LONGEST_ANSWER = 64 * 1024
+# Of the profiles that every receiver names, decoders take High too, which is what comes.
+_FORMAT = (
+    "application/x-rtp,media=(string)video,encoding-name=(string)H264,payload=(int)96,clock-rate=(int)90000"
+    ",packetization-mode=(string)1,profile-level-id=(string)42e01f"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WhipAddress:
+    """Whom to ask.
+
+    Attributes:
+        url: `http://host/path` or `https://`, without credentials.
+        user, password: Basic; a user without a password is a Bearer token. Both empty for none.
+    """
+
+    url: str
+    user: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+
+    def __str__(self) -> str:
+        """As the user typed it, without what is secret in it."""
+        return f"whip+{self.url.partition('?')[0]}"
+
+    @property
+    def authorization(self) -> dict[str, str]:
+        """The header that lets us in."""
+        if not self.user:
+            return {}
+        if not self.password:
+            return {"Authorization": f"Bearer {self.user}"}
+        both = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
+        return {"Authorization": f"Basic {both}"}
+
+
+class WhipSink(PublishingSink):
+    """One WebRTC stream to somebody else's server."""
+
+    def __init__(
+        self, address: WhipAddress, encoder: EncoderOptions | None = None, pool: EncoderPool | None = None
+    ) -> None:
+        super().__init__(str(address), ("h264",), "WHIP", encoder, pool)
+        self._address = address
+        self._session = ""
+        self._gathered, self._connected = threading.Event(), threading.Event()
+
+    def _tail(self, rate: Fraction, size: tuple[int, int]) -> Tail:
+        return Tail(
+            "rtph264pay pt=96 config-interval=0 aggregate-mode=zero-latency"
+            f' ! capssetter join=true caps="{_FORMAT}" ! capsfilter caps="{_FORMAT}"'
+            " ! webrtcbin name=peer bundle-policy=max-bundle latency=0",
+            task=self._task(rate, size),
+        )
+
+    def _start(self, rate: Fraction, size: tuple[int, int]) -> None:
+        self._gathered.clear()
+        self._connected.clear()
+        super()._start(rate, size)
+        try:
+            self._meet()
+        except (OSError, http.client.HTTPException, StreamError) as error:
+            self._stop()
+            if isinstance(error, SinkError):
+                raise
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            raise SinkError(f"{self.label}: {reason or type(error).__name__}".lower()) from error
+
+    def _meet(self) -> None:
+        """Offer, and take the answer."""
+        rtc, sdp = door.extra_module("GstWebRTC"), door.extra_module("GstSdp")
+        if self._pipeline is None:
+            return
+        parts = urlsplit(self._address.url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        with socket.create_connection((parts.hostname or "", port), _STEP_S) as way:
+            own = way.getsockname()[0]
+        peer = self._pipeline.element("peer")
+        door.keep_to_address(peer, own)
+        peer.connect("notify::ice-gathering-state", self._gathers)
+        peer.connect("notify::connection-state", self._changes)
+        sends = peer.emit("get-transceiver", 0)
+        sends.set_property("direction", rtc.WebRTCRTPTransceiverDirection.SENDONLY)
+        made = door.asked(peer, "create-offer", None, _STEP_S)  # whose offer lives as long as it does
+        door.asked(peer, "set-local-description", made.get_value("offer"), _STEP_S)
+        if not self._gathered.wait(_STEP_S):
+            raise SinkError(f"{self.label}: no way to it was found in time")
+        text = self._ask(peer.get_property("local-description").sdp.as_text())
+        read, message = sdp.SDPMessage.new_from_text(text)
+        if read != sdp.SDPResult.OK:
+            raise SinkError(f"{self.label}: its answer is no valid SDP")
+        answer = rtc.WebRTCSessionDescription.new(rtc.WebRTCSDPType.ANSWER, message)
+        door.asked(peer, "set-remote-description", answer, _STEP_S)
+
+    def _ask(self, offer: str) -> str:
+        """The server's answer to an offer; a server may send us on to another one."""
+        url = self._address.url
+        for _ in range(_MOST_MOVES):
+            status, headers, body = self._request("POST", url, offer)
+            place = urljoin(url, headers.get("Location", ""))
+            if status in (307, 308) and headers.get("Location"):
+                url = place
+                continue
+            if status in (401, 403):
+                raise SinkError(
+                    f"{self.label}: refuses us ({status}): expected whip+https://TOKEN@host/path"
+                    " or whip+https://user:password@host/path"
+                )
+            if status != 201:
+                raise SinkError(f"{self.label}: refuses the stream ({status})")
+            self._session = place if headers.get("Location") else ""
+            return body
+        raise SinkError(f"{self.label}: sends us on and on")
+
+    def _request(self, method: str, url: str, body: str = "") -> tuple[int, http.client.HTTPMessage, str]:
+        parts = urlsplit(url)
+        if parts.scheme == "https":
+            connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+                parts.netloc, timeout=_STEP_S, context=ssl.create_default_context()
+            )
+        else:
+            connection = http.client.HTTPConnection(parts.netloc, timeout=_STEP_S)
+        # What is secret goes to the server that the user named, and to no other that it sends us on to.
+        ours = urlsplit(self._address.url)
+        known = (parts.scheme, parts.netloc) == (ours.scheme, ours.netloc)
+        headers = {"Content-Type": "application/sdp", **(self._address.authorization if known else {})}
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        try:
+            connection.request(method, path, body.encode(), headers)
+            answer = connection.getresponse()
+            return answer.status, answer.headers, answer.read(_LONGEST_ANSWER).decode("utf-8", "replace")
+        finally:
+            connection.close()
+
+    def _gathers(self, peer: Any, _property: Any) -> None:
+        if peer.get_property("ice-gathering-state").value_nick == "complete":
+            self._gathered.set()
+
+    def _changes(self, peer: Any, _property: Any) -> None:
+        state = peer.get_property("connection-state").value_nick
+        if state == "connected":
+            self._connected.set()
+        elif state in ("failed", "closed", "disconnected"):
+            self._connected.clear()
+            door.post_error(peer, "has gone away")
+
+    def _reached(self) -> bool:
+        return self._connected.is_set()
+
+    def _stop(self) -> None:
+        session, self._session = self._session, ""
+        if session:
+            try:
+                self._request("DELETE", session)
+            except (OSError, http.client.HTTPException):
+                pass  # it notices by itself
+        super()._stop()
