@@ -22,7 +22,17 @@ from irchroma.engines.network.network import Network, NetworkOptions, Tensor, op
 
 log = logging.getLogger(__name__)
 
+NICENESS = 5
+"""Of threads that call a network beside frames, and of those its runtime starts there: frames come first."""
 _LEAVE_S = 10.0  # for a call that is under way when the last camera leaves
+
+
+def make_nice() -> None:
+    """The calling thread, and what it starts, gives way to others; where the system has such a thing."""
+    try:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+    except (AttributeError, OSError) as error:
+        log.debug("the network's thread keeps its priority: %s", error)
 
 
 class Turns:
@@ -80,7 +90,11 @@ class SharedNetwork:
     """
 
     def __init__(
-        self, network: Network, options: BatchOptions | None = None, turns: Turns | None = None
+        self,
+        network: Network,
+        options: BatchOptions | None = None,
+        turns: Turns | None = None,
+        beside: bool = False,
     ) -> None:
         """Take a network over, which is closed with the last seat.
 
@@ -88,8 +102,9 @@ class SharedNetwork:
             network: an open one.
             options: how calls are shared.
             turns: limits the calls that run at once, of this network and others; None for its lanes only.
+            beside: calls give way to everything else, see `make_nice`.
         """
-        self._turns = turns or Turns(network.lanes)
+        self._turns, self._beside = turns or Turns(network.lanes), beside
         self._network, options = network, options or BatchOptions()
         self.batch_frames = options.frames or network.best_batch
         self.line = BatchLine[_Request](options.wait_ms / 1e3, self.batch_frames)
@@ -166,6 +181,8 @@ class SharedNetwork:
             raise EngineError(f"{self.name}: {error}") from error
 
     def _work(self) -> None:
+        if self._beside:
+            make_nice()
         while batch := self.line.take():
             try:
                 lumas = [request.luma for request in batch]
@@ -276,10 +293,11 @@ class SharedPool:
     Args:
         options: how calls are shared.
         cameras: how many there will be.
+        beside: frames do not wait for a network on the CPU, whose calls then give way to everything else.
     """
 
-    def __init__(self, options: BatchOptions | None = None, cameras: int = 1) -> None:
-        self.options, self.cameras = options or BatchOptions(), cameras
+    def __init__(self, options: BatchOptions | None = None, cameras: int = 1, beside: bool = False) -> None:
+        self.options, self.cameras, self.beside = options or BatchOptions(), cameras, beside
         self.turns = Turns(len(os.sched_getaffinity(0)))
         self._lock = threading.Lock()
         self._opening: dict[PoolKey, threading.Lock] = {}
@@ -319,7 +337,7 @@ class SharedPool:
 
         def open_shared() -> SharedNetwork:
             network = open_network(path, self._with_lanes(wanted))
-            shared = SharedNetwork(network, self.options, self.turns)
+            shared = SharedNetwork(network, self.options, self.turns, self.beside)
             if self.cameras > 1:
                 calls, frames = network.lanes, shared.batch_frames
                 log.info(

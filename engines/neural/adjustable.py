@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineError
 from irchroma.engines.network.network import Network, open_network
+from irchroma.engines.network.sharing import make_nice
 from irchroma.engines.network.twins import weights_for
-from irchroma.engines.neural.beside import make_nice
 from irchroma.engines.neural.colorizer import DeferredPicture, NeuralColorizer, NeuralOptions
 from irchroma.engines.neural.ladder import Rung
 from irchroma.engines.recolor.work_picture import padded, work_size

@@ -6,8 +6,6 @@ anyway. One call at a time: while it runs, newer frames are looked at by nobody,
 
 from __future__ import annotations
 
-import logging
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -19,13 +17,12 @@ from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineError
 from irchroma.engines.network.network import Network, Tensor
+from irchroma.engines.network.sharing import make_nice
 from irchroma.engines.recolor.work_picture import answer_at, padded, reduced, work_size
 from irchroma.engines.temporal.memory import Observation
 from irchroma.engines.temporal.motion import move, pixel_grid
 from irchroma.engines.temporal.schedule import MOST_FRAMES
 from irchroma.engines.temporal.stage import TemporalStage, half_size
-
-log = logging.getLogger(__name__)
 
 Plane = NDArray[np.float32]
 Luma = NDArray[np.uint8]
@@ -39,8 +36,6 @@ FADE_S = 0.35
 STUCK_S = 20.0
 """Without an answer the network counts as hung, and is opened anew. The longest first call, which compiles
 on a loaded machine, took 6."""
-NICENESS = 5
-"""Of the thread that calls the network, and of those its runtime starts there: frames come first."""
 
 
 class Journey:
@@ -307,11 +302,3 @@ class ColorBeside:
 
         self._beside.ask(network, lambda: padded(reduced(work, size)), finish)
         self._journey, self._wanted = Journey(half), False
-
-
-def make_nice() -> None:
-    """The calling thread, and what it starts, gives way to others; where the system has such a thing."""
-    try:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
-    except (AttributeError, OSError) as error:
-        log.debug("the network's thread keeps its priority: %s", error)

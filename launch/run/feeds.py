@@ -188,7 +188,8 @@ class CamerasRun:
         self._config = config
         count = len(config.cameras)
         shares = config.sharing.networks
-        self._pool = SharedPool(config.sharing.batch(), cameras=count) if shares else None
+        beside = all(camera.beside for camera in config.cameras)
+        self._pool = SharedPool(config.sharing.batch(), count, beside) if shares else None
         self.feeds: list[CameraFeed] = []
         for camera in config.cameras:
             shared = Shared(camera.name, self._pool, _threads_each(count))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from functools import partial
@@ -16,7 +17,7 @@ from irchroma.engines import catalog
 from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
 from irchroma.engines.network.line import BatchOptions
 from irchroma.engines.network.network import RUNTIMES, NetworkOptions, Tensor, installed, open_network
-from irchroma.engines.network.sharing import NetworkSeat, PoolKey, SharedNetwork, SharedPool
+from irchroma.engines.network.sharing import NICENESS, NetworkSeat, PoolKey, SharedNetwork, SharedPool
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 
 pytestmark = pytest.mark.skipif(not any(map(installed, RUNTIMES)), reason="no runtime is installed")
@@ -288,3 +289,26 @@ def test_who_opens_one_network_does_not_make_others_wait_for_theirs(network_file
     assert sorted(figures["cameras"] for figures in pool.figures()) == [1, 2]
     for seat in places:
         seat.close()
+
+
+class PriorityNetwork:
+    """Answers with the niceness of the thread that calls it."""
+
+    name, lanes, best_batch = "priority", 1, 1
+
+    def infer(self, luma: Tensor) -> tuple[Tensor, Tensor]:
+        value = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+        return np.full((1, 3, 1, 1), value, np.float32), np.zeros((1, 1, 1, 1), np.float32)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux")
+@pytest.mark.parametrize("beside", [False, True])
+def test_calls_beside_frames_give_way_to_everything_else(beside: bool) -> None:
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    shared = SharedNetwork(PriorityNetwork(), beside=beside)
+    (seat,) = seats(shared, 1)
+    assert seat.infer(luma(0))[0].max() == (max(own, NICENESS) if beside else own)
+    seat.close()
