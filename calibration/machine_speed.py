@@ -5,7 +5,6 @@ Coding too: how long every encoder that works here takes for a frame, and decodi
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ from irchroma.engines import catalog
 from irchroma.engines.network.network import NetworkOptions, open_network
 from irchroma.engines.network.record import require_match
 from irchroma.engines.neural.ladder import MEASURED, Rung
+from irchroma.engines.processor import usable_cores
 from irchroma.engines.recolor.recoloring import Recoloring, RecolorOptions
 from irchroma.engines.recolor.work_picture import padded, reduced, work_size
 from irchroma.engines.temporal.stage import TemporalStage
@@ -221,7 +221,7 @@ def measure(demand: Demand, note: Callable[[float, str], None], quick: bool = Fa
         coded, missing = measure_codecs(demand.size, demand.rate, lumas, lambda what: note(0.8, what))
         stages += [stage_of(name, [seconds]) for name, seconds in coded]
     note(1.0, "done")
-    return MachineSpeed(tuple(stages), calls, runtime, len(os.sched_getaffinity(0)), tuple(missing))
+    return MachineSpeed(tuple(stages), calls, runtime, usable_cores(), tuple(missing))
 
 
 def _tone_map(frames: Sequence[NDArray[np.uint8] | NDArray[np.uint16]]) -> Stage:

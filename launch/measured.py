@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import json
 import math
-import os
 import platform
 import subprocess
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ import numpy as np
 from irchroma.engines.cache import write_atomically
 from irchroma.engines.measures import metrics
 from irchroma.engines.measures.metrics import Scores
+from irchroma.engines.processor import usable_cores
 
 _PACKAGES = (
     "irchroma",
@@ -44,7 +44,7 @@ def circumstances() -> dict[str, Any]:
         "commit": _commit(),
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": usable_cores(),
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
         "versions": versions,

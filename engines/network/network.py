@@ -19,6 +19,7 @@ from irchroma.engines.cache import cache_folder
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable
 from irchroma.engines.network.record import read_record
 from irchroma.engines.network.verification import Check, verify
+from irchroma.engines.processor import usable_cores
 
 log = logging.getLogger(__name__)
 
@@ -232,7 +233,7 @@ def _open(path: Path, name: str, options: NetworkOptions) -> Network:
 
 def machine_key(runtime: str) -> str:
     """What speed and rounding of a runtime depend on: processor, its instructions, cores, version."""
-    about = [platform.machine(), platform.processor(), str(len(os.sched_getaffinity(0)))]
+    about = [platform.machine(), platform.processor(), str(usable_cores())]
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

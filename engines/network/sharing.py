@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections import deque
@@ -19,20 +18,11 @@ import numpy as np
 from irchroma.engines.errors import EngineError, EngineUnavailable
 from irchroma.engines.network.line import BatchLine, BatchOptions
 from irchroma.engines.network.network import Network, NetworkOptions, Tensor, open_network
+from irchroma.engines.processor import make_nice, usable_cores
 
 log = logging.getLogger(__name__)
 
-NICENESS = 5
-"""Of threads that call a network beside frames, and of those its runtime starts there: frames come first."""
 _LEAVE_S = 10.0  # for a call that is under way when the last camera leaves
-
-
-def make_nice() -> None:
-    """The calling thread, and what it starts, gives way to others; where the system has such a thing."""
-    try:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
-    except (AttributeError, OSError) as error:
-        log.debug("the network's thread keeps its priority: %s", error)
 
 
 class Turns:
@@ -298,7 +288,7 @@ class SharedPool:
 
     def __init__(self, options: BatchOptions | None = None, cameras: int = 1, beside: bool = False) -> None:
         self.options, self.cameras, self.beside = options or BatchOptions(), cameras, beside
-        self.turns = Turns(len(os.sched_getaffinity(0)))
+        self.turns = Turns(usable_cores())
         self._lock = threading.Lock()
         self._opening: dict[PoolKey, threading.Lock] = {}
         self._networks: dict[PoolKey, Shareable] = {}
@@ -377,5 +367,5 @@ class SharedPool:
     def _with_lanes(self, options: NetworkOptions) -> NetworkOptions:
         if options.lanes:
             return options
-        threads = options.threads or len(os.sched_getaffinity(0))
+        threads = options.threads or usable_cores()
         return replace(options, threads=threads, lanes=max(1, min(self.cameras, threads)))

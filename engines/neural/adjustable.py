@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Sequence
@@ -15,10 +14,10 @@ from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineError
 from irchroma.engines.network.network import Network, open_network
-from irchroma.engines.network.sharing import make_nice
 from irchroma.engines.network.twins import weights_for
 from irchroma.engines.neural.colorizer import DeferredPicture, NeuralColorizer, NeuralOptions
 from irchroma.engines.neural.ladder import Rung
+from irchroma.engines.processor import make_nice, usable_cores
 from irchroma.engines.recolor.work_picture import padded, work_size
 from irchroma.engines.reference.pictures import Reference
 
@@ -229,7 +228,7 @@ class AdjustableColorizer:
                 self._ready.add(key)
 
     def _open(self, rung: Rung) -> Network:
-        options, cores = self._options.network, len(os.sched_getaffinity(0))
+        options, cores = self._options.network, usable_cores()
         if _key(rung) != _key(self.ladder[0]) or (self._options.beside and not options.threads):
             options = replace(options, threads=max(1, (options.threads or cores) // 2))
         path: Path = self._options.weights or weights_for(self._options.engine, rung.size, options)

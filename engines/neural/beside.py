@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineError
 from irchroma.engines.network.network import Network, Tensor
-from irchroma.engines.network.sharing import make_nice
+from irchroma.engines.processor import make_nice
 from irchroma.engines.recolor.work_picture import answer_at, padded, reduced, work_size
 from irchroma.engines.temporal.memory import Observation
 from irchroma.engines.temporal.motion import move, pixel_grid

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -24,6 +23,7 @@ from irchroma.engines.neural import people
 from irchroma.engines.neural.beside import ColorBeside
 from irchroma.engines.neural.exemplar import ExemplarNetwork, checked_strength
 from irchroma.engines.neural.options import NeuralOptions, NeuralPicture
+from irchroma.engines.processor import usable_cores
 from irchroma.engines.recolor import color_space, neutral
 from irchroma.engines.recolor.recoloring import Recoloring, halves
 from irchroma.engines.recolor.work_picture import STRIDE_PX, answer_at, at_size, padded, reduced, work_size
@@ -154,7 +154,7 @@ class NeuralColorizer:
         self._precision = f" {record.precision}" if record is not None else ""
         beside = self.options.beside and self.options.steady
         if beside and opener is open_network and not self.options.network.threads:
-            threads = max(1, len(os.sched_getaffinity(0)) // 2)  # the others are the frames'
+            threads = max(1, usable_cores() // 2)  # the others are the frames'
             self.options = replace(self.options, network=replace(self.options.network, threads=threads))
         self.network = network or opener(path, self.options.network)
         references = load_references(self.options.reference) if self.options.reference is not None else []

@@ -10,7 +10,6 @@ import hashlib
 import json
 import logging
 import math
-import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from irchroma.engines.network.network import NetworkOptions, machine_key, open_n
 from irchroma.engines.network.twins import weights_for
 from irchroma.engines.neural.colorizer import NeuralOptions
 from irchroma.engines.neural.ladder import Rung
+from irchroma.engines.processor import usable_cores
 from irchroma.engines.recolor.recoloring import Recoloring
 from irchroma.engines.recolor.work_picture import padded, reduced, work_size
 from irchroma.engines.temporal.stage import TemporalStage, half_size
@@ -128,7 +128,7 @@ def measure(demand: Demand) -> Pace:
     Raises:
         EngineError: no network runs here.
     """
-    options, cores = demand.options, len(os.sched_getaffinity(0))
+    options, cores = demand.options, usable_cores()
     network = options.network
     if options.beside and not network.threads:
         network = replace(network, threads=max(1, cores // 2))

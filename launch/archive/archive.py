@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import shutil
 import time
 from collections import deque
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from irchroma.engines.errors import EngineError
+from irchroma.engines.processor import usable_cores
 from irchroma.launch.archive.plan import Recording, cut
 from irchroma.launch.archive.segment import Done, Job, digest_of
 from irchroma.launch.archive.workers import Workers
@@ -277,7 +277,7 @@ def join(jobs: list[Job], done: dict[int, Done], target: Path, audio_from: Path 
 
 def with_defaults(options: ArchiveOptions, workers: int) -> ArchiveOptions:
     """Fixed settings, the same for every segment: color for every frame, a worker's share of the threads."""
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     defaults = {
         "fixed": True,
         "neural.temporal.color_every": 1,

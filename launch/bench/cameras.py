@@ -36,6 +36,7 @@ from irchroma.engines.network.network import (
     open_network,
 )
 from irchroma.engines.neural.colorizer import padded, work_size
+from irchroma.engines.processor import usable_cores
 from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import write_json
 from irchroma.stream.synthetic.camera import SyntheticCamera
@@ -60,7 +61,7 @@ def measure_batches(engine: str, size: tuple[int, int], rounds: int) -> list[dic
     path = catalog.weights_path(name.kind, kind_size)
     height, width = work_size(size, catalog.WORK_SIZE_PX[kind_size])
     luma = np.random.default_rng(0).integers(0, 256, (height, width), dtype=np.uint8)
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     results = []
     for runtime in filter(installed, RUNTIMES):
         if runtime == "torch":

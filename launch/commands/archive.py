@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 from pathlib import Path
 
+from irchroma.engines.processor import usable_cores
 from irchroma.launch.archive.archive import MANIFEST, Archive, ArchiveOptions, with_defaults
 from irchroma.launch.archive.plan import Recording, find_recordings
 from irchroma.launch.archive.workers import open_workers
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     settings = run_flags.settings(args)
     _require(args, settings)
     set_up("text", logging.WARNING if args.quiet else logging.INFO)
-    count = args.workers or max(1, len(os.sched_getaffinity(0)) // 2)
+    count = args.workers or max(1, usable_cores() // 2)
     config_file = str(args.config.resolve()) if args.config is not None else ""
     options = ArchiveOptions(settings, config_file, args.segment_length, args.overlap)
     options = with_defaults(options, count)

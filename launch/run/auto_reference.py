@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineError
-from irchroma.engines.network.sharing import make_nice
+from irchroma.engines.processor import make_nice
 from irchroma.engines.reference.pictures import Reference
 from irchroma.engines.retrieval.chooser import ChoiceOptions
 from irchroma.engines.retrieval.follower import SceneFollower

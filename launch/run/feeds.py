@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 import threading
 from typing import Any
 
 from irchroma.engines.errors import EngineError
 from irchroma.engines.network.sharing import SharedPool
+from irchroma.engines.processor import usable_cores
 from irchroma.launch.config import ConfigError
 from irchroma.launch.notices import ServiceNotices, idle_since
 from irchroma.launch.progress import Progress
@@ -289,4 +289,4 @@ def run_cameras(config: CamerasConfig, quiet: bool) -> int:
 
 def _threads_each(cameras: int) -> int:
     """CPU threads for a camera's encoder, and for its network where it shares none."""
-    return max(1, len(os.sched_getaffinity(0)) // cameras)
+    return max(1, usable_cores() // cameras)

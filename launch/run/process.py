@@ -19,6 +19,7 @@ from types import FrameType
 import cv2
 
 from irchroma.engines.network.network import installed
+from irchroma.engines.processor import usable_cores
 from irchroma.stream.loop.threads import feed_name
 
 _SAME_WISH_S = 1.0
@@ -47,7 +48,7 @@ def tune_process() -> None:
         mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
         mallopt(_M_TRIM_THRESHOLD, 8 * _KEPT_BYTES)
         mallopt(_M_ARENA_MAX, _ARENAS)
-    cv2.setNumThreads(max(1, len(os.sched_getaffinity(0)) // 4))
+    cv2.setNumThreads(max(1, usable_cores() // 4))
 
 
 def settle_threads(runtime: str, threads: int) -> None:

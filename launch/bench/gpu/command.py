@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -30,6 +29,7 @@ from irchroma.engines.gpu.batching import BATCHES
 from irchroma.engines.gpu.colorizer import DeviceColorizer
 from irchroma.engines.gpu.device import Device
 from irchroma.engines.neural.colorizer import NeuralOptions
+from irchroma.engines.processor import usable_cores
 from irchroma.engines.recolor.work_picture import STRIDE_PX, work_size
 from irchroma.launch.bench.gpu.measure import (
     Parts,
@@ -319,7 +319,7 @@ def _measure_one(
     if not parts.attempt("opens", partial(_opens, opener)):
         return 0
     measure(parts, opener, options, plan_cases(args.quick), args.seconds)
-    processes = args.processes or (0 if args.quick else len(os.sched_getaffinity(0)) // 4)
+    processes = args.processes or (0 if args.quick else usable_cores() // 4)
     if processes > 1:
         name = "live_streams_by_processes"
         print(f"{name}, at 30 fps:")

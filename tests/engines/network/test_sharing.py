@@ -17,8 +17,9 @@ from irchroma.engines import catalog
 from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
 from irchroma.engines.network.line import BatchOptions
 from irchroma.engines.network.network import RUNTIMES, NetworkOptions, Tensor, installed, open_network
-from irchroma.engines.network.sharing import NICENESS, NetworkSeat, PoolKey, SharedNetwork, SharedPool
+from irchroma.engines.network.sharing import NetworkSeat, PoolKey, SharedNetwork, SharedPool
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
+from irchroma.engines.processor import NICENESS, usable_cores
 
 pytestmark = pytest.mark.skipif(not any(map(installed, RUNTIMES)), reason="no runtime is installed")
 
@@ -207,7 +208,7 @@ def test_an_error_reaches_every_camera_of_the_batch_and_the_network_is_loaded_an
 
 
 def test_the_networks_of_a_process_take_turns_on_its_cores(network_file: Path) -> None:
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     pool = SharedPool(cameras=2 * cores)
     pairs = [
         [pool.open(network_file, NetworkOptions(cache=None, exact=exact)) for _ in range(cores)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +16,7 @@ from irchroma.engines.measures.flicker_report import read_frames
 from irchroma.engines.network.network import NetworkOptions, installed
 from irchroma.engines.neural.colorizer import NeuralOptions
 from irchroma.engines.neural.ladder import Rung, candidates, quality
+from irchroma.engines.processor import usable_cores
 from irchroma.engines.temporal.stage import TemporalOptions
 from irchroma.launch.cli import main
 from irchroma.launch.config import ConfigError
@@ -122,7 +122,7 @@ def test_a_faster_machine_gets_more_and_the_words_are_true(tmp_path: Path) -> No
 def test_large_frames_and_their_encoder_leave_less_to_the_network(tmp_path: Path) -> None:
     chosen(5, tmp_path)
     (memory,) = tmp_path.glob("pace-*.json")
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     info, network = (
         VideoInfo((480, 640), Fraction(30), live=True),
         NetworkOptions(cache=tmp_path / "compiled"),

@@ -1,0 +1,26 @@
+"""The processor as this process may use it: how many cores, and which of its threads come first."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+
+log = logging.getLogger(__name__)
+
+NICENESS = 5
+"""Of threads that call a network beside frames, and of those its runtime starts there: frames come first."""
+
+
+def usable_cores() -> int:
+    """How many cores this process may use; all of them where the system tells no more, as macOS does."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+
+
+def make_nice() -> None:
+    """The calling thread, and what it starts, gives way to others; where the system has such a thing."""
+    try:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+    except (AttributeError, OSError) as error:
+        log.debug("the network's thread keeps its priority: %s", error)
