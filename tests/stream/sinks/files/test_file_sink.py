@@ -1,21 +1,14 @@
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
-import wave
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.stream.sinks.files.recording import STEADY, TICK_NS, UNEVEN, picture, record, stored_times
 
 from irchroma.stream.errors import SinkError, StreamError, StreamOptionError
-from irchroma.stream.gstreamer import door
-from irchroma.stream.gstreamer.door import EndOfStream
 from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sinks.encoders import EncoderOptions
@@ -23,62 +16,7 @@ from irchroma.stream.sinks.files.file_sink import FileSink, FileSinkOptions, tim
 from irchroma.stream.sinks.shared_encoder import EncoderPool
 
 pytestmark = pytest.mark.gst
-
-STEADY = [round(n * 1_001_000_000_000 / 30_000_000) * 1000 for n in range(25)]  # 30000/1001 Hz, us
-UNEVEN = [0, *(np.cumsum(np.random.default_rng(4).integers(8_000, 90_000, 24)) * 1000).tolist()]
 TIMES = {"steady": (STEADY, Fraction(30000, 1001)), "uneven": (UNEVEN, Fraction(0))}
-LAST_NS = 33_367_000
-TICK_NS = {".mp4": 1_100, ".mkv": 10_000, ".webm": 10_000}
-
-
-def picture(number: int, size: tuple[int, int] = (48, 64)) -> np.ndarray:
-    """A gray card whose level says which one it is."""
-    return np.full((*size, 3), 20 + 9 * number, np.uint8)
-
-
-def record(
-    path: Path,
-    times: list[int],
-    rate: Fraction,
-    options: FileSinkOptions | None = None,
-    pool: EncoderPool | None = None,
-) -> list[int]:
-    sink = FileSink(path, options, pool)
-    durations = [*np.diff(times).tolist(), LAST_NS]
-    sink.open(VideoInfo((48, 64), rate, live=False), (48, 64))
-    for number, (pts_ns, duration_ns) in enumerate(zip(times, durations, strict=True)):
-        sink.write(picture(number), pts_ns, duration_ns)
-    sink.close()
-    sink.close()
-    return durations
-
-
-def stored_times(path: Path) -> tuple[list[int], list[int]]:
-    """Pts and durations in nanoseconds as the container says them.
-
-    Decoders put the nominal rate's duration in their place, and behind GStreamer's Matroska demuxer
-    running time begins with the first picture.
-    """
-    demuxer = "qtdemux" if path.suffix == ".mp4" else "matroskademux"
-    reader = Pipeline(
-        f"filesrc name=in ! {demuxer} ! fakesink name=out signal-handoffs=true sync=false",
-        {"in": {"location": str(path)}},
-    )
-    times: list[tuple[int, int]] = []
-    reader.start(paused=True)
-    reader.element("out").connect(
-        "handoff", lambda _sink, buffer, _pad: times.append((buffer.pts, buffer.duration))
-    )
-    reader.element("out").get_parent().set_state(door.modules()["Gst"].State.PLAYING)
-    deadline = time.monotonic() + 10
-    try:
-        while time.monotonic() < deadline:
-            reader.check()
-    except EndOfStream:
-        return [pts for pts, _ in times], [duration for _, duration in times]
-    finally:
-        reader.stop()
-    raise AssertionError(f"{path} did not end")
 
 
 @pytest.mark.parametrize("kind", TIMES)
@@ -228,188 +166,6 @@ def test_sizes_beyond_the_encoders_are_refused_in_one_line(tmp_path: Path) -> No
             FileSink(tmp_path / "out.mp4").open(VideoInfo(size, Fraction(25), live=False), size)
 
 
-KILLED = """
-import os, sys
-from fractions import Fraction
-from pathlib import Path
-import numpy as np
-from irchroma.stream.sinks.files.file_sink import FileSink
-from irchroma.stream.protocols import VideoInfo
-sink = FileSink(Path(sys.argv[1]))
-sink.open(VideoInfo((48, 64), Fraction(25), live=True), (48, 64))
-for number in range(10_000):
-    sink.write(np.full((48, 64, 3), number % 250, np.uint8), number * 40_000_000, 40_000_000)
-    if number == 400:
-        print("enough", flush=True)
-        sys.stdin.readline()
-"""
-
-
-@pytest.mark.parametrize("suffix", TICK_NS)
-def test_a_killed_run_leaves_a_playable_file(tmp_path: Path, read_file: Callable, suffix: str) -> None:
-    path = tmp_path / f"killed{suffix}"
-    run = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", KILLED, str(path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        encoding="utf-8",
-        errors="replace",
-    )
-    assert run.stdout is not None
-    assert run.stdout.readline() == "enough\n"
-    run.send_signal(signal.SIGKILL)
-    run.communicate(timeout=20)
-    back = read_file(path)
-    assert len(back.pts_ns) > 250  # of 400, less what the encoder and the last fragment held
-    assert back.pts_ns == [n * 40_000_000 for n in range(len(back.pts_ns))]
-    assert back.rgb[200].mean() == pytest.approx(200, abs=2)
-
-
-FULL = """
-import resource, sys
-from fractions import Fraction
-from pathlib import Path
-import numpy as np
-from irchroma.stream.errors import SinkError
-from irchroma.stream.sinks.files.file_sink import FileSink
-from irchroma.stream.protocols import VideoInfo
-resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000))
-rng = np.random.default_rng(1)
-sink = FileSink(Path(sys.argv[1]))
-sink.open(VideoInfo((96, 128), Fraction(25), live=False), (96, 128))
-try:
-    for number in range(2000):
-        sink.write(rng.integers(0, 256, (96, 128), dtype=np.uint8), number * 40_000_000, 40_000_000)
-except SinkError as error:
-    print(error, flush=True)
-sink.close()
-sink.close()
-"""
-
-
-@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-def test_a_full_disk_is_one_clear_error_and_what_was_written_plays(
-    tmp_path: Path, read_file: Callable, suffix: str
-) -> None:
-    path = tmp_path / f"full{suffix}"
-    run = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", FULL, str(path)],
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        timeout=60,
-    )
-    assert run.stdout.strip() == f"{path}: File too large".replace("File", "file")
-    assert run.returncode == 0, run.stderr
-    assert len(read_file(path).pts_ns) > 20
-
-
-FULL_AT_THE_END = """
-import resource, sys
-from fractions import Fraction
-from pathlib import Path
-import numpy as np
-from irchroma.stream.errors import SinkError
-from irchroma.stream.sinks.files.file_sink import FileSink
-from irchroma.stream.protocols import VideoInfo
-path = Path(sys.argv[1])
-rng = np.random.default_rng(1)
-sink = FileSink(path)
-sink.open(VideoInfo((96, 128), Fraction(25), live=False), (96, 128))
-for number in range(200):
-    sink.write(rng.integers(0, 256, (96, 128), dtype=np.uint8), number * 40_000_000, 40_000_000)
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
-try:
-    sink.close()
-except SinkError as error:
-    print(error)
-print(path.stat().st_size)
-"""
-
-
-def test_a_disk_that_is_full_at_the_very_end_leaves_a_playable_file(
-    tmp_path: Path, read_file: Callable
-) -> None:
-    path = tmp_path / "full.mp4"
-
-    def run(limit_bytes: int) -> list[str]:
-        code = [sys.executable, "-W", "ignore", "-c", FULL_AT_THE_END, str(path), str(limit_bytes)]
-        return subprocess.run(
-            code, capture_output=True, encoding="utf-8", errors="replace", timeout=60, check=True
-        ).stdout.splitlines()
-
-    (whole,) = run(1 << 30)
-    said, _ = run(int(whole) - 500)  # in the middle of the final index
-    assert said == f"{path}: file too large"
-    back = read_file(path)
-    assert len(back.pts_ns) > 170  # less than the last second is lost
-    assert back.pts_ns == [n * 40_000_000 for n in range(len(back.pts_ns))]
-
-
-def test_the_original_audio_is_kept_and_ends_with_the_pictures(tmp_path: Path) -> None:
-    for suffix, coded in ((".mp4", "audio/mpeg"), (".webm", "audio/x-opus"), (".mkv", "audio/mpeg")):
-        source = tone(tmp_path / "tone.wav", seconds=5)
-        path = tmp_path / f"heard{suffix}"
-        record(path, STEADY, Fraction(30000, 1001), FileSinkOptions(audio_from=source))
-        assert coded in audio_kinds(path)
-        assert heard_s(path) == pytest.approx((STEADY[-1] + LAST_NS) / 1e9, abs=0.08)
-        if suffix == ".mp4":
-            again = tmp_path / "again.mp4"  # now there is coded audio that the container holds as it is
-            record(again, STEADY[:10], Fraction(30000, 1001), FileSinkOptions(audio_from=path))
-            assert heard_s(again) == pytest.approx((STEADY[9] + LAST_NS) / 1e9, abs=0.08)
-
-
-def test_audio_shorter_than_the_pictures_loses_no_picture(tmp_path: Path, read_file: Callable) -> None:
-    source = tone(tmp_path / "tone.wav", seconds=0.2)
-    record(tmp_path / "out.mp4", STEADY, Fraction(30000, 1001), FileSinkOptions(audio_from=source))
-    decode = "filesrc name=in ! decodebin ! video/x-raw"
-    assert len(read_file(tmp_path / "out.mp4").pts_ns) == len(STEADY), decode
-
-
-def test_unreadable_audio_is_a_warning_and_the_pictures_are_recorded(
-    tmp_path: Path, read_file: Callable, caplog: pytest.LogCaptureFixture
-) -> None:
-    (tmp_path / "noise.mp4").write_bytes(b"no audio here" * 100)
-    record(tmp_path / "out.mp4", STEADY, Fraction(0), FileSinkOptions(audio_from=tmp_path / "noise.mp4"))
-    assert len(read_file(tmp_path / "out.mp4").pts_ns) == len(STEADY)
-    assert "recording pictures only" in caplog.text
-
-
-def tone(path: Path, seconds: float) -> Path:
-    with wave.open(str(path), "wb") as out:
-        out.setnchannels(1)
-        out.setsampwidth(2)
-        out.setframerate(48_000)
-        wiggle = np.sin(np.arange(int(48_000 * seconds)) * 0.06) * 9000
-        out.writeframes(wiggle.astype("<i2").tobytes())
-    return path
-
-
-def audio_kinds(path: Path) -> str:
-    discover = door.extra_module("GstPbutils")
-    found = discover.Discoverer.new(5_000_000_000).discover_uri(path.as_uri())
-    return " ".join(track.get_caps().to_string() for track in found.get_audio_streams())
-
-
-def heard_s(path: Path) -> float:
-    """Seconds of decoded audio."""
-    counter = Pipeline(
-        "filesrc name=in ! decodebin ! audioconvert ! audioresample"
-        " ! audio/x-raw,format=S16LE,rate=48000,channels=1 ! filesink name=out",
-        {"in": {"location": str(path)}, "out": {"location": f"{path}.pcm"}},
-    )
-    counter.start()
-    deadline = time.monotonic() + 10
-    try:
-        while time.monotonic() < deadline:
-            counter.check()
-    except EndOfStream:
-        return os.path.getsize(f"{path}.pcm") / 96_000
-    finally:
-        counter.stop()
-    raise AssertionError("the audio did not end")
-
-
 @pytest.mark.parametrize(
     ("name", "options", "says"),
     [
@@ -491,14 +247,6 @@ def test_a_video_that_begins_late_begins_late_again(tmp_path: Path, read_file: C
         stored = stored_times(tmp_path / f"late{suffix}")[0]
         assert np.abs(np.subtract(stored, late)).max() <= TICK_NS[suffix]
     assert np.abs(np.subtract(stored_times(tmp_path / f"late{suffix}")[1], durations)).max() <= 20_000
-
-
-def test_pictures_that_begin_after_the_audio_do_so_again(tmp_path: Path, read_file: Callable) -> None:
-    source = tone(tmp_path / "tone.wav", seconds=3)
-    late = [700_000_000 + pts_ns for pts_ns in STEADY]
-    record(tmp_path / "out.mp4", late, Fraction(30000, 1001), FileSinkOptions(audio_from=source))
-    assert np.abs(np.subtract(read_file(tmp_path / "out.mp4").pts_ns, late)).max() <= 1_100
-    assert heard_s(tmp_path / "out.mp4") == pytest.approx((late[-1] + LAST_NS) / 1e9, abs=0.08)
 
 
 def test_a_camera_s_recording_is_numbered_on_and_a_file_s_conversion_takes_its_name_again(

@@ -1,0 +1,123 @@
+"""Picture and sound go together, in streams and recordings alike."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.clients.viewers import OPUS_S, Served, in_process, irchroma
+from tests.waiting import free_port, wait_for
+
+pytestmark = [pytest.mark.gst, pytest.mark.timeout(180)]
+
+
+def flashes_s(address: str, *options: str) -> list[float]:
+    """When the white box appears, by ffmpeg."""
+    done = subprocess.run(
+        (
+            *("ffmpeg", "-nostdin", "-nostats", *options, "-i", address, "-map", "0:v:0"),
+            *("-fps_mode", "passthrough", "-vf", "crop=iw:60:0:170,showinfo", "-t", "4", "-f", "null", "-"),
+        ),
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=40,
+        check=True,
+    )
+    found = re.findall(r" pts_time:(-?[\d.]+) .* mean:\[(\d+)", done.stderr)
+    bright = [(float(time), int(mean) > 120) for time, mean in found]
+    return [after[0] for before, after in itertools.pairwise(bright) if after[1] and not before[1]]
+
+
+def beeps_s(address: str, *options: str) -> list[float]:
+    """When the sound begins, by ffmpeg."""
+    done = subprocess.run(
+        (
+            *("ffmpeg", "-nostdin", "-loglevel", "error", *options, "-i", address, "-map", "0:a:0"),
+            *("-t", "4", "-af", "aresample=8000:async=1:first_pts=0", "-ac", "1", "-f", "s16le", "-"),
+        ),
+        capture_output=True,
+        timeout=40,
+        check=True,
+    )
+    loud = np.abs(np.frombuffer(done.stdout, np.int16).astype(int))
+    level = np.convolve(loud, np.ones(80) / 80, "same") > 2000  # over 10 ms
+    return [float(at) / 8000 for at in np.flatnonzero(level[1:] & ~level[:-1])]
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_picture_and_sound_of_a_stream_go_together(served: Served, tmp_path: Path, transport: str) -> None:
+    out = tmp_path / "copied.mkv"
+    done = in_process(
+        *("ffmpeg", "-hide_banner", "-nostdin", "-rtsp_transport", transport, "-t", "4.5"),
+        *("-i", served.streams["rtsp-tcp"][0], "-c", "copy", "-y", str(out)),
+    )
+    assert done.returncode == 0, done.stdout
+    flashes, beeps = flashes_s(str(out)), beeps_s(str(out))
+    assert len(flashes) >= 3
+    # The first pictures wait for the encoder to start; the stream's clock follows those that come sooner.
+    assert np.diff(flashes)[1:] == pytest.approx(1, abs=0.045)
+    for flash in flashes[1:3]:
+        assert min(abs(beep - flash) for beep in beeps) < 0.06, (flashes, beeps)
+
+
+@pytest.fixture(scope="module")
+def relayed(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a run makes of a camera with sound: recordings, a row of them, HLS, and a copy of its stream."""
+    folder = tmp_path_factory.mktemp("relayed")
+    (folder / "hls").mkdir()
+    address = f"rtsp://127.0.0.1:{free_port()}/again"
+    outputs = [
+        address,
+        f"hls:{folder / 'hls'}",
+        *(str(folder / f"a.{kind}") for kind in ("mp4", "mkv", "webm")),
+    ]
+    words = [word for output in outputs for word in ("--to", output)]
+    log, camera = folder / "log", served.streams["rtsp-tcp"][0]
+    relay = irchroma("run", camera, "--engine", "palette:ironbow", *words, log=log)
+    row = irchroma(
+        *("run", camera, "--engine", "palette:ironbow", "--segment", "3"),
+        *("--to", str(folder / "row.mp4"), "--to", str(folder / "beside.mkv"), "--no-color-camera"),
+        log=folder / "row.log",
+    )
+    try:
+        # Picture and sound of an RTSP stream are put together by its RTCP reports, the first of which take
+        # their time.
+        ready = folder / "hls" / "segment00004.ts"
+        wait_for(lambda: ready.exists() or relay.poll() is not None, 60)
+        done = in_process(
+            *("ffmpeg", "-hide_banner", "-nostdin", "-rtsp_transport", "tcp", "-t", "5"),
+            *("-i", address, "-c", "copy", "-y", str(folder / "stream.mkv")),
+        )
+        assert done.returncode == 0, done.stdout
+        wait_for(lambda: (folder / "row-00005.mp4").exists(), 40)
+    finally:
+        for run in (relay, row):
+            run.send_signal(signal.SIGINT)
+        codes = [run.wait(40) for run in (relay, row)]
+    assert codes == [0, 0], log.read_text() + (folder / "row.log").read_text()
+    return folder
+
+
+@pytest.mark.parametrize(
+    "name", ["a.mp4", "a.mkv", "a.webm", "hls/live.m3u8", "stream.mkv", "row-00004.mp4", "beside-00004.mkv"]
+)
+def test_the_sound_of_a_camera_goes_on_in_step(relayed: Path, name: str) -> None:
+    late = ("-ss", "7") if name in ("a.mp4", "a.mkv", "a.webm") else ()
+    flashes, beeps = flashes_s(str(relayed / name), *late), beeps_s(str(relayed / name), *late)
+    inner = [flash for flash in flashes if 0.3 < flash < max(beeps) + 0.5]  # sound ends a little earlier
+    assert len(inner) >= 2, (flashes, beeps)
+    for flash in inner:
+        assert min(abs(beep - flash) for beep in beeps) < 0.08, (flashes, beeps)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.webm"])
+def test_picture_and_sound_of_a_recording_go_together(recorded: Path, name: str) -> None:
+    flashes, beeps = flashes_s(str(recorded / name)), beeps_s(str(recorded / name))
+    assert flashes == pytest.approx([1, 2, 3], abs=OPUS_S)
+    assert [beep for beep in beeps if beep > 0.5] == pytest.approx(flashes, abs=0.03)
