@@ -42,6 +42,8 @@ TRIGGER = 4
 """Walls, more than there are beside the grid, from which a frame is looked at closely."""
 FEWEST_COPIES, LEAST_CONTRAST = 24, 6.0
 """Blocks that are copied, with so many gray levels between their darkest and brightest pixel."""
+RUN_SHARE, STRAY_SHARE = 0.97, 0.1
+"""Of a row of blocks that is copied; of the blocks beside the copied rows, that may stand still too."""
 COPIED_PX = 0.8
 """Motion from which a copy is wrong, pixels a frame."""
 SMOOTH_PX = 1.0
@@ -130,7 +132,7 @@ class DamagedBlocks:
 
         The motion is (x, y) in pixels, from the frame before to this one.
         """
-        same = _block_means(cv2.absdiff(before, now)) == 0.0
+        same = _run_of(_block_means(cv2.absdiff(before, now)) == 0.0)
         if earlier is None or not FEWEST_COPIES <= np.count_nonzero(same) <= MOST * same.size:
             return None
         kernel = np.ones((BLOCK_PX, BLOCK_PX), np.uint8)
@@ -188,6 +190,24 @@ class DamagedBlocks:
         # Where the flow was led astray by the damage itself, no motion may explain more.
         stays = cv2.blur(cv2.absdiff(now, whole), (9, 9)) < cv2.blur(cv2.absdiff(now, expected), (9, 9))
         return np.where(stays, whole, expected), np.where(stays, before, drawn)
+
+
+def _run_of(same: Blocks) -> Blocks:
+    """(h, w) the blocks that stand still where they do from one place of the picture's scan to another.
+
+    A decoder that has lost its place copies all of what follows; an encoder that saves bits leaves out what
+    changes least, here and there. None where more than a few stand still elsewhere.
+    """
+    rows = np.flatnonzero(same.mean(1) >= RUN_SHARE)
+    run = np.zeros(same.shape, bool)
+    if not rows.size or rows[-1] - rows[0] + 1 > rows.size:
+        return run
+    reach = 2  # rows of blocks: a macroblock's, in which the run begins and ends
+    run[max(rows[0] - reach, 0) : rows[-1] + 1 + reach] = True
+    elsewhere = same & ~run
+    if np.count_nonzero(elsewhere) > STRAY_SHARE * int(np.count_nonzero(~run)):
+        return np.zeros(same.shape, bool)
+    return same & run
 
 
 def _pixels_of(blocks: Blocks, size: tuple[int, ...]) -> Mask:

@@ -120,3 +120,10 @@ def test_what_never_becomes_whole_is_taken_for_the_scene() -> None:
     masks = found_in(frames)
     assert masks[1] is not None
     assert masks[-1] is None
+
+
+def test_what_an_encoder_leaves_as_it_was_here_and_there_is_no_copy() -> None:
+    frames = view(2)[:8]
+    skipped = np.kron(np.random.default_rng(3).random((24, 32)) < 0.6, np.ones((8, 8))) > 0
+    frames[6][skipped] = frames[5][skipped]
+    assert found_in(frames)[6] is None
