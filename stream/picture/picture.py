@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -81,6 +82,20 @@ class Palette:
     table: NDArray[np.uint8]
 
 
+class Halves(NamedTuple):
+    """What a picture was composed of, for viewers who put it together otherwise; made when asked for.
+
+    Attributes:
+        luma: (H, W) uint8, what the sensor saw, tone mapped.
+        color: the color of the same frame, of that size, marked where a network has guessed it.
+        confidence: how sure that color is, as the confidence view shows it.
+    """
+
+    luma: NDArray[np.uint8]
+    color: Callable[[], Picture]
+    confidence: Callable[[], Picture]
+
+
 class Picture:
     """A picture as it was made; its R'G'B' is made when somebody asks for it, once.
 
@@ -92,7 +107,10 @@ class Picture:
         planes: I420, or None.
         palette: luma and table, or None.
         size: (H, W).
+        halves: what a viewer's picture was composed of; None for others, cards among them.
     """
+
+    halves: Halves | None = None
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.stream.errors import StreamError
-from irchroma.stream.picture.picture import Picture
+from irchroma.stream.picture.picture import Halves, Picture
 from irchroma.stream.protocols import Job
 from irchroma.stream.sensor.telemetry import CameraTelemetry
 from irchroma.stream.view.cards import error_banner, no_signal_card
@@ -47,6 +47,7 @@ class ViewComposer:
     def compose(self, job: Job) -> Picture:
         """See `irchroma.stream.protocols.Composer.compose`."""
         picture = self._last = self._composed(job)
+        picture.halves = self._halves(job)
         now_ms = (time.monotonic_ns() - job.frame.arrival_ns) / 1e6
         self.latency_ms += (now_ms - self.latency_ms) * (0.05 if self.latency_ms else 1.0)
         return picture
@@ -76,6 +77,26 @@ class ViewComposer:
         if self._osd.options.show or synthetic:
             shown = self._osd.draw(shown, self._readings(job, synthetic), job.frame.pts_ns, view)
         return Picture(shown if job.reason is None else error_banner(shown, job.reason))
+
+    def _halves(self, job: Job) -> Halves:
+        """What a viewer needs for a view of their own; nothing of it is made before it is asked for."""
+        colored, luma, repaired = job.colored, job.luma, job.repaired
+        camera_rgb, synthetic, osd = job.camera_rgb, job.synthetic and job.colored is not None, self._osd
+
+        def color() -> Picture:
+            if colored is not None:
+                return osd.mark(Picture.of_colored(colored), synthetic)
+            return Picture(luma if camera_rgb is None else camera_rgb)
+
+        def confidence() -> Picture:
+            if colored is None:
+                return color()
+            sure = colored.confidence
+            if repaired is not None:
+                sure = _unsure_where(repaired, sure)
+            return Picture(compose(luma, colored.rgb, ViewOptions("confidence"), sure))
+
+        return Halves(luma, color, confidence)
 
     def no_signal(self, silent_s: float, reason: str) -> Picture:
         """See `irchroma.stream.protocols.Composer.no_signal`."""

@@ -6,30 +6,35 @@ import asyncio
 import json
 import logging
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import parse_qs, quote, urlsplit
 
 import anyio
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
-from irchroma.stream.errors import SinkError
 from irchroma.stream.sinks.http.access import Access, Role, WrongTries, ticket
 from irchroma.stream.sinks.http.description import described
-from irchroma.stream.sinks.http.live_picture import MOST_VIEWERS, LivePicture
+from irchroma.stream.sinks.http.feeds import FEEDS, Feed
 from irchroma.stream.sinks.http.page import LiveControl, index_page, login_page, page
-from irchroma.stream.sinks.http.whep import LONGEST_OFFER, OfferRefused, WhepViewers
+from irchroma.stream.sinks.http.watching import (
+    FOR_ALL,
+    FRESH,
+    LONGEST_BODY,
+    STUCK_S,
+    body_of,
+    let_watch,
+    problem,
+    watched,
+)
 
 log = logging.getLogger(__name__)
 
-_BOUNDARY = "irchroma-picture"
-_STUCK_S = 10.0  # a client that takes or says nothing for so long is disconnected
-_LONGEST_BODY = 4096
 _KEPT_S = 30 * 24 * 3600  # how long a browser remembers a token
-_NO_PICTURE = "no picture yet"
 
 
 class Page(Protocol):
@@ -40,16 +45,12 @@ class Page(Protocol):
         """Its heading."""
 
     @property
-    def live_picture(self) -> LivePicture:
-        """What it shows."""
-
-    @property
     def control(self) -> LiveControl | None:
         """What its viewers may change; None for nothing."""
 
     @property
-    def whep(self) -> WhepViewers | None:
-        """Its viewers over WebRTC; None where this machine cannot have any."""
+    def feeds(self) -> Mapping[str, Feed]:
+        """What can be watched on it, each of `FEEDS`."""
 
     def figures(self) -> dict[str, Any]:
         """What its `stats.json` says."""
@@ -78,7 +79,7 @@ class Answers:
             nonlocal begun
             begun = True
             try:
-                with anyio.fail_after(_STUCK_S):
+                with anyio.fail_after(STUCK_S):
                     await send(message)
             except TimeoutError:
                 scope["state"]["transport"].abort()
@@ -97,13 +98,13 @@ class Answers:
     async def _answer(self, request: Request) -> Response:
         refusal = self._refusal(request)
         if refusal is not None:
-            return _problem(*refusal)
+            return problem(*refusal)
         path = request.url.path
         if path == "/healthz":
-            return JSONResponse({"status": "ok"}, headers=_FRESH)
+            return JSONResponse({"status": "ok"}, headers=FRESH)
         if path == "/readyz":  # no names, no reasons: strangers may ask
             ready = await asyncio.to_thread(self._ready)
-            return JSONResponse({"ready": ready}, 200 if ready else 503, headers=_FRESH)
+            return JSONResponse({"ready": ready}, 200 if ready else 503, headers=FRESH)
         role, given = self._role(request)
         if path == "/login":
             return await self._log_in(request)
@@ -113,7 +114,7 @@ class Answers:
             return self._let_in(request, request.query_params["token"], path)
         answer = await self._for_page(request, path, role)
         answer.headers.setdefault("Cache-Control", "no-store")
-        for name, value in _FOR_ALL.items():
+        for name, value in FOR_ALL.items():
             answer.headers[name] = value
         return answer
 
@@ -157,37 +158,37 @@ class Answers:
     def _stranger(self, request: Request, wrong: bool) -> Response:
         address = request.client.host if request.client else ""
         if wrong and self._tries.too_many(address):
-            return _problem(429, "too many wrong tokens: wait a minute", {"Retry-After": "60"})
+            return problem(429, "too many wrong tokens: wait a minute", {"Retry-After": "60"})
         by_name = {"WWW-Authenticate": 'Basic realm="irchroma", charset="UTF-8"'}
         asked = by_name if self.access.user else {"WWW-Authenticate": 'Bearer realm="irchroma"'}
         if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
             if not (self.access.operator or self.access.viewer):
-                return HTMLResponse("a user and a password are needed", 401, {**asked, **_FOR_ALL})
+                return HTMLResponse("a user and a password are needed", 401, {**asked, **FOR_ALL})
             text = login_page(request.url.path, wrong)
             # With a challenge the browser would ask for a user and a password instead of showing the page.
-            return HTMLResponse(text, 401, {**(by_name if self.access.user else {}), **_FOR_ALL})
-        return _problem(401, "a token is needed: Authorization: Bearer TOKEN", asked)
+            return HTMLResponse(text, 401, {**(by_name if self.access.user else {}), **FOR_ALL})
+        return problem(401, "a token is needed: Authorization: Bearer TOKEN", asked)
 
     async def _log_in(self, request: Request) -> Response:
         if request.method != "POST":
-            return HTMLResponse(login_page("/", False), headers=_FOR_ALL)
-        body = await _body(request)
+            return HTMLResponse(login_page("/", False), headers=FOR_ALL)
+        body = await body_of(request)
         if body is None:
-            return _problem(413, f"expected at most {_LONGEST_BODY} bytes")
+            return problem(413, f"expected at most {LONGEST_BODY} bytes")
         given = parse_qs(body.decode("utf-8", "replace"))
         address = request.client.host if request.client else ""
         token, to = given.get("token", [""])[0], given.get("to", ["/"])[0]
         if self._tries.too_many(address):
-            return _problem(429, "too many wrong tokens: wait a minute", {"Retry-After": "60"})
+            return problem(429, "too many wrong tokens: wait a minute", {"Retry-After": "60"})
         if self.access.role_of_token(token) is None:
             self._tries.note(address)
-            return HTMLResponse(login_page(to, True), 401, _FOR_ALL)
+            return HTMLResponse(login_page(to, True), 401, FOR_ALL)
         return self._let_in(request, token, to)
 
     def _let_in(self, request: Request, token: str, to: str) -> Response:
         """On to the page, and the browser keeps the token's ticket."""
         path = "/" + to.lstrip("/\\")  # //elsewhere would be another site
-        answer = Response(status_code=303, headers={"Location": quote(path), **_FOR_ALL})
+        answer = Response(status_code=303, headers={"Location": quote(path), **FOR_ALL})
         if self.access.protected:
             secure = request.url.scheme == "https"
             answer.set_cookie(
@@ -202,14 +203,16 @@ class Answers:
             name, what = ("", path.removeprefix("/")) if alone else _first(path)
             one = pages.get(name)
             if one is not None and what == "whep":
-                return await _let_watch(request, one)
+                feed = _feed(request, one)
+                return _no_feed() if feed is None else await let_watch(request, feed)
             control = one.control if one is not None and what == "control" else None
             return await self._change(request, control, role)
         if request.method == "DELETE":
             name, what = ("", path.removeprefix("/")) if alone else _first(path)
             one, viewer = pages.get(name), what.removeprefix("whep/")
-            if one is None or one.whep is None or viewer == what or not one.whep.end(viewer):
-                return _problem(404, "there is no such viewer")
+            watched = [feed.whep for feed in one.feeds.values() if feed.whep is not None] if one else []
+            if viewer == what or not any(whep.end(viewer) for whep in watched):
+                return problem(404, "there is no such viewer")
             return Response(status_code=200)
         if path == "/" and not alone:
             nonce = secrets.token_urlsafe(16)
@@ -220,7 +223,7 @@ class Answers:
             told = {name or one.title: await asyncio.to_thread(one.figures) for name, one in pages.items()}
             return Response(metrics.exposition(told), headers={"Content-Type": metrics.CONTENT_TYPE})
         if path == "/openapi.json":
-            told_of = [(name, one.control, one.whep is not None) for name, one in pages.items()]
+            told_of = [(name, one.control, _webrtc(one)) for name, one in pages.items()]
             return JSONResponse(described(told_of, self.access.protected))
         if path == "/stats.json" and not alone:
             return JSONResponse({name: await asyncio.to_thread(one.figures) for name, one in pages.items()})
@@ -229,63 +232,81 @@ class Answers:
         name, what = ("", path.removeprefix("/")) if alone else _first(path)
         one = pages.get(name)
         if one is None:
-            return _problem(404, "there is no such page")
-        return await self._of(one, what, role, named=not alone)
+            return problem(404, "there is no such page")
+        return await self._of(request, one, what, role)
 
-    async def _of(self, one: Page, what: str, role: Role, named: bool) -> Response:
+    async def _of(self, request: Request, one: Page, what: str, role: Role) -> Response:
         if what == "":
+            named = "" not in self.pages
             nonce = secrets.token_urlsafe(16)
             may_change = one.control if role == "operator" else None
-            text = page(one.title, nonce, may_change, named, webrtc=one.whep is not None)
+            text = page(one.title, nonce, may_change, named, _ways(one))
             return _page(text, nonce, framed=one.control is None and not self.access.protected)
         if what == "stats.json":
             return JSONResponse(await asyncio.to_thread(one.figures))
-        if what == "snapshot.jpg":
-            async with aclosing(_pictures(one.live_picture)) as pictures:
-                async for _, jpeg in pictures:
-                    return Response(jpeg, media_type="image/jpeg")
-            return _problem(503, _NO_PICTURE)
-        if what == "live.mjpg":
-            full = one.live_picture.viewers >= MOST_VIEWERS
-            return _problem(503, "too many viewers") if full else _Live(one.live_picture)
+        feed = _feed(request, one)
+        if what in ("snapshot.jpg", "live.mjpg") or what.startswith("hls/"):
+            return _no_feed() if feed is None else await watched(feed, what)
+        if what == "hls.js":
+            return Response(_vendored(what), media_type="text/javascript", headers=_KEPT)
         if what.startswith("references/") and one.control is not None and role == "operator":
             key = what.removeprefix("references/").removesuffix(".jpg")
             small = await asyncio.to_thread(one.control.thumbnail, key)
             if small is not None:
                 kept = {"Cache-Control": "private, max-age=3600"}
                 return Response(small, media_type="image/jpeg", headers=kept)
-        return _problem(404, "there is no such thing on this page")
+        return problem(404, "there is no such thing on this page")
 
     async def _change(self, request: Request, control: LiveControl | None, role: Role) -> Response:
         if control is None:
-            return _problem(404, "nothing can be changed here")
+            return problem(404, "nothing can be changed here")
         if role != "operator":
-            return _problem(403, "viewers may look only: this needs the operator's token")
+            return problem(403, "viewers may look only: this needs the operator's token")
         # Browsers let other sites send forms, but no JSON.
         if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-            return _problem(415, "expected application/json")
-        body = await _body(request)
+            return problem(415, "expected application/json")
+        body = await body_of(request)
         if body is None:
-            return _problem(413, f"expected at most {_LONGEST_BODY} bytes")
+            return problem(413, f"expected at most {LONGEST_BODY} bytes")
         try:
             wanted = json.loads(body)
             if not isinstance(wanted, dict):
                 raise ValueError("expected an object")
             await asyncio.to_thread(control.change, wanted)
         except RecursionError:
-            return _problem(400, "nested too deeply")
+            return problem(400, "nested too deeply")
         except ValueError as error:  # JSON's own errors are ValueErrors too
-            return _problem(400, str(error))
+            return problem(400, str(error))
         return JSONResponse(control.state())
 
 
-_FOR_ALL = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",  # with no-referrer the form would be sent with Origin: null
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
+_KEPT = {"Cache-Control": "private, max-age=86400"}
+_WORKERS = "media-src 'self' blob:; worker-src blob:"  # of hls.js
 
-_FRESH = {**_FOR_ALL, "Cache-Control": "no-store"}
+
+@cache
+def _vendored(name: str) -> bytes:
+    return Path(__file__).with_name("vendor").joinpath(name).read_bytes()
+
+
+def _feed(request: Request, one: Page) -> Feed | None:
+    """The feed that a request asks for, the run's own where it asks for none; None where there is no such."""
+    _, hls, rest = request.url.path.rpartition("/hls/")
+    return one.feeds.get(rest.partition("/")[0] if hls else request.query_params.get("show", "run"))
+
+
+def _no_feed() -> Response:
+    return problem(404, f"show: expected one of {', '.join(FEEDS)}")
+
+
+def _webrtc(one: Page) -> bool:
+    return one.feeds["run"].whep is not None
+
+
+def _ways(one: Page) -> tuple[str, ...]:
+    """How a page's picture can be had beside motion JPEG."""
+    run = one.feeds["run"]
+    return (*(["webrtc"] if run.whep is not None else []), *(["hls"] if run.hls is not None else []))
 
 
 def _first(path: str) -> tuple[str, str]:
@@ -294,103 +315,12 @@ def _first(path: str) -> tuple[str, str]:
     return name, what
 
 
-async def _let_watch(request: Request, one: Page) -> Response:
-    """The answer to a WebRTC viewer's offer (WHEP)."""
-    if one.whep is None:
-        return _problem(501, "this machine has no WebRTC: install gstreamer1.0-nice")
-    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/sdp":
-        return _problem(415, "expected application/sdp")
-    body = await _body(request, LONGEST_OFFER)
-    if body is None:
-        return _problem(413, f"expected at most {LONGEST_OFFER} bytes")
-    reached = str(request.scope["server"][0]).removeprefix("::ffff:")
-    try:
-        name, answer = await asyncio.to_thread(one.whep.answer, body.decode("utf-8", "replace"), reached)
-    except OfferRefused as error:
-        return _problem(406, str(error))
-    except SinkError as error:
-        return _problem(503, str(error))
-    headers = {"Location": f"{request.url.path.rstrip('/')}/{name}"}
-    return Response(answer, 201, headers, "application/sdp")
-
-
-async def _body(request: Request, longest: int = _LONGEST_BODY) -> bytes | None:
-    """The request's body; None where it is too long. TimeoutError for a sender that stops."""
-    data = b""
-    length = request.headers.get("content-length", "0")
-    if not length.isdigit() or int(length) > longest:
-        return None
-    try:
-        with anyio.fail_after(_STUCK_S):
-            async for chunk in request.stream():
-                data += chunk
-                if len(data) > longest:
-                    return None
-    except TimeoutError:
-        raise ClientDisconnect from None
-    return data
-
-
-async def _pictures(live: LivePicture) -> AsyncGenerator[tuple[int, bytes]]:
-    """Number and JPEG of each picture that is newer than the one before; ends when none comes for a while."""
-    loop, changed = asyncio.get_running_loop(), asyncio.Event()
-
-    def wake() -> None:
-        try:
-            loop.call_soon_threadsafe(changed.set)
-        except RuntimeError:  # the server has stopped in the meantime
-            pass
-
-    number = 0
-    with live.watched(wake):
-        while not live.ended:
-            changed.clear()
-            newest = await asyncio.to_thread(live.newer, number)
-            if newest is not None:
-                number = newest[0]
-                yield newest
-                continue
-            try:
-                with anyio.fail_after(_STUCK_S):
-                    await changed.wait()
-            except TimeoutError:
-                return
-
-
-class _Live(StreamingResponse):
-    """Picture after picture, as long as the viewer takes them (motion JPEG)."""
-
-    def __init__(self, live: LivePicture) -> None:
-        self._live, self._pictures = live, _pictures(live)
-        kind = f"multipart/x-mixed-replace; boundary={_BOUNDARY}"
-        super().__init__(self._parts(), media_type=kind, headers={"Connection": "close"})
-
-    async def _parts(self) -> AsyncIterator[bytes]:
-        async for _, jpeg in self._pictures:
-            head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
-            yield head.encode() + jpeg + b"\r\n"
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] == "HEAD":
-            await Response(headers=dict(self.headers))(scope, receive, send)
-            return
-        self._live.join()
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._live.leave()
-            await self._pictures.aclose()
-
-
 def _page(text: str, nonce: str, framed: bool) -> Response:
     policy = (
         f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'unsafe-inline';"
-        " img-src 'self' blob: data:; connect-src 'self'; form-action 'self'; base-uri 'none'"
+        " img-src 'self' blob: data:; connect-src 'self'; form-action 'self'; base-uri 'none';"
+        f" {_WORKERS}"
     )
     if not framed:  # no other site may lay its own over the buttons
         policy += "; frame-ancestors 'none'"
     return HTMLResponse(text, headers={"Content-Security-Policy": policy})
-
-
-def _problem(status: int, text: str, headers: dict[str, str] | None = None) -> Response:
-    return JSONResponse({"error": text}, status, {**(headers or {}), **_FRESH})

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from irchroma.stream.sinks.http.feeds import FEEDS
 from irchroma.stream.sinks.http.page import LiveControl
 from irchroma.stream.view.views import VIEWS
 
@@ -68,16 +69,39 @@ def _page_paths(at: str, control: LiveControl | None, webrtc: bool) -> dict[str,
         },
     }
     binary = {"type": "string", "contentMediaType": "application/octet-stream"}
+    show = {
+        "name": "show",
+        "in": "query",
+        "description": "the run's picture, both halves of a wipe side by side, or how sure the color is",
+        "schema": {"type": "string", "enum": list(FEEDS), "default": "run"},
+    }
+    part = {"name": "part", "in": "path", "required": True, "schema": {"type": "string"}}
     paths: dict[str, Any] = {
         at: {"get": _gives("the page", _of("text/html", {"type": "string"}))},
         f"{at}stats.json": {"get": _gives("what goes on", _json(figures))},
         f"{at}snapshot.jpg": {
-            "get": _gives("the newest picture", _of("image/jpeg", binary), problems=("503",))
+            "parameters": [show],
+            "get": _gives("the newest picture", _of("image/jpeg", binary), problems=("503",)),
+        },
+        f"{at}hls.js": {"get": _gives("plays HLS in browsers", _of("text/javascript", {"type": "string"}))},
+        f"{at}hls/{{show}}/{{part}}": {
+            "parameters": [{**show, "in": "path", "required": True}, part],
+            "get": _gives(
+                "the playlist, live.m3u8, or a segment that it names; encoded while somebody asks",
+                {
+                    "content": {
+                        "application/vnd.apple.mpegurl": {"schema": {"type": "string"}},
+                        "video/mp2t": {"schema": binary},
+                    }
+                },
+                problems=("501", "503"),
+            ),
         },
         f"{at}live.mjpg": {
+            "parameters": [show],
             "get": _gives(
                 "picture after picture", _of("multipart/x-mixed-replace", binary), problems=("503",)
-            )
+            ),
         },
     }
     if control is not None:
@@ -112,10 +136,11 @@ def _page_paths(at: str, control: LiveControl | None, webrtc: bool) -> dict[str,
         sdp = _of("application/sdp", {"type": "string"})
         found = {"Location": {"schema": {"type": "string"}, "description": "what DELETE ends"}}
         paths[f"{at}whep"] = {
+            "parameters": [show],
             "post": {
                 **_gives("watch over WebRTC (WHEP)", {}, problems=("406", "413", "415", "503"), good=None),
                 "requestBody": {"required": True, **sdp},
-            }
+            },
         }
         paths[f"{at}whep"]["post"]["responses"]["201"] = {
             "description": "the answer to the offer",

@@ -64,6 +64,11 @@ class LivePicture:
             with self._changed:
                 self._watchers.discard(wake)
 
+    @property
+    def watched_now(self) -> bool:
+        """Whether anybody waits for pictures, one that takes a single one included."""
+        return bool(self._watchers)
+
     def newer(self, than: int) -> tuple[int, bytes] | None:
         """Number and JPEG of the newest picture where it is newer; None where not, and at the end."""
         with self._changed:

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 
 from irchroma.stream.view.views import VIEWS
 
+_SCRIPTS = ("controls.js", "video.js", "own_view.js", "figures.js", "talk.js")
+
 
 @cache
 def _template(name: str) -> str:
@@ -25,7 +27,7 @@ def page(
     nonce: str = "",
     control: LiveControl | None = None,
     named: bool = False,
-    webrtc: bool = False,
+    ways: tuple[str, ...] = (),
 ) -> str:
     """One stream's page as HTML.
 
@@ -34,18 +36,19 @@ def page(
         nonce: of its script, as its content security policy has it.
         control: what its viewers may change; None for nothing.
         named: it is one of several on its port, which are listed one level above.
-        webrtc: its picture can be had over WebRTC, too.
+        ways: how its picture can be had beside motion JPEG: `webrtc`, `hls`.
     """
-    setup: dict[str, Any] = {"named": named, "control": None, "webrtc": webrtc}
+    setup: dict[str, Any] = {"named": named, "control": None, "ways": ways, "views": list(VIEWS)}
     if control is not None:
         engines = [asdict(choice) for choice in control.engines]
-        setup["control"] = {"views": list(VIEWS), "engines": engines, "state": control.state()}
-    # The title last: a text with braces of its own must not be taken for a place.
+        setup["control"] = {"engines": engines, "state": control.state()}
+    text = _template("live_page.html").replace("{{style}}", _template("page.css"), 1)
+    for script in _SCRIPTS:
+        text = text.replace("{{" + script + "}}", _template(script), 1)
+    # What others have written last: a text with braces of its own must not be taken for a place.
     return (
-        _template("live_page.html")
+        text.replace("{{nonce}}", nonce)
         .replace("{{setup}}", _for_script(setup), 1)
-        .replace("{{talk}}", _template("talk.js"), 1)
-        .replace("{{nonce}}", nonce)
         .replace("{{title}}", html.escape(title))
     )
 

@@ -14,9 +14,10 @@ from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import Pixels, VideoInfo
 from irchroma.stream.sinks.encoders import EncoderOptions
 from irchroma.stream.sinks.http.access import Access
+from irchroma.stream.sinks.http.feeds import FEEDS, Feed
 from irchroma.stream.sinks.http.live_picture import LivePicture
 from irchroma.stream.sinks.http.page import LiveControl
-from irchroma.stream.sinks.http.whep import WhepViewers, webrtc_works
+from irchroma.stream.sinks.http.whep import WhepViewers
 from irchroma.stream.sinks.pace import Pace
 from irchroma.stream.sinks.pipeline_sink import check_size
 from irchroma.stream.sinks.shared_encoder import EncoderPool
@@ -67,8 +68,17 @@ class HttpSink:
         self._open = self._served = False
         self._withdraw: Callable[[str, int, str], None]
         self._pace: Pace | None = None
-        self.live_picture = LivePicture()
-        self.whep: WhepViewers | None = None
+        self.feeds = {kind: Feed(kind) for kind in FEEDS}
+
+    @property
+    def live_picture(self) -> LivePicture:
+        """The run's own picture."""
+        return self.feeds["run"].live_picture
+
+    @property
+    def whep(self) -> WhepViewers | None:
+        """Who watches that over WebRTC; None where this machine cannot have anybody do so."""
+        return self.feeds["run"].whep
 
     @property
     def title(self) -> str:
@@ -96,11 +106,9 @@ class HttpSink:
         """See `FrameSink.open`. SinkError for a port that is taken or not allowed."""
         check_size(size, f"http://{self._host}:{self.port}")
         self._pace = None if info.live else Pace()
-        if self.live_picture.ended:
-            self.live_picture = LivePicture()
-        self.whep = None
-        if webrtc_works():
-            self.whep = WhepViewers(info, size, self.options.encoder, self.options.pool or EncoderPool())
+        pool = self.options.pool or EncoderPool()
+        for feed in self.feeds.values():
+            feed.open(info, size, self.options.encoder, pool)
         self.prepare()
         self._open = True
 
@@ -113,9 +121,8 @@ class HttpSink:
             raise SinkError(f"http: expected 8-bit pictures, got {picture.dtype} counts: tone map them")
         if self._pace is not None:
             self._pace.wait(pts_ns)
-        self.live_picture.put(picture)
-        if self.whep is not None:
-            self.whep.offer(picture, pts_ns, duration_ns)
+        for feed in self.feeds.values():
+            feed.put(picture, pts_ns, duration_ns)
 
     @property
     def drops(self) -> int:
@@ -126,7 +133,7 @@ class HttpSink:
         """What `stats.json` says."""
         live, control = self.live_picture, self.options.control
         height, width = live.size
-        viewers = live.viewers + (self.whep.count if self.whep is not None else 0)
+        viewers = sum(feed.viewers for feed in self.feeds.values())
         own = {"fps": round(live.rate_hz(), 1), "viewers": viewers, "width": width, "height": height}
         more = self.options.stats() if self.options.stats is not None else {}
         shown = {"live": control.state()} if control is not None else {}
@@ -141,7 +148,6 @@ class HttpSink:
         served, self._open, self._served = self._served, False, False
         if not served:
             return
-        self.live_picture.end()
-        if self.whep is not None:
-            self.whep.close()
+        for feed in self.feeds.values():
+            feed.close()
         self._withdraw(self._host, self.port, self.options.name)

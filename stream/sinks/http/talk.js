@@ -2,13 +2,12 @@
 const RECORDED_S = 10, READY_S = 10, SWEEP_S = 6;
 const caption = at("caption"), still = at("still");
 const pause = (seconds) => new Promise((done) => setTimeout(done, 1000 * seconds));
-const picture = () => (film.hidden ? live : film);
+const seen = () => (view.hidden ? picture() : view);
 let touring = null, recorder = null;
 
 function copy() {
-  const from = picture();
-  still.width = from.videoWidth || from.naturalWidth;
-  still.height = from.videoHeight || from.naturalHeight;
+  const from = seen();
+  [still.width, still.height] = from === view ? [view.width, view.height] : sizes(from);
   still.getContext("2d").drawImage(from, 0, 0, still.width, still.height);
 }
 
@@ -19,17 +18,18 @@ function freeze() {
   at("freeze").textContent = still.hidden ? "freeze" : "go on";
 }
 
-function tour_steps() {
-  const choices = setup.control.engines.map((choice) => choice.value);
-  const plain = (engine) => engine.startsWith("palette:") || engine === "gray";
-  const network = plain(state.engine) ? choices.find((engine) => !plain(engine)) : state.engine;
-  const palette = choices.find((engine) => engine === "palette:ironbow") || choices.find(plain);
+function tour_steps() {                    // view, engine (where it may be chosen), seconds, what is said
+  const choices = setup.control ? setup.control.engines.map((choice) => choice.value) : [];
+  const plain = (name) => name.startsWith("palette") || name.startsWith("gray");
+  const now = state ? state.engine : engine;
+  const network = !plain(now) ? now : choices.find((name) => !plain(name));
+  const palette = plain(now) && !choices.length ? now : choices.find((name) => name === "palette:ironbow") || choices.find(plain);
   return [
-    [{ view: "raw" }, 5, "What the sensor sees"],
-    palette && [{ view: "color", engine: palette }, 5, "False color: every brightness has its own, and nothing is guessed"],
-    network && [{ view: "color", engine: network }, 6, "Predicted color: sky, leaves and roads are likely, a car's paint cannot be known"],
-    network && [{ view: "confidence" }, 5, "Where it is sure, and where it is not"],
-    [{ view: "wipe", wipe: 0 }, 0, "Real on the one side, predicted on the other"],
+    ["raw", null, 5, "What the sensor sees"],
+    palette && ["color", palette, 5, "False color: every brightness has its own, and nothing is guessed"],
+    network && ["color", network, 6, "Predicted color: sky, leaves and roads are likely, a car's paint cannot be known"],
+    network && ["confidence", null, 5, "Where it is sure, and where it is not"],
+    ["wipe", null, 0, "Real on the one side, " + (network ? "predicted" : "colored") + " on the other"],
   ].filter(Boolean);
 }
 
@@ -39,22 +39,25 @@ async function settled(wanted, mine) {
 }
 
 async function tour() {
-  if (touring || !setup.control) { touring = null; return; }           // the same key ends it
-  const mine = touring = {}, before = { view: state.view, wipe: state.wipe, engine: state.engine };
+  if (touring) { touring = null; return; }                             // the same key ends it
+  const mine = touring = {}, before = { ...own }, colored_by = state && state.engine;
   at("tour").ariaPressed = "true";
-  for (const [wanted, seconds, text] of tour_steps()) {
+  for (const [name, engine_of, seconds, text] of tour_steps()) {
     if (touring !== mine) break;
-    await send(wanted);
-    await settled(wanted.engine, mine);
+    if (engine_of && setup.control) { await send({ engine: engine_of }); await settled(engine_of, mine); }
+    if (name === "wipe") move(0);
+    look_at(name);
     caption.textContent = text;
-    for (let shown = 0; shown < seconds && touring === mine; shown += 0.25) await pause(0.25);
+    for (let shown_s = 0; shown_s < seconds && touring === mine; shown_s += 0.25) await pause(0.25);
   }
-  for (let place = 0; place <= 1 && touring === mine; place += 0.1 / SWEEP_S) {
-    await send({ wipe: Math.min(1, place) });
+  for (let share = 0; share <= 1 && touring === mine; share += 0.1 / SWEEP_S) {
+    move(share);
     await pause(0.1);
   }
   caption.textContent = "";
-  await send(before);
+  move(before.wipe);
+  look_at(before.view);
+  if (setup.control && state.engine !== colored_by) await send({ engine: colored_by });
   touring = null;
   at("tour").ariaPressed = "false";
 }
@@ -62,10 +65,11 @@ async function tour() {
 function record() {
   if (recorder || !window.MediaRecorder) return;
   const kind = ["video/mp4;codecs=avc1", "video/webm"].find((one) => MediaRecorder.isTypeSupported(one));
-  const canvas = film.hidden;                            // an image has no stream of its own: it is copied
+  const from = seen(), canvas = from === live;           // an image has no stream of its own: it is copied
   if (canvas) copy();
   const copying = canvas && setInterval(copy, 40), parts = [];
-  recorder = new MediaRecorder(canvas ? still.captureStream() : film.srcObject, { mimeType: kind });
+  const stream = canvas ? still.captureStream() : from === film ? film.srcObject : from.captureStream();
+  recorder = new MediaRecorder(stream, { mimeType: kind });
   recorder.ondataavailable = (event) => parts.push(event.data);
   recorder.onstop = () => {
     clearInterval(copying);
@@ -88,8 +92,7 @@ function record() {
 }
 
 for (const [name, press] of Object.entries({ freeze, record, tour }))
-  at(name).onclick = (event) => { event.preventDefault(); press(); };
-if (!setup.control) at("tour").remove();
+  at(name).onclick = press;
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || /^(BUTTON|INPUT|A)$/.test(event.target.tagName)) return;
   const press = { t: tour, r: record, " ": freeze }[event.key];

@@ -189,22 +189,28 @@ def test_the_buttons_of_the_page_do_what_they_say(tmp_path: Path) -> None:
         tab.wait_for(f"{WIDTH} === 320")
         tab.wait_for("document.getElementById('fps').textContent.endsWith('fps')")
         tab.wait_for("document.getElementById('latency').textContent.endsWith('ms')")
-        assert tab.value(pressed) == ["color", "palette:lava"]
+        assert tab.value(pressed) == ["run", "palette:lava", None]
+        tab.value("document.querySelector('[data-shared=raw]').click()")
+        wait_for(lambda: run.state()["view"] == "raw")
+        tab.wait_for("document.querySelector('[data-shared=raw]').ariaPressed === 'true'")
+        tab.value("document.querySelector('[data-shared=color]').click()")
+        wait_for(lambda: run.state()["view"] == "color")
         tab.value("document.querySelector('[data-value=wipe]').click()")
-        tab.wait_for(f"String({pressed}) === 'wipe,palette:lava'")
+        tab.wait_for(f"String({pressed}).startsWith('wipe,palette:lava')")
+        tab.wait_for("!document.getElementById('line').hidden")
         corners = "(r => [r.left, r.top, r.width, r.height])"
         box = tab.value(f"{corners}({SHOWN}.getBoundingClientRect())")
         middle, height = box[0] + box[2] / 2, box[1] + box[3] / 2
         tab.drag((middle, height), (middle + box[3] * 1.25 / 4, height))  # a quarter of the picture's width
-        wait_for(lambda: abs(run.state()["wipe"] - 0.75) < 0.02)
+        tab.wait_for("Math.abs(own.wipe - 0.75) < 0.02")
         tab.press("ArrowRight")
-        wait_for(lambda: abs(run.state()["wipe"] - 0.77) < 0.02)
-        tab.press("2")
-        tab.wait_for(f"String({pressed}) === 'raw,palette:lava'")
-        tab.press("4")
-        tab.wait_for(f"String({pressed}) === 'wipe,palette:lava'")
+        tab.wait_for("Math.abs(own.wipe - 0.77) < 0.02")
+        tab.press("3")
+        tab.wait_for(f"String({pressed}).startsWith('raw,palette:lava')")
+        tab.press("5")
+        tab.wait_for(f"String({pressed}).startsWith('wipe,palette:lava')")
         tab.value("document.querySelector('[data-value=\"nir:fast\"]').click()")
-        tab.wait_for(f"String({pressed}) === 'wipe,nir:fast'")
+        tab.wait_for(f"String({pressed}).startsWith('wipe,nir:fast')")
         assert tab.value("document.documentElement.scrollWidth <= innerWidth")
         tab.screenshot(tmp_path / "page.png")
         shown = cv2.imread(str(tmp_path / "page.png"))
@@ -222,7 +228,7 @@ def test_the_buttons_of_the_page_do_what_they_say(tmp_path: Path) -> None:
         finally:
             other.shutdown()
             other.server_close()
-        assert run.state()["view"] == "wipe"
+        assert (run.state()["view"], run.state()["wipe"]) == ("color", 0.5)  # a viewer's wipe is their own
 
 
 PRESSED = "[...document.querySelectorAll('#references button[aria-pressed=true]')].map(b => b.dataset.value)"

@@ -158,7 +158,7 @@ def test_a_visitor_logs_in_and_a_viewer_has_no_buttons(tmp_path: Path) -> None:
             tab.value("document.querySelector('button').click()")
             tab.wait_for(READY)
             tab.wait_for("document.getElementById('state').textContent === 'live'")
-            assert tab.value("document.querySelectorAll('#controls button').length > 0") is buttons
+            assert tab.value("document.querySelectorAll('#engines button').length > 0") is buttons
             assert tab.value("location.pathname + location.search") == "/gate/"
 
 

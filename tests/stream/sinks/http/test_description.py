@@ -64,10 +64,11 @@ def port() -> Iterator[int]:
 def test_everything_that_the_page_asks_for_is_described(port: int) -> None:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/openapi.json", timeout=10) as answer:
         paths = json.load(answer)["paths"]
-    page = Path("stream/sinks/http/live_page.html").read_text(encoding="utf-8")
-    for asked in ("stats.json", "control", "whep", "live.mjpg", "snapshot.jpg"):
+    page = "".join(path.read_text(encoding="utf-8") for path in Path("stream/sinks/http").glob("*.js"))
+    for asked in ("stats.json", "control", "whep", "live.mjpg", "snapshot.jpg", "hls.js"):
         assert f'"{asked}' in page
         assert f"/{asked}" in paths
+    assert "/hls/{show}/{part}" in paths
 
 
 def test_requests_drawn_from_the_description_are_answered_as_it_says(port: int, tmp_path: Path) -> None:

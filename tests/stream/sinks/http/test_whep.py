@@ -185,7 +185,14 @@ def test_vp8_for_who_has_no_h264_and_motion_jpeg_for_who_has_neither(camera: Cam
         tab.call("Page.removeScriptToEvaluateOnNewDocument", identifier=first)
         tab.call("Page.addScriptToEvaluateOnNewDocument", source="delete window.RTCPeerConnection;")
         tab.call("Page.navigate", url=address)
-        tab.wait_for("document.getElementById('way')?.textContent === 'motion JPEG'")
+        tab.wait_for("document.getElementById('way')?.textContent.startsWith('HLS, ')")
+        source = (
+            "delete window.RTCPeerConnection; delete window.MediaSource;"
+            " HTMLMediaElement.prototype.canPlayType = () => '';"
+        )
+        tab.call("Page.addScriptToEvaluateOnNewDocument", source=source)
+        tab.call("Page.navigate", url=address + "?again")
+        tab.wait_for("document.getElementById('way')?.textContent.startsWith('motion JPEG')")
         assert tab.value(f"{SHOWN} instanceof HTMLImageElement && {WIDTH}") == 320
 
 

@@ -1,0 +1,116 @@
+// What an operator changes for all: engine, reference, and the picture that recordings and streams show.
+const at = (id) => document.getElementById(id);
+const strength = at("strength").querySelector("input");
+let gone = 0, state = null, sending = false, next = null;
+
+const REQUEST_MS = 4000;
+const answered = (address, more) =>        // a server that hangs must not leave yesterday's figures standing
+  fetch(address, { cache: "no-store", signal: AbortSignal.timeout(REQUEST_MS), ...more });
+
+function button(text, press, swatch) {
+  const made = document.createElement("button");
+  made.type = "button";
+  if (swatch && swatch.length) {
+    const bar = document.createElement("i");
+    bar.style.background = "linear-gradient(90deg, " + swatch.join(", ") + ")";
+    made.append(bar);
+  }
+  made.append(text);
+  made.onclick = press;
+  return made;
+}
+
+function show(now) {
+  state = now;
+  for (const one of at("shared").querySelectorAll("button"))
+    one.ariaPressed = String(one.dataset.shared === now.view);
+  for (const one of at("engines").querySelectorAll("button")) {
+    one.ariaPressed = String(one.dataset.value === now.engine);
+    one.classList.toggle("coming", one.dataset.value === now.changing);
+  }
+  offer(now.reference);
+  at("said").textContent = now.error || "";
+  at("latency").textContent = now.latency_ms ? now.latency_ms.toFixed(0) + " ms" : "";
+}
+
+function offer(reference) {                // the pictures to choose from, drawn anew where they are others
+  const place = at("references");
+  place.hidden = !reference;
+  at("strength").hidden = !reference || reference.strength === null;
+  if (!reference) return;
+  const keys = reference.candidates.map((one) => one.key).join(" ");
+  if (place.dataset.keys !== keys) {
+    place.dataset.keys = keys;
+    for (const one of place.querySelectorAll("button")) one.remove();
+    for (const value of ["auto", "none"]) {
+      const one = button(value, () => send({ reference: value }));
+      one.dataset.value = value;
+      place.append(one);
+    }
+    for (const candidate of reference.candidates) {
+      const one = button("", () => send({ reference: candidate.key }));
+      const picture = document.createElement("img");
+      picture.src = "references/" + encodeURIComponent(candidate.key) + ".jpg";
+      picture.alt = candidate.name;
+      one.className = "picture";
+      one.dataset.value = candidate.key;
+      one.append(picture);
+      place.append(one);
+    }
+  }
+  const scores = Object.fromEntries(reference.candidates.map((one) => [one.key, one]));
+  for (const one of place.querySelectorAll("button")) {
+    const value = one.dataset.value, candidate = scores[value];
+    one.classList.toggle("current", value === reference.current);
+    one.ariaPressed = String(value === "auto" ? reference.auto : value === "none"
+      ? !reference.auto && !reference.current : !reference.auto && value === reference.current);
+    if (candidate) one.title = candidate.name + (value === reference.current ? ", in use" : "")
+      + (candidate.score === null ? "" : ", alike " + candidate.score.toFixed(2));
+  }
+  if (document.activeElement !== strength && !next && reference.strength !== null)
+    strength.value = reference.strength;
+}
+
+async function send(wanted) {
+  next = { ...next, ...wanted };
+  if (sending) return;                     // the newest wish goes out when the one before has been heard
+  sending = true;
+  while (next) {
+    const body = JSON.stringify(next);
+    next = null;
+    try {
+      const answer = await answered("control", { method: "POST", body,
+                                                 headers: { "Content-Type": "application/json" } });
+      const now = await answer.json();
+      if (answer.ok) show(now); else at("said").textContent = now.error;
+    } catch (error) {
+      at("said").textContent = "not changed: the server does not answer";
+    }
+  }
+  sending = false;
+}
+
+if (setup.control) {
+  for (const view of setup.views) {
+    const one = button(view, () => send({ view }));
+    one.dataset.shared = view;
+    at("shared").append(one);
+  }
+  let group = null;
+  for (const choice of setup.control.engines) {
+    if (!group || group.dataset.group !== choice.group) {
+      group = document.createElement("fieldset");
+      group.dataset.group = choice.group;
+      group.innerHTML = "<legend></legend>";
+      group.firstChild.textContent = choice.group;
+      at("engines").append(group);
+    }
+    const one = button(choice.label, () => send({ engine: choice.value }), choice.swatch);
+    one.dataset.value = choice.value;
+    group.append(one);
+  }
+  strength.oninput = () => send({ strength: Number(strength.value) });
+  at("forall").hidden = false;
+  show(setup.control.state);
+}
+at("all").hidden = !setup.named;

@@ -1,0 +1,50 @@
+// What goes on, once a second: the camera's state, rate and delay in words.
+const WORDS = { waiting: "waiting", live: "live", lost: "signal lost", slate: "no signal", failed: "failed", ended: "ended" };
+
+function time(seconds) {
+  if (seconds < 90) return Math.max(0, Math.round(seconds)) + " s";
+  if (seconds < 5400) return Math.round(seconds / 60) + " min";
+  return seconds < 129600 ? Math.round(seconds / 3600) + " h" : Math.round(seconds / 86400) + " days";
+}
+
+function tell(figures) {
+  const now = figures.state || "live", live_now = now === "live";
+  const seconds = figures.since ? (Date.now() - Date.parse(figures.since)) / 1000 : 0;
+  const clock = figures.since ? new Date(figures.since).toLocaleTimeString() : "";
+  at("state").textContent = WORDS[now] || now;
+  at("fps").textContent = live_now ? figures.fps.toFixed(1) + " fps" : "";
+  at("size").textContent = figures.width ? figures.width + " \u00d7 " + figures.height : "";
+  if (live_now) at("why").textContent = figures.reason ? "no color: " + figures.reason : "";
+  else at("why").textContent = WORDS[now] + " since " + clock + " (" + time(seconds) + ")"
+    + (figures.reason ? ": " + figures.reason : "")
+    + (now === "lost" ? (/[.?!]$/.test(figures.reason || "") ? "" : ".") + " The last picture stands." : "");
+  engine = figures.engine || "";
+  colored = live_now && !figures.reason;
+  document.body.classList.toggle("lost", now === "lost" || now === "failed" || now === "ended");
+  document.body.classList.toggle("plain", live_now);
+}
+
+async function look() {
+  try {
+    const begun = performance.now(), answer = await answered("stats.json");
+    if (answer.status === 401) { location.reload(); return; }
+    if (!answer.ok) throw new Error();
+    const figures = await answer.json();
+    trip_ms = performance.now() - begun;
+    if (gone) { gone = 0; if (!live.hidden) unroll(); if (!peer) meet(); }
+    if (figures.live && !sending) show(figures.live);
+    tell(figures);
+    at("way").textContent = await way();
+    drawn = "";
+  } catch (error) {
+    gone = gone || Date.now();
+    at("state").textContent = "no server";
+    at("why").textContent = "The server does not answer since " + new Date(gone).toLocaleTimeString()
+      + " (" + time((Date.now() - gone) / 1000) + "). This page tries again.";
+    at("fps").textContent = at("way").textContent = at("latency").textContent = at("size").textContent = "";
+    document.body.classList.remove("lost", "plain");
+  }
+  document.body.classList.toggle("gone", gone > 0);
+  setTimeout(look, state && state.changing ? 250 : 1000);
+}
+look();

@@ -1,0 +1,130 @@
+// A viewer's own view, put together here from a stream that carries both halves: nobody else's picture changes.
+const OWN = { run: "as sent", color: "color", raw: "raw", side: "side by side", wipe: "wipe", blend: "blend",
+              confidence: "confidence" };
+const NAMES = Object.keys(OWN), FEEDS = { run: "run", confidence: "confidence" };
+const stage = document.querySelector("main"), view = at("view"), line = at("line"), slider = at("place").querySelector("input");
+const own = { view: "run", wipe: 0.5, blend: 0.5 };
+let drawn = "", engine = "", colored = true;
+
+function look_at(name) {
+  own.view = name;
+  history.replaceState(null, "", location.pathname + location.search + (name === "run" ? "" : "#" + name));
+  for (const one of at("views").querySelectorAll("button")) one.ariaPressed = String(one.dataset.value === name);
+  at("place").hidden = name !== "blend";
+  slider.value = own.blend;
+  watch(FEEDS[name] || "pair");
+  drawn = "";
+  compose();
+}
+
+function move(place) {
+  own.wipe = Math.min(1, Math.max(0, place));
+  line.ariaValueNow = String(Math.round(100 * own.wipe));
+  line.ariaValueText = Math.round(100 * own.wipe) + " % of the picture is what the sensor sees";
+  drawn = "";
+  compose();
+}
+
+const halved = () => !(own.view in FEEDS);
+
+function compose() {                       // draws the chosen view of what is there; true where there was something to
+  const from = picture(), [wide, high] = sizes(from), width = wide / 2;
+  const composed = halved() && (from.dataset.show === "pair" && wide > 0 || !view.hidden);
+  document.body.classList.toggle("composed", composed);
+  document.body.classList.toggle("wiping", composed && own.view === "wipe");
+  view.hidden = !composed;
+  if (composed && from.dataset.show === "pair" && wide) {
+    const pen = size_to(own.view === "side" ? wide : width, high);
+    const half = (which, x, cut) => pen.drawImage(from, which * width + cut, 0, width - cut, high, x + cut, 0, width - cut, high);
+    pen.globalAlpha = 1;
+    if (own.view === "side") pen.drawImage(from, 0, 0);
+    else if (own.view === "color") half(1, 0, 0);
+    else half(0, 0, 0);
+    if (own.view === "wipe" && own.wipe < 1) half(1, 0, Math.round(own.wipe * width));
+    if (own.view === "blend") { pen.globalAlpha = own.blend; half(1, 0, 0); }
+  }
+  place(composed ? [view.width, view.height] : [wide, high]);
+  tell_real(composed || !halved() ? own.view : "run");
+}
+
+function size_to(width, height) {
+  if (view.width !== width || view.height !== height) { view.width = width; view.height = height; }
+  return view.getContext("2d");
+}
+
+function place([wide, high]) {             // where the picture lies within its stage
+  if (!wide || !high) return;
+  const box = stage.getBoundingClientRect(), scale = Math.min(box.width / wide, box.height / high);
+  const width = wide * scale, height = high * scale;
+  const now = [(box.width - width) / 2, (box.height - height) / 2, width, height];
+  ["--x", "--y", "--w", "--h"].forEach((name, index) => stage.style.setProperty(name, now[index] + "px"));
+  stage.style.setProperty("--at", own.wipe);
+}
+
+function tell_real(shown) {                // within a glance: what is real, and what is guessed
+  const palette = engine.startsWith("palette"), plain = engine.startsWith("gray");
+  const made = !engine || !colored ? "" : plain ? "real: as the sensor sees it"
+    : palette ? "false color: brightness, in " + engine.replace("palette ", "") : "predicted color";
+  const wipe = shown === "wipe", both = wipe || shown === "side";
+  const width = parseFloat(stage.style.getPropertyValue("--w")) || 0;
+  const real = { raw: "real: what the sensor sees", side: "real", wipe: "real" }[shown] || "";
+  const say = (tag, text, room) => {
+    if (tag.textContent !== text) tag.textContent = text;
+    tag.style.visibility = room ? "" : "hidden";
+  };
+  say(at("real"), real, !wipe || own.wipe * width > at("real").offsetWidth + 30);
+  say(at("made"), { raw: "", run: made, confidence: "how sure the color is" }[shown] ?? (both && !made ? "color" : made),
+      !wipe || (1 - own.wipe) * width > at("made").offsetWidth + 30);
+  at("made").classList.toggle("made", !plain && shown !== "confidence");
+  line.hidden = !wipe || view.hidden;
+}
+
+function each() {                          // not drawn again while nothing has moved
+  requestAnimationFrame(each);
+  const from = picture(), key = [own.view, from.id, from.dataset.show, from.currentTime, ...sizes(from),
+                                 stage.clientWidth, stage.clientHeight].join();
+  if (key === drawn && from !== live) return;
+  drawn = key;
+  compose();
+}
+
+function share_at(event) {
+  const box = stage.getBoundingClientRect(), value = (name) => parseFloat(stage.style.getPropertyValue(name));
+  return [(event.clientX - box.left - value("--x")) / value("--w"), (event.clientY - box.top - value("--y")) / value("--h")];
+}
+
+stage.onpointerdown = (event) => {
+  if (own.view !== "wipe" || event.button) return;
+  stage.setPointerCapture(event.pointerId);
+  move(share_at(event)[0]);
+};
+stage.onpointermove = (event) => { if (own.view === "wipe" && event.buttons & 1) move(share_at(event)[0]); };
+
+NAMES.forEach((name, index) => {
+  const one = button(OWN[name], () => look_at(name));
+  one.dataset.value = name;
+  one.title = "key " + (index + 1) + (name === "run" ? ": what recordings and streams show" : "");
+  at("views").append(one);
+});
+slider.oninput = () => { own.blend = Number(slider.value); drawn = ""; };
+
+function enlarge() {
+  if (document.fullscreenElement) document.exitFullscreen(); else stage.requestFullscreen();
+}
+at("large").onclick = enlarge;
+document.onkeydown = (event) => {
+  if (event.ctrlKey || event.altKey || event.metaKey) return;
+  if (/^(text|number|search)$/.test(event.target.type || "")) return;
+  const name = NAMES[Number(event.key) - 1];
+  const step = { ArrowLeft: -0.02, ArrowRight: 0.02, Home: -1, End: 1 }[event.key];
+  if (event.key === "f") enlarge();
+  else if (name) look_at(name);
+  else if (step && event.target.type !== "range" && own.view === "wipe") { move(own.wipe + step); event.preventDefault(); }
+  else if (step && event.target.type !== "range" && own.view === "blend") {
+    own.blend = Math.min(1, Math.max(0, own.blend + step));
+    slider.value = own.blend;
+  }
+};
+move(own.wipe);
+look_at(NAMES.includes(location.hash.slice(1)) ? location.hash.slice(1) : "run");
+each();
