@@ -48,14 +48,14 @@ BANDS = {
 
 
 CLASSICS = {
-    name: Band(name, summary, BandLook(), ("nir",))
+    name: Band(name, summary, BandLook(), ("nir", "thermal"))
     for name, summary in (
         ("cheng2015", "Deep Colorization: features by hand, a small network for each pixel"),
         ("iizuka2016", "Let there be Color!: local and global features fused, classified beside"),
         ("zhang2016", "Colorful Image Colorization: 313 classes of color, rebalanced, annealed mean"),
     )
 }
-"""Colorizers of the literature, for comparison; `zhang2016:nir` is the one trained on near-infrared pairs."""
+"""Colorizers of the literature, for comparison; `zhang2016:thermal` is the one trained on thermal pairs."""
 REFERENCE = Band(
     "reference", "colors by a picture given with it, of this scene or another", BandLook(), ("thermal", "nir")
 )
@@ -130,10 +130,10 @@ def parse(text: str) -> EngineName:
 
 
 def with_band(text: str, band: str) -> str:
-    """An engine's name for frames of a band: `auto` is the band's network, `reference` that one's."""
+    """An engine's name for frames of a band: `auto` is the band's network, `zhang2016` is that one's."""
     if text == "auto":
         return band
-    return f"{text}:{band}" if text == REFERENCE.name else text
+    return f"{text}:{band}" if text == REFERENCE.name or text in CLASSICS else text
 
 
 def repair_weights(name: str) -> Path:

@@ -40,6 +40,8 @@ def test_other_names_are_refused_with_those_that_there_are(text: str) -> None:
     [
         ("auto", "thermal"),
         ("reference", "reference:thermal"),
+        ("zhang2016", "zhang2016:thermal"),
+        ("zhang2016:nir", "zhang2016:nir"),
         ("reference:nir", "reference:nir"),
         ("nir:best", "nir:best"),
         ("gray", "gray"),
