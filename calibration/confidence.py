@@ -39,7 +39,8 @@ STEPS, RIDGE = 30, 1e-3
 
 Luma = NDArray[np.uint8]
 Rgb = NDArray[np.uint8]
-Pair = tuple[Luma, Rgb]
+Pair = tuple[Luma, Rgb | None]
+"""A picture and its color; None where it is not known, but the picture is of the network's own kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Places:
 
     Attributes:
         mean: (k,) mean features of the picture.
-        features: (n, c) of the decoder.
+        features: (n, c) of the decoder; n is 0 where the color is not known.
         said: (n,) confidence of the network as it is.
         error: (n,) levels of CbCr.
         chroma: (n,) levels of CbCr that the network gives.
@@ -171,7 +172,7 @@ def _fit(
     weight, bias = logistic(
         np.concatenate([place.features for place, _ in places]),
         np.exp(-np.concatenate([place.error for place, _ in places]) / ERROR_SCALE),
-        np.concatenate([np.full(len(p.error), share / len(p.error)) for p, share in places]),
+        np.concatenate([np.full(len(p.error), share / max(1, len(p.error))) for p, share in places]),
     )
     return Trust(weight, bias, Familiar.of(_means(own)), limit)
 
@@ -247,9 +248,12 @@ def _means(pictures: Sequence[list[Places]]) -> NDArray[np.float64]:
     return np.stack([place.mean for picture in pictures for place in picture])
 
 
-def _places(network: WatchedNetwork, luma: Luma, truth: Rgb, long_side_px: int) -> Places:
+def _places(network: WatchedNetwork, luma: Luma, truth: Rgb | None, long_side_px: int) -> Places:
     height, width = work_size((luma.shape[0], luma.shape[1]), long_side_px)
     said: Said = network.infer(padded(reduced(luma, (height, width))))
+    if truth is None:
+        nothing = np.empty(0)
+        return Places(said.mean, np.empty((0, len(said.features))), nothing, nothing, nothing)
     small = cv2.resize(truth, (width, height), interpolation=cv2.INTER_AREA)
     true = cv2.blur(cv2.cvtColor(small, cv2.COLOR_RGB2YCrCb)[..., [2, 1]].astype(np.float32) - 128, (5, 5))
     given = np.moveaxis(said.ycc[1:, :height, :width], 0, 2) * np.float32(255)

@@ -7,7 +7,9 @@ in a room as of one in a park. What tells the two apart are the features it comp
 the picture, as its decoder's global context takes it, lies far from all that training has seen, measured in
 the spread of the training pictures (Mahalanobis' distance). The confidence becomes
 
-    sigmoid(weight . features + bias - min(DOUBT * relu(distance^2 - known), MOST_DOUBT))
+    sure = weight . features + bias
+    strange = min(DOUBT * relu(distance^2 - known), 1)
+    sigmoid(sure - strange * HARDER * min(relu(SURE_LOGIT - sure), MOST_BELOW))
 
 in a few nodes more, so that every runtime and device computes the same without being told.
 
@@ -37,9 +39,13 @@ SHRINKAGE = 0.3
 """Added to the variances of the standardized features, of which there are as many as training pictures."""
 FARTHEST = 12.0
 """Standard deviations at which a feature's part of the distance ends: float16 squares it."""
-DOUBT, MOST_DOUBT = 5.0, 6.0
-"""Of the confidence's logit, for each unit of squared distance and at most. A choice: a lawn on a machine is
-hardly further from the truth, in levels, than a park's, but nobody would call it a guess worth showing."""
+DOUBT = 5.0
+"""How much stranger a picture is for each unit of squared distance; 1 is strange altogether."""
+SURE_LOGIT, MOST_BELOW, HARDER = 0.8, 1.5, 3.0
+"""In a strange picture a place's logit falls by so many times what it is below the first, that counted up to
+the second. A choice: a lawn on a machine is hardly further from the truth, in levels, than a park's, but none
+would call it a guess worth showing. Taken from all places alike, as before, it put places that are less wrong
+behind others: what a picture is unlike says little of how far off it is."""
 
 Vector = NDArray[np.float64]
 
@@ -89,9 +95,11 @@ class Trust:
 
     def confidence(self, features: NDArray[np.float64], distance2: Any = 0.0) -> Vector:
         """(n,) in [0, 1], of (n, c) features in pictures at a squared distance, as the graph computes it."""
-        doubt = np.minimum(DOUBT * np.maximum(np.asarray(distance2) - self.known, 0.0), MOST_DOUBT)
-        logit = features @ self.weight + self.bias - (0.0 if self.familiar is None else doubt)
-        return np.asarray(1 / (1 + np.exp(-logit)), np.float64)
+        sure = features @ self.weight + self.bias
+        if self.familiar is not None:
+            strange = np.clip(DOUBT * (np.asarray(distance2) - self.known), 0.0, 1.0)
+            sure = sure - strange * HARDER * np.clip(SURE_LOGIT - sure, 0.0, MOST_BELOW)
+        return np.asarray(1 / (1 + np.exp(-sure)), np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,12 +213,17 @@ def with_trust(model: Any, trust: Trust) -> Any:
         ends = [constant("least", -FARTHEST), constant("most", FARTHEST)]
         total = constant("total", np.full((1, count, 1, 1), DOUBT / count))
         known = constant("known", np.full(1, -DOUBT * trust.known))
+        none = constant("none", 0.0)
         steps += [
             ("Conv", [*away, constant("offset", -whitening @ mean)], "away"),
             ("Clip", [PREFIX + "away", *ends], "bounded"),
             ("Mul", [PREFIX + "bounded", PREFIX + "bounded"], "squared"),
             ("Conv", [PREFIX + "squared", total, known], "unknown"),
-            ("Clip", [PREFIX + "unknown", constant("none", 0.0), constant("all", MOST_DOUBT)], "doubt"),
+            ("Clip", [PREFIX + "unknown", none, constant("all", 1.0)], "strange"),
+            ("Sub", [constant("enough", SURE_LOGIT), PREFIX + "sure"], "below"),
+            ("Clip", [PREFIX + "below", none, constant("most_below", MOST_BELOW)], "lacking"),
+            ("Mul", [PREFIX + "lacking", constant("harder", np.full(1, HARDER))], "harsher"),
+            ("Mul", [PREFIX + "harsher", PREFIX + "strange"], "doubt"),
             ("Sub", [PREFIX + "sure", PREFIX + "doubt"], "logit"),
         ]
     note = made.metadata_props.add()

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from irchroma.calibration.confidence import ConfidenceResult, Pair, calibrate, look
 from irchroma.calibration.errors import CalibrationError
 from irchroma.engines import catalog
+from irchroma.engines.measures.metrics import taken_by_day
+from irchroma.engines.measures.natural_truth import natural
 from irchroma.engines.network.trust import WatchedNetwork, with_trust
 from irchroma.engines.network.weight_storage import load, save
 from irchroma.launch.measured import write_json
@@ -66,6 +68,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         for folders, most in ((args.source, 0), (args.beyond, args.most)):
             pairs = _pairs([Path(folder) for folder in folders], most, progress)
+            if name.kind == "thermal" and folders is args.source:
+                pairs = _by_day(pairs)
             kinds.append(look(network, pairs, catalog.WORK_SIZE_PX[size], poor=folders is args.source))
         result = calibrate(*kinds)
     finally:
@@ -118,6 +122,22 @@ def _pairs(folders: Sequence[Path], most: int, progress: Progress) -> Iterator[P
             else:
                 rgb = read_rgb(color)
                 yield _gray(rgb), rgb
+
+
+def _by_day(pairs: Iterator[Pair]) -> Iterator[Pair]:
+    """Pairs with the truth that thermal networks are trained to answer with: the scene on a fine day.
+
+    Against a washed-out truth the sky, of which they are surest, would be what they are furthest off at. Of a
+    night's color nothing is held against them: lamps and noise are no truth, but the scene is a known one.
+    """
+    from irchroma.engines.training.thermal import DARK
+    from irchroma.engines.training.thermal_like import daylight_of_pair, light_people
+
+    for luma, truth in pairs:
+        if truth is None or taken_by_day(truth):
+            yield luma, None if truth is None else daylight_of_pair(truth, luma)
+        else:
+            yield luma, light_people(natural(truth), luma) if truth.mean() > DARK["dusk"] else None
 
 
 def _gray(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -11,7 +12,9 @@ from irchroma.engines.errors import EngineOptionError, EngineUnavailable
 from irchroma.engines.network.network import NetworkOptions, open_network
 from irchroma.engines.network.trust import (
     DOUBT,
-    MOST_DOUBT,
+    HARDER,
+    MOST_BELOW,
+    SURE_LOGIT,
     Familiar,
     Trust,
     WatchedNetwork,
@@ -43,7 +46,7 @@ def trust_of(network: WatchedNetwork, known: float) -> Trust:
     said = [network.infer(picture(seed)) for seed in range(6)]
     familiar = Familiar.of(np.stack([one.mean for one in said]))
     weight = np.random.default_rng(0).normal(0, 0.05, len(said[0].features))
-    return Trust(weight, -0.2, familiar, known)
+    return Trust(weight, -1.0, familiar, known)
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "torch"])
@@ -63,12 +66,13 @@ def test_every_runtime_says_the_confidence_that_was_written(
         distance2 = trust.familiar.distance2(said.mean[None])[0]  # type: ignore[union-attr]
         features = said.features.reshape(len(said.features), -1).T.astype(np.float64)
         expected = trust.confidence(features, distance2).reshape(said.features.shape[1:])
-        assert np.abs(confidence[0, 0, 1::4, 1::4] - expected).max() < 0.12  # beside places, by bilinear
-        assert np.abs(confidence[0, 0].mean() - expected.mean()) < 0.01
+        expected = cv2.resize(expected, luma.shape[:1:-1], interpolation=cv2.INTER_LINEAR)
+        assert np.abs(confidence[0, 0] - expected).max() < 0.01
         assert np.abs(ycc[0] - said.ycc).max() < 1e-3  # the color is what it was
-        shown.append(float(confidence.mean()))
+        shown.append(float(confidence.mean() - trust.confidence(features).mean()))
     opened.close()
-    assert shown[1] < shown[0]
+    assert shown[1] < -0.01
+    assert abs(shown[0]) < 0.01
 
 
 def test_the_float16_twin_says_the_same(network: WatchedNetwork) -> None:
@@ -106,12 +110,22 @@ def test_distance_tells_strangers_from_the_familiar() -> None:
     assert float(familiar.distance2(own.mean(axis=0)[None] + 6 * own.std(axis=0)).min()) > 4
 
 
-def test_doubt_begins_at_what_is_known_and_ends() -> None:
+def test_doubt_begins_at_what_is_known_grows_and_ends() -> None:
     trust = Trust(np.zeros(3), 0.0, Familiar(np.zeros(2), np.eye(2)), known=1.0)
     features = np.zeros((1, 3))
     assert trust.confidence(features, 0.9)[0] == pytest.approx(0.5)
-    assert trust.confidence(features, 1.2)[0] == pytest.approx(1 / (1 + np.exp(DOUBT * 0.2)))
-    assert trust.confidence(features, 50.0)[0] == pytest.approx(1 / (1 + np.exp(MOST_DOUBT)))
+    doubt = HARDER * SURE_LOGIT
+    assert trust.confidence(features, 1.1)[0] == pytest.approx(1 / (1 + np.exp(DOUBT * 0.1 * doubt)))
+    assert trust.confidence(features, 50.0)[0] == pytest.approx(1 / (1 + np.exp(doubt)))
+
+
+def test_in_a_strange_picture_places_keep_their_order_and_what_is_sure_its_confidence() -> None:
+    trust = Trust(np.ones(1), 0.0, Familiar(np.zeros(2), np.eye(2)), known=1.0)
+    sure = np.array([[SURE_LOGIT + 0.5], [0.5], [0.0], [-0.5], [SURE_LOGIT - MOST_BELOW - 1.0]])
+    here, strange = trust.confidence(sure, 0.0), trust.confidence(sure, 50.0)
+    assert strange[0] == pytest.approx(here[0])
+    assert (np.diff(strange) < 0).all()
+    assert (strange[2:] < 0.1).all()
 
 
 def test_a_file_that_is_no_network_is_refused_in_one_line(tmp_path: Path) -> None:
