@@ -9,7 +9,9 @@ import threading
 log = logging.getLogger(__name__)
 
 NICENESS = 5
-"""Of threads that call a network beside frames, and of those its runtime starts there: frames come first."""
+"""Of threads that call a network beside frames, and of those its runtime starts there, above the process:
+frames come first."""
+_NICEST = 19
 
 
 def usable_cores() -> int:
@@ -21,6 +23,7 @@ def usable_cores() -> int:
 def make_nice() -> None:
     """The calling thread, and what it starts, gives way to others; where the system has such a thing."""
     try:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        own = os.getpriority(os.PRIO_PROCESS, os.getpid())
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), min(_NICEST, own + NICENESS))
     except (AttributeError, OSError) as error:
         log.debug("the network's thread keeps its priority: %s", error)

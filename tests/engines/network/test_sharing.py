@@ -311,5 +311,5 @@ def test_calls_beside_frames_give_way_to_everything_else(beside: bool) -> None:
     own = os.getpriority(os.PRIO_PROCESS, 0)
     shared = SharedNetwork(PriorityNetwork(), beside=beside)
     (seat,) = seats(shared, 1)
-    assert seat.infer(luma(0))[0].max() == (max(own, NICENESS) if beside else own)
+    assert seat.infer(luma(0))[0].max() == (min(19, own + NICENESS) if beside else own)
     seat.close()
