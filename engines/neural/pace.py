@@ -170,7 +170,7 @@ def _call(path: Path, options: NetworkOptions, size: tuple[int, int]) -> tuple[f
 
 def _frame(options: NeuralOptions, size: tuple[int, int]) -> tuple[float, float]:
     """CPU time, ms a frame, of steadying and recoloring a moving picture of (H, W): what is done to it small,
-    and what is done to it at its own size, which half of it takes half of."""
+    and what is done to it at its own size, which half of it takes half of. The least of some."""
     stage, recoloring = TemporalStage(options.temporal), Recoloring(options.recolor)
     stage.carries_half = True
     work = work_size(size, _SEEN_PX)
@@ -193,7 +193,7 @@ def _frame(options: NeuralOptions, size: tuple[int, int]) -> tuple[float, float]
         whole_s = time.thread_time()
         recoloring.planes(luma[:upper], guide, color, sure, half != work)
         times.append((whole_s - start_s, whole_s - steadied_s, time.thread_time() - whole_s))
-    in_all, whole, part = (1e3 * float(np.median(found[2:])) for found in zip(*times, strict=True))
+    in_all, whole, part = (1e3 * min(found[2:]) for found in zip(*times, strict=True))
     full_ms = min(whole, max(0.2 * whole, (whole - part) * size[0] / max(1, size[0] - upper)))
     return in_all - full_ms, full_ms
 
