@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from irchroma.launch.run.process import set_up
+from irchroma.launch.run.process import set_up, tune_process
 from irchroma.stream.loop.threads import feed_name
 
 
@@ -33,6 +33,15 @@ def test_lines_carry_the_camera_where_there_are_several(
     told = json.loads(line)
     assert (told["message"], told["from"], told["level"]) == ("lost", "stream.loop.reader", "warning")
     assert told.get("camera", "") == camera
+
+
+def test_frames_do_not_wait_for_the_interpreter_as_long_as_it_likes() -> None:
+    before = sys.getswitchinterval()
+    try:
+        tune_process()
+        assert sys.getswitchinterval() == pytest.approx(0.0002)
+    finally:
+        sys.setswitchinterval(before)
 
 
 _RUN = """
