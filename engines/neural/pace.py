@@ -34,6 +34,9 @@ SOURCE_SHARE, ENCODER_SHARE = 0.05, 0.18
 in parts of what motion, steadying and models take of a pixel at 320 (60 to 70 ns, which tells a fast machine
 from a slow one): encoding took 13.7, 11.3 and 10.2 ns at 640x512, 720 and 1080 lines, decoding H.264 3."""
 _CALLS, _FRAMES = 4, 8
+CALM = 1.25
+"""Times as long as its CPU time that a call may last for what was measured to be remembered: beside other
+work everything takes longer, and the next run may have the machine for itself."""
 _MEASURED, _SEEN_PX = "fast", 320
 """The network that is measured, and what it sees; the others by their work."""
 
@@ -137,12 +140,12 @@ def measure(demand: Demand) -> Pace:
     known = _read(memory)
     if known is not None:
         return Pace(demand, *known, cores, "measured before")
-    call_ms, wall_ms = _call(path, network, demand.size)
+    call_ms, wall_ms, calm = _call(path, network, demand.size)
     if options.weights is not None and options.size != _MEASURED:
         scale = Rung(options.size, _SEEN_PX).macs / Rung(_MEASURED, _SEEN_PX).macs
         call_ms, wall_ms = call_ms / scale, wall_ms / scale
     found = call_ms, wall_ms, *_frame(options, demand.size)
-    if memory is not None:
+    if memory is not None and calm:
         try:
             memory.write_text(json.dumps([round(ms, 3) for ms in found]), encoding="utf-8")
         except OSError as error:
@@ -150,8 +153,11 @@ def measure(demand: Demand) -> Pace:
     return Pace(demand, *found, cores, "measured just now")
 
 
-def _call(path: Path, options: NetworkOptions, size: tuple[int, int]) -> tuple[float, float]:
-    """CPU and wall time of a call, ms; the least of some, since others disturb and nothing speeds up."""
+def _call(path: Path, options: NetworkOptions, size: tuple[int, int]) -> tuple[float, float, bool]:
+    """CPU and wall time of a call, ms, and whether nobody else held the processor.
+
+    The least of some, since others disturb and nothing speeds up.
+    """
     network = open_network(path, options)
     luma = padded(np.full(work_size(size, _SEEN_PX), 90, np.uint8))
     try:
@@ -161,9 +167,9 @@ def _call(path: Path, options: NetworkOptions, size: tuple[int, int]) -> tuple[f
             cpu_s, wall_s = time.process_time(), time.perf_counter()
             network.infer(luma)
             times.append((time.process_time() - cpu_s, time.perf_counter() - wall_s))
-        cpu_ms = min(cpu for cpu, _ in times) * 1e3
+        cpu_ms, wall_ms = (min(found) * 1e3 for found in zip(*times, strict=True))
         # It lasts longer than its CPU time only where others hold the processor, now and not for ever.
-        return cpu_ms, min(cpu_ms, *(wall * 1e3 for _, wall in times))
+        return cpu_ms, min(cpu_ms, wall_ms), wall_ms <= CALM * cpu_ms
     finally:
         network.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from irchroma.engines import catalog
 from irchroma.engines.measures.flicker_report import read_frames
 from irchroma.engines.network.network import NetworkOptions, installed
+from irchroma.engines.neural import pace
 from irchroma.engines.neural.colorizer import NeuralOptions
 from irchroma.engines.neural.ladder import Rung, candidates, quality
 from irchroma.engines.processor import usable_cores
@@ -85,6 +87,12 @@ def test_palettes_have_nothing_to_choose(stored: Path) -> None:
     assert prepare(config, None, {"engine": "palette:ironbow"}) == (config, None)
 
 
+@pytest.fixture
+def calm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine counts as idle, whatever runs beside the tests."""
+    monkeypatch.setattr(pace, "CALM", math.inf)
+
+
 def chosen(rate: int, tmp_path: Path, **changes: Any) -> tuple[NeuralOptions, str]:
     network = NetworkOptions(cache=tmp_path / "compiled")
     (tmp_path / "compiled").mkdir(exist_ok=True)
@@ -92,6 +100,16 @@ def chosen(rate: int, tmp_path: Path, **changes: Any) -> tuple[NeuralOptions, st
     return chosen_for(options, VideoInfo((480, 640), Fraction(rate), live=True), CHOSEN_KEYS)
 
 
+def test_what_is_measured_beside_other_work_is_not_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "CALM", 0.0)
+    assert "(measured just now)" in chosen(5, tmp_path)[1]
+    assert "(measured just now)" in chosen(5, tmp_path)[1]
+    assert not list(tmp_path.glob("pace-*.json"))
+
+
+@pytest.mark.usefixtures("calm")
 def test_a_run_measures_once_and_remembers(tmp_path: Path) -> None:
     first, why = chosen(5, tmp_path)
     assert "(measured just now)" in why
@@ -104,6 +122,7 @@ def test_a_run_measures_once_and_remembers(tmp_path: Path) -> None:
     assert "(measured just now)" in chosen(5, tmp_path)[1]
 
 
+@pytest.mark.usefixtures("calm")
 def test_a_faster_machine_gets_more_and_the_words_are_true(tmp_path: Path) -> None:
     chosen(5, tmp_path)
     (memory,) = tmp_path.glob("pace-*.json")
@@ -119,6 +138,7 @@ def test_a_faster_machine_gets_more_and_the_words_are_true(tmp_path: Path) -> No
     assert found[0.5] == quality("nir", candidates("nir")[0])
 
 
+@pytest.mark.usefixtures("calm")
 def test_large_frames_and_their_encoder_leave_less_to_the_network(tmp_path: Path) -> None:
     chosen(5, tmp_path)
     (memory,) = tmp_path.glob("pace-*.json")
