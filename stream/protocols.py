@@ -210,6 +210,13 @@ class FrameRepair(Protocol):
         """Let go of everything; may be called twice."""
 
 
+class FrameMask(Protocol):
+    """Takes out of a camera's pictures what nobody is to see. One thread calls."""
+
+    def apply(self, frame: Frame) -> Frame:
+        """The frame without it; the frame itself where there is nothing to take out."""
+
+
 class FrameWatch(Protocol):
     """Sees what a camera gives, beside what becomes of it. Called by the loop's thread; must be quick."""
 

@@ -14,11 +14,12 @@ from irchroma.stream.loop.loop import Loop
 from irchroma.stream.protocols import Colorizer
 from irchroma.stream.sinks.http.page import Choice
 from irchroma.stream.view.composer import ViewComposer
+from irchroma.stream.view.privacy import PrivacyMasks
 from irchroma.stream.view.views import VIEWS, ViewOptions
 
 log = logging.getLogger(__name__)
 
-_KEYS = ("view", "wipe", "blend", "engine", "reference", "strength")
+_KEYS = ("view", "wipe", "blend", "engine", "reference", "strength", "masks")
 _SWATCH = 9
 
 
@@ -37,6 +38,7 @@ class RunControl:
         composer: ViewComposer,
         make: Callable[[str], Colorizer],
         references: RunReferences | None = None,
+        privacy: PrivacyMasks | None = None,
     ) -> None:
         """Begin with the engine that the configuration names.
 
@@ -45,8 +47,9 @@ class RunControl:
             composer: whose view is changed.
             make: opens an engine by its name.
             references: of the run, as told here; None where it has none.
+            privacy: the run's masks; None where there can be none.
         """
-        self._references = references
+        self._references, self._privacy = references, privacy
         self._composer, self._make = composer, make
         self._engine = engine
         self._changing: str | None = None
@@ -68,6 +71,7 @@ class RunControl:
             "latency_ms": round(self._composer.latency_ms, 1),
             "reason": guarded.reason if guarded is not None else None,
             "reference": self._references.state() if self._references is not None else None,
+            "privacy": self._privacy.state() if self._privacy is not None else None,
         }
 
     def thumbnail(self, key: str) -> bytes | None:
@@ -90,8 +94,16 @@ class RunControl:
             raise ConfigError(
                 f"there is no engine {shortened(repr(engine))} to choose{nearest(str(engine), known)}"
             )
+        masks = None
+        if "masks" in wanted:
+            if self._privacy is None:
+                raise ConfigError("this run has no privacy masks: begin it with --privacy FILE.json")
+            masks = self._privacy.check(wanted["masks"])
         if {"reference", "strength"} & set(wanted):
             self._change_reference(wanted)
+        if masks is not None and self._privacy is not None:
+            self._privacy.draw(masks)
+            log.info("privacy: %d masks were drawn on the page", len(masks))
         self._composer.view = view
         if engine is not None and engine != (self._changing or self._engine):
             self._change_engine(str(engine))

@@ -67,7 +67,12 @@ def make_recorder(config: RunConfig, text: str, options: SinkOptions) -> Evidenc
             options.keep,
             options.overwrite,
             options.audio_from,
-            {"program": program, "source": public(config.source), "camera_profile": config.camera or None},
+            {
+                "program": program,
+                "source": public(config.source),
+                "camera_profile": config.camera or None,
+                **({"raw_under_privacy_masks": config.privacy.raw} if config.privacy.asked else {}),
+            },
             program,
         ),
     )
@@ -111,6 +116,8 @@ class EvidenceFacts:
             facts["shutter"] = "closed"
         if job.frame.gap:
             facts["gap"] = True
+        if "privacy" in job.frame.extra:
+            facts["privacy_masks"] = job.frame.extra["privacy"]
         if job.colored is None:
             return facts | (
                 {"engine": None, "why": job.reason} if job.camera_rgb is None else {"engine": None}

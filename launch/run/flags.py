@@ -121,6 +121,14 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
             bool,
             _READINGS,
         ),
+        Flag(
+            "--privacy",
+            "privacy.file",
+            "keeps the privacy masks that are drawn on the page, which are in force from its start;"
+            " [[privacy.masks]] of --config: fixed ones",
+            Path,
+            metavar="FILE.json",
+        ),
         Flag("--no-mark", "osd.mark", "leave out the 'synthetic color' mark", bool, False),
     ),
     "output": (

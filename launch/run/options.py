@@ -23,6 +23,7 @@ from irchroma.stream.sinks.files.segmented_sink import Retention
 from irchroma.stream.sources.open_source import SourceOptions
 from irchroma.stream.tone.options import ToneMapOptions
 from irchroma.stream.view.osd import OsdOptions
+from irchroma.stream.view.privacy import PrivacyOptions
 from irchroma.stream.view.views import ViewOptions
 
 
@@ -139,6 +140,7 @@ class RunConfig:
         references: the library that `auto` as the reference takes pictures from; None for the user's own.
         view: what the picture shows.
         osd: readings on the picture.
+        privacy: what of the picture nobody is to see, on no output, snapshot and raw track.
         output: of the sinks.
         strict: fail at the end where anything was dropped, replaced, guessed or shortened; a live source's
             frames that gave way to newer ones are counted, and are no failure.
@@ -165,6 +167,7 @@ class RunConfig:
     references: Path | None = None
     view: ViewOptions = field(default_factory=ViewOptions)
     osd: OsdOptions = field(default_factory=OsdOptions)
+    privacy: PrivacyOptions = field(default_factory=PrivacyOptions)
     output: OutputOptions = field(default_factory=OutputOptions)
     strict: bool = False
 

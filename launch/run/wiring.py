@@ -12,6 +12,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from irchroma.calibration.pairs import PairCollector
 from irchroma.engines import catalog
 from irchroma.engines.choice import (
@@ -23,6 +26,7 @@ from irchroma.engines.choice import (
 )
 from irchroma.engines.network.sharing import SharedPool
 from irchroma.engines.neural.colorizer import NeuralColorizer
+from irchroma.engines.palette.tables import PALETTES, palette_table
 from irchroma.engines.reference.pictures import AUTO, load_references
 from irchroma.engines.retrieval.library import ReferenceLibrary, default_folder
 from irchroma.launch.config import ConfigError
@@ -68,6 +72,7 @@ from irchroma.stream.sources.picture_file import SUFFIXES
 from irchroma.stream.sources.pictures import scale_of
 from irchroma.stream.sources.rtsp_source import RtspSource
 from irchroma.stream.view.composer import ViewComposer
+from irchroma.stream.view.privacy import PrivacyMasks, PrivateComposer
 
 if TYPE_CHECKING:
     from irchroma.launch.run.automatic import Governor
@@ -138,11 +143,13 @@ def build_loop(
             references.attend(colorizer)
         return facts.opened(colorizer)
 
-    control = RunControl(config.engine, composer, choose, references)
+    masks = _privacy(config, camera)
+    control = RunControl(config.engine, composer, choose, references, masks)
     sink_options = replace(_sink_options(config, stats, control, shared), sound=sound)
     evidence = evidence_sink(config)
     recorder = make_recorder(config, evidence, sink_options) if evidence is not None else None
-    facts = EvidenceFacts(composer, recorder)
+    shown = PrivateComposer(composer, masks, _own_palette(config)) if masks is not None else composer
+    facts = EvidenceFacts(shown, recorder)
     watch = FlickerWatch(facts if auto is None else SceneWatch(facts, auto))
 
     def make_colorizer(info: VideoInfo) -> Colorizer:
@@ -175,6 +182,8 @@ def build_loop(
         sound=sound,
         ended=auto.close if auto is not None else None,
         repair=RunRepair(config.repair, config.neural.network) if config.repair.mask else None,
+        mask=masks,
+        whole_raw=config.privacy.raw == "whole",
     )
     raw = _raw_keeper(config.output, recorder)
 
@@ -185,6 +194,31 @@ def build_loop(
     loop = Loop(source, make_colorizer, watch, writers, options, raw, remake)
     control.loop = loop
     return loop
+
+
+def _privacy(config: RunConfig, camera: Camera | None) -> PrivacyMasks | None:
+    """The run's masks; None where it asks for none.
+
+    Raises:
+        ConfigError: its raw track could not be masked, and is not said to be whole.
+    """
+    if not config.privacy.asked:
+        return None
+    output, raw = config.output, config.output.keep_raw is not None or config.output.evidence
+    coded = output.keep_raw is not None and output.keep_raw_as == "bitstream"
+    unpacked = raw and camera is not None and camera.unpacks
+    if config.privacy.raw == "masked" and (coded or unpacked):
+        why = "what a camera sends coded" if coded else "frames in the layout of this camera"
+        raise ConfigError(
+            f'privacy: {why} cannot be masked in a raw track: keep none, or say raw = "whole" in [privacy]'
+        )
+    return PrivacyMasks(config.privacy)
+
+
+def _own_palette(config: RunConfig) -> NDArray[np.uint8]:
+    """(256, 1, 3) uint8, for where privacy allows a palette only: the run's, where it has a name."""
+    name = config.palette.palette
+    return palette_table(name if name in PALETTES else "ironbow").reshape(256, 1, 3)
 
 
 def _references(config: RunConfig) -> AutoReference | GivenReferences | None:

@@ -28,6 +28,7 @@ from irchroma.stream.loop.writer import SinkWriter
 from irchroma.stream.protocols import (
     Colorizer,
     Composer,
+    FrameMask,
     FrameRepair,
     FrameSource,
     FrameWatch,
@@ -63,6 +64,9 @@ class LoopOptions:
         sound: gets what sounds with each frame that arrives.
         ended: called once when the run is over.
         repair: mends each picture before it is tone mapped; raw tracks get what the camera gave.
+        mask: takes out of each frame what nobody is to see, before anything else gets it.
+        whole_raw: raw tracks get it all the same. A camera whose frames are unpacked first needs that: where
+            in them the picture is, only its profile says.
     """
 
     tone_map: ToneMapOptions = field(default_factory=ToneMapOptions)
@@ -75,6 +79,8 @@ class LoopOptions:
     sound: SoundTaker | None = None
     ended: Callable[[], None] | None = None
     repair: FrameRepair | None = None
+    mask: FrameMask | None = None
+    whole_raw: bool = False
 
 
 class Loop:
@@ -269,6 +275,8 @@ class Loop:
         duration_ns = frame.duration_ns if frame.duration_ns != UNKNOWN_NS else period_ns
         if self._options.camera is not None:
             frame = self._options.camera.apply(frame)
+            if self._options.mask is not None and self._options.camera.unpacks:
+                frame = self._options.mask.apply(frame)
         if frame.gap or (self._last_size is not None and self._last_size != frame.size):
             self._tone_map.reset()
             self._detector.reset()
@@ -320,10 +328,17 @@ class Loop:
         silent_s, reason = silence
         self._composing.jobs.put(Silence(pts_ns, repeat_ns, reason, silent_s))
 
-    def _arrived(self, frame: Frame) -> None:
-        """Every frame that arrives is recorded and heard, whatever its color becomes. The reader's thread."""
+    def _arrived(self, frame: Frame) -> Frame:
+        """Every frame that arrives is recorded and heard, whatever its color becomes. The reader's thread.
+
+        What it returns is all that anybody else gets.
+        """
         if frame.sound and self._options.sound is not None:
             self._options.sound.put(frame.sound)
         info = self.reader.info
+        camera, mask = self._options.camera, self._options.mask
+        unpacked_first = camera is not None and camera.unpacks
+        shown = frame if mask is None or unpacked_first else mask.apply(frame)
         if self.raw is not None and info is not None:
-            self.raw.see(frame, info, self._stopping)
+            self.raw.see(frame if self._options.whole_raw else shown, info, self._stopping)
+        return shown

@@ -90,7 +90,7 @@ class SourceReader:
         self,
         source: FrameSource,
         options: ReconnectOptions | None = None,
-        on_frame: Callable[[Frame], None] | None = None,
+        on_frame: Callable[[Frame], Frame] | None = None,
         remake: Callable[[], FrameSource] | None = None,
         limits: SourceDeadlines | None = None,
     ) -> None:
@@ -99,7 +99,8 @@ class SourceReader:
         Args:
             source: this object's from now on.
             options: how a live source is watched.
-            on_frame: gets every frame on the reader's thread, before anything may drop it.
+            on_frame: gets every frame on the reader's thread, before anything may drop it; what it returns
+                goes on.
             remake: makes the source once more, for one that hangs; None to give up instead.
             limits: how long is waited for the source's calls.
         """
@@ -284,9 +285,7 @@ class SourceReader:
             self._last_pts_ns = frame.pts_ns
             self.lost_reason = None
             first = False
-            if self._on_frame is not None:
-                self._on_frame(frame)
-            self.ring.put(frame)
+            self.ring.put(frame if self._on_frame is None else self._on_frame(frame))
         return True
 
     def _source_should_go_on(self) -> bool:

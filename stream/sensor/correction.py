@@ -29,6 +29,11 @@ class Camera:
         self.unpacker = CameraUnpacker(profile)
         self._correction = Correction(profile)
 
+    @property
+    def unpacks(self) -> bool:
+        """Whether the picture is only a part of what is delivered."""
+        return self.profile.layout != "plain"
+
     def apply(self, frame: Frame) -> Frame:
         """The frame's picture, unpacked and corrected; the frame itself where there is nothing to do."""
         frame = self.unpacker.unpack(frame)

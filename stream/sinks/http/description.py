@@ -10,9 +10,26 @@ from typing import Any
 
 from irchroma.stream.sinks.http.feeds import FEEDS
 from irchroma.stream.sinks.http.page import LiveControl
+from irchroma.stream.view.privacy import MOST_MASKS, MOST_POINTS, STYLES
 from irchroma.stream.view.views import VIEWS
 
 _SHARE = {"type": "number", "minimum": 0, "maximum": 1}
+_MASK = {
+    "type": "object",
+    "description": "a privacy mask; those that were drawn before are replaced by all that are given",
+    "required": ["points"],
+    "additionalProperties": False,
+    "properties": {
+        "points": {
+            "type": "array",
+            "minItems": 3,
+            "maxItems": MOST_POINTS,
+            "items": {"type": "array", "minItems": 2, "maxItems": 2, "items": _SHARE},
+        },
+        "style": {"type": "string", "enum": list(STYLES)},
+        "name": {"type": "string", "maxLength": 80},
+    },
+}
 _PROBLEM = {
     "content": {
         "application/json": {
@@ -115,6 +132,7 @@ def _page_paths(at: str, control: LiveControl | None, webrtc: bool) -> dict[str,
                 "engine": {"type": "string", "enum": [choice.value for choice in control.engines]},
                 "reference": {"type": "string", "description": "a candidate's key, none or auto"},
                 "strength": _SHARE,
+                "masks": {"type": "array", "maxItems": MOST_MASKS, "items": _MASK},
             },
         }
         paths[f"{at}control"] = {

@@ -104,13 +104,14 @@ class LiveControl(Protocol):
         that is being made ready or None; `error`, why the last choice was not taken or None; `latency_ms`
         from a frame's arrival to its picture, None while there are no frames; `reason`, why there is no color
         or None; `reference`, None or `auto`, whether the scene chooses it, `strength`, `current`, its key or
-        None, and `candidates`, each with `key`, `name` and `score`."""
+        None, and `candidates`, each with `key`, `name` and `score`; `privacy`, None or `fixed`, `drawn`
+        and `can_be_drawn`, see `irchroma.stream.view.privacy`."""
 
     def thumbnail(self, key: str) -> bytes | None:
         """A small JPEG of a reference; None where there is none of that key."""
 
     def change(self, wanted: dict[str, Any]) -> None:
-        """Take over any of `view`, `wipe`, `blend`, `engine`, `reference` and `strength`.
+        """Take over any of `view`, `wipe`, `blend`, `engine`, `reference`, `strength` and `masks`.
 
         A view is there at once; an engine takes over when it is ready, see `state`. A reference is a
         candidate's key, `none`, or `auto`.

@@ -19,7 +19,7 @@ from irchroma.stream.sinks.http.whep import LONGEST_OFFER, OfferRefused
 
 STUCK_S = 10.0
 """A client that takes or says nothing for so long is disconnected."""
-LONGEST_BODY = 4096
+LONGEST_BODY = 32 * 1024  # a page full of privacy masks
 
 FOR_ALL = {
     "X-Content-Type-Options": "nosniff",

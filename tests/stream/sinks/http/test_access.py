@@ -250,7 +250,7 @@ def test_hostile_bodies_get_an_answer() -> None:
             ('{"a":' * 800, 400),
             ("9" * 4000, 400),
             ('{"wipe": 1e400}', 200),  # for the control to judge
-            (" " * 5000, 413),
+            (" " * 40_000, 413),
             ("[]", 400),
             ("\x00", 400),
         ):
