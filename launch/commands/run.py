@@ -13,6 +13,7 @@ from irchroma.launch.config import to_toml
 from irchroma.launch.notices import ServiceNotices, idle_since
 from irchroma.launch.run import flags as run_flags
 from irchroma.launch.run.cameras import cameras_toml, has_cameras, load_cameras
+from irchroma.launch.run.control import Reread, reread_all
 from irchroma.launch.run.feeds import run_cameras
 from irchroma.launch.run.monitor import Monitor
 from irchroma.launch.run.options import load, require
@@ -73,7 +74,7 @@ def run_with(args: argparse.Namespace, settings: dict[str, Any]) -> int:
         shown, left_out = masked(config)
         sys.stdout.write(explanation(left_out) + to_toml(shown))
         return 0
-    config = revealed(config)
+    config = asked = revealed(config)
     require(config)
     require_recording(config)
     places(config)
@@ -89,8 +90,9 @@ def run_with(args: argparse.Namespace, settings: dict[str, Any]) -> int:
     import_ahead(config)
     monitor = Monitor(config, args.quiet, governor)
     run_remarks.set(monitor.remarks)
-    monitor.loop = build_loop(config, stats=monitor.stats, governor=governor)
-    told_to_stop = stop_on_signals(monitor.loop.stop)
+    reread = Reread(asked, lambda: revealed(load(args.config, dict(settings)))) if args.config else None
+    monitor.loop = build_loop(config, stats=monitor.stats, governor=governor, reread=reread)
+    told_to_stop = stop_on_signals(monitor.loop.stop, (lambda: reread_all([reread])) if reread else None)
     monitor.health.start()
     notices = ServiceNotices(
         lambda: idle_since(monitor.loop.turned_s if monitor.loop else None), monitor.status
@@ -126,4 +128,4 @@ def _run_cameras(args: argparse.Namespace, settings: dict[str, Any]) -> int:
     config = replace(config, cameras=tuple(revealed(camera) for camera in config.cameras))
     tune_process()
     set_up(args.log, logging.WARNING if args.quiet else logging.INFO)
-    return run_cameras(config, quiet=args.quiet)
+    return run_cameras(config, quiet=args.quiet, again=lambda: load_cameras(args.config, settings))

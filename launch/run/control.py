@@ -1,15 +1,18 @@
-"""Changes a run while it goes on: what the page's buttons do."""
+"""Changes a run while it goes on: what the page's buttons do, and a configuration that is read again."""
 
 from __future__ import annotations
 
+import dataclasses
 import logging
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from irchroma.engines import catalog
 from irchroma.engines.palette.tables import PALETTES, palette_table
 from irchroma.launch.config import ConfigError, nearest, shortened
 from irchroma.launch.run.auto_reference import RunReferences
+from irchroma.launch.run.options import RunConfig, whole_name
 from irchroma.stream.loop.loop import Loop
 from irchroma.stream.protocols import Colorizer
 from irchroma.stream.sinks.http.page import Choice
@@ -22,6 +25,21 @@ log = logging.getLogger(__name__)
 _KEYS = ("view", "wipe", "blend", "engine", "reference", "strength", "masks")
 _SWATCH = 9
 
+_LIVE = (
+    "view.",
+    "osd.",
+    "engine",
+    "neural.",
+    "palette.",
+    "tone_map.",
+    "privacy.masks",
+    "color_camera",
+    "repeat_s",
+)
+"""What a configuration that is read again may change."""
+_NOT_LIVE = ("neural.reference", "palette.gain", "palette.offset")
+"""Of these what is built into a run."""
+
 
 class RunControl:
     """The `LiveControl` of one run.
@@ -30,20 +48,22 @@ class RunControl:
 
     Attributes:
         loop: the run, as soon as there is one.
+        config: of the run, as it is now.
+        reread: the configuration as it was asked for, and what reads it again; None without a file.
     """
 
     def __init__(
         self,
-        engine: str,
+        config: RunConfig,
         composer: ViewComposer,
         make: Callable[[str], Colorizer],
         references: RunReferences | None = None,
         privacy: PrivacyMasks | None = None,
     ) -> None:
-        """Begin with the engine that the configuration names.
+        """Begin with what the configuration says.
 
         Args:
-            engine: as configured.
+            config: of the run.
             composer: whose view is changed.
             make: opens an engine by its name.
             references: of the run, as told here; None where it has none.
@@ -51,7 +71,9 @@ class RunControl:
         """
         self._references, self._privacy = references, privacy
         self._composer, self._make = composer, make
-        self._engine = engine
+        self.config, self._engine = config, config.engine
+        self._chosen = False  # on the page: the configuration's no longer counts
+        self.reread: Reread | None = None
         self._changing: str | None = None
         self._error: str | None = None
         self.loop: Loop | None = None
@@ -107,6 +129,43 @@ class RunControl:
         self._composer.view = view
         if engine is not None and engine != (self._changing or self._engine):
             self._change_engine(str(engine))
+            self._chosen = True
+
+    def reload(self) -> list[str]:
+        """See `LiveControl.reload`."""
+        if self.reread is None:
+            raise ConfigError("reload: this run was begun without --config: there is nothing to read again")
+        return self.reread.take()
+
+    def take(self, changes: dict[str, Any]) -> None:
+        """Go on with these values of dotted keys, which `Reread` has found to be allowed.
+
+        Raises:
+            ConfigError: the run has not begun.
+        """
+        loop = self.loop
+        if loop is None:
+            raise ConfigError("reload: the run has not begun yet")
+        config = self.config
+        for key, value in changes.items():
+            config = _with(config, key.split("."), value)
+        self.config = config
+        parts = {key.partition(".")[0] for key in changes}
+        if "view" in parts:
+            self._composer.view = config.view
+        if "osd" in parts:
+            self._composer.use(config.osd)
+        if "privacy" in parts and self._privacy is not None:
+            self._privacy.fix(config.privacy.masks)
+        if {"tone_map", "color_camera", "repeat_s"} & parts:
+            loop.use(config.tone_map, config.color_camera, config.repeat_s)
+        if {"engine", "neural", "palette"} & parts:
+            info = loop.reader.info
+            asked = whole_name(config, info is not None and info.counts)
+            engine = self._engine if self._chosen and "engine" not in parts else asked
+            self._chosen = self._chosen and "engine" not in parts
+            self._engine = ""  # with other options the same one is another
+            self._change_engine(engine)
 
     def _view(self, wanted: dict[str, Any]) -> ViewOptions:
         now = self._composer.view
@@ -143,8 +202,91 @@ class RunControl:
             else:
                 self._error = f"{engine}: {reason}"
 
-        log.info("engine %s was chosen on the page", engine)
+        log.info("engine %s was chosen", engine)
         guarded.exchange(lambda: self._make(engine), done)
+
+
+class Reread:
+    """The configuration of one run, which can be read again while it goes on. Any thread may call.
+
+    Args:
+        asked: as it was read at first.
+        read: reads it again; raises ConfigError.
+
+    Attributes:
+        control: of the run; None before there is one.
+    """
+
+    def __init__(self, asked: RunConfig, read: Callable[[], RunConfig]) -> None:
+        self._asked, self._read = asked, read
+        self._lock = threading.Lock()
+        self.control: RunControl | None = None
+
+    def take(self) -> list[str]:
+        """Read it and go on with what has changed, which is returned, one line each.
+
+        Raises:
+            ConfigError: it cannot be used, or something has changed that cannot while the run goes on;
+                nothing was changed.
+        """
+        with self._lock:
+            new = self._read()
+            differ = dict(_differences(self._asked, new))
+            fixed = [key for key in differ if not _may_change(key)]
+            if fixed:
+                raise ConfigError(
+                    f"reload: {', '.join(fixed)} cannot change while the run goes on: nothing was changed;"
+                    " restart it for that"
+                )
+            if differ:
+                if self.control is None:
+                    raise ConfigError("reload: the run has not begun yet")
+                self.control.take({key: after for key, (_, after) in differ.items()})
+            self._asked = new
+            return [f"{key}: {_told(before)} -> {_told(after)}" for key, (before, after) in differ.items()]
+
+
+def _may_change(key: str) -> bool:
+    if key.startswith(_NOT_LIVE) and key != "neural.reference_strength":
+        return False
+    return any(key == one or (one.endswith(".") and key.startswith(one)) for one in _LIVE)
+
+
+def _differences(old: Any, new: Any, at: str = "") -> Iterator[tuple[str, tuple[Any, Any]]]:
+    """Dotted keys whose values differ, and both values."""
+    for one in dataclasses.fields(old):
+        before, after = getattr(old, one.name), getattr(new, one.name)
+        if dataclasses.is_dataclass(before) and type(before) is type(after):
+            yield from _differences(before, after, f"{at}{one.name}.")
+        elif before != after:
+            yield f"{at}{one.name}", (before, after)
+
+
+def _with(options: Any, key: list[str], value: Any) -> Any:
+    first, *rest = key
+    return dataclasses.replace(
+        options, **{first: _with(getattr(options, first), rest, value) if rest else value}
+    )
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, tuple) and value and dataclasses.is_dataclass(value[0]):
+        return f"{len(value)} of them"
+    return shortened(str(value), 60)
+
+
+def reread_all(all_of_them: list[Reread]) -> None:
+    """What SIGHUP does; says what has changed, or why nothing has."""
+    for one in all_of_them:
+        try:
+            changed = one.take()
+        except Exception as error:  # noqa: BLE001 (whatever is in the file, the run goes on)
+            log.error("%s", error)
+            continue
+        for line in changed:
+            log.info("reload: %s", line)
+        if not changed:
+            log.info("reload: nothing has changed")
 
 
 def _share(key: str, wanted: dict[str, Any], now: float) -> float:

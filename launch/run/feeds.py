@@ -9,6 +9,7 @@ import json
 import logging
 import shutil
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from irchroma.engines.errors import EngineError
@@ -18,8 +19,11 @@ from irchroma.launch.config import ConfigError
 from irchroma.launch.notices import ServiceNotices, idle_since
 from irchroma.launch.progress import Progress
 from irchroma.launch.run.cameras import CameraRun, CamerasConfig
+from irchroma.launch.run.control import Reread, reread_all
 from irchroma.launch.run.monitor import Monitor
+from irchroma.launch.run.options import RunConfig
 from irchroma.launch.run.outputs import write_statistics
+from irchroma.launch.run.passwords import revealed
 from irchroma.launch.run.process import stop_on_signals
 from irchroma.launch.run.wiring import Shared, build_loop
 from irchroma.stream.errors import SinkError, SourceError, StreamError
@@ -45,14 +49,24 @@ class CameraFeed:
         waiting: why there is no first frame yet; None otherwise.
     """
 
-    def __init__(self, config: CameraRun, shared: Shared) -> None:
+    def __init__(
+        self, config: CameraRun, shared: Shared, again: Callable[[], CamerasConfig] | None = None
+    ) -> None:
         """Build everything that can be built before the camera is asked.
+
+        Args:
+            config: of the camera.
+            shared: what it has in common with the others.
+            again: reads the configuration of all once more.
 
         Raises:
             ConfigError, SinkError, ValueError: the configuration makes no sense.
         """
         self.name, self._config, self._shared = config.name, config, shared
         self.monitor = Monitor(config, quiet=True, camera=config.name)
+        self.reread: Reread | None = None
+        if again is not None:
+            self.reread = Reread(config, lambda: _of_name(again(), config.name))
         self.failure: str | None = None
         self.waiting: str | None = None
         self._stopping = threading.Event()
@@ -102,7 +116,10 @@ class CameraFeed:
             return None
 
     def _build(self) -> Loop:
-        loop = build_loop(self._config, stats=self.stats, shared=self._shared)
+        # After a reload, too, a camera that is tried again begins as it has been told.
+        told = self.reread.control if self.reread is not None else None
+        config = told.config if told is not None else self._config
+        loop = build_loop(config, stats=self.stats, shared=self._shared, reread=self.reread)
         self.monitor.loop = loop
         return loop
 
@@ -179,12 +196,13 @@ class CamerasRun:
 
     Args:
         config: what `load_cameras` gave.
+        again: reads it once more; None where there is nothing to read.
 
     Raises:
         ConfigError: a camera's configuration makes no sense; nothing has been started then.
     """
 
-    def __init__(self, config: CamerasConfig) -> None:
+    def __init__(self, config: CamerasConfig, again: Callable[[], CamerasConfig] | None = None) -> None:
         self._config = config
         count = len(config.cameras)
         shares = config.sharing.networks
@@ -194,7 +212,7 @@ class CamerasRun:
         for camera in config.cameras:
             shared = Shared(camera.name, self._pool, _threads_each(count))
             try:
-                self.feeds.append(CameraFeed(camera, shared))
+                self.feeds.append(CameraFeed(camera, shared, again))
             except (StreamError, EngineError, ValueError) as error:
                 raise ConfigError(f"cameras.{camera.name}: {error}") from error
 
@@ -278,10 +296,30 @@ class CamerasProgress:
         self._line.close()
 
 
-def run_cameras(config: CamerasConfig, quiet: bool) -> int:
-    """Run them all; SIGINT and SIGTERM finish every file, a second signal ends the process at once."""
-    cameras = CamerasRun(config)
-    told_to_stop = stop_on_signals(cameras.stop)
+def _of_name(config: CamerasConfig, name: str) -> RunConfig:
+    """The camera of that name, its passwords filled in."""
+    for camera in config.cameras:
+        if camera.name == name:
+            return revealed(camera)
+    raise ConfigError(f"reload: there is no camera {name} any more: restart for that")
+
+
+def run_cameras(config: CamerasConfig, quiet: bool, again: Callable[[], CamerasConfig] | None = None) -> int:
+    """Run them all; SIGINT and SIGTERM finish every file, a second signal ends the process at once.
+
+    SIGHUP has the configuration read again by `again`.
+    """
+    cameras = CamerasRun(config, again)
+
+    def reload() -> None:
+        if again is not None:
+            count = len(config.cameras)
+            if len(again().cameras) != count:
+                log.error("reload: the number of cameras cannot change while they run: restart for that")
+                return
+        reread_all([feed.reread for feed in cameras.feeds if feed.reread is not None])
+
+    told_to_stop = stop_on_signals(cameras.stop, reload if again is not None else None)
     code = cameras.run(None if quiet else CamerasProgress())
     began = any(feed.monitor.loop is not None and feed.monitor.loop.frames for feed in cameras.feeds)
     return 128 + told_to_stop[0] if told_to_stop and not began and not code else code

@@ -112,13 +112,16 @@ def set_up(style: str, level: int) -> None:
     root.propagate = False
 
 
-def stop_on_signals(stop_run: Callable[[], None]) -> list[int]:
+def stop_on_signals(stop_run: Callable[[], None], reload: Callable[[], None] | None = None) -> list[int]:
     """The first SIGINT or SIGTERM ends the run in good order, a later one at once.
+
+    With `reload`, SIGHUP calls that, unless it says that the terminal has gone.
 
     One within a second is the same wish: `timeout` signals its child and then its whole group.
 
     Args:
         stop_run: called on a thread of its own: the main thread may hold what it needs when a signal comes.
+        reload: the same.
 
     Returns:
         A list that gets the number of the signal when it comes.
@@ -135,6 +138,16 @@ def stop_on_signals(stop_run: Callable[[], None]) -> list[int]:
         seen.append(number)
         threading.Thread(target=stop_run, name="stop", daemon=True).start()
 
+    had_terminal = os.isatty(2)
+
+    def hang_up(number: int, frame: FrameType | None) -> None:
+        if had_terminal and not os.isatty(2):
+            stop(number, frame)
+        else:
+            threading.Thread(target=reload, name="reload", daemon=True).start()
+
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
+    if reload is not None:
+        signal.signal(signal.SIGHUP, hang_up)
     return seen

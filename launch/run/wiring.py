@@ -31,7 +31,7 @@ from irchroma.engines.reference.pictures import AUTO, load_references
 from irchroma.engines.retrieval.library import ReferenceLibrary, default_folder
 from irchroma.launch.config import ConfigError
 from irchroma.launch.run.auto_reference import AutoReference, GivenReferences, SceneWatch
-from irchroma.launch.run.control import RunControl
+from irchroma.launch.run.control import Reread, RunControl
 from irchroma.launch.run.evidence import EvidenceFacts, evidence_sink, make_recorder
 from irchroma.launch.run.monitor import FlickerWatch
 from irchroma.launch.run.options import (
@@ -101,6 +101,7 @@ def build_loop(
     extra_sinks: dict[str, FrameSink] | None = None,
     shared: Shared | None = None,
     governor: Governor | None = None,
+    reread: Reread | None = None,
 ) -> Loop:
     """A loop that is ready to run.
 
@@ -109,6 +110,7 @@ def build_loop(
         stats: what a page shows of the run.
         extra_sinks: label -> sink, beside those of the configuration.
         shared: what it has in common with the other cameras of the process, where there are some.
+        reread: the configuration, where it may be read again while the run goes on.
         governor: opens neural engines, and changes their settings while the run goes on.
 
     Raises:
@@ -130,7 +132,7 @@ def build_loop(
     failed = FailedRuntimes()
 
     def choose(engine: str) -> Colorizer:
-        chosen = with_engine(config, engine)
+        chosen = with_engine(control.config, engine)
         info = loop.reader.info
         options = _colorizer_options(chosen, shared, failed, info)
         return attended(open_colorizer(chosen.engine, options))
@@ -144,11 +146,12 @@ def build_loop(
         return facts.opened(colorizer)
 
     masks = _privacy(config, camera)
-    control = RunControl(config.engine, composer, choose, references, masks)
+    control = RunControl(config, composer, choose, references, masks)
+    control.reread = reread
     sink_options = replace(_sink_options(config, stats, control, shared), sound=sound)
     evidence = evidence_sink(config)
     recorder = make_recorder(config, evidence, sink_options) if evidence is not None else None
-    shown = PrivateComposer(composer, masks, _own_palette(config)) if masks is not None else composer
+    shown = PrivateComposer(composer, masks, _own_palette(config))
     facts = EvidenceFacts(shown, recorder)
     watch = FlickerWatch(facts if auto is None else SceneWatch(facts, auto))
 
@@ -193,21 +196,21 @@ def build_loop(
     source = _prepared(config, raw, sound, source)
     loop = Loop(source, make_colorizer, watch, writers, options, raw, remake)
     control.loop = loop
+    if reread is not None:
+        reread.control = control
     return loop
 
 
-def _privacy(config: RunConfig, camera: Camera | None) -> PrivacyMasks | None:
-    """The run's masks; None where it asks for none.
+def _privacy(config: RunConfig, camera: Camera | None) -> PrivacyMasks:
+    """The run's masks, none at first where it asks for none.
 
     Raises:
         ConfigError: its raw track could not be masked, and is not said to be whole.
     """
-    if not config.privacy.asked:
-        return None
     output, raw = config.output, config.output.keep_raw is not None or config.output.evidence
     coded = output.keep_raw is not None and output.keep_raw_as == "bitstream"
     unpacked = raw and camera is not None and camera.unpacks
-    if config.privacy.raw == "masked" and (coded or unpacked):
+    if config.privacy.asked and config.privacy.raw == "masked" and (coded or unpacked):
         why = "what a camera sends coded" if coded else "frames in the layout of this camera"
         raise ConfigError(
             f'privacy: {why} cannot be masked in a raw track: keep none, or say raw = "whole" in [privacy]'

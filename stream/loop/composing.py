@@ -50,6 +50,7 @@ class ComposingThread:
 
     Attributes:
         jobs: where they are put.
+        repeat_s: as it was given; may be changed.
         failure: why it gave up, None if it did not.
     """
 
@@ -63,7 +64,7 @@ class ComposingThread:
         stopping: threading.Event,
     ) -> None:
         self._composer, self._writers, self._stages = composer, writers, stages
-        self._repeat_s, self._on_failure, self._stopping = repeat_s, on_failure, stopping
+        self.repeat_s, self._on_failure, self._stopping = repeat_s, on_failure, stopping
         self._thread = feed_thread(self._work, "compose")
         self._rate = RateMeter()
         self._sinks_open = False
@@ -110,7 +111,7 @@ class ComposingThread:
             picture = self._composed(job)
             self._send(Timed(picture, job.frame.pts_ns, job.duration_ns, job.frame.arrival_ns))
             return picture
-        if last is not None and job.silent_s < self._repeat_s:
+        if last is not None and job.silent_s < self.repeat_s:
             picture = last
         else:
             picture = self._composer.no_signal(job.silent_s, job.reason)

@@ -201,6 +201,15 @@ class Loop:
         self._stopping.set()
         self.reader.stop()
 
+    def use(self, tone_map: ToneMapOptions, color_camera: bool, repeat_s: float) -> None:
+        """Go on with these options from the next frame on; any thread."""
+        if tone_map != self._options.tone_map:
+            self._tone_map = ToneMap(tone_map)
+        self._options = replace(
+            self._options, tone_map=tone_map, color_camera=color_camera, repeat_s=repeat_s
+        )
+        self.repeat_s = self._composing.repeat_s = repeat_s
+
     def _close_engine(self) -> None:
         if self.guarded is not None:
             self.guarded.close()

@@ -44,6 +44,10 @@ class ViewComposer:
         self._osd = Osd(osd or OsdOptions())
         self._last: Picture | None = None
 
+    def use(self, osd: OsdOptions) -> None:
+        """Other readings from the next picture on. Any thread."""
+        self._osd = Osd(osd)
+
     def compose(self, job: Job) -> Picture:
         """See `irchroma.stream.protocols.Composer.compose`."""
         picture = self._last = self._composed(job)

@@ -205,8 +205,8 @@ class Answers:
             if one is not None and what == "whep":
                 feed = _feed(request, one)
                 return _no_feed() if feed is None else await let_watch(request, feed)
-            control = one.control if one is not None and what == "control" else None
-            return await self._change(request, control, role)
+            control = one.control if one is not None and what in ("control", "reload") else None
+            return await self._change(request, control, role, what)
         if request.method == "DELETE":
             name, what = ("", path.removeprefix("/")) if alone else _first(path)
             one, viewer = pages.get(name), what.removeprefix("whep/")
@@ -257,7 +257,7 @@ class Answers:
                 return Response(small, media_type="image/jpeg", headers=kept)
         return problem(404, "there is no such thing on this page")
 
-    async def _change(self, request: Request, control: LiveControl | None, role: Role) -> Response:
+    async def _change(self, request: Request, control: LiveControl | None, role: Role, what: str) -> Response:
         if control is None:
             return problem(404, "nothing can be changed here")
         if role != "operator":
@@ -272,6 +272,8 @@ class Answers:
             wanted = json.loads(body)
             if not isinstance(wanted, dict):
                 raise ValueError("expected an object")
+            if what == "reload":
+                return JSONResponse({"changed": await asyncio.to_thread(control.reload)})
             await asyncio.to_thread(control.change, wanted)
         except RecursionError:
             return problem(400, "nested too deeply")

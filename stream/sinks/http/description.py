@@ -145,6 +145,22 @@ def _page_paths(at: str, control: LiveControl | None, webrtc: bool) -> dict[str,
                 "requestBody": {"required": True, **_json(wanted)},
             }
         }
+        paths[f"{at}reload"] = {
+            "post": {
+                **_gives(
+                    "read the configuration again; an operator's",
+                    _json(
+                        {
+                            "type": "object",
+                            "required": ["changed"],
+                            "properties": {"changed": {"type": "array", "items": {"type": "string"}}},
+                        }
+                    ),
+                    problems=("400", "413", "415"),
+                ),
+                "requestBody": {"required": True, **_json({"type": "object", "properties": {}})},
+            }
+        }
         key = {"name": "key", "in": "path", "required": True, "schema": {"type": "string"}}
         paths[f"{at}references/{{key}}.jpg"] = {
             "parameters": [key],

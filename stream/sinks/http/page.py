@@ -110,6 +110,13 @@ class LiveControl(Protocol):
     def thumbnail(self, key: str) -> bytes | None:
         """A small JPEG of a reference; None where there is none of that key."""
 
+    def reload(self) -> list[str]:
+        """Read the run's configuration again and go on with what has changed, one line each.
+
+        Raises:
+            ValueError: it cannot be used, or holds a change that needs a restart; nothing was changed.
+        """
+
     def change(self, wanted: dict[str, Any]) -> None:
         """Take over any of `view`, `wipe`, `blend`, `engine`, `reference`, `strength` and `masks`.
 

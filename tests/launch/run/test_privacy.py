@@ -165,6 +165,10 @@ def test_masks_are_drawn_on_the_page_and_are_there_at_the_next_start(tmp_path: P
         status, state = run.change(masks=drawn)
         assert (status, state["privacy"]["drawn"]) == (200, drawn)
         wait_for(lambda: run.picture()[:, :60].max() < 12)
+        data = np.frombuffer(run.request("GET", "/snapshot.jpg?show=pair")[1], np.uint8)
+        pair = cv2.imdecode(data, cv2.IMREAD_COLOR)  # a viewer's own view has nothing else either
+        assert pair.shape == (128, 320, 3)
+        assert max(pair[:, :58].max(), pair[:, 164:218].max()) < 16
         for wrong in ([{"points": [[0, 0], [1, 1]]}], [{"points": [[0, 0], [2, 0], [1, 1]]}], "all", [{}]):
             status, problem = run.change(masks=wrong)
             assert status == 400

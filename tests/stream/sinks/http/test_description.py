@@ -33,6 +33,9 @@ class Control:
     def state(self) -> dict[str, Any]:
         return {"view": "color", "wipe": 0.5, "blend": 0.5, "latency_ms": None}
 
+    def reload(self) -> list[str]:
+        return []
+
     def change(self, wanted: dict[str, Any]) -> None:
         if set(wanted) - {"view", "wipe", "blend", "engine", "reference", "strength"}:
             raise ConfigError("unknown key")
