@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineOptionError
 
+MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".jpg", ".jpeg")
 SIDE_PX = 128
 """Of the pictures that networks see."""
 CORE_PX = 64
@@ -40,14 +42,52 @@ def read_mask(path: Path) -> Mask:
     Raises:
         MaskError: it is missing, no picture, or marks nothing.
     """
+    mask = _read(path)
+    require_some(mask, str(path))
+    return mask
+
+
+class FrameMasks:
+    """A folder of masks for single frames, each with its frame's number at the end of its name, from 0 on."""
+
+    def __init__(self, folder: Path) -> None:
+        """List them, and read the first.
+
+        Raises:
+            MaskError: there are none, one has no number, or two have the same.
+        """
+        self._files: dict[int, Path] = {}
+        for path in sorted(folder.iterdir()):
+            if path.suffix.lower() not in MASK_SUFFIXES:
+                continue
+            digits = re.search(r"[0-9]+$", path.stem)
+            if digits is None:
+                raise MaskError(f"{path}: expected its frame's number at the end of its name: mask_0012.png")
+            other = self._files.setdefault(int(digits[0]), path)
+            if other != path:
+                raise MaskError(f"{path}: is for frame {int(digits[0])} as {other.name} is: keep one of them")
+        if not self._files:
+            raise MaskError(f"{folder}: no masks in it; expected mask_0000.png .., white where repaired")
+        _read(self._files[min(self._files)])
+
+    def of(self, number: int) -> Mask | None:
+        """(H, W) bool of a frame by its number; None where it has no mask, or one that marks nothing.
+
+        Raises:
+            MaskError: its file is no picture.
+        """
+        path = self._files.get(number)
+        mask = None if path is None else _read(path)
+        return mask if mask is not None and mask.any() else None
+
+
+def _read(path: Path) -> Mask:
     if not path.is_file():
         raise MaskError(f"{path}: no such file; expected a mask, white where a picture is repaired")
     pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     if pixels is None:
         raise MaskError(f"{path}: not a picture; expected a mask, white where a picture is repaired")
-    mask = np.asarray(pixels, np.uint8) > 127
-    require_some(mask, str(path))
-    return mask
+    return np.asarray(np.asarray(pixels, np.uint8) > 127, bool)
 
 
 def require_some(mask: Mask, name: str) -> None:

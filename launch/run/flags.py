@@ -240,8 +240,9 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag(
             "--repair",
             "repair.mask",
-            "fill in what is white in MASK.png, a profile's bad pixels, or the burnt-in text it finds: auto",
-            metavar="MASK|FILE|auto",
+            "fill in what is white in MASK.png (or a folder of them, numbered as the frames), a profile's bad"
+            " pixels, or the burnt-in text and the damage it finds: auto",
+            metavar="MASK|DIR|FILE|auto",
         ),
         Flag(
             "--repair-with",

@@ -95,10 +95,10 @@ class RepairChoice:
     """What is mended before anything else sees it, and how.
 
     Attributes:
-        mask: a picture that is white where the camera's are wrong, a camera profile (.toml) with bad pixels
-            or missing areas, or `auto`: burnt-in text and logos, and
-            blocks that a damaged stream left flat or a decoder made up, are found while the run goes on; ""
-            for none.
+        mask: a picture that is white where the camera's are wrong, a folder of them with the number of their
+            frame at the end of their names, a camera profile (.toml) with bad pixels or missing areas, or
+            `auto`: burnt-in text and logos, and blocks that a damaged stream left flat or a decoder made up,
+            are found while the run goes on; "" for none.
         method: `auto`, or a name of `irchroma.engines.repair.filling.METHODS`.
     """
 

@@ -18,7 +18,7 @@ from irchroma.engines.repair.carrying import Pixels
 from irchroma.engines.repair.damaged import DamagedBlocks
 from irchroma.engines.repair.filling import FillOptions
 from irchroma.engines.repair.lost import LostBlocks
-from irchroma.engines.repair.mask import Mask, MaskError, read_mask, require_some
+from irchroma.engines.repair.mask import FrameMasks, Mask, MaskError, read_mask, require_some
 from irchroma.engines.repair.repairer import RepairOptions, VideoRepair
 from irchroma.launch.run.options import RepairChoice
 from irchroma.stream.remarks import remark
@@ -40,6 +40,8 @@ def mask_of(text: str) -> Mask:
         SourceError: the profile cannot be read.
     """
     path = Path(text)
+    if path.is_dir():
+        raise MaskError(f"{path}: a folder of masks is for a video's frames (run): name one mask")
     if path.suffix.lower() != ".toml":
         return read_mask(path)
     profile = load_profile(path)
@@ -95,7 +97,10 @@ class RunRepair:
         self._finder = BurnInFinder() if choice.mask == "auto" else None
         self._lost = LostBlocks() if choice.mask == "auto" else None
         self._damaged = DamagedBlocks() if choice.mask == "auto" else None
-        mask = None if self._finder is not None else mask_of(choice.mask)
+        self._masks = FrameMasks(Path(choice.mask)) if Path(choice.mask).is_dir() else None
+        self._number = 0
+        changing = self._finder is not None or self._masks is not None
+        mask = None if changing else mask_of(choice.mask)
         options = RepairOptions(FillOptions(choice.method, network))
         self._repair = VideoRepair(options, mask, choice.mask)
         self._size: tuple[int, int] | None = None
@@ -108,6 +113,7 @@ class RunRepair:
         self, pixels: NDArray[Any], pts_ns: int, held: bool = False
     ) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
         """See `irchroma.stream.protocols.FrameRepair.apply`."""
+        number, self._number = self._number, self._number + 1
         if self._finder is not None and not held:
             self._look(self._finder, pixels, pts_ns)
         size = (pixels.shape[0], pixels.shape[1])
@@ -119,6 +125,8 @@ class RunRepair:
             )
             return pixels, None
         lost = self._lost.find(pixels) if self._lost is not None else None
+        if self._masks is not None:
+            return self._repair.apply(pixels, pts_ns, held, self._masks.of(number))
         if self._damaged is not None and pixels.dtype == np.uint8:  # counts come without loss or not at all
             wrong = self._damaged.find(pixels)
             lost = wrong if lost is None else lost if wrong is None else lost | wrong

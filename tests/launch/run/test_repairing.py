@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from irchroma.engines.network.network import NetworkOptions
+from irchroma.engines.repair.mask import MaskError
 from irchroma.launch.cli import main
 from irchroma.launch.config import ConfigError
 from irchroma.launch.run.options import RepairChoice, load
@@ -184,3 +185,46 @@ def test_calibrate_burn_in_writes_a_mask_that_a_run_takes(
     assert main(["run", str(folder), *words]) == 0
     assert main(["calibrate", "burn-in", str(folder), "--out", str(tmp_path / "mask.jpg")]) == 1
     assert "ends in .png" in capsys.readouterr().err
+
+
+@pytest.mark.gst
+def test_a_folder_of_masks_repairs_each_frame_by_its_own(tmp_path: Path) -> None:
+    frames, masks = tmp_path / "frames", tmp_path / "masks"
+    frames.mkdir()
+    masks.mkdir()
+    smooth = np.tile(np.linspace(60, 180, SIZE[1]).astype(np.uint8), (SIZE[0], 1))
+    for number in range(4):
+        picture = smooth.copy()
+        part = np.s_[20:34, 10 + 15 * number : 24 + 15 * number]
+        picture[part] = 255
+        cv2.imwrite(str(frames / f"{number}.png"), picture)
+        if number != 2:  # which has no mask, and stays as it came
+            white(masks / f"mask_{number:04d}.png", part)
+    cv2.imwrite(str(masks / "mask_0003.png"), np.zeros(SIZE, np.uint8))  # nor does this mark anything
+    out, stats = tmp_path / "out.mkv", tmp_path / "stats.json"
+    words = ["--to", str(out), "--stats", str(stats), "--engine", "gray", "--quiet"]
+    assert main(["run", str(frames), *words, "--repair", str(masks), "--repair-with", "telea"]) == 0
+    made = [frame.pixels if frame.pixels.ndim == 2 else frame.pixels[..., 1] for frame in frames_of(out)]
+    for number, luma in enumerate(made):
+        inside = luma[24:30, 14 + 15 * number : 20 + 15 * number]
+        truth = smooth[24:30, 14 + 15 * number : 20 + 15 * number]
+        assert (np.abs(inside.astype(int) - truth).mean() < 12) == (number < 2)
+    assert json.loads(stats.read_text())["repair"]["frames"] == 2
+
+
+def test_a_folder_of_masks_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
+    def refused(text: str) -> None:
+        with pytest.raises(MaskError, match=text):
+            RunRepair(RepairChoice(str(tmp_path), "telea"), NetworkOptions())
+
+    refused("no masks in it")
+    white(tmp_path / "hole.png", np.s_[2:9, 2:9])
+    refused("expected its frame's number")
+    (tmp_path / "hole.png").rename(tmp_path / "a7.png")
+    white(tmp_path / "b07.png", np.s_[2:9, 2:9])
+    refused("is for frame 7 as a7.png is")
+    (tmp_path / "b07.png").unlink()
+    (tmp_path / "a7.png").write_bytes(b"no picture")
+    refused("not a picture")
+    with pytest.raises(MaskError, match="name one mask"):
+        mask_of(str(tmp_path))
