@@ -20,7 +20,9 @@ from irchroma.stream.protocols import FrameSink, VideoInfo
 
 log = logging.getLogger(__name__)
 
-_WAITING_LIVE = 2
+_WAITING_LIVE, _WAITING_KEPT = 2, 15
+"""Pictures of a live source that may wait for a sink: for one that shows them, and for one that keeps every
+picture, whose encoder may take its time to start, or a disk its moment."""
 _WAITING_BYTES = 256_000_000  # 13 s of 640x512 counts at 30 Hz
 
 
@@ -149,7 +151,8 @@ class SinkWriter:
         self._info, self._size, self._stopping = info, size, stopping or self._stopping
         if info.live:
             room = _WAITING_BYTES // (size[0] * size[1] * 2) if self._patient else 0
-            self._ring = Ring(max(_WAITING_LIVE, room), newest_wins=True)
+            keeps: bool = getattr(self._sink, "keeps_all", False)
+            self._ring = Ring(max(_WAITING_KEPT if keeps else _WAITING_LIVE, room), newest_wins=True)
         else:
             self._remake = None
         self.is_open = True

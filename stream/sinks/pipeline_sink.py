@@ -297,6 +297,11 @@ class PipelineSink(ABC):
             pipeline.check()
 
     @property
+    def keeps_all(self) -> bool:
+        """True where every picture is kept, however late it is."""
+        return self._waits
+
+    @property
     def drops(self) -> int:
         """See `FrameSink.drops`."""
         return self._drops

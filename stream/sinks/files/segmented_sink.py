@@ -86,7 +86,12 @@ class SegmentedSink:
             `path` itself).
         keep: which files stay; older ones are deleted. Where the disk is full, the oldest one gives way if
             any limit is set: then the row is meant to be a ring.
+
+    Attributes:
+        keeps_all: every picture is kept, however late it is.
     """
+
+    keeps_all = True
 
     def __init__(
         self,

@@ -176,3 +176,27 @@ def test_the_end_waits_for_a_sink_as_long_as_it_may_need(own_s: float | None) ->
     assert (own_s or 0.2) - 0.05 < took_s < (own_s or 0.2) + 1
     assert "has not finished within" in str(writer.failure)
     hanging.let_go.set()
+
+
+@pytest.mark.parametrize("keeps_all", [False, True])
+def test_a_recording_of_a_live_source_outlasts_a_moment_in_which_nothing_is_taken(keeps_all: bool) -> None:
+    class Stalling(MemorySink):
+        stalled, go_on = threading.Event(), threading.Event()
+
+        def write(self, rgb: Pixels, pts_ns: int, duration_ns: int) -> None:
+            self.stalled.set()
+            assert self.go_on.wait(60)
+            super().write(rgb, pts_ns, duration_ns)
+
+    sink = Stalling()
+    sink.keeps_all = keeps_all  # type: ignore[attr-defined]
+    writer = SinkWriter(sink, "out.mp4")
+    writer.open(LIVE, (4, 6))
+    writer.put(picture(0))
+    assert sink.stalled.wait(10)
+    for number in range(1, 9):
+        writer.put(picture(number))
+    sink.go_on.set()
+    writer.finish()
+    assert writer.drops == (0 if keeps_all else 6)
+    assert len(sink.pictures) == 9 - writer.drops
