@@ -129,7 +129,8 @@ def open_colorizer(text: str, options: ColorizerOptions | None = None) -> AnyCol
             palette = palette_from_name(text, gain=palette.gain, offset=palette.offset)
         return PaletteColorizer(palette)
     neural = replace(options.neural, engine=name.kind, size=name.variant or options.neural.size)
-    if options.open_on_cpu is not None and name.kind != catalog.REFERENCE.name:
+    if options.open_on_cpu is not None:
+        _require_cpu(neural)
         if neural.network.device not in ("auto", "cpu"):
             raise EngineOptionError(
                 f"auto settings govern the CPU: device {neural.network.device} contradicts them"
@@ -188,9 +189,7 @@ def open_neural(options: NeuralOptions, wish: DeviceWish | None = None) -> Neura
     wish = wish or DeviceWish()
     runtime, device = options.network.runtime, options.network.device
     if options.engine == catalog.REFERENCE.name:
-        if runtime in _OF_TENSORRT or device not in ("auto", "cpu"):
-            asked = f"runtime {runtime}" if runtime in _OF_TENSORRT else f"device {device}"
-            raise EngineOptionError(f"engine reference runs on the CPU only: leave out {asked}")
+        _require_cpu(options)
         return _on_cpu(options, wish)
     index = _next_in_turn() if device == "all" else device_index(device)
     if device == "cpu" or (runtime not in (*GPU_RUNTIMES, "auto")):
@@ -209,6 +208,17 @@ def open_neural(options: NeuralOptions, wish: DeviceWish | None = None) -> Neura
     tried = (runtime,) if runtime != "auto" else GPU_RUNTIMES
     index = _spread(wish.pool) if index is None else index
     return _first_that_works(options, [(one, index) for one in tried], wish)
+
+
+def _require_cpu(options: NeuralOptions) -> None:
+    """EngineOptionError where a GPU is asked for by name and the engine has no path on it."""
+    runtime, device = options.network.runtime, options.network.device
+    if options.engine != catalog.REFERENCE.name or (
+        runtime not in _OF_TENSORRT and device in ("auto", "cpu")
+    ):
+        return
+    asked = f"runtime {runtime}" if runtime in _OF_TENSORRT else f"device {device}"
+    raise EngineOptionError(f"engine reference runs on the CPU only: leave out {asked}")
 
 
 def _on_cpu(options: NeuralOptions, wish: DeviceWish) -> NeuralColorizer:

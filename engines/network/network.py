@@ -69,6 +69,9 @@ class Graph(Protocol):
     def run(self, inputs: Tensors) -> Tensors:
         """Every output by name; they are the caller's until the next call."""
 
+    def prepare(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        """Compile for inputs of these shapes where that takes time; any thread, also while another calls."""
+
     def close(self) -> None:
         """Let go of it; may be called twice."""
 

@@ -100,6 +100,9 @@ class OnnxRuntimeGraph:
         found = self._session.run(names, {name: np.ascontiguousarray(one) for name, one in inputs.items()})
         return dict(zip(names, found, strict=True))
 
+    def prepare(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        """See `Graph.prepare`: here one form takes all shapes."""
+
     def close(self) -> None:
         """Let go of the session."""
         self._session = None

@@ -26,7 +26,7 @@ KEPT_SHAPES = 8
 # The bindings find numpy's functions at a process's first call, in a static initializer that needs the
 # interpreter's lock: two threads that come there together wait for each other for ever (2026.4, seen once).
 _first_call = threading.Lock()
-_ready = threading.Event()
+_ready, _graphs_ready = threading.Event(), threading.Event()
 
 
 @dataclass(slots=True)
@@ -74,20 +74,30 @@ class OpenVinoGraph:
 
     def run(self, inputs: Tensors) -> Tensors:
         """See `Graph.run`."""
-        with _first_call:
-            request = self._request(inputs)
-            request.infer({name: np.ascontiguousarray(one) for name, one in inputs.items()})
-            return {port.any_name: request.get_tensor(port.any_name).data for port in self._model.outputs}
+        request = self._request({name: one.shape for name, one in inputs.items()})
+        if not _graphs_ready.is_set():
+            with _first_call:
+                answer = self._answer(request, inputs)
+                _graphs_ready.set()
+                return answer
+        return self._answer(request, inputs)
+
+    def prepare(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        """See `Graph.prepare`."""
+        self._request(shapes)
 
     def close(self) -> None:
         """Let go of the compiled graphs."""
         self._requests.clear()
         self._model = self._core = None
 
-    def _request(self, inputs: Tensors) -> Any:
+    def _answer(self, request: Any, inputs: Tensors) -> Tensors:
+        request.infer({name: np.ascontiguousarray(one) for name, one in inputs.items()})
+        return {port.any_name: request.get_tensor(port.any_name).data for port in self._model.outputs}
+
+    def _request(self, shapes: dict[str, tuple[int, ...]]) -> Any:
         if self._core is None:
             raise EngineUnavailable(f"the network {self._path.stem} is closed")
-        shapes = {name: one.shape for name, one in inputs.items()}
         key = tuple(sorted(shapes.items()))
         request = self._requests.get(key)
         if request is None:

@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from irchroma.engines import catalog
 from irchroma.engines.errors import EngineError
 from irchroma.engines.network.network import Network, open_network
 from irchroma.engines.network.twins import weights_for
 from irchroma.engines.neural.colorizer import DeferredPicture, NeuralColorizer, NeuralOptions
+from irchroma.engines.neural.exemplar import ExemplarNetwork, GivenPicture, PreparedNetwork
 from irchroma.engines.neural.ladder import Rung
 from irchroma.engines.processor import make_nice, usable_cores
 from irchroma.engines.recolor.work_picture import padded, work_size
@@ -66,6 +68,10 @@ class AdjustableColorizer:
         self.ladder = tuple(ladder)
         self._options = options
         first = self.ladder[start]
+        self._band = catalog.band_of(options.engine, options.size)
+        self._given: GivenPicture | None = None
+        if options.engine == catalog.REFERENCE.name:
+            self._given = GivenPicture(self._band, options.network, options.reference_strength)
         self._networks: dict[_Key, Network] = {}
         self._paths: dict[_Key, Path] = {}
         self._networks[_key(first)] = self._open(first)
@@ -81,7 +87,7 @@ class AdjustableColorizer:
         self._colorizer = NeuralColorizer(
             replace(
                 options,
-                size=first.size,
+                size=first.size if self._given is None else options.size,
                 work_size_px=options.work_size_px or max(rung.seen_px for rung in self.ladder),
                 temporal=replace(options.temporal, color_every=first.color_every),
             ),
@@ -95,8 +101,9 @@ class AdjustableColorizer:
 
     @property
     def name(self) -> str:
-        """`nir auto, openvino bf16`."""
-        return f"{self._options.engine} auto, {self._colorizer.network.name}"
+        """`nir auto, openvino bf16`; `reference nir auto, ...`."""
+        engine = self._options.engine if self._given is None else f"{self._options.engine} {self._band}"
+        return f"{engine} auto, {self._colorizer.network.name}"
 
     @property
     def weights(self) -> Path:
@@ -184,6 +191,8 @@ class AdjustableColorizer:
         self._colorizer.close()
         for network in self._networks.values():
             network.close()
+        if self._given is not None:
+            self._given.close()
 
     def _take(self, rung: int) -> None:
         setting = self.ladder[rung]
@@ -218,7 +227,7 @@ class AdjustableColorizer:
             try:
                 network = self._networks.get(key) or self._open(rung)
                 work = work_size((size[0], size[1]), self._work_px)
-                network.infer(padded(np.zeros(work_size(work, rung.seen_px), np.uint8)))
+                PreparedNetwork(network).infer(padded(np.zeros(work_size(work, rung.seen_px), np.uint8)))
             except EngineError as error:
                 log.warning("auto: %s cannot be used: %s", rung, error)
                 continue
@@ -231,12 +240,19 @@ class AdjustableColorizer:
         options, cores = self._options.network, usable_cores()
         if _key(rung) != _key(self.ladder[0]) or (self._options.beside and not options.threads):
             options = replace(options, threads=max(1, (options.threads or cores) // 2))
-        path: Path = self._options.weights or weights_for(self._options.engine, rung.size, options)
+        path: Path = self._options.weights or weights_for(self._band, rung.size, options)
         self._paths[_key(rung)] = path
         opened = next(iter(self._networks.values()), None)
         if opened is not None:  # what `auto` has chosen is chosen
             options = replace(options, runtime=opened.name.split()[0])
-        return open_network(path, options)
+        network = open_network(path, options)
+        if self._given is None:
+            return network
+        try:
+            return ExemplarNetwork(network, self._given, options)
+        except BaseException:
+            network.close()
+            raise
 
 
 def _key(rung: Rung) -> _Key:

@@ -21,9 +21,14 @@ from irchroma.engines.network.sharing import NetworkSeat
 from irchroma.engines.network.twins import weights_for
 from irchroma.engines.neural import people
 from irchroma.engines.neural.beside import ColorBeside
-from irchroma.engines.neural.exemplar import ExemplarNetwork, checked_strength
+from irchroma.engines.neural.exemplar import (
+    ExemplarNetwork,
+    PreparedNetwork,
+    by_reference,
+    checked_strength,
+)
 from irchroma.engines.neural.options import NeuralOptions, NeuralPicture
-from irchroma.engines.processor import usable_cores
+from irchroma.engines.processor import make_nice, usable_cores
 from irchroma.engines.recolor import color_space, neutral
 from irchroma.engines.recolor.recoloring import Recoloring, halves
 from irchroma.engines.recolor.work_picture import STRIDE_PX, answer_at, at_size, padded, reduced, work_size
@@ -157,21 +162,22 @@ class NeuralColorizer:
             threads = max(1, usable_cores() // 2)  # the others are the frames'
             self.options = replace(self.options, network=replace(self.options.network, threads=threads))
         self.network = network or opener(path, self.options.network)
-        references = load_references(self.options.reference) if self.options.reference is not None else []
-        self._exemplar: ExemplarNetwork | None = None
+        reference, strength = self.options.reference, self.options.reference_strength
+        references = load_references(reference) if reference is not None else []
         if exemplar and network is None:
-            self.network = self._exemplar = self._by_reference(self.network, references)
+            self.network = by_reference(self.network, self._band, self.options.network, strength)
+        self._given = self.network.given if isinstance(self.network, ExemplarNetwork) else None
+        if self._given is not None and references:
+            self._given.give(references[0])
         self._stage = TemporalStage(self.options.temporal) if self.options.steady else None
         self._beside = ColorBeside(self._stage, self._keep_dark) if beside and self._stage else None
         look = catalog.look_of(self.options.engine, self.options.size)
         self._recoloring = Recoloring(self.options.recolor, look)
         self._dark_fade = neutral.dark_fade()
         self._steering: ReferenceSteering | None = None
-        if self.options.reference is not None:
-            steered = ReferenceOptions(
-                self.options.reference, self.options.reference_strength, steady=self.options.steady
-            )
-            self._steering = ReferenceSteering(steered, references)
+        if reference is not None:
+            steered = ReferenceOptions(reference, strength, steady=self.options.steady)
+            self._steering = ReferenceSteering(steered, references, make_nice if self._beside else None)
         long_side_px = self.options.work_size_px or catalog.WORK_SIZE_PX[self.options.size]
         self._long_side_px = self._seen_px = long_side_px
         self._pending: deque[_InFlight] = deque()
@@ -190,9 +196,9 @@ class NeuralColorizer:
         """
         first = padded(np.zeros(work_size(size, self._seen_px), np.uint8))
         if self._beside is None:
-            self.network.infer(first)
+            PreparedNetwork(self.network).infer(first)
         else:
-            self._beside.prepare(self.network, first)
+            self._beside.prepare(PreparedNetwork(self.network), first)
 
     def submit(
         self,
@@ -249,8 +255,8 @@ class NeuralColorizer:
 
     def exchange_references(self, references: Sequence[Reference]) -> None:
         """Be steered by these from now on, or by none, where there was a reference at first; any thread."""
-        if self._exemplar is not None:
-            self._exemplar.set_reference(references[0] if references else None)
+        if self._given is not None:
+            self._given.give(references[0] if references else None)
         if self._steering is not None:
             self._steering.exchange(references)
 
@@ -261,20 +267,10 @@ class NeuralColorizer:
             EngineOptionError: it is not in [0, 1].
         """
         checked_strength(strength)
-        if self._exemplar is not None:
-            self._exemplar.set_strength(strength)
+        if self._given is not None:
+            self._given.set_strength(strength)
         if self._steering is not None:
             self._steering.options = replace(self._steering.options, weight=strength)
-
-    def _by_reference(self, own: Network, references: Sequence[Reference]) -> ExemplarNetwork:
-        """The band's network with the one that looks at a reference."""
-        try:
-            made = ExemplarNetwork(own, self._band, self.options.network, self.options.reference_strength)
-        except BaseException:
-            own.close()
-            raise
-        made.set_reference(references[0] if references else None)
-        return made
 
     @property
     def network_s(self) -> float:
@@ -295,16 +291,20 @@ class NeuralColorizer:
             self._stage.reset()
         if self._steering is not None:
             self._steering.reset()
-        if self._exemplar is not None:
-            self._exemplar.forget()
+        if self._given is not None:
+            self._given.forget()
 
     def close(self) -> None:
         """Let go of the network, unless it is shared."""
         self._pending.clear()
         if self._beside is not None:
             self._beside.close()
+        if self._steering is not None:
+            self._steering.close()
         if self._owned:
             self.network.close()
+            if self._given is not None:
+                self._given.close()
 
     def abandon(self) -> None:
         """A call hangs: a network that is shared is not given to anybody else."""

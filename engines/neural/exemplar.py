@@ -11,6 +11,7 @@ import math
 import threading
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakSet
 
 import cv2
 import numpy as np
@@ -35,6 +36,14 @@ DISTRUSTED = -30.0
 """Added to the similarity of cells that are not trusted."""
 TRUSTED = 0.5
 """Share of a cell that must be."""
+_USUAL: dict[str, tuple[int, ...]] = {
+    "keys": (1, 64, 768),
+    "scene": (1, 64, 1, 1),
+    "values": (1, 768, 8),
+    "level": (1, 6, 1, 1),
+    "bias": (1, 1, 768),
+}
+"""Shapes of the tokens of a 4:3 or 5:4 picture."""
 LEAST_SPREAD = 0.25 * math.sqrt(1e-3)
 """Standard deviation that is added in squares, as in training (`exemplar.network.statistics`)."""
 
@@ -54,67 +63,97 @@ class Encoded:
     placing: Placing
 
 
-class ExemplarNetwork:
-    """A `Network` that colors by a reference; used by one thread at a time but for `set_...`."""
+class GivenPicture:
+    """The reference of one video, and its encoder, for all the networks that color by it.
 
-    lanes, best_batch = 1, 1
+    Attributes:
+        encoded: the picture in use; None for none.
+        strength: how much it counts, [0, 1].
+    """
 
-    def __init__(self, own: Network, band: str, options: NetworkOptions, strength: float = 1.0) -> None:
-        """Load the two graphs of the engine.
-
-        Args:
-            own: the band's network; closed with this one.
-            band: `nir` or `thermal`.
-            options: runtime, threads, cache; the graphs run in float32.
-            strength: see `set_strength`.
+    def __init__(self, band: str, options: NetworkOptions, strength: float = 1.0) -> None:
+        """Load the encoder; without a picture to begin with.
 
         Raises:
             EngineUnavailable: weights or runtime are not here.
             EngineOptionError: strength or runtime make no sense.
         """
-        self._own = own
-        path = catalog.weights_path("reference", band)
-        self._frames: Graph = open_graph(path, options)
-        self._pictures: Graph = open_graph(path.with_name(f"{path.stem}_picture.onnx"), options)
+        self.band, self.strength = band, checked_strength(strength)
+        self.encoded: Encoded | None = None
+        frames = catalog.weights_path(catalog.REFERENCE.name, band)
+        self._pictures: Graph = open_graph(frames.with_name(f"{frames.stem}_picture.onnx"), options)
         self._encoding = threading.Lock()
-        self._encoded: Encoded | None = None
         self._reference: Reference | None = None
-        self._strength = checked_strength(strength)
+        self._networks: WeakSet[ExemplarNetwork] = WeakSet()
+
+    @property
+    def name(self) -> str | None:
+        """Of the picture that is in use."""
+        return self.encoded.name if self.encoded is not None else None
+
+    def attend(self, network: ExemplarNetwork) -> None:
+        """This network colors by the picture from now on."""
+        with self._encoding:
+            self._networks.add(network)
+
+    def give(self, reference: Reference | None) -> None:
+        """Color by this picture from the next frame on, or by none; any thread, which waits until it is
+        encoded and the networks are compiled for it, 0.1 to 0.5 s."""
+        if reference is None:
+            self.encoded = None
+            return
+        with self._encoding:
+            encoded = Encoded(reference.name, encode(reference, self._pictures), _placing(reference))
+            for network in self._networks:
+                network.prepare_for(encoded)
+            self._reference, self.encoded = reference, encoded
+
+    def set_strength(self, strength: float) -> None:
+        """How much the reference counts from the next frame on, [0, 1]; any thread."""
+        self.strength = checked_strength(strength)
+
+    def forget(self) -> None:
+        """Another view may come: where the reference lies in it is found anew."""
+        encoded, reference = self.encoded, self._reference
+        if encoded is not None and reference is not None:
+            self.encoded = replace(encoded, placing=_placing(reference))
+
+    def close(self) -> None:
+        """Let go of the encoder; may be called twice."""
+        self._pictures.close()
+
+
+class ExemplarNetwork:
+    """A `Network` that colors by a reference; used by one thread at a time but for `prepare`."""
+
+    lanes, best_batch = 1, 1
+
+    def __init__(self, own: Network, given: GivenPicture, options: NetworkOptions) -> None:
+        """Load the graph of the frames.
+
+        Args:
+            own: the band's network; closed with this one.
+            given: the reference; its owner's to close.
+            options: runtime, threads, cache; the graph runs in float32.
+
+        Raises:
+            EngineUnavailable: weights or runtime are not here.
+            EngineOptionError: the runtime makes no sense.
+        """
+        self._own, self.given = own, given
+        self._frames: Graph = open_graph(catalog.weights_path(catalog.REFERENCE.name, given.band), options)
+        self._size: tuple[int, int] | None = None
+        given.attend(self)
 
     @property
     def name(self) -> str:
         """The band's network's."""
         return self._own.name
 
-    @property
-    def reference(self) -> str | None:
-        """The name of the picture that is in use."""
-        return self._encoded.name if self._encoded is not None else None
-
-    def set_reference(self, reference: Reference | None) -> None:
-        """Color by this picture from the next frame on, or by none; any thread, which waits 0.1 s."""
-        if reference is None:
-            self._encoded = None
-            return
-        with self._encoding:
-            tokens = encode(reference, self._pictures)
-            self._reference = reference
-            self._encoded = Encoded(reference.name, tokens, _placing(reference))
-
-    def set_strength(self, strength: float) -> None:
-        """How much the reference counts from the next frame on, [0, 1]; any thread."""
-        self._strength = checked_strength(strength)
-
-    def forget(self) -> None:
-        """Another view may come: where the reference lies in it is found anew."""
-        encoded, reference = self._encoded, self._reference
-        if encoded is not None and reference is not None:
-            self._encoded = replace(encoded, placing=_placing(reference))
-
     def infer(self, luma: Tensor) -> tuple[Tensor, Tensor]:
         """See `Network.infer`."""
         ycc, confidence = self._own.infer(luma)
-        encoded, strength = self._encoded, self._strength
+        encoded, strength = self.given.encoded, self.given.strength
         if encoded is None or strength == 0.0:
             return ycc, confidence
         height, width = luma.shape[2] // CELL_PX, luma.shape[3] // CELL_PX
@@ -139,15 +178,81 @@ class ExemplarNetwork:
         colored, sure = (np.concatenate([one[name] for one in answers]) for name in ("ycc", "confidence"))
         return np.asarray(colored, np.float32), np.asarray(sure, np.float32)
 
+    def prepare(self, luma: Tensor) -> tuple[Tensor, Tensor]:
+        """Compile for frames of this size, and for references to come; what the band's network says of it.
+
+        No reference is looked for in it: it shows nothing.
+        """
+        answer = self._own.infer(luma)
+        self._size = (luma.shape[2], luma.shape[3])
+        self.prepare_for(self.given.encoded)
+        return answer
+
+    def prepare_for(self, encoded: Encoded | None) -> None:
+        """Compile for a reference before it is in use, of `None` for one of usual shape; any thread."""
+        if self._size is None:
+            return
+        height, width = self._size
+        rows, columns = height // CELL_PX, width // CELL_PX
+        tokens = _USUAL if encoded is None else {name: one.shape for name, one in encoded.tokens.items()}
+        cells = tokens["keys"][2]
+        self._frames.prepare(
+            {
+                "luma": (1, 1, height, width),
+                "own": (1, 3, height, width),
+                "sureness": (1, 1, height, width),
+                "place": (1, 2, rows, columns),
+                "there": (1, 2, cells),
+                "known": (1, 1, 1, 1),
+                "strength": (1, 1, 1, 1),
+                **tokens,
+            }
+        )
+
     def abandon(self) -> None:
         """A call hangs: the band's network is not given to anybody else."""
         if isinstance(self._own, NetworkSeat):
             self._own.abandon()
 
     def close(self) -> None:
-        """Let go of all three networks."""
-        for network in (self._own, self._frames, self._pictures):
+        """Let go of both networks."""
+        for network in (self._own, self._frames):
             network.close()
+
+
+def by_reference(own: Network, band: str, options: NetworkOptions, strength: float) -> ExemplarNetwork:
+    """A band's network with one that looks at a reference, and a reference of its own.
+
+    Raises:
+        EngineUnavailable, EngineOptionError: as of both; the band's network is closed then.
+    """
+    try:
+        return ExemplarNetwork(own, GivenPicture(band, options, strength), options)
+    except BaseException:
+        own.close()
+        raise
+
+
+class PreparedNetwork:
+    """A network as it is called with a picture that shows nothing, before the first frame."""
+
+    lanes, best_batch = 1, 1
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+
+    @property
+    def name(self) -> str:
+        """The network's."""
+        return self._network.name
+
+    def infer(self, luma: Tensor) -> tuple[Tensor, Tensor]:
+        """Compile for pictures of this size."""
+        network = self._network
+        return network.prepare(luma) if isinstance(network, ExemplarNetwork) else network.infer(luma)
+
+    def close(self) -> None:
+        """The network is its owner's to close."""
 
 
 def checked_strength(strength: float) -> float:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.engines.errors import EngineError, EngineOptionError
+from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.recolor import color_space
 from irchroma.engines.reference import registration, structure
 from irchroma.engines.reference.counterpart import Explained, explain, supported
@@ -77,8 +79,8 @@ class _Placed:
     key_field: structure.Field
     key_spectrum: structure.Field
     since_ns: int
-    shift: tuple[float, float] = (math.inf, math.inf)
-    laid: _Laid | None = None
+    shift: tuple[float, float]
+    laid: _Laid
 
 
 class _Laid:
@@ -125,6 +127,51 @@ class _Laid:
 
 
 @dataclass(frozen=True, slots=True)
+class _Looked:
+    """What a look has found: where the best one lies, None for nowhere, and the evidence for it."""
+
+    placed: _Placed | None
+    evidence: float
+
+
+def _searched(
+    references: Sequence[Reference],
+    search: bool,
+    luma: NDArray[np.uint8],
+    field: structure.Field,
+    pts_ns: int,
+) -> _Looked:
+    """The reference that fits best, laid over the picture."""
+    found = [(registration.register(luma, one.luma, search), one) for one in references]
+    fitting = [pair for pair in found if pair[0].same_scene]
+    evidence = max(alignment.evidence for alignment, _ in found)
+    if not fitting:
+        return _Looked(None, evidence)
+    alignment, reference = max(fitting, key=lambda pair: pair[0].agreement)
+    return _Looked(_laid_at(reference, alignment, luma, field, pts_ns), evidence)
+
+
+def _looked_again(
+    placed: _Placed, matrix: registration.Matrix, luma: NDArray[np.uint8], field: structure.Field, pts_ns: int
+) -> _Looked:
+    """The same reference with this frame as its key frame, adjusted where that is clearly better."""
+    matrix, agreement = registration.refine(luma, placed.reference.luma, [matrix])
+    alignment = replace(placed.alignment, matrix=matrix, agreement=agreement)
+    return _Looked(_laid_at(placed.reference, alignment, luma, field, pts_ns), alignment.evidence)
+
+
+def _laid_at(
+    reference: Reference,
+    alignment: registration.Alignment,
+    luma: NDArray[np.uint8],
+    field: structure.Field,
+    pts_ns: int,
+) -> _Placed:
+    laid = _Laid(reference, alignment.matrix, luma)
+    return _Placed(reference, alignment, field, structure.spectrum(field), pts_ns, (0.0, 0.0), laid)
+
+
+@dataclass(frozen=True, slots=True)
 class Scenery:
     """The scene by day for one frame at full size: the fine color and texture that infrared hardly shows."""
 
@@ -154,8 +201,19 @@ class Scenery:
 class ReferenceSteering:
     """Mixes the reference's color into the network's, frame after frame of one camera. Used by one thread."""
 
-    def __init__(self, options: ReferenceOptions, references: list[Reference] | None = None) -> None:
+    def __init__(
+        self,
+        options: ReferenceOptions,
+        references: list[Reference] | None = None,
+        beside: Callable[[], None] | None = None,
+    ) -> None:
         """Read the references, or take those given.
+
+        Args:
+            options: how they steer.
+            references: those given.
+            beside: they are looked for, 0.3 s of work, by a thread that calls this first, and frames go on
+                without; None: frames wait.
 
         Raises:
             EngineOptionError: the file is missing or unfit.
@@ -164,6 +222,9 @@ class ReferenceSteering:
         self.references = load_references(options.path) if references is None else references
         self._marker = ForegroundMarker()
         self._placed: _Placed | None = None
+        self._beside = ThreadPoolExecutor(1, "reference", beside) if beside is not None else None
+        self._looking: Future[_Looked] | None = None
+        self._marked: Reference | None = None
         self._size = (0, 0)
         self._tried_ns: int | None = None
         self._wait_ns = 0.0
@@ -187,8 +248,13 @@ class ReferenceSteering:
 
     def reset(self) -> None:
         """Forget the past (a cut, another camera)."""
-        self._placed = self._tried_ns = self.scenery = None
+        self._placed = self._tried_ns = self._looking = self._marked = self.scenery = None
         self._marker.reset()
+
+    def close(self) -> None:
+        """End with the look in hand; may be called twice."""
+        if self._beside is not None:
+            self._beside.shutdown(cancel_futures=True)
 
     def apply(
         self, luma_small: NDArray[np.uint8], ycc: Plane, confidence: Plane, pts_ns: int
@@ -210,10 +276,13 @@ class ReferenceSteering:
         level = self._level_at(pts_ns)
         small = registration.resized(luma_small, registration.COARSE_PX)
         field = structure.structure_field(small)
-        if self._placed is None or not self._follow(self._placed, luma_small, field, pts_ns):
-            self._placed = self._search(luma_small, field, pts_ns)
+        lost = self._placed is not None and not self._follow(self._placed, luma_small, field, pts_ns)
+        if lost:
+            self._placed = self._looking = None
+        if self._look(luma_small, field, pts_ns, lost) and self._beside is not None:
+            self._level = level = 0.0  # frames without it have gone before: it fades in
         self.scenery = None
-        if self._placed is None or self._placed.laid is None:
+        if self._placed is None:
             return ycc, confidence
         laid = self._placed.laid
         foreground = self._marker.mark(luma_small, laid.backdrop, field, pts_ns)
@@ -252,52 +321,67 @@ class ReferenceSteering:
         shift = (peak.shift_px[0] * step, peak.shift_px[1] * step)
         if math.dist(shift, placed.shift) > STILL_PX:
             self._lay(placed, luma, shift)
-        if pts_ns - placed.since_ns > self.options.renew_s * 1e9:
-            self._renew(placed, luma, field, pts_ns)
         return True
 
-    def _renew(self, placed: _Placed, luma: NDArray[np.uint8], field: structure.Field, pts_ns: int) -> None:
-        """Make this frame the key frame, its alignment adjusted where that is clearly better."""
-        if placed.laid is None:
-            raise EngineError("the reference has not been laid over a picture yet")
-        matrix, agreement = registration.refine(luma, placed.reference.luma, [placed.laid.matrix])
-        placed.alignment = replace(placed.alignment, matrix=matrix, agreement=agreement)
-        placed.key_field, placed.key_spectrum = field, structure.spectrum(field)
-        placed.since_ns = pts_ns
-        self._lay(placed, luma, (0.0, 0.0))
+    def _look(self, luma: NDArray[np.uint8], field: structure.Field, pts_ns: int, lost: bool) -> bool:
+        """Look for the reference, or anew at how it lies, where that is due, and take what was found.
 
-    def _search(self, luma: NDArray[np.uint8], field: structure.Field, pts_ns: int) -> _Placed | None:
-        """The reference that fits best, laid over the picture; None where none does."""
-        before = self._placed
-        if not self.references:
-            return None
-        if before is None and self._tried_ns is not None and 0 <= pts_ns - self._tried_ns < self._wait_ns:
-            return None
-        self._wait_ns = min(2 * self._wait_ns, LONGEST_RETRY_S * 1e9)
-        if before is not None or self._tried_ns is None:
-            self._wait_ns = self.options.retry_s * 1e9
-        self._tried_ns = pts_ns
-        found = [
-            (registration.register(luma, reference.luma, self.options.search), reference)
-            for reference in self.references
-        ]
-        fitting = [pair for pair in found if pair[0].same_scene]
-        if not fitting:
+        Returns:
+            Whether a reference lies there now that did not before.
+        """
+        if self._looking is None:
+            job = self._due(luma, field, pts_ns, lost)
+            if job is None:
+                return False
+            self._looking = self._begun(job)
+        if not self._looking.done():
+            return False
+        looked, self._looking = self._looking.result(), None
+        placed, before = looked.placed, self._placed
+        if placed is None:
             self._marker.reset()
-            best = max(alignment.evidence for alignment, _ in found)
+            self._marked = None
             self._tell(
                 logging.WARNING,
-                f"no reference is of this scene (evidence {best:.1f}, needed"
+                f"no reference is of this scene (evidence {looked.evidence:.1f}, needed"
                 f" {registration.SAME_SCENE:.0f}): the network's color is used",
             )
-            return None
-        alignment, reference = max(fitting, key=lambda pair: pair[0].agreement)
-        if before is None or before.reference is not reference:
+            return False
+        if placed.since_ns != pts_ns and not self._follow(placed, luma, field, pts_ns):
+            return False  # the view has changed meanwhile
+        if self._marked is not placed.reference:
             self._marker.reset()
-        self._tell(logging.INFO, f"reference {reference.name} in use")
-        placed = _Placed(reference, alignment, field, structure.spectrum(field), pts_ns)
-        self._lay(placed, luma, (0.0, 0.0))
-        return placed
+            self._marked = placed.reference
+        self._tell(logging.INFO, f"reference {placed.reference.name} in use")
+        self._placed = placed
+        return before is None
+
+    def _begun(self, job: Callable[[], _Looked]) -> Future[_Looked]:
+        """The job, at work beside the frames or done already."""
+        if self._beside is not None:
+            return self._beside.submit(job)
+        done: Future[_Looked] = Future()
+        done.set_result(job())
+        return done
+
+    def _due(
+        self, luma: NDArray[np.uint8], field: structure.Field, pts_ns: int, lost: bool
+    ) -> Callable[[], _Looked] | None:
+        """What is to be found out by this frame; None for nothing."""
+        placed = self._placed
+        if placed is not None:
+            if pts_ns - placed.since_ns <= self.options.renew_s * 1e9:
+                return None
+            return partial(_looked_again, placed, placed.laid.matrix, luma, field, pts_ns)
+        if not self.references:
+            return None
+        if not lost and self._tried_ns is not None and 0 <= pts_ns - self._tried_ns < self._wait_ns:
+            return None
+        self._wait_ns = min(2 * self._wait_ns, LONGEST_RETRY_S * 1e9)
+        if lost or self._tried_ns is None:
+            self._wait_ns = self.options.retry_s * 1e9
+        self._tried_ns = pts_ns
+        return partial(_searched, self.references, self.options.search, luma, field, pts_ns)
 
     def _lay(self, placed: _Placed, luma: NDArray[np.uint8], shift: tuple[float, float]) -> None:
         """Warp the reference onto a frame that lies `shift` work pixels beside the key frame."""

@@ -190,7 +190,7 @@ class Ways:
             raise PictureError("the engine reference has no network of its own")
         random = np.random.default_rng(0)
         rgb = random.integers(0, 256, (192, 256, 3), dtype=np.uint8)
-        network.set_reference(Reference(rgb, np.full(rgb.shape[:2], 255, np.uint8)))
+        network.given.give(Reference(rgb, np.full(rgb.shape[:2], 255, np.uint8)))
         luma = random.random((1, 1, *size), np.float32)
         spent: dict[str, list[float]] = {"fast": [], "reference": []}
         for number in range(CALLS + 2):

@@ -96,13 +96,15 @@ class Governor:
             log.info("auto: %s", self.chosen)
         self._options = options = self._options or options
         every = options.temporal.color_every
+        by_reference = options.engine == catalog.REFERENCE.name
+        size = BY_REFERENCE_SIZE if by_reference else options.size
         top = Rung(
-            options.size,
+            size,
             options.work_size_px or catalog.WORK_SIZE_PX[options.size],
             every if isinstance(every, int) else 1,
         )
-        sizes = (options.size,) if options.weights is not None else catalog.SIZES
-        rungs = ladder(options.engine, top, sizes)
+        sizes = (size,) if options.weights is not None or by_reference else catalog.SIZES
+        rungs = ladder(catalog.band_of(options.engine, options.size), top, sizes)
         start = self._controller.rung if self._controller is not None else 0
         if self._controller is None:
             self._controller = LoadController([rung.cost for rung in rungs], self._limit_s)
@@ -260,22 +262,25 @@ def chosen_for(
     rate = float(info.rate) if info.live and info.rate else _RATE
     demand = pace.Demand(options, info.size, rate, cameras, encoded)
     measured = pace.measure(demand)
+    by_reference = options.engine == catalog.REFERENCE.name
     sizes = catalog.SIZES if "neural.size" in open_keys else (options.size,)
-    pool = candidates(options.engine, sizes)
+    band = catalog.band_of(options.engine, options.size)
+    pool = candidates(band, (BY_REFERENCE_SIZE,) if by_reference else sizes)
     if "neural.work_size_px" not in open_keys:
         px = options.work_size_px or catalog.WORK_SIZE_PX[options.size]
         pool = sorted({Rung(rung.size, px, rung.color_every) for rung in pool}, key=lambda rung: rung.cost)
     if "neural.temporal.color_every" not in open_keys and isinstance(every, int):
         pool = sorted(
             {Rung(rung.size, rung.seen_px, every) for rung in pool},
-            key=lambda rung: -quality(options.engine, rung),
+            key=lambda rung: -quality(band, rung),
         )
     found = next((rung for rung in pool if measured.fits(rung)), None)
     rung = found or min(pool, key=lambda rung: rung.cost)
     temporal = options.temporal
     if every != "auto":
         temporal = replace(temporal, color_every=rung.color_every)
-    options = replace(options, size=rung.size, work_size_px=rung.seen_px, temporal=temporal)
+    size = options.size if by_reference else rung.size
+    options = replace(options, size=size, work_size_px=rung.seen_px, temporal=temporal)
     why = measured.sentence(rung)
     return options, why if found is not None else f"{why}; that is too slow, and the cheapest there is"
 
@@ -293,16 +298,21 @@ def fitted(
         governor: of a run of one camera, unless it is fixed; it opens engines from now on where it governs.
     """
     name = catalog.parse(engine)
-    if name.kind not in catalog.BANDS and name.neural:
+    by_reference = name.kind == catalog.REFERENCE.name
+    if name.kind in catalog.CLASSICS:
         if config.auto:
             raise ConfigError(
                 f"auto settings are measured for {' and '.join(catalog.BANDS)}, not for {engine}"
             )
         return options
-    network = options.neural.network
+    network, steered = options.neural.network, options.neural.reference is not None
     on_gpu = network.device != "cpu" and network.runtime in ("auto", *GPU_RUNTIMES)
-    on_gpu = on_gpu and (network.runtime in GPU_ONLY or probe.device_at() is not None)
-    if not name.neural or ((on_gpu or options.neural.reference is not None) and not config.auto):
+    # A reference's place is the CPU, unless a GPU is asked for by name.
+    on_cpu = network.device == "auto" and (steered or by_reference)
+    on_gpu = on_gpu and (network.runtime in GPU_ONLY or (not on_cpu and probe.device_at() is not None))
+    if not name.neural or (on_gpu and not config.auto):
+        return options
+    if (steered or by_reference) and not info.live and not config.auto:
         return options
     if governor is None:
         pool = options.wish.pool
@@ -335,6 +345,8 @@ def _as_default(neural: NeuralOptions, sized: bool) -> list[str]:
     return [key for key, one in zip(CHOSEN_KEYS, same, strict=True) if one]
 
 
+BY_REFERENCE_SIZE = catalog.SIZES[0]
+"""Of the band's network that the engine `reference` stands on."""
 _UNCODED = ("null", "window")
 FILE_COLOR_EVERY = 3
 _RATE = 30.0

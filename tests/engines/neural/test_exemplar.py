@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +17,10 @@ from tests import daytime_scene
 from irchroma.engines.catalog import BANDS, WEIGHTS
 from irchroma.engines.errors import EngineError, EngineOptionError
 from irchroma.engines.network.network import GRAPH_RUNTIMES, NetworkOptions, installed
+from irchroma.engines.neural.adjustable import AdjustableColorizer
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.engines.neural.exemplar import ExemplarNetwork, encoded_size
+from irchroma.engines.neural.ladder import Rung
 from irchroma.engines.reference.pictures import AUTO, Reference, save_references
 
 pytestmark = pytest.mark.skipif(not installed("openvino"), reason="OpenVINO is not installed")
@@ -49,9 +54,30 @@ def opened(band: str, **options: object) -> NeuralColorizer:
     return NeuralColorizer(NeuralOptions(engine="reference", size=band, network=network, **options))  # type: ignore[arg-type]
 
 
-def shown(colorizer: NeuralColorizer, luma: NDArray[np.uint8], at: int = 0) -> NDArray[np.int_]:
+def shown(
+    colorizer: NeuralColorizer | AdjustableColorizer, luma: NDArray[np.uint8], at: int = 0
+) -> NDArray[np.int_]:
     colorizer.submit(luma, at * FRAME_NS)
     return colorizer.collect().rgb.astype(int)
+
+
+def live(
+    colorizer: NeuralColorizer,
+    luma: NDArray[np.uint8],
+    enough: Callable[[NDArray[np.int_], NDArray[np.int_]], bool],
+) -> list[NDArray[np.int_]]:
+    """Twenty pictures, and more until the last two are enough: what works beside them takes its time."""
+    pictures: list[NDArray[np.int_]] = []
+    deadline_s = time.monotonic() + 60
+    while len(pictures) < 20 or not enough(pictures[-1], pictures[-2]):
+        assert time.monotonic() < deadline_s
+        pictures.append(shown(colorizer, luma, len(pictures)))
+    return pictures
+
+
+def error(shown: NDArray[np.int_], truth: NDArray[np.int_] | NDArray[np.uint8]) -> float:
+    """Mean square."""
+    return float(np.square(shown - truth.astype(int)).mean())
 
 
 def given(rgb: NDArray[np.uint8]) -> Reference:
@@ -145,14 +171,12 @@ def test_beside_the_frames_and_with_a_file_it_colors_a_live_video(band: str, tmp
     save_references(path, [given(rgb)])
     engine = opened(band, reference=path, beside=True)
     engine.prepare(luma.shape)
-    pictures = [shown(engine, luma, number) for number in range(30)]
+    gray = float(np.square(luma[..., None] - rgb.astype(int)).mean())
+    pictures = live(engine, luma, lambda now, before: error(now, rgb) < gray and error(now, before) < 4)
     engine.close()
-    assert engine._exemplar is not None
-    assert engine._exemplar.reference == "day.png"
-    assert np.abs(pictures[-1] - pictures[-2]).mean() < 2
-    assert float(np.square(pictures[-1] - rgb).mean()) < float(
-        np.square(luma[..., None] - rgb.astype(int)).mean()
-    )
+    assert isinstance(engine.network, ExemplarNetwork)
+    assert engine.network.given.name == "day.png"
+    assert error(pictures[-1], rgb) < gray
 
 
 @pytest.mark.parametrize("band", ENGINES)
@@ -199,7 +223,46 @@ def test_a_band_s_engine_with_a_reference_is_steered_beside_its_network_too(tmp_
         engine = NeuralColorizer(one)
         engine.prepare(infrared.shape)
         assert engine.network_s > 0  # by the thread beside the frames
-        pictures = [shown(engine, infrared, number) for number in range(20)]
+        known = min(errors, default=math.inf)
+        pictures = live(engine, infrared, lambda now, _, known=known: error(now, rgb) < 0.5 * known)
         engine.close()
-        errors.append(float(np.square(pictures[-1] - rgb).mean()))
+        errors.append(error(pictures[-1], rgb))
     assert errors[1] < 0.5 * errors[0]
+
+
+@pytest.mark.parametrize("band", ENGINES)
+def test_every_rung_of_a_ladder_colors_by_the_same_reference(band: str) -> None:
+    luma, rgb = scene()
+    network = NetworkOptions("openvino", threads=1, cache=None, exact=True)
+    options = NeuralOptions(
+        engine="reference", size=band, reference=AUTO, steady=False, work_size_px=256, network=network
+    )
+    engine = AdjustableColorizer(options, (Rung("fast", 256), Rung("fast", 160)), size=luma.shape)
+    assert engine.name.startswith(f"reference {band} auto, ")
+    known = shown(engine, luma)
+    engine.exchange_references([given(rgb)])
+    steered = [shown(engine, luma)]
+    engine.wish(1)
+    assert engine.wait_ready()
+    steered.append(shown(engine, luma))
+    assert engine.rung == 1
+    errors = [float(np.square(one - rgb).mean()) for one in (known, *steered)]
+    assert max(errors[1:]) < 0.7 * errors[0]
+    engine.set_reference_strength(0.0)
+    assert np.abs(shown(engine, luma) - steered[1]).mean() > 1
+    engine.close()
+    engine.close()
+
+
+@pytest.mark.parametrize("band", ENGINES)
+def test_what_is_compiled_before_the_first_frame_looks_for_no_reference(band: str, tmp_path: Path) -> None:
+    luma, rgb = scene()
+    path = tmp_path / "day.png"
+    save_references(path, [given(rgb)])
+    engine = opened(band, reference=path, steady=False)
+    engine.prepare(luma.shape)
+    ready = shown(engine, luma)
+    engine.close()
+    engine = opened(band, reference=path, steady=False)
+    np.testing.assert_array_equal(shown(engine, luma), ready)
+    engine.close()

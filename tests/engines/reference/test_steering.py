@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -90,6 +93,34 @@ def test_the_reference_that_fits_is_chosen_and_a_cut_to_an_unknown_view_lets_go_
     before = gray_color(scenes[2][1])
     assert steering.apply(scenes[2][1], *before, 2 * FRAME_NS)[0] is before[0]
     assert steering.alignment is None
+
+
+def test_a_reference_is_looked_for_beside_the_frames_and_fades_in() -> None:
+    rgb, infrared = daytime_scene.draw(3)
+    begun, may_look = threading.Event(), threading.Event()
+
+    def first() -> None:
+        begun.set()
+        assert may_look.wait(20)
+
+    steering = ReferenceSteering(OPTIONS, [as_reference(rgb, still=True)], beside=first)
+    plain = gray_color(infrared)
+    for number in range(5):  # the look does not end meanwhile, and no frame waits for it
+        assert steering.apply(infrared, *plain, number * FRAME_NS)[0] is plain[0]
+    assert begun.wait(20)
+    may_look.set()
+    shown, number = [plain[0]], 5
+    deadline_s = time.monotonic() + 20
+    while steering.alignment is None or number < 40:
+        assert time.monotonic() < deadline_s
+        shown.append(steering.apply(infrared, *plain, number * FRAME_NS)[0])
+        number = number + 1 if steering.alignment is not None else number
+    steering.close()
+    steps = [float(np.abs(after - before).mean()) for before, after in pairwise(shown)]
+    whole = float(np.abs(shown[-1] - shown[0]).mean())
+    assert 0 < max(steps) < 0.1 * whole
+    assert psnr(color_space.ycc_to_rgb(shown[-1]), rgb) > 22
+    steering.close()
 
 
 def test_references_that_are_exchanged_while_frames_come_fade_and_never_jump() -> None:

@@ -13,16 +13,25 @@ import numpy as np
 import pytest
 
 from irchroma.engines import catalog
+from irchroma.engines.choice import ColorizerOptions, DeviceWish, open_colorizer
 from irchroma.engines.measures.flicker_report import read_frames
 from irchroma.engines.network.network import NetworkOptions, installed
 from irchroma.engines.neural import pace
+from irchroma.engines.neural.adjustable import AdjustableColorizer
 from irchroma.engines.neural.colorizer import NeuralOptions
 from irchroma.engines.neural.ladder import Rung, candidates, quality
 from irchroma.engines.processor import usable_cores
 from irchroma.engines.temporal.stage import TemporalOptions
 from irchroma.launch.cli import main
 from irchroma.launch.config import ConfigError
-from irchroma.launch.run.automatic import CHOSEN_KEYS, FILE_COLOR_EVERY, chosen_for, prepare, stored_path
+from irchroma.launch.run.automatic import (
+    CHOSEN_KEYS,
+    FILE_COLOR_EVERY,
+    chosen_for,
+    fitted,
+    prepare,
+    stored_path,
+)
 from irchroma.launch.run.options import RunConfig, load
 from irchroma.launch.run.wiring import build_loop
 from irchroma.stream.protocols import VideoInfo
@@ -211,6 +220,24 @@ def test_a_file_waits_for_its_color_at_the_best_settings(stored: Path, tmp_path:
     said = json.loads(stats.read_text())
     assert said["frames"] == 20
     assert said["auto"]["changes"] == []
+
+
+@pytest.mark.parametrize("words", [{}, {"auto": True}, {"neural.work_size_px": 192}])
+def test_the_engine_reference_has_a_ladder_live_and_files_none(stored: Path, words: dict[str, Any]) -> None:
+    settings = {"engine": "reference:thermal", "neural.reference": "auto", **words}
+    config, governor = prepare(load(None, settings), None, settings)
+    info = VideoInfo((64, 96), Fraction(30), live=True)
+    options = ColorizerOptions(config.neural, wish=DeviceWish(info.size))
+    engine = open_colorizer(config.engine, fitted(config.engine, config, info, options, governor))
+    assert isinstance(engine, AdjustableColorizer)
+    assert engine.name.startswith("reference thermal auto, ")
+    assert {rung.size for rung in engine.ladder} == {"fast"}
+    assert len(engine.ladder) > 1
+    assert engine.ladder[0].seen_px == 192 or not words.get("neural.work_size_px")
+    engine.close()
+    file = replace(info, live=False)
+    governed = fitted(config.engine, config, file, options, governor).open_on_cpu is not None
+    assert governed == ("auto" in words)
 
 
 def test_auto_on_a_palette_runs_and_says_that_there_is_nothing_to_choose(stored: Path) -> None:
