@@ -1,7 +1,11 @@
 """The `reference` engine's network: the band's own `fast` network, and beside it one that looks at a picture.
 
 The picture is encoded once, when it is given; a frame pays for the attention to it. Without a picture, or at
-strength 0, the answer is the band's own to the last bit.
+strength 0, the answer is the band's own to the last bit. A picture of another scene, of which the network
+takes little, gives its palette: mean and covariance of its chroma.
+
+Reference: Pitié, Kokaram, The Linear Monge-Kantorovitch Linear Colour Mapping for Example-Based Colour
+Transfer, CVMP 2007, eq. 16; here of Cb and Cr alone, and never stretched beyond `STRETCH`.
 """
 
 from __future__ import annotations
@@ -34,6 +38,13 @@ AREA_PX = 192 * 256
 STRIDE_PX, LEAST_PX = 32, 64
 DISTRUSTED = -30.0
 """Added to the similarity of cells that are not trusted."""
+PALETTE = 0.75
+"""Share of the other scene's palette at full strength: more is more color of its own, and further from the
+truth where the picture has nothing to do with it (`irchroma bench exemplars`, "other scene")."""
+STRETCH = (0.4, 2.0)
+"""Of the chroma along any direction, at least and at most."""
+FLAT = 4e-5
+"""Variance of chroma below which there is no palette to speak of."""
 TRUSTED = 0.5
 """Share of a cell that must be."""
 _USUAL: dict[str, tuple[int, ...]] = {
@@ -49,17 +60,43 @@ LEAST_SPREAD = 0.25 * math.sqrt(1e-3)
 
 
 @dataclass(frozen=True, slots=True)
+class Palette:
+    """Mean (2,) and covariance (2, 2) of Cb and Cr, float64."""
+
+    mean: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+
+    @staticmethod
+    def of(chroma: NDArray[np.float32]) -> Palette:
+        """(n, 2) Cb and Cr."""
+        return Palette(chroma.mean(0, dtype=np.float64), np.cov(chroma.T) + FLAT * np.eye(2))
+
+    def towards(self, other: Palette) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(2, 2) and (2,): what makes chroma of this palette that of another, m @ chroma + offset."""
+        values, turn = np.linalg.eigh(self.covariance)
+        root = turn * np.sqrt(values) @ turn.T
+        back = turn / np.sqrt(values) @ turn.T
+        values, turn = np.linalg.eigh(root @ other.covariance @ root)
+        matrix = back @ (turn * np.sqrt(np.maximum(values, 0.0)) @ turn.T) @ back
+        values, turn = np.linalg.eigh(matrix)
+        matrix = turn * np.clip(values, *STRETCH) @ turn.T
+        return matrix, other.mean - matrix @ self.mean
+
+
+@dataclass(frozen=True, slots=True)
 class Encoded:
     """A reference as the network knows it.
 
     Attributes:
         name: of the picture.
         tokens: the graph's inputs by name, see `exemplar.network.Tokens`.
+        palette: of its trusted cells.
         placing: where its cells lie in the frames.
     """
 
     name: str
     tokens: dict[str, Tensor]
+    palette: Palette
     placing: Placing
 
 
@@ -103,7 +140,11 @@ class GivenPicture:
             self.encoded = None
             return
         with self._encoding:
-            encoded = Encoded(reference.name, encode(reference, self._pictures), _placing(reference))
+            tokens = encode(reference, self._pictures)
+            trusted = tokens["bias"].ravel() == 0.0
+            chroma = tokens["values"][0, :, 1:3]
+            palette = Palette.of(chroma[trusted] if trusted.sum() > 1 else chroma)
+            encoded = Encoded(reference.name, tokens, palette, _placing(reference))
             for network in self._networks:
                 network.prepare_for(encoded)
             self._reference, self.encoded = reference, encoded
@@ -172,7 +213,11 @@ class ExemplarNetwork:
                 "there": there,
                 "known": np.full((1, 1, 1, 1), known, np.float32),
             }
-            answers.append(self._frames.run(common | frame))
+            answer = self._frames.run(common | frame)
+            share = PALETTE * strength * (1.0 - known)
+            if share > 0.0:
+                answer = answer | {"ycc": with_palette(answer["ycc"], encoded.palette, share)}
+            answers.append(answer)
         if len(answers) == 1:
             return answers[0]["ycc"], answers[0]["confidence"]
         colored, sure = (np.concatenate([one[name] for one in answers]) for name in ("ycc", "confidence"))
@@ -253,6 +298,21 @@ class PreparedNetwork:
 
     def close(self) -> None:
         """The network is its owner's to close."""
+
+
+def with_palette(ycc: Tensor, palette: Palette, share: float) -> Tensor:
+    """(1, 3, H, W) with its chroma that far on the way to a palette, [0, 1]; a new array."""
+    chroma = ycc[0, 1:3]
+    rows, columns = chroma.shape[1] // CELL_PX, chroma.shape[2] // CELL_PX
+    cells = chroma.reshape(2, rows, CELL_PX, columns, CELL_PX).mean((2, 4)).reshape(2, -1).T
+    matrix, offset = Palette.of(cells).towards(palette)
+    matrix = np.eye(2) + share * (matrix - np.eye(2))
+    made = np.empty_like(ycc)
+    made[0, 0] = ycc[0, 0]
+    for channel in range(2):
+        (blue, red), shift = matrix[channel], share * offset[channel]
+        made[0, 1 + channel] = np.clip(blue * chroma[0] + red * chroma[1] + shift, -0.5, 0.5)
+    return made
 
 
 def checked_strength(strength: float) -> float:
