@@ -7,6 +7,7 @@ imports `torch` and `onnx`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,8 @@ class TorchNetwork:
         return values["ycc"], values["confidence"]
 
     def _placed(self, value: Any) -> Any:
+        if not value.is_floating_point():
+            return value  # sizes, axes and indices are reckoned with by the host
         if self._channels_last and value.ndim == 4:
             return value.to(self._device, memory_format=torch.channels_last)
         return value.to(self._device)
@@ -117,13 +120,15 @@ class TorchNetwork:
     def _carry_out(self, node: Any, attributes: Attributes, values: dict[str, Any]) -> None:
         read = READ_BY_HOST.get(node.op_type, ())
         inputs = [
-            None if not name else self._number(name) if place in read else values[name]
+            None if not name else self._number(name, values) if place in read else values[name]
             for place, name in enumerate(node.input)
         ]
         values[node.output[0]] = OPERATORS[node.op_type](inputs, attributes)
 
-    def _number(self, name: str) -> Any:
-        """A constant for the host, as numpy: with a tensor, tracing would see a question to the device."""
+    def _number(self, name: str, values: dict[str, Any]) -> Any:
+        """What is known to the host, as numpy: with a tensor, tracing would see a question to the device."""
+        if name not in self._constants:
+            return values[name].numpy()
         if name not in self._numbers:
             self._numbers[name] = self._constants[name].numpy()
         return self._numbers[name]
@@ -193,6 +198,10 @@ def _slice(inputs: list[Any], attributes: Attributes) -> Any:
     steps = inputs[4].tolist() if len(inputs) > 4 else [1] * len(starts)
     cut = [slice(None)] * x.ndim
     for axis, start, end, step in zip(axes, starts.tolist(), ends.tolist(), steps, strict=True):
+        if step < 0:  # torch goes forward only
+            back = list(range(*slice(start, end, step).indices(x.shape[axis])))
+            x = x.index_select(axis, torch.tensor(back, dtype=torch.int64, device=x.device))
+            continue
         cut[axis] = slice(start, min(end, x.shape[axis]), step)
     return x[tuple(cut)]
 
@@ -202,7 +211,88 @@ def _reduce_mean(inputs: list[Any], attributes: Attributes) -> Any:
     return inputs[0].mean(dim=list(axes), keepdim=bool(attributes.get("keepdims", 1)))
 
 
-READ_BY_HOST = {"Clip": (1, 2), "ReduceMean": (1,), "Resize": (1, 2, 3), "Slice": (1, 2, 3, 4)}
+def _reduce_sum(inputs: list[Any], attributes: Attributes) -> Any:
+    return inputs[0].sum(dim=inputs[1].tolist(), keepdim=bool(attributes.get("keepdims", 1)))
+
+
+def _divide(inputs: list[Any], _: Attributes) -> Any:
+    whole = not inputs[0].is_floating_point()
+    return torch.div(inputs[0], inputs[1], rounding_mode="trunc" if whole else None)
+
+
+def _conv_transpose(inputs: list[Any], attributes: Attributes) -> Any:
+    x, weight, *bias = inputs
+    top, left, bottom, right = attributes.get("pads", [0, 0, 0, 0])
+    if (top, left) != (bottom, right):
+        raise EngineUnavailable("runtime torch knows transposed convolutions with equal borders only")
+    return functional.conv_transpose2d(
+        x,
+        weight,
+        bias[0] if bias else None,
+        attributes.get("strides", [1, 1]),
+        (top, left),
+        attributes.get("output_padding", [0, 0]),
+        attributes.get("group", 1),
+        attributes.get("dilations", [1, 1]),
+    )
+
+
+def _gather(inputs: list[Any], attributes: Attributes) -> Any:
+    x, index = inputs
+    axis = attributes.get("axis", 0)
+    if index.ndim == 0:
+        return x.select(axis, int(index))
+    return x.index_select(axis, index.to(x.device).reshape(-1)).unflatten(axis, index.shape)
+
+
+def _gemm(inputs: list[Any], attributes: Attributes) -> Any:
+    a, b = (
+        one.T if attributes.get(turned) else one
+        for one, turned in zip(inputs, ("transA", "transB"), strict=False)
+    )
+    product = attributes.get("alpha", 1.0) * (a @ b)
+    return product + attributes.get("beta", 1.0) * inputs[2] if len(inputs) > 2 else product
+
+
+def _pad(inputs: list[Any], attributes: Attributes) -> Any:
+    x, pads = inputs[0], inputs[1].tolist()
+    mode = {"edge": "replicate", "reflect": "reflect"}.get(attributes.get("mode", "constant"), "constant")
+    ends = [(pads[axis], pads[axis + x.ndim]) for axis in range(x.ndim)]
+    while mode != "constant" and len(ends) > 2 and ends[0] == (0, 0):
+        ends.pop(0)  # torch repeats edges of the last axes only
+    value = float(inputs[2]) if len(inputs) > 2 and inputs[2] is not None else 0.0
+    return functional.pad(x, [side for end in reversed(ends) for side in end], mode, value)
+
+
+def _reshape(inputs: list[Any], attributes: Attributes) -> Any:
+    x, wanted = inputs[0], inputs[1].tolist()
+    kept = not attributes.get("allowzero", 0)
+    return x.reshape([x.shape[at] if side == 0 and kept else side for at, side in enumerate(wanted)])
+
+
+def _unsqueeze(inputs: list[Any], _: Attributes) -> Any:
+    x, axes = inputs[0], inputs[1].tolist()
+    for axis in sorted(axis % (x.ndim + len(axes)) for axis in axes):
+        x = x.unsqueeze(axis)
+    return x
+
+
+def _constant_of_shape(inputs: list[Any], attributes: Attributes) -> Any:
+    value = attributes.get("value", torch.zeros(1))
+    return value.reshape(1).expand(inputs[0].tolist()).clone()
+
+
+READ_BY_HOST = {
+    "Clip": (1, 2),
+    "ConstantOfShape": (0,),
+    "Pad": (1, 2),
+    "ReduceMean": (1,),
+    "ReduceSum": (1,),
+    "Reshape": (1,),
+    "Resize": (1, 2, 3),
+    "Slice": (1, 2, 3, 4),
+    "Unsqueeze": (1,),
+}
 """ONNX operator -> its inputs that are numbers for the host: taken from its memory, so that reading them does
 not wait for a device."""
 
@@ -220,18 +310,37 @@ OPERATORS: dict[str, Operator] = {
     "Clip": _clip,
     "Concat": lambda inputs, attributes: torch.cat(inputs, dim=attributes["axis"]),
     "Constant": lambda _, attributes: attributes["value"],
+    "ConstantOfShape": _constant_of_shape,
     "Conv": _conv,
-    "Div": lambda inputs, _: inputs[0] / inputs[1],
+    "ConvTranspose": _conv_transpose,
+    "Div": _divide,
+    "Exp": lambda inputs, _: torch.exp(inputs[0]),
+    "Flatten": lambda inputs, attributes: inputs[0].reshape(
+        math.prod(inputs[0].shape[: attributes.get("axis", 1)]), -1
+    ),
+    "Gather": _gather,
+    "Gemm": _gemm,
     "GlobalAveragePool": lambda inputs, _: inputs[0].mean(dim=(2, 3), keepdim=True),
+    "Greater": lambda inputs, _: inputs[0] > inputs[1],
     "Identity": lambda inputs, _: inputs[0],
+    "LessOrEqual": lambda inputs, _: inputs[0] <= inputs[1],
+    "MatMul": lambda inputs, _: inputs[0] @ inputs[1],
     "Mul": lambda inputs, _: inputs[0] * inputs[1],
+    "Pad": _pad,
+    "Pow": lambda inputs, _: torch.pow(inputs[0], inputs[1]),
     "ReduceMean": _reduce_mean,
+    "ReduceSum": _reduce_sum,
     "Relu": lambda inputs, _: functional.relu(inputs[0]),
+    "Reshape": _reshape,
     "Resize": _resize,
+    "Shape": lambda inputs, _: torch.tensor(inputs[0].shape),
     "Sigmoid": lambda inputs, _: torch.sigmoid(inputs[0]),
     "Slice": _slice,
     "Softmax": lambda inputs, attributes: torch.softmax(inputs[0], dim=attributes.get("axis", -1)),
     "Sqrt": lambda inputs, _: torch.sqrt(inputs[0]),
     "Sub": lambda inputs, _: inputs[0] - inputs[1],
+    "Transpose": lambda inputs, attributes: inputs[0].permute(attributes["perm"]),
+    "Unsqueeze": _unsqueeze,
+    "Where": lambda inputs, _: torch.where(*inputs),
 }
 """ONNX operator -> what torch does for it."""
