@@ -32,6 +32,9 @@ DISAGREE_LEVELS = 24.0
 """Levels by which two pictures differ where one of them shows something else."""
 CLEAN_FROM = 3
 """Pictures from which the median is trusted wherever six in ten of them agree."""
+STILL_FROM = 7
+"""Pictures from which what the median shows is taken to stand still: in two of three, and three of five,
+somebody who walks slowly has stood at one place. Of fewer, what the infrared does not show is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class ReferenceSetOptions:
 
     keep: int = 4
     long_side_px: int = 1280
-    still_from: int = CLEAN_FROM
+    still_from: int = STILL_FROM
 
     def __post_init__(self) -> None:
         if self.keep < 1:

@@ -27,6 +27,7 @@ def test_who_passes_by_is_gone_from_the_median_of_several_pictures() -> None:
         assert collector.add(daytime_scene.moved(passing_by(rgb, number), 1, 0, shift), f"{number}.png")
     (reference,) = collector.references()
     assert reference.name == "0.png, median of 7 pictures"
+    assert reference.still
     trusted = reference.trust > 127
     assert trusted.mean() > 0.75
     inside = np.zeros_like(trusted)
@@ -88,7 +89,10 @@ def test_the_command_writes_a_set_that_a_run_reads_and_a_picture_of_it(
     (reference,) = load_references(out)
     assert reference.rgb.shape == rgb.shape
     assert (out.parent / "yard-overview.png").is_file()
-    assert "1 monochrome pictures left out" in capsys.readouterr().out
+    assert not reference.still
+    said = capsys.readouterr().out
+    assert "1 monochrome pictures left out" in said
+    assert "too few to know what stands still" in said
     assert main(["calibrate", "reference", str(tmp_path / "night.png"), "--out", str(out)]) == 1
     assert "by day" in capsys.readouterr().err
 

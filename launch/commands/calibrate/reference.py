@@ -12,7 +12,12 @@ from numpy.typing import NDArray
 
 from irchroma.calibration.errors import CalibrationError
 from irchroma.calibration.recordings import read_frames
-from irchroma.calibration.references import ReferenceCollector, ReferenceSetOptions, draw_references
+from irchroma.calibration.references import (
+    STILL_FROM,
+    ReferenceCollector,
+    ReferenceSetOptions,
+    draw_references,
+)
 from irchroma.engines.reference.pictures import PICTURES, Reference, read_picture, save_references
 from irchroma.launch.progress import Progress
 
@@ -63,6 +68,11 @@ def describe(references: list[Reference], gray: int) -> list[str]:
         height, width = reference.trust.shape
         trusted = float((reference.trust > 127).mean())
         lines.append(f"{reference.name}: {width}x{height}, {trusted:.1%} trusted")
+        if not reference.still:
+            lines.append(
+                f"{reference.name}: too few to know what stands still, so what the infrared does not show is"
+                f" left out, paint too: give {STILL_FROM} pictures or more of a view"
+            )
     if gray:
         lines.append(f"{gray} monochrome pictures left out")
     return lines
