@@ -6,6 +6,7 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from typing import Generic, TypeVar
 
 import cv2
 import numpy as np
@@ -13,6 +14,8 @@ import torch
 from torch import Tensor
 
 from irchroma.engines.training.augmentation import Crop
+
+Made = TypeVar("Made")
 
 
 @dataclass
@@ -88,7 +91,7 @@ def stack(samples: Sequence[Sample]) -> Batch:
     )
 
 
-class BatchThread:
+class BatchThread(Generic[Made]):
     """Makes batches ahead of the training step; `close()` ends it.
 
     Args:
@@ -96,16 +99,16 @@ class BatchThread:
         first: step to begin with.
     """
 
-    def __init__(self, make: Callable[[int], Batch], first: int) -> None:
+    def __init__(self, make: Callable[[int], Made], first: int) -> None:
         self._make, self._step = make, first
-        self._ready: queue.Queue[Batch | BaseException] = queue.Queue(maxsize=3)
+        self._ready: queue.Queue[Made | BaseException] = queue.Queue(maxsize=3)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._fill, name="batches", daemon=True)
         self._thread.start()
 
     def _fill(self) -> None:
         while not self._stop.is_set():
-            item: Batch | BaseException
+            item: Made | BaseException
             try:
                 item = self._make(self._step)
             except Exception as error:  # noqa: BLE001 - handed to the training loop
@@ -118,7 +121,7 @@ class BatchThread:
                 except queue.Full:
                     continue
 
-    def next(self) -> Batch:
+    def next(self) -> Made:
         """The next batch; blocks until it is made."""
         item = self._ready.get()
         if isinstance(item, BaseException):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import math
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from irchroma.engines.training.encoder import load_pretrained
 from irchroma.engines.training.objective import ChromaClasses, Objective, ObjectiveWeights, chroma_histogram
 from irchroma.engines.training.pictures import Picture
 from irchroma.engines.training.report import validate
+from irchroma.engines.training.steps import follow, rate_at
 
 LOG = logging.getLogger(__name__)
 PACED, SETTLED = 20, 32
@@ -187,14 +187,9 @@ class Training:
         return steps
 
     def _advance(self, batch: Batch) -> dict[str, float]:
-        rate = (
-            self.options.rate
-            * min(1.0, (self.step + 1) / 100)
-            * 0.5
-            * (1 + math.cos(math.pi * self.progress(self.step)))
-        )
+        rate = rate_at(self.options.rate, self.step, self.progress(self.step))
         for group in self.optimizer.param_groups:
-            group["lr"] = (rate + 0.01 * self.options.rate) * group["share"]
+            group["lr"] = rate * group["share"]
         batch = batch.to(self.device)
         luma = batch.luma.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16):
@@ -204,10 +199,7 @@ class Training:
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 2.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        decay = min(self.options.average, (self.step + 1) / (self.step + 10))
-        with torch.no_grad():
-            for kept, fresh in zip(self.average.parameters(), self.network.parameters(), strict=True):
-                kept.lerp_(fresh, 1.0 - decay)
+        follow(self.average, self.network, self.step, self.options.average)
         return parts
 
     def save(self) -> None:

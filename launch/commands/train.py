@@ -7,7 +7,7 @@ import json
 import logging
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -29,6 +29,9 @@ EXAMPLE = (
 SIZES = ("nano", "fast", "best")
 RETRIEVAL = "retrieval"
 CACHE = Path(".cache")
+DEFAULT_BAND = "nir"
+TEMPERATURE = 1.0
+"""Of the exported mean color, unless another is asked for."""
 VIVIDNESS = {"nir": (1.0, 0.3), "thermal": (1.2, 0.0)}
 """Saturation and vibrance of the exported networks, unless others are asked for."""
 TRANSLATION_STEPS = {"nir": 800, "thermal": 0}
@@ -37,6 +40,23 @@ MODULES = ("mfim", "csfem", "isga", "both-ways", "whole")
 LOSSES = ("pattern", "perceptual", "contrastive", "adversarial", "harm")
 PARTS = (*MODULES, *LOSSES)
 """Of the reference network and its loss, what can be left out, to see what it is worth."""
+CLASSIC, REPAIR = "classic colorizers", "methods of repair"
+BANDS = tuple(catalog.BANDS)
+TAKEN_BY = {
+    **dict.fromkeys(("size", "hue", "cache", "translation_steps", "synthetic"), BANDS),
+    **dict.fromkeys(("temperature", "saturation", "vibrance"), BANDS),
+    "single_task": ("nir",),
+    "turned": ("nir",),
+    "start": (*BANDS, CLASSIC),
+    "side": (*BANDS, CLASSIC, catalog.REFERENCE.name),
+    "band": (CLASSIC, catalog.REFERENCE.name),
+    "without": (catalog.REFERENCE.name,),
+    "ablate": (catalog.REFERENCE.name,),
+    **dict.fromkeys(("batch", "rate", "epoch", "resume"), (*BANDS, CLASSIC, catalog.REFERENCE.name, REPAIR)),
+}
+"""Option -> the trainings that it does something for; those that are not here are for all."""
+SYNTHETIC = 24
+"""Synthetic scenes in the mix, unless another number is asked for."""
 SYNTHETIC_SIZE = (320, 400)
 """(H, W) of the synthetic cameras' pictures."""
 NIGHT_PALENESS = 0.3
@@ -55,12 +75,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--band",
         choices=tuple(catalog.BANDS),
-        default="nir",
         help="a classic colorizer, reference: whose pairs it learns from (default: nir)",
     )
-    parser.add_argument(
-        "--size", choices=(*SIZES, "all"), default="all", help="what to export (default: all)"
-    )
+    parser.add_argument("--size", choices=(*SIZES, "all"), help="nir, thermal: what to export (default: all)")
     parser.add_argument(
         "--data",
         type=Path,
@@ -72,13 +89,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, help="folder for checkpoints, sheets and ONNX (default: runs/ENGINE)"
     )
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--minutes", type=float, help="wall-clock budget (default: 60)")
+    length.add_argument("--minutes", type=float, help="nir, thermal: wall-clock budget (default: 60)")
     length.add_argument("--steps", type=int, help="number of steps")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     parser.add_argument(
         "--start",
         type=Path,
-        help="checkpoint to start from (default: ImageNet's weights; a classic one: none)",
+        help="nir, thermal, classic colorizers: checkpoint to start from (ImageNet's weights; none)",
     )
     parser.add_argument(
         "--single-task", action="store_true", help="nir: infrared pairs alone, for comparison"
@@ -98,25 +115,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ablate", action="store_true", help="reference: train with everything, then without each part"
     )
     parser.add_argument(
-        "--batch", type=int, default=12, help="crops of 192 pixels a step; fewer of larger ones (default: 12)"
+        "--batch", type=int, help="crops a step; nir, thermal: of 192 pixels, fewer of larger ones (12)"
     )
     parser.add_argument(
         "--side",
         type=int,
         nargs="+",
-        default=[160, 192, 256, 320],
         metavar="PX",
-        help="of crops, multiples of 32; every step draws one (default: 160 192 256 320)",
+        help="of crops, multiples of 32; nir, thermal: every step draws one (160 192 256 320)",
     )
-    parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate (default: 0.001)")
+    parser.add_argument("--rate", type=float, help="peak learning rate (nir, thermal: 0.001; others: 0.002)")
     parser.add_argument(
-        "--hue", type=float, default=7.0, help="weight of too little color along the true hue (default: 7)"
+        "--hue", type=float, help="nir, thermal: weight of too little color along the true hue (default: 7)"
     )
-    parser.add_argument("--epoch", type=int, default=200, help="steps between validations (default: 200)")
+    parser.add_argument("--epoch", type=int, help="between validations (nir, thermal: 200; others: 250)")
     parser.add_argument("--seed", type=int, default=0, help="of everything drawn (default: 0)")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: all)")
     parser.add_argument(
-        "--cache", type=Path, default=CACHE, help="folder for translated pictures (default: .cache)"
+        "--cache", type=Path, help="nir, thermal: folder for translated pictures (default: .cache)"
     )
     parser.add_argument(
         "--translation-steps",
@@ -124,13 +140,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="training of the color-to-infrared helper (default: nir 800, thermal 0)",
     )
     parser.add_argument(
-        "--synthetic", type=int, default=24, help="synthetic scenes in the mix (default: 24; 0: none)"
+        "--synthetic",
+        type=int,
+        help=f"nir, thermal: synthetic scenes in the mix (default: {SYNTHETIC}; 0: none)",
     )
     parser.add_argument(
-        "--temperature", type=float, default=1.0, help="of the exported mean color (default: 1)"
+        "--temperature", type=float, help="nir, thermal: of the exported mean color (default: 1)"
     )
     parser.add_argument(
-        "--saturation", type=float, help="factor on the exported chroma (default: nir 1, thermal 1.2)"
+        "--saturation", type=float, help="nir, thermal: factor on the exported chroma (nir 1, thermal 1.2)"
     )
     parser.add_argument(
         "--vibrance",
@@ -152,6 +170,8 @@ def run(args: argparse.Namespace) -> int:
     if args.threads < 1:
         raise EngineOptionError(f"--threads must be 1 or more, got {args.threads}")
     _require_sense(args)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    torch.set_num_threads(args.threads)
     if args.engine in catalog.CLASSICS:
         return _run_classic(args)
     if args.engine == catalog.REFERENCE.name:
@@ -160,22 +180,15 @@ def run(args: argparse.Namespace) -> int:
         return _run_retrieval(args)
     if args.engine in catalog.REPAIRS:
         return _run_repair(args)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    torch.set_num_threads(args.threads)
     out: Path = args.out or Path("runs") / args.engine
     minutes = args.minutes if args.minutes is not None or args.steps is not None else 60.0
+    sides: dict[str, Any] = {} if args.side is None else {"sides": tuple(args.side)}
     options = TrainOptions(
         out=out,
         minutes=minutes,
-        steps=args.steps,
-        batch=args.batch,
-        sides=tuple(args.side),
-        epoch=args.epoch,
-        seed=args.seed,
-        rate=args.rate,
-        start=args.start,
-        resume=args.resume,
-        weights=ObjectiveWeights(hue=args.hue),
+        **sides,
+        **_given(args, "steps", "batch", "epoch", "seed", "rate", "start", "resume"),
+        weights=ObjectiveWeights(**_given(args, "hue")),
     )
     training = Training(_recipe(args), options)
     network = training.run()
@@ -183,8 +196,9 @@ def run(args: argparse.Namespace) -> int:
         usual if asked is None else asked
         for asked, usual in zip((args.saturation, args.vibrance), VIVIDNESS[args.engine], strict=True)
     )
-    for size in SIZES if args.size == "all" else (args.size,):
-        baked = ExportOptions(size, args.temperature, saturation, vibrance)
+    temperature = TEMPERATURE if args.temperature is None else args.temperature
+    for size in SIZES if args.size in (None, "all") else (args.size,):
+        baked = ExportOptions(size, temperature, saturation, vibrance)
         path = export(network, out / f"{args.engine}_{size}.onnx", baked)
         print(json.dumps({"graph": str(path), "bytes": path.stat().st_size, "steps": training.step}))
     return 0
@@ -192,69 +206,53 @@ def run(args: argparse.Namespace) -> int:
 
 def _run_classic(args: argparse.Namespace) -> int:
     """Train a colorizer of the literature for one band and export it."""
-    import torch
-
     from irchroma.engines.training.classic.training import PICTURES, ClassicOptions, ClassicTraining
     from irchroma.engines.training.export import write_graph
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    torch.set_num_threads(args.threads)
-    out: Path = args.out or Path("runs") / f"{args.engine}_{args.band}"
-    options = ClassicOptions(
-        out,
-        steps=args.steps or ClassicOptions.steps,
-        batch=args.batch,
-        side=args.side[0],
-        epoch=args.epoch,
-        seed=args.seed,
-        rate=args.rate,
-        resume=args.resume,
-        start=args.start,
-    )
-    training = ClassicTraining(args.engine, PICTURES[args.band](args.data), options)
+    band = args.band or DEFAULT_BAND
+    out: Path = args.out or Path("runs") / f"{args.engine}_{band}"
+    options = ClassicOptions(out, **_of_steps(args), **_given(args, "start"))
+    training = ClassicTraining(args.engine, PICTURES[band](args.data), options)
     method = training.run()
     method.network.eval()
-    path = write_graph(method.exported().cpu(), out / f"{args.engine}_{args.band}.onnx")
-    print(json.dumps({"graph": str(path), "bytes": path.stat().st_size, "steps": training.step}))
+    path = write_graph(method.exported().cpu(), out / f"{args.engine}_{band}.onnx")
+    print(json.dumps({"graph": str(path), "bytes": path.stat().st_size, "steps": training.steps.done}))
     return 0
 
 
 def _run_reference(args: argparse.Namespace) -> int:
     """Train the network that colors by a reference for one band, on top of its `fast`, and export it."""
-    import torch
-
     from irchroma.engines.network.network import NetworkOptions, open_network
     from irchroma.engines.training.exemplar.export import export_reference
     from irchroma.engines.training.exemplar.pairs import ReferencePictures
     from irchroma.engines.training.exemplar.training import ReferenceTraining
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    torch.set_num_threads(args.threads)
-    out: Path = args.out or Path("runs") / f"{args.engine}_{args.band}"
-    own = open_network(
-        catalog.weights_path(args.band, "fast"), NetworkOptions(threads=args.threads, exact=True)
-    )
+    band = args.band or DEFAULT_BAND
+    out: Path = args.out or Path("runs") / f"{args.engine}_{band}"
+    own = open_network(catalog.weights_path(band, "fast"), NetworkOptions(threads=args.threads, exact=True))
     try:
-        pictures = ReferencePictures(args.data, args.band, own)
+        pictures = ReferencePictures(args.data, band, own)
         if args.ablate:
             results = {}
             for part in ("", *PARTS):
                 name = f"without {part}" if part else "everything"
                 left_out = [*args.without, *([part] if part else [])]
                 training = ReferenceTraining(
-                    args.band, pictures, _reference_options(args, out / name.replace(" ", "_"), left_out)
+                    band, pictures, _reference_options(args, out / name.replace(" ", "_"), left_out)
                 )
                 training.run()
                 results[name] = training.validate()
-            write_json(out / "ablation.json", {"band": args.band, "steps": training.step, "results": results})
+            write_json(
+                out / "ablation.json", {"band": band, "steps": training.steps.done, "results": results}
+            )
             print(out / "ablation.json")
             return 0
-        training = ReferenceTraining(args.band, pictures, _reference_options(args, out, args.without))
+        training = ReferenceTraining(band, pictures, _reference_options(args, out, args.without))
         network = training.run()
     finally:
         own.close()
-    for path in export_reference(network, out / f"reference_{args.band}.onnx"):
-        print(json.dumps({"graph": str(path), "bytes": path.stat().st_size, "steps": training.step}))
+    for path in export_reference(network, out / f"reference_{band}.onnx"):
+        print(json.dumps({"graph": str(path), "bytes": path.stat().st_size, "steps": training.steps.done}))
     return 0
 
 
@@ -265,13 +263,7 @@ def _reference_options(args: argparse.Namespace, out: Path, left_out: list[str])
 
     return ReferenceTrainOptions(
         out,
-        steps=args.steps or ReferenceTrainOptions.steps,
-        batch=args.batch,
-        side=args.side[0],
-        epoch=args.epoch,
-        seed=args.seed,
-        rate=args.rate,
-        resume=args.resume,
+        **_of_steps(args),
         modules=Modules(**{part.replace("-", "_"): False for part in MODULES if part in left_out}),
         weights=ReferenceWeights(**{part: 0.0 for part in LOSSES if part in left_out}),
     )
@@ -279,13 +271,9 @@ def _reference_options(args: argparse.Namespace, out: Path, left_out: list[str])
 
 def _run_retrieval(args: argparse.Namespace) -> int:
     """Train what finds the color picture of a scene, and export it."""
-    import torch
-
     from irchroma.engines.training.retrieval import RetrievalOptions, RetrievalTraining
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    torch.set_num_threads(args.threads)
-    options = RetrievalOptions(steps=args.steps or RetrievalOptions.steps, seed=args.seed)
+    options = RetrievalOptions(**_given(args, "steps", "seed"))
     training = RetrievalTraining(args.data, options)
     training.run()
     path = training.export((args.out or Path("runs") / RETRIEVAL) / f"{RETRIEVAL}.onnx")
@@ -295,69 +283,69 @@ def _run_retrieval(args: argparse.Namespace) -> int:
 
 def _run_repair(args: argparse.Namespace) -> int:
     """Train a method of repair on the infrared of both bands and export it."""
-    import torch
-
     from irchroma.engines.training.repair.training import (
         RepairPictures,
         RepairTraining,
         RepairTrainingOptions,
     )
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    torch.set_num_threads(args.threads)
     out: Path = args.out or Path("runs") / args.engine
-    options = RepairTrainingOptions(
-        out,
-        steps=args.steps or RepairTrainingOptions.steps,
-        batch=args.batch,
-        epoch=args.epoch,
-        seed=args.seed,
-        rate=args.rate,
-        resume=args.resume,
+    training = RepairTraining(
+        args.engine, RepairPictures(args.data), RepairTrainingOptions(out, **_of_steps(args))
     )
-    training = RepairTraining(args.engine, RepairPictures(args.data), options)
     training.run()
     path = training.export(out / catalog.repair_weights(args.engine).name)
-    print(json.dumps({"graph": str(path), "bytes": path.stat().st_size, "steps": training.step}))
+    print(json.dumps({"graph": str(path), "bytes": path.stat().st_size, "steps": training.steps.done}))
     return 0
 
 
 def _require_sense(args: argparse.Namespace) -> None:
-    """EngineOptionError for switches that would do nothing here."""
+    """EngineOptionError for switches that would do nothing here, or contradict each other."""
     if args.engine not in catalog.BANDS and args.minutes is not None:
         raise EngineOptionError(f"{args.engine} repeats from its seed: say --steps, not --minutes")
+    kind = CLASSIC if args.engine in catalog.CLASSICS else args.engine
+    kind = REPAIR if args.engine in catalog.REPAIRS else kind
+    for option, kinds in TAKEN_BY.items():
+        given = getattr(args, option)
+        if not (given is None or given is False or given == []) and kind not in kinds:
+            raise EngineOptionError(
+                f"--{option.replace('_', '-')} does nothing for {args.engine}: leave it out (it is for"
+                f" {', '.join(kinds)})"
+            )
+    if args.engine not in catalog.BANDS and args.side is not None and len(args.side) > 1:
+        raise EngineOptionError(f"{args.engine} has crops of one size: give one --side, got {len(args.side)}")
     if args.engine in catalog.CLASSICS and args.start is not None and args.resume:
         raise EngineOptionError("--resume goes on from --out's checkpoint: leave out --start")
-    if args.engine in catalog.REPAIRS and args.start is not None:
-        raise EngineOptionError("methods of repair begin from nothing: leave out --start, or --resume")
-    if args.engine == catalog.REFERENCE.name and args.start is not None:
-        raise EngineOptionError("reference begins from the fast network that ships: leave out --start")
-    if args.engine != catalog.REFERENCE.name and (args.without or args.ablate):
-        raise EngineOptionError(
-            f"--without and --ablate are of reference's network: leave them out for {args.engine}"
-        )
     if args.ablate and args.resume:
         raise EngineOptionError("--ablate trains from nothing: leave out --resume")
-    if args.engine != "nir" and (args.single_task or args.turned):
-        raise EngineOptionError(
-            f"--single-task and --turned are of nir's recipe: leave them out for {args.engine}"
-        )
     if args.turned and args.start is None:
         raise EngineOptionError("--turned is for weights that know both bands: add --start CHECKPOINT")
 
 
+def _given(args: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """Those of the options that were said; of the others each training has its own."""
+    return {name: value for name in names if (value := getattr(args, name)) is not None}
+
+
+def _of_steps(args: argparse.Namespace) -> dict[str, Any]:
+    """What `StepOptions` has, and the side of crops."""
+    side: dict[str, Any] = {} if args.side is None else {"side": args.side[0]}
+    return side | _given(args, "steps", "batch", "epoch", "seed", "rate", "resume")
+
+
 def _recipe(args: argparse.Namespace) -> Recipe:
-    extra = synthetic_pairs(args.engine, args.synthetic)
+    extra = synthetic_pairs(args.engine, SYNTHETIC if args.synthetic is None else args.synthetic)
+    cache = args.cache or CACHE
     usual = TRANSLATION_STEPS[args.engine]
     translation = usual if args.translation_steps is None else args.translation_steps
     if args.engine == "nir":
         from irchroma.engines.training.nir import NirRecipe
 
         cooperative = not args.single_task
-        return NirRecipe(args.data, cooperative, args.cache, translation, extra, args.turned)
+        return NirRecipe(args.data, cooperative, cache, translation, extra, args.turned)
     from irchroma.engines.training.thermal import ThermalRecipe
 
-    return ThermalRecipe(args.data, args.cache, translation, extra)
+    return ThermalRecipe(args.data, cache, translation, extra)
 
 
 def synthetic_pairs(band: str, count: int) -> list[Picture]:

@@ -1,11 +1,9 @@
-"""The training of a classic colorizer: pairs of a band and gray pictures, steps, checkpoints, the export."""
+"""The training of a classic colorizer: pairs of a band and gray pictures, its steps, a validation."""
 
 from __future__ import annotations
 
 import json
 import logging
-import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +23,7 @@ from irchroma.engines.training.classic.method import UNKNOWN, ClassicBatch, Meth
 from irchroma.engines.training.classic.zhang2016 import Zhang2016
 from irchroma.engines.training.pictures import Picture, read_color, read_pairs, rgb_to_gray
 from irchroma.engines.training.report import color, sheet, shrink
+from irchroma.engines.training.steps import StepOptions, Steps
 from irchroma.engines.training.thermal import ThermalRecipe
 
 LOG = logging.getLogger(__name__)
@@ -41,36 +40,22 @@ ZOOM = (0.7, 2.0)
 
 
 @dataclass(frozen=True)
-class ClassicOptions:
-    """How long and how.
+class ClassicOptions(StepOptions):
+    """How long and how, see `StepOptions`.
 
     Attributes:
-        out: folder of the checkpoint, the log and the contact sheets.
-        steps: number of steps.
-        batch: crops a step.
         side: of a crop, pixels, a multiple of 32.
-        epoch: steps between checkpoints.
-        seed: of everything drawn.
-        rate: peak learning rate.
-        resume: go on from `out`'s checkpoint.
         start: checkpoint whose weights are begun with, of another band for example.
     """
 
-    out: Path
-    steps: int = 2000
     batch: int = 12
     side: int = 160
-    epoch: int = 250
-    seed: int = 0
-    rate: float = 2e-3
-    resume: bool = False
     start: Path | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.side % 32 or self.side < 64:
             raise EngineOptionError(f"side must be a multiple of 32, 64 or more, got {self.side}")
-        if self.steps < 1 or self.batch < 1:
-            raise EngineOptionError(f"steps and batch must be 1 or more, got {self.steps} and {self.batch}")
 
 
 class ClassicPictures(Protocol):
@@ -175,17 +160,9 @@ class ClassicTraining:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network = self.method.network.to(self.device, memory_format=torch.channels_last)
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=options.rate, weight_decay=0.01)
-        self.step = 0
-        self.checkpoint = options.out / "checkpoint.pt"
-        options.out.mkdir(parents=True, exist_ok=True)
-        if options.resume:
-            if not self.checkpoint.is_file():
-                raise EngineError(f"nothing to resume: no {self.checkpoint}")
-            state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-            self.network.load_state_dict(state["network"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.step = state["step"]
-        elif options.start is not None:
+        kept = {"network": self.network, "optimizer": self.optimizer}
+        self.steps = Steps(options, kept, self.device)
+        if options.start is not None and not options.resume:
             self._start(options.start)
         truths = [torch.from_numpy(rgb).permute(2, 0, 1).float() / 255.0 for rgb in pictures.truths()]
         self.method.begin(truths)
@@ -201,35 +178,22 @@ class ClassicTraining:
 
     def run(self) -> Method:
         """Train to the last step."""
-        sums: dict[str, float] = {}
-        since, started = self.step, time.monotonic()
-        while self.step < self.options.steps:
-            for name, value in self._advance().items():
-                sums[name] = sums.get(name, 0.0) + value
-            self.step += 1
-            if self.step % 50 == 0:
-                parts = " ".join(f"{name} {value / 50:.5f}" for name, value in sums.items())
-                left_s = (time.monotonic() - started) / (self.step - since) * (self.options.steps - self.step)
-                LOG.info(
-                    "step %d of %d, %.0f min left: %s", self.step, self.options.steps, left_s / 60, parts
-                )
-                sums = {}
-            if self.step % self.options.epoch == 0 or self.step == self.options.steps:
-                self.save()
+        self.steps.run(self.make, self.advance)
         self.validate()
         return self.method
 
-    def _advance(self) -> dict[str, float]:
-        random = np.random.default_rng((self.options.seed, self.step))
-        batch = self.pictures.batch(self.options.batch, self.options.side, random).to(self.device)
-        progress = self.step / self.options.steps
-        rate = self.options.rate * min(1.0, (self.step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * progress))
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate + 0.01 * self.options.rate
+    def make(self, step: int) -> ClassicBatch:
+        """The batch of a step."""
+        return self.pictures.batch(self.options.batch, self.options.side, self.steps.random(step))
+
+    def advance(self, batch: ClassicBatch) -> dict[str, float]:
+        """One step; what the log says of it."""
+        batch = batch.to(self.device)
+        self.steps.pace(self.optimizer)
         self.network.train()
         batch.luma = batch.luma.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16):
-            loss, parts = self.method.loss(batch, progress)
+            loss, parts = self.method.loss(batch, self.steps.progress)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 2.0)
         self.optimizer.step()
@@ -247,19 +211,8 @@ class ClassicTraining:
                 scored.append((picture, picture.ir, color(model, picture.ir)[0]))
         mean = metrics.mean_scores([metrics.score(answer, one.rgb, ir) for one, ir, answer in scored])
         row = {name: round(value, 4) for name, value in mean.as_dict().items()}
-        LOG.info("step %d: %s", self.step, json.dumps(row))
+        LOG.info("step %d: %s", self.steps.done, json.dumps(row))
         with (self.options.out / "validation.jsonl").open("a") as log:
-            log.write(json.dumps({"step": self.step, "mean": row}) + "\n")
+            log.write(json.dumps({"step": self.steps.done, "mean": row}) + "\n")
         made = sheet([one for one, _, _ in scored], {self.method.name: [answer for _, _, answer in scored]})
-        cv2.imwrite(str(self.options.out / f"sheet_{self.step:06d}.jpg"), made[..., ::-1])
-
-    def save(self) -> None:
-        """Write the checkpoint; a crash while writing leaves the one before."""
-        partial = self.checkpoint.with_suffix(".partial")
-        state = {
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "step": self.step,
-        }
-        torch.save(state, partial)
-        partial.replace(self.checkpoint)
+        cv2.imwrite(str(self.options.out / f"sheet_{self.steps.done:06d}.jpg"), made[..., ::-1])

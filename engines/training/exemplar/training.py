@@ -5,10 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
-import math
-import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -19,7 +16,6 @@ from irchroma.engines import catalog
 from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
 from irchroma.engines.measures import metrics
 from irchroma.engines.reference.placing import Placing
-from irchroma.engines.training.batch import BatchThread
 from irchroma.engines.training.encoder import Encoder, load_pretrained
 from irchroma.engines.training.exemplar.modules import places
 from irchroma.engines.training.exemplar.network import CELL_PX, Modules, ReferenceNetwork
@@ -28,6 +24,7 @@ from irchroma.engines.training.exemplar.pairs import ReferencePictures, Triples
 from irchroma.engines.training.export import weights_of
 from irchroma.engines.training.objective import rgb_to_ycc
 from irchroma.engines.training.report import compose, shrink
+from irchroma.engines.training.steps import StepOptions, Steps, follow
 
 LOG = logging.getLogger(__name__)
 KINDS = ("without", "same scene", "other scene")
@@ -39,38 +36,24 @@ TILE = (160, 208)
 
 
 @dataclass(frozen=True)
-class ReferenceTrainOptions:
-    """How long and how.
+class ReferenceTrainOptions(StepOptions):
+    """How long and how, see `StepOptions`; a batch is of triples.
 
     Attributes:
-        out: folder of checkpoint, log and contact sheets.
-        steps: number of steps.
-        batch: triples a step.
         side: of a crop, pixels, a multiple of 32.
-        epoch: steps between checkpoints and validations.
-        seed: of everything drawn.
-        rate: peak learning rate.
-        resume: go on from `out`'s checkpoint.
         modules: what is in the network.
         weights: of the objective's parts.
     """
 
-    out: Path
-    steps: int = 2000
     batch: int = 6
     side: int = 192
-    epoch: int = 250
-    seed: int = 0
-    rate: float = 2e-3
-    resume: bool = False
     modules: Modules = field(default_factory=Modules)
     weights: ReferenceWeights = field(default_factory=ReferenceWeights)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.side % 32 or self.side < 64:
             raise EngineOptionError(f"side must be a multiple of 32, 64 or more, got {self.side}")
-        if self.steps < 1 or self.batch < 1:
-            raise EngineOptionError(f"steps and batch must be 1 or more, got {self.steps} and {self.batch}")
 
 
 def load_shipped(encoder: Encoder, band: str) -> None:
@@ -134,47 +117,29 @@ class ReferenceTraining:
         self.optimizer = torch.optim.AdamW(groups, lr=options.rate, weight_decay=0.01)
         judging = self.objective.discriminator.parameters()
         self.judging = torch.optim.Adam(judging, lr=options.rate, betas=(0.0, 0.9))
-        self.step = 0
-        self.checkpoint = options.out / "checkpoint.pt"
-        options.out.mkdir(parents=True, exist_ok=True)
-        if options.resume:
-            self._resume()
+        kept = {
+            "network": self.network,
+            "average": self.average,
+            "optimizer": self.optimizer,
+            "discriminator": self.objective.discriminator,
+            "judging": self.judging,
+        }
+        self.steps = Steps(options, kept, self.device)
 
     def run(self) -> ReferenceNetwork:
         """Train to the last step; the averaged network."""
-        batches = BatchThread(self._make, self.step)  # type: ignore[arg-type]
-        sums: dict[str, float] = {}
-        since, started = self.step, time.monotonic()
-        try:
-            while self.step < self.options.steps:
-                batch: Triples = batches.next()  # type: ignore[assignment]
-                for name, value in self._advance(batch).items():
-                    sums[name] = sums.get(name, 0.0) + value
-                self.step += 1
-                if self.step % 50 == 0:
-                    parts = " ".join(f"{name} {value / 50:.5f}" for name, value in sums.items())
-                    pace_s = (time.monotonic() - started) / (self.step - since)
-                    left = pace_s * (self.options.steps - self.step) / 60
-                    LOG.info("step %d of %d, %.0f min left: %s", self.step, self.options.steps, left, parts)
-                    sums = {}
-                if self.step % self.options.epoch == 0 or self.step == self.options.steps:
-                    self.save()
-                    self.validate()
-        finally:
-            batches.close()
+        self.steps.run(self.make, self.advance, self.validate)
         return self.average
 
-    def _make(self, step: int) -> Triples:
-        random = np.random.default_rng((self.options.seed, step))
-        return self.pictures.batch(self.options.batch, self.options.side, random)
+    def make(self, step: int) -> Triples:
+        """The batch of a step."""
+        return self.pictures.batch(self.options.batch, self.options.side, self.steps.random(step))
 
-    def _advance(self, batch: Triples) -> dict[str, float]:
+    def advance(self, batch: Triples) -> dict[str, float]:
+        """One step; what the log says of it."""
         batch = batch.to(self.device)
-        progress = self.step / self.options.steps
-        rate = self.options.rate * min(1.0, (self.step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * progress))
-        for group in self.optimizer.param_groups:
-            group["lr"] = (rate + 0.01 * self.options.rate) * group["share"]
-        judged = bool(self.options.weights.adversarial) and progress >= JUDGED_FROM
+        self.steps.pace(self.optimizer)
+        judged = bool(self.options.weights.adversarial) and self.steps.progress >= JUDGED_FROM
         self.network.train()
         tokens = self.network.tokens(rgb_to_ycc(batch.reference), batch.place, batch.there, batch.known)
         strength = torch.ones(1, 1, 1, 1, device=self.device)
@@ -190,10 +155,7 @@ class ReferenceTraining:
             wrong.backward()
             self.judging.step()
             parts["judge"] = wrong.item()
-        decay = min(AVERAGE, (self.step + 1) / (self.step + 10))
-        with torch.no_grad():
-            for kept, fresh in zip(self.average.parameters(), self.network.parameters(), strict=True):
-                kept.lerp_(fresh, 1.0 - decay)
+        follow(self.average, self.network, self.steps.done, AVERAGE)
         return parts
 
     def validate(self) -> dict[str, dict[str, float]]:
@@ -223,10 +185,12 @@ class ReferenceTraining:
             for kind, found in scores.items()
         }
         for kind, row in table.items():
-            LOG.info("step %d %-12s %s", self.step, kind, json.dumps(row))
+            LOG.info("step %d %-12s %s", self.steps.done, kind, json.dumps(row))
         with (self.options.out / "validation.jsonl").open("a", encoding="utf-8") as log:
-            log.write(json.dumps({"step": self.step, "table": table}) + "\n")
-        cv2.imwrite(str(self.options.out / f"sheet_{self.step:06d}.png"), np.vstack(rows[:12])[..., ::-1])
+            log.write(json.dumps({"step": self.steps.done, "table": table}) + "\n")
+        cv2.imwrite(
+            str(self.options.out / f"sheet_{self.steps.done:06d}.png"), np.vstack(rows[:12])[..., ::-1]
+        )
         return table
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
@@ -248,31 +212,6 @@ class ReferenceTraining:
             )
             ycc = said.ycc.cpu()
         return compose(ycc[0, :, :height, :width].numpy())
-
-    def save(self) -> None:
-        """Write the checkpoint; a crash while writing leaves the one before."""
-        partial = self.checkpoint.with_suffix(".partial")
-        state = {
-            "network": self.network.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "discriminator": self.objective.discriminator.state_dict(),
-            "judging": self.judging.state_dict(),
-            "step": self.step,
-        }
-        torch.save(state, partial)
-        partial.replace(self.checkpoint)
-
-    def _resume(self) -> None:
-        if not self.checkpoint.is_file():
-            raise EngineError(f"nothing to resume: no {self.checkpoint}")
-        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-        self.network.load_state_dict(state["network"])
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.objective.discriminator.load_state_dict(state["discriminator"])
-        self.judging.load_state_dict(state["judging"])
-        self.step = state["step"]
 
 
 def _tensor(pixels: np.ndarray) -> Tensor:

@@ -1,4 +1,4 @@
-"""The training of a method of repair: infrared of both bands, random holes, checkpoints, the export."""
+"""The training of a method of repair: infrared of both bands, random holes, the export."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import copy
 import json
 import logging
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -27,6 +25,7 @@ from irchroma.engines.training.repair.context_encoder import ContextEncoder
 from irchroma.engines.training.repair.glcic import Glcic
 from irchroma.engines.training.repair.method import SIDE, Exported, RepairBatch, RepairMethod
 from irchroma.engines.training.repair.partial_convolution import PartialConvolution
+from irchroma.engines.training.steps import Kept, StepOptions, Steps, follow
 
 LOG = logging.getLogger(__name__)
 
@@ -54,28 +53,15 @@ BANDS = ("nir", "thermal", "thermal_video")
 
 
 @dataclass(frozen=True)
-class RepairTrainingOptions:
-    """How long and how.
+class RepairTrainingOptions(StepOptions):
+    """How long and how, see `StepOptions`.
 
     Attributes:
-        out: folder of the checkpoint, the log and the contact sheets.
-        steps: number of steps.
-        batch: crops a step.
-        epoch: steps between checkpoints.
-        seed: of everything drawn.
-        rate: peak learning rate.
         average: decay of the averaged weights per step.
-        resume: go on from `out`'s checkpoint.
     """
 
-    out: Path
     steps: int = 4000
-    batch: int = 8
-    epoch: int = 250
-    seed: int = 0
-    rate: float = 2e-3
     average: float = 0.998
-    resume: bool = False
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch < 2:
@@ -183,43 +169,31 @@ class RepairTraining:
             self.judge_optimizer = torch.optim.AdamW(
                 self.method.judge.parameters(), lr=2e-4, betas=(0.5, 0.999)
             )
-        self.step = 0
-        self.checkpoint = options.out / "checkpoint.pt"
-        options.out.mkdir(parents=True, exist_ok=True)
-        if options.resume:
-            self._resume()
+        kept: dict[str, Kept] = {
+            "network": self.network,
+            "average": self.average,
+            "optimizer": self.optimizer,
+        }
+        if self.method.judge is not None and self.judge_optimizer is not None:
+            kept |= {"judge": self.method.judge, "judge_optimizer": self.judge_optimizer}
+        self.steps = Steps(options, kept, self.device)
 
     def run(self) -> nn.Module:
         """Train to the last step and return the averaged network."""
-        sums: dict[str, float] = {}
-        since, started = self.step, time.monotonic()
-        while self.step < self.options.steps:
-            for name, value in self.advance().items():
-                sums[name] = sums.get(name, 0.0) + value
-            self.step += 1
-            if self.step % 50 == 0:
-                parts = " ".join(f"{name} {value / 50:.5f}" for name, value in sums.items())
-                left_s = (time.monotonic() - started) / (self.step - since) * (self.options.steps - self.step)
-                LOG.info(
-                    "step %d of %d, %.0f min left: %s", self.step, self.options.steps, left_s / 60, parts
-                )
-                sums = {}
-            if self.step % self.options.epoch == 0 or self.step == self.options.steps:
-                self.save()
-                self.validate()
+        self.steps.run(self.make, self.advance, self.validate)
         return self.average
 
-    def advance(self) -> dict[str, float]:
+    def make(self, step: int) -> RepairBatch:
+        """The batch of a step."""
+        return self.pictures.batch(self.options.batch, self.steps.random(step))
+
+    def advance(self, batch: RepairBatch) -> dict[str, float]:
         """One step of the judge, where it is its turn, and of the network; what the log says of it."""
-        random = np.random.default_rng((self.options.seed, self.step))
-        batch = self.pictures.batch(self.options.batch, random)
         batch = RepairBatch(
             batch.luma.to(self.device), batch.hole.to(self.device), batch.corner.to(self.device)
         )
-        progress = self.step / self.options.steps
-        rate = self.options.rate * min(1.0, (self.step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * progress))
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate + 0.01 * self.options.rate
+        progress = self.steps.progress
+        self.steps.pace(self.optimizer)
         self.network.train()
         with torch.autocast(self.device.type, torch.bfloat16):
             made = self.network(batch.holed, batch.hole)
@@ -240,16 +214,8 @@ class RepairTraining:
             loss.backward()
             nn.utils.clip_grad_norm_(self.network.parameters(), 2.0)
             self.optimizer.step()
-            self._follow()
+            follow(self.average, self.network, self.steps.done, self.options.average)
         return parts | said
-
-    def _follow(self) -> None:
-        decay = min(self.options.average, (self.step + 1) / (self.step + 10))
-        with torch.no_grad():
-            for kept, fresh in zip(self.average.parameters(), self.network.parameters(), strict=True):
-                kept.lerp_(fresh, 1.0 - decay)
-            for kept, fresh in zip(self.average.buffers(), self.network.buffers(), strict=True):
-                kept.copy_(fresh)
 
     def validate(self) -> None:
         """Fill holes of the validation pictures: the error in them in the log, and a sheet of pictures."""
@@ -267,7 +233,10 @@ class RepairTraining:
                 filled = network(torch.from_numpy(holed)[None])[0][0, 0].numpy()
             squared.append(float(np.mean((filled - luma)[hole] ** 2)))
             rows.append(np.hstack([holed[0], filled, luma]))
-        row = {"step": self.step, "psnr_in_hole_db": round(-10 * math.log10(float(np.mean(squared))), 3)}
+        row = {
+            "step": self.steps.done,
+            "psnr_in_hole_db": round(-10 * math.log10(float(np.mean(squared))), 3),
+        }
         LOG.info("%s", json.dumps(row))
         with (self.options.out / "validation.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps(row) + "\n")
@@ -285,33 +254,3 @@ class RepairTraining:
             {"holed": torch.rand(1, 2, SIDE, SIDE)}, {name: varying for name in ("holed", *outputs)}, outputs
         )
         return write_graph(model, path, ports)
-
-    def save(self) -> None:
-        """Write the checkpoint; a crash while writing leaves the one before."""
-        partial = self.checkpoint.with_suffix(".partial")
-        state: dict[str, Any] = {
-            "network": self.network.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "step": self.step,
-        }
-        if self.method.judge is not None and self.judge_optimizer is not None:
-            state["judge"] = self.method.judge.state_dict()
-            state["judge_optimizer"] = self.judge_optimizer.state_dict()
-        torch.save(state, partial)
-        partial.replace(self.checkpoint)
-
-    def _resume(self) -> None:
-        if not self.checkpoint.is_file():
-            raise EngineError(f"nothing to resume: no {self.checkpoint}")
-        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-        try:
-            self.network.load_state_dict(state["network"])
-            self.average.load_state_dict(state["average"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            if self.method.judge is not None and self.judge_optimizer is not None:
-                self.method.judge.load_state_dict(state["judge"])
-                self.judge_optimizer.load_state_dict(state["judge_optimizer"])
-        except (KeyError, RuntimeError) as error:
-            raise EngineError(f"{self.checkpoint} is of another method: give another --out") from error
-        self.step = state["step"]

@@ -55,8 +55,18 @@ def test_a_folder_of_pairs_becomes_a_graph(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["thermal", "--single-task"], "leave them out for thermal"),
-        (["thermal", "--turned"], "leave them out for thermal"),
+        (
+            ["thermal", "--single-task"],
+            "--single-task does nothing for thermal: leave it out (it is",
+        ),
+        (["thermal", "--turned"], "--turned does nothing for thermal"),
+        (["nir", "--band", "nir"], "--band does nothing for nir"),
+        (["glcic", "--side", "64"], "--side does nothing for glcic: leave it out (it is for nir, thermal,"),
+        (["partial-conv", "--saturation", "0"], "--saturation does nothing for partial-conv"),
+        (["context-encoder", "--start", "a.pt"], "--start does nothing for context-encoder"),
+        (["retrieval", "--rate", "0.1"], "--rate does nothing for retrieval"),
+        (["zhang2016", "--synthetic", "0"], "--synthetic does nothing for zhang2016"),
+        (["zhang2016", "--side", "64", "96"], "give one --side, got 2"),
         (["nir", "--turned"], "add --start"),
     ],
 )

@@ -49,13 +49,12 @@ def test_a_run_repeats_from_its_seed_and_resumes(name: str, data: Path, tmp_path
     whole = ClassicTraining(name, pictures, short(tmp_path / "whole", 4))
     whole.run()
     begun = ClassicTraining(name, pictures, short(tmp_path / "parts", 4))
-    begun.step = 0
     for _ in range(2):
-        begun._advance()
-        begun.step += 1
-    begun.save()
+        begun.advance(begun.make(begun.steps.done))
+        begun.steps.done += 1
+    begun.steps.save()
     rest = ClassicTraining(name, pictures, short(tmp_path / "parts", 4, resume=True))
-    assert rest.step == 2
+    assert rest.steps.done == 2
     rest.run()
     for one, other in zip(whole.network.parameters(), rest.network.parameters(), strict=True):
         assert torch.allclose(one, other, atol=1e-6)
@@ -125,9 +124,9 @@ def test_thermal_is_learned_from_pairs_and_from_labels_drawn_as_heat(thermal_dat
 def test_thermal_begins_with_near_infrared_s_weights(data: Path, thermal_data: Path, tmp_path: Path) -> None:
     nir = ClassicTraining("zhang2016", NirPictures(data), short(tmp_path / "nir", 2))
     nir.run()
-    options = ClassicOptions(tmp_path / "thermal", steps=4, batch=2, side=64, start=nir.checkpoint)
+    options = ClassicOptions(tmp_path / "thermal", steps=4, batch=2, side=64, start=nir.steps.checkpoint)
     begun = ClassicTraining("zhang2016", ThermalPictures(thermal_data), options)
-    assert begun.step == 0
+    assert begun.steps.done == 0
     for one, other in zip(nir.network.parameters(), begun.network.parameters(), strict=True):
         assert torch.equal(one, other)
     with pytest.raises(EngineError, match="of another method"):
@@ -143,8 +142,10 @@ def test_clusters_are_found_anew_when_the_semantics_are_learned_again(data: Path
     first.run()
     assert first.network.clustered
     again = ClassicTraining(
-        "cheng2015", NirPictures(data), ClassicOptions(tmp_path / "again", 4, 2, 64, start=first.checkpoint)
+        "cheng2015",
+        NirPictures(data),
+        ClassicOptions(tmp_path / "again", 4, 2, side=64, start=first.steps.checkpoint),
     )
     assert again.network.clustered
-    again._advance()
+    again.advance(again.make(0))
     assert not again.network.clustered

@@ -50,11 +50,11 @@ def test_a_run_repeats_from_its_seed_and_resumes(pictures: ReferencePictures, tm
     whole.run()
     begun = training.ReferenceTraining("nir", pictures, short(tmp_path / "parts", 4))
     for _ in range(2):
-        begun._advance(begun._make(begun.step))
-        begun.step += 1
-    begun.save()
+        begun.advance(begun.make(begun.steps.done))
+        begun.steps.done += 1
+    begun.steps.save()
     rest = training.ReferenceTraining("nir", pictures, short(tmp_path / "parts", 4, resume=True))
-    assert rest.step == 2
+    assert rest.steps.done == 2
     rest.run()
     for one, other in zip(whole.average.parameters(), rest.average.parameters(), strict=True):
         assert torch.allclose(one, other, atol=1e-5)

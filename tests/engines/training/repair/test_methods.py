@@ -170,13 +170,13 @@ def test_a_run_repeats_from_its_seed_and_resumes(name: str, data: Path, tmp_path
     whole.run()
     begun = RepairTraining(name, pictures, RepairTrainingOptions(tmp_path / "parts", steps=4, batch=2))
     for _ in range(2):
-        begun.advance()
-        begun.step += 1
-    begun.save()
+        begun.advance(begun.make(begun.steps.done))
+        begun.steps.done += 1
+    begun.steps.save()
     rest = RepairTraining(
         name, pictures, RepairTrainingOptions(tmp_path / "parts", steps=4, batch=2, resume=True)
     )
-    assert rest.step == 2
+    assert rest.steps.done == 2
     rest.run()
     for one, other in zip(whole.average.parameters(), rest.average.parameters(), strict=True):
         assert torch.allclose(one, other, atol=1e-5)
@@ -219,7 +219,7 @@ def test_what_makes_no_sense_is_one_clear_line(data: Path, tmp_path: Path) -> No
         RepairTraining("glcic", RepairPictures(data), RepairTrainingOptions(tmp_path / "x", resume=True))
     RepairTraining(
         "glcic", RepairPictures(data), RepairTrainingOptions(tmp_path / "y", steps=1, batch=2)
-    ).save()
+    ).steps.save()
     with pytest.raises(EngineError, match="of another method"):
         RepairTraining(
             "partial-conv", RepairPictures(data), RepairTrainingOptions(tmp_path / "y", resume=True)
