@@ -1,4 +1,13 @@
-"""Jumps of the camera's gain: found, measured as a curve of levels, undone, and let in over seconds."""
+"""Jumps of the camera's gain: found, measured as a curve of levels, undone, and let in over seconds.
+
+A tone map that comes before has its own way of finding them, over sensor values and pixel by pixel, and what
+it takes out is not seen here; this one sees what it left, and what it never looked at. Neither does for both.
+The tone map cannot wait for motion, without which a jump in the middle of a pan does not show; here there are
+no sensor values to carry its memory over. Left to the tone map alone wherever it maps, two thermal clips of
+cameras that jump came out worse, 400 frames each: CDC 0.00051 and then 0.00054, 0.00058 and then 0.00065, the
+largest step of the mean 0.5 and 0.5, 1.5 and 3.2 levels; of five jumps of a panning synthetic camera the tone
+map missed one, and that step was 2.6 levels, not 1.2. In no frame of 16 clips and cameras did both find one.
+"""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ LEARN_NS = 100_000_000
 """The memory learns at most every so often; a frame in between is only compared with it."""
 LONGEST_STEP_S = 2.0
 """After a longer silence the memory steps no further than this."""
-CUT = 0.85
+STRANGE = 0.85
 """Share of the picture that must have other values for the memory to start afresh."""
 CALM, CHANGED = 0.3, 0.6
 """Share of the picture with other values up to which a scene is calm, and from which it is another."""
@@ -63,10 +63,15 @@ class SceneMemory:
         """From the next look on, the limits are to be at least so far apart (or `min_span`)."""
         self._min_span = max(self._least_span, span)
 
-    def is_cut(self, seen: Histogram) -> bool:
-        """True where a frame shows another scene, or the camera has jumped to another gain."""
+    def is_strange(self, seen: Histogram) -> bool:
+        """True where a frame has nearly nothing of the values that are remembered.
+
+        Which is no cut: another scene may have the same values (those of two synthetic cuts had), and a lamp
+        that goes on is no other scene.
+        """
         return (
-            change(self._settled, seen, self.limits) > CUT and change(self.histogram, seen, self.limits) > CUT
+            change(self._settled, seen, self.limits) > STRANGE
+            and change(self.histogram, seen, self.limits) > STRANGE
         )
 
     def is_due(self, pts_ns: int) -> bool:

@@ -3,9 +3,10 @@
 It has a memory. A reference histogram follows the scene slowly (`settle_s`), so that an object that
 comes and goes hardly enters it; only when the picture as a whole changes (its histogram no longer
 overlaps the one that the curve was made for: a gain jump, another scene) does it follow fast
-(`follow_s`), and at a cut at once. The curve made from it moves only when it is off by more than a
-dead band, and in a calm scene no faster than `calm_speed` levels a second. Where the camera's own
-gain or offset jumps from one frame to the next, memory and curve jump along, and luma stays as it was.
+(`follow_s`), and where hardly a value is known, at once. The curve made from it moves only when it is off
+by more than a dead band, and in a calm scene no faster than `calm_speed` levels a second. Where the
+camera's own gain or offset jumps from one frame to the next, memory and curve jump along, and luma stays
+as it was.
 All times are seconds of pts, whatever the frame rate.
 
 It knows the sensor's noise: no value is amplified so far that noise exceeds `noise_levels` levels of luma
@@ -219,7 +220,7 @@ class ToneMap:
             jump = find_gain_jump(before, self._sample, memory.limits)
             if jump is not None:
                 self._jump(memory, jump)
-        if memory is None or memory.is_cut(seen):
+        if memory is None or memory.is_strange(seen):
             self._begin(pixels, seen, pts_ns, method)
             return
         memory.require_span(self._least_span(method))

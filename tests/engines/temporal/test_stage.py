@@ -334,12 +334,19 @@ def test_options_that_make_no_sense_are_refused(bad: dict[str, object]) -> None:
         TemporalOptions(**bad)
 
 
-@pytest.mark.parametrize(("camera", "by_tone_map"), [("thermal", True), ("nir", False)])
+@pytest.mark.parametrize(
+    ("address", "by_tone_map", "by_stage"),
+    [
+        ("test:thermal?size=160x128&rate=5&seconds=14&jumps=every:4", 3, 0),
+        ("test:nir?size=160x128&rate=5&seconds=14&jumps=every:4", 0, 3),
+        ("test:thermal?size=320x256&rate=10&seconds=9&jumps=every:4&pan=40", 1, 1),
+    ],
+)
 def test_a_jump_of_the_camera_is_found_once(
-    camera: str, by_tone_map: bool, monkeypatch: pytest.MonkeyPatch
+    address: str, by_tone_map: int, by_stage: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of counts the tone map finds it and takes it out of what the stage sees; 8-bit luma that goes on as it
-    came is left to the stage, which alone sees the whole picture twice."""
+    came is left to the stage, which alone sees the whole picture twice, and knows the motion of a pan."""
     jumps = []
 
     def find(*about: object) -> tone_map.GainJump | None:
@@ -349,7 +356,7 @@ def test_a_jump_of_the_camera_is_found_once(
 
     find_gain_jump = tone_map.find_gain_jump
     monkeypatch.setattr(tone_map, "find_gain_jump", find)
-    source = open_source(f"test:{camera}?size=160x128&rate=5&seconds=14&jumps=every:4")
+    source = open_source(address)
     source.open()
     tone, stage = tone_map.ToneMap(ToneMapOptions()), TemporalStage(TemporalOptions())
     seen = []
@@ -358,5 +365,5 @@ def test_a_jump_of_the_camera_is_found_once(
         seen.append(stage.observe(luma, frame.pts_ns, frame.held))
     source.close()
     found_by = (sum(jump is not None for jump in jumps), sum(one.gain_jump for one in seen))
-    assert found_by == ((3, 0) if by_tone_map else (0, 3))
+    assert found_by == (by_tone_map, by_stage)
     assert [one.cut for one in seen].count(True) == 1, "the first frame"
