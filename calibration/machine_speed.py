@@ -182,8 +182,8 @@ class MachineSpeed:
         if stage is not None:
             return stage.median_ms
         known = [(Rung(size, px), stage.median_ms) for (size, px), stage in self.calls.items()]
-        near, ms = min(known, key=lambda one: abs(np.log(one[0].macs / rung.macs)))
-        return ms * rung.macs / near.macs
+        near, ms = min(known, key=lambda one: abs(np.log(one[0].work / rung.work)))
+        return ms * rung.work / near.work
 
 
 def measure(demand: Demand, note: Callable[[float, str], None], quick: bool = False) -> MachineSpeed:

@@ -11,37 +11,37 @@ from irchroma.engines.errors import EngineOptionError
 COLOR_EVERY = (1, 2, 3, 4)
 MEASURED = {
     ("nir", "fast"): {
-        416: (0.69, 11.68),
-        320: (0.67, 11.58),
-        256: (0.67, 11.45),
-        192: (0.63, 11.78),
-        160: (0.61, 11.82),
+        416: (0.695, 11.74),
+        320: (0.673, 11.62),
+        256: (0.662, 11.41),
+        192: (0.649, 11.64),
+        160: (0.622, 11.74),
     },
     ("nir", "best"): {
-        416: (0.69, 10.97),
-        320: (0.68, 10.95),
-        256: (0.66, 10.89),
-        192: (0.61, 11.39),
-        160: (0.60, 11.79),
+        416: (0.701, 11.45),
+        320: (0.687, 11.30),
+        256: (0.676, 11.19),
+        192: (0.664, 11.29),
+        160: (0.613, 11.48),
     },
     ("thermal", "fast"): {
-        416: (0.50, 18.55),
-        320: (0.48, 18.94),
-        256: (0.49, 19.31),
-        192: (0.48, 19.82),
-        160: (0.46, 20.16),
+        416: (0.512, 18.79),
+        320: (0.495, 18.90),
+        256: (0.518, 19.05),
+        192: (0.546, 19.24),
+        160: (0.530, 19.51),
     },
     ("thermal", "best"): {
-        416: (0.48, 18.36),
-        320: (0.45, 18.68),
-        256: (0.46, 18.97),
-        192: (0.48, 19.48),
-        160: (0.47, 19.95),
+        416: (0.515, 18.75),
+        320: (0.510, 18.86),
+        256: (0.517, 19.00),
+        192: (0.544, 19.31),
+        160: (0.496, 19.68),
     },
 }
 """(engine, size) -> what the network sees, long side in pixels -> hue agreement and mean CIEDE2000, as
-`irchroma evaluate --brief --work-size N` says of the validation pairs of 520 to 640 pixels, and of the
-networks before those that ship."""
+`irchroma bench quality --work-size N` says of the validation pairs of 520 to 640 pixels: 19 of near infrared,
+22 of thermal (launch/benchmarks/ladder_nir.json, ladder_thermal.json)."""
 SKIP_LOSS = 0.002
 """Quality that each skipped frame counts as: 0.10 CIEDE2000, a fiftieth of which counts.
 
@@ -54,8 +54,9 @@ panning by 60 pixels a second. To the pictures of a network that runs at every f
 """
 CHEAPER = 0.8
 """A rung costs at most this share of the one above it: smaller steps would not be felt."""
-MACS = {"fast": 0.79, "best": 1.62}
-"""Billions at 256x320 (engines/weights/MODELS.md); by the picture's area elsewhere."""
+WORK = {"fast": 1.0, "best": 1.7}
+"""CPU time of a call on pictures of the same size, in that of `fast`: OpenVINO takes 1.78 in float32 on AVX2,
+1.53 in bf16. It goes by area: at 416, 256, 192 and 160 pixels 1.8, 0.63, 0.36 and 0.26 of that at 320."""
 _COUNTED_PX = 320
 
 
@@ -78,20 +79,21 @@ class Rung:
         return f"{self.size} at {self.seen_px} px, {often}"
 
     @property
-    def macs(self) -> float:
-        """Billions of multiply-accumulates of one call, for 4:5 pictures."""
-        return MACS[self.size] * (self.seen_px / _COUNTED_PX) ** 2
+    def work(self) -> float:
+        """CPU time of one call, in that of `fast` at 320 pixels."""
+        return WORK[self.size] * (self.seen_px / _COUNTED_PX) ** 2
 
     @property
     def cost(self) -> float:
         """The same, for a frame on average."""
-        return self.macs / self.color_every
+        return self.work / self.color_every
 
 
 def quality(engine: str, rung: Rung) -> float:
     """Hue agreement less a fiftieth of CIEDE2000, less what skipped frames lose.
 
-    Color that is right counts more than color that is near: gray has a fair CIEDE2000 and no hue.
+    Color that is right counts more than color that is near: gray has a fair CIEDE2000 and no hue. A network
+    that sees less never counts as truer in hue: what the thermal one gains at 192 pixels is luck.
 
     Raises:
         EngineOptionError: the engine is no network.
@@ -100,7 +102,8 @@ def quality(engine: str, rung: Rung) -> float:
     if table is None:
         raise EngineOptionError(f"no network {engine}:{rung.size}")
     nearest = min(table, key=lambda px: abs(px - rung.seen_px))
-    hue, difference = table[nearest]
+    difference = table[nearest][1]
+    hue = min(of_size for px, (of_size, _) in table.items() if px >= nearest)
     return hue - difference / 50 - SKIP_LOSS * (rung.color_every - 1)
 
 
@@ -125,6 +128,6 @@ def ladder(engine: str, top: Rung, sizes: tuple[str, ...] = catalog.SIZES) -> tu
     pool = sorted([*candidates(engine, sizes), *seldom], key=lambda rung: (-quality(engine, rung), rung.cost))
     for rung in pool:
         last = rungs[-1]
-        if rung.cost <= CHEAPER * last.cost and rung.macs <= last.macs and rung.seen_px <= top.seen_px:
+        if rung.cost <= CHEAPER * last.cost and rung.work <= last.work and rung.seen_px <= top.seen_px:
             rungs.append(rung)
     return tuple(rungs)

@@ -126,7 +126,7 @@ class Pace:
         return lasts_ms if self.demand.options.beside else 2 * lasts_ms
 
     def _scale(self, rung: Rung) -> float:
-        return rung.macs / Rung(_MEASURED, _SEEN_PX).macs
+        return rung.work / Rung(_MEASURED, _SEEN_PX).work
 
 
 def measure(demand: Demand) -> Pace:
@@ -149,7 +149,7 @@ def measure(demand: Demand) -> Pace:
         return Pace(demand, factor * known[0], factor * known[1], *known[2:], cores, "measured before")
     call_ms, wall_ms, calm = _call(path, network, demand.size)
     if options.weights is not None and options.size != _MEASURED and not by_reference:
-        scale = Rung(options.size, _SEEN_PX).macs / Rung(_MEASURED, _SEEN_PX).macs
+        scale = Rung(options.size, _SEEN_PX).work / Rung(_MEASURED, _SEEN_PX).work
         call_ms, wall_ms = call_ms / scale, wall_ms / scale
     found = call_ms, wall_ms, *_frame(options, demand.size)
     if memory is not None and calm:

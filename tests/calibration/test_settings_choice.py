@@ -32,7 +32,7 @@ DEMAND = Demand("nir", Fraction(30), (512, 640), 50.0)
 
 
 def machine(slowness: float, cores: int = 2) -> MachineSpeed:
-    """`slowness` ms for each GMAC of network, other parts in proportion."""
+    """`slowness` ms for a call of `fast` at 320 pixels, other parts in proportion."""
     parts = {
         "tone map": 0.05,
         "steadying at 320 px": 0.4,
@@ -45,7 +45,7 @@ def machine(slowness: float, cores: int = 2) -> MachineSpeed:
     }
     stages = [Stage(name, slowness * part, 1.5 * slowness * part) for name, part in parts.items()]
     calls = {
-        (size, px): Stage(f"{size} at {px} px", ms := slowness * Rung(size, px).macs, 1.3 * ms)
+        (size, px): Stage(f"{size} at {px} px", ms := slowness * Rung(size, px).work, 1.3 * ms)
         for size in ("fast", "best")
         for px in MEASURED["nir", size]
     }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from itertools import pairwise
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -116,12 +118,31 @@ def test_a_ladder_goes_down_in_cost_and_never_up_at_a_call(engine: str) -> None:
     assert len(rungs) >= 5
     for above, below in pairwise(rungs):
         assert below.cost <= CHEAPER * above.cost
-        assert below.macs <= above.macs
+        assert below.work <= above.work
         assert quality(engine, below) < quality(engine, above)
     assert rungs[-1].cost < rungs[0].cost / 10
     assert {rung.size for rung in ladder(engine, Rung("best", 320, 2), ("best",))} == {"best"}
     assert max(rung.seen_px for rung in ladder(engine, Rung("fast", 256))) == 256
     assert [rung.color_every for rung in ladder(engine, Rung("fast", 96))] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("engine", ["nir", "thermal"])
+def test_the_ladder_has_the_numbers_that_were_measured(engine: str) -> None:
+    path = Path(__file__).parents[3] / "launch" / "benchmarks" / f"ladder_{engine}.json"
+    results = json.loads(path.read_text("utf-8"))["results"]
+    assert len(results) == sum(len(MEASURED[engine, size]) for size in ("fast", "best"))
+    for name, found in results.items():
+        (of, px), mean = name.split(" at "), found["mean"]
+        hue, difference = MEASURED[engine, of.split(":")[1]][int(px)]
+        assert hue == pytest.approx(mean["hue_agreement"], abs=6e-4)
+        assert difference == pytest.approx(mean["ciede2000"], abs=6e-3)
+
+
+@pytest.mark.parametrize("engine", ["nir", "thermal"])
+def test_a_network_that_sees_less_never_counts_as_better(engine: str) -> None:
+    for size in ("fast", "best"):
+        found = [quality(engine, Rung(size, px)) for px in sorted(MEASURED[engine, size])]
+        assert found == sorted(found)
 
 
 def test_candidates_are_all_settings_best_first() -> None:

@@ -158,7 +158,7 @@ def test_large_frames_and_their_encoder_leave_less_to_the_network(tmp_path: Path
     )
     options, found = NeuralOptions("nir", beside=True, network=network), []
     for full_ms, encoded in ((3.0, True), (3.0, False), (0.1, False)):
-        memory.write_text(json.dumps([20.0 * cores, 20.0, 7.0 * cores, full_ms * cores]))
+        memory.write_text(json.dumps([40.0 * cores, 40.0, 5.0 * cores, full_ms * cores]))
         fit = chosen_for(options, info, CHOSEN_KEYS, encoded=encoded)[0]
         found.append(quality("nir", Rung(fit.size, fit.work_size_px, int(fit.temporal.color_every))))
     assert found[0] < found[1] < found[2]
