@@ -9,7 +9,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 
 import cv2
 import numpy as np
@@ -202,6 +204,37 @@ class NetworkBeside:
                 if call.dropped:
                     self._call = None
                 self._changed.notify_all()
+
+
+class CallsInOrder:
+    """Makes calls in a thread of its own, one after the other."""
+
+    def __init__(self) -> None:
+        self._asked: SimpleQueue[tuple[Callable[[], Answer], Future[Answer]] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def ask(self, call: Callable[[], Answer]) -> Future[Answer]:
+        """Have a call made after those before it; returns at once. Used by one thread, but for `close`."""
+        if self._thread is None:  # not one of an executor's, which the interpreter waits for at its end
+            self._thread = threading.Thread(target=self._work, name="network", daemon=True)
+            self._thread.start()
+        future: Future[Answer] = Future()
+        self._asked.put((call, future))
+        return future
+
+    def close(self) -> None:
+        """Wait for what was asked for, unless it hangs, then end; may be called twice."""
+        if self._thread is not None:
+            self._asked.put(None)
+            self._thread.join(STUCK_S)
+
+    def _work(self) -> None:
+        while (asked := self._asked.get()) is not None:
+            call, future = asked
+            try:
+                future.set_result(call())
+            except BaseException as error:  # noqa: BLE001 (handed to the thread that asks for the answer)
+                future.set_exception(error)
 
 
 class ColorBeside:

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import cv2
@@ -20,7 +20,7 @@ from irchroma.engines.network.record import require_match
 from irchroma.engines.network.sharing import NetworkSeat
 from irchroma.engines.network.twins import weights_for
 from irchroma.engines.neural import people
-from irchroma.engines.neural.beside import ColorBeside
+from irchroma.engines.neural.beside import Answer, CallsInOrder, ColorBeside
 from irchroma.engines.neural.exemplar import (
     ExemplarNetwork,
     PreparedNetwork,
@@ -84,12 +84,12 @@ __all__ = [
     "NeuralOptions",
     "NeuralPicture",
     "padded",
-    "submit_together",
     "work_size",
 ]
 
+AHEAD_FRAMES = 4
+"""In flight with `ahead`: the network works on one while motion is measured in those after it."""
 Luma = NDArray[np.uint8]
-Counts = NDArray[np.uint16]
 Plane = NDArray[np.float32]
 
 
@@ -111,13 +111,15 @@ class _InFlight:
     scenery: Scenery | None = None
     warm: people.Warm | None = None
     cost_s: float = 0.0
+    pts_ns: int = 0
+    answer: Callable[[], Answer] | None = None
 
 
 class NeuralColorizer:
-    """A `Colorizer` of one video stream; several may share one network (see `submit_together`).
+    """A `Colorizer` of one video stream; several may share one network.
 
-    `submit` runs the network and the temporal stage, `collect` puts the color on the full-size frame;
-    called by two threads they overlap.
+    `submit` runs network and motion, `collect` steadies the color and puts it on the full-size frame; called
+    by two threads they overlap. With `ahead` the network has a thread of its own.
 
     Attributes:
         weights: the network's file.
@@ -171,6 +173,8 @@ class NeuralColorizer:
             self._given.give(references[0])
         self._stage = TemporalStage(self.options.temporal) if self.options.steady else None
         self._beside = ColorBeside(self._stage, self._keep_dark) if beside and self._stage else None
+        self._calls = CallsInOrder() if self.options.ahead and self._stage and not beside else None
+        self.depth = AHEAD_FRAMES if self._calls is not None else type(self).depth
         look = catalog.look_of(self.options.engine, self.options.size)
         self._recoloring = Recoloring(self.options.recolor, look)
         self._dark_fade = neutral.dark_fade()
@@ -209,10 +213,16 @@ class NeuralColorizer:
         held: bool = False,
     ) -> None:
         """Color one frame; see `irchroma.stream.protocols.Colorizer.submit`."""
-        if self._beside is None:
-            submit_together([self], [luma], [pts_ns], [held], [counts])
-            return
         job = self._observe(luma, pts_ns, held, counts)
+        job.pts_ns = pts_ns
+        if self._beside is None:
+            if job.seen is None or job.seen.needs_color:
+                call = partial(self._call, job, self.network, self._seen_px)
+                job.answer = (
+                    self._calls.ask(call).result if self._calls is not None else partial(_same, call())
+                )
+            self._pending.append(job)
+            return
         if job.seen is None:
             raise EngineError("a network beside the frames needs steadying")
         ycc, confidence = self._beside.color(job.seen, job.work, self.network, self._seen_px)
@@ -224,12 +234,15 @@ class NeuralColorizer:
             ycc, confidence = self._steering.apply(job.small, ycc, confidence, pts_ns)
             job.scenery = self._steering.scenery
         self._hand_over(job, ycc, confidence)
+        self._pending.append(job)
 
     def collect(self) -> DeferredPicture:
         """The oldest frame in flight."""
         if not self._pending:
             raise EngineError("collect without submit")
         job = self._pending.popleft()
+        if self._beside is None:
+            self._finish(job, *(job.answer() if job.answer is not None else (None, None)))
         picture = DeferredPicture(self._recoloring, job, self.options.recolor.mode == "full")
         if self._beside is not None:
             # Here, while the frame still counts as in flight: behind it live frames would queue up.
@@ -297,10 +310,9 @@ class NeuralColorizer:
     def close(self) -> None:
         """Let go of the network, unless it is shared."""
         self._pending.clear()
-        if self._beside is not None:
-            self._beside.close()
-        if self._steering is not None:
-            self._steering.close()
+        for part in (self._beside, self._calls, self._steering):
+            if part is not None:
+                part.close()
         if self._owned:
             self.network.close()
             if self._given is not None:
@@ -338,62 +350,32 @@ class NeuralColorizer:
         if catalog.look_of(self.options.engine, self.options.size).unlit is not None:
             ycc[..., 1:] *= self._dark_fade[small][..., None]
 
-    def _finish(self, job: _InFlight, ycc: Plane | None, confidence: Plane | None, pts_ns: int) -> None:
+    @staticmethod
+    def _call(job: _InFlight, network: Network, seen_px: int) -> Answer:
+        """What the network says of a frame, at the size at which its color is kept."""
+        size = work_size((job.work.shape[0], job.work.shape[1]), seen_px)
+        luma = padded(reduced(job.work, size))
+        start_s = time.perf_counter()
+        answer = network.infer(luma)
+        job.cost_s = time.perf_counter() - start_s
+        return answer_at(answer, 0, size, job.small.shape)
+
+    def _finish(self, job: _InFlight, ycc: Plane | None, confidence: Plane | None) -> None:
         if ycc is not None:
             self._keep_dark(ycc, job.small)
         if self._stage is not None and job.seen is not None:
             ycc, confidence = self._stage.update(job.seen, ycc, confidence, job.cost_s)
         if self._steering is not None and ycc is not None and confidence is not None:
-            ycc, confidence = self._steering.apply(job.small, ycc, confidence, pts_ns)
+            ycc, confidence = self._steering.apply(job.small, ycc, confidence, job.pts_ns)
             job.scenery = self._steering.scenery
         self._hand_over(job, ycc, confidence)
 
-    def _hand_over(self, job: _InFlight, ycc: Plane | None, confidence: Plane | None) -> None:
+    @staticmethod
+    def _hand_over(job: _InFlight, ycc: Plane | None, confidence: Plane | None) -> None:
         if job.warm is not None and ycc is not None and confidence is not None:
             people.paint(ycc, confidence, job.warm)
         job.ycc, job.confidence = ycc, confidence
-        self._pending.append(job)
 
 
-def submit_together(
-    colorizers: Sequence[NeuralColorizer],
-    lumas: Sequence[Luma],
-    pts_ns: Sequence[int],
-    held: Sequence[bool] | None = None,
-    counts: Sequence[Counts | None] | None = None,
-) -> None:
-    """Give one frame to each of several streams' colorizers; frames of one work size share a network call.
-
-    Args:
-        colorizers: of different streams, with one and the same `network`.
-        lumas: (H, W) uint8 each.
-        pts_ns: of each frame.
-        held, counts: of each frame, as of `submit`.
-    """
-    network = colorizers[0].network
-    if any(colorizer.network is not network for colorizer in colorizers):
-        raise EngineOptionError("colorizers that are called together must share one network")
-    held, counts = held or [False] * len(colorizers), counts or [None] * len(colorizers)
-    jobs = [
-        colorizer._observe(luma, pts, hold, values)
-        for colorizer, luma, pts, hold, values in zip(colorizers, lumas, pts_ns, held, counts, strict=True)
-    ]
-    batches: dict[tuple[int, int], list[int]] = {}
-    for index, job in enumerate(jobs):
-        if job.seen is None or job.seen.needs_color:
-            height, width = job.work.shape
-            seen = work_size((height, width), colorizers[index]._seen_px)
-            batches.setdefault(seen, []).append(index)
-    colors: dict[int, tuple[Plane, Plane]] = {}
-    for (height, width), members in batches.items():
-        batch = np.concatenate([padded(reduced(jobs[index].work, (height, width))) for index in members])
-        start = time.perf_counter()
-        ycc, confidence = network.infer(batch)
-        cost_s = (time.perf_counter() - start) / len(members)
-        for place, index in enumerate(members):
-            jobs[index].cost_s = cost_s
-            size = (height, width), jobs[index].small.shape
-            colors[index] = answer_at((ycc, confidence), place, *size)
-    for index, (colorizer, job) in enumerate(zip(colorizers, jobs, strict=True)):
-        color, sureness = colors.get(index, (None, None))
-        colorizer._finish(job, color, sureness, pts_ns[index])
+def _same(answer: Answer) -> Answer:
+    return answer

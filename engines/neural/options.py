@@ -37,6 +37,8 @@ class NeuralOptions:
         beside: the network works beside the frames, on the newest one, and none waits for it: for live
             video. Pictures then depend on how fast it is; off, the same frames give the same pictures.
             Without steadying frames wait all the same.
+        ahead: frames are given while those before them are worked on, as a file's are: the network looks at
+            one while motion is measured in the next ones. Pictures stay the same.
     """
 
     engine: str = "nir"
@@ -51,6 +53,7 @@ class NeuralOptions:
     temporal: TemporalOptions = field(default_factory=TemporalOptions)
     network: NetworkOptions = field(default_factory=NetworkOptions)
     beside: bool = False
+    ahead: bool = False
 
     def __post_init__(self) -> None:
         catalog.require_network(self.engine, self.size)

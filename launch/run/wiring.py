@@ -252,7 +252,7 @@ def _colorizer_options(
     neural, pool = config.neural, None
     size = None
     if info is not None:
-        size, neural = info.size, replace(neural, beside=config.beside and info.live)
+        size, neural = info.size, replace(neural, beside=config.beside and info.live, ahead=not info.live)
     if shared is not None:
         pool = shared.networks
         if pool is None and not neural.network.threads:

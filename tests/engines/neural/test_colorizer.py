@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -17,10 +18,10 @@ from irchroma.engines.neural.colorizer import (
     NeuralColorizer,
     NeuralOptions,
     padded,
-    submit_together,
     work_size,
 )
 from irchroma.engines.recolor.recoloring import RecolorOptions
+from irchroma.engines.temporal.stage import TemporalOptions
 from irchroma.stream.synthetic.camera import SyntheticCamera
 from irchroma.stream.synthetic.options import SyntheticOptions
 from irchroma.stream.tone.tone_map import ToneMap
@@ -103,6 +104,44 @@ def test_a_frame_that_its_owner_writes_to_after_collect_does_no_harm(options: Ne
         np.testing.assert_array_equal(shared.collect().rgb, fresh.collect().rgb)
 
 
+@pytest.mark.parametrize("every", [1, 3])
+def test_frames_given_ahead_get_the_same_pictures(options: NeuralOptions, every: int) -> None:
+    options = replace(options, temporal=TemporalOptions(color_every=every))
+    plain, ahead = NeuralColorizer(options), NeuralColorizer(replace(options, ahead=True))
+    assert ahead.depth > plain.depth
+    found = []
+    for number in range(12):
+        plain.submit(scene(number), number * FRAME_NS, held=number == 5)
+        ahead.submit(scene(number), number * FRAME_NS, held=number == 5)
+        found.append(plain.collect().rgb)
+        if number >= ahead.depth - 1:
+            np.testing.assert_array_equal(ahead.collect().rgb, found.pop(0))
+    assert len(found) == ahead.depth - 1
+    for expected in found:
+        np.testing.assert_array_equal(ahead.collect().rgb, expected)
+    for colorizer in (plain, ahead):
+        colorizer.close()
+
+
+def test_a_network_that_fails_on_a_frame_given_ahead_says_so_when_it_is_collected(
+    options: NeuralOptions,
+) -> None:
+    class Failing:
+        name, lanes, best_batch = "failing", 1, 1
+
+        def infer(self, luma: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+            raise EngineError("no memory")
+
+        def close(self) -> None:
+            pass
+
+    colorizer = NeuralColorizer(replace(options, ahead=True), Failing())
+    colorizer.submit(scene(), 0)
+    with pytest.raises(EngineError, match="no memory"):
+        colorizer.collect()
+    colorizer.close()
+
+
 def test_reset_drops_what_is_in_flight(options: NeuralOptions) -> None:
     colorizer = NeuralColorizer(options)
     colorizer.submit(scene(), 0)
@@ -112,28 +151,24 @@ def test_reset_drops_what_is_in_flight(options: NeuralOptions) -> None:
 
 
 def test_streams_that_share_a_network_get_what_each_would_get_alone(options: NeuralOptions) -> None:
-    network = open_network(options.weights or Path(), NetworkOptions(cache=None, exact=True))
+    options = replace(options, network=NetworkOptions(cache=None, exact=True))
+    network = open_network(options.weights or Path(), options.network)
     shapes = [(128, 160), (96, 100), (128, 160)]
-    alone, together = ([NeuralColorizer(options, network) for _ in shapes] for _ in range(2))
+    alone, together = ([NeuralColorizer(options, owned) for _ in shapes] for owned in (None, network))
     for number in range(3):
         lumas = [scene(number + 4 * stream, shape) for stream, shape in enumerate(shapes)]
-        times = [number * FRAME_NS] * len(shapes)
-        submit_together(together, lumas, times)
+        for colorizer, luma in zip(together, lumas, strict=True):
+            colorizer.submit(luma, number * FRAME_NS)
         for one, other, luma in zip(alone, together, lumas, strict=True):
             one.submit(luma, number * FRAME_NS)
             assert np.abs(one.collect().rgb.astype(int) - other.collect().rgb).max() <= 1
-    stranger = NeuralColorizer(options)
-    with pytest.raises(EngineOptionError, match="share one network"):
-        submit_together([alone[0], stranger], [scene(), scene()], [0, 0])
-    for colorizer in alone:
+    for colorizer in (*alone, *together):
         colorizer.close()
     network.infer(padded(scene()))  # a shared network is still its owner's
     network.close()
 
 
 def test_frames_between_runs_of_the_network_are_colored_too(tiny_network: Path) -> None:
-    from irchroma.engines.temporal.stage import TemporalOptions
-
     options = NeuralOptions(weights=tiny_network, temporal=TemporalOptions(color_every=3), network=QUICK)
     colorizer = NeuralColorizer(options)
     for number in range(7):
