@@ -128,10 +128,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ADDRESS",
         help="a test: camera, whose true color is known, such as test:nir?jumps_every_s=1",
     )
-    parser.add_argument("--engine", default="thermal", help="nir or thermal (default: thermal)")
-    parser.add_argument("--size", default="fast", help="fast or best (default: fast)")
+    parser.add_argument("--engine", default="thermal", help="nir, thermal or reference (default: thermal)")
+    parser.add_argument("--size", default="fast", help="fast or best, of reference its band (default: fast)")
     parser.add_argument(
         "--weights", type=Path, metavar="FILE.onnx", help="another network than the shipped one"
+    )
+    parser.add_argument(
+        "--reference", type=Path, metavar="FILE", help="a color picture that steers, as of irchroma run"
     )
     parser.add_argument("--mode", default="full", help="full or chroma (default: full)")
     parser.add_argument("--runtime", default="auto", help="what runs the network (default: auto)")
@@ -156,6 +159,7 @@ def run(args: argparse.Namespace) -> int:
             recolor=RecolorOptions(mode=args.mode),
             network=NetworkOptions(runtime=args.runtime),
             weights=args.weights,
+            reference=args.reference,
             **changes,
         )
         return NeuralColorizer(options)
@@ -181,6 +185,7 @@ def run(args: argparse.Namespace) -> int:
             "weights_sha256": hashlib.sha256(network.read_bytes()).hexdigest(),
             "frames_at_most": args.frames,
             "runtime": args.runtime,
+            "reference": args.reference.name if args.reference is not None else None,
             "stage_median_ms": cost,
             "frame_median_ms": whole,
             "rows": [_plain(asdict(row)) for row in rows],

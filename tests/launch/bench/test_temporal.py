@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable
+from irchroma.engines.network.network import installed
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.launch.bench import clips as bench_filters
 from irchroma.launch.bench import temporal as bench_temporal
@@ -23,6 +24,7 @@ from irchroma.launch.bench.clips import (
     synthetic,
 )
 from irchroma.launch.bench.temporal import Row, table
+from irchroma.launch.cli import main
 
 
 class TremblingNetwork:
@@ -132,3 +134,18 @@ def test_missing_values_are_null_in_json() -> None:
     row = Row("clip", "method", 3, 0.1, 0.2)
     text = json.dumps(bench_temporal._plain({"psnr_db": row.psnr_db, "cdc": row.cdc}))
     assert json.loads(text) == {"psnr_db": None, "cdc": 0.1}
+
+
+@pytest.mark.skipif(not installed("openvino"), reason="OpenVINO is not installed")
+def test_the_engine_reference_is_measured_with_its_picture(clips: tuple[Path, Path], tmp_path: Path) -> None:
+    video = cv2.VideoCapture(str(clips[1]))
+    day, out = tmp_path / "day.png", tmp_path / "flicker.json"
+    cv2.imwrite(str(day), video.read()[1])
+    words = ["--engine", "reference", "--size", "thermal", "--reference", str(day), "--frames", "12"]
+    assert (
+        main(["bench", "temporal", "--clip", str(clips[0]), *words, "--no-ffmpeg", "--json", str(out)]) == 0
+    )
+    said = json.loads(out.read_text(encoding="utf-8"))
+    assert said["reference"] == "day.png"
+    rows = {row["method"]: row for row in said["rows"]}
+    assert rows["temporal stage"]["frames"] == 12
