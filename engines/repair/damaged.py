@@ -38,8 +38,8 @@ ALIGNED = 0.5
 """Share of the edges around what hangs together that must be walls."""
 LARGE_BLOCKS, LARGE_ALIGNED = 60, 0.35
 """Where so many hang together, what moved there is among them: fewer edges need be walls."""
-TRIGGER = 4
-"""Walls, more than there are beside the grid, from which a frame is looked at closely."""
+TRIGGER, TRIGGER_TIMES = 6, 1.5
+"""Walls, beyond so many times those beside the grid, from which a frame is looked at closely."""
 FEWEST_COPIES, LEAST_CONTRAST = 24, 6.0
 """Blocks that are copied, with so many gray levels between their darkest and brightest pixel."""
 RUN_SHARE, STRAY_SHARE = 0.97, 0.1
@@ -250,7 +250,7 @@ def _suspicious(before: Luma, now: Luma) -> bool:
         )
         for shift in (0, BLOCK_PX // 2)
     )
-    return on > beside + TRIGGER
+    return on > TRIGGER_TIMES * beside + TRIGGER
 
 
 def _walls(before: Luma, now: Luma, error: Luma, turned: bool, shift: int = 0) -> list[tuple[Blocks, Blocks]]:
