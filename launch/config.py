@@ -34,13 +34,21 @@ def load_toml(path: Path) -> dict[str, Any]:
         ConfigError: it is missing, unreadable or no TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return parse_toml(path.read_text(encoding="utf-8"), str(path))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not a TOML file: {shortened(str(error))}") from error
+
+
+def parse_toml(text: str, where: str) -> dict[str, Any]:
+    """The tables of a text; ConfigError where it is no TOML."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{where}: not a TOML file: {shortened(str(error))}") from error
     except RecursionError as error:
-        raise ConfigError(f"{path}: not a configuration: nested too deeply") from error
+        raise ConfigError(f"{where}: not a configuration: nested too deeply") from error
 
 
 def shortened(text: str, longest: int = 120) -> str:

@@ -96,7 +96,15 @@ def load_cameras(path: Path, settings: dict[str, Any]) -> CamerasConfig:
     """
     if settings.keys() & {"source", "to"}:
         raise ConfigError(f"{path} names several cameras: their sources and sinks belong into that file")
-    table = load_toml(path)
+    return read_cameras(load_toml(path), settings)
+
+
+def read_cameras(table: dict[str, Any], settings: dict[str, Any]) -> CamerasConfig:
+    """The same from the tables of such a file, of which `cameras` and `sharing` are taken out.
+
+    Raises:
+        ConfigError: see `load_cameras`.
+    """
     entries, sharing = table.pop("cameras"), table.pop("sharing", {})
     if not isinstance(entries, list) or not entries or not all(isinstance(e, dict) for e in entries):
         raise ConfigError("cameras: expected one table for each camera, written [[cameras]]")

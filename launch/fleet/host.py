@@ -1,0 +1,81 @@
+"""The cameras of one machine: a process in which they come and go while the others run."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+from irchroma.engines.network.sharing import SharedPool
+from irchroma.launch.fleet.config import read_camera
+from irchroma.launch.run.feeds import CameraFeed
+from irchroma.launch.run.options import require
+from irchroma.launch.run.passwords import revealed
+from irchroma.launch.run.process import set_up, tune_process
+from irchroma.launch.run.wiring import Shared
+
+_END_S = 20.0
+
+
+class CameraHost:
+    """Runs cameras with one pool of networks; its methods may be called by several threads.
+
+    Args:
+        node: the machine's name, for outputs that hold it.
+    """
+
+    def __init__(self, node: str) -> None:
+        tune_process()
+        set_up("json", logging.INFO)
+        self._node = node
+        self._pool = SharedPool(beside=True)
+        self._feeds: dict[str, CameraFeed] = {}
+        self._refused: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def begin(self, camera: str, text: str) -> None:
+        """Start a camera from its configuration, or start it anew where it has ended."""
+        with self._lock:
+            running = self._feeds.get(camera)
+            if running is not None and not running.join(0):
+                return
+            self._refused.pop(camera, None)
+            self._pool.cameras = len(self._feeds) + 1
+            try:
+                config = revealed(read_camera(text, self._node))
+                require(config)
+                feed = CameraFeed(config, Shared(camera, self._pool, 1))
+            except Exception as error:  # noqa: BLE001 (told to whoever looks after all machines)
+                self._refused[camera] = str(error) or type(error).__name__
+                return
+            self._feeds[camera] = feed
+            feed.start()
+
+    def end(self, camera: str) -> None:
+        """Stop a camera in good order; nothing where it does not run."""
+        with self._lock:
+            feed = self._feeds.pop(camera, None)
+            self._refused.pop(camera, None)
+            self._pool.cameras = max(1, len(self._feeds))
+        if feed is not None:
+            feed.stop()
+            feed.join(_END_S)
+
+    def figures(self) -> dict[str, dict[str, Any]]:
+        """Camera -> its statistics, and `failure`: why it does not run, None where it does."""
+        with self._lock:
+            feeds, refused = dict(self._feeds), dict(self._refused)
+        told = {name: {**feed.stats(), "failure": feed.failure} for name, feed in feeds.items()}
+        return told | {
+            name: {"state": "failed", "frames": 0, "failure": why} for name, why in refused.items()
+        }
+
+    def close(self) -> None:
+        """End all cameras, at once."""
+        with self._lock:
+            feeds = list(self._feeds.values())
+            self._feeds.clear()
+        for feed in feeds:
+            feed.stop()
+        for feed in feeds:
+            feed.join(_END_S)

@@ -1,0 +1,196 @@
+"""Machines that Ray knows: an actor on each holds its cameras; another is where wishes and figures meet.
+
+All that Ray stores is names, wishes and figures: passwords stay `${NAME}`, video never goes through it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from typing import Any
+
+from irchroma.launch.fleet.host import CameraHost
+from irchroma.launch.fleet.placement import Node
+from irchroma.launch.fleet.supervisor import HostLost
+from irchroma.stream.errors import StreamError
+
+log = logging.getLogger(__name__)
+
+NAMESPACE, BOARD = "irchroma", "fleet"
+_INSTALL = "a fleet needs Ray: pip install 'irchroma[fleet]'"
+_ANSWER_S = 5.0
+_CLOSE_S = 25.0
+_AT_ONCE = 8  # of a host's calls
+
+
+class Board:
+    """What is wished for and how things are, for commands of other processes."""
+
+    def __init__(self) -> None:
+        self._draining: set[str] = set()
+        self._status: dict[str, Any] = {}
+
+    def drain(self, node: str, leave: bool) -> bool:
+        """Whether a machine is to be left; False where there is none of that name."""
+        if leave and node not in self._status.get("nodes", {}):
+            return False
+        (self._draining.add if leave else self._draining.discard)(node)
+        return True
+
+    def tell(self, status: dict[str, Any]) -> set[str]:
+        """The newest figures; the answer is which machines are to be left."""
+        self._status = status
+        return self._draining
+
+    def status(self) -> dict[str, Any]:
+        """The newest figures."""
+        return self._status
+
+
+class RayCluster:
+    """The machines of a Ray cluster.
+
+    Args:
+        address: see `FleetOptions.address`.
+        lost_after_s: how long a host may not answer.
+
+    Raises:
+        StreamError: Ray is not installed, or no cluster answers there.
+    """
+
+    def __init__(self, address: str, lost_after_s: float) -> None:
+        self.ray = connected(address)
+        self._lost_after_s = lost_after_s
+        self._ids: dict[str, str] = {}
+        board = self.ray.remote(num_cpus=0)(Board)
+        try:
+            self._board: Any = board.options(name=BOARD).remote()
+            self.ray.get(self._board.status.remote(), timeout=60)
+        except ValueError as error:  # the name is taken
+            self.ray.shutdown()
+            raise StreamError("a fleet is up on this cluster already: irchroma fleet status") from error
+
+    def nodes(self) -> list[Node]:
+        """See `Cluster.nodes`."""
+        found = []
+        for told in self.ray.nodes():
+            if not told["Alive"]:
+                continue
+            resources = told["Resources"]
+            kind = "gpu" if resources.get("GPU") else "cpu"
+            capacity = float(resources.get(kind.upper(), 0.0))
+            if capacity > 0:
+                name = f"{told['NodeManagerHostname']}-{told['NodeID'][:6]}"
+                self._ids[name] = told["NodeID"]
+                found.append(Node(name, kind, capacity))
+        return found
+
+    def open_host(self, node: str) -> RayHost:
+        """See `Cluster.open_host`."""
+        pinned = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+            self._ids[node], soft=False
+        )
+        kind = self.ray.remote(num_cpus=0, max_restarts=0, max_concurrency=_AT_ONCE)(CameraHost)
+        return RayHost(self.ray, kind.options(scheduling_strategy=pinned).remote(node), self._lost_after_s)
+
+    def exchange(self, status: dict[str, Any]) -> set[str]:
+        """Put the figures on the board; which machines are to be left."""
+        draining: set[str] = self.ray.get(self._board.tell.remote(status), timeout=_ANSWER_S)
+        return draining
+
+    def close(self) -> None:
+        """Let go of the cluster."""
+        self.ray.kill(self._board)
+        self.ray.shutdown()
+
+
+class RayHost:
+    """`CameraHost` in an actor."""
+
+    def __init__(self, ray: Any, actor: Any, lost_after_s: float) -> None:
+        self._ray, self._actor, self._lost_after_s = ray, actor, lost_after_s
+        self._asked: Any = None
+        self._asked_s = 0.0
+        self._told: dict[str, dict[str, Any]] | None = None
+        self._calls: list[Any] = []
+
+    def begin(self, camera: str, text: str) -> None:
+        """See `Host.begin`."""
+        self._calls.append(self._actor.begin.remote(camera, text))
+
+    def end(self, camera: str) -> None:
+        """See `Host.end`."""
+        self._calls.append(self._actor.end.remote(camera))
+
+    def figures(self) -> dict[str, dict[str, Any]]:
+        """See `Host.figures`."""
+        if self._asked is None:
+            self._asked, self._asked_s = self._actor.figures.remote(), time.monotonic()
+        try:
+            ready, _ = self._ray.wait([self._asked], timeout=0)
+            if ready:
+                self._told, self._asked = self._ray.get(self._asked), None
+                self._collect()
+        except self._ray.exceptions.RayError as error:
+            raise HostLost(f"its process has ended ({type(error).__name__})") from error
+        # Until its first answer a process is starting, which takes its time.
+        longest_s = self._lost_after_s if self._told is not None else 60.0
+        if self._asked is not None and time.monotonic() - self._asked_s > longest_s:
+            raise HostLost(f"it has not answered for {longest_s:g} s")
+        return self._told or {}
+
+    def _collect(self) -> None:
+        """Errors of calls that have ended; nothing is kept of them."""
+        if self._calls:
+            done, self._calls = self._ray.wait(self._calls, num_returns=len(self._calls), timeout=0)
+            self._ray.get(done)
+
+    def close(self) -> None:
+        """See `Host.close`."""
+        try:
+            self._ray.get(self._actor.close.remote(), timeout=_CLOSE_S)
+        except self._ray.exceptions.RayError as error:
+            log.info("a host did not end by itself (%s)", type(error).__name__)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """See `Host.abandon`."""
+        self._ray.kill(self._actor)
+
+
+def connected(address: str) -> Any:
+    """Ray, with a connection to the cluster.
+
+    Raises:
+        StreamError: Ray is not installed, or no cluster answers there.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise StreamError(_INSTALL) from error
+    # Ray has its workers give way to everything else (15), which live video must not.
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    try:
+        ray.init(
+            address="local" if address == "local" else address,
+            namespace=NAMESPACE,
+            include_dashboard=False if address == "local" else None,
+            log_to_driver=False,
+            configure_logging=False,
+        )
+    except Exception as error:
+        raise StreamError(f"Ray at {address}: {error}") from error
+    return ray
+
+
+def board(ray: Any) -> Any:
+    """The board of the fleet that is up.
+
+    Raises:
+        StreamError: none is.
+    """
+    try:
+        return ray.get_actor(BOARD)
+    except ValueError as error:
+        raise StreamError("no fleet is up on this cluster: irchroma fleet up --config fleet.toml") from error
