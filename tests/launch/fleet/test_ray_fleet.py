@@ -35,6 +35,7 @@ to = ["null"]
 """
     for number in range(CAMERAS)
 )
+STORE = {"object_store_memory": 80 << 20}
 QUICK = {
     "health_check_initial_delay_ms": 2000,
     "health_check_period_ms": 1000,
@@ -43,7 +44,7 @@ QUICK = {
 
 
 class Watched:
-    """A fleet whose supervisor runs as long as it is looked at; when every camera gave frames, by its clock."""
+    """A fleet whose supervisor runs as long as it is looked at; when every camera gave frames."""
 
     def __init__(self, fleet: Fleet, cluster: RayCluster) -> None:
         self.fleet, self.cluster = fleet, cluster
@@ -56,6 +57,10 @@ class Watched:
         return self.fleet.status()["nodes"]
 
     @property
+    def loads(self) -> list[float]:
+        return [node["load"] for node in self.nodes.values()]
+
+    @property
     def homes(self) -> dict[str, str]:
         return {name: told["node"] for name, told in self.fleet.status()["cameras"].items()}
 
@@ -65,7 +70,7 @@ class Watched:
         return all(one.get("state") == "live" and one["frames"] and not one["moving_from"] for one in cameras)
 
     def until(self, reached: Callable[[], bool], within_s: float = 90.0) -> float:
-        """Go on until then; how long it took, and in `longest_s` each camera's longest time without a frame."""
+        """Go on until then; how long it took. In `longest_s`: each camera's longest time without a frame."""
         began_s = time.monotonic()
         self.longest_s = {}
         self._last = {}
@@ -90,12 +95,7 @@ def ray_machines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("RAY_worker_niceness", "0")
     from ray.cluster_utils import Cluster
 
-    head = {
-        "num_cpus": 0,
-        "include_dashboard": False,
-        "object_store_memory": 80 << 20,
-        "_system_config": QUICK,
-    }
+    head = {"num_cpus": 0, "include_dashboard": False, **STORE, "_system_config": QUICK}
     machines = Cluster(initialize_head=True, head_node_args=head)
     yield machines
     machines.shutdown()
@@ -104,7 +104,7 @@ def ray_machines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 def test_cameras_outlive_their_machines(ray_machines: Any, tmp_path: Path) -> None:
     path = tmp_path / "fleet.toml"
     path.write_text(FILE)
-    more = {"num_cpus": 2, "object_store_memory": 80 << 20}
+    more = {"num_cpus": 2, **STORE}
     workers = [ray_machines.add_node(**more) for _ in range(2)]
     config = load_fleet(path)
     cluster = RayCluster(ray_machines.address, config.options.lost_after_s)
@@ -112,15 +112,12 @@ def test_cameras_outlive_their_machines(ray_machines: Any, tmp_path: Path) -> No
     watched = Watched(fleet, cluster)
     try:
         watched.until(watched.settled)
-        assert sorted(node["load"] for node in watched.nodes.values()) == [0.75, 0.75]
+        assert watched.loads == [0.75, 0.75]
 
         # One that joins gets its share.
         workers.append(ray_machines.add_node(**more))
-        watched.until(
-            lambda: len(watched.nodes) == 3 and all(node["load"] for node in watched.nodes.values())
-        )
-        watched.until(watched.settled)
-        assert [node["load"] for node in watched.nodes.values()] == [0.5, 0.5, 0.5]
+        watched.until(lambda: len(watched.nodes) == 3 and watched.settled() and all(watched.loads))
+        assert watched.loads == [0.5, 0.5, 0.5]
 
         # One that is drained is left, and nobody is dark.
         left = next(iter(watched.nodes))

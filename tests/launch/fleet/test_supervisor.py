@@ -1,4 +1,4 @@
-"""What the supervisor of a fleet does as machines come, go, hang and are drained; machines are objects here."""
+"""What the supervisor of a fleet does as machines come, go, hang and are drained; they are objects here."""
 
 from __future__ import annotations
 
