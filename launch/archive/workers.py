@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from irchroma.launch.archive.segment import Job
-from irchroma.stream.errors import StreamError
+from irchroma.launch.ray_door import connected
 
 log = logging.getLogger(__name__)
 
 _LOOK_S = 0.05
-_INSTALL = "--ray needs Ray: pip install 'irchroma[fleet]'"
 
 
 class Workers(Protocol):
@@ -97,22 +96,8 @@ class RayWorkers:
     """
 
     def __init__(self, count: int, address: str) -> None:
-        try:
-            import ray
-        except ImportError as error:
-            raise StreamError(_INSTALL) from error
+        ray = connected(address, "--ray", cpus=count)
         self.count, self._ray = count, ray
-        local = address == "local"
-        try:
-            ray.init(
-                address="local" if local else address,
-                num_cpus=count if local else None,
-                include_dashboard=False if local else None,
-                log_to_driver=False,
-                configure_logging=False,
-            )
-        except Exception as error:
-            raise StreamError(f"Ray at {address}: {error}") from error
         # A task's process may die; whoever waits here decides what is tried again.
         self._task = ray.remote(num_cpus=1, max_retries=0)(_ray_task)
         self._running: dict[Any, Job] = {}

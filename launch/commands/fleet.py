@@ -91,9 +91,9 @@ def run(args: argparse.Namespace) -> int:
         return _simulate(args)
     if args.action == "up":
         return _up(args)
-    from irchroma.launch.fleet.ray_cluster import board, connected
+    from irchroma.launch.fleet.ray_cluster import board, joined
 
-    ray = connected(args.address)
+    ray = joined(args.address)
     try:
         told = board(ray)
         if args.action == "status":

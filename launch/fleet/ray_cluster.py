@@ -6,19 +6,18 @@ All that Ray stores is names, wishes and figures: passwords stay `${NAME}`, vide
 from __future__ import annotations
 
 import logging
-import os
 import time
 from typing import Any
 
 from irchroma.launch.fleet.host import CameraHost
 from irchroma.launch.fleet.placement import Node
 from irchroma.launch.fleet.supervisor import HostLost
+from irchroma.launch.ray_door import connected
 from irchroma.stream.errors import StreamError
 
 log = logging.getLogger(__name__)
 
-NAMESPACE, BOARD = "irchroma", "fleet"
-_INSTALL = "a fleet needs Ray: pip install 'irchroma[fleet]'"
+_NAMESPACE, _BOARD = "irchroma", "fleet"
 _ANSWER_S = 5.0
 _CLOSE_S = 25.0
 _AT_ONCE = 8  # of a host's calls
@@ -60,12 +59,12 @@ class RayCluster:
     """
 
     def __init__(self, address: str, lost_after_s: float) -> None:
-        self.ray = connected(address)
+        self.ray = joined(address)
         self._lost_after_s = lost_after_s
         self._ids: dict[str, str] = {}
         board = self.ray.remote(num_cpus=0)(Board)
         try:
-            self._board: Any = board.options(name=BOARD).remote()
+            self._board: Any = board.options(name=_BOARD).remote()
             self.ray.get(self._board.status.remote(), timeout=60)
         except ValueError as error:  # the name is taken
             self.ray.shutdown()
@@ -159,29 +158,9 @@ class RayHost:
         self._ray.kill(self._actor)
 
 
-def connected(address: str) -> Any:
-    """Ray, with a connection to the cluster.
-
-    Raises:
-        StreamError: Ray is not installed, or no cluster answers there.
-    """
-    try:
-        import ray
-    except ImportError as error:
-        raise StreamError(_INSTALL) from error
-    # Ray has its workers give way to everything else (15), which live video must not.
-    os.environ.setdefault("RAY_worker_niceness", "0")
-    try:
-        ray.init(
-            address="local" if address == "local" else address,
-            namespace=NAMESPACE,
-            include_dashboard=False if address == "local" else None,
-            log_to_driver=False,
-            configure_logging=False,
-        )
-    except Exception as error:
-        raise StreamError(f"Ray at {address}: {error}") from error
-    return ray
+def joined(address: str) -> Any:
+    """Ray, connected; see `ray_door.connected`."""
+    return connected(address, "a fleet", namespace=_NAMESPACE)
 
 
 def board(ray: Any) -> Any:
@@ -191,6 +170,6 @@ def board(ray: Any) -> Any:
         StreamError: none is.
     """
     try:
-        return ray.get_actor(BOARD)
+        return ray.get_actor(_BOARD)
     except ValueError as error:
         raise StreamError("no fleet is up on this cluster: irchroma fleet up --config fleet.toml") from error
