@@ -43,6 +43,10 @@ def _every(word: str) -> int | str:
     return word if word == "auto" else int(word)
 
 
+def _texts(word: str) -> list[str]:
+    return [text.strip() for text in word.split(";") if text.strip()]
+
+
 _READINGS = ["rate", "latency", "engine", "time", "spot", "camera"]
 
 GROUPS: dict[str, tuple[Flag, ...]] = {
@@ -130,6 +134,36 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
             metavar="FILE.json",
         ),
         Flag("--no-mark", "osd.mark", "leave out the 'synthetic color' mark", bool, False),
+    ),
+    "thermometer, where counts have a scale": (
+        Flag(
+            "--measure",
+            "thermometer.measure",
+            "a region: NAME=point X,Y, NAME=box X,Y X,Y or NAME=line X,Y X,Y, each 0 to 1; more by ';'",
+            _texts,
+            metavar="REGION",
+        ),
+        Flag(
+            "--alarm",
+            "thermometer.alarm",
+            "'NAME above 60', 'NAME below 5' (degrees Celsius), 'NAME rise 3' (kelvin a minute); more by ';'",
+            _texts,
+            metavar="ALARM",
+        ),
+        Flag("--emissivity", "thermometer.emissivity", "of what is looked at, to 1", float, metavar="X"),
+        Flag(
+            "--reflected",
+            "thermometer.reflected_celsius",
+            "temperature of what it reflects",
+            float,
+            metavar="CELSIUS",
+        ),
+        Flag(
+            "--mqtt",
+            "mqtt",
+            "tell a broker: mqtt://user:password@host; Home Assistant finds it",
+            metavar="URL",
+        ),
     ),
     "output": (
         Flag(

@@ -18,6 +18,7 @@ from irchroma.launch.config import ConfigError, from_table, load_toml
 from irchroma.stream.loop.reader import ReconnectOptions
 from irchroma.stream.sensor.correction import Camera
 from irchroma.stream.sensor.profile import CameraScale
+from irchroma.stream.sensor.thermometer import ThermometerOptions
 from irchroma.stream.sinks.encoders import EncoderOptions
 from irchroma.stream.sinks.files.segmented_sink import Retention
 from irchroma.stream.sources.open_source import SourceOptions
@@ -128,6 +129,8 @@ class RunConfig:
         beside: on live sources the network works beside the frames, and none waits for it.
         auto_latency_ms: with `auto`, the time from arrival until composed that frames should keep within.
         on_event: a command that is given what happens (lost, live ...) as JSON, or an address to post it to.
+        thermometer: which temperatures are measured, and which of them alarm, where counts have a scale.
+        mqtt: a broker that is told of both, `mqtt://user:password@host`; "" for none.
         repeat_s: after a loss the last picture is shown this long before the "no signal" card.
         camera: the camera's profile: a file of `irchroma calibrate`, or a name such as `lepton`; "" for none.
         color_camera: pass a camera's own color through while it is in color (by day).
@@ -155,6 +158,8 @@ class RunConfig:
     beside: bool = True
     auto_latency_ms: float = 50.0
     on_event: str = ""
+    thermometer: ThermometerOptions = field(default_factory=ThermometerOptions)
+    mqtt: str = ""
     repeat_s: float = 2.0
     camera: str = ""
     color_camera: bool = True

@@ -132,7 +132,8 @@ def _with_texts(config: R, change: Callable[[str, str], str]) -> R:
         page_viewer_token=change(config.output.page_viewer_token, "page_viewer_token"),
     )
     on_event = change(config.on_event, "on_event")
-    return dataclasses.replace(config, source=source, to=to, output=output, on_event=on_event)
+    mqtt = change(config.mqtt, "mqtt")
+    return dataclasses.replace(config, source=source, to=to, output=output, on_event=on_event, mqtt=mqtt)
 
 
 def page_token() -> str:

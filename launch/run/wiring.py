@@ -47,6 +47,7 @@ from irchroma.launch.run.options import (
 from irchroma.launch.run.outputs import source_file
 from irchroma.launch.run.passwords import page_token
 from irchroma.launch.run.repairing import RunRepair
+from irchroma.launch.run.temperature.run_thermometer import Watches, thermometer_of
 from irchroma.stream.loop.loop import Loop, LoopOptions
 from irchroma.stream.loop.raw_keeper import RawKeeper
 from irchroma.stream.loop.writer import SinkWriter
@@ -148,7 +149,10 @@ def build_loop(
     masks = _privacy(config, camera)
     control = RunControl(config, composer, choose, references, masks)
     control.reread = reread
-    sink_options = replace(_sink_options(config, stats, control, shared), sound=sound)
+    thermometer = thermometer_of(config, shared.name if shared is not None else "")
+    sink_options = replace(
+        _sink_options(config, stats, control, shared), sound=sound, thermometer=thermometer
+    )
     evidence = evidence_sink(config)
     recorder = make_recorder(config, evidence, sink_options) if evidence is not None else None
     shown = PrivateComposer(composer, masks, _own_palette(config))
@@ -174,14 +178,14 @@ def build_loop(
 
     writers = [_writer(text, sink_options, recorder if text == evidence else None) for text in config.to]
     writers += [SinkWriter(sink, label) for label, sink in (extra_sinks or {}).items()]
-    collector = PairCollector(config.output.collect) if config.output.collect is not None else None
+    watches = [PairCollector(config.output.collect)] if config.output.collect is not None else []
     options = LoopOptions(
         config.tone_map,
         config.reconnect,
         config.repeat_s,
         config.color_camera,
         camera,
-        watch=collector,
+        watch=Watches(*watches, *([thermometer] if thermometer is not None else [])),
         sound=sound,
         ended=auto.close if auto is not None else None,
         repair=RunRepair(config.repair, config.neural.network) if config.repair.mask else None,

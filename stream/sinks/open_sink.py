@@ -24,7 +24,7 @@ from irchroma.stream.sinks.files.segmented_sink import Retention, SegmentedSink
 from irchroma.stream.sinks.hls_sink import PLAYLIST as HLS_PLAYLIST
 from irchroma.stream.sinks.hls_sink import HlsSink
 from irchroma.stream.sinks.http.access import Access, needs_access
-from irchroma.stream.sinks.http.page import LiveControl
+from irchroma.stream.sinks.http.page import LiveControl, LiveThermometer
 from irchroma.stream.sinks.http.sink import HttpSink, HttpSinkOptions
 from irchroma.stream.sinks.null_sink import NullSink
 from irchroma.stream.sinks.publish.rtsp_record import RecordAddress, RtspRecordSink
@@ -115,6 +115,7 @@ class SinkOptions:
         page: the page's name among those that share its port; empty to have the port to itself.
         pool: encoders that several sinks share; None for one for each.
         access: who gets in to the page.
+        thermometer: of a run whose counts have a scale; for pages.
         spare_token: gives the token of a page that other machines reach and that has no secret.
     """
 
@@ -134,6 +135,7 @@ class SinkOptions:
     page: str = ""
     pool: EncoderPool | None = None
     access: Access = field(default_factory=Access)
+    thermometer: LiveThermometer | None = None
     spare_token: Callable[[], str] | None = None
 
 
@@ -257,7 +259,14 @@ def _http(text: str, options: SinkOptions) -> FrameSink:
     if options.spare_token is not None and needs_access(parts.hostname or "", access):
         access = replace(access, operator=options.spare_token())
     page = HttpSinkOptions(
-        options.title, options.stats, options.control, options.page, access, options.encoder, options.pool
+        options.title,
+        options.stats,
+        options.control,
+        options.page,
+        access,
+        options.encoder,
+        options.pool,
+        options.thermometer,
     )
     return HttpSink(parts.hostname or "", port, page)
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,7 +20,7 @@ from starlette.types import Message, Receive, Scope, Send
 from irchroma.stream.sinks.http.access import Access, Role, WrongTries, ticket
 from irchroma.stream.sinks.http.description import described
 from irchroma.stream.sinks.http.feeds import FEEDS, Feed
-from irchroma.stream.sinks.http.page import LiveControl, index_page, login_page, page
+from irchroma.stream.sinks.http.page import LiveControl, LiveThermometer, index_page, login_page, page
 from irchroma.stream.sinks.http.watching import (
     FOR_ALL,
     FRESH,
@@ -47,6 +47,10 @@ class Page(Protocol):
     @property
     def control(self) -> LiveControl | None:
         """What its viewers may change; None for nothing."""
+
+    @property
+    def thermometer(self) -> LiveThermometer | None:
+        """What measures temperatures in its picture; None where its counts have no scale."""
 
     @property
     def feeds(self) -> Mapping[str, Feed]:
@@ -205,8 +209,8 @@ class Answers:
             if one is not None and what == "whep":
                 feed = _feed(request, one)
                 return _no_feed() if feed is None else await let_watch(request, feed)
-            control = one.control if one is not None and what in ("control", "reload") else None
-            return await self._change(request, control, role, what)
+            action = _action(one, what) if one is not None else None
+            return await self._change(request, action, role)
         if request.method == "DELETE":
             name, what = ("", path.removeprefix("/")) if alone else _first(path)
             one, viewer = pages.get(name), what.removeprefix("whep/")
@@ -223,7 +227,9 @@ class Answers:
             told = {name or one.title: await asyncio.to_thread(one.figures) for name, one in pages.items()}
             return Response(metrics.exposition(told), headers={"Content-Type": metrics.CONTENT_TYPE})
         if path == "/openapi.json":
-            told_of = [(name, one.control, _webrtc(one)) for name, one in pages.items()]
+            told_of = [
+                (name, one.control, _webrtc(one), one.thermometer is not None) for name, one in pages.items()
+            ]
             return JSONResponse(described(told_of, self.access.protected))
         if path == "/stats.json" and not alone:
             return JSONResponse({name: await asyncio.to_thread(one.figures) for name, one in pages.items()})
@@ -240,13 +246,16 @@ class Answers:
             named = "" not in self.pages
             nonce = secrets.token_urlsafe(16)
             may_change = one.control if role == "operator" else None
-            text = page(one.title, nonce, may_change, named, _ways(one))
+            role = "viewer" if may_change is None else role
+            text = page(one.title, nonce, may_change, named, _ways(one), role)
             return _page(text, nonce, framed=one.control is None and not self.access.protected)
         if what == "stats.json":
             return JSONResponse(await asyncio.to_thread(one.figures))
         feed = _feed(request, one)
         if what in ("snapshot.jpg", "live.mjpg") or what.startswith("hls/"):
             return _no_feed() if feed is None else await watched(feed, what)
+        if what == "temperature.json" and one.thermometer is not None:
+            return _temperature(request, one.thermometer)
         if what == "hls.js":
             return Response(_vendored(what), media_type="text/javascript", headers=_KEPT)
         if what.startswith("references/") and one.control is not None and role == "operator":
@@ -257,8 +266,10 @@ class Answers:
                 return Response(small, media_type="image/jpeg", headers=kept)
         return problem(404, "there is no such thing on this page")
 
-    async def _change(self, request: Request, control: LiveControl | None, role: Role, what: str) -> Response:
-        if control is None:
+    async def _change(
+        self, request: Request, action: Callable[[dict[str, Any]], Any] | None, role: Role
+    ) -> Response:
+        if action is None:
             return problem(404, "nothing can be changed here")
         if role != "operator":
             return problem(403, "viewers may look only: this needs the operator's token")
@@ -272,14 +283,11 @@ class Answers:
             wanted = json.loads(body)
             if not isinstance(wanted, dict):
                 raise ValueError("expected an object")
-            if what == "reload":
-                return JSONResponse({"changed": await asyncio.to_thread(control.reload)})
-            await asyncio.to_thread(control.change, wanted)
+            return JSONResponse(await asyncio.to_thread(action, wanted))
         except RecursionError:
             return problem(400, "nested too deeply")
         except ValueError as error:  # JSON's own errors are ValueErrors too
             return problem(400, str(error))
-        return JSONResponse(control.state())
 
 
 _KEPT = {"Cache-Control": "private, max-age=86400"}
@@ -291,6 +299,26 @@ def _vendored(name: str) -> bytes:
     return Path(__file__).with_name("vendor").joinpath(name).read_bytes()
 
 
+def _action(one: Page, what: str) -> Callable[[dict[str, Any]], Any] | None:
+    """What an operator's POST does, and answers; None where there is no such thing."""
+    control, thermometer = one.control, one.thermometer
+    if control is None:
+        return None
+
+    def change(wanted: dict[str, Any]) -> Any:
+        control.change(wanted)
+        return control.state()
+
+    def measure(wanted: dict[str, Any]) -> Any:
+        if thermometer is None:
+            raise ValueError("counts have no scale here")
+        thermometer.change(wanted)
+        return thermometer.state()
+
+    actions = {"control": change, "reload": lambda _: {"changed": control.reload()}}
+    return (actions | ({"thermometer": measure} if thermometer is not None else {})).get(what)
+
+
 def _feed(request: Request, one: Page) -> Feed | None:
     """The feed that a request asks for, the run's own where it asks for none; None where there is no such."""
     _, hls, rest = request.url.path.rpartition("/hls/")
@@ -299,6 +327,18 @@ def _feed(request: Request, one: Page) -> Feed | None:
 
 def _no_feed() -> Response:
     return problem(404, f"show: expected one of {', '.join(FEEDS)}")
+
+
+def _temperature(request: Request, thermometer: LiveThermometer) -> Response:
+    """Degrees Celsius under a viewer's pointer."""
+    try:
+        x, y = (float(request.query_params[key]) for key in "xy")
+    except (KeyError, ValueError):
+        return problem(400, "expected x and y, each from 0 to 1")
+    if not (0 <= x <= 1 and 0 <= y <= 1):
+        return problem(400, "expected x and y, each from 0 to 1")
+    celsius = thermometer.read(x, y)
+    return JSONResponse({"celsius": None if celsius is None else round(celsius, 2)})
 
 
 def _webrtc(one: Page) -> bool:

@@ -40,12 +40,12 @@ _PROBLEM = {
 _STATE = {"type": "string", "enum": ["waiting", "live", "lost", "slate", "failed", "ended"]}
 
 
-def described(pages: Iterable[tuple[str, LiveControl | None, bool]], protected: bool) -> dict[str, Any]:
+def described(pages: Iterable[tuple[str, LiveControl | None, bool, bool]], protected: bool) -> dict[str, Any]:
     """The description of a port.
 
     Args:
         pages: of each its name (empty where it has the port to itself), what may be changed on it, and
-            whether it can be watched over WebRTC.
+            whether it can be watched over WebRTC, and whether it tells temperatures.
         protected: something is asked of who comes.
     """
     paths: dict[str, Any] = {
@@ -60,8 +60,9 @@ def described(pages: Iterable[tuple[str, LiveControl | None, bool]], protected: 
         },
         "/metrics": {"get": _gives("figures for Prometheus", _of("text/plain", {"type": "string"}))},
     }
-    for name, control, webrtc in pages:
-        paths |= _page_paths(f"/{name}/" if name else "/", control, webrtc)
+    for name, control, webrtc, warm in pages:
+        at = f"/{name}/" if name else "/"
+        paths |= _page_paths(at, control, webrtc) | (_warm_paths(at) if warm else {})
     schemes = {"bearer": {"type": "http", "scheme": "bearer"}, "basic": {"type": "http", "scheme": "basic"}}
     return {
         "openapi": "3.1.0",
@@ -187,6 +188,45 @@ def _page_paths(at: str, control: LiveControl | None, webrtc: bool) -> dict[str,
             "delete": _gives("watch no longer", {}, problems=("404",)),
         }
     return paths
+
+
+def _warm_paths(at: str) -> dict[str, Any]:
+    """Of a page that tells temperatures."""
+    places = [{"name": key, "in": "query", "required": True, "schema": _SHARE} for key in "xy"]
+    celsius = {"type": "object", "properties": {"celsius": {"type": ["number", "null"]}}}
+    texts = {"type": "array", "items": {"type": "string"}, "maxItems": 32}
+    wanted = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "emissivity": {"type": "number", "minimum": 0.05, "maximum": 1},
+            "reflected_celsius": {"type": "number"},
+            "measure": {
+                **texts,
+                "description": "NAME=point X,Y, NAME=box X,Y X,Y, NAME=line X,Y X,Y",
+            },
+            "alarm": {
+                **texts,
+                "description": "NAME above CELSIUS, NAME below .., NAME rise KELVIN_A_MINUTE",
+            },
+        },
+    }
+    return {
+        f"{at}temperature.json": {
+            "parameters": places,
+            "get": _gives("degrees Celsius at a place of the picture", _json(celsius), problems=("400",)),
+        },
+        f"{at}thermometer": {
+            "post": {
+                **_gives(
+                    "measure otherwise; an operator's",
+                    _json({"type": "object"}),
+                    problems=("400", "413", "415"),
+                ),
+                "requestBody": {"required": True, **_json(wanted)},
+            }
+        },
+    }
 
 
 def _of(kind: str, schema: dict[str, Any]) -> dict[str, Any]:

@@ -34,6 +34,7 @@ async function look() {
     if (gone) { gone = 0; if (!live.hidden) unroll(); if (!peer) meet(); }
     if (figures.live && !sending) show(figures.live);
     tell(figures);
+    tell_warmth(figures.thermometer);
     at("way").textContent = await way();
     drawn = "";
   } catch (error) {

@@ -94,6 +94,7 @@ function share_at(event) {
 }
 
 stage.onpointerdown = (event) => {
+  if (drawing) { begin_mark(event); return; }
   if (own.view !== "wipe" || event.button) return;
   stage.setPointerCapture(event.pointerId);
   move(share_at(event)[0]);

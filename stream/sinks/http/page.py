@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from irchroma.stream.view.views import VIEWS
 
-_SCRIPTS = ("controls.js", "video.js", "own_view.js", "figures.js", "talk.js")
+_SCRIPTS = ("controls.js", "video.js", "own_view.js", "thermometer.js", "figures.js", "talk.js")
 
 
 @cache
@@ -28,6 +28,7 @@ def page(
     control: LiveControl | None = None,
     named: bool = False,
     ways: tuple[str, ...] = (),
+    role: str = "viewer",
 ) -> str:
     """One stream's page as HTML.
 
@@ -37,8 +38,15 @@ def page(
         control: what its viewers may change; None for nothing.
         named: it is one of several on its port, which are listed one level above.
         ways: how its picture can be had beside motion JPEG: `webrtc`, `hls`.
+        role: of who asks for it.
     """
-    setup: dict[str, Any] = {"named": named, "control": None, "ways": ways, "views": list(VIEWS)}
+    setup: dict[str, Any] = {
+        "named": named,
+        "control": None,
+        "ways": ways,
+        "views": list(VIEWS),
+        "role": role,
+    }
     if control is not None:
         engines = [asdict(choice) for choice in control.engines]
         setup["control"] = {"engines": engines, "state": control.state()}
@@ -126,3 +134,16 @@ class LiveControl(Protocol):
         Raises:
             ValueError: a key or a value is not known; nothing was changed.
         """
+
+
+class LiveThermometer(Protocol):
+    """Temperatures of a run's picture; any thread calls. See `irchroma.stream.sensor.thermometer`."""
+
+    def read(self, x: float, y: float) -> float | None:
+        """Degrees Celsius at a place, each from 0 to 1; None where nothing is known."""
+
+    def state(self) -> dict[str, Any]:
+        """What is measured, and which alarms are on."""
+
+    def change(self, wanted: dict[str, Any]) -> None:
+        """Measure otherwise. ValueError: a key or a value is not known; nothing was changed."""

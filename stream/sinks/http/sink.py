@@ -16,7 +16,7 @@ from irchroma.stream.sinks.encoders import EncoderOptions
 from irchroma.stream.sinks.http.access import Access
 from irchroma.stream.sinks.http.feeds import FEEDS, Feed
 from irchroma.stream.sinks.http.live_picture import LivePicture
-from irchroma.stream.sinks.http.page import LiveControl
+from irchroma.stream.sinks.http.page import LiveControl, LiveThermometer
 from irchroma.stream.sinks.http.whep import WhepViewers
 from irchroma.stream.sinks.pace import Pace
 from irchroma.stream.sinks.pipeline_sink import check_size
@@ -35,6 +35,7 @@ class HttpSinkOptions:
         access: who gets in.
         encoder: of the pictures that go out over WebRTC.
         pool: encoders that it shares with other sinks; None for its own.
+        thermometer: of a run whose counts have a scale; None of others.
     """
 
     title: str = "irchroma"
@@ -44,6 +45,7 @@ class HttpSinkOptions:
     access: Access = field(default_factory=Access)
     encoder: EncoderOptions = field(default_factory=EncoderOptions)
     pool: EncoderPool | None = None
+    thermometer: LiveThermometer | None = None
 
 
 class HttpSink:
@@ -89,6 +91,11 @@ class HttpSink:
     def control(self) -> LiveControl | None:
         """What the page's viewers may change."""
         return self.options.control
+
+    @property
+    def thermometer(self) -> LiveThermometer | None:
+        """What measures temperatures in the picture."""
+        return self.options.thermometer
 
     def prepare(self) -> None:
         """Serve the page before the first picture: it says what is waited for.
@@ -137,6 +144,8 @@ class HttpSink:
         own = {"fps": round(live.rate_hz(), 1), "viewers": viewers, "width": width, "height": height}
         more = self.options.stats() if self.options.stats is not None else {}
         shown = {"live": control.state()} if control is not None else {}
+        if self.options.thermometer is not None:
+            shown["thermometer"] = self.options.thermometer.state()
         if more.get("state", "live") != "live":  # the card and the repeated picture are no camera's
             own["fps"] = 0.0
             if control is not None:
