@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines.measures.flicker import LiveFlicker, steps_of
+from irchroma.engines.processor import usable_cores
 from irchroma.launch.progress import Progress
 from irchroma.launch.run.events import EventHook
 from irchroma.launch.run.health import Health
@@ -130,6 +131,8 @@ class Monitor:
             "dropped_before_processing": loop.reader.drops,
             "flicker": loop.composer.value if isinstance(loop.composer, FlickerWatch) else None,
             "repair": loop.repair.summary() if isinstance(loop.repair, RunRepair) else None,
+            "cpu_s": round(time.process_time(), 2),
+            "cores": usable_cores(),
             "reconnections": loop.reader.reconnections,
             "remarks": self.remarks.listed(),
             "auto": self._governor.summary() if self._governor is not None else None,

@@ -8,6 +8,7 @@ import logging
 import secrets
 from collections.abc import Callable, Mapping
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import parse_qs, quote, urlsplit
@@ -256,6 +257,8 @@ class Answers:
             return _no_feed() if feed is None else await watched(feed, what)
         if what == "temperature.json" and one.thermometer is not None:
             return _temperature(request, one.thermometer)
+        if what == "address.svg":
+            return _qr_code(request)
         if what == "hls.js":
             return Response(_vendored(what), media_type="text/javascript", headers=_KEPT)
         if what.startswith("references/") and one.control is not None and role == "operator":
@@ -327,6 +330,18 @@ def _feed(request: Request, one: Page) -> Feed | None:
 
 def _no_feed() -> Response:
     return problem(404, f"show: expected one of {', '.join(FEEDS)}")
+
+
+def _qr_code(request: Request) -> Response:
+    """The page's address as it was asked for, without what its query says: tokens stay where they are."""
+    import segno  # where somebody asks
+
+    address = str(
+        request.url.replace(path=request.url.path.removesuffix("address.svg"), query="", fragment="")
+    )
+    drawn = BytesIO()
+    segno.make(address, error="m", micro=False).save(drawn, kind="svg", scale=8, border=4)
+    return Response(drawn.getvalue(), media_type="image/svg+xml")
 
 
 def _temperature(request: Request, thermometer: LiveThermometer) -> Response:

@@ -24,7 +24,7 @@ function show(now) {
   state = now;
   for (const one of at("shared").querySelectorAll("button"))
     one.ariaPressed = String(one.dataset.shared === now.view);
-  for (const one of at("engines").querySelectorAll("button")) {
+  for (const one of document.querySelectorAll("#engines button, #others button")) {
     one.ariaPressed = String(one.dataset.value === now.engine);
     one.classList.toggle("coming", one.dataset.value === now.changing);
   }
@@ -90,6 +90,8 @@ async function send(wanted) {
   sending = false;
 }
 
+const MAIN = ["nir", "thermal", "palette"];
+
 if (setup.control) {
   for (const view of setup.views) {
     const one = button(view, () => send({ view }));
@@ -103,12 +105,13 @@ if (setup.control) {
       group.dataset.group = choice.group;
       group.innerHTML = "<legend></legend>";
       group.firstChild.textContent = choice.group;
-      at("engines").append(group);
+      at(MAIN.includes(choice.group) ? "engines" : "others").append(group);
     }
     const one = button(choice.label, () => send({ engine: choice.value }), choice.swatch);
     one.dataset.value = choice.value;
     group.append(one);
   }
+  at("more").hidden = !at("others").childElementCount;
   strength.oninput = () => send({ strength: Number(strength.value) });
   at("forall").hidden = false;
   show(setup.control.state);

@@ -101,6 +101,9 @@ def _page_paths(at: str, control: LiveControl | None, webrtc: bool) -> dict[str,
             "parameters": [show],
             "get": _gives("the newest picture", _of("image/jpeg", binary), problems=("503",)),
         },
+        f"{at}address.svg": {
+            "get": _gives("this page's address as a QR code", _of("image/svg+xml", {"type": "string"}))
+        },
         f"{at}hls.js": {"get": _gives("plays HLS in browsers", _of("text/javascript", {"type": "string"}))},
         f"{at}hls/{{show}}/{{part}}": {
             "parameters": [{**show, "in": "path", "required": True}, part],

@@ -35,6 +35,7 @@ async function look() {
     if (figures.live && !sending) show(figures.live);
     tell(figures);
     tell_warmth(figures.thermometer);
+    chart(figures);
     at("way").textContent = await way();
     drawn = "";
   } catch (error) {

@@ -67,13 +67,14 @@ function tell_real(shown) {                // within a glance: what is real, and
     : palette ? "false color: brightness, in " + engine.replace("palette ", "") : "predicted color";
   const wipe = shown === "wipe", both = wipe || shown === "side";
   const width = parseFloat(stage.style.getPropertyValue("--w")) || 0;
+  const brief = plain || !made ? made : palette ? "false color" : width < 360 ? "predicted" : "predicted color";
   const real = { raw: "real: what the sensor sees", side: "real", wipe: "real" }[shown] || "";
   const say = (tag, text, room) => {
     if (tag.textContent !== text) tag.textContent = text;
     tag.style.visibility = room ? "" : "hidden";
   };
   say(at("real"), real, !wipe || own.wipe * width > at("real").offsetWidth + 30);
-  say(at("made"), { raw: "", run: made, confidence: "how sure the color is" }[shown] ?? (both && !made ? "color" : made),
+  say(at("made"), { raw: "", run: made, confidence: "how sure the color is" }[shown] ?? (both ? brief || "color" : made),
       !wipe || (1 - own.wipe) * width > at("made").offsetWidth + 30);
   at("made").classList.toggle("made", !plain && shown !== "confidence");
   line.hidden = !wipe || view.hidden;

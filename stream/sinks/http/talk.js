@@ -91,6 +91,12 @@ function record() {
   count();
 }
 
+at("code").hidden = /^(localhost|127\.|\[::1\]|.*\.localhost$)/.test(location.hostname);  // for this machine alone
+at("code").onclick = () => {
+  at("address").querySelector("img").src = "address.svg";
+  at("address").querySelector("p").textContent = location.origin + location.pathname;
+  at("address").showModal();
+};
 for (const [name, press] of Object.entries({ freeze, record, tour }))
   at(name).onclick = press;
 addEventListener("keydown", (event) => {
