@@ -112,10 +112,10 @@ class PairCollector:
         if self._switch is not None:
             self._go_on(frame.pts_ns, picture)
 
-    def close(self) -> None:
-        """Finish what is being registered; may be called twice."""
+    def close(self, wait_s: float | None = 30.0) -> None:
+        """Finish what is being registered, for so long at most (None: all of it); may be called twice."""
         self._work.put(None)
-        self._thread.join(30.0)
+        self._thread.join(wait_s)
 
     def _begin(self, pts_ns: int, to_color: bool) -> None:
         """The camera has switched."""

@@ -56,6 +56,41 @@ def test_a_network_learns_a_cameras_colors_and_says_so(tmp_path: Path) -> None:
         assert float(confidence.mean()) > 0.4
 
 
+def test_a_stream_whose_filter_switches_gives_the_pairs_itself(tmp_path: Path) -> None:
+    clip, rate, apart_s, switches = tmp_path / "week.avi", 3, 70, 6
+    writer = cv2.VideoWriter(str(clip), cv2.VideoWriter_fourcc(*"MJPG"), float(rate), (320, 256))
+    for switch in range(switches):  # another scene around each of them
+        luma, rgb = (cv2.resize(each, (320, 256)) for each in pair(switch))
+        textured = np.random.default_rng(switch).normal(0, 9, (64, 80)).astype(np.float32)
+        textured = cv2.resize(textured, (320, 256), interpolation=cv2.INTER_CUBIC)
+        infrared = np.clip(luma + textured, 0, 255).astype(np.uint8)
+        color = np.clip(rgb + textured[..., None], 0, 255).astype(np.uint8)
+        shown = [np.dstack([infrared] * 3), cv2.cvtColor(color, cv2.COLOR_RGB2BGR)]
+        for number in range(apart_s * rate):
+            writer.write(shown[(number >= apart_s * rate // 2) != switch % 2])
+    writer.release()
+    out, kept = tmp_path / "yard.onnx", tmp_path / "pairs"
+    command = ["calibrate", "color", str(clip), "--engine", "thermal", "--out", str(out)]
+    assert main([*command, "--collect", str(kept), "--threads", "1"]) == 0
+    count = len(list((kept / "ir").iterdir()))
+    assert 2 * switches < count <= 3 * switches
+    report = json.loads((tmp_path / "yard-report.json").read_text())
+    assert report["learned"] + report["held"] == count
+    assert report["after"]["ciede2000"] < report["before"]["ciede2000"]
+
+
+def test_a_stream_that_stays_infrared_is_refused_and_nothing_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "yard.onnx"
+    command = ["calibrate", "color", "test:nir?size=160x128", "--out", str(out), "--seconds", "1"]
+    assert main(command) == 1
+    assert "no pairs" in capsys.readouterr().err
+    assert main(["calibrate", "color", str(tmp_path), "--collect", "x", "--out", str(out)]) == 1
+    assert "name one beside the folders" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_a_network_that_does_not_get_better_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 
 from irchroma.calibration.color import ColorTuning, ColorTuningOptions, tune
 from irchroma.calibration.errors import CalibrationError
+from irchroma.calibration.pairs import PairCollector
+from irchroma.calibration.recordings import read_frames
 from irchroma.engines import catalog
 from irchroma.engines.network.record import NetworkRecord, with_record
 from irchroma.engines.network.tuning import TUNED
@@ -19,21 +22,26 @@ from irchroma.launch.measured import finite, write_json
 from irchroma.launch.picture_files import list_pairs, read_pair
 from irchroma.launch.progress import Progress
 from irchroma.launch.stills import luma_of
+from irchroma.stream.tone.daylight import ColorCameraDetector
 
-EXAMPLE = """irchroma run rtsp://camera/stream --to rtsp://:8554/gate --collect pairs/
+EXAMPLE = """irchroma calibrate color rtsp://camera/stream --collect pairs/ --seconds 172800 --out gate.onnx
+  irchroma run rtsp://camera/stream --to rtsp://:8554/gate --collect pairs/
   irchroma calibrate color pairs/ --engine nir --out gate.onnx
   irchroma run rtsp://camera/stream --to rtsp://:8554/gate --engine nir --weights gate.onnx"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Pairs, network, and where to write."""
+    """Pairs or a stream that gives them, network, and where to write."""
     add = parser.add_argument
     add(
         "source",
         nargs="+",
-        metavar="PAIRS",
-        help="folders that hold ir/ and rgb/ with equal file stems, in order of time: run --collect's",
+        metavar="PAIRS_OR_STREAM",
+        help="folders that hold ir/ and rgb/ with equal file stems, in order of time: run --collect's; or"
+        " recordings or cameras whose filter switches: up to three pairs of every dusk and dawn",
     )
+    add("--collect", type=Path, metavar="DIR", help="keep a stream's pairs there; what is there counts too")
+    add("--seconds", type=float, default=0.0, metavar="S", help="of a stream to look at, 0 for all of it (0)")
     add("--engine", default="nir", metavar="E", help="nir, nir:best, thermal, thermal:best (nir:fast)")
     add("--out", type=Path, required=True, metavar="FILE.onnx", help="the network; a report goes beside it")
     add("--held", type=float, default=0.25, metavar="SHARE", help="of the pairs, the last, that judge (0.25)")
@@ -49,7 +57,18 @@ def run(args: argparse.Namespace) -> int:
     if args.out.suffix != ".onnx":
         raise CalibrationError(f"--out {args.out}: expected a name ending in .onnx")
     options = ColorTuningOptions(name.kind, name.variant or "fast", args.weights, args.held, args.threads)
-    pairs = [_pair(*files) for folder in args.source for files in list_pairs(Path(folder))]
+    if args.seconds < 0:
+        raise CalibrationError(f"--seconds must be 0 or more, got {args.seconds:g}")
+    with tempfile.TemporaryDirectory(prefix="irchroma-pairs-") as made:
+        collected = args.collect or Path(made)
+        streams = [source for source in args.source if not Path(source).is_dir()]
+        if args.collect is not None and not streams:
+            raise CalibrationError("--collect keeps the pairs of a stream: name one beside the folders")
+        for source in streams:
+            collect(source, collected, args.seconds)
+        folders = [Path(source) for source in args.source if source not in streams]
+        folders += [collected] if streams else []
+        pairs = [_pair(*files) for folder in folders for files in list_pairs(folder)]
     progress = Progress(1.0)
     try:
         result = tune(pairs, options, progress.update)
@@ -62,6 +81,42 @@ def run(args: argparse.Namespace) -> int:
     write_json(args.out.with_name(f"{args.out.stem}-report.json"), report(options, result))
     print(f"{args.out}: written; try it: irchroma run .. --engine {args.engine} --weights {args.out}")
     return 0
+
+
+def collect(source: str, folder: Path, seconds: float = 0.0) -> None:
+    """Look at a recording or a camera and keep in a folder what its filter's switches give.
+
+    Args:
+        source: as `irchroma run` takes it.
+        folder: to be given ir/ and rgb/.
+        seconds: of the source's own time to look at; 0 for all of it.
+
+    Raises:
+        SourceError: it cannot be opened or read.
+        CalibrationError: the folder cannot be written, or there is not one pair in it afterwards.
+    """
+    collector, detector = PairCollector(folder), ColorCameraDetector()
+    progress, start_ns, last_ns = Progress(seconds or None), 0, 0
+    try:
+        for number, frame in enumerate(read_frames(source, seconds)):
+            start_ns = start_ns if number else frame.pts_ns
+            if frame.gap:
+                detector.reset()
+            pixels = np.asarray(frame.pixels, np.uint8) if frame.is_color else None
+            collector.look(frame, pixels is not None and detector.update(pixels, frame.pts_ns))
+            last_ns = frame.pts_ns
+            progress.update((last_ns - start_ns) / 1e9, f"{source}: {collector.written} pairs")
+    except KeyboardInterrupt:  # of a camera that is looked at for days, what there is
+        pass
+    finally:
+        progress.close()
+        collector.close(None)  # a recording is read faster than pairs are registered
+    if not any((folder / "ir").iterdir()):
+        refused = f", {collector.refused} did not lie on each other" if collector.refused else ""
+        raise CalibrationError(
+            f"{source}: no pairs in {(last_ns - start_ns) / 1e9:.0f} s{refused}: expected a camera that"
+            " switches between color and infrared; look at it for longer, past dusk and dawn"
+        )
 
 
 def table(result: ColorTuning) -> list[str]:
