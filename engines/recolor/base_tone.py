@@ -20,6 +20,10 @@ from irchroma.engines.recolor import guided
 Plane = NDArray[np.float32]
 
 
+CURVED = (np.float32(0.85), np.float32(1.25))
+"""Least and most factor of the tone curve on the sensor's detail."""
+
+
 @dataclass(frozen=True, slots=True)
 class ToneOptions:
     """What of a picture is base tone. Pixels are work pixels, contrasts parts of full scale.
@@ -37,6 +41,10 @@ class ToneOptions:
             its base as light does on a surface, but not below this.
         edge_floor: least factor on the contrast of edges that the network makes weaker. It may turn an edge
             around: what is bright foliage before a dark sky in infrared is dark before a bright one.
+        curve: contrast of the finished base, about `pivot`: what is seen of a scene by a network that is
+            often in doubt is a mean of what it may be, flatter than any photograph. 0 for none, below
+            1 / pivot, so that no tone is turned around.
+        pivot: luma that the curve leaves alone.
     """
 
     radius_px: int = 4
@@ -48,6 +56,8 @@ class ToneOptions:
     darken: float = 1.0
     detail_floor: float = 0.97
     edge_floor: float = 0.5
+    curve: float = 0.0
+    pivot: float = 0.55
 
     def halved(self) -> ToneOptions:
         """The same for a work picture of half the size."""
@@ -78,6 +88,8 @@ def base_tone(guide: Plane, square: Plane, tone: Plane, options: ToneOptions) ->
     darker = np.clip(base / np.maximum(seen.mean, np.float32(1e-3)), options.detail_floor, 1.0)
     factor: Plane = _kept(1 + model.slope, options.edge_floor) * darker.astype(np.float32)
     base = base + guided.box(_way_back(seen, square, base, factor), seen.side_px)
+    if options.curve:
+        base, factor = _curved(base, factor, np.float32(options.curve), np.float32(options.pivot))
     offset: Plane = base - factor * seen.mean
     return guided.Affine(factor - 1, offset)
 
@@ -85,6 +97,16 @@ def base_tone(guide: Plane, square: Plane, tone: Plane, options: ToneOptions) ->
 def _kept(factor: Plane, least: float) -> Plane:
     """The factors on the luma's contrast, none nearer to 0 than `least`; a negative one stays negative."""
     return np.copysign(np.maximum(np.abs(factor), np.float32(least)), factor)
+
+
+def _curved(base: Plane, factor: Plane, curve: np.float32, pivot: np.float32) -> tuple[Plane, Plane]:
+    """Base and factors with b + curve * b * (1 - b) * (b - pivot) in place of a base b; detail gains or loses
+    with it within `CURVED`."""
+    base = np.clip(base, np.float32(0), np.float32(1))
+    room = base * (1 - base)
+    slope = 1 + curve * ((1 - 2 * base) * (base - pivot) + room)
+    made: Plane = base + curve * room * (base - pivot)
+    return made, factor * np.clip(slope, *CURVED)
 
 
 def _way_back(seen: guided.Windows, square: Plane, base: Plane, factor: Plane) -> Plane:

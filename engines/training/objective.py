@@ -31,6 +31,8 @@ DOUBT_SCALE = 0.06
 """Chroma error (Euclidean, CbCr) at which the confidence to be predicted has fallen to 1/e."""
 DETAIL_MIN = 4.0 / 255.0
 """Standard deviation of the input above which a window holds detail, as in `metrics`."""
+CLEAR_SKY, CLEAR_MAX = (0.55, 0.025), 3.0 / 255.0
+"""Y' and Cb above which a window of the truth is clear sky, if its standard deviation is not above this."""
 EDGE_SIGMA = 1.0
 """Pixels: slopes are compared on pictures blurred so much, since pairs are not registered to the pixel."""
 NEAR_SIGMA, NEAR_EDGE, AROUND_SIGMA = 4.0, 1.0, 12.0
@@ -95,8 +97,17 @@ def ssim(a: Tensor, b: Tensor, window: int = 7) -> Tensor:
     return (top / bottom).mean()
 
 
-def detail_lost(before: Tensor, after: Tensor, window: int = 7) -> Tensor:
-    """1 less the detail kept, as `metrics.detail_kept` measures it, of (N, 1, H, W) in [0, 1]; a scalar."""
+def detail_lost(before: Tensor, after: Tensor, truth: Tensor, window: int = 7) -> Tensor:
+    """1 less the detail kept, as `metrics.detail_kept` measures it; a scalar.
+
+    Where the truth is blue sky without a cloud what the sensor shows is its own pattern, and may go.
+
+    Args:
+        before: (N, 1, H, W) the sensor's luma in [0, 1].
+        after: (N, 1, H, W) the answer's.
+        truth: (N, 3, H, W) Y', Cb, Cr.
+        window: pixels.
+    """
     down, across = (_averaging(length, window).to(before) for length in before.shape[2:])
 
     def mean(x: Tensor) -> Tensor:
@@ -107,7 +118,10 @@ def detail_lost(before: Tensor, after: Tensor, window: int = 7) -> Tensor:
     var_before = (mean(before * before) - mean_before**2).clamp(min=0.0)
     var_after = (mean(after * after) - mean_after**2).clamp(min=1e-6)
     covariance = mean(before * after) - mean_before * mean_after
-    textured = (var_before > DETAIL_MIN**2).float()
+    light, blue = mean(truth[:, 0:1]), mean(truth[:, 1:2])
+    rough = (mean(truth[:, 0:1] ** 2) - light**2) > CLEAR_MAX**2
+    clear = (light > CLEAR_SKY[0]) & (blue > CLEAR_SKY[1]) & ~rough
+    textured = ((var_before > DETAIL_MIN**2) & ~clear).float()
     correlation = covariance.abs() / torch.sqrt((var_before + 1e-6) * var_after)
     kept = correlation * torch.sqrt(var_after / (var_before + 1e-6)).clamp(max=1.0)
     return ((1.0 - kept) * textured).sum() / textured.sum().clamp(min=1.0)
@@ -286,7 +300,7 @@ class Objective:
             parts[f"{size}.local"] = self.weights.local * (wrong * batch.tone).mean()
             tilt = (slopes(blur(shown, EDGE_SIGMA)) - goal_slopes).abs()
             parts[f"{size}.edges"] = self.weights.edges * (tilt * batch.tone).mean()
-            lost = (detail_lost(batch.luma, shown) - self.weights.spared).clamp(min=0.0)
+            lost = (detail_lost(batch.luma, shown, truth) - self.weights.spared).clamp(min=0.0)
             parts[f"{size}.detail"] = self.weights.detail * lost
             parts |= self._chroma(size, prediction, goal_chroma[stride], batch)
             if len(batch.echoes):

@@ -27,9 +27,11 @@ from irchroma.engines.training.thermal_like import (
     daylight_of_labels,
     daylight_of_pair,
     light_people,
+    pass_by,
     raise_sky,
     stranger,
     thermal_like,
+    walkers,
 )
 
 LOG = logging.getLogger(__name__)
@@ -38,6 +40,9 @@ DARK = {"camvid": 78.0, "dusk": 70.0}
 
 EXTRA_SHARE = 0.08
 ECHO_SHARE = 0.17
+WALK_SHARE, WALKERS_OF = 0.4, 2 / 3
+"""Of the crops with someone pasted in, and of a fixed camera's pictures whose people are: who comes later is
+for judging."""
 STRANGE_SHARE, STRANGE_TONE, STRANGE_CHROMA = 0.12, 0.3, 0.1
 """Of photographs of anything drawn as heat; how much their tone and color count: the doubt is what counts."""
 
@@ -88,6 +93,11 @@ class ThermalRecipe:
             if picture.labels is None:
                 raise EngineError("this picture has no labels")
             picture.rgb = daylight_of_labels(picture.rgb, picture.labels)
+        fixed = folder / "thermal_fixed" / "camera_01"
+        self.walkers = []
+        if fixed.is_dir():
+            frames = [picture.ir for picture in read_pairs(fixed) if picture.ir is not None]
+            self.walkers = walkers(frames[: int(WALKERS_OF * len(frames))])
         self.dusk: list[Picture] = []
         self.moments: list[tuple[Picture, Picture]] = []
         if (folder / "thermal_video" / "train").is_dir():
@@ -152,8 +162,20 @@ class ThermalRecipe:
         picture = pictures[int(random.integers(len(pictures)))]
         if picture.ir is None:
             raise EngineError("this picture has no infrared")
-        crop = cut(picture, {"ir": picture.ir}, side, zoom, random)
+        picture, ir = self._peopled(picture, picture.ir, random)
+        crop = cut(picture, {"ir": ir}, side, zoom, random)
         return _seen(Sample(crop.inputs["ir"], crop, tone=weight, chroma=weight), random)
+
+    def _peopled(
+        self, picture: Picture, ir: np.ndarray, random: np.random.Generator
+    ) -> tuple[Picture, np.ndarray]:
+        """The picture and its infrared side, now and then with people from elsewhere before both."""
+        rgb, labels = picture.rgb, picture.labels
+        if self.walkers and random.random() < WALK_SHARE:
+            for _ in range(int(random.integers(1, 5))):
+                walker = self.walkers[int(random.integers(len(self.walkers)))]
+                ir, rgb, labels = pass_by(walker, ir, rgb, labels, random)
+        return Picture(picture.name, rgb, None, labels), ir
 
     def _stranger(self, side: int, random: np.random.Generator) -> Sample:
         picture = self.strangers[int(random.integers(len(self.strangers)))]
@@ -189,7 +211,8 @@ class ThermalRecipe:
         if picture.labels is None:
             raise EngineError("this picture has no labels")
         drawn = thermal_like(gray, picture.labels, translated, random)
-        crop = cut(picture, {"ir": drawn}, side, (0.7, 1.6), random)
+        picture, ir = self._peopled(picture, drawn, random)
+        crop = cut(picture, {"ir": ir}, side, (0.7, 1.6), random)
         return _seen(Sample(crop.inputs["ir"], crop), random)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -32,14 +35,24 @@ _DAYLIGHT = {
     OTHER: (0.0, 0.0, 0.2, 1.4),
 }
 _SKY_TOP, _SKY_LOW = np.array([0.66, 0.105, -0.085]), np.array([0.86, 0.035, -0.028])  # Y', Cb, Cr
-SUNNY = 0.82
-"""Exponent on the targets' luma: car cameras expose for the sky."""
-SKIN, CLOTHES = (0.66, -0.045, 0.07), (0.40, 0.022, -0.006)
-"""Y', Cb, Cr of people's targets: heads and hands, and what is below them; nobody knows what they wear."""
+SUNNY, HAZY = 0.82, 1.15
+"""Exponents on the targets' luma: car cameras expose for the sky, and washed-out pairs are as light as haze;
+after them a median picture has the median luma of photographs, 0.41."""
+HAIR, SKIN, JACKET, JEANS = (
+    (0.24, -0.01, 0.012),
+    (0.62, -0.05, 0.075),
+    (0.32, 0.014, -0.004),
+    (0.33, 0.05, -0.022),
+)
+"""Y', Cb, Cr of people's targets; nobody knows what they wear, but all that is hot was white before."""
+WARMER, WALKER_PX = 45.0, 24
+"""Levels by which people before a fixed camera are above its background, and their height at least."""
 STRANGER_LEVELS = 6
 """Gray levels that a photograph of anything is drawn with."""
-HEAD = 0.17
-"""Part of a standing person's height that is the head."""
+BROW, HEAD, WAIST = 0.05, 0.16, 0.52
+"""Parts of a standing person's height, from above, at which hair, head and jacket end."""
+CLAD = 0.85
+"""How far people's targets are moved to what they are likely to wear."""
 
 
 def thermal_like(
@@ -134,25 +147,101 @@ def _upper(height: int) -> np.ndarray:
     return np.asarray(np.clip((0.65 - np.arange(height) / height) / 0.15, 0.0, 1.0)[:, None], np.float32)
 
 
-def heads_of(labels: np.ndarray) -> np.ndarray:
-    """(H, W) bool: the upper end of everyone in (H, W) uint8 labels."""
-    people = ((labels == PERSON) | (labels == BICYCLIST)).astype(np.uint8)
-    heads = np.zeros(labels.shape, bool)
-    count, marks, found, _ = cv2.connectedComponentsWithStats(people)
+def likely_clothes(people: np.ndarray) -> np.ndarray:
+    """(H, W, 3) float32 Y'CbCr that everyone of an (H, W) bool mask is likely to wear, from hair to jeans.
+
+    Who is wider than tall is cut off, or several: of them all is jacket.
+    """
+    height, width = people.shape
+    worn = np.broadcast_to(np.array(JACKET, np.float32), (height, width, 3)).copy()
+    rows = np.arange(height, dtype=np.float32)[:, None, None]
+    count, marks, found, _ = cv2.connectedComponentsWithStats(people.astype(np.uint8))
     for mark in range(1, count):
-        left, top, width, height = found[mark][:4]
-        rows = max(1, round(HEAD * height))
-        box = np.s_[top : top + rows, left : left + width]
-        heads[box] |= marks[box] == mark
-    return heads
+        left, top, wide, tall, _ = found[mark]
+        if tall < wide:
+            continue
+        box = np.s_[top : top + tall, left : left + wide]
+        down = (rows[: int(tall)] + 0.5) / tall
+        outfit = np.full((int(tall), 1, 3), JEANS, np.float32)
+        for end, color in ((WAIST, JACKET), (HEAD, SKIN), (BROW, HAIR)):
+            outfit = np.where(down < end, np.array(color, np.float32), outfit)
+        worn[box] = np.where((marks[box] == mark)[..., None], outfit, worn[box])
+    return np.asarray(worn, np.float32)
 
 
-def dressed(ycc: np.ndarray, skin: np.ndarray, people: np.ndarray) -> np.ndarray:
-    """(H, W, 3) Y'CbCr with skin and clothes of likely colors on (H, W) bool masks; folds and shades stay."""
-    share = cv2.GaussianBlur(people.astype(np.float32), (0, 0), 1.0)[..., None]
-    bare = cv2.GaussianBlur(skin.astype(np.float32), (0, 0), 0.7)[..., None]
-    likely = np.array(SKIN, np.float32) * bare + np.array(CLOTHES, np.float32) * (1.0 - bare)
-    return np.asarray(ycc + share * 0.65 * (likely - ycc), np.float32)
+def dressed(ycc: np.ndarray, people: np.ndarray) -> np.ndarray:
+    """(H, W, 3) Y'CbCr with skin and clothes of likely colors on an (H, W) bool mask, folds kept."""
+    share = cv2.GaussianBlur(people.astype(np.float32), (0, 0), 0.8)[..., None]
+    return np.asarray(ycc + share * CLAD * (likely_clothes(people) - ycc), np.float32)
+
+
+@dataclass(frozen=True)
+class Walker:
+    """Someone before a fixed camera, cut out: (h, w) float32 luma and share of the pixel, both [0, 1]."""
+
+    luma: np.ndarray
+    share: np.ndarray
+
+
+def walkers(frames: Sequence[np.ndarray]) -> list[Walker]:
+    """Everyone who stands or walks before one fixed thermal camera, from its (H, W) uint8 frames."""
+    background = np.median(np.stack(frames), axis=0).astype(np.float32)
+    found = []
+    for frame in frames:
+        warmer = cv2.GaussianBlur(frame, (0, 0), 0.8).astype(np.float32) - background
+        people = (warmer > WARMER).astype(np.uint8)
+        count, marks, boxes, _ = cv2.connectedComponentsWithStats(people)
+        for mark in range(1, count):
+            left, top, wide, tall, area = (int(value) for value in boxes[mark])
+            inside = min(left, top) > 0 and left + wide < frame.shape[1] and top + tall < frame.shape[0]
+            if not (inside and tall >= WALKER_PX and tall > 1.7 * wide and area > 0.35 * wide * tall):
+                continue
+            box = np.s_[top - 1 : top + tall + 1, left - 1 : left + wide + 1]
+            share = cv2.GaussianBlur((marks[box] == mark).astype(np.float32), (0, 0), 0.6)
+            found.append(Walker(frame[box].astype(np.float32) / 255.0, share))
+    return found
+
+
+def pass_by(
+    walker: Walker, ir: np.ndarray, rgb: np.ndarray, labels: np.ndarray | None, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Copies of an infrared picture, its truth and its labels with a walker on the ground before them.
+
+    Args:
+        walker: who.
+        ir: (H, W) uint8.
+        rgb: (H, W, 3) uint8.
+        labels: (H, W) uint8, or None.
+        random: where the dice come from: how tall, where, how warm.
+    """
+    height, width = ir.shape
+    tall = int(height * np.exp(random.uniform(np.log(0.14), np.log(0.75))))
+    wide = max(4, round(tall * walker.luma.shape[1] / walker.luma.shape[0]))
+    feet = int(np.clip((0.52 + 0.6 * tall / height + random.normal(0.0, 0.06)) * height, tall, 1.15 * height))
+    top, left = feet - tall, int(random.integers(max(1, width - wide)))
+    seen = (slice(top, min(feet, height)), slice(left, min(left + wide, width)))
+    rows, columns = seen[0].stop - top, seen[1].stop - left
+    mirror = -1 if random.random() < 0.5 else 1
+
+    def scaled(plane: np.ndarray) -> np.ndarray:
+        whole = cv2.resize(plane[:, ::mirror], (wide, tall), interpolation=cv2.INTER_LINEAR)
+        return np.asarray(whole, np.float32)
+
+    share, luma = scaled(walker.share), scaled(walker.luma)
+    worn = likely_clothes(share > 0.5)
+    fine = luma - cv2.GaussianBlur(luma, (0, 0), max(1.0, 0.03 * tall))
+    worn[..., 0] += random.uniform(0.3, 0.8) * fine
+    middle = float((luma * share).sum() / max(1.0, share.sum()))
+    warmth = random.uniform(0.6, 1.0) if random.random() < 0.85 else random.uniform(0.25, 0.6)
+    luma = np.clip(warmth + random.uniform(0.8, 2.0) * (luma - middle), 0.0, 1.0)
+    share, luma, worn = share[:rows, :columns], luma[:rows, :columns], worn[:rows, :columns]
+    ir, rgb = ir.copy(), rgb.copy()
+    ir[seen] = np.rint(ir[seen] * (1.0 - share) + 255.0 * luma * share)
+    rgb[seen] = _to_rgb(_to_ycc(rgb[seen]) * (1.0 - share[..., None]) + worn * share[..., None])
+    if labels is not None:
+        labels = labels.copy()
+        labels[seen][share > 0.5] = PERSON
+    return ir, rgb, labels
 
 
 def stranger(rgb: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -190,7 +279,7 @@ def daylight_of_labels(rgb: np.ndarray, labels: np.ndarray) -> np.ndarray:
     shade = np.clip(ycc[..., 0:1] / 0.35, 0.35, 1.2)  # deep shade has little chroma
     ycc[..., 1:] = own * (1.0 - share) + cv2.GaussianBlur(chosen[..., :2], (0, 0), 1.0) * shade * share
     ycc[..., 0] **= SUNNY
-    ycc = dressed(ycc, heads_of(labels), (labels == PERSON) | (labels == BICYCLIST))
+    ycc = dressed(ycc, (labels == PERSON) | (labels == BICYCLIST))
     leaves = cv2.GaussianBlur((labels == TREE).astype(np.float32), (0, 0), 1.0)
     dimmed = 0.55 * np.tanh(ycc[..., 0] / 0.55)  # bare branches let the white sky through: leaves would not
     ycc[..., 0] += leaves * (dimmed - ycc[..., 0])
@@ -204,7 +293,7 @@ def daylight_of_pair(rgb: np.ndarray, ir: np.ndarray) -> np.ndarray:
     low, high = np.percentile(ycc[..., 0], (1, 97))
     gain = 0.93 / max(0.35, high - 0.85 * low)
     ycc[..., 0] = np.clip((ycc[..., 0] - 0.85 * low) * gain, 0.0, 1.0)
-    ycc[..., 0] **= SUNNY
+    ycc[..., 0] **= HAZY
     chroma = ycc[..., 1:]
     chroma *= np.clip(1.7 / (1.0 + 6.0 * np.linalg.norm(chroma, axis=-1, keepdims=True)), 1.0, 1.7) * min(
         gain, 1.3
@@ -223,7 +312,7 @@ def light_people(rgb: np.ndarray, ir: np.ndarray) -> np.ndarray:
     ycc = _to_ycc(rgb)
     ycc[..., 0] **= SUNNY
     hot = cv2.GaussianBlur(ir, (0, 0), 1.5)
-    ycc = dressed(ycc, hot > 215, hot > 150)
+    ycc = dressed(ycc, hot > 150)
     cold = cv2.GaussianBlur(((ir < 40) & (ycc[..., 0] > 0.6)).astype(np.float32), (0, 0), 1.5)
     return _to_rgb(_paint_sky(ycc, cold * _upper(len(ir))))
 

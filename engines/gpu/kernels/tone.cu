@@ -79,6 +79,8 @@ struct finish_tone_arguments {
     const float *seen;  // (height, width): windows' means of the guide
     float *out;         // (2, height, width): slope and offset that give the shown luma
     int width, height, radius;
+    float curve, pivot;
+    float least, most;  // factor of the curve on the detail
 };
 
 PLACE void finish_tone_fill(const finish_tone_arguments &a, const Tile &tile, const Spot &spot, int) {
@@ -91,8 +93,14 @@ PLACE void finish_tone_fill(const finish_tone_arguments &a, const Tile &tile, co
 // The end of base_tone.base_tone, plus the luma itself.
 PLACE void finish_tone_at(const finish_tone_arguments &a, const Tile &tile, int x, int y, int) {
     long at = (long)y * a.width + x, plane = (long)a.width * a.height;
-    float factor = a.base[2 * plane + at];
+    float factor = a.base[2 * plane + at], base = a.base[plane + at] + tile.mean(0, x, y);
+    if (a.curve > 0.0f) {
+        base = clamped(base, 0.0f, 1.0f);
+        float room = base * (1.0f - base), away = base - a.pivot;
+        factor *= clamped(1.0f + a.curve * ((1.0f - 2.0f * base) * away + room), a.least, a.most);
+        base += a.curve * room * away;
+    }
     a.out[at] = factor;
-    a.out[plane + at] = a.base[plane + at] + tile.mean(0, x, y) - factor * a.seen[at];
+    a.out[plane + at] = base - factor * a.seen[at];
 }
 TILED_KERNEL(finish_tone, 1)

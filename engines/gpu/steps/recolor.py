@@ -14,7 +14,7 @@ from irchroma.engines.gpu.kernels.source import Launch, launch
 from irchroma.engines.gpu.steps.filters import Fit, Night, Windows, half_of, shrink, sizes
 from irchroma.engines.gpu.steps.i420 import PackOptions, packed_arguments
 from irchroma.engines.recolor import recoloring
-from irchroma.engines.recolor.base_tone import ToneOptions
+from irchroma.engines.recolor.base_tone import CURVED, ToneOptions
 from irchroma.engines.recolor.recoloring import BandLook, RecolorOptions
 
 
@@ -206,8 +206,21 @@ class RecolorSteps:
             )
         )
         made = self._space.array("tone.shown", (1, 2, height, width))
+        curve = {"curve": options.curve, "pivot": options.pivot}
+        least, most = (float(end) for end in CURVED)
         self._steps.append(
-            launch("finish_tone", extent, base=base, seen=seen, out=made, radius=options.radius_px, **size)
+            launch(
+                "finish_tone",
+                extent,
+                base=base,
+                seen=seen,
+                out=made,
+                radius=options.radius_px,
+                least=least,
+                most=most,
+                **curve,
+                **size,
+            )
         )
         return made
 

@@ -72,6 +72,18 @@ def test_someone_warm_stays_brighter_than_the_road_although_the_network_paints_b
     assert out[80:120, 155:163].mean() - out[80:120, 60:100].mean() > 0.45
 
 
+def test_a_curve_makes_what_is_dark_darker_and_what_is_bright_brighter() -> None:
+    luma = np.repeat(np.linspace(10, 245, 160).astype(np.uint8)[None], 120, axis=0)
+    plain, curved = (
+        shown(luma, luma.astype(np.float32) / 255, replace(NIR, curve=curve)) for curve in (0.0, 1.5)
+    )
+    assert curved[60, 50] < plain[60, 50] - 0.05
+    assert curved[60, 125] > plain[60, 125] + 0.02
+    assert abs(float(curved[60, 88] - plain[60, 88])) < 0.02
+    assert (np.diff(curved[60, 8:-8]) > -0.01).all(), "no tone is turned around"
+    assert 0.0 <= curved.min() <= curved.max() <= 1.0
+
+
 def test_a_thermal_sky_brightens_and_the_trees_below_keep_their_texture() -> None:
     luma = np.full((180, 320), 25, np.uint8)
     texture = np.random.default_rng(2).normal(130, 30, (100, 320))

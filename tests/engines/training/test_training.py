@@ -47,8 +47,11 @@ from irchroma.engines.training.thermal_like import (  # noqa: E402
     SKY,
     TREE,
     daylight_of_labels,
+    likely_clothes,
+    pass_by,
     stranger,
     thermal_like,
+    walkers,
 )
 
 
@@ -161,8 +164,45 @@ def test_lost_detail_is_what_the_measure_of_kept_detail_says() -> None:
     before = random.integers(0, 256, (40, 50), np.uint8)
     after = cv2.addWeighted(cv2.GaussianBlur(before, (0, 0), 1.0), 0.6, before, 0.2, 20.0)
     kept = metrics.detail_kept(before, np.repeat(after[..., None], 3, axis=2))[0]
-    planes = (torch.from_numpy(luma)[None, None].float() / 255.0 for luma in (before, after))
-    assert float(detail_lost(*planes)) == pytest.approx(1.0 - kept, abs=0.01)
+    planes = [torch.from_numpy(luma)[None, None].float() / 255.0 for luma in (before, after)]
+    street = rgb_to_ycc(torch.full((1, 3, 40, 50), 0.4))
+    assert float(detail_lost(*planes, street)) == pytest.approx(1.0 - kept, abs=0.01)
+
+
+def test_a_sensors_pattern_in_a_clear_sky_may_go_for_nothing_but_a_cloud_may_not() -> None:
+    pattern = torch.from_numpy(np.random.default_rng(0).random((1, 1, 40, 50), np.float32)) * 0.3
+    smooth = torch.full_like(pattern, 0.7)
+    sky = rgb_to_ycc(torch.tensor([0.55, 0.7, 0.95])[None, :, None, None].expand(1, 3, 40, 50))
+    cloud = sky + torch.cat([pattern, torch.zeros(1, 2, 40, 50)], dim=1)
+    assert float(detail_lost(pattern, smooth, sky)) == 0.0
+    assert float(detail_lost(pattern, smooth, cloud)) > 0.9
+
+
+def test_who_walks_past_is_hot_in_the_infrared_and_wears_clothes_in_the_truth() -> None:
+    background = np.full((120, 160), 60, np.uint8)
+    frames = []
+    for number in range(6):
+        frame = background.copy()
+        frame[40:90, 20 + 20 * number : 32 + 20 * number] = 220
+        frames.append(frame)
+    found = walkers(frames)
+    assert len(found) == 6
+    assert found[0].luma.shape == (52, 14)
+    road = np.full((200, 300, 3), 110, np.uint8)
+    for seed in range(8):
+        random = np.random.default_rng(seed)
+        ir, rgb, labels = pass_by(found[0], road[..., 0], road, np.zeros((200, 300), np.uint8), random)
+        assert labels is not None
+        there = labels > 0
+        assert there.any()
+        assert (ir[~there] == 110).mean() > 0.97
+        if ir[there].mean() > 150:
+            assert rgb[there].mean() < 115, "what is hot is not white"
+    worn = likely_clothes(np.pad(np.ones((100, 30), bool), 10))
+    head, legs = worn[22, 25], worn[90, 25]
+    assert head[2] > 0.05 > legs[2]
+    assert legs[1] > 0.03 > head[1]
+    assert head[0] > legs[0] + 0.2
 
 
 def test_every_size_is_charged_for_a_seam_beside_an_edge(pairs: Path, tmp_path: Path) -> None:
