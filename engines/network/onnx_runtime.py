@@ -27,45 +27,23 @@ class OnnxRuntimeNetwork:
     best_batch = 1
 
     def __init__(self, path: Path, options: NetworkOptions) -> None:
-        settings = onnxruntime.SessionOptions()
-        settings.log_severity_level = 3
-        record = read_record(path)
-        if record is not None and record.precision == "fp8":
-            # 1.31's fusions take float8 for int8: 18 dB instead of 31 against the float network.
-            settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         self.lanes = options.lanes or 1
-        if options.threads:
-            settings.intra_op_num_threads = max(1, options.threads // self.lanes)
-        try:
-            self._session: Any = onnxruntime.InferenceSession(
-                str(path), settings, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:
+        self._graph = OnnxRuntimeGraph(path, options, self.lanes)
+        if self._graph.inputs != {"luma": "tensor(float)"}:
             raise EngineUnavailable(
-                f"onnxruntime cannot load {path}: {str(error).splitlines()[0]}"
-            ) from error
-        inputs = {port.name: port.type for port in self._session.get_inputs()}
-        if inputs != {"luma": "tensor(float)"}:
-            raise EngineUnavailable(
-                f"{path}: expected a network from float32 luma, found {inputs}: use a float32 or calibrated"
-                " network of irchroma"
+                f"{path}: expected a network from float32 luma, found {self._graph.inputs}: use a float32 or"
+                " calibrated network of irchroma"
             )
-
-    @property
-    def name(self) -> str:
-        """Runtime and precision."""
-        return "onnxruntime f32"
+        self.name = self._graph.name
 
     def infer(self, luma: Tensor) -> tuple[Tensor, Tensor]:
         """See `Network.infer`."""
-        if self._session is None:
-            raise EngineUnavailable("the network is closed")
-        ycc, confidence = self._session.run(["ycc", "confidence"], {"luma": np.ascontiguousarray(luma)})
-        return ycc, confidence
+        said = self._graph.run({"luma": luma})
+        return said["ycc"], said["confidence"]
 
     def close(self) -> None:
         """Let go of the session."""
-        self._session = None
+        self._graph.close()
 
 
 def open_graph(path: Path, options: NetworkOptions) -> OnnxRuntimeGraph:
@@ -74,15 +52,19 @@ def open_graph(path: Path, options: NetworkOptions) -> OnnxRuntimeGraph:
 
 
 class OnnxRuntimeGraph:
-    """A `Graph` on the CPU in float32."""
+    """A `Graph` on the CPU in float32. A network is one too, which several threads may call at a time."""
 
     name = "onnxruntime f32"
 
-    def __init__(self, path: Path, options: NetworkOptions) -> None:
+    def __init__(self, path: Path, options: NetworkOptions, lanes: int = 1) -> None:
         settings = onnxruntime.SessionOptions()
         settings.log_severity_level = 3
+        record = read_record(path)
+        if record is not None and record.precision == "fp8":
+            # 1.31's fusions take float8 for int8: 18 dB instead of 31 against the float network.
+            settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         if options.threads:
-            settings.intra_op_num_threads = options.threads
+            settings.intra_op_num_threads = max(1, options.threads // lanes)
         try:
             self._session: Any = onnxruntime.InferenceSession(
                 str(path), settings, providers=["CPUExecutionProvider"]
@@ -91,6 +73,7 @@ class OnnxRuntimeGraph:
             raise EngineUnavailable(
                 f"onnxruntime cannot load {path}: {str(error).splitlines()[0]}"
             ) from error
+        self.inputs = {port.name: port.type for port in self._session.get_inputs()}
 
     def run(self, inputs: Tensors) -> Tensors:
         """See `Graph.run`."""

@@ -23,15 +23,18 @@ log = logging.getLogger(__name__)
 KEPT_SHAPES = 8
 """Compiled networks that are kept, one per input shape: fixed shapes run faster than dynamic ones."""
 
+Shapes = dict[str, tuple[int, ...]]
+_Key = tuple[tuple[str, tuple[int, ...]], ...]
+
 # The bindings find numpy's functions at a process's first call, in a static initializer that needs the
 # interpreter's lock: two threads that come there together wait for each other for ever (2026.4, seen once).
 _first_call = threading.Lock()
-_ready, _graphs_ready = threading.Event(), threading.Event()
+_ready = threading.Event()
 
 
 @dataclass(slots=True)
 class _Compiled:
-    """A network for one input shape, and the request of each thread that uses it."""
+    """A graph for certain shapes, and the request of each thread that uses it."""
 
     model: Any = None
     requests: dict[int, Any] = field(default_factory=dict)
@@ -48,70 +51,103 @@ def open_graph(path: Path, options: NetworkOptions) -> OpenVinoGraph:
 
 
 class OpenVinoGraph:
-    """A `Graph` on the CPU in float32: small differences of large numbers are beyond bf16."""
+    """A `Graph` on the CPU in float32: small differences of large numbers are beyond bf16.
 
-    def __init__(self, path: Path, options: NetworkOptions) -> None:
-        self._path = path
+    A network is one too, in a precision of its own; several threads may call it at a time.
+    """
+
+    def __init__(self, path: Path, options: NetworkOptions, precision: str = "f32", lanes: int = 1) -> None:
+        self._path, self._precision = path, precision
         self._core: Any = openvino.Core()
         self._settings: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_PRECISION_HINT": precision,
         }
+        if lanes > 1:
+            self._settings["NUM_STREAMS"] = lanes
         if options.threads:
             self._settings["INFERENCE_NUM_THREADS"] = options.threads
         if options.cache is not None:
             self._settings["CACHE_DIR"] = str(options.cache)
         try:
-            self._model: Any = self._core.read_model(path)
+            self.model: Any = self._core.read_model(path)
         except RuntimeError as error:
             raise EngineUnavailable(f"openvino cannot read {path}: {_first_line(error)}") from error
-        self._requests: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
+        self._compiled: OrderedDict[_Key, _Compiled] = OrderedDict()
+        self._lock = threading.Lock()
+        self._compiling = threading.Lock()  # takes a second: who needs another shape must not wait for it
 
     @property
     def name(self) -> str:
         """Runtime and precision."""
-        return "openvino f32"
+        return f"openvino {self._precision}"
 
     def run(self, inputs: Tensors) -> Tensors:
         """See `Graph.run`."""
+        answer = self.outputs(inputs)
+        return {port.any_name: one for port, one in zip(self.model.outputs, answer, strict=True)}
+
+    def outputs(self, inputs: Tensors) -> list[Tensor]:
+        """The same in the order of the file."""
         request = self._request({name: one.shape for name, one in inputs.items()})
-        if not _graphs_ready.is_set():
+        if not _ready.is_set():
             with _first_call:
                 answer = self._answer(request, inputs)
-                _graphs_ready.set()
+                _ready.set()
                 return answer
         return self._answer(request, inputs)
 
-    def prepare(self, shapes: dict[str, tuple[int, ...]]) -> None:
+    def prepare(self, shapes: Shapes) -> None:
         """See `Graph.prepare`."""
         self._request(shapes)
 
     def close(self) -> None:
         """Let go of the compiled graphs."""
-        self._requests.clear()
-        self._model = self._core = None
+        with self._lock:
+            self._compiled.clear()
+            self.model = self._core = None
 
-    def _answer(self, request: Any, inputs: Tensors) -> Tensors:
-        request.infer({name: np.ascontiguousarray(one) for name, one in inputs.items()})
-        return {port.any_name: request.get_tensor(port.any_name).data for port in self._model.outputs}
+    def compile(self, shapes: Shapes) -> Any:
+        """The graph for inputs of these shapes, as OpenVINO has compiled it now.
 
-    def _request(self, shapes: dict[str, tuple[int, ...]]) -> Any:
+        Raises:
+            EngineUnavailable: it is closed, or cannot be compiled.
+        """
         if self._core is None:
             raise EngineUnavailable(f"the network {self._path.stem} is closed")
-        key = tuple(sorted(shapes.items()))
-        request = self._requests.get(key)
-        if request is None:
-            model = self._model.clone()
-            try:
-                model.reshape({name: list(shape) for name, shape in shapes.items()})
-                request = self._core.compile_model(model, "CPU", self._settings).create_infer_request()
-            except RuntimeError as error:
+        model = self.model.clone()
+        try:
+            model.reshape({name: list(shape) for name, shape in shapes.items()})
+            return self._core.compile_model(model, "CPU", self._settings)
+        except RuntimeError as error:
+            if "CACHE_DIR" not in self._settings:
                 raise EngineUnavailable(
                     f"openvino cannot compile {self._path.name} for {shapes}: {_first_line(error)}"
                 ) from error
-            self._requests[key] = request
-            if len(self._requests) > KEPT_SHAPES:
-                self._requests.popitem(last=False)
+        # A full disk or a damaged cache entry must not stop the video.
+        folder = self._settings.pop("CACHE_DIR")
+        log.warning("compiling %s without the cache in %s", self._path.name, folder)
+        return self.compile(shapes)
+
+    def _answer(self, request: Any, inputs: Tensors) -> list[Tensor]:
+        request.infer({name: np.ascontiguousarray(one) for name, one in inputs.items()}, share_inputs=True)
+        return [request.get_output_tensor(place).data for place in range(len(self.model.outputs))]
+
+    def _request(self, shapes: Shapes) -> Any:
+        """This thread's request for inputs of these shapes."""
+        key = tuple(sorted(shapes.items()))
+        with self._lock:
+            compiled = self._compiled.setdefault(key, _Compiled())
+            self._compiled.move_to_end(key)
+            if len(self._compiled) > KEPT_SHAPES:
+                self._compiled.popitem(last=False)
+        if compiled.model is None:
+            with self._compiling:
+                compiled.model = compiled.model or self.compile(shapes)
+        thread = threading.get_ident()
+        request = compiled.requests.get(thread)
+        if request is None:
+            request = compiled.requests[thread] = compiled.model.create_infer_request()
         return request
 
 
@@ -124,54 +160,25 @@ class OpenVinoNetwork:
     best_batch = 1
 
     def __init__(self, path: Path, options: NetworkOptions) -> None:
-        self._path = path
-        self._core: Any = openvino.Core()
-        capabilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        self._precision = (
-            "bf16" if "BF16" in capabilities and not options.exact and _bf16_allowed() else "f32"
-        )
-        self._settings: dict[str, Any] = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": self._precision,
-        }
+        capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        has_bf16 = "BF16" in capabilities and not options.exact and _bf16_allowed()
         self.lanes = options.lanes or 1
-        if self.lanes > 1:
-            self._settings["NUM_STREAMS"] = self.lanes
-        if options.threads:
-            self._settings["INFERENCE_NUM_THREADS"] = options.threads
-        if options.cache is not None:
-            self._settings["CACHE_DIR"] = str(options.cache)
-        try:
-            self._model: Any = self._core.read_model(path)
-        except RuntimeError as error:
-            raise EngineUnavailable(f"openvino cannot read {path}: {_first_line(error)}") from error
-        _require_contract(self._model, path)
-        self._model, self._shrunk = _without_enlarging(self._model)
-        self._compiled: OrderedDict[tuple[int, ...], _Compiled] = OrderedDict()
-        self._lock = threading.Lock()
-        self._compiling = threading.Lock()  # takes a second: who needs another shape must not wait for it
+        self._graph = OpenVinoGraph(path, options, "bf16" if has_bf16 else "f32", self.lanes)
+        _require_contract(self._graph.model, path)
+        self._graph.model, self._shrunk = _without_enlarging(self._graph.model)
 
     @property
     def name(self) -> str:
         """Runtime and precision."""
-        return f"openvino {self._precision}"
+        return self._graph.name
 
     def infer(self, luma: Tensor) -> tuple[Tensor, Tensor]:
         """See `Network.infer`."""
-        request = self._request(luma.shape)
-        if not _ready.is_set():
-            with _first_call:
-                answer = self._answer(request, luma)
-                _ready.set()
-                return answer
-        return self._answer(request, luma)
-
-    def _answer(self, request: Any, luma: Tensor) -> tuple[Tensor, Tensor]:
-        request.infer({0: np.ascontiguousarray(luma)}, share_inputs=True)
-        if not self._shrunk:
-            return request.get_tensor("ycc").data, request.get_tensor("confidence").data
-        small, share = (request.get_output_tensor(place).data for place in (0, 1))
-        return _enlarged(small, share, luma)
+        if self._shrunk:
+            small, share = self._graph.outputs({"luma": luma})
+            return _enlarged(small, share, luma)
+        said = self._graph.run({"luma": luma})
+        return said["ycc"], said["confidence"]
 
     def convolution_precisions(self, shape: tuple[int, ...]) -> dict[str, int]:
         """Element type that the convolutions really run in -> how many, `{"u8": 45, "bf16": 2}`.
@@ -179,7 +186,7 @@ class OpenVinoNetwork:
         Args:
             shape: (N, 1, H, W) of the input.
         """
-        compiled = self._compile(shape).get_runtime_model()
+        compiled = self._graph.compile({"luma": shape}).get_runtime_model()
         kinds: Counter[str] = Counter()
         for node in compiled.get_ops():
             about = node.get_rt_info()
@@ -190,7 +197,7 @@ class OpenVinoNetwork:
     def kernels(self, shape: tuple[int, ...]) -> dict[str, int]:
         """Kernel of the convolutions -> how many, `{"brgconv_avx2_1x1_f32": 29, ...}`."""
         found: Counter[str] = Counter()
-        for node in self._compile(shape).get_runtime_model().get_ops():
+        for node in self._graph.compile({"luma": shape}).get_runtime_model().get_ops():
             about = node.get_rt_info()
             if "Convolution" in str(_plain(about["layerType"])):
                 found[str(_plain(about["primitiveType"]))] += 1
@@ -198,43 +205,7 @@ class OpenVinoNetwork:
 
     def close(self) -> None:
         """Let go of the compiled networks."""
-        with self._lock:
-            self._compiled.clear()
-            self._model = None
-            self._core = None
-
-    def _request(self, shape: tuple[int, ...]) -> Any:
-        """This thread's request for inputs of `shape`."""
-        with self._lock:
-            compiled = self._compiled.setdefault(shape, _Compiled())
-            self._compiled.move_to_end(shape)
-            if len(self._compiled) > KEPT_SHAPES:
-                self._compiled.popitem(last=False)
-        if compiled.model is None:
-            with self._compiling:
-                compiled.model = compiled.model or self._compile(shape)
-        thread = threading.get_ident()
-        request = compiled.requests.get(thread)
-        if request is None:
-            request = compiled.requests[thread] = compiled.model.create_infer_request()
-        return request
-
-    def _compile(self, shape: tuple[int, ...]) -> Any:
-        if self._core is None:
-            raise EngineUnavailable(f"the network {self._path.stem} is closed")
-        model = self._model.clone()
-        try:
-            model.reshape(list(shape))
-            return self._core.compile_model(model, "CPU", self._settings)
-        except RuntimeError as error:
-            if "CACHE_DIR" not in self._settings:
-                raise EngineUnavailable(
-                    f"openvino cannot compile {self._path.name} for {shape}: {_first_line(error)}"
-                ) from error
-        # A full disk or a damaged cache entry must not stop the video.
-        folder = self._settings.pop("CACHE_DIR")
-        log.warning("compiling %s without the cache in %s", self._path.name, folder)
-        return self._compile(shape)
+        self._graph.close()
 
 
 _TAIL = {
