@@ -38,6 +38,13 @@ _PROBLEM = {
     }
 }
 _STATE = {"type": "string", "enum": ["waiting", "live", "lost", "slate", "failed", "ended"]}
+_BINARY = {"type": "string", "contentMediaType": "application/octet-stream"}
+_SHOW = {
+    "name": "show",
+    "in": "query",
+    "description": "the run's picture, both halves of a wipe side by side, or how sure the color is",
+    "schema": {"type": "string", "enum": list(FEEDS), "default": "run"},
+}
 
 
 def described(pages: Iterable[tuple[str, LiveControl | None, bool, bool]], protected: bool) -> dict[str, Any]:
@@ -74,6 +81,7 @@ def described(pages: Iterable[tuple[str, LiveControl | None, bool, bool]], prote
 
 
 def _page_paths(at: str, control: LiveControl | None, webrtc: bool) -> dict[str, Any]:
+    """The page and what it shows."""
     figures = {
         "type": "object",
         "required": ["title", "fps", "viewers", "width", "height"],
@@ -86,110 +94,115 @@ def _page_paths(at: str, control: LiveControl | None, webrtc: bool) -> dict[str,
             "state": _STATE,
         },
     }
-    binary = {"type": "string", "contentMediaType": "application/octet-stream"}
-    show = {
-        "name": "show",
-        "in": "query",
-        "description": "the run's picture, both halves of a wipe side by side, or how sure the color is",
-        "schema": {"type": "string", "enum": list(FEEDS), "default": "run"},
-    }
     part = {"name": "part", "in": "path", "required": True, "schema": {"type": "string"}}
     paths: dict[str, Any] = {
         at: {"get": _gives("the page", _of("text/html", {"type": "string"}))},
         f"{at}stats.json": {"get": _gives("what goes on", _json(figures))},
         f"{at}snapshot.jpg": {
-            "parameters": [show],
-            "get": _gives("the newest picture", _of("image/jpeg", binary), problems=("503",)),
+            "parameters": [_SHOW],
+            "get": _gives("the newest picture", _of("image/jpeg", _BINARY), problems=("503",)),
         },
         f"{at}address.svg": {
             "get": _gives("this page's address as a QR code", _of("image/svg+xml", {"type": "string"}))
         },
         f"{at}hls.js": {"get": _gives("plays HLS in browsers", _of("text/javascript", {"type": "string"}))},
         f"{at}hls/{{show}}/{{part}}": {
-            "parameters": [{**show, "in": "path", "required": True}, part],
+            "parameters": [{**_SHOW, "in": "path", "required": True}, part],
             "get": _gives(
                 "the playlist, live.m3u8, or a segment that it names; encoded while somebody asks",
                 {
                     "content": {
                         "application/vnd.apple.mpegurl": {"schema": {"type": "string"}},
-                        "video/mp2t": {"schema": binary},
+                        "video/mp2t": {"schema": _BINARY},
                     }
                 },
                 problems=("501", "503"),
             ),
         },
         f"{at}live.mjpg": {
-            "parameters": [show],
+            "parameters": [_SHOW],
             "get": _gives(
-                "picture after picture", _of("multipart/x-mixed-replace", binary), problems=("503",)
+                "picture after picture", _of("multipart/x-mixed-replace", _BINARY), problems=("503",)
             ),
         },
     }
     if control is not None:
-        wanted = {
-            "type": "object",
-            "additionalProperties": False,
-            "properties": {
-                "view": {"type": "string", "enum": list(VIEWS)},
-                "wipe": _SHARE,
-                "blend": _SHARE,
-                "engine": {"type": "string", "enum": [choice.value for choice in control.engines]},
-                "reference": {"type": "string", "description": "a candidate's key, none or auto"},
-                "strength": _SHARE,
-                "masks": {"type": "array", "maxItems": MOST_MASKS, "items": _MASK},
-            },
+        paths |= _control_paths(at, control)
+    return paths | _whep_paths(at) if webrtc else paths
+
+
+def _control_paths(at: str, control: LiveControl) -> dict[str, Any]:
+    """What operators change a run by."""
+    paths: dict[str, Any] = {}
+    wanted = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "view": {"type": "string", "enum": list(VIEWS)},
+            "wipe": _SHARE,
+            "blend": _SHARE,
+            "engine": {"type": "string", "enum": [choice.value for choice in control.engines]},
+            "reference": {"type": "string", "description": "a candidate's key, none or auto"},
+            "strength": _SHARE,
+            "masks": {"type": "array", "maxItems": MOST_MASKS, "items": _MASK},
+        },
+    }
+    paths[f"{at}control"] = {
+        "post": {
+            **_gives(
+                "change what is shown; an operator's",
+                _json({"type": "object"}),
+                problems=("400", "413", "415"),
+            ),
+            "requestBody": {"required": True, **_json(wanted)},
         }
-        paths[f"{at}control"] = {
-            "post": {
-                **_gives(
-                    "change what is shown; an operator's",
-                    _json({"type": "object"}),
-                    problems=("400", "413", "415"),
+    }
+    paths[f"{at}reload"] = {
+        "post": {
+            **_gives(
+                "read the configuration again; an operator's",
+                _json(
+                    {
+                        "type": "object",
+                        "required": ["changed"],
+                        "properties": {"changed": {"type": "array", "items": {"type": "string"}}},
+                    }
                 ),
-                "requestBody": {"required": True, **_json(wanted)},
-            }
+                problems=("400", "413", "415"),
+            ),
+            "requestBody": {"required": True, **_json({"type": "object", "properties": {}})},
         }
-        paths[f"{at}reload"] = {
-            "post": {
-                **_gives(
-                    "read the configuration again; an operator's",
-                    _json(
-                        {
-                            "type": "object",
-                            "required": ["changed"],
-                            "properties": {"changed": {"type": "array", "items": {"type": "string"}}},
-                        }
-                    ),
-                    problems=("400", "413", "415"),
-                ),
-                "requestBody": {"required": True, **_json({"type": "object", "properties": {}})},
-            }
-        }
-        key = {"name": "key", "in": "path", "required": True, "schema": {"type": "string"}}
-        paths[f"{at}references/{{key}}.jpg"] = {
-            "parameters": [key],
-            "get": _gives("a reference, small; an operator's", _of("image/jpeg", binary)),
-        }
-    if webrtc:
-        sdp = _of("application/sdp", {"type": "string"})
-        found = {"Location": {"schema": {"type": "string"}, "description": "what DELETE ends"}}
-        paths[f"{at}whep"] = {
-            "parameters": [show],
-            "post": {
-                **_gives("watch over WebRTC (WHEP)", {}, problems=("406", "413", "415", "503"), good=None),
-                "requestBody": {"required": True, **sdp},
-            },
-        }
-        paths[f"{at}whep"]["post"]["responses"]["201"] = {
-            "description": "the answer to the offer",
-            "headers": found,
-            **sdp,
-        }
-        viewer = {"name": "viewer", "in": "path", "required": True, "schema": {"type": "string"}}
-        paths[f"{at}whep/{{viewer}}"] = {
-            "parameters": [viewer],
-            "delete": _gives("watch no longer", {}, problems=("404",)),
-        }
+    }
+    key = {"name": "key", "in": "path", "required": True, "schema": {"type": "string"}}
+    paths[f"{at}references/{{key}}.jpg"] = {
+        "parameters": [key],
+        "get": _gives("a reference, small; an operator's", _of("image/jpeg", _BINARY)),
+    }
+    return paths
+
+
+def _whep_paths(at: str) -> dict[str, Any]:
+    """Watching over WebRTC."""
+    paths: dict[str, Any] = {}
+    sdp = _of("application/sdp", {"type": "string"})
+    found = {"Location": {"schema": {"type": "string"}, "description": "what DELETE ends"}}
+    paths[f"{at}whep"] = {
+        "parameters": [_SHOW],
+        "post": {
+            **_gives("watch over WebRTC (WHEP)", {}, problems=("406", "413", "415", "503"), good=None),
+            "requestBody": {"required": True, **sdp},
+        },
+    }
+    paths[f"{at}whep"]["post"]["responses"]["201"] = {
+        "description": "the answer to the offer",
+        "headers": found,
+        **sdp,
+    }
+    viewer = {"name": "viewer", "in": "path", "required": True, "schema": {"type": "string"}}
+    paths[f"{at}whep/{{viewer}}"] = {
+        "parameters": [viewer],
+        "delete": _gives("watch no longer", {}, problems=("404",)),
+    }
     return paths
 
 
