@@ -25,6 +25,7 @@ COMMANDS = CommandTable(
         "run": ("irchroma.launch.commands.run", "color a stream or a file and send it to one or more sinks"),
         "image": ("irchroma.launch.commands.image", "color a picture or a folder of pictures"),
         "evaluate": ("irchroma.launch.commands.evaluate", "measure an engine on infrared and color pairs"),
+        "find": ("irchroma.launch.commands.find", "find cameras on the network and at this machine"),
         "flicker": ("irchroma.launch.commands.flicker", "measure how much a video's color flickers"),
         "engines": ("irchroma.launch.commands.engines", "list, build and inspect engines"),
         "train": ("irchroma.launch.commands.train", "train a network from pairs"),

@@ -1,0 +1,109 @@
+"""What docker compose runs fits together: ports, names, secrets, files, the dashboard's metrics."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+from irchroma.launch.run.options import load, require
+from irchroma.stream.sinks.http.metrics import exposition
+from irchroma.stream.sinks.open_sink import open_sink
+
+FOLDER = Path(__file__).parents[2] / "launch" / "docker"
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    return dict(yaml.safe_load((FOLDER / "compose.yaml").read_text(encoding="utf-8")))
+
+
+def read(name: str) -> Any:
+    return yaml.safe_load((FOLDER / name).read_text(encoding="utf-8"))
+
+
+def test_the_run_writes_to_ports_and_names_that_are_there(compose: dict[str, Any]) -> None:
+    config = load(FOLDER / "gate.toml", {})
+    require(config)
+    services = compose["services"]
+    pages = [urlsplit(text) for text in config.to if text.startswith("http:")]
+    published = [urlsplit(text) for text in config.to if text.startswith("publish+")]
+    assert [page.port for page in pages] == [8080]
+    assert pages[0].hostname == "0.0.0.0"  # within the container, whose port is opened to this machine alone
+    assert [one.hostname for one in published] == ["mediamtx"]
+    assert "mediamtx" in services
+    for text in config.to:
+        open_sink(text)
+    assert config.output.page_names == ("irchroma",)
+    for token in (config.output.page_token, config.output.page_viewer_token):
+        name = re.fullmatch(r"\$\{file:/run/secrets/(\w+)\}", token)
+        assert name is not None
+        assert name[1] in services["irchroma"]["secrets"]
+
+
+def test_nothing_is_open_to_others_and_every_secret_and_file_is_declared(
+    compose: dict[str, Any],
+) -> None:
+    for name, service in compose["services"].items():
+        for port in service.get("ports", []):
+            assert port.startswith("127.0.0.1:"), (name, port)
+        assert set(service.get("secrets", [])) <= set(compose["secrets"])
+        for volume in service.get("volumes", []):
+            host = volume.split(":")[0]
+            if host.startswith("./"):
+                assert (FOLDER / host).is_file(), host
+            else:
+                assert host in compose["volumes"]
+        assert set(service.get("depends_on", [])) <= set(compose["services"])
+        image = service["image"]
+        assert image == "irchroma" or re.search(r":v?\d", image), image
+    build = compose["services"]["irchroma"]["build"]
+    assert (FOLDER / build["context"] / build["dockerfile"]).resolve() == FOLDER / "Dockerfile"
+
+
+def test_figures_go_from_the_page_to_the_dashboard(compose: dict[str, Any]) -> None:
+    job = read("prometheus.yml")["scrape_configs"][0]
+    assert job["static_configs"][0]["targets"] == ["irchroma:8080"]
+    assert job["authorization"]["credentials_file"] == "/run/secrets/viewer"
+    source = read("grafana/provisioning.yaml")["datasources"][0]
+    assert urlsplit(source["url"]).hostname in compose["services"]
+    assert urlsplit(source["url"]).port == 9090
+    board = json.loads((FOLDER / "grafana" / "dashboard.json").read_text(encoding="utf-8"))
+    stage = {"count": 1, "avg_ms": 1.0, "p50_ms": 1.0, "p95_ms": 1.0, "p99_ms": 1.0}
+    sink = {"written": 1, "dropped": 0, "reopened": 0}
+    figures = {"state": "live", "engine": "x", "viewers": 1, "fps": 1, "flicker": 0.1}
+    told = exposition({"gate": {**figures, "sinks": {"a": sink}, "stages": {"color": stage}}}).decode()
+    known = set(re.findall(r"^(irchroma_\w+)", told, re.MULTILINE))
+    asked = set(
+        re.findall(r"irchroma_\w+", " ".join(t["expr"] for p in board["panels"] for t in p["targets"]))
+    )
+    assert asked
+    assert asked <= known, asked - known
+    assert {p["datasource"]["uid"] for p in board["panels"]} == {source["uid"]}
+    labels = set(re.findall(r"\{\{(\w+)\}\}", json.dumps(board)))
+    assert all(re.search(rf"\b{label}=\"", told) for label in labels)
+    mounted = [volume.split(":")[1] for volume in compose["services"]["grafana"]["volumes"]]
+    folder = read("grafana/dashboards.yaml")["providers"][0]["options"]["path"]
+    assert any(path.startswith(folder) and path.endswith(".json") for path in mounted)
+
+
+def test_the_image_is_made_by_the_same_setup_and_runs_as_nobody_special() -> None:
+    text = (FOLDER / "Dockerfile").read_text(encoding="utf-8")
+    lines = re.sub(r"\\\n", " ", re.sub(r"^#.*\n", "", text, flags=re.MULTILINE)).splitlines()
+    words = [line.split(maxsplit=1)[0] for line in lines if line.strip()]
+    known = {"FROM", "COPY", "RUN", "USER", "WORKDIR", "ENV", "EXPOSE", "STOPSIGNAL", "HEALTHCHECK"}
+    assert set(words) <= known | {"ENTRYPOINT", "CMD"}
+    assert words[0] == "FROM"
+    assert re.search(r"^FROM \S+:\S+$", text, re.MULTILINE)
+    assert "launch/setup" in text
+    assert (FOLDER.parent / "setup").is_file()
+    assert [line for line in lines if line.startswith("USER ")] == ["USER irchroma"]
+    health = next(line for line in lines if line.startswith("HEALTHCHECK"))
+    command = json.loads(health[health.index("[") :])
+    compile(command[2], "healthcheck", "exec")
+    assert "8080/healthz" in command[2]
