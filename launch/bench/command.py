@@ -11,6 +11,10 @@ EXAMPLE = "irchroma bench --json speed.json\n  irchroma bench temporal --json fl
 BENCHES = CommandTable(
     "bench",
     {
+        "archive": (
+            "irchroma.launch.archive.seams",
+            "an archive by several workers against one run: pictures, times, seams, speed",
+        ),
         "auto": (
             "irchroma.launch.bench.auto",
             "a live run by --auto while other processes load the machine",

@@ -1,0 +1,181 @@
+"""`irchroma bench archive`: an archive against one run: pictures, times, seams, what it costs."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from irchroma.launch.archive.archive import MANIFEST, read_manifest
+from irchroma.launch.config import ConfigError
+from irchroma.launch.measured import write_json
+from irchroma.stream.errors import StreamError
+from irchroma.stream.sources.packets import read_packets
+
+EXAMPLE = "irchroma bench archive --json archive.json"
+
+_IRCHROMA = (sys.executable, "-m", "irchroma.launch")
+_LOOK_S = 0.005
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The clip, and how it is cut."""
+    add = parser.add_argument
+    add("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
+    add("--engine", default="nir", metavar="E", help="what colors (default nir)")
+    add("--size", default="160x128", metavar="WxH", help="of the pictures (default 160x128)")
+    add("--rate", type=int, default=10, metavar="N", help="pictures a second (default 10)")
+    add("--seconds", type=int, default=120, metavar="S", help="of the clip (default 120)")
+    add("--segment-length", type=float, default=40.0, metavar="S", help="of a segment (default 40)")
+    add("--overlap", type=float, default=20.0, metavar="S", help="of warm-up (default 20)")
+    add("--workers", type=int, default=2, metavar="N", help="segments at once (default 2)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """One run, an archive by one worker, by several, by several of which one is killed, and that again."""
+    if min(args.rate, args.seconds, args.workers) < 1 or args.segment_length < 1 or args.overlap < 0:
+        raise ConfigError("expected 1 or more of --rate, --seconds, --workers and --segment-length")
+    with tempfile.TemporaryDirectory(prefix="irchroma-archive-") as folder:
+        told = _measured(args, Path(folder))
+    write_json(args.json, {"bench": "archive", **told})
+    seams = told["several_workers"]["from_one_run"]
+    print(
+        f"{told['speed_up']:.2f} times as fast by {args.workers} workers as by one,"
+        f" which takes {told['one_worker_over_one_run']:.2f} times one run's time;"
+        f" {seams['most_levels']} levels from one run at most; again: {told['again']['seconds']:.1f} s"
+    )
+    return 0
+
+
+def _measured(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    clip, single = folder / "clip.mp4", folder / "single.mp4"
+    frames = args.rate * args.seconds
+    source = f"test:nir?size={args.size}&rate={args.rate}&frames={frames}&jumps=every:9"
+    _done(["run", source, "--to", str(clip), "--engine", "gray", "--quiet"])
+    engine = ["--engine", args.engine, "--quality", "0", "--quiet"]  # lossless: no encoder's rounding
+    fixed = ["--fixed", "--color-every", "1"]
+    single_s = _done(["run", str(clip), "--to", str(single), *engine, *fixed])
+    cut = ["--segment-length", str(args.segment_length), "--overlap", str(args.overlap)]
+
+    def words(name: str, workers: int) -> list[str]:
+        out = folder / name / "out.mp4"
+        out.parent.mkdir(exist_ok=True)
+        return ["archive", str(clip), str(out), *engine, *cut, "--workers", str(workers)]
+
+    one_s = _done(words("one", 1))
+    several_s = _done(words("several", args.workers))
+    killed_s = _done(words("killed", args.workers), kill=True)
+    target = folder / "killed" / "out.mp4"
+    before = target.stat().st_ino, target.stat().st_mtime_ns
+    again_s = _done(words("killed", args.workers))
+    told: dict[str, Any] = {
+        "engine": args.engine,
+        "size": args.size,
+        "frames": frames,
+        "rate": args.rate,
+        "segment_s": args.segment_length,
+        "overlap_s": args.overlap,
+        "workers": args.workers,
+        "load_average": os.getloadavg()[0],
+        "one_run_s": round(single_s, 2),
+        "one_worker_over_one_run": round(one_s / single_s, 3),
+        "speed_up": round(one_s / several_s, 3),
+        "again": {
+            "seconds": round(again_s, 2),
+            "untouched": (target.stat().st_ino, target.stat().st_mtime_ns) == before,
+        },
+    }
+    for key, name, seconds in (
+        ("one_worker", "one", one_s),
+        ("several_workers", "several", several_s),
+        ("one_of_them_killed", "killed", killed_s),
+    ):
+        noted = read_manifest(folder / name / MANIFEST)["recordings"]["out.mp4"]["segments"]
+        told[key] = {
+            "seconds": round(seconds, 2),
+            "segments": [segment["frames"] for segment in noted],
+            "failed_attempts": sum(segment["failed_attempts"] for segment in noted),
+            "from_one_run": difference(folder / name / "out.mp4", single),
+        }
+    return told
+
+
+def difference(path: Path, single: Path) -> dict[str, Any]:
+    """How far one file's pictures, R'G'B' of 8 bits, and times are from another's.
+
+    Raises:
+        StreamError: one of them cannot be read.
+    """
+    most: list[int] = []
+    files = [cv2.VideoCapture(str(one)) for one in (path, single)]
+    try:
+        counts = [0, 0]
+        while True:
+            read = [file.read() for file in files]
+            for at, (there, _) in enumerate(read):
+                counts[at] += there
+            if not all(there for there, _ in read):
+                break
+            one, other = (np.asarray(picture, np.int16) for _, picture in read)
+            most.append(int(np.abs(one - other).max()))
+        while files[0].grab():
+            counts[0] += 1
+        while files[1].grab():
+            counts[1] += 1
+    finally:
+        for file in files:
+            file.release()
+    if not most:
+        raise StreamError(f"{path}, {single}: no pictures to compare")
+    times = [[packet.pts_ns for packet in read_packets(one)] for one in (path, single)]
+    return {
+        "frames": counts[0],
+        "frames_of_one_run": counts[1],
+        "same_times": times[0] == times[1],
+        "most_levels": max(most),
+        "frames_that_differ": sum(value > 0 for value in most),
+    }
+
+
+def _done(words: list[str], kill: bool = False) -> float:
+    """Do a command; the seconds that it took. With `kill`, one of its workers is killed at its work.
+
+    Raises:
+        StreamError: it failed, or there was no worker to kill.
+    """
+    began_s = time.monotonic()
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
+        process = subprocess.Popen([*_IRCHROMA, *words], stdout=subprocess.DEVNULL, stderr=said)
+        try:
+            if kill:
+                _kill_worker(process, Path(words[2]).parent)
+            code = process.wait()
+        finally:
+            process.kill()
+            process.wait()
+        said.seek(0)
+        if code != 0:
+            raise StreamError(f"irchroma {words[0]}: {(said.read().strip().splitlines() or ['failed'])[-1]}")
+    return time.monotonic() - began_s
+
+
+def _kill_worker(process: subprocess.Popen[bytes], place: Path) -> None:
+    """Kill the first worker that has begun to write its segment, which bears its number."""
+    while process.poll() is None:
+        for part in place.glob(".irchroma-archive/*/*.part.mkv"):
+            with contextlib.suppress(FileNotFoundError):  # it was done just then
+                if part.stat().st_size > 0:
+                    os.kill(int(part.name.split(".")[-3]), signal.SIGKILL)
+                    return
+        time.sleep(_LOOK_S)
+    raise StreamError("the archive ended before one of its workers could be killed")
