@@ -107,3 +107,24 @@ def test_the_image_is_made_by_the_same_setup_and_runs_as_nobody_special() -> Non
     command = json.loads(health[health.index("[") :])
     compile(command[2], "healthcheck", "exec")
     assert "8080/healthz" in command[2]
+
+
+def test_kubernetes_workers_know_the_passwords_that_the_fleet_names() -> None:
+    text = (FOLDER / "kuberay.yaml").read_text(encoding="utf-8")
+    cluster = yaml.safe_load(text)
+    head = cluster["spec"]["headGroupSpec"]
+    assert head["rayStartParams"]["num-cpus"] == "0"
+    (front,) = head["template"]["spec"]["containers"]
+    assert {mount["name"] for mount in front["volumeMounts"]} == {
+        volume["name"] for volume in head["template"]["spec"]["volumes"]
+    }
+    (group,) = cluster["spec"]["workerGroupSpecs"]
+    (worker,) = group["template"]["spec"]["containers"]
+    for container in (front, worker):
+        assert {"name": "RAY_worker_niceness", "value": "0"} in container["env"]
+    assert worker["envFrom"] == [{"secretRef": {"name": "cameras"}}]
+    assert "envFrom" not in front  # no camera runs there
+    fleet = (FOLDER.parent / "fleet.toml").read_text(encoding="utf-8")
+    named = set(re.findall(r"\$\{([A-Z_]+)\}", fleet)) - {"NAME"}
+    assert named
+    assert named <= set(re.findall(r"--from-literal (\w+)=", text))
