@@ -32,7 +32,7 @@ CACHE = Path(".cache")
 DEFAULT_BAND = "nir"
 TEMPERATURE = 1.0
 """Of the exported mean color, unless another is asked for."""
-VIVIDNESS = {"nir": (1.0, 0.3), "thermal": (1.2, 0.0)}
+VIVIDNESS = {"nir": (1.0, 0.3), "thermal": (1.35, 0.0)}
 """Saturation and vibrance of the exported networks, unless others are asked for."""
 TRANSLATION_STEPS = {"nir": 800, "thermal": 0}
 """Of training the helper that draws color pictures as infrared, unless others are asked for."""
@@ -148,7 +148,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--temperature", type=float, help="nir, thermal: of the exported mean color (default: 1)"
     )
     parser.add_argument(
-        "--saturation", type=float, help="nir, thermal: factor on the exported chroma (nir 1, thermal 1.2)"
+        "--saturation", type=float, help="nir, thermal: factor on the exported chroma (nir 1, thermal 1.35)"
     )
     parser.add_argument(
         "--vibrance",
