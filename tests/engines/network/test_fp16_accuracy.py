@@ -94,17 +94,7 @@ def session(model: str | bytes, optimized: bool) -> Any:
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-NOT_YET = pytest.mark.xfail(reason="0.34 on a picture of pure noise, the others are within", strict=True)
-
-
-@pytest.mark.parametrize(
-    ("kind", "size"),
-    [
-        pytest.param(kind, size, marks=[NOT_YET] if (kind, size) == ("thermal", "best") else [])
-        for kind in catalog.BANDS
-        for size in catalog.SIZES
-    ],
-)
+@pytest.mark.parametrize(("kind", "size"), [(kind, size) for kind in catalog.BANDS for size in catalog.SIZES])
 def test_float16_gives_the_colors_of_float32_and_never_overflows(kind: str, size: str) -> None:
     path = catalog.weights_path(kind, size)
     if not path.is_file():
