@@ -151,7 +151,7 @@ def by_vlc(url: str, transport: str, folder: Path) -> Seen:
     done = in_process(
         *(
             "timeout",
-            "12",
+            "16",
             *nobody,
             "cvlc",
             "--intf=dummy",
@@ -160,7 +160,7 @@ def by_vlc(url: str, transport: str, folder: Path) -> Seen:
             "--video-filter=scene",
         ),
         *("--scene-format=png", f"--scene-path={folder}", "--scene-prefix=seen", "--scene-ratio=4"),
-        *("--run-time=3", url, "vlc://quit"),
+        *("--run-time=5", url, "vlc://quit"),
         HOME=str(folder),
     )
     found = [cv2.imread(str(path)) for path in sorted(folder.glob("seen*.png"))]

@@ -14,8 +14,6 @@ from irchroma.stream.frame import Frame
 from irchroma.stream.protocols import FrameWatch
 from irchroma.stream.sensor.thermometer import Thermometer
 from irchroma.stream.sinks.open_sink import public
-from irchroma.stream.synthetic.options import parse_test_address
-from irchroma.stream.synthetic.sensor import SCALES
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +94,9 @@ def _scale(config: RunConfig) -> tuple[float, float] | None:
     if config.palette.gain is not None:
         return config.palette.gain, config.palette.offset
     if config.source.startswith("test:thermal"):
+        from irchroma.stream.synthetic.options import parse_test_address  # which no other source needs
+        from irchroma.stream.synthetic.sensor import SCALES
+
         scale = SCALES[parse_test_address(config.source).scale]
         return (1 / scale.per_kelvin, scale.offset_celsius) if scale.absolute else None
     return None

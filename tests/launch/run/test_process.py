@@ -71,5 +71,5 @@ def told_twice(left_s: float, between_s: float) -> tuple[int, str]:
 
 def test_two_signals_at_once_are_one_wish_and_a_later_one_is_impatience() -> None:
     assert told_twice(1.0, 0.0) == (0, "stopped\nfinished\n")
-    code, output = told_twice(10.0, 1.3)
+    code, output = told_twice(12.0, 2.5)
     assert (code, output) == (128 + signal.SIGTERM, "stopped\n")

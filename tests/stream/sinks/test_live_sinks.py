@@ -240,11 +240,11 @@ def next_jpeg(stream: http.client.HTTPResponse) -> np.ndarray:
 def test_the_page_shows_title_picture_and_figures() -> None:
     red = np.zeros((*SIZE, 3), np.uint8)
     red[:] = (200, 40, 30)
-    with served(red, title="gate <b>", stats=lambda: {"engine": "ironbow"}) as sink:
+    with served(red, title="gate <blink>", stats=lambda: {"engine": "ironbow"}) as sink:
         with get(sink, "/") as answer:
             page = answer.read().decode()
-        assert "gate &lt;b&gt;" in page
-        assert "<b>" not in page
+        assert "gate &lt;blink&gt;" in page
+        assert "<blink>" not in page
         assert not re.search(r"https?://", page)
         with get(sink, "/snapshot.jpg") as answer:
             picture = cv2.imdecode(np.frombuffer(answer.read(), np.uint8), cv2.IMREAD_COLOR)
