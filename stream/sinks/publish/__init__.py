@@ -1,1 +1,1 @@
-"""Live outputs that call a server elsewhere, RTSP's RECORD and WHIP,; what keeps calling, SRT too."""
+"""Live outputs that call a server elsewhere, RTSP's RECORD and WHIP; and what keeps calling, for SRT too."""
