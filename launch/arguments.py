@@ -11,7 +11,7 @@ import difflib
 import importlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -176,3 +176,20 @@ def hide_arguments(words: list[str]) -> None:
         while at >= 0:
             ctypes.memset(start + at, ord("*"), len(secret))
             at = arguments.find(secret, at + len(secret))
+
+
+def add_actions(
+    parser: argparse.ArgumentParser, actions: Mapping[str, tuple[str, str]]
+) -> dict[str, argparse.ArgumentParser]:
+    """A subcommand for each action, told by `args.action`, from its summary and its example."""
+    made = parser.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=OneLineParser)
+    return {
+        name: made.add_parser(
+            name,
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.",
+            epilog=f"example:\n  {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        for name, (summary, example) in actions.items()
+    }

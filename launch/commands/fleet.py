@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from irchroma.engines.cache import write_atomically
-from irchroma.launch.arguments import OneLineParser
+from irchroma.launch.arguments import add_actions
 from irchroma.launch.fleet.simulation import Assumptions, Simulation
 from irchroma.launch.measured import write_json
 
@@ -50,19 +50,7 @@ _HELP = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """One subcommand for each action."""
-    actions = parser.add_subparsers(
-        dest="action", metavar="ACTION", required=True, parser_class=OneLineParser
-    )
-    made = {
-        name: actions.add_parser(
-            name,
-            help=summary,
-            description=f"{summary[0].upper()}{summary[1:]}.",
-            epilog=f"example:\n  {example}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        for name, (summary, example) in ACTIONS.items()
-    }
+    made = add_actions(parser, ACTIONS)
     up = made["up"]
     up.add_argument("--config", type=Path, required=True, metavar="FILE", help="cameras, and a table [fleet]")
     up.add_argument(

@@ -12,7 +12,7 @@ from irchroma.engines.errors import EngineError
 from irchroma.engines.reference.pictures import Reference, is_gray, read_picture
 from irchroma.engines.retrieval import features
 from irchroma.engines.retrieval.library import Entry, Match, ReferenceLibrary, default_folder
-from irchroma.launch.arguments import OneLineParser
+from irchroma.launch.arguments import add_actions
 from irchroma.launch.commands.calibrate.reference import pictures
 from irchroma.launch.measured import write_json
 from irchroma.launch.picture_files import PictureError, contact_sheet, list_pictures, read_infrared, write_rgb
@@ -39,19 +39,7 @@ STILL_FROM = 8
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """One subcommand for each action."""
-    actions = parser.add_subparsers(
-        dest="action", metavar="ACTION", required=True, parser_class=OneLineParser
-    )
-    made = {
-        name: actions.add_parser(
-            name,
-            help=summary,
-            description=f"{summary[0].upper()}{summary[1:]}.",
-            epilog=f"example:\n  {example}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        for name, (summary, example) in ACTIONS.items()
-    }
+    made = add_actions(parser, ACTIONS)
     for one in made.values():
         one.add_argument(
             "--library",
