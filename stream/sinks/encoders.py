@@ -98,9 +98,9 @@ def _with_known(element: str, wanted: dict[str, str]) -> str:
 
 
 def x264_launch(element: str, task: EncoderTask) -> str:
-    """x264: lookahead-free and capped when live, constant quality otherwise."""
+    """x264: capped and lookahead-free when live, else constant quality; what it codes whole is a keyframe."""
     options = task.options
-    wanted = {"bframes": "0", "key-int-max": str(task.keyframe_distance)}
+    wanted = {"bframes": "0", "key-int-max": str(task.keyframe_distance), "option-string": "keyint-min=1"}
     if options.threads:
         wanted["threads"] = str(options.threads)
     # No B-frames: MP4 and Matroska then keep every frame's own duration, the last one's too.

@@ -31,6 +31,7 @@ _LAUNCH = (
     " ! {0}parse ! rtp{0}pay name=pay0 pt=96 config-interval=0 aggregate-mode=zero-latency"
 )
 _HELD_S = 0.5  # at most, while a viewer begins to play
+_ON_THE_WAY_S = 0.02  # from here into the sockets, before which a viewer may not be among them
 _SOUND_LAUNCH = (
     "appsrc name=sound format=time is-live=true max-bytes=1000000 leaky-type=downstream"
     " ! aacparse ! rtpmp4gpay name=pay1 pt=97"
@@ -131,6 +132,7 @@ class RtspSink:
         """Runs in the server's thread, once for each time that the first client comes."""
         parts = media.get_element()
         media.connect("unprepared", self._media_gone)
+        parts.get_parent().connect("deep-element-added", _send_at_once)
         with self._lock:
             self._pictures = parts.get_by_name("pictures")
             self._clock = RunningTime()
@@ -152,12 +154,14 @@ class RtspSink:
     def _viewer_comes(self, plays: bool) -> None:
         """A new viewer begins with a keyframe, at once: a picture before it would not decode.
 
-        All viewers get the same packets, so the others miss a picture or two, too.
+        All viewers get the same packets, so the others miss a picture or two, too. The server's thread.
         """
         self._held_until_s = 0.0 if plays else time.monotonic() + _HELD_S
         self._await_key = True
         if plays:
             self.ask_keyframe()
+        else:
+            time.sleep(_ON_THE_WAY_S)
 
     def ask_keyframe(self) -> None:
         """Make the next picture a keyframe. Any thread."""
@@ -228,6 +232,12 @@ class RtspSink:
         if encoder is not None:
             encoder.leave(self._take)
         self._joined, self._factory = False, None
+
+
+def _send_at_once(_pipeline: Any, _parent: Any, element: Any) -> None:
+    """A live pipeline's sinks hold each packet back by 20 ms, for slower elements than are in this one."""
+    if element.find_property("processing-deadline") is not None:
+        element.set_property("processing-deadline", 0)
 
 
 def _full(pictures: Any) -> bool:

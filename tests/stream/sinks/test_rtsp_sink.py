@@ -103,11 +103,14 @@ class Viewer:
             self._session = session.group(1) if session else self._session
             return int(text.split()[1]), text + (self._take(int(length.group(1))).decode() if length else "")
 
-    def play(self) -> Viewer:
+    def play(self, udp_port: int = 0) -> Viewer:
+        """Over this connection, or over UDP to a port of this machine and the one behind it."""
         status, sdp = self.ask("DESCRIBE", Accept="application/sdp")
         assert status == 200, sdp
         control = re.findall(r"a=control:(\S+)", sdp)[-1]
-        setup = self.ask("SETUP", f"{self.url}/{control}", Transport="RTP/AVP/TCP;unicast;interleaved=0-1")
+        transport = f"RTP/AVP;unicast;client_port={udp_port}-{udp_port + 1}"
+        transport = transport if udp_port else "RTP/AVP/TCP;unicast;interleaved=0-1"
+        setup = self.ask("SETUP", f"{self.url}/{control}", Transport=transport)
         assert setup[0] == 200, setup
         assert self.ask("PLAY")[0] == 200
         return self
@@ -207,6 +210,29 @@ def test_a_new_viewer_gets_a_keyframe_at_once() -> None:
         assert time.monotonic() - start < 0.5
         first.leave()
         second.leave()
+
+
+@pytest.mark.parametrize("codec", ["h264", "h265"])
+def test_nothing_reaches_a_viewer_over_udp_before_its_keyframe(codec: str) -> None:
+    sink = RtspSink(RtspAddress("127.0.0.1", 0, "cam"), EncoderOptions(codec=codec))
+    sink.open(LIVE, SIZE)
+    with Camera(sink):
+        stays = Viewer(sink.address).play()
+        for _ in range(12):  # each at another time within a picture's
+            time.sleep(0.013)
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as pictures:
+                pictures.settimeout(5)
+                pictures.bind(("127.0.0.1", 0))
+                joins = Viewer(sink.address).play(udp_port=pictures.getsockname()[1])
+                packets = [pictures.recv(2000)]
+                while packets[-1][4:8] == packets[0][4:8]:  # the time of a picture, on all its packets
+                    packets.append(pictures.recv(2000))
+                joins.leave()
+            if codec == "h264":
+                assert any(is_keyframe(packet) for packet in packets[:-1])
+            else:  # several units in one packet (48), or a parameter set (RFC 7798)
+                assert packets[0][12] >> 1 & 63 in (32, 33, 34, 35, 48)
+        stays.leave()
 
 
 def test_a_viewer_that_does_not_read_slows_nobody() -> None:
