@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from irchroma.engines.recolor.color_space import rgb_to_luma
 from irchroma.launch.measured import write_json
 
 if TYPE_CHECKING:
+    from irchroma.engines.training.exemplar.pairs import ReferencePictures
     from irchroma.engines.training.exemplar.training import ReferenceTrainOptions
     from irchroma.engines.training.loop import Recipe
     from irchroma.engines.training.pictures import Picture
@@ -40,6 +42,8 @@ MODULES = ("mfim", "csfem", "isga", "both-ways", "whole")
 LOSSES = ("pattern", "perceptual", "contrastive", "adversarial", "harm")
 PARTS = (*MODULES, *LOSSES)
 """Of the reference network and its loss, what can be left out, to see what it is worth."""
+AGAIN = "everything, from other weights"
+"""What chance is worth: as the first one on the same batches, but begun elsewhere."""
 CLASSIC, REPAIR = "classic colorizers", "methods of repair"
 BANDS = tuple(catalog.BANDS)
 TAKEN_BY = {
@@ -112,7 +116,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"reference: leave out of network or loss: {', '.join(PARTS)}",
     )
     parser.add_argument(
-        "--ablate", action="store_true", help="reference: train with everything, then without each part"
+        "--ablate",
+        action="store_true",
+        help="reference: train with everything and without each part, in step, on the same batches",
     )
     parser.add_argument(
         "--batch", type=int, help="crops a step; nir, thermal: of 192 pixels, fewer of larger ones (12)"
@@ -233,19 +239,7 @@ def _run_reference(args: argparse.Namespace) -> int:
     try:
         pictures = ReferencePictures(args.data, band, own)
         if args.ablate:
-            results = {}
-            for part in ("", *PARTS):
-                name = f"without {part}" if part else "everything"
-                left_out = [*args.without, *([part] if part else [])]
-                training = ReferenceTraining(
-                    band, pictures, _reference_options(args, out / name.replace(" ", "_"), left_out)
-                )
-                training.run()
-                results[name] = training.validate()
-            write_json(
-                out / "ablation.json", {"band": band, "steps": training.steps.done, "results": results}
-            )
-            print(out / "ablation.json")
+            print(_ablate(args, band, pictures, out))
             return 0
         training = ReferenceTraining(band, pictures, _reference_options(args, out, args.without))
         network = training.run()
@@ -254,6 +248,26 @@ def _run_reference(args: argparse.Namespace) -> int:
     for path in export_reference(network, out / f"reference_{band}.onnx"):
         print(json.dumps({"graph": str(path), "bytes": path.stat().st_size, "steps": training.steps.done}))
     return 0
+
+
+def _ablate(args: argparse.Namespace, band: str, pictures: ReferencePictures, out: Path) -> Path:
+    """Train with everything, again from other weights, and without each part, in step; the JSON's path."""
+    from irchroma.engines.training.exemplar.training import ReferenceTraining, train_together
+
+    path = out / "ablation.json"
+    every = _reference_options(args, out / "everything", args.without)
+    options = {"everything": every, AGAIN: replace(every, out=out / "again", seed=every.seed + 1)}
+    for part in PARTS:
+        name = f"without {part}"
+        options[name] = _reference_options(args, out / name.replace(" ", "_"), [*args.without, part])
+
+    def write(steps: int, results: dict[str, Any]) -> None:
+        about = {"train": "reference", "band": band, "steps": steps, "of": every.steps}
+        setting = {"batch": every.batch, "side_px": every.side, "rate": every.rate, "seed": every.seed}
+        write_json(path, {**about, **setting, "left_out": args.without, "results": results})
+
+    train_together({name: ReferenceTraining(band, pictures, one) for name, one in options.items()}, write)
+    return path
 
 
 def _reference_options(args: argparse.Namespace, out: Path, left_out: list[str]) -> ReferenceTrainOptions:

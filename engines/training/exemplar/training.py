@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import cv2
@@ -27,7 +28,8 @@ from irchroma.engines.training.report import compose, shrink
 from irchroma.engines.training.steps import StepOptions, Steps, follow
 
 LOG = logging.getLogger(__name__)
-KINDS = ("without", "same scene", "other scene")
+KINDS = ("without", "same scene", "same scene by content", "other scene")
+"""Of references at validation; `by content` is told nothing of where it lies, and so gives color alone."""
 AVERAGE = 0.995
 JUDGED_FROM = 0.1
 """Share of the steps after which the discriminator has a say."""
@@ -159,7 +161,7 @@ class ReferenceTraining:
         return parts
 
     def validate(self) -> dict[str, dict[str, float]]:
-        """Color the validation pictures without, with their scene's, and with another scene's reference."""
+        """Color the validation pictures by every kind of reference; kind -> measure -> mean."""
         scores: dict[str, list[metrics.Scores]] = {kind: [] for kind in KINDS}
         rows = []
         small = [shrink(picture) for picture in self.pictures.validation]
@@ -167,10 +169,9 @@ class ReferenceTraining:
             if picture.ir is None:
                 raise EngineError("this picture has no infrared")
             shown = [np.repeat(picture.ir[..., None], 3, axis=2)]
-            for kind, reference in zip(
-                KINDS, (None, _crop(picture.rgb, index), _next(small, index)), strict=True
-            ):
-                answer = self.color(picture.ir, reference)
+            crop = _crop(picture.rgb, index)
+            for kind, reference in zip(KINDS, (None, crop, crop, _next(small, index)), strict=True):
+                answer = self.color(picture.ir, reference, placed=not kind.endswith("by content"))
                 scores[kind].append(metrics.score(answer, picture.rgb, picture.ir))
                 shown += [answer] if reference is None else [reference, answer]
             tiles = [
@@ -194,14 +195,20 @@ class ReferenceTraining:
         return table
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
-    def color(self, luma: np.ndarray, reference: np.ndarray | None, strength: float = 1.0) -> np.ndarray:
-        """(H, W, 3) uint8 of (H, W) uint8 infrared and (h, w, 3) uint8 reference, by the averaged network."""
+    def color(
+        self, luma: np.ndarray, reference: np.ndarray | None, strength: float = 1.0, placed: bool = True
+    ) -> np.ndarray:
+        """(H, W, 3) uint8 of (H, W) uint8 infrared and (h, w, 3) uint8 reference, by the averaged network.
+
+        Without `placed` geometry does not say where the reference lies.
+        """
         height, width = luma.shape
         seen = _tensor(luma)[:, None] if luma.ndim == 2 else _tensor(luma)
         ycc, sure = (torch.from_numpy(np.array(one)) for one in self.pictures.network.infer(seen.numpy()))
         if reference is not None:
             rgb = _tensor(reference).permute(0, 3, 1, 2)
             there, known = _laid(seen, rgb)
+            known = known if placed else torch.zeros_like(known)
             given = (rgb_to_ycc(rgb), _places(rgb), there, known)
             tokens = self.average.tokens(*(one.to(self.device) for one in given))
             frame = (seen, ycc, sure, _places(seen))
@@ -212,6 +219,43 @@ class ReferenceTraining:
             )
             ycc = said.ycc.cpu()
         return compose(ycc[0, :, :height, :width].numpy())
+
+
+def train_together(
+    trainings: Mapping[str, ReferenceTraining],
+    at_epoch: Callable[[int, dict[str, dict[str, dict[str, float]]]], None],
+) -> None:
+    """Train several networks on the same batches, in step: what differs between them is what they are.
+
+    Those of the first one's seed begin with its weights wherever they have the same layers.
+
+    Args:
+        trainings: name -> one; equal in all options but the network's modules, the weights of the loss's
+            parts, the seed and the folder. The first one's batches are taken.
+        at_epoch: given the steps that are done and, by name, what validation says.
+    """
+    first, *others = trainings.values()
+    begun = first.network.state_dict()
+    for one in others:
+        if one.options.seed != first.options.seed:
+            continue
+        own = one.network.state_dict()
+        shared = {name: value for name, value in begun.items() if name in own}
+        one.network.load_state_dict(own | shared)
+        one.average.load_state_dict(own | shared)
+        one.objective.discriminator.load_state_dict(first.objective.discriminator.state_dict())
+
+    def advance(batch: Triples) -> dict[str, float]:
+        said = first.advance(batch)
+        for one in others:
+            one.advance(batch)
+            one.steps.done += 1
+        return said
+
+    def validate() -> None:
+        at_epoch(first.steps.done, {name: one.validate() for name, one in trainings.items()})
+
+    first.steps.run(first.make, advance, validate)
 
 
 def _tensor(pixels: np.ndarray) -> Tensor:

@@ -139,7 +139,8 @@ def test_the_network_that_looks_at_a_reference_is_trained_for_a_band(
     monkeypatch.setattr(train, "PARTS", ("mfim", "contrastive"))
     assert main(["train", "reference", *words, "--out", str(tmp_path / "off"), "--ablate"]) == 0
     found = json.loads(Path(capsys.readouterr().out.strip()).read_text(encoding="utf-8"))["results"]
-    assert set(found) == {"everything", "without mfim", "without contrastive"}
+    assert set(found) == {"everything", train.AGAIN, "without mfim", "without contrastive"}
+    assert found[train.AGAIN] != found["everything"]
     assert found["without mfim"]["same scene"] != found["everything"]["same scene"]
     assert main(["train", "reference", *words[:2], "--minutes", "1"]) == 1
     assert "--steps" in capsys.readouterr().err

@@ -1,5 +1,7 @@
 """The reference network learns, repeats from its seed, resumes, and its graphs say what it says."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -17,7 +19,17 @@ from irchroma.engines.reference import placing  # noqa: E402
 from irchroma.engines.reference.pictures import Reference  # noqa: E402
 from irchroma.engines.training.exemplar import training  # noqa: E402
 from irchroma.engines.training.exemplar.export import export_reference  # noqa: E402
+from irchroma.engines.training.exemplar.network import Modules  # noqa: E402
 from irchroma.engines.training.exemplar.pairs import ReferencePictures  # noqa: E402
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Steps this small wait for threads longer than they compute."""
+    usual = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(usual)
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +72,32 @@ def test_a_run_repeats_from_its_seed_and_resumes(pictures: ReferencePictures, tm
         assert torch.allclose(one, other, atol=1e-5)
     assert not torch.equal(before, whole.network.reference.side.project.weight)
     assert torch.equal(frozen, whole.network.infrared.trunk.stem.weight)
+
+
+def test_what_is_compared_begins_alike_and_sees_the_same(pictures: ReferencePictures, tmp_path: Path) -> None:
+    options = {
+        "everything": short(tmp_path / "a", 2),
+        "alike": short(tmp_path / "b", 2),
+        "without csfem": replace(short(tmp_path / "c", 2), modules=Modules(csfem=False)),
+        "from other weights": replace(short(tmp_path / "d", 2), seed=1),
+    }
+    runs = {name: training.ReferenceTraining("nir", pictures, one) for name, one in options.items()}
+    steps: list[int] = []
+    tables: dict[str, dict[str, dict[str, float]]] = {}
+
+    def at_epoch(done: int, found: dict[str, dict[str, dict[str, float]]]) -> None:
+        steps.append(done)
+        tables.update(found)
+
+    training.train_together(runs, at_epoch)
+    assert steps == [2]
+    assert set(tables) == set(options)
+    weights = {name: run.network.reference.side.project.weight for name, run in runs.items()}
+    away = {name: float((one - weights["everything"]).detach().abs().max()) for name, one in weights.items()}
+    assert away["alike"] < 1e-6
+    assert tables["alike"]["same scene"] == tables["everything"]["same scene"]
+    assert 0 < away["without csfem"] < 5e-3 < away["from other weights"]  # two steps change little
+    assert tables["everything"]["same scene"] != tables["everything"]["same scene by content"]
 
 
 def test_the_graphs_say_what_the_network_says(pictures: ReferencePictures, tmp_path: Path) -> None:
