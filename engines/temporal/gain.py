@@ -37,6 +37,12 @@ CLIPPED = (2, 250)
 """Levels outside of which a camera's output may be cut off, so that pairs say nothing of its gain."""
 
 
+MEMORY = 1.0 / (1.0 - math.exp(-0.5))
+"""Times the time in which 63 % of a jump are let in, after which all of it is (2.54)."""
+MOST_JUMPS = 12
+"""That fade each by itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class GainChange:
     """What the camera's gain did between two frames.
@@ -170,15 +176,29 @@ def split_curve(curve: Curve) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     return whole.astype(np.uint8), np.minimum(np.rint(part * 256.0), 255.0).astype(np.uint8)
 
 
+@dataclass(slots=True)
+class _Fading:
+    """A gain jump: level now -> level before it, and the seconds since."""
+
+    curve: Curve
+    age_s: float = 0.0
+
+
 class BrightnessKeeper:
     """Keeps the displayed brightness through gain jumps and lets each in over seconds.
 
-    Its curve maps the camera's levels to displayed levels and fades to the identity with one time
-    constant, so an error of estimation fades too and nothing is hidden for good.
+    Its curve maps the camera's levels to displayed levels. Every jump in it fades by itself, as
+    (1 - age / (`MEMORY` * settle_s)) squared: 63 % of it is let in after settle_s, all of it after `MEMORY`
+    times that, so that an error of estimation is gone then, nothing is hidden for good, and whoever begins
+    to watch shows, so much later, what one shows who watched all along, to the last bit.
+
+    Args:
+        settle_s: in which 63 % of a jump is let in.
     """
 
     def __init__(self, settle_s: float) -> None:
-        self._settle_s = settle_s
+        self._memory_s = MEMORY * settle_s
+        self._jumps: list[_Fading] = []
         self._curve: Curve | None = None
 
     @property
@@ -188,19 +208,42 @@ class BrightnessKeeper:
 
     def advance(self, elapsed_s: float) -> None:
         """Let the jumps in by as much as the time that has passed says."""
-        if self._curve is None:
+        if not self._jumps:
             return
-        offset = (self._curve - LEVELS) * np.float32(math.exp(-elapsed_s / self._settle_s))
-        self._curve = None if float(np.abs(offset).max()) < 0.05 else LEVELS + offset
+        for jump in self._jumps:
+            jump.age_s += elapsed_s
+        self._jumps = [jump for jump in self._jumps if jump.age_s < self._memory_s]
+        self._curve = self._shown()
 
     def undo(self, change: Curve) -> None:
         """Take in a gain jump: `change` maps levels now to the levels just before."""
-        shown = LEVELS if self._curve is None else self._curve
-        self._curve = limit_slopes(np.interp(change, LEVELS, shown).astype(np.float32))
+        self._jumps.append(_Fading(change))
+        if len(self._jumps) > MOST_JUMPS:  # a fade to black is a row of them
+            first, second = self._jumps[:2]
+            left = self._left(second)
+            both = np.interp(LEVELS + left * (second.curve - LEVELS), LEVELS, self._faded(first))
+            second.curve = (LEVELS + (both - LEVELS) / max(left, 1e-3)).astype(np.float32)
+            del self._jumps[0]
+        self._curve = self._shown()
+
+    def _left(self, jump: _Fading) -> float:
+        """What is not let in of it, [0, 1]."""
+        return (1.0 - jump.age_s / self._memory_s) ** 2
+
+    def _faded(self, jump: _Fading) -> Curve:
+        return (LEVELS + np.float32(self._left(jump)) * (jump.curve - LEVELS)).astype(np.float32)
+
+    def _shown(self) -> Curve | None:
+        if not self._jumps:
+            return None
+        curve = self._faded(self._jumps[0])
+        for jump in self._jumps[1:]:
+            curve = np.interp(self._faded(jump), LEVELS, curve).astype(np.float32)
+        return limit_slopes(curve)
 
     def reset(self) -> None:
         """Show what the camera shows."""
-        self._curve = None
+        self._jumps, self._curve = [], None
 
 
 @lru_cache(maxsize=4)

@@ -120,6 +120,35 @@ def test_a_jump_is_forgotten_in_the_end() -> None:
     assert keeper.curve is None
 
 
+def test_who_begins_later_soon_has_the_same_curve_to_the_last_bit() -> None:
+    keepers = [BrightnessKeeper(settle_s=4.0)]
+    for frame in range(600):
+        if frame == 200:
+            keepers.append(BrightnessKeeper(settle_s=4.0))
+        for keeper in keepers:
+            keeper.advance(0.1)
+            if frame % 70 == 30:
+                keeper.undo(limit_slopes((1.1 * LEVELS - 20 + frame / 20).astype(np.float32)))
+        if frame >= 200 + 102:
+            assert keepers[0].curve is not None
+            assert keepers[1].curve is not None
+            np.testing.assert_array_equal(keepers[0].curve, keepers[1].curve)
+
+
+def test_a_row_of_jumps_is_kept_in_bounds_without_a_step() -> None:
+    keeper = BrightnessKeeper(settle_s=4.0)
+    down = limit_slopes((0.97 * LEVELS).astype(np.float32))
+    before = LEVELS
+    for _ in range(60):
+        keeper.advance(0.04)
+        keeper.undo(down)
+        assert keeper.curve is not None
+        assert float(np.abs(keeper.curve - np.interp(down, LEVELS, before)).max()) < 4.0
+        before = keeper.curve
+    keeper.advance(11.0)
+    assert keeper.curve is None
+
+
 def test_shown_luma_follows_a_curve_more_finely_than_whole_levels() -> None:
     luma = np.full((64, 65), 100, np.uint8)
     for extra in (0.0, 0.25, 0.5, 0.75):
