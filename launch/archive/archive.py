@@ -39,16 +39,17 @@ class ArchiveOptions:
     Attributes:
         settings, config: as of `Job`.
         segment_s: how long a segment is at least, seconds.
-        overlap_s: how much of what goes before each is colored again, so that its memory is that of one run:
-            five times the longest time constant (`TemporalOptions.gain_settle_s`, 4 s). With a gain jump
-            every 7 s, 12 s left up to 8 levels between the two, 16 s one, 20 s none.
+        overlap_s: how much of what goes before each is colored again, so that its memory is that of one run.
+            A gain jump is forgotten after 10 s (`gain.MEMORY` times `gain_settle_s`), from when on the
+            network is shown the same to the last bit; the color gathered before then needs 15 s and more to
+            fade. With a jump of up to 60 levels every 9 s, 20 s left up to 3 levels between the two, 28 s 2.
         audio: keep the sound.
     """
 
     settings: dict[str, Any]
     config: str = ""
-    segment_s: float = 120.0
-    overlap_s: float = 20.0
+    segment_s: float = 180.0
+    overlap_s: float = 30.0
     audio: bool = True
 
 
@@ -183,7 +184,7 @@ class Archive:
         recording = work.recording
         part = recording.target.with_name(f".{recording.target.stem}.part{recording.target.suffix}")
         try:
-            join(work.jobs, work.done, part, recording.source if self._options.audio else None)
+            join(work.jobs, work.done, part, recording.source, self._options.audio)
             shutil.copystat(recording.source, part)  # its times, and who may read it
             part.replace(recording.target)
         except (OSError, StreamError, EngineError) as error:
@@ -250,14 +251,15 @@ def read_manifest(path: Path) -> dict[str, Any]:
     raise StreamError(f"{path}: is no manifest of an archive: move it away")
 
 
-def join(jobs: list[Job], done: dict[int, Done], target: Path, audio_from: Path | None) -> None:
-    """Put colored segments one behind the other, each picture at the time that it had in the recording.
+def join(jobs: list[Job], done: dict[int, Done], target: Path, source: Path, audio: bool) -> None:
+    """Put colored segments one behind the other, each picture at the time that it had in the recording, with
+    what the recording says of itself, and its sound if that is wished for.
 
     Raises:
         SinkError, SourceError: a file cannot be read or written.
     """
     first = done[jobs[0].number]
-    sink = JoinedFile(target, audio_from)
+    sink = JoinedFile(target, source if audio else None, source)
     try:
         sink.open(VideoInfo(first.size, Fraction(first.rate), live=False), first.size)
         for job in jobs:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 from irchroma.launch.archive.segment import Job
 from irchroma.launch.ray_door import connected
@@ -15,6 +17,7 @@ from irchroma.launch.ray_door import connected
 log = logging.getLogger(__name__)
 
 _LOOK_S = 0.05
+_SAID_BYTES = 1 << 16
 
 
 class Workers(Protocol):
@@ -39,49 +42,57 @@ class ProcessWorkers:
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self._running: list[tuple[Job, subprocess.Popen[str]]] = []
+        # Standard error goes into a file: whatever a worker says, nothing waits for a reader.
+        self._running: list[tuple[Job, subprocess.Popen[bytes], IO[bytes]]] = []
 
     def start(self, job: Job) -> None:
         """See `Workers.start`."""
         path = Path(job.target + ".job.json")
         job.write(path)
         command = [sys.executable, "-m", "irchroma.launch.archive.segment", str(path)]
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            errors="replace",
-        )
-        self._running.append((job, process))
+        said = tempfile.TemporaryFile()  # noqa: SIM115 (closed where the process is seen to have ended)
+        try:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said
+            )
+        except OSError:
+            said.close()
+            raise
+        self._running.append((job, process, said))
 
     def next(self) -> tuple[Job, str | None]:
         """See `Workers.next`."""
         while True:
-            for at, (job, process) in enumerate(self._running):
+            for at, (job, process, said) in enumerate(self._running):
                 if process.poll() is None:
                     continue
                 del self._running[at]
-                _, said = process.communicate()
+                with said:
+                    told = _last_lines(said)
                 if process.returncode == 0:
                     return job, None
-                told = said.strip().splitlines()
                 died = f"its process was ended by signal {-process.returncode}"
                 return job, died if process.returncode < 0 else (told[-1] if told else "it failed")
             time.sleep(_LOOK_S)
 
     def close(self) -> None:
         """See `Workers.close`."""
-        for _, process in self._running:
+        for _, process, _ in self._running:
             process.terminate()
-        for _, process in self._running:
+        for _, process, said in self._running:
             try:
-                process.communicate(timeout=5)
+                process.wait(5)
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.communicate()
+                process.wait()
+            said.close()
         self._running.clear()
+
+
+def _last_lines(said: IO[bytes]) -> list[str]:
+    """What a process said last."""
+    said.seek(max(0, said.seek(0, os.SEEK_END) - _SAID_BYTES))
+    return said.read().decode("utf-8", "replace").strip().splitlines()
 
 
 class RayWorkers:

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.stream.gstreamer import door
+from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.protocols import Pixels
 from irchroma.stream.sinks.encoders import EncoderOptions
+from irchroma.stream.sinks.files.description import describe, finish, tell
 from irchroma.stream.sinks.files.file_sink import FileSink, FileSinkOptions
 from irchroma.stream.sinks.pipeline_sink import Tail
 
@@ -29,11 +31,18 @@ class _AsItIs:
 
 
 class JoinedFile(FileSink):
-    """As `FileSink`, but `write` takes coded pictures: (N,) uint8, H.264 as of `JOINED_PARSER`."""
+    """As `FileSink`, but `write` takes coded pictures: (N,) uint8, H.264 as of `JOINED_PARSER`.
 
-    def __init__(self, path: Path, audio_from: Path | None) -> None:
+    Args:
+        path: where to.
+        audio_from: a file whose first audio track is kept.
+        said_by: a file whose title, place and time are kept.
+    """
+
+    def __init__(self, path: Path, audio_from: Path | None, said_by: Path) -> None:
         options = FileSinkOptions(EncoderOptions(), audio_from=audio_from, overwrite=True)
         super().__init__(path, options)
+        self._said = describe(said_by)
 
     def _tail(self, rate: Fraction, size: tuple[int, int]) -> Tail:
         tail = super()._tail(rate, size)
@@ -49,6 +58,17 @@ class JoinedFile(FileSink):
         if self._pipeline is not None:
             pad: Any = self._pipeline.element("whole").get_static_pad("src")
             pad.add_probe(door.modules()["Gst"].PadProbeType.BUFFER, self._lasts)
+
+    def _attach(self, pipeline: Pipeline) -> None:
+        super()._attach(pipeline)
+        tell(pipeline.element("mux"), self._said)
+
+    def close(self) -> None:
+        """See `FrameSink.close`."""
+        whole = self._pipeline is not None and self._written > 0
+        super().close()
+        if whole and self._failure is None:
+            finish(self.path, self._said)
 
     def write(self, rgb: Pixels, pts_ns: int, duration_ns: int) -> None:
         """See `FrameSink.write`."""

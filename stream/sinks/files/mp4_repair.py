@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 from irchroma.stream.errors import SinkError
@@ -16,8 +17,17 @@ _EMPTY = -1  # the media time of an edit that shows nothing (ISO/IEC 14496-12, 8
 def delay_mp4(path: Path, start_ns: int) -> None:
     """Make every track of a file begin `start_ns` nanoseconds later than it does.
 
-    The changed `moov` box goes to the end of the file before the old one is given up, so that the file
-    plays at any moment. mp4mux (1.22) counts from the first picture, whatever its time was.
+    mp4mux (1.22) counts from the first picture, whatever its time was.
+
+    Raises:
+        SinkError: the file is not one that mp4mux has finished.
+    """
+    rewrite_moov(path, lambda moov: _delayed(moov, start_ns))
+
+
+def rewrite_moov(path: Path, change: Callable[[bytes], bytes]) -> None:
+    """Change a file's `moov` box, which goes to the end of the file before the old one is given up, so that
+    the file plays at any moment.
 
     Raises:
         SinkError: the file is not one that mp4mux has finished.
@@ -27,7 +37,7 @@ def delay_mp4(path: Path, start_ns: int) -> None:
         if found is None:
             raise SinkError(f"{path}: expected a finished MP4 file, found no moov box")
         file.seek(found.at)
-        moov = _delayed(file.read(found.end - found.at), start_ns)
+        moov = change(file.read(found.end - found.at))
         file.seek(0, 2)
         file.write(moov)
         file.flush()

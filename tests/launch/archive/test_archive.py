@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from irchroma.launch.archive.plan import cut
+from irchroma.launch.archive.segment import Done, Job
 from irchroma.launch.archive.workers import open_workers
 from irchroma.launch.cli import main
 from irchroma.stream.errors import StreamError
@@ -26,6 +27,13 @@ FRAMES, RATE = 240, 10
 ENGINE = ["--engine", "nir", "--runtime", "openvino", "--quality", "0"]
 SEGMENTS = ["--segment-length", "8", "--overlap", "12", "--workers", "2"]
 COMMAND = [sys.executable, "-m", "irchroma.launch", "archive"]
+
+SAID = {
+    "title": "Gate, by night — “no. 7”",
+    "comment": "a note",
+    "creation_time": "2024-03-05T21:14:03.000000Z",
+    "location": "+48.2083+016.3731/",
+}
 
 Pictures = list[tuple[Fraction, np.ndarray]]
 
@@ -48,6 +56,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "-c:a",
         "aac",
     ]
+    tone += [word for name, value in SAID.items() for word in ("-metadata", f"{name}={value}")]
     subprocess.run(["ffmpeg", "-v", "error", "-i", str(silent), *tone, str(path)], check=True)
     return path
 
@@ -145,6 +154,29 @@ def test_sound_and_time_of_the_file_are_kept(colored: Path, clip: Path) -> None:
     assert path.stat().st_mode == clip.stat().st_mode
 
 
+def said(path: Path) -> dict[str, str]:
+    with av.open(str(path)) as file:
+        return {name.lower().removesuffix("s"): value for name, value in file.metadata.items()}
+
+
+def test_what_a_recording_says_of_itself_is_kept(colored: Path) -> None:
+    found = said(colored / "cameras" / "night.mp4")
+    assert {name: found[name] for name in SAID} == SAID
+
+
+def test_matroska_says_it_without_quotes(clip: Path, tmp_path: Path) -> None:
+    tagged, out = tmp_path / "tagged.mkv", tmp_path / "out.mkv"
+    told = {name: value for name, value in SAID.items() if name != "location"}
+    words = [word for name, value in told.items() for word in ("-metadata", f"{name}={value}")]
+    subprocess.run(
+        ["ffmpeg", "-v", "error", "-i", str(clip), "-t", "2", "-c", "copy", *words, str(tagged)], check=True
+    )
+    assert main(["archive", str(tagged), str(out), "--engine", "gray", "--quiet"]) == 0
+    found = said(out)
+    assert {name: found[name] for name in told} == told
+    assert pictures(out)
+
+
 def test_again_nothing_is_done_twice(colored: Path, clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = colored / "cameras" / "night.mp4"
     before = path.stat().st_ino, path.read_bytes()
@@ -195,6 +227,24 @@ def test_cuts_are_at_key_frames(clip: Path) -> None:
         (8 * 10**9, 80),
         (16 * 10**9, 80),
     ]
+
+
+def test_a_worker_that_says_much_is_not_held_up(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GST_DEBUG", "qtdemux:6")  # 190 kB, where a pipe holds 64 KiB
+    job = Job(str(clip), {"engine": "gray"}, "", 0, 2 * 10**9, 0, 20, str(tmp_path / "segment"), 0)
+    workers = open_workers(1, None)
+    workers.start(job)
+    assert workers.next() == (job, None)
+    assert Done.read(job) is not None
+
+
+def test_a_worker_s_last_line_says_why_it_failed(clip: Path, tmp_path: Path) -> None:
+    job = Job(str(clip), {"engine": "gray"}, "", 0, 2 * 10**9, 0, 21, str(tmp_path / "segment"), 0)
+    workers = open_workers(1, None)
+    workers.start(job)
+    assert workers.next() == (job, f"{clip}: segment 0 has 21 pictures, 20 came out")
 
 
 def test_without_ray_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
