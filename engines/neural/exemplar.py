@@ -2,10 +2,7 @@
 
 The picture is encoded once, when it is given; a frame pays for the attention to it. Without a picture, or at
 strength 0, the answer is the band's own to the last bit. A picture of another scene, of which the network
-takes little, gives its palette: mean and covariance of its chroma.
-
-Reference: Pitié, Kokaram, The Linear Monge-Kantorovitch Linear Colour Mapping for Example-Based Colour
-Transfer, CVMP 2007, eq. 16; here of Cb and Cr alone, and never stretched beyond `STRETCH`.
+takes little, gives its mood.
 """
 
 from __future__ import annotations
@@ -26,6 +23,7 @@ from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.network.network import Graph, Network, NetworkOptions, Tensor, open_graph
 from irchroma.engines.network.sharing import NetworkSeat
 from irchroma.engines.recolor import color_space
+from irchroma.engines.reference.mood import Mood, with_mood
 from irchroma.engines.reference.pictures import Reference
 from irchroma.engines.reference.placing import Placing
 
@@ -38,13 +36,9 @@ AREA_PX = 192 * 256
 STRIDE_PX, LEAST_PX = 32, 64
 DISTRUSTED = -30.0
 """Added to the similarity of cells that are not trusted."""
-PALETTE = 0.75
-"""Share of the other scene's palette at full strength: more is more color of its own, and further from the
-truth where the picture has nothing to do with it (`irchroma bench exemplars`, "other scene")."""
-STRETCH = (0.4, 2.0)
-"""Of the chroma along any direction, at least and at most."""
-FLAT = 4e-5
-"""Variance of chroma below which there is no palette to speak of."""
+CONTENT = 0.3
+"""Share of what the network matches by content alone, where geometry has not found the scene: all of it takes
+color away from brick and leaves, and viewers turned from it."""
 TRUSTED = 0.5
 """Share of a cell that must be."""
 _USUAL: dict[str, tuple[int, ...]] = {
@@ -60,43 +54,19 @@ LEAST_SPREAD = 0.25 * math.sqrt(1e-3)
 
 
 @dataclass(frozen=True, slots=True)
-class Palette:
-    """Mean (2,) and covariance (2, 2) of Cb and Cr, float64."""
-
-    mean: NDArray[np.float64]
-    covariance: NDArray[np.float64]
-
-    @staticmethod
-    def of(chroma: NDArray[np.float32]) -> Palette:
-        """(n, 2) Cb and Cr."""
-        return Palette(chroma.mean(0, dtype=np.float64), np.cov(chroma.T) + FLAT * np.eye(2))
-
-    def towards(self, other: Palette) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """(2, 2) and (2,): what makes chroma of this palette that of another, m @ chroma + offset."""
-        values, turn = np.linalg.eigh(self.covariance)
-        root = turn * np.sqrt(values) @ turn.T
-        back = turn / np.sqrt(values) @ turn.T
-        values, turn = np.linalg.eigh(root @ other.covariance @ root)
-        matrix = back @ (turn * np.sqrt(np.maximum(values, 0.0)) @ turn.T) @ back
-        values, turn = np.linalg.eigh(matrix)
-        matrix = turn * np.clip(values, *STRETCH) @ turn.T
-        return matrix, other.mean - matrix @ self.mean
-
-
-@dataclass(frozen=True, slots=True)
 class Encoded:
     """A reference as the network knows it.
 
     Attributes:
         name: of the picture.
         tokens: the graph's inputs by name, see `exemplar.network.Tokens`.
-        palette: of its trusted cells.
+        mood: of its trusted cells.
         placing: where its cells lie in the frames.
     """
 
     name: str
     tokens: dict[str, Tensor]
-    palette: Palette
+    mood: Mood
     placing: Placing
 
 
@@ -142,9 +112,10 @@ class GivenPicture:
         with self._encoding:
             tokens = encode(reference, self._pictures)
             trusted = tokens["bias"].ravel() == 0.0
-            chroma = tokens["values"][0, :, 1:3]
-            palette = Palette.of(chroma[trusted] if trusted.sum() > 1 else chroma)
-            encoded = Encoded(reference.name, tokens, palette, _placing(reference))
+            cells = tokens["values"][0]
+            cells = cells[trusted] if trusted.any() else cells
+            mood = Mood.of(cells[:, 1:3], cells[:, 7])
+            encoded = Encoded(reference.name, tokens, mood, _placing(reference))
             for network in self._networks:
                 network.prepare_for(encoded)
             self._reference, self.encoded = reference, encoded
@@ -200,7 +171,6 @@ class ExemplarNetwork:
         height, width = luma.shape[2] // CELL_PX, luma.shape[3] // CELL_PX
         common: dict[str, Tensor] = {
             "place": places(height, width),
-            "strength": np.full((1, 1, 1, 1), strength, np.float32),
             **encoded.tokens,
         }
         answers = []
@@ -212,11 +182,13 @@ class ExemplarNetwork:
                 "sureness": sure[None],
                 "there": there,
                 "known": np.full((1, 1, 1, 1), known, np.float32),
+                "strength": np.full((1, 1, 1, 1), strength * (known + CONTENT * (1.0 - known)), np.float32),
             }
             answer = self._frames.run(common | frame)
-            share = PALETTE * strength * (1.0 - known)
-            if share > 0.0:
-                answer = answer | {"ycc": with_palette(answer["ycc"], encoded.palette, share)}
+            if known < 1.0:
+                cells = _cells(own[1:3].transpose(1, 2, 0)).reshape(-1, 2)
+                change = encoded.mood.given_to(Mood.of(cells, common["place"][0, 1].ravel()))
+                answer = answer | {"ycc": with_mood(answer["ycc"], change, strength * (1.0 - known))}
             answers.append(answer)
         if len(answers) == 1:
             return answers[0]["ycc"], answers[0]["confidence"]
@@ -298,21 +270,6 @@ class PreparedNetwork:
 
     def close(self) -> None:
         """The network is its owner's to close."""
-
-
-def with_palette(ycc: Tensor, palette: Palette, share: float) -> Tensor:
-    """(1, 3, H, W) with its chroma that far on the way to a palette, [0, 1]; a new array."""
-    chroma = ycc[0, 1:3]
-    rows, columns = chroma.shape[1] // CELL_PX, chroma.shape[2] // CELL_PX
-    cells = chroma.reshape(2, rows, CELL_PX, columns, CELL_PX).mean((2, 4)).reshape(2, -1).T
-    matrix, offset = Palette.of(cells).towards(palette)
-    matrix = np.eye(2) + share * (matrix - np.eye(2))
-    made = np.empty_like(ycc)
-    made[0, 0] = ycc[0, 0]
-    for channel in range(2):
-        (blue, red), shift = matrix[channel], share * offset[channel]
-        made[0, 1 + channel] = np.clip(blue * chroma[0] + red * chroma[1] + shift, -0.5, 0.5)
-    return made
 
 
 def checked_strength(strength: float) -> float:

@@ -19,7 +19,7 @@ from irchroma.engines.errors import EngineError, EngineOptionError
 from irchroma.engines.network.network import GRAPH_RUNTIMES, NetworkOptions, installed
 from irchroma.engines.neural.adjustable import AdjustableColorizer
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
-from irchroma.engines.neural.exemplar import ExemplarNetwork, Palette, encoded_size, with_palette
+from irchroma.engines.neural.exemplar import ExemplarNetwork, encoded_size
 from irchroma.engines.neural.ladder import Rung
 from irchroma.engines.reference.pictures import AUTO, Reference, save_references
 
@@ -119,7 +119,7 @@ def test_more_strength_is_further_from_the_band_s_answer(band: str) -> None:
 
 
 @pytest.mark.parametrize("band", ENGINES)
-def test_pictures_of_other_scenes_give_their_palettes(band: str) -> None:
+def test_pictures_of_other_scenes_give_their_light(band: str) -> None:
     luma, _ = scene()
     engine = opened(band, steady=False)
     street, _ = daytime_scene.draw(9)
@@ -130,7 +130,8 @@ def test_pictures_of_other_scenes_give_their_palettes(band: str) -> None:
         steered = shown(engine, luma)
         warmth.append(float((steered[..., 0] - steered[..., 2]).mean()))
     engine.close()
-    assert warmth[0] > warmth[1] + 10 > warmth[2] + 20
+    assert warmth[0] > warmth[1] + 4 > warmth[2] + 8
+    assert warmth[0] < warmth[2] + 40  # a quarter of what lies between the pictures
 
 
 @pytest.mark.parametrize("band", ENGINES)
@@ -204,22 +205,6 @@ def test_a_reference_is_taken_away_again(band: str) -> None:
     engine.exchange_references([])
     np.testing.assert_array_equal(shown(engine, luma), known)
     engine.close()
-
-
-def test_a_palette_is_taken_as_far_as_it_is_asked_for() -> None:
-    random = np.random.default_rng(2)
-    mine = random.multivariate_normal((0.02, -0.01), ((0.004, 0.001), (0.001, 0.002)), 12 * 16)
-    ycc = np.full((1, 3, 96, 128), 0.5, np.float32)
-    ycc[0, 1:] = mine.T.reshape(2, 12, 16).repeat(8, 1).repeat(8, 2)
-    goal = Palette(np.array((-0.05, 0.03)), np.array(((0.003, -0.001), (-0.001, 0.005))))
-    made = with_palette(ycc, goal, 1.0)
-    found = Palette.of(made[0, 1:].reshape(2, -1).T)
-    np.testing.assert_allclose(found.mean, goal.mean, atol=1e-3)
-    np.testing.assert_allclose(found.covariance, goal.covariance, atol=2e-4)
-    np.testing.assert_array_equal(made[0, 0], ycc[0, 0])
-    half = with_palette(ycc, goal, 0.5)
-    np.testing.assert_allclose(half, (ycc + made) / 2, atol=1e-5)
-    np.testing.assert_allclose(with_palette(ycc, goal, 0.0), ycc, atol=1e-6)
 
 
 def test_a_reference_of_any_shape_is_encoded_in_about_as_many_cells() -> None:

@@ -1,0 +1,91 @@
+"""What another scene's picture gives: light, how leaves and sky look; never one thing's color to another."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.engines.recolor.color_space import rgb_to_ycc
+from irchroma.engines.reference.mood import LIGHT_MOST, MOST, Mood, with_mood
+
+SKY, LEAVES, BRICK, ROAD = (140, 180, 230), (90, 110, 60), (150, 110, 90), (120, 120, 120)
+"""R'G'B'."""
+Ycc = NDArray[np.float32]
+
+
+def picture(*bands: tuple[int, int, int]) -> Ycc:
+    """(1, 3, 64, 64) Y'CbCr: stripes of equal height."""
+    rgb = np.repeat(np.array(bands, np.uint8), 64 // len(bands), axis=0)[:, None].repeat(64, 1)
+    return np.ascontiguousarray(rgb_to_ycc(rgb).transpose(2, 0, 1)[None])
+
+
+def mood(ycc: Ycc) -> Mood:
+    height = np.linspace(-1, 1, 64, dtype=np.float32).repeat(64)
+    return Mood.of(ycc[0, 1:3].reshape(2, -1).T, height)
+
+
+def steered(frame: Ycc, given: Ycc, share: float = 1.0) -> Ycc:
+    return with_mood(frame, mood(given).given_to(mood(frame)), share)
+
+
+def at(ycc: Ycc, band: int, of: int = 4) -> tuple[float, float]:
+    """Saturation and hue (degrees in the plane of Cb and Cr) of a stripe's middle."""
+    blue, red = ycc[0, 1:3, (2 * band + 1) * 32 // of, 32]
+    return float(np.hypot(blue, red)), float(np.degrees(np.arctan2(red, blue)) % 360)
+
+
+def test_leaves_are_turned_towards_the_picture_s_leaves_and_a_sky_towards_its_sky() -> None:
+    frame = picture(SKY, LEAVES, BRICK, ROAD)
+    vivid = steered(frame, picture((90, 150, 240), (60, 125, 50), ROAD, ROAD))
+    for band in (0, 1):
+        assert at(vivid, band)[0] > 1.2 * at(frame, band)[0]
+    assert 3 < at(vivid, 1)[1] - at(frame, 1)[1] < 25  # from olive to green
+    assert np.abs(vivid[0, 1:3, 40:] - frame[0, 1:3, 40:]).max() < 0.012  # brick and road: hardly
+    np.testing.assert_array_equal(vivid[0, 0], frame[0, 0])
+
+
+def test_what_the_frame_has_not_and_what_the_picture_has_not_changes_nothing() -> None:
+    frame = picture(SKY, LEAVES, BRICK, ROAD)
+    evening = picture((250, 170, 60), ROAD, ROAD, ROAD)
+    made = steered(frame, evening)
+    assert np.abs(made - frame).max() < 0.01  # an orange sky lies on nothing, not even on the sky
+    street = picture(BRICK, BRICK, ROAD, ROAD)
+    made = steered(street, picture((90, 150, 240), (60, 125, 50), ROAD, ROAD))
+    assert np.abs(made - street).max() < 0.01
+
+
+def test_teal_leaves_and_a_violet_sky_are_not_taken_over() -> None:
+    frame = picture(SKY, LEAVES, BRICK, ROAD)
+    made = steered(frame, picture((190, 150, 240), (40, 120, 100), ROAD, ROAD))
+    assert 308 < at(made, 0)[1] < 326
+    assert at(made, 1)[1] < 205
+
+
+def test_the_light_s_cast_is_everything_s_and_small() -> None:
+    frame = picture(SKY, LEAVES, BRICK, ROAD)
+    warm, cold = (steered(frame, picture(*[color] * 4)) for color in ((135, 120, 105), (105, 120, 135)))
+    for band in range(4):
+        row = 16 * band + 8
+        away = warm[0, 1:3, row, 32] - cold[0, 1:3, row, 32]
+        assert away[0] < -0.015
+        assert away[1] > 0.008
+        assert np.hypot(*away) <= 2 * LIGHT_MOST + 1e-3
+    lawn = steered(frame, picture((60, 125, 50), (60, 125, 50), (60, 125, 50), (60, 125, 50)))
+    assert np.abs(lawn[0, 1:3, 40:] - frame[0, 1:3, 40:]).max() < 0.005  # paint is no light
+
+
+def test_more_is_further_and_never_far() -> None:
+    random = np.random.default_rng(1)
+    blocks = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    rgb = np.asarray(cv2.resize(blocks, (64, 64), interpolation=cv2.INTER_LINEAR), np.uint8)
+    frame = np.ascontiguousarray(rgb_to_ycc(rgb).transpose(2, 0, 1)[None])
+    before = frame.copy()
+    for bands in ((SKY, LEAVES), (LEAVES, ROAD), (BRICK, SKY)):
+        away = [np.abs(steered(frame, picture(*bands), share) - frame).max() for share in (0.0, 0.5, 1.0)]
+        assert away[0] == 0.0 or away[0] < 1e-6
+        assert away[0] < away[1] < away[2] <= MOST + 0.01
+    np.testing.assert_array_equal(frame, before)
+
+
+def test_a_picture_of_one_s_own_kind_changes_its_light_alone() -> None:
+    frame = picture(SKY, LEAVES, ROAD, ROAD)
+    assert np.abs(steered(frame, frame) - frame).max() < 0.02
