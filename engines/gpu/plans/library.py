@@ -28,8 +28,8 @@ import platform
 import re
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +96,9 @@ class BuildRequest:
     """What to build.
 
     Attributes:
-        onnx: a strongly-typed network with one input.
+        onnx: a strongly-typed network.
         profile: one shape, or a range of them.
+        shapes: of every input, where there are several: all of them of one shape, and the profile unused.
         level: how long kernels are searched for, 0 to 5; TensorRT's own default is 3.
         aux_streams: further streams that one run of the network may use beside its own; None for as many as
             the library likes. Each context makes them, and their events are part of every recorded frame.
@@ -114,6 +115,7 @@ class BuildRequest:
     exact: bool = False
     timing_cache: Path | None = None
     progress: Progress | None = None
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +211,10 @@ class TensorRT:
             if self.runtime == "tensorrt-rtx":
                 # "Required when using CUDA stream capture" (release notes of TensorRT-RTX 1.2).
                 config.set_flag(self.library.BuilderFlag.REQUIRE_USER_ALLOCATION)
-            if request.profile.static:
+            if request.shapes:
+                for index in range(network.num_inputs):
+                    network.get_input(index).shape = request.shapes[network.get_input(index).name]
+            elif request.profile.static:
                 n, height, width = request.profile.optimum
                 network.get_input(0).shape = (n, 1, height, width)
             else:
