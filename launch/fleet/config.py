@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,19 @@ class FleetOptions:
             for this machine alone.
         balance: how much fuller the fullest machine may be than the emptiest before cameras are moved.
         lost_after_s: how long a machine may say nothing until its cameras are begun on others.
+        cameras_per_process: of a machine, at most; its interpreter's lock is what they wait for in the end.
+        files: the folder or bucket of what configurations call `shared:NAME`, see `shared_files`.
     """
 
     address: str = "auto"
     balance: float = 0.15
     lost_after_s: float = 3.0
+    cameras_per_process: int = 8
+    files: str = ""
 
     def __post_init__(self) -> None:
+        if self.cameras_per_process < 1:
+            raise ConfigError("fleet.cameras_per_process: expected 1 or more")
         if not 0 < self.balance <= 1 or not self.lost_after_s > 0:
             raise ConfigError("fleet: expected a balance above 0 and up to 1, and lost_after_s above 0")
 
@@ -48,6 +55,10 @@ class FleetConfig:
     options: FleetOptions
     cameras: tuple[Camera, ...]
     texts: dict[str, str] = field(default_factory=dict)
+
+    def stamped(self, stamp: Callable[[str], str]) -> FleetConfig:
+        """With every text as `stamp` makes it, see `SharedFiles.stamped`."""
+        return replace(self, texts={name: stamp(text) for name, text in self.texts.items()})
 
 
 def load_fleet(path: Path) -> FleetConfig:

@@ -1,6 +1,8 @@
 """Machines that Ray knows: an actor on each holds its cameras; another is where wishes and figures meet.
 
-All that Ray stores is names, wishes and figures: passwords stay `${NAME}`, video never goes through it.
+All that Ray carries is names, wishes, figures and log lines: passwords stay `${NAME}`, video never goes
+through it. Each call is below the 100 kB that Ray sends beside its object store, but for the status of more
+than some hundred cameras, of which one is there at a time: nothing fills the store, nothing is spilled.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ from typing import Any
 
 from irchroma.launch.fleet.host import CameraHost
 from irchroma.launch.fleet.placement import Node
-from irchroma.launch.fleet.supervisor import HostLost
+from irchroma.launch.fleet.reports import Line, LogBook
+from irchroma.launch.fleet.supervisor import HostLost, NodeProcesses
 from irchroma.launch.ray_door import connected
 from irchroma.stream.errors import StreamError
 
@@ -21,6 +24,7 @@ _NAMESPACE, _BOARD = "irchroma", "fleet"
 _ANSWER_S = 5.0
 _CLOSE_S = 25.0
 _AT_ONCE = 8  # of a host's calls
+_LINES_AT_ONCE = 50
 
 
 class Board:
@@ -29,6 +33,7 @@ class Board:
     def __init__(self) -> None:
         self._draining: set[str] = set()
         self._status: dict[str, Any] = {}
+        self._book = LogBook()
 
     def drain(self, node: str, leave: bool) -> bool:
         """Whether a machine is to be left; False where there is none of that name."""
@@ -37,10 +42,17 @@ class Board:
         (self._draining.add if leave else self._draining.discard)(node)
         return True
 
-    def tell(self, status: dict[str, Any]) -> set[str]:
-        """The newest figures; the answer is which machines are to be left."""
+    def tell(self, status: dict[str, Any], lines: list[Line]) -> set[str]:
+        """The newest figures, and what was logged; the answer is which machines are to be left."""
+        if not self._status:  # it was begun anew, elsewhere
+            self._draining |= {name for name, node in status["nodes"].items() if node["draining"]}
         self._status = status
+        self._book.add(lines)
         return self._draining
+
+    def lines(self, after: int, camera: str = "") -> tuple[int, list[Line]]:
+        """See `LogBook.after`."""
+        return self._book.after(after, camera)
 
     def status(self) -> dict[str, Any]:
         """The newest figures."""
@@ -53,18 +65,20 @@ class RayCluster:
     Args:
         address: see `FleetOptions.address`.
         lost_after_s: how long a host may not answer.
+        cameras_per_process: see `FleetOptions`.
 
     Raises:
         StreamError: Ray is not installed, or no cluster answers there.
     """
 
-    def __init__(self, address: str, lost_after_s: float) -> None:
+    def __init__(self, address: str, lost_after_s: float, cameras_per_process: int = 8) -> None:
         self.ray = joined(address)
-        self._lost_after_s = lost_after_s
+        self._lost_after_s, self._most = lost_after_s, cameras_per_process
         self._ids: dict[str, str] = {}
-        board = self.ray.remote(num_cpus=0)(Board)
+        self._draining: set[str] = set()
+        board = self.ray.remote(num_cpus=0, max_restarts=-1)(Board)
         try:
-            self._board: Any = board.options(name=_BOARD).remote()
+            self._board: Any = board.options(name=_BOARD, scheduling_strategy=self._here()).remote()
             self.ray.get(self._board.status.remote(), timeout=60)
         except ValueError as error:  # the name is taken
             self.ray.shutdown()
@@ -85,18 +99,33 @@ class RayCluster:
                 found.append(Node(name, kind, capacity))
         return found
 
-    def open_host(self, node: str) -> RayHost:
+    def _here(self) -> Any:
+        """The board lies where this process runs, whose end is the fleet's anyway."""
+        own = self.ray.get_runtime_context().get_node_id()
+        return self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(own, soft=False)
+
+    def open_host(self, node: str) -> NodeProcesses:
         """See `Cluster.open_host`."""
         pinned = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
             self._ids[node], soft=False
         )
         kind = self.ray.remote(num_cpus=0, max_restarts=0, max_concurrency=_AT_ONCE)(CameraHost)
-        return RayHost(self.ray, kind.options(scheduling_strategy=pinned).remote(node), self._lost_after_s)
 
-    def exchange(self, status: dict[str, Any]) -> set[str]:
-        """Put the figures on the board; which machines are to be left."""
-        draining: set[str] = self.ray.get(self._board.tell.remote(status), timeout=_ANSWER_S)
-        return draining
+        def opened() -> RayHost:
+            actor = kind.options(scheduling_strategy=pinned).remote(node)
+            return RayHost(self.ray, actor, self._lost_after_s)
+
+        return NodeProcesses(opened, self._most)
+
+    def exchange(self, status: dict[str, Any], lines: list[Line]) -> set[str]:
+        """Put figures and lines on the board; which machines are to be left."""
+        try:
+            for at in range(0, max(1, len(lines)), _LINES_AT_ONCE):
+                told = self._board.tell.remote(status, lines[at : at + _LINES_AT_ONCE])
+                self._draining = self.ray.get(told, timeout=_ANSWER_S)
+        except self.ray.exceptions.RayError as error:
+            log.warning("the board does not answer (%s); the cameras go on", type(error).__name__)
+        return self._draining
 
     def close(self) -> None:
         """Let go of the cluster."""
@@ -113,6 +142,8 @@ class RayHost:
         self._asked_s = 0.0
         self._told: dict[str, dict[str, Any]] | None = None
         self._calls: list[Any] = []
+        self._lines_asked: Any = None
+        self._lines_to = 0
 
     def begin(self, camera: str, text: str) -> None:
         """See `Host.begin`."""
@@ -138,6 +169,20 @@ class RayHost:
         if self._asked is not None and time.monotonic() - self._asked_s > longest_s:
             raise HostLost(f"it has not answered for {longest_s:g} s")
         return self._told or {}
+
+    def lines(self) -> list[Line]:
+        """See `Host.lines`; the next are asked for, and come with the next call."""
+        lines: list[Line] = []
+        try:
+            if self._lines_asked is not None:
+                ready, _ = self._ray.wait([self._lines_asked], timeout=0)
+                if not ready:
+                    return []
+                self._lines_to, lines = self._ray.get(self._lines_asked)
+        except self._ray.exceptions.RayError as error:  # `figures` says that it is lost
+            log.debug("no lines: %s", type(error).__name__)
+        self._lines_asked = self._actor.lines.remote(self._lines_to)
+        return lines
 
     def _collect(self) -> None:
         """Errors of calls that have ended; nothing is kept of them."""

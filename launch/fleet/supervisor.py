@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from irchroma.launch.fleet.config import FleetConfig
 from irchroma.launch.fleet.placement import Node, place
+from irchroma.launch.fleet.reports import Line
 
 log = logging.getLogger(__name__)
 
@@ -37,11 +38,82 @@ class Host(Protocol):
     def figures(self) -> dict[str, dict[str, Any]]:
         """The newest answer of `CameraHost.figures`, empty before the first. HostLost where none comes."""
 
+    def lines(self) -> list[Line]:
+        """What it has logged since this was asked last."""
+
     def close(self) -> None:
         """End its cameras and its process, in good order."""
 
     def abandon(self) -> None:
         """End its process, if there is one; waits for nothing."""
+
+
+class NodeProcesses:
+    """A machine's cameras in as many processes as they need, for the supervisor one host.
+
+    A process that ends takes its own cameras with it only, which begin again beside the others.
+
+    Args:
+        open_process: makes one.
+        most: cameras of each.
+    """
+
+    def __init__(self, open_process: Callable[[], Host], most: int) -> None:
+        self._open, self._most = open_process, most
+        self._processes: list[tuple[Host, dict[str, str]]] = []
+
+    def begin(self, camera: str, text: str) -> None:
+        """See `Host.begin`."""
+        chosen = next((one for one in self._processes if camera in one[1]), None)
+        if chosen is None:
+            with_room = [one for one in self._processes if len(one[1]) < self._most]
+            chosen = max(with_room, key=lambda one: len(one[1]), default=None)
+        if chosen is None:
+            chosen = (self._open(), {})
+            self._processes.append(chosen)
+        chosen[1][camera] = text
+        chosen[0].begin(camera, text)
+
+    def end(self, camera: str) -> None:
+        """See `Host.end`."""
+        for process, texts in self._processes:
+            if texts.pop(camera, None) is not None:
+                process.end(camera)
+
+    def figures(self) -> dict[str, dict[str, Any]]:
+        """See `Host.figures`; the machine is lost with its last process."""
+        told: dict[str, dict[str, Any]] = {}
+        homeless: dict[str, str] = {}
+        for one in list(self._processes):
+            process, texts = one
+            try:
+                told |= process.figures()
+            except HostLost as error:
+                self._processes.remove(one)
+                process.abandon()
+                if not self._processes:
+                    raise
+                log.warning("a process of %d cameras: %s; they begin again beside it", len(texts), error)
+                homeless |= texts
+        for camera, text in homeless.items():
+            self.begin(camera, text)
+        return told
+
+    def lines(self) -> list[Line]:
+        """See `Host.lines`."""
+        return [line for process, _ in self._processes for line in process.lines()]
+
+    def close(self) -> None:
+        """See `Host.close`."""
+        for process, _ in self._processes:
+            process.close()
+        self._processes.clear()
+
+    def abandon(self) -> None:
+        """See `Host.abandon`."""
+        for process, _ in self._processes:
+            process.abandon()
+        self._processes.clear()
 
 
 class Cluster(Protocol):
@@ -87,6 +159,27 @@ class Fleet:
         self._running = {camera.name: _Running() for camera in config.cameras}
         self._figures: dict[str, dict[str, dict[str, Any]]] = {}
         self._nodes: dict[str, Node] = {}
+        self._lines: list[Line] = []
+
+    def use(self, config: FleetConfig) -> None:
+        """Go on with other cameras, costs or settings: only what has changed begins, begins anew, or ends."""
+        before, self._config = self._config, config
+        for name, text in config.texts.items():
+            camera = self._running.setdefault(name, _Running())
+            if camera.node in self._hosts and before.texts.get(name) != text:
+                log.info("%s: its configuration or a file of it has changed", name)
+                camera.failed_at = None
+                self._hosts[camera.node].begin(name, text)
+        for name in set(self._running) - set(config.texts):
+            camera = self._running.pop(name)
+            log.info("%s: is no longer one of the fleet's", name)
+            for node in {camera.node, *camera.leaving} & set(self._hosts):
+                self._hosts[node].end(name)
+
+    def lines(self) -> list[Line]:
+        """What all machines have logged since this was asked last."""
+        lines, self._lines = self._lines, []
+        return lines
 
     def step(self, draining: Iterable[str] = ()) -> None:
         """Look at the machines, and do what that asks for.
@@ -111,6 +204,7 @@ class Fleet:
                 if name not in there:
                     raise HostLost("the machine is gone")
                 self._figures[name] = host.figures()
+                self._lines += [{**line, "node": name} for line in host.lines()]
             except HostLost as error:
                 log.warning("%s: %s; its cameras go on elsewhere", name, error)
                 self._forget(name)

@@ -65,7 +65,7 @@ def settle_threads(runtime: str, threads: int) -> None:
         use_threads(threads)
 
 
-def _note_camera(record: logging.LogRecord) -> bool:
+def note_camera(record: logging.LogRecord) -> bool:
     """Give the record the name of the camera whose thread logs, where there are several."""
     name = feed_name.get()
     record.camera = name
@@ -105,7 +105,7 @@ def set_up(style: str, level: int) -> None:
         if style == "json"
         else logging.Formatter("%(asctime)s %(levelname).1s %(whose)s%(message)s", "%H:%M:%S")
     )
-    line.addFilter(_note_camera)
+    line.addFilter(note_camera)
     root = logging.getLogger("irchroma")
     root.handlers = [line]
     root.setLevel(level)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import re
+import signal
+import subprocess
+import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import cv2
+import numpy as np
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from irchroma.launch.fleet.config import load_fleet
 from irchroma.launch.fleet.ray_cluster import RayCluster
@@ -16,6 +25,7 @@ from irchroma.stream.errors import StreamError
 
 pytestmark = [pytest.mark.gst, pytest.mark.timeout(300)]
 
+T = TypeVar("T")
 CAMERAS = 6
 FILE = """
 engine = "palette:ironbow"
@@ -25,6 +35,7 @@ wait_at_start = true
 [fleet]
 cost = { cpu = 0.5 }
 lost_after_s = 5.0
+cameras_per_process = 2
 """ + "".join(
     f"""
 [[cameras]]
@@ -77,7 +88,7 @@ class Watched:
         while not reached():
             assert time.monotonic() - began_s < within_s, self.fleet.status()
             self.fleet.step(self.draining)
-            self.draining = self.cluster.exchange(self.fleet.status())
+            self.draining = self.cluster.exchange(self.fleet.status(), self.fleet.lines())
             for name, told in self.fleet.status()["cameras"].items():
                 now_s, seen = time.monotonic(), (told["node"], told.get("frames"))
                 before = self._last.get(name)
@@ -107,12 +118,20 @@ def test_cameras_outlive_their_machines(ray_machines: Any, tmp_path: Path) -> No
     more = {"num_cpus": 2, **STORE}
     workers = [ray_machines.add_node(**more) for _ in range(2)]
     config = load_fleet(path)
-    cluster = RayCluster(ray_machines.address, config.options.lost_after_s)
+    cluster = RayCluster(
+        ray_machines.address, config.options.lost_after_s, config.options.cameras_per_process
+    )
     fleet = Fleet(config, cluster)
     watched = Watched(fleet, cluster)
     try:
         watched.until(watched.settled)
         assert watched.loads == [0.75, 0.75]
+
+        # Nothing of a fleet lies in Ray's object store, where something else does show.
+        assert stored_bytes(cluster) == 0
+        there = cluster.ray.put(np.zeros(4 << 20, np.uint8))
+        watched.until(lambda: stored_bytes(cluster) >= 4 << 20)
+        del there
 
         # One that joins gets its share.
         workers.append(ray_machines.add_node(**more))
@@ -140,6 +159,120 @@ def test_cameras_outlive_their_machines(ray_machines: Any, tmp_path: Path) -> No
     finally:
         fleet.close()
         cluster.close()
+
+
+def stored_bytes(cluster: RayCluster) -> float:
+    whole, left = cluster.ray.cluster_resources(), cluster.ray.available_resources()
+    return float(whole["object_store_memory"] - left["object_store_memory"])
+
+
+SECRET = "neither-here-nor-there-7b1f"
+COMMANDS_FILE = """
+engine = "gray"
+fixed = true
+[reconnect]
+wait_at_start = true
+[fleet]
+address = "{address}"
+files = "{files}"
+cameras_per_process = 2
+[[cameras]]
+name = "gate"
+source = "test:nir?live=1&rate=5&size=64x48"
+to = ["null"]
+repair = {{ mask = "shared:gate.png" }}
+[[cameras]]
+name = "roof"
+source = "test:nir?live=1&rate=5&size=64x48"
+to = ["null"]
+[[cameras]]
+name = "locked"
+source = "rtsp://user:${{FLEET_SECRET}}@127.0.0.1:9/stream"
+to = ["null"]
+"""
+
+
+def test_a_fleet_by_its_commands(ray_machines: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One page, one log, files by content; and no password in what Ray keeps, shows or writes."""
+    monkeypatch.setenv("FLEET_SECRET", SECRET)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    ray_machines.add_node(num_cpus=2, **STORE)
+    files, path, said = tmp_path / "site", tmp_path / "fleet.toml", tmp_path / "said"
+    files.mkdir()
+    write_mask(files / "gate.png", 10)
+    path.write_text(COMMANDS_FILE.format(address=ray_machines.address, files=files))
+    with said.open("wb") as output:
+        words = ["up", "--config", str(path), "--serve", "127.0.0.1:0"]
+        process = subprocess.Popen([*COMMAND, *words], stdout=output, stderr=output)
+    try:
+        page = until(lambda: re.search(r"http://\S+(?=/metrics)", said.read_text()), process)[0]
+
+        def frames() -> dict[str, float]:
+            figures = text_string_to_metric_families(fetched(f"{page}/metrics"))
+            return {
+                sample.labels["camera"]: sample.value
+                for family in figures
+                for sample in family.samples
+                if sample.name == "irchroma_frames_total" and sample.labels["node"]
+            }
+
+        until(lambda: min(frames().get("gate", 0), frames().get("roof", 0)) > 10, process)
+
+        before = frames()
+        write_mask(files / "gate.png", 30)
+        until(lambda: 0 < frames().get("gate", 0) < before["gate"], process)
+        until(lambda: frames()["roof"] > before["roof"], process)
+        told = logs(ray_machines.address, "--lines", "1000")
+        assert "gate: begins anew" in told
+        assert "roof: begins anew" not in told
+        lines = [json.loads(line) for line in logs(ray_machines.address, "locked", "--jsonl").splitlines()]
+        assert {line["camera"] for line in lines} == {"locked"}
+        assert all(line["node"] for line in lines)
+        assert any("127.0.0.1:9" in line["message"] for line in lines)
+
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+    session = Path(ray_machines.head_node.get_session_dir_path())
+    written = [one for one in session.rglob("*") if one.is_file()]
+    assert len(written) > 5
+    assert not [one for one in session.rglob("*spilled*") if one.is_dir() and any(one.iterdir())]
+    holders = [one for one in [*written, said] if SECRET.encode() in one.read_bytes()]
+    assert not holders
+    assert SECRET not in told
+
+
+COMMAND = [sys.executable, "-m", "irchroma.launch", "fleet"]
+
+
+def write_mask(path: Path, column: int) -> None:
+    mask = np.zeros((48, 64), np.uint8)
+    mask[10:14, column : column + 4] = 255
+    assert cv2.imwrite(str(path), mask)
+
+
+def until(found: Callable[[], T | None], process: subprocess.Popen[bytes]) -> T:
+    deadline_s = time.monotonic() + 120
+    while not (answer := found()):
+        assert process.poll() is None
+        assert time.monotonic() < deadline_s
+        time.sleep(0.3)
+    return answer
+
+
+def fetched(address: str) -> str:
+    with urllib.request.urlopen(address, timeout=20) as answer:
+        body: bytes = answer.read()
+    return body.decode()
+
+
+def logs(address: str, *words: str) -> str:
+    command = [*COMMAND, "logs", *words, "--address", address]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def _named(cluster: RayCluster) -> dict[str, dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from irchroma.launch.config import ConfigError
 from irchroma.launch.fleet.config import FleetConfig, FleetOptions, load_fleet, read_camera
 from irchroma.launch.fleet.placement import Camera, Node
-from irchroma.launch.fleet.supervisor import Fleet, HostLost
+from irchroma.launch.fleet.supervisor import Fleet, HostLost, NodeProcesses
 
 
 class Machine:
@@ -18,12 +19,14 @@ class Machine:
 
     def __init__(self) -> None:
         self.running: list[str] = []
+        self.texts: dict[str, str] = {}
         self.figured: dict[str, dict[str, Any]] = {}
         self.lost = self.closed = self.abandoned = False
 
     def begin(self, camera: str, text: str) -> None:
-        assert text == f"text of {camera}"
+        assert text.startswith(f"text of {camera}")
         self.running.append(camera)
+        self.texts[camera] = text
         self.figured[camera] = {"state": "waiting", "frames": 0, "failure": None}
 
     def end(self, camera: str) -> None:
@@ -39,6 +42,9 @@ class Machine:
         """All of its cameras are in color."""
         for name in self.running:
             self.figured[name] = {"state": "live", "frames": 9, "failure": None}
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [{"message": f"{name} runs"} for name in self.running]
 
     def close(self) -> None:
         self.closed = True
@@ -159,6 +165,70 @@ def test_what_does_not_fit_waits_and_is_told(config: FleetConfig) -> None:
     assert machines.hosts["small"].closed
 
 
+def test_what_a_machine_logs_is_told_with_its_name(config: FleetConfig) -> None:
+    machines = Machines("a", "b")
+    fleet = Fleet(config, machines)
+    fleet.step()
+    fleet.step()
+    told = {(line["node"], line["message"]) for line in fleet.lines()}
+    assert len(told) == 4
+    assert {node for node, _ in told} == {"a", "b"}
+    assert fleet.lines() == []
+
+
+def test_a_changed_configuration_begins_that_camera_anew_and_no_other(config: FleetConfig) -> None:
+    machines = Machines("a")
+    fleet = Fleet(config, machines)
+    fleet.step()
+    host = machines.hosts["a"]
+    fleet.use(replace(config, texts={**config.texts, "cam2": "text of cam2, changed"}))
+    assert host.running == ["cam0", "cam1", "cam2", "cam3", "cam2"]
+    assert host.texts["cam2"] == "text of cam2, changed"
+
+
+def test_cameras_come_and_go_with_the_configuration(config: FleetConfig) -> None:
+    machines = Machines("a")
+    fleet = Fleet(config, machines)
+    fleet.step()
+    cameras = (*config.cameras[1:], Camera("new", {"cpu": 0.5}))
+    texts = {camera.name: f"text of {camera.name}" for camera in cameras}
+    fleet.use(replace(config, cameras=cameras, texts=texts))
+    fleet.step()
+    assert machines.hosts["a"].running == ["cam1", "cam2", "cam3", "new"]
+    assert set(fleet.status()["cameras"]) == set(texts)
+
+
+def test_a_machine_has_as_many_processes_as_its_cameras_need() -> None:
+    made: list[Machine] = []
+
+    def opened() -> Machine:
+        made.append(Machine())
+        return made[-1]
+
+    host = NodeProcesses(opened, 2)
+    for number in range(5):
+        host.begin(f"cam{number}", f"text of cam{number}")
+    assert [one.running for one in made] == [["cam0", "cam1"], ["cam2", "cam3"], ["cam4"]]
+    assert set(host.figures()) == {f"cam{number}" for number in range(5)}
+    host.end("cam2")
+    host.begin("cam5", "text of cam5")
+    assert made[1].running == ["cam3", "cam5"]
+    assert len(host.lines()) == 5
+
+    # One process ends: its cameras are begun again, the others do not notice.
+    made[0].lost = True
+    assert set(host.figures()) == {"cam3", "cam4", "cam5"}
+    assert made[0].abandoned
+    assert made[1].running == ["cam3", "cam5"]
+    assert [one.running for one in made[2:]] == [["cam4", "cam0"], ["cam1"]]
+
+    # The last one ends: the machine is lost.
+    for one in made[1:]:
+        one.lost = True
+    with pytest.raises(HostLost):
+        host.figures()
+
+
 FILE = """
 engine = "gray"
 [fleet]
@@ -196,6 +266,7 @@ def test_a_fleet_s_file_is_one_of_several_cameras_with_costs(tmp_path: Path) -> 
         ("${GATE}", "secret", "holds a password"),
         ("cpu = 0.25", "cpu = 0", "expected a share for each kind"),
         ("[fleet]", "[fleet]\nadress = 'auto'", "adress"),
+        ("[fleet]", "[fleet]\ncameras_per_process = 0", "expected 1 or more"),
     ],
 )
 def test_what_a_fleet_cannot_use_is_one_line(tmp_path: Path, before: str, after: str, said: str) -> None:
