@@ -9,6 +9,7 @@ appears that was not there.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -93,9 +94,7 @@ class Mood:
 
     def given_to(self, frame: Mood) -> Plane:
         """(SIDE + 1, SIDE + 1, 2) float32: what Cb and Cr of a frame change by, rows Cr, columns Cb."""
-        levels = np.linspace(-0.5, 0.5, SIDE + 1, dtype=np.float32)
-        chroma = _complex(levels[None], levels[:, None])
-        change = np.full_like(chroma, self._light())
+        change = np.full((SIDE + 1, SIDE + 1), self._light(), np.complex64)
         materials = ((VEGETATION, frame.vegetation, self.vegetation), (SKY, frame.sky, self.sky))
         for material, mine, theirs in materials:
             factor = _between(abs(theirs.mean) / max(abs(mine.mean), 1e-6), SATURATION)
@@ -103,9 +102,9 @@ class Mood:
             turn = (hue - np.degrees(np.angle(mine.mean)) + 180.0) % 360.0 - 180.0
             turned = factor * np.exp(1j * np.radians(_between(turn, (-TURN_DEG, TURN_DEG))))
             share = _ramp(theirs.share, ENOUGH) * _ramp(mine.share, PRESENT)
-            change = change + share * (turned - 1.0) * _membership(chroma, material) * chroma
-        change = change * np.minimum(1.0, MOST / np.maximum(np.abs(change), 1e-6))
-        return np.asarray(np.stack([change.real, change.imag], -1), np.float32)
+            change += np.complex64(share * (turned - 1.0)) * _of_material(material)
+        change *= np.minimum(np.float32(1.0), MOST / np.maximum(np.abs(change), np.float32(1e-6)))
+        return change.view(np.float32).reshape(SIDE + 1, SIDE + 1, 2)
 
     def _light(self) -> complex:
         """The cast of the picture's light."""
@@ -126,15 +125,27 @@ def with_mood(ycc: Plane, change: Plane, share: float) -> Plane:
         share: of it, [0, 1].
     """
     blue, red = ((ycc[0, channel] + np.float32(0.5)) * np.float32(SIDE) for channel in (1, 2))
-    moved = cv2.remap(change, blue, red, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    moved = cv2.remap(
+        np.float32(share) * change, blue, red, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
     made = np.array(ycc, np.float32)
-    made[0, 1:3] += np.float32(share) * moved.transpose(2, 0, 1)
-    np.clip(made[0, 1:3], -0.5, 0.5, out=made[0, 1:3])
+    for channel in (0, 1):
+        plane = made[0, 1 + channel]
+        plane += moved[..., channel]
+        np.clip(plane, -0.5, 0.5, out=plane)
     return made
 
 
 def _complex(blue: Plane, red: Plane) -> Chroma:
     return np.asarray(blue + 1j * red, np.complex64)
+
+
+@cache
+def _of_material(material: Material) -> Chroma:
+    """(SIDE + 1, SIDE + 1): every chroma by how much it is of a material; not written to."""
+    levels = np.linspace(-0.5, 0.5, SIDE + 1, dtype=np.float32)
+    chroma = _complex(levels[None], levels[:, None])
+    return np.asarray(chroma * _membership(chroma, material), np.complex64)
 
 
 def _membership(chroma: Chroma, material: Material) -> Plane:

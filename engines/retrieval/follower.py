@@ -19,6 +19,7 @@ from irchroma.engines.reference.pictures import Reference
 from irchroma.engines.retrieval import features
 from irchroma.engines.retrieval.chooser import ChoiceOptions, SceneChooser
 from irchroma.engines.retrieval.library import Entry, Match, ReferenceLibrary
+from irchroma.engines.retrieval.neighbors import Neighbors
 
 log = logging.getLogger(__name__)
 Luma = NDArray[np.uint8]
@@ -64,19 +65,30 @@ class Seen:
 class SceneFollower:
     """Of one camera; used by one thread."""
 
-    def __init__(self, library: ReferenceLibrary, choice: ChoiceOptions | None = None) -> None:
+    def __init__(
+        self, library: ReferenceLibrary, choice: ChoiceOptions | None = None, may_be_empty: bool = False
+    ) -> None:
         """Begin without a picture.
+
+        Args:
+            library: that pictures are taken from.
+            choice: when another is taken.
+            may_be_empty: pictures come while it is looked at.
 
         Raises:
             EngineOptionError: the library is empty.
             EngineUnavailable: what finds neighbors is not installed.
         """
-        if not library.entries:
+        if not library.entries and not may_be_empty:
             raise EngineOptionError(
                 f"the library of references in {library.folder} is empty: irchroma references add PICTURES"
                 f" --library {library.folder}"
             )
-        library.search(np.zeros((64, 64), np.uint8), 1)  # what is missing is said before the run begins
+        # What is missing is said before the run begins.
+        if library.entries:
+            library.search(np.zeros((64, 64), np.uint8), 1)
+        else:
+            Neighbors(np.ones((1, features.DIMENSIONS), np.float32))
         self.library = library
         self._chooser = SceneChooser(choice)
         self._before: Vector | None = None
@@ -180,6 +192,8 @@ class SceneFollower:
         alike = self._chooser.options.alike
         best = max(scores.values(), default=0.0)
         if self._chooser.chosen is not None or best >= alike or self._unlike >= UNLIKE_LOOKS:
+            return
+        if not self.library.entries:
             return
         self._unlike += 1
         if self._unlike < UNLIKE_LOOKS:

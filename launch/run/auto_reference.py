@@ -24,6 +24,7 @@ from irchroma.engines.processor import make_nice
 from irchroma.engines.reference.pictures import Reference
 from irchroma.engines.retrieval.chooser import ChoiceOptions
 from irchroma.engines.retrieval.follower import SceneFollower
+from irchroma.engines.retrieval.gathering import DayPictures
 from irchroma.engines.retrieval.library import THUMBNAIL_PX, Entry, Match, ReferenceLibrary
 from irchroma.launch.config import ConfigError, shortened
 from irchroma.stream.loop.threads import feed_thread
@@ -168,8 +169,16 @@ class AutoReference(_Steering):
         strength: float = 1.0,
         choice: ChoiceOptions | None = None,
         waits: bool = False,
+        gather: DayPictures | None = None,
     ) -> None:
         """Begin without a reference.
+
+        Args:
+            library: see above.
+            strength: how much references count, [0, 1].
+            choice: when another is taken.
+            waits: see above.
+            gather: takes the camera's own pictures by day into the library, which may be empty then.
 
         Raises:
             EngineOptionError: the library is empty.
@@ -177,7 +186,9 @@ class AutoReference(_Steering):
         """
         super().__init__([], strength)
         self.library, self.waits = library, waits
-        self._follower = SceneFollower(library, choice)
+        self._follower = SceneFollower(library, choice, may_be_empty=gather is not None)
+        self._gather = gather
+        self._gathered: list[NDArray[np.uint8]] | None = None
         self._woken = threading.Condition()
         self._next: _Look | None = None
         self._looked_ns: int | None = None
@@ -205,9 +216,7 @@ class AutoReference(_Steering):
         self._looked_ns = pts_ns
         wanted = _Look(luma, pts_ns / 1e9, self._cut)
         self._cut = False
-        if self._thread is None:  # not before: a run that cannot begin leaves none behind
-            self._thread = feed_thread(self._work, "reference")
-            self._thread.start()
+        self._begin()
         with self._woken:
             if self._next is not None:
                 wanted.cut = wanted.cut or self._next.cut
@@ -215,6 +224,21 @@ class AutoReference(_Steering):
             self._woken.notify()
         if self.waits:
             wanted.done.wait(WAIT_S)
+
+    def see_color(self, rgb: NDArray[np.uint8], pts_ns: int) -> None:
+        """One frame in the camera's own color, of the thread that calls `see`; quick.
+
+        Args:
+            rgb: (H, W, 3) uint8 R'G'B', as it may be shown; not kept.
+            pts_ns: its time.
+        """
+        samples = self._gather.sample(rgb, pts_ns) if self._gather is not None else None
+        if samples is None:
+            return
+        self._begin()
+        with self._woken:
+            self._gathered = samples
+            self._woken.notify()
 
     def choose(self, wanted: object) -> None:
         """What an operator wants: a picture's key, `none`, or `auto` to choose by the scene again.
@@ -278,22 +302,32 @@ class AutoReference(_Steering):
         if self._thread is not None:
             self._thread.join(WAIT_S)
 
+    def _begin(self) -> None:
+        if self._thread is None:  # not before: a run that cannot begin leaves none behind
+            self._thread = feed_thread(self._work, "reference")
+            self._thread.start()
+
     def _work(self) -> None:
         nice = False
         while True:
             with self._woken:
-                self._woken.wait_for(lambda: self._closed or self._next is not None)
+                self._woken.wait_for(lambda: self._closed or self._next is not None or self._gathered)
                 wanted, self._next = self._next, None
-            if wanted is None:
+                gathered, self._gathered = self._gathered, None
+            if wanted is None and gathered is None:
                 return
             if not nice and not self.waits:
                 make_nice()
                 nice = True
             try:
-                self._consider(wanted)
+                if wanted is not None:
+                    self._consider(wanted)
+                if gathered is not None and self._gather is not None:
+                    self._gather.keep(gathered)
             except Exception:  # a run goes on whatever becomes of its reference
                 log.exception("the scene could not be looked at")
-            wanted.done.set()
+            if wanted is not None:
+                wanted.done.set()
 
     def _consider(self, look: _Look) -> None:
         """Look at a frame, and take what suits it."""
@@ -315,6 +349,33 @@ class AutoReference(_Steering):
             self._chosen = entry
         log.info("reference: %s, %s", entry.file if entry is not None else "none", why)
         self._give([] if reference is None else [reference])
+
+
+def without_passers_by(samples: Sequence[NDArray[np.uint8]], name: str) -> Reference:
+    """One picture of several of a fixed camera, see `calibration.references`."""
+    from irchroma.calibration.references import ReferenceCollector, ReferenceSetOptions
+
+    collector = ReferenceCollector(ReferenceSetOptions(keep=1))
+    for sample in samples:
+        collector.add(sample, name)
+    return collector.references()[0]
+
+
+class DayWatch:
+    """A composer that shows an `AutoReference` the camera's own color, as it may be shown."""
+
+    def __init__(self, composer: Composer, auto: AutoReference) -> None:
+        self._composer, self._auto = composer, auto
+
+    def compose(self, job: Job) -> Picture:
+        """See `irchroma.stream.protocols.Composer.compose`."""
+        if job.camera_rgb is not None:
+            self._auto.see_color(job.camera_rgb, job.frame.pts_ns)
+        return self._composer.compose(job)
+
+    def no_signal(self, silent_s: float, reason: str) -> Picture:
+        """See `irchroma.stream.protocols.Composer.no_signal`."""
+        return self._composer.no_signal(silent_s, reason)
 
 
 class SceneWatch:

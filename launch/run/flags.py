@@ -86,6 +86,12 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
             metavar="DIR",
         ),
         Flag(
+            "--gather-references",
+            "gather_references",
+            "with --reference auto: by day the camera's own color goes into the library, for its nights",
+            bool,
+        ),
+        Flag(
             "--reference-strength",
             "neural.reference_strength",
             "how much the reference counts, 0 to 1 (1)",

@@ -141,6 +141,7 @@ class RunConfig:
         palette: of palette engines.
         neural: of `nir` and `thermal`.
         references: the library that `auto` as the reference takes pictures from; None for the user's own.
+        gather_references: while the camera is in color its pictures go into that library.
         view: what the picture shows.
         osd: readings on the picture.
         privacy: what of the picture nobody is to see, on no output, snapshot and raw track.
@@ -170,6 +171,7 @@ class RunConfig:
     palette: PaletteOptions = field(default_factory=PaletteOptions)
     neural: NeuralOptions = field(default_factory=NeuralOptions)
     references: Path | None = None
+    gather_references: bool = False
     view: ViewOptions = field(default_factory=ViewOptions)
     osd: OsdOptions = field(default_factory=OsdOptions)
     privacy: PrivacyOptions = field(default_factory=PrivacyOptions)

@@ -28,9 +28,16 @@ from irchroma.engines.network.sharing import SharedPool
 from irchroma.engines.neural.colorizer import NeuralColorizer
 from irchroma.engines.palette.tables import PALETTES, palette_table
 from irchroma.engines.reference.pictures import AUTO, load_references
+from irchroma.engines.retrieval.gathering import DayPictures
 from irchroma.engines.retrieval.library import ReferenceLibrary, default_folder
 from irchroma.launch.config import ConfigError
-from irchroma.launch.run.auto_reference import AutoReference, GivenReferences, SceneWatch
+from irchroma.launch.run.auto_reference import (
+    AutoReference,
+    DayWatch,
+    GivenReferences,
+    SceneWatch,
+    without_passers_by,
+)
 from irchroma.launch.run.control import Reread, RunControl
 from irchroma.launch.run.evidence import EvidenceFacts, evidence_sink, make_recorder
 from irchroma.launch.run.monitor import FlickerWatch
@@ -155,7 +162,8 @@ def build_loop(
     )
     evidence = evidence_sink(config)
     recorder = make_recorder(config, evidence, sink_options) if evidence is not None else None
-    shown = PrivateComposer(composer, masks, _own_palette(config))
+    colors = composer if auto is None or not config.gather_references else DayWatch(composer, auto)
+    shown = PrivateComposer(colors, masks, _own_palette(config))
     facts = EvidenceFacts(shown, recorder)
     watch = FlickerWatch(facts if auto is None else SceneWatch(facts, auto))
 
@@ -232,7 +240,12 @@ def _references(config: RunConfig) -> AutoReference | GivenReferences | None:
     """The references of the run, which pages show; None where it has none."""
     path, strength = config.neural.reference, config.neural.reference_strength
     if path == AUTO:
-        return AutoReference(ReferenceLibrary(config.references or default_folder()), strength)
+        gathers = config.gather_references
+        library = ReferenceLibrary(config.references or default_folder(), make=gathers)
+        days = DayPictures(library, public(config.source), without_passers_by) if gathers else None
+        return AutoReference(library, strength, gather=days)
+    if config.gather_references:
+        raise ConfigError("--gather-references is for --reference auto: add that")
     if config.references is not None:
         raise ConfigError("--references is the library of --reference auto: add that")
     return GivenReferences(load_references(path), strength) if path is not None else None
@@ -271,7 +284,8 @@ def import_ahead(config: RunConfig) -> None:
     """Begin to load what networks run on, while the source is still being opened: a second core's work."""
     neural = config.engine == "auto" or catalog.parse(config.engine).neural
     if neural and config.neural.network.runtime in ("auto", "openvino") and find_spec("openvino"):
-        threading.Thread(target=_quietly, args=("openvino",), name="import", daemon=True).start()
+        # Not a daemon: a process that ends within an import of threads in C++ is aborted.
+        threading.Thread(target=_quietly, args=("openvino",), name="import").start()
 
 
 def _quietly(module: str) -> None:

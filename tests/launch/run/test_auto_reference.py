@@ -15,10 +15,11 @@ from tests.waiting import wait_for
 from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.reference.pictures import AUTO, Reference
 from irchroma.engines.retrieval.chooser import ChoiceOptions
+from irchroma.engines.retrieval.gathering import DayPictures, GatherOptions
 from irchroma.engines.retrieval.library import ReferenceLibrary
 from irchroma.launch.cli import main
 from irchroma.launch.config import ConfigError
-from irchroma.launch.run.auto_reference import EVERY_NS, AutoReference, GivenReferences
+from irchroma.launch.run.auto_reference import EVERY_NS, AutoReference, GivenReferences, without_passers_by
 
 pytest.importorskip("voyager", reason="libraries are searched with voyager")
 
@@ -198,6 +199,53 @@ def test_live_frames_wait_for_nothing(library: ReferenceLibrary) -> None:
         wait_for(lambda: engine.given[-1] == ["scene 3"])
     finally:
         auto.close()
+
+
+def test_what_the_camera_shows_by_day_colors_its_night_without_who_passed_by(tmp_path: Path) -> None:
+    rgb, luma = daytime_scene.draw(3)
+    library = ReferenceLibrary(tmp_path, make=True)
+    days = DayPictures(
+        library, "door", without_passers_by, GatherOptions(sample_s=1.0, samples=7, every_s=60)
+    )
+    auto = AutoReference(library, choice=CHOICE, waits=True, gather=days)
+    engine = Engine()
+    auto.attend(engine)
+    try:
+        camera = Camera(auto)
+        camera.show(luma, 2)  # nothing to choose from yet
+        assert engine.given == []
+        for second in range(8):
+            passing = rgb.copy()
+            passing[60:100, 20 * second : 20 * second + 30] = (230, 30, 40)
+            auto.see_color(passing, second * 1_000_000_000)
+        wait_for(lambda: len(library.entries) == 1)
+        camera.show(luma, 3)
+        assert engine.given == [["door by day, median of 7 pictures"]]
+        kept = library.load(library.entries[0])
+        assert kept.still
+        assert np.abs(kept.rgb.astype(int) - rgb)[kept.trust > 0].mean() < 4  # JPEG
+    finally:
+        auto.close()
+
+
+def test_a_run_gathers_while_its_camera_is_in_color(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rgb, _ = daytime_scene.draw(3)
+    clip = tmp_path / "day.avi"
+    writer = cv2.VideoWriter(str(clip), cv2.VideoWriter.fourcc(*"MJPG"), 1.0, rgb.shape[1::-1])
+    for _ in range(175):
+        writer.write(np.ascontiguousarray(rgb[..., ::-1]))
+    writer.release()
+    library = tmp_path / "library"
+    words = ["run", str(clip), "--to", "null", "--engine", "reference:thermal", "--gather-references"]
+    assert main([*words, "--reference", "auto", "--references", str(library)]) == 0
+    (entry,) = ReferenceLibrary(library).entries
+    assert entry.source == f"{clip} by day, median of 9 pictures"
+    assert np.abs(entry.tiny.astype(int) - cv2.resize(rgb, (16, 12), interpolation=cv2.INTER_AREA)).mean() < 6
+    capsys.readouterr()
+    assert main(words) == 1
+    assert "--gather-references is for --reference auto" in capsys.readouterr().err
 
 
 def test_an_empty_library_and_none_at_all_are_one_line(
