@@ -180,7 +180,7 @@ class NeuralColorizer:
         self._dark_fade = neutral.dark_fade()
         self._steering: ReferenceSteering | None = None
         if reference is not None:
-            steered = ReferenceOptions(reference, strength, steady=self.options.steady)
+            steered = ReferenceOptions(reference, min(1.0, strength), steady=self.options.steady)
             self._steering = ReferenceSteering(steered, references, make_nice if self._beside else None)
         long_side_px = self.options.work_size_px or catalog.WORK_SIZE_PX[self.options.size]
         self._long_side_px = self._seen_px = long_side_px
@@ -274,16 +274,16 @@ class NeuralColorizer:
             self._steering.exchange(references)
 
     def set_reference_strength(self, strength: float) -> None:
-        """How much the references count from now on, [0, 1]; any thread.
+        """How much the references count from now on, see `NeuralOptions`; any thread.
 
         Raises:
-            EngineOptionError: it is not in [0, 1].
+            EngineOptionError: it is not in [0, 2].
         """
         checked_strength(strength)
         if self._given is not None:
             self._given.set_strength(strength)
         if self._steering is not None:
-            self._steering.options = replace(self._steering.options, weight=strength)
+            self._steering.options = replace(self._steering.options, weight=min(1.0, strength))
 
     @property
     def network_s(self) -> float:

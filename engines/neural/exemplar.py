@@ -36,6 +36,8 @@ AREA_PX = 192 * 256
 STRIDE_PX, LEAST_PX = 32, 64
 DISTRUSTED = -30.0
 """Added to the similarity of cells that are not trusted."""
+STRONGEST = 2.0
+"""Strength beyond 1 is for moods alone: they are small, and nothing can be truer than a true color."""
 CONTENT = 0.3
 """Share of what the network matches by content alone, where geometry has not found the scene: all of it takes
 color away from brick and leaves, and viewers turned from it."""
@@ -75,7 +77,7 @@ class GivenPicture:
 
     Attributes:
         encoded: the picture in use; None for none.
-        strength: how much it counts, [0, 1].
+        strength: how much it counts, [0, `STRONGEST`].
     """
 
     def __init__(self, band: str, options: NetworkOptions, strength: float = 1.0) -> None:
@@ -121,7 +123,7 @@ class GivenPicture:
             self._reference, self.encoded = reference, encoded
 
     def set_strength(self, strength: float) -> None:
-        """How much the reference counts from the next frame on, [0, 1]; any thread."""
+        """How much the reference counts from the next frame on, [0, `STRONGEST`]; any thread."""
         self.strength = checked_strength(strength)
 
     def forget(self) -> None:
@@ -176,13 +178,14 @@ class ExemplarNetwork:
         answers = []
         for picture, own, sure in zip(luma, ycc, confidence, strict=True):
             there, known = encoded.placing.at(cv2.convertScaleAbs(picture[0], alpha=255.0))
+            taken = min(1.0, strength) * known + CONTENT * strength * (1.0 - known)
             frame = {
                 "luma": picture[None],
                 "own": own[None],
                 "sureness": sure[None],
                 "there": there,
                 "known": np.full((1, 1, 1, 1), known, np.float32),
-                "strength": np.full((1, 1, 1, 1), strength * (known + CONTENT * (1.0 - known)), np.float32),
+                "strength": np.full((1, 1, 1, 1), taken, np.float32),
             }
             answer = self._frames.run(common | frame)
             if known < 1.0:
@@ -274,10 +277,10 @@ class PreparedNetwork:
 
 def checked_strength(strength: float) -> float:
     """Raises:
-    EngineOptionError: it is not in [0, 1].
+    EngineOptionError: it is not in [0, `STRONGEST`].
     """
-    if not 0 <= strength <= 1:
-        raise EngineOptionError(f"strength of the reference is 0 to 1, got {strength:g}")
+    if not 0 <= strength <= STRONGEST:
+        raise EngineOptionError(f"strength of the reference is 0 to {STRONGEST:g}, got {strength:g}")
     return strength
 
 

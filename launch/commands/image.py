@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the library for --reference auto, made by irchroma references add; your own",
     )
     parser.add_argument(
-        "--reference-strength", type=float, default=1.0, metavar="X", help="how much it counts, 0 to 1 (1)"
+        "--reference-strength", type=float, default=1.0, metavar="X", help="how much it counts, 0 to 2 (1)"
     )
     parser.add_argument(
         "--repair",

@@ -51,7 +51,7 @@ class TakesReferences(Protocol):
         """Any thread; taken between two frames."""
 
     def set_reference_strength(self, strength: float) -> None:
-        """How much they count, [0, 1]; any thread."""
+        """How much they count, [0, 2]; any thread."""
 
 
 class RunReferences(Protocol):
@@ -64,7 +64,7 @@ class RunReferences(Protocol):
         """A picture's key, `none`, or `auto`. ConfigError where there is no such picture."""
 
     def strengthen(self, strength: float) -> None:
-        """How much references count from now on, [0, 1]."""
+        """How much references count from now on, [0, 2]."""
 
     def state(self) -> dict[str, Any]:
         """See `irchroma.stream.sinks.http.page.LiveControl.state`."""
@@ -175,7 +175,7 @@ class AutoReference(_Steering):
 
         Args:
             library: see above.
-            strength: how much references count, [0, 1].
+            strength: how much references count, [0, 2].
             choice: when another is taken.
             waits: see above.
             gather: takes the camera's own pictures by day into the library, which may be empty then.

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from irchroma.engines import catalog
+from irchroma.engines.neural.exemplar import STRONGEST
 from irchroma.engines.palette.tables import PALETTES, palette_table
 from irchroma.launch.config import ConfigError, nearest, shortened
 from irchroma.launch.run.auto_reference import RunReferences
@@ -177,7 +178,7 @@ class RunControl:
     def _change_reference(self, wanted: dict[str, Any]) -> None:
         if self._references is None:
             raise ConfigError("this run has no reference: begin it with --reference FILE or auto")
-        strength = _share("strength", wanted, 1.0)
+        strength = _share("strength", wanted, 1.0, int(STRONGEST))
         if "reference" in wanted:
             self._references.choose(wanted["reference"])
         if "strength" in wanted:
@@ -289,12 +290,12 @@ def reread_all(all_of_them: list[Reread]) -> None:
             log.info("reload: nothing has changed")
 
 
-def _share(key: str, wanted: dict[str, Any], now: float) -> float:
+def _share(key: str, wanted: dict[str, Any], now: float, most: int = 1) -> float:
     value = wanted.get(key, now)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ConfigError(f"{key}: expected a number from 0 to 1, got {shortened(repr(value))}")
-    if not 0 <= value <= 1:  # numbers of a thousand digits do not become a float
-        raise ConfigError(f"{key}: expected a number from 0 to 1, got {shortened(str(value))}")
+        raise ConfigError(f"{key}: expected a number from 0 to {most}, got {shortened(repr(value))}")
+    if not 0 <= value <= most:  # numbers of a thousand digits do not become a float
+        raise ConfigError(f"{key}: expected a number from 0 to {most}, got {shortened(str(value))}")
     return float(value)
 
 

@@ -94,7 +94,7 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag(
             "--reference-strength",
             "neural.reference_strength",
-            "how much the reference counts, 0 to 1 (1)",
+            "how much the reference counts, 0 to 2 (1); beyond 1 only pictures of other scenes do",
             float,
             metavar="X",
         ),

@@ -143,7 +143,7 @@ def _control_paths(at: str, control: LiveControl) -> dict[str, Any]:
             "blend": _SHARE,
             "engine": {"type": "string", "enum": [choice.value for choice in control.engines]},
             "reference": {"type": "string", "description": "a candidate's key, none or auto"},
-            "strength": _SHARE,
+            "strength": {**_SHARE, "maximum": 2},
             "masks": {"type": "array", "maxItems": MOST_MASKS, "items": _MASK},
         },
     }

@@ -114,8 +114,27 @@ def test_more_strength_is_further_from_the_band_s_answer(band: str) -> None:
     engine.close()
     assert away[0] == 0
     assert min(np.diff(away)) > 0.5  # the tone's share saturates when it is put on the frame
-    with pytest.raises(EngineOptionError, match="0 to 1"):
-        engine.set_reference_strength(1.01)
+    with pytest.raises(EngineOptionError, match="0 to 2"):
+        engine.set_reference_strength(2.01)
+
+
+@pytest.mark.parametrize("band", ENGINES)
+def test_beyond_1_a_mood_grows_and_the_scene_s_own_color_stays(band: str) -> None:
+    luma, rgb = scene()
+    meadow = np.zeros_like(rgb)
+    meadow[:], meadow[70:] = (90, 150, 240), (60, 125, 50)
+    engine = opened(band, steady=False)
+    known = shown(engine, luma)
+    pictures = {}
+    for name, picture in (("own", rgb), ("meadow", meadow)):
+        engine.exchange_references([given(picture)])
+        for strength in (1.0, 2.0):
+            engine.set_reference_strength(strength)
+            pictures[name, strength] = shown(engine, luma)
+    engine.close()
+    np.testing.assert_array_equal(pictures["own", 1.0], pictures["own", 2.0])
+    away = [float(np.abs(pictures["meadow", strength] - known).mean()) for strength in (1.0, 2.0)]
+    assert 0.3 < 1.3 * away[0] < away[1]
 
 
 @pytest.mark.parametrize("band", ENGINES)

@@ -271,8 +271,8 @@ def test_the_scene_chooses_a_reference_and_an_operator_may(library: ReferenceLib
         for wanted, said in (
             ({"reference": "nothing"}, "there is no reference 'nothing'"),
             ({"reference": 3}, "there is no reference 3 "),
-            ({"strength": 3}, "from 0 to 1"),
-            ({"strength": 3, "reference": yard}, "from 0 to 1"),
+            ({"strength": 3}, "from 0 to 2"),
+            ({"strength": 3, "reference": yard}, "from 0 to 2"),
         ):
             status, answer = run.change(**wanted)
             assert status == 400
