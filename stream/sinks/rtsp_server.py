@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from irchroma.stream.errors import SinkError
@@ -16,6 +17,9 @@ log = logging.getLogger(__name__)
 
 _CLEAN_S = 5  # how often sessions of clients that vanished are looked for
 _JOIN_S = 5.0
+_MOST_CLIENTS = 128  # connections of a port; one without a session is given up for a newer one
+_MOST_SESSIONS = 256  # those of clients that vanished without a word last for a minute
+_LONGEST_BODY = 32 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,9 @@ class _Server:
         self.locked = locked
         self.names: dict[str, Callable[[bool], None]] = {}
         self._mounts, self._sessions = self._rtsp.RTSPMountPoints.new(), self._rtsp.RTSPSessionPool.new()
+        self._sessions.set_max_sessions(_MOST_SESSIONS)
+        self._clients: list[Any] = []  # the oldest first
+        self._clients_lock = threading.Lock()
         self._roles: dict[str, str] = {}  # basic credentials -> role: many streams may have the same
         self._auth = self._rtsp.RTSPAuth.new() if locked else None
         self._context = glib.MainContext.new()
@@ -71,6 +78,7 @@ class _Server:
         server.set_service(str(self.port))
         server.set_mount_points(self._mounts)
         server.set_session_pool(self._sessions)
+        server.set_content_length_limit(_LONGEST_BODY)
         server.connect("client-connected", self._client_connected)
         if self._auth is not None:
             server.set_auth(self._auth)
@@ -105,6 +113,27 @@ class _Server:
     def _client_connected(self, _server: Any, client: Any) -> None:
         client.connect("pre-play-request", self._play_announced)
         client.connect("play-request", self._play_requested)
+        client.connect("closed", self._client_closed)
+        with self._clients_lock:
+            self._clients.append(client)
+            surplus = len(self._clients) > _MOST_CLIENTS
+        if surplus:  # not here: the server has yet to attach this one
+            later = door.modules()["GLib"].idle_source_new()
+            later.set_callback(self._make_room)
+            later.attach(self._context)
+
+    def _client_closed(self, client: Any) -> None:
+        with self._clients_lock:
+            self._clients = [one for one in self._clients if one is not client]
+
+    def _make_room(self, *_: Any) -> bool:
+        """Close the oldest connection on which nothing was set up, or else the newest."""
+        with self._clients_lock:
+            clients = list(self._clients) if len(self._clients) > _MOST_CLIENTS else []
+        if clients:
+            silent = (one for one in clients if not one.session_filter(None))
+            next(silent, clients[-1]).close()
+        return False
 
     def _play_announced(self, _client: Any, context: Any) -> Any:
         self._refresh(context, False)
@@ -156,13 +185,33 @@ class _Server:
         ending.attach(self._context)
         self._thread.join(_JOIN_S)
         # The listening socket is closed with the last reference to its source.
-        self._servers, self._sources = [], []
+        self._servers, self._sources, self._clients = [], [], []
         self._mounts = self._sessions = self._cleaner = self._loop = self._context = None
 
 
 def _reason(message: str) -> str:
     """`address already in use` out of `Error binding to address 127.0.0.1:8554: Address already in use`."""
     return message.rpartition(": ")[2].lower()
+
+
+@cache
+def _one_media_factory() -> Any:
+    """The class: made once GStreamer is loaded."""
+
+    class OneMediaFactory(door.extra_module("GstRtspServer").RTSPMediaFactory):  # type: ignore[misc]
+        def do_gen_key(self, _url: Any) -> str:
+            return "one"
+
+    return OneMediaFactory
+
+
+def one_media_factory() -> Any:
+    """A media factory whose clients share one media, by whatever address they ask for it.
+
+    The server's own takes the whole path and query for the key: `/live?x` and `/live/y` would each build a
+    pipeline of their own, and what the sink gives to the newest would leave the others silent.
+    """
+    return _one_media_factory()()
 
 
 _servers: dict[tuple[str, int], _Server] = {}

@@ -16,7 +16,7 @@ from irchroma.stream.sinks.encoders import EncoderOptions, EncoderTask, choose_e
 from irchroma.stream.sinks.i420_packer import even_size
 from irchroma.stream.sinks.pace import Pace, RunningTime
 from irchroma.stream.sinks.pipeline_sink import check_size, explain
-from irchroma.stream.sinks.rtsp_server import RtspAddress, serve, withdraw
+from irchroma.stream.sinks.rtsp_server import RtspAddress, one_media_factory, serve, withdraw
 from irchroma.stream.sinks.shared_encoder import EncoderPool, SharedEncoder
 from irchroma.stream.sinks.sound import LiveSound, SoundReader, open_sound
 
@@ -69,6 +69,7 @@ class RtspSink:
         self._bound: RtspAddress | None = None
         self._factory: Any = None
         self._lock = threading.Lock()
+        self._media: Any = None
         self._pictures: Any = None
         self._clock = RunningTime()
         self._primed = False  # one picture before the start is enough to describe the stream to the client
@@ -87,7 +88,7 @@ class RtspSink:
             task = EncoderTask(self._codec, even, info.rate, live=True, options=self._options)
             choose_encoder(task)  # its complaint comes now, not with the first client
             self._encoder = self._pool.of(task)
-            self._factory = door.extra_module("GstRtspServer").RTSPMediaFactory.new()
+            self._factory = one_media_factory()
             self._open_sound(info)
             self._factory.set_launch(
                 f"( {_LAUNCH.format(self._codec)} {_SOUND_LAUNCH if self._sound is not None else ''} )"
@@ -134,6 +135,7 @@ class RtspSink:
         media.connect("unprepared", self._media_gone)
         parts.get_parent().connect("deep-element-added", _send_at_once)
         with self._lock:
+            self._media = media
             self._pictures = parts.get_by_name("pictures")
             self._clock = RunningTime()
             self._primed, self._await_key = False, True
@@ -141,9 +143,11 @@ class RtspSink:
             self._sound_end_ns = 0
         log.info("%s: first client, encoder starts", self.address)
 
-    def _media_gone(self, _media: Any) -> None:
+    def _media_gone(self, media: Any) -> None:
         with self._lock:
-            self._pictures = self._sound_way = None
+            if media is not self._media:  # the next client's is built while the last one's still ends
+                return
+            self._media = self._pictures = self._sound_way = None
         log.info("%s: no clients, encoder stopped", self.address)
 
     @property
@@ -224,7 +228,7 @@ class RtspSink:
         if bound is not None:
             withdraw(bound)
         with self._lock:
-            self._pictures = None
+            self._media = self._pictures = None
         sound, self._sound = self._sound, None
         if sound is not None:
             sound.close()

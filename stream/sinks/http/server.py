@@ -9,6 +9,7 @@ import ssl
 import threading
 from urllib.parse import quote
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -48,6 +49,16 @@ class _Connection(H11Protocol):
             self._in_time()
         elif self._late is None and not self.transport.is_closing():
             self._late = self.loop.call_later(_REQUEST_S, self.transport.abort)
+
+    def send_400_response(self, msg: str) -> None:
+        """Only where no answer has begun: into another one it would break, and with it the answer."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._in_time()

@@ -1,0 +1,223 @@
+"""Malformed bytes on the ports that the program opens: seeded, bounded, and over in seconds."""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.stream.sinks.http.test_server import get, opened
+from tests.stream.sinks.test_rtsp_sink import Viewer, served
+from tests.waiting import wait_for
+
+from irchroma.stream.sinks import rtsp_server
+
+pytestmark = pytest.mark.gst
+
+CONNECTIONS = 120
+
+
+def rtsp_requests(url: str) -> list[bytes]:
+    """What a client might say, in the order in which it would."""
+
+    def request(method: str, end: str = "", *headers: str) -> bytes:
+        return "\r\n".join([f"{method} {url}{end} RTSP/1.0", "CSeq: 2", *headers, "", ""]).encode()
+
+    tunnel = "/live HTTP/1.0\r\nx-sessioncookie: abc\r\n"
+    return [
+        request("OPTIONS"),
+        request("DESCRIBE", "", "Accept: application/sdp"),
+        request("SETUP", "/stream=0", "Transport: RTP/AVP/TCP;unicast;interleaved=0-1"),
+        request("PLAY"),
+        b"$\0\0\4abcd",
+        request("GET_PARAMETER"),
+        request("TEARDOWN"),
+        request("DESCRIBE", "/elsewhere?x=1", "Accept: application/sdp"),
+        f"GET {tunnel}Accept: application/x-rtsp-tunnelled\r\n\r\n".encode(),
+        f"POST {tunnel}Content-Type: application/x-rtsp-tunnelled\r\nContent-Length: 32767\r\n\r\n".encode(),
+        request("ANNOUNCE", "", "Content-Type: application/sdp", "Content-Length: 10") + b"v=0\r\no=- 1",
+        request("RECORD"),
+        request("SET_PARAMETER", "", "Content-Length: 99999999"),
+    ]
+
+
+def http_requests() -> list[bytes]:
+    chunked = b"POST /control HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    return [
+        b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+        b"GET /live.mjpg HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+        b"GET /snapshot.jpg HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+        chunked + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{}   \r\n0\r\n\r\n",
+        chunked + b"Content-Length: 12\r\n\r\n{\"a\":",
+        b"POST /whep HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/sdp\r\n"
+        b"Content-Length: 5\r\n\r\nv=0\r\n",
+    ]  # fmt: skip
+
+
+def broken(whole: bytes, chance: random.Random) -> bytes:
+    """A request with one thing wrong in it."""
+    at = chance.randrange(len(whole))
+    return chance.choice(
+        [
+            whole[:at] + bytes([chance.randrange(256)]) + whole[at + 1 :],
+            whole[:at] + whole[at + chance.randrange(1, 20) :],
+            whole[:at] + chance.randbytes(chance.randrange(1, 30)) + whole[at:],
+            whole[:at],
+            whole[:at] + whole[at : at + 30] * chance.randrange(1, 50) + whole[at:],
+            whole[:at] + b"A" * chance.randrange(1, 9000) + whole[at:],
+        ]
+    )
+
+
+def assault(port: int, requests: list[bytes], seed: int) -> None:
+    """Connections that say malformed things; some are kept open until all are made, some are reset."""
+    chance, kept = random.Random(seed), []
+    for _ in range(CONNECTIONS):
+        one = socket.create_connection(("127.0.0.1", port), 10)
+        one.settimeout(0.02)
+        kept.append(one)
+        in_order = chance.random() < 0.6
+        said = requests[: chance.randrange(1, 8)] if in_order else chance.choices(requests, k=3)
+        wrong = chance.randrange(len(said))
+        try:
+            for number, request in enumerate(said):
+                one.sendall(broken(request, chance) if number == wrong else request)
+                try:
+                    one.recv(chance.choice([1, 1000, 65536]))
+                except TimeoutError:
+                    pass
+        except OSError:  # it was hung up on
+            pass
+        end = chance.random()
+        if end < 0.7:
+            if end < 0.2:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            kept.pop().close()
+    for one in kept:
+        one.close()
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def resident_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def holds(port: int, requests: list[bytes], a_good_client: Callable[[], None]) -> None:
+    """A correct client gets its picture after an assault, and a second one leaves nothing behind."""
+    a_good_client()
+    assault(port, requests, 1)  # what is made once and kept is made now
+    a_good_client()
+    gc.collect()
+    wait_for(lambda: threading.active_count() < 64)
+    before = descriptors(), len(os.listdir("/proc/self/task"))
+    memory = resident_mb()
+    assault(port, requests, 2)
+    a_good_client()
+    wait_for(lambda: (gc.collect(), descriptors() <= before[0])[1], 60)
+    # Pools of GLib and asyncio keep some threads for a while.
+    wait_for(lambda: len(os.listdir("/proc/self/task")) <= before[1] + 4, 60)
+    assert resident_mb() < memory + 40
+
+
+def test_an_rtsp_port_holds_under_malformed_bytes() -> None:
+    with served("live") as (_, (sink,)):
+
+        def watch() -> None:
+            viewer = Viewer(sink.address).play()
+            assert pictures_for(viewer, 10.0, enough=1)
+            viewer.hang_up()
+
+        holds(sink.address.port, rtsp_requests(str(sink.address)), watch)
+
+
+def test_an_http_port_holds_under_malformed_bytes(caplog: pytest.LogCaptureFixture) -> None:
+    sink = opened("")
+    try:
+
+        def look() -> None:
+            status, _, body = get(sink.port, "/snapshot.jpg")
+            assert status == 200
+            assert body.startswith(b"\xff\xd8")
+
+        holds(sink.port, http_requests(), look)
+    finally:
+        sink.close()
+    assert not [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")]
+
+
+def pictures_for(viewer: Viewer, seconds: float, enough: int = 10**6) -> int:
+    """Packets of video within that time; those of RTCP come even where the video has stopped."""
+    viewer._socket.settimeout(seconds)
+    end, count = time.monotonic() + seconds, 0
+    while time.monotonic() < end and count < enough:
+        try:
+            assert viewer._take(1) == b"$"
+            count += viewer._packet()[0] == 0
+        except TimeoutError:
+            break
+    return count
+
+
+def test_viewers_who_ask_by_other_addresses_share_one_stream() -> None:
+    with served("live") as (_, (sink,)):
+        plain = Viewer(sink.address).play()
+        assert plain.packet()
+        other = Viewer(sink.address)
+        other.url += "?which=2"
+        assert other.ask("DESCRIBE", Accept="application/sdp")[0] == 200
+        pictures_for(plain, 0.5)  # what was under way
+        assert pictures_for(plain, 10.0, enough=6) == 6
+        other.hang_up()
+        plain.leave()
+
+
+def test_connections_beyond_the_limit_cost_the_oldest_that_asks_for_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rtsp_server, "_MOST_CLIENTS", 3)
+    with served("live") as (_, (sink,)):
+        watching = Viewer(sink.address).play()
+        silent = [Viewer(sink.address) for _ in range(3)]
+        silent[0]._socket.settimeout(20)
+        assert silent[0]._socket.recv(1) == b""
+        assert silent[1].ask("OPTIONS")[0] == silent[2].ask("OPTIONS")[0] == 200
+        assert watching.packet()
+        for viewer in (watching, *silent):
+            viewer.hang_up()
+
+
+@pytest.mark.parametrize("path", ["/control", "/live.mjpg"])
+def test_a_broken_chunk_ends_its_connection_and_says_nothing(
+    path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    sink = opened("")
+    try:
+        head = f"POST {path}" if path == "/control" else f"GET {path}"
+        request = f"{head} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        with socket.create_connection(("127.0.0.1", sink.port), 10) as one:
+            one.sendall(f"{request}Transfer-Encoding: chunked\r\n\r\n5\r\n{{}}   \r\n".encode())
+            if path == "/live.mjpg":  # its answer is on the way by then
+                assert one.recv(12) == b"HTTP/1.1 200"
+            one.sendall(b"no length\r\n")
+            answer = b""
+            try:
+                while data := one.recv(65536):
+                    answer += data
+            except ConnectionResetError:
+                pass
+        assert path == "/live.mjpg" or answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 404"))
+        assert get(sink.port, "/snapshot.jpg")[0] == 200
+    finally:
+        sink.close()
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
