@@ -17,6 +17,9 @@ MOST_FRAMES = 8
 class ColorSchedule:
     """Every n-th frame, or (`auto`) as seldom as the scene's motion and the network's speed allow.
 
+    Every n-th counts from the first frame of the video, whatever was asked for beside: whoever begins at
+    another n-th frame asks for the same ones.
+
     `longest_s` is the longest time without the network's color, and `settle_s` the time after the start
     of a scene in which every frame is asked for; both only for `auto`, in seconds. `every` may be changed
     between frames.
@@ -45,10 +48,11 @@ class ColorSchedule:
         share = 1.0 if self._cost_s == 0.0 else 0.5 if cost_s < self._cost_s else 0.1
         self._cost_s += share * (cost_s - self._cost_s)
 
-    def needs_color(self, elapsed_s: float, new: float, speed_px: float, urgent: bool) -> bool:
-        """Whether this frame goes to the network; called once for each.
+    def needs_color(self, number: int, elapsed_s: float, new: float, speed_px: float, urgent: bool) -> bool:
+        """Whether this frame goes to the network; called once for each that is no repetition.
 
         Args:
+            number: of the frame in its video, from 0.
             elapsed_s: seconds since the frame before.
             new: share of the picture that has no past.
             speed_px: root mean square motion.
@@ -66,7 +70,7 @@ class ColorSchedule:
             moving = new > NEW_SHARE * patience or speed_px > FAST_PX * patience
             needs = urgent or settling or moving or self._skipped_s >= self._longest_s
         else:
-            needs = urgent or self._skipped_frames >= self.every
+            needs = urgent or number % self.every == 0 or self._skipped_frames >= self.every
         if needs:
             self._skipped_frames, self._skipped_s = 0, 0.0
         return needs

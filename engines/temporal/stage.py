@@ -105,6 +105,7 @@ class TemporalStage:
         self._luma: Luma | None = None
         self._half: Luma | None = None
         self._pts_ns = 0
+        self._number = -1
         self._memory.clear()
 
     def forget_color(self) -> None:
@@ -133,6 +134,7 @@ class TemporalStage:
         """
         if luma.ndim != 2 or luma.dtype != np.uint8:
             raise EngineOptionError(f"expected (h, w) uint8 luma, got {luma.shape} {luma.dtype}")
+        self._number += 1
         before, half_before = self._luma, self._half
         elapsed_s = (pts_ns - self._pts_ns) / 1e9
         self._pts_ns = pts_ns
@@ -214,7 +216,7 @@ class TemporalStage:
         curve, levels = self._curves()
         anchor = self._anchor_frames > 0
         urgent = change is not None or anchor
-        needs = self._schedule.needs_color(elapsed_s, new, motion.speed_px, urgent)
+        needs = self._schedule.needs_color(self._number, elapsed_s, new, motion.speed_px, urgent)
         if needs:
             self._anchor_frames = max(0, self._anchor_frames - 1)
         return Observation(

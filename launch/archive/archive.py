@@ -19,6 +19,7 @@ from irchroma.engines.processor import usable_cores
 from irchroma.launch.archive.plan import Recording, cut
 from irchroma.launch.archive.segment import Done, Job, digest_of
 from irchroma.launch.archive.workers import Workers
+from irchroma.launch.run.options import load
 from irchroma.stream.errors import SourceError, StreamError
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sinks.files.joined_file import JOINED_PARSER, JoinedFile
@@ -60,11 +61,23 @@ class _Work:
     recording: Recording
     folder: Path
     jobs: list[Job]
+    ahead: Job | None
     source_digest: str
     done: dict[int, Done] = field(default_factory=dict)
     attempts: dict[int, int] = field(default_factory=dict)
     failure: str | None = None
     began_s: float = field(default_factory=time.monotonic)
+
+    def missing(self) -> list[Job]:
+        """Segments that are still to be done."""
+        return [job for job in self.jobs if job.number not in self.done]
+
+    def first(self) -> list[Job]:
+        """What can be begun with: its tone is followed before its segments are colored."""
+        missing = self.missing()
+        if self.ahead is not None and any(job.tone and not Path(job.tone).is_file() for job in missing):
+            return [self.ahead]
+        return missing
 
 
 class Archive:
@@ -88,6 +101,10 @@ class Archive:
         if options.config:
             said += Path(options.config).read_text(encoding="utf-8")
         self._settings = hashlib.sha256(said.encode()).hexdigest()
+        config = load(Path(options.config) if options.config else None, options.settings)
+        every = config.neural.temporal.color_every
+        self._every = every if isinstance(every, int) else 1
+        self._follows_tone = config.tone_map.method != "none" and config.tone_map.span is None
         self.colored = self.kept = 0
         self.failures: list[str] = []
         self._frames_done = 0
@@ -102,7 +119,7 @@ class Archive:
                 while left and not waiting:  # the next recording is looked at when its turn comes
                     work = self._begun(left.popleft())
                     if work is not None:
-                        waiting.extend((work, job) for job in work.jobs if job.number not in work.done)
+                        waiting.extend((work, job) for job in work.first())
                         if len(work.done) == len(work.jobs):
                             self._join(work)
                 while waiting and len(under_way) < self._workers.count:
@@ -119,6 +136,9 @@ class Archive:
         """Wait for a segment; see what became of it."""
         job, failure = self._workers.next()
         work = under_way.pop(job.target)
+        if job.number < 0 and failure is None:
+            waiting.extendleft((work, one) for one in reversed(work.missing()))
+            return
         done = Done.read(job) if failure is None else None
         if done is not None:
             work.done[job.number] = done
@@ -131,7 +151,8 @@ class Archive:
             if tried < ATTEMPTS:
                 waiting.appendleft((work, job))
             elif work.failure is None:
-                self._fail(work.recording, f"segment {job.number}: {reason}", work)
+                what = f"segment {job.number}" if job.number >= 0 else "following its tone"
+                self._fail(work.recording, f"{what}: {reason}", work)
         if len(work.done) == len(work.jobs) and work.failure is None:
             self._join(work)
 
@@ -149,13 +170,17 @@ class Archive:
                 self.kept += 1
                 return None
             recording.target.parent.mkdir(parents=True, exist_ok=True)
-            spans = cut(recording.source, self._options.segment_s)
+            spans = cut(recording.source, self._options.segment_s, self._options.overlap_s, self._every)
         except (OSError, StreamError) as error:
             self._fail(recording, str(error))
             return None
         folder = self._place / _WORK / hashlib.sha256(f"{source}{self._settings}".encode()).hexdigest()[:24]
         folder.mkdir(parents=True, exist_ok=True)
-        warm_ns = round(self._options.overlap_s * 1e9)
+        place = folder.resolve()
+        tones = [
+            str(place / f"tone-{number:05d}.npz") if self._follows_tone and span.before_ns >= 0 else ""
+            for number, span in enumerate(spans)
+        ]
         jobs = [
             Job(
                 str(recording.source.resolve()),
@@ -163,14 +188,17 @@ class Archive:
                 self._options.config,
                 span.begin_ns,
                 span.end_ns,
-                warm_ns,
+                span.warm_ns,
                 span.frames,
-                str((folder / f"segment-{number:05d}").resolve()),
+                str(place / f"segment-{number:05d}"),
                 number,
+                tones[number],
             )
             for number, span in enumerate(spans)
         ]
-        work = _Work(recording, folder, jobs, source)
+        marks = tuple((span.before_ns, tone) for span, tone in zip(spans, tones, strict=True) if tone)
+        ahead = replace(jobs[0], number=-1, target=str(place / "tone"), tone="", marks=marks)
+        work = _Work(recording, folder, jobs, ahead if marks else None, source)
         for job in jobs:
             done = Done.read(job)
             if done is not None:
@@ -201,6 +229,7 @@ class Archive:
                 "settings": self._settings,
                 "sha256": digest_of(recording.target),
                 "frames": sum(len(done.times) for done in ordered),
+                "failed_attempts": sum(work.attempts.values()),
                 "engine": ordered[0].engine,
                 "seconds": round(time.monotonic() - work.began_s, 3),
                 "remarks": sorted({text for done in ordered for text in done.remarks}),

@@ -30,11 +30,18 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A segment: `[begin_ns, end_ns)`, 0 for an end that is the recording's; -1 frames where not known."""
+    """A segment: `[begin_ns, end_ns)`, 0 for an end that is the recording's; -1 frames where not known.
+
+    Attributes:
+        warm_ns: the key frame with which its warm-up begins.
+        before_ns: the last picture before that, -1 for none.
+    """
 
     begin_ns: int
     end_ns: int
     frames: int
+    warm_ns: int = 0
+    before_ns: int = -1
 
 
 def find_recordings(source: Path, target: Path) -> list[Recording]:
@@ -69,8 +76,14 @@ def target_name(name: str) -> str:
     return name if name.endswith(_KEPT) else f"{name}.mkv"
 
 
-def cut(path: Path, segment_s: float) -> list[Span]:
+def cut(path: Path, segment_s: float, overlap_s: float = 0.0, every: int = 1) -> list[Span]:
     """Segments that begin at key frames, of `segment_s` seconds or a little more.
+
+    Args:
+        path: of the recording.
+        segment_s: least length.
+        overlap_s: least warm-up.
+        every: the network colors every so many frames: warm-ups begin with one of those.
 
     Raises:
         SourceError: the file cannot be read.
@@ -86,8 +99,12 @@ def cut(path: Path, segment_s: float) -> list[Span]:
     for key_ns in keys:
         if key_ns - max(bounds[-1], times[0]) >= segment_s * 1e9:
             bounds.append(key_ns)
+    number = {time_ns: at for at, time_ns in enumerate(times)}
     spans = []
     for begin_ns, end_ns in zip(bounds, [*bounds[1:], 0], strict=True):
         inside = [ns for ns in times if ns >= begin_ns and (not end_ns or ns < end_ns)]
-        spans.append(Span(begin_ns, end_ns, len(inside)))
+        early = [ns for ns in keys if ns <= begin_ns - overlap_s * 1e9 and number[ns] % every == 0]
+        warm_ns = early[-1] if early and number[early[-1]] else 0
+        before_ns = times[number[warm_ns] - 1] if warm_ns else -1
+        spans.append(Span(begin_ns, end_ns, len(inside), warm_ns, before_ns))
     return spans

@@ -46,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--segment-length", type=float, default=40.0, metavar="S", help="of a segment (default 40)")
     add("--overlap", type=float, default=30.0, metavar="S", help="of warm-up (default 30)")
     add("--workers", type=int, default=2, metavar="N", help="segments at once (default 2)")
+    add("--ray", action="store_true", help="the same by Ray on this machine too (irchroma[fleet])")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -83,6 +84,7 @@ def _measured(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     one_s = _done(words("one", 1))
     several_s = _done(words("several", args.workers))
     killed_s = _done(words("killed", args.workers), kill=True)
+    ray_s = _done([*words("ray", args.workers), "--ray", "local"]) if args.ray else None
     target = folder / "killed" / "out.mp4"
     before = target.stat().st_ino, target.stat().st_mtime_ns
     again_s = _done(words("killed", args.workers))
@@ -107,12 +109,15 @@ def _measured(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         ("one_worker", "one", one_s),
         ("several_workers", "several", several_s),
         ("one_of_them_killed", "killed", killed_s),
+        ("several_by_ray", "ray", ray_s),
     ):
-        noted = read_manifest(folder / name / MANIFEST)["recordings"]["out.mp4"]["segments"]
+        if seconds is None:
+            continue
+        noted = read_manifest(folder / name / MANIFEST)["recordings"]["out.mp4"]
         told[key] = {
             "seconds": round(seconds, 2),
-            "segments": [segment["frames"] for segment in noted],
-            "failed_attempts": sum(segment["failed_attempts"] for segment in noted),
+            "segments": [segment["frames"] for segment in noted["segments"]],
+            "failed_attempts": noted["failed_attempts"],
             "from_one_run": difference(folder / name / "out.mp4", single),
         }
     return told

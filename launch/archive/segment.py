@@ -1,5 +1,8 @@
 """One segment of a recording: what is to be done, and doing it, in a process that nobody else needs.
 
+Brightness and contrast of a recording have a memory that no warm-up is long enough for (`SceneMemory`): they
+are followed through all of it first, and each segment begins with what is known at its beginning.
+
 `python -m irchroma.launch.archive.segment JOB.json` does one and writes `NAME.mkv` and `NAME.json`.
 """
 
@@ -14,14 +17,19 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from irchroma.launch.run.options import RunConfig, load
+import numpy as np
+
+from irchroma.launch.run.options import RunConfig, load, with_engine
 from irchroma.launch.run.process import settle_threads, tune_process
 from irchroma.launch.run.wiring import build_loop
 from irchroma.stream.errors import SourceError, StreamError
+from irchroma.stream.loop.loop import Loop
 from irchroma.stream.protocols import Pixels, VideoInfo
 from irchroma.stream.remarks import Remarks, run_remarks
 from irchroma.stream.sinks.files.file_sink import FileSink, FileSinkOptions
 from irchroma.stream.sources.file_source import Part
+
+_SAME_NS = 500_000  # containers' times are rounded to less
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +41,12 @@ class Job:
         settings: of the run, dotted key -> value.
         config: a TOML file with more of them, empty for none.
         begin_ns, end_ns: what of the recording, `[begin_ns, end_ns)`; 0 for an end that is the recording's.
-        warm_ns: how much before it is colored too, and thrown away, so that what remembers the past does.
+        warm_ns: from when on it is colored too, and thrown away, so that what remembers the past does.
         frames: how many pictures it has, -1 where that is not known.
         target: the segment's file, without its ending.
-        number: of the segment in its recording.
+        number: of the segment in its recording; -1 for following its tone alone.
+        tone: a file with the tone map's memory at `warm_ns`; empty for none.
+        marks: for -1, after which pictures the memory is written, and to which file.
     """
 
     source: str
@@ -48,6 +58,14 @@ class Job:
     frames: int
     target: str
     number: int
+    tone: str = ""
+    marks: tuple[tuple[int, str], ...] = ()
+
+    @classmethod
+    def read(cls, path: Path) -> Job:
+        """See `write`."""
+        told = json.loads(path.read_text(encoding="utf-8"))
+        return cls(**{**told, "marks": tuple((after_ns, file) for after_ns, file in told["marks"])})
 
     def write(self, path: Path) -> None:
         """As JSON."""
@@ -120,15 +138,52 @@ class _SegmentSink:
         self._sink.close()
 
 
-def color_segment(job: Job) -> Done:
+def work(job: Job) -> None:
     """Do it; what it has written is there as a whole, or not at all.
+
+    Raises:
+        StreamError, EngineError, ConfigError: it could not be done.
+    """
+    if job.number < 0:
+        follow_tone(job)
+    else:
+        color_segment(job)
+
+
+def follow_tone(job: Job) -> None:
+    """What the tone map remembers after some pictures of a recording, which nothing colors.
+
+    Raises:
+        StreamError, ConfigError: it cannot be read.
+    """
+    config = load(Path(job.config) if job.config else None, job.settings)
+    config = replace(with_engine(config, "gray"), source=job.source, to=("null",))
+    marks = list(job.marks)
+
+    def look(loop: Loop) -> None:
+        while marks and (loop.last_pts_ns or 0) >= marks[0][0] - _SAME_NS:
+            path = Path(marks.pop(0)[1])
+            part = path.with_name(f"{path.stem}.{os.getpid()}.part.npz")
+            np.savez(part, **loop.tone_map.remembered())  # type: ignore[arg-type]
+            part.replace(path)
+            if not marks:
+                loop.stop()
+
+    build_loop(config).run(look)
+    if marks:
+        raise SourceError(f"{job.source}: ends before {marks[0][0] / 1e9:.3f} s, where a picture should be")
+
+
+def color_segment(job: Job) -> Done:
+    """The pictures of one, colored.
 
     Raises:
         StreamError, EngineError, ConfigError: it could not be done.
     """
     began_s = time.monotonic()
     config = load(Path(job.config) if job.config else None, job.settings)
-    part = Part(max(0, job.begin_ns - job.warm_ns), job.end_ns)
+    near = (job.warm_ns + _SAME_NS, job.warm_ns - _SAME_NS) if job.warm_ns else (0, 0)
+    part = Part(near[0], job.end_ns, near[1])
     config = replace(config, source=job.source, to=(), input=replace(config.input, part=part))
     settle_threads(config.neural.network.runtime, config.neural.network.threads)
     path = Path(f"{job.target}.{os.getpid()}.part.mkv")  # a worker that was left behind may be at it too
@@ -137,6 +192,9 @@ def color_segment(job: Job) -> Done:
     token = run_remarks.set(remarks)
     try:
         loop = build_loop(config, extra_sinks={str(path): sink})
+        if job.tone:
+            with np.load(job.tone, allow_pickle=False) as remembered:
+                loop.tone_map.recall(dict(remembered))
         loop.run()
     finally:
         run_remarks.reset(token)
@@ -177,8 +235,7 @@ def main(words: list[str]) -> int:
 
     tune_process()
     try:
-        told = json.loads(Path(words[0]).read_text(encoding="utf-8"))
-        color_segment(Job(**told))
+        work(Job.read(Path(words[0])))
     except Exception as error:  # noqa: BLE001 (whoever started this process reads the line)
         print(one_line(error) or type(error).__name__, file=sys.stderr)
         return 1

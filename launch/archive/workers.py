@@ -138,11 +138,11 @@ class RayWorkers:
 
 def _ray_task(job: Job) -> str | None:
     """In a process of Ray's; the reason where it failed."""
-    from irchroma.launch.archive.segment import color_segment
+    from irchroma.launch.archive.segment import work
     from irchroma.launch.arguments import one_line
 
     try:
-        color_segment(job)
+        work(job)
     except Exception as error:  # noqa: BLE001 (told to whoever waits for it)
         return one_line(error) or type(error).__name__
     return None

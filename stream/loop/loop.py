@@ -101,6 +101,8 @@ class Loop:
             camera does; None before the first time.
         repeat_s: for so long a loss is bridged by the last picture, before the card.
         repair: mends the camera's pictures; None where nothing does.
+        tone_map: of the frames; the caller's own thread may give it a memory before `run`.
+        last_pts_ns: time of the newest frame that was taken; None before the first.
     """
 
     def __init__(
@@ -128,7 +130,7 @@ class Loop:
         self.reader = SourceReader(source, options.reconnect, self._arrived, remake_source)
         self._make_colorizer, self.composer, self._options = make_colorizer, composer, options
         self.writers, self.raw = writers, raw
-        self._tone_map = ToneMap(options.tone_map)
+        self.tone_map = ToneMap(options.tone_map)
         self._detector = ColorCameraDetector()
         self.stages = {name: LatencyMeter() for name in ("capture", "tone_map", "color", "compose")}
         if options.repair is not None:
@@ -143,7 +145,7 @@ class Loop:
         self.guarded: GuardedColorizer | None = None
         self._gives_color = False
         self._last_arrival_ns = 0
-        self._last_pts_ns: int | None = None
+        self.last_pts_ns: int | None = None
         self._last_size: tuple[int, int] | None = None
 
     def run(self, on_frame: Callable[[Loop], None] | None = None) -> None:
@@ -204,7 +206,7 @@ class Loop:
     def use(self, tone_map: ToneMapOptions, color_camera: bool, repeat_s: float) -> None:
         """Go on with these options from the next frame on; any thread."""
         if tone_map != self._options.tone_map:
-            self._tone_map = ToneMap(tone_map)
+            self.tone_map = ToneMap(tone_map)
         self._options = replace(
             self._options, tone_map=tone_map, color_camera=color_camera, repeat_s=repeat_s
         )
@@ -278,16 +280,16 @@ class Loop:
         self.frames += 1
         self.stages["capture"].add(time.monotonic_ns() - frame.arrival_ns)
         live = self.reader.info is not None and self.reader.info.live
-        if live and self._last_pts_ns is not None:  # it may have come while a card was on its way
-            frame = replace(frame, pts_ns=max(frame.pts_ns, self._last_pts_ns + 1))
-        self._last_arrival_ns, self._last_pts_ns = frame.arrival_ns, frame.pts_ns
+        if live and self.last_pts_ns is not None:  # it may have come while a card was on its way
+            frame = replace(frame, pts_ns=max(frame.pts_ns, self.last_pts_ns + 1))
+        self._last_arrival_ns, self.last_pts_ns = frame.arrival_ns, frame.pts_ns
         duration_ns = frame.duration_ns if frame.duration_ns != UNKNOWN_NS else period_ns
         if self._options.camera is not None:
             frame = self._options.camera.apply(frame)
             if self._options.mask is not None and self._options.camera.unpacks:
                 frame = self._options.mask.apply(frame)
         if frame.gap or (self._last_size is not None and self._last_size != frame.size):
-            self._tone_map.reset()
+            self.tone_map.reset()
             self._detector.reset()
             guarded.reset()
             if self.repair is not None:
@@ -309,7 +311,7 @@ class Loop:
             luma = (
                 pixels
                 if camera_rgb is not None
-                else self._tone_map.apply(pixels, frame.pts_ns, held=frame.held)
+                else self.tone_map.apply(pixels, frame.pts_ns, held=frame.held)
             )
         job = Job(frame, luma, camera_rgb, duration_ns, repaired)
         if camera_rgb is None:
@@ -331,9 +333,9 @@ class Loop:
         if silence is None:
             return
         pts_ns = self.reader.pts_now_ns()
-        if self._last_pts_ns is not None and pts_ns <= self._last_pts_ns:
+        if self.last_pts_ns is not None and pts_ns <= self.last_pts_ns:
             return
-        self._last_pts_ns = pts_ns
+        self.last_pts_ns = pts_ns
         silent_s, reason = silence
         self._composing.jobs.put(Silence(pts_ns, repeat_ns, reason, silent_s))
 

@@ -45,10 +45,12 @@ class Part:
     Attributes:
         begin_ns: from the last key frame that is not later.
         end_ns: up to the first frame that is not sooner; 0 for all of it.
+        skip_ns: frames that are sooner are left out: an index may lead to a key frame before the wanted one.
     """
 
     begin_ns: int = 0
     end_ns: int = 0
+    skip_ns: int = 0
 
 
 class FileSource(GstSource):
@@ -193,6 +195,8 @@ class FileSource(GstSource):
     def read(self, timeout_s: float) -> Frame | None:
         """See `GstSource.read`."""
         frame = super().read(timeout_s)
+        while frame is not None and frame.pts_ns < self._part.skip_ns:
+            frame = super().read(timeout_s)
         end_ns = self._part.end_ns
         return None if frame is not None and end_ns and frame.pts_ns >= end_ns else frame
 

@@ -25,13 +25,17 @@ background moves by less than half a level on average, but by 4 to 10 right besi
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.stream.errors import StreamError, StreamOptionError
+from irchroma.stream.sensor.stripes import StripeTracker
 from irchroma.stream.tone.curves import (
     HEIGHT,
     Curve,
@@ -70,6 +74,26 @@ def dither_tables(curve: Curve) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
     lowest = np.clip(curve - (width - 1) / 2, 0, 255)
     width = np.minimum(width, np.float32(255.98) - lowest)
     return np.rint(lowest * 64).astype(np.uint16), np.floor(np.minimum(width * 4, 255)).astype(np.uint8)
+
+
+def _told(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:
+    """A value for JSON; its arrays, and numpy's numbers, go into `arrays`."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, np.ndarray | np.generic):
+        name = f"array{len(arrays)}"
+        arrays[name] = np.asarray(value)
+        return {"array": name}
+    if isinstance(value, list):
+        return [_told(one, arrays) for one in value]
+    if isinstance(value, tuple):
+        return {"tuple": [_told(one, arrays) for one in value]}
+    has = {name: _told(one, arrays) for name, one in vars(value).items() if name not in _NOT_TOLD}
+    return {"of": type(value).__name__, "has": has}
+
+
+_TOLD = "told"
+_NOT_TOLD = ("options", "_options", "_clahe", "_dither", "_solvers")  # what a new one has anyway
 
 
 class ToneMap:
@@ -136,6 +160,47 @@ class ToneMap:
         if self.options.span is not None:
             return "linear"
         return "plateau" if dtype == np.uint16 else "lift"
+
+    def remembered(self) -> dict[str, NDArray[Any]]:
+        """All that it knows of the sensor and the scene, as `recall` takes it: arrays of plain numbers."""
+        arrays: dict[str, NDArray[Any]] = {}
+        told = json.dumps(_told(self, arrays))
+        return {**arrays, _TOLD: np.frombuffer(told.encode(), np.uint8)}
+
+    def recall(self, remembered: Mapping[str, NDArray[Any]]) -> None:
+        """Go on as one with the same options that has remembered this would, to the last bit.
+
+        Raises:
+            StreamError: it is no such memory.
+        """
+        try:
+            self._take(self, json.loads(remembered[_TOLD].tobytes())["has"], remembered)
+        except (KeyError, ValueError, TypeError) as error:
+            raise StreamError(f"this is no tone map's memory: {error!r}") from error
+
+    def _take(self, part: Any, has: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+        for name, told in has.items():
+            setattr(part, name, self._value(told, arrays))
+
+    def _value(self, told: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
+        if isinstance(told, list):
+            return [self._value(one, arrays) for one in told]
+        if not isinstance(told, dict):
+            return told
+        if "array" in told:
+            return arrays[told["array"]][()]
+        if "tuple" in told:
+            return tuple(self._value(one, arrays) for one in told["tuple"])
+        part: Any
+        if told["of"] == "SceneMemory":
+            part = SceneMemory.__new__(SceneMemory)
+            part._options = self.options
+        elif told["of"] == "StripeTracker":
+            part = StripeTracker(self._value(told["has"]["size"], arrays), 0.0)
+        else:
+            part = {"NoiseMeter": NoiseMeter, "StripeRemoval": StripeRemoval}[told["of"]]()
+        self._take(part, told["has"], arrays)
+        return part
 
     def apply(
         self, pixels: NDArray[np.uint8] | NDArray[np.uint16], pts_ns: int, *, held: bool = False

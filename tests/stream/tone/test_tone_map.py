@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from irchroma.stream.errors import StreamOptionError
+from irchroma.stream.errors import StreamError, StreamOptionError
 from irchroma.stream.tone.options import ToneMapOptions
 from irchroma.stream.tone.tone_map import ToneMap
 
@@ -289,3 +289,33 @@ def test_counts_and_large_8_bit_pictures_are_mapped_in_time() -> None:
             assert np.median(spent) < limit_ms * 2  # twice the aim, for a busy machine
     finally:
         cv2.setNumThreads(threads)
+
+
+@pytest.mark.parametrize("kind", ["counts", "striped", "dim"])
+def test_one_that_recalls_goes_on_to_the_last_bit(kind: str) -> None:
+    columns = 40 * np.random.default_rng(1).standard_normal(SIZE[1]) * (kind == "striped")
+
+    def picture(number: int) -> NDArray[np.uint8] | NDArray[np.uint16]:
+        drifting = noisy(scene(8000.0 + 3 * number, 1 + number / 500 + 0.4 * (number > 180)), number)
+        if kind in ("counts", "striped"):
+            return np.rint(drifting + columns).astype(np.uint16)
+        levels = (drifting.astype(float) - 7700) / (24 if kind == "dim" else 4)
+        return np.clip(levels, 0, 255).astype(np.uint8)
+
+    first = ToneMap()
+    for number in range(150):
+        first.apply(picture(number), number * SECOND // 10)
+    second = ToneMap()
+    second.recall(first.remembered())
+    fresh, differs = ToneMap(), False
+    for number in range(150, 300):
+        at_ns = number * SECOND // 10
+        luma = first.apply(picture(number), at_ns)
+        np.testing.assert_array_equal(second.apply(picture(number), at_ns), luma)
+        differs |= bool((fresh.apply(picture(number), at_ns) != luma).any())
+    assert differs
+
+
+def test_what_is_no_memory_is_refused() -> None:
+    with pytest.raises(StreamError, match="no tone map's memory"):
+        ToneMap().recall({"told": np.zeros(3, np.uint8)})
