@@ -47,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--overlap", type=float, default=30.0, metavar="S", help="of warm-up (default 30)")
     add("--workers", type=int, default=2, metavar="N", help="segments at once (default 2)")
     add("--ray", action="store_true", help="the same by Ray on this machine too (irchroma[fleet])")
+    add("--encoded", action="store_true", help="as files are encoded by default too, not lossless alone")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -120,6 +121,13 @@ def _measured(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
             "failed_attempts": noted["failed_attempts"],
             "from_one_run": difference(folder / name / "out.mp4", single),
         }
+    if args.encoded:
+        coded, pieces = folder / "coded.mp4", folder / "pieces" / "out.mp4"
+        pieces.parent.mkdir()
+        by_default = ["--engine", args.engine, "--quiet"]
+        _done(["run", str(clip), "--to", str(coded), *by_default, *fixed])
+        _done(["archive", str(clip), str(pieces), *by_default, *cut, "--workers", str(args.workers)])
+        told["encoded_by_default"] = difference(pieces, coded)
     return told
 
 
