@@ -59,6 +59,10 @@ BENCHES = CommandTable(
             "irchroma.launch.bench.repair",
             "methods of repair on pictures and clips, and a frame's time",
         ),
+        "service": (
+            "irchroma.launch.bench.service.command",
+            "page and RTSP with viewers who come and go, changes at random, a camera that dies",
+        ),
         "soak": ("irchroma.launch.bench.soak", "memory over a long run with clients coming and going"),
         "start": ("irchroma.launch.bench.start", "from the command to the first picture"),
         "temporal": ("irchroma.launch.bench.temporal", "flicker, quality and cost of the temporal stage"),

@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     if args.camera_dies:
         return _run_with_camera(args)
     args.source = args.source or "test:thermal"
-    port = _free_port()
+    port = free_port()
     address = f"rtsp://127.0.0.1:{port}/soak"
     command = [sys.executable, "-m", "irchroma.launch", "run", args.source, "--to", address]
     process = subprocess.Popen([*command, "--engine", args.engine, "--quiet"])
@@ -89,8 +89,8 @@ def _run_with_camera(args: argparse.Namespace) -> int:
     source = args.source or "test:nir?live=1&rate=15&size=640x512"
     length_s = 60 * args.minutes
     settled_s = _SETTLED_S if length_s > 2 * _SETTLED_S else length_s / 4
-    camera = _Camera(source, args.camera_dies)
-    address = f"rtsp://127.0.0.1:{_free_port()}/soak"
+    camera = RtspCamera(source, args.camera_dies)
+    address = f"rtsp://127.0.0.1:{free_port()}/soak"
     command = [sys.executable, "-m", "irchroma.launch", "run", camera.address, "--to", address, "--wait"]
     process = subprocess.Popen([*command, "--engine", args.engine, "--quiet"])
     staying: list[_Ffmpeg] = []
@@ -108,7 +108,7 @@ def _run_with_camera(args: argparse.Namespace) -> int:
                 raise ConfigError(f"the run ended by itself with exit code {process.returncode}")
             if not visits or visits[-1].ended:
                 visits.append(_Ffmpeg(address, ("tcp", "udp")[len(visits) % 2], _CLIENT_FRAMES))
-            samples.append(_sample(process.pid, elapsed_s))
+            samples.append(sample_of(process.pid, elapsed_s))
             progress.update(elapsed_s, f"{samples[-1].resident_mb:.0f} MB")
             time.sleep(_SAMPLE_S / 2)
         progress.close()
@@ -175,7 +175,8 @@ def levels(samples: list[Sample], settled_s: float) -> dict[str, Any]:
     }
 
 
-def _sample(pid: int, at_s: float) -> Sample:
+def sample_of(pid: int, at_s: float) -> Sample:
+    """Of a process, now."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     threads = re.search(r"^Threads:\s+(\d+)", status, re.MULTILINE)
     files = sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
@@ -189,16 +190,25 @@ def _await_stream(process: subprocess.Popen[bytes], address: str) -> None:
             raise ConfigError(f"no picture came from {address}: exit code {process.poll()}")
 
 
-class _Camera:
+class RtspCamera:
     """An RTSP camera in a process of its own, killed every `dies_s` seconds and started again at once."""
 
     def __init__(self, source: str, dies_s: float) -> None:
-        port = _free_port()
+        port = free_port()
         self.address = f"rtsp://127.0.0.1:{port}/camera"
         self._command = [sys.executable, "-m", "irchroma.launch", "run", source, "--to", self.address]
         self._dies_s, self._died_s = dies_s, time.monotonic()
         self._process: subprocess.Popen[bytes] | None = None
         self.deaths_s: list[float] = []
+
+    def begin(self) -> None:
+        """Start it, if it does not run, and count its time from now."""
+        self._died_s = time.monotonic()
+        self._start()
+
+    def _start(self) -> None:
+        if self._process is None:
+            self._process = subprocess.Popen([*self._command, "--engine", "gray", "--quiet"])
 
     def watch(self) -> None:
         """Start it, or kill it when its time has come."""
@@ -206,10 +216,10 @@ class _Camera:
             self.stop()
             self._died_s = time.monotonic()
             self.deaths_s.append(self._died_s)
-        if self._process is None:
-            self._process = subprocess.Popen([*self._command, "--engine", "gray", "--quiet"])
+        self._start()
 
     def stop(self) -> None:
+        """Kill it."""
         if self._process is not None:
             self._process.kill()
             self._process.wait(10)
@@ -323,7 +333,8 @@ def _resident_mb(pid: int) -> float:
     raise ConfigError(f"process {pid} has no resident memory to read")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody has."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,0 +1,260 @@
+"""The bench itself: page and RTSP under five viewers, with controls changed at random and a camera that dies.
+
+Memory, threads and descriptors are the service's own process's; what it says at the level of a warning or
+above, and what GStreamer says beside it, is in the result. Before and after, with nobody there, what is held
+must be the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import IO, Any
+
+from irchroma.launch.bench.service.viewers import WAYS, Addresses, Viewers, Visit, visit
+from irchroma.launch.bench.soak import RtspCamera, Sample, free_port, levels, sample_of
+from irchroma.launch.config import ConfigError
+from irchroma.launch.measured import write_json
+from irchroma.launch.progress import Progress
+
+EXAMPLE = "irchroma bench service --minutes 30 --json launch/benchmarks/service.json"
+
+_STARTED_S = 120.0
+_SAMPLE_S = 1.0
+_CHANGE_S = (1.0, 4.0)
+_SETTLED_S = 120.0  # of a run of more than twice that; else a quarter of the run
+_QUIET_S = 30.0  # after the last viewer: HLS ends 20 s after it was asked for last
+_DEATHS = 3
+_RECONNECT_S = 20.0  # a camera's start, and the service's way back to it
+_MOST_GROWTH_MB = 30.0
+_MORE_THREADS = 4  # pools of GLib and of asyncio keep what they had once
+_MORE_FILES = 4
+
+# `HH:MM:SS L text` of ours, `(python:1): GStreamer-CRITICAL **: ..` of GLib's, and what nobody caught.
+_SAID = re.compile(r"^\d\d:\d\d:\d\d [WEC] |-(WARNING|CRITICAL|ERROR) \*\*|Traceback|Exception|Error:")
+_FAULT = re.compile(r"^\d\d:\d\d:\d\d [EC] |-(CRITICAL|ERROR) \*\*|Traceback|Exception|Error:")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Length, engine and source of the run."""
+    parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
+    parser.add_argument("--minutes", type=float, default=30.0, help="length of the run (30)")
+    parser.add_argument("--engine", default="palette:ironbow", help="engine that it begins with")
+    parser.add_argument("--source", default="test:nir?live=1&rate=15&size=320x256", help="of the camera")
+    parser.add_argument("--seed", type=int, default=0, help="of what is changed, and of who comes when (0)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve, watch, change, kill; 1 where the service did not hold."""
+    length_s = 60 * args.minutes
+    settled_s = _SETTLED_S if length_s > 2 * _SETTLED_S else length_s / 4
+    camera = RtspCamera(args.source, length_s / (_DEATHS + 1))
+    at = Addresses(free_port(), f"rtsp://127.0.0.1:{free_port()}/service")
+    command = [sys.executable, "-m", "irchroma.launch", "run", camera.address, "--wait", "--quiet"]
+    command += ["--engine", args.engine, "--to", f"http://127.0.0.1:{at.page}", "--to", at.stream]
+    samples: list[Sample] = []
+    viewers, hands = Viewers(at, args.seed), _Hands(at.page, args.seed)
+    with tempfile.TemporaryFile("w+b") as said:
+        process = subprocess.Popen(command, stdout=said, stderr=said)
+        try:
+            camera.begin()
+            _await_page(process, at.page, said)
+            for way in WAYS:  # what is made once is made now
+                visit(way, at, 5.0, threading.Event())
+            before = _quiet(process)
+            start_s = time.monotonic()
+            camera.begin()
+            viewers.begin()
+            hands.begin()
+            progress = Progress(length_s)
+            while (elapsed_s := time.monotonic() - start_s) < length_s:
+                if len(camera.deaths_s) < _DEATHS:
+                    camera.watch()
+                _check(process, said)
+                samples.append(sample_of(process.pid, elapsed_s))
+                progress.update(elapsed_s, f"{samples[-1].resident_mb:.0f} MB")
+                time.sleep(_SAMPLE_S)
+            progress.close()
+            hands.close()
+            viewers.close()
+            after = _quiet(process)
+        finally:
+            hands.close()
+            viewers.close()
+            process.send_signal(signal.SIGTERM)
+            exit_code = process.wait(60)
+            camera.stop()
+        lines = _lines(said)
+    results: dict[str, Any] = {
+        "bench": "service",
+        "source": args.source,
+        "engine": args.engine,
+        "minutes": args.minutes,
+        "seed": args.seed,
+        "exit_code": exit_code,
+        "camera_deaths": len(camera.deaths_s),
+        "changes": hands.changes,
+        "changes_refused": hands.refused,
+        "visits": {way: _told(viewers.visits, way, camera.deaths_s) for way in WAYS},
+        "settled_after_s": settled_s,
+        **levels(samples, settled_s),
+        "with_nobody_there": {"before": _held(before), "after": _held(after)},
+        "faults_in_the_log": [line for line in lines if _FAULT.search(line)],
+        "warnings_in_the_log": [line for line in lines if _SAID.search(line) and not _FAULT.search(line)],
+        "samples": [
+            [round(one.at_s, 1), round(one.resident_mb, 1), one.threads, one.files] for one in samples
+        ],
+    }
+    results["failed"] = failures(results, before, after)
+    write_json(args.json, results)
+    print(
+        f"{args.minutes:g} minutes, {len(viewers.visits)} visits, {hands.changes} changes,"
+        f" {len(camera.deaths_s)} deaths of the camera: {results['growth_mb']:+.1f} MB,"
+        f" threads {results['threads']}, descriptors {results['files']}"
+    )
+    for reason in results["failed"]:
+        print(f"  failed: {reason}")
+    return 1 if results["failed"] else 0
+
+
+def failures(results: dict[str, Any], before: Sample, after: Sample) -> list[str]:
+    """Why a service did not hold; empty where it did."""
+    found = [f"in the log: {line}" for line in results["faults_in_the_log"]]
+    if results["exit_code"]:
+        found.append(f"exit code {results['exit_code']}")
+    if results["growth_mb"] > _MOST_GROWTH_MB:
+        found.append(f"memory grew by {results['growth_mb']} MB, at most {_MOST_GROWTH_MB:g} are allowed")
+    if after.threads > before.threads + _MORE_THREADS:
+        found.append(f"threads with nobody there: {before.threads} before, {after.threads} after")
+    if after.files > before.files + _MORE_FILES:
+        found.append(f"descriptors with nobody there: {before.files} before, {after.files} after")
+    found += [f"refused: {refusal}" for refusal in results["changes_refused"]]
+    for way, told in results["visits"].items():
+        found += [f"{way}: {problem}" for problem in told["problems"]]
+        if not told["pictures"]:
+            found.append(f"{way}: no picture at all")
+        if told["without_a_picture"]:
+            found.append(f"{way}: {told['without_a_picture']} visits without a picture")
+    return found
+
+
+def _held(sample: Sample) -> dict[str, float]:
+    return {
+        "resident_mb": round(sample.resident_mb, 1),
+        "threads": sample.threads,
+        "files": sample.files,
+    }
+
+
+def _told(visits: list[Visit], way: str, deaths_s: list[float]) -> dict[str, Any]:
+    """What came of one way's visits; while no camera is there, none has to bring a picture."""
+    mine = [one for one in visits if one.way == way]
+    whole = [
+        one
+        for one in mine
+        if not any(one.began_s <= died + _RECONNECT_S and died <= one.ended_s for died in deaths_s)
+    ]
+    return {
+        "count": len(mine),
+        "pictures": sum(one.pictures for one in mine),
+        "without_a_picture": sum(not one.pictures for one in whole),
+        "problems": [one.problem for one in whole if one.problem],
+        "while_the_camera_was_away": len(mine) - len(whole),
+    }
+
+
+def _await_page(process: subprocess.Popen[bytes], page: int, said: IO[bytes]) -> None:
+    deadline = time.monotonic() + _STARTED_S
+    while time.monotonic() < deadline:
+        _check(process, said)
+        try:
+            with closing(http.client.HTTPConnection("127.0.0.1", page, timeout=5)) as connection:
+                connection.request("GET", "/readyz")
+                if connection.getresponse().status == 200:
+                    return
+        except OSError:
+            pass
+        time.sleep(0.2)
+    raise ConfigError(f"the service showed no picture within {_STARTED_S:g} s")
+
+
+def _check(process: subprocess.Popen[bytes], said: IO[bytes]) -> None:
+    if process.poll() is not None:
+        last = " ".join(_lines(said)[-1:])
+        raise ConfigError(f"the service ended by itself with exit code {process.returncode}: {last}")
+
+
+def _lines(said: IO[bytes]) -> list[str]:
+    said.seek(0)
+    return said.read().decode("utf-8", "replace").splitlines()
+
+
+def _quiet(process: subprocess.Popen[bytes]) -> Sample:
+    """What is held once the last viewer is long gone."""
+    time.sleep(_QUIET_S)
+    return sample_of(process.pid, 0.0)
+
+
+class _Hands:
+    """An operator who changes what the API lets be changed: every engine once, then anything at random."""
+
+    def __init__(self, page: int, seed: int) -> None:
+        self._page, self._chance = page, random.Random(seed)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="operator", daemon=True)
+        self.changes = 0
+        self.refused: list[str] = []
+
+    def begin(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        self._ended.set()
+        if self._thread.is_alive():
+            self._thread.join(60)
+
+    def _work(self) -> None:
+        described = json.loads(self._ask("GET", "/openapi.json")[1])
+        body = described["paths"]["/control"]["post"]["requestBody"]["content"]["application/json"]
+        may = body["schema"]["properties"]
+        for engine in may["engine"]["enum"]:
+            self._change({"engine": engine})
+        while not self._ended.is_set():
+            self._change(
+                self._chance.choice(
+                    [
+                        {"view": self._chance.choice(may["view"]["enum"])},
+                        {"engine": self._chance.choice(may["engine"]["enum"])},
+                        {"wipe": round(self._chance.random(), 3)},
+                        {"blend": round(self._chance.random(), 3)},
+                    ]
+                )
+            )
+
+    def _change(self, wanted: dict[str, Any]) -> None:
+        if self._ended.wait(self._chance.uniform(*_CHANGE_S)):
+            return
+        status, said = self._ask("POST", "/control", json.dumps(wanted))
+        self.changes += 1
+        if status != 200:
+            self.refused.append(f"{wanted}: {status} {said[:200]}")
+
+    def _ask(self, method: str, path: str, body: str | None = None) -> tuple[int, str]:
+        try:
+            with closing(http.client.HTTPConnection("127.0.0.1", self._page, timeout=30)) as connection:
+                connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+                answer = connection.getresponse()
+                return answer.status, answer.read().decode("utf-8", "replace")
+        except OSError as error:
+            return 0, str(error)
