@@ -45,6 +45,8 @@ class Frame:
         gap: true for the first frame after the source was lost or its format changed.
         held: true while the camera itself says that it repeats a picture (FFC shutter closed).
         arrival_ns: when a run got it, nanoseconds on the monotonic clock; 0 outside a run.
+        taken_ns: when the camera says that it was taken, nanoseconds since 1970 (UTC) by the camera's own
+            clock; 0 where it does not say.
         sound: what has come since the frame before, of a source that was asked for it.
         extra: what else the source knows (telemetry, synthetic truth); read by the on-screen display alone.
     """
@@ -56,6 +58,7 @@ class Frame:
     gap: bool = False
     held: bool = False
     arrival_ns: int = 0
+    taken_ns: int = 0
     sound: tuple[Sound, ...] = ()
     extra: dict[str, Any] = field(default_factory=dict)
 

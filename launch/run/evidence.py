@@ -114,6 +114,8 @@ class EvidenceFacts:
             facts["telemetry"] = {key: value for key, value in asdict(telemetry).items() if value is not None}
         elif job.frame.held:
             facts["shutter"] = "closed"
+        if job.frame.taken_ns:
+            facts["camera_utc_ns"] = job.frame.taken_ns
         if job.frame.gap:
             facts["gap"] = True
         if "privacy" in job.frame.extra:

@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -134,6 +135,7 @@ class Monitor:
             "cpu_s": round(time.process_time(), 2),
             "cores": usable_cores(),
             "reconnections": loop.reader.reconnections,
+            "camera_time": _camera_time(loop.reader.camera_time),
             "remarks": self.remarks.listed(),
             "auto": self._governor.summary() if self._governor is not None else None,
             "stages": {name: meter.summary() for name, meter in loop.stages.items()},
@@ -211,6 +213,15 @@ class Monitor:
 def _expected_frames(info: VideoInfo) -> float | None:
     total = info.frame_count or (info.duration_ns and info.rate and info.duration_ns * info.rate / 10**9)
     return float(total) if total else None
+
+
+def _camera_time(newest: tuple[int, int] | None) -> dict[str, Any] | None:
+    """When the camera says that it took the newest frame, and how much later that came here."""
+    if newest is None:
+        return None
+    taken = datetime.fromtimestamp(newest[0] // 10**6 / 1000, UTC)
+    late_ms = round((newest[1] - newest[0]) / 1e6)
+    return {"taken": taken.isoformat(timespec="milliseconds"), "came_after_ms": late_ms}
 
 
 def summary_line(name: str, summary: dict[str, float]) -> str:

@@ -84,6 +84,8 @@ class SourceReader:
         failure: why the reader gave up, None if it did not.
         lost_reason: why there is no signal right now; None while frames come.
         reconnections: how often a lost source came back.
+        camera_time: of the newest frame whose camera says so: when it was taken and when it came, nanoseconds
+            since 1970, the first by the camera's own clock.
     """
 
     def __init__(
@@ -117,6 +119,7 @@ class SourceReader:
         self._last_pts_ns: int | None = None
         self._card_ns = -1
         self._number = 0
+        self.camera_time: tuple[int, int] | None = None
         self.ring: Ring[Frame] = Ring(4, newest_wins=False)
         self.info: VideoInfo | None = None
         self.failure: StreamError | None = None
@@ -282,6 +285,8 @@ class SourceReader:
             gap = frame.gap or (first and self.reconnections > 0)
             frame = dataclasses.replace(frame, gap=gap, number=self._number, arrival_ns=arrival_ns)
             self._number += 1
+            if frame.taken_ns:
+                self.camera_time = frame.taken_ns, time.time_ns()
             self._last_pts_ns = frame.pts_ns
             self.lost_reason = None
             first = False

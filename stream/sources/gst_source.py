@@ -207,6 +207,10 @@ class GstSource(ABC):
         """Whether frames follow each other at the video's rate, whatever times some of them carry."""
         return False
 
+    def taken_ns(self, _pts_ns: int) -> int:
+        """See `Frame.taken_ns`, of a sample of that running time."""
+        return 0
+
     @property
     def drops(self) -> int:
         """Frames dropped by this source since it was made."""
@@ -349,6 +353,7 @@ class GstSource(ABC):
             self._times.duration_ns(sample),
             self._count + self._drops if self._live else self._count,
             gap=gap,
+            taken_ns=self.taken_ns(sample.pts_ns),
             sound=tuple(self._sound()),
         )
         self._count += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -35,8 +36,52 @@ _SOUND = (
     f" ! audio/x-raw,format=S16LE,rate={SOUND_HZ},channels=2,layout=interleaved"
     " ! appsink name=sound sync=false async=false max-buffers=500 drop=true"
 )
+_SENDER_REPORT = 200  # RFC 3550, 12.1
+_NTP_TO_UNIX_S = 2_208_988_800  # from 1900 to 1970: RFC 5905, figure 4
+_2000_NS = 946_684_800 * 10**9
 _TCP, _UDP = 4, 1 | 2  # GstRTSPLowerTrans: TCP; UDP and its multicast
 _DEFAULT_PORTS = {"rtsp": 554, "rtspt": 554, "rtspu": 554, "rtsps": 322}
+
+
+class CameraClock:
+    """When pictures were taken, by the sender reports (RTCP) of the camera that sends them.
+
+    A report says which time of the camera's own clock belongs to which time stamp of its packets; the buffer
+    of packets says what time stamps are in the pipeline's running time.
+
+    Reference: RFC 3550, 6.4.1 (NTP and RTP time of a sender report).
+    """
+
+    def __init__(self) -> None:
+        self.session = -1  # of the pictures; that of sound has a clock of its own
+        self._ahead_ns: int | None = None  # the camera's clock less the running time
+
+    def attach(self, _rtsp: Any, manager: Any) -> None:
+        """Called by rtspsrc with its rtpbin."""
+        manager.connect("new-jitterbuffer", self._buffered)
+
+    def _buffered(self, _manager: Any, buffer: Any, session: int, _ssrc: int) -> None:
+        if session == self.session:
+            buffer.connect("handle-sync", self._reported)
+
+    def _reported(self, _buffer: Any, told: Any) -> None:
+        """Called for each report, on the thread that receives them."""
+        first, first_ns, rate, at = (
+            told.get_value(name) for name in ("base-rtptime", "base-time", "clock-rate", "sr-ext-rtptime")
+        )
+        report = told.get_value("sr-buffer").extract_dup(0, 28)
+        if len(report) < 28 or report[1] != _SENDER_REPORT or None in (first, first_ns, rate, at) or not rate:
+            return
+        seconds, share = struct.unpack(">II", report[8:16])
+        camera_ns = (seconds - _NTP_TO_UNIX_S) * 10**9 + (share * 10**9 >> 32)
+        # A camera without a clock reports 0, or the time since its start.
+        running_ns = first_ns + (at - first) * 10**9 // rate
+        self._ahead_ns = camera_ns - running_ns if camera_ns > _2000_NS else None
+
+    def at(self, pts_ns: int) -> int:
+        """Nanoseconds since 1970 at a running time; 0 where no report has come."""
+        ahead_ns = self._ahead_ns
+        return pts_ns + ahead_ns if ahead_ns is not None and pts_ns >= 0 else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +134,15 @@ class RtspSource(GstSource):
         self._streams: list[str] = []
         self._wants_sound = False
         self._sound_name = ""  # of the stream of sound that is taken
+        self._clock = CameraClock()
 
     def want_sound(self) -> None:
         """From the next `open` on frames carry the first stream of sound, if it can be decoded."""
         self._wants_sound = True
+
+    def taken_ns(self, pts_ns: int) -> int:
+        """See `GstSource.taken_ns`."""
+        return self._clock.at(pts_ns)
 
     def sounds(self) -> bool:
         """See `GstSource.sounds`."""
@@ -120,6 +170,7 @@ class RtspSource(GstSource):
         """See `GstSource.plan`."""
         self._streams.clear()
         self._sound_name = ""
+        self._clock = CameraClock()
         decoding = self._watched(Decoding(self._name, self._pictures.max_megapixels))
         timeout_us = int(self._options.timeout_s * 1e6)
         rtsp: dict[str, Any] = {
@@ -137,14 +188,18 @@ class RtspSource(GstSource):
             " ! decodebin name=decode ! deinterlace fields=top",
             properties={"rtsp": rtsp},
             signals={
-                "rtsp": {"select-stream": self._wants, "pad-added": self._new_stream},
+                "rtsp": {
+                    "select-stream": self._wants,
+                    "pad-added": self._new_stream,
+                    "new-manager": self._clock.attach,
+                },
                 "decode": decoding.signals,
             },
             live=True,
             description=f"{self._name} over {self._transport}",
         )
 
-    def _wants(self, _rtsp: Any, _number: int, caps: Any) -> bool:
+    def _wants(self, _rtsp: Any, number: int, caps: Any) -> bool:
         """Called by rtspsrc for each stream on offer: what nobody wants is not asked for."""
         stream = caps.get_structure(0)
         # rtpgstpay carries any raw video, 16-bit counts too, and calls itself an application
@@ -152,7 +207,10 @@ class RtspSource(GstSource):
         self._streams.append("video" if raw else stream.get_string("media") or "data")
         if self._streams[-1] == "audio":
             return self._takes_sound(stream.get_string("encoding-name") or "")
-        return self._streams[-1] == "video" and self._streams.count("video") == 1
+        wanted = self._streams[-1] == "video" and self._streams.count("video") == 1
+        if wanted:
+            self._clock.session = number
+        return wanted
 
     def _takes_sound(self, name: str) -> bool:
         if not self._wants_sound or self._sound_name:

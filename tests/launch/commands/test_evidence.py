@@ -7,14 +7,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
+from time import time_ns as now_ns
 from typing import Any
 
 import av
 import cv2
 import numpy as np
 import pytest
+from tests.stream.sinks.test_rtsp_sink import served
 from tests.waiting import wait_for
 
 from irchroma.engines import catalog
@@ -345,3 +348,26 @@ def test_the_head_names_its_tracks(folder: Path) -> None:
     with (folder / "night.mkv").open("rb") as file:
         names = [track.name for track in tracks_of(file)]
     assert names == ["color", "untouched input", "facts", "sound"]
+
+
+def test_the_camera_s_own_time_stands_in_the_facts_and_in_the_statistics(tmp_path: Path) -> None:
+    file, told = tmp_path / "gate.mkv", tmp_path / "told.json"
+    with served("camera") as (_, (camera,)):
+        command = [sys.executable, "-m", "irchroma.launch", "run", str(camera.address), "--to", str(file)]
+        command += ["--evidence", "--evidence-key", str(tmp_path / "key.pem"), "--engine", "gray"]
+        Signer.kept(tmp_path / "key.pem")
+        begun_ns = now_ns()
+        with subprocess.Popen([*command, "--stats", str(told), "--quiet"]) as run_:
+            wait_for(lambda: file.exists() and b"camera_utc_ns" in file.read_bytes(), 60)
+            run_.send_signal(signal.SIGTERM)
+            assert run_.wait(60) == 0
+        ended_ns = now_ns()
+    with av.open(str(file)) as kept:
+        lines = [ledger.parse(bytes(p)) for p in kept.demux(subtitles=0) if p.size]
+    taken = [line.facts["camera_utc_ns"] for line in lines if line and "camera_utc_ns" in line.facts]
+    assert taken == sorted(taken)
+    assert begun_ns - 10**9 < taken[0] <= taken[-1] < ended_ns + 10**9
+    said = json.loads(told.read_text(encoding="utf-8"))["camera_time"]
+    newest_ns = datetime.fromisoformat(said["taken"]).timestamp() * 1e9
+    assert begun_ns - 1e9 < newest_ns < ended_ns + 1e9
+    assert -500 < said["came_after_ms"] < 10_000

@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from irchroma.stream.gstreamer import door
 from irchroma.stream.gstreamer.door import EndOfStream
 from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.sources.gst_source import GstSource
-from irchroma.stream.sources.rtsp_source import RtspOptions, RtspSource
+from irchroma.stream.sources.rtsp_source import CameraClock, RtspOptions, RtspSource
 from irchroma.stream.sources.transport_source import TransportSource
 
 pytestmark = pytest.mark.gst
@@ -186,6 +187,35 @@ def test_sound_comes_with_the_frames_where_it_is_wanted_and_there_is_some(
 def test_the_transport_can_be_chosen(server: RtspServer, transport: Any) -> None:
     with opened(RtspSource(f"rtsp://{server.address}/h264", RtspOptions(transport=transport))) as source:
         several(source)
+
+
+@pytest.mark.parametrize(("path", "transport", "sound"), [("h264", "tcp", False), ("both", "udp", True)])
+def test_frames_say_when_the_camera_took_them(
+    server: RtspServer, path: str, transport: Any, sound: bool
+) -> None:
+    source = RtspSource(f"rtsp://{server.address}/{path}", RtspOptions(transport=transport))
+    if sound:  # whose stream is the first, with a clock of its own
+        source.want_sound()
+    with opened(source):
+        deadline = time.monotonic() + 30
+        while not (frame := several(source, 1)[0]).taken_ns:  # until the first sender report
+            assert time.monotonic() < deadline
+        late_s = time.time() - frame.taken_ns / 1e9
+        assert -0.5 < late_s < 10, "the server's clock is this machine's"
+        later = several(source, 5)[-1]
+        assert later.taken_ns - frame.taken_ns == pytest.approx(later.pts_ns - frame.pts_ns, abs=50_000_000)
+
+
+@pytest.mark.parametrize(("seconds", "known"), [(3_908_988_800, True), (0, False), (90, False)])
+def test_a_camera_without_a_clock_says_nothing(seconds: int, known: bool) -> None:
+    report = struct.pack(">BBHIIIIII", 0x80, 200, 6, 1, seconds, 1 << 31, 90_000, 0, 0)
+    told = door.modules()["Gst"].Structure.new_from_string(
+        "told, base-rtptime=(guint64)90000, base-time=(guint64)2000000000, clock-rate=(uint)90000,"
+        f" sr-ext-rtptime=(guint64)180000, sr-buffer=(buffer){report.hex()}"
+    )
+    clock = CameraClock()
+    clock._reported(None, told)  # 90,000 ticks after what came at 2 s
+    assert clock.at(3_000_000_000) == (1_700_000_000_500_000_000 if known else 0)
 
 
 def test_a_slow_reader_gets_the_newest_frame_and_the_rest_is_counted(server: RtspServer) -> None:
