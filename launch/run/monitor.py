@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import time
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -219,7 +219,7 @@ def _camera_time(newest: tuple[int, int] | None) -> dict[str, Any] | None:
     """When the camera says that it took the newest frame, and how much later that came here."""
     if newest is None:
         return None
-    taken = datetime.fromtimestamp(newest[0] // 10**6 / 1000, UTC)
+    taken = datetime.fromtimestamp(newest[0] // 10**6 / 1000, timezone.utc)
     late_ms = round((newest[1] - newest[0]) / 1e6)
     return {"taken": taken.isoformat(timespec="milliseconds"), "came_after_ms": late_ms}
 
