@@ -1,7 +1,7 @@
 // What an operator changes for all: engine, reference, and the picture that recordings and streams show.
 const at = (id) => document.getElementById(id);
 const strength = at("strength").querySelector("input");
-let gone = 0, state = null, sending = false, next = null;
+let gone = 0, state = null, sending = false, next = null, ready = false;
 
 const REQUEST_MS = 4000;
 const answered = (address, more) =>        // a server that hangs must not leave yesterday's figures standing
@@ -29,6 +29,7 @@ function show(now) {
     one.classList.toggle("coming", one.dataset.value === now.changing);
   }
   offer(now.reference);
+  if (ready) tell_masks(now.privacy);
   at("said").textContent = now.error || "";
   at("latency").textContent = now.latency_ms ? now.latency_ms.toFixed(0) + " ms" : "";
 }

@@ -95,6 +95,7 @@ function share_at(event) {
 }
 
 stage.onpointerdown = (event) => {
+  if (cover) { if (!event.button) add_corner(in_frame(share_at(event))); return; }
   if (drawing) { begin_mark(event); return; }
   if (own.view !== "wipe" || event.button) return;
   stage.setPointerCapture(event.pointerId);

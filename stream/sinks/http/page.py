@@ -14,7 +14,16 @@ from typing import Any, Protocol
 
 from irchroma.stream.view.views import VIEWS
 
-_SCRIPTS = ("controls.js", "video.js", "own_view.js", "thermometer.js", "charts.js", "figures.js", "talk.js")
+_SCRIPTS = (
+    "controls.js",
+    "video.js",
+    "own_view.js",
+    "thermometer.js",
+    "masks.js",
+    "charts.js",
+    "figures.js",
+    "talk.js",
+)
 
 
 @cache

@@ -95,6 +95,7 @@ async function warm(wanted) {
 
 function draw_next(kind) {                 // the next press on the picture begins that shape
   drawing = drawing && drawing.kind === kind ? null : { kind };
+  if (drawing && cover) begin_cover(cover.style);
   document.body.classList.toggle("drawing", Boolean(drawing));
   for (const one of at("draw").querySelectorAll("button"))
     one.ariaPressed = String(Boolean(drawing) && one.dataset.kind === drawing.kind);

@@ -11,6 +11,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from tests.browser import WIDTH, opened
 from tests.launch.run.test_control import running
 from tests.waiting import wait_for
 
@@ -179,6 +180,46 @@ def test_masks_are_drawn_on_the_page_and_are_there_at_the_next_start(tmp_path: P
         assert run.picture()[:, :60].max() < 12
         run.change(masks=[])
         wait_for(lambda: run.picture()[:, :60].max() > 30)
+
+
+@pytest.mark.gst
+@pytest.mark.browser
+def test_an_operator_covers_a_place_with_the_mouse_and_another_by_the_keyboard(tmp_path: Path) -> None:
+    source = "test:nir?size=320x256&rate=10&live=1"
+    with (
+        running(privacy=PrivacyOptions(file=tmp_path / "masks.json"), engine="gray", source=source) as run,
+        opened(f"http://127.0.0.1:{run.port}/", tmp_path / "profile") as tab,
+    ):
+        tab.wait_for(f"{WIDTH} === 320 && ready && !at('privacy').hidden")
+        tab.value("at('privacy').open = true; document.querySelector('[data-style=black]').click()")
+        tab.value("new Promise((drawn) => setTimeout(drawn, 300))")  # the panel takes its place
+        box = tab.value(
+            "((box, v) => [box.left + v('--x'), box.top + v('--y'), v('--w'), v('--h')])"
+            "(stage.getBoundingClientRect(), (n) => parseFloat(stage.style.getPropertyValue(n)))"
+        )
+        for x, y in ((0.1, 0.1), (0.4, 0.1), (0.4, 0.6), (0.1, 0.1)):  # back to the first corner closes it
+            place = (box[0] + x * box[2], box[1] + y * box[3])
+            tab.drag(place, place)
+            if (x, y) == (0.4, 0.6):
+                tab.wait_for("document.querySelector('#covers .new') && !at('close').hidden")
+                tab.screenshot(tmp_path / "drawing.png")
+        wait_for(lambda: len(run.state()["privacy"]["drawn"]) == 1)
+        (mask,) = run.state()["privacy"]["drawn"]
+        corners = [share for point in mask["points"] for share in point]
+        assert corners == pytest.approx([0.1, 0.1, 0.4, 0.1, 0.4, 0.6], abs=0.03)
+        wait_for(lambda: run.picture()[40:60, 110:125].max() < 12)
+        tab.value("document.querySelector('[data-style=blocks]').click()")
+        for key in (" ", "ArrowRight", " ", "ArrowDown", "ArrowDown", " ", "Backspace", " ", "Enter"):
+            tab.press(key)
+        wait_for(lambda: len(run.state()["privacy"]["drawn"]) == 2)
+        assert run.state()["privacy"]["drawn"][1]["points"] == [[0.5, 0.5], [0.52, 0.5], [0.52, 0.54]]
+        assert tab.value("still.hidden"), "the space bar froze nothing meanwhile"
+        tab.wait_for("document.querySelectorAll('#masks li').length === 2 && cover === null")
+        tab.screenshot(tmp_path / "masks.png")
+        tab.value("document.querySelector('#masks button').click()")
+        wait_for(lambda: len(run.state()["privacy"]["drawn"]) == 1)
+        tab.value("at('reload').click()")
+        tab.wait_for("at('reloaded').textContent.length > 5")
 
 
 @pytest.mark.gst
