@@ -292,10 +292,11 @@ def open_device(runtime: str, index: int) -> Device:
 
 
 def _checked(device: Device) -> Device:
-    from irchroma.engines.gpu.check import check_kernels
+    from irchroma.engines.gpu.check import check_kernels, check_motion
 
     try:
         off = check_kernels(device)
+        check_motion(device)
     except BaseException:
         device.close()
         raise

@@ -15,6 +15,7 @@ from irchroma.engines.errors import EngineError
 from irchroma.engines.gpu.batching import BatchedFrame, BatchSeat
 from irchroma.engines.gpu.device import Device, DeviceArray, Workspace
 from irchroma.engines.gpu.kernels.source import Launch, launch
+from irchroma.engines.gpu.motion import DeviceSearch
 from irchroma.engines.gpu.ring import AFTER, LOOK, BatchedRing, FrameRing, Slot, Step
 from irchroma.engines.gpu.steps.i420 import packed_bytes
 from irchroma.engines.gpu.steps.recolor import FrameArrays, RecolorSteps
@@ -32,6 +33,7 @@ from irchroma.engines.recolor.recoloring import BandLook, RecolorOptions
 from irchroma.engines.recolor.work_picture import STRIDE_PX
 from irchroma.engines.temporal import gain
 from irchroma.engines.temporal.memory import Observation
+from irchroma.engines.temporal.motion import SMALLEST_PX
 from irchroma.engines.temporal.stage import TemporalOptions
 
 COLORED, CARRIED = "colored", "carried"
@@ -65,7 +67,11 @@ class ChainOptions:
 
 
 class DeviceChain:
-    """Frames of one size in, pictures out; see `device_ring.FrameRing` for who may call what when."""
+    """Frames of one size in, pictures out; see `device_ring.FrameRing` for who may call what when.
+
+    Attributes:
+        search: what finds the motion on the device; None where the host does, or the picture is too small.
+    """
 
     def __init__(
         self,
@@ -99,6 +105,11 @@ class DeviceChain:
         self._space = Workspace(device)
         self._spaces: list[Workspace] = []
         self._ring: FrameRing | None = None
+        self._taken: Slot | None = None
+        self.search: DeviceSearch | None = None
+        temporal = options.temporal
+        self._searches = temporal is not None and temporal.device_motion
+        self._searches &= min(self._layout.half) >= SMALLEST_PX
         padded = tuple(-(-side // STRIDE_PX) * STRIDE_PX for side in work)
         place = (options.weights, (padded[0], padded[1]))
         self.network = device.open_network(*place) if open_seat is None else open_seat(*place)
@@ -107,14 +118,25 @@ class DeviceChain:
             tile = gain.dither_tile()
             self._dither = self._block(tile.size).part(0, tile.shape, np.uint8)
             slots = [self._make_slot() for _ in range(options.depth)]
-            self._writers = {
-                id(slot): FrameWriter(self._layout, slot.inbox_host, options.temporal or TemporalOptions())
+            self._places = {id(slot): index for index, slot in enumerate(slots)}
+            self._writers = [
+                FrameWriter(
+                    self._layout,
+                    slot.inbox_host,
+                    options.temporal or TemporalOptions(),
+                    searches=self._searches,
+                )
                 for slot in slots
-            }
+            ]
             if isinstance(self.network, BatchSeat):
                 self._ring = BatchedRing(device, slots, self.network, self._batched, options.graphs)
             else:
                 self._ring = FrameRing(device, slots, options.graphs)
+            if self._searches:
+                parts = [self._layout.on_device(slot.inbox) for slot in slots]
+                places = [(one["half_source"], one["half_moving"]) for one in parts]
+                queue, half = self._ring.inward, self._layout.half
+                self.search = DeviceSearch(device, queue, half, places, options.graphs)
             self._upload(tile)
         except BaseException:
             self.close()
@@ -132,10 +154,23 @@ class DeviceChain:
         if isinstance(self.network, BatchSeat):
             self.network.report()
 
+    def begin(self) -> Slot:
+        """The memory of the next frame, for the motion that is searched for before it is submitted.
+
+        Raises:
+            EngineError: as many frames are in flight as can be.
+        """
+        if self._taken is None:
+            self._taken = self.ring.take()
+        if self.search is not None:
+            self.search.aim(self._places[id(self._taken)])
+        return self._taken
+
     def submit(self, luma: NDArray[np.uint8], seen: Observation | None) -> None:
         """Start a frame (H, W) uint8; what the temporal stage saw in it goes along."""
-        slot = self.ring.take()
-        nbytes = self._writers[id(slot)].write(luma, seen)
+        slot = self.begin()
+        nbytes = self._writers[self._places[id(slot)]].write(luma, seen)
+        self._taken = None
         colored = seen is None or seen.needs_color
         if self._batched:
             self.ring.submit(slot, AFTER if colored else LOOK, nbytes)
@@ -165,6 +200,8 @@ class DeviceChain:
             for frame in self._batched.values():
                 last_first.callback(frame.looked.close)
             last_first.callback(self.network.close)
+            if self.search is not None:
+                last_first.callback(self.search.close)
             ring, self._ring = self._ring, None
             if ring is not None:
                 last_first.callback(ring.close)
@@ -172,7 +209,9 @@ class DeviceChain:
     def _make_slot(self) -> Slot:
         inbox = self._block(self._layout.nbytes)
         outbox = self._block(_aligned(self._picture_bytes) + self.work[0] * self.work[1])
-        marks: dict[str, Any] = {name: self._device.make_mark() for name in ("arrived", "worked", "returned")}
+        marks: dict[str, Any] = {name: self._device.make_mark() for name in ("arrived", "worked")}
+        # One frame at a time is asked for by whoever wants each as soon as it can be had.
+        marks["returned"] = self._device.make_mark(spins=self._options.depth == 1)
         # What stands between a frame's halves is its slot's: the next frame's first half may come sooner.
         own = Workspace(self._device)
         self._spaces.append(own)

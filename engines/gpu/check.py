@@ -1,4 +1,4 @@
-"""A device is believed once it has colored a small picture as the CPU does."""
+"""A device is believed once it has colored a small picture as the CPU does, and found a known motion."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineError
 from irchroma.engines.gpu.device import Device, DeviceArray, Workspace
+from irchroma.engines.gpu.motion import DeviceSearch
 from irchroma.engines.gpu.steps.recolor import FrameArrays, RecolorSteps
 from irchroma.engines.recolor.recoloring import BandLook, Recoloring, RecolorOptions
+from irchroma.engines.temporal.motion import pixel_grid
 
 LARGEST_MEAN = 0.25
 """Levels. The kernels as C++ are 0.001 off; a GPU has the same arithmetic."""
+LARGEST_MISS_PX = 0.3
+"""Of the middle pixel's motion; the kernels as C++ are 0.02 off."""
 _SIZE, _WORK = (192, 256), (96, 128)
+_MOTION_PX = (5, -3)
 
 
 def check_kernels(device: Device) -> float:
@@ -60,6 +65,47 @@ def check_kernels(device: Device) -> float:
         raise EngineError(
             f"{device.name} does not compute what the CPU does: its picture is {off:.1f} levels off on"
             f" average (allowed are {LARGEST_MEAN:g}): use --device cpu, and report it"
+        )
+    return off
+
+
+def check_motion(device: Device) -> float:
+    """Find a known motion on the device; takes some milliseconds.
+
+    Returns:
+        Pixels by which it misses it.
+
+    Raises:
+        EngineError: the device fails, or finds another one.
+    """
+    (x, y), (height, width) = _MOTION_PX, _WORK
+    luma = _given()[0]
+    before = np.ascontiguousarray(luma[40 : 40 + height, 40 : 40 + width])
+    now = np.ascontiguousarray(luma[40 + y : 40 + y + height, 40 + x : 40 + x + width])
+    area = (slice(0, height), slice(0, width))
+    space, queue, mark = Workspace(device), device.open_queue(), device.make_mark()
+    source, host = space.array("check.source", (*_WORK, 2)), device.pinned(8 * height * width)
+    search: DeviceSearch | None = None
+    try:
+        search = DeviceSearch(device, queue, _WORK, [(source, space.array("check.moving", _WORK, np.uint8))])
+        found = search.search(before, now, area, None, (0.0, 0.0))
+        queue.download(source, host)
+        queue.record(mark)
+        mark.wait()
+        flow = host[: source.nbytes].view(np.float32).reshape(source.shape) - pixel_grid(_WORK)
+        off = float(np.abs(np.median(flow, axis=(0, 1)) - _MOTION_PX).max())
+        misses = float((found.occluded > 0).mean())
+    finally:
+        if search is not None:
+            search.close()
+        mark.close()
+        queue.close()
+        space.close()
+        device.unpin(host)
+    if not off <= LARGEST_MISS_PX or misses > 0.3:
+        raise EngineError(
+            f"{device.name} does not find a motion of {_MOTION_PX} pixels: it is {off:.1f} off, and"
+            f" {misses:.0%} of the picture does not lead back: use --device cpu, and report it"
         )
     return off
 

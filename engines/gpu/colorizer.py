@@ -1,9 +1,9 @@
 """Colors frames with everything between copy-in and copy-out on a device.
 
-The host keeps what is decided rather than computed: where things moved (DIS optical flow at half the work
-size, about a millisecond of one core), cuts, gain jumps and whether the network is asked. The device does the
-rest, and the picture is that of `neural.NeuralColorizer` within rounding, since every kernel is held against
-the function of the CPU path that it stands for.
+The host keeps what is decided rather than computed: cuts, gain jumps and whether the network is asked. The
+device does the rest, and the picture is that of `neural.NeuralColorizer` within rounding, since every kernel
+is held against the function of the CPU path that it stands for. The motion that color is carried along is
+another, as good one, unless `TemporalOptions.device_motion` is off.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from irchroma.engines.gpu.transfer import DevicePicture
 from irchroma.engines.network.record import require_match
 from irchroma.engines.neural.colorizer import NeuralOptions, NeuralPicture
 from irchroma.engines.recolor.work_picture import reduced, work_size
+from irchroma.engines.temporal.motion import Area, Found, Luma
 from irchroma.engines.temporal.stage import TemporalStage
 
 
@@ -90,7 +91,8 @@ class DeviceColorizer:
             graphs=graphs,
             packs=packs,
         )
-        self._stage = TemporalStage(options.temporal) if options.steady else None
+        searches = options.temporal.device_motion
+        self._stage = TemporalStage(options.temporal, self if searches else None) if options.steady else None
         if self._stage is not None:
             self._stage.carries_half = True  # the device enlarges the motion itself
         self._chain: DeviceChain | None = None
@@ -148,9 +150,18 @@ class DeviceColorizer:
             small = reduced(luma, chain.work)
             if small is luma:
                 small = luma.copy()  # the stage keeps it until the next frame
+            chain.begin()
             seen = self._stage.observe(small, pts_ns, held)
         chain.submit(luma, seen)
         self._in_flight.append(chain)
+
+    def search(
+        self, previous: Luma, current: Luma, area: Area, near: Luma | None, start: tuple[float, float]
+    ) -> Found:
+        """See `motion.MotionSearch`: the stage asks for the motion of the frame that is submitted."""
+        if self._chain is None or self._chain.search is None:
+            raise EngineError("motion is asked for before the device has memory for it")
+        return self._chain.search.search(previous, current, area, near, start)
 
     def collect(self) -> NeuralPicture | DevicePicture:
         """The oldest frame in flight; blocks until it is back from the device."""

@@ -76,7 +76,7 @@ class CpuDevice:
         self._queues = [*(one for one in self._queues if one.is_open), made]
         return made
 
-    def make_mark(self) -> Mark:
+    def make_mark(self, spins: bool = False) -> Mark:
         """See `Device`."""
         return _CpuMark()
 

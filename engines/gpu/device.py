@@ -3,7 +3,7 @@
 Two real implementations share every test that can run without a GPU: the CPU's (threads, the kernels as C++)
 and PyCUDA's and torch's.
 
-Device memory by name: what the steps of a frame hand to each other.
+Device memory by name: what the steps of a frame hand to each other, and what is copied at once.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineError
 from irchroma.engines.gpu.kernels.source import Launch
+
+_ALIGNMENT_BYTES = 256
 
 
 class CaptureRefused(EngineError):
@@ -148,8 +150,12 @@ class Device(Protocol):
     def open_queue(self) -> WorkQueue:
         """A new queue."""
 
-    def make_mark(self) -> Mark:
-        """A new mark."""
+    def make_mark(self, spins: bool = False) -> Mark:
+        """A new mark.
+
+        Args:
+            spins: whoever waits for it burns a core until then, and goes on some 20 to 50 us sooner.
+        """
 
     def open_network(self, path: Path, size: tuple[int, int], frames: int = 1) -> DeviceNetwork:
         """A network for batches of one size.
@@ -165,6 +171,43 @@ class Device(Protocol):
 
     def close(self) -> None:
         """Let go of everything; may be called twice."""
+
+
+class Block:
+    """Where in one block of memory, which is copied at once, each part lies.
+
+    Attributes:
+        nbytes: of the block.
+    """
+
+    def __init__(self, parts: dict[str, tuple[tuple[int, ...], Any]]) -> None:
+        """Args:
+        parts: name -> shape and type, in their order.
+        """
+        self._parts: dict[str, tuple[int, tuple[int, ...], np.dtype[Any]]] = {}
+        self.nbytes: int = 0
+        for name, (shape, dtype) in parts.items():
+            self._parts[name] = (self.nbytes, shape, np.dtype(dtype))
+            nbytes = math.prod(shape) * np.dtype(dtype).itemsize
+            self.nbytes += -(-nbytes // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES
+
+    def nbytes_up_to(self, name: str) -> int:
+        """Of the parts until that one, with it."""
+        ends = [offset for offset, _, _ in self._parts.values()]
+        after = list(self._parts).index(name) + 1
+        return ends[after] if after < len(ends) else self.nbytes
+
+    def on_device(self, block: DeviceArray) -> dict[str, DeviceArray]:
+        """The parts of a device's block."""
+        return {name: block.part(*where) for name, where in self._parts.items()}
+
+    def on_host(self, block: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        """The parts of a host's block (nbytes,) uint8, as views."""
+        views = {}
+        for name, (offset, shape, dtype) in self._parts.items():
+            count = math.prod(shape) * dtype.itemsize
+            views[name] = block[offset : offset + count].view(dtype).reshape(shape)
+        return views
 
 
 class Workspace:

@@ -95,6 +95,11 @@ class FrameRing:
         """Graphs that replace eager work by now."""
         return sum(len(slot.graphs) for slot in self._slots)
 
+    @property
+    def inward(self) -> WorkQueue:
+        """Where the next frame's work begins; for the thread that submits."""
+        return self._inward
+
     def steps(self, kind: str) -> Sequence[Step]:
         """The work of one kind of frame, of the first slot."""
         return self._slots[0].steps[kind]
@@ -161,8 +166,12 @@ class FrameRing:
             for slot in self._slots:
                 for mark in (slot.arrived, slot.worked, slot.returned):
                     last_first.callback(mark.close)
-            for work_queue in {id(one): one for one in (self._outward, self._work, self._inward)}.values():
+            for work_queue in self._queues():
                 last_first.callback(work_queue.close)
+
+    def _queues(self) -> list[WorkQueue]:
+        """Those that are this ring's own."""
+        return list({id(one): one for one in (self._outward, self._work, self._inward)}.values())
 
     def _send_back(self, slot: Slot) -> None:
         if self._outward is not self._work:

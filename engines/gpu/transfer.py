@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineError
-from irchroma.engines.gpu.device import DeviceArray
+from irchroma.engines.gpu.device import Block
 from irchroma.engines.gpu.kernels.source import frame_state_struct
 from irchroma.engines.gpu.steps.i420 import PackOptions, unpack
 from irchroma.engines.temporal.gain import Curve, split_curve
@@ -26,11 +26,10 @@ from irchroma.engines.temporal.memory import ANCHOR_WEIGHT, JUMP_SHARE, Observat
 from irchroma.engines.temporal.motion import Area
 from irchroma.engines.temporal.stage import TemporalOptions, half_size
 
-_ALIGNMENT_BYTES = 256
 _LAST_STILL = "tolerance"
 
 
-class FrameLayout:
+class FrameLayout(Block):
     """Where in the block each part lies, for frames of one size.
 
     Attributes:
@@ -53,34 +52,28 @@ class FrameLayout:
             "half_moving": (half, np.uint8),
             "half_source": ((*half, 2), np.float32),
         }
-        self._parts: dict[str, tuple[int, tuple[int, ...], np.dtype[Any]]] = {}
-        end = still_end = 0
-        for name, (shape, dtype) in parts.items():
-            self._parts[name] = (end, shape, np.dtype(dtype))
-            end += -(-math.prod(shape) * np.dtype(dtype).itemsize // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES
-            if name == _LAST_STILL:
-                still_end = end
-        self.still_nbytes = still_end
-        self.nbytes: int = end
-
-    def on_device(self, block: DeviceArray) -> dict[str, DeviceArray]:
-        """The parts of a device's block."""
-        return {name: block.part(*where) for name, where in self._parts.items()}
-
-    def on_host(self, block: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
-        """The parts of a host's block, as views."""
-        views = {}
-        for name, (offset, shape, dtype) in self._parts.items():
-            count = math.prod(shape) * dtype.itemsize
-            views[name] = block[offset : offset + count].view(dtype).reshape(shape)
-        return views
+        super().__init__(parts)
+        self.still_nbytes = self.nbytes_up_to(_LAST_STILL)
 
 
 class FrameWriter:
     """Fills one block, frame after frame."""
 
-    def __init__(self, layout: FrameLayout, block: NDArray[np.uint8], options: TemporalOptions) -> None:
+    def __init__(
+        self,
+        layout: FrameLayout,
+        block: NDArray[np.uint8],
+        options: TemporalOptions,
+        searches: bool = False,
+    ) -> None:
+        """Args:
+        layout: of the block.
+        block: the host's.
+        options: of the temporal stage.
+        searches: the device finds the motion itself, and has written it to its own block.
+        """
         self._layout = layout
+        self._searches = searches
         self._parts = layout.on_host(block)
         self._options = options
         self._state = frame_state_struct().from_buffer(self._parts["state"])
@@ -122,6 +115,10 @@ class FrameWriter:
         state.faster = math.exp(-seen.elapsed_s / self._options.settle_moving_s) / state.still - 1.0
         state.half_area = _corners(seen.half_area)
         state.area = _corners(self._whole(seen.half_area))
+        if seen.half_source is None:
+            if not self._searches:
+                raise EngineError("the temporal stage has not said what moved in this frame")
+            return self._layout.still_nbytes  # it is there already
         for name, values in (("half_moving", seen.half_moving), ("half_source", seen.half_source)):
             if values is None:
                 raise EngineError("the temporal stage has not said what moved in this frame")

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.engines.temporal.motion import Motion, move
+from irchroma.engines.temporal.motion import Motion
 
 BLOCK_PX = 16
 LEAST_ACTIVE = 0.4
@@ -35,10 +35,9 @@ def is_cut(previous: NDArray[np.uint8], current: NDArray[np.uint8], motion: Moti
     if motion.active < LEAST_ACTIVE:
         return False
     in_place = block_correlation(previous, current)
-    if motion.steady + in_place >= LEAST_LIKENESS or motion.half_source is None:
+    if motion.steady + in_place >= LEAST_LIKENESS or motion.half_area is None:
         return motion.steady + in_place < LEAST_LIKENESS
-    aligned = move(previous, motion.half_area, motion.half_source)
-    correlation = block_correlation(aligned, current)
+    correlation = block_correlation(motion.moved(previous), current)
     return motion.steady + max(correlation, in_place) < LEAST_LIKENESS
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import cv2
 import numpy as np
@@ -44,10 +44,12 @@ class Motion:
         source: (bh, bw, 2) pixels of the whole picture: `current(p)` looks like `previous(source(p))`.
         half_area: the same part of the half-size picture that the motion was measured on.
         half_source: (hbh, hbw, 2) as `source`, in pixels of the half-size picture.
+            None where it stays on the device that has found it.
         half_moving: (hbh, hbw) uint8, 255 where the source is another pixel.
         occluded: (hbh, hbw) uint8, 255 where the pixel has no counterpart in the previous frame: forward
             and backward flow disagree, or it came in over the picture's border.
         speed_px: root mean square motion over the whole picture, full-size pixels.
+        predicted: (hh, hw) uint8 the previous picture, moved, where a device has done so.
     """
 
     active: float
@@ -59,6 +61,91 @@ class Motion:
     half_moving: Luma | None = None
     occluded: Luma | None = None
     speed_px: float = 0.0
+    predicted: Luma | None = None
+
+    def moved(self, previous: Luma) -> Luma:
+        """The picture (hh, hw) that the motion was measured from, where its pixels are now."""
+        if self.predicted is not None:
+            return self.predicted
+        return cast(Luma, move(previous, self.half_area, self.half_source))
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search has found in a part of the picture, (bh, bw).
+
+    Attributes:
+        moving: (bh, bw) uint8, as `Motion.half_moving`.
+        occluded: (bh, bw) uint8, as `Motion.occluded`.
+        squared_px: sum of the squared motion, squared pixels.
+        backward: (bh, bw, 2) from the current picture to the previous one; None where it stays on a device.
+        predicted: as of `Motion`.
+    """
+
+    moving: Luma
+    occluded: Luma
+    squared_px: float
+    backward: Field | None = None
+    predicted: Luma | None = None
+
+
+class MotionSearch(Protocol):
+    """Finds the motion between two pictures."""
+
+    def search(
+        self,
+        previous: Luma,
+        current: Luma,
+        area: Area,
+        near: Luma | None,
+        start: tuple[float, float],
+    ) -> Found:
+        """Find it in one part of them.
+
+        Args:
+            previous: (h, w) uint8.
+            current: (h, w) uint8.
+            area: that part.
+            near: (h, w) uint8, 0 where nothing moves; None where anything may.
+            start: (x, y) from `current` to `previous` where the camera has moved far, else (0, 0).
+        """
+
+
+class DisSearch:
+    """OpenCV's, on the CPU; not safe for use by several threads at once."""
+
+    def __init__(self) -> None:
+        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self._dis.setFinestScale(1)
+        self._dis.setPatchStride(5)
+        self._dis.setGradientDescentIterations(8)
+
+    def search(
+        self,
+        previous: Luma,
+        current: Luma,
+        area: Area,
+        near: Luma | None,
+        start: tuple[float, float],
+    ) -> Found:
+        """See `MotionSearch`."""
+        before = np.ascontiguousarray(previous[area])  # DIS wants no strides
+        now = np.ascontiguousarray(current[area])
+        backward = self._flow(now, before, start)
+        forward = self._flow(before, now, (-start[0], -start[1]))
+        if near is not None:
+            backward, forward = keep_where(near[area], backward), keep_where(near[area], forward)
+        squared = squared_length(backward)
+        moving = cast(Luma, cv2.compare(squared, MOVING_PX**2, cv2.CMP_GT))
+        return Found(moving, _occlusion(backward, forward), cv2.sumElems(squared)[0], backward)
+
+    def _flow(self, source: Luma, target: Luma, start: tuple[float, float]) -> Field:
+        """(hh, hw, 2) with `source(p)` like `target(p + flow(p))`."""
+        if start == (0.0, 0.0):
+            return cast(Field, self._dis.calc(source, target, None))
+        first = np.empty((*source.shape, 2), np.float32)
+        first[:] = start
+        return cast(Field, self._dis.calc(source, target, first))
 
 
 class MotionEstimator:
@@ -77,11 +164,11 @@ class MotionEstimator:
     Keutzer, Dense Point Trajectories by GPU-accelerated Large Displacement Optical Flow, ECCV 2010.
     """
 
-    def __init__(self) -> None:
-        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
-        self._dis.setFinestScale(1)
-        self._dis.setPatchStride(5)
-        self._dis.setGradientDescentIterations(8)
+    def __init__(self, search: MotionSearch | None = None) -> None:
+        """Args:
+        search: None for OpenCV's.
+        """
+        self._search = search or DisSearch()
 
     def estimate(
         self, previous: Luma, current: Luma, changed: Luma, size: tuple[int, int], whole: bool = True
@@ -99,26 +186,22 @@ class MotionEstimator:
         active = cv2.countNonZero(changed) / changed.size
         if active == 0 or min(height, width) < SMALLEST_PX:
             return Motion(active, 1.0 if active == 0 else 0.0)
-        near = changed
+        near = None
         half_area = (slice(0, height), slice(0, width))
         if active < MOVING_CAMERA:
             near = cast(Luma, cv2.dilate(changed, np.ones((9, 9), np.uint8)))
             half_area = _area_around(near)
-        near, changed = near[half_area], changed[half_area]
-        before = np.ascontiguousarray(previous[half_area])  # DIS wants no strides
-        now = np.ascontiguousarray(current[half_area])
-        start = camera_shift(before, now) if active > 0.3 else (0.0, 0.0)
-        backward = self._flow(now, before, start)
-        forward = self._flow(before, now, (-start[0], -start[1]))
-        if active < MOVING_CAMERA:
-            backward, forward = keep_where(near, backward), keep_where(near, forward)
-        occluded = _occlusion(backward, forward)
-        visible = cv2.countNonZero(cv2.bitwise_and(cv2.bitwise_not(occluded), changed))
+        start = (0.0, 0.0)
+        if active > 0.3:
+            start = camera_shift(*(np.ascontiguousarray(one[half_area]) for one in (previous, current)))
+        found = self._search.search(previous, current, half_area, near, start)
+        changed = changed[half_area]
+        visible = cv2.countNonZero(cv2.bitwise_and(cv2.bitwise_not(found.occluded), changed))
         steady = visible / max(cv2.countNonZero(changed), 1)
         rows, columns = half_area
         scale = (size[1] / width, size[0] / height)
-        area, source = None, None
-        if whole:
+        backward, area, source = found.backward, None, None
+        if whole and backward is not None:
             area = (
                 slice(round(rows.start * scale[1]), round(rows.stop * scale[1])),
                 slice(round(columns.start * scale[0]), round(columns.stop * scale[0])),
@@ -126,28 +209,21 @@ class MotionEstimator:
             full = (area[1].stop - area[1].start, area[0].stop - area[0].start)
             flow = cv2.resize(backward, full, interpolation=cv2.INTER_LINEAR)
             source = cast(Field, cv2.add(cv2.multiply(flow, (*scale, 1.0, 1.0)), pixel_grid(size)[area]))
-        squared = squared_length(backward)
-        moving = cv2.compare(squared, MOVING_PX**2, cv2.CMP_GT)
-        speed_px = math.sqrt(cv2.sumElems(squared)[0] / (height * width)) * scale[0]
+        half_source = None
+        if backward is not None:
+            half_source = cast(Field, cv2.add(backward, pixel_grid((height, width))[half_area]))
         return Motion(
             active=active,
             steady=steady,
             area=area,
             source=source,
             half_area=half_area,
-            half_source=cast(Field, cv2.add(backward, pixel_grid((height, width))[half_area])),
-            half_moving=cast(Luma, moving),
-            occluded=occluded,
-            speed_px=speed_px,
+            half_source=half_source,
+            half_moving=found.moving,
+            occluded=found.occluded,
+            speed_px=math.sqrt(found.squared_px / (height * width)) * scale[0],
+            predicted=found.predicted,
         )
-
-    def _flow(self, source: Luma, target: Luma, start: tuple[float, float]) -> Field:
-        """(hh, hw, 2) with `source(p)` like `target(p + flow(p))`."""
-        if start == (0.0, 0.0):
-            return cast(Field, self._dis.calc(source, target, None))
-        first = np.empty((*source.shape, 2), np.float32)
-        first[:] = start
-        return cast(Field, self._dis.calc(source, target, first))
 
 
 def camera_shift(previous: Luma, current: Luma) -> tuple[float, float]:

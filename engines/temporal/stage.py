@@ -24,7 +24,13 @@ from irchroma.engines.temporal.gain import (
     uncertainty,
 )
 from irchroma.engines.temporal.memory import ColorMemory, Observation
-from irchroma.engines.temporal.motion import SMALLEST_PX, Motion, MotionEstimator, keep_where, move
+from irchroma.engines.temporal.motion import (
+    SMALLEST_PX,
+    Motion,
+    MotionEstimator,
+    MotionSearch,
+    keep_where,
+)
 from irchroma.engines.temporal.schedule import ColorSchedule
 
 
@@ -43,6 +49,8 @@ class TemporalOptions:
         forget_s: a gap in time after which the past is forgotten.
         half_color: where the frame is so large that its color is modeled at half the work size, keep it at
             that size: a third of the time, and 50 dB from the other way. GPUs keep all of it.
+        device_motion: a GPU that colors searches for the motion too; False: OpenCV does, on the CPU, and the
+            color is carried along the very same motion as without a GPU.
     """
 
     settle_s: float = 1.5
@@ -53,6 +61,7 @@ class TemporalOptions:
     longest_skip_s: float = 0.14
     forget_s: float = 2.0
     half_color: bool = True
+    device_motion: bool = True
 
     def __post_init__(self) -> None:
         for name in ("settle_s", "settle_moving_s", "gain_settle_s", "longest_skip_s", "forget_s"):
@@ -87,10 +96,15 @@ class TemporalStage:
             needed; may change between frames.
     """
 
-    def __init__(self, options: TemporalOptions | None = None) -> None:
+    def __init__(self, options: TemporalOptions | None = None, search: MotionSearch | None = None) -> None:
+        """Args:
+        options: what a user chose.
+        search: finds the motion; None for OpenCV's on the CPU. One that leaves it on a device leaves
+            `Observation.half_source` out, so that `update` is that device's business too.
+        """
         self.options = options or TemporalOptions()
         self.carries_half = False
-        self._motion = MotionEstimator()
+        self._motion = MotionEstimator(search)
         self._agreement = Agreement()
         self._brightness = BrightnessKeeper(self.options.gain_settle_s)
         self._schedule = ColorSchedule(
@@ -202,7 +216,7 @@ class TemporalStage:
         self._brightness.advance(elapsed_s)
         if change is not None:
             self._brightness.undo(change.curve)
-        predicted = move(half_before, motion.half_area, motion.half_source)
+        predicted = motion.moved(half_before)
         trust, tolerance = self._agreement.trust(predicted, leveled, uncertainty(half, change))
         if motion.half_area is not None and motion.occluded is not None and motion.half_moving is not None:
             part = keep_where(cast(Luma, cv2.bitwise_not(motion.occluded)), trust[motion.half_area])
@@ -252,7 +266,7 @@ class TemporalStage:
         motion = self._motion.estimate(before, leveled, changed, size, not self.carries_half)
         if measured is not None and change is None and motion.active > 0.3 and measured.strength > 1.0:
             # A jump in the middle of a pan is clear only once the frames lie on each other.
-            change = _accepted(measure_change(move(before, motion.half_area, motion.half_source), now))
+            change = _accepted(measure_change(motion.moved(before), now))
             if change is not None:
                 leveled = apply_to_work(now, change.curve)
                 changed = self._agreement.changed(before, leveled, uncertainty(now, change))

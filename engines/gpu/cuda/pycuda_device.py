@@ -287,11 +287,11 @@ class PyCudaDevice:
         self._queues = [*(one for one in self._queues if one.is_open), made]
         return made
 
-    def make_mark(self) -> Mark:
+    def make_mark(self, spins: bool = False) -> Mark:
         """See `Device`."""
         with self.making() as pycuda:
-            flags = pycuda.event_flags  # waiting must not burn a core for each video
-            event = pycuda.Event(flags.DISABLE_TIMING | flags.BLOCKING_SYNC)
+            flags = pycuda.event_flags
+            event = pycuda.Event(flags.DISABLE_TIMING | (0 if spins else flags.BLOCKING_SYNC))
             made = EventMark(self.current, event, self.making)
         self._marks = [*(one for one in self._marks if one.event is not None), made]
         return made

@@ -253,10 +253,10 @@ class TorchDevice:
         with self.current():
             return TorchQueue(self, torch.cuda.ExternalStream(self.driver.make_stream(), self.device))
 
-    def make_mark(self) -> Mark:
+    def make_mark(self, spins: bool = False) -> Mark:
         """See `Device`."""
         with self.current():
-            return EventMark(self.current, torch.cuda.Event(blocking=True))
+            return EventMark(self.current, torch.cuda.Event(blocking=not spins))
 
     def open_network(self, path: Path, size: tuple[int, int], frames: int = 1) -> DeviceNetwork:
         """See `Device`; in float16."""

@@ -9,6 +9,9 @@
 // rows, `radius` to either side, for each column of a block and each row that its windows reach, into memory that
 // the block shares; `NAME_at` then gets those sums. Both are maps: as a loop, first all of one, then all of the
 // other, block by block.
+//
+// A place of a LANE_KERNEL is the work of LANES threads of one warp that have a row each of something with as many
+// rows, and add up what each of them found, always in the same order; its grid has LANES columns for each place.
 #pragma once
 
 typedef unsigned char u8;
@@ -20,6 +23,7 @@ struct Extent {
 
 #define BLOCK_WIDTH 32
 #define BLOCK_HEIGHT 8
+#define LANES 8
 
 #ifdef __CUDACC__
 
@@ -46,7 +50,33 @@ struct Extent {
         if (x < extent.width && y < extent.height) name##_at(args, tile, x, y, blockIdx.z);           \
     }
 
-PLACE void count_up(int *counter) { atomicAdd(counter, 1); }
+#define ROWS_HERE 1
+struct Lane {
+    int row;
+    unsigned others;
+
+    // `each(row, at, found)` adds to what a row has found; `at` is where of ROWS_HERE the row's own values are.
+    template <int count, class Each>
+    PLACE_MEMBER void sums(float (&total)[count], const Each &each) const {
+        for (int index = 0; index < count; ++index) total[index] = 0.0f;
+        each(row, 0, total);
+        for (int index = 0; index < count; ++index)
+            for (int far = 1; far < LANES; far *= 2) total[index] += __shfl_xor_sync(others, total[index], far);
+    }
+    template <class Each>
+    PLACE_MEMBER void rows(const Each &each) const {
+        each(row, 0);
+    }
+};
+#define LANE_KERNEL(name)                                                                       \
+    extern "C" __global__ void name(Extent extent, name##_arguments args) {                     \
+        int x = blockIdx.x * blockDim.x + threadIdx.x;                                          \
+        int y = blockIdx.y * blockDim.y + threadIdx.y;                                          \
+        Lane lane = {x % LANES, 0xffu << (threadIdx.x / LANES * LANES)};                        \
+        if (x < extent.width && y < extent.height) name##_at(args, lane, x / LANES, y, blockIdx.z); \
+    }
+
+PLACE void count_up(int *counter, int by = 1) { atomicAdd(counter, by); }
 
 PLACE u16 float_to_half(float value) {
     u16 half;
@@ -128,7 +158,31 @@ static void in_two(int count, const Work &work) {
         }                                                                                             \
     }
 
-PLACE void count_up(int *counter) { __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED); }
+#define ROWS_HERE LANES
+struct Lane {
+    template <int count, class Each>
+    PLACE_MEMBER void sums(float (&total)[count], const Each &each) const {
+        float found[LANES][count] = {};
+        for (int row = 0; row < LANES; ++row) each(row, row, found[row]);
+        for (int far = 1; far < LANES; far *= 2)  // as the lanes of a warp do
+            for (int row = 0; row < LANES; row += 2 * far)
+                for (int index = 0; index < count; ++index) found[row][index] += found[row + far][index];
+        for (int index = 0; index < count; ++index) total[index] = found[0][index];
+    }
+    template <class Each>
+    PLACE_MEMBER void rows(const Each &each) const {
+        for (int row = 0; row < LANES; ++row) each(row, row);
+    }
+};
+#define LANE_KERNEL(name)                                                                              \
+    extern "C" void name(Extent extent, const name##_arguments *args) {                                \
+        int across = extent.width / LANES, rows = extent.height;                                       \
+        IN_TURN(at, extent.depth * rows * across) {                                                    \
+            name##_at(*args, Lane(), at % across, at / across % rows, at / across / rows);              \
+        } DONE                                                                                         \
+    }
+
+PLACE void count_up(int *counter, int by = 1) { __atomic_fetch_add(counter, by, __ATOMIC_RELAXED); }
 
 // IEEE 754 binary16, round to nearest even.
 PLACE u16 float_to_half(float value) {

@@ -16,10 +16,12 @@ from typing import Any
 from irchroma.engines.errors import EngineError
 
 FOLDER = Path(__file__).parent
-FILES = ("prepare.cu", "temporal.cu", "windows.cu", "tone.cu", "borders.cu", "recolor.cu")
+FILES = ("prepare.cu", "temporal.cu", "windows.cu", "tone.cu", "borders.cu", "recolor.cu", "motion.cu")
 UNIT = "".join(f'#include "{name}"\n' for name in FILES)
 BLOCK = (32, 8)
 """Threads of a block along x and y."""
+LANES = 8
+"""Threads for each place of a kernel that shares a place's rows among threads; its grid is as much wider."""
 LARGEST_RADIUS = 56
 """Of a tiled kernel's windows: three planes of sums fit into the 48 KB that every GPU gives a block."""
 
@@ -28,7 +30,7 @@ Extent = tuple[int, int, int]
 
 _COMMENT = re.compile(r"//[^\n]*")
 _STRUCT = re.compile(r"struct (\w+) \{(.*?)\n\};", re.DOTALL)
-_KERNEL = re.compile(r"^(?:TILED_)?KERNEL\((\w+)(?:, (\d+))?\)", re.MULTILINE)
+_KERNEL = re.compile(r"^(?:TILED_|LANE_)?KERNEL\((\w+)(?:, (\d+))?\)", re.MULTILINE)
 _FIELD = re.compile(r"(\*?)(\w+)(?:\[(\d+)\])?$")
 _TYPES: dict[str, Any] = {"int": ctypes.c_int, "float": ctypes.c_float, "u8": ctypes.c_ubyte}
 
@@ -127,6 +129,12 @@ def tiled_kernels() -> dict[str, int]:
 def frame_state_struct() -> Any:
     """The ctypes structure of `FrameState`, which tells the device about one frame."""
     return _structs(source("frame_state.h"))["FrameState"]
+
+
+@lru_cache(maxsize=1)
+def search_state_struct() -> Any:
+    """The ctypes structure of `SearchState`, which tells the device about one search for motion."""
+    return _structs(source("motion.cu"))["SearchState"]
 
 
 def source(name: str) -> str:

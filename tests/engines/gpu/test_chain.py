@@ -20,6 +20,8 @@ from irchroma.engines.temporal.stage import TemporalOptions
 pytestmark = pytest.mark.skipif(not installed("openvino"), reason="openvino is not installed")
 
 FRAME = (512, 640)
+SEARCHED = "searched"
+"""A kind of work beside those of a frame: for the motion in one that moves."""
 
 
 def launches(
@@ -31,7 +33,11 @@ def launches(
     device = CpuDevice(NetworkOptions("openvino", 1, cache=None, exact=True), kernels)
     options = ChainOptions(path, RecolorOptions(), catalog.BANDS[engine].look, temporal, packs=True)
     chain = DeviceChain(device, FRAME, work_size(FRAME, catalog.WORK_SIZE_PX[size]), options)
-    found = [step.kernel for step in chain.ring.steps(kind) if isinstance(step, Launch)]
+    ring = chain.ring
+    if kind == SEARCHED:
+        assert chain.search is not None
+        ring, kind = chain.search.ring, "0"
+    found = [step.kernel for step in ring.steps(kind) if isinstance(step, Launch)]
     chain.close()
     device.close()
     return found
@@ -59,10 +65,19 @@ def test_a_frame_is_less_than_half_of_the_launches_that_it_was(
 def test_every_kernel_is_part_of_some_frame(host_kernels: HostKernels) -> None:
     used = {"compose"}  # of pictures that come back as R'G'B'
     for engine in catalog.BANDS:
+        used |= set(launches(host_kernels, engine, "best", TemporalOptions(), SEARCHED))
         for temporal in (TemporalOptions(), None):
             used |= set(launches(host_kernels, engine, "best", temporal, COLORED))
     used.add("box")  # of a look with a region radius, which no band has today
     assert used == set(kernel_names())
+
+
+@pytest.mark.parametrize(("size", "count"), [("fast", 10), ("best", 14)])
+def test_motion_is_searched_for_in_few_launches(host_kernels: HostKernels, size: str, count: int) -> None:
+    """Both ways at once, and nothing where the picture stands still: they were none, on the host."""
+    found = launches(host_kernels, "nir", size, TemporalOptions(), SEARCHED)
+    assert len(found) == count, Counter(found)
+    assert len(launches(host_kernels, "nir", size, TemporalOptions(), COLORED)) == 32
 
 
 def test_motion_goes_to_the_device_at_half_size_alone() -> None:

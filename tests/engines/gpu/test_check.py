@@ -6,7 +6,7 @@ import pytest
 from tests.engines.on_device import OnDevice
 
 from irchroma.engines.errors import EngineError
-from irchroma.engines.gpu.check import LARGEST_MEAN, check_kernels
+from irchroma.engines.gpu.check import LARGEST_MEAN, LARGEST_MISS_PX, check_kernels, check_motion
 from irchroma.engines.gpu.cpu_device import CpuDevice
 from irchroma.engines.gpu.kernels.host import HostKernels
 from irchroma.engines.gpu.kernels.source import Launch
@@ -37,4 +37,18 @@ def test_a_kernel_that_does_nothing_is_found_out(host_kernels: HostKernels, wron
     device = OneKernelWrong(host_kernels, wrong)
     with pytest.raises(EngineError, match="does not compute what the CPU does"):
         check_kernels(device)
+    device.close()
+
+
+def test_a_device_that_is_right_finds_the_motion(on_device: OnDevice) -> None:
+    assert check_motion(on_device.device) < LARGEST_MISS_PX / 3
+
+
+@pytest.mark.parametrize(
+    "wrong", ["reduce_pair", "search_patches", "spread_patches", "enlarge_flow", "check_flow"]
+)
+def test_a_step_of_the_search_that_does_nothing_is_found_out(host_kernels: HostKernels, wrong: str) -> None:
+    device = OneKernelWrong(host_kernels, wrong)
+    with pytest.raises(EngineError, match=r"does not find a motion of \(5, -3\) pixels"):
+        check_motion(device)
     device.close()

@@ -33,6 +33,8 @@ MEAN_LEVELS, FAR_SHARE = 0.01, 1e-4
 """Mean difference of a picture, and share of its values that are more than 2 levels off: the network is the
 same float32 one, what is left are sums in another order that round the other way here and there."""
 
+HOST_MOTION = TemporalOptions(device_motion=False)
+
 pytestmark = pytest.mark.skipif(not installed("openvino"), reason="openvino is not installed")
 
 
@@ -68,7 +70,7 @@ def devices(host_kernels: HostKernels) -> Any:
     ids=["nir", "thermal, every third", "not steady", "chroma alone"],
 )
 def test_the_picture_is_that_of_the_cpu_colorizer(devices: Any, options: NeuralOptions) -> None:
-    whole = replace(options.temporal, half_color=False)
+    whole = replace(options.temporal, half_color=False, device_motion=False)
     options = replace(options, network=EXACT, temporal=whole)
     if not catalog.weights_path(options.engine, options.size).is_file():
         pytest.skip("no weights here")
@@ -94,6 +96,38 @@ def test_the_picture_is_that_of_the_cpu_colorizer(devices: Any, options: NeuralO
         assert np.abs(one.confidence.astype(int) - other.confidence).max() <= 1
 
 
+@pytest.mark.parametrize("every", [1, 3])
+def test_motion_that_the_device_finds_shows_the_same_picture(
+    devices: Any, tiny_network: Path, every: int
+) -> None:
+    """Of OpenCV's motion, by another search: what differs is color beside edges, by a level or two."""
+    options = NeuralOptions(
+        weights=tiny_network,
+        work_size_px=192,
+        network=EXACT,
+        temporal=TemporalOptions(color_every=every, device_motion=False),
+    )
+    host = DeviceColorizer(options, devices)
+    device = DeviceColorizer(
+        replace(options, temporal=replace(options.temporal, device_motion=True)), devices
+    )
+    for index, luma in enumerate(video(13)):
+        shown = []
+        for colorizer in (host, device):
+            colorizer.submit(luma, index * FRAME_NS, held=index == 3)
+            shown.append(colorizer.collect().rgb.astype(int))
+        off = np.abs(shown[1] - shown[0])
+        assert off.mean() < 0.8  # 0.02 while still, 0.2 to 0.6 in the pan
+        assert (off > 8).mean() < 5e-3
+    assert device.chain is not None
+    assert device.chain.search is not None
+    assert device.chain.search.ring.recorded == 2
+    assert host.chain is not None
+    assert host.chain.search is None
+    host.close()
+    device.close()
+
+
 def test_pictures_for_encoders_are_those_of_the_cpu_packed(devices: Any, tiny_network: Path) -> None:
     options = NeuralOptions(weights=tiny_network, work_size_px=96, network=EXACT)
     plain, packing = DeviceColorizer(options, devices), DeviceColorizer(options, devices, packs=True)
@@ -117,7 +151,7 @@ def test_pictures_for_encoders_are_those_of_the_cpu_packed(devices: Any, tiny_ne
 
 
 def test_two_threads_may_submit_and_collect(devices: Any, tiny_network: Path) -> None:
-    options = NeuralOptions(weights=tiny_network, work_size_px=96, network=EXACT)
+    options = NeuralOptions(weights=tiny_network, work_size_px=96, network=EXACT, temporal=HOST_MOTION)
     frames = list(video(20, (96, 128)))
     ordinary, device = NeuralColorizer(options), DeviceColorizer(options, devices)
     places, found = threading.Semaphore(2), []

@@ -26,7 +26,7 @@ from irchroma.engines.network.sharing import SharedPool
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.engines.temporal.stage import TemporalOptions
 
-OPTIONS = NeuralOptions(work_size_px=128, temporal=TemporalOptions(half_color=False))
+OPTIONS = NeuralOptions(work_size_px=128, temporal=TemporalOptions(half_color=False, device_motion=False))
 COUNT = 10
 DEVICES = [
     "cpu",

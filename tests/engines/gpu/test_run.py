@@ -54,6 +54,7 @@ def options() -> NeuralOptions:
 def test_the_picture_is_that_of_the_cpu_with_the_float32_network(
     opener: OpenDevice, options: NeuralOptions, graphs: bool
 ) -> None:
+    options = replace(options, temporal=replace(options.temporal, device_motion=False))
     exact = replace(
         options,
         network=NetworkOptions(exact=True, cache=None, device="cpu"),

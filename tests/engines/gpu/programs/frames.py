@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 
 import numpy as np
 from tests.engines.gpu.programs.copying_network import CopyingOnHost, device_of
 from tests.engines.moving_scene import FRAME_NS, texture
 
-from irchroma.engines.gpu.check import check_kernels
+from irchroma.engines.gpu.check import check_kernels, check_motion
 from irchroma.engines.gpu.colorizer import DeviceColorizer
 from irchroma.engines.gpu.kernels.host import HostKernels
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
@@ -16,7 +17,9 @@ from irchroma.engines.temporal.stage import TemporalOptions
 
 
 def main() -> None:
-    """Color a pan, every second frame by the network; twice, packed and not; compare with the CPU's."""
+    """Color a pan, every second frame by the network, and compare with the CPU's; then again, packed, its
+    motion searched for on the device.
+    """
     parser = argparse.ArgumentParser()
     parser.add_argument("--device", default="torch")
     parser.add_argument("--sizes", default="100x75,640x512")
@@ -24,13 +27,15 @@ def main() -> None:
     args = parser.parse_args()
     kernels = HostKernels(sanitizer=args.sanitizer) if args.device == "cpu" else None
     device = device_of(args.device, kernels)
-    print(f"{device.name}: kernels {check_kernels(device):.4f} levels off")
+    print(f"{device.name}: kernels {check_kernels(device):.4f} levels off", end=", ")
+    print(f"motion {check_motion(device):.4f} px off")
     device.close()
-    options = NeuralOptions(temporal=TemporalOptions(color_every=2, half_color=False))
+    temporal = TemporalOptions(color_every=2, half_color=False)
     for word in args.sizes.split(","):
         width, height = map(int, word.split("x"))
         wide = texture((height, width + 30), 20, 200, seed=5).astype(np.uint8)
         for packs in (False, True):
+            options = NeuralOptions(temporal=replace(temporal, device_motion=packs))
             ordinary = NeuralColorizer(options, CopyingOnHost())  # type: ignore[arg-type]
             colorizer = DeviceColorizer(
                 options, lambda: device_of(args.device, kernels), graphs=False, packs=packs
