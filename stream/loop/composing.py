@@ -109,6 +109,7 @@ class ComposingThread:
     def _finish(self, job: Job | Silence, last: Picture | None) -> Picture:
         if isinstance(job, Job):
             picture = self._composed(job)
+            picture.taken_ns = job.frame.taken_ns
             self._send(Timed(picture, job.frame.pts_ns, job.duration_ns, job.frame.arrival_ns))
             return picture
         if last is not None and job.silent_s < self.repeat_s:

@@ -108,9 +108,11 @@ class Picture:
         palette: luma and table, or None.
         size: (H, W).
         halves: what a viewer's picture was composed of; None for others, cards among them.
+        taken_ns: of what the camera took, see `Frame.taken_ns`; 0 where nobody says.
     """
 
     halves: Halves | None = None
+    taken_ns = 0
 
     def __init__(
         self,

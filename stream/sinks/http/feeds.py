@@ -176,7 +176,9 @@ class Feed:
                 if self.hls is not None:
                     self.hls.close()
                 return
+            taken_ns = picture.taken_ns
             picture = _pair(picture) if self.kind == "pair" else _confidence(picture)
+            picture.taken_ns = taken_ns
         self.live_picture.put(picture)
         if self.whep is not None:
             self.whep.offer(picture, pts_ns, duration_ns)

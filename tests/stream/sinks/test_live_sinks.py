@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,9 +20,11 @@ import pytest
 from tests.waiting import free_port
 
 from irchroma.stream.errors import SinkError
+from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import FrameSink, VideoInfo
 from irchroma.stream.sinks.hls_sink import HlsSink
 from irchroma.stream.sinks.http.sink import HttpSink, HttpSinkOptions
+from irchroma.stream.sinks.shared_encoder import EncoderPool
 from irchroma.stream.sinks.srt_sink import SrtAddress, SrtSink
 from irchroma.stream.sinks.v4l2_sink import V4l2Sink
 from irchroma.stream.sinks.window_sink import WindowSink
@@ -102,6 +105,43 @@ def test_hls_of_a_camera_deletes_what_is_old(tmp_path: Path, gray_ramp: np.ndarr
     assert len(list(tmp_path.glob("*.ts"))) <= 5
     assert not (tmp_path / "segment00077.ts").exists()
     assert (tmp_path / "mine.txt").exists()
+
+
+def dates_of(playlist: Path) -> list[float]:
+    """Seconds since 1970 of each segment of a playlist, of which every one has a date (RFC 8216, 4.3.2.6)."""
+    lines = playlist.read_text(encoding="utf-8").splitlines()
+    named = [number for number, line in enumerate(lines) if line.endswith(".ts")]
+    dates = [lines[number - 2].partition("PROGRAM-DATE-TIME:")[2] for number in named]
+    return [datetime.fromisoformat(date).timestamp() for date in dates]
+
+
+@pytest.mark.parametrize("pool", [None, EncoderPool()])
+def test_hls_of_a_camera_has_the_camera_s_own_time(
+    tmp_path: Path, gray_ramp: np.ndarray, pool: EncoderPool | None
+) -> None:
+    sink = HlsSink(tmp_path, segment_s=1, keep=8, pool=pool)
+    sink.open(VideoInfo(SIZE, Fraction(10), live=True), SIZE)
+    begun_s, jump_s = 1_700_000_000.25, 3600.0
+    for number in range(60):
+        picture = Picture(gray_ramp)
+        taken_s = begun_s + number / 10 + (jump_s if number >= 40 else 0)  # its clock is put right
+        picture.taken_ns = round(taken_s * 1e9)
+        sink.write(picture, 5_000_000_000 + number * 100_000_000, 100_000_000)
+    sink.close()
+    dates = dates_of(tmp_path / "live.m3u8")
+    assert len(check_playlist(tmp_path / "live.m3u8")) == 6
+    assert dates == pytest.approx([begun_s + n + (jump_s if n >= 4 else 0) for n in range(6)], abs=0.06)
+    assert "#EXT-X-ENDLIST" in (tmp_path / "live.m3u8").read_text(encoding="utf-8")
+
+
+def test_hls_of_a_camera_without_a_clock_has_this_machine_s_time(
+    tmp_path: Path, gray_ramp: np.ndarray
+) -> None:
+    begun_s = time.time()
+    record_hls(HlsSink(tmp_path, segment_s=1, keep=3), VideoInfo(SIZE, Fraction(10), live=True), 5, gray_ramp)
+    dates = dates_of(tmp_path / "live.m3u8")
+    assert len(dates) == 3
+    assert all(begun_s - 5 <= date <= time.time() + 5 for date in dates)
 
 
 def test_hls_streams_of_one_picture_end_in_order(tmp_path: Path, gray_ramp: np.ndarray) -> None:
