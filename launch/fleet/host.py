@@ -40,12 +40,17 @@ class CameraHost:
         self._texts: dict[str, str] = {}
         self._refused: dict[str, str] = {}
         self._lock = threading.Lock()
+        self._changes = threading.Lock()  # one camera is begun or ended at a time, figures are told meanwhile
 
     def begin(self, camera: str, text: str) -> None:
         """Start a camera from its configuration, or start it anew where that has changed or it has ended.
 
         What cannot be used is told, and of a camera that runs the old configuration goes on.
         """
+        with self._changes:
+            self._begin(camera, text)
+
+    def _begin(self, camera: str, text: str) -> None:
         with self._lock:
             running = self._feeds.get(camera)
             ended = running is None or running.join(0)
@@ -73,7 +78,7 @@ class CameraHost:
 
     def end(self, camera: str) -> None:
         """Stop a camera in good order; nothing where it does not run."""
-        with self._lock:
+        with self._changes, self._lock:
             feed = self._feeds.pop(camera, None)
             self._refused.pop(camera, None)
             self._pool.cameras = max(1, len(self._feeds))
@@ -97,7 +102,7 @@ class CameraHost:
     def close(self) -> None:
         """End all cameras, at once."""
         self._tail.detach()
-        with self._lock:
+        with self._changes, self._lock:
             feeds = list(self._feeds.values())
             self._feeds.clear()
         for feed in feeds:
