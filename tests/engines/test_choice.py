@@ -61,9 +61,9 @@ def test_the_engine_reference_is_the_cpu_s_and_says_so(runtime: str, device: str
         open_neural(NeuralOptions(engine="reference", size="thermal", network=network))
 
 
-@pytest.mark.parametrize("strength", [-0.1, 1.5])
-def test_a_strength_is_a_share(strength: float) -> None:
-    with pytest.raises(EngineOptionError, match="0 to 1"):
+@pytest.mark.parametrize("strength", [-0.1, 2.5])
+def test_a_strength_has_limits(strength: float) -> None:
+    with pytest.raises(EngineOptionError, match="0 to 2"):
         NeuralOptions(reference_strength=strength)
 
 
