@@ -110,6 +110,22 @@ def test_every_shipped_network_builds_for_its_shapes_and_is_proved(
     assert len(said) == len(plans), "nothing is in doubt"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("method", catalog.CLASSICS)
+def test_the_classic_networks_build_for_one_shape_and_are_proved(method: str, tmp_path: Path) -> None:
+    """Of one band: the other's graph is the same, with other weights."""
+    onnx = catalog.weights_path(method, "nir")
+    if not onnx.is_file():
+        pytest.skip(f"weights of {method} are not here")
+    runtime = plan_options(tmp_path).runtime
+    options = PlanOptions("nir", "fast", "1x96x128", runtime=runtime, folder=tmp_path, onnx=onnx)
+    header = ensure_plan(options).header
+    assert header.convolutions >= 12
+    assert header.indirectly == 0
+    assert {layer.factors for layer in header.layers if layer.kind == "correlation"} == {"fp16"}
+    assert not any("?" in layer.output for layer in header.layers), "every size of one shape is known"
+
+
 def test_the_search_for_kernels_is_part_of_what_a_plan_is(tmp_path: Path) -> None:
     options = plan_options(tmp_path)
     first, longer = ensure_plan(options), ensure_plan(replace(options, level=4, aux_streams=None))
