@@ -29,9 +29,12 @@ subsample by 4. Same measures on 640x480 pictures, half the time."""
 NIGHT_SHARE = (0.15, 0.35)
 """Unlit share of a picture where night begins and is complete: 97 of 100 NIR pictures by day are below 0.2,
 a surveillance camera's own light leaves 0.3 and more unlit."""
-NIGHT_COLOR = 0.45
+NIGHT_COLOR = 0.6
 """Factor on the chroma by night, where networks trained by day know little and colors must stay calm."""
-NIGHT_RADIUS_PX, NIGHT_CONTRAST = 24, 0.06
+NIGHT_BLUE = 0.03
+"""Cb from which nothing of a color is left by night: a lamp lights no sky, and what is blue in its light is a
+hot spot on the ground that wanders with the noise."""
+NIGHT_RADIUS_PX, NIGHT_CONTRAST = 32, 0.06
 """Windows, work pixels, and contrast of luma over which a night's color is evened out: what little a lamp
 shows would come out in patches of several colors."""
 UNSURE, SURE = 0.07, 0.17
@@ -219,6 +222,7 @@ class Recoloring:
         if self.look.unlit is not None:
             night = _night(seen.mean, self.look.unlit)
             lit = _lit(seen.mean, self.look.unlit, night)
+            lit = lit * (1 - np.float32(night) * np.clip(cb * np.float32(1 / NIGHT_BLUE), 0, 1))
             cb, cr = cb * lit, cr * lit
         planes = self._limited(np.asarray(cb, np.float32), np.asarray(cr, np.float32))
         if night > 0.0:

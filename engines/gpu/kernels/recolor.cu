@@ -27,7 +27,7 @@ struct fade_chroma_arguments {
     float *out;          // (2, height, width)
     int width, height;
     int fades;  // 1: less color where it is dark, and everywhere by night
-    float dark, lit, night_begins, night_full, night_color;
+    float dark, lit, night_begins, night_full, night_color, night_blue;
     float limit;  // of the chroma, [0, 1]; below 0 for none
 };
 
@@ -36,8 +36,10 @@ PLACE void fade_chroma_at(const fade_chroma_arguments &a, int x, int y, int) {
     long at = (long)y * a.width + x, plane = (long)a.width * a.height;
     float faded = 1.0f;
     if (a.fades) {
-        float calm = 1.0f + night_of(*a.count, plane, a.night_begins, a.night_full) * (a.night_color - 1.0f);
+        float night = night_of(*a.count, plane, a.night_begins, a.night_full);
+        float calm = 1.0f + night * (a.night_color - 1.0f);
         faded = clamped((a.mean[at] - a.dark) / (a.lit - a.dark), 0.0f, 1.0f) * calm;
+        faded *= 1.0f - night * clamped(a.color[plane + at] / a.night_blue, 0.0f, 1.0f);
     }
     float cb = a.color[plane + at] * faded, cr = a.color[2 * plane + at] * faded;
     if (a.limit >= 0.0f) {

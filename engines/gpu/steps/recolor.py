@@ -253,6 +253,7 @@ class RecolorSteps:
                 dark=dark,
                 lit=lit,
                 night_color=recoloring.NIGHT_COLOR,
+                night_blue=recoloring.NIGHT_BLUE,
                 limit=-1.0 if limit is None else limit / 255,
                 night_begins=begins,
                 night_full=full,
