@@ -59,7 +59,7 @@ def main() -> None:
             return CopyingNetwork(self, size, frames)
 
     fails = os.environ["STAND_IN_FAILS"]
-    options = NeuralOptions(work_size_px=128, temporal=TemporalOptions(half_color=False))
+    options = NeuralOptions(work_size_px=128, temporal=TemporalOptions(half_color=False, device_motion=False))
     ordinary = NeuralColorizer(options, CopyingOnHost())  # type: ignore[arg-type]
     pool = SharedPool(BatchOptions(20, 4))
     shared = "--shared" in sys.argv
