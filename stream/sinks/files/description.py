@@ -9,6 +9,7 @@ from typing import Any
 
 from irchroma.stream.gstreamer import door
 from irchroma.stream.matroska import (
+    INFO,
     SEEK_HEAD,
     SEGMENT,
     VOID,
@@ -27,6 +28,8 @@ from irchroma.stream.sinks.files.mp4_repair import rewrite_moov
 _LOOK_S = 10.0
 _MOST_BYTES = 64 << 20
 _1904_S = 2_082_844_800  # from 1904, which MP4 counts from, to 1970. ISO/IEC 14496-12, 8.2.2.3
+_1970_TO_2001_NS = 978_307_200 * 10**9
+_DATE = 0x4461
 _KEPT = re.compile(
     r"title|artist|comment|description|keywords|copyright|organization|contact|location|homepage"
     r"|device-(manufacturer|model)|geo-location-\w+(-\w+)*|datetime"
@@ -108,6 +111,39 @@ def finish(path: Path, said: Description) -> None:
         times = (made_s, made_s)
     if times is not None or said.user_data:
         rewrite_moov(path, lambda moov: _described(moov, times, said.user_data))
+
+
+def date(path: Path, unix_ns: int) -> None:
+    """Write into a finished recording when its first picture was taken, nanoseconds since 1970.
+
+    Raises:
+        SinkError: it is no finished recording.
+    """
+    if path.suffix.lower() == ".mp4":
+        made_s = unix_ns // 10**9 + _1904_S
+        rewrite_moov(path, lambda moov: _described(moov, (made_s, made_s), b""))
+        return
+    with path.open("r+b") as file:
+        at = _date_at(file.read(1 << 12))
+        if at is None:
+            remark(f"{path}: holds no date that could be the camera's")
+            return
+        file.seek(at)
+        file.write((unix_ns - _1970_TO_2001_NS).to_bytes(8, "big", signed=True))
+
+
+def _date_at(head: bytes) -> int | None:
+    """Where a Matroska file's DateUTC lies (RFC 9559, 5.1.2.11); None where it has none of 8 bytes."""
+    try:
+        at = read_element(head, read_element(head, 0).end).start
+        while (found := read_element(head, at)).ident != INFO:
+            at = found.end
+        for part, _ in children(head[found.start : found.end]):
+            if part.ident == _DATE and part.end - part.start == 8:
+                return found.start + part.start
+    except MatroskaError:
+        pass
+    return None
 
 
 def _moov_of(path: Path) -> bytes:

@@ -18,6 +18,7 @@ from irchroma.stream.protocols import Pixels, VideoInfo
 from irchroma.stream.remarks import remark
 from irchroma.stream.sinks.encoders import Codec, EncoderOptions, EncoderTask, codec_for
 from irchroma.stream.sinks.files.audio_track import AudioTrack, open_audio
+from irchroma.stream.sinks.files.description import date
 from irchroma.stream.sinks.files.lossless import LosslessPacker, encoder_for, kind_of
 from irchroma.stream.sinks.files.mp4_repair import delay_mp4, head_of, refragment
 from irchroma.stream.sinks.pipeline_sink import PipelineSink, Tail, check_size
@@ -69,7 +70,8 @@ class FileSinkOptions:
 class FileSink(PipelineSink):
     """One video file.
 
-    Times: pts and durations are kept; of a live source they count from the first picture. Pictures of
+    Times: pts and durations are kept; of a live source they count from the first picture, and the file's
+    date is when the camera took that by its own clock, where it says so. Pictures of
     odd size get their last row or column twice (4:2:0 needs even sizes).
 
     Args:
@@ -100,13 +102,14 @@ class FileSink(PipelineSink):
         self._audio: AudioTrack | None = None
         self._kind = ""
         self._start_ns = self._end_ns = 0
+        self._camera_ahead_ns: int | None = None  # the camera's clock less the pictures' times
         self._sounds = False
 
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
         """See `FrameSink.open`. A lossless recording takes its kind from the first picture."""
         check_size(size, self.label, smallest=2 if self._options.lossless else 16)
         self._take_name(evidence=info.live or self._options.lossless)
-        self._kind = ""
+        self._kind, self._camera_ahead_ns = "", None
         self._rate, self._size, self._live, self._sounds = info.rate, size, info.live, info.sound
         if not self._options.lossless:
             self._start(info.rate, size)
@@ -174,6 +177,9 @@ class FileSink(PipelineSink):
                 self._size, self._kind = Picture.of(rgb).size, kind_of(rgb)
                 self._start(self._rate, self._size)
         super().write(rgb, pts_ns, duration_ns)
+        taken_ns = getattr(rgb, "taken_ns", 0)
+        if taken_ns and self._live and self._camera_ahead_ns is None:
+            self._camera_ahead_ns = taken_ns - pts_ns
         self._end_ns = pts_ns + max(0, duration_ns)
 
     def _begins(self, pts_ns: int) -> None:
@@ -207,6 +213,8 @@ class FileSink(PipelineSink):
             self._remove_if_empty()
         if mp4 and whole:
             self._restore_start()
+        if self._camera_ahead_ns is not None and whole and self.path.is_file():
+            date(self.path, self._camera_ahead_ns + self._shift_ns)
 
     def _restore_start(self) -> None:
         starts = [self._start_ns]

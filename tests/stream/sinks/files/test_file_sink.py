@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from tests.stream.sinks.files.recording import STEADY, TICK_NS, UNEVEN, picture, record, stored_times
 
 from irchroma.stream.errors import SinkError, StreamError, StreamOptionError
 from irchroma.stream.gstreamer.pipeline import Pipeline
+from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sinks.encoders import EncoderOptions
 from irchroma.stream.sinks.files.file_sink import FileSink, FileSinkOptions, timescale_for
@@ -276,3 +279,21 @@ def test_a_sink_that_is_opened_again_goes_on_in_another_file(tmp_path: Path) -> 
         sink.write(np.full((48, 64), 90, np.uint8), start_ns, 40_000_000)
         sink.close()
     assert sorted(file.name for file in tmp_path.iterdir()) == ["night-2.mkv", "night.mkv"]
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_live_recording_has_the_camera_s_own_date(tmp_path: Path, suffix: str, shared: bool) -> None:
+    path = tmp_path / f"night{suffix}"
+    sink = FileSink(path, pool=EncoderPool() if shared else None)
+    sink.open(VideoInfo((48, 64), Fraction(10), live=True), (48, 64))
+    for number in range(20):
+        one = Picture(picture(number))
+        # Nothing is known before the camera's first report.
+        one.taken_ns = 1_700_000_000 * 10**9 + number * 100_000_000 if number >= 5 else 0
+        sink.write(one, 7_000_000_000 + number * 100_000_000, 100_000_000)
+    sink.close()
+    with av.open(str(path)) as file:
+        assert sum(1 for _ in file.decode(video=0)) == 20
+        made = datetime.fromisoformat(file.metadata["creation_time"].replace("Z", "+00:00"))
+    assert abs(made.timestamp() - 1_700_000_000) <= 0.1
