@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,8 @@ class EvidenceFile:
         self._head = Head(tracks, about.program, time.time_ns() - _2001_S * 10**9)
         mode = os.O_RDWR | os.O_CREAT | os.O_TRUNC
         self._file = open(os.open(path, mode, 0o600), "r+b", buffering=0)  # noqa: SIM115 (until finish)
+        self._syncing = ThreadPoolExecutor(1, thread_name_prefix="evidence sync")
+        self._synced: Future[None] | None = None
         self._length = 0
         self._since = hashlib.sha256()
         self._write(self._head.begun())
@@ -137,6 +140,7 @@ class EvidenceFile:
 
     def abandon(self) -> None:
         """Leave it as it is."""
+        self._syncing.shutdown()
         self._file.close()
 
     def finish(self) -> None:
@@ -159,6 +163,8 @@ class EvidenceFile:
         self._chain = chain
         self._file.seek(0)
         self._file.write(head)
+        self._syncing.shutdown()
+        os.fsync(self._file.fileno())
         self._file.close()
 
     def _enter(
@@ -170,6 +176,19 @@ class EvidenceFile:
         self._number += 1
         if signed:
             self._signed_ns = time_ns
+            self._sync()
+
+    def _sync(self) -> None:
+        """What is signed shall outlast a loss of power; on a thread of its own, as disks may take a second.
+
+        Raises:
+            OSError: the disk could not keep what it was given before.
+        """
+        if self._synced is not None:
+            if not self._synced.done():
+                return
+            self._synced.result()
+        self._synced = self._syncing.submit(os.fsync, self._file.fileno())
 
     def _packed(
         self, time_ns: int, duration_ns: int, facts: dict[str, Any], packets: list[Packet], signed: bool

@@ -1,5 +1,6 @@
 """Evidence: recorded, verified, colored anew; and every way in which a file may have been changed."""
 
+import errno
 import json
 import os
 import shutil
@@ -371,3 +372,26 @@ def test_the_camera_s_own_time_stands_in_the_facts_and_in_the_statistics(tmp_pat
     newest_ns = datetime.fromisoformat(said["taken"]).timestamp() * 1e9
     assert begun_ns - 1e9 < newest_ns < ended_ns + 1e9
     assert -500 < said["came_after_ms"] < 10_000
+
+
+def test_what_is_signed_is_on_the_disk(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sync, synced = os.fsync, []
+
+    def noted(file: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{file}"))
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    key = ["--evidence", "--evidence-key", str(folder / "key.pem")]
+    run(
+        "test:thermal?size=96x64&rate=10&frames=24", "--to", str(tmp_path / "x.mkv"), *key, "--engine", "gray"
+    )
+    assert set(synced) >= {str(tmp_path / "x.mkv")}
+    assert synced.count(str(tmp_path / "x.mkv")) >= 2, "on the way, and at the end"
+    monkeypatch.setattr(os, "fsync", fails)
+    with pytest.raises(AssertionError):
+        run("test:thermal?size=96x64&rate=10&frames=24", "--to", str(tmp_path / "y.mkv"), *key)
+
+
+def fails(_file: int) -> None:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
