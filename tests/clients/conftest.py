@@ -71,7 +71,8 @@ def served(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
                 *(sys.executable, "-m", "irchroma.launch", "run", str(clip), "--engine", "palette:ironbow"),
                 *("--tone-map", "none", "--to", f"rtsp://127.0.0.1:{rtsp}/cam"),
                 *("--to", f"hls:{folder / 'hls'}", "--to", f"http://127.0.0.1:{page}"),
-                *("--to", f"srt://127.0.0.1:{srt}?mode=listener"),
+                # SRT gives up what is later than its latency: a second, which a busy machine keeps, too.
+                *("--to", f"srt://127.0.0.1:{srt}?mode=listener&latency=1000"),
             ),
             stdout=said,
             stderr=said,

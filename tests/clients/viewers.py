@@ -201,7 +201,7 @@ def expected_colors() -> np.ndarray:
 
 def require(seen: Seen, fewest: int = FRAMES, tolerance: int = TOLERANCE) -> None:
     """Whole pictures, of the right size, color and spacing, and nothing that a decoder had to say."""
-    assert seen.complaints() == []
+    assert not seen.complaints(), "\n".join(seen.complaints())
     assert len(seen.frames) >= fewest, seen.said
     for frame in seen.frames:
         assert frame.shape == (*SIZE, 3)
