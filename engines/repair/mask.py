@@ -81,6 +81,35 @@ class FrameMasks:
         return mask if mask is not None and mask.any() else None
 
 
+class NamedMasks:
+    """A folder of masks for single pictures, each with the name of its picture: gate.png for gate.jpg."""
+
+    def __init__(self, folder: Path) -> None:
+        """List them.
+
+        Raises:
+            MaskError: there are none, or two have the same name.
+        """
+        self._files: dict[str, Path] = {}
+        for path in sorted(folder.iterdir()):
+            if path.suffix.lower() in MASK_SUFFIXES:
+                other = self._files.setdefault(path.stem, path)
+                if other != path:
+                    raise MaskError(f"{path}: is for the same picture as {other.name}: keep one of them")
+        if not self._files:
+            raise MaskError(f"{folder}: no masks in it; expected one by the name of each picture")
+
+    def of(self, name: str) -> Mask | None:
+        """(H, W) bool of a picture by its name without suffix; None where it has none or an empty one.
+
+        Raises:
+            MaskError: its file is no picture.
+        """
+        path = self._files.get(name)
+        mask = None if path is None else _read(path)
+        return mask if mask is not None and mask.any() else None
+
+
 def _read(path: Path) -> Mask:
     if not path.is_file():
         raise MaskError(f"{path}: no such file; expected a mask, white where a picture is repaired")

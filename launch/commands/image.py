@@ -49,8 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--repair",
-        metavar="MASK.png|FILE.toml",
-        help="fill in what is white in a mask of the pictures' size, or a camera profile's bad pixels",
+        metavar="MASK.png|DIR|FILE.toml",
+        help="fill in what is white in a mask of the pictures' size, each picture's own (a folder of masks by"
+        " its name), or a camera profile's bad pixels",
     )
     parser.add_argument(
         "--repair-with",
@@ -87,7 +88,9 @@ def run(args: argparse.Namespace) -> int:
             progress.update(done, source.name)
             try:
                 pixels = read_infrared(source)
-                write_rgb(target, still.color(pixels if repair is None else repair.apply(pixels)))
+                write_rgb(
+                    target, still.color(pixels if repair is None else repair.apply(pixels, source.stem))
+                )
             except (PictureError, StreamError, MaskError) as error:
                 progress.close()
                 print(f"irchroma image: {error}", file=sys.stderr)
@@ -100,6 +103,8 @@ def run(args: argparse.Namespace) -> int:
         where = args.output if len(jobs) > 1 else jobs[0][1]
         if colored:
             print(f"{where}: {colored} picture{'s' * (colored != 1)}, {', '.join(still.names)}")
+        if repair is not None and repair.unmarked:
+            print(f"{repair.unmarked} without a mask of its name, or with an empty one: not repaired")
         if still.unlike:
             print(f"{still.unlike} without a reference: nothing in the library is alike enough")
     return 1 if failures else 0

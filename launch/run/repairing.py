@@ -18,7 +18,7 @@ from irchroma.engines.repair.carrying import Pixels
 from irchroma.engines.repair.damaged import DamagedBlocks
 from irchroma.engines.repair.filling import FillOptions
 from irchroma.engines.repair.lost import LostBlocks
-from irchroma.engines.repair.mask import FrameMasks, Mask, MaskError, read_mask, require_some
+from irchroma.engines.repair.mask import FrameMasks, Mask, MaskError, NamedMasks, read_mask, require_some
 from irchroma.engines.repair.repairer import RepairOptions, VideoRepair
 from irchroma.launch.run.options import RepairChoice
 from irchroma.stream.remarks import remark
@@ -41,7 +41,7 @@ def mask_of(text: str) -> Mask:
     """
     path = Path(text)
     if path.is_dir():
-        raise MaskError(f"{path}: a folder of masks is for a video's frames (run): name one mask")
+        raise MaskError(f"{path}: a folder of masks: name one mask")
     if path.suffix.lower() != ".toml":
         return read_mask(path)
     profile = load_profile(path)
@@ -57,22 +57,34 @@ def mask_of(text: str) -> Mask:
 
 
 class PictureRepair:
-    """Repairs single pictures by one mask."""
+    """Repairs single pictures by one mask, or each by its own in a folder of them.
+
+    Attributes:
+        unmarked: pictures so far without a mask in the folder, or with an empty one; they stay as they are.
+    """
 
     def __init__(self, choice: RepairChoice, network: NetworkOptions) -> None:
         """As `RunRepair`; the mask cannot be `auto`."""
-        self._mask, self._name = mask_of(choice.mask), choice.mask
+        folder = Path(choice.mask)
+        self._named = NamedMasks(folder) if folder.is_dir() else None
+        mask = mask_of(choice.mask) if self._named is None else None
         self._repair = VideoRepair(
-            RepairOptions(FillOptions(choice.method, network), remember=False), self._mask, choice.mask
+            RepairOptions(FillOptions(choice.method, network), remember=False), mask, choice.mask
         )
+        self.unmarked = 0
 
-    def apply(self, pixels: Pixels) -> Pixels:
-        """The repaired picture, (H, W) uint8 or uint16.
+    def apply(self, pixels: Pixels, name: str) -> Pixels:
+        """The repaired picture, (H, W) uint8 or uint16; `name` is its file's without suffix.
 
         Raises:
             MaskError: it is not of the mask's size.
         """
-        return self._repair.apply(pixels, 0)[0]
+        if self._named is None:
+            return self._repair.apply(pixels, 0)[0]
+        mask = self._named.of(name)
+        self.unmarked += mask is None
+        self._repair.reset()  # the next picture may be of another size
+        return self._repair.apply(pixels, 0, lost=mask)[0]
 
     def close(self) -> None:
         """Let go of the network; may be called twice."""

@@ -150,6 +150,32 @@ def test_a_picture_is_repaired_before_it_is_colored(tmp_path: Path) -> None:
     assert np.abs(made.astype(int) - picture).max() <= 3
 
 
+def test_pictures_of_a_folder_are_repaired_by_the_masks_of_their_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, masks = tmp_path / "in", tmp_path / "masks"
+    folder.mkdir()
+    masks.mkdir()
+    spoiled = {"wide": np.s_[20:23, :], "tall": np.s_[:, 30:33], "whole": None}
+    for name, place in spoiled.items():
+        size = (96, 64) if name == "tall" else SIZE
+        picture = np.full(size, 120, np.uint8)
+        if place is not None:
+            white(masks / f"{name}.png", place, size=size)
+            picture[place] = 255
+        cv2.imwrite(str(folder / f"{name}.png"), picture)
+    words = [str(folder), str(tmp_path / "out"), "--engine", "gray", "--repair", str(masks)]
+    assert main(["image", *words]) == 0
+    assert "1 without a mask of its name" in capsys.readouterr().out
+    for name in spoiled:
+        made = cv2.imread(str(tmp_path / "out" / f"{name}.png"))
+        assert np.abs(made.astype(int) - 120).max() <= 12, name  # 135 where it was spoiled
+    for path in masks.iterdir():
+        path.unlink()
+    assert main(["image", *words]) == 1
+    assert "no masks in it" in capsys.readouterr().err
+
+
 def test_what_makes_no_sense_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ConfigError, match="unknown method 'magic'"):
         RepairChoice("mask.png", "magic")
