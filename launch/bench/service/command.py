@@ -40,6 +40,7 @@ _RECONNECT_S = 20.0  # a camera's start, and the service's way back to it
 _MOST_GROWTH_MB = 30.0
 _MORE_THREADS = 4  # pools of GLib and of asyncio keep what they had once
 _MORE_FILES = 4
+_ENGINE_S = 30.0
 
 # `HH:MM:SS L text` of ours, `(python:1): GStreamer-CRITICAL **: ..` of GLib's, and what nobody caught.
 _SAID = re.compile(r"^\d\d:\d\d:\d\d [WEC] |-(WARNING|CRITICAL|ERROR) \*\*|Traceback|Exception|Error:")
@@ -88,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
             progress.close()
             hands.close()
             viewers.close()
+            hands.go_back_to(args.engine)  # the threads of the network that was chosen last are no growth
             after = _quiet(process)
         finally:
             hands.close()
@@ -223,6 +225,20 @@ class _Hands:
         self._ended.set()
         if self._thread.is_alive():
             self._thread.join(60)
+
+    def go_back_to(self, engine: str) -> None:
+        """Choose an engine, and wait until it is there."""
+        status, said = self._ask("POST", "/control", json.dumps({"engine": engine}))
+        if status != 200:
+            self.refused.append(f"{engine}: {status} {said[:200]}")
+            return
+        deadline_s = time.monotonic() + _ENGINE_S
+        while time.monotonic() < deadline_s:
+            state = json.loads(self._ask("GET", "/stats.json")[1])["live"]
+            if state["engine"] == engine and state["changing"] is None:
+                return
+            time.sleep(_SAMPLE_S)
+        self.refused.append(f"{engine}: not there after {_ENGINE_S:g} s")
 
     def _work(self) -> None:
         described = json.loads(self._ask("GET", "/openapi.json")[1])

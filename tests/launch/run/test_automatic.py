@@ -202,7 +202,7 @@ def test_the_same_file_gives_the_same_bytes_twice(tmp_path: Path, monkeypatch: p
 
 def test_a_live_run_says_where_it_spent_its_time(stored: Path, tmp_path: Path) -> None:
     stats = tmp_path / "stats.json"
-    source = "test:nir?size=96x64&rate=30&live=1&frames=45"
+    source = "test:nir?size=96x64&rate=30&live=1&frames=120"
     arguments = ["run", source, "--to", "null", "--engine", "nir", "--threads", "1", "--quiet"]
     assert main([*arguments, "--auto", "--stats", str(stats)]) == 0
     said = json.loads(stats.read_text())
