@@ -136,8 +136,9 @@ class PipelineSink(ABC):
         even = even_size(size)
         try:
             tail = self._with_sound(self._tail(rate, even))
-            if tail.task is not None and self._pool is not None:
-                self._start_shared(self._pool, tail.task, tail)
+            # H.265 never behind an appsrc that leaks: h265parse (1.22) then forgets times now and then.
+            if tail.task is not None and (self._pool is not None or tail.task.codec == "h265"):
+                self._start_shared(self._pool or EncoderPool(), tail.task, tail)
                 return
             head, self._packer = tail.head or (appsrc_of(even, rate), Yuv420Packer(even))
             if not self._waits:
