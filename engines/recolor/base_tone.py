@@ -45,6 +45,7 @@ class ToneOptions:
             often in doubt is a mean of what it may be, flatter than any photograph. 0 for none, below
             1 / pivot, so that no tone is turned around.
         pivot: luma that the curve leaves alone.
+        exponent: of the finished base, behind the curve: below 1 for a brighter picture.
     """
 
     radius_px: int = 4
@@ -58,6 +59,7 @@ class ToneOptions:
     edge_floor: float = 0.5
     curve: float = 0.0
     pivot: float = 0.55
+    exponent: float = 1.0
 
     def halved(self) -> ToneOptions:
         """The same for a work picture of half the size."""
@@ -88,8 +90,8 @@ def base_tone(guide: Plane, square: Plane, tone: Plane, options: ToneOptions) ->
     darker = np.clip(base / np.maximum(seen.mean, np.float32(1e-3)), options.detail_floor, 1.0)
     factor: Plane = _kept(1 + model.slope, options.edge_floor) * darker.astype(np.float32)
     base = base + guided.box(_way_back(seen, square, base, factor), seen.side_px)
-    if options.curve:
-        base, factor = _curved(base, factor, np.float32(options.curve), np.float32(options.pivot))
+    if options.curve or options.exponent != 1:
+        base, factor = _curved(base, factor, options)
     offset: Plane = base - factor * seen.mean
     return guided.Affine(factor - 1, offset)
 
@@ -99,13 +101,18 @@ def _kept(factor: Plane, least: float) -> Plane:
     return np.copysign(np.maximum(np.abs(factor), np.float32(least)), factor)
 
 
-def _curved(base: Plane, factor: Plane, curve: np.float32, pivot: np.float32) -> tuple[Plane, Plane]:
-    """Base and factors with b + curve * b * (1 - b) * (b - pivot) in place of a base b; detail gains or loses
-    with it within `CURVED`."""
+def _curved(base: Plane, factor: Plane, options: ToneOptions) -> tuple[Plane, Plane]:
+    """Base and factors with (b + curve * b * (1 - b) * (b - pivot)) ** exponent in place of a base b; detail
+    gains or loses with it within `CURVED`."""
+    curve, pivot, exponent = (np.float32(v) for v in (options.curve, options.pivot, options.exponent))
     base = np.clip(base, np.float32(0), np.float32(1))
     room = base * (1 - base)
     slope = 1 + curve * ((1 - 2 * base) * (base - pivot) + room)
     made: Plane = base + curve * room * (base - pivot)
+    if exponent != 1:
+        plain = np.clip(made, np.float32(1e-3), np.float32(1))
+        made = cv2.pow(plain, options.exponent)
+        slope = slope * exponent * made / plain
     return made, factor * np.clip(slope, *CURVED)
 
 

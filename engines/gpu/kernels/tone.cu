@@ -79,7 +79,7 @@ struct finish_tone_arguments {
     const float *seen;  // (height, width): windows' means of the guide
     float *out;         // (2, height, width): slope and offset that give the shown luma
     int width, height, radius;
-    float curve, pivot;
+    float curve, pivot, exponent;
     float least, most;  // factor of the curve on the detail
 };
 
@@ -94,11 +94,18 @@ PLACE void finish_tone_fill(const finish_tone_arguments &a, const Tile &tile, co
 PLACE void finish_tone_at(const finish_tone_arguments &a, const Tile &tile, int x, int y, int) {
     long at = (long)y * a.width + x, plane = (long)a.width * a.height;
     float factor = a.base[2 * plane + at], base = a.base[plane + at] + tile.mean(0, x, y);
-    if (a.curve > 0.0f) {
+    if (a.curve > 0.0f || a.exponent != 1.0f) {
         base = clamped(base, 0.0f, 1.0f);
         float room = base * (1.0f - base), away = base - a.pivot;
-        factor *= clamped(1.0f + a.curve * ((1.0f - 2.0f * base) * away + room), a.least, a.most);
+        float slope = 1.0f + a.curve * ((1.0f - 2.0f * base) * away + room);
         base += a.curve * room * away;
+        if (a.exponent != 1.0f) {
+            base = clamped(base, 1e-3f, 1.0f);
+            float made = powf(base, a.exponent);
+            slope *= a.exponent * made / base;
+            base = made;
+        }
+        factor *= clamped(slope, a.least, a.most);
     }
     a.out[at] = factor;
     a.out[plane + at] = base - factor * a.seen[at];

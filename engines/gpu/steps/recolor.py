@@ -206,7 +206,7 @@ class RecolorSteps:
             )
         )
         made = self._space.array("tone.shown", (1, 2, height, width))
-        curve = {"curve": options.curve, "pivot": options.pivot}
+        curve = {"curve": options.curve, "pivot": options.pivot, "exponent": options.exponent}
         least, most = (float(end) for end in CURVED)
         self._steps.append(
             launch(

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from irchroma.engines import catalog
@@ -35,7 +36,7 @@ def test_a_flat_region_takes_the_networks_tone_or_the_share_of_it_that_is_asked_
     assert abs(float(shown(luma, tone, NIR).mean()) - 0.7) < 0.01
     assert 0.45 < float(shown(luma, tone, REGIONS).mean()) < 0.65
     hot = shown(np.full((120, 160), 220, np.uint8), np.full(luma.shape, 0.4, np.float32), THERMAL)
-    assert abs(float(hot.mean()) - 0.4) < 0.06, "a hot person's dark jacket is dark"
+    assert abs(float(hot.mean()) - 0.4**0.75) < 0.06, "a hot person's dark jacket is dark"
 
 
 def test_a_dark_pole_in_a_brightened_sky_has_no_halo() -> None:
@@ -82,6 +83,20 @@ def test_a_curve_makes_what_is_dark_darker_and_what_is_bright_brighter() -> None
     assert abs(float(curved[60, 88] - plain[60, 88])) < 0.02
     assert (np.diff(curved[60, 8:-8]) > -0.01).all(), "no tone is turned around"
     assert 0.0 <= curved.min() <= curved.max() <= 1.0
+
+
+def test_an_exponent_below_1_makes_a_picture_brighter_and_turns_no_tone_around() -> None:
+    luma = np.tile(np.linspace(20, 235, 160).astype(np.uint8), (120, 1))
+    options = replace(NIR, curve=0.6)
+    plain, bright = (
+        shown(luma, luma.astype(np.float32) / 255, replace(options, exponent=exponent))
+        for exponent in (1.0, 0.75)
+    )
+    # The base is x ** 0.75: 0.5 becomes 0.59; black and white stay.
+    middle = float(plain[60, 80])
+    assert float(bright[60, 80]) == pytest.approx(middle**0.75, abs=0.02)
+    assert abs(float(bright[60, 150]) - float(plain[60, 150])) < 0.05
+    assert (np.diff(bright[60, 8:-8]) > -0.01).all()
 
 
 def test_a_thermal_sky_brightens_and_the_trees_below_keep_their_texture() -> None:
