@@ -20,7 +20,7 @@ from irchroma.engines.recolor import guided
 Plane = NDArray[np.float32]
 
 
-CURVED = (np.float32(0.85), np.float32(1.25))
+CURVED = (np.float32(1.0), np.float32(1.25))
 """Least and most factor of the tone curve on the sensor's detail."""
 
 
@@ -103,7 +103,7 @@ def _kept(factor: Plane, least: float) -> Plane:
 
 def _curved(base: Plane, factor: Plane, options: ToneOptions) -> tuple[Plane, Plane]:
     """Base and factors with (b + curve * b * (1 - b) * (b - pivot)) ** exponent in place of a base b; detail
-    gains or loses with it within `CURVED`."""
+    gains with it within `CURVED`, and loses nothing."""
     curve, pivot, exponent = (np.float32(v) for v in (options.curve, options.pivot, options.exponent))
     base = np.clip(base, np.float32(0), np.float32(1))
     room = base * (1 - base)
