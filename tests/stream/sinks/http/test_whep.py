@@ -193,7 +193,7 @@ def test_vp8_for_who_has_no_h264_and_motion_jpeg_for_who_has_neither(camera: Cam
         tab.call("Page.addScriptToEvaluateOnNewDocument", source=source)
         tab.call("Page.navigate", url=address + "?again")
         tab.wait_for("document.getElementById('way')?.textContent.startsWith('motion JPEG')")
-        assert tab.value(f"{SHOWN} instanceof HTMLImageElement && {WIDTH}") == 320
+        tab.wait_for(f"{SHOWN} instanceof HTMLImageElement && {WIDTH} === 320")
 
 
 def damaged(offer: str, chance: random.Random) -> str:
