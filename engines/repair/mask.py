@@ -76,9 +76,7 @@ class FrameMasks:
         Raises:
             MaskError: its file is no picture.
         """
-        path = self._files.get(number)
-        mask = None if path is None else _read(path)
-        return mask if mask is not None and mask.any() else None
+        return _read_some(self._files.get(number))
 
 
 class NamedMasks:
@@ -105,9 +103,13 @@ class NamedMasks:
         Raises:
             MaskError: its file is no picture.
         """
-        path = self._files.get(name)
-        mask = None if path is None else _read(path)
-        return mask if mask is not None and mask.any() else None
+        return _read_some(self._files.get(name))
+
+
+def _read_some(path: Path | None) -> Mask | None:
+    """None for no file, and for one that marks nothing."""
+    mask = None if path is None else _read(path)
+    return mask if mask is not None and mask.any() else None
 
 
 def _read(path: Path) -> Mask:
