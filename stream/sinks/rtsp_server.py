@@ -197,10 +197,27 @@ def _reason(message: str) -> str:
 @cache
 def _one_media_factory() -> Any:
     """The class: made once GStreamer is loaded."""
+    server = door.extra_module("GstRtspServer")
 
-    class OneMediaFactory(door.extra_module("GstRtspServer").RTSPMediaFactory):  # type: ignore[misc]
+    class OneMediaFactory(server.RTSPMediaFactory):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self._latest: Any = None
+            self._ended = 0
+            self._lock = threading.Lock()
+
+        def do_configure(self, media: Any) -> None:
+            server.RTSPMediaFactory.do_configure(self, media)
+            with self._lock:
+                self._latest = media.weak_ref()
+
         def do_gen_key(self, _url: Any) -> str:
-            return "one"
+            with self._lock:
+                latest = self._latest() if self._latest is not None else None
+                if latest is not None and latest.get_status() == server.RTSPMediaStatus.UNPREPARING:
+                    self._latest = None
+                    self._ended += 1
+                return str(self._ended)
 
     return OneMediaFactory
 
@@ -209,7 +226,9 @@ def one_media_factory() -> Any:
     """A media factory whose clients share one media, by whatever address they ask for it.
 
     The server's own takes the whole path and query for the key: `/live?x` and `/live/y` would each build a
-    pipeline of their own, and what the sink gives to the newest would leave the others silent.
+    pipeline of their own, and what the sink gives to the newest would leave the others silent. It also finds
+    a media that is just being ended, because its last client has left, and answers a client that comes in
+    that moment with 503: here it gets a new one.
     """
     return _one_media_factory()()
 

@@ -184,8 +184,9 @@ class RtspSource(GstSource):
         if self._user:
             rtsp |= {"user-id": self._user, "user-pw": self._password}
         return SourcePlan(
-            launch="rtspsrc name=rtsp ! application/x-rtp,media=(string){video,application}"
-            " ! decodebin name=decode ! deinterlace fields=top",
+            # Not linked by the line: two streams come at once from threads of their own, and each would try
+            # to link whichever is there.
+            launch="rtspsrc name=rtsp decodebin name=decode ! deinterlace fields=top",
             properties={"rtsp": rtsp},
             signals={
                 "rtsp": {
@@ -226,8 +227,11 @@ class RtspSource(GstSource):
     def _new_stream(self, rtsp: Any, pad: Any) -> None:
         """Called by rtspsrc for each stream that it takes: sound gets a branch of its own."""
         caps = pad.get_current_caps() or pad.query_caps(None)
+        pipeline = rtsp.get_parent()
         if caps.get_structure(0).get_string("media") == "audio":
-            self._sound_sink = add_branch(pad, rtsp.get_parent(), _SOUND, "sound_parts").get_by_name("sound")
+            self._sound_sink = add_branch(pad, pipeline, _SOUND, "sound_parts").get_by_name("sound")
+        else:
+            pad.link(pipeline.get_by_name("decode").get_static_pad("sink"))
 
     def explain(self, failure: GstFailure | None) -> SourceError:
         """See `GstSource.explain`."""

@@ -10,14 +10,18 @@ import struct
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from tests.stream.sinks.http.test_server import get, opened
-from tests.stream.sinks.test_rtsp_sink import Viewer, served
+from tests.stream.sinks.test_rtsp_sink import LIVE, SIZE, Camera, Viewer, served
 from tests.waiting import wait_for
 
+from irchroma.stream.gstreamer import door
 from irchroma.stream.sinks import rtsp_server
+from irchroma.stream.sinks.rtsp_server import RtspAddress
+from irchroma.stream.sinks.rtsp_sink import RtspSink
 
 pytestmark = pytest.mark.gst
 
@@ -134,9 +138,9 @@ def test_an_rtsp_port_holds_under_malformed_bytes() -> None:
     with served("live") as (_, (sink,)):
 
         def watch() -> None:
-            viewer = Viewer(sink.address).play()
-            assert pictures_for(viewer, 10.0, enough=1)
-            viewer.hang_up()
+            viewer = Viewer(sink.address)
+            with closing(viewer._socket):
+                assert pictures_for(viewer.play(), 10.0, enough=1)
 
         holds(sink.address.port, rtsp_requests(str(sink.address)), watch)
 
@@ -180,6 +184,37 @@ def test_viewers_who_ask_by_other_addresses_share_one_stream() -> None:
         assert pictures_for(plain, 10.0, enough=6) == 6
         other.hang_up()
         plain.leave()
+
+
+def test_a_viewer_who_comes_while_the_last_ones_stream_ends_gets_a_new_one() -> None:
+    sink = RtspSink(RtspAddress("", 0, "live"))
+    sink.open(LIVE, SIZE)
+    sends, may_end = threading.Event(), threading.Event()
+
+    def lingers(*_: object) -> object:
+        sends.set()
+        may_end.wait(30)
+        return door.modules()["Gst"].PadProbeReturn.OK
+
+    with Camera(sink):
+        # Each of the port's addresses has a thread for its clients: this one's will be held up.
+        last = Viewer(RtspAddress("127.0.0.1", sink.address.port, "live")).play()
+        try:
+            assert last.packet()
+            ending = sink._media
+            kind = door.modules()["Gst"].PadProbeType.BUFFER
+            sink._pictures.get_static_pad("src").add_probe(kind, lingers)
+            assert sends.wait(10)
+            last.hang_up()
+            unpreparing = door.extra_module("GstRtspServer").RTSPMediaStatus.UNPREPARING
+            wait_for(lambda: ending.get_status() == unpreparing)
+            viewer = Viewer(RtspAddress("::1", sink.address.port, "live"))
+            with closing(viewer._socket):
+                assert viewer.play().packet()
+                assert ending.get_status() == unpreparing
+        finally:
+            may_end.set()
+            last.hang_up()
 
 
 def test_connections_beyond_the_limit_cost_the_oldest_that_asks_for_nothing(

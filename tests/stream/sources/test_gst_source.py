@@ -10,6 +10,7 @@ from irchroma.stream.errors import SourceError, SourceFormatError, SourceLost
 from irchroma.stream.gstreamer.door import GstFailure
 from irchroma.stream.sources.addresses import broken_format
 from irchroma.stream.sources.gst_source import GstSource, PictureOptions, SourcePlan
+from irchroma.stream.sources.rtsp_source import RtspSource
 
 _SMALL = "video/x-raw,format=GRAY8,width=16,height=16"
 
@@ -116,3 +117,9 @@ def test_a_missing_decoder_is_named_with_its_package() -> None:
     error = broken_format("ls", GstFailure("missing a plug-in", "core", "missing-plugin", "d", debug))
     assert str(error) == "ls is not a video"
     assert broken_format("x", GstFailure("other", "stream", "decode")) is None
+
+
+def test_no_stream_of_a_camera_is_linked_by_the_line() -> None:
+    """Streams come from threads of their own: each would link whichever is there, and both would fail."""
+    launch = RtspSource("rtsp://camera/live").plan().launch
+    assert not launch.partition("rtspsrc name=rtsp ")[2].startswith("!")
