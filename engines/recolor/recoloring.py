@@ -26,6 +26,8 @@ NEUTRAL = np.float32(128 / 255)
 HALVED_MODELS = 1.5
 """Enlargement from which the affine models are made at half the work size: they vary slowly, He and Sun
 subsample by 4. Same measures on 640x480 pictures, half the time."""
+DARK = 0.3
+"""Local mean luma, [0, 1], below which a place is dark where dark does not mean unlit."""
 NIGHT_SHARE = (0.15, 0.35)
 """Unlit share of a picture where night begins and is complete: 97 of 100 NIR pictures by day are below 0.2,
 a surveillance camera's own light leaves 0.3 and more unlit."""
@@ -89,6 +91,11 @@ class BandLook:
 
     tone: ToneOptions = field(default_factory=ToneOptions)
     unlit: tuple[float, float] | None = (0.05, 0.25)
+
+    @property
+    def dark(self) -> float:
+        """Local mean luma, [0, 1], below which a place counts as dark."""
+        return DARK if self.unlit is None else sum(self.unlit) / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,15 +219,17 @@ class Recoloring:
                 small, ycc, confidence = _halved(small), _halved(ycc), _halved(confidence)
         guide = small.astype(np.float32) * np.float32(1 / 255)
         ycc = self._believed(ycc, confidence, guide)
+        seen = guided.windows(guide, radius_px)
+        dark = float(np.mean(seen.mean < np.float32(self.look.dark)))
         tone = None
         if self.options.mode == "full":
-            change = base_tone(guide, mean_square(luma, small.shape), ycc[..., 0], tone_options)
+            of_scene = tone_options.in_scene(dark)
+            change = base_tone(guide, mean_square(luma, small.shape), ycc[..., 0], of_scene)
             tone = guided.Affine(change.slope + 1, change.offset)
-        seen = guided.windows(guide, radius_px)
         night = 0.0
         cb, cr = cv2.split(ycc[..., 1:])
         if self.look.unlit is not None:
-            night = _night(seen.mean, self.look.unlit)
+            night = float(np.interp(dark, NIGHT_SHARE, (0.0, 1.0)))  # by the share that nothing lights
             lit = _lit(seen.mean, self.look.unlit, night)
             lit = lit * (1 - np.float32(night) * np.clip(cb * np.float32(1 / NIGHT_BLUE), 0, 1))
             cb, cr = cb * lit, cr * lit
@@ -297,12 +306,6 @@ class Recoloring:
 def halves(size: tuple[int, ...], work: tuple[int, ...]) -> bool:
     """Whether the models of a frame (H, W) seen at work size (h, w) are made at half of that."""
     return size[0] >= HALVED_MODELS * work[0]
-
-
-def _night(mean: Plane, unlit: tuple[float, float]) -> float:
-    """How much of a night it is, [0, 1], by the share of the picture that nothing lights."""
-    dark, lit = unlit
-    return float(np.interp(np.mean(mean < (dark + lit) / 2), NIGHT_SHARE, (0.0, 1.0)))
 
 
 def _lit(mean: Plane, unlit: tuple[float, float], night: float) -> Plane:

@@ -77,9 +77,11 @@ TILED_KERNEL(base, 1)
 struct finish_tone_arguments {
     const float *base;  // (3, height, width): as `base` wrote it
     const float *seen;  // (height, width): windows' means of the guide
+    const int *count;   // of dark windows
     float *out;         // (2, height, width): slope and offset that give the shown luma
     int width, height, radius;
     float curve, pivot, exponent;
+    float dark_begins, dark_full;  // ToneOptions.in_scene
     float least, most;  // factor of the curve on the detail
 };
 
@@ -94,15 +96,17 @@ PLACE void finish_tone_fill(const finish_tone_arguments &a, const Tile &tile, co
 PLACE void finish_tone_at(const finish_tone_arguments &a, const Tile &tile, int x, int y, int) {
     long at = (long)y * a.width + x, plane = (long)a.width * a.height;
     float factor = a.base[2 * plane + at], base = a.base[plane + at] + tile.mean(0, x, y);
-    if (a.curve > 0.0f || a.exponent != 1.0f) {
+    float exponent = a.exponent;
+    if (exponent != 1.0f) exponent += (1.0f - exponent) * night_of(*a.count, plane, a.dark_begins, a.dark_full);
+    if (a.curve > 0.0f || exponent != 1.0f) {
         base = clamped(base, 0.0f, 1.0f);
         float room = base * (1.0f - base), away = base - a.pivot;
         float slope = 1.0f + a.curve * ((1.0f - 2.0f * base) * away + room);
         base += a.curve * room * away;
-        if (a.exponent != 1.0f) {
+        if (exponent != 1.0f) {
             base = clamped(base, 1e-3f, 1.0f);
-            float made = powf(base, a.exponent);
-            slope *= a.exponent * made / base;
+            float made = powf(base, exponent);
+            slope *= exponent * made / base;
             base = made;
         }
         factor *= clamped(slope, a.least, a.most);

@@ -41,7 +41,7 @@ PLACE void window_means_fill(const window_means_arguments &a, const Tile &tile, 
     tile.plane(1, spot) = squares;
 }
 
-// guided.windows; the unlit share of the picture, of recoloring._night.
+// guided.windows; the dark share of the picture, of Recoloring._models.
 PLACE void window_means_at(const window_means_arguments &a, const Tile &tile, int x, int y, int) {
     long at = (long)y * a.width + x;
     float mean = tile.mean(0, x, y);
@@ -51,7 +51,7 @@ PLACE void window_means_at(const window_means_arguments &a, const Tile &tile, in
 }
 TILED_KERNEL(window_means, 2)
 
-// How much of a night it is, [0, 1] (recoloring._night).
+// How much of a night, or of a dark scene, it is, [0, 1]: by the share of its places that are dark.
 PLACE float night_of(int dark, long places, float begins, float full) {
     return clamped(((float)dark / (float)places - begins) / (full - begins), 0.0f, 1.0f);
 }

@@ -14,7 +14,7 @@ from irchroma.engines.gpu.kernels.source import Launch, launch
 from irchroma.engines.gpu.steps.filters import Fit, Night, Windows, half_of, shrink, sizes
 from irchroma.engines.gpu.steps.i420 import PackOptions, packed_arguments
 from irchroma.engines.recolor import recoloring
-from irchroma.engines.recolor.base_tone import CURVED, ToneOptions
+from irchroma.engines.recolor.base_tone import CURVED, DARK_SHARE, ToneOptions
 from irchroma.engines.recolor.recoloring import BandLook, RecolorOptions
 
 
@@ -71,9 +71,7 @@ class RecolorSteps:
         self._count = self._space.array("dark.count", (1,), np.int32)
         guide, color = self._see(small, color, halved)
         color = self._believed(guide, color)
-        seen = self._windows.seen(
-            guide, radius_px, "chroma", None if self._look.unlit is None else self._count, self._dark()
-        )
+        seen = self._windows.seen(guide, radius_px, "chroma", self._count, self._look.dark)
         shown = luma
         if self._options.mode == "full":
             around = (
@@ -109,10 +107,6 @@ class RecolorSteps:
             )
         )
         return guide, made
-
-    def _dark(self) -> float:
-        dark, lit = self._look.unlit or (0.0, 1.0)
-        return (dark + lit) / 2
 
     def _compose(
         self, frame: FrameArrays, shown: DeviceArray, chroma: DeviceArray, fine: tuple[int, ...]
@@ -207,6 +201,7 @@ class RecolorSteps:
         )
         made = self._space.array("tone.shown", (1, 2, height, width))
         curve = {"curve": options.curve, "pivot": options.pivot, "exponent": options.exponent}
+        begins, full = DARK_SHARE
         least, most = (float(end) for end in CURVED)
         self._steps.append(
             launch(
@@ -214,8 +209,11 @@ class RecolorSteps:
                 extent,
                 base=base,
                 seen=seen,
+                count=self._count,
                 out=made,
                 radius=options.radius_px,
+                dark_begins=begins,
+                dark_full=full,
                 least=least,
                 most=most,
                 **curve,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -190,6 +192,33 @@ def test_colors_are_calmer_in_a_night_that_is_mostly_unlit() -> None:
     small = small_of(night)
     kept = chroma_of(thermal.apply(night, small, *color(small, 0.03, -0.01)))
     assert np.median(kept[50:110]) > 0.025  # dark is cold there, not unlit
+
+
+def test_a_day_is_brightened_and_a_dark_scene_is_not() -> None:
+    day = scene((240, 320))
+    dark = (day * 0.3).astype(np.uint8)
+    bright = catalog.BANDS["thermal"].look
+    plain = replace(bright, tone=replace(bright.tone, exponent=1.0))
+    lift = {}
+    for name, luma in (("day", day), ("dark", dark)):
+        small = small_of(luma)
+        shown = [
+            color_space.rgb_to_luma(Recoloring(None, look).apply(luma, small, *color(small, 0.0, 0.0, 0.4)))
+            for look in (plain, bright)
+        ]
+        lift[name] = float(np.median(shown[1].astype(int) - shown[0]))
+    assert lift["day"] > 15
+    assert lift["dark"] == 0
+
+
+def test_brightening_glides_with_the_dark_share() -> None:
+    tone = catalog.BANDS["thermal"].look.tone
+    exponents = [tone.in_scene(dark).exponent for dark in np.linspace(0, 1, 101)]
+    assert exponents[0] == tone.exponent
+    assert exponents[-1] == 1
+    steps = np.diff(exponents)
+    assert steps.min() >= 0
+    assert steps.max() < 0.02, "nothing jumps"
 
 
 def test_nothing_that_a_lamp_lights_is_blue() -> None:

@@ -118,6 +118,20 @@ def test_a_night_is_calm_by_the_same_amount(on_device: OnDevice) -> None:
     assert_alike(recolored(on_device, given, "nir", RecolorOptions()), expected)
 
 
+@pytest.mark.parametrize(("brightness", "dark"), [(0.46, (0.5, 0.6)), (0.3, (0.7, 1.0))])
+def test_a_dark_scene_is_brightened_by_the_same_amount(
+    on_device: OnDevice, brightness: float, dark: tuple[float, float]
+) -> None:
+    given = scene((240, 320), (240, 320))
+    luma = (given.luma * brightness).astype(np.uint8)
+    given = replace(given, luma=luma, small=luma)
+    look = catalog.BANDS["thermal"].look
+    share = np.mean(cv2.blur(luma, (7, 7)) < 255 * look.dark)
+    assert dark[0] <= share <= dark[1]
+    expected = Recoloring(RecolorOptions(), look).apply(luma, luma, given.ycc.copy(), given.confidence.copy())
+    assert_alike(recolored(on_device, given, "thermal", RecolorOptions()), expected)
+
+
 @pytest.mark.parametrize(
     "borders", [(0, 0, 0, 0), (20, 0, 0, 0), (12, 30, 70, 1), (0, 0, 5, 80), (120, 0, 0, 0), (60, 60, 0, 0)]
 )
