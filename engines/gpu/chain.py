@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineError
 from irchroma.engines.gpu.batching import BatchedFrame, BatchSeat
+from irchroma.engines.gpu.branches import BRANCHES, Step
 from irchroma.engines.gpu.device import Device, DeviceArray, Workspace
 from irchroma.engines.gpu.kernels.source import Launch, launch
 from irchroma.engines.gpu.motion import DeviceSearch
-from irchroma.engines.gpu.ring import AFTER, LOOK, BatchedRing, FrameRing, Slot, Step
+from irchroma.engines.gpu.ring import AFTER, LOOK, BatchedRing, FrameRing, Slot
 from irchroma.engines.gpu.steps.i420 import packed_bytes
 from irchroma.engines.gpu.steps.recolor import FrameArrays, RecolorSteps
 from irchroma.engines.gpu.steps.temporal import (
@@ -55,6 +56,7 @@ class ChainOptions:
         depth: frames in flight.
         graphs: record the work as graphs.
         packs: pictures come back as I420 for encoders where their size lets them, half the bytes of R'G'B'.
+        branches: into how many a graph may fork, see `branches`.
     """
 
     weights: Path
@@ -64,6 +66,7 @@ class ChainOptions:
     depth: int = 2
     graphs: bool = True
     packs: bool = False
+    branches: int = BRANCHES
 
 
 class DeviceChain:
@@ -129,9 +132,11 @@ class DeviceChain:
                 for slot in slots
             ]
             if isinstance(self.network, BatchSeat):
-                self._ring = BatchedRing(device, slots, self.network, self._batched, options.graphs)
+                self._ring = BatchedRing(
+                    device, slots, self.network, self._batched, options.graphs, options.branches
+                )
             else:
-                self._ring = FrameRing(device, slots, options.graphs)
+                self._ring = FrameRing(device, slots, options.graphs, options.branches)
             if self._searches:
                 parts = [self._layout.on_device(slot.inbox) for slot in slots]
                 places = [(one["half_source"], one["half_moving"]) for one in parts]

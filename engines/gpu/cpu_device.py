@@ -11,6 +11,7 @@ import ctypes
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -106,11 +107,16 @@ class _CpuMark:
         self.behind: _CpuQueue | None = None
         self.passed = threading.Event()
         self.passed.set()
+        self.recording: _CpuRecording | None = None
+        self.place = 0  # in the recording
+        self.covers: dict[_CpuQueue, int] = {}
 
     def done(self) -> bool:
+        self.refuse_recorded()
         return self.passed.is_set()
 
     def wait(self) -> None:
+        self.refuse_recorded()
         if not self.passed.wait(LONGEST_WAIT_S):
             raise EngineError(f"the device did nothing for {LONGEST_WAIT_S:g} seconds")
         if self.behind is not None and self.behind.failure is not None:
@@ -118,6 +124,45 @@ class _CpuMark:
 
     def close(self) -> None:
         self.behind = None
+
+    def refuse_recorded(self) -> None:
+        if self.recording is not None:
+            raise EngineError("the mark is of a recording: nobody but its queues can wait for it")
+
+
+class _CpuRecording:
+    """What was recorded: in the order in which it came, work of its queues, marks, and waits for marks."""
+
+    def __init__(self, first: _CpuQueue) -> None:
+        self.first = first
+        self.over = False
+        self.items: list[tuple[_CpuQueue, Work | None, int, bool]] = []
+        # For each of its queues, how much of each of them it is behind, as CUDA counts it at the end.
+        self.covers: dict[_CpuQueue, dict[_CpuQueue, int]] = {first: {first: 0}}
+
+    def add(self, where: _CpuQueue, work: Work) -> None:
+        self.covers[where][where] += 1
+        self.items.append((where, work, 0, False))
+
+    def mark(self, where: _CpuQueue, mark: _CpuMark) -> None:
+        mark.recording, mark.place, mark.covers = self, len(self.items), dict(self.covers[where])
+        self.items.append((where, None, mark.place, False))
+
+    def wait(self, where: _CpuQueue, mark: _CpuMark) -> None:
+        covered = self.covers.setdefault(where, {where: 0})
+        for one, count in mark.covers.items():
+            covered[one] = max(covered.get(one, 0), count)
+        self.items.append((where, None, mark.place, True))
+
+    def end(self) -> None:
+        self.over = True
+        for one in self.covers:
+            one.recording = None
+
+    @property
+    def joined(self) -> bool:
+        end = self.covers[self.first]
+        return all(end.get(one, 0) >= covered[one] for one, covered in self.covers.items())
 
 
 class _CpuNetwork:
@@ -147,7 +192,7 @@ class _CpuQueue:
     def __init__(self, device: CpuDevice) -> None:
         self.failure: Exception | None = None
         self._device = device
-        self._recording: list[Work] | None = None
+        self.recording: _CpuRecording | None = None
         self._work: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = threading.Thread(
             target=self._run, name="CPU device queue", daemon=True
@@ -174,30 +219,48 @@ class _CpuQueue:
 
     def record(self, mark: Mark) -> None:
         own = cast(_CpuMark, mark)
-        self._refuse_recorded("a mark")
-        own.behind, own.passed = self, threading.Event()
+        if self.recording is not None:
+            self.recording.mark(self, own)
+            return
+        own.behind, own.passed, own.recording = self, threading.Event(), None
         self._work.put(own.passed.set)
 
     def wait(self, mark: Mark) -> None:
         own = cast(_CpuMark, mark)
-        self._refuse_recorded("a wait")
-        passed, behind = own.passed, own.behind
-        self._add(lambda: _pass(passed, behind))
+        if own.recording is None and self.recording is None:
+            passed, behind = own.passed, own.behind
+            self._add(lambda: _pass(passed, behind))
+            return
+        if own.recording is None:
+            raise CaptureRefused("a wait for a mark of no recording cannot be recorded")
+        if own.recording.over or self.recording not in (None, own.recording):
+            raise CaptureRefused("the mark is of another recording")
+        self.recording = own.recording
+        own.recording.wait(self, own)
 
     def capture(self, work: Callable[[], None]) -> Any:
         if not self._device.captures:
             raise CaptureRefused("this device was told to record nothing")
-        recorded: list[Work] = []
-        self._recording = recorded
+        recorded = self.recording = _CpuRecording(self)
         try:
             work()
         finally:
-            self._recording = None
-        return tuple(recorded)
+            recorded.end()
+        if not recorded.joined:
+            raise CaptureRefused("the recording does not wait for all of its branches")
+        return recorded
 
     def replay(self, recorded: Any) -> None:
-        for work in recorded:
-            self._add(work)
+        passed: dict[int, tuple[threading.Event, _CpuQueue]] = {}
+        for one, work, place, waits in cast(_CpuRecording, recorded).items:
+            where = self if one is recorded.first else one
+            if work is not None:
+                where._add(work)
+            elif waits:
+                where._add(partial(_pass, *passed[place]))
+            else:
+                passed[place] = threading.Event(), where
+                where._work.put(passed[place][0].set)
 
     def close(self) -> None:
         thread, self._thread = self._thread, None
@@ -205,13 +268,9 @@ class _CpuQueue:
             self._work.put(None)
             thread.join()
 
-    def _refuse_recorded(self, what: str) -> None:
-        if self._recording is not None:
-            raise CaptureRefused(f"{what} cannot be recorded")
-
     def _add(self, work: Work) -> None:
-        if self._recording is not None:
-            self._recording.append(work)
+        if self.recording is not None:
+            self.recording.add(self, work)
             return
 
         def guarded() -> None:

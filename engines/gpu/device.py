@@ -58,13 +58,17 @@ class DeviceArray:
 
 
 class Mark(Protocol):
-    """A place in a queue's work (a CUDA event)."""
+    """A place in a queue's work (a CUDA event), or in a recording of it: then only queues can wait for it."""
 
     def done(self) -> bool:
         """Whether the work before the last record has been done; True if it was never recorded."""
 
     def wait(self) -> None:
-        """Block until it is done. Raises EngineError if that work, or the device, has failed."""
+        """Block until it is done.
+
+        Raises:
+            EngineError: that work, or the device, has failed; or the mark is of a recording.
+        """
 
     def close(self) -> None:
         """Give it back; may be called twice."""
@@ -109,16 +113,24 @@ class WorkQueue(Protocol):
         """Run a network of this device on its input memory."""
 
     def record(self, mark: Mark) -> None:
-        """Put the mark behind the work so far."""
+        """Put the mark behind the work so far. While the queue is recorded, it is a mark of the recording."""
 
     def wait(self, mark: Mark) -> None:
-        """Let further work wait for what the mark was last put behind."""
+        """Let further work wait for what the mark was last put behind.
 
-    def capture(self, work: Callable[[], None]) -> Any:
-        """Record what `work` does on this queue, without doing it.
+        A queue that waits for a mark of a recording is part of that recording from then on, as a branch; a
+        queue that is recorded can wait for no other marks.
 
         Raises:
-            CaptureRefused: it cannot be recorded; `recording.RecordingPutOff` where it cannot just now.
+            CaptureRefused: the mark is of another recording, or one that is over, or of none.
+        """
+
+    def capture(self, work: Callable[[], None]) -> Any:
+        """Record what `work` does on this queue, and on those that join it by a mark, without doing it.
+
+        Raises:
+            CaptureRefused: it cannot be recorded, or this queue does not wait for all that has joined it in
+                the end; `recording.RecordingPutOff` where it cannot just now.
         """
 
     def replay(self, recorded: Any) -> None:

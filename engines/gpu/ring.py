@@ -2,8 +2,9 @@
 
 A frame's copy to the device, its work and its copy back are in three queues, with marks between them, so that
 the next frame's copy and the last one's copy back overlap with the work. What lies between the copies is
-recorded as one graph for each slot and kind of frame. The copies stay outside of it: inside, they would be in
-the order of the work and overlap with nothing.
+recorded as one graph for each slot and kind of frame, in which steps that hand each other nothing lie beside
+each other (`branches`). The copies stay outside of it: inside, they would be in the order of the work and
+overlap with nothing.
 
 The order of work of one video whose network is shared with others, see `device_batching`.
 
@@ -30,13 +31,12 @@ from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineError
 from irchroma.engines.gpu.batching import BatchedFrame, BatchSeat
+from irchroma.engines.gpu.branches import BRANCHES, Branches, Step, enqueue, plan_branches
 from irchroma.engines.gpu.capture_lock import RecordingPutOff
-from irchroma.engines.gpu.device import CaptureRefused, Device, DeviceArray, DeviceNetwork, Mark, WorkQueue
-from irchroma.engines.gpu.kernels.source import Launch
+from irchroma.engines.gpu.device import CaptureRefused, Device, DeviceArray, Mark, WorkQueue
 
 log = logging.getLogger(__name__)
 
-Step = Launch | DeviceNetwork
 _MOST_REFUSALS = 3
 """One may be another thread's fault, which did something that nobody may while a stream is recorded."""
 
@@ -67,15 +67,19 @@ class Slot:
 class FrameRing:
     """Takes frames in order and gives them back in order. One thread submits, another may collect."""
 
-    def __init__(self, device: Device, slots: Sequence[Slot], graphs: bool = True) -> None:
+    def __init__(
+        self, device: Device, slots: Sequence[Slot], graphs: bool = True, branches: int = BRANCHES
+    ) -> None:
         """Open the queues.
 
         Args:
             device: of all slots.
             slots: as many frames can be in flight.
             graphs: record work once it has run.
+            branches: into how many a recording may fork.
         """
         self._slots = slots
+        self._most_branches = branches
         self._free = deque(slots)
         self._in_flight: deque[Slot] = deque()
         self._graphs = graphs
@@ -85,6 +89,8 @@ class FrameRing:
         # used.
         self._warm = threading.local()
         self._inward, self._work, self._outward = self._open_queues(device)
+        # Of each queue that is recorded: two threads record in a ring that shares its network.
+        self._beside = {id(queue): Branches(device) for queue in (self._inward, self._work)}
 
     def _open_queues(self, device: Device) -> tuple[WorkQueue, WorkQueue, WorkQueue]:
         """For copies in, work and copies back."""
@@ -166,6 +172,8 @@ class FrameRing:
             for slot in self._slots:
                 for mark in (slot.arrived, slot.worked, slot.returned):
                     last_first.callback(mark.close)
+            for beside in self._beside.values():
+                last_first.callback(beside.close)
             for work_queue in self._queues():
                 last_first.callback(work_queue.close)
 
@@ -188,16 +196,21 @@ class FrameRing:
         if recorded is not None:
             queue.replay(recorded)
             return
-        _enqueue(queue, slot.steps[kind])
+        enqueue(queue, slot.steps[kind])
         warm.add(kind)  # whatever is set up at the first run has been set up
 
     def _record(self, queue: WorkQueue, slot: Slot, kind: str) -> Any:
+        plan = plan_branches(slot.steps[kind], self._most_branches)
         try:
-            recorded = queue.capture(lambda: _enqueue(queue, slot.steps[kind]))
+            recorded = queue.capture(self._beside[id(queue)].record(queue, plan))
         except RecordingPutOff as error:
             log.debug("recorded later: %s", error)
             return None
         except CaptureRefused as error:
+            if plan.branches > 1:  # perhaps it is they that cannot be recorded
+                self._most_branches = 1
+                log.warning("frames are not recorded in %d branches: %s", plan.branches, error)
+                return None
             self._refusals += 1
             if self._refusals == _MOST_REFUSALS:
                 self._graphs = False
@@ -205,14 +218,6 @@ class FrameRing:
             return None
         slot.graphs[kind] = recorded
         return recorded
-
-
-def _enqueue(queue: WorkQueue, steps: Sequence[Step]) -> None:
-    for step in steps:
-        if isinstance(step, Launch):
-            queue.launch(step)
-        else:
-            queue.infer(step)
 
 
 LOOK, AFTER = "look", "after"
@@ -241,6 +246,7 @@ class BatchedRing(FrameRing):
         seat: BatchSeat,
         frames: Mapping[int, BatchedFrame],
         graphs: bool = True,
+        branches: int = BRANCHES,
     ) -> None:
         """Open the queues.
 
@@ -250,8 +256,9 @@ class BatchedRing(FrameRing):
             seat: where the network is.
             frames: a slot's id -> its memory around the network.
             graphs: record work once it has run.
+            branches: see `FrameRing`.
         """
-        super().__init__(device, slots, graphs)
+        super().__init__(device, slots, graphs, branches)
         self._seat = seat
         self._frames = frames
         self._look = self._inward

@@ -14,15 +14,13 @@ PLACE u8 shrunk(const u8 *luma, int width, int height, int to_width, int to_heig
 }
 
 struct shrink_luma_arguments {
-    const u8 *luma, *other;  // (height, width); the other one is null, or shrunk too where z is 1
-    u8 *out, *other_out;     // (to_height, to_width)
+    const u8 *luma;  // (height, width)
+    u8 *out;         // (to_height, to_width)
     int width, height, to_width, to_height;
 };
 
-PLACE void shrink_luma_at(const shrink_luma_arguments &a, int x, int y, int z) {
-    const u8 *luma = z ? a.other : a.luma;
-    u8 *out = z ? a.other_out : a.out;
-    out[(long)y * a.to_width + x] = shrunk(luma, a.width, a.height, a.to_width, a.to_height, x, y);
+PLACE void shrink_luma_at(const shrink_luma_arguments &a, int x, int y, int) {
+    a.out[(long)y * a.to_width + x] = shrunk(a.luma, a.width, a.height, a.to_width, a.to_height, x, y);
 }
 KERNEL(shrink_luma)
 

@@ -27,6 +27,8 @@ LARGEST_RADIUS = 56
 
 Extent = tuple[int, int, int]
 """Width, height and depth of a kernel's grid in places, not in blocks."""
+Span = tuple[int, int]
+"""Of memory: the address of its first byte, and of the first after it."""
 
 _COMMENT = re.compile(r"//[^\n]*")
 _STRUCT = re.compile(r"struct (\w+) \{(.*?)\n\};", re.DOTALL)
@@ -50,12 +52,16 @@ class Launch:
         extent: of its grid.
         arguments: its struct.
         holds: what the struct points to, so that it stays.
+        reads: memory that it only reads, which its struct declares `const`.
+        writes: memory that it writes, and may read.
     """
 
     kernel: str
     extent: Extent
     arguments: ctypes.Structure
     holds: tuple[Any, ...] = ()
+    reads: tuple[Span, ...] = ()
+    writes: tuple[Span, ...] = ()
 
     @property
     def shared_bytes(self) -> int:
@@ -78,8 +84,9 @@ def launch(kernel: str, extent: Extent, **values: Any) -> Launch:
     Args:
         kernel: a name of `kernel_names()`.
         extent: width, height and depth, each at least 1.
-        values: every field of the kernel's arguments: numbers, memory as an object with an `address` (an
-            address alone does not keep its memory), None for a null pointer.
+        values: every field of the kernel's arguments: numbers, memory as an object with `address` and
+            `nbytes` (an address alone does not keep its memory), None for a null pointer. The kernel touches
+            nothing beyond those bytes: what may run beside it follows from them.
 
     Raises:
         EngineError: there is no such kernel, or a field is missing, unknown or of the wrong type.
@@ -100,7 +107,13 @@ def launch(kernel: str, extent: Extent, **values: Any) -> Launch:
                 f"windows of {side} pixels to either side: on a GPU they have up to {LARGEST_RADIUS}"
             )
         plain = {name: getattr(value, "address", value) for name, value in values.items()}
-        return Launch(kernel, extent, struct(**plain), tuple(values.values()))
+        spans: dict[bool, list[Span]] = {True: [], False: []}
+        for name, value in values.items():
+            if hasattr(value, "address"):
+                only_read = name in constant_fields()[kernel]
+                spans[only_read].append((value.address, value.address + value.nbytes))
+        whole = tuple(values.values())
+        return Launch(kernel, extent, struct(**plain), whole, tuple(spans[True]), tuple(spans[False]))
     except TypeError as error:
         raise EngineError(f"kernel {kernel}: {error}") from error
 
@@ -116,6 +129,19 @@ def argument_structs() -> dict[str, Any]:
     text = "".join(source(name) for name in FILES)
     structs = _structs(text)
     return {name: structs[f"{name}_arguments"] for name, _ in _KERNEL.findall(text)}
+
+
+@lru_cache(maxsize=1)
+def constant_fields() -> dict[str, frozenset[str]]:
+    """Kernel -> the pointers among its arguments through which it only reads: those to `const`."""
+    text = "".join(source(name) for name in FILES)
+    bodies = dict(_STRUCT.findall(text))
+    found = {}
+    for kernel, _ in _KERNEL.findall(text):
+        declared = [part.strip() for part in bodies[f"{kernel}_arguments"].split(";")]
+        words = [part.split(None, 2)[2].split(",") for part in declared if part.startswith("const ")]
+        found[kernel] = frozenset(word.strip().lstrip("*") for each in words for word in each)
+    return found
 
 
 @lru_cache(maxsize=1)

@@ -141,16 +141,10 @@ def half_of(size: tuple[int, ...]) -> tuple[int, int]:
     return (size[0] + 1) // 2, (size[1] + 1) // 2
 
 
-def shrink(
-    luma: DeviceArray,
-    made: DeviceArray,
-    other: tuple[DeviceArray, DeviceArray] | None = None,
-) -> Launch:
-    """(H, W) uint8 into the smaller (h, w) uint8; another one of that size too, into another."""
-    extent = (made.shape[1], made.shape[0], 1 if other is None else 2)
-    second, second_made = (None, None) if other is None else other
-    more = {"other": second, "other_out": second_made}
-    return launch("shrink_luma", extent, luma=luma, out=made, **more, **sizes(luma.shape, made.shape))
+def shrink(luma: DeviceArray, made: DeviceArray) -> Launch:
+    """(H, W) uint8 into the smaller (h, w) uint8."""
+    extent = (made.shape[1], made.shape[0], 1)
+    return launch("shrink_luma", extent, luma=luma, out=made, **sizes(luma.shape, made.shape))
 
 
 def sizes(large: tuple[int, ...], small: tuple[int, ...]) -> dict[str, int]:

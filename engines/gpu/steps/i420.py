@@ -114,10 +114,11 @@ def packed_arguments(out: DeviceArray, size: tuple[int, int], options: PackOptio
     interleaved = options.layout == "nv12"
     first = height * width
     second = first + (1 if interleaved else columns * rows)
+    length = (2 if interleaved else 1) * (columns * rows - 1) + 1
     return {
         "luma": out,
-        "cb": out.part(first, (1,), np.uint8),
-        "cr": out.part(second, (1,), np.uint8),
+        "cb": out.part(first, (length,), np.uint8),
+        "cr": out.part(second, (length,), np.uint8),
         "step": 2 if interleaved else 1,
         "pitch": columns * (2 if interleaved else 1),
         "red": red,

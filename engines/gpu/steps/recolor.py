@@ -91,21 +91,16 @@ class RecolorSteps:
     def _see(self, small: DeviceArray, color: DeviceArray, halved: bool) -> tuple[DeviceArray, DeviceArray]:
         """(h, w) float32 guide and (4, h, w) color, of half the size where models are made at that."""
         size = half_of(small.shape) if halved else small.shape
-        made = self._space.array("color.halved", (4, *size)) if halved else color
-        guide = self._space.array("guide", size)
-        self._steps.append(
-            launch(
-                "see_work",
-                (size[1], size[0], 5 if halved else 1),
-                small=small,
-                planes=color,
-                out=made,
-                guide=guide,
-                count=self._count,
-                depth=4 if halved else 0,
-                **sizes(small.shape, size),
-            )
-        )
+        guide, whole = self._space.array("guide", size), sizes(small.shape, size)
+        given: dict[str, object] = {"small": small, "guide": guide, "count": self._count}
+        nothing = {"planes": None, "out": None, "depth": 0}
+        self._steps.append(launch("see_work", (size[1], size[0], 1), **given, **nothing, **whole))
+        if not halved:
+            return guide, color
+        # By itself, as the guide need not wait for the network.
+        made = self._space.array("color.halved", (4, *size))
+        given = {"small": None, "guide": None, "count": None, "planes": color, "out": made, "depth": 4}
+        self._steps.append(launch("see_work", (size[1], size[0], 4), **given, **whole))
         return guide, made
 
     def _compose(
@@ -319,5 +314,5 @@ class RecolorSteps:
             self._steps.append(shrink(luma, made))
             return made, made
         other = self._space.array("shown.halved", size, np.uint8)
-        self._steps.append(shrink(luma, made, (shown, other)))
+        self._steps += [shrink(luma, made), shrink(shown, other)]
         return made, other

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from irchroma.engines.gpu.branches import Branches, plan_branches
 from irchroma.engines.gpu.chain import COLORED, DeviceChain
 from irchroma.engines.gpu.colorizer import DeviceColorizer
 from irchroma.engines.gpu.device import CaptureRefused, Device, DeviceArray, DeviceNetwork, Mark, WorkQueue
@@ -217,21 +218,34 @@ def frame_time(device: Device, chain: DeviceChain) -> dict[str, float]:
     """Milliseconds that a whole frame takes the device, all its work in a row without copies or the host.
 
     Recorded and not recorded: the difference to the sum of `step_times` is what is lost between launches.
+    Recorded in branches too, as frames are; with how many steps then follow one another at the most.
     """
     steps = list(chain.ring.steps(COLORED))
-    queue, mark = device.open_queue(), device.make_mark()
+    plan = plan_branches(steps)
+    queue, mark, beside = device.open_queue(), device.make_mark(), Branches(device)
     try:
         found: dict[str, float] = {"launches": float(sum(isinstance(step, Launch) for step in steps))}
+        found["longest_row"] = float(plan.longest)
         recorded_start, recorded = _starter(queue, mark, steps, _IN_A_ROW)
         eager_start, _ = _starter(queue, mark, steps, _IN_A_ROW, record=False)
         starts = {"eager_ms": eager_start} | ({"recorded_ms": recorded_start} if recorded else {})
+        if recorded:
+            fork = beside.record(queue, plan)
+            forked = queue.capture(lambda: _repeat(fork))
+            starts["branched_ms"] = lambda: queue.replay(forked)
         for name, start in starts.items():
             rows = [_timed_ms(queue, mark, start, 1) / _IN_A_ROW for _ in range(_ROWS)]
             found[name] = round(float(np.median(rows)), 5)
         return found
     finally:
         mark.close()
+        beside.close()
         queue.close()
+
+
+def _repeat(start: Callable[[], None]) -> None:
+    for _ in range(_IN_A_ROW):
+        start()
 
 
 def network_times(

@@ -29,7 +29,8 @@ class Adder:
         self.gate.set()
         self.fails = False
         self.runs = 0
-        self.luma = self.ycc = self.confidence = device_array(self.values)
+        self.luma = device_array(self.values)
+        self.ycc = self.confidence = device_array(self.sum)
         self.name = "adder"
 
     def run(self) -> None:

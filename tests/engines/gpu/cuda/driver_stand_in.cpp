@@ -1,25 +1,46 @@
 // Stands in for NVIDIA's driver (libcuda.so.1) where there is no GPU: memory is the host's, streams do their work at
 // once, kernels are those of the library that STAND_IN_KERNELS names. It refuses what a driver would refuse: calls
-// without a current context, the default stream, grids that do not cover the work, marks and waits while a stream is
-// recorded, memory taken or given back by the thread that records, waiting for the context while any does; and, told by STAND_IN_FAILS, what a driver may refuse at any time. It shows nothing of timing and order.
+// without a current context, the default stream, grids that do not cover the work, events of a recording outside of
+// it and others within it, a recording with a branch that is not waited for, memory taken or given back by the thread
+// that records, waiting for the context while any does; and, told by STAND_IN_FAILS, what a driver may refuse at any
+// time. A recording is done in one of the orders that its branches leave open, another one each time. It shows
+// nothing of timing.
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
 typedef unsigned long long Address;
-typedef std::vector<std::function<void()>> Work;
 struct Extent {
     int width, height, depth;
 };
+struct Node {
+    std::function<void()> work;
+    std::vector<int> after;
+};
+typedef std::vector<Node> Graph;
+struct Stream;
+struct Capture {
+    Stream *origin;
+    std::vector<Stream *> streams;
+    Graph nodes;
+    bool over = false, spoiled = false;
+};
+typedef std::shared_ptr<Capture> Captured;
 struct Stream {
-    bool recording = false;
-    Work work;
+    Captured capture;
+    std::vector<int> last;  // the nodes that the next one comes after
+};
+struct Event {
+    Captured capture;
+    std::vector<int> last;
 };
 
 static thread_local std::vector<void *> contexts;
@@ -27,6 +48,7 @@ static thread_local int recording_here;
 static std::atomic<int> recording;
 static int primary;
 static std::atomic<int> retained, memory, pinned, streams, events, modules, graphs, lost;
+static std::atomic<int> last_nodes, last_longest;
 
 static bool fails(const char *what) {
     const char *told = getenv("STAND_IN_FAILS");
@@ -43,13 +65,70 @@ static bool fails(const char *what) {
     if (lost) return 719;                         \
     if (contexts.empty() || !retained) return 201
 
-static int put(void *stream, std::function<void()> work) {
-    if (!stream) return 400;
-    if (((Stream *)stream)->recording)
-        ((Stream *)stream)->work.push_back(work);
-    else
+static int put(void *handle, std::function<void()> work) {
+    if (!handle) return 400;
+    Stream &stream = *(Stream *)handle;
+    if (stream.capture) {
+        stream.capture->nodes.push_back({work, stream.last});
+        stream.last = {(int)stream.capture->nodes.size() - 1};
+    } else {
         work();
+    }
     return 0;
+}
+
+static int spoil(Stream &stream, int why) {
+    if (stream.capture) stream.capture->spoiled = true;
+    return why;
+}
+
+static void join(std::vector<int> &last, const std::vector<int> &others) {
+    for (int one : others)
+        if (std::find(last.begin(), last.end(), one) == last.end()) last.push_back(one);
+}
+
+// Whether everything that was recorded comes before what follows in the first stream.
+static bool joined(const Capture &capture) {
+    std::vector<char> before(capture.nodes.size());
+    std::vector<int> left = capture.origin->last;
+    while (!left.empty()) {
+        int one = left.back();
+        left.pop_back();
+        if (before[one]) continue;
+        before[one] = 1;
+        left.insert(left.end(), capture.nodes[one].after.begin(), capture.nodes[one].after.end());
+    }
+    return std::find(before.begin(), before.end(), 0) == before.end();
+}
+
+// The longest row of nodes that come one after another.
+static int longest(const Graph &nodes) {
+    std::vector<int> rows;
+    for (const Node &node : nodes) {
+        int row = 0;
+        for (int one : node.after) row = std::max(row, rows[one]);
+        rows.push_back(row + 1);
+    }
+    return rows.empty() ? 0 : *std::max_element(rows.begin(), rows.end());
+}
+
+// Of all that could be next: the newest, the oldest, or any.
+static void run(const Graph &nodes) {
+    static std::atomic<unsigned> runs;
+    unsigned how = runs++ % 3, chance = how + runs;
+    std::vector<char> done(nodes.size());
+    for (size_t count = 0; count < nodes.size(); ++count) {
+        std::vector<int> ready;
+        for (size_t one = 0; one < nodes.size(); ++one) {
+            bool free = !done[one];
+            for (int before : nodes[one].after) free = free && done[before];
+            if (free) ready.push_back(one);
+        }
+        chance = chance * 1664525 + 1013904223;
+        int next = how == 0 ? ready.back() : how == 1 ? ready.front() : ready[(chance >> 16) % ready.size()];
+        nodes[next].work();
+        done[next] = 1;
+    }
 }
 
 extern "C" {
@@ -97,13 +176,29 @@ int cuStreamCreate(void **stream, unsigned flags) {
     return *stream = new Stream, ++streams, flags == 1 ? 0 : 1;
 }
 int cuStreamDestroy_v2(void *stream) { CURRENT; return delete (Stream *)stream, --streams, 0; }
-int cuStreamSynchronize(void *stream) { CURRENT; return ((Stream *)stream)->recording ? 900 : 0; }
-int cuStreamWaitEvent(void *stream, void *, unsigned) { CURRENT; return ((Stream *)stream)->recording ? 905 : 0; }
-int cuEventCreate(void **event, unsigned) { CURRENT; return *event = malloc(1), ++events, 0; }
-int cuEventDestroy_v2(void *event) { CURRENT; return free(event), --events, 0; }
-int cuEventRecord(void *, void *stream) { CURRENT; return ((Stream *)stream)->recording ? 900 : 0; }
-int cuEventQuery(void *) { CURRENT; return 0; }
-int cuEventSynchronize(void *) { CURRENT; return 0; }
+int cuStreamSynchronize(void *stream) { CURRENT; return ((Stream *)stream)->capture ? spoil(*(Stream *)stream, 900) : 0; }
+int cuStreamWaitEvent(void *handle, void *what, unsigned) {
+    CURRENT;
+    Stream &stream = *(Stream *)handle;
+    Event &event = *(Event *)what;
+    if (!event.capture) return stream.capture ? spoil(stream, 905) : 0;  // isolation
+    if (event.capture->over) return spoil(stream, 907);                   // an event of a recording
+    if (stream.capture && stream.capture != event.capture) return spoil(stream, 902);
+    if (!stream.capture) {
+        stream.capture = event.capture;
+        stream.capture->streams.push_back(&stream);
+        stream.last.clear();
+    }
+    return join(stream.last, event.last), 0;
+}
+int cuEventCreate(void **event, unsigned) { CURRENT; return *event = new Event, ++events, 0; }
+int cuEventDestroy_v2(void *event) { CURRENT; return delete (Event *)event, --events, 0; }
+int cuEventRecord(void *event, void *stream) {
+    CURRENT;
+    return *(Event *)event = {((Stream *)stream)->capture, ((Stream *)stream)->last}, 0;
+}
+int cuEventQuery(void *event) { CURRENT; return ((Event *)event)->capture ? 907 : 0; }
+int cuEventSynchronize(void *event) { CURRENT; return ((Event *)event)->capture ? 907 : 0; }
 int cuMemcpyHtoDAsync_v2(Address to, const void *from, size_t count, void *stream) {
     CURRENT;
     return put(stream, [=] { memcpy((void *)to, from, count); });
@@ -133,33 +228,42 @@ int cuLaunchKernel(void *function, unsigned x, unsigned y, unsigned z, unsigned 
     auto kernel = (void (*)(Extent, const void *))function;
     return put(stream, [=] { kernel(extent, arguments.data()); });
 }
-int cuStreamBeginCapture_v2(void *stream, int mode) {
+int cuStreamBeginCapture_v2(void *handle, int mode) {
     CURRENT;
-    if (fails("begin") || mode != 1) return 900;
-    ((Stream *)stream)->work.clear();
+    Stream &stream = *(Stream *)handle;
+    if (fails("begin") || mode != 1 || stream.capture) return 900;
     ++recording, ++recording_here;
-    return ((Stream *)stream)->recording = true, 0;
+    stream.capture = std::make_shared<Capture>();
+    stream.capture->origin = &stream;
+    stream.capture->streams = {&stream};
+    return stream.last.clear(), 0;
 }
-int cuStreamEndCapture(void *stream, void **graph) {
+int cuStreamEndCapture(void *handle, void **graph) {
     CURRENT;
-    ((Stream *)stream)->recording = false;
+    Captured capture = ((Stream *)handle)->capture;
+    if (!capture || capture->origin != handle) return 903;  // not the one that it began with
+    bool whole = joined(*capture);
+    for (Stream *stream : capture->streams) stream->capture = nullptr;
+    capture->over = true;
     --recording, --recording_here;
-    if (fails("end")) return 901;
-    return *graph = new Work(((Stream *)stream)->work), ++graphs, 0;
+    if (fails("end") || capture->spoiled) return 901;
+    if (fails("branches") && capture->streams.size() > 1) return 901;
+    if (!whole) return 904;
+    return *graph = new Graph(capture->nodes), ++graphs, 0;
 }
 int cuGraphInstantiateWithFlags(void **ready, void *graph, unsigned long long) {
     CURRENT;
     if (fails("instantiate")) return 2;
-    return *ready = new Work(*(Work *)graph), ++graphs, 0;
+    return *ready = new Graph(*(Graph *)graph), ++graphs, 0;
 }
 int cuGraphLaunch(void *ready, void *stream) {
     CURRENT;
     if (!stream) return 400;
-    for (auto &work : *(Work *)ready) work();
-    return 0;
+    last_nodes = ((Graph *)ready)->size(), last_longest = longest(*(Graph *)ready);
+    return run(*(Graph *)ready), 0;
 }
-int cuGraphDestroy(void *graph) { CURRENT; return delete (Work *)graph, --graphs, 0; }
-int cuGraphExecDestroy(void *ready) { CURRENT; return delete (Work *)ready, --graphs, 0; }
+int cuGraphDestroy(void *graph) { CURRENT; return delete (Graph *)graph, --graphs, 0; }
+int cuGraphExecDestroy(void *ready) { CURRENT; return delete (Graph *)ready, --graphs, 0; }
 int cuGetErrorName(int status, const char **name) {
     *name = status == 2 ? "CUDA_ERROR_OUT_OF_MEMORY" : status == 719 ? "CUDA_ERROR_LAUNCH_FAILED" : "CUDA_ERROR_OTHER";
     return 0;
@@ -169,6 +273,8 @@ int cuGetErrorString(int status, const char **text) {
 }
 
 void stand_in_lose() { lost = 1; }
+// Of the recording that was done last: its nodes, and the longest row of them that come one after another.
+void stand_in_shape(int *nodes, int *row) { *nodes = last_nodes, *row = last_longest; }
 // What was not given back, in the order of the names below; the last is the depth of this thread's stack.
 void stand_in_left(int *left) {
     int all[] = {retained, memory, pinned, streams, events, modules, graphs, (int)contexts.size()};

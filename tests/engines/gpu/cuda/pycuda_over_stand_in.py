@@ -82,7 +82,12 @@ def main() -> None:
             if other is not None:
                 thread.join()
         assert device.chain is not None
-        assert device.chain.ring.recorded == (0 if fails else 4 if shared else 2)
+        records = fails in ("", "branches")
+        assert device.chain.ring.recorded == (4 if shared else 2) * records
+        nodes, row = ctypes.c_int(), ctypes.c_int()
+        driver.stand_in_shape(ctypes.byref(nodes), ctypes.byref(row))
+        forks = row.value < 0.7 * nodes.value
+        assert forks == (fails == ""), (nodes.value, row.value)
         device.submit(np.zeros((100, 100), np.uint8), COUNT * FRAME_NS)  # another size, other memory
         device.collect()
 

@@ -86,9 +86,8 @@ def doubled(values: np.ndarray[Any, Any], out: np.ndarray[Any, Any]) -> Launch:
     sizes = {"width": values.shape[1], "height": values.shape[0]}
     to = {"to_width": out.shape[1], "to_height": out.shape[0]}
     extent = (out.shape[1], out.shape[0], 1)
-    alone = {"other": None, "other_out": None}
     arrays = {"luma": device_array(values), "out": device_array(out)}
-    return launch("shrink_luma", extent, **arrays, **alone, **sizes, **to)
+    return launch("shrink_luma", extent, **arrays, **sizes, **to)
 
 
 def test_a_kernel_gets_its_grid_and_its_arguments(desk: Desk) -> None:
@@ -142,6 +141,98 @@ def test_work_that_fails_while_it_is_recorded_ends_the_recording(desk: Desk) -> 
     assert (out == 7).all()
 
 
+class Fork:
+    """Two streams and the events between them, by the driver's own calls."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self.streams = desk.stream, desk.driver.make_stream()
+        self.events = [ctypes.c_void_p() for _ in range(3)]
+        for event in self.events:
+            desk.driver.call("cuEventCreate", ctypes.byref(event), ctypes.c_uint(2))
+
+    def launch(self, source: np.ndarray[Any, Any], target: np.ndarray[Any, Any], stream: int) -> None:
+        self._desk.kernels.launch(doubled(source, target), self.streams[stream])
+
+    def record(self, event: int, stream: int) -> None:
+        self._desk.driver.call("cuEventRecord", self.events[event], ctypes.c_void_p(self.streams[stream]))
+
+    def wait(self, event: int, stream: int) -> None:
+        where = ctypes.c_void_p(self.streams[stream])
+        self._desk.driver.call("cuStreamWaitEvent", where, self.events[event], ctypes.c_uint(0))
+
+    def close(self) -> None:
+        for event in self.events:
+            self._desk.driver.call("cuEventDestroy_v2", event)
+        self._desk.driver.destroy_stream(self.streams[1])
+
+
+@pytest.fixture
+def fork(desk: Desk) -> Iterator[Fork]:
+    made = Fork(desk)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("waits", [True, False], ids=["waits", "wait left out"])
+def test_branches_of_a_recording_keep_the_order_that_events_give_and_no_other(
+    desk: Desk, fork: Fork, waits: bool
+) -> None:
+    """Halved by one stream, again by the other, and a third time by the first, which does more meanwhile."""
+    seen, half, quarter, eighth = (np.zeros((64 >> at, 64 >> at), np.uint8) for at in range(4))
+    beside = np.zeros((32, 32), np.uint8)
+
+    def work() -> None:
+        fork.launch(seen, half, 0)
+        fork.record(0, 0)
+        fork.wait(0, 1)
+        fork.launch(half, quarter, 1)
+        fork.record(1, 1)
+        fork.launch(seen, beside, 0)
+        if waits:
+            fork.wait(1, 0)
+        fork.launch(quarter, eighth, 0)
+        fork.wait(1, 0)
+
+    graph = desk.driver.capture(desk.stream, work)
+    right = []
+    for level in range(3, 15):  # each in another of the orders that are left open
+        seen[:] = level
+        graph.launch(desk.stream)
+        assert (quarter == level).all()
+        assert (beside == level).all()
+        right.append(bool((eighth == level).all()))
+    nodes, row = ctypes.c_int(), ctypes.c_int()
+    desk.library.stand_in_shape(ctypes.byref(nodes), ctypes.byref(row))
+    assert (nodes.value, row.value) == (4, 3)
+    assert all(right) == waits
+    graph.close()
+
+
+def test_events_are_of_a_recording_or_of_none(desk: Desk, fork: Fork) -> None:
+    seen, half = np.full((64, 64), 9, np.uint8), np.zeros((32, 32), np.uint8)
+    fork.record(2, 1)
+
+    def joins_nothing() -> None:
+        fork.record(0, 0)
+        fork.wait(0, 1)
+        fork.launch(seen, half, 1)
+
+    for work in (lambda: fork.wait(2, 0), joins_nothing):
+        with pytest.raises(CaptureRefused):
+            desk.driver.capture(desk.stream, work)
+        assert (half == 0).all()
+    for stream in (0, 1):  # neither is left within a recording
+        half[:] = 0
+        fork.launch(seen, half, stream)
+        assert (half == 9).all()
+    desk.driver.capture(desk.stream, lambda: fork.record(0, 0)).close()
+    with pytest.raises(EngineError):
+        fork.wait(0, 1)
+    with pytest.raises(EngineError):
+        desk.driver.call("cuEventSynchronize", fork.events[0])
+
+
 def test_errors_are_the_drivers_own_words(desk: Desk) -> None:
     with pytest.raises(EngineError, match="cuModuleLoadData fails: CUDA_ERROR_OTHER, in the driver's words"):
         KernelModule(desk.driver, b"no machine code at all")
@@ -178,7 +269,7 @@ def test_no_driver_is_one_clear_line(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(importlib.util.find_spec("pycuda") is None, reason="pycuda is not installed")
 @pytest.mark.parametrize("shared", [False, True], ids=["alone", "shared"])
-@pytest.mark.parametrize("fails", ["", "begin", "end", "instantiate", "memory", "lost"])
+@pytest.mark.parametrize("fails", ["", "begin", "end", "branches", "instantiate", "memory", "lost"])
 def test_the_frame_path_of_pycuda_gives_everything_back(
     stand_in: Path, tmp_path: Path, fails: str, shared: bool
 ) -> None:
