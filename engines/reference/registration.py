@@ -108,13 +108,18 @@ class Alignment:
         matrix: infrared -> reference, picture coordinates.
         evidence: of the correlation peak (`Peak.evidence`); see `SAME_SCENE`.
         agreement: correlation of the two structure fields, [-1, 1].
-        same_scene: whether the reference is of this scene at all.
+        lacking: what speaks against its being of this scene at all, in words; empty where it is.
     """
 
     matrix: Matrix
     evidence: float
     agreement: float
-    same_scene: bool
+    lacking: str = ""
+
+    @property
+    def same_scene(self) -> bool:
+        """Whether the reference is of this scene at all."""
+        return not self.lacking
 
 
 def register(luma: NDArray[np.uint8], reference_luma: NDArray[np.uint8], search: bool = True) -> Alignment:
@@ -150,9 +155,12 @@ def register(luma: NDArray[np.uint8], reference_luma: NDArray[np.uint8], search:
             evidence, matrix = best
             needed, needed_agreement = SAME_SCENE_SEARCHED, AGREEMENT_SEARCHED
     if evidence < needed:
-        return Alignment(matrix, evidence, 0.0, False)
+        return Alignment(matrix, evidence, 0.0, f"evidence {evidence:.1f}, needed {needed:.0f}")
     matrix, agreement = refine(luma, reference_luma, [*starts, matrix])
-    return Alignment(matrix, evidence, agreement, agreement >= needed_agreement)
+    if agreement >= needed_agreement:
+        return Alignment(matrix, evidence, agreement)
+    lacking = f"agreement of edges {agreement:.3f}, needed {needed_agreement:.2f}"
+    return Alignment(matrix, evidence, agreement, lacking)
 
 
 def refine(

@@ -128,10 +128,10 @@ class _Laid:
 
 @dataclass(frozen=True, slots=True)
 class _Looked:
-    """What a look has found: where the best one lies, None for nowhere, and the evidence for it."""
+    """What a look has found: where the best one lies, None for nowhere, and what was lacking then."""
 
     placed: _Placed | None
-    evidence: float
+    lacking: str = ""
 
 
 def _searched(
@@ -144,11 +144,11 @@ def _searched(
     """The reference that fits best, laid over the picture."""
     found = [(registration.register(luma, one.luma, search), one) for one in references]
     fitting = [pair for pair in found if pair[0].same_scene]
-    evidence = max(alignment.evidence for alignment, _ in found)
     if not fitting:
-        return _Looked(None, evidence)
+        nearest = max((alignment for alignment, _ in found), key=lambda one: (one.agreement, one.evidence))
+        return _Looked(None, nearest.lacking)
     alignment, reference = max(fitting, key=lambda pair: pair[0].agreement)
-    return _Looked(_laid_at(reference, alignment, luma, field, pts_ns), evidence)
+    return _Looked(_laid_at(reference, alignment, luma, field, pts_ns))
 
 
 def _looked_again(
@@ -157,7 +157,7 @@ def _looked_again(
     """The same reference with this frame as its key frame, adjusted where that is clearly better."""
     matrix, agreement = registration.refine(luma, placed.reference.luma, [matrix])
     alignment = replace(placed.alignment, matrix=matrix, agreement=agreement)
-    return _Looked(_laid_at(placed.reference, alignment, luma, field, pts_ns), alignment.evidence)
+    return _Looked(_laid_at(placed.reference, alignment, luma, field, pts_ns))
 
 
 def _laid_at(
@@ -343,8 +343,7 @@ class ReferenceSteering:
             self._marked = None
             self._tell(
                 logging.WARNING,
-                f"no reference is of this scene (evidence {looked.evidence:.1f}, needed"
-                f" {registration.SAME_SCENE:.0f}): the network's color is used",
+                f"no reference is of this scene ({looked.lacking}): the network's color is used",
             )
             return False
         if placed.since_ns != pts_ns and not self._follow(placed, luma, field, pts_ns):

@@ -72,3 +72,16 @@ def test_an_empty_picture_is_no_scene() -> None:
     flat = np.full_like(infrared, 100)
     assert not registration.register(flat, rgb.mean(2).astype(np.uint8)).same_scene
     assert not registration.register(infrared, flat).same_scene
+
+
+def test_what_was_lacking_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    rgb, infrared = daytime_scene.draw(4)
+    _, other = daytime_scene.draw(24)
+    gray = rgb.mean(2).astype(np.uint8)
+    assert registration.register(infrared, gray, search=False).lacking == ""
+    assert "evidence" in registration.register(other, gray, search=False).lacking
+    monkeypatch.setattr(registration, "AGREEMENT", 0.9)
+    found = registration.register(infrared, gray, search=False)
+    assert found.lacking == f"agreement of edges {found.agreement:.3f}, needed 0.90"
+    assert not found.same_scene
+    assert found.evidence > registration.SAME_SCENE
