@@ -253,8 +253,8 @@ class Answers:
         if what == "stats.json":
             return JSONResponse(await asyncio.to_thread(one.figures))
         feed = _feed(request, one)
-        if what in ("snapshot.jpg", "live.mjpg") or what.startswith("hls/"):
-            return _no_feed() if feed is None else await watched(feed, what)
+        if what in ("snapshot.jpg", "clip.mp4", "live.mjpg") or what.startswith("hls/"):
+            return _no_feed() if feed is None else await watched(request, feed, what)
         if what == "temperature.json" and one.thermometer is not None:
             return _temperature(request, one.thermometer)
         if what == "address.svg":

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from irchroma.stream.sinks.http.clips import LONGEST_S, PRE_ROLL_S
 from irchroma.stream.sinks.http.feeds import FEEDS
 from irchroma.stream.sinks.http.page import LiveControl
 from irchroma.stream.view.privacy import MOST_MASKS, MOST_POINTS, STYLES
@@ -45,6 +46,16 @@ _SHOW = {
     "description": "the run's picture, both halves of a wipe side by side, or how sure the color is",
     "schema": {"type": "string", "enum": list(FEEDS), "default": "run"},
 }
+
+_CLIP = [
+    {
+        "name": name,
+        "in": "query",
+        "description": f"seconds {name} the request",
+        "schema": {"type": "number", "minimum": 0, "maximum": most, "default": PRE_ROLL_S},
+    }
+    for name, most in (("before", PRE_ROLL_S), ("after", LONGEST_S))
+]
 
 
 def described(pages: Iterable[tuple[str, LiveControl | None, bool, bool]], protected: bool) -> dict[str, Any]:
@@ -101,6 +112,14 @@ def _page_paths(at: str, control: LiveControl | None, webrtc: bool) -> dict[str,
         f"{at}snapshot.jpg": {
             "parameters": [_SHOW],
             "get": _gives("the newest picture", _of("image/jpeg", _BINARY), problems=("503",)),
+        },
+        f"{at}clip.mp4": {
+            "parameters": [_SHOW, *_CLIP],
+            "get": _gives(
+                "a clip of the last seconds, as far as somebody watched, and of some to come",
+                _of("video/mp4", _BINARY),
+                problems=("400", "501", "503"),
+            ),
         },
         f"{at}address.svg": {
             "get": _gives("this page's address as a QR code", _of("image/svg+xml", {"type": "string"}))

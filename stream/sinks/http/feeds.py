@@ -21,6 +21,7 @@ from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sinks.encoders import EncoderOptions, codec_for
 from irchroma.stream.sinks.hls_sink import PLAYLIST, HlsSink
+from irchroma.stream.sinks.http.clips import PreRoll
 from irchroma.stream.sinks.http.live_picture import LivePicture
 from irchroma.stream.sinks.http.whep import WhepViewers, webrtc_works
 from irchroma.stream.sinks.shared_encoder import EncoderPool
@@ -138,6 +139,7 @@ class Feed:
         live_picture: its newest picture as JPEG.
         whep: its viewers over WebRTC; None where this machine cannot have any, and before it is opened.
         hls: the same over HLS; None before it is opened.
+        pre_roll: its last seconds, and clips of it; None where it cannot be had as H.264.
     """
 
     def __init__(self, kind: str) -> None:
@@ -145,6 +147,7 @@ class Feed:
         self.live_picture = LivePicture()
         self.whep: WhepViewers | None = None
         self.hls: HlsViewers | None = None
+        self.pre_roll: PreRoll | None = None
 
     def open(
         self, info: VideoInfo, size: tuple[int, int], encoder: EncoderOptions, pool: EncoderPool
@@ -157,8 +160,9 @@ class Feed:
         try:
             codec_for(encoder, ("h264",), "page", "HLS")
             self.hls = HlsViewers(info, encoder, pool)
+            self.pre_roll = PreRoll(info, encoder, pool)
         except StreamOptionError:  # the run's encoder was chosen, and browsers have HLS of H.264 alone
-            self.hls = None
+            self.hls = self.pre_roll = None
 
     @property
     def wanted(self) -> bool:
@@ -167,14 +171,16 @@ class Feed:
             self.live_picture.watched_now
             or (self.whep is not None and self.whep.count > 0)
             or (self.hls is not None and self.hls.wanted)
+            or (self.pre_roll is not None and self.pre_roll.recording)
         )
 
     def put(self, picture: Picture, pts_ns: int, duration_ns: int) -> None:
         """Take the run's picture. The sink's thread alone calls."""
         if self.kind != "run":
             if not self.wanted:
-                if self.hls is not None:
-                    self.hls.close()
+                for one in (self.hls, self.pre_roll):
+                    if one is not None:
+                        one.close()
                 return
             taken_ns = picture.taken_ns
             picture = _pair(picture) if self.kind == "pair" else _confidence(picture)
@@ -184,6 +190,10 @@ class Feed:
             self.whep.offer(picture, pts_ns, duration_ns)
         if self.hls is not None:
             self.hls.offer(picture, pts_ns, duration_ns)
+        if self.pre_roll is not None:
+            coded = self.whep is not None and self.whep.has("h264")
+            coded = coded or (self.hls is not None and self.hls.wanted)
+            self.pre_roll.offer(picture, pts_ns, duration_ns, coded)
 
     @property
     def viewers(self) -> int:
@@ -196,8 +206,9 @@ class Feed:
         self.live_picture.end()
         if self.whep is not None:
             self.whep.close()
-        if self.hls is not None:
-            self.hls.close()
+        for one in (self.hls, self.pre_roll):
+            if one is not None:
+                one.close()
 
 
 def _pair(picture: Picture) -> Picture:

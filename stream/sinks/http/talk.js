@@ -1,9 +1,9 @@
-// For who shows it to others: t goes through what there is to see, space holds the picture, r takes ten seconds home.
-const RECORDED_S = 10, READY_S = 10, SWEEP_S = 6;
+// For who shows it to others: t goes through what there is to see, space holds the picture, r takes home the last ten seconds and the next.
+const READY_S = 10, SWEEP_S = 6;
 const caption = at("caption"), still = at("still");
 const pause = (seconds) => new Promise((done) => setTimeout(done, 1000 * seconds));
 const seen = () => (view.hidden ? picture() : view);
-let touring = null, recorder = null;
+let touring = null, recorder = null, recorded_s = 10;
 
 function copy() {
   const from = seen();
@@ -62,7 +62,45 @@ async function tour() {
   at("tour").ariaPressed = "false";
 }
 
-function record() {
+async function record() {                  // what was just seen, and what comes: the server has kept the last seconds
+  if (recorder) return;
+  recorder = "server";
+  let left = recorded_s;
+  const count = setInterval(() => { left = Math.max(0, left - 1); at("record").textContent = "recording " + left; }, 1000);
+  at("record").textContent = "recording " + left;
+  let answer = null;
+  try {
+    if (setup.ways.includes("hls"))
+      answer = await fetch("clip.mp4?show=" + feed + "&before=10&after=" + recorded_s, { cache: "no-store" });
+    if (answer && answer.ok) {
+      take_home(await answer.blob(), ".mp4");
+      const before = Number(answer.headers.get("Clip-Before"));
+      remark("saved: " + (before ? before.toFixed(0) + " s before the press and " : "") + recorded_s + " s after it"
+        + (feed === "pair" ? ", the sensor's picture beside its color" : ""));
+    }
+  } catch (error) { answer = { ok: false, json: () => ({ error: "the server does not answer" }) }; }
+  clearInterval(count);
+  recorder = null;
+  at("record").textContent = "record";
+  if (!answer || answer.status === 501) record_here();
+  else if (!answer.ok) remark("not recorded: " + (await answer.json()).error);
+}
+
+function remark(text) {
+  if (touring) return;
+  caption.textContent = text;
+  setTimeout(() => { if (caption.textContent === text) caption.textContent = ""; }, 5000);
+}
+
+function take_home(blob, ending) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = document.title + "-" + new Date().toISOString().slice(0, 19).replaceAll(":", "-") + ending;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+}
+
+function record_here() {                   // where the server encodes no H.264: by the browser, from now on
   if (recorder || !window.MediaRecorder) return;
   const kind = ["video/mp4;codecs=avc1", "video/webm"].find((one) => MediaRecorder.isTypeSupported(one));
   const from = seen(), canvas = from === live;           // an image has no stream of its own: it is copied
@@ -73,17 +111,12 @@ function record() {
   recorder.ondataavailable = (event) => parts.push(event.data);
   recorder.onstop = () => {
     clearInterval(copying);
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob(parts, { type: kind }));
-    link.download = document.title + "-" + new Date().toISOString().slice(0, 19).replaceAll(":", "-")
-      + (kind.includes("mp4") ? ".mp4" : ".webm");
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+    take_home(new Blob(parts, { type: kind }), kind.includes("mp4") ? ".mp4" : ".webm");
     recorder = null;
     at("record").textContent = "record";
   };
   recorder.start();
-  let left = RECORDED_S;
+  let left = recorded_s;
   const count = () => {
     at("record").textContent = "recording " + left;
     if (left-- > 0) setTimeout(count, 1000); else recorder.stop();

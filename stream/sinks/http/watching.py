@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from irchroma.stream.errors import SinkError
 from irchroma.stream.sinks.hls_sink import PLAYLIST
+from irchroma.stream.sinks.http.clips import LONGEST_S, PRE_ROLL_S
 from irchroma.stream.sinks.http.feeds import Feed
 from irchroma.stream.sinks.http.live_picture import MOST_VIEWERS, LivePicture
 from irchroma.stream.sinks.http.whep import LONGEST_OFFER, OfferRefused
@@ -38,8 +39,8 @@ def problem(status: int, text: str, headers: dict[str, str] | None = None) -> Re
     return JSONResponse({"error": text}, status, {**(headers or {}), **FRESH})
 
 
-async def watched(feed: Feed, what: str) -> Response:
-    """The answer to `snapshot.jpg`, `live.mjpg` or a file of `hls/`."""
+async def watched(request: Request, feed: Feed, what: str) -> Response:
+    """The answer to `snapshot.jpg`, `clip.mp4`, `live.mjpg` or a file of `hls/`."""
     if what == "snapshot.jpg":
         async with aclosing(_pictures(feed.live_picture)) as pictures:
             async for _, jpeg in pictures:
@@ -48,7 +49,45 @@ async def watched(feed: Feed, what: str) -> Response:
     if what == "live.mjpg":
         full = feed.live_picture.viewers >= MOST_VIEWERS
         return problem(503, "too many viewers") if full else _MotionJpeg(feed.live_picture)
+    if what == "clip.mp4":
+        return await _clip(request, feed)
     return await _hls(feed, what.rpartition("/")[2])
+
+
+async def _clip(request: Request, feed: Feed) -> Response:
+    """The last seconds and some to come, as a file."""
+    if feed.pre_roll is None:
+        return problem(501, "no clips: they need an encoder of H.264")
+    wanted = {"before": (PRE_ROLL_S, PRE_ROLL_S), "after": (PRE_ROLL_S, LONGEST_S)}
+    seconds: dict[str, float] = {}
+    for name, (usual, most) in wanted.items():
+        try:
+            seconds[name] = float(request.query_params.get(name, usual))
+        except ValueError:
+            seconds[name] = -1.0
+        if not 0 <= seconds[name] <= most:
+            return problem(400, f"{name}: expected seconds from 0 to {most:g}")
+    if request.method == "HEAD":
+        return Response(media_type="video/mp4")
+    try:
+        clip = feed.pre_roll.begin(seconds["before"], seconds["after"])
+    except SinkError as error:
+        return problem(503, str(error))
+    try:
+        while not clip.done:
+            if feed.live_picture.ended or await request.is_disconnected():
+                break
+            await anyio.sleep(0.1)
+        data = await asyncio.to_thread(clip.file)
+    except SinkError as error:
+        return problem(503, str(error))
+    finally:
+        feed.pre_roll.give_up(clip)
+    headers = {
+        "Content-Disposition": 'attachment; filename="clip.mp4"',
+        "Clip-Before": f"{clip.before_s:.1f}",
+    }
+    return Response(data, media_type="video/mp4", headers=headers)
 
 
 async def _hls(feed: Feed, name: str) -> Response:

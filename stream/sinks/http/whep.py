@@ -145,6 +145,11 @@ class WhepViewers:
         """How many viewers there are, those that still connect included."""
         return len(self._viewers)
 
+    def has(self, codec: Codec) -> bool:
+        """Whether any of them gets that codec."""
+        with self._lock:
+            return any(viewer.format.codec == codec for viewer in self._viewers.values())
+
     def answer(self, offer: str, address: str) -> tuple[str, str]:
         """Let a viewer in; blocks until everything is gathered, some hundred milliseconds.
 
