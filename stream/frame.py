@@ -44,6 +44,9 @@ class Frame:
         number: frames since the source was opened, 0 first; a jump means drops upstream.
         gap: true for the first frame after the source was lost or its format changed.
         held: true while the camera itself says that it repeats a picture (FFC shutter closed).
+        damaged_from: share of the rows from which on its decoder has made something up, as it says; 1.0 where
+            only pictures were damaged that this one is drawn from; None where it says nothing, which is no
+            promise: much damage is never noticed.
         arrival_ns: when a run got it, nanoseconds on the monotonic clock; 0 outside a run.
         taken_ns: when the camera says that it was taken, nanoseconds since 1970 (UTC) by the camera's own
             clock; 0 where it does not say.
@@ -57,6 +60,7 @@ class Frame:
     number: int = 0
     gap: bool = False
     held: bool = False
+    damaged_from: float | None = None
     arrival_ns: int = 0
     taken_ns: int = 0
     sound: tuple[Sound, ...] = ()

@@ -191,7 +191,7 @@ class FrameRepair(Protocol):
     """Mends what is wrong in a camera's pictures before the tone map. Called by the loop's thread."""
 
     def apply(
-        self, pixels: NDArray[Any], pts_ns: int, held: bool = False
+        self, pixels: NDArray[Any], pts_ns: int, held: bool = False, damaged_from: float | None = None
     ) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
         """The mended picture and (H, W) uint8, 255 where it was mended.
 
@@ -201,6 +201,7 @@ class FrameRepair(Protocol):
             pixels: (H, W) uint8 luma or uint16 counts.
             pts_ns: presentation time in nanoseconds.
             held: the camera says that it repeats a picture.
+            damaged_from: see `Frame.damaged_from`.
         """
 
     def reset(self) -> None:

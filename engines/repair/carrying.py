@@ -51,12 +51,14 @@ class Past:
         trust: (H, W) uint8: 255 where a pixel was seen, 0 where it was guessed.
         small: (h, w) float32, the same picture for the motion, in the camera's own values.
         pts_ns: its time.
+        given: (H, W) as it came, where parts of it were lost; None for no other than `picture`.
     """
 
     picture: Pixels
     trust: Luma
     small: Plane
     pts_ns: int
+    given: Pixels | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ class Carried:
         border: (m,) float32, the same of the pixels around the holes, which are known.
         counted: (m,) bool, those of them that were seen.
         moving: (holes,) bool, those around which something moves.
+        given: (n,) float32 of the holes' pixels as they came then; None as in `Past`.
     """
 
     values: Line
@@ -78,6 +81,7 @@ class Carried:
     border: Line
     counted: NDArray[np.bool_]
     moving: NDArray[np.bool_]
+    given: Line | None = None
 
 
 def small_picture(pixels: Pixels) -> Plane:
@@ -109,6 +113,7 @@ class Carrier:
                 flat[holes.ring].astype(np.float32),
                 trust[holes.ring] > 127,
                 np.zeros(number, bool),
+                None if past.given is None else past.given.reshape(-1)[holes.index].astype(np.float32),
             )
         size = (pixels.shape[0], pixels.shape[1])
         sample = holes.ring[:: max(1, holes.ring.size // ALIGNED)]
@@ -129,6 +134,7 @@ class Carrier:
             ring.values(past.picture),
             (remap(past.trust, ring.x, ring.y) > 127) & ring.inside(),
             _moving(flow, holes) & ~stands,
+            None if past.given is None else inner.values(past.given),
         )
 
     def _flow(self, past: Past, pixels: Pixels, holes: Holes) -> Plane | None:
@@ -158,7 +164,7 @@ class Carrier:
         motion = self._motion.estimate(before, now, changed, size, whole=False)
         if is_cut(before, now, motion):
             return None
-        return _across(motion, known, size)
+        return continued(motion, known, size)
 
 
 def _noise(luma: Luma) -> float:
@@ -167,7 +173,7 @@ def _noise(luma: Luma) -> float:
     return float(np.median(np.abs(answer))) / (0.6745 * 6.0) if answer.size else 0.0
 
 
-def _across(motion: Motion, known: NDArray[np.bool_], size: tuple[int, int]) -> Plane:
+def continued(motion: Motion, known: NDArray[np.bool_], size: tuple[int, int]) -> Plane:
     """(h, w, 2) way back in pixels, continued smoothly over holes and over what has no counterpart."""
     if motion.half_area is None or motion.half_source is None or motion.occluded is None:
         return np.empty((0, 0, 2), np.float32)

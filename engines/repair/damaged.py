@@ -10,36 +10,27 @@ differences damage lasts: it is followed from frame to frame, until it is drawn 
 
 from __future__ import annotations
 
-from typing import Any, cast
+import math
+from typing import cast
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from irchroma.engines.repair.carrying import small_picture
+from irchroma.engines.repair.carrying import continued, small_picture
 from irchroma.engines.repair.mask import Mask
+from irchroma.engines.repair.walls import (
+    BLOCK_PX,
+    FEWEST_BLOCKS,
+    Blocks,
+    Luma,
+    Plane,
+    block_means,
+    new_damage,
+    suspicious,
+)
 from irchroma.engines.temporal.cuts import is_cut
 from irchroma.engines.temporal.motion import MotionEstimator, pixel_grid
 
-BLOCK_PX = 8
-"""JPEG's blocks; a macroblock has four of them."""
-OFF_LEVELS = 8.0
-"""Gray levels, on average over a block, that it is off from what the frame before lets expect."""
-STEP_LEVELS = 5.0
-"""Gray levels of a step at the edge of a block, beyond the slopes beside it, that was not there before."""
-ONE_SIDED = 2.5
-"""Times that the error on the damaged side of such an edge exceeds that on the other."""
-SHARP, SHARP_LEVELS = 4.0, 4.0
-"""From so many times, and gray levels more, an edge of something large counts without a step, which decoders
-smooth away."""
-FEWEST_BLOCKS, FEWEST_EDGES = 4, 6
-"""That hang together (a macroblock), and edges around them that are walls."""
-ALIGNED = 0.5
-"""Share of the edges around what hangs together that must be walls."""
-LARGE_BLOCKS, LARGE_ALIGNED = 60, 0.35
-"""Where so many hang together, what moved there is among them: fewer edges need be walls."""
-TRIGGER, TRIGGER_TIMES = 6, 1.5
-"""Walls, beyond so many times those beside the grid, from which a frame is looked at closely."""
 FEWEST_COPIES, LEAST_CONTRAST = 24, 6.0
 """Blocks that are copied, with so many gray levels between their darkest and brightest pixel."""
 RUN_SHARE, STRAY_SHARE = 0.97, 0.1
@@ -50,80 +41,146 @@ SMOOTH_PX = 1.0
 """What is followed from frame to frame is compared this smoothly."""
 LEFT_LEVELS = 4.0
 """Gray levels that what is followed is still off."""
+LEAST_LEVELS = 1.5
+"""The same where damage is known to be, and the picture has little noise: three times the usual error."""
 UNLIKE = 0.6
 """Of two errors, the smaller by so much says what a block looks like."""
 FOLLOWED_FRAMES = 90
 """For so long: after it, what looks damaged is taken for the scene."""
+FOLLOWED_SHARE = 0.05
+"""Of the picture's width, so far the picture may move meanwhile: the motion inside of what is damaged is a
+guess, whose errors add up."""
+NONE = 1 << 30
+"""A row that no picture has."""
 MOST = 0.8
 """Share of the picture; beyond it, it is another picture."""
 
-Luma = NDArray[np.uint8]
-Plane = NDArray[np.float32]
-Blocks = NDArray[np.bool_]
-
 
 class DamagedBlocks:
-    """Looks at frame after frame of one camera. Used by one thread."""
+    """Looks at frame after frame of one camera. Used by one thread.
+
+    Attributes:
+        lasting: (H, W) bool, of what the last frame lacks that which is drawn on from what the frame before
+            lacked: what has changed in it is the scene's. None where nothing is.
+    """
 
     def __init__(self) -> None:
         self._motion = MotionEstimator()
         self._before: Luma | None = None  # as it came
         self._whole: Luma | None = None  # with what was damaged as it was before
         self._earlier: Luma | None = None  # the same of two frames ago
+        self._told = False  # its decoder knows of a damage that may last
+        self._gone = False  # next to nothing is left
+        self._blind = False  # what was whole is too long ago
+        self.lasting: Mask | None = None
+        self._forget()
+
+    def _forget(self) -> None:
+        """Nothing is followed."""
         self._left: Blocks | None = None
-        self._frames = 0
+        self._gone, self._frames = False, 0
+        self._first = NONE  # row of blocks above which all is whole, while its decoder knows of a damage
+        self._went = self._speed = 0.0  # motion since then, and in a frame before: widths of the picture
 
     def reset(self) -> None:
         """Forget the frames before."""
-        self._before = self._whole = self._left = self._earlier = None
-        self._frames = 0
+        self._before = self._whole = self._earlier = self.lasting = None
+        self._told = self._blind = False
+        self._forget()
 
-    def find(self, pixels: Luma) -> Mask | None:
+    def find(self, pixels: Luma, damaged_from: float | None = None) -> Mask | None:
         """(H, W) bool of what is damaged in this frame; None where nothing is.
 
         Args:
             pixels: (H, W) uint8 luma as decoded, at the decoder's size; not written to, and kept.
+            damaged_from: share of the rows from which on its decoder has made something up, as it says; 1.0
+                where only pictures were damaged that this one is drawn from; None where it says nothing.
         """
         before, whole, earlier = self._before, self._whole, self._earlier
         self._before = self._whole = pixels
-        self._earlier = whole
+        self._earlier, self.lasting = whole, None
+        if self._told and damaged_from is None:
+            self._forget()
+        self._told = damaged_from is not None
+        self._blind &= self._told
         if before is None or whole is None or before.shape != pixels.shape or min(pixels.shape) < 64:
-            self._left = None
+            self._forget()
             return None
+        if self._gone:
+            return self._all_of(whole, pixels)
+        if self._blind:
+            return None
+        share = damaged_from if damaged_from is not None and damaged_from < 1.0 else None
         copied = self._copied(earlier, before, pixels)
-        if self._left is None and copied is None and not _suspicious(before, pixels):
+        if self._left is None and copied is None and share is None and not suspicious(before, pixels):
             return None
-        moved = self._moved(before, pixels, whole)
-        if moved is None:  # another scene
-            self._left = None
-            return None
-        expected, drawn = moved
-        if copied is not None:
-            blocks, (x, y) = copied
-            shift = np.array([[1, 0, x], [0, 1, y]], np.float32)
+        unknown = self._left if self._told else None
+        if share is not None and share > 1.0 - MOST:  # enough is left to tell another scene by
+            unknown = _from_row(pixels, int(share * pixels.shape[0]))
+        moved = self._moved(before, pixels, whole, unknown)
+        if moved is not None and copied is None:
+            found = _new_in(moved[0], pixels, earlier)
+            if share is not None or (self._told and found.any()):
+                first = int(np.argmax(found.any(1))) * BLOCK_PX if share is None else share * pixels.shape[0]
+                suspect = _from_row(pixels, int(first))
+                self._first = min(self._first, int(np.argmax(suspect[:, 0])))
+                moved = self._moved(before, pixels, whole, suspect) or moved
+                found |= suspect & _off_in(suspect, moved[0], pixels)
+        elif moved is not None and copied is not None:
+            found = copied[0]
+            shift = np.array([[1, 0, copied[1][0]], [0, 1, copied[1][1]]], np.float32)
             went = cv2.warpAffine(whole, shift, whole.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
-            expected = np.where(_pixels_of(blocks, pixels.shape), went, expected)
-        found = _new_damage(expected, pixels)
-        if found.any() and earlier is not None:  # is it back as it was before a damage that was not seen?
-            back = _error(earlier, pixels) < UNLIKE * _error(expected, pixels)
-            if np.count_nonzero(found & back) > 0.5 * np.count_nonzero(found):
-                found[:] = False
-        if copied is not None:
-            found |= copied[0]
+            moved = np.where(_pixels_of(found, pixels.shape), went, moved[0]), moved[1]
+            found = np.asarray(found | _new_in(moved[0], pixels, earlier), bool)
+        if moved is None:  # another scene, or nothing of this one
+            if share is not None:
+                return self._all_of(whole, pixels)
+            self._forget()
+            return None
+        return self._followed(found, moved, pixels, (earlier, before))
+
+    def _followed(
+        self, found: Blocks, moved: tuple[Luma, Luma], pixels: Luma, before: tuple[Luma | None, Luma]
+    ) -> Mask | None:
+        """What was found in this frame, and what is left of the damage of the frame before."""
+        expected, drawn = moved
         if self._left is not None:
-            found |= _what_is_left(self._left, expected, drawn, pixels)
-        if not found.any() or found.mean() > MOST:
-            self._left, self._frames = None, 0
-            return None
+            left = _what_is_left(self._left, expected, drawn, pixels, self._told)
+            left[: self._first if self._told else 0] = False
+            found = np.asarray(found | left, bool)
         self._frames += 1
-        if self._frames > FOLLOWED_FRAMES:
-            self.reset()
-            self._before = self._whole = pixels
+        lost_track = self._frames > FOLLOWED_FRAMES or self._went > FOLLOWED_SHARE
+        if not found.any() or (found.mean() > MOST and not self._told) or lost_track:
+            self._blind = self._told and lost_track
+            self._forget()
             return None
+        if self._left is None:
+            self._speed = self._speed_of(*before)
         self._left = found
         mask = _pixels_of(found, pixels.shape)
         self._whole = np.where(mask, expected, pixels)
         return mask
+
+    def _all_of(self, whole: Luma, pixels: Luma) -> Mask | None:
+        """All of a picture, of which its decoder knows that it, or what it is drawn from, is lost.
+
+        It is drawn on from one value, mostly, and shows what changes: that is the scene's own.
+        """
+        if np.mean(_error(whole, pixels) < LEFT_LEVELS) > MOST:  # it has come back
+            self._forget()
+            return None
+        mask = np.ones(pixels.shape, bool)
+        self._whole, self.lasting = whole, mask if self._gone else None
+        self._gone = True
+        return mask
+
+    def _speed_of(self, before: Luma | None, now: Luma) -> float:
+        """Motion of most of the picture between two frames, widths of it."""
+        if before is None:
+            return 0.0
+        first, second = small_picture(before), small_picture(now)
+        x, y = self._median_motion(first, second, np.ones(first.shape, bool)).tolist()
+        return math.hypot(x, y) / int(first.shape[1])
 
     def _copied(
         self, earlier: Luma | None, before: Luma, now: Luma
@@ -132,7 +189,7 @@ class DamagedBlocks:
 
         The motion is (x, y) in pixels, from the frame before to this one.
         """
-        same = _run_of(_block_means(cv2.absdiff(before, now)) == 0.0)
+        same = _run_of(block_means(cv2.absdiff(before, now)) == 0.0)
         if earlier is None or not FEWEST_COPIES <= np.count_nonzero(same) <= MOST * same.size:
             return None
         kernel = np.ones((BLOCK_PX, BLOCK_PX), np.uint8)
@@ -168,18 +225,31 @@ class DamagedBlocks:
         source = motion.half_source - pixel_grid((first.shape[0], first.shape[1]))
         return np.asarray(-np.median(source[clear], axis=0), np.float32)
 
-    def _moved(self, before: Luma, now: Luma, whole: Luma) -> tuple[Luma, Luma] | None:
-        """What the frames before, whole and as it came, let expect of this one; None after a cut."""
+    def _moved(
+        self, before: Luma, now: Luma, whole: Luma, unknown: Blocks | None
+    ) -> tuple[Luma, Luma] | None:
+        """What the frames before, whole and as it came, let expect of this one; None after a cut.
+
+        `unknown`: (h, w) blocks that say nothing of the motion, which goes on in them as around them.
+        """
         small = [np.asarray(np.rint(small_picture(one)), np.uint8) for one in (whole, now)]
+        known = np.ones(small[0].shape, bool)
+        if unknown is not None:
+            wide = cv2.resize(_pixels_of(unknown, now.shape).astype(np.uint8), small[0].shape[::-1],
+                              interpolation=cv2.INTER_NEAREST)  # fmt: skip
+            known = cv2.dilate(wide, np.ones((5, 5), np.uint8)) == 0
+            small[1] = np.where(known, small[1], small[0])
         changed = cast(Luma, cv2.compare(cv2.blur(cv2.absdiff(small[0], small[1]), (3, 3)), 3, cv2.CMP_GT))
         size = (changed.shape[0], changed.shape[1])
         motion = self._motion.estimate(small[0], small[1], changed, size, whole=False)
         if is_cut(small[0], small[1], motion):
             return None
-        if motion.half_area is None or motion.half_source is None:
+        flow = continued(motion, known, size)
+        if not flow.size:
             return whole, before
-        flow = np.zeros((*size, 2), np.float32)
-        flow[motion.half_area] = motion.half_source - pixel_grid(size)[motion.half_area]
+        if self._left is not None and unknown is self._left and known.any():
+            x, y = np.median(flow[known], axis=0)
+            self._went += max(float(np.hypot(x, y)) / size[1], self._speed)
         height, width = now.shape
         scale = np.array([width / size[1], height / size[0]], np.float32)
         source = cv2.resize(flow, (width, height)) * scale + pixel_grid((height, width))
@@ -189,6 +259,8 @@ class DamagedBlocks:
         )
         # Where the flow was led astray by the damage itself, no motion may explain more.
         stays = cv2.blur(cv2.absdiff(now, whole), (9, 9)) < cv2.blur(cv2.absdiff(now, expected), (9, 9))
+        if unknown is not None:
+            stays &= ~_pixels_of(unknown, now.shape)
         return np.where(stays, whole, expected), np.where(stays, before, drawn)
 
 
@@ -210,6 +282,39 @@ def _run_of(same: Blocks) -> Blocks:
     return same & run
 
 
+def _new_in(expected: Luma, now: Luma, earlier: Luma | None) -> Blocks:
+    """(h, w) new damage; none where it is the scene of two frames ago, come back from a damage not seen."""
+    found = new_damage(expected, now)
+    if earlier is not None and found.any():
+        back = _error(earlier, now) < UNLIKE * _error(expected, now)
+        if np.count_nonzero(found & back) > 0.5 * np.count_nonzero(found):
+            found[:] = False
+    return found
+
+
+def _off_in(suspect: Blocks, expected: Luma, now: Luma) -> Blocks:
+    """(h, w) blocks that are off by more than those that nothing is said against."""
+    off = _error(expected, now)
+    usual = LEFT_LEVELS if suspect.all() else float(np.median(off[~suspect]))
+    return _cleaned(off > np.clip(3.0 * usual, LEAST_LEVELS, LEFT_LEVELS))
+
+
+def _from_row(pixels: Luma, row: int) -> Blocks:
+    """(h, w) all blocks from one or two macroblocks above a row of pixels on."""
+    suspect = np.zeros((pixels.shape[0] // BLOCK_PX, pixels.shape[1] // BLOCK_PX), bool)
+    suspect[max(row // (2 * BLOCK_PX) * 2 - 2, 0) :] = True
+    return suspect
+
+
+def _cleaned(blocks: Blocks) -> Blocks:
+    """(h, w) without gaps of a block, and without what is less than a macroblock."""
+    closed = cv2.morphologyEx(blocks.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=4)
+    large = stats[:, cv2.CC_STAT_AREA] >= FEWEST_BLOCKS
+    large[0] = False
+    return np.asarray(large[labels], bool)
+
+
 def _pixels_of(blocks: Blocks, size: tuple[int, ...]) -> Mask:
     """(H, W) bool of (h, w) blocks; those that the picture cuts off are as those beside them."""
     full = np.kron(blocks, np.ones((BLOCK_PX, BLOCK_PX), bool))
@@ -217,117 +322,22 @@ def _pixels_of(blocks: Blocks, size: tuple[int, ...]) -> Mask:
     return np.asarray(np.pad(full, missing, mode="edge"), bool)
 
 
-def _what_is_left(left: Blocks, expected: Luma, drawn: Luma, now: Luma) -> Blocks:
-    """Blocks near the damage of the frame before that look as it did, and not as they should."""
+def _what_is_left(left: Blocks, expected: Luma, drawn: Luma, now: Luma, told: bool) -> Blocks:
+    """Blocks near the damage of the frame before that look as it did, and not as they should.
+
+    `told`: the decoder says that damage lasts: until it says otherwise what was damaged and is off still is.
+    """
     near = cv2.dilate(left.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     off, same = _error(expected, now), _error(drawn, now)
+    grown = near & (off > LEFT_LEVELS) & (same < UNLIKE * off)
+    if told:
+        return _cleaned(grown | left & (off > 0.5 * LEFT_LEVELS))
     if np.count_nonzero(left & (off < UNLIKE * same)) > np.count_nonzero(left & (same < UNLIKE * off)):
         return np.zeros(left.shape, bool)  # drawn anew: what still differs has changed meanwhile
-    return np.asarray(near & (off > LEFT_LEVELS) & (same < UNLIKE * off), bool)
+    return np.asarray(grown, bool)
 
 
 def _error(other: Luma, now: Luma) -> Plane:
     """(h, w) mean difference of each block, of both pictures smoothed a little."""
     first, second = (cv2.GaussianBlur(one, (0, 0), SMOOTH_PX) for one in (other, now))
-    return _block_means(cv2.absdiff(first, second))
-
-
-def _suspicious(before: Luma, now: Luma) -> bool:
-    """Whether what changed ends at the edges of blocks more often than beside them."""
-    error = cv2.absdiff(before, now)
-    rows, columns = np.nonzero(_block_means(error) > OFF_LEVELS)
-    if rows.size < FEWEST_BLOCKS:
-        return False
-    window = tuple(  # of what changed, two blocks around it with it
-        slice(max(int(at.min()) - 2, 0) * BLOCK_PX, (int(at.max()) + 3) * BLOCK_PX) for at in (rows, columns)
-    )
-    before, now, error = before[window], now[window], error[window]
-    on, beside = (
-        sum(
-            int(np.count_nonzero(wall))
-            for turned in (False, True)
-            for _, wall in _walls(before, now, error, turned, shift)
-        )
-        for shift in (0, BLOCK_PX // 2)
-    )
-    return on > TRIGGER_TIMES * beside + TRIGGER
-
-
-def _walls(before: Luma, now: Luma, error: Luma, turned: bool, shift: int = 0) -> list[tuple[Blocks, Blocks]]:
-    """Edges between blocks, (h, w - 1), that end what is new in the left one, and in the right one.
-
-    For each of the two those with a step in the picture, and those without one that are sharp.
-
-    Args:
-        before: (H, W) what was expected.
-        now: (H, W) what came.
-        error: (H, W) their difference.
-        turned: upper and lower instead, (h - 1, w).
-        shift: pixels that the edges lie left of where they are.
-    """
-    left, right = _sides(error.T if turned else error, shift)
-    was, is_now = (_steps(one.T if turned else one, shift) for one in (before, now))
-    fresh = (is_now > STEP_LEVELS) & (was < 0.5 * is_now)
-    walls = []
-    for inside, outside in ((left, right), (right, left)):
-        plain = np.asarray(fresh & (inside > ONE_SIDED * outside + 2), bool)
-        sharp = np.asarray(inside > SHARP * outside + SHARP_LEVELS, bool) | plain
-        walls.append((plain.T, sharp.T) if turned else (plain, sharp))
-    return walls
-
-
-def _across(picture: NDArray[Any], shift: int) -> list[NDArray[np.int16]]:
-    """The two columns of pixels left of each vertical edge of blocks and the two right of it."""
-    rows, columns = picture.shape[0] // BLOCK_PX, picture.shape[1] // BLOCK_PX
-    at = np.arange(1, columns) * BLOCK_PX - shift
-    part = picture[: rows * BLOCK_PX]
-    return [part[:, at + offset].astype(np.int16) for offset in (-2, -1, 0, 1)]
-
-
-def _a_block(values: NDArray[Any]) -> Plane:
-    """Means over the rows of each block."""
-    return np.asarray(values.reshape(-1, BLOCK_PX, values.shape[1]).mean(1), np.float32)
-
-
-def _steps(picture: Luma, shift: int) -> Plane:
-    """(h, w - 1) mean step in gray levels across vertical edges of blocks, less the slopes beside it."""
-    a, b, c, d = _across(picture, shift)
-    return _a_block(np.abs(b - c) - np.maximum(np.abs(a - b), np.abs(c - d)))
-
-
-def _sides(error: Luma, shift: int) -> tuple[Plane, Plane]:
-    """(h, w - 1) mean error in the two columns left and right of each vertical edge of blocks."""
-    a, b, c, d = _across(error, shift)
-    return _a_block(0.5 * (a + b)), _a_block(0.5 * (c + d))
-
-
-def _block_means(picture: NDArray[Any]) -> Plane:
-    """(h, w) mean of each whole block."""
-    rows, columns = picture.shape[0] // BLOCK_PX, picture.shape[1] // BLOCK_PX
-    part = np.ascontiguousarray(picture[: rows * BLOCK_PX, : columns * BLOCK_PX], np.float32)
-    return np.asarray(cv2.resize(part, (columns, rows), interpolation=cv2.INTER_AREA), np.float32)
-
-
-def _new_damage(expected: Luma, now: Luma) -> Blocks:
-    """(h, w) bool of blocks that are off as one and end at their common border."""
-    error = cv2.absdiff(expected, now)
-    off = _block_means(error) > OFF_LEVELS
-    if not off.any():
-        return off
-    off = cv2.morphologyEx(off.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)) > 0
-    count, labels = cv2.connectedComponents(off.astype(np.uint8), connectivity=4)
-    large = np.bincount(labels.reshape(-1), minlength=count) >= LARGE_BLOCKS
-    around, walled = np.zeros(count, np.int64), np.zeros(count, np.int64)
-    beside = ((labels[:, :-1], labels[:, 1:]), (labels[:-1], labels[1:]))
-    for turned, (first, second) in zip((False, True), beside, strict=True):
-        walls = _walls(expected, now, error, turned)
-        for own, other, (plain, sharp) in ((first, second, walls[0]), (second, first, walls[1])):
-            border = (own > 0) & (other != own)
-            wall = np.where(large[own], sharp, plain)
-            around += np.bincount(own[border], minlength=count)
-            walled += np.bincount(own[border & wall], minlength=count)
-    sizes = np.bincount(labels.reshape(-1), minlength=count)
-    needed = np.where(large, LARGE_ALIGNED, ALIGNED)
-    damaged = (sizes >= FEWEST_BLOCKS) & (walled >= FEWEST_EDGES) & (walled > needed * around)
-    damaged[0] = False
-    return np.asarray(damaged[labels], bool)
+    return block_means(cv2.absdiff(first, second))

@@ -111,6 +111,7 @@ class VideoRepair:
         self._mask_name = name
         self._holes: Holes | None = None
         self._past: Past | None = None
+        self._held: tuple[Pixels, Pixels] | None = None  # the last whole picture, and the lost one after it
         self._owed: Plane = np.zeros((0, 0), np.float32)
         self._wrong = np.zeros(0, bool)
         if mask is not None:
@@ -130,7 +131,12 @@ class VideoRepair:
         self._owed = np.zeros(self._holes.cells[0] if self._holes is not None else (0, 0), np.float32)
 
     def apply(
-        self, pixels: Pixels, pts_ns: int, held: bool = False, lost: Mask | None = None
+        self,
+        pixels: Pixels,
+        pts_ns: int,
+        held: bool = False,
+        lost: Mask | None = None,
+        lasting: Mask | None = None,
     ) -> tuple[Pixels, Luma | None]:
         """The repaired picture, new, and (H, W) uint8, 255 where it is; the one given where nothing is wrong.
 
@@ -139,6 +145,7 @@ class VideoRepair:
             pts_ns: presentation time.
             held: the camera repeats its picture.
             lost: (H, W) bool of what is missing in this frame alone.
+            lasting: (H, W) bool of what is drawn on from what was lost before: it tells what has changed.
 
         Raises:
             MaskError: a mask is of another size, or leaves nothing to repair from.
@@ -152,19 +159,43 @@ class VideoRepair:
             return pixels, None
         require_size(holes.mask, size, self._mask_name)
         if holes.index.size == holes.mask.size:
-            raise MaskError(f"{self._mask_name}: marks the whole picture: nothing is left to repair it from")
+            if lost is None:
+                raise MaskError(f"{self._mask_name}: marks the whole picture: leave some to repair it from")
+            return self._hold(pixels, pts_ns, lasting)
         if self._past is not None and (
             self._past.picture.shape != pixels.shape
             or self._past.picture.dtype != pixels.dtype
             or not 0 <= pts_ns - self._past.pts_ns < FORGET_NS
         ):
             self.reset()
-        repaired, trust = self._carried(pixels, holes, held, lost is not None)
+        repaired, trust = self._carried(pixels, holes, held, lost is not None, lasting)
         self.counts.frames += 1
         self.counts.pixels += holes.index.size
         self.counts.seen += int(np.count_nonzero(trust.reshape(-1)[holes.index] >= SEEN))
-        self._remember(repaired, trust, pts_ns, holes)
+        self._remember(repaired, trust, pts_ns)
+        if self._past is not None and lost is not None:
+            self._past.given = pixels
         return repaired, np.asarray(holes.mask, np.uint8) * np.uint8(255)
+
+    def _hold(self, pixels: Pixels, pts_ns: int, lasting: Mask | None) -> tuple[Pixels, Luma | None]:
+        """The picture before and what has changed, where all is lost; what came where there is none."""
+        past = self._past
+        if past is None or past.picture.shape != pixels.shape or past.picture.dtype != pixels.dtype:
+            return pixels, None
+        picture = past.picture
+        if lasting is None or past.given is None:
+            self._held = None
+        else:
+            was, came = self._held = self._held or (past.picture, past.given)
+            changed = was.astype(np.float32) + lasting * (pixels.astype(np.float32) - came)
+            picture = cast(Pixels, np.clip(changed, 0, np.iinfo(pixels.dtype).max).astype(pixels.dtype))
+        self.counts.frames += 1
+        self.counts.pixels += pixels.size
+        self.counts.seen += int(np.count_nonzero(past.trust >= SEEN))
+        self._remember(picture.copy(), past.trust, pts_ns)
+        if self._past is not None:
+            self._past.given = pixels
+        return picture.copy(), np.full(pixels.shape, 255, np.uint8)
 
     def summary(self) -> dict[str, Any]:
         """For the statistics of a run."""
@@ -181,14 +212,16 @@ class VideoRepair:
         """Let go of the network; may be called twice."""
         self._filling.close()
 
-    def _remember(self, picture: Pixels, trust: Luma | None, pts_ns: int, holes: Holes | None = None) -> None:
+    def _remember(self, picture: Pixels, trust: Luma | None, pts_ns: int) -> None:
         if not self.options.remember:
             return
         if trust is None:
             trust = np.full(picture.shape, 255, np.uint8)
         self._past = Past(picture, trust, small_picture(picture), pts_ns)
 
-    def _carried(self, pixels: Pixels, holes: Holes, held: bool, passing: bool) -> tuple[Pixels, Luma]:
+    def _carried(
+        self, pixels: Pixels, holes: Holes, held: bool, passing: bool, lasting: Mask | None
+    ) -> tuple[Pixels, Luma]:
         """The repaired picture and its trust."""
         past = self._past
         scale = _Scale(pixels, holes)
@@ -207,6 +240,8 @@ class VideoRepair:
             trust.reshape(-1)[holes.index] = 0
             return out, trust
         flat = out.reshape(-1)
+        if lasting is not None and carried.given is not None:
+            carried.values[:] += lasting.reshape(-1)[holes.index] * (flat[holes.index] - carried.given)
         now = scale.to_luma(flat[holes.ring])
         border, values = scale.to_luma(carried.border), scale.to_luma(carried.values)
         gain = _gain(border[carried.counted], now[carried.counted])

@@ -122,7 +122,7 @@ class RunRepair:
         self._waits_ns = FIRST_NS
 
     def apply(
-        self, pixels: NDArray[Any], pts_ns: int, held: bool = False
+        self, pixels: NDArray[Any], pts_ns: int, held: bool = False, damaged_from: float | None = None
     ) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
         """See `irchroma.stream.protocols.FrameRepair.apply`."""
         number, self._number = self._number, self._number + 1
@@ -140,12 +140,13 @@ class RunRepair:
         if self._masks is not None:
             return self._repair.apply(pixels, pts_ns, held, self._masks.of(number))
         if self._damaged is not None and pixels.dtype == np.uint8:  # counts come without loss or not at all
-            wrong = self._damaged.find(pixels)
+            wrong = self._damaged.find(pixels, damaged_from)
             lost = wrong if lost is None else lost if wrong is None else lost | wrong
         if lost is not None:
             self.damaged += 1
             remark("parts of pictures that the stream had lost were filled in", key="lost-blocks")
-        return self._repair.apply(pixels, pts_ns, held, lost)
+        lasting = self._damaged.lasting if self._damaged is not None else None
+        return self._repair.apply(pixels, pts_ns, held, lost, lasting)
 
     def _look(self, finder: BurnInFinder, pixels: NDArray[Any], pts_ns: int) -> None:
         if self._looked_ns is not None and 0 <= pts_ns - self._looked_ns < LOOK_NS:

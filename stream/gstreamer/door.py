@@ -116,7 +116,7 @@ _libav_listeners: list[Callable[[str], None]] = []
 
 
 def watch_libav(listener: Callable[[str], None]) -> Callable[[], None]:
-    """Have each warning of FFmpeg's libraries in this process told to `listener`, in any thread.
+    """Have each warning and remark of FFmpeg's libraries in this process told to `listener`, in any thread.
 
     Returns:
         What ends it; may be called twice.
@@ -128,7 +128,7 @@ def watch_libav(listener: Callable[[str], None]) -> Callable[[], None]:
             if "GST_DEBUG" not in os.environ:
                 gst.debug_remove_log_function(None)  # the one that prints
             gst.debug_set_active(True)
-            gst.debug_set_threshold_for_name("libav", gst.DebugLevel.WARNING)
+            gst.debug_set_threshold_for_name("libav", gst.DebugLevel.INFO)  # "concealing" is one
             gst.debug_add_log_function(_tell_listeners, None)
         _libav_listeners.append(listener)
 

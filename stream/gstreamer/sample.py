@@ -43,12 +43,14 @@ class Sample:
     Attributes:
         data: (N,) uint8, the buffer's bytes, planes at `caps.offsets`.
         pts_ns, duration_ns: nanoseconds of running time, -1 where absent.
+        buffer_ns: the time that the buffer itself carries, by which its decoder knows it; -1 where absent.
     """
 
     data: NDArray[np.uint8]
     caps: Caps
     pts_ns: int
     duration_ns: int
+    buffer_ns: int = -1
 
     def luma(self) -> NDArray[np.uint8]:
         """The first plane of an 8-bit picture, (H, W) uint8: its luma where it is GRAY8, I420 or NV12."""
@@ -179,6 +181,7 @@ def copied(sample: Any, caps: Caps, in_file: bool = False) -> Sample:
         caps=caps,
         pts_ns=-1 if pts == none else pts,
         duration_ns=-1 if buffer.duration == none else buffer.duration,
+        buffer_ns=-1 if buffer.pts == none else buffer.pts,
     )
 
 

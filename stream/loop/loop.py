@@ -306,7 +306,7 @@ class Loop:
             remark("pictures in the camera's own color are not repaired")
         elif self.repair is not None:
             with self.stages["repair"].timed():
-                pixels, repaired = self.repair.apply(pixels, frame.pts_ns, frame.held)
+                pixels, repaired = self.repair.apply(pixels, frame.pts_ns, frame.held, frame.damaged_from)
         with self.stages["tone_map"].timed():
             luma = (
                 pixels

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +33,16 @@ _COMPLAINTS = re.compile(
     re.IGNORECASE,
 )
 """What FFmpeg's decoders say of damage and of nothing else."""
+_PLACE = re.compile(r"error while decoding MB (\d+) (\d+)|concealing (\d+) DC")
+_MACROBLOCK_PX, _DOUBTED = 16, 50
+"""Macroblocks before the one where an error was noticed are doubted, too, as FFmpeg's own concealment does:
+what was read wrong goes on as a picture for a while."""
+_TOGETHER = min(os.cpu_count() or 1, 16) + 1
+"""Pictures that a decoder works on at once, at most (FFmpeg's choice of threads)."""
+_LASTS_NS = 10_000_000_000
+"""For so long damage lasts at most, where no picture comes that is drawn from no other."""
+_open: list[Decoding] = []
+"""All that listen: FFmpeg does not say which of its decoders it speaks of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +73,13 @@ class Decoding:
         self._given_up: list[int] = []
         self._taken = self._given = 0  # pictures that went into the decoder and that came out
         self._lock = threading.Lock()
+        self._thread = 0  # that feeds the decoder
+        self._blocks = (0, 0)  # macroblocks, (rows, columns)
+        self._fed: deque[int] = deque(maxlen=_TOGETHER + 1)  # times of the pictures that went in last
+        self._damage: list[tuple[int, int, float]] = []  # first and last time, share of the rows
+        self._keys: list[int] = []  # times of those that are drawn from no other
+        self._damaged_ns: int | None = None  # the last that was damaged, while that may last
+        _open.append(self)
         self._stop_watching = watch_libav(self._complain)
         self.media: set[str] = set()
         self.tracks: list[PictureTrack] = []
@@ -86,13 +105,51 @@ class Decoding:
         """How many pictures have been given up while the stream goes on."""
         return len(self._given_up)
 
+    def damaged_from(self, buffer_ns: int) -> float | None:
+        """See `Frame.damaged_from`, of a decoded picture by its buffer's time; asked for once each, in order.
+
+        What was said of pictures before it that nobody has asked for is said of it: damage lasts.
+        """
+        with self._lock:
+            said = [one for one in self._damage if one[0] <= buffer_ns]
+            self._damage = [one for one in self._damage if one[1] > buffer_ns]
+            keys = [time_ns for time_ns in self._keys if time_ns <= buffer_ns]
+            self._keys = [time_ns for time_ns in self._keys if time_ns > buffer_ns]
+        last_ns = max((min(to_ns, buffer_ns) for _, to_ns, _ in said), default=self._damaged_ns)
+        whole = last_ns is None or any(key > last_ns for key in keys) or buffer_ns - last_ns > _LASTS_NS
+        self._damaged_ns = None if whole else last_ns
+        return None if whole else min((share for _, _, share in said), default=1.0)
+
     def close(self) -> None:
         """Listen no more; may be called twice."""
         self._stop_watching()
+        if self in _open:
+            _open.remove(self)
 
     def _complain(self, text: str) -> None:
-        if _COMPLAINTS.search(text):
-            self.complaints += 1
+        """Called on the thread of a decoder: the one that feeds it, or one of its own."""
+        own = threading.get_ident()
+        if not _COMPLAINTS.search(text) or any(one is not self and one._thread == own for one in list(_open)):
+            return
+        self.complaints += 1
+        share = self._place(text)
+        with self._lock:
+            meant = list(self._fed)[-1 if self._thread == own else 0 :]
+            if meant:
+                self._damage.append((min(meant), max(meant), share))
+
+    def _place(self, text: str) -> float:
+        """Share of the rows from which a picture is damaged, by what the decoder says."""
+        rows, columns = self._blocks
+        place = _PLACE.search(text)
+        if place is None or not rows * columns:
+            return 0.0
+        x, y, concealed = (None if number is None else int(number) for number in place.groups())
+        if concealed is not None:  # the last ones: cameras send a picture in one piece
+            first = rows * columns - concealed
+        else:
+            first = (y or 0) * columns + (x or 0) - _DOUBTED
+        return min(max(first, 0) // columns, rows - 1) / rows
 
     def _wants(self, decode: Any, pad: Any, caps: Any) -> bool:
         """Called by decodebin for each stream it meets: go on into it? Sound and text stay undecoded."""
@@ -180,22 +237,31 @@ class Decoding:
         def arriving(_pad: Any, info: Any) -> Any:
             if info.type & gst.PadProbeType.BUFFER:
                 pts = info.get_buffer().pts
-                self._taken += counted[0]
                 if counted[0] and pts != gst.CLOCK_TIME_NONE:
+                    self._thread = threading.get_ident()
                     with self._lock:
                         self._pending.add(pts)
+                        self._fed.append(pts)
+                        if not info.get_buffer().has_flags(gst.BufferFlags.DELTA_UNIT):
+                            self._keys.append(pts)
+                self._taken += counted[0]
                 return gst.PadProbeReturn.OK
             event = info.get_event()
             if event.type == gst.EventType.FLUSH_STOP:  # what went in comes out no more
                 with self._lock:
                     self._pending.clear()
                     self._given_up.clear()
+                    self._fed.clear()
+                    self._damage.clear()
+                    self._keys.clear()
                     self._taken = self._given = 0
                     self._first_out_ns = None
             if event.type != gst.EventType.CAPS:
                 return gst.PadProbeReturn.OK
             caps = event.parse_caps()
             structure = caps.get_structure(0)
+            (_, width), (_, height) = structure.get_int("width"), structure.get_int("height")
+            self._blocks = (-(-height // _MACROBLOCK_PX), -(-width // _MACROBLOCK_PX))
             # two fields of a picture may come one after the other
             fields = structure.get_string("interlace-mode") not in (None, "progressive")
             fields = fields or structure.get_string("coded-picture-structure") == "field"

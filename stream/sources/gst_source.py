@@ -353,6 +353,7 @@ class GstSource(ABC):
             self._times.duration_ns(sample),
             self._count + self._drops if self._live else self._count,
             gap=gap,
+            damaged_from=None if self._decoding is None else self._decoding.damaged_from(sample.buffer_ns),
             taken_ns=self.taken_ns(sample.pts_ns),
             sound=tuple(self._sound()),
         )

@@ -127,3 +127,57 @@ def test_what_an_encoder_leaves_as_it_was_here_and_there_is_no_copy() -> None:
     skipped = np.kron(np.random.default_rng(3).random((24, 32)) < 0.6, np.ones((8, 8))) > 0
     frames[6][skipped] = frames[5][skipped]
     assert found_in(frames)[6] is None
+
+
+def smeared(frames: list[np.ndarray], numbers: range, row: int = 96) -> list[np.ndarray]:
+    """From a row on, these frames show that row again and again, as a decoder conceals what it has not."""
+    frames = [frame.copy() for frame in frames]
+    for number in numbers:
+        frames[number][row:] = cv2.blur(frames[4], (1, 5))[row]
+    return frames
+
+
+def test_where_the_decoder_says_that_it_made_something_up_it_is_found_without_any_edge() -> None:
+    plain = [frame.copy() for frame in view()[:16]]
+    bad = smeared(plain, range(5, 12))
+    finder = DamagedBlocks()
+    said = [None] * 5 + [0.5] + [1.0] * 6 + [None] * 4
+    masks = [finder.find(frame, share) for frame, share in zip(bad, said, strict=True)]
+    assert all(mask is None for mask in masks[:5] + masks[12:])
+    for mask in masks[5:12]:
+        assert mask is not None
+        assert mask[100:].mean() > 0.8
+        assert mask[:72].sum() == 0
+    whole = (
+        DamagedBlocks()
+    )  # a warning of a picture that is whole all the same marks what moves there at most
+    marked = [whole.find(frame, 0.5 if number == 5 else None) for number, frame in enumerate(plain)]
+    assert all(mask is None or mask.mean() < 0.1 for mask in marked)
+
+
+def test_a_picture_that_is_lost_wholly_is_all_marked_until_it_comes_back() -> None:
+    frames = [frame.copy() for frame in view()[:12]]
+    for number in range(5, 10):  # drawn from a gray that the decoder made up, as those of HEVC are
+        frames[number] = np.clip(128.0 + frames[number] - frames[4].astype(float), 0, 255).astype(np.uint8)
+    finder = DamagedBlocks()
+    said = [None] * 5 + [0.0] + [1.0] * 4 + [None] * 2
+    lasting = []
+    for number, (frame, share) in enumerate(zip(frames, said, strict=True)):
+        mask = finder.find(frame, share)
+        assert (mask is not None and bool(mask.all())) == (5 <= number < 10)
+        lasting.append(finder.lasting is not None)
+    assert lasting == [False] * 6 + [True] * 4 + [False] * 2
+    gone = DamagedBlocks()
+    for frame in frames[:5]:
+        gone.find(frame)
+    assert gone.find(frames[5]) is None  # nobody says so: another scene
+
+
+def test_a_view_that_goes_on_moving_is_followed_for_a_while_only() -> None:
+    frames = smeared(view(2), range(5, 40))
+    finder = DamagedBlocks()
+    masks = [finder.find(one, None if number < 5 else 0.5 if number == 5 else 1.0)
+             for number, one in enumerate(frames[:40])]  # fmt: skip
+    assert masks[5] is not None
+    assert masks[6] is not None
+    assert masks[-1] is None

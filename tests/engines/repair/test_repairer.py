@@ -243,3 +243,25 @@ def test_classical_fills_have_the_precision_of_counts() -> None:
     for method in ("telea", "navier-stokes"):
         made = Filling(FillOptions(method, NetworkOptions())).fill(slope, Holes(mask))
         assert np.abs(made - slope)[mask].max() < 1e-3
+
+
+def test_a_picture_that_is_lost_wholly_is_held_and_shows_what_changes() -> None:
+    frames, everything = panned(0, 4), np.ones(SIZE, bool)
+    moving = [np.full(SIZE, 128, np.uint8) for _ in frames]  # drawn from a gray that a decoder made up
+    moving[3][20:40, 30:50] = 168
+    video = VideoRepair(CLASSICAL)
+    first, mended = video.apply(moving[1], 0, lost=everything)
+    assert np.array_equal(first, moving[1])  # there is nothing to hold
+    assert mended is None
+    video.apply(frames[0], FRAME_NS)
+    held, mended = video.apply(moving[1], 2 * FRAME_NS, lost=everything)
+    assert np.array_equal(held, frames[0])
+    assert mended is not None
+    assert (mended == 255).all()
+    shown = video.apply(moving[3], 3 * FRAME_NS, lost=everything, lasting=everything)[0]
+    changed = np.clip(frames[0].astype(int) + moving[3] - 128, 0, 255)
+    assert np.array_equal(shown, changed)
+    again = video.apply(moving[2], 4 * FRAME_NS, lost=everything, lasting=everything)[0]
+    assert np.array_equal(again, frames[0])  # what was cut off at white has come back
+    assert np.array_equal(video.apply(frames[1], 5 * FRAME_NS)[0], frames[1])
+    assert video.summary()["seen_before"] == 1.0
