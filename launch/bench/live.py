@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,13 +16,22 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from irchroma.engines.reference.pictures import Reference
+from irchroma.engines.retrieval.library import ReferenceLibrary
 from irchroma.launch.arguments import size_of
+from irchroma.launch.bench.cpu import MASKS
 from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import spread, write_json
 from irchroma.stream.sinks.encoders import EncoderTask, choose_encoder
+from irchroma.stream.synthetic.camera import SyntheticCamera
+from irchroma.stream.synthetic.options import SyntheticOptions
 
 SIZES = ((512, 640), (720, 1280))
 ENGINES = ("palette:white-hot", "palette:ironbow")
+SCENES = 6
+"""In the library that a reference is chosen of."""
 EXAMPLE = "irchroma bench live --json launch/benchmarks/live.json"
 
 
@@ -54,6 +65,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=int, default=3600, help="frames of each clip, two minutes")
     parser.add_argument("--repetitions", type=int, default=5, help="pairs of runs, taken in turns")
     parser.add_argument("--live-seconds", type=float, default=30.0, help="length of the live run")
+    parser.add_argument(
+        "--auto-reference",
+        action="store_true",
+        help="live runs of reference:thermal with --reference auto, on the CPU as it is and with AVX2",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -64,6 +80,9 @@ def run(args: argparse.Namespace) -> int:
     sizes = tuple(args.size or SIZES)
     options = LiveBenchOptions(engines, sizes, args.frames, args.repetitions, args.live_seconds)
     results: dict[str, Any] = {"bench": "live", "throughput": [], "latency": []}
+    if args.auto_reference:
+        write_json(args.json, measure_references(options))
+        return 0
     with tempfile.TemporaryDirectory(prefix="irchroma-bench-") as folder:
         for size in options.sizes:
             clip = make_clip(size, options, Path(folder))
@@ -75,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
                     f" {throughput['ratio']['median']:.2f} of gst-launch on the input,"
                     f" {throughput['ratio_same_pictures']['median']:.2f} of gst-launch on the output"
                 )
-            latency = measure_latency(size, options, Path(folder))
+            latency = measure_latency(size, options.engines[0], options.live_s, Path(folder))
             results["latency"].append(latency)
             print(
                 f"{size[1]}x{size[0]} live: capture to encoder p50 {latency['p50_ms']:.2f} ms,"
@@ -126,22 +145,31 @@ def _transcode(source: Path, target: Path, encoder: str) -> list[str]:
     ]
 
 
-def measure_latency(size: tuple[int, int], options: LiveBenchOptions, folder: Path) -> dict[str, Any]:
-    """A paced synthetic camera at 30 frames a second to a file; capture to encoder input."""
+def measure_latency(
+    size: tuple[int, int],
+    engine: str,
+    live_s: float,
+    folder: Path,
+    more: tuple[str, ...] = (),
+    mask: str = "as it is",
+) -> dict[str, Any]:
+    """A paced synthetic camera at 30 frames a second to a file; capture to encoder input.
+
+    Args:
+        size: (H, W) of the camera.
+        engine: as in `irchroma run --engine`.
+        live_s: length in seconds.
+        folder: for what is written.
+        more: further words of the command.
+        mask: a name of `MASKS`.
+    """
     stats_path = folder / "stats.json"
-    frames = int(options.live_s * 30)
-    address = f"test:thermal?size={size[1]}x{size[0]}&rate=30&live=1&frames={frames}"
-    _irchroma(
-        *(
-            address,
-            "--to",
-            str(folder / "live.mp4"),
-            "--engine",
-            options.engines[0],
-            "--stats",
-            str(stats_path),
-        )
-    )
+    address = f"test:thermal?size={size[1]}x{size[0]}&rate=30&live=1&frames={int(live_s * 30)}"
+    words = ("--to", str(folder / "live.mp4"), "--overwrite", "--engine", engine, "--stats", str(stats_path))
+    before_s = _children_s()
+    command = [sys.executable, "-m", "irchroma.launch", "run", address, *words, *more]
+    log = _done(command, {**os.environ, **MASKS[mask]}).stderr
+    spent_s = _children_s() - before_s
     stats = json.loads(stats_path.read_text(encoding="utf-8"))
     sink = next(iter(stats["sinks"].values()))
     return {
@@ -151,7 +179,50 @@ def measure_latency(size: tuple[int, int], options: LiveBenchOptions, folder: Pa
         "dropped": stats["dropped_before_processing"] + sink["dropped"],
         **sink["capture_to_encoder"],
         "stages": stats["stages"],
+        "engine": stats["engine"],
+        "references": re.findall(r"reference (\S.*) in use$", log, re.MULTILINE),
+        "cpu_ms_a_frame_with_start": round(1e3 * spent_s / max(1, stats["frames"]), 2),
     }
+
+
+def measure_references(options: LiveBenchOptions) -> dict[str, Any]:
+    """Live runs that choose of a library of synthetic scenes, their own among them; print and give them."""
+    results: dict[str, Any] = {"bench": "live", "reference": "auto", "latency": []}
+    with tempfile.TemporaryDirectory(prefix="irchroma-bench-") as folder:
+        library = scenes_library(Path(folder) / "library")
+        more = ("--reference", "auto", "--references", str(library.folder))
+        for size in options.sizes:
+            for mask in MASKS:
+                before = os.getloadavg()[0]
+                found = measure_latency(
+                    size, "reference:thermal", options.live_s, Path(folder), more, mask=mask
+                )
+                results["latency"].append({"mask": mask, "load_before": round(before, 2), **found})
+                print(
+                    f"{size[1]}x{size[0]} live, {mask}: {found['engine']}, capture to encoder p50"
+                    f" {found['p50_ms']:.2f} ms, p99 {found['p99_ms']:.2f} ms,"
+                    f" {found['frames_per_second']:.1f} fps, {found['dropped']} dropped,"
+                    f" {found['cpu_ms_a_frame_with_start']:.1f} ms of CPU a frame"
+                )
+    return results
+
+
+def scenes_library(folder: Path) -> ReferenceLibrary:
+    """A library of `SCENES` synthetic scenes in color, the first of them the synthetic camera's own."""
+    library = ReferenceLibrary(folder, make=True)
+    seed = SyntheticOptions().seed
+    with library.changing():
+        for number in range(SCENES):
+            options = SyntheticOptions(band="thermal", size=SIZES[0], seed=seed + number)
+            rgb = SyntheticCamera(options).frame(0).rgb
+            library.add(Reference(rgb, np.full(rgb.shape[:2], 255, np.uint8), f"scene {number}"))
+    return library
+
+
+def _children_s() -> float:
+    """CPU seconds of the processes that have ended."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def _irchroma(*arguments: str) -> float:
@@ -160,7 +231,14 @@ def _irchroma(*arguments: str) -> float:
 
 def _timed(command: list[str]) -> float:
     start_s = time.monotonic()
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
+    _done(command)
+    return time.monotonic() - start_s
+
+
+def _done(command: list[str], environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        command, capture_output=True, encoding="utf-8", errors="replace", check=False, env=environment
+    )
     if done.returncode:
         raise ConfigError(f"{' '.join(command[:4])} ... failed: {done.stderr.strip()[-300:]}")
-    return time.monotonic() - start_s
+    return done

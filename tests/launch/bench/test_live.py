@@ -1,0 +1,30 @@
+"""The live bench: the library that its runs choose of, and a run that fails."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from irchroma.launch.bench import live
+from irchroma.launch.config import ConfigError
+from irchroma.stream.synthetic.camera import SyntheticCamera
+from irchroma.stream.synthetic.options import SyntheticOptions
+
+pytest.importorskip("voyager", reason="libraries are searched with voyager")
+
+
+def test_the_camera_s_own_scene_is_in_the_library_and_the_nearest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "SCENES", 3)
+    library = live.scenes_library(tmp_path / "library")
+    counts = SyntheticCamera(SyntheticOptions(band="thermal", size=live.SIZES[0])).frame(5).pixels
+    dark, bright = np.percentile(counts, (1, 99))
+    luma = np.clip(255 * (counts - dark) / (bright - dark), 0, 255).astype(np.uint8)
+    assert len(library.search(luma, 3)) == 3
+    assert library.search(luma, 1)[0].entry.source == "scene 0"
+
+
+def test_a_run_that_fails_says_why(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="size"):
+        live.measure_latency((3, 3), "palette:ironbow", 1.0, tmp_path)
