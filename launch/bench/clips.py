@@ -23,6 +23,10 @@ from numpy.typing import NDArray
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable
 from irchroma.engines.measures.flicker_report import read_frames
 from irchroma.engines.recolor.color_space import rgb_to_luma, rgb_to_ycc, ycc_to_rgb
+from irchroma.stream.errors import SourceError
+from irchroma.stream.frame import Frame
+from irchroma.stream.sources.file_source import FileSource
+from irchroma.stream.sources.gst_source import PictureOptions
 from irchroma.stream.synthetic.camera import SyntheticCamera
 from irchroma.stream.synthetic.options import parse_test_address
 from irchroma.stream.tone.tone_map import ToneMap
@@ -36,10 +40,21 @@ CODECS = {
              "-x265-params", "log-level=none:pools=1"),
 }  # fmt: skip
 """Name -> what FFmpeg is told."""
+_AT_ONCE = ("-preset", "ultrafast", "-tune", "zerolatency", "-crf", "26", "-g", "50")
+SENT = {
+    "h264, packets lost": ("-pix_fmt", "yuv420p", "-c:v", "libx264", *_AT_ONCE),
+    "hevc, packets lost": ("-pix_fmt", "yuv420p", "-c:v", "libx265", *_AT_ONCE,
+                           "-x265-params", "log-level=none:pools=1"),
+}  # fmt: skip
+"""As cameras send, in MPEG-TS."""
+PACKET_BYTES, BURST = 188, 2
+"""Of MPEG-TS, and packets that are lost together."""
+VIDEO_PID = 0x100
+"""FFmpeg's."""
 SPOILED_FROM = 10
 """Frames at the beginning that are left as they are."""
 SPOILED_BYTES = 10
-"""Bytes of a stream that are spoiled, about."""
+"""Bytes of a stream that are spoiled, about; half as many bursts of packets are lost."""
 CODED_FPS = 25
 
 
@@ -198,7 +213,7 @@ def code(frames: list[NDArray[np.uint8]], path: Path, codec: str) -> Path:
     height, width = frames[0].shape
     size = ["-s", f"{width}x{height}", "-r", str(CODED_FPS)]
     raw = ["-f", "rawvideo", "-pix_fmt", "gray", *size, "-i", "-", "-threads", "1"]
-    _ffmpeg([*raw, *CODECS[codec], str(path)], b"".join(frame.tobytes() for frame in frames))
+    _ffmpeg([*raw, *(CODECS | SENT)[codec], str(path)], b"".join(frame.tobytes() for frame in frames))
     if not path.is_file() or not path.stat().st_size:
         raise EngineUnavailable(f"FFmpeg cannot write {codec}: install one that can")
     return path
@@ -210,6 +225,41 @@ def spoil(whole: Path, path: Path, bytes_spoiled: int = SPOILED_BYTES) -> Path:
     noise = f"noise=amount='if(lt(n,{SPOILED_FROM}),0,{every})'"
     _ffmpeg(["-i", str(whole), "-c", "copy", "-bsf:v", noise, str(path)])
     return path
+
+
+def lose(whole: Path, path: Path, bursts: int = SPOILED_BYTES // 2) -> Path:
+    """A copy of an MPEG-TS file that lacks some packets after its first frames, the same each time."""
+    data = np.fromfile(whole, np.uint8)
+    packets = data[: data.size // PACKET_BYTES * PACKET_BYTES].reshape(-1, PACKET_BYTES)
+    header = packets[:, 1].astype(np.int64) << 8 | packets[:, 2]  # ISO/IEC 13818-1, 2.4.3.2
+    begins = np.flatnonzero(header == 0x4000 | VIDEO_PID)
+    first = int(begins[min(SPOILED_FROM, begins.size // 2)])
+    random = np.random.default_rng(0)
+    at = first + random.choice(max(len(packets) - first - BURST, 1), bursts)
+    kept = np.ones(len(packets), bool)
+    for start in at:
+        kept[start : start + BURST] = False
+    packets[kept].tofile(path)
+    return path
+
+
+def shown(path: Path) -> list[Frame]:
+    """The frames of a video as a run gets them, luma alone; what is said of damage at its end is left out.
+
+    Raises:
+        SourceError: it cannot be opened.
+    """
+    source, frames = FileSource(path, PictureOptions(color="ignore")), []
+    try:
+        source.open()
+        while (frame := source.read(30.0)) is not None:
+            frames.append(frame)
+    except SourceError:
+        if not frames:
+            raise
+    finally:
+        source.close()
+    return frames
 
 
 def decode(path: Path, size: tuple[int, int]) -> list[NDArray[np.uint8]]:

@@ -58,5 +58,8 @@ def test_the_bench_runs_on_a_folder_and_a_clip(tmp_path: Path, monkeypatch: pyte
     lost = told["clips"]["clip.mkv, lost blocks"]
     assert lost["auto"]["psnr_db"] > lost["auto, frame by frame"]["psnr_db"]
     assert told["speed"]["1%, still"]["ms"]["median"] > 0
+    assert told["speed"]["1%, still"]["mean_cpu_ms"] > 0
+    for way, damage in told["damaged_streams"]["clip.mkv"].items():
+        assert (damage["frames"], damage["false_alarms"]) == (6, 0), way
     assert sheet.is_file()
     assert main(["bench", "repair", "--data", str(tmp_path / "gone"), "--json", str(out)]) == 1
