@@ -18,6 +18,7 @@ from irchroma.engines.recolor.recoloring import RecolorOptions
 from irchroma.launch.run.process import tune_process
 from irchroma.stream.errors import StreamError
 from irchroma.stream.gstreamer import door
+from irchroma.stream.gstreamer.door import structure_of
 from irchroma.stream.gstreamer.sample import Caps, Sample, caps_of
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import Colorizer
@@ -191,7 +192,7 @@ def element_class() -> Any:
             made = gst.Caps.new_empty()
             for number in range(caps.get_size()):
                 for name in GIVEN if forward else TAKEN:
-                    structure = caps.get_structure(number).copy()
+                    structure = structure_of(caps, number).copy()
                     structure.set_value("format", name)
                     structure.remove_field("colorimetry")
                     structure.remove_field("chroma-site")

@@ -105,6 +105,15 @@ def _exclude(gst: Any) -> None:
         better.set_rank(other.get_rank() + 1)
 
 
+def structure_of(caps: Any, index: int = 0) -> Any:
+    """One of the structures of caps, which must outlive it.
+
+    Python's bindings of GStreamer 1.26 and later give a context manager in its place.
+    """
+    found = caps.get_structure(index)
+    return found.__enter__() if hasattr(found, "__enter__") else found
+
+
 def post_error(element: Any, text: str) -> None:
     """Let an element fail, from any thread: whoever waits for its pipeline's samples gets a `GstFailure`."""
     gst, glib = modules()["Gst"], modules()["GLib"]

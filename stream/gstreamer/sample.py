@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.stream.errors import StreamError
-from irchroma.stream.gstreamer.door import modules
+from irchroma.stream.gstreamer.door import modules, structure_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Unit:
     @property
     def shape(self) -> tuple[int, int]:
         """(H, W) in pixels, by its caps; 0 where they do not say."""
-        structure = self.caps.get_structure(0)
+        structure = structure_of(self.caps)
         return structure.get_int("height")[1], structure.get_int("width")[1]
 
     def at(self, pts_ns: int, dts_ns: int | None = None) -> Any:
@@ -139,7 +139,7 @@ def caps_of(caps: Any) -> Caps:
     planes = info.finfo.n_planes
     # VideoInfo takes a colorimetry without a matrix for no colorimetry at all and loses its range: a camera
     # that says "full range" and nothing else would be expanded twice
-    said = (caps.get_structure(0).get_string("colorimetry") or "").split(":")
+    said = (structure_of(caps).get_string("colorimetry") or "").split(":")
     numbers = [int(part) for part in said] if len(said) == 4 and all(p.isdecimal() for p in said) else None
     color_range = numbers[0] if numbers is not None else int(info.colorimetry.range)
     matrix = {

@@ -15,6 +15,7 @@ from irchroma.stream.container import read_promise
 from irchroma.stream.errors import StreamError
 from irchroma.stream.frame import SOUND_HZ, Sound
 from irchroma.stream.gstreamer import door
+from irchroma.stream.gstreamer.door import structure_of
 from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.remarks import remark
 from irchroma.stream.sinks.files.audio_track import ENCODERS, sound_of
@@ -260,7 +261,7 @@ def _pull(pipeline: Pipeline, coding: str, wait_ns: int) -> Piece | None:
         return None
     buffer, segment = sample.get_buffer(), sample.get_segment()
     time_ns = int(segment.to_running_time(library.Format.TIME, buffer.pts))
-    known, rate = sample.get_caps().get_structure(0).get_int("rate")
+    known, rate = structure_of(sample.get_caps()).get_int("rate")
     late_ns = _PADDING[coding] * 1_000_000_000 // rate if known else 0
     return Piece(buffer, sample.get_caps(), time_ns - late_ns)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from irchroma.stream.errors import SourceError, SourceFormatError
-from irchroma.stream.gstreamer.door import modules, post_error, watch_libav
+from irchroma.stream.gstreamer.door import modules, post_error, structure_of, watch_libav
 from irchroma.stream.gstreamer.sample import Unit, give_units
 from irchroma.stream.sources.picture_file import require_pixels
 
@@ -153,11 +153,11 @@ class Decoding:
 
     def _wants(self, decode: Any, pad: Any, caps: Any) -> bool:
         """Called by decodebin for each stream it meets: go on into it? Sound and text stay undecoded."""
-        name: str = caps.get_structure(0).get_name()
+        name: str = structure_of(caps).get_name()
         self.media.add(name)
         if name.startswith(_PASSED_BY):
             return False
-        told, system = caps.get_structure(0).get_boolean("systemstream")
+        told, system = structure_of(caps).get_boolean("systemstream")
         holds_tracks = system if told else name in CONTAINERS
         if holds_tracks or not name.startswith(("video/", "image/")):
             return True
@@ -169,7 +169,7 @@ class Decoding:
 
     def _check(self, element: Any, caps: Any) -> bool:
         """Whether pictures of these caps may be decoded; where not, the reason is kept and the run ends."""
-        structure = caps.get_structure(0)
+        structure = structure_of(caps)
         name = structure.get_name()
         (has_width, width), (has_height, height) = structure.get_int("width"), structure.get_int("height")
         try:
@@ -202,7 +202,7 @@ class Decoding:
 
     def _new_track(self, _demuxer: Any, pad: Any) -> None:
         caps = pad.get_current_caps() or pad.query_caps(None)
-        structure = caps.get_structure(0) if caps is not None and caps.get_size() else None
+        structure = structure_of(caps) if caps is not None and caps.get_size() else None
         if structure is None or not structure.get_name().startswith(("video/", "image/")):
             return
         gst = modules()["Gst"]
@@ -259,7 +259,7 @@ class Decoding:
             if event.type != gst.EventType.CAPS:
                 return gst.PadProbeReturn.OK
             caps = event.parse_caps()
-            structure = caps.get_structure(0)
+            structure = structure_of(caps)
             (_, width), (_, height) = structure.get_int("width"), structure.get_int("height")
             self._blocks = (-(-height // _MACROBLOCK_PX), -(-width // _MACROBLOCK_PX))
             # two fields of a picture may come one after the other

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from irchroma.stream.errors import SourceError, SourceLost, SourceRefused, StreamOptionError
 from irchroma.stream.frame import SOUND_HZ
 from irchroma.stream.gstreamer import door
-from irchroma.stream.gstreamer.door import GstFailure
+from irchroma.stream.gstreamer.door import GstFailure, structure_of
 from irchroma.stream.gstreamer.pipeline import add_branch
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.remarks import remark
@@ -202,7 +202,7 @@ class RtspSource(GstSource):
 
     def _wants(self, _rtsp: Any, number: int, caps: Any) -> bool:
         """Called by rtspsrc for each stream on offer: what nobody wants is not asked for."""
-        stream = caps.get_structure(0)
+        stream = structure_of(caps)
         # rtpgstpay carries any raw video, 16-bit counts too, and calls itself an application
         raw = stream.get_string("encoding-name") == "X-GST"
         self._streams.append("video" if raw else stream.get_string("media") or "data")
@@ -228,7 +228,7 @@ class RtspSource(GstSource):
         """Called by rtspsrc for each stream that it takes: sound gets a branch of its own."""
         caps = pad.get_current_caps() or pad.query_caps(None)
         pipeline = rtsp.get_parent()
-        if caps.get_structure(0).get_string("media") == "audio":
+        if structure_of(caps).get_string("media") == "audio":
             self._sound_sink = add_branch(pad, pipeline, _SOUND, "sound_parts").get_by_name("sound")
         else:
             pad.link(pipeline.get_by_name("decode").get_static_pad("sink"))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from irchroma.stream.errors import SourceError, SourceLost
-from irchroma.stream.gstreamer.door import GstFailure, modules
+from irchroma.stream.gstreamer.door import GstFailure, modules, structure_of
 from irchroma.stream.gstreamer.sample import Sample
 from irchroma.stream.sources.addresses import broken_format
 from irchroma.stream.sources.camera_format import CameraFormat, CameraOptions, choose_format
@@ -87,7 +87,7 @@ def check_device(path: str) -> None:
 
 
 def _lines(caps: Any) -> tuple[str, ...]:
-    return tuple(caps.get_structure(i).to_string() for i in range(caps.get_size())) if caps else ()
+    return tuple(structure_of(caps, i).to_string() for i in range(caps.get_size())) if caps else ()
 
 
 _DECODERS = {"JPEG": " ! jpegdec", "H264": " ! decodebin"}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from irchroma.stream.errors import SinkError, StreamError
+from irchroma.stream.gstreamer.door import structure_of
 from irchroma.stream.matroska import Track
 from irchroma.stream.remarks import remark
 from irchroma.stream.sinks.encoders import EncoderOptions
@@ -272,7 +273,7 @@ class EvidenceRecorder:
                 remark(f"{self.path}: its sound is left out: {error}")
             self._sound = None
             return {}
-        structure = caps.get_structure(0)
+        structure = structure_of(caps)
         private = structure.get_value("codec_data")
         sound = structure.get_int("rate")[1], structure.get_int("channels")[1]
         data = private.extract_dup(0, private.get_size())

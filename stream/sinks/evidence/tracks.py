@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from irchroma.stream.gstreamer import door
+from irchroma.stream.gstreamer.door import structure_of
 from irchroma.stream.matroska import Track
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import Pixels, VideoInfo
@@ -145,5 +146,5 @@ class RawTrack(_EvidenceTrack):
 
 def _private(caps: Any) -> bytes:
     """What a decoder needs first."""
-    value = caps.get_structure(0).get_value("codec_data")
+    value = structure_of(caps).get_value("codec_data")
     return bytes(value.extract_dup(0, value.get_size())) if value is not None else b""

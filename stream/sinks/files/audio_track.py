@@ -10,6 +10,7 @@ from typing import Any
 from irchroma.stream.container import read_promise
 from irchroma.stream.errors import StreamError
 from irchroma.stream.gstreamer import door
+from irchroma.stream.gstreamer.door import structure_of
 from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.remarks import remark
 
@@ -112,7 +113,7 @@ def open_audio(path: Path, muxer: str) -> AudioTrack | None:
         remark(f"{path}: of {len(tracks)} tracks of audio the first is kept")
     caps = tracks[0]
     held = _held_audio(muxer)
-    coded = caps.get_structure(0).get_name()
+    coded = structure_of(caps).get_name()
     parser = _parser_of(caps)
     properties = {"audio_file": {"location": str(path)}}
     corrections = read_promise(path).corrections
@@ -165,12 +166,12 @@ def _pad_caps(muxer: str) -> list[Any]:
 
 def _held_audio(muxer: str) -> set[str]:
     """Media types of audio that a muxer takes."""
-    return {caps.get_structure(i).get_name() for caps in _pad_caps(muxer) for i in range(caps.get_size())}
+    return {structure_of(caps, i).get_name() for caps in _pad_caps(muxer) for i in range(caps.get_size())}
 
 
 def _parser_of(caps: Any) -> str | None:
     """Launch text of the parser that a coded audio stream needs before a muxer, None where unknown."""
-    structure = caps.get_structure(0)
+    structure = structure_of(caps)
     if structure.get_name() == "audio/mpeg":
         ok, generation = structure.get_int("mpegversion")
         return "mpegaudioparse ! " if ok and generation == 1 else "aacparse ! "
@@ -184,5 +185,5 @@ def _holds_as_is(caps: Any, muxer: str) -> bool:
     for i in range(wanted.get_size()):
         # A parser sets these itself.
         for key in ("framed", "parsed", "stream-format", "base-profile", "codec_data"):
-            wanted.get_structure(i).remove_field(key)
+            structure_of(wanted, i).remove_field(key)
     return any(held.can_intersect(wanted) for held in _pad_caps(muxer))

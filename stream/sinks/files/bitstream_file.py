@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from irchroma.stream.errors import SinkError, StreamError
+from irchroma.stream.gstreamer.door import structure_of
 from irchroma.stream.gstreamer.sample import Unit
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sinks.files.file_sink import FileSink
@@ -31,7 +32,7 @@ class BitstreamFile(FileSink):
     goes_on = False
 
     def _tail(self, rate: Fraction, size: tuple[int, int]) -> Tail:
-        parser = _PARSERS.get(self._caps.get_structure(0).get_name(), "identity")
+        parser = _PARSERS.get(structure_of(self._caps).get_name(), "identity")
         return Tail(
             f"{parser} name=whole ! {self._muxer(rate)} ! filesink name=file buffer-mode=unbuffered",
             {"file": {"location": str(self.path)}, "pictures": {"caps": self._caps}},

@@ -1,13 +1,16 @@
 """What all GStreamer sources share: times, rates, stalls, failures."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
 
 from irchroma.stream.errors import SourceError, SourceFormatError, SourceLost
-from irchroma.stream.gstreamer.door import GstFailure
+from irchroma.stream.gstreamer.door import GstFailure, modules, structure_of
 from irchroma.stream.sources.addresses import broken_format
 from irchroma.stream.sources.gst_source import GstSource, PictureOptions, SourcePlan
 from irchroma.stream.sources.rtsp_source import RtspSource
@@ -29,6 +32,27 @@ class LineSource(GstSource):
 
     def explain(self, failure: GstFailure | None) -> SourceError:
         return SourceError("no first frame" if failure is None else str(failure))
+
+
+class Wrapping:
+    """Caps as the bindings of GStreamer 1.26 give them: each structure in a context manager."""
+
+    def __init__(self, caps: Any) -> None:
+        self._caps = caps
+
+    @contextmanager
+    def get_structure(self, index: int) -> Iterator[Any]:
+        found = self._caps.get_structure(index)
+        with found if hasattr(found, "__enter__") else nullcontext(found) as structure:
+            yield structure
+
+
+@pytest.mark.gst
+def test_caps_give_their_structures_by_older_and_newer_bindings() -> None:
+    caps = modules()["Gst"].Caps.from_string("video/x-raw,width=16;image/jpeg")
+    for given in (caps, Wrapping(caps)):
+        assert structure_of(given).get_int("width") == (True, 16)
+        assert structure_of(given, 1).get_name() == "image/jpeg"
 
 
 @pytest.mark.gst
