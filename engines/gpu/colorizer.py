@@ -25,9 +25,10 @@ from irchroma.engines.gpu.device import Device
 from irchroma.engines.gpu.transfer import DevicePicture
 from irchroma.engines.network.record import require_match
 from irchroma.engines.neural.colorizer import NeuralOptions, NeuralPicture
-from irchroma.engines.recolor.work_picture import reduced, work_size
+from irchroma.engines.recolor.work_picture import reduced, reduced_by_halves, work_size
+from irchroma.engines.temporal.memory import Observation
 from irchroma.engines.temporal.motion import Area, Found, Luma
-from irchroma.engines.temporal.stage import TemporalStage
+from irchroma.engines.temporal.stage import TemporalStage, half_size
 
 
 class DeviceColorizer:
@@ -147,13 +148,23 @@ class DeviceColorizer:
         chain = self._chain_for((luma.shape[0], luma.shape[1]))
         seen = None
         if self._stage is not None:
-            small = reduced(luma, chain.work)
-            if small is luma:
-                small = luma.copy()  # the stage keeps it until the next frame
             chain.begin()
-            seen = self._stage.observe(small, pts_ns, held)
+            seen = self._observe(self._stage, luma, chain, pts_ns, held)
         chain.submit(luma, seen)
         self._in_flight.append(chain)
+
+    def _observe(
+        self, stage: TemporalStage, luma: NDArray[np.uint8], chain: DeviceChain, pts_ns: int, held: bool
+    ) -> Observation:
+        """What the temporal stage sees, in its own copy of the frame.
+
+        Where the device searches for motion nothing here needs the picture at work size.
+        """
+        if chain.search is None:
+            small = reduced(luma, chain.work)
+            return stage.observe(luma.copy() if small is luma else small, pts_ns, held)
+        half = reduced_by_halves(luma, half_size(chain.work))
+        return stage.observe_half(luma.copy() if half is luma else half, chain.work, pts_ns, held)
 
     def search(
         self, previous: Luma, current: Luma, area: Area, near: Luma | None, start: tuple[float, float]

@@ -146,6 +146,22 @@ class TemporalStage:
             pts_ns: presentation time in nanoseconds.
             held: the camera says that it repeats its picture.
         """
+        return self._observe(luma, (luma.shape[0], luma.shape[-1]), None, pts_ns, held)
+
+    def observe_half(self, half: Luma, size: tuple[int, int], pts_ns: int, held: bool = False) -> Observation:
+        """As `observe`, of a frame of which nobody needs the luma at work size here.
+
+        Args:
+            half: (hh, hw) uint8, see `half_size`; kept until the next call, so not to be written to.
+            size: (h, w), work size.
+            pts_ns: presentation time in nanoseconds.
+            held: the camera says that it repeats its picture.
+        """
+        return self._observe(half, size, half, pts_ns, held)
+
+    def _observe(
+        self, luma: Luma, size: tuple[int, int], half: Luma | None, pts_ns: int, held: bool
+    ) -> Observation:
         if luma.ndim != 2 or luma.dtype != np.uint8:
             raise EngineOptionError(f"expected (h, w) uint8 luma, got {luma.shape} {luma.dtype}")
         self._number += 1
@@ -158,12 +174,14 @@ class TemporalStage:
                 curve, levels = self._curves()
                 shown = self._shown(half_before)
                 return Observation(False, False, True, False, curve, levels, elapsed_s=elapsed_s, shown=shown)
+            half = _half(luma) if half is None else half
             if elapsed_s < self.options.forget_s or self._held_s > 0:
-                seen = self._compare(half_before, luma, elapsed_s + self._held_s)
+                seen = self._compare(half_before, half, size, elapsed_s + self._held_s)
                 if seen is not None:
+                    self._luma, self._half = luma, half
                     return seen
         self._restart()
-        self._luma, self._half = luma, _half(luma)
+        self._luma, self._half = luma, _half(luma) if half is None else half
         return Observation(True, True, False, active=1.0, shown=self._half.astype(np.float32))
 
     @property
@@ -207,10 +225,11 @@ class TemporalStage:
                 self._memory.gather(seen, ycc, confidence, trust, frames)
         return self._memory.recall()
 
-    def _compare(self, half_before: Luma, luma: Luma, elapsed_s: float) -> Observation | None:
+    def _compare(
+        self, half_before: Luma, half: Luma, size: tuple[int, int], elapsed_s: float
+    ) -> Observation | None:
         """The observation of a frame that goes on from the one before; None after a cut."""
-        half = _half(luma)
-        change, motion, leveled = self._gain_and_motion(half_before, half, luma.shape)
+        change, motion, leveled = self._gain_and_motion(half_before, half, size)
         if is_cut(half_before, leveled, motion):
             return None
         self._brightness.advance(elapsed_s)
@@ -225,7 +244,6 @@ class TemporalStage:
         self._held_s = 0.0
         if thawed:
             self._anchor_frames = ANCHOR_FRAMES
-        self._luma, self._half = luma, half
         new = float(np.count_nonzero(cv2.dilate(trust, np.ones((3, 3), np.uint8)) < 0.5)) / trust.size
         curve, levels = self._curves()
         anchor = self._anchor_frames > 0

@@ -90,6 +90,31 @@ def test_a_cut_gives_exactly_the_new_scenes_own_color() -> None:
     np.testing.assert_array_equal(ycc, toy_color(luma))
 
 
+def test_half_a_picture_tells_what_the_whole_does() -> None:
+    """Still, the same twice, panning, brighter at once, another scene."""
+    rng = np.random.default_rng(0)
+    wide, other = texture((SIZE[0], SIZE[1] + 80), 30, 160, seed=3), texture(SIZE, 30, 200, seed=9)
+    scenes = [
+        *(wide[:, : SIZE[1]] for _ in range(5)),
+        *(wide[:, at : at + SIZE[1]] for at in range(8, 80, 8)),
+    ]
+    lumas = [noisy(scene, rng) for scene in (*scenes, *(1.4 * scenes[-1],) * 3, other, other)]
+    lumas.insert(4, lumas[3])
+    whole, halved = TemporalStage(), TemporalStage()
+    whole.carries_half = halved.carries_half = True
+    said = []
+    for number, luma in enumerate(lumas):
+        half = cv2.resize(luma, (SIZE[1] // 2, SIZE[0] // 2), interpolation=cv2.INTER_AREA)
+        one = whole.observe(luma, number * FRAME_NS)
+        two = halved.observe_half(np.asarray(half, np.uint8), SIZE, number * FRAME_NS)
+        said.append((one.cut, one.held, one.gain_jump, one.needs_color))
+        assert said[-1] == (two.cut, two.held, two.gain_jump, two.needs_color)
+        for name in ("trust", "tolerance", "shown", "half_source"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+        assert (one.half_area, one.speed_px) == (two.half_area, two.speed_px)
+    assert [sum(column) for column in zip(*said, strict=True)][:3] == [2, 1, 1]
+
+
 @pytest.mark.parametrize("shift", [(2, 0), (8, 3), (20, 6), (40, 0)])
 def test_a_pan_is_not_a_cut_and_colors_move_with_it(shift: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
