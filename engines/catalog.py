@@ -39,7 +39,10 @@ BANDS = {
         Band(
             "thermal",
             "long-wave infrared, 8 to 14 um: the scene as by day",
-            BandLook(ToneOptions(detail_floor=1.0, edge_floor=0.75, curve=0.6, exponent=0.75), unlit=None),
+            BandLook(
+                ToneOptions(detail_floor=1.0, edge_floor=0.75, curve=0.6, exponent=0.75, dark_exponent=1.0),
+                unlit=None,
+            ),
         ),
     )
 }

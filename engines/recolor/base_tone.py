@@ -22,10 +22,6 @@ Plane = NDArray[np.float32]
 
 CURVED = (np.float32(1.0), np.float32(1.25))
 """Least and most factor of the tone curve on the sensor's detail."""
-DARK_SHARE = (0.45, 0.65)
-"""Dark share of a picture from which the exponent leaves it, and where it has left it alone: of 22 thermal
-pictures by day none has more than 0.34 below `BandLook.dark`, of night scenes and of an underpass none less
-than 0.68. What should be black comes to lie under a milky veil there, and viewers turn it down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +45,10 @@ class ToneOptions:
             often in doubt is a mean of what it may be, flatter than any photograph. 0 for none, below
             1 / pivot, so that no tone is turned around.
         pivot: luma that the curve leaves alone.
-        exponent: of the finished base, behind the curve: below 1 for a brighter picture, where the scene is
-            not dark, see `in_scene`.
+        exponent: of the finished base, behind the curve: below 1 for a brighter picture.
+        dark_exponent: the same of a dark scene, see `in_scene`. A lamp's own light ends in black: a night is
+            brightened as late dusk is. What a thermal camera shows dark is cold, and comes to lie under a
+            milky veil, which viewers turn down.
     """
 
     radius_px: int = 4
@@ -65,12 +63,11 @@ class ToneOptions:
     curve: float = 0.0
     pivot: float = 0.55
     exponent: float = 1.0
+    dark_exponent: float = 0.8
 
-    def in_scene(self, dark: float) -> ToneOptions:
-        """The same for a scene of that dark share, [0, 1]: its exponent glides to 1 along `DARK_SHARE`."""
-        if self.exponent == 1:
-            return self
-        return replace(self, exponent=float(np.interp(dark, DARK_SHARE, (self.exponent, 1.0))))
+    def in_scene(self, darkness: float) -> ToneOptions:
+        """The same, with the exponent of a scene of that darkness, [0, 1]."""
+        return replace(self, exponent=self.exponent + darkness * (self.dark_exponent - self.exponent))
 
     def halved(self) -> ToneOptions:
         """The same for a work picture of half the size."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineOptionError
-from irchroma.engines.recolor import color_space, guided, neutral
+from irchroma.engines.recolor import color_space, guided, neutral, night
 from irchroma.engines.recolor.base_tone import ToneOptions, base_tone, mean_square
 
 Mode = Literal["full", "chroma"]
@@ -28,17 +28,9 @@ HALVED_MODELS = 1.5
 subsample by 4. Same measures on 640x480 pictures, half the time."""
 DARK = 0.3
 """Local mean luma, [0, 1], below which a place is dark where dark does not mean unlit."""
-NIGHT_SHARE = (0.15, 0.35)
-"""Unlit share of a picture where night begins and is complete: 97 of 100 NIR pictures by day are below 0.2,
-a surveillance camera's own light leaves 0.3 and more unlit."""
-NIGHT_COLOR = 0.6
-"""Factor on the chroma by night, where networks trained by day know little and colors must stay calm."""
-NIGHT_BLUE = 0.03
-"""Cb from which nothing of a color is left by night: a lamp lights no sky, and what is blue in its light is a
-hot spot on the ground that wanders with the noise."""
-NIGHT_RADIUS_PX, NIGHT_CONTRAST = 32, 0.06
-"""Windows, work pixels, and contrast of luma over which a night's color is evened out: what little a lamp
-shows would come out in patches of several colors."""
+DARK_SHARE = (0.45, 0.65)
+"""The same of a scene that is dark where dark does not mean unlit: of 22 thermal pictures by day none has
+more than 0.34 below `DARK`, of night scenes and of an underpass none less than 0.68."""
 UNSURE, SURE = 0.07, 0.17
 """Confidence (the mean of exp(-error / 15.3), see `calibration.confidence`) from which the network's color
 begins to show, and from which all of it does."""
@@ -96,6 +88,11 @@ class BandLook:
     def dark(self) -> float:
         """Local mean luma, [0, 1], below which a place counts as dark."""
         return DARK if self.unlit is None else sum(self.unlit) / 2
+
+    @property
+    def dark_share(self) -> tuple[float, float]:
+        """Share of dark places where a dark scene begins and is complete."""
+        return DARK_SHARE if self.unlit is None else night.SHARE
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +209,7 @@ class Recoloring:
         confidence: Plane,
         halved: bool,
     ) -> _Models:
-        tone_options, radius_px, night_px = self.look.tone, self.options.radius_px, NIGHT_RADIUS_PX
+        tone_options, radius_px, night_px = self.look.tone, self.options.radius_px, night.RADIUS_PX
         if halved or halves(luma.shape, small.shape):
             tone_options, radius_px, night_px = self._halved_tone, (radius_px + 1) // 2, night_px // 2
             if not halved:
@@ -220,22 +217,19 @@ class Recoloring:
         guide = small.astype(np.float32) * np.float32(1 / 255)
         ycc = self._believed(ycc, confidence, guide)
         seen = guided.windows(guide, radius_px)
-        dark = float(np.mean(seen.mean < np.float32(self.look.dark)))
+        dark = np.mean(seen.mean < np.float32(self.look.dark))
+        darkness = float(np.interp(dark, self.look.dark_share, (0.0, 1.0)))
         tone = None
         if self.options.mode == "full":
-            of_scene = tone_options.in_scene(dark)
+            of_scene = tone_options.in_scene(darkness)
             change = base_tone(guide, mean_square(luma, small.shape), ycc[..., 0], of_scene)
             tone = guided.Affine(change.slope + 1, change.offset)
-        night = 0.0
         cb, cr = cv2.split(ycc[..., 1:])
         if self.look.unlit is not None:
-            night = float(np.interp(dark, NIGHT_SHARE, (0.0, 1.0)))  # by the share that nothing lights
-            lit = _lit(seen.mean, self.look.unlit, night)
-            lit = lit * (1 - np.float32(night) * np.clip(cb * np.float32(1 / NIGHT_BLUE), 0, 1))
-            cb, cr = cb * lit, cr * lit
+            cb, cr = night.lit(seen.mean, self.look.unlit, darkness, (cb, cr))
         planes = self._limited(np.asarray(cb, np.float32), np.asarray(cr, np.float32))
-        if night > 0.0:
-            planes = _evened(planes, guide, night_px, np.float32(night))
+        if self.look.unlit is not None and darkness > 0:
+            planes = night.evened(planes, guide, night_px, darkness)
         blue, red = (guided.fit(seen, plane, self.options.chroma_contrast) for plane in planes)
         return _Models(tone, (blue, red))
 
@@ -306,25 +300,6 @@ class Recoloring:
 def halves(size: tuple[int, ...], work: tuple[int, ...]) -> bool:
     """Whether the models of a frame (H, W) seen at work size (h, w) are made at half of that."""
     return size[0] >= HALVED_MODELS * work[0]
-
-
-def _lit(mean: Plane, unlit: tuple[float, float], night: float) -> Plane:
-    """(h, w) float32 factor on chroma: less in unlit places, and everywhere by night."""
-    dark, lit = unlit
-    calm = 1.0 + night * (NIGHT_COLOR - 1.0)
-    return np.asarray(np.clip((mean - dark) / (lit - dark), 0.0, 1.0) * calm, np.float32)
-
-
-def _evened(
-    planes: tuple[Plane, Plane], guide: Plane, radius_px: int, night: np.float32
-) -> tuple[Plane, Plane]:
-    """Chroma moved by the share `night` towards what a wide neighborhood of like luma has."""
-    wide = guided.windows(guide, radius_px)
-    made = []
-    for plane in planes:
-        model = guided.fit(wide, plane, NIGHT_CONTRAST)
-        made.append(plane + night * (model.slope * guide + model.offset - plane))
-    return made[0], made[1]
 
 
 def _halved(values: NDArray[Scalar]) -> NDArray[Scalar]:

@@ -28,20 +28,24 @@ struct fade_chroma_arguments {
     int width, height;
     int fades;  // 1: less color where it is dark, and everywhere by night
     float dark, lit, night_begins, night_full, night_color, night_blue;
+    float dusk_cb, dusk_cr;  // of what no light reaches by night
     float limit;  // of the chroma, [0, 1]; below 0 for none
 };
 
 // The chroma that is shown, before it is modeled on the luma.
 PLACE void fade_chroma_at(const fade_chroma_arguments &a, int x, int y, int) {
     long at = (long)y * a.width + x, plane = (long)a.width * a.height;
-    float faded = 1.0f;
+    float faded = 1.0f, shade = 0.0f;
     if (a.fades) {
         float night = night_of(*a.count, plane, a.night_begins, a.night_full);
         float calm = 1.0f + night * (a.night_color - 1.0f);
-        faded = clamped((a.mean[at] - a.dark) / (a.lit - a.dark), 0.0f, 1.0f) * calm;
+        float light = clamped((a.mean[at] - a.dark) / (a.lit - a.dark), 0.0f, 1.0f);
+        shade = (1.0f - light) * night;
+        faded = light * calm;
         faded *= 1.0f - night * clamped(a.color[plane + at] / a.night_blue, 0.0f, 1.0f);
     }
-    float cb = a.color[plane + at] * faded, cr = a.color[2 * plane + at] * faded;
+    float cb = a.color[plane + at] * faded + shade * a.dusk_cb;
+    float cr = a.color[2 * plane + at] * faded + shade * a.dusk_cr;
     if (a.limit >= 0.0f) {
         float scale = a.limit / fmaxf(sqrtf(cb * cb + cr * cr), fmaxf(a.limit, 1e-6f));
         cb *= scale;

@@ -80,8 +80,8 @@ struct finish_tone_arguments {
     const int *count;   // of dark windows
     float *out;         // (2, height, width): slope and offset that give the shown luma
     int width, height, radius;
-    float curve, pivot, exponent;
-    float dark_begins, dark_full;  // ToneOptions.in_scene
+    float curve, pivot, exponent, dark_exponent;
+    float dark_begins, dark_full;  // share of dark windows
     float least, most;  // factor of the curve on the detail
 };
 
@@ -96,8 +96,8 @@ PLACE void finish_tone_fill(const finish_tone_arguments &a, const Tile &tile, co
 PLACE void finish_tone_at(const finish_tone_arguments &a, const Tile &tile, int x, int y, int) {
     long at = (long)y * a.width + x, plane = (long)a.width * a.height;
     float factor = a.base[2 * plane + at], base = a.base[plane + at] + tile.mean(0, x, y);
-    float exponent = a.exponent;
-    if (exponent != 1.0f) exponent += (1.0f - exponent) * night_of(*a.count, plane, a.dark_begins, a.dark_full);
+    float darkness = night_of(*a.count, plane, a.dark_begins, a.dark_full);
+    float exponent = a.exponent + darkness * (a.dark_exponent - a.exponent);
     if (a.curve > 0.0f || exponent != 1.0f) {
         base = clamped(base, 0.0f, 1.0f);
         float room = base * (1.0f - base), away = base - a.pivot;

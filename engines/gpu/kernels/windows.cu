@@ -152,7 +152,7 @@ PLACE void even_chroma_fill(const even_chroma_arguments &a, const Tile &tile, co
     if (night_of(a) > 0.0f) fill_models(a.models, a.width, a.height, tile, spot, z);
 }
 
-// recoloring._evened: by night, chroma is what a wide neighborhood of like luma has.
+// night.evened: by night, chroma is what a wide neighborhood of like luma has.
 PLACE void even_chroma_at(const even_chroma_arguments &a, const Tile &tile, int x, int y, int z) {
     float night = night_of(a);
     if (night <= 0.0f) return;

@@ -91,7 +91,7 @@ class Windows:
     def even(
         self, chroma: DeviceArray, guide: DeviceArray, seen: DeviceArray, how: Fit, night: Night
     ) -> None:
-        """(n, h, w) chroma, in place, as `recoloring._evened` of night's share; by day nothing is done."""
+        """(n, h, w) chroma, in place, as `night.evened` of night's share; by day nothing is done."""
         weighted = self._weighted(chroma, guide, seen, how, "night", night)
         self._add(
             "even_chroma",

@@ -13,8 +13,8 @@ from irchroma.engines.gpu.device import DeviceArray, Workspace
 from irchroma.engines.gpu.kernels.source import Launch, launch
 from irchroma.engines.gpu.steps.filters import Fit, Night, Windows, half_of, shrink, sizes
 from irchroma.engines.gpu.steps.i420 import PackOptions, packed_arguments
-from irchroma.engines.recolor import recoloring
-from irchroma.engines.recolor.base_tone import CURVED, DARK_SHARE, ToneOptions
+from irchroma.engines.recolor import night, recoloring
+from irchroma.engines.recolor.base_tone import CURVED, ToneOptions
 from irchroma.engines.recolor.recoloring import BandLook, RecolorOptions
 
 
@@ -64,7 +64,7 @@ class RecolorSteps:
         self._steps.clear()
         luma, small, color = frame.luma, frame.small, frame.color
         tone, radius_px = self._look.tone, self._options.radius_px
-        night_px = recoloring.NIGHT_RADIUS_PX
+        night_px = night.RADIUS_PX
         halved = luma.shape[0] >= recoloring.HALVED_MODELS * small.shape[0]
         if halved:
             tone, radius_px, night_px = tone.halved(), (radius_px + 1) // 2, night_px // 2
@@ -195,8 +195,9 @@ class RecolorSteps:
             )
         )
         made = self._space.array("tone.shown", (1, 2, height, width))
-        curve = {"curve": options.curve, "pivot": options.pivot, "exponent": options.exponent}
-        begins, full = DARK_SHARE
+        curve = {"curve": options.curve, "pivot": options.pivot}
+        curve |= {"exponent": options.exponent, "dark_exponent": options.dark_exponent}
+        begins, full = self._look.dark_share
         least, most = (float(end) for end in CURVED)
         self._steps.append(
             launch(
@@ -231,7 +232,8 @@ class RecolorSteps:
         dark, lit = self._look.unlit or (0.0, 1.0)
         faded = self._space.array("chroma.faded", (2, height, width))
         limit = self._options.chroma_limit
-        begins, full = recoloring.NIGHT_SHARE
+        begins, full = self._look.dark_share
+        dusk_cb, dusk_cr = night.DUSK
         self._steps.append(
             launch(
                 "fade_chroma",
@@ -245,8 +247,10 @@ class RecolorSteps:
                 fades=int(self._look.unlit is not None),
                 dark=dark,
                 lit=lit,
-                night_color=recoloring.NIGHT_COLOR,
-                night_blue=recoloring.NIGHT_BLUE,
+                night_color=night.COLOR,
+                night_blue=night.BLUE,
+                dusk_cb=dusk_cb,
+                dusk_cr=dusk_cr,
                 limit=-1.0 if limit is None else limit / 255,
                 night_begins=begins,
                 night_full=full,
@@ -254,7 +258,7 @@ class RecolorSteps:
         )
         if self._look.unlit is not None:
             wide = self._windows.seen(guide, night_px, "night")
-            how = Fit(night_px, recoloring.NIGHT_CONTRAST)
+            how = Fit(night_px, night.CONTRAST)
             self._windows.even(faded, guide, wide, how, Night(self._count, begins, full))
         how = Fit(radius_px, self._options.chroma_contrast, float(recoloring.NEUTRAL))
         return self._applied(self._windows.fit(faded, guide, seen, how, "chroma"), fine, "chroma.fine")

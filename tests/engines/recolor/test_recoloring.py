@@ -211,14 +211,29 @@ def test_a_day_is_brightened_and_a_dark_scene_is_not() -> None:
     assert lift["dark"] == 0
 
 
-def test_brightening_glides_with_the_dark_share() -> None:
+def test_brightening_glides_with_darkness() -> None:
     tone = catalog.BANDS["thermal"].look.tone
-    exponents = [tone.in_scene(dark).exponent for dark in np.linspace(0, 1, 101)]
+    exponents = [tone.in_scene(darkness).exponent for darkness in np.linspace(0, 1, 101)]
     assert exponents[0] == tone.exponent
     assert exponents[-1] == 1
     steps = np.diff(exponents)
     assert steps.min() >= 0
     assert steps.max() < 0.02, "nothing jumps"
+
+
+def test_what_no_lamp_reaches_is_late_dusk() -> None:
+    """Blue and brighter than the sensor has it; by day it is not."""
+    night = scene((240, 320))
+    night[:120] = np.random.default_rng(3).integers(10, 24, (120, 320))
+    day = night.copy()
+    day[20:120] = scene((240, 320))[20:120]
+    by_day, by_night = (
+        color_space.rgb_to_ycc(recolored(luma, RecolorOptions(), 0.0, 0.0)) for luma in (day, night)
+    )
+    assert np.median(by_night[30:100, :, 1]) > 0.015
+    assert np.median(by_night[30:100, :, 2]) < 0.0
+    assert np.median(by_night[30:100, :, 0]) > np.median(night[30:100]) / 255 + 0.03
+    assert np.median(by_day[:12, :, 1]) < 0.005
 
 
 def test_nothing_that_a_lamp_lights_is_blue() -> None:
