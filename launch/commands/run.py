@@ -13,7 +13,7 @@ from irchroma.launch.config import to_toml
 from irchroma.launch.notices import ServiceNotices, idle_since
 from irchroma.launch.run import flags as run_flags
 from irchroma.launch.run.cameras import cameras_toml, has_cameras, load_cameras
-from irchroma.launch.run.control import Reread, reread_all
+from irchroma.launch.run.control.rereading import Reread, reread_all
 from irchroma.launch.run.feeds import run_cameras
 from irchroma.launch.run.monitor import Monitor
 from irchroma.launch.run.options import load, require

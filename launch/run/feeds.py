@@ -19,7 +19,7 @@ from irchroma.launch.config import ConfigError
 from irchroma.launch.notices import ServiceNotices, idle_since
 from irchroma.launch.progress import Progress
 from irchroma.launch.run.cameras import CameraRun, CamerasConfig
-from irchroma.launch.run.control import Reread, reread_all
+from irchroma.launch.run.control.rereading import Reread, reread_all
 from irchroma.launch.run.monitor import Monitor
 from irchroma.launch.run.options import RunConfig
 from irchroma.launch.run.outputs import write_statistics

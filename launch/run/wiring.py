@@ -38,7 +38,8 @@ from irchroma.launch.run.auto_reference import (
     SceneWatch,
     without_passers_by,
 )
-from irchroma.launch.run.control import Reread, RunControl
+from irchroma.launch.run.control.rereading import Reread
+from irchroma.launch.run.control.run_control import RunControl
 from irchroma.launch.run.evidence import EvidenceFacts, evidence_sink, make_recorder
 from irchroma.launch.run.monitor import FlickerWatch
 from irchroma.launch.run.options import (
@@ -155,8 +156,11 @@ def build_loop(
 
     masks = _privacy(config, camera)
     control = RunControl(config, composer, choose, references, masks)
-    control.reread = reread
+    control.reread = reread.take if reread is not None else None
     thermometer = thermometer_of(config, shared.name if shared is not None else "")
+    if thermometer is not None:
+        control.thermometer, thermometer.on_change = thermometer, control.scale_changed
+        composer.celsius_of = thermometer.celsius_of
     sink_options = replace(
         _sink_options(config, stats, control, shared), sound=sound, thermometer=thermometer
     )

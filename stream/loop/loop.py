@@ -206,7 +206,10 @@ class Loop:
     def use(self, tone_map: ToneMapOptions, color_camera: bool, repeat_s: float) -> None:
         """Go on with these options from the next frame on; any thread."""
         if tone_map != self._options.tone_map:
-            self.tone_map = ToneMap(tone_map)
+            new = ToneMap(tone_map)
+            if self.tone_map.locked:
+                new.lock()
+            self.tone_map = new
         self._options = replace(
             self._options, tone_map=tone_map, color_camera=color_camera, repeat_s=repeat_s
         )

@@ -188,6 +188,9 @@ class Thermometer:
         gain, offset: of the camera's scale, celsius = counts * gain + offset.
         options: what is measured at first.
         on_alarm: called on the loop's thread when an alarm begins or ends; must be quick.
+
+    Attributes:
+        on_change: called after its options were changed, on the thread that did so; None for nothing.
     """
 
     def __init__(
@@ -201,6 +204,7 @@ class Thermometer:
         self._lock = threading.Lock()
         self._counts: NDArray[np.uint16] | None = None
         self._looked_ns = -_EVERY_NS
+        self.on_change: Callable[[], None] | None = None
         self.options = options or ThermometerOptions()
         self._readings = [_Reading(region) for region in self.options.regions]
         self._active: dict[Alarm, float] = {}  # since when, seconds since 1970
@@ -289,12 +293,25 @@ class Thermometer:
             self._readings = [before.get(region) or _Reading(region) for region in options.regions]
             self._active = {alarm: since for alarm, since in self._active.items() if alarm in options.alarms}
             self._looked_ns = -_EVERY_NS
+        if self.on_change is not None:
+            self.on_change()
 
-    def _celsius(self, counts: NDArray[np.uint16]) -> NDArray[np.float64]:
+    def celsius_of(self, counts: float) -> float:
+        """What a body has that the camera gives so many counts of."""
+        return float(self._celsius(np.float64(counts)))
+
+    def counts_of(self, celsius: float) -> float:
+        """What the camera gives of a body of so many degrees: `celsius_of` the other way."""
+        share = self.options.emissivity
+        seen = share * _radiance(celsius) + (1 - share) * _radiance(self.options.reflected_celsius)
+        apparent = celsius if share == 1 else _PLANCK_K / np.log1p(1 / seen) - _KELVIN
+        return float((apparent - self._offset) / self._gain)
+
+    def _celsius(self, counts: NDArray[np.uint16] | np.float64) -> NDArray[np.float64]:
         apparent = counts.astype(np.float64) * self._gain + self._offset
         share = self.options.emissivity
         if share == 1:
-            return apparent
+            return np.asarray(apparent)
         seen = _radiance(apparent) - (1 - share) * _radiance(np.float64(self.options.reflected_celsius))
         own = np.maximum(seen / share, 1e-12)  # colder than all that it could reflect
         return np.asarray(_PLANCK_K / np.log1p(1 / own) - _KELVIN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -24,6 +25,7 @@ class ViewComposer:
 
     Attributes:
         view: what the picture shows; any thread may put another one there.
+        celsius_of: what so many counts are in degrees; None: by the camera's scale, where there is one.
         latency_ms: from a frame's arrival until its picture is ready, smoothed over some 20 frames.
 
     Args:
@@ -41,6 +43,7 @@ class ViewComposer:
     ) -> None:
         self.view, self._gain, self._offset = view or ViewOptions(), gain, offset
         self.latency_ms = 0.0
+        self.celsius_of: Callable[[float], float] | None = None
         self._osd = Osd(osd or OsdOptions())
         self._last: Picture | None = None
 
@@ -112,7 +115,8 @@ class ViewComposer:
         show = self._osd.options.show
         spot = None
         if "spot" in show:
-            spot = read_spot(job.frame.pixels, gain=self._gain, offset=self._offset)
+            warm = self.celsius_of
+            spot = read_spot(job.frame.pixels, gain=self._gain, offset=self._offset, celsius_of=warm)
         return Readings(
             rate_hz=job.rate_hz,
             latency_ms=(time.monotonic_ns() - job.frame.arrival_ns) / 1e6,

@@ -93,6 +93,7 @@ def read_spot(
     *,
     gain: float | None = None,
     offset: float = 0.0,
+    celsius_of: Callable[[float], float] | None = None,
 ) -> Spot:
     """The median of 3x3 pixels at a place.
 
@@ -101,6 +102,7 @@ def read_spot(
         at: (y, x) from 0 to 1.
         gain: degrees Celsius for each count (celsius = counts * gain + offset); None for counts.
         offset: degrees Celsius at 0 counts.
+        celsius_of: a thermometer's word on so many counts, in place of these.
     """
     y, x = (min(max(int(part * side), 0), side - 1) for part, side in zip(at, pixels.shape, strict=False))
     patch = pixels[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2]
@@ -109,6 +111,8 @@ def read_spot(
     value = float(np.median(patch))
     if pixels.dtype == np.uint8:
         return Spot(at, f"luma {value:.0f}")
+    if celsius_of is not None:
+        return Spot(at, f"{celsius_of(value):.1f} °C")
     if gain is None:
         return Spot(at, f"{value:.0f} counts")
     return Spot(at, f"{value * gain + offset:.1f} °C")

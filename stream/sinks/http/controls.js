@@ -29,7 +29,7 @@ function show(now) {
     one.classList.toggle("coming", one.dataset.value === now.changing);
   }
   offer(now.reference);
-  if (ready) tell_masks(now.privacy);
+  if (ready) { tell_masks(now.privacy); adjust(now); }
   at("said").textContent = now.error || "";
   at("latency").textContent = now.latency_ms ? now.latency_ms.toFixed(0) + " ms" : "";
 }

@@ -11,6 +11,7 @@ from typing import Any
 from irchroma.stream.sinks.http.clips import LONGEST_S, PRE_ROLL_S
 from irchroma.stream.sinks.http.feeds import FEEDS
 from irchroma.stream.sinks.http.page import LiveControl
+from irchroma.stream.view.osd import READINGS
 from irchroma.stream.view.privacy import MOST_MASKS, MOST_POINTS, STYLES
 from irchroma.stream.view.views import VIEWS
 
@@ -164,6 +165,19 @@ def _control_paths(at: str, control: LiveControl) -> dict[str, Any]:
             "reference": {"type": "string", "description": "a candidate's key, none or auto"},
             "strength": {**_SHARE, "maximum": 2},
             "masks": {"type": "array", "maxItems": MOST_MASKS, "items": _MASK},
+            "tone": {"type": "string", "description": "how sensor values become luma, one of the state's"},
+            "lock": {"type": "boolean", "description": "hold the tone curve as it is"},
+            "span": {
+                "type": ["array", "null"],
+                "description": "black and white in degrees Celsius, or sensor values without a scale",
+                "minItems": 2,
+                "maxItems": 2,
+                "items": {"type": "number"},
+            },
+            "readings": {"type": "array", "items": {"type": "string", "enum": list(READINGS)}},
+            "mode": {"type": "string", "enum": ["full", "chroma"]},
+            "chroma_limit": {"type": ["number", "null"], "minimum": 0, "maximum": 255},
+            "smoothing_s": {"type": "number", "minimum": 0, "maximum": 60},
         },
     }
     paths[f"{at}control"] = {

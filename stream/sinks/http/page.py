@@ -19,6 +19,7 @@ _SCRIPTS = (
     "video.js",
     "own_view.js",
     "thermometer.js",
+    "adjust.js",
     "masks.js",
     "charts.js",
     "figures.js",
@@ -122,7 +123,10 @@ class LiveControl(Protocol):
         from a frame's arrival to its picture, None while there are no frames; `reason`, why there is no color
         or None; `reference`, None or `auto`, whether the scene chooses it, `strength`, `current`, its key or
         None, and `candidates`, each with `key`, `name` and `score`; `privacy`, None or `fixed`, `drawn`
-        and `can_be_drawn`, see `irchroma.stream.view.privacy`."""
+        and `can_be_drawn`, see `irchroma.stream.view.privacy`; `tone`, its `method` of `methods`, `lock`,
+        `span` or None, `now`, the limits as they are or None, both in `unit`, `celsius`, `counts` or `luma`;
+        `readings`, those on the picture; `color`, a network's `mode`, `chroma_limit` and `smoothing_s`;
+        `swatch`, the colors of a palette from dark to bright."""
 
     def thumbnail(self, key: str) -> bytes | None:
         """A small JPEG of a reference; None where there is none of that key."""
@@ -135,7 +139,8 @@ class LiveControl(Protocol):
         """
 
     def change(self, wanted: dict[str, Any]) -> None:
-        """Take over any of `view`, `wipe`, `blend`, `engine`, `reference`, `strength` and `masks`.
+        """Take over any of `view`, `wipe`, `blend`, `engine`, `reference`, `strength`, `masks`, `tone`,
+        `lock`, `span`, `readings`, `mode`, `chroma_limit` and `smoothing_s`.
 
         A view is there at once; an engine takes over when it is ready, see `state`. A reference is a
         candidate's key, `none`, or `auto`.

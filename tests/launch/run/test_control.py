@@ -181,7 +181,10 @@ def test_a_page_may_be_for_looking_only() -> None:
 
 @pytest.mark.browser
 def test_the_buttons_of_the_page_do_what_they_say(tmp_path: Path) -> None:
-    pressed = "[...document.querySelectorAll('button[aria-pressed=true]')].map(b => b.dataset.value)"
+    pressed = (
+        "[...document.querySelectorAll('button[aria-pressed=true]')]"
+        ".filter(b => b.dataset.value || b.dataset.shared).map(b => b.dataset.value)"
+    )
     with (
         running(source=SOURCE.replace("160x128", "320x256")) as run,
         opened(f"http://127.0.0.1:{run.port}/", tmp_path / "profile") as tab,

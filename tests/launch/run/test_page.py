@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from tests.browser import SHOWN, WIDTH, Tab, opened
 
-from irchroma.launch.run.control import choices
+from irchroma.launch.run.control.run_control import choices
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sinks.http.access import Access
 from irchroma.stream.sinks.http.page import Choice

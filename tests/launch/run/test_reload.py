@@ -17,7 +17,7 @@ from tests.launch.run.test_control import SOURCE, Running, colorfulness
 from tests.waiting import wait_for
 
 from irchroma.launch.config import ConfigError
-from irchroma.launch.run.control import Reread
+from irchroma.launch.run.control.rereading import Reread
 from irchroma.launch.run.monitor import Monitor
 from irchroma.launch.run.options import RunConfig, load
 from irchroma.launch.run.wiring import build_loop

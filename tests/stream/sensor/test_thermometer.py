@@ -53,6 +53,20 @@ def test_emissivity_and_what_is_reflected_are_taken_out() -> None:
     assert thermometer.read(0.5, 0.5) == pytest.approx(347.3 - 273.15, abs=0.1)
 
 
+@pytest.mark.parametrize(("emissivity", "reflected"), [(1.0, 20.0), (0.6, -10.0), (0.95, 80.0)])
+def test_degrees_become_counts_and_counts_degrees(emissivity: float, reflected: float) -> None:
+    thermometer = Thermometer(GAIN, OFFSET)
+    changes: list[bool] = []
+    thermometer.on_change = lambda: changes.append(True)
+    thermometer.change({"emissivity": emissivity, "reflected_celsius": reflected})
+    assert changes == [True]
+    for celsius in (-20.0, 0.0, 36.6, 300.0):
+        counts = thermometer.counts_of(celsius)
+        assert thermometer.celsius_of(counts) == pytest.approx(celsius, abs=1e-6)
+    thermometer.look(frame(np.full((20, 20), 50.0)), False)
+    assert thermometer.celsius_of(float(counts_of(np.array(50.0)))) == thermometer.read(0.5, 0.5)
+
+
 def test_alarms_begin_once_end_with_some_room_and_tell_a_rise() -> None:
     told: list[dict[str, Any]] = []
     options = ThermometerOptions(

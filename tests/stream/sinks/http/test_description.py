@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from irchroma.launch.config import ConfigError
-from irchroma.launch.run.control import choices
+from irchroma.launch.run.control.run_control import choices
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sinks.http.sink import HttpSink, HttpSinkOptions
 

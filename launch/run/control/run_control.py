@@ -1,12 +1,11 @@
-"""Changes a run while it goes on: what the page's buttons do, and a configuration that is read again."""
+"""Changes a run while it goes on: what the page's buttons do."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-import threading
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
+from typing import Any, get_args
 
 from irchroma.engines import catalog
 from irchroma.engines.neural.exemplar import STRONGEST
@@ -16,30 +15,21 @@ from irchroma.launch.run.auto_reference import RunReferences
 from irchroma.launch.run.options import RunConfig, whole_name
 from irchroma.stream.loop.loop import Loop
 from irchroma.stream.protocols import Colorizer
+from irchroma.stream.sensor.thermometer import Thermometer
 from irchroma.stream.sinks.http.page import Choice
+from irchroma.stream.tone.options import Method
 from irchroma.stream.view.composer import ViewComposer
+from irchroma.stream.view.osd import READINGS
 from irchroma.stream.view.privacy import PrivacyMasks
 from irchroma.stream.view.views import VIEWS, ViewOptions
 
 log = logging.getLogger(__name__)
 
-_KEYS = ("view", "wipe", "blend", "engine", "reference", "strength", "masks")
+_ADJUSTED = ("tone", "lock", "span", "readings", "mode", "chroma_limit", "smoothing_s")
+CONTROLS = ("view", "wipe", "blend", "engine", "reference", "strength", "masks", *_ADJUSTED)
+"""What a page may change of a run, as `RunControl.change` takes it."""
+_LONGEST_SMOOTHING_S, _FURTHEST = 60, 1e6
 _SWATCH = 9
-
-_LIVE = (
-    "view.",
-    "osd.",
-    "engine",
-    "neural.",
-    "palette.",
-    "tone_map.",
-    "privacy.masks",
-    "color_camera",
-    "repeat_s",
-)
-"""What a configuration that is read again may change."""
-_NOT_LIVE = ("neural.reference", "palette.gain", "palette.offset")
-"""Of these what is built into a run."""
 
 
 class RunControl:
@@ -50,7 +40,8 @@ class RunControl:
     Attributes:
         loop: the run, as soon as there is one.
         config: of the run, as it is now.
-        reread: the configuration as it was asked for, and what reads it again; None without a file.
+        reread: reads the configuration again and goes on with it; None without a file.
+        thermometer: what a range in degrees goes by; None where counts have no scale.
     """
 
     def __init__(
@@ -74,7 +65,9 @@ class RunControl:
         self._composer, self._make = composer, make
         self.config, self._engine = config, config.engine
         self._chosen = False  # on the page: the configuration's no longer counts
-        self.reread: Reread | None = None
+        self.reread: Callable[[], list[str]] | None = None
+        self.thermometer: Thermometer | None = None
+        self._range: tuple[float, float] | None = None  # in degrees, as it was asked for
         self._changing: str | None = None
         self._error: str | None = None
         self.loop: Loop | None = None
@@ -95,6 +88,40 @@ class RunControl:
             "reason": guarded.reason if guarded is not None else None,
             "reference": self._references.state() if self._references is not None else None,
             "privacy": self._privacy.state() if self._privacy is not None else None,
+            "swatch": next((one.swatch for one in self.engines if one.value == self._engine), ()),
+            "tone": self._tone(),
+            "readings": list(self.config.osd.show),
+            "color": {
+                "mode": self.config.neural.recolor.mode,
+                "chroma_limit": self.config.neural.recolor.chroma_limit,
+                "smoothing_s": self.config.neural.temporal.settle_s if self.config.neural.steady else 0.0,
+            },
+        }
+
+    @property
+    def _counts(self) -> bool:
+        info = self.loop.reader.info if self.loop is not None else None
+        return info is not None and info.counts
+
+    def _tone(self) -> dict[str, Any]:
+        """How sensor values become luma, values in `unit`."""
+        tone, loop, warm = self.config.tone_map, self.loop, self.thermometer
+        now = loop.tone_map.limits if loop is not None else None
+
+        def told(span: tuple[float, float] | None) -> list[float] | None:
+            if span is None:
+                return None
+            return [round(warm.celsius_of(value) if warm is not None else value, 2) for value in span]
+
+        return {
+            "method": tone.method,
+            "methods": [
+                name for name in get_args(Method) if not self._counts or name not in ("none", "lift")
+            ],
+            "lock": loop is not None and loop.tone_map.locked,
+            "span": told(tone.span) if self._range is None else list(self._range),
+            "now": told(now),
+            "unit": "celsius" if warm is not None else "counts" if self._counts else "luma",
         }
 
     def thumbnail(self, key: str) -> bytes | None:
@@ -108,8 +135,8 @@ class RunControl:
     def change(self, wanted: dict[str, Any]) -> None:
         """See `LiveControl.change`."""
         for key in wanted:
-            if key not in _KEYS:
-                raise ConfigError(f"unknown key {shortened(key)}{nearest(key, list(_KEYS))}")
+            if key not in CONTROLS:
+                raise ConfigError(f"unknown key {shortened(key)}{nearest(key, list(CONTROLS))}")
         view = self._view(wanted)
         engine = wanted.get("engine")
         known = [choice.value for choice in self.engines]
@@ -122,21 +149,82 @@ class RunControl:
             if self._privacy is None:
                 raise ConfigError("this run has no privacy masks: begin it with --privacy FILE.json")
             masks = self._privacy.check(wanted["masks"])
+        adjusted = self._adjusted(wanted)
         if {"reference", "strength"} & set(wanted):
             self._change_reference(wanted)
         if masks is not None and self._privacy is not None:
             self._privacy.draw(masks)
             log.info("privacy: %d masks were drawn on the page", len(masks))
         self._composer.view = view
+        if "lock" in wanted and self.loop is not None:
+            (self.loop.tone_map.lock if wanted["lock"] else self.loop.tone_map.unlock)()
+        if adjusted:
+            log.info("the page: %s", ", ".join(f"{key} = {value}" for key, value in adjusted.items()))
+            self._range = _pair(wanted["span"]) if wanted.get("span") is not None else None
+            self.take(adjusted)
         if engine is not None and engine != (self._changing or self._engine):
             self._change_engine(str(engine))
             self._chosen = True
+
+    def _adjusted(self, wanted: dict[str, Any]) -> dict[str, Any]:
+        """Values of dotted keys that are wished for. ConfigError: one of them makes no sense."""
+        loop, changes = self.loop, dict[str, Any]()
+        if not set(_ADJUSTED) & set(wanted):
+            return changes
+        if loop is None or loop.reader.info is None:
+            raise ConfigError("the run has not begun yet")
+        if not isinstance(wanted.get("lock", False), bool):
+            raise ConfigError(f"lock: expected true or false, got {shortened(repr(wanted['lock']))}")
+        if "tone" in wanted:
+            if wanted["tone"] not in self._tone()["methods"]:
+                known = ", ".join(self._tone()["methods"])
+                raise ConfigError(f"tone: expected one of {known}, got {shortened(repr(wanted['tone']))}")
+            changes |= {"tone_map.method": wanted["tone"], "tone_map.span": None}
+        if "span" in wanted:  # a straight line takes the place of every method
+            changes |= {"tone_map.method": "auto", "tone_map.span": self._span(wanted["span"])}
+        if "readings" in wanted:
+            shown = wanted["readings"]
+            if not isinstance(shown, list) or any(one not in READINGS for one in shown):
+                raise ConfigError(f"readings: expected a list of {', '.join(READINGS)}")
+            changes["osd.show"] = tuple(shown)
+        if "mode" in wanted:
+            if wanted["mode"] not in ("full", "chroma"):
+                raise ConfigError(f"mode: expected full or chroma, got {shortened(repr(wanted['mode']))}")
+            changes["neural.recolor.mode"] = wanted["mode"]
+        if "chroma_limit" in wanted:
+            none = wanted["chroma_limit"] is None
+            changes["neural.recolor.chroma_limit"] = None if none else _share("chroma_limit", wanted, 0, 255)
+        if "smoothing_s" in wanted:
+            seconds = _share("smoothing_s", wanted, 0, _LONGEST_SMOOTHING_S)
+            changes["neural.steady"] = seconds > 0
+            if seconds:
+                changes["neural.temporal.settle_s"] = seconds
+        return changes
+
+    def _span(self, wanted: Any) -> tuple[float, float] | None:
+        """A range as sensor values."""
+        if wanted is None:
+            return None
+        low, high = _pair(wanted)
+        asked, counts = self.config, self._counts
+        if self._engine == whole_name(asked, counts) and ("span=" in asked.engine or asked.palette.span):
+            raise ConfigError("span: this palette has a range of its own: choose another palette first")
+        if self.thermometer is None:
+            return low, high
+        if low <= -273.15:
+            raise ConfigError(f"span: expected degrees Celsius, got {low:g}")
+        return self.thermometer.counts_of(low), self.thermometer.counts_of(high)
+
+    def scale_changed(self) -> None:
+        """A range that is given in degrees stays so where the thermometer tells others of the same counts."""
+        if self._range is not None:
+            self.take({"tone_map.span": self._span(self._range)})
 
     def reload(self) -> list[str]:
         """See `LiveControl.reload`."""
         if self.reread is None:
             raise ConfigError("reload: this run was begun without --config: there is nothing to read again")
-        return self.reread.take()
+        return self.reread()
 
     def take(self, changes: dict[str, Any]) -> None:
         """Go on with these values of dotted keys, which `Reread` has found to be allowed.
@@ -160,7 +248,7 @@ class RunControl:
             self._privacy.fix(config.privacy.masks)
         if {"tone_map", "color_camera", "repeat_s"} & parts:
             loop.use(config.tone_map, config.color_camera, config.repeat_s)
-        if {"engine", "neural", "palette"} & parts:
+        if parts & {"engine", "palette"} or ("neural" in parts and catalog.parse(self._engine).neural):
             info = loop.reader.info
             asked = whole_name(config, info is not None and info.counts)
             engine = self._engine if self._chosen and "engine" not in parts else asked
@@ -207,62 +295,6 @@ class RunControl:
         guarded.exchange(lambda: self._make(engine), done)
 
 
-class Reread:
-    """The configuration of one run, which can be read again while it goes on. Any thread may call.
-
-    Args:
-        asked: as it was read at first.
-        read: reads it again; raises ConfigError.
-
-    Attributes:
-        control: of the run; None before there is one.
-    """
-
-    def __init__(self, asked: RunConfig, read: Callable[[], RunConfig]) -> None:
-        self._asked, self._read = asked, read
-        self._lock = threading.Lock()
-        self.control: RunControl | None = None
-
-    def take(self) -> list[str]:
-        """Read it and go on with what has changed, which is returned, one line each.
-
-        Raises:
-            ConfigError: it cannot be used, or something has changed that cannot while the run goes on;
-                nothing was changed.
-        """
-        with self._lock:
-            new = self._read()
-            differ = dict(_differences(self._asked, new))
-            fixed = [key for key in differ if not _may_change(key)]
-            if fixed:
-                raise ConfigError(
-                    f"reload: {', '.join(fixed)} cannot change while the run goes on: nothing was changed;"
-                    " restart it for that"
-                )
-            if differ:
-                if self.control is None:
-                    raise ConfigError("reload: the run has not begun yet")
-                self.control.take({key: after for key, (_, after) in differ.items()})
-            self._asked = new
-            return [f"{key}: {_told(before)} -> {_told(after)}" for key, (before, after) in differ.items()]
-
-
-def _may_change(key: str) -> bool:
-    if key.startswith(_NOT_LIVE) and key != "neural.reference_strength":
-        return False
-    return any(key == one or (one.endswith(".") and key.startswith(one)) for one in _LIVE)
-
-
-def _differences(old: Any, new: Any, at: str = "") -> Iterator[tuple[str, tuple[Any, Any]]]:
-    """Dotted keys whose values differ, and both values."""
-    for one in dataclasses.fields(old):
-        before, after = getattr(old, one.name), getattr(new, one.name)
-        if dataclasses.is_dataclass(before) and type(before) is type(after):
-            yield from _differences(before, after, f"{at}{one.name}.")
-        elif before != after:
-            yield f"{at}{one.name}", (before, after)
-
-
 def _with(options: Any, key: list[str], value: Any) -> Any:
     first, *rest = key
     return dataclasses.replace(
@@ -270,24 +302,14 @@ def _with(options: Any, key: list[str], value: Any) -> Any:
     )
 
 
-def _told(value: Any) -> str:
-    if isinstance(value, tuple) and value and dataclasses.is_dataclass(value[0]):
-        return f"{len(value)} of them"
-    return shortened(str(value), 60)
-
-
-def reread_all(all_of_them: list[Reread]) -> None:
-    """What SIGHUP does; says what has changed, or why nothing has."""
-    for one in all_of_them:
-        try:
-            changed = one.take()
-        except Exception as error:  # noqa: BLE001 (whatever is in the file, the run goes on)
-            log.error("%s", error)
-            continue
-        for line in changed:
-            log.info("reload: %s", line)
-        if not changed:
-            log.info("reload: nothing has changed")
+def _pair(value: Any) -> tuple[float, float]:
+    """Two numbers, the lower one first. ConfigError for anything else."""
+    plain = isinstance(value, list | tuple) and len(value) == 2
+    if not plain or any(isinstance(one, bool) or not isinstance(one, int | float) for one in value):
+        raise ConfigError(f"span: expected two numbers or null, got {shortened(repr(value))}")
+    if not -_FURTHEST <= value[0] < value[1] <= _FURTHEST:
+        raise ConfigError(f"span: expected the lower number first, got {shortened(repr(value))}")
+    return float(value[0]), float(value[1])
 
 
 def _share(key: str, wanted: dict[str, Any], now: float, most: int = 1) -> float:
