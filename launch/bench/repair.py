@@ -23,7 +23,7 @@ from irchroma.engines.recolor.color_space import rgb_to_luma
 from irchroma.engines.repair import holes
 from irchroma.engines.repair.damaged import DamagedBlocks
 from irchroma.engines.repair.filling import CLASSICAL, Filling, FillOptions
-from irchroma.engines.repair.mask import WIDE_PX, Holes, Mask
+from irchroma.engines.repair.mask import WIDE_PX, Holes, Mask, MaskError, NamedMasks, require_size
 from irchroma.engines.repair.repairer import RepairOptions, VideoRepair
 from irchroma.launch.bench.clips import CODECS, SENT, code, lose, shown, spoil
 from irchroma.launch.measured import spread, write_json
@@ -38,7 +38,9 @@ BLOBS_PX = (3, 5, 8, 12, 16, 24, 32, 48, 64)
 KINDS = ("rows", "text", "lost", *(f"blob {diameter}" for diameter in BLOBS_PX))
 SMALL = ("rows", "blob 3", "blob 5")
 """Holes that no network is asked for by itself."""
-SHOWN = ("text", "lost", "blob 24", "blob 48")
+GIVEN = "masks"
+"""Holes that the caller gives."""
+SHOWN = (GIVEN, "text", "lost", "blob 24", "blob 48")
 """Holes that are on the sheet."""
 METHODS = (*CLASSICAL, *REPAIRS, "auto")
 BLOB_SHARE = 0.03
@@ -87,7 +89,10 @@ class Tally:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Pictures, clips, and where the results go."""
     parser.add_argument(
-        "--data", type=Path, required=True, metavar="DIR", help="holds nir/val/ir and the like"
+        "--data", type=Path, required=True, metavar="DIR", help="holds nir/val/ir and the like, or ir alone"
+    )
+    parser.add_argument(
+        "--masks", type=Path, metavar="DIR", help="holes by the names of pictures, in place of drawn ones"
     )
     parser.add_argument(
         "--clip", type=Path, action="append", default=[], metavar="VIDEO", help="infrared; may be repeated"
@@ -105,9 +110,15 @@ def run(args: argparse.Namespace) -> int:
     network = NetworkOptions(args.runtime, args.threads)
     rows: list[list[tuple[str, Luma]]] = []
     results: dict[str, Any] = {"bench": "repair", "pictures": {}}
-    for band, places in BANDS.items():
-        pictures = [read_luma(path) for path in _files(args.data, places)[:: args.every]]
-        found = measure_pictures(pictures, network, rows if args.sheet else None)
+    given = None if args.masks is None else NamedMasks(args.masks)
+    bands = {"pictures": ("ir",)} if (args.data / "ir").is_dir() else BANDS
+    for band, places in bands.items():
+        files = _files(args.data, places)[:: args.every]
+        pictures = [read_luma(path) for path in files]
+        masks = None if given is None else _masks_of(given, files, pictures)
+        if masks is not None:  # those without a mask have nothing to measure
+            pictures = [one for one, mask in zip(pictures, masks, strict=True) if mask is not None]
+        found = measure_pictures(pictures, network, rows if args.sheet else None, masks)
         results["pictures"][band] = {"count": len(pictures), "methods": found}
         _print(f"{band}, {len(pictures)} pictures", found)
     results["clips"], results["damaged_streams"] = {}, {}
@@ -142,6 +153,21 @@ def _files(data: Path, places: tuple[str, ...]) -> list[Path]:
     return [path for folder in folders for path in list_pictures(folder)]
 
 
+def _masks_of(given: NamedMasks, files: list[Path], pictures: list[Luma]) -> list[Mask | None]:
+    """Of each picture, None where it has none.
+
+    Raises:
+        MaskError: no picture has one, or one is of another size.
+    """
+    masks = [given.of(path.stem) for path in files]
+    for path, picture, mask in zip(files, pictures, masks, strict=True):
+        if mask is not None:
+            require_size(mask, picture.shape[:2], f"the mask of {path.name}")
+    if not any(mask is not None for mask in masks):
+        raise MaskError(f"none of {len(files)} pictures has a mask of its name, such as {files[0].stem}.png")
+    return masks
+
+
 def mask_for(kind: str, size: tuple[int, int], random: np.random.Generator) -> Mask:
     """Holes of one of KINDS."""
     name, _, diameter = kind.partition(" ")
@@ -165,7 +191,10 @@ def methods() -> list[str]:
 
 
 def measure_pictures(
-    pictures: list[Luma], network: NetworkOptions, rows: list[list[tuple[str, Luma]]] | None
+    pictures: list[Luma],
+    network: NetworkOptions,
+    rows: list[list[tuple[str, Luma]]] | None,
+    masks: list[Mask | None] | None = None,
 ) -> dict[str, Any]:
     """Kind of hole -> method -> numbers; networks fill holes of every size but for `auto`.
 
@@ -173,17 +202,20 @@ def measure_pictures(
         pictures: the truth.
         network: how the networks run.
         rows: gets some pictures for a sheet.
+        masks: of some or all of the pictures; None to draw holes of all KINDS.
     """
+    kinds = KINDS if masks is None else (GIVEN,)
+    given = [mask for mask in masks or () if mask is not None]
     fillings = {name: Filling(FillOptions(name, network)) for name in methods()}
-    tallies = {kind: {name: Tally() for name in fillings} for kind in KINDS}
+    tallies = {kind: {name: Tally() for name in fillings} for kind in kinds}
     for filling in fillings.values():  # networks are compiled on what they see first
         filling.fill(np.zeros((128, 128), np.float32), Holes(holes.draw("center", (128, 128), _NO_DICE)))
-    progress = Progress(len(KINDS) * len(pictures))
-    for number, kind in enumerate(KINDS):
+    progress = Progress(len(kinds) * len(pictures))
+    for number, kind in enumerate(kinds):
         random = np.random.default_rng(number)
         for index, truth in enumerate(pictures):
             progress.update(number * len(pictures) + index, kind)
-            mask = mask_for(kind, (truth.shape[0], truth.shape[1]), random)
+            mask = mask_for(kind, truth.shape[:2], random) if masks is None else given[index]
             luma = np.where(mask, 0, truth).astype(np.float32) / np.float32(255)
             shown = [(kind, np.where(mask, 255, truth).astype(np.uint8))]
             for name, filling in fillings.items():
@@ -207,7 +239,7 @@ def measure_pictures(
 
 def measure_clip(frames: list[Luma], network: NetworkOptions, lost: bool) -> dict[str, Any]:
     """Way -> numbers, of holes that stand in the picture or of blocks lost in every third frame."""
-    size = (frames[0].shape[0], frames[0].shape[1])
+    size = frames[0].shape[:2]
     standing = _mixed(size, np.random.default_rng(3))
     found = {}
     for way, (method, remember) in WAYS.items():
@@ -319,10 +351,7 @@ def _psnr(truth: Luma, made: Luma) -> float:
 
 
 def measure_speed(network: NetworkOptions) -> dict[str, Any]:
-    """Milliseconds of a frame of 640x512, by the share of the picture that is missing, still and panning.
-
-    By the clock, and of this process on all its cores: what others do on the machine is in the first.
-    """
+    """Milliseconds of a frame of 640x512 by what is missing, of the clock and of all cores for this run."""
     found = {}
     for share in SHARES:
         for name, step in (("still", 0), ("panning", PAN_PX)):

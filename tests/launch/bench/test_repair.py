@@ -63,3 +63,41 @@ def test_the_bench_runs_on_a_folder_and_a_clip(tmp_path: Path, monkeypatch: pyte
         assert (damage["frames"], damage["false_alarms"]) == (6, 0), way
     assert sheet.is_file()
     assert main(["bench", "repair", "--data", str(tmp_path / "gone"), "--json", str(out)]) == 1
+
+
+def test_pictures_are_measured_inside_of_the_masks_of_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(repair, "SPEED_FRAMES", 2)
+    monkeypatch.setattr(repair, "SHARES", (0.01,))
+    for place in ("ir", "masks"):
+        (tmp_path / place).mkdir()
+    ramp = np.tile(np.linspace(40, 200, 160), (128, 1)).astype(np.uint8)
+    for name in ("a", "b"):
+        cv2.imwrite(str(tmp_path / "ir" / f"{name}.png"), ramp)
+    mask = np.zeros((128, 160), np.uint8)
+    mask[40:70, 60:63] = 255
+    cv2.imwrite(str(tmp_path / "masks" / "b.png"), mask)
+    out = tmp_path / "out.json"
+    words = [
+        "bench",
+        "repair",
+        "--data",
+        str(tmp_path),
+        "--masks",
+        str(tmp_path / "masks"),
+        "--json",
+        str(out),
+    ]
+    assert main(words) == 0
+    told = json.loads(out.read_text())["pictures"]["pictures"]
+    assert told["count"] == 1
+    assert set(told["methods"]) == {"masks"}
+    assert told["methods"]["masks"]["auto"]["psnr_db"] > 40  # a ramp goes on as one
+    cv2.imwrite(str(tmp_path / "masks" / "a.png"), mask[:100])
+    assert main(words) == 1
+    assert "the mask of a.png: is 160x100, the picture 160x128" in capsys.readouterr().err
+    for old in (tmp_path / "masks").iterdir():
+        old.rename(old.with_name(f"other_{old.name}"))
+    assert main(words) == 1
+    assert "none of 2 pictures has a mask" in capsys.readouterr().err

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from irchroma.engines.catalog import CLASSICS, REPAIRS, repair_weights
 from irchroma.launch.cli import main
 from irchroma.launch.commands import train
 from irchroma.launch.commands.train import lit_as
@@ -110,18 +111,24 @@ def test_a_night_has_the_colors_of_the_day_under_the_lamp_it_shows() -> None:
     assert np.ptp(lit[32, 8]) < 0.8 * 100 * 60 / 105
 
 
-def test_a_classic_colorizer_is_trained_by_its_name(
-    pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("name", [*CLASSICS, *REPAIRS])
+def test_every_method_of_the_literature_is_trained_by_its_name(
+    name: str, pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    pytest.importorskip("torch")
     data = tmp_path / "data" / "nir"
     data.mkdir(parents=True)
     for part in ("train", "val"):
         (data / part).symlink_to(pairs)
-    words = ["--data", str(data.parent), "--steps", "1", "--side", "64", "--batch", "2", "--threads", "1"]
-    assert main(["train", "iizuka2016", *words, "--out", str(tmp_path / "out")]) == 0
-    made = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [Path(one["graph"]).name for one in made] == ["iizuka2016_nir.onnx"]
-    assert main(["train", "iizuka2016", *words[:2], "--minutes", "1"]) == 1
+    words = ["--data", str(data.parent), "--steps", "2", "--batch", "2", "--threads", "1"]
+    side = ["--side", "64"] if name in CLASSICS else []
+    assert main(["train", name, *words, *side, "--out", str(tmp_path / "out")]) == 0
+    (made,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    graph = f"{name}_nir.onnx" if name in CLASSICS else repair_weights(name).name
+    assert Path(made["graph"]).name == graph
+    assert Path(made["graph"]).stat().st_size == made["bytes"]
+    assert made["steps"] == 2
+    assert main(["train", name, *words[:2], "--minutes", "1"]) == 1
     assert "--steps" in capsys.readouterr().err
 
 

@@ -27,6 +27,25 @@ def test_soft_encoding_sums_to_one_over_five_bins() -> None:
     assert of[0.0, 0.0] / of[0.0, -10.0] == pytest.approx(math.exp(-0.5) / math.exp(-0.9), rel=1e-4)
 
 
+def test_soft_encoding_of_neutral_is_that_of_its_cross_of_five() -> None:
+    index, share = zhang2016.soft_encoding(torch.zeros(1, 2), BINS)
+    of = {tuple(BINS[i].tolist()): float(s) for i, s in zip(index[0], share[0], strict=True)}
+    # (0, 0) weighs 1, its four neighbors at 10 exp(-100 / 50) = 0.135335 each, 1.541341 together
+    assert set(of) == {(0.0, 0.0), (10.0, 0.0), (-10.0, 0.0), (0.0, 10.0), (0.0, -10.0)}
+    assert of.pop((0.0, 0.0)) == pytest.approx(0.648786, abs=1e-5)
+    assert list(of.values()) == pytest.approx([0.087803] * 4, abs=1e-5)
+
+
+def test_the_annealed_mean_at_the_paper_s_temperature() -> None:
+    logits = torch.full((1, 313, 1, 1), -30.0)
+    at = {tuple(bin.tolist()): number for number, bin in enumerate(BINS)}
+    logits[0, at[0.0, 0.0]], logits[0, at[20.0, 10.0]] = 0.0, math.log(3.0)
+    # shares 1/4 and 3/4, to the power of 1 / 0.38: 3 ** 2.631579 = 18.0126, so 18.0126 / 19.0126 of (20, 10)
+    assert zhang2016.TEMPERATURE == 0.38
+    mean = zhang2016.annealed_mean(logits, BINS)[0, :, 0, 0]
+    assert mean.tolist() == pytest.approx([18.94807, 9.47403], abs=1e-3)
+
+
 def test_rebalancing_has_mean_one_and_bounds() -> None:
     frequency = torch.zeros(313)
     neutral = int((BINS == 0).all(1).nonzero())
