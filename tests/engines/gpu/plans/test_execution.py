@@ -122,6 +122,7 @@ def test_a_plan_of_one_shape_runs_in_memory_of_ours_and_is_told_no_shape(
     (context,) = engine.contexts
     assert context.told == []
     assert context.memory[0] in {array.address for array in device.given}
+    assert context.memory[1] == engine.device_memory_size_v2  # of this batch alone
     host_view(network.luma)[...] = 0.25
     network.enqueue(17)
     assert (host_view(network.ycc) == 0.25).all()

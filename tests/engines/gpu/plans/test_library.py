@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from tests.engines.gpu.plans.plan_source import plan_options
@@ -85,3 +87,87 @@ def test_a_plan_that_cannot_be_loaded_is_an_error_and_never_none(library: Tensor
         plan = library.build(BuildRequest(onnx, SQUARE)).plan
         with pytest.raises(PlanError, match="CUDA driver version is insufficient"):
             library.load(plan)
+
+
+class Builder:
+    """The library's own, with the configurations that it has given."""
+
+    def __init__(self, builder: Any) -> None:
+        self._builder = builder
+        self.given: list[Any] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._builder, name)
+
+    def create_builder_config(self) -> Any:
+        self.given.append(self._builder.create_builder_config())
+        return self.given[-1]
+
+
+def test_a_plan_can_be_recorded_and_makes_no_streams_of_its_own(
+    library: TensorRT, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorRT-RTX demands user allocation of what is captured (release notes of 1.2)."""
+    onnx = plan_options(tmp_path).onnx
+    assert onnx is not None
+    builder = Builder(library._builder())
+    monkeypatch.setattr(library, "_builder", lambda: builder)
+    library.build(BuildRequest(onnx, SQUARE, level=1))
+    (config,) = builder.given
+    assert config.get_flag(library.library.BuilderFlag.REQUIRE_USER_ALLOCATION)
+    assert config.max_aux_streams == 0
+    assert config.builder_optimization_level == 1
+    assert config.num_optimization_profiles == 0  # one shape, which is the network's
+
+
+class Configuration:
+    """What TensorRT-RTX is told of an execution context."""
+
+    dynamic_shapes_kernel_specialization_strategy: Any = None
+
+    def __init__(self, cache: Any) -> None:
+        self.strategy: Any = None
+        self.used: Any = None
+        self._cache = cache
+
+    def set_execution_context_allocation_strategy(self, strategy: Any) -> None:
+        self.strategy = strategy
+
+    def create_runtime_cache(self) -> Any:
+        return self._cache
+
+    def set_runtime_cache(self, cache: Any) -> None:
+        self.used = cache
+
+
+class Cache:
+    def __init__(self, takes: bool) -> None:
+        self.takes = takes
+        self.told: list[bytes] = []
+
+    def deserialize(self, content: bytes) -> bool:
+        self.told.append(content)
+        return self.takes
+
+
+@pytest.mark.parametrize("takes", [True, False], ids=["its own", "another device's"])
+def test_a_context_is_of_the_final_kernels_from_the_start(
+    library: TensorRT, tmp_path: Path, takes: bool
+) -> None:
+    """What is recorded with fallback kernels keeps them; those that were compiled before are used again."""
+    (tmp_path / "a.jit").write_bytes(b"compiled")
+    cache = Cache(takes)
+    asked = Configuration(cache)
+    engine = SimpleNamespace(
+        create_runtime_config=lambda: asked, create_execution_context=lambda config: (config, "context")
+    )
+    context, used = library.make_context(engine, tmp_path / "a.jit")
+    assert context == (asked, "context")
+    found = library.library
+    assert asked.strategy == found.ExecutionContextAllocationStrategy.USER_MANAGED
+    eager = found.DynamicShapesKernelSpecializationStrategy.EAGER
+    assert asked.dynamic_shapes_kernel_specialization_strategy == eager
+    assert asked.used is used is cache
+    assert cache.told == [b"compiled"]
+    library.make_context(engine, tmp_path / "none.jit")
+    assert cache.told == [b"compiled"]
