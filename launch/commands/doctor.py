@@ -25,11 +25,23 @@ from irchroma.stream.errors import StreamError
 from irchroma.stream.survey import Finding, inspect_cameras, inspect_encoders, inspect_gstreamer
 
 _GROUP = "GPU"
+_BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
 def inspect_gpu_path() -> list[Finding]:
-    """Three lines; none of it is needed, and nothing of CUDA is started."""
-    return [_device(), _pycuda(), _compiler()]
+    """Four lines; none of it is needed, and nothing of CUDA is started."""
+    return [_device(), _pycuda(), _compiler(), where_it_ran(_BENCHMARKS)]
+
+
+def where_it_ran(folder: Path) -> Finding:
+    """The GPUs of which a measurement is kept: the path has been run on those and on no others."""
+    devices = set()
+    for path in sorted(folder.glob("gpu*.json")):
+        devices.add(str(json.loads(path.read_text(encoding="utf-8")).get("device", path.stem)))
+    if devices:
+        return Finding(_GROUP, "GPU path, measured on", True, False, ", ".join(sorted(devices)))
+    detail = "no GPU yet: as C++, and over a stand-in for the driver (engines/gpu/GPU.md)"
+    return Finding(_GROUP, "GPU path, measured on", False, False, detail, "launch/first_gpu_run FOLDER")
 
 
 def _device() -> Finding:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from irchroma.launch import cli
-from irchroma.launch.commands.doctor import examine, inspect_runtimes, main_job_works, table
+from irchroma.launch.commands.doctor import examine, inspect_runtimes, main_job_works, table, where_it_ran
 from irchroma.stream.survey import Finding
 
 
@@ -39,6 +39,16 @@ def test_whatever_is_missing_and_can_be_had_comes_with_a_command() -> None:
     for finding in examine():
         if not finding.works and finding.group in ("GStreamer", "encoders", "runtimes", "weights"):
             assert finding.mend, finding
+
+
+def test_the_gpus_that_the_path_has_run_on_are_those_of_kept_measurements(tmp_path: Path) -> None:
+    found = where_it_ran(tmp_path)
+    assert (found.works, found.mend) == (False, "launch/first_gpu_run FOLDER")
+    for name in ("L4", "H200"):
+        (tmp_path / f"gpu_{name}.json").write_text(json.dumps({"device": f"NVIDIA {name}"}))
+    (tmp_path / "cpu.json").write_text(json.dumps({"device": "none of them"}))
+    found = where_it_ran(tmp_path)
+    assert (found.works, found.detail) == (True, "NVIDIA H200, NVIDIA L4")
 
 
 def test_only_what_is_needed_decides() -> None:
