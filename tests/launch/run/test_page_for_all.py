@@ -44,7 +44,7 @@ def test_axe_finds_nothing_serious_at_any_size_in_light_and_dark(tmp_path: Path)
         opened(f"http://127.0.0.1:{run.port}/", tmp_path / "profile") as tab,
     ):
         tab.wait_for(f"{WIDTH} === 320 && warmth")
-        for opened_part in ("", "warm", "charts", "more"):
+        for opened_part in ("", "warm", "charts", "forall"):
             tab.value(
                 "for (const one of document.querySelectorAll('details'))"
                 f" one.open = one.id === '{opened_part}'"
