@@ -245,7 +245,7 @@ def _rtsp(text: str, options: SinkOptions) -> FrameSink:
 
 
 def _srt(text: str, options: SinkOptions) -> FrameSink:
-    return SrtSink(_srt_address(text), options.encoder, options.pool)
+    return SrtSink(_srt_address(text), options.encoder, options.pool, _sound(options))
 
 
 def _http(text: str, options: SinkOptions) -> FrameSink:
@@ -277,14 +277,14 @@ def _record(text: str, options: SinkOptions) -> FrameSink:
     if bool(user) != bool(password):
         raise SinkError(f"{public(text)}: expected both a user and a password, or neither")
     url = f"{parts.scheme.removeprefix('publish+')}://{_place_of(parts)}"
-    return RtspRecordSink(RecordAddress(url, user, password), options.encoder, options.pool)
+    return RtspRecordSink(RecordAddress(url, user, password), options.encoder, options.pool, _sound(options))
 
 
 def _whip(text: str, options: SinkOptions) -> FrameSink:
     parts = _split_remote(text, "whip+https://host/path")
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
     url = f"{parts.scheme.removeprefix('whip+')}://{_place_of(parts)}"
-    return WhipSink(WhipAddress(url, user, password), options.encoder, options.pool)
+    return WhipSink(WhipAddress(url, user, password), options.encoder, options.pool, _sound(options))
 
 
 def _split_remote(text: str, form: str) -> SplitResult:

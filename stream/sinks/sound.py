@@ -275,12 +275,14 @@ def open_sound(
         source: of a live source, or the file that is the source; None for none.
         live: whether the source is.
         label: the output.
-        coding: what it takes; a file's is AAC in any case.
+        coding: what it takes; a file's is AAC.
     """
     try:
         if isinstance(source, LiveSound):
             return source.reader(coding)
-        if source is not None and not live:
+        if source is not None and coding != "audio/mpeg" and sound_of(source)[0]:
+            raise StreamError(f"of a file it is AAC, and {coding} is asked for")
+        if source is not None and not live and coding == "audio/mpeg":
             return FileSound(source)
     except (StreamError, TimeoutError) as error:
         if "no audio track" not in str(error):

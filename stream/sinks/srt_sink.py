@@ -1,18 +1,25 @@
-"""Sends the pictures as H.264 or H.265 in MPEG-TS over SRT, as listener or as caller that goes on calling."""
+"""Sends pictures and sound in MPEG-TS over SRT: to whoever calls, or to a receiver that it calls itself."""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 from irchroma.stream.gstreamer import door
-from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.gstreamer.sample import Unit
+from irchroma.stream.protocols import Pixels, VideoInfo
 from irchroma.stream.sinks.encoders import EncoderOptions
 from irchroma.stream.sinks.pipeline_sink import Tail
 from irchroma.stream.sinks.publish.calling import CallingSink
 from irchroma.stream.sinks.shared_encoder import EncoderPool
+from irchroma.stream.sinks.sound import LiveSound
 
+log = logging.getLogger(__name__)
+
+_ROUNDED_NS = 1_000_000  # times of a transport stream count in 11 microseconds
 _PACKETS = 7  # of MPEG-TS in one message: libsrt's live mode takes 1316 bytes
 
 
@@ -42,19 +49,53 @@ class SrtAddress:
 
 
 class SrtSink(CallingSink):
-    """One SRT stream. A caller whose receiver is away tries again, and drops pictures meanwhile."""
+    """One SRT stream. A caller goes on calling; a listener encodes while somebody listens."""
 
     def __init__(
-        self, address: SrtAddress, encoder: EncoderOptions | None = None, pool: EncoderPool | None = None
+        self,
+        address: SrtAddress,
+        encoder: EncoderOptions | None = None,
+        pool: EncoderPool | None = None,
+        audio_from: LiveSound | Path | None = None,
     ) -> None:
-        super().__init__(str(address), ("h264", "h265"), "SRT", encoder, pool)
+        """`audio_from`: the file that is the source, or a live one's sound, which goes with the pictures."""
+        super().__init__(str(address), ("h264", "h265"), "SRT", encoder, pool, audio_from)
         self._address = address
+        self._receivers = 0
+        self._joined = False
+        self._begun_ns: int | None = None  # the first picture's time
+        self._ahead_ns: int | None = None  # how much later the muxer's times are
+        self._from_key, self._from_ns = False, 0  # what goes out after a pause, on the muxer's clock
 
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
         """See `FrameSink.open`. A receiver that does not answer yet is no error."""
         super().open(info, size)
         if self._address.caller:  # a listener's failure is an error
             self._opened = (info, size)
+
+    @property
+    def watched(self) -> bool:
+        """Whether anything is encoded for it."""
+        return self._joined
+
+    def write(self, rgb: Pixels, pts_ns: int, duration_ns: int) -> None:
+        """See `FrameSink.write`; costs a listener nothing while nobody listens."""
+        encoder, watched = self._encoder, self._address.caller or self._receivers > 0
+        if encoder is not None and watched != self._joined:
+            self._joined = watched
+            if watched:
+                self._await_key = True
+                self._from_key = self._ahead_ns is not None
+                encoder.join(self._take)
+            else:
+                log.info("%s: no receivers, encoder stopped", self.label)
+                encoder.leave(self._take)
+        if watched or encoder is None:
+            super().write(rgb, pts_ns, duration_ns)
+            return
+        if self._pace is not None:
+            self._pace.wait(pts_ns)
+        self._pass_over_sound(pts_ns + max(0, duration_ns))
 
     def _tail(self, rate: Fraction, size: tuple[int, int]) -> Tail:
         address = self._address
@@ -71,21 +112,31 @@ class SrtSink(CallingSink):
             "mpegtsmux name=mux alignment=0 ! srtsink name=srt wait-for-connection=false sync=false",
             {"srt": srt},
             task=self._task(rate, size),
+            sound="mux.",
         )
 
     def _start(self, rate: Fraction, size: tuple[int, int]) -> None:
+        self._begun_ns = self._ahead_ns = None
+        self._from_key, self._from_ns = False, 0
         super()._start(rate, size)
+        self._joined = True
         if self._pipeline is not None:
             kinds = door.modules()["Gst"].PadProbeType
-            self._pipeline.element("mux").get_static_pad("src").add_probe(kinds.BUFFER_LIST, _grouped)
+            self._pipeline.element("mux").get_static_pad("src").add_probe(kinds.BUFFER_LIST, self._grouped)
         if self._pipeline is not None and not self._address.caller:
+            self._receivers = 0
             self._pipeline.element("srt").connect("caller-added", self._caller_added)
+            self._pipeline.element("srt").connect("caller-removed", self._caller_removed)
+
+    def _caller_removed(self, *_: Any) -> None:
+        self._receivers -= 1
 
     def _caller_added(self, *_: Any) -> None:
         """A new receiver begins with a keyframe: what comes before it would not decode. SRT's thread.
 
         All receivers get the same packets, so the others miss a picture or two, too.
         """
+        self._receivers += 1
         self._await_key = True
         if self._encoder is not None:
             self._encoder.ask_keyframe()
@@ -94,19 +145,36 @@ class SrtSink(CallingSink):
         stats = self._pipeline.element("srt").get_property("stats") if self._pipeline is not None else None
         return stats is not None and bool(stats.get_int64("packets-sent")[1])
 
+    def _take(self, unit: Unit) -> None:
+        """A coded picture. The encoder's thread."""
+        if self._await_key and unit.key:
+            if self._begun_ns is None:
+                self._begun_ns = unit.pts_ns
+            if self._from_key and self._ahead_ns is not None:
+                self._from_ns = unit.pts_ns + self._ahead_ns - _ROUNDED_NS
+                self._from_key = False
+        super()._take(unit)
 
-def _grouped(pad: Any, probe: Any) -> Any:
-    """Sends a picture's packets at once, in messages that SRT takes. The muxer's thread.
+    def _grouped(self, pad: Any, probe: Any) -> Any:
+        """Sends a picture's packets at once, in messages that SRT takes. The muxer's thread.
 
-    The muxer's own groups of 7 packets would hold small pictures back until more come, which is some frames
-    of delay, and a new receiver would get those before its keyframe.
-    """
-    library = door.modules()["Gst"]
-    packets = probe.get_buffer_list()
-    count = packets.length()
-    for start in range(0, count, _PACKETS):
-        group = [packets.get(at) for at in range(start, min(count, start + _PACKETS))]
-        message = library.Buffer.new_wrapped(b"".join(one.extract_dup(0, one.get_size()) for one in group))
-        message.pts, message.dts = group[0].pts, group[0].dts
-        pad.push(message)
-    return library.PadProbeReturn.DROP
+        The muxer's own groups of 7 packets would hold small pictures back until more come, which is some
+        frames of delay, and a new receiver would get those before its keyframe. What waited in the muxer
+        while nobody listened is left out.
+        """
+        library = door.modules()["Gst"]
+        packets = probe.get_buffer_list()
+        count = packets.length()
+        out_ns = packets.get(count - 1).pts  # tables in front have the time of what was before
+        if self._ahead_ns is None and self._begun_ns is not None:
+            self._ahead_ns = out_ns - self._begun_ns
+        if self._from_key or out_ns < self._from_ns:
+            return library.PadProbeReturn.DROP
+        for start in range(0, count, _PACKETS):
+            group = [packets.get(at) for at in range(start, min(count, start + _PACKETS))]
+            message = library.Buffer.new_wrapped(
+                b"".join(one.extract_dup(0, one.get_size()) for one in group)
+            )
+            message.pts, message.dts = group[0].pts, group[0].dts
+            pad.push(message)
+        return library.PadProbeReturn.DROP

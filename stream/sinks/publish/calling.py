@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from fractions import Fraction
+from pathlib import Path
 
 from irchroma.stream.errors import SinkError, StreamError
 from irchroma.stream.gstreamer.door import GstFailure
@@ -15,12 +16,14 @@ from irchroma.stream.sinks.i420_packer import even_size
 from irchroma.stream.sinks.pace import Pace
 from irchroma.stream.sinks.pipeline_sink import PipelineSink, check_size, explain
 from irchroma.stream.sinks.shared_encoder import EncoderPool
+from irchroma.stream.sinks.sound import LiveSound, open_sound
 
 log = logging.getLogger(__name__)
 
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 10.0
 _FILE_WAITS_S = 15.0
 _STEP_S = 0.01
+_SOUND_AHEAD_NS = 500_000_000  # what may be waited for to tell a server what sounds
 _WAITING = 30  # coded pictures in front of a server that is slow
 
 
@@ -34,6 +37,8 @@ class CallingSink(PipelineSink):
         known: the codings that the protocol carries, the usual one first.
         protocol: its name, for people.
         encoder, pool: as for other sinks.
+        audio_from: the file that is the source, or a live one's sound, which goes with the pictures.
+        sound_coding: what the protocol carries.
 
     Attributes:
         away: why nothing is sent right now; empty while it is.
@@ -46,18 +51,39 @@ class CallingSink(PipelineSink):
         protocol: str,
         encoder: EncoderOptions | None = None,
         pool: EncoderPool | None = None,
+        audio_from: LiveSound | Path | None = None,
+        sound_coding: str = "audio/mpeg",
     ) -> None:
         super().__init__(label, waits=False, end_s=0, pool=pool or EncoderPool())
+        self._audio_from, self._sound_coding = audio_from, sound_coding
         self._encoding = encoder or EncoderOptions()
         self._codec = codec_for(self._encoding, known, label, protocol)
         self._opened: tuple[VideoInfo, tuple[int, int]] | None = None
         self._retry_s, self._retry_at = FIRST_RETRY_S, 0.0
-        self._met = self._in_step = False
+        self._met = self._in_step = self._sounds = False
         self.away = ""
+
+    def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
+        """See `FrameSink.open`."""
+        self._sounds = info.sound
+        self._live = info.live
+        super().open(info, size)
 
     def _reached(self) -> bool:
         """Whether the server takes pictures by now."""
         raise NotImplementedError
+
+    def _start(self, rate: Fraction, size: tuple[int, int]) -> None:
+        """With the sound anew: what sounded before is left out."""
+        if self._sound is None and (self._sounds or not self._live):
+            self._sound = open_sound(self._audio_from, self._live, self.label, self._sound_coding)
+        super()._start(rate, size)
+
+    def _pass_over_sound(self, until_ns: int) -> None:
+        """What sounds while nobody listens."""
+        if self._sound is not None:
+            for _ in self._sound.until(until_ns):
+                pass
 
     def _task(self, rate: Fraction, size: tuple[int, int]) -> EncoderTask:
         return EncoderTask(self._codec, size, rate, live=True, options=self._encoding)
@@ -126,7 +152,8 @@ class PublishingSink(CallingSink):
             choose_encoder(self._task(info.rate, even_size(size)))
         except StreamError as error:
             raise explain(error, self.label) from error
-        self._live, self._opened, self._met = info.live, (info, size), False
+        self._live, self._sounds = info.live, info.sound
+        self._opened, self._met = (info, size), False
 
     def write(self, rgb: Pixels, pts_ns: int, duration_ns: int) -> None:
         """See `FrameSink.write`. SinkError where a file's server is not there."""
@@ -142,6 +169,7 @@ class PublishingSink(CallingSink):
                 told = explain(error, self.label)
                 told.__cause__ = error
                 self._hang_up(told)
+            self._send_sound(pts_ns)
             if time.monotonic() > deadline_s:
                 self._hang_up(SinkError(f"{self.label}: did not answer within {_FILE_WAITS_S:g} s"))
             time.sleep(_STEP_S)
@@ -177,6 +205,7 @@ class PublishingSink(CallingSink):
         if self._reached() and not self._in_step:
             self._in_step = True
             self._shift_ns = unit.pts_ns - int(pictures.get_current_running_time())
+            self._first_ns = unit.pts_ns
         super()._take(unit)
 
     def _start(self, rate: Fraction, size: tuple[int, int]) -> None:
@@ -186,3 +215,23 @@ class PublishingSink(CallingSink):
     def _begins(self, pts_ns: int) -> None:
         if not self._in_step:  # the picture that says what comes
             self._shift_ns = pts_ns
+
+    def _send_sound(self, until_ns: int) -> None:
+        """Beside pictures alone; where a server is told what comes, one piece says what sounds."""
+        if self.needs_picture and not self._sound_primed:
+            if self._taken:
+                self._prime_sound(until_ns + _SOUND_AHEAD_NS)
+        elif self._in_step:
+            super()._send_sound(until_ns)
+        else:
+            self._pass_over_sound(until_ns)
+
+    def _prime_sound(self, until_ns: int) -> None:
+        if self._sound is None or self._pipeline is None:
+            return
+        piece = next(iter(self._sound.until(until_ns)), None)
+        if piece is not None:
+            way = self._pipeline.element("sound")
+            way.set_property("caps", piece.caps)
+            way.emit("push-buffer", piece.at(0))
+            self._sound_primed = True

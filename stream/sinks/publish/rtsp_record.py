@@ -1,4 +1,4 @@
-"""Publishes the pictures as H.264 or H.265 into an RTSP server elsewhere (ANNOUNCE, RECORD), over TCP.
+"""Publishes pictures (H.264, H.265) and their sound into an RTSP server elsewhere (ANNOUNCE, RECORD), by TCP.
 
 Reference: RFC 2326, 10.3 and 10.11.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 from irchroma.stream.gstreamer.door import GstFailure
@@ -16,6 +17,7 @@ from irchroma.stream.sinks.encoders import EncoderOptions
 from irchroma.stream.sinks.pipeline_sink import Tail
 from irchroma.stream.sinks.publish.calling import PublishingSink
 from irchroma.stream.sinks.shared_encoder import EncoderPool
+from irchroma.stream.sinks.sound import LiveSound
 
 _STEPS = 2  # of its progress in recording: it announces, then, with everything set up, begins
 _TIMEOUT_US = 5_000_000  # of a server that has gone without a word
@@ -45,9 +47,14 @@ class RtspRecordSink(PublishingSink):
     needs_picture = True
 
     def __init__(
-        self, address: RecordAddress, encoder: EncoderOptions | None = None, pool: EncoderPool | None = None
+        self,
+        address: RecordAddress,
+        encoder: EncoderOptions | None = None,
+        pool: EncoderPool | None = None,
+        audio_from: LiveSound | Path | None = None,
     ) -> None:
-        super().__init__(str(address), ("h264", "h265"), "RTSP", encoder, pool)
+        """`audio_from`: the file that is the source, or a live one's sound, which goes with the pictures."""
+        super().__init__(str(address), ("h264", "h265"), "RTSP", encoder, pool, audio_from)
         self._address, self._steps = address, 0
 
     def _tail(self, rate: Fraction, size: tuple[int, int]) -> Tail:
@@ -59,6 +66,7 @@ class RtspRecordSink(PublishingSink):
             f"rtspclientsink name=server protocols=tcp latency=0 tcp-timeout={_TIMEOUT_US}",
             {"server": server},
             task=self._task(rate, size),
+            sound="server.sink_1",
         )
 
     def _start(self, rate: Fraction, size: tuple[int, int]) -> None:

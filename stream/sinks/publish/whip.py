@@ -1,4 +1,4 @@
-"""Publishes the pictures as H.264 over WebRTC into a server elsewhere, which is asked by WHIP.
+"""Publishes pictures (H.264) and live sound (Opus) over WebRTC into a server elsewhere, asked by WHIP.
 
 Reference: WebRTC-HTTP Ingestion Protocol (WHIP), RFC 9725; RFC 8829 (offer and answer); RFC 6184.
 """
@@ -13,6 +13,7 @@ import ssl
 import threading
 from dataclasses import dataclass, field
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -22,6 +23,7 @@ from irchroma.stream.sinks.encoders import EncoderOptions
 from irchroma.stream.sinks.pipeline_sink import Tail
 from irchroma.stream.sinks.publish.calling import PublishingSink
 from irchroma.stream.sinks.shared_encoder import EncoderPool
+from irchroma.stream.sinks.sound import LiveSound
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +34,10 @@ _LONGEST_ANSWER = 64 * 1024
 _FORMAT = (
     "application/x-rtp,media=(string)video,encoding-name=(string)H264,payload=(int)96,clock-rate=(int)90000"
     ",packetization-mode=(string)1,profile-level-id=(string)42e01f"
+)
+_SOUND = (
+    'rtpopuspay pt=97 ! capsfilter caps="application/x-rtp,media=(string)audio'
+    ',encoding-name=(string)OPUS,payload=(int)97,clock-rate=(int)48000"'
 )
 
 
@@ -67,9 +73,14 @@ class WhipSink(PublishingSink):
     """One WebRTC stream to somebody else's server."""
 
     def __init__(
-        self, address: WhipAddress, encoder: EncoderOptions | None = None, pool: EncoderPool | None = None
+        self,
+        address: WhipAddress,
+        encoder: EncoderOptions | None = None,
+        pool: EncoderPool | None = None,
+        audio_from: LiveSound | Path | None = None,
     ) -> None:
-        super().__init__(str(address), ("h264",), "WHIP", encoder, pool)
+        """`audio_from`: a live source's sound, which goes with the pictures as Opus; a file's does not."""
+        super().__init__(str(address), ("h264",), "WHIP", encoder, pool, audio_from, "audio/x-opus")
         self._address = address
         self._session = ""
         self._gathered, self._connected = threading.Event(), threading.Event()
@@ -80,6 +91,7 @@ class WhipSink(PublishingSink):
             f' ! capssetter join=true caps="{_FORMAT}" ! capsfilter caps="{_FORMAT}"'
             " ! webrtcbin name=peer bundle-policy=max-bundle latency=0",
             task=self._task(rate, size),
+            sound=f"{_SOUND} ! peer.",
         )
 
     def _start(self, rate: Fraction, size: tuple[int, int]) -> None:
@@ -108,8 +120,9 @@ class WhipSink(PublishingSink):
         door.keep_to_address(peer, own)
         peer.connect("notify::ice-gathering-state", self._gathers)
         peer.connect("notify::connection-state", self._changes)
-        sends = peer.emit("get-transceiver", 0)
-        sends.set_property("direction", rtc.WebRTCRTPTransceiverDirection.SENDONLY)
+        for number in range(1 if self._sound is None else 2):
+            sends = peer.emit("get-transceiver", number)
+            sends.set_property("direction", rtc.WebRTCRTPTransceiverDirection.SENDONLY)
         made = door.asked(peer, "create-offer", None, _STEP_S)  # whose offer lives as long as it does
         door.asked(peer, "set-local-description", made.get_value("offer"), _STEP_S)
         if not self._gathered.wait(_STEP_S):

@@ -1,6 +1,6 @@
-"""A server that is published into over RTSP, GStreamer's own: PORT FILE [USER PASSWORD].
+"""A server that is published into over RTSP, GStreamer's own: PORT FILE [--sound] [USER PASSWORD].
 
-It writes what is recorded into FILE, an H.264 elementary stream.
+It writes what is recorded into FILE, an H.264 elementary stream, and with --sound into FILE.aac.
 """
 
 import sys
@@ -11,16 +11,21 @@ gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
 
-port, file, *credentials = sys.argv[1:]
+sounds = "--sound" in sys.argv
+port, file, *credentials = (word for word in sys.argv[1:] if word != "--sound")
 Gst.init(None)
 server = GstRtspServer.RTSPServer.new()
 server.set_address("127.0.0.1")
 server.set_service(port)
 factory = GstRtspServer.RTSPMediaFactory.new()
 factory.set_transport_mode(GstRtspServer.RTSPTransportMode.RECORD)
+writes = "filesink async=false buffer-mode=unbuffered"
+sound = (
+    f' rtpmp4adepay name=depay0 ! aacparse ! audio/mpeg,stream-format=adts ! {writes} location="{file}.aac"'
+)
 factory.set_launch(
-    f"( rtph264depay name=depay0 ! h264parse ! video/x-h264,stream-format=byte-stream"
-    f' ! filesink async=false buffer-mode=unbuffered location="{file}" )'
+    f"( rtph264depay name=depay{int(sounds)} ! h264parse ! video/x-h264,stream-format=byte-stream"
+    f' ! {writes} location="{file}"{sound if sounds else ""} )'
 )
 rights = GstRtspServer.RTSPPermissions.new()
 role = "writer" if credentials else "anonymous"

@@ -1,6 +1,7 @@
 """A server that is published into over WHIP, aiortc's in a process of its own: PORT TOKEN.
 
-It prints `picture N SIZE MEAN` for every tenth picture that it decodes, and `left` at the session's end.
+It prints `picture N SIZE MEAN` for every tenth picture that it decodes, `sound N RATE LOUDEST` for every
+tenth piece of sound, and `left` at the session's end.
 """
 
 import asyncio
@@ -17,7 +18,10 @@ async def watch(track) -> None:
     while True:
         frame = await track.recv()
         number += 1
-        if number % 10 == 0:
+        if number % 10 == 0 and track.kind == "audio":
+            loudest = int(abs(frame.to_ndarray().astype(int)).max())
+            print("sound", number, frame.sample_rate, loudest, flush=True)
+        elif number % 10 == 0:
             gray = frame.to_ndarray(format="gray")
             print("picture", number, f"{frame.width}x{frame.height}", int(gray.mean()), flush=True)
 

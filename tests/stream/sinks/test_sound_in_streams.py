@@ -1,0 +1,120 @@
+"""Sound beside the pictures that go over SRT, into an RTSP server and over WHIP; and nothing for nobody."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.stream.sinks.publish.test_publish import grown, server
+from tests.waiting import free_port, wait_for
+
+from irchroma.stream.frame import SOUND_HZ, Sound
+from irchroma.stream.protocols import FrameSink, VideoInfo
+from irchroma.stream.sinks.open_sink import SinkOptions, open_sink
+from irchroma.stream.sinks.sound import LiveSound
+from irchroma.stream.sinks.srt_sink import SrtSink
+
+pytestmark = pytest.mark.gst
+
+SIZE = (96, 160)
+STEP_NS = 40_000_000
+SOUNDING = VideoInfo(SIZE, Fraction(25), live=True, sound=True)
+
+
+@contextmanager
+def fed(sink: FrameSink, sound: LiveSound) -> Iterator[None]:
+    """25 pictures a second and the sound of 1 kHz that belongs to them, from a thread of its own."""
+    ended = threading.Event()
+    at = np.arange(SOUND_HZ // 25)
+
+    def work() -> None:
+        number = 0
+        while not ended.wait(0.04):
+            pts_ns = 90_000_000_000 + number * STEP_NS
+            tone = (12_000 * np.sin(2 * np.pi * 1000 * at / SOUND_HZ)).astype(np.int16)
+            sound.put([Sound(np.stack([tone, tone], 1), pts_ns)])
+            bright = 200 if number % 25 < 5 else 40
+            sink.write(np.full((*SIZE, 3), bright, np.uint8), pts_ns, STEP_NS)
+            number += 1
+
+    thread = threading.Thread(target=work)
+    sink.open(SOUNDING, SIZE)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        sink.close()
+        sound.close()
+
+
+def tone_of(file: Path) -> np.ndarray:
+    """Decoded by FFmpeg, mono at 48 kHz."""
+    words = ["ffmpeg", "-v", "fatal", "-i", str(file), "-f", "s16le", "-ac", "1", "-ar", "48000", "-"]
+    done = subprocess.run(words, capture_output=True, timeout=60, stdin=subprocess.DEVNULL, check=False)
+    return np.frombuffer(done.stdout[: len(done.stdout) // 2 * 2], np.int16)
+
+
+def is_the_tone(samples: np.ndarray) -> bool:
+    """Whether 1 kHz is what sounds in the last half second."""
+    tail = samples[-SOUND_HZ // 2 :].astype(float)
+    strength = np.abs(np.fft.rfft(tail * np.hanning(len(tail))))
+    return len(tail) == SOUND_HZ // 2 and abs(int(strength.argmax()) - 500) <= 2 and tail.std() > 3000
+
+
+def test_an_srt_listener_sends_both_in_step_and_encodes_only_while_somebody_listens(tmp_path: Path) -> None:
+    port, sound = free_port(socket.SOCK_DGRAM), LiveSound()
+    sink = open_sink(f"srt://127.0.0.1:{port}?mode=listener&latency=500", SinkOptions(sound=sound))
+    assert isinstance(sink, SrtSink)
+    with fed(sink, sound):
+        for visit in ("first", "second"):  # what waited in between is not sent
+            wait_for(lambda: sink.watched is False)
+            assert sink._encoder is not None
+            assert sink._encoder._pipeline is None
+            file = tmp_path / f"{visit}.ts"
+            subprocess.run(
+                (
+                    *("ffmpeg", "-v", "error", "-nostdin", "-i", f"srt://127.0.0.1:{port}?mode=caller"),
+                    *("-t", "2", "-c", "copy", str(file)),
+                ),
+                timeout=60,
+                check=True,
+            )
+            assert is_the_tone(tone_of(file))
+            words = ("-show_entries", "stream=codec_name,start_time,duration", "-of", "csv=p=0")
+            told = subprocess.run(
+                ("ffprobe", "-v", "error", *words, str(file)), stdout=subprocess.PIPE, check=True, timeout=60
+            )
+            streams = {line.split(",")[0]: line.split(",")[1:] for line in told.stdout.decode().split()}
+            assert set(streams) == {"h264", "aac"}
+            starts = [float(start) for start, _ in streams.values()]
+            assert abs(starts[0] - starts[1]) < 0.1
+            assert all(1.5 < float(duration) < 2.5 for _, duration in streams.values())
+
+
+def test_a_published_stream_takes_its_sound_along(tmp_path: Path) -> None:
+    port, file, sound = free_port(), tmp_path / "recorded.h264", LiveSound()
+    sink = open_sink(f"publish+rtsp://127.0.0.1:{port}/cam/east", SinkOptions(sound=sound))
+    heard = tmp_path / "recorded.h264.aac"
+    with server("record_server.py", str(port), str(file), "--sound"), fed(sink, sound):
+        wait_for(lambda: grown(file, 4000) and heard.exists() and len(tone_of(heard)) > SOUND_HZ, 60)
+    assert is_the_tone(tone_of(heard)[: -SOUND_HZ // 10])
+
+
+def test_a_stream_over_whip_takes_its_sound_along() -> None:
+    port, sound = free_port(), LiveSound()
+    sink = open_sink(f"whip+http://s3cret@127.0.0.1:{port}/whip/gate", SinkOptions(sound=sound))
+    with server("whip_server.py", str(port), "s3cret") as there, fed(sink, sound):
+        wait_for(lambda: any(line.startswith("picture 20") for line in there.lines), 60)
+        wait_for(lambda: any(line.startswith("sound 50") for line in there.lines), 60)
+    _, _, rate, loudest = next(line for line in there.lines if line.startswith("sound 50")).split()
+    assert int(rate) == SOUND_HZ
+    assert 9_000 < int(loudest) < 15_000
