@@ -45,6 +45,8 @@ LEAST_LEVELS = 1.5
 """The same where damage is known to be, and the picture has little noise: three times the usual error."""
 UNLIKE = 0.6
 """Of two errors, the smaller by so much says what a block looks like."""
+SHIFT_PX = 0.3
+"""Of an error, what motion that is known so well makes is none of a decoder's."""
 FOLLOWED_FRAMES = 90
 """For so long: after it, what looks damaged is taken for the scene."""
 FOLLOWED_SHARE = 0.05
@@ -125,7 +127,7 @@ class DamagedBlocks:
                 suspect = _from_row(pixels, int(first))
                 self._first = min(self._first, int(np.argmax(suspect[:, 0])))
                 moved = self._moved(before, pixels, whole, suspect) or moved
-                found |= suspect & _off_in(suspect, moved[0], pixels)
+                found |= suspect & _off_in(suspect, self._least_off(before, whole, pixels, moved[0]))
         elif moved is not None and copied is not None:
             found = copied[0]
             shift = np.array([[1, 0, copied[1][0]], [0, 1, copied[1][1]]], np.float32)
@@ -134,18 +136,23 @@ class DamagedBlocks:
             found = np.asarray(found | _new_in(moved[0], pixels, earlier), bool)
         if moved is None:  # another scene, or nothing of this one
             if share is not None:
+                self._speed = max(self._speed, self._speed_of(earlier, before))
                 return self._all_of(whole, pixels)
             self._forget()
             return None
-        return self._followed(found, moved, pixels, (earlier, before))
+        return self._followed(found, moved, pixels, (earlier, before, whole))
 
     def _followed(
-        self, found: Blocks, moved: tuple[Luma, Luma], pixels: Luma, before: tuple[Luma | None, Luma]
+        self, found: Blocks, moved: tuple[Luma, Luma], pixels: Luma, before: tuple[Luma | None, Luma, Luma]
     ) -> Mask | None:
         """What was found in this frame, and what is left of the damage of the frame before."""
         expected, drawn = moved
         if self._left is not None:
-            left = _what_is_left(self._left, expected, drawn, pixels, self._told)
+            if self._told:
+                off = self._least_off(before[1], before[2], pixels, expected)
+            else:
+                off = _error(expected, pixels)
+            left = _what_is_left(self._left, off, _error(drawn, pixels), self._told)
             left[: self._first if self._told else 0] = False
             found = np.asarray(found | left, bool)
         self._frames += 1
@@ -155,7 +162,7 @@ class DamagedBlocks:
             self._forget()
             return None
         if self._left is None:
-            self._speed = self._speed_of(*before)
+            self._speed = self._speed_of(before[0], before[1])
         self._left = found
         mask = _pixels_of(found, pixels.shape)
         self._whole = np.where(mask, expected, pixels)
@@ -169,10 +176,28 @@ class DamagedBlocks:
         if np.mean(_error(whole, pixels) < LEFT_LEVELS) > MOST:  # it has come back
             self._forget()
             return None
+        self._went += self._speed
+        if self._went > FOLLOWED_SHARE:
+            self._forget()
+            self._blind = True
+            return None
         mask = np.ones(pixels.shape, bool)
         self._whole, self.lasting = whole, mask if self._gone else None
         self._gone = True
         return mask
+
+    def _least_off(self, before: Luma, whole: Luma, pixels: Luma, expected: Luma) -> Plane:
+        """(h, w) error of each block against what its surroundings or its own motion let expect.
+
+        Less what a small shift would make of it: what a decoder has concealed well goes on as before, if by
+        a motion that nothing tells of.
+        """
+        off = _error(expected, pixels)
+        own = self._moved(before, pixels, whole, None)
+        if own is not None:
+            off = np.asarray(np.minimum(off, _error(own[0], pixels)), np.float32)
+        slopes = cv2.morphologyEx(expected, cv2.MORPH_GRADIENT, np.ones((2, 2), np.uint8))
+        return np.asarray(np.maximum(off - SHIFT_PX * block_means(slopes), 0.0), np.float32)
 
     def _speed_of(self, before: Luma | None, now: Luma) -> float:
         """Motion of most of the picture between two frames, widths of it."""
@@ -292,9 +317,8 @@ def _new_in(expected: Luma, now: Luma, earlier: Luma | None) -> Blocks:
     return found
 
 
-def _off_in(suspect: Blocks, expected: Luma, now: Luma) -> Blocks:
+def _off_in(suspect: Blocks, off: Plane) -> Blocks:
     """(h, w) blocks that are off by more than those that nothing is said against."""
-    off = _error(expected, now)
     usual = LEFT_LEVELS if suspect.all() else float(np.median(off[~suspect]))
     return _cleaned(off > np.clip(3.0 * usual, LEAST_LEVELS, LEFT_LEVELS))
 
@@ -322,13 +346,13 @@ def _pixels_of(blocks: Blocks, size: tuple[int, ...]) -> Mask:
     return np.asarray(np.pad(full, missing, mode="edge"), bool)
 
 
-def _what_is_left(left: Blocks, expected: Luma, drawn: Luma, now: Luma, told: bool) -> Blocks:
+def _what_is_left(left: Blocks, off: Plane, same: Plane, told: bool) -> Blocks:
     """Blocks near the damage of the frame before that look as it did, and not as they should.
 
+    `off` and `same` are the errors of blocks against what is expected, and what was drawn before.
     `told`: the decoder says that damage lasts: until it says otherwise what was damaged and is off still is.
     """
     near = cv2.dilate(left.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
-    off, same = _error(expected, now), _error(drawn, now)
     grown = near & (off > LEFT_LEVELS) & (same < UNLIKE * off)
     if told:
         return _cleaned(grown | left & (off > 0.5 * LEFT_LEVELS))
