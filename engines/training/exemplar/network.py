@@ -38,6 +38,8 @@ FLAT = 4e-3
 NEAR, REACH = 150.0, 0.3
 """To begin with: logits that a place loses by the square of its distance from where geometry has it (a
 picture is 2 wide), and the distance from which that hardly grows: beyond what both show content decides."""
+YCC_LIMITS = (0.0, -0.5, -0.5), (1.0, 0.5, 0.5)
+"""Of Y', Cb, Cr."""
 STEEPEST = 0.6
 """Change of color by a change of luma at most."""
 MOST_STRETCHED = 2.5
@@ -243,9 +245,9 @@ class ReferenceNetwork(nn.Module):
         kin = tokens.known  # only of its own scene's picture are tone and cast taken
         gates = torch.cat([gates[:, 0:1] * kin, gates[:, 1:2], gates[:, 2:4] * kin], dim=1)
         change = strength * (self._change(gates, matched - small, whole - small))
-        ycc = own + _on_pixels(change, luma)
-        surer = functional.interpolate(strength * gates[:, 1:2], scale_factor=float(CELL_PX), mode="bilinear")
-        ycc = torch.cat([ycc[:, 0:1].clamp(0.0, 1.0), ycc[:, 1:3].clamp(-0.5, 0.5)], dim=1)
+        change, surer = _on_pixels(change, strength * gates[:, 1:2], luma)
+        least, most = (own.new_tensor(limits).reshape(1, 3, 1, 1) for limits in YCC_LIMITS)
+        ycc = torch.minimum(torch.maximum(own + change, least), most)
         surer = confidence + (1.0 - confidence) * surer
         return Matched(ycc, surer.clamp(0.0, 1.0), similarity, gates)
 
@@ -267,8 +269,11 @@ class ReferenceNetwork(nn.Module):
         return change
 
 
-def _on_pixels(change: Tensor, luma: Tensor) -> Tensor:
-    """(N, 3, h, w) at the cells -> (N, 3, H, W), its edges where the luma's are."""
+def _on_pixels(change: Tensor, surer: Tensor, luma: Tensor) -> tuple[Tensor, Tensor]:
+    """(N, 3, h, w) and (N, 1, h, w) at the cells -> at the pixels, edges of the first where the luma's are.
+
+    All is enlarged at once: by OpenVINO one plane takes as long as seven.
+    """
 
     def mean(x: Tensor) -> Tensor:
         return functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
@@ -279,9 +284,10 @@ def _on_pixels(change: Tensor, luma: Tensor) -> Tensor:
     slope = (mean(change * gray) - mean_change * mean_gray) / (away.clamp(min=0.0) + FLAT)
     slope = slope.clamp(-STEEPEST, STEEPEST)
     offset = mean_change - slope * mean_gray
-    models = mean(torch.cat([slope, offset], dim=1))
-    models = functional.interpolate(models, scale_factor=float(CELL_PX), mode="bilinear")
-    return models[:, 0:3] * luma + models[:, 3:6]
+    cells = torch.cat([mean(torch.cat([slope, offset], dim=1)), surer], dim=1)
+    pixels = functional.interpolate(cells, scale_factor=float(CELL_PX), mode="bilinear")
+    slope, offset, surer = torch.split(pixels, [3, 3, 1], dim=1)
+    return slope * luma + offset, surer
 
 
 class ExportedMatcher(nn.Module):
