@@ -6,12 +6,14 @@ import json
 import logging
 import math
 import time
+from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from irchroma.engines.gpu.load import gpu_loads
 from irchroma.engines.measures.flicker import LiveFlicker, steps_of
 from irchroma.engines.processor import usable_cores
 from irchroma.launch.progress import Progress
@@ -134,6 +136,7 @@ class Monitor:
             "repair": loop.repair.summary() if isinstance(loop.repair, RunRepair) else None,
             "cpu_s": round(time.process_time(), 2),
             "cores": usable_cores(),
+            **({"gpus": [asdict(one) for one in gpus]} if (gpus := gpu_loads()) else {}),
             "reconnections": loop.reader.reconnections,
             "camera_time": _camera_time(loop.reader.camera_time),
             "remarks": self.remarks.listed(),

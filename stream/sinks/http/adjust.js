@@ -55,9 +55,9 @@ function bar(now) {                        // which color is how warm, where tha
   at("bar").hidden = !fixed;
   if (!fixed) return;
   const colors = now.swatch && now.swatch.length ? now.swatch : ["#000", "#fff"], unit = UNITS[now.tone.unit];
-  const [from, to] = now.tone.span.map((one) => value_of(one, now.tone.unit) + " " + unit);
+  const [from, to] = now.tone.span.map((one) => value_of(one, now.tone.unit));
   at("bar").querySelector("i").style.background = "linear-gradient(90deg, " + colors.join(", ") + ")";
-  [at("bar").firstElementChild.textContent, at("bar").lastElementChild.textContent] = [from, to];
+  [at("bar").firstElementChild.textContent, at("bar").lastElementChild.textContent] = [from, to + " " + unit];
 }
 
 for (const name of Object.keys(READINGS))

@@ -32,6 +32,12 @@ function chart(figures) {
     counted_cpu = { cpu_s: figures.cpu_s, at: now_s };
     if (share !== null && share >= 0) note("processor", share, (share / 100).toFixed(1) + " of " + figures.cores + " cores");
   }
+  const gpus = figures.gpus || [], gibibytes = (bytes) => (bytes / 2 ** 30).toFixed(1);
+  gpus.forEach((one, index) => {
+    const name = gpus.length > 1 ? "GPU " + (index + 1) : "GPU";
+    if (one.busy !== null) note(name, 100 * one.busy, (100 * one.busy).toFixed(0) + " % of " + one.name);
+    if (one.total_bytes) note(name + " memory", one.used_bytes, gibibytes(one.used_bytes) + " of " + gibibytes(one.total_bytes) + " GiB");
+  });
   if (figures.dropped_before_processing !== undefined) {
     const drops = figures.dropped_before_processing, more = counted_drops === null ? 0 : Math.max(0, drops - counted_drops);
     counted_drops = drops;

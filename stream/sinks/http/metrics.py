@@ -74,10 +74,24 @@ class _Figures:
                 if told.get(key) is not None:
                     gauge.add_metric(self._who(camera), float(told[key]))
             yield gauge
+        yield from self._gpus()
         yield from self._sinks()
         yield from self._stages()
         if self._machines is not None:
             yield from _of_machines(self._machines)
+
+    def _gpus(self) -> Iterator[Metric]:
+        """Only of those that tell."""
+        for key, name, text in (
+            ("busy", "irchroma_gpu_busy_ratio", "Share of the last moment in which the GPU worked."),
+            ("used_bytes", "irchroma_gpu_memory_bytes", "Memory of the GPU that is taken."),
+        ):
+            gauge = GaugeMetricFamily(name, text, labels=(*self._own, "gpu"))
+            for camera, told in self._figures.items():
+                for number, one in enumerate(told.get("gpus") or []):
+                    if one[key] is not None:
+                        gauge.add_metric((*self._who(camera), str(number)), float(one[key]))
+            yield gauge
 
     def _sinks(self) -> Iterator[Metric]:
         labels = (*self._own, "sink")

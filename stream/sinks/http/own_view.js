@@ -69,13 +69,16 @@ function tell_real(shown) {                // within a glance: what is real, and
   const width = parseFloat(stage.style.getPropertyValue("--w")) || 0;
   const brief = plain || !made ? made : palette ? "false color" : width < 360 ? "predicted" : "predicted color";
   const real = { raw: "real: what the sensor sees", side: "real", wipe: "real" }[shown] || "";
-  const say = (tag, text, room) => {
+  const say = (tag, text, share) => {     // of a wipe, what is hardly to be seen needs no name
     if (tag.textContent !== text) tag.textContent = text;
-    tag.style.visibility = room ? "" : "hidden";
+    tag.style.visibility = !wipe || share > 0.12 ? "" : "hidden";
   };
-  say(at("real"), real, !wipe || own.wipe * width > at("real").offsetWidth + 30);
-  say(at("made"), { raw: "", run: made, confidence: "how sure the color is" }[shown] ?? (both ? brief || "color" : made),
-      !wipe || (1 - own.wipe) * width > at("made").offsetWidth + 30);
+  say(at("real"), real, own.wipe);
+  say(at("made"), { raw: "", confidence: "how sure the color is" }[shown] ?? (both ? brief || "color" : width < 300 ? brief : made),
+      1 - own.wipe);
+  const [left, right] = [at("real").offsetWidth + 20, at("made").offsetWidth + 20];
+  const crowded = real && (wipe ? own.wipe * width < left || (1 - own.wipe) * width < right : left + right > width);
+  at("made").classList.toggle("below", Boolean(crowded));         // each in a row of its own
   at("made").classList.toggle("made", !plain && shown !== "confidence");
   line.hidden = !wipe || view.hidden;
 }

@@ -41,6 +41,7 @@ function draw_marks(now, hot) {
     name.textContent = one.name + " " + said;
     name.classList.toggle("alarm", hot.has(one.name));
     name.style.left = `calc(var(--x) + var(--w) * ${Math.min(x0, x1) / 100})`;
+    if (columns().length * (Math.min(x0, x1) / 100 - offset) > 0.6) name.classList.add("leftwards");
     name.style.top = `calc(var(--y) + var(--h) * ${Math.min(y0, y1) / 100})`;
     names.push(name);
   }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def test_axe_finds_nothing_serious_at_any_size_in_light_and_dark(tmp_path: Path)
         opened(f"http://127.0.0.1:{run.port}/", tmp_path / "profile") as tab,
     ):
         tab.wait_for(f"{WIDTH} === 320 && warmth")
-        for opened_part in ("", "warm", "charts", "more"):
+        for opened_part in ("", "warm", "charts", "forall"):
             tab.value(
                 "for (const one of document.querySelectorAll('details'))"
                 f" one.open = one.id === '{opened_part}'"
@@ -114,6 +115,29 @@ def test_figures_are_told_in_words_and_drawn(tmp_path: Path) -> None:
         assert tab.value("document.querySelector('[data-of=rate] path').getTotalLength()") > 1
         assert "palette ironbow" in tab.value("at('runs').textContent")
         assert json.loads(run.request("GET", "/stats.json")[1])["cores"] >= 1
+
+
+def test_a_gpu_is_among_the_figures_where_there_is_one(tmp_path: Path) -> None:
+    camera = Camera()
+    try:
+        with opened(f"http://127.0.0.1:{camera.port}/gate/", tmp_path / "profile") as tab:
+            tab.value("at('charts').open = true")
+            named = "[...document.querySelectorAll('#sparks b')].map((one) => one.textContent)"
+            tab.wait_for(f"{named}.includes('rate')")
+            assert not tab.value(f"{named}.some((name) => name.startsWith('GPU'))")
+            whole = {"name": "card", "busy": 0.37, "used_bytes": 2 << 30, "total_bytes": 8 << 30}
+            camera.told["gpus"] = [whole, {**whole, "busy": None}]
+            tab.wait_for(f"{named}.includes('GPU 1') && {named}.includes('GPU 2 memory')")
+            assert not tab.value(f"{named}.includes('GPU 2')"), "what is not known is not zero"
+            words = "[...document.querySelectorAll('#sparks span')].map((one) => one.textContent)"
+            assert {"37 % of card", "2.0 of 8.0 GiB"} <= set(tab.value(words))
+            told = urllib.request.urlopen(f"http://127.0.0.1:{camera.port}/metrics", timeout=10)
+            with told as answer:
+                text = answer.read().decode()
+            assert 'irchroma_gpu_busy_ratio{camera="gate",gpu="0"} 0.37' in text
+            assert 'gpu="1"} 0' not in text
+    finally:
+        camera.close()
 
 
 def test_a_wall_of_cameras_is_laid_out_as_chosen_and_stays_so(tmp_path: Path) -> None:
