@@ -101,6 +101,9 @@ class DamagedBlocks:
         before, whole, earlier = self._before, self._whole, self._earlier
         self._before = self._whole = pixels
         self._earlier, self.lasting = whole, None
+        share = None if damaged_from == 1.0 else damaged_from
+        if damaged_from is not None and not self._told:  # it may have been of a frame that was left out
+            share = damaged_from % 1.0
         if self._told and damaged_from is None:
             self._forget()
         self._told = damaged_from is not None
@@ -112,7 +115,6 @@ class DamagedBlocks:
             return self._all_of(whole, pixels)
         if self._blind:
             return None
-        share = damaged_from if damaged_from is not None and damaged_from < 1.0 else None
         copied = self._copied(earlier, before, pixels)
         if self._left is None and copied is None and share is None and not suspicious(before, pixels):
             return None

@@ -181,3 +181,11 @@ def test_a_view_that_goes_on_moving_is_followed_for_a_while_only() -> None:
     assert masks[5] is not None
     assert masks[6] is not None
     assert masks[-1] is None
+
+
+def test_damage_of_a_frame_that_was_left_out_is_looked_for_in_the_next() -> None:
+    frames = smeared(view(), range(6, 10))
+    finder = DamagedBlocks()
+    masks = [finder.find(frame, 1.0 if number >= 6 else None) for number, frame in enumerate(frames[:10])]
+    assert all(mask is None for mask in masks[:6])
+    assert all(mask is not None and mask[100:].mean() > 0.8 for mask in masks[6:])
