@@ -196,7 +196,9 @@ class ExemplarNetwork:
                 ).reshape(-1, 2)
                 change = encoded.mood.given_to(Mood.of(cells, common["place"][0, 1].ravel()))
                 moody = with_mood(answer["ycc"], own, change, strength)
-                answer = answer | {"ycc": answer["ycc"] + (1.0 - known) * (moody - answer["ycc"])}
+                if known > 0.0:
+                    moody += known * (answer["ycc"] - moody)
+                answer = answer | {"ycc": moody}
             answers.append(answer)
         if len(answers) == 1:
             return answers[0]["ycc"], answers[0]["confidence"]
