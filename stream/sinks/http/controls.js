@@ -2,6 +2,7 @@
 const at = (id) => document.getElementById(id);
 const strength = at("strength").querySelector("input");
 let gone = 0, state = null, sending = false, next = null, ready = false;
+let wishes = 0;                            // figures that were asked for before the last one are no longer true
 
 const REQUEST_MS = 4000;
 const answered = (address, more) =>        // a server that hangs must not leave yesterday's figures standing
@@ -74,6 +75,7 @@ function offer(reference) {                // the pictures to choose from, drawn
 
 async function send(wanted) {
   next = { ...next, ...wanted };
+  wishes += 1;
   if (sending) return;                     // the newest wish goes out when the one before has been heard
   sending = true;
   while (next) {
@@ -83,6 +85,7 @@ async function send(wanted) {
       const answer = await answered("control", { method: "POST", body,
                                                  headers: { "Content-Type": "application/json" } });
       const now = await answer.json();
+      wishes += 1;
       if (answer.ok) show(now); else at("said").textContent = now.error;
     } catch (error) {
       at("said").textContent = "not changed: the server does not answer";

@@ -26,15 +26,16 @@ function tell(figures) {
 
 async function look() {
   try {
-    const begun = performance.now(), answer = await answered("stats.json");
+    const begun = performance.now(), known = wishes, answer = await answered("stats.json");
     if (answer.status === 401) { location.reload(); return; }
     if (!answer.ok) throw new Error();
     const figures = await answer.json();
     trip_ms = performance.now() - begun;
     if (gone) { gone = 0; if (!live.hidden) unroll(); if (!peer) meet(); }
-    if (figures.live && !sending) show(figures.live);
+    const still_so = wishes === known;
+    if (figures.live && !sending && still_so) show(figures.live);
     tell(figures);
-    tell_warmth(figures.thermometer);
+    if (still_so) tell_warmth(figures.thermometer);
     chart(figures);
     at("way").textContent = await way();
     drawn = "";

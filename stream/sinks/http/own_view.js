@@ -120,7 +120,7 @@ function enlarge() {
 at("large").onclick = enlarge;
 document.onkeydown = (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey) return;
-  if (/^(text|number|search)$/.test(event.target.type || "")) return;
+  if (/^(text|number|search|select-one)$/.test(event.target.type || "")) return;
   const name = NAMES[Number(event.key) - 1];
   const step = { ArrowLeft: -0.02, ArrowRight: 0.02, Home: -1, End: 1 }[event.key];
   if (event.key === "f") enlarge();

@@ -133,7 +133,7 @@ at("code").onclick = () => {
 for (const [name, press] of Object.entries({ freeze, record, tour }))
   at(name).onclick = press;
 addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.altKey || event.metaKey || /^(BUTTON|INPUT|A)$/.test(event.target.tagName)) return;
+  if (event.ctrlKey || event.altKey || event.metaKey || /^(BUTTON|INPUT|A|SELECT|SUMMARY)$/.test(event.target.tagName)) return;
   const press = { t: tour, r: record, " ": freeze }[event.key];
   if (press) { event.preventDefault(); press(); }
 });

@@ -85,10 +85,12 @@ function remove(what, press) {
 }
 
 async function warm(wanted) {
+  wishes += 1;
   try {
     const answer = await answered("thermometer", { method: "POST", body: JSON.stringify(wanted),
                                                    headers: { "Content-Type": "application/json" } });
     const now = await answer.json();
+    wishes += 1;
     at("said").textContent = answer.ok ? "" : now.error;
     if (answer.ok) { document.activeElement?.blur(); tell_warmth(now); }
   } catch (error) { at("said").textContent = "not changed: the server does not answer"; }

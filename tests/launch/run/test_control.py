@@ -27,6 +27,7 @@ from irchroma.engines.retrieval.library import ReferenceLibrary
 from irchroma.launch.run.monitor import Monitor
 from irchroma.launch.run.options import OutputOptions, RunConfig
 from irchroma.launch.run.wiring import build_loop
+from irchroma.stream.loop.threads import still_running
 from irchroma.stream.sources.file_source import FileSource
 from irchroma.stream.synthetic.camera import SyntheticCamera
 from irchroma.stream.synthetic.options import SyntheticOptions
@@ -82,6 +83,8 @@ def running(**settings: Any) -> Iterator[Running]:
         yield run
     finally:
         run.stop()
+        # A process that ends within the making of a network is aborted.
+        wait_for(lambda: not [name for name in still_running() if name.endswith("engine exchange")], 90)
     assert [writer.failure for writer in run.loop.writers] == [None] * len(run.loop.writers)
 
 

@@ -93,7 +93,7 @@ def difference(one: np.ndarray, other: np.ndarray) -> float:
 
 def settled(run: Running, ready: Callable[[], bool] = lambda: True) -> np.ndarray:
     """The picture, when it changes no longer by itself."""
-    wait_for(lambda: ready() and run.state()["changing"] is None)
+    wait_for(lambda: run.state()["changing"] is None and ready(), 90)
     shown = [run.picture()]
 
     def still() -> bool:
@@ -122,7 +122,7 @@ def test_each_control_of_a_palettes_run_changes_its_picture(tmp_path: Path) -> N
             before = settled(run)
             status, told = run.change(**then)
             assert status == 200, (key, told)
-            wait_for(lambda before=before: difference(run.picture(), before) > 0.7)
+            wait_for(lambda before=before: difference(run.picture(), before) > 0.7, 90)
             cv2.imwrite(str(tmp_path / f"{key}.png"), np.hstack([before, settled(run)]))
 
 
@@ -131,7 +131,7 @@ def test_each_control_of_a_networks_color_changes_its_picture(tmp_path: Path) ->
         for key, (_, then) in OF_NETWORKS.items():
             before = settled(run, lambda: colorfulness(run.picture()) > 4)
             assert run.change(**then)[0] == 200
-            wait_for(lambda before=before: difference(run.picture(), before) > 0.7)
+            wait_for(lambda before=before: difference(run.picture(), before) > 0.7, 90)
             cv2.imwrite(str(tmp_path / f"{key}.png"), np.hstack([before, settled(run)]))
         assert colorfulness(run.picture()) < 6, "hardly any color is left"
         assert run.state()["color"] == {"mode": "chroma", "chroma_limit": 2, "smoothing_s": 0.2}
@@ -140,7 +140,9 @@ def test_each_control_of_a_networks_color_changes_its_picture(tmp_path: Path) ->
 def test_color_flickers_less_the_longer_it_is_smoothed() -> None:
     def flicker(run: Running, seconds: float) -> float:
         assert run.change(smoothing_s=seconds)[0] == 200
-        wait_for(lambda: run.state()["changing"] is None and run.state()["color"]["smoothing_s"] == seconds)
+        wait_for(
+            lambda: run.state()["changing"] is None and run.state()["color"]["smoothing_s"] == seconds, 90
+        )
         pictures: list[np.ndarray] = []
 
         def more() -> bool:  # each of another frame, after the first ones of the new engine
@@ -148,7 +150,7 @@ def test_color_flickers_less_the_longer_it_is_smoothed() -> None:
             pictures.append(cv2.GaussianBlur(picture, (0, 0), 5))
             return len(pictures) > 25
 
-        wait_for(lambda: colorfulness(run.picture()) > 4)
+        wait_for(lambda: colorfulness(run.picture()) > 4, 90)
         wait_for(more)
         return float(np.std(pictures[10:], axis=0).mean())
 
@@ -185,7 +187,7 @@ def test_a_reference_and_its_strength_change_the_picture(tmp_path: Path) -> None
         return float(green - (blue + red) / 2)
 
     with running(source=LIT, engine="nir", neural=neural) as run:
-        wait_for(lambda: greenness() < -10)
+        wait_for(lambda: greenness() < -10, 90)
         whole = settled(run)
         assert run.change(strength=0.2)[0] == 200
         wait_for(lambda: difference(run.picture(), whole) > 1.5)
