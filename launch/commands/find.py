@@ -16,10 +16,11 @@ import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
-from xml.etree import ElementTree
 
 from irchroma.launch.config import ConfigError
 from irchroma.stream.errors import StreamError
+from irchroma.stream.sinks import listening
+from irchroma.stream.sinks.onvif.soap import parsed
 from irchroma.stream.sources.v4l2_source import cameras
 
 EXAMPLE = """irchroma find
@@ -152,18 +153,8 @@ def probed(wait_s: float, others: list[str] | None = None, port: int = _PORT) ->
 
 def _sockets() -> list[socket.socket]:
     """One for each of this machine's addresses: multicast leaves by the one that it is bound to."""
-    addresses = {"127.0.0.1"}
-    try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:
-            way.connect((_GROUP, _PORT))
-            addresses.add(way.getsockname()[0])
-        addresses |= {
-            str(info[4][0]) for info in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)
-        }
-    except OSError:
-        pass  # no network: this machine alone
     made = []
-    for address in sorted(str(one) for one in addresses):
+    for address in listening.own_addresses():
         one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
             one.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(address))
@@ -184,11 +175,9 @@ def _send(one: socket.socket, data: bytes, to: tuple[str, int]) -> None:
 
 def answered(data: bytes, sender: str) -> list[Found]:
     """The cameras of a probe's answer; none where it is something else."""
-    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:  # SOAP has none, and they are how a parser is filled up
-        return []
     try:
-        root = ElementTree.fromstring(data)
-    except (ElementTree.ParseError, ValueError):
+        root = parsed(data)
+    except ValueError:
         return []
     found = []
     for match in root.iterfind(".//d:ProbeMatch", _NAMES):

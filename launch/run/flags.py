@@ -230,6 +230,12 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         ),
         Flag("--tls-key", "output.page_key", "of that certificate", Path, metavar="FILE"),
         Flag(
+            "--onvif",
+            "output.onvif",
+            "let recorders find the rtsp:// stream (ONVIF, WS-Discovery; services on TCP 8000)",
+            bool,
+        ),
+        Flag(
             "--no-page-control",
             "output.page_control",
             "nobody may change the view and the engine on the http:// page",

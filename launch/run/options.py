@@ -56,6 +56,8 @@ class OutputOptions:
         page_viewer_token: what makes its holder a viewer, who changes nothing.
         page_names: by which the page may be called, beside addresses and the machine's own name.
         page_certificate, page_key: PEM files by which the page is served over HTTPS.
+        onvif: recorders find the RTSP streams by WS-Discovery and ONVIF's device and media services.
+        onvif_port: of those services; several cameras are several profiles of one device.
         encoder: which video encoder, how good, how often a keyframe.
     """
 
@@ -79,11 +81,15 @@ class OutputOptions:
     page_names: tuple[str, ...] = ()
     page_certificate: Path | None = None
     page_key: Path | None = None
+    onvif: bool = False
+    onvif_port: int = 8000
     encoder: EncoderOptions = field(default_factory=EncoderOptions)
 
     def __post_init__(self) -> None:
         if self.segment_s < 0:
             raise ConfigError(f"segments: expected a length of 0 or more, got {self.segment_s:g} s")
+        if not 0 <= self.onvif_port <= 65535:
+            raise ConfigError(f"onvif_port: expected a port, 0 to 65535, got {self.onvif_port}")
         self.keep()
 
     def keep(self) -> Retention:
@@ -206,6 +212,10 @@ def require(config: RunConfig) -> None:
         )
     if not config.to:
         raise ConfigError("no sink: name at least one, such as --to out.mp4 or --to rtsp://:8554/color")
+    if config.output.onvif and not any(text.startswith("rtsp:") for text in config.to):
+        raise ConfigError(
+            "--onvif tells recorders of an RTSP stream: add --to rtsp://user:password@:8554/name"
+        )
     if config.output.keep() and not config.output.segment_s:
         asked = "--keep-segments" if config.output.keep_segments else "--keep-days and --keep-gb"
         need = "needs" if config.output.keep_segments else "need"

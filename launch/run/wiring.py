@@ -66,6 +66,7 @@ from irchroma.stream.sensor.profile import load_profile
 from irchroma.stream.sinks.evidence.recorder import EvidenceRecorder
 from irchroma.stream.sinks.evidence.tracks import ColorTrack, RawTrack
 from irchroma.stream.sinks.http.access import Access
+from irchroma.stream.sinks.onvif.sink import OnvifOptions
 from irchroma.stream.sinks.open_sink import (
     SinkOptions,
     open_sink,
@@ -329,6 +330,7 @@ def _sink_options(
             key=output.page_key,
         ),
         spare_token=page_token,
+        onvif=OnvifOptions(output.onvif_port, output.page_names) if output.onvif else None,
     )
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import ipaddress
 import socket
+import struct
 from functools import cache
 
 LOOPBACK = ("127.0.0.1", "::1")
+
+_SIOCGIFADDR = 0x8915  # netdevice(7)
 
 
 def hosts(host: str, protected: bool) -> tuple[str, ...]:
@@ -24,6 +28,19 @@ def hosts(host: str, protected: bool) -> tuple[str, ...]:
     if protected:
         return ("::",) if _has_ipv6() else ("0.0.0.0",)
     return LOOPBACK if _has_ipv6() else LOOPBACK[:1]
+
+
+def own_addresses() -> list[str]:
+    """This machine's IPv4 addresses, one for each of its networks; loopback's is among them."""
+    found = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        for _, name in socket.if_nameindex():
+            try:
+                told = fcntl.ioctl(asking, _SIOCGIFADDR, struct.pack("256s", name.encode()[:15]))
+            except OSError:  # it has none
+                continue
+            found.append(socket.inet_ntoa(told[20:24]))  # ifreq: a name, then a sockaddr_in
+    return sorted(set(found))
 
 
 def is_loopback(host: str) -> bool:

@@ -27,6 +27,7 @@ from irchroma.stream.sinks.http.access import Access, needs_access
 from irchroma.stream.sinks.http.page import LiveControl, LiveThermometer
 from irchroma.stream.sinks.http.sink import HttpSink, HttpSinkOptions
 from irchroma.stream.sinks.null_sink import NullSink
+from irchroma.stream.sinks.onvif.sink import OnvifOptions, OnvifSink
 from irchroma.stream.sinks.publish.rtsp_record import RecordAddress, RtspRecordSink
 from irchroma.stream.sinks.publish.whip import WhipAddress, WhipSink
 from irchroma.stream.sinks.rtsp_server import RtspAddress
@@ -117,6 +118,7 @@ class SinkOptions:
         access: who gets in to the page.
         thermometer: of a run whose counts have a scale; for pages.
         spare_token: gives the token of a page that other machines reach and that has no secret.
+        onvif: where recorders are told of RTSP streams; None for nowhere.
     """
 
     encoder: EncoderOptions = field(default_factory=EncoderOptions)
@@ -137,6 +139,7 @@ class SinkOptions:
     access: Access = field(default_factory=Access)
     thermometer: LiveThermometer | None = None
     spare_token: Callable[[], str] | None = None
+    onvif: OnvifOptions | None = None
 
 
 def open_sink(text: str, options: SinkOptions | None = None) -> FrameSink:
@@ -241,7 +244,8 @@ def _hls(folder: Path, playlist: str, options: SinkOptions) -> FrameSink:
 
 
 def _rtsp(text: str, options: SinkOptions) -> FrameSink:
-    return RtspSink(_rtsp_address(text), options.encoder, options.pool, _sound(options))
+    rtsp = RtspSink(_rtsp_address(text), options.encoder, options.pool, _sound(options))
+    return rtsp if options.onvif is None else OnvifSink(rtsp, options.encoder, options.onvif)
 
 
 def _srt(text: str, options: SinkOptions) -> FrameSink:

@@ -7,10 +7,12 @@ import logging
 import socket
 import ssl
 import threading
+from pathlib import Path
 from urllib.parse import quote
 
 import h11
 import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from irchroma.stream.errors import SinkError
@@ -70,18 +72,29 @@ class _Connection(H11Protocol):
             self._late = None
 
 
-class _Server:
-    """One port, and the thread that answers on it."""
+class Server:
+    """The thread that answers on a port, within the limits above.
 
-    def __init__(self, host: str, port: int, access: Access) -> None:
-        _check_certificate(access)
-        self._sockets = _listen(host, port, access.protected)
-        self.port = int(self._sockets[0].getsockname()[1])
-        self.answers = Answers(host, self.port, access)
+    Args:
+        name: of the thread.
+        sockets: what it listens on; closed with it.
+        app: what it answers.
+        certificate, key: PEM files by which it is served over HTTPS.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        sockets: list[socket.socket],
+        app: ASGIApp,
+        certificate: Path | None = None,
+        key: Path | None = None,
+    ) -> None:
+        self._sockets = sockets
         # Malformed requests and viewers that hang at the end are no news.
         logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
         config = uvicorn.Config(
-            self.answers,
+            app,
             http=_Connection,
             loop="asyncio",
             ws="none",
@@ -93,19 +106,35 @@ class _Server:
             timeout_keep_alive=_IDLE_S,
             timeout_graceful_shutdown=1,
             h11_max_incomplete_event_size=_LONGEST_HEAD,
-            ssl_certfile=access.certificate,
-            ssl_keyfile=access.key,
+            ssl_certfile=certificate,
+            ssl_keyfile=key,
         )
         self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._run, name=f"http :{self.port}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         asyncio.run(self._server.serve(self._sockets))
 
     def stop(self) -> None:
+        """Let everyone go."""
         self._server.should_exit = True
         self._thread.join(_STARTED_S)
+
+
+class _Pages:
+    """One port with pages."""
+
+    def __init__(self, host: str, port: int, access: Access) -> None:
+        _check_certificate(access)
+        sockets = listen("http", host, port, access.protected)
+        self.port = int(sockets[0].getsockname()[1])
+        self.answers = Answers(host, self.port, access)
+        name = f"http :{self.port}"
+        self._server = Server(name, sockets, self.answers, access.certificate, access.key)
+
+    def stop(self) -> None:
+        self._server.stop()
 
 
 def _check_certificate(access: Access) -> None:
@@ -125,8 +154,11 @@ def _check_certificate(access: Access) -> None:
         ) from error
 
 
-def _listen(host: str, port: int, protected: bool) -> list[socket.socket]:
-    """A listening socket for each address.
+def listen(what: str, host: str, port: int, protected: bool) -> list[socket.socket]:
+    """A listening socket for each address of `listening.hosts`.
+
+    Args:
+        what: listens there, for the error's line.
 
     Raises:
         SinkError: the port is taken or not allowed.
@@ -140,13 +172,13 @@ def _listen(host: str, port: int, protected: bool) -> list[socket.socket]:
             for listened in found:
                 listened.close()
             reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-            raise SinkError(f"http: cannot listen on {host or address}:{port}: {reason.lower()}") from error
+            raise SinkError(f"{what}: cannot listen on {host or address}:{port}: {reason.lower()}") from error
         found.append(one)
         port = int(one.getsockname()[1])
     return found
 
 
-_servers: dict[tuple[str, int], _Server] = {}
+_servers: dict[tuple[str, int], _Pages] = {}
 _lock = threading.Lock()
 
 
@@ -178,7 +210,7 @@ def serve(host: str, port: int, name: str, one: Page, access: Access) -> int:
                 " user:password@"
             )
         if server is None:
-            server = _Server(host, port, access)
+            server = _Pages(host, port, access)
             _say_who_reaches(host, server.port, name, access)
         server.answers.pages[name] = one
         _servers[(host, server.port)] = server

@@ -42,10 +42,7 @@ def problem(status: int, text: str, headers: dict[str, str] | None = None) -> Re
 async def watched(request: Request, feed: Feed, what: str) -> Response:
     """The answer to `snapshot.jpg`, `clip.mp4`, `live.mjpg` or a file of `hls/`."""
     if what == "snapshot.jpg":
-        async with aclosing(_pictures(feed.live_picture)) as pictures:
-            async for _, jpeg in pictures:
-                return Response(jpeg, media_type="image/jpeg")
-        return problem(503, _NO_PICTURE)
+        return await snapshot(feed.live_picture)
     if what == "live.mjpg":
         full = feed.live_picture.viewers >= MOST_VIEWERS
         return problem(503, "too many viewers") if full else _MotionJpeg(feed.live_picture)
@@ -88,6 +85,14 @@ async def _clip(request: Request, feed: Feed) -> Response:
         "Clip-Before": f"{clip.before_s:.1f}",
     }
     return Response(data, media_type="video/mp4", headers=headers)
+
+
+async def snapshot(live: LivePicture) -> Response:
+    """The newest picture."""
+    async with aclosing(_pictures(live)) as pictures:
+        async for _, jpeg in pictures:
+            return Response(jpeg, media_type="image/jpeg")
+    return problem(503, _NO_PICTURE)
 
 
 async def _hls(feed: Feed, name: str) -> Response:
