@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -69,6 +69,7 @@ class Unit:
         key: true where decoding may begin.
         pts_ns, duration_ns: nanoseconds of running time, -1 where absent.
         dts_ns: when it is to be decoded, where that is another time than pts; -1 where it is not known.
+        taken_ns: see `Frame.taken_ns`.
     """
 
     buffer: Any
@@ -77,6 +78,7 @@ class Unit:
     pts_ns: int
     duration_ns: int
     dts_ns: int = -1
+    taken_ns: int = 0
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -117,13 +119,20 @@ def unit_of(pad: Any, buffer: Any) -> Unit:
     )
 
 
-def give_units(pad: Any, take: Callable[[Unit, bool], None]) -> None:
-    """Have `take` called with every coded picture that passes a pad, and whether it is the first."""
+def give_units(
+    pad: Any, take: Callable[[Unit, bool], None], taken_ns: Callable[[int], int] = lambda _: 0
+) -> None:
+    """Have `take` called with every coded picture that passes a pad, and whether it is the first.
+
+    `taken_ns`: when what has that pts was taken, see `Frame.taken_ns`.
+    """
     library = modules()["Gst"]
     first = [True]
 
     def passing(pad: Any, probe: Any) -> Any:
-        take(unit_of(pad, probe.get_buffer()), first[0])
+        unit = unit_of(pad, probe.get_buffer())
+        known_ns = taken_ns(unit.pts_ns) if unit.pts_ns >= 0 else 0
+        take(replace(unit, taken_ns=known_ns) if known_ns else unit, first[0])
         first[0] = False
         return library.PadProbeReturn.OK
 

@@ -54,7 +54,9 @@ class RawKeeper:
                     self.writer.put(self._early.popleft())
         if not self.coded:
             duration_ns = frame.duration_ns if frame.duration_ns != UNKNOWN_NS else period_of(info)
-            self.writer.put(Timed(Picture(frame.pixels), frame.pts_ns, duration_ns, frame.arrival_ns))
+            picture = Picture(frame.pixels)
+            picture.taken_ns = frame.taken_ns
+            self.writer.put(Timed(picture, frame.pts_ns, duration_ns, frame.arrival_ns))
 
     def take(self, unit: Unit, first: bool) -> None:
         """A coded picture; `first` of a connection. Waits for room where the source is a file."""

@@ -253,7 +253,7 @@ class GstSource(ABC):
 
     def _attach(self, coded: str, pipeline: Pipeline) -> None:
         if coded and self._take is not None:
-            give_units(pipeline.element(coded).get_static_pad("src"), self._take)
+            give_units(pipeline.element(coded).get_static_pad("src"), self._take, self.taken_ns)
 
     def _first_look(self, plan: SourcePlan) -> VideoInfo:
         """Wait for the first frame; of a file for three, as some containers misstate their rate."""

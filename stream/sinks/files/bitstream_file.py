@@ -44,6 +44,7 @@ class BitstreamFile(FileSink):
         """See `FrameSink.open`; what is coded is known with the first picture."""
         check_size(size, self.label, smallest=2)
         self._take_name(evidence=True)
+        self._camera_ahead_ns = None
         self._rate, self._size, self._live, self._sounds = info.rate, size, info.live, info.sound
 
     def write(self, unit: Any, pts_ns: int, duration_ns: int) -> None:
@@ -66,6 +67,7 @@ class BitstreamFile(FileSink):
             self._failure = explain(error, self.label)
             raise self._failure from error
         self._written += 1
+        self._note_taken(unit, pts_ns)
         self._end_ns = max(self._end_ns, pts_ns + max(0, duration_ns))
         self._first_ns = pts_ns if self._first_ns is None else self._first_ns
         self._send_sound(self._end_ns)

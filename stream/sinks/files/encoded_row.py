@@ -47,6 +47,7 @@ class EncodedRow:
         self._await_key = False
         self._segment_ns, self._due_ns = round(segment_s * 1e9), -1
         self._last_ns = -1
+        self._camera_ahead_ns: int | None = None  # the camera's clock less the pictures' times
 
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
         """See `FrameSink.open`."""
@@ -79,6 +80,8 @@ class EncodedRow:
             with self._lock:
                 unit = self._units.popleft()
                 self._waiting_bytes -= unit.buffer.get_size()
+            if self._camera_ahead_ns is not None:
+                unit = replace(unit, taken_ns=unit.pts_ns + self._camera_ahead_ns)
             drops = self._row.drops
             self._row.write(unit, unit.pts_ns, unit.duration_ns)  # type: ignore[arg-type]
             if self._row.drops > drops and self._encoder is not None:
@@ -89,6 +92,9 @@ class EncodedRow:
         encoder = self._encoder
         if encoder is None:
             raise SinkError(f"{self._path}: written to before it was opened")
+        taken_ns = getattr(rgb, "taken_ns", 0)
+        if taken_ns:
+            self._camera_ahead_ns = taken_ns - pts_ns
         self._write_units()
         if pts_ns <= self._last_ns:
             self._drops += 1

@@ -177,10 +177,13 @@ class FileSink(PipelineSink):
                 self._size, self._kind = Picture.of(rgb).size, kind_of(rgb)
                 self._start(self._rate, self._size)
         super().write(rgb, pts_ns, duration_ns)
-        taken_ns = getattr(rgb, "taken_ns", 0)
+        self._note_taken(rgb, pts_ns)
+        self._end_ns = pts_ns + max(0, duration_ns)
+
+    def _note_taken(self, picture: Any, pts_ns: int) -> None:
+        taken_ns = getattr(picture, "taken_ns", 0)
         if taken_ns and self._live and self._camera_ahead_ns is None:
             self._camera_ahead_ns = taken_ns - pts_ns
-        self._end_ns = pts_ns + max(0, duration_ns)
 
     def _begins(self, pts_ns: int) -> None:
         self._shift_ns = pts_ns if self._live or self._options.part else 0
