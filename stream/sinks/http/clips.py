@@ -7,6 +7,7 @@ import tempfile
 import threading
 import time
 from collections import deque
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -171,6 +172,8 @@ class PreRoll:
 
     def _take(self, unit: Unit) -> None:
         """A coded picture. The encoder's thread."""
+        # Some encoders have few buffers, and would wait for those that are kept here.
+        unit = replace(unit, buffer=unit.buffer.copy_deep())
         with self._lock:
             for clip in self._clips:
                 clip.take(unit)
