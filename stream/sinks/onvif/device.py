@@ -27,6 +27,7 @@ from irchroma.stream.sinks.http.live_picture import LivePicture
 from irchroma.stream.sinks.http.server import Server, listen
 from irchroma.stream.sinks.http.watching import FRESH, body_of, problem, snapshot
 from irchroma.stream.sinks.onvif import soap
+from irchroma.stream.sinks.onvif.digest import REALM, Digests
 from irchroma.stream.sinks.onvif.discovery import Announcer
 from irchroma.stream.sinks.onvif.operations import (
     DEVICE_PATH,
@@ -67,7 +68,7 @@ class Services:
         )
         self._host, self._number = host, number
         self._called = Access(names=names)
-        self._tokens, self._tries = soap.Tokens(), WrongTries()
+        self._tokens, self._tries, self._digests = soap.Tokens(), WrongTries(), Digests()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -136,12 +137,16 @@ class Services:
         if known:
             address = request.client.host if request.client else ""
             given = request.headers.get("authorization")
-            right = not self._tries.too_many(address) and _basic(given or "", known)
+            right = None
+            if given is not None and not self._tries.too_many(address):
+                right = self._digests.sender(given, request.method, path, known) or _basic(given, known)
             if not right or (told is not None and right != credentials):
                 if given is not None and not right:
                     self._tries.note(address)
-                asked = {"WWW-Authenticate": 'Basic realm="irchroma", charset="UTF-8"'}
-                return problem(401, "the stream's user and password are needed", asked)
+                refusal = problem(401, "the stream's user and password are needed")
+                for asked in (*self._digests.challenges(), f'Basic realm="{REALM}", charset="UTF-8"'):
+                    refusal.headers.append("WWW-Authenticate", asked)
+                return refusal
         if told is None:
             return problem(404, "there is no such stream")
         return await snapshot(told[1])

@@ -118,7 +118,6 @@ def token(
     )
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:onvif.client")
 def test_a_foreign_client_is_told_of_the_stream_and_plays_it(served: Served) -> None:
     onvif = pytest.importorskip("onvif")
 
@@ -142,7 +141,7 @@ def test_a_foreign_client_is_told_of_the_stream_and_plays_it(served: Served) -> 
                 "sources": await media.GetVideoSources(),
                 "encoder": await media.GetVideoEncoderConfiguration(encoder),
                 "stream": await media.GetStreamUri(wanted),
-                "snapshot": await camera.get_snapshot(profiles[0].token, basic_auth=True),
+                "snapshot": await camera.get_snapshot(profiles[0].token),
             }
         finally:
             await camera.close()

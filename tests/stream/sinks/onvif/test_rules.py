@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from irchroma.launch.config import ConfigError
 from irchroma.launch.run.options import load, require
+from irchroma.stream.sinks.onvif.digest import Digests
 from irchroma.stream.sinks.onvif.discovery import may_ask
-from irchroma.stream.sinks.onvif.soap import parsed
+from irchroma.stream.sinks.onvif.soap import Credentials, parsed
 
 
 def test_the_command_asks_for_it_and_needs_a_stream() -> None:
@@ -37,3 +40,36 @@ def test_a_message_is_read_with_its_namespaces() -> None:
 )
 def test_probes_of_other_networks_are_not_answered(sender: str, everybody: bool, may: bool) -> None:
     assert may_ask(sender, everybody) is may
+
+
+@pytest.mark.parametrize("algorithm", ["MD5", "SHA-256"])
+def test_a_digest_is_for_its_request_its_user_and_a_while(
+    algorithm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answers are those of `requests`, as another program makes them."""
+    requests = pytest.importorskip("requests")
+    digests, known = Digests(), [Credentials("x", "other"), Credentials("viewer", "pass")]
+    challenge = next(text for text in digests.challenges() if algorithm in text)
+
+    def answer(user: str, password: str, path: str = "/onvif/snapshot/a.jpg") -> str:
+        auth = requests.auth.HTTPDigestAuth(user, password)
+        auth.init_per_thread_state()
+        auth._thread_local.chal = requests.utils.parse_dict_header(challenge.removeprefix("Digest "))
+        return str(auth.build_digest_header("GET", f"http://127.0.0.1{path}"))
+
+    def sender(header: str, method: str = "GET") -> Credentials | None:
+        return digests.sender(header, method, "/onvif/snapshot/a.jpg", known)
+
+    right = answer("viewer", "pass")
+    assert sender(right) == known[1]
+    assert sender(answer("viewer", "other")) is None
+    assert sender(answer("x", "pass")) is None
+    assert sender(answer("viewer", "pass", "/onvif/snapshot/b.jpg")) is None
+    assert sender(right, "HEAD") is None
+    assert sender(right.replace('nonce="', 'nonce="1')) is None
+    assert Digests().sender(right, "GET", "/onvif/snapshot/a.jpg", known) is None
+    for broken in ("", "Digest", "Digest nonce=-", "Digest " + "a=" * 3000, "Basic eA=="):
+        assert sender(broken) is None
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 400)
+    assert sender(right) is None
