@@ -7,6 +7,7 @@ import os
 import threading
 from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -289,27 +290,40 @@ def _enlarged(small: Tensor, share: Tensor, luma: Tensor) -> tuple[Tensor, Tenso
     count, _, height, width = luma.shape
     made = np.empty((count, 4, height, width), np.float32)
     for picture, parts, frame in zip(made, np.concatenate([small, share], axis=1), luma[:, 0], strict=True):
-        factor, offset, *rest, textured = (
-            cv2.resize(part, (width, height), interpolation=cv2.INTER_LINEAR) for part in parts
-        )
-        tone = factor * frame + offset
-        tone += textured * _texture(frame)
-        np.clip(tone, 0.0, 1.0, out=picture[0])
-        for plane, (values, low) in zip(picture[1:], zip(rest, (-0.5, -0.5, 0.0), strict=True), strict=True):
-            np.clip(values, low, low + 1.0, out=plane)
+        factor, offset, textured = (_resized(parts[at], frame.shape) for at in (0, 1, 5))
+        tone = cv2.add(cv2.multiply(factor, frame, dst=factor), offset, dst=picture[0])
+        cv2.add(tone, cv2.multiply(textured, _texture(frame), dst=textured), dst=picture[0])
+        np.clip(picture[0], 0.0, 1.0, out=picture[0])
+        for part, plane, low in zip(parts[2:5], picture[1:], (-0.5, -0.5, 0.0), strict=True):
+            _resized(part, frame.shape, plane)
+            if part.min() < low or part.max() > low + 1.0:
+                np.clip(plane, low, low + 1.0, out=plane)
     return made[:, :3], made[:, 3:]
+
+
+def _resized(part: Tensor, size: tuple[int, ...], out: Tensor | None = None) -> Any:
+    return cv2.resize(part, size[::-1], dst=out, interpolation=cv2.INTER_LINEAR)
 
 
 def _texture(luma: NDArray[np.float32]) -> NDArray[np.float32]:
     """(H, W): `coloring_network.texture` of one picture."""
 
-    def total(values: NDArray[np.float32]) -> Any:
-        side = (_TEXTURE_PX, _TEXTURE_PX)
-        return cv2.boxFilter(values, -1, side, normalize=False, borderType=cv2.BORDER_CONSTANT)
+    part = _part_of_each((luma.shape[0], luma.shape[1]))
+    fine = cv2.multiply(_total(luma), part)
+    cv2.subtract(luma, fine, dst=fine)
+    squares = cv2.multiply(_total(cv2.multiply(fine, fine)), part, scale=16.0)  # of 4 times the difference
+    return np.asarray(cv2.sqrt(cv2.add(squares, 1e-4, dst=squares)), np.float32)
 
-    count = total(np.ones_like(luma))
-    fine = np.float32(4.0) * (luma - total(luma) / count)
-    return np.asarray(np.sqrt(total(fine * fine) / count + np.float32(1e-4)), np.float32)
+
+def _total(values: Any) -> Any:
+    side = (_TEXTURE_PX, _TEXTURE_PX)
+    return cv2.boxFilter(values, -1, side, normalize=False, borderType=cv2.BORDER_CONSTANT)
+
+
+@lru_cache(maxsize=8)
+def _part_of_each(size: tuple[int, int]) -> Any:
+    """(H, W) float32: 1 by the number of pixels in a window of the texture."""
+    return cv2.divide(1.0, _total(np.ones(size, np.float32)))
 
 
 def _bf16_allowed() -> bool:

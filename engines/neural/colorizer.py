@@ -348,7 +348,8 @@ class NeuralColorizer:
 
     def _keep_dark(self, ycc: Plane, small: Luma) -> None:
         if catalog.look_of(self.options.engine, self.options.size).unlit is not None:
-            ycc[..., 1:] *= self._dark_fade[small][..., None]
+            dark = cv2.LUT(small, self._dark_fade)
+            cv2.multiply(ycc, cv2.merge([np.ones_like(dark), dark, dark]), dst=ycc)
 
     @staticmethod
     def _call(job: _InFlight, network: Network, seen_px: int) -> Answer:

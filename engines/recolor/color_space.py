@@ -89,7 +89,11 @@ def fit_gamut(luma: NDArray[np.uint8], cb: NDArray[np.float32], cr: NDArray[np.f
 def _clipped(luma: NDArray[np.uint8], rgb: NDArray[Any]) -> NDArray[np.intp]:
     """Flat indices of pixels that R'G'B' does not show with their luma."""
     off = cv2.absdiff(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), luma)
-    return np.flatnonzero(off > 1)
+    over = cv2.inRange(off, 2, 255, dst=off)
+    return np.flatnonzero(over) if cv2.countNonZero(over) else _NOWHERE
+
+
+_NOWHERE = np.empty(0, np.intp)
 
 
 def _gamut(

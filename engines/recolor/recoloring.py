@@ -333,14 +333,14 @@ def keep_neutral(
         chroma: (H, W) planes: uint8, 128 neutral, or float32 around 0.
     """
     full = np.flatnonzero(fade == 1)
-    plain = cv2.inRange(luma, 0, int(full[-1]))
-    if shown is luma:
-        plain = cv2.inRange(luma, int(full[0]), int(full[-1]))
-    else:
-        plain = cv2.bitwise_and(plain, cv2.inRange(shown, int(full[0]), int(full[-1])))
+    low, high = int(full[0]), int(full[-1])
+    plain = cv2.inRange(shown, low, high)
+    if shown is not luma:
+        plain = cv2.bitwise_and(plain, cv2.inRange(luma, 0, high), dst=plain)
     strokes = neutral.strokes(luma)
-    places = np.flatnonzero(cv2.bitwise_or(cv2.bitwise_not(plain), strokes))
-    if places.size:
+    some = cv2.bitwise_or(cv2.bitwise_not(plain, dst=plain), strokes, dst=plain)
+    if cv2.countNonZero(some):
+        places = np.flatnonzero(some)
         white = np.where(np.arange(256) < 128, np.float32(1), fade)
         factor = np.minimum(white[luma.ravel()[places]], fade[shown.ravel()[places]])
         factor[strokes.ravel()[places] > 0] = 0.0

@@ -137,7 +137,7 @@ class DisSearch:
             backward, forward = keep_where(near[area], backward), keep_where(near[area], forward)
         squared = squared_length(backward)
         moving = cast(Luma, cv2.compare(squared, MOVING_PX**2, cv2.CMP_GT))
-        return Found(moving, _occlusion(backward, forward), cv2.sumElems(squared)[0], backward)
+        return Found(moving, _occlusion(backward, forward, squared), cv2.sumElems(squared)[0], backward)
 
     def _flow(self, source: Luma, target: Luma, start: tuple[float, float]) -> Field:
         """(hh, hw, 2) with `source(p)` like `target(p + flow(p))`."""
@@ -277,24 +277,26 @@ def pixel_grid(size: tuple[int, int]) -> Field:
 
 def keep_where(mask: Luma, values: NDArray[np.float32]) -> NDArray[np.float32]:
     """A copy of `values` (h, w) or (h, w, c) with zeros where `mask` (h, w) is 0."""
-    return cast(NDArray[np.float32], cv2.bitwise_and(values, values, mask=mask))
+    return cast("NDArray[np.float32]", cv2.copyTo(values, mask))
 
 
 def squared_length(flow: Field) -> NDArray[np.float32]:
     """(h, w) float32 square of each vector's length, from (h, w, 2)."""
-    x, y = cv2.split(flow)
-    return cast(NDArray[np.float32], x * x + y * y)
+    x, y = cv2.extractChannel(flow, 0), cv2.extractChannel(flow, 1)
+    square = cv2.multiply(x, x, dst=x)
+    return cast("NDArray[np.float32]", cv2.add(square, cv2.multiply(y, y, dst=y), dst=x))
 
 
-def _occlusion(backward: Field, forward: Field) -> Luma:
-    """(hh, hw) uint8, 255 where following `backward` and then `forward` does not lead home."""
+def _occlusion(backward: Field, forward: Field, squared: NDArray[np.float32]) -> Luma:
+    """(hh, hw) uint8, 255 where following `backward`, of that squared length, and then `forward` does not
+    lead home."""
     height, width = backward.shape[:2]
     where = cv2.add(backward, pixel_grid((height, width)))
     there = cv2.remap(forward, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     miss = squared_length(cast(Field, cv2.add(there, backward)))
-    bound = 0.01 * (squared_length(there) + squared_length(backward)) + 0.5
+    bound = cv2.addWeighted(squared_length(there), 0.01, squared, 0.01, 0.5)
     inside = cv2.inRange(where, (-0.5, -0.5), (width - 0.5, height - 0.5))
-    return cast(Luma, cv2.bitwise_or(cv2.compare(miss, bound, cv2.CMP_GT), cv2.bitwise_not(inside)))
+    return cast("Luma", cv2.bitwise_or(cv2.compare(miss, bound, cv2.CMP_GT), cv2.bitwise_not(inside)))
 
 
 def _area_around(mask: Luma) -> Area:
