@@ -34,6 +34,12 @@ SOURCE_SHARE, ENCODER_SHARE = 0.05, 0.18
 """CPU time of decoding and handing on a frame's pixel, and encoding it with x264 as recordings are,
 in parts of what motion, steadying and models take of a pixel at 320 (60 to 70 ns, which tells a fast machine
 from a slow one): encoding took 13.7, 11.3 and 10.2 ns at 640x512, 720 and 1080 lines, decoding H.264 3."""
+HANDING_SHARE = 0.15
+"""CPU time of a frame's way through threads and queues, whatever its size, in parts of the same at 320: four
+cameras of 640x512 took 1.4 ms a frame with a palette in place of all that, which takes 5 to 6."""
+TOGETHER = 1.15
+"""CPU time where several cameras keep every core busy, in times of the same alone: they share caches and the
+interpreter's lock. Four cameras whose parts alone come to 12.5 and 0.8 ms a frame took 15.0."""
 _CALLS, _FRAMES = 4, 8
 CALM = 1.25
 """Times as long as its CPU time that a call may last for what was measured to be remembered: beside other
@@ -94,7 +100,8 @@ class Pace:
         """Share of the whole processor, [0, 1] and above."""
         work_ms = self._frame_ms(rung) + self.call_ms * self._scale(rung) / rung.color_every
         share = SOURCE_SHARE + ENCODER_SHARE * self.demand.encoded
-        work_ms += self.frame_ms * share * self._enlarged
+        work_ms += self.frame_ms * (share * self._enlarged + HANDING_SHARE)
+        work_ms *= TOGETHER if self.demand.cameras > 1 else 1.0
         return work_ms * self.demand.cameras / (self.cores * self._period_ms)
 
     def sentence(self, rung: Rung) -> str:
