@@ -41,10 +41,12 @@ SMOOTH_PX = 1.0
 """What is followed from frame to frame is compared this smoothly."""
 LEFT_LEVELS = 4.0
 """Gray levels that what is followed is still off."""
-LEAST_LEVELS = 1.5
+LEAST_LEVELS = 3.0
 """The same where damage is known to be, and the picture has little noise: three times the usual error."""
 UNLIKE = 0.6
 """Of two errors, the smaller by so much says what a block looks like."""
+MADE_UP = 0.4
+"""Share of what a decoder says that it has made up from which it is made up badly, if so much is off."""
 SHIFT_PX = 0.3
 """Of an error, what motion that is known so well makes is none of a decoder's."""
 FOLLOWED_FRAMES = 90
@@ -129,7 +131,7 @@ class DamagedBlocks:
                 suspect = _from_row(pixels, int(first))
                 self._first = min(self._first, int(np.argmax(suspect[:, 0])))
                 moved = self._moved(before, pixels, whole, suspect) or moved
-                found |= suspect & _off_in(suspect, self._least_off(before, whole, pixels, moved[0]))
+                found |= _off_in(suspect, self._least_off(before, whole, pixels, moved[0]))
         elif moved is not None and copied is not None:
             found = copied[0]
             shift = np.array([[1, 0, copied[1][0]], [0, 1, copied[1][1]]], np.float32)
@@ -194,10 +196,14 @@ class DamagedBlocks:
         Less what a small shift would make of it: what a decoder has concealed well goes on as before, if by
         a motion that nothing tells of.
         """
-        off = _error(expected, pixels)
         own = self._moved(before, pixels, whole, None)
-        if own is not None:
-            off = np.asarray(np.minimum(off, _error(own[0], pixels)), np.float32)
+        errors = []
+        for one in (expected,) if own is None else (expected, own[0]):
+            level = float(
+                np.median(pixels[::8, ::8].astype(np.int16) - one[::8, ::8])
+            )  # a camera's gain jumps
+            errors.append(_error(np.clip(one + np.int16(round(level)), 0, 255).astype(np.uint8), pixels))
+        off = np.minimum(errors[0], errors[-1])
         slopes = cv2.morphologyEx(expected, cv2.MORPH_GRADIENT, np.ones((2, 2), np.uint8))
         return np.asarray(np.maximum(off - SHIFT_PX * block_means(slopes), 0.0), np.float32)
 
@@ -320,9 +326,13 @@ def _new_in(expected: Luma, now: Luma, earlier: Luma | None) -> Blocks:
 
 
 def _off_in(suspect: Blocks, off: Plane) -> Blocks:
-    """(h, w) blocks that are off by more than those that nothing is said against."""
+    """(h, w) blocks that are off by more than those that nothing is said against; none where few are.
+
+    What a decoder makes up well is left as it is: what is off in it are things that move, which must be seen.
+    """
     usual = LEFT_LEVELS if suspect.all() else float(np.median(off[~suspect]))
-    return _cleaned(off > np.clip(3.0 * usual, LEAST_LEVELS, LEFT_LEVELS))
+    found = suspect & _cleaned(off > np.clip(3.0 * usual, LEAST_LEVELS, LEFT_LEVELS))
+    return found if np.count_nonzero(found) > MADE_UP * np.count_nonzero(suspect) else np.zeros_like(found)
 
 
 def _from_row(pixels: Luma, row: int) -> Blocks:
