@@ -98,7 +98,10 @@ class BufferColorizer:
         pixels = sample_to_pixels(Sample(data, self._taken, pts_ns, -1), color=False)
         luma = self._tone_map.apply(pixels, pts_ns)
         self._engine.submit(luma, pts_ns, counts=pixels if self._counts else None)  # type: ignore[arg-type]
-        return self._laid_out(Picture.of_colored(self._engine.collect()))
+        colored = self._engine.collect()
+        # R'G'B' as the engine makes it: of I420 it would have half the color's resolution.
+        picture = Picture(colored.rgb) if self._given.format == "RGB" else Picture.of_colored(colored)
+        return self._laid_out(picture)
 
     def _laid_out(self, picture: Picture) -> bytes:
         """In the layout of the caps."""
