@@ -114,6 +114,15 @@ def structure_of(caps: Any, index: int = 0) -> Any:
     return found.__enter__() if hasattr(found, "__enter__") else found
 
 
+def set_duration(buffer: Any, duration_ns: int) -> None:
+    """Set it on a buffer that passes a pad, as a probe may.
+
+    By the plain field: the bindings of GStreamer 1.26 refuse it, as Python itself holds the buffer too.
+    """
+    kinds = reversed(type(buffer).__mro__)
+    next(vars(kind)["duration"] for kind in kinds if "duration" in vars(kind)).__set__(buffer, duration_ns)
+
+
 def post_error(element: Any, text: str) -> None:
     """Let an element fail, from any thread: whoever waits for its pipeline's samples gets a `GstFailure`."""
     gst, glib = modules()["Gst"], modules()["GLib"]

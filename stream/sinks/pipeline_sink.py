@@ -217,7 +217,7 @@ class PipelineSink(ABC):
         buffer = probe.get_buffer()
         duration_ns = self._durations.pop(buffer.pts, -1)
         if duration_ns >= 0:
-            buffer.duration = duration_ns
+            door.set_duration(buffer, duration_ns)
         return door.modules()["Gst"].PadProbeReturn.OK
 
     def _take(self, unit: Unit) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from irchroma.stream.errors import SourceError, SourceFormatError, SourceLost
-from irchroma.stream.gstreamer.door import GstFailure, modules, structure_of
+from irchroma.stream.gstreamer.door import GstFailure, modules, set_duration, structure_of
 from irchroma.stream.sources.addresses import broken_format
 from irchroma.stream.sources.gst_source import GstSource, PictureOptions, SourcePlan
 from irchroma.stream.sources.rtsp_source import RtspSource
@@ -53,6 +53,15 @@ def test_caps_give_their_structures_by_older_and_newer_bindings() -> None:
     for given in (caps, Wrapping(caps)):
         assert structure_of(given).get_int("width") == (True, 16)
         assert structure_of(given, 1).get_name() == "image/jpeg"
+
+
+@pytest.mark.gst
+def test_a_buffer_that_others_hold_gets_its_duration() -> None:
+    buffer = modules()["Gst"].Buffer.new_allocate(None, 8, None)
+    held = [buffer, buffer.copy_region(modules()["Gst"].BufferCopyFlags.MEMORY, 0, 8)]
+    for one in held:
+        set_duration(one, 40_000_000)
+        assert one.duration == 40_000_000
 
 
 @pytest.mark.gst
