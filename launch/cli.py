@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import select
 import signal
@@ -92,11 +91,10 @@ def main(argv: list[str] | None = None) -> int:
         code = _run(args)
     finally:
         let_go_of_readers()
-    from irchroma.stream.loop.threads import still_running
+    if own_process and "irchroma.stream.loop.threads" in sys.modules:  # else nothing can hang
+        from irchroma.launch.run.process import left_with
 
-    if own_process and still_running():  # what hangs must not be torn down, nor keep the process
-        logging.shutdown()
-        os._exit(code)
+        return left_with(code)
     return code
 
 

@@ -19,7 +19,7 @@ from irchroma.launch.run.automatic import prepare
 from irchroma.launch.run.monitor import Monitor
 from irchroma.launch.run.options import OutputOptions, RunConfig
 from irchroma.launch.run.outputs import places
-from irchroma.launch.run.process import stop_on_signals, tune_process
+from irchroma.launch.run.process import left_with, stop_on_signals, tune_process
 from irchroma.launch.run.wiring import build_loop
 from irchroma.stream.errors import StreamError
 from irchroma.stream.picture.picture import Picture
@@ -126,4 +126,4 @@ def spread_out(samples: list[NDArray[np.uint8]], wanted: int) -> list[NDArray[np
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(left_with(main()))

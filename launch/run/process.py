@@ -20,7 +20,7 @@ import cv2
 
 from irchroma.engines.network.network import installed
 from irchroma.engines.processor import usable_cores
-from irchroma.stream.loop.threads import feed_name
+from irchroma.stream.loop.threads import feed_name, still_running
 
 _SAME_WISH_S = 1.0
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h of glibc
@@ -151,3 +151,12 @@ def stop_on_signals(stop_run: Callable[[], None], reload: Callable[[], None] | N
     if reload is not None:
         signal.signal(signal.SIGHUP, hang_up)
     return seen
+
+
+def left_with(code: int) -> int:
+    """The process's exit status; ends it at once where something hangs, which must not be torn down."""
+    if still_running():
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(code)
+    return code

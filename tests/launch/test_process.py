@@ -213,3 +213,14 @@ def test_overload_is_said_less_and_less_often(caplog: pytest.LogCaptureFixture) 
     said = [record.getMessage() for record in caplog.records]
     assert said[0] == "5 frames dropped in the last 1 s"
     assert len(said) < 18  # it was 600
+
+
+def test_what_hangs_is_not_torn_down_and_what_was_said_is_shown() -> None:
+    code = (
+        "import sys, threading; from irchroma.launch.run.process import left_with\n"
+        "from irchroma.stream.loop.threads import feed_thread\n"
+        "import atexit; atexit.register(lambda: print('torn down'))\n"
+        "feed_thread(threading.Event().wait, 'hangs').start(); print('done'); sys.exit(left_with(3))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, timeout=100, check=False)
+    assert (done.returncode, done.stdout) == (3, b"done\n")
