@@ -73,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
             _await_page(process, at.page, said)
             for way in WAYS:  # what is made once is made now
                 visit(way, at, 5.0, threading.Event())
+            hands.choose_each(args.engine)  # pools of a network's threads stay, too
             before = _quiet(process)
             start_s = time.monotonic()
             camera.begin()
@@ -89,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
             progress.close()
             hands.close()
             viewers.close()
-            hands.go_back_to(args.engine)  # the threads of the network that was chosen last are no growth
+            hands.choose(args.engine)  # the threads of the network that was chosen last are no growth
             after = _quiet(process)
         finally:
             hands.close()
@@ -209,7 +210,7 @@ def _quiet(process: subprocess.Popen[bytes]) -> Sample:
 
 
 class _Hands:
-    """An operator who changes what the API lets be changed: every engine once, then anything at random."""
+    """An operator who changes what the API lets be changed, at random."""
 
     def __init__(self, page: int, seed: int) -> None:
         self._page, self._chance = page, random.Random(seed)
@@ -226,7 +227,12 @@ class _Hands:
         if self._thread.is_alive():
             self._thread.join(60)
 
-    def go_back_to(self, engine: str) -> None:
+    def choose_each(self, last: str) -> None:
+        """Every engine once, and then that one."""
+        for engine in [*self._may()["engine"]["enum"], last]:
+            self.choose(engine)
+
+    def choose(self, engine: str) -> None:
         """Choose an engine, and wait until it is there."""
         status, said = self._ask("POST", "/control", json.dumps({"engine": engine}))
         if status != 200:
@@ -240,20 +246,26 @@ class _Hands:
             time.sleep(_SAMPLE_S)
         self.refused.append(f"{engine}: not there after {_ENGINE_S:g} s")
 
-    def _work(self) -> None:
+    def _may(self) -> dict[str, Any]:
         described = json.loads(self._ask("GET", "/openapi.json")[1])
         body = described["paths"]["/control"]["post"]["requestBody"]["content"]["application/json"]
-        may = body["schema"]["properties"]
-        for engine in may["engine"]["enum"]:
-            self._change({"engine": engine})
+        return dict(body["schema"]["properties"])
+
+    def _work(self) -> None:
+        may, chance = self._may(), self._chance
         while not self._ended.is_set():
             self._change(
-                self._chance.choice(
+                chance.choice(
                     [
-                        {"view": self._chance.choice(may["view"]["enum"])},
-                        {"engine": self._chance.choice(may["engine"]["enum"])},
-                        {"wipe": round(self._chance.random(), 3)},
-                        {"blend": round(self._chance.random(), 3)},
+                        {"view": chance.choice(may["view"]["enum"])},
+                        {"engine": chance.choice(may["engine"]["enum"])},
+                        {"wipe": round(chance.random(), 3)},
+                        {"blend": round(chance.random(), 3)},
+                        {"lock": chance.random() < 0.5},
+                        {"readings": [name for name in may["readings"]["items"]["enum"] if chance.random() < 0.5]},
+                        {"mode": chance.choice(may["mode"]["enum"])},
+                        {"chroma_limit": chance.choice([None, 30, 90])},
+                        {"smoothing_s": chance.choice([0, 0.5, 2])},
                     ]
                 )
             )
