@@ -262,7 +262,11 @@ class _Hands:
                         {"wipe": round(chance.random(), 3)},
                         {"blend": round(chance.random(), 3)},
                         {"lock": chance.random() < 0.5},
-                        {"readings": [name for name in may["readings"]["items"]["enum"] if chance.random() < 0.5]},
+                        {
+                            "readings": [
+                                name for name in may["readings"]["items"]["enum"] if chance.random() < 0.5
+                            ]
+                        },
                         {"mode": chance.choice(may["mode"]["enum"])},
                         {"chroma_limit": chance.choice([None, 30, 90])},
                         {"smoothing_s": chance.choice([0, 0.5, 2])},

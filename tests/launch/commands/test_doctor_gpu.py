@@ -17,6 +17,7 @@ def test_device_pycuda_and_compiler_each_have_a_line_and_none_is_needed() -> Non
         "CUDA device 0",
         "pycuda, for TensorRT to run",
         "compiler for CUDA kernels",
+        "GPU path, measured on",
     ]
     assert not any(finding.needed for finding in found)
     assert all(finding.detail and "\n" not in finding.detail for finding in found)
