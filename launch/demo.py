@@ -65,9 +65,9 @@ def demonstrate(
     """Color one source side by side into `folder`; its statistics and some of its pictures."""
     stem = source.partition("?")[0].replace("test:", "")
     video = folder / f"{Path(stem).stem if '://' not in stem else 'stream'}.mp4"
-    config = replace(
-        config, source=source, to=(str(video),), view=ViewOptions("side"), output=OutputOptions(audio=False)
-    )
+    # A drawn scene's video takes the last one's place; of a camera each is kept.
+    output = OutputOptions(audio=False, overwrite=source.startswith("test:"))
+    config = replace(config, source=source, to=(str(video),), view=ViewOptions("side"), output=output)
     places(config)
     sampler = SampleSink(_SHEET_ROWS)
     config, governor = prepare(config, None, {})

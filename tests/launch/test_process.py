@@ -224,3 +224,16 @@ def test_what_hangs_is_not_torn_down_and_what_was_said_is_shown() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, timeout=100, check=False)
     assert (done.returncode, done.stdout) == (3, b"done\n")
+
+
+@pytest.mark.gst
+def test_the_demonstrations_drawn_scenes_take_the_place_of_the_last_ones(tmp_path: Path) -> None:
+    words = ("test:nir?frames=8&size=64x48&live=1", "--engine", "gray", "--out", str(tmp_path))
+    for _ in range(2):
+        subprocess.run(
+            [sys.executable, "-m", "irchroma.launch.demo", *words],
+            stdout=subprocess.DEVNULL,
+            timeout=100,
+            check=True,
+        )
+    assert {file.name for file in tmp_path.iterdir()} == {"nir.mp4", "contact_sheet.png"}
