@@ -104,6 +104,11 @@ class Camera:
     def viewers(self) -> int:
         return self.sink.whep.count if self.sink.whep is not None else -1
 
+    @property
+    def encodes(self) -> bool:
+        whep = self.sink.whep
+        return whep is not None and any(one._pipeline is not None for one in whep._pool._encoders.values())
+
     def close(self) -> None:
         self._ended.set()
         self._thread.join()
@@ -132,8 +137,10 @@ def shows_its_colors(tab: Tab) -> None:
 @pytest.mark.browser
 def test_a_browser_plays_it_and_leaves(camera: Camera, tmp_path: Path) -> None:
     address = f"http://127.0.0.1:{camera.sink.port}/"
+    assert not camera.encodes, "nobody watches"
     with opened(address, tmp_path / "profile") as tab:
         tab.wait_for(f"{PLAYS} === 320")
+        assert camera.encodes
         shows_its_colors(tab)
         tab.wait_for("document.getElementById('film').getVideoPlaybackQuality().totalVideoFrames > 10")
         tab.wait_for("/^WebRTC [+][0-9]+ ms$/.test(document.getElementById('way').textContent)")
@@ -144,6 +151,7 @@ def test_a_browser_plays_it_and_leaves(camera: Camera, tmp_path: Path) -> None:
         tab.screenshot(tmp_path / "page.png")
         tab.call("Page.navigate", url="about:blank")
         wait_for(lambda: camera.viewers == 0)
+        wait_for(lambda: not camera.encodes)
 
 
 @pytest.mark.browser
