@@ -47,6 +47,8 @@ UNLIKE = 0.6
 """Of two errors, the smaller by so much says what a block looks like."""
 MADE_UP = 0.4
 """Share of what a decoder says that it has made up from which it is made up badly, if so much is off."""
+STILL_A_PICTURE = 0.5
+"""Share of its contrast that a picture keeps in a camera's gain jump."""
 SHIFT_PX = 0.3
 """Of an error, what motion that is known so well makes is none of a decoder's."""
 FOLLOWED_FRAMES = 90
@@ -199,10 +201,11 @@ class DamagedBlocks:
         own = self._moved(before, pixels, whole, None)
         errors = []
         for one in (expected,) if own is None else (expected, own[0]):
-            level = float(
-                np.median(pixels[::8, ::8].astype(np.int16) - one[::8, ::8])
-            )  # a camera's gain jumps
-            errors.append(_error(np.clip(one + np.int16(round(level)), 0, 255).astype(np.uint8), pixels))
+            seen, there = pixels[::8, ::8].astype(np.int16), one[::8, ::8]
+            level = 0  # a camera's gain jumps; what a decoder has grayed out is no such jump
+            if seen.std() > STILL_A_PICTURE * there.std():
+                level = round(float(np.median(seen - there)))
+            errors.append(_error(np.clip(one + np.int16(level), 0, 255).astype(np.uint8), pixels))
         off = np.minimum(errors[0], errors[-1])
         slopes = cv2.morphologyEx(expected, cv2.MORPH_GRADIENT, np.ones((2, 2), np.uint8))
         return np.asarray(np.maximum(off - SHIFT_PX * block_means(slopes), 0.0), np.float32)

@@ -173,6 +173,14 @@ def test_a_picture_that_is_lost_wholly_is_all_marked_until_it_comes_back() -> No
     assert gone.find(frames[5]) is None  # nobody says so: another scene
 
 
+def test_a_jump_of_gain_is_no_damage_and_a_gray_picture_is_no_jump_of_gain() -> None:
+    scene = (60 + 0.1 * view()[0].astype(float)).astype(np.uint8)
+    finder = DamagedBlocks()
+    finder.find(scene)
+    assert finder._least_off(scene, scene, scene + np.uint8(40), scene).mean() < 1
+    assert finder._least_off(scene, scene, np.full_like(scene, 128), scene).mean() > 40
+
+
 def test_a_view_that_goes_on_moving_is_followed_for_a_while_only() -> None:
     frames = smeared(view(2), range(5, 40))
     finder = DamagedBlocks()
