@@ -44,9 +44,10 @@ class Frame:
         number: frames since the source was opened, 0 first; a jump means drops upstream.
         gap: true for the first frame after the source was lost or its format changed.
         held: true while the camera itself says that it repeats a picture (FFC shutter closed).
-        damaged_from: share of the rows from which on its decoder has made something up, as it says; 1.0 where
-            only pictures were damaged that this one is drawn from; None where it says nothing, which is no
-            promise: much damage is never noticed.
+        damaged_from: share of the rows from which on its decoder has made something up, as it or the stream's
+            headers say (0.0 too where a picture is missing that this one is drawn from); 1.0 where only
+            pictures were damaged that this one is drawn from; None where nothing is said, which is no
+            promise: damage may never be noticed, and only sources that were asked to tell do.
         arrival_ns: when a run got it, nanoseconds on the monotonic clock; 0 outside a run.
         taken_ns: when the camera says that it was taken, nanoseconds since 1970 (UTC) by the camera's own
             clock; 0 where it does not say.

@@ -249,7 +249,7 @@ def shown(path: Path) -> list[Frame]:
     Raises:
         SourceError: it cannot be opened.
     """
-    source, frames = FileSource(path, PictureOptions(color="ignore")), []
+    source, frames = FileSource(path, PictureOptions(color="ignore", tell_damage=True)), []
     try:
         source.open()
         while (frame := source.read(30.0)) is not None:

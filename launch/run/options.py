@@ -251,6 +251,14 @@ def with_every_frame(config: RunConfig) -> RunConfig:
     return replace(config, input=replace(config.input, pictures=pictures))
 
 
+def with_damage(config: RunConfig) -> RunConfig:
+    """The configuration with decoders that say what is damaged, where that is to be found by itself."""
+    if config.repair.mask != "auto":
+        return config
+    pictures = replace(config.input.pictures, tell_damage=True)
+    return replace(config, input=replace(config.input, pictures=pictures))
+
+
 def with_words(config: RunConfig, camera: Camera | None) -> RunConfig:
     """The configuration with packed frames read as the words that such a camera sends."""
     if camera is None or camera.profile.layout != "split":

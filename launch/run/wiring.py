@@ -47,6 +47,7 @@ from irchroma.launch.run.options import (
     RunConfig,
     band_of,
     whole_name,
+    with_damage,
     with_engine,
     with_every_frame,
     with_scale,
@@ -129,7 +130,7 @@ def build_loop(
     if config.auto and governor is None:
         raise ConfigError("auto settings are for a run of one camera: leave out auto (--auto)")
     camera = Camera(load_profile(find_profile(config.camera))) if config.camera else None
-    config = with_every_frame(with_words(config, camera))
+    config = with_damage(with_every_frame(with_words(config, camera)))
     own_scale = scale_of(Path(config.source), config.input.pictures.max_megapixels)
     config = with_scale(config, camera.profile.scale if camera is not None else own_scale)
     # A misspelled engine of a camera that is awaited would otherwise show when the camera comes.

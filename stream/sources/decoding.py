@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import logging
 import re
 import threading
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,10 @@ from typing import Any
 from irchroma.stream.errors import SourceError, SourceFormatError
 from irchroma.stream.gstreamer.door import modules, post_error, structure_of, watch_libav
 from irchroma.stream.gstreamer.sample import Unit, give_units
+from irchroma.stream.h264 import CodedPicture, H264Headers, HeaderError
 from irchroma.stream.sources.picture_file import require_pixels
+
+log = logging.getLogger(__name__)
 
 _PASSED_BY = ("audio/", "text/", "subpicture/", "application/x-subtitle", "closedcaption/")
 CONTAINERS = (
@@ -37,8 +39,8 @@ _PLACE = re.compile(r"error while decoding MB (\d+) (\d+)|concealing (\d+) DC")
 _MACROBLOCK_PX, _DOUBTED = 16, 50
 """Macroblocks before the one where an error was noticed are doubted, too, as FFmpeg's own concealment does:
 what was read wrong goes on as a picture for a while."""
-_TOGETHER = min(os.cpu_count() or 1, 16) + 1
-"""Pictures that a decoder works on at once, at most (FFmpeg's choice of threads)."""
+_TOLD = ("avdec_h264", "avdec_h265")
+"""Decoders that are told to use one thread where their words must go with their pictures."""
 _LASTS_NS = 10_000_000_000
 """For so long damage lasts at most, where no picture comes that is drawn from no other."""
 _open: list[Decoding] = []
@@ -64,9 +66,17 @@ class Decoding:
         take: gets every coded picture before it is decoded, and whether it is the first; None for nobody.
     """
 
-    def __init__(self, name: str, megapixels: float, track: int = 0) -> None:
-        """`track`: which one of pictures to take."""
+    def __init__(self, name: str, megapixels: float, track: int = 0, tell_damage: bool = False) -> None:
+        """Watch nothing yet.
+
+        Args:
+            name: of the source, for errors.
+            megapixels: how large a picture may be.
+            track: which one of pictures to take.
+            tell_damage: answer `damaged_from`: decoders work on one picture after the other.
+        """
         self._name, self._megapixels, self._track = name, megapixels, track
+        self._tells_damage = tell_damage
         self._pads: list[str] = []
         self._pending: set[int] = set()  # times of coded pictures that have not come out
         self._first_out_ns: int | None = None
@@ -75,9 +85,10 @@ class Decoding:
         self._lock = threading.Lock()
         self._thread = 0  # that feeds the decoder
         self._blocks = (0, 0)  # macroblocks, (rows, columns)
-        self._fed: deque[int] = deque(maxlen=_TOGETHER + 1)  # times of the pictures that went in last
-        self._damage: list[tuple[int, int, float]] = []  # first and last time, share of the rows
-        self._keys: list[int] = []  # times of those that are drawn from no other
+        self._headers: H264Headers | None = None
+        self._now_ns: int | None = None  # the picture that is being decoded
+        self._coded: CodedPicture | None = None  # what its headers say
+        self._damage: dict[int, float] = {}  # time of a picture -> share of the rows
         self._damaged_ns: int | None = None  # the last that was damaged, while that may last
         _open.append(self)
         self._stop_watching = watch_libav(self._complain)
@@ -106,19 +117,12 @@ class Decoding:
         return len(self._given_up)
 
     def damaged_from(self, buffer_ns: int) -> float | None:
-        """See `Frame.damaged_from`, of a decoded picture by its buffer's time; asked for once each, in order.
-
-        What was said of pictures before it that nobody has asked for is said of it: damage lasts.
-        """
+        """See `Frame.damaged_from`, of a decoded picture by its buffer's time; asked for in order."""
         with self._lock:
-            said = [one for one in self._damage if one[0] <= buffer_ns]
-            self._damage = [one for one in self._damage if one[1] > buffer_ns]
-            keys = [time_ns for time_ns in self._keys if time_ns <= buffer_ns]
-            self._keys = [time_ns for time_ns in self._keys if time_ns > buffer_ns]
-        last_ns = max((min(to_ns, buffer_ns) for _, to_ns, _ in said), default=self._damaged_ns)
-        whole = last_ns is None or any(key > last_ns for key in keys) or buffer_ns - last_ns > _LASTS_NS
-        self._damaged_ns = None if whole else last_ns
-        return None if whole else min((share for _, _, share in said), default=1.0)
+            share = self._damage.pop(buffer_ns, None)
+            for past in [time_ns for time_ns in self._damage if time_ns < buffer_ns]:
+                del self._damage[past]
+        return share
 
     def close(self) -> None:
         """Listen no more; may be called twice."""
@@ -132,11 +136,27 @@ class Decoding:
         if not _COMPLAINTS.search(text) or any(one is not self and one._thread == own for one in list(_open)):
             return
         self.complaints += 1
-        share = self._place(text)
-        with self._lock:
-            meant = list(self._fed)[-1 if self._thread == own else 0 :]
-            if meant:
-                self._damage.append((min(meant), max(meant), share))
+        if self._tells_damage and self._thread == own and self._now_ns is not None:
+            with self._lock:
+                self._is_damaged(self._now_ns, self._place(text))
+
+    def _is_damaged(self, time_ns: int, share: float) -> None:
+        self._damage[time_ns] = min(self._damage.get(time_ns, 1.0), share)
+        self._damaged_ns = time_ns
+
+    def _begins(self, time_ns: int, buffer: Any) -> None:
+        """A picture goes into the decoder, which works on no other meanwhile."""
+        self._now_ns, key = time_ns, not buffer.has_flags(modules()["Gst"].BufferFlags.DELTA_UNIT)
+        self._coded = (
+            None if self._headers is None else self._headers.read(buffer.extract_dup(0, buffer.get_size()))
+        )
+        since_ns = self._damaged_ns
+        if key or (since_ns is not None and time_ns - since_ns > _LASTS_NS):
+            self._damaged_ns = None
+        elif since_ns is not None:
+            self._damage[time_ns] = 1.0
+        if self._coded is not None and self._coded.missing:
+            self._is_damaged(time_ns, 0.0)
 
     def _place(self, text: str) -> float:
         """Share of the rows from which a picture is damaged, by what the decoder says."""
@@ -145,10 +165,14 @@ class Decoding:
         if place is None or not rows * columns:
             return 0.0
         x, y, concealed = (None if number is None else int(number) for number in place.groups())
-        if concealed is not None:  # the last ones: cameras send a picture in one piece
-            first = rows * columns - concealed
-        else:
+        if concealed is None:
             first = (y or 0) * columns + (x or 0) - _DOUBTED
+        elif self._coded is not None and self._coded.lost_from is not None:
+            first = self._coded.lost_from
+        elif self._coded is not None and len(self._coded.starts) > 1:
+            first = 0  # of several pieces, any
+        else:
+            first = rows * columns - concealed  # the last ones: cameras send a picture in one piece
         return min(max(first, 0) // columns, rows - 1) / rows
 
     def _wants(self, decode: Any, pad: Any, caps: Any) -> bool:
@@ -198,6 +222,8 @@ class Decoding:
         if "Demux" in kind:
             element.connect("pad-added", self._new_track)
         if "Decoder" in kind and ("Video" in kind or "Image" in kind):
+            if self._tells_damage and factory.get_name() in _TOLD:
+                element.set_property("max-threads", 1)  # its words are of the picture that it was given last
             self._count(element)
 
     def _new_track(self, _demuxer: Any, pad: Any) -> None:
@@ -229,6 +255,19 @@ class Decoding:
 
         parser.get_static_pad("sink").add_probe(gst.PadProbeType.EVENT_DOWNSTREAM, strip)
 
+    def _headers_of(self, structure: Any) -> H264Headers | None:
+        """What reads a stream of these caps; None where nothing does."""
+        if structure.get_name() != "video/x-h264":
+            return None
+        headers = self._headers or H264Headers()
+        record = structure.get_value("codec_data") if structure.has_field("codec_data") else None
+        try:
+            headers.configure(b"" if record is None else record.extract_dup(0, record.get_size()))
+        except HeaderError as error:
+            log.debug("%s: %s", self._name, error)
+            return None
+        return headers
+
     def _count(self, decoder: Any) -> None:
         """Note what goes into a decoder and comes out of it, and look at the size before it does."""
         gst = modules()["Gst"]
@@ -241,9 +280,8 @@ class Decoding:
                     self._thread = threading.get_ident()
                     with self._lock:
                         self._pending.add(pts)
-                        self._fed.append(pts)
-                        if not info.get_buffer().has_flags(gst.BufferFlags.DELTA_UNIT):
-                            self._keys.append(pts)
+                        if self._tells_damage:
+                            self._begins(pts, info.get_buffer())
                 self._taken += counted[0]
                 return gst.PadProbeReturn.OK
             event = info.get_event()
@@ -251,9 +289,10 @@ class Decoding:
                 with self._lock:
                     self._pending.clear()
                     self._given_up.clear()
-                    self._fed.clear()
                     self._damage.clear()
-                    self._keys.clear()
+                    self._now_ns = self._damaged_ns = None
+                    if self._headers is not None:
+                        self._headers.reset()
                     self._taken = self._given = 0
                     self._first_out_ns = None
             if event.type != gst.EventType.CAPS:
@@ -266,6 +305,7 @@ class Decoding:
             fields = structure.get_string("interlace-mode") not in (None, "progressive")
             fields = fields or structure.get_string("coded-picture-structure") == "field"
             counted[0] = structure.get_name() in _COUNTED and not fields
+            self._headers = self._headers_of(structure) if self._tells_damage else None
             return gst.PadProbeReturn.OK if self._check(decoder, caps) else gst.PadProbeReturn.DROP
 
         def leaving(_pad: Any, info: Any) -> Any:

@@ -132,7 +132,9 @@ class FileSource(GstSource):
                 )
             )
         self._try_out()
-        decoding = self._watched(Decoding(str(path), self._pictures.max_megapixels, self._track or 0))
+        decoding = self._watched(
+            Decoding(str(path), self._pictures.max_megapixels, self._track or 0, self._pictures.tell_damage)
+        )
         return SourcePlan(
             # fields=top: one frame out for one in; progressive video passes through untouched
             launch="filesrc name=file ! decodebin name=decode ! deinterlace fields=top",

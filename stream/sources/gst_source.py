@@ -103,12 +103,11 @@ class PictureOptions:
         color: `auto` gives pictures in color as they are, so that a camera's daytime can be passed
             through; `ignore` always takes the luma.
         luma_range: `full` or `limited` overrides what the video says of its range, `auto` believes it.
-        words: each pixel of packed 4:2:2 is one 16-bit word of the sensor (cameras that send counts in the
-            lower half of a YUYV frame); set by a camera profile that says so.
-        max_megapixels: how large a decoded picture may be, million pixels; larger ones are refused before
-            memory is taken for them.
-        every_frame: of a camera, frames that are not read at once wait, some seconds of them, rather than
-            give way to the newest; `--keep-raw` asks for it.
+        words: each pixel of packed 4:2:2 is one 16-bit word of the sensor (counts in the lower half of a YUYV
+            frame); set by a camera profile that says so.
+        max_megapixels: how large a decoded picture may be, million pixels; larger ones are refused.
+        every_frame: a camera's frames wait some seconds, none gives way to the newest; for `--keep-raw`.
+        tell_damage: `Frame.damaged_from` is wanted, for which one thread decodes; for `--repair auto`.
     """
 
     color: Literal["auto", "ignore"] = "auto"
@@ -116,6 +115,7 @@ class PictureOptions:
     words: bool = False
     max_megapixels: float = MEGAPIXELS
     every_frame: bool = False
+    tell_damage: bool = False
 
     @property
     def full_range(self) -> bool | None:

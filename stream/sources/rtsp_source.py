@@ -171,7 +171,9 @@ class RtspSource(GstSource):
         self._streams.clear()
         self._sound_name = ""
         self._clock = CameraClock()
-        decoding = self._watched(Decoding(self._name, self._pictures.max_megapixels))
+        decoding = self._watched(
+            Decoding(self._name, self._pictures.max_megapixels, tell_damage=self._pictures.tell_damage)
+        )
         timeout_us = int(self._options.timeout_s * 1e6)
         rtsp: dict[str, Any] = {
             "location": self._address,

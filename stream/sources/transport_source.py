@@ -52,7 +52,9 @@ class TransportSource(GstSource):
             properties = {"uri": self._address}
             if "latency" not in self._keys:
                 properties["latency"] = self._latency_ms
-        decoding = self._watched(Decoding(self._name, self._pictures.max_megapixels))
+        decoding = self._watched(
+            Decoding(self._name, self._pictures.max_megapixels, tell_damage=self._pictures.tell_damage)
+        )
         return SourcePlan(
             launch=f"{head} ! decodebin name=decode ! deinterlace fields=top",
             properties={"net": properties},

@@ -11,9 +11,10 @@ import pytest
 
 from irchroma.stream.errors import SourceError
 from irchroma.stream.frame import Frame
-from irchroma.stream.sources import decoding as module
+from irchroma.stream.h264 import CodedPicture
 from irchroma.stream.sources.decoding import Decoding
 from irchroma.stream.sources.file_source import FileSource
+from irchroma.stream.sources.gst_source import PictureOptions
 
 pytestmark = pytest.mark.gst
 
@@ -45,7 +46,7 @@ def ffmpeg(*words: object, given: bytes = b"") -> None:
 
 
 def frames_of(path: Path) -> list[Frame]:
-    source, frames = FileSource(path), []
+    source, frames = FileSource(path, PictureOptions(tell_damage=True)), []
     try:
         source.open()
         while (frame := source.read(20)) is not None:
@@ -66,35 +67,83 @@ def test_a_damaged_picture_says_from_where_and_those_after_it_that_it_lasts(
 ) -> None:
     bad = tmp_path / "bad.mkv"
     ffmpeg("-i", clip, "-c", "copy", "-bsf:v", f"noise=amount='if(eq(n,{SPOILED}),20,0)'", bad)
-    said = [frame.damaged_from for frame in frames_of(bad)]
+    frames = [frames_of(bad) for _ in range(3)]
+    said = [frame.damaged_from for frame in frames[0]]
     assert len(said) == FRAMES
-    first = next(number for number, share in enumerate(said) if share is not None)
-    # a decoder works on some pictures at once, and does not say of which one it speaks
-    assert SPOILED - module._TOGETHER <= first <= SPOILED
     at = said[SPOILED]
     assert at is not None
     assert at < 1.0
-    assert all(share is not None for share in said[first:KEYS])
-    assert said[2 * KEYS :] == [None] * (FRAMES - 2 * KEYS)
+    assert said[:SPOILED] == [None] * SPOILED
+    assert said[SPOILED + 1 : KEYS] == [1.0] * (KEYS - SPOILED - 1)
+    assert said[KEYS:] == [None] * (FRAMES - KEYS)
+    for again in frames[1:]:  # a decoder's threads play no part in what is said of which picture
+        assert [frame.damaged_from for frame in again] == said
+        assert all(np.array_equal(one.pixels, two.pixels) for one, two in zip(again, frames[0], strict=True))
+
+
+def test_a_missing_picture_is_noticed_by_those_drawn_from_it(clip: Path, tmp_path: Path) -> None:
+    annex_b, short = tmp_path / "whole.h264", tmp_path / "short.ts"
+    ffmpeg("-i", clip, "-c", "copy", "-bsf:v", "h264_mp4toannexb", annex_b)
+    for out, words in ((short, ["-r", "25", "-i", annex_b]), (tmp_path / "short.mkv", ["-i", clip])):
+        ffmpeg(*words, "-c", "copy", "-bsf:v", f"noise=drop='eq(n,{SPOILED})'", out)
+        said = [frame.damaged_from for frame in frames_of(out)]
+        assert len(said) == FRAMES - 1
+        assert said[:KEYS] == [None] * SPOILED + [0.0] + [1.0] * (KEYS - SPOILED - 2) + [None]
+        assert said[KEYS:] == [None] * (FRAMES - 1 - KEYS)
+
+
+def test_nothing_is_said_by_a_source_that_was_not_asked(clip: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.mkv"
+    ffmpeg("-i", clip, "-c", "copy", "-bsf:v", f"noise=amount='if(eq(n,{SPOILED}),20,0)'", bad)
+    source = FileSource(bad)
+    source.open()
+    assert [source.read(20).damaged_from for _ in range(KEYS)] == [None] * KEYS  # type: ignore[union-attr]
+    source.close()
+
+
+class Coded:
+    """A buffer of a coded picture."""
+
+    def __init__(self, key: bool = False, data: bytes = b"") -> None:
+        self._key, self._data = key, data
+
+    def has_flags(self, _flags: object) -> bool:
+        return not self._key
+
+    def get_size(self) -> int:
+        return len(self._data)
+
+    def extract_dup(self, first: int, size: int) -> bytes:
+        return self._data[first : first + size]
 
 
 @pytest.fixture
 def fed() -> Iterator[Decoding]:
-    """A decoder of 320x192 that this thread feeds: a picture in 40 ms, two of them drawn from no other."""
-    found = Decoding("camera", 10.0)
+    """A decoder of 320x192 that this thread feeds: a picture in 40 ms, the first drawn from no other."""
+    found = Decoding("camera", 10.0, tell_damage=True)
     found._thread, found._blocks = threading.get_ident(), (12, 20)
-    found._fed.extend([0, 40])
-    found._keys = [0, 200]
+    found._begins(0, Coded(key=True))
+    found._begins(40, Coded())
     yield found
     found.close()
 
 
 def test_the_place_is_where_the_decoder_fell_less_what_it_may_have_read_wrong_before(fed: Decoding) -> None:
     fed._complain("error while decoding MB 10 6, bytestream 184")
+    fed._begins(80, Coded())
+    fed._begins(120, Coded(key=True))
     assert fed.damaged_from(0) is None
     assert fed.damaged_from(40) == pytest.approx(4 / 12)  # (6 * 20 + 10 - 50) // 20 rows
     assert fed.damaged_from(80) == 1.0
-    assert fed.damaged_from(200) is None  # drawn from no other
+    assert fed.damaged_from(120) is None  # drawn from no other
+
+
+def test_what_is_shown_before_a_damaged_picture_and_drawn_from_it_is_doubted_too(fed: Decoding) -> None:
+    fed._begins(160, Coded())
+    fed._complain("concealing 60 DC, 60 AC, 60 MV errors in P frame")
+    fed._begins(80, Coded())  # B pictures come after what they are drawn from
+    fed._begins(120, Coded())
+    assert [fed.damaged_from(at) for at in (40, 80, 120, 160)] == [None, 1.0, 1.0, pytest.approx(9 / 12)]
 
 
 def test_the_place_is_where_concealment_begins(fed: Decoding) -> None:
@@ -102,23 +151,37 @@ def test_the_place_is_where_concealment_begins(fed: Decoding) -> None:
     assert fed.damaged_from(40) == pytest.approx(9 / 12)  # the last 60 of 240 are three rows
 
 
-def test_what_was_said_of_a_frame_that_was_left_out_is_said_of_the_next(fed: Decoding) -> None:
-    fed._complain("Could not find ref with POC 7")
+def test_of_several_slices_the_one_that_is_missing_is_the_place(fed: Decoding) -> None:
+    fed._coded = CodedPicture((0, 160), False, 80)
+    fed._complain("concealing 80 DC, 80 AC, 80 MV errors in P frame")
+    assert fed.damaged_from(40) == pytest.approx(4 / 12)
+    fed._begins(80, Coded())
+    fed._coded = CodedPicture((0, 77), False, None)  # slices of any length: it may be anywhere
+    fed._complain("concealing 80 DC, 80 AC, 80 MV errors in P frame")
     assert fed.damaged_from(80) == 0.0
+
+
+def test_a_frame_that_was_left_out_leaves_the_next_in_doubt(fed: Decoding) -> None:
+    fed._complain("Could not find ref with POC 7")
+    fed._begins(80, Coded())
+    fed._begins(120, Coded())
+    assert fed.damaged_from(80) == 1.0
     assert fed.damaged_from(120) == 1.0
+    assert not fed._damage
 
 
 def test_damage_ends_where_no_picture_of_itself_comes(fed: Decoding) -> None:
-    fed._keys = [0]
     fed._complain("concealing 60 DC, 60 AC, 60 MV errors in P frame")
+    for at in (9 * SECOND_NS, 11 * SECOND_NS):
+        fed._begins(at, Coded())
     assert fed.damaged_from(40) is not None
     assert fed.damaged_from(9 * SECOND_NS) == 1.0
     assert fed.damaged_from(11 * SECOND_NS) is None
 
 
 def test_what_another_camera_s_decoder_says_is_not_for_this_one(fed: Decoding) -> None:
-    other = Decoding("other", 10.0)
-    other._fed.append(40)
+    other = Decoding("other", 10.0, tell_damage=True)
+    other._begins(40, Coded())
     try:
         other._complain("concealing 60 DC, 60 AC, 60 MV errors in P frame")
         assert other.damaged_from(40) is None
