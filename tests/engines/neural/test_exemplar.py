@@ -21,6 +21,7 @@ from irchroma.engines.neural.adjustable import AdjustableColorizer
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.engines.neural.exemplar import ExemplarNetwork, encoded_size
 from irchroma.engines.neural.ladder import Rung
+from irchroma.engines.reference.mood import COLD_MOST, WARM_MOST
 from irchroma.engines.reference.pictures import AUTO, Reference, save_references
 
 pytestmark = pytest.mark.skipif(not installed("openvino"), reason="OpenVINO is not installed")
@@ -143,14 +144,17 @@ def test_pictures_of_other_scenes_give_their_light(band: str) -> None:
     engine = opened(band, steady=False)
     street, _ = daytime_scene.draw(9)
     warmth = []
-    for tint in ((16, 0, -16), (0, 0, 0), (-16, 0, 16)):
+    for tint in ((40, 0, -40), (0, 0, 0), (-40, 0, 40)):
         other = np.clip(street.astype(int) + tint, 0, 255).astype(np.uint8)
         engine.exchange_references([given(other)])
         steered = shown(engine, luma)
         warmth.append(float((steered[..., 0] - steered[..., 2]).mean()))
     engine.close()
-    assert warmth[0] > warmth[1] + 1 > warmth[2] + 2
-    assert warmth[0] < warmth[2] + 16  # a quarter of what lies between the pictures
+    # Of as much light as a mood gives at most: over half of it each way, and never more than both.
+    warm, cold = (255 * most * np.hypot(1.402, 1.772) for most in (WARM_MOST, COLD_MOST))
+    assert warmth[0] > warmth[1] + 0.5 * warm
+    assert warmth[1] > warmth[2] + 0.5 * cold > warmth[2] + 4
+    assert warmth[0] < warmth[2] + warm + cold
 
 
 @pytest.mark.parametrize("band", ENGINES)
