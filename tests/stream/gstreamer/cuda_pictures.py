@@ -1,0 +1,156 @@
+"""A program over a stand-in for the driver: pictures out of CUDA memory and into it, told in JSON.
+
+Run by test_cuda_memory.py, since whatever loads libcuda first decides for its process which one that is.
+"""
+
+import ctypes
+import json
+import sys
+
+import numpy as np
+
+from irchroma.stream.gstreamer import cuda_memory, door
+from irchroma.stream.gstreamer.cuda_memory import FEATURE, CudaPicture, CudaSource, lent
+from irchroma.stream.gstreamer.pipeline import Pipeline
+
+SIZE = HEIGHT, WIDTH = 76, 100
+CAPS = f"format=NV12,width={WIDTH},height={HEIGHT},framerate=25/1"
+TESTS = f"videotestsrc num-buffers=2 pattern=pinwheel ! video/x-raw,{CAPS}"
+
+
+def planes_of(data: np.ndarray, pitches: tuple[int, ...], offsets: tuple[int, ...]) -> list[np.ndarray]:
+    """Y' and CbCr of an NV12 picture without what pads their rows."""
+    rows = (HEIGHT, HEIGHT // 2)
+    return [
+        data[offset : offset + pitch * count].reshape(count, pitch)[:, :WIDTH].copy()
+        for offset, pitch, count in zip(offsets, pitches, rows, strict=True)
+    ]
+
+
+def pull(launch: str) -> list[np.ndarray]:
+    """Its last picture, in the host's memory."""
+    pipeline = Pipeline(f"{launch} ! appsink name=out sync=false")
+    pipeline.start()
+    sample = None
+    try:
+        while True:
+            sample = pipeline.pull("out", 20.0) or sample
+    except door.EndOfStream:
+        pipeline.stop()
+    assert sample is not None
+    return planes_of(sample.data, sample.caps.strides, sample.caps.offsets)
+
+
+def read() -> dict:
+    """What `lent` says of an uploaded picture, and whether its bytes are there."""
+    pipeline = Pipeline(f"{TESTS} ! cudaupload ! video/x-raw({FEATURE}) ! appsink name=out sync=false")
+    pipeline.start()
+    sample = pipeline.element("out").emit("try-pull-sample", 20 * 10**9)
+    if sample is None:
+        pipeline.check()
+    with lent(sample.get_buffer()) as found:
+        first, pitches = found.addresses[0], found.pitches
+        offsets = tuple(address - first for address in found.addresses)
+        length = offsets[-1] + pitches[-1] * HEIGHT // 2
+        data = np.ctypeslib.as_array((ctypes.c_uint8 * length).from_address(first)).copy()
+    sample = None
+    pipeline.stop()
+    theirs, ours = pull(TESTS), planes_of(data, pitches, offsets)
+    return {
+        "format": found.format,
+        "size": found.size,
+        "pitches": pitches,
+        "context": found.context != 0,
+        "equal": all(np.array_equal(one, other) for one, other in zip(theirs, ours, strict=True)),
+    }
+
+
+class Owner:
+    """Of a picture's memory; counts how many are gone."""
+
+    gone = 0
+
+    def __del__(self) -> None:
+        Owner.gone += 1
+
+
+def push(driver: ctypes.CDLL) -> dict:
+    """Pictures of our own memory through an element that reads them."""
+    context = ctypes.c_void_p()
+    driver.cuInit(0)
+    driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), 0)
+    source = CudaSource(context.value)
+    pitch = 128
+    noise = np.random.default_rng(1).integers(0, 256, (HEIGHT * 3 // 2, pitch), np.uint8)
+    caps = f"video/x-raw({FEATURE}),{CAPS}"
+    pipeline = Pipeline(
+        f"appsrc name=pictures format=time caps={caps} ! cudadownload name=reader ! video/x-raw"
+        " ! appsink name=out sync=false"
+    )
+    pipeline.start(built=lambda made: source.share(made.element("reader")))
+    first = noise.ctypes.data
+    picture = CudaPicture("NV12", SIZE, (first, first + pitch * HEIGHT), (pitch, pitch), context.value)
+    before = driver.stand_in_copies_in(), driver.stand_in_memory()
+    equal = []
+    for number in range(3):
+        taken = source.push(pipeline.element("pictures"), picture, number * 40_000_000, -1, Owner())
+        sample = pipeline.pull("out", 20.0)
+        assert taken
+        assert sample is not None
+        got = planes_of(sample.data, sample.caps.strides, sample.caps.offsets)
+        wanted = planes_of(noise.ravel(), (pitch, pitch), (0, pitch * HEIGHT))
+        equal.append(all(np.array_equal(one, other) for one, other in zip(got, wanted, strict=True)))
+    after = driver.stand_in_copies_in(), driver.stand_in_memory()
+    refused = []
+    for wrong in (
+        CudaPicture("NV12", SIZE, (first, first + pitch * HEIGHT), (99, pitch), context.value),
+        CudaPicture("NV12", SIZE, (first,), (pitch,), context.value),
+        CudaPicture("NV12", SIZE, (first, first - 1), (pitch, pitch), context.value),
+        CudaPicture("nothing", SIZE, (first, first), (pitch, pitch), context.value),
+    ):
+        try:
+            source.push(pipeline.element("pictures"), wrong, 0, -1, None)
+        except door.StreamError:
+            refused.append(wrong.format)
+    pipeline.end("pictures", 20.0)
+    ended = pipeline.element("pictures")
+    pipeline.stop()
+    after_end = not source.push(ended, picture, 0, -1, Owner())
+    source.reclaim()
+    out = source.out
+    source.close()
+    source.close()
+    return {
+        "equal": equal,
+        "nothing copied in": before == after,
+        "refused": len(refused),
+        "flushing": after_end,
+        "out": out,
+        "owners gone": Owner.gone,
+    }
+
+
+def main() -> None:
+    """Everything."""
+    door.modules()
+    told: dict = {"fault": cuda_memory.fault()}
+    if told["fault"] is None and door.has_element("cudadownload"):
+        driver = ctypes.CDLL("libcuda.so.1")
+        told["takes"] = [
+            cuda_memory.takes("cudadownload"),
+            cuda_memory.takes("cudaupload", "src"),
+            cuda_memory.takes("videoflip"),
+        ]
+        told["read"] = read()
+        told["push"] = push(driver)
+        host = door.modules()["Gst"].Buffer.new_allocate(None, 100, None)
+        try:
+            with lent(host):
+                pass
+        except door.StreamError as error:
+            told["not on a device"] = str(error)
+    json.dump(told, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""CUDA memory of GStreamer, over a stand-in for the driver, where GStreamer 1.24 and its headers are."""
+
+import ctypes
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from irchroma.stream.errors import StreamError
+from irchroma.stream.gstreamer import cuda_memory, door
+
+pytestmark = pytest.mark.gst
+FOLDER = Path(__file__).parent
+ROOT = FOLDER.parents[2]
+
+
+def test_a_picture_is_laid_out_in_c_as_it_is_in_python(tmp_path: Path) -> None:
+    compiler = shutil.which("cc") or shutil.which("g++")
+    if compiler is None:
+        pytest.skip("no C compiler here")
+    source = Path(cuda_memory.__file__).with_suffix(".c").read_text(encoding="utf-8")
+    struct = re.search(r"typedef struct \{[^}]+\} IrchromaPicture;", source)
+    assert struct is not None
+    names = [name for name, *_ in cuda_memory._Picture._fields_]
+    asked = "".join(f'printf("%zu ", offsetof(IrchromaPicture, {name}));' for name in names)
+    program = f"""#include <stddef.h>
+        #include <stdint.h>
+        #include <stdio.h>
+        #define GST_VIDEO_MAX_PLANES 4
+        {struct[0]}
+        int main(void) {{ {asked} printf("%zu", sizeof(IrchromaPicture)); return 0; }}"""
+    made = tmp_path / "layout"
+    subprocess.run(
+        [compiler, "-x", "c", "-", "-o", str(made)], input=program.encode(), check=True, timeout=60
+    )
+    said = subprocess.run([str(made)], capture_output=True, check=True, timeout=20).stdout.split()
+    ours = [getattr(cuda_memory._Picture, name).offset for name in names]
+    assert [int(number) for number in said] == [*ours, ctypes.sizeof(cuda_memory._Picture)]
+
+
+def test_without_what_it_needs_it_says_what_that_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda_memory, "_cuda_headers", list)
+    monkeypatch.setenv("PATH", "")
+    asked = cuda_memory.fault.__wrapped__  # not what was found before
+    monkeypatch.setattr(cuda_memory, "_library", cuda_memory._library.__wrapped__)
+    why = asked()
+    old = tuple(int(part) for part in door.version().split(".")[:2]) < cuda_memory.OLDEST
+    assert why == (
+        f"expected GStreamer 1.24 or later, found {'.'.join(door.version().split('.')[:2])}"
+        if old
+        else "no C compiler with pkg-config here: install gcc and pkg-config"
+    )
+    monkeypatch.setattr(cuda_memory, "fault", lambda: why)
+    with pytest.raises(StreamError, match="pictures cannot stay on the device: "):
+        cuda_memory.CudaSource(1)
+
+
+def test_an_element_takes_what_its_templates_say() -> None:
+    gst = door.modules()["Gst"]
+
+    class Encoder(gst.Element):  # type: ignore[name-defined, misc]
+        """Has CUDA memory beside the host's, as nvh264enc."""
+
+        __gstmetadata__ = ("Encoder", "Codec/Encoder/Video", "Stands in", "Nobody")
+        __gsttemplates__ = (
+            gst.PadTemplate.new(
+                "sink",
+                gst.PadDirection.SINK,
+                gst.PadPresence.ALWAYS,
+                gst.Caps.from_string(
+                    "video/x-raw,format=I420; video/x-raw(memory:CUDAMemory),format={NV12,P010_10LE}"
+                ),
+            ),
+        )
+
+    assert gst.Element.register(None, "irchroma_cuda_encoder", 0, Encoder)
+    assert cuda_memory.takes("irchroma_cuda_encoder")
+    assert cuda_memory.takes("irchroma_cuda_encoder", format_name="P010_10LE")
+    assert not cuda_memory.takes("irchroma_cuda_encoder", format_name="I420")
+    assert not cuda_memory.takes("irchroma_cuda_encoder", "src")
+    assert not cuda_memory.takes("videoflip")
+    assert not cuda_memory.takes("no such element")
+
+
+def _run(folder: Path, stand_in: bool, **more: str) -> dict[str, object]:
+    if stand_in:
+        made = folder / "libcuda.so.1"
+        words = ["cc", "-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-o", str(made)]
+        subprocess.run([*words, str(FOLDER / "cuda_stand_in.c")], check=True, timeout=60)
+        shutil.copy(made, folder / "libnvcuvid.so.1")
+        more["LD_LIBRARY_PATH"] = str(folder)
+    environment = {**os.environ, "GST_REGISTRY": str(folder / "registry"), **more}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.stream.gstreamer.cuda_pictures"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    told: dict[str, object] = json.loads(done.stdout)
+    return told
+
+
+@pytest.fixture
+def builds() -> None:
+    """The library builds here: GStreamer is new enough, its headers and CUDA's are there."""
+    try:
+        cuda_memory._library()
+    except StreamError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.usefixtures("builds")
+def test_pictures_go_in_and_out_of_cuda_memory_without_a_copy(tmp_path: Path) -> None:
+    told = _run(tmp_path, stand_in=True)
+    assert told.pop("fault") is None
+    assert told == {
+        "takes": [True, True, False],
+        "read": {
+            "format": "NV12",
+            "size": [76, 100],
+            "pitches": [512, 512],  # of the stand-in's memory, not of the caps
+            "context": True,
+            "equal": True,
+        },
+        "push": {
+            "equal": [True, True, True],
+            "nothing copied in": True,
+            "refused": 4,
+            "flushing": True,
+            "out": 0,
+            "owners gone": 4,
+        },
+        "not on a device": "expected a picture in one piece of CUDA memory, got a buffer of another kind",
+    }
+
+
+@pytest.mark.usefixtures("builds")
+def test_without_a_gpu_it_says_so(tmp_path: Path) -> None:
+    told = _run(tmp_path, stand_in=True, STAND_IN_NO_DEVICE="1")
+    assert told == {"fault": "no NVIDIA driver with a GPU here (libcuda.so.1)"}
