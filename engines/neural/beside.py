@@ -177,6 +177,8 @@ class NetworkBeside:
             self._changed.notify_all()
         if self._thread is not None:
             self._thread.join(STUCK_S)
+        with self._changed:
+            self._call = None  # it knows who asked, who knows this object
 
     def _ready(self) -> bool:
         return self._call is not None and (self._call.answer is not None or self._call.error is not None)

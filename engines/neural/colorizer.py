@@ -172,12 +172,12 @@ class NeuralColorizer:
         if self._given is not None and references:
             self._given.give(references[0])
         self._stage = TemporalStage(self.options.temporal) if self.options.steady else None
+        look = catalog.look_of(self.options.engine, self.options.size)
+        self._keep_dark = partial(_keep_dark, neutral.dark_fade() if look.unlit is not None else None)
         self._beside = ColorBeside(self._stage, self._keep_dark) if beside and self._stage else None
         self._calls = CallsInOrder() if self.options.ahead and self._stage and not beside else None
         self.depth = AHEAD_FRAMES if self._calls is not None else type(self).depth
-        look = catalog.look_of(self.options.engine, self.options.size)
         self._recoloring = Recoloring(self.options.recolor, look)
-        self._dark_fade = neutral.dark_fade()
         self._steering: ReferenceSteering | None = None
         if reference is not None:
             steered = ReferenceOptions(reference, min(1.0, strength), steady=self.options.steady)
@@ -346,11 +346,6 @@ class NeuralColorizer:
             luma, small = gain.shown_luma(luma, seen.luma_levels), gain.shown_luma(small, seen.luma_levels)
         return _InFlight(luma, small, reduced(small, half) if halved else small, seen, halved, warm=warm)
 
-    def _keep_dark(self, ycc: Plane, small: Luma) -> None:
-        if catalog.look_of(self.options.engine, self.options.size).unlit is not None:
-            dark = cv2.LUT(small, self._dark_fade)
-            cv2.multiply(ycc, cv2.merge([np.ones_like(dark), dark, dark]), dst=ycc)
-
     @staticmethod
     def _call(job: _InFlight, network: Network, seen_px: int) -> Answer:
         """What the network says of a frame, at the size at which its color is kept."""
@@ -380,3 +375,10 @@ class NeuralColorizer:
 
 def _same(answer: Answer) -> Answer:
     return answer
+
+
+def _keep_dark(fade: Plane | None, ycc: Plane, small: Luma) -> None:
+    """No method: what a colorizer's parts call must not keep the colorizer, which goes when it is closed."""
+    if fade is not None:
+        dark = cv2.LUT(small, fade)
+        cv2.multiply(ycc, cv2.merge([np.ones_like(dark), dark, dark]), dst=ycc)

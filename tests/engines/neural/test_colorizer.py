@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -148,6 +150,23 @@ def test_reset_drops_what_is_in_flight(options: NeuralOptions) -> None:
     colorizer.reset()
     with pytest.raises(EngineError, match="collect without submit"):
         colorizer.collect()
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_closed_colorizer_is_gone_at_once(options: NeuralOptions, beside: bool) -> None:
+    """Its memory is the network's: a service whose engine is changed often cannot wait for a collection."""
+    colorizer = NeuralColorizer(replace(options, beside=beside))
+    parts = [weakref.ref(part) for part in (colorizer, colorizer.network, colorizer._stage)]
+    gc.disable()
+    try:
+        for number in range(4):
+            colorizer.submit(scene(number), number * FRAME_NS)
+            colorizer.collect()
+        colorizer.close()
+        del colorizer
+        assert [part() for part in parts] == [None] * len(parts)
+    finally:
+        gc.enable()
 
 
 def test_streams_that_share_a_network_get_what_each_would_get_alone(options: NeuralOptions) -> None:
