@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import math
+import os
 import platform
 import subprocess
 from dataclasses import asdict, dataclass
@@ -83,8 +84,13 @@ def _commit() -> str:
             errors="replace",
         )
     except FileNotFoundError:
-        return "unknown"
-    return done.stdout.strip() or "unknown"
+        return _told_commit()
+    return done.stdout.strip() or _told_commit()
+
+
+def _told_commit() -> str:
+    """Of a copy without its repository: what IRCHROMA_COMMIT says."""
+    return os.environ.get("IRCHROMA_COMMIT") or "unknown"
 
 
 def _processor() -> str:

@@ -1,7 +1,9 @@
 """`launch/first_gpu_run`: the steps of a first run on a GPU, each in a process of its own with a limit.
 
 A borrowed machine has some minutes, unknown libraries and no second try: so what each step gave is written at
-once, a step that hangs is ended, one that cannot be is skipped with its reason, and the next one begins.
+once, a step that hangs is ended, one that cannot be is skipped with its reason, and the next one begins. Time
+is kept for what matters most. Where a command may only last so long, `--call-minutes` stops in time, and the
+same command goes on with the same folder; `--archive` keeps everything in one file, after each step.
 """
 
 from __future__ import annotations
@@ -9,46 +11,18 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import os
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from irchroma.engines.gpu import probe
 from irchroma.engines.gpu.plans import library
-from irchroma.launch.measured import write_json
+from irchroma.launch.bench.gpu.steps import Step, Times, Why, run_steps, why_not
 
-ROOT = Path(__file__).resolve().parents[3]
-_TAIL_LINES = 12
 _PROGRAMS = "tests.engines.gpu.programs"
-Why = Callable[[], str | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step.
-
-    Attributes:
-        name: short; also of its output's file.
-        words: the command, `{out}` for the folder and `{device}` for the device of its programs.
-        limit_s: after which it is ended.
-        needs: each says why the step cannot be here, or None.
-        rehearsed: it can be done over the CPU device; its `needs` of a GPU are then left out.
-        environment: more variables.
-    """
-
-    name: str
-    words: Sequence[str]
-    limit_s: float
-    needs: tuple[Why, ...] = ()
-    rehearsed: bool = False
-    environment: dict[str, str] = field(default_factory=dict)
 
 
 def no_gpu() -> str | None:
@@ -98,28 +72,37 @@ def plan_steps(device: str) -> list[Step]:
     for compiler in ("nvcc", "nvrtc"):
         more: tuple[Why, ...] = (lacks_program("nvcc"),) if compiler == "nvcc" else ()
         words = [*kernels, "-m", "gpu", "-k", "torch"]
-        asked = {"IRCHROMA_KERNELS": compiler}
+        asked = {"IRCHROMA_KERNELS": compiler, **_MUST_RUN}
         steps.append(Step(f"kernels-{compiler}", words, 240, (*on_gpu, torch, *more), environment=asked))
     for tool in ("memcheck", "racecheck", "initcheck"):
         # Of kernels at odd sizes, where accesses out of bounds hide; without a network, whose library's
         # kernels are not ours to check.
         words = [*sanitized, *([tool] if sanitized else []), *frames, "--sizes", "100x75,640x512"]
         needs = (no_gpu, lacks("torch"), lacks_program("compute-sanitizer"))
-        steps.append(Step(f"sanitizer-{tool}", words, 180, needs, rehearsed=True))
+        steps.append(Step(f"sanitizer-{tool}", words, 180, needs, rehearsed=True, environment=_APART))
     doubled = [*tests, "tests/engines/gpu/test_on_gpu.py"]
     steps += [
         Step("lost-torch", [python, "-m", f"{_PROGRAMS}.lost", "--device", "torch"], 90, (no_gpu, torch)),
-        Step("pycuda-kernels", [*kernels, "-m", "gpu", "-k", "pycuda"], 240, (*on_gpu, pycuda)),
-        Step("pycuda-frames", [*doubled, "-m", "gpu", "-k", "pycuda"], 180, (*on_gpu, pycuda)),
-        Step("execution-double", [*doubled, "-m", "gpu", "-k", "double"], 120, (*on_gpu, torch)),
+        _tests("pycuda-kernels", [*kernels, "-m", "gpu", "-k", "pycuda"], 240, (*on_gpu, pycuda)),
+        _tests("pycuda-frames", [*doubled, "-m", "gpu", "-k", "pycuda"], 180, (*on_gpu, pycuda)),
+        _tests("execution-double", [*doubled, "-m", "gpu", "-k", "double"], 120, (*on_gpu, torch)),
         Step("lost-pycuda", [python, "-m", f"{_PROGRAMS}.lost", "--device", "pycuda"], 90, (no_gpu, pycuda)),
-        Step("whole-frames", [*tests, "tests/engines/gpu/test_run.py", "-m", "gpu"], 300, (*on_gpu, torch)),
-        Step("bench-torch", [*bench, "{out}/bench-torch.json", "--runtime", "torch"], 420, (no_gpu, torch)),
+        _tests(
+            "whole-frames", [*tests, "tests/engines/gpu/test_run.py", "-m", "gpu"], 300, (*on_gpu, torch), 120
+        ),
+        Step(
+            "bench-torch",
+            [*bench, "{out}/bench-torch.json", "--runtime", "torch"],
+            420,
+            (no_gpu, torch),
+            kept_s=300,
+        ),
         Step(
             "bench-comparison",
             [*bench, "{out}/bench-comparison.json", "--runtime", "comparison"],
             240,
             (no_gpu, torch),
+            kept_s=60,
         ),
         Step(
             "soak",
@@ -138,7 +121,7 @@ def plan_steps(device: str) -> list[Step]:
         ),
         Step(
             "ncu",
-            [_program("ncu") or "ncu", "--csv", "--metrics", _NCU, *frames, "--sizes", "640x512"],
+            [_program("ncu") or "ncu", *_NCU, *frames, "--sizes", "640x512"],
             150,
             (no_gpu, lacks("torch"), lacks_program("ncu")),
         ),
@@ -150,97 +133,20 @@ def plan_steps(device: str) -> list[Step]:
     return steps
 
 
-_NCU = "gpu__time_duration.sum,dram__bytes.sum,sm__warps_active.avg.pct_of_peak_sustained_active"
+_METRICS = "gpu__time_duration.sum,dram__bytes.sum,sm__warps_active.avg.pct_of_peak_sustained_active"
+_NCU = ("--csv", "--clock-control", "none", "--launch-count", "1000", "--metrics", _METRICS)
+_APART = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}  # or what lies beside an array is memory of torch's too
+_MUST_RUN = {"IRCHROMA_REQUIRE": "gpu"}  # the driver answers: no test may take its files for missing
 
 
-def run_steps(
-    steps: Sequence[Step], out: Path, minutes: float, rehearse: bool = False, device: str = "torch"
-) -> list[dict[str, Any]]:
-    """Do them; the folder has `results.json` after each, and each one's output as it comes.
-
-    Returns:
-        Of each: `name`, `state` (ok, failed, ended, skipped), `seconds`, `why` and the end of its output.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    end_s = time.monotonic() + 60 * minutes
-    found: list[dict[str, Any]] = []
-    for number, step in enumerate(steps, 1):
-        left_s = end_s - time.monotonic()
-        reason = _why_not(step, rehearse) or ("the time is up" if left_s < 1 else None)
-        if reason is not None:
-            row: dict[str, Any] = {"name": step.name, "state": "skipped", "why": reason}
-        else:
-            path = out / f"{number:02}-{step.name}.txt"
-            row = {"name": step.name, **_run(step, path, min(step.limit_s, left_s), device)}
-        found.append(row)
-        write_json(out / "results.json", {"gpu": _gpu(), "rehearsal": rehearse, "steps": found})
-        print(
-            f"{row['state']:<8} {step.name:<20} {row.get('seconds', ''):>6} {row.get('why') or ''}",
-            flush=True,
-        )
-    return found
-
-
-def _why_not(step: Step, rehearse: bool) -> str | None:
-    if rehearse:
-        return None if step.rehearsed else "needs a GPU: this is a rehearsal"
-    return next(filter(None, (why() for why in step.needs)), None)
-
-
-def _run(step: Step, path: Path, limit_s: float, device: str) -> dict[str, Any]:
-    filled = {"out": str(path.parent), "device": device, "name": step.name}
-    words = [word.format(**filled) if "{" in word else word for word in step.words]
-    environment = {
-        **os.environ,
-        "XDG_CACHE_HOME": str(path.parent / "cache"),
-        **step.environment,
-    }
-    began = time.monotonic()
-    with path.open("w", encoding="utf-8") as file:
-        file.write(f"$ {' '.join(words)}\n")
-        file.flush()
-        try:
-            child = subprocess.Popen(
-                words,
-                cwd=ROOT,
-                env=environment,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        except OSError as error:
-            return {"state": "failed", "seconds": 0.0, "why": str(error)}
-        try:
-            code: int | None = child.wait(limit_s)
-        except subprocess.TimeoutExpired:
-            _end(child)
-            code = None
-    seconds = round(time.monotonic() - began, 1)
-    tail = path.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:]
-    if code is None:
-        return {"state": "ended", "seconds": seconds, "why": f"not done after {limit_s:.0f} s", "tail": tail}
-    state = "ok" if code == 0 else "failed"
-    return {"state": state, "seconds": seconds, "why": f"exit code {code}" if code else "", "tail": tail}
-
-
-def _end(child: subprocess.Popen[Any]) -> None:
-    """The step and whatever it has started: it leads a session of its own."""
-    try:
-        os.killpg(child.pid, 9)
-    except ProcessLookupError:
-        pass
-    child.wait()
+def _tests(
+    name: str, words: Sequence[str], limit_s: float, needs: tuple[Why, ...], kept_s: float = 0
+) -> Step:
+    return Step(name, words, limit_s, needs, environment=_MUST_RUN, kept_s=kept_s)
 
 
 def _program(name: str) -> str | None:
     return shutil.which(name) or shutil.which(name, path="/usr/local/cuda/bin")
-
-
-def _gpu() -> dict[str, str] | None:
-    found = probe.device_at()
-    if found is None:
-        return None
-    return {"name": found.name, "compute_capability": found.compute_capability, "driver_cuda": found.driver}
 
 
 def print_facts() -> None:
@@ -273,12 +179,19 @@ def print_facts() -> None:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Do all steps; 0 where none has failed."""
+    """Do all steps; 0 where none has failed, 75 where some are left to the next call."""
     parser = argparse.ArgumentParser(prog="first_gpu_run", description=__doc__)
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     parser.add_argument("folder", nargs="?", type=Path, default=Path(f"first-gpu-run-{stamp}"))
     parser.add_argument("--minutes", type=float, default=28.0, help="for all steps together (default 28)")
+    parser.add_argument(
+        "--call-minutes", type=float, default=0.0, help="stop there, to go on by the same command"
+    )
+    parser.add_argument(
+        "--archive", type=Path, metavar="FILE.tar.gz", help="everything so far, after each step"
+    )
     parser.add_argument("--only", default="", metavar="STEP,...", help="these steps alone")
+    parser.add_argument("--without", default="", metavar="STEP,...", help="all but these")
     parser.add_argument("--list", action="store_true", help="say which steps there are, and which cannot be")
     parser.add_argument("--rehearse", action="store_true", help="without a GPU: over the CPU device")
     parser.add_argument("--facts", action="store_true", help=argparse.SUPPRESS)
@@ -288,22 +201,27 @@ def main(words: Sequence[str] | None = None) -> int:
         return 0
     device = "cpu" if args.rehearse else "torch"
     steps = plan_steps(device)
-    wanted = set(filter(None, args.only.split(",")))
-    unknown = wanted - {step.name for step in steps}
+    wanted, left_out = (set(filter(None, names.split(","))) for names in (args.only, args.without))
+    unknown = (wanted | left_out) - {step.name for step in steps}
     if unknown:
         parser.error(f"no step is called {', '.join(sorted(unknown))}: see --list")
-    steps = [step for step in steps if not wanted or step.name in wanted]
+    steps = [step for step in steps if (not wanted or step.name in wanted) and step.name not in left_out]
     if args.list:
         for step in steps:
-            print(f"{step.name:<20} {step.limit_s:>4.0f} s  {_why_not(step, args.rehearse) or ''}")
+            print(f"{step.name:<20} {step.limit_s:>4.0f} s  {why_not(step, args.rehearse) or ''}")
         return 0
-    found = run_steps(steps, args.folder.resolve(), args.minutes, args.rehearse, device)
+    times = Times(args.minutes, args.call_minutes, args.archive)
+    found = run_steps(steps, args.folder.resolve(), times, args.rehearse, device)
     print(json.dumps({state: sum(row["state"] == state for row in found) for state in _STATES}))
     print(f"{args.folder / 'results.json'} has it all")
+    if len(found) < len(steps):
+        print(f"{len(steps) - len(found)} steps are left: the same command goes on")
+        return _GO_ON
     return 1 if any(row["state"] in ("failed", "ended") for row in found) else 0
 
 
 _STATES = ("ok", "failed", "ended", "skipped")
+_GO_ON = 75  # EX_TEMPFAIL of sysexits.h
 
 if __name__ == "__main__":
     sys.exit(main())
