@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, TypeAlias
 
 from irchroma.engines import catalog
-from irchroma.engines.errors import EngineOptionError, EngineUnavailable
+from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
 from irchroma.engines.gpu import probe
 from irchroma.engines.network.record import read_record, require_match
 from irchroma.engines.network.sharing import SharedPool
@@ -130,10 +130,13 @@ def open_colorizer(text: str, options: ColorizerOptions | None = None) -> AnyCol
         return PaletteColorizer(palette)
     neural = replace(options.neural, engine=name.kind, size=name.variant or options.neural.size)
     if options.open_on_cpu is not None:
-        _require_cpu(neural)
         if neural.network.device not in ("auto", "cpu"):
             raise EngineOptionError(
                 f"auto settings govern the CPU: device {neural.network.device} contradicts them"
+            )
+        if neural.engine == catalog.REFERENCE.name and neural.network.runtime in _OF_TENSORRT:
+            raise EngineOptionError(
+                f"auto settings govern the CPU: runtime {neural.network.runtime} contradicts them"
             )
         return options.open_on_cpu(neural)
     return open_neural(neural, options.wish)
@@ -188,9 +191,6 @@ def open_neural(options: NeuralOptions, wish: DeviceWish | None = None) -> Neura
     """
     wish = wish or DeviceWish()
     runtime, device = options.network.runtime, options.network.device
-    if options.engine == catalog.REFERENCE.name:
-        _require_cpu(options)
-        return _on_cpu(options, wish)
     index = _next_in_turn() if device == "all" else device_index(device)
     if device == "cpu" or (runtime not in (*GPU_RUNTIMES, "auto")):
         if runtime in _OF_TENSORRT:
@@ -198,6 +198,8 @@ def open_neural(options: NeuralOptions, wish: DeviceWish | None = None) -> Neura
         if index is not None:
             raise EngineOptionError(f"runtime {runtime} runs on the CPU: --device {device} contradicts it")
         return _on_cpu(options, wish)
+    if options.engine == catalog.REFERENCE.name:
+        return _by_reference(options, index, wish)
     if runtime in _OF_TENSORRT or (runtime == "torch" and index is not None):
         index = _spread(wish.pool) if index is None else index
         return _prepared(_on_gpu(options, (runtime, index), wish), wish.size)
@@ -210,15 +212,44 @@ def open_neural(options: NeuralOptions, wish: DeviceWish | None = None) -> Neura
     return _first_that_works(options, [(one, index) for one in tried], wish)
 
 
-def _require_cpu(options: NeuralOptions) -> None:
-    """EngineOptionError where a GPU is asked for by name and the engine has no path on it."""
-    runtime, device = options.network.runtime, options.network.device
-    if options.engine != catalog.REFERENCE.name or (
-        runtime not in _OF_TENSORRT and device in ("auto", "cpu")
-    ):
-        return
-    asked = f"runtime {runtime}" if runtime in _OF_TENSORRT else f"device {device}"
-    raise EngineOptionError(f"engine reference runs on the CPU only: leave out {asked}")
+def _by_reference(options: NeuralOptions, index: int | None, wish: DeviceWish) -> NeuralColorizer:
+    """The engine `reference`: its networks on a GPU that is asked for by name; the rest is the CPU's."""
+    runtime = options.network.runtime
+    if index is None and runtime not in _OF_TENSORRT:
+        return _on_cpu(options, wish)
+    if runtime == "torch":
+        raise EngineOptionError(
+            f"engine reference runs on a GPU by {' or '.join(_OF_TENSORRT)}, not by torch"
+        )
+    index = _spread(wish.pool) if index is None else index
+    found = []
+    for one in _OF_TENSORRT if runtime == "auto" else (runtime,):
+        try:
+            return _networks_on_gpu(options, (one, index), wish)
+        except EngineError as error:
+            if runtime != "auto":
+                raise
+            found.append(f"{one}: {error}")
+    raise EngineUnavailable(f"no runtime works on device {options.network.device}: {'; '.join(found)}")
+
+
+def _networks_on_gpu(options: NeuralOptions, choice: tuple[str, int], wish: DeviceWish) -> NeuralColorizer:
+    from irchroma.engines.gpu.graphs import GraphsOnDevice
+
+    device = open_device(*choice)
+    graphs = GraphsOnDevice(device)
+    try:
+        colorizer = NeuralColorizer(options, opener=graphs.open_network, graphs=graphs.open_graph)
+    except BaseException:
+        device.close()
+        raise
+    try:
+        if wish.size is not None:
+            colorizer.prepare(wish.size)
+    except BaseException:
+        colorizer.close()
+        raise
+    return colorizer
 
 
 def _on_cpu(options: NeuralOptions, wish: DeviceWish) -> NeuralColorizer:

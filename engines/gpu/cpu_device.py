@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -19,10 +19,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineError
-from irchroma.engines.gpu.device import CaptureRefused, DeviceArray, DeviceNetwork, Mark, WorkQueue
+from irchroma.engines.gpu.device import (
+    CaptureRefused,
+    DeviceArray,
+    DeviceNetwork,
+    DeviceTensors,
+    Mark,
+    WorkQueue,
+)
 from irchroma.engines.gpu.kernels.host import HostKernels
 from irchroma.engines.gpu.kernels.source import Launch
-from irchroma.engines.network.network import Network, NetworkOptions, open_network
+from irchroma.engines.network.network import (
+    Graph,
+    Network,
+    NetworkOptions,
+    open_graph,
+    open_network,
+)
 
 Work = Callable[[], None]
 LONGEST_WAIT_S = 60.0
@@ -84,6 +97,12 @@ class CpuDevice:
     def open_network(self, path: Path, size: tuple[int, int], frames: int = 1) -> DeviceNetwork:
         """See `Device`."""
         return _CpuNetwork(open_network(path, self.options), (frames, *size))
+
+    def open_graph(
+        self, path: Path, shapes: Mapping[str, tuple[int, ...]], outputs: Sequence[str]
+    ) -> DeviceTensors:
+        """See `Device`."""
+        return _CpuTensors(open_graph(path, self.options), shapes, outputs)
 
     def close(self) -> None:
         """End the queues' threads."""
@@ -188,6 +207,27 @@ class _CpuNetwork:
         self._network.close()
 
 
+class _CpuTensors:
+    def __init__(self, graph: Graph, shapes: Mapping[str, tuple[int, ...]], outputs: Sequence[str]) -> None:
+        self._graph = graph
+        self._inputs = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+        made = graph.run(self._inputs)  # tells the outputs' shapes
+        self._outputs = {name: np.zeros_like(made[name]) for name in outputs}
+        self.tensors = {name: device_array(one) for name, one in (self._inputs | self._outputs).items()}
+
+    @property
+    def name(self) -> str:
+        return f"CPU device, {self._graph.name}"
+
+    def run(self) -> None:
+        made = self._graph.run(self._inputs)
+        for name, one in self._outputs.items():
+            one[...] = made[name]
+
+    def close(self) -> None:
+        self._graph.close()
+
+
 class _CpuQueue:
     def __init__(self, device: CpuDevice) -> None:
         self.failure: Exception | None = None
@@ -214,8 +254,8 @@ class _CpuQueue:
     def launch(self, work: Launch) -> None:
         self._add(lambda: self._device.kernels.run(work))
 
-    def infer(self, network: DeviceNetwork) -> None:
-        self._add(cast(_CpuNetwork, network).run)
+    def infer(self, network: DeviceNetwork | DeviceTensors) -> None:
+        self._add(cast(_CpuNetwork | _CpuTensors, network).run)
 
     def record(self, mark: Mark) -> None:
         own = cast(_CpuMark, mark)

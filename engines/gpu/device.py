@@ -9,7 +9,7 @@ Device memory by name: what the steps of a frame hand to each other, and what is
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -97,6 +97,21 @@ class DeviceNetwork(Protocol):
         """Let go of it; may be called twice."""
 
 
+class DeviceTensors(Protocol):
+    """A network of several inputs with fixed memory, for inputs of one shape and one queue at a time."""
+
+    @property
+    def name(self) -> str:
+        """Runtime, device and precision for people."""
+
+    @property
+    def tensors(self) -> Mapping[str, DeviceArray]:
+        """Every input and output by name, all float16 or all float32."""
+
+    def close(self) -> None:
+        """Let go of it; may be called twice."""
+
+
 class WorkQueue(Protocol):
     """Work that a device does in order, beside that of other queues (a CUDA stream). Calls do not block."""
 
@@ -109,7 +124,7 @@ class WorkQueue(Protocol):
     def launch(self, work: Launch) -> None:
         """Run a kernel."""
 
-    def infer(self, network: DeviceNetwork) -> None:
+    def infer(self, network: DeviceNetwork | DeviceTensors) -> None:
         """Run a network of this device on its input memory."""
 
     def record(self, mark: Mark) -> None:
@@ -176,6 +191,20 @@ class Device(Protocol):
             path: the float32 ONNX file.
             size: (H, W) of the pictures, multiples of 32.
             frames: of one call.
+
+        Raises:
+            EngineError: it cannot be loaded, or not be built, here.
+        """
+
+    def open_graph(
+        self, path: Path, shapes: Mapping[str, tuple[int, ...]], outputs: Sequence[str]
+    ) -> DeviceTensors:
+        """A network of several inputs.
+
+        Args:
+            path: the float32 ONNX file.
+            shapes: of every input.
+            outputs: their names.
 
         Raises:
             EngineError: it cannot be loaded, or not be built, here.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from irchroma.engines import catalog
 from irchroma.engines.errors import EngineError, EngineOptionError
-from irchroma.engines.network.network import Network, NetworkOptions, open_network
+from irchroma.engines.network.network import Network, NetworkOptions, open_graph, open_network
 from irchroma.engines.network.record import require_match
 from irchroma.engines.network.sharing import NetworkSeat
 from irchroma.engines.network.twins import weights_for
@@ -23,6 +23,7 @@ from irchroma.engines.neural import people
 from irchroma.engines.neural.beside import Answer, CallsInOrder, ColorBeside
 from irchroma.engines.neural.exemplar import (
     ExemplarNetwork,
+    OpenGraph,
     PreparedNetwork,
     by_reference,
     checked_strength,
@@ -133,6 +134,7 @@ class NeuralColorizer:
         options: NeuralOptions | None = None,
         network: Network | None = None,
         opener: Callable[[Path, NetworkOptions], Network] = open_network,
+        graphs: OpenGraph = open_graph,
     ) -> None:
         """Load the network, or share one that is open and stays its owner's to close.
 
@@ -140,6 +142,7 @@ class NeuralColorizer:
             options: what is done.
             network: an open one.
             opener: loads the network where none is given; `SharedPool.open` shares it with other cameras.
+            graphs: loads what looks at a reference.
 
         Raises:
             EngineUnavailable: weights or runtime are not here.
@@ -167,7 +170,7 @@ class NeuralColorizer:
         reference, strength = self.options.reference, self.options.reference_strength
         references = load_references(reference) if reference is not None else []
         if exemplar and network is None:
-            self.network = by_reference(self.network, self._band, self.options.network, strength)
+            self.network = by_reference(self.network, self._band, self.options.network, strength, graphs)
         self._given = self.network.given if isinstance(self.network, ExemplarNetwork) else None
         if self._given is not None and references:
             self._given.give(references[0])

@@ -10,7 +10,9 @@ from __future__ import annotations
 import logging
 import math
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
@@ -52,6 +54,8 @@ _USUAL: dict[str, tuple[int, ...]] = {
     "bias": (1, 1, 560),
 }
 """Shapes of the tokens of a 4:3 or 5:4 picture."""
+OpenGraph = Callable[[Path, NetworkOptions], Graph]
+"""Opens a graph: on the CPU (`network.open_graph`), or on a device."""
 LEAST_SPREAD = 0.25 * math.sqrt(1e-3)
 """Standard deviation that is added in squares, as in training (`exemplar.network.statistics`)."""
 
@@ -81,8 +85,16 @@ class GivenPicture:
         strength: how much it counts, [0, `STRONGEST`].
     """
 
-    def __init__(self, band: str, options: NetworkOptions, strength: float = 1.0) -> None:
+    def __init__(
+        self, band: str, options: NetworkOptions, strength: float = 1.0, opener: OpenGraph = open_graph
+    ) -> None:
         """Load the encoder; without a picture to begin with.
+
+        Args:
+            band: of the frames.
+            options: runtime, threads, cache; the graph runs in float32.
+            strength: how much the picture counts.
+            opener: loads the graph.
 
         Raises:
             EngineUnavailable: weights or runtime are not here.
@@ -91,7 +103,7 @@ class GivenPicture:
         self.band, self.strength = band, checked_strength(strength)
         self.encoded: Encoded | None = None
         frames = catalog.weights_path(catalog.REFERENCE.name, band)
-        self._pictures: Graph = open_graph(frames.with_name(f"{frames.stem}_picture.onnx"), options)
+        self._pictures: Graph = opener(frames.with_name(f"{frames.stem}_picture.onnx"), options)
         self._encoding = threading.Lock()
         self._reference: Reference | None = None
         self._networks: WeakSet[ExemplarNetwork] = WeakSet()
@@ -143,20 +155,23 @@ class ExemplarNetwork:
 
     lanes, best_batch = 1, 1
 
-    def __init__(self, own: Network, given: GivenPicture, options: NetworkOptions) -> None:
+    def __init__(
+        self, own: Network, given: GivenPicture, options: NetworkOptions, opener: OpenGraph = open_graph
+    ) -> None:
         """Load the graph of the frames.
 
         Args:
             own: the band's network; closed with this one.
             given: the reference; its owner's to close.
             options: runtime, threads, cache; the graph runs in float32.
+            opener: loads the graph.
 
         Raises:
             EngineUnavailable: weights or runtime are not here.
             EngineOptionError: the runtime makes no sense.
         """
         self._own, self.given = own, given
-        self._frames: Graph = open_graph(catalog.weights_path(catalog.REFERENCE.name, given.band), options)
+        self._frames: Graph = opener(catalog.weights_path(catalog.REFERENCE.name, given.band), options)
         self._size: tuple[int, int] | None = None
         given.attend(self)
 
@@ -179,7 +194,7 @@ class ExemplarNetwork:
         answers = []
         for picture, own, sure in zip(luma, ycc, confidence, strict=True):
             there, known = encoded.placing.at(cv2.convertScaleAbs(picture[0], alpha=255.0))
-            taken = min(1.0, strength) * known + CONTENT * strength * (1.0 - known)
+            taken = share_taken(strength, known)
             frame = {
                 "luma": picture[None],
                 "own": own[None],
@@ -247,14 +262,21 @@ class ExemplarNetwork:
             network.close()
 
 
-def by_reference(own: Network, band: str, options: NetworkOptions, strength: float) -> ExemplarNetwork:
+def by_reference(
+    own: Network, band: str, options: NetworkOptions, strength: float, opener: OpenGraph = open_graph
+) -> ExemplarNetwork:
     """A band's network with one that looks at a reference, and a reference of its own.
 
     Raises:
         EngineUnavailable, EngineOptionError: as of both; the band's network is closed then.
     """
     try:
-        return ExemplarNetwork(own, GivenPicture(band, options, strength), options)
+        given = GivenPicture(band, options, strength, opener)
+        try:
+            return ExemplarNetwork(own, given, options, opener)
+        except BaseException:
+            given.close()
+            raise
     except BaseException:
         own.close()
         raise
@@ -289,6 +311,11 @@ def checked_strength(strength: float) -> float:
     if not 0 <= strength <= STRONGEST:
         raise EngineOptionError(f"strength of the reference is 0 to {STRONGEST:g}, got {strength:g}")
     return strength
+
+
+def share_taken(strength: float, known: float) -> float:
+    """What the network is told as its strength, where the scene is known to be the reference's so far."""
+    return min(1.0, strength) * known + CONTENT * strength * (1.0 - known)
 
 
 def encode(reference: Reference, pictures: Graph) -> dict[str, Tensor]:

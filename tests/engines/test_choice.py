@@ -14,7 +14,7 @@ from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavai
 from irchroma.engines.gpu import probe
 from irchroma.engines.gpu.colorizer import DeviceColorizer
 from irchroma.engines.gpu.cpu_device import CpuDevice
-from irchroma.engines.gpu.device import DeviceNetwork
+from irchroma.engines.gpu.device import Device, DeviceNetwork
 from irchroma.engines.gpu.kernels.host import HostKernels
 from irchroma.engines.gpu.plans import library
 from irchroma.engines.network.line import BatchOptions
@@ -54,11 +54,42 @@ def test_a_runtime_and_a_device_that_do_not_go_together_are_refused(
         open_neural(options(tiny_network, runtime, device))
 
 
+@without_gpu
 @pytest.mark.parametrize(("runtime", "device"), [("tensorrt", "auto"), ("auto", "0"), ("auto", "all")])
-def test_the_engine_reference_is_the_cpu_s_and_says_so(runtime: str, device: str) -> None:
+def test_the_engine_reference_is_not_quietly_the_cpu_s_where_a_gpu_is_asked_for(
+    runtime: str, device: str
+) -> None:
     network = NetworkOptions(runtime, cache=None, device=device)
-    with pytest.raises(EngineOptionError, match="reference runs on the CPU only"):
+    with pytest.raises(EngineUnavailable):
         open_neural(NeuralOptions(engine="reference", size="thermal", network=network))
+
+
+def test_the_engine_reference_does_not_run_by_torch_on_a_gpu() -> None:
+    network = NetworkOptions("torch", cache=None, device="0")
+    with pytest.raises(EngineOptionError, match="tensorrt or tensorrt-rtx, not by torch"):
+        open_neural(NeuralOptions(engine="reference", size="thermal", network=network))
+
+
+def test_the_engine_reference_has_its_networks_on_the_gpu_that_is_named(
+    monkeypatch: pytest.MonkeyPatch, host_kernels: HostKernels
+) -> None:
+    if not installed("openvino"):
+        pytest.skip("openvino is not installed")
+    opened = []
+
+    def on_stand_in(runtime: str, index: int) -> Device:
+        opened.append((runtime, index))
+        if runtime == "tensorrt":
+            raise EngineUnavailable("tensorrt is not installed")
+        return CpuDevice(NetworkOptions("openvino", 1, cache=None), host_kernels)
+
+    monkeypatch.setattr(choice, "open_device", on_stand_in)
+    network = NetworkOptions(cache=None, device="cuda:1")
+    wish = DeviceWish(size=(64, 96))
+    colorizer = open_neural(NeuralOptions(engine="reference", size="thermal", network=network), wish)
+    assert opened == [("tensorrt", 1), ("tensorrt-rtx", 1)]
+    assert colorizer.name == "reference thermal, CPU device, openvino f32"
+    colorizer.close()
 
 
 @pytest.mark.parametrize("strength", [-0.1, 2.5])

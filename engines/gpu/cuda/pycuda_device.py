@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -36,9 +36,9 @@ from irchroma.engines.gpu.cuda.driver import (
     note_lost,
     refuse_lost,
 )
-from irchroma.engines.gpu.device import DeviceArray, DeviceNetwork, Mark, WorkQueue
+from irchroma.engines.gpu.device import DeviceArray, DeviceNetwork, DeviceTensors, Mark, WorkQueue
 from irchroma.engines.gpu.kernels.source import Launch
-from irchroma.engines.gpu.plans.execution import PlanExecution, open_plan
+from irchroma.engines.gpu.plans.execution import PlanExecution, PlanTensors, open_graph_plan, open_plan
 
 
 class PyCudaQueue:
@@ -78,10 +78,10 @@ class PyCudaQueue:
         with self._device.current():
             self._device.kernels().launch(work, self.handle)
 
-    def infer(self, network: DeviceNetwork) -> None:
+    def infer(self, network: DeviceNetwork | DeviceTensors) -> None:
         """See `WorkQueue`."""
         with self._device.current():
-            own = cast(PlanExecution, network)
+            own = cast(PlanTensors, network)
             if self._recording:
                 own.check_recordable()
             else:
@@ -301,6 +301,14 @@ class PyCudaDevice:
         with self.current(), recordings.waiting_for_all():
             plan = open_plan(self._runtime, self._index, path, size, frames)
             return PlanExecution(plan, self, size, frames)
+
+    def open_graph(
+        self, path: Path, shapes: Mapping[str, tuple[int, ...]], outputs: Sequence[str]
+    ) -> DeviceTensors:
+        """See `Device`; as `open_network`."""
+        with self.current(), recordings.waiting_for_all():
+            plan = open_graph_plan(self._runtime, self._index, path, shapes)
+            return PlanTensors(plan, self, shapes, outputs)
 
     def kernels(self) -> KernelModule:
         """The kernels of this device's context."""

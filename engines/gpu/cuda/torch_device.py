@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -31,7 +31,14 @@ from irchroma.engines.gpu.cuda.driver import (
     note_lost,
     refuse_lost,
 )
-from irchroma.engines.gpu.device import CaptureRefused, DeviceArray, DeviceNetwork, Mark, WorkQueue
+from irchroma.engines.gpu.device import (
+    CaptureRefused,
+    DeviceArray,
+    DeviceNetwork,
+    DeviceTensors,
+    Mark,
+    WorkQueue,
+)
 from irchroma.engines.gpu.kernels.source import Launch
 from irchroma.engines.network.network import NetworkOptions
 from irchroma.engines.network.torch_runtime import TorchNetwork
@@ -73,7 +80,7 @@ class TorchQueue:
         with self._device.current():
             self._device.kernels().launch(work, self.handle)
 
-    def infer(self, network: DeviceNetwork) -> None:
+    def infer(self, network: DeviceNetwork | DeviceTensors) -> None:
         with self._device.current(), torch.cuda.stream(self._cuda_stream):
             cast(Runs, network).run()
 
@@ -261,6 +268,12 @@ class TorchDevice:
     def open_network(self, path: Path, size: tuple[int, int], frames: int = 1) -> DeviceNetwork:
         """See `Device`; in float16."""
         return _TorchExecution(self, float16_twin(path), (frames, *size))
+
+    def open_graph(
+        self, path: Path, shapes: Mapping[str, tuple[int, ...]], outputs: Sequence[str]
+    ) -> DeviceTensors:
+        """Refused: torch has no way from our files to networks of several inputs."""
+        raise EngineOptionError(f"{path.stem} runs by TensorRT only, not by torch: --runtime tensorrt")
 
     def kernels(self) -> KernelModule:
         """The kernels of this device's context."""

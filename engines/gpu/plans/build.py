@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -54,6 +54,8 @@ class PlanOptions:
         device: index of the device to build for.
         level: one of LEVELS.
         aux_streams: see `BuildRequest`.
+        inputs: shapes of all inputs of a network of several, which the plan is for alone; `shapes` is then
+            of its picture.
     """
 
     engine: str = "nir"
@@ -67,6 +69,7 @@ class PlanOptions:
     device: int = 0
     level: int = 3
     aux_streams: int | None = 0
+    inputs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +138,7 @@ def _ensure(
         device=device.name if device else None,
         compute_capability=device.compute_capability if device else None,
         precision=options.precision,
-        shape=profile_text(profile),
+        shape=profile_text(profile) + _inputs_text(options.inputs),
         level=options.level,
         aux_streams=options.aux_streams,
     )
@@ -158,6 +161,7 @@ def _ensure(
             exact=options.precision == "fp32",
             timing_cache=path.with_name("timing.cache") if runtime == "tensorrt" else None,
             progress=progress,
+            shapes=options.inputs,
         )
         built = library.build(request)
         told = None if device is None else _told_by_engine(library, built.plan, profile, say)
@@ -217,6 +221,14 @@ def profile_text(profile: Profile) -> str:
     """The reverse of `parse_shapes`, of one profile."""
     sizes = (profile.minimum, profile.optimum, profile.maximum)
     return ":".join("x".join(map(str, size)) for size in (sizes[:1] if len(set(sizes)) == 1 else sizes))
+
+
+def _inputs_text(inputs: Mapping[str, tuple[int, ...]]) -> str:
+    """What tells the shapes of several inputs from others, in a file's name too; nothing of one."""
+    if not inputs:
+        return ""
+    text = ",".join(f"{name}={'x'.join(map(str, inputs[name]))}" for name in sorted(inputs))
+    return f".{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 def plan_name(source: PlanSource) -> str:

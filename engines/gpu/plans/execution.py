@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,9 +75,31 @@ def open_plan(runtime: str, index: int, path: Path, size: tuple[int, int], frame
         EngineError: no such runtime here, or the plan cannot be built or loaded.
     """
     shape = f"{frames}x{size[0]}x{size[1]}"
-    plan = ensure_plan(
+    return _load(
         PlanOptions(shapes=shape, precision=precision_for(path), runtime=runtime, onnx=path, device=index)
     )
+
+
+def open_graph_plan(
+    runtime: str, index: int, path: Path, shapes: Mapping[str, tuple[int, ...]]
+) -> LoadedPlan:
+    """The same for a network of several inputs of these shapes, one of which is the picture `luma`."""
+    frames, _, height, width = shapes["luma"]
+    return _load(
+        PlanOptions(
+            shapes=f"{frames}x{height}x{width}",
+            precision=precision_for(path),
+            runtime=runtime,
+            onnx=path,
+            device=index,
+            inputs=shapes,
+        )
+    )
+
+
+def _load(options: PlanOptions) -> LoadedPlan:
+    runtime, index = str(options.runtime), options.device
+    plan = ensure_plan(options)
     header = plan.header
     key = (runtime, index, plan.path, header.plan_sha256)
     with _lock:
@@ -103,22 +126,30 @@ class ContextDevice(Device, Protocol):
         """The context is the calling thread's within."""
 
 
-class PlanExecution:
-    """A `DeviceNetwork`."""
+class PlanTensors:
+    """A `DeviceTensors`.
+
+    Attributes:
+        tensors: every input and output by name.
+    """
 
     def __init__(
-        self, plan: LoadedPlan, device: ContextDevice, size: tuple[int, int], frames: int = 1
+        self,
+        plan: LoadedPlan,
+        device: ContextDevice,
+        shapes: Mapping[str, tuple[int, ...]],
+        outputs: Sequence[str],
     ) -> None:
         """Make an execution context and its memory; the device's context is current.
 
         Args:
-            plan: of `open_plan`; released when this is closed.
+            plan: of `open_plan` or `open_graph_plan`; released when this is closed.
             device: whose memory is used.
-            size: (H, W) of the input.
-            frames: of one call.
+            shapes: of every input, and of outputs where they are known.
+            outputs: their names.
 
         Raises:
-            EngineError: too little memory, the plan does not serve the shape, or is not one of ours.
+            EngineError: too little memory, the plan does not serve the shapes, or is not one of ours.
         """
         self._plan: LoadedPlan | None = plan
         self._device = device
@@ -130,14 +161,16 @@ class PlanExecution:
         self.name = f"{plan.title} on {device.name}"
         try:
             engine = plan.engine
-            dtype = _dtype_of(engine, plan.title)
+            dtype = _dtype_of(engine, plan.title, {*shapes, *outputs})
             with _lock:  # nothing says that several threads may make contexts of one engine
                 self._context, self._jit = plan.library.make_context(engine, _jit_path(plan))
-            self._fit_shape(engine, (frames, 1, *size))
+            for name, wanted in shapes.items():
+                if name not in outputs:
+                    self._fit_shape(engine, name, wanted)
             self._give_memory(engine)
-            self.luma, self.ycc, self.confidence = (
-                self._bind(name, (frames, depth, *size), dtype) for name, depth in _TENSORS.items()
-            )
+            self.tensors = {
+                name: self._bind(name, shapes.get(name), dtype) for name in dict.fromkeys((*shapes, *outputs))
+            }
         except BaseException:
             self.close()
             raise
@@ -194,11 +227,13 @@ class PlanExecution:
             if plan is not None:  # the device is closed already
                 plan.release()
 
-    def _fit_shape(self, engine: Any, wanted: tuple[int, ...]) -> None:
+    def _fit_shape(self, engine: Any, name: str, wanted: tuple[int, ...]) -> None:
         """Make sure that the context is for the shape; an engine of a range of shapes is told it."""
-        built = tuple(engine.get_tensor_shape("luma"))
+        built = tuple(engine.get_tensor_shape(name))
         if built == wanted:
             return
+        if name != "luma":
+            raise EngineError(f"the plan's {name} is {built}, expected {wanted}: it is not one of ours")
         if -1 not in built or not self._profile_set(engine, wanted):
             raise EngineError(f"the plan serves no input of {wanted}: run irchroma engines build --shapes")
         if not self._context.set_input_shape("luma", wanted):
@@ -244,8 +279,9 @@ class PlanExecution:
         except (OSError, RuntimeError, TypeError) as error:  # without it the next start takes longer
             log.info("%s: %s", path, error)
 
-    def _bind(self, name: str, shape: tuple[int, ...], dtype: Any) -> DeviceArray:
+    def _bind(self, name: str, shape: tuple[int, ...] | None, dtype: Any) -> DeviceArray:
         found = tuple(self._context.get_tensor_shape(name))
+        shape = found if shape is None else shape
         if found != shape:
             raise EngineError(f"the plan's {name} is {found}, expected {shape}: it is not one of ours")
         array = self._device.allocate(shape, dtype)
@@ -255,18 +291,37 @@ class PlanExecution:
         return array
 
 
+class PlanExecution(PlanTensors):
+    """A `DeviceNetwork`."""
+
+    def __init__(
+        self, plan: LoadedPlan, device: ContextDevice, size: tuple[int, int], frames: int = 1
+    ) -> None:
+        """See `PlanTensors`.
+
+        Args:
+            plan: of `open_plan`; released when this is closed.
+            device: whose memory is used.
+            size: (H, W) of the input.
+            frames: of one call.
+        """
+        shapes = {name: (frames, depth, *size) for name, depth in _TENSORS.items()}
+        super().__init__(plan, device, shapes, ("ycc", "confidence"))
+        self.luma, self.ycc, self.confidence = (self.tensors[name] for name in _TENSORS)
+
+
 def _jit_path(plan: LoadedPlan) -> Path | None:
     """Where TensorRT-RTX's compiled kernels of a plan are kept; None for TensorRT, which has none."""
     runtime, index, path, digest = plan.key
     return path.with_suffix(f".{index}.{digest[:8]}.jit") if runtime == "tensorrt-rtx" else None
 
 
-def _dtype_of(engine: Any, title: str) -> Any:
+def _dtype_of(engine: Any, title: str, expected: set[str]) -> Any:
     """The one type of all tensors; each has its memory bound, so there must be no others."""
     names = {engine.get_tensor_name(index) for index in range(engine.num_io_tensors)}
-    if names != set(_TENSORS):
+    if names != expected:
         raise EngineError(
-            f"{title}: expected the tensors {', '.join(_TENSORS)}, got {', '.join(sorted(names))}"
+            f"{title}: expected the tensors {', '.join(sorted(expected))}, got {', '.join(sorted(names))}"
         )
     kinds = {engine.get_tensor_dtype(name).name for name in names}
     if len(kinds) > 1 or not kinds <= set(_DTYPES):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tests import daytime_scene
 from tests.engines.network.test_fp16_accuracy import (
+    LARGEST_CONFIDENCE_DIFFERENCE,
     LARGEST_FLOAT16,
     LARGEST_MEAN_CIEDE2000,
     rounding,
@@ -14,9 +17,8 @@ from tests.engines.network.test_fp16_accuracy import (
 )
 
 from irchroma.engines import catalog
-from irchroma.engines.gpu.plans.build import parse_layers
-from irchroma.engines.gpu.plans.library import BuildRequest, Profile, TensorRT
-from irchroma.engines.gpu.plans.proof import prove_precision
+from irchroma.engines.errors import PlanError
+from irchroma.engines.gpu.plans.build import PlanOptions, ensure_plan
 from irchroma.engines.measures import metrics
 from irchroma.engines.network.network import NetworkOptions, open_graph, open_network
 from irchroma.engines.network.weight_storage import float16_twin
@@ -25,11 +27,9 @@ from irchroma.engines.recolor.color_space import ycc_to_rgb
 from irchroma.engines.reference.pictures import Reference
 from irchroma.engines.reference.placing import Placing
 
-pytest.importorskip("onnx", reason="graphs are rewritten")
+onnx = pytest.importorskip("onnx", reason="graphs are rewritten")
 pytest.importorskip("onnxruntime", reason="graphs are run by ONNX Runtime")
 
-LARGEST_CONFIDENCE_DIFFERENCE = 1.5 / 128
-"""Of it the evidence of all cells is a part, a sum near 10, where float16 counts in steps of 1/128."""
 OPTIONS = NetworkOptions("onnxruntime", threads=1, cache=None, exact=True)
 Inputs = dict[str, NDArray[np.float32]]
 
@@ -81,7 +81,9 @@ def test_float16_takes_the_same_colors_and_never_overflows(band: str) -> None:
     exact, (model, inner) = session(str(path), optimized=True), rounding(float16_twin(path))
     half = session(model, optimized=False)
     for known in (1.0, 0.0):
-        inputs = frame | {"known": np.full((1, 1, 1, 1), known, np.float32)}
+        counts = exemplar.share_taken(exemplar.STRONGEST, known)  # the most that a frame is told
+        told = {"known": known, "strength": counts}
+        inputs = frame | {name: np.full((1, 1, 1, 1), one, np.float32) for name, one in told.items()}
         want, sure = exact.run(["ycc", "confidence"], inputs)
         narrow = {name: one.astype(np.float16).astype(np.float32) for name, one in inputs.items()}
         got, confidence, *values = half.run(["ycc", "confidence", *inner], narrow)
@@ -101,7 +103,7 @@ def test_float16_takes_the_same_colors_and_never_overflows(band: str) -> None:
 
 
 @pytest.mark.parametrize("band", catalog.BANDS)
-def test_tensorrt_rtx_builds_both_graphs_in_float16(band: str) -> None:
+def test_tensorrt_rtx_builds_both_graphs_in_float16(band: str, tmp_path: Path) -> None:
     pytest.importorskip("tensorrt_rtx", reason="plans are built by TensorRT-RTX")
     height, width, cells = 64, 96, 96
     rows, columns = height // 8, width // 8
@@ -122,13 +124,30 @@ def test_tensorrt_rtx_builds_both_graphs_in_float16(band: str) -> None:
     }
     of_picture = {"luma": (1, 1, height, width), "place": place, "small": (1, 3, rows, columns)}
     path = catalog.weights_path(catalog.REFERENCE.name, band)
-    one = (1, height, width)
+    names = []
     for graph, shapes in ((path, of_frames), (path.with_name(f"{path.stem}_picture.onnx"), of_picture)):
-        request = BuildRequest(float16_twin(graph), Profile(one, one, one), shapes=shapes)
-        built = TensorRT("tensorrt-rtx").build(request)
-        layers = parse_layers(built.layers)
-        proof = prove_precision(layers, built.convolutions, "fp16", True)
-        assert proof.proved == len(built.convolutions) >= 35
-        assert not proof.unknown
-        assert {layer.precision for layer in layers} == {"fp16"}
-        assert len(built.plan) > 1_000_000
+        plan = ensure_plan(
+            PlanOptions(
+                shapes=f"1x{height}x{width}",
+                runtime="tensorrt-rtx",
+                folder=tmp_path,
+                onnx=graph,
+                inputs=shapes,
+            )
+        )
+        nodes = onnx.load(graph).graph.node
+        assert plan.header.convolutions == sum(node.op_type == "Conv" for node in nodes) >= 35
+        assert {layer.precision for layer in plan.header.layers} == {"fp16"}
+        assert plan.header.plan_bytes > 1_000_000
+        names.append(plan.path.name)
+    more = PlanOptions(
+        shapes=f"1x{height}x{width}",
+        runtime="tensorrt-rtx",
+        build=False,
+        folder=tmp_path,
+        onnx=graph,
+        inputs=of_picture | {"small": (1, 3, rows, 2 * columns)},
+    )
+    with pytest.raises(PlanError, match="no-build"):  # the plan of other shapes is not taken for it
+        ensure_plan(more)
+    assert len(set(names)) == 2

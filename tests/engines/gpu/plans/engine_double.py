@@ -113,4 +113,39 @@ class LibraryDouble:
 
     def make_context(self, engine: EngineDouble, jit_cache: Path | None) -> tuple[ContextDouble, Any]:
         self.asked.append(jit_cache)
-        return ContextDouble(engine), self.jit
+        kind = GraphContextDouble if isinstance(engine, GraphDouble) else ContextDouble
+        return kind(engine), self.jit
+
+
+class GraphDouble(EngineDouble):
+    """Several inputs and outputs, each of one shape."""
+
+    def __init__(self, shapes: dict[str, Shape], compute: Compute) -> None:
+        super().__init__(shapes["luma"], shapes["luma"], compute)
+        self.shapes, self.num_io_tensors = shapes, len(shapes)
+
+    def get_tensor_name(self, index: int) -> str:
+        return list(self.shapes)[index]
+
+    def get_tensor_shape(self, name: str) -> Shape:
+        return self.shapes[name]
+
+
+class GraphContextDouble(ContextDouble):
+    """Of a `GraphDouble`."""
+
+    engine: GraphDouble
+
+    def get_tensor_shape(self, name: str) -> Shape:
+        return self.engine.shapes[name]
+
+    def set_tensor_address(self, name: str, address: int) -> bool:
+        self.addresses[name] = address
+        return name in self.engine.shapes
+
+    def execute_async_v3(self, stream: int) -> bool:
+        shapes = self.engine.shapes
+        if not self.memory[0] or set(self.addresses) != set(shapes):
+            return False
+        self.engine.compute({name: (self.addresses[name], shapes[name]) for name in shapes}, stream)
+        return True

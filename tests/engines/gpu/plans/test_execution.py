@@ -9,7 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.engines.gpu.plans.engine_double import EngineDouble, JitDouble, LibraryDouble, Shape
+from tests.engines.gpu.plans.engine_double import (
+    EngineDouble,
+    GraphDouble,
+    JitDouble,
+    LibraryDouble,
+    Shape,
+)
 from tests.engines.tiny_network import write_tiny_network
 
 from irchroma.engines.errors import EngineError
@@ -17,7 +23,7 @@ from irchroma.engines.gpu.cpu_device import CpuDevice, host_view
 from irchroma.engines.gpu.device import CaptureRefused, DeviceArray, WorkQueue
 from irchroma.engines.gpu.kernels.host import HostKernels
 from irchroma.engines.gpu.plans import execution, library
-from irchroma.engines.gpu.plans.execution import LoadedPlan, PlanExecution, precision_for
+from irchroma.engines.gpu.plans.execution import LoadedPlan, PlanExecution, PlanTensors, precision_for
 from irchroma.engines.network.record import RECORD_KEY, NetworkRecord
 
 CALLS = {
@@ -132,6 +138,36 @@ def test_a_plan_of_one_shape_runs_in_memory_of_ours_and_is_told_no_shape(
     assert sorted(device.freed) == sorted(array.address for array in device.given)
     with pytest.raises(EngineError, match="closed"):
         network.enqueue(17)
+    device.close()
+
+
+def test_a_plan_of_several_inputs_has_memory_for_each_and_serves_no_others(
+    host_kernels: HostKernels, tmp_path: Path
+) -> None:
+    shapes: dict[str, Shape] = {"luma": (1, 1, 32, 64), "keys": (1, 64, 40), "ycc": (1, 3, 32, 64)}
+
+    def adding(tensors: dict[str, tuple[int, Shape]], stream: int) -> None:
+        assert stream == 17
+        at(tensors, "ycc")[...] = at(tensors, "luma") + at(tensors, "keys").mean()
+
+    device, engine = ContextualDevice(host_kernels), GraphDouble(shapes, adding)
+    inputs = {name: shapes[name] for name in ("luma", "keys")}
+
+    def opened(**other: Shape) -> PlanTensors:
+        plan = loaded(engine, LibraryDouble(), tmp_path / "a.plan")
+        return PlanTensors(plan, device, inputs | other, ("ycc",))
+
+    network = opened()
+    assert {name: one.shape for name, one in network.tensors.items()} == shapes
+    host_view(network.tensors["luma"])[...], host_view(network.tensors["keys"])[...] = 0.25, 0.5
+    network.enqueue(17)
+    assert (host_view(network.tensors["ycc"]) == 0.75).all()
+    network.close()
+    assert sorted(device.freed) == sorted(array.address for array in device.given)
+    with pytest.raises(EngineError, match=r"keys is \(1, 64, 40\), expected \(1, 64, 48\)"):
+        opened(keys=(1, 64, 48))
+    with pytest.raises(EngineError, match="expected the tensors bias, keys, luma, ycc"):
+        opened(bias=(1, 1, 40))
     device.close()
 
 

@@ -1,0 +1,190 @@
+"""Networks of several inputs on a device, for work whose rest stays on the host.
+
+What lasts (a reference's tokens) is copied to the device when it is new and stays there; a frame pays for its
+own tensors and the answer, at the size that the network sees. Everything else is where it was: the pictures
+are those of the CPU path, but for the device's rounding.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.engines.errors import EngineError
+from irchroma.engines.gpu.device import Device, DeviceTensors, Mark, WorkQueue
+from irchroma.engines.network.network import NetworkOptions, Tensor, Tensors
+
+LASTING = ("keys", "values", "scene", "level", "bias", "place", "known", "strength")
+"""Inputs that are copied only where they are others than last time, or of other values if small."""
+SMALL_BYTES = 16_384
+OUTPUTS = {"picture": ("keys", "scene"), "": ("ycc", "confidence")}
+"""Of graphs by the end of their file's name."""
+MOST_SHAPES = 4
+"""For which memory is kept: view and references of usual shapes."""
+_Key = tuple[tuple[str, tuple[int, ...]], ...]
+
+
+class _Held:
+    """Memory for inputs of one shape, on the device and pinned."""
+
+    def __init__(self, device: Device, run: DeviceTensors) -> None:
+        self.run, self._device = run, device
+        self.pinned = {name: device.pinned(one.nbytes) for name, one in run.tensors.items()}
+        self.given: dict[str, Tensor] = {}
+
+    def host(self, name: str) -> NDArray[Any]:
+        """A tensor's pinned twin under its own shape and type."""
+        tensor = self.run.tensors[name]
+        return self.pinned[name][: tensor.nbytes].view(tensor.dtype).reshape(tensor.shape)
+
+    def is_there(self, name: str, value: Tensor) -> bool:
+        """The device has it from an earlier call."""
+        if name not in LASTING or name not in self.given:
+            return False
+        before = self.given[name]
+        return before is value or (value.nbytes <= SMALL_BYTES and np.array_equal(before, value))
+
+    def close(self) -> None:
+        """Give all back."""
+        with ExitStack() as last_first:
+            last_first.callback(self.run.close)
+            for host in self.pinned.values():
+                last_first.callback(self._device.unpin, host)
+            self.pinned.clear()
+
+
+class DeviceGraph:
+    """A `Graph` on a device.
+
+    Attributes:
+        copied: how often each input has been copied to the device.
+    """
+
+    def __init__(self, path: Path, device: Device, closed: Callable[[DeviceGraph], None]) -> None:
+        """Args:
+        path: the float32 ONNX file; it is loaded when shapes are known.
+        device: stays the caller's.
+        closed: told when this is closed.
+        """
+        self._path, self._device, self._closed = path, device, closed
+        self._outputs = next(names for end, names in OUTPUTS.items() if path.stem.endswith(end))
+        self._lock = threading.RLock()
+        self._held: OrderedDict[_Key, _Held] = OrderedDict()
+        self._queue: WorkQueue | None = device.open_queue()
+        self._mark: Mark = device.make_mark()
+        self.copied: Counter[str] = Counter()
+
+    @property
+    def name(self) -> str:
+        """Runtime, precision and device where they are known."""
+        with self._lock:
+            held = next(iter(self._held.values()), None)
+        return held.run.name if held is not None else self._device.name
+
+    def run(self, inputs: Tensors) -> Tensors:
+        """See `Graph.run`."""
+        with self._lock:
+            held = self._held_for({name: one.shape for name, one in inputs.items()})
+            queue = self._queue
+            if queue is None:
+                raise EngineError("the network is closed")
+            for name, value in inputs.items():
+                if held.is_there(name, value):
+                    continue
+                held.given.pop(name, None)
+                held.host(name)[...] = value
+                queue.upload(held.pinned[name], held.run.tensors[name])
+                self.copied[name] += 1
+            queue.infer(held.run)
+            for name in self._outputs:
+                queue.download(held.run.tensors[name], held.pinned[name])
+            queue.record(self._mark)
+            self._mark.wait()
+            held.given |= {name: one for name, one in inputs.items() if name in LASTING}
+            return {name: held.host(name).astype(np.float32) for name in self._outputs}
+
+    def prepare(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        """See `Graph.prepare`: a plan that is not in the cache is built, seconds to minutes."""
+        with self._lock:
+            self._held_for(shapes)
+
+    def close(self) -> None:
+        """Let go of it; may be called twice."""
+        with self._lock, ExitStack() as last_first:
+            queue, self._queue = self._queue, None
+            if queue is None:
+                return
+            last_first.callback(self._closed, self)
+            last_first.callback(self._mark.close)
+            while self._held:
+                last_first.callback(self._held.popitem()[1].close)
+            last_first.callback(queue.close)
+
+    def _held_for(self, shapes: Mapping[str, tuple[int, ...]]) -> _Held:
+        if self._queue is None:
+            raise EngineError("the network is closed")
+        key = tuple(sorted((name, tuple(shape)) for name, shape in shapes.items()))
+        found = self._held.get(key)
+        if found is None:
+            while len(self._held) >= MOST_SHAPES:
+                self._held.popitem(last=False)[1].close()
+            run = self._device.open_graph(self._path, dict(key), self._outputs)
+            found = self._held[key] = _Held(self._device, run)
+        self._held.move_to_end(key)
+        return found
+
+
+class DeviceGraphNetwork:
+    """A `Network` on a device, frame by frame."""
+
+    lanes = best_batch = 1
+
+    def __init__(self, graph: DeviceGraph) -> None:
+        self._graph = graph
+
+    @property
+    def name(self) -> str:
+        """The graph's."""
+        return self._graph.name
+
+    def infer(self, luma: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Network.infer`."""
+        made = self._graph.run({"luma": luma})
+        return made["ycc"], made["confidence"]
+
+    def close(self) -> None:
+        """Let go of it; may be called twice."""
+        self._graph.close()
+
+
+class GraphsOnDevice:
+    """Opens networks on one device, which is closed with the last of them."""
+
+    def __init__(self, device: Device) -> None:
+        """Args:
+        device: this one's to close.
+        """
+        self.device = device
+        self._open: list[DeviceGraph] = []
+
+    def open_graph(self, path: Path, options: NetworkOptions) -> DeviceGraph:
+        """As `network.open_graph`; the options are the device's business."""
+        made = DeviceGraph(path, self.device, self._note_closed)
+        self._open.append(made)
+        return made
+
+    def open_network(self, path: Path, options: NetworkOptions) -> DeviceGraphNetwork:
+        """As `network.open_network`."""
+        return DeviceGraphNetwork(self.open_graph(path, options))
+
+    def _note_closed(self, graph: DeviceGraph) -> None:
+        self._open.remove(graph)
+        if not self._open:
+            self.device.close()
