@@ -79,25 +79,31 @@ class ToneOptions:
         )
 
 
-def base_tone(guide: Plane, square: Plane, tone: Plane, options: ToneOptions) -> guided.Affine:
+def base_tone(seen: guided.Windows, square: Plane, tone: Plane, options: ToneOptions) -> guided.Affine:
     """By how much the luma changes so that its base becomes the network's, as an affine model of the luma.
 
     Where the sensor's detail would leave [0, 1] the base gives way.
 
     Args:
-        guide: (h, w) float32 luma at work size, [0, 1].
+        seen: windows of the luma (h, w) float32 at work size, [0, 1], of the options' radius.
         square: (h, w) float32 mean of the full-size luma's square, see `mean_square`.
         tone: (h, w) float32 luma that the network wants.
         options: where base ends and detail begins.
     """
-    seen = guided.windows(guide, options.radius_px)
-    wanted = region_change(guide, tone, options) if options.region_radius_px else tone - guide
-    wanted = wanted * np.where(wanted > 0, np.float32(options.brighten), np.float32(options.darken))
+    wanted = region_change(seen.luma, tone, options) if options.region_radius_px else tone - seen.luma
+    if options.brighten != options.darken:
+        wanted *= np.where(wanted > 0, np.float32(options.brighten), np.float32(options.darken))
+    elif options.brighten != 1:
+        wanted *= np.float32(options.brighten)
     model = guided.fit(seen, wanted, options.contrast)
-    base = seen.mean + model.slope * seen.mean + model.offset
-    darker = np.clip(base / np.maximum(seen.mean, np.float32(1e-3)), options.detail_floor, 1.0)
-    factor: Plane = _kept(1 + model.slope, options.edge_floor) * darker.astype(np.float32)
-    base = base + guided.box(_way_back(seen, square, base, factor), seen.side_px)
+    factor: Plane = model.slope + np.float32(1)
+    base = factor * seen.mean
+    base += model.offset
+    factor = _kept(factor, options.edge_floor)
+    if options.detail_floor < 1:
+        darker = base / np.clip(seen.mean, np.float32(1e-3), np.float32(1))
+        factor *= np.clip(darker, options.detail_floor, 1.0).astype(np.float32, copy=False)
+    base += guided.box(_way_back(seen, square, base, factor), seen.side_px)
     if options.curve or options.exponent != 1:
         base, factor = _curved(base, factor, options)
     offset: Plane = base - factor * seen.mean
@@ -106,6 +112,8 @@ def base_tone(guide: Plane, square: Plane, tone: Plane, options: ToneOptions) ->
 
 def _kept(factor: Plane, least: float) -> Plane:
     """The factors on the luma's contrast, none nearer to 0 than `least`; a negative one stays negative."""
+    if float(factor.min()) >= least:
+        return factor
     return np.copysign(np.maximum(np.abs(factor), np.float32(least)), factor)
 
 
@@ -130,14 +138,14 @@ def _way_back(seen: guided.Windows, square: Plane, base: Plane, factor: Plane) -
     What the sensor itself has clipped may stay so.
     """
     kernel = np.ones((seen.side_px, seen.side_px), np.uint8)
-    finer = np.sqrt(np.maximum(guided.box(square - seen.luma * seen.luma, seen.side_px), 0.0))
+    finer = guided.above_zero(guided.box(square - seen.luma * seen.luma, seen.side_px))
+    cv2.sqrt(finer, dst=finer)
     darker = factor * (seen.mean - cv2.erode(seen.luma, kernel) + finer)
     brighter = factor * (cv2.dilate(seen.luma, kernel) - seen.mean + finer)
     below, above = np.maximum(darker, -brighter), np.maximum(brighter, -darker)
-    low = np.minimum(np.minimum(below, np.float32(0.5)), seen.mean)
-    high = np.maximum(1 - np.minimum(above, np.float32(0.5)), seen.mean)
-    way: Plane = np.clip(base, low, high) - base
-    return way
+    low = np.minimum(np.clip(below, 0.0, 0.5, out=below), seen.mean)
+    high = np.maximum(1 - np.clip(above, 0.0, 0.5, out=above), seen.mean)
+    return np.asarray(np.minimum(np.maximum(base, low), high) - base, np.float32)
 
 
 def region_change(guide: Plane, tone: Plane, options: ToneOptions) -> Plane:

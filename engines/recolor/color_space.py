@@ -90,7 +90,7 @@ def _clipped(luma: NDArray[np.uint8], rgb: NDArray[Any]) -> NDArray[np.intp]:
     """Flat indices of pixels that R'G'B' does not show with their luma."""
     off = cv2.absdiff(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), luma)
     over = cv2.inRange(off, 2, 255, dst=off)
-    return np.flatnonzero(over) if cv2.countNonZero(over) else _NOWHERE
+    return np.flatnonzero(over != 0) if cv2.countNonZero(over) else _NOWHERE
 
 
 _NOWHERE = np.empty(0, np.intp)

@@ -8,6 +8,7 @@ each one's model fits, so that a window that straddles three surfaces says littl
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -15,6 +16,9 @@ from numpy.typing import NDArray
 
 Plane = NDArray[np.float32]
 
+SMALL_SIDE_PX = 7
+"""Up to which OpenCV is faster at two passes with a kernel than at running sums: 11 to 19 us of a plane of
+128x160 in place of 13 to 25."""
 MISFIT = 1e-4
 """Residual variance of a window's model at which it counts half; (0.01 of full scale) squared."""
 
@@ -46,8 +50,9 @@ def windows(luma: Plane, radius_px: int) -> Windows:
     """Mean and variance of the luma (h, w) float32 [0, 1] in every square of side 2 * radius_px + 1."""
     side = 2 * radius_px + 1
     mean = box(luma, side)
-    variance = np.maximum(box(luma * luma, side) - mean * mean, 0.0)
-    return Windows(luma, mean, variance, side)
+    variance = box(luma * luma, side)
+    variance -= mean * mean
+    return Windows(luma, mean, above_zero(variance), side)
 
 
 def fit(seen: Windows, value: Plane, contrast: float) -> Affine:
@@ -61,19 +66,36 @@ def fit(seen: Windows, value: Plane, contrast: float) -> Affine:
     """
     side = seen.side_px
     mean = box(value, side)
-    covariance = box(value * seen.luma, side) - mean * seen.mean
-    slope = covariance / (seen.variance + contrast * contrast)
-    offset = mean - slope * seen.mean
-    variance = box(value * value, side) - mean * mean
-    residual = variance - slope * covariance
-    weight = MISFIT / (MISFIT + np.maximum(residual, 0.0))
+    covariance = box(value * seen.luma, side)
+    covariance -= mean * seen.mean
+    slope: Plane = covariance / (seen.variance + np.float32(contrast * contrast))
+    offset: Plane = mean - slope * seen.mean
+    residual = box(value * value, side)
+    residual -= mean * mean
+    residual -= np.multiply(slope, covariance, out=covariance)
+    weight = above_zero(residual)
+    weight += np.float32(MISFIT)
+    np.divide(np.float32(MISFIT), weight, out=weight)
     total = box(weight, side)
-    return Affine(box(slope * weight, side) / total, box(offset * weight, side) / total)
+    slope *= weight
+    offset *= weight
+    return Affine(box(slope, side) / total, box(offset, side) / total)
 
 
 def box(values: Plane, side_px: int) -> Plane:
-    """Mean over a square window, the picture mirrored at its borders."""
-    return np.asarray(cv2.blur(values, (side_px, side_px), borderType=cv2.BORDER_REFLECT), np.float32)
+    """Mean over a square window, the picture mirrored at its borders; new."""
+    if side_px <= SMALL_SIDE_PX:
+        line = _line(side_px)
+        mean = cv2.sepFilter2D(values, -1, line, line, borderType=cv2.BORDER_REFLECT)
+    else:
+        mean = cv2.blur(values, (side_px, side_px), borderType=cv2.BORDER_REFLECT)
+    return np.asarray(mean, np.float32)
+
+
+def above_zero(values: Plane) -> Plane:
+    """The values in place, 0 where they are negative: a fifth of the time of numpy's maximum."""
+    cv2.threshold(values, 0.0, 0.0, cv2.THRESH_TOZERO, dst=values)
+    return values
 
 
 def enlarge(values: Plane, size: tuple[int, int], out: Plane | None = None) -> Plane:
@@ -81,3 +103,8 @@ def enlarge(values: Plane, size: tuple[int, int], out: Plane | None = None) -> P
     return np.asarray(
         cv2.resize(values, (size[1], size[0]), dst=out, interpolation=cv2.INTER_LINEAR), np.float32
     )
+
+
+@lru_cache(maxsize=8)
+def _line(side_px: int) -> Plane:
+    return np.full(side_px, 1 / side_px, np.float32)

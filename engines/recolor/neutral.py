@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+Plane = NDArray[np.float32]
+Scalar = TypeVar("Scalar", np.uint8, np.float32)
 
 DARK = (3, 12)
 """Levels at which color starts and is full; below lies nothing but the sensor's offset."""
@@ -73,6 +78,61 @@ def strokes(luma: NDArray[np.uint8]) -> NDArray[np.uint8]:
     risen = cv2.subtract(luma, cv2.morphologyEx(luma, cv2.MORPH_OPEN, kernel))
     stroke = cv2.bitwise_and(bright, cv2.inRange(risen, STROKE_RISE, 255))
     return np.asarray(cv2.dilate(stroke, np.ones((3, 3), np.uint8)), np.uint8)
+
+
+def keep(
+    luma: NDArray[np.uint8], shown: NDArray[np.uint8], fade: Plane, chroma: list[NDArray[Scalar]]
+) -> None:
+    """Fade chroma in place at the extremes of luma, on strokes of text and on black borders.
+
+    White is what either luma calls white; black is what is shown black, since a thermal sky at the
+    sensor's lowest level is blue once its tone is that of day.
+
+    Args:
+        luma: (H, W) uint8 of the sensor.
+        shown: (H, W) uint8 that goes out. Near white the gamut is so narrow that a level of luma would
+            decide over ten levels of blue: fading is the steady choice.
+        fade: (256,) float32 factor by luma.
+        chroma: (H, W) planes: uint8, 128 neutral, or float32 around 0.
+    """
+    full = np.flatnonzero(fade == 1)
+    low, high = int(full[0]), int(full[-1])
+    plain = cv2.inRange(shown, low, high)
+    if shown is not luma:
+        plain = cv2.bitwise_and(plain, cv2.inRange(luma, 0, high), dst=plain)
+    stroke = strokes(luma)
+    some = cv2.bitwise_or(cv2.bitwise_not(plain, dst=plain), stroke, dst=plain)
+    if cv2.countNonZero(some):
+        places = np.flatnonzero(some != 0)  # of bytes numpy takes ten times as long as of truth values
+        white = np.where(np.arange(256) < 128, np.float32(1), fade)
+        factor = np.minimum(white[luma.ravel()[places]], fade[shown.ravel()[places]])
+        factor[stroke.ravel()[places] != 0] = 0.0
+        for plane in chroma:
+            flat = plane.ravel()
+            if plane.dtype == np.uint8:
+                flat[places] = np.rint((flat[places] - np.float32(128)) * factor + np.float32(128))
+            else:
+                flat[places] *= factor
+    top, bottom, left, right = borders(luma)
+    height, width = luma.shape
+    for plane in chroma if any((top, bottom, left, right)) else ():
+        gray = 128 if plane.dtype == np.uint8 else 0
+        plane[:top], plane[height - bottom :] = gray, gray
+        plane[:, :left], plane[:, width - right :] = gray, gray
+
+
+def keep_borders(luma: NDArray[np.uint8], shown: NDArray[np.uint8], scale: float, offset: float) -> None:
+    """Black borders are shown as they came, scaled to the range of `shown`, whatever tone the network would
+    give them."""
+    top, bottom, left, right = borders(luma)
+    height, width = luma.shape
+    for part in (
+        np.s_[:top],
+        np.s_[height - bottom :],
+        np.s_[:, :left],
+        np.s_[:, width - right :],
+    ):
+        shown[part] = np.rint(luma[part] * scale + offset)
 
 
 def _outermost_black(line: NDArray[np.uint8]) -> bool:

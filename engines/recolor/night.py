@@ -30,7 +30,9 @@ def lit(
     """(h, w) float32 chroma: less in unlit places, by night less everywhere, nothing blue where light is, and
     dusk's where none is."""
     dark, full = unlit
-    light = np.clip((mean - dark) / (full - dark), 0.0, 1.0)
+    light = np.clip((mean - np.float32(dark)) * np.float32(1 / (full - dark)), 0.0, 1.0)
+    if night == 0.0:
+        return chroma[0] * light, chroma[1] * light
     blue = np.clip(chroma[0] * np.float32(1 / BLUE), 0, 1)
     share = light * np.float32(1.0 + night * (COLOR - 1.0)) * (1 - np.float32(night) * blue)
     shade = (1 - light) * np.float32(night)

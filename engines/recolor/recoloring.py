@@ -175,23 +175,23 @@ class Recoloring:
         with self._lock:
             height, width = self._begin(luma)
             models = self._models(luma, small, ycc, confidence, halved)
-            shown = self._shown(models, luma)
             fine = _halved(luma)
-            fine_shown = fine if shown is luma else _halved(shown)
-            self._keep_borders(luma, shown, fine)
-            chroma = [self._levels(model, fine) for model in models.chroma]
-        keep_neutral(fine, fine_shown, self._fade, chroma)
-        if self.options.chroma_limit is not None:
-            chroma = _within(self.options.chroma_limit, chroma)
-        color_space.fit_gamut(fine_shown, *chroma)
-        # Rounded here for the first time: a second rounding would show as flicker.
-        data = np.empty(luma.size + 2 * fine.size, np.uint8)
-        y, half = data[: luma.size].reshape(height, width), data[luma.size :].reshape(2, *fine.shape)
-        lift = np.empty_like(fine)
-        for plane, (of_cb, of_cr) in zip((lift, *half), color_space.CHROMA_TO_VIDEO.tolist(), strict=True):
-            cv2.addWeighted(chroma[0], of_cb, chroma[1], of_cr, 128.0, dst=plane, dtype=cv2.CV_8U)
-        lift = cv2.resize(lift, (width, height), interpolation=cv2.INTER_LINEAR)
-        cv2.addWeighted(shown, 219 / 255, lift, 1.0, 16 - 128, dst=y)
+            fine_shown = fine if models.tone is None else self._on_frame(models.tone, fine)
+            chroma = self._levels(models.chroma, fine)
+            neutral.keep(fine, fine_shown, self._fade, chroma)
+            if self.options.chroma_limit is not None:
+                chroma = _within(self.options.chroma_limit, chroma)
+            color_space.fit_gamut(fine_shown, *chroma)
+            # Rounded here for the first time: a second rounding would show as flicker.
+            data = np.empty(luma.size + 2 * fine.size, np.uint8)
+            y, half = data[: luma.size].reshape(height, width), data[luma.size :].reshape(2, *fine.shape)
+            lift, *ways = color_space.CHROMA_TO_VIDEO.tolist()
+            for plane, (of_cb, of_cr) in zip(half, ways, strict=True):
+                cv2.addWeighted(chroma[0], of_cb, chroma[1], of_cr, 128.0, dst=plane, dtype=cv2.CV_8U)
+            raised = cv2.addWeighted(chroma[0], lift[0], chroma[1], lift[1], 16.0)
+            self._video_luma(models.tone, luma, np.asarray(raised, np.float32), y)
+            if models.tone is not None and any(neutral.borders(fine)):
+                neutral.keep_borders(luma, y, 219 / 255, 16.0)
         return y, half[0], half[1]
 
     def _begin(self, luma: NDArray[np.uint8]) -> tuple[int, int]:
@@ -215,34 +215,38 @@ class Recoloring:
             if not halved:
                 small, ycc, confidence = _halved(small), _halved(ycc), _halved(confidence)
         guide = small.astype(np.float32) * np.float32(1 / 255)
-        ycc = self._believed(ycc, confidence, guide)
+        wanted, cb, cr = self._believed(ycc, confidence, guide)
         seen = guided.windows(guide, radius_px)
-        dark = np.mean(seen.mean < np.float32(self.look.dark))
+        dark = np.count_nonzero(seen.mean < np.float32(self.look.dark)) / guide.size
         darkness = float(np.interp(dark, self.look.dark_share, (0.0, 1.0)))
         tone = None
         if self.options.mode == "full":
             of_scene = tone_options.in_scene(darkness)
-            change = base_tone(guide, mean_square(luma, small.shape), ycc[..., 0], of_scene)
+            around = seen if of_scene.radius_px == radius_px else guided.windows(guide, of_scene.radius_px)
+            change = base_tone(around, mean_square(luma, small.shape), wanted, of_scene)
             tone = guided.Affine(change.slope + 1, change.offset)
-        cb, cr = cv2.split(ycc[..., 1:])
         if self.look.unlit is not None:
             cb, cr = night.lit(seen.mean, self.look.unlit, darkness, (cb, cr))
-        planes = self._limited(np.asarray(cb, np.float32), np.asarray(cr, np.float32))
+        planes = self._limited(cb, cr)
         if self.look.unlit is not None and darkness > 0:
             planes = night.evened(planes, guide, night_px, darkness)
         blue, red = (guided.fit(seen, plane, self.options.chroma_contrast) for plane in planes)
         return _Models(tone, (blue, red))
 
-    def _believed(self, ycc: Plane, confidence: Plane, guide: Plane) -> Plane:
-        """(h, w, 3) float32: the network's color where it is sure, gray or a palette elsewhere."""
+    def _believed(self, ycc: Plane, confidence: Plane, guide: Plane) -> tuple[Plane, Plane, Plane]:
+        """Y', Cb and Cr (h, w) float32, new: the network's where it is sure, gray or a palette elsewhere."""
         options = self.options
+        tone, cb, cr = (np.asarray(cv2.extractChannel(ycc, channel), np.float32) for channel in range(3))
         share = (confidence - np.float32(options.unsure)) * np.float32(1 / (options.sure - options.unsure))
-        if float(share.min()) >= 1.0:
-            return ycc
-        share = np.clip(share, 0.0, 1.0, out=share)[..., None]
-        calm = CALM if options.instead == "palette" else (0.0, 0.0)
-        instead = cv2.merge([guide, *((guide - np.float32(0.5)) * np.float32(step) for step in calm)])
-        return np.asarray(instead + share * (ycc - instead), np.float32)
+        if float(share.min()) < 1.0:
+            share = np.clip(share, 0.0, 1.0, out=share)
+            _mix(tone, guide, share)
+            for plane, step in zip((cb, cr), CALM, strict=True):
+                if options.instead == "palette":
+                    _mix(plane, (guide - np.float32(0.5)) * np.float32(step), share)
+                else:
+                    plane *= share
+        return tone, cb, cr
 
     def _shown(self, models: _Models, luma: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return luma if models.tone is None else self._on_frame(models.tone, luma)
@@ -255,14 +259,14 @@ class Recoloring:
             self._on_frame(guided.Affine(model.slope, model.offset + NEUTRAL), fine)
             for model in models.chroma
         ]
-        keep_neutral(fine, fine_shown, self._fade, chroma)
+        neutral.keep(fine, fine_shown, self._fade, chroma)
         return chroma
 
     @staticmethod
     def _keep_borders(luma: NDArray[np.uint8], shown: NDArray[np.uint8], fine: NDArray[np.uint8]) -> None:
         """Black borders are shown as they came, whatever tone the network would give them."""
         if shown is not luma and (fine is luma or any(neutral.borders(fine))):
-            _keep_borders(luma, shown)
+            neutral.keep_borders(luma, shown, 1.0, 0.0)
 
     def _on_frame(self, model: guided.Affine, luma: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """(H, W) uint8: slope * luma + offset, the offset in parts of full scale."""
@@ -274,13 +278,40 @@ class Recoloring:
         offset = guided.enlarge(model.offset * np.float32(255), size, light)
         return np.asarray(cv2.add(value, offset, dtype=cv2.CV_8U), np.uint8)
 
-    def _levels(self, model: guided.Affine, luma: NDArray[np.uint8]) -> Plane:
-        """The same as (H, W) float32 levels, new."""
+    def _levels(self, models: tuple[guided.Affine, ...], luma: NDArray[np.uint8]) -> list[Plane]:
+        """The same of each model as (H, W) float32 levels, new."""
         size = (luma.shape[0], luma.shape[1])
-        value = guided.enlarge(model.slope, size)
-        np.multiply(value, luma, out=value)
-        value += guided.enlarge(model.offset * np.float32(255), size, self._buffer("offset", size))
-        return value
+        light = self._buffer("value", size)
+        np.copyto(light, luma)
+        values = []
+        for model in models:
+            value = guided.enlarge(model.slope, size)
+            np.multiply(value, light, out=value)
+            value += guided.enlarge(model.offset * np.float32(255), size, self._buffer("offset", size))
+            values.append(value)
+        return values
+
+    def _video_luma(
+        self, tone: guided.Affine | None, luma: NDArray[np.uint8], raised: Plane, y: NDArray[np.uint8]
+    ) -> None:
+        """Write the video's Y', BT.709 limited range: a share of the shown luma and what the chroma adds to
+        it, `raised`, float32 levels at half the size."""
+        size, half = (luma.shape[0], luma.shape[1]), (raised.shape[0], raised.shape[1])
+        value, buffer = self._buffer("value", size), self._buffer("offset", size)
+        np.copyto(value, luma)
+        if tone is None:
+            np.multiply(value, np.float32(219 / 255), out=value)
+        else:
+            np.multiply(value, guided.enlarge(tone.slope * np.float32(219 / 255), size, buffer), out=value)
+            offset = tone.offset * np.float32(219)
+            if offset.shape[0] > half[0]:  # of a small picture
+                value += guided.enlarge(offset, size, buffer)
+            else:
+                raised += guided.enlarge(offset, half, self._buffer("offset", half))
+        cv2.add(value, guided.enlarge(raised, size, buffer), dst=y, dtype=cv2.CV_8U)
+        if tone is not None:  # what is left of color does not lead out of the range, the tone may
+            cv2.threshold(y, 235, 0, cv2.THRESH_TRUNC, dst=y)
+            np.maximum(y, 16, out=y)
 
     def _limited(self, cb: Plane, cr: Plane) -> tuple[Plane, Plane]:
         """The small chroma under the chroma limit, so that what is over it keeps its hue's contrast."""
@@ -317,55 +348,8 @@ def _within(limit: float, chroma: list[NDArray[Scalar]]) -> list[NDArray[Scalar]
     return [np.asarray(np.rint(plane * scale + 128), chroma[0].dtype) for plane in (cb, cr)]
 
 
-def keep_neutral(
-    luma: NDArray[np.uint8], shown: NDArray[np.uint8], fade: Plane, chroma: list[NDArray[Scalar]]
-) -> None:
-    """Fade chroma in place at the extremes of luma, on strokes of text and on black borders.
-
-    White is what either luma calls white; black is what is shown black, since a thermal sky at the
-    sensor's lowest level is blue once its tone is that of day.
-
-    Args:
-        luma: (H, W) uint8 of the sensor.
-        shown: (H, W) uint8 that goes out. Near white the gamut is so narrow that a level of luma would
-            decide over ten levels of blue: fading is the steady choice.
-        fade: (256,) float32 factor by luma.
-        chroma: (H, W) planes: uint8, 128 neutral, or float32 around 0.
-    """
-    full = np.flatnonzero(fade == 1)
-    low, high = int(full[0]), int(full[-1])
-    plain = cv2.inRange(shown, low, high)
-    if shown is not luma:
-        plain = cv2.bitwise_and(plain, cv2.inRange(luma, 0, high), dst=plain)
-    strokes = neutral.strokes(luma)
-    some = cv2.bitwise_or(cv2.bitwise_not(plain, dst=plain), strokes, dst=plain)
-    if cv2.countNonZero(some):
-        places = np.flatnonzero(some)
-        white = np.where(np.arange(256) < 128, np.float32(1), fade)
-        factor = np.minimum(white[luma.ravel()[places]], fade[shown.ravel()[places]])
-        factor[strokes.ravel()[places] > 0] = 0.0
-        for plane in chroma:
-            flat = plane.ravel()
-            if plane.dtype == np.uint8:
-                flat[places] = np.rint((flat[places] - np.float32(128)) * factor + np.float32(128))
-            else:
-                flat[places] *= factor
-    top, bottom, left, right = neutral.borders(luma)
-    height, width = luma.shape
-    for plane in chroma if any((top, bottom, left, right)) else ():
-        gray = 128 if plane.dtype == np.uint8 else 0
-        plane[:top], plane[height - bottom :] = gray, gray
-        plane[:, :left], plane[:, width - right :] = gray, gray
-
-
-def _keep_borders(luma: NDArray[np.uint8], shown: NDArray[np.uint8]) -> None:
-    """Black borders are shown as they came, whatever tone the network would give them."""
-    top, bottom, left, right = neutral.borders(luma)
-    height, width = luma.shape
-    for part in (
-        np.s_[:top],
-        np.s_[height - bottom :],
-        np.s_[:, :left],
-        np.s_[:, width - right :],
-    ):
-        shown[part] = luma[part]
+def _mix(values: Plane, others: Plane, share: Plane) -> None:
+    """In place, (h, w) float32: the values where `share` is 1, the others where it is 0."""
+    values -= others
+    values *= share
+    values += others

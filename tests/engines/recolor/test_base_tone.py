@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from irchroma.engines import catalog
+from irchroma.engines.recolor import guided
 from irchroma.engines.recolor.base_tone import ToneOptions, base_tone, mean_square
 
 Plane = NDArray[np.float32]
@@ -20,7 +21,7 @@ REGIONS = ToneOptions(contrast=0.3, region_radius_px=16, brighten=0.7, darken=0.
 def shown(luma: NDArray[np.uint8], tone: Plane, options: ToneOptions) -> Plane:
     """The luma that comes out, [0, 1], of a picture at work size."""
     guide = luma.astype(np.float32) / 255
-    change = base_tone(guide, mean_square(luma, luma.shape), tone, options)
+    change = base_tone(guided.windows(guide, options.radius_px), mean_square(luma, luma.shape), tone, options)
     return np.asarray(guide + change.slope * guide + change.offset, np.float32)
 
 

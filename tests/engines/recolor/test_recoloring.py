@@ -301,3 +301,16 @@ def test_planes_of_odd_sizes_round_up() -> None:
     assert cb.shape == cr.shape == (31, 42)
     assert np.ptp(cb) == np.ptp(cr) == 0
     assert cb[0, 0] == cr[0, 0] == 128
+
+
+@pytest.mark.parametrize("factor", [1, 4])
+def test_planes_stay_within_the_range_of_video_and_borders_of_black_black(factor: int) -> None:
+    luma = cv2.GaussianBlur(np.random.default_rng(3).integers(0, 256, (240, 320), np.uint8), (0, 0), 1.5)
+    luma = np.clip((luma.astype(int) - 128) * 4 + 128, 0, 255).astype(np.uint8)
+    luma[:40] = 0
+    small = small_of(luma, factor)
+    for tone in (0.0, 1.0):
+        y, _, _ = Recoloring().planes(luma, small, *color(small, 0.1, 0.1, tone))
+        assert y.min() >= 16
+        assert y.max() <= 235
+        assert (y[:40] == 16).all()
