@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import threading
 from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -31,6 +34,41 @@ _Key = tuple[tuple[str, tuple[int, ...]], ...]
 # interpreter's lock: two threads that come there together wait for each other for ever (2026.4, seen once).
 _first_call = threading.Lock()
 _ready = threading.Event()
+
+_AT_EXIT_S = 30.0
+_under_way = threading.Condition()
+_calls = 0
+_leaving = False
+
+
+@contextmanager
+def _call() -> Iterator[None]:
+    """Be in OpenVINO. An interpreter that ends waits for it, and lets no thread come back from there.
+
+    Python before 3.14 ends such a thread where it asks for the interpreter's lock, in the middle of C++ that
+    allows for no exception: "terminate called without an active exception" (its bpo-87135).
+    """
+    global _calls
+    with _under_way:
+        _calls += 1
+    try:
+        if _leaving:
+            raise EngineUnavailable("the program ends")
+        yield
+    finally:
+        with _under_way:
+            _calls -= 1
+            _under_way.notify_all()
+        if _leaving and threading.current_thread().daemon:
+            threading.Event().wait()
+
+
+@atexit.register  # this module is there only where OpenVINO is used
+def _leave() -> None:
+    global _leaving
+    with _under_way:
+        _leaving = True
+        _under_way.wait_for(lambda: not _calls, _AT_EXIT_S)
 
 
 @dataclass(slots=True)
@@ -116,12 +154,13 @@ class OpenVinoGraph:
         """
         if self._core is None:
             raise EngineUnavailable(f"the network {self._path.stem} is closed")
-        model = self.model.clone()
         try:
-            model.reshape({name: list(shape) for name, shape in shapes.items()})
-            return self._core.compile_model(model, "CPU", self._settings)
+            with _call():
+                model = self.model.clone()
+                model.reshape({name: list(shape) for name, shape in shapes.items()})
+                return self._core.compile_model(model, "CPU", self._settings)
         except RuntimeError as error:
-            if "CACHE_DIR" not in self._settings:
+            if "CACHE_DIR" not in self._settings or _leaving:
                 raise EngineUnavailable(
                     f"openvino cannot compile {self._path.name} for {shapes}: {_first_line(error)}"
                 ) from error
@@ -131,7 +170,10 @@ class OpenVinoGraph:
         return self.compile(shapes)
 
     def _answer(self, request: Any, inputs: Tensors) -> list[Tensor]:
-        request.infer({name: np.ascontiguousarray(one) for name, one in inputs.items()}, share_inputs=True)
+        with _call():
+            request.infer(
+                {name: np.ascontiguousarray(one) for name, one in inputs.items()}, share_inputs=True
+            )
         return [request.get_output_tensor(place).data for place in range(len(self.model.outputs))]
 
     def _request(self, shapes: Shapes) -> Any:
@@ -148,7 +190,8 @@ class OpenVinoGraph:
         thread = threading.get_ident()
         request = compiled.requests.get(thread)
         if request is None:
-            request = compiled.requests[thread] = compiled.model.create_infer_request()
+            with _call():
+                request = compiled.requests[thread] = compiled.model.create_infer_request()
         return request
 
 

@@ -20,9 +20,10 @@ import cv2
 
 from irchroma.engines.network.network import installed
 from irchroma.engines.processor import usable_cores
-from irchroma.stream.loop.threads import feed_name, still_running
+from irchroma.stream.loop.threads import feed_name
 
 _SAME_WISH_S = 1.0
+_LEFT_S = 1.0  # for what ends anyway, such as whoever deletes a folder of HLS segments
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h of glibc
 _KEPT_BYTES = 32 << 20  # the largest that glibc takes for M_MMAP_THRESHOLD on 64 bits
 _ARENAS = 2
@@ -154,9 +155,27 @@ def stop_on_signals(stop_run: Callable[[], None], reload: Callable[[], None] | N
 
 
 def left_with(code: int) -> int:
-    """The process's exit status; ends it at once where something hangs, which must not be torn down."""
-    if still_running():
+    """The process's exit status; ends it at once where a thread still works, which must not be torn down.
+
+    An interpreter that ends takes the ground from under threads: one that comes back from a network's C++
+    then aborts the process ("terminate called without an active exception").
+    """
+    deadline_s = time.monotonic() + _LEFT_S
+    for thread in (left := _at_work()):
+        thread.join(max(0.0, deadline_s - time.monotonic()))
+    if any(thread.is_alive() for thread in left):
         logging.shutdown()
         sys.stdout.flush()
         os._exit(code)
     return code
+
+
+def _at_work() -> list[threading.Thread]:
+    """Threads that the interpreter would not wait for."""
+    mine = threading.current_thread()
+    return [
+        thread
+        for thread in threading.enumerate()
+        # GStreamer's own that have called Python once count as such for ever, and cannot be waited for
+        if thread.daemon and thread is not mine and not isinstance(thread, threading._DummyThread)
+    ]

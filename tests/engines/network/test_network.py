@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -217,3 +219,33 @@ def test_what_openvino_enlarges_at_the_end_is_enlarged_by_opencv() -> None:
             np.testing.assert_allclose(found, wanted, atol=2e-5)
         cut.close()
         other.close()
+
+
+_LEFT_BEHIND = """
+import sys, threading
+import numpy as np
+from irchroma.engines import catalog
+from irchroma.engines.network.network import NetworkOptions, open_network
+network = open_network(catalog.weights_path("nir", "fast"), NetworkOptions("openvino", cache=None, threads=1))
+begun, answered = threading.Event(), threading.Event()
+def work():
+    begun.set()
+    while True:
+        network.infer(np.zeros((1, 1, 512, 640), np.float32))
+        answered.set()
+threading.Thread(target=work, daemon=True).start()
+(answered if sys.argv[1] == "infer" else begun).wait(60)
+"""
+
+
+@pytest.mark.skipif(not installed("openvino"), reason="openvino is not installed")
+@pytest.mark.parametrize("doing", ["compile", "infer"])
+def test_a_program_ends_in_peace_while_a_thread_is_in_its_network(doing: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _LEFT_BEHIND, doing],
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
