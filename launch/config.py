@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import stat
 import sys
 import types
 import typing
@@ -27,14 +28,23 @@ class ConfigError(ValueError):
     """A configuration cannot be used; the text says where, what was expected and what was found."""
 
 
+_of_pipes: dict[tuple[int, int], str] = {}
+
+
 def load_toml(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file.
+    """The tables of a TOML file; of a pipe (`--config <(..)`), which gives its text once, the same each time.
 
     Raises:
         ConfigError: it is missing, unreadable or no TOML.
     """
     try:
-        return parse_toml(path.read_text(encoding="utf-8"), str(path))
+        found = path.stat()
+        if not stat.S_ISFIFO(found.st_mode):
+            return parse_toml(path.read_text(encoding="utf-8"), str(path))
+        pipe = found.st_dev, found.st_ino
+        if pipe not in _of_pipes:
+            _of_pipes[pipe] = path.read_text(encoding="utf-8")
+        return parse_toml(_of_pipes[pipe], str(path))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:

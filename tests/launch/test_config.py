@@ -1,5 +1,8 @@
 """Options to and from TOML."""
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -84,3 +87,28 @@ def test_files_that_are_no_toml_are_named(tmp_path: Path) -> None:
     bad.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="not a TOML file"):
         load_toml(bad)
+
+
+def test_the_configuration_may_come_through_a_pipe() -> None:
+    """A run reads it more than once: whether it has cameras, what it says, which settings are said."""
+    ours, theirs = os.pipe()
+    os.write(theirs, b"source = 'test:nir'\nto = ['null']\nengine = 'palette:arctic'\n")
+    os.close(theirs)
+    command = [
+        sys.executable,
+        "-m",
+        "irchroma.launch",
+        "run",
+        "--config",
+        f"/dev/fd/{ours}",
+        "--print-config",
+    ]
+    try:
+        done = subprocess.run(
+            command, pass_fds=[ours], capture_output=True, encoding="utf-8", errors="replace", timeout=60
+        )
+    finally:
+        os.close(ours)
+    assert done.returncode == 0, done.stderr
+    assert 'engine = "palette:arctic"' in done.stdout
+    assert 'source = "test:nir"' in done.stdout
