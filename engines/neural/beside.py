@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -197,6 +198,7 @@ class NetworkBeside:
             try:
                 answer, error = call.finish(call.network.infer(call.luma())), None
             except Exception as caught:  # noqa: BLE001 (handed to the thread that asks for the answer)
+                traceback.clear_frames(caught.__traceback__)  # which keep what the network works with
                 answer, error = None, caught
             cost_s = time.perf_counter() - start_s
             with self._changed:

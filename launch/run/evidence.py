@@ -7,6 +7,7 @@ from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -88,11 +89,14 @@ class EvidenceFacts:
 
     def __init__(self, composer: Composer, recorder: EvidenceRecorder | None) -> None:
         self._composer, self._recorder = composer, recorder
-        self._engines: dict[str, Colorizer] = {}
+        self._engines: WeakValueDictionary[str, Any] = WeakValueDictionary()
+        self._weights: dict[str, Path] = {}
 
     def opened(self, colorizer: Colorizer) -> Colorizer:
-        """Remember an engine, by whose name frames will say that it has colored them."""
-        self._engines[colorizer.name] = colorizer
+        """Remember an engine while it is there: frames will say by its name that it has colored them."""
+        weights = getattr(colorizer, "weights", None)
+        if weights is not None:
+            self._engines[colorizer.name], self._weights[colorizer.name] = colorizer, weights
         return colorizer
 
     def compose(self, job: Job) -> Picture:
@@ -125,9 +129,11 @@ class EvidenceFacts:
                 {"engine": None, "why": job.reason} if job.camera_rgb is None else {"engine": None}
             )
         facts["engine"] = job.engine
-        weights = getattr(self._engines.get(job.engine), "weights", None)
-        if weights is not None:
-            facts["weights"] = weights_digest(weights)
+        engine = self._engines.get(job.engine)
+        if engine is not None:  # those of an engine that adjusts itself are others with each step
+            self._weights[job.engine] = engine.weights
+        if job.engine in self._weights:
+            facts["weights"] = weights_digest(self._weights[job.engine])
         if job.colored.confidence is not None:
             facts["confidence"] = round(float(np.mean(job.colored.confidence)) / 255, 3)
         return facts

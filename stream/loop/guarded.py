@@ -194,7 +194,7 @@ class GuardedColorizer:
         for engine in engines:
             self._let_go(engine)
         deadline_s = time.monotonic() + self._deadlines.close_s
-        for engine in self._unclosed:
+        for engine in list(self._unclosed):
             if not engine.closed.wait(max(0.0, deadline_s - time.monotonic())):
                 log.warning("%s has not let go in time: left behind", engine.name)
         self._unclosed.clear()
@@ -297,8 +297,8 @@ class GuardedColorizer:
 
     def _let_go(self, attended: AttendedEngine | None) -> None:
         if attended is not None:
-            self._unclosed = [one for one in self._unclosed if not one.closed.is_set()]
-            self._unclosed.append(attended)
+            with self._lock:
+                self._unclosed.append(attended)
             attended.close()
 
     def _fail(self, attended: AttendedEngine, error: Exception) -> None:
@@ -326,7 +326,8 @@ class GuardedColorizer:
             attended.abandon(error)
             self._hung.append(attended)
         with self._lock:
-            self._hung = [one for one in self._hung if not one.closed.is_set()]
+            for left in (self._hung, self._unclosed):
+                left[:] = [one for one in left if not one.closed.is_set()]
             busy = self._attended is not None or self._rebuilding or self._closed
             due = not busy and time.monotonic() >= self._retry_at
             if due and len(self._hung) >= _MOST_HUNG:
