@@ -48,6 +48,7 @@ class Frame:
             headers say (0.0 too where a picture is missing that this one is drawn from); 1.0 where only
             pictures were damaged that this one is drawn from; None where nothing is said, which is no
             promise: damage may never be noticed, and only sources that were asked to tell do.
+        drawn_anew: a decoder drew it from no other picture; said where `damaged_from` is.
         arrival_ns: when a run got it, nanoseconds on the monotonic clock; 0 outside a run.
         taken_ns: when the camera says that it was taken, nanoseconds since 1970 (UTC) by the camera's own
             clock; 0 where it does not say.
@@ -62,6 +63,7 @@ class Frame:
     gap: bool = False
     held: bool = False
     damaged_from: float | None = None
+    drawn_anew: bool = False
     arrival_ns: int = 0
     taken_ns: int = 0
     sound: tuple[Sound, ...] = ()

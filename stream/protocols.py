@@ -153,7 +153,7 @@ class Job:
         luma: (H, W) uint8, tone mapped.
         camera_rgb: (H, W, 3) uint8, the camera's own color, which is passed through; None where it has none.
         duration_ns: of the picture.
-        repaired: (H, W) uint8, 255 where the luma was mended; None where nothing was.
+        repaired: (H, W) uint8, 255 where the luma was mended, less where it is doubted; None: nowhere.
         ticket: the loop's own, of the engine; None where it was not asked.
         submitted_ns: when the engine was asked, monotonic.
         colored: the engine's answer; None where the frame goes out as it came.
@@ -191,9 +191,14 @@ class FrameRepair(Protocol):
     """Mends what is wrong in a camera's pictures before the tone map. Called by the loop's thread."""
 
     def apply(
-        self, pixels: NDArray[Any], pts_ns: int, held: bool = False, damaged_from: float | None = None
+        self,
+        pixels: NDArray[Any],
+        pts_ns: int,
+        held: bool = False,
+        damaged_from: float | None = None,
+        drawn_anew: bool = False,
     ) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
-        """The mended picture and (H, W) uint8, 255 where it was mended.
+        """The mended picture and (H, W) uint8, 255 where it was mended, less where it is doubted.
 
         The picture given, and None, where nothing is wrong; it is never written to.
 
@@ -201,7 +206,7 @@ class FrameRepair(Protocol):
             pixels: (H, W) uint8 luma or uint16 counts.
             pts_ns: presentation time in nanoseconds.
             held: the camera says that it repeats a picture.
-            damaged_from: see `Frame.damaged_from`.
+            damaged_from, drawn_anew: see `Frame`.
         """
 
     def reset(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,15 +20,13 @@ from irchroma.engines.measures.metrics import ssim_within
 from irchroma.engines.network.network import NetworkOptions
 from irchroma.engines.recolor.color_space import rgb_to_luma
 from irchroma.engines.repair import holes
-from irchroma.engines.repair.damaged import DamagedBlocks
 from irchroma.engines.repair.filling import CLASSICAL, Filling, FillOptions
 from irchroma.engines.repair.mask import WIDE_PX, Holes, Mask, MaskError, NamedMasks, require_size
 from irchroma.engines.repair.repairer import RepairOptions, VideoRepair
-from irchroma.launch.bench.clips import CODECS, SENT, code, lose, shown, spoil
+from irchroma.launch.bench.damage import measure_damage
 from irchroma.launch.measured import spread, write_json
 from irchroma.launch.picture_files import PictureError, contact_sheet, list_pictures, read_infrared, write_rgb
 from irchroma.launch.progress import Progress
-from irchroma.stream.frame import Frame
 
 EXAMPLE = "irchroma bench repair --data DIR --clip pan.mp4 --json repair.json --sheet repair.png"
 Luma = NDArray[np.uint8]
@@ -55,10 +52,6 @@ WAYS = {
 SPEED_SIZE, SPEED_FRAMES, PAN_PX = (512, 640), 120, 3
 _NO_DICE = np.random.default_rng(0)
 SHARES = (0.01, 0.03, 0.05)
-WRONG_LEVELS, WRONG_SHARE = 8, 0.02
-"""A pixel is wrong from so many gray levels on (mean of 25), a frame from such a share of them."""
-NEAR_PX = 17
-"""What is marked so near to a wrong pixel is marked rightly: blocks are larger than what is wrong in them."""
 
 
 @dataclass
@@ -277,77 +270,6 @@ def _mixed(size: tuple[int, int], random: np.random.Generator) -> Mask:
     for diameter in (8, 16, 24, 32, 48):
         mask |= holes.blob(size, diameter, random)
     return mask
-
-
-def wrong_pixels(truth: Luma, came: Luma) -> NDArray[np.bool_]:
-    """(H, W) bool."""
-    return np.asarray(cv2.blur(cv2.absdiff(truth, came), (5, 5)) > WRONG_LEVELS, bool)
-
-
-def measure_damage(frames: list[Luma], network: NetworkOptions) -> dict[str, Any]:
-    """Way of damage -> numbers of one clip, whole and damaged."""
-    height, width = (side // 2 * 2 for side in frames[0].shape)
-    even = [np.ascontiguousarray(frame[:height, :width]) for frame in frames]
-    found: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for way in (*CODECS, *SENT):
-            kind = "mkv" if way in CODECS else "ts"
-            whole, bad = (Path(folder) / f"{name}.{kind}" for name in ("whole", "bad"))
-            code(even, whole, way)
-            truth = shown(whole)
-            came = shown(spoil(whole, bad) if way in CODECS else lose(whole, bad))
-            found[way] = {"frames": len(truth), "shown": len(came), "false_alarms": _alarms(truth)}
-            found[way] |= _of_damage(truth, came, network)
-    return found
-
-
-def _luma_of(frame: Frame) -> Luma:
-    return np.asarray(frame.pixels, np.uint8)
-
-
-def _alarms(frames: list[Frame]) -> int:
-    finder = DamagedBlocks()
-    return sum(finder.find(_luma_of(frame), frame.damaged_from) is not None for frame in frames)
-
-
-def _of_damage(truth: list[Frame], came: list[Frame], network: NetworkOptions) -> dict[str, Any]:
-    """What is found and mended, of the frames that came; each is held against the one of its time."""
-    finder, video = DamagedBlocks(), VideoRepair(RepairOptions(FillOptions("auto", network)))
-    counts = {"damaged_frames": 0, "found_frames": 0}
-    wrong_px = hit = marked = right = 0
-    psnr_db: dict[str, list[float]] = {"before": [], "after": [], "inside_before": [], "inside_after": []}
-    for frame in came:
-        one = _luma_of(min(truth, key=lambda other: abs(other.pts_ns - frame.pts_ns)))
-        other = _luma_of(frame)
-        wrong, mask = wrong_pixels(one, other), finder.find(other, frame.damaged_from)
-        mended = video.apply(other, frame.pts_ns, lost=mask, lasting=finder.lasting)[0]
-        if mask is not None:
-            near = cv2.dilate(wrong.astype(np.uint8), np.ones((NEAR_PX, NEAR_PX), np.uint8)) > 0
-            marked, right = marked + int(mask.sum()), right + int((mask & near).sum())
-        if wrong.mean() < WRONG_SHARE:
-            continue
-        counts["damaged_frames"] += 1
-        counts["found_frames"] += mask is not None
-        wrong_px += int(wrong.sum())
-        hit += 0 if mask is None else int((wrong & mask).sum())
-        for name, made in (("before", other), ("after", np.asarray(mended, np.uint8))):
-            psnr_db[name].append(_psnr(one, made))
-            psnr_db[f"inside_{name}"].append(_psnr(one[wrong], made[wrong]))
-    video.close()
-    return {
-        **counts,
-        "found_share": round(hit / wrong_px, 3) if wrong_px else None,
-        "marked_rightly": round(right / marked, 3) if marked else None,
-        **{
-            f"{name}_psnr_db": round(float(np.mean(all_)), 2) if all_ else None
-            for name, all_ in psnr_db.items()
-        },
-    }
-
-
-def _psnr(truth: Luma, made: Luma) -> float:
-    squared = float(np.mean((truth.astype(np.float32) - made) ** 2))
-    return 10 * math.log10(255.0**2 / max(squared, 0.01))
 
 
 def measure_speed(network: NetworkOptions) -> dict[str, Any]:

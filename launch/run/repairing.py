@@ -16,6 +16,7 @@ from irchroma.calibration.burn_in import BurnInFinder
 from irchroma.engines.network.network import NetworkOptions
 from irchroma.engines.repair.carrying import Pixels
 from irchroma.engines.repair.damaged import DamagedBlocks
+from irchroma.engines.repair.doubt import Doubt
 from irchroma.engines.repair.filling import FillOptions
 from irchroma.engines.repair.lost import LostBlocks
 from irchroma.engines.repair.mask import FrameMasks, Mask, MaskError, NamedMasks, read_mask, require_some
@@ -25,6 +26,9 @@ from irchroma.stream.remarks import remark
 from irchroma.stream.sensor.profile import load_profile
 
 log = logging.getLogger(__name__)
+
+DOUBTED = np.uint8(128)
+"""How sure what was mended is not, of 255, where it is drawn on from what a decoder has made up."""
 
 LOOK_NS = 250_000_000
 """Burnt-in text is looked for in so many frames a second: what stands still is found late, not often."""
@@ -98,6 +102,7 @@ class RunRepair:
 
     Attributes:
         damaged: frames with lost blocks so far.
+        doubted: frames so far that are drawn on from what a decoder has made up.
     """
 
     def __init__(self, choice: RepairChoice, network: NetworkOptions) -> None:
@@ -109,6 +114,7 @@ class RunRepair:
         self._finder = BurnInFinder() if choice.mask == "auto" else None
         self._lost = LostBlocks() if choice.mask == "auto" else None
         self._damaged = DamagedBlocks() if choice.mask == "auto" else None
+        self._doubt = Doubt()
         self._masks = FrameMasks(Path(choice.mask)) if Path(choice.mask).is_dir() else None
         self._number = 0
         changing = self._finder is not None or self._masks is not None
@@ -116,13 +122,18 @@ class RunRepair:
         options = RepairOptions(FillOptions(choice.method, network))
         self._repair = VideoRepair(options, mask, choice.mask)
         self._size: tuple[int, int] | None = None
-        self.damaged = 0
+        self.damaged = self.doubted = 0
         self._looked_ns: int | None = None
         self._judged_ns: int | None = None
         self._waits_ns = FIRST_NS
 
     def apply(
-        self, pixels: NDArray[Any], pts_ns: int, held: bool = False, damaged_from: float | None = None
+        self,
+        pixels: NDArray[Any],
+        pts_ns: int,
+        held: bool = False,
+        damaged_from: float | None = None,
+        drawn_anew: bool = False,
     ) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
         """See `irchroma.stream.protocols.FrameRepair.apply`."""
         number, self._number = self._number, self._number + 1
@@ -139,14 +150,22 @@ class RunRepair:
         lost = self._lost.find(pixels) if self._lost is not None else None
         if self._masks is not None:
             return self._repair.apply(pixels, pts_ns, held, self._masks.of(number))
+        doubted = None
         if self._damaged is not None and pixels.dtype == np.uint8:  # counts come without loss or not at all
             wrong = self._damaged.find(pixels, damaged_from)
+            doubted = self._doubt.find(pixels, damaged_from, drawn_anew, wrong)
             lost = wrong if lost is None else lost if wrong is None else lost | wrong
         if lost is not None:
             self.damaged += 1
             remark("parts of pictures that the stream had lost were filled in", key="lost-blocks")
         lasting = self._damaged.lasting if self._damaged is not None else None
-        return self._repair.apply(pixels, pts_ns, held, lost, lasting)
+        mended, marked = self._repair.apply(pixels, pts_ns, held, lost, lasting)
+        if doubted is not None:
+            self.doubted += 1
+            remark("parts of pictures go on from what the stream had lost: the confidence view marks them")
+            doubt = doubted * DOUBTED
+            marked = doubt if marked is None else np.maximum(marked, doubt)
+        return mended, marked
 
     def _look(self, finder: BurnInFinder, pixels: NDArray[Any], pts_ns: int) -> None:
         if self._looked_ns is not None and 0 <= pts_ns - self._looked_ns < LOOK_NS:
@@ -171,13 +190,16 @@ class RunRepair:
             self._lost.reset()
         if self._damaged is not None:
             self._damaged.reset()
+            self._doubt.reset()
         if self._finder is not None:
             self._finder, self._judged_ns, self._waits_ns = BurnInFinder(), None, FIRST_NS
             self._size = None
 
     def summary(self) -> dict[str, Any]:
         """For the statistics of a run."""
-        found = {"damaged_frames": self.damaged} if self._lost is not None else {}
+        found = {}
+        if self._lost is not None:
+            found = {"damaged_frames": self.damaged, "doubted_frames": self.doubted}
         return self._repair.summary() | found
 
     def close(self) -> None:

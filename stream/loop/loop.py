@@ -309,7 +309,9 @@ class Loop:
             remark("pictures in the camera's own color are not repaired")
         elif self.repair is not None:
             with self.stages["repair"].timed():
-                pixels, repaired = self.repair.apply(pixels, frame.pts_ns, frame.held, frame.damaged_from)
+                pixels, repaired = self.repair.apply(
+                    pixels, frame.pts_ns, frame.held, frame.damaged_from, frame.drawn_anew
+                )
         with self.stages["tone_map"].timed():
             luma = (
                 pixels

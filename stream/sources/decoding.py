@@ -73,7 +73,7 @@ class Decoding:
             name: of the source, for errors.
             megapixels: how large a picture may be.
             track: which one of pictures to take.
-            tell_damage: answer `damaged_from`: decoders work on one picture after the other.
+            tell_damage: answer `said_of`: decoders work on one picture after the other.
         """
         self._name, self._megapixels, self._track = name, megapixels, track
         self._tells_damage = tell_damage
@@ -89,6 +89,7 @@ class Decoding:
         self._now_ns: int | None = None  # the picture that is being decoded
         self._coded: CodedPicture | None = None  # what its headers say
         self._damage: dict[int, float] = {}  # time of a picture -> share of the rows
+        self._keys: set[int] = set()  # times of pictures that are drawn from no other
         self._damaged_ns: int | None = None  # the last that was damaged, while that may last
         _open.append(self)
         self._stop_watching = watch_libav(self._complain)
@@ -116,13 +117,13 @@ class Decoding:
         """How many pictures have been given up while the stream goes on."""
         return len(self._given_up)
 
-    def damaged_from(self, buffer_ns: int) -> float | None:
-        """See `Frame.damaged_from`, of a decoded picture by its buffer's time; asked for in order."""
+    def said_of(self, buffer_ns: int) -> tuple[float | None, bool]:
+        """`Frame.damaged_from` and `drawn_anew` of a decoded picture by its buffer's time; asked in order."""
         with self._lock:
-            share = self._damage.pop(buffer_ns, None)
-            for past in [time_ns for time_ns in self._damage if time_ns < buffer_ns]:
-                del self._damage[past]
-        return share
+            said = self._damage.get(buffer_ns), buffer_ns in self._keys
+            self._damage = {at: share for at, share in self._damage.items() if at > buffer_ns}
+            self._keys = {at for at in self._keys if at > buffer_ns}
+        return said
 
     def close(self) -> None:
         """Listen no more; may be called twice."""
@@ -151,6 +152,8 @@ class Decoding:
             None if self._headers is None else self._headers.read(buffer.extract_dup(0, buffer.get_size()))
         )
         since_ns = self._damaged_ns
+        if key:
+            self._keys.add(time_ns)
         if key or (since_ns is not None and time_ns - since_ns > _LASTS_NS):
             self._damaged_ns = None
         elif since_ns is not None:
@@ -290,6 +293,7 @@ class Decoding:
                     self._pending.clear()
                     self._given_up.clear()
                     self._damage.clear()
+                    self._keys.clear()
                     self._now_ns = self._damaged_ns = None
                     if self._headers is not None:
                         self._headers.reset()

@@ -317,8 +317,6 @@ class GstSource(ABC):
         if self._pipeline is None:
             raise StreamError("read before the source was opened")
         try:
-            if isinstance(self._end, SourceError):
-                raise self._end
             if self._end is not None:
                 raise self._end
             sample = self._pipeline.pull("frames", timeout_s)
@@ -347,13 +345,15 @@ class GstSource(ABC):
         gap = self._seen is not None and seen != self._seen
         self._seen = seen
         self._tell_losses()
+        said = (None, False) if self._decoding is None else self._decoding.said_of(sample.buffer_ns)
         frame = Frame(
             upright(self.pixels(sample), self._turn),
             self._times.pts_ns(sample),
             self._times.duration_ns(sample),
             self._count + self._drops if self._live else self._count,
             gap=gap,
-            damaged_from=None if self._decoding is None else self._decoding.damaged_from(sample.buffer_ns),
+            damaged_from=said[0],
+            drawn_anew=said[1],
             taken_ns=self.taken_ns(sample.pts_ns),
             sound=tuple(self._sound()),
         )

@@ -50,6 +50,8 @@ SHARES = {
 ZOOM = (0.6, 2.5)
 """Source pixels per pixel of a crop."""
 BANDS = ("nir", "thermal", "thermal_video")
+SETTLE_BATCHES = 16
+"""From which the averaged network's statistics are taken."""
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,25 @@ class RepairTraining:
             kept |= {"judge": self.method.judge, "judge_optimizer": self.judge_optimizer}
         self.steps = Steps(options, kept, self.device)
 
+    def settled_average(self) -> nn.Module:
+        """A copy of the averaged network, its batch normalizations with statistics of its own, in eval mode.
+
+        Those of the network that learns are of other weights: with a judge, whose weights go to and fro, the
+        averaged network is up to 4 dB worse with them (glcic after 4000 steps: 15.0 dB instead of 18.7).
+        """
+        network = copy.deepcopy(self.average)
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.reset_running_stats()
+                module.momentum = None  # the mean over all batches
+        network.train()
+        with torch.no_grad():
+            for number in range(SETTLE_BATCHES):
+                random = np.random.default_rng((self.options.seed, number, SETTLE_BATCHES))
+                batch = self.pictures.batch(self.options.batch, random)
+                network(batch.holed.to(self.device), batch.hole.to(self.device))
+        return network.eval()
+
     def run(self) -> nn.Module:
         """Train to the last step and return the averaged network."""
         self.steps.run(self.make, self.advance, self.validate)
@@ -219,7 +240,7 @@ class RepairTraining:
 
     def validate(self) -> None:
         """Fill holes of the validation pictures: the error in them in the log, and a sheet of pictures."""
-        network = Exported(copy.deepcopy(self.average).cpu().float()).eval()
+        network = Exported(self.settled_average().cpu().float()).eval()
         random = np.random.default_rng(1)
         squared, rows = [], []
         for index in range(min(24, len(self.pictures.validation))):
@@ -247,7 +268,7 @@ class RepairTraining:
 
     def export(self, path: Path) -> Path:
         """Write the averaged network as an ONNX graph with float16 weights."""
-        model = Exported(settled(self.average).cpu().float())
+        model = Exported(settled(self.settled_average()).cpu().float())
         varying = {0: "N"} if self.method.name in FIXED_SIZE else {0: "N", 2: "H", 3: "W"}
         outputs = ("filled", "confidence")
         ports = Ports(

@@ -12,7 +12,7 @@ from irchroma.engines.repair.mask import MaskError
 from irchroma.launch.cli import main
 from irchroma.launch.config import ConfigError
 from irchroma.launch.run.options import RepairChoice, load
-from irchroma.launch.run.repairing import RunRepair, mask_of
+from irchroma.launch.run.repairing import DOUBTED, RunRepair, mask_of
 from irchroma.stream.frame import Frame
 from irchroma.stream.protocols import Job
 from irchroma.stream.sensor.profile import CameraProfile, save_profile, with_faults
@@ -126,6 +126,36 @@ def test_auto_fills_the_blocks_that_a_frame_lacks() -> None:
     assert (mark[64:80, 32:288] == 255).all()
     assert np.abs(out.astype(int) - scene).max() <= 2
     assert repair.summary()["damaged_frames"] == 1
+
+
+def test_auto_marks_what_goes_on_from_what_a_decoder_made_up_and_leaves_it() -> None:
+    random = np.random.default_rng(0)
+    scene = cv2.resize(random.integers(40, 220, (23, 40)).astype(np.uint8), (320, 184))
+    repair = RunRepair(RepairChoice("auto", "navier-stokes"), NetworkOptions())
+    marks = []
+    for number in range(8):
+        frame = scene.copy()
+        cv2.circle(frame, (60 + 5 * number, 150), 10, 250, -1)
+        said = {4: 0.5, 5: 1.0}.get(number)
+        out, mark = repair.apply(frame, number * 40_000_000, False, said, number in (0, 6))
+        marks.append(mark)
+        assert np.array_equal(out, frame)
+    assert [mark is not None for mark in marks] == [number in (4, 5) for number in range(8)]
+    assert marks[5] is not None
+    assert set(np.unique(marks[5])) == {0, DOUBTED}
+    assert (marks[5][145:155, 80:90] == DOUBTED).all()
+    assert repair.summary()["doubted_frames"] == 2
+    assert repair.summary()["damaged_frames"] == 0
+
+
+def test_what_is_doubted_is_less_sure_in_the_confidence_view() -> None:
+    luma, repaired = np.full(SIZE, 120, np.uint8), np.zeros(SIZE, np.uint8)
+    repaired[20:40, 30:60], repaired[20:40, 70:90] = 255, DOUBTED
+    composer = ViewComposer(ViewOptions("confidence"))
+    shown = composer.compose(Job(Frame(luma, 0), luma, repaired=repaired)).rgb.astype(int)
+    red_less_blue = shown[..., 0] - shown[..., 2]
+    sure, doubted, made = (red_less_blue[25:35, at].mean() for at in (10, 80, 45))
+    assert sure + 20 < doubted < made - 20
 
 
 def test_repaired_places_are_unsure_in_the_confidence_view() -> None:

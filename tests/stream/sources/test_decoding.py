@@ -59,7 +59,9 @@ def frames_of(path: Path) -> list[Frame]:
 
 
 def test_nothing_is_said_of_a_whole_stream(clip: Path) -> None:
-    assert [frame.damaged_from for frame in frames_of(clip)] == [None] * FRAMES
+    frames = frames_of(clip)
+    assert [frame.damaged_from for frame in frames] == [None] * FRAMES
+    assert [number for number, frame in enumerate(frames) if frame.drawn_anew] == [0, KEYS, 2 * KEYS]
 
 
 def test_a_damaged_picture_says_from_where_and_those_after_it_that_it_lasts(
@@ -101,6 +103,10 @@ def test_nothing_is_said_by_a_source_that_was_not_asked(clip: Path, tmp_path: Pa
     source.close()
 
 
+def damage(decoding: Decoding, at: int) -> float | None:
+    return decoding.said_of(at)[0]
+
+
 class Coded:
     """A buffer of a coded picture."""
 
@@ -132,10 +138,10 @@ def test_the_place_is_where_the_decoder_fell_less_what_it_may_have_read_wrong_be
     fed._complain("error while decoding MB 10 6, bytestream 184")
     fed._begins(80, Coded())
     fed._begins(120, Coded(key=True))
-    assert fed.damaged_from(0) is None
-    assert fed.damaged_from(40) == pytest.approx(4 / 12)  # (6 * 20 + 10 - 50) // 20 rows
-    assert fed.damaged_from(80) == 1.0
-    assert fed.damaged_from(120) is None  # drawn from no other
+    assert damage(fed, 0) is None
+    assert damage(fed, 40) == pytest.approx(4 / 12)  # (6 * 20 + 10 - 50) // 20 rows
+    assert damage(fed, 80) == 1.0
+    assert fed.said_of(120) == (None, True)  # drawn from no other
 
 
 def test_what_is_shown_before_a_damaged_picture_and_drawn_from_it_is_doubted_too(fed: Decoding) -> None:
@@ -143,30 +149,30 @@ def test_what_is_shown_before_a_damaged_picture_and_drawn_from_it_is_doubted_too
     fed._complain("concealing 60 DC, 60 AC, 60 MV errors in P frame")
     fed._begins(80, Coded())  # B pictures come after what they are drawn from
     fed._begins(120, Coded())
-    assert [fed.damaged_from(at) for at in (40, 80, 120, 160)] == [None, 1.0, 1.0, pytest.approx(9 / 12)]
+    assert [damage(fed, at) for at in (40, 80, 120, 160)] == [None, 1.0, 1.0, pytest.approx(9 / 12)]
 
 
 def test_the_place_is_where_concealment_begins(fed: Decoding) -> None:
     fed._complain("concealing 60 DC, 60 AC, 60 MV errors in P frame")
-    assert fed.damaged_from(40) == pytest.approx(9 / 12)  # the last 60 of 240 are three rows
+    assert damage(fed, 40) == pytest.approx(9 / 12)  # the last 60 of 240 are three rows
 
 
 def test_of_several_slices_the_one_that_is_missing_is_the_place(fed: Decoding) -> None:
     fed._coded = CodedPicture((0, 160), False, 80)
     fed._complain("concealing 80 DC, 80 AC, 80 MV errors in P frame")
-    assert fed.damaged_from(40) == pytest.approx(4 / 12)
+    assert damage(fed, 40) == pytest.approx(4 / 12)
     fed._begins(80, Coded())
     fed._coded = CodedPicture((0, 77), False, None)  # slices of any length: it may be anywhere
     fed._complain("concealing 80 DC, 80 AC, 80 MV errors in P frame")
-    assert fed.damaged_from(80) == 0.0
+    assert damage(fed, 80) == 0.0
 
 
 def test_a_frame_that_was_left_out_leaves_the_next_in_doubt(fed: Decoding) -> None:
     fed._complain("Could not find ref with POC 7")
     fed._begins(80, Coded())
     fed._begins(120, Coded())
-    assert fed.damaged_from(80) == 1.0
-    assert fed.damaged_from(120) == 1.0
+    assert damage(fed, 80) == 1.0
+    assert damage(fed, 120) == 1.0
     assert not fed._damage
 
 
@@ -174,9 +180,9 @@ def test_damage_ends_where_no_picture_of_itself_comes(fed: Decoding) -> None:
     fed._complain("concealing 60 DC, 60 AC, 60 MV errors in P frame")
     for at in (9 * SECOND_NS, 11 * SECOND_NS):
         fed._begins(at, Coded())
-    assert fed.damaged_from(40) is not None
-    assert fed.damaged_from(9 * SECOND_NS) == 1.0
-    assert fed.damaged_from(11 * SECOND_NS) is None
+    assert damage(fed, 40) is not None
+    assert damage(fed, 9 * SECOND_NS) == 1.0
+    assert damage(fed, 11 * SECOND_NS) is None
 
 
 def test_what_another_camera_s_decoder_says_is_not_for_this_one(fed: Decoding) -> None:
@@ -184,8 +190,8 @@ def test_what_another_camera_s_decoder_says_is_not_for_this_one(fed: Decoding) -
     other._begins(40, Coded())
     try:
         other._complain("concealing 60 DC, 60 AC, 60 MV errors in P frame")
-        assert other.damaged_from(40) is None
+        assert damage(other, 40) is None
         assert other.complaints == 0
-        assert fed.damaged_from(40) is None  # the listener of each is told, and this one was not
+        assert damage(fed, 40) is None  # the listener of each is told, and this one was not
     finally:
         other.close()

@@ -183,6 +183,20 @@ def test_a_run_repeats_from_its_seed_and_resumes(name: str, data: Path, tmp_path
     assert (tmp_path / "parts" / "sheet.png").is_file()
 
 
+def test_the_averaged_network_has_statistics_of_its_own(data: Path, tmp_path: Path) -> None:
+    training = RepairTraining("partial-conv", RepairPictures(data), RepairTrainingOptions(tmp_path, batch=2))
+    shown = batch()
+    with torch.no_grad():
+        right = training.settled_average()(shown.holed, shown.hole)
+        for norm in training.average.modules():
+            if isinstance(norm, torch.nn.BatchNorm2d):  # as those of a network whose weights have gone on
+                norm.running_mean.fill_(3.0)
+                norm.running_var.fill_(9.0)
+        wrong = training.average.eval()(shown.holed, shown.hole)
+        assert not torch.allclose(wrong, right, atol=1e-3)
+        assert torch.allclose(training.settled_average()(shown.holed, shown.hole), right)
+
+
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("runtime", GRAPH_RUNTIMES)
 def test_the_exported_graph_says_what_the_network_says(
@@ -202,7 +216,7 @@ def test_the_exported_graph_says_what_the_network_says(
     answer = network.run({"holed": holed})
     filled, confidence = answer["filled"], answer["confidence"]
     with torch.no_grad():
-        known, sure = Exported(training.average.eval())(torch.from_numpy(holed))
+        known, sure = Exported(training.settled_average())(torch.from_numpy(holed))
     assert np.abs(filled - known.numpy()).max() < 0.02  # weights are float16 in the file
     assert np.abs(confidence - sure.numpy()).max() < 1e-3
     there = holed[:, 1] == 0
