@@ -2,7 +2,7 @@
 
 What a confidence says: the mean of exp(-error / 15.3) over places like this, the error of the chroma
 (Euclidean in CbCr) in 8-bit levels. How that goes with the decoder's features is learned from pairs of both
-kinds; which pictures are of its own kind, from the infrared of those that it was trained on
+kinds; which pictures are of its own kind, from what is common to those and to no others
 (`engines.network.trust`). A quarter of either kind, whole runs of names so that no scene is on both sides, is
 held back and tells what was reached.
 """
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.calibration.errors import CalibrationError
-from irchroma.engines.network.trust import Familiar, Said, Trust, WatchedNetwork
+from irchroma.engines.network.trust import Said, Strangeness, Trust, WatchedNetwork
 from irchroma.engines.recolor.recoloring import SURE, UNSURE
 from irchroma.engines.recolor.work_picture import padded, reduced, work_size
 
@@ -31,11 +31,11 @@ SCALES = (1.0, 0.6)
 POOR_PX, POOR_CONTRAST, POOR_NOISE = 160, 0.6, 3.5
 """What a small camera makes of a scene, by which it shall not look strange: long side, contrast, and noise in
 levels, the most that the tone map lets through."""
-FOLDS = 4
-KNOWN_QUANTILE, MARGIN = 0.95, 1.1
-"""Of the training pictures' squared distances from the others' mean: times the margin, still known."""
+KNOWN_QUANTILE, GLIDE = 0.03, 1.5
+"""Of known pictures' likeness, a logit: below it a picture is strange, and wholly so that much below."""
 FEWEST = 40
-STEPS, RIDGE = 30, 1e-3
+STEPS, RIDGE, MEANS_RIDGE = 30, 1e-3, 1e-2
+"""Of the regressions; the second of the pictures', of which there are few."""
 
 Luma = NDArray[np.uint8]
 Rgb = NDArray[np.uint8]
@@ -69,13 +69,13 @@ class Sureness:
     Attributes:
         confidence: mean of each fifth of the places.
         error: mean levels of CbCr of each fifth.
-        distance2: 10, 50 and 90 % quantile of the pictures' squared distances.
+        strange: 10, 50 and 90 % quantile of the pictures' strangeness.
         shown: share of the network's chroma that a picture shows of it.
     """
 
     confidence: tuple[float, ...]
     error: tuple[float, ...]
-    distance2: tuple[float, ...]
+    strange: tuple[float, ...]
     shown: float
 
     def as_dict(self) -> dict[str, Any]:
@@ -156,13 +156,6 @@ def _fit(
 ) -> Trust:
     own = [picture for picture, out in zip(known, held[0], strict=True) if not out]
     others = [picture for picture, out in zip(beyond, held[1], strict=True) if not out]
-    fold = np.arange(len(own)) % FOLDS
-    distances = []
-    for number in range(FOLDS):  # a picture is nearer to a mean that it is part of
-        rest = [picture for picture, part in zip(own, fold, strict=True) if part != number]
-        out = [picture for picture, part in zip(own, fold, strict=True) if part == number]
-        distances.append(Familiar.of(_means(rest)).distance2(_means(out)))
-    limit = MARGIN * float(np.quantile(np.concatenate(distances), KNOWN_QUANTILE))
     places = [
         (place, 0.5 / (len(group) * len(picture)))
         for group in (own, others)
@@ -174,11 +167,31 @@ def _fit(
         np.exp(-np.concatenate([place.error for place, _ in places]) / ERROR_SCALE),
         np.concatenate([np.full(len(p.error), share / max(1, len(p.error))) for p, share in places]),
     )
-    return Trust(weight, bias, Familiar.of(_means(own)), limit)
+    return Trust(weight, bias, _strangeness(own, others))
+
+
+def _strangeness(own: Sequence[list[Places]], others: Sequence[list[Places]]) -> Strangeness:
+    """What tells pictures of a kind from others, and from where on a picture is one of the others."""
+    weight, bias = _likeness(own, others)
+    likeness = np.stack([picture[0].mean for picture in own]) @ weight + bias
+    least = float(np.quantile(likeness, KNOWN_QUANTILE))
+    return Strangeness(-weight / GLIDE, (least - bias) / GLIDE)
+
+
+def _likeness(
+    own: Sequence[list[Places]], others: Sequence[list[Places]]
+) -> tuple[NDArray[np.float64], float]:
+    means = [_means(own), _means(others)]
+    known = np.concatenate([np.full(len(means[0]), 1.0), np.zeros(len(means[1]))])
+    share = np.where(known > 0, 0.5 / len(means[0]), 0.5 / len(means[1]))
+    return logistic(np.concatenate(means), known, share, MEANS_RIDGE)
 
 
 def logistic(
-    features: NDArray[np.float64], wanted: NDArray[np.float64], share: NDArray[np.float64] | None = None
+    features: NDArray[np.float64],
+    wanted: NDArray[np.float64],
+    share: NDArray[np.float64] | None = None,
+    ridge: float = RIDGE,
 ) -> tuple[NDArray[np.float64], float]:
     """(c,) weight and bias of sigmoid(features @ weight + bias) nearest to (n,) `wanted` in cross entropy.
 
@@ -186,11 +199,12 @@ def logistic(
         features: (n, c).
         wanted: in [0, 1].
         share: (n,) how much each counts, of sum 1; None for all alike.
+        ridge: how far the weights are held back.
     """
     middle, spread = features.mean(axis=0), features.std(axis=0) + 1e-6
     terms = np.hstack([(features - middle) / spread, np.ones((len(features), 1))])
     share = np.full(len(terms), 1 / len(terms)) if share is None else share
-    held = RIDGE * np.eye(terms.shape[1])
+    held = ridge * np.eye(terms.shape[1])
     held[-1, -1] = 0.0
     found = np.zeros(terms.shape[1])
     for _ in range(STEPS):
@@ -212,12 +226,12 @@ def _judge(
     trust: Trust,
     calibrated: bool,
 ) -> dict[str, Sureness]:
-    familiar = trust.familiar or Familiar.of(_means(known))
     groups: dict[str, list[tuple[Places, float]]] = {"known": [], "beyond": []}
     for name, pictures, out in (("known", known, held[0]), ("beyond", beyond, held[1])):
         for index in np.flatnonzero(out).tolist():
             places = pictures[index][0]
-            groups[name].append((places, float(familiar.distance2(places.mean[None])[0])))
+            strange = 0.0 if trust.strangeness is None else float(trust.strangeness.of(places.mean[None])[0])
+            groups[name].append((places, strange))
     groups["both"] = groups["known"] + groups["beyond"]
     return {name: _sureness(group, trust if calibrated else None) for name, group in groups.items()}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from irchroma.engines.errors import EngineOptionError
@@ -42,6 +42,7 @@ BANDS = {
             BandLook(
                 ToneOptions(detail_floor=1.0, edge_floor=0.75, curve=0.6, exponent=0.75, dark_exponent=1.0),
                 unlit=None,
+                instead="palette",
             ),
         ),
     )
@@ -82,8 +83,12 @@ def require_network(kind: str, size: str) -> None:
 
 
 def look_of(kind: str, size: str) -> BandLook:
-    """How a network's pictures are put together: of one named by its band as that band's."""
-    return BANDS.get(size, NETWORKS[kind]).look
+    """How a network's pictures are put together: of one named by its band as that band's.
+
+    What a reference or a colorizer of the literature does not know is gray, as it was measured.
+    """
+    look = BANDS.get(size, NETWORKS[kind]).look
+    return look if kind in BANDS else replace(look, instead="gray")
 
 
 def band_of(kind: str, size: str) -> str:

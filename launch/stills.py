@@ -51,7 +51,7 @@ class StillOptions:
     device: str = "auto"
     mode: Mode = "full"
     chroma_limit: float | None = None
-    unsure: Unsure = "gray"
+    unsure: Unsure = "auto"
     work_size_px: int = 0
     threads: int = 0
     quick: bool = False
@@ -79,7 +79,12 @@ def add_engine_arguments(parser: argparse.ArgumentParser, engine: str) -> None:
         help="auto, openvino, onnxruntime, torch; tensorrt, tensorrt-rtx",
     )
     add("--device", default="auto", metavar="D", help="cpu, or a GPU (0, cuda:1 ...) for torch and tensorrt")
-    add("--unsure", choices=("gray", "palette"), default="gray", help="where color is not known (gray)")
+    add(
+        "--unsure",
+        choices=("auto", "gray", "palette"),
+        default="auto",
+        help="where color is not known: gray, or a calm palette, as thermal has it (auto)",
+    )
     add("--chroma-limit", type=float, metavar="X", help="cap of the color, 0 to 255 levels of CbCr")
     add("--work-size", type=int, default=0, metavar="PX", help="long side of what the network sees")
     add("--threads", type=int, default=0, metavar="N", help="CPU threads of the network")

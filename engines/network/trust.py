@@ -3,18 +3,20 @@
 What a network was taught to say of its own errors holds for the pictures that taught it. Held against
 pictures whose color is known, of its own kind and of others, the decoder's last features say it better: a
 linear function of them, a logistic regression, is the confidence's logit. And a network is as sure of a lawn
-in a room as of one in a park. What tells the two apart are the features it computes anyway: their mean over
-the picture, as its decoder's global context takes it, lies far from all that training has seen, measured in
-the spread of the training pictures (Mahalanobis' distance). The confidence becomes
+in a room as of one in a park. What tells the two apart are the features that it computes anyway: their mean
+over the picture, as its decoder's global context takes it. A second logistic regression tells pictures like
+those of training from others. The confidence becomes
 
     sure = weight . features + bias
-    strange = min(DOUBT * relu(distance^2 - known), 1)
-    sigmoid(sure - strange * HARDER * min(relu(SURE_LOGIT - sure), MOST_BELOW))
+    strange = min(relu(likeness.weight . mean + likeness.bias), MOST_STRANGE)
+    sigmoid(sure + strange * (GUESS_LOGIT - sure))
 
-in a few nodes more, so that every runtime and device computes the same without being told.
+in a few nodes more, so that every runtime and device computes the same without being told. A distance from
+the training pictures (Mahalanobis', as before) told another camera's street from them as surely as a room:
+what is wanted is not what is new, but what is another kind of scene.
 
-Reference: K. Lee et al., A simple unified framework for detecting out-of-distribution samples and adversarial
-attacks, NeurIPS 2018, eq. 2 (here without classes, and shrunk, as pictures are few).
+Reference: D. Hendrycks, M. Mazeika and T. Dietterich, Deep anomaly detection with outlier exposure, ICLR
+2019: pictures of other kinds stand for all that are unlike (here one layer learns; the features stay).
 """
 
 from __future__ import annotations
@@ -35,46 +37,29 @@ PREFIX = "trust_"
 """Of every name that is added; without a slash, so that no tool takes the nodes for layers of the network."""
 LOGIT_KEY = "irchroma.logit"
 """Of the metadata entry that names the logit of the confidence that was replaced."""
-SHRINKAGE = 0.3
-"""Added to the variances of the standardized features, of which there are as many as training pictures."""
-FARTHEST = 12.0
-"""Standard deviations at which a feature's part of the distance ends: float16 squares it."""
-DOUBT = 5.0
-"""How much stranger a picture is for each unit of squared distance; 1 is strange altogether."""
-SURE_LOGIT, MOST_BELOW, HARDER = 2.0, 2.5, 1.0
-"""In a strange picture a place's logit falls by so many times what it is below the first, that counted up to
-the second. A choice: a lawn on a machine is hardly further from the truth, in levels, than a park's, but none
-would call it a guess worth showing. Taken from all places alike, as before, it put places that are less wrong
-behind others: what a picture is unlike says little of how far off it is. Where it falls steeply color ends in
-torn patches, which looks broken: (0.8, 1.5, 3.0) did so on dark views from above."""
+MOST_STRANGE, GUESS_LOGIT = 0.85, -2.7
+"""How strange a picture can be, 1 for altogether, and the logit that all its places then tend to: at most a
+third of their color is shown (`recoloring.UNSURE`, `SURE`), and what is surer keeps more of it. All places
+tend to it alike, as steep falls end color in torn patches, which looks broken."""
 
 Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Familiar:
-    """What training pictures' mean features are like.
+class Strangeness:
+    """A linear function of a picture's mean features: 0 and below for what is known, 1 for strangers.
 
     Attributes:
-        mean: (c,) of the features.
-        whitening: (c, c); the distance of features x is |whitening @ (x - mean)| / sqrt(c).
+        weight: (k,).
+        bias: added.
     """
 
-    mean: Vector
-    whitening: NDArray[np.float64]
+    weight: Vector
+    bias: float
 
-    @classmethod
-    def of(cls, features: NDArray[np.float64]) -> Familiar:
-        """From the mean features of pictures, (n, c)."""
-        mean, spread = features.mean(axis=0), features.std(axis=0) + 1e-4
-        correlation = np.cov(((features - mean) / spread).T)
-        precision = np.linalg.inv(correlation + SHRINKAGE * np.eye(len(mean)))
-        return cls(mean, np.linalg.cholesky(precision).T / spread)
-
-    def distance2(self, features: NDArray[np.float64]) -> Vector:
-        """(n,) squared distances of (n, c) mean features; about 1 and below for training pictures."""
-        away = np.clip((features - self.mean) @ self.whitening.T, -FARTHEST, FARTHEST)
-        return np.asarray((away**2).mean(axis=1), np.float64)
+    def of(self, means: NDArray[np.float64]) -> Vector:
+        """(n,) in [0, MOST_STRANGE], of (n, k) mean features."""
+        return np.asarray(np.clip(means @ self.weight + self.bias, 0.0, MOST_STRANGE), np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,23 +69,17 @@ class Trust:
     Attributes:
         weight: (c,) of the decoder's last features.
         bias: of the logit.
-        familiar: of the training pictures; None where no picture is strange, as for a network that was tuned
-            to one camera.
-        known: squared distance up to which a picture counts as like them.
+        strangeness: of pictures; None where none is strange, as for a network that was tuned to one camera.
     """
 
     weight: Vector
     bias: float
-    familiar: Familiar | None = None
-    known: float = 0.0
+    strangeness: Strangeness | None = None
 
-    def confidence(self, features: NDArray[np.float64], distance2: Any = 0.0) -> Vector:
-        """(n,) in [0, 1], of (n, c) features in pictures at a squared distance, as the graph computes it."""
+    def confidence(self, features: NDArray[np.float64], strange: Any = 0.0) -> Vector:
+        """(n,) in [0, 1], of (n, c) features in pictures that are so strange, as the graph computes it."""
         sure = features @ self.weight + self.bias
-        if self.familiar is not None:
-            strange = np.clip(DOUBT * (np.asarray(distance2) - self.known), 0.0, 1.0)
-            sure = sure - strange * HARDER * np.clip(SURE_LOGIT - sure, 0.0, MOST_BELOW)
-        return np.asarray(1 / (1 + np.exp(-sure)), np.float64)
+        return np.asarray(1 / (1 + np.exp(-sure - strange * (GUESS_LOGIT - sure))), np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,26 +185,17 @@ def with_trust(model: Any, trust: Trust) -> Any:
 
     weight = constant("weight", trust.weight[None, :, None, None])
     steps = [("Conv", [head.features, weight, constant("bias", np.full(1, trust.bias))], "logit")]
-    if trust.familiar is not None:
-        whitening, mean = trust.familiar.whitening, trust.familiar.mean
-        count = len(mean)
+    if trust.strangeness is not None:
         steps[0] = (*steps[0][:2], "sure")
-        away = [head.context, constant("whitening", whitening[:, :, None, None])]
-        ends = [constant("least", -FARTHEST), constant("most", FARTHEST)]
-        total = constant("total", np.full((1, count, 1, 1), DOUBT / count))
-        known = constant("known", np.full(1, -DOUBT * trust.known))
-        none = constant("none", 0.0)
+        strange = constant("strangers", trust.strangeness.weight[None, :, None, None])
+        offset = constant("offset", np.full(1, trust.strangeness.bias))
+        ends = [constant("none", 0.0), constant("most", MOST_STRANGE)]
         steps += [
-            ("Conv", [*away, constant("offset", -whitening @ mean)], "away"),
-            ("Clip", [PREFIX + "away", *ends], "bounded"),
-            ("Mul", [PREFIX + "bounded", PREFIX + "bounded"], "squared"),
-            ("Conv", [PREFIX + "squared", total, known], "unknown"),
-            ("Clip", [PREFIX + "unknown", none, constant("all", 1.0)], "strange"),
-            ("Sub", [constant("enough", SURE_LOGIT), PREFIX + "sure"], "below"),
-            ("Clip", [PREFIX + "below", none, constant("most_below", MOST_BELOW)], "lacking"),
-            ("Mul", [PREFIX + "lacking", constant("harder", np.full(1, HARDER))], "harsher"),
-            ("Mul", [PREFIX + "harsher", PREFIX + "strange"], "doubt"),
-            ("Sub", [PREFIX + "sure", PREFIX + "doubt"], "logit"),
+            ("Conv", [head.context, strange, offset], "unlike"),
+            ("Clip", [PREFIX + "unlike", *ends], "strange"),
+            ("Sub", [constant("guess", GUESS_LOGIT), PREFIX + "sure"], "fall"),
+            ("Mul", [PREFIX + "fall", PREFIX + "strange"], "doubt"),
+            ("Add", [PREFIX + "sure", PREFIX + "doubt"], "logit"),
         ]
     note = made.metadata_props.add()
     note.key, note.value = LOGIT_KEY, head.sigmoid.input[0]

@@ -16,7 +16,7 @@ from irchroma.engines.recolor import color_space, guided, neutral, night
 from irchroma.engines.recolor.base_tone import ToneOptions, base_tone, mean_square
 
 Mode = Literal["full", "chroma"]
-Unsure = Literal["gray", "palette"]
+Unsure = Literal["auto", "gray", "palette"]
 CALM = (-0.10, 0.07)
 """Cb and Cr of white less those of black in the palette that stands for color that is not known: slate to
 sand, paler than anything a network paints."""
@@ -49,7 +49,8 @@ class RecolorOptions:
         chroma_contrast: luma contrast, [0, 1], above which color follows the luma's edges.
         unsure, sure: confidence up to which nothing of the network's color and tone is shown, and from which
             all of it is.
-        instead: what is shown where it is not: the sensor's `gray`, or a calm `palette` by luma.
+        instead: what is shown where it is not: the sensor's `gray`, or a calm `palette` by luma; `auto` for
+            what the band's look has.
     """
 
     mode: Mode = "full"
@@ -58,11 +59,11 @@ class RecolorOptions:
     chroma_contrast: float = 0.03
     unsure: float = UNSURE
     sure: float = SURE
-    instead: Unsure = "gray"
+    instead: Unsure = "auto"
 
     def __post_init__(self) -> None:
-        if self.instead not in ("gray", "palette"):
-            raise EngineOptionError(f"unknown --unsure {self.instead!r}: use gray or palette")
+        if self.instead not in ("auto", "gray", "palette"):
+            raise EngineOptionError(f"unknown --unsure {self.instead!r}: use auto, gray or palette")
         if not 0 <= self.unsure < self.sure:
             raise EngineOptionError(f"color needs 0 <= unsure < sure, got {self.unsure:g} and {self.sure:g}")
         if self.mode not in ("full", "chroma"):
@@ -79,10 +80,16 @@ class BandLook:
         tone: what of a picture is base tone.
         unlit: local mean luma, [0, 1], where color starts and where it is full, since the unlit parts of
             an active-infrared night are no sky; None where dark does not mean unlit.
+        instead: what is shown where color is not known, unless `RecolorOptions` says it.
     """
 
     tone: ToneOptions = field(default_factory=ToneOptions)
     unlit: tuple[float, float] | None = (0.05, 0.25)
+    instead: Literal["gray", "palette"] = "gray"
+
+    def calm(self, instead: Unsure) -> tuple[float, float]:
+        """Cb and Cr of white less those of black where color is not known, by `RecolorOptions.instead`."""
+        return CALM if (self.instead if instead == "auto" else instead) == "palette" else (0.0, 0.0)
 
     @property
     def dark(self) -> float:
@@ -241,8 +248,8 @@ class Recoloring:
         if float(share.min()) < 1.0:
             share = np.clip(share, 0.0, 1.0, out=share)
             _mix(tone, guide, share)
-            for plane, step in zip((cb, cr), CALM, strict=True):
-                if options.instead == "palette":
+            for plane, step in zip((cb, cr), self.look.calm(options.instead), strict=True):
+                if step:
                     _mix(plane, (guide - np.float32(0.5)) * np.float32(step), share)
                 else:
                     plane *= share

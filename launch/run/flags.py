@@ -98,7 +98,7 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
             float,
             metavar="X",
         ),
-        Flag("--unsure", "neural.recolor.instead", "where color is not known: gray, or a calm palette"),
+        Flag("--unsure", "neural.recolor.instead", "where color is not known: gray, palette (calm)"),
         Flag("--chroma-limit", "neural.recolor.chroma_limit", "cap of the color, 0 to 255", float),
         Flag(
             "--color-every", "neural.temporal.color_every", "run the network every N frames, or auto", _every

@@ -5,6 +5,7 @@ import pytest
 
 from irchroma.calibration.confidence import ERROR_SCALE, Places, calibrate, logistic
 from irchroma.calibration.errors import CalibrationError
+from irchroma.engines.network.trust import MOST_STRANGE
 
 CHANNELS, MEANS = 6, 10
 
@@ -44,6 +45,16 @@ def test_errors_fall_with_the_confidence_and_strangers_lose_their_color() -> Non
     np.testing.assert_allclose(known.confidence, error, atol=0.1)
     assert known.shown > 0.97
     assert result.after["beyond"].shown < 0.3
+
+
+def test_what_is_new_in_no_way_that_others_are_is_no_stranger() -> None:
+    own, others = ([picture(n, beyond) for n in range(80)] for beyond in (False, True))
+    found = calibrate(own, others).trust.strangeness
+    assert found is not None
+    usual = np.full((1, MEANS), 0.0)
+    assert found.of(usual)[0] == 0.0
+    assert found.of(usual - 3.0)[0] == 0.0  # another camera, say; a distance from the mean would doubt it
+    assert found.of(usual + 5.0)[0] == pytest.approx(MOST_STRANGE)
 
 
 def test_too_few_pictures_are_refused() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -54,7 +56,9 @@ def test_what_the_source_tells_completes_a_name(text: str, named: str) -> None:
 def test_a_network_s_band_is_its_name_or_its_size() -> None:
     assert catalog.band_of("thermal", "best") == "thermal"
     assert catalog.band_of("reference", "thermal") == "thermal"
-    assert catalog.look_of("reference", "thermal") == catalog.BANDS["thermal"].look
+    look = catalog.BANDS["thermal"].look
+    assert catalog.look_of("thermal", "best") == look
+    assert catalog.look_of("reference", "thermal") == replace(look, instead="gray")
 
 
 def test_the_gray_engine_gives_the_luma_back_in_order() -> None:

@@ -129,7 +129,7 @@ class RecolorSteps:
         height, width = guide.shape
         made = self._space.array("color.believed", (3, height, width))
         options = self._options
-        blue, red = recoloring.CALM if options.instead == "palette" else (0.0, 0.0)
+        blue, red = self._look.calm(options.instead)
         self._steps.append(
             launch(
                 "believe",

@@ -26,6 +26,12 @@ from irchroma.launch.stills import luma_of
 EXAMPLE = """irchroma calibrate confidence pairs/train --beyond photographs/ --engine thermal:fast \\
       --out engines/weights/thermal_fast.onnx --json confidence_thermal_fast.json"""
 
+SEED = 11
+SYNTHETIC = 16
+"""Scenes of the synthetic camera that are known, as in training."""
+OTHERS = 3
+"""Every so many pictures one is seen by another camera, too."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Pictures of the network's own kind, pictures of others, and where to write."""
@@ -68,8 +74,10 @@ def run(args: argparse.Namespace) -> int:
     try:
         for folders, most in ((args.source, 0), (args.beyond, args.most)):
             pairs = _pairs([Path(folder) for folder in folders], most, progress)
-            if name.kind == "thermal" and folders is args.source:
-                pairs = _by_day(pairs)
+            if folders is args.source:
+                pairs = _as_others_see(_by_day(pairs) if name.kind == "thermal" else pairs, name.kind)
+            elif name.kind == "thermal":
+                pairs = _drawn_too(pairs)
             kinds.append(look(network, pairs, catalog.WORK_SIZE_PX[size], poor=folders is args.source))
         result = calibrate(*kinds)
     finally:
@@ -100,7 +108,6 @@ def report(engine: str, counts: Sequence[int], result: ConfidenceResult) -> dict
         "calibration": "confidence",
         "engine": engine,
         "pictures": {"known": counts[0], "beyond": counts[1]},
-        "known_distance2": round(result.trust.known, 3),
         "before": {name: one.as_dict() for name, one in result.before.items()},
         "after": {name: one.as_dict() for name, one in result.after.items()},
     }
@@ -138,6 +145,45 @@ def _by_day(pairs: Iterator[Pair]) -> Iterator[Pair]:
             yield luma, None if truth is None else daylight_of_pair(truth, luma)
         else:
             yield luma, light_people(natural(truth), luma) if truth.mean() > DARK["dusk"] else None
+
+
+def _as_others_see(pairs: Iterator[Pair], band: str) -> Iterator[Pair]:
+    """Each pair, some scenes once more as another camera or a lamp's night shows them; synthetic scenes.
+
+    What is known is the scene, not the camera: of these the color is not judged.
+    """
+    from irchroma.engines.training.augmentation import Crop, night
+    from irchroma.engines.training.thermal_like import camera
+    from irchroma.launch.commands.train import synthetic_pairs
+
+    random = np.random.default_rng(SEED)
+    for number, (luma, truth) in enumerate(pairs):
+        yield luma, truth
+        if number % OTHERS:
+            continue
+        side = min(luma.shape)
+        seen = luma[:side, :side].astype(np.float32) / 255
+        if band == "thermal":
+            seen = camera(seen, random)
+        else:
+            crop = Crop({"ir": seen}, np.zeros((side, side, 3), np.float32), luma)
+            night(crop, random)
+            seen = crop.inputs["ir"]
+        yield np.asarray(np.rint(seen * 255), np.uint8), None
+    for picture in synthetic_pairs(band, SYNTHETIC):
+        if picture.ir is not None:
+            yield picture.ir, None
+
+
+def _drawn_too(pairs: Iterator[Pair]) -> Iterator[Pair]:
+    """Each pair, and its scene once more as if heat had been seen: rooms and animals of a thermal camera."""
+    from irchroma.engines.training.thermal_like import stranger
+
+    random = np.random.default_rng(SEED)
+    for luma, truth in pairs:
+        yield luma, truth
+        if truth is not None:
+            yield stranger(truth, random), None
 
 
 def _gray(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:

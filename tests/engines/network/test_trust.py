@@ -11,17 +11,16 @@ from irchroma.engines import catalog
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable
 from irchroma.engines.network.network import NetworkOptions, open_network
 from irchroma.engines.network.trust import (
-    DOUBT,
-    HARDER,
-    MOST_BELOW,
-    SURE_LOGIT,
-    Familiar,
+    GUESS_LOGIT,
+    MOST_STRANGE,
+    Strangeness,
     Trust,
     WatchedNetwork,
     untrusted,
     with_trust,
 )
 from irchroma.engines.network.weight_storage import load, save, to_half, widen_weights
+from irchroma.engines.recolor.recoloring import SURE, UNSURE
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -37,16 +36,25 @@ def picture(seed: int) -> NDArray[np.float32]:
     return np.clip(made, 0, 1).astype(np.float32)[None, None]
 
 
+NOISE = np.random.default_rng(3).random((1, 1, 64, 96)).astype(np.float32)
+
+
 @pytest.fixture(scope="module")
 def network() -> WatchedNetwork:
     return WatchedNetwork(WEIGHTS)
 
 
-def trust_of(network: WatchedNetwork, known: float) -> Trust:
-    said = [network.infer(picture(seed)) for seed in range(6)]
-    familiar = Familiar.of(np.stack([one.mean for one in said]))
-    weight = np.random.default_rng(0).normal(0, 0.05, len(said[0].features))
-    return Trust(weight, -1.0, familiar, known)
+def trust_of(network: WatchedNetwork, least: float) -> Trust:
+    """The pictures above are known, noise is not: where it lies on the way between them, 1 is full doubt."""
+    known = np.stack([network.infer(picture(seed)).mean for seed in range(6)]).mean(axis=0)
+    away = network.infer(NOISE).mean - known
+    direction = away / (away @ away)
+    weight = np.random.default_rng(0).normal(0, 0.05, network_width(network))
+    return Trust(weight, -1.0, Strangeness(direction, -float(direction @ known) - least))
+
+
+def network_width(network: WatchedNetwork) -> int:
+    return len(network.infer(picture(0)).features)
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "torch"])
@@ -58,14 +66,13 @@ def test_every_runtime_says_the_confidence_that_was_written(
     path = tmp_path / "trusted.onnx"
     save(with_trust(load(WEIGHTS), trust), path)
     opened = open_network(path, NetworkOptions(runtime, 1, None, exact=True, device="cpu"))
-    strange = np.random.default_rng(3).random((1, 1, 64, 96)).astype(np.float32)
     shown = []
-    for luma in (picture(2), strange):
+    for luma in (picture(2), NOISE):
         said = network.infer(luma)
         ycc, confidence = opened.infer(luma)
-        distance2 = trust.familiar.distance2(said.mean[None])[0]  # type: ignore[union-attr]
+        strange = trust.strangeness.of(said.mean[None])[0]  # type: ignore[union-attr]
         features = said.features.reshape(len(said.features), -1).T.astype(np.float64)
-        expected = trust.confidence(features, distance2).reshape(said.features.shape[1:])
+        expected = trust.confidence(features, strange).reshape(said.features.shape[1:])
         expected = cv2.resize(expected, luma.shape[:1:-1], interpolation=cv2.INTER_LINEAR)
         assert np.abs(confidence[0, 0] - expected).max() < 0.01
         assert np.abs(ycc[0] - said.ycc).max() < 1e-3  # the color is what it was
@@ -101,31 +108,22 @@ def test_calibrating_twice_leaves_one_calibration_and_taking_it_out_the_network_
     assert untrusted(twice).SerializeToString() == plain.SerializeToString()
 
 
-def test_distance_tells_strangers_from_the_familiar() -> None:
-    rng = np.random.default_rng(5)
-    mixing = rng.normal(0, 1, (20, 20))
-    own = rng.normal(0, 1, (400, 20)) @ mixing
-    familiar = Familiar.of(own)
-    assert 0.5 < float(familiar.distance2(own).mean()) < 1.1
-    assert float(familiar.distance2(own.mean(axis=0)[None] + 6 * own.std(axis=0)).min()) > 4
-
-
 def test_doubt_begins_at_what_is_known_grows_and_ends() -> None:
-    trust = Trust(np.zeros(3), 0.0, Familiar(np.zeros(2), np.eye(2)), known=1.0)
-    features = np.zeros((1, 3))
-    assert trust.confidence(features, 0.9)[0] == pytest.approx(0.5)
-    doubt = HARDER * SURE_LOGIT
-    assert trust.confidence(features, 1.1)[0] == pytest.approx(1 / (1 + np.exp(DOUBT * 0.1 * doubt)))
-    assert trust.confidence(features, 50.0)[0] == pytest.approx(1 / (1 + np.exp(doubt)))
-
-
-def test_in_a_strange_picture_places_keep_their_order_and_what_is_sure_its_confidence() -> None:
-    trust = Trust(np.ones(1), 0.0, Familiar(np.zeros(2), np.eye(2)), known=1.0)
-    sure = np.array([[SURE_LOGIT + 0.5], [0.5], [0.0], [-0.5], [SURE_LOGIT - MOST_BELOW - 1.0]])
-    here, strange = trust.confidence(sure, 0.0), trust.confidence(sure, 50.0)
-    assert strange[0] == pytest.approx(here[0])
-    assert (np.diff(strange) < 0).all()
-    assert (strange[2:] < 0.15).all()
+    strangeness = Strangeness(np.array([1.0, 0.0]), -1.0)
+    assert strangeness.of(np.array([[0.9, 5], [1.2, 5], [9, 5]])).tolist() == pytest.approx(
+        [0.0, 0.2, MOST_STRANGE]
+    )
+    trust = Trust(np.array([1.0]), 0.0, strangeness)
+    features = np.array([[-1.0], [0.5], [3.0]])
+    known, half, strange = (trust.confidence(features, share) for share in (0.0, 0.5, MOST_STRANGE))
+    assert known == pytest.approx(1 / (1 + np.exp(-features[:, 0])))
+    assert (strange < half).all()
+    assert (half < known).all()
+    assert (np.diff(strange) > 0).all()  # places keep the order of their errors
+    shown = np.clip((strange - UNSURE) / (SURE - UNSURE), 0, 1)
+    assert shown[0] < 0.1
+    assert shown[1] < 0.35
+    assert float(strange[0]) == pytest.approx(1 / (1 + np.exp(1 - MOST_STRANGE * (GUESS_LOGIT + 1))))
 
 
 def test_a_file_that_is_no_network_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -97,10 +97,15 @@ def test_a_calm_palette_may_stand_for_color_that_is_not_known() -> None:
     small = small_of(luma)
     ycc, confidence = color(small, 0.2, -0.1)
     confidence[:] = 0.0
-    rgb = Recoloring(RecolorOptions("chroma", instead="palette")).apply(luma, small, ycc, confidence)
+    rgb = Recoloring(RecolorOptions("chroma", instead="palette")).apply(luma, small, ycc.copy(), confidence)
     cb = color_space.rgb_to_ycc(rgb)[..., 1]
     assert float(np.median(cb[:, :100])) > 0.01 > -0.01 > float(np.median(cb[:, -100:]))
     assert float(chroma_of(rgb).mean()) < 0.08
+    look = BandLook(instead="palette")
+    by_look = Recoloring(RecolorOptions("chroma"), look).apply(luma, small, ycc.copy(), confidence)
+    assert np.array_equal(by_look, rgb)
+    asked = Recoloring(RecolorOptions("chroma", instead="gray"), look)
+    assert chroma_of(asked.apply(luma, small, ycc.copy(), confidence)).max() < 0.01
     with pytest.raises(EngineOptionError, match="gray or palette"):
         RecolorOptions(instead="sepia")  # type: ignore[arg-type]
     with pytest.raises(EngineOptionError, match="unsure < sure"):
