@@ -47,6 +47,11 @@ SENT = {
                            "-x265-params", "log-level=none:pools=1"),
 }  # fmt: skip
 """As cameras send, in MPEG-TS."""
+SLICED = {
+    "h264, slices lost": ("-pix_fmt", "yuv420p", "-c:v", "libx264", *_AT_ONCE, "-slices", "4", "-x264-params",
+                          "sliced-threads=0"),
+}  # fmt: skip
+"""The same in four pieces, of which some do not come."""
 PACKET_BYTES, BURST = 188, 2
 """Of MPEG-TS, and packets that are lost together."""
 VIDEO_PID = 0x100
@@ -213,7 +218,9 @@ def code(frames: list[NDArray[np.uint8]], path: Path, codec: str) -> Path:
     height, width = frames[0].shape
     size = ["-s", f"{width}x{height}", "-r", str(CODED_FPS)]
     raw = ["-f", "rawvideo", "-pix_fmt", "gray", *size, "-i", "-", "-threads", "1"]
-    _ffmpeg([*raw, *(CODECS | SENT)[codec], str(path)], b"".join(frame.tobytes() for frame in frames))
+    _ffmpeg(
+        [*raw, *(CODECS | SENT | SLICED)[codec], str(path)], b"".join(frame.tobytes() for frame in frames)
+    )
     if not path.is_file() or not path.stat().st_size:
         raise EngineUnavailable(f"FFmpeg cannot write {codec}: install one that can")
     return path
@@ -240,6 +247,22 @@ def lose(whole: Path, path: Path, bursts: int = SPOILED_BYTES // 2) -> Path:
     for start in at:
         kept[start : start + BURST] = False
     packets[kept].tofile(path)
+    return path
+
+
+def lose_slices(whole: Path, path: Path, slices: int = SPOILED_BYTES // 2) -> Path:
+    """A copy of H.264 that lacks some slices after its first frames, none a picture's first."""
+    stream = _ffmpeg(["-i", str(whole), "-c", "copy", "-f", "h264", "-"])
+    units = stream.split(b"\0\0\1")
+    begin = [unit[:1] != b"" and unit[0] & 0x1F in (1, 5) and unit[1] >= 0x80 for unit in units]  # 7.3.3
+    pictures = np.cumsum(begin)
+    at = [
+        number for number, unit in enumerate(units)
+        if unit[:1] != b"" and unit[0] & 0x1F == 1 and not begin[number] and pictures[number] > SPOILED_FROM
+    ]  # fmt: skip
+    lost = set(np.random.default_rng(0).permutation(at)[:slices].tolist())
+    kept = b"\0\0\1".join(unit for number, unit in enumerate(units) if number not in lost)
+    _ffmpeg(["-r", str(CODED_FPS), "-f", "h264", "-i", "-", "-c", "copy", str(path)], kept)
     return path
 
 

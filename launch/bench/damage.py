@@ -18,7 +18,7 @@ from irchroma.engines.repair.doubt import Doubt
 from irchroma.engines.repair.filling import FillOptions
 from irchroma.engines.repair.mask import Mask
 from irchroma.engines.repair.repairer import RepairOptions, VideoRepair
-from irchroma.launch.bench.clips import CODECS, SENT, code, lose, shown, spoil
+from irchroma.launch.bench.clips import CODECS, SENT, SLICED, code, lose, lose_slices, shown, spoil
 from irchroma.stream.frame import Frame
 
 Luma = NDArray[np.uint8]
@@ -39,15 +39,24 @@ def measure_damage(frames: list[Luma], network: NetworkOptions) -> dict[str, Any
     even = [np.ascontiguousarray(frame[:height, :width]) for frame in frames]
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for way in (*CODECS, *SENT):
+        for way in (*CODECS, *SENT, *SLICED):
             kind = "mkv" if way in CODECS else "ts"
             whole, bad = (Path(folder) / f"{name}.{kind}" for name in ("whole", "bad"))
             code(even, whole, way)
             truth = shown(whole)
-            came = shown(spoil(whole, bad) if way in CODECS else lose(whole, bad))
+            (spoil if way in CODECS else lose if way in SENT else lose_slices)(whole, bad)
+            came = shown(bad)
             found[way] = {"frames": len(truth), "shown": len(came), "false_alarms": _alarms(truth)}
-            found[way] |= _of_damage(truth, came, network)
+            found[way] |= {"repeats": _same(came, shown(bad)), **_of_damage(truth, came, network)}
     return found
+
+
+def _same(first: list[Frame], second: list[Frame]) -> bool:
+    """Whether a stream that is decoded twice gives the same pictures, and the same is said of them."""
+    return len(first) == len(second) and all(
+        one.damaged_from == two.damaged_from and np.array_equal(one.pixels, two.pixels)
+        for one, two in zip(first, second, strict=True)
+    )
 
 
 def _luma_of(frame: Frame) -> Luma:

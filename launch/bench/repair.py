@@ -49,6 +49,8 @@ WAYS = {
     "auto, frame by frame": ("auto", False),
     "auto": ("auto", True),
 }
+PARTS = ("pictures", "clips", "damage", "speed")
+"""Of the bench."""
 SPEED_SIZE, SPEED_FRAMES, PAN_PX = (512, 640), 120, 3
 _NO_DICE = np.random.default_rng(0)
 SHARES = (0.01, 0.03, 0.05)
@@ -92,6 +94,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--frames", type=int, default=90, metavar="N", help="of each clip (90)")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="every so many pictures (all)")
+    parser.add_argument(
+        "--only", choices=PARTS, action="append", metavar="PART", help=f"of {', '.join(PARTS)} (all)"
+    )
     parser.add_argument("--runtime", default="auto", metavar="R", help="auto, openvino, onnxruntime, torch")
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads of the networks")
     parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
@@ -99,10 +104,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure pictures, clips and speed; print tables, write JSON and sheet."""
+    """Measure pictures, clips, damaged streams and speed; print tables, write JSON and sheet."""
     network = NetworkOptions(args.runtime, args.threads)
     rows: list[list[tuple[str, Luma]]] = []
-    results: dict[str, Any] = {"bench": "repair", "pictures": {}}
+    parts = args.only or PARTS
+    results: dict[str, Any] = {"bench": "repair"}
+    if "pictures" in parts:
+        results["pictures"] = _run_pictures(args, network, rows)
+    if "clips" in parts:
+        results["clips"] = {}
+    if "damage" in parts:
+        results["damaged_streams"] = {}
+    for clip in args.clip:
+        frames = [
+            rgb_to_luma(frame) for frame, _ in zip(read_frames(clip)[1], range(args.frames), strict=False)
+        ]
+        for name, lost in (("standing", False), ("lost blocks", True)) if "clips" in parts else ():
+            found = measure_clip(frames, network, lost)
+            results["clips"][f"{clip.name}, {name}"] = found
+            _print(f"{clip.name}, {name}, {len(frames)} frames", {"": found})
+        if "damage" in parts:
+            spoiled = results["damaged_streams"][clip.name] = measure_damage(frames, network)
+            for codec, row in spoiled.items():
+                print(f"{clip.name}, {codec}, damaged: {row}")
+    if "speed" in parts:
+        results["speed"] = measure_speed(network)
+        _print("640x512", {"": results["speed"]})
+    write_json(args.json, results)
+    if args.sheet is not None:
+        write_rgb(args.sheet, contact_sheet(rows, cell_width=320))
+    return 0
+
+
+def _run_pictures(
+    args: argparse.Namespace, network: NetworkOptions, rows: list[list[tuple[str, Luma]]]
+) -> dict[str, Any]:
+    """Band -> how many pictures, and what was measured on them."""
+    results: dict[str, Any] = {}
     given = None if args.masks is None else NamedMasks(args.masks)
     bands = {"pictures": ("ir",)} if (args.data / "ir").is_dir() else BANDS
     for band, places in bands.items():
@@ -112,26 +150,9 @@ def run(args: argparse.Namespace) -> int:
         if masks is not None:  # those without a mask have nothing to measure
             pictures = [one for one, mask in zip(pictures, masks, strict=True) if mask is not None]
         found = measure_pictures(pictures, network, rows if args.sheet else None, masks)
-        results["pictures"][band] = {"count": len(pictures), "methods": found}
+        results[band] = {"count": len(pictures), "methods": found}
         _print(f"{band}, {len(pictures)} pictures", found)
-    results["clips"], results["damaged_streams"] = {}, {}
-    for clip in args.clip:
-        frames = [
-            rgb_to_luma(frame) for frame, _ in zip(read_frames(clip)[1], range(args.frames), strict=False)
-        ]
-        for name, lost in (("standing", False), ("lost blocks", True)):
-            found = measure_clip(frames, network, lost)
-            results["clips"][f"{clip.name}, {name}"] = found
-            _print(f"{clip.name}, {name}, {len(frames)} frames", {"": found})
-        spoiled = results["damaged_streams"][clip.name] = measure_damage(frames, network)
-        for codec, row in spoiled.items():
-            print(f"{clip.name}, {codec}, damaged: {row}")
-    results["speed"] = measure_speed(network)
-    _print("640x512", {"": results["speed"]})
-    write_json(args.json, results)
-    if args.sheet is not None:
-        write_rgb(args.sheet, contact_sheet(rows, cell_width=320))
-    return 0
+    return results
 
 
 def read_luma(path: Path) -> Luma:

@@ -10,7 +10,9 @@ import pytest
 pytest.importorskip("skimage")
 
 from irchroma.engines.measures.metrics import ssim_within
-from irchroma.launch.bench import repair
+from irchroma.engines.network.network import NetworkOptions
+from irchroma.launch.bench import damage, repair
+from irchroma.launch.bench.clips import code, lose_slices, shown
 from irchroma.launch.bench.repair import KINDS, Tally, mask_for
 from irchroma.launch.cli import main
 
@@ -59,10 +61,31 @@ def test_the_bench_runs_on_a_folder_and_a_clip(tmp_path: Path, monkeypatch: pyte
     assert lost["auto"]["psnr_db"] > lost["auto, frame by frame"]["psnr_db"]
     assert told["speed"]["1%, still"]["ms"]["median"] > 0
     assert told["speed"]["1%, still"]["mean_cpu_ms"] > 0
-    for way, damage in told["damaged_streams"]["clip.mkv"].items():
-        assert (damage["frames"], damage["false_alarms"]) == (6, 0), way
+    for way, row in told["damaged_streams"]["clip.mkv"].items():
+        assert (row["frames"], row["false_alarms"], row["repeats"]) == (6, 0, True), way
     assert sheet.is_file()
     assert main(["bench", "repair", "--data", str(tmp_path / "gone"), "--json", str(out)]) == 1
+
+
+@pytest.mark.gst
+def test_slices_are_lost_and_what_goes_on_from_them_is_doubted(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    wide = cv2.resize(random.integers(40, 220, (24, 60)).astype(np.uint8), (480, 192))
+    frames = [np.ascontiguousarray(wide[:, 4 * n : 4 * n + 256]) for n in range(30)]
+    whole = code(frames, tmp_path / "whole.ts", "h264, slices lost")
+    truth, came = shown(whole), shown(lose_slices(whole, tmp_path / "bad.ts"))
+    assert len(truth) == len(came) == 30
+    assert all(frame.damaged_from is None for frame in truth)
+    first = [frame.damaged_from for frame in came if frame.damaged_from not in (None, 1.0)]
+    assert len(first) == 5
+    assert set(first) <= {0.25, 0.5, 0.75}  # of four slices the first is never lost
+    row = damage._of_damage(truth, came, NetworkOptions(threads=1))
+    assert row["found_or_doubted_share"] > 0.8
+    assert row["doubted_frames"] == row["damaged_frames"] > 5
+    only = tmp_path / "only.json"
+    words = ["--data", str(tmp_path), "--json", str(only), "--only", "damage"]
+    assert main(["bench", "repair", *words]) == 0
+    assert json.loads(only.read_text())["damaged_streams"] == {}
 
 
 def test_pictures_are_measured_inside_of_the_masks_of_their_names(
