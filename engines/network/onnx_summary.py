@@ -13,6 +13,8 @@ from irchroma.engines.errors import EngineUnavailable
 
 COUNTED_SIZE = (256, 320)
 """(H, W) for which multiply-accumulates are counted."""
+COUNTED_CELLS = 560
+"""Of a reference picture, where a network looks at one: M of `exemplar`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,7 @@ class Inspection:
         precision: element type of the convolutions' arithmetic: `float32`, `float16` or both.
         storage: element type in which most weights are kept.
         parameters: weights and biases of the convolutions.
-        macs: multiply-accumulates of the convolutions for one picture of COUNTED_SIZE.
+        macs: multiply-accumulates of convolutions and matrix products for one picture of COUNTED_SIZE.
         operators: ONNX operator -> how many.
     """
 
@@ -67,6 +69,8 @@ def inspect(path: Path) -> Inspection:
     origin = {node.output[0]: node.input[0] for node in graph.node if node.op_type in ("Cast", "Identity")}
     parameters, macs, arithmetic = 0, 0, set()
     for node in graph.node:
+        if node.op_type == "MatMul":
+            macs += math.prod(shapes.get(node.output[0], (0,))) * shapes.get(node.input[0], (0,))[-1]
         if node.op_type != "Conv":
             continue
         parameters += sum(sizes.get(_source(name, origin), 0) for name in node.input[1:])
@@ -88,9 +92,13 @@ def inspect(path: Path) -> Inspection:
 
 def _inferred(onnx: Any, model: Any) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
     """Shapes and types of every value for one picture of COUNTED_SIZE."""
+    height, width = COUNTED_SIZE
+    named = {"H": height, "W": width, "h": height // 8, "w": width // 8, "M": COUNTED_CELLS}
     for value in model.graph.input:
         dims = value.type.tensor_type.shape.dim
-        for dim, size in zip(dims, (1, 1, *COUNTED_SIZE), strict=False):
+        counted = (1, 1, *COUNTED_SIZE) if value.name == "luma" else (0,) * len(dims)
+        for dim, size in zip(dims, counted, strict=False):
+            size = size or dim.dim_value or named.get(dim.dim_param, 1)
             dim.Clear()
             dim.dim_value = size
     del model.graph.value_info[:]

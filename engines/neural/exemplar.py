@@ -46,14 +46,8 @@ CONTENT = 0.3
 color away from brick and leaves, and viewers turned from it."""
 TRUSTED = 0.5
 """Share of a cell that must be."""
-_USUAL: dict[str, tuple[int, ...]] = {
-    "keys": (1, 64, 560),
-    "scene": (1, 64, 1, 1),
-    "values": (1, 560, 8),
-    "level": (1, 6, 1, 1),
-    "bias": (1, 1, 560),
-}
-"""Shapes of the tokens of a 4:3 or 5:4 picture."""
+USUAL_PX = (240, 320)
+"""(H, W) of a picture of usual shape, for which networks are compiled before there is one."""
 OpenGraph = Callable[[Path, NetworkOptions], Graph]
 """Opens a graph: on the CPU (`network.open_graph`), or on a device."""
 LEAST_SPREAD = 0.25 * math.sqrt(1e-3)
@@ -105,6 +99,7 @@ class GivenPicture:
         frames = catalog.weights_path(catalog.REFERENCE.name, band)
         self._pictures: Graph = opener(frames.with_name(f"{frames.stem}_picture.onnx"), options)
         self._encoding = threading.Lock()
+        self._usual: dict[str, Tensor] | None = None
         self._reference: Reference | None = None
         self._networks: WeakSet[ExemplarNetwork] = WeakSet()
 
@@ -134,6 +129,14 @@ class GivenPicture:
             for network in self._networks:
                 network.prepare_for(encoded)
             self._reference, self.encoded = reference, encoded
+
+    def usual_tokens(self) -> dict[str, Tensor]:
+        """Of a gray picture of usual shape, by whose shapes networks are compiled; any thread."""
+        with self._encoding:
+            if self._usual is None:
+                gray = np.full((*USUAL_PX, 3), 128, np.uint8)
+                self._usual = encode(Reference(gray, np.full(USUAL_PX, 255, np.uint8)), self._pictures)
+            return self._usual
 
     def set_strength(self, strength: float) -> None:
         """How much the reference counts from the next frame on, [0, `STRONGEST`]; any thread."""
@@ -236,7 +239,8 @@ class ExemplarNetwork:
             return
         height, width = self._size
         rows, columns = height // CELL_PX, width // CELL_PX
-        tokens = _USUAL if encoded is None else {name: one.shape for name, one in encoded.tokens.items()}
+        known = self.given.usual_tokens() if encoded is None else encoded.tokens
+        tokens = {name: one.shape for name, one in known.items()}
         cells = tokens["keys"][2]
         self._frames.prepare(
             {

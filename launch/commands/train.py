@@ -54,8 +54,7 @@ TAKEN_BY = {
     "start": (*BANDS, CLASSIC),
     "side": (*BANDS, CLASSIC, catalog.REFERENCE.name),
     "band": (CLASSIC, catalog.REFERENCE.name),
-    "without": (catalog.REFERENCE.name,),
-    "ablate": (catalog.REFERENCE.name,),
+    **dict.fromkeys(("without", "ablate", "larger"), (catalog.REFERENCE.name,)),
     **dict.fromkeys(("batch", "rate", "epoch", "resume"), (*BANDS, CLASSIC, catalog.REFERENCE.name, REPAIR)),
 }
 """Option -> the trainings that it does something for; those that are not here are for all."""
@@ -120,6 +119,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="reference: train with everything and without each part, in step, on the same batches",
     )
+    parser.add_argument("--larger", action="store_true", help="reference: a form for GPUs; none ships")
     parser.add_argument(
         "--batch", type=int, help="crops a step; nir, thermal: of 192 pixels, fewer of larger ones (12)"
     )
@@ -271,6 +271,7 @@ def _ablate(args: argparse.Namespace, band: str, pictures: ReferencePictures, ou
 
 
 def _reference_options(args: argparse.Namespace, out: Path, left_out: list[str]) -> ReferenceTrainOptions:
+    from irchroma.engines.training.exemplar.modules import DIM, LARGER_DIM
     from irchroma.engines.training.exemplar.network import Modules
     from irchroma.engines.training.exemplar.objective import ReferenceWeights
     from irchroma.engines.training.exemplar.training import ReferenceTrainOptions
@@ -278,6 +279,7 @@ def _reference_options(args: argparse.Namespace, out: Path, left_out: list[str])
     return ReferenceTrainOptions(
         out,
         **_of_steps(args),
+        dim=LARGER_DIM if args.larger else DIM,
         modules=Modules(**{part.replace("-", "_"): False for part in MODULES if part in left_out}),
         weights=ReferenceWeights(**{part: 0.0 for part in LOSSES if part in left_out}),
     )

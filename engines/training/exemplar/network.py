@@ -69,9 +69,9 @@ class Tokens:
     """A reference as the network knows it, M cells.
 
     Attributes:
-        keys: (N, 64, M) of length 1.
+        keys: (N, dim, M) of length 1.
         values: (N, M, 8) Y', Cb, Cr (BT.601 full range) of the cells, their squares, and x and y.
-        scene: (N, 64, 1, 1) mean direction of the whole picture, of length 1.
+        scene: (N, dim, 1, 1) mean direction of the whole picture, of length 1.
         level: (N, 6, 1, 1) mean and standard deviation of Y', Cb, Cr.
         bias: (N, 1, M) added to the similarities: 0, or strongly negative where the reference is not trusted.
         there: (N, 2, M) where a cell lies in the infrared's picture, x and y in [-1, 1] and beyond.
@@ -120,12 +120,12 @@ def statistics(small: Tensor) -> Tensor:
 class ReferenceSide(nn.Module):
     """The reference's encoder: what is computed once for a picture."""
 
-    def __init__(self, encoder: Encoder, modules: Modules) -> None:
+    def __init__(self, encoder: Encoder, modules: Modules, dim: int = DIM) -> None:
         super().__init__()
-        self.side = Side(encoder, modules.mfim, modules.csfem)
+        self.side = Side(encoder, modules.mfim, modules.csfem, dim)
 
     def forward(self, luma: Tensor, place: Tensor, small: Tensor) -> tuple[Tensor, Tensor]:
-        """`keys` (N, 64, M) and `scene` (N, 64, 1, 1) of (N, 1, H, W) luma, its cells' places and `ycc`."""
+        """`keys` (N, dim, M) and `scene` (N, dim, 1, 1) of (N, 1, H, W) luma, its cells' places and `ycc`."""
         _, compared = self.side(luma, place, small)
         scene = of_length_one(compared.mean((2, 3), keepdim=True))
         return direction_of(compared).flatten(2), scene
@@ -139,20 +139,24 @@ class ReferenceNetwork(nn.Module):
         visible: encoder of gray photographs, which sees the reference's luma: its features hold whatever the
             color. Best of one origin with the other: both sides begin with the same layers behind it.
         modules: what is in it.
+        dim: channels of the features that are compared.
     """
 
-    def __init__(self, infrared: Encoder, visible: Encoder, modules: Modules | None = None) -> None:
+    def __init__(
+        self, infrared: Encoder, visible: Encoder, modules: Modules | None = None, dim: int = DIM
+    ) -> None:
         super().__init__()
-        self.modules_in = modules = modules or Modules()
-        self.infrared = Side(infrared, modules.mfim, modules.csfem)
-        self.reference = ReferenceSide(visible, modules)
+        self.modules_in, self.dim = modules or Modules(), dim
+        modules = self.modules_in
+        self.infrared = Side(infrared, modules.mfim, modules.csfem, dim)
+        self.reference = ReferenceSide(visible, modules, dim)
         for mine, theirs in zip(self.infrared.children(), self.reference.side.children(), strict=True):
             if not isinstance(mine, Trunk):
                 theirs.load_state_dict(mine.state_dict())
         self.sharpness = nn.Parameter(torch.tensor(SHARPNESS).log())
-        self.signature = nn.Conv2d(DIM, SIGNATURE, 1)
+        self.signature = nn.Conv2d(dim, SIGNATURE, 1)
         self.near = nn.Parameter(torch.tensor(NEAR).log())
-        seen = DIM + 3 * 5 + 2 * 3 + 5
+        seen = dim + 3 * 5 + 2 * 3 + 5
         self.look = nn.Conv2d(seen, 32, 3, padding=1)
         self.gate = nn.Conv2d(32, GATES, 3, padding=1)
         nn.init.normal_(self.gate.weight, std=0.01)
@@ -193,7 +197,7 @@ class ReferenceNetwork(nn.Module):
         features, compared = self.infrared(luma, place, small)
         direction = direction_of(compared)
         height, width = features.shape[2], features.shape[3]
-        query = direction.flatten(2).transpose(1, 2)  # (N, P, 64)
+        query = direction.flatten(2).transpose(1, 2)  # (N, P, dim)
         sharpness = self.sharpness.exp()
         similarity = query @ tokens.keys * sharpness
         content = similarity

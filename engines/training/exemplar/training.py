@@ -18,7 +18,7 @@ from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavai
 from irchroma.engines.measures import metrics
 from irchroma.engines.reference.placing import Placing
 from irchroma.engines.training.encoder import Encoder, load_pretrained
-from irchroma.engines.training.exemplar.modules import places
+from irchroma.engines.training.exemplar.modules import DIM, places
 from irchroma.engines.training.exemplar.network import CELL_PX, Modules, ReferenceNetwork
 from irchroma.engines.training.exemplar.objective import ReferenceObjective, ReferenceWeights
 from irchroma.engines.training.exemplar.pairs import ReferencePictures, Triples
@@ -45,17 +45,21 @@ class ReferenceTrainOptions(StepOptions):
         side: of a crop, pixels, a multiple of 32.
         modules: what is in the network.
         weights: of the objective's parts.
+        dim: channels of the features that are compared, a multiple of 16.
     """
 
     batch: int = 6
     side: int = 192
     modules: Modules = field(default_factory=Modules)
     weights: ReferenceWeights = field(default_factory=ReferenceWeights)
+    dim: int = DIM
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.side % 32 or self.side < 64:
             raise EngineOptionError(f"side must be a multiple of 32, 64 or more, got {self.side}")
+        if self.dim % 16 or self.dim < 16:
+            raise EngineOptionError(f"dim must be a multiple of 16, got {self.dim}")
 
 
 def load_shipped(encoder: Encoder, band: str) -> None:
@@ -98,7 +102,7 @@ class ReferenceTraining:
         load_shipped(visible, "nir")  # which has learned gray photographs too
         load_pretrained(judge)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        network: ReferenceNetwork = ReferenceNetwork(infrared, visible, options.modules)
+        network: ReferenceNetwork = ReferenceNetwork(infrared, visible, options.modules, options.dim)
         self.network: ReferenceNetwork = network.to(self.device, memory_format=torch.channels_last)
         self.average: ReferenceNetwork = copy.deepcopy(self.network).requires_grad_(False).eval()
         self.objective = ReferenceObjective(options.weights, judge)

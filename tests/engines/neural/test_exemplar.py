@@ -299,6 +299,8 @@ def test_what_is_compiled_before_the_first_frame_looks_for_no_reference(band: st
     path = tmp_path / "day.png"
     save_references(path, [given(rgb)])
     engine = opened(band, reference=path, steady=False)
+    assert isinstance(engine.network, ExemplarNetwork)
+    assert engine.network.given.usual_tokens()["keys"].shape == (1, 64, 560)
     engine.prepare(luma.shape)
     ready = shown(engine, luma)
     engine.close()

@@ -102,9 +102,23 @@ def test_float16_takes_the_same_colors_and_never_overflows(band: str) -> None:
     assert float((got * want).sum(1).min()) > 0.995  # cosines: keys are of length 1
 
 
-@pytest.mark.parametrize("band", catalog.BANDS)
-def test_tensorrt_rtx_builds_both_graphs_in_float16(band: str, tmp_path: Path) -> None:
+def larger(folder: Path) -> Path:
+    """Graphs of the form for GPUs with weights that nobody has trained."""
+    pytest.importorskip("torch", reason="networks are exported by torch")
+    from irchroma.engines.training.encoder import Encoder
+    from irchroma.engines.training.exemplar.export import export_reference
+    from irchroma.engines.training.exemplar.modules import LARGER_DIM
+    from irchroma.engines.training.exemplar.network import ReferenceNetwork
+
+    network = ReferenceNetwork(Encoder(1), Encoder(1), dim=LARGER_DIM)
+    return export_reference(network, folder / "reference_larger.onnx")[0]
+
+
+@pytest.mark.parametrize("form", [*catalog.BANDS, "larger"])
+def test_tensorrt_rtx_builds_both_graphs_in_float16(form: str, tmp_path: Path) -> None:
     pytest.importorskip("tensorrt_rtx", reason="plans are built by TensorRT-RTX")
+    path = larger(tmp_path) if form == "larger" else catalog.weights_path(catalog.REFERENCE.name, form)
+    dim = 192 if form == "larger" else 64
     height, width, cells = 64, 96, 96
     rows, columns = height // 8, width // 8
     place = (1, 2, rows, columns)
@@ -113,9 +127,9 @@ def test_tensorrt_rtx_builds_both_graphs_in_float16(band: str, tmp_path: Path) -
         "own": (1, 3, height, width),
         "sureness": (1, 1, height, width),
         "place": place,
-        "keys": (1, 64, cells),
+        "keys": (1, dim, cells),
         "values": (1, cells, 8),
-        "scene": (1, 64, 1, 1),
+        "scene": (1, dim, 1, 1),
         "level": (1, 6, 1, 1),
         "bias": (1, 1, cells),
         "there": (1, 2, cells),
@@ -123,7 +137,6 @@ def test_tensorrt_rtx_builds_both_graphs_in_float16(band: str, tmp_path: Path) -
         "strength": (1, 1, 1, 1),
     }
     of_picture = {"luma": (1, 1, height, width), "place": place, "small": (1, 3, rows, columns)}
-    path = catalog.weights_path(catalog.REFERENCE.name, band)
     names = []
     for graph, shapes in ((path, of_frames), (path.with_name(f"{path.stem}_picture.onnx"), of_picture)):
         plan = ensure_plan(

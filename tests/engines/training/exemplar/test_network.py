@@ -8,12 +8,12 @@ torch = pytest.importorskip("torch")
 
 from irchroma.engines.training.encoder import Encoder  # noqa: E402
 from irchroma.engines.training.exemplar import network as exemplar  # noqa: E402
-from irchroma.engines.training.exemplar.modules import places  # noqa: E402
+from irchroma.engines.training.exemplar.modules import DIM, places  # noqa: E402
 
 
-def made(modules: exemplar.Modules | None = None) -> exemplar.ReferenceNetwork:
+def made(modules: exemplar.Modules | None = None, dim: int = DIM) -> exemplar.ReferenceNetwork:
     torch.manual_seed(0)
-    network = exemplar.ReferenceNetwork(Encoder(1), Encoder(1), modules)
+    network = exemplar.ReferenceNetwork(Encoder(1), Encoder(1), modules, dim)
     return network.eval()
 
 

@@ -19,6 +19,7 @@ from irchroma.engines.reference import placing  # noqa: E402
 from irchroma.engines.reference.pictures import Reference  # noqa: E402
 from irchroma.engines.training.exemplar import training  # noqa: E402
 from irchroma.engines.training.exemplar.export import export_reference  # noqa: E402
+from irchroma.engines.training.exemplar.modules import DIM, LARGER_DIM  # noqa: E402
 from irchroma.engines.training.exemplar.network import Modules  # noqa: E402
 from irchroma.engines.training.exemplar.pairs import ReferencePictures  # noqa: E402
 
@@ -100,8 +101,9 @@ def test_what_is_compared_begins_alike_and_sees_the_same(pictures: ReferencePict
     assert tables["everything"]["same scene"] != tables["everything"]["same scene by content"]
 
 
-def test_the_graphs_say_what_the_network_says(pictures: ReferencePictures, tmp_path: Path) -> None:
-    run = training.ReferenceTraining("nir", pictures, short(tmp_path, 1))
+@pytest.mark.parametrize("dim", [DIM, LARGER_DIM])
+def test_the_graphs_say_what_the_network_says(pictures: ReferencePictures, tmp_path: Path, dim: int) -> None:
+    run = training.ReferenceTraining("nir", pictures, replace(short(tmp_path, 1), dim=dim))
     paths = export_reference(run.average, tmp_path / "reference_nir.onnx")
     assert [path.name for path in paths] == ["reference_nir.onnx", "reference_nir_picture.onnx"]
     picture = pictures.validation[0]
@@ -114,6 +116,7 @@ def test_the_graphs_say_what_the_network_says(pictures: ReferencePictures, tmp_p
     resized = cv2.resize(picture.rgb, size[::-1], interpolation=cv2.INTER_AREA)
     given = Reference(resized, np.full(size, 255, np.uint8))
     tokens = exemplar.encode(given, sides)
+    assert tokens["keys"].shape == (1, dim, size[0] * size[1] // 64)
     said = frames.run(
         {
             "luma": luma,
@@ -136,5 +139,7 @@ def test_options_that_make_no_sense_are_refused(tmp_path: Path, pictures: Refere
         training.ReferenceTrainOptions(tmp_path, side=70)
     with pytest.raises(EngineOptionError, match="1 or more"):
         training.ReferenceTrainOptions(tmp_path, steps=0)
+    with pytest.raises(EngineOptionError, match="multiple of 16"):
+        training.ReferenceTrainOptions(tmp_path, dim=70)
     with pytest.raises(EngineError, match="nothing to resume"):
         training.ReferenceTraining("nir", pictures, short(tmp_path / "none", 2, resume=True))
