@@ -19,7 +19,7 @@ from irchroma.launch.run.monitor import Monitor
 from irchroma.launch.run.options import load, require
 from irchroma.launch.run.outputs import places, require_recording, require_writable
 from irchroma.launch.run.passwords import explanation, masked, revealed
-from irchroma.launch.run.process import set_up, settle_threads, stop_on_signals, tune_process
+from irchroma.launch.run.process import set_up, settle_threads, spared_pauses, stop_on_signals, tune_process
 from irchroma.launch.run.wiring import build_loop, import_ahead
 from irchroma.stream.remarks import run_remarks
 
@@ -100,7 +100,8 @@ def run_with(args: argparse.Namespace, settings: dict[str, Any]) -> int:
     notices.start()
     failure: str | None = "unexpected end"
     try:
-        monitor.loop.run(monitor.on_frame)
+        with spared_pauses():
+            monitor.loop.run(monitor.on_frame)
         failure = None
     except Exception as error:
         if told_to_stop and not monitor.loop.frames:
@@ -128,4 +129,5 @@ def _run_cameras(args: argparse.Namespace, settings: dict[str, Any]) -> int:
     config = replace(config, cameras=tuple(revealed(camera) for camera in config.cameras))
     tune_process()
     set_up(args.log, logging.WARNING if args.quiet else logging.INFO)
-    return run_cameras(config, quiet=args.quiet, again=lambda: load_cameras(args.config, settings))
+    with spared_pauses():
+        return run_cameras(config, quiet=args.quiet, again=lambda: load_cameras(args.config, settings))

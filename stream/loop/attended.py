@@ -80,7 +80,9 @@ class AttendedEngine:
         self._engine, self._on_failure = engine, on_failure
         self.name, self.synthetic, self.depth = engine.name, engine.synthetic, engine.depth
         self._lock = threading.RLock()  # whose patience is asked for while it is held
-        self._given, self._submitted, self._answered = (threading.Condition(self._lock) for _ in range(3))
+        self._given, self._submitted, self._taken, self._answered = (
+            threading.Condition(self._lock) for _ in range(4)
+        )
         self._to_submit: deque[Ticket | _Reset] = deque()
         self._to_collect: deque[Ticket] = deque()
         self._inside = 0
@@ -141,7 +143,7 @@ class AttendedEngine:
 
     def wait_taken(self, ticket: Ticket, patience: Callable[[], float]) -> bool:
         """Wait until the engine has taken a frame in; false when `patience` is over."""
-        return self._wait(lambda: ticket.taken or ticket.done, patience)
+        return self._wait(lambda: ticket.taken or ticket.done, patience, self._taken)
 
     def wait_done(self, ticket: Ticket, patience: Callable[[], float]) -> bool:
         """Wait for a frame; false when `patience` is over."""
@@ -182,13 +184,19 @@ class AttendedEngine:
         if abandon is not None:
             abandon()
 
-    def _wait(self, reached: Callable[[], bool], patience: Callable[[], float]) -> bool:
+    def _wait(
+        self,
+        reached: Callable[[], bool],
+        patience: Callable[[], float],
+        changed: threading.Condition | None = None,
+    ) -> bool:
+        changed = changed or self._answered
         with self._lock:
             while not reached() and self._error is None:
                 left_s = self._progress_s + patience() - time.monotonic()
                 if left_s <= 0:
                     return False
-                self._answered.wait(min(left_s, 0.25))  # patience may shrink meanwhile: the run is to end
+                changed.wait(min(left_s, 0.25))  # patience may shrink meanwhile: the run is to end
         return True
 
     def _end_with(self, error: Exception) -> bool:
@@ -203,7 +211,7 @@ class AttendedEngine:
             self._to_collect.clear()
             self._to_submit.clear()
             self._inside = 0
-            for condition in (self._given, self._submitted, self._answered):
+            for condition in (self._given, self._submitted, self._taken, self._answered):
                 condition.notify_all()
         return first
 
@@ -236,7 +244,7 @@ class AttendedEngine:
                         item.taken = True
                         self._to_collect.append(item)
                         self._submitted.notify()
-                        self._answered.notify_all()
+                        self._taken.notify_all()
         except Exception as error:  # noqa: BLE001 (whatever an engine throws, the video goes on)
             self._fail(error)
         finally:

@@ -105,8 +105,9 @@ class GuardedColorizer:
             self._note_silence(attended)
             return None
         ticket = attended.submit(luma, pts_ns, counts, held)
-        # What comes next is the newest frame there is when the engine has time for it, not one that waits.
-        attended.wait_taken(ticket, partial(self._patience_s, attended))
+        if self._live:
+            # What comes next is the newest frame there is when the engine has time, not one that waits.
+            attended.wait_taken(ticket, partial(self._patience_s, attended))
         return ticket
 
     def collect(self, ticket: Ticket) -> Colored | None:

@@ -194,13 +194,12 @@ class Picture:
         if self.planes is None:
             return self.rgb[::rows, ::columns]
         luma, *chroma = self.planes
-        places = np.ix_(
-            np.arange(0, self.size[0], rows) // 2,
-            np.arange(0, self.size[1], columns) // 2,
-        )
-        return limited_ycc_to_full_rgb(
-            np.dstack([luma[::rows, ::columns], *(plane[places] for plane in chroma)])
-        )
+        if rows % 2 == 0 and columns % 2 == 0:
+            parts = [plane[:: rows // 2, :: columns // 2] for plane in chroma]
+        else:
+            at = np.arange(0, self.size[0], rows) // 2, np.arange(0, self.size[1], columns) // 2
+            parts = [plane[np.ix_(*at)] for plane in chroma]
+        return limited_ycc_to_full_rgb(np.dstack([luma[::rows, ::columns], *parts]))
 
     def with_sprite(self, sprite: Sprite, top: int, left: int) -> Picture:
         """A copy with something small drawn on it, planes staying planes; parts outside are cut off."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import signal
 import subprocess
 import sys
 import time
+import weakref
 
 import pytest
 
-from irchroma.launch.run.process import set_up, tune_process
+from irchroma.launch.run import process
+from irchroma.launch.run.process import set_up, spared_pauses, tune_process
 from irchroma.stream.loop.threads import feed_name
 
 
@@ -73,3 +76,22 @@ def test_two_signals_at_once_are_one_wish_and_a_later_one_is_impatience() -> Non
     assert told_twice(1.0, 0.0) == (0, "stopped\nfinished\n")
     code, output = told_twice(12.0, 2.5)
     assert (code, output) == (128 + signal.SIGTERM, "stopped\n")
+
+
+class _Circle:
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_the_collector_leaves_alone_what_was_there_before_a_run_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(process, "_ALL_LOADED_S", 600.0)
+    with spared_pauses():
+        assert gc.get_freeze_count() > 10_000  # modules, above all
+        circle = _Circle()
+        gone = weakref.ref(circle)
+        del circle
+        gc.collect()
+        assert gone() is None
+    assert gc.get_freeze_count() == 0
