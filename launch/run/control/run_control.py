@@ -69,6 +69,7 @@ class RunControl:
         self.thermometer: Thermometer | None = None
         self._range: tuple[float, float] | None = None  # in degrees, as it was asked for
         self._changing: str | None = None
+        self._choices = 0
         self._error: str | None = None
         self.loop: Loop | None = None
         self.engines = choices()
@@ -248,13 +249,13 @@ class RunControl:
             self._privacy.fix(config.privacy.masks)
         if {"tone_map", "color_camera", "repeat_s"} & parts:
             loop.use(config.tone_map, config.color_camera, config.repeat_s)
-        if parts & {"engine", "palette"} or ("neural" in parts and catalog.parse(self._engine).neural):
+        now = self._changing or self._engine
+        if parts & {"engine", "palette"} or ("neural" in parts and catalog.parse(now).neural):
             info = loop.reader.info
             asked = whole_name(config, info is not None and info.counts)
-            engine = self._engine if self._chosen and "engine" not in parts else asked
+            engine = now if self._chosen and "engine" not in parts else asked
             self._chosen = self._chosen and "engine" not in parts
-            self._engine = ""  # with other options the same one is another
-            self._change_engine(engine)
+            self._change_engine(engine, anew=True)  # with other options the same one is another
 
     def _view(self, wanted: dict[str, Any]) -> ViewOptions:
         now = self._composer.view
@@ -272,19 +273,21 @@ class RunControl:
         if "strength" in wanted:
             self._references.strengthen(strength)
 
-    def _change_engine(self, engine: str) -> None:
+    def _change_engine(self, engine: str, anew: bool = False) -> None:
         guarded = self.loop.guarded if self.loop is not None else None
         if guarded is None:
             raise ConfigError("the run has not begun yet")
         self._changing, self._error = engine, None
-        if engine == self._engine:  # another mind before the other engine was ready
+        self._choices += 1
+        number = self._choices
+        if engine == self._engine and not anew:  # another mind before the other engine was ready
             self._changing = None
             guarded.stay()
             return
 
         def done(reason: str | None) -> None:
-            if self._changing != engine:
-                return  # another choice came after this one
+            if number != self._choices:
+                return  # another choice came after this one, maybe of the same engine with other options
             self._changing = None
             if reason is None:
                 self._engine = engine

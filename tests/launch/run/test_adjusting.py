@@ -103,11 +103,11 @@ def test_every_button_for_all_says_what_is_so(tmp_path: Path) -> None:
         tab.wait_for("!at('network').hidden")
         tab.value("document.querySelector('[data-mode=chroma]').click()")
         wait_for(lambda: run.state()["color"]["mode"] == "chroma")
-        wait_for(lambda: run.state()["engine"] == "thermal:fast", 90)
+        wait_for(lambda: run.state()["changing"] is None, 90)
         for name, value, told in (("limit-of-color", 20, "chroma_limit"), ("smoothing", 0, "smoothing_s")):
             tab.value(f"at('{name}').value = {value}; at('{name}').dispatchEvent(new Event('change'))")
             wait_for(lambda told=told, value=value: run.state()["color"][told] == value)
-            wait_for(lambda: run.state()["engine"] == "thermal:fast", 90)
+            wait_for(lambda: run.state()["changing"] is None, 90)
         tab.wait_for("at('limited').textContent === '20' && at('smoothed').textContent === 'off'")
 
 

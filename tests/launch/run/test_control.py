@@ -139,6 +139,18 @@ def test_an_engine_takes_over_without_a_gap_and_a_wrong_one_changes_nothing() ->
         assert run.loop.guarded.failures == 0
 
 
+def test_a_network_s_color_may_be_changed_again_while_the_last_change_is_on_its_way() -> None:
+    with running(engine="nir:fast", neural=NeuralOptions(network=NetworkOptions(threads=1))) as run:
+        run.change(engine="thermal:fast")
+        for wanted in ({"chroma_limit": 90}, {"mode": "chroma"}, {"chroma_limit": 30}):
+            status, state = run.change(**wanted)
+            assert (status, state["changing"]) == (200, "thermal:fast"), state
+        wait_for(lambda: run.state()["changing"] is None, 90)
+        state = run.state()
+        assert (state["engine"], state["error"]) == ("thermal:fast", None)
+        assert (state["color"]["mode"], state["color"]["chroma_limit"]) == ("chroma", 30)
+
+
 @pytest.mark.skipif(importlib.util.find_spec("tensorrt") is not None, reason="TensorRT is here")
 def test_an_engine_that_cannot_be_had_leaves_the_old_one_and_says_why() -> None:
     with running(neural=NeuralOptions(network=NetworkOptions("tensorrt"))) as run:
