@@ -109,10 +109,12 @@ class Picture:
         size: (H, W).
         halves: what a viewer's picture was composed of; None for others, cards among them.
         taken_ns: of what the camera took, see `Frame.taken_ns`; 0 where nobody says.
+        masks: which privacy masks were laid on it, see `PrivacyMasks.digest`; empty for none.
     """
 
     halves: Halves | None = None
     taken_ns = 0
+    masks = ""
 
     def __init__(
         self,

@@ -311,12 +311,18 @@ class PrivateComposer:
         """See `irchroma.stream.protocols.Composer.compose`."""
         self._digest = self._masks.digest
         self._masks.paint(job, self._palette)
-        return self._composer.compose(job)
+        picture = self._composer.compose(job)
+        seen = job.frame.extra.get("privacy", "")  # of what is in blocks, when it arrived
+        picture.masks = self._digest if seen == self._digest else f"{seen}/{self._digest}"
+        return picture
 
     def no_signal(self, silent_s: float, reason: str) -> Picture:
         """See `irchroma.stream.protocols.Composer.no_signal`. The last picture may be older than a mask."""
         card = self._composer.no_signal(silent_s, reason)
-        return card if self._digest == self._masks.digest else self._masks.blacken(card)
+        now = self._masks.digest
+        shown = card if self._digest == now else self._masks.blacken(card)
+        shown.masks = now
+        return shown
 
 
 def _read(path: Path) -> tuple[PrivacyMask, ...]:

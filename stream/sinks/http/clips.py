@@ -70,6 +70,11 @@ class Clip:
         self._asked_ns = unit.pts_ns if self._asked_ns is None else self._asked_ns
         self._whole = unit.pts_ns - self._asked_ns >= self._after_ns
 
+    def forget(self) -> None:
+        """What there is of it may not be shown any more; it begins with the next keyframe."""
+        self._units.clear()
+        self._bytes, self.before_s = 0, 0.0
+
     def file(self) -> bytes:
         """All of it as MP4. Blocks; to be called once, when it is done.
 
@@ -95,7 +100,8 @@ class PreRoll:
     """Keeps the last seconds of a feed while somebody watches it, and makes clips of them.
 
     What is kept begins with a keyframe. It costs no encoder of its own: it takes what viewers over WebRTC and
-    HLS get, and of a feed that nobody watches so it keeps nothing.
+    HLS get, and of a feed that nobody watches so it keeps nothing. When privacy masks change, what came
+    before is forgotten, by clips on their way too.
 
     Args:
         info: of the run.
@@ -111,6 +117,8 @@ class PreRoll:
         self._kept: deque[Unit] = deque()
         self._bytes = 0
         self._clips: list[Clip] = []
+        self._masks: str | None = None
+        self._masked_ns: int | None = None  # when the first picture came that has them
 
     @property
     def kept_s(self) -> float:
@@ -154,6 +162,15 @@ class PreRoll:
             picture, pts_ns, duration_ns: as for a sink.
             watched: somebody watches the feed as coded video.
         """
+        if picture.masks != self._masks:
+            with self._lock:
+                first, self._masks, self._masked_ns = self._masks is None, picture.masks, pts_ns
+                if not first:
+                    for clip in self._clips:
+                        clip.forget()
+                    self._forget()
+        elif self._masked_ns is not None and pts_ns < self._masked_ns:
+            self._masked_ns = None  # times have started anew
         if not watched and not self.recording:
             self.close()
             return
@@ -175,6 +192,8 @@ class PreRoll:
         # Some encoders have few buffers, and would wait for those that are kept here.
         unit = replace(unit, buffer=unit.buffer.copy_deep())
         with self._lock:
+            if self._masked_ns is not None and unit.pts_ns < self._masked_ns:
+                return  # it was in the encoder when the masks changed
             for clip in self._clips:
                 clip.take(unit)
             if self._kept and unit.pts_ns < self._kept[-1].pts_ns:

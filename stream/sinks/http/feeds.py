@@ -182,9 +182,9 @@ class Feed:
                     if one is not None:
                         one.close()
                 return
-            taken_ns = picture.taken_ns
+            taken_ns, masks = picture.taken_ns, picture.masks
             picture = _pair(picture) if self.kind == "pair" else _confidence(picture)
-            picture.taken_ns = taken_ns
+            picture.taken_ns, picture.masks = taken_ns, masks
         self.live_picture.put(picture)
         if self.whep is not None:
             self.whep.offer(picture, pts_ns, duration_ns)

@@ -17,11 +17,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from tests.stream.sinks.feeding import fed
 from tests.waiting import free_port
 
 from irchroma.stream.errors import SinkError
 from irchroma.stream.picture.picture import Picture
-from irchroma.stream.protocols import FrameSink, VideoInfo
+from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sinks.hls_sink import HlsSink
 from irchroma.stream.sinks.http.sink import HttpSink, HttpSinkOptions
 from irchroma.stream.sinks.shared_encoder import EncoderPool
@@ -34,27 +35,6 @@ pytestmark = pytest.mark.gst
 SIZE = (64, 256)
 LIVE = VideoInfo(SIZE, Fraction(50), live=True)
 FILE = VideoInfo(SIZE, Fraction(10), live=False)
-
-
-@contextmanager
-def fed(sink: FrameSink, picture: np.ndarray) -> Iterator[None]:
-    """Writes one picture again and again at 50 Hz, from a thread of its own."""
-    ended = threading.Event()
-
-    def work() -> None:
-        number = 0
-        while not ended.wait(0.02):
-            sink.write(picture, number * 20_000_000, 20_000_000)
-            number += 1
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-        sink.close()
 
 
 def record_hls(sink: HlsSink, info: VideoInfo, seconds: int, picture: np.ndarray) -> None:
@@ -165,7 +145,7 @@ def test_srt_reaches_a_receiver_that_calls(read_back: Callable, gray_ramp: np.nd
     port = free_port(socket.SOCK_DGRAM)
     sink = SrtSink(SrtAddress("127.0.0.1", port, caller=False, passphrase="longenough"))
     sink.open(LIVE, SIZE)
-    with fed(sink, gray_ramp):
+    with fed(sink, gray_ramp, rate=50, began_ns=0):
         back = read_back(
             "srtsrc name=in ! tsdemux ! h264parse ! decodebin",
             10,
@@ -180,7 +160,7 @@ def test_an_srt_caller_waits_for_its_receiver(read_back: Callable, gray_ramp: np
     port = free_port(socket.SOCK_DGRAM)
     sink = SrtSink(SrtAddress("127.0.0.1", port, caller=True))
     sink.open(LIVE, SIZE)
-    with fed(sink, gray_ramp):
+    with fed(sink, gray_ramp, rate=50, began_ns=0):
         deadline = time.monotonic() + 10
         while not sink.drops:
             assert time.monotonic() < deadline
@@ -253,7 +233,7 @@ def test_a_loopback_device_that_is_absent_or_no_device_is_one_clear_line(tmp_pat
 def served(picture: np.ndarray, **options: object) -> Iterator[HttpSink]:
     sink = HttpSink("127.0.0.1", 0, HttpSinkOptions(**options))
     sink.open(LIVE, SIZE)
-    with fed(sink, picture):
+    with fed(sink, picture, rate=50, began_ns=0):
         yield sink
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import socket
 import subprocess
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.stream.sinks import feeding
 from tests.stream.sinks.publish.test_publish import grown, server
 from tests.waiting import free_port, wait_for
 
@@ -31,29 +31,16 @@ SOUNDING = VideoInfo(SIZE, Fraction(25), live=True, sound=True)
 @contextmanager
 def fed(sink: FrameSink, sound: LiveSound) -> Iterator[None]:
     """25 pictures a second and the sound of 1 kHz that belongs to them, from a thread of its own."""
-    ended = threading.Event()
     at = np.arange(SOUND_HZ // 25)
 
-    def work() -> None:
-        number = 0
-        while not ended.wait(0.04):
-            pts_ns = 90_000_000_000 + number * STEP_NS
-            tone = (12_000 * np.sin(2 * np.pi * 1000 * at / SOUND_HZ)).astype(np.int16)
-            sound.put([Sound(np.stack([tone, tone], 1), pts_ns)])
-            bright = 200 if number % 25 < 5 else 40
-            sink.write(np.full((*SIZE, 3), bright, np.uint8), pts_ns, STEP_NS)
-            number += 1
+    def picture(number: int, pts_ns: int) -> np.ndarray:
+        tone = (12_000 * np.sin(2 * np.pi * 1000 * at / SOUND_HZ)).astype(np.int16)
+        sound.put([Sound(np.stack([tone, tone], 1), pts_ns)])
+        return np.full((*SIZE, 3), 200 if number % 25 < 5 else 40, np.uint8)
 
-    thread = threading.Thread(target=work)
     sink.open(SOUNDING, SIZE)
-    thread.start()
-    try:
+    with closing(sound), feeding.fed(sink, picture):
         yield
-    finally:
-        ended.set()
-        thread.join()
-        sink.close()
-        sound.close()
 
 
 def tone_of(file: Path) -> np.ndarray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import threading
 import urllib.error
 import urllib.request
 from fractions import Fraction
@@ -13,9 +12,11 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from tests.stream.sinks.feeding import fed
 from tests.waiting import wait_for
 
 from irchroma.stream.errors import SinkError
+from irchroma.stream.gstreamer.sample import Unit
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sinks.encoders import EncoderOptions
@@ -30,25 +31,33 @@ STEP_NS = 100_000_000
 INFO = VideoInfo(SIZE, Fraction(10), live=True)
 
 
+class Noting(PreRoll):
+    """Knows what has come out of the encoder."""
+
+    newest_ns = -1
+
+    def _take(self, unit: Unit) -> None:
+        super()._take(unit)
+        self.newest_ns = unit.pts_ns
+
+
 class Shown:
     """A feed whose pictures say by their gray how many came before."""
 
     def __init__(self) -> None:
-        self.pre_roll = PreRoll(INFO, EncoderOptions(keyframe_s=1.0), EncoderPool())
+        self.pre_roll = Noting(INFO, EncoderOptions(keyframe_s=1.0), EncoderPool())
         self.number = 0
+        self.masks = ""
 
     def go_on(self, pictures: int, size: tuple[int, int] = SIZE, watched: bool = True) -> None:
         for _ in range(pictures):
             picture = Picture(np.full((*size, 3), 20 + self.number % 200, np.uint8))
-            before = self.newest()
+            picture.masks = self.masks
+            before = self.pre_roll.newest_ns
             self.pre_roll.offer(picture, self.number * STEP_NS, STEP_NS, watched)
             if watched or self.pre_roll.recording:
-                wait_for(lambda before=before: self.newest() > before)
+                wait_for(lambda before=before: self.pre_roll.newest_ns > before)
             self.number += 1
-
-    def newest(self) -> int:
-        kept = self.pre_roll._kept
-        return kept[-1].pts_ns if kept else -1
 
 
 def probed(file: Path) -> list[dict[str, str]]:
@@ -113,6 +122,21 @@ def test_only_the_last_seconds_are_kept_and_nothing_where_nobody_watches(tmp_pat
     assert shown.pre_roll.kept_s == 0
 
 
+def test_what_was_seen_before_a_privacy_mask_was_drawn_is_in_no_clip(tmp_path: Path) -> None:
+    shown = Shown()
+    shown.go_on(25)
+    before = shown.pre_roll.begin(2.0, 1.5)
+    assert before.before_s > 0
+    shown.masks = "a mask"
+    shown.go_on(14, watched=False)
+    after = shown.pre_roll.begin(10.0, 0.3)
+    shown.go_on(5)
+    for clip in (before, after):
+        assert clip.done
+        assert min(grays(saved(clip, tmp_path))) >= 20 + 25 - 2
+    shown.pre_roll.close()
+
+
 def test_a_clip_ends_where_the_picture_gets_another_size_and_there_are_few_at_once(tmp_path: Path) -> None:
     shown = Shown()
     shown.go_on(15)
@@ -130,18 +154,8 @@ def test_a_clip_ends_where_the_picture_gets_another_size_and_there_are_few_at_on
 def test_a_port_gives_clips_of_each_feed(tmp_path: Path) -> None:
     sink = HttpSink("127.0.0.1", 0, HttpSinkOptions("gate"))
     sink.open(INFO, SIZE)
-    ended = threading.Event()
-
-    def show() -> None:
-        number = 0
-        while not ended.wait(0.05):
-            sink.write(np.full((*SIZE, 3), 90, np.uint8), number * 50_000_000, 50_000_000)
-            number += 1
-
-    thread = threading.Thread(target=show)
-    thread.start()
     address = f"http://127.0.0.1:{sink.port}/clip.mp4"
-    try:
+    with fed(sink, np.full((*SIZE, 3), 90, np.uint8), rate=20):
         for show_of, width in (("run", SIZE[1]), ("pair", 2 * SIZE[1])):
             with urllib.request.urlopen(f"{address}?show={show_of}&after=0.5", timeout=60) as answer:
                 assert answer.headers["Content-Type"] == "video/mp4"
@@ -154,7 +168,3 @@ def test_a_port_gives_clips_of_each_feed(tmp_path: Path) -> None:
                 urllib.request.urlopen(address + wrong, timeout=60)
             with refused.value as error:
                 assert error.code == 400
-    finally:
-        ended.set()
-        thread.join()
-        sink.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
 import urllib.request
 from collections.abc import Iterator
 from fractions import Fraction
@@ -14,10 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.stream.sinks.feeding import fed
 
 from irchroma.launch.config import ConfigError
 from irchroma.launch.run.control.run_control import choices
 from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.sinks.http import description, watching
 from irchroma.stream.sinks.http.sink import HttpSink, HttpSinkOptions
 
 SIZE = (48, 64)
@@ -48,20 +49,8 @@ class Control:
 def port() -> Iterator[int]:
     sink = HttpSink("127.0.0.1", 0, HttpSinkOptions("gate", control=Control()))
     sink.open(VideoInfo(SIZE, Fraction(25), live=True), SIZE)
-    ended = threading.Event()
-
-    def show() -> None:
-        number = 0
-        while not ended.wait(0.05):
-            sink.write(np.full((*SIZE, 3), 90, np.uint8), number * 50_000_000, 50_000_000)
-            number += 1
-
-    thread = threading.Thread(target=show)
-    thread.start()
-    yield sink.port
-    ended.set()
-    thread.join()
-    sink.close()
+    with fed(sink, np.full((*SIZE, 3), 90, np.uint8), rate=20):
+        yield sink.port
 
 
 def test_everything_that_the_page_asks_for_is_described(port: int) -> None:
@@ -74,19 +63,39 @@ def test_everything_that_the_page_asks_for_is_described(port: int) -> None:
     assert "/hls/{show}/{part}" in paths
 
 
-def test_requests_drawn_from_the_description_are_answered_as_it_says(port: int, tmp_path: Path) -> None:
-    done = subprocess.run(
+def drawn(port: int, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [
             *(str(Path(sys.executable).with_name("schemathesis")), "--no-color", "run"),
             *(f"http://127.0.0.1:{port}/openapi.json", "--checks", _HELD, "--seed", "1"),
-            *("--max-examples", "25", "--phases", "examples,coverage,fuzzing", "--request-timeout", "20"),
-            # endless, as long as is asked for, and no JSON: see test_clips.py and test_whep.py
-            *("--exclude-path-regex", "live.mjpg|clip.mp4|whep$"),
+            *("--request-timeout", "20", *words),
         ],
         capture_output=True,
         encoding="utf-8",
         errors="replace",
         timeout=150,
-        cwd=tmp_path,
+        cwd=folder,
     )
+
+
+def test_requests_drawn_from_the_description_are_answered_as_it_says(port: int, tmp_path: Path) -> None:
+    # Endless, or no JSON: see test_whep.py. Clips are drawn below.
+    words = ("--max-examples", "25", "--phases", "examples,coverage,fuzzing")
+    done = drawn(port, tmp_path, *words, "--exclude-path-regex", "live.mjpg|clip.mp4|whep$")
     assert done.returncode == 0, done.stdout[-4000:]
+
+
+@pytest.mark.gst
+def test_clips_drawn_from_the_description_are_answered_as_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (description, watching):  # what is told and what is given: a clip is waited for
+        monkeypatch.setattr(module, "LONGEST_S", 0.1)
+    sink = HttpSink("127.0.0.1", 0, HttpSinkOptions("gate"))
+    sink.open(VideoInfo(SIZE, Fraction(25), live=True), SIZE)
+    with fed(sink, np.full((*SIZE, 3), 90, np.uint8)):
+        done = drawn(
+            sink.port, tmp_path, "--phases", "examples,coverage", "--include-path-regex", "clip.mp4$"
+        )
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert "clip.mp4" in done.stdout or "1 selected" in done.stdout, done.stdout[-2000:]

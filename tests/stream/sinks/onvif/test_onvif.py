@@ -9,7 +9,6 @@ import re
 import socket
 import struct
 import subprocess
-import threading
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -21,6 +20,7 @@ from xml.sax.saxutils import escape
 import cv2
 import numpy as np
 import pytest
+from tests.stream.sinks.feeding import fed
 from tests.waiting import answers, free_port, wait_for
 
 from irchroma.launch.commands.find import probed
@@ -81,22 +81,8 @@ def served() -> Iterator[Served]:
     port = free_port()
     sink = opened(f"rtsp://{USER}:a%20pass%20%26%20word@127.0.0.1:{port}/yard")
     sink.open(VideoInfo(SIZE, Fraction(20), live=True), SIZE)
-    ended = threading.Event()
-
-    def work() -> None:
-        number = 0
-        while not ended.wait(0.05):
-            sink.write(PICTURE, number * 50_000_000, 50_000_000)
-            number += 1
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
+    with fed(sink, PICTURE, rate=20):
         yield Served(sink, f"127.0.0.1:{port}/yard")
-    finally:
-        ended.set()
-        thread.join()
-        sink.close()
 
 
 def token(

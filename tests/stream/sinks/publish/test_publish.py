@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.stream.sinks import feeding
 from tests.waiting import free_port, wait_for
 
 from irchroma.stream.errors import SinkError
@@ -70,24 +71,10 @@ def server(script: str, *words: str) -> Iterator[Server]:
 
 @contextmanager
 def fed(sink: FrameSink) -> Iterator[None]:
-    """25 pictures a second from a thread of its own."""
-    ended = threading.Event()
-
-    def work() -> None:
-        number = 0
-        while not ended.wait(0.04):
-            sink.write(PICTURE, 90_000_000_000 + number * 40_000_000, 40_000_000)  # a run that began long ago
-            number += 1
-
-    thread = threading.Thread(target=work)
+    """Opened, and given 25 pictures a second."""
     sink.open(LIVE, SIZE)
-    thread.start()
-    try:
+    with feeding.fed(sink, PICTURE):
         yield
-    finally:
-        ended.set()
-        thread.join()
-        sink.close()
 
 
 def pictures_of(file: Path) -> list[np.ndarray]:
