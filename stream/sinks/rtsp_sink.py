@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from irchroma.stream.errors import SinkError, StreamError
+from irchroma.stream.frame import SOUND_HZ
 from irchroma.stream.gstreamer import door
+from irchroma.stream.gstreamer.door import structure_of
 from irchroma.stream.gstreamer.sample import Unit
 from irchroma.stream.protocols import Pixels, VideoInfo
 from irchroma.stream.sinks.encoders import EncoderOptions, EncoderTask, choose_encoder, codec_for
@@ -18,7 +20,7 @@ from irchroma.stream.sinks.pace import Pace, RunningTime
 from irchroma.stream.sinks.pipeline_sink import check_size, explain
 from irchroma.stream.sinks.rtsp_server import RtspAddress, one_media_factory, serve, withdraw
 from irchroma.stream.sinks.shared_encoder import EncoderPool, SharedEncoder
-from irchroma.stream.sinks.sound import LiveSound, SoundReader, open_sound
+from irchroma.stream.sinks.sound import FileSound, LiveSound, SoundReader, open_sound
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +38,7 @@ _SOUND_LAUNCH = (
     "appsrc name=sound format=time is-live=true max-bytes=1000000 leaky-type=downstream"
     " ! aacparse ! rtpmp4gpay name=pay1 pt=97"
 )
+_SOUND_BEGINS_S = 5.0
 _SOUND_AHEAD_NS = 100_000_000  # before its picture, which takes as long to be encoded
 
 
@@ -58,6 +61,7 @@ class RtspSink:
     ) -> None:
         """`audio_from`: the file that is the source, or a live one's sound, which goes with the pictures."""
         self.address, self._audio_from = address, audio_from
+        self.encoder_kind = ""
         self._sound: SoundReader | None = None
         self._sound_way: Any = None
         self._sound_primed = False
@@ -86,7 +90,9 @@ class RtspSink:
         even = even_size(size)
         try:
             task = EncoderTask(self._codec, even, info.rate, live=True, options=self._options)
-            choose_encoder(task)  # its complaint comes now, not with the first client
+            self.encoder_kind = choose_encoder(
+                task
+            ).name  # its complaint comes now, not with the first client
             self._encoder = self._pool.of(task)
             self._factory = one_media_factory()
             self._open_sound(info)
@@ -105,6 +111,17 @@ class RtspSink:
     def _open_sound(self, info: VideoInfo) -> None:
         if info.sound or not info.live:
             self._sound = open_sound(self._audio_from, info.live, str(self.address))
+
+    @property
+    def sound(self) -> tuple[int, int] | None:
+        """Hz and channels of what sounds with the pictures; None for nothing, or where it does not begin."""
+        if self._sound is None or not isinstance(self._sound, FileSound):
+            return None if self._sound is None else (SOUND_HZ, 2)
+        try:
+            about = structure_of(self._sound.caps(_SOUND_BEGINS_S))
+        except StreamError:
+            return None
+        return about.get_int("rate")[1], about.get_int("channels")[1]
 
     def _send_sound(self, pts_ns: int) -> None:
         """What sounds with the picture of `pts_ns`; without clients it is passed over."""

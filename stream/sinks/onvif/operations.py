@@ -19,6 +19,7 @@ from irchroma.stream.sinks.onvif.soap import Credentials, Fault
 DEVICE, MEDIA = "http://www.onvif.org/ver10/device/wsdl", "http://www.onvif.org/ver10/media/wsdl"
 SCHEMA = "http://www.onvif.org/ver10/schema"
 NAMES = f' xmlns:tds="{DEVICE}" xmlns:trt="{MEDIA}" xmlns:tt="{SCHEMA}"'
+_SOUND_KBPS = 128  # avenc_aac's and voaacenc's own choice
 DEVICE_PATH, MEDIA_PATH, SNAPSHOT_PATH = "/onvif/device_service", "/onvif/media_service", "/onvif/snapshot/"
 
 FOR_STRANGERS = frozenset(
@@ -41,6 +42,9 @@ class Profile:
         bitrate_kbps: that the encoder keeps to, 0 for constant quality.
         keyframe_s: seconds between keyframes.
         credentials: whom it lets in; None for everybody.
+        coded_as: profile of H.264 that its encoder writes, `Baseline`, `Main` or `High`; empty where that is
+            known to the encoder alone.
+        sound: Hz and channels of the AAC beside the pictures; None where there is none.
     """
 
     token: str
@@ -51,6 +55,8 @@ class Profile:
     bitrate_kbps: int
     keyframe_s: float
     credentials: Credentials | None
+    coded_as: str = ""
+    sound: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +212,11 @@ def _source_configuration(one: Profile, element: str) -> str:
 def _encoder_configuration(one: Profile, element: str) -> str:
     rate = max(1, round(one.rate))
     pictures = max(1, round(one.keyframe_s * float(one.rate))) if one.rate else 1
+    coded = (
+        f"<tt:H264><tt:GovLength>{pictures}</tt:GovLength><tt:H264Profile>{one.coded_as}</tt:H264Profile></tt:H264>"
+        if one.coded_as
+        else ""
+    )
     return (
         f"<{element} token={quoteattr(f'encoder-{one.token}')}><tt:Name>{escape(one.name[:64])}</tt:Name>"
         "<tt:UseCount>1</tt:UseCount><tt:Encoding>H264</tt:Encoding>"
@@ -213,10 +224,35 @@ def _encoder_configuration(one: Profile, element: str) -> str:
         f"<tt:RateControl><tt:FrameRateLimit>{rate}</tt:FrameRateLimit>"
         "<tt:EncodingInterval>1</tt:EncodingInterval>"
         f"<tt:BitrateLimit>{one.bitrate_kbps}</tt:BitrateLimit></tt:RateControl>"
-        f"<tt:H264><tt:GovLength>{pictures}</tt:GovLength><tt:H264Profile>Main</tt:H264Profile></tt:H264>"
-        "<tt:Multicast><tt:Address><tt:Type>IPv4</tt:Type><tt:IPv4Address>0.0.0.0</tt:IPv4Address>"
-        "</tt:Address><tt:Port>0</tt:Port><tt:TTL>1</tt:TTL><tt:AutoStart>false</tt:AutoStart></tt:Multicast>"
-        f"<tt:SessionTimeout>PT60S</tt:SessionTimeout></{element}>"
+        f"{coded}{_NO_MULTICAST}</{element}>"
+    )
+
+
+_NO_MULTICAST = (
+    "<tt:Multicast><tt:Address><tt:Type>IPv4</tt:Type><tt:IPv4Address>0.0.0.0</tt:IPv4Address>"
+    "</tt:Address><tt:Port>0</tt:Port><tt:TTL>1</tt:TTL><tt:AutoStart>false</tt:AutoStart></tt:Multicast>"
+    "<tt:SessionTimeout>PT60S</tt:SessionTimeout>"
+)
+
+
+def _sound(one: Profile) -> str:
+    token, (_, channels) = quoteattr(f"sound-{one.token}"), one.sound or (0, 0)
+    return f"<trt:AudioSources token={token}><tt:Channels>{channels}</tt:Channels></trt:AudioSources>"
+
+
+def _sound_configuration(one: Profile, element: str) -> str:
+    return (
+        f"<{element} token={quoteattr(f'heard-{one.token}')}><tt:Name>{escape(one.name[:64])}</tt:Name>"
+        f"<tt:UseCount>1</tt:UseCount><tt:SourceToken>{escape(f'sound-{one.token}')}</tt:SourceToken></{element}>"
+    )
+
+
+def _sound_encoder(one: Profile, element: str) -> str:
+    rate_hz, _ = one.sound or (0, 0)
+    return (
+        f"<{element} token={quoteattr(f'spoken-{one.token}')}><tt:Name>{escape(one.name[:64])}</tt:Name>"
+        f"<tt:UseCount>1</tt:UseCount><tt:Encoding>AAC</tt:Encoding><tt:Bitrate>{_SOUND_KBPS}</tt:Bitrate>"
+        f"<tt:SampleRate>{round(rate_hz / 1000)}</tt:SampleRate>{_NO_MULTICAST}</{element}>"
     )
 
 
@@ -224,7 +260,9 @@ def _profile(one: Profile, element: str) -> str:
     return (
         f'<{element} token={quoteattr(one.token)} fixed="true"><tt:Name>{escape(one.name[:64])}</tt:Name>'
         + _source_configuration(one, "tt:VideoSourceConfiguration")
+        + (_sound_configuration(one, "tt:AudioSourceConfiguration") if one.sound else "")
         + _encoder_configuration(one, "tt:VideoEncoderConfiguration")
+        + (_sound_encoder(one, "tt:AudioEncoderConfiguration") if one.sound else "")
         + f"</{element}>"
     )
 
@@ -249,8 +287,9 @@ def _snapshot(asked: Asked) -> str:
     return _address("trt:MediaUri", f"http://{asked.host}:{asked.port}{path}")
 
 
-def _each(write: Callable[[Profile], str]) -> Callable[[Asked], str]:
-    return lambda asked: "".join(write(one) for one in asked.profiles)
+def _each(write: Callable[[Profile], str], sounding: bool = False) -> Callable[[Asked], str]:
+    """Of each profile; `sounding`: of each that has sound."""
+    return lambda asked: "".join(write(one) for one in asked.profiles if one.sound or not sounding)
 
 
 _OPERATIONS: dict[tuple[str, str], Callable[[Asked], str]] = {
@@ -276,6 +315,13 @@ _OPERATIONS: dict[tuple[str, str], Callable[[Asked], str]] = {
     ),
     (MEDIA, "GetVideoEncoderConfiguration"): lambda asked: _encoder_configuration(
         asked.of_configuration("encoder"), "trt:Configuration"
+    ),
+    (MEDIA, "GetAudioSources"): _each(_sound, sounding=True),
+    (MEDIA, "GetAudioSourceConfigurations"): _each(
+        lambda one: _sound_configuration(one, "trt:Configurations"), sounding=True
+    ),
+    (MEDIA, "GetAudioEncoderConfigurations"): _each(
+        lambda one: _sound_encoder(one, "trt:Configurations"), sounding=True
     ),
     (MEDIA, "GetStreamUri"): _stream,
     (MEDIA, "GetSnapshotUri"): _snapshot,

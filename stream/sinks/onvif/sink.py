@@ -13,6 +13,9 @@ from irchroma.stream.sinks.http.live_picture import LivePicture
 from irchroma.stream.sinks.i420_packer import even_size
 from irchroma.stream.sinks.rtsp_sink import RtspSink
 
+_CODED_AS = {"x264": "High", "openh264": "Baseline"}
+"""Profile of H.264 by the encoder, as set in `encoders`; hardware chooses its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class OnvifOptions:
@@ -61,10 +64,12 @@ class OnvifSink:
         credentials = Credentials(bound.user, bound.password) if bound.user else None
         self._picture = LivePicture()
 
+        sound, coded_as = self._rtsp.sound, _CODED_AS.get(self._rtsp.encoder_kind, "")
+
         def profile(token: str) -> Profile:
-            rate, kbps = info.rate, encoder.bitrate_kbps
-            shown = even_size(size)
-            return Profile(token, bound.name, bound.port, shown, rate, kbps, encoder.keyframe_s, credentials)
+            rate, kbps, keyframe_s = info.rate, encoder.bitrate_kbps, encoder.keyframe_s
+            pictures = even_size(size), rate, kbps, keyframe_s
+            return Profile(token, bound.name, bound.port, *pictures, credentials, coded_as, sound)
 
         try:
             self.port, self._token = device.tell(

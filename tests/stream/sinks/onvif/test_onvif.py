@@ -10,6 +10,7 @@ import socket
 import struct
 import subprocess
 from collections.abc import Coroutine, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from fractions import Fraction
@@ -31,6 +32,7 @@ from irchroma.stream.sinks.onvif.discovery import GROUP, PORT
 from irchroma.stream.sinks.onvif.sink import OnvifOptions, OnvifSink
 from irchroma.stream.sinks.onvif.soap import SOAP, password_digest
 from irchroma.stream.sinks.open_sink import SinkOptions, open_sink
+from irchroma.stream.sinks.sound import LiveSound
 
 pytestmark = pytest.mark.gst
 
@@ -156,7 +158,7 @@ def test_a_foreign_client_is_told_of_the_stream_and_plays_it(served: Served) -> 
         "-rtsp_transport",
         "tcp",
         "-show_entries",
-        "stream=codec_name,width,height",
+        "stream=codec_name,profile,width,height",
     ]
     played = subprocess.run(
         [*facts, "-of", "csv=p=0", known],
@@ -165,7 +167,40 @@ def test_a_foreign_client_is_told_of_the_stream_and_plays_it(served: Served) -> 
         errors="replace",
         timeout=120,
     )
-    assert played.stdout.split() == ["h264,128,96"], played.stderr
+    coded_as = {"High": "High", "Baseline": "Constrained Baseline"}[told["encoder"].H264.H264Profile]
+    assert played.stdout.strip() == f"h264,{coded_as},128,96", played.stderr
+    assert told["profiles"][0].AudioEncoderConfiguration is None, "it has no sound"
+
+
+def test_what_sounds_with_a_stream_is_told() -> None:
+    onvif = pytest.importorskip("onvif")
+    sound = LiveSound()
+    sink = opened(f"rtsp://{USER}:word@127.0.0.1:{free_port()}/heard", sound=sound)
+    sink.open(VideoInfo(SIZE, Fraction(20), live=True, sound=True), SIZE)
+
+    async def ask() -> dict[str, Any]:
+        camera = onvif.ONVIFCamera("127.0.0.1", sink.port, USER, "word")
+        try:
+            await camera.update_xaddrs()
+            media = await camera.create_media_service()
+            return {
+                "profiles": await media.GetProfiles(),
+                "sources": await media.GetAudioSources(),
+                "heard": await media.GetAudioSourceConfigurations(),
+                "encoders": await media.GetAudioEncoderConfigurations(),
+            }
+        finally:
+            await camera.close()
+
+    with closing(sound), closing(sink):
+        told = run(ask())
+    profile = told["profiles"][0]
+    encoder = profile.AudioEncoderConfiguration
+    assert (encoder.Encoding, encoder.SampleRate, encoder.Bitrate) == ("AAC", 48, 128)
+    assert profile.AudioSourceConfiguration.SourceToken == told["sources"][0].token
+    assert told["sources"][0].Channels == 2
+    assert [one.token for one in told["heard"]] == [profile.AudioSourceConfiguration.token]
+    assert [one.token for one in told["encoders"]] == [encoder.token]
 
 
 def run(work: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
