@@ -161,6 +161,9 @@ class DeviceBatcher:
         self._networks: dict[int, DeviceNetwork] = {}
         self._recorded: dict[int, Any] = {}
         self._later: set[int] = set()
+        # In the thread that answers: cuDNN's handle and torch's choice of its kernels are a thread's own, see
+        # `FrameRing`, and whoever opened the networks has run them in another.
+        self._warm: set[int] = set()
         self._closing = ExitStack()
         device = open_device()
         self._closing.callback(device.close)
@@ -295,7 +298,7 @@ class DeviceBatcher:
     def _enqueue(self, batch: Sequence[BatchedFrame], done: Mark) -> None:
         frames = next(frames for frames in self.batches if frames >= len(batch))
         network = self._networks[frames]
-        if frames in self._later:
+        if frames in self._later and frames in self._warm:
             self._later.discard(frames)
             self._record(frames)
         ways = [frame.at(frames, place, network) for place, frame in enumerate(batch)]
@@ -307,6 +310,7 @@ class DeviceBatcher:
                 self._queue.replay(self._recorded[frames])
             else:
                 self._queue.infer(network)
+                self._warm.add(frames)
             for _, way_out in ways:
                 self._queue.launch(way_out)
         finally:

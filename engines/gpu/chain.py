@@ -185,10 +185,12 @@ class DeviceChain:
     def collect(self) -> NeuralPicture | DevicePicture:
         """The oldest frame, the caller's to keep."""
         slot = self.ring.collect()
-        picture = slot.outbox_host[: self._picture_bytes].copy()
-        confidence = slot.outbox_host[_aligned(self._picture_bytes) :][: self.work[0] * self.work[1]]
-        confidence = confidence.reshape(self.work).copy()
-        self.ring.release(slot)
+        try:
+            picture = slot.outbox_host[: self._picture_bytes].copy()
+            confidence = slot.outbox_host[_aligned(self._picture_bytes) :][: self.work[0] * self.work[1]]
+            confidence = confidence.reshape(self.work).copy()
+        finally:  # the host may have no memory left for copies
+            self.ring.release(slot)
         if self.packs:
             return DevicePicture(picture, self.size, confidence)
         return NeuralPicture(picture.reshape(*self.size, 3), confidence)

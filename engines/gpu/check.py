@@ -57,6 +57,7 @@ def check_kernels(device: Device) -> float:
         mark.wait()
         off = float(np.abs(back[: rgb.nbytes].reshape(expected.shape).astype(np.int16) - expected).mean())
     finally:
+        mark.close()
         queue.close()
         space.close()
         for host in pinned:

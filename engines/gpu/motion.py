@@ -121,16 +121,21 @@ class DeviceSearch:
         if near is not None:
             np.copyto(self._asked["near"], near)
         ring.submit(slot, str(self._place), self._all if near is None else self._some)
-        ring.collect()
+        try:
+            ring.collect()
+        except EngineError:
+            ring.drop()  # or the next search would be refused for want of memory, and nobody told why
+            raise
         found = self._found
-        result = Found(
-            moving=found["moves"][area].copy(),
-            occluded=found["occluded"][area].copy(),
-            squared_px=float(found["rows"].sum(dtype=np.int64)) / SQUARED_PARTS,
-            predicted=found["predicted"].copy(),
-        )
-        ring.release(slot)
-        return result
+        try:
+            return Found(
+                moving=found["moves"][area].copy(),
+                occluded=found["occluded"][area].copy(),
+                squared_px=float(found["rows"].sum(dtype=np.int64)) / SQUARED_PARTS,
+                predicted=found["predicted"].copy(),
+            )
+        finally:
+            ring.release(slot)
 
     def close(self) -> None:
         """Give everything back, all of it even if the device fails over some; may be called twice."""

@@ -129,6 +129,7 @@ class PyCudaQueue:
 
 log = logging.getLogger(__name__)
 
+_left_alone: list[Any] = []
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: does not wait for the default stream, nor it for us
 
 
@@ -329,7 +330,22 @@ class PyCudaDevice:
         steps += [memory.free for memory in (*self._allocations.values(), *self._pinned.values())]
         if self._kernels is not None:
             steps.append(self._kernels.close)
-        self._context.push()
+        try:
+            self._context.push()
+        except self._pycuda.Error as error:
+            # Nothing can be given back, and what PyCUDA's objects then do in their ends aborts the process.
+            log.debug("closing %s: %s", self._device_name, error)
+            _left_alone.append(
+                (self._queues[:], self._marks[:], [*self._allocations.values()], self._zeroing)
+            )
+            _left_alone.append(([*self._pinned.values()], self._kernels, self._context))
+            self._queues.clear()
+            self._marks.clear()
+            self._allocations.clear()
+            self._pinned.clear()
+            self._context = self._kernels = self._zeroing = None
+            self._release()
+            return
         self._made_here.depth = 1
         for step in steps:
             try:

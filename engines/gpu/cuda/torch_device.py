@@ -291,7 +291,10 @@ class TorchDevice:
                     kernels.close()  # every queue has been finished by whoever opened it
             except EngineError as error:
                 log.debug("closing %s: %s", self._device_name, error)
-            self.driver.release_primary(self._index)
+            try:
+                self.driver.release_primary(self._index)
+            except EngineError as error:  # lost: whoever closes has others to close
+                log.debug("closing %s: %s", self._device_name, error)
 
 
 class _TorchExecution:

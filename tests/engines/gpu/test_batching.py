@@ -21,9 +21,10 @@ from tests.waiting import at_once
 from irchroma.engines import catalog
 from irchroma.engines.errors import EngineError
 from irchroma.engines.gpu.batching import DeviceBatcher, seat_on_device
+from irchroma.engines.gpu.capture_lock import RecordingPutOff
 from irchroma.engines.gpu.colorizer import DeviceColorizer
 from irchroma.engines.gpu.cpu_device import CpuDevice
-from irchroma.engines.gpu.device import DeviceNetwork
+from irchroma.engines.gpu.device import CaptureRefused, DeviceNetwork
 from irchroma.engines.gpu.kernels.host import HostKernels
 from irchroma.engines.network.line import BatchOptions
 from irchroma.engines.network.network import installed
@@ -61,6 +62,33 @@ class Gate(CpuDevice):
             run()
 
         made.run = gated
+        return made
+
+
+class PickyDevice(Gate):
+    """Puts recordings off while it is told, and refuses them in a thread that has not run the network."""
+
+    def __init__(self, kernels: HostKernels) -> None:
+        super().__init__(kernels)
+        self.busy = True
+
+    def open_queue(self) -> Any:
+        made: Any = super().open_queue()
+        infer, capture, warm = made.infer, made.capture, set()
+
+        def inferring(network: DeviceNetwork) -> None:
+            if made.recording is None:
+                warm.add(threading.get_ident())
+            infer(network)
+
+        def capturing(work: Callable[[], None]) -> Any:
+            if self.busy:
+                raise RecordingPutOff("a plan is being built")
+            if threading.get_ident() not in warm:
+                raise CaptureRefused("cuDNN would be set up within the recording")
+            return capture(work)
+
+        made.infer, made.capture = inferring, capturing
         return made
 
 
@@ -327,3 +355,26 @@ def test_what_fails_while_a_network_is_opened_leaves_nothing_open(
     camera.close()
     assert pool.figures() == []
     assert not any(queue.is_open for device in opened for queue in device._queues)
+
+
+def test_what_was_put_off_is_recorded_in_a_thread_that_has_run_the_network(
+    host_kernels: HostKernels, tiny_network: Path
+) -> None:
+    device = PickyDevice(host_kernels)
+    pool = SharedPool(BatchOptions(0, 1))
+    seat = partial(seat_on_device, pool, ("cpu", 0), lambda: device)
+    options = NeuralOptions(weights=tiny_network, work_size_px=96, network=EXACT)
+    camera = DeviceColorizer(options, lambda: CpuDevice(EXACT, host_kernels), open_seat=seat)
+    first = seat(tiny_network, (96, 96))  # the camera's frames are of that size there
+    device.busy = False
+    try:
+        found: list[Any] = []
+        pictures(camera, list(video(4, (96, 128))), found)
+        assert camera.chain is not None
+        batcher = camera.chain.network._batcher
+        assert batcher is first._batcher
+        assert batcher.recorded == 1
+        assert len(found) == 4
+    finally:
+        first.close()
+        camera.close()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -101,3 +103,18 @@ def test_motion_goes_to_the_device_at_half_size_alone() -> None:
     layout = FrameLayout(FRAME, (333, 416))
     assert layout.still_nbytes < 0.75e6
     assert layout.nbytes < 1.1e6
+
+
+def test_a_picture_that_the_host_has_no_memory_for_leaves_its_slot_to_the_next() -> None:
+    class Full:
+        def __getitem__(self, part: slice) -> Any:
+            raise MemoryError
+
+    given: list[Any] = []
+    chain: Any = object.__new__(DeviceChain)
+    slot = SimpleNamespace(outbox_host=Full())
+    chain._ring = SimpleNamespace(collect=lambda: slot, release=given.append)
+    chain._picture_bytes, chain.work = 12, (2, 2)
+    with pytest.raises(MemoryError):
+        chain.collect()
+    assert given == [slot]

@@ -8,6 +8,7 @@ from tests.engines.on_device import OnDevice
 from irchroma.engines.errors import EngineError
 from irchroma.engines.gpu.check import LARGEST_MEAN, LARGEST_MISS_PX, check_kernels, check_motion
 from irchroma.engines.gpu.cpu_device import CpuDevice
+from irchroma.engines.gpu.device import Mark
 from irchroma.engines.gpu.kernels.host import HostKernels
 from irchroma.engines.gpu.kernels.source import Launch
 
@@ -51,4 +52,33 @@ def test_a_step_of_the_search_that_does_nothing_is_found_out(host_kernels: HostK
     device = OneKernelWrong(host_kernels, wrong)
     with pytest.raises(EngineError, match=r"does not find a motion of \(5, -3\) pixels"):
         check_motion(device)
+    device.close()
+
+
+class Counting(CpuDevice):
+    """Knows which of its marks have not been given back."""
+
+    def __init__(self, kernels: HostKernels) -> None:
+        super().__init__(kernels=kernels)
+        self.open: set[int] = set()
+
+    def make_mark(self, spins: bool = False) -> Mark:
+        made = super().make_mark(spins)
+        close = made.close
+        self.open.add(id(made))
+
+        def closing() -> None:
+            self.open.discard(id(made))
+            close()
+
+        made.close = closing  # type: ignore[method-assign]
+        return made
+
+
+def test_checks_give_back_their_marks(host_kernels: HostKernels) -> None:
+    device = Counting(host_kernels)
+    check_kernels(device)
+    assert device.open == set()
+    check_motion(device)
+    assert device.open == set()
     device.close()

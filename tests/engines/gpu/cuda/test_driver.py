@@ -11,8 +11,10 @@ import importlib.util
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from irchroma.engines.errors import DeviceLost, EngineError, EngineUnavailable
 from irchroma.engines.gpu.cpu_device import device_array
 from irchroma.engines.gpu.cuda import driver as driver_module
 from irchroma.engines.gpu.cuda.driver import CudaDriver, KernelModule
+from irchroma.engines.gpu.cuda.pycuda_device import PyCudaDevice, _left_alone
 from irchroma.engines.gpu.device import CaptureRefused
 from irchroma.engines.gpu.kernels import host as kernel_host
 from irchroma.engines.gpu.kernels.host import build_library
@@ -293,3 +296,30 @@ def test_the_frame_path_of_pycuda_gives_everything_back(
     if "pycuda does not load" in done.stderr:
         pytest.skip(done.stderr.splitlines()[-1])
     assert done.returncode == 0, done.stderr
+
+
+def test_a_context_that_cannot_be_made_current_any_more_is_closed_without_an_error() -> None:
+    """PyCUDA's objects then stay: their ends would abort the process."""
+
+    class Refused(Exception):
+        pass
+
+    def refuse() -> None:
+        raise Refused("cuCtxPushCurrent failed: unspecified launch failure")
+
+    released: list[int] = []
+    memory = SimpleNamespace(free=lambda: pytest.fail("given back without a context"))
+    device: Any = object.__new__(PyCudaDevice)
+    device._pycuda = SimpleNamespace(Error=Refused, MemoryError=Refused)
+    device._context = SimpleNamespace(push=refuse)
+    device._driver = SimpleNamespace(release_primary=released.append)
+    device._device_name, device._index, device._made_here = "double", 0, threading.local()
+    device._allocations, device._pinned = {1: memory}, {2: memory}
+    device._queues, device._marks, device._kernels, device._zeroing = [], [], None, None
+    before = len(_left_alone)
+    device.close()
+    device.close()
+    assert released == [0]
+    assert len(_left_alone) > before
+    with pytest.raises(EngineError, match="closed"), device.current():
+        pass

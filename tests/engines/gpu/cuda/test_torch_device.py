@@ -153,3 +153,18 @@ def test_a_graph_that_failed_stays(allocator: Allocator, device: Any) -> None:
     with pytest.raises(CaptureRefused):
         queue.capture(lambda: setattr(allocator, "spoiled", True))
     assert len(torch_device._abandoned) == before + 1
+
+
+def test_a_lost_device_is_closed_without_an_error(allocator: Allocator, device: Any) -> None:
+    """Whoever closes it has others to close."""
+    asked = []
+
+    def lost(*arguments: Any) -> None:
+        asked.append(arguments)
+        raise DeviceLost("cuDevicePrimaryCtxRelease_v2 fails: unspecified launch failure")
+
+    device.driver = SimpleNamespace(set_current=lambda context: None, release_primary=lost)
+    device._kernels, device._pinned = SimpleNamespace(close=lost), {}
+    device.close()
+    device.close()
+    assert asked == [(), (0,)]

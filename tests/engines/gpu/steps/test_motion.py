@@ -188,6 +188,23 @@ def test_pictures_of_another_size_are_refused(desk: Desk) -> None:
         desk.search.search(other, other, WHOLE, None, (0.0, 0.0))
 
 
+def test_a_search_that_fails_says_why_each_time_and_the_next_one_is_made(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    previous, current, _ = scene("pan")
+    mark = desk.search.ring._slots[0].returned
+
+    def fails() -> None:
+        raise EngineError("the device has failed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mark, "wait", fails)
+        for _ in range(2):
+            with pytest.raises(EngineError, match="the device has failed"):
+                desk.search.search(previous, current, WHOLE, None, (0.0, 0.0))
+    desk.search.search(previous, current, WHOLE, None, (0.0, 0.0))
+
+
 @pytest.mark.parametrize("size", [(32, 32), (33, 47), (75, 41), (166, 208)])
 def test_odd_sizes_are_searched_to_their_last_pixel(on_device: OnDevice, size: tuple[int, int]) -> None:
     desk = Desk(on_device, size)
