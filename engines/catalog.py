@@ -43,6 +43,7 @@ BANDS = {
                 ToneOptions(detail_floor=1.0, edge_floor=0.75, curve=0.6, exponent=0.75, dark_exponent=1.0),
                 unlit=None,
                 instead="palette",
+                lead=0.7,
             ),
         ),
     )

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.recolor import color_space, guided, neutral, night
 from irchroma.engines.recolor.base_tone import ToneOptions, base_tone, mean_square
+from irchroma.engines.recolor.smooth_places import lead_by_smooth_places
 
 Mode = Literal["full", "chroma"]
 Unsure = Literal["auto", "gray", "palette"]
@@ -81,10 +82,12 @@ class BandLook:
         unlit: local mean luma, [0, 1], where color starts and where it is full, since the unlit parts of
             an active-infrared night are no sky; None where dark does not mean unlit.
         instead: what is shown where color is not known, unless `RecolorOptions` says it.
+        lead: how far the tone of smooth places follows the sensor's, see `lead_by_smooth_places`.
     """
 
     tone: ToneOptions = field(default_factory=ToneOptions)
     unlit: tuple[float, float] | None = (0.05, 0.25)
+    lead: float = 1.0
     instead: Literal["gray", "palette"] = "gray"
 
     def calm(self, instead: Unsure) -> tuple[float, float]:
@@ -217,12 +220,13 @@ class Recoloring:
         halved: bool,
     ) -> _Models:
         tone_options, radius_px, night_px = self.look.tone, self.options.radius_px, night.RADIUS_PX
-        if halved or halves(luma.shape, small.shape):
+        if at_half := halved or halves(luma.shape, small.shape):
             tone_options, radius_px, night_px = self._halved_tone, (radius_px + 1) // 2, night_px // 2
             if not halved:
                 small, ycc, confidence = _halved(small), _halved(ycc), _halved(confidence)
         guide = small.astype(np.float32) * np.float32(1 / 255)
         wanted, cb, cr = self._believed(ycc, confidence, guide)
+        lead_by_smooth_places(guide, (wanted, cb, cr), at_half, self.look.lead)
         seen = guided.windows(guide, radius_px)
         dark = np.count_nonzero(seen.mean < np.float32(self.look.dark)) / guide.size
         darkness = float(np.interp(dark, self.look.dark_share, (0.0, 1.0)))

@@ -16,7 +16,16 @@ from typing import Any
 from irchroma.engines.errors import EngineError
 
 FOLDER = Path(__file__).parent
-FILES = ("prepare.cu", "temporal.cu", "windows.cu", "tone.cu", "borders.cu", "recolor.cu", "motion.cu")
+FILES = (
+    "prepare.cu",
+    "temporal.cu",
+    "windows.cu",
+    "smooth.cu",
+    "tone.cu",
+    "borders.cu",
+    "recolor.cu",
+    "motion.cu",
+)
 UNIT = "".join(f'#include "{name}"\n' for name in FILES)
 BLOCK = (32, 8)
 """Threads of a block along x and y."""

@@ -8,8 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from irchroma.engines.gpu.device import DeviceArray, Workspace
 from irchroma.engines.gpu.kernels.source import Launch, launch
+from irchroma.engines.recolor import guided, smooth_places
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,53 @@ class Windows:
         more = {"radius": how.radius_px, "lift": how.lift}
         self._add("average_models", values.shape, models=weighted, out=models, **more)
         return models
+
+    def led_by_smooth_places(
+        self, guide: DeviceArray, values: DeviceArray, halved: bool, lead: float
+    ) -> DeviceArray:
+        """(n, h, w) of (n, h, w) values, as `smooth_places.lead_by_smooth_places` of the guide (h, w)."""
+        depth, height, width = values.shape
+        given = values
+        if not halved:
+            guide = self._half(guide.part(0, (1, height, width), np.float32), "smooth.guide")
+            guide, values = guide.part(0, guide.shape[1:], np.float32), self._half(values, "smooth.values")
+        fine = values.shape[1:]
+        near = self.seen(guide, smooth_places.FINE_PX, "smooth.near")
+        squares = self._space.array("smooth.squares", (2, *fine))
+        self._add("smooth_squares", (1, *fine), guide=guide, out=squares)
+        seen, small = self._half(squares, "smooth.seen"), self._half(values, "smooth.small")
+        size = small.shape[1:]
+        around = self.box(seen, smooth_places.AROUND_PX, "smooth.around")
+        sources = self._space.array("smooth.sources", (3 + 3 * depth, *size))
+        limit = smooth_places.SMOOTH**2
+        how = {"limit": limit, "fewest": smooth_places.FEWEST, "depth": depth, "out": sources}
+        luma = seen.part(0, size, np.float32)
+        self._add("smooth_sources", (1, *size), values=small, guide=luma, seen=around, **how)
+        means = self.box(sources, smooth_places.RADIUS_PX, "smooth.sources")
+        models = self._space.array("smooth.models", (3 * depth, *size))
+        fit = {"contrast": smooth_places.CONTRAST, "lead": lead, "misfit": guided.MISFIT, "depth": depth}
+        self._add("smooth_models", (depth, *size), means=means, out=models, **fit)
+        wide = self.box(models, smooth_places.RADIUS_PX, "smooth.models")
+        total = means.part(0, size, np.float32)
+        said = self._space.array("smooth.said", (1 + 2 * depth, *size))
+        averaged = {"models": wide, "total": total, "out": said, "enough": smooth_places.ENOUGH}
+        self._add("smooth_averages", (depth, *size), **averaged)
+        moves = self._space.array("smooth.moves", values.shape)
+        led = {"values": values, "guide": guide, "seen": near, "models": said, "out": moves, "limit": limit}
+        self._steps.append(launch("smooth_moves", (fine[1], fine[0], depth), **led, **sizes(size, fine)))
+        made = self._space.array("smooth.moved", given.shape)
+        moved = {"values": given, "moves": moves, "out": made, **sizes(fine, given.shape)}
+        self._steps.append(launch("smooth_moved", (width, height, depth), **moved))
+        return made
+
+    def _half(self, planes: DeviceArray, name: str) -> DeviceArray:
+        """(n, h, w) of half the size, means of areas."""
+        depth, size = planes.shape[0], half_of(planes.shape[1:])
+        made = self._space.array(name, (depth, *size))
+        nothing = {"small": None, "guide": None, "count": None}
+        given = {"planes": planes, "out": made, "depth": depth, **sizes(planes.shape, size)}
+        self._steps.append(launch("see_work", (size[1], size[0], depth), **nothing, **given))
+        return made
 
     def even(
         self, chroma: DeviceArray, guide: DeviceArray, seen: DeviceArray, how: Fit, night: Night

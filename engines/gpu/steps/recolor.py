@@ -70,7 +70,8 @@ class RecolorSteps:
             tone, radius_px, night_px = tone.halved(), (radius_px + 1) // 2, night_px // 2
         self._count = self._space.array("dark.count", (1,), np.int32)
         guide, color = self._see(small, color, halved)
-        color = self._believed(guide, color)
+        believed = self._believed(guide, color)
+        color = self._windows.led_by_smooth_places(guide, believed, halved, self._look.lead)
         seen = self._windows.seen(guide, radius_px, "chroma", self._count, self._look.dark)
         shown = luma
         if self._options.mode == "full":

@@ -11,6 +11,7 @@ from tests.engines.on_device import OnDevice
 from irchroma.engines.gpu.kernels.source import Launch
 from irchroma.engines.gpu.steps.filters import Fit, Windows
 from irchroma.engines.recolor import guided
+from irchroma.engines.recolor.smooth_places import lead_by_smooth_places
 
 ROUNDING = 2e-5
 """Sums of up to 17x17 float32 values in another order, divided by variances of 1e-3 and more."""
@@ -34,6 +35,23 @@ def test_means_over_windows_are_mirrored_at_the_borders(
     on_device.run(*steps)
     expected = np.stack([guided.box(plane, 2 * radius + 1) for plane in values])
     np.testing.assert_allclose(on_device.get(means), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("size", "halved"), [((40, 56), False), ((41, 55), True), ((37, 51), False)])
+@pytest.mark.parametrize("lead", [1.0, 0.7])
+def test_smooth_places_lead_as_on_the_cpu(
+    on_device: OnDevice, size: tuple[int, int], halved: bool, lead: float
+) -> None:
+    values, guide = planes(4, *size)[:3].copy(), planes(4, *size)[3].copy()
+    guide[:, 28:] = guide[:, 28:].mean() + 0.01 * (guide[:, 28:] - guide[:, 28:].mean())
+    steps: list[Launch] = []
+    windows = Windows(on_device.space, steps)
+    made = windows.led_by_smooth_places(on_device.put(guide), on_device.put(values), halved, lead)
+    on_device.run(*steps)
+    expected = values.copy()
+    lead_by_smooth_places(guide, tuple(expected), halved, lead)
+    assert np.abs(expected - values).max() > 0.1
+    np.testing.assert_allclose(on_device.get(made), expected, atol=2e-4)
 
 
 @pytest.mark.parametrize("contrast", [0.03, 0.3])
