@@ -31,10 +31,12 @@ SCALES = (1.0, 0.6)
 POOR_PX, POOR_CONTRAST, POOR_NOISE = 160, 0.6, 3.5
 """What a small camera makes of a scene, by which it shall not look strange: long side, contrast, and noise in
 levels, the most that the tone map lets through."""
-KNOWN_QUANTILE, GLIDE = 0.03, 1.5
-"""Of known pictures' likeness, a logit: below it a picture is strange, and wholly so that much below."""
+FOLDS = 8
+KNOWN_QUANTILE, GLIDE = 0.1, 1.0
+"""Of known pictures' likeness, a logit, to the others of their kind: below it a picture is strange, wholly so
+that much below."""
 FEWEST = 40
-STEPS, RIDGE, MEANS_RIDGE = 30, 1e-3, 1e-2
+STEPS, RIDGE, MEANS_RIDGE = 30, 1e-3, 5e-2
 """Of the regressions; the second of the pictures', of which there are few."""
 
 Luma = NDArray[np.uint8]
@@ -172,9 +174,14 @@ def _fit(
 
 def _strangeness(own: Sequence[list[Places]], others: Sequence[list[Places]]) -> Strangeness:
     """What tells pictures of a kind from others, and from where on a picture is one of the others."""
+    fold = np.arange(len(own)) * FOLDS // len(own)  # whole runs: neighbors show one scene
+    likeness = []
+    for number in range(FOLDS):  # a picture is more like a kind that it is part of
+        weight, bias = _likeness([p for p, part in zip(own, fold, strict=True) if part != number], others)
+        out = [picture[0].mean for picture, part in zip(own, fold, strict=True) if part == number]
+        likeness.append(np.stack(out) @ weight + bias)
+    least = float(np.quantile(np.concatenate(likeness), KNOWN_QUANTILE))
     weight, bias = _likeness(own, others)
-    likeness = np.stack([picture[0].mean for picture in own]) @ weight + bias
-    least = float(np.quantile(likeness, KNOWN_QUANTILE))
     return Strangeness(-weight / GLIDE, (least - bias) / GLIDE)
 
 
