@@ -26,6 +26,7 @@ from irchroma.stream.sinks.http.watching import (
     FOR_ALL,
     FRESH,
     LONGEST_BODY,
+    LONGEST_HEAD,
     STUCK_S,
     body_of,
     let_watch,
@@ -125,6 +126,11 @@ class Answers:
 
     def _refusal(self, request: Request) -> tuple[int, str] | None:
         """Why a request is not heeded whoever sends it; None where it is."""
+        words = (*request.headers.raw, (request.scope["raw_path"], request.scope["query_string"]))
+        if (
+            sum(len(name) + len(value) for name, value in words) > LONGEST_HEAD
+        ):  # it came at once, in one piece
+            return 431, f"expected a head of at most {LONGEST_HEAD} bytes"
         host, origin = request.headers.get("host", ""), request.headers.get("origin")
         if not self.access.may_be_called(host, self._own):
             return 421, (
@@ -283,13 +289,15 @@ class Answers:
         if body is None:
             return problem(413, f"expected at most {LONGEST_BODY} bytes")
         try:
-            wanted = json.loads(body)
+            wanted = json.loads(body or b"{}")
             if not isinstance(wanted, dict):
                 raise ValueError("expected an object")
             return JSONResponse(await asyncio.to_thread(action, wanted))
         except RecursionError:
             return problem(400, "nested too deeply")
-        except ValueError as error:  # JSON's own errors are ValueErrors too
+        except json.JSONDecodeError as error:
+            return problem(400, f"expected JSON: {error}")
+        except ValueError as error:
             return problem(400, str(error))
 
 

@@ -19,6 +19,7 @@ from irchroma.stream.errors import SinkError
 from irchroma.stream.sinks import listening
 from irchroma.stream.sinks.http.access import Access, needs_access
 from irchroma.stream.sinks.http.answers import Answers, Page
+from irchroma.stream.sinks.http.watching import LONGEST_HEAD
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,6 @@ _MOST_CONNECTIONS = 128
 _REQUEST_S = 10  # a connection on which no whole request has come for so long is cut off
 _IDLE_S = 15  # and one on which none begins
 _STARTED_S = 10.0
-_LONGEST_HEAD = 16 * 1024
 _SENT_AHEAD = 256 * 1024  # what a stalled viewer has not taken must stay small: it would be shown late
 
 
@@ -105,7 +105,7 @@ class Server:
             server_header=False,
             timeout_keep_alive=_IDLE_S,
             timeout_graceful_shutdown=1,
-            h11_max_incomplete_event_size=_LONGEST_HEAD,
+            h11_max_incomplete_event_size=LONGEST_HEAD,
             ssl_certfile=certificate,
             ssl_keyfile=key,
         )

@@ -20,6 +20,7 @@ from irchroma.stream.sinks.http.whep import LONGEST_OFFER, OfferRefused
 
 STUCK_S = 10.0
 """A client that takes or says nothing for so long is disconnected."""
+LONGEST_HEAD = 16 * 1024
 LONGEST_BODY = 32 * 1024  # a page full of privacy masks
 
 FOR_ALL = {

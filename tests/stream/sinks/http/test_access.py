@@ -257,6 +257,14 @@ def test_hostile_bodies_get_an_answer() -> None:
             answer = page.ask("/control", "POST", body, **JSON)
             assert answer[0] == status, body[:10]
             assert json.loads(answer[2])
+        assert page.ask("/control", "POST", "", **JSON)[0] == 200, "nothing to change"
+
+
+def test_a_head_that_is_too_long_is_refused_however_it_comes() -> None:
+    with served() as page:
+        assert page.status(**{"X-Long": "y" * 15_000}) == 200
+        assert page.status(**{"X-Long": "y" * 17_000}) == 431
+        assert page.status("/stats.json?" + "y" * 17_000) == 431
 
 
 def test_a_request_that_never_ends_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
