@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import sys
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
@@ -16,11 +17,14 @@ from typing import Any
 
 import cv2
 import numpy as np
-import openvino
 from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineUnavailable
 from irchroma.engines.network.network import NetworkOptions, Tensor, Tensors
+
+# OpenVINO goes without: it tells Google Analytics of every start otherwise, and makes ~/intel for that.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+import openvino  # noqa: E402
 
 log = logging.getLogger(__name__)
 
@@ -43,11 +47,8 @@ _leaving = False
 
 @contextmanager
 def _call() -> Iterator[None]:
-    """Be in OpenVINO. An interpreter that ends waits for it, and lets no thread come back from there.
-
-    Python before 3.14 ends such a thread where it asks for the interpreter's lock, in the middle of C++ that
-    allows for no exception: "terminate called without an active exception" (its bpo-87135).
-    """
+    """Be in OpenVINO. An interpreter that ends waits for it, and lets no thread come back from there: Python
+    before 3.14 ends one where it asks for its lock, amid C++ that then aborts the process (bpo-87135)."""
     global _calls
     with _under_way:
         _calls += 1

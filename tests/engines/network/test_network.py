@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -219,6 +220,23 @@ def test_what_openvino_enlarges_at_the_end_is_enlarged_by_opencv() -> None:
             np.testing.assert_allclose(found, wanted, atol=2e-5)
         cut.close()
         other.close()
+
+
+@pytest.mark.skipif(not installed("openvino"), reason="openvino is not installed")
+def test_openvino_tells_nobody_that_it_was_started(tmp_path: Path) -> None:
+    program = (
+        "import irchroma.engines.network.openvino_runtime, sys; print(sys.modules['openvino_telemetry'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=60,
+        env={**os.environ, "HOME": str(tmp_path)},
+    )
+    assert (done.returncode, done.stdout) == (0, "None\n"), done.stderr
+    assert list(tmp_path.iterdir()) == [], "no client of Google Analytics is made up"
 
 
 _LEFT_BEHIND = """
