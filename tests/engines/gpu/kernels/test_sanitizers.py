@@ -15,6 +15,8 @@ import pytest
 from irchroma.engines.gpu.kernels import host
 from irchroma.engines.gpu.kernels.host import SANITIZERS
 
+pytestmark = pytest.mark.timeout(600)  # more than `run` has: a busy machine takes minutes
+
 LIBRARIES = {"address": "libasan.so", "thread": "libtsan.so"}
 OPTIONS = {
     "ASAN_OPTIONS": "detect_leaks=0:detect_odr_violation=0",
