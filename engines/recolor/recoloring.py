@@ -226,10 +226,13 @@ class Recoloring:
                 small, ycc, confidence = _halved(small), _halved(ycc), _halved(confidence)
         guide = small.astype(np.float32) * np.float32(1 / 255)
         wanted, cb, cr = self._believed(ycc, confidence, guide)
-        lead_by_smooth_places(guide, (wanted, cb, cr), at_half, self.look.lead)
         seen = guided.windows(guide, radius_px)
         dark = np.count_nonzero(seen.mean < np.float32(self.look.dark)) / guide.size
         darkness = float(np.interp(dark, self.look.dark_share, (0.0, 1.0)))
+        # A lamp's night is evened out as it is: led as well, its few colors would come and go together.
+        by_day = 1.0 if self.look.unlit is None else 1.0 - darkness
+        if by_day > 0:
+            lead_by_smooth_places(guide, (wanted, cb, cr), at_half, self.look.lead, by_day)
         tone = None
         if self.options.mode == "full":
             of_scene = tone_options.in_scene(darkness)

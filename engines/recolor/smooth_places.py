@@ -34,7 +34,7 @@ Plane = NDArray[np.float32]
 
 
 def lead_by_smooth_places(
-    guide: Plane, planes: tuple[Plane, Plane, Plane], halved: bool, lead: float = 1.0
+    guide: Plane, planes: tuple[Plane, Plane, Plane], halved: bool, lead: float = 1.0, part: float = 1.0
 ) -> None:
     """Move Y', Cb and Cr (h, w) float32 in place, in smooth places to what smooth places around have.
 
@@ -43,6 +43,7 @@ def lead_by_smooth_places(
         planes: Y', Cb, Cr.
         halved: all have half the work size.
         lead: slope of Y' in luma that a window without edges is given.
+        part: of the way that they are moved.
     """
     small = guide if halved else _half(guide)
     fine = np.asarray(cv2.merge(planes if halved else [_half(plane) for plane in planes]), np.float32)
@@ -54,7 +55,7 @@ def lead_by_smooth_places(
     moves += guided.enlarge(offset, size)
     moves -= fine
     share = _smoothness(guided.box(small, near), guided.box(square, near))
-    moves *= _thrice(share * guided.enlarge(believed, size))
+    moves *= _thrice(share * guided.enlarge(believed * np.float32(part), size))
     for plane, move in zip(planes, cv2.split(moves), strict=True):
         plane += move if halved else guided.enlarge(move, (guide.shape[0], guide.shape[1]))
 

@@ -1,5 +1,5 @@
 // Smooth places as smooth places around are (smooth_places.py): weighted windows' models, small, applied larger.
-#include "sampling.h"
+#include "sampling.h"  // and `night_of`, which stands in windows.cu
 
 #define SMOOTH_OF_GUIDE 2  // planes of what is averaged: luma, squared
 #define SMOOTH_OF_VALUE 3  // and of each value: itself, times luma, squared; all times the weight
@@ -113,13 +113,17 @@ KERNEL(smooth_moves)
 struct smooth_moved_arguments {
     const float *values;  // (depth, to_height, to_width)
     const float *moves;   // (depth, height, width), of the same size or half of it
+    const int *count;     // of dark windows: by night nothing moves; null for never
     float *out;           // (depth, to_height, to_width)
     int width, height, to_width, to_height;
+    float night_begins, night_full;
 };
 
 PLACE void smooth_moved_at(const smooth_moved_arguments &a, int x, int y, int z) {
     long at = ((long)z * a.to_height + y) * a.to_width + x;
     const float *move = a.moves + (long)z * a.width * a.height;
-    a.out[at] = a.values[at] + linear(move, a.width, a.height, a.to_width, a.to_height, x, y);
+    long places = (long)a.to_width * a.to_height;
+    float part = a.count ? 1.0f - night_of(*a.count, places, a.night_begins, a.night_full) : 1.0f;
+    a.out[at] = a.values[at] + part * linear(move, a.width, a.height, a.to_width, a.to_height, x, y);
 }
 KERNEL(smooth_moved)

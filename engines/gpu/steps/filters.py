@@ -92,7 +92,12 @@ class Windows:
         return models
 
     def led_by_smooth_places(
-        self, guide: DeviceArray, values: DeviceArray, halved: bool, lead: float
+        self,
+        guide: DeviceArray,
+        values: DeviceArray,
+        halved: bool,
+        lead: float,
+        night: Night | None = None,
     ) -> DeviceArray:
         """(n, h, w) of (n, h, w) values, as `smooth_places.lead_by_smooth_places` of the guide (h, w)."""
         depth, height, width = values.shape
@@ -126,6 +131,10 @@ class Windows:
         self._steps.append(launch("smooth_moves", (fine[1], fine[0], depth), **led, **sizes(size, fine)))
         made = self._space.array("smooth.moved", given.shape)
         moved = {"values": given, "moves": moves, "out": made, **sizes(fine, given.shape)}
+        moved["count"] = None if night is None else night.count
+        moved["night_begins"], moved["night_full"] = (
+            (0.0, 1.0) if night is None else (night.begins, night.full)
+        )
         self._steps.append(launch("smooth_moved", (width, height, depth), **moved))
         return made
 

@@ -70,9 +70,10 @@ class RecolorSteps:
             tone, radius_px, night_px = tone.halved(), (radius_px + 1) // 2, night_px // 2
         self._count = self._space.array("dark.count", (1,), np.int32)
         guide, color = self._see(small, color, halved)
-        believed = self._believed(guide, color)
-        color = self._windows.led_by_smooth_places(guide, believed, halved, self._look.lead)
         seen = self._windows.seen(guide, radius_px, "chroma", self._count, self._look.dark)
+        night_of = None if self._look.unlit is None else Night(self._count, *night.SHARE)
+        believed = self._believed(guide, color)
+        color = self._windows.led_by_smooth_places(guide, believed, halved, self._look.lead, night_of)
         shown = luma
         if self._options.mode == "full":
             around = (
