@@ -88,8 +88,9 @@ __all__ = [
     "work_size",
 ]
 
-AHEAD_FRAMES = 4
-"""In flight with `ahead`: the network works on one while motion is measured in those after it."""
+AHEAD_FRAMES = 6
+"""In flight with `ahead`: the network works on one while motion is measured in those after it, of which
+each fourth is the next that it needs."""
 Luma = NDArray[np.uint8]
 Plane = NDArray[np.float32]
 
@@ -163,7 +164,8 @@ class NeuralColorizer:
             self.options = replace(self.options, size=record.size)
         self._precision = f" {record.precision}" if record is not None else ""
         beside = self.options.beside and self.options.steady
-        if beside and opener is open_network and not self.options.network.threads:
+        parallel = beside or (self.options.ahead and self.options.steady)
+        if parallel and opener is open_network and not self.options.network.threads:
             threads = max(1, usable_cores() // 2)  # the others are the frames'
             self.options = replace(self.options, network=replace(self.options.network, threads=threads))
         self.network = network or opener(path, self.options.network)

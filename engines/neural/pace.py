@@ -30,11 +30,11 @@ log = logging.getLogger(__name__)
 
 FREE = 0.25
 """Share of the processor that is left to others."""
-SOURCE_SHARE, ENCODER_SHARE = 0.05, 0.18
+SOURCE_SHARE, ENCODER_SHARE = 0.055, 0.195
 """CPU time of decoding and handing on a frame's pixel, and encoding it with x264 as recordings are,
-in parts of what motion, steadying and models take of a pixel at 320 (60 to 70 ns, which tells a fast machine
+in parts of what motion, steadying and models take of a pixel at 320 (55 to 65 ns, which tells a fast machine
 from a slow one): encoding took 13.7, 11.3 and 10.2 ns at 640x512, 720 and 1080 lines, decoding H.264 3."""
-HANDING_SHARE = 0.15
+HANDING_SHARE = 0.16
 """CPU time of a frame's way through threads and queues, whatever its size, in parts of the same at 320: four
 cameras of 640x512 took 1.4 ms a frame with a palette in place of all that, which takes 5 to 6."""
 TOGETHER = 1.15
