@@ -69,7 +69,10 @@ class CameraClock:
         first, first_ns, rate, at = (
             told.get_value(name) for name in ("base-rtptime", "base-time", "clock-rate", "sr-ext-rtptime")
         )
-        report = told.get_value("sr-buffer").extract_dup(0, 28)
+        sent = told.get_value("sr-buffer")
+        if sent is None:  # GStreamer 1.26 also tells of a clock without a report
+            return
+        report = sent.extract_dup(0, 28)
         if len(report) < 28 or report[1] != _SENDER_REPORT or None in (first, first_ns, rate, at) or not rate:
             return
         seconds, share = struct.unpack(">II", report[8:16])

@@ -215,6 +215,8 @@ def test_a_camera_without_a_clock_says_nothing(seconds: int, known: bool) -> Non
     )
     clock = CameraClock()
     clock._reported(None, told)  # 90,000 ticks after what came at 2 s
+    told.remove_field("sr-buffer")
+    clock._reported(None, told)
     assert clock.at(3_000_000_000) == (1_700_000_000_500_000_000 if known else 0)
 
 
