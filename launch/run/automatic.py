@@ -77,7 +77,7 @@ class Governor:
 
     def for_file(self, options: NeuralOptions, best: bool) -> NeuralOptions:
         """Settings of a file, the same on every machine: where nobody has said otherwise the network runs at
-        every fourth frame, or (`best`) the best one at every frame."""
+        every third frame, or (`best`) the best one at every frame."""
         if "neural.temporal.color_every" in self._open_keys:
             every = 1 if best else FILE_COLOR_EVERY
             options = replace(options, temporal=replace(options.temporal, color_every=every))
@@ -348,10 +348,7 @@ def _as_default(neural: NeuralOptions, sized: bool) -> list[str]:
 BY_REFERENCE_SIZE = catalog.SIZES[0]
 """Of the band's network that the engine `reference` stands on."""
 _UNCODED = ("null", "window")
-FILE_COLOR_EVERY = 4
-"""Beside every third: moved scenes with something that walks through them, panning by 0 to 20 pixels a frame,
-have 0.01 to 0.03 dB more; the flicker of still pixels of five clips is 0.96 to 1.04 times as much, CDC 0.9 to
-1.2 times (0.0005 at worst became 0.0006 in clips); a file takes a sixteenth less CPU time."""
+FILE_COLOR_EVERY = 3
 _RATE = 30.0
 """Frames a second that are kept where the source says none, and of files."""
 
