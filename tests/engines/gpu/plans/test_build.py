@@ -27,7 +27,11 @@ from irchroma.engines.gpu.plans.build import (
 from irchroma.engines.gpu.plans.file import read_plan, write_plan
 from irchroma.engines.network.weight_storage import float16_twin
 
+onnx = pytest.importorskip("onnx", reason="plans are built from graphs")
+
 DEADLINE_S = 60.0
+NETWORK = onnx.load(catalog.weights_path("nir", "fast"), load_external_data=False).graph
+CONVOLUTIONS = sum(node.op_type == "Conv" for node in NETWORK.node)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +54,7 @@ def copied(built: tuple[PlanOptions, Plan], tmp_path: Path) -> tuple[PlanOptions
 
 def test_a_float16_plan_has_every_convolution_in_float16(built: tuple[PlanOptions, Plan]) -> None:
     header = built[1].header
-    assert header.convolutions == 51
+    assert header.convolutions == CONVOLUTIONS >= 50
     assert {layer.precision for layer in header.layers} == {"fp16"}
     assert sum(layer.kind == "correlation" for layer in header.layers) >= 45
     assert any(
@@ -81,7 +85,7 @@ def test_every_shape_gets_a_plan_of_its_own_and_a_range_is_one(tmp_path: Path) -
     assert alone.path != ranged.path
     for plan in (alone, ranged):
         assert {layer.precision for layer in plan.header.layers} <= {"fp32", "none"}
-        assert plan.header.convolutions == 51
+        assert plan.header.convolutions == CONVOLUTIONS
         assert b"tf32=0" in read_plan(plan.path)[1], "float32 was asked for, not TensorFloat-32"
     assert any(layer.output.startswith("?") for layer in ranged.header.layers)
     assert not any("?" in layer.output for layer in alone.header.layers), "every size of one shape is known"
@@ -229,7 +233,10 @@ def test_a_float16_network_is_refused_where_float32_was_asked_for(tmp_path: Path
     options = plan_options(tmp_path, "fp32")
     assert options.onnx is not None
     options = replace(options, onnx=float16_twin(options.onnx))
-    with pytest.raises(PlanError, match=r"51 of 51 convolutions were not built in fp32 \(.* is fp16\)"):
+    with pytest.raises(
+        PlanError,
+        match=rf"{CONVOLUTIONS} of {CONVOLUTIONS} convolutions were not built in fp32 \(.* is fp16\)",
+    ):
         ensure_plan(options)
     assert not list(tmp_path.glob("*.plan"))
 
@@ -250,7 +257,9 @@ def test_a_single_convolution_in_another_precision_is_found(tmp_path: Path) -> N
     for cast in casts:
         nodes.insert(at, cast)
     onnx.save(model, options.onnx)
-    with pytest.raises(PlanError, match=r"[12] of 51 convolutions were not built in fp32 \(/decoder/"):
+    with pytest.raises(
+        PlanError, match=rf"[12] of {CONVOLUTIONS} convolutions were not built in fp32 \(/decoder/"
+    ):
         ensure_plan(options)
 
 
