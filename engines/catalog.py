@@ -86,10 +86,10 @@ def require_network(kind: str, size: str) -> None:
 def look_of(kind: str, size: str) -> BandLook:
     """How a network's pictures are put together: of one named by its band as that band's.
 
-    What a reference or a colorizer of the literature does not know is gray, as it was measured.
+    What a colorizer of the literature does not know is gray, as it was measured.
     """
     look = BANDS.get(size, NETWORKS[kind]).look
-    return look if kind in BANDS else replace(look, instead="gray")
+    return replace(look, instead="gray") if kind in CLASSICS else look
 
 
 def band_of(kind: str, size: str) -> str:

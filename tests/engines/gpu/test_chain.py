@@ -54,19 +54,20 @@ def work(
 
 @pytest.mark.parametrize(
     ("engine", "size", "before", "now", "row"),
-    [("nir", "fast", 79, 34, 17), ("nir", "best", 79, 34, 17), ("thermal", "best", 80, 31, 17)],
+    [("nir", "fast", 79, 46, 25), ("nir", "best", 79, 46, 25), ("thermal", "best", 80, 43, 25)],
 )
-def test_a_frame_is_less_than_half_of_the_launches_that_it_was(
+def test_a_frame_is_three_fifths_of_the_launches_that_it_was(
     host_kernels: HostKernels, engine: str, size: str, before: int, now: int, row: int
 ) -> None:
     """Each is some microseconds on a GPU whatever it does: they were most of a frame beside the network.
 
-    One of them, `believe`, does what a frame did not do then; and two are by themselves so that one of them
-    can run beside the network. The longest row of those that wait for each other, with the network, is half.
+    Thirteen of them, `believe` and those that lead smooth places, do what a frame did not do then; and two
+    are by themselves so that one of them can run beside the network. The longest row of those that wait for
+    each other, with the network, is hardly more than half.
     """
     steps = work(host_kernels, engine, size, TemporalOptions(), COLORED)
     found = [step.kernel for step in steps if isinstance(step, Launch)]
-    assert len(found) == now < before / 2, Counter(found)
+    assert len(found) == now < 0.6 * before, Counter(found)
     assert plan_branches(steps).longest == row < 0.6 * now
     first = next(index for index, step in enumerate(steps) if not isinstance(step, Launch))
     beside = [
@@ -95,7 +96,7 @@ def test_motion_is_searched_for_in_few_launches(host_kernels: HostKernels, size:
     """Both ways at once, and nothing where the picture stands still: they were none, on the host."""
     found = launches(host_kernels, "nir", size, TemporalOptions(), SEARCHED)
     assert len(found) == count, Counter(found)
-    assert len(launches(host_kernels, "nir", size, TemporalOptions(), COLORED)) == 34
+    assert len(launches(host_kernels, "nir", size, TemporalOptions(), COLORED)) == 46
 
 
 def test_motion_goes_to_the_device_at_half_size_alone() -> None:
