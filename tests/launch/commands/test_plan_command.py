@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ def test_a_plan_is_built_found_again_and_inspected_as_float16(
     pytest.importorskip("tensorrt_rtx")
     rtx = ["--runtime", "tensorrt-rtx"]
     assert main([*BUILD, *rtx]) == 0
-    assert "fp16 in 51 of 51 convolutions" in capsys.readouterr().out
+    assert re.search(r"fp16 in (\d\d) of \1 convolutions", capsys.readouterr().out)
     assert main([*BUILD, *rtx, "--no-build"]) == 0
     assert "up to date" in capsys.readouterr().out
     (path,) = cache.rglob("*.plan")
