@@ -133,13 +133,16 @@ def by_gstreamer(url: str, transport: str, folder: Path) -> Seen:
         source = f"srtsrc uri={url} ! tsdemux ! h264parse ! avdec_h264"
     else:
         source = f"filesrc location={url} ! decodebin name=all all."
-    done = in_process(  # the sound of a stream has no end, so that a limit ends it
-        *(("timeout", "10") if transport else ()),
-        *("gst-launch-1.0", "-q", *source.split(), "!", "videoconvert", "!"),
-        *("video/x-raw,format=RGB", "!", "identity", f"eos-after={FRAMES + 1}", "!"),
-        *("filesink", f"location={out}"),
+    ends = (
+        f"videoconvert ! video/x-raw,format=RGB ! identity eos-after={FRAMES + 1} ! filesink location={out}"
     )
-    assert done.returncode in ((0, 124) if transport else (0,)), done.stdout
+    command = ("gst-launch-1.0", "-q", *source.split(), "!", *ends.split())
+    if transport:  # the sound of a stream has no end: it is left when the pictures are there
+        whole = FRAMES * SIZE[0] * SIZE[1] * 3
+        said = _until(lambda: out.exists() and out.stat().st_size >= whole, command, folder / "gst.log")
+        return Seen(raw_frames(out)[: FRAMES + 1], said)
+    done = in_process(*command)
+    assert done.returncode == 0, done.stdout
     # Its H.265 decoder empties itself behind the end that the limit makes: a gray picture more.
     return Seen(raw_frames(out)[: FRAMES + 1], done.stdout)
 
@@ -157,17 +160,10 @@ def by_vlc(url: str, transport: str, folder: Path) -> Seen:
     shows = ("--intf=dummy", "--vout=dummy", "--no-audio", "--no-drop-late-frames")
     writes = ("--video-filter=scene", "--scene-format=png", f"--scene-path={folder}", "--scene-prefix=seen")
     words = ("timeout", "30", *nobody, "cvlc", *shows, *writes, "--scene-ratio=4", url, "vlc://quit")
-    log = folder / "vlc.log"
-    with log.open("w", encoding="utf-8") as out:
-        process = subprocess.Popen(words, stdout=out, stderr=out, env={**os.environ, "HOME": str(folder)})
-    try:
-        wait_for(lambda: process.poll() is not None or len(list(folder.glob("seen*.png"))) > VLC_FRAMES, 50)
-        log_text = log.read_text(encoding="utf-8", errors="replace")
-    finally:
-        process.terminate()
-        process.wait(20)
+    shown = functools.partial(folder.glob, "seen*.png")
+    log_text = _until(lambda: len(list(shown())) > VLC_FRAMES, words, folder / "vlc.log", HOME=str(folder))
     # The last picture may be half written.
-    found = [cv2.imread(str(path)) for path in sorted(folder.glob("seen*.png"))[:VLC_FRAMES]]
+    found = [cv2.imread(str(path)) for path in sorted(shown())[:VLC_FRAMES]]
     # Its complaints of a machine without sound, desktop and picture output are none of a stream.
     said = [
         line for line in log_text.splitlines() if re.search(r" (demux|decoder|packetizer) |^\[h264", line)
@@ -175,6 +171,18 @@ def by_vlc(url: str, transport: str, folder: Path) -> Seen:
     # The scene filter writes the decoder's rows beyond the picture's last one, too.
     frames = [cv2.cvtColor(bgr[: SIZE[0]], cv2.COLOR_BGR2RGB) for bgr in found if bgr is not None]
     return Seen(frames, "\n".join(said))
+
+
+def _until(enough: Callable[[], bool], command: tuple[str, ...], log: Path, **environment: str) -> str:
+    """Run it until there is enough or it has ended, 50 s at most; what it had said by then."""
+    with log.open("w", encoding="utf-8") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, **environment})
+    try:
+        wait_for(lambda: process.poll() is not None or enough(), 50)
+        return log.read_text(encoding="utf-8", errors="replace")
+    finally:
+        process.terminate()
+        process.wait(20)
 
 
 by_opencv = functools.partial(_by_python, _OPENCV)
