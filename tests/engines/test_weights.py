@@ -19,7 +19,7 @@ NAMES = [f"{band}_{size}" for band in ("nir", "thermal") for size in ("fast", "b
 def test_every_network_ships_with_its_card() -> None:
     table = (WEIGHTS / "MODELS.md").read_text()
     for name in NAMES:
-        assert (WEIGHTS / f"{name}.onnx").is_file()
+        assert (WEIGHTS / f"{name}.onnx").stat().st_size < 4e6
         assert f"`{name}`" in table
         card = (WEIGHTS / f"{name.partition('_')[0]}.md").read_text()
         for chapter in ("Data and its terms", "Recipe", "Measured", "Limits"):
