@@ -130,6 +130,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--cameras", default="1,4", metavar="N,N", help="live cameras at once (1,4)")
     parser.add_argument("--seconds", type=float, default=default.seconds, help="of each live run (6)")
+    parser.add_argument(
+        "--warm", type=float, default=default.warm_s, help="seconds of it before, not counted (2.5)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -141,7 +144,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"expected --size such as 1280x720 and --cameras such as 1,4: {error}") from error
     if args.old is not None and not (args.old / ".typing").is_dir():
         raise ConfigError(f"--old {args.old}: expected a checkout of irchroma, with its .typing folder")
-    options = CpuBenchOptions(args.engine, sizes, cameras, args.seconds, old=args.old)
+    options = CpuBenchOptions(args.engine, sizes, cameras, args.seconds, args.warm, args.old)
     results: dict[str, Any] = {
         "bench": "cpu",
         "engine": options.engine,
