@@ -1,5 +1,6 @@
 """Skips for what a machine lacks; a skip is a failure where IRCHROMA_REQUIRE says that it is there."""
 
+import fcntl
 import logging
 import os
 import shutil
@@ -36,6 +37,7 @@ _CHECKS = {"gst": _has_gst, "gpu": _has_gpu, "browser": _has_browser, "systemd":
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("alone") is not None)  # one after the other
     required = {word for word in os.environ.get("IRCHROMA_REQUIRE", "").split(",") if word}
     present = {name: check() for name, check in _CHECKS.items()}
     for item in items:
@@ -46,6 +48,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         # once more, and RERUN lines say it. Two in a row are a fault, and so is a line that comes back.
         if item.get_closest_marker("gst") or item.get_closest_marker("browser"):
             item.add_marker(pytest.mark.flaky(reruns=1))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """With several workers (`-n`), what watches the clock closely (`alone`) runs while no other test does."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return (yield)
+    alone = item.get_closest_marker("alone") is not None
+    here = Path(__file__)
+    with here.open("rb") as room, here.with_name("waiting.py").open("rb") as door:
+        fcntl.flock(door, fcntl.LOCK_EX)  # who waits for the room to be empty lets nobody else in
+        fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(door, fcntl.LOCK_UN)
+        try:
+            return (yield)
+        finally:
+            fcntl.flock(room, fcntl.LOCK_UN)  # closing would not, where a forked process still has the file
 
 
 @pytest.fixture(scope="session")

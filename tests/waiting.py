@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import socket
 import threading
 import time
@@ -16,11 +18,24 @@ def wait_for(condition: Callable[[], Any], timeout_s: float = 30.0) -> None:
         threading.Event().wait(0.02)
 
 
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+# Each worker has 1,500 ports of its own, taken one after the other: what the system gives to port 0 and to
+# connections begins at 32768 (ip_local_port_range), and would be given twice between here and its use.
+_PORTS = itertools.cycle(
+    range(20000 + 1500 * (_WORKER % 8) + os.getpid() % 1000, 21500 + 1500 * (_WORKER % 8))
+)
+
+
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """A port of TCP (SOCK_STREAM) or UDP (SOCK_DGRAM) that nobody on this machine has."""
-    with socket.socket(type=kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of TCP (SOCK_STREAM) or UDP (SOCK_DGRAM) that nobody has, and that is not given again soon."""
+    for port in itertools.islice(_PORTS, 1500):
+        with socket.socket(type=kind) as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise OSError("expected a free port of 1,500, found none")
 
 
 def at_once(works: Sequence[Callable[[], object]], timeout_s: float = 60.0) -> None:

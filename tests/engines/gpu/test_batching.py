@@ -212,6 +212,7 @@ def test_frames_that_come_while_the_device_is_busy_go_together(desk: MakeDesk) -
     assert set(gate.sizes) <= {1, 2, 4}
 
 
+@pytest.mark.alone
 def test_a_frame_waits_for_company_until_its_deadline_and_no_longer(desk: MakeDesk) -> None:
     together = desk(batch=BatchOptions(100, 2))
     first, second = together.camera(depth=1), together.camera(depth=1)

@@ -153,6 +153,7 @@ def test_fast_cameras_do_not_starve_a_slow_one(network_file: Path, monkeypatch: 
     assert shared.frames > 60
 
 
+@pytest.mark.alone
 def test_a_frame_waits_for_company_only_until_its_deadline(network_file: Path) -> None:
     wait_s = 0.2
     shared = SharedNetwork(

@@ -112,6 +112,7 @@ def ray_machines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     machines.shutdown()
 
 
+@pytest.mark.alone
 def test_cameras_outlive_their_machines(ray_machines: Any, tmp_path: Path) -> None:
     path = tmp_path / "fleet.toml"
     path.write_text(FILE)

@@ -132,6 +132,7 @@ def test_a_command_gets_each_event_as_json_on_its_standard_input(tmp_path: Path)
     ]
 
 
+@pytest.mark.alone
 def test_a_command_that_hangs_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("irchroma.launch.run.events._LAST_S", 0.5)
     hook = EventHook("sleep 60")

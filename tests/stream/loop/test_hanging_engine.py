@@ -10,6 +10,7 @@ from irchroma.stream.loop.attended import Deadlines
 from irchroma.stream.loop.guarded import BEING_MADE, GuardedColorizer, StoppedEarly
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("where", ["submit", "collect"])
 def test_a_live_run_passes_by_an_engine_that_hangs_and_then_takes_another(where: str) -> None:
     hanging, engines = Hanging(where), [Tinted("second")]
@@ -32,6 +33,7 @@ def test_a_live_run_passes_by_an_engine_that_hangs_and_then_takes_another(where:
     guarded.close()
 
 
+@pytest.mark.alone
 def test_a_file_waits_for_an_engine_until_it_counts_as_lost() -> None:
     hanging = Hanging("collect")
     guarded = GuardedColorizer(lambda: hanging, live=False, deadlines=QUICK)
@@ -46,6 +48,7 @@ def test_a_file_waits_for_an_engine_until_it_counts_as_lost() -> None:
     guarded.close()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("fails", [True, False])
 def test_nobody_waits_while_an_engine_is_closed(fails: bool) -> None:
     """A broken one, and one that another takes over from, hang in their close."""
@@ -115,6 +118,7 @@ class Fading(Tinted):
         self.faded = True
 
 
+@pytest.mark.alone
 def test_the_first_pictures_of_a_live_run_do_not_wait_for_their_engine() -> None:
     may_end, engine = threading.Event(), Fading("late")
 

@@ -313,6 +313,7 @@ class HungColorizer(RedColorizer):
         return super().collect()
 
 
+@pytest.mark.alone
 def test_a_hung_engine_stops_neither_the_pictures_nor_the_end_of_the_run() -> None:
     def camera() -> Iterator[Step]:
         for number in range(10_000):

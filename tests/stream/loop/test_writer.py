@@ -126,6 +126,7 @@ def test_a_recording_that_fails_stays_failed_and_so_does_any_sink_of_a_file() ->
         assert writer.reopened == 0
 
 
+@pytest.mark.alone
 def test_a_live_sink_that_hangs_is_left_and_another_takes_over_without_a_pause() -> None:
     hanging, second = Hanging("write"), MemorySink()
     writer = SinkWriter(hanging, "rtsp", lambda: second, QUICK)
@@ -146,6 +147,7 @@ def test_a_live_sink_that_hangs_is_left_and_another_takes_over_without_a_pause()
     assert writer.failure is None
 
 
+@pytest.mark.alone
 def test_a_file_that_takes_nothing_any_more_fails_instead_of_holding_the_run() -> None:
     hanging = Hanging("write")
     writer = SinkWriter(hanging, "a.mp4", None, QUICK)
@@ -160,6 +162,7 @@ def test_a_file_that_takes_nothing_any_more_fails_instead_of_holding_the_run() -
     until(lambda: hanging.closed)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("own_s", [None, 0.6])
 def test_the_end_waits_for_a_sink_as_long_as_it_may_need(own_s: float | None) -> None:
     hanging = Hanging("close")

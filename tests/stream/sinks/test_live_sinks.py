@@ -207,6 +207,7 @@ def test_a_display_that_does_not_answer_is_one_clear_line(monkeypatch: pytest.Mo
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.alone
 def test_a_file_is_shown_at_its_own_speed(monkeypatch: pytest.MonkeyPatch, gray_ramp: np.ndarray) -> None:
     monkeypatch.setenv("DISPLAY", ":987")
     sink = WindowSink("fakesink")
@@ -257,6 +258,7 @@ def next_jpeg(stream: http.client.HTTPResponse) -> np.ndarray:
     return cv2.imdecode(np.frombuffer(stream.read(length), np.uint8), cv2.IMREAD_COLOR)
 
 
+@pytest.mark.alone
 def test_the_page_shows_title_picture_and_figures() -> None:
     red = np.zeros((*SIZE, 3), np.uint8)
     red[:] = (200, 40, 30)
@@ -285,6 +287,7 @@ def test_the_page_shows_title_picture_and_figures() -> None:
             answer.read()
 
 
+@pytest.mark.alone
 def test_a_viewer_that_does_not_read_sees_fewer_pictures_and_slows_nobody() -> None:
     noise = np.random.default_rng(2).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
     with served(noise) as sink:
@@ -307,6 +310,7 @@ def test_a_page_on_a_port_that_is_taken_is_one_clear_line() -> None:
             HttpSink("127.0.0.1", port).open(LIVE, SIZE)
 
 
+@pytest.mark.alone
 def test_closing_the_page_lets_its_viewers_go(gray_ramp: np.ndarray) -> None:
     sink = HttpSink("127.0.0.1", 0)
     sink.open(LIVE, SIZE)

@@ -197,6 +197,7 @@ def test_the_encoder_runs_only_while_somebody_watches() -> None:
         third.leave()
 
 
+@pytest.mark.alone
 def test_a_new_viewer_gets_a_keyframe_at_once() -> None:
     sink = RtspSink(RtspAddress("127.0.0.1", 0, "cam"), EncoderOptions(keyframe_s=600))
     sink.open(LIVE, SIZE)
@@ -235,6 +236,7 @@ def test_nothing_reaches_a_viewer_over_udp_before_its_keyframe(codec: str) -> No
         stays.leave()
 
 
+@pytest.mark.alone
 def test_a_viewer_that_does_not_read_slows_nobody() -> None:
     sink = RtspSink(RtspAddress("127.0.0.1", 0, "cam"), EncoderOptions(bitrate_kbps=8000))
     sink.open(LIVE, SIZE)

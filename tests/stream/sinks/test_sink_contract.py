@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.waiting import free_port
 
 from irchroma.stream.errors import SinkError
 from irchroma.stream.picture.picture import Palette, Picture, planes_of
@@ -33,7 +35,7 @@ SINKS: dict[str, Callable[[Path], FrameSink]] = {
     "h265": lambda folder: open_sink(str(folder / "out.mp4"), SinkOptions(EncoderOptions(codec="h265"))),
     "hls": lambda folder: open_sink(f"hls:{folder / 'web'}"),
     "rtsp": lambda folder: open_sink("rtsp://127.0.0.1:0/cam"),
-    "srt": lambda folder: open_sink("srt://127.0.0.1:47011?mode=listener"),
+    "srt": lambda folder: open_sink(f"srt://127.0.0.1:{free_port(socket.SOCK_DGRAM)}?mode=listener"),
     "http": lambda folder: open_sink("http://127.0.0.1:0"),
     "window": lambda folder: WindowSink("fakesink"),
 }

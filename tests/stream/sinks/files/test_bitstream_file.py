@@ -81,6 +81,7 @@ def test_a_row_of_files_has_each_packet_once_and_begins_with_keyframes(tmp_path:
         assert len(ffmpeg("-i", str(file), "-f", "framemd5", "-").splitlines()) > 50
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("mount", ["h264", "h265", "mjpeg"])
 def test_every_picture_of_a_camera_is_kept_though_coloring_drops_most(mount: str, tmp_path: Path) -> None:
     raw = SegmentedSink(tmp_path / f"{mount}.mkv", FileSinkOptions(lossless=True, coded=True))
