@@ -1,6 +1,7 @@
 """The layout's own rules: one import name, five folders, nothing heavy at import."""
 
 import ast
+import functools
 import importlib.util
 import re
 import subprocess
@@ -118,9 +119,10 @@ def test_nothing_imports_a_folder_by_its_bare_name() -> None:
             assert not {name.split(".")[0] for name in names} & set(FOLDERS), path
 
 
-@pytest.mark.parametrize("library", HOMES)
-def test_a_heavy_library_is_imported_in_its_homes_only(library: str) -> None:
-    found = set()
+@functools.cache
+def importers() -> dict[str, set[str]]:
+    """A library -> the files that import it, at their top or when they are asked."""
+    found: dict[str, set[str]] = {}
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
@@ -128,9 +130,14 @@ def test_a_heavy_library_is_imported_in_its_homes_only(library: str) -> None:
                 names = [node.module or ""]
             if isinstance(node, ast.Call) and "import_module" in ast.unparse(node.func):
                 names = [ast.unparse(argument).strip("'\"f") for argument in node.args]
-            if library in {name.split(".")[0] for name in names}:
-                found.add(str(path.relative_to(ROOT)))
-    assert found <= HOMES[library]
+            for name in names:
+                found.setdefault(name.split(".")[0], set()).add(str(path.relative_to(ROOT)))
+    return found
+
+
+@pytest.mark.parametrize("library", HOMES)
+def test_a_heavy_library_is_imported_in_its_homes_only(library: str) -> None:
+    assert importers().get(library, set()) <= HOMES[library]
 
 
 def test_that_a_gpu_has_never_run_it_is_said_once() -> None:

@@ -64,11 +64,12 @@ def build_library(path: Path, backward: bool = False, sanitizer: str = "") -> No
 class HostKernels:
     """All kernels as functions of one shared library. `run` blocks, without Python's lock."""
 
-    def __init__(self, backward: bool = False, sanitizer: str = "") -> None:
-        """Build and load the library; see `build_library`."""
+    def __init__(self, backward: bool = False, sanitizer: str = "", built: str | Path | None = None) -> None:
+        """Build and load the library; see `build_library`, which may have `built` it already."""
         with tempfile.TemporaryDirectory(prefix="irchroma-kernels-") as folder:
-            made = Path(folder) / "kernels.so"
-            build_library(made, backward, sanitizer)
+            made = Path(built or Path(folder) / "kernels.so")
+            if built is None:
+                build_library(made, backward, sanitizer)
             library = ctypes.CDLL(str(made))  # stays loaded when its file goes
         self._functions: dict[str, Any] = {}
         for name in kernel_names():

@@ -25,10 +25,19 @@ OPTIONS = {
 }
 
 
+@pytest.fixture(scope="module", params=SANITIZERS)
+def watched(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """A sanitizer, and the library of all kernels built for it."""
+    if host.compiler() is None:
+        pytest.skip("no C++ compiler on this machine: install g++")
+    path = tmp_path_factory.mktemp(request.param) / "kernels.so"
+    host.build_library(path, sanitizer=request.param)
+    return request.param, path
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("sanitizer", SANITIZERS)
-def test_frames_at_odd_sizes_give_a_sanitizer_nothing_to_say(sanitizer: str) -> None:
-    done = run(sanitizer, "tests.engines.gpu.programs.frames", "--device", "cpu", "--sizes", "100x75,67x45")
+def test_frames_at_odd_sizes_give_a_sanitizer_nothing_to_say(watched: tuple[str, Path]) -> None:
+    done = run(watched, "tests.engines.gpu.programs.frames", "--device", "cpu", "--sizes", "100x75,67x45")
     said = done.stderr + done.stdout
     assert done.returncode in (0, 66), said[
         -3000:
@@ -43,25 +52,23 @@ def test_frames_at_odd_sizes_give_a_sanitizer_nothing_to_say(sanitizer: str) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sanitizer", SANITIZERS)
-def test_the_sanitizers_find_a_kernel_that_is_wrong(sanitizer: str) -> None:
+def test_the_sanitizers_find_a_kernel_that_is_wrong(watched: tuple[str, Path]) -> None:
     """Or their silence would mean nothing: one column too many, and all places in one."""
-    done = run(sanitizer, "tests.engines.gpu.programs.wrong_kernel", sanitizer)
-    assert {"address": "heap-buffer-overflow", "thread": "data race"}[sanitizer] in done.stderr, done.stderr[
+    done = run(watched, "tests.engines.gpu.programs.wrong_kernel")
+    assert {"address": "heap-buffer-overflow", "thread": "data race"}[watched[0]] in done.stderr, done.stderr[
         -2000:
     ]
 
 
-def run(sanitizer: str, module: str, *words: str) -> subprocess.CompletedProcess[str]:
+def run(watched: tuple[str, Path], module: str, *words: str) -> subprocess.CompletedProcess[str]:
+    sanitizer, built = watched
     compiler = host.compiler()
-    if compiler is None:
-        pytest.skip("no C++ compiler on this machine: install g++")
+    assert compiler is not None
     # With the C++ library before it, or the sanitizer does not find what it is to stand before
     # (`__cxa_throw`).
     libraries = [_library(compiler, LIBRARIES[sanitizer]), _library(compiler, "libstdc++.so.6")]
     environment = {**os.environ, **OPTIONS, "LD_PRELOAD": " ".join(libraries), "OPENBLAS_NUM_THREADS": "1"}
-    more = ["--sanitizer", sanitizer] if module.endswith("frames") else []
-    command = [sys.executable, "-m", module, *words, *more]
+    command = [sys.executable, "-m", module, *words, "--sanitizer", sanitizer, "--built", str(built)]
     return subprocess.run(
         command, env=environment, capture_output=True, encoding="utf-8", errors="replace", timeout=500
     )

@@ -24,8 +24,9 @@ def main() -> None:
     parser.add_argument("--device", default="torch")
     parser.add_argument("--sizes", default="100x75,640x512")
     parser.add_argument("--sanitizer", default="", help="of the CPU device's kernels")
+    parser.add_argument("--built", help="their library, built so already")
     args = parser.parse_args()
-    kernels = HostKernels(sanitizer=args.sanitizer) if args.device == "cpu" else None
+    kernels = HostKernels(sanitizer=args.sanitizer, built=args.built) if args.device == "cpu" else None
     device = device_of(args.device, kernels)
     print(f"{device.name}: kernels {check_kernels(device):.4f} levels off", end=", ")
     print(f"motion {check_motion(device):.4f} px off")
