@@ -114,6 +114,7 @@ def _color(network: Network, batch: Tensor, lanes: int) -> int:
 
 _CLIP_FRAMES = 30
 _STUCK_S = 10.0
+_START_S = 60.0
 
 
 class ClipServer:
@@ -136,6 +137,7 @@ class ClipServer:
         pictures = [np.ascontiguousarray(one).tobytes() for one in shown]
         self._clip = pictures + pictures[-2:0:-1]
         self._size, self._rate = size, rate
+        self.clients = 0  # that have come so far
         self._ended = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._thread = threading.Thread(target=self._accept, name="clip server", daemon=True)
@@ -163,6 +165,7 @@ class ClipServer:
                 continue
             except OSError:
                 return
+            self.clients += 1
             threading.Thread(target=self._play, args=(client,), daemon=True).start()
 
     def _play(self, client: socket.socket) -> None:
@@ -197,7 +200,7 @@ class CamerasBenchOptions:
         counts: numbers of cameras.
         size: (H, W) of each.
         rate: frames a second of each.
-        seconds: length of each run.
+        seconds: length of each run, from when its last camera is there.
         repetitions: of every run, shared and separate in turns.
     """
 
@@ -248,7 +251,7 @@ def measure(options: CamerasBenchOptions) -> dict[str, Any]:
             for _ in range(options.repetitions):
                 for count in options.counts:
                     for shared in (True, False):
-                        found = _measured(options, count, shared, clip.address, Path(folder))
+                        found = _measured(options, count, shared, clip, Path(folder))
                         runs.setdefault((count, shared), []).append(found)
     finally:
         clip.close()
@@ -289,18 +292,22 @@ def measure(options: CamerasBenchOptions) -> dict[str, Any]:
 
 
 def _measured(
-    options: CamerasBenchOptions, count: int, shared: bool, source: str, folder: Path
+    options: CamerasBenchOptions, count: int, shared: bool, server: ClipServer, folder: Path
 ) -> dict[str, Any]:
     """One process with so many cameras; CPU time and memory are the whole process's."""
     stats, config = folder / "stats.json", folder / "cameras.toml"
     lines = [f"engine = {json.dumps(options.engine)}", "[sharing]", f"networks = {str(shared).lower()}"]
     for _ in range(count):
-        lines += ["[[cameras]]", f'source = "{source}"', 'to = ["null"]']
+        lines += ["[[cameras]]", f'source = "{server.address}"', 'to = ["null"]']
     config.write_text("\n".join(lines) + "\n", encoding="utf-8")
     command = [sys.executable, "-m", "irchroma.launch", "run", "--config", str(config), "--quiet"]
+    before = server.clients
     process = subprocess.Popen(
         [*command, "--stats", str(stats)], stderr=subprocess.PIPE, encoding="utf-8", errors="replace"
     )
+    deadline_s = time.monotonic() + _START_S
+    while server.clients < before + count and _runs(process.pid) and time.monotonic() < deadline_s:
+        threading.Event().wait(0.02)
     memory = _watch_memory(process.pid, options.seconds)
     process.send_signal(signal.SIGTERM)
     _, status, usage = os.wait4(process.pid, 0)
@@ -325,6 +332,11 @@ def _measured(
         "cpu_ms_a_frame": 1e3 * (usage.ru_utime + usage.ru_stime) / sum(one["frames"] for one in told),
         "resident_mb": median(memory[len(memory) // 2 :]),
     }
+
+
+def _runs(pid: int) -> bool:
+    """Whether this child has not ended; it is left to be waited for."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
 
 def _watch_memory(pid: int, seconds: float) -> list[float]:
