@@ -208,7 +208,7 @@ def test_a_signal_finishes_every_file_and_exits_with_0(number: int, tmp_path: Pa
 _NEVER_ENDS = """
 import threading
 from irchroma.launch.run.process import stop_on_signals
-stop_on_signals(threading.Event().wait)
+stop_on_signals(lambda: print("stopping", flush=True))
 print("ready", flush=True)
 while True:
     threading.Event().wait(0.05)
@@ -224,10 +224,11 @@ def test_a_second_signal_ends_the_process_at_once_unless_it_is_the_same_wish(apa
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGTERM)
     if apart_s:
+        assert process.stdout.readline() == "stopping\n"  # it counts from here, however late the first came
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(apart_s)
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 128 + signal.SIGINT
+        assert process.wait(30) == 128 + signal.SIGINT
     else:
         process.send_signal(signal.SIGINT)
         with pytest.raises(subprocess.TimeoutExpired):
