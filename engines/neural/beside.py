@@ -245,6 +245,9 @@ class ColorBeside:
     """The color of one video's frames by what the network has said of frames before them.
 
     Used by one thread. Color is kept at half the work size (`stage.half_size`) throughout.
+
+    Attributes:
+        news: the last frame's color is not only that of the frame before, moved.
     """
 
     def __init__(self, stage: TemporalStage, keep_dark: Callable[[Plane, Luma], None]) -> None:
@@ -257,6 +260,7 @@ class ColorBeside:
         self._journey: Journey | None = None
         self._wanted, self._shown, self._wait_s = False, 0.0, FIRST_WAIT_S
         self._frames = 0  # since the last answer
+        self.news = True
 
     @property
     def worked_s(self) -> float:
@@ -300,6 +304,7 @@ class ColorBeside:
         self._wait_s = CUT_WAIT_S
         self._frames = 1 if without else min(self._frames + 1, MOST_FRAMES)
         gray = reduced(work, half) * np.float32(1 / 255)
+        self.news = taken is not None or without or self._shown < 1.0
         if taken is None and without:
             stage.forget_color()
             return np.dstack([gray, gray * 0, gray * 0]), gray * 0

@@ -21,6 +21,7 @@ from irchroma.engines.network.sharing import NetworkSeat
 from irchroma.engines.network.twins import weights_for
 from irchroma.engines.neural import people
 from irchroma.engines.neural.beside import Answer, CallsInOrder, ColorBeside
+from irchroma.engines.neural.carried import CarriedModels
 from irchroma.engines.neural.exemplar import (
     ExemplarNetwork,
     OpenGraph,
@@ -28,10 +29,10 @@ from irchroma.engines.neural.exemplar import (
     by_reference,
     checked_strength,
 )
-from irchroma.engines.neural.options import NeuralOptions, NeuralPicture
+from irchroma.engines.neural.options import AHEAD_FRAMES, NeuralOptions, NeuralPicture
 from irchroma.engines.processor import make_nice, usable_cores
 from irchroma.engines.recolor import color_space, neutral
-from irchroma.engines.recolor.recoloring import Recoloring, halves
+from irchroma.engines.recolor.recoloring import Models, Recoloring, halves
 from irchroma.engines.recolor.work_picture import STRIDE_PX, answer_at, at_size, padded, reduced, work_size
 from irchroma.engines.reference.pictures import Reference, load_references
 from irchroma.engines.reference.steering import ReferenceOptions, ReferenceSteering, Scenery
@@ -53,7 +54,7 @@ class DeferredPicture:
         if job.ycc is None or job.confidence is None:
             raise EngineError("the network has not colored this frame")
         self._recoloring = recoloring
-        self._parts = (job.luma, job.small, job.ycc, job.confidence, job.halved)
+        self._parts = (job.luma, job.small, job.ycc, job.confidence, job.halved, job.models)
         self._scenery = job.scenery if puts_behind else None
         self.confidence: NDArray[np.uint8] | None = np.asarray(
             cv2.convertScaleAbs(job.confidence, alpha=255.0), np.uint8
@@ -88,9 +89,6 @@ __all__ = [
     "work_size",
 ]
 
-AHEAD_FRAMES = 6
-"""In flight with `ahead`: the network works on one while motion is measured in those after it, of which
-each fourth is the next that it needs."""
 Luma = NDArray[np.uint8]
 Plane = NDArray[np.float32]
 
@@ -115,6 +113,8 @@ class _InFlight:
     cost_s: float = 0.0
     pts_ns: int = 0
     answer: Callable[[], Answer] | None = None
+    news: bool = True
+    models: Models | None = None
 
 
 class NeuralColorizer:
@@ -182,7 +182,7 @@ class NeuralColorizer:
         self._beside = ColorBeside(self._stage, self._keep_dark) if beside and self._stage else None
         self._calls = CallsInOrder() if self.options.ahead and self._stage and not beside else None
         self.depth = AHEAD_FRAMES if self._calls is not None else type(self).depth
-        self._recoloring = Recoloring(self.options.recolor, look)
+        self._recoloring, self._carried = Recoloring(self.options.recolor, look), CarriedModels()
         self._steering: ReferenceSteering | None = None
         if reference is not None:
             steered = ReferenceOptions(reference, min(1.0, strength), steady=self.options.steady)
@@ -238,6 +238,7 @@ class NeuralColorizer:
         if self._steering is not None:
             ycc, confidence = self._steering.apply(job.small, ycc, confidence, pts_ns)
             job.scenery = self._steering.scenery
+        job.news = self._beside.news
         self._hand_over(job, ycc, confidence)
         self._pending.append(job)
 
@@ -248,6 +249,7 @@ class NeuralColorizer:
         job = self._pending.popleft()
         if self._beside is None:
             self._finish(job, *(job.answer() if job.answer is not None else (None, None)))
+        self._model(job)
         picture = DeferredPicture(self._recoloring, job, self.options.recolor.mode == "full")
         if self._beside is not None:
             # Here, while the frame still counts as in flight: behind it live frames would queue up.
@@ -303,6 +305,7 @@ class NeuralColorizer:
     def reset(self) -> None:
         """Forget the past."""
         self._pending.clear()
+        self._carried.forget()
         if self._beside is not None:
             self._beside.forget()
         if self._stage is not None:
@@ -362,6 +365,7 @@ class NeuralColorizer:
         return answer_at(answer, 0, size, job.small.shape)
 
     def _finish(self, job: _InFlight, ycc: Plane | None, confidence: Plane | None) -> None:
+        job.news = ycc is not None
         if ycc is not None:
             self._keep_dark(ycc, job.small)
         if self._stage is not None and job.seen is not None:
@@ -370,6 +374,11 @@ class NeuralColorizer:
             ycc, confidence = self._steering.apply(job.small, ycc, confidence, job.pts_ns)
             job.scenery = self._steering.scenery
         self._hand_over(job, ycc, confidence)
+
+    def _model(self, job: _InFlight) -> None:
+        if job.halved and job.seen is not None and job.ycc is not None and job.confidence is not None:
+            make = partial(self._recoloring.models, job.luma, job.small, job.ycc, job.confidence, True)
+            job.models = self._carried.of(job.seen, job.news or job.warm is not None, make)
 
     @staticmethod
     def _hand_over(job: _InFlight, ycc: Plane | None, confidence: Plane | None) -> None:

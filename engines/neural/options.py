@@ -16,6 +16,10 @@ from irchroma.engines.recolor.recoloring import RecolorOptions
 from irchroma.engines.recolor.work_picture import STRIDE_PX
 from irchroma.engines.temporal.stage import TemporalOptions
 
+AHEAD_FRAMES = 6
+"""In flight with `ahead`: the network works on one while motion is measured in those after it, of which
+each third is the next that it needs."""
+
 
 @dataclass(frozen=True, slots=True)
 class NeuralOptions:

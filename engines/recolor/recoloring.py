@@ -106,8 +106,9 @@ class BandLook:
 
 
 @dataclass(frozen=True, slots=True)
-class _Models:
-    """A frame as affine models of its luma: shown luma (None for as it is) and chroma, at work size."""
+class Models:
+    """A frame as affine models of its luma: shown luma (None for as it is) and chroma, at work size or half
+    of it."""
 
     tone: guided.Affine | None
     chroma: tuple[guided.Affine, guided.Affine]
@@ -132,6 +133,7 @@ class Recoloring:
         ycc: Plane,
         confidence: Plane,
         halved: bool = False,
+        models: Models | None = None,
     ) -> NDArray[np.uint8]:
         """One colored picture.
 
@@ -141,13 +143,14 @@ class Recoloring:
             ycc: (h, w, 3) float32 of the network, BT.601 full range.
             confidence: (h, w) float32 in [0, 1].
             halved: the small ones have half the work size already, see `halves`.
+            models: of this frame, as `models` makes them of the rest; None to make them here.
 
         Returns:
             (H, W, 3) uint8 R'G'B', full range, new.
         """
         with self._lock:
             size = self._begin(luma)
-            models = self._models(luma, small, ycc, confidence, halved)
+            models = models or self.models(luma, small, ycc, confidence, halved)
             shown = self._shown(models, luma)
             fine, fine_shown = luma, shown
             if luma.size >= HALVED_CHROMA:
@@ -168,6 +171,7 @@ class Recoloring:
         ycc: Plane,
         confidence: Plane,
         halved: bool = False,
+        models: Models | None = None,
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
         """One colored picture as video encoders take it, without R'G'B' on the way.
 
@@ -176,7 +180,7 @@ class Recoloring:
         save another 0.3 ms, at 52 dB, but still pixels flickered 1.05 times as much.
 
         Args:
-            luma, small, ycc, confidence, halved: as of `apply`.
+            luma, small, ycc, confidence, halved, models: as of `apply`.
 
         Returns:
             Y' (H, W), Cb and Cr (ceil(H / 2), ceil(W / 2)), uint8, BT.709 limited range, chroma in the middle
@@ -184,7 +188,7 @@ class Recoloring:
         """
         with self._lock:
             height, width = self._begin(luma)
-            models = self._models(luma, small, ycc, confidence, halved)
+            models = models or self.models(luma, small, ycc, confidence, halved)
             fine = _halved(luma)
             fine_shown = fine if models.tone is None else self._on_frame(models.tone, fine)
             chroma = self._levels(models.chroma, fine)
@@ -211,14 +215,15 @@ class Recoloring:
             self._size = size
         return size
 
-    def _models(
+    def models(
         self,
         luma: NDArray[np.uint8],
         small: NDArray[np.uint8],
         ycc: Plane,
         confidence: Plane,
-        halved: bool,
-    ) -> _Models:
+        halved: bool = False,
+    ) -> Models:
+        """What a picture is made of, two thirds of its work; any thread. Arguments as of `apply`."""
         tone_options, radius_px, night_px = self.look.tone, self.options.radius_px, night.RADIUS_PX
         if at_half := halved or halves(luma.shape, small.shape):
             tone_options, radius_px, night_px = self._halved_tone, (radius_px + 1) // 2, night_px // 2
@@ -245,7 +250,7 @@ class Recoloring:
         if self.look.unlit is not None and darkness > 0:
             planes = night.evened(planes, guide, night_px, darkness)
         blue, red = (guided.fit(seen, plane, self.options.chroma_contrast) for plane in planes)
-        return _Models(tone, (blue, red))
+        return Models(tone, (blue, red))
 
     def _believed(self, ycc: Plane, confidence: Plane, guide: Plane) -> tuple[Plane, Plane, Plane]:
         """Y', Cb and Cr (h, w) float32, new: the network's where it is sure, gray or a palette elsewhere."""
@@ -262,11 +267,11 @@ class Recoloring:
                     plane *= share
         return tone, cb, cr
 
-    def _shown(self, models: _Models, luma: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def _shown(self, models: Models, luma: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return luma if models.tone is None else self._on_frame(models.tone, luma)
 
     def _chroma(
-        self, models: _Models, fine: NDArray[np.uint8], fine_shown: NDArray[np.uint8]
+        self, models: Models, fine: NDArray[np.uint8], fine_shown: NDArray[np.uint8]
     ) -> list[NDArray[np.uint8]]:
         """Cb and Cr, 128 neutral, at the size of `fine`."""
         chroma = [
