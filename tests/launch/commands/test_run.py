@@ -147,6 +147,7 @@ def saturation(frame: Frame) -> float:
     return float(np.ptp(frame.pixels.astype(int), axis=2).mean()) if frame.is_color else 0.0
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_a_camera_that_goes_away_is_bridged_and_found_again(tmp_path: Path) -> None:
     camera_port, out_port = free_port(), free_port()

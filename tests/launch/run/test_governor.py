@@ -82,6 +82,7 @@ def test_a_run_that_cannot_keep_its_latency_steps_down_and_says_so(caplog: pytes
     assert len(lines) == len(said["changes"])
 
 
+@pytest.mark.alone
 def test_frames_that_are_lost_elsewhere_on_an_idle_machine_change_nothing() -> None:
     said = summary(run(Camera(90, lost_each=1), limit_ms=10_000, seen_px=32))
     assert said["changes"] == []

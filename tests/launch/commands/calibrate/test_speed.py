@@ -25,6 +25,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
+@pytest.mark.alone
 def test_settings_are_measured_tried_live_written_and_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
