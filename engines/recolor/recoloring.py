@@ -192,7 +192,7 @@ class Recoloring:
             fine = _halved(luma)
             fine_shown = fine if models.tone is None else self._on_frame(models.tone, fine)
             chroma = self._levels(models.chroma, fine)
-            neutral.keep(fine, fine_shown, self._fade, chroma)
+            framed = neutral.keep(fine, fine_shown, self._fade, chroma)
             if self.options.chroma_limit is not None:
                 chroma = _within(self.options.chroma_limit, chroma)
             color_space.fit_gamut(fine_shown, *chroma)
@@ -204,7 +204,7 @@ class Recoloring:
                 cv2.addWeighted(chroma[0], of_cb, chroma[1], of_cr, 128.0, dst=plane, dtype=cv2.CV_8U)
             raised = cv2.addWeighted(chroma[0], lift[0], chroma[1], lift[1], 16.0)
             self._video_luma(models.tone, luma, np.asarray(raised, np.float32), y)
-            if models.tone is not None and any(neutral.borders(fine)):
+            if models.tone is not None and framed:
                 neutral.keep_borders(luma, y, 219 / 255, 16.0)
         return y, half[0], half[1]
 

@@ -23,11 +23,10 @@ from numpy.typing import NDArray
 
 from irchroma.launch.arguments import size_of
 from irchroma.launch.bench.cameras import ClipServer
-from irchroma.launch.bench.cpu_stages import moving_pictures
+from irchroma.launch.bench.cpu_stages import gst_launch, moving_pictures
 from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import write_json
 from irchroma.stream.protocols import VideoInfo
-from irchroma.stream.sinks.encoders import EncoderTask, choose_encoder
 from irchroma.stream.sinks.open_sink import SinkOptions, open_sink
 
 SIZES = ((512, 640), (720, 1280), (1080, 1920))
@@ -247,7 +246,7 @@ def _files(
     options: CpuBenchOptions, size: tuple[int, int], pictures: list[NDArray[np.uint8]], folder: Path
 ) -> list[dict[str, Any]]:
     """From file to H.264 file, every tool in turn."""
-    clip = folder / f"clip_{size[1]}x{size[0]}.mp4"
+    clip = _clip(folder, size)
     frames = _FRAMES_OF.get(size[0], 180)
     _write_clip(clip, size, pictures, frames)
     results = []
@@ -272,7 +271,7 @@ def _files(
             )
     plain = shutil.which("gst-launch-1.0")
     if plain is not None:
-        seconds, cpu_s = _gst_launch(clip, folder / "plain.mp4", size)
+        seconds, cpu_s = gst_launch(clip, [folder / "plain.mp4"], size, _RATE)
         results.append(
             {
                 "size": list(size),
@@ -300,24 +299,6 @@ def _write_clip(path: Path, size: tuple[int, int], pictures: list[NDArray[np.uin
         pts_ns = number * 1_000_000_000 // _RATE
         sink.write(to_and_fro[number % len(to_and_fro)], pts_ns, 1_000_000_000 // _RATE)
     sink.close()
-
-
-def _gst_launch(source: Path, target: Path, size: tuple[int, int]) -> tuple[float, float]:
-    """Wall and CPU seconds of decoding and encoding alone."""
-    encoder = choose_encoder(EncoderTask("h264", size, Fraction(_RATE), live=False)).launch
-    line = f"filesrc location={source} ! decodebin ! videoconvert ! video/x-raw,format=I420 ! {encoder}"
-    command = [
-        "gst-launch-1.0",
-        "-q",
-        *f"{line} ! h264parse ! mp4mux ! filesink location={target}".split(),
-    ]
-    start_s = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise ConfigError("gst-launch failed on the clip")
-    return time.monotonic() - start_s, usage.ru_utime + usage.ru_stime
 
 
 def _exact(mask: str) -> list[str]:
@@ -360,7 +341,29 @@ def _live(
                     )
     finally:
         server.close()
+    if shutil.which("gst-launch-1.0") is not None:
+        results += [_plain(size, count, folder) for count in options.cameras if count > 1]
     return results
+
+
+def _plain(size: tuple[int, int], count: int, folder: Path) -> dict[str, Any]:
+    """So many clips decoded and coded at once, by a live run's encoder, as fast as it goes."""
+    targets, frames = [folder / f"{number}.mp4" for number in range(count)], _FRAMES_OF.get(size[0], 180)
+    seconds, cpu_s = gst_launch(_clip(folder, size), targets, size, _RATE, live=True)
+    found = {
+        "frames_per_second": round(frames / seconds, 2),
+        "cpu_ms_a_frame": round(1e3 * cpu_s / (count * frames), 2),
+    }
+    print(
+        f"{size[1]}x{size[0]} decoded and coded alone, {count} at once: {found['frames_per_second']:.1f} fps"
+        f" each, {found['cpu_ms_a_frame']:.1f} ms of CPU a frame",
+        flush=True,
+    )
+    return {"size": list(size), "mask": "as it is", "what": "gst-launch", "cameras": count, **found}
+
+
+def _clip(folder: Path, size: tuple[int, int]) -> Path:
+    return folder / f"clip_{size[1]}x{size[0]}.mp4"
 
 
 def _live_run(

@@ -1,10 +1,17 @@
-"""What the CPU bench measures of a frame's way, stage by stage, in a process of its own; and its pictures."""
+"""What the CPU bench measures in processes of their own: a frame's way stage by stage, and plain GStreamer.
+
+And its pictures.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import time
 from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -16,7 +23,9 @@ from irchroma.engines.network.network import NetworkOptions, open_network
 from irchroma.engines.recolor.recoloring import Recoloring, halves
 from irchroma.engines.recolor.work_picture import answer_at, padded, reduced, work_size
 from irchroma.engines.temporal.stage import TemporalStage, half_size
+from irchroma.launch.config import ConfigError
 from irchroma.stream.picture.picture import Picture, Planes
+from irchroma.stream.sinks.encoders import EncoderTask, choose_encoder
 from irchroma.stream.sinks.i420_packer import Yuv420Packer
 from irchroma.stream.tone.tone_map import ToneMap
 
@@ -72,3 +81,33 @@ def stages(engine: str, height: str, width: str) -> None:
         timed("pack", packer.pack, Picture(planes=Planes(*planes)))
     network.close()
     print(json.dumps({what: round(float(np.median(found[4:])), 3) for what, found in times.items()}))
+
+
+def gst_launch(
+    clip: Path, targets: list[Path], size: tuple[int, int], rate: int, live: bool = False
+) -> tuple[float, float]:
+    """Wall and CPU seconds of decoding and encoding alone, once for each target and all at once.
+
+    Args:
+        clip: H.264 of `size` (H, W) and `rate`.
+        targets: MP4 files.
+        size, rate: see there.
+        live: by a live run's encoder; else by a file's.
+
+    Raises:
+        ConfigError: it failed.
+    """
+    encoder = choose_encoder(EncoderTask("h264", size, Fraction(rate), live=live)).launch
+    decoded = f"filesrc location={clip} ! decodebin ! videoconvert ! video/x-raw,format=I420"
+    lines = [f"{decoded} ! {encoder} ! h264parse ! mp4mux ! filesink location={target}" for target in targets]
+    start_s = time.monotonic()
+    process = subprocess.Popen(
+        ["gst-launch-1.0", "-q", *" ".join(lines).split()],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise ConfigError("gst-launch failed on the clip")
+    return time.monotonic() - start_s, usage.ru_utime + usage.ru_stime
