@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines.network.network import NetworkOptions
-from irchroma.engines.repair.damaged import DamagedBlocks
-from irchroma.engines.repair.doubt import Doubt
 from irchroma.engines.repair.filling import FillOptions
 from irchroma.engines.repair.mask import Mask
 from irchroma.engines.repair.repairer import RepairOptions, VideoRepair
+from irchroma.engines.repair.stream_damage import StreamDamage
 from irchroma.launch.bench.clips import CODECS, SENT, SLICED, code, lose, lose_slices, shown, spoil
 from irchroma.stream.frame import Frame
 
@@ -65,12 +64,10 @@ def _luma_of(frame: Frame) -> Luma:
 
 def _alarms(frames: list[Frame]) -> int:
     """Frames in which damage is found or doubted."""
-    finder, doubt = DamagedBlocks(), Doubt()
-    alarms = 0
+    damage, alarms = StreamDamage(), 0
     for frame in frames:
-        mask = finder.find(_luma_of(frame), frame.damaged_from)
-        doubted = doubt.find(_luma_of(frame), frame.damaged_from, frame.drawn_anew, mask)
-        alarms += mask is not None or doubted is not None
+        seen = damage.look(_luma_of(frame), frame.pts_ns, frame.damaged_from, frame.drawn_anew)
+        alarms += seen.mended is not None or seen.doubted is not None
     return alarms
 
 
@@ -103,16 +100,17 @@ class Marks:
 
 def _of_damage(truth: list[Frame], came: list[Frame], network: NetworkOptions) -> dict[str, Any]:
     """What is found and mended, of the frames that came; each is held against the one of its time."""
-    finder, video = DamagedBlocks(), VideoRepair(RepairOptions(FillOptions("auto", network)))
-    doubt, mended_marks, all_marks = Doubt(), Marks(), Marks()
+    damage, video = StreamDamage(), VideoRepair(RepairOptions(FillOptions("auto", network)))
+    mended_marks, all_marks = Marks(), Marks()
     counts = {"damaged_frames": 0, "found_frames": 0, "doubted_frames": 0}
     psnr_db: dict[str, list[float]] = {"before": [], "after": [], "inside_before": [], "inside_after": []}
     for frame in came:
         one = _luma_of(min(truth, key=lambda other: abs(other.pts_ns - frame.pts_ns)))
         other = _luma_of(frame)
-        wrong, mask = wrong_pixels(one, other), finder.find(other, frame.damaged_from)
-        doubted = doubt.find(other, frame.damaged_from, frame.drawn_anew, mask)
-        mended = video.apply(other, frame.pts_ns, lost=mask, lasting=finder.lasting)[0]
+        wrong = wrong_pixels(one, other)
+        seen = damage.look(other, frame.pts_ns, frame.damaged_from, frame.drawn_anew)
+        mask, doubted = seen.mended, seen.doubted
+        mended = video.apply(seen.pixels, frame.pts_ns, lost=seen.lost, lasting=seen.lasting)[0]
         mended_marks.add(wrong, mask)
         all_marks.add(wrong, mask if doubted is None else doubted if mask is None else mask | doubted)
         if wrong.mean() < WRONG_SHARE:

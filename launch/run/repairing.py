@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 from irchroma.calibration.burn_in import BurnInFinder
 from irchroma.engines.network.network import NetworkOptions
 from irchroma.engines.repair.carrying import Pixels
-from irchroma.engines.repair.damaged import DamagedBlocks
-from irchroma.engines.repair.doubt import Doubt
 from irchroma.engines.repair.filling import FillOptions
 from irchroma.engines.repair.lost import LostBlocks
 from irchroma.engines.repair.mask import FrameMasks, Mask, MaskError, NamedMasks, read_mask, require_some
 from irchroma.engines.repair.repairer import RepairOptions, VideoRepair
+from irchroma.engines.repair.stream_damage import StreamDamage
 from irchroma.launch.run.options import RepairChoice
 from irchroma.stream.remarks import remark
 from irchroma.stream.sensor.profile import load_profile
@@ -113,8 +112,7 @@ class RunRepair:
         """
         self._finder = BurnInFinder() if choice.mask == "auto" else None
         self._lost = LostBlocks() if choice.mask == "auto" else None
-        self._damaged = DamagedBlocks() if choice.mask == "auto" else None
-        self._doubt = Doubt()
+        self._damage = StreamDamage() if choice.mask == "auto" else None
         self._masks = FrameMasks(Path(choice.mask)) if Path(choice.mask).is_dir() else None
         self._number = 0
         changing = self._finder is not None or self._masks is not None
@@ -150,22 +148,34 @@ class RunRepair:
         lost = self._lost.find(pixels) if self._lost is not None else None
         if self._masks is not None:
             return self._repair.apply(pixels, pts_ns, held, self._masks.of(number))
-        doubted = None
-        if self._damaged is not None and pixels.dtype == np.uint8:  # counts come without loss or not at all
-            wrong = self._damaged.find(pixels, damaged_from)
-            doubted = self._doubt.find(pixels, damaged_from, drawn_anew, wrong)
-            lost = wrong if lost is None else lost if wrong is None else lost | wrong
-        if lost is not None:
-            self.damaged += 1
-            remark("parts of pictures that the stream had lost were filled in", key="lost-blocks")
-        lasting = self._damaged.lasting if self._damaged is not None else None
-        mended, marked = self._repair.apply(pixels, pts_ns, held, lost, lasting)
-        if doubted is not None:
+        if self._damage is None or pixels.dtype != np.uint8:  # counts come without loss or not at all
+            return self._filled(pixels, pts_ns, held, lost, None)
+        seen = self._damage.look(pixels, pts_ns, damaged_from, drawn_anew)
+        if seen.lost is not None:
+            lost = seen.lost if lost is None else lost | seen.lost
+        if seen.restored is not None and lost is None:
+            self._count_damaged()
+        mended, marked = self._filled(seen.pixels, pts_ns, held, lost, seen.lasting)
+        if seen.restored is not None:
+            restored = seen.restored * np.uint8(255)
+            marked = restored if marked is None else np.maximum(marked, restored)
+        if seen.doubted is not None:
             self.doubted += 1
             remark("parts of pictures go on from what the stream had lost: the confidence view marks them")
-            doubt = doubted * DOUBTED
+            doubt = seen.doubted * DOUBTED
             marked = doubt if marked is None else np.maximum(marked, doubt)
         return mended, marked
+
+    def _filled(
+        self, pixels: NDArray[Any], pts_ns: int, held: bool, lost: Mask | None, lasting: Mask | None
+    ) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
+        if lost is not None:
+            self._count_damaged()
+        return self._repair.apply(pixels, pts_ns, held, lost, lasting)
+
+    def _count_damaged(self) -> None:
+        self.damaged += 1
+        remark("parts of pictures that the stream had lost were filled in", key="lost-blocks")
 
     def _look(self, finder: BurnInFinder, pixels: NDArray[Any], pts_ns: int) -> None:
         if self._looked_ns is not None and 0 <= pts_ns - self._looked_ns < LOOK_NS:
@@ -188,9 +198,8 @@ class RunRepair:
         self._repair.reset()
         if self._lost is not None:
             self._lost.reset()
-        if self._damaged is not None:
-            self._damaged.reset()
-            self._doubt.reset()
+        if self._damage is not None:
+            self._damage.reset()
         if self._finder is not None:
             self._finder, self._judged_ns, self._waits_ns = BurnInFinder(), None, FIRST_NS
             self._size = None
