@@ -84,12 +84,14 @@ class DeviceWish:
             before the first of them; None where it is not known.
         pool: gives networks that other cameras use too; None for networks of its own.
         planes: a GPU gives its pictures as I420 for encoders.
+        stays: it keeps them in its memory, for encoders there.
         failed: the run's memory of what did not work.
     """
 
     size: tuple[int, int] | None = None
     pool: SharedPool | None = None
     planes: bool = False
+    stays: bool = False
     failed: FailedRuntimes = field(default_factory=FailedRuntimes)
 
 
@@ -283,7 +285,9 @@ def _on_gpu(
     seat = None
     if wish.pool is not None and wish.pool.cameras > 1:
         seat = partial(seat_on_device, wish.pool, choice, opener)
-    return DeviceColorizer(options, opener, on_failure=on_failure, open_seat=seat, packs=wish.planes)
+    return DeviceColorizer(
+        options, opener, on_failure=on_failure, open_seat=seat, packs=wish.planes, stays=wish.stays
+    )
 
 
 def device_index(text: str) -> int | None:

@@ -30,6 +30,7 @@ class VideoInfo:
         description: one line for logs, without credentials.
         counts: true where frames hold 16-bit sensor counts.
         sound: true where sound comes with the frames.
+        device: index of the CUDA device on which pictures of it lie; None for those of the host.
     """
 
     size: tuple[int, int]
@@ -40,6 +41,7 @@ class VideoInfo:
     description: str = ""
     counts: bool = False
     sound: bool = False
+    device: int | None = None
 
 
 DEFAULT_PERIOD_NS = 40_000_000
@@ -78,7 +80,8 @@ class Colored(Protocol):
     It may say beside `rgb` in which form it was made, which then goes to encoders without R'G'B' ever
     being made (`rgb` is asked only where somebody needs it): `planes`, (Y', Cb, Cr) as in
     `irchroma.stream.picture.picture.Planes` (I420, BT.709 matrix, limited range), or `palette`, (index,
-    table) as in `Palette`; None for a picture that is not of that form. Arrays are the caller's to keep.
+    table) as in `Palette`, `device`, as `OnDevice` there; None for a picture that is not of that form. Arrays
+    are the caller's to keep.
     """
 
     @property

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 from irchroma.stream.errors import SourceError, StreamError
-from irchroma.stream.gstreamer import door
-from irchroma.stream.sinks.encoders import survey_encoders
+from irchroma.stream.gstreamer import cuda_memory, door
+from irchroma.stream.sinks.encoders import (
+    ASSUMED_RATE,
+    Codec,
+    EncoderOptions,
+    EncoderTask,
+    choose_encoder,
+    codecs_of,
+    survey_encoders,
+)
 from irchroma.stream.sources.camera_format import choose_format, read_formats
 from irchroma.stream.sources.v4l2_source import cameras, check_device
 
@@ -122,6 +131,30 @@ def inspect_encoders() -> list[Finding]:
         0, Finding("encoders", "H.264 by any of them", first is not None, True, first or "none", mend)
     )
     return found
+
+
+@functools.cache
+def device_way_fault(options: EncoderOptions) -> str | None:
+    """Why pictures in the memory of GPU 0 cannot go to its encoder as they lie; None where they can.
+
+    Tried with a frame; the library for it is built where it has not been.
+    """
+    why = cuda_memory.fault()
+    if why is not None:
+        return why
+    codec: Codec = "h265" if options.codec == "h265" or codecs_of(options.name) == ("h265",) else "h264"
+    try:
+        chosen = choose_encoder(EncoderTask(codec, (512, 640), ASSUMED_RATE, True, options, device=0))
+    except StreamError as error:
+        return str(error)
+    return None if chosen.on_device else f"{chosen.element} does not take them"
+
+
+def inspect_device_way() -> list[Finding]:
+    """Whether pictures go from a GPU to its encoder without the host."""
+    why = device_way_fault(EncoderOptions())
+    name = "from GPU to encoder without copies"
+    return [Finding("encoders", name, why is None, False, why or "nvh264enc, by CUDA memory")]
 
 
 def inspect_cameras() -> list[Finding]:

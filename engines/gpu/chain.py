@@ -17,8 +17,9 @@ from irchroma.engines.gpu.branches import BRANCHES, Step
 from irchroma.engines.gpu.device import Device, DeviceArray, Workspace
 from irchroma.engines.gpu.kernels.source import Launch, launch
 from irchroma.engines.gpu.motion import DeviceSearch
+from irchroma.engines.gpu.pictures import ON_DEVICE, PictureOnDevice, PicturePool, can_stay
 from irchroma.engines.gpu.ring import AFTER, LOOK, BatchedRing, FrameRing, Slot
-from irchroma.engines.gpu.steps.i420 import packed_bytes
+from irchroma.engines.gpu.steps.i420 import packed_bytes, planar
 from irchroma.engines.gpu.steps.recolor import FrameArrays, RecolorSteps
 from irchroma.engines.gpu.steps.temporal import (
     Seen,
@@ -56,6 +57,7 @@ class ChainOptions:
         depth: frames in flight.
         graphs: record the work as graphs.
         packs: pictures come back as I420 for encoders where their size lets them, half the bytes of R'G'B'.
+        stays: they do not come back, for encoders on the device, where their size lets them.
         branches: into how many a graph may fork, see `branches`.
     """
 
@@ -66,6 +68,7 @@ class ChainOptions:
     depth: int = 2
     graphs: bool = True
     packs: bool = False
+    stays: bool = False
     branches: int = BRANCHES
 
 
@@ -100,7 +103,9 @@ class DeviceChain:
         self._device = device
         self._options = options
         self._layout = FrameLayout(size, work)
-        self.packs = options.packs and can_pack(size)
+        self.stays = options.stays and can_stay(size)
+        self.packs = self.stays or (options.packs and can_pack(size))
+        self._pictures: PicturePool | None = None
         height, width = size
         self._picture_bytes = packed_bytes(size) if self.packs else height * width * 3
         self._blocks: list[DeviceArray] = []
@@ -118,6 +123,8 @@ class DeviceChain:
         self.network = device.open_network(*place) if open_seat is None else open_seat(*place)
         self._batched: dict[int, BatchedFrame] = {}
         try:
+            if self.stays:
+                self._pictures = PicturePool(device.open_pictures(), size)
             tile = gain.dither_tile()
             self._dither = self._block(tile.size).part(0, tile.shape, np.uint8)
             slots = [self._make_slot() for _ in range(options.depth)]
@@ -133,10 +140,16 @@ class DeviceChain:
             ]
             if isinstance(self.network, BatchSeat):
                 self._ring = BatchedRing(
-                    device, slots, self.network, self._batched, options.graphs, options.branches
+                    device,
+                    slots,
+                    self.network,
+                    self._batched,
+                    options.graphs,
+                    options.branches,
+                    self._pictures,
                 )
             else:
-                self._ring = FrameRing(device, slots, options.graphs, options.branches)
+                self._ring = FrameRing(device, slots, options.graphs, options.branches, self._pictures)
             if self._searches:
                 parts = [self._layout.on_device(slot.inbox) for slot in slots]
                 places = [(one["half_source"], one["half_moving"]) for one in parts]
@@ -182,15 +195,20 @@ class DeviceChain:
         else:
             self.ring.submit(slot, COLORED if colored else CARRIED, nbytes)
 
-    def collect(self) -> NeuralPicture | DevicePicture:
+    def collect(self) -> NeuralPicture | DevicePicture | PictureOnDevice:
         """The oldest frame, the caller's to keep."""
         slot = self.ring.collect()
+        held = slot.stays
         try:
-            picture = slot.outbox_host[: self._picture_bytes].copy()
+            picture = slot.outbox_host[: self._picture_bytes if held is None else 0].copy()
             confidence = slot.outbox_host[_aligned(self._picture_bytes) :][: self.work[0] * self.work[1]]
             confidence = confidence.reshape(self.work).copy()
         finally:  # the host may have no memory left for copies
             self.ring.release(slot)
+        if held is not None:
+            return PictureOnDevice(held, confidence)
+        if self.stays:
+            picture = planar(picture, self.size)
         if self.packs:
             return DevicePicture(picture, self.size, confidence)
         return NeuralPicture(picture.reshape(*self.size, 3), confidence)
@@ -206,6 +224,8 @@ class DeviceChain:
                 last_first.callback(space.close)
             for frame in self._batched.values():
                 last_first.callback(frame.looked.close)
+            if self._pictures is not None:
+                last_first.callback(self._pictures.close)
             last_first.callback(self.network.close)
             if self.search is not None:
                 last_first.callback(self.search.close)
@@ -258,7 +278,8 @@ class DeviceChain:
         height, width = self.size
         shown = outbox.part(_aligned(self._picture_bytes), self.work, np.uint8)
         if self.packs:
-            out, pack = outbox.part(0, (self._picture_bytes,), np.uint8), ENCODERS
+            out = outbox.part(0, (self._picture_bytes,), np.uint8)
+            pack = ON_DEVICE if self.stays else ENCODERS
         else:
             out, pack = outbox.part(0, (height, width, 3), np.uint8), None
         recolor = RecolorSteps(self._space, self._options.recolor, self._options.look)

@@ -22,6 +22,7 @@ from irchroma.engines import catalog
 from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
 from irchroma.engines.gpu.chain import ChainOptions, DeviceChain, OpenSeat
 from irchroma.engines.gpu.device import Device
+from irchroma.engines.gpu.pictures import PictureOnDevice
 from irchroma.engines.gpu.transfer import DevicePicture
 from irchroma.engines.network.record import require_match
 from irchroma.engines.neural.colorizer import NeuralOptions, NeuralPicture
@@ -45,6 +46,7 @@ class DeviceColorizer:
         on_failure: Callable[[Exception], None] | None = None,
         open_seat: OpenSeat | None = None,
         packs: bool = False,
+        stays: bool = False,
     ) -> None:
         """Open the device; memory and network are taken when the first frame tells its size.
 
@@ -56,6 +58,7 @@ class DeviceColorizer:
             on_failure: told, before the caller is, of what ends the device's work.
             open_seat: gives a place at a network that other videos use too; None for a network of its own.
             packs: pictures come back as I420 for encoders where their size lets them.
+            stays: pictures stay on the device for encoders there, where their size lets them.
 
         Raises:
             EngineUnavailable: the weights are not here, or the device is not.
@@ -91,6 +94,7 @@ class DeviceColorizer:
             depth=depth,
             graphs=graphs,
             packs=packs,
+            stays=stays,
         )
         searches = options.temporal.device_motion
         self._stage = TemporalStage(options.temporal, self if searches else None) if options.steady else None
@@ -174,7 +178,7 @@ class DeviceColorizer:
             raise EngineError("motion is asked for before the device has memory for it")
         return self._chain.search.search(previous, current, area, near, start)
 
-    def collect(self) -> NeuralPicture | DevicePicture:
+    def collect(self) -> NeuralPicture | DevicePicture | PictureOnDevice:
         """The oldest frame in flight; blocks until it is back from the device."""
         with self._collecting:
             if not self._in_flight:

@@ -25,6 +25,7 @@ from irchroma.engines.gpu.device import (
     DeviceNetwork,
     DeviceTensors,
     Mark,
+    PictureMemory,
     WorkQueue,
 )
 from irchroma.engines.gpu.kernels.host import HostKernels
@@ -42,7 +43,13 @@ LONGEST_WAIT_S = 60.0
 
 
 class CpuDevice:
-    """A `Device`."""
+    """A `Device`.
+
+    Attributes:
+        context: that its pictures say they are in.
+    """
+
+    context = 0
 
     def __init__(
         self,
@@ -84,6 +91,10 @@ class CpuDevice:
     def unpin(self, host: NDArray[np.uint8]) -> None:
         """Nothing to do, as in `free`."""
 
+    def open_pictures(self) -> PictureMemory:
+        """See `Device`."""
+        return CpuPictures(self.context)
+
     def open_queue(self) -> WorkQueue:
         """See `Device`."""
         made = _CpuQueue(self)
@@ -108,6 +119,37 @@ class CpuDevice:
         """End the queues' threads."""
         while self._queues:
             self._queues.pop().close()
+
+
+class CpuPictures:
+    """A `PictureMemory`."""
+
+    index = 0
+
+    def __init__(self, context: int = 0) -> None:
+        self.context = context
+
+    def allocate(self, nbytes: int) -> DeviceArray:
+        """See `PictureMemory`."""
+        return device_array(np.zeros(nbytes, np.uint8))
+
+    def free(self, array: DeviceArray) -> None:
+        """Nothing to do: the array's owner goes with it."""
+
+    def read(self, array: DeviceArray) -> NDArray[np.uint8]:
+        """See `PictureMemory`."""
+        return cast(NDArray[np.uint8], host_view(array).copy())
+
+    def write(self, host: NDArray[np.uint8], array: DeviceArray) -> None:
+        """See `PictureMemory`."""
+        np.copyto(host_view(array.part(0, (host.size,), np.uint8)), host)
+
+    def copy(self, array: DeviceArray, to: DeviceArray) -> None:
+        """See `PictureMemory`."""
+        self.write(host_view(array), to)
+
+    def close(self) -> None:
+        """Nothing to do."""
 
 
 def device_array(values: NDArray[Any]) -> DeviceArray:
@@ -250,6 +292,10 @@ class _CpuQueue:
     def download(self, array: DeviceArray, host: NDArray[np.uint8]) -> None:
         part = array.part(0, (array.nbytes,), np.uint8)
         self._add(lambda: np.copyto(host[: part.nbytes], host_view(part)))
+
+    def copy(self, array: DeviceArray, to: DeviceArray) -> None:
+        part = to.part(0, array.shape, array.dtype)
+        self._add(lambda: np.copyto(host_view(part), host_view(array)))
 
     def launch(self, work: Launch) -> None:
         self._add(lambda: self._device.kernels.run(work))

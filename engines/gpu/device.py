@@ -121,6 +121,9 @@ class WorkQueue(Protocol):
     def download(self, array: DeviceArray, host: NDArray[np.uint8]) -> None:
         """Copy all of `array` into pinned host bytes."""
 
+    def copy(self, array: DeviceArray, to: DeviceArray) -> None:
+        """Copy all of `array` to the start of another."""
+
     def launch(self, work: Launch) -> None:
         """Run a kernel."""
 
@@ -155,6 +158,36 @@ class WorkQueue(Protocol):
         """Finish what is under way and let go; may be called twice."""
 
 
+class PictureMemory(Protocol):
+    """Memory of a device that outlives whoever colors on it, for pictures that others still read. Any thread.
+
+    Attributes:
+        index: of the device.
+        context: the CUcontext that its addresses belong to, the device's primary one.
+    """
+
+    index: int
+    context: int
+
+    def allocate(self, nbytes: int) -> DeviceArray:
+        """Some of it. Raises EngineError when there is too little."""
+
+    def free(self, array: DeviceArray) -> None:
+        """Give back what `allocate` gave."""
+
+    def read(self, array: DeviceArray) -> NDArray[np.uint8]:
+        """(nbytes,) uint8, a copy on the host; blocks until it is there."""
+
+    def write(self, host: NDArray[np.uint8], array: DeviceArray) -> None:
+        """Copy host bytes to the start of `array`; blocks until they are there."""
+
+    def copy(self, array: DeviceArray, to: DeviceArray) -> None:
+        """Copy all of `array` to the start of another; blocks until it is there."""
+
+    def close(self) -> None:
+        """Let go of the device; what it gave has been given back. May be called twice."""
+
+
 class Device(Protocol):
     """One device. Made, used and closed by any thread."""
 
@@ -173,6 +206,9 @@ class Device(Protocol):
 
     def unpin(self, host: NDArray[np.uint8]) -> None:
         """Give back what `pinned` gave, which nobody may look at any more."""
+
+    def open_pictures(self) -> PictureMemory:
+        """Memory of this device that may stay when it is closed."""
 
     def open_queue(self) -> WorkQueue:
         """A new queue."""

@@ -34,6 +34,7 @@ from irchroma.engines.gpu.batching import BatchedFrame, BatchSeat
 from irchroma.engines.gpu.branches import BRANCHES, Branches, Step, enqueue, plan_branches
 from irchroma.engines.gpu.capture_lock import RecordingPutOff
 from irchroma.engines.gpu.device import CaptureRefused, Device, DeviceArray, Mark, WorkQueue
+from irchroma.engines.gpu.pictures import HeldPicture, PicturePool
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class Slot:
         outbox: of the device.
         outbox_host: pinned.
         steps: kind of frame -> what is done with it.
+        stays: where on the device its picture is copied to; None where that comes back with the rest.
     """
 
     inbox: DeviceArray
@@ -62,13 +64,19 @@ class Slot:
     worked: Mark
     returned: Mark
     graphs: dict[str, Any] = field(default_factory=dict)
+    stays: HeldPicture | None = None
 
 
 class FrameRing:
     """Takes frames in order and gives them back in order. One thread submits, another may collect."""
 
     def __init__(
-        self, device: Device, slots: Sequence[Slot], graphs: bool = True, branches: int = BRANCHES
+        self,
+        device: Device,
+        slots: Sequence[Slot],
+        graphs: bool = True,
+        branches: int = BRANCHES,
+        pictures: PicturePool | None = None,
     ) -> None:
         """Open the queues.
 
@@ -77,8 +85,11 @@ class FrameRing:
             slots: as many frames can be in flight.
             graphs: record work once it has run.
             branches: into how many a recording may fork.
+            pictures: memory for the beginning of each outbox, which then stays on the device; None to copy it
+                back with the rest.
         """
         self._slots = slots
+        self._pictures = pictures
         self._most_branches = branches
         self._free = deque(slots)
         self._in_flight: deque[Slot] = deque()
@@ -153,6 +164,7 @@ class FrameRing:
 
     def release(self, slot: Slot) -> None:
         """The slot's memory is no longer read."""
+        slot.stays = None
         self._free.append(slot)
 
     def drop(self) -> None:
@@ -169,6 +181,7 @@ class FrameRing:
         """Finish and close the queues; may be called twice."""
         self._in_flight.clear()
         with ExitStack() as last_first:
+            last_first.callback(self._let_go)  # when nothing is copied to them any more
             for slot in self._slots:
                 for mark in (slot.arrived, slot.worked, slot.returned):
                     last_first.callback(mark.close)
@@ -176,6 +189,10 @@ class FrameRing:
                 last_first.callback(beside.close)
             for work_queue in self._queues():
                 last_first.callback(work_queue.close)
+
+    def _let_go(self) -> None:
+        for slot in self._slots:
+            slot.stays = None
 
     def _queues(self) -> list[WorkQueue]:
         """Those that are this ring's own."""
@@ -185,7 +202,13 @@ class FrameRing:
         if self._outward is not self._work:
             self._work.record(slot.worked)
             self._outward.wait(slot.worked)
-        self._outward.download(slot.outbox, slot.outbox_host)
+        slot.stays = self._pictures.take() if self._pictures is not None else None
+        first = 0
+        if slot.stays is not None:
+            first = slot.stays.array.nbytes
+            self._outward.copy(slot.outbox.part(0, (first,), np.uint8), slot.stays.array)
+        rest = slot.outbox.part(first, (slot.outbox.nbytes - first,), np.uint8)
+        self._outward.download(rest, slot.outbox_host[first:])
         self._outward.record(slot.returned)
 
     def _run(self, queue: WorkQueue, slot: Slot, kind: str) -> None:
@@ -247,6 +270,7 @@ class BatchedRing(FrameRing):
         frames: Mapping[int, BatchedFrame],
         graphs: bool = True,
         branches: int = BRANCHES,
+        pictures: PicturePool | None = None,
     ) -> None:
         """Open the queues.
 
@@ -256,9 +280,9 @@ class BatchedRing(FrameRing):
             seat: where the network is.
             frames: a slot's id -> its memory around the network.
             graphs: record work once it has run.
-            branches: see `FrameRing`.
+            branches, pictures: see `FrameRing`.
         """
-        super().__init__(device, slots, graphs, branches)
+        super().__init__(device, slots, graphs, branches, pictures)
         self._seat = seat
         self._frames = frames
         self._look = self._inward

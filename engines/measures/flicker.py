@@ -143,6 +143,10 @@ class StaticFlicker:
         self._chroma, self._luma = chroma, luma
         return self.newest
 
+    def forget(self) -> None:
+        """The next frame is not compared with the last one."""
+        self._chroma = self._luma = None
+
     def value(self) -> float:
         """The mean so far; NaN where no pixel ever stayed the same."""
         return self._sum / self._count if self._count else math.nan
@@ -176,6 +180,10 @@ class LiveFlicker:
             known = not math.isnan(self._value)
             self._value = self._value + self._share * (newest - self._value) if known else newest
         return self._value
+
+    def forget(self) -> None:
+        """The next frame does not follow the last one."""
+        self._measure.forget()
 
     @property
     def value(self) -> float:

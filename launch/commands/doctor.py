@@ -22,7 +22,13 @@ from irchroma.engines.errors import EngineError
 from irchroma.engines.gpu import probe
 from irchroma.engines.gpu.cuda.compile import Nvrtc, find_nvcc, nvcc_version
 from irchroma.stream.errors import StreamError
-from irchroma.stream.survey import Finding, inspect_cameras, inspect_encoders, inspect_gstreamer
+from irchroma.stream.survey import (
+    Finding,
+    inspect_cameras,
+    inspect_device_way,
+    inspect_encoders,
+    inspect_gstreamer,
+)
 
 _GROUP = "GPU"
 _BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -119,7 +125,7 @@ def examine() -> list[Finding]:
     findings = inspect_gstreamer()
     if findings[0].works:
         try:
-            findings += [*inspect_encoders(), *inspect_cameras()]
+            findings += [*inspect_encoders(), *inspect_device_way(), *inspect_cameras()]
         except StreamError as error:
             findings.append(Finding("encoders", "survey", False, True, str(error)))
     runtimes = inspect_runtimes()

@@ -59,6 +59,7 @@ class OutputOptions:
         onvif: recorders find the RTSP streams by WS-Discovery and ONVIF's device and media services.
         onvif_port: of those services; several cameras are several profiles of one device.
         encoder: which video encoder, how good, how often a keyframe.
+        zero_copy: pictures go from the GPU that colors to its encoder without the host, where that works.
     """
 
     keep_raw: Path | None = None
@@ -84,6 +85,7 @@ class OutputOptions:
     onvif: bool = False
     onvif_port: int = 8000
     encoder: EncoderOptions = field(default_factory=EncoderOptions)
+    zero_copy: bool = True
 
     def __post_init__(self) -> None:
         if self.segment_s < 0:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import functools
+import logging
 import os
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from irchroma.engines.gpu import probe
 from irchroma.launch.config import ConfigError
 from irchroma.launch.run.options import RunConfig
 from irchroma.stream.sinks.open_sink import sink_place
+from irchroma.stream.survey import device_way_fault
+
+log = logging.getLogger(__name__)
 
 
 def places(config: RunConfig, page: str = "") -> list[str]:
@@ -41,6 +47,32 @@ def require_recording(config: RunConfig) -> None:
         raise ConfigError(
             "segments are of recorded files, and this run records none: add --to FILE or leave out --segment"
         )
+
+
+def pictures_stay(config: RunConfig) -> bool:
+    """Whether pictures stay on the GPU for its encoder; said once where there is a GPU and they do not.
+
+    For a run all of whose outputs take the color as it is (`encoders_only`).
+    """
+    if config.neural.network.device == "cpu" or probe.device_at() is None:
+        return False
+    coded = [text for text in config.to if not text.startswith("http")]
+    if not config.output.zero_copy:
+        why: str | None = "zero_copy is off"
+    elif config.privacy.asked or config.output.evidence:
+        why = "masks and evidence are made on the host"
+    elif not coded:
+        why = "a page alone takes them there"
+    else:
+        why = device_way_fault(config.output.encoder)
+    if why is not None:
+        _say_once(f"pictures go to the encoder by way of the host: {why}")
+    return why is None
+
+
+@functools.cache
+def _say_once(text: str) -> None:
+    log.info("%s", text)
 
 
 def source_file(text: str) -> Path | None:

@@ -53,7 +53,7 @@ from irchroma.launch.run.options import (
     with_scale,
     with_words,
 )
-from irchroma.launch.run.outputs import source_file
+from irchroma.launch.run.outputs import pictures_stay, source_file
 from irchroma.launch.run.passwords import page_token
 from irchroma.launch.run.repairing import RunRepair
 from irchroma.launch.run.temperature.run_thermometer import Watches, thermometer_of
@@ -282,7 +282,9 @@ def _colorizer_options(
             neural = replace(neural, network=replace(neural.network, threads=shared.threads))
     if config.palette.gain is not None and neural.celsius is None:
         neural = replace(neural, celsius=(config.palette.gain, config.palette.offset))
-    wish = DeviceWish(size, pool, encoders_only(config), failed or FailedRuntimes())
+    planes = encoders_only(config)
+    stays = planes and info is not None and pictures_stay(config)
+    wish = DeviceWish(size, pool, planes, stays, failed or FailedRuntimes())
     return ColorizerOptions(neural, config.palette, wish)
 
 

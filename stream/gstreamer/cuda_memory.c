@@ -10,6 +10,7 @@
 #include <gst/cuda/gstcudamemory.h>
 #include <gst/cuda/gstcudautils.h>
 #include <gst/video/video.h>
+#include <dlfcn.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -31,6 +32,8 @@ typedef struct {
 typedef struct {
     GstCudaContext *context;
     GstCudaAllocator *allocator;
+    int device;
+    void *driver;  // libcuda
     GMutex lock;
     GQueue done;  // tickets of memory that nobody reads any more
     int out;      // tickets that are still out
@@ -42,12 +45,22 @@ typedef struct {
     gpointer ticket;
 } Ticket;
 
+// GStreamer's own list of the driver's functions has no primary contexts.
+static void let_go(void *driver, int device) {
+    int (*release)(int) = (int (*)(int))dlsym(driver, "cuDevicePrimaryCtxRelease_v2");
+    if (release) release(device);
+    dlclose(driver);
+}
+
 static void end_session(Session *session) {
+    void *driver = session->driver;
+    int device = session->device;
     g_queue_clear(&session->done);
     g_mutex_clear(&session->lock);
     gst_clear_object(&session->allocator);
     gst_clear_object(&session->context);
     g_free(session);
+    let_go(driver, device);
 }
 
 static void take_back(gpointer data) {
@@ -78,18 +91,35 @@ int irchroma_cuda_loads(void) {
     return 1;
 }
 
-// For pictures in memory of this CUcontext; NULL where GStreamer does not take it.
-void *irchroma_open(void *cuda_context, int device) {
+// For pictures in memory of the device's primary context, which is retained until the last of them is back; NULL
+// where there is none, or GStreamer does not take it.
+void *irchroma_open(int device) {
+    void *driver = dlopen("libcuda.so.1", RTLD_NOW);
+    if (!driver) return NULL;
+    int (*retain)(void **, int) = (int (*)(void **, int))dlsym(driver, "cuDevicePrimaryCtxRetain");
+    void *cuda_context = NULL;
+    if (!retain || retain(&cuda_context, device)) {
+        dlclose(driver);
+        return NULL;
+    }
     GstCudaContext *context = gst_cuda_context_new_wrapped(cuda_context, device);
-    if (!context) return NULL;
+    if (!context) {
+        let_go(driver, device);
+        return NULL;
+    }
     Session *session = g_new0(Session, 1);
     session->context = context;
+    session->driver = driver;
+    session->device = device;
     session->allocator = g_object_new(GST_TYPE_CUDA_ALLOCATOR, NULL);
     gst_object_ref_sink(session->allocator);
     g_mutex_init(&session->lock);
     g_queue_init(&session->done);
     return session;
 }
+
+// The CUcontext.
+void *irchroma_context(void *opened) { return gst_cuda_context_get_handle(((Session *)opened)->context); }
 
 // Elements may hold memory for longer: the last of it ends what is left.
 void irchroma_close(void *opened) {
@@ -101,7 +131,7 @@ void irchroma_close(void *opened) {
     if (last) end_session(session);
 }
 
-// An element works in this context, rather than in one of its own.
+// An element, or all that are in a pipeline, work in this context, rather than in one of their own.
 void irchroma_share_context(void *opened, void *element) {
     GstContext *context = gst_context_new_cuda_context(((Session *)opened)->context);
     gst_element_set_context(GST_ELEMENT(element), context);

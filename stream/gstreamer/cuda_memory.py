@@ -1,10 +1,11 @@
 """Pictures in CUDA memory, out of GStreamer's buffers and into them, by `cuda_memory.c`.
 
 That library is built when it is first asked for, where GStreamer 1.24 or later, its headers and CUDA's
-`cuda.h` are; `fault` says why it is not to be had. A run does not use it yet: its frames cross the host.
+`cuda.h` are; `fault` says why it is not to be had. A run hands encoders its pictures by it; what a decoder
+has on the device (`lent`) it does not use yet.
 
-`nvh264dec` gives, and `nvh264enc` takes, `video/x-raw(memory:CUDAMemory)`. What is pushed must be in a
-context that the encoder is told to work in (`share`), and its work on the device must be done.
+`nvh264dec` gives, and `nvh264enc` takes, `video/x-raw(memory:CUDAMemory)`. What is pushed must be in the
+device's primary context, which the encoder is told to work in (`share`), and its work on the device done.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from irchroma.stream.errors import StreamError
 from irchroma.stream.gstreamer import door
@@ -31,6 +32,9 @@ log = logging.getLogger(__name__)
 
 FEATURE = "memory:CUDAMemory"
 """Of the caps of pictures on a device."""
+_THERE = f"video/x-raw({FEATURE}),format=NV12"
+TO_DEVICE = f'capsfilter caps="{_THERE};video/x-raw,format=NV12" ! cudaupload ! {_THERE}'
+"""From NV12 of the host or the device to the device's alone, in launch syntax."""
 OLDEST = (1, 24)
 """GStreamer's first whose CUDA library wraps memory of others (`gst_cuda_allocator_alloc_wrapped`)."""
 _SOURCE = Path(__file__).with_suffix(".c")
@@ -72,6 +76,21 @@ class CudaPicture:
     addresses: tuple[int, ...]
     pitches: tuple[int, ...]
     context: int
+
+
+class PlacedPicture(Protocol):
+    """As `CudaPicture`."""
+
+    @property
+    def format(self) -> str: ...
+    @property
+    def size(self) -> tuple[int, int]: ...
+    @property
+    def addresses(self) -> tuple[int, ...]: ...
+    @property
+    def pitches(self) -> tuple[int, ...]: ...
+    @property
+    def context(self) -> int: ...
 
 
 def takes(element: str, pad: str = "sink", format_name: str = "NV12") -> bool:
@@ -119,7 +138,8 @@ def _library() -> Any:
         raise StreamError(f"{path} was not built for this program")
     pointer, number = ctypes.c_void_p, ctypes.c_uint64
     for name, result, arguments in (
-        ("open", pointer, [pointer, ctypes.c_int]),
+        ("open", pointer, [ctypes.c_int]),
+        ("context", pointer, [pointer]),
         ("close", None, [pointer]),
         ("share_context", None, [pointer, pointer]),
         ("returned", pointer, [pointer]),
@@ -213,14 +233,16 @@ class CudaSource:
     """Hands pictures that lie on a device to an appsrc whose caps have `FEATURE`, without a copy.
 
     Any thread may push, one at a time.
+
+    Attributes:
+        context: the CUcontext, the device's primary one, that pictures must be in.
     """
 
-    def __init__(self, context: int, index: int = 0) -> None:
-        """For memory of one context.
+    def __init__(self, index: int = 0) -> None:
+        """For memory of a device's primary context, retained until no element holds any of it.
 
         Args:
-            context: the CUcontext; must outlive this and all elements that it is shared with.
-            index: of its device.
+            index: of the device.
 
         Raises:
             StreamError: not here; says why.
@@ -229,9 +251,10 @@ class CudaSource:
         if why is not None:
             raise StreamError(f"pictures cannot stay on the device: {why}")
         self._library = _library()
-        self._session = self._library.irchroma_open(context, index)
+        self._session = self._library.irchroma_open(index)
         if not self._session:
-            raise StreamError("GStreamer does not take the device's context")
+            raise StreamError(f"GStreamer does not take the context of GPU {index}")
+        self.context: int = self._library.irchroma_context(self._session) or 0
         self._owners: dict[int, Any] = {}
         self._next = 1
 
@@ -241,10 +264,10 @@ class CudaSource:
         return int(self._library.irchroma_out(self._opened()))
 
     def share(self, element: Any) -> None:
-        """Let an element, which has not started yet, work in this context rather than in one of its own."""
+        """Let an element, or a pipeline's, work in this context rather than their own; before they start."""
         self._library.irchroma_share_context(self._opened(), hash(element))
 
-    def push(self, source: Any, picture: CudaPicture, pts_ns: int, duration_ns: int, owner: Any) -> bool:
+    def push(self, source: Any, picture: PlacedPicture, pts_ns: int, duration_ns: int, owner: Any) -> bool:
         """Give an appsrc a picture whose work is done.
 
         Args:
@@ -257,9 +280,11 @@ class CudaSource:
             False where the appsrc takes no more (flushing, or at its end).
 
         Raises:
-            StreamError: the layout is none of that format.
+            StreamError: the layout is none of that format, or it is in another context.
         """
         session = self._opened()
+        if picture.context != self.context:
+            raise StreamError("expected a picture in the device's primary context, got one of another")
         self.reclaim()
         count = len(picture.addresses)
         given = _Picture(planes=count, width=picture.size[1], height=picture.size[0])

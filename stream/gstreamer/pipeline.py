@@ -104,6 +104,11 @@ class Pipeline:
         self._sought = True
         self._pipeline.set_state(gst.State.PLAYING)
 
+    @property
+    def whole(self) -> Any:
+        """The `Gst.Pipeline`, once it is built."""
+        return self._pipeline
+
     def element(self, name: str) -> Any:
         """The named element."""
         if name not in self._elements:

@@ -7,6 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 from irchroma.stream.errors import SinkError, StreamError
@@ -141,6 +142,9 @@ class ComposingThread:
 
     def _send(self, timed: Timed) -> None:
         if not self._sinks_open:
+            device = getattr(timed.picture, "device", None)
+            if device is not None:
+                self._info = replace(self._info, device=device.index)
             for writer in self._writers:
                 self._open(writer, (timed.picture.shape[0], timed.picture.shape[1]))
             self._sinks_open = True

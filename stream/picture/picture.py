@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -82,6 +82,38 @@ class Palette:
     table: NDArray[np.uint8]
 
 
+class OnDevice(Protocol):
+    """A picture in a CUDA device's memory, never written to: NV12 as in `Planes`, rows without padding.
+
+    Attributes:
+        index: of the device.
+        context: the CUcontext that the addresses belong to.
+        format: `NV12`.
+        size: (H, W), both even.
+        addresses: of Y' and of CbCr.
+        pitches: bytes from row to row of each.
+    """
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def context(self) -> int: ...
+    @property
+    def format(self) -> str: ...
+    @property
+    def size(self) -> tuple[int, int]: ...
+    @property
+    def addresses(self) -> tuple[int, ...]: ...
+    @property
+    def pitches(self) -> tuple[int, ...]: ...
+
+    def rows(self, top: int, bottom: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+        """Of rows [top, bottom), both even, Y', Cb and Cr as in `Planes`, on the host."""
+
+    def with_rows(self, top: int, planes: Sequence[NDArray[np.uint8]]) -> OnDevice | None:
+        """Another picture on the device, these rows from `top` on in it; None where there is no room."""
+
+
 class Halves(NamedTuple):
     """What a picture was composed of, for viewers who put it together otherwise; made when asked for.
 
@@ -99,12 +131,13 @@ class Halves(NamedTuple):
 class Picture:
     """A picture as it was made; its R'G'B' is made when somebody asks for it, once.
 
-    Exactly one of `pixels`, `planes` and `palette` is there: encoders take planes as they are and a palette
-    by one table for each plane, so that R'G'B' need never exist. All arrays are shared and never written to.
+    Exactly one of `pixels`, `planes` (or `device`) and `palette` is there: encoders take planes as they are
+    and a palette by one table for each plane, so that R'G'B' need never exist. All arrays are shared and
+    never written to.
 
     Attributes:
         pixels: (H, W, 3) uint8 R'G'B' or (H, W) uint8 luma, full range, or (H, W) uint16 counts; or None.
-        planes: I420, or None.
+        device: where its planes lie on a device; None for a picture of the host.
         palette: luma and table, or None.
         size: (H, W).
         halves: what a viewer's picture was composed of; None for others, cards among them.
@@ -122,13 +155,29 @@ class Picture:
         *,
         planes: Planes | None = None,
         palette: Palette | None = None,
+        device: OnDevice | None = None,
     ) -> None:
-        if (pixels is not None) + (planes is not None) + (palette is not None) != 1:
+        if sum(form is not None for form in (pixels, planes, palette, device)) != 1:
             raise ValueError("a picture is made of pixels, of planes or of a palette: give one of them")
-        self.pixels, self.planes, self.palette = pixels, planes, palette
+        self.pixels, self._planes, self.palette, self.device = pixels, planes, palette, device
+        if device is not None:
+            self.size = device.size
+            return
         first = palette.index if palette else planes.y if planes else pixels
         height, width = first.shape[:2]  # type: ignore[union-attr]
         self.size = int(height), int(width)
+
+    @property
+    def is_planar(self) -> bool:
+        """Whether it has planes, wherever they are."""
+        return self._planes is not None or self.device is not None
+
+    @property
+    def planes(self) -> Planes | None:
+        """I420, or None; of a picture on a device copied from there the first time that somebody asks."""
+        if self._planes is None and self.device is not None:
+            self._planes = Planes(*self.device.rows(0, self.size[0]))
+        return self._planes
 
     @classmethod
     def of(cls, picture: Picture | NDArray[Any]) -> Picture:
@@ -138,6 +187,9 @@ class Picture:
     @classmethod
     def of_colored(cls, colored: Any) -> Picture:
         """What an engine gave (`irchroma.stream.protocols.Colored`): its planes, its palette or its rgb."""
+        device = getattr(colored, "device", None)
+        if device is not None:
+            return cls(device=device)
         planes = getattr(colored, "planes", None)
         if planes is not None:
             return cls(planes=Planes(*planes))
@@ -205,6 +257,10 @@ class Picture:
 
     def with_sprite(self, sprite: Sprite, top: int, left: int) -> Picture:
         """A copy with something small drawn on it, planes staying planes; parts outside are cut off."""
+        if self.device is not None:
+            drawn_there = _drawn_on(self.device, sprite, top, left)
+            if drawn_there is not None:
+                return Picture(device=drawn_there)
         planes = self.planes
         if planes is None:
             rgb = self.rgb.copy()
@@ -228,6 +284,16 @@ class Picture:
         for channel, plane in enumerate(drawn[1:], start=1):
             plane[y0 // 2 : y0 // 2 + half_size[0], x0 // 2 : x0 // 2 + half_size[1]] = half[..., channel]
         return Picture(planes=drawn)
+
+
+def _drawn_on(device: OnDevice, sprite: Sprite, top: int, left: int) -> OnDevice | None:
+    """Its rows fetched, drawn on and put into another picture there; None where there is no room for one."""
+    first = max(top, 0) // 2 * 2
+    last = min(-(-(top + sprite.size[0]) // 2) * 2, device.size[0])
+    if first >= last:
+        return device
+    drawn = Picture(planes=Planes(*device.rows(first, last))).with_sprite(sprite, top - first, left)
+    return None if drawn.planes is None else device.with_rows(first, drawn.planes)
 
 
 def planes_of(data: NDArray[np.uint8], size: tuple[int, int]) -> Planes:

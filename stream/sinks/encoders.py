@@ -6,7 +6,7 @@ import functools
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Literal
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from irchroma.stream.errors import SinkError, StreamError, StreamOptionError
 from irchroma.stream.gstreamer import door
+from irchroma.stream.gstreamer.cuda_memory import TO_DEVICE
 from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.sinks.i420_packer import Yuv420Packer, appsrc_of
 
@@ -64,6 +65,7 @@ class EncoderTask:
         size: (H, W), even.
         rate: frames per second, 0 where unknown.
         live: true for least latency, false for quality.
+        device: index of the CUDA device that pictures lie on; None for the host's.
     """
 
     codec: Codec
@@ -71,6 +73,7 @@ class EncoderTask:
     rate: Fraction
     live: bool
     options: EncoderOptions = field(default_factory=EncoderOptions)
+    device: int | None = None
 
     @property
     def keyframe_distance(self) -> int:
@@ -87,7 +90,6 @@ class EncoderTask:
 
 
 log = logging.getLogger(__name__)
-
 _PROBE_S = 10.0
 
 
@@ -128,11 +130,8 @@ def x265_launch(element: str, task: EncoderTask) -> str:
         wanted["bitrate"] = str(options.bitrate_kbps)
     else:
         words["crf"] = str(options.quality)
-    wanted |= (
-        {"speed-preset": "ultrafast", "tune": "zerolatency"}
-        if task.live
-        else {"speed-preset": "superfast", "tune": "0"}
-    )
+    speed, tune = ("ultrafast", "zerolatency") if task.live else ("superfast", "0")
+    wanted |= {"speed-preset": speed, "tune": tune}
     wanted["option-string"] = '"' + ":".join(f"{key}={value}" for key, value in words.items()) + '"'
     return f"{_with_known(element, wanted)} ! h265parse"
 
@@ -156,7 +155,7 @@ def openh264_launch(element: str, task: EncoderTask) -> str:
 
 
 def nvenc_launch(element: str, task: EncoderTask) -> str:
-    """NVIDIA's encoder."""
+    """NVIDIA's encoder; from I420 of the host or, where the task has a device, from NV12 there too."""
     wanted = {"bframes": "0", "gop-size": str(task.keyframe_distance)}
     if task.live or task.options.bitrate_kbps:
         wanted |= {"rc-mode": "cbr", "bitrate": str(task.bitrate_kbps)}
@@ -164,7 +163,8 @@ def nvenc_launch(element: str, task: EncoderTask) -> str:
         wanted |= {"rc-mode": "vbr", "const-quality": str(task.options.quality), "bitrate": "0"}
     if task.live:
         wanted |= {"preset": "low-latency-hq", "zerolatency": "true", "rc-lookahead": "0"}
-    return f"videoconvert ! video/x-raw,format=NV12 ! {_with_known(element, wanted)} ! {task.codec}parse"
+    way = "video/x-raw,format=NV12" if task.device is None else TO_DEVICE
+    return f"videoconvert ! {way} ! {_with_known(element, wanted)} ! {task.codec}parse"
 
 
 def nvv4l2_launch(element: str, task: EncoderTask) -> str:
@@ -204,8 +204,8 @@ def v4l2_launch(element: str, task: EncoderTask) -> str:
     controls = f"controls,video_bitrate={task.bitrate_kbps * 1000},video_gop_size={task.keyframe_distance}"
     # Drivers negotiate no level by themselves (bcm2835-codec then refuses sizes above level 1).
     level = ",level=(string)4" if task.codec == "h264" else ""
-    coded = f"video/x-{task.codec}{level} ! {task.codec}parse"
-    return f'videoconvert ! {element} extra-controls="{controls}" ! {coded}'
+    way = f'videoconvert ! {element} extra-controls="{controls}"'
+    return f"{way} ! video/x-{task.codec}{level} ! {task.codec}parse"
 
 
 def vpx_launch(element: str, task: EncoderTask) -> str:
@@ -237,11 +237,13 @@ class Encoder:
         name: the family, as the user names it.
         element: GStreamer's name.
         launch: from I420 in to coded video out, for a launch line.
+        on_device: NV12 in CUDA memory too, of the task's device.
     """
 
     name: str
     element: str
     launch: str
+    on_device: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,12 +343,14 @@ def choose_encoder(task: EncoderTask) -> Encoder:
         for element in kind.elements:
             if name in kind.elements and name != element:
                 continue
-            fault = _fault_of(kind, element, task)
-            if fault is None:
-                log.info("encoder: %s (%s)", kind.name, element)
-                log.debug("encoders not taken: %s", "; ".join(reasons))
-                return Encoder(kind.name, element, kind.launch(element, task))
-            reasons.append(f"{kind.name}: {fault}")
+            there_too = task.device == 0 and kind.name == "nvenc"  # other GPUs have elements of their own
+            for one in (*[task] * there_too, replace(task, device=None)):
+                fault, there = _fault_of(kind, element, one), one.device is not None
+                if fault is None:
+                    log.info("encoder: %s (%s)%s", kind.name, element, ", from the device" if there else "")
+                    log.debug("encoders not taken: %s", "; ".join(reasons))
+                    return Encoder(kind.name, element, kind.launch(element, one), there)
+                reasons.append(f"{kind.name}: {fault}")
     if name != "auto":
         raise SinkError(f"encoder {name} does not work here: {'; '.join(reasons)}")
     raise SinkError(f"no {task.codec} encoder works here: {'; '.join(reasons)}")
@@ -365,17 +369,12 @@ class EncoderState:
 
 def survey_encoders(size: tuple[int, int] = (512, 640)) -> list[EncoderState]:
     """Every known encoder, hardware ones tried on one frame of `size` (H, W); best first."""
-    return [
-        EncoderState(
-            kind.name,
-            element,
-            kind.codec,
-            kind.hardware,
-            _fault_of(kind, element, EncoderTask(kind.codec, size, ASSUMED_RATE, live=True)),
-        )
-        for kind in _KINDS
-        for element in kind.elements
-    ]
+    found = []
+    for kind in _KINDS:
+        task = EncoderTask(kind.codec, size, ASSUMED_RATE, live=True)
+        faults = ((element, _fault_of(kind, element, task)) for element in kind.elements)
+        found += [EncoderState(kind.name, one, kind.codec, kind.hardware, fault) for one, fault in faults]
+    return found
 
 
 def _fault_of(kind: _Kind, element: str, task: EncoderTask) -> str | None:

@@ -36,9 +36,13 @@ def appsrc_of(size: tuple[int, int], rate: Fraction) -> str:
     Args:
         rate: frames per second, 0 where unknown or variable.
     """
+    return f"appsrc name=pictures format=time max-bytes=0 caps={caps_text(size, rate)}"
+
+
+def caps_text(size: tuple[int, int], rate: Fraction, form: str = "video/x-raw,format=I420") -> str:
+    """Caps of such pictures, as text; `form` says which memory and format they have."""
     return (
-        f"appsrc name=pictures format=time max-bytes=0 caps=video/x-raw,format=I420"
-        f",width={size[1]},height={size[0]},framerate={rate.numerator}/{rate.denominator}"
+        f"{form},width={size[1]},height={size[0]},framerate={rate.numerator}/{rate.denominator}"
         f",interlace-mode=progressive,pixel-aspect-ratio=1/1"
         f",colorimetry={COLORIMETRY},chroma-site={CHROMA_SITE}"
     )

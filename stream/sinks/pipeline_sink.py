@@ -113,6 +113,7 @@ class PipelineSink(ABC):
         self._pool = pool
         self._encoder: SharedEncoder | None = None
         self._live = True
+        self._lies_on: int | None = None  # that pictures lie on
         self._await_key, self._taken = True, 0
         self._durations: dict[int, int] = {}  # of coded pictures on their way
         self._shift_ns = 0  # what its times begin with
@@ -129,15 +130,18 @@ class PipelineSink(ABC):
         """See `FrameSink.open`. Pictures of other sizes are scaled to `size` later on."""
         check_size(size, self.label)
         self._pace = None if self._waits or info.live else Pace()
-        self._live = info.live
+        self._live, self._lies_on = info.live, info.device
         self._start(info.rate, size)
 
     def _start(self, rate: Fraction, size: tuple[int, int]) -> None:
         even = even_size(size)
         try:
             tail = self._with_sound(self._tail(rate, even))
+            if tail.task is not None and self._lies_on is not None:
+                tail = replace(tail, task=replace(tail.task, device=self._lies_on))
             # H.265 never behind an appsrc that leaks: h265parse (1.22) then forgets times now and then.
-            if tail.task is not None and (self._pool is not None or tail.task.codec == "h265"):
+            shares = self._pool is not None or self._lies_on is not None
+            if tail.task is not None and (shares or tail.task.codec == "h265"):
                 self._start_shared(self._pool or EncoderPool(), tail.task, tail)
                 return
             head, self._packer = tail.head or (appsrc_of(even, rate), Yuv420Packer(even))

@@ -89,7 +89,7 @@ class RtspSink:
         self._pace = None if info.live else Pace()
         even = even_size(size)
         try:
-            task = EncoderTask(self._codec, even, info.rate, live=True, options=self._options)
+            task = EncoderTask(self._codec, even, info.rate, True, self._options, info.device)
             self.encoder_kind = choose_encoder(
                 task
             ).name  # its complaint comes now, not with the first client

@@ -11,11 +11,13 @@ from typing import Any
 
 from irchroma.stream.errors import StreamError
 from irchroma.stream.gstreamer import door
+from irchroma.stream.gstreamer.cuda_memory import FEATURE, CudaSource
 from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.gstreamer.sample import Unit, unit_of
+from irchroma.stream.picture.picture import OnDevice, Picture
 from irchroma.stream.protocols import Pixels
 from irchroma.stream.sinks.encoders import Codec, EncoderTask, choose_encoder
-from irchroma.stream.sinks.i420_packer import Yuv420Packer, appsrc_of
+from irchroma.stream.sinks.i420_packer import Yuv420Packer, appsrc_of, caps_text
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +54,7 @@ class SharedEncoder:
         self._delivering = threading.Lock()
         self._pipeline: Pipeline | None = None
         self._packer = Yuv420Packer(task.size)
+        self._device: _DeviceWay | None = None
         self._members: dict[Take, bool] = {}  # whether it waits for a keyframe
         self._finishing: set[Take] = set()
         self._last_ns = self._done_ns = -1
@@ -74,16 +77,18 @@ class SharedEncoder:
         self.ask_keyframe()
 
     def _build(self) -> None:
-        encoder = choose_encoder(self.task).launch
+        encoder = choose_encoder(self.task)
         head = appsrc_of(self.task.size, self.task.rate)
         codec = self.task.codec
         parser = PARSERS[codec] + (_WHOLE.format(codec) if codec in ("h264", "h265") else "")
-        pipeline = Pipeline(f"{head} ! {encoder} ! {parser} ! fakesink name=coded sync=false async=false")
-        pipeline.start()
+        last = "fakesink name=coded sync=false async=false"
+        pipeline = Pipeline(f"{head} ! {encoder.launch} ! {parser} ! {last}")
+        device = _DeviceWay(self.task) if encoder.on_device else None
+        pipeline.start(built=device.share if device is not None else None)
         pad = pipeline.element("coded").get_static_pad("sink")
         pad.add_probe(door.modules()["Gst"].PadProbeType.BUFFER, self._coded)
         pipeline.check()
-        self._pipeline = pipeline
+        self._pipeline, self._device = pipeline, device
         self._durations.clear()
         self._last_ns = self._done_ns = -1
 
@@ -110,15 +115,28 @@ class SharedEncoder:
                     return True
                 if not self._has_room(pipeline, waits):
                     return False
-                data = self._packer.pack(picture)
-                self._mark_keyframe(pipeline, pts_ns)
-                self._durations[pts_ns] = duration_ns
-                pipeline.push("pictures", data, pts_ns, duration_ns)
+                self._push(pipeline, picture, pts_ns, duration_ns)
             except door.GstFailure:
                 self._stop()
                 raise
             self._last_ns = pts_ns
             return True
+
+    def _push(self, pipeline: Pipeline, picture: Pixels, pts_ns: int, duration_ns: int) -> None:
+        """From the device where it lies there and the encoder takes it so; else by way of the host."""
+        there = picture.device if isinstance(picture, Picture) else None
+        way = self._device
+        if way is not None and there is not None and way.takes(there):
+            self._mark_keyframe(pipeline, pts_ns)
+            self._durations[pts_ns] = duration_ns
+            way.push(pipeline, there, pts_ns, duration_ns)
+            return
+        data = self._packer.pack(picture)
+        self._mark_keyframe(pipeline, pts_ns)
+        self._durations[pts_ns] = duration_ns
+        if way is not None:
+            way.use_host(pipeline)
+        pipeline.push("pictures", data, pts_ns, duration_ns)
 
     def _mark_keyframe(self, pipeline: Pipeline, pts_ns: int) -> None:
         """In front of the picture itself: x264enc (1.22) takes a wish for a later time for its next one."""
@@ -230,6 +248,47 @@ class SharedEncoder:
         pipeline, self._pipeline = self._pipeline, None
         if pipeline is not None:
             pipeline.stop()
+        device, self._device = self._device, None
+        if device is not None:
+            device.close()
+
+
+class _DeviceWay:
+    """From a device into the encoder's appsrc, which gets pictures of the host in between."""
+
+    def __init__(self, task: EncoderTask) -> None:
+        self._source = CudaSource(task.device or 0)
+        self._size = task.size
+        self._host = caps_text(task.size, task.rate)
+        self._there = caps_text(task.size, task.rate, f"video/x-raw({FEATURE}),format=NV12")
+        self._now = self._host
+
+    def share(self, pipeline: Pipeline) -> None:
+        """All elements work in the device's context; before they start."""
+        self._source.share(pipeline.whole)
+
+    def takes(self, picture: OnDevice) -> bool:
+        """False for another size, or another device, as after one was lost."""
+        return picture.size == self._size and picture.context == self._source.context
+
+    def push(self, pipeline: Pipeline, picture: OnDevice, pts_ns: int, duration_ns: int) -> None:
+        """Without a copy; the picture is kept until the encoder has done with it."""
+        self._use(pipeline, self._there)
+        self._source.push(pipeline.element("pictures"), picture, pts_ns, duration_ns, picture)
+
+    def use_host(self, pipeline: Pipeline) -> None:
+        """The next one is the host's."""
+        self._use(pipeline, self._host)
+        self._source.reclaim()
+
+    def _use(self, pipeline: Pipeline, caps: str) -> None:
+        if caps != self._now:
+            self._now = caps
+            pipeline.set("pictures", "caps", caps)
+
+    def close(self) -> None:
+        """When the pipeline has stopped."""
+        self._source.close()
 
 
 class EncoderPool:

@@ -69,7 +69,7 @@ class ViewComposer:
                     f"{job.engine} gave a picture of {picture.shape} {picture.dtype}"
                     f" for a frame of {job.luma.shape}: expected its color, uint8"
                 )
-            as_made = picture.planes is not None or (picture.palette is not None and not synthetic)
+            as_made = picture.is_planar or (picture.palette is not None and not synthetic)
             if as_made and view.view == "color" and not self._osd.options.show:
                 return self._osd.mark(picture, synthetic)
             rgb = colored.rgb

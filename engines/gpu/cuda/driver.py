@@ -117,6 +117,16 @@ class CudaDriver:
             ctypes.c_void_p(cuda_stream),
         )
 
+    def copy_within(self, address: int, to: int, nbytes: int, cuda_stream: int) -> None:
+        """Copy from the device's memory to it; does not block."""
+        self.call(
+            "cuMemcpyDtoDAsync_v2",
+            ctypes.c_uint64(to),
+            ctypes.c_uint64(address),
+            ctypes.c_size_t(nbytes),
+            ctypes.c_void_p(cuda_stream),
+        )
+
     def retain_primary(self, index: int) -> int:
         """The primary context of a device, which every runtime in the process uses; counted."""
         device, context = ctypes.c_int(), ctypes.c_void_p()

@@ -36,7 +36,15 @@ from irchroma.engines.gpu.cuda.driver import (
     note_lost,
     refuse_lost,
 )
-from irchroma.engines.gpu.device import DeviceArray, DeviceNetwork, DeviceTensors, Mark, WorkQueue
+from irchroma.engines.gpu.cuda.picture_memory import CudaPictures
+from irchroma.engines.gpu.device import (
+    DeviceArray,
+    DeviceNetwork,
+    DeviceTensors,
+    Mark,
+    PictureMemory,
+    WorkQueue,
+)
 from irchroma.engines.gpu.kernels.source import Launch
 from irchroma.engines.gpu.plans.execution import PlanExecution, PlanTensors, open_graph_plan, open_plan
 
@@ -72,6 +80,12 @@ class PyCudaQueue:
         """See `WorkQueue`."""
         with self._device.current() as pycuda:
             pycuda.memcpy_dtoh_async(host[: array.nbytes], array.address, self._cuda_stream)
+
+    def copy(self, array: DeviceArray, to: DeviceArray) -> None:
+        """See `WorkQueue`."""
+        part = to.part(0, array.shape, array.dtype)
+        with self._device.current():
+            self._device.driver.copy_within(array.address, part.address, array.nbytes, self.handle)
 
     def launch(self, work: Launch) -> None:
         """See `WorkQueue`."""
@@ -148,7 +162,7 @@ class PyCudaDevice:
             EngineOptionError: there is no device of that index.
         """
         refuse_lost(index)
-        self._driver = CudaDriver()
+        self.driver = CudaDriver()
         self._pycuda = _pycuda()
         self._runtime = runtime
         self._context: Any = None
@@ -164,7 +178,7 @@ class PyCudaDevice:
         self._device_name = str(device.name())
         capability = ".".join(map(str, device.compute_capability()))
         self._context = device.retain_primary_context()
-        self._handle = self._driver.retain_primary(index)
+        self._handle = self.driver.retain_primary(index)
         self._made_here = threading.local()
         self._allocations: dict[int, Any] = {}
         self._pinned: dict[int, Any] = {}
@@ -174,7 +188,7 @@ class PyCudaDevice:
         self._zeroing: Any = None
         try:
             with self.making() as pycuda:
-                self._kernels, compiler = load_kernels(self._driver, capability)
+                self._kernels, compiler = load_kernels(self.driver, capability)
                 self._zeroing = pycuda.Stream(_NON_BLOCKING)
         except BaseException:
             self.close()
@@ -196,11 +210,11 @@ class PyCudaDevice:
         with self._told():
             if self._context is None:
                 raise EngineError("the device is closed")
-            self._driver.push_context(self._handle)
+            self.driver.push_context(self._handle)
             try:
                 yield self._pycuda
             finally:
-                self._driver.pop_context()
+                self.driver.pop_context()
 
     @contextmanager
     def making(self) -> Iterator[Any]:
@@ -242,7 +256,7 @@ class PyCudaDevice:
 
     def _release(self) -> None:
         try:
-            self._driver.release_primary(self._index)
+            self.driver.release_primary(self._index)
         except EngineError as error:
             log.debug("closing %s: %s", self._device_name, error)
 
@@ -280,6 +294,10 @@ class PyCudaDevice:
         if memory is not None and self._context is not None:
             with self.making():
                 memory.free()
+
+    def open_pictures(self) -> PictureMemory:
+        """See `Device`."""
+        return CudaPictures(self._index)
 
     def open_queue(self) -> WorkQueue:
         """See `Device`."""
@@ -319,7 +337,7 @@ class PyCudaDevice:
 
     def capture(self, cuda_stream: int, work: Callable[[], None]) -> CudaGraph:
         """See `CudaDriver.capture`; the context is current."""
-        return self._driver.capture(cuda_stream, work)
+        return self.driver.capture(cuda_stream, work)
 
     def close(self) -> None:
         """Let go of everything, of a lost device as far as it lets us; may be called twice."""
@@ -362,7 +380,7 @@ class PyCudaDevice:
         context.detach()
         self._release()
         try:
-            self._driver.pop_context()  # PyCUDA releases a primary context without taking it off the stack
+            self.driver.pop_context()  # PyCUDA releases a primary context without taking it off the stack
         except EngineError as error:
             log.debug("closing %s: %s", self._device_name, error)
 

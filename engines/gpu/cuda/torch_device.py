@@ -31,12 +31,14 @@ from irchroma.engines.gpu.cuda.driver import (
     note_lost,
     refuse_lost,
 )
+from irchroma.engines.gpu.cuda.picture_memory import CudaPictures
 from irchroma.engines.gpu.device import (
     CaptureRefused,
     DeviceArray,
     DeviceNetwork,
     DeviceTensors,
     Mark,
+    PictureMemory,
     WorkQueue,
 )
 from irchroma.engines.gpu.kernels.source import Launch
@@ -75,6 +77,11 @@ class TorchQueue:
     def download(self, array: DeviceArray, host: NDArray[np.uint8]) -> None:
         with self._device.current():
             self._device.driver.copy_out(host.ctypes.data, array.address, array.nbytes, self.handle)
+
+    def copy(self, array: DeviceArray, to: DeviceArray) -> None:
+        part = to.part(0, array.shape, array.dtype)
+        with self._device.current():
+            self._device.driver.copy_within(array.address, part.address, array.nbytes, self.handle)
 
     def launch(self, work: Launch) -> None:
         with self._device.current():
@@ -253,6 +260,10 @@ class TorchDevice:
     def unpin(self, host: NDArray[np.uint8]) -> None:
         """See `Device`."""
         self._pinned.pop(host.ctypes.data, None)
+
+    def open_pictures(self) -> PictureMemory:
+        """See `Device`."""
+        return CudaPictures(self._index)
 
     def open_queue(self) -> WorkQueue:
         """See `Device`."""

@@ -82,6 +82,12 @@ def pack(rgb: NDArray[np.uint8], options: PackOptions) -> NDArray[np.uint8]:
     return np.concatenate(list(parts))
 
 
+def planar(nv12: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """I420 of a packed NV12 picture of (H, W), even."""
+    luma = size[0] * size[1]
+    return np.concatenate([nv12[:luma], nv12[luma::2], nv12[luma + 1 :: 2]])
+
+
 def unpack(data: NDArray[np.uint8], size: tuple[int, int], options: PackOptions) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 R'G'B', full range, of an even-sized I420 picture; chroma is interpolated.
 

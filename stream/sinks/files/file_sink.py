@@ -111,6 +111,7 @@ class FileSink(PipelineSink):
         self._take_name(evidence=info.live or self._options.lossless)
         self._kind, self._camera_ahead_ns = "", None
         self._rate, self._size, self._live, self._sounds = info.rate, size, info.live, info.sound
+        self._lies_on = info.device
         if not self._options.lossless:
             self._start(info.rate, size)
 

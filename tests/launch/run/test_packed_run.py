@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,23 @@ from tests.engines.tiny_network import write_tiny_network
 
 from irchroma.engines import choice
 from irchroma.engines.gpu import probe
-from irchroma.engines.gpu.cpu_device import CpuDevice
+from irchroma.engines.gpu.cpu_device import CpuDevice, CpuPictures
 from irchroma.engines.gpu.kernels import host
 from irchroma.engines.gpu.kernels.host import HostKernels
+from irchroma.engines.gpu.pictures import PictureOnDevice, PicturePool
 from irchroma.engines.gpu.steps.i420 import pack
 from irchroma.engines.gpu.transfer import ENCODERS, DevicePicture
 from irchroma.engines.network.network import NetworkOptions, installed
 from irchroma.launch.cli import main
-from irchroma.launch.run import wiring
-from irchroma.launch.run.options import RunConfig
+from irchroma.launch.run import outputs, wiring
+from irchroma.launch.run.monitor import FlickerWatch
+from irchroma.launch.run.options import OutputOptions, RunConfig
 from irchroma.launch.run.wiring import encoders_only
+from irchroma.stream import survey
+from irchroma.stream.frame import Frame
+from irchroma.stream.picture.picture import Picture
+from irchroma.stream.protocols import Job
+from irchroma.stream.sinks.encoders import Encoder, EncoderOptions, EncoderTask
 from irchroma.stream.sinks.i420_packer import Yuv420Packer
 from irchroma.stream.view.osd import OsdOptions
 from irchroma.stream.view.views import ViewOptions
@@ -76,6 +84,70 @@ def test_a_file_is_the_same_and_no_rgb_is_made(tmp_path: Path, monkeypatch: pyte
     assert np.abs(off.mean((0, 1, 2))).max() < 0.3
     beside = run("side.mp4", "--runtime", "tensorrt", "--view", "side")
     assert beside.shape[2] == 2 * packed.shape[2]
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({}, None),
+        ({"to": ("a.mp4", "http://:8080")}, None),
+        ({"to": ("http://:8080",)}, "a page alone takes them there"),
+        ({"output": OutputOptions(zero_copy=False)}, "zero_copy is off"),
+        ({"output": OutputOptions(evidence=True)}, "masks and evidence are made on the host"),
+        ({"output": OutputOptions(encoder=EncoderOptions("x264"))}, "x264enc does not take them"),
+    ],
+)
+def test_pictures_stay_on_the_gpu_where_nothing_needs_them_on_the_host(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, change: dict[str, Any], why: str | None
+) -> None:
+    here = probe.CudaDevice("stand-in", "9.0", "13.0")
+    monkeypatch.setattr(outputs.probe, "device_at", lambda index=0: here)
+    monkeypatch.setattr(survey.cuda_memory, "fault", lambda: None)
+
+    def chosen(task: EncoderTask) -> Encoder:
+        assert task.device == 0
+        return (
+            Encoder("x264", "x264enc", "") if task.options.name == "x264" else Encoder("nvenc", "", "", True)
+        )
+
+    monkeypatch.setattr(survey, "choose_encoder", chosen)
+    survey.device_way_fault.cache_clear()
+    outputs._say_once.cache_clear()
+    config = RunConfig(**{"source": "x", "to": ("a.mp4",), **change})
+    with caplog.at_level("INFO"):
+        assert outputs.pictures_stay(config) is (why is None)
+        assert outputs.pictures_stay(config) is (why is None)
+    said = [record.getMessage() for record in caplog.records]
+    assert said == ([f"pictures go to the encoder by way of the host: {why}"] if why else [])
+    on_cpu = replace(config.neural, network=replace(config.neural.network, device="cpu"))
+    assert not outputs.pictures_stay(replace(config, neural=on_cpu))
+    survey.device_way_fault.cache_clear()
+
+
+def test_flicker_of_pictures_on_a_device_is_looked_at_in_two_frames_of_each_second() -> None:
+    rng = np.random.default_rng(0)
+    luma = rng.integers(0, 256, (96, 128), np.uint8)
+    pool = PicturePool(CpuPictures(), (96, 128))
+    fetched: list[int] = []
+
+    class Silent:
+        def compose(self, job: Job) -> Picture:
+            return Picture(job.luma)
+
+    watch = FlickerWatch(Silent())  # type: ignore[arg-type]
+    for number in range(62):
+        held = pool.take()
+        assert held is not None
+        chroma = 100 if number % 2 else 140  # every frame flickers
+        pool.memory.write(np.full(held.array.nbytes, chroma, np.uint8), held.array)
+        before = held.__dict__.get("_whole")
+        colored = PictureOnDevice(held, None)
+        watch.compose(Job(Frame(luma, number), luma, colored=colored, synthetic=True))
+        if before is None and "_whole" in held.__dict__:
+            fetched.append(number)
+    assert fetched == [0, 1, 30, 31, 60, 61]
+    assert watch.value is not None
+    assert watch.value > 5
 
 
 @pytest.mark.parametrize(

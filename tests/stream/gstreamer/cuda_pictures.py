@@ -79,7 +79,8 @@ def push(driver: ctypes.CDLL) -> dict:
     context = ctypes.c_void_p()
     driver.cuInit(0)
     driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), 0)
-    source = CudaSource(context.value)
+    source = CudaSource()
+    assert source.context == context.value
     pitch = 128
     noise = np.random.default_rng(1).integers(0, 256, (HEIGHT * 3 // 2, pitch), np.uint8)
     caps = f"video/x-raw({FEATURE}),{CAPS}"
@@ -107,6 +108,7 @@ def push(driver: ctypes.CDLL) -> dict:
         CudaPicture("NV12", SIZE, (first,), (pitch,), context.value),
         CudaPicture("NV12", SIZE, (first, first - 1), (pitch, pitch), context.value),
         CudaPicture("nothing", SIZE, (first, first), (pitch, pitch), context.value),
+        CudaPicture("NV12", SIZE, picture.addresses, picture.pitches, context.value + 1),
     ):
         try:
             source.push(pipeline.element("pictures"), wrong, 0, -1, None)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from irchroma.engines.gpu.kernels import host
+from irchroma.engines.network.network import installed
 from irchroma.stream.errors import StreamError
 from irchroma.stream.gstreamer import cuda_memory, door
 
@@ -57,7 +59,7 @@ def test_without_what_it_needs_it_says_what_that_is(monkeypatch: pytest.MonkeyPa
     )
     monkeypatch.setattr(cuda_memory, "fault", lambda: why)
     with pytest.raises(StreamError, match="pictures cannot stay on the device: "):
-        cuda_memory.CudaSource(1)
+        cuda_memory.CudaSource()
 
 
 def test_an_element_takes_what_its_templates_say() -> None:
@@ -87,26 +89,25 @@ def test_an_element_takes_what_its_templates_say() -> None:
     assert not cuda_memory.takes("no such element")
 
 
-def _run(folder: Path, stand_in: bool, **more: str) -> dict[str, object]:
-    if stand_in:
-        made = folder / "libcuda.so.1"
-        words = ["cc", "-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-o", str(made)]
-        subprocess.run([*words, str(FOLDER / "cuda_stand_in.c")], check=True, timeout=60)
-        shutil.copy(made, folder / "libnvcuvid.so.1")
-        more["LD_LIBRARY_PATH"] = str(folder)
-    environment = {**os.environ, "GST_REGISTRY": str(folder / "registry"), **more}
+def over_the_stand_in(folder: Path, program: str, *words: str, **more: str) -> tuple[dict[str, object], str]:
+    """What a program tells in JSON, and what it logs, with the stand-in for the driver."""
+    made = folder / "libcuda.so.1"
+    build = ["cc", "-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-o", str(made)]
+    subprocess.run([*build, str(FOLDER / "cuda_stand_in.c")], check=True, timeout=60)
+    shutil.copy(made, folder / "libnvcuvid.so.1")
+    more = {"LD_LIBRARY_PATH": str(folder), "GST_REGISTRY": str(folder / "registry"), **more}
     done = subprocess.run(
-        [sys.executable, "-m", "tests.stream.gstreamer.cuda_pictures"],
+        [sys.executable, "-m", f"tests.stream.gstreamer.{program}", *words],
         cwd=ROOT,
-        env=environment,
+        env={**os.environ, **more},
         capture_output=True,
         encoding="utf-8",
         errors="replace",
-        timeout=120,
+        timeout=180,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     told: dict[str, object] = json.loads(done.stdout)
-    return told
+    return told, done.stderr
 
 
 @pytest.fixture
@@ -120,7 +121,7 @@ def builds() -> None:
 
 @pytest.mark.usefixtures("builds")
 def test_pictures_go_in_and_out_of_cuda_memory_without_a_copy(tmp_path: Path) -> None:
-    told = _run(tmp_path, stand_in=True)
+    told, _ = over_the_stand_in(tmp_path, "cuda_pictures")
     assert told.pop("fault") is None
     assert told == {
         "takes": [True, True, False],
@@ -134,7 +135,7 @@ def test_pictures_go_in_and_out_of_cuda_memory_without_a_copy(tmp_path: Path) ->
         "push": {
             "equal": [True, True, True],
             "nothing copied in": True,
-            "refused": 4,
+            "refused": 5,
             "flushing": True,
             "out": 0,
             "owners gone": 4,
@@ -145,5 +146,25 @@ def test_pictures_go_in_and_out_of_cuda_memory_without_a_copy(tmp_path: Path) ->
 
 @pytest.mark.usefixtures("builds")
 def test_without_a_gpu_it_says_so(tmp_path: Path) -> None:
-    told = _run(tmp_path, stand_in=True, STAND_IN_NO_DEVICE="1")
+    told, _ = over_the_stand_in(tmp_path, "cuda_pictures", STAND_IN_NO_DEVICE="1")
     assert told == {"fault": "no NVIDIA driver with a GPU here (libcuda.so.1)"}
+
+
+@pytest.mark.usefixtures("builds")
+def test_a_run_hands_its_pictures_to_the_encoder_where_they_lie(tmp_path: Path) -> None:
+    """The mark on a network's color is drawn on all of them, and its flicker is looked at."""
+    if not installed("openvino") or host.compiler() is None:
+        pytest.skip("needs openvino and a C++ compiler")
+    told, said = over_the_stand_in(tmp_path, "zero_copy_run", str(tmp_path))
+    share = float(str(told.pop("share fetched")))
+    assert 0.1 < share < 0.4  # rows of the mark, and four whole frames of 34
+    assert told == {
+        "copies in": 4,  # two planes each of the two frames on which the encoder is tried
+        "pools": [[0, True, 0]],
+        "frames": 34,
+        "pools when off": 0,
+        "equal": True,
+        "mixed": {"units": 12, "equal": True, "out": 0},
+    }
+    assert "encoder: nvenc (x264enc), from the device" in said
+    assert "pictures go to the encoder by way of the host: zero_copy is off" in said

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ from numpy.typing import NDArray
 
 from irchroma.stream.frame import Frame
 from irchroma.stream.picture.lettering import outlined
-from irchroma.stream.picture.picture import Picture, copied, in_one_buffer, planes_of
+from irchroma.stream.picture.picture import Picture, Planes, copied, in_one_buffer, planes_of
 from irchroma.stream.protocols import Job
 from irchroma.stream.sinks.i420_packer import Yuv420Packer
 from irchroma.stream.sinks.open_sink import takes_planes
@@ -45,6 +48,81 @@ class Colored:
     def rgb(self) -> NDArray[np.uint8]:
         self.asked += 1
         return Picture(planes=self.planes).rgb
+
+
+class There:
+    """A picture that pretends to lie on a device, with room for so many more; counts what is fetched."""
+
+    index, context, format = 0, 5, "NV12"
+    addresses = pitches = (0, 0)
+
+    def __init__(self, planes: Planes, room: int = 1) -> None:
+        self.planes, self.room, self.fetched = planes, room, 0
+        self.size = (planes.y.shape[0], planes.y.shape[1])
+
+    def rows(self, top: int, bottom: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+        self.fetched += bottom - top
+        half = slice(top // 2, bottom // 2)
+        return self.planes.y[top:bottom], self.planes.cb[half], self.planes.cr[half]
+
+    def with_rows(self, top: int, planes: Sequence[NDArray[np.uint8]]) -> There | None:
+        if not self.room:
+            return None
+        made = copied(self.planes)
+        half = slice(top // 2, (top + len(planes[0])) // 2)
+        made.y[top : top + len(planes[0])], made.cb[half], made.cr[half] = planes
+        return There(made, self.room - 1)
+
+
+class ColoredThere:
+    """What an engine gives whose pictures stay on the device."""
+
+    confidence = None
+
+    def __init__(self, device: There) -> None:
+        self.device = device
+
+    @property
+    def rgb(self) -> NDArray[np.uint8]:
+        return Picture(device=self.device).rgb
+
+
+@pytest.mark.parametrize("room", [1, 0])
+@pytest.mark.parametrize("at", [(10, 20), (-5, -7), (100, 130), (200, 20), (7, 33)])
+def test_what_is_drawn_on_a_picture_on_a_device_is_drawn_on_its_rows_alone(
+    room: int, at: tuple[int, int]
+) -> None:
+    planes = packed(smooth()).planes
+    assert planes is not None
+    there = There(copied(planes), room)
+    sprite = outlined("synthetic", 14)
+    drawn, expected = (
+        Picture(device=there).with_sprite(sprite, *at),
+        packed(smooth()).with_sprite(sprite, *at),
+    )
+    assert there.fetched <= sprite.size[0] + 2 or not room
+    assert (drawn.device is not None) == bool(room) or drawn.device is there
+    assert drawn.planes is not None
+    assert expected.planes is not None
+    assert all(np.array_equal(*pair) for pair in zip(drawn.planes, expected.planes, strict=True))
+    assert all(np.array_equal(*pair) for pair in zip(there.planes, planes, strict=True))
+
+
+def test_a_composer_leaves_it_on_the_device_and_fetches_it_for_other_views() -> None:
+    planes = packed(smooth()).planes
+    assert planes is not None
+    there = There(planes)
+    job = finished(ColoredThere(there), synthetic=False)  # type: ignore[arg-type]
+    shown = ViewComposer(ViewOptions("color")).compose(job)
+    assert shown.device is there
+    assert shown.shape == (*SIZE, 3)
+    assert not there.fetched
+    marked = ViewComposer(ViewOptions("color")).compose(replace(job, synthetic=True))
+    assert isinstance(marked.device, There)
+    assert 0 < there.fetched < SIZE[0] / 2
+    side = ViewComposer(ViewOptions("side")).compose(job)
+    assert side.device is None
+    assert side.shape[1] == 2 * SIZE[1]
 
 
 def finished(colored: Colored, synthetic: bool) -> Job:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -78,6 +80,34 @@ def test_nothing_is_kept_back_in_a_live_run(name: str) -> None:
             assert coded.acquire(timeout=5), f"picture {number} waits for the next one"
     finally:
         pipeline.stop()
+
+
+@pytest.mark.parametrize("works", ["there", "here", "nowhere"])
+def test_pictures_on_the_first_gpu_go_to_its_encoder_where_that_takes_them(
+    monkeypatch: pytest.MonkeyPatch, works: str
+) -> None:
+    tried: list[int | None] = []
+
+    def fault_of(kind: Any, element: str, task: EncoderTask) -> str | None:
+        tried.append(task.device)
+        there = "memory:CUDAMemory" in kind.launch(element, task)
+        return None if (works == "here" and not there) or (works == "there" and there) else "not here"
+
+    monkeypatch.setattr(encoders, "_fault_of", fault_of)
+    wanted = replace(task(name="nvenc"), device=0)
+    if works == "nowhere":
+        with pytest.raises(SinkError, match="encoder nvenc does not work here"):
+            choose_encoder(wanted)
+        return
+    chosen = choose_encoder(wanted)
+    assert chosen.on_device is (works == "there")
+    assert ("cudaupload ! video/x-raw(memory:CUDAMemory),format=NV12" in chosen.launch) is chosen.on_device
+    if works == "here":
+        assert tried == [0, None]
+        assert not choose_encoder(replace(wanted, device=1)).on_device
+        assert tried[2:] == [None]
+    monkeypatch.setattr(encoders, "_fault_of", lambda *_: None)
+    assert not choose_encoder(replace(task(name="x264"), device=0)).on_device
 
 
 @pytest.mark.parametrize("name", ["nvenc", "nvv4l2", "va", "v4l2", "nvh264enc", "nvv4l2h264enc"])

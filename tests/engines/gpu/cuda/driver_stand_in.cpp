@@ -207,6 +207,10 @@ int cuMemcpyDtoHAsync_v2(void *to, Address from, size_t count, void *stream) {
     CURRENT;
     return put(stream, [=] { memcpy(to, (void *)from, count); });
 }
+int cuMemcpyDtoDAsync_v2(Address to, Address from, size_t count, void *stream) {
+    CURRENT;
+    return put(stream, [=] { memcpy((void *)to, (void *)from, count); });
+}
 int cuModuleLoadData(void **module, const void *code) {
     CURRENT;
     if (memcmp(code, "\x50\xed\x55\xba", 4) && memcmp(code, "\x7f""ELF", 4)) return 200;  // fat binary, cubin

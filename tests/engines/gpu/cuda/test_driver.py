@@ -24,11 +24,13 @@ from irchroma.engines.errors import DeviceLost, EngineError, EngineUnavailable
 from irchroma.engines.gpu.cpu_device import device_array
 from irchroma.engines.gpu.cuda import driver as driver_module
 from irchroma.engines.gpu.cuda.driver import CudaDriver, KernelModule
+from irchroma.engines.gpu.cuda.picture_memory import CudaPictures
 from irchroma.engines.gpu.cuda.pycuda_device import PyCudaDevice, _left_alone
 from irchroma.engines.gpu.device import CaptureRefused
 from irchroma.engines.gpu.kernels import host as kernel_host
 from irchroma.engines.gpu.kernels.host import build_library
 from irchroma.engines.gpu.kernels.source import Launch, launch
+from irchroma.engines.gpu.pictures import PicturePool
 
 CUBIN = b"\x7fELF, says the stand-in, will do"
 HERE = Path(__file__).parent
@@ -270,6 +272,63 @@ def test_no_driver_is_one_clear_line(tmp_path: Path) -> None:
         CudaDriver(str(tmp_path / "libcuda.so.1"))
 
 
+def test_memory_for_pictures_is_the_driver_s_own_and_given_back(desk: Desk) -> None:
+    before = desk.left()
+    memory = CudaPictures(0, desk.driver)
+    assert memory.context == desk.driver.retain_primary(0)
+    desk.driver.release_primary(0)
+    pool = PicturePool(memory, (32, 48))
+    held = pool.take()
+    assert held is not None
+    noise = np.random.default_rng(3).integers(0, 256, held.array.nbytes, np.uint8)
+    memory.write(noise, held.array)
+    assert np.array_equal(memory.read(held.array), noise)
+    drawn = held.with_rows(8, [255 - plane for plane in held.rows(8, 12)])
+    assert drawn is not None
+    expected = noise.reshape(48, 48).copy()
+    expected[8:12], expected[36:38] = 255 - expected[8:12], 255 - expected[36:38]
+    assert np.array_equal(memory.read(drawn.array), expected.ravel())
+    pool.close()
+    held = None
+    assert desk.left() != before
+    drawn = None
+    assert desk.left() == before
+    memory.close()
+    with pytest.raises(EngineError, match="closed"):
+        memory.allocate(10)
+    assert desk.left() == before
+
+
+def test_pictures_of_a_lost_device_are_let_go_without_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(driver_module, "_lost", {})
+    lost: list[bool] = []
+
+    def push(context: int) -> None:
+        if lost:
+            raise DeviceLost("cuCtxPushCurrent_v2 fails: launch failure")
+
+    driver: Any = SimpleNamespace(
+        retain_primary=lambda index: 5,
+        make_stream=lambda: 7,
+        push_context=push,
+        pop_context=lambda: None,
+        call=lambda *words: None,
+    )
+    pool = PicturePool(CudaPictures(0, driver), (32, 48))
+    held = pool.take()
+    assert held is not None
+    lost.append(True)
+    with pytest.raises(DeviceLost, match="restart"):
+        held.rows(0, 32)
+    assert pool.take() is None
+    pool.close()
+    held = None
+    assert pool.out == 0
+    pool.close()
+
+
 @pytest.mark.skipif(importlib.util.find_spec("pycuda") is None, reason="pycuda is not installed")
 @pytest.mark.parametrize("shared", [False, True], ids=["alone", "shared"])
 @pytest.mark.parametrize("fails", ["", "begin", "end", "branches", "instantiate", "memory", "lost"])
@@ -312,7 +371,7 @@ def test_a_context_that_cannot_be_made_current_any_more_is_closed_without_an_err
     device: Any = object.__new__(PyCudaDevice)
     device._pycuda = SimpleNamespace(Error=Refused, MemoryError=Refused)
     device._context = SimpleNamespace(push=refuse)
-    device._driver = SimpleNamespace(release_primary=released.append)
+    device.driver = SimpleNamespace(release_primary=released.append)
     device._device_name, device._index, device._made_here = "double", 0, threading.local()
     device._allocations, device._pinned = {1: memory}, {2: memory}
     device._queues, device._marks, device._kernels, device._zeroing = [], [], None, None
