@@ -154,7 +154,10 @@ def inspect_device_way() -> list[Finding]:
     """Whether pictures go from a GPU to its encoder without the host."""
     why = device_way_fault(EncoderOptions())
     name = "from GPU to encoder without copies"
-    return [Finding("encoders", name, why is None, False, why or "nvh264enc, by CUDA memory")]
+    if why is None:
+        return [Finding("encoders", name, True, False, "nvh264enc, by CUDA memory")]
+    mend = f"sudo apt-get install {_BAD} libgstreamer-plugins-bad1.0-dev libnvidia-encode1"
+    return [Finding("encoders", name, False, False, why, mend)]
 
 
 def inspect_cameras() -> list[Finding]:

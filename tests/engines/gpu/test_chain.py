@@ -113,7 +113,7 @@ def test_a_picture_that_the_host_has_no_memory_for_leaves_its_slot_to_the_next()
 
     given: list[Any] = []
     chain: Any = object.__new__(DeviceChain)
-    slot = SimpleNamespace(outbox_host=Full())
+    slot = SimpleNamespace(outbox_host=Full(), stays=None)
     chain._ring = SimpleNamespace(collect=lambda: slot, release=given.append)
     chain._picture_bytes, chain.work = 12, (2, 2)
     with pytest.raises(MemoryError):
