@@ -35,7 +35,11 @@ class Band:
 BANDS = {
     band.name: band
     for band in (
-        Band("nir", "near-infrared, 700 to 1000 nm, lit by the sun or by the camera", BandLook()),
+        Band(
+            "nir",
+            "near-infrared, 700 to 1000 nm, lit by the sun or by the camera",
+            BandLook(shade=(0.40, 0.52), instead="palette", calm_luma=0.3),
+        ),
         Band(
             "thermal",
             "long-wave infrared, 8 to 14 um: the scene as by day",
@@ -86,10 +90,13 @@ def require_network(kind: str, size: str) -> None:
 def look_of(kind: str, size: str) -> BandLook:
     """How a network's pictures are put together: of one named by its band as that band's.
 
-    What a colorizer of the literature does not know is gray, as it was measured.
+    What a colorizer of the literature does not know is gray, as it was measured, and neither its colors nor
+    those that a reference gives are changed.
     """
     look = BANDS.get(size, NETWORKS[kind]).look
-    return replace(look, instead="gray") if kind in CLASSICS else look
+    if kind in BANDS:
+        return look
+    return replace(look, shade=None, instead="gray" if kind in CLASSICS else look.instead)
 
 
 def band_of(kind: str, size: str) -> str:

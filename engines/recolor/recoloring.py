@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineOptionError
-from irchroma.engines.recolor import color_space, guided, neutral, night
+from irchroma.engines.recolor import color_space, guided, neutral, night, shade
 from irchroma.engines.recolor.base_tone import ToneOptions, base_tone, mean_square
 from irchroma.engines.recolor.smooth_places import lead_by_smooth_places
 
@@ -82,13 +82,18 @@ class BandLook:
         unlit: local mean luma, [0, 1], where color starts and where it is full, since the unlit parts of
             an active-infrared night are no sky; None where dark does not mean unlit.
         instead: what is shown where color is not known, unless `RecolorOptions` says it.
+        calm_luma: luma, [0, 1], that the palette shown then leaves gray; what is brighter is sand.
+        shade: luma shown, [0, 1], up to which teal is moved to green or blue, and from which on it stays, see
+            `shade.out_of_teal`; None where it always stays.
         lead: how far the tone of smooth places follows the sensor's, see `lead_by_smooth_places`.
     """
 
     tone: ToneOptions = field(default_factory=ToneOptions)
     unlit: tuple[float, float] | None = (0.05, 0.25)
+    shade: tuple[float, float] | None = None
     lead: float = 1.0
     instead: Literal["gray", "palette"] = "gray"
+    calm_luma: float = 0.5
 
     def calm(self, instead: Unsure) -> tuple[float, float]:
         """Cb and Cr of white less those of black where color is not known, by `RecolorOptions.instead`."""
@@ -262,9 +267,11 @@ class Recoloring:
             _mix(tone, guide, share)
             for plane, step in zip((cb, cr), self.look.calm(options.instead), strict=True):
                 if step:
-                    _mix(plane, (guide - np.float32(0.5)) * np.float32(step), share)
+                    _mix(plane, (guide - np.float32(self.look.calm_luma)) * np.float32(step), share)
                 else:
                     plane *= share
+        if self.look.shade is not None:
+            shade.out_of_teal(tone, cb, cr, self.look.shade)
         return tone, cb, cr
 
     def _shown(self, models: Models, luma: NDArray[np.uint8]) -> NDArray[np.uint8]:

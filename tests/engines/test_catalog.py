@@ -60,6 +60,8 @@ def test_a_network_s_band_is_its_name_or_its_size() -> None:
     assert catalog.look_of("thermal", "best") == look
     assert catalog.look_of("reference", "thermal") == look
     assert catalog.look_of("zhang2016", "thermal") == replace(look, instead="gray")
+    assert catalog.look_of("zhang2016", "nir").shade is None  # colors of others are shown as they are
+    assert catalog.look_of("reference", "nir") == replace(catalog.BANDS["nir"].look, shade=None)
 
 
 def test_the_gray_engine_gives_the_luma_back_in_order() -> None:

@@ -7,16 +7,31 @@ struct believe_arguments {
     const float *guide;  // (height, width): the sensor's luma, [0, 1]
     float *out;          // (3, height, width): Y', Cb, Cr
     int width, height;
-    float unsure, sure, calm_blue, calm_red;
+    float unsure, sure, calm_blue, calm_red, calm_luma;
+    float shade_full, shade_none;  // luma between which dark teal stays more and more
+    float shade_green, shade_blue;
 };
 
-// The network's color where it is sure, the sensor's gray or a palette elsewhere (Recoloring._believed).
+// The network's color where it is sure, the sensor's gray or a palette elsewhere (Recoloring._believed);
+// and no teal in the shade (shade.out_of_teal).
 PLACE void believe_at(const believe_arguments &a, int x, int y, int z) {
     long at = (long)y * a.width + x, plane = (long)a.width * a.height;
     float share = clamped((a.color[3 * plane + at] - a.unsure) * (1.0f / (a.sure - a.unsure)), 0.0f, 1.0f);
     float guide = a.guide[at];
-    float instead = z == 0 ? guide : (guide - 0.5f) * (z == 1 ? a.calm_blue : a.calm_red);
-    a.out[z * plane + at] = instead + share * (a.color[z * plane + at] - instead);
+    float tone = guide + share * (a.color[at] - guide);
+    if (z == 0) {
+        a.out[at] = tone;
+        return;
+    }
+    float above = guide - a.calm_luma, other_blue = above * a.calm_blue, other_red = above * a.calm_red;
+    float cb = other_blue + share * (a.color[plane + at] - other_blue);
+    float cr = other_red + share * (a.color[2 * plane + at] - other_red);
+    float green = cr < 0.0f ? -cr : 0.0f;
+    float up = (cb + a.shade_green * green) / (1.0f + a.shade_green), down = a.shade_blue * green - cb;
+    float move = up < down ? up : down;
+    move = move < 0.0f ? 0.0f : move;
+    move *= clamped((a.shade_none - tone) / (a.shade_none - a.shade_full), 0.0f, 1.0f);
+    a.out[z * plane + at] = z == 1 ? cb - move : cr + move;
 }
 KERNEL(believe)
 

@@ -13,7 +13,7 @@ from irchroma.engines.gpu.device import DeviceArray, Workspace
 from irchroma.engines.gpu.kernels.source import Launch, launch
 from irchroma.engines.gpu.steps.filters import Fit, Night, Windows, half_of, shrink, sizes
 from irchroma.engines.gpu.steps.i420 import PackOptions, packed_arguments
-from irchroma.engines.recolor import night, recoloring
+from irchroma.engines.recolor import night, recoloring, shade
 from irchroma.engines.recolor.base_tone import CURVED, ToneOptions
 from irchroma.engines.recolor.recoloring import BandLook, RecolorOptions
 
@@ -132,6 +132,7 @@ class RecolorSteps:
         made = self._space.array("color.believed", (3, height, width))
         options = self._options
         blue, red = self._look.calm(options.instead)
+        full, none = self._look.shade or (-2.0, -1.0)  # as dark is nothing
         self._steps.append(
             launch(
                 "believe",
@@ -145,6 +146,11 @@ class RecolorSteps:
                 sure=options.sure,
                 calm_blue=blue,
                 calm_red=red,
+                calm_luma=self._look.calm_luma,
+                shade_full=full,
+                shade_none=none,
+                shade_green=shade.GREEN,
+                shade_blue=shade.BLUE,
             )
         )
         return made
