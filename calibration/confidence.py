@@ -9,7 +9,7 @@ held back and tells what was reached.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -32,10 +32,10 @@ POOR_PX, POOR_CONTRAST, POOR_NOISE = 160, 0.6, 3.5
 """What a small camera makes of a scene, by which it shall not look strange: long side, contrast, and noise in
 levels, the most that the tone map lets through."""
 FOLDS = 8
-KNOWN_QUANTILE, GLIDE = 0.1, 1.0
-"""Of known pictures' likeness, a logit, to the others of their kind: below it a picture is strange, wholly so
-that much below."""
-FEWEST = 40
+KNOWN_QUANTILE, APART_QUANTILE, GLIDE = 0.03, 0.05, 1.0
+"""Of known pictures' likeness, a logit, to the others of their kind rather than to those beyond or to those
+set apart, who are told more clearly: below it a picture is strange, wholly so that much below."""
+FEWEST, FEWEST_APART = 40, 12
 STEPS, RIDGE, MEANS_RIDGE = 30, 1e-3, 5e-2
 """Of the regressions; the second of the pictures', of which there are few."""
 
@@ -50,14 +50,14 @@ class Places:
     """Cells of one picture at one scale.
 
     Attributes:
-        mean: (k,) mean features of the picture.
+        scene: (2 k,) features of the whole picture, see `Said`.
         features: (n, c) of the decoder; n is 0 where the color is not known.
         said: (n,) confidence of the network as it is.
         error: (n,) levels of CbCr.
         chroma: (n,) levels of CbCr that the network gives.
     """
 
-    mean: NDArray[np.float64]
+    scene: NDArray[np.float64]
     features: NDArray[np.float64]
     said: NDArray[np.float64]
     error: NDArray[np.float64]
@@ -94,7 +94,8 @@ class ConfidenceResult:
 
     Attributes:
         trust: to be written into the network.
-        before: of the held-back pictures, as the network was: "known", "beyond", "both".
+        before: of the held-back pictures, as the network was: "known", "beyond", "both"; where there are
+            some, "apart".
         after: the same with `trust`.
     """
 
@@ -125,6 +126,7 @@ def _poor(luma: Luma, seed: int) -> Luma:
 def calibrate(
     known: Sequence[list[Places]],
     beyond: Sequence[list[Places]],
+    apart: Sequence[list[Places]] = (),
     note: Callable[[str], None] = lambda _: None,
 ) -> ConfidenceResult:
     """Fit and judge.
@@ -132,6 +134,8 @@ def calibrate(
     Args:
         known: pictures like those of training, in the order of their names.
         beyond: pictures of other kinds.
+        apart: pairs of the network's band that shall be strange all the same, as rooms are to a network of
+            landscapes: their errors count with those of `known`.
         note: told what is being done.
 
     Raises:
@@ -142,45 +146,54 @@ def calibrate(
             f"expected at least {FEWEST} pictures of the network's own kind and as many of others,"
             f" got {len(known)} and {len(beyond)}"
         )
+    if apart and len(apart) < FEWEST_APART:
+        raise CalibrationError(
+            f"expected at least {FEWEST_APART} pictures that are set apart, got {len(apart)}"
+        )
     note("fitting")
-    held = [_held_back(len(known)), _held_back(len(beyond))]
-    judged = _fit(known, beyond, held)
+    kinds = {"known": known, "beyond": beyond} | ({"apart": apart} if apart else {})
+    held = {name: _held_back(len(pictures)) for name, pictures in kinds.items()}
+    judged = _fit({name: _part(pictures, ~held[name]) for name, pictures in kinds.items()})
+    judges = {name: _part(pictures, held[name]) for name, pictures in kinds.items()}
     # The held-back pictures have judged; what is written has learned from all of them.
-    return ConfidenceResult(
-        _fit(known, beyond, [np.zeros(len(known), bool), np.zeros(len(beyond), bool)]),
-        _judge(known, beyond, held, judged, False),
-        _judge(known, beyond, held, judged, True),
-    )
+    return ConfidenceResult(_fit(kinds), _judge(judges, judged, False), _judge(judges, judged, True))
 
 
-def _fit(
-    known: Sequence[list[Places]], beyond: Sequence[list[Places]], held: Sequence[NDArray[np.bool_]]
-) -> Trust:
-    own = [picture for picture, out in zip(known, held[0], strict=True) if not out]
-    others = [picture for picture, out in zip(beyond, held[1], strict=True) if not out]
+def _part(pictures: Sequence[list[Places]], those: NDArray[np.bool_]) -> list[list[Places]]:
+    return [pictures[index] for index in np.flatnonzero(those).tolist()]
+
+
+def _fit(kinds: Mapping[str, Sequence[list[Places]]]) -> Trust:
+    own, others, apart = kinds["known"], kinds["beyond"], kinds.get("apart", ())
+    strangeness = [_strangeness(own, others, KNOWN_QUANTILE)]
+    if apart:
+        strangeness.append(_strangeness(own, apart, APART_QUANTILE))
+    doubt = Trust(np.zeros(0), 0.0, tuple(strangeness))
+    # What is strange is doubted already: how sure a place is, is learned where its picture is not.
     places = [
-        (place, 0.5 / (len(group) * len(picture)))
-        for group in (own, others)
+        (place, 0.5 / (len(group) * len(picture)) * float(1 - doubt.strange(place.scene[None])[0]))
+        for group in ([*own, *apart], others)
         for picture in group
         for place in picture
     ]
+    whole = sum(share for place, share in places if len(place.error))
     weight, bias = logistic(
         np.concatenate([place.features for place, _ in places]),
         np.exp(-np.concatenate([place.error for place, _ in places]) / ERROR_SCALE),
-        np.concatenate([np.full(len(p.error), share / max(1, len(p.error))) for p, share in places]),
+        np.concatenate([np.full(len(p.error), share / whole / max(1, len(p.error))) for p, share in places]),
     )
-    return Trust(weight, bias, _strangeness(own, others))
+    return Trust(weight, bias, doubt.strangeness)
 
 
-def _strangeness(own: Sequence[list[Places]], others: Sequence[list[Places]]) -> Strangeness:
+def _strangeness(own: Sequence[list[Places]], others: Sequence[list[Places]], quantile: float) -> Strangeness:
     """What tells pictures of a kind from others, and from where on a picture is one of the others."""
     fold = np.arange(len(own)) * FOLDS // len(own)  # whole runs: neighbors show one scene
     likeness = []
     for number in range(FOLDS):  # a picture is more like a kind that it is part of
         weight, bias = _likeness([p for p, part in zip(own, fold, strict=True) if part != number], others)
-        out = [picture[0].mean for picture, part in zip(own, fold, strict=True) if part == number]
+        out = [picture[0].scene for picture, part in zip(own, fold, strict=True) if part == number]
         likeness.append(np.stack(out) @ weight + bias)
-    least = float(np.quantile(np.concatenate(likeness), KNOWN_QUANTILE))
+    least = float(np.quantile(np.concatenate(likeness), quantile))
     weight, bias = _likeness(own, others)
     return Strangeness(-weight / GLIDE, (least - bias) / GLIDE)
 
@@ -227,18 +240,12 @@ def logistic(
 
 
 def _judge(
-    known: Sequence[list[Places]],
-    beyond: Sequence[list[Places]],
-    held: Sequence[NDArray[np.bool_]],
-    trust: Trust,
-    calibrated: bool,
+    kinds: Mapping[str, Sequence[list[Places]]], trust: Trust, calibrated: bool
 ) -> dict[str, Sureness]:
-    groups: dict[str, list[tuple[Places, float]]] = {"known": [], "beyond": []}
-    for name, pictures, out in (("known", known, held[0]), ("beyond", beyond, held[1])):
-        for index in np.flatnonzero(out).tolist():
-            places = pictures[index][0]
-            strange = 0.0 if trust.strangeness is None else float(trust.strangeness.of(places.mean[None])[0])
-            groups[name].append((places, strange))
+    groups = {
+        name: [(picture[0], float(trust.strange(picture[0].scene[None])[0])) for picture in pictures]
+        for name, pictures in kinds.items()
+    }
     groups["both"] = groups["known"] + groups["beyond"]
     return {name: _sureness(group, trust if calibrated else None) for name, group in groups.items()}
 
@@ -266,7 +273,7 @@ def _held_back(count: int) -> NDArray[np.bool_]:
 
 
 def _means(pictures: Sequence[list[Places]]) -> NDArray[np.float64]:
-    return np.stack([place.mean for picture in pictures for place in picture])
+    return np.stack([place.scene for picture in pictures for place in picture])
 
 
 def _places(network: WatchedNetwork, luma: Luma, truth: Rgb | None, long_side_px: int) -> Places:
@@ -274,7 +281,7 @@ def _places(network: WatchedNetwork, luma: Luma, truth: Rgb | None, long_side_px
     said: Said = network.infer(padded(reduced(luma, (height, width))))
     if truth is None:
         nothing = np.empty(0)
-        return Places(said.mean, np.empty((0, len(said.features))), nothing, nothing, nothing)
+        return Places(said.scene, np.empty((0, len(said.features))), nothing, nothing, nothing)
     small = cv2.resize(truth, (width, height), interpolation=cv2.INTER_AREA)
     true = cv2.blur(cv2.cvtColor(small, cv2.COLOR_RGB2YCrCb)[..., [2, 1]].astype(np.float32) - 128, (5, 5))
     given = np.moveaxis(said.ycc[1:, :height, :width], 0, 2) * np.float32(255)
@@ -287,7 +294,7 @@ def _places(network: WatchedNetwork, luma: Luma, truth: Rgb | None, long_side_px
     stride = said.ycc.shape[1] / said.features.shape[1]
     rows, columns = max(1, round(height / stride)), max(1, round(width / stride))
     return Places(
-        said.mean,
+        said.scene,
         np.stack([mean(plane[:rows, :columns]) for plane in said.features], axis=1),
         mean(said.confidence[:height, :width]),
         mean(np.asarray(np.linalg.norm(given - true, axis=2), np.float32)),

@@ -7,6 +7,7 @@ imports `torch` and `onnx`.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -325,6 +326,7 @@ OPERATORS: dict[str, Operator] = {
     "Identity": lambda inputs, _: inputs[0],
     "LessOrEqual": lambda inputs, _: inputs[0] <= inputs[1],
     "MatMul": lambda inputs, _: inputs[0] @ inputs[1],
+    "Max": lambda inputs, _: functools.reduce(torch.maximum, inputs),
     "Mul": lambda inputs, _: inputs[0] * inputs[1],
     "Pad": _pad,
     "Pow": lambda inputs, _: torch.pow(inputs[0], inputs[1]),

@@ -4,11 +4,12 @@ What a network was taught to say of its own errors holds for the pictures that t
 pictures whose color is known, of its own kind and of others, the decoder's last features say it better: a
 linear function of them, a logistic regression, is the confidence's logit. And a network is as sure of a lawn
 in a room as of one in a park. What tells the two apart are the features that it computes anyway: their mean
-over the picture, as its decoder's global context takes it. A second logistic regression tells pictures like
-those of training from others. The confidence becomes
+over the picture, as its decoder's global context takes it, and their spread, since one and the same mean may
+be of a ploughed field and of noise. For each kind of others (what is no picture of the network's band; rooms)
+a logistic regression tells pictures like those of training from it. The confidence becomes
 
     sure = weight . features + bias
-    strange = min(relu(likeness.weight . mean + likeness.bias), MOST_STRANGE)
+    strange = min(relu(max over kinds of kind.weight . scene + kind.bias), MOST_STRANGE)
     sigmoid(sure + strange * (GUESS_LOGIT - sure))
 
 in a few nodes more, so that every runtime and device computes the same without being told. A distance from
@@ -47,19 +48,19 @@ Vector = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Strangeness:
-    """A linear function of a picture's mean features: 0 and below for what is known, 1 for strangers.
+    """A linear function of a picture's features: 0 and below for what is known, 1 for strangers of one kind.
 
     Attributes:
-        weight: (k,).
+        weight: (2 k,) of `Said.scene`.
         bias: added.
     """
 
     weight: Vector
     bias: float
 
-    def of(self, means: NDArray[np.float64]) -> Vector:
-        """(n,) in [0, MOST_STRANGE], of (n, k) mean features."""
-        return np.asarray(np.clip(means @ self.weight + self.bias, 0.0, MOST_STRANGE), np.float64)
+    def of(self, scenes: NDArray[np.float64]) -> Vector:
+        """(n,) in [0, MOST_STRANGE], of (n, 2 k) features."""
+        return np.asarray(np.clip(scenes @ self.weight + self.bias, 0.0, MOST_STRANGE), np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +70,18 @@ class Trust:
     Attributes:
         weight: (c,) of the decoder's last features.
         bias: of the logit.
-        strangeness: of pictures; None where none is strange, as for a network that was tuned to one camera.
+        strangeness: of pictures, one for each kind of strangers; none where none is strange, as for a network
+            that was tuned to one camera.
     """
 
     weight: Vector
     bias: float
-    strangeness: Strangeness | None = None
+    strangeness: tuple[Strangeness, ...] = ()
+
+    def strange(self, scenes: NDArray[np.float64]) -> Vector:
+        """(n,) in [0, MOST_STRANGE], of (n, 2 k) features of pictures: the most that they are of any kind."""
+        kinds = [np.zeros(len(scenes)), *(kind.of(scenes) for kind in self.strangeness)]
+        return np.asarray(np.max(kinds, axis=0), np.float64)
 
     def confidence(self, features: NDArray[np.float64], strange: Any = 0.0) -> Vector:
         """(n,) in [0, 1], of (n, c) features in pictures that are so strange, as the graph computes it."""
@@ -84,7 +91,7 @@ class Trust:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a network says of one picture; all but the first two and `mean` at its decoder's stride.
+    """What a network says of one picture; all but the first two and `scene` at its decoder's stride.
 
     Attributes:
         ycc: (3, H, W).
@@ -92,7 +99,7 @@ class Said:
         features: (c, h, w), the decoder's last.
         tone: (2, h, w) slope and offset of the luma.
         chroma: (2, h, w).
-        mean: (k,) mean features of the encoder.
+        scene: (2 k,) mean of the encoder's features, and their standard deviation.
     """
 
     ycc: Tensor
@@ -100,7 +107,7 @@ class Said:
     features: Tensor
     tone: Tensor
     chroma: Tensor
-    mean: Vector
+    scene: Vector
 
 
 class WatchedNetwork:
@@ -117,7 +124,7 @@ class WatchedNetwork:
         self.model = untrusted(load(path))
         head = Head.of(self.model, path)
         watched = copy.deepcopy(self.model)
-        self._names = ["ycc", "confidence", head.features, head.tone, head.chroma, head.context]
+        self._names = ["ycc", "confidence", head.features, head.tone, head.chroma, head.encoded]
         known = {output.name for output in watched.graph.output}
         for name in self._names:
             if name not in known:
@@ -130,17 +137,20 @@ class WatchedNetwork:
 
     def infer(self, luma: Tensor) -> Said:
         """Of one picture, (1, 1, H, W) float32 in [0, 1], H and W multiples of 32."""
-        ycc, sure, features, tone, chroma, mean = self._session.run(self._names, {"luma": luma})
-        return Said(ycc[0], sure[0, 0], features[0], tone[0], chroma[0], mean[0, :, 0, 0].astype(np.float64))
+        ycc, sure, features, tone, chroma, encoded = self._session.run(self._names, {"luma": luma})
+        of_places = encoded[0].reshape(encoded.shape[1], -1).astype(np.float64)
+        scene = np.concatenate([of_places.mean(axis=1), of_places.std(axis=1)])
+        return Said(ycc[0], sure[0, 0], features[0], tone[0], chroma[0], scene)
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Names in a graph: the last features, what the head made of them, the mean features; and two nodes.
+    """Names in a graph: the last features, what the head made of them, the encoder's; and two nodes.
 
     Attributes:
         features, tone, chroma: at the decoder's stride.
-        context: mean of the encoder's features over the picture.
+        encoded: the encoder's features.
+        context: their mean over the picture.
         sigmoid: the node that makes the confidence.
         join: the node that joins tone, chroma and confidence in front of the last upsampling.
     """
@@ -148,6 +158,7 @@ class Head:
     features: str
     tone: str
     chroma: str
+    encoded: str
     context: str
     sigmoid: Any
     join: Any
@@ -167,7 +178,7 @@ class Head:
             last = made_by.get(join.input[-1]) if join.op_type == "Concat" else None
             if last is not None and last.op_type == "Sigmoid" and len(join.input) == 3 and head and mean:
                 tone, chroma, _ = join.input
-                return cls(head.input[0], tone, chroma, mean.output[0], last, join)
+                return cls(head.input[0], tone, chroma, mean.input[0], mean.output[0], last, join)
         raise EngineOptionError(f"{path or 'network'}: its last layers are not those of irchroma's networks")
 
 
@@ -185,14 +196,32 @@ def with_trust(model: Any, trust: Trust) -> Any:
 
     weight = constant("weight", trust.weight[None, :, None, None])
     steps = [("Conv", [head.features, weight, constant("bias", np.full(1, trust.bias))], "logit")]
-    if trust.strangeness is not None:
+    if trust.strangeness:
         steps[0] = (*steps[0][:2], "sure")
-        strange = constant("strangers", trust.strangeness.weight[None, :, None, None])
-        offset = constant("offset", np.full(1, trust.strangeness.bias))
+        half = len(trust.strangeness[0].weight) // 2
+        steps += [
+            ("Sub", [head.encoded, head.context], "away"),
+            ("Mul", [PREFIX + "away", PREFIX + "away"], "square"),
+            ("GlobalAveragePool", [PREFIX + "square"], "variance"),
+            ("Sqrt", [PREFIX + "variance"], "spread"),
+        ]
+        unlike = []
+        for number, stranger in enumerate(trust.strangeness):
+            of_mean = constant(f"mean{number}", stranger.weight[None, :half, None, None])
+            of_spread = constant(f"spread{number}", stranger.weight[None, half:, None, None])
+            offset = constant(f"offset{number}", np.full(1, stranger.bias))
+            steps += [
+                ("Conv", [head.context, of_mean, offset], f"by_mean{number}"),
+                ("Conv", [PREFIX + "spread", of_spread], f"by_spread{number}"),
+                ("Add", [PREFIX + f"by_mean{number}", PREFIX + f"by_spread{number}"], f"unlike{number}"),
+            ]
+            unlike.append(PREFIX + f"unlike{number}")
+        if len(unlike) > 1:
+            steps.append(("Max", unlike, "unlike"))
+            unlike = [PREFIX + "unlike"]
         ends = [constant("none", 0.0), constant("most", MOST_STRANGE)]
         steps += [
-            ("Conv", [head.context, strange, offset], "unlike"),
-            ("Clip", [PREFIX + "unlike", *ends], "strange"),
+            ("Clip", [*unlike, *ends], "strange"),
             ("Sub", [constant("guess", GUESS_LOGIT), PREFIX + "sure"], "fall"),
             ("Mul", [PREFIX + "fall", PREFIX + "strange"], "doubt"),
             ("Add", [PREFIX + "sure", PREFIX + "doubt"], "logit"),

@@ -49,12 +49,25 @@ def test_errors_fall_with_the_confidence_and_strangers_lose_their_color() -> Non
 
 def test_what_is_new_in_no_way_that_others_are_is_no_stranger() -> None:
     own, others = ([picture(n, beyond) for n in range(80)] for beyond in (False, True))
-    found = calibrate(own, others).trust.strangeness
-    assert found is not None
+    (found,) = calibrate(own, others).trust.strangeness
     usual = np.full((1, MEANS), 0.0)
     assert found.of(usual)[0] == 0.0
     assert found.of(usual - 3.0)[0] == 0.0  # another camera, say; a distance from the mean would doubt it
     assert found.of(usual + 5.0)[0] == pytest.approx(MOST_STRANGE)
+
+
+def test_what_is_set_apart_is_strange_too_and_its_errors_are_learned_from() -> None:
+    own, others, rooms = ([picture(n, beyond) for n in range(80)] for beyond in (False, True, False))
+    for pictures in rooms:
+        for places in pictures:
+            places.scene[0] += 8.0
+    result = calibrate(own, others, rooms)
+    assert set(result.after) == {"known", "beyond", "apart", "both"}
+    assert result.after["known"].shown > 0.97
+    assert result.after["apart"].shown < 0.3 < result.before["apart"].shown
+    assert result.after["beyond"].shown < 0.3
+    with pytest.raises(CalibrationError, match="at least 12"):
+        calibrate(own, others, rooms[:5])
 
 
 def test_too_few_pictures_are_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ EXAMPLE = """irchroma calibrate confidence pairs/train --beyond photographs/ --e
 SEED = 11
 SYNTHETIC = 16
 """Scenes of the synthetic camera that are known, as in training."""
+TEXTURES, TEXTURE_SIZE = 40, (256, 320)
+"""Pictures of noise that are no scene, and their (H, W)."""
 OTHERS = 3
 """Every so many pictures one is seen by another camera, too."""
 
@@ -43,6 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="DIR",
         help="what it was not trained on: folders with ir/ and rgb/, or of color pictures, made gray",
+    )
+    add(
+        "--apart",
+        metavar="PART",
+        help="pictures of PAIRS with this in their name are strange too: rooms to a network of landscapes",
     )
     add("--engine", default="nir", metavar="E", help="nir, nir:best, thermal, thermal:best (nir:fast)")
     add("--weights", type=Path, metavar="FILE.onnx", help="the float network (the one that ships)")
@@ -72,13 +80,20 @@ def run(args: argparse.Namespace) -> int:
     kinds: list[Any] = []
     progress = Progress(None)
     try:
-        for folders, most in ((args.source, 0), (args.beyond, args.most)):
-            pairs = _pairs([Path(folder) for folder in folders], most, progress)
-            if folders is args.source:
-                pairs = _as_others_see(_by_day(pairs) if name.kind == "thermal" else pairs, name.kind)
-            elif name.kind == "thermal":
+        sources = [Path(folder) for folder in args.source]
+        own = _named(sources, args.apart, False), _named(sources, args.apart, True)
+        others = _named([Path(folder) for folder in args.beyond], None, False, args.most)
+        for number, files in enumerate((own[0], others, own[1])):
+            pairs = _pairs(files, progress)
+            if number != 1 and name.kind == "thermal":
+                pairs = _by_day(pairs)
+            elif number == 1 and name.kind == "thermal":
                 pairs = _drawn_too(pairs)
-            kinds.append(look(network, pairs, catalog.WORK_SIZE_PX[size], poor=folders is args.source))
+            if number == 0:
+                pairs = _as_others_see(pairs, name.kind)
+            elif number == 1:
+                pairs = chain(pairs, _textures())
+            kinds.append(look(network, pairs, catalog.WORK_SIZE_PX[size], poor=number != 1))
         result = calibrate(*kinds)
     finally:
         progress.close()
@@ -107,28 +122,36 @@ def report(engine: str, counts: Sequence[int], result: ConfidenceResult) -> dict
     return {
         "calibration": "confidence",
         "engine": engine,
-        "pictures": {"known": counts[0], "beyond": counts[1]},
+        "pictures": dict(zip(("known", "beyond", "apart"), counts, strict=True)),
         "before": {name: one.as_dict() for name, one in result.before.items()},
         "after": {name: one.as_dict() for name, one in result.after.items()},
     }
 
 
-def _pairs(folders: Sequence[Path], most: int, progress: Progress) -> Iterator[Pair]:
-    number = 0
+def _named(
+    folders: Sequence[Path], part: str | None, with_it: bool, most: int = 0
+) -> list[tuple[Path, Path]]:
+    """Infrared and color of each folder's pictures, one file where there is no infrared: those with `part` in
+    their name or those without, of each folder `most` at most."""
+    chosen = []
     for folder in folders:
         paired = (folder / "ir").is_dir()
         files = list_pairs(folder) if paired else [(path, path) for path in list_pictures(folder)]
+        files = [pair for pair in files if (part is not None and part in pair[0].name) == with_it]
         count = min(most or len(files), len(files))
-        for at in np.unique(np.linspace(0, len(files) - 1, count).astype(int)):
-            number += 1
-            progress.update(number, folder.name)
-            infrared, color = files[at]
-            if paired:
-                pixels, truth = read_pair(infrared, color)
-                yield luma_of(pixels), truth
-            else:
-                rgb = read_rgb(color)
-                yield _gray(rgb), rgb
+        chosen += [files[at] for at in np.unique(np.linspace(0, len(files) - 1, count).astype(int)) if files]
+    return chosen
+
+
+def _pairs(files: Sequence[tuple[Path, Path]], progress: Progress) -> Iterator[Pair]:
+    for number, (infrared, color) in enumerate(files, 1):
+        progress.update(number, color.parent.name)
+        if infrared != color:
+            pixels, truth = read_pair(infrared, color)
+            yield luma_of(pixels), truth
+        else:
+            rgb = read_rgb(color)
+            yield _gray(rgb), rgb
 
 
 def _by_day(pairs: Iterator[Pair]) -> Iterator[Pair]:
@@ -184,6 +207,16 @@ def _drawn_too(pairs: Iterator[Pair]) -> Iterator[Pair]:
         yield luma, truth
         if truth is not None:
             yield stranger(truth, random), None
+
+
+def _textures() -> Iterator[Pair]:
+    """Fields of blobs, from pixels to a fifth of the picture: noise is no scene, and has no color."""
+    random = np.random.default_rng(SEED)
+    for _ in range(TEXTURES):
+        noise = random.normal(size=TEXTURE_SIZE).astype(np.float32)
+        noise = np.asarray(cv2.GaussianBlur(noise, (0, 0), 2.0 ** random.uniform(-1, 4.5)), np.float32)
+        level, contrast = random.uniform(70, 180), random.uniform(12, 60)
+        yield np.clip(level + contrast * (noise - noise.mean()) / noise.std(), 0, 255).astype(np.uint8), None
 
 
 def _gray(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:

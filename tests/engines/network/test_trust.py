@@ -46,11 +46,13 @@ def network() -> WatchedNetwork:
 
 def trust_of(network: WatchedNetwork, least: float) -> Trust:
     """The pictures above are known, noise is not: where it lies on the way between them, 1 is full doubt."""
-    known = np.stack([network.infer(picture(seed)).mean for seed in range(6)]).mean(axis=0)
-    away = network.infer(NOISE).mean - known
+    known = np.stack([network.infer(picture(seed)).scene for seed in range(6)]).mean(axis=0)
+    away = network.infer(NOISE).scene - known
     direction = away / (away @ away)
     weight = np.random.default_rng(0).normal(0, 0.05, network_width(network))
-    return Trust(weight, -1.0, Strangeness(direction, -float(direction @ known) - least))
+    noise = Strangeness(direction, -float(direction @ known) - least)
+    nothing = Strangeness(direction, -1e3)  # a kind that neither is of
+    return Trust(weight, -1.0, (noise, nothing))
 
 
 def network_width(network: WatchedNetwork) -> int:
@@ -70,7 +72,7 @@ def test_every_runtime_says_the_confidence_that_was_written(
     for luma in (picture(2), NOISE):
         said = network.infer(luma)
         ycc, confidence = opened.infer(luma)
-        strange = trust.strangeness.of(said.mean[None])[0]  # type: ignore[union-attr]
+        strange = trust.strange(said.scene[None])[0]
         features = said.features.reshape(len(said.features), -1).T.astype(np.float64)
         expected = trust.confidence(features, strange).reshape(said.features.shape[1:])
         expected = cv2.resize(expected, luma.shape[:1:-1], interpolation=cv2.INTER_LINEAR)
@@ -113,7 +115,12 @@ def test_doubt_begins_at_what_is_known_grows_and_ends() -> None:
     assert strangeness.of(np.array([[0.9, 5], [1.2, 5], [9, 5]])).tolist() == pytest.approx(
         [0.0, 0.2, MOST_STRANGE]
     )
-    trust = Trust(np.array([1.0]), 0.0, strangeness)
+    rooms = Strangeness(np.array([0.0, 1.0]), -6.0)
+    trust = Trust(np.array([1.0]), 0.0, (strangeness, rooms))
+    assert trust.strange(np.array([[0.9, 5], [1.2, 5], [0.9, 6.5], [1.2, 9]])).tolist() == pytest.approx(
+        [0.0, 0.2, 0.5, MOST_STRANGE]
+    )
+    assert Trust(np.array([1.0]), 0.0).strange(np.zeros((3, 2))).tolist() == [0.0] * 3
     features = np.array([[-1.0], [0.5], [3.0]])
     known, half, strange = (trust.confidence(features, share) for share in (0.0, 0.5, MOST_STRANGE))
     assert known == pytest.approx(1 / (1 + np.exp(-features[:, 0])))
