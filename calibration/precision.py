@@ -45,6 +45,7 @@ class PrecisionOptions:
         runtime: judges the twins; see `NetworkOptions`.
         threads: of that runtime, 0 for its own choice.
         weights: a float network of the user's own, None for the one that ships.
+        for_processor: see `Quantizer`.
     """
 
     engine: str = "nir"
@@ -56,6 +57,7 @@ class PrecisionOptions:
     runtime: str = "auto"
     threads: int = 0
     weights: Path | None = None
+    for_processor: bool = False
 
     def __post_init__(self) -> None:
         if self.max_loss_db <= 0 or self.max_difference <= 0:
@@ -133,7 +135,7 @@ class PrecisionSearch:
 
     def __init__(self, options: PrecisionOptions, frames: InfraredFrames, pairs: Sequence[Pair] = ()) -> None:
         self.options, self._frames, self._pairs = options, frames, tuple(pairs)
-        self._quantizer = Quantizer(options.path, options.precision)
+        self._quantizer = Quantizer(options.path, options.precision, options.for_processor)
         self._folder = tempfile.TemporaryDirectory(prefix="irchroma-precision-")
         self._network_options = NetworkOptions(options.runtime, options.threads, cache=None, exact=True)
         self._float = open_network(options.path, self._network_options)
@@ -188,6 +190,19 @@ class PrecisionSearch:
         finally:
             network.close()
 
+    def quality_of(self, path: Path) -> Quality:
+        """Of a twin in a file, on the frames held out and the pairs."""
+        network = open_network(path, self._network_options)
+        try:
+            pictures = self._pictures(network)
+        finally:
+            network.close()
+        return self._judged_by(pictures)
+
+    def frames_seen(self) -> list[Luma]:
+        """(h, w) uint8: the measured frames at the size at which the network sees them."""
+        return [self._reduced(luma) for luma in self._frames.measured]
+
     def close(self) -> None:
         """Let go of networks and temporary files; may be called twice."""
         self._quantizer.close()
@@ -225,11 +240,14 @@ class PrecisionSearch:
             quality.loss_db <= self.options.max_loss_db and quality.difference <= self.options.max_difference
         )
 
-    def _seen(self, luma: Luma) -> NDArray[np.float32]:
+    def _reduced(self, luma: Luma) -> Luma:
         height, width = work_size((luma.shape[0], luma.shape[1]), self._long_side_px)
-        if (height, width) != luma.shape:
-            luma = np.asarray(cv2.resize(luma, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-        return padded(luma)
+        if (height, width) == luma.shape:
+            return luma
+        return np.asarray(cv2.resize(luma, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+    def _seen(self, luma: Luma) -> NDArray[np.float32]:
+        return padded(self._reduced(luma))
 
     def _pictures(self, network: Network) -> list[Rgb]:
         options = NeuralOptions(self.options.engine, self.options.size, self._long_side_px, steady=False)
@@ -244,11 +262,9 @@ class PrecisionSearch:
 
     def _quality(self, kept: list[str]) -> Quality:
         path = self._quantizer.twin(Path(self._folder.name) / "twin.onnx", kept, self._record(kept))
-        network = open_network(path, self._network_options)
-        try:
-            pictures = self._pictures(network)
-        finally:
-            network.close()
+        return self.quality_of(path)
+
+    def _judged_by(self, pictures: list[Rgb]) -> Quality:
         own = len(self._frames.held_out)
         distances = [_psnr(a, b) for a, b in zip(pictures[:own], self.float_pictures[:own], strict=True)]
         differences = [

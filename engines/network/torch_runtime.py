@@ -72,11 +72,11 @@ class TorchNetwork:
         if unknown:
             raise EngineUnavailable(f"runtime torch does not know {', '.join(unknown)} of {path.name}")
         self.half = graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT16
-        self._constants = {one.name: _tensor(one) for one in graph.initializer}
+        self._constants = {one.name: tensor_of(one) for one in graph.initializer}
         self._numbers: dict[str, Any] = {}
         self._nodes: list[tuple[Any, Attributes]] = []
         for node in graph.node:
-            attributes = {a.name: _attribute(a) for a in node.attribute}
+            attributes = {a.name: attribute_of(a) for a in node.attribute}
             if all(name in self._constants or not name for name in node.input):
                 self._carry_out(node, attributes, self._constants)  # such as weights kept as float16
             else:
@@ -141,11 +141,13 @@ class TorchNetwork:
         self._constants = {}
 
 
-def _tensor(one: Any) -> Any:
+def tensor_of(one: Any) -> Any:
+    """An ONNX tensor as torch's."""
     return torch.from_numpy(np.array(numpy_helper.to_array(one)))
 
 
-def _attribute(one: Any) -> Any:
+def attribute_of(one: Any) -> Any:
+    """The value of an ONNX node's attribute, tensors as torch's."""
     value = onnx.helper.get_attribute_value(one)
     if isinstance(value, onnx.TensorProto):
         return torch.from_numpy(np.array(numpy_helper.to_array(value)))

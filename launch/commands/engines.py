@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from irchroma.calibration.errors import CalibrationError
 from irchroma.calibration.precision import PrecisionOptions, PrecisionSearch
 from irchroma.calibration.recordings import gather
 from irchroma.engines import catalog
@@ -22,6 +23,7 @@ from irchroma.engines.gpu.plans.library import LIBRARIES
 from irchroma.engines.gpu.plans.proof import EIGHT_BIT
 from irchroma.engines.network import network
 from irchroma.engines.network.onnx_summary import COUNTED_SIZE, inspect
+from irchroma.engines.network.quantization import FLOAT_GROUPS
 from irchroma.engines.network.twins import twin_path
 from irchroma.engines.palette.tables import PALETTES
 from irchroma.launch.progress import Progress
@@ -188,6 +190,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             f"--{band}", nargs="+", metavar="SOURCE", help=f"{band} frames: folders of pictures, recordings"
         )
     twins.add_argument("--frames", type=int, default=64, metavar="N", help="frames of each source (64)")
+    twins.add_argument("--size", choices=catalog.SIZES, help="of the networks (all)")
+    twins.add_argument(
+        "--tune",
+        type=int,
+        default=0,
+        metavar="STEPS",
+        help="train the twins to make up for their rounding, with the float networks as teachers (0: no)",
+    )
     parts.add_parser(
         "kernels", help="compile the CUDA kernels for every GPU, for machines without a compiler"
     )
@@ -198,7 +208,8 @@ def run(args: argparse.Namespace) -> int:
     if args.part == "build":
         build_plan(args)
     elif args.part == "twins":
-        make_twins({band: getattr(args, band) for band in catalog.BANDS if getattr(args, band)}, args.frames)
+        sources = {band: getattr(args, band) for band in catalog.BANDS if getattr(args, band)}
+        make_twins(sources, args.frames, (args.size,) if args.size else catalog.SIZES, args.tune)
     elif args.part == "kernels":
         path = build_ahead()
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
@@ -215,38 +226,74 @@ TWIN_LOSS_DB, TWIN_DIFFERENCE = 0.1, 1.2
 """What a twin that ships may lose of PSNR against the truth, and mean CIEDE2000 to the float network."""
 
 
-def make_twins(sources: dict[str, list[str]], frames: int) -> None:
+BEFORE_TUNING = 2.0
+"""The latter for a twin that is still to be tuned."""
+
+
+def make_twins(
+    sources: dict[str, list[str]], frames: int, sizes: tuple[str, ...] = catalog.SIZES, steps: int = 0
+) -> None:
     """Write the 8-bit twin of every network of the bands that there are frames for, beside the float one.
+
+    Args:
+        sources: band -> what shows its frames.
+        frames: of each source at most.
+        sizes: of the networks.
+        steps: of tuning; 0 for none.
 
     Raises:
         EngineOptionError: no frames at all.
         CalibrationError: a network cannot keep what is asked.
     """
-    if not sources:
-        raise EngineOptionError("engines twins needs frames: --nir FOLDER, --thermal FOLDER, or both")
+    if not sources or steps < 0:
+        raise EngineOptionError(
+            "engines twins needs frames, --nir FOLDER, --thermal FOLDER, or both, and --tune of 0 or more"
+        )
     for band, texts in sources.items():
         seen = gather(texts, 0.0, frames, lambda source, count: None)
-        for size in catalog.SIZES:
+        for size in sizes:
             if not catalog.weights_path(band, size).is_file():
                 continue
             options = PrecisionOptions(
-                band, size, max_loss_db=TWIN_LOSS_DB, max_difference=TWIN_DIFFERENCE, runtime="openvino"
+                band,
+                size,
+                max_loss_db=TWIN_LOSS_DB,
+                max_difference=BEFORE_TUNING if steps else TWIN_DIFFERENCE,
+                runtime="openvino",
+                for_processor=True,
             )
-            progress = Progress(1.0)
-            search = PrecisionSearch(options, seen)
-            path = twin_path(band, size)
-            try:
-                with replaced(path) as partial:
-                    result = search.run(partial, progress.update, quick=True)
-            finally:
-                progress.close()
-                search.close()
+            print(_twin_made(options, PrecisionSearch(options, seen), steps))
+
+
+def _twin_made(options: PrecisionOptions, search: PrecisionSearch, steps: int) -> str:
+    """Make one, write it where it belongs; a line about it."""
+    path = twin_path(options.engine, options.size)
+    progress = Progress(1.0)
+    tuned = ""
+    try:
+        with replaced(path) as partial:
+            result = search.run(partial, progress.update, quick=True)
             quality = result.quality
-            print(
-                f"{path.name}: {path.stat().st_size / 1e6:.2f} MB, {quality.to_float_db:.1f} dB and"
-                f" {quality.difference:.2f} CIEDE2000 to float, {quality.loss_db:.3f} dB lost,"
-                f" in float: {', '.join(result.kept) or 'nothing'}"
-            )
+            if steps:
+                from irchroma.engines.training.eight_bit.tuning import TuningOptions, tune
+
+                tune(options.path, partial, search.frames_seen(), TuningOptions(steps), progress.update)
+                before, quality = quality, search.quality_of(partial)
+                if quality.difference > min(before.difference, TWIN_DIFFERENCE):
+                    raise CalibrationError(
+                        f"{path.name}: {steps} steps of tuning went from {before.difference:.2f} to"
+                        f" {quality.difference:.2f} CIEDE2000 to float, asked were at most"
+                        f" {min(before.difference, TWIN_DIFFERENCE):.2f}: give more frames or more steps"
+                    )
+                tuned = f" ({before.to_float_db:.1f} dB and {before.difference:.2f} before it was tuned)"
+    finally:
+        progress.close()
+        search.close()
+    return (
+        f"{path.name}: {path.stat().st_size / 1e6:.2f} MB, {quality.to_float_db:.1f} dB and"
+        f" {quality.difference:.2f} CIEDE2000 to float{tuned}, {quality.loss_db:.3f} dB lost,"
+        f" in float: depthwise layers, {', '.join((*FLOAT_GROUPS, *result.kept))}"
+    )
 
 
 def network_path(text: str) -> Path:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -91,6 +94,77 @@ def test_the_convolutions_of_an_int8_twin_run_in_8_bits(quantizer: Quantizer, tm
     assert len(in_float) <= 5  # the head, the class centers, three of the confidence
     run_in_float = sum(kinds.values()) - kinds.get("u8", 0) - kinds.get("i8", 0)
     assert run_in_float == len(in_float) + 1  # the head is two here, of classes and of the rest
+
+
+@pytest.fixture(scope="module")
+def processor_twin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The mixture for processors, not tuned."""
+    made = Quantizer(FLOAT, "int8", for_processor=True)
+    for seed in range(6):
+        made.collect(luma(seed))
+    path = made.twin(tmp_path_factory.mktemp("processor") / "twin.onnx", [], RECORD)
+    made.close()
+    return path
+
+
+def test_a_twin_for_processors_keeps_depthwise_first_and_last_layers_in_float(processor_twin: Path) -> None:
+    graph = onnx.load(str(processor_twin)).graph
+    grouped = {n.name: any(a.name == "group" and a.i > 1 for a in n.attribute) for n in graph.node}
+    kinds = {n.name: "DequantizeLinear" in n.input[1] for n in graph.node if n.op_type == "Conv"}
+    assert sum(kinds.values()) >= 30
+    for name, quantized in kinds.items():
+        outside = "/decoder/" not in name and "/encoder/" not in name
+        last = any(part in name for part in ("stem", "head", "textured"))
+        assert quantized == (not grouped[name] and not last and not outside), name
+    numbers = {one.name: onnx.numpy_helper.to_array(one) for one in graph.initializer}
+    points = [numbers[n.input[2]] for n in graph.node if n.op_type == "QuantizeLinear"]
+    assert {point.dtype for point in points} == {np.dtype(np.int8), np.dtype(np.uint8)}
+    assert not any(point.any() for point in points)
+    with pytest.raises(EngineOptionError, match="use int8"):
+        Quantizer(FLOAT, "fp8", for_processor=True)
+
+
+HELD = """
+import sys
+from pathlib import Path
+import numpy as np, onnxruntime
+from irchroma.engines.network.network import NetworkOptions, open_network
+settings = onnxruntime.SessionOptions()
+settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+lumas = np.load(sys.argv[1])
+for path in sys.argv[2:]:
+    exact = onnxruntime.InferenceSession(path, settings)
+    network = open_network(Path(path), NetworkOptions("openvino", 1, cache=None))
+    for luma in lumas:
+        error = network.infer(luma)[0] - exact.run(["ycc"], {"luma": luma})[0]
+        print(Path(path).stem, network.name, -10 * np.log10(np.mean(error**2)))
+"""
+"""Distance of OpenVINO's integers to exact ones, in which every Q and DQ is carried out in float."""
+
+
+@pytest.mark.parametrize("instructions", ["AVX2", ""], ids=["AVX2", "as it is"])
+def test_integers_are_exact_whatever_the_instructions(
+    instructions: str, processor_twin: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("openvino")
+    np.save(tmp_path / "lumas.npy", np.stack([luma(seed) for seed in range(60, 63)]))
+    paths = [processor_twin, *sorted(catalog.WEIGHTS.glob("*_int8.onnx"))]
+    done = subprocess.run(
+        [sys.executable, "-c", HELD, str(tmp_path / "lumas.npy"), *map(str, paths)],
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=100,
+        check=False,
+        env={**os.environ, "ONEDNN_MAX_CPU_ISA": instructions},
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [line.rsplit(maxsplit=3) for line in done.stdout.splitlines()]
+    assert len(lines) == 3 * len(paths)
+    for name, _, precision, distance in lines:
+        assert instructions != "AVX2" or precision == "f32"
+        # one level more or less where a sum is near a half: 47 to 54 dB; 8-bit weights without VNNI: 24
+        assert float(distance) > 42, f"{name} in {precision}"
 
 
 def test_groups_that_are_kept_have_no_quantized_weights(quantizer: Quantizer, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import logging
 from dataclasses import replace
@@ -11,14 +12,15 @@ import numpy as np
 import pytest
 
 pytest.importorskip("openvino")
+onnx = pytest.importorskip("onnx", reason="quantizing needs onnx")
 pytest.importorskip("onnxruntime.quantization", reason="quantizing needs onnxruntime")
 
-from irchroma.engines import catalog
-from irchroma.engines.network import twins
-from irchroma.engines.network.network import NetworkOptions
-from irchroma.engines.network.quantization import Quantizer
-from irchroma.engines.network.record import NetworkRecord
-from irchroma.engines.network.twins import twin_path, weights_for
+from irchroma.engines import catalog  # noqa: E402
+from irchroma.engines.network import twins  # noqa: E402
+from irchroma.engines.network.network import NetworkOptions  # noqa: E402
+from irchroma.engines.network.quantization import Quantizer  # noqa: E402
+from irchroma.engines.network.record import ANSWER_KEY, NetworkRecord, read_answer  # noqa: E402
+from irchroma.engines.network.twins import twin_path, weights_for  # noqa: E402
 
 FLOAT = catalog.weights_path("nir", "fast")
 
@@ -27,11 +29,11 @@ FLOAT = catalog.weights_path("nir", "fast")
 def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of weights with `nir:fast` and its twin."""
     record = NetworkRecord("nir", "fast", "int8", hashlib.sha256(FLOAT.read_bytes()).hexdigest())
-    quantizer = Quantizer(FLOAT, "int8")
+    quantizer = Quantizer(FLOAT, "int8", for_processor=True)
     for seed in range(3):
         quantizer.collect(np.random.default_rng(seed).random((1, 1, 64, 96), np.float32))
     (tmp_path / FLOAT.name).write_bytes(FLOAT.read_bytes())
-    quantizer.twin(tmp_path / "nir_fast_int8.onnx", ["head"], record)
+    quantizer.twin(tmp_path / "nir_fast_int8.onnx", [], record)
     quantizer.close()
     monkeypatch.setattr(catalog, "WEIGHTS", tmp_path)
     return tmp_path
@@ -44,12 +46,53 @@ def test_a_twin_is_measured_once_and_taken_where_it_is_faster(
     options = NetworkOptions(threads=1, cache=weights / "cache")
     first = weights_for("nir", "fast", options)
     (memory,) = (weights / "cache").glob("twin-*")
-    ratio = float(memory.read_text().split()[1])
+    said = memory.read_text().split()
+    ratio = 0.0 if "bf16" in said else float(said[1])
     assert (first == twin_path("nir", "fast")) == (ratio >= twins.CLEARLY)
     monkeypatch.setattr(twins, "_ratio", lambda *_: pytest.fail("measured again"))
     assert weights_for("nir", "fast", options) == first
     memory.write_text("twin: 9.00 times")
     assert weights_for("nir", "fast", options) == twin_path("nir", "fast")
+
+
+def test_float_is_kept_where_it_runs_in_bf16_or_the_twin_is_hardly_faster(
+    weights: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(twins, "_known", {})
+    for ratio, taken, said in ((None, False, "runs in bf16"), (1.14, False, "1.14"), (1.16, True, "1.16")):
+        (weights / f"cache {ratio}").mkdir()
+        options = NetworkOptions(threads=1, cache=weights / f"cache {ratio}")
+        monkeypatch.setattr(twins, "_ratio", lambda *_, ratio=ratio: ratio)
+        assert (weights_for("nir", "fast", options) == twin_path("nir", "fast")) == taken
+        assert said in caplog.messages[-1]
+
+
+def test_without_a_cache_it_is_measured_once_a_process(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(twins, "_known", {})
+    monkeypatch.setattr(twins, "_ratio", lambda *_: 2.0)
+    assert weights_for("nir", "fast", NetworkOptions(cache=None)) == twin_path("nir", "fast")
+    monkeypatch.setattr(twins, "_ratio", lambda *_: pytest.fail("measured again"))
+    assert weights_for("nir", "fast", NetworkOptions(cache=None)) == twin_path("nir", "fast")
+
+
+def test_a_twin_that_colors_differently_here_is_passed_over(
+    weights: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(twins, "_known", {})
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")  # float32, also where there is bf16
+    path = twin_path("nir", "fast")
+    answer = read_answer(path)
+    assert answer is not None
+    model = onnx.load(str(path))
+    for entry in model.metadata_props:
+        if entry.key == ANSWER_KEY:
+            entry.value = base64.b64encode(answer[::-1]).decode()
+    onnx.save(model, str(path))
+    assert weights_for("nir", "fast", NetworkOptions(threads=1, cache=None)) == weights / FLOAT.name
+    assert "gives other colors on this processor" in caplog.text
 
 
 def test_who_asks_for_something_else_gets_the_float_network(weights: Path) -> None:
