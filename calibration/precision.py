@@ -21,7 +21,7 @@ from irchroma.calibration.recordings import InfraredFrames
 from irchroma.engines import catalog
 from irchroma.engines.measures.metrics import ciede2000, psnr
 from irchroma.engines.network.network import Network, NetworkOptions, open_network
-from irchroma.engines.network.quantization import Quantizer
+from irchroma.engines.network.quantization import Quantizer, base_hash
 from irchroma.engines.network.record import NetworkRecord
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions, padded, work_size
 from irchroma.engines.recolor.color_space import ycc_to_rgb
@@ -136,6 +136,7 @@ class PrecisionSearch:
     def __init__(self, options: PrecisionOptions, frames: InfraredFrames, pairs: Sequence[Pair] = ()) -> None:
         self.options, self._frames, self._pairs = options, frames, tuple(pairs)
         self._quantizer = Quantizer(options.path, options.precision, options.for_processor)
+        self._base_sha256 = base_hash(options.path)
         self._folder = tempfile.TemporaryDirectory(prefix="irchroma-precision-")
         self._network_options = NetworkOptions(options.runtime, options.threads, cache=None, exact=True)
         self._float = open_network(options.path, self._network_options)
@@ -223,6 +224,7 @@ class PrecisionSearch:
             kept=tuple(kept),
             frames=len(self._frames.measured),
             work_size_px=self._long_side_px,
+            base_sha256=self._base_sha256,
         )
 
     def _require_possible(self, most: list[str]) -> None:

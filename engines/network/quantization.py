@@ -13,19 +13,22 @@ from __future__ import annotations
 
 import base64
 import copy
+import hashlib
 import importlib
 import tempfile
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable
+from irchroma.engines.network import trust
 from irchroma.engines.network.network import Tensor
 from irchroma.engines.network.record import ANSWER_KEY, RECORD_KEY, NetworkRecord, read_record
 from irchroma.engines.network.verification import packed, picture
-from irchroma.engines.network.weight_storage import widen_weights
+from irchroma.engines.network.weight_storage import load, save, widen_weights
 
 PRECISIONS = ("int8", "fp8")
 QUANTIZED_OPERATORS = ("Conv", "Add", "Relu", "Clip", "Resize", "GlobalAveragePool")
@@ -149,6 +152,9 @@ class Quantizer:
         made = quantizer.model.model
         made.producer_name, made.producer_version = "irchroma", ""
         del made.metadata_props[:]
+        for entry in self._model.metadata_props:
+            if entry.key == trust.LOGIT_KEY:
+                _note(made, entry.key, entry.value)
         if self.precision == "int8":
             with_answer(made)
         _note(made, RECORD_KEY, record.as_json())
@@ -198,6 +204,59 @@ def with_answer(model: Any) -> Any:
     answer = packed(session.run(["ycc"], {"luma": picture()})[0])
     _note(model, ANSWER_KEY, base64.b64encode(answer).decode())
     return model
+
+
+def base_hash(source: Path) -> str:
+    """SHA-256 of a float network's weights but those of its confidence, in hexadecimal."""
+    helper, known = _library("onnx").numpy_helper, hashlib.sha256()
+    for tensor in sorted(widen_weights(load(source)).graph.initializer, key=lambda one: str(one.name)):
+        if not tensor.name.startswith(trust.PREFIX):
+            known.update(tensor.name.encode() + helper.to_array(tensor).astype(np.float32).tobytes())
+    return known.hexdigest()
+
+
+def renew(twin: Path, source: Path) -> bool:
+    """Give a twin the confidence of its float network, where that alone was calibrated anew.
+
+    Args:
+        twin: replaced.
+        source: the float network as it is now.
+
+    Returns:
+        False where the twin is of this very file already.
+
+    Raises:
+        EngineOptionError: the other weights have changed as well.
+    """
+    record, now = read_record(twin), hashlib.sha256(source.read_bytes()).hexdigest()
+    if record is not None and record.source_sha256 == now:
+        return False
+    if record is None or record.base_sha256 != base_hash(source):
+        raise EngineOptionError(
+            f"{twin.name} was made of other weights than {source.name}: make it anew, irchroma engines twins"
+        )
+    model, given = load(twin), widen_weights(load(source))
+    place, right = trust.Head.of(model), trust.Head.of(given)
+    kept = [one for one in given.metadata_props if one.key == trust.LOGIT_KEY]
+    for part in (model.graph.node, model.graph.initializer):
+        for one in [one for one in part if one.name.startswith(trust.PREFIX)]:
+            part.remove(one)
+    names = {right.features: place.features, right.context: place.context}
+    at = list(model.graph.node).index(place.sigmoid)
+    for node in [one for one in given.graph.node if one.name.startswith(trust.PREFIX)]:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        model.graph.node.insert(at, node)
+        at += 1
+    model.graph.initializer.extend(
+        one for one in given.graph.initializer if one.name.startswith(trust.PREFIX)
+    )
+    place.sigmoid.input[0] = right.sigmoid.input[0]
+    for one in kept:
+        _note(model, one.key, one.value)
+    _note(model, RECORD_KEY, replace(record, source_sha256=now).as_json())
+    _library("onnx").checker.check_model(model)
+    save(model, twin)
+    return True
 
 
 def _note(model: Any, key: str, value: str) -> None:

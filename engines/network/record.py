@@ -40,6 +40,8 @@ class NetworkRecord:
         kept: groups of layers that stayed in higher precision.
         frames: infrared frames that its ranges were measured on.
         work_size_px: long side of those frames.
+        base_sha256: of the float network's weights but those of its confidence, which may be calibrated anew
+            (`quantization.renew`).
     """
 
     engine: str
@@ -49,6 +51,7 @@ class NetworkRecord:
     kept: tuple[str, ...] = ()
     frames: int = 0
     work_size_px: int = 0
+    base_sha256: str = ""
 
     def as_json(self) -> str:
         """The metadata entry's value."""

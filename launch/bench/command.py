@@ -65,6 +65,10 @@ BENCHES = CommandTable(
         ),
         "soak": ("irchroma.launch.bench.soak", "memory over a long run with clients coming and going"),
         "start": ("irchroma.launch.bench.start", "from the command to the first picture"),
+        "twins": (
+            "irchroma.launch.bench.eight_bit.twins",
+            "8-bit twins beside their float networks: CPU time, instructions masked too, and colors",
+        ),
         "temporal": ("irchroma.launch.bench.temporal", "flicker, quality and cost of the temporal stage"),
     },
     default="live",

@@ -255,7 +255,7 @@ def _files(
             target = folder / f"{tree}.mp4"
             target.unlink(missing_ok=True)
             arguments = [str(clip), "--to", str(target), "--engine", options.engine]
-            arguments += _config(_exact(mask), folder)
+            arguments += _config(_exact(mask, tree), folder)
             told, driver = _irchroma(options, (tree, mask), arguments, folder, live=False)
             done = told["stages"]["compose"]
             results.append(
@@ -301,9 +301,9 @@ def _write_clip(path: Path, size: tuple[int, int], pictures: list[NDArray[np.uin
     sink.close()
 
 
-def _exact(mask: str) -> list[str]:
-    """Lines of a configuration: without bf16 where that is masked, which an older checkout must be told."""
-    return ["[neural.network]", "exact = true"] if MASKS[mask] else []
+def _exact(mask: str, tree: str) -> list[str]:
+    """Lines of a configuration: an older checkout must be told of a mask; who is told takes no 8-bit twin."""
+    return ["[neural.network]", "exact = true"] if MASKS[mask] and tree == "old" else []
 
 
 def _config(lines: list[str], folder: Path) -> list[str]:
@@ -370,7 +370,7 @@ def _live_run(
     options: CpuBenchOptions, which: tuple[str, str, int], address: str, folder: Path
 ) -> dict[str, Any]:
     tree, mask, count = which
-    exact = _exact(mask)
+    exact = _exact(mask, tree)
     if count == 1:
         target = folder / f"live-{tree}.mp4"
         target.unlink(missing_ok=True)

@@ -23,7 +23,7 @@ from irchroma.engines.gpu.plans.library import LIBRARIES
 from irchroma.engines.gpu.plans.proof import EIGHT_BIT
 from irchroma.engines.network import network
 from irchroma.engines.network.onnx_summary import COUNTED_SIZE, inspect
-from irchroma.engines.network.quantization import FLOAT_GROUPS
+from irchroma.engines.network.quantization import FLOAT_GROUPS, renew
 from irchroma.engines.network.twins import twin_path
 from irchroma.engines.palette.tables import PALETTES
 from irchroma.launch.progress import Progress
@@ -190,6 +190,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             f"--{band}", nargs="+", metavar="SOURCE", help=f"{band} frames: folders of pictures, recordings"
         )
     twins.add_argument("--frames", type=int, default=64, metavar="N", help="frames of each source (64)")
+    twins.add_argument(
+        "--renew",
+        action="store_true",
+        help="only give those that are there the confidence of their float networks, calibrated anew",
+    )
     twins.add_argument("--size", choices=catalog.SIZES, help="of the networks (all)")
     twins.add_argument(
         "--tune",
@@ -197,6 +202,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0,
         metavar="STEPS",
         help="train the twins to make up for their rounding, with the float networks as teachers (0: no)",
+    )
+    twins.add_argument(
+        "--rate", type=float, default=0.004, metavar="R", help="of that, in steps of the weights (0.004)"
     )
     parts.add_parser(
         "kernels", help="compile the CUDA kernels for every GPU, for machines without a compiler"
@@ -208,8 +216,11 @@ def run(args: argparse.Namespace) -> int:
     if args.part == "build":
         build_plan(args)
     elif args.part == "twins":
+        if args.renew:
+            renew_twins()
+            return 0
         sources = {band: getattr(args, band) for band in catalog.BANDS if getattr(args, band)}
-        make_twins(sources, args.frames, (args.size,) if args.size else catalog.SIZES, args.tune)
+        make_twins(sources, args.frames, (args.size,) if args.size else catalog.SIZES, args.tune, args.rate)
     elif args.part == "kernels":
         path = build_ahead()
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
@@ -231,7 +242,7 @@ BEFORE_TUNING = 2.0
 
 
 def make_twins(
-    sources: dict[str, list[str]], frames: int, sizes: tuple[str, ...] = catalog.SIZES, steps: int = 0
+    sources: dict[str, list[str]], frames: int, sizes: tuple[str, ...], steps: int, rate: float
 ) -> None:
     """Write the 8-bit twin of every network of the bands that there are frames for, beside the float one.
 
@@ -240,6 +251,7 @@ def make_twins(
         frames: of each source at most.
         sizes: of the networks.
         steps: of tuning; 0 for none.
+        rate: see `TuningOptions`.
 
     Raises:
         EngineOptionError: no frames at all.
@@ -262,10 +274,24 @@ def make_twins(
                 runtime="openvino",
                 for_processor=True,
             )
-            print(_twin_made(options, PrecisionSearch(options, seen), steps))
+            print(_twin_made(options, PrecisionSearch(options, seen), steps, rate))
 
 
-def _twin_made(options: PrecisionOptions, search: PrecisionSearch, steps: int) -> str:
+def renew_twins() -> None:
+    """Give every twin that is there the confidence of its float network.
+
+    Raises:
+        EngineOptionError: a float network's other weights have changed as well.
+    """
+    for band in catalog.BANDS:
+        for size in catalog.SIZES:
+            path = twin_path(band, size)
+            if path.is_file():
+                changed = renew(path, catalog.weights_path(band, size))
+                print(f"{path.name}: {'has the new confidence' if changed else 'up to date'}")
+
+
+def _twin_made(options: PrecisionOptions, search: PrecisionSearch, steps: int, rate: float) -> str:
     """Make one, write it where it belongs; a line about it."""
     path = twin_path(options.engine, options.size)
     progress = Progress(1.0)
@@ -277,7 +303,13 @@ def _twin_made(options: PrecisionOptions, search: PrecisionSearch, steps: int) -
             if steps:
                 from irchroma.engines.training.eight_bit.tuning import TuningOptions, tune
 
-                tune(options.path, partial, search.frames_seen(), TuningOptions(steps), progress.update)
+                tune(
+                    options.path,
+                    partial,
+                    search.frames_seen(),
+                    TuningOptions(steps, rate=rate),
+                    progress.update,
+                )
                 before, quality = quality, search.quality_of(partial)
                 if quality.difference > min(before.difference, TWIN_DIFFERENCE):
                     raise CalibrationError(

@@ -16,10 +16,11 @@ onnx = pytest.importorskip("onnx", reason="quantizing needs onnx")
 pytest.importorskip("onnxruntime.quantization", reason="quantizing needs onnxruntime")
 
 from irchroma.engines import catalog  # noqa: E402
+from irchroma.engines.errors import EngineOptionError  # noqa: E402
 from irchroma.engines.network import twins  # noqa: E402
-from irchroma.engines.network.network import NetworkOptions  # noqa: E402
-from irchroma.engines.network.quantization import Quantizer  # noqa: E402
-from irchroma.engines.network.record import ANSWER_KEY, NetworkRecord, read_answer  # noqa: E402
+from irchroma.engines.network.network import NetworkOptions, open_network  # noqa: E402
+from irchroma.engines.network.quantization import Quantizer, base_hash, renew  # noqa: E402
+from irchroma.engines.network.record import ANSWER_KEY, NetworkRecord, read_answer, read_record  # noqa: E402
 from irchroma.engines.network.twins import twin_path, weights_for  # noqa: E402
 
 FLOAT = catalog.weights_path("nir", "fast")
@@ -28,7 +29,8 @@ FLOAT = catalog.weights_path("nir", "fast")
 @pytest.fixture
 def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of weights with `nir:fast` and its twin."""
-    record = NetworkRecord("nir", "fast", "int8", hashlib.sha256(FLOAT.read_bytes()).hexdigest())
+    hashes = hashlib.sha256(FLOAT.read_bytes()).hexdigest(), base_hash(FLOAT)
+    record = NetworkRecord("nir", "fast", "int8", hashes[0], base_sha256=hashes[1])
     quantizer = Quantizer(FLOAT, "int8", for_processor=True)
     for seed in range(3):
         quantizer.collect(np.random.default_rng(seed).random((1, 1, 64, 96), np.float32))
@@ -111,13 +113,48 @@ def test_a_twin_of_other_weights_is_passed_over_and_that_is_said(
     assert "made of other weights" in caplog.text
 
 
+def test_a_twin_takes_over_a_confidence_that_was_calibrated_anew(weights: Path) -> None:
+    path, source = twin_path("nir", "fast"), weights / FLOAT.name
+    model = onnx.load(str(source))
+    for tensor in model.graph.initializer:
+        if tensor.name == "trust_bias":
+            changed = onnx.numpy_helper.to_array(tensor) - 1.5
+            tensor.CopyFrom(onnx.numpy_helper.from_array(changed.astype(np.float32), tensor.name))
+    onnx.save(model, str(source))
+    luma = np.random.default_rng(3).random((1, 1, 64, 96), np.float32)
+    options = NetworkOptions("openvino", 1, cache=None, exact=True)
+
+    def said(file: Path) -> tuple[np.ndarray, np.ndarray]:
+        network = open_network(file, options)
+        ycc, confidence = (one.copy() for one in network.infer(luma))
+        network.close()
+        return ycc, confidence
+
+    ycc, before = said(path)
+    assert renew(path, source)
+    assert not renew(path, source)
+    same, after = said(path)
+    np.testing.assert_array_equal(same, ycc)
+    _, wanted = said(source)
+    assert np.abs(before - wanted).mean() > 0.1
+    assert np.abs(after - wanted).mean() < 0.05
+    record = read_record(path)
+    assert record is not None
+    assert record.source_sha256 == hashlib.sha256(source.read_bytes()).hexdigest()
+    for tensor in model.graph.initializer:
+        if tensor.name.startswith("decoder.head.bias"):
+            other = onnx.numpy_helper.to_array(tensor) + 1
+            tensor.CopyFrom(onnx.numpy_helper.from_array(other, tensor.name))
+    onnx.save(model, str(source))
+    with pytest.raises(EngineOptionError, match="make it anew"):
+        renew(path, source)
+
+
 @pytest.mark.parametrize("path", sorted(catalog.WEIGHTS.glob("*_int8.onnx")), ids=lambda path: path.stem)
 def test_twins_that_ship_are_of_the_weights_that_ship(path: Path) -> None:
-    from irchroma.engines.network.record import read_record
-
     record = read_record(path)
     assert record is not None
     source = path.with_name(path.name.replace("_int8", ""))
     assert record.source_sha256 == hashlib.sha256(source.read_bytes()).hexdigest(), (
-        f"{path.name} is stale: run irchroma engines twins"
+        f"{path.name} is stale: run irchroma engines twins --renew"
     )
