@@ -121,7 +121,7 @@ class StaticFlicker:
 
     def __init__(self, unchanged_levels: int = UNCHANGED_LEVELS) -> None:
         self._levels = unchanged_levels
-        self._chroma: NDArray[np.float32] | None = None
+        self._chroma: tuple[NDArray[np.float32], ...] = ()
         self._luma: Luma | None = None
         self._sum = 0.0
         self._count = 0
@@ -132,12 +132,13 @@ class StaticFlicker:
         """Take the next output frame (H, W, 3) uint8 and the input's luma (H, W); returns its own value."""
         chroma = rgb_to_ab(rgb)
         self.newest = math.nan
-        if self._chroma is not None and self._luma is not None and self._luma.shape == luma.shape:
+        if self._luma is not None and self._luma.shape == luma.shape:
             still = cv2.compare(cv2.absdiff(luma, self._luma), self._levels, cv2.CMP_LE)
             count = cv2.countNonZero(still)
             if count > 0:
-                change = cv2.mean(cv2.absdiff(chroma, self._chroma), still)
-                self.newest = (change[0] + change[1]) / 2
+                pairs = zip(chroma, self._chroma, strict=True)
+                change = sum(cv2.norm(now, before, cv2.NORM_L1, still) for now, before in pairs)
+                self.newest = change / (2 * count)
                 self._sum += self.newest * count
                 self._count += count
         self._chroma, self._luma = chroma, luma
@@ -145,7 +146,7 @@ class StaticFlicker:
 
     def forget(self) -> None:
         """The next frame is not compared with the last one."""
-        self._chroma = self._luma = None
+        self._chroma, self._luma = (), None
 
     def value(self) -> float:
         """The mean so far; NaN where no pixel ever stayed the same."""
@@ -234,6 +235,7 @@ def visible(backward: Flow, forward: Flow) -> NDArray[np.bool_]:
     return cast(NDArray[np.bool_], (miss <= bound) & inside)
 
 
-def rgb_to_ab(rgb: Rgb) -> NDArray[np.float32]:
-    """(H, W, 2) float32 CIE a*, b* under D65 from (H, W, 3) uint8 R'G'B' (sRGB)."""
-    return np.ascontiguousarray(rgb_to_lab(rgb)[..., 1:])
+def rgb_to_ab(rgb: Rgb) -> tuple[NDArray[np.float32], ...]:
+    """CIE a* and b* under D65, (H, W) float32 each, from (H, W, 3) uint8 R'G'B' (sRGB)."""
+    lab = rgb_to_lab(rgb)
+    return tuple(np.asarray(cv2.extractChannel(lab, channel), np.float32) for channel in (1, 2))

@@ -57,9 +57,8 @@ def _moved(models: Models, seen: Observation) -> Models:
         return models
     affine = [one for one in (models.tone, *models.chroma) if one is not None]
     planes = [plane for one in affine for plane in (one.slope, one.offset)]
-    parts: list[Plane] = []
-    for first in range(0, len(planes), 4):  # as many as OpenCV moves at once
-        together = cv2.merge(planes[first : first + 4])
-        parts += cv2.split(move(np.asarray(together, np.float32), seen.half_area, seen.half_source, True))
+    together = np.asarray(cv2.merge(planes[:4]), np.float32)  # OpenCV moves four as fast as one, two slower
+    parts: list[Plane] = list(cv2.split(move(together, seen.half_area, seen.half_source, in_place=True)))
+    parts += [move(plane, seen.half_area, seen.half_source) for plane in planes[4:]]
     made = [Affine(slope, offset) for slope, offset in zip(parts[::2], parts[1::2], strict=True)]
     return Models(None if models.tone is None else made[0], (made[-2], made[-1]))

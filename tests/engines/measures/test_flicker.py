@@ -87,7 +87,7 @@ def test_added_chroma_flicker_is_measured_as_what_was_added() -> None:
     luma = np.full((32, 32), 90, np.uint8)
     for number in range(10):
         static.add(pictures[number % 2], luma)
-    exact = np.abs(rgb_to_ab(pictures[0]) - rgb_to_ab(pictures[1])).mean()
+    exact = np.abs(np.subtract(rgb_to_ab(pictures[0]), rgb_to_ab(pictures[1]))).mean()
     assert static.value() == pytest.approx(exact, rel=1e-4)
     assert static.value() == pytest.approx(4.0, abs=0.3)  # 8 on one of two axes, less 8-bit rounding
 
