@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -24,8 +24,8 @@ from irchroma.engines.measures import metrics
 from irchroma.engines.measures.metrics import Scores
 from irchroma.engines.network.network import NetworkOptions
 from irchroma.engines.network.trust import Said, Trust, WatchedNetwork, with_trust
-from irchroma.engines.network.tuning import Correction, Regression, tuned
-from irchroma.engines.network.weight_storage import save
+from irchroma.engines.network.tuning import Correction, Regression, tuned, with_tone
+from irchroma.engines.network.weight_storage import load, save
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.engines.recolor.work_picture import padded, reduced, work_size
 
@@ -35,8 +35,11 @@ FEWEST = 8
 """Pairs to learn from, and half as many to judge by."""
 LOOKED_AT = 200_000
 """About so many places say how the error goes with the features."""
-LEAST_GAIN = 0.3
+LEAST_GAIN = {"": 0.3, "tone": 0.0}
 """By how much the mean CIEDE2000 of the pairs held back must fall for a network to be written."""
+TONE_SHARE = 0.5
+"""Of the way to one camera's tone: for a mean of squares half the way is three quarters of what there is to
+gain."""
 
 Luma = NDArray[np.uint8]
 Rgb = NDArray[np.uint8]
@@ -53,6 +56,8 @@ class ColorTuningOptions:
         weights: a float network of the user's own instead of the one that ships.
         held_share: of the pairs, the last ones, that judge.
         threads: CPU threads of the network that judges.
+        only: `tone` leaves color and confidence as they are and moves the tone a part of the way, in the
+            network's own weights: for a network that goes on coloring what other cameras see.
     """
 
     engine: str
@@ -60,8 +65,11 @@ class ColorTuningOptions:
     weights: Path | None = None
     held_share: float = 0.25
     threads: int = 0
+    only: Literal["", "tone"] = ""
 
     def __post_init__(self) -> None:
+        if self.only not in ("", "tone"):
+            raise CalibrationError(f"--only knows tone, got {self.only}")
         if not 0 < self.held_share < 1:
             raise CalibrationError(f"--held must lie between 0 and 1, got {self.held_share:g}")
 
@@ -80,6 +88,7 @@ class ColorTuning:
         learned, held: numbers of pairs.
         ridge: that was chosen.
         before, after: measures of the pairs held back.
+        least_gain: what CIEDE2000 must fall by to be worth it.
     """
 
     model: Any
@@ -88,6 +97,7 @@ class ColorTuning:
     ridge: float
     before: Scores
     after: Scores
+    least_gain: float = LEAST_GAIN[""]
 
     @property
     def gain(self) -> float:
@@ -100,7 +110,7 @@ class ColorTuning:
         Raises:
             CalibrationError: the pairs held back are not colored better.
         """
-        if self.gain < LEAST_GAIN or self.after.psnr_db < self.before.psnr_db:
+        if self.gain < self.least_gain or self.after.psnr_db < self.before.psnr_db:
             raise CalibrationError(
                 f"tuned on {self.learned} pairs, the {self.held} held back do not come out better: CIEDE2000"
                 f" {self.before.ciede2000:.2f} and then {self.after.ciede2000:.2f}, PSNR"
@@ -142,14 +152,16 @@ def tune(
             trial.add(*sample)
     ridge = min(RIDGES, key=lambda each: _error(trial.solve(each), seen[count * 3 // 4 :]))
     correction = whole.solve(ridge)
-    trust = _trust(correction, seen)
-    model = with_trust(tuned(network.model, correction), trust)
+    if options.only == "tone":
+        model = with_tone(load(options.path), correction, TONE_SHARE)
+    else:
+        model = with_trust(tuned(network.model, correction), _trust(correction, seen))
     with tempfile.TemporaryDirectory(prefix="irchroma-color-") as folder:
         made = Path(folder) / "tuned.onnx"
         save(model, made)
         before = _judge(options, options.path, pairs[count:], lambda share: note(0.6 + 0.2 * share, "before"))
         after = _judge(options, made, pairs[count:], lambda share: note(0.8 + 0.2 * share, "after"))
-    return ColorTuning(model, count, len(pairs) - count, ridge, before, after)
+    return ColorTuning(model, count, len(pairs) - count, ridge, before, after, LEAST_GAIN[options.only])
 
 
 def _sample(

@@ -145,12 +145,13 @@ class WatchedNetwork:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Names in a graph: the last features, what the head made of them, the encoder's; and two nodes.
+    """Names in a graph: the last features, what the head made of them, the encoder's; and three nodes.
 
     Attributes:
         features, tone, chroma: at the decoder's stride.
         encoded: the encoder's features.
         context: their mean over the picture.
+        convolution: the node that makes tone and classes of the features; its first two rows are the tone.
         sigmoid: the node that makes the confidence.
         join: the node that joins tone, chroma and confidence in front of the last upsampling.
     """
@@ -160,6 +161,7 @@ class Head:
     chroma: str
     encoded: str
     context: str
+    convolution: Any
     sigmoid: Any
     join: Any
 
@@ -178,7 +180,7 @@ class Head:
             last = made_by.get(join.input[-1]) if join.op_type == "Concat" else None
             if last is not None and last.op_type == "Sigmoid" and len(join.input) == 3 and head and mean:
                 tone, chroma, _ = join.input
-                return cls(head.input[0], tone, chroma, mean.input[0], mean.output[0], last, join)
+                return cls(head.input[0], tone, chroma, mean.input[0], mean.output[0], head, last, join)
         raise EngineOptionError(f"{path or 'network'}: its last layers are not those of irchroma's networks")
 
 

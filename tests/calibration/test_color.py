@@ -12,6 +12,7 @@ from irchroma.calibration.color import ColorTuningOptions, tune
 from irchroma.calibration.errors import CalibrationError
 from irchroma.engines.network.network import NetworkOptions, open_network
 from irchroma.engines.network.record import read_record
+from irchroma.engines.network.weight_storage import load, save
 from irchroma.launch.cli import main
 
 pytest.importorskip("onnxruntime")
@@ -54,6 +55,29 @@ def test_a_network_learns_a_cameras_colors_and_says_so(tmp_path: Path) -> None:
         truth = cv2.cvtColor(pair(99)[1], cv2.COLOR_RGB2YCrCb)[..., 1].astype(np.float32) / 255 - 0.5
         assert np.abs(ycc[0, 2] - truth).mean() < 0.05
         assert float(confidence.mean()) > 0.4
+
+
+def test_tone_alone_is_learned_into_the_networks_own_layer_and_color_stays(tmp_path: Path) -> None:
+    made = [pair(number) for number in range(16)]
+    lighter = [(luma, np.clip(rgb.astype(np.int16) + 30, 0, 255).astype(np.uint8)) for luma, rgb in made]
+    options = ColorTuningOptions("nir", threads=1, only="tone")
+    result = tune(lighter, options)
+    assert result.after.psnr_db > result.before.psnr_db + 0.2
+    before = load(options.path)
+    assert [node.op_type for node in result.model.graph.node] == [n.op_type for n in before.graph.node]
+    save(result.model, tmp_path / "own.onnx")
+    shown = []
+    for path in (options.path, tmp_path / "own.onnx"):
+        opened = open_network(path, NetworkOptions("onnxruntime", 1, None, exact=True, device="cpu"))
+        shown.append(opened.infer(lighter[15][0][None, None].astype(np.float32) / 255))
+        opened.close()
+    (ycc, confidence), (tuned, as_sure) = shown
+    assert np.abs(tuned[:, 1:] - ycc[:, 1:]).max() < 1e-6
+    assert np.abs(as_sure - confidence).max() < 1e-6
+    truth = cv2.cvtColor(lighter[15][1], cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
+    assert np.abs(tuned[0, 0] - truth).mean() < np.abs(ycc[0, 0] - truth).mean() - 0.01
+    with pytest.raises(CalibrationError, match="only knows tone"):
+        ColorTuningOptions("nir", only="hue")  # type: ignore[arg-type]
 
 
 def test_a_stream_whose_filter_switches_gives_the_pairs_itself(tmp_path: Path) -> None:

@@ -46,6 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, required=True, metavar="FILE.onnx", help="the network; a report goes beside it")
     add("--held", type=float, default=0.25, metavar="SHARE", help="of the pairs, the last, that judge (0.25)")
     add("--weights", type=Path, metavar="FILE.onnx", help="a float network of your own to start from")
+    add("--match", default="", metavar="TEXT", help="only pairs whose name contains it")
+    add(
+        "--only",
+        choices=("tone",),
+        default="",
+        help="tone: color and confidence stay, tone goes half of the way, in the network's own weights",
+    )
     add("--threads", type=int, default=0, metavar="N", help="CPU threads of the network")
 
 
@@ -56,7 +63,9 @@ def run(args: argparse.Namespace) -> int:
         raise CalibrationError(f"expected a network such as nir or thermal:best, got {args.engine}")
     if args.out.suffix != ".onnx":
         raise CalibrationError(f"--out {args.out}: expected a name ending in .onnx")
-    options = ColorTuningOptions(name.kind, name.variant or "fast", args.weights, args.held, args.threads)
+    options = ColorTuningOptions(
+        name.kind, name.variant or "fast", args.weights, args.held, args.threads, args.only
+    )
     if args.seconds < 0:
         raise CalibrationError(f"--seconds must be 0 or more, got {args.seconds:g}")
     with tempfile.TemporaryDirectory(prefix="irchroma-pairs-") as made:
@@ -68,7 +77,9 @@ def run(args: argparse.Namespace) -> int:
             collect(source, collected, args.seconds)
         folders = [Path(source) for source in args.source if source not in streams]
         folders += [collected] if streams else []
-        pairs = [_pair(*files) for folder in folders for files in list_pairs(folder)]
+        pairs = [
+            _pair(*files) for folder in folders for files in list_pairs(folder) if args.match in files[0].name
+        ]
     progress = Progress(1.0)
     try:
         result = tune(pairs, options, progress.update)
@@ -77,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     print("\n".join(table(result)))
     result.require_gain()
     record = NetworkRecord(options.engine, options.size, TUNED, "", (), result.learned)
-    save(with_record(result.model, record), args.out)
+    save(result.model if args.only else with_record(result.model, record), args.out)
     write_json(args.out.with_name(f"{args.out.stem}-report.json"), report(options, result))
     print(f"{args.out}: written; try it: irchroma run .. --engine {args.engine} --weights {args.out}")
     return 0
@@ -132,6 +143,7 @@ def report(options: ColorTuningOptions, result: ColorTuning) -> dict[str, Any]:
         "calibration": "color",
         "engine": options.engine,
         "size": options.size,
+        "only": options.only,
         "learned": result.learned,
         "held": result.held,
         "ridge": result.ridge,
