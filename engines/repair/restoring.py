@@ -95,7 +95,10 @@ class Restorer:
             self._made.clear()
         elif damaged_from is None or self._frames >= LASTS_FRAMES:
             self._end()
-        elif damaged_from < 1.0 or told:
+        elif damaged_from == 1.0 and not told:  # the first of it was left out: mostly one picture is missing
+            if missing:
+                self._follow(before, pixels, 0.0, drawn_anew, 1)
+        else:
             self._follow(before, pixels, None if damaged_from == 1.0 else damaged_from, drawn_anew, missing)
         if self._error is None or self._gray:
             self._made.append(pixels)

@@ -87,6 +87,21 @@ def test_what_is_drawn_from_a_picture_that_never_came_is_restored() -> None:
         assert off(one, seen[number]) < 0.6 * off(came[number], seen[number])
 
 
+def test_where_the_first_damaged_frame_was_left_out_one_picture_is_taken_for_missing() -> None:
+    truth = views(frames=LOST + LASTS + 1)
+    first = moved(truth[LOST - 1]) + truth[LOST + 1] - moved(truth[LOST])
+    seen = [one for number, one in enumerate(truth) if number != LOST]
+    came = gone_on(seen, [*truth[:LOST], np.clip(first, 0, 255).astype(np.uint8)])
+    times = [number for number in range(len(truth)) if number != LOST]
+    shown = [number for number in range(len(came)) if number != LOST]  # the run was busy
+    made = restored(
+        [came[n] for n in shown], [None if n < LOST else 1.0 for n in shown], [times[n] for n in shown]
+    )
+    for number, (one, mask) in list(zip(shown, made, strict=True))[LOST:]:
+        assert mask is not None
+        assert off(one, seen[number]) < 0.8 * off(came[number], seen[number])
+
+
 def test_a_picture_that_is_drawn_anew_ends_it() -> None:
     truth = views()
     concealed = truth[LOST].copy()
