@@ -82,7 +82,7 @@ from irchroma.launch.cli import main
 code = main(sys.argv[1:])
 if not length_s:
     dump(time.monotonic())
-sys.exit(code)
+from irchroma.launch.run.process import left_with; sys.exit(left_with(code))
 """
 """Runs irchroma's command line in whichever checkout PYTHONPATH names. Meters leave out what came in the
 first seconds after the first frame, and CPU time counts from there; a live run is ended in good order."""
