@@ -84,13 +84,20 @@ class CudaPictures:
         context, self.context = self.context, 0
         if not context:
             return
-        try:
+        with self._said():
             self._driver.push_context(context)
             try:
                 self._driver.destroy_stream(self._stream)
             finally:
                 self._driver.pop_context()
+        with self._said():
             self._driver.release_primary(self.index)
+
+    @contextmanager
+    def _said(self) -> Iterator[None]:
+        """What fails within is said, and what comes behind is done all the same."""
+        try:
+            yield
         except EngineError as error:
             log.debug("closing the pictures of GPU %d: %s", self.index, error)
 

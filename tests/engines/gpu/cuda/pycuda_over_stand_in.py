@@ -1,6 +1,6 @@
 """Colors a video by PyCUDA over `driver_stand_in.cpp`: a program, since a process has one driver.
 
-With `--shared` two cameras share the network.
+With `--shared` two cameras share the network, with `--stays` pictures stay on the device.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ from irchroma.engines.errors import DeviceLost, EngineError
 from irchroma.engines.gpu.batching import seat_on_device
 from irchroma.engines.gpu.colorizer import DeviceColorizer
 from irchroma.engines.gpu.device import DeviceNetwork
+from irchroma.engines.gpu.pictures import PictureOnDevice
+from irchroma.engines.gpu.steps.i420 import pack
+from irchroma.engines.gpu.transfer import ENCODERS
 from irchroma.engines.network.line import BatchOptions
 from irchroma.engines.network.sharing import SharedPool
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
@@ -64,9 +67,11 @@ def main() -> None:
     pool = SharedPool(BatchOptions(20, 4))
     shared = "--shared" in sys.argv
     seat = partial(seat_on_device, pool, ("tensorrt", 0), Device) if shared else None
-    device = DeviceColorizer(options, Device, open_seat=seat)
+    stays = "--stays" in sys.argv
+    device = DeviceColorizer(options, Device, open_seat=seat, stays=stays)
     other = DeviceColorizer(options, Device, open_seat=seat) if shared else None
     failures: list[str] = []
+    held: list[PictureOnDevice] = []
 
     def color() -> None:
         for index, luma in enumerate(video(COUNT)):
@@ -78,7 +83,14 @@ def main() -> None:
             device.submit(luma, index * FRAME_NS)
             if fails == "lost" and index == 5:
                 driver.stand_in_lose()
-            assert np.abs(device.collect().rgb.astype(int) - expected).mean() < 0.01
+            found = device.collect()
+            if isinstance(found, PictureOnDevice):
+                packed = np.concatenate([plane.ravel() for plane in found.planes])
+                assert np.abs(packed.astype(int) - pack(expected, ENCODERS)).mean() < 0.01
+                held[:] = [*held[-3:], found]  # as an encoder does
+            else:
+                assert not stays
+                assert np.abs(found.rgb.astype(int) - expected).mean() < 0.01
             if other is not None:
                 thread.join()
         assert device.chain is not None
@@ -111,6 +123,10 @@ def main() -> None:
         except EngineError:
             assert fails == "lost"
         one.close()
+    if fails == "":
+        assert len(held) == 4 * stays
+        assert all(one.device.rows(0, 2)[0].any() for one in held)  # after the colorizer's end
+    held.clear()
     if fails == "lost":
         expect_no_more(Device)
     left = (ctypes.c_int * 8)()

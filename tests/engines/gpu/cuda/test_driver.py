@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -304,6 +305,7 @@ def test_pictures_of_a_lost_device_are_let_go_without_an_error(
 ) -> None:
     monkeypatch.setattr(driver_module, "_lost", {})
     lost: list[bool] = []
+    released: list[int] = []
 
     def push(context: int) -> None:
         if lost:
@@ -315,6 +317,7 @@ def test_pictures_of_a_lost_device_are_let_go_without_an_error(
         push_context=push,
         pop_context=lambda: None,
         call=lambda *words: None,
+        release_primary=released.append,
     )
     pool = PicturePool(CudaPictures(0, driver), (32, 48))
     held = pool.take()
@@ -324,16 +327,23 @@ def test_pictures_of_a_lost_device_are_let_go_without_an_error(
         held.rows(0, 32)
     assert pool.take() is None
     pool.close()
+    assert not released
     held = None
     assert pool.out == 0
     pool.close()
+    assert released == [0]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("pycuda") is None, reason="pycuda is not installed")
-@pytest.mark.parametrize("shared", [False, True], ids=["alone", "shared"])
-@pytest.mark.parametrize("fails", ["", "begin", "end", "branches", "instantiate", "memory", "lost"])
+@pytest.mark.parametrize(
+    ("words", "fails"),
+    [
+        *product(["", "--shared"], ["", "begin", "end", "branches", "instantiate", "memory", "lost"]),
+        *product(["--stays", "--shared --stays"], ["", "memory", "lost"]),
+    ],
+)
 def test_the_frame_path_of_pycuda_gives_everything_back(
-    stand_in: Path, tmp_path: Path, fails: str, shared: bool
+    stand_in: Path, tmp_path: Path, fails: str, words: str
 ) -> None:
     (tmp_path / "libcuda.so.1").symlink_to(stand_in / "driver.so")
     environment = {
@@ -343,14 +353,9 @@ def test_the_frame_path_of_pycuda_gives_everything_back(
         "STAND_IN_KERNELS": str(stand_in / "kernels.so"),
         "STAND_IN_FAILS": fails,
     }
-    words = [
-        sys.executable,
-        "-m",
-        "tests.engines.gpu.cuda.pycuda_over_stand_in",
-        *(["--shared"] if shared else []),
-    ]
+    program = [sys.executable, "-m", "tests.engines.gpu.cuda.pycuda_over_stand_in", *words.split()]
     done = subprocess.run(
-        words, env=environment, capture_output=True, encoding="utf-8", errors="replace", timeout=100
+        program, env=environment, capture_output=True, encoding="utf-8", errors="replace", timeout=100
     )
     if "pycuda does not load" in done.stderr:
         pytest.skip(done.stderr.splitlines()[-1])
