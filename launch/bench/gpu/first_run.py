@@ -133,6 +133,16 @@ def plan_steps(device: str) -> list[Step]:
     return steps
 
 
+_CARRY = """\
+what to carry to a machine without a package index, 25 MB:
+  the tracked files                  git archive, 24 MB compressed: the networks are most of it
+  PyCUDA for that machine's Python   pip wheel --no-deps pycuda, here, with numpy and a CUDA toolkit (headers,
+                                     and libcuda.so of its stubs to link with); Boost comes with it. It is 45
+                                     files of C++, minutes there, so rather bring the wheel
+  what PyCUDA imports                wheels of pytools, platformdirs, mako, markupsafe, siphash24: 1 MB
+then: pip install --no-index --find-links FOLDER pycuda, or unpack all wheels into a folder in PYTHONPATH.
+TensorRT-RTX is 95 MB and looked for last; TensorRT is not to be had without its own index.
+"""
 _METRICS = "gpu__time_duration.sum,dram__bytes.sum,sm__warps_active.avg.pct_of_peak_sustained_active"
 _NCU = ("--csv", "--clock-control", "none", "--launch-count", "1000", "--metrics", _METRICS)
 _APART = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}  # or what lies beside an array is memory of torch's too
@@ -180,7 +190,12 @@ def print_facts() -> None:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Do all steps; 0 where none has failed, 75 where some are left to the next call."""
-    parser = argparse.ArgumentParser(prog="first_gpu_run", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="first_gpu_run",
+        description=__doc__,
+        epilog=_CARRY,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     parser.add_argument("folder", nargs="?", type=Path, default=Path(f"first-gpu-run-{stamp}"))
     parser.add_argument("--minutes", type=float, default=28.0, help="for all steps together (default 28)")

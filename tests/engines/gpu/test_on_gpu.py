@@ -20,7 +20,9 @@ from irchroma.engines.errors import EngineUnavailable
 from irchroma.engines.gpu.batching import seat_on_device
 from irchroma.engines.gpu.colorizer import DeviceColorizer
 from irchroma.engines.gpu.device import Device, DeviceArray
+from irchroma.engines.gpu.pictures import PictureOnDevice
 from irchroma.engines.gpu.plans.execution import LoadedPlan, PlanExecution
+from irchroma.engines.gpu.transfer import DevicePicture
 from irchroma.engines.network.line import BatchOptions
 from irchroma.engines.network.sharing import SharedPool
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
@@ -71,6 +73,26 @@ def test_a_camera_alone_shows_the_pictures_of_the_cpu_and_is_recorded(opener: Ca
     colorizer.collect()
     colorizer.close()
     colorizer.close()
+
+
+def test_pictures_that_stay_are_those_that_come_back_and_outlive_the_colorizer(
+    opener: Callable[[], Device],
+) -> None:
+    stays, packs = DeviceColorizer(OPTIONS, opener, stays=True), DeviceColorizer(OPTIONS, opener, packs=True)
+    held: list[PictureOnDevice] = []
+    shown: list[Any] = []
+    for index, luma in enumerate(video(6)):
+        for one in (stays, packs):
+            one.submit(luma, index * FRAME_NS)
+        found, back = stays.collect(), packs.collect()
+        assert isinstance(found, PictureOnDevice)
+        assert isinstance(back, DevicePicture)
+        held.append(found)
+        shown.append(back.planes)
+    packs.close()
+    stays.close()
+    for found, planes in zip(held, shown, strict=True):
+        assert all(np.array_equal(*pair) for pair in zip(found.planes, planes, strict=True))
 
 
 def test_cameras_of_two_threads_share_a_network(opener: Callable[[], Device]) -> None:

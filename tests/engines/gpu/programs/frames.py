@@ -12,13 +12,14 @@ from tests.engines.moving_scene import FRAME_NS, texture
 from irchroma.engines.gpu.check import check_kernels, check_motion
 from irchroma.engines.gpu.colorizer import DeviceColorizer
 from irchroma.engines.gpu.kernels.host import HostKernels
+from irchroma.engines.gpu.pictures import can_stay
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.engines.temporal.stage import TemporalOptions
 
 
 def main() -> None:
     """Color a pan, every second frame by the network, and compare with the CPU's; then again, packed, its
-    motion searched for on the device.
+    motion searched for on the device, and once more for an encoder there, where the size lets it stay.
     """
     parser = argparse.ArgumentParser()
     parser.add_argument("--device", default="torch")
@@ -35,11 +36,13 @@ def main() -> None:
     for word in args.sizes.split(","):
         width, height = map(int, word.split("x"))
         wide = texture((height, width + 30), 20, 200, seed=5).astype(np.uint8)
-        for packs in (False, True):
+        for packs, stays in ((False, False), (True, False), (True, True)):
+            if stays and not can_stay((height, width)):
+                continue
             options = NeuralOptions(temporal=replace(temporal, device_motion=packs))
             ordinary = NeuralColorizer(options, CopyingOnHost())  # type: ignore[arg-type]
             colorizer = DeviceColorizer(
-                options, lambda: device_of(args.device, kernels), graphs=False, packs=packs
+                options, lambda: device_of(args.device, kernels), graphs=False, packs=packs, stays=stays
             )
             for index in range(4):
                 luma = np.ascontiguousarray(wide[:, 5 * index : 5 * index + width])
@@ -49,7 +52,7 @@ def main() -> None:
                 off = float(np.abs(shown.astype(int) - expected).mean())
                 assert packs or off < 0.05, off
             colorizer.close()
-            print(f"{width}x{height}, packs {packs}: last frame {off:.4f} levels off")
+            print(f"{width}x{height}, packs {packs}{', stays' * stays}: last frame {off:.4f} levels off")
 
 
 if __name__ == "__main__":
