@@ -87,6 +87,11 @@ def require_network(kind: str, size: str) -> None:
         raise EngineOptionError(f"engine {kind} has no size {size!r}: use {' or '.join(sizes)}")
 
 
+DETAIL_GAIN = {("thermal", "best"): 1.12}
+"""Least factor on the sensor's detail of a network that loses more of it than its band's other one: its 22
+validation pictures keep 0.909 of it without, 0.920 with, for 0.05 dB; `fast` keeps 0.920 as it is."""
+
+
 def look_of(kind: str, size: str) -> BandLook:
     """How a network's pictures are put together: of one named by its band as that band's.
 
@@ -95,7 +100,8 @@ def look_of(kind: str, size: str) -> BandLook:
     """
     look = BANDS.get(size, NETWORKS[kind]).look
     if kind in BANDS:
-        return look
+        gain = DETAIL_GAIN.get((kind, size))
+        return look if gain is None else replace(look, tone=replace(look.tone, detail_gain=gain))
     return replace(look, shade=None, instead="gray" if kind in CLASSICS else look.instead)
 
 

@@ -20,8 +20,8 @@ from irchroma.engines.recolor import guided
 Plane = NDArray[np.float32]
 
 
-CURVED = (np.float32(1.0), np.float32(1.25))
-"""Least and most factor of the tone curve on the sensor's detail."""
+CURVED = 1.25
+"""Most factor of the tone curve on the sensor's detail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,7 @@ class ToneOptions:
             often in doubt is a mean of what it may be, flatter than any photograph. 0 for none, below
             1 / pivot, so that no tone is turned around.
         pivot: luma that the curve leaves alone.
+        detail_gain: least factor of the curve, or of the exponent, on the sensor's detail; at most `CURVED`.
         exponent: of the finished base, behind the curve: below 1 for a brighter picture.
         dark_exponent: the same of a dark scene, see `in_scene`. A lamp's own light ends in black: a night is
             brightened as late dusk is. What a thermal camera shows dark is cold, and comes to lie under a
@@ -62,6 +63,7 @@ class ToneOptions:
     edge_floor: float = 0.5
     curve: float = 0.0
     pivot: float = 0.55
+    detail_gain: float = 1.0
     exponent: float = 1.0
     dark_exponent: float = 0.8
 
@@ -119,7 +121,7 @@ def _kept(factor: Plane, least: float) -> Plane:
 
 def _curved(base: Plane, factor: Plane, options: ToneOptions) -> tuple[Plane, Plane]:
     """Base and factors with (b + curve * b * (1 - b) * (b - pivot)) ** exponent in place of a base b; detail
-    gains with it within `CURVED`, and loses nothing."""
+    gains with it up to `CURVED`, and loses nothing."""
     curve, pivot, exponent = (np.float32(v) for v in (options.curve, options.pivot, options.exponent))
     base = np.clip(base, np.float32(0), np.float32(1))
     room = base * (1 - base)
@@ -129,7 +131,7 @@ def _curved(base: Plane, factor: Plane, options: ToneOptions) -> tuple[Plane, Pl
         plain = np.clip(made, np.float32(1e-3), np.float32(1))
         made = cv2.pow(plain, options.exponent)
         slope = slope * exponent * made / plain
-    return made, factor * np.clip(slope, *CURVED)
+    return made, factor * np.clip(slope, np.float32(options.detail_gain), np.float32(CURVED))
 
 
 def _way_back(seen: guided.Windows, square: Plane, base: Plane, factor: Plane) -> Plane:

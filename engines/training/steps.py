@@ -171,6 +171,10 @@ def rate_at(peak: float, step: int, progress: float) -> float:
 def follow(average: nn.Module, network: nn.Module, step: int, decay: float) -> None:
     """Move averaged weights towards a network's by one step, by more in the first ones.
 
+    Statistics of batches are taken over from the network, whose weights are others: averaged weights with
+    batch normalization need their own before they are used, see `RepairTraining.settled_average`. The color
+    networks and the one with a reference have none.
+
     Args:
         average: changed in place.
         network: of the same kind.

@@ -57,7 +57,9 @@ def test_a_network_s_band_is_its_name_or_its_size() -> None:
     assert catalog.band_of("thermal", "best") == "thermal"
     assert catalog.band_of("reference", "thermal") == "thermal"
     look = catalog.BANDS["thermal"].look
-    assert catalog.look_of("thermal", "best") == look
+    assert catalog.look_of("thermal", "fast") == look
+    best = catalog.look_of("thermal", "best")
+    assert best == replace(look, tone=replace(look.tone, detail_gain=1.12))
     assert catalog.look_of("reference", "thermal") == look
     assert catalog.look_of("zhang2016", "thermal") == replace(look, instead="gray")
     assert catalog.look_of("zhang2016", "nir").shade is None  # colors of others are shown as they are

@@ -206,7 +206,6 @@ class RecolorSteps:
         curve = {"curve": options.curve, "pivot": options.pivot}
         curve |= {"exponent": options.exponent, "dark_exponent": options.dark_exponent}
         begins, full = self._look.dark_share
-        least, most = (float(end) for end in CURVED)
         self._steps.append(
             launch(
                 "finish_tone",
@@ -218,8 +217,8 @@ class RecolorSteps:
                 radius=options.radius_px,
                 dark_begins=begins,
                 dark_full=full,
-                least=least,
-                most=most,
+                least=options.detail_gain,
+                most=CURVED,
                 **curve,
                 **size,
             )

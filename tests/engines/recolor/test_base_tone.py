@@ -86,6 +86,16 @@ def test_a_curve_makes_what_is_dark_darker_and_what_is_bright_brighter() -> None
     assert 0.0 <= curved.min() <= curved.max() <= 1.0
 
 
+def test_detail_gains_what_is_asked_where_the_curve_would_take_some() -> None:
+    texture = np.random.default_rng(5).normal(190, 9, (120, 160))  # bright: an exponent below 1 flattens it
+    luma = np.clip(texture, 0, 255).astype(np.uint8)
+    tone = np.full(luma.shape, 0.75, np.float32)
+    options = replace(NIR, curve=0.6, exponent=0.75)
+    plain, gained = (shown(luma, tone, replace(options, detail_gain=gain)) for gain in (1.0, 1.12))
+    assert gained[10:-10, 10:-10].mean() == pytest.approx(plain[10:-10, 10:-10].mean(), abs=0.01)
+    assert gained[10:-10, 10:-10].std() / plain[10:-10, 10:-10].std() == pytest.approx(1.12, abs=0.02)
+
+
 def test_an_exponent_below_1_makes_a_picture_brighter_and_turns_no_tone_around() -> None:
     luma = np.tile(np.linspace(20, 235, 160).astype(np.uint8), (120, 1))
     options = replace(NIR, curve=0.6)

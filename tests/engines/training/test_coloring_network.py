@@ -37,6 +37,11 @@ def test_chroma_classes_start_at_neutral_and_stay_inside_the_gamut() -> None:
     assert len(np.unique(centers.round(5), axis=0)) == len(centers)
 
 
+def test_nothing_in_it_has_statistics_of_batches_that_averaged_weights_would_lack() -> None:
+    kept = {name.rsplit(".", 1)[-1] for name, _ in ColorNetwork().named_buffers()}
+    assert kept == {"scale"}  # of pretrained norms, frozen
+
+
 def test_pretrained_norm_is_reproduced_by_the_scaled_convolution() -> None:
     torch.manual_seed(1)
     conv = torch.nn.Conv2d(3, 5, 3, padding=1, bias=False)

@@ -48,7 +48,9 @@ def scene(size: tuple[int, int], work: tuple[int, int]) -> Scene:
     return Scene(luma, small, np.ascontiguousarray(ycc), texture(work, 0, 1, 5, 3))
 
 
-def recolored(on_device: OnDevice, given: Scene, band: str, options: RecolorOptions) -> Luma:
+def recolored(
+    on_device: OnDevice, given: Scene, band: str, options: RecolorOptions, size: str = "fast"
+) -> Luma:
     color = np.concatenate([given.ycc.transpose(2, 0, 1), given.confidence[None]])
     frame = FrameArrays(
         luma=on_device.put(given.luma),
@@ -56,7 +58,7 @@ def recolored(on_device: OnDevice, given: Scene, band: str, options: RecolorOpti
         color=on_device.put(color),
         out=on_device.room((*given.luma.shape, 3), np.uint8),
     )
-    steps = RecolorSteps(on_device.space, options, catalog.BANDS[band].look).build(frame)
+    steps = RecolorSteps(on_device.space, options, catalog.look_of(band, size)).build(frame)
     on_device.run(*steps)
     first = on_device.get(frame.out)
     on_device.run(*steps)  # nothing may be left over from the frame before
@@ -83,10 +85,10 @@ def test_the_whole_way_gives_the_picture_of_the_cpu(
     on_device: OnDevice, band: str, size: tuple[int, int], work: tuple[int, int]
 ) -> None:
     given = scene(size, work)
-    expected = Recoloring(RecolorOptions(), catalog.BANDS[band].look).apply(
+    expected = Recoloring(RecolorOptions(), catalog.look_of(band, "best")).apply(
         given.luma, given.small, given.ycc.copy(), given.confidence.copy()
     )
-    assert_alike(recolored(on_device, given, band, RecolorOptions()), expected)
+    assert_alike(recolored(on_device, given, band, RecolorOptions(), "best"), expected)
 
 
 @pytest.mark.parametrize(
