@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from irchroma.engines.choice import device_index
 from irchroma.engines.gpu import probe
 from irchroma.launch.config import ConfigError
 from irchroma.launch.run.options import RunConfig
@@ -56,9 +57,12 @@ def pictures_stay(config: RunConfig) -> bool:
     """
     if config.neural.network.device == "cpu" or probe.device_at() is None:
         return False
+    index = device_index(config.neural.network.device)
     coded = [text for text in config.to if not text.startswith("http")]
     if not config.output.zero_copy:
         why: str | None = "zero_copy is off"
+    elif index or (index is None and probe.device_count() > 1):
+        why = "it is the first GPU's that takes them, and this run may color on another: --device 0"
     elif config.privacy.asked or config.output.evidence:
         why = "masks and evidence are made on the host"
     elif not coded:

@@ -101,7 +101,8 @@ def test_pictures_stay_on_the_gpu_where_nothing_needs_them_on_the_host(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, change: dict[str, Any], why: str | None
 ) -> None:
     here = probe.CudaDevice("stand-in", "9.0", "13.0")
-    monkeypatch.setattr(outputs.probe, "device_at", lambda index=0: here)
+    gpus = [here]
+    monkeypatch.setattr(outputs.probe, "device_at", lambda index=0: dict(enumerate(gpus)).get(index))
     monkeypatch.setattr(survey.cuda_memory, "fault", lambda: None)
 
     def chosen(task: EncoderTask) -> Encoder:
@@ -119,6 +120,11 @@ def test_pictures_stay_on_the_gpu_where_nothing_needs_them_on_the_host(
         assert outputs.pictures_stay(config) is (why is None)
     said = [record.getMessage() for record in caplog.records]
     assert said == ([f"pictures go to the encoder by way of the host: {why}"] if why else [])
+    gpus.append(here)
+    for device, stays in (("0", True), ("1", False), ("auto", False), ("all", False)):
+        network = replace(config.neural.network, device=device)
+        several = replace(config, neural=replace(config.neural, network=network))
+        assert outputs.pictures_stay(several) is (stays and why is None)
     on_cpu = replace(config.neural, network=replace(config.neural.network, device="cpu"))
     assert not outputs.pictures_stay(replace(config, neural=on_cpu))
     survey.device_way_fault.cache_clear()
