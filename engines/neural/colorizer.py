@@ -57,9 +57,7 @@ class DeferredPicture:
         self._recoloring = recoloring
         self._parts = (job.luma, job.small, job.ycc, job.confidence, job.halved, job.models)
         self._scenery = job.scenery if puts_behind else None
-        self.confidence: NDArray[np.uint8] | None = np.asarray(
-            cv2.convertScaleAbs(job.confidence, alpha=255.0), np.uint8
-        )
+        self.confidence: Luma | None = np.asarray(cv2.convertScaleAbs(job.confidence, alpha=255.0), np.uint8)
 
     @cached_property
     def planes(self) -> Planes | None:
@@ -184,6 +182,7 @@ class NeuralColorizer:
         self._calls = CallsInOrder() if self.options.ahead and self._stage and not beside else None
         self.depth = AHEAD_FRAMES if self._calls is not None else type(self).depth
         self._recoloring, self._carried = Recoloring(self.options.recolor, look), CarriedModels()
+        self._looks = (catalog.BANDS[self._band].look, look)  # without a reference, and by one
         self._steering: ReferenceSteering | None = None
         if reference is not None:
             steered = ReferenceOptions(reference, careful=exemplar, steady=self.options.steady).at(strength)
@@ -219,6 +218,8 @@ class NeuralColorizer:
         held: bool = False,
     ) -> None:
         """Color one frame; see `irchroma.stream.protocols.Colorizer.submit`."""
+        if self._given is not None:
+            self._recoloring.look = self._looks[self._given.name is not None and self._given.strength > 0]
         job = self._observe(luma, pts_ns, held, counts)
         job.pts_ns = pts_ns
         if self._beside is None:
