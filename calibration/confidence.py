@@ -127,6 +127,7 @@ def calibrate(
     known: Sequence[list[Places]],
     beyond: Sequence[list[Places]],
     apart: Sequence[list[Places]] = (),
+    quantile: float = KNOWN_QUANTILE,
     note: Callable[[str], None] = lambda _: None,
 ) -> ConfidenceResult:
     """Fit and judge.
@@ -136,6 +137,7 @@ def calibrate(
         beyond: pictures of other kinds.
         apart: pairs of the network's band that shall be strange all the same, as rooms are to a network of
             landscapes: their errors count with those of `known`.
+        quantile: share of the known pictures that may be as strange as those beyond.
         note: told what is being done.
 
     Raises:
@@ -153,19 +155,22 @@ def calibrate(
     note("fitting")
     kinds = {"known": known, "beyond": beyond} | ({"apart": apart} if apart else {})
     held = {name: _held_back(len(pictures)) for name, pictures in kinds.items()}
-    judged = _fit({name: _part(pictures, ~held[name]) for name, pictures in kinds.items()})
+    learned = {name: _part(pictures, ~held[name]) for name, pictures in kinds.items()}
+    judged = _fit(learned, quantile)
     judges = {name: _part(pictures, held[name]) for name, pictures in kinds.items()}
     # The held-back pictures have judged; what is written has learned from all of them.
-    return ConfidenceResult(_fit(kinds), _judge(judges, judged, False), _judge(judges, judged, True))
+    return ConfidenceResult(
+        _fit(kinds, quantile), _judge(judges, judged, False), _judge(judges, judged, True)
+    )
 
 
 def _part(pictures: Sequence[list[Places]], those: NDArray[np.bool_]) -> list[list[Places]]:
     return [pictures[index] for index in np.flatnonzero(those).tolist()]
 
 
-def _fit(kinds: Mapping[str, Sequence[list[Places]]]) -> Trust:
+def _fit(kinds: Mapping[str, Sequence[list[Places]]], quantile: float) -> Trust:
     own, others, apart = kinds["known"], kinds["beyond"], kinds.get("apart", ())
-    strangeness = [_strangeness(own, others, KNOWN_QUANTILE)]
+    strangeness = [_strangeness(own, others, quantile)]
     if apart:
         strangeness.append(_strangeness(own, apart, APART_QUANTILE))
     doubt = Trust(np.zeros(0), 0.0, tuple(strangeness))

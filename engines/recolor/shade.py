@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 Plane = NDArray[np.float32]
 
-GREEN, BLUE = 1.5, 1.25
-"""-Cb / -Cr of the green that teal becomes (CIELAB hue 135 degrees), and Cb / -Cr of the blue (265 degrees)
+GREEN, BLUE = 1.5, 1.0
+"""-Cb / -Cr of the green that teal becomes (CIELAB hue 135 degrees), and Cb / -Cr of the blue (250 degrees)
 from which on nothing moves."""
 
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.calibration.confidence import ConfidenceResult, Pair, calibrate, look
+from irchroma.calibration.confidence import KNOWN_QUANTILE, ConfidenceResult, Pair, calibrate, look
 from irchroma.calibration.errors import CalibrationError
 from irchroma.engines import catalog
 from irchroma.engines.measures.metrics import taken_by_day
@@ -52,6 +52,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PART",
         help="pictures of PAIRS with this in their name are strange too: rooms to a network of landscapes",
     )
+    add(
+        "--lost",
+        type=float,
+        default=KNOWN_QUANTILE,
+        metavar="SHARE",
+        help=f"of the pictures of its own kind that may count as strange ({KNOWN_QUANTILE:g})",
+    )
     add("--engine", default="nir", metavar="E", help="nir, nir:best, thermal, thermal:best (nir:fast)")
     add("--weights", type=Path, metavar="FILE.onnx", help="the float network (the one that ships)")
     add(
@@ -72,6 +79,8 @@ def run(args: argparse.Namespace) -> int:
         raise CalibrationError(f"expected a network such as nir or thermal:best, got {args.engine}")
     if args.out.suffix != ".onnx":
         raise CalibrationError(f"--out {args.out}: expected a name ending in .onnx")
+    if not 0 <= args.lost <= 0.5:
+        raise CalibrationError(f"--lost must be between 0 and 0.5, got {args.lost:g}")
     if args.most < 1:
         raise CalibrationError(f"--most must be 1 or more, got {args.most}")
     size = name.variant or "fast"
@@ -94,7 +103,8 @@ def run(args: argparse.Namespace) -> int:
             elif number == 1:
                 pairs = chain(pairs, _textures())
             kinds.append(look(network, pairs, catalog.WORK_SIZE_PX[size], poor=number != 1))
-        result = calibrate(*kinds)
+        known, beyond, apart = kinds
+        result = calibrate(known, beyond, apart, args.lost)
     finally:
         progress.close()
     save(with_trust(load(path), result.trust), args.out)

@@ -21,6 +21,8 @@ from irchroma.engines.network.trust import (
 )
 from irchroma.engines.network.weight_storage import load, save, to_half, widen_weights
 from irchroma.engines.recolor.recoloring import SURE, UNSURE
+from irchroma.stream.synthetic.camera import SyntheticCamera
+from irchroma.stream.synthetic.options import SyntheticOptions
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -131,6 +133,28 @@ def test_doubt_begins_at_what_is_known_grows_and_ends() -> None:
     assert shown[0] < 0.1
     assert shown[1] < 0.35
     assert float(strange[0]) == pytest.approx(1 / (1 + np.exp(1 - MOST_STRANGE * (GUESS_LOGIT + 1))))
+
+
+def test_noise_is_strange_to_nir_best_and_a_scene_is_not() -> None:
+    random = np.random.default_rng(1000)
+    noise = []
+    for blob_px in (1.0, 2.0, 4.0, 8.0):
+        field = cv2.GaussianBlur(random.normal(size=(256, 320)).astype(np.float32), (0, 0), blob_px)
+        noise.append(np.clip(0.5 + 0.15 * (field - field.mean()) / field.std(), 0, 1).astype(np.float32))
+    scenes = []
+    for seed in range(4):  # in training they begin at 100
+        camera = SyntheticCamera(SyntheticOptions(band="nir", size=(256, 320), seed=seed, light="day"))
+        scenes.append(camera.frame(30).pixels.astype(np.float32) / 255)
+    path = catalog.weights_path("nir", "best")
+    opened = open_network(path, NetworkOptions("openvino", 1, None, device="cpu"))
+
+    def shown(luma: NDArray[np.float32]) -> float:
+        return float(np.clip((opened.infer(luma[None, None])[1] - UNSURE) / (SURE - UNSURE), 0, 1).mean())
+
+    of_noise, of_scenes = [shown(luma) for luma in noise], [shown(luma) for luma in scenes]
+    opened.close()
+    assert np.mean(of_noise) < 0.5
+    assert np.mean(of_scenes) > 0.9
 
 
 def test_a_file_that_is_no_network_is_refused_in_one_line(tmp_path: Path) -> None:
