@@ -34,8 +34,9 @@ from irchroma.engines.processor import make_nice, usable_cores
 from irchroma.engines.recolor import color_space, neutral
 from irchroma.engines.recolor.recoloring import Models, Recoloring, halves
 from irchroma.engines.recolor.work_picture import STRIDE_PX, answer_at, at_size, padded, reduced, work_size
+from irchroma.engines.reference.laid import Scenery
 from irchroma.engines.reference.pictures import Reference, load_references
-from irchroma.engines.reference.steering import ReferenceOptions, ReferenceSteering, Scenery
+from irchroma.engines.reference.steering import ReferenceOptions, ReferenceSteering
 from irchroma.engines.temporal import gain
 from irchroma.engines.temporal.memory import Observation
 from irchroma.engines.temporal.stage import TemporalStage, half_size
@@ -184,7 +185,7 @@ class NeuralColorizer:
         self._looks = (catalog.BANDS[self._band].look, look)  # without a reference, and by one
         self._steering: ReferenceSteering | None = None
         if reference is not None:
-            steered = ReferenceOptions(reference, min(1.0, strength), steady=self.options.steady)
+            steered = ReferenceOptions(reference, careful=exemplar, steady=self.options.steady).at(strength)
             self._steering = ReferenceSteering(steered, references, make_nice if self._beside else None)
         long_side_px = self.options.work_size_px or catalog.WORK_SIZE_PX[self.options.size]
         self._long_side_px = self._seen_px = long_side_px
@@ -291,7 +292,7 @@ class NeuralColorizer:
         if self._given is not None:
             self._given.set_strength(strength)
         if self._steering is not None:
-            self._steering.options = replace(self._steering.options, weight=min(1.0, strength))
+            self._steering.options = self._steering.options.at(strength)
 
     @property
     def network_s(self) -> float:

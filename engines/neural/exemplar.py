@@ -28,6 +28,7 @@ from irchroma.engines.recolor import color_space
 from irchroma.engines.reference.mood import Mood, with_mood
 from irchroma.engines.reference.pictures import Reference
 from irchroma.engines.reference.placing import Placing
+from irchroma.engines.reference.shown import Light, Own, shown_of
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ STRIDE_PX, LEAST_PX = 32, 64
 DISTRUSTED = -30.0
 """Added to the similarity of cells that are not trusted."""
 STRONGEST = 2.0
-"""Strength beyond 1 is for moods alone: they are small, and nothing can be truer than a true color."""
+"""Strength beyond 1 is for moods, which are small, and for what is held back of the scene's own picture."""
 CONTENT = 0.3
 """Share of what the network matches by content alone, where geometry has not found the scene: all of it takes
 color away from brick and leaves, and viewers turned from it."""
@@ -63,12 +64,14 @@ class Encoded:
         tokens: the graph's inputs by name, see `exemplar.network.Tokens`.
         mood: of its trusted cells.
         placing: where its cells lie in the frames.
+        light: of its trusted cells.
     """
 
     name: str
     tokens: dict[str, Tensor]
     mood: Mood
     placing: Placing
+    light: Light
 
 
 class GivenPicture:
@@ -125,7 +128,7 @@ class GivenPicture:
             cells = tokens["values"][0]
             cells = cells[trusted] if trusted.any() else cells
             mood = Mood.of(cells[:, 1:3], cells[:, 7])
-            encoded = Encoded(reference.name, tokens, mood, _placing(reference))
+            encoded = Encoded(reference.name, tokens, mood, _placing(reference), Light.of(cells[:, :3]))
             for network in self._networks:
                 network.prepare_for(encoded)
             self._reference, self.encoded = reference, encoded
@@ -175,6 +178,7 @@ class ExemplarNetwork:
         """
         self._own, self.given = own, given
         self._frames: Graph = opener(catalog.weights_path(catalog.REFERENCE.name, given.band), options)
+        self._look = catalog.look_of(catalog.REFERENCE.name, given.band)
         self._size: tuple[int, int] | None = None
         given.attend(self)
 
@@ -207,6 +211,8 @@ class ExemplarNetwork:
                 "strength": np.full((1, 1, 1, 1), taken, np.float32),
             }
             answer = self._frames.run(common | frame)
+            if known > 0.0:
+                answer = self._shown(answer, frame, encoded.light, strength)
             if known < 1.0:
                 cells = np.stack(
                     [cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA) for plane in own[1:]],
@@ -222,6 +228,16 @@ class ExemplarNetwork:
             return answers[0]["ycc"], answers[0]["confidence"]
         colored, sure = (np.concatenate([one[name] for one in answers]) for name in ("ycc", "confidence"))
         return np.asarray(colored, np.float32), np.asarray(sure, np.float32)
+
+    def _shown(
+        self, answer: dict[str, Tensor], frame: dict[str, Tensor], light: Light, strength: float
+    ) -> dict[str, Tensor]:
+        """What of the answer is shown, as far as the scene is known to be the reference's."""
+        luma = np.asarray(cv2.convertScaleAbs(frame["luma"][0, 0], alpha=255.0), np.uint8)
+        own = Own(frame["own"][0], frame["sureness"][0, 0], luma, self._look)
+        ycc, confidence = shown_of(answer["ycc"][0], answer["confidence"][0, 0], own, light, strength)
+        both = {"ycc": ycc[None], "confidence": confidence[None, None]}
+        return {name: answer[name] + frame["known"] * (one - answer[name]) for name, one in both.items()}
 
     def prepare(self, luma: Tensor) -> tuple[Tensor, Tensor]:
         """Compile for frames of this size, and for references to come; what the band's network says of it.
@@ -241,14 +257,13 @@ class ExemplarNetwork:
         rows, columns = height // CELL_PX, width // CELL_PX
         known = self.given.usual_tokens() if encoded is None else encoded.tokens
         tokens = {name: one.shape for name, one in known.items()}
-        cells = tokens["keys"][2]
         self._frames.prepare(
             {
                 "luma": (1, 1, height, width),
                 "own": (1, 3, height, width),
                 "sureness": (1, 1, height, width),
                 "place": (1, 2, rows, columns),
-                "there": (1, 2, cells),
+                "there": (1, 2, tokens["keys"][2]),
                 "known": (1, 1, 1, 1),
                 "strength": (1, 1, 1, 1),
                 **tokens,

@@ -34,7 +34,8 @@ class NeuralOptions:
         celsius: degrees a count and of count 0, by which `thermal` on the CPU knows people; None for none.
         reference: color pictures of this scene, which steer, and for the engine `reference` of any scene;
             `pictures.AUTO`: see `exchange_references`.
-        reference_strength: how much they count, [0, 2]; beyond 1 pictures of other scenes alone count more.
+        reference_strength: how much they count, [0, 2]; beyond 1 pictures of other scenes
+            count more, and of the scene's own what is held back comes, see `reference.shown`.
         recolor: mode, chroma limit and filters.
         temporal: how the color is kept steady, and how often the network runs.
         network: runtime, threads, cache.

@@ -11,16 +11,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineOptionError
-from irchroma.engines.recolor import color_space
 from irchroma.engines.reference import registration, structure
-from irchroma.engines.reference.counterpart import Explained, explain, supported
-from irchroma.engines.reference.foreground import Backdrop, ForegroundMarker
+from irchroma.engines.reference.foreground import ForegroundMarker
+from irchroma.engines.reference.laid import Laid, Scenery
 from irchroma.engines.reference.pictures import Reference, load_references
+from irchroma.engines.reference.shown import held_back, kept
 
 Plane = NDArray[np.float32]
 log = logging.getLogger(__name__)
@@ -30,8 +29,6 @@ TRACK_REACH = 0.15
 LOST = 20.0
 """Evidence of the correlation with the frame that was registered, below which the view has changed; two
 frames of one view have hundreds."""
-DETAIL_SHARE = 0.01
-"""Radius below which luma is detail, as a share of the long side."""
 LONGEST_RETRY_S = 30.0
 FADE_S = 0.6
 """In which a reference that is exchanged goes, and the other one comes."""
@@ -49,6 +46,8 @@ class ReferenceOptions:
         weight: share of the reference's color where it is trusted, [0, 1].
         scenery: share of its picture, fine texture and all, that stands behind the sensor's detail at full
             size, [0, 1]; with 0 it gives color and base tone only.
+        careful: a network looks at the reference too, and keeps what geometry would lose of the infrared.
+        held: how far that is held back, and a dark picture, [0, 1].
         search: look for the reference at other zooms and turns too.
         retry_s: seconds until another attempt when no reference fits what the camera shows; doubles from
             attempt to attempt, up to `LONGEST_RETRY_S`.
@@ -59,15 +58,22 @@ class ReferenceOptions:
     path: Path
     weight: float = 1.0
     scenery: float = 1.0
+    careful: bool = False
+    held: float = 0.0
     search: bool = True
     retry_s: float = 1.0
     renew_s: float = 10.0
     steady: bool = True
 
     def __post_init__(self) -> None:
-        for name, value in (("weight", self.weight), ("scenery", self.scenery)):
+        for name in ("weight", "scenery", "held"):
+            value = float(getattr(self, name))
             if not 0 <= value <= 1:
                 raise EngineOptionError(f"{name} of the reference is 0 to 1, got {value:g}")
+
+    def at(self, strength: float) -> ReferenceOptions:
+        """The same where references count that much, [0, 2]: beyond 1 what is held back comes, too."""
+        return replace(self, weight=min(1.0, strength), held=held_back(strength) if self.careful else 0.0)
 
 
 @dataclass(slots=True)
@@ -80,50 +86,7 @@ class _Placed:
     key_spectrum: structure.Field
     since_ns: int
     shift: tuple[float, float]
-    laid: _Laid
-
-
-class _Laid:
-    """A reference warped onto the frame: color and trust at work size, the picture itself at full size.
-
-    Of a single picture, which may show passers-by, only what has a counterpart in the infrared is shown.
-    """
-
-    def __init__(self, reference: Reference, matrix: registration.Matrix, luma: NDArray[np.uint8]) -> None:
-        size = (luma.shape[0], luma.shape[1])
-        self._reference, self.matrix = reference, matrix
-        rgb = registration.warp(reference.rgb, matrix, size)
-        self._ycc = color_space.rgb_to_ycc(rgb)
-        self._explained: Explained | None = None
-        self._share: Plane | None = None
-        if not reference.still:
-            self._explained = explain(self._ycc, luma)
-            plain = self._explained.around(luma)
-            self._share = supported(rgb, luma, np.abs(self._ycc - plain).max(2))
-            rgb = color_space.ycc_to_rgb(
-                np.asarray(plain + (self._ycc - plain) * self._share[..., None], np.float32)
-            )
-        self.backdrop = Backdrop(rgb)
-        trust = registration.warp(reference.trust, matrix, size, cv2.BORDER_CONSTANT)
-        self.trust = cv2.GaussianBlur(trust.astype(np.float32) / 255, (0, 0), 2.0)
-        self._full: NDArray[np.uint8] | None = None
-
-    def ycc(self, luma: NDArray[np.uint8]) -> Plane:
-        """(h, w, 3) float32 Y'CbCr, BT.601 full range, beside the frame's (h, w) uint8 luma."""
-        if self._explained is None or self._share is None:
-            return self._ycc
-        plain = self._explained.of(luma)
-        return np.asarray(plain + (self._ycc - plain) * self._share[..., None], np.float32)
-
-    def full_size(self, size: tuple[int, int], ycc: Plane) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8 R'G'B', as it lies over a frame of that size, whose `ycc` it has at work size."""
-        if self._full is None or self._full.shape[:2] != size:
-            self._full = registration.warp(self._reference.rgb, self.matrix, size)
-        if self._share is None:
-            return self._full
-        plain = cv2.resize(color_space.ycc_to_rgb(ycc), (size[1], size[0]))
-        share = cv2.resize(self._share, (size[1], size[0]))
-        return np.asarray(cv2.blendLinear(self._full, plain, share, 1.0 - share), np.uint8)
+    laid: Laid
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,35 +130,8 @@ def _laid_at(
     field: structure.Field,
     pts_ns: int,
 ) -> _Placed:
-    laid = _Laid(reference, alignment.matrix, luma)
+    laid = Laid(reference, alignment.matrix, luma)
     return _Placed(reference, alignment, field, structure.spectrum(field), pts_ns, (0.0, 0.0), laid)
-
-
-@dataclass(frozen=True, slots=True)
-class Scenery:
-    """The scene by day for one frame at full size: the fine color and texture that infrared hardly shows."""
-
-    laid: _Laid
-    ycc: Plane
-    share: Plane
-
-    def put_behind(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The picture with the scenery's color and texture where it is trusted; the sensor's detail stays.
-
-        Args:
-            rgb: (H, W, 3) uint8 R'G'B', colored at full size.
-
-        Returns:
-            (H, W, 3) uint8, new.
-        """
-        size = (rgb.shape[0], rgb.shape[1])
-        luma = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-        side = 2 * round(DETAIL_SHARE * max(size)) + 1
-        base = cv2.blur(cv2.blur(luma, (side, side)), (side, side))
-        detail = cv2.subtract(luma, base, dtype=cv2.CV_16S)
-        scene = cv2.add(self.laid.full_size(size, self.ycc), cv2.merge([detail] * 3), dtype=cv2.CV_8U)
-        share = cv2.resize(self.share, (size[1], size[0]))
-        return np.asarray(cv2.blendLinear(scene, rgb, share, 1.0 - share), np.uint8)
 
 
 class ReferenceSteering:
@@ -288,6 +224,9 @@ class ReferenceSteering:
         foreground = self._marker.mark(luma_small, laid.backdrop, field, pts_ns)
         share = laid.trust * (1.0 - foreground) * np.float32(self.options.weight * level)
         shown = laid.ycc(luma_small)
+        if held := np.float32(self.options.held):
+            sure = laid.surely * kept(np.ascontiguousarray(shown[..., 0]), luma_small, field)
+            share *= (1.0 - held * laid.dark) * (1.0 - held * (1.0 - sure))
         if self.options.scenery:
             self.scenery = Scenery(laid, shown, share * np.float32(self.options.scenery))
         steered = ycc + (shown - ycc) * share[..., None]
@@ -387,7 +326,7 @@ class ReferenceSteering:
         size = luma.shape
         matrix = placed.alignment.matrix.copy()
         matrix[:, 2] -= matrix[:, :2] @ (shift[0] / size[1], shift[1] / size[0])
-        placed.laid = _Laid(placed.reference, matrix, luma)
+        placed.laid = Laid(placed.reference, matrix, luma)
         placed.shift = shift
 
     def _tell(self, level: int, text: str) -> None:

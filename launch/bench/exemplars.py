@@ -2,8 +2,9 @@
 
 The reference is the scene's other frame where the pairs are a sequence, or else another crop of the same
 picture (seven eighths of its sides, one corner), or its other half (which holds nothing of what is measured);
-and a picture of another scene. Beside the engine `reference`: its network alone, geometry's picture
-without the network, and the transfer of color statistics.
+and a picture of another scene. Pairs by day and by night stand apart, too, by how dark the first reference
+is. Beside the engine `reference`: the same at its strongest, which holds nothing back, its network alone,
+geometry's picture without the network, and the transfer of color statistics.
 
 Reference: Reinhard, Ashikhmin, Gooch, Shirley, Color Transfer between Images, IEEE CG&A 21(5), 2001, section
 3 (there in l-alpha-beta, here in CIELAB).
@@ -26,10 +27,11 @@ from irchroma.engines.measures import metrics
 from irchroma.engines.measures.metrics import Scores
 from irchroma.engines.network.network import NetworkOptions
 from irchroma.engines.neural.colorizer import NeuralColorizer
-from irchroma.engines.neural.exemplar import ExemplarNetwork
+from irchroma.engines.neural.exemplar import STRONGEST, ExemplarNetwork
 from irchroma.engines.neural.options import NeuralOptions
-from irchroma.engines.recolor.color_space import lab_to_rgb, luma_to_rgb, rgb_to_lab
+from irchroma.engines.recolor.color_space import lab_to_rgb, luma_to_rgb, rgb_to_lab, rgb_to_ycc
 from irchroma.engines.reference.pictures import AUTO, Reference, is_gray
+from irchroma.engines.reference.shown import Light
 from irchroma.launch.measured import finite, spread, write_json
 from irchroma.launch.picture_files import PictureError, list_pairs, read_pair, write_rgb
 from irchroma.launch.progress import Progress
@@ -88,20 +90,17 @@ def run(args: argparse.Namespace) -> int:
     ways = Ways(band)
     progress = Progress(len(scenes))
     results: dict[str, list[Scores]] = {}
+    by_light: dict[str, dict[str, list[Scores]]] = {"day": {}, "night": {}}
     for number, scene in enumerate(scenes):
         progress.update(number, scene.name)
+        part = by_light["night" if is_dark(next(iter(scene.given.values()))) else "day"]
         for name, shown, truth, luma in ways.of(scene):
             scores = metrics.score(shown, truth, luma, args.band == "nir")
             results.setdefault(name, []).append(scores)
+            part.setdefault(name, []).append(scores)
     progress.close()
-    table: dict[str, dict[str, Any]] = {
-        name: {
-            "mean": finite(metrics.mean_scores(found)),
-            "psnr_db": spread([one.psnr_db for one in found]),
-            "ciede2000": spread([one.ciede2000 for one in found]),
-        }
-        for name, found in results.items()
-    }
+    table = _table(results)
+    parts = {light: {"pairs": len(part.get("alone", [])), **_table(part)} for light, part in by_light.items()}
     for name, found in table.items():
         print(f"{name:34} " + " ".join(f"{key} {found['mean'][key] or 0.0:.3f}" for key in PRINTED))
     cost = {f"{size[1]}x{size[0]}": ways.cost(size) for size in SIZES_PX}
@@ -111,8 +110,24 @@ def run(args: argparse.Namespace) -> int:
         write_rgb(args.sheet, ways.sheet(scenes))
     ways.close()
     about = {"bench": "exemplars", "band": args.band, "frames": args.frames, "pairs": len(scenes)}
-    write_json(args.json, {**about, "cost": cost, "results": table})
+    write_json(args.json, {**about, "cost": cost, "results": table, "by_light": parts})
     return 0
+
+
+def _table(results: dict[str, list[Scores]]) -> dict[str, dict[str, Any]]:
+    return {
+        name: {
+            "mean": finite(metrics.mean_scores(found)),
+            "psnr_db": spread([one.psnr_db for one in found]),
+            "ciede2000": spread([one.ciede2000 for one in found]),
+        }
+        for name, found in results.items()
+    }
+
+
+def is_dark(rgb: Rgb) -> bool:
+    """Whether a picture is rather one by night, of which strengths up to 1 leave the frame's tone."""
+    return Light.of(rgb_to_ycc(rgb).reshape(-1, 3)).dark > 0.5
 
 
 def read_scenes(folder: Path, frames: bool) -> list[Scene]:
@@ -180,6 +195,9 @@ class Ways:
                 "geometry": colored(self._geometry, luma, given),
                 "statistics": reinhard(colored(self._alone, luma, None), given),
             }
+            self._both.set_reference_strength(STRONGEST)
+            by["strength 2"] = colored(self._both, luma, given)
+            self._both.set_reference_strength(1.0)
             found += [(f"{kind}: {name}", shown, truth, luma) for name, shown in by.items()]
         return found
 

@@ -120,7 +120,7 @@ def test_more_strength_is_further_from_the_band_s_answer(band: str) -> None:
 
 
 @pytest.mark.parametrize("band", ENGINES)
-def test_beyond_1_a_mood_grows_and_the_scene_s_own_color_stays(band: str) -> None:
+def test_beyond_1_a_mood_grows_and_nothing_of_the_scene_s_own_picture_is_held_back(band: str) -> None:
     luma, rgb = scene()
     meadow = np.zeros_like(rgb)
     meadow[:], meadow[70:] = (90, 150, 240), (60, 125, 50)
@@ -133,7 +133,7 @@ def test_beyond_1_a_mood_grows_and_the_scene_s_own_color_stays(band: str) -> Non
             engine.set_reference_strength(strength)
             pictures[name, strength] = shown(engine, luma)
     engine.close()
-    np.testing.assert_array_equal(pictures["own", 1.0], pictures["own", 2.0])
+    assert error(pictures["own", 2.0], rgb) <= error(pictures["own", 1.0], rgb)
     away = [float(np.abs(pictures["meadow", strength] - known).mean()) for strength in (1.0, 2.0)]
     assert 0.3 < 1.3 * away[0] < away[1]
 

@@ -38,8 +38,11 @@ def test_every_way_is_in_the_table_and_no_reference_is_the_band_s_own(
     rows = said["results"]
     assert rows["no reference"] == rows["alone"]
     for kind in ("other crop", "other half", "other scene"):
-        for way in ("reference", "network", "geometry", "statistics"):
+        for way in ("reference", "network", "geometry", "statistics", "strength 2"):
             assert f"{kind}: {way}" in rows
+    parts = said["by_light"]
+    assert parts["day"]["pairs"] + parts["night"]["pairs"] == 2
+    assert parts["day"]["other crop: reference"] == rows["other crop: reference"]
     near, alone = rows["other crop: reference"]["mean"], rows["alone"]["mean"]
     assert near["psnr_db"] > alone["psnr_db"] + 1
     assert 1.0 < said["cost"]["320x256"]["ratio"] < 3.0
@@ -52,3 +55,9 @@ def test_statistics_are_taken_over() -> None:
     given = np.clip(random.normal((120, 150, 100), 12, (40, 50, 3)), 0, 255).astype(np.uint8)
     made = exemplars.reinhard(dull, given).astype(float)
     np.testing.assert_allclose(made.mean((0, 1)), given.mean((0, 1)), atol=3)
+
+
+def test_a_night_is_dark_and_a_day_is_not() -> None:
+    rgb, _ = daytime_scene.draw(0)
+    assert not exemplars.is_dark(rgb)
+    assert exemplars.is_dark(rgb // 4)

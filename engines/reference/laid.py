@@ -1,0 +1,93 @@
+"""A reference as it lies over a frame, and the scenery that it puts behind the frame's full-size picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.engines.recolor import color_space
+from irchroma.engines.reference import registration
+from irchroma.engines.reference.counterpart import Explained, explain, supported
+from irchroma.engines.reference.foreground import Backdrop
+from irchroma.engines.reference.pictures import Reference
+from irchroma.engines.reference.shown import Light, surely
+
+Plane = NDArray[np.float32]
+
+DETAIL_SHARE = 0.01
+"""Radius below which luma is detail, as a share of the long side."""
+
+
+class Laid:
+    """A reference warped onto the frame: color and trust at work size, the picture itself at full size.
+
+    Of a single picture, which may show passers-by, only what has a counterpart in the infrared is shown.
+    """
+
+    def __init__(self, reference: Reference, matrix: registration.Matrix, luma: NDArray[np.uint8]) -> None:
+        size = (luma.shape[0], luma.shape[1])
+        self._reference, self.matrix = reference, matrix
+        rgb = registration.warp(reference.rgb, matrix, size)
+        self._ycc = color_space.rgb_to_ycc(rgb)
+        self._explained: Explained | None = None
+        self._share: Plane | None = None
+        if not reference.still:
+            self._explained = explain(self._ycc, luma)
+            plain = self._explained.around(luma)
+            self._share = supported(rgb, luma, np.abs(self._ycc - plain).max(2))
+            rgb = color_space.ycc_to_rgb(
+                np.asarray(plain + (self._ycc - plain) * self._share[..., None], np.float32)
+            )
+        self.backdrop = Backdrop(rgb)
+        trust = registration.warp(reference.trust, matrix, size, cv2.BORDER_CONSTANT)
+        self.trust = cv2.GaussianBlur(trust.astype(np.float32) / 255, (0, 0), 2.0)
+        self.surely = surely(matrix, luma, self._share)
+        self.dark = Light.of(self._ycc.reshape(-1, 3)).dark
+        self._full: NDArray[np.uint8] | None = None
+
+    def ycc(self, luma: NDArray[np.uint8]) -> Plane:
+        """(h, w, 3) float32 Y'CbCr, BT.601 full range, beside the frame's (h, w) uint8 luma."""
+        if self._explained is None or self._share is None:
+            return self._ycc
+        plain = self._explained.of(luma)
+        return np.asarray(plain + (self._ycc - plain) * self._share[..., None], np.float32)
+
+    def full_size(self, size: tuple[int, int], ycc: Plane) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 R'G'B', as it lies over a frame of that size, whose `ycc` it has at work size."""
+        if self._full is None or self._full.shape[:2] != size:
+            self._full = registration.warp(self._reference.rgb, self.matrix, size)
+        if self._share is None:
+            return self._full
+        plain = cv2.resize(color_space.ycc_to_rgb(ycc), (size[1], size[0]))
+        share = cv2.resize(self._share, (size[1], size[0]))
+        return np.asarray(cv2.blendLinear(self._full, plain, share, 1.0 - share), np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class Scenery:
+    """The scene by day for one frame at full size: the fine color and texture that infrared hardly shows."""
+
+    laid: Laid
+    ycc: Plane
+    share: Plane
+
+    def put_behind(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The picture with the scenery's color and texture where it is trusted; the sensor's detail stays.
+
+        Args:
+            rgb: (H, W, 3) uint8 R'G'B', colored at full size.
+
+        Returns:
+            (H, W, 3) uint8, new.
+        """
+        size = (rgb.shape[0], rgb.shape[1])
+        luma = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+        side = 2 * round(DETAIL_SHARE * max(size)) + 1
+        base = cv2.blur(cv2.blur(luma, (side, side)), (side, side))
+        detail = cv2.subtract(luma, base, dtype=cv2.CV_16S)
+        scene = cv2.add(self.laid.full_size(size, self.ycc), cv2.merge([detail] * 3), dtype=cv2.CV_8U)
+        share = cv2.resize(self.share, (size[1], size[0]))
+        return np.asarray(cv2.blendLinear(scene, rgb, share, 1.0 - share), np.uint8)

@@ -1,0 +1,221 @@
+"""What of a reference is shown: the hues of a dark picture under the frame's own tone, and nothing where the
+infrared's structure would be lost.
+
+A picture by night is nearer to what the eye saw there, and nobody wants to watch it: people and trees drown
+in it. Its hues are taken where something is lit, on the tones that are shown without it; tail lights, signs
+and glare are no surface's color, and are held back. And wherever the infrared has edges that what is shown
+has not, the own picture is the better one, whatever the reference says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.engines.recolor.recoloring import SURE, UNSURE, BandLook
+from irchroma.engines.reference import registration, structure
+
+Plane = NDArray[np.float32]
+
+DARK = (0.18, 0.26)
+"""Median Y' of a picture, [0, 1], up to which it is dark, and from which it is not: pictures by night under
+lamps have 0.10 to 0.17, by day 0.27 to 0.7, and a tree that fills it 0.15, whose tone nobody liked either."""
+LIT, BY_NIGHT = (0.1, 0.4), 0.3
+"""Y' that is shown from which a place is lit, and is wholly, and the share of a dark picture's color that is
+taken there: what lamps did to shadows is murk, and with nine tenths a viewer saw brown patches."""
+LIFTED = 2.0
+"""Most that a dark picture's chroma is raised with its tone, or lowered."""
+CAST = 0.03
+"""Most of what a dark picture's colors have in common, sqrt(Cb^2 + Cr^2), the light of its lamps."""
+CALM, MOST = 0.01, 0.025
+"""How far a color is from it that is shown as it is, and what that never exceeds."""
+PINK, PINK_LEFT = np.exp(1j * np.pi / 3), 0.2
+"""Direction of pink in Cb + i Cr, between purple and red, and what is left of it."""
+KEPT = (0.3, 0.65)
+"""Share of the infrared's edges that what is shown has, up to which it shows nothing, and all."""
+AROUND_PX = 3.0
+"""Gaussian sigma of the surroundings whose edges count, at `registration.COARSE_PX`."""
+CLEAR_LEVELS = 3.0
+"""Slope of the infrared, gray levels a pixel, of an edge that counts half."""
+RICH = (0.15, 0.4)
+"""Mean clearness of the edges around a place, from which it begins to be full of them, and is."""
+BORDER_SHARE = 0.04
+"""Softness of a reference's borders where it does not fill the picture, of the long side."""
+FLAT = 0.02
+"""Added to the edges around: where there are hardly any, nothing is lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Light:
+    """How dark a reference is, and what its colors have in common then.
+
+    Attributes:
+        dark: 1 by night, 0 by day, [0, 1].
+        cast: Cb + i Cr, held at `CAST`.
+    """
+
+    dark: float
+    cast: complex
+
+    @staticmethod
+    def of(ycc: Plane) -> Light:
+        """Of a picture's trusted pixels or cells, (n, 3) Y'CbCr, BT.601 full range."""
+        luma, blue, red = (float(value) for value in np.median(ycc, axis=0))
+        low, high = DARK
+        common = complex(blue, red)
+        common *= min(1.0, CAST / max(abs(common), 1e-6))
+        return Light(float(np.clip((high - luma) / (high - low), 0.0, 1.0)), common)
+
+    def own_tone(self, strength: float) -> float:
+        """How far the frame's own tone stays, [0, 1]: beyond a strength of 1 the night's comes."""
+        return self.dark * held_back(strength)
+
+
+def held_back(strength: float) -> float:
+    """How far that is held back which viewers turned from: all up to a strength of 1, nothing of it at 2."""
+    return min(1.0, max(0.0, 2.0 - strength))
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """A frame as its band's network alone colors it.
+
+    Attributes:
+        ycc: (3, h, w) float32 Y', Cb, Cr, BT.601 full range.
+        confidence: (h, w) float32.
+        luma: (h, w) uint8 infrared.
+        look: of the band, whose palette stands where the network is not sure.
+    """
+
+    ycc: Plane
+    confidence: Plane
+    luma: NDArray[np.uint8]
+    look: BandLook
+
+    def as_shown(self) -> Plane:
+        """(3, h, w) float32, new: the network's where it is sure, elsewhere the palette's color of gray."""
+        sure = np.clip((self.confidence - np.float32(UNSURE)) * np.float32(1 / (SURE - UNSURE)), 0.0, 1.0)
+        gray, middle = self.luma.astype(np.float32) * np.float32(1 / 255), np.float32(self.look.calm_luma)
+        made = np.stack([gray, *((gray - middle) * np.float32(step) for step in self.look.calm("auto"))])
+        made += (self.ycc - made) * sure
+        return np.asarray(made, np.float32)
+
+
+def shown_of(ycc: Plane, confidence: Plane, own: Own, light: Light, strength: float) -> tuple[Plane, Plane]:
+    """What of a network's answer by a reference of the scene is shown, both new.
+
+    Args:
+        ycc: (3, h, w) float32 Y', Cb, Cr by the reference; not written to.
+        confidence: (h, w) float32 of it; not written to.
+        own: without it.
+        light: of the reference.
+        strength: how much it counts, [0, 2].
+    """
+    held = np.float32(held_back(strength))
+    share = 1.0 - held * (1.0 - kept(ycc[0], own.luma))
+    base, base_sure = own.ycc, own.confidence
+    own_tone = np.float32(light.own_tone(strength))
+    if own_tone > 0:
+        shown = own.as_shown()
+        ycc = by_night(ycc, shown, light, float(own_tone))
+        base = base + own_tone * (shown - base)
+        base_sure = np.maximum(base_sure, own_tone * np.float32(SURE))  # the palette is in it already
+    colored, sure = base + share * (ycc - base), base_sure + share * (confidence - base_sure)
+    return np.asarray(colored, np.float32), np.asarray(sure, np.float32)
+
+
+def by_night(ycc: Plane, shown: Plane, light: Light, own_tone: float) -> Plane:
+    """A dark reference's color, on the tone and beside the colors of what is shown without it.
+
+    Args:
+        ycc: (3, h, w) float32 Y', Cb, Cr by the reference.
+        shown: (3, h, w) float32 without it, see `Own.as_shown`.
+        light: of the reference.
+        own_tone: see `Light.own_tone`.
+
+    Returns:
+        (3, h, w) float32, new: `ycc` where `own_tone` is 0.
+    """
+    tone = shown[0]
+    lift = np.clip(tone / np.maximum(ycc[0], np.float32(0.02)), 1 / LIFTED, LIFTED)
+    blue, red = np.float32(light.cast.real), np.float32(light.cast.imag)
+    away_blue, away_red = ycc[1] - blue, ycc[2] - red
+    away = cv2.magnitude(away_blue, away_red)
+    over, room = np.maximum(away - np.float32(CALM), 0.0), np.float32(MOST - CALM)
+    held = (np.minimum(away, np.float32(CALM)) + room * over / (room + over)) / np.maximum(away, 1e-6)
+    blue, red = blue + held * away_blue, red + held * away_red
+    across, up = np.float32(PINK.real), np.float32(PINK.imag)
+    pink = np.float32(1.0 - PINK_LEFT) * np.maximum(across * blue + up * red, 0.0)
+    low, high = LIT
+    lit = np.clip((tone - np.float32(low)) * np.float32(1 / (high - low)), 0.0, 1.0) * np.float32(BY_NIGHT)
+    made = shown.copy()
+    made[1] += lit * (lift * (blue - across * pink) - shown[1])
+    made[2] += lit * (lift * (red - up * pink) - shown[2])
+    made -= ycc
+    made *= np.float32(own_tone)
+    made += ycc
+    return made
+
+
+def kept(shown: Plane, luma: NDArray[np.uint8], field: structure.Field | None = None) -> Plane:
+    """How far what is shown keeps the infrared's edges.
+
+    Args:
+        shown: (h, w) float32 Y', [0, 1].
+        luma: (h, w) uint8 infrared.
+        field: its structure at `registration.COARSE_PX`, where it is at hand.
+
+    Returns:
+        (h, w) float32 in [0, 1].
+    """
+    gray = registration.resized(luma, registration.COARSE_PX)
+    field = structure.structure_field(gray) if field is None else field
+    small = cv2.resize(shown, gray.shape[::-1], interpolation=cv2.INTER_AREA)
+    other = structure.structure_field(np.asarray(small * np.float32(255), np.float32))
+    clear = _clear(gray)
+    found, total = (
+        cv2.GaussianBlur((field * one).sum(2) * clear, (0, 0), AROUND_PX) + np.float32(FLAT)
+        for one in (other, field)
+    )
+    low, high = KEPT
+    share = np.clip((found / total - np.float32(low)) * np.float32(1 / (high - low)), 0.0, 1.0)
+    return cast(Plane, cv2.resize(cv2.blur(share, (5, 5)), luma.shape[::-1]))
+
+
+def surely(matrix: registration.Matrix, luma: NDArray[np.uint8], supported: Plane | None) -> Plane:
+    """Where a reference that lies over the frame may be shown: softly less towards its borders, and not where
+    the infrared is full of edges, leaves before the sky, that the reference does not have.
+
+    Args:
+        matrix: infrared -> reference.
+        luma: (h, w) uint8 infrared.
+        supported: (h, w) float32 of its detail, see `counterpart.supported`; None for all.
+
+    Returns:
+        (h, w) float32 in [0, 1].
+    """
+    size = (luma.shape[0], luma.shape[1])
+    inside = registration.warp(np.full(size, 255, np.uint8), matrix, size, cv2.BORDER_CONSTANT)
+    soft = cv2.GaussianBlur(
+        inside.astype(np.float32) / 255, (0, 0), BORDER_SHARE * max(size), borderType=cv2.BORDER_REPLICATE
+    )
+    sure = np.clip(2.0 * soft - 1.0, 0.0, 1.0)
+    if supported is not None:
+        clear = _clear(registration.resized(luma, registration.COARSE_PX))
+        low, high = RICH
+        rich = np.clip((cv2.GaussianBlur(clear, (0, 0), AROUND_PX) - low) / (high - low), 0.0, 1.0)
+        sure *= 1.0 - (1.0 - supported) * cv2.resize(rich, size[::-1])
+    return np.asarray(sure, np.float32)
+
+
+def _clear(gray: NDArray[np.uint8]) -> Plane:
+    """How clear an edge every pixel of the infrared is, [0, 1)."""
+    soft = cv2.GaussianBlur(gray, (0, 0), structure.BLUR_PX)
+    along_x = cv2.Sobel(soft, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8)
+    along_y = cv2.Sobel(soft, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8)
+    squared = along_x * along_x + along_y * along_y
+    return np.asarray(squared / (squared + np.float32(CLEAR_LEVELS**2)), np.float32)

@@ -1,0 +1,120 @@
+"""What of a reference is shown: a night's hues on the own tone, and nothing where structure would be lost."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from irchroma.engines.recolor.recoloring import CALM, BandLook
+from irchroma.engines.reference.shown import LIFTED, MOST, Light, Own, by_night, kept, shown_of, surely
+
+Plane = NDArray[np.float32]
+SIZE = (96, 128)
+LOOK = BandLook(instead="palette", calm_luma=0.3)
+
+
+def stripes() -> NDArray[np.uint8]:
+    """(96, 128) uint8: clear slanted bars, as a sensor sees a fence."""
+    y, x = np.mgrid[: SIZE[0], : SIZE[1]]
+    return np.asarray(np.where((x + y) // 12 % 2 == 0, 60, 180), np.uint8)
+
+
+def flat(y: float, blue: float, red: float) -> Plane:
+    """(3, 96, 128) of one color."""
+    return np.stack([np.full(SIZE, value, np.float32) for value in (y, blue, red)])
+
+
+def own_of(luma: NDArray[np.uint8], confidence: float = 1.0) -> Own:
+    gray = luma.astype(np.float32) / 255
+    return Own(
+        np.stack([gray, gray * 0 + 0.02, gray * 0 - 0.02]), np.full(SIZE, confidence, np.float32), luma, LOOK
+    )
+
+
+def cells(y: float, blue: float = -0.02, red: float = 0.02) -> Plane:
+    return np.tile(np.array([[y, blue, red]], np.float32), (20, 1))
+
+
+def test_a_night_keeps_the_own_tone_unless_strength_asks_for_its_own() -> None:
+    own = own_of(stripes())
+    ycc = np.stack([own.ycc[0] * 0.2, own.ycc[1] - 0.05, own.ycc[2] + 0.05])
+    night = Light.of(cells(0.12))
+    shown, _ = shown_of(ycc, own.confidence, own, night, 1.0)
+    np.testing.assert_allclose(shown[0], own.ycc[0], atol=1e-6)
+    assert np.abs(shown[1:] - own.ycc[1:]).mean() > 0.005
+    darker, _ = shown_of(ycc, own.confidence, own, night, 2.0)
+    assert darker[0].mean() < 0.5 * own.ycc[0].mean()
+    halfway, _ = shown_of(ycc, own.confidence, own, night, 1.5)
+    assert darker[0].mean() < halfway[0].mean() < shown[0].mean()
+
+
+def test_by_day_the_tone_of_the_reference_is_shown_where_it_keeps_the_structure() -> None:
+    own = own_of(stripes())
+    ycc = np.stack([0.9 - 0.8 * own.ycc[0], own.ycc[1] - 0.05, own.ycc[2] + 0.05])
+    shown, _ = shown_of(ycc, own.confidence, own, Light.of(cells(0.5)), 1.0)
+    np.testing.assert_allclose(shown[:, 8:-8, 8:-8], ycc[:, 8:-8, 8:-8], atol=0.02)
+
+
+def test_where_the_structure_of_the_infrared_is_lost_the_own_picture_is_shown() -> None:
+    own = own_of(stripes(), 0.6)
+    smeared = flat(0.5, -0.1, 0.1)
+    shown, sure = shown_of(smeared, np.ones(SIZE, np.float32), own, Light.of(cells(0.5)), 1.0)
+    inside = np.s_[..., 8:-8, 8:-8]
+    np.testing.assert_allclose(shown[inside], own.ycc[inside], atol=1e-6)
+    np.testing.assert_allclose(sure[inside], 0.6, atol=1e-6)
+    all_of_it, _ = shown_of(smeared, np.ones(SIZE, np.float32), own, Light.of(cells(0.5)), 2.0)
+    np.testing.assert_allclose(all_of_it, smeared, atol=1e-6)
+    nothing = np.full(SIZE, 90, np.uint8)
+    assert kept(smeared[0], nothing).min() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("blue", "red"), [(0.4, 0.3), (0.45, -0.1), (-0.1, 0.45), (0.1, 0.4)])
+def test_glare_and_tail_lights_are_held_back_by_night(blue: float, red: float) -> None:
+    own = own_of(np.full(SIZE, 200, np.uint8))
+    night = Light.of(cells(0.12))
+    made = by_night(flat(0.3, blue, red), own.as_shown(), night, 1.0)
+    assert np.hypot(made[1], made[2]).max() < LIFTED * (MOST + abs(night.cast)) + 0.005
+    assert float((made[1] + np.sqrt(3) * made[2]).max()) / 2 < 0.02
+
+
+def test_shadows_stay_as_they_are_by_night() -> None:
+    own = own_of(np.full(SIZE, 20, np.uint8))
+    made = by_night(flat(0.1, -0.05, 0.05), own.as_shown(), Light.of(cells(0.12)), 1.0)
+    np.testing.assert_allclose(made, own.as_shown(), atol=1e-6)
+
+
+def test_what_is_not_known_is_shown_in_the_palette_of_before() -> None:
+    unsure = own_of(np.full(SIZE, 200, np.uint8), 0.0)
+    shown = unsure.as_shown()
+    gray = 200 / 255
+    np.testing.assert_allclose(
+        shown[:, 0, 0], [gray, (gray - 0.3) * CALM[0], (gray - 0.3) * CALM[1]], atol=1e-6
+    )
+
+
+def test_a_picture_is_dark_by_its_median() -> None:
+    assert Light.of(cells(0.12)).dark == 1.0
+    assert 0.0 < Light.of(cells(0.22)).dark < 1.0
+    assert Light.of(cells(0.4)).dark == 0.0
+    lamp = np.concatenate([cells(0.1), np.full((5, 3), 0.9, np.float32)])
+    assert Light.of(lamp).dark == 1.0
+    assert abs(Light.of(cells(0.1, -0.3, 0.3)).cast) == pytest.approx(0.03)
+
+
+def test_a_reference_fades_towards_its_borders_but_not_at_the_frames() -> None:
+    luma = np.full(SIZE, 90, np.uint8)
+    whole = surely(np.eye(2, 3), luma, None)
+    np.testing.assert_allclose(whole, 1.0, atol=1e-3)
+    beside = surely(np.array([[1.0, 0.0, 0.4], [0.0, 1.0, 0.0]]), luma, None)
+    assert beside[:, :60].min() > 0.99
+    assert beside[:, 80:].max() < 0.01
+    assert np.abs(np.diff(beside, axis=1)).max() < 0.25
+
+
+def test_leaves_before_the_sky_are_not_explained_away() -> None:
+    supported = np.zeros(SIZE, np.float32)
+    assert surely(np.eye(2, 3), stripes(), supported)[20:-20, 20:-20].max() < 0.01
+    smooth = np.asarray(cv2.GaussianBlur(stripes(), (0, 0), 25), np.uint8)
+    assert surely(np.eye(2, 3), smooth, supported)[20:-20, 20:-20].min() > 0.99
