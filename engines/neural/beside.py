@@ -267,6 +267,11 @@ class ColorBeside:
         """Seconds that the network has worked so far."""
         return self._beside.worked_s
 
+    @property
+    def said(self) -> float:
+        """How much of the last frame's color is shown yet, [0, 1]: none before a scene's first answer."""
+        return self._shown
+
     def prepare(self, network: Network, first: Tensor) -> None:
         """Compile a network where it will run: its threads get that thread's priority.
 

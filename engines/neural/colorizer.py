@@ -94,11 +94,8 @@ Plane = NDArray[np.float32]
 
 @dataclass(slots=True)
 class _InFlight:
-    """A frame on its way: what the temporal stage saw in it, then its small color.
-
-    Where the models that put it on the frame are halved anyway, its color is carried and kept at half the
-    work size (`halved`): a third of the time, 50 dB and more from the other way.
-    """
+    """A frame on its way: what the temporal stage saw in it, then its small color; `halved`: kept at half the
+    work size, where the models are anyway (a third of the time, 50 dB); `said`: see `Recoloring.models`."""
 
     luma: Luma
     work: Luma
@@ -113,6 +110,7 @@ class _InFlight:
     pts_ns: int = 0
     answer: Callable[[], Answer] | None = None
     news: bool = True
+    said: float = 1.0
     models: Models | None = None
 
 
@@ -240,7 +238,7 @@ class NeuralColorizer:
         if self._steering is not None:
             ycc, confidence = self._steering.apply(job.small, ycc, confidence, pts_ns)
             job.scenery = self._steering.scenery
-        job.news = self._beside.news
+        job.news, job.said = self._beside.news, self._beside.said
         self._hand_over(job, ycc, confidence)
         self._pending.append(job)
 
@@ -378,8 +376,10 @@ class NeuralColorizer:
         self._hand_over(job, ycc, confidence)
 
     def _model(self, job: _InFlight) -> None:
-        if job.halved and job.seen is not None and job.ycc is not None and job.confidence is not None:
-            make = partial(self._recoloring.models, job.luma, job.small, job.ycc, job.confidence, True)
+        early = job.halved or job.said < 1.0
+        if early and job.seen is not None and job.ycc is not None and job.confidence is not None:
+            picture = job.luma, job.small, job.ycc, job.confidence
+            make = partial(self._recoloring.models, *picture, job.halved, job.said)
             job.models = self._carried.of(job.seen, job.news or job.warm is not None, make)
 
     @staticmethod

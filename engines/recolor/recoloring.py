@@ -227,15 +227,22 @@ class Recoloring:
         ycc: Plane,
         confidence: Plane,
         halved: bool = False,
+        said: float = 1.0,
     ) -> Models:
-        """What a picture is made of, two thirds of its work; any thread. Arguments as of `apply`."""
+        """What a picture is made of, two thirds of its work; any thread.
+
+        Args:
+            luma, small, ycc, confidence, halved: as of `apply`.
+            said: how far the network has spoken of this scene at all, [0, 1]: what is shown where color is
+                not known comes with it, and before it there is gray.
+        """
         tone_options, radius_px, night_px = self.look.tone, self.options.radius_px, night.RADIUS_PX
         if at_half := halved or halves(luma.shape, small.shape):
             tone_options, radius_px, night_px = self._halved_tone, (radius_px + 1) // 2, night_px // 2
             if not halved:
                 small, ycc, confidence = _halved(small), _halved(ycc), _halved(confidence)
         guide = small.astype(np.float32) * np.float32(1 / 255)
-        wanted, cb, cr = self._believed(ycc, confidence, guide)
+        wanted, cb, cr = self._believed(ycc, confidence, guide, said)
         seen = guided.windows(guide, radius_px)
         dark = np.count_nonzero(seen.mean < np.float32(self.look.dark)) / guide.size
         darkness = float(np.interp(dark, self.look.dark_share, (0.0, 1.0)))
@@ -257,7 +264,9 @@ class Recoloring:
         blue, red = (guided.fit(seen, plane, self.options.chroma_contrast) for plane in planes)
         return Models(tone, (blue, red))
 
-    def _believed(self, ycc: Plane, confidence: Plane, guide: Plane) -> tuple[Plane, Plane, Plane]:
+    def _believed(
+        self, ycc: Plane, confidence: Plane, guide: Plane, said: float
+    ) -> tuple[Plane, Plane, Plane]:
         """Y', Cb and Cr (h, w) float32, new: the network's where it is sure, gray or a palette elsewhere."""
         options = self.options
         tone, cb, cr = (np.asarray(cv2.extractChannel(ycc, channel), np.float32) for channel in range(3))
@@ -267,7 +276,7 @@ class Recoloring:
             _mix(tone, guide, share)
             for plane, step in zip((cb, cr), self.look.calm(options.instead), strict=True):
                 if step:
-                    _mix(plane, (guide - np.float32(self.look.calm_luma)) * np.float32(step), share)
+                    _mix(plane, (guide - np.float32(self.look.calm_luma)) * np.float32(step * said), share)
                 else:
                     plane *= share
         if self.look.shade is not None:
