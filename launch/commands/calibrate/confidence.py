@@ -32,6 +32,9 @@ SYNTHETIC = 16
 """Scenes of the synthetic camera that are known, as in training."""
 TEXTURES, TEXTURE_SIZE = 40, (256, 320)
 """Pictures of noise that are no scene, and their (H, W)."""
+BLOWN_OUT = (240, 245, 250, 255)
+"""Levels of pictures without anything in them: as far from all that was seen as the noise is, they move most
+in float16, and a GPU shall doubt them as surely as a CPU."""
 OTHERS = 3
 """Every so many pictures one is seen by another camera, too."""
 
@@ -220,13 +223,15 @@ def _drawn_too(pairs: Iterator[Pair]) -> Iterator[Pair]:
 
 
 def _textures() -> Iterator[Pair]:
-    """Fields of blobs, from pixels to a fifth of the picture: noise is no scene, and has no color."""
+    """Fields of blobs, from pixels to a fifth of the picture, and blown-out pictures: no scenes, no color."""
     random = np.random.default_rng(SEED)
     for _ in range(TEXTURES):
         noise = random.normal(size=TEXTURE_SIZE).astype(np.float32)
         noise = np.asarray(cv2.GaussianBlur(noise, (0, 0), 2.0 ** random.uniform(-1, 4.5)), np.float32)
         level, contrast = random.uniform(70, 180), random.uniform(12, 60)
         yield np.clip(level + contrast * (noise - noise.mean()) / noise.std(), 0, 255).astype(np.uint8), None
+    for level in BLOWN_OUT:
+        yield np.full(TEXTURE_SIZE, level, np.uint8), None
 
 
 def _gray(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
