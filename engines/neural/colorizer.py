@@ -184,6 +184,7 @@ class NeuralColorizer:
         self._steering: ReferenceSteering | None = None
         if reference is not None:
             steered = ReferenceOptions(reference, careful=exemplar, steady=self.options.steady).at(strength)
+            steered = replace(steered, own_tone=look.unlit is None)
             self._steering = ReferenceSteering(steered, references, make_nice if self._beside else None)
         long_side_px = self.options.work_size_px or catalog.WORK_SIZE_PX[self.options.size]
         self._long_side_px = self._seen_px = long_side_px
@@ -231,8 +232,7 @@ class NeuralColorizer:
         if job.seen is None:
             raise EngineError("a network beside the frames needs steadying")
         ycc, confidence = self._beside.color(job.seen, job.work, self.network, self._seen_px)
-        if job.small.shape != confidence.shape:
-            size = job.small.shape
+        if (size := job.small.shape) != confidence.shape:
             ycc = np.asarray(cv2.merge([at_size(plane, size) for plane in cv2.split(ycc)]), np.float32)
             confidence = at_size(confidence, size)
         if self._steering is not None:

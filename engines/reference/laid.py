@@ -73,6 +73,8 @@ class Scenery:
     laid: Laid
     ycc: Plane
     share: Plane
+    lift: Plane | None = None
+    """(h, w) float32 Y' that is added to the reference's."""
 
     def put_behind(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The picture with the scenery's color and texture where it is trusted; the sensor's detail stays.
@@ -88,6 +90,9 @@ class Scenery:
         side = 2 * round(DETAIL_SHARE * max(size)) + 1
         base = cv2.blur(cv2.blur(luma, (side, side)), (side, side))
         detail = cv2.subtract(luma, base, dtype=cv2.CV_16S)
+        if self.lift is not None:
+            lift = cv2.resize(self.lift * np.float32(255), (size[1], size[0]))
+            detail = cv2.add(detail, lift, dtype=cv2.CV_16S)
         scene = cv2.add(self.laid.full_size(size, self.ycc), cv2.merge([detail] * 3), dtype=cv2.CV_8U)
         share = cv2.resize(self.share, (size[1], size[0]))
         return np.asarray(cv2.blendLinear(scene, rgb, share, 1.0 - share), np.uint8)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from irchroma.engines.recolor.recoloring import SURE, UNSURE, BandLook
 from irchroma.engines.reference import registration, structure
+from irchroma.engines.reference.worth import back_in_band, worth
 
 Plane = NDArray[np.float32]
 
@@ -116,15 +117,21 @@ def shown_of(ycc: Plane, confidence: Plane, own: Own, light: Light, strength: fl
         strength: how much it counts, [0, 2].
     """
     held = np.float32(held_back(strength))
-    share = 1.0 - held * (1.0 - kept(ycc[0], own.luma))
+    shown = own.as_shown()
+    keeps = kept(ycc[0], own.luma)
+    tone, color = (1.0 - held * (1.0 - keeps * one) for one in worth(ycc, shown))
     base, base_sure = own.ycc, own.confidence
     own_tone = np.float32(light.own_tone(strength))
     if own_tone > 0:
-        shown = own.as_shown()
         ycc = by_night(ycc, shown, light, float(own_tone))
         base = base + own_tone * (shown - base)
         base_sure = np.maximum(base_sure, own_tone * np.float32(SURE))  # the palette is in it already
-    colored, sure = base + share * (ycc - base), base_sure + share * (confidence - base_sure)
+    if held > 0 and own.look.unlit is None:
+        ycc = np.stack([ycc[0] + held * back_in_band(ycc[0], shown[0]), *ycc[1:]])
+    colored, sure = ycc - base, base_sure + color * (confidence - base_sure)
+    colored[0] *= tone
+    colored[1:] *= color
+    colored += base
     return np.asarray(colored, np.float32), np.asarray(sure, np.float32)
 
 

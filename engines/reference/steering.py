@@ -20,6 +20,7 @@ from irchroma.engines.reference.foreground import ForegroundMarker
 from irchroma.engines.reference.laid import Laid, Scenery
 from irchroma.engines.reference.pictures import Reference, load_references
 from irchroma.engines.reference.shown import held_back, kept
+from irchroma.engines.reference.worth import back_in_band, worth
 
 Plane = NDArray[np.float32]
 log = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ class ReferenceOptions:
             size, [0, 1]; with 0 it gives color and base tone only.
         careful: a network looks at the reference too, and keeps what geometry would lose of the infrared.
         held: how far that is held back, and a dark picture, [0, 1].
+        own_tone: a reference's tone stays in a band around the frame's own, as far as things are held back.
         search: look for the reference at other zooms and turns too.
         retry_s: seconds until another attempt when no reference fits what the camera shows; doubles from
             attempt to attempt, up to `LONGEST_RETRY_S`.
@@ -60,6 +62,7 @@ class ReferenceOptions:
     scenery: float = 1.0
     careful: bool = False
     held: float = 0.0
+    own_tone: bool = False
     search: bool = True
     retry_s: float = 1.0
     renew_s: float = 10.0
@@ -224,11 +227,17 @@ class ReferenceSteering:
         foreground = self._marker.mark(luma_small, laid.backdrop, field, pts_ns)
         share = laid.trust * (1.0 - foreground) * np.float32(self.options.weight * level)
         shown = laid.ycc(luma_small)
+        lift: Plane | None = None
         if held := np.float32(self.options.held):
-            sure = laid.surely * kept(np.ascontiguousarray(shown[..., 0]), luma_small, field)
+            given, own = shown.transpose(2, 0, 1), ycc.transpose(2, 0, 1)
+            _, color = worth(given, own)
+            sure = laid.surely * color * kept(np.ascontiguousarray(given[0]), luma_small, field)
             share *= (1.0 - held * laid.dark) * (1.0 - held * (1.0 - sure))
+            if self.options.own_tone:
+                lift = held * back_in_band(given[0], own[0])
+                shown = np.dstack([given[0] + lift, *given[1:]])
         if self.options.scenery:
-            self.scenery = Scenery(laid, shown, share * np.float32(self.options.scenery))
+            self.scenery = Scenery(laid, shown, share * np.float32(self.options.scenery), lift)
         steered = ycc + (shown - ycc) * share[..., None]
         return np.asarray(steered, np.float32), confidence + (1.0 - confidence) * share
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from numpy.typing import NDArray
 
 from irchroma.engines.recolor.recoloring import CALM, BandLook
 from irchroma.engines.reference.shown import LIFTED, MOST, Light, Own, by_night, kept, shown_of, surely
+from irchroma.engines.reference.worth import BAND
 
 Plane = NDArray[np.float32]
 SIZE = (96, 128)
@@ -55,6 +58,28 @@ def test_by_day_the_tone_of_the_reference_is_shown_where_it_keeps_the_structure(
     ycc = np.stack([0.9 - 0.8 * own.ycc[0], own.ycc[1] - 0.05, own.ycc[2] + 0.05])
     shown, _ = shown_of(ycc, own.confidence, own, Light.of(cells(0.5)), 1.0)
     np.testing.assert_allclose(shown[:, 8:-8, 8:-8], ycc[:, 8:-8, 8:-8], atol=0.02)
+
+
+def test_thermal_keeps_its_tone_in_a_band_by_day_unless_strength_asks_for_the_reference_s() -> None:
+    near_infrared = own_of(np.asarray(stripes() // 2, np.uint8))
+    own = replace(near_infrared, look=replace(LOOK, unlit=None))
+    ycc = near_infrared.ycc.copy()
+    ycc[0] += 0.4
+    day = Light.of(cells(0.5))
+    middle = np.s_[0, 8:-8, 8:-8]
+    for one, strength, more in ((near_infrared, 1.0, 0.4), (own, 1.0, BAND[1]), (own, 2.0, 0.4)):
+        shown, _ = shown_of(ycc, one.confidence, one, day, strength)
+        np.testing.assert_allclose(shown[middle], one.ycc[middle] + more, atol=0.02)
+
+
+def test_green_stays_green_under_the_tone_of_a_duller_reference() -> None:
+    own = own_of(stripes())
+    own.ycc[1:] = -0.08
+    duller = np.stack([own.ycc[0] * 0.9, own.ycc[1] * 0.2, own.ycc[2] * -0.3])
+    shown, _ = shown_of(duller, own.confidence, own, Light.of(cells(0.5)), 1.0)
+    inside = np.s_[:, 8:-8, 8:-8]
+    np.testing.assert_allclose(shown[inside][0], duller[inside][0], atol=0.02)
+    np.testing.assert_allclose(shown[inside][1:], own.ycc[inside][1:], atol=0.02)
 
 
 def test_where_the_structure_of_the_infrared_is_lost_the_own_picture_is_shown() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.engines.recolor import color_space
 from irchroma.engines.reference.pictures import AUTO, Reference, load_references, save_references
 from irchroma.engines.reference.steering import ReferenceOptions, ReferenceSteering
+from irchroma.engines.reference.worth import BAND
 
 FRAME_NS = 33_333_333
 OPTIONS = ReferenceOptions(Path("scene.png"))
@@ -44,6 +46,23 @@ def test_a_static_scene_takes_its_real_color_and_is_sure_of_it() -> None:
     without = psnr(color_space.ycc_to_rgb(gray_color(infrared)[0]), rgb)
     assert psnr(color_space.ycc_to_rgb(ycc), rgb) > without + 10
     assert confidence.mean() > 0.9
+
+
+def test_scenery_stays_in_the_band_around_the_own_tone_where_that_is_kept() -> None:
+    rgb, infrared = daytime_scene.draw(3)
+    bright = np.asarray(255 - (255 - rgb.astype(np.float32)) * 0.6, np.uint8)
+    plain = gray_color(infrared)
+    base = color_space.ycc_to_rgb(plain[0])
+    rose = []
+    for own_tone in (False, True):
+        options = replace(OPTIONS, careful=True, held=1.0, own_tone=own_tone)
+        steering = ReferenceSteering(options, [as_reference(bright, still=True)])
+        steering.apply(infrared, plain[0] * np.float32(0.4), plain[1], 0)
+        assert steering.scenery is not None
+        shown = steering.scenery.put_behind(cv2.convertScaleAbs(base, alpha=0.4))
+        rose.append(shown.mean() / 255 - 0.4 * base.mean() / 255)
+    assert rose[0] > rose[1] + 0.05
+    assert 0.02 < rose[1] < BAND[1] + 0.02
 
 
 def test_with_a_picture_of_another_scene_nothing_changes_at_all() -> None:

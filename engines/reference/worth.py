@@ -1,0 +1,103 @@
+"""Where a reference is at least as good as the frame's own picture, as viewers see it, and how far its tone
+may be from the own one.
+
+A picture of the scene that is burnt out, under purple haze, or brown where the own picture has leaves or a
+bright sky, is nearer to the truth and not what viewers choose: they turned to the own picture there, and to
+the reference for red roofs, sand and stone. All of it is looked at small and soft.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.engines.reference import registration
+
+Plane = NDArray[np.float32]
+
+SOFT_PX = 1.5
+"""Gaussian sigma of what is compared, at `registration.COARSE_PX`."""
+BURNT, PALE = (0.9, 0.96), (0.04, 0.08)
+"""Y' from which a place is burnt a little, and wholly; chroma, sqrt(Cb^2 + Cr^2), up to which it can be, and
+from which it is not."""
+PURPLE, HAZY = np.exp(1j * np.deg2rad(15)), (0.006, 0.02)
+"""Direction of purple in Cb + i Cr, and how much of it is haze a little, and wholly, pixel by pixel."""
+BETWEEN = 3.0
+"""What haze counts beside other pixels: it shows between leaves."""
+GREEN, BLUE = np.exp(1j * np.deg2rad(205)), np.exp(1j * np.deg2rad(-30))
+"""Directions of leaves and of the sky."""
+WEDGE = 1.2
+"""How much of what is across a direction is taken from what is along it: 40 degrees to either side."""
+FRESH = (0.025, 0.06)
+"""Of green or blue in the own picture, from which it is worth keeping a little, and wholly."""
+DULLER = (0.75, 1.05)
+"""Chroma of the reference as a share of the own green's, up to which that is kept, and is not."""
+SKY, DARKER_SKY = (0.45, 0.6), (0.1, 0.25)
+"""Y' of the own blue that is a sky, a little and wholly, and by how much a darker one is none."""
+BAND = (-0.12, 0.25)
+"""Least and most that a reference's Y' is beyond the own one where the own tone is kept."""
+
+
+def worth(given: Plane, own: Plane) -> tuple[Plane, Plane]:
+    """How far a reference's tone is taken, and how far its color.
+
+    Args:
+        given: (3, h, w) float32 Y', Cb, Cr by the reference, BT.601 full range.
+        own: (3, h, w) float32 without it.
+
+    Returns:
+        Two (h, w) float32 in [0, 1], the second one nowhere more.
+    """
+    (luma, *color), (own_luma, *own_color) = (_soft(planes) for planes in (given, own))
+    chroma, own_chroma = cv2.magnitude(*color), cv2.magnitude(*own_color)
+    burnt = _ramp(luma, BURNT) * (1.0 - _ramp(chroma, PALE))
+    (haze,) = _soft(_ramp(_towards(given[1:], PURPLE), HAZY)[None])
+    hazy = np.minimum(np.float32(BETWEEN) * haze, 1.0)
+    green = _ramp(_towards(own_color, GREEN), FRESH)
+    dull = green * (1.0 - _ramp(chroma / np.maximum(own_chroma, np.float32(1e-3)), DULLER))
+    sky = _ramp(_towards(own_color, BLUE), FRESH) * _ramp(own_luma, SKY)
+    dark = sky * _ramp(own_luma - luma, DARKER_SKY)
+    tone = (1.0 - burnt) * (1.0 - hazy) * (1.0 - dark)
+    size = given.shape[:0:-1]
+    return cast(Plane, cv2.resize(tone, size)), cast(Plane, cv2.resize(tone * (1.0 - dull), size))
+
+
+def back_in_band(luma: Plane, own: Plane) -> Plane:
+    """What brings a reference's tone back to the own one's.
+
+    Args:
+        luma: (h, w) float32 Y' by the reference.
+        own: (h, w) float32 without it.
+
+    Returns:
+        (h, w) float32, to be added to `luma`.
+    """
+    (away,) = _soft((luma - own)[None])
+    low, high = BAND
+    return cast(Plane, cv2.resize(np.clip(away, low, high) - away, luma.shape[::-1]))
+
+
+def _soft(planes: Plane) -> list[Plane]:
+    """Small and blurred."""
+    height, width = planes.shape[1:]
+    factor = min(1.0, registration.COARSE_PX / max(height, width))
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    small = [cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in planes]
+    return [cast(Plane, cv2.GaussianBlur(plane, (0, 0), SOFT_PX)) for plane in small]
+
+
+def _towards(color: Sequence[Plane] | Plane, direction: complex) -> Plane:
+    """How much of a direction is in a color, less than nothing where others are."""
+    blue, red = color
+    along = np.float32(direction.real) * blue + np.float32(direction.imag) * red
+    across = np.float32(direction.real) * red - np.float32(direction.imag) * blue
+    return np.asarray(along - np.float32(WEDGE) * np.abs(across), np.float32)
+
+
+def _ramp(value: Plane, ends: tuple[float, float]) -> Plane:
+    low, high = ends
+    return np.asarray(np.clip((value - np.float32(low)) * np.float32(1 / (high - low)), 0.0, 1.0), np.float32)
