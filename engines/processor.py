@@ -5,6 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -28,3 +33,18 @@ def make_nice() -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), min(_NICEST, own + NICENESS))
     except (AttributeError, OSError) as error:
         log.debug("the network's thread keeps its priority: %s", error)
+
+
+def giving_way(work: Callable[[], T]) -> T:
+    """Have work done, as `make_nice`, by a thread of its own, and wait for what comes of it."""
+    future: Future[T] = Future()
+
+    def do() -> None:
+        make_nice()
+        try:
+            future.set_result(work())
+        except BaseException as error:  # noqa: BLE001 (handed to the thread that waits)
+            future.set_exception(error)
+
+    threading.Thread(target=do, name="giving way", daemon=True).start()
+    return future.result()

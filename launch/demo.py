@@ -16,10 +16,11 @@ from irchroma.launch.arguments import OneLineParser
 from irchroma.launch.config import ConfigError
 from irchroma.launch.picture_files import contact_sheet
 from irchroma.launch.run.automatic import prepare
+from irchroma.launch.run.loading import load_ahead
 from irchroma.launch.run.monitor import Monitor
 from irchroma.launch.run.options import OutputOptions, RunConfig
 from irchroma.launch.run.outputs import places
-from irchroma.launch.run.process import left_with, stop_on_signals, tune_process
+from irchroma.launch.run.process import left_with, spared_pauses, stop_on_signals, tune_process
 from irchroma.launch.run.wiring import build_loop
 from irchroma.stream.errors import StreamError
 from irchroma.stream.picture.picture import Picture
@@ -70,13 +71,15 @@ def demonstrate(
     config = replace(config, source=source, to=(str(video),), view=ViewOptions("side"), output=output)
     places(config)
     sampler = SampleSink(_SHEET_ROWS)
+    load_ahead(config)
     config, governor = prepare(config, None, {})
     monitor = Monitor(config, False, governor)
     monitor.loop = build_loop(config, extra_sinks={"contact sheet": sampler}, governor=governor)
     stop_on_signals(monitor.loop.stop)
     print(f"demo: coloring {public(source)} into {video}")
     try:
-        monitor.loop.run(monitor.on_frame)
+        with spared_pauses():
+            monitor.loop.run(monitor.on_frame)
     finally:
         monitor.finish()
     return monitor.stats(), sampler.samples

@@ -12,6 +12,7 @@ import logging
 import math
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from irchroma.engines.network.network import NetworkOptions, machine_key, open_n
 from irchroma.engines.network.twins import weights_for
 from irchroma.engines.neural.colorizer import NeuralOptions
 from irchroma.engines.neural.ladder import Rung
-from irchroma.engines.processor import usable_cores
+from irchroma.engines.processor import giving_way, usable_cores
 from irchroma.engines.recolor.recoloring import Recoloring
 from irchroma.engines.recolor.work_picture import padded, reduced, work_size
 from irchroma.engines.temporal.stage import TemporalStage, half_size
@@ -154,11 +155,14 @@ def measure(demand: Demand) -> Pace:
     known = _read(memory)
     if known is not None:
         return Pace(demand, factor * known[0], factor * known[1], *known[2:], cores, "measured before")
-    call_ms, wall_ms, calm = _call(path, network, demand.size)
+    call = partial(_call, path, network, demand.size)
+    # Frames without color may be on their way meanwhile.
+    call_ms, wall_ms, calm = giving_way(call) if options.beside else call()
     if options.weights is not None and options.size != _MEASURED and not by_reference:
         scale = Rung(options.size, _SEEN_PX).work / Rung(_MEASURED, _SEEN_PX).work
         call_ms, wall_ms = call_ms / scale, wall_ms / scale
-    found = call_ms, wall_ms, *_frame(options, demand.size)
+    frame = partial(_frame, options, demand.size)
+    found = call_ms, wall_ms, *(giving_way(frame) if options.beside else frame())
     if memory is not None and calm:
         try:
             memory.write_text(json.dumps([round(ms, 3) for ms in found]), encoding="utf-8")
@@ -183,7 +187,9 @@ def _call(path: Path, options: NetworkOptions, size: tuple[int, int]) -> tuple[f
             times.append((time.process_time() - cpu_s, time.perf_counter() - wall_s))
         cpu_ms, wall_ms = (min(found) * 1e3 for found in zip(*times, strict=True))
         # It lasts longer than its CPU time only where others hold the processor, now and not for ever.
-        return cpu_ms, min(cpu_ms, wall_ms), wall_ms <= CALM * cpu_ms
+        calm = wall_ms <= CALM * cpu_ms
+        cpu_ms = min(cpu_ms, wall_ms * (options.threads or usable_cores()))  # less what frames took meanwhile
+        return cpu_ms, min(cpu_ms, wall_ms), calm
     finally:
         network.close()
 

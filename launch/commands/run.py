@@ -15,12 +15,13 @@ from irchroma.launch.run import flags as run_flags
 from irchroma.launch.run.cameras import cameras_toml, has_cameras, load_cameras
 from irchroma.launch.run.control.rereading import Reread, reread_all
 from irchroma.launch.run.feeds import run_cameras
+from irchroma.launch.run.loading import load_ahead
 from irchroma.launch.run.monitor import Monitor
 from irchroma.launch.run.options import load, require
 from irchroma.launch.run.outputs import places, require_recording, require_writable
 from irchroma.launch.run.passwords import explanation, masked, revealed
 from irchroma.launch.run.process import set_up, settle_threads, spared_pauses, stop_on_signals, tune_process
-from irchroma.launch.run.wiring import build_loop, import_ahead
+from irchroma.launch.run.wiring import build_loop
 from irchroma.stream.remarks import run_remarks
 
 log = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ def run_with(args: argparse.Namespace, settings: dict[str, Any]) -> int:
         from irchroma.launch.run.automatic import prepare  # nothing that several cameras need
 
         config, governor = prepare(config, args.config, settings)
-    import_ahead(config)
+    load_ahead(config)
     monitor = Monitor(config, args.quiet, governor)
     run_remarks.set(monitor.remarks)
     reread = Reread(asked, lambda: revealed(load(args.config, dict(settings)))) if args.config else None

@@ -133,6 +133,7 @@ class Monitor:
             "seconds": round(elapsed_s, 3),
             "frames_per_second": round(loop.frames / elapsed_s, 2) if elapsed_s > 0 else 0.0,
             "dropped_before_processing": loop.reader.drops,
+            "passed_before_start": loop.reader.passed,
             "flicker": loop.composer.value if isinstance(loop.composer, FlickerWatch) else None,
             "repair": loop.repair.summary() if isinstance(loop.repair, RunRepair) else None,
             "cpu_s": round(time.process_time(), 2),

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -286,21 +283,6 @@ def _colorizer_options(
     stays = planes and info is not None and pictures_stay(config)
     wish = DeviceWish(size, pool, planes, stays, failed or FailedRuntimes())
     return ColorizerOptions(neural, config.palette, wish)
-
-
-def import_ahead(config: RunConfig) -> None:
-    """Begin to load what networks run on, while the source is still being opened: a second core's work."""
-    neural = config.engine == "auto" or catalog.parse(config.engine).neural
-    if neural and config.neural.network.runtime in ("auto", "openvino") and find_spec("openvino"):
-        # Not a daemon: a process that ends within an import of threads in C++ is aborted.
-        threading.Thread(target=_quietly, args=("openvino",), name="import").start()
-
-
-def _quietly(module: str) -> None:
-    try:
-        importlib.import_module(module)
-    except Exception as error:  # noqa: BLE001 (whoever needs it will say so)
-        log.debug("loading %s ahead: %r", module, error)
 
 
 def _sink_options(

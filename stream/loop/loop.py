@@ -246,6 +246,7 @@ class Loop:
     ) -> None:
         period_ns = period_of(info)
         repeat_ns = max(period_ns, _SHORTEST_REPEAT_NS)
+        self.reader.begin()
         try:
             while True:
                 self.turned_s = time.monotonic()

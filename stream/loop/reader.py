@@ -84,6 +84,7 @@ class SourceReader:
         failure: why the reader gave up, None if it did not.
         lost_reason: why there is no signal right now; None while frames come.
         reconnections: how often a lost source came back.
+        passed: frames that a camera had sent before anybody took any.
         camera_time: of the newest frame whose camera says so: when it was taken and when it came, nanoseconds
             since 1970, the first by the camera's own clock.
     """
@@ -113,7 +114,7 @@ class SourceReader:
         self._thread: threading.Thread | None = None
         self._generation = 0
         self._call: tuple[str, float] | None = None  # what is under way, and until when it may be
-        self._drops_before = 0
+        self._drops_before = self.passed = 0
         self._clock_zero_ns = 0  # monotonic time at pts 0
         self._offset_ns = 0
         self._last_pts_ns: int | None = None
@@ -128,8 +129,8 @@ class SourceReader:
 
     @property
     def drops(self) -> int:
-        """Frames dropped before processing, by the source and by the ring."""
-        return self._drops_before + self._source.drops + self.ring.drops
+        """Frames dropped before processing, by the source and by the ring, since `begin`."""
+        return self._drops_before + self._source.drops + self.ring.drops - self.passed
 
     def start(self) -> VideoInfo:
         """Open the source and wait for its first word.
@@ -143,6 +144,10 @@ class SourceReader:
         if self.info is None:
             raise self.failure or SourceError("stopped before the source was open")
         return self.info
+
+    def begin(self) -> None:
+        """Frames are taken from now on: what a camera has sent until now, nobody has lost."""
+        self.passed += self.drops
 
     def stop(self) -> None:
         """Stop reading; what is in the ring stays there. May be called twice and from a signal handler."""

@@ -2,10 +2,12 @@
 
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from tests.waiting import wait_for
 
 from irchroma.stream.errors import SourceError, SourceLost, SourceRefused
 from irchroma.stream.frame import Frame
@@ -200,3 +202,21 @@ def test_a_source_that_fails_over_being_closed_keeps_nobody_waiting() -> None:
     with pytest.raises(SourceError, match="no such camera"):
         reader.start()
     assert reader.join(5)
+
+
+def test_what_a_camera_has_sent_before_anybody_takes_frames_is_not_counted_as_dropped() -> None:
+    def camera() -> Iterator[Step]:
+        yield from (frame(number) for number in range(5))
+        begun.wait(30)
+        yield from (frame(number) for number in range(5, 12))
+
+    begun = threading.Event()
+    reader = SourceReader(MemorySource(camera(), live=True), QUICK)
+    reader.start()
+    wait_for(lambda: reader.drops == 4)
+    reader.begin()
+    assert (reader.drops, reader.passed) == (0, 4)
+    begun.set()
+    wait_for(lambda: reader.drops == 7)
+    assert reader.passed == 4
+    reader.stop()

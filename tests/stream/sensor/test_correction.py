@@ -18,7 +18,7 @@ from irchroma.stream.sensor.profile import (
     save_profile,
     with_faults,
 )
-from irchroma.stream.sensor.stripes import StripeTracker
+from irchroma.stream.sensor.stripes import RIDGE, StripeTracker, bends_to_offsets
 from irchroma.stream.synthetic.camera import SyntheticCamera
 from irchroma.stream.synthetic.options import parse_test_address
 
@@ -107,6 +107,15 @@ def test_white_stripes_on_a_flat_view_almost_vanish() -> None:
     detail = rest - np.convolve(np.pad(rest, 5, mode="edge"), np.ones(11) / 11, "valid")
     assert detail.std() < 2  # of 10; longer waves are left to the scene
     assert np.abs(tracker.rows).max() < 1
+
+
+@pytest.mark.parametrize("length", [3, 4, 17, 512])
+def test_bends_become_the_offsets_that_the_least_squares_with_a_ridge_gives(length: int) -> None:
+    bends = np.zeros((length - 2, length))
+    for place in range(length - 2):
+        bends[place, place : place + 3] = -0.5, 1, -0.5
+    expected = np.linalg.solve(bends.T @ bends + RIDGE * np.eye(length), bends.T)
+    assert np.abs(bends_to_offsets(length) - expected).max() < 2e-6  # of 1.3, in float32
 
 
 def test_pixels_that_have_drifted_are_followed_while_the_view_moves_and_a_clean_sensor_stays_clean() -> None:
