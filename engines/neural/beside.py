@@ -32,8 +32,9 @@ Luma = NDArray[np.uint8]
 Answer = tuple[Plane, Plane]
 """(hh, hw, 3) `ycc` and (hh, hw) confidence."""
 
-FIRST_WAIT_S, CUT_WAIT_S = 0.25, 0.012
-"""How long the first frame of a run, and of a scene after a cut, waits for its color."""
+FIRST_WAIT_S, CUT_WAIT_S = 0.03, 0.012
+"""How long the first frame of a run, and of a scene after a cut, waits for its color: not until another one
+comes at 30 a second, which would be dropped."""
 FADE_S = 0.35
 """In which color comes that was not there in time."""
 STUCK_S = 20.0

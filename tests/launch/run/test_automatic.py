@@ -38,11 +38,13 @@ from irchroma.launch.run.options import RunConfig, load
 from irchroma.launch.run.wiring import build_loop
 from irchroma.stream.loop.loop import Loop
 from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.view.views import View, ViewOptions
 
 pytestmark = pytest.mark.skipif(
     not any(map(installed, ("openvino", "onnxruntime"))), reason="no runtime is installed"
 )
 
+ON_CPU = NetworkOptions(device="cpu")
 STORED = """
 engine = "nir"
 auto_latency_ms = 80
@@ -160,11 +162,23 @@ def test_large_frames_and_their_encoder_leave_less_to_the_network(tmp_path: Path
         NetworkOptions(cache=tmp_path / "compiled"),
     )
     options, found = NeuralOptions("nir", beside=True, network=network), []
-    for full_ms, encoded in ((3.0, True), (3.0, False), (0.1, False)):
+    for full_ms, encoded in ((3.0, 2.3), (3.0, 1.0), (3.0, 0.0), (0.1, 0.0)):
         memory.write_text(json.dumps([40.0 * cores, 40.0, 5.0 * cores, full_ms * cores]))
         fit = chosen_for(options, info, CHOSEN_KEYS, encoded=encoded)[0]
         found.append(quality("nir", Rung(fit.size, fit.work_size_px, int(fit.temporal.color_every))))
-    assert found[0] < found[1] < found[2]
+    assert found == sorted(found)
+    assert len(set(found)) == 4
+
+
+def test_pictures_side_by_side_are_more_to_encode_and_what_nobody_encodes_is_nothing() -> None:
+    def told(place: str, view: View) -> float:
+        config = RunConfig(source="test:nir", engine="nir", to=(place,), view=ViewOptions(view))
+        governor, info = Governor(100, ""), VideoInfo((64, 96), Fraction(30), live=True)
+        fitted("nir", config, info, ColorizerOptions(NeuralOptions("nir", network=ON_CPU)), governor)
+        return governor.encoded
+
+    assert told("null", "side") == 0
+    assert told("out.mp4", "side") == 2 * told("out.mp4", "wipe") > 2 * told("out.mp4", "color")
 
 
 def test_what_was_said_is_not_chosen(tmp_path: Path) -> None:
