@@ -6,6 +6,7 @@ it and every measure of luma uses its Y', whatever matrix the video's edges use.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import cv2
@@ -78,12 +79,40 @@ def color_luma(luma: NDArray[np.uint8], cb: NDArray[np.uint8], cr: NDArray[np.ui
 
 def fit_gamut(luma: NDArray[np.uint8], cb: NDArray[np.float32], cr: NDArray[np.float32]) -> None:
     """Chroma, float32 levels around 0, written to where the gamut ends, as in `color_luma`; all (H, W)."""
-    blue, red = (cv2.add(plane, 128.0, dtype=cv2.CV_8U) for plane in (cb, cr))
-    clipped = _clipped(luma, cv2.cvtColor(cv2.merge([luma, red, blue]), cv2.COLOR_YCrCb2RGB))
+    near = _near_its_end(luma, cb, cr)
+    if near is None:
+        light, blue, red = luma, cb, cr
+    elif near.size:
+        light, blue, red = luma.ravel()[None, near], cb.ravel()[None, near], cr.ravel()[None, near]
+    else:
+        return
+    blue, red = (np.asarray(cv2.add(plane, 128.0, dtype=cv2.CV_8U), np.uint8) for plane in (blue, red))
+    clipped = _clipped(light, cv2.cvtColor(cv2.merge([light, red, blue]), cv2.COLOR_YCrCb2RGB))
     if clipped.size:
-        _, _, scale = _gamut(luma, np.asarray(blue, np.uint8), np.asarray(red, np.uint8), clipped)
+        _, _, scale = _gamut(light, blue, red, clipped)
+        places = clipped if near is None else near[clipped]
         for plane in (cb, cr):
-            plane.ravel()[clipped] *= scale[:, 0]
+            plane.ravel()[places] *= scale[:, 0]
+
+
+FEW = 0.25
+"""Share of a picture up to which it is quicker to look at single pixels than at all of them."""
+
+
+def _near_its_end(
+    luma: NDArray[np.uint8], cb: NDArray[np.float32], cr: NDArray[np.float32]
+) -> NDArray[np.intp] | None:
+    """Flat indices of pixels so dark or bright that the most chroma in the picture would lead out of R'G'B';
+    None for many of them."""
+    (low_cb, high_cb), (low_cr, high_cr) = (cv2.minMaxLoc(plane)[:2] for plane in (cb, cr))
+    down = min(CR_TO_RED * low_cr, CB_TO_GREEN * high_cb + CR_TO_GREEN * high_cr, CB_TO_BLUE * low_cb)
+    up = max(CR_TO_RED * high_cr, CB_TO_GREEN * low_cb + CR_TO_GREEN * low_cr, CB_TO_BLUE * high_cb)
+    darkest, brightest = math.ceil(2 - min(down, 0.0)), math.floor(253 - max(up, 0.0))  # 2 for rounding
+    inside = cv2.inRange(luma, min(darkest, 255), max(brightest, 0))
+    count = luma.size - cv2.countNonZero(inside)
+    if count > FEW * luma.size:
+        return None
+    return np.flatnonzero(inside == 0) if count else _NOWHERE
 
 
 def _clipped(luma: NDArray[np.uint8], rgb: NDArray[Any]) -> NDArray[np.intp]:

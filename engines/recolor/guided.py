@@ -22,6 +22,10 @@ SMALL_SIDE_PX = 7
 MISFIT = 1e-4
 """Residual variance of a window's model at which it counts half; (0.01 of full scale) squared."""
 
+STRIP = 330_000
+"""Pixels of a picture that are worked on at once, so that its planes in float32 stay in the caches:
+putting luma together takes a fifth less of 1280x720, in three strips, and a third less of 1920x1080."""
+
 
 @dataclass(frozen=True, slots=True)
 class Affine:
@@ -103,6 +107,34 @@ def enlarge(values: Plane, size: tuple[int, int], out: Plane | None = None) -> P
     return np.asarray(
         cv2.resize(values, (size[1], size[0]), dst=out, interpolation=cv2.INTER_LINEAR), np.float32
     )
+
+
+def strips(size: tuple[int, int], planes: list[Plane]) -> list[slice]:
+    """Rows of a picture (H, W) that are worked on at once, see `STRIP`; all where the height of one of the
+    planes that are to be enlarged by `enlarged_rows` does not divide it."""
+    count = 1
+    if all(size[0] % plane.shape[0] == 0 for plane in planes):
+        count = max(1, round(size[0] * size[1] / STRIP))
+    return [slice(size[0] * part // count, size[0] * (part + 1) // count) for part in range(count)]
+
+
+def enlarged_rows(values: Plane, size: tuple[int, int], rows: slice, out: Plane) -> Plane:
+    """Those rows of `enlarge(values, size)`, or all; of a height that is a multiple of the plane's.
+
+    Args:
+        values: (h, w) float32.
+        size: (H, W).
+        rows: with a start and a stop.
+        out: (H, W) float32 memory that is written to.
+    """
+    if rows == slice(0, size[0]):
+        return enlarge(values, size, out)
+    times = size[0] // values.shape[0]
+    first = max(rows.start // times - 1, 0)
+    last = min(-(-rows.stop // times) + 1, values.shape[0])
+    count = (last - first) * times
+    made = enlarge(values[first:last], (count, size[1]), out[:count])
+    return made[rows.start - first * times : rows.stop - first * times]
 
 
 @lru_cache(maxsize=8)

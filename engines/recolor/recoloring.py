@@ -332,20 +332,28 @@ class Recoloring:
         """Write the video's Y', BT.709 limited range: a share of the shown luma and what the chroma adds to
         it, `raised`, float32 levels at half the size."""
         size, half = (luma.shape[0], luma.shape[1]), (raised.shape[0], raised.shape[1])
-        value, buffer = self._buffer("value", size), self._buffer("offset", size)
-        np.copyto(value, luma)
-        if tone is None:
-            np.multiply(value, np.float32(219 / 255), out=value)
-        else:
-            np.multiply(value, guided.enlarge(tone.slope * np.float32(219 / 255), size, buffer), out=value)
+        slope = None if tone is None else tone.slope * np.float32(219 / 255)
+        added = [raised]
+        if tone is not None:
             offset = tone.offset * np.float32(219)
             if offset.shape[0] > half[0]:  # of a small picture
-                value += guided.enlarge(offset, size, buffer)
+                added.append(offset)
             else:
                 raised += guided.enlarge(offset, half, self._buffer("offset", half))
-        cv2.add(value, guided.enlarge(raised, size, buffer), dst=y, dtype=cv2.CV_8U)
-        if tone is not None:  # what is left of color does not lead out of the range, the tone may
-            np.clip(y, 16, 235, out=y)  # a seventh of the time of numpy's maximum
+        planes = added if slope is None else [*added, slope]
+        value, buffer = self._buffer("value", size), self._buffer("offset", size)
+        for rows in guided.strips(size, planes):
+            light = value[rows]
+            np.copyto(light, luma[rows])
+            factor = np.float32(219 / 255)
+            if slope is not None:
+                factor = guided.enlarged_rows(slope, size, rows, buffer)
+            np.multiply(light, factor, out=light)
+            for plane in added[1:]:
+                light += guided.enlarged_rows(plane, size, rows, buffer)
+            cv2.add(light, guided.enlarged_rows(raised, size, rows, buffer), dst=y[rows], dtype=cv2.CV_8U)
+            if tone is not None:  # what is left of color does not lead out of the range, the tone may
+                np.clip(y[rows], 16, 235, out=y[rows])  # a seventh of the time of numpy's maximum
 
     def _limited(self, cb: Plane, cr: Plane) -> tuple[Plane, Plane]:
         """The small chroma under the chroma limit, so that what is over it keeps its hue's contrast."""

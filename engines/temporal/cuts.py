@@ -51,7 +51,7 @@ def block_correlation(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> fl
     size = (max(first.shape[1] // BLOCK_PX, 1), max(first.shape[0] // BLOCK_PX, 1))
 
     def mean(values: NDArray[np.float32]) -> NDArray[np.float32]:
-        return cast(NDArray[np.float32], cv2.resize(values, size, interpolation=cv2.INTER_AREA))
+        return cast("NDArray[np.float32]", cv2.resize(values, size, interpolation=cv2.INTER_AREA))
 
     a, b = first.astype(np.float32), second.astype(np.float32)
     mean_a, mean_b = mean(a), mean(b)

@@ -155,14 +155,14 @@ def invert(curve: Curve) -> Curve:
 
 def apply_to_work(luma: NDArray[np.uint8], curve: Curve) -> NDArray[np.uint8]:
     """(h, w) uint8: `luma` through the curve, rounded; for comparing, not for showing."""
-    return cast(NDArray[np.uint8], cv2.LUT(luma, np.rint(curve).astype(np.uint8)))
+    return cast("NDArray[np.uint8]", cv2.LUT(luma, np.rint(curve).astype(np.uint8)))
 
 
 def uncertainty(luma: NDArray[np.uint8], change: GainChange | None) -> NDArray[np.float32] | None:
     """(h, w) float32 gray levels by which a frame may be off after its gain jump was taken out."""
     if change is None:
         return None
-    return cast(NDArray[np.float32], cv2.LUT(luma, UNCERTAINTY * np.abs(change.curve - LEVELS)))
+    return cast("NDArray[np.float32]", cv2.LUT(luma, UNCERTAINTY * np.abs(change.curve - LEVELS)))
 
 
 def shown_luma(luma: NDArray[np.uint8], curve: Curve) -> NDArray[np.uint8]:
@@ -174,7 +174,7 @@ def shown_luma(luma: NDArray[np.uint8], curve: Curve) -> NDArray[np.uint8]:
     whole, part = split_curve(curve)
     shown = cv2.LUT(luma, whole)
     up = cv2.compare(cv2.LUT(luma, part), _dither(luma.shape[0], luma.shape[1]), cv2.CMP_GT)
-    return cast(NDArray[np.uint8], np.subtract(shown, up, out=shown))  # minus 255 is plus 1 in uint8
+    return cast("NDArray[np.uint8]", np.subtract(shown, up, out=shown))  # minus 255 is plus 1 in uint8
 
 
 def split_curve(curve: Curve) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -271,13 +271,13 @@ def dither_tile() -> NDArray[np.uint8]:
 
 
 def _histogram(luma: NDArray[np.uint8], mask: NDArray[np.uint8] | None = None) -> NDArray[np.float32]:
-    return cast(NDArray[np.float32], cv2.calcHist([luma], [0], mask, [256], [0, 256]).ravel())
+    return cast("NDArray[np.float32]", cv2.calcHist([luma], [0], mask, [256], [0, 256]).ravel())
 
 
 def _block_means(luma: NDArray[np.uint8]) -> NDArray[np.float32]:
     size = (max(luma.shape[1] // BLOCKS_PX, 1), max(luma.shape[0] // BLOCKS_PX, 1))
     means = cv2.resize(luma.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    return cast(NDArray[np.float32], means)
+    return cast("NDArray[np.float32]", means)
 
 
 def _line(offset: NDArray[np.float32], count: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -262,7 +262,7 @@ def move(
     moved = cv2.remap(whole, source, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     moved = cv2.cvtColor(moved, cv2.COLOR_RGBA2RGB) if threefold else moved
     if moved.shape[:2] == picture.shape[:2]:
-        return cast(NDArray[Any], moved)
+        return cast("NDArray[Any]", moved)
     result = picture if in_place else picture.copy()
     result[area] = moved
     return result
@@ -316,4 +316,4 @@ def _area_around(mask: Luma) -> Area:
 
 @lru_cache(maxsize=4)
 def _hanning(height: int, width: int) -> NDArray[np.float32]:
-    return cast(NDArray[np.float32], cv2.createHanningWindow((width, height), cv2.CV_32F))
+    return cast("NDArray[np.float32]", cv2.createHanningWindow((width, height), cv2.CV_32F))

@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _GAVE_WAY = "frames were dropped before processing"
-_LOOK_EVERY = 30
+_LOOK_EVERY, _LOOK_EVERY_ON_DEVICE = 11, 31
+"""Two frames in a row of so many are looked at for flicker; those on a device are copied to the host for it.
+Primes: a network that runs at every second to fourth frame is seen at each of its own frames in turn."""
+_SETTLE_LOOKS = 5
 _LONGEST_QUIET_S = 60.0  # about frames that are dropped all the time
 
 
@@ -246,7 +249,7 @@ class FlickerWatch:
 
     def __init__(self, composer: Composer) -> None:
         self._composer = composer
-        self._live = LiveFlicker()
+        self._live = LiveFlicker(_SETTLE_LOOKS)
         self._size: tuple[int, int] | None = None
         self._passed = -1
 
@@ -258,20 +261,19 @@ class FlickerWatch:
         """See `irchroma.stream.protocols.Composer.compose`."""
         if job.colored is not None and job.synthetic:
             if job.frame.gap or job.luma.shape != self._size:
-                self._live, self._size = LiveFlicker(), (job.luma.shape[0], job.luma.shape[1])
+                self._live, self._size = LiveFlicker(_SETTLE_LOOKS), (job.luma.shape[0], job.luma.shape[1])
+                self._passed = -1
             self._look(job.colored, job.luma)
         return self._composer.compose(job)
 
     def _look(self, colored: Colored, luma: NDArray[np.uint8]) -> None:
         picture = Picture.of_colored(colored)
-        if (
-            picture.device is not None
-        ):  # which is copied to the host for this alone: two frames of each second
-            self._passed = (self._passed + 1) % _LOOK_EVERY
-            if self._passed > 1:
-                return
-            if self._passed == 0:
-                self._live.forget()
+        every = _LOOK_EVERY if picture.device is None else _LOOK_EVERY_ON_DEVICE
+        self._passed = (self._passed + 1) % every
+        if self._passed > 1:
+            return
+        if self._passed == 0:
+            self._live.forget()
         rows, columns = steps_of(luma)
         part = picture.sampled(rows, columns)
         self._live.add_sampled(part, luma[::rows, ::columns])
@@ -282,5 +284,5 @@ class FlickerWatch:
 
     @property
     def value(self) -> float | None:
-        """Mean |change of a* or b*| a frame of still pixels, over the last second or so; None if unknown."""
+        """Mean |change of a* or b*| a frame of still pixels, over the last seconds; None if unknown."""
         return None if math.isnan(self._live.value) else round(self._live.value, 5)

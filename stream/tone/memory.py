@@ -24,6 +24,8 @@ CALM, CHANGED = 0.3, 0.6
 RUSH = 2000.0
 """How much faster than in a calm scene luma may move in another: a whole range in half a second."""
 
+_STEPS, _SOFTEN = np.arange(49.0), np.array([1, 4, 6, 4, 1]) / 16
+
 Histogram = NDArray[np.float32]
 
 
@@ -148,10 +150,10 @@ def change(settled: Histogram, seen: Histogram, limits: tuple[float, float]) -> 
     The histograms are compared in coarse, softened bins so that noise and a small drift count little.
     """
     lo, hi = limits
-    edges = np.linspace(lo - (hi - lo) / 2, hi + (hi - lo), 49)
-    starts = np.unique(np.clip(edges, 0, len(settled) - 1).astype(np.intp))
-    starts[0] = 0
-    kernel = np.array([1, 4, 6, 4, 1]) / 16
-    one = np.convolve(np.add.reduceat(settled, starts), kernel)
-    other = np.convolve(np.add.reduceat(seen, starts), kernel)
+    first, last = lo - (hi - lo) / 2, hi + (hi - lo)
+    edges = first + _STEPS * ((last - first) / (len(_STEPS) - 1))
+    starts = np.clip(edges, 0, len(settled) - 1).astype(np.intp)
+    starts = np.append(0, starts[1:][starts[1:] > starts[:-1]])
+    one = np.convolve(np.add.reduceat(settled, starts), _SOFTEN)
+    other = np.convolve(np.add.reduceat(seen, starts), _SOFTEN)
     return float(1 - np.minimum(one, other).sum())

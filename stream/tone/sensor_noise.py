@@ -80,7 +80,7 @@ class NoiseMeter:
         self._before = first
         if before is not None and before.shape == first.shape:
             moved = (first - before) * np.float32(math.sqrt(0.5))
-            moved -= np.median(moved, axis=(1, 3), keepdims=True)  # a drift is no noise
+            moved -= _medians(moved)  # a drift is no noise
             # What codecs smooth in space still trembles in time; a pan moves all parts, and is no noise.
             now = max(now, min(_smoothest(moved), 2 * max(now, ROUNDING)))
         if self._deviation is None:
@@ -108,7 +108,18 @@ def _quads(pixels: Pixels) -> NDArray[np.float32] | None:
 def _smoothest(values: NDArray[np.float32]) -> float:
     """Standard deviation in the smoothest parts of (PARTS, n, PARTS, n) values of mean 0."""
     parts = np.abs(values).mean(axis=(1, 3)) * MEAN_TO_DEVIATION
-    return float(np.quantile(parts, SMOOTHEST))
+    at, share = divmod(SMOOTHEST * (parts.size - 1), 1.0)  # numpy's quantile, at a tenth of its time
+    below, above = np.partition(parts.ravel(), (int(at), int(at) + 1))[int(at) : int(at) + 2]
+    return float(below + share * (above - below))
+
+
+def _medians(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(PARTS, 1, PARTS, 1) of (PARTS, n, PARTS, m) values."""
+    flat = values.transpose(0, 2, 1, 3).reshape(PARTS, PARTS, -1)  # a copy
+    count = flat.shape[2]
+    pair = np.partition(flat, ((count - 1) // 2, count // 2), axis=2)
+    middle = pair[..., (count - 1) // 2] + pair[..., count // 2]
+    return np.asarray(middle * np.float32(0.5), np.float32)[:, None, :, None]
 
 
 STRIPE_LIMIT = 3.0

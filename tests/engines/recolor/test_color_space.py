@@ -66,3 +66,18 @@ def test_video_planes_and_back_are_the_same_color() -> None:
     for corner in (np.s_[:8, :8], np.s_[:8, 8:], np.s_[8:, :8], np.s_[8:, 8:]):
         off = np.abs(back[corner][middle].astype(int) - rgb[corner][middle])
         assert off.max() <= 3  # 8-bit rounding of chroma, times 1.86
+
+
+@pytest.mark.parametrize("chroma", [0, 3, 40, 90])
+def test_a_gamut_looked_at_in_few_places_is_that_of_all(chroma: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(chroma)
+    luma = np.clip(rng.normal(128, 45, (96, 128)), 0, 255).astype(np.uint8)
+    plain = [(rng.normal(0, chroma, luma.shape) / 3).astype(np.float32) for _ in range(2)]
+    made = []
+    for few in (-1.0, 2.0):  # all at once, single places
+        monkeypatch.setattr(color_space, "FEW", few)
+        cb, cr = (plane.copy() for plane in plain)
+        color_space.fit_gamut(luma, cb, cr)
+        made.append((cb, cr))
+    np.testing.assert_array_equal(made[0], made[1])
+    assert (made[0][0] != plain[0]).any() == (chroma >= 40)

@@ -54,3 +54,19 @@ def test_pictures_smaller_than_a_window_work(size: tuple[int, int]) -> None:
     model = guided.fit(guided.windows(luma, 6), luma, 0.1)
     assert np.isfinite(model.slope).all()
     assert guided.enlarge(model.offset, (7, 9)).shape == (7, 9)
+
+
+@pytest.mark.parametrize("times", [2, 5, 12])
+def test_strips_of_an_enlarged_plane_are_those_of_the_whole(
+    times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plane = np.random.default_rng(times).random((9, 16)).astype(np.float32)
+    size = (9 * times, 16 * times)
+    monkeypatch.setattr(guided, "STRIP", size[0] * size[1] / 4)
+    rows = guided.strips(size, [plane])
+    memory = np.empty(size, np.float32)
+    parts = [guided.enlarged_rows(plane, size, part, memory).copy() for part in rows]
+    assert [len(part) for part in parts] == [part.stop - part.start for part in rows]
+    assert len(parts) == 4
+    np.testing.assert_array_equal(np.vstack(parts), guided.enlarge(plane, size))
+    assert guided.strips((9 * times + 1, 16), [plane]) == [slice(0, 9 * times + 1)]

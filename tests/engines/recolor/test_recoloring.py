@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from irchroma.engines import catalog
 from irchroma.engines.errors import EngineOptionError
-from irchroma.engines.recolor import color_space
+from irchroma.engines.recolor import color_space, guided
 from irchroma.engines.recolor.recoloring import BandLook, Recoloring, RecolorOptions
 from irchroma.engines.recolor.work_picture import reduced
 
@@ -319,3 +319,19 @@ def test_planes_stay_within_the_range_of_video_and_borders_of_black_black(factor
         assert y.min() >= 16
         assert y.max() <= 235
         assert (y[:40] == 16).all()
+
+
+@pytest.mark.parametrize("mode", ["full", "chroma"])
+def test_a_large_picture_in_strips_is_the_same_to_the_byte(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    luma = scene((480, 640))
+    small = small_of(luma)
+    ycc, confidence = color(small, 0.05, -0.04, 0.6)
+    made = []
+    for pixels in (480 * 640, 50 * 640):
+        monkeypatch.setattr(guided, "STRIP", pixels)
+        recoloring = Recoloring(RecolorOptions(mode=mode))  # type: ignore[arg-type]
+        made.append(recoloring.planes(luma, small, ycc, confidence))
+    for whole, parts in zip(*made, strict=True):
+        np.testing.assert_array_equal(whole, parts)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from irchroma.stream.tone import sensor_noise
 from irchroma.stream.tone.options import ToneMapOptions
 from irchroma.stream.tone.sensor_noise import NoiseMeter, StripeRemoval
 from irchroma.stream.tone.tone_map import ToneMap
@@ -162,3 +163,14 @@ def test_every_level_of_a_lifted_picture_fills_the_gap_to_the_next() -> None:
     used = np.unique(luma[:240])
     assert len(used) > 2 * len(np.unique(wide[:240]))
     assert np.array_equal(luma, ToneMap().apply(wide, 0))
+
+
+@pytest.mark.parametrize("side", [4, 5])
+def test_quantile_and_medians_are_numpys(side: int) -> None:
+    rng = np.random.default_rng(side)
+    values = rng.normal(0, 3, (8, side, 8, side + 2)).astype(np.float32)
+    parts = np.abs(values).mean(axis=(1, 3)) * sensor_noise.MEAN_TO_DEVIATION
+    expected = np.quantile(parts, sensor_noise.SMOOTHEST)
+    assert sensor_noise._smoothest(values) == pytest.approx(float(expected), rel=1e-6)
+    medians = np.median(values, axis=(1, 3), keepdims=True)
+    np.testing.assert_allclose(sensor_noise._medians(values), medians, rtol=1e-6)
