@@ -80,13 +80,12 @@ def color_luma(luma: NDArray[np.uint8], cb: NDArray[np.uint8], cr: NDArray[np.ui
 def fit_gamut(luma: NDArray[np.uint8], cb: NDArray[np.float32], cr: NDArray[np.float32]) -> None:
     """Chroma, float32 levels around 0, written to where the gamut ends, as in `color_luma`; all (H, W)."""
     near = _near_its_end(luma, cb, cr)
-    if near is None:
-        light, blue, red = luma, cb, cr
-    elif near.size:
-        light, blue, red = luma.ravel()[None, near], cb.ravel()[None, near], cr.ravel()[None, near]
-    else:
-        return
-    blue, red = (np.asarray(cv2.add(plane, 128.0, dtype=cv2.CV_8U), np.uint8) for plane in (blue, red))
+    light, parts = luma, [cb, cr]
+    if near is not None:
+        if near.size == 0:
+            return
+        light, parts = luma.ravel()[None, near], [plane.ravel()[None, near] for plane in parts]
+    blue, red = (np.asarray(cv2.add(part, 128.0, dtype=cv2.CV_8U), np.uint8) for part in parts)
     clipped = _clipped(light, cv2.cvtColor(cv2.merge([light, red, blue]), cv2.COLOR_YCrCb2RGB))
     if clipped.size:
         _, _, scale = _gamut(light, blue, red, clipped)

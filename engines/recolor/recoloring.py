@@ -345,10 +345,10 @@ class Recoloring:
         for rows in guided.strips(size, planes):
             light = value[rows]
             np.copyto(light, luma[rows])
-            factor = np.float32(219 / 255)
-            if slope is not None:
-                factor = guided.enlarged_rows(slope, size, rows, buffer)
-            np.multiply(light, factor, out=light)
+            if slope is None:
+                np.multiply(light, np.float32(219 / 255), out=light)
+            else:
+                np.multiply(light, guided.enlarged_rows(slope, size, rows, buffer), out=light)
             for plane in added[1:]:
                 light += guided.enlarged_rows(plane, size, rows, buffer)
             cv2.add(light, guided.enlarged_rows(raised, size, rows, buffer), dst=y[rows], dtype=cv2.CV_8U)
