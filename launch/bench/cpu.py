@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,6 +21,7 @@ from numpy.typing import NDArray
 
 from irchroma.launch.arguments import size_of
 from irchroma.launch.bench.cameras import ClipServer
+from irchroma.launch.bench.child import finished, json_of
 from irchroma.launch.bench.cpu_stages import gst_launch, moving_pictures
 from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import write_json
@@ -169,20 +168,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _python(options: CpuBenchOptions, tree: str, mask: str, code: str, *arguments: str) -> dict[str, Any]:
     """What `code` prints as its last line, JSON, run in a checkout under a mask."""
-    environment = {**os.environ, **MASKS[mask], "PYTHONPATH": str(options.trees[tree])}
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        env=environment,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        timeout=_STUCK_S,
-        check=False,
-    )
-    if done.returncode:
-        raise ConfigError(f"measuring in {tree}, {mask}, failed: {done.stderr.strip()[-300:]}")
-    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return found
+    environment = {**MASKS[mask], "PYTHONPATH": str(options.trees[tree])}
+    return json_of(code, arguments, f"measuring in {tree}, {mask},", environment, _STUCK_S)
 
 
 _KERNELS = """
@@ -219,7 +206,6 @@ def _irchroma(
     for old in (stats, out):
         old.unlink(missing_ok=True)
     environment = {
-        **os.environ,
         **MASKS[mask],
         "PYTHONPATH": str(options.trees[tree]),
         "BENCH_WARM_S": str(options.warm_s if live else _FILE_WARM_S),
@@ -228,17 +214,9 @@ def _irchroma(
         "BENCH_START_S": str(time.monotonic()),
     }
     command = [sys.executable, "-c", DRIVER, "run", *arguments, "--quiet", "--stats", str(stats)]
-    done = subprocess.run(
-        command,
-        env=environment,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        timeout=_STUCK_S,
-        check=False,
-    )
-    if done.returncode or not stats.is_file():
-        raise ConfigError(f"a run in {tree}, {mask}, failed: {done.stderr.strip()[-300:]}")
+    done = finished(command, f"a run in {tree}, {mask},", environment, _STUCK_S)
+    if not stats.is_file():
+        raise ConfigError(f"a run in {tree}, {mask}, left no statistics: {done.stderr.strip()[-300:]}")
     return json.loads(stats.read_text("utf-8")), json.loads(out.read_text("utf-8"))
 
 
@@ -325,7 +303,7 @@ def _live(
                     about = {"size": list(size), "mask": mask, "what": tree, "cameras": count}
                     try:
                         found = _live_run(options, (tree, mask, count), server.address, folder)
-                    except (ConfigError, subprocess.TimeoutExpired) as error:
+                    except ConfigError as error:
                         results.append({**about, "failed": str(error)[-200:]})
                         print(
                             f"{size[1]}x{size[0]} live, {count} cameras, {mask}, {tree}: {error}", flush=True

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,6 +20,7 @@ import numpy as np
 from irchroma.engines.reference.pictures import Reference
 from irchroma.engines.retrieval.library import ReferenceLibrary
 from irchroma.launch.arguments import size_of
+from irchroma.launch.bench.child import finished
 from irchroma.launch.bench.cpu import MASKS
 from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import spread, write_json
@@ -168,7 +168,7 @@ def measure_latency(
     words = ("--to", str(folder / "live.mp4"), "--overwrite", "--engine", engine, "--stats", str(stats_path))
     before_s = _children_s()
     command = [sys.executable, "-m", "irchroma.launch", "run", address, *words, *more]
-    log = _done(command, {**os.environ, **MASKS[mask]}).stderr
+    log = finished(command, f"a live run, {mask},", MASKS[mask]).stderr
     spent_s = _children_s() - before_s
     stats = json.loads(stats_path.read_text(encoding="utf-8"))
     sink = next(iter(stats["sinks"].values()))
@@ -231,14 +231,5 @@ def _irchroma(*arguments: str) -> float:
 
 def _timed(command: list[str]) -> float:
     start_s = time.monotonic()
-    _done(command)
+    finished(command, f"{' '.join(command[:4])} ...")
     return time.monotonic() - start_s
-
-
-def _done(command: list[str], environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        command, capture_output=True, encoding="utf-8", errors="replace", check=False, env=environment
-    )
-    if done.returncode:
-        raise ConfigError(f"{' '.join(command[:4])} ... failed: {done.stderr.strip()[-300:]}")
-    return done

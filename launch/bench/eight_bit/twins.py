@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +17,7 @@ from irchroma.calibration.recordings import InfraredFrames
 from irchroma.engines import catalog
 from irchroma.engines.network.record import read_record
 from irchroma.engines.network.twins import twin_path
+from irchroma.launch.bench.child import json_of
 from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import write_json
 from irchroma.launch.picture_files import list_pairs, read_pair
@@ -125,19 +123,8 @@ def measured(band: str, size: str, turns: int, folder: Path | None, every: int =
 
 def _calls(mask: str, paths: Sequence[Path], turns: int) -> dict[str, Any]:
     asked = json.dumps([SIZES, turns, [str(path) for path in paths]])
-    done = subprocess.run(
-        [sys.executable, "-c", CALLS, asked],
-        env={**os.environ, "ONEDNN_MAX_CPU_ISA": MASKS[mask]},
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        timeout=_STUCK_S,
-        check=False,
-    )
-    if done.returncode:
-        raise ConfigError(f"measuring with {mask} failed: {done.stderr.strip()[-300:]}")
-    told: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return told
+    held_to = {"ONEDNN_MAX_CPU_ISA": MASKS[mask]}
+    return json_of(CALLS, [asked], f"measuring with {mask}", held_to, _STUCK_S)
 
 
 def _quality(band: str, size: str, twin: Path, folder: Path, every: int) -> Quality:

@@ -141,6 +141,8 @@ what to carry to a machine without a package index, 25 MB:
                                      files of C++, minutes there, so rather bring the wheel
   what PyCUDA imports                wheels of pytools, platformdirs, mako, markupsafe, siphash24: 1 MB
 then: pip install --no-index --find-links FOLDER pycuda, or unpack all wheels into a folder in PYTHONPATH.
+PyCUDA's wheel for Python 3.12 needs the name libcuda.so, of which a driver alone may bring libcuda.so.1 only:
+make a link of that name to it, beside it or in another folder of the loader's path (LD_LIBRARY_PATH).
 TensorRT-RTX is 95 MB and looked for last; TensorRT is not to be had without its own index.
 """
 _METRICS = "gpu__time_duration.sum,dram__bytes.sum,sm__warps_active.avg.pct_of_peak_sustained_active"

@@ -14,13 +14,14 @@ import pytest
 from numpy.typing import NDArray
 from tests import daytime_scene
 
-from irchroma.engines.catalog import BANDS, WEIGHTS
+from irchroma.engines.catalog import BANDS, WEIGHTS, WORK_SIZE_PX
 from irchroma.engines.errors import EngineError, EngineOptionError
 from irchroma.engines.network.network import GRAPH_RUNTIMES, NetworkOptions, installed
 from irchroma.engines.neural.adjustable import AdjustableColorizer
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
-from irchroma.engines.neural.exemplar import ExemplarNetwork, encoded_size
+from irchroma.engines.neural.exemplar import ExemplarNetwork, PreparedNetwork, encoded_size
 from irchroma.engines.neural.ladder import Rung
+from irchroma.engines.recolor.work_picture import padded, work_size
 from irchroma.engines.reference.mood import COLD_MOST, WARM_MOST
 from irchroma.engines.reference.pictures import AUTO, Reference, save_references
 
@@ -53,6 +54,16 @@ def scene(seed: int = 3) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 def opened(band: str, **options: object) -> NeuralColorizer:
     network = options.pop("network", NetworkOptions("openvino", threads=1, cache=None, exact=True))
     return NeuralColorizer(NeuralOptions(engine="reference", size=band, network=network, **options))  # type: ignore[arg-type]
+
+
+def opened_beside(options: NeuralOptions, size: tuple[int, int]) -> NeuralColorizer:
+    """Prepared for pictures of (H, W), compiled in this thread first: the one beside the frames comes last of
+    all on a busy machine, and counts as hung before it has compiled."""
+    engine = NeuralColorizer(replace(options, beside=True))
+    seen = work_size(size, options.work_size_px or WORK_SIZE_PX[engine.options.size])
+    PreparedNetwork(engine.network).infer(padded(np.zeros(seen, np.uint8)))
+    engine.prepare(size)
+    return engine
 
 
 def shown(
@@ -208,8 +219,9 @@ def test_beside_the_frames_and_with_a_file_it_colors_a_live_video(band: str, tmp
     luma, rgb = scene()
     path = tmp_path / "day.png"
     save_references(path, [given(rgb)])
-    engine = opened(band, reference=path, beside=True)
-    engine.prepare(luma.shape)
+    network = NetworkOptions("openvino", threads=1, cache=None, exact=True)
+    options = NeuralOptions(engine="reference", size=band, network=network, reference=path)
+    engine = opened_beside(options, luma.shape)
     gray = float(np.square(luma[..., None] - rgb.astype(int)).mean())
     pictures = live(engine, luma, lambda now, before: error(now, rgb) < gray and error(now, before) < 4)
     engine.close()
@@ -256,11 +268,10 @@ def test_a_band_s_engine_with_a_reference_is_steered_beside_its_network_too(tmp_
     path = tmp_path / "day.png"
     save_references(path, [given(rgb)])
     network = NetworkOptions("openvino", threads=1, cache=None, exact=True)
-    options = NeuralOptions(engine="thermal", network=network, beside=True)
+    options = NeuralOptions(engine="thermal", network=network)
     errors = []
     for one in (options, replace(options, reference=path)):
-        engine = NeuralColorizer(one)
-        engine.prepare(infrared.shape)
+        engine = opened_beside(one, infrared.shape)
         assert engine.network_s > 0  # by the thread beside the frames
         known = min(errors, default=math.inf)
         pictures = live(engine, infrared, lambda now, _, known=known: error(now, rgb) < 0.5 * known)
