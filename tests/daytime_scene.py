@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from irchroma.engines.reference.pictures import Reference
+from irchroma.engines.retrieval.library import ReferenceLibrary
 
 SIZE = (240, 320)
 Rgb = NDArray[np.uint8]
@@ -40,3 +45,13 @@ def moved(picture: NDArray[np.uint8], zoom: float, turn_degrees: float, shift: t
     matrix[:, 2] += shift
     warped = cv2.warpAffine(picture, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(warped, np.uint8)
+
+
+def library(folder: Path, scenes: int) -> ReferenceLibrary:
+    """A new one of the scenes from seed 0 on, `scene 0` and so on; needs voyager."""
+    made = ReferenceLibrary(folder, make=True)
+    with made.changing():
+        for seed in range(scenes):
+            rgb, _ = draw(seed)
+            made.add(Reference(rgb, np.full(rgb.shape[:2], 255, np.uint8), f"scene {seed}"))
+    return made

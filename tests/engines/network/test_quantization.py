@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import subprocess
 import sys
@@ -18,17 +17,13 @@ from numpy.typing import NDArray
 onnx = pytest.importorskip("onnx", reason="quantizing needs onnx")
 pytest.importorskip("onnxruntime.quantization", reason="quantizing needs onnxruntime")
 
+from tests.engines.network.other_answer import give_other_answer  # noqa: E402
+
 from irchroma.engines import catalog  # noqa: E402
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable  # noqa: E402
 from irchroma.engines.network.network import NetworkOptions, installed, open_network  # noqa: E402
 from irchroma.engines.network.quantization import Quantizer  # noqa: E402
-from irchroma.engines.network.record import (  # noqa: E402
-    ANSWER_KEY,
-    NetworkRecord,
-    read_answer,
-    read_record,
-    require_match,
-)
+from irchroma.engines.network.record import NetworkRecord, read_record, require_match  # noqa: E402
 from irchroma.engines.network.weight_storage import float16_twin  # noqa: E402
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions, padded  # noqa: E402
 
@@ -247,12 +242,6 @@ def test_a_twin_that_colors_differently_here_is_refused(quantizer: Quantizer, tm
     options = NetworkOptions("onnxruntime", 1, cache=tmp_path)
     open_network(path, options).close()
     assert len(list(tmp_path.glob("verified-*"))) == 1
-    answer = read_answer(path)
-    assert answer is not None
-    model = onnx.load(str(path))
-    for entry in model.metadata_props:
-        if entry.key == ANSWER_KEY:
-            entry.value = base64.b64encode(answer[::-1]).decode()
-    onnx.save(model, str(path))
+    give_other_answer(path)
     with pytest.raises(EngineUnavailable, match=r"gives other colors on this processor .* make it anew"):
         open_network(path, options)

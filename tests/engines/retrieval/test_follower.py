@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from tests import daytime_scene
 
-from irchroma.engines.reference.pictures import Reference
 from irchroma.engines.retrieval import features
 from irchroma.engines.retrieval.follower import SceneFollower, Seen
 from irchroma.engines.retrieval.library import Entry, ReferenceLibrary
@@ -18,12 +17,7 @@ pytest.importorskip("voyager", reason="libraries are searched with voyager")
 
 @pytest.fixture
 def library(tmp_path: Path) -> ReferenceLibrary:
-    made = ReferenceLibrary(tmp_path / "library", make=True)
-    with made.changing():
-        for seed in range(6):
-            rgb, _ = daytime_scene.draw(seed)
-            made.add(Reference(rgb, np.full(rgb.shape[:2], 255, np.uint8), f"scene {seed}"))
-    return made
+    return daytime_scene.library(tmp_path / "library", 6)
 
 
 def looked(follower: SceneFollower, luma: np.ndarray, looks: int) -> tuple[Entry | None, Seen]:

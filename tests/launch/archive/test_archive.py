@@ -119,19 +119,24 @@ def killed_once(process: subprocess.Popen, word: bytes) -> None:
     raise AssertionError("no worker was seen")
 
 
-@pytest.fixture(scope="module")
-def colored(clip: Path) -> Path:
-    """The folder of results, a worker having been killed on the way."""
-    out = clip.parents[2] / "out"
-    command = [*COMMAND, str(clip.parents[1]), str(out), *ENGINE, *SEGMENTS]
+def run_with_one_killed(command: list[str], word: bytes) -> None:
+    """A run that ends well although one of its workers is killed."""
     process = subprocess.Popen(command, stderr=subprocess.PIPE, encoding="utf-8", errors="replace")
     try:
-        killed_once(process, b"segment-0000")
+        killed_once(process, word)
         _, said = process.communicate(timeout=240)
     finally:
         process.kill()
         process.wait()
     assert process.returncode == 0, said
+
+
+@pytest.fixture(scope="module")
+def colored(clip: Path) -> Path:
+    """The folder of results, a worker having been killed on the way."""
+    out = clip.parents[2] / "out"
+    command = [*COMMAND, str(clip.parents[1]), str(out), *ENGINE, *SEGMENTS]
+    run_with_one_killed(command, b"segment-0000")
     return out
 
 
@@ -294,13 +299,6 @@ def test_ray_gives_the_same_though_one_of_its_workers_is_killed(
     if importlib.util.find_spec("ray") is None:
         pytest.skip("Ray is not here: pip install 'irchroma[fleet]'")
     command = [*COMMAND, str(clip), str(tmp_path / "night.mp4"), *ENGINE, *SEGMENTS, "--ray", "local"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, encoding="utf-8", errors="replace")
-    try:
-        killed_once(process, b"ray::_ray_task")
-        _, said = process.communicate(timeout=240)
-    finally:
-        process.kill()
-        process.wait()
-    assert process.returncode == 0, said
+    run_with_one_killed(command, b"ray::_ray_task")
     require_same(tmp_path / "night.mp4", single)
     assert manifest(tmp_path)["night.mp4"]["failed_attempts"] == 1

@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from tests.reading import frames_of
 from tests.stream.sources.flir_files import block, radiometric_jpeg, raw_of
 from tests.waiting import free_port, wait_for
 
@@ -61,16 +62,6 @@ def irchroma(*words: str | Path, timeout_s: float = 60) -> subprocess.CompletedP
     return subprocess.run(
         command, capture_output=True, encoding="utf-8", errors="replace", timeout=timeout_s, check=False
     )
-
-
-def frames_of(path: Path) -> list[Frame]:
-    source = FileSource(path)
-    source.open()
-    frames = []
-    while (frame := source.read(10)) is not None:
-        frames.append(frame)
-    source.close()
-    return frames
 
 
 def split_frames(count: int) -> np.ndarray:

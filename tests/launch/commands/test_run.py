@@ -12,30 +12,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.reading import frames_of
 from tests.waiting import free_port, wait_for
 
 from irchroma.launch.cli import main
 from irchroma.stream.errors import SourceError
 from irchroma.stream.frame import Frame
 from irchroma.stream.sources.file_source import FileSource
-from irchroma.stream.sources.pictures import PictureSource
 from irchroma.stream.sources.rtsp_source import RtspOptions, RtspSource
 from irchroma.stream.synthetic.source import SyntheticSource
 
 pytestmark = pytest.mark.gst
 
 RUN = (sys.executable, "-m", "irchroma.launch", "run")
-
-
-def frames_of(source: FileSource | SyntheticSource | PictureSource) -> list[Frame]:
-    source.open()
-    frames = []
-    try:
-        while (frame := source.read(10)) is not None:
-            frames.append(frame)
-    finally:
-        source.close()
-    return frames
 
 
 def run(*words: str) -> None:

@@ -42,12 +42,7 @@ class Engine:
 
 @pytest.fixture
 def library(tmp_path: Path) -> ReferenceLibrary:
-    made = ReferenceLibrary(tmp_path / "library", make=True)
-    with made.changing():
-        for seed in range(8):
-            rgb, _ = daytime_scene.draw(seed)
-            made.add(Reference(rgb, np.full(rgb.shape[:2], 255, np.uint8), f"scene {seed}"))
-    return made
+    return daytime_scene.library(tmp_path / "library", 8)
 
 
 @pytest.fixture

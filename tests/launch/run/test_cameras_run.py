@@ -14,26 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.reading import frames_of
 from tests.waiting import free_port, wait_for
 
 from irchroma.launch.cli import main
 from irchroma.stream.errors import SourceError
-from irchroma.stream.sources.file_source import FileSource
 from irchroma.stream.sources.rtsp_source import RtspOptions, RtspSource
 
 pytestmark = pytest.mark.gst
 
 
 def frames_in(path: Path) -> int:
-    source = FileSource(path)
-    source.open()
-    frames = 0
-    try:
-        while source.read(10) is not None:
-            frames += 1
-    finally:
-        source.close()
-    return frames
+    return len(frames_of(path))
 
 
 def written(folder: Path, *cameras: dict[str, Any], top: str = "") -> str:

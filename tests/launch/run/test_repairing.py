@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from tests.reading import frames_of
 
 from irchroma.engines.network.network import NetworkOptions
 from irchroma.engines.repair.mask import MaskError
@@ -16,7 +17,6 @@ from irchroma.launch.run.repairing import DOUBTED, RunRepair, mask_of
 from irchroma.stream.frame import Frame
 from irchroma.stream.protocols import Job
 from irchroma.stream.sensor.profile import CameraProfile, save_profile, with_faults
-from irchroma.stream.sources.file_source import FileSource
 from irchroma.stream.view.composer import ViewComposer
 from irchroma.stream.view.views import ViewOptions
 
@@ -29,16 +29,6 @@ def white(path: Path, *parts: tuple[slice, slice], size: tuple[int, int] = SIZE)
         mask[part] = 255
     cv2.imwrite(str(path), mask)
     return str(path)
-
-
-def frames_of(path: Path) -> list[Frame]:
-    source = FileSource(path)
-    source.open()
-    frames = []
-    while (frame := source.read(10)) is not None:
-        frames.append(frame)
-    source.close()
-    return frames
 
 
 @pytest.mark.gst

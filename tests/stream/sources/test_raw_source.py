@@ -8,24 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.reading import frames_of
 
 from irchroma.stream.errors import SourceError, StreamOptionError
-from irchroma.stream.frame import Frame
 from irchroma.stream.sources.open_source import open_source
 from irchroma.stream.sources.raw_source import RawLayout, RawSource, parse_raw_address
 
 COUNTS = np.random.default_rng(3).integers(0, 65536, (6, 13, 17)).astype(np.uint16)
-
-
-def read_all(source: RawSource) -> list[Frame]:
-    try:
-        source.open()
-        frames = []
-        while (frame := source.read(5)) is not None:
-            frames.append(frame)
-        return frames
-    finally:
-        source.close()
 
 
 @pytest.mark.gst
@@ -35,7 +24,7 @@ def test_counts_of_odd_width_arrive_bit_for_bit(tmp_path: Path, name: str, order
     path.write_bytes(COUNTS.astype(order).tobytes())
     source = open_source(f"raw:{path}?size=17x13&format={name}&rate=9")
     assert isinstance(source, RawSource)
-    frames = read_all(source)
+    frames = frames_of(source)
     np.testing.assert_array_equal(np.stack([frame.pixels for frame in frames]), COUNTS)
     assert [frame.pts_ns for frame in frames] == [n * 10**9 // 9 for n in range(6)]
 
@@ -45,7 +34,7 @@ def test_luma_of_odd_width_arrives_bit_for_bit(tmp_path: Path) -> None:
     luma = (COUNTS >> 8).astype(np.uint8)
     path = tmp_path / "luma.raw"
     path.write_bytes(luma.tobytes())
-    frames = read_all(RawSource(f"raw:{path}?size=17x13&format=gray8"))
+    frames = frames_of(RawSource(f"raw:{path}?size=17x13&format=gray8"))
     np.testing.assert_array_equal(np.stack([frame.pixels for frame in frames]), luma)
 
 
@@ -57,7 +46,7 @@ def test_standard_input_is_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> N
     try:
         os.write(writing, COUNTS.tobytes())
         os.close(writing)
-        assert len(read_all(RawSource("raw:-?size=17x13"))) == 6
+        assert len(frames_of(RawSource("raw:-?size=17x13"))) == 6
     finally:
         os.dup2(saved, 0)
         os.close(saved)
