@@ -42,6 +42,9 @@ TOGETHER = 1.15
 """CPU time where several cameras keep every core busy, in times of the same alone: they share caches and the
 interpreter's lock. Four cameras whose parts alone come to 12.5 and 0.8 ms a frame took 15.0."""
 _CALLS, _FRAMES = 4, 8
+_LONGEST_S = 0.5
+"""After which no more calls, and no more frames, are measured: beside other work color would come late."""
+_FEWEST = 4  # frames, of which the first two, which warm up, do not count
 CALM = 1.25
 """Times as long as its CPU time that a call may last for what was measured to be remembered: beside other
 work everything takes longer, and the next run may have the machine for itself."""
@@ -181,8 +184,11 @@ def _call(path: Path, options: NetworkOptions, size: tuple[int, int]) -> tuple[f
     luma = padded(np.full(work_size(size, _SEEN_PX), 90, np.uint8))
     try:
         network.infer(luma)
-        times = []
+        times: list[tuple[float, float]] = []
+        until_s = time.perf_counter() + _LONGEST_S
         for _ in range(_CALLS):
+            if times and time.perf_counter() > until_s:
+                break
             cpu_s, wall_s = time.process_time(), time.perf_counter()
             network.infer(luma)
             times.append((time.process_time() - cpu_s, time.perf_counter() - wall_s))
@@ -207,8 +213,11 @@ def _frame(options: NeuralOptions, size: tuple[int, int]) -> tuple[float, float]
     ycc[..., 0] = 0.4
     confidence = np.ones(half, np.float32)
     upper = size[0] // 4 * 2 or size[0]
-    times = []
+    times: list[tuple[float, float, float]] = []
+    until_s = time.perf_counter() + _LONGEST_S
     for number in range(_FRAMES):
+        if len(times) >= _FEWEST and time.perf_counter() > until_s:
+            break
         wave = np.sin((columns + 2 * number) / 9) * np.sin((rows - number) / 7)
         luma = np.asarray(125 + 120 * wave, np.uint8)
         start_s = time.thread_time()

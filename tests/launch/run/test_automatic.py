@@ -181,6 +181,13 @@ def test_pictures_side_by_side_are_more_to_encode_and_what_nobody_encodes_is_not
     assert told("out.mp4", "side") == 2 * told("out.mp4", "wipe") > 2 * told("out.mp4", "color")
 
 
+def test_measuring_ends_in_time_beside_other_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_CALLS", "_FRAMES"):
+        monkeypatch.setattr(pace, name, 10**9)
+    monkeypatch.setattr(pace, "_LONGEST_S", 0.05)
+    assert "(measured just now)" in chosen(5, tmp_path)[1]
+
+
 def test_what_was_said_is_not_chosen(tmp_path: Path) -> None:
     network = NetworkOptions(cache=None)
     options = NeuralOptions("nir", work_size_px=192, beside=True, network=network)
