@@ -22,7 +22,7 @@ _HERSHEY = cv2.FONT_HERSHEY_DUPLEX
 _lock = threading.Lock()  # a FontFace keeps its size and weight in itself
 
 
-@dataclass(frozen=True, slots=True, eq=False)  # by identity, so that what is made of one can be kept
+@dataclass(frozen=True, slots=True)
 class Sprite:
     """A small translucent picture.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
 import cv2
@@ -271,51 +271,19 @@ class Picture:
         x1 = min(-(-(left + sprite.size[1]) // 2) * 2, self.size[1])
         if y0 >= y1 or x0 >= x1:
             return self
+        rgb = _part(planes, (y0, x0), (y1 - y0, x1 - x0))
+        sprite.lay_on(rgb, top - y0, left - x0)
+        ycc = full_rgb_to_limited_ycc(rgb)
+        half_size = -(-(y1 - y0) // 2), -(-(x1 - x0) // 2)
+        ycc = cv2.copyMakeBorder(
+            ycc, 0, 2 * half_size[0] - (y1 - y0), 0, 2 * half_size[1] - (x1 - x0), cv2.BORDER_REPLICATE
+        )
+        half = cv2.resize(ycc, half_size[::-1], interpolation=cv2.INTER_AREA)
         drawn = copied(planes)
-        over = _over_planes(sprite, (y0 - top, x0 - left), (y1 - y0, x1 - x0))
-        for plane, (keep, light) in zip(drawn, over, strict=True):
-            y, x = (y0, x0) if plane is drawn.y else (y0 // 2, x0 // 2)
-            box = plane[y : y + keep.shape[0], x : x + keep.shape[1]]
-            box[:] = cv2.add(cv2.multiply(box, keep, scale=1 / 255), light)
+        drawn.y[y0:y1, x0:x1] = ycc[: y1 - y0, : x1 - x0, 0]
+        for channel, plane in enumerate(drawn[1:], start=1):
+            plane[y0 // 2 : y0 // 2 + half_size[0], x0 // 2 : x0 // 2 + half_size[1]] = half[..., channel]
         return Picture(planes=drawn)
-
-
-@lru_cache(maxsize=8)
-def _over_planes(
-    sprite: Sprite, first: tuple[int, int], size: tuple[int, int]
-) -> list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
-    """What is kept and what is added, as `Sprite` has it for R'G'B', of Y', Cb and Cr of a part of a picture.
-
-    Args:
-        sprite: keeps as much of R' as of G' and B'.
-        first: row and column of the sprite where the part's top left is; below 0 beside it.
-        size: (h, w) of the part.
-    """
-    whole = 2 * -(-size[0] // 2), 2 * -(-size[1] // 2)
-    light, keep = np.zeros((*whole, 3), np.float32), np.full((*whole, 3), 255, np.float32)
-    spans = [
-        (max(start, 0), min(start + length, end))
-        for start, length, end in zip(first, size, sprite.size, strict=True)
-    ]
-    there = tuple(slice(low, high) for low, high in spans)
-    here = tuple(slice(low - start, high - start) for (low, high), start in zip(spans, first, strict=True))
-    light[here], keep[here] = sprite.light[there], sprite.keep[there]
-    covered = np.asarray(cv2.extractChannel(keep, 0), np.float32)
-    ycc = cv2.transform(light, FULL_RGB_TO_LIMITED_YCC)
-    over = []
-    for channel, offset in enumerate(FULL_RGB_TO_LIMITED_YCC[:, 3].tolist()):
-        parts = covered, ycc[..., channel] - np.float32(offset / 255) * covered
-        if channel == 0:
-            parts = parts[0][: size[0], : size[1]], parts[1][: size[0], : size[1]]
-        else:
-            half = whole[1] // 2, whole[0] // 2
-            parts = (
-                cv2.resize(parts[0], half, interpolation=cv2.INTER_AREA),
-                cv2.resize(parts[1], half, interpolation=cv2.INTER_AREA),
-            )
-        kept, added = (np.clip(np.rint(part), 0, 255).astype(np.uint8) for part in parts)
-        over.append((kept, added))
-    return over
 
 
 def _drawn_on(device: OnDevice, sprite: Sprite, top: int, left: int) -> OnDevice | None:
