@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 _Key = tuple[str, int]
 _CALM_START_S = 1.5
 """Before the networks of other rungs are compiled: the first frames have the processor for themselves."""
+_BETWEEN_S = 5.0
+"""Between two of those networks, unless another rung is wished for: compiling one makes frames late by up to
+50 ms on two cores."""
 
 
 class AdjustableColorizer:
@@ -82,6 +85,7 @@ class AdjustableColorizer:
         self._preparing: threading.Thread | None = None
         self._closed = False
         self._closing = threading.Event()
+        self._hurried = threading.Event()  # somebody waits for a network that is not compiled
         self._submitting_s = self._collecting_s = 0.0
         top = self.ladder[0]
         self._colorizer = NeuralColorizer(
@@ -120,6 +124,8 @@ class AdjustableColorizer:
         if not 0 <= rung < len(self.ladder):
             raise EngineError(f"no rung {rung} on a ladder of {len(self.ladder)}")
         self._wished = rung
+        if rung != self._rung:
+            self._hurried.set()
 
     def submit(
         self,
@@ -178,6 +184,7 @@ class AdjustableColorizer:
     def wait_ready(self, timeout_s: float = 60.0) -> bool:
         """Wait until every rung is compiled for the frames at hand; false when the time was too short."""
         thread = self._preparing
+        self._hurried.set()
         if thread is not None:
             thread.join(timeout_s)
         return thread is None or not thread.is_alive()
@@ -218,12 +225,15 @@ class AdjustableColorizer:
         compiled: dict[_Key, tuple[int, ...]] = {}
         order = [*self.ladder[self._rung :], *reversed(self.ladder[: self._rung])]
         for rung in order:
-            key, size = _key(rung), self._size
+            key = _key(rung)
+            if key in left_out or compiled.get(key) == self._size:
+                continue
+            if compiled:
+                self._hurried.wait(_BETWEEN_S)
             with self._lock:
                 if self._closed:
                     return
-            if key in left_out or compiled.get(key) == size:
-                continue
+            size = self._size
             try:
                 network = self._networks.get(key) or self._open(rung)
                 work = work_size((size[0], size[1]), self._work_px)

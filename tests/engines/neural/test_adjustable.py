@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineError
 from irchroma.engines.network.network import RUNTIMES, NetworkOptions, installed
+from irchroma.engines.neural import adjustable
 from irchroma.engines.neural.adjustable import AdjustableColorizer
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.engines.neural.ladder import CHEAPER, MEASURED, Rung, candidates, ladder, quality
@@ -88,6 +89,23 @@ def test_a_rung_that_is_not_compiled_yet_stops_no_frame(colorizer: AdjustableCol
         number += 1
         assert time.monotonic() < deadline
     assert colorizer.wait_ready()
+    colorizer.close()
+
+
+def test_other_rungs_are_compiled_one_by_one_unless_one_is_wished_for(
+    colorizer: AdjustableColorizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adjustable, "_BETWEEN_S", 600.0)
+    color(colorizer, 0)
+    colorizer.wish(1)
+    number = 1
+    deadline_s = time.monotonic() + 60
+    while colorizer.rung != 1 and time.monotonic() < deadline_s:
+        color(colorizer, number := number + 1)
+    colorizer.wish(2)
+    while colorizer.rung != 2 and time.monotonic() < deadline_s:
+        color(colorizer, number := number + 1)
+    assert colorizer.rung == 2  # 600 s would be too late
     colorizer.close()
 
 
