@@ -127,8 +127,8 @@ class GivenPicture:
             trusted = tokens["bias"].ravel() == 0.0
             cells = tokens["values"][0]
             cells = cells[trusted] if trusted.any() else cells
-            mood = Mood.of(cells[:, 1:3], cells[:, 7])
-            encoded = Encoded(reference.name, tokens, mood, _placing(reference), Light.of(cells[:, :3]))
+            mood, light = Mood.of(cells[:, 1:3], cells[:, 7]), Light.of(cells[:, :3], cells[:, 7])
+            encoded = Encoded(reference.name, tokens, mood, _placing(reference), light)
             for network in self._networks:
                 network.prepare_for(encoded)
             self._reference, self.encoded = reference, encoded

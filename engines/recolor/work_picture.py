@@ -54,6 +54,14 @@ def padded(luma: Luma) -> Plane:
     return np.asarray(luma.astype(np.float32) * np.float32(1 / 255), np.float32)[None, None]
 
 
+def unpadded(luma: Luma) -> Luma:
+    """(h, w) uint8 of what `padded` has made of a picture; a view, without the mirrored rows and columns."""
+    for _ in range(2):
+        below = next((rows for rows in range(STRIDE_PX - 1, 0, -1) if _mirrored(luma, rows)), 0)
+        luma = luma[: luma.shape[0] - below].T
+    return luma
+
+
 def answer_at(
     answer: tuple[Plane, Plane], place: int, seen: tuple[int, int], size: tuple[int, ...]
 ) -> tuple[Plane, Plane]:
@@ -68,3 +76,8 @@ def answer_at(
     ycc, confidence = answer
     planes = [at_size(plane[: seen[0], : seen[1]], size) for plane in (*ycc[place], confidence[place, 0])]
     return np.asarray(cv2.merge(planes[:3]), np.float32), planes[3]
+
+
+def _mirrored(luma: Luma, rows: int) -> bool:
+    first = luma.shape[0] - rows
+    return first > rows and np.array_equal(luma[first:], luma[first - 1 - rows : first - 1][::-1])

@@ -45,7 +45,8 @@ class Laid:
         trust = registration.warp(reference.trust, matrix, size, cv2.BORDER_CONSTANT)
         self.trust = cv2.GaussianBlur(trust.astype(np.float32) / 255, (0, 0), 2.0)
         self.surely = surely(matrix, luma, self._share)
-        self.dark = Light.of(self._ycc.reshape(-1, 3)).dark
+        heights = np.repeat(np.linspace(-1.0, 1.0, size[0], dtype=np.float32), size[1])
+        self.light = Light.of(self._ycc.reshape(-1, 3), heights)
         self._full: NDArray[np.uint8] | None = None
 
     def ycc(self, luma: NDArray[np.uint8]) -> Plane:

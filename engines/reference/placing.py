@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from irchroma.engines.recolor.work_picture import unpadded
 from irchroma.engines.reference import registration, structure
 
 Plane = NDArray[np.float32]
@@ -46,6 +47,7 @@ class Placing:
         """
         self._luma, self._size = luma, size
         self._there = cells_in(np.eye(2, 3), size)
+        self._seen = np.ones((2, 1), np.float32)  # width and height without padding, of what there is
         self._found: registration.Alignment | None = None
         self._key: structure.Field | None = None
         self._known = 0.0
@@ -67,6 +69,8 @@ class Placing:
         return self._there, self._known
 
     def _look(self, luma: NDArray[np.uint8]) -> None:
+        padded, luma = luma.shape, np.ascontiguousarray(unpadded(luma))  # mirrored rows mislead the search
+        self._seen = np.array([[luma.shape[1] / padded[1]], [luma.shape[0] / padded[0]]], np.float32)
         field = structure.structure_field(registration.resized(luma, registration.COARSE_PX))
         if self._found is not None and self._key is not None and self._key.shape == field.shape:
             peak = structure.correlate(self._key, field, reach=0.15)
@@ -74,15 +78,19 @@ class Placing:
                 shift = (peak.shift_px[0] / field.shape[1], peak.shift_px[1] / field.shape[0])
                 matrix = self._found.matrix.copy()
                 matrix[:, 2] -= matrix[:, :2] @ shift
-                self._there = cells_in(matrix, self._size)
+                self._there = self._cells_at(matrix)
                 self._due = self._calls + LOOK_EVERY
                 return
         found = registration.register(luma, self._luma)
         if found.same_scene:
             self._found, self._key, self._wait = found, field, FIRST_RETRY
-            self._there = cells_in(found.matrix, self._size)
+            self._there = self._cells_at(found.matrix)
             self._due = self._calls + LOOK_EVERY
             return
         self._found = None
         self._due = self._calls + self._wait
         self._wait = min(2 * self._wait, LONGEST_RETRY)
+
+    def _cells_at(self, matrix: registration.Matrix) -> Plane:
+        there = cells_in(matrix, self._size)
+        return np.asarray((there + 1.0) * self._seen - 1.0, np.float32)

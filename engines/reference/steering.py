@@ -207,7 +207,7 @@ class ReferenceSteering:
             pts_ns: time of the frame.
 
         Returns:
-            Both steered; the very arrays that came in where no reference fits.
+            Both steered; the very arrays that came in where no reference fits, or a night's is held back.
         """
         if not self.options.steady or luma_small.shape != self._size:
             self.reset()
@@ -224,15 +224,18 @@ class ReferenceSteering:
         if self._placed is None:
             return ycc, confidence
         laid = self._placed.laid
+        over = laid.light.laid_over(self.options.held, self.options.own_tone) if self.options.careful else 1.0
+        if over <= 0:
+            return ycc, confidence
         foreground = self._marker.mark(luma_small, laid.backdrop, field, pts_ns)
-        share = laid.trust * (1.0 - foreground) * np.float32(self.options.weight * level)
+        share = laid.trust * (1.0 - foreground) * np.float32(self.options.weight * level * over)
         shown = laid.ycc(luma_small)
         lift: Plane | None = None
         if held := np.float32(self.options.held):
             given, own = shown.transpose(2, 0, 1), ycc.transpose(2, 0, 1)
             _, color = worth(given, own)
             sure = laid.surely * color * kept(np.ascontiguousarray(given[0]), luma_small, field)
-            share *= (1.0 - held * laid.dark) * (1.0 - held * (1.0 - sure))
+            share *= 1.0 - held * (1.0 - sure)
             if self.options.own_tone:
                 lift = held * back_in_band(given[0], own[0])
                 shown = np.dstack([given[0] + lift, *given[1:]])

@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
     by_light: dict[str, dict[str, list[Scores]]] = {"day": {}, "night": {}}
     for number, scene in enumerate(scenes):
         progress.update(number, scene.name)
-        part = by_light["night" if is_dark(next(iter(scene.given.values()))) else "day"]
+        part = by_light["night" if is_dark(next(iter(scene.given.values())), args.band) else "day"]
         for name, shown, truth, luma in ways.of(scene):
             scores = metrics.score(shown, truth, luma, args.band == "nir")
             results.setdefault(name, []).append(scores)
@@ -125,9 +125,10 @@ def _table(results: dict[str, list[Scores]]) -> dict[str, dict[str, Any]]:
     }
 
 
-def is_dark(rgb: Rgb) -> bool:
-    """Whether a picture is rather one by night, of which strengths up to 1 leave the frame's tone."""
-    return Light.of(rgb_to_ycc(rgb).reshape(-1, 3)).dark > 0.5
+def is_dark(rgb: Rgb, band: str) -> bool:
+    """Whether a picture is rather one by night, of whose tone strengths up to 1 take none or little."""
+    heights = np.repeat(np.linspace(-1.0, 1.0, rgb.shape[0], dtype=np.float32), rgb.shape[1])
+    return Light.of(rgb_to_ycc(rgb).reshape(-1, 3), heights).by_night(band == "thermal") > 0.5
 
 
 def read_scenes(folder: Path, frames: bool) -> list[Scene]:

@@ -33,6 +33,17 @@ def test_a_crop_of_the_scene_is_found_and_another_scene_is_not() -> None:
     assert placing.Placing(np.asarray(other, np.uint8), CELLS).at(infrared)[1] == 0.0
 
 
+def test_padding_moves_no_cell() -> None:
+    rgb, infrared = daytime_scene.draw(3)
+    gray = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
+    plain, _ = placing.Placing(gray, CELLS).at(infrared)
+    mirrored = np.asarray(cv2.copyMakeBorder(infrared, 0, 24, 0, 0, cv2.BORDER_REFLECT_101), np.uint8)
+    there, known = placing.Placing(gray, CELLS).at(mirrored)
+    assert known == 1.0
+    share = infrared.shape[0] / mirrored.shape[0]
+    np.testing.assert_allclose((there[0, 1] + 1) / (plain[0, 1] + 1), share, rtol=1e-4)
+
+
 def test_it_follows_a_shake_and_eases_out_when_the_view_has_changed() -> None:
     rgb, infrared = daytime_scene.draw(3)
     gray = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)

@@ -10,7 +10,17 @@ import pytest
 from numpy.typing import NDArray
 
 from irchroma.engines.recolor.recoloring import CALM, BandLook
-from irchroma.engines.reference.shown import LIFTED, MOST, Light, Own, by_night, kept, shown_of, surely
+from irchroma.engines.reference.shown import (
+    LAID_OVER,
+    LIFTED,
+    MOST,
+    Light,
+    Own,
+    by_night,
+    kept,
+    shown_of,
+    surely,
+)
 from irchroma.engines.reference.worth import BAND
 
 Plane = NDArray[np.float32]
@@ -40,10 +50,14 @@ def cells(y: float, blue: float = -0.02, red: float = 0.02) -> Plane:
     return np.tile(np.array([[y, blue, red]], np.float32), (20, 1))
 
 
+def light_of(ycc: Plane) -> Light:
+    return Light.of(ycc, np.linspace(-1.0, 1.0, len(ycc), dtype=np.float32))
+
+
 def test_a_night_keeps_the_own_tone_unless_strength_asks_for_its_own() -> None:
     own = own_of(stripes())
     ycc = np.stack([own.ycc[0] * 0.2, own.ycc[1] - 0.05, own.ycc[2] + 0.05])
-    night = Light.of(cells(0.12))
+    night = light_of(cells(0.12))
     shown, _ = shown_of(ycc, own.confidence, own, night, 1.0)
     np.testing.assert_allclose(shown[0], own.ycc[0], atol=1e-6)
     assert np.abs(shown[1:] - own.ycc[1:]).mean() > 0.005
@@ -56,7 +70,7 @@ def test_a_night_keeps_the_own_tone_unless_strength_asks_for_its_own() -> None:
 def test_by_day_the_tone_of_the_reference_is_shown_where_it_keeps_the_structure() -> None:
     own = own_of(stripes())
     ycc = np.stack([0.9 - 0.8 * own.ycc[0], own.ycc[1] - 0.05, own.ycc[2] + 0.05])
-    shown, _ = shown_of(ycc, own.confidence, own, Light.of(cells(0.5)), 1.0)
+    shown, _ = shown_of(ycc, own.confidence, own, light_of(cells(0.5)), 1.0)
     np.testing.assert_allclose(shown[:, 8:-8, 8:-8], ycc[:, 8:-8, 8:-8], atol=0.02)
 
 
@@ -65,7 +79,9 @@ def test_thermal_keeps_its_tone_in_a_band_by_day_unless_strength_asks_for_the_re
     own = replace(near_infrared, look=replace(LOOK, unlit=None))
     ycc = near_infrared.ycc.copy()
     ycc[0] += 0.4
-    day = Light.of(cells(0.5))
+    under_a_sky = cells(0.5)
+    under_a_sky[:4, 0] = 0.9
+    day = light_of(under_a_sky)
     middle = np.s_[0, 8:-8, 8:-8]
     for one, strength, more in ((near_infrared, 1.0, 0.4), (own, 1.0, BAND[1]), (own, 2.0, 0.4)):
         shown, _ = shown_of(ycc, one.confidence, one, day, strength)
@@ -76,7 +92,7 @@ def test_green_stays_green_under_the_tone_of_a_duller_reference() -> None:
     own = own_of(stripes())
     own.ycc[1:] = -0.08
     duller = np.stack([own.ycc[0] * 0.9, own.ycc[1] * 0.2, own.ycc[2] * -0.3])
-    shown, _ = shown_of(duller, own.confidence, own, Light.of(cells(0.5)), 1.0)
+    shown, _ = shown_of(duller, own.confidence, own, light_of(cells(0.5)), 1.0)
     inside = np.s_[:, 8:-8, 8:-8]
     np.testing.assert_allclose(shown[inside][0], duller[inside][0], atol=0.02)
     np.testing.assert_allclose(shown[inside][1:], own.ycc[inside][1:], atol=0.02)
@@ -85,11 +101,11 @@ def test_green_stays_green_under_the_tone_of_a_duller_reference() -> None:
 def test_where_the_structure_of_the_infrared_is_lost_the_own_picture_is_shown() -> None:
     own = own_of(stripes(), 0.6)
     smeared = flat(0.5, -0.1, 0.1)
-    shown, sure = shown_of(smeared, np.ones(SIZE, np.float32), own, Light.of(cells(0.5)), 1.0)
+    shown, sure = shown_of(smeared, np.ones(SIZE, np.float32), own, light_of(cells(0.5)), 1.0)
     inside = np.s_[..., 8:-8, 8:-8]
     np.testing.assert_allclose(shown[inside], own.ycc[inside], atol=1e-6)
     np.testing.assert_allclose(sure[inside], 0.6, atol=1e-6)
-    all_of_it, _ = shown_of(smeared, np.ones(SIZE, np.float32), own, Light.of(cells(0.5)), 2.0)
+    all_of_it, _ = shown_of(smeared, np.ones(SIZE, np.float32), own, light_of(cells(0.5)), 2.0)
     np.testing.assert_allclose(all_of_it, smeared, atol=1e-6)
     nothing = np.full(SIZE, 90, np.uint8)
     assert kept(smeared[0], nothing).min() == pytest.approx(1.0)
@@ -98,7 +114,7 @@ def test_where_the_structure_of_the_infrared_is_lost_the_own_picture_is_shown() 
 @pytest.mark.parametrize(("blue", "red"), [(0.4, 0.3), (0.45, -0.1), (-0.1, 0.45), (0.1, 0.4)])
 def test_glare_and_tail_lights_are_held_back_by_night(blue: float, red: float) -> None:
     own = own_of(np.full(SIZE, 200, np.uint8))
-    night = Light.of(cells(0.12))
+    night = light_of(cells(0.12))
     made = by_night(flat(0.3, blue, red), own.as_shown(), night, 1.0)
     assert np.hypot(made[1], made[2]).max() < LIFTED * (MOST + abs(night.cast)) + 0.005
     assert float((made[1] + np.sqrt(3) * made[2]).max()) / 2 < 0.02
@@ -106,7 +122,7 @@ def test_glare_and_tail_lights_are_held_back_by_night(blue: float, red: float) -
 
 def test_shadows_stay_as_they_are_by_night() -> None:
     own = own_of(np.full(SIZE, 20, np.uint8))
-    made = by_night(flat(0.1, -0.05, 0.05), own.as_shown(), Light.of(cells(0.12)), 1.0)
+    made = by_night(flat(0.1, -0.05, 0.05), own.as_shown(), light_of(cells(0.12)), 1.0)
     np.testing.assert_allclose(made, own.as_shown(), atol=1e-6)
 
 
@@ -120,12 +136,46 @@ def test_what_is_not_known_is_shown_in_the_palette_of_before() -> None:
 
 
 def test_a_picture_is_dark_by_its_median() -> None:
-    assert Light.of(cells(0.12)).dark == 1.0
-    assert 0.0 < Light.of(cells(0.22)).dark < 1.0
-    assert Light.of(cells(0.4)).dark == 0.0
+    assert light_of(cells(0.12)).dark == 1.0
+    assert 0.0 < light_of(cells(0.22)).dark < 1.0
+    assert light_of(cells(0.4)).dark == 0.0
     lamp = np.concatenate([cells(0.1), np.full((5, 3), 0.9, np.float32)])
-    assert Light.of(lamp).dark == 1.0
-    assert abs(Light.of(cells(0.1, -0.3, 0.3)).cast) == pytest.approx(0.03)
+    assert light_of(lamp).dark == 1.0
+    assert abs(light_of(cells(0.1, -0.3, 0.3)).cast) == pytest.approx(0.03)
+
+
+def test_a_brightened_night_is_told_by_its_sky_beside_thermal() -> None:
+    night, day = cells(0.5), cells(0.5)
+    day[:3, 0] = 0.9
+    assert light_of(night).by_night(thermal=True) == 1.0
+    assert light_of(night).by_night(thermal=False) == 0.0
+    assert light_of(day).by_night(thermal=True) == 0.0
+    night[:, 1] = 0.15  # a deep blue sky
+    assert light_of(night).by_night(thermal=True) == 0.0
+
+
+def test_a_night_s_tone_comes_to_thermal_beyond_a_strength_of_1_and_under_the_sensor_s_detail() -> None:
+    own = replace(own_of(stripes()), look=replace(LOOK, unlit=None))
+    own.ycc[0] += 0.3
+    gray, inside = stripes().astype(np.float32) / 255, np.s_[8:-8, 8:-8]
+    reference, away = flat(0.12, -0.02, 0.02), []
+    for strength in (1.0, 1.25, 1.5, 1.75, 2.0):
+        shown, _ = shown_of(reference, own.confidence, own, light_of(cells(0.12)), strength)
+        away.append(float(np.square(shown - reference).mean()))
+        if strength == 1.0:
+            np.testing.assert_allclose(shown[0], own.ycc[0], atol=1e-6)
+    assert max(np.diff(away)) < 0.0
+    assert shown[0][inside].mean() < own.ycc[0].mean() - 0.3
+    assert np.std(np.clip(shown[0], 0.0, 1.0)[inside]) > 0.6 * np.std(gray[inside])  # dark bars reach black
+
+
+def test_half_of_a_night_lies_over_thermal_where_its_tone_comes() -> None:
+    dark, brightened = light_of(cells(0.12)), light_of(cells(0.5))
+    for light, at_1 in ((dark, 0.0), (brightened, 1.0)):
+        assert light.laid_over(1.0, thermal=True) == at_1
+        assert light.laid_over(0.0, thermal=True) == LAID_OVER
+        assert light.laid_over(1.0, thermal=False) == at_1
+        assert light.laid_over(0.0, thermal=False) == 1.0
 
 
 def test_a_reference_fades_towards_its_borders_but_not_at_the_frames() -> None:

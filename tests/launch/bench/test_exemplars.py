@@ -59,5 +59,6 @@ def test_statistics_are_taken_over() -> None:
 
 def test_a_night_is_dark_and_a_day_is_not() -> None:
     rgb, _ = daytime_scene.draw(0)
-    assert not exemplars.is_dark(rgb)
-    assert exemplars.is_dark(rgb // 4)
+    for band in ("nir", "thermal"):
+        assert not exemplars.is_dark(rgb, band)
+        assert exemplars.is_dark(rgb // 4, band)
