@@ -44,6 +44,7 @@ def nvrtc() -> Nvrtc:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # every architecture in one call, over 120 s on a busy machine
 def test_nvcc_compiles_all_kernels_for_turing_to_blackwell(
     nvcc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

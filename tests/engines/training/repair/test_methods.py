@@ -162,6 +162,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.timeout(600)  # the largest two take 35 s of CPU each on AVX2: over 120 s on a busy machine
 @pytest.mark.parametrize("name", METHODS)
 def test_a_run_repeats_from_its_seed_and_resumes(name: str, data: Path, tmp_path: Path) -> None:
     pictures = RepairPictures(data)
