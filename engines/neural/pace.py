@@ -10,7 +10,9 @@ import hashlib
 import json
 import logging
 import math
+import threading
 import time
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,10 +22,11 @@ import numpy as np
 from irchroma.engines import catalog
 from irchroma.engines.network.network import NetworkOptions, machine_key, open_network
 from irchroma.engines.network.twins import weights_for
+from irchroma.engines.neural.carried import MOST_CARRIED
 from irchroma.engines.neural.colorizer import NeuralOptions
 from irchroma.engines.neural.ladder import Rung
 from irchroma.engines.processor import giving_way, usable_cores
-from irchroma.engines.recolor.recoloring import Recoloring
+from irchroma.engines.recolor.recoloring import Recoloring, halves
 from irchroma.engines.recolor.work_picture import padded, reduced, work_size
 from irchroma.engines.temporal.stage import TemporalStage, half_size
 
@@ -38,22 +41,30 @@ from a slow one): encoding took 13.7, 11.3 and 10.2 ns at 640x512, 720 and 1080 
 HANDING_SHARE = 0.16
 """CPU time of a frame's way through threads and queues, whatever its size, in parts of the same at 320: four
 cameras of 640x512 took 1.4 ms a frame with a palette in place of all that, which takes 5 to 6."""
-TOGETHER = 1.15
+TOGETHER = 1.2
 """CPU time where several cameras keep every core busy, in times of the same alone: they share caches and the
-interpreter's lock. Four cameras whose parts alone come to 12.5 and 0.8 ms a frame took 15.0."""
+interpreter's lock. Four cameras whose parts alone come to 12.5 and 0.8 ms a frame with models made for each
+took 15.0, with models made for every third."""
 _CALLS, _FRAMES = 4, 8
 _LONGEST_S = 0.5
 """After which no more calls, and no more frames, are measured: beside other work color would come late."""
 _FEWEST = 4  # frames, of which the first two, which warm up, do not count
+FRESH_S = 30.0
+"""What one camera's run has just measured holds for the others of the process: four that measure side by side
+count each other's work as their own, and each come to settings of their own."""
 CALM = 1.25
 """Times as long as its CPU time that a call may last for what was measured to be remembered: beside other
 work everything takes longer, and the next run may have the machine for itself."""
 BY_REFERENCE = 1.8
 """CPU time of a call that looks at a reference, in calls of the band's `fast` network alone (`irchroma bench
 exemplars`: 1.75 to 1.83 on both bands, at 320 and at 160 pixels)."""
-_WAY = "less the process's own frames"  # how it is measured: what was found otherwise is measured anew
+_WAY = "less own frames, models apart"  # how it is measured: what was found otherwise is measured anew
 _MEASURED, _SEEN_PX = "fast", 320
 """The network that is measured, and what it sees; the others by their work."""
+_Times = tuple[float, float, float, float, float]
+"""Of `Pace`: call_ms, wall_ms, frame_ms, models_ms, full_ms."""
+_measuring = threading.Lock()
+_fresh: dict[tuple[Hashable, ...], tuple[float, _Times]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +95,8 @@ class Pace:
         call_ms: CPU time of the `fast` network's call at 320 pixels.
         wall_ms: how long that call lasts on the threads it has.
         frame_ms: CPU time of what is done to every frame beside it at 320 pixels: motion, steadying, models.
-        full_ms: the same at the frame's own size.
+        models_ms: of that, what a frame is spared of which the network says nothing (see `CarriedModels`).
+        full_ms: of what is done to every frame at its own size.
         cores: that this process may use.
         when: `measured just now` or `measured before`.
     """
@@ -93,6 +105,7 @@ class Pace:
     call_ms: float
     wall_ms: float
     frame_ms: float
+    models_ms: float
     full_ms: float
     cores: int
     when: str
@@ -130,7 +143,9 @@ class Pace:
         return float(np.prod(size) / np.prod(work_size(size, _SEEN_PX)))
 
     def _frame_ms(self, rung: Rung) -> float:
-        return self.frame_ms * (rung.seen_px / _SEEN_PX) ** 2 + self.full_ms
+        made = 1 / min(rung.color_every, MOST_CARRIED + 1)
+        small_ms = self.frame_ms - self.models_ms * (1 - made)
+        return small_ms * (rung.seen_px / _SEEN_PX) ** 2 + self.full_ms
 
     def _lasts_ms(self, rung: Rung) -> float:
         """A call beside the frames may last until the next one is due; one that is waited for, half of it."""
@@ -142,7 +157,7 @@ class Pace:
 
 
 def measure(demand: Demand) -> Pace:
-    """This machine's pace for a demand; a second where nothing is remembered.
+    """This machine's pace for a demand; a second where nothing is remembered, once at a time.
 
     Raises:
         EngineError: no network runs here.
@@ -156,13 +171,29 @@ def measure(demand: Demand) -> Pace:
     band = catalog.band_of(options.engine, options.size)
     path = options.weights or weights_for(band, _MEASURED, network)
     memory = _memory(network, path, demand)
-    known = _read(memory)
-    if known is not None:
-        return Pace(demand, factor * known[0], factor * known[1], *known[2:], cores, "measured before")
+    about = (network, path, options.recolor, options.temporal, demand.size)
+    with _measuring:
+        known, when = _read(memory), "measured before"
+        at_s, found = _fresh.get(about, (-math.inf, None))
+        if known is None and found is not None and time.monotonic() - at_s < FRESH_S:
+            known, when = found, "measured just now"
+        if known is None:
+            known, when = _measured(demand, network, path, memory), "measured just now"
+            _fresh.clear()
+            _fresh[about] = time.monotonic(), known
+    call_ms, wall_ms, frame_ms, models_ms, full_ms = known
+    if not options.temporal.half_color or options.reference is not None:
+        models_ms = 0.0  # made for every frame
+    return Pace(demand, factor * call_ms, factor * wall_ms, frame_ms, models_ms, full_ms, cores, when)
+
+
+def _measured(demand: Demand, network: NetworkOptions, path: Path, memory: Path | None) -> _Times:
+    """Measured now, and written down where nobody disturbed it."""
+    options = demand.options
     call = partial(_call, path, network, demand.size)
     # Frames without color may be on their way meanwhile.
     call_ms, wall_ms, calm = giving_way(call) if options.beside else call()
-    if options.weights is not None and options.size != _MEASURED and not by_reference:
+    if options.weights is not None and options.size != _MEASURED and options.engine != catalog.REFERENCE.name:
         scale = Rung(options.size, _SEEN_PX).work / Rung(_MEASURED, _SEEN_PX).work
         call_ms, wall_ms = call_ms / scale, wall_ms / scale
     frame = partial(_frame, options, demand.size)
@@ -172,7 +203,7 @@ def measure(demand: Demand) -> Pace:
             memory.write_text(json.dumps([round(ms, 3) for ms in found]), encoding="utf-8")
         except OSError as error:
             log.info("the pace of this machine is not kept: %s", error)
-    return Pace(demand, factor * found[0], factor * found[1], *found[2:], cores, "measured just now")
+    return found
 
 
 def _call(path: Path, options: NetworkOptions, size: tuple[int, int]) -> tuple[float, float, bool]:
@@ -201,9 +232,9 @@ def _call(path: Path, options: NetworkOptions, size: tuple[int, int]) -> tuple[f
         network.close()
 
 
-def _frame(options: NeuralOptions, size: tuple[int, int]) -> tuple[float, float]:
-    """CPU time, ms a frame, of steadying and recoloring a moving picture of (H, W): what is done to it small,
-    and what is done to it at its own size, which half of it takes half of. The least of some."""
+def _frame(options: NeuralOptions, size: tuple[int, int]) -> tuple[float, float, float]:
+    """CPU time, ms a frame, of steadying and recoloring a moving picture of (H, W): done to it small, of that
+    the models where they may be carried, and done to it at its own size. The least of some."""
     stage, recoloring = TemporalStage(options.temporal), Recoloring(options.recolor)
     stage.carries_half = True
     work = work_size(size, _SEEN_PX)
@@ -212,7 +243,8 @@ def _frame(options: NeuralOptions, size: tuple[int, int]) -> tuple[float, float]
     ycc = np.full((*half, 3), 0.05, np.float32)
     ycc[..., 0] = 0.4
     confidence = np.ones(half, np.float32)
-    upper = size[0] // 4 * 2 or size[0]
+    halved = half != work
+    carried = halved and halves(size, work)
     times: list[tuple[float, float, float]] = []
     until_s = time.perf_counter() + _LONGEST_S
     for number in range(_FRAMES):
@@ -225,13 +257,12 @@ def _frame(options: NeuralOptions, size: tuple[int, int]) -> tuple[float, float]
         color, sure = stage.update(stage.observe(small, number * 33_333_333), ycc, confidence)
         guide = reduced(small, half)
         steadied_s = time.thread_time()
-        recoloring.planes(luma, guide, color, sure, half != work)
-        whole_s = time.thread_time()
-        recoloring.planes(luma[:upper], guide, color, sure, half != work)
-        times.append((whole_s - start_s, whole_s - steadied_s, time.thread_time() - whole_s))
-    in_all, whole, part = (1e3 * min(found[2:]) for found in zip(*times, strict=True))
-    full_ms = min(whole, max(0.2 * whole, (whole - part) * size[0] / max(1, size[0] - upper)))
-    return in_all - full_ms, full_ms
+        models = recoloring.models(luma, guide, color, sure, halved)
+        modeled_s = time.thread_time()
+        recoloring.planes(luma, guide, color, sure, halved, models)
+        times.append((modeled_s - start_s, modeled_s - steadied_s, time.thread_time() - modeled_s))
+    small_ms, models_ms, full_ms = (1e3 * min(found[2:]) for found in zip(*times, strict=True))
+    return small_ms, models_ms if carried else 0.0, full_ms
 
 
 def _memory(network: NetworkOptions, path: Path, demand: Demand) -> Path | None:
@@ -250,13 +281,16 @@ def _memory(network: NetworkOptions, path: Path, demand: Demand) -> Path | None:
     return network.cache.parent / f"pace-{key}.json"
 
 
-def _read(memory: Path | None) -> tuple[float, float, float, float] | None:
+def _read(memory: Path | None) -> _Times | None:
     if memory is None or not memory.is_file():
         return None
     try:
-        call_ms, wall_ms, frame_ms, full_ms = (float(ms) for ms in json.loads(memory.read_text("utf-8")))
+        call_ms, wall_ms, frame_ms, models_ms, full_ms = (
+            float(ms) for ms in json.loads(memory.read_text("utf-8"))
+        )
     except (OSError, ValueError, TypeError) as error:
         log.info("%s cannot be used, measured anew: %s", memory.name, error)
         return None
-    found = call_ms, wall_ms, frame_ms, full_ms
-    return found if all(math.isfinite(ms) and ms > 0 for ms in found) else None
+    found = call_ms, wall_ms, frame_ms, models_ms, full_ms
+    right = all(math.isfinite(ms) and ms > 0 for ms in (call_ms, wall_ms, frame_ms, full_ms))
+    return found if right and 0 <= models_ms < frame_ms else None

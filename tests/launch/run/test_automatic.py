@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 import time
 from dataclasses import replace
 from fractions import Fraction
@@ -142,7 +143,7 @@ def test_a_faster_machine_gets_more_and_the_words_are_true(tmp_path: Path) -> No
     (memory,) = tmp_path.glob("pace-*.json")
     found = {}
     for call_ms in (0.5, 40.0, 4000.0):
-        memory.write_text(json.dumps([call_ms, call_ms, 2.0, 1.0]))
+        memory.write_text(json.dumps([call_ms, call_ms, 2.0, 0.5, 1.0]))
         options, why = chosen(30, tmp_path)
         found[call_ms] = quality(
             "nir", Rung(options.size, options.work_size_px, int(options.temporal.color_every))
@@ -163,7 +164,7 @@ def test_large_frames_and_their_encoder_leave_less_to_the_network(tmp_path: Path
     )
     options, found = NeuralOptions("nir", beside=True, network=network), []
     for full_ms, encoded in ((3.0, 2.3), (3.0, 1.0), (3.0, 0.0), (0.1, 0.0)):
-        memory.write_text(json.dumps([40.0 * cores, 40.0, 5.0 * cores, full_ms * cores]))
+        memory.write_text(json.dumps([40.0 * cores, 40.0, 5.0 * cores, 1.0, full_ms * cores]))
         fit = chosen_for(options, info, CHOSEN_KEYS, encoded=encoded)[0]
         found.append(quality("nir", Rung(fit.size, fit.work_size_px, int(fit.temporal.color_every))))
     assert found == sorted(found)
@@ -186,6 +187,42 @@ def test_measuring_ends_in_time_beside_other_work(tmp_path: Path, monkeypatch: p
         monkeypatch.setattr(pace, name, 10**9)
     monkeypatch.setattr(pace, "_LONGEST_S", 0.05)
     assert "(measured just now)" in chosen(5, tmp_path)[1]
+
+
+def test_cameras_of_one_process_measure_once_and_choose_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = iter((30.0, 90.0, 60.0, 45.0))
+
+    def call(path: Path, options: NetworkOptions, size: tuple[int, int]) -> tuple[float, float, bool]:
+        time.sleep(0.05)
+        found_ms = next(calls)
+        return found_ms, found_ms, False  # beside other work: nothing is written down
+
+    monkeypatch.setattr(pace, "_call", call)
+    found: list[tuple[NeuralOptions, str]] = []
+    cameras = [threading.Thread(target=lambda: found.append(chosen(30, tmp_path))) for _ in range(4)]
+    for camera in cameras:
+        camera.start()
+    for camera in cameras:
+        camera.join(60)
+    assert len(found) == 4
+    assert all(one == found[0] for one in found)
+    assert next(calls) == 90.0
+    monkeypatch.setattr(pace, "FRESH_S", 0.0)  # later on it is measured again
+    chosen(30, tmp_path)
+    assert next(calls) == 45.0
+
+
+def test_models_count_as_often_as_they_are_made(tmp_path: Path) -> None:
+    network = NetworkOptions(cache=tmp_path)
+    demand = pace.Demand(NeuralOptions("nir", beside=True, network=network), (480, 640), 30.0)
+    made = pace.Pace(demand, 20.0, 20.0, 5.0, 3.0, 2.0, 2, "measured just now")
+    plain = replace(made, models_ms=0.0)
+    for every, spared_ms in ((1, 0.0), (2, 1.5), (3, 2.0), (4, 2.0)):
+        rung = Rung("fast", 320, every)
+        less = plain.busy(rung) - made.busy(rung)
+        assert less * 2 * 1e3 / 30 == pytest.approx(spared_ms)
 
 
 def test_what_was_said_is_not_chosen(tmp_path: Path) -> None:
