@@ -20,8 +20,8 @@ import numpy as np
 from irchroma.engines.reference.pictures import Reference
 from irchroma.engines.retrieval.library import ReferenceLibrary
 from irchroma.launch.arguments import size_of
-from irchroma.launch.bench.child import finished
 from irchroma.launch.bench.cpu import MASKS
+from irchroma.launch.child import finished
 from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import spread, write_json
 from irchroma.stream.sinks.encoders import EncoderTask, choose_encoder

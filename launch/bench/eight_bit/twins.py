@@ -17,7 +17,7 @@ from irchroma.calibration.recordings import InfraredFrames
 from irchroma.engines import catalog
 from irchroma.engines.network.record import read_record
 from irchroma.engines.network.twins import twin_path
-from irchroma.launch.bench.child import json_of
+from irchroma.launch.child import json_of
 from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import write_json
 from irchroma.launch.picture_files import list_pairs, read_pair

@@ -36,6 +36,7 @@ def test_training_reports_and_resumes_where_it_stopped(pairs: Path, tmp_path: Pa
             assert torch.equal(a, b)
 
 
+@pytest.mark.timeout(600)
 def test_a_run_repeats_from_its_seed_and_goes_on_as_if_it_had_not_stopped(
     pairs: Path, tmp_path: Path
 ) -> None:
