@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from irchroma.stream.gstreamer import door
+from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.gstreamer.sample import Unit
 from irchroma.stream.protocols import Pixels, VideoInfo
 from irchroma.stream.sinks.encoders import EncoderOptions
@@ -114,6 +115,17 @@ class SrtSink(CallingSink):
             task=self._task(rate, size),
             sound="mux.",
         )
+
+    def _attach(self, pipeline: Pipeline) -> None:
+        """A caller that does not get through is to fail, so that it is said, counted, and called anew.
+
+        GStreamer 1.26's own calling again says nothing, drops what it is given and counts it as taken.
+        1.20 has no such property, and fails.
+        """
+        super()._attach(pipeline)
+        srt = pipeline.element("srt")
+        if srt.find_property("auto-reconnect") is not None:
+            srt.set_property("auto-reconnect", False)
 
     def _start(self, rate: Fraction, size: tuple[int, int]) -> None:
         self._begun_ns = self._ahead_ns = None

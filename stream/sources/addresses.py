@@ -78,6 +78,14 @@ def why_unreachable(host: str, port: int, timeout_s: float) -> str:
     return ""
 
 
+def unreadable_ffv1(what: str) -> SourceFormatError:
+    """The clear line for FFV1 whose layout has no name in GStreamer."""
+    return SourceFormatError(
+        f"{what}: GStreamer cannot decode FFV1 of this depth, expected gray of 8 or 16 bits or color of 8:"
+        " ffmpeg -i IN -c:v ffv1 -pix_fmt gray16le OUT.mkv converts it"
+    )
+
+
 def broken_format(what: str, failure: GstFailure) -> SourceError | None:
     """The clear line for what goes wrong in the same way everywhere: decoders and formats; else None."""
     missing = re.findall(r"Missing decoder: (.*) \(((?:video|image)/\S+?)[,)]", failure.debug)
@@ -88,6 +96,8 @@ def broken_format(what: str, failure: GstFailure) -> SourceError | None:
             f"{what}: no decoder here for {missing[0][0] if missing else failure}: install gstreamer1.0-libav"
             " and gstreamer1.0-plugins-bad, or run irchroma doctor"
         )
+    if "avdec_ffv1" in failure.debug and "get_buffer2" in failure.debug:
+        return unreadable_ffv1(what)  # gst-libav 1.26 asks for memory for an unknown layout, and gets none
     if failure.domain == "stream" and ("not-negotiated" in failure.debug or failure.code == "format"):
         return SourceFormatError(f"{what}: its raw video format is not supported")
     return None

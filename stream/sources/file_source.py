@@ -16,7 +16,7 @@ from irchroma.stream.frame import Frame
 from irchroma.stream.gstreamer.door import GstFailure
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.remarks import remark
-from irchroma.stream.sources.addresses import broken_format
+from irchroma.stream.sources.addresses import broken_format, unreadable_ffv1
 from irchroma.stream.sources.decoding import CONTAINERS, Decoding
 from irchroma.stream.sources.gst_source import GstSource, PictureOptions, SourcePlan
 from irchroma.stream.sources.picture_file import is_animated
@@ -158,7 +158,8 @@ class FileSource(GstSource):
     def _try_out(self) -> None:
         """Decode a frame of FFV1 in a process of its own before this one does.
 
-        gst-libav 1.22 is killed by a segmentation fault on gray of 9, 10, 12 and 14 bits.
+        gst-libav 1.22 is killed by a segmentation fault on gray of 9, 10, 12 and 14 bits; 1.26 says that it
+        has no memory, which `broken_format` puts into the same words.
         """
         with self._path.open("rb") as file:
             if b"FFV1" not in file.read(_SNIFFED_BYTES):
@@ -169,10 +170,7 @@ class FileSource(GstSource):
         except subprocess.TimeoutExpired:
             return
         if died:
-            raise SourceFormatError(
-                f"{self._path}: GStreamer cannot decode FFV1 of this depth, expected 8 or 16 bits:"
-                " ffmpeg -i IN -c:v ffv1 -pix_fmt gray16le OUT.mkv converts it"
-            )
+            raise unreadable_ffv1(str(self._path))
 
     @property
     def _media(self) -> set[str]:

@@ -19,6 +19,7 @@ from irchroma.engines.retrieval.gathering import DayPictures, GatherOptions
 from irchroma.engines.retrieval.library import ReferenceLibrary
 from irchroma.launch.cli import main
 from irchroma.launch.config import ConfigError
+from irchroma.launch.run import auto_reference
 from irchroma.launch.run.auto_reference import EVERY_NS, AutoReference, GivenReferences, without_passers_by
 
 pytest.importorskip("voyager", reason="libraries are searched with voyager")
@@ -224,8 +225,9 @@ def test_what_the_camera_shows_by_day_colors_its_night_without_who_passed_by(tmp
 
 
 def test_a_run_gathers_while_its_camera_is_in_color(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(auto_reference, "WAIT_S", 60.0)  # a busy machine needs longer for the last picture
     rgb, _ = daytime_scene.draw(3)
     clip = tmp_path / "day.avi"
     writer = cv2.VideoWriter(str(clip), cv2.VideoWriter.fourcc(*"MJPG"), 1.0, rgb.shape[1::-1])

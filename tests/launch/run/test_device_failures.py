@@ -18,6 +18,7 @@ from irchroma.engines.gpu.kernels import host
 from irchroma.engines.gpu.kernels.host import HostKernels
 from irchroma.engines.network.network import NetworkOptions, installed
 from irchroma.engines.neural.colorizer import NeuralOptions
+from irchroma.stream.loop.attended import Deadlines
 from irchroma.stream.loop.guarded import GuardedColorizer
 
 DEADLINE_S = 20.0
@@ -43,7 +44,10 @@ def colorizer(tmp_path: Path) -> Any:
     network = NetworkOptions("openvino", 1, cache=None, exact=True)
     options = NeuralOptions(weights=path, work_size_px=96, network=network)
     kernels = HostKernels()
-    made = GuardedColorizer(lambda: DeviceColorizer(options, lambda: FragileDevice(network, kernels)))
+    made = GuardedColorizer(
+        lambda: DeviceColorizer(options, lambda: FragileDevice(network, kernels)),
+        deadlines=Deadlines(start_s=DEADLINE_S, answer_s=DEADLINE_S),  # a busy machine is slow, not lost
+    )
     yield made
     made.close()
 
