@@ -35,10 +35,10 @@ log = logging.getLogger(__name__)
 
 EVERY_NS = 500_000_000
 """Of the frames' time, from look to look."""
-CANDIDATES = 6
-"""Shown on a page."""
-WAIT_S = 5.0
-"""That a file waits for a look, and the end of a run for the last one."""
+CANDIDATES = 6  # shown on a page
+WAIT_S, FILE_WAIT_S = 5.0, 60.0
+"""That the end of a live run waits for the last look, and a file for each look and all that is gathered:
+a busy machine must not change a file's pictures."""
 KEPT_THUMBNAILS = 64
 REFRESH_S = 5.0
 
@@ -160,7 +160,7 @@ class AutoReference(_Steering):
 
     Attributes:
         library: that pictures are taken from.
-        waits: frames wait for the looks at them, so that a file gives the same pictures every time.
+        waits: frames wait for looks and gathering, so that a file gives the same pictures every time.
     """
 
     def __init__(
@@ -188,7 +188,7 @@ class AutoReference(_Steering):
         self.library, self.waits = library, waits
         self._follower = SceneFollower(library, choice, may_be_empty=gather is not None)
         self._gather = gather
-        self._gathered: list[NDArray[np.uint8]] | None = None
+        self._gathered: tuple[list[NDArray[np.uint8]], threading.Event] | None = None
         self._woken = threading.Condition()
         self._next: _Look | None = None
         self._looked_ns: int | None = None
@@ -223,10 +223,10 @@ class AutoReference(_Steering):
             self._next = wanted
             self._woken.notify()
         if self.waits:
-            wanted.done.wait(WAIT_S)
+            wanted.done.wait(FILE_WAIT_S)
 
     def see_color(self, rgb: NDArray[np.uint8], pts_ns: int) -> None:
-        """One frame in the camera's own color, of the thread that calls `see`; quick.
+        """One frame in the camera's own color, of the thread that calls `see`; quick, but where frames wait.
 
         Args:
             rgb: (H, W, 3) uint8 R'G'B', as it may be shown; not kept.
@@ -235,10 +235,13 @@ class AutoReference(_Steering):
         samples = self._gather.sample(rgb, pts_ns) if self._gather is not None else None
         if samples is None:
             return
+        kept = threading.Event()
         self._begin()
         with self._woken:
-            self._gathered = samples
+            self._gathered = samples, kept
             self._woken.notify()
+        if self.waits:
+            kept.wait(FILE_WAIT_S)
 
     def choose(self, wanted: object) -> None:
         """What an operator wants: a picture's key, `none`, or `auto` to choose by the scene again.
@@ -300,7 +303,7 @@ class AutoReference(_Steering):
             self._closed = True
             self._woken.notify()
         if self._thread is not None:
-            self._thread.join(WAIT_S)
+            self._thread.join(FILE_WAIT_S if self.waits else WAIT_S)
 
     def _begin(self) -> None:
         if self._thread is None:  # not before: a run that cannot begin leaves none behind
@@ -323,11 +326,13 @@ class AutoReference(_Steering):
                 if wanted is not None:
                     self._consider(wanted)
                 if gathered is not None and self._gather is not None:
-                    self._gather.keep(gathered)
+                    self._gather.keep(gathered[0])
             except Exception:  # a run goes on whatever becomes of its reference
                 log.exception("the scene could not be looked at")
             if wanted is not None:
                 wanted.done.set()
+            if gathered is not None:
+                gathered[1].set()
 
     def _consider(self, look: _Look) -> None:
         """Look at a frame, and take what suits it."""
