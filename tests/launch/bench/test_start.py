@@ -7,17 +7,23 @@ import sys
 
 import pytest
 
-from irchroma.launch.bench.start import first_picture
+from irchroma.launch.bench.start import first_pictures
 from irchroma.launch.config import ConfigError
 
 
 @pytest.mark.gst
-def test_a_start_is_measured_until_its_first_picture() -> None:
-    wall_s, work_s = first_picture(["test:nir?size=64x48&frames=3", "--engine", "gray"])
-    assert work_s > 0
-    assert 0 < wall_s < 60
-    with pytest.raises(ConfigError, match="gave no picture"):
-        first_picture(["no-such-file.mp4"])
+def test_a_start_is_measured_until_its_first_picture_and_its_first_colored_one() -> None:
+    found = first_pictures(["test:nir?size=64x48&frames=3", "--engine", "palette:ironbow"])
+    assert 0 < found["first_s"] == found["color_s"] < 60
+    assert found["cpu_s"] > 0
+
+
+@pytest.mark.gst
+def test_a_start_without_a_picture_and_one_without_color_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"no-such-file\.mp4 failed"):
+        first_pictures(["no-such-file.mp4"])
+    with pytest.raises(ConfigError, match="gave no color"):
+        first_pictures(["test:nir?size=64x48&frames=3", "--engine", "gray"])
 
 
 def test_a_start_loads_nothing_that_it_does_not_need() -> None:
