@@ -237,6 +237,10 @@ class OpenVinoNetwork:
         said = self._graph.run({"luma": luma})
         return said["ycc"], said["confidence"]
 
+    def compile_for(self, shape: tuple[int, ...]) -> None:
+        """Compile for input of (N, 1, H, W), or fetch that from the cache, without a call; any thread."""
+        self._graph.prepare({"luma": shape})
+
     def convolution_precisions(self, shape: tuple[int, ...]) -> dict[str, int]:
         """Element type that the convolutions really run in -> how many, `{"u8": 45, "bf16": 2}`.
 

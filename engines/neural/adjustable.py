@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from irchroma.engines import catalog
 from irchroma.engines.errors import EngineError
-from irchroma.engines.network.network import Network, open_network
+from irchroma.engines.network.ahead import open_kept
+from irchroma.engines.network.network import Network, NetworkOptions, Tensor, open_network
 from irchroma.engines.network.twins import weights_for
 from irchroma.engines.neural.colorizer import DeferredPicture, NeuralColorizer, NeuralOptions
 from irchroma.engines.neural.exemplar import ExemplarNetwork, GivenPicture, PreparedNetwork
@@ -31,6 +32,7 @@ _CALM_START_S = 1.5
 _BETWEEN_S = 5.0
 """Between two of those networks, unless another rung is wished for: compiling one makes frames late by up to
 50 ms on two cores."""
+_LAST_S = 10.0  # for what is done later and is under way at the end
 
 
 class AdjustableColorizer:
@@ -54,6 +56,7 @@ class AdjustableColorizer:
         ladder: Sequence[Rung],
         start: int = 0,
         size: tuple[int, int] | None = None,
+        later: Callable[[], None] | None = None,
     ) -> None:
         """Open the network of the starting rung; of every rung where the frames' size is known.
 
@@ -64,6 +67,7 @@ class AdjustableColorizer:
             start: the rung that is taken first.
             size: (H, W) of the frames to come: the starting rung's network is compiled now, the others'
                 beside the first frames, at low priority.
+            later: called at low priority when all of that is done, and some seconds more have passed.
 
         Raises:
             EngineUnavailable, EngineOptionError: as `NeuralColorizer`.
@@ -76,7 +80,7 @@ class AdjustableColorizer:
         if options.engine == catalog.REFERENCE.name:
             self._given = GivenPicture(self._band, options.network, options.reference_strength)
         self._networks: dict[_Key, Network] = {}
-        self._paths: dict[_Key, Path] = {}
+        self._asked: dict[_Key, tuple[Path, NetworkOptions]] = {}
         self._networks[_key(first)] = self._open(first)
         self._ready = {_key(first)}
         self._lock = threading.Lock()
@@ -86,6 +90,8 @@ class AdjustableColorizer:
         self._closed = False
         self._closing = threading.Event()
         self._hurried = threading.Event()  # somebody waits for a network that is not compiled
+        self._later = later
+        self._last: threading.Thread | None = None
         self._submitting_s = self._collecting_s = 0.0
         top = self.ladder[0]
         self._colorizer = NeuralColorizer(
@@ -112,7 +118,16 @@ class AdjustableColorizer:
     @property
     def weights(self) -> Path:
         """The file of the network that colors now."""
-        return self._paths[_key(self.ladder[self._rung])]
+        return self._asked[_key(self.ladder[self._rung])][0]
+
+    @property
+    def first_network(self) -> tuple[Path, NetworkOptions, tuple[int, ...]] | None:
+        """What `ahead.open_ahead` is to be asked for before the next run like this; None where that is more
+        than one network, or not known yet."""
+        if self._given is not None or not self._size:
+            return None
+        rung = self.ladder[self._rung]
+        return (*self._asked[_key(rung)], self._input(rung).shape)
 
     @property
     def rung(self) -> int:
@@ -195,6 +210,8 @@ class AdjustableColorizer:
             self._closed = True
         self._closing.set()
         self.wait_ready()
+        if self._last is not None:
+            self._last.join(_LAST_S)
         self._colorizer.close()
         for network in self._networks.values():
             network.close()
@@ -236,8 +253,7 @@ class AdjustableColorizer:
             size = self._size
             try:
                 network = self._networks.get(key) or self._open(rung)
-                work = work_size((size[0], size[1]), self._work_px)
-                PreparedNetwork(network).infer(padded(np.zeros(work_size(work, rung.seen_px), np.uint8)))
+                PreparedNetwork(network).infer(self._input(rung, size))
             except EngineError as error:
                 log.warning("auto: %s cannot be used: %s", rung, error)
                 continue
@@ -245,17 +261,34 @@ class AdjustableColorizer:
             with self._lock:
                 self._networks[key] = network
                 self._ready.add(key)
+        if self._later is not None and self._last is None:
+            self._last = threading.Thread(target=self._do_later, args=(self._later,), daemon=True)
+            self._last.start()
+
+    def _do_later(self, work: Callable[[], None]) -> None:
+        if self._closing.wait(_BETWEEN_S):
+            return
+        try:
+            work()
+        except EngineError as error:
+            log.warning("auto: %s", error)
+
+    def _input(self, rung: Rung, size: tuple[int, ...] = ()) -> Tensor:
+        """(1, 1, h, w) black, as a rung's network sees frames of (H, W), or those at hand."""
+        height, width = size or self._size
+        work = work_size((height, width), self._work_px)
+        return padded(np.zeros(work_size(work, rung.seen_px), np.uint8))
 
     def _open(self, rung: Rung) -> Network:
         options, cores = self._options.network, usable_cores()
         if _key(rung) != _key(self.ladder[0]) or (self._options.beside and not options.threads):
             options = replace(options, threads=max(1, (options.threads or cores) // 2))
         path: Path = self._options.weights or weights_for(self._band, rung.size, options)
-        self._paths[_key(rung)] = path
         opened = next(iter(self._networks.values()), None)
         if opened is not None:  # what `auto` has chosen is chosen
             options = replace(options, runtime=opened.name.split()[0])
-        network = open_network(path, options)
+        self._asked[_key(rung)] = path, options
+        network = open_kept(path, options) if opened is None else open_network(path, options)
         if self._given is None:
             return network
         try:

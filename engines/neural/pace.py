@@ -1,7 +1,8 @@
 """How fast this machine colors: measured in a moment before the first frame, and remembered.
 
 Remembered by processor, runtime and version, network and size of frame, so that the next run of the same
-kind begins at once, and with the same settings.
+kind begins at once, and with the same settings. What was measured beside other work serves the next run too,
+which measures once more when its color has long begun; the least of both is what the machine can.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from irchroma.engines import catalog
-from irchroma.engines.network.network import NetworkOptions, machine_key, open_network
+from irchroma.engines.network.ahead import keep, open_kept
+from irchroma.engines.network.network import NetworkOptions, machine_key
 from irchroma.engines.network.twins import weights_for
 from irchroma.engines.neural.carried import MOST_CARRIED
 from irchroma.engines.neural.colorizer import NeuralOptions
@@ -53,18 +55,20 @@ FRESH_S = 30.0
 """What one camera's run has just measured holds for the others of the process: four that measure side by side
 count each other's work as their own, and each come to settings of their own."""
 CALM = 1.25
-"""Times as long as its CPU time that a call may last for what was measured to be remembered: beside other
-work everything takes longer, and the next run may have the machine for itself."""
+"""Times as long as its CPU time that a call may last for what was measured to be final: beside other work
+everything takes longer, and the next run may have the machine for itself."""
 BY_REFERENCE = 1.8
 """CPU time of a call that looks at a reference, in calls of the band's `fast` network alone (`irchroma bench
 exemplars`: 1.75 to 1.83 on both bands, at 320 and at 160 pixels)."""
-_WAY = "less own frames, models apart"  # how it is measured: what was found otherwise is measured anew
+_WAY = "models apart, or not calm"  # how it is measured: what was found otherwise is measured anew
 _MEASURED, _SEEN_PX = "fast", 320
 """The network that is measured, and what it sees; the others by their work."""
 _Times = tuple[float, float, float, float, float]
 """Of `Pace`: call_ms, wall_ms, frame_ms, models_ms, full_ms."""
+_Found = tuple[_Times, bool]
+"""What was measured, and whether nobody else held the processor."""
 _measuring = threading.Lock()
-_fresh: dict[tuple[Hashable, ...], tuple[float, _Times]] = {}
+_fresh: dict[tuple[Hashable, ...], tuple[float, _Found]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,7 @@ class Pace:
         full_ms: of what is done to every frame at its own size.
         cores: that this process may use.
         when: `measured just now` or `measured before`.
+        calm: nobody else held the processor meanwhile; where somebody did, `measure_again` finds more.
     """
 
     demand: Demand
@@ -109,6 +114,7 @@ class Pace:
     full_ms: float
     cores: int
     when: str
+    calm: bool = True
 
     def fits(self, rung: Rung) -> bool:
         """Whether the rate is kept, and the share of the processor stays free."""
@@ -163,47 +169,72 @@ def measure(demand: Demand) -> Pace:
         EngineError: no network runs here.
     """
     options, cores = demand.options, usable_cores()
-    network = options.network
-    if options.beside and not network.threads:
-        network = replace(network, threads=max(1, cores // 2))
-    by_reference = options.engine == catalog.REFERENCE.name
-    factor = BY_REFERENCE if by_reference else 1.0
-    band = catalog.band_of(options.engine, options.size)
-    path = options.weights or weights_for(band, _MEASURED, network)
-    memory = _memory(network, path, demand)
-    about = (network, path, options.recolor, options.temporal, demand.size)
+    asked = _Asked.of(demand)
+    factor = BY_REFERENCE if options.engine == catalog.REFERENCE.name else 1.0
+    about = (asked.network, asked.path, options.recolor, options.temporal, demand.size)
     with _measuring:
-        known, when = _read(memory), "measured before"
-        at_s, found = _fresh.get(about, (-math.inf, None))
-        if known is None and found is not None and time.monotonic() - at_s < FRESH_S:
-            known, when = found, "measured just now"
-        if known is None:
-            known, when = _measured(demand, network, path, memory), "measured just now"
+        found, when = _read(asked.memory), "measured before"
+        at_s, fresh = _fresh.get(about, (-math.inf, None))
+        if found is None and fresh is not None and time.monotonic() - at_s < FRESH_S:
+            found, when = fresh, "measured just now"
+        if found is None:
+            found, when = _measured(demand, asked), "measured just now"
+            _remember(asked.memory, found)
             _fresh.clear()
-            _fresh[about] = time.monotonic(), known
-    call_ms, wall_ms, frame_ms, models_ms, full_ms = known
+            _fresh[about] = time.monotonic(), found
+    (call_ms, wall_ms, frame_ms, models_ms, full_ms), calm = found
     if not options.temporal.half_color or options.reference is not None:
         models_ms = 0.0  # made for every frame
-    return Pace(demand, factor * call_ms, factor * wall_ms, frame_ms, models_ms, full_ms, cores, when)
+    if not calm:
+        when += " beside other work"
+    return Pace(demand, factor * call_ms, factor * wall_ms, frame_ms, models_ms, full_ms, cores, when, calm)
 
 
-def _measured(demand: Demand, network: NetworkOptions, path: Path, memory: Path | None) -> _Times:
-    """Measured now, and written down where nobody disturbed it."""
+def measure_again(demand: Demand) -> None:
+    """Measure what was measured beside other work once more, for the runs to come; the least of both counts.
+
+    Raises:
+        EngineError: no network runs here.
+    """
+    asked = _Asked.of(demand)
+    with _measuring:
+        before = _read(asked.memory)
+        if before is None or before[1]:
+            return
+        times, calm = _measured(demand, asked)
+        call_ms, wall_ms, frame_ms, models_ms, full_ms = map(min, times, before[0])
+        _remember(asked.memory, ((call_ms, wall_ms, frame_ms, models_ms, full_ms), calm))
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The network that is measured for a demand, and where that is remembered."""
+
+    network: NetworkOptions
+    path: Path
+    memory: Path | None
+
+    @classmethod
+    def of(cls, demand: Demand) -> _Asked:
+        options, network = demand.options, demand.options.network
+        if options.beside and not network.threads:
+            network = replace(network, threads=max(1, usable_cores() // 2))
+        band = catalog.band_of(options.engine, options.size)
+        path = options.weights or weights_for(band, _MEASURED, network)
+        return cls(network, path, _memory(network, path, demand))
+
+
+def _measured(demand: Demand, asked: _Asked) -> _Found:
+    """Measured now."""
     options = demand.options
-    call = partial(_call, path, network, demand.size)
+    call = partial(_call, asked.path, asked.network, demand.size)
     # Frames without color may be on their way meanwhile.
     call_ms, wall_ms, calm = giving_way(call) if options.beside else call()
     if options.weights is not None and options.size != _MEASURED and options.engine != catalog.REFERENCE.name:
         scale = Rung(options.size, _SEEN_PX).work / Rung(_MEASURED, _SEEN_PX).work
         call_ms, wall_ms = call_ms / scale, wall_ms / scale
     frame = partial(_frame, options, demand.size)
-    found = call_ms, wall_ms, *(giving_way(frame) if options.beside else frame())
-    if memory is not None and calm:
-        try:
-            memory.write_text(json.dumps([round(ms, 3) for ms in found]), encoding="utf-8")
-        except OSError as error:
-            log.info("the pace of this machine is not kept: %s", error)
-    return found
+    return (call_ms, wall_ms, *(giving_way(frame) if options.beside else frame())), calm
 
 
 def _call(path: Path, options: NetworkOptions, size: tuple[int, int]) -> tuple[float, float, bool]:
@@ -211,7 +242,7 @@ def _call(path: Path, options: NetworkOptions, size: tuple[int, int]) -> tuple[f
 
     The least of some, since others disturb and nothing speeds up.
     """
-    network = open_network(path, options)
+    network = open_kept(path, options)
     luma = padded(np.full(work_size(size, _SEEN_PX), 90, np.uint8))
     try:
         network.infer(luma)
@@ -229,7 +260,7 @@ def _call(path: Path, options: NetworkOptions, size: tuple[int, int]) -> tuple[f
         cpu_ms = min(cpu_ms, wall_ms * (options.threads or usable_cores()))  # less what frames took meanwhile
         return cpu_ms, min(cpu_ms, wall_ms), calm
     finally:
-        network.close()
+        keep(path, options, network)  # it may be the one that is chosen
 
 
 def _frame(options: NeuralOptions, size: tuple[int, int]) -> tuple[float, float, float]:
@@ -281,16 +312,26 @@ def _memory(network: NetworkOptions, path: Path, demand: Demand) -> Path | None:
     return network.cache.parent / f"pace-{key}.json"
 
 
-def _read(memory: Path | None) -> _Times | None:
+def _read(memory: Path | None) -> _Found | None:
     if memory is None or not memory.is_file():
         return None
     try:
-        call_ms, wall_ms, frame_ms, models_ms, full_ms = (
-            float(ms) for ms in json.loads(memory.read_text("utf-8"))
-        )
-    except (OSError, ValueError, TypeError) as error:
+        told = json.loads(memory.read_text("utf-8"))
+        call_ms, wall_ms, frame_ms, models_ms, full_ms = (float(ms) for ms in told["ms"])
+        calm = bool(told["calm"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
         log.info("%s cannot be used, measured anew: %s", memory.name, error)
         return None
     found = call_ms, wall_ms, frame_ms, models_ms, full_ms
     right = all(math.isfinite(ms) and ms > 0 for ms in (call_ms, wall_ms, frame_ms, full_ms))
-    return found if right and 0 <= models_ms < frame_ms else None
+    return (found, calm) if right and 0 <= models_ms < frame_ms else None
+
+
+def _remember(memory: Path | None, found: _Found) -> None:
+    if memory is None:
+        return
+    times, calm = found
+    try:
+        memory.write_text(json.dumps({"ms": [round(ms, 3) for ms in times], "calm": calm}), encoding="utf-8")
+    except OSError as error:
+        log.info("the pace of this machine is not kept: %s", error)

@@ -9,8 +9,9 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from irchroma.engines import catalog
 from irchroma.engines.cache import cache_folder
 from irchroma.engines.choice import GPU_RUNTIMES, ColorizerOptions
 from irchroma.engines.gpu import probe
+from irchroma.engines.network import ahead
 from irchroma.engines.network.network import GPU_ONLY
 from irchroma.engines.neural import pace
 from irchroma.engines.neural.adjustable import AdjustableColorizer
@@ -66,6 +68,7 @@ class Governor:
         self._seconds: dict[str, float] = {}
         self._busy_s = 0.0
         self._busy = 0.0
+        self._later: Callable[[], None] | None = None
         self.steps: list[dict[str, Any]] = []
 
     def expect(self, info: VideoInfo, encoded: float = 1.0) -> None:
@@ -93,8 +96,10 @@ class Governor:
             EngineUnavailable, EngineOptionError: as `NeuralColorizer`.
         """
         if self._open_keys and self._controller is None and self._info is not None:
-            options, self.chosen = chosen_for(options, self._info, self._open_keys, encoded=self.encoded)
+            found = chosen_for(options, self._info, self._open_keys, encoded=self.encoded)
+            options, measured, self.chosen = found
             log.info("auto: %s", self.chosen)
+            self._later = None if measured.calm else partial(pace.measure_again, measured.demand)
         self._options = options = self._options or options
         every = options.temporal.color_every
         by_reference = options.engine == catalog.REFERENCE.name
@@ -110,7 +115,8 @@ class Governor:
         if self._controller is None:
             self._controller = LoadController([rung.cost for rung in rungs], self._limit_s)
             log.info("auto: %s; %d cheaper settings in reserve", rungs[0], len(rungs) - 1)
-        self._colorizer = AdjustableColorizer(options, rungs, start, self._size)
+        self._colorizer = AdjustableColorizer(options, rungs, start, self._size, self._later)
+        ahead.let_go()
         return self._colorizer
 
     def on_frame(self, loop: Loop) -> None:
@@ -246,8 +252,8 @@ def chosen_for(
     open_keys: Sequence[str],
     cameras: int = 1,
     encoded: float = 1.0,
-) -> tuple[NeuralOptions, str]:
-    """The best settings that keep the rate and leave a quarter of the processor; and why these, one line.
+) -> tuple[NeuralOptions, pace.Pace, str]:
+    """The best settings that keep the rate and leave a quarter of the processor; their measure; why these.
 
     Args:
         options: of the colorizer, what the user said in place.
@@ -283,7 +289,9 @@ def chosen_for(
     size = options.size if by_reference else rung.size
     options = replace(options, size=size, work_size_px=rung.seen_px, temporal=temporal)
     why = measured.sentence(rung)
-    return options, why if found is not None else f"{why}; that is too slow, and the cheapest there is"
+    if found is None:
+        why += "; that is too slow, and the cheapest there is"
+    return options, measured, why
 
 
 def fitted(
@@ -321,7 +329,8 @@ def fitted(
             return options
         neural = replace(options.neural, engine=name.kind, size=name.variant or options.neural.size)
         open_keys = _as_default(neural, name.variant is not None)
-        neural, why = chosen_for(neural, info, open_keys, pool.cameras, _encoded(config))
+        neural, _, why = chosen_for(neural, info, open_keys, pool.cameras, _encoded(config))
+        ahead.let_go()
         log.info("auto: %s", why)
         return replace(options, neural=neural)
     if not info.live and not config.auto:

@@ -1,18 +1,29 @@
 """What a run loads beside the opening of its source, so that its frames wait for no library.
 
-One that is loaded between two frames holds the interpreter's lock, for a second where it comes from disk.
+One that is loaded between two frames holds the interpreter's lock, for a second where it comes from disk. The
+network that colored the same source the last time is read and compiled then, too.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 
 from irchroma.engines import catalog
+from irchroma.engines.cache import write_atomically
+from irchroma.engines.network import ahead
+from irchroma.engines.network.network import NetworkOptions
+from irchroma.engines.processor import usable_cores
 from irchroma.launch.run.options import RunConfig
 from irchroma.stream.gstreamer import door
+from irchroma.stream.sinks.open_sink import public
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +35,7 @@ def load_ahead(config: RunConfig) -> list[threading.Thread]:
     parts: list[Callable[[], object]] = []
     neural = config.engine == "auto" or catalog.parse(config.engine).neural
     if neural and config.neural.network.runtime in ("auto", "openvino") and find_spec("openvino"):
-        parts.append(_openvino)
+        parts.append(partial(_openvino, config))
     if any(place not in _OWN_SINKS for place in config.to):
         parts.append(_gstreamer)
     # No daemons: a process that ends within an import of threads in C++ is aborted.
@@ -34,10 +45,41 @@ def load_ahead(config: RunConfig) -> list[threading.Thread]:
     return threads
 
 
-def _openvino() -> None:
+def remember(config: RunConfig, path: Path, options: NetworkOptions, shape: tuple[int, ...]) -> None:
+    """Have the next `load_ahead` of such a run open this network, see `ahead.open_ahead`."""
+    place = _place(config)
+    if place is None:
+        return
+    kept = {"runtime": options.runtime, "threads": options.threads, "exact": options.exact}
+    text = json.dumps({"network": str(path), "options": kept, "shape": shape})
+    try:
+        if not place.is_file() or place.read_text("utf-8") != text:
+            write_atomically(place, [text.encode()])
+    except OSError as error:
+        log.info("the network of this source is not remembered: %s", error)
+
+
+def _openvino(config: RunConfig) -> None:
     from irchroma.engines.network import openvino_runtime
 
     openvino_runtime.load_plugin()
+    place = _place(config)
+    if place is None or not place.is_file():
+        return
+    told = json.loads(place.read_text("utf-8"))
+    options = replace(config.neural.network, **told["options"])
+    ahead.open_ahead(Path(told["network"]), options, tuple(int(number) for number in told["shape"]))
+
+
+def _place(config: RunConfig) -> Path | None:
+    """Where it is remembered which network colors this source; None where nothing is kept."""
+    cache, neural = config.neural.network.cache, config.neural
+    if cache is None:
+        return None
+    network = replace(neural.network, cache=None)
+    about = (public(config.source), config.engine, config.fixed, neural.weights, network)
+    key = hashlib.sha256(repr((*about, usable_cores())).encode()).hexdigest()[:16]
+    return cache.parent / f"network-{key}.json"
 
 
 def _gstreamer() -> None:

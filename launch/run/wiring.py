@@ -22,6 +22,7 @@ from irchroma.engines.choice import (
     open_colorizer,
 )
 from irchroma.engines.network.sharing import SharedPool
+from irchroma.engines.neural.adjustable import AdjustableColorizer
 from irchroma.engines.neural.colorizer import NeuralColorizer
 from irchroma.engines.palette.tables import PALETTES, palette_table
 from irchroma.engines.reference.pictures import AUTO, load_references
@@ -38,6 +39,7 @@ from irchroma.launch.run.auto_reference import (
 from irchroma.launch.run.control.rereading import Reread
 from irchroma.launch.run.control.run_control import RunControl
 from irchroma.launch.run.evidence import EvidenceFacts, evidence_sink, make_recorder
+from irchroma.launch.run.loading import remember
 from irchroma.launch.run.monitor import FlickerWatch
 from irchroma.launch.run.options import (
     OutputOptions,
@@ -181,6 +183,8 @@ def build_loop(
         colorizer = open_colorizer(engine, fitted(engine, config, info, options, governor))
         if isinstance(colorizer, NeuralColorizer):
             colorizer.prepare(info.size)
+        elif isinstance(colorizer, AdjustableColorizer) and colorizer.first_network is not None:
+            remember(config, *colorizer.first_network)
         if colorizer.synthetic:
             watch.prepare()
         if auto is not None:

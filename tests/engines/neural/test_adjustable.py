@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.waiting import wait_for
 
 from irchroma.engines.errors import EngineError
 from irchroma.engines.network.network import RUNTIMES, NetworkOptions, installed
@@ -168,3 +169,27 @@ def test_candidates_are_all_settings_best_first() -> None:
     assert len(found) == len(set(found)) == 4 * sum(len(MEASURED["nir", s]) for s in ("fast", "best"))
     scores = [quality("nir", rung) for rung in found]
     assert scores == sorted(scores, reverse=True)
+
+
+def test_what_is_for_later_is_done_when_every_rung_is_ready_and_not_once_it_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    options = NeuralOptions("nir", network=NetworkOptions(cache=None, threads=2))
+    for between_s, done in ((0.01, 1), (60.0, 0)):
+        monkeypatch.setattr(adjustable, "_BETWEEN_S", between_s)
+        calls: list[int] = []
+        colorizer = AdjustableColorizer(options, RUNGS, 0, (128, 160), lambda: calls.append(1))  # noqa: B023
+        assert colorizer.wait_ready()
+        wait_for(lambda: len(calls) == done)  # noqa: B023
+        colorizer.close()
+        assert len(calls) == done
+
+
+def test_the_first_network_is_named_as_it_was_asked_for() -> None:
+    options = NeuralOptions("nir", network=NetworkOptions(cache=None, threads=2))
+    colorizer = AdjustableColorizer(options, RUNGS)
+    assert colorizer.first_network is None  # before a frame has told its size
+    color(colorizer, 0)
+    path, asked, shape = colorizer.first_network or (Path(), NetworkOptions(), ())
+    assert (path, asked, shape) == (colorizer.weights, options.network, (1, 1, 128, 160))
+    colorizer.close()

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
-from irchroma.engines.network.network import installed
+from irchroma.engines.network import ahead
+from irchroma.engines.network.network import Network, NetworkOptions, installed
+from irchroma.engines.neural import adjustable, pace
+from irchroma.launch.cli import main
+from irchroma.launch.run.automatic import Governor
+from irchroma.stream.loop.loop import Loop
 
 PROGRAM = dedent(
     """
     import sys
-    from irchroma.launch.run.loading import load_ahead
-    from irchroma.launch.run.options import RunConfig
+        from irchroma.launch.run.options import RunConfig
 
     engine, place = sys.argv[1:]
     for thread in load_ahead(RunConfig(source="test:nir", engine=engine, to=(place,))):
@@ -34,3 +39,46 @@ def loaded(engine: str, place: str) -> list[str]:
 def test_what_frames_will_need_is_loaded_and_nothing_else() -> None:
     assert loaded("nir", "out.mp4") == ["openvino", "gi"]
     assert loaded("palette:ironbow", "null") == []
+
+
+@pytest.mark.gst
+@pytest.mark.skipif(not installed("openvino"), reason="openvino is not installed")
+def test_the_network_of_the_last_run_is_compiled_while_the_source_opens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By exactly what the run then asks for; another source, and one that has not been seen, have none."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(ahead, "_kept", {})
+    asked: list[tuple[Path, NetworkOptions, tuple[int, ...]]] = []
+    taken: list[bool] = []
+    open_ahead, open_kept = ahead.open_ahead, ahead.open_kept
+    monkeypatch.setattr(ahead, "open_ahead", lambda *about: asked.append(about) or open_ahead(*about))
+
+    def opened(path: Path, options: NetworkOptions) -> Network:
+        kept = len(ahead._kept)
+        network = open_kept(path, options)
+        taken.append(len(ahead._kept) < kept)
+        return network
+
+    monkeypatch.setattr(adjustable, "open_kept", opened)
+    monkeypatch.setattr(pace, "open_kept", ahead.open_network)  # what is measured is another's business
+    monkeypatch.setattr(pace, "keep", lambda path, options, network: network.close())
+    on_frame = Governor.on_frame
+
+    def stop_once_colored(self: Governor, loop: Loop) -> None:  # however long the engine takes to open
+        on_frame(self, loop)
+        if self.summary()["seconds"]:
+            loop.stop()
+
+    monkeypatch.setattr(Governor, "on_frame", stop_once_colored)
+    words = ["run", "test:nir?size=96x64&live=1", "--to", "null", "--engine", "nir", "--quiet"]
+    for again in (False, True):
+        assert main(words) == 0
+        assert len(asked) == again
+        assert taken[-1] == again
+    shape = asked[0][2]
+    assert shape[:2] == (1, 1)
+    assert not ahead._kept
+    assert main(["run", "test:nir?size=64x48&live=1", *words[2:]]) == 0
+    assert len(asked) == 1
+    assert not taken[-1]
