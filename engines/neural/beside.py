@@ -42,6 +42,10 @@ STUCK_S = 20.0
 on a loaded machine, took 6."""
 
 
+_FIRST_ANSWERS = 2
+"""Calls before a network gives way: one that compiles it, and the first frame's."""
+
+
 class Journey:
     """Where the pixels of now were in the frame that the network is looking at, and how sure that is.
 
@@ -99,12 +103,18 @@ class NetworkBeside:
 
     Used by one thread, but for `close`.
 
+    Args:
+        alone: the network has no other thread than the one that calls it, which then gives way (`make_nice`)
+            after its first answers only: they compile it and give the first color, which would be late
+            beside other work. Threads of a network's own keep the priority of the first call for ever.
+
     Attributes:
         worked_s: seconds that it has spent in calls so far.
         calls: how many have ended.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, alone: bool = False) -> None:
+        self._alone = alone
         self._changed = threading.Condition()
         self._call: _Call | None = None
         self._thread: threading.Thread | None = None
@@ -186,8 +196,11 @@ class NetworkBeside:
         return self._call is not None and (self._call.answer is not None or self._call.error is not None)
 
     def _work(self) -> None:
-        make_nice()
+        nice = False
         while True:
+            if not nice and (not self._alone or self.calls >= _FIRST_ANSWERS):
+                make_nice()
+                nice = True
             with self._changed:
                 self._changed.wait_for(lambda: self._closed or (self._call is not None and not self._ready()))
                 if self._closed:
@@ -251,13 +264,16 @@ class ColorBeside:
         news: the last frame's color is not only that of the frame before, moved.
     """
 
-    def __init__(self, stage: TemporalStage, keep_dark: Callable[[Plane, Luma], None]) -> None:
+    def __init__(
+        self, stage: TemporalStage, keep_dark: Callable[[Plane, Luma], None], alone: bool = False
+    ) -> None:
         """Args:
         stage: of the video.
         keep_dark: fades in place what the network says of black places: `ycc`, and the luma at its size.
+        alone: see `NetworkBeside`.
         """
         self._stage, self._keep_dark = stage, keep_dark
-        self._beside = NetworkBeside()
+        self._beside = NetworkBeside(alone)
         self._journey: Journey | None = None
         self._wanted, self._shown, self._wait_s = False, 0.0, FIRST_WAIT_S
         self._frames = 0  # since the last answer

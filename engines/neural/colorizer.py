@@ -152,11 +152,10 @@ class NeuralColorizer:
         self._band = catalog.band_of(engine, size)
         if exemplar:
             engine, size = self._band, "fast"
-        path = self.options.weights or catalog.weights_path(engine, size)
+        self.weights: Path = self.options.weights or catalog.weights_path(engine, size)
         if self.options.weights is None and network is None:
-            path = weights_for(engine, size, self.options.network)
-        self.weights: Path = path
-        record = require_match(path, engine) if path.is_file() else None
+            self.weights = weights_for(engine, size, self.options.network)
+        record = require_match(self.weights, engine) if self.weights.is_file() else None
         if record is not None and not exemplar:
             self.options = replace(self.options, size=record.size)
         self._precision = f" {record.precision}" if record is not None else ""
@@ -165,7 +164,7 @@ class NeuralColorizer:
         if parallel and opener is open_network and not self.options.network.threads:
             threads = max(1, usable_cores() // 2)  # the others are the frames'
             self.options = replace(self.options, network=replace(self.options.network, threads=threads))
-        self.network = network or opener(path, self.options.network)
+        self.network = network or opener(self.weights, self.options.network)
         reference, strength = self.options.reference, self.options.reference_strength
         references = load_references(reference) if reference is not None else []
         if exemplar and network is None:
@@ -176,7 +175,8 @@ class NeuralColorizer:
         self._stage = TemporalStage(self.options.temporal) if self.options.steady else None
         look = catalog.look_of(self.options.engine, self.options.size)
         self._keep_dark = partial(_keep_dark, neutral.dark_fade() if look.unlit is not None else None)
-        self._beside = ColorBeside(self._stage, self._keep_dark) if beside and self._stage else None
+        alone = self.options.network.threads == 1
+        self._beside = ColorBeside(self._stage, self._keep_dark, alone) if beside and self._stage else None
         self._calls = CallsInOrder() if self.options.ahead and self._stage and not beside else None
         self.depth = AHEAD_FRAMES if self._calls is not None else type(self).depth
         self._recoloring, self._carried = Recoloring(self.options.recolor, look), CarriedModels()

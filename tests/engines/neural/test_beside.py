@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from itertools import pairwise
@@ -12,9 +13,10 @@ import pytest
 from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineError
-from irchroma.engines.network.network import Tensor
+from irchroma.engines.network.network import NetworkOptions, Tensor
 from irchroma.engines.neural.beside import CUT_WAIT_S, FADE_S
 from irchroma.engines.neural.colorizer import DeferredPicture, NeuralColorizer, NeuralOptions
+from irchroma.engines.processor import NICENESS
 
 FRAME_NS = 33_333_333
 Luma = NDArray[np.uint8]
@@ -186,3 +188,24 @@ def test_without_it_the_same_frames_give_the_same_pictures() -> None:
         assert second is not None
         for plane, same in zip(first, second, strict=True):
             np.testing.assert_array_equal(plane, same)
+
+
+@pytest.mark.parametrize(("threads", "own"), [(1, 2), (2, 0)])
+def test_a_network_without_threads_of_its_own_gives_way_after_its_first_color(threads: int, own: int) -> None:
+    """Beside other work the first color would come late; threads that a call starts keep its priority."""
+    priorities: list[int] = []
+
+    class Noting(GatedNetwork):
+        def infer(self, luma: Tensor) -> tuple[Tensor, Tensor]:
+            priorities.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+            return super().infer(luma)
+
+    network = Noting()
+    network.let.release(4)
+    options = NeuralOptions(work_size_px=128, beside=True, network=NetworkOptions(threads=threads))
+    video = NeuralColorizer(options, network)
+    for _ in range(4):
+        video.prepare((192, 256))
+    video.close()
+    plain = os.getpriority(os.PRIO_PROCESS, 0)
+    assert priorities == [plain] * own + [min(19, plain + NICENESS)] * (4 - own)
