@@ -122,7 +122,11 @@ class Monitor:
         return now.state if now.reason is None else f"{now.state}: {now.reason}"
 
     def stats(self) -> dict[str, Any]:
-        """Counts and latencies so far; times in milliseconds."""
+        """Counts and latencies so far; times in milliseconds.
+
+        `passed_before_start` are frames that the camera had sent before any were taken: neither among the
+        `frames` nor among what was `dropped_before_processing`.
+        """
         loop = self.loop
         if loop is None:
             return {"frames": 0}

@@ -9,6 +9,7 @@ import threading
 import time
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from tests.reading import frames_of
 from tests.waiting import free_port, wait_for
 
 from irchroma.launch.cli import main
+from irchroma.launch.run import wiring
 from irchroma.stream.errors import SourceError
 from irchroma.stream.frame import Frame
 from irchroma.stream.sources.file_source import FileSource
@@ -88,6 +90,24 @@ def test_the_flicker_of_a_network_is_among_the_statistics(tmp_path: Path) -> Non
     stats = tmp_path / "stats.json"
     run("test:nir?size=160x128&frames=12", "--to", "null", "--engine", "nir", "--stats", str(stats))
     assert 0 <= json.loads(stats.read_text())["flicker"] < 1
+
+
+def test_what_a_camera_sends_before_frames_are_taken_is_passed_and_not_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = wiring.open_colorizer
+
+    def made_late(*about: Any) -> Any:
+        threading.Event().wait(0.25)  # the first frame waits a little longer for its engine
+        return made(*about)
+
+    monkeypatch.setattr(wiring, "open_colorizer", made_late)
+    stats = tmp_path / "stats.json"
+    camera = "test:nir?size=64x48&rate=30&live=1&frames=40&ahead=1"
+    run(camera, "--to", "null", "--engine", "gray", "--stats", str(stats))
+    told = json.loads(stats.read_text())
+    assert told["passed_before_start"] >= 3
+    assert told["frames"] + told["dropped_before_processing"] + told["passed_before_start"] == 40
 
 
 def test_the_printed_configuration_can_be_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
