@@ -23,6 +23,7 @@ from irchroma.engines.network.network import NetworkOptions
 from irchroma.engines.processor import usable_cores
 from irchroma.launch.run.options import RunConfig
 from irchroma.stream.gstreamer import door
+from irchroma.stream.sinks.encoders import ASSUMED_RATE, EncoderTask, encode_once, x264_launch
 from irchroma.stream.sinks.open_sink import public
 
 log = logging.getLogger(__name__)
@@ -83,12 +84,16 @@ def _place(config: RunConfig) -> Path | None:
 
 
 def _gstreamer() -> None:
-    for name in _ELEMENTS:
-        door.has_element(name)  # which loads it
+    if all([door.has_element(name) for name in _ELEMENTS]):  # which loads it
+        task = EncoderTask("h264", _SMALL, ASSUMED_RATE, live=True)
+        encode_once(x264_launch("x264enc", task), _SMALL)
 
 
 _ELEMENTS = ("appsrc", "x264enc", "h264parse", "mp4mux", "filesink")
 """Most sinks are made of these; where others are taken, little is lost."""
+_SMALL = (64, 64)
+"""(H, W) of the picture that x264 is begun with. A run's first one took 100 ms otherwise: at 1280x512 22 to
+45 ms of CPU time, and 11 where a small one had been coded before."""
 
 
 def _quietly(part: Callable[[], object]) -> None:

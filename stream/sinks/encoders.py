@@ -380,11 +380,11 @@ def survey_encoders(size: tuple[int, int] = (512, 640)) -> list[EncoderState]:
 def _fault_of(kind: _Kind, element: str, task: EncoderTask) -> str | None:
     if not door.has_element(element):
         return f"{element} is not here (needs {_PACKAGES[kind.name]})"
-    return _probe(kind.launch(element, task), task.size) if kind.hardware else None
+    return encode_once(kind.launch(element, task), task.size) if kind.hardware else None
 
 
 @functools.cache
-def _probe(launch: str, size: tuple[int, int]) -> str | None:
+def encode_once(launch: str, size: tuple[int, int]) -> str | None:
     """Encodes one black frame; the reason why not, None where it came out."""
     pipeline = Pipeline(f"{appsrc_of(size, ASSUMED_RATE)} ! {launch} ! fakesink name=coded sync=false")
     try:

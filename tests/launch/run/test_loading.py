@@ -13,13 +13,17 @@ from irchroma.engines.network import ahead
 from irchroma.engines.network.network import Network, NetworkOptions, installed
 from irchroma.engines.neural import adjustable, pace
 from irchroma.launch.cli import main
+from irchroma.launch.run import loading
 from irchroma.launch.run.automatic import Governor
+from irchroma.launch.run.loading import load_ahead
+from irchroma.launch.run.options import RunConfig
 from irchroma.stream.loop.loop import Loop
 
 PROGRAM = dedent(
     """
     import sys
-        from irchroma.launch.run.options import RunConfig
+    from irchroma.launch.run.loading import load_ahead
+    from irchroma.launch.run.options import RunConfig
 
     engine, place = sys.argv[1:]
     for thread in load_ahead(RunConfig(source="test:nir", engine=engine, to=(place,))):
@@ -39,6 +43,21 @@ def loaded(engine: str, place: str) -> list[str]:
 def test_what_frames_will_need_is_loaded_and_nothing_else() -> None:
     assert loaded("nir", "out.mp4") == ["openvino", "gi"]
     assert loaded("palette:ironbow", "null") == []
+
+
+@pytest.mark.gst
+def test_x264_has_begun_before_the_first_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    coded: list[str] = []
+    encode_once = loading.encode_once
+    monkeypatch.setattr(
+        loading, "encode_once", lambda launch, size: coded.append(launch) or encode_once(launch, size)
+    )
+    for place in ("null", "out.mp4"):
+        for thread in load_ahead(RunConfig(source="test:nir", engine="gray", to=(place,))):
+            thread.join()
+        assert len(coded) == (place != "null")
+    assert coded[0].startswith("x264enc ")
+    assert encode_once(coded[0], (64, 64)) is None
 
 
 @pytest.mark.gst
