@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
@@ -44,8 +45,97 @@ class RtspAddress:
         return f"rtsp://{listening.shown(self.host)}:{self.port}/{self.name}"
 
 
+class _Listener:
+    """One address of a port, and the GLib thread in which all that happens on its connections happens.
+
+    The server's own thread pool would give connections a thread that only it knows, and a connection that is
+    closed from another thread is closed while its own reads from it: GStreamer 1.22 then spins and prints
+    a million complaints, and 1.26 was seen to abort.
+    """
+
+    def __init__(self, rtsp: Any, host: str, port: int) -> None:
+        """`rtsp`: the namespace. Nothing listens yet; `server` may be set up."""
+        self._rtsp, self._host, self._port = rtsp, host, port
+        glib = door.modules()["GLib"]
+        self.server = rtsp.RTSPServer.new()
+        self.server.set_address(host)
+        self.server.set_service(str(port))
+        self.server.set_content_length_limit(_LONGEST_BODY)
+        self.server.get_thread_pool().set_max_threads(0)  # connections belong to the thread that accepts them
+        self.context = glib.MainContext.new()
+        self._loop = glib.MainLoop.new(self.context, False)
+        self._source: Any = None
+        self._thread: threading.Thread | None = None
+
+    def bind(self) -> int:
+        """Take the port, whose number is returned; nobody is answered before `run`.
+
+        Raises:
+            SinkError: it is taken.
+        """
+        try:
+            # attach() would only log why it failed.
+            self._source = self.server.create_source(None)
+        except door.modules()["GLib"].Error as error:
+            raise SinkError(
+                f"rtsp: cannot listen on {self._host}:{self._port}: {_reason(error.message)}"
+                " (an rtsp:// sink is a server on this machine; to another: publish+rtsp://host:port/path)"
+            ) from error
+        self._source.attach(self.context)
+        self._port = int(self.server.get_bound_port())
+        return self._port
+
+    def run(self) -> None:
+        self._thread = threading.Thread(target=self._run, name=f"rtsp :{self._port}", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        self.context.push_thread_default()
+        self._loop.run()
+        self.context.pop_thread_default()
+
+    def soon(self, work: Callable[[], object]) -> None:
+        """Let something be done in the thread of the connections, before what they ask for. Any thread."""
+
+        def once(*_: Any) -> bool:
+            work()
+            return False
+
+        glib = door.modules()["GLib"]
+        later = glib.idle_source_new()
+        later.set_priority(glib.PRIORITY_HIGH)
+        later.set_callback(once)
+        later.attach(self.context)
+
+    def begin_to_end(self) -> None:
+        """Let the port go and all who are connected, as soon as the thread comes to it."""
+        if self._thread is None:
+            self._hang_up()
+        else:
+            self.soon(self._end)
+
+    def _end(self) -> None:
+        self._hang_up()
+        self._loop.quit()
+
+    def _hang_up(self) -> None:
+        if self._source is not None:
+            self._source.destroy()
+        self.server.client_filter(lambda *_: self._rtsp.RTSPFilterResult.REMOVE)
+
+    def ended(self, deadline: float) -> bool:
+        """Wait for it until then, `time.monotonic`; False where the thread is held up. Lets go of all."""
+        if self._thread is not None:
+            self._thread.join(max(0.0, deadline - time.monotonic()))
+            if self._thread.is_alive():
+                return False
+        # The listening socket is closed with the last reference to its source.
+        self.server = self._source = self._loop = self.context = None
+        return True
+
+
 class _Server:
-    """One port, the addresses that it listens on, and its GLib thread."""
+    """One port and the addresses that it listens on, which share what is served."""
 
     def __init__(self, host: str, port: int, locked: bool) -> None:
         self._rtsp = door.extra_module("GstRtspServer")
@@ -54,86 +144,61 @@ class _Server:
         self.names: dict[str, Callable[[bool], None]] = {}
         self._mounts, self._sessions = self._rtsp.RTSPMountPoints.new(), self._rtsp.RTSPSessionPool.new()
         self._sessions.set_max_sessions(_MOST_SESSIONS)
-        self._clients: list[Any] = []  # the oldest first
+        self._clients: list[tuple[Any, _Listener]] = []  # the oldest first
         self._clients_lock = threading.Lock()
         self._roles: dict[str, str] = {}  # basic credentials -> role: many streams may have the same
         self._auth = self._rtsp.RTSPAuth.new() if locked else None
-        self._context = glib.MainContext.new()
-        self._loop = glib.MainLoop.new(self._context, False)
-        self._servers: list[Any] = []
-        self._sources: list[Any] = []
+        self._listeners: list[_Listener] = []
         self.port = port
-        for address in listening.hosts(host, locked):
-            self._listen(address)
+        try:
+            for address in listening.hosts(host, locked):
+                self._listen(address)
+        except SinkError:
+            self._end_listeners()
+            raise
         self._cleaner = glib.timeout_source_new_seconds(_CLEAN_S)
         self._cleaner.set_callback(self._clean)
-        self._cleaner.attach(self._context)
-        self._thread = threading.Thread(target=self._run, name=f"rtsp :{self.port}", daemon=True)
-        self._thread.start()
+        self._cleaner.attach(self._listeners[0].context)
+        for listener in self._listeners:
+            listener.run()
 
     def _listen(self, host: str) -> None:
         """One more address; all share what is mounted, its sessions and its passwords."""
-        server = self._rtsp.RTSPServer.new()
-        server.set_address(host)
-        server.set_service(str(self.port))
-        server.set_mount_points(self._mounts)
-        server.set_session_pool(self._sessions)
-        server.set_content_length_limit(_LONGEST_BODY)
-        server.connect("client-connected", self._client_connected)
+        listener = _Listener(self._rtsp, host, self.port)
+        listener.server.set_mount_points(self._mounts)
+        listener.server.set_session_pool(self._sessions)
+        listener.server.connect("client-connected", self._client_connected, listener)
         if self._auth is not None:
-            server.set_auth(self._auth)
-        try:
-            # attach() would only log why it failed.
-            source = server.create_source(None)
-        except door.modules()["GLib"].Error as error:
-            for listened in self._sources:
-                listened.destroy()
-            raise SinkError(
-                f"rtsp: cannot listen on {host}:{self.port}: {_reason(error.message)}"
-                " (an rtsp:// sink is a server on this machine; to another: publish+rtsp://host:port/path)"
-            ) from error
-        source.attach(self._context)
-        self.port = int(server.get_bound_port())
-        self._servers.append(server)
-        self._sources.append(source)
-
-    def _run(self) -> None:
-        self._context.push_thread_default()
-        self._loop.run()
-        self._context.pop_thread_default()
-
-    def _quit(self, *_: Any) -> bool:
-        self._loop.quit()
-        return False
+            listener.server.set_auth(self._auth)
+        self._listeners.append(listener)
+        self.port = listener.bind()
 
     def _clean(self, *_: Any) -> bool:
         self._sessions.cleanup()
         return True
 
-    def _client_connected(self, _server: Any, client: Any) -> None:
+    def _client_connected(self, _server: Any, client: Any, listener: _Listener) -> None:
         client.connect("pre-play-request", self._play_announced)
         client.connect("play-request", self._play_requested)
         client.connect("closed", self._client_closed)
         with self._clients_lock:
-            self._clients.append(client)
+            self._clients.append((client, listener))
             surplus = len(self._clients) > _MOST_CLIENTS
         if surplus:  # not here: the server has yet to attach this one
-            later = door.modules()["GLib"].idle_source_new()
-            later.set_callback(self._make_room)
-            later.attach(self._context)
+            listener.soon(self._make_room)
 
     def _client_closed(self, client: Any) -> None:
         with self._clients_lock:
-            self._clients = [one for one in self._clients if one is not client]
+            self._clients = [one for one in self._clients if one[0] is not client]
 
-    def _make_room(self, *_: Any) -> bool:
+    def _make_room(self) -> None:
         """Close the oldest connection on which nothing was set up, or else the newest."""
         with self._clients_lock:
             clients = list(self._clients) if len(self._clients) > _MOST_CLIENTS else []
         if clients:
-            silent = (one for one in clients if not one.session_filter(None))
-            next(silent, clients[-1]).close()
-        return False
+            silent = (one for one in clients if not one[0].session_filter(None))
+            client, listener = next(silent, clients[-1])
+            listener.soon(client.close)
 
     def _play_announced(self, _client: Any, context: Any) -> Any:
         self._refresh(context, False)
@@ -174,19 +239,22 @@ class _Server:
         self.names.pop(name, None)
 
     def stop(self) -> None:
-        for source in [*self._sources, self._cleaner]:
-            source.destroy()
-        for server in self._servers:
-            server.client_filter(lambda *_: self._rtsp.RTSPFilterResult.REMOVE)
-        self._sessions.filter(lambda *_: self._rtsp.RTSPFilterResult.REMOVE)
-        # From inside: a loop whose thread has not reached run() yet would overlook it.
-        ending = door.modules()["GLib"].idle_source_new()
-        ending.set_callback(self._quit)
-        ending.attach(self._context)
-        self._thread.join(_JOIN_S)
-        # The listening socket is closed with the last reference to its source.
-        self._servers, self._sources, self._clients = [], [], []
-        self._mounts = self._sessions = self._cleaner = self._loop = self._context = None
+        self._cleaner.destroy()
+        if self._end_listeners():
+            self._sessions.filter(lambda *_: self._rtsp.RTSPFilterResult.REMOVE)
+        self._clients = []
+        self._mounts = self._sessions = self._cleaner = None
+
+    def _end_listeners(self) -> bool:
+        """Each in its own thread, and all at once; False where one is held up."""
+        for listener in self._listeners:
+            listener.begin_to_end()
+        deadline = time.monotonic() + _JOIN_S
+        ended = all([listener.ended(deadline) for listener in self._listeners])
+        if not ended:
+            log.warning("rtsp: a client holds port %d up, which is let go once that one is done", self.port)
+        self._listeners = []
+        return ended
 
 
 def _reason(message: str) -> str:

@@ -7,6 +7,8 @@ import os
 import random
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -26,6 +28,38 @@ from irchroma.stream.sinks.rtsp_sink import RtspSink
 pytestmark = pytest.mark.gst
 
 CONNECTIONS = 120
+CLOSED_UNDER_REQUESTS = """
+import socket, threading, time
+from tests.stream.sinks.test_rtsp_sink import LIVE, SIZE
+from irchroma.stream.sinks.rtsp_server import RtspAddress
+from irchroma.stream.sinks.rtsp_sink import RtspSink
+
+def asks(port):
+    try:
+        with socket.create_connection(("127.0.0.1", port), 5) as one:
+            one.settimeout(10)
+            while True:
+                one.sendall(b"OPTIONS * RTSP/1.0\\r\\nCSeq: 1\\r\\n\\r\\n")
+                if not one.recv(65536):
+                    return
+    except ConnectionError:
+        return
+
+for _ in range(60):
+    sink = RtspSink(RtspAddress("127.0.0.1", 0, "live"))
+    sink.open(LIVE, SIZE)
+    clients = [threading.Thread(target=asks, args=(sink.address.port,)) for _ in range(4)]
+    for client in clients:
+        client.start()
+    time.sleep(0.03)
+    began = time.monotonic()
+    sink.close()
+    print(time.monotonic() - began, flush=True)
+    for client in clients:
+        client.join(20)
+        assert not client.is_alive()
+"""
+"""Ports that are let go while clients ask, over and over; prints the seconds that each took."""
 
 
 def rtsp_requests(url: str) -> list[bytes]:
@@ -230,6 +264,22 @@ def test_connections_beyond_the_limit_cost_the_oldest_that_asks_for_nothing(
         assert watching.packet()
         for viewer in (watching, *silent):
             viewer.hang_up()
+
+
+def test_a_port_is_let_go_while_its_clients_ask_without_a_complaint_and_at_once() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", CLOSED_UNDER_REQUESTS],
+        env={**os.environ, "G_DEBUG": "fatal-criticals"},  # 1.22 complains a million times, 1.26 may abort
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    seconds = [float(line) for line in ended.stdout.split()]
+    assert len(seconds) == 60
+    assert sorted(seconds)[30] < 0.5, "requests go before the end"
 
 
 @pytest.mark.parametrize("path", ["/control", "/live.mjpg"])

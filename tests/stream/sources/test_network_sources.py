@@ -57,6 +57,7 @@ class RtspServer:
         self._server = rtsp.RTSPServer.new()
         self._server.set_service("0")
         self._server.set_address("127.0.0.1")
+        self._server.get_thread_pool().set_max_threads(0)  # `stop` closes connections in their own thread
         if user:
             auth, token = rtsp.RTSPAuth.new(), rtsp.RTSPToken.new()
             token.set_string("media.factory.role", user)
@@ -253,8 +254,7 @@ def test_passwords_are_used_and_never_shown(caplog: pytest.LogCaptureFixture) ->
         assert "hunter2" not in wrong
         with opened(RtspSource(f"rtsp://me:p%40ss%3Aw@{server.address}/h264")) as source:
             several(source)
-        options = RtspOptions(user="me", password="p@ss:w")
-        source = RtspSource(f"rtsp://{server.address}/h264", options)
+        source = RtspSource(f"rtsp://{server.address}/h264", RtspOptions(user="me", password="p@ss:w"))
         description = source.open().description
         source.close()
         assert "p@ss" not in description + caplog.text
