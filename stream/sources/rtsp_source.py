@@ -39,6 +39,7 @@ _SOUND = (
 _SENDER_REPORT = 200  # RFC 3550, 12.1
 _NTP_TO_UNIX_S = 2_208_988_800  # from 1900 to 1970: RFC 5905, figure 4
 _2000_NS = 946_684_800 * 10**9
+_UNKNOWN = 2**64 - 1  # GST_CLOCK_TIME_NONE: what rtpjitterbuffer tells between a reset and its next packet
 _TCP, _UDP = 4, 1 | 2  # GstRTSPLowerTrans: TCP; UDP and its multicast
 _DEFAULT_PORTS = {"rtsp": 554, "rtspt": 554, "rtspu": 554, "rtsps": 322}
 
@@ -74,6 +75,8 @@ class CameraClock:
             return
         report = sent.extract_dup(0, 28)
         if len(report) < 28 or report[1] != _SENDER_REPORT or None in (first, first_ns, rate, at) or not rate:
+            return
+        if _UNKNOWN in (first, first_ns, at):  # what the report before said still holds
             return
         seconds, share = struct.unpack(">II", report[8:16])
         camera_ns = (seconds - _NTP_TO_UNIX_S) * 10**9 + (share * 10**9 >> 32)

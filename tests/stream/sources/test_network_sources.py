@@ -2,7 +2,6 @@
 
 import contextlib
 import socket
-import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ from irchroma.stream.gstreamer import door
 from irchroma.stream.gstreamer.door import EndOfStream
 from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.sources.gst_source import GstSource
-from irchroma.stream.sources.rtsp_source import CameraClock, RtspOptions, RtspSource
+from irchroma.stream.sources.rtsp_source import RtspOptions, RtspSource
 from irchroma.stream.sources.transport_source import TransportSource
 
 pytestmark = pytest.mark.gst
@@ -205,20 +204,6 @@ def test_frames_say_when_the_camera_took_them(
         assert -0.5 < late_s < 10, "the server's clock is this machine's"
         later = several(source, 5)[-1]
         assert later.taken_ns - frame.taken_ns == pytest.approx(later.pts_ns - frame.pts_ns, abs=50_000_000)
-
-
-@pytest.mark.parametrize(("seconds", "known"), [(3_908_988_800, True), (0, False), (90, False)])
-def test_a_camera_without_a_clock_says_nothing(seconds: int, known: bool) -> None:
-    report = struct.pack(">BBHIIIIII", 0x80, 200, 6, 1, seconds, 1 << 31, 90_000, 0, 0)
-    told = door.modules()["Gst"].Structure.new_from_string(
-        "told, base-rtptime=(guint64)90000, base-time=(guint64)2000000000, clock-rate=(uint)90000,"
-        f" sr-ext-rtptime=(guint64)180000, sr-buffer=(buffer){report.hex()}"
-    )
-    clock = CameraClock()
-    clock._reported(None, told)  # 90,000 ticks after what came at 2 s
-    told.remove_field("sr-buffer")
-    clock._reported(None, told)
-    assert clock.at(3_000_000_000) == (1_700_000_000_500_000_000 if known else 0)
 
 
 def test_a_slow_reader_gets_the_newest_frame_and_the_rest_is_counted(server: RtspServer) -> None:
