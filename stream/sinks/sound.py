@@ -53,6 +53,9 @@ class SoundReader(Protocol):
     def until(self, end_ns: int) -> Iterator[Piece]:
         """Each piece that begins before `end_ns`, once."""
 
+    def begins(self, now_ns: int) -> Any:
+        """`Gst.Caps` of the next piece, which is not taken; None while it is not there at that time."""
+
     @property
     def ended(self) -> bool:
         """True where no more will come."""
@@ -95,6 +98,11 @@ class FileSound:
                 return
             piece, self._next = self._next, None
             yield piece
+
+    def begins(self, now_ns: int) -> Any:
+        """See `SoundReader.begins`."""
+        self._next = self._next or _pull(self._pipeline, "audio/mpeg", _PIECE_NS)
+        return None if self._next is None else self._next.caps
 
     def caps(self, wait_s: float) -> Any:
         """`Gst.Caps` of the first piece, which is waited for.
@@ -245,6 +253,11 @@ class _LiveReader:
         self._line.collect()
         while self.pieces and self.pieces[0].pts_ns < end_ns:
             yield self.pieces.popleft()
+
+    def begins(self, now_ns: int) -> Any:
+        self._sound.silence_until(now_ns)
+        self._line.collect()
+        return self.pieces[0].caps if self.pieces else None
 
     def close(self) -> None:
         self._line.leave(self)

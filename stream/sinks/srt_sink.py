@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -21,6 +22,9 @@ from irchroma.stream.sinks.sound import LiveSound
 log = logging.getLogger(__name__)
 
 _ROUNDED_NS = 1_000_000  # times of a transport stream count in 11 microseconds
+_SOUND_WAIT_NS = 2_000_000_000
+"""For so long the first picture waits for the sound, and goes out without it then."""
+_STEP_S = 0.002
 _PACKETS = 7  # of MPEG-TS in one message: libsrt's live mode takes 1316 bytes
 
 
@@ -67,6 +71,7 @@ class SrtSink(CallingSink):
         self._begun_ns: int | None = None  # the first picture's time
         self._ahead_ns: int | None = None  # how much later the muxer's times are
         self._from_key, self._from_ns = False, 0  # what goes out after a pause, on the muxer's clock
+        self._sound_until_ns: int | None = None  # when the first picture waits no longer for the sound
 
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
         """See `FrameSink.open`. A receiver that does not answer yet is no error."""
@@ -81,6 +86,7 @@ class SrtSink(CallingSink):
 
     def write(self, rgb: Pixels, pts_ns: int, duration_ns: int) -> None:
         """See `FrameSink.write`; costs a listener nothing while nobody listens."""
+        self._announce_sound(pts_ns)
         encoder, watched = self._encoder, self._address.caller or self._receivers > 0
         if encoder is not None and watched != self._joined:
             self._joined = watched
@@ -127,8 +133,42 @@ class SrtSink(CallingSink):
         if srt.find_property("auto-reconnect") is not None:
             srt.set_property("auto-reconnect", False)
 
+    def _announce_sound(self, now_ns: int) -> None:
+        """Tell the muxer what sounds before a picture is in it; a file's is waited for.
+
+        Each receiver is first sent the table as the muxer wrote it first. Where that names pictures alone, as
+        of GStreamer 1.26 it does while nothing has sounded, players take what comes next for another program,
+        and some end.
+        """
+        sound, pipeline = self._sound, self._pipeline
+        if sound is None or pipeline is None:
+            return
+        if self._sound_until_ns is None:
+            self._sound_until_ns = now_ns + _SOUND_WAIT_NS
+        deadline_s = time.monotonic() + (0 if self._live else _SOUND_WAIT_NS / 1e9)
+        while self._awaits_sound(now_ns):
+            caps = None if self._sound_primed else sound.begins(now_ns)
+            if caps is not None:
+                pipeline.element("sound").set_property("caps", caps)
+                self._sound_primed = True
+            elif sound.ended:
+                self._end_sound()
+            if time.monotonic() >= deadline_s:
+                return
+            time.sleep(_STEP_S)
+
+    def _awaits_sound(self, pts_ns: int) -> bool:
+        """Whether the muxer has yet to hear what sounds, before the first picture. Any thread."""
+        pipeline, until_ns = self._pipeline, self._sound_until_ns
+        if self._sound is None or pipeline is None or self._taken or self._sound_ended:
+            return False
+        if until_ns is not None and pts_ns > until_ns:
+            return False
+        ways = pipeline.element("mux").sinkpads  # that of the pictures has no caps before the first
+        return all(way.get_current_caps() is None for way in ways)
+
     def _start(self, rate: Fraction, size: tuple[int, int]) -> None:
-        self._begun_ns = self._ahead_ns = None
+        self._begun_ns = self._ahead_ns = self._sound_until_ns = None
         self._from_key, self._from_ns = False, 0
         super()._start(rate, size)
         self._joined = True
@@ -159,6 +199,9 @@ class SrtSink(CallingSink):
 
     def _take(self, unit: Unit) -> None:
         """A coded picture. The encoder's thread."""
+        if self._awaits_sound(unit.pts_ns):
+            self._await_key = True
+            return
         if self._await_key and unit.key:
             if self._begun_ns is None:
                 self._begun_ns = unit.pts_ns

@@ -41,6 +41,7 @@ _MACROBLOCK_PX, _DOUBTED = 16, 50
 what was read wrong goes on as a picture for a while."""
 _TOLD = ("avdec_h264", "avdec_h265")
 """Decoders that are told to use one thread where their words must go with their pictures."""
+_JPEG_STARTS = b"\xff\xd8"  # SOI: ITU-T T.81, B.2.1
 _LASTS_NS = 10_000_000_000
 """For so long damage lasts at most, where no picture comes that is drawn from no other."""
 _open: list[Decoding] = []
@@ -222,6 +223,8 @@ class Decoding:
         kind = factory.get_metadata("klass") or ""
         if factory.get_name() in _TELLING_PARSERS:
             self._let_tell(element)
+        if factory.get_name() == "jpegparse":
+            self._keep_startless(element)
         if "Demux" in kind:
             element.connect("pad-added", self._new_track)
         if "Decoder" in kind and ("Video" in kind or "Image" in kind):
@@ -257,6 +260,25 @@ class Decoding:
             return gst.PadProbeReturn.DROP
 
         parser.get_static_pad("sink").add_probe(gst.PadProbeType.EVENT_DOWNSTREAM, strip)
+
+    def _keep_startless(self, parser: Any) -> None:
+        """Let pictures of a container go by a parser that would drop them, as their start is lost.
+
+        jpegparse is in front of every decoder of GStreamer 1.26, and says nothing of what it drops.
+        """
+        gst, way_out = modules()["Gst"], parser.get_static_pad("src")
+
+        def pass_by(_pad: Any, info: Any) -> Any:
+            buffer = info.get_buffer()
+            # Only a demuxer gives whole pictures, and decoders take none before they know what comes.
+            if not self.tracks or way_out.get_current_caps() is None or not buffer.get_size():
+                return gst.PadProbeReturn.OK
+            if buffer.extract_dup(0, len(_JPEG_STARTS)) == _JPEG_STARTS:
+                return gst.PadProbeReturn.OK
+            way_out.push(buffer)
+            return gst.PadProbeReturn.DROP
+
+        parser.get_static_pad("sink").add_probe(gst.PadProbeType.BUFFER, pass_by)
 
     def _headers_of(self, structure: Any) -> H264Headers | None:
         """What reads a stream of these caps; None where nothing does."""

@@ -128,7 +128,7 @@ def _words(data: U8, caps: Caps, index: int, shape: tuple[int, int], layout: Lay
 
 def _counts(data: U8, caps: Caps, layout: Layout) -> U16:
     height, width = caps.size
-    if layout.bits == 16:
+    if layout.bits == 16 or layout.word_bits == 16:
         rows = np.ascontiguousarray(_plane(data, caps, 0, caps.size, 2))
         counts: U16 = rows.view(">u2" if layout.big_endian else "<u2").astype(np.uint16, copy=False)
         return counts
@@ -245,6 +245,7 @@ class Layout:
         bits: significant bits of a sample.
         shift: bits below them in the stored word (P010 keeps 10 bits at the top of 16).
         big_endian: byte order of 16-bit words.
+        word_bits: of counts, 32 where a word has three of them, 16 where it has one.
     """
 
     kind: Literal["gray", "counts", "planar", "semi", "packed", "rgb"]
@@ -253,6 +254,7 @@ class Layout:
     bits: int = 8
     shift: int = 0
     big_endian: bool = False
+    word_bits: int = 32
 
 
 LAYOUTS: dict[str, Layout] = {
@@ -260,6 +262,7 @@ LAYOUTS: dict[str, Layout] = {
     "GRAY16_LE": Layout("counts", bits=16),
     "GRAY16_BE": Layout("counts", bits=16, big_endian=True),
     "GRAY10_LE32": Layout("counts", bits=10),
+    "GRAY10_LE16": Layout("counts", bits=10, word_bits=16),  # GStreamer 1.24 and later
     "I420": Layout("planar", (2, 2)),
     "YV12": Layout("planar", (2, 2), (0, 2, 1)),
     "Y42B": Layout("planar", (1, 2)),

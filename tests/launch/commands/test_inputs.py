@@ -24,6 +24,7 @@ from irchroma.launch.run.monitor import Monitor
 from irchroma.launch.run.options import RunConfig, with_scale
 from irchroma.stream.errors import SourceError, SourceFormatError, StreamError
 from irchroma.stream.frame import Frame
+from irchroma.stream.gstreamer.door import modules
 from irchroma.stream.loop.fakes import MemorySource
 from irchroma.stream.loop.loop import Loop, LoopOptions
 from irchroma.stream.remarks import Remarks, run_remarks
@@ -194,7 +195,7 @@ def test_damage_is_told_counted_and_a_failure_after_all_that_could_be_shown(
     assert done.returncode == 1
     assert f"{name} is damaged: " in done.stderr
     shown = int(ffprobe(out, "stream=nb_read_packets", "-count_packets")[0])
-    assert 55 <= shown < 75
+    assert 50 <= shown < 75  # 54 to 60: where packets are lost depends on FFmpeg's layout of them
     remarks = json.loads(stats.read_text())["remarks"]
     assert len(remarks) == 1
     assert abs(75 - shown - remarks[0]["count"]) <= 1  # of a transport stream a missing end is not seen
@@ -208,7 +209,7 @@ def test_damage_is_told_counted_and_a_failure_after_all_that_could_be_shown(
         ("a.gif", "", "GIF is not read here"),
         ("a.mp4", "-c:v libx265 -x265-params log-level=none -pix_fmt gray10le", "HEVC of 10-bit gray"),
         ("a.mp4", "-c:v libx265 -x265-params log-level=none -pix_fmt gray12le", "HEVC of 12-bit gray"),
-        ("a.mkv", "-c:v ffv1 -pix_fmt gray10le", "FFV1 of this depth"),
+        ("a.mkv", "-c:v ffv1 -pix_fmt gray12le", "FFV1 of this depth"),
         ("a.avi", "-c:v utvideo", "no decoder here"),
     ],
 )
@@ -218,6 +219,20 @@ def test_what_cannot_be_read_is_refused_by_name_at_once(
     ffmpeg(f"-f lavfi -i testsrc2=s=160x120:r=9:d=1 {codec} {{0}}", tmp_path / name)
     with pytest.raises(SourceFormatError, match=words):
         frames_of(tmp_path / name)
+
+
+def test_counts_of_ten_bits_are_refused_or_come_as_they_are(tmp_path: Path) -> None:
+    deep, plain = tmp_path / "deep.mkv", tmp_path / "plain.raw"
+    ffmpeg("-f lavfi -i testsrc2=s=160x120:r=9:d=1 -c:v ffv1 -pix_fmt gray10le {0}", deep)
+    ffmpeg("-i {0} -f rawvideo -pix_fmt gray10le {1}", deep, plain)
+    counts = np.fromfile(plain, "<u2").reshape(-1, 120, 160)
+    video = modules()["GstVideo"]
+    if video.VideoFormat.from_string("GRAY10_LE16") == video.VideoFormat.UNKNOWN:  # before 1.24
+        with pytest.raises(SourceFormatError, match="FFV1 of this depth"):
+            frames_of(deep)
+        return
+    frames = frames_of(deep)
+    np.testing.assert_array_equal(np.stack([frame.pixels for frame in frames]), counts)
 
 
 @pytest.mark.parametrize("name", ["two.mp4", "two.mkv"])

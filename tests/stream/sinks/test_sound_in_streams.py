@@ -87,6 +87,53 @@ def test_an_srt_listener_sends_both_in_step_and_encodes_only_while_somebody_list
             assert all(1.5 < float(duration) < 2.5 for _, duration in streams.values())
 
 
+def tables_of(stream: bytes) -> list[tuple[int, ...]]:
+    """Stream types of each program map table of a transport stream (ISO/IEC 13818-1, 2.4.4.9), PID 32."""
+    found = []
+    for at in range(0, len(stream) - 187, 188):
+        packet = stream[at : at + 188]
+        if packet[0] != 0x47 or not packet[1] & 0x40 or (packet[1] & 31) << 8 | packet[2] != 32:
+            continue
+        begin = 5 + packet[4] if packet[3] & 0x20 else 4  # behind what fills the packet
+        table = packet[begin + 1 + packet[begin] :]
+        end, types = 3 + ((table[1] & 15) << 8 | table[2]) - 4, []
+        at_stream = 12 + ((table[10] & 15) << 8 | table[11])
+        while at_stream < end:
+            types.append(table[at_stream])
+            at_stream += 5 + ((table[at_stream + 3] & 15) << 8 | table[at_stream + 4])
+        found.append(tuple(types))
+    return found
+
+
+def received(port: int, file: Path) -> bytes:
+    """What a caller is sent first, as it is."""
+    address = f"srt://127.0.0.1:{port}?mode=caller"
+    words = ("gst-launch-1.0", "-q", "srtsrc", f"uri={address}", "!", "identity", "eos-after=100")
+    subprocess.run((*words, "!", "filesink", f"location={file}"), timeout=60, check=True)
+    return file.read_bytes()
+
+
+H264_AND_AAC = (0x1B, 0x0F)  # ISO/IEC 13818-1, table 2-34
+
+
+def test_a_table_of_an_srt_stream_names_the_sound_from_the_first_on(tmp_path: Path) -> None:
+    port, sound = free_port(socket.SOCK_DGRAM), LiveSound()
+    sink = open_sink(f"srt://127.0.0.1:{port}?mode=listener&latency=500", SinkOptions(sound=sound))
+    with fed(sink, sound):
+        for visit in ("first", "second"):
+            assert set(tables_of(received(port, tmp_path / visit))) == {H264_AND_AAC}
+
+
+def test_a_table_of_a_file_s_srt_stream_names_its_sound_too(tmp_path: Path) -> None:
+    clip, port = tmp_path / "clip.mkv", free_port(socket.SOCK_DGRAM)
+    words = "-f lavfi -i testsrc2=s=160x96:r=25:d=9 -f lavfi -i sine=d=9 -c:v ffv1 -c:a pcm_s16le"
+    subprocess.run(["ffmpeg", "-v", "error", *words.split(), str(clip)], timeout=60, check=True)
+    sink = open_sink(f"srt://127.0.0.1:{port}?mode=listener&latency=500", SinkOptions(audio_from=clip))
+    sink.open(VideoInfo(SIZE, Fraction(25), live=False), SIZE)
+    with feeding.fed(sink, np.full((*SIZE, 3), 90, np.uint8), began_ns=0):
+        assert set(tables_of(received(port, tmp_path / "first"))) == {H264_AND_AAC}
+
+
 def test_a_published_stream_takes_its_sound_along(tmp_path: Path) -> None:
     port, file, sound = free_port(), tmp_path / "recorded.h264", LiveSound()
     sink = open_sink(f"publish+rtsp://127.0.0.1:{port}/cam/east", SinkOptions(sound=sound))

@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from irchroma.stream.errors import SourceFormatError
+from irchroma.stream.gstreamer.door import modules
 from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.gstreamer.sample import Caps, Sample
 from irchroma.stream.sources.video_format import LAYOUTS, is_neutral, sample_to_pixels
@@ -56,6 +57,8 @@ def test_ten_bit_counts_are_unpacked_from_their_words() -> None:
     padded[:, :7] = counts
     words = padded[:, 0::3] | padded[:, 1::3] << 10 | padded[:, 2::3] << 20
     out = sample_to_pixels(made("GRAY10_LE32", [words.astype("<u4").view(np.uint8)], (3, 7)))
+    np.testing.assert_array_equal(out, counts)
+    out = sample_to_pixels(made("GRAY10_LE16", [counts.astype("<u2").view(np.uint8)], (3, 7)))
     np.testing.assert_array_equal(out, counts)
 
 
@@ -165,6 +168,9 @@ def test_an_unknown_format_and_a_short_buffer_are_refused() -> None:
 @pytest.mark.parametrize("name", sorted(LAYOUTS))
 def test_layouts_agree_with_gstreamer(name: str) -> None:
     """GStreamer converts a gray ramp to each layout; it comes back within 2 levels."""
+    video = modules()["GstVideo"]
+    if video.VideoFormat.from_string(name) == video.VideoFormat.UNKNOWN:
+        pytest.skip("this GStreamer does not know the format")
     ramp_of_rows = np.repeat(np.arange(0, 256, 5, dtype=np.uint8)[:, None], 39, axis=1)  # (52, 39)
     rows = np.zeros((52, 120), np.uint8)  # 39 pixels of 3 bytes take 120 bytes with their padding
     rows[:, :117] = np.repeat(ramp_of_rows, 3, axis=1)
@@ -182,5 +188,7 @@ def test_layouts_agree_with_gstreamer(name: str) -> None:
     assert sample is not None
     out = sample_to_pixels(sample)
     assert out.shape == (52, 39)
-    full = {"GRAY16_LE": 257, "GRAY16_BE": 257, "GRAY10_LE32": 1023 / 255}.get(name, 1)
+    full = {"GRAY16_LE": 257, "GRAY16_BE": 257, "GRAY10_LE32": 1023 / 255, "GRAY10_LE16": 1023 / 255}.get(
+        name, 1
+    )
     assert np.abs(out / full - ramp_of_rows).max() <= 2
