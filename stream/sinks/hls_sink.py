@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import logging
 import os
 import threading
 import time
@@ -11,7 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from irchroma.stream.errors import SinkError, StreamOptionError
+from irchroma.stream.errors import SinkError, StreamError, StreamOptionError
 from irchroma.stream.gstreamer import door
 from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.protocols import Pixels, VideoInfo
@@ -19,6 +21,8 @@ from irchroma.stream.sinks.encoders import EncoderOptions, EncoderTask, codec_fo
 from irchroma.stream.sinks.pipeline_sink import PipelineSink, Tail
 from irchroma.stream.sinks.shared_encoder import EncoderPool
 from irchroma.stream.sinks.sound import LiveSound, open_sound
+
+log = logging.getLogger(__name__)
 
 PLAYLIST = "live.m3u8"
 _SEGMENT = "segment"
@@ -90,7 +94,8 @@ class HlsSink(PipelineSink):
     """One HLS stream in a folder of its own.
 
     Of a live source, the playlist names the newest segments and older ones are deleted; of a file, it
-    names them all. Segments of an earlier run are removed when the sink is opened.
+    names them all. Segments of an earlier run are removed when the sink is opened, and a folder that another
+    run still writes to is refused: the two would delete each other's segments.
 
     Args:
         folder: made where it does not exist.
@@ -123,21 +128,49 @@ class HlsSink(PipelineSink):
         self._live = True
         self._program = ProgramTime()
         self._writing: threading.Thread | None = None
+        self._held: int | None = None  # the folder, locked while it is written to
 
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
-        """See `FrameSink.open`. SinkError where the folder cannot be made or written to."""
+        """See `FrameSink.open`. SinkError where the folder cannot be made, written to or is another run's."""
         self._live, self._program = info.live, ProgramTime()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            self._hold()
             for old in [*self.folder.glob(f"{_SEGMENT}[0-9]*.ts"), self.playlist]:
                 old.unlink(missing_ok=True)
             self.playlist.touch()
             self.playlist.unlink()
+        except SinkError:
+            raise
         except OSError as error:
+            self._let_go()
             raise SinkError(f"{self.label}: {(error.strerror or str(error)).lower()}") from error
-        if info.sound or not info.live:
-            self._sound = open_sound(self._sound_from, info.live, self.label)
-        super().open(info, size)
+        try:
+            if info.sound or not info.live:
+                self._sound = open_sound(self._sound_from, info.live, self.label)
+            super().open(info, size)
+        except StreamError:
+            self._let_go()
+            raise
+
+    def _hold(self) -> None:
+        """Take the folder for this sink alone; the system lets go of it when the process dies."""
+        if self._held is not None:
+            return
+        folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(folder)
+            raise SinkError(f"{self.label}: another run writes there: give it a folder of its own") from None
+        except OSError:  # a file system that cannot lock, as some over a network
+            log.info("%s: the file system locks nothing, so a second run would not be noticed", self.label)
+        self._held = folder
+
+    def _let_go(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            os.close(held)
 
     def write(self, rgb: Pixels, pts_ns: int, duration_ns: int) -> None:
         """See `PipelineSink.write`."""
@@ -185,6 +218,8 @@ class HlsSink(PipelineSink):
         except SinkError as error:
             if _CLOSED_TWICE not in getattr(error.__cause__, "debug", "") or not self._ended():
                 raise
+        finally:
+            self._let_go()
 
     def _ended(self) -> bool:
         return self.playlist.is_file() and self.playlist.read_text().rstrip().endswith(_ENDED)

@@ -141,6 +141,19 @@ def test_hls_into_something_that_is_no_folder_is_one_clear_line(tmp_path: Path) 
             HlsSink(folder).open(LIVE, SIZE)
 
 
+def test_hls_leaves_a_folder_alone_that_another_run_writes_to(tmp_path: Path, gray_ramp: np.ndarray) -> None:
+    first = HlsSink(tmp_path)
+    first.open(LIVE, SIZE)
+    first.write(gray_ramp, 0, 20_000_000)
+    (tmp_path / "segment00077.ts").write_bytes(b"of the first")
+    with pytest.raises(SinkError, match=rf"^hls:{tmp_path}: another run writes there: give it a folder of"):
+        HlsSink(tmp_path).open(LIVE, SIZE)
+    assert (tmp_path / "segment00077.ts").exists()
+    first.close()
+    record_hls(HlsSink(tmp_path), LIVE, 1, gray_ramp)
+    assert "#EXT-X-ENDLIST" in (tmp_path / "live.m3u8").read_text(encoding="utf-8")
+
+
 def test_srt_reaches_a_receiver_that_calls(read_back: Callable, gray_ramp: np.ndarray) -> None:
     port = free_port(socket.SOCK_DGRAM)
     sink = SrtSink(SrtAddress("127.0.0.1", port, caller=False, passphrase="longenough"))
