@@ -13,6 +13,7 @@ from irchroma.stream.errors import SourceError, SourceFormatError
 from irchroma.stream.gstreamer.door import modules, post_error, structure_of, watch_libav
 from irchroma.stream.gstreamer.sample import Unit, give_units
 from irchroma.stream.h264 import CodedPicture, H264Headers, HeaderError
+from irchroma.stream.sources.addresses import unreadable_ffv1
 from irchroma.stream.sources.picture_file import require_pixels
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,8 @@ _COMPLAINTS = re.compile(
     re.IGNORECASE,
 )
 """What FFmpeg's decoders say of damage and of nothing else."""
+_UNNAMED = "requires a video format unsupported by GStreamer"
+"""What gst-libav says of a layout of pictures that has no name in GStreamer."""
 _PLACE = re.compile(r"error while decoding MB (\d+) (\d+)|concealing (\d+) DC")
 _MACROBLOCK_PX, _DOUBTED = 16, 50
 """Macroblocks before the one where an error was noticed are doubted, too, as FFmpeg's own concealment does:
@@ -85,6 +88,7 @@ class Decoding:
         self._taken = self._given = 0  # pictures that went into the decoder and that came out
         self._lock = threading.Lock()
         self._thread = 0  # that feeds the decoder
+        self._decoder: Any = None
         self._blocks = (0, 0)  # macroblocks, (rows, columns)
         self._headers: H264Headers | None = None
         self._now_ns: int | None = None  # the picture that is being decoded
@@ -129,18 +133,29 @@ class Decoding:
     def close(self) -> None:
         """Listen no more; may be called twice."""
         self._stop_watching()
+        self._decoder = None
         if self in _open:
             _open.remove(self)
 
     def _complain(self, text: str) -> None:
         """Called on the thread of a decoder: the one that feeds it, or one of its own."""
         own = threading.get_ident()
+        if _UNNAMED in text and self._thread == own:
+            self._refuse_layout()
         if not _COMPLAINTS.search(text) or any(one is not self and one._thread == own for one in list(_open)):
             return
         self.complaints += 1
         if self._tells_damage and self._thread == own and self._now_ns is not None:
             with self._lock:
                 self._is_damaged(self._now_ns, self._place(text))
+
+    def _refuse_layout(self) -> None:
+        """Let the run end at once: what sends on meanwhile would be told with its next packet only."""
+        if self.refusal is None and self._decoder is not None:
+            ffv1 = "video/x-ffv" in self.media
+            unknown = SourceFormatError(f"{self._name}: its raw video format is not supported")
+            self.refusal = unreadable_ffv1(self._name) if ffv1 else unknown
+            post_error(self._decoder, str(self.refusal))
 
     def _is_damaged(self, time_ns: int, share: float) -> None:
         self._damage[time_ns] = min(self._damage.get(time_ns, 1.0), share)
@@ -217,6 +232,13 @@ class Decoding:
         return True
 
     def _added(self, _decode: Any, _inside: Any, element: Any) -> None:
+        """Called by decodebin for each element that it makes, before that gets anything.
+
+        FFmpeg's decoders are to draw into memory of their own. gst-libav (1.22) has a picture's format looked
+        up before it gives memory to draw into, and where GStreamer has no such format (gray of 9, 10, 12 or
+        14 bits) goes on without one, into a segmentation fault that ends the process, in the middle of a
+        stream too; memory of their own is copied only once the format has been found, or the stream fails.
+        """
         factory = element.get_factory()
         if factory is None:
             return
@@ -230,6 +252,8 @@ class Decoding:
         if "Decoder" in kind and ("Video" in kind or "Image" in kind):
             if self._tells_damage and factory.get_name() in _TOLD:
                 element.set_property("max-threads", 1)  # its words are of the picture that it was given last
+            if element.find_property("direct-rendering") is not None:
+                element.set_property("direct-rendering", False)
             self._count(element)
 
     def _new_track(self, _demuxer: Any, pad: Any) -> None:
@@ -296,13 +320,13 @@ class Decoding:
     def _count(self, decoder: Any) -> None:
         """Note what goes into a decoder and comes out of it, and look at the size before it does."""
         gst = modules()["Gst"]
-        counted = [False]
+        counted, self._decoder = [False], decoder
 
         def arriving(_pad: Any, info: Any) -> Any:
             if info.type & gst.PadProbeType.BUFFER:
                 pts = info.get_buffer().pts
+                self._thread = threading.get_ident()
                 if counted[0] and pts != gst.CLOCK_TIME_NONE:
-                    self._thread = threading.get_ident()
                     with self._lock:
                         self._pending.add(pts)
                         if self._tells_damage:

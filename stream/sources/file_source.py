@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,26 +14,15 @@ from irchroma.stream.frame import Frame
 from irchroma.stream.gstreamer.door import GstFailure
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.remarks import remark
-from irchroma.stream.sources.addresses import broken_format, unreadable_ffv1
+from irchroma.stream.sources.addresses import broken_format
 from irchroma.stream.sources.decoding import CONTAINERS, Decoding
 from irchroma.stream.sources.gst_source import GstSource, PictureOptions, SourcePlan
 from irchroma.stream.sources.picture_file import is_animated
 
 log = logging.getLogger(__name__)
 
-_SNIFFED_BYTES = 1 << 16
-_ANIMATED = "animated PNG"
 _ANIMATED = "animated PNG"
 _UNREAD = {b"nut/multimedia container": "NUT", b"GIF8": "GIF", b"\x8aMNG": _ANIMATED}
-_TRIAL = """
-import sys
-from irchroma.stream.gstreamer.pipeline import Pipeline
-line = "filesrc name=file ! decodebin ! appsink name=out sync=false"
-pipeline = Pipeline(line, {"file": {"location": sys.argv[1]}})
-pipeline.start()
-pipeline.pull("out", 20)
-pipeline.stop()
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +118,6 @@ class FileSource(GstSource):
                     * bool(self._promise.missing_bytes)
                 )
             )
-        self._try_out()
         decoding = self._watched(
             Decoding(str(path), self._pictures.max_megapixels, self._track or 0, self._pictures.tell_damage)
         )
@@ -154,23 +140,6 @@ class FileSource(GstSource):
                 raise SourceFormatError(
                     f"{self._path}: {name} is not read here: ffmpeg -i IN -c:v ffv1 OUT.mkv converts it"
                 )
-
-    def _try_out(self) -> None:
-        """Decode a frame of FFV1 in a process of its own before this one does.
-
-        gst-libav 1.22 is killed by a segmentation fault on gray of 9, 10, 12 and 14 bits; 1.26 says that it
-        has no memory, which `broken_format` puts into the same words.
-        """
-        with self._path.open("rb") as file:
-            if b"FFV1" not in file.read(_SNIFFED_BYTES):
-                return
-        command = [sys.executable, "-c", _TRIAL, str(self._path)]
-        try:
-            died = subprocess.run(command, capture_output=True, timeout=30, check=False).returncode < 0
-        except subprocess.TimeoutExpired:
-            return
-        if died:
-            raise unreadable_ffv1(str(self._path))
 
     @property
     def _media(self) -> set[str]:

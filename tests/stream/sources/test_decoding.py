@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,29 @@ from irchroma.stream.sources.gst_source import PictureOptions
 pytestmark = pytest.mark.gst
 
 FRAMES, KEYS, SPOILED = 120, 40, 25
+OPEN_A_STREAM = """
+import socket, sys, threading
+from irchroma.stream.errors import SourceError
+from irchroma.stream.sources.transport_source import TransportSource
+
+listening = socket.create_server(("127.0.0.1", 0))
+
+def serve():
+    connection, _ = listening.accept()
+    with connection, open(sys.argv[1], "rb") as file:
+        connection.sendall(file.read())
+        connection.recv(1)
+
+threading.Thread(target=serve, daemon=True).start()
+source = TransportSource(f"tcp://127.0.0.1:{listening.getsockname()[1]}")
+try:
+    source.open()
+    print("opened", source.read(5).pixels.dtype)
+except SourceError as error:
+    print(type(error).__name__, error)
+source.close()
+"""
+"""A file's bytes as a stream, and what comes of them."""
 SECOND_NS = 1_000_000_000
 
 
@@ -195,3 +219,19 @@ def test_what_another_camera_s_decoder_says_is_not_for_this_one(fed: Decoding) -
         assert damage(fed, 40) is None  # the listener of each is told, and this one was not
     finally:
         other.close()
+
+
+@pytest.mark.parametrize(
+    ("pixels", "words"), [("gray12le", "cannot decode FFV1 of this depth"), ("gray16le", "opened uint16")]
+)
+def test_a_stream_whose_depth_has_no_name_in_gstreamer_ends_with_an_error_and_not_with_the_process(
+    tmp_path: Path, pixels: str, words: str
+) -> None:
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("no ffmpeg here to write FFV1 of 12 bits")
+    path = tmp_path / "counts.mkv"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x48:r=10:d=1", "-pix_fmt", pixels, "-c:v", "ffv1", path)
+    command = [sys.executable, "-c", OPEN_A_STREAM, str(path)]
+    opened = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert opened.returncode == 0, opened.stderr
+    assert words in opened.stdout
