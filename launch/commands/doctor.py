@@ -35,8 +35,30 @@ _BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
 def inspect_gpu_path() -> list[Finding]:
-    """Four lines; none of it is needed, and nothing of CUDA is started."""
-    return [_device(), _pycuda(), _compiler(), where_it_ran(_BENCHMARKS)]
+    """Five lines; none of it is needed, and nothing of CUDA is started."""
+    parts = [_device(), _pycuda(), _compiler()]
+    return [*parts, reference_on_gpu(parts), where_it_ran(_BENCHMARKS)]
+
+
+def reference_on_gpu(parts: list[Finding]) -> Finding:
+    """Whether the engine `reference` can have its networks on a GPU.
+
+    Args:
+        parts: what every way to TensorRT needs.
+    """
+    libraries = [name for name in ("tensorrt", "tensorrt_rtx") if find_spec(name) is not None]
+    missing = [part.name.partition(",")[0] for part in parts if not part.works]
+    missing += [] if libraries else ["tensorrt or tensorrt_rtx"]
+    name = "engine reference on a GPU"
+    if missing:
+        detail = f"not without {', '.join(missing)}; it runs on the CPU"
+        mend = "" if libraries else "pip install 'irchroma[tensorrt]' (needs an NVIDIA GPU)"
+        return Finding(_GROUP, name, False, False, detail, mend)
+    detail = (
+        f"its networks by {libraries[0]}, where --device 0 asks for it; auto takes the CPU, whose the rest"
+        " is; no measurement is kept of it"
+    )
+    return Finding(_GROUP, name, True, False, detail)
 
 
 def where_it_ran(folder: Path) -> Finding:
