@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 
-def wait_for(condition: Callable[[], Any], timeout_s: float = 30.0) -> None:
+def wait_for(condition: Callable[[], Any], timeout_s: float = 90.0) -> None:
+    """Until it holds. The limit is a guard: a busy machine takes 30 s to compile a network the first time."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
