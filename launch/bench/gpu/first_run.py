@@ -64,7 +64,8 @@ def plan_steps(device: str) -> list[Step]:
     bench = [python, "-m", "irchroma.launch", "bench", "gpu", "--quick", "--seconds", "1", "--json"]
     frames = [python, "-m", f"{_PROGRAMS}.frames", "--device", "{device}"]
     sanitizer = _program("compute-sanitizer") or "compute-sanitizer"
-    sanitized = [] if device == "cpu" else [sanitizer, "--error-exitcode", "9", "--tool"]
+    sanitized = [sanitizer, "--error-exitcode", "9", "--tool"]
+    odd_sizes = ["--sizes", "100x75,640x512"]
     on_gpu = (no_gpu, lacks("pytest"))
     steps = [
         Step("facts", [python, "-m", "irchroma.launch.bench.gpu.first_run", "--facts"], 60, rehearsed=True),
@@ -77,9 +78,11 @@ def plan_steps(device: str) -> list[Step]:
     for tool in ("memcheck", "racecheck", "initcheck"):
         # Of kernels at odd sizes, where accesses out of bounds hide; without a network, whose library's
         # kernels are not ours to check.
-        words = [*sanitized, *([tool] if sanitized else []), *frames, "--sizes", "100x75,640x512"]
+        words = [*sanitized, tool, *frames, *odd_sizes]
         needs = (no_gpu, lacks("torch"), lacks_program("compute-sanitizer"))
-        steps.append(Step(f"sanitizer-{tool}", words, 180, needs, rehearsed=True, environment=_APART))
+        steps.append(Step(f"sanitizer-{tool}", words, 180, needs, environment=_APART))
+    if device == "cpu":  # what the sanitizers watch, without one
+        steps.append(Step("frames-unwatched", [*frames, *odd_sizes], 180, rehearsed=True))
     doubled = [*tests, "tests/engines/gpu/test_on_gpu.py"]
     steps += [
         Step("lost-torch", [python, "-m", f"{_PROGRAMS}.lost", "--device", "torch"], 90, (no_gpu, torch)),

@@ -17,7 +17,7 @@ from irchroma.engines.network.network import installed
 from irchroma.launch.bench.gpu import first_run as first_gpu_run
 from irchroma.launch.bench.gpu import soak as gpu_soak
 from irchroma.launch.bench.gpu.first_run import plan_steps
-from irchroma.launch.bench.gpu.steps import ROOT, Step, Times, run_steps
+from irchroma.launch.bench.gpu.steps import ROOT, Step, Times, run_steps, why_not
 
 no_gpu = pytest.mark.skipif(probe.device_at() is not None, reason="this machine has a GPU")
 
@@ -161,11 +161,17 @@ def test_every_step_names_a_program_and_tests_that_exist() -> None:
         first_gpu_run.main(["--only", "nonsense"])
 
 
+def test_a_rehearsal_does_not_say_that_a_sanitizer_found_nothing() -> None:
+    watched = [step for step in plan_steps("cpu") if step.name.startswith("sanitizer-")]
+    assert len(watched) == 3
+    assert {why_not(step, rehearse=True) for step in watched} == {"needs a GPU: this is a rehearsal"}
+
+
 @pytest.mark.slow
 def test_the_programs_of_the_steps_run_over_the_cpu_device(tmp_path: Path) -> None:
     if not installed("openvino") or host.compiler() is None:
         pytest.skip("needs openvino and a C++ compiler")
-    steps = [step for step in plan_steps("cpu") if step.name in ("sanitizer-memcheck", "soak")]
+    steps = [step for step in plan_steps("cpu") if step.name in ("frames-unwatched", "soak")]
     found = run_steps(steps, tmp_path, Times(5), rehearse=True, device="cpu")
     assert [row["state"] for row in found] == ["ok", "ok"], found
     soaked = json.loads((tmp_path / "soak.json").read_text(encoding="utf-8"))
