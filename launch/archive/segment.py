@@ -187,6 +187,21 @@ def color_segment(job: Job) -> Done:
     config = replace(config, source=job.source, to=(), input=replace(config.input, part=part))
     settle_threads(config.neural.network.runtime, config.neural.network.threads)
     path = Path(f"{job.target}.{os.getpid()}.part.mkv")  # a worker that was left behind may be at it too
+    try:
+        done = _colored(job, config, path)
+        done = replace(done, seconds=round(time.monotonic() - began_s, 3))
+        path.replace(job.target + ".mkv")
+    except BaseException:
+        path.unlink(missing_ok=True)  # or each attempt, and each later run, would leave one more
+        raise
+    told = path.with_suffix(".json")
+    told.write_text(json.dumps(asdict(done)), encoding="utf-8")
+    told.replace(job.target + ".json")
+    return done
+
+
+def _colored(job: Job, config: RunConfig, path: Path) -> Done:
+    """The segment in a file, not yet under its name, and how long it took not yet told."""
     sink = _SegmentSink(path, config, job.begin_ns)
     remarks = Remarks()
     token = run_remarks.set(remarks)
@@ -202,22 +217,17 @@ def color_segment(job: Job) -> Done:
         raise SourceError(
             f"{job.source}: segment {job.number} has {job.frames} pictures, {len(sink.times)} came out"
         )
-    done = Done(
+    if loop.guarded is not None and loop.guarded.failures:
+        raise StreamError(f"{job.source}: the engine failed: {loop.guarded.reason}")
+    return Done(
         digest_of(path),
         sink.times,
         sink.size,
         sink.rate,
         loop.guarded.name if loop.guarded is not None else "",
-        round(time.monotonic() - began_s, 3),
+        0.0,
         [str(one["text"]) for one in remarks.listed()],
     )
-    if loop.guarded is not None and loop.guarded.failures:
-        raise StreamError(f"{job.source}: the engine failed: {loop.guarded.reason}")
-    path.replace(job.target + ".mkv")
-    told = path.with_suffix(".json")
-    told.write_text(json.dumps(asdict(done)), encoding="utf-8")
-    told.replace(job.target + ".json")
-    return done
 
 
 def digest_of(path: Path) -> str:

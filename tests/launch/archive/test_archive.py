@@ -284,6 +284,7 @@ def test_a_worker_s_last_line_says_why_it_failed(clip: Path, tmp_path: Path) -> 
     workers = open_workers(1, None)
     workers.start(job)
     assert workers.next() == (job, f"{clip}: segment 0 has 21 pictures, 20 came out")
+    assert not list(tmp_path.glob("*.part.mkv")), "an attempt that failed leaves nothing behind"
 
 
 def test_without_ray_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
