@@ -220,3 +220,12 @@ _KIND_NAMES = {
     Path: "a path",
     Fraction: "a rate such as 30 or 30000/1001",
 }
+
+
+def dotted_keys(table: dict[str, Any], prefix: str = "") -> set[str]:
+    """`neural.size` and the like: the keys of a TOML file."""
+    found = set()
+    for key, value in table.items():
+        name = f"{prefix}{key.replace('-', '_')}"
+        found |= dotted_keys(value, f"{name}.") if isinstance(value, dict) else {name}
+    return found

@@ -26,11 +26,12 @@ from irchroma.engines.neural.adjustable import AdjustableColorizer
 from irchroma.engines.neural.colorizer import NeuralOptions
 from irchroma.engines.neural.ladder import Rung, candidates, ladder, quality
 from irchroma.engines.neural.load_control import LoadController
-from irchroma.launch.config import ConfigError, load_toml
+from irchroma.launch.config import ConfigError, dotted_keys, load_toml
 from irchroma.launch.measured import circumstances
 from irchroma.launch.run.options import RunConfig, load
 from irchroma.stream.loop.loop import Loop
 from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.remarks import remark
 
 log = logging.getLogger(__name__)
 
@@ -206,11 +207,12 @@ def prepare(
         if config.auto:
             log.info("auto: nothing to choose for %s", config.engine)
         return replace(config, auto=False), None
-    said = set(settings) | _keys(load_toml(given) if given is not None else {})
+    said = set(settings) | dotted_keys(load_toml(given) if given is not None else {})
     if name.variant is not None or config.neural.weights is not None:
         said.add("neural.size")
     open_keys = [key for key in CHOSEN_KEYS if key not in said]
-    stored = stored_path(name.kind) if cache_folder() is not None else None
+    # A rate is no matter to --best.
+    stored = stored_path(name.kind) if cache_folder() is not None and not config.best else None
     why = f"settings of {given or 'the command line'}"
     if open_keys and stored is not None and stored.is_file() and config.neural.weights is None:
         found_here = load(stored, {})
@@ -323,12 +325,18 @@ def fitted(
         return options
     if (steered or by_reference) and not info.live and not config.auto:
         return options
+    if config.best and info.live:
+        remark("--best is for files: a live source has the best settings that keep its rate")
     if governor is None:
         pool = options.wish.pool
-        if config.fixed or not info.live or pool is None:
-            return options
         neural = replace(options.neural, engine=name.kind, size=name.variant or options.neural.size)
         open_keys = _as_default(neural, name.variant is not None)
+        if config.best and not info.live:
+            alone = Governor(config.auto_latency_ms, "")
+            alone.decides(open_keys)
+            return replace(options, neural=alone.for_file(neural, best=True))
+        if config.fixed or not info.live or pool is None:
+            return options
         neural, _, why = chosen_for(neural, info, open_keys, pool.cameras, _encoded(config))
         ahead.let_go()
         log.info("auto: %s", why)
@@ -389,12 +397,3 @@ def _values(config: RunConfig) -> dict[str, Any]:
     neural = config.neural
     values = (neural.size, neural.work_size_px, neural.temporal.color_every)
     return dict(zip(CHOSEN_KEYS, values, strict=True))
-
-
-def _keys(table: dict[str, Any], prefix: str = "") -> set[str]:
-    """Dotted keys of a TOML file."""
-    found = set()
-    for key, value in table.items():
-        name = f"{prefix}{key.replace('-', '_')}"
-        found |= _keys(value, f"{name}.") if isinstance(value, dict) else {name}
-    return found

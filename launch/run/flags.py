@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from irchroma.engines import catalog
+from irchroma.launch.config import ConfigError
+
 
 @dataclass(frozen=True, slots=True)
 class Flag:
@@ -333,7 +336,10 @@ def add_to(parser: argparse.ArgumentParser) -> None:
 
 
 def settings(args: argparse.Namespace) -> dict[str, Any]:
-    """Dotted key -> value of the flags that were given."""
+    """Dotted key -> value of the flags that were given. ConfigError where two contradict each other."""
     keys = {flag.key for flags in GROUPS.values() for flag in flags}
     found = {key: value for key, value in vars(args).items() if key in keys}
+    size = found.get("neural.size") or str(found.get("engine", "")).partition(":")[2]
+    if found.get("best") and size in catalog.SIZES[:-1]:
+        raise ConfigError(f"--best is the network of size {catalog.SIZES[-1]}: leave it out, or size {size}")
     return {key: str(value) if isinstance(value, Path) else value for key, value in found.items()}

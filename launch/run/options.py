@@ -214,6 +214,11 @@ def require(config: RunConfig) -> None:
         )
     if not config.to:
         raise ConfigError("no sink: name at least one, such as --to out.mp4 or --to rtsp://:8554/color")
+    if config.best and (config.auto or config.fixed):
+        other = "--auto" if config.auto else "--fixed"
+        raise ConfigError(
+            f"--best is the best network at every frame, however long it takes: leave out {other}, or --best"
+        )
     if config.output.onvif and not any(text.startswith("rtsp:") for text in config.to):
         raise ConfigError(
             "--onvif tells recorders of an RTSP stream: add --to rtsp://user:password@:8554/name"

@@ -39,6 +39,7 @@ from irchroma.launch.run.options import RunConfig, load
 from irchroma.launch.run.wiring import build_loop
 from irchroma.stream.loop.loop import Loop
 from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.remarks import Remarks, run_remarks
 from irchroma.stream.view.views import View, ViewOptions
 
 pytestmark = pytest.mark.skipif(
@@ -264,6 +265,34 @@ def test_files_have_the_same_settings_everywhere_and_the_best_when_asked() -> No
     assert governor is not None
     options = NeuralOptions("nir", temporal=TemporalOptions(color_every=2))
     assert governor.for_file(options, best=True) == options
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_the_best_is_what_a_file_gets_whoever_has_calibrated_and_among_cameras(
+    stored: Path, alone: bool
+) -> None:
+    settings = {"engine": "nir", "best": True}
+    config, governor = (
+        prepare(load(None, settings), None, settings) if alone else (load(None, settings), None)
+    )
+    info = VideoInfo((64, 96), Fraction(30), live=False)
+    neural = fitted("nir", config, info, ColorizerOptions(config.neural), governor).neural
+    assert (neural.size, neural.work_size_px, neural.temporal.color_every) == (catalog.SIZES[-1], 0, 1)
+
+
+def test_a_live_source_says_that_the_best_is_for_files(stored: Path) -> None:
+    settings = {"engine": "nir", "best": True}
+    config, governor = prepare(load(None, settings), None, settings)
+    remarks = Remarks()
+    token = run_remarks.set(remarks)
+    try:
+        info = VideoInfo((64, 96), Fraction(30), live=True)
+        fitted("nir", config, info, ColorizerOptions(config.neural), governor)
+    finally:
+        run_remarks.reset(token)
+    assert [one["text"] for one in remarks.listed()] == [
+        "--best is for files: a live source has the best settings that keep its rate"
+    ]
 
 
 def test_the_same_file_gives_the_same_bytes_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,9 +87,13 @@ def test_a_file_that_can_be_written_is_not_made_by_asking(tmp_path: Path) -> Non
         (("--keep-segments", "3"), "needs --segment"),
         (("--stall", "0"), "stall_s must be above 0"),
         (("--runtime", "tensorflow"), "unknown runtime"),
+        (("--best", "--size", "fast"), "--best is the network of size best: leave it out, or size fast"),
+        (("--best", "--engine", "nir:fast"), "leave it out, or size fast"),
+        (("--best", "--auto"), "however long it takes: leave out --auto, or --best"),
+        (("--best", "--fixed"), "however long it takes: leave out --fixed, or --best"),
     ],
 )
-def test_flags_that_would_do_nothing_are_refused(
+def test_flags_that_would_do_nothing_or_contradict_each_other_are_refused(
     flags: tuple[str, ...], why: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert why in complaint(capsys, GOOD, "--to", "null", *flags)
