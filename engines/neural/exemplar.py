@@ -28,7 +28,7 @@ from irchroma.engines.recolor import color_space
 from irchroma.engines.reference.mood import Mood, with_mood
 from irchroma.engines.reference.pictures import Reference
 from irchroma.engines.reference.placing import Placing
-from irchroma.engines.reference.shown import Light, Own, shown_of
+from irchroma.engines.reference.shown import Light, Own, Taken, shown_of
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +65,7 @@ class Encoded:
         mood: of its trusted cells.
         placing: where its cells lie in the frames.
         light: of its trusted cells.
+        wished: see `Reference.wished`.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Encoded:
     mood: Mood
     placing: Placing
     light: Light
+    wished: bool = False
 
 
 class GivenPicture:
@@ -128,7 +130,7 @@ class GivenPicture:
             cells = tokens["values"][0]
             cells = cells[trusted] if trusted.any() else cells
             mood, light = Mood.of(cells[:, 1:3], cells[:, 7]), Light.of(cells[:, :3], cells[:, 7])
-            encoded = Encoded(reference.name, tokens, mood, _placing(reference), light)
+            encoded = Encoded(reference.name, tokens, mood, _placing(reference), light, reference.wished)
             for network in self._networks:
                 network.prepare_for(encoded)
             self._reference, self.encoded = reference, encoded
@@ -194,10 +196,7 @@ class ExemplarNetwork:
         if encoded is None or strength == 0.0:
             return ycc, confidence
         height, width = luma.shape[2] // CELL_PX, luma.shape[3] // CELL_PX
-        common: dict[str, Tensor] = {
-            "place": places(height, width),
-            **encoded.tokens,
-        }
+        common: dict[str, Tensor] = {"place": places(height, width), **encoded.tokens}
         answers = []
         for picture, own, sure in zip(luma, ycc, confidence, strict=True):
             there, known = encoded.placing.at(cv2.convertScaleAbs(picture[0], alpha=255.0))
@@ -212,7 +211,7 @@ class ExemplarNetwork:
             }
             answer = self._frames.run(common | frame)
             if known > 0.0:
-                answer = self._shown(answer, frame, encoded.light, strength)
+                answer = self._shown(answer, frame, encoded.light, Taken.of(strength, encoded.wished))
             if known < 1.0:
                 cells = np.stack(
                     [cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA) for plane in own[1:]],
@@ -230,12 +229,12 @@ class ExemplarNetwork:
         return np.asarray(colored, np.float32), np.asarray(sure, np.float32)
 
     def _shown(
-        self, answer: dict[str, Tensor], frame: dict[str, Tensor], light: Light, strength: float
+        self, answer: dict[str, Tensor], frame: dict[str, Tensor], light: Light, of_it: Taken
     ) -> dict[str, Tensor]:
         """What of the answer is shown, as far as the scene is known to be the reference's."""
         luma = np.asarray(cv2.convertScaleAbs(frame["luma"][0, 0], alpha=255.0), np.uint8)
         own = Own(frame["own"][0], frame["sureness"][0, 0], luma, self._look)
-        ycc, confidence = shown_of(answer["ycc"][0], answer["confidence"][0, 0], own, light, strength)
+        ycc, confidence = shown_of(answer["ycc"][0], answer["confidence"][0, 0], own, light, of_it)
         both = {"ycc": ycc[None], "confidence": confidence[None, None]}
         return {name: answer[name] + frame["known"] * (one - answer[name]) for name, one in both.items()}
 

@@ -57,3 +57,10 @@ def toned(ycc: Plane, luma: NDArray[np.uint8], given: Plane, share: float) -> Pl
     result = ycc.copy()
     result[0] += np.float32(share) * (made - ycc[0])
     return result
+
+
+def dimmed(ycc: Plane, luma: NDArray[np.uint8], given: Plane, share: float) -> Plane:
+    """The same, and colors less strong as far as it is darker, as one light makes them; a new array."""
+    result = toned(ycc, luma, given, share)
+    result[1:] *= np.clip(result[0] / np.maximum(ycc[0], np.float32(1 / 255)), 0.0, 1.0)
+    return result

@@ -39,12 +39,15 @@ class Reference:
         trust: (H, W) uint8, 255 = belongs to the scene, 0 = does not.
         name: where it came from, for logs.
         still: several pictures have shown that what is on it stands still; one picture may show anything.
+        wished: somebody has named this very picture and asks for its look, a night's too; what a machine has
+            chosen is shown as viewers like it, see `shown`.
     """
 
     rgb: NDArray[np.uint8]
     trust: NDArray[np.uint8]
     name: str = ""
     still: bool = False
+    wished: bool = False
 
     @property
     def luma(self) -> NDArray[np.uint8]:
@@ -53,7 +56,7 @@ class Reference:
 
 
 def load_references(path: Path) -> list[Reference]:
-    """Read a set, or one picture; nothing for `AUTO`.
+    """Read a set, or one picture, which somebody wishes for; nothing for `AUTO`.
 
     Raises:
         EngineOptionError: the file is missing, is neither, or a picture has no color.
@@ -81,7 +84,7 @@ def load_references(path: Path) -> list[Reference]:
     for reference in references:
         if is_gray(reference.rgb):
             raise EngineOptionError(f"{reference.name} has no color: a reference is a picture by day")
-    return references
+    return [replace(reference, wished=True) for reference in references]
 
 
 def _read_entry(folder: Path, entry: dict[str, object]) -> Reference:

@@ -5,7 +5,9 @@ A picture by night is nearer to what the eye saw there, and nobody wants to watc
 in it. Its hues are taken where something is lit, on the tones that are shown without it; tail lights, signs
 and glare are no surface's color, and are held back. And wherever the infrared has edges that what is shown
 has not, the own picture is the better one, whatever the reference says. Who asks for more than a strength of
-1 gets the night: beside thermal under the sensor's own detail (`dusk.toned`).
+1 gets the night: beside thermal under the sensor's own detail (`dusk.toned`). So does, up to 1 already, who
+has named this very picture (`Reference.wished`): then the own picture is brought to that tone first, the
+night's colors on it, and nothing of the reference's detail.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from numpy.typing import NDArray
 
 from irchroma.engines.recolor.recoloring import SURE, UNSURE, BandLook
 from irchroma.engines.reference import registration, structure
-from irchroma.engines.reference.dusk import toned
+from irchroma.engines.reference.dusk import dimmed, toned
 from irchroma.engines.reference.worth import back_in_band, worth
 
 Plane = NDArray[np.float32]
@@ -43,6 +45,9 @@ CAST = 0.03
 """Most of what a dark picture's colors have in common, sqrt(Cb^2 + Cr^2), the light of its lamps."""
 CALM, MOST = 0.01, 0.025
 """How far a color is from it that is shown as it is, and what that never exceeds."""
+WISHED_COLOR, WISHED_MOST, WISHED_PINK = 0.9, 0.05, 0.4
+"""In place of `BY_NIGHT`, `MOST` and `PINK_LEFT` where the night's tone is wished for: as dark as that its
+colors are no murk; tail lights on a road that has none now still are."""
 PINK, PINK_LEFT = np.exp(1j * np.pi / 3), 0.2
 """Direction of pink in Cb + i Cr, between purple and red, and what is left of it."""
 KEPT = (0.3, 0.65)
@@ -95,22 +100,52 @@ class Light:
         """How far it is one by night, [0, 1]: a dark one, and beside thermal one without a bright sky."""
         return max(self.dark, self.night_sky) if thermal else self.dark
 
-    def own_tone(self, held: float) -> float:
-        """How far the frame's own tone stays, [0, 1], where so much is held back, see `held_back`."""
-        return self.dark * held
+    def own_tone(self, taken: Taken) -> float:
+        """How far a dark picture's colors come to the frame's own tone, [0, 1]."""
+        return self.dark * taken.held
 
-    def dusk(self, held: float, thermal: bool) -> float:
+    def dusk(self, taken: Taken, thermal: bool) -> float:
         """How far a night's tone comes instead, [0, 1], under the sensor's detail, which is thermal's."""
-        return self.by_night(thermal) * (1.0 - held) if thermal else 0.0
+        return self.by_night(thermal) * taken.night if thermal else 0.0
 
-    def laid_over(self, held: float, thermal: bool) -> float:
-        """How far its picture itself may lie over the frame, [0, 1]."""
-        return 1.0 - self.own_tone(held) - (1.0 - LAID_OVER) * self.dusk(held, thermal)
+    def wished(self, taken: Taken, thermal: bool) -> float:
+        """How far a night's tone comes because somebody wishes for it, all else held back, [0, 1]."""
+        return self.dusk(taken, thermal) - self.dusk(taken.chosen(), thermal)
+
+    def laid_over(self, taken: Taken, thermal: bool) -> float:
+        """How far its picture itself may lie over the frame, [0, 1]; not over a tone that is wished for."""
+        beyond = self.dusk(taken.chosen(), thermal)
+        share = 1.0 - self.own_tone(taken) - (1.0 - LAID_OVER) * beyond
+        return share * (1.0 - self.wished(taken, thermal))
 
 
-def held_back(strength: float) -> float:
-    """How far that is held back which viewers turned from: all up to a strength of 1, nothing of it at 2."""
-    return min(1.0, max(0.0, 2.0 - strength))
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """How much is taken of a reference of the scene.
+
+    Attributes:
+        held: how far that is held back which viewers turned from, [0, 1].
+        night: how far a night's tone is taken, [0, 1].
+    """
+
+    held: float
+    night: float
+
+    def chosen(self) -> Taken:
+        """The same where a machine has chosen the picture."""
+        return Taken(self.held, 1.0 - self.held)
+
+    @staticmethod
+    def of(strength: float, wished: bool) -> Taken:
+        """All is held back up to a strength of 1, nothing at 2; the tone of a night that somebody wishes for
+        comes with strength from 0 to 1.
+
+        Args:
+            strength: how much the reference counts, [0, 2].
+            wished: see `Reference.wished`.
+        """
+        beyond = min(1.0, max(0.0, strength - 1.0))
+        return Taken(1.0 - beyond, min(1.0, strength) if wished else beyond)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +173,7 @@ class Own:
         return np.asarray(made, np.float32)
 
 
-def shown_of(ycc: Plane, confidence: Plane, own: Own, light: Light, strength: float) -> tuple[Plane, Plane]:
+def shown_of(ycc: Plane, confidence: Plane, own: Own, light: Light, taken: Taken) -> tuple[Plane, Plane]:
     """What of a network's answer by a reference of the scene is shown, both new.
 
     Args:
@@ -146,31 +181,36 @@ def shown_of(ycc: Plane, confidence: Plane, own: Own, light: Light, strength: fl
         confidence: (h, w) float32 of it; not written to.
         own: without it.
         light: of the reference.
-        strength: how much it counts, [0, 2].
+        taken: how much of it.
     """
-    held = np.float32(held_back(strength))
+    held = np.float32(taken.held)
     shown = own.as_shown()
+    thermal, given = own.look.unlit is None, ycc[0]
+    wished = np.float32(light.wished(taken, thermal))
+    if wished > 0:
+        shown = dimmed(shown, own.luma, given, float(wished))
     keeps = kept(ycc[0], own.luma)
+    keeps += wished * (1.0 - keeps)  # the structure is the sensor's there
     tone, color = (1.0 - held * (1.0 - keeps * one) for one in worth(ycc, shown))
     base, base_sure = own.ycc, own.confidence
-    thermal, given = own.look.unlit is None, ycc[0]
-    own_tone = np.float32(light.own_tone(float(held)))
+    own_tone = np.float32(light.own_tone(taken))
     if own_tone > 0:
-        ycc = by_night(ycc, shown, light, float(own_tone))
-        base = base + own_tone * (shown - base)
-        base_sure = np.maximum(base_sure, own_tone * np.float32(SURE))  # the palette is in it already
+        ycc = by_night(ycc, shown, light, float(own_tone), float(wished))
+    if (stays := max(own_tone, wished)) > 0:
+        base = base + stays * (shown - base)
+        base_sure = np.maximum(base_sure, stays * np.float32(SURE))  # the palette is in it already
     if held > 0 and thermal:
         ycc = np.stack([ycc[0] + held * back_in_band(ycc[0], shown[0]), *ycc[1:]])
     colored, sure = ycc - base, base_sure + color * (confidence - base_sure)
     colored[0] *= tone
     colored[1:] *= color
     colored += base
-    if (dusk := light.dusk(float(held), thermal)) > 0:
+    if (dusk := light.dusk(taken, thermal)) > 0:
         colored = toned(colored, own.luma, given, dusk)
     return np.asarray(colored, np.float32), np.asarray(sure, np.float32)
 
 
-def by_night(ycc: Plane, shown: Plane, light: Light, own_tone: float) -> Plane:
+def by_night(ycc: Plane, shown: Plane, light: Light, own_tone: float, wished: float = 0.0) -> Plane:
     """A dark reference's color, on the tone and beside the colors of what is shown without it.
 
     Args:
@@ -178,22 +218,26 @@ def by_night(ycc: Plane, shown: Plane, light: Light, own_tone: float) -> Plane:
         shown: (3, h, w) float32 without it, see `Own.as_shown`.
         light: of the reference.
         own_tone: see `Light.own_tone`.
+        wished: how far `shown` is in the night's own tone, [0, 1]: `Light.wished`.
 
     Returns:
         (3, h, w) float32, new: `ycc` where `own_tone` is 0.
     """
+    held, let = (BY_NIGHT, MOST, PINK_LEFT), (WISHED_COLOR, WISHED_MOST, WISHED_PINK)
+    share, most, left = (a + (b - a) * wished for a, b in zip(held, let, strict=True))
     tone = shown[0]
     lift = np.clip(tone / np.maximum(ycc[0], np.float32(0.02)), 1 / LIFTED, LIFTED)
     blue, red = np.float32(light.cast.real), np.float32(light.cast.imag)
     away_blue, away_red = ycc[1] - blue, ycc[2] - red
     away = cv2.magnitude(away_blue, away_red)
-    over, room = np.maximum(away - np.float32(CALM), 0.0), np.float32(MOST - CALM)
-    held = (np.minimum(away, np.float32(CALM)) + room * over / (room + over)) / np.maximum(away, 1e-6)
-    blue, red = blue + held * away_blue, red + held * away_red
+    over, room = np.maximum(away - np.float32(CALM), 0.0), np.float32(most - CALM)
+    near = (np.minimum(away, np.float32(CALM)) + room * over / (room + over)) / np.maximum(away, 1e-6)
+    blue, red = blue + near * away_blue, red + near * away_red
     across, up = np.float32(PINK.real), np.float32(PINK.imag)
-    pink = np.float32(1.0 - PINK_LEFT) * np.maximum(across * blue + up * red, 0.0)
+    pink = np.float32(1.0 - left) * np.maximum(across * blue + up * red, 0.0)
     low, high = LIT
-    lit = np.clip((tone - np.float32(low)) * np.float32(1 / (high - low)), 0.0, 1.0) * np.float32(BY_NIGHT)
+    lit = np.clip((tone - np.float32(low)) * np.float32(1 / (high - low)), 0.0, 1.0)
+    lit = np.maximum(lit, np.float32(wished)) * np.float32(share)
     made = shown.copy()
     made[1] += lit * (lift * (blue - across * pink) - shown[1])
     made[2] += lit * (lift * (red - up * pink) - shown[2])

@@ -19,7 +19,7 @@ from irchroma.engines.reference import registration, structure
 from irchroma.engines.reference.foreground import ForegroundMarker
 from irchroma.engines.reference.laid import Laid, Scenery
 from irchroma.engines.reference.pictures import Reference, load_references
-from irchroma.engines.reference.shown import held_back, kept
+from irchroma.engines.reference.shown import Taken, kept
 from irchroma.engines.reference.worth import back_in_band, worth
 
 Plane = NDArray[np.float32]
@@ -76,7 +76,12 @@ class ReferenceOptions:
 
     def at(self, strength: float) -> ReferenceOptions:
         """The same where references count that much, [0, 2]: beyond 1 what is held back comes, too."""
-        return replace(self, weight=min(1.0, strength), held=held_back(strength) if self.careful else 0.0)
+        held = Taken.of(strength, wished=False).held if self.careful else 0.0
+        return replace(self, weight=min(1.0, strength), held=held)
+
+    def taken(self, reference: Reference) -> Taken:
+        """How much of it."""
+        return Taken(self.held, self.weight if reference.wished else 1.0 - self.held)
 
 
 @dataclass(slots=True)
@@ -224,7 +229,10 @@ class ReferenceSteering:
         if self._placed is None:
             return ycc, confidence
         laid = self._placed.laid
-        over = laid.light.laid_over(self.options.held, self.options.own_tone) if self.options.careful else 1.0
+        over = 1.0
+        if self.options.careful:
+            taken = self.options.taken(self._placed.reference)
+            over = laid.light.laid_over(taken, self.options.own_tone)
         if over <= 0:
             return ycc, confidence
         foreground = self._marker.mark(luma_small, laid.backdrop, field, pts_ns)

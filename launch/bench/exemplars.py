@@ -3,7 +3,8 @@
 The reference is the scene's other frame where the pairs are a sequence, or else another crop of the same
 picture (seven eighths of its sides, one corner), or its other half (which holds nothing of what is measured);
 and a picture of another scene. Pairs by day and by night stand apart, too, by how dark the first reference
-is. Beside the engine `reference`: the same at its strongest, which holds nothing back, its network alone,
+is. Beside the engine `reference` by a picture that is named: the same by one that `--reference auto` has
+chosen, whose night's tone stays away; at its strongest, which holds nothing back; its network alone,
 geometry's picture without the network, and the transfer of color statistics.
 
 Reference: Reinhard, Ashikhmin, Gooch, Shirley, Color Transfer between Images, IEEE CG&A 21(5), 2001, section
@@ -126,7 +127,7 @@ def _table(results: dict[str, list[Scores]]) -> dict[str, dict[str, Any]]:
 
 
 def is_dark(rgb: Rgb, band: str) -> bool:
-    """Whether a picture is rather one by night, of whose tone strengths up to 1 take none or little."""
+    """Whether a picture is rather one by night, of whose tone strengths up to 1 take none as auto."""
     heights = np.repeat(np.linspace(-1.0, 1.0, rgb.shape[0], dtype=np.float32), rgb.shape[1])
     return Light.of(rgb_to_ycc(rgb).reshape(-1, 3), heights).by_night(band == "thermal") > 0.5
 
@@ -196,6 +197,7 @@ class Ways:
                 "geometry": colored(self._geometry, luma, given),
                 "statistics": reinhard(colored(self._alone, luma, None), given),
             }
+            by["auto"] = colored(self._both, luma, given, wished=False)
             self._both.set_reference_strength(STRONGEST)
             by["strength 2"] = colored(self._both, luma, given)
             self._both.set_reference_strength(1.0)
@@ -248,13 +250,15 @@ class Ways:
             one.close()
 
 
-def colored(colorizer: NeuralColorizer, luma: NDArray[np.uint8], given: Rgb | None) -> Rgb:
-    """(H, W, 3) uint8 of one picture by that reference."""
+def colored(
+    colorizer: NeuralColorizer, luma: NDArray[np.uint8], given: Rgb | None, wished: bool = True
+) -> Rgb:
+    """(H, W, 3) uint8 of one picture by that reference, given by name or as a library's."""
     colorizer.reset()
     references = []
     if given is not None:
         rgb = np.ascontiguousarray(given)
-        references = [Reference(rgb, np.full(rgb.shape[:2], 255, np.uint8), "given")]
+        references = [Reference(rgb, np.full(rgb.shape[:2], 255, np.uint8), "given", wished=wished)]
     colorizer.exchange_references(references)
     colorizer.submit(luma, 0)
     return np.asarray(colorizer.collect().rgb, np.uint8)

@@ -36,7 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--reference",
         type=Path,
         metavar="FILE|auto",
-        help="color of this very scene: a picture by day, calibrate reference's set, or auto: of a library",
+        help="color of this very scene: a picture, by night with its tone, calibrate reference's set, or"
+        " auto: of a library, without that tone",
     )
     parser.add_argument(
         "--references",
@@ -45,7 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the library for --reference auto, made by irchroma references add; your own",
     )
     parser.add_argument(
-        "--reference-strength", type=float, default=1.0, metavar="X", help="how much it counts, 0 to 2 (1)"
+        "--reference-strength",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="how much it counts, 0 to 2 (1): color and a named night's tone fade below 1",
     )
     parser.add_argument(
         "--repair",

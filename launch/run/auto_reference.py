@@ -11,7 +11,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 from weakref import WeakSet
 
@@ -244,7 +244,7 @@ class AutoReference(_Steering):
             kept.wait(FILE_WAIT_S)
 
     def choose(self, wanted: object) -> None:
-        """What an operator wants: a picture's key, `none`, or `auto` to choose by the scene again.
+        """What an operator wants: a picture's key, and its look; `none`; `auto` to choose by the scene again.
 
         Raises:
             ConfigError: there is no such picture.
@@ -254,12 +254,15 @@ class AutoReference(_Steering):
         if not isinstance(wanted, str) or wanted not in known:
             raise ConfigError(f"there is no reference {shortened(repr(wanted))} to choose")
         entry = self.library.find(wanted) if wanted not in ("auto", "none") else None
-        reference = self.library.load(entry) if entry is not None else None
+        reference = replace(self.library.load(entry), wished=True) if entry is not None else None
         with self._lock:
             self._pinned = None if wanted == "auto" else wanted
             self._anew = wanted == "auto"
+            current = self._references
         if wanted != "auto":
             self._use(entry, reference, "chosen on the page")
+        elif any(one.wished for one in current):
+            self._give([replace(one, wished=False) for one in current])
 
     def state(self) -> dict[str, Any]:
         """See `RunReferences.state`: the best by the last look, and what is in use."""

@@ -77,7 +77,8 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag(
             "--reference",
             "neural.reference",
-            "color of this very scene: a picture by day, calibrate reference's set, or auto: of a library",
+            "color of this very scene: a picture, by night with its tone, calibrate reference's set, or"
+            " auto: of a library, without that tone",
             Path,
             metavar="FILE|auto",
         ),
@@ -97,7 +98,7 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag(
             "--reference-strength",
             "neural.reference_strength",
-            "how much the reference counts, 0 to 2 (1); beyond 1 only pictures of other scenes do",
+            "how much the reference counts, 0 to 2 (1): color and a named night's tone fade below 1",
             float,
             metavar="X",
         ),

@@ -23,7 +23,7 @@ from irchroma.engines.neural.exemplar import ExemplarNetwork, PreparedNetwork, e
 from irchroma.engines.neural.ladder import Rung
 from irchroma.engines.recolor.work_picture import padded, work_size
 from irchroma.engines.reference.mood import COLD_MOST, WARM_MOST
-from irchroma.engines.reference.pictures import AUTO, Reference, save_references
+from irchroma.engines.reference.pictures import AUTO, Reference, load_references, save_references
 
 pytestmark = pytest.mark.skipif(not installed("openvino"), reason="OpenVINO is not installed")
 
@@ -147,6 +147,28 @@ def test_beyond_1_a_mood_grows_and_nothing_of_the_scene_s_own_picture_is_held_ba
     assert error(pictures["own", 2.0], rgb) <= error(pictures["own", 1.0], rgb)
     away = [float(np.abs(pictures["meadow", strength] - known).mean()) for strength in (1.0, 2.0)]
     assert 0.3 < 1.3 * away[0] < away[1]
+
+
+@pytest.mark.skipif("thermal" not in ENGINES, reason="no weights of reference:thermal")
+def test_a_night_s_tone_comes_by_the_scene_s_picture_that_is_named_alone(tmp_path: Path) -> None:
+    rgb, luma = daytime_scene.draw(3)
+    other, _ = daytime_scene.draw(4)
+    path = tmp_path / "night.png"
+    save_references(path, [given(rgb // 4)])
+    engine = opened("thermal", reference=AUTO, steady=False)
+    known = shown(engine, luma).mean()
+    (night,) = load_references(path)
+    engine.exchange_references([night])
+    named = []
+    for strength in (0.25, 0.5, 0.75, 1.0):
+        engine.set_reference_strength(strength)
+        named.append(shown(engine, luma).mean())
+    assert max(np.diff([known, *named])) < -3
+    engine.exchange_references([given(rgb // 4)])  # as of a library
+    assert shown(engine, luma).mean() > known - 10 > named[-1] + 10
+    engine.exchange_references([replace(night, rgb=other // 4)])
+    assert shown(engine, luma).mean() > known - 10
+    engine.close()
 
 
 @pytest.mark.parametrize("band", ENGINES)

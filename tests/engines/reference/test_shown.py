@@ -16,6 +16,7 @@ from irchroma.engines.reference.shown import (
     MOST,
     Light,
     Own,
+    Taken,
     by_night,
     kept,
     shown_of,
@@ -54,23 +55,33 @@ def light_of(ycc: Plane) -> Light:
     return Light.of(ycc, np.linspace(-1.0, 1.0, len(ycc), dtype=np.float32))
 
 
+def chosen(strength: float) -> Taken:
+    """By a machine."""
+    return Taken.of(strength, wished=False)
+
+
+def wished(strength: float) -> Taken:
+    """By somebody who asks for it."""
+    return Taken.of(strength, wished=True)
+
+
 def test_a_night_keeps_the_own_tone_unless_strength_asks_for_its_own() -> None:
     own = own_of(stripes())
     ycc = np.stack([own.ycc[0] * 0.2, own.ycc[1] - 0.05, own.ycc[2] + 0.05])
     night = light_of(cells(0.12))
-    shown, _ = shown_of(ycc, own.confidence, own, night, 1.0)
+    shown, _ = shown_of(ycc, own.confidence, own, night, chosen(1.0))
     np.testing.assert_allclose(shown[0], own.ycc[0], atol=1e-6)
     assert np.abs(shown[1:] - own.ycc[1:]).mean() > 0.005
-    darker, _ = shown_of(ycc, own.confidence, own, night, 2.0)
+    darker, _ = shown_of(ycc, own.confidence, own, night, chosen(2.0))
     assert darker[0].mean() < 0.5 * own.ycc[0].mean()
-    halfway, _ = shown_of(ycc, own.confidence, own, night, 1.5)
+    halfway, _ = shown_of(ycc, own.confidence, own, night, chosen(1.5))
     assert darker[0].mean() < halfway[0].mean() < shown[0].mean()
 
 
 def test_by_day_the_tone_of_the_reference_is_shown_where_it_keeps_the_structure() -> None:
     own = own_of(stripes())
     ycc = np.stack([0.9 - 0.8 * own.ycc[0], own.ycc[1] - 0.05, own.ycc[2] + 0.05])
-    shown, _ = shown_of(ycc, own.confidence, own, light_of(cells(0.5)), 1.0)
+    shown, _ = shown_of(ycc, own.confidence, own, light_of(cells(0.5)), chosen(1.0))
     np.testing.assert_allclose(shown[:, 8:-8, 8:-8], ycc[:, 8:-8, 8:-8], atol=0.02)
 
 
@@ -84,7 +95,7 @@ def test_thermal_keeps_its_tone_in_a_band_by_day_unless_strength_asks_for_the_re
     day = light_of(under_a_sky)
     middle = np.s_[0, 8:-8, 8:-8]
     for one, strength, more in ((near_infrared, 1.0, 0.4), (own, 1.0, BAND[1]), (own, 2.0, 0.4)):
-        shown, _ = shown_of(ycc, one.confidence, one, day, strength)
+        shown, _ = shown_of(ycc, one.confidence, one, day, chosen(strength))
         np.testing.assert_allclose(shown[middle], one.ycc[middle] + more, atol=0.02)
 
 
@@ -92,7 +103,7 @@ def test_green_stays_green_under_the_tone_of_a_duller_reference() -> None:
     own = own_of(stripes())
     own.ycc[1:] = -0.08
     duller = np.stack([own.ycc[0] * 0.9, own.ycc[1] * 0.2, own.ycc[2] * -0.3])
-    shown, _ = shown_of(duller, own.confidence, own, light_of(cells(0.5)), 1.0)
+    shown, _ = shown_of(duller, own.confidence, own, light_of(cells(0.5)), chosen(1.0))
     inside = np.s_[:, 8:-8, 8:-8]
     np.testing.assert_allclose(shown[inside][0], duller[inside][0], atol=0.02)
     np.testing.assert_allclose(shown[inside][1:], own.ycc[inside][1:], atol=0.02)
@@ -101,11 +112,11 @@ def test_green_stays_green_under_the_tone_of_a_duller_reference() -> None:
 def test_where_the_structure_of_the_infrared_is_lost_the_own_picture_is_shown() -> None:
     own = own_of(stripes(), 0.6)
     smeared = flat(0.5, -0.1, 0.1)
-    shown, sure = shown_of(smeared, np.ones(SIZE, np.float32), own, light_of(cells(0.5)), 1.0)
+    shown, sure = shown_of(smeared, np.ones(SIZE, np.float32), own, light_of(cells(0.5)), chosen(1.0))
     inside = np.s_[..., 8:-8, 8:-8]
     np.testing.assert_allclose(shown[inside], own.ycc[inside], atol=1e-6)
     np.testing.assert_allclose(sure[inside], 0.6, atol=1e-6)
-    all_of_it, _ = shown_of(smeared, np.ones(SIZE, np.float32), own, light_of(cells(0.5)), 2.0)
+    all_of_it, _ = shown_of(smeared, np.ones(SIZE, np.float32), own, light_of(cells(0.5)), chosen(2.0))
     np.testing.assert_allclose(all_of_it, smeared, atol=1e-6)
     nothing = np.full(SIZE, 90, np.uint8)
     assert kept(smeared[0], nothing).min() == pytest.approx(1.0)
@@ -160,7 +171,7 @@ def test_a_night_s_tone_comes_to_thermal_beyond_a_strength_of_1_and_under_the_se
     gray, inside = stripes().astype(np.float32) / 255, np.s_[8:-8, 8:-8]
     reference, away = flat(0.12, -0.02, 0.02), []
     for strength in (1.0, 1.25, 1.5, 1.75, 2.0):
-        shown, _ = shown_of(reference, own.confidence, own, light_of(cells(0.12)), strength)
+        shown, _ = shown_of(reference, own.confidence, own, light_of(cells(0.12)), chosen(strength))
         away.append(float(np.square(shown - reference).mean()))
         if strength == 1.0:
             np.testing.assert_allclose(shown[0], own.ycc[0], atol=1e-6)
@@ -169,13 +180,55 @@ def test_a_night_s_tone_comes_to_thermal_beyond_a_strength_of_1_and_under_the_se
     assert np.std(np.clip(shown[0], 0.0, 1.0)[inside]) > 0.6 * np.std(gray[inside])  # dark bars reach black
 
 
-def test_half_of_a_night_lies_over_thermal_where_its_tone_comes() -> None:
+def test_a_night_that_is_wished_for_gives_thermal_its_tone_and_colors_up_to_a_strength_of_1() -> None:
+    own = replace(own_of(stripes()), look=replace(LOOK, unlit=None))
+    own.ycc[0] += 0.3
+    gray, inside = stripes().astype(np.float32) / 255, np.s_[8:-8, 8:-8]
+    red = flat(0.12, -0.03, 0.05)
+    dark, brightened = light_of(cells(0.12, -0.03, 0.05)), light_of(cells(0.5))
+    for night in (dark, brightened):
+        tones, colors = [], []
+        for strength in (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0):
+            shown, _ = shown_of(red, own.confidence, own, night, wished(strength))
+            tones.append(float(shown[0][inside].mean()))
+            colors.append(float(np.hypot(*(shown[1:] - red[1:]))[:, 8:-8].mean()))
+            if strength == 1.0:
+                assert np.std(np.clip(shown[0], 0.0, 1.0)[inside]) > 0.6 * np.std(gray[inside])
+        assert max(np.diff(tones[:5])) < -0.01
+        np.testing.assert_allclose(tones[4:], tones[4])
+        assert colors[4] < 0.5 * colors[0]
+
+
+def test_what_is_wished_for_by_day_and_in_near_infrared_is_what_a_machine_chooses() -> None:
+    near_infrared = own_of(stripes())
+    thermal = replace(near_infrared, look=replace(LOOK, unlit=None))
+    ycc = np.stack([near_infrared.ycc[0] * 0.6, near_infrared.ycc[1] - 0.05, near_infrared.ycc[2] + 0.05])
+    under_a_sky = cells(0.5)
+    under_a_sky[:4, 0] = 0.9
+    for own, light in ((near_infrared, light_of(cells(0.12))), (thermal, light_of(under_a_sky))):
+        for strength in (0.5, 1.0, 1.5):
+            both = [shown_of(ycc, own.confidence, own, light, one(strength)) for one in (chosen, wished)]
+            np.testing.assert_array_equal(both[0][0], both[1][0])
+
+
+def test_an_own_blue_is_dimmed_with_a_night_that_is_wished_for() -> None:
+    own = replace(own_of(np.full(SIZE, 120, np.uint8)), look=replace(LOOK, unlit=None))
+    own.ycc[0], own.ycc[1], own.ycc[2] = 0.7, 0.12, -0.07
+    shown, _ = shown_of(flat(0.1, 0.0, 0.0), own.confidence, own, light_of(cells(0.5)), wished(1.0))
+    assert shown[0].mean() < 0.25
+    assert np.hypot(*shown[1:]).mean() < 0.03
+
+
+def test_half_of_a_night_lies_over_thermal_where_its_tone_comes_and_none_where_it_is_wished_for() -> None:
     dark, brightened = light_of(cells(0.12)), light_of(cells(0.5))
     for light, at_1 in ((dark, 0.0), (brightened, 1.0)):
-        assert light.laid_over(1.0, thermal=True) == at_1
-        assert light.laid_over(0.0, thermal=True) == LAID_OVER
-        assert light.laid_over(1.0, thermal=False) == at_1
-        assert light.laid_over(0.0, thermal=False) == 1.0
+        assert light.laid_over(chosen(1.0), thermal=True) == at_1
+        assert light.laid_over(chosen(2.0), thermal=True) == LAID_OVER
+        assert light.laid_over(wished(1.0), thermal=True) == 0.0
+        assert light.laid_over(wished(2.0), thermal=True) == LAID_OVER
+        for taken in (chosen, wished):
+            assert light.laid_over(taken(1.0), thermal=False) == at_1
+            assert light.laid_over(taken(2.0), thermal=False) == 1.0
 
 
 def test_a_reference_fades_towards_its_borders_but_not_at_the_frames() -> None:

@@ -38,7 +38,7 @@ def test_every_way_is_in_the_table_and_no_reference_is_the_band_s_own(
     rows = said["results"]
     assert rows["no reference"] == rows["alone"]
     for kind in ("other crop", "other half", "other scene"):
-        for way in ("reference", "network", "geometry", "statistics", "strength 2"):
+        for way in ("reference", "auto", "network", "geometry", "statistics", "strength 2"):
             assert f"{kind}: {way}" in rows
     parts = said["by_light"]
     assert parts["day"]["pairs"] + parts["night"]["pairs"] == 2

@@ -32,10 +32,12 @@ class Engine:
 
     def __init__(self) -> None:
         self.given: list[list[str]] = []
+        self.wished: list[bool] = []
         self.strength: float | None = None
 
     def exchange_references(self, references: list[Reference]) -> None:
         self.given.append([one.name for one in references])
+        self.wished += [one.wished for one in references]
 
     def set_reference_strength(self, strength: float) -> None:
         self.strength = strength
@@ -127,6 +129,23 @@ def test_an_operator_chooses_and_the_scene_may_again(auto: AutoReference) -> Non
     for nothing in ("other", 7, None):
         with pytest.raises(ConfigError, match="there is no reference"):
             auto.choose(nothing)
+
+
+def test_the_look_of_what_an_operator_chooses_is_wished_for_until_the_scene_chooses(
+    auto: AutoReference,
+) -> None:
+    engine, camera = Engine(), Camera(auto)
+    auto.attend(engine)
+    camera.show(infrared(3), 3)
+    assert engine.wished == [False]
+    key = auto.library.entries[3].key
+    auto.choose(key)
+    assert engine.wished == [False, True]
+    auto.choose("auto")
+    camera.show(infrared(3), 3)
+    assert engine.given[2:] == [["scene 3"]] * len(engine.given[2:])
+    assert not any(engine.wished[2:])
+    assert len(engine.wished) > 2
 
 
 def test_a_picture_that_is_deleted_while_it_runs_costs_nothing_but_itself(
