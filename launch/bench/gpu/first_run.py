@@ -58,7 +58,8 @@ def plan_steps(device: str) -> list[Step]:
     """
     python = sys.executable
     tests = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "filterwarnings=default", "-rs"]
-    tests += ["--junitxml={out}/{name}.xml"]
+    # The project's own options are strict, and end all of it where pytest's plugins are not installed.
+    tests += ["-o", "addopts=--import-mode=importlib", "--junitxml={out}/{name}.xml"]
     torch, pycuda = lacks("torch", "onnx"), lacks("pycuda")
     kernels = [*tests, "tests/engines/gpu/steps", "tests/engines/gpu/test_check.py"]
     bench = [python, "-m", "irchroma.launch", "bench", "gpu", "--quick", "--seconds", "1", "--json"]
@@ -84,6 +85,8 @@ def plan_steps(device: str) -> list[Step]:
     if device == "cpu":  # what the sanitizers watch, without one
         steps.append(Step("frames-unwatched", [*frames, *odd_sizes], 180, rehearsed=True))
     doubled = [*tests, "tests/engines/gpu/test_on_gpu.py"]
+    if device == "cpu":
+        steps.append(Step("tests-on-cpu", [*doubled, "-k", "cpu"], 180, (lacks("pytest"),), rehearsed=True))
     steps += [
         Step("lost-torch", [python, "-m", f"{_PROGRAMS}.lost", "--device", "torch"], 90, (no_gpu, torch)),
         _tests("pycuda-kernels", [*kernels, "-m", "gpu", "-k", "pycuda"], 240, (*on_gpu, pycuda)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -159,6 +160,26 @@ def test_every_step_names_a_program_and_tests_that_exist() -> None:
             assert path.exists() or (path.with_suffix("") / "__main__.py").exists(), module
     with pytest.raises(SystemExit):
         first_gpu_run.main(["--only", "nonsense"])
+
+
+def test_tests_run_where_pytest_has_none_of_its_plugins(tmp_path: Path) -> None:
+    places = {"out": tmp_path, "name": "collected"}
+    asked = {
+        tuple(word.format(**places) for word in step.words)
+        for step in plan_steps("torch")
+        if "pytest" in step.words
+    }
+    assert len(asked) >= 5
+    for words in asked:
+        done = subprocess.run(
+            [*words, "--collect-only"],
+            env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=100,
+        )
+        assert done.returncode == 0, (words, done.stdout[-2000:], done.stderr)
 
 
 def test_a_rehearsal_does_not_say_that_a_sanitizer_found_nothing() -> None:
