@@ -10,21 +10,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from tests.forked import irchroma
 
 pytestmark = pytest.mark.gst
-
-
-def irchroma(*words: str, cwd: Path, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "irchroma.launch", *words]
-    return subprocess.run(
-        command,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        timeout=timeout_s,
-        cwd=cwd,
-        check=False,
-    )
 
 
 def text_file(folder: Path) -> str:
@@ -136,7 +124,9 @@ def test_an_unknown_key_names_the_nearest(tmp_path: Path) -> None:
 
 
 def test_a_run_without_a_sink_says_so(tmp_path: Path) -> None:
-    assert_one_clear_line(irchroma("run", "test:nir", cwd=tmp_path), "--to")
+    command = [sys.executable, "-m", "irchroma.launch", "run", "test:nir"]
+    said = {"capture_output": True, "encoding": "utf-8", "errors": "replace", "timeout": 60}
+    assert_one_clear_line(subprocess.run(command, cwd=tmp_path, check=False, **said), "--to")
 
 
 def test_no_credentials_are_shown(tmp_path: Path) -> None:

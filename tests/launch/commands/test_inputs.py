@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from tests import forked
 from tests.reading import frames_of
 from tests.stream.sources.flir_files import block, radiometric_jpeg, raw_of
 from tests.waiting import free_port, wait_for
@@ -58,11 +59,8 @@ def ffprobe(path: Path, entries: str, *more: str) -> list[str]:
     return [line.rstrip(",") for line in found.split()]
 
 
-def irchroma(*words: str | Path, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "irchroma.launch", "run", *map(str, words), "--quiet"]
-    return subprocess.run(
-        command, capture_output=True, encoding="utf-8", errors="replace", timeout=timeout_s, check=False
-    )
+def irchroma(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    return forked.irchroma("run", *words, "--quiet")
 
 
 def split_frames(count: int) -> np.ndarray:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests import forked
 from tests.stream.loop.test_loop import QUICK, PlainComposer, SlowColorizer
 from tests.stream.sources.test_network_sources import RtspServer
 
@@ -48,8 +48,7 @@ def packets(path: Path) -> list[str]:
 
 
 def irchroma(*words: str) -> tuple[int, str]:
-    command = (sys.executable, "-m", "irchroma.launch", "run", *words, "--engine", "palette:ironbow")
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
+    done = forked.irchroma("run", *words, "--engine", "palette:ironbow")
     return done.returncode, done.stderr
 
 
