@@ -9,10 +9,11 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,7 +30,6 @@ from irchroma.engines.gpu.cuda.picture_memory import CudaPictures
 from irchroma.engines.gpu.cuda.pycuda_device import PyCudaDevice, _left_alone
 from irchroma.engines.gpu.device import CaptureRefused
 from irchroma.engines.gpu.kernels import host as kernel_host
-from irchroma.engines.gpu.kernels.host import build_library
 from irchroma.engines.gpu.kernels.source import Launch, launch
 from irchroma.engines.gpu.pictures import PicturePool
 
@@ -38,7 +38,7 @@ HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="module")
-def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def stand_in(tmp_path_factory: pytest.TempPathFactory, built_kernels: Callable[..., Path]) -> Path:
     """The folder of `driver.so` and `kernels.so`.
 
     Under another name than the driver's, or this process would have a GPU for all tests that come after.
@@ -50,7 +50,7 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made, source = folder / "driver.so", HERE / "driver_stand_in.cpp"
     words = [compiler, "-std=c++17", "-O1", "-fPIC", "-shared", "-o", str(made), str(source), "-ldl"]
     subprocess.run(words, check=True)
-    build_library(folder / "kernels.so")
+    shutil.copy(built_kernels(), folder / "kernels.so")
     return folder
 
 
