@@ -46,7 +46,7 @@ def test_a_demand_that_nothing_meets_fails_with_what_is_within_reach(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "machine.toml"
-    demand = ["--rate", "1000", "--size", "640x512", "--latency-ms", "1", "--threads", "1"]
+    demand = ["--rate", "1000", "--size", "256x192", "--latency-ms", "1", "--threads", "1"]
     assert main(["calibrate", "speed", *demand, "--out", str(out)]) == 1
     said = capsys.readouterr().err
     assert "nothing keeps 1000 frames a second within 1 ms" in said
