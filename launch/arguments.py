@@ -38,7 +38,14 @@ class OneLineParser(argparse.ArgumentParser):
             args = table.completed(args)
             if args and not args[0].startswith("-") and args[0] not in table.commands:
                 self.error(f"there is no {table.dest} {args[0]}{table.hint(args[0])}")
-        return super().parse_known_args(args, namespace)
+        found, extras = super().parse_known_args(args, namespace)
+        if (
+            extras and " " in self.prog
+        ):  # of a command: argparse would send its user to the program's own help
+            near = difflib.get_close_matches(extras[0].partition("=")[0], self._option_string_actions, 1, 0.7)
+            hint = f", did you mean {near[0]}?" if near else ""
+            self.error(f"unrecognized arguments: {' '.join(extras)}{hint}")
+        return found, extras
 
     def error(self, message: str) -> NoReturn:
         """Exit with 2."""

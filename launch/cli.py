@@ -38,7 +38,7 @@ COMMANDS = CommandTable(
         ),
         "bench": ("irchroma.launch.bench.command", "measure speed on this machine"),
         "archive": ("irchroma.launch.commands.archive", "color a folder of recordings, in parallel"),
-        "fleet": ("irchroma.launch.commands.fleet", "simulate many cameras on many machines"),
+        "fleet": ("irchroma.launch.commands.fleet", "run many cameras on many machines, or simulate it"),
         "verify": (
             "irchroma.launch.commands.verify",
             "check that evidence is as it was recorded",

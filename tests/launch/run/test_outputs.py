@@ -105,6 +105,7 @@ def test_flags_that_would_do_nothing_or_contradict_each_other_are_refused(
         (("--span", "5,a"), "expected two values LOW,HIGH, got '5,a'"),
         (("--color-every", "x"), "expected a whole number or auto, got 'x'"),
         (("--threads", "x"), "--threads"),
+        (("--colorevry", "2"), "unrecognized arguments: --colorevry 2, did you mean --color-every?"),
     ],
 )
 def test_a_word_that_is_no_value_is_one_line(
