@@ -30,6 +30,8 @@ CURVES = (
     ("warping_error", "warping error (MSE, RGB in [0, 1])"),
     ("luma", "mean luma"),
 )
+_SAME_SHAPE = 0.03
+"""How far apart width by height of two videos of one scene may be: a codec cuts some rows off."""
 FROM_ZERO = frozenset({"cdc", "static_ab", "warping_error"})
 
 
@@ -164,6 +166,12 @@ def _matching(frames: Iterator[Rgb], path: Path | None, rgb: Rgb, number: int) -
     if frame is None:
         raise EngineOptionError(f"{path} ends at frame {number}, before the video that is measured")
     if frame.shape != rgb.shape:
+        (height, width), (measured_height, measured_width) = frame.shape[:2], rgb.shape[:2]
+        if abs(width * measured_height / (height * measured_width) - 1) > _SAME_SHAPE:
+            raise EngineOptionError(
+                f"{path} is {width}x{height} and what is measured {measured_width}x{measured_height}:"
+                " expected the same scene in the same shape"
+            )
         size = (rgb.shape[1], rgb.shape[0])
         frame = cast(Rgb, cv2.resize(frame, size, interpolation=cv2.INTER_AREA))
     return frame

@@ -350,6 +350,11 @@ def _of_steps(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _recipe(args: argparse.Namespace) -> Recipe:
+    pairs = (args.data / "ir", args.data / args.engine / "train")
+    if not any(place.is_dir() for place in pairs):  # said before the synthetic scenes are drawn, for minutes
+        raise EngineOptionError(
+            f"--data {args.data}: expected ir/ and rgb/ of pairs in it, or {args.engine}/train"
+        )
     extra = synthetic_pairs(args.engine, SYNTHETIC if args.synthetic is None else args.synthetic)
     cache = args.cache or CACHE
     usual = TRANSLATION_STEPS[args.engine]

@@ -84,6 +84,17 @@ def test_a_reference_that_ends_early_is_refused(
     assert "short.avi ends at frame 3" in capsys.readouterr().err
 
 
+def test_an_input_of_another_shape_is_refused_and_one_of_another_size_is_not(
+    tmp_path: Path, picture: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video = write_video(tmp_path / "video.avi", [picture] * 4)
+    small = write_video(tmp_path / "small.avi", [picture[::2, ::2].copy()] * 4)
+    other = write_video(tmp_path / "other.avi", [picture[:48].copy()] * 4)
+    assert main(["flicker", str(video), "--input", str(small)]) == 0
+    assert main(["flicker", str(video), "--input", str(other)]) == 1
+    assert "other.avi is 128x48 and what is measured 128x96: expected the same" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("flag", "name"), [("--plot", "plot.jpg"), ("--json", "nowhere/f.json")])
 def test_a_file_that_cannot_be_written_is_refused_before_measuring(
     flag: str, name: str, tmp_path: Path, picture: np.ndarray, capsys: pytest.CaptureFixture[str]

@@ -90,6 +90,18 @@ def test_missing_partners_end_in_one_line(pairs: Path, capsys: pytest.CaptureFix
     assert said.count("\n") == 1
 
 
+@pytest.mark.parametrize("band", ["nir", "thermal"])
+def test_a_folder_without_pairs_ends_before_the_synthetic_scenes_are_drawn(
+    band: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "synthetic_pairs", lambda *_: pytest.fail("drawn for nothing"))
+    assert main(["train", band, "--data", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        f"irchroma train: --data {tmp_path}: expected ir/ and rgb/ of pairs in it, or {band}/train"
+    ]
+
+
 def test_synthetic_pairs_are_registered_and_gray_beside_color() -> None:
     pytest.importorskip("torch")
     from irchroma.launch.commands.train import synthetic_pairs
