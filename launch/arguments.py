@@ -39,9 +39,7 @@ class OneLineParser(argparse.ArgumentParser):
             if args and not args[0].startswith("-") and args[0] not in table.commands:
                 self.error(f"there is no {table.dest} {args[0]}{table.hint(args[0])}")
         found, extras = super().parse_known_args(args, namespace)
-        if (
-            extras and " " in self.prog
-        ):  # of a command: argparse would send its user to the program's own help
+        if extras and " " in self.prog:  # a command: argparse would name the program's own help
             near = difflib.get_close_matches(extras[0].partition("=")[0], self._option_string_actions, 1, 0.7)
             hint = f", did you mean {near[0]}?" if near else ""
             self.error(f"unrecognized arguments: {' '.join(extras)}{hint}")
