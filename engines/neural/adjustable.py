@@ -16,6 +16,7 @@ from irchroma.engines import catalog
 from irchroma.engines.errors import EngineError
 from irchroma.engines.network.ahead import open_kept
 from irchroma.engines.network.network import Network, NetworkOptions, Tensor, open_network
+from irchroma.engines.network.sharing import SharedPool
 from irchroma.engines.network.twins import weights_for
 from irchroma.engines.neural.colorizer import DeferredPicture, NeuralColorizer, NeuralOptions
 from irchroma.engines.neural.exemplar import ExemplarNetwork, GivenPicture, PreparedNetwork
@@ -57,6 +58,7 @@ class AdjustableColorizer:
         start: int = 0,
         size: tuple[int, int] | None = None,
         later: Callable[[], None] | None = None,
+        pool: SharedPool | None = None,
     ) -> None:
         """Open the network of the starting rung; of every rung where the frames' size is known.
 
@@ -67,13 +69,15 @@ class AdjustableColorizer:
             start: the rung that is taken first.
             size: (H, W) of the frames to come: the starting rung's network is compiled now, the others'
                 beside the first frames, at low priority.
+            pool: gives networks that other cameras use too. One keeps few sizes compiled: those of other
+                rungs are compiled when they are wished for. None for networks of its own.
             later: called at low priority when all of that is done, and some seconds more have passed.
 
         Raises:
             EngineUnavailable, EngineOptionError: as `NeuralColorizer`.
         """
         self.ladder = tuple(ladder)
-        self._options = options
+        self._options, self._pool = options, pool
         first = self.ladder[start]
         self._band = catalog.band_of(options.engine, options.size)
         self._given: GivenPicture | None = None
@@ -82,7 +86,7 @@ class AdjustableColorizer:
         self._networks: dict[_Key, Network] = {}
         self._asked: dict[_Key, tuple[Path, NetworkOptions]] = {}
         self._networks[_key(first)] = self._open(first)
-        self._ready = {_key(first)}
+        self._ready, self._unusable = {_key(first)}, set[_Key]()
         self._lock = threading.Lock()
         self._rung = self._wished = start
         self._size: tuple[int, ...] = size or ()
@@ -124,7 +128,7 @@ class AdjustableColorizer:
     def first_network(self) -> tuple[Path, NetworkOptions, tuple[int, ...]] | None:
         """What `ahead.open_ahead` is to be asked for before the next run like this; None where that is more
         than one network, or not known yet."""
-        if self._given is not None or not self._size:
+        if self._given is not None or self._pool is not None or not self._size:
             return None
         rung = self.ladder[self._rung]
         return (*self._asked[_key(rung)], self._input(rung).shape)
@@ -160,6 +164,8 @@ class AdjustableColorizer:
                 ready = _key(self.ladder[wished]) in self._ready
             if ready:
                 self._take(wished)
+            elif self._pool is not None:
+                self._begin([self.ladder[wished]])
         start_s = time.perf_counter()
         self._colorizer.submit(luma, pts_ns, counts=counts, held=held)
         self._submitting_s += time.perf_counter() - start_s
@@ -229,18 +235,27 @@ class AdjustableColorizer:
             return  # it looks at the size anew before each network
         with self._lock:
             self._ready = {_key(self.ladder[self._rung])}
-        used = {_key(self.ladder[self._rung])}  # by the thread that submits, which compiles it itself
+        if self._pool is None:
+            self._begin([*self.ladder[self._rung :], *reversed(self.ladder[: self._rung])], _CALM_START_S)
+
+    def _begin(self, order: Sequence[Rung], wait_s: float = 0.0) -> None:
+        """Compile networks of these rungs beside the frames, unless some are being compiled already."""
+        if self._preparing is not None and self._preparing.is_alive():
+            return
+        with self._lock:
+            used = self._ready | self._unusable  # by the thread that submits, which compiles it itself
+        if used.issuperset(map(_key, order)):
+            return
         self._preparing = threading.Thread(
-            target=self._compile, args=(used,), name="compile rungs", daemon=True
+            target=self._compile, args=(order, wait_s, used), name="compile rungs", daemon=True
         )
         self._preparing.start()
 
-    def _compile(self, left_out: set[_Key]) -> None:
+    def _compile(self, order: Sequence[Rung], wait_s: float, left_out: set[_Key]) -> None:
         make_nice()
-        if self._closing.wait(_CALM_START_S):
+        if self._closing.wait(wait_s):
             return
         compiled: dict[_Key, tuple[int, ...]] = {}
-        order = [*self.ladder[self._rung :], *reversed(self.ladder[: self._rung])]
         for rung in order:
             key = _key(rung)
             if key in left_out or compiled.get(key) == self._size:
@@ -256,6 +271,8 @@ class AdjustableColorizer:
                 PreparedNetwork(network).infer(self._input(rung, size))
             except EngineError as error:
                 log.warning("auto: %s cannot be used: %s", rung, error)
+                with self._lock:
+                    self._unusable.add(key)
                 continue
             compiled[key] = size
             with self._lock:
@@ -281,14 +298,19 @@ class AdjustableColorizer:
 
     def _open(self, rung: Rung) -> Network:
         options, cores = self._options.network, usable_cores()
-        if _key(rung) != _key(self.ladder[0]) or (self._options.beside and not options.threads):
-            options = replace(options, threads=max(1, (options.threads or cores) // 2))
-        path: Path = self._options.weights or weights_for(self._band, rung.size, options)
         opened = next(iter(self._networks.values()), None)
-        if opened is not None:  # what `auto` has chosen is chosen
-            options = replace(options, runtime=opened.name.split()[0])
+        if self._pool is None:
+            if _key(rung) != _key(self.ladder[0]) or (self._options.beside and not options.threads):
+                options = replace(options, threads=max(1, (options.threads or cores) // 2))
+            if opened is not None:  # what `auto` has chosen is chosen
+                options = replace(options, runtime=opened.name.split()[0])
+        path = self._options.weights or weights_for(self._band, rung.size, options)
         self._asked[_key(rung)] = path, options
-        network = open_kept(path, options) if opened is None else open_network(path, options)
+        network: Network
+        if self._pool is not None:
+            network = self._pool.open(path, options)
+        else:
+            network = open_kept(path, options) if opened is None else open_network(path, options)
         if self._given is None:
             return network
         try:

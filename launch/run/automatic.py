@@ -21,6 +21,7 @@ from irchroma.engines.choice import GPU_RUNTIMES, ColorizerOptions
 from irchroma.engines.gpu import probe
 from irchroma.engines.network import ahead
 from irchroma.engines.network.network import GPU_ONLY
+from irchroma.engines.network.sharing import SharedPool
 from irchroma.engines.neural import pace
 from irchroma.engines.neural.adjustable import AdjustableColorizer
 from irchroma.engines.neural.colorizer import NeuralOptions
@@ -29,6 +30,7 @@ from irchroma.engines.neural.load_control import LoadController
 from irchroma.launch.config import ConfigError, dotted_keys, load_toml
 from irchroma.launch.measured import circumstances
 from irchroma.launch.run.options import RunConfig, load
+from irchroma.launch.run.outputs import encoding_work
 from irchroma.stream.loop.loop import Loop
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.remarks import remark
@@ -70,15 +72,21 @@ class Governor:
         self._busy_s = 0.0
         self._busy = 0.0
         self._later: Callable[[], None] | None = None
+        self._pool: SharedPool | None = None
         self.steps: list[dict[str, Any]] = []
 
     def expect(self, info: VideoInfo, encoded: float = 1.0) -> None:
         """Such frames will come (`encoded`: `pace.Demand`): engines opened now are compiled for them."""
         self._size, self._info, self.encoded = info.size, info, encoded
 
-    def decides(self, keys: Sequence[str]) -> None:
-        """What neither the user nor a calibration has said, and is chosen when the first engine is opened."""
-        self._open_keys = tuple(keys)
+    def decides(self, keys: Sequence[str], pool: SharedPool | None = None) -> None:
+        """What neither the user nor a calibration has said, and is chosen when the first engine is opened.
+
+        Args:
+            keys: of CHOSEN_KEYS.
+            pool: gives networks where several cameras share the processor.
+        """
+        self._open_keys, self._pool = tuple(keys), pool
 
     def for_file(self, options: NeuralOptions, best: bool) -> NeuralOptions:
         """Settings of a file, the same on every machine: where nobody has said otherwise the network runs at
@@ -97,7 +105,8 @@ class Governor:
             EngineUnavailable, EngineOptionError: as `NeuralColorizer`.
         """
         if self._open_keys and self._controller is None and self._info is not None:
-            found = chosen_for(options, self._info, self._open_keys, encoded=self.encoded)
+            cameras = self._pool.cameras if self._pool is not None else 1
+            found = chosen_for(options, self._info, self._open_keys, cameras, self.encoded)
             options, measured, self.chosen = found
             log.info("auto: %s", self.chosen)
             self._later = None if measured.calm else partial(pace.measure_again, measured.demand)
@@ -116,7 +125,7 @@ class Governor:
         if self._controller is None:
             self._controller = LoadController([rung.cost for rung in rungs], self._limit_s)
             log.info("auto: %s; %d cheaper settings in reserve", rungs[0], len(rungs) - 1)
-        self._colorizer = AdjustableColorizer(options, rungs, start, self._size, self._later)
+        self._colorizer = AdjustableColorizer(options, rungs, start, self._size, self._later, self._pool)
         ahead.let_go()
         return self._colorizer
 
@@ -306,7 +315,7 @@ def fitted(
         config: of the run.
         info: what comes.
         options: as the configuration has them.
-        governor: of a run of one camera, unless it is fixed; it opens engines from now on where it governs.
+        governor: of the camera, unless it is fixed; it opens engines from now on where it governs.
     """
     name = catalog.parse(engine)
     by_reference = name.kind == catalog.REFERENCE.name
@@ -327,32 +336,21 @@ def fitted(
         return options
     if config.best and info.live:
         remark("--best is for files: a live source has the best settings that keep its rate")
-    if governor is None:
-        pool = options.wish.pool
-        neural = replace(options.neural, engine=name.kind, size=name.variant or options.neural.size)
-        open_keys = _as_default(neural, name.variant is not None)
-        if config.best and not info.live:
-            alone = Governor(config.auto_latency_ms, "")
-            alone.decides(open_keys)
-            return replace(options, neural=alone.for_file(neural, best=True))
-        if config.fixed or not info.live or pool is None:
-            return options
-        neural, _, why = chosen_for(neural, info, open_keys, pool.cameras, _encoded(config))
-        ahead.let_go()
-        log.info("auto: %s", why)
-        return replace(options, neural=neural)
+    pool = options.wish.pool
+    neural = replace(options.neural, engine=name.kind, size=name.variant or options.neural.size)
+    open_keys = _as_default(neural, name.variant is not None)
+    if config.best and not info.live and (governor is None or pool is not None):
+        alone = Governor(config.auto_latency_ms, "")
+        alone.decides(open_keys)
+        return replace(options, neural=alone.for_file(neural, best=True))
+    if governor is None or (pool is not None and (config.fixed or not info.live)):
+        return options
+    if pool is not None:
+        governor.decides(open_keys, pool)
     if not info.live and not config.auto:
         return replace(options, neural=governor.for_file(options.neural, config.best))
-    governor.expect(info, _encoded(config))
+    governor.expect(info, encoding_work(config))
     return replace(options, open_on_cpu=governor.open)
-
-
-def _encoded(config: RunConfig) -> float:
-    """See `pace.Demand.encoded`: 0 where no output takes coded pictures."""
-    if all(place in _UNCODED for place in config.to):
-        return 0.0
-    plain = config.view.view == "color" and not config.osd.show
-    return (1.0 if plain else COMPOSED) * (2.0 if config.view.view == "side" else 1.0)
 
 
 def _as_default(neural: NeuralOptions, sized: bool) -> list[str]:
@@ -368,10 +366,6 @@ def _as_default(neural: NeuralOptions, sized: bool) -> list[str]:
 
 BY_REFERENCE_SIZE = catalog.SIZES[0]
 """Of the band's network that the engine `reference` stands on."""
-COMPOSED = 1.15
-"""Work of a pixel that is encoded in a view, or under readings, in that of one that the encoder takes as it
-was colored: frames of 640x512 took 6.5 ms of CPU time as they were, 14.8 side by side with the raw ones."""
-_UNCODED = ("null", "window")
 FILE_COLOR_EVERY = 3
 _RATE = 30.0
 """Frames a second that are kept where the source says none, and of files."""

@@ -10,8 +10,9 @@ import logging
 import shutil
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from irchroma.engines import catalog
 from irchroma.engines.errors import EngineError
 from irchroma.engines.network.sharing import SharedPool
 from irchroma.engines.processor import usable_cores
@@ -30,6 +31,9 @@ from irchroma.stream.errors import SinkError, SourceError, StreamError
 from irchroma.stream.loop.loop import Loop
 from irchroma.stream.loop.threads import feed_name, feed_thread
 from irchroma.stream.remarks import run_remarks
+
+if TYPE_CHECKING:
+    from irchroma.launch.run.automatic import Governor
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +67,8 @@ class CameraFeed:
             ConfigError, SinkError, ValueError: the configuration makes no sense.
         """
         self.name, self._config, self._shared = config.name, config, shared
-        self.monitor = Monitor(config, quiet=True, camera=config.name)
+        self._governor = _governor_of(config, shared)
+        self.monitor = Monitor(config, quiet=True, governor=self._governor, camera=config.name)
         self.reread: Reread | None = None
         if again is not None:
             self.reread = Reread(config, lambda: _of_name(again(), config.name))
@@ -119,7 +124,9 @@ class CameraFeed:
         # After a reload, too, a camera that is tried again begins as it has been told.
         told = self.reread.control if self.reread is not None else None
         config = told.config if told is not None else self._config
-        loop = build_loop(config, stats=self.stats, shared=self._shared, reread=self.reread)
+        loop = build_loop(
+            config, stats=self.stats, shared=self._shared, reread=self.reread, governor=self._governor
+        )
         self.monitor.loop = loop
         return loop
 
@@ -185,6 +192,16 @@ class CameraFeed:
     def _give_up(self, reason: str) -> None:
         self.failure = reason
         log.error("given up: %s", reason)
+
+
+def _governor_of(config: CameraRun, shared: Shared) -> Governor | None:
+    """What keeps a live camera within its time by networks that it shares; None where it has none."""
+    neural = config.engine == "auto" or catalog.parse(config.engine).neural
+    if config.fixed or config.auto or not neural or shared.networks is None:
+        return None
+    from irchroma.launch.run.automatic import Governor  # nothing that palettes need
+
+    return Governor(config.auto_latency_ms, "settings of the configuration")
 
 
 _LOOK_S = 0.2

@@ -157,3 +157,18 @@ def write_statistics(path: Path, text: str) -> None:
             file.write(text)
     except OSError as error:
         raise ConfigError(f"--stats {path}: cannot be written ({error.strerror})") from error
+
+
+def encoding_work(config: RunConfig) -> float:
+    """Work of encoding a frame's pictures, in that of frames in plain color: 0 where no output takes coded
+    ones (see `pace.Demand`)."""
+    if all(place in _UNCODED for place in config.to):
+        return 0.0
+    plain = config.view.view == "color" and not config.osd.show
+    return (1.0 if plain else COMPOSED) * (2.0 if config.view.view == "side" else 1.0)
+
+
+COMPOSED = 1.15
+"""Work of a pixel that is encoded in a view, or under readings, in that of one that the encoder takes as it
+was colored: frames of 640x512 took 6.5 ms of CPU time as they were, 14.8 side by side with the raw ones."""
+_UNCODED = ("null", "window")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.waiting import wait_for
 
 from irchroma.engines.errors import EngineError
 from irchroma.engines.network.network import RUNTIMES, NetworkOptions, installed
+from irchroma.engines.network.sharing import SharedPool
 from irchroma.engines.neural import adjustable
 from irchroma.engines.neural.adjustable import AdjustableColorizer
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
@@ -183,6 +185,30 @@ def test_what_is_for_later_is_done_when_every_rung_is_ready_and_not_once_it_is_c
         wait_for(lambda: len(calls) == done)  # noqa: B023
         colorizer.close()
         assert len(calls) == done
+
+
+def test_cameras_move_on_their_ladders_by_networks_that_they_share() -> None:
+    """What nobody has wished for is not compiled: one network keeps few sizes for all of them."""
+    pool = SharedPool(cameras=2, beside=True)
+    options = NeuralOptions("nir", network=NetworkOptions(cache=None))
+    cameras = [AdjustableColorizer(options, RUNGS, 0, (128, 160), pool=pool) for _ in range(2)]
+    (figures,) = pool.figures()
+    assert (figures["cameras"], figures["calls"]) == (2, 2)
+    assert all(camera.first_network is None for camera in cameras)
+    before = color(cameras[0], 0)
+    cameras[0].wish(1)
+    for number in range(1, 2000):
+        after = color(cameras[0], number)
+        if cameras[0].rung == 1:
+            break
+        before = after
+        threading.Event().wait(0.005)
+    assert (cameras[0].rung, cameras[1].rung) == (1, 0)
+    assert float(cv2.absdiff(before, after).mean()) < jump()
+    assert len(pool.figures()) == 1
+    for camera in cameras:
+        camera.close()
+    assert pool.figures()[0]["cameras"] == 0
 
 
 def test_the_first_network_is_named_as_it_was_asked_for() -> None:

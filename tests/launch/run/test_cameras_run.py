@@ -17,8 +17,13 @@ import pytest
 from tests.reading import frames_of
 from tests.waiting import free_port, wait_for
 
+from irchroma.engines.network.network import installed
 from irchroma.launch.cli import main
+from irchroma.launch.run.automatic import Governor
+from irchroma.launch.run.cameras import load_cameras
+from irchroma.launch.run.feeds import CamerasRun
 from irchroma.stream.errors import SourceError
+from irchroma.stream.loop.loop import Loop
 from irchroma.stream.sources.rtsp_source import RtspOptions, RtspSource
 
 pytestmark = pytest.mark.gst
@@ -96,6 +101,54 @@ def test_cameras_of_one_engine_share_one_network(tmp_path: Path) -> None:
     assert network["most_cameras"] == 3
     assert 0 < network["wait_avg_ms"] <= network["wait_max_ms"] < 5000
     assert network["calls"] < 453
+
+
+@pytest.mark.skipif(not installed("openvino"), reason="openvino is not installed")
+def test_a_camera_that_cannot_keep_up_takes_cheaper_settings_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one stays at what was chosen, by the same network; a fixed one has nothing to say."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    on_frame = Governor.on_frame
+    slow: list[Governor] = []
+
+    def step_down_once(self: Governor, loop: Loop) -> None:
+        """As `LoadController` would where frames are late."""
+        on_frame(self, loop)
+        colorizer = self._colorizer
+        if colorizer is None or not self.summary()["seconds"]:
+            return
+        if not slow:
+            slow.append(self)
+            colorizer.wish(1)
+        if self is slow[0] and colorizer.rung == 1:
+            done.set()
+
+    done = threading.Event()
+    monkeypatch.setattr(Governor, "on_frame", step_down_once)
+    source = "test:nir?size=96x64&live=1"
+    ordered = load_cameras(
+        Path(
+            written(
+                tmp_path,
+                *({"name": name, "source": source, "to": ["null"], "engine": "nir"} for name in "ab"),
+                {"name": "c", "source": source, "to": ["null"], "engine": "nir", "fixed": True},
+            )
+        ),
+        {},
+    )
+    cameras = CamerasRun(ordered)
+    running = threading.Thread(target=cameras.run)
+    running.start()
+    assert done.wait(60)
+    cameras.stop()
+    running.join(30)
+    told = cameras.stats()
+    autos = [told["cameras"][name]["auto"] for name in "abc"]
+    assert autos[2] is None
+    assert all("cameras (measured" in one["chosen"] for one in autos[:2])
+    assert len({one["now"] for one in autos[:2]}) == 2
+    assert max(network["most_cameras"] for network in told["networks"]) >= 2
 
 
 def test_a_camera_that_is_missing_does_not_stop_the_others(
