@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from irchroma.stream.errors import SinkError
@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 _CLEAN_S = 5  # how often sessions of clients that vanished are looked for
 _JOIN_S = 5.0
+_PATIENCE_S = 0.1  # before those who wait for a first picture are told
 _MOST_CLIENTS = 128  # connections of a port; one without a session is given up for a newer one
 _MOST_SESSIONS = 256  # those of clients that vanished without a word last for a minute
 _LONGEST_BODY = 32 * 1024
@@ -94,8 +95,14 @@ class _Listener:
         self._loop.run()
         self.context.pop_thread_default()
 
-    def soon(self, work: Callable[[], object]) -> None:
-        """Let something be done in the thread of the connections, before what they ask for. Any thread."""
+    def soon(self, work: Callable[[], object], last: bool = False) -> None:
+        """Let something be done in the thread of the connections. Any thread.
+
+        Args:
+            work: it.
+            last: once the connections ask for nothing and nothing else is to be done; else before what they
+                ask for.
+        """
 
         def once(*_: Any) -> bool:
             work()
@@ -103,7 +110,7 @@ class _Listener:
 
         glib = door.modules()["GLib"]
         later = glib.idle_source_new()
-        later.set_priority(glib.PRIORITY_HIGH)
+        later.set_priority(glib.PRIORITY_DEFAULT_IDLE if last else glib.PRIORITY_HIGH)
         later.set_callback(once)
         later.attach(self.context)
 
@@ -116,7 +123,7 @@ class _Listener:
 
     def _end(self) -> None:
         self._hang_up()
-        self._loop.quit()
+        self.soon(self._loop.quit, last=True)
 
     def _hang_up(self) -> None:
         if self._source is not None:
@@ -142,6 +149,7 @@ class _Server:
         glib = door.modules()["GLib"]
         self.locked = locked
         self.names: dict[str, Callable[[bool], None]] = {}
+        self._givers_up: dict[str, Callable[[], None]] = {}
         self._mounts, self._sessions = self._rtsp.RTSPMountPoints.new(), self._rtsp.RTSPSessionPool.new()
         self._sessions.set_max_sessions(_MOST_SESSIONS)
         self._clients: list[tuple[Any, _Listener]] = []  # the oldest first
@@ -180,14 +188,17 @@ class _Server:
     def _client_connected(self, _server: Any, client: Any, listener: _Listener) -> None:
         client.connect("pre-play-request", self._play_announced)
         client.connect("play-request", self._play_requested)
-        client.connect("closed", self._client_closed)
+        client.connect("closed", self._client_closed, listener)
         with self._clients_lock:
             self._clients.append((client, listener))
             surplus = len(self._clients) > _MOST_CLIENTS
         if surplus:  # not here: the server has yet to attach this one
             listener.soon(self._make_room)
 
-    def _client_closed(self, client: Any) -> None:
+    def _client_closed(self, client: Any, listener: _Listener) -> None:
+        # Without a pool's thread GStreamer (1.22) lets go of a client in the midst of its closing, under
+        # locks that would end with it, and before work of its own on it that it has put off.
+        listener.soon(partial(id, client), last=True)
         with self._clients_lock:
             self._clients = [one for one in self._clients if one[0] is not client]
 
@@ -213,7 +224,13 @@ class _Server:
             if mounted.split("/")[0] == name:
                 refresh(plays)
 
-    def mount(self, address: RtspAddress, factory: Any, refresh: Callable[[bool], None]) -> None:
+    def mount(
+        self,
+        address: RtspAddress,
+        factory: Any,
+        refresh: Callable[[bool], None],
+        give_up: Callable[[], None],
+    ) -> None:
         if self._auth is not None:
             rtsp = self._rtsp
             role = self._role_of(self._auth, rtsp.RTSPAuth.make_basic(address.user, address.password))
@@ -223,7 +240,7 @@ class _Server:
                 rights.add_permission_for_role(role, right, True)
             factory.set_permissions(rights)
         self._mounts.add_factory(f"/{address.name}", factory)
-        self.names[address.name] = refresh
+        self.names[address.name], self._givers_up[address.name] = refresh, give_up
 
     def _role_of(self, auth: Any, basic: str) -> str:
         """The role of whoever gives these credentials: the server knows one role for each of them."""
@@ -246,11 +263,20 @@ class _Server:
         self._mounts = self._sessions = self._cleaner = None
 
     def _end_listeners(self) -> bool:
-        """Each in its own thread, and all at once; False where one is held up."""
+        """Each in its own thread, and all at once; False where one is held up.
+
+        A thread waits for as long as 20 s for the first picture of a stream that somebody has asked for.
+        """
         for listener in self._listeners:
             listener.begin_to_end()
-        deadline = time.monotonic() + _JOIN_S
-        ended = all([listener.ended(deadline) for listener in self._listeners])
+        deadline, ended = time.monotonic() + _JOIN_S, False
+        while not ended and time.monotonic() < deadline:
+            soon = time.monotonic() + _PATIENCE_S
+            ended = all([listener.ended(soon) for listener in self._listeners])
+            for give_up in (
+                () if ended else self._givers_up.values()
+            ):  # again, for who asks just before the end
+                give_up()
         if not ended:
             log.warning("rtsp: a client holds port %d up, which is let go once that one is done", self.port)
         self._listeners = []
@@ -305,13 +331,17 @@ _servers: dict[tuple[str, int], _Server] = {}
 _lock = threading.Lock()
 
 
-def serve(address: RtspAddress, factory: Any, refresh: Callable[[bool], None]) -> RtspAddress:
+def serve(
+    address: RtspAddress, factory: Any, refresh: Callable[[bool], None], give_up: Callable[[], None]
+) -> RtspAddress:
     """Put a media factory on an address; the port's server is started with its first stream.
 
     Args:
         factory: a `GstRtspServer.RTSPMediaFactory`.
         refresh: called with False before a viewer begins to play, and with True once it does: the stream
             must go on with a keyframe for it.
+        give_up: called when the port is let go, perhaps several times and from any thread: nobody is to wait
+            for a first picture any more.
 
     Returns:
         The address with the port that was bound.
@@ -332,7 +362,7 @@ def serve(address: RtspAddress, factory: Any, refresh: Callable[[bool], None]) -
                 " give this one a port of its own"
             )
         bound = RtspAddress(address.host, server.port, address.name, address.user, address.password)
-        server.mount(address, factory, refresh)
+        server.mount(address, factory, refresh, give_up)
         _servers[(bound.host, bound.port)] = server
         if fresh:
             _say_who_reaches(bound)

@@ -34,6 +34,7 @@ _LAUNCH = (
 )
 _HELD_S = 0.5  # at most, while a viewer begins to play
 _ON_THE_WAY_S = 0.02  # from here into the sockets, before which a viewer may not be among them
+_LET_OUT_S = 0.5  # at most
 _SOUND_LAUNCH = (
     "appsrc name=sound format=time is-live=true max-bytes=1000000 leaky-type=downstream"
     " ! aacparse ! rtpmp4gpay name=pay1 pt=97"
@@ -101,7 +102,7 @@ class RtspSink:
             )
             self._factory.set_shared(True)
             self._factory.connect("media-configure", self._media_built)
-            self._bound = serve(self.address, self._factory, self._viewer_comes)
+            self._bound = serve(self.address, self._factory, self._viewer_comes, self._give_up)
         except SinkError:
             raise
         except StreamError as error:
@@ -167,6 +168,13 @@ class RtspSink:
             self._media = self._pictures = self._sound_way = None
         log.info("%s: no clients, encoder stopped", self.address)
 
+    def _give_up(self) -> None:
+        """Let whoever waits for the first picture wait no more."""
+        with self._lock:
+            pictures = self._pictures
+        if pictures is not None:
+            door.post_error(pictures, "the stream has ended")
+
     @property
     def watched(self) -> bool:
         """True while there are clients."""
@@ -214,7 +222,7 @@ class RtspSink:
         """A coded picture for the clients. The encoder's thread."""
         with self._lock:
             pictures = self._pictures
-        if pictures is None:
+        if pictures is None or self._bound is None:
             return
         now_ns = _running_time_ns(pictures)
         if now_ns is None or (now_ns == 0 and self._primed) or _full(pictures):
@@ -243,6 +251,7 @@ class RtspSink:
         """See `FrameSink.close`; clients are disconnected."""
         bound, self._bound = self._bound, None
         if bound is not None:
+            self._let_out()
             withdraw(bound)
         with self._lock:
             self._media = self._pictures = None
@@ -253,6 +262,19 @@ class RtspSink:
         if encoder is not None:
             encoder.leave(self._take)
         self._joined, self._factory = False, None
+
+    def _let_out(self) -> None:
+        """Wait until nothing is on its way to clients.
+
+        GStreamer (1.22) closes a connection also while a thread of the media's sends to it.
+        """
+        with self._lock:
+            pictures = self._pictures
+        deadline = time.monotonic() + _LET_OUT_S
+        while pictures is not None and time.monotonic() < deadline:
+            time.sleep(_ON_THE_WAY_S)
+            if not pictures.get_property("current-level-buffers"):
+                break
 
 
 def _send_at_once(_pipeline: Any, _parent: Any, element: Any) -> None:

@@ -57,6 +57,8 @@ class RtspServer:
         self._server.set_service("0")
         self._server.set_address("127.0.0.1")
         self._server.get_thread_pool().set_max_threads(0)  # `stop` closes connections in their own thread
+        self._kept: list[Any] = []  # or they would end within their closing
+        self._server.connect("client-connected", lambda _, client: self._kept.append(client))
         if user:
             auth, token = rtsp.RTSPAuth.new(), rtsp.RTSPToken.new()
             token.set_string("media.factory.role", user)
