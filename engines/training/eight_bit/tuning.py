@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,15 @@ SCALE_STEP = 0.02
 """Of the logarithm of an activation's scale, for one unit of its parameter."""
 FLOAT_PARTS = 64
 """Units in the largest weight of a channel that stays in float, and in the mean bias of a layer."""
+FITTING_CROPS, FITTED = 6, (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+"""Before tuning every scale is set to that share of its range that rounds and clips these crops least."""
+ECHO_SHARE = 2000.0
+"""Of the loss: squared change of an answer when fresh noise and a small gain come over the picture. Rounding
+turns noise into steps, which flicker: nearness to the float network alone does not see that."""
+NOISE_LEVELS, GAIN = (0.3, 4.0), 0.04
+"""Standard deviations of that: least and most of the noise, of 255, and of the gain's logarithm."""
+DIM = (0.15, 0.6)
+"""Gain of a third of the crops: by night few of the levels are in use."""
 FEATURES_SHARE = 1.0
 """Of the loss: relative squared error of the features in front of the head, beside that of the colors."""
 WARM_SHARE = 0.1
@@ -125,6 +134,24 @@ class TunedGraph(nn.Module):
             values[node.output[0]] = self._carry_out(node, about, values)
         return [values[name] for name in wanted]
 
+    def fit(self, luma: Tensor) -> None:
+        """Set every scale of what is rounded to where these crops (N, 1, S, S) lose least power."""
+        rounded = {
+            node.input[1]: (node.input[0], node.input[2])
+            for node, _ in self._nodes
+            if node.op_type == "QuantizeLinear"
+        }
+        with torch.no_grad():
+            seen = self(luma, [name for name, _ in rounded.values()])
+            for (scale, (_, zero)), x in zip(rounded.items(), seen, strict=True):
+                whole = self.begun[scale].exp()
+                low, high = self._levels_of(zero)
+                losses = []
+                for share in FITTED:
+                    step = whole * share
+                    losses.append((step * torch.clamp((x / step).round(), low, high) - x).square().mean())
+                self.begun[scale] = (whole * FITTED[int(torch.stack(losses).argmin())]).log()
+
     def value(self, name: str) -> Tensor:
         """A parameter in its own unit; of a scale its logarithm."""
         return self.begun[name] + self.units[name] * self.moved[_key(name)]
@@ -146,6 +173,9 @@ class TunedGraph(nn.Module):
                     value = value.exp()
             tensor.CopyFrom(helper.from_array(value.numpy().astype(kind), name))
 
+    def _levels_of(self, zero_point: str) -> tuple[int, int]:
+        return (0, 255) if self._fixed[zero_point].dtype == torch.uint8 else (-128, 127)
+
     def _float_names(self) -> set[str]:
         return {name for node, _ in self._nodes if node.op_type == "Conv" for name in node.input[1:]}
 
@@ -156,7 +186,7 @@ class TunedGraph(nn.Module):
     def _carry_out(self, node: Any, about: dict[str, Any], values: dict[str, Any]) -> Any:
         if node.op_type == "QuantizeLinear":
             x, scale = values[node.input[0]], values[node.input[1]].exp()
-            low, high = (0, 255) if self._fixed[node.input[2]].dtype == torch.uint8 else (-128, 127)
+            low, high = self._levels_of(node.input[2])
             return scale * _rounded(torch.clamp(x / scale, low, high))
         if node.op_type == "DequantizeLinear":
             if node.output[0] not in self.weights:
@@ -199,15 +229,19 @@ def tune(
     given = ["ycc", "confidence", Head.of(model).features]
     optimizer = torch.optim.Adam(learner.parameters(), lr=options.rate, betas=(0.9, 0.99))
     losses = []
+    draws = np.random.default_rng((options.seed, options.steps))
+    learner.fit(torch.from_numpy(np.concatenate([_crops(frames, one, draws) for one in _fitting(options)])))
     for step in range(options.steps):
         random = np.random.default_rng((options.seed, step))
-        luma = torch.from_numpy(_crops(frames, options, random))
+        crops = _crops(frames, options, random)
+        luma = torch.from_numpy(np.concatenate([crops, _disturbed(crops, random)]))
         with torch.no_grad():
             right = teacher(luma, asked)
         said = learner(luma, given)
         loss = 100.0 * functional.mse_loss(said[0], right[0]) + functional.mse_loss(said[1], right[1])
         power = right[2].square().mean((0, 2, 3), keepdim=True) + 1e-3
         loss = loss + FEATURES_SHARE * ((said[2] - right[2]).square() / power).mean()
+        loss = loss + ECHO_SHARE * _echo_loss(said[0], right[0])
         for group in optimizer.param_groups:
             group["lr"] = _rate(options, step)
         optimizer.zero_grad()
@@ -237,8 +271,37 @@ def _crops(
         top, left = (int(random.integers(length - side + 1)) for length in frame.shape)
         crop = frame[top : top + side, left : left + side].astype(np.float32) / 255
         crop = crop[:, ::-1] if random.random() < 0.5 else crop
-        crops.append(np.clip(crop * random.uniform(0.7, 1.25) + random.uniform(-0.1, 0.1), 0.0, 1.0))
+        if random.random() < 1 / 3:
+            crop = crop * random.uniform(*DIM)
+        else:
+            crop = crop * random.uniform(0.7, 1.25) + random.uniform(-0.1, 0.1)
+        crops.append(np.clip(crop, 0.0, 1.0))
     return np.asarray(np.stack(crops)[:, None], np.float32)
+
+
+def _fitting(options: TuningOptions) -> list[TuningOptions]:
+    """Of the crops that scales are fitted to, all of one size."""
+    return [replace(options, batch=1, sides=(max(options.sides),))] * FITTING_CROPS
+
+
+def _disturbed(crops: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
+    """The same (N, 1, S, S) a moment later: a gain a little off, and fresh noise."""
+    made = []
+    for crop in crops:
+        sd = np.exp(random.uniform(*np.log(NOISE_LEVELS))) / 255
+        gain = np.exp(random.normal(0.0, GAIN)) if random.random() < 0.5 else 1.0
+        noise = random.standard_normal(crop.shape, dtype=np.float32)
+        made.append(np.clip(crop * gain + sd * noise, 0.0, 1.0))
+    return np.asarray(np.stack(made), np.float32)
+
+
+def _echo_loss(said: Tensor, right: Tensor) -> Tensor:
+    """Mean square of the change between (2N, 3, S, S) answers of crops and of their echoes behind them.
+
+    Color is to stay; luma is to change as the float network's does, since it follows gain.
+    """
+    changed, rightly = (second - first for first, second in (said.chunk(2), right.chunk(2)))
+    return (changed[:, 1:].square().mean() * 2 + (changed[:, :1] - rightly[:, :1]).square().mean()) / 3
 
 
 def _rate(options: TuningOptions, step: int) -> float:

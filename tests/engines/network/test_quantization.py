@@ -22,7 +22,7 @@ from tests.engines.network.other_answer import give_other_answer  # noqa: E402
 from irchroma.engines import catalog  # noqa: E402
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable  # noqa: E402
 from irchroma.engines.network.network import NetworkOptions, installed, open_network  # noqa: E402
-from irchroma.engines.network.quantization import Quantizer  # noqa: E402
+from irchroma.engines.network.quantization import FLOAT_GROUPS, Quantizer  # noqa: E402
 from irchroma.engines.network.record import NetworkRecord, read_record, require_match  # noqa: E402
 from irchroma.engines.network.weight_storage import float16_twin  # noqa: E402
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions, padded  # noqa: E402
@@ -102,21 +102,44 @@ def processor_twin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_twin_for_processors_keeps_depthwise_first_and_last_layers_in_float(processor_twin: Path) -> None:
+def test_a_twin_for_processors_keeps_depthwise_layers_and_those_between_scales_in_float(
+    processor_twin: Path,
+) -> None:
     graph = onnx.load(str(processor_twin)).graph
     grouped = {n.name: any(a.name == "group" and a.i > 1 for a in n.attribute) for n in graph.node}
     kinds = {n.name: "DequantizeLinear" in n.input[1] for n in graph.node if n.op_type == "Conv"}
-    assert sum(kinds.values()) >= 30
+    assert sum(kinds.values()) >= 24
     for name, quantized in kinds.items():
         outside = "/decoder/" not in name and "/encoder/" not in name
-        last = any(part in name for part in ("stem", "head", "textured"))
-        assert quantized == (not grouped[name] and not last and not outside), name
+        kept = any(f"/{part}/" in name for part in FLOAT_GROUPS)
+        assert quantized == (not grouped[name] and not kept and not outside), name
     numbers = {one.name: onnx.numpy_helper.to_array(one) for one in graph.initializer}
     points = [numbers[n.input[2]] for n in graph.node if n.op_type == "QuantizeLinear"]
     assert {point.dtype for point in points} == {np.dtype(np.int8), np.dtype(np.uint8)}
     assert not any(point.any() for point in points)
     with pytest.raises(EngineOptionError, match="use int8"):
         Quantizer(FLOAT, "fp8", for_processor=True)
+
+
+def test_only_what_goes_into_an_8_bit_convolution_is_rounded_in_a_twin_for_processors(
+    processor_twin: Path,
+) -> None:
+    graph = onnx.load(str(processor_twin)).graph
+    stored = {one.name for one in graph.initializer}
+    rounded = [node for node in graph.node if node.op_type == "QuantizeLinear"]
+    in_8_bits = [n for n in graph.node if n.op_type == "Conv" and "DequantizeLinear" in n.input[1]]
+    assert 0 < len(rounded) <= len(in_8_bits)
+    widened = {
+        node.output[0]
+        for node in graph.node
+        if node.op_type == "DequantizeLinear" and node.input[0] not in stored
+    }
+    readers = [node for node in graph.node if widened.intersection(node.input)]
+    assert {node.name for node in readers} == {node.name for node in in_8_bits}
+    made = {name for node in graph.node for name in node.output}
+    read = {name for node in graph.node for name in node.input if name}
+    assert read <= made | stored | {"luma"}
+    assert stored <= read
 
 
 HELD = """

@@ -22,6 +22,7 @@ from irchroma.engines.network.quantization import WEIGHT_LEVELS, Quantizer  # no
 from irchroma.engines.network.record import NetworkRecord, read_answer, read_record  # noqa: E402
 from irchroma.engines.network.weight_storage import load, widen_weights  # noqa: E402
 from irchroma.engines.neural.colorizer import padded  # noqa: E402
+from irchroma.engines.training.eight_bit import tuning  # noqa: E402
 from irchroma.engines.training.eight_bit.tuning import TunedGraph, TuningOptions, tune  # noqa: E402
 
 FLOAT = catalog.weights_path("nir", "fast")
@@ -106,6 +107,51 @@ def test_tuning_brings_a_twin_nearer_to_its_float_network(twin: Path) -> None:
     levels = [one for one in weights if one.dtype == np.int8 and one.ndim == 4]
     assert len(levels) > 20
     assert max(int(np.abs(one.astype(np.int32)).max()) for one in levels) <= WEIGHT_LEVELS
+
+
+def test_tuning_teaches_a_twin_to_stand_still_under_noise(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = np.random.default_rng(3).normal(0, 2 / 255, (6, 64, 96)).astype(np.float32)
+
+    def unrest(path: Path) -> float:
+        """Spread of the color of one dim place under fresh noise."""
+        settings = runtime.SessionOptions()
+        settings.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        session = runtime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
+        luma = 0.35 * padded(frame(30))
+        given = [session.run(["ycc"], {"luma": luma + one})[0][0, 1:] for one in noise]
+        return float(np.std(given, axis=0).mean())
+
+    found = {}
+    for share in (0.0, 20 * tuning.ECHO_SHARE):
+        path = tmp_path / f"{share:g}.onnx"
+        path.write_bytes(made.read_bytes())
+        monkeypatch.setattr(tuning, "ECHO_SHARE", share)
+        tune(FLOAT, path, [frame(seed) for seed in range(8)], SHORT)
+        found[share] = unrest(path)
+    without, with_echoes = found.values()
+    print("ECHO", without, with_echoes)
+    assert with_echoes < 0.93 * without
+
+
+def test_scales_are_fitted_to_what_is_rounded(made: Path) -> None:
+    model = load(made)
+    for tensor in model.graph.initializer:  # ranges of three times what comes
+        if tensor.name.endswith("body8.0/Relu_output_0_scale"):
+            wide = 3 * onnx.numpy_helper.to_array(tensor)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(wide.astype(np.float32), tensor.name))
+            name = tensor.name
+    graph = TunedGraph(model, widen_weights(load(FLOAT)))
+    crops = torch.from_numpy(np.concatenate([padded(frame(seed)) for seed in range(3)]))
+    with torch.no_grad():
+        before = float(graph.value(name).exp())
+        graph.fit(crops)
+        after = float(graph.value(name).exp())
+    assert after < 0.7 * before
+    graph.write(model)
+    kept = {one.name: onnx.numpy_helper.to_array(one) for one in model.graph.initializer}
+    assert float(kept[name]) == pytest.approx(after, rel=1e-5)
 
 
 def test_frames_that_are_too_small_and_lengths_that_are_none_are_refused(twin: Path) -> None:
