@@ -126,7 +126,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="ADDRESS",
-        help="a test: camera, whose true color is known, such as test:nir?jumps_every_s=1",
+        help="a test: camera, whose true color is known, such as test:nir?jumps=every:1",
     )
     parser.add_argument("--engine", default="thermal", help="nir, thermal or reference (default: thermal)")
     parser.add_argument("--size", default="fast", help="fast or best, of reference its band (default: fast)")

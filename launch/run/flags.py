@@ -118,6 +118,7 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
             bool,
             False,
         ),
+        Flag("--exact", "neural.network.exact", "the network in full float32: no bf16, no 8 bits", bool),
         Flag("--threads", "neural.network.threads", "CPU threads of the network", int, metavar="N"),
     ),
     "tone map": (
