@@ -1,7 +1,8 @@
 """The 8-bit twin of a network that ships, where this machine runs it clearly faster than the float network.
 
-Measured once before the first frame, and remembered. A twin of other weights than those at hand, or one that
-colors differently on this machine, is passed over, and that is said.
+Measured once, and remembered: before the first frame of a file, and in a live run, whose color is not to wait
+for it, long after, for the runs to come. A twin of other weights than those at hand, or one that colors
+differently on this machine, is passed over, and that is said.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,40 +39,75 @@ def twin_path(kind: str, size: str) -> Path:
     return catalog.weights_path(kind, size).with_name(f"{kind}_{size}_int8.onnx")
 
 
-def weights_for(kind: str, size: str, options: NetworkOptions) -> Path:
+def weights_for(kind: str, size: str, options: NetworkOptions, wait: bool = True) -> Path:
     """The file that a run on the CPU should open for a network that ships.
 
     The float network, except where OpenVINO is what runs it, a twin of it is there, and that is faster here:
     ONNX Runtime gains nothing from 8 bits without VNNI.
+
+    Args:
+        kind, size: of the network.
+        options: how it is run.
+        wait: measure, two seconds of CPU time, where that is not known yet; else the float network is taken.
     """
-    path, twin = catalog.weights_path(kind, size), twin_path(kind, size)
-    if options.exact or options.runtime not in ("auto", "openvino") or not installed("openvino"):
-        return path
-    if not twin.is_file() or not path.is_file():
-        return path
-    float_hash = hashlib.sha256(path.read_bytes()).hexdigest()
-    record = read_record(twin)
-    if record is None or record.source_sha256 != float_hash:
-        log.info("%s was made of other weights than %s: run irchroma engines twins", twin.name, path.name)
-        return path
-    return twin if _faster(path, twin, options, float_hash) else path
+    pair = _Pair.of(kind, size, options)
+    if pair is None:
+        return catalog.weights_path(kind, size)
+    known = pair.known()
+    if known is None and wait:
+        known = _verdict(pair.path, pair.twin, pair.options)
+        log.info("%s: %s", pair.path.stem, known)
+        known = pair.remember(known)
+    return pair.twin if known is not None and known.startswith("twin") else pair.path
 
 
-def _faster(path: Path, twin: Path, options: NetworkOptions, float_hash: str) -> bool:
-    options = replace(options, runtime="openvino")
-    twin_hash = hashlib.sha256(twin.read_bytes()).hexdigest()
-    text = f"{float_hash} {twin_hash} {machine_key('openvino')}"
-    key = hashlib.sha256(text.encode()).hexdigest()[:16]
-    memory = None if options.cache is None else options.cache / f"twin-{key}"
-    known = _remembered(memory) if memory is not None else _known.get(key)
-    if known is None:
-        known = _verdict(path, twin, options)
-        log.info("%s: %s", path.stem, known)
-        # another process may have measured at the same time: all go by the same
-        known = (_remembered(memory) or known) if memory is not None else known
-        _known[key] = known
-        _remember(memory, known)
-    return known.startswith("twin")
+def settled(kind: str, size: str, options: NetworkOptions) -> bool:
+    """Whether `weights_for` has nothing left to measure."""
+    pair = _Pair.of(kind, size, options)
+    return pair is None or pair.known() is not None
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """A float network and the twin of these very weights, and what is known of them on this machine."""
+
+    path: Path
+    twin: Path
+    options: NetworkOptions
+    key: str
+
+    @classmethod
+    def of(cls, kind: str, size: str, options: NetworkOptions) -> _Pair | None:
+        """None where there is nothing to choose."""
+        path, twin = catalog.weights_path(kind, size), twin_path(kind, size)
+        if options.exact or options.runtime not in ("auto", "openvino") or not installed("openvino"):
+            return None
+        if not twin.is_file() or not path.is_file():
+            return None
+        float_hash = hashlib.sha256(path.read_bytes()).hexdigest()
+        record = read_record(twin)
+        if record is None or record.source_sha256 != float_hash:
+            log.info("%s was made of other weights than %s: run irchroma engines twins", twin.name, path.name)
+            return None
+        twin_hash = hashlib.sha256(twin.read_bytes()).hexdigest()
+        text = f"{float_hash} {twin_hash} {machine_key('openvino')}"
+        key = hashlib.sha256(text.encode()).hexdigest()[:16]
+        return cls(path, twin, replace(options, runtime="openvino"), key)
+
+    def known(self) -> str | None:
+        """What was found before; None for nothing."""
+        return _known.get(self.key) if self._memory is None else _remembered(self._memory)
+
+    def remember(self, verdict: str) -> str:
+        """What holds from now on: where another process has measured meanwhile, what that found."""
+        verdict = _remembered(self._memory) or verdict
+        _known[self.key] = verdict
+        _remember(self._memory, verdict)
+        return verdict
+
+    @property
+    def _memory(self) -> Path | None:
+        return None if self.options.cache is None else self.options.cache / f"twin-{self.key}"
 
 
 def _verdict(path: Path, twin: Path, options: NetworkOptions) -> str:

@@ -304,7 +304,8 @@ class AdjustableColorizer:
                 options = replace(options, threads=max(1, (options.threads or cores) // 2))
             if opened is not None:  # what `auto` has chosen is chosen
                 options = replace(options, runtime=opened.name.split()[0])
-        path = self._options.weights or weights_for(self._band, rung.size, options)
+        wait = not self._options.beside
+        path = self._options.weights or weights_for(self._band, rung.size, options, wait)
         self._asked[_key(rung)] = path, options
         network: Network
         if self._pool is not None:

@@ -154,7 +154,7 @@ class NeuralColorizer:
             engine, size = self._band, "fast"
         self.weights: Path = self.options.weights or catalog.weights_path(engine, size)
         if self.options.weights is None and network is None:
-            self.weights = weights_for(engine, size, self.options.network)
+            self.weights = weights_for(engine, size, self.options.network, not self.options.beside)
         record = require_match(self.weights, engine) if self.weights.is_file() else None
         if record is not None and not exemplar:
             self.options = replace(self.options, size=record.size)

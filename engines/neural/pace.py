@@ -23,7 +23,7 @@ import numpy as np
 from irchroma.engines import catalog
 from irchroma.engines.network.ahead import keep, open_kept
 from irchroma.engines.network.network import NetworkOptions, machine_key
-from irchroma.engines.network.twins import weights_for
+from irchroma.engines.network.twins import settled, weights_for
 from irchroma.engines.neural.carried import MOST_CARRIED
 from irchroma.engines.neural.colorizer import NeuralOptions
 from irchroma.engines.neural.ladder import Rung
@@ -103,7 +103,8 @@ class Pace:
         full_ms: of what is done to every frame at its own size.
         cores: that this process may use.
         when: `measured just now` or `measured before`.
-        calm: nobody else held the processor meanwhile; where somebody did, `measure_again` finds more.
+        calm: nobody else held the processor meanwhile, and whether 8 bits are faster is known; else
+            `measure_again` finds more.
     """
 
     demand: Demand
@@ -187,22 +188,27 @@ def measure(demand: Demand) -> Pace:
         models_ms = 0.0  # made for every frame
     if not calm:
         when += " beside other work"
+    calm = calm and (options.weights is not None or settled(asked.band, _MEASURED, asked.network))
     return Pace(demand, factor * call_ms, factor * wall_ms, frame_ms, models_ms, full_ms, cores, when, calm)
 
 
 def measure_again(demand: Demand) -> None:
     """Measure what was measured beside other work once more, for the runs to come; the least of both counts.
 
+    And whether 8 bits are faster, where that is not known yet: then the pace of the twin, too.
+
     Raises:
         EngineError: no network runs here.
     """
-    asked = _Asked.of(demand)
+    before_it = _Asked.of(demand)
+    asked = _Asked.of(demand, learn=True)
     with _measuring:
         before = _read(asked.memory)
-        if before is None or before[1]:
+        nothing = asked.memory is None or (before is None and asked.path == before_it.path)
+        if nothing or (before is not None and before[1]):
             return
         times, calm = _measured(demand, asked)
-        call_ms, wall_ms, frame_ms, models_ms, full_ms = map(min, times, before[0])
+        call_ms, wall_ms, frame_ms, models_ms, full_ms = map(min, times, before[0] if before else times)
         _remember(asked.memory, ((call_ms, wall_ms, frame_ms, models_ms, full_ms), calm))
 
 
@@ -210,18 +216,19 @@ def measure_again(demand: Demand) -> None:
 class _Asked:
     """The network that is measured for a demand, and where that is remembered."""
 
+    band: str
     network: NetworkOptions
     path: Path
     memory: Path | None
 
     @classmethod
-    def of(cls, demand: Demand) -> _Asked:
+    def of(cls, demand: Demand, learn: bool = False) -> _Asked:
         options, network = demand.options, demand.options.network
         if options.beside and not network.threads:
             network = replace(network, threads=max(1, usable_cores() // 2))
         band = catalog.band_of(options.engine, options.size)
-        path = options.weights or weights_for(band, _MEASURED, network)
-        return cls(network, path, _memory(network, path, demand))
+        path = options.weights or weights_for(band, _MEASURED, network, learn or not options.beside)
+        return cls(band, network, path, _memory(network, path, demand))
 
 
 def _measured(demand: Demand, asked: _Asked) -> _Found:

@@ -22,7 +22,7 @@ from irchroma.engines.network import twins  # noqa: E402
 from irchroma.engines.network.network import NetworkOptions, open_network  # noqa: E402
 from irchroma.engines.network.quantization import Quantizer, base_hash, renew  # noqa: E402
 from irchroma.engines.network.record import NetworkRecord, read_record  # noqa: E402
-from irchroma.engines.network.twins import twin_path, weights_for  # noqa: E402
+from irchroma.engines.network.twins import settled, twin_path, weights_for  # noqa: E402
 
 FLOAT = catalog.weights_path("nir", "fast")
 
@@ -69,6 +69,22 @@ def test_float_is_kept_where_it_runs_in_bf16_or_the_twin_is_hardly_faster(
         monkeypatch.setattr(twins, "_ratio", lambda *_, ratio=ratio: ratio)
         assert (weights_for("nir", "fast", options) == twin_path("nir", "fast")) == taken
         assert said in caplog.messages[-1]
+
+
+def test_who_does_not_wait_gets_the_float_network_until_it_is_known(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (weights / "cache").mkdir()
+    options = NetworkOptions(threads=1, cache=weights / "cache")
+    monkeypatch.setattr(twins, "_ratio", lambda *_: pytest.fail("measured"))
+    assert weights_for("nir", "fast", options, wait=False) == weights / FLOAT.name
+    assert not settled("nir", "fast", options)
+    monkeypatch.setattr(twins, "_ratio", lambda *_: 2.0)
+    assert weights_for("nir", "fast", options) == twin_path("nir", "fast")
+    assert settled("nir", "fast", options)
+    assert weights_for("nir", "fast", options, wait=False) == twin_path("nir", "fast")
+    for nothing_to_choose in (replace(options, exact=True), replace(options, runtime="onnxruntime")):
+        assert settled("nir", "fast", nothing_to_choose)
 
 
 def test_without_a_cache_it_is_measured_once_a_process(
