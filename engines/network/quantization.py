@@ -52,7 +52,7 @@ FLOAT_GROUPS = (
 )
 """What stays in float in a twin for processors: the first layer, whose one input channel gains nothing, the
 last ones, whose classes are near each other, and the narrow ones before and between scales: 4 % of the work
-and, rounded, a third of the flicker."""
+and, rounded, half of the flicker that is left where sums are not."""
 SUMS = ("Add", "Resize", "GlobalAveragePool", "Relu", "Clip")
 """What reads a tensor as it was before it was rounded, in a twin for processors: there only what goes into an
 8-bit convolution is rounded. Sums of blocks have few large values, so that a step of theirs is coarse, and
