@@ -21,6 +21,7 @@ from tests.engines.network.other_answer import give_other_answer  # noqa: E402
 
 from irchroma.engines import catalog  # noqa: E402
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable  # noqa: E402
+from irchroma.engines.network import verification  # noqa: E402
 from irchroma.engines.network.network import NetworkOptions, installed, open_network  # noqa: E402
 from irchroma.engines.network.quantization import FLOAT_GROUPS, Quantizer  # noqa: E402
 from irchroma.engines.network.record import NetworkRecord, read_record, require_match  # noqa: E402
@@ -268,3 +269,14 @@ def test_a_twin_that_colors_differently_here_is_refused(quantizer: Quantizer, tm
     give_other_answer(path)
     with pytest.raises(EngineUnavailable, match=r"gives other colors on this processor .* make it anew"):
         open_network(path, options)
+
+
+def test_without_a_cache_a_twin_is_verified_once_a_process(
+    processor_twin: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino")
+    monkeypatch.setattr(verification, "_verified", set())
+    options = NetworkOptions("openvino", 1, cache=None)
+    open_network(processor_twin, options).close()
+    monkeypatch.setattr(verification, "difference_db", lambda *_: pytest.fail("verified again"))
+    open_network(processor_twin, options).close()
