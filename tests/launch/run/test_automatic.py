@@ -141,33 +141,6 @@ def test_what_is_measured_beside_other_work_serves_until_it_is_measured_again(
     assert "(measured before)" in chosen(5, tmp_path)[1]
 
 
-def test_whether_8_bits_are_faster_is_found_out_long_after_a_live_run_has_begun(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """No first picture waits for that; the next start has both the twin and its pace."""
-    asked: list[Path] = []
-
-    def call(path: Path, options: NetworkOptions, size: tuple[int, int]) -> tuple[float, float, bool]:
-        asked.append(path)
-        return 30.0, 30.0, True
-
-    monkeypatch.setattr(pace, "_call", call)
-    monkeypatch.setattr(twins, "_ratio", lambda *_: pytest.fail("measured at the start"))
-    assert "(measured just now)" in chosen(5, tmp_path)[1]
-    demand = pace.Demand(
-        NeuralOptions("nir", beside=True, network=NetworkOptions(cache=tmp_path / "compiled")),
-        (480, 640),
-        5.0,
-    )
-    assert not pace.measure(demand).calm
-    monkeypatch.setattr(twins, "_ratio", lambda *_: 2.0)
-    pace.measure_again(demand)
-    assert pace.measure(demand).calm
-    pace.measure_again(demand)
-    assert "(measured before)" in chosen(5, tmp_path)[1]
-    assert asked == [catalog.weights_path("nir", "fast"), twins.twin_path("nir", "fast")]
-
-
 @pytest.mark.usefixtures("calm")
 def test_a_run_measures_once_and_remembers(tmp_path: Path) -> None:
     first, why = chosen(5, tmp_path)

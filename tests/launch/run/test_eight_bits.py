@@ -1,4 +1,4 @@
-"""A run's colors in 8 bits: taken where that is faster, never with --exact."""
+"""A run's colors in 8 bits: taken where that is faster, found out in time, never with --exact."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ import pytest
 
 pytest.importorskip("openvino")
 
+from irchroma.engines import catalog
 from irchroma.engines.network import twins
+from irchroma.engines.network.network import NetworkOptions
+from irchroma.engines.neural import pace
+from irchroma.engines.neural.options import NeuralOptions
 from irchroma.launch.cli import main
 
 
@@ -36,3 +40,30 @@ def test_a_run_takes_the_twin_where_it_is_faster_and_exact_keeps_float(
         engine = json.loads(stats.read_text("utf-8"))["engine"]
         assert engine.startswith("nir fast")
         assert ("int8" in engine) == in_8_bits, engine
+
+
+def test_whether_8_bits_are_faster_is_found_out_long_after_a_live_run_has_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No first picture waits for that; the next start has both the twin and its pace."""
+    asked: list[Path] = []
+
+    def call(path: Path, options: NetworkOptions, size: tuple[int, int]) -> tuple[float, float, bool]:
+        asked.append(path)
+        return 30.0, 30.0, True
+
+    cache = tmp_path / "compiled"
+    cache.mkdir()
+    options = NeuralOptions("nir", beside=True, network=NetworkOptions(cache=cache))
+    monkeypatch.setattr(pace, "_call", call)
+    monkeypatch.setattr(twins, "_ratio", lambda *_: pytest.fail("measured at the start"))
+    demand = pace.Demand(options, (480, 640), 5.0)
+    found = pace.measure(demand)
+    assert (found.when, found.calm) == ("measured just now", False)
+    monkeypatch.setattr(twins, "_ratio", lambda *_: 2.0)
+    pace.measure_again(demand)
+    for _ in range(2):
+        found = pace.measure(demand)
+        assert (found.when, found.calm) == ("measured before", True)
+        pace.measure_again(demand)
+    assert asked == [catalog.weights_path("nir", "fast"), twins.twin_path("nir", "fast")]
