@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,9 +44,16 @@ class Engine:
         self.strength = strength
 
 
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a library that no test changes."""
+    return daytime_scene.library(tmp_path_factory.mktemp("drawn") / "library", 8).folder
+
+
 @pytest.fixture
-def library(tmp_path: Path) -> ReferenceLibrary:
-    return daytime_scene.library(tmp_path / "library", 8)
+def library(tmp_path: Path, drawn: Path) -> ReferenceLibrary:
+    shutil.copytree(drawn, tmp_path / "library")
+    return ReferenceLibrary(tmp_path / "library")
 
 
 @pytest.fixture
@@ -76,11 +84,11 @@ def infrared(seed: int) -> np.ndarray:
 def test_the_scene_chooses_and_a_cut_chooses_anew(auto: AutoReference) -> None:
     engine, camera = Engine(), Camera(auto)
     auto.attend(engine)
-    camera.show(infrared(3), 6)
+    camera.show(infrared(3), 4)
     assert engine.given == [["scene 3"]]
     assert auto.state()["current"] == auto.library.entries[3].key
-    camera.show(infrared(5), 6)
-    camera.show(infrared(3), 6)
+    camera.show(infrared(5), 4)
+    camera.show(infrared(3), 4)
     assert engine.given == [["scene 3"], ["scene 5"], ["scene 3"]]
 
 
@@ -115,12 +123,12 @@ def test_an_operator_chooses_and_the_scene_may_again(auto: AutoReference) -> Non
     camera.show(infrared(3), 3)
     wanted = auto.library.entries[6]
     auto.choose(wanted.key)
-    camera.show(infrared(3), 6)
+    camera.show(infrared(3), 4)
     assert engine.given[-1] == ["scene 6"]
     assert (auto.state()["auto"], auto.state()["current"]) == (False, wanted.key)
     assert wanted.key in [one["key"] for one in auto.state()["candidates"]]
     auto.choose("none")
-    camera.show(infrared(3), 6)
+    camera.show(infrared(3), 4)
     assert engine.given[-1] == []
     assert auto.state()["current"] is None
     auto.choose("auto")
@@ -155,9 +163,9 @@ def test_a_picture_that_is_deleted_while_it_runs_costs_nothing_but_itself(
     auto.attend(engine)
     camera.show(infrared(3), 3)
     (auto.library.folder / auto.library.entries[5].file).unlink()
-    camera.show(infrared(5), 6)
+    camera.show(infrared(5), 4)
     assert ["scene 5"] not in engine.given
-    camera.show(infrared(2), 6)
+    camera.show(infrared(2), 4)
     assert engine.given[-1] == ["scene 2"]
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
