@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import logging
 import os
 import threading
 import time
@@ -18,11 +16,10 @@ from irchroma.stream.gstreamer import door
 from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.protocols import Pixels, VideoInfo
 from irchroma.stream.sinks.encoders import EncoderOptions, EncoderTask, codec_for
+from irchroma.stream.sinks.files.held import hold
 from irchroma.stream.sinks.pipeline_sink import PipelineSink, Tail
 from irchroma.stream.sinks.shared_encoder import EncoderPool
 from irchroma.stream.sinks.sound import LiveSound, open_sound
-
-log = logging.getLogger(__name__)
 
 PLAYLIST = "live.m3u8"
 _SEGMENT = "segment"
@@ -157,15 +154,7 @@ class HlsSink(PipelineSink):
         """Take the folder for this sink alone; the system lets go of it when the process dies."""
         if self._held is not None:
             return
-        folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(folder)
-            raise SinkError(f"{self.label}: another run writes there: give it a folder of its own") from None
-        except OSError:  # a file system that cannot lock, as some over a network
-            log.info("%s: the file system locks nothing, so a second run would not be noticed", self.label)
-        self._held = folder
+        self._held = hold(self.folder, self.label, "give it a folder of its own")
 
     def _let_go(self) -> None:
         held, self._held = self._held, None

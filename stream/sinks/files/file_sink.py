@@ -19,6 +19,7 @@ from irchroma.stream.remarks import remark
 from irchroma.stream.sinks.encoders import Codec, EncoderOptions, EncoderTask, codec_for
 from irchroma.stream.sinks.files.audio_track import AudioTrack, open_audio
 from irchroma.stream.sinks.files.description import date
+from irchroma.stream.sinks.files.held import hold
 from irchroma.stream.sinks.files.lossless import LosslessPacker, encoder_for, kind_of
 from irchroma.stream.sinks.files.mp4_repair import delay_mp4, head_of, refragment
 from irchroma.stream.sinks.pipeline_sink import PipelineSink, Tail, check_size
@@ -104,6 +105,7 @@ class FileSink(PipelineSink):
         self._start_ns = self._end_ns = 0
         self._camera_ahead_ns: int | None = None  # the camera's clock less the pictures' times
         self._sounds = False
+        self._held: int | None = None  # the file, locked while it is written to
 
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
         """See `FrameSink.open`. A lossless recording takes its kind from the first picture."""
@@ -116,13 +118,16 @@ class FileSink(PipelineSink):
             self._start(info.rate, size)
 
     def _take_name(self, evidence: bool) -> None:
-        """Decide which file is written, and make it."""
+        """Decide which file is written, make it, and take it for this sink alone."""
         there = self._asked.exists()
         # What this very sink has recorded before it was opened again is never given up.
         kept = there and (self._opened or (evidence and not self._options.overwrite))
         check_writable(self._asked, self._options.audio_from)
         self.path = made_beside(self._asked) if kept else self._asked
-        self.label, self._opened = str(self.path), True
+        self.label = str(self.path)
+        self._let_go()
+        self._held = hold(self.path, self.label, "give another name")
+        self._opened = True
         if kept:
             remark(f"{self._asked} is there: recording to {self.path.name}")
         elif there:
@@ -163,6 +168,7 @@ class FileSink(PipelineSink):
             super()._start(rate, size)
         except SinkError:
             self._remove_if_empty()
+            self._let_go()
             raise
 
     def _attach(self, pipeline: Pipeline) -> None:
@@ -202,6 +208,12 @@ class FileSink(PipelineSink):
 
     def close(self) -> None:
         """See `FrameSink.close`. A file that got no picture is removed."""
+        try:
+            self._close()
+        finally:
+            self._let_go()
+
+    def _close(self) -> None:
         if self._audio is not None and self._written:
             self._audio.end_at(self._end_ns - self._shift_ns)
         mp4 = self.path.suffix.lower() == ".mp4" and self._pipeline is not None and self._written > 0
@@ -220,6 +232,11 @@ class FileSink(PipelineSink):
         if self._camera_ahead_ns is not None and whole and self.path.is_file():
             date(self.path, self._camera_ahead_ns + self._shift_ns)
 
+    def _let_go(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            os.close(held)
+
     def _restore_start(self) -> None:
         starts = [self._start_ns]
         if self._audio is not None and self._audio.first_ns is not None:
@@ -228,8 +245,8 @@ class FileSink(PipelineSink):
             delay_mp4(self.path, min(starts))
 
     def _remove_if_empty(self) -> None:
-        if self.path.is_file() and not self.path.stat().st_size:
-            self.path.unlink()
+        if self._held is not None and self.path.is_file() and not self.path.stat().st_size:
+            self.path.unlink()  # never another run's, which has only just begun
 
 
 def task_of(

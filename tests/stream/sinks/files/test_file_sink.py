@@ -272,6 +272,26 @@ def test_a_camera_s_recording_is_numbered_on_and_a_file_s_conversion_takes_its_n
     assert (tmp_path / "night.mkv").stat().st_mtime_ns > before
 
 
+def test_a_file_that_another_run_writes_is_refused_and_stays_whole(tmp_path: Path) -> None:
+    path = tmp_path / "night.mp4"
+    info = VideoInfo((64, 96), Fraction(10), live=False)
+    first, second = FileSink(path), FileSink(path)
+    first.open(info, info.size)
+    with pytest.raises(SinkError, match=rf"^{path}: another run writes there: give another name$"):
+        second.open(info, info.size)
+    second.close()
+    for number in range(20):
+        first.write(picture(number), number * 100_000_000, 100_000_000)
+    with pytest.raises(SinkError, match="another run writes there"):
+        second.open(info, info.size)
+    second.close()
+    first.close()
+    with av.open(str(path)) as video:
+        assert sum(1 for _ in video.decode(video=0)) == 20
+    second.open(info, info.size)  # the first is done: a conversion takes its name again
+    second.close()
+
+
 def test_a_sink_that_is_opened_again_goes_on_in_another_file(tmp_path: Path) -> None:
     sink = FileSink(tmp_path / "night.mkv")
     for start_ns in (0, 10**9):
