@@ -19,7 +19,6 @@ from irchroma.engines import catalog
 from irchroma.engines.cache import cache_folder
 from irchroma.engines.choice import GPU_RUNTIMES, ColorizerOptions
 from irchroma.engines.gpu import probe
-from irchroma.engines.network import ahead
 from irchroma.engines.network.network import GPU_ONLY
 from irchroma.engines.network.sharing import SharedPool
 from irchroma.engines.neural import pace
@@ -126,7 +125,6 @@ class Governor:
             self._controller = LoadController([rung.cost for rung in rungs], self._limit_s)
             log.info("auto: %s; %d cheaper settings in reserve", rungs[0], len(rungs) - 1)
         self._colorizer = AdjustableColorizer(options, rungs, start, self._size, self._later, self._pool)
-        ahead.let_go()
         return self._colorizer
 
     def on_frame(self, loop: Loop) -> None:

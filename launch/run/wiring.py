@@ -21,6 +21,7 @@ from irchroma.engines.choice import (
     check_colorizer,
     open_colorizer,
 )
+from irchroma.engines.network import ahead
 from irchroma.engines.network.sharing import SharedPool
 from irchroma.engines.neural.adjustable import AdjustableColorizer
 from irchroma.engines.neural.colorizer import NeuralColorizer
@@ -185,6 +186,7 @@ def build_loop(
             colorizer.prepare(info.size)
         elif isinstance(colorizer, AdjustableColorizer) and colorizer.first_network is not None:
             remember(config, *colorizer.first_network)
+        ahead.let_go()  # another engine, or a GPU, needs none of it
         if colorizer.synthetic:
             watch.prepare()
         if auto is not None:

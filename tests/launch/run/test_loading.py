@@ -46,6 +46,24 @@ def test_what_frames_will_need_is_loaded_and_nothing_else() -> None:
 
 
 @pytest.mark.gst
+def test_a_network_that_the_run_does_not_use_is_closed_when_its_engine_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Unused:
+        closed = 0
+
+        def close(self) -> None:
+            self.closed += 1
+
+    monkeypatch.setattr(ahead, "_kept", {})
+    network = Unused()
+    ahead.keep(Path("none.onnx"), NetworkOptions(cache=None), network)
+    words = ["run", "test:nir?size=64x48&frames=2", "--to", "null", "--engine", "gray", "--quiet"]
+    assert main(words) == 0
+    assert network.closed == 1
+
+
+@pytest.mark.gst
 def test_x264_has_begun_before_the_first_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     coded: list[str] = []
     encode_once = loading.encode_once
