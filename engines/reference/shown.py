@@ -48,6 +48,8 @@ CALM, MOST = 0.01, 0.025
 WISHED_COLOR, WISHED_MOST, WISHED_PINK = 0.9, 0.05, 0.4
 """In place of `BY_NIGHT`, `MOST` and `PINK_LEFT` where the night's tone is wished for: as dark as that its
 colors are no murk; tail lights on a road that has none now still are."""
+LAMPS = 0.08
+"""Most Y' that a night that is wished for is brighter than none: headlamps of then light no road of now."""
 PINK, PINK_LEFT = np.exp(1j * np.pi / 3), 0.2
 """Direction of pink in Cb + i Cr, between purple and red, and what is left of it."""
 KEPT = (0.3, 0.65)
@@ -188,6 +190,7 @@ def shown_of(ycc: Plane, confidence: Plane, own: Own, light: Light, taken: Taken
     thermal, given = own.look.unlit is None, ycc[0]
     wished = np.float32(light.wished(taken, thermal))
     if wished > 0:
+        given = given - wished * np.maximum(given - shown[0] - np.float32(LAMPS), 0.0)
         shown = dimmed(shown, own.luma, given, float(wished))
     keeps = kept(ycc[0], own.luma)
     keeps += wished * (1.0 - keeps)  # the structure is the sensor's there

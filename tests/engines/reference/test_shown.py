@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from irchroma.engines.recolor.recoloring import CALM, BandLook
 from irchroma.engines.reference.shown import (
     LAID_OVER,
+    LAMPS,
     LIFTED,
     MOST,
     Light,
@@ -217,6 +218,16 @@ def test_an_own_blue_is_dimmed_with_a_night_that_is_wished_for() -> None:
     shown, _ = shown_of(flat(0.1, 0.0, 0.0), own.confidence, own, light_of(cells(0.5)), wished(1.0))
     assert shown[0].mean() < 0.25
     assert np.hypot(*shown[1:]).mean() < 0.03
+
+
+def test_headlamps_of_a_night_that_is_wished_for_light_no_road_of_now() -> None:
+    own = replace(own_of(np.full(SIZE, 70, np.uint8)), look=replace(LOOK, unlit=None))
+    ycc = flat(0.1, 0.0, 0.0)
+    ycc[0, :, 64:] = 0.9
+    shown, _ = shown_of(ycc, own.confidence, own, light_of(cells(0.12)), wished(1.0))
+    dark, lit = shown[0][:, 8:40], shown[0][:, 88:-8]
+    assert dark.mean() < 0.6 * own.ycc[0].mean()
+    assert lit.max() < own.ycc[0].mean() + LAMPS + 0.01
 
 
 def test_half_of_a_night_lies_over_thermal_where_its_tone_comes_and_none_where_it_is_wished_for() -> None:
