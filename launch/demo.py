@@ -118,7 +118,11 @@ def main(argv: list[str] | None = None) -> int:
                 if without_color(stats) > _LATE:
                     print("demo: color came late again: this machine is busy, or too slow for live video")
             table.append((public(source), stats))
-            for picture in spread_out(samples, _SHEET_ROWS):
+            waited = without_color(stats)
+            if waited:
+                print(f"demo: in color after {waited * stats['seconds']:.1f} of {stats['seconds']:.1f} s")
+            # The sheet shows what color there is; the video shows the start as well.
+            for picture in spread_out(samples[int(len(samples) * waited) :] or samples, _SHEET_ROWS):
                 half = picture.shape[1] // 2
                 rows.append([("input", picture[:, :half]), (engine_of(stats), picture[:, half:])])
     except (StreamError, EngineError, ConfigError) as error:
