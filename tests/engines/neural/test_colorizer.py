@@ -246,6 +246,9 @@ SHIPPED = [(kind, size) for kind in catalog.BANDS for size in catalog.SIZES]
 QUICK_MEAN = {"nir": 0.5, "thermal": 1.2}
 """Largest mean CIEDE2000 that bf16 (8 bits of mantissa) may cost; on real thermal pictures it is 0.23, on
 the synthetic ones, whose sky is all one level, up to 0.93."""
+TWIN_MEAN = 0.7
+"""As much of a network of 8 bits, which processors without bf16 take: 0.4 to 0.6 on real pictures, and on the
+synthetic near infrared one 0.53."""
 
 
 @pytest.mark.parametrize(("kind", "size"), SHIPPED)
@@ -267,7 +270,8 @@ def test_all_runtimes_give_one_picture_of_a_shipped_network(kind: str, size: str
     reference = next(iter(pictures.values()))
     for name, picture in pictures.items():
         difference = deltaE_ciede2000(metrics.rgb_to_lab(picture), metrics.rgb_to_lab(reference))
-        assert difference.mean() < (QUICK_MEAN[kind] if name.endswith("bf16") else 0.5), name
+        allowed = QUICK_MEAN[kind] if name.endswith("bf16") else TWIN_MEAN if " int8," in name else 0.5
+        assert difference.mean() < allowed, name
         assert difference.max() < 5, name
 
 
