@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 CLEARLY = 1.15
 """Times as fast as the float network a twin must be: a little color is lost with it. Those that ship are 1.3
-to 1.4 times as fast as float32 at 256x320, on AVX2 and on AVX512 with VNNI (both masked on one machine). In
+to 1.5 times as fast as float32 at 256x320, on AVX2 and on AVX512 with VNNI (both masked on one machine). In
 bf16 the float network is taken without measuring: one processor gained 1.2 there, another 1.9."""
 _known: dict[str, str] = {}
 """What was measured in this process, for runs without a cache."""
