@@ -86,7 +86,8 @@ def plan_steps(device: str) -> list[Step]:
         steps.append(Step("frames-unwatched", [*frames, *odd_sizes], 180, rehearsed=True))
     doubled = [*tests, "tests/engines/gpu/test_on_gpu.py"]
     if device == "cpu":
-        steps.append(Step("tests-on-cpu", [*doubled, "-k", "cpu"], 180, (lacks("pytest"),), rehearsed=True))
+        alone = [*doubled, "-k", "camera_alone and cpu"]
+        steps.append(Step("tests-on-cpu", alone, 180, (lacks("pytest"),), rehearsed=True))
     steps += [
         Step("lost-torch", [python, "-m", f"{_PROGRAMS}.lost", "--device", "torch"], 90, (no_gpu, torch)),
         _tests("pycuda-kernels", [*kernels, "-m", "gpu", "-k", "pycuda"], 240, (*on_gpu, pycuda)),
