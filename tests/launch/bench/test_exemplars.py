@@ -21,6 +21,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.timeout(600)  # it only calculates: two minutes on a busy machine
 def test_every_way_is_in_the_table_and_no_reference_is_the_band_s_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -103,7 +103,7 @@ def over_the_stand_in(folder: Path, program: str, *words: str, **more: str) -> t
         capture_output=True,
         encoding="utf-8",
         errors="replace",
-        timeout=180,
+        timeout=560,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     told: dict[str, object] = json.loads(done.stdout)
@@ -150,6 +150,7 @@ def test_without_a_gpu_it_says_so(tmp_path: Path) -> None:
     assert told == {"fault": "no NVIDIA driver with a GPU here (libcuda.so.1)"}
 
 
+@pytest.mark.timeout(600)  # 144 s on two cores with a load of 15, which nothing but a hang is to end
 @pytest.mark.usefixtures("builds")
 def test_a_run_hands_its_pictures_to_the_encoder_where_they_lie(tmp_path: Path) -> None:
     """The mark on a network's color is drawn on all of them, and its flicker is looked at."""
