@@ -31,7 +31,7 @@ from irchroma.stream.view.views import ViewOptions
 DEFAULT_SOURCES = ("test:nir?seconds=8&live=1&ahead=1", "test:thermal?seconds=8&live=1&ahead=1")
 _SHEET_ROWS = 3
 _LATE = 0.5
-"""Share of a drawn scene that may pass before it is in color; what comes later shows nothing of use."""
+"""Share of a drawn scene that may pass before its network is ready; what comes later shows little of it."""
 
 
 class SampleSink:
@@ -88,7 +88,7 @@ def demonstrate(
 
 
 def without_color(stats: dict[str, Any]) -> float:
-    """Share of a run's time, `[0, 1]`, before its first color; 0 where none had to be waited for."""
+    """Share of a run's time, `[0, 1]`, before its network was ready; 0 where none had to be."""
     waited_s = (stats.get("auto") or {}).get("without_s", 0.0)
     return float(min(1.0, waited_s / stats["seconds"])) if stats["seconds"] else 0.0
 
@@ -120,8 +120,9 @@ def main(argv: list[str] | None = None) -> int:
             table.append((public(source), stats))
             waited = without_color(stats)
             if waited:
-                print(f"demo: in color after {waited * stats['seconds']:.1f} of {stats['seconds']:.1f} s")
-            # The sheet shows what color there is; the video shows the start as well.
+                all_s = stats["seconds"]
+                print(f"demo: its network was ready after {waited * all_s:.1f} of {all_s:.1f} s")
+            # What went before shows nothing of the network; the video has it. Color fades in after it.
             for picture in spread_out(samples[int(len(samples) * waited) :] or samples, _SHEET_ROWS):
                 half = picture.shape[1] // 2
                 rows.append([("input", picture[:, :half]), (engine_of(stats), picture[:, half:])])

@@ -33,7 +33,7 @@ def test_a_scene_whose_color_came_late_is_shown_once_more(
     said = capsys.readouterr().out
     assert said.count("once more") == 1
     assert len(times) >= 2
-    assert "demo: in color after " in said
+    assert "demo: its network was ready after " in said
     assert "\ntest:nir  " in said, "the table names the scene, not its switches"
     assert cv2.imread(str(tmp_path / "contact_sheet.png")) is not None
 
