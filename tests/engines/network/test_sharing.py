@@ -181,7 +181,9 @@ def test_a_frame_waits_for_company_only_until_its_deadline(network_file: Path) -
         open_network(network_file, NetworkOptions(threads=1, cache=None)), BatchOptions(0, 2)
     )
     assert never.batch_frames == 2
-    assert seconds(seats(never, 1)[0]) < wait_s
+    (seat,) = seats(never, 1)
+    seconds(seat)  # it is compiled for the shape, which takes longer than a wait on a busy machine
+    assert seconds(seat) < wait_s
 
 
 def test_a_camera_that_leaves_disturbs_nobody(network_file: Path) -> None:
