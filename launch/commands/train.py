@@ -29,9 +29,8 @@ EXAMPLE = (
     "  irchroma train partial-conv --data pictures --steps 6000"
 )
 SIZES = ("nano", "fast", "best")
-RETRIEVAL = "retrieval"
+RETRIEVAL, DEFAULT_BAND = "retrieval", "nir"
 CACHE = Path(".cache")
-DEFAULT_BAND = "nir"
 TEMPERATURE = 1.0
 """Of the exported mean color, unless another is asked for."""
 VIVIDNESS = {"nir": (1.0, 0.3), "thermal": (1.35, 0.0)}
@@ -49,8 +48,7 @@ BANDS = tuple(catalog.BANDS)
 TAKEN_BY = {
     **dict.fromkeys(("size", "hue", "cache", "translation_steps", "synthetic"), BANDS),
     **dict.fromkeys(("temperature", "saturation", "vibrance"), BANDS),
-    "single_task": ("nir",),
-    "turned": ("nir",),
+    **dict.fromkeys(("single_task", "turned"), ("nir",)),
     "start": (*BANDS, CLASSIC),
     "side": (*BANDS, CLASSIC, catalog.REFERENCE.name),
     "band": (CLASSIC, catalog.REFERENCE.name),
@@ -372,8 +370,7 @@ def _recipe(args: argparse.Namespace) -> Recipe:
 def synthetic_pairs(band: str, count: int) -> list[Picture]:
     """Pairs of the synthetic cameras: two moments by day of each of `count` scenes, for nir one at night too.
 
-    The seeds are not those that `test:nir` and `test:thermal` show by default. Counts are spread
-    linearly between their outermost half percents.
+    The seeds are not the cameras' own. Counts are spread linearly between their outermost half percents.
     """
     from irchroma.engines.training.pictures import Picture
     from irchroma.stream.synthetic.camera import SyntheticCamera

@@ -1,7 +1,6 @@
 """A run's references: given, or chosen by the scene (`--reference auto`), and what an operator makes of them.
 
-Beside the frames: a thread of its own looks at one now and then, and engines take another reference between
-two frames.
+Beside the frames a thread of its own looks at one now and then; engines take another between two frames.
 """
 
 from __future__ import annotations
@@ -192,11 +191,9 @@ class AutoReference(_Steering):
         self._woken = threading.Condition()
         self._next: _Look | None = None
         self._looked_ns: int | None = None
-        self._cut = False
-        self._closed = False
+        self._cut = self._closed = self._anew = False
         self._chosen: Entry | None = None
         self._pinned: str | None = None
-        self._anew = False
         self._matches: list[Match] = []
         self._thumbnails: OrderedDict[str, bytes] = OrderedDict()
         self._refreshed_s = time.monotonic()

@@ -102,10 +102,9 @@ def test_a_camera_profile_that_cannot_be_applied_is_refused(tmp_path: Path) -> N
 
 def test_strict_turns_a_remark_into_a_failure_and_the_statistics_have_it_anyway(tmp_path: Path) -> None:
     (tmp_path / "cam.toml").write_text("size = [32, 32]\n[faults]\nstripes = 4.0\n")
-    stats = tmp_path / "stats.json"
+    stats, camera = tmp_path / "stats.json", ("--camera", tmp_path / "cam.toml")
     words = ("test:thermal?size=64x48&frames=4", "--to", "null", "--engine", "palette", "--stats", stats)
-    words += ("--camera", tmp_path / "cam.toml")
-    assert irchroma(*words).returncode == 0
+    assert irchroma(*words, *camera).returncode == 0
     told = json.loads(stats.read_text())["remarks"]
     assert told == [
         {"text": "pictures of 64x48 are not corrected: the camera's profile is of 32x32", "count": 4}
@@ -297,8 +296,8 @@ def test_picture_and_sound_begin_and_end_where_they_did(
     with_sound(base)
     ffmpeg(cut, base, clip)
     done = irchroma(clip, "--to", out, "--engine", "gray", "--no-color-camera")
-    assert done.returncode == 0
-    assert ("after the last picture is left out" in done.stderr) == ("0.5" in cut)
+    left_out = "after the last picture is left out" in done.stderr
+    assert (done.returncode, left_out) == (0, "0.5" in cut)
     assert span(out, "v") == pytest.approx(picture, abs=0.041)
     assert span(out, "a") == pytest.approx(sound, abs=0.03)
 
@@ -346,14 +345,12 @@ def test_what_is_dropped_or_replaced_is_a_remark(tmp_path: Path) -> None:
     assert told(lambda: read_picture(colored)) == ["16-bit color was brought to 8 bits"]
     cv2.imwrite(str(clear), (noise >> 8).astype(np.uint8))
     assert told(lambda: read_picture(clear)) == ["transparency is left out"]
-    (others,) = told(lambda: PictureSource(tmp_path).open())[:1]
-    assert "files that are no pictures are left out" in others
+    assert "files that are no pictures are left out" in told(lambda: PictureSource(tmp_path).open())[0]
     even = np.zeros((48, 64, 3), np.uint8)
     assert told(lambda: fit_picture(even, (48, 64))) == []
     assert "odd size" in told(lambda: fit_picture(even[:47], (48, 64)))[0]
-    assert told(lambda: fit_picture(even[:20], (48, 64))) == [
-        "pictures of another size were fitted into 64x48"
-    ]
+    fitted = told(lambda: fit_picture(even[:20], (48, 64)))
+    assert fitted == ["pictures of another size were fitted into 64x48"]
 
 
 def test_a_pipe_as_output_is_refused_before_the_work_begins(tmp_path: Path) -> None:
