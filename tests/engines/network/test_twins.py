@@ -50,25 +50,26 @@ def test_a_twin_is_measured_once_and_taken_where_it_is_faster(
     first = weights_for("nir", "fast", options)
     (memory,) = (weights / "cache").glob("twin-*")
     said = memory.read_text().split()
-    ratio = 0.0 if "bf16" in said else float(said[1])
-    assert (first == twin_path("nir", "fast")) == (ratio >= twins.CLEARLY)
+    least = twins.CLEARLY_BF16 if "bf16" in said else twins.CLEARLY
+    assert (first == twin_path("nir", "fast")) == (float(said[1]) >= least)
     monkeypatch.setattr(twins, "_ratio", lambda *_: pytest.fail("measured again"))
     assert weights_for("nir", "fast", options) == first
     memory.write_text("twin: 9.00 times")
     assert weights_for("nir", "fast", options) == twin_path("nir", "fast")
 
 
-def test_float_is_kept_where_it_runs_in_bf16_or_the_twin_is_hardly_faster(
+def test_float_is_kept_where_the_twin_is_not_clearly_faster_and_more_so_in_bf16(
     weights: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(twins, "_known", {})
-    for ratio, taken, said in ((None, False, "runs in bf16"), (1.14, False, "1.14"), (1.16, True, "1.16")):
+    cases = ((1.14, "f32", False), (1.16, "f32", True), (1.45, "bf16", False), (1.55, "bf16", True))
+    for ratio, precision, taken in cases:
         (weights / f"cache {ratio}").mkdir()
         options = NetworkOptions(threads=1, cache=weights / f"cache {ratio}")
-        monkeypatch.setattr(twins, "_ratio", lambda *_, ratio=ratio: ratio)
+        monkeypatch.setattr(twins, "_ratio", lambda *_, found=(ratio, precision): found)
         assert (weights_for("nir", "fast", options) == twin_path("nir", "fast")) == taken
-        assert said in caplog.messages[-1]
+        assert f"{ratio:.2f} times as fast in 8 bits as in {precision}" in caplog.messages[-1]
 
 
 def test_who_does_not_wait_gets_the_float_network_until_it_is_known(
@@ -79,7 +80,7 @@ def test_who_does_not_wait_gets_the_float_network_until_it_is_known(
     monkeypatch.setattr(twins, "_ratio", lambda *_: pytest.fail("measured"))
     assert weights_for("nir", "fast", options, wait=False) == weights / FLOAT.name
     assert not settled("nir", "fast", options)
-    monkeypatch.setattr(twins, "_ratio", lambda *_: 2.0)
+    monkeypatch.setattr(twins, "_ratio", lambda *_: (2.0, "f32"))
     assert weights_for("nir", "fast", options) == twin_path("nir", "fast")
     assert settled("nir", "fast", options)
     assert weights_for("nir", "fast", options, wait=False) == twin_path("nir", "fast")
@@ -91,7 +92,7 @@ def test_without_a_cache_it_is_measured_once_a_process(
     weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(twins, "_known", {})
-    monkeypatch.setattr(twins, "_ratio", lambda *_: 2.0)
+    monkeypatch.setattr(twins, "_ratio", lambda *_: (2.0, "f32"))
     assert weights_for("nir", "fast", NetworkOptions(cache=None)) == twin_path("nir", "fast")
     monkeypatch.setattr(twins, "_ratio", lambda *_: pytest.fail("measured again"))
     assert weights_for("nir", "fast", NetworkOptions(cache=None)) == twin_path("nir", "fast")

@@ -129,7 +129,7 @@ def test_what_is_measured_beside_other_work_serves_until_it_is_measured_again(
         return found_ms, found_ms, calm
 
     monkeypatch.setattr(pace, "_call", call)
-    monkeypatch.setattr(twins, "_ratio", lambda *_: None)  # as where the network runs in bf16
+    monkeypatch.setattr(twins, "_ratio", lambda *_: (1.2, "bf16"))  # as where float is kept
     assert "(measured just now beside other work)" in chosen(5, tmp_path)[1]
     assert "(measured before beside other work)" in chosen(5, tmp_path)[1]
     network = NetworkOptions(cache=tmp_path / "compiled")

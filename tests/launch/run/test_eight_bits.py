@@ -23,7 +23,7 @@ def test_a_run_takes_the_twin_where_it_is_faster_and_exact_keeps_float(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(twins, "_known", {})
-    monkeypatch.setattr(twins, "_ratio", lambda *_: 2.0)
+    monkeypatch.setattr(twins, "_ratio", lambda *_: (2.0, "f32"))
     stats = tmp_path / "stats.json"
     command = [
         "run",
@@ -60,7 +60,7 @@ def test_whether_8_bits_are_faster_is_found_out_long_after_a_live_run_has_begun(
     demand = pace.Demand(options, (480, 640), 5.0)
     found = pace.measure(demand)
     assert (found.when, found.calm) == ("measured just now", False)
-    monkeypatch.setattr(twins, "_ratio", lambda *_: 2.0)
+    monkeypatch.setattr(twins, "_ratio", lambda *_: (2.0, "f32"))
     pace.measure_again(demand)
     for _ in range(2):
         found = pace.measure(demand)
