@@ -16,12 +16,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines.recolor import guided
+from irchroma.engines.recolor.smooth_places import SmoothTone
 
 Plane = NDArray[np.float32]
 
 
 CURVED = 1.25
 """Most factor of the tone curve on the sensor's detail."""
+LIFT = (0.12, 0.22)
+"""How much brighter than the sensor's a base is where its contrast begins to be turned around, and where all
+of it is: as a sky is that a thermal camera shows dark, alone or beside a hill."""
+SKY_BLUE = (0.02, 0.05)
+"""The same of Cb that smooth places as dark as a window's darkest have: a sky's, no wall's or ground's."""
+UNEVEN = (0.025, 0.04)
+"""The same of the standard deviation of luma: a sensor's noise is less, a wire or a twig is more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +58,8 @@ class ToneOptions:
         dark_exponent: the same of a dark scene, see `in_scene`. A lamp's own light ends in black: a night is
             brightened as late dusk is. What a thermal camera shows dark is cold, and comes to lie under a
             milky veil, which viewers turn down.
+        turned: contrast, as a factor on the sensor's, of what is warm before a cold sky, turned around: by
+            day it is dark before a bright one, and not a white seam, wire or twig. 0 for never.
     """
 
     radius_px: int = 4
@@ -66,6 +76,7 @@ class ToneOptions:
     detail_gain: float = 1.0
     exponent: float = 1.0
     dark_exponent: float = 0.8
+    turned: float = 0.0
 
     def in_scene(self, darkness: float) -> ToneOptions:
         """The same, with the exponent of a scene of that darkness, [0, 1]."""
@@ -81,7 +92,13 @@ class ToneOptions:
         )
 
 
-def base_tone(seen: guided.Windows, square: Plane, tone: Plane, options: ToneOptions) -> guided.Affine:
+def base_tone(
+    seen: guided.Windows,
+    square: Plane,
+    tone: Plane,
+    options: ToneOptions,
+    smooth: SmoothTone | None = None,
+) -> guided.Affine:
     """By how much the luma changes so that its base becomes the network's, as an affine model of the luma.
 
     Where the sensor's detail would leave [0, 1] the base gives way.
@@ -91,6 +108,7 @@ def base_tone(seen: guided.Windows, square: Plane, tone: Plane, options: ToneOpt
         square: (h, w) float32 mean of the full-size luma's square, see `mean_square`.
         tone: (h, w) float32 luma that the network wants.
         options: where base ends and detail begins.
+        smooth: the tone of smooth places, without which no contrast is turned around.
     """
     wanted = region_change(seen.luma, tone, options) if options.region_radius_px else tone - seen.luma
     if options.brighten != options.darken:
@@ -105,7 +123,10 @@ def base_tone(seen: guided.Windows, square: Plane, tone: Plane, options: ToneOpt
     if options.detail_floor < 1:
         darker = base / np.clip(seen.mean, np.float32(1e-3), np.float32(1))
         factor *= np.clip(darker, options.detail_floor, 1.0).astype(np.float32, copy=False)
-    base += guided.box(_way_back(seen, square, base, factor), seen.side_px)
+    finer = guided.above_zero(guided.box(square - seen.luma * seen.luma, seen.side_px))
+    if options.turned and smooth is not None:
+        base, factor = _turned(seen, finer, (base, factor), smooth, options.turned)
+    base += guided.box(_way_back(seen, finer, base, factor), seen.side_px)
     if options.curve or options.exponent != 1:
         base, factor = _curved(base, factor, options)
     offset: Plane = base - factor * seen.mean
@@ -134,14 +155,52 @@ def _curved(base: Plane, factor: Plane, options: ToneOptions) -> tuple[Plane, Pl
     return made, factor * np.clip(slope, np.float32(options.detail_gain), np.float32(CURVED))
 
 
-def _way_back(seen: guided.Windows, square: Plane, base: Plane, factor: Plane) -> Plane:
+def _turned(
+    seen: guided.Windows, finer: Plane, base: tuple[Plane, Plane], smooth: SmoothTone, turned: float
+) -> tuple[Plane, Plane]:
+    """Base and factors, (h, w) float32, with contrast turned around before a sky that is brightened.
+
+    A network that must keep the sensor's detail leaves seams there, bright on the warm side and dark on the
+    cold one. So the darkest of each window gets the tone that smooth places of its luma have, and the rest is
+    as much darker as it is warmer; between two smooth surfaces as their own tones say.
+    """
+    share = _rise(base[0] - seen.mean, LIFT)
+    share *= _rise(np.asarray(cv2.sqrt(seen.variance + finer), np.float32), UNEVEN)
+    if not share.any():
+        return base
+    size = (share.shape[0], share.shape[1])
+    lowest = cv2.erode(seen.luma, np.ones((seen.side_px, seen.side_px), np.uint8))
+    blue = guided.enlarge(smooth.blue_slope, size) * lowest + guided.enlarge(smooth.blue_offset, size)
+    share *= _rise(blue, SKY_BLUE)
+    slope, offset = guided.enlarge(smooth.slope, size), guided.enlarge(smooth.offset, size)
+    wanted = np.clip(slope * lowest + offset, 0, 1)
+    factor: Plane = np.clip(slope, -1, 1, out=slope)
+    factor += np.float32(turned)
+    factor *= guided.enlarge(smooth.sides, size)
+    factor -= np.float32(turned)
+    wanted += factor * (seen.mean - lowest)
+    wanted -= base[0]
+    wanted *= share
+    wanted *= guided.enlarge(smooth.believed, size)
+    factor -= base[1]
+    factor *= share
+    return base[0] + wanted, base[1] + factor
+
+
+def _rise(values: Plane, between: tuple[float, float]) -> Plane:
+    """(h, w) float32, new: 0 up to the first, 1 from the second on."""
+    begins, full = between
+    share: Plane = (values - np.float32(begins)) * np.float32(1 / (full - begins))
+    return np.clip(share, 0, 1, out=share)
+
+
+def _way_back(seen: guided.Windows, finer: Plane, base: Plane, factor: Plane) -> Plane:
     """(h, w) float32 by how much each window's base must give way for its detail to stay in [0, 1].
 
     What the sensor itself has clipped may stay so.
     """
     kernel = np.ones((seen.side_px, seen.side_px), np.uint8)
-    finer = guided.above_zero(guided.box(square - seen.luma * seen.luma, seen.side_px))
-    cv2.sqrt(finer, dst=finer)
+    finer = np.asarray(cv2.sqrt(finer), np.float32)
     darker = factor * (seen.mean - cv2.erode(seen.luma, kernel) + finer)
     brighter = factor * (cv2.dilate(seen.luma, kernel) - seen.mean + finer)
     below, above = np.maximum(darker, -brighter), np.maximum(brighter, -darker)

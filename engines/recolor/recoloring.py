@@ -248,13 +248,14 @@ class Recoloring:
         darkness = float(np.interp(dark, self.look.dark_share, (0.0, 1.0)))
         # A lamp's night is evened out as it is: led as well, its few colors would come and go together.
         by_day = 1.0 if self.look.unlit is None else 1.0 - darkness
+        smooth = None
         if by_day > 0:
-            lead_by_smooth_places(guide, (wanted, cb, cr), at_half, self.look.lead, by_day)
+            smooth = lead_by_smooth_places(guide, (wanted, cb, cr), at_half, self.look.lead, by_day)
         tone = None
         if self.options.mode == "full":
             of_scene = tone_options.in_scene(darkness)
             around = seen if of_scene.radius_px == radius_px else guided.windows(guide, of_scene.radius_px)
-            change = base_tone(around, mean_square(luma, small.shape), wanted, of_scene)
+            change = base_tone(around, mean_square(luma, small.shape), wanted, of_scene, smooth)
             tone = guided.Affine(change.slope + 1, change.offset)
         if self.look.unlit is not None:
             cb, cr = night.lit(seen.mean, self.look.unlit, darkness, (cb, cr))

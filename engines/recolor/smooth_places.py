@@ -11,6 +11,8 @@ windows' sums; models are made small and applied larger as in K. He, J. Sun, Fas
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -29,13 +31,38 @@ FEWEST = 0.003
 """Weight of what is not smooth at all, so that every window has a model."""
 ENOUGH = 0.02
 """Mean weight of a window at which half of its model is believed."""
+SIDES, ALIKE_SIDES = 0.18, 0.07
+"""Standard deviation of luma among a window's smooth places at which they are as likely two surfaces, such as
+a hill and its sky, as one; and where the warmer is shown the brighter, as a cloud is."""
+ALIKE_SLOPE = (-0.3, 0.1)
+"""Slope of Y' in luma where the second of them begins to hold, and where it does."""
 
 Plane = NDArray[np.float32]
 
 
+@dataclass(frozen=True, slots=True)
+class SmoothTone:
+    """The tone and blue of smooth places around, at a quarter of the work size.
+
+    Attributes:
+        slope: (h, w) float32 of Y' in luma.
+        offset: (h, w) float32, part of full scale.
+        blue_slope, blue_offset: (h, w) float32, the same of Cb.
+        believed: (h, w) float32 in [0, 1), how far.
+        sides: (h, w) float32 in [0, 1), 1 where they are two surfaces, see `SIDES`.
+    """
+
+    slope: Plane
+    offset: Plane
+    blue_slope: Plane
+    blue_offset: Plane
+    believed: Plane
+    sides: Plane
+
+
 def lead_by_smooth_places(
     guide: Plane, planes: tuple[Plane, Plane, Plane], halved: bool, lead: float = 1.0, part: float = 1.0
-) -> None:
+) -> SmoothTone:
     """Move Y', Cb and Cr (h, w) float32 in place, in smooth places to what smooth places around have.
 
     Args:
@@ -44,12 +71,15 @@ def lead_by_smooth_places(
         halved: all have half the work size.
         lead: slope of Y' in luma that a window without edges is given.
         part: of the way that they are moved.
+
+    Returns:
+        The tone that smooth places around have, as the planes said it before.
     """
     small = guide if halved else _half(guide)
     fine = np.asarray(cv2.merge(planes if halved else [_half(plane) for plane in planes]), np.float32)
     size, near = (small.shape[0], small.shape[1]), 2 * FINE_PX + 1
     square = small * small
-    slope, offset, believed = _models(small, square, fine, lead)
+    slope, offset, believed, sides = _models(small, square, fine, lead)
     moves = guided.enlarge(slope, size)
     moves *= _thrice(small)
     moves += guided.enlarge(offset, size)
@@ -58,11 +88,13 @@ def lead_by_smooth_places(
     moves *= _thrice(share * guided.enlarge(believed * np.float32(part), size))
     for plane, move in zip(planes, cv2.split(moves), strict=True):
         plane += move if halved else guided.enlarge(move, (guide.shape[0], guide.shape[1]))
+    slopes, offsets = ([np.asarray(one, np.float32) for one in cv2.split(of)] for of in (slope, offset))
+    return SmoothTone(slopes[0], offsets[0], slopes[1], offsets[1], believed, sides)
 
 
-def _models(small: Plane, square: Plane, fine: Plane, lead: float) -> tuple[Plane, Plane, Plane]:
+def _models(small: Plane, square: Plane, fine: Plane, lead: float) -> tuple[Plane, Plane, Plane, Plane]:
     """Slopes and offsets (h, w, 3) in the luma of smooth places around, of half the size; how far they are
-    believed, (h, w) in [0, 1]."""
+    believed, and whether they are two surfaces, (h, w) in [0, 1]."""
     side, around = 2 * RADIUS_PX + 1, 2 * AROUND_PX + 1
     luma, value = _half(small), _half(fine)
     source = _smoothness(guided.box(luma, around), guided.box(_half(square), around)) + np.float32(FEWEST)
@@ -83,7 +115,14 @@ def _models(small: Plane, square: Plane, fine: Plane, lead: float) -> tuple[Plan
     slope *= weight
     whole = guided.box(weight, side)
     believed: Plane = total / (total + np.float32(ENOUGH))
-    return guided.box(slope, side) / whole, guided.box(offset, side) / whole, believed
+    slope, offset = guided.box(slope, side) / whole, guided.box(offset, side) / whole
+    alike = np.asarray(cv2.extractChannel(slope, 0), np.float32) - np.float32(ALIKE_SLOPE[0])
+    alike *= np.float32(1 / (ALIKE_SLOPE[1] - ALIKE_SLOPE[0]))
+    limit = np.clip(alike, 0, 1) * np.float32(ALIKE_SIDES**4 - SIDES**4) + np.float32(SIDES**4)
+    apart = np.asarray(cv2.extractChannel(variance, 0), np.float32)
+    apart *= apart
+    sides: Plane = apart / (apart + limit)
+    return slope, offset, believed, sides
 
 
 def _smoothness(mean: Plane, square: Plane) -> Plane:

@@ -59,7 +59,7 @@ def test_a_network_s_band_is_its_name_or_its_size() -> None:
     look = catalog.BANDS["thermal"].look
     assert catalog.look_of("thermal", "fast") == look
     best = catalog.look_of("thermal", "best")
-    assert best == replace(look, tone=replace(look.tone, detail_gain=1.12))
+    assert best == replace(look, tone=replace(look.tone, detail_gain=1.25))
     assert catalog.look_of("reference", "thermal") == look
     assert catalog.look_of("zhang2016", "thermal") == replace(look, instead="gray")
     assert catalog.look_of("zhang2016", "nir").shade is None  # colors of others are shown as they are

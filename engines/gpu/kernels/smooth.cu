@@ -72,10 +72,11 @@ KERNEL(smooth_models)
 
 struct smooth_averages_arguments {
     const float *models;  // (3 depth, height, width): windows' means of what `smooth_models` wrote
-    const float *total;   // (height, width): windows' mean weight
-    float *out;           // (1 + 2 depth, height, width): how far the models are believed; slopes and offsets
-    int width, height;
-    float enough;
+    const float *means;   // (3, height, width): windows' mean weight, and of luma and its square times it
+    float *out;           // (2 + 2 depth, height, width): how far the models are believed; slopes and offsets;
+                          // whether the smooth places are two surfaces
+    int width, height, depth;
+    float enough, sides, alike_sides, alike_begins, alike_full;
 };
 
 PLACE void smooth_averages_at(const smooth_averages_arguments &a, int x, int y, int z) {
@@ -84,7 +85,13 @@ PLACE void smooth_averages_at(const smooth_averages_arguments &a, int x, int y, 
     float *out = a.out + (1l + 2l * z) * plane + at;
     out[0] = of[0] / of[2 * plane];
     out[plane] = of[plane] / of[2 * plane];
-    if (z == 0) a.out[at] = a.total[at] / (a.total[at] + a.enough);
+    if (z > 0) return;
+    float total = a.means[at], mean = a.means[plane + at] / total;
+    float apart = fmaxf(a.means[2 * plane + at] / total - mean * mean, 0.0f);
+    apart *= apart;
+    float alike = clamped((out[0] - a.alike_begins) / (a.alike_full - a.alike_begins), 0.0f, 1.0f);
+    a.out[at] = total / (total + a.enough);
+    a.out[(1l + 2l * a.depth) * plane + at] = apart / (apart + a.sides + alike * (a.alike_sides - a.sides));
 }
 KERNEL(smooth_averages)
 
@@ -92,7 +99,7 @@ struct smooth_moves_arguments {
     const float *values;  // (depth, to_height, to_width)
     const float *guide;   // (to_height, to_width)
     const float *seen;    // (2, to_height, to_width): windows' means of the guide and of its square
-    const float *models;  // (1 + 2 depth, height, width): as `smooth_averages` wrote it
+    const float *models;  // (2 + 2 depth, height, width): as `smooth_averages` wrote it
     float *out;           // (depth, to_height, to_width): by how much the values move
     int width, height, to_width, to_height;
     float limit;

@@ -26,7 +26,9 @@ struct base_arguments {
     const float *seen;    // (2, height, width): windows' means of the guide and of its square
     const float *models;  // (2, height, width): of the wanted change in the guide
     float *out;           // (3, height, width): way back, base, factor
-    int whole_width, whole_height, width, height, radius;
+    const float *smooth;  // (.., smooth_height, smooth_width): as `smooth_averages` wrote it, models of luma and of Cb first
+    int whole_width, whole_height, width, height, radius, smooth_width, smooth_height, smooth_sides;
+    float turned, lift_begins, lift_full, blue_begins, blue_full, uneven_begins, uneven_full;
     float edge_floor, detail_floor;
 };
 
@@ -42,6 +44,11 @@ PLACE float finer_of(const base_arguments &a, int x, int y) {
         }
     float guide = a.guide[(long)y * a.width + x];
     return sum * 0.25f * (float)(1.0 / (255.0 * 255.0)) - guide * guide;
+}
+
+PLACE float smooth_of(const base_arguments &a, int which, int x, int y) {
+    const float *plane = a.smooth + (long)which * a.smooth_width * a.smooth_height;
+    return linear(plane, a.smooth_width, a.smooth_height, a.width, a.height, x, y);
 }
 
 PLACE void base_fill(const base_arguments &a, const Tile &tile, const Spot &spot, int) {
@@ -64,7 +71,21 @@ PLACE void base_at(const base_arguments &a, const Tile &tile, int x, int y, int)
             lowest = fminf(lowest, value);
             highest = fmaxf(highest, value);
         }
-    float finer = sqrtf(fmaxf(tile.mean(0, x, y), 0.0f));
+    float finer = fmaxf(tile.mean(0, x, y), 0.0f);
+    if (a.turned > 0.0f) {  // base_tone._turned
+        float variance = fmaxf(a.seen[plane + at] - mean * mean, 0.0f) + finer;
+        float share = clamped((base - mean - a.lift_begins) / (a.lift_full - a.lift_begins), 0.0f, 1.0f);
+        share *= clamped((sqrtf(variance) - a.uneven_begins) / (a.uneven_full - a.uneven_begins), 0.0f, 1.0f);
+        float blue = smooth_of(a, 3, x, y) * lowest + smooth_of(a, 4, x, y);
+        share *= clamped((blue - a.blue_begins) / (a.blue_full - a.blue_begins), 0.0f, 1.0f);
+        float own = smooth_of(a, 1, x, y);
+        float wanted = clamped(own * lowest + smooth_of(a, 2, x, y), 0.0f, 1.0f);
+        float goal = smooth_of(a, a.smooth_sides, x, y) * (clamped(own, -1.0f, 1.0f) + a.turned) - a.turned;
+        wanted += goal * (mean - lowest);
+        base += share * smooth_of(a, 0, x, y) * (wanted - base);
+        factor += share * (goal - factor);
+    }
+    finer = sqrtf(finer);
     float dark = factor * (mean - lowest + finer), bright = factor * (highest - mean + finer);
     float below = fmaxf(dark, -bright), above = fmaxf(bright, -dark);
     float low = fminf(fminf(below, 0.5f), mean), high = fmaxf(1.0f - fminf(above, 0.5f), mean);

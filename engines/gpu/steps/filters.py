@@ -98,8 +98,9 @@ class Windows:
         halved: bool,
         lead: float,
         night: Night | None = None,
-    ) -> DeviceArray:
-        """(n, h, w) of (n, h, w) values, as `smooth_places.lead_by_smooth_places` of the guide (h, w)."""
+    ) -> tuple[DeviceArray, DeviceArray]:
+        """(n, h, w) of (n, h, w) values, as `smooth_places.lead_by_smooth_places` of the guide (h, w);
+        and its models, (2 + 2 n, h', w'), see `smooth_averages`."""
         depth, height, width = values.shape
         given = values
         if not halved:
@@ -122,9 +123,11 @@ class Windows:
         fit = {"contrast": smooth_places.CONTRAST, "lead": lead, "misfit": guided.MISFIT, "depth": depth}
         self._add("smooth_models", (depth, *size), means=means, out=models, **fit)
         wide = self.box(models, smooth_places.RADIUS_PX, "smooth.models")
-        total = means.part(0, size, np.float32)
-        said = self._space.array("smooth.said", (1 + 2 * depth, *size))
-        averaged = {"models": wide, "total": total, "out": said, "enough": smooth_places.ENOUGH}
+        said = self._space.array("smooth.said", (2 + 2 * depth, *size))
+        averaged = {"models": wide, "means": means, "out": said, "depth": depth}
+        averaged |= {"enough": smooth_places.ENOUGH, "sides": smooth_places.SIDES**4}
+        averaged["alike_sides"] = smooth_places.ALIKE_SIDES**4
+        averaged["alike_begins"], averaged["alike_full"] = smooth_places.ALIKE_SLOPE
         self._add("smooth_averages", (depth, *size), **averaged)
         moves = self._space.array("smooth.moves", values.shape)
         led = {"values": values, "guide": guide, "seen": near, "models": said, "out": moves, "limit": limit}
@@ -136,7 +139,7 @@ class Windows:
             (0.0, 1.0) if night is None else (night.begins, night.full)
         )
         self._steps.append(launch("smooth_moved", (width, height, depth), **moved))
-        return made
+        return made, said
 
     def _half(self, planes: DeviceArray, name: str) -> DeviceArray:
         """(n, h, w) of half the size, means of areas."""

@@ -14,7 +14,7 @@ from irchroma.engines.gpu.kernels.source import Launch, launch
 from irchroma.engines.gpu.steps.filters import Fit, Night, Windows, half_of, shrink, sizes
 from irchroma.engines.gpu.steps.i420 import PackOptions, packed_arguments
 from irchroma.engines.recolor import night, recoloring, shade
-from irchroma.engines.recolor.base_tone import CURVED, ToneOptions
+from irchroma.engines.recolor.base_tone import CURVED, LIFT, SKY_BLUE, UNEVEN, ToneOptions
 from irchroma.engines.recolor.recoloring import BandLook, RecolorOptions
 
 
@@ -73,13 +73,13 @@ class RecolorSteps:
         seen = self._windows.seen(guide, radius_px, "chroma", self._count, self._look.dark)
         night_of = None if self._look.unlit is None else Night(self._count, *night.SHARE)
         believed = self._believed(guide, color)
-        color = self._windows.led_by_smooth_places(guide, believed, halved, self._look.lead, night_of)
+        color, smooth = self._windows.led_by_smooth_places(guide, believed, halved, self._look.lead, night_of)
         shown = luma
         if self._options.mode == "full":
             around = (
                 seen if tone.radius_px == radius_px else self._windows.seen(guide, tone.radius_px, "tone")
             )
-            models = self._tone_models(luma, guide, color, around, tone)
+            models = self._tone_models(luma, guide, (color, smooth), around, tone)
             borders = find_borders(self._space, self._steps, luma, "whole")
             shown = self._applied(models, luma, "shown", borders)
         fine, fine_shown = luma, shown
@@ -159,11 +159,20 @@ class RecolorSteps:
         self,
         luma: DeviceArray,
         guide: DeviceArray,
-        color: DeviceArray,
+        colors: tuple[DeviceArray, DeviceArray],
         seen: DeviceArray,
         options: ToneOptions,
     ) -> DeviceArray:
-        """(1, 2, h, w) models of the shown luma in the sensor's; see `base_tone.base_tone`."""
+        """(1, 2, h, w) models of the shown luma in the sensor's; see `base_tone.base_tone`.
+
+        Args:
+            luma: (H, W) uint8.
+            guide: (h, w) float32.
+            colors: Y', Cb, Cr (3, h, w), and the models of smooth places.
+            seen: windows of the guide.
+            options: see there.
+        """
+        color, smooth = colors
         height, width = guide.shape
         size, extent = {"width": width, "height": height}, (width, height, 1)
         tone, regions = color.part(0, (1, height, width), np.float32), None
@@ -197,6 +206,17 @@ class RecolorSteps:
                 whole_width=luma.shape[1],
                 whole_height=luma.shape[0],
                 radius=options.radius_px,
+                smooth=smooth,
+                smooth_width=smooth.shape[2],
+                smooth_height=smooth.shape[1],
+                smooth_sides=smooth.shape[0] - 1,
+                turned=options.turned,
+                lift_begins=LIFT[0],
+                lift_full=LIFT[1],
+                blue_begins=SKY_BLUE[0],
+                blue_full=SKY_BLUE[1],
+                uneven_begins=UNEVEN[0],
+                uneven_full=UNEVEN[1],
                 edge_floor=options.edge_floor,
                 detail_floor=options.detail_floor,
                 **size,

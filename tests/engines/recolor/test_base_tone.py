@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from irchroma.engines import catalog
 from irchroma.engines.recolor import guided
 from irchroma.engines.recolor.base_tone import ToneOptions, base_tone, mean_square
+from irchroma.engines.recolor.smooth_places import lead_by_smooth_places
 
 Plane = NDArray[np.float32]
 NIR, THERMAL = (catalog.BANDS[name].look.tone for name in ("nir", "thermal"))
@@ -121,3 +122,49 @@ def test_a_thermal_sky_brightens_and_the_trees_below_keep_their_texture() -> Non
     before, after = luma[110:] / 255, out[110:]
     assert after.std() > 0.85 * before.std()
     assert np.corrcoef(before.ravel(), after.ravel())[0, 1] > 0.95
+
+
+def before_a_sky(luma: Plane, tone: Plane, turned: float, cb: float = 0.1) -> Plane:
+    """What comes out, [0, 1], of a thermal picture (h, w) with that Cb where it is cold, and of its tone,
+    by smooth places too."""
+    guide, tone = luma.astype(np.float32), tone.copy()
+    blue = np.where(luma < 0.2, np.float32(cb), np.float32(0))
+    smooth = lead_by_smooth_places(guide, (tone, blue, np.zeros_like(blue)), halved=True, lead=0.7)
+    options = replace(THERMAL, turned=turned, curve=0.0, exponent=1.0, detail_gain=1.0)
+    seen, square = guided.windows(guide, options.radius_px), guide * guide
+    change = base_tone(seen, square, tone, options, smooth)
+    return np.asarray(guide + change.slope * guide + change.offset, np.float32)
+
+
+def test_a_warm_wire_before_a_brightened_cold_sky_is_dark() -> None:
+    luma = np.full((120, 160), 0.1, np.float32)
+    luma[:, 80:82] = 0.3
+    tone = luma + np.float32(0.6)  # a network that keeps the sensor's detail paints it white
+    white, dark = (before_a_sky(luma, tone, turned) for turned in (0.0, 1.2))
+    assert white[60, 80] > white[60, 40] + 0.1
+    assert dark[60, 80] < dark[60, 40] - 0.1
+    assert np.abs(dark[20:100, 60:70] - 0.7).max() < 0.03, "no glow beside it"
+
+
+def test_a_ridge_before_a_brightened_cold_sky_has_no_seam() -> None:
+    luma = np.full((120, 160), 0.1, np.float32)
+    luma[60:] = 0.5
+    flat = np.where(luma < 0.3, np.float32(0.7), np.float32(0.5))
+    tone = cv2.GaussianBlur(flat, (0, 0), 3) + luma - cv2.GaussianBlur(luma, (0, 0), 3)
+    seamed, clean = (before_a_sky(luma, tone, turned) for turned in (0.0, 1.2))
+    assert seamed[60:66, 20:140].max() > 0.6
+    assert clean[60:66, 20:140].max() < 0.56
+    assert clean[52:60, 20:140].min() > 0.58 > seamed[52:60, 20:140].min()
+
+
+def test_a_brightened_wall_that_is_no_sky_is_not_turned_around() -> None:
+    luma = np.full((120, 160), 0.1, np.float32)
+    luma[:, 80:82] = 0.3
+    made = [before_a_sky(luma, luma + np.float32(0.6), turned, cb=-0.03) for turned in (1.2, 0.0)]
+    np.testing.assert_array_equal(*made)
+
+
+def test_what_is_cold_and_stays_dark_is_not_turned_around() -> None:
+    luma = np.full((120, 160), 0.1, np.float32)
+    luma[:, 80:82] = 0.3
+    np.testing.assert_array_equal(before_a_sky(luma, luma, 1.2), before_a_sky(luma, luma, 0.0))

@@ -46,12 +46,16 @@ def test_smooth_places_lead_as_on_the_cpu(
     guide[:, 28:] = guide[:, 28:].mean() + 0.01 * (guide[:, 28:] - guide[:, 28:].mean())
     steps: list[Launch] = []
     windows = Windows(on_device.space, steps)
-    made = windows.led_by_smooth_places(on_device.put(guide), on_device.put(values), halved, lead)
+    made, said = windows.led_by_smooth_places(on_device.put(guide), on_device.put(values), halved, lead)
     on_device.run(*steps)
     expected = values.copy()
-    lead_by_smooth_places(guide, tuple(expected), halved, lead)
+    smooth = lead_by_smooth_places(guide, tuple(expected), halved, lead)
     assert np.abs(expected - values).max() > 0.1
     np.testing.assert_allclose(on_device.get(made), expected, atol=2e-4)
+    found = on_device.get(said)
+    names = ("believed", "slope", "offset", "blue_slope", "blue_offset", "sides")
+    for plane, name in zip(found[[0, 1, 2, 3, 4, -1]], names, strict=True):
+        np.testing.assert_allclose(plane, getattr(smooth, name), atol=2e-4, err_msg=name)
 
 
 @pytest.mark.parametrize("contrast", [0.03, 0.3])

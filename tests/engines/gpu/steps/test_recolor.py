@@ -91,6 +91,20 @@ def test_the_whole_way_gives_the_picture_of_the_cpu(
     assert_alike(recolored(on_device, given, band, RecolorOptions(), "best"), expected)
 
 
+def test_wires_before_a_cold_sky_are_turned_around_by_the_same_amount(on_device: OnDevice) -> None:
+    luma = texture((240, 320), 20, 30, seed=6, scale=4).clip(0, 255).astype(np.uint8)
+    luma[:, 40::40] += 40
+    luma[140:] = texture((100, 320), 110, 150, seed=7, scale=4).astype(np.uint8)
+    tone = np.where(luma < 100, np.float32(0.75), np.float32(0.45))
+    blue = np.where(luma < 100, np.float32(0.09), np.float32(-0.09))
+    ycc = np.dstack([cv2.GaussianBlur(plane, (0, 0), 3) for plane in (tone, blue, -blue)])
+    given = Scene(luma, luma, np.ascontiguousarray(ycc), np.ones((240, 320), np.float32))
+    look = catalog.BANDS["thermal"].look
+    expected = Recoloring(RecolorOptions(), look).apply(luma, luma, given.ycc.copy(), given.confidence)
+    assert expected[40:100, 80].mean() < expected[40:100, 60].mean() - 20, "the scene has nothing to turn"
+    assert_alike(recolored(on_device, given, "thermal", RecolorOptions()), expected)
+
+
 @pytest.mark.parametrize(
     "change",
     [
