@@ -247,8 +247,11 @@ QUICK_MEAN = {"nir": 0.5, "thermal": 1.2}
 """Largest mean CIEDE2000 that bf16 (8 bits of mantissa) may cost; on real thermal pictures it is 0.23, on
 the synthetic ones, whose sky is all one level, up to 0.93."""
 TWIN_MEAN = 0.7
-"""As much of a network of 8 bits, which processors without bf16 take: 0.4 to 0.6 on real pictures, and on the
-synthetic near infrared one 0.53."""
+"""As much of a network of 8 bits, where it is faster: 0.4 to 0.6 on real pictures, on the synthetic near
+infrared one 0.53, and 0.64 where its other layers run in bf16."""
+DETAIL = {"nir": 0.85, "thermal": 0.83}
+"""Least that a picture keeps of it: in thermal, what changes from bright to dark before the sky passes
+through nothing on the way."""
 
 
 @pytest.mark.parametrize(("kind", "size"), SHIPPED)
@@ -270,7 +273,8 @@ def test_all_runtimes_give_one_picture_of_a_shipped_network(kind: str, size: str
     reference = next(iter(pictures.values()))
     for name, picture in pictures.items():
         difference = deltaE_ciede2000(metrics.rgb_to_lab(picture), metrics.rgb_to_lab(reference))
-        allowed = QUICK_MEAN[kind] if name.endswith("bf16") else TWIN_MEAN if " int8," in name else 0.5
+        floats = QUICK_MEAN[kind] if name.endswith("bf16") else 0.5
+        allowed = max(TWIN_MEAN, floats) if " int8," in name else floats
         assert difference.mean() < allowed, name
         assert difference.max() < 5, name
 
@@ -281,7 +285,7 @@ def test_a_shipped_network_keeps_the_detail_and_shows_color(kind: str, size: str
     if not catalog.weights_path(kind, size).is_file():
         pytest.skip(f"weights of {kind} {size} are not here")
     luma = camera_picture(kind)
-    for mode, least in (("full", 0.85), ("chroma", 0.97)):
+    for mode, least in (("full", DETAIL[kind]), ("chroma", 0.97)):
         recolor = RecolorOptions(mode)  # type: ignore[arg-type]
         colorizer = NeuralColorizer(NeuralOptions(kind, size, steady=False, recolor=recolor, network=QUICK))
         colorizer.submit(luma, 0)
