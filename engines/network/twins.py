@@ -83,6 +83,8 @@ class _Pair:
         path, twin = catalog.weights_path(kind, size), twin_path(kind, size)
         if options.exact or options.runtime not in ("auto", "openvino") or not installed("openvino"):
             return None
+        if options.device not in ("auto", "cpu"):  # a GPU makes its float16 of the float network
+            return None
         if not twin.is_file() or not path.is_file():
             return None
         float_hash = hashlib.sha256(path.read_bytes()).hexdigest()

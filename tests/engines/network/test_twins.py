@@ -110,8 +110,9 @@ def test_a_twin_that_colors_differently_here_is_passed_over(
 
 
 def test_who_asks_for_something_else_gets_the_float_network(weights: Path) -> None:
-    for options in (NetworkOptions(exact=True, cache=None), NetworkOptions("onnxruntime", cache=None)):
-        assert weights_for("nir", "fast", options) == weights / FLOAT.name
+    plain = NetworkOptions(cache=None)
+    for change in ({"exact": True}, {"runtime": "onnxruntime"}, {"device": "cuda:1"}):
+        assert weights_for("nir", "fast", replace(plain, **change)) == weights / FLOAT.name  # type: ignore[arg-type]
     assert weights_for("nir", "best", NetworkOptions(cache=None)) == catalog.weights_path("nir", "best")
 
 

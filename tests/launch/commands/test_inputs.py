@@ -102,14 +102,14 @@ def test_a_camera_profile_that_cannot_be_applied_is_refused(tmp_path: Path) -> N
 
 def test_strict_turns_a_remark_into_a_failure_and_the_statistics_have_it_anyway(tmp_path: Path) -> None:
     (tmp_path / "cam.toml").write_text("size = [32, 32]\n[faults]\nstripes = 4.0\n")
-    stats, camera = tmp_path / "stats.json", ("--camera", tmp_path / "cam.toml")
-    words = ("test:thermal?size=64x48&frames=4", "--to", "null", "--engine", "palette", "--stats", stats)
-    assert irchroma(*words, *camera).returncode == 0
+    stats, source = tmp_path / "stats.json", "test:thermal?size=64x48&frames=4"
+    words = ("--to", "null", "--engine", "palette", "--stats", stats, "--camera", tmp_path / "cam.toml")
+    assert irchroma(source, *words).returncode == 0
     told = json.loads(stats.read_text())["remarks"]
     assert told == [
         {"text": "pictures of 64x48 are not corrected: the camera's profile is of 32x32", "count": 4}
     ]
-    done = irchroma(*words, "--strict")
+    done = irchroma(source, *words, "--strict")
     assert done.returncode == 1
     assert "--strict: the run is over, but not all is as asked: pictures of 64x48" in done.stderr
 
