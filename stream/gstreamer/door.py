@@ -55,6 +55,7 @@ def failure_of(message: Any) -> GstFailure:
 
 
 _modules: dict[str, Any] = {}
+_extra: dict[str, Any] = {}
 _init_lock = threading.Lock()
 
 
@@ -80,8 +81,21 @@ def modules() -> dict[str, Any]:
                 ) from error
             Gst.init(None)
             _exclude(Gst)
+            _load(Gst)
+            _load(GstVideo)
             _modules.update(Gst=Gst, GstVideo=GstVideo, GLib=GLib)
     return _modules
+
+
+def _load(namespace: Any) -> None:
+    """Make every class of a namespace now, 1 to 7 ms, by one thread.
+
+    The bindings make a class when it is first asked for, and show it to other threads before its values are
+    in it: cameras that started at once were given up, since `VideoColorRange` had no `0_255` yet.
+    """
+    for name in dir(namespace):
+        if name[:1].isupper():
+            getattr(namespace, name, None)
 
 
 def _exclude(gst: Any) -> None:
@@ -216,7 +230,11 @@ def extra_module(name: str, module_version: str = "1.0") -> Any:
     try:
         gi = importlib.import_module("gi")
         gi.require_version(name, module_version)
-        return importlib.import_module(f"gi.repository.{name}")
+        with _init_lock:
+            if name not in _extra:
+                _extra[name] = importlib.import_module(f"gi.repository.{name}")
+                _load(_extra[name])
+        return _extra[name]
     except (ImportError, ValueError) as error:
         raise StreamError(
             f"GStreamer's {name} bindings are missing: run ./launch/setup, which names the package"
