@@ -93,7 +93,7 @@ class _Pair:
             log.info("%s was made of other weights than %s: run irchroma engines twins", twin.name, path.name)
             return None
         twin_hash = hashlib.sha256(twin.read_bytes()).hexdigest()
-        text = f"{float_hash} {twin_hash} {machine_key('openvino')}"
+        text = f"{float_hash} {twin_hash} {machine_key('openvino')} {CLEARLY} {CLEARLY_BF16}"
         key = hashlib.sha256(text.encode()).hexdigest()[:16]
         return cls(path, twin, replace(options, runtime="openvino"), key)
 
