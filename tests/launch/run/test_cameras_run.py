@@ -84,7 +84,9 @@ def test_two_cameras_and_a_file_run_together_while_one_sink_fails_midway(tmp_pat
     assert cameras["gate"]["engine"].startswith("nir fast")
     assert cameras["yard"]["engine"].startswith("thermal fast")
     # one more than the camera's, by which the network was prepared
-    assert {one["network"]: one["frames"] for one in told["networks"]} == {"nir_fast": 31, "thermal_fast": 31}
+    # in 8 bits where this machine is faster by it
+    networks = {one["network"].removesuffix("_int8"): one["frames"] for one in told["networks"]}
+    assert networks == {"nir_fast": 31, "thermal_fast": 31}
 
 
 def test_cameras_of_one_engine_share_one_network(tmp_path: Path) -> None:

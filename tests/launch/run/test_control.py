@@ -120,7 +120,7 @@ def test_an_engine_takes_over_without_a_gap_and_a_wrong_one_changes_nothing() ->
         status, state = run.change(engine="nir:fast")
         assert (status, state["changing"]) == (200, "nir:fast")
         wait_for(lambda: run.state()["engine"] == "nir:fast")
-        wait_for(lambda: run.loop.guarded is not None and run.loop.guarded.name.startswith("nir fast, "))
+        wait_for(lambda: run.loop.guarded is not None and run.loop.guarded.name.startswith("nir fast"))
         assert run.state()["error"] is None
         assert run.state()["latency_ms"] > 0
         for wanted, said in (
