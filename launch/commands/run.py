@@ -18,7 +18,7 @@ from irchroma.launch.run.feeds import run_cameras
 from irchroma.launch.run.loading import load_ahead
 from irchroma.launch.run.monitor import Monitor
 from irchroma.launch.run.options import load, require
-from irchroma.launch.run.outputs import places, require_recording, require_writable
+from irchroma.launch.run.outputs import places, require_outputs, require_recording, require_writable
 from irchroma.launch.run.passwords import explanation, masked, revealed
 from irchroma.launch.run.process import set_up, settle_threads, spared_pauses, stop_on_signals, tune_process
 from irchroma.launch.run.wiring import build_loop
@@ -77,8 +77,10 @@ def run_with(args: argparse.Namespace, settings: dict[str, Any]) -> int:
         return 0
     config = asked = revealed(config)
     require(config)
+    run_flags.require_used(settings, [config])
     require_recording(config)
     places(config)
+    require_outputs(config)
     require_writable(config.output.stats, "--stats")
     tune_process()
     settle_threads(config.neural.network.runtime, config.neural.network.threads)
@@ -127,6 +129,7 @@ def _run_cameras(args: argparse.Namespace, settings: dict[str, Any]) -> int:
             left_out += secrets
         sys.stdout.write(explanation(left_out) + cameras_toml(replace(config, cameras=tuple(cameras))))
         return 0
+    run_flags.require_used(settings, config.cameras)
     config = replace(config, cameras=tuple(revealed(camera) for camera in config.cameras))
     tune_process()
     set_up(args.log, logging.WARNING if args.quiet else logging.INFO)

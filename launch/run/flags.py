@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from irchroma.engines import catalog
 from irchroma.launch.config import ConfigError
+from irchroma.launch.run.options import RunConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,3 +347,45 @@ def settings(args: argparse.Namespace) -> dict[str, Any]:
     if found.get("best") and size in catalog.SIZES[:-1]:
         raise ConfigError(f"--best is the network of size {catalog.SIZES[-1]}: leave it out, or size {size}")
     return {key: str(value) if isinstance(value, Path) else value for key, value in found.items()}
+
+
+_OF_PAGES = ("output.page_token", "output.page_viewer_token", "output.page_certificate", "output.page_key")
+_NOT_OF_NETWORKS = {"engine", "fixed", "neural.network.threads"}
+_CHECKED_ELSEWHERE = {"neural.weights", "neural.reference", "references", "gather_references"}
+_OF_NETWORKS = [
+    flag.key for flag in GROUPS["engine"] if flag.key not in _NOT_OF_NETWORKS | _CHECKED_ELSEWHERE
+]
+
+
+def require_used(settings: dict[str, Any], runs: Sequence[RunConfig]) -> None:
+    """ConfigError for a flag that would do nothing in any of the runs.
+
+    What a configuration file says is left alone: it may be kept for another day's sinks and engines.
+    """
+    pages = [run for run in runs if any(text.startswith("http:") for text in run.to)]
+    if not pages:
+        for flag in _given(settings, _OF_PAGES):
+            raise ConfigError(
+                f"{flag} is of a page, and no output is one (rtsp:// and srt:// have their own passwords, and"
+                f" no TLS): add --to http://:8080, or leave out {flag}"
+            )
+    # on a page with controls an operator may choose a network later
+    if not any(_colors_by_network(run) or (run in pages and run.output.page_control) for run in runs):
+        for flag in _given(settings, _OF_NETWORKS):
+            raise ConfigError(
+                f"{flag} is of networks, and engine {runs[0].engine} is none: leave it out, or --engine nir"
+            )
+    for run in runs if "neural.size" in settings else ():
+        if run.engine != "auto" and catalog.parse(run.engine).variant not in (None, run.neural.size):
+            raise ConfigError(f"--size {run.neural.size} contradicts engine {run.engine}: leave one out")
+
+
+def _given(settings: dict[str, Any], keys: Sequence[str]) -> list[str]:
+    """The flags of these keys that were given."""
+    return [
+        flag.name for flags in GROUPS.values() for flag in flags if flag.key in keys and flag.key in settings
+    ]
+
+
+def _colors_by_network(run: RunConfig) -> bool:
+    return run.engine == "auto" or catalog.parse(run.engine).neural

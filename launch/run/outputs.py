@@ -13,7 +13,7 @@ from irchroma.engines.choice import device_index
 from irchroma.engines.gpu import probe
 from irchroma.launch.config import ConfigError
 from irchroma.launch.run.options import RunConfig
-from irchroma.stream.sinks.open_sink import sink_place
+from irchroma.stream.sinks.open_sink import is_recording, sink_place
 from irchroma.stream.survey import device_way_fault
 
 log = logging.getLogger(__name__)
@@ -48,6 +48,42 @@ def require_recording(config: RunConfig) -> None:
         raise ConfigError(
             "segments are of recorded files, and this run records none: add --to FILE or leave out --segment"
         )
+
+
+def require_outputs(config: RunConfig) -> None:
+    """Refuse what could not be written before source and engine are opened.
+
+    Of a file all that is asked for has to be written; beside a camera that is recorded to a folder that is
+    not there, its other outputs go on.
+
+    Raises:
+        ConfigError: a file's conversion, or every output of a camera, has no place to be written to.
+    """
+    faults: list[ConfigError | None] = []
+    for text in config.to:
+        try:
+            _require_output(text)
+            faults.append(None)
+        except ConfigError as error:
+            faults.append(error)
+    if source_file(config.source) is None and None in faults:
+        return
+    for fault in faults:
+        if fault is not None:
+            raise fault
+
+
+def _require_output(text: str) -> None:
+    place = sink_place(text) or ""
+    if is_recording(text):
+        require_writable(Path(text.removeprefix("file:").removeprefix("//")), "--to")
+    elif place.startswith("hls:"):
+        folder = Path(place.removeprefix("hls:"))
+        there = next(path for path in (folder, *folder.parents) if path.exists())
+        if not there.is_dir():
+            raise ConfigError(f"--to {text}: {there} is a file, expected a folder")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise ConfigError(f"--to {text}: nothing may be written to {there}")
 
 
 def pictures_stay(config: RunConfig) -> bool:

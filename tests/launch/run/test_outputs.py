@@ -14,8 +14,9 @@ from irchroma.engines.errors import EngineOptionError
 from irchroma.launch.arguments import one_line
 from irchroma.launch.cli import main
 from irchroma.launch.config import ConfigError
+from irchroma.launch.run.flags import require_used
 from irchroma.launch.run.options import load
-from irchroma.launch.run.outputs import require_writable, source_file
+from irchroma.launch.run.outputs import require_outputs, require_writable, source_file
 from irchroma.launch.run.wiring import build_loop
 from irchroma.stream.errors import SourceError
 
@@ -91,12 +92,69 @@ def test_a_file_that_can_be_written_is_not_made_by_asking(tmp_path: Path) -> Non
         (("--best", "--engine", "nir:fast"), "leave it out, or size fast"),
         (("--best", "--auto"), "however long it takes: leave out --auto, or --best"),
         (("--best", "--fixed"), "however long it takes: leave out --fixed, or --best"),
+        (("--token", "a long secret"), "--token is of a page, and no output is one"),
+        (("--viewer-token", "a long secret"), "--viewer-token is of a page, and no output is one"),
+        (("--tls-cert", "cert.pem"), "--tls-cert is of a page, and no output is one"),
+        (("--engine", "gray", "--size", "best"), "--size is of networks, and engine gray is none"),
+        (("--engine", "palette:lava", "--runtime", "tensorrt"), "--runtime is of networks"),
+        (("--engine", "gray", "--color-every", "2"), "--color-every is of networks"),
+        (("--engine", "gray", "--best"), "--best is of networks"),
+        (("--engine", "nir:fast", "--size", "best"), "--size best contradicts engine nir:fast"),
+        (("--engine", "zhang2016", "--size", "best"), "--size best contradicts engine zhang2016"),
     ],
 )
 def test_flags_that_would_do_nothing_or_contradict_each_other_are_refused(
     flags: tuple[str, ...], why: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert why in complaint(capsys, GOOD, "--to", "null", *flags)
+
+
+def test_a_network_s_size_is_taken_where_an_operator_of_the_page_may_choose_one() -> None:
+    settings = {"engine": "gray", "neural.size": "best", "to": ["null"]}
+    with pytest.raises(ConfigError, match="--size is of networks"):
+        require_used(settings, [load(None, settings)])
+    with_page = {**settings, "to": ["http://:8080"]}
+    require_used(with_page, [load(None, with_page)])
+    no_control = load(None, {**with_page, "output.page_control": False})
+    with pytest.raises(ConfigError, match="--size is of networks"):
+        require_used(with_page, [no_control])
+    require_used({"engine": "gray"}, [load(None, settings)])  # a file of settings may say more than is used
+
+
+def test_a_flag_is_of_use_where_one_of_several_cameras_takes_it() -> None:
+    secret = {"output.page_token": "a long secret"}
+    cameras = [load(None, {**secret, "to": [to]}) for to in ("null", "http://:8080")]
+    require_used(secret, cameras)
+    with pytest.raises(ConfigError, match="--token is of a page"):
+        require_used(secret, cameras[:1])
+
+
+@pytest.mark.parametrize(
+    ("to", "why"),
+    [
+        ("nowhere/a.mp4", "--to nowhere/a.mp4: the folder nowhere does not exist: make it first"),
+        ("file:nowhere/a.mp4", "--to nowhere/a.mp4: the folder nowhere does not exist"),
+        ("taken.mp4", "--to taken.mp4: is a folder"),
+        ("hls:plain/hls", "plain is a file, expected a folder"),
+    ],
+)
+def test_a_place_that_is_not_there_is_said_before_anything_is_opened(
+    to: str, why: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "taken.mp4").mkdir()
+    (tmp_path / "plain").touch()
+    (tmp_path / "night.mp4").write_bytes(b"no video")  # which would be said as soon as it is opened
+    there = sorted(path.name for path in tmp_path.iterdir())
+    assert why in complaint(capsys, "night.mp4", "--to", to, "--to", "null")
+    assert why in complaint(capsys, "rtsp://127.0.0.1:9/none", "--to", to)
+    assert sorted(path.name for path in tmp_path.iterdir()) == there
+
+
+def test_beside_a_folder_that_is_not_there_a_camera_s_other_outputs_go_on() -> None:
+    both = {"source": "rtsp://127.0.0.1:9/none", "to": ["nowhere/a.mp4", "rtsp://:8554/gate"]}
+    require_outputs(load(None, both))
+    with pytest.raises(ConfigError, match="does not exist"):
+        require_outputs(load(None, {**both, "to": ["nowhere/a.mp4"]}))
 
 
 @pytest.mark.parametrize(
