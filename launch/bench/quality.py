@@ -33,7 +33,10 @@ from irchroma.stream.picture.lettering import WHITE
 EXAMPLE = "irchroma bench quality pairs/ --band nir --json quality.json --plot quality.png"
 MEASURES = {"ciede2000": "CIEDE2000, lower is better", "hue_agreement": "hue agreement, higher is better"}
 """What is plotted over time: measure -> title of its panel."""
-PRINTED = ("psnr_db", "ssim", *MEASURES, "detail_kept", "unnatural", "halo", "natural_hue_agreement")
+PRINTED = (
+    *("psnr_db", "ssim", *MEASURES, "detail_kept", "edges_kept"),
+    *("unnatural", "halo", "natural_hue_agreement"),
+)
 SHOWN = 8
 """Pictures on the sheet, about."""
 MEMORY_SHARES = (0.25, 0.5, 1.0)

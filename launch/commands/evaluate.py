@@ -38,6 +38,7 @@ COLUMNS = {
     "hue_agreement": ("hue", "{:7.2f}"),
     "detail_kept": ("detail", "{:7.3f}"),
     "detail_kept_worst_tenth": ("worst", "{:7.3f}"),
+    "edges_kept": ("edges", "{:7.3f}"),
     "unnatural": ("unnat.", "{:7.3f}"),
     "halo": ("halo", "{:7.2f}"),
     "natural_ciede2000": ("dE nat.", "{:7.2f}"),

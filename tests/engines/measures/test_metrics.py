@@ -101,6 +101,32 @@ def test_detail_kept_equals_the_definition_window_by_window() -> None:
     assert metrics.detail_kept(luma, output) == pytest.approx((np.mean(kept), worst), abs=1e-9)
 
 
+def test_edges_kept_of_a_copy_and_a_negative_are_all_and_follow_the_contrast() -> None:
+    luma = (noise(5)[..., 0] // 4 * 2).astype(np.uint8)  # even levels up to 126
+    assert metrics.edges_kept(luma, gray(luma)) == pytest.approx(1.0)
+    assert metrics.edges_kept(luma, gray(255 - luma)) == pytest.approx(1.0)
+    assert metrics.edges_kept(luma, gray(luma // 2)) == pytest.approx(0.5)
+    assert metrics.edges_kept(luma, gray(luma * 2)) == pytest.approx(1.0)
+    assert metrics.edges_kept(luma, flat((90, 90, 90), luma.shape)) == 0.0
+    assert math.isnan(metrics.edges_kept(flat((9, 9, 9))[..., 0], flat((9, 9, 9))))
+    assert metrics.edges_kept(luma, gray(np.rot90(luma, 2))) < 0.5
+
+
+def test_one_of_two_wires_turned_around_keeps_all_edges_and_loses_detail() -> None:
+    luma = np.full((30, 30), 100, np.uint8)
+    luma[:, 12], luma[:, 16] = 140, 140
+    turned = luma.copy()
+    turned[:, 12] = 60
+    assert metrics.edges_kept(luma, gray(turned)) == pytest.approx(1.0)
+    assert metrics.detail_kept(luma, gray(turned))[0] < 0.75
+
+
+def test_edges_across_those_of_the_input_are_none_of_its() -> None:
+    across = np.zeros((20, 20), np.uint8)
+    across[:, 10:] = 200
+    assert metrics.edges_kept(across, gray(across.T)) == pytest.approx(0.0, abs=0.11)
+
+
 def test_score_gathers_every_measure_and_means_skip_what_has_no_meaning() -> None:
     one = metrics.score(noise(1), noise(2), noise(3)[..., 0])
     assert one.psnr_db == metrics.psnr(noise(1), noise(2))
@@ -123,3 +149,5 @@ def test_pictures_of_different_sizes_are_refused() -> None:
         metrics.psnr(noise(1), noise(2, (9, 9)))
     with pytest.raises(ValueError, match="one size"):
         metrics.detail_kept(noise(1)[..., 0], noise(2, (9, 9)))
+    with pytest.raises(ValueError, match="one size"):
+        metrics.edges_kept(noise(1)[..., 0], noise(2, (9, 9)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import cv2
@@ -110,7 +111,7 @@ def test_a_memory_of_colors_is_measured_against_what_it_could_give(
 
 def test_the_best_of_several_answers_is_picked_for_each_picture() -> None:
     def measured(*errors: float) -> list[quality.Measured]:
-        scores = [quality.Scores(*[error] * 12) for error in errors]
+        scores = [quality.Scores(*[error] * len(fields(quality.Scores))) for error in errors]
         return [quality.Measured(str(at), one, 1.0, True) for at, one in enumerate(scores)]
 
     every = {
