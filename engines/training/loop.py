@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import logging
 import time
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from irchroma.engines.training.encoder import load_pretrained
 from irchroma.engines.training.objective import ChromaClasses, Objective, ObjectiveWeights, chroma_histogram
 from irchroma.engines.training.pictures import Picture
 from irchroma.engines.training.report import validate
-from irchroma.engines.training.steps import follow, rate_at
+from irchroma.engines.training.steps import CHECKPOINT, Watch, follow, rate_at, require_free, require_same
 
 LOG = logging.getLogger(__name__)
 PACED, SETTLED = 20, 32
@@ -131,7 +132,8 @@ class Training:
         )
         self.step, self.spent = 0, 0.0
         self.steps = options.steps
-        self.checkpoint = options.out / "checkpoint.pt"
+        self.checkpoint = options.out / CHECKPOINT
+        require_free(self.checkpoint, options.resume)
         options.out.mkdir(parents=True, exist_ok=True)
         if options.resume:
             self._resume()
@@ -144,33 +146,38 @@ class Training:
 
     def run(self) -> ColorNetwork:
         """Train to the end of the budget and return the averaged network."""
+        if self.step and self._validated() != self.step and self._at_epoch():
+            self._validate()  # it was stopped there, between the checkpoint and this
         batches = BatchThread(self._make, self.step)
-        sums: dict[str, float] = {}
         try:
-            while self.steps is None or self.step < self.steps:
-                started = time.monotonic()
-                for name, value in self._advance(batches.next()).items():
-                    sums[name] = sums.get(name, 0.0) + value
-                self.step += 1
-                self.spent += time.monotonic() - started
-                if self.steps is None and self.step >= PACED:
-                    self.steps = self._paced()
-                if self.step % 50 == 0:
-                    parts = " ".join(f"{name} {value / 50:.4f}" for name, value in sums.items())
-                    LOG.info(
-                        "step %d, %.0f s, %.0f %%: %s",
-                        self.step,
-                        self.spent,
-                        100 * self.progress(self.step),
-                        parts,
-                    )
-                    sums = {}
-                if self.step % self.options.epoch == 0 or self.step == self.steps:
-                    self.save()
-                    validate(self.average, self.recipe.validation, self.options.out, self.step)
+            with Watch(self.save, self.checkpoint, self.step) as watch:
+                while self.steps is None or self.step < self.steps:
+                    started = time.monotonic()
+                    batch = batches.next()
+                    watch.begins()
+                    parts = self._advance(batch)
+                    self.step += 1
+                    self.spent += time.monotonic() - started
+                    if self.steps is None and self.step >= PACED:
+                        self.steps = self._paced()
+                    watch.took(self.step, self.steps, parts, keep=self._at_epoch())
+                    if self._at_epoch():
+                        self._validate()
         finally:
             batches.close()
         return self.average
+
+    def _at_epoch(self) -> bool:
+        return self.step % self.options.epoch == 0 or self.step == self.steps
+
+    def _validate(self) -> None:
+        validate(self.average, self.recipe.validation, self.options.out, self.step)
+
+    def _validated(self) -> int:
+        """The last step that `validation.jsonl` has a line of; 0: none."""
+        log = self.options.out / "validation.jsonl"
+        lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
+        return int(json.loads(lines[-1])["step"]) if lines else 0
 
     def _make(self, step: int) -> Batch:
         random = np.random.default_rng((self.options.seed, step))
@@ -211,17 +218,27 @@ class Training:
             "step": self.step,
             "steps": self.steps,
             "spent": self.spent,
+            "minutes": self.options.minutes,
+            "setting": self._setting(),
         }
         with replaced(self.checkpoint) as partial:
             torch.save(state, partial)
 
+    def _setting(self) -> dict[str, object]:
+        """What a run must go on with to repeat: all but how long it is."""
+        chosen = ("batch", "seed", "rate", "average", "balance")
+        sides = " ".join(map(str, self.options.sides))
+        own = {name: getattr(self.options, name) for name in chosen}
+        return {"band": self.recipe.name, "side": sides} | own
+
     def _resume(self) -> None:
-        if not self.checkpoint.is_file():
-            raise EngineError(f"nothing to resume: no {self.checkpoint}")
         state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        require_same(state.get("setting", {}), self._setting(), self.checkpoint)
+        if self.options.minutes is not None and state.get("minutes") is not None:
+            require_same(state, {"minutes": self.options.minutes}, self.checkpoint)
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.spent = state["step"], state["spent"]
         self.steps = self.options.steps or state["steps"]
-        LOG.info("going on from step %d", self.step)
+        LOG.info("going on from step %d of %s", self.step, self.steps or "a budget in minutes")

@@ -35,6 +35,7 @@ from irchroma.engines.training.batch import Batch, Sample, stack
 from irchroma.engines.training.echo import with_echoes
 from irchroma.engines.training.encoder import Encoder, load_pretrained
 from irchroma.engines.training.pictures import Picture, read_color, read_pairs, rgb_to_gray
+from irchroma.engines.training.translation import translated
 
 LOG = logging.getLogger(__name__)
 SHARE, CAST_SHARE = 0.8, 0.4
@@ -206,6 +207,7 @@ class NirRecipe:
         self.validation = (
             read_pairs(validation) if validation.is_dir() else self.pairs[:: max(1, len(self.pairs) // 8)]
         )
+        LOG.info("%d pairs: taking the camera's casts out of their color", len(self.pairs))
         natural_pairs = [replace(pair, rgb=natural(pair.rgb, pair.ir)) for pair in self.pairs]
         self.pairs = with_expected_light(natural_pairs)
         self.grays = [rgb_to_gray(picture.rgb) for picture in self.pairs]
@@ -223,7 +225,9 @@ class NirRecipe:
             for name, labels in COLOR_FOLDERS:
                 self.proxies += read_color(color / name, color / labels if labels else None)
             if self.proxies:
-                _add_infrared(self.proxies, self.pairs, cache, translation_steps)
+                drawn = translated(self.proxies, self.pairs, cache, translation_steps, self.name)
+                for picture, infrared in zip(self.proxies, drawn, strict=True):
+                    picture.ir = infrared
 
     def colors(self) -> list[np.ndarray]:
         """The pictures whose chroma the classes are balanced by."""
@@ -299,19 +303,3 @@ def _zoom(picture: Picture, side: int, random: np.random.Generator) -> tuple[flo
     whole = max(MOST_ENLARGED, min(picture.rgb.shape[:2]) / side)
     least = whole if random.random() < WHOLE_SHARE else max(MOST_ENLARGED, LEAST_SPAN * whole)
     return least, whole
-
-
-def _add_infrared(proxies: Sequence[Picture], pairs: Sequence[Picture], cache: Path, steps: int) -> None:
-    """Give every color picture its translated infrared, from the cache or from a network trained now."""
-    path = cache / "nir_like.npz"
-    if not path.is_file():
-        from irchroma.engines.training.translation import train_translation, translate
-
-        LOG.info("training color to infrared in %d steps", steps)
-        network = train_translation(pairs, steps)
-        cache.mkdir(parents=True, exist_ok=True)
-        made = {picture.name.replace("/", "|"): translate(network, picture.rgb) for picture in proxies}
-        np.savez(path, **made)
-    with np.load(path) as kept:
-        for picture in proxies:
-            picture.ir = kept[picture.name.replace("/", "|")]

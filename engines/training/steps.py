@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
+import signal
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType, TracebackType
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -20,7 +23,11 @@ from irchroma.engines.training.batch import BatchThread
 
 LOG = logging.getLogger(__name__)
 
-SAY_EVERY = 50
+SAY_EVERY_S, KEEP_EVERY_S = 60.0, 120.0
+"""Seconds after which a run says again how far it is, and after which it is kept: what a crash may cost."""
+CHECKPOINT = "checkpoint.pt"
+"""In a run's folder."""
+AGAIN = "the same command with --resume"
 WARM_STEPS = 100
 """Over which the learning rate rises to its peak."""
 LAST_RATE = 0.01
@@ -65,6 +72,125 @@ class StepOptions:
             raise EngineOptionError(f"steps and batch must be 1 or more, got {self.steps} and {self.batch}")
 
 
+class Watch:
+    """Looks after a run from step to step: says how far it is, keeps it, and ends it where it is told to.
+
+    As a context it takes Ctrl-C and SIGTERM: a step that is going on is finished and kept first; the second
+    time, or where nothing would be lost, the run ends at once. A SIGINT that is ignored (`nohup`) stays so.
+
+    Args:
+        save: writes the checkpoint.
+        checkpoint: the file, for what is said.
+        done: steps before this run.
+        title: of what is said, where it is not the training itself.
+        again: what goes on with a run that was stopped.
+    """
+
+    def __init__(
+        self, save: Callable[[], None], checkpoint: Path, done: int = 0, title: str = "", again: str = AGAIN
+    ) -> None:
+        self._save, self._checkpoint = save, checkpoint
+        self._title, self._again = f"{title}: " if title else "", again
+        self._done, self._of = done, 0
+        self._said, self._said_s, self._first, self._first_s = done, time.monotonic(), done, time.monotonic()
+        self._sums: dict[str, float] = {}
+        self._kept_s = time.monotonic()
+        self._unkept = False
+        self._told = 0
+        self._handlers: dict[int, Any] = {}
+
+    def __enter__(self) -> Watch:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._handlers[number] = signal.signal(number, self._tell)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def begins(self) -> None:
+        """A step begins: from now on something would be lost."""
+        self._unkept = True
+
+    def took(self, done: int, of: int | None, parts: Mapping[str, float], keep: bool = False) -> None:
+        """A step is done: say so now and then, keep it now and then, and leave where that was asked for.
+
+        Args:
+            done: steps so far.
+            of: how many there are to be; None: not known yet.
+            parts: of the step's loss.
+            keep: write the checkpoint in any case.
+
+        Raises:
+            KeyboardInterrupt: told by Ctrl-C; the steps are kept.
+            SystemExit: told by SIGTERM; the steps are kept.
+        """
+        self._done, self._of = done, of or 0
+        for name, value in parts.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        now_s = time.monotonic()
+        if now_s - self._said_s >= SAY_EVERY_S or done == of:
+            self._say(now_s)
+        if keep or self._told or now_s - self._kept_s >= KEEP_EVERY_S:
+            self._save()
+            self._kept_s = time.monotonic()
+            self._unkept = False
+        if self._told:
+            self._leave()
+
+    def _say(self, now_s: float) -> None:
+        share = f" of {self._of}" if self._of else ""
+        left_s = (now_s - self._first_s) / (self._done - self._first) * (self._of - self._done)
+        left = f", {left_s / 60:.1f} min left" if self._of else ""
+        count = self._done - self._said
+        parts = " ".join(f"{name} {value / count:.5f}" for name, value in self._sums.items())
+        LOG.info("%sstep %d%s%s: %s", self._title, self._done, share, left, parts)
+        self._said, self._said_s, self._sums = self._done, now_s, {}
+
+    def _tell(self, number: int, frame: FrameType | None) -> None:
+        again = self._told != 0
+        self._told = number
+        if again or not self._unkept:
+            self._leave()
+        LOG.info("step %d is finished and kept first; once more: at once", self._done + 1)
+
+    def _leave(self) -> None:
+        lost = "; the step that was going on is lost" if self._unkept else ""
+        LOG.info(
+            "%sstopped after step %d%s: %s goes on from %s",
+            self._title,
+            self._done,
+            lost,
+            self._again,
+            self._checkpoint,
+        )
+        if self._told == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + self._told)
+
+
+def require_same(kept: Mapping[str, Any], asked: Mapping[str, Any], checkpoint: Path) -> None:
+    """EngineError where a checkpoint's run was asked for in another way, since it could not repeat then."""
+    for name, value in asked.items():
+        if kept.get(name, value) != value:
+            raise EngineError(
+                f"{checkpoint} was begun with {name} {kept[name]}, not {value}: resume with that, or give"
+                " another --out"
+            )
+
+
+def require_free(checkpoint: Path, resume: bool) -> None:
+    """EngineError where there is nothing to resume, or a run that would be overwritten."""
+    if resume and not checkpoint.is_file():
+        raise EngineError(f"nothing to resume: no {checkpoint}; leave out --resume to begin")
+    if not resume and checkpoint.exists():
+        raise EngineError(f"{checkpoint} is there already: go on with --resume, or give another --out")
+
+
 class Steps:
     """The steps of one run, which repeats from its seed and resumes as if it had not stopped.
 
@@ -83,7 +209,8 @@ class Steps:
     def __init__(self, options: StepOptions, kept: Mapping[str, Kept], device: torch.device) -> None:
         self._options, self._kept, self._device = options, kept, device
         self.done = 0
-        self.checkpoint = options.out / "checkpoint.pt"
+        self.checkpoint = options.out / CHECKPOINT
+        require_free(self.checkpoint, options.resume)
         options.out.mkdir(parents=True, exist_ok=True)
         if options.resume:
             self._resume()
@@ -102,28 +229,29 @@ class Steps:
         make: Callable[[int], _Batch],
         advance: Callable[[_Batch], dict[str, float]],
         at_epoch: Callable[[], object] = lambda: None,
+        title: str = "",
+        again: str = AGAIN,
     ) -> None:
         """Do those that are left.
 
         Args:
             make: step -> its batch; called ahead, in a thread of its own.
             advance: takes one step; gives the parts of its loss, for the log.
-            at_epoch: called after every checkpoint, also the last.
+            at_epoch: called every epoch and at the end, after the checkpoint.
+            title, again: see `Watch`.
         """
         batches = BatchThread(make, self.done)
-        sums: dict[str, float] = {}
-        since, started_s = self.done, time.monotonic()
         try:
-            while self.done < self._options.steps:
-                for name, value in advance(batches.next()).items():
-                    sums[name] = sums.get(name, 0.0) + value
-                self.done += 1
-                if self.done % SAY_EVERY == 0:
-                    self._say(sums, (time.monotonic() - started_s) / (self.done - since))
-                    sums = {}
-                if self.done % self._options.epoch == 0 or self.done == self._options.steps:
-                    self.save()
-                    at_epoch()
+            with Watch(self.save, self.checkpoint, self.done, title, again) as watch:
+                while self.done < self._options.steps:
+                    batch = batches.next()
+                    watch.begins()
+                    parts = advance(batch)
+                    self.done += 1
+                    epoch = self.done % self._options.epoch == 0 or self.done == self._options.steps
+                    watch.took(self.done, self._options.steps, parts, keep=epoch)
+                    if epoch:
+                        at_epoch()
         finally:
             batches.close()
 
@@ -137,23 +265,21 @@ class Steps:
         """Write the checkpoint; a crash while writing leaves the one before."""
         state: dict[str, Any] = {name: one.state_dict() for name, one in self._kept.items()}
         with replaced(self.checkpoint) as partial:
-            torch.save(state | {"step": self.done}, partial)
+            torch.save(state | {"step": self.done, "setting": self._setting()}, partial)
+
+    def _setting(self) -> dict[str, float]:
+        return {name: getattr(self._options, name) for name in ("seed", "batch", "rate")}
 
     def _resume(self) -> None:
-        if not self.checkpoint.is_file():
-            raise EngineError(f"nothing to resume: no {self.checkpoint}")
         state = torch.load(self.checkpoint, map_location=self._device, weights_only=True)
+        require_same(state.get("setting", {}), self._setting(), self.checkpoint)
         try:
             for name, one in self._kept.items():
                 one.load_state_dict(state[name])
         except (KeyError, RuntimeError, ValueError) as error:
             raise EngineError(f"{self.checkpoint} is of another method: give another --out") from error
         self.done = state["step"]
-
-    def _say(self, sums: dict[str, float], pace_s: float) -> None:
-        left_s = pace_s * (self._options.steps - self.done)
-        parts = " ".join(f"{name} {value / SAY_EVERY:.5f}" for name, value in sums.items())
-        LOG.info("step %d of %d, %.0f min left: %s", self.done, self._options.steps, left_s / 60, parts)
+        LOG.info("going on from step %d of %d", self.done, self._options.steps)
 
 
 def rate_at(peak: float, step: int, progress: float) -> float:

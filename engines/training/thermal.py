@@ -6,7 +6,6 @@ the scene as on a fine day. Night pairs are left out, dusk ones count half.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -33,8 +32,8 @@ from irchroma.engines.training.thermal_like import (
     thermal_like,
     walkers,
 )
+from irchroma.engines.training.translation import translated
 
-LOG = logging.getLogger(__name__)
 DARK = {"camvid": 78.0, "dusk": 70.0}
 """Mean level below which a truth is not of the day."""
 
@@ -231,15 +230,4 @@ def _translate(labeled: list[Picture], days: list[Picture], cache: Path, steps: 
     """Each labeled picture as a color-to-thermal network sees it, from the cache or made now."""
     if not labeled or steps < 1:
         return []
-    path = cache / "thermal_like.npz"
-    if not path.is_file():
-        from irchroma.engines.training.translation import train_translation, translate
-
-        LOG.info("training color to thermal in %d steps", steps)
-        network = train_translation(days, steps)
-        cache.mkdir(parents=True, exist_ok=True)
-        made = {picture.name.replace("/", "|"): translate(network, picture.rgb) for picture in labeled}
-        np.savez(path, **made)
-    with np.load(path) as kept:
-        found = [kept[picture.name.replace("/", "|")] for picture in labeled]
-    return [cv2.medianBlur(picture, 3) for picture in found]
+    return [cv2.medianBlur(picture, 3) for picture in translated(labeled, days, cache, steps, "thermal")]

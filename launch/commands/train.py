@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from irchroma.engines.training.loop import Recipe
     from irchroma.engines.training.pictures import Picture
 
+LOG = logging.getLogger(__name__)
 EXAMPLE = (
     "irchroma train nir --data pictures --minutes 60\n"
     "  irchroma train partial-conv --data pictures --steps 6000"
@@ -31,8 +32,6 @@ EXAMPLE = (
 SIZES = ("nano", "fast", "best")
 RETRIEVAL, DEFAULT_BAND = "retrieval", "nir"
 CACHE = Path(".cache")
-TEMPERATURE = 1.0
-"""Of the exported mean color, unless another is asked for."""
 VIVIDNESS = {"nir": (1.0, 0.3), "thermal": (1.35, 0.0)}
 """Saturation and vibrance of the exported networks, unless others are asked for."""
 TRANSLATION_STEPS = {"nir": 800, "thermal": 0}
@@ -170,11 +169,12 @@ def run(args: argparse.Namespace) -> int:
     from irchroma.engines.training.export import ExportOptions, export
     from irchroma.engines.training.loop import Training, TrainOptions
     from irchroma.engines.training.objective import ObjectiveWeights
+    from irchroma.engines.training.steps import CHECKPOINT, require_free
 
     if args.threads < 1:
         raise EngineOptionError(f"--threads must be 1 or more, got {args.threads}")
     _require_sense(args)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%X")
     torch.set_num_threads(args.threads)
     if args.engine in catalog.CLASSICS:
         return _run_classic(args)
@@ -185,6 +185,7 @@ def run(args: argparse.Namespace) -> int:
     if args.engine in catalog.REPAIRS:
         return _run_repair(args)
     out: Path = args.out or Path("runs") / args.engine
+    require_free(out / CHECKPOINT, args.resume)  # said before what takes minutes
     minutes = args.minutes if args.minutes is not None or args.steps is not None else 60.0
     sides: dict[str, Any] = {} if args.side is None else {"sides": tuple(args.side)}
     options = TrainOptions(
@@ -200,7 +201,7 @@ def run(args: argparse.Namespace) -> int:
         usual if asked is None else asked
         for asked, usual in zip((args.saturation, args.vibrance), VIVIDNESS[args.engine], strict=True)
     )
-    temperature = TEMPERATURE if args.temperature is None else args.temperature
+    temperature = 1.0 if args.temperature is None else args.temperature
     for size in SIZES if args.size in (None, "all") else (args.size,):
         baked = ExportOptions(size, temperature, saturation, vibrance)
         path = export(network, out / f"{args.engine}_{size}.onnx", baked)
@@ -354,14 +355,12 @@ def _recipe(args: argparse.Namespace) -> Recipe:
             f"--data {args.data}: expected ir/ and rgb/ of pairs in it, or {args.engine}/train"
         )
     extra = synthetic_pairs(args.engine, SYNTHETIC if args.synthetic is None else args.synthetic)
-    cache = args.cache or CACHE
-    usual = TRANSLATION_STEPS[args.engine]
+    usual, cache = TRANSLATION_STEPS[args.engine], args.cache or CACHE
     translation = usual if args.translation_steps is None else args.translation_steps
     if args.engine == "nir":
         from irchroma.engines.training.nir import NirRecipe
 
-        cooperative = not args.single_task
-        return NirRecipe(args.data, cooperative, cache, translation, extra, args.turned)
+        return NirRecipe(args.data, not args.single_task, cache, translation, extra, args.turned)
     from irchroma.engines.training.thermal import ThermalRecipe
 
     return ThermalRecipe(args.data, cache, translation, extra)
@@ -376,6 +375,7 @@ def synthetic_pairs(band: str, count: int) -> list[Picture]:
     from irchroma.stream.synthetic.camera import SyntheticCamera
     from irchroma.stream.synthetic.options import SyntheticOptions
 
+    LOG.info("drawing %d synthetic scenes", count)
     moments = [("day", 30), ("day", 150)] + [("night", 90)] * (band == "nir")
     pictures = []
     for seed in range(100, 100 + count):

