@@ -30,6 +30,14 @@ SKY_BLUE = (0.02, 0.05)
 """The same of Cb that smooth places as dark as a window's darkest have: a sky's, no wall's or ground's."""
 UNEVEN = (0.025, 0.04)
 """The same of the standard deviation of luma: a sensor's noise is less, a wire or a twig is more."""
+FLAT = 0.002
+"""Standard deviation of luma, part of full scale, up to which nothing counts as sharp."""
+SHARP = (0.005, 0.0075)
+"""The same of the sharpness of luma, see `_sharpness`: in the median clouds have 0.003, wires 0.025,
+poles and ridges 0.0075 to 0.013."""
+WARM_IS_DARK = (-0.25, -0.5)
+"""The same of the slope of Y' in luma of smooth places: what is warmer is darker there, and no cloud however
+soft it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,17 +170,19 @@ def _turned(
 
     A network that must keep the sensor's detail leaves seams there, bright on the warm side and dark on the
     cold one. So the darkest of each window gets the tone that smooth places of its luma have, and the rest is
-    as much darker as it is warmer; between two smooth surfaces as their own tones say.
+    as much darker as it is warmer; between two smooth surfaces as their own tones say. A cloud is warm too,
+    and no darker than its sky: it is told by its soft edges.
     """
     share = _rise(base[0] - seen.mean, LIFT)
     share *= _rise(np.asarray(cv2.sqrt(seen.variance + finer), np.float32), UNEVEN)
     if not share.any():
         return base
     size = (share.shape[0], share.shape[1])
+    slope, offset = guided.enlarge(smooth.slope, size), guided.enlarge(smooth.offset, size)
+    share *= np.maximum(_rise(_sharpness(seen), SHARP), _rise(slope, WARM_IS_DARK))
     lowest = cv2.erode(seen.luma, np.ones((seen.side_px, seen.side_px), np.uint8))
     blue = guided.enlarge(smooth.blue_slope, size) * lowest + guided.enlarge(smooth.blue_offset, size)
     share *= _rise(blue, SKY_BLUE)
-    slope, offset = guided.enlarge(smooth.slope, size), guided.enlarge(smooth.offset, size)
     wanted = np.clip(slope * lowest + offset, 0, 1)
     factor: Plane = np.clip(slope, -1, 1, out=slope)
     factor += np.float32(turned)
@@ -187,8 +197,25 @@ def _turned(
     return base[0] + wanted, base[1] + factor
 
 
+def _sharpness(seen: guided.Windows) -> Plane:
+    """(h, w) float32 part of full scale: how much of each window's luma is thin or ends at once.
+
+    The mean square of luma less its mean over half a window, over its standard deviation: 0.33 of the
+    contrast of a wire of 1 pixel, 0.09 of an edge's, nothing of a slope's.
+    """
+    fine = seen.luma - guided.box(seen.luma, 2 * near_radius_px(seen.side_px // 2) + 1)
+    sharp = guided.box(np.multiply(fine, fine, out=fine), seen.side_px)
+    sharp /= np.asarray(cv2.sqrt(seen.variance), np.float32) + np.float32(FLAT)
+    return sharp
+
+
+def near_radius_px(radius_px: int) -> int:
+    """Of the windows of `_sharpness` whose mean is not sharp, half of that of the others, at least 1."""
+    return max(1, radius_px // 2)
+
+
 def _rise(values: Plane, between: tuple[float, float]) -> Plane:
-    """(h, w) float32, new: 0 up to the first, 1 from the second on."""
+    """(h, w) float32, new: 0 up to the first, 1 from the second on, which may be the smaller one."""
     begins, full = between
     share: Plane = (values - np.float32(begins)) * np.float32(1 / (full - begins))
     return np.clip(share, 0, 1, out=share)

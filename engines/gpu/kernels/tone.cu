@@ -23,12 +23,14 @@ KERNEL(want_tone)
 struct base_arguments {
     const u8 *luma;       // (whole_height, whole_width): of the whole picture
     const float *guide;   // (height, width)
+    const float *near;    // (height, width): the guide's means over half a window; null where nothing is turned around
     const float *seen;    // (2, height, width): windows' means of the guide and of its square
     const float *models;  // (2, height, width): of the wanted change in the guide
     float *out;           // (3, height, width): way back, base, factor
     const float *smooth;  // (.., smooth_height, smooth_width): as `smooth_averages` wrote it, models of luma and of Cb first
     int whole_width, whole_height, width, height, radius, smooth_width, smooth_height, smooth_sides;
     float turned, lift_begins, lift_full, blue_begins, blue_full, uneven_begins, uneven_full;
+    float sharp_begins, sharp_full, flat, slope_begins, slope_full;
     float edge_floor, detail_floor;
 };
 
@@ -52,9 +54,17 @@ PLACE float smooth_of(const base_arguments &a, int which, int x, int y) {
 }
 
 PLACE void base_fill(const base_arguments &a, const Tile &tile, const Spot &spot, int) {
-    float sum = 0.0f;
-    for (int dx = -a.radius; dx <= a.radius; ++dx) sum += finer_of(a, reflected(spot.x + dx, a.width), spot.y);
+    float sum = 0.0f, sharp = 0.0f;
+    for (int dx = -a.radius; dx <= a.radius; ++dx) {
+        int x = reflected(spot.x + dx, a.width);
+        sum += finer_of(a, x, spot.y);
+        if (!a.near) continue;
+        long at = (long)spot.y * a.width + x;
+        float fine = a.guide[at] - a.near[at];
+        sharp += fine * fine;
+    }
     tile.plane(0, spot) = sum;
+    tile.plane(1, spot) = sharp;
 }
 
 // base_tone.base_tone and _way_back, before the way back is averaged.
@@ -72,13 +82,16 @@ PLACE void base_at(const base_arguments &a, const Tile &tile, int x, int y, int)
             highest = fmaxf(highest, value);
         }
     float finer = fmaxf(tile.mean(0, x, y), 0.0f);
-    if (a.turned > 0.0f) {  // base_tone._turned
-        float variance = fmaxf(a.seen[plane + at] - mean * mean, 0.0f) + finer;
+    if (a.near) {  // base_tone._turned
+        float spread = fmaxf(a.seen[plane + at] - mean * mean, 0.0f), variance = spread + finer;
         float share = clamped((base - mean - a.lift_begins) / (a.lift_full - a.lift_begins), 0.0f, 1.0f);
         share *= clamped((sqrtf(variance) - a.uneven_begins) / (a.uneven_full - a.uneven_begins), 0.0f, 1.0f);
         float blue = smooth_of(a, 3, x, y) * lowest + smooth_of(a, 4, x, y);
         share *= clamped((blue - a.blue_begins) / (a.blue_full - a.blue_begins), 0.0f, 1.0f);
         float own = smooth_of(a, 1, x, y);
+        float sharp = tile.mean(1, x, y) / (sqrtf(spread) + a.flat);
+        sharp = clamped((sharp - a.sharp_begins) / (a.sharp_full - a.sharp_begins), 0.0f, 1.0f);
+        share *= fmaxf(sharp, clamped((own - a.slope_begins) / (a.slope_full - a.slope_begins), 0.0f, 1.0f));
         float wanted = clamped(own * lowest + smooth_of(a, 2, x, y), 0.0f, 1.0f);
         float goal = smooth_of(a, a.smooth_sides, x, y) * (clamped(own, -1.0f, 1.0f) + a.turned) - a.turned;
         wanted += goal * (mean - lowest);
@@ -93,7 +106,7 @@ PLACE void base_at(const base_arguments &a, const Tile &tile, int x, int y, int)
     a.out[plane + at] = base;
     a.out[2 * plane + at] = factor;
 }
-TILED_KERNEL(base, 1)
+TILED_KERNEL(base, 2)
 
 struct finish_tone_arguments {
     const float *base;  // (3, height, width): as `base` wrote it

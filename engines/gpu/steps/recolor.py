@@ -14,7 +14,17 @@ from irchroma.engines.gpu.kernels.source import Launch, launch
 from irchroma.engines.gpu.steps.filters import Fit, Night, Windows, half_of, shrink, sizes
 from irchroma.engines.gpu.steps.i420 import PackOptions, packed_arguments
 from irchroma.engines.recolor import night, recoloring, shade
-from irchroma.engines.recolor.base_tone import CURVED, LIFT, SKY_BLUE, UNEVEN, ToneOptions
+from irchroma.engines.recolor.base_tone import (
+    CURVED,
+    FLAT,
+    LIFT,
+    SHARP,
+    SKY_BLUE,
+    UNEVEN,
+    WARM_IS_DARK,
+    ToneOptions,
+    near_radius_px,
+)
 from irchroma.engines.recolor.recoloring import BandLook, RecolorOptions
 
 
@@ -193,6 +203,9 @@ class RecolorSteps:
             launch("want_tone", extent, tone=tone, guide=guide, models=regions, out=wanted, **shares, **size)
         )
         models = self._windows.fit(wanted, guide, seen, Fit(options.radius_px, options.contrast), "tone")
+        near = None
+        if options.turned:
+            near = self._windows.box(stacked, near_radius_px(options.radius_px), "tone.near")
         base = self._space.array("base", (3, height, width))
         self._steps.append(
             launch(
@@ -200,6 +213,7 @@ class RecolorSteps:
                 extent,
                 luma=luma,
                 guide=guide,
+                near=near,
                 seen=seen,
                 models=models,
                 out=base,
@@ -217,6 +231,11 @@ class RecolorSteps:
                 blue_full=SKY_BLUE[1],
                 uneven_begins=UNEVEN[0],
                 uneven_full=UNEVEN[1],
+                sharp_begins=SHARP[0],
+                sharp_full=SHARP[1],
+                flat=FLAT,
+                slope_begins=WARM_IS_DARK[0],
+                slope_full=WARM_IS_DARK[1],
                 edge_floor=options.edge_floor,
                 detail_floor=options.detail_floor,
                 **size,

@@ -124,11 +124,11 @@ def test_a_thermal_sky_brightens_and_the_trees_below_keep_their_texture() -> Non
     assert np.corrcoef(before.ravel(), after.ravel())[0, 1] > 0.95
 
 
-def before_a_sky(luma: Plane, tone: Plane, turned: float, cb: float = 0.1) -> Plane:
-    """What comes out, [0, 1], of a thermal picture (h, w) with that Cb where it is cold, and of its tone,
-    by smooth places too."""
+def before_a_sky(luma: Plane, tone: Plane, turned: float, cb: float | Plane = 0.1) -> Plane:
+    """What comes out, [0, 1], of a thermal picture (h, w) with that Cb where it is cold, or with a plane of
+    Cb, and of its tone, by smooth places too."""
     guide, tone = luma.astype(np.float32), tone.copy()
-    blue = np.where(luma < 0.2, np.float32(cb), np.float32(0))
+    blue = np.where(luma < 0.2, np.float32(cb), np.float32(0)) if isinstance(cb, float) else cb.copy()
     smooth = lead_by_smooth_places(guide, (tone, blue, np.zeros_like(blue)), halved=True, lead=0.7)
     options = replace(THERMAL, turned=turned, curve=0.0, exponent=1.0, detail_gain=1.0)
     seen, square = guided.windows(guide, options.radius_px), guide * guide
@@ -155,6 +155,33 @@ def test_a_ridge_before_a_brightened_cold_sky_has_no_seam() -> None:
     assert seamed[60:66, 20:140].max() > 0.6
     assert clean[60:66, 20:140].max() < 0.56
     assert clean[52:60, 20:140].min() > 0.58 > seamed[52:60, 20:140].min()
+
+
+def test_a_warm_cloud_before_a_brightened_cold_sky_is_bright_and_has_no_rim() -> None:
+    row, column = np.mgrid[:120, :160].astype(np.float32)
+    cover = 0.5 + 0.5 * np.sin(row / 9) * np.cos(column / 11)  # wisps a dozen pixels wide, soft as clouds are
+    luma = np.float32(0.1) + np.float32(0.3) * cover
+    tone = np.float32(0.65) + np.float32(0.5) * (luma - np.float32(0.1))
+    blue = np.full_like(luma, 0.1)
+    found = before_a_sky(luma, tone, 1.6, blue)
+    np.testing.assert_allclose(found, before_a_sky(luma, tone, 0.0, blue), atol=0.01)
+    wire = luma.copy()
+    wire[:, 80:82] += 0.2
+    crossed = before_a_sky(wire, tone + wire - luma, 1.6, blue)
+    beside = (crossed[:, 70] + crossed[:, 90]) / 2
+    assert (crossed[20:100, 80] < beside[20:100]).mean() > 0.9, "a wire before the cloud is dark"
+
+
+def test_a_crown_that_is_darker_than_its_sky_is_turned_around_however_soft_it_is() -> None:
+    row, column = np.mgrid[:120, :160].astype(np.float32)
+    crown = row > 60 + 6 * np.sin(column / 3)
+    luma = cv2.GaussianBlur(np.where(crown, np.float32(0.22), np.float32(0.1)), (0, 0), 2)
+    tone = np.where(row > 60, np.float32(0.4), np.float32(0.7))
+    tone = cv2.GaussianBlur(tone, (0, 0), 6) + luma - cv2.GaussianBlur(luma, (0, 0), 6)
+    tips, between = (part & (row > 52) & (row < 60) for part in (luma > 0.18, luma < 0.14))
+    pale, dark = (before_a_sky(luma, tone, turned) for turned in (0.0, 1.6))
+    assert pale[between].mean() - pale[tips].mean() < 0.04
+    assert dark[between].mean() - dark[tips].mean() > 0.08
 
 
 def test_a_brightened_wall_that_is_no_sky_is_not_turned_around() -> None:

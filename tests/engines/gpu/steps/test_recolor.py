@@ -91,12 +91,18 @@ def test_the_whole_way_gives_the_picture_of_the_cpu(
     assert_alike(recolored(on_device, given, band, RecolorOptions(), "best"), expected)
 
 
-def test_wires_before_a_cold_sky_are_turned_around_by_the_same_amount(on_device: OnDevice) -> None:
-    luma = texture((240, 320), 20, 30, seed=6, scale=4).clip(0, 255).astype(np.uint8)
+@pytest.mark.parametrize("cloud", [0, 40])
+def test_wires_before_a_cold_sky_are_turned_around_by_the_same_amount(
+    on_device: OnDevice, cloud: int
+) -> None:
+    row, column = np.mgrid[:240, :320].astype(np.float32)
+    luma = texture((240, 320), 20, 30, seed=6, scale=4)
+    luma += cloud * (1 + np.sin(row / 7) * np.cos(column / 9)) * (column > 160)
     luma[:, 40::40] += 40
-    luma[140:] = texture((100, 320), 110, 150, seed=7, scale=4).astype(np.uint8)
-    tone = np.where(luma < 100, np.float32(0.75), np.float32(0.45))
-    blue = np.where(luma < 100, np.float32(0.09), np.float32(-0.09))
+    luma[140:] = texture((100, 320), 110, 150, seed=7, scale=4)
+    luma = luma.astype(np.uint8)
+    tone = np.where(row < 140, np.float32(0.7) + luma / np.float32(600), np.float32(0.45))
+    blue = np.where(row < 140, np.float32(0.09), np.float32(-0.09))
     ycc = np.dstack([cv2.GaussianBlur(plane, (0, 0), 3) for plane in (tone, blue, -blue)])
     given = Scene(luma, luma, np.ascontiguousarray(ycc), np.ones((240, 320), np.float32))
     look = catalog.BANDS["thermal"].look
