@@ -75,7 +75,9 @@ class DeviceGraph:
         """
         self._path, self._device, self._closed = path, device, closed
         self._outputs = next(names for end, names in OUTPUTS.items() if path.stem.endswith(end))
-        self._lock = threading.RLock()
+        # A plan that is opened may be built first, for minutes: frames of other shapes go on meanwhile.
+        # Whoever needs both takes `_opening` first.
+        self._opening, self._lock = threading.Lock(), threading.Lock()
         self._held: OrderedDict[_Key, _Held] = OrderedDict()
         self._queue: WorkQueue | None = device.open_queue()
         self._mark: Mark = device.make_mark()
@@ -89,35 +91,46 @@ class DeviceGraph:
         return held.run.name if held is not None else self._device.name
 
     def run(self, inputs: Tensors) -> Tensors:
-        """See `Graph.run`."""
-        with self._lock:
-            held = self._held_for({name: one.shape for name, one in inputs.items()})
-            queue = self._queue
-            if queue is None:
-                raise EngineError("the network is closed")
-            for name, value in inputs.items():
-                if held.is_there(name, value):
-                    continue
-                held.given.pop(name, None)
-                held.host(name)[...] = value
-                queue.upload(held.pinned[name], held.run.tensors[name])
-                self.copied[name] += 1
-            queue.infer(held.run)
-            for name in self._outputs:
-                queue.download(held.run.tensors[name], held.pinned[name])
-            queue.record(self._mark)
-            self._mark.wait()
-            held.given |= {name: one for name, one in inputs.items() if name in LASTING}
-            return {name: held.host(name).astype(np.float32) for name in self._outputs}
+        """See `Graph.run`.
+
+        Raises:
+            EngineError: the device fails, or what the encoder says is no number in its precision.
+        """
+        key = _key_of({name: one.shape for name, one in inputs.items()})
+        while True:
+            self._open(key)
+            with self._lock:
+                held = self._held.get(key)
+                if held is not None:  # else others' shapes have taken its place meanwhile
+                    return _finite(self._answer(held, inputs), inputs)
+
+    def _answer(self, held: _Held, inputs: Tensors) -> Tensors:
+        queue = self._queue
+        if queue is None:
+            raise EngineError("the network is closed")
+        self._held.move_to_end(_key_of({name: one.shape for name, one in inputs.items()}))
+        for name, value in inputs.items():
+            if held.is_there(name, value):
+                continue
+            held.given.pop(name, None)
+            held.host(name)[...] = value
+            queue.upload(held.pinned[name], held.run.tensors[name])
+            self.copied[name] += 1
+        queue.infer(held.run)
+        for name in self._outputs:
+            queue.download(held.run.tensors[name], held.pinned[name])
+        queue.record(self._mark)
+        self._mark.wait()
+        held.given |= {name: one for name, one in inputs.items() if name in LASTING}
+        return {name: held.host(name).astype(np.float32) for name in self._outputs}
 
     def prepare(self, shapes: dict[str, tuple[int, ...]]) -> None:
         """See `Graph.prepare`: a plan that is not in the cache is built, seconds to minutes."""
-        with self._lock:
-            self._held_for(shapes)
+        self._open(_key_of(shapes))
 
     def close(self) -> None:
-        """Let go of it; may be called twice."""
-        with self._lock, ExitStack() as last_first:
+        """Let go of it, behind a plan that is just being opened; may be called twice."""
+        with self._opening, self._lock, ExitStack() as last_first:
             queue, self._queue = self._queue, None
             if queue is None:
                 return
@@ -127,18 +140,44 @@ class DeviceGraph:
                 last_first.callback(self._held.popitem()[1].close)
             last_first.callback(queue.close)
 
-    def _held_for(self, shapes: Mapping[str, tuple[int, ...]]) -> _Held:
-        if self._queue is None:
-            raise EngineError("the network is closed")
-        key = tuple(sorted((name, tuple(shape)) for name, shape in shapes.items()))
-        found = self._held.get(key)
-        if found is None:
-            while len(self._held) >= MOST_SHAPES:
-                self._held.popitem(last=False)[1].close()
-            run = self._device.open_graph(self._path, dict(key), self._outputs)
-            found = self._held[key] = _Held(self._device, run)
-        self._held.move_to_end(key)
-        return found
+    def _is_open(self, key: _Key) -> bool:
+        with self._lock:
+            if self._queue is None:
+                raise EngineError("the network is closed")
+            return key in self._held
+
+    def _open(self, key: _Key) -> None:
+        """Memory and plan for inputs of these shapes."""
+        if self._is_open(key):
+            return
+        with self._opening:
+            if self._is_open(key):
+                return
+            made = _Held(self._device, self._device.open_graph(self._path, dict(key), self._outputs))
+            with self._lock:
+                while len(self._held) >= MOST_SHAPES:
+                    self._held.popitem(last=False)[1].close()
+                self._held[key] = made
+
+
+def _key_of(shapes: Mapping[str, tuple[int, ...]]) -> _Key:
+    return tuple(sorted((name, tuple(shape)) for name, shape in shapes.items()))
+
+
+def _finite(made: Tensors, inputs: Tensors) -> Tensors:
+    """An answer without what overflows float16, which would stay in the color memory for ever: no color, and
+    the luma that came, instead, as of `read_output` in prepare.cu."""
+    if all(np.isfinite(one.sum()) for one in made.values()):
+        return made
+    if "ycc" not in made:
+        raise EngineError(f"{' and '.join(made)} of the reference overflow the network's precision")
+    instead = np.zeros_like(made["ycc"])
+    instead[:, :1] = inputs["luma"]
+    sure = made["confidence"]
+    return {
+        "ycc": np.where(np.isfinite(made["ycc"]), made["ycc"], instead),
+        "confidence": np.where(np.isfinite(sure), sure, np.float32(0)),
+    }
 
 
 class DeviceGraphNetwork:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.engines.moving_scene import FRAME_NS
 
 from irchroma.engines.errors import EngineError, EngineUnavailable
 from irchroma.engines.gpu.cpu_device import CpuDevice
+from irchroma.engines.gpu.device import DeviceTensors
 from irchroma.engines.gpu.graphs import DeviceGraph, GraphsOnDevice
 from irchroma.engines.gpu.kernels.host import HostKernels
 from irchroma.engines.network.network import NetworkOptions, installed
@@ -135,4 +137,103 @@ def test_what_cannot_be_loaded_gives_the_device_back(device: Closing) -> None:
 
     with pytest.raises(EngineUnavailable, match="no weights"):
         NeuralColorizer(OPTIONS, opener=graphs.open_network, graphs=missing)
+    assert device.closed == 1
+
+
+def test_what_overflows_float16_does_not_stay_in_the_color_memory(device: Closing) -> None:
+    engine = on_device(replace(OPTIONS, steady=True), device)
+    engine.exchange_references([given(3)])
+    _, infrared = daytime_scene.draw(3)
+
+    def colored(at: int) -> NDArray[np.uint8]:
+        engine.submit(infrared, at * FRAME_NS)
+        return engine.collect().rgb
+
+    colored(0)
+    (held,) = frames_graph(engine)._held.values()
+    tensors: Any = held.run
+    right = tensors.run
+
+    def overflowing() -> None:
+        right()
+        ycc, confidence = tensors._outputs["ycc"], tensors._outputs["confidence"]
+        ycc[..., 40:60, 50:90], confidence[..., 40:60, 50:90] = np.inf, np.nan
+
+    tensors.run = overflowing
+    during = colored(1)
+    assert np.ptp(during[60:80].astype(int)) > 20  # still a picture
+    tensors.run = right
+    engine.reset()
+    whole = colored(2)
+    tensors.run = overflowing
+    colored(3)
+    tensors.run = right
+    after = [colored(at) for at in range(4, 12)][-1]
+    assert np.abs(after.astype(int) - whole).mean() < 1.0
+    engine.close()
+
+
+def test_a_reference_that_overflows_is_refused(device: Closing) -> None:
+    engine = on_device(OPTIONS, device)
+    network = engine.network
+    assert isinstance(network, ExemplarNetwork)
+    network.given.give(given(3))
+    pictures: Any = network.given._pictures
+    (held,) = pictures._held.values()
+    right = held.run.run
+
+    def overflowing() -> None:
+        right()
+        held.run._outputs["keys"][0, 0, 0] = np.inf
+
+    held.run.run = overflowing
+    with pytest.raises(EngineError, match="keys and scene of the reference overflow"):
+        engine.exchange_references([given(9)])
+    engine.close()
+
+
+def test_frames_go_on_while_a_plan_is_built_for_a_reference_of_another_shape(
+    host_kernels: HostKernels,
+) -> None:
+    """A build takes minutes; whoever picks a picture on the page waits, the video does not."""
+    building, built = threading.Event(), threading.Event()
+
+    class Building(Closing):
+        slow = False
+
+        def open_graph(self, path: Path, *shapes: Any) -> DeviceTensors:
+            if self.slow and not path.stem.endswith("picture"):
+                building.set()
+                assert built.wait(60)
+            return super().open_graph(path, *shapes)
+
+    device = Building(EXACT, host_kernels)
+    engine = on_device(OPTIONS, device)
+    engine.prepare(daytime_scene.SIZE)
+    engine.exchange_references([given(3)])
+    _, infrared = daytime_scene.draw(3)
+    engine.submit(infrared, 0)
+    before = engine.collect().rgb
+    device.slow = True
+    wide = daytime_scene.draw(9, (120, 320))[0]
+    other = Reference(wide, np.full(wide.shape[:2], 255, np.uint8), "wide")
+    giving = threading.Thread(target=engine.exchange_references, args=([other],))
+    giving.start()
+    assert building.wait(60)
+    colored: list[NDArray[np.uint8]] = []
+
+    def go_on() -> None:
+        engine.submit(infrared, FRAME_NS)
+        colored.append(engine.collect().rgb)
+
+    frame = threading.Thread(target=go_on, daemon=True)
+    frame.start()
+    frame.join(30)
+    built.set()
+    giving.join(60)
+    assert colored, "the frame waits for the build"
+    np.testing.assert_array_equal(colored[0], before)
+    go_on()
+    assert np.abs(colored[1].astype(int) - before).mean() > 0.5
+    engine.close()
     assert device.closed == 1
