@@ -80,6 +80,7 @@ def test_tone_alone_is_learned_into_the_networks_own_layer_and_color_stays(tmp_p
         ColorTuningOptions("nir", only="hue")  # type: ignore[arg-type]
 
 
+@pytest.mark.gst
 def test_a_stream_whose_filter_switches_gives_the_pairs_itself(tmp_path: Path) -> None:
     clip, rate, apart_s, switches = tmp_path / "week.avi", 3, 70, 6
     writer = cv2.VideoWriter(str(clip), cv2.VideoWriter_fourcc(*"MJPG"), float(rate), (320, 256))

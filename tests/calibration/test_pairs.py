@@ -88,6 +88,7 @@ def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> No
         PairCollector(tmp_path / "file")
 
 
+@pytest.mark.gst
 def test_a_run_gathers_pairs_where_its_camera_switches(tmp_path: Path) -> None:
     clip, folder = tmp_path / "dusk.avi", tmp_path / "pairs"
     writer = cv2.VideoWriter(str(clip), cv2.VideoWriter_fourcc(*"MJPG"), 5.0, SIZE[::-1])
