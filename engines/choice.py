@@ -205,8 +205,6 @@ def open_neural(options: NeuralOptions, wish: DeviceWish | None = None) -> Neura
     if runtime in _OF_TENSORRT or (runtime == "torch" and index is not None):
         index = _spread(wish.pool) if index is None else index
         return _prepared(_on_gpu(options, (runtime, index), wish), wish.size)
-    if options.reference is not None and index is None:
-        return _on_cpu(options, wish)  # its steering is the CPU's
     if runtime == "torch" and probe.device_at() is None:
         return _on_cpu(options, wish)
     tried = (runtime,) if runtime != "auto" else GPU_RUNTIMES

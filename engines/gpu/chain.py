@@ -21,6 +21,7 @@ from irchroma.engines.gpu.pictures import ON_DEVICE, PictureOnDevice, PicturePoo
 from irchroma.engines.gpu.ring import AFTER, LOOK, BatchedRing, FrameRing, Slot
 from irchroma.engines.gpu.steps.i420 import packed_bytes, planar
 from irchroma.engines.gpu.steps.recolor import FrameArrays, RecolorSteps
+from irchroma.engines.gpu.steps.scenery import Behind, LaidLayout, LaidWriter, lay_step
 from irchroma.engines.gpu.steps.temporal import (
     Seen,
     input_step,
@@ -33,6 +34,7 @@ from irchroma.engines.gpu.transfer import ENCODERS, DevicePicture, FrameLayout, 
 from irchroma.engines.neural.options import NeuralPicture
 from irchroma.engines.recolor.recoloring import BandLook, RecolorOptions
 from irchroma.engines.recolor.work_picture import STRIDE_PX
+from irchroma.engines.reference.laid import Laying
 from irchroma.engines.temporal import gain
 from irchroma.engines.temporal.memory import Observation
 from irchroma.engines.temporal.motion import SMALLEST_PX
@@ -59,6 +61,8 @@ class ChainOptions:
         packs: pictures come back as I420 for encoders where their size lets them, half the bytes of R'G'B'.
         stays: they do not come back, for encoders on the device, where their size lets them.
         branches: into how many a graph may fork, see `branches`.
+        scenery: a reference lies over the color, and this share of its picture behind the frame's, see
+            `ReferenceOptions.scenery`; None where there is no reference.
     """
 
     weights: Path
@@ -70,6 +74,7 @@ class ChainOptions:
     packs: bool = False
     stays: bool = False
     branches: int = BRANCHES
+    scenery: float | None = None
 
 
 class DeviceChain:
@@ -102,7 +107,7 @@ class DeviceChain:
         self.size, self.work = size, work
         self._device = device
         self._options = options
-        self._layout = FrameLayout(size, work)
+        self._layout, self._laid_layout = FrameLayout(size, work), LaidLayout(size, work)
         self.stays = options.stays and can_stay(size)
         self.packs = self.stays or (options.packs and can_pack(size))
         self._pictures: PicturePool | None = None
@@ -136,6 +141,10 @@ class DeviceChain:
                     options.temporal or TemporalOptions(),
                     searches=self._searches,
                 )
+                for slot in slots
+            ]
+            self._layers = [
+                None if slot.laid_host is None else LaidWriter(self._laid_layout, slot.laid_host)
                 for slot in slots
             ]
             if isinstance(self.network, BatchSeat):
@@ -184,16 +193,21 @@ class DeviceChain:
             self.search.aim(self._places[id(self._taken)])
         return self._taken
 
-    def submit(self, luma: NDArray[np.uint8], seen: Observation | None) -> None:
-        """Start a frame (H, W) uint8; what the temporal stage saw in it goes along."""
+    def submit(self, luma: NDArray[np.uint8], seen: Observation | None, laying: Laying | None = None) -> None:
+        """Start a frame (H, W) uint8; what the temporal stage saw in it and what is laid over it go along."""
         slot = self.begin()
-        nbytes = self._writers[self._places[id(slot)]].write(luma, seen)
+        place = self._places[id(slot)]
+        nbytes, layer = self._writers[place].write(luma, seen), self._layers[place]
+        laid_nbytes = 0 if layer is None else layer.write(laying)
         self._taken = None
         colored = seen is None or seen.needs_color
-        if self._batched:
-            self.ring.submit(slot, AFTER if colored else LOOK, nbytes)
-        else:
-            self.ring.submit(slot, COLORED if colored else CARRIED, nbytes)
+        kinds = (AFTER, LOOK) if self._batched else (COLORED, CARRIED)
+        try:
+            self.ring.submit(slot, kinds[not colored], nbytes, laid_nbytes)
+        except Exception:
+            if layer is not None:
+                layer.forget()
+            raise
 
     def collect(self) -> NeuralPicture | DevicePicture | PictureOnDevice:
         """The oldest frame, the caller's to keep."""
@@ -245,7 +259,8 @@ class DeviceChain:
         parts = self._layout.on_device(inbox)
         seen, looking = look_steps(own, parts, self.work, self._dither)
         news = own.array("news", (4, *self.work))
-        after = self._after(parts, seen, news, outbox)
+        laid = None if self._options.scenery is None else self._block(self._laid_layout.nbytes)
+        after = self._after(parts, seen, news, outbox, laid)
         fades = self._options.look.unlit is not None
         steps: dict[str, list[Step]]
         if isinstance(self.network, BatchSeat):
@@ -264,6 +279,8 @@ class DeviceChain:
             outbox=outbox,
             outbox_host=self._pin(outbox.nbytes),
             steps=steps,
+            laid=laid,
+            laid_host=None if laid is None else self._pin(laid.nbytes),
             **marks,
         )
         if isinstance(self.network, BatchSeat):
@@ -272,7 +289,12 @@ class DeviceChain:
         return slot
 
     def _after(
-        self, parts: Mapping[str, DeviceArray], seen: Seen, news: DeviceArray, outbox: DeviceArray
+        self,
+        parts: Mapping[str, DeviceArray],
+        seen: Seen,
+        news: DeviceArray,
+        outbox: DeviceArray,
+        laid: DeviceArray | None,
     ) -> list[Launch]:
         """From the network's color to the picture."""
         height, width = self.size
@@ -283,18 +305,31 @@ class DeviceChain:
         else:
             out, pack = outbox.part(0, (height, width, 3), np.uint8), None
         recolor = RecolorSteps(self._space, self._options.recolor, self._options.look)
+        color, behind = news, None
+        steps: list[Launch] = []
         if self._options.temporal is not None:
-            color, remembering = memory_steps(self._space, parts, news, shown)
-            return [*remembering, *recolor.build(FrameArrays(seen.luma, seen.small, color, out, pack))]
-        plane_bytes = self.work[0] * self.work[1] * news.dtype.itemsize
-        showing = launch(
+            color, steps = memory_steps(self._space, parts, news, shown)
+        if laid is not None and self._options.scenery is not None:
+            over = self._laid_layout.on_device(laid)
+            color, plain, laying = lay_step(self._space, over, color)
+            steps.append(laying)
+            if self._options.recolor.mode == "full" and self._options.scenery:
+                behind = Behind(over, plain, self._options.scenery)
+        steps += recolor.build(FrameArrays(seen.luma, seen.small, color, out, pack, behind))
+        if self._options.temporal is None or laid is not None:
+            steps.append(self._showing(color, shown))
+        return steps
+
+    def _showing(self, color: DeviceArray, shown: DeviceArray) -> Launch:
+        """The confidence of (4, h, w) color, for people."""
+        plane_bytes = self.work[0] * self.work[1] * color.dtype.itemsize
+        return launch(
             "show_confidence",
             (self.work[1], self.work[0], 1),
-            confidence=news.part(3 * plane_bytes, self.work, np.float32),
+            confidence=color.part(3 * plane_bytes, self.work, np.float32),
             out=shown,
             width=self.work[1],
         )
-        return [*recolor.build(FrameArrays(seen.luma, seen.small, news, out, pack)), showing]
 
     def _block(self, nbytes: int) -> DeviceArray:
         made = self._device.allocate((nbytes,), np.uint8)

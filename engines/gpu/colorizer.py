@@ -1,8 +1,9 @@
 """Colors frames with everything between copy-in and copy-out on a device.
 
-The host keeps what is decided rather than computed: cuts, gain jumps and whether the network is asked. The
-device does the rest, and the picture is that of `neural.NeuralColorizer` within rounding, since every kernel
-is held against the function of the CPU path that it stands for. The motion that color is carried along is
+The host keeps what is decided rather than computed: cuts, gain jumps, whether the network is asked, and how a
+reference of the scene lies over the frame. The device does the rest, and the picture is that of
+`neural.NeuralColorizer` within rounding, since every kernel is held against the function of the CPU path that
+it stands for. The motion that color is carried along is
 another, as good one, unless `TemporalOptions.device_motion` is off.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +27,12 @@ from irchroma.engines.gpu.pictures import PictureOnDevice
 from irchroma.engines.gpu.transfer import DevicePicture
 from irchroma.engines.network.record import require_match
 from irchroma.engines.neural.colorizer import NeuralOptions, NeuralPicture
+from irchroma.engines.neural.exemplar import checked_strength
+from irchroma.engines.processor import make_nice
 from irchroma.engines.recolor.work_picture import reduced, reduced_by_halves, work_size
+from irchroma.engines.reference.pictures import Reference
+from irchroma.engines.reference.steering import ReferenceOptions, ReferenceSteering
+from irchroma.engines.temporal import gain
 from irchroma.engines.temporal.memory import Observation
 from irchroma.engines.temporal.motion import Area, Found, Luma
 from irchroma.engines.temporal.stage import TemporalStage, half_size
@@ -64,9 +70,9 @@ class DeviceColorizer:
             EngineUnavailable: the weights are not here, or the device is not.
             EngineOptionError: an option makes no sense on a device.
         """
-        if options.reference is not None:
+        if options.engine == catalog.REFERENCE.name:
             raise EngineOptionError(
-                "a reference steers the color on the CPU only: leave --reference or --device out"
+                "of the engine reference the networks alone run on a device, see `graphs`"
             )
         record = None
         if options.weights is not None and options.weights.is_file():
@@ -86,6 +92,13 @@ class DeviceColorizer:
                 f"no weights at {self._path}: reinstall irchroma, or train them: irchroma train"
             )
         self._long_side_px = options.work_size_px or catalog.WORK_SIZE_PX[options.size]
+        steered: ReferenceOptions | None = None
+        self._steering: ReferenceSteering | None = None
+        if options.reference is not None:
+            steered = ReferenceOptions(options.reference, steady=options.steady)
+            # As beside the CPU's networks: to look for it takes 0.3 s, for which a live camera does not wait.
+            looks = make_nice if options.beside and options.steady else None
+            self._steering = ReferenceSteering(steered.at(options.reference_strength), beside=looks)
         self._chain_options = ChainOptions(
             weights=self._path,
             recolor=options.recolor,
@@ -95,6 +108,7 @@ class DeviceColorizer:
             graphs=graphs,
             packs=packs,
             stays=stays,
+            scenery=None if steered is None else steered.scenery,
         )
         searches = options.temporal.device_motion
         self._stage = TemporalStage(options.temporal, self if searches else None) if options.steady else None
@@ -115,7 +129,8 @@ class DeviceColorizer:
     def name(self) -> str:
         """`nir fast, tensorrt fp16 on NVIDIA H200`."""
         where = self._device_name if self._chain is None else self._chain.network.name
-        return f"{self.options.engine} {self.options.size}{self._precision}, {where}"
+        steered = " + reference" if self._steering is not None else ""
+        return f"{self.options.engine} {self.options.size}{self._precision}{steered}, {where}"
 
     @property
     def chain(self) -> DeviceChain | None:
@@ -125,12 +140,14 @@ class DeviceColorizer:
     def prepare(self, size: tuple[int, int]) -> None:
         """Take memory and network for pictures of `size` (H, W) now, and color one, rather than on the first.
 
-        A TensorRT plan that is not in the cache is built, which takes seconds to minutes.
+        No reference is looked for in it. A TensorRT plan that is not in the cache is built, which takes
+        seconds to minutes.
 
         Raises:
             EngineError: the device does not work.
         """
-        self.submit(np.zeros(size, np.uint8), 0)
+        with self._submitting, self._told():
+            self._submit(np.zeros(size, np.uint8), 0, held=False, steered=False)
         self.collect()
         self.reset()
 
@@ -148,13 +165,29 @@ class DeviceColorizer:
         with self._submitting, self._told():
             self._submit(luma, pts_ns, held)
 
-    def _submit(self, luma: NDArray[np.uint8], pts_ns: int, held: bool) -> None:
+    def exchange_references(self, references: Sequence[Reference]) -> None:
+        """See `NeuralColorizer.exchange_references`."""
+        if self._steering is not None:
+            self._steering.exchange(references)
+
+    def set_reference_strength(self, strength: float) -> None:
+        """See `NeuralColorizer.set_reference_strength`."""
+        checked_strength(strength)
+        if self._steering is not None:
+            self._steering.options = self._steering.options.at(strength)
+
+    def _submit(self, luma: NDArray[np.uint8], pts_ns: int, held: bool, steered: bool = True) -> None:
         chain = self._chain_for((luma.shape[0], luma.shape[1]))
-        seen = None
+        seen = laying = None
         if self._stage is not None:
             chain.begin()
             seen = self._observe(self._stage, luma, chain, pts_ns, held)
-        chain.submit(luma, seen)
+        if self._steering is not None and steered:
+            small = reduced(luma, chain.work)
+            if seen is not None and seen.luma_levels is not None:
+                small = gain.shown_luma(small, seen.luma_levels)
+            laying = self._steering.lay(small, pts_ns)
+        chain.submit(luma, seen, laying)
         self._in_flight.append(chain)
 
     def _observe(
@@ -199,6 +232,8 @@ class DeviceColorizer:
             self._close_retired()
             if self._stage is not None:
                 self._stage.reset()
+            if self._steering is not None:
+                self._steering.reset()
 
     def close(self) -> None:
         """Give the device back, even one that fails over it; may be called twice."""
@@ -211,6 +246,8 @@ class DeviceColorizer:
             if chain is not None:
                 last_first.callback(chain.close)
             last_first.callback(self._close_retired)
+            if self._steering is not None:
+                last_first.callback(self._steering.close)
 
     def abandon(self) -> None:
         """A call hangs: a network that is shared is not given to anybody else."""

@@ -52,6 +52,8 @@ class Slot:
         outbox: of the device.
         outbox_host: pinned.
         steps: kind of frame -> what is done with it.
+        laid: of the device, beside `inbox`: what is laid over the frame; None for nothing.
+        laid_host: pinned, its twin.
         stays: where on the device its picture is copied to; None where that comes back with the rest.
     """
 
@@ -63,6 +65,8 @@ class Slot:
     arrived: Mark
     worked: Mark
     returned: Mark
+    laid: DeviceArray | None = None
+    laid_host: NDArray[np.uint8] | None = None
     graphs: dict[str, Any] = field(default_factory=dict)
     stays: HeldPicture | None = None
 
@@ -131,16 +135,17 @@ class FrameRing:
             raise EngineError(f"more than {len(self._slots)} frames in flight: collect before you submit")
         return self._free.popleft()
 
-    def submit(self, slot: Slot, kind: str, nbytes: int) -> None:
+    def submit(self, slot: Slot, kind: str, nbytes: int, laid_nbytes: int = 0) -> None:
         """Start a frame whose host's inbox is written.
 
         Args:
             slot: of `take`.
             kind: key of its steps.
             nbytes: of the inbox that are needed.
+            laid_nbytes: of what is laid over it that are others than last time.
         """
         try:
-            self._inward.upload(slot.inbox_host[:nbytes], slot.inbox)
+            _send(self._inward, slot, nbytes, laid_nbytes)
             self._inward.record(slot.arrived)
             self._work.wait(slot.arrived)
             self._run(self._work, slot, kind)
@@ -243,6 +248,12 @@ class FrameRing:
         return recorded
 
 
+def _send(queue: WorkQueue, slot: Slot, nbytes: int, laid_nbytes: int) -> None:
+    queue.upload(slot.inbox_host[:nbytes], slot.inbox)
+    if laid_nbytes and slot.laid is not None and slot.laid_host is not None:
+        queue.upload(slot.laid_host[:laid_nbytes], slot.laid)
+
+
 LOOK, AFTER = "look", "after"
 """Kinds of work of a slot: before the network and after it."""
 LONGEST_WAIT_S = 60.0
@@ -290,11 +301,11 @@ class BatchedRing(FrameRing):
         self._order = threading.Lock()
         self._waited: deque[_Tail] = deque()
 
-    def submit(self, slot: Slot, kind: str, nbytes: int) -> None:
+    def submit(self, slot: Slot, kind: str, nbytes: int, laid_nbytes: int = 0) -> None:
         """See `FrameRing.submit`; with LOOK the network is not asked, with AFTER it is."""
         frame, tail = self._frames[id(slot)], _Tail(slot)
         try:
-            self._look.upload(slot.inbox_host[:nbytes], slot.inbox)
+            _send(self._look, slot, nbytes, laid_nbytes)
             self._run(self._look, slot, LOOK)
             self._look.record(frame.looked)
         except Exception:

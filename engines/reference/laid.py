@@ -56,15 +56,46 @@ class Laid:
         plain = self._explained.of(luma)
         return np.asarray(plain + (self._ycc - plain) * self._share[..., None], np.float32)
 
-    def full_size(self, size: tuple[int, int], ycc: Plane) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8 R'G'B', as it lies over a frame of that size, whose `ycc` it has at work size."""
+    @property
+    def support(self) -> Plane | None:
+        """(h, w) float32 in [0, 1]: how far its own detail is shown; None for everywhere."""
+        return self._share
+
+    def picture(self, size: tuple[int, int]) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 R'G'B', all of it as it lies over a frame of that size; one array for all calls."""
         if self._full is None or self._full.shape[:2] != size:
             self._full = registration.warp(self._reference.rgb, self.matrix, size)
+        return self._full
+
+    def full_size(self, size: tuple[int, int], ycc: Plane) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 R'G'B', what is shown of it over a frame of that size, whose `ycc` it has at work
+        size."""
+        full = self.picture(size)
         if self._share is None:
-            return self._full
+            return full
         plain = cv2.resize(color_space.ycc_to_rgb(ycc), (size[1], size[0]))
         share = cv2.resize(self._share, (size[1], size[0]))
-        return np.asarray(cv2.blendLinear(self._full, plain, share, 1.0 - share), np.uint8)
+        return np.asarray(cv2.blendLinear(full, plain, share, 1.0 - share), np.uint8)
+
+
+def detail_radius_px(size: tuple[int, ...]) -> int:
+    """Of the windows of a picture (H, W) whose mean is no detail."""
+    return round(DETAIL_SHARE * max(size))
+
+
+@dataclass(frozen=True, slots=True)
+class Laying:
+    """What of a reference is put over a frame, as far as geometry says it.
+
+    Attributes:
+        laid: how it lies there.
+        ycc: (h, w, 3) float32 of it, Y'CbCr, BT.601 full range; the same array as long as it is the same.
+        share: (h, w) float32, how far it is taken, [0, 1].
+    """
+
+    laid: Laid
+    ycc: Plane
+    share: Plane
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +119,7 @@ class Scenery:
         """
         size = (rgb.shape[0], rgb.shape[1])
         luma = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-        side = 2 * round(DETAIL_SHARE * max(size)) + 1
+        side = 2 * detail_radius_px(size) + 1
         base = cv2.blur(cv2.blur(luma, (side, side)), (side, side))
         detail = cv2.subtract(luma, base, dtype=cv2.CV_16S)
         if self.lift is not None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.reference import registration, structure
 from irchroma.engines.reference.foreground import ForegroundMarker
-from irchroma.engines.reference.laid import Laid, Scenery
+from irchroma.engines.reference.laid import Laid, Laying, Scenery
 from irchroma.engines.reference.pictures import Reference, load_references
 from irchroma.engines.reference.shown import Taken, kept
 from irchroma.engines.reference.worth import back_in_band, worth
@@ -170,6 +170,7 @@ class ReferenceSteering:
         self._looking: Future[_Looked] | None = None
         self._marked: Reference | None = None
         self._size = (0, 0)
+        self._field: structure.Field | None = None
         self._tried_ns: int | None = None
         self._wait_ns = 0.0
         self._told = ""
@@ -214,35 +215,16 @@ class ReferenceSteering:
         Returns:
             Both steered; the very arrays that came in where no reference fits, or a night's is held back.
         """
-        if not self.options.steady or luma_small.shape != self._size:
-            self.reset()
-            self._size = luma_small.shape
-        level = self._level_at(pts_ns)
-        small = registration.resized(luma_small, registration.COARSE_PX)
-        field = structure.structure_field(small)
-        lost = self._placed is not None and not self._follow(self._placed, luma_small, field, pts_ns)
-        if lost:
-            self._placed = self._looking = None
-        if self._look(luma_small, field, pts_ns, lost) and self._beside is not None:
-            self._level = level = 0.0  # frames without it have gone before: it fades in
+        laying = self.lay(luma_small, pts_ns)
         self.scenery = None
-        if self._placed is None:
+        if laying is None:
             return ycc, confidence
-        laid = self._placed.laid
-        over = 1.0
-        if self.options.careful:
-            taken = self.options.taken(self._placed.reference)
-            over = laid.light.laid_over(taken, self.options.own_tone)
-        if over <= 0:
-            return ycc, confidence
-        foreground = self._marker.mark(luma_small, laid.backdrop, field, pts_ns)
-        share = laid.trust * (1.0 - foreground) * np.float32(self.options.weight * level * over)
-        shown = laid.ycc(luma_small)
+        laid, shown, share = laying.laid, laying.ycc, laying.share
         lift: Plane | None = None
         if held := np.float32(self.options.held):
             given, own = shown.transpose(2, 0, 1), ycc.transpose(2, 0, 1)
             _, color = worth(given, own)
-            sure = laid.surely * color * kept(np.ascontiguousarray(given[0]), luma_small, field)
+            sure = laid.surely * color * kept(np.ascontiguousarray(given[0]), luma_small, self._field)
             share *= 1.0 - held * (1.0 - sure)
             if self.options.own_tone:
                 lift = held * back_in_band(given[0], own[0])
@@ -251,6 +233,41 @@ class ReferenceSteering:
             self.scenery = Scenery(laid, shown, share * np.float32(self.options.scenery), lift)
         steered = ycc + (shown - ycc) * share[..., None]
         return np.asarray(steered, np.float32), confidence + (1.0 - confidence) * share
+
+    def lay(self, luma_small: NDArray[np.uint8], pts_ns: int) -> Laying | None:
+        """Follow the camera in one frame; all that is done without its color.
+
+        Args:
+            luma_small: (h, w) uint8 at work size.
+            pts_ns: time of the frame.
+
+        Returns:
+            Which reference, and how far it is taken where nothing of it is held back; None where no reference
+            fits, or a night's is held back.
+        """
+        if not self.options.steady or luma_small.shape != self._size:
+            self.reset()
+            self._size = luma_small.shape
+        level = self._level_at(pts_ns)
+        small = registration.resized(luma_small, registration.COARSE_PX)
+        field = self._field = structure.structure_field(small)
+        lost = self._placed is not None and not self._follow(self._placed, luma_small, field, pts_ns)
+        if lost:
+            self._placed = self._looking = None
+        if self._look(luma_small, field, pts_ns, lost) and self._beside is not None:
+            self._level = level = 0.0  # frames without it have gone before: it fades in
+        if self._placed is None:
+            return None
+        laid = self._placed.laid
+        over = 1.0
+        if self.options.careful:
+            taken = self.options.taken(self._placed.reference)
+            over = laid.light.laid_over(taken, self.options.own_tone)
+        if over <= 0:
+            return None
+        foreground = self._marker.mark(luma_small, laid.backdrop, field, pts_ns)
+        share = laid.trust * (1.0 - foreground) * np.float32(self.options.weight * level * over)
+        return Laying(laid, laid.ycc(luma_small), np.asarray(share, np.float32))
 
     def _level_at(self, pts_ns: int) -> float:
         """How much the references count in this frame, [0, 1]; takes those that are wished for."""

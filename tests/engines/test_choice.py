@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from tests import daytime_scene
 
 from irchroma.engines import choice
 from irchroma.engines.choice import DeviceWish, FailedRuntimes, device_index, open_neural
@@ -21,9 +24,15 @@ from irchroma.engines.network.line import BatchOptions
 from irchroma.engines.network.network import NetworkOptions, installed
 from irchroma.engines.network.sharing import SharedPool
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
+from irchroma.engines.reference.pictures import Reference, save_references
 
 NO_GPU = probe.device_at() is None
 without_gpu = pytest.mark.skipif(not NO_GPU, reason="this machine has a GPU")
+
+
+def daytime_reference() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    rgb = daytime_scene.draw(3)[0]
+    return rgb, np.full(rgb.shape[:2], 255, np.uint8)
 
 
 def options(path: Path, runtime: str, device: str) -> NeuralOptions:
@@ -89,6 +98,28 @@ def test_the_engine_reference_has_its_networks_on_the_gpu_that_is_named(
     colorizer = open_neural(NeuralOptions(engine="reference", size="thermal", network=network), wish)
     assert opened == [("tensorrt", 1), ("tensorrt-rtx", 1)]
     assert colorizer.name == "reference thermal, CPU device, openvino f32"
+    colorizer.close()
+
+
+@pytest.mark.parametrize("device", ["auto", "0"])
+def test_a_network_that_a_reference_steers_is_on_the_gpu_with_all_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+    host_kernels: HostKernels,
+    tiny_network: Path,
+    tmp_path: Path,
+    device: str,
+) -> None:
+    if not installed("openvino"):
+        pytest.skip("openvino is not installed")
+    monkeypatch.setattr(probe, "device_at", lambda index=0: probe.CudaDevice("stand-in", "9.0", "13.0"))
+    on_cpu = NetworkOptions("openvino", 1, cache=None)
+    monkeypatch.setattr(choice, "open_device", lambda runtime, index: CpuDevice(on_cpu, host_kernels))
+    path = tmp_path / "day.png"
+    save_references(path, [Reference(*daytime_reference())])
+    asked = replace(options(tiny_network, "auto", device), reference=path)
+    colorizer = open_neural(asked, DeviceWish(size=(64, 96)))
+    assert isinstance(colorizer, DeviceColorizer)
+    assert " + reference, CPU device" in colorizer.name
     colorizer.close()
 
 

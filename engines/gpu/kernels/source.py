@@ -24,6 +24,7 @@ FILES = (
     "tone.cu",
     "borders.cu",
     "recolor.cu",
+    "scenery.cu",
     "motion.cu",
 )
 UNIT = "".join(f'#include "{name}"\n' for name in FILES)

@@ -13,6 +13,7 @@ from irchroma.engines.gpu.device import DeviceArray, Workspace
 from irchroma.engines.gpu.kernels.source import Launch, launch
 from irchroma.engines.gpu.steps.filters import Fit, Night, Windows, half_of, shrink, sizes
 from irchroma.engines.gpu.steps.i420 import PackOptions, packed_arguments
+from irchroma.engines.gpu.steps.scenery import Behind, behind_steps
 from irchroma.engines.recolor import night, recoloring, shade
 from irchroma.engines.recolor.base_tone import (
     CURVED,
@@ -50,6 +51,7 @@ class FrameArrays:
         color: (4, h, w) float32: Y', Cb, Cr and confidence, see `Recoloring.apply`.
         out: written: (H, W, 3) uint8 R'G'B', or the bytes of a packed picture.
         pack: how it is packed; None for R'G'B'.
+        behind: a reference that is put behind the picture; None for none.
     """
 
     luma: DeviceArray
@@ -57,6 +59,7 @@ class FrameArrays:
     color: DeviceArray
     out: DeviceArray
     pack: PackOptions | None = None
+    behind: Behind | None = None
 
 
 class RecolorSteps:
@@ -129,8 +132,13 @@ class RecolorSteps:
             "fine_height": fine[0],
             "limit": -1.0 if limit is None else limit,
         }
-        if frame.pack is None:
-            self._steps.append(launch("compose", (width, height, 1), out=frame.out, **given))
+        if frame.pack is None or frame.behind is not None:
+            out = frame.out
+            if frame.behind is not None:
+                out = self._space.array("composed", (height, width, 3), np.uint8)
+            self._steps.append(launch("compose", (width, height, 1), out=out, **given))
+            if frame.behind is not None:
+                self._steps += behind_steps(self._space, out, frame.behind, frame.out, frame.pack)
             return
         packed = packed_arguments(frame.out, (height, width), frame.pack)
         extent = ((width + 1) // 2, (height + 1) // 2, 1)

@@ -30,6 +30,7 @@ from irchroma.engines.network.line import BatchOptions
 from irchroma.engines.network.network import installed
 from irchroma.engines.network.sharing import SharedPool
 from irchroma.engines.neural.colorizer import NeuralOptions
+from irchroma.engines.reference.pictures import AUTO, Reference
 from irchroma.engines.temporal.stage import TemporalOptions
 
 pytestmark = pytest.mark.skipif(not installed("openvino"), reason="openvino is not installed")
@@ -139,7 +140,9 @@ def desk(host_kernels: HostKernels, tiny_network: Path) -> Iterator[MakeDesk]:
 
 
 def pictures(colorizer: DeviceColorizer, frames: list[Luma], into: list[Any]) -> None:
-    """Two frames in flight, as in a run."""
+    """Two frames in flight, as in a run; the first picture in false color is the reference, if any."""
+    day = np.dstack([frames[0], 255 - frames[0], frames[0] // 2])
+    colorizer.exchange_references([Reference(day, np.full(day.shape[:2], 255, np.uint8), "day")])
     for index, luma in enumerate(frames):
         colorizer.submit(luma, index * FRAME_NS, held=index == 3)
         if index:
@@ -153,8 +156,9 @@ def pictures(colorizer: DeviceColorizer, frames: list[Luma], into: list[Any]) ->
         NeuralOptions(work_size_px=128, network=EXACT),
         NeuralOptions("thermal", work_size_px=96, temporal=TemporalOptions(color_every=3), network=EXACT),
         NeuralOptions(work_size_px=96, steady=False, network=EXACT),
+        NeuralOptions(work_size_px=128, reference=AUTO, network=EXACT),
     ],
-    ids=["nir", "thermal, every third", "not steady"],
+    ids=["nir", "thermal, every third", "not steady", "steered by a reference"],
 )
 def test_the_pictures_are_those_of_cameras_alone(
     desk: MakeDesk, host_kernels: HostKernels, options: NeuralOptions
@@ -168,6 +172,8 @@ def test_the_pictures_are_those_of_cameras_alone(
     at_once([partial(pictures, *one) for one in zip(cameras, scenes, found, strict=True)])
     (figures,) = together.pool.figures()
     assert figures["frames"] > figures["calls"]  # some went together
+    for camera in cameras:
+        assert camera._steering is None or camera._steering.alignment is not None
     assert all(camera.chain is not None and camera.chain.ring.recorded == 4 for camera in cameras)
     for scene, shown in zip(scenes, found, strict=True):
         alone = DeviceColorizer(options, lambda: CpuDevice(EXACT, host_kernels))

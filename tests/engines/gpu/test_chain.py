@@ -14,6 +14,7 @@ from irchroma.engines.gpu.chain import CARRIED, COLORED, ChainOptions, DeviceCha
 from irchroma.engines.gpu.cpu_device import CpuDevice
 from irchroma.engines.gpu.kernels.host import HostKernels
 from irchroma.engines.gpu.kernels.source import Launch, kernel_names
+from irchroma.engines.gpu.steps.scenery import LaidLayout
 from irchroma.engines.gpu.transfer import FrameLayout
 from irchroma.engines.network.network import NetworkOptions, installed
 from irchroma.engines.recolor.recoloring import RecolorOptions
@@ -28,19 +29,32 @@ SEARCHED = "searched"
 
 
 def launches(
-    kernels: HostKernels, engine: str, size: str, temporal: TemporalOptions | None, kind: str
+    kernels: HostKernels,
+    engine: str,
+    size: str,
+    temporal: TemporalOptions | None,
+    kind: str,
+    **more: Any,
 ) -> list[str]:
-    return [step.kernel for step in work(kernels, engine, size, temporal, kind) if isinstance(step, Launch)]
+    steps = work(kernels, engine, size, temporal, kind, **more)
+    return [step.kernel for step in steps if isinstance(step, Launch)]
 
 
 def work(
-    kernels: HostKernels, engine: str, size: str, temporal: TemporalOptions | None, kind: str
+    kernels: HostKernels,
+    engine: str,
+    size: str,
+    temporal: TemporalOptions | None,
+    kind: str,
+    packs: bool = True,
+    **more: Any,
 ) -> list[Step]:
     path = catalog.weights_path(engine, size)
     if not path.is_file():
         pytest.skip("no weights here")
     device = CpuDevice(NetworkOptions("openvino", 1, cache=None, exact=True), kernels)
-    options = ChainOptions(path, RecolorOptions(), catalog.BANDS[engine].look, temporal, packs=True)
+    look = catalog.BANDS[engine].look
+    options = ChainOptions(path, RecolorOptions(), look, temporal, packs=packs, **more)
     chain = DeviceChain(device, FRAME, work_size(FRAME, catalog.WORK_SIZE_PX[size]), options)
     ring = chain.ring
     if kind == SEARCHED:
@@ -82,7 +96,9 @@ def test_a_frame_is_three_fifths_of_the_launches_that_it_was(
 
 
 def test_every_kernel_is_part_of_some_frame(host_kernels: HostKernels) -> None:
-    used = {"compose"}  # of pictures that come back as R'G'B'
+    used: set[str] = set()
+    for packs in (True, False):  # and pictures that come back as R'G'B'
+        used |= set(launches(host_kernels, "nir", "fast", None, COLORED, packs=packs, scenery=1.0))
     for engine in catalog.BANDS:
         used |= set(launches(host_kernels, engine, "best", TemporalOptions(), SEARCHED))
         for temporal in (TemporalOptions(), None):
@@ -97,6 +113,20 @@ def test_motion_is_searched_for_in_few_launches(host_kernels: HostKernels, size:
     found = launches(host_kernels, "nir", size, TemporalOptions(), SEARCHED)
     assert len(found) == count, Counter(found)
     assert len(launches(host_kernels, "nir", size, TemporalOptions(), COLORED)) == 46
+
+
+def test_a_reference_is_eight_launches_more_and_few_bytes_where_the_camera_stands_still(
+    host_kernels: HostKernels,
+) -> None:
+    """It was the host's: a GPU that was asked for with a reference was refused, and `auto` took the CPU."""
+    plain = Counter(launches(host_kernels, "nir", "best", TemporalOptions(), COLORED))
+    with_it = Counter(launches(host_kernels, "nir", "best", TemporalOptions(), COLORED, scenery=1.0))
+    more = ["lay_color", "compose", "gray_of", *["sum_rows", "mean_columns"] * 2, "put_behind_packed"]
+    assert with_it - plain == Counter([*more, "show_confidence"])
+    assert plain - with_it == Counter(["compose_packed"])
+    layout = LaidLayout(FRAME, (333, 416))
+    assert layout.nbytes_up_to("share") < 0.56e6
+    assert layout.nbytes < 3.8e6  # of a camera that shakes, whose reference is laid anew
 
 
 def test_motion_goes_to_the_device_at_half_size_alone() -> None:

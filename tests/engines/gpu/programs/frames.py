@@ -14,12 +14,14 @@ from irchroma.engines.gpu.colorizer import DeviceColorizer
 from irchroma.engines.gpu.kernels.host import HostKernels
 from irchroma.engines.gpu.pictures import can_stay
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
+from irchroma.engines.reference.pictures import AUTO, Reference
 from irchroma.engines.temporal.stage import TemporalOptions
 
 
 def main() -> None:
-    """Color a pan, every second frame by the network, and compare with the CPU's; then again, packed, its
-    motion searched for on the device, and once more for an encoder there, where the size lets it stay.
+    """Color a pan, every second frame by the network, with a reference laid over it, and compare with the
+    CPU's; then again without one, packed, its motion searched for on the device, and with one; and both once
+    more for an encoder there, where the size lets it stay.
     """
     parser = argparse.ArgumentParser()
     parser.add_argument("--device", default="torch")
@@ -36,15 +38,22 @@ def main() -> None:
     for word in args.sizes.split(","):
         width, height = map(int, word.split("x"))
         wide = texture((height, width + 30), 20, 200, seed=5).astype(np.uint8)
-        for packs, stays in ((False, False), (True, False), (True, True)):
-            if stays and not can_stay((height, width)):
-                continue
-            options = NeuralOptions(temporal=replace(temporal, device_motion=packs))
+        turned = np.ascontiguousarray(np.dstack([wide, 255 - wide, wide[:, ::-1]])[:, :width])
+        day = Reference(turned, np.full((height, width), 255, np.uint8), "turned")
+        ways = [(False, False, True), (True, False, False), (True, False, True)]
+        if can_stay((height, width)):
+            ways += [(True, True, False), (True, True, True)]
+        for packs, stays, laid in ways:
+            options = NeuralOptions(
+                temporal=replace(temporal, device_motion=packs), reference=AUTO if laid else None
+            )
             ordinary = NeuralColorizer(options, CopyingOnHost())  # type: ignore[arg-type]
             colorizer = DeviceColorizer(
                 options, lambda: device_of(args.device, kernels), graphs=False, packs=packs, stays=stays
             )
-            for index in range(4):
+            for one in (ordinary, colorizer):
+                one.exchange_references([day])
+            for index in range(2 if packs and laid else 4):
                 luma = np.ascontiguousarray(wide[:, 5 * index : 5 * index + width])
                 colorizer.submit(luma, index * FRAME_NS)
                 ordinary.submit(luma, index * FRAME_NS)
@@ -52,7 +61,8 @@ def main() -> None:
                 off = float(np.abs(shown.astype(int) - expected).mean())
                 assert packs or off < 0.05, off
             colorizer.close()
-            print(f"{width}x{height}, packs {packs}{', stays' * stays}: last frame {off:.4f} levels off")
+            how = f"packs {packs}{', stays' * stays}{', with a reference' * laid}"
+            print(f"{width}x{height}, {how}: last frame {off:.4f} levels off")
 
 
 if __name__ == "__main__":
