@@ -137,6 +137,12 @@ def plan_steps(device: str) -> list[Step]:
         words = [*bench, f"{{out}}/bench-{runtime}.json", "--runtime", runtime]
         needs = (no_gpu, lacks_runtime(runtime), pycuda)
         steps.append(Step(f"bench-{runtime}", words, 420, needs))
+    by_reference = [python, "-m", f"{_PROGRAMS}.by_reference", "--device"]
+    if device == "cpu":
+        steps.append(Step("by-reference-on-cpu", [*by_reference, "cpu"], 180, rehearsed=True))
+    for runtime in library.LIBRARIES:
+        both = (no_gpu, lacks_runtime(runtime), lacks("pycuda", "onnx"))
+        steps.append(Step(f"by-reference-{runtime}", [*by_reference, runtime], 420, both))
     return steps
 
 
@@ -198,7 +204,8 @@ def print_facts() -> None:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Do all steps; 0 where none has failed, 75 where some are left to the next call."""
+    """Do all steps; 0 where none has failed, 75 where some are left to the next call, 69 where none of those
+    for a GPU could begin."""
     parser = argparse.ArgumentParser(
         prog="first_gpu_run",
         description=__doc__,
@@ -241,11 +248,15 @@ def main(words: Sequence[str] | None = None) -> int:
     if len(found) < len(steps):
         print(f"{len(steps) - len(found)} steps are left: the same command goes on")
         return _GO_ON
+    on_gpu = {step.name for step in steps if no_gpu in step.needs}
+    if on_gpu and not args.rehearse and not any(row["name"] in on_gpu and "seconds" in row for row in found):
+        print("nothing of this ran on a GPU: nothing is shown of one")
+        return _NOT_HERE
     return 1 if any(row["state"] in ("failed", "ended") for row in found) else 0
 
 
 _STATES = ("ok", "failed", "ended", "skipped")
-_GO_ON = 75  # EX_TEMPFAIL of sysexits.h
+_GO_ON, _NOT_HERE = 75, 69  # EX_TEMPFAIL and EX_UNAVAILABLE of sysexits.h
 
 if __name__ == "__main__":
     sys.exit(main())
