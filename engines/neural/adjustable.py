@@ -28,11 +28,13 @@ from irchroma.engines.reference.pictures import Reference
 log = logging.getLogger(__name__)
 
 _Key = tuple[str, int]
-_CALM_START_S = 1.5
-"""Before the networks of other rungs are compiled: the first frames have the processor for themselves."""
+_CALM_START_S = 30.0
+"""Before the networks of cheaper rungs are compiled, unless one is wished for: compiling one makes frames
+late by up to 50 ms on two cores, and most runs keep what they begin with."""
 _BETWEEN_S = 5.0
-"""Between two of those networks, unless another rung is wished for: compiling one makes frames late by up to
-50 ms on two cores."""
+"""Between two of those networks, unless another rung is wished for."""
+_AHEAD = 2
+"""Cheaper rungs than the present one that are kept compiled: as far as a run that cannot keep up steps."""
 _LAST_S = 10.0  # for what is done later and is under way at the end
 
 
@@ -40,7 +42,7 @@ class AdjustableColorizer:
     """A `Colorizer` that moves on a ladder of settings; a rung that is wished for is taken when ready.
 
     One network object for each (size, what it sees): those of other rungs are opened and compiled by a
-    thread of their own once the first frame has told its size, so that no frame waits for them. The memory
+    thread of their own when one is wished for, or about to be, so that no frame waits for them. The memory
     of the color is one and the same throughout, at the work size of the first rung.
 
     Networks below the top rung's get half of the threads: they are for times when others need the cores,
@@ -60,18 +62,18 @@ class AdjustableColorizer:
         later: Callable[[], None] | None = None,
         pool: SharedPool | None = None,
     ) -> None:
-        """Open the network of the starting rung; of every rung where the frames' size is known.
+        """Open the network of the starting rung.
 
         Args:
             options: of the colorizer; size, color-every and, unless it is given, the work size are the
                 ladder's.
             ladder: best first.
             start: the rung that is taken first.
-            size: (H, W) of the frames to come: the starting rung's network is compiled now, the others'
-                beside the first frames, at low priority.
+            size: (H, W) of the frames to come: the starting rung's network is compiled now.
             pool: gives networks that other cameras use too. One keeps few sizes compiled: those of other
                 rungs are compiled when they are wished for. None for networks of its own.
-            later: called at low priority when all of that is done, and some seconds more have passed.
+            later: called at low priority when the next cheaper rungs are ready, and some seconds more have
+                passed.
 
         Raises:
             EngineUnavailable, EngineOptionError: as `NeuralColorizer`.
@@ -94,6 +96,7 @@ class AdjustableColorizer:
         self._closed = False
         self._closing = threading.Event()
         self._hurried = threading.Event()  # somebody waits for a network that is not compiled
+        self._all_of_them = False
         self._later = later
         self._last: threading.Thread | None = None
         self._submitting_s = self._collecting_s = 0.0
@@ -164,8 +167,7 @@ class AdjustableColorizer:
                 ready = _key(self.ladder[wished]) in self._ready
             if ready:
                 self._take(wished)
-            elif self._pool is not None:
-                self._begin([self.ladder[wished]])
+            self._begin(_BETWEEN_S if ready else 0.0)
         start_s = time.perf_counter()
         self._colorizer.submit(luma, pts_ns, counts=counts, held=held)
         self._submitting_s += time.perf_counter() - start_s
@@ -203,11 +205,15 @@ class AdjustableColorizer:
         self._colorizer.abandon()
 
     def wait_ready(self, timeout_s: float = 60.0) -> bool:
-        """Wait until every rung is compiled for the frames at hand; false when the time was too short."""
-        thread = self._preparing
-        self._hurried.set()
-        if thread is not None:
-            thread.join(timeout_s)
+        """Have every rung compiled for the frames at hand, at once; false when the time was too short."""
+        deadline_s = time.monotonic() + timeout_s
+        self._all_of_them = True
+        while (thread := self._preparing) is not None:
+            self._hurried.set()
+            thread.join(max(0.0, deadline_s - time.monotonic()))
+            if thread.is_alive() or self._closed or self._next() is None:
+                break
+            self._begin(0.0)  # it had ended before it was told
         return thread is None or not thread.is_alive()
 
     def close(self) -> None:
@@ -230,57 +236,61 @@ class AdjustableColorizer:
         self._rung = rung
 
     def _prepare(self) -> None:
-        """Compile the other rungs' networks for this size of frame."""
-        if self._preparing is not None and self._preparing.is_alive():
-            return  # it looks at the size anew before each network
+        """Frames of this size come: what is compiled for another one is not ready."""
         with self._lock:
-            self._ready = {_key(self.ladder[self._rung])}
-        if self._pool is None:
-            self._begin([*self.ladder[self._rung :], *reversed(self.ladder[: self._rung])], _CALM_START_S)
+            self._ready = {_key(self.ladder[self._rung])}  # which the thread that submits compiles itself
+        self._begin(_CALM_START_S)
 
-    def _begin(self, order: Sequence[Rung], wait_s: float = 0.0) -> None:
-        """Compile networks of these rungs beside the frames, unless some are being compiled already."""
-        if self._preparing is not None and self._preparing.is_alive():
-            return
-        with self._lock:
-            used = self._ready | self._unusable  # by the thread that submits, which compiles it itself
-        if used.issuperset(map(_key, order)):
+    def _begin(self, wait_s: float) -> None:
+        """Compile what is needed next beside the frames, after a while or when it is wished for."""
+        if (self._preparing is not None and self._preparing.is_alive()) or self._next() is None:
             return
         self._preparing = threading.Thread(
-            target=self._compile, args=(order, wait_s, used), name="compile rungs", daemon=True
+            target=self._compile, args=(wait_s,), name="compile rungs", daemon=True
         )
         self._preparing.start()
 
-    def _compile(self, order: Sequence[Rung], wait_s: float, left_out: set[_Key]) -> None:
+    def _next(self) -> Rung | None:
+        """The rung that is wished for, else the next cheaper one, whose network is not compiled yet."""
+        with self._lock:
+            wanted = [self.ladder[self._wished]]
+            if self._all_of_them:
+                wanted += self.ladder
+            elif self._pool is None:
+                wanted += self.ladder[self._rung + 1 : self._rung + 1 + _AHEAD]
+            known = self._ready | self._unusable
+        return next((rung for rung in wanted if _key(rung) not in known), None)
+
+    def _compile(self, wait_s: float) -> None:
         make_nice()
-        if self._closing.wait(wait_s):
-            return
-        compiled: dict[_Key, tuple[int, ...]] = {}
-        for rung in order:
-            key = _key(rung)
-            if key in left_out or compiled.get(key) == self._size:
+        while (rung := self._next()) is not None:
+            at_once = self._all_of_them or rung == self.ladder[self._wished]
+            if not at_once and self._hurried.wait(wait_s) and not self._closing.is_set():
+                self._hurried.clear()  # another one may be next now
                 continue
-            if compiled:
-                self._hurried.wait(_BETWEEN_S)
             with self._lock:
                 if self._closed:
                     return
-            size = self._size
-            try:
-                network = self._networks.get(key) or self._open(rung)
-                PreparedNetwork(network).infer(self._input(rung, size))
-            except EngineError as error:
-                log.warning("auto: %s cannot be used: %s", rung, error)
-                with self._lock:
-                    self._unusable.add(key)
-                continue
-            compiled[key] = size
-            with self._lock:
-                self._networks[key] = network
-                self._ready.add(key)
+            wait_s = _BETWEEN_S
+            self._compile_one(rung)
         if self._later is not None and self._last is None:
             self._last = threading.Thread(target=self._do_later, args=(self._later,), daemon=True)
             self._last.start()
+
+    def _compile_one(self, rung: Rung) -> None:
+        key, size = _key(rung), self._size
+        try:
+            network = self._networks.get(key) or self._open(rung)
+            PreparedNetwork(network).infer(self._input(rung, size))
+        except EngineError as error:
+            log.warning("auto: %s cannot be used: %s", rung, error)
+            with self._lock:
+                self._unusable.add(key)
+            return
+        with self._lock:
+            self._networks[key] = network
+            if size == self._size:
+                self._ready.add(key)
 
     def _do_later(self, work: Callable[[], None]) -> None:
         if self._closing.wait(_BETWEEN_S):

@@ -95,21 +95,43 @@ def test_a_rung_that_is_not_compiled_yet_stops_no_frame(colorizer: AdjustableCol
     colorizer.close()
 
 
-def test_other_rungs_are_compiled_one_by_one_unless_one_is_wished_for(
+def test_a_rung_that_is_wished_for_is_compiled_at_once_and_no_other(
     colorizer: AdjustableColorizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(adjustable, "_BETWEEN_S", 600.0)
     color(colorizer, 0)
-    colorizer.wish(1)
+    assert compiled(colorizer) == {160}, "a run that keeps up has its frames for itself"
     number = 1
     deadline_s = time.monotonic() + 60
-    while colorizer.rung != 1 and time.monotonic() < deadline_s:
-        color(colorizer, number := number + 1)
-    colorizer.wish(2)
-    while colorizer.rung != 2 and time.monotonic() < deadline_s:
-        color(colorizer, number := number + 1)
-    assert colorizer.rung == 2  # 600 s would be too late
+    for wished, there in ((2, {160, 64}), (1, {160, 64, 96})):
+        colorizer.wish(wished)
+        while colorizer.rung != wished and time.monotonic() < deadline_s:  # 600 s would be too late
+            color(colorizer, number := number + 1)
+        assert colorizer.rung == wished
+        assert compiled(colorizer) == there
     colorizer.close()
+
+
+def test_the_next_cheaper_rungs_are_compiled_once_the_run_has_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As far as a step goes down, and from there as far again; what is better than the first never is."""
+    monkeypatch.setattr(adjustable, "_CALM_START_S", 0.01)
+    monkeypatch.setattr(adjustable, "_BETWEEN_S", 0.01)
+    rungs = [Rung("fast", px) for px in (160, 128, 96, 64, 32)]
+    options = NeuralOptions("nir", network=NetworkOptions(cache=None, threads=2))
+    colorizer = AdjustableColorizer(options, rungs, 1, (128, 160))
+    wait_for(lambda: compiled(colorizer) == {128, 96, 64})
+    wait_for(lambda: colorizer._preparing is not None and not colorizer._preparing.is_alive())
+    assert compiled(colorizer) == {128, 96, 64}
+    colorizer.wish(2)
+    color(colorizer, 0)
+    assert colorizer.rung == 2
+    wait_for(lambda: compiled(colorizer) == {128, 96, 64, 32})
+    colorizer.close()
+
+
+def compiled(colorizer: AdjustableColorizer) -> set[int]:
+    """Long sides of the pictures whose networks are ready."""
+    return {px for _, px in colorizer._ready}
 
 
 def test_only_the_frames_that_are_due_reach_the_network(colorizer: AdjustableColorizer) -> None:
@@ -173,7 +195,7 @@ def test_candidates_are_all_settings_best_first() -> None:
     assert scores == sorted(scores, reverse=True)
 
 
-def test_what_is_for_later_is_done_when_every_rung_is_ready_and_not_once_it_is_closed(
+def test_what_is_for_later_is_done_when_cheaper_rungs_are_ready_and_not_once_it_is_closed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     options = NeuralOptions("nir", network=NetworkOptions(cache=None, threads=2))
