@@ -3,47 +3,62 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from irchroma.engines import catalog
 from irchroma.engines.errors import EngineError
+from irchroma.engines.network.twins import settled, weights_for
 from irchroma.launch.arguments import OneLineParser
 from irchroma.launch.config import ConfigError
 from irchroma.launch.picture_files import contact_sheet
 from irchroma.launch.run.automatic import prepare
-from irchroma.launch.run.loading import load_ahead
+from irchroma.launch.run.loading import load_ahead, remembers
 from irchroma.launch.run.monitor import Monitor
-from irchroma.launch.run.options import OutputOptions, RunConfig
+from irchroma.launch.run.options import OutputOptions, RunConfig, whole_name
 from irchroma.launch.run.outputs import places
 from irchroma.launch.run.process import left_with, spared_pauses, stop_on_signals, tune_process
-from irchroma.launch.run.wiring import build_loop
+from irchroma.launch.run.wiring import build_loop, open_engine
 from irchroma.stream.errors import StreamError
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import Pixels, VideoInfo
 from irchroma.stream.sinks.open_sink import public
+from irchroma.stream.synthetic.options import parse_test_address
+from irchroma.stream.synthetic.source import info_of
 from irchroma.stream.view.views import ViewOptions
+
+T = TypeVar("T")
 
 DEFAULT_SOURCES = ("test:nir?seconds=8&live=1&ahead=1", "test:thermal?seconds=8&live=1&ahead=1")
 _SHEET_ROWS = 3
+_KEPT = 8 * _SHEET_ROWS
 _LATE = 0.5
-"""Share of a drawn scene that may pass before its network is ready; what comes later shows little of it."""
+"""Share of a drawn scene that may pass before its color is there; what comes later shows little of it."""
+_EVERY_PX = 16
+"""Of which every so many rows and columns are looked at for color."""
+_COLORED = 1.0
+"""Mean distance of the largest from the smallest of R', G', B', in codes, below which nothing is colored."""
 
 
 class SampleSink:
-    """Keeps a few pictures of a run, spread over its length.
+    """Keeps a few pictures of a run, spread over its length, and sees when color is there.
 
     Attributes:
-        samples: (H, W, 3) uint8 R'G'B', at most `2 * wanted`.
+        samples: number of the picture, from 0, and the picture; at most `2 * _KEPT`.
+        colors: of every picture so far, how colorful its right half is, and when it came, `time.monotonic`.
     """
 
-    def __init__(self, wanted: int) -> None:
-        self._wanted, self._every, self._seen = wanted, 1, 0
-        self.samples: list[NDArray[np.uint8]] = []
+    def __init__(self) -> None:
+        self._every = 1
+        self.samples: list[tuple[int, Picture]] = []
+        self.colors: list[tuple[float, float]] = []
         self.drops = 0
 
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
@@ -51,28 +66,65 @@ class SampleSink:
 
     def write(self, pixels: Pixels, pts_ns: int, duration_ns: int) -> None:
         """Keep every n-th picture; n doubles whenever there are too many."""
-        if self._seen % self._every == 0:
-            self.samples.append(Picture.of(pixels).rgb)
-            if len(self.samples) > 2 * self._wanted:
+        picture, number = Picture.of(pixels), len(self.colors)
+        part = picture.sampled(_EVERY_PX, _EVERY_PX)
+        right = part[:, part.shape[1] // 2 :].astype(np.int16)
+        self.colors.append((float(np.ptp(right, axis=2).mean()), time.monotonic()))
+        if number % self._every == 0:
+            self.samples.append((number, picture))
+            if len(self.samples) > 2 * _KEPT:
                 self.samples = self.samples[::2]
                 self._every *= 2
-        self._seen += 1
+
+    def first_colored(self) -> int | None:
+        """Number of the first picture with half of the color of the run's second half; None if there is none.
+
+        A picture that has faded in to half counts, a trace does not.
+        """
+        colors = np.array([color for color, _ in self.colors])
+        usual = float(np.median(colors[len(colors) // 2 :])) if len(colors) else 0.0
+        return int(np.argmax(colors >= usual / 2)) if usual >= _COLORED else None
 
     def close(self) -> None:
         """Nothing to let go of."""
 
 
-def demonstrate(
-    source: str, folder: Path, config: RunConfig
-) -> tuple[dict[str, Any], list[NDArray[np.uint8]]]:
-    """Color one source side by side into `folder`; its statistics and some of its pictures."""
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One source's demonstration.
+
+    Attributes:
+        stats: of the run.
+        pictures: (H, W, 3) uint8 R'G'B', some, spread over the time in which there was color.
+        first: number of the first colored picture; None for none.
+        color_s: seconds from the beginning, with all that was made ready, until that.
+    """
+
+    stats: dict[str, Any]
+    pictures: list[NDArray[np.uint8]]
+    first: int | None
+    color_s: float
+
+    @property
+    def without(self) -> float:
+        """Share of the run's pictures before there was color, `[0, 1]`; 0 where no network was to color."""
+        if self.first is None:
+            return 1.0 if self.stats["auto"] else 0.0
+        return self.first / max(1, int(self.stats["frames"]))
+
+
+def demonstrate(source: str, folder: Path, config: RunConfig) -> Shown:
+    """Color one source side by side into `folder`."""
+    begin_s = time.monotonic()
     stem = source.partition("?")[0].replace("test:", "")
     video = folder / f"{Path(stem).stem if '://' not in stem else 'stream'}.mp4"
     # A drawn scene's video takes the last one's place; of a camera each is kept.
     output = OutputOptions(audio=False, overwrite=source.startswith("test:"))
     config = replace(config, source=source, to=(str(video),), view=ViewOptions("side"), output=output)
     places(config)
-    sampler = SampleSink(_SHEET_ROWS)
+    sampler = SampleSink()
+    if source.startswith("test:"):
+        make_ready(config)
     load_ahead(config)
     config, governor = prepare(config, None, {})
     monitor = Monitor(config, False, governor)
@@ -84,13 +136,29 @@ def demonstrate(
             monitor.loop.run(monitor.on_frame)
     finally:
         monitor.finish()
-    return monitor.stats(), sampler.samples
+    first = sampler.first_colored()
+    color_s = sampler.colors[first][1] - begin_s if first is not None else 0.0
+    pictures = [picture for number, picture in sampler.samples if number >= (first or 0)]
+    return Shown(monitor.stats(), [one.rgb for one in spread_out(pictures, _SHEET_ROWS)], first, color_s)
 
 
-def without_color(stats: dict[str, Any]) -> float:
-    """Share of a run's time, `[0, 1]`, before its network was ready; 0 where none had to be."""
-    waited_s = (stats.get("auto") or {}).get("without_s", 0.0)
-    return float(min(1.0, waited_s / stats["seconds"])) if stats["seconds"] else 0.0
+def make_ready(config: RunConfig) -> None:
+    """What a first run on a machine does beside its frames is done before a drawn scene begins to move.
+
+    Whether 8 bits are faster and how fast the machine is are measured, and the network is compiled.
+    """
+    info = info_of(parse_test_address(config.source))
+    config, governor = prepare(config, None, {})
+    engine = whole_name(config, info.counts)
+    network, kind = config.neural.network, catalog.parse(engine).kind
+    if governor is None or not info.live or network.cache is None or kind not in catalog.BANDS:
+        return  # nothing is measured, or nothing remembered
+    fast = catalog.SIZES[0]
+    if remembers(config) and settled(kind, fast, network):
+        return
+    print(f"demo: measuring this machine with {kind} and compiling, which is remembered")
+    weights_for(kind, fast, network)
+    open_engine(config, info, governor).close()
 
 
 def engine_of(stats: dict[str, Any]) -> str:
@@ -111,43 +179,46 @@ def main(argv: list[str] | None = None) -> int:
     table = []
     try:
         for source in args.source or DEFAULT_SOURCES:
-            stats, samples = demonstrate(source, args.out, RunConfig(engine=args.engine))
-            if source.startswith("test:") and without_color(stats) > _LATE:
+            shown = demonstrate(source, args.out, RunConfig(engine=args.engine))
+            if source.startswith("test:") and shown.without > _LATE:
                 print("demo: its network had to be made ready first, which is done now: once more")
-                stats, samples = demonstrate(source, args.out, RunConfig(engine=args.engine))
-                if without_color(stats) > _LATE:
+                shown = demonstrate(source, args.out, RunConfig(engine=args.engine))
+                if shown.without > _LATE:
                     print("demo: color came late again: this machine is busy, or too slow for live video")
-            table.append((public(source), stats))
-            waited = without_color(stats)
-            if waited:
-                all_s = stats["seconds"]
-                print(f"demo: its network was ready after {waited * all_s:.1f} of {all_s:.1f} s")
-            # What went before shows nothing of the network; the video has it. Color fades in after it.
-            for picture in spread_out(samples[int(len(samples) * waited) :] or samples, _SHEET_ROWS):
+            table.append((public(source), shown))
+            if shown.first:
+                print(
+                    f"demo: {shown.first} of {shown.stats['frames']} pictures went out before color was there"
+                )
+            for picture in shown.pictures:
                 half = picture.shape[1] // 2
-                rows.append([("input", picture[:, :half]), (engine_of(stats), picture[:, half:])])
+                rows.append([("input", picture[:, :half]), (engine_of(shown.stats), picture[:, half:])])
     except (StreamError, EngineError, ConfigError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     sheet = args.out / "contact_sheet.png"
     cv2.imwrite(str(sheet), cv2.cvtColor(contact_sheet(rows), cv2.COLOR_RGB2BGR))
-    print(f"\n{'source':32} {'engine':32} {'frames':>6} {'fps':>6} {'latency p50':>12} {'p99':>9}")
-    for source, stats in table:
+    print(
+        f"\n{'source':20} {'engine':32} {'frames':>6} {'fps':>6}"
+        f" {'latency p50':>12} {'p99':>9} {'color after':>12}"
+    )
+    for source, shown in table:
+        stats = shown.stats
         total = next(iter(stats["sinks"].values()))["capture_to_encoder"]
         print(
-            f"{source.partition('?')[0][:32]:32} {engine_of(stats)[:32]:32}"
+            f"{source.partition('?')[0][:20]:20} {engine_of(stats)[:32]:32}"
             f" {stats['frames']:6} {stats['frames_per_second']:6.1f}"
             f" {total['p50_ms']:9.1f} ms {total['p99_ms']:6.1f} ms"
+            f" {f'{shown.color_s:.1f} s' if shown.first is not None else '-':>12}"
         )
+    print("color after: from the beginning of its run, what is measured, compiled and drawn included")
     print(f"\nvideos and contact sheet: {args.out}/ (look at {sheet})")
     return 0
 
 
-def spread_out(samples: list[NDArray[np.uint8]], wanted: int) -> list[NDArray[np.uint8]]:
-    """At most `wanted` of the samples, evenly spread, without the very first where there are others."""
-    if len(samples) <= wanted:
-        return samples
-    places = np.linspace(len(samples) / (2 * wanted), len(samples) - 1, wanted)
+def spread_out(samples: Sequence[T], wanted: int) -> list[T]:
+    """At most `wanted` of the samples, evenly spread from the first to the last."""
+    places = np.linspace(0, len(samples) - 1, min(wanted, len(samples)))
     return [samples[int(place)] for place in places]
 
 

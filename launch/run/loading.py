@@ -60,6 +60,12 @@ def remember(config: RunConfig, path: Path, options: NetworkOptions, shape: tupl
         log.info("the network of this source is not remembered: %s", error)
 
 
+def remembers(config: RunConfig) -> bool:
+    """Whether the next `load_ahead` of such a run has a network to open."""
+    place = _place(config)
+    return place is not None and place.is_file()
+
+
 def _openvino(config: RunConfig) -> None:
     from irchroma.engines.network import openvino_runtime
 

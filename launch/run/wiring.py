@@ -174,18 +174,8 @@ def build_loop(
     watch = FlickerWatch(facts if auto is None else SceneWatch(facts, auto))
 
     def make_colorizer(info: VideoInfo) -> Colorizer:
-        from irchroma.launch.run.automatic import fitted  # nothing that palettes need
-
         control.engine_is(whole_name(config, info.counts))
-        options = _colorizer_options(config, shared, failed, info)
-        engine = catalog.with_band(config.engine, band_of(config, info.counts))
-        if config.engine == "auto":
-            log.info("engine auto: %s, as the source gives %s", engine, "counts" if info.counts else "luma")
-        colorizer = open_colorizer(engine, fitted(engine, config, info, options, governor))
-        if isinstance(colorizer, NeuralColorizer):
-            colorizer.prepare(info.size)
-        elif isinstance(colorizer, AdjustableColorizer) and colorizer.first_network is not None:
-            remember(config, *colorizer.first_network)
+        colorizer = open_engine(config, info, governor, shared, failed)
         ahead.let_go()  # another engine, or a GPU, needs none of it
         if colorizer.synthetic:
             watch.prepare()
@@ -220,6 +210,32 @@ def build_loop(
     if reread is not None:
         reread.control = control
     return loop
+
+
+def open_engine(
+    config: RunConfig,
+    info: VideoInfo,
+    governor: Governor | None = None,
+    shared: Shared | None = None,
+    failed: FailedRuntimes | None = None,
+) -> Colorizer:
+    """The engine of a run for frames as `info` says, compiled; the next run has its network ahead.
+
+    Raises:
+        EngineError, ConfigError: it cannot be had.
+    """
+    from irchroma.launch.run.automatic import fitted  # nothing that palettes need
+
+    options = _colorizer_options(config, shared, failed, info)
+    engine = catalog.with_band(config.engine, band_of(config, info.counts))
+    if config.engine == "auto":
+        log.info("engine auto: %s, as the source gives %s", engine, "counts" if info.counts else "luma")
+    colorizer = open_colorizer(engine, fitted(engine, config, info, options, governor))
+    if isinstance(colorizer, NeuralColorizer):
+        colorizer.prepare(info.size)
+    elif isinstance(colorizer, AdjustableColorizer) and colorizer.first_network is not None:
+        remember(config, *colorizer.first_network)
+    return colorizer
 
 
 def _privacy(config: RunConfig, camera: Camera | None) -> PrivacyMasks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from irchroma.stream.errors import SourceError, SourceLost
 from irchroma.stream.frame import Frame
@@ -11,6 +12,23 @@ from irchroma.stream.synthetic.camera import SyntheticCamera, SyntheticFrame
 from irchroma.stream.synthetic.options import SyntheticOptions, parse_test_address
 
 SECOND_NS = 1_000_000_000
+
+
+def info_of(options: SyntheticOptions) -> VideoInfo:
+    """What such a camera says of its video; known before anything is drawn."""
+    return VideoInfo(
+        size=options.size,
+        rate=options.rate,
+        live=options.live,
+        frame_count=options.frames,
+        duration_ns=None if options.frames is None else _pts_ns(options.frames, options),
+        description=f"synthetic {options.band} camera, seed {options.seed}",
+        counts=options.band == "thermal",
+    )
+
+
+def _pts_ns(number: int, options: SyntheticOptions) -> int:
+    return int(number * SECOND_NS / options.rate)
 
 
 class SyntheticSource:
@@ -44,16 +62,7 @@ class SyntheticSource:
         if options.ahead and options.frames is not None:
             self._drawn = [self._camera.frame(number) for number in range(options.frames)]
         self._started = time.monotonic()
-        length = None if options.frames is None else self._pts_ns(options.frames)
-        return VideoInfo(
-            size=self._camera.size_at(0),
-            rate=options.rate,
-            live=options.live,
-            frame_count=options.frames,
-            duration_ns=length,
-            description=f"synthetic {options.band} camera, seed {options.seed}",
-            counts=options.band == "thermal",
-        )
+        return replace(info_of(options), size=self._camera.size_at(0))
 
     def read(self, timeout_s: float) -> Frame | None:
         """The next frame; live, the newest that is due, waiting for it at most `timeout_s`."""
@@ -89,7 +98,7 @@ class SyntheticSource:
         self._camera, self._drawn = None, []
 
     def _pts_ns(self, number: int) -> int:
-        return int(number * SECOND_NS / self._options.rate)
+        return _pts_ns(number, self._options)
 
     def _keep_pace(self, timeout_s: float) -> None:
         """Wait until the next frame is due; when late, go on to the newest that is."""

@@ -7,45 +7,91 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 
+from irchroma.engines.network.network import installed
 from irchroma.launch import demo
 from irchroma.launch.run.automatic import Governor
 
 pytestmark = [pytest.mark.gst, pytest.mark.timeout(300)]
 
+SCENE = "test:nir?size=96x64&seconds=3&live=1&ahead=1"
+
+
+@pytest.fixture
+def first_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Words of the demonstration on a machine that has never colored anything."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(demo, "tune_process", lambda: None)  # it is the test's process
+    return [SCENE, "--out", str(tmp_path)]
+
 
 def test_a_scene_whose_color_came_late_is_shown_once_more(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    first_time: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     opened = Governor.open
     times = []
 
     def late_once(self: Governor, options: Any) -> Any:  # as a network is that was never compiled here
         times.append(options)
-        if len(times) == 1:
+        if len(times) == 2:  # the first one is before the scene
             threading.Event().wait(4)
         return opened(self, options)
 
     monkeypatch.setattr(Governor, "open", late_once)
-    monkeypatch.setattr(demo, "tune_process", lambda: None)  # it is the test's process
-    assert demo.main(["test:nir?size=96x64&seconds=3&live=1&ahead=1", "--out", str(tmp_path)]) == 0
+    assert demo.main(first_time) == 0
     said = capsys.readouterr().out
     assert said.count("once more") == 1
-    assert len(times) >= 2
-    assert "demo: its network was ready after " in said
+    assert len(times) >= 3
     assert "\ntest:nir  " in said, "the table names the scene, not its switches"
     assert cv2.imread(str(tmp_path / "contact_sheet.png")) is not None
 
 
+@pytest.mark.skipif(not installed("openvino"), reason="openvino is not installed")
+def test_the_machine_is_measured_before_the_first_scene_and_then_remembered(
+    first_time: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for again in (False, True):
+        assert demo.main(first_time) == 0
+        said = capsys.readouterr().out
+        assert said.count("measuring this machine") == (not again)
+        assert " color after\n" in said
+    assert demo.main([*first_time, "--engine", "palette:ironbow"]) == 0
+    assert "measuring this machine" not in capsys.readouterr().out
+
+
+def shown(sink: demo.SampleSink, strengths: list[float]) -> None:
+    """Give it pictures side by side: gray, and color of so many codes."""
+    for strength in strengths:
+        picture = np.full((64, 128, 3), 100, np.uint8)
+        picture[:, 64:, 0] += np.uint8(strength)
+        sink.write(picture, 0, 0)
+
+
+def test_the_first_colored_picture_is_the_first_with_half_of_the_color_that_comes() -> None:
+    sink = demo.SampleSink()
+    assert sink.first_colored() is None
+    shown(sink, [0.0] * 40 + [4.0, 12.0, 30.0] + [40.0] * 200)
+    assert sink.first_colored() == 42
+    assert [number for number, _ in sink.samples][:2] == [0, 8]
+    assert len(sink.samples) <= 48
+    gray = demo.SampleSink()
+    shown(gray, [0.0] * 9)
+    assert gray.first_colored() is None
+
+
+def test_rows_are_spread_from_the_first_colored_picture_to_the_last() -> None:
+    assert demo.spread_out(range(10), 3) == [0, 4, 9]
+    assert demo.spread_out(range(2), 3) == [0, 1]
+    assert demo.spread_out([], 3) == []
+
+
 @pytest.mark.parametrize(
-    ("stats", "share"),
-    [
-        ({"auto": {"without_s": 6.0}, "seconds": 8.0}, 0.75),
-        ({"auto": {"without_s": 9.0}, "seconds": 8.0}, 1.0),
-        ({"auto": None, "seconds": 8.0}, 0.0),
-        ({"seconds": 0.0}, 0.0),
-    ],
+    ("first", "auto", "share"),
+    [(60, {}, 0.25), (0, {}, 0.0), (None, {"chosen": "fast"}, 1.0), (None, None, 0.0)],
 )
-def test_the_share_without_color_is_of_the_run_s_time(stats: dict[str, Any], share: float) -> None:
-    assert demo.without_color(stats) == share
+def test_without_color_is_what_went_before_it_and_all_where_a_network_was_late(
+    first: int | None, auto: dict[str, str] | None, share: float
+) -> None:
+    assert demo.Shown({"frames": 240, "auto": auto}, [], first, 1.0).without == share
