@@ -27,6 +27,7 @@ from irchroma.launch.run.outputs import places
 from irchroma.launch.run.process import left_with, spared_pauses, stop_on_signals, tune_process
 from irchroma.launch.run.wiring import build_loop, open_engine
 from irchroma.stream.errors import StreamError
+from irchroma.stream.loop.latency import LatencyMeter
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import Pixels, VideoInfo
 from irchroma.stream.sinks.open_sink import public
@@ -89,6 +90,23 @@ class SampleSink:
         """Nothing to let go of."""
 
 
+class KeptLatencies(LatencyMeter):
+    """Remembers each duration too.
+
+    Attributes:
+        each: when it was counted, `time.monotonic`, and the duration in nanoseconds.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.each: list[tuple[float, int]] = []
+
+    def add(self, duration_ns: int) -> None:
+        """See `LatencyMeter.add`."""
+        self.each.append((time.monotonic(), duration_ns))
+        super().add(duration_ns)
+
+
 @dataclass(frozen=True, slots=True)
 class Shown:
     """One source's demonstration.
@@ -98,12 +116,16 @@ class Shown:
         pictures: (H, W, 3) uint8 R'G'B', some, spread over the time in which there was color.
         first: number of the first colored picture; None for none.
         color_s: seconds from the beginning, with all that was made ready, until that.
+        rate_hz: pictures a second from the first colored one on; of all where there is none.
+        latencies_ms: the same pictures' times from their arrival until the encoder takes them, milliseconds.
     """
 
     stats: dict[str, Any]
     pictures: list[NDArray[np.uint8]]
     first: int | None
     color_s: float
+    rate_hz: float = 0.0
+    latencies_ms: tuple[float, ...] = ()
 
     @property
     def without(self) -> float:
@@ -129,6 +151,7 @@ def demonstrate(source: str, folder: Path, config: RunConfig) -> Shown:
     config, governor = prepare(config, None, {})
     monitor = Monitor(config, False, governor)
     monitor.loop = build_loop(config, extra_sinks={"contact sheet": sampler}, governor=governor)
+    monitor.loop.writers[0].total = latencies = KeptLatencies()
     stop_on_signals(monitor.loop.stop)
     print(f"demo: coloring {public(source)} into {video}")
     try:
@@ -137,9 +160,17 @@ def demonstrate(source: str, folder: Path, config: RunConfig) -> Shown:
     finally:
         monitor.finish()
     first = sampler.first_colored()
-    color_s = sampler.colors[first][1] - begin_s if first is not None else 0.0
+    times = [at_s for _, at_s in sampler.colors[first or 0 :]]
+    from_s = times[0] if times else begin_s
     pictures = [picture for number, picture in sampler.samples if number >= (first or 0)]
-    return Shown(monitor.stats(), [one.rgb for one in spread_out(pictures, _SHEET_ROWS)], first, color_s)
+    return Shown(
+        monitor.stats(),
+        [one.rgb for one in spread_out(pictures, _SHEET_ROWS)],
+        first,
+        from_s - begin_s if first is not None else 0.0,
+        (len(times) - 1) / (times[-1] - from_s) if len(times) > 1 else 0.0,
+        tuple(duration_ns / 1e6 for at_s, duration_ns in latencies.each if not first or at_s >= from_s),
+    )
 
 
 def make_ready(config: RunConfig) -> None:
@@ -203,15 +234,14 @@ def main(argv: list[str] | None = None) -> int:
         f" {'latency p50':>12} {'p99':>9} {'color after':>12}"
     )
     for source, shown in table:
-        stats = shown.stats
-        total = next(iter(stats["sinks"].values()))["capture_to_encoder"]
+        p50_ms, p99_ms = np.percentile(shown.latencies_ms or (0.0,), (50, 99))
         print(
-            f"{source.partition('?')[0][:20]:20} {engine_of(stats)[:32]:32}"
-            f" {stats['frames']:6} {stats['frames_per_second']:6.1f}"
-            f" {total['p50_ms']:9.1f} ms {total['p99_ms']:6.1f} ms"
+            f"{source.partition('?')[0][:20]:20} {engine_of(shown.stats)[:32]:32}"
+            f" {shown.stats['frames']:6} {shown.rate_hz:6.1f} {p50_ms:9.1f} ms {p99_ms:6.1f} ms"
             f" {f'{shown.color_s:.1f} s' if shown.first is not None else '-':>12}"
         )
-    print("color after: from the beginning of its run, what is measured, compiled and drawn included")
+    print("fps and latency: from the first colored picture on; color after: from the beginning of its run,")
+    print("what is measured, compiled and drawn included")
     print(f"\nvideos and contact sheet: {args.out}/ (look at {sheet})")
     return 0
 

@@ -57,6 +57,7 @@ def test_the_machine_is_measured_before_the_first_scene_and_then_remembered(
         said = capsys.readouterr().out
         assert said.count("measuring this machine") == (not again)
         assert " color after\n" in said
+        assert "fps and latency: from the first colored picture on" in said
     assert demo.main([*first_time, "--engine", "palette:ironbow"]) == 0
     assert "measuring this machine" not in capsys.readouterr().out
 
@@ -95,3 +96,12 @@ def test_without_color_is_what_went_before_it_and_all_where_a_network_was_late(
     first: int | None, auto: dict[str, str] | None, share: float
 ) -> None:
     assert demo.Shown({"frames": 240, "auto": auto}, [], first, 1.0).without == share
+
+
+def test_each_latency_is_kept_with_its_time() -> None:
+    meter = demo.KeptLatencies()
+    meter.add(5_000_000)
+    meter.add(7_000_000)
+    assert [duration_ns for _, duration_ns in meter.each] == [5_000_000, 7_000_000]
+    assert meter.each[0][0] <= meter.each[1][0]
+    assert meter.summary()["count"] == 2
