@@ -42,6 +42,8 @@ _SHEET_ROWS = 3
 _KEPT = 8 * _SHEET_ROWS
 _LATE = 0.5
 """Share of a drawn scene that may pass before its color is there; what comes later shows little of it."""
+_WHOLE = 0.9
+"""Share of its usual color from which a picture stands on the sheet, where it fades in."""
 _EVERY_PX = 16
 """Of which every so many rows and columns are looked at for color."""
 _COLORED = 1.0
@@ -77,14 +79,14 @@ class SampleSink:
                 self.samples = self.samples[::2]
                 self._every *= 2
 
-    def first_colored(self) -> int | None:
-        """Number of the first picture with half of the color of the run's second half; None if there is none.
+    def first_colored(self, share: float = 0.5) -> int | None:
+        """Number of the first picture with a share of the color of the run's second half; None for none.
 
-        A picture that has faded in to half counts, a trace does not.
+        By default a picture that has faded in to half counts, and a trace does not.
         """
         colors = np.array([color for color, _ in self.colors])
         usual = float(np.median(colors[len(colors) // 2 :])) if len(colors) else 0.0
-        return int(np.argmax(colors >= usual / 2)) if usual >= _COLORED else None
+        return int(np.argmax(colors >= share * usual)) if usual >= _COLORED else None
 
     def close(self) -> None:
         """Nothing to let go of."""
@@ -162,7 +164,8 @@ def demonstrate(source: str, folder: Path, config: RunConfig) -> Shown:
     first = sampler.first_colored()
     times = [at_s for _, at_s in sampler.colors[first or 0 :]]
     from_s = times[0] if times else begin_s
-    pictures = [picture for number, picture in sampler.samples if number >= (first or 0)]
+    whole = sampler.first_colored(_WHOLE) or 0
+    pictures = [picture for number, picture in sampler.samples if number >= whole]
     return Shown(
         monitor.stats(),
         [one.rgb for one in spread_out(pictures, _SHEET_ROWS)],

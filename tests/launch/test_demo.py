@@ -74,7 +74,7 @@ def test_the_first_colored_picture_is_the_first_with_half_of_the_color_that_come
     sink = demo.SampleSink()
     assert sink.first_colored() is None
     shown(sink, [0.0] * 40 + [4.0, 12.0, 30.0] + [40.0] * 200)
-    assert sink.first_colored() == 42
+    assert (sink.first_colored(), sink.first_colored(0.9)) == (42, 43)
     assert [number for number, _ in sink.samples][:2] == [0, 8]
     assert len(sink.samples) <= 48
     gray = demo.SampleSink()
