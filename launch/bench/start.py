@@ -124,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
                     f" {cpu_s:.2f} s of processor time until then",
                     flush=True,
                 )
-    write_json(args.json, results)
+            write_json(args.json, results)  # after each case: what was measured stays when a later one fails
     return 0
 
 
