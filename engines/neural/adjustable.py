@@ -243,7 +243,8 @@ class AdjustableColorizer:
 
     def _begin(self, wait_s: float) -> None:
         """Compile what is needed next beside the frames, after a while or when it is wished for."""
-        if (self._preparing is not None and self._preparing.is_alive()) or self._next() is None:
+        waits = self._later is not None and self._last is None and self._pool is None
+        if (self._preparing is not None and self._preparing.is_alive()) or not (self._next() or waits):
             return
         self._preparing = threading.Thread(
             target=self._compile, args=(wait_s,), name="compile rungs", daemon=True
@@ -274,7 +275,7 @@ class AdjustableColorizer:
             wait_s = _BETWEEN_S
             self._compile_one(rung)
         if self._later is not None and self._last is None:
-            self._last = threading.Thread(target=self._do_later, args=(self._later,), daemon=True)
+            self._last = threading.Thread(target=self._do_later, args=(self._later, wait_s), daemon=True)
             self._last.start()
 
     def _compile_one(self, rung: Rung) -> None:
@@ -292,8 +293,8 @@ class AdjustableColorizer:
             if size == self._size:
                 self._ready.add(key)
 
-    def _do_later(self, work: Callable[[], None]) -> None:
-        if self._closing.wait(_BETWEEN_S):
+    def _do_later(self, work: Callable[[], None], wait_s: float) -> None:
+        if self._closing.wait(wait_s):
             return
         try:
             work()

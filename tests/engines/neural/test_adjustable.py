@@ -209,6 +209,21 @@ def test_what_is_for_later_is_done_when_cheaper_rungs_are_ready_and_not_once_it_
         assert len(calls) == done
 
 
+def test_what_is_for_later_is_done_too_where_no_rung_has_to_be_compiled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not at once: the run's beginning has the processor for itself."""
+    options = NeuralOptions("nir", network=NetworkOptions(cache=None, threads=2))
+    for calm_s, done in ((0.01, 1), (60.0, 0)):
+        monkeypatch.setattr(adjustable, "_CALM_START_S", calm_s)
+        calls: list[int] = []
+        rungs = [Rung("fast", 160), Rung("fast", 160, 3)]
+        colorizer = AdjustableColorizer(options, rungs, 0, (128, 160), lambda: calls.append(1))  # noqa: B023
+        wait_for(lambda: len(calls) == done)  # noqa: B023
+        colorizer.close()
+        assert len(calls) == done
+
+
 def test_cameras_move_on_their_ladders_by_networks_that_they_share() -> None:
     """What nobody has wished for is not compiled: one network keeps few sizes for all of them."""
     pool = SharedPool(cameras=2, beside=True)
