@@ -116,6 +116,28 @@ def test_who_asks_for_something_else_gets_the_float_network(weights: Path) -> No
     assert weights_for("nir", "best", NetworkOptions(cache=None)) == catalog.weights_path("nir", "best")
 
 
+def test_a_start_reads_both_files_once_for_their_hashes_and_again_when_one_has_changed(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    read_bytes = Path.read_bytes
+
+    def counted(path: Path) -> bytes:
+        read.append(path.name)
+        return read_bytes(path)
+
+    options = NetworkOptions(threads=1, cache=None)
+    monkeypatch.setattr(twins, "_ratio", lambda *_: (2.0, "f32"))
+    monkeypatch.setattr(Path, "read_bytes", counted)
+    for _ in range(4):
+        assert weights_for("nir", "fast", options) == twin_path("nir", "fast")
+    assert read.count(FLOAT.name) == 1
+    path = weights / FLOAT.name
+    path.write_bytes(read_bytes(path) + b"\n")
+    assert weights_for("nir", "fast", options) == path
+    assert read.count(FLOAT.name) == 2
+
+
 def test_a_twin_of_other_weights_is_passed_over_and_that_is_said(
     weights: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
