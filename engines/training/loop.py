@@ -21,7 +21,15 @@ from irchroma.engines.training.encoder import load_pretrained
 from irchroma.engines.training.objective import ChromaClasses, Objective, ObjectiveWeights, chroma_histogram
 from irchroma.engines.training.pictures import Picture
 from irchroma.engines.training.report import validate
-from irchroma.engines.training.steps import CHECKPOINT, Watch, follow, rate_at, require_free, require_same
+from irchroma.engines.training.steps import (
+    CHECKPOINT,
+    Watch,
+    follow,
+    rate_at,
+    require_free,
+    require_same,
+    say_others,
+)
 
 LOG = logging.getLogger(__name__)
 PACED, SETTLED = 20, 32
@@ -218,6 +226,7 @@ class Training:
             "step": self.step,
             "steps": self.steps,
             "spent": self.spent,
+            "band": self.recipe.name,
             "minutes": self.options.minutes,
             "setting": self._setting(),
         }
@@ -225,15 +234,16 @@ class Training:
             torch.save(state, partial)
 
     def _setting(self) -> dict[str, object]:
-        """What a run must go on with to repeat: all but how long it is."""
+        """What a run must go on with to repeat in one part: all but how long it is."""
         chosen = ("batch", "seed", "rate", "average", "balance")
         sides = " ".join(map(str, self.options.sides))
         own = {name: getattr(self.options, name) for name in chosen}
-        return {"band": self.recipe.name, "side": sides} | own
+        return {"side": sides} | own
 
     def _resume(self) -> None:
         state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-        require_same(state.get("setting", {}), self._setting(), self.checkpoint)
+        require_same(state, {"band": self.recipe.name}, self.checkpoint)
+        say_others(state.get("setting", {}), self._setting())
         if self.options.minutes is not None and state.get("minutes") is not None:
             require_same(state, {"minutes": self.options.minutes}, self.checkpoint)
         self.network.load_state_dict(state["network"])

@@ -122,7 +122,7 @@ class Watch:
         Args:
             done: steps so far.
             of: how many there are to be; None: not known yet.
-            parts: of the step's loss.
+            parts: of the step's loss; those of one network are said as one.
             keep: write the checkpoint in any case.
 
         Raises:
@@ -131,7 +131,8 @@ class Watch:
         """
         self._done, self._of = done, of or 0
         for name, value in parts.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
+            whole = name.partition(".")[0]  # `best.hue` is a part of `best`: thirty numbers are no progress
+            self._sums[whole] = self._sums.get(whole, 0.0) + value
         now_s = time.monotonic()
         if now_s - self._said_s >= SAY_EVERY_S or done == of:
             self._say(now_s)
@@ -174,12 +175,21 @@ class Watch:
 
 
 def require_same(kept: Mapping[str, Any], asked: Mapping[str, Any], checkpoint: Path) -> None:
-    """EngineError where a checkpoint's run was asked for in another way, since it could not repeat then."""
+    """EngineError where a checkpoint is of another run than what was asked for."""
     for name, value in asked.items():
         if kept.get(name, value) != value:
             raise EngineError(
                 f"{checkpoint} was begun with {name} {kept[name]}, not {value}: resume with that, or give"
                 " another --out"
+            )
+
+
+def say_others(kept: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """Tell of settings that a run goes on with, but was not begun with: it repeats in the same parts only."""
+    for name, value in asked.items():
+        if kept.get(name, value) != value:
+            LOG.info(
+                "%s is %s from here on, and was %s: only the same parts repeat this", name, value, kept[name]
             )
 
 
@@ -272,7 +282,7 @@ class Steps:
 
     def _resume(self) -> None:
         state = torch.load(self.checkpoint, map_location=self._device, weights_only=True)
-        require_same(state.get("setting", {}), self._setting(), self.checkpoint)
+        say_others(state.get("setting", {}), self._setting())
         try:
             for name, one in self._kept.items():
                 one.load_state_dict(state[name])

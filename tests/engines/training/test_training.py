@@ -154,28 +154,29 @@ def test_a_long_run_is_kept_and_heard_of_between_epochs(
     training.save = lambda: (kept.append(training.step), save())
     training.run()
     assert kept == [1, 2, 3, 4]
-    assert re.search(r"step 2 of 4, \d+\.\d min left: nano\.tone", caplog.text)
+    assert re.search(r"step 2 of 4, \d+\.\d min left: nano \d\.\d{5} fast", caplog.text)
 
 
-def test_a_run_is_neither_overwritten_nor_gone_on_with_in_another_way(pairs: Path, tmp_path: Path) -> None:
+def test_a_run_is_not_overwritten_and_what_it_goes_on_with_is_said(
+    pairs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     torch.set_num_threads(1)
+    caplog.set_level("INFO")
     recipe = NirRecipe(pairs, cooperative=False, cache=tmp_path)
-    Training(recipe, TrainOptions(out=tmp_path / "out", minutes=5.0, batch=2, sides=(64,))).save()
+    own = {"batch": 2, "sides": (64,)}
+    Training(recipe, TrainOptions(out=tmp_path / "out", minutes=5.0, **own)).save()
     with pytest.raises(EngineError, match="is there already: go on with --resume, or give another --out"):
         Training(recipe, _options(tmp_path / "out", 2))
-    for other, said in (
-        ({"seed": 1}, "begun with seed 0, not 1"),
-        ({"sides": (64, 96)}, "begun with side 64, not 64 96"),
-        ({"minutes": 9.0}, "begun with minutes 5.0, not 9.0"),
-    ):
-        options = {"minutes": 5.0, "batch": 2, "sides": (64,)} | other
-        with pytest.raises(EngineError, match=said):
-            Training(recipe, TrainOptions(out=tmp_path / "out", resume=True, **options))
+    with pytest.raises(EngineError, match=r"begun with minutes 5\.0, not 9\.0"):
+        Training(recipe, TrainOptions(out=tmp_path / "out", minutes=9.0, resume=True, **own))
+    thermal = ThermalRecipe(pairs, tmp_path)
     with pytest.raises(EngineError, match="begun with band nir, not thermal"):
-        Training(
-            ThermalRecipe(pairs, tmp_path),
-            TrainOptions(out=tmp_path / "out", minutes=5.0, batch=2, sides=(64,), resume=True),
-        )
+        Training(thermal, TrainOptions(out=tmp_path / "out", minutes=5.0, resume=True, **own))
+    Training(recipe, TrainOptions(out=tmp_path / "out", minutes=5.0, resume=True, **own))
+    assert "from here on" not in caplog.text
+    Training(recipe, TrainOptions(out=tmp_path / "out", steps=9, seed=1, resume=True, **own))
+    assert "seed is 1 from here on, and was 0: only the same parts repeat this" in caplog.text
+    assert caplog.text.count("from here on") == 1
 
 
 def test_drawn_pictures_are_kept_by_what_they_are_made_of_and_gone_on_with(
