@@ -35,6 +35,10 @@ FLAT = 0.002
 SHARP = (0.005, 0.0075)
 """The same of the sharpness of luma, see `_sharpness`: in the median clouds have 0.003, wires 0.025,
 poles and ridges 0.0075 to 0.013."""
+WINDOWS = 80
+"""Radii of windows in the long side of the pictures that `SHARP` was found in."""
+COARSEST = 2.0
+"""Most factor on `SHARP` in smaller pictures, in which wires are faint too."""
 WARM_IS_DARK = (-0.25, -0.5)
 """The same of the slope of Y' in luma of smooth places: what is warmer is darker there, and no cloud however
 soft it is."""
@@ -179,7 +183,9 @@ def _turned(
         return base
     size = (share.shape[0], share.shape[1])
     slope, offset = guided.enlarge(smooth.slope, size), guided.enlarge(smooth.offset, size)
-    share *= np.maximum(_rise(_sharpness(seen), SHARP), _rise(slope, WARM_IS_DARK))
+    share *= np.maximum(
+        _rise(_sharpness(seen), sharp_in(size, seen.side_px // 2)), _rise(slope, WARM_IS_DARK)
+    )
     lowest = cv2.erode(seen.luma, np.ones((seen.side_px, seen.side_px), np.uint8))
     blue = guided.enlarge(smooth.blue_slope, size) * lowest + guided.enlarge(smooth.blue_offset, size)
     share *= _rise(blue, SKY_BLUE)
@@ -207,6 +213,13 @@ def _sharpness(seen: guided.Windows) -> Plane:
     sharp = guided.box(np.multiply(fine, fine, out=fine), seen.side_px)
     sharp /= np.asarray(cv2.sqrt(seen.variance), np.float32) + np.float32(FLAT)
     return sharp
+
+
+def sharp_in(size: tuple[int, ...], radius_px: int) -> tuple[float, float]:
+    """`SHARP` in a picture (h, w) with windows of that radius: what bends over twice as many pixels, as a
+    cloud does in a picture of twice the size, is an eighth as sharp."""
+    part = min((radius_px * WINDOWS / max(size)) ** 3, COARSEST)
+    return SHARP[0] * part, SHARP[1] * part
 
 
 def near_radius_px(radius_px: int) -> int:

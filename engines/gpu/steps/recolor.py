@@ -19,12 +19,12 @@ from irchroma.engines.recolor.base_tone import (
     CURVED,
     FLAT,
     LIFT,
-    SHARP,
     SKY_BLUE,
     UNEVEN,
     WARM_IS_DARK,
     ToneOptions,
     near_radius_px,
+    sharp_in,
 )
 from irchroma.engines.recolor.recoloring import BandLook, RecolorOptions
 
@@ -214,6 +214,7 @@ class RecolorSteps:
         near = None
         if options.turned:
             near = self._windows.box(stacked, near_radius_px(options.radius_px), "tone.near")
+        sharp_begins, sharp_full = sharp_in(guide.shape, options.radius_px)
         base = self._space.array("base", (3, height, width))
         self._steps.append(
             launch(
@@ -239,8 +240,8 @@ class RecolorSteps:
                 blue_full=SKY_BLUE[1],
                 uneven_begins=UNEVEN[0],
                 uneven_full=UNEVEN[1],
-                sharp_begins=SHARP[0],
-                sharp_full=SHARP[1],
+                sharp_begins=sharp_begins,
+                sharp_full=sharp_full,
                 flat=FLAT,
                 slope_begins=WARM_IS_DARK[0],
                 slope_full=WARM_IS_DARK[1],

@@ -172,6 +172,20 @@ def test_a_warm_cloud_before_a_brightened_cold_sky_is_bright_and_has_no_rim() ->
     assert (crossed[20:100, 80] < beside[20:100]).mean() > 0.9, "a wire before the cloud is dark"
 
 
+@pytest.mark.parametrize("side_px", [160, 320, 416])
+def test_a_pole_is_told_from_a_cloud_by_how_soft_it_is_in_its_picture(side_px: int) -> None:
+    row, column = np.mgrid[:120, :side_px].astype(np.float32) * np.float32(320 / side_px)
+    cover = 0.5 + 0.5 * np.sin(row / 6) * np.cos(column / 7)
+    pole = np.float32(0.25) * np.exp(-(((column - 160) / 3) ** 2))  # out of focus
+    pale, dark = np.float32(0.1) + np.float32(0.25) * cover, np.float32(0.1) + pole
+    blue = np.full_like(pale, 0.1)
+    tone = pale * np.float32(0.5) + np.float32(0.6)
+    as_it_is, cloud = (before_a_sky(pale, tone, turned, blue) for turned in (0.0, 1.6))
+    np.testing.assert_allclose(cloud, as_it_is, atol=0.02)
+    made = before_a_sky(dark, dark + np.float32(0.6), 1.6, blue)
+    assert made[60, side_px // 2] < made[60, side_px // 4] - 0.1
+
+
 def test_a_crown_that_is_darker_than_its_sky_is_turned_around_however_soft_it_is() -> None:
     row, column = np.mgrid[:120, :160].astype(np.float32)
     crown = row > 60 + 6 * np.sin(column / 3)
