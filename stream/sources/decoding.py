@@ -107,7 +107,8 @@ class Decoding:
     @property
     def signals(self) -> dict[str, Callable[..., Any]]:
         """For the decodebin."""
-        return {"autoplug-continue": self._wants, "deep-element-added": self._added}
+        found = {"autoplug-continue": self._wants, "deep-element-added": self._added}
+        return {**found, "no-more-pads": self._all_found}
 
     def lost(self) -> list[int]:
         """Times in nanoseconds of coded pictures that no decoded one came of, once the stream has ended."""
@@ -209,6 +210,23 @@ class Decoding:
         if self._pads.index(pad.get_name()) != (self._track if self.tracks else 0):
             return False
         return self._check(decode, caps)
+
+    def _all_found(self, decode: Any) -> None:
+        """Called by decodebin when it has met every stream: without pictures nobody would ever hear of it.
+
+        A short file's sound has all been read before a demuxer hears that nobody takes it; it then neither
+        fails nor ends.
+        """
+        caps = [pad.get_current_caps() or pad.query_caps(None) for pad in decode.srcpads]
+        if any(c.get_size() and structure_of(c).get_name().startswith(("video/", "image/")) for c in caps):
+            return
+        self.refusal = self.no_pictures()
+        post_error(decode, str(self.refusal))
+
+    def no_pictures(self) -> SourceFormatError:
+        """The clear line where there is nothing to see."""
+        sound = any(name.startswith("audio/") for name in self.media)
+        return SourceFormatError(f"{self._name} has no video track" + (", only sound" if sound else ""))
 
     def _check(self, element: Any, caps: Any) -> bool:
         """Whether pictures of these caps may be decoded; where not, the reason is kept and the run ends."""

@@ -177,8 +177,8 @@ class FileSource(GstSource):
                 f" {frames} frames up to {pts_ns / 1e9:.3f} s could be read"
             )
         self._tell_damage(frames)
-        if not frames and not any(name.startswith("video/x-") for name in self._media):
-            raise self._no_video()
+        if not frames and self._decoding and not any(name.startswith("video/x-") for name in self._media):
+            raise self._decoding.no_pictures()
         if not frames:
             raise SourceError(f"{self._path} has a video track but no frames")
 
@@ -201,10 +201,6 @@ class FileSource(GstSource):
         remark(f"{self._path} is damaged: {text}", max(1, len(lost), holes if gaps else 0), key="damaged")
         raise SourceError(f"{self._path} is damaged: {text}: {frames} frames were shown")
 
-    def _no_video(self) -> SourceError:
-        sound = any(name.startswith("audio/") for name in self._media)
-        return SourceFormatError(f"{self._path} has no video track" + (", only sound" if sound else ""))
-
     def explain(self, failure: GstFailure | None) -> SourceError:
         """See `GstSource.explain`."""
         path = self._path
@@ -216,8 +212,8 @@ class FileSource(GstSource):
         if failure.code == "wrong-type" or "plain text" in failure.debug:
             return SourceFormatError(f"{path} is a text, expected a video")
         video = any(name.startswith("video/") and name not in CONTAINERS for name in self._media)
-        if not video and any(name.startswith("audio/") for name in self._media):
-            return self._no_video()
+        if self._decoding and not video and any(name.startswith("audio/") for name in self._media):
+            return self._decoding.no_pictures()
         if self._promise.missing_bytes:
             return SourceError(
                 f"{path} is truncated, {self._promise.missing_bytes} bytes are missing: no frame"

@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from irchroma.stream.gstreamer import door
 from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sources.file_source import FileSource
-from irchroma.stream.sources.gst_source import PictureOptions
+from irchroma.stream.sources.gst_source import PictureOptions, SourcePlan
 
 pytestmark = pytest.mark.gst
 
@@ -166,6 +167,35 @@ def test_sound_is_left_alone_and_sound_only_is_refused(record: Recorder) -> None
     sound = record("sound.mkv", "audiotestsrc num-buffers=20 ! vorbisenc ! matroskamux", 0)
     with pytest.raises(SourceFormatError, match="has no video track, only sound"):
         FileSource(sound).open()
+
+
+class Unheard(FileSource):
+    """A file whose demuxer has read it all before it hears that nobody takes what it gives."""
+
+    open_timeout_s = 5.0
+
+    def plan(self) -> SourcePlan:
+        plan, gst = super().plan(), door.modules()["Gst"]
+        handle = plan.signals["decode"]["deep-element-added"]
+
+        def swallow(_queue: Any, pad: Any) -> None:
+            if pad.get_direction() == gst.PadDirection.SRC:
+                kinds = gst.PadProbeType.BUFFER | gst.PadProbeType.EVENT_DOWNSTREAM
+                pad.add_probe(kinds, lambda *_: gst.PadProbeReturn.DROP)
+
+        def added(decode: Any, inside: Any, element: Any) -> None:
+            handle(decode, inside, element)
+            if element.get_factory().get_name() == "multiqueue":
+                element.connect("pad-added", swallow)
+
+        plan.signals["decode"]["deep-element-added"] = added
+        return plan
+
+
+def test_sound_only_is_refused_at_once_however_short_it_is(record: Recorder) -> None:
+    sound = record("sound.mp4", "audiotestsrc num-buffers=20 ! avenc_aac ! aacparse ! mp4mux", 0)
+    with pytest.raises(SourceFormatError, match="has no video track, only sound"):
+        Unheard(sound).open()
 
 
 @pytest.mark.parametrize(
