@@ -17,6 +17,7 @@ from irchroma.stream.gstreamer.door import GstFailure, modules, structure_of
 from irchroma.stream.gstreamer.sample import Sample
 from irchroma.stream.sources.addresses import broken_format
 from irchroma.stream.sources.camera_format import CameraFormat, CameraOptions, choose_format
+from irchroma.stream.sources.decoding import Decoding
 from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Pixels, SourcePlan
 
 
@@ -90,7 +91,7 @@ def _lines(caps: Any) -> tuple[str, ...]:
     return tuple(structure_of(caps, i).to_string() for i in range(caps.get_size())) if caps else ()
 
 
-_DECODERS = {"JPEG": " ! jpegdec", "H264": " ! decodebin"}
+_DECODERS = {"JPEG": " ! jpegdec", "H264": " ! decodebin name=decode"}
 
 
 class V4l2Source(GstSource):
@@ -115,12 +116,18 @@ class V4l2Source(GstSource):
             raise type(error)(
                 error if str(error).startswith(self._path) else f"{self._path}: {error}"
             ) from None
+        decoder, signals = _DECODERS.get(self._format.name, ""), {}
+        if decoder.endswith("=decode"):
+            megapixels, tells = self._pictures.max_megapixels, self._pictures.tell_damage
+            decoding = self._watched(Decoding(self._path, megapixels, tell_damage=tells))
+            signals["decode"] = decoding.signals
         return SourcePlan(
-            launch="v4l2src name=camera ! capsfilter name=mode" + _DECODERS.get(self._format.name, ""),
+            launch=f"v4l2src name=camera ! capsfilter name=mode{decoder}",
             properties={"camera": {"device": self._path}, "mode": {"caps": self._format.caps}},
+            signals=signals,
             live=True,
             description=f"{self._path}, {self._format}",
-            coded="mode" if self._format.name in _DECODERS else "",
+            coded="mode" if decoder and not signals else "",
         )
 
     def pixels(self, sample: Sample) -> Pixels:

@@ -1,6 +1,10 @@
 """The mode that is taken of what cameras offer: caps after their documentation, as `v4l2src` writes them."""
 
+import shutil
+import subprocess
+import sys
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -110,3 +114,52 @@ def test_an_absent_device_is_named_with_what_is_there() -> None:
 @pytest.mark.gst
 def test_looking_for_cameras_never_fails() -> None:
     assert isinstance(cameras(), list)
+
+
+CODED = """
+import sys
+from dataclasses import replace
+from irchroma.stream.errors import SourceError
+from irchroma.stream.sources import v4l2_source
+
+CAPS = "video/x-h264, width=(int)64, height=(int)48, framerate=(fraction)10/1"
+v4l2_source.offered_caps = lambda path: (CAPS,)
+
+class Recorded(v4l2_source.V4l2Source):
+    def plan(self):
+        plan = super().plan()
+        launch = plan.launch.replace("v4l2src name=camera", "filesrc name=camera ! matroskademux ! h264parse")
+        files = {"camera": {"location": sys.argv[1]}, "mode": {"caps": "video/x-h264"}}
+        return replace(plan, launch=launch, properties=files)
+
+source = Recorded("/dev/video0")
+units = []
+source.give_units(lambda unit, first: units.append(first))
+try:
+    source.open()
+    print("opened", source.read(5).pixels.dtype, units[0])
+except SourceError as error:
+    print(type(error).__name__, error)
+source.close()
+"""
+"""A camera that codes its pictures, played from a file."""
+
+
+@pytest.mark.gst
+@pytest.mark.parametrize(
+    ("layout", "said"),
+    [
+        ("yuv420p", "opened uint8 True"),
+        ("gray10le", "SourceFormatError /dev/video0: GStreamer cannot decode H.264 of 10-bit gray"),
+    ],
+)
+def test_pictures_that_a_camera_codes_are_decoded_as_a_file_s(layout: str, said: str, tmp_path: Path) -> None:
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("the camera's pictures are made with ffmpeg")
+    clip = tmp_path / "camera.mkv"
+    made = ("-f", "lavfi", "-i", "testsrc=size=64x48:rate=10:duration=3", "-pix_fmt", layout, str(clip))
+    subprocess.run(["ffmpeg", "-v", "error", *made], check=True, timeout=60)
+    words = [sys.executable, "-c", CODED, str(clip)]  # in a process of its own, which such pictures ended
+    done = subprocess.run(words, capture_output=True, encoding="utf-8", timeout=60, check=False)
+    assert said in done.stdout, done.stderr
+    assert done.returncode == 0
