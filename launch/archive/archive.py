@@ -162,12 +162,14 @@ class Archive:
             source = digest_of(recording.source)
             known = self._manifest["recordings"].get(recording.name, {})
             if (
-                known.get("state") == "done"
+                known.get("state") in ("done", "damaged")
                 and (known["source_sha256"], known["settings"]) == (source, self._settings)
                 and recording.target.is_file()
                 and digest_of(recording.target) == known["sha256"]
             ):
                 self.kept += 1
+                if known["state"] == "damaged":
+                    self.failures.append(f"{recording.name}: {known['reason']}")
                 return None
             recording.target.parent.mkdir(parents=True, exist_ok=True)
             spans = cut(recording.source, self._options.segment_s, self._options.overlap_s, self._every)
@@ -220,15 +222,22 @@ class Archive:
             self._fail(recording, f"joining: {error}", work)
             return
         ordered = [work.done[job.number] for job in work.jobs]
+        frames = sum(len(done.times) for done in ordered)
+        fault = "; ".join(done.fault for done in ordered if done.fault)
+        if fault:
+            fault += f": the {frames} frames that could be read are in {recording.target}"
+            self.failures.append(f"{recording.name}: {fault}")
+            log.error("%s: %s", recording.name, fault)
         self._note(
             recording,
             {
-                "state": "done",
+                "state": "damaged" if fault else "done",
+                **({"reason": fault} if fault else {}),
                 "source": str(recording.source),
                 "source_sha256": work.source_digest,
                 "settings": self._settings,
                 "sha256": digest_of(recording.target),
-                "frames": sum(len(done.times) for done in ordered),
+                "frames": frames,
                 "failed_attempts": sum(work.attempts.values()),
                 "engine": ordered[0].engine,
                 "seconds": round(time.monotonic() - work.began_s, 3),

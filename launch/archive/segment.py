@@ -84,6 +84,8 @@ class Done:
         engine: what colored it.
         seconds: that it took.
         remarks: what was dropped, replaced or guessed.
+        fault: what is wrong with the recording itself, all of which that can be read is there; empty for
+            nothing.
     """
 
     sha256: str
@@ -93,6 +95,7 @@ class Done:
     engine: str
     seconds: float
     remarks: list[str]
+    fault: str = ""
 
     @classmethod
     def read(cls, job: Job) -> Done | None:
@@ -203,17 +206,24 @@ def color_segment(job: Job) -> Done:
 def _colored(job: Job, config: RunConfig, path: Path) -> Done:
     """The segment in a file, not yet under its name, and how long it took not yet told."""
     sink = _SegmentSink(path, config, job.begin_ns)
-    remarks = Remarks()
+    remarks, fault = Remarks(), ""
     token = run_remarks.set(remarks)
     try:
         loop = build_loop(config, extra_sinks={str(path): sink})
         if job.tone:
             with np.load(job.tone, allow_pickle=False) as remembered:
                 loop.tone_map.recall(dict(remembered))
-        loop.run()
+        try:
+            loop.run()
+        except SourceError as error:  # such as a truncated file's, after all that it still has
+            if error is not loop.reader.failure or not sink.times:
+                raise
+            what, _, counted = str(error).rpartition(": ")
+            fault = what if "frames" in counted else str(error)  # it has counted this segment's alone
     finally:
         run_remarks.reset(token)
-    if job.frames >= 0 and len(sink.times) != job.frames:
+    lost = job.frames - len(sink.times) if job.frames >= 0 else 0
+    if lost < 0 or (lost and not fault):
         raise SourceError(
             f"{job.source}: segment {job.number} has {job.frames} pictures, {len(sink.times)} came out"
         )
@@ -227,6 +237,7 @@ def _colored(job: Job, config: RunConfig, path: Path) -> Done:
         loop.guarded.name if loop.guarded is not None else "",
         0.0,
         [str(one["text"]) for one in remarks.listed()],
+        fault,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 from irchroma.stream.container import read_promise
 from irchroma.stream.errors import SourceError, StreamError
 from irchroma.stream.gstreamer import door
-from irchroma.stream.gstreamer.door import EndOfStream
-from irchroma.stream.gstreamer.pipeline import Pipeline
+from irchroma.stream.gstreamer.door import EndOfStream, structure_of
+from irchroma.stream.gstreamer.pipeline import Pipeline, add_branch
 
 _WAIT_S = 30.0
 _CODED = (
     "h264", "h265", "mpeg", "vp8", "vp9", "av1", "ffv", "raw", "prores", "divx", "xvid", "h263", "theora",
     "msmpeg", "wmv", "dv",
 )  # fmt: skip
+_PICTURES = ("video/", "image/")
 _CAPS = ";".join([*(f"video/x-{name}" for name in _CODED), "video/mpeg", "image/jpeg", "image/png"])
 
 
@@ -50,6 +51,13 @@ def read_packets(path: Path, parser: str = "identity", data: bool = False) -> It
         corrections={"file": read_promise(path).corrections},
     )
     gst = door.modules()["Gst"]
+
+    def take_rest(_parts: Any, pad: Any) -> None:
+        """A file whose sound comes first would fail: nobody takes what there is until then."""
+        if not structure_of(pad.get_current_caps() or pad.query_caps(None)).get_name().startswith(_PICTURES):
+            add_branch(pad, pipeline.whole, "fakesink name=rest sync=false async=false", "rest")
+
+    pipeline.signals = {"parts": {"pad-added": take_rest}}
     try:
         pipeline.start()
         coded, deadline_s = pipeline.element("coded"), time.monotonic() + _WAIT_S

@@ -260,6 +260,50 @@ def test_a_broken_recording_is_reported_and_the_others_are_colored(
     assert len(pictures(tmp_path / "out" / "night.mp4")) == FRAMES
 
 
+@pytest.mark.parametrize("kind", ["ts", "m2ts", "flv", "mpg"])
+def test_a_recording_without_an_index_is_put_together_picture_by_picture(
+    clip: Path, tmp_path: Path, kind: str
+) -> None:
+    source, out, one = tmp_path / f"night.{kind}", tmp_path / "out.mkv", tmp_path / "one.mkv"
+    old = ("-c:v", "mpeg2video", "-r", "25", "-q:v", "2", "-c:a", "mp2")
+    remuxed = ("-i", str(clip), *(old if kind == "mpg" else ("-c", "copy")), str(source))
+    subprocess.run(["ffmpeg", "-v", "error", *remuxed], check=True)
+    words = ["--engine", "gray", "--tone-map", "none", "--quality", "0", "--quiet"]
+    assert main(["run", str(source), "--to", str(one), *words]) == 0
+    pieces = ["--segment-length", "6", "--overlap", "2", "--workers", "1"]
+    assert main(["archive", str(source), str(out), *words, *pieces]) == 0
+    for (time_s, picture), (expected_s, expected) in zip(pictures(out), pictures(one), strict=True):
+        assert abs(time_s - expected_s) <= Fraction(1, 1000)
+        assert np.abs(picture.astype(int) - expected).max() <= 2
+
+
+def test_what_can_be_read_of_a_damaged_recording_is_colored(
+    clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    fast = ("-i", str(clip), "-c", "copy", "-movflags", "faststart")
+    subprocess.run(["ffmpeg", "-v", "error", *fast, str(source / "whole.mp4")], check=True)
+    whole = (source / "whole.mp4").read_bytes()
+    (source / "cut.mp4").write_bytes(whole[: len(whole) * 7 // 10])
+    (source / "whole.mp4").unlink()
+    spoiled = ("-i", str(clip), "-c", "copy", "-bsf:v", "noise=amount='if(eq(n,125),9,0)'")
+    subprocess.run(["ffmpeg", "-v", "error", *spoiled, str(source / "spoiled.mp4")], check=True)
+    words = ["archive", str(source), str(out), "--engine", "gray", "--quiet", "--segment-length", "8"]
+    for again in (False, True):
+        assert main([*words, "--overlap", "2"]) == 1
+        said = capsys.readouterr()
+        assert "cut.mp4 is truncated" in said.err
+        assert "spoiled.mp4 is damaged" in said.err
+        assert ("0 colored, 2 were there already" if again else "2 colored, 0 were there") in said.out
+    for name, told in manifest(out).items():
+        assert told["state"] == "damaged"
+        assert told["failed_attempts"] == 0
+        assert f"the {len(pictures(out / name))} frames that could be read" in told["reason"]
+    assert len(pictures(out / "cut.mp4")) > FRAMES // 2
+    assert len(pictures(out / "spoiled.mp4")) >= FRAMES - 40
+
+
 def test_cuts_are_at_key_frames(clip: Path) -> None:
     assert [(span.begin_ns, span.frames) for span in cut(clip, 7)] == [
         (0, 80),
