@@ -27,7 +27,7 @@ from irchroma.engines.temporal.stage import TemporalOptions
 
 LARGEST_MEAN = 1.0
 """Levels: float16 on a device against float32 here, over moods and tones that add to what differs."""
-FRAMES = 4
+FRAMES = 2
 RUNTIME = "openvino" if installed("openvino") else "onnxruntime"
 EXACT = NetworkOptions(RUNTIME, exact=True, cache=None)
 
@@ -65,7 +65,7 @@ def farthest(device: Any, cpu: NeuralColorizer) -> float:
             luma = noisy(daytime_scene.draw(3)[1], np.random.default_rng(at))
             shown: list[NDArray[np.int_]] = []
             for one in (device, cpu):
-                one.submit(luma, at * 10 * FRAME_NS)
+                one.submit(luma, at * 20 * FRAME_NS)
                 shown.append(one.collect().rgb.astype(int))
             off, at = max(off, float(np.abs(shown[0] - shown[1]).mean())), at + 1
     return off
