@@ -11,14 +11,24 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from irchroma.engines.errors import EngineUnavailable
-from irchroma.engines.network.enlarging import before_enlarging, enlarged
 from irchroma.engines.network.network import NetworkOptions, Tensor, Tensors
+from irchroma.engines.network.rewriting.cells import cut_to_cells, in_cells, on_pixels, shapes_in_cells
+from irchroma.engines.network.rewriting.early import (
+    EARLY,
+    KnowsEarly,
+    TakesEarly,
+    early_port,
+    layers_before,
+)
+from irchroma.engines.network.rewriting.enlarging import before_enlarging, enlarged
+from irchroma.engines.network.rewriting.softmax import spare_softmax
 
 # OpenVINO goes without: it tells Google Analytics of every start otherwise, and makes ~/intel for that.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
@@ -84,9 +94,16 @@ def open_network(path: Path, options: NetworkOptions) -> OpenVinoNetwork:
     return OpenVinoNetwork(path, options)
 
 
-def open_graph(path: Path, options: NetworkOptions) -> OpenVinoGraph:
+def open_graph(path: Path, options: NetworkOptions) -> OpenVinoGraph | OpenVinoCells:
     """Read the graph; it is compiled when the first inputs tell their shapes."""
-    return OpenVinoGraph(path, options)
+    graph = OpenVinoGraph(path, options)
+    port = early_port(graph.model)
+    layers = layers_before(port) if port is not None else []
+    cut = cut_to_cells(graph.model, opset13, early=False)
+    if cut is None:
+        return graph
+    graph.model = openvino.Model(*cut, "cells")
+    return OpenVinoCells(path, options, graph, layers)
 
 
 def load_plugin() -> None:
@@ -205,7 +222,56 @@ class OpenVinoGraph:
         return request
 
 
-class OpenVinoNetwork:
+class OpenVinoCells(TakesEarly):
+    """The reference's network, a `Graph` on the CPU: OpenVINO does what it does in cells, OpenCV the rest."""
+
+    def __init__(
+        self, path: Path, options: NetworkOptions, whole: OpenVinoGraph, layers: list[Tensor]
+    ) -> None:
+        self._path, self._options, self._layers = path, options, layers
+        self._whole = whole
+        self._late: OpenVinoGraph | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """Runtime and precision."""
+        return self._whole.name
+
+    def first_layers(self) -> list[Tensor]:
+        """See `TakesEarly`."""
+        return self._layers
+
+    def run(self, inputs: Tensors) -> Tensors:
+        """See `Graph.run`."""
+        (cells,) = self._graph(EARLY in inputs).outputs(in_cells(inputs))
+        return on_pixels(cells, inputs)
+
+    def prepare(self, shapes: Shapes) -> None:
+        """See `Graph.prepare`."""
+        self._graph(EARLY in shapes).prepare(shapes_in_cells(shapes))
+
+    def close(self) -> None:
+        """Let go of the compiled graphs."""
+        for one in (self._whole, self._late):
+            if one is not None:
+                one.close()
+
+    def _graph(self, early: bool) -> OpenVinoGraph:
+        """The one without the first layers where it is given what they know; read when it is first needed."""
+        if not early:
+            return self._whole
+        with self._lock:
+            if self._late is None:
+                graph = OpenVinoGraph(self._path, self._options)
+                cut = cut_to_cells(graph.model, opset13, early=True)
+                if cut is None:
+                    raise EngineUnavailable(f"{self._path.stem} computes all of its layers itself")
+                graph.model, self._late = openvino.Model(*cut, "late cells"), graph
+            return self._late
+
+
+class OpenVinoNetwork(KnowsEarly):
     """A `Network` on the CPU in bf16 where the processor has it, float32 elsewhere.
 
     On two cores, batches of 2 and 4 took 1.04 to 1.18 times the CPU time of their frames one by one.
@@ -216,11 +282,15 @@ class OpenVinoNetwork:
     def __init__(self, path: Path, options: NetworkOptions) -> None:
         has_bf16 = "BF16" in _capabilities() and not options.exact and _bf16_allowed()
         self.lanes = options.lanes or 1
-        self._graph = OpenVinoGraph(path, options, "bf16" if has_bf16 else "f32", self.lanes)
+        self._open = partial(OpenVinoGraph, path, options, "bf16" if has_bf16 else "f32", self.lanes)
+        self._graph = self._open()
         _require_contract(self._graph.model, path)
-        _spare_softmax(self._graph.model)
-        small = before_enlarging(self._graph.model)
+        spare_softmax(self._graph.model, opset13)
+        small, port = before_enlarging(self._graph.model), early_port(self._graph.model)
         self._shrunk = small is not None
+        self._layers = layers_before(port) if small is not None and port is not None else []
+        self._telling: OpenVinoGraph | None = None
+        self._lock = threading.Lock()
         if small is not None:
             self._graph.model = openvino.Model(small, self._graph.model.get_parameters(), "colors")
 
@@ -236,6 +306,32 @@ class OpenVinoNetwork:
             return enlarged(small, share, luma)
         said = self._graph.run({"luma": luma})
         return said["ycc"], said["confidence"]
+
+    def first_layers(self) -> list[Tensor]:
+        """See `KnowsEarly`."""
+        return self._layers
+
+    def infer_early(self, luma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """See `KnowsEarly`."""
+        small, share, early = self._with_early().outputs({"luma": luma})
+        return *enlarged(small, share, luma), early
+
+    def prepare_early(self, shape: tuple[int, ...]) -> None:
+        """See `KnowsEarly`."""
+        self._with_early().prepare({"luma": shape})
+
+    def _with_early(self) -> OpenVinoGraph:
+        """A graph of its own, made when it is first needed: in bf16 one more output is other rounding."""
+        with self._lock:
+            if self._telling is None:
+                graph = self._open()
+                spare_softmax(graph.model, opset13)
+                small, port = before_enlarging(graph.model), early_port(graph.model)
+                if small is None or port is None:
+                    raise EngineUnavailable(f"{self.name} cannot tell what its first layers know")
+                graph.model = openvino.Model([*small, port], graph.model.get_parameters(), "colors and early")
+                self._telling = graph
+            return self._telling
 
     def compile_for(self, shape: tuple[int, ...]) -> None:
         """Compile for input of (N, 1, H, W), or fetch that from the cache, without a call; any thread."""
@@ -266,89 +362,9 @@ class OpenVinoNetwork:
 
     def close(self) -> None:
         """Let go of the compiled networks."""
-        self._graph.close()
-
-
-_LARGEST_EXPONENT = 60.0
-"""Logits are beyond neither 40 below 0 nor 10 above it; all that float32 and bf16 hold the exponential of."""
-
-
-def _spare_softmax(model: Any) -> None:
-    """Change the mean color of the classes' shares into one that needs no softmax, in place.
-
-    The mean of the colors, weighted by exponentials, by the sum of the exponentials: one convolution gives
-    both, and nothing is brought into another memory layout. A softmax over channels took 2 of 21 ms of
-    `nir:fast` at 256x320 in float32 on AVX2 and 0.8 of 11.6 in bf16. Only logits that are a part of one
-    convolution's outputs, the last ones, and whose shares go into one of size 1x1, are dealt with.
-    """
-    found = [node for node in model.get_ops() if node.get_type_name() == "Softmax"]
-    chain = [("Multiply", 2), ("Slice", 5), ("Add", 2), ("Convolution", 2)]
-    nodes: list[Any] = found[:1]
-    for kind, inputs in chain if len(found) == 1 else ():
-        node = nodes[-1].input_value(0).get_node()
-        if node.get_type_name() != kind or node.get_input_size() != inputs:
-            return
-        nodes.append(node)
-    readers = [one.get_node() for node in found for one in node.output(0).get_target_inputs()]
-    if len(nodes) != 5 or [reader.get_type_name() for reader in readers] != ["Convolution"]:
-        return
-    softmax, multiply, cut, add, head = nodes
-    others = [
-        one
-        for one in add.output(0).get_target_inputs()
-        if one.get_node().get_friendly_name() != cut.get_friendly_name()
-    ]
-    numbers = [_constant(one) for one in (multiply.input_value(1), add.input_value(1), head.input_value(1))]
-    centers = _constant(readers[0].input_value(1))
-    bounds = [_constant(cut.input_value(index)) for index in range(1, 5)]
-    if any(one is None for one in (*numbers, *bounds, centers)):
-        return
-    factor, bias, weight = numbers
-    start, stop, step, axis = (int(one.item()) for one in bounds)
-    outputs = len(weight)
-    reach = [
-        _constant(one.get_node().input_value(2))
-        for one in others
-        if one.get_node().get_type_name() == "Slice"
-    ]
-    known = (
-        factor.size == 1
-        and weight.shape[2:] == centers.shape[2:] == (1, 1)
-        and bias.size == outputs
-        and (min(stop, outputs), step, axis, softmax.get_attributes()["axis"]) == (outputs, 1, 1, 1)
-        and len(reach) == len(others)
-        and all(one is not None and int(one.item()) <= start for one in reach)
-    )
-    if not known:
-        return
-    features = head.input_value(0)
-
-    def convolved(port: Any, kernel: Any, offset: Any = None) -> Any:
-        kept = opset13.constant(np.ascontiguousarray(kernel, np.float32))
-        made = opset13.convolution(port, kept, [1, 1], [0, 0], [0, 0], [1, 1])
-        if offset is None:
-            return made
-        return opset13.add(made, opset13.constant(offset.reshape(1, -1, 1, 1).astype(np.float32)))
-
-    logits = convolved(features, weight[start:] * factor.item(), bias.reshape(-1)[start:] * factor.item())
-    powers = opset13.exp(opset13.clamp(logits, -_LARGEST_EXPONENT, _LARGEST_EXPONENT))
-    sums = convolved(powers, np.concatenate([centers, np.ones_like(centers[:1])]))
-    parts = opset13.variadic_split(sums, 1, [len(centers), 1])
-    mean = opset13.divide(parts.output(0), parts.output(1))
-    for reader in readers[0].output(0).get_target_inputs():
-        reader.replace_source_output(mean.output(0))
-    rest = convolved(features, weight[:start], bias.reshape(-1)[:start])
-    for other in others:
-        other.replace_source_output(rest.output(0))
-    model.validate_nodes_and_infer_types()
-
-
-def _constant(port: Any) -> Any:
-    """The numbers at a port, None where they are calculated; weights may be stored as float16."""
-    node = port.get_node()
-    while node.get_type_name() in ("Convert", "Reshape"):
-        node = node.input_value(0).get_node()
-    return np.asarray(node.data) if node.get_type_name() == "Constant" else None
+        for one in (self._graph, self._telling):
+            if one is not None:
+                one.close()
 
 
 def _bf16_allowed() -> bool:

@@ -18,6 +18,7 @@ import numpy as np
 from irchroma.engines.errors import EngineError, EngineUnavailable
 from irchroma.engines.network.line import BatchLine, BatchOptions
 from irchroma.engines.network.network import Network, NetworkOptions, Tensor, open_network
+from irchroma.engines.network.rewriting.early import KnowsEarly
 from irchroma.engines.processor import make_nice, usable_cores
 
 log = logging.getLogger(__name__)
@@ -65,7 +66,8 @@ class _Request:
 
     luma: Tensor
     asked_s: float
-    answer: Future[tuple[Tensor, Tensor]] = field(default_factory=Future)
+    early: bool = False
+    answer: Future[tuple[Tensor, ...]] = field(default_factory=Future)
 
 
 class SharedNetwork:
@@ -77,6 +79,7 @@ class SharedNetwork:
         calls, frames: what the network has done so far.
         most_seats: how many callers there have been at once.
         failed: the network threw an error; it serves on, but whoever comes new wants another.
+        knows_early: the network, where it tells what its first layers know.
     """
 
     def __init__(
@@ -96,6 +99,7 @@ class SharedNetwork:
         """
         self._turns, self._beside = turns or Turns(network.lanes), beside
         self._network, options = network, options or BatchOptions()
+        self.knows_early = network if isinstance(network, KnowsEarly) else None
         self.batch_frames = options.frames or network.best_batch
         self.line = BatchLine[_Request](options.wait_ms / 1e3, self.batch_frames)
         self._changed = threading.Lock()
@@ -156,9 +160,10 @@ class SharedNetwork:
             return
         self._network.close()
 
-    def ask(self, seat: NetworkSeat, luma: Tensor) -> tuple[Tensor, Tensor]:
-        """Answer one call; blocks until done. Raises EngineError with the network's reason."""
-        request = _Request(luma, time.monotonic())
+    def ask(self, seat: NetworkSeat, luma: Tensor, early: bool = False) -> tuple[Tensor, ...]:
+        """Answer one call, `early` as `KnowsEarly.infer_early` does; blocks until done. Raises EngineError
+        with the network's reason."""
+        request = _Request(luma, time.monotonic(), early)
         with self._changed:
             here = not self._closed and seat in self._seats
         if not here or not self.line.put(seat, request, luma.shape[1:], len(luma)):
@@ -180,12 +185,12 @@ class SharedNetwork:
                 with self._turns.turn():
                     now_s = time.monotonic()
                     self.line.note_waits([now_s - request.asked_s for request in batch])
-                    ycc, confidence = self._network.infer(luma)
+                    answer = self._answer(luma, any(request.early for request in batch))
                 first = 0
                 for request in batch:
                     after = first + len(request.luma)
                     # The network's arrays are good until the next call only.
-                    request.answer.set_result((ycc[first:after].copy(), confidence[first:after].copy()))
+                    request.answer.set_result(tuple(part[first:after].copy() for part in answer))
                     first = after
                 with self._changed:
                     self.calls += 1
@@ -196,8 +201,15 @@ class SharedNetwork:
                     if not request.answer.done():
                         request.answer.set_exception(_own_copy(error))
 
+    def _answer(self, luma: Tensor, early: bool) -> tuple[Tensor, ...]:
+        if not early:
+            return self._network.infer(luma)
+        if self.knows_early is None:
+            raise EngineError(f"{self.name} does not tell what its first layers know")
+        return self.knows_early.infer_early(luma)
 
-class NetworkSeat:
+
+class NetworkSeat(KnowsEarly):
     """One caller's place at a `SharedNetwork`; itself a `Network`."""
 
     lanes, best_batch = 1, 1
@@ -212,7 +224,23 @@ class NetworkSeat:
 
     def infer(self, luma: Tensor) -> tuple[Tensor, Tensor]:
         """See `Network.infer`; the arrays are the caller's to keep."""
-        return self._shared.ask(self, luma)
+        ycc, confidence, *_ = self._shared.ask(self, luma)
+        return ycc, confidence
+
+    def first_layers(self) -> list[Tensor]:
+        """See `KnowsEarly`."""
+        network = self._shared.knows_early
+        return network.first_layers() if network is not None else []
+
+    def infer_early(self, luma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """See `KnowsEarly`; the arrays are the caller's to keep."""
+        ycc, confidence, early = self._shared.ask(self, luma, early=True)
+        return ycc, confidence, early
+
+    def prepare_early(self, shape: tuple[int, ...]) -> None:
+        """See `KnowsEarly`."""
+        if (network := self._shared.knows_early) is not None:
+            network.prepare_early(shape)
 
     def abandon(self) -> None:
         """The network hangs: whoever comes new gets another one."""

@@ -8,23 +8,21 @@ takes little, gives its mood.
 from __future__ import annotations
 
 import logging
-import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 from weakref import WeakSet
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from irchroma.engines import catalog
 from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.network.network import Graph, Network, NetworkOptions, Tensor, open_graph
+from irchroma.engines.network.rewriting.early import EARLY, EARLY_CHANNELS, KnowsEarly, TakesEarly, alike
 from irchroma.engines.network.sharing import NetworkSeat
-from irchroma.engines.recolor import color_space
+from irchroma.engines.neural.tokens import CELL_PX, encode, encoded_size, places
 from irchroma.engines.reference.mood import Mood, with_mood
 from irchroma.engines.reference.pictures import Reference
 from irchroma.engines.reference.placing import Placing
@@ -32,27 +30,15 @@ from irchroma.engines.reference.shown import Light, Own, Taken, shown_of
 
 log = logging.getLogger(__name__)
 
-CELL_PX = 8
-"""Side of a cell of the infrared and of the reference, in pixels that the network sees."""
-AREA_PX = 160 * 240
-"""Of the reference as it is encoded: about 600 cells. With 768 a true scene's frame gave 0.04 dB
-more, for a tenth of the time."""
-STRIDE_PX, LEAST_PX = 32, 64
-DISTRUSTED = -30.0
-"""Added to the similarity of cells that are not trusted."""
 STRONGEST = 2.0
 """Strength beyond 1 is for moods, which are small, and for what is held back of the scene's own picture."""
 CONTENT = 0.3
 """Share of what the network matches by content alone, where geometry has not found the scene: all of it takes
 color away from brick and leaves, and viewers turned from it."""
-TRUSTED = 0.5
-"""Share of a cell that must be."""
 USUAL_PX = (240, 320)
 """(H, W) of a picture of usual shape, for which networks are compiled before there is one."""
 OpenGraph = Callable[[Path, NetworkOptions], Graph]
 """Opens a graph: on the CPU (`network.open_graph`), or on a device."""
-LEAST_SPREAD = 0.25 * math.sqrt(1e-3)
-"""Standard deviation that is added in squares, as in training (`exemplar.network.statistics`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +166,7 @@ class ExemplarNetwork:
         """
         self._own, self.given = own, given
         self._frames: Graph = opener(catalog.weights_path(catalog.REFERENCE.name, given.band), options)
+        self._early = _early_of(own, self._frames)
         self._look = catalog.look_of(catalog.REFERENCE.name, given.band)
         self._size: tuple[int, int] | None = None
         given.attend(self)
@@ -191,14 +178,19 @@ class ExemplarNetwork:
 
     def infer(self, luma: Tensor) -> tuple[Tensor, Tensor]:
         """See `Network.infer`."""
-        ycc, confidence = self._own.infer(luma)
         encoded, strength = self.given.encoded, self.given.strength
         if encoded is None or strength == 0.0:
-            return ycc, confidence
+            return self._own.infer(luma)
+        known_early: list[dict[str, Tensor]] = [{}] * len(luma)
+        if self._early is None:
+            ycc, confidence = self._own.infer(luma)
+        else:
+            ycc, confidence, early = self._early.infer_early(luma)
+            known_early = [{EARLY: one[None]} for one in early]
         height, width = luma.shape[2] // CELL_PX, luma.shape[3] // CELL_PX
         common: dict[str, Tensor] = {"place": places(height, width), **encoded.tokens}
         answers = []
-        for picture, own, sure in zip(luma, ycc, confidence, strict=True):
+        for picture, own, sure, first in zip(luma, ycc, confidence, known_early, strict=True):
             there, known = encoded.placing.at(cv2.convertScaleAbs(picture[0], alpha=255.0))
             taken = share_taken(strength, known)
             frame = {
@@ -209,7 +201,7 @@ class ExemplarNetwork:
                 "known": np.full((1, 1, 1, 1), known, np.float32),
                 "strength": np.full((1, 1, 1, 1), taken, np.float32),
             }
-            answer = self._frames.run(common | frame)
+            answer = self._frames.run(common | frame | first)
             if known > 0.0:
                 answer = self._shown(answer, frame, encoded.light, Taken.of(strength, encoded.wished))
             if known < 1.0:
@@ -256,6 +248,9 @@ class ExemplarNetwork:
         rows, columns = height // CELL_PX, width // CELL_PX
         known = self.given.usual_tokens() if encoded is None else encoded.tokens
         tokens = {name: one.shape for name, one in known.items()}
+        if self._early is not None:
+            self._early.prepare_early((1, 1, height, width))
+            tokens[EARLY] = (1, EARLY_CHANNELS, rows, columns)
         self._frames.prepare(
             {
                 "luma": (1, 1, height, width),
@@ -278,6 +273,13 @@ class ExemplarNetwork:
         """Let go of both networks."""
         for network in (self._own, self._frames):
             network.close()
+
+
+def _early_of(own: Network, frames: Graph) -> KnowsEarly | None:
+    """The band's network where the reference's begins with its very layers, and need not compute them."""
+    if not isinstance(own, KnowsEarly) or not isinstance(frames, TakesEarly):
+        return None
+    return own if alike(own.first_layers(), frames.first_layers()) else None
 
 
 def by_reference(
@@ -336,64 +338,6 @@ def share_taken(strength: float, known: float) -> float:
     return min(1.0, strength) * known + CONTENT * strength * (1.0 - known)
 
 
-def encode(reference: Reference, pictures: Graph) -> dict[str, Tensor]:
-    """The tokens of a picture, for `exemplar.network`.
-
-    Args:
-        reference: of any size.
-        pictures: the graph that encodes them.
-    """
-    height, width = encoded_size(reference.rgb.shape[:2])
-    rgb = np.asarray(cv2.resize(reference.rgb, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-    trust = cv2.resize(reference.trust, (width, height), interpolation=cv2.INTER_AREA)
-    rows, columns = height // CELL_PX, width // CELL_PX
-    ycc = color_space.rgb_to_ycc(rgb)
-    small = _cells(ycc)
-    made = pictures.run(
-        {
-            "luma": np.ascontiguousarray(ycc[None, None, ..., 0]),
-            "place": places(rows, columns),
-            "small": np.ascontiguousarray(small.transpose(2, 0, 1)[None]),
-        }
-    )
-    cells = small.reshape(-1, 3)
-    trusted = _cells(trust.astype(np.float32)[..., None] / 255.0).ravel() >= TRUSTED
-    seen = cells[trusted] if trusted.any() else cells
-    spread = np.sqrt(np.square(seen - seen.mean(0)).mean(0) + LEAST_SPREAD**2)
-    where = places(rows, columns).reshape(2, -1).T
-    values = np.concatenate([cells, cells * cells, where], axis=1)[None]
-    return {
-        "keys": np.array(made["keys"], np.float32),
-        "scene": np.array(made["scene"], np.float32),
-        "values": np.asarray(values, np.float32),
-        "level": np.concatenate([seen.mean(0), spread]).astype(np.float32).reshape(1, 6, 1, 1),
-        "bias": np.where(trusted, 0.0, DISTRUSTED).astype(np.float32).reshape(1, 1, -1),
-    }
-
-
 def _placing(reference: Reference) -> Placing:
     height, width = encoded_size(reference.rgb.shape[:2])
     return Placing(reference.luma, (height // CELL_PX, width // CELL_PX))
-
-
-def encoded_size(size: tuple[Any, ...]) -> tuple[int, int]:
-    """(H, W) of a reference as it is encoded: about `AREA_PX`, its shape nearly kept, multiples of 32."""
-    factor = math.sqrt(AREA_PX / (size[0] * size[1]))
-    height, width = (
-        min(512, max(LEAST_PX, STRIDE_PX * round(side * factor / STRIDE_PX))) for side in size[:2]
-    )
-    return height, width
-
-
-def places(height: int, width: int) -> Tensor:
-    """(1, 2, h, w) float32: x and y of the cells' middles in [-1, 1]."""
-    y = np.broadcast_to(((np.arange(height) + 0.5) / height * 2 - 1)[:, None], (height, width))
-    x = np.broadcast_to((np.arange(width) + 0.5) / width * 2 - 1, (height, width))
-    return np.stack([x, y])[None].astype(np.float32)
-
-
-def _cells(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(H, W, C) -> (H / 8, W / 8, C) means."""
-    height, width, channels = pixels.shape
-    shape = (height // CELL_PX, CELL_PX, width // CELL_PX, CELL_PX, channels)
-    return np.asarray(pixels.reshape(shape).mean((1, 3)), np.float32)

@@ -19,8 +19,9 @@ from irchroma.engines.errors import EngineError, EngineOptionError
 from irchroma.engines.network.network import GRAPH_RUNTIMES, NetworkOptions, installed
 from irchroma.engines.neural.adjustable import AdjustableColorizer
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
-from irchroma.engines.neural.exemplar import ExemplarNetwork, PreparedNetwork, encoded_size
+from irchroma.engines.neural.exemplar import ExemplarNetwork, PreparedNetwork
 from irchroma.engines.neural.ladder import Rung
+from irchroma.engines.neural.tokens import encoded_size
 from irchroma.engines.recolor.work_picture import padded, work_size
 from irchroma.engines.reference.mood import COLD_MOST, WARM_MOST
 from irchroma.engines.reference.pictures import AUTO, Reference, load_references, save_references
@@ -233,7 +234,9 @@ def test_both_runtimes_say_the_same(band: str) -> None:
         engine.exchange_references([given(rgb)])
         found.append(shown(engine, luma))
         engine.close()
-    assert np.abs(found[0] - found[1]).max() <= 2
+    # OpenVINO's takes what the band's network knows, whose first layers have moved by 0.7 % in thermal.
+    assert np.abs(found[0] - found[1]).max() <= 4
+    assert error(found[0], found[1]) < 0.2  # 55 dB
 
 
 @pytest.mark.parametrize("band", ENGINES)

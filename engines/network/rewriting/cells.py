@@ -1,0 +1,156 @@
+"""The reference's network cut to what it does in cells of 8 x 8 pixels: means before it and pixels after it
+are done by OpenCV. Knows OpenVINO's graph by its nodes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import cv2
+import numpy as np
+
+from irchroma.engines.network.network import Tensor, Tensors
+from irchroma.engines.network.rewriting.early import EARLY, EARLY_CHANNELS, early_port
+
+CELL_PX = 8
+MEANS = ("luma", "own", "sureness")
+"""Inputs of whose cells the means are taken."""
+OUTPUTS = ("ycc", "confidence")
+_TAIL = {
+    "Add": 3,
+    "Interpolate": 1,
+    "Maximum": 2,
+    "Minimum": 2,
+    "Multiply": 2,
+    "Subtract": 1,
+    "VariadicSplit": 1,
+}
+_LIMITS = ((0.0, 1.0), (-0.5, 0.5), (-0.5, 0.5))
+"""Of Y', Cb, Cr."""
+_PARTS = 7
+"""Planes at the cells: slope and offset by the luma of three channels, and how sure it is."""
+
+
+def cells_of(name: str) -> str:
+    """What the means of an input are called."""
+    return f"{name}_cells"
+
+
+def cut_to_cells(model: Any, opset: Any, early: bool) -> tuple[list[Any], list[Any]] | None:
+    """Outputs and inputs of the part in between; the model is changed by it.
+
+    Args:
+        model: an OpenVINO model as `training.exemplar.network` makes it.
+        opset: OpenVINO's.
+        early: without its first layers too, whose knowledge is an input then.
+
+    Returns:
+        None, and the model is as it was, but for one of exactly the known shape.
+    """
+    end, means = _end_of(model), _means_in(model)
+    port = early_port(model) if early else None
+    if end is None or means.keys() != set(MEANS) or (early and port is None):
+        return None
+    inputs = {one.get_node().get_friendly_name(): one.get_node() for one in model.inputs}
+    taken = [inputs[name] for name in inputs if name not in MEANS or (name == "luma" and not early)]
+    for name, node in means.items():
+        channels = node.get_output_partial_shape(0)[1].get_length()
+        taken.append(_given(node.output(0), channels, cells_of(name), opset))
+    if port is not None:
+        taken.append(_given(port, EARLY_CHANNELS, EARLY, opset))
+    return [end], taken
+
+
+def shapes_in_cells(shapes: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """Of the part in between, by those of the whole."""
+    found = {name: shape for name, shape in shapes.items() if name not in MEANS}
+    for name in MEANS:
+        *first, height, width = shapes[name]
+        found[cells_of(name)] = (*first, height // CELL_PX, width // CELL_PX)
+    if EARLY not in shapes:
+        found["luma"] = shapes["luma"]
+    return found
+
+
+def in_cells(inputs: Tensors) -> Tensors:
+    """Inputs of the part in between, by those of the whole, of one picture."""
+    found = {name: one for name, one in inputs.items() if name not in MEANS}
+    for name in MEANS:
+        found[cells_of(name)] = _means(inputs[name])
+    if EARLY not in inputs:
+        found["luma"] = inputs["luma"]
+    return found
+
+
+def on_pixels(cells: Tensor, inputs: Tensors) -> Tensors:
+    """What the whole says, new arrays.
+
+    Args:
+        cells: (1, 7, h, w) float32 that the part in between says.
+        inputs: of the whole, of one picture.
+    """
+    luma, own, sure = inputs["luma"][0, 0], inputs["own"][0], inputs["sureness"][0, 0]
+    size = luma.shape[::-1]
+    ycc, confidence = np.empty((1, *own.shape), np.float32), np.empty((1, 1, *sure.shape), np.float32)
+    slope, part = np.empty_like(luma), np.empty_like(luma)
+    for channel, (low, high) in enumerate(_LIMITS):
+        made = ycc[0, channel]
+        cv2.resize(cells[0, channel], size, dst=slope)
+        cv2.resize(cells[0, 3 + channel], size, dst=made)
+        cv2.add(made, cv2.multiply(slope, luma, dst=slope), dst=made)
+        cv2.add(made, own[channel], dst=made)
+        np.clip(made, low, high, out=made)
+    cv2.resize(cells[0, 6], size, dst=part)
+    made = confidence[0, 0]
+    cv2.multiply(part, cv2.subtract(1.0, sure, dst=made), dst=part)
+    cv2.add(sure, part, dst=made)
+    np.clip(made, 0.0, 1.0, out=made)
+    return dict(zip(OUTPUTS, (ycc, confidence), strict=True))
+
+
+def _means(planes: Tensor) -> Tensor:
+    """(1, C, H, W) -> (1, C, H / 8, W / 8)."""
+    size = (planes.shape[3] // CELL_PX, planes.shape[2] // CELL_PX)
+    return np.stack([cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in planes[0]])[None]
+
+
+def _given(port: Any, channels: int, name: str, opset: Any) -> Any:
+    """An input in place of what a port says."""
+    made = opset.parameter([1, channels, -1, -1], np.float32, name)
+    made.output(0).set_names({name})
+    for reader in port.get_target_inputs():
+        reader.replace_source_output(made.output(0))
+    return made
+
+
+def _end_of(model: Any) -> Any | None:
+    """Where the cells are enlarged to pixels, its input; None where the rest is not as known."""
+    nodes: dict[str, Any] = {}
+    waiting = [result.input_value(0).get_node() for result in model.get_results()]
+    while waiting:
+        node = waiting.pop()
+        if node.get_friendly_name() in nodes:
+            continue
+        nodes[node.get_friendly_name()] = node
+        if node.get_type_name() not in ("Interpolate", "Parameter"):
+            waiting += [node.input_value(index).get_node() for index in range(node.get_input_size())]
+    kinds = Counter(node.get_type_name() for node in nodes.values())
+    inputs, numbers = kinds.pop("Parameter", 0), kinds.pop("Constant", 0)
+    if dict(kinds) != _TAIL or inputs != len(MEANS) or not numbers:
+        return None
+    enlarged = next(node for node in nodes.values() if node.get_type_name() == "Interpolate")
+    about, end = enlarged.get_attributes(), enlarged.input_value(0)
+    bilinear = about["coordinate_transformation_mode"] == "half_pixel" and "linear" in about["mode"]
+    return end if bilinear and end.get_partial_shape()[1].get_length() == _PARTS else None
+
+
+def _means_in(model: Any) -> dict[str, Any]:
+    """Name of an input -> what takes the means of its cells."""
+    side = [CELL_PX, CELL_PX]
+    return {
+        node.input_value(0).get_node().get_friendly_name(): node
+        for node in model.get_ops()
+        if node.get_type_name() == "AvgPool"
+        and list(node.get_attributes()["kernel"]) == list(node.get_attributes()["strides"]) == side
+    }
