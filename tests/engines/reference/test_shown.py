@@ -56,6 +56,15 @@ def light_of(ycc: Plane) -> Light:
     return Light.of(ycc, np.linspace(-1.0, 1.0, len(ycc), dtype=np.float32))
 
 
+def test_a_street_that_headlamps_light_to_the_top_is_no_day() -> None:
+    bright, shadow = cells(0.7, 0.0, 0.0), cells(0.15, 0.0, 0.0)
+    street = np.concatenate([bright, np.tile(shadow, (2, 1))])
+    assert light_of(street).by_night(True) == 1.0
+    assert light_of(street).by_night(False) == light_of(street).dark  # near infrared tells leaves
+    day = np.concatenate([bright, np.tile(cells(0.35, 0.0, 0.0), (2, 1))])
+    assert light_of(day).by_night(True) == 0.0
+
+
 def chosen(strength: float) -> Taken:
     """By a machine."""
     return Taken.of(strength, wished=False)
