@@ -26,9 +26,10 @@ from numpy.typing import NDArray
 from irchroma.engines import catalog
 from irchroma.engines.measures import metrics
 from irchroma.engines.measures.metrics import Scores
-from irchroma.engines.network.network import NetworkOptions
+from irchroma.engines.network.network import Network, NetworkOptions, open_network
+from irchroma.engines.network.twins import twin_path
 from irchroma.engines.neural.colorizer import NeuralColorizer
-from irchroma.engines.neural.exemplar import STRONGEST, ExemplarNetwork
+from irchroma.engines.neural.exemplar import STRONGEST, ExemplarNetwork, GivenPicture
 from irchroma.engines.neural.options import NeuralOptions
 from irchroma.engines.recolor.color_space import lab_to_rgb, luma_to_rgb, rgb_to_lab, rgb_to_ycc
 from irchroma.engines.reference.pictures import AUTO, Reference, is_gray
@@ -78,6 +79,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help=f"the pairs are one sequence: the reference is the frame {FRAMES_AWAY} away",
     )
+    parser.add_argument(
+        "--cost-only", action="store_true", help="CPU time alone, on a machine that does nothing else"
+    )
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads of the networks")
     parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
     parser.add_argument("--sheet", type=Path, metavar="FILE", help="references and strengths: a PNG")
@@ -88,6 +92,11 @@ def run(args: argparse.Namespace) -> int:
     scenes = read_scenes(args.folder, args.frames)
     network = NetworkOptions(threads=args.threads, exact=True)
     band = NeuralOptions(engine=args.band, steady=False, network=network)
+    about = {"bench": "exemplars", "band": args.band, "frames": args.frames, "pairs": len(scenes)}
+    cost = measure_cost(args.band, network, scenes[0])
+    if args.cost_only:
+        write_json(args.json, {**about, "cost": cost})
+        return 0
     ways = Ways(band)
     progress = Progress(len(scenes))
     results: dict[str, list[Scores]] = {}
@@ -104,13 +113,9 @@ def run(args: argparse.Namespace) -> int:
     parts = {light: {"pairs": len(part.get("alone", [])), **_table(part)} for light, part in by_light.items()}
     for name, found in table.items():
         print(f"{name:34} " + " ".join(f"{key} {found['mean'][key] or 0.0:.3f}" for key in PRINTED))
-    cost = {f"{size[1]}x{size[0]}": ways.cost(size) for size in SIZES_PX}
-    for size, found in cost.items():
-        print(f"{size}: {found['ratio']:.2f} times the CPU time of {args.band}:fast")
     if args.sheet is not None:
         write_rgb(args.sheet, ways.sheet(scenes))
     ways.close()
-    about = {"bench": "exemplars", "band": args.band, "frames": args.frames, "pairs": len(scenes)}
     write_json(args.json, {**about, "cost": cost, "results": table, "by_light": parts})
     return 0
 
@@ -167,6 +172,79 @@ def crop(rgb: Rgb, number: int) -> Rgb:
     return np.ascontiguousarray(rgb[top : top + height, left : left + width])
 
 
+def forms_of(band: str, options: NetworkOptions) -> dict[str, Network]:
+    """The band's own `fast` network in every precision that it has here."""
+    path, twin = catalog.weights_path(band, "fast"), twin_path(band, "fast")
+    found = {"f32": open_network(path, replace(options, exact=True))}
+    other = open_network(path, replace(options, exact=False))
+    found[other.name.split()[-1]] = other
+    if twin.is_file():
+        found["int8"] = open_network(twin, replace(options, exact=True))
+    return found
+
+
+def measure_cost(band: str, options: NetworkOptions, scene: Scene) -> dict[str, dict[str, Any]]:
+    """CPU milliseconds of a call of the band's network and of the reference's on top of it, in turns.
+
+    Args:
+        band: of the frames.
+        options: threads of the networks.
+        scene: whose first picture is its reference ("placed"), beside noise ("mood").
+
+    Returns:
+        Size -> precision of the band's network -> "fast_cpu_ms", and of "placed" and "mood" the same and the
+        ratio; "known": how far geometry has found the picture, [0, 1].
+    """
+    noise = np.random.default_rng(0).integers(0, 256, (192, 256, 3), dtype=np.uint8)
+    pictures = {"placed": next(iter(scene.given.values())), "mood": noise}
+    owns, given, networks = forms_of(band, options), {}, {}
+    for kind, rgb in pictures.items():
+        given[kind] = GivenPicture(band, options)
+        given[kind].give(
+            Reference(np.ascontiguousarray(rgb), np.full(rgb.shape[:2], 255, np.uint8), wished=True)
+        )
+        networks[kind] = {form: ExemplarNetwork(own, given[kind], options) for form, own in owns.items()}
+    found: dict[str, dict[str, Any]] = {}
+    for size in SIZES_PX:
+        pixels = cv2.resize(scene.luma, size[::-1], interpolation=cv2.INTER_AREA)
+        luma = pixels[None, None].astype(np.float32) / np.float32(255)
+        calls: dict[tuple[str, str], Network] = {(form, "fast"): own for form, own in owns.items()}
+        calls |= {(form, kind): one for kind, some in networks.items() for form, one in some.items()}
+        spent: dict[tuple[str, str], list[float]] = {key: [] for key in calls}
+        for one in given.values():
+            one.forget()
+        for number in range(CALLS + 2):
+            for key, network in calls.items():
+                start_s = time.process_time()
+                network.infer(luma)
+                if number > 1:  # the first ones compile
+                    spent[key].append(1e3 * (time.process_time() - start_s))
+        name = f"{size[1]}x{size[0]}"
+        found[name] = {form: _compared(form, spent) for form in owns}
+        placed = given["placed"].encoded
+        found[name]["known"] = (
+            placed.placing.at(np.asarray(pixels, np.uint8))[1] if placed is not None else 0.0
+        )
+        for form in owns:
+            ratios = ", ".join(f"{kind} {found[name][form][kind]['ratio']:.2f}" for kind in pictures)
+            print(f"{name} {form}: times the CPU time of {band}:fast: {ratios}")
+    for one in given.values():
+        one.close()
+    for some in networks.values():
+        for exemplar in some.values():
+            exemplar.close()
+    return found
+
+
+def _compared(form: str, spent: dict[tuple[str, str], list[float]]) -> dict[str, Any]:
+    fast = spread(spent[form, "fast"])
+    made: dict[str, Any] = {"fast_cpu_ms": fast}
+    for kind in ("placed", "mood"):
+        cost = spread(spent[form, kind])
+        made[kind] = {"cpu_ms": cost, "ratio": round(cost["median"] / fast["median"], 3)}
+    return made
+
+
 class Ways:
     """The ways to color by a reference; `close()` lets go of their networks."""
 
@@ -203,26 +281,6 @@ class Ways:
             self._both.set_reference_strength(1.0)
             found += [(f"{kind}: {name}", shown, truth, luma) for name, shown in by.items()]
         return found
-
-    def cost(self, size: tuple[int, int]) -> dict[str, Any]:
-        """CPU milliseconds of a call of the band's network and of the reference's, in turns."""
-        network = self._by_network.network
-        if not isinstance(network, ExemplarNetwork):
-            raise PictureError("the engine reference has no network of its own")
-        random = np.random.default_rng(0)
-        rgb = random.integers(0, 256, (192, 256, 3), dtype=np.uint8)
-        network.given.give(Reference(rgb, np.full(rgb.shape[:2], 255, np.uint8)))
-        luma = random.random((1, 1, *size), np.float32)
-        spent: dict[str, list[float]] = {"fast": [], "reference": []}
-        for number in range(CALLS + 2):
-            for name, one in (("fast", self._alone.network), ("reference", network)):
-                start_s = time.process_time()
-                one.infer(luma)
-                if number > 1:  # the first ones compile
-                    spent[name].append(1e3 * (time.process_time() - start_s))
-        found = {f"{name}_cpu_ms": spread(values) for name, values in spent.items()}
-        ratio = found["reference_cpu_ms"]["median"] / found["fast_cpu_ms"]["median"]
-        return {**found, "ratio": round(ratio, 3)}
 
     def sheet(self, scenes: list[Scene]) -> Rgb:
         """(H, W, 3): infrared, alone, then each of some references with what it makes; then strengths."""

@@ -46,7 +46,11 @@ def test_every_way_is_in_the_table_and_no_reference_is_the_band_s_own(
     assert parts["day"]["other crop: reference"] == rows["other crop: reference"]
     near, alone = rows["other crop: reference"]["mean"], rows["alone"]["mean"]
     assert near["psnr_db"] > alone["psnr_db"] + 1
-    assert 1.0 < said["cost"]["320x256"]["ratio"] < 3.0
+    for form in ("f32", "int8"):
+        cost = said["cost"]["320x256"][form]
+        assert cost["fast_cpu_ms"]["count"] == cost["placed"]["cpu_ms"]["count"] == 8
+        assert 1.0 < cost["mood"]["ratio"] < 4.0
+    assert said["cost"]["320x256"]["known"] == 1.0
     assert cv2.imread(str(sheet)) is not None
 
 
