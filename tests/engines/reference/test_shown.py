@@ -57,7 +57,7 @@ def light_of(ycc: Plane) -> Light:
 
 
 def test_a_street_that_headlamps_light_to_the_top_is_no_day() -> None:
-    bright, shadow = cells(0.7, 0.0, 0.0), cells(0.15, 0.0, 0.0)
+    bright, shadow = cells(0.75, 0.0, 0.0), cells(0.15, 0.0, 0.0)
     street = np.concatenate([bright, np.tile(shadow, (2, 1))])
     assert light_of(street).by_night(True) == 1.0
     assert light_of(street).by_night(False) == light_of(street).dark  # near infrared tells leaves
