@@ -99,7 +99,7 @@ struct keep_neutral_arguments {
 
 PLACE bool on_stroke(const keep_neutral_arguments &a, int x, int y) {
     int level = a.luma[(long)y * a.width + x];
-    return level >= 200 && level - a.opened[(long)y * a.width + x] >= 96;
+    return level >= 232 && level - a.opened[(long)y * a.width + x] >= 96;
 }
 
 // neutral.level_fade.

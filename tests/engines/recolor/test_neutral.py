@@ -57,6 +57,15 @@ def test_burnt_in_text_is_found_and_little_else(scale: int) -> None:
     assert not neutral.strokes(luma).any()
 
 
+def test_text_of_limited_range_is_found_and_a_sunlit_stone_or_leaf_is_no_stroke() -> None:
+    luma = scene()
+    luma[60:63, 40:80] = 235
+    luma[160:163, 40:43] = luma[170:172, 200:204] = 220
+    found = neutral.strokes(luma) > 0
+    assert found[60:63, 40:80].all()
+    assert not found[120:].any()
+
+
 def test_a_large_bright_surface_is_no_stroke() -> None:
     luma = scene()
     luma[50:150, 100:200] = 235

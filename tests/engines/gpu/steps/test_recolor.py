@@ -41,6 +41,9 @@ def scene(size: tuple[int, int], work: tuple[int, int]) -> Scene:
     luma[: size[0] // 12] = 3
     luma[:, -9:] = 16
     luma[size[0] // 3 : size[0] // 3 + 24, 40:43] = 255
+    luma[size[0] // 2 : size[0] // 2 + 40, 60:100] = 60
+    luma[size[0] // 2 + 8 : size[0] // 2 + 32, 70:73] = 220  # a blade of grass beside a character
+    luma[size[0] // 2 + 8 : size[0] // 2 + 32, 85:88] = 240
     small = np.asarray(cv2.resize(luma, work[::-1], interpolation=cv2.INTER_AREA), np.uint8)
     ycc = np.dstack(
         [texture(work, low, high, seed, 3) for low, high, seed in ((0, 1, 2), (-0.4, 0.4, 3), (-0.3, 0.5, 4))]
