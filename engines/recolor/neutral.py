@@ -18,6 +18,11 @@ BLACK = (0, 3)
 few frames, so the wide fade belongs to the small color, where the temporal stage steadies it."""
 WHITE = (252, 244)
 """Levels at which color ends and is still full; a clipped sensor says nothing of a surface."""
+SHOWN_WHITE = (170, 210)
+"""Luma shown at which clipped near infrared begins to lose its color, and where it has lost all: what is
+shown darker is a surface, such as a leaf in the sun, in whose color gray spots would be seen."""
+ANY_SHOWN = (-1, 0)
+"""The same where what is clipped has no color however it is shown: in thermal it is what is hot."""
 STROKE_LEVEL = 232
 """Luma of a burnt-in character's stroke, at least: white of limited range, read as full, is 235. From 200 on
 sunlit leaves, stones and blades of grass counted too, and came out as bluish gray specks: they were more than
@@ -83,12 +88,16 @@ def strokes(luma: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def keep(
-    luma: NDArray[np.uint8], shown: NDArray[np.uint8], fade: Plane, chroma: list[NDArray[Scalar]]
+    luma: NDArray[np.uint8],
+    shown: NDArray[np.uint8],
+    fade: Plane,
+    chroma: list[NDArray[Scalar]],
+    white_shown: tuple[int, int] = ANY_SHOWN,
 ) -> bool:
     """Fade chroma in place at the extremes of luma, on strokes of text and on black borders.
 
-    White is what either luma calls white; black is what is shown black, since a thermal sky at the
-    sensor's lowest level is blue once its tone is that of day.
+    White is what the luma shown calls white, or the sensor's where bright is shown; black is what is shown
+    black, since a thermal sky at the sensor's lowest level is blue once its tone is that of day.
 
     Args:
         luma: (H, W) uint8 of the sensor.
@@ -96,6 +105,7 @@ def keep(
             decide over ten levels of blue: fading is the steady choice.
         fade: (256,) float32 factor by luma.
         chroma: (H, W) planes: uint8, 128 neutral, or float32 around 0.
+        white_shown: see `SHOWN_WHITE`.
 
     Returns:
         Whether there are black borders.
@@ -110,7 +120,9 @@ def keep(
     if cv2.countNonZero(some):
         places = np.flatnonzero(some != 0)  # of bytes numpy takes ten times as long as of truth values
         white = np.where(np.arange(256) < 128, np.float32(1), fade)
-        factor = np.minimum(white[luma.ravel()[places]], fade[shown.ravel()[places]])
+        levels = shown.ravel()[places]
+        bright = np.interp(levels, white_shown, (0, 1)).astype(np.float32)
+        factor = np.minimum(1 - (1 - white[luma.ravel()[places]]) * bright, fade[levels])
         factor[stroke.ravel()[places] != 0] = 0.0
         for plane in chroma:
             flat = plane.ravel()

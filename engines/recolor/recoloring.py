@@ -127,6 +127,7 @@ class Recoloring:
         self.look = look or BandLook()
         self._halved_tone = self.look.tone.halved()
         self._fade = neutral.level_fade()
+        self._white = neutral.ANY_SHOWN if self.look.unlit is None else neutral.SHOWN_WHITE
         self._buffers: dict[tuple[str, tuple[int, int]], Plane] = {}
         self._size = (0, 0)
         self._lock = threading.Lock()  # a picture may be asked for later, by another thread
@@ -197,7 +198,7 @@ class Recoloring:
             fine = _halved(luma)
             fine_shown = fine if models.tone is None else self._on_frame(models.tone, fine)
             chroma = self._levels(models.chroma, fine)
-            framed = neutral.keep(fine, fine_shown, self._fade, chroma)
+            framed = neutral.keep(fine, fine_shown, self._fade, chroma, self._white)
             if self.options.chroma_limit is not None:
                 chroma = _within(self.options.chroma_limit, chroma)
             color_space.fit_gamut(fine_shown, *chroma)
@@ -295,7 +296,7 @@ class Recoloring:
             self._on_frame(guided.Affine(model.slope, model.offset + NEUTRAL), fine)
             for model in models.chroma
         ]
-        neutral.keep(fine, fine_shown, self._fade, chroma)
+        neutral.keep(fine, fine_shown, self._fade, chroma, self._white)
         return chroma
 
     @staticmethod

@@ -95,6 +95,7 @@ struct keep_neutral_arguments {
     const Borders *borders;  // of `luma`
     u8 *chroma;              // (2, height, width), 128 neutral, in place
     int width, height;
+    float white_begins, white_full;  // levels shown between which what is clipped loses its color
 };
 
 PLACE bool on_stroke(const keep_neutral_arguments &a, int x, int y) {
@@ -111,7 +112,9 @@ PLACE float level_fade(u8 level) {
 PLACE void keep_neutral_at(const keep_neutral_arguments &a, int x, int y, int z) {
     long at = (long)y * a.width + x;
     u8 level = a.luma[at];
-    float factor = fminf(level < 128 ? 1.0f : level_fade(level), level_fade(a.shown[at]));
+    float bright = clamped((a.shown[at] - a.white_begins) / (a.white_full - a.white_begins), 0.0f, 1.0f);
+    float white = level < 128 ? 0.0f : 1.0f - level_fade(level);
+    float factor = fminf(1.0f - white * bright, level_fade(a.shown[at]));
     for (int row = larger(y - 1, 0); row <= smaller(y + 1, a.height - 1); ++row)
         for (int column = larger(x - 1, 0); column <= smaller(x + 1, a.width - 1); ++column)
             if (on_stroke(a, column, row)) factor = 0.0f;

@@ -14,7 +14,7 @@ from irchroma.engines.gpu.kernels.source import Launch, launch
 from irchroma.engines.gpu.steps.filters import Fit, Night, Windows, half_of, shrink, sizes
 from irchroma.engines.gpu.steps.i420 import PackOptions, packed_arguments
 from irchroma.engines.gpu.steps.scenery import Behind, behind_steps
-from irchroma.engines.recolor import night, recoloring, shade
+from irchroma.engines.recolor import neutral, night, recoloring, shade
 from irchroma.engines.recolor.base_tone import (
     CURVED,
     FLAT,
@@ -351,10 +351,13 @@ class RecolorSteps:
             how = {"width": width, "height": height, "radius": radius, "largest": largest}
             self._steps.append(launch("extreme", extent, **{"in": source}, out=made, **how))
             source = made
+        begins, full = neutral.ANY_SHOWN if self._look.unlit is None else neutral.SHOWN_WHITE
         self._steps.append(
             launch(
                 "keep_neutral",
                 (width, height, 2),
+                white_begins=begins,
+                white_full=full,
                 luma=luma,
                 shown=shown,
                 opened=source,

@@ -66,6 +66,17 @@ def test_text_of_limited_range_is_found_and_a_sunlit_stone_or_leaf_is_no_stroke(
     assert not found[120:].any()
 
 
+def test_a_clipped_leaf_that_is_shown_dark_keeps_its_color_and_a_lamp_has_none() -> None:
+    luma = np.full((60, 80), 255, np.uint8)
+    shown = np.repeat(np.array([120, 160, 190, 215, 250], np.uint8), 16)[None].repeat(60, 0)
+    chroma = np.full((60, 80), -30, np.float32)
+    hot = chroma.copy()
+    neutral.keep(luma, shown, neutral.level_fade(), [chroma], neutral.SHOWN_WHITE)
+    np.testing.assert_allclose(chroma[30, ::16], [-30, -30, -15, 0, 0], atol=0.1)
+    neutral.keep(luma, shown, neutral.level_fade(), [hot])
+    assert not hot.any()
+
+
 def test_a_large_bright_surface_is_no_stroke() -> None:
     luma = scene()
     luma[50:150, 100:200] = 235

@@ -136,6 +136,18 @@ def test_saturated_black_borders_and_text_stay_neutral() -> None:
     assert np.median(chroma[30:90]) > 0.15
 
 
+def test_a_leaf_that_clips_the_sensor_stays_green_in_near_infrared() -> None:
+    luma = scene((240, 320))
+    luma[100:140, 60:100] = 255
+    small = small_of(luma)
+    for band, least, most in (("nir", 0.05, 0.2), ("thermal", 0.0, 0.001)):
+        recoloring = Recoloring(look=replace(catalog.BANDS["nir"].look, unlit=catalog.BANDS[band].look.unlit))
+        rgb = recoloring.apply(luma, small, *color(small, -0.08, -0.05, 0.4))
+        y, _, _ = recoloring.planes(luma, small, *color(small, -0.08, -0.05, 0.4))
+        assert y[110:130, 70:90].max() < 170
+        assert least <= chroma_of(rgb)[110:130, 70:90].mean() < most
+
+
 def test_the_chroma_limit_is_never_passed() -> None:
     chroma = chroma_of(recolored(scene(), RecolorOptions("chroma", chroma_limit=20.0), 0.3, -0.2))
     assert chroma.max() * 255 <= 21.5
