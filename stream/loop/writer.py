@@ -146,7 +146,7 @@ class SinkWriter:
             stopping: set when the run is told to stop.
 
         Raises:
-            SinkError: it cannot be opened, or does not within `open_s`.
+            SinkError: it cannot be opened, or does not within `open_s`, `hurry_s` once the run is told to stop.
         """
         self._info, self._size, self._stopping = info, size, stopping or self._stopping
         if info.live:
@@ -158,11 +158,15 @@ class SinkWriter:
         self.is_open = True
         self._start(first=True)
         deadline_s = time.monotonic() + self._deadlines.open_s
+        why = f"did not open within {self._deadlines.open_s:g} s"
         while not self._opened.wait(0.05):
             if self.failure is not None:
                 raise self.failure
-            if time.monotonic() > deadline_s or self._stopping.is_set():
-                self._give_up(f"did not open within {self._deadlines.open_s:g} s")
+            if self._stopping.is_set() and time.monotonic() + self._deadlines.hurry_s < deadline_s:
+                deadline_s = time.monotonic() + self._deadlines.hurry_s
+                why = "was not open yet when the run was told to stop"
+            if time.monotonic() > deadline_s:
+                self._give_up(why)
                 break
         if self.failure is not None:
             raise self.failure

@@ -115,6 +115,26 @@ def test_a_sink_that_does_not_open_at_the_start_is_refused_as_before() -> None:
     until(lambda: hanging.closed)
 
 
+def test_a_run_that_is_told_to_stop_lets_a_sink_open_in_a_moment_and_says_what_was_not_open() -> None:
+    class Slow(MemorySink):
+        def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
+            time.sleep(0.2)
+            super().open(info, size)
+
+    stopping = threading.Event()
+    stopping.set()
+    writer = SinkWriter(Slow(), "page", deadlines=SinkDeadlines(open_s=60, hurry_s=10))
+    writer.open(LIVE, (4, 6), stopping)
+    writer.finish()
+    assert writer.failure is None
+    hanging = Hanging("open")
+    writer = SinkWriter(hanging, "page", deadlines=SinkDeadlines(open_s=60, hurry_s=0.2))
+    with pytest.raises(SinkError, match="page: was not open yet when the run was told to stop"):
+        writer.open(LIVE, (4, 6), stopping)
+    hanging.let_go.set()
+    until(lambda: hanging.closed)
+
+
 def test_a_recording_that_fails_stays_failed_and_so_does_any_sink_of_a_file() -> None:
     for info, remake in ((LIVE, None), (FILE, MemorySink)):
         writer = SinkWriter(MemorySink(fail_at=(0, SinkError("disk full"))), "a.mp4", remake, QUICK)
