@@ -146,7 +146,7 @@ class SinkWriter:
             stopping: set when the run is told to stop.
 
         Raises:
-            SinkError: it cannot be opened, or does not within `open_s`, `hurry_s` once the run is told to stop.
+            SinkError: it cannot be opened, or does not within `open_s`, `hurry_s` if told to stop.
         """
         self._info, self._size, self._stopping = info, size, stopping or self._stopping
         if info.live:
