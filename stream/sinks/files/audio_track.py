@@ -59,9 +59,16 @@ class AudioTrack:
     def attach(self, pipeline: Pipeline) -> None:
         """Watch a pipeline's audio from its first buffer on, so that `end_at` can cut it."""
         kinds = door.modules()["Gst"].PadProbeType
+        pipeline.element("audio_parts").connect("pad-added", self._leave_pictures)
         self._way_out = pipeline.element("audio_gate").get_static_pad("src")
         pad = pipeline.element("audio_gate").get_static_pad("sink")
         pad.add_probe(kinds.BUFFER | kinds.EVENT_DOWNSTREAM, self._gate)
+
+    def _leave_pictures(self, _parts: Any, pad: Any) -> None:
+        """Swallow pictures: with nobody to take them, a file that has them first fails before its sound."""
+        library = door.modules()["Gst"]
+        if not structure_of(pad.get_current_caps() or pad.query_caps(None)).get_name().startswith("audio/"):
+            pad.add_probe(library.PadProbeType.BUFFER, lambda *_: library.PadProbeReturn.DROP)
 
     def end_at(self, end_ns: int) -> None:
         """Leave out what starts at `end_ns` of the pictures' time or later. Any thread."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -26,6 +28,18 @@ def test_the_original_audio_is_kept_and_ends_with_the_pictures(tmp_path: Path) -
             again = tmp_path / "again.mp4"  # now there is coded audio that the container holds as it is
             record(again, STEADY[:10], Fraction(30000, 1001), FileSinkOptions(audio_from=path))
             assert heard_s(again) == pytest.approx((STEADY[9] + LAST_NS) / 1e9, abs=0.08)
+
+
+def test_sound_that_begins_after_the_pictures_in_a_file_without_an_index_is_kept(tmp_path: Path) -> None:
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("the file is made with ffmpeg")
+    source, out = tmp_path / "late.flv", tmp_path / "out.mkv"
+    pictures = ("-f", "lavfi", "-i", "testsrc=size=64x48:rate=25:duration=3", "-c:v", "libx264")
+    sound = ("-itsoffset", "0.5", "-f", "lavfi", "-i", "sine=duration=2")
+    words = (*pictures[:4], *sound, *pictures[4:], "-c:a", "aac", str(source))
+    subprocess.run(["ffmpeg", "-v", "error", *words], check=True, timeout=60)
+    record(out, STEADY, Fraction(30000, 1001), FileSinkOptions(audio_from=source))
+    assert audio_kinds(out)
 
 
 def test_audio_shorter_than_the_pictures_loses_no_picture(tmp_path: Path, read_file: Callable) -> None:
