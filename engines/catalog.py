@@ -38,7 +38,12 @@ BANDS = {
         Band(
             "nir",
             "near-infrared, 700 to 1000 nm, lit by the sun or by the camera",
-            BandLook(shade=(0.40, 0.52), instead="palette", calm_luma=0.3),
+            BandLook(
+                ToneOptions(contrast=0.1, detail_floor=0.92, curve=0.5, pivot=0.37),
+                shade=(0.40, 0.52),
+                instead="palette",
+                calm_luma=0.3,
+            ),
         ),
         Band(
             "thermal",
@@ -48,6 +53,7 @@ BANDS = {
                     detail_floor=1.0,
                     edge_floor=0.75,
                     curve=0.6,
+                    dark_curve=0.6,
                     exponent=0.75,
                     dark_exponent=1.0,
                     detail_gain=1.12,
@@ -103,14 +109,17 @@ both keep 0.90 of what their 22 validation pictures have."""
 def look_of(kind: str, size: str) -> BandLook:
     """How a network's pictures are put together: of one named by its band as that band's.
 
-    What a colorizer of the literature does not know is gray, as it was measured, and neither its colors nor
-    those that a reference gives are changed.
+    What a colorizer of the literature does not know is gray, as it was measured, and near-infrared luma stays
+    what its sensor gave; neither its colors nor those that a reference gives are changed.
     """
     look = BANDS.get(size, NETWORKS[kind]).look
     if kind in BANDS:
         gain = DETAIL_GAIN.get((kind, size))
         return look if gain is None else replace(look, tone=replace(look.tone, detail_gain=gain))
-    return replace(look, shade=None, instead="gray" if kind in CLASSICS else look.instead)
+    if kind in CLASSICS:
+        tone = look.tone if look.unlit is None else ToneOptions()
+        return replace(look, tone=tone, shade=None, instead="gray")
+    return replace(look, shade=None)
 
 
 def band_of(kind: str, size: str) -> str:

@@ -64,6 +64,7 @@ class ToneOptions:
         curve: contrast of the finished base, about `pivot`: what is seen of a scene by a network that is
             often in doubt is a mean of what it may be, flatter than any photograph. 0 for none, below
             1 / pivot, so that no tone is turned around.
+        dark_curve: the same of a dark scene, see `in_scene`: what a lamp hardly lights is not darkened.
         pivot: luma that the curve leaves alone.
         detail_gain: least factor of the curve, or of the exponent, on the sensor's detail; at most `CURVED`.
         exponent: of the finished base, behind the curve: below 1 for a brighter picture.
@@ -84,6 +85,7 @@ class ToneOptions:
     detail_floor: float = 0.97
     edge_floor: float = 0.5
     curve: float = 0.0
+    dark_curve: float = 0.0
     pivot: float = 0.55
     detail_gain: float = 1.0
     exponent: float = 1.0
@@ -91,8 +93,12 @@ class ToneOptions:
     turned: float = 0.0
 
     def in_scene(self, darkness: float) -> ToneOptions:
-        """The same, with the exponent of a scene of that darkness, [0, 1]."""
-        return replace(self, exponent=self.exponent + darkness * (self.dark_exponent - self.exponent))
+        """The same, with curve and exponent of a scene of that darkness, [0, 1]."""
+        return replace(
+            self,
+            curve=self.curve + darkness * (self.dark_curve - self.curve),
+            exponent=self.exponent + darkness * (self.dark_exponent - self.exponent),
+        )
 
     def halved(self) -> ToneOptions:
         """The same for a work picture of half the size."""

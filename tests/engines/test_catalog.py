@@ -10,6 +10,7 @@ import pytest
 from irchroma.engines import catalog
 from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.palette.gray import GrayColorizer
+from irchroma.engines.recolor.base_tone import ToneOptions
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,10 @@ def test_a_network_s_band_is_its_name_or_its_size() -> None:
     assert best == replace(look, tone=replace(look.tone, detail_gain=1.25))
     assert catalog.look_of("reference", "thermal") == look
     assert catalog.look_of("zhang2016", "thermal") == replace(look, instead="gray")
-    assert catalog.look_of("zhang2016", "nir").shade is None  # colors of others are shown as they are
+    # Colors of others are shown as they are, on the sensor's luma.
+    classic = catalog.look_of("zhang2016", "nir")
+    assert classic.shade is None
+    assert classic.tone == ToneOptions()
     assert catalog.look_of("reference", "nir") == replace(catalog.BANDS["nir"].look, shade=None)
 
 

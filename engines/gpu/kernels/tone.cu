@@ -114,7 +114,7 @@ struct finish_tone_arguments {
     const int *count;   // of dark windows
     float *out;         // (2, height, width): slope and offset that give the shown luma
     int width, height, radius;
-    float curve, pivot, exponent, dark_exponent;
+    float curve, dark_curve, pivot, exponent, dark_exponent;
     float dark_begins, dark_full;  // share of dark windows
     float least, most;  // factor of the curve on the detail
 };
@@ -132,11 +132,12 @@ PLACE void finish_tone_at(const finish_tone_arguments &a, const Tile &tile, int 
     float factor = a.base[2 * plane + at], base = a.base[plane + at] + tile.mean(0, x, y);
     float darkness = night_of(*a.count, plane, a.dark_begins, a.dark_full);
     float exponent = a.exponent + darkness * (a.dark_exponent - a.exponent);
-    if (a.curve > 0.0f || exponent != 1.0f) {
+    float curve = a.curve + darkness * (a.dark_curve - a.curve);
+    if (curve > 0.0f || exponent != 1.0f) {
         base = clamped(base, 0.0f, 1.0f);
         float room = base * (1.0f - base), away = base - a.pivot;
-        float slope = 1.0f + a.curve * ((1.0f - 2.0f * base) * away + room);
-        base += a.curve * room * away;
+        float slope = 1.0f + curve * ((1.0f - 2.0f * base) * away + room);
+        base += curve * room * away;
         if (exponent != 1.0f) {
             base = clamped(base, 1e-3f, 1.0f);
             float made = powf(base, exponent);

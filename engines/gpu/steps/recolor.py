@@ -251,7 +251,7 @@ class RecolorSteps:
             )
         )
         made = self._space.array("tone.shown", (1, 2, height, width))
-        curve = {"curve": options.curve, "pivot": options.pivot}
+        curve = {"curve": options.curve, "dark_curve": options.dark_curve, "pivot": options.pivot}
         curve |= {"exponent": options.exponent, "dark_exponent": options.dark_exponent}
         begins, full = self._look.dark_share
         self._steps.append(

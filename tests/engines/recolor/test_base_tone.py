@@ -15,7 +15,8 @@ from irchroma.engines.recolor.base_tone import ToneOptions, base_tone, mean_squa
 from irchroma.engines.recolor.smooth_places import lead_by_smooth_places
 
 Plane = NDArray[np.float32]
-NIR, THERMAL = (catalog.BANDS[name].look.tone for name in ("nir", "thermal"))
+THERMAL = catalog.BANDS["thermal"].look.tone
+NIR = replace(catalog.BANDS["nir"].look.tone, curve=0.0, pivot=0.55)
 REGIONS = ToneOptions(contrast=0.3, region_radius_px=16, brighten=0.7, darken=0.45, detail_floor=1.0)
 
 

@@ -228,6 +228,26 @@ def test_a_day_is_brightened_and_a_dark_scene_is_not() -> None:
     assert lift["dark"] == 0
 
 
+def test_near_infrared_gets_the_contrast_that_a_mean_of_what_may_be_lacks() -> None:
+    luma = scene()
+    small = small_of(luma)
+    shown = {}
+    for tone in (0.15, 0.37, 0.7):
+        rgb = Recoloring(look=catalog.look_of("nir", "best")).apply(luma, small, *color(small, 0, 0, tone))
+        shown[tone] = float(color_space.rgb_to_luma(rgb)[:, :120].mean()) / 255
+    assert shown[0.15] < 0.15 - 0.01
+    assert shown[0.37] == pytest.approx(0.37, abs=0.02)
+    assert shown[0.7] > 0.7 + 0.015
+
+
+def test_contrast_goes_with_the_light_of_day_in_near_infrared_alone() -> None:
+    nir, thermal = (catalog.BANDS[band].look.tone for band in ("nir", "thermal"))
+    assert nir.in_scene(0.0).curve > 0
+    assert nir.in_scene(0.5).curve == pytest.approx(nir.curve / 2)
+    assert nir.in_scene(1.0).curve == 0
+    assert thermal.in_scene(1.0).curve == thermal.curve
+
+
 def test_brightening_glides_with_darkness() -> None:
     tone = catalog.BANDS["thermal"].look.tone
     exponents = [tone.in_scene(darkness).exponent for darkness in np.linspace(0, 1, 101)]
