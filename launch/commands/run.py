@@ -22,7 +22,7 @@ from irchroma.launch.run.outputs import places, require_outputs, require_recordi
 from irchroma.launch.run.passwords import explanation, masked, revealed
 from irchroma.launch.run.process import set_up, settle_threads, spared_pauses, stop_on_signals, tune_process
 from irchroma.launch.run.wiring import build_loop
-from irchroma.stream.remarks import run_remarks
+from irchroma.stream.remarks import remark, run_remarks
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +93,8 @@ def run_with(args: argparse.Namespace, settings: dict[str, Any]) -> int:
     load_ahead(config)
     monitor = Monitor(config, args.quiet, governor)
     run_remarks.set(monitor.remarks)
+    for text in run_flags.unused(settings, [asked]):
+        remark(text)
     reread = Reread(asked, lambda: revealed(load(args.config, dict(settings)))) if args.config else None
     monitor.loop = build_loop(config, stats=monitor.stats, governor=governor, reread=reread)
     told_to_stop = stop_on_signals(monitor.loop.stop, (lambda: reread_all([reread])) if reread else None)
@@ -133,5 +135,7 @@ def _run_cameras(args: argparse.Namespace, settings: dict[str, Any]) -> int:
     config = replace(config, cameras=tuple(revealed(camera) for camera in config.cameras))
     tune_process()
     set_up(args.log, logging.WARNING if args.quiet else logging.INFO)
+    for text in run_flags.unused(settings, config.cameras):
+        remark(text)
     with spared_pauses():
         return run_cameras(config, quiet=args.quiet, again=lambda: load_cameras(args.config, settings))

@@ -350,7 +350,7 @@ def settings(args: argparse.Namespace) -> dict[str, Any]:
 
 
 _OF_PAGES = ("output.page_token", "output.page_viewer_token", "output.page_certificate", "output.page_key")
-_NOT_OF_NETWORKS = {"engine", "fixed", "neural.network.threads"}
+_NOT_OF_NETWORKS = {"engine", "fixed", "auto", "neural.network.threads"}
 _CHECKED_ELSEWHERE = {"neural.weights", "neural.reference", "references", "gather_references"}
 _OF_NETWORKS = [
     flag.key for flag in GROUPS["engine"] if flag.key not in _NOT_OF_NETWORKS | _CHECKED_ELSEWHERE
@@ -358,26 +358,37 @@ _OF_NETWORKS = [
 
 
 def require_used(settings: dict[str, Any], runs: Sequence[RunConfig]) -> None:
-    """ConfigError for a flag that would do nothing in any of the runs.
+    """ConfigError for a flag of a page's safety in runs without a page, and for two sizes of one network.
 
     What a configuration file says is left alone: it may be kept for another day's sinks and engines.
     """
-    pages = [run for run in runs if any(text.startswith("http:") for text in run.to)]
-    if not pages:
+    if not any(_has_page(run) for run in runs):
         for flag in _given(settings, _OF_PAGES):
             raise ConfigError(
                 f"{flag} is of a page, and no output is one (rtsp:// and srt:// have their own passwords, and"
                 f" no TLS): add --to http://:8080, or leave out {flag}"
             )
-    # on a page with controls an operator may choose a network later
-    if not any(_colors_by_network(run) or (run in pages and run.output.page_control) for run in runs):
-        for flag in _given(settings, _OF_NETWORKS):
-            raise ConfigError(
-                f"{flag} is of networks, and engine {runs[0].engine} is none: leave it out, or --engine nir"
-            )
     for run in runs if "neural.size" in settings else ():
         if run.engine != "auto" and catalog.parse(run.engine).variant not in (None, run.neural.size):
             raise ConfigError(f"--size {run.neural.size} contradicts engine {run.engine}: leave one out")
+
+
+def unused(settings: dict[str, Any], runs: Sequence[RunConfig]) -> list[str]:
+    """A remark for each flag of networks that does nothing, as no run colors by one.
+
+    That is no fault: scripts go through engines with the same flags.
+    """
+    # on a page with controls an operator may choose a network later
+    if any(_colors_by_network(run) or (_has_page(run) and run.output.page_control) for run in runs):
+        return []
+    return [
+        f"{flag} is of networks, and engine {runs[0].engine} is none: it does nothing"
+        for flag in _given(settings, _OF_NETWORKS)
+    ]
+
+
+def _has_page(run: RunConfig) -> bool:
+    return any(text.startswith("http:") for text in run.to)
 
 
 def _given(settings: dict[str, Any], keys: Sequence[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """No output of a run stands in the way of another, of the source, or of the file system."""
 
+import json
 import os
 import re
 import signal
@@ -14,7 +15,7 @@ from irchroma.engines.errors import EngineOptionError
 from irchroma.launch.arguments import one_line
 from irchroma.launch.cli import main
 from irchroma.launch.config import ConfigError
-from irchroma.launch.run.flags import require_used
+from irchroma.launch.run.flags import require_used, unused
 from irchroma.launch.run.options import load
 from irchroma.launch.run.outputs import require_outputs, require_writable, source_file
 from irchroma.launch.run.wiring import build_loop
@@ -95,10 +96,6 @@ def test_a_file_that_can_be_written_is_not_made_by_asking(tmp_path: Path) -> Non
         (("--token", "a long secret"), "--token is of a page, and no output is one"),
         (("--viewer-token", "a long secret"), "--viewer-token is of a page, and no output is one"),
         (("--tls-cert", "cert.pem"), "--tls-cert is of a page, and no output is one"),
-        (("--engine", "gray", "--size", "best"), "--size is of networks, and engine gray is none"),
-        (("--engine", "palette:lava", "--runtime", "tensorrt"), "--runtime is of networks"),
-        (("--engine", "gray", "--color-every", "2"), "--color-every is of networks"),
-        (("--engine", "gray", "--best"), "--best is of networks"),
         (("--engine", "nir:fast", "--size", "best"), "--size best contradicts engine nir:fast"),
         (("--engine", "zhang2016", "--size", "best"), "--size best contradicts engine zhang2016"),
     ],
@@ -109,16 +106,30 @@ def test_flags_that_would_do_nothing_or_contradict_each_other_are_refused(
     assert why in complaint(capsys, GOOD, "--to", "null", *flags)
 
 
-def test_a_network_s_size_is_taken_where_an_operator_of_the_page_may_choose_one() -> None:
+@pytest.mark.parametrize(
+    "flags", [("--size", "best"), ("--runtime", "openvino"), ("--color-every", "2"), ("--best",)]
+)
+def test_a_network_s_flag_without_a_network_is_remarked_on_and_strict_makes_it_a_failure(
+    flags: tuple[str, ...], tmp_path: Path
+) -> None:
+    stats = tmp_path / "stats.json"
+    arguments = ["run", "test:nir?size=96x64&frames=5", "--to", "null", "--engine", "gray", "--quiet", *flags]
+    assert main([*arguments, "--stats", str(stats)]) == 0
+    (remark,) = json.loads(stats.read_text())["remarks"]
+    assert remark["text"] == f"{flags[0]} is of networks, and engine gray is none: it does nothing"
+    assert main([*arguments, "--strict"]) == 1
+
+
+def test_a_network_s_size_is_of_use_where_an_operator_of_the_page_may_choose_one() -> None:
     settings = {"engine": "gray", "neural.size": "best", "to": ["null"]}
-    with pytest.raises(ConfigError, match="--size is of networks"):
-        require_used(settings, [load(None, settings)])
+    assert len(unused(settings, [load(None, settings)])) == 1
     with_page = {**settings, "to": ["http://:8080"]}
-    require_used(with_page, [load(None, with_page)])
+    assert unused(with_page, [load(None, with_page)]) == []
     no_control = load(None, {**with_page, "output.page_control": False})
-    with pytest.raises(ConfigError, match="--size is of networks"):
-        require_used(with_page, [no_control])
-    require_used({"engine": "gray"}, [load(None, settings)])  # a file of settings may say more than is used
+    assert len(unused(with_page, [no_control])) == 1
+    assert (
+        unused({"engine": "gray"}, [load(None, settings)]) == []
+    )  # a file of settings may say more than is used
 
 
 def test_a_flag_is_of_use_where_one_of_several_cameras_takes_it() -> None:
