@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from irchroma.engines import catalog
+from irchroma.engines.errors import EngineOptionError
 from irchroma.launch.config import ConfigError
 from irchroma.launch.run.options import RunConfig
 
@@ -352,9 +353,7 @@ def settings(args: argparse.Namespace) -> dict[str, Any]:
 _OF_PAGES = ("output.page_token", "output.page_viewer_token", "output.page_certificate", "output.page_key")
 _NOT_OF_NETWORKS = {"engine", "fixed", "auto", "neural.network.threads"}
 _CHECKED_ELSEWHERE = {"neural.weights", "neural.reference", "references", "gather_references"}
-_OF_NETWORKS = [
-    flag.key for flag in GROUPS["engine"] if flag.key not in _NOT_OF_NETWORKS | _CHECKED_ELSEWHERE
-]
+_OF_NETWORKS = {flag.key for flag in GROUPS["engine"]} - _NOT_OF_NETWORKS - _CHECKED_ELSEWHERE
 
 
 def require_used(settings: dict[str, Any], runs: Sequence[RunConfig]) -> None:
@@ -374,10 +373,7 @@ def require_used(settings: dict[str, Any], runs: Sequence[RunConfig]) -> None:
 
 
 def unused(settings: dict[str, Any], runs: Sequence[RunConfig]) -> list[str]:
-    """A remark for each flag of networks that does nothing, as no run colors by one.
-
-    That is no fault: scripts go through engines with the same flags.
-    """
+    """A remark for each flag of networks where no run has one; scripts try engines by the same words."""
     # on a page with controls an operator may choose a network later
     if any(_colors_by_network(run) or (_has_page(run) and run.output.page_control) for run in runs):
         return []
@@ -391,12 +387,14 @@ def _has_page(run: RunConfig) -> bool:
     return any(text.startswith("http:") for text in run.to)
 
 
-def _given(settings: dict[str, Any], keys: Sequence[str]) -> list[str]:
+def _given(settings: dict[str, Any], keys: Collection[str]) -> list[str]:
     """The flags of these keys that were given."""
-    return [
-        flag.name for flags in GROUPS.values() for flag in flags if flag.key in keys and flag.key in settings
-    ]
+    flags = [flag for group in GROUPS.values() for flag in group]
+    return [flag.name for flag in flags if flag.key in keys and flag.key in settings]
 
 
 def _colors_by_network(run: RunConfig) -> bool:
-    return run.engine == "auto" or catalog.parse(run.engine).neural
+    try:
+        return run.engine == "auto" or catalog.parse(run.engine).neural
+    except EngineOptionError:  # told where the engine is opened, with the camera's name
+        return True
