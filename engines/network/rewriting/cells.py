@@ -12,6 +12,7 @@ import numpy as np
 
 from irchroma.engines.network.network import Tensor, Tensors
 from irchroma.engines.network.rewriting.early import EARLY, EARLY_CHANNELS, early_port
+from irchroma.engines.network.rewriting.enlarging import tail_of
 
 CELL_PX = 8
 MEANS = ("luma", "own", "sureness")
@@ -126,20 +127,12 @@ def _given(port: Any, channels: int, name: str, opset: Any) -> Any:
 
 def _end_of(model: Any) -> Any | None:
     """Where the cells are enlarged to pixels, its input; None where the rest is not as known."""
-    nodes: dict[str, Any] = {}
-    waiting = [result.input_value(0).get_node() for result in model.get_results()]
-    while waiting:
-        node = waiting.pop()
-        if node.get_friendly_name() in nodes:
-            continue
-        nodes[node.get_friendly_name()] = node
-        if node.get_type_name() not in ("Interpolate", "Parameter"):
-            waiting += [node.input_value(index).get_node() for index in range(node.get_input_size())]
-    kinds = Counter(node.get_type_name() for node in nodes.values())
+    nodes = tail_of(model)
+    kinds = Counter(node.get_type_name() for node in nodes)
     inputs, numbers = kinds.pop("Parameter", 0), kinds.pop("Constant", 0)
     if dict(kinds) != _TAIL or inputs != len(MEANS) or not numbers:
         return None
-    enlarged = next(node for node in nodes.values() if node.get_type_name() == "Interpolate")
+    enlarged = next(node for node in nodes if node.get_type_name() == "Interpolate")
     about, end = enlarged.get_attributes(), enlarged.input_value(0)
     bilinear = about["coordinate_transformation_mode"] == "half_pixel" and "linear" in about["mode"]
     return end if bilinear and end.get_partial_shape()[1].get_length() == _PARTS else None

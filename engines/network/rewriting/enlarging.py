@@ -33,11 +33,8 @@ _TEXTURE_PX = 5
 """What a network does at the end: see `coloring_network.ColorAt` and `coloring_network.texture`."""
 
 
-def before_enlarging(model: Any) -> list[Any] | None:
-    """Where what is enlarged comes from: five planes and the share of the luma's texture.
-
-    None but for a tail of exactly the known shape and numbers.
-    """
+def tail_of(model: Any) -> list[Any]:
+    """The nodes of an OpenVINO model from its results back to what is enlarged, and to its inputs."""
     nodes: dict[str, Any] = {}
     waiting = [result.input_value(0).get_node() for result in model.get_results()]
     while waiting:
@@ -47,8 +44,16 @@ def before_enlarging(model: Any) -> list[Any] | None:
         nodes[node.get_friendly_name()] = node
         if node.get_type_name() not in ("Interpolate", "Parameter"):
             waiting += [node.input_value(index).get_node() for index in range(node.get_input_size())]
+    return list(nodes.values())
+
+
+def before_enlarging(model: Any) -> list[Any] | None:
+    """Where what is enlarged comes from: five planes and the share of the luma's texture.
+
+    None but for a tail of exactly the known shape and numbers.
+    """
     of_kind: dict[str, list[Any]] = {}
-    for node in nodes.values():
+    for node in tail_of(model):
         of_kind.setdefault(node.get_type_name(), []).append(node)
     single = [node.data for node in of_kind.pop("Constant", []) if node.data.size == 1]
     of_kind.pop("Parameter", None)
