@@ -333,15 +333,11 @@ class Recoloring:
     ) -> None:
         """Write the video's Y', BT.709 limited range: a share of the shown luma and what the chroma adds to
         it, `raised`, float32 levels at half the size."""
-        size, half = (luma.shape[0], luma.shape[1]), (raised.shape[0], raised.shape[1])
-        slope = None if tone is None else tone.slope * np.float32(219 / 255)
-        added = [raised]
+        size, slope, added = (luma.shape[0], luma.shape[1]), None, [raised]
         if tone is not None:
-            offset = tone.offset * np.float32(219)
-            if offset.shape[0] > half[0]:  # of a small picture
-                added.append(offset)
-            else:
-                raised += guided.enlarge(offset, half, self._buffer("offset", half))
+            # Both in one step: enlarged otherwise than its offset, a steep slope draws dashes.
+            slope = tone.slope * np.float32(219 / 255)
+            added.append(tone.offset * np.float32(219))
         planes = added if slope is None else [*added, slope]
         value, buffer = self._buffer("value", size), self._buffer("offset", size)
         for rows in guided.strips(size, planes):

@@ -329,6 +329,19 @@ def test_planes_are_the_packed_picture(band: str, mode: str) -> None:
         assert 10 * np.log10(255**2 / error) > least_db
 
 
+def test_planes_of_a_warm_roof_before_a_cold_sky_have_no_dashes_in_it() -> None:
+    row, column = np.mgrid[:480, :640].astype(np.float32)
+    roof = np.clip((row - 120 - np.float32(0.6) * column) * np.float32(0.7), 0, 1)
+    luma = (90 + 130 * roof).astype(np.uint8)
+    small, there = reduced(luma, (240, 320)), reduced((roof * 255).astype(np.uint8), (240, 320)) / 255
+    ycc = np.dstack([0.75 - 0.1 * there, 0.1 - 0.12 * there, 0.06 * there - 0.05]).astype(np.float32)
+    recoloring = Recoloring(look=catalog.BANDS["thermal"].look)
+    parts = (luma, small, ycc, np.ones(small.shape, np.float32))
+    y, _, _ = recoloring.planes(*parts)
+    wanted = 16 + 219 / 255 * (recoloring.apply(*parts) @ np.float32([0.2126, 0.7152, 0.0722]))
+    assert np.abs(y - wanted).max() < 3  # 25 where slopes were enlarged otherwise than their offsets
+
+
 def test_planes_of_odd_sizes_round_up() -> None:
     recoloring = Recoloring()
     luma = np.full((61, 83), 90, np.uint8)
