@@ -24,7 +24,7 @@ pytestmark = pytest.mark.browser
 READY = f"{WIDTH} === 320"
 BOX = f"(r => [r.width, r.height])({SHOWN}.getBoundingClientRect())"
 LIVE = VideoInfo((240, 320), Fraction(25), live=True)
-SIZES = {"phone": (740, 360), "projector": (1080, 1920)}
+SIZES = {"phone": (740, 360), "lying": (360, 740), "projector": (1080, 1920)}
 
 
 class Camera:
@@ -177,4 +177,5 @@ def test_the_page_fits_a_phone_and_a_projector_in_light_and_dark(tmp_path: Path)
                     back = tab.value("getComputedStyle(document.body).backgroundColor")
                     assert (back == "rgb(12, 13, 15)") == (scheme == "dark")
                     assert min(tab.value(BOX)) > 100  # the picture is not squeezed away by the buttons
+                    assert place != "lying" or tab.value(BOX)[1] == size[0]  # which stand beside it
                     tab.screenshot(tmp_path / f"{state}_{place}_{scheme}.png")
