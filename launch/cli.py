@@ -89,6 +89,8 @@ def main(argv: list[str] | None = None) -> int:
             settle_process()
         end_tidily_when_told()
         code = _run(args)
+    except KeyboardInterrupt:
+        code = 130
     finally:
         let_go_of_readers()
     if own_process and "irchroma.stream.loop.threads" in sys.modules:  # else nothing can hang
@@ -158,6 +160,8 @@ def _run(args: argparse.Namespace) -> int:
         return COMMANDS.run(args)
     except KeyboardInterrupt:
         return 130
+    except SystemExit as told:  # by SIGTERM: whoever still works is not waited for long, see `left_with`
+        return told.code if isinstance(told.code, int) else 1
     except BrokenPipeError as error:
         if let_go_of_readers():  # whoever read has seen enough
             return 0

@@ -6,6 +6,7 @@ import argparse
 import sys
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from irchroma.engines.errors import EngineError
@@ -16,7 +17,7 @@ from irchroma.launch.config import ConfigError
 from irchroma.launch.picture_files import WRITTEN, PictureError, list_pictures, read_infrared, write_rgb
 from irchroma.launch.progress import Progress
 from irchroma.launch.run.options import RepairChoice
-from irchroma.launch.run.process import settle_threads
+from irchroma.launch.run.process import interruptible, settle_threads
 from irchroma.launch.run.repairing import PictureRepair
 from irchroma.launch.stills import StillPictures, add_engine_arguments, options_from
 from irchroma.stream.errors import StreamError
@@ -68,6 +69,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Color everything that can be read; 1 when something could not."""
+    return interruptible(partial(_color, args))
+
+
+def _color(args: argparse.Namespace) -> int:
     settle_threads(args.runtime, args.threads)
     if args.repair == "auto":
         raise ConfigError("--repair auto looks at a video: name a mask, such as calibrate burn-in writes")

@@ -15,7 +15,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
+from contextvars import copy_context
 from types import FrameType
 
 import cv2
@@ -174,6 +176,26 @@ def stop_on_signals(stop_run: Callable[[], None], reload: Callable[[], None] | N
     if reload is not None:
         signal.signal(signal.SIGHUP, hang_up)
     return seen
+
+
+def interruptible(work: Callable[[], int]) -> int:
+    """What `work` returns, done by a thread of its own, for which Ctrl-C and SIGTERM do not wait.
+
+    A call into a library that compiles a network would keep both from being answered for seconds.
+
+    Raises:
+        BaseException: whatever `work` has raised.
+    """
+    done: Future[int] = Future()
+
+    def do() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:  # noqa: BLE001 (handed to the thread that waits)
+            done.set_exception(error)
+
+    threading.Thread(target=copy_context().run, args=(do,), name="work", daemon=True).start()
+    return done.result()
 
 
 def left_with(code: int) -> int:

@@ -9,11 +9,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.waiting import free_port, wait_for
 
 from irchroma.launch.cli import main
 from irchroma.launch.config import load_toml
+from irchroma.launch.picture_files import write_rgb
 from irchroma.stream.sources.file_source import FileSource
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,6 +80,68 @@ def test_an_interrupt_during_imports_says_nothing(when: str, tmp_path: Path) -> 
     assert "Traceback" not in said
     assert process.returncode == (130 if not said else 1)
     assert not said or said.startswith("irchroma run: a.mp4: ")  # it was quicker than the signal
+
+
+INTERRUPTED = """
+import atexit, os, signal, sys
+moment = sys.argv.pop(1)
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+class AtImport:
+    def find_spec(self, name, path=None, target=None):
+        if name == moment:
+            interrupt()
+if moment == "end":
+    atexit.register(interrupt)
+sys.meta_path.insert(0, AtImport())
+from irchroma.launch.__main__ import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("moment", ["irchroma.launch.cli", "argparse", "irchroma.launch.config", "end"])
+def test_an_interrupt_before_the_command_line_and_after_it_says_nothing(moment: str) -> None:
+    command = [sys.executable, "-c", INTERRUPTED, moment, "engines", "list"]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=60)
+    assert done.stderr == ""
+    assert done.returncode == 130
+
+
+BUSY = """
+import hashlib, sys
+from irchroma.launch.stills import StillPictures
+def long(self, pixels):
+    print("busy", flush=True)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)  # a minute and more in C
+StillPictures.color = long
+from irchroma.launch.__main__ import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_picture_that_takes_long_is_not_waited_for(
+    number: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    write_rgb(tmp_path / "gray.png", np.full((64, 64, 3), 90, np.uint8))
+    words = ["image", str(tmp_path / "gray.png"), str(tmp_path / "o.png"), "--engine", "gray"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", BUSY, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        errors="replace",
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "busy\n"
+    process.send_signal(number)
+    try:
+        _, said = process.communicate(timeout=15)
+    finally:
+        process.kill()
+    assert said == ""
+    assert process.returncode == code
+    assert not (tmp_path / "o.png").exists()
 
 
 @pytest.mark.gst
