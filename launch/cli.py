@@ -182,10 +182,15 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def end_tidily_when_told() -> None:
-    """Let SIGTERM unwind as Ctrl-C does, so that unfinished files go; `run` answers to it in its own way."""
+    """Let SIGTERM unwind as Ctrl-C does, so that unfinished files go; `run` answers to it in its own way.
+
+    So does SIGHUP, the end of the terminal, but where somebody wants none of it (`nohup`).
+    """
 
     def leave(number: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, leave)
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+            signal.signal(signal.SIGHUP, leave)

@@ -3,7 +3,8 @@
 Brightness and contrast of a recording have a memory that no warm-up is long enough for (`SceneMemory`): they
 are followed through all of it first, and each segment begins with what is known at its beginning.
 
-`python -m irchroma.launch.archive.segment JOB.json` does one and writes `NAME.mkv` and `NAME.json`.
+`python -m irchroma.launch.archive.segment JOB.json` does one and writes `NAME.mkv` and `NAME.json`; with
+`--held` it ends when its standard input does, so with whoever started it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import hashlib
 import json
 import os
 import sys
+import threading
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -250,11 +252,19 @@ def digest_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+def _end_with_input() -> None:
+    while os.read(0, 1):
+        pass
+    os._exit(1)
+
+
 def main(words: list[str]) -> int:
     """One job in a process of its own."""
     from irchroma.launch.arguments import one_line
 
     tune_process()
+    if "--held" in words:
+        threading.Thread(target=_end_with_input, name="held", daemon=True).start()
     try:
         work(Job.read(Path(words[0])))
     except Exception as error:  # noqa: BLE001 (whoever started this process reads the line)

@@ -38,7 +38,7 @@ class Workers(Protocol):
 
 
 class ProcessWorkers:
-    """A process for each segment."""
+    """A process for each segment, which does not outlive this one, whatever ends that."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -49,12 +49,10 @@ class ProcessWorkers:
         """See `Workers.start`."""
         path = Path(job.target + ".job.json")
         job.write(path)
-        command = [sys.executable, "-m", "irchroma.launch.archive.segment", str(path)]
+        command = [sys.executable, "-m", "irchroma.launch.archive.segment", str(path), "--held"]
         said = tempfile.TemporaryFile()  # noqa: SIM115 (closed where the process is seen to have ended)
         try:
-            process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said
-            )
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said)
         except OSError:
             said.close()
             raise
@@ -69,6 +67,7 @@ class ProcessWorkers:
                 del self._running[at]
                 with said:
                     told = _last_lines(said)
+                _let_go(process)
                 if process.returncode == 0:
                     return job, None
                 died = f"its process was ended by signal {-process.returncode}"
@@ -85,8 +84,15 @@ class ProcessWorkers:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            _let_go(process)
             said.close()
         self._running.clear()
+
+
+def _let_go(process: subprocess.Popen[bytes]) -> None:
+    """Close what it was held by."""
+    if process.stdin is not None:
+        process.stdin.close()
 
 
 def _last_lines(said: IO[bytes]) -> list[str]:

@@ -140,7 +140,7 @@ def set_up(style: str, level: int) -> None:
 def stop_on_signals(stop_run: Callable[[], None], reload: Callable[[], None] | None = None) -> list[int]:
     """The first SIGINT or SIGTERM ends the run in good order, a later one at once.
 
-    With `reload`, SIGHUP calls that, unless it says that the terminal has gone.
+    So does SIGHUP, the end of the terminal. With `reload` it calls that where the terminal is still there.
 
     One within a second is the same wish: `timeout` signals its child and then its whole group.
 
@@ -166,14 +166,14 @@ def stop_on_signals(stop_run: Callable[[], None], reload: Callable[[], None] | N
     had_terminal = os.isatty(2)
 
     def hang_up(number: int, frame: FrameType | None) -> None:
-        if had_terminal and not os.isatty(2):
+        if reload is None or (had_terminal and not os.isatty(2)):
             stop(number, frame)
         else:
             threading.Thread(target=reload, name="reload", daemon=True).start()
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
-    if reload is not None:
+    if reload is not None or signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as by `nohup`
         signal.signal(signal.SIGHUP, hang_up)
     return seen
 

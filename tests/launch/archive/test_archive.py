@@ -13,6 +13,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from tests.waiting import wait_for
 
 from irchroma.launch.archive.plan import cut
 from irchroma.launch.archive.segment import Done, Job
@@ -208,6 +209,35 @@ def test_what_was_interrupted_goes_on(clip: Path, tmp_path: Path, single: Pictur
     assert "1 of 3 segments are there" in again.stderr
     assert done
     require_same(tmp_path / "night.mp4", single)
+
+
+def workers_at(place: Path) -> list[int]:
+    """Processes that color segments there."""
+    found = []
+    for line in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = line.read_bytes()
+        except OSError:  # it has ended meanwhile
+            continue
+        if b"archive.segment" in words and str(place).encode() in words:
+            found.append(int(line.parent.name))
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP])
+def test_no_worker_outlives_its_archive(number: signal.Signals, clip: Path, tmp_path: Path) -> None:
+    words = [str(clip), str(tmp_path / "night.mp4"), *ENGINE, *SEGMENTS[:4], "--workers", "1"]
+    process = subprocess.Popen([*COMMAND, *words, "--quiet"])
+    wait_for(lambda: workers_at(tmp_path))
+    worker = workers_at(tmp_path)[0]
+    os.kill(worker, signal.SIGSTOP)  # until nobody is there who could end it
+    process.send_signal(number)
+    if number == signal.SIGKILL:
+        process.wait(20)
+    os.kill(worker, signal.SIGCONT)
+    process.wait(20)
+    wait_for(lambda: not workers_at(tmp_path))
+    assert all(path.name.endswith(".job.json") for path in tmp_path.glob(".irchroma-archive/*/*.json"))
 
 
 def test_counts_colored_now_and_then_have_the_brightness_of_one_run(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def test_the_printed_configuration_can_be_run(tmp_path: Path, capsys: pytest.Cap
     assert len(frames_of(FileSource(tmp_path / "o.mp4"))) == 3
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_finishes_the_file_and_exits_with_0(number: int, tmp_path: Path) -> None:
     video = tmp_path / "v.mp4"
     process = started("test:nir?size=64x48&live=1", "--to", str(video), "--engine", "palette")

@@ -273,18 +273,34 @@ def test_an_error_of_the_system_names_the_file(tmp_path: Path) -> None:
     assert one_line(SourceError("camera: gone")) == "camera: gone"
 
 
-def test_a_command_that_is_told_to_end_leaves_nothing_behind(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_command_that_is_told_to_end_leaves_nothing_behind(number: signal.Signals, tmp_path: Path) -> None:
     code = (
         "import os, signal, sys, tempfile\n"
         "from irchroma.launch import cli\n"
         "cli.end_tidily_when_told()\n"
         "with tempfile.TemporaryDirectory(dir=sys.argv[1]):\n"
-        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    os.kill(os.getpid(), int(sys.argv[2]))\n"
         "    signal.pause()\n"
     )
-    ended = subprocess.run([sys.executable, "-c", code, str(tmp_path)], timeout=30, check=False)
-    assert ended.returncode == 128 + signal.SIGTERM
+    command = [sys.executable, "-c", code, str(tmp_path), str(number.value)]
+    assert subprocess.run(command, timeout=30, check=False).returncode == 128 + number
     assert not list(tmp_path.iterdir())
+
+
+def test_who_wants_no_word_of_a_terminal_s_end_is_not_ended_by_it(tmp_path: Path) -> None:
+    code = (
+        "import os, signal\n"
+        "from irchroma.launch import cli\n"
+        "from irchroma.launch.run.process import stop_on_signals\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does\n"
+        "cli.end_tidily_when_told()\n"
+        "os.kill(os.getpid(), signal.SIGHUP)\n"
+        "seen = stop_on_signals(lambda: None)\n"
+        "os.kill(os.getpid(), signal.SIGHUP)\n"
+        "assert not seen\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=30, check=False).returncode == 0
 
 
 def test_a_camera_s_recording_goes_on_beside_itself_when_a_full_disk_has_room_again(tmp_path: Path) -> None:
