@@ -19,6 +19,8 @@ REFERENCE = re.compile(r"\$\{(file:[^}]+|[A-Za-z_][A-Za-z0-9_]*)\}")
 """`${NAME}` or `${file:PATH}`: what stands for a secret."""
 _HOST_AND_PORT = re.compile(r"[^:/@\s]*:\d{1,5}(?=/|$)")
 _SECRET_KEY = re.compile(r"(?i)(?<=[?&])(passphrase|password|pass|pw|pwd|token|secret|auth)=([^&#\s]*)")
+_DASHED_FILE = re.compile(r"-[^-=][^=]*\.[A-Za-z]\w*")
+"""`-night.mp4`, which is taken for flags."""
 _SECRET_FLAGS = ("--token", "--viewer-token")
 
 
@@ -30,10 +32,12 @@ class OneLineParser(argparse.ArgumentParser):
     """
 
     table: CommandTable | None = None
+    _words: Sequence[str] = ()
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """See `argparse.ArgumentParser.parse_known_args`; for a word that is no command, what is near it."""
         table = self.table
+        self._words = args or ()
         if table is not None and args is not None:
             args = table.completed(args)
             if args and not args[0].startswith("-") and args[0] not in table.commands:
@@ -47,7 +51,9 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit with 2."""
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        named = next(filter(_DASHED_FILE.fullmatch, self._words), "")
+        hint = f": a file of that name is ./{named}" if named else ""
+        self.exit(2, f"{self.prog}: {message}{hint} (see {self.prog} --help)\n")
 
 
 def one_line(error: Exception) -> str:

@@ -219,7 +219,7 @@ def workers_at(place: Path) -> list[int]:
             words = line.read_bytes()
         except OSError:  # it has ended meanwhile
             continue
-        if b"archive.segment" in words and str(place).encode() in words:
+        if b"/segment-0" in words and str(place).encode() in words:
             found.append(int(line.parent.name))
     return found
 

@@ -175,6 +175,8 @@ def test_beside_a_folder_that_is_not_there_a_camera_s_other_outputs_go_on() -> N
         (("--color-every", "x"), "expected a whole number or auto, got 'x'"),
         (("--threads", "x"), "--threads"),
         (("--colorevry", "2"), "unrecognized arguments: --colorevry 2, did you mean --color-every?"),
+        (("-night.mp4",), "a file of that name is ./-night.mp4"),
+        (("--to", "-color.mp4"), "a file of that name is ./-color.mp4"),
     ],
 )
 def test_a_word_that_is_no_value_is_one_line(
