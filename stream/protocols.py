@@ -31,6 +31,7 @@ class VideoInfo:
         counts: true where frames hold 16-bit sensor counts.
         sound: true where sound comes with the frames.
         device: index of the CUDA device on which pictures of it lie; None for those of the host.
+        pixel_aspect: width of a pixel to its height, as players are to show it; 1 but for old recorders.
     """
 
     size: tuple[int, int]
@@ -42,6 +43,7 @@ class VideoInfo:
     counts: bool = False
     sound: bool = False
     device: int | None = None
+    pixel_aspect: Fraction = Fraction(1)
 
 
 DEFAULT_PERIOD_NS = 40_000_000

@@ -25,6 +25,7 @@ class Caps:
         strides, offsets: bytes, one for each plane.
         full_range: true for [0, 255] luma, false for [16, 235].
         matrix: `bt601`, `bt709`, `bt2020` or `rgb`; where none is named, that of pictures of this size.
+        pixel_aspect: width of a pixel to its height.
     """
 
     format: str
@@ -34,6 +35,11 @@ class Caps:
     offsets: tuple[int, ...]
     full_range: bool
     matrix: str
+    pixel_aspect: Fraction = Fraction(1)
+
+    def pixel_aspect_turned(self, turn: str) -> Fraction:
+        """What becomes of it when a picture is turned as its `image-orientation` tag asks for."""
+        return 1 / self.pixel_aspect if turn.endswith(("-90", "-270")) else self.pixel_aspect
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +170,7 @@ def caps_of(caps: Any) -> Caps:
         offsets=tuple(info.offset[:planes]),
         full_range=color_range == int(getattr(video.VideoColorRange, "0_255")),
         matrix=matrix,
+        pixel_aspect=Fraction(info.par_n, info.par_d) if info.par_n > 0 < info.par_d else Fraction(1),
     )
 
 

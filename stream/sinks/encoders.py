@@ -16,7 +16,7 @@ from irchroma.stream.errors import SinkError, StreamError, StreamOptionError
 from irchroma.stream.gstreamer import door
 from irchroma.stream.gstreamer.cuda_memory import TO_DEVICE
 from irchroma.stream.gstreamer.pipeline import Pipeline
-from irchroma.stream.sinks.i420_packer import Yuv420Packer, appsrc_of
+from irchroma.stream.sinks.i420_packer import SQUARE, Yuv420Packer, appsrc_of
 
 Codec = Literal["h264", "h265", "vp8", "vp9"]
 
@@ -65,7 +65,7 @@ class EncoderTask:
         size: (H, W), even.
         rate: frames per second, 0 where unknown.
         live: true for least latency, false for quality.
-        device: index of the CUDA device that pictures lie on; None for the host's.
+        device, pixel_aspect: see `VideoInfo`.
     """
 
     codec: Codec
@@ -74,6 +74,7 @@ class EncoderTask:
     live: bool
     options: EncoderOptions = field(default_factory=EncoderOptions)
     device: int | None = None
+    pixel_aspect: Fraction = SQUARE
 
     @property
     def keyframe_distance(self) -> int:

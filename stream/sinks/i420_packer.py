@@ -26,24 +26,32 @@ COLORIMETRY = "bt709"
 CHROMA_SITE = "jpeg"
 """Chroma is averaged over 2x2 pixels, so it sits in their middle (`chroma_sample_loc_type` 1 in H.264)."""
 
+SQUARE = Fraction(1)
+
 GENTLE_LEVELS = 16
 """Largest step of Cb or Cr between neighboring entries of a palette that counts as having no bounds in it."""
 
 
-def appsrc_of(size: tuple[int, int], rate: Fraction) -> str:
+def appsrc_of(size: tuple[int, int], rate: Fraction, pixel_aspect: Fraction = SQUARE) -> str:
     """The launch text of an appsrc called `pictures` that takes `Yuv420Packer`'s buffers of `size` (H, W).
 
     Args:
         rate: frames per second, 0 where unknown or variable.
+        pixel_aspect: see `VideoInfo`.
     """
-    return f"appsrc name=pictures format=time max-bytes=0 caps={caps_text(size, rate)}"
+    return f"appsrc name=pictures format=time max-bytes=0 caps={caps_text(size, rate, pixel_aspect)}"
 
 
-def caps_text(size: tuple[int, int], rate: Fraction, form: str = "video/x-raw,format=I420") -> str:
+def caps_text(
+    size: tuple[int, int],
+    rate: Fraction,
+    pixel_aspect: Fraction = SQUARE,
+    form: str = "video/x-raw,format=I420",
+) -> str:
     """Caps of such pictures, as text; `form` says which memory and format they have."""
     return (
         f"{form},width={size[1]},height={size[0]},framerate={rate.numerator}/{rate.denominator}"
-        f",interlace-mode=progressive,pixel-aspect-ratio=1/1"
+        f",interlace-mode=progressive,pixel-aspect-ratio={pixel_aspect.numerator}/{pixel_aspect.denominator}"
         f",colorimetry={COLORIMETRY},chroma-site={CHROMA_SITE}"
     )
 

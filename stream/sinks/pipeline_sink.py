@@ -21,7 +21,7 @@ from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.gstreamer.sample import Unit
 from irchroma.stream.protocols import Pixels, VideoInfo
 from irchroma.stream.sinks.encoders import EncoderTask, choose_encoder
-from irchroma.stream.sinks.i420_packer import Yuv420Packer, appsrc_of, even_size
+from irchroma.stream.sinks.i420_packer import SQUARE, Yuv420Packer, appsrc_of, even_size
 from irchroma.stream.sinks.pace import Pace
 from irchroma.stream.sinks.shared_encoder import DEPTH, PARSERS, ROOM_S, EncoderPool, SharedEncoder
 from irchroma.stream.sinks.sound import PARSERS as SOUND_PARSERS
@@ -114,6 +114,7 @@ class PipelineSink(ABC):
         self._encoder: SharedEncoder | None = None
         self._live = True
         self._lies_on: int | None = None  # that pictures lie on
+        self._pixel_aspect = SQUARE
         self._await_key, self._taken = True, 0
         self._durations: dict[int, int] = {}  # of coded pictures on their way
         self._shift_ns = 0  # what its times begin with
@@ -130,21 +131,28 @@ class PipelineSink(ABC):
         """See `FrameSink.open`. Pictures of other sizes are scaled to `size` later on."""
         check_size(size, self.label)
         self._pace = None if self._waits or info.live else Pace()
-        self._live, self._lies_on = info.live, info.device
+        self._note(info)
         self._start(info.rate, size)
+
+    def _note(self, info: VideoInfo) -> None:
+        self._live, self._lies_on, self._pixel_aspect = info.live, info.device, info.pixel_aspect
 
     def _start(self, rate: Fraction, size: tuple[int, int]) -> None:
         even = even_size(size)
         try:
             tail = self._with_sound(self._tail(rate, even))
-            if tail.task is not None and self._lies_on is not None:
-                tail = replace(tail, task=replace(tail.task, device=self._lies_on))
+            if tail.task is not None:
+                task = replace(tail.task, device=self._lies_on, pixel_aspect=self._pixel_aspect)
+                tail = replace(tail, task=task)
             # H.265 never behind an appsrc that leaks: h265parse (1.22) then forgets times now and then.
             shares = self._pool is not None or self._lies_on is not None
             if tail.task is not None and (shares or tail.task.codec == "h265"):
                 self._start_shared(self._pool or EncoderPool(), tail.task, tail)
                 return
-            head, self._packer = tail.head or (appsrc_of(even, rate), Yuv420Packer(even))
+            head, self._packer = tail.head or (
+                appsrc_of(even, rate, self._pixel_aspect),
+                Yuv420Packer(even),
+            )
             if not self._waits:
                 head += f" is-live=true leaky-type=downstream max-buffers={DEPTH}"
             encoder = f" ! {choose_encoder(tail.task).launch}" if tail.task is not None else ""

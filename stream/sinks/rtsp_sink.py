@@ -90,7 +90,9 @@ class RtspSink:
         self._pace = None if info.live else Pace()
         even = even_size(size)
         try:
-            task = EncoderTask(self._codec, even, info.rate, True, self._options, info.device)
+            task = EncoderTask(
+                self._codec, even, info.rate, True, self._options, info.device, info.pixel_aspect
+            )
             self.encoder_kind = choose_encoder(
                 task
             ).name  # its complaint comes now, not with the first client

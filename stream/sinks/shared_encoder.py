@@ -78,7 +78,7 @@ class SharedEncoder:
 
     def _build(self) -> None:
         encoder = choose_encoder(self.task)
-        head = appsrc_of(self.task.size, self.task.rate)
+        head = appsrc_of(self.task.size, self.task.rate, self.task.pixel_aspect)
         codec = self.task.codec
         parser = PARSERS[codec] + (_WHOLE.format(codec) if codec in ("h264", "h265") else "")
         last = "fakesink name=coded sync=false async=false"
@@ -259,8 +259,9 @@ class _DeviceWay:
     def __init__(self, task: EncoderTask) -> None:
         self._source = CudaSource(task.device or 0)
         self._size = task.size
-        self._host = caps_text(task.size, task.rate)
-        self._there = caps_text(task.size, task.rate, f"video/x-raw({FEATURE}),format=NV12")
+        self._host = caps_text(task.size, task.rate, task.pixel_aspect)
+        there = f"video/x-raw({FEATURE}),format=NV12"
+        self._there = caps_text(task.size, task.rate, task.pixel_aspect, there)
         self._now = self._host
 
     def share(self, pipeline: Pipeline) -> None:

@@ -282,19 +282,18 @@ class GstSource(ABC):
         self._times = FrameTimes.from_first(list(self._waiting), self.even_times)
         rate = self._times.rate
         picture = upright(self.pixels(first), self._turn)
-        size = picture.shape
+        height, width = picture.shape[:2]
         duration_ns = None if plan.live else self._pipeline.duration_ns()
         info = VideoInfo(
-            size=(size[0], size[1]),
+            size=(height, width),
             rate=rate,
             live=plan.live,
             frame_count=round(duration_ns * rate / 10**9) if duration_ns and rate else None,
             duration_ns=duration_ns,
-            description=(
-                f"{plan.description}: {first.caps.format} {size[1]}x{size[0]} at {float(rate):.3g} Hz"
-            ),
+            description=f"{plan.description}: {first.caps.format} {width}x{height} at {float(rate):.3g} Hz",
             counts=picture.dtype == np.uint16,
             sound=self.sounds(),
+            pixel_aspect=first.caps.pixel_aspect_turned(self._turn),
         )
         return self.describe(info)
 

@@ -124,7 +124,9 @@ class RawTrack(_EvidenceTrack):
 
     def _tail(self, rate: Fraction, size: tuple[int, int]) -> Tail:
         packer = LosslessPacker(self._size, self._kind)
-        return Tail(f"{encoder_for(self._size)} ! {_OUT}", head=(packer.appsrc(rate), packer))
+        return Tail(
+            f"{encoder_for(self._size)} ! {_OUT}", head=(packer.appsrc(rate, self._pixel_aspect), packer)
+        )
 
     def write(self, rgb: Pixels, pts_ns: int, duration_ns: int) -> None:
         """See `FrameSink.write`; takes (H, W) uint16 counts too."""

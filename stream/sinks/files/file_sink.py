@@ -112,8 +112,8 @@ class FileSink(PipelineSink):
         check_size(size, self.label, smallest=2 if self._options.lossless else 16)
         self._take_name(evidence=info.live or self._options.lossless)
         self._kind, self._camera_ahead_ns = "", None
-        self._rate, self._size, self._live, self._sounds = info.rate, size, info.live, info.sound
-        self._lies_on = info.device
+        self._note(info)
+        self._rate, self._size, self._sounds = info.rate, size, info.sound
         if not self._options.lossless:
             self._start(info.rate, size)
 
@@ -144,7 +144,7 @@ class FileSink(PipelineSink):
         head = task = None
         if self._options.lossless:
             packer = LosslessPacker(self._size, self._kind)
-            head = (packer.appsrc(rate), packer)
+            head = (packer.appsrc(rate, self._pixel_aspect), packer)
             launch = f"{encoder_for(self._size)} ! mux."
         else:
             info = VideoInfo(size, rate, self._live)

@@ -47,13 +47,14 @@ class LosslessPacker:
         stride = -(-width * {"counts": 2, "luma": 1, "rgb": 4}[kind] // 4) * 4  # GStreamer's default
         self._buffer = np.zeros((height, stride), np.uint8)
 
-    def appsrc(self, rate: Fraction) -> str:
+    def appsrc(self, rate: Fraction, pixel_aspect: Fraction) -> str:
         """The launch text of an appsrc called `pictures` for these buffers; rate 0 where unknown."""
         colorimetry = "sRGB" if self.kind == "rgb" else _FULL_RANGE
         return (
             f"appsrc name=pictures format=time max-bytes=0 caps=video/x-raw,format={_FORMATS[self.kind]}"
             f",width={self.size[1]},height={self.size[0]},framerate={rate.numerator}/{rate.denominator}"
-            f",interlace-mode=progressive,pixel-aspect-ratio=1/1,colorimetry=(string){colorimetry}"
+            f",pixel-aspect-ratio={pixel_aspect.numerator}/{pixel_aspect.denominator}"
+            f",interlace-mode=progressive,colorimetry=(string){colorimetry}"
         )
 
     def pack(self, picture: Pixels) -> NDArray[np.uint8]:

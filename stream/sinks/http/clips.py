@@ -178,7 +178,14 @@ class PreRoll:
         try:
             if self._encoder is None or size != self._size:
                 self.close()
-                task = EncoderTask("h264", size, self._info.rate, live=True, options=self._options)
+                task = EncoderTask(
+                    "h264",
+                    size,
+                    self._info.rate,
+                    live=True,
+                    options=self._options,
+                    pixel_aspect=self._info.pixel_aspect,
+                )
                 encoder = self._pool.of(task)
                 encoder.join(self._take)
                 self._encoder, self._size = encoder, size

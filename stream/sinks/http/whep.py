@@ -183,9 +183,9 @@ class WhepViewers:
         return name, answer
 
     def _encoder(self, codec: Codec) -> SharedEncoder:
-        task = EncoderTask(codec, self._size, self._info.rate, live=True, options=self._options)
-        if codec != "h264":
-            task = EncoderTask(codec, self._size, self._info.rate, live=True)  # a name is one codec's
+        options = self._options if codec == "h264" else EncoderOptions()  # a name is one codec's
+        aspect = self._info.pixel_aspect
+        task = EncoderTask(codec, self._size, self._info.rate, True, options, pixel_aspect=aspect)
         try:
             choose_encoder(task)
         except StreamError as error:

@@ -152,7 +152,8 @@ class PublishingSink(CallingSink):
             choose_encoder(self._task(info.rate, even_size(size)))
         except StreamError as error:
             raise explain(error, self.label) from error
-        self._live, self._sounds = info.live, info.sound
+        self._note(info)
+        self._sounds = info.sound
         self._opened, self._met = (info, size), False
 
     def write(self, rgb: Pixels, pts_ns: int, duration_ns: int) -> None:

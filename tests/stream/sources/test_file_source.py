@@ -153,6 +153,19 @@ def test_a_rotation_tag_is_respected(record: Recorder) -> None:
     np.testing.assert_array_equal(turned[0].pixels, np.rot90(upright[0].pixels, 3))
 
 
+def test_pixels_that_are_no_squares_are_told_and_turned_with_the_picture(record: Recorder) -> None:
+    wide = GRAY + ",pixel-aspect-ratio=2/1"
+    path = record("wide.mp4", f"{wide} ! {H264} ! mp4mux", 3)
+    assert read_all(path)[0].pixel_aspect == 2
+    data = bytearray(path.read_bytes())
+    matrix = data.index(b"tkhd") + 44
+    data[matrix : matrix + 20] = bytes.fromhex("00000000 00010000 00000000 ffff0000 00000000")
+    path.write_bytes(data)
+    info, _ = read_all(path)
+    assert (info.size, info.pixel_aspect) == ((64, 48), Fraction(1, 2))
+    assert read_all(record("plain.mp4", f"{GRAY} ! {H264} ! mp4mux", 3))[0].pixel_aspect == 1
+
+
 def test_interlaced_pictures_are_deinterlaced_one_for_one(record: Recorder) -> None:
     path = record("fields.mkv", f"{COLOR} ! interlace field-pattern=1:1 ! matroskamux", 20)
     _, frames = read_all(path)

@@ -17,6 +17,7 @@ from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sinks.encoders import EncoderOptions
 from irchroma.stream.sinks.files.file_sink import FileSink, FileSinkOptions, timescale_for
 from irchroma.stream.sinks.shared_encoder import EncoderPool
+from irchroma.stream.sources.file_source import FileSource
 
 pytestmark = pytest.mark.gst
 TIMES = {"steady": (STEADY, Fraction(30000, 1001)), "uneven": (UNEVEN, Fraction(0))}
@@ -39,6 +40,26 @@ def test_every_picture_keeps_its_time_and_duration(
     )
     levels = [rgb.mean() for rgb in back.rgb]
     assert np.abs(np.subtract(levels, [picture(n).mean() for n in range(len(times))])).max() < 2
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.mkv", "out.webm", "raw.mkv"])
+@pytest.mark.parametrize("shared", [False, True])
+def test_pixels_that_are_no_squares_stay_so(tmp_path: Path, name: str, shared: bool) -> None:
+    """Old recorders store 704x288 for a picture of 4:3: players would show it squashed."""
+    path, wide = tmp_path / name, Fraction(24, 11)
+    options = FileSinkOptions(lossless=name == "raw.mkv")
+    sink = FileSink(path, options, EncoderPool() if shared else None)
+    sink.open(VideoInfo((48, 64), Fraction(25), live=False, pixel_aspect=wide), (48, 64))
+    for number in range(3):
+        sink.write(picture(number), number * 40_000_000, 40_000_000)
+    sink.close()
+    source = FileSource(path)
+    try:
+        info = source.open()
+    finally:
+        source.close()
+    assert info.size == (48, 64)
+    assert float(info.pixel_aspect) == pytest.approx(float(wide), rel=0.01)  # Matroska has whole pixels
 
 
 @pytest.mark.parametrize("encoder", ["x264", "openh264", "vp9", "vp8"])
