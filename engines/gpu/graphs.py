@@ -7,6 +7,7 @@ are those of the CPU path, but for the device's rounding.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
@@ -20,6 +21,8 @@ from numpy.typing import NDArray
 from irchroma.engines.errors import EngineError
 from irchroma.engines.gpu.device import Device, DeviceTensors, Mark, WorkQueue
 from irchroma.engines.network.network import NetworkOptions, Tensor, Tensors
+
+log = logging.getLogger(__name__)
 
 LASTING = ("keys", "values", "scene", "level", "bias", "place", "known", "strength")
 """Inputs that are copied only where they are others than last time, or of other values if small."""
@@ -130,15 +133,19 @@ class DeviceGraph:
 
     def close(self) -> None:
         """Let go of it, behind a plan that is just being opened; may be called twice."""
-        with self._opening, self._lock, ExitStack() as last_first:
+        with self._opening, self._lock:
             queue, self._queue = self._queue, None
             if queue is None:
                 return
-            last_first.callback(self._closed, self)
-            last_first.callback(self._mark.close)
-            while self._held:
-                last_first.callback(self._held.popitem()[1].close)
-            last_first.callback(queue.close)
+            try:
+                with ExitStack() as last_first:
+                    last_first.callback(self._closed, self)
+                    last_first.callback(self._mark.close)
+                    while self._held:
+                        last_first.callback(self._held.popitem()[1].close)
+                    last_first.callback(queue.close)
+            except EngineError as error:  # lost: whoever closes has others to close
+                log.debug("closing %s: %s", self._path.stem, error)
 
     def _is_open(self, key: _Key) -> bool:
         with self._lock:

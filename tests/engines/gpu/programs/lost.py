@@ -17,7 +17,7 @@ from irchroma.engines.gpu.kernels.source import launch
 class Nowhere:
     """Memory that is none."""
 
-    address = 0x10
+    address, nbytes = 0x10, 4 * 64 * 64
 
 
 def main() -> None:

@@ -1,0 +1,126 @@
+"""The engine `reference` by PyCUDA over `driver_stand_in.cpp`: a program, since a process has one driver.
+
+Its networks are plans of `plans.execution` over a double of the library, which does their work on the
+processor.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tests import daytime_scene
+from tests.engines.gpu.plans.engine_double import GraphDouble, LibraryDouble, Shape
+from tests.engines.moving_scene import FRAME_NS
+
+from irchroma.engines.errors import DeviceLost, EngineError
+from irchroma.engines.gpu.device import DeviceTensors
+from irchroma.engines.gpu.graphs import GraphsOnDevice
+from irchroma.engines.gpu.plans.execution import LoadedPlan, PlanTensors
+from irchroma.engines.network import network
+from irchroma.engines.network.rewriting import early
+from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
+from irchroma.engines.reference.pictures import Reference
+
+RUNTIME = "openvino" if network.installed("openvino") else "onnxruntime"
+EXACT = network.NetworkOptions(RUNTIME, exact=True, threads=1, cache=None)
+OPTIONS = NeuralOptions(engine="reference", size="thermal", work_size_px=160, steady=False, network=EXACT)
+COUNT = 8
+
+
+def given(seed: int, size: tuple[int, int] = daytime_scene.SIZE) -> Reference:
+    """A scene's picture."""
+    rgb = daytime_scene.draw(seed, size)[0]
+    return Reference(rgb, np.full(rgb.shape[:2], 255, np.uint8), f"{seed}")
+
+
+def array_at(address: int, shape: Shape) -> NDArray[np.float32]:
+    """The stand-in's memory is the host's."""
+    count = int(np.prod(shape))
+    return np.ctypeslib.as_array((ctypes.c_float * count).from_address(address)).reshape(shape)
+
+
+def planned(device: Any, path: Path, shapes: Mapping[str, Shape], outputs: Sequence[str]) -> PlanTensors:
+    """A network's plan, as if it were loaded."""
+    graph = network.open_graph(path, EXACT)
+    made = graph.run({name: np.zeros(shape, np.float32) for name, shape in shapes.items()})
+
+    def compute(tensors: dict[str, tuple[int, Shape]], cuda_stream: int) -> None:
+        found = graph.run({name: array_at(*tensors[name]) for name in shapes})
+        for name in outputs:
+            array_at(*tensors[name])[...] = found[name]
+
+    every = dict(shapes) | {name: made[name].shape for name in outputs}
+    key = ("tensorrt", 0, path, "ab" * 32)
+    library: Any = LibraryDouble()
+    plan = LoadedPlan(key, library, GraphDouble(every, compute), "double", 1)
+    with device.current():
+        return PlanTensors(plan, device, shapes, outputs)
+
+
+def main() -> None:
+    """Color, compare, close; or see the failure that was ordered come out as one clear error."""
+    driver = ctypes.CDLL("libcuda.so.1", ctypes.RTLD_GLOBAL)
+    from irchroma.engines.gpu.cuda.pycuda_device import PyCudaDevice
+
+    class Device(PyCudaDevice):
+        def open_graph(
+            self, path: Path, shapes: Mapping[str, tuple[int, ...]], outputs: Sequence[str]
+        ) -> DeviceTensors:
+            return planned(self, path, shapes, outputs)
+
+    early._ALIKE = -1.0  # the processor has its first layers from `fast`, a device has not
+    fails = os.environ["STAND_IN_FAILS"]
+    graphs = GraphsOnDevice(Device())
+    device = NeuralColorizer(OPTIONS, opener=graphs.open_network, graphs=graphs.open_graph)
+    ordinary = NeuralColorizer(OPTIONS)
+    infrared = daytime_scene.draw(3)[1]
+    references = {0: [given(3)], 3: [given(9)], 5: [given(9, (120, 320))], 7: []}
+    failures: list[str] = []
+
+    def color() -> None:
+        for index in range(COUNT):
+            shown = []
+            for one in (ordinary, device):
+                if index in references:
+                    one.exchange_references(references[index])
+                if one is device and fails == "lost" and index == 4:
+                    driver.stand_in_lose()
+                one.submit(np.roll(infrared, index, axis=1), index * FRAME_NS)
+                shown.append(one.collect().rgb.astype(int))
+            assert np.abs(shown[0] - shown[1]).mean() < 0.01, index
+
+    def color_and_tell() -> None:
+        try:
+            color()
+        except EngineError as error:
+            failures.append(str(error))
+        except BaseException as error:  # noqa: BLE001 (an assertion; the program fails with it)
+            failures.append(f"unexpected: {error!r}")
+
+    # In a thread that ends: PyCUDA aborts the process where its own stack of contexts is not empty by then.
+    loop = threading.Thread(target=color_and_tell)
+    loop.start()
+    loop.join()
+    assert len(failures) == (fails in ("memory", "lost")), failures
+    assert not any(text.startswith("unexpected") for text in failures), failures
+    for _ in range(2):
+        device.close()
+    if fails == "lost":
+        with pytest.raises(DeviceLost, match="restart"):
+            Device()
+    left = (ctypes.c_int * 8)()
+    driver.stand_in_left(left)
+    assert left[0] == left[7] == 0, list(left)
+    assert fails == "lost" or not any(left), list(left)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""PyCUDA itself over a stand-in for the driver: nothing is left behind, whatever fails."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from collections.abc import Callable
+from itertools import product
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from irchroma.engines.errors import EngineError
+from irchroma.engines.gpu.cuda.pycuda_device import PyCudaDevice, _left_alone
+
+
+@pytest.mark.parametrize(
+    ("words", "fails"),
+    [
+        *product(["", "--shared"], ["", "begin", "end", "branches", "instantiate", "memory", "lost"]),
+        *product(["--stays", "--shared --stays"], ["", "memory", "lost"]),
+        *product(["--reference", "--shared --reference"], ["", "branches", "memory", "lost"]),
+        ("--stays --reference", ""),
+    ],
+)
+def test_the_frame_path_of_pycuda_gives_everything_back(
+    over_stand_in: Callable[..., subprocess.CompletedProcess[str]], fails: str, words: str
+) -> None:
+    done = over_stand_in("cuda.pycuda_over_stand_in", words, fails)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("fails", ["", "memory", "lost"])
+def test_the_engine_reference_by_pycuda_gives_everything_back(
+    over_stand_in: Callable[..., subprocess.CompletedProcess[str]], fails: str
+) -> None:
+    done = over_stand_in("cuda.reference_over_stand_in", "", fails)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_program_that_loses_a_gpu_on_purpose_ends_well(
+    over_stand_in: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    """Of `first_gpu_run`: on a GPU it has no second try."""
+    done = over_stand_in("programs.lost", "--device pycuda")
+    assert done.returncode == 0, done.stderr
+    assert "refused: GPU 0 is lost" in done.stdout
+
+
+def test_a_context_that_cannot_be_made_current_any_more_is_closed_without_an_error() -> None:
+    """PyCUDA's objects then stay: their ends would abort the process."""
+
+    class Refused(Exception):
+        pass
+
+    def refuse() -> None:
+        raise Refused("cuCtxPushCurrent failed: unspecified launch failure")
+
+    released: list[int] = []
+    memory = SimpleNamespace(free=lambda: pytest.fail("given back without a context"))
+    device: Any = object.__new__(PyCudaDevice)
+    device._pycuda = SimpleNamespace(Error=Refused, MemoryError=Refused)
+    device._context = SimpleNamespace(push=refuse)
+    device.driver = SimpleNamespace(release_primary=released.append)
+    device._device_name, device._index, device._made_here = "double", 0, threading.local()
+    device._allocations, device._pinned = {1: memory}, {2: memory}
+    device._queues, device._marks, device._kernels, device._zeroing = [], [], None, None
+    before = len(_left_alone)
+    device.close()
+    device.close()
+    assert released == [0]
+    assert len(_left_alone) > before
+    with pytest.raises(EngineError, match="closed"), device.current():
+        pass
