@@ -116,6 +116,9 @@ def _load() -> Any:
         if "/" in name and not Path(name).is_file():
             continue
         try:
+            # It opens this one by its name, and the package of CUDA 13.0 does not say that it is beside it.
+            for part in Path(name).parent.glob("libnvrtc-builtins.so.*") if "/" in name else ():
+                ctypes.CDLL(str(part))
             return ctypes.CDLL(name)
         except OSError:
             continue

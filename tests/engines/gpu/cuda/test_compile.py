@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from irchroma.engines.gpu.cuda.compile import (
     compile_ahead,
     find_nvcc,
     nvcc_architectures,
+    packaged_folders,
 )
 from irchroma.engines.gpu.kernels.source import FILES, UNIT, kernel_names
 
@@ -98,6 +101,34 @@ def test_nvrtc_compiles_all_kernels_without_a_toolkit(nvrtc: Nvrtc) -> None:
     assert all(name.encode() in made for name in kernel_names())
     with pytest.raises(EngineError, match="nonsense"):
         nvrtc.compile("__device__ int broken() { return nonsense; }", 90, OPTIONS)
+
+
+def test_nvrtc_compiles_where_its_package_does_not_say_where_its_parts_are(
+    nvrtc: Nvrtc, tmp_path: Path
+) -> None:
+    """As CUDA 13.0's, of which torch 2.11 brings one: no RPATH, and its built-in functions beside it."""
+    lies = next((one / "cu13" / "lib" for one in packaged_folders() if (one / "cu13" / "lib").is_dir()), None)
+    if lies is None:
+        pytest.skip("no package of NVRTC here")
+    folder = tmp_path / "nvidia" / "cu13" / "lib"
+    folder.mkdir(parents=True)
+    for part in lies.glob("libnvrtc*"):
+        (folder / part.name).write_bytes(part.read_bytes().replace(b"$ORIGIN\0", b"/absent\0"))
+    program = (
+        "from pathlib import Path; from irchroma.engines.gpu.cuda import compile; "
+        f"compile.packaged_folders = lambda: [Path({str(tmp_path / 'nvidia')!r})]; "
+        "print(len(compile.Nvrtc().compile(compile.UNIT, 90, compile.OPTIONS)))"
+    )
+    environment = {**os.environ, "LD_LIBRARY_PATH": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 100_000
 
 
 def test_the_binary_of_a_device_is_cached_and_made_anew_for_other_sources(
