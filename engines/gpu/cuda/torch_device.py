@@ -300,6 +300,9 @@ class TorchDevice:
             try:
                 with self.current():
                     kernels.close()  # every queue has been finished by whoever opened it
+                    # Torch caches memory for each stream by itself, also for those that are no more.
+                    with recordings.waiting_for_all():
+                        torch.cuda.empty_cache()
             except EngineError as error:
                 log.debug("closing %s: %s", self._device_name, error)
             try:
@@ -318,9 +321,21 @@ class _TorchExecution:
             device.allocate((frames, depth, height, width), kind) for depth in (1, 3, 1)
         )
         self.name = f"torch {torch.__version__} {'fp16' if self._network.half else 'fp32'} on {device.name}"
+        self._chosen = threading.local()
 
     def run(self) -> None:
         """In the current stream."""
+        if hasattr(self._chosen, "all") or torch.cuda.is_current_stream_capturing():
+            self._run()
+            return
+        # A thread's first run makes cuDNN's handle and measures which kernels to take, for which it takes
+        # memory, waits, and gives back what torch has cached. While another thread records, some versions of
+        # torch fail over that ("captures_underway.empty() INTERNAL ASSERT FAILED"), or spoil the recording.
+        with recordings.waiting_for_all():
+            self._run()
+        self._chosen.all = True
+
+    def _run(self) -> None:
         ycc, confidence = self._network.run(tensor_of(self.luma))
         tensor_of(self.ycc).copy_(ycc)
         tensor_of(self.confidence).copy_(confidence)

@@ -8,6 +8,7 @@ spoiled: `capture_end` throws at `cudaStreamEndCapture`, before the allocator is
 from __future__ import annotations
 
 import gc
+import threading
 from contextlib import nullcontext
 from functools import partial
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from irchroma.engines.errors import DeviceLost, EngineError
+from irchroma.engines.gpu.capture_lock import recordings
 from irchroma.engines.gpu.cuda import driver
 from irchroma.engines.gpu.device import CaptureRefused
 
@@ -168,3 +170,57 @@ def test_a_lost_device_is_closed_without_an_error(allocator: Allocator, device: 
     device.close()
     device.close()
     assert asked == [(), (0,)]
+
+
+def test_a_threads_first_run_of_a_network_waits_for_others_recordings_and_no_later_one_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It measures kernels, and gives back torch's cached memory, which fails while anybody records."""
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+    network = object.__new__(torch_device._TorchExecution)
+    network._chosen = threading.local()
+    ran: list[str] = []
+    network._run = lambda: ran.append(threading.current_thread().name)
+    begun = threading.Event()
+
+    def run() -> None:
+        begun.set()
+        network.run()
+
+    with recordings.recording():
+        thread = threading.Thread(target=run, name="first")
+        thread.start()
+        assert begun.wait(10)
+        thread.join(0.2)
+        assert ran == []
+    thread.join(10)
+    assert ran == ["first"]
+    network.run()
+    with recordings.recording():  # nobody else has to have ended
+        network.run()
+    assert len(ran) == 3
+
+
+def test_what_is_recorded_does_not_wait_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    network = object.__new__(torch_device._TorchExecution)
+    network._chosen = threading.local()
+    ran: list[bool] = []
+    network._run = lambda: ran.append(True)
+    with recordings.recording():
+        network.run()
+    assert ran == [True]
+    assert not hasattr(network._chosen, "all")
+
+
+def test_a_device_that_is_closed_leaves_nothing_in_torchs_cache(
+    allocator: Allocator, device: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory is cached for each stream, and streams that are no more never ask for theirs again."""
+    done: list[str] = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: done.append("cache"))
+    device._kernels, device._pinned = SimpleNamespace(close=lambda: done.append("kernels")), {}
+    device.driver.release_primary = lambda index: done.append("context")
+    device.close()
+    device.close()
+    assert done == ["kernels", "cache", "context"]
