@@ -109,7 +109,7 @@ def run_steps(
             _archive(out, times.archive)
         counts = " ".join(f"{count} {kind}" for kind, count in row.get("tests", {}).items() if count)
         print(
-            f"{row['state']:<8} {step.name:<20} {row.get('seconds', ''):>6} {row.get('why') or ''} {counts}",
+            f"{row['state']:<8} {step.name:<25} {row.get('seconds', ''):>6} {row.get('why') or ''} {counts}",
             flush=True,
         )
     return found
