@@ -30,10 +30,15 @@ from irchroma.engines.network.rewriting.early import (
 from irchroma.engines.network.rewriting.enlarging import before_enlarging, enlarged
 from irchroma.engines.network.rewriting.softmax import spare_softmax
 
-# OpenVINO goes without: it tells Google Analytics of every start otherwise, and makes ~/intel for that.
+# OpenVINO goes without: it tells Google Analytics of every start otherwise, and makes ~/intel for that. Nor
+# does a run convert networks, for which two fifths of the import's time would go.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+_converts = sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]
 import openvino  # noqa: E402
 from openvino import opset13  # noqa: E402
+
+if _converts is None:
+    del sys.modules["openvino.tools.ovc"]
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +55,7 @@ _ready = threading.Event()
 
 _AT_EXIT_S = 30.0
 _under_way = threading.Condition()
-_calls = 0
-_leaving = False
+_calls, _leaving = 0, False
 
 
 @contextmanager
@@ -393,5 +397,4 @@ def _require_contract(model: Any, path: Path) -> None:
 
 
 def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    return next(filter(None, map(str.strip, reversed(str(error).splitlines()))), type(error).__name__)

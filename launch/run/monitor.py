@@ -21,11 +21,10 @@ from irchroma.launch.run.events import EventHook
 from irchroma.launch.run.health import Health
 from irchroma.launch.run.options import RunConfig
 from irchroma.launch.run.outputs import write_statistics
-from irchroma.launch.run.repairing import RunRepair
 from irchroma.stream.errors import StreamError
 from irchroma.stream.loop.loop import Loop
 from irchroma.stream.picture.picture import Picture
-from irchroma.stream.protocols import Colored, Composer, Job, VideoInfo
+from irchroma.stream.protocols import Colored, Composer, FrameRepair, Job, VideoInfo
 from irchroma.stream.remarks import Remarks
 from irchroma.stream.sinks.open_sink import public
 
@@ -142,7 +141,7 @@ class Monitor:
             "dropped_before_processing": loop.reader.drops,
             "passed_before_start": loop.reader.passed,
             "flicker": loop.composer.value if isinstance(loop.composer, FlickerWatch) else None,
-            "repair": loop.repair.summary() if isinstance(loop.repair, RunRepair) else None,
+            "repair": _repaired(loop.repair),
             "cpu_s": round(time.process_time(), 2),
             "cores": usable_cores(),
             **({"gpus": [asdict(one) for one in gpus]} if (gpus := gpu_loads()) else {}),
@@ -220,6 +219,16 @@ class Monitor:
             log.info("flicker of still pixels: %.4f a*b* a frame", stats["flicker"])
         if self._config.output.stats is not None:
             write_statistics(self._config.output.stats, json.dumps(stats, indent=2) + "\n")
+
+
+def _repaired(repair: FrameRepair | None) -> dict[str, Any] | None:
+    if repair is None:
+        return None
+    from irchroma.launch.run.repairing import (
+        RunRepair,
+    )  # which is there then, and loads what no other run needs
+
+    return repair.summary() if isinstance(repair, RunRepair) else None
 
 
 def _expected_frames(info: VideoInfo) -> float | None:

@@ -6,15 +6,24 @@ import argparse
 import functools
 import logging
 import os
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from irchroma.engines.choice import device_index
 from irchroma.engines.gpu import probe
 from irchroma.launch.config import ConfigError
 from irchroma.launch.run.options import RunConfig
-from irchroma.stream.sinks.open_sink import is_recording, sink_place
+from irchroma.launch.run.passwords import page_token
+from irchroma.stream.sinks.http.access import Access
+from irchroma.stream.sinks.open_sink import SinkOptions, is_recording, pool_for, public, sink_place
+from irchroma.stream.sources.picture_file import SUFFIXES
 from irchroma.stream.survey import device_way_fault
+
+if TYPE_CHECKING:
+    from irchroma.launch.run.control.run_control import RunControl
 
 log = logging.getLogger(__name__)
 
@@ -208,3 +217,56 @@ COMPOSED = 1.15
 """Work of a pixel that is encoded in a view, or under readings, in that of one that the encoder takes as it
 was colored: frames of 640x512 took 6.5 ms of CPU time as they were, 14.8 side by side with the raw ones."""
 _UNCODED = ("null", "window")
+
+
+def sink_options(
+    config: RunConfig,
+    stats: Callable[[], dict[str, Any]] | None,
+    control: RunControl,
+    name: str = "",
+    threads: int = 0,
+) -> SinkOptions:
+    """What the run asks of its sinks.
+
+    Args:
+        config: of the run.
+        stats: what a page shows of it.
+        control: what viewers of a page change it by.
+        name: the camera's where the process has several, else empty.
+        threads: of each encoder where the configuration leaves that open, 0 for its own choice.
+    """
+    output, encoder = config.output, config.output.encoder
+    onvif = None
+    if output.onvif:
+        from irchroma.stream.sinks.onvif.sink import OnvifOptions
+
+        onvif = OnvifOptions(output.onvif_port, output.page_names)
+    return SinkOptions(
+        encoder=replace(encoder, threads=encoder.threads or threads),
+        audio_from=_audio_file(config.source) if output.audio else None,
+        segment_s=output.segment_s,
+        keep=output.keep(),
+        overwrite=output.overwrite,
+        hls_segment_s=output.hls_segment_s,
+        hls_keep=output.hls_keep,
+        title=name or public(config.source),
+        stats=stats,
+        control=control if output.page_control else None,
+        page=name,
+        pool=pool_for(config.to),
+        access=Access(
+            output.page_token,
+            output.page_viewer_token,
+            names=output.page_names,
+            certificate=output.page_certificate,
+            key=output.page_key,
+        ),
+        spare_token=page_token,
+        onvif=onvif,
+    )
+
+
+def _audio_file(source: str) -> Path | None:
+    file = source_file(source) if not source.startswith("raw:") else None
+    pictures = file is not None and file.suffix.lower() in SUFFIXES  # they have no sound to look for
+    return file if file is not None and file.is_file() and not pictures else None

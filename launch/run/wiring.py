@@ -7,12 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.calibration.pairs import PairCollector
 from irchroma.engines import catalog
 from irchroma.engines.choice import (
     ColorizerOptions,
@@ -27,16 +26,7 @@ from irchroma.engines.neural.adjustable import AdjustableColorizer
 from irchroma.engines.neural.colorizer import NeuralColorizer
 from irchroma.engines.palette.tables import PALETTES, palette_table
 from irchroma.engines.reference.pictures import AUTO, load_references
-from irchroma.engines.retrieval.gathering import DayPictures
-from irchroma.engines.retrieval.library import ReferenceLibrary, default_folder
 from irchroma.launch.config import ConfigError
-from irchroma.launch.run.auto_reference import (
-    AutoReference,
-    DayWatch,
-    GivenReferences,
-    SceneWatch,
-    without_passers_by,
-)
 from irchroma.launch.run.control.rereading import Reread
 from irchroma.launch.run.control.run_control import RunControl
 from irchroma.launch.run.evidence import EvidenceFacts, evidence_sink, make_recorder
@@ -53,25 +43,28 @@ from irchroma.launch.run.options import (
     with_scale,
     with_words,
 )
-from irchroma.launch.run.outputs import pictures_stay, source_file
-from irchroma.launch.run.passwords import page_token
-from irchroma.launch.run.repairing import RunRepair
+from irchroma.launch.run.outputs import pictures_stay, sink_options
 from irchroma.launch.run.temperature.run_thermometer import Watches, thermometer_of
 from irchroma.stream.loop.loop import Loop, LoopOptions
 from irchroma.stream.loop.raw_keeper import RawKeeper
 from irchroma.stream.loop.writer import SinkWriter
-from irchroma.stream.protocols import Colorizer, FrameSink, FrameSource, VideoInfo
+from irchroma.stream.protocols import (
+    Colorizer,
+    Composer,
+    FrameRepair,
+    FrameSink,
+    FrameSource,
+    FrameWatch,
+    VideoInfo,
+)
 from irchroma.stream.sensor.correction import Camera
 from irchroma.stream.sensor.presets import find_profile
 from irchroma.stream.sensor.profile import load_profile
 from irchroma.stream.sinks.evidence.recorder import EvidenceRecorder
 from irchroma.stream.sinks.evidence.tracks import ColorTrack, RawTrack
-from irchroma.stream.sinks.http.access import Access
-from irchroma.stream.sinks.onvif.sink import OnvifOptions
 from irchroma.stream.sinks.open_sink import (
     SinkOptions,
     open_sink,
-    pool_for,
     public,
     takes_planes,
     takes_sound,
@@ -79,13 +72,13 @@ from irchroma.stream.sinks.open_sink import (
 from irchroma.stream.sinks.sound import LiveSound
 from irchroma.stream.sources.gst_source import GstSource
 from irchroma.stream.sources.open_source import open_source
-from irchroma.stream.sources.picture_file import SUFFIXES
 from irchroma.stream.sources.pictures import scale_of
 from irchroma.stream.sources.rtsp_source import RtspSource
 from irchroma.stream.view.composer import ViewComposer
 from irchroma.stream.view.privacy import PrivacyMasks, PrivateComposer
 
 if TYPE_CHECKING:
+    from irchroma.launch.run.auto_reference import AutoReference, GivenReferences
     from irchroma.launch.run.automatic import Governor
 
 log = logging.getLogger(__name__)
@@ -149,7 +142,7 @@ def build_loop(
         return attended(open_colorizer(chosen.engine, options))
 
     references = _references(config)
-    auto = references if isinstance(references, AutoReference) else None
+    auto = cast("AutoReference", references) if config.neural.reference == AUTO else None
 
     def attended(colorizer: Colorizer) -> Colorizer:
         if references is not None:
@@ -163,15 +156,23 @@ def build_loop(
     if thermometer is not None:
         control.thermometer, thermometer.on_change = thermometer, control.scale_changed
         composer.celsius_of = thermometer.celsius_of
-    sink_options = replace(
-        _sink_options(config, stats, control, shared), sound=sound, thermometer=thermometer
-    )
+    name, threads = (shared.name, shared.threads) if shared is not None else ("", 0)
+    sinks = sink_options(config, stats, control, name, threads)
+    sinks = replace(sinks, sound=sound, thermometer=thermometer)
     evidence = evidence_sink(config)
-    recorder = make_recorder(config, evidence, sink_options) if evidence is not None else None
-    colors = composer if auto is None or not config.gather_references else DayWatch(composer, auto)
-    shown = PrivateComposer(colors, masks, _own_palette(config))
-    facts = EvidenceFacts(shown, recorder)
-    watch = FlickerWatch(facts if auto is None else SceneWatch(facts, auto))
+    recorder = make_recorder(config, evidence, sinks) if evidence is not None else None
+    colors: Composer = composer
+    if auto is not None and config.gather_references:
+        from irchroma.launch.run.auto_reference import DayWatch
+
+        colors = DayWatch(composer, auto)
+    facts = EvidenceFacts(PrivateComposer(colors, masks, _own_palette(config)), recorder)
+    shown: Composer = facts
+    if auto is not None:
+        from irchroma.launch.run.auto_reference import SceneWatch
+
+        shown = SceneWatch(facts, auto)
+    watch = FlickerWatch(shown)
 
     def make_colorizer(info: VideoInfo) -> Colorizer:
         control.engine_is(whole_name(config, info.counts))
@@ -183,19 +184,21 @@ def build_loop(
             auto.waits = not info.live
         return attended(colorizer)
 
-    writers = [_writer(text, sink_options, recorder if text == evidence else None) for text in config.to]
+    writers = [_writer(text, sinks, recorder if text == evidence else None) for text in config.to]
     writers += [SinkWriter(sink, label) for label, sink in (extra_sinks or {}).items()]
-    watches = [PairCollector(config.output.collect)] if config.output.collect is not None else []
+    watches = _watches(config)
+    if thermometer is not None:
+        watches.append(thermometer)
     options = LoopOptions(
         config.tone_map,
         config.reconnect,
         config.repeat_s,
         config.color_camera,
         camera,
-        watch=Watches(*watches, *([thermometer] if thermometer is not None else [])),
+        watch=Watches(*watches),
         sound=sound,
         ended=auto.close if auto is not None else None,
-        repair=RunRepair(config.repair, config.neural.network) if config.repair.mask else None,
+        repair=_repair(config),
         mask=masks,
         whole_raw=config.privacy.raw == "whole",
     )
@@ -238,6 +241,22 @@ def open_engine(
     return colorizer
 
 
+def _watches(config: RunConfig) -> list[FrameWatch]:
+    if config.output.collect is None:
+        return []
+    from irchroma.calibration.pairs import PairCollector
+
+    return [PairCollector(config.output.collect)]
+
+
+def _repair(config: RunConfig) -> FrameRepair | None:
+    if not config.repair.mask:
+        return None
+    from irchroma.launch.run.repairing import RunRepair
+
+    return RunRepair(config.repair, config.neural.network)
+
+
 def _privacy(config: RunConfig, camera: Camera | None) -> PrivacyMasks:
     """The run's masks, none at first where it asks for none.
 
@@ -265,6 +284,10 @@ def _references(config: RunConfig) -> AutoReference | GivenReferences | None:
     """The references of the run, which pages show; None where it has none."""
     path, strength = config.neural.reference, config.neural.reference_strength
     if path == AUTO:
+        from irchroma.engines.retrieval.gathering import DayPictures
+        from irchroma.engines.retrieval.library import ReferenceLibrary, default_folder
+        from irchroma.launch.run.auto_reference import AutoReference, without_passers_by
+
         gathers = config.gather_references
         library = ReferenceLibrary(config.references or default_folder(), make=gathers)
         days = DayPictures(library, public(config.source), without_passers_by) if gathers else None
@@ -273,7 +296,11 @@ def _references(config: RunConfig) -> AutoReference | GivenReferences | None:
         raise ConfigError("--gather-references is for --reference auto: add that")
     if config.references is not None:
         raise ConfigError("--references is the library of --reference auto: add that")
-    return GivenReferences(load_references(path), strength) if path is not None else None
+    if path is None:
+        return None
+    from irchroma.launch.run.auto_reference import GivenReferences
+
+    return GivenReferences(load_references(path), strength)
 
 
 def _writer(text: str, options: SinkOptions, recorder: EvidenceRecorder | None) -> SinkWriter:
@@ -305,46 +332,6 @@ def _colorizer_options(
     stays = planes and info is not None and pictures_stay(config)
     wish = DeviceWish(size, pool, planes, stays, failed or FailedRuntimes())
     return ColorizerOptions(neural, config.palette, wish)
-
-
-def _sink_options(
-    config: RunConfig,
-    stats: Callable[[], dict[str, Any]] | None,
-    control: RunControl,
-    shared: Shared | None,
-) -> SinkOptions:
-    output, encoder, name = config.output, config.output.encoder, ""
-    if shared is not None:
-        name, encoder = shared.name, replace(encoder, threads=encoder.threads or shared.threads)
-    return SinkOptions(
-        encoder=encoder,
-        audio_from=_audio_file(config.source) if output.audio else None,
-        segment_s=output.segment_s,
-        keep=output.keep(),
-        overwrite=output.overwrite,
-        hls_segment_s=output.hls_segment_s,
-        hls_keep=output.hls_keep,
-        title=name or public(config.source),
-        stats=stats,
-        control=control if output.page_control else None,
-        page=name,
-        pool=pool_for(config.to),
-        access=Access(
-            output.page_token,
-            output.page_viewer_token,
-            names=output.page_names,
-            certificate=output.page_certificate,
-            key=output.page_key,
-        ),
-        spare_token=page_token,
-        onvif=OnvifOptions(output.onvif_port, output.page_names) if output.onvif else None,
-    )
-
-
-def _audio_file(source: str) -> Path | None:
-    file = source_file(source) if not source.startswith("raw:") else None
-    pictures = file is not None and file.suffix.lower() in SUFFIXES  # they have no sound to look for
-    return file if file is not None and file.is_file() and not pictures else None
 
 
 def _prepared(

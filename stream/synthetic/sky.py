@@ -41,10 +41,19 @@ def make_clouds(view: View, rng: np.random.Generator) -> tuple[Plane, Plane]:
     density = sample(texture, across.astype(np.float32), np.asarray(along * 48 + 30, np.float32), 1.0)
     toward_sun = np.roll(density, wide // 40, 1) * 0.5 + 0.5 * np.roll(density, max(rows // 40, 1), 0)
     clear_share = float(rng.uniform(0.5, 0.72))
-    coverage = np.clip((density - np.quantile(density, clear_share)) * 1.5, 0, 1) ** 0.8
+    coverage = np.clip((density - _quantile(density, clear_share)) * 1.5, 0, 1) ** 0.8
     coverage *= np.clip(elevation / 0.10, 0.25, 1)
     bright = np.clip(0.90 + 0.22 * (density - toward_sun) - 0.09 * np.clip(density - 0.9, 0, 2), 0.55, 1.08)
     return cv2.GaussianBlur(coverage, (0, 0), 0.8), cv2.GaussianBlur(bright, (0, 0), 1.2)
+
+
+def _quantile(values: Plane, share: float) -> np.float32:
+    """What `np.quantile` says, to the bit; that loads masked arrays when first asked, 45 ms of a start."""
+    at = share * (values.size - 1)
+    low = int(at)
+    pair = np.partition(values.ravel(), (low, low + 1))[low : low + 2]
+    step, part = pair[1] - pair[0], at - low
+    return np.float32(pair[1] - step * (1 - part) if part >= 0.5 else pair[0] + step * part)
 
 
 def make_sky(view: View, band: str, clouds: tuple[Plane, Plane], night: bool) -> Sky:

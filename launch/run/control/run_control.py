@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from irchroma.engines import catalog
 from irchroma.engines.neural.exemplar import STRONGEST
 from irchroma.engines.palette.tables import PALETTES, palette_table
 from irchroma.launch.config import ConfigError, nearest, shortened
-from irchroma.launch.run.auto_reference import RunReferences
 from irchroma.launch.run.options import RunConfig, whole_name
 from irchroma.stream.loop.loop import Loop
 from irchroma.stream.protocols import Colorizer
@@ -22,6 +21,9 @@ from irchroma.stream.view.composer import ViewComposer
 from irchroma.stream.view.osd import READINGS
 from irchroma.stream.view.privacy import PrivacyMasks
 from irchroma.stream.view.views import VIEWS, ViewOptions
+
+if TYPE_CHECKING:
+    from irchroma.launch.run.auto_reference import RunReferences
 
 log = logging.getLogger(__name__)
 
