@@ -10,6 +10,7 @@ the network paints alike, far around, and it moves only part of the way.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -30,11 +31,19 @@ SKY_BLUE = (0.02, 0.05)
 """The same of Cb that smooth places as dark as a window's darkest have: a sky's, no wall's or ground's."""
 UNEVEN = (0.025, 0.04)
 """The same of the standard deviation of luma: a sensor's noise is less, a wire or a twig is more."""
+NOISE = (0.12, 0.08)
+"""The same of a window's brightest luma less its darkest where what is fine in a sky begins to be a sensor's
+noise, and where all of it is: a bird far away is a pixel, and more."""
+FINE = (0.3, 0.6)
+"""Share of the luma's variance that is thin where noise begins to be told from a soft cloud, and where all of
+it is noise."""
+CALM = 0.65
+"""Share of a sensor's noise that a sky is rid of."""
 FLAT = 0.002
 """Standard deviation of luma, part of full scale, up to which nothing counts as sharp."""
 SHARP = (0.005, 0.0075)
-"""The same of the sharpness of luma, see `_sharpness`: in the median clouds have 0.003, wires 0.025,
-poles and ridges 0.0075 to 0.013."""
+"""The same of the sharpness of luma, `_thin` over the standard deviation: in the median clouds have 0.003,
+wires 0.025, poles and ridges 0.0075 to 0.013."""
 WINDOWS = 80
 """Radii of windows in the long side of the pictures that `SHARP` was found in."""
 COARSEST = 2.0
@@ -110,6 +119,14 @@ class ToneOptions:
         )
 
 
+class _Within(NamedTuple):
+    """Of each window's luma, (h, w) float32: variance that the small picture lost, darkest, brightest."""
+
+    finer: Plane
+    lowest: Plane
+    highest: Plane
+
+
 def base_tone(
     seen: guided.Windows,
     square: Plane,
@@ -141,10 +158,12 @@ def base_tone(
     if options.detail_floor < 1:
         darker = base / np.clip(seen.mean, np.float32(1e-3), np.float32(1))
         factor *= np.clip(darker, options.detail_floor, 1.0).astype(np.float32, copy=False)
+    kernel = np.ones((seen.side_px, seen.side_px), np.uint8)
     finer = guided.above_zero(guided.box(square - seen.luma * seen.luma, seen.side_px))
+    within = _Within(finer, cv2.erode(seen.luma, kernel), cv2.dilate(seen.luma, kernel))
     if options.turned and smooth is not None:
-        base, factor = _turned(seen, finer, (base, factor), smooth, options.turned)
-    base += guided.box(_way_back(seen, finer, base, factor), seen.side_px)
+        base, factor = _before_sky(seen, within, (base, factor), smooth, options.turned)
+    base += guided.box(_way_back(seen, within, base, factor), seen.side_px)
     if options.curve or options.exponent != 1:
         base, factor = _curved(base, factor, options)
     offset: Plane = base - factor * seen.mean
@@ -173,28 +192,31 @@ def _curved(base: Plane, factor: Plane, options: ToneOptions) -> tuple[Plane, Pl
     return made, factor * np.clip(slope, np.float32(options.detail_gain), np.float32(CURVED))
 
 
-def _turned(
-    seen: guided.Windows, finer: Plane, base: tuple[Plane, Plane], smooth: SmoothTone, turned: float
+def _before_sky(
+    seen: guided.Windows, within: _Within, base: tuple[Plane, Plane], smooth: SmoothTone, turned: float
 ) -> tuple[Plane, Plane]:
-    """Base and factors, (h, w) float32, with contrast turned around before a sky that is brightened.
+    """Base and factors, (h, w) float32, with contrast turned around before a sky that is brightened, which
+    is rid of most of its sensor's noise.
 
     A network that must keep the sensor's detail leaves seams there, bright on the warm side and dark on the
     cold one. So the darkest of each window gets the tone that smooth places of its luma have, and the rest is
     as much darker as it is warmer; between two smooth surfaces as their own tones say. A cloud is warm too,
-    and no darker than its sky: it is told by its soft edges.
+    and no darker than its sky: it is told by its soft edges. What is fine and faint in a sky is noise:
+    brightened, a sensor's pattern is a mesh before the blue.
     """
-    share = _rise(base[0] - seen.mean, LIFT)
-    share *= _rise(np.asarray(cv2.sqrt(seen.variance + finer), np.float32), UNEVEN)
-    if not share.any():
+    sky = _rise(base[0] - seen.mean, LIFT)
+    if not sky.any():
         return base
-    size = (share.shape[0], share.shape[1])
+    size = (sky.shape[0], sky.shape[1])
     slope, offset = guided.enlarge(smooth.slope, size), guided.enlarge(smooth.offset, size)
-    share *= np.maximum(
-        _rise(_sharpness(seen), sharp_in(size, seen.side_px // 2)), _rise(slope, WARM_IS_DARK)
-    )
-    lowest = cv2.erode(seen.luma, np.ones((seen.side_px, seen.side_px), np.uint8))
+    finer, lowest, highest = within
     blue = guided.enlarge(smooth.blue_slope, size) * lowest + guided.enlarge(smooth.blue_offset, size)
-    share *= _rise(blue, SKY_BLUE)
+    sky *= _rise(blue, SKY_BLUE)
+    whole = seen.variance + finer
+    share = sky * _rise(np.asarray(cv2.sqrt(whole), np.float32), UNEVEN)
+    thin = _thin(seen)
+    sharp = thin / (np.asarray(cv2.sqrt(seen.variance), np.float32) + np.float32(FLAT))
+    share *= np.maximum(_rise(sharp, sharp_in(size, seen.side_px // 2)), _rise(slope, WARM_IS_DARK))
     wanted = np.clip(slope * lowest + offset, 0, 1)
     factor: Plane = np.clip(slope, -1, 1, out=slope)
     factor += np.float32(turned)
@@ -206,19 +228,26 @@ def _turned(
     wanted *= guided.enlarge(smooth.believed, size)
     factor -= base[1]
     factor *= share
-    return base[0] + wanted, base[1] + factor
+    sky *= _rise(highest - lowest, NOISE)
+    thin += finer
+    whole += np.float32(FLAT**2)
+    thin /= whole
+    sky *= _rise(thin, FINE)
+    sky *= np.float32(-CALM)
+    sky += 1
+    factor += base[1]
+    factor *= sky
+    return base[0] + wanted, factor
 
 
-def _sharpness(seen: guided.Windows) -> Plane:
-    """(h, w) float32 part of full scale: how much of each window's luma is thin or ends at once.
+def _thin(seen: guided.Windows) -> Plane:
+    """(h, w) float32: the mean square of each window's luma less its mean over half a window.
 
-    The mean square of luma less its mean over half a window, over its standard deviation: 0.33 of the
-    contrast of a wire of 1 pixel, 0.09 of an edge's, nothing of a slope's.
+    Over the standard deviation 0.33 of the contrast of a wire of 1 pixel, 0.09 of an edge's, nothing of a
+    slope's.
     """
     fine = seen.luma - guided.box(seen.luma, 2 * near_radius_px(seen.side_px // 2) + 1)
-    sharp = guided.box(np.multiply(fine, fine, out=fine), seen.side_px)
-    sharp /= np.asarray(cv2.sqrt(seen.variance), np.float32) + np.float32(FLAT)
-    return sharp
+    return guided.box(np.multiply(fine, fine, out=fine), seen.side_px)
 
 
 def sharp_in(size: tuple[int, ...], radius_px: int) -> tuple[float, float]:
@@ -229,26 +258,26 @@ def sharp_in(size: tuple[int, ...], radius_px: int) -> tuple[float, float]:
 
 
 def near_radius_px(radius_px: int) -> int:
-    """Of the windows of `_sharpness` whose mean is not sharp, half of that of the others, at least 1."""
+    """Of the windows of `_thin` whose mean is not thin, half of that of the others, at least 1."""
     return max(1, radius_px // 2)
 
 
 def _rise(values: Plane, between: tuple[float, float]) -> Plane:
     """(h, w) float32, new: 0 up to the first, 1 from the second on, which may be the smaller one."""
     begins, full = between
-    share: Plane = (values - np.float32(begins)) * np.float32(1 / (full - begins))
-    return np.clip(share, 0, 1, out=share)
+    scale = 1 / (full - begins)
+    share = cv2.addWeighted(values, scale, values, 0.0, -begins * scale)
+    return np.asarray(np.clip(share, 0, 1, out=share), np.float32)
 
 
-def _way_back(seen: guided.Windows, finer: Plane, base: Plane, factor: Plane) -> Plane:
+def _way_back(seen: guided.Windows, within: _Within, base: Plane, factor: Plane) -> Plane:
     """(h, w) float32 by how much each window's base must give way for its detail to stay in [0, 1].
 
     What the sensor itself has clipped may stay so.
     """
-    kernel = np.ones((seen.side_px, seen.side_px), np.uint8)
-    finer = np.asarray(cv2.sqrt(finer), np.float32)
-    darker = factor * (seen.mean - cv2.erode(seen.luma, kernel) + finer)
-    brighter = factor * (cv2.dilate(seen.luma, kernel) - seen.mean + finer)
+    finer = np.asarray(cv2.sqrt(within.finer), np.float32)
+    darker = factor * (seen.mean - within.lowest + finer)
+    brighter = factor * (within.highest - seen.mean + finer)
     below, above = np.maximum(darker, -brighter), np.maximum(brighter, -darker)
     low = np.minimum(np.clip(below, 0.0, 0.5, out=below), seen.mean)
     high = np.maximum(1 - np.clip(above, 0.0, 0.5, out=above), seen.mean)

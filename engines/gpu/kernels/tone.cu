@@ -31,6 +31,7 @@ struct base_arguments {
     int whole_width, whole_height, width, height, radius, smooth_width, smooth_height, smooth_sides;
     float turned, lift_begins, lift_full, blue_begins, blue_full, uneven_begins, uneven_full;
     float sharp_begins, sharp_full, flat, slope_begins, slope_full;
+    float noise_begins, noise_full, fine_begins, fine_full, calm;
     float edge_floor, detail_floor;
 };
 
@@ -82,14 +83,15 @@ PLACE void base_at(const base_arguments &a, const Tile &tile, int x, int y, int)
             highest = fmaxf(highest, value);
         }
     float finer = fmaxf(tile.mean(0, x, y), 0.0f);
-    if (a.near) {  // base_tone._turned
+    if (a.near) {  // base_tone._before_sky
         float spread = fmaxf(a.seen[plane + at] - mean * mean, 0.0f), variance = spread + finer;
-        float share = clamped((base - mean - a.lift_begins) / (a.lift_full - a.lift_begins), 0.0f, 1.0f);
-        share *= clamped((sqrtf(variance) - a.uneven_begins) / (a.uneven_full - a.uneven_begins), 0.0f, 1.0f);
+        float thin = tile.mean(1, x, y);
+        float sky = clamped((base - mean - a.lift_begins) / (a.lift_full - a.lift_begins), 0.0f, 1.0f);
         float blue = smooth_of(a, 3, x, y) * lowest + smooth_of(a, 4, x, y);
-        share *= clamped((blue - a.blue_begins) / (a.blue_full - a.blue_begins), 0.0f, 1.0f);
+        sky *= clamped((blue - a.blue_begins) / (a.blue_full - a.blue_begins), 0.0f, 1.0f);
+        float share = sky * clamped((sqrtf(variance) - a.uneven_begins) / (a.uneven_full - a.uneven_begins), 0.0f, 1.0f);
         float own = smooth_of(a, 1, x, y);
-        float sharp = tile.mean(1, x, y) / (sqrtf(spread) + a.flat);
+        float sharp = thin / (sqrtf(spread) + a.flat);
         sharp = clamped((sharp - a.sharp_begins) / (a.sharp_full - a.sharp_begins), 0.0f, 1.0f);
         share *= fmaxf(sharp, clamped((own - a.slope_begins) / (a.slope_full - a.slope_begins), 0.0f, 1.0f));
         float wanted = clamped(own * lowest + smooth_of(a, 2, x, y), 0.0f, 1.0f);
@@ -97,6 +99,9 @@ PLACE void base_at(const base_arguments &a, const Tile &tile, int x, int y, int)
         wanted += goal * (mean - lowest);
         base += share * smooth_of(a, 0, x, y) * (wanted - base);
         factor += share * (goal - factor);
+        float fine = (thin + finer) / (variance + a.flat * a.flat);
+        sky *= clamped((highest - lowest - a.noise_begins) / (a.noise_full - a.noise_begins), 0.0f, 1.0f);
+        factor *= 1.0f - a.calm * sky * clamped((fine - a.fine_begins) / (a.fine_full - a.fine_begins), 0.0f, 1.0f);
     }
     finer = sqrtf(finer);
     float dark = factor * (mean - lowest + finer), bright = factor * (highest - mean + finer);

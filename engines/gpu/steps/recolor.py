@@ -16,9 +16,12 @@ from irchroma.engines.gpu.steps.i420 import PackOptions, packed_arguments
 from irchroma.engines.gpu.steps.scenery import Behind, behind_steps
 from irchroma.engines.recolor import neutral, night, recoloring, shade
 from irchroma.engines.recolor.base_tone import (
+    CALM,
     CURVED,
+    FINE,
     FLAT,
     LIFT,
+    NOISE,
     SKY_BLUE,
     UNEVEN,
     WARM_IS_DARK,
@@ -245,6 +248,11 @@ class RecolorSteps:
                 flat=FLAT,
                 slope_begins=WARM_IS_DARK[0],
                 slope_full=WARM_IS_DARK[1],
+                noise_begins=NOISE[0],
+                noise_full=NOISE[1],
+                fine_begins=FINE[0],
+                fine_full=FINE[1],
+                calm=CALM,
                 edge_floor=options.edge_floor,
                 detail_floor=options.detail_floor,
                 **size,

@@ -187,6 +187,25 @@ def test_a_pole_is_told_from_a_cloud_by_how_soft_it_is_in_its_picture(side_px: i
     assert made[60, side_px // 2] < made[60, side_px // 4] - 0.1
 
 
+def test_noise_in_a_brightened_cold_sky_is_calm_and_a_cloud_and_a_bird_are_seen() -> None:
+    noise = np.random.default_rng(4).normal(0, 0.012, (120, 160)).astype(np.float32)
+    row, column = np.mgrid[:120, :160].astype(np.float32)
+    cloud = np.float32(0.02) * (1 + np.sin(row / 9) * np.cos(column / 11))
+    bird = np.zeros_like(noise)
+    bird[60, 80] = 0.15
+    spread = {}
+    for name, seen in (("noise", noise), ("cloud", cloud), ("bird", bird)):
+        luma = np.float32(0.1) + seen
+        before, made = (
+            before_a_sky(luma, luma + np.float32(0.6), turned, np.full_like(luma, 0.1))
+            for turned in (0.0, 1.6)
+        )
+        spread[name] = float(made[20:100, 20:140].std() / before[20:100, 20:140].std())
+    assert spread["noise"] < 0.5
+    assert spread["cloud"] > 0.9
+    assert spread["bird"] > 0.9
+
+
 def test_a_crown_that_is_darker_than_its_sky_is_turned_around_however_soft_it_is() -> None:
     row, column = np.mgrid[:120, :160].astype(np.float32)
     crown = row > 60 + 6 * np.sin(column / 3)

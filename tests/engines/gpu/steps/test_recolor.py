@@ -114,6 +114,21 @@ def test_wires_before_a_cold_sky_are_turned_around_by_the_same_amount(
     assert_alike(recolored(on_device, given, "thermal", RecolorOptions()), expected)
 
 
+def test_a_cold_sky_is_rid_of_its_noise_by_the_same_amount(on_device: OnDevice) -> None:
+    row, _ = np.mgrid[:240, :320].astype(np.float32)
+    noise = np.random.default_rng(8).normal(30, 3, (240, 320))
+    luma = np.where(row < 140, noise, texture((240, 320), 110, 150, seed=7, scale=4)).astype(np.uint8)
+    tone = np.where(row < 140, np.float32(0.7) + luma / np.float32(600), np.float32(0.45))
+    blue = np.where(row < 140, np.float32(0.09), np.float32(-0.09))
+    ycc = np.dstack([cv2.GaussianBlur(plane, (0, 0), 3) for plane in (tone, blue, -blue)])
+    given = Scene(luma, luma, np.ascontiguousarray(ycc), np.ones((240, 320), np.float32))
+    expected = Recoloring(RecolorOptions(), catalog.BANDS["thermal"].look).apply(
+        luma, luma, given.ycc.copy(), given.confidence
+    )
+    assert expected[40:100, :, 1].std() < 0.6 * luma[40:100].std(), "the scene has no noise to lose"
+    assert_alike(recolored(on_device, given, "thermal", RecolorOptions()), expected)
+
+
 @pytest.mark.parametrize(
     "change",
     [
