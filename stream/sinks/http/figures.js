@@ -22,6 +22,7 @@ function tell(figures) {
   colored = live_now && !figures.reason;
   document.body.classList.toggle("lost", now === "lost" || now === "failed" || now === "ended");
   document.body.classList.toggle("plain", live_now);
+  document.body.classList.toggle("waiting", now === "waiting");
 }
 
 async function look() {
@@ -37,7 +38,7 @@ async function look() {
     tell(figures);
     if (still_so) tell_warmth(figures.thermometer);
     chart(figures);
-    at("way").textContent = await way();
+    at("way").textContent = figures.state === "waiting" ? "" : await way();
     drawn = "";
   } catch (error) {
     gone = gone || Date.now();
@@ -45,7 +46,7 @@ async function look() {
     at("why").textContent = "The server does not answer since " + new Date(gone).toLocaleTimeString()
       + " (" + time((Date.now() - gone) / 1000) + "). This page tries again.";
     at("fps").textContent = at("way").textContent = at("latency").textContent = at("size").textContent = "";
-    document.body.classList.remove("lost", "plain");
+    document.body.classList.remove("lost", "plain", "waiting");
   }
   document.body.classList.toggle("gone", gone > 0);
   setTimeout(look, state && state.changing ? 250 : 1000);

@@ -30,7 +30,9 @@ SIZES = {"phone": (740, 360), "lying": (360, 740), "projector": (1080, 1920)}
 class Camera:
     """A page whose camera is in whatever state the test wants."""
 
-    def __init__(self, port: int = 0, access: Access | None = None, name: str = "gate") -> None:
+    def __init__(
+        self, port: int = 0, access: Access | None = None, name: str = "gate", blind: bool = False
+    ) -> None:
         self.told: dict[str, Any] = {"state": "live", "reason": None, "since": "2026-01-01T10:00:00Z"}
         self.engines: tuple[Choice, ...] = choices()
         options = HttpSinkOptions(name, lambda: self.told, self, name, access or Access())
@@ -38,6 +40,9 @@ class Camera:
         self.sink.open(LIVE, (240, 320))
         self.port = self.sink.port
         self._ended = threading.Event()
+        if blind:
+            self.told = {"state": "waiting", "reason": "nobody answers", "since": "2026-01-01T10:00:00Z"}
+            self._ended.set()
         self._thread = threading.Thread(target=self._work)
         self._thread.start()
 
@@ -143,6 +148,28 @@ def test_the_list_of_cameras_says_which_is_lost(tmp_path: Path) -> None:
                     tab.look(scheme, size)
                     assert fits(tab)
                     tab.screenshot(tmp_path / f"index_{place}_{scheme}.png")
+    finally:
+        yard.close()
+
+
+def test_a_camera_without_a_first_picture_is_waited_for_and_no_broken_picture_is_shown(
+    tmp_path: Path,
+) -> None:
+    camera = Camera(blind=True)
+    yard = Camera(camera.port, name="yard")
+    try:
+        with watched(tmp_path, camera) as tab:
+            tab.wait_for("document.getElementById('state').textContent === 'waiting'")
+            assert "nobody answers" in text(tab, "why")
+            assert tab.value(f"getComputedStyle({SHOWN}).visibility") == "hidden"
+            assert text(tab, "way") == ""
+            tab.screenshot(tmp_path / "waiting.png")
+            tab.call("Page.navigate", url=f"http://127.0.0.1:{camera.port}/")
+            said = "[...document.querySelectorAll('main span')].map(one => one.textContent)"
+            tab.wait_for(f"{said}.length === 2 && {said}[0].startsWith('waiting since ')")
+            assert tab.value("getComputedStyle(document.querySelector('img')).visibility") == "hidden"
+            tab.wait_for("document.querySelectorAll('img')[1].naturalWidth === 320")
+            tab.screenshot(tmp_path / "index_waiting.png")
     finally:
         yard.close()
 
