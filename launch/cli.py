@@ -57,9 +57,12 @@ class _Version(argparse.Action):
     """As argparse's own, but looked up only where somebody asks."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        print(f"irchroma {version('irchroma')}")
+        try:
+            print(f"irchroma {version('irchroma')}")
+        except PackageNotFoundError:
+            print("irchroma, of a checkout that is not installed")
         parser.exit()
 
 

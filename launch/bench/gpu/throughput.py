@@ -97,10 +97,10 @@ def throughput(
         for _ in range(case.streams):
             colorizers.append(DeviceColorizer(options, open_device, case.depth, case.graphs, open_seat=seat))
         start, stop = threading.Event(), threading.Event()
-        ready = threading.Barrier(case.streams + 1)
+        seen, ready = threading.Barrier(case.streams), threading.Barrier(case.streams + 1)
         frames = SCENES[case.scene](case.size)
         runs = [
-            _StreamRun(colorizer, frames, case, (ready, start, stop), index / case.streams)
+            _StreamRun(colorizer, frames, case, (seen, ready, start, stop), index / case.streams)
             for index, colorizer in enumerate(colorizers)
         ]
         for run in runs:
@@ -114,8 +114,11 @@ def throughput(
         for run in runs:
             run.thread.join()
         took_s = time.perf_counter() - began
-        failed = next((run.failure for run in runs if run.failure is not None), None)
-        if failed is not None:
+        failures = [run.failure for run in runs if run.failure is not None]
+        if failures:
+            failed = next(
+                (one for one in failures if not isinstance(one, threading.BrokenBarrierError)), failures[0]
+            )
             raise EngineError(str(failed)) from failed
         recorded = all(chain_of(one).ring.recorded > 0 for one in colorizers)
         batches = pool.figures()
@@ -227,7 +230,7 @@ class _StreamRun:
         colorizer: DeviceColorizer,
         frames: list[Luma],
         case: Case,
-        signals: tuple[threading.Barrier, threading.Event, threading.Event],
+        signals: tuple[threading.Barrier, threading.Barrier, threading.Event, threading.Event],
         phase: float,
     ) -> None:
         self.latency_ms: list[float] = []
@@ -235,7 +238,7 @@ class _StreamRun:
         self.failure: Exception | None = None
         self._colorizer, self._frames, self._depth = colorizer, frames, case.depth
         self._period_s = 1 / case.rate if case.rate else 0.0
-        self._ready, self._start, self._stop = signals
+        self._seen, self._ready, self._start, self._stop = signals
         self._phase_s = phase * self._period_s
         self._submitted: deque[float] = deque()
         self._count = 0
@@ -246,6 +249,7 @@ class _StreamRun:
             self._warm_up()
         except Exception as error:  # noqa: BLE001 (told by the thread that waits)
             self.failure = error
+            self._seen.abort()
         self._ready.wait()
         self._start.wait()
         due = time.perf_counter() + self._phase_s
@@ -264,6 +268,11 @@ class _StreamRun:
             self._stop.set()
 
     def _warm_up(self) -> None:
+        # In a thread's first frame networks may choose their kernels, while which nobody can record: that is
+        # done once all have seen one, and not in the time that is measured.
+        self._submit()
+        self._collect()
+        self._seen.wait()
         for _ in range(4 * self._depth):
             self._submit()
             self._collect()

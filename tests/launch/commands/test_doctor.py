@@ -3,11 +3,13 @@
 import json
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from irchroma.launch import cli
+from irchroma.launch.commands import doctor
 from irchroma.launch.commands.doctor import examine, inspect_runtimes, main_job_works, table, where_it_ran
 from irchroma.stream.survey import Finding
 
@@ -35,6 +37,24 @@ def test_json_can_go_to_standard_output(capsys: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.gst
+def test_a_checkout_that_is_not_installed_is_looked_at_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As on a borrowed GPU machine, which runs it with a PYTHONPATH."""
+
+    def missing(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", missing)
+    monkeypatch.setattr(doctor, "version", missing)
+    cli.main(["doctor", "--json", "-"])
+    assert json.loads(capsys.readouterr().out)["irchroma"] == "not installed"
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--version"])
+    assert not ended.value.code
+    assert "not installed" in capsys.readouterr().out
+
+
 def test_whatever_is_missing_and_can_be_had_comes_with_a_command() -> None:
     for finding in examine():
         if not finding.works and finding.group in ("GStreamer", "encoders", "runtimes", "weights"):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import itertools
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,9 @@ from tests.engines.tiny_network import write_tiny_network
 
 from irchroma.engines.errors import EngineError
 from irchroma.engines.gpu import probe
+from irchroma.engines.gpu.capture_lock import recordings
 from irchroma.engines.gpu.cpu_device import CpuDevice
-from irchroma.engines.gpu.device import Device
+from irchroma.engines.gpu.device import Device, WorkQueue
 from irchroma.engines.gpu.kernels import host
 from irchroma.engines.gpu.kernels.host import HostKernels
 from irchroma.engines.network.network import NetworkOptions, installed
@@ -87,6 +90,64 @@ def test_everything_it_measures_is_there_and_plausible(
         assert row["frames"] > 0
         assert 0 < row["host_ms_p50"] <= row["ms_p50"] <= row["ms_p95"] <= row["ms_p99"]
     assert "fps" in capsys.readouterr().out
+
+
+def test_everything_is_recorded_before_the_time_that_is_measured(tmp_path: Path) -> None:
+    """Networks of torch choose their kernels in each thread's first frame, while which nobody can record."""
+    if not installed("openvino") or host.compiler() is None:
+        pytest.skip("needs openvino and a C++ compiler")
+    write_tiny_network(tmp_path / "tiny.onnx")
+    kernels, network = HostKernels(), NetworkOptions("openvino", 1, cache=None, exact=True)
+    options = NeuralOptions(weights=tmp_path / "tiny.onnx", work_size_px=96)
+    ready = threading.Event()
+    recorded: list[bool] = []
+    streams, seen, warm = itertools.count(), itertools.count(1), threading.Event()
+
+    class Choosing(CpuDevice):
+        def open_queue(self) -> WorkQueue:
+            made: Any = super().open_queue()
+            infer, capture, chosen = made.infer, made.capture, threading.local()
+
+            def choose(network: Any) -> None:
+                if not hasattr(chosen, "all") and made.recording is None:
+                    with recordings.waiting_for_all():
+                        if next(streams) == 2:  # takes longer than the others need for all their warm frames
+                            warm.wait(2)
+                    chosen.all = True
+                if next(seen) == 14:
+                    warm.set()
+                infer(network)
+
+            def record(work: Any) -> Any:
+                with recordings.recording():
+                    found = capture(work)
+                recorded.append(ready.is_set())
+                return found
+
+            made.infer, made.capture = choose, record
+            return made  # type: ignore[no-any-return]
+
+    row = gpu_throughput.throughput(
+        lambda: Choosing(network, kernels), options, Case(SIZE, 3, 2, True), 0.3, ready.set
+    )
+    assert row["graphs_recorded"]
+    assert recorded
+    assert not any(recorded), f"{sum(recorded)} of {len(recorded)} recorded too late"
+
+
+def test_a_stream_that_cannot_begin_is_told_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    write_tiny_network(tmp_path / "tiny.onnx")
+    options = NeuralOptions(weights=tmp_path / "tiny.onnx", work_size_px=96)
+    opened: list[int] = []
+
+    class Second(CpuDevice):
+        def open_network(self, *_: Any) -> Any:
+            opened.append(1)
+            raise EngineError("no memory for a network")
+
+    with pytest.raises(EngineError, match="no memory for a network"):
+        gpu_throughput.throughput(lambda: Second(), options, Case(SIZE, 2, 1, True), 0.1)
+    assert len(opened) == 2
 
 
 def test_a_part_that_fails_is_written_down_and_the_others_are_measured(tmp_path: Path) -> None:
