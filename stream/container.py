@@ -14,6 +14,10 @@ import numpy as np
 
 from irchroma.stream.mp4 import Box, box_size, boxes, inside
 
+PROGRAM_STREAM = b"\x00\x00\x01\xba"
+"""What an MPEG program stream begins with. Reference: ISO/IEC 13818-1, 2.5.3.4."""
+_STREAM_MAP = b"\x00\x00\x01\xbc"  # ISO/IEC 13818-1, 2.5.4.2
+_HEAD_BYTES = 400
 _MOOV_LIMIT_BYTES = 64 << 20
 _UNKNOWN_EBML_SIZES = {2 ** (7 * length) - 1 for length in range(1, 9)}  # RFC 8794, 6.2
 
@@ -57,6 +61,18 @@ def read_promise(path: Path) -> Promise:
         except (struct.error, ValueError, IndexError, KeyError, ZeroDivisionError):
             pass  # a header too odd to read promises nothing; GStreamer has the last word
     return Promise()
+
+
+def reader_of(path: Path, name: str) -> str:
+    """Launch text of a `filesrc` of that name and of what must come right behind it for this file.
+
+    mpegpsdemux (1.22), where it can seek, takes a later picture's time for the first one's if a map of the
+    streams comes before that, and leaves out what is shown sooner: up to a second. Behind a queue it cannot.
+    """
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    mapped = PROGRAM_STREAM in head and _STREAM_MAP in head
+    return f"filesrc name={name}" + " ! queue" * mapped
 
 
 def _mp4_promise(file: BinaryIO, length: int) -> Promise:

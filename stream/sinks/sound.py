@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from irchroma.stream.container import read_promise
+from irchroma.stream.container import read_promise, reader_of
 from irchroma.stream.errors import StreamError
 from irchroma.stream.frame import SOUND_HZ, Sound
 from irchroma.stream.gstreamer import door
@@ -81,7 +81,7 @@ class FileSound:
         if not tracks:
             raise StreamError("no audio track")
         self._pipeline = Pipeline(
-            "filesrc name=audio_file ! decodebin name=audio_parts audio_parts. ! audio/x-raw ! queue"
+            f"{reader_of(path, 'audio_file')} ! decodebin name=audio_parts audio_parts. ! audio/x-raw ! queue"
             f" ! audioconvert ! audioresample ! {encoder_of('audio/mpeg')} ! aacparse"
             " ! audio/mpeg,stream-format=raw ! appsink name=sound sync=false max-buffers=8",
             {"audio_file": {"location": str(path)}},

@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from irchroma.stream.container import Promise, read_promise
+from irchroma.stream.container import PROGRAM_STREAM, Promise, read_promise, reader_of
 from irchroma.stream.errors import SourceError, SourceFormatError
 from irchroma.stream.frame import Frame
 from irchroma.stream.gstreamer.door import GstFailure
@@ -35,7 +35,7 @@ def is_sought_exactly(head: bytes) -> bool:
     2.5.3.4 (pack header).
     """
     packets = any(head[at::size][:2] == b"GG" for at, size in ((0, 188), (4, 192)))
-    return not packets and not head.startswith((b"\x00\x00\x01\xba", b"FLV"))
+    return not packets and not head.startswith((PROGRAM_STREAM, b"FLV"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ class FileSource(GstSource):
         )
         return SourcePlan(
             # fields=top: one frame out for one in; progressive video passes through untouched
-            launch="filesrc name=file ! decodebin name=decode ! deinterlace fields=top",
+            launch=f"{reader_of(path, 'file')} ! decodebin name=decode ! deinterlace fields=top",
             properties={"file": {"location": str(path)}},
             signals={"decode": decoding.signals},
             corrections={"file": self._promise.corrections},
@@ -227,6 +227,10 @@ class FileSource(GstSource):
         if self._count:
             at_s = self._times.last_ns / 1e9
             return SourceError(f"{path} is broken after {self._count} frames, at {at_s:.3f} s: {failure}")
+        if "video/mpeg" in self._media and failure.code == "wrong-type":
+            return SourceFormatError(
+                f"{path} does not say how its pictures are coded: ffmpeg -i IN -c:v ffv1 OUT.mkv converts it"
+            )
         if failure.code == "wrong-type" or "plain text" in failure.debug:
             return SourceFormatError(f"{path} is a text, expected a video")
         video = any(name.startswith("video/") and name not in CONTAINERS for name in self._media)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from irchroma.stream.container import read_promise
+from irchroma.stream.container import read_promise, reader_of
 from irchroma.stream.errors import StreamError
 from irchroma.stream.gstreamer import door
 from irchroma.stream.gstreamer.door import structure_of
@@ -126,7 +126,7 @@ def open_audio(path: Path, muxer: str) -> AudioTrack | None:
     corrections = read_promise(path).corrections
     if coded in held and parser is not None and _holds_as_is(caps, muxer):
         return AudioTrack(
-            f"filesrc name=audio_file ! parsebin name=audio_parts audio_parts. ! {coded}"
+            f"{reader_of(path, 'audio_file')} ! parsebin name=audio_parts audio_parts. ! {coded}"
             f" ! queue ! {parser}identity name=audio_gate ! mux.audio_0",
             properties,
             corrections,
@@ -137,7 +137,7 @@ def open_audio(path: Path, muxer: str) -> AudioTrack | None:
         if kind in held and door.has_element(element):
             log.info("%s: audio %s encoded again with %s", path, coded, element)
             return AudioTrack(
-                "filesrc name=audio_file ! decodebin name=audio_parts audio_parts. ! audio/x-raw"
+                f"{reader_of(path, 'audio_file')} ! decodebin name=audio_parts audio_parts. ! audio/x-raw"
                 f" ! queue ! audioconvert ! audioresample ! {element}"
                 " ! identity name=audio_gate ! mux.audio_0",
                 properties,

@@ -17,6 +17,7 @@ from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sources.file_source import FileSource
 from irchroma.stream.sources.gst_source import PictureOptions, SourcePlan
+from irchroma.stream.sources.packets import read_packets
 
 pytestmark = pytest.mark.gst
 
@@ -230,6 +231,22 @@ def test_a_truncated_file_gives_its_frames_and_then_the_reason(record: Recorder,
         read_on()
     source.close()
     assert 5 < len(frames) < 30
+
+
+def test_a_program_stream_as_recorders_export_it_has_all_its_pictures(record: Recorder) -> None:
+    path = record("export.mpg", f"{GRAY} ! {H264} ! mpegpsmux", 30)
+    _, frames = read_all(path)
+    assert [frame.pts_ns for frame in frames] == [n * 100_000_000 for n in range(30)]
+    assert len(list(read_packets(path))) == 30
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg here")
+def test_a_program_stream_that_does_not_say_what_it_holds_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "unsaid.mpg"
+    command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=duration=2", "-c:v", "libx264"]
+    subprocess.run([*command, "-f", "vob", str(path)], check=True, timeout=60)
+    with pytest.raises(SourceFormatError, match="does not say how its pictures are coded: ffmpeg"):
+        FileSource(path).open()
 
 
 def test_an_mp4_file_without_its_index_is_named_as_such(record: Recorder) -> None:
