@@ -204,19 +204,19 @@ def _before_sky(
     and no darker than its sky: it is told by its soft edges. What is fine and faint in a sky is noise:
     brightened, a sensor's pattern is a mesh before the blue.
     """
-    sky = _rise(base[0] - seen.mean, LIFT)
+    sky = rise(base[0] - seen.mean, LIFT)
     if not sky.any():
         return base
     size = (sky.shape[0], sky.shape[1])
     slope, offset = guided.enlarge(smooth.slope, size), guided.enlarge(smooth.offset, size)
     finer, lowest, highest = within
     blue = guided.enlarge(smooth.blue_slope, size) * lowest + guided.enlarge(smooth.blue_offset, size)
-    sky *= _rise(blue, SKY_BLUE)
+    sky *= rise(blue, SKY_BLUE)
     whole = seen.variance + finer
-    share = sky * _rise(np.asarray(cv2.sqrt(whole), np.float32), UNEVEN)
+    share = sky * rise(np.asarray(cv2.sqrt(whole), np.float32), UNEVEN)
     thin = _thin(seen)
     sharp = thin / (np.asarray(cv2.sqrt(seen.variance), np.float32) + np.float32(FLAT))
-    share *= np.maximum(_rise(sharp, sharp_in(size, seen.side_px // 2)), _rise(slope, WARM_IS_DARK))
+    share *= np.maximum(rise(sharp, sharp_in(size, seen.side_px // 2)), rise(slope, WARM_IS_DARK))
     wanted = np.clip(slope * lowest + offset, 0, 1)
     factor: Plane = np.clip(slope, -1, 1, out=slope)
     factor += np.float32(turned)
@@ -228,11 +228,11 @@ def _before_sky(
     wanted *= guided.enlarge(smooth.believed, size)
     factor -= base[1]
     factor *= share
-    sky *= _rise(highest - lowest, NOISE)
+    sky *= rise(highest - lowest, NOISE)
     thin += finer
     whole += np.float32(FLAT**2)
     thin /= whole
-    sky *= _rise(thin, FINE)
+    sky *= rise(thin, FINE)
     sky *= np.float32(-CALM)
     sky += 1
     factor += base[1]
@@ -262,7 +262,7 @@ def near_radius_px(radius_px: int) -> int:
     return max(1, radius_px // 2)
 
 
-def _rise(values: Plane, between: tuple[float, float]) -> Plane:
+def rise(values: Plane, between: tuple[float, float]) -> Plane:
     """(h, w) float32, new: 0 up to the first, 1 from the second on, which may be the smaller one."""
     begins, full = between
     scale = 1 / (full - begins)

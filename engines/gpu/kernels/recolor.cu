@@ -10,16 +10,24 @@ struct believe_arguments {
     float unsure, sure, calm_blue, calm_red, calm_luma;
     float shade_full, shade_none;  // luma between which dark teal stays more and more
     float shade_green, shade_blue;
+    int snow;  // 1: what is bright, pale and beige is snow; between which values more and more
+    float snow_tone_begins, snow_tone_full, snow_luma_begins, snow_luma_full, snow_chroma_begins, snow_chroma_full;
+    float snow_red_begins, snow_red_full, snow_yellow_begins, snow_yellow_full, snow_lost, snow_lift;
 };
 
+// 0 up to the first, 1 from the second on, which may be the smaller one (base_tone.rise).
+PLACE float rise(float value, float begins, float full) {
+    return clamped((value - begins) / (full - begins), 0.0f, 1.0f);
+}
+
 // The network's color where it is sure, the sensor's gray or a palette elsewhere (Recoloring._believed);
-// and no teal in the shade (shade.out_of_teal).
+// no teal in the shade (shade.out_of_teal), and no beige snow (snow.whiten).
 PLACE void believe_at(const believe_arguments &a, int x, int y, int z) {
     long at = (long)y * a.width + x, plane = (long)a.width * a.height;
     float share = clamped((a.color[3 * plane + at] - a.unsure) * (1.0f / (a.sure - a.unsure)), 0.0f, 1.0f);
     float guide = a.guide[at];
     float tone = guide + share * (a.color[at] - guide);
-    if (z == 0) {
+    if (z == 0 && !a.snow) {
         a.out[at] = tone;
         return;
     }
@@ -31,7 +39,17 @@ PLACE void believe_at(const believe_arguments &a, int x, int y, int z) {
     float move = up < down ? up : down;
     move = move < 0.0f ? 0.0f : move;
     move *= clamped((a.shade_none - tone) / (a.shade_none - a.shade_full), 0.0f, 1.0f);
-    a.out[z * plane + at] = z == 1 ? cb - move : cr + move;
+    cb -= move;
+    cr += move;
+    if (a.snow) {
+        float white = rise(tone, a.snow_tone_begins, a.snow_tone_full) * rise(guide, a.snow_luma_begins, a.snow_luma_full);
+        white *= rise(cr, a.snow_red_begins, a.snow_red_full) * rise(-cb, a.snow_yellow_begins, a.snow_yellow_full);
+        white *= rise(sqrtf(cb * cb + cr * cr), a.snow_chroma_begins, a.snow_chroma_full);
+        tone += fmaxf(guide - tone, 0.0f) * white * a.snow_lift;
+        cb *= 1.0f - a.snow_lost * white;
+        cr *= 1.0f - a.snow_lost * white;
+    }
+    a.out[z * plane + at] = z == 0 ? tone : z == 1 ? cb : cr;
 }
 KERNEL(believe)
 
