@@ -45,9 +45,17 @@ class OneLineParser(argparse.ArgumentParser):
         found, extras = super().parse_known_args(args, namespace)
         if extras and " " in self.prog:  # a command: argparse would name the program's own help
             near = difflib.get_close_matches(extras[0].partition("=")[0], self._option_string_actions, 1, 0.7)
-            hint = f", did you mean {near[0]}?" if near else ""
+            hint = f", did you mean {near[0]}?" if near else self._sink_of(extras)
             self.error(f"unrecognized arguments: {' '.join(extras)}{hint}")
         return found, extras
+
+    def _sink_of(self, extras: Sequence[str]) -> str:
+        """`, did you mean --to x.mp4?`, where a command takes that and something else was said."""
+        if "--to" not in self._option_string_actions:
+            return ""
+        if extras[0] in ("-o", "--out", "--output"):
+            return f", did you mean --to {' '.join(extras[1:2])}".rstrip() + "?"
+        return "" if extras[0].startswith("-") else f", did you mean --to {extras[0]}?"
 
     def error(self, message: str) -> NoReturn:
         """Exit with 2."""

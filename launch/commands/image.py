@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -13,6 +14,7 @@ from irchroma.engines.errors import EngineError
 from irchroma.engines.network.network import NetworkOptions
 from irchroma.engines.reference.pictures import AUTO
 from irchroma.engines.repair.mask import MaskError
+from irchroma.launch.archive.plan import SUFFIXES as VIDEO_SUFFIXES
 from irchroma.launch.config import ConfigError
 from irchroma.launch.picture_files import WRITTEN, PictureError, list_pictures, read_infrared, write_rgb
 from irchroma.launch.progress import Progress
@@ -105,6 +107,10 @@ def _color(args: argparse.Namespace) -> int:
                 progress.close()
                 print(f"irchroma image: {error}", file=sys.stderr)
                 failures += 1
+                if isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.ENOSPC:
+                    failures += len(jobs) - done - 1
+                    print(f"irchroma image: {len(jobs) - done} pictures are left", file=sys.stderr)
+                    break
             except EngineError:
                 progress.close()
                 raise
@@ -128,6 +134,8 @@ def plan(source: Path, target: Path) -> list[tuple[Path, Path]]:
     """
     if not source.exists():
         raise PictureError(f"{source}: no such file or folder")
+    if source.is_file() and source.suffix.lower() in VIDEO_SUFFIXES:
+        raise PictureError(f"{source}: is a video, expected a picture: irchroma run colors videos")
     into_folder = source.is_dir() or target.is_dir()
     if not into_folder and target.suffix.lower() not in WRITTEN:
         raise PictureError(f"{target}: expected an existing folder or a name ending in {', '.join(WRITTEN)}")

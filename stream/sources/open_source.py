@@ -105,7 +105,11 @@ def _from_path(path: Path, options: SourceOptions) -> FrameSource:
 
 
 def _similar(path: Path) -> str:
-    """`, did you mean clip.mp4?` where a neighbor has nearly that name."""
+    """`, did you mean clip.mp4?` where a neighbor has nearly that name; a camera is a device."""
+    if str(path).isdecimal():
+        return f", did you mean /dev/video{path}?"
+    if str(path).lower() in ("camera", "usb", "webcam"):
+        return ": a camera is /dev/video0 or the like, irchroma find lists those that are here"
     try:
         names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
     except OSError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import cv2
@@ -83,6 +84,7 @@ def test_damaged_pictures_are_named_and_the_others_are_done(
         (["a.png", "out.png", "--chroma-limit", "-3"], "chroma limit"),
         (["a.png", "out.png", "--reference", "day.jpg"], "no color reference at day.jpg"),
         (["float.tiff", "out.png", "--engine", "gray"], "float32 samples"),
+        (["clip.mp4", "out.png", "--engine", "gray"], "is a video, expected a picture: irchroma run colors"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(
@@ -100,11 +102,33 @@ def test_what_cannot_be_done_is_one_line(
     for name in ("a.png", "folder/b.png"):
         cv2.imwrite(name, ramp())
     cv2.imwrite("float.tiff", ramp().astype(np.float32))
+    Path("clip.mp4").touch()
     assert main(["image", *arguments]) == 1
     errors = capfd.readouterr().err
     assert said in errors
     assert len(errors.splitlines()) == 1
     assert not (tmp_path / "out.png").exists()
+
+
+def test_a_full_disk_is_said_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    disk, pictures = tmp_path / "disk", tmp_path / "in"
+    for folder in (disk, pictures):
+        folder.mkdir()
+    for number in range(9):
+        noise = np.random.default_rng(number).integers(0, 256, (300, 300), np.uint8)
+        cv2.imwrite(str(pictures / f"{number}.png"), noise)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=600k", "none", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        assert main(["image", str(pictures), str(disk / "out"), "--engine", "palette:ironbow"]) == 1
+        written = len(list((disk / "out").iterdir()))
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+    said, left = capfd.readouterr().err.splitlines()
+    assert "No space left on device" in said
+    assert 0 < written < 9
+    assert left == f"irchroma image: {9 - written} pictures are left"
 
 
 def test_a_neural_engine_colors_a_picture_at_its_own_size(tmp_path: Path) -> None:

@@ -176,6 +176,8 @@ def test_beside_a_folder_that_is_not_there_a_camera_s_other_outputs_go_on() -> N
         (("--threads", "x"), "--threads"),
         (("--colorevry", "2"), "unrecognized arguments: --colorevry 2, did you mean --color-every?"),
         (("-night.mp4",), "a file of that name is ./-night.mp4"),
+        (("out.mp4",), "unrecognized arguments: out.mp4, did you mean --to out.mp4?"),
+        (("-o", "out.mp4"), "unrecognized arguments: -o out.mp4, did you mean --to out.mp4?"),
         (("--to", "-color.mp4"), "a file of that name is ./-color.mp4"),
     ],
 )

@@ -49,6 +49,8 @@ def test_every_form_finds_its_source(tmp_path: Path) -> None:
         ("tcp://:99", "expected tcp://host:port"),
         ("/nowhere/at/all.mp4", "no such file: there is no folder /nowhere/at"),
         ("test:mir", "did you mean test:nir"),
+        ("0", "no such file, did you mean /dev/video0"),
+        ("webcam", "irchroma find lists"),
     ],
 )
 def test_what_cannot_be_read_is_refused_in_one_line(text: str, words: str) -> None:
