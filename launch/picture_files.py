@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from irchroma.stream.errors import SourceError
 from irchroma.stream.picture.lettering import Color, fitted, lettered
+from irchroma.stream.sources.picture_file import SUFFIXES
 from irchroma.stream.sources.pictures import read_picture
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".pgm", ".webp")
 WRITTEN = (".png", ".jpg", ".jpeg")
 JPEG_QUALITY = 95
 

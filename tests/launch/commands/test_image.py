@@ -32,12 +32,19 @@ def test_a_folder_comes_out_with_its_stems_and_sizes(
     cv2.imwrite(str(source / "b.JPG"), ramp((31, 17)))
     cv2.imwrite(str(source / "c.tiff"), ramp((20, 40), np.uint16))
     cv2.imwrite(str(source / "d.png"), cv2.cvtColor(ramp((16, 16)), cv2.COLOR_GRAY2BGR))
+    np.save(source / "e.npy", ramp((24, 32), np.uint16))
     (source / ".hidden.png").touch()
     (source / "notes.txt").touch()
     assert main(["image", str(source), str(target), "--engine", "palette:ironbow"]) == 0
     sizes = {path.name: cv2.imread(str(path), cv2.IMREAD_UNCHANGED).shape for path in target.iterdir()}
-    assert sizes == {"a.png": (48, 64, 3), "b.JPG": (31, 17, 3), "c.png": (20, 40, 3), "d.png": (16, 16, 3)}
-    assert "4 pictures, palette ironbow" in capsys.readouterr().out
+    assert sizes == {
+        "a.png": (48, 64, 3),
+        "b.JPG": (31, 17, 3),
+        "c.png": (20, 40, 3),
+        "d.png": (16, 16, 3),
+        "e.png": (24, 32, 3),
+    }
+    assert "5 pictures, palette ironbow" in capsys.readouterr().out
 
 
 def test_16_bit_counts_are_tone_mapped_to_the_whole_range(tmp_path: Path) -> None:
