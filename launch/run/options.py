@@ -210,7 +210,7 @@ def require(config: RunConfig) -> None:
     """ConfigError unless the run says what and where to."""
     if not config.source:
         raise ConfigError(
-            "no source: name a file, rtsp://.., srt://.., /dev/videoN, test:nir or test:thermal"
+            "no source: name a file, rtsp://.., http://.., srt://.., /dev/videoN, test:nir or test:thermal"
         )
     if not config.to:
         raise ConfigError("no sink: name at least one, such as --to out.mp4 or --to rtsp://:8554/color")

@@ -19,13 +19,13 @@ from irchroma.stream.sources.picture_file import SUFFIXES
 from irchroma.stream.sources.pictures import PictureSource
 from irchroma.stream.sources.raw_source import RawSource
 from irchroma.stream.sources.rtsp_source import RtspOptions, RtspSource
-from irchroma.stream.sources.transport_source import TransportSource
+from irchroma.stream.sources.transport_source import HttpSource, TransportSource
 from irchroma.stream.sources.v4l2_source import V4l2Source
 
-SCHEMES = ("file", "rtsp", "rtsps", "srt", "tcp", "test", "raw")
+SCHEMES = ("file", "http", "https", "rtsp", "rtsps", "srt", "tcp", "test", "raw")
 FORMS = (
-    "a video file, a picture or a folder of pictures, rtsp://host/path, srt://host:port, tcp://host:port,"
-    " /dev/videoN, raw:FILE?size=WxH, test:nir or test:thermal"
+    "a video file, a picture or a folder of pictures, rtsp://host/path, http://host/video.mjpg,"
+    " srt://host:port, tcp://host:port, /dev/videoN, raw:FILE?size=WxH, test:nir or test:thermal"
 )
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?=//|\w|$)")
@@ -84,6 +84,8 @@ def _from_address(text: str, scheme: str, options: SourceOptions) -> FrameSource
         return _from_path(Path(unquote(urlsplit(text).path)), options)
     if scheme in ("rtsp", "rtsps"):
         return RtspSource(text, options.rtsp, options.pictures)
+    if scheme in ("http", "https"):
+        return HttpSource(text, options.pictures)
     if scheme in ("srt", "tcp"):
         return TransportSource(text, options.srt_latency_ms, options.pictures)
     swapped = [known for known in SCHEMES if sorted(known) == sorted(scheme)]

@@ -1,4 +1,4 @@
-"""Streams over SRT and plain TCP: MPEG-TS or Matroska, found out by looking; newest frame wins."""
+"""Streams over SRT and plain TCP (MPEG-TS or Matroska, found out by looking) and motion JPEG over HTTP."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 from irchroma.stream.errors import SourceError, SourceLost
 from irchroma.stream.gstreamer.door import GstFailure
-from irchroma.stream.sources.addresses import broken_format, masked, why_unreachable
+from irchroma.stream.sources.addresses import broken_format, masked, split_credentials, why_unreachable
 from irchroma.stream.sources.decoding import Decoding
 from irchroma.stream.sources.gst_source import GstSource, PictureOptions, SourcePlan
 
 _SRT_KEYS = ("mode", "latency", "passphrase", "pbkeylen", "streamid", "localaddress", "localport")
+_PORTS = {"http": 80, "https": 443}
+_SILENCE_S = 5
 
 
 class TransportSource(GstSource):
@@ -75,4 +77,69 @@ class TransportSource(GstSource):
         if failure.domain == "resource":
             reason = why_unreachable(self._host, self._port, 2.0) if self._scheme == "tcp" else ""
             return SourceLost(f"{name}: {reason or 'no connection, is the other side running?'}")
+        return broken_format(name, failure) or SourceError(f"{name} cannot be played: {masked(str(failure))}")
+
+
+class HttpSource(GstSource):
+    """`http://user:password@host/video.mjpg`: a live stream of JPEG pictures; newest frame wins.
+
+    Frames have the time of their arrival, as the stream itself has none.
+
+    Reference: RFC 2046, 5.1 (multipart), as `multipart/x-mixed-replace`.
+    """
+
+    def __init__(self, address: str, pictures: PictureOptions | None = None) -> None:
+        """Raises SourceError for an address without a host."""
+        super().__init__(pictures)
+        self._name = masked(address)
+        self._url, self._user, self._password = split_credentials(address)
+        try:
+            parts = urlsplit(self._url)
+            self._host, self._port = parts.hostname or "", parts.port or _PORTS[parts.scheme.lower()]
+        except ValueError:
+            self._host = ""
+        if not self._host:
+            raise SourceError(f"{self._name}: expected http://host:port/path")
+
+    def plan(self) -> SourcePlan:
+        """See `GstSource.plan`."""
+        properties: dict[str, Any] = {"location": self._url, "timeout": _SILENCE_S, "retries": 0}
+        if self._user:
+            properties |= {"user-id": self._user, "user-pw": self._password}
+        decoding = self._watched(
+            Decoding(self._name, self._pictures.max_megapixels, tell_damage=self._pictures.tell_damage)
+        )
+        return SourcePlan(
+            launch="souphttpsrc name=net is-live=true do-timestamp=true ! multipartdemux single-stream=true"
+            " ! decodebin name=decode",
+            properties={"net": properties},
+            signals={"decode": decoding.signals},
+            live=True,
+            description=self._name,
+        )
+
+    def explain(self, failure: GstFailure | None) -> SourceError:
+        """See `GstSource.explain`."""
+        name = self._name
+        if failure is None:
+            return SourceLost(f"{name}: no picture came within {self.open_timeout_s:g} s")
+        if failure.code == "not-authorized":
+            if self._user:
+                return SourceError(f"{name}: the camera refuses this user and password")
+            return SourceError(f"{name}: the camera asks who you are: http://user:password@host/path")
+        if self._count:
+            return SourceLost(f"{name}: the connection broke")
+        if reason := why_unreachable(self._host, self._port, 2.0):
+            return SourceLost(f"{name}: {reason}")
+        if failure.domain == "resource":
+            nothing = "the camera has nothing at this path" if failure.code == "not-found" else ""
+            return SourceLost(f"{name}: {nothing or masked(str(failure))}")
+        if "GstSoupHTTPSrc" in failure.debug and self._url.lower().startswith("https:"):
+            return SourceLost(
+                f"{name}: no encrypted connection: is its certificate one that is trusted here?"
+            )
+        if failure.domain == "stream" and failure.code in ("demux", "wrong-type", "failed", "decode"):
+            return SourceError(
+                f"{name}: is no motion JPEG, which alone is read over HTTP: download a file first"
+            )
         return broken_format(name, failure) or SourceError(f"{name} cannot be played: {masked(str(failure))}")

@@ -10,7 +10,7 @@ from irchroma.stream.sources.file_source import FileSource
 from irchroma.stream.sources.open_source import open_source
 from irchroma.stream.sources.pictures import PictureSource
 from irchroma.stream.sources.rtsp_source import RtspOptions, RtspSource
-from irchroma.stream.sources.transport_source import TransportSource
+from irchroma.stream.sources.transport_source import HttpSource, TransportSource
 from irchroma.stream.sources.v4l2_source import V4l2Source
 from irchroma.stream.synthetic.source import SyntheticSource
 
@@ -24,6 +24,8 @@ def test_every_form_finds_its_source(tmp_path: Path) -> None:
         "test:nir": SyntheticSource,
         "rtsp://camera/stream": RtspSource,
         "RTSP://camera:8554/stream": RtspSource,
+        "http://camera/video.mjpg": HttpSource,
+        "https://camera/video.mjpg": HttpSource,
         "srt://:7001": TransportSource,
         "tcp://host:7001": TransportSource,
         "/dev/video3": V4l2Source,

@@ -1,0 +1,119 @@
+"""Motion JPEG over HTTP, from a server of another make: live, with a password, and lost."""
+
+from __future__ import annotations
+
+import base64
+import http.server
+import threading
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+import pytest
+from tests.waiting import free_port
+
+from irchroma.stream.errors import SourceError, SourceLost
+from irchroma.stream.sources.open_source import open_source
+from irchroma.stream.sources.transport_source import HttpSource
+
+pytestmark = pytest.mark.gst
+
+PICTURE = np.tile(np.arange(64, dtype=np.uint8) * 3, (48, 1))
+JPEG = cv2.imencode(".jpg", PICTURE)[1].tobytes()
+KNOWN = "Basic " + base64.b64encode(b"me:p@ss").decode()
+
+
+class Camera(http.server.BaseHTTPRequestHandler):
+    """Ten pictures a second, without a length, until it is told to end."""
+
+    ended = threading.Event()
+
+    def do_GET(self) -> None:
+        if self.path.startswith("/secret") and self.headers.get("Authorization") != KNOWN:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="camera"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+        elif self.path == "/page":
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<html>a page</html>" * 99)
+        elif self.path.endswith("/video.mjpg"):
+            self.send_response(200)
+            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=next")
+            self.end_headers()
+            while not self.ended.wait(0.1):
+                head = f"--next\r\nContent-Type: image/jpeg\r\nContent-Length: {len(JPEG)}\r\n\r\n"
+                try:
+                    self.wfile.write(head.encode() + JPEG + b"\r\n")
+                except OSError:  # nobody looks any more
+                    return
+        else:
+            self.send_error(404)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def camera() -> Iterator[str]:
+    Camera.ended.clear()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Camera)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_port}"
+    finally:
+        Camera.ended.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def read_on(source: HttpSource) -> None:
+    for _ in range(20):
+        source.read(5)
+
+
+@pytest.mark.parametrize("place", ["{}/video.mjpg", "me:p%40ss@{}/secret/video.mjpg"])
+def test_pictures_come_live_with_the_time_of_their_arrival_until_the_camera_goes(
+    camera: str, place: str
+) -> None:
+    source = open_source("http://" + place.format(camera))
+    assert isinstance(source, HttpSource)
+    try:
+        info = source.open()
+        assert (info.size, info.live) == ((48, 64), True)
+        assert "p%40ss" not in info.description
+        frames = [frame for frame in (source.read(5) for _ in range(5)) if frame is not None]
+        assert len(frames) == 5
+        steps = np.diff([frame.pts_ns for frame in frames])
+        assert steps.min() > 0
+        assert np.abs(frames[-1].pixels.astype(int) - PICTURE).mean() < 3
+        Camera.ended.set()
+        with pytest.raises(SourceLost):
+            read_on(source)
+    finally:
+        source.close()
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("{}/secret/video.mjpg", "asks who you are: http://user:password@host/path"),
+        ("me:wrong@{}/secret/video.mjpg", "refuses this user and password"),
+        ("{}/elsewhere", "has nothing at this path"),
+        ("{}/page", "is no motion JPEG"),
+        ("{}:80:80/x", "expected http://host:port/path"),
+    ],
+)
+def test_what_gives_no_pictures_is_one_line(camera: str, place: str, said: str) -> None:
+    with pytest.raises(SourceError, match=said) as caught:
+        open_source("http://" + place.format(camera)).open()
+    assert "wrong" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_camera_that_is_off_is_said_to_be() -> None:
+    with pytest.raises(SourceLost, match="refuses connections"):
+        open_source(f"http://127.0.0.1:{free_port()}/video.mjpg").open()
