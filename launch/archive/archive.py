@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 MANIFEST = "irchroma-archive.json"
 _WORK = ".irchroma-archive"
 ATTEMPTS = 3
+_FULL = "the disk is full"  # as sinks say it
 _THREADS = "neural.network.threads"  # which change no picture
 
 
@@ -110,7 +111,11 @@ class Archive:
         self._frames_done = 0
 
     def run(self, recordings: list[Recording]) -> None:
-        """Color all; failures are noted, and the others go on."""
+        """Color all; failures are noted, and the others go on.
+
+        Raises:
+            StreamError: the disk is full, on which all others would fail too.
+        """
         waiting: deque[tuple[_Work, Job]] = deque()
         under_way: dict[str, _Work] = {}
         left = deque(recordings)
@@ -146,6 +151,9 @@ class Archive:
             self._tell(self._frames_done, f"{work.recording.name} {len(work.done)}/{len(work.jobs)}")
         else:
             reason = failure or "its result cannot be read"
+            if _FULL in reason:
+                self._fail(work.recording, reason, work)
+                raise StreamError(f"{self._place}: {_FULL}: with room there, the same command goes on")
             tried = work.attempts[job.number] = work.attempts.get(job.number, 0) + 1
             log.warning("%s: segment %d: %s (attempt %d)", work.recording.name, job.number, reason, tried)
             if tried < ATTEMPTS:
