@@ -1,12 +1,15 @@
-"""The processor as this process may use it: how many cores, and which of its threads come first."""
+"""The processor as this process may use it: its cores, which threads come first, which ones take turns."""
 
 from __future__ import annotations
 
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
+from functools import cache
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -48,3 +51,51 @@ def giving_way(work: Callable[[], T]) -> T:
 
     threading.Thread(target=do, name="giving way", daemon=True).start()
     return future.result()
+
+
+class Turns:
+    """A fair semaphore: `threading.Semaphore` lets whoever has just left push in again.
+
+    Args:
+        places: how many may be inside at once; they come in the order in which they asked.
+    """
+
+    def __init__(self, places: int) -> None:
+        self._lock = threading.Lock()
+        self._free = places
+        self._waiting: deque[threading.Event] = deque()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait for a place, and give it to the next one at the end."""
+        with self._lock:
+            called = None
+            if self._free:
+                self._free -= 1
+            else:
+                called = threading.Event()
+                self._waiting.append(called)
+        if called is not None:
+            called.wait()
+        try:
+            yield
+        finally:
+            with self._lock:
+                if self._waiting:
+                    self._waiting.popleft().set()
+                else:
+                    self._free += 1
+
+
+@cache
+def frame_turns() -> Turns:
+    """Who works on a frame in this process takes one of these turns: as many at once as there are cores.
+
+    Frames of several cameras come together. With all of them at work at once their threads fight for the
+    interpreter's lock at each of a hundred calls a frame, and all are late; in turns the first is done sooner
+    and so is the last.
+
+    Four cameras of 640x512 on two cores beside other work, six runs with turns and six without, in turns: 23
+    frames a second of each in place of 19, p99 172 ms in place of 285, 16 ms of CPU a frame in place of 21.
+    """
+    return Turns(usable_cores())

@@ -5,10 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,45 +17,11 @@ from irchroma.engines.errors import EngineError, EngineUnavailable
 from irchroma.engines.network.line import BatchLine, BatchOptions
 from irchroma.engines.network.network import Network, NetworkOptions, Tensor, open_network
 from irchroma.engines.network.rewriting.early import KnowsEarly
-from irchroma.engines.processor import make_nice, usable_cores
+from irchroma.engines.processor import Turns, make_nice, usable_cores
 
 log = logging.getLogger(__name__)
 
 _LEAVE_S = 10.0  # for a call that is under way when the last camera leaves
-
-
-class Turns:
-    """A fair semaphore: `threading.Semaphore` lets whoever has just left push in again.
-
-    Args:
-        places: how many may be inside at once; they come in the order in which they asked.
-    """
-
-    def __init__(self, places: int) -> None:
-        self._lock = threading.Lock()
-        self._free = places
-        self._waiting: deque[threading.Event] = deque()
-
-    @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Wait for a place, and give it to the next one at the end."""
-        with self._lock:
-            called = None
-            if self._free:
-                self._free -= 1
-            else:
-                called = threading.Event()
-                self._waiting.append(called)
-        if called is not None:
-            called.wait()
-        try:
-            yield
-        finally:
-            with self._lock:
-                if self._waiting:
-                    self._waiting.popleft().set()
-                else:
-                    self._free += 1
 
 
 @dataclass(slots=True, eq=False)

@@ -30,7 +30,7 @@ from irchroma.engines.neural.exemplar import (
     checked_strength,
 )
 from irchroma.engines.neural.options import AHEAD_FRAMES, NeuralOptions, NeuralPicture
-from irchroma.engines.processor import make_nice, usable_cores
+from irchroma.engines.processor import frame_turns, make_nice, usable_cores
 from irchroma.engines.recolor import color_space, neutral
 from irchroma.engines.recolor.recoloring import Models, Recoloring, halves
 from irchroma.engines.recolor.work_picture import STRIDE_PX, answer_at, at_size, padded, reduced, work_size
@@ -150,8 +150,7 @@ class NeuralColorizer:
         self._owned, engine, size = network is None, self.options.engine, self.options.size
         exemplar = engine == catalog.REFERENCE.name
         self._band = catalog.band_of(engine, size)
-        if exemplar:
-            engine, size = self._band, "fast"
+        engine, size = (self._band, "fast") if exemplar else (engine, size)
         self.weights: Path = self.options.weights or catalog.weights_path(engine, size)
         if self.options.weights is None and network is None:
             self.weights = weights_for(engine, size, self.options.network, not self.options.beside)
@@ -219,7 +218,8 @@ class NeuralColorizer:
         """Color one frame; see `irchroma.stream.protocols.Colorizer.submit`."""
         if self._given is not None:
             self._recoloring.look = self._looks[self._given.name is not None and self._given.strength > 0]
-        job = self._observe(luma, pts_ns, held, counts)
+        with frame_turns().turn():
+            job = self._observe(luma, pts_ns, held, counts)
         job.pts_ns = pts_ns
         if self._beside is None:
             if job.seen is None or job.seen.needs_color:
@@ -247,13 +247,15 @@ class NeuralColorizer:
         if not self._pending:
             raise EngineError("collect without submit")
         job = self._pending.popleft()
-        if self._beside is None:
-            self._finish(job, *(job.answer() if job.answer is not None else (None, None)))
-        self._model(job)
-        picture = DeferredPicture(self._recoloring, job, self.options.recolor.mode == "full")
-        if self._beside is not None:
-            # Here, while the frame still counts as in flight: behind it live frames would queue up.
-            _ = picture.planes
+        answer = job.answer() if job.answer is not None else (None, None)
+        with frame_turns().turn():
+            if self._beside is None:
+                self._finish(job, *answer)
+            self._model(job)
+            picture = DeferredPicture(self._recoloring, job, self.options.recolor.mode == "full")
+            if self._beside is not None:
+                # Here, while the frame still counts as in flight: behind it live frames would queue up.
+                _ = picture.planes
         return picture
 
     def retune(self, seen_px: int, color_every: int, network: Network) -> None:
@@ -306,14 +308,12 @@ class NeuralColorizer:
         """Forget the past."""
         self._pending.clear()
         self._carried.forget()
-        if self._beside is not None:
-            self._beside.forget()
-        if self._stage is not None:
-            self._stage.reset()
-        if self._steering is not None:
-            self._steering.reset()
-        if self._given is not None:
-            self._given.forget()
+        for told in (self._beside, self._given):
+            if told is not None:
+                told.forget()
+        for seeing in (self._stage, self._steering):
+            if seeing is not None:
+                seeing.reset()
 
     def close(self) -> None:
         """Let go of the network, unless it is shared."""
