@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -41,9 +42,7 @@ def load_ahead(config: RunConfig) -> list[threading.Thread]:
         parts.append(_gstreamer)
     # No daemons: a process that ends within an import of threads in C++ is aborted.
     threads = [threading.Thread(target=_quietly, args=(part,), name="load ahead") for part in parts]
-    threads.append(
-        threading.Thread(target=_quietly, args=(partial(_masked_arrays, threads[:]),), name="load ahead")
-    )
+    threads.append(threading.Thread(target=_quietly, args=(partial(_numpy, threads[:]),), name="load ahead"))
     for thread in threads:
         thread.start()
     return threads
@@ -81,11 +80,13 @@ def _openvino(config: RunConfig) -> None:
     ahead.open_ahead(Path(told["network"]), options, tuple(int(number) for number in told["shape"]))
 
 
-def _masked_arrays(others: list[threading.Thread]) -> None:
-    """What numpy's medians load when one is first asked for, 45 ms between two frames; a start needs none."""
+def _numpy(others: list[threading.Thread]) -> None:
+    """What numpy's medians load when one is first asked for, 45 ms between two frames, and a tone map's
+    waves, 5 ms; a start needs neither."""
     for thread in others:
         thread.join()
-    import numpy.ma  # noqa: F401
+    for name in ("numpy.ma", "numpy.fft"):
+        import_module(name)
 
 
 def _place(config: RunConfig) -> Path | None:

@@ -57,6 +57,7 @@ from irchroma.stream.protocols import (
     FrameWatch,
     VideoInfo,
 )
+from irchroma.stream.sensor import stripes
 from irchroma.stream.sensor.correction import Camera
 from irchroma.stream.sensor.presets import find_profile
 from irchroma.stream.sensor.profile import load_profile
@@ -176,6 +177,8 @@ def build_loop(
 
     def make_colorizer(info: VideoInfo) -> Colorizer:
         control.engine_is(whole_name(config, info.counts))
+        if info.counts and config.tone_map.stripes:
+            stripes.prepare(info.size)
         colorizer = open_engine(config, info, governor, shared, failed)
         ahead.let_go()  # another engine, or a GPU, needs none of it
         if colorizer.synthetic:

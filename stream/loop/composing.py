@@ -15,6 +15,7 @@ from irchroma.stream.loop.guarded import GuardedColorizer
 from irchroma.stream.loop.latency import LatencyMeter, RateMeter
 from irchroma.stream.loop.threads import Ring, RingClosed, feed_thread
 from irchroma.stream.loop.writer import SinkWriter, Timed
+from irchroma.stream.picture import lettering
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import Composer, Job, VideoInfo
 
@@ -74,10 +75,13 @@ class ComposingThread:
         self.jobs: Ring[Job | Silence] = Ring(4, newest_wins=False)
         self.failure: StreamError | ValueError | None = None
 
-    def start(self, info: VideoInfo, guarded: GuardedColorizer) -> None:
-        """Begin; `guarded` gives the color of tickets."""
-        self._info, self._guarded = info, guarded
+    def prepare(self) -> None:
+        """Begin with what needs no frame yet, letters' font."""
         self._thread.start()
+
+    def start(self, info: VideoInfo, guarded: GuardedColorizer) -> None:
+        """Jobs will come; `guarded` gives the color of their tickets."""
+        self._info, self._guarded = info, guarded
 
     def finish(self) -> None:
         """Take no more jobs, and wait for those that are there."""
@@ -95,6 +99,7 @@ class ComposingThread:
     def _work(self) -> None:
         last: Picture | None = None
         try:
+            lettering.prepare()
             while True:
                 last = self._finish(self.jobs.take(), last)
         except RingClosed:

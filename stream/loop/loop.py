@@ -175,6 +175,7 @@ class Loop:
                 for writer in self.writers:
                     writer.prepare()
                 info = self.reader.start()
+                self._composing.prepare()
                 make = partial(self._make_colorizer, info)
                 self.guarded = GuardedColorizer(make, info.live, self._options.deadlines, self._stopping)
                 self._composing.start(info, self.guarded)

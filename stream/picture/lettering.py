@@ -60,6 +60,13 @@ def _font() -> Any:
     return cv2.FontFace("sans")
 
 
+def prepare() -> None:
+    """Load the font, 20 ms, for the thread that calls: OpenCV 5 keeps one for each."""
+    if _SCALABLE:
+        with _lock:
+            cv2.getTextSize((0, 0), "0", (0, 0), _font(), 16, 500)
+
+
 @lru_cache(maxsize=64)
 def text_mask(text: str, letter_px: int, weight: int = 500) -> NDArray[np.uint8]:
     """(1.4 letter_px high, w) uint8 coverage of one line of text, baseline at 1.05 letter_px; not to

@@ -18,7 +18,6 @@ from irchroma.stream.picture.lettering import (
     fitted,
     letter_height,
     outlined,
-    text_mask,
 )
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.view.views import ViewOptions, color_columns
@@ -125,10 +124,6 @@ class Osd:
     options: OsdOptions = field(default_factory=OsdOptions)
     _shown: Readings | None = None
     _shown_ns: int = 0
-
-    def __post_init__(self) -> None:
-        if self.options.show or self.options.mark:
-            text_mask(MARK, 16)  # loads the font, 40 ms, before the first frame is late for it
 
     def draw(self, rgb: Rgb, readings: Readings, pts_ns: int, view: ViewOptions | None = None) -> Rgb:
         """The picture with its readings.

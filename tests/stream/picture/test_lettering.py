@@ -1,9 +1,19 @@
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
+from irchroma.engines.palette.gray import GrayColorizer
+from irchroma.stream.frame import Frame
+from irchroma.stream.loop.fakes import MemorySink, MemorySource, Step
+from irchroma.stream.loop.loop import Loop, LoopOptions
+from irchroma.stream.loop.writer import SinkWriter
+from irchroma.stream.picture import lettering
 from irchroma.stream.picture.lettering import boxed, fitted, letter_height, lettered, outlined, text_mask
+from irchroma.stream.picture.picture import Picture
+from irchroma.stream.protocols import Job
 
 
 def test_text_is_drawn_and_longer_text_is_wider() -> None:
@@ -68,3 +78,28 @@ def test_letters_grow_with_the_picture() -> None:
     assert sizes == sorted(sizes)
     assert sizes[0] >= 11
     assert sizes[2] >= 28
+
+
+def test_who_draws_letters_has_the_font_before_the_first_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenCV 5 loads it for each thread, which would be 20 ms of the first frame."""
+    said: list[tuple[str, int]] = []
+    prepare = lettering.prepare
+
+    def noted() -> None:
+        prepare()
+        said.append(("font", threading.get_ident()))
+
+    class Gray:
+        def compose(self, job: Job) -> Picture:
+            said.append(("frame", threading.get_ident()))
+            return Picture(job.luma)
+
+        def no_signal(self, silent_s: float, reason: str) -> Picture:
+            raise AssertionError(reason)
+
+    monkeypatch.setattr(lettering, "prepare", noted)
+    frames: list[Step] = [Frame(np.zeros((96, 96), np.uint8), number * 40_000_000) for number in range(2)]
+    writer = SinkWriter(MemorySink(), "memory")
+    Loop(MemorySource(frames), lambda info: GrayColorizer(), Gray(), [writer], LoopOptions()).run()
+    assert [what for what, _ in said] == ["font", "frame", "frame"]
+    assert len({thread for _, thread in said}) == 1
