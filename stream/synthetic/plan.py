@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from irchroma.stream.synthetic.building import House
 from irchroma.stream.synthetic.canvas import Patch, View
@@ -13,14 +17,16 @@ from irchroma.stream.synthetic.texture import Plane
 from irchroma.stream.synthetic.tree import make_tree
 
 
-@dataclass(frozen=True, slots=True)
 class Tree:
-    """A tree and where it stands, meters."""
+    """A tree, drawn when it is first looked at, and where it stands, meters."""
 
-    patch: Patch
-    x: float
-    z: float
-    high_m: float
+    def __init__(self, draw: Callable[[], Patch], x: float, z: float, high_m: float) -> None:
+        self._draw, self.x, self.z, self.high_m = draw, x, z, high_m
+
+    @cached_property
+    def patch(self) -> Patch:
+        """What it looks like."""
+        return self._draw()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,7 @@ class ScenePlan:
         routes: (N, 2) ways of walkers.
         parked: (z, seed) of the cars at the left kerb, from far to near.
         mirror: the finished picture is seen in a mirror.
+        drawn: (N, 4) what `plan_scene` is given to draw none of the N trees before it is looked at.
     """
 
     seed: int
@@ -46,10 +53,18 @@ class ScenePlan:
     routes: tuple[Plane, ...]
     parked: tuple[tuple[float, int], ...]
     mirror: bool
+    drawn: NDArray[np.uint64]
 
 
-def plan_scene(size: tuple[int, int], seed: int, margin: int) -> ScenePlan:
-    """Everything about a scene that its seed decides, for pictures of `size` (H, W)."""
+def plan_scene(
+    size: tuple[int, int], seed: int, margin: int, drawn: NDArray[np.uint64] | None = None
+) -> ScenePlan:
+    """Everything about a scene that its seed decides, for pictures of `size` (H, W).
+
+    Args:
+        size, seed, margin: as of `SyntheticScene`.
+        drawn: of the same plan before; None to draw all trees now, half of the time of a scene that is kept.
+    """
     rng = np.random.default_rng((seed, 1))
     high, wide = size
     focal = 0.98 * max(wide, 1.1 * high)
@@ -60,13 +75,13 @@ def plan_scene(size: tuple[int, int], seed: int, margin: int) -> ScenePlan:
     pond = (float(rng.uniform(17, 21)), float(rng.uniform(30, 38)), 8.0, 9.0)
     layout = Layout(view, road_x, bend, 3.5, 2.1, 2.2, float(rng.uniform(17, 20)), pond)
     houses = _houses(layout, rng)
-    trees = _trees(layout, rng)
+    trees, states = _trees(layout, rng, drawn)
     near = [tree for tree in trees if tree.z < 26][-2:]
     still = tuple(tree for tree in trees if tree not in near)
     gaps = np.cumsum(rng.uniform(5.2, 13, 8)) + layout.crossing_z + 1
     parked = tuple((float(z), int(rng.integers(1 << 30))) for z in gaps[gaps < 75][::-1])
     return ScenePlan(
-        seed, layout, houses, still, tuple(near), _routes(layout), parked, bool(rng.random() < 0.5)
+        seed, layout, houses, still, tuple(near), _routes(layout), parked, bool(rng.random() < 0.5), states
     )
 
 
@@ -94,9 +109,13 @@ def _houses(layout: Layout, rng: np.random.Generator) -> tuple[House, ...]:
     return tuple(sorted(houses, key=lambda house: -house.z))
 
 
-def _trees(layout: Layout, rng: np.random.Generator) -> list[Tree]:
-    """An avenue on the right, a wood behind the pond, bushes, and two trees near the camera."""
-    trees = []
+def _trees(
+    layout: Layout, rng: np.random.Generator, drawn: NDArray[np.uint64] | None
+) -> tuple[list[Tree], NDArray[np.uint64]]:
+    """An avenue on the right, a wood behind the pond, bushes, and two trees near the camera; and the states
+    in which drawing each of them leaves the generator."""
+    trees: list[Tree] = []
+    states: list[list[int]] = []
 
     def add(x: float, z: float, high: float, bush: bool = False, leaves: int | None = None) -> None:
         kind = int(rng.choice([0, 0, 1, 2, 3])) if leaves is None else leaves
@@ -104,8 +123,17 @@ def _trees(layout: Layout, rng: np.random.Generator) -> list[Tree]:
         if ((x - pond_x) / half_x) ** 2 + ((z - pond_z) / half_z) ** 2 < 1.3:
             return
         pixels = int(np.clip(1.7 * high * layout.view.focal_px / z, 24, 700))
-        patch = make_tree(rng, pixels, kind, bush=bush, slim=float(rng.uniform(0.85, 1.1)))
-        trees.append(Tree(patch, x, z, high))
+        slim = float(rng.uniform(0.85, 1.1))
+        own = np.random.default_rng()
+        own.bit_generator.state = rng.bit_generator.state
+        tree = Tree(partial(make_tree, own, pixels, kind, bush=bush, slim=slim), x, z, high)
+        if drawn is None:
+            _ = tree.patch
+            rng.bit_generator.state = own.bit_generator.state
+        else:
+            _set_state(rng, drawn[len(trees)].tolist())
+        trees.append(tree)
+        states.append(_state(rng))
 
     def kerb(z: float, side: int) -> float:
         return float(layout.kerb_at(z, side)) + side * layout.walk
@@ -124,7 +152,19 @@ def _trees(layout: Layout, rng: np.random.Generator) -> list[Tree]:
     z = float(rng.uniform(13.5, 15))
     add(kerb(z, -1) - 0.6, z, float(rng.uniform(4.4, 5.0)), False, 1)
     trees.sort(key=lambda tree: -tree.z)
-    return trees
+    return trees, np.array(states, np.uint64)
+
+
+def _state(rng: np.random.Generator) -> list[int]:
+    """A PCG64's state but for its increment, which its seed decides, in four times 64 bits."""
+    told: dict[str, Any] = rng.bit_generator.state  # type: ignore[assignment]
+    return [*divmod(told["state"]["state"], 1 << 64), told["has_uint32"], told["uinteger"]]
+
+
+def _set_state(rng: np.random.Generator, state: list[int]) -> None:
+    told: dict[str, Any] = rng.bit_generator.state  # type: ignore[assignment]
+    told["state"]["state"] = (state[0] << 64) + state[1]
+    rng.bit_generator.state = told | {"has_uint32": state[2], "uinteger": state[3]}
 
 
 def _routes(layout: Layout) -> tuple[Plane, ...]:

@@ -50,10 +50,9 @@ class SyntheticScene:
         self, size: tuple[int, int], seed: int, *, night: bool, people: int, vehicles: int, margin: int = 0
     ) -> None:
         self.size, self.night, self.margin = size, night, margin
-        self.plan: ScenePlan = plan_scene(size, seed, margin)
         rng = np.random.default_rng((seed, 2))
         double = 2 if max(size) <= 1100 else 1
-        canvas = _painted(self.plan, double, f"{size} {seed} {margin} {double}")
+        self.plan, canvas = _painted(size, seed, margin, double)
         self._canvas = canvas
         self._double = double
         self._clouds = make_clouds(self.plan.layout.view, np.random.default_rng((seed, 3)))
@@ -186,29 +185,32 @@ class SyntheticScene:
         return cut.reshape(*self.size, *stage.shape[2:])
 
 
-def _painted(plan: ScenePlan, double: int, scene: str) -> Canvas:
-    """The canvas of a scene, from the user's cache where it has been painted before: half of the time."""
-    file = _cache_file(scene)
+def _painted(size: tuple[int, int], seed: int, margin: int, double: int) -> tuple[ScenePlan, Canvas]:
+    """A scene's plan and canvas, from the user's cache where it has been painted before: a quarter of the
+    time."""
+    file = _cache_file(f"{size} {seed} {margin} {double}")
     if file is not None and file.is_file():
         try:
             with file.open("rb") as data, np.load(data) as planes:
+                plan = plan_scene(size, seed, margin, planes["trees"])
                 canvas = Canvas.of(enlarged(plan.layout.view, double), planes)
             file.touch()
-            return canvas
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return plan, canvas
+        except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile):
             pass  # cut short, say; painted anew
+    plan = plan_scene(size, seed, margin)
     canvas = paint_static(plan, double)
     canvas.thin()
     if file is not None:
         try:
             with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".part", delete=False) as part:
-                np.savez(part, **canvas.planes())  # type: ignore[arg-type]
+                np.savez(part, trees=plan.drawn, **canvas.planes())  # type: ignore[arg-type]
             os.replace(part.name, file)
             for old in sorted(file.parent.glob("*.npz"), key=os.path.getmtime)[:-_KEPT_SCENES]:
                 old.unlink()
         except OSError:  # a full disk, another process that tidies up: the next run paints again
             Path(part.name).unlink(missing_ok=True)
-    return canvas
+    return plan, canvas
 
 
 def _cache_file(scene: str) -> Path | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from irchroma.stream.synthetic import plan
 from irchroma.stream.synthetic.scene import Look, SyntheticScene
 
 
@@ -25,8 +26,12 @@ def test_a_kept_scene_is_the_same_and_a_spoiled_one_is_painted_anew(
     painted = pictures()
     (file,) = (tmp_path / "irchroma" / "scenes").iterdir()
     monkeypatch.setattr("irchroma.stream.synthetic.scene.paint_static", None)  # not needed any more
+    drawn = []
+    make_tree = plan.make_tree
+    monkeypatch.setattr(plan, "make_tree", lambda *a, **k: drawn.append(a) or make_tree(*a, **k))
     for one, again in zip(painted, pictures(), strict=True):
         np.testing.assert_array_equal(one, again)
+    assert len(drawn) == 2  # those that sway; the others are in the picture already
     monkeypatch.undo()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     file.write_bytes(file.read_bytes()[:5000])
