@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -43,9 +42,7 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory, built_kernels: Callable[.
 
 @pytest.fixture
 def over_stand_in(stand_in: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs a program of `tests.engines.gpu` with PyCUDA, for which the stand-in is the driver."""
-    if importlib.util.find_spec("pycuda") is None:
-        pytest.skip("pycuda is not installed")
+    """Runs a program of `tests.engines.gpu`, for which the stand-in is the driver."""
     (tmp_path / "libcuda.so.1").symlink_to(stand_in / "driver.so")
 
     def run(module: str, words: str, fails: str = "") -> subprocess.CompletedProcess[str]:

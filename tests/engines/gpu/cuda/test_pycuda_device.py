@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import threading
 from collections.abc import Callable
@@ -14,7 +15,12 @@ import pytest
 from irchroma.engines.errors import EngineError
 from irchroma.engines.gpu.cuda.pycuda_device import PyCudaDevice, _left_alone
 
+needs_pycuda = pytest.mark.skipif(
+    importlib.util.find_spec("pycuda") is None, reason="pycuda is not installed"
+)
 
+
+@needs_pycuda
 @pytest.mark.parametrize(
     ("words", "fails"),
     [
@@ -31,6 +37,7 @@ def test_the_frame_path_of_pycuda_gives_everything_back(
     assert done.returncode == 0, done.stderr
 
 
+@needs_pycuda
 @pytest.mark.parametrize("fails", ["", "memory", "lost"])
 def test_the_engine_reference_by_pycuda_gives_everything_back(
     over_stand_in: Callable[..., subprocess.CompletedProcess[str]], fails: str
@@ -39,6 +46,7 @@ def test_the_engine_reference_by_pycuda_gives_everything_back(
     assert done.returncode == 0, done.stderr
 
 
+@needs_pycuda
 def test_the_program_that_loses_a_gpu_on_purpose_ends_well(
     over_stand_in: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:

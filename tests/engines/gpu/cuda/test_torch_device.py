@@ -8,7 +8,9 @@ spoiled: `capture_end` throws at `cudaStreamEndCapture`, before the allocator is
 from __future__ import annotations
 
 import gc
+import subprocess
 import threading
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from types import SimpleNamespace
@@ -224,3 +226,20 @@ def test_a_device_that_is_closed_leaves_nothing_in_torchs_cache(
     device.close()
     device.close()
     assert done == ["kernels", "cache", "context"]
+
+
+def test_frames_by_torch_over_the_stand_in_are_those_of_the_processor(
+    over_stand_in: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    """What the sanitizers watch on a GPU: streams, events and memory as torch hands them on."""
+    done = over_stand_in("cuda.torch_over_stand_in", "programs.frames --device torch --sizes 67x45")
+    assert done.returncode == 0, done.stderr
+    assert "packs True, with a reference" in done.stdout
+
+
+def test_the_program_that_loses_a_gpu_on_purpose_ends_well_by_torch(
+    over_stand_in: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    done = over_stand_in("cuda.torch_over_stand_in", "programs.lost --device torch")
+    assert done.returncode == 0, done.stderr
+    assert "refused: GPU 0 is lost" in done.stdout
