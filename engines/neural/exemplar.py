@@ -228,6 +228,8 @@ class ExemplarNetwork:
         own = Own(frame["own"][0], frame["sureness"][0, 0], luma, self._look)
         ycc, confidence = shown_of(answer["ycc"][0], answer["confidence"][0, 0], own, light, of_it)
         both = {"ycc": ycc[None], "confidence": confidence[None, None]}
+        if frame["known"].item() == 1.0:
+            return both
         return {name: answer[name] + frame["known"] * (one - answer[name]) for name, one in both.items()}
 
     def prepare(self, luma: Tensor) -> tuple[Tensor, Tensor]:

@@ -176,11 +176,18 @@ class Own:
 
     def as_shown(self) -> Plane:
         """(3, h, w) float32, new: the network's where it is sure, elsewhere the palette's color of gray."""
-        sure = np.clip((self.confidence - np.float32(UNSURE)) * np.float32(1 / (SURE - UNSURE)), 0.0, 1.0)
-        gray, middle = self.luma.astype(np.float32) * np.float32(1 / 255), np.float32(self.look.calm_luma)
-        made = np.stack([gray, *((gray - middle) * np.float32(step) for step in self.look.calm("auto"))])
-        made += (self.ycc - made) * sure
-        return np.asarray(made, np.float32)
+        sure = self.confidence * np.float32(1 / (SURE - UNSURE))
+        sure -= np.float32(UNSURE / (SURE - UNSURE))
+        np.clip(sure, 0.0, 1.0, out=sure)
+        gray, middle = self.luma.astype(np.float32), self.look.calm_luma
+        steps = (1.0, *self.look.calm("auto"))
+        made = np.empty_like(self.ycc)
+        for plane, own, step, zero in zip(made, self.ycc, steps, (0.0, middle, middle), strict=True):
+            np.multiply(gray, np.float32(step / 255), out=plane)
+            plane -= np.float32(step * zero)
+            away = cv2.subtract(own, plane)
+            plane += cv2.multiply(away, sure, dst=away)
+        return made
 
 
 def shown_of(ycc: Plane, confidence: Plane, own: Own, light: Light, taken: Taken) -> tuple[Plane, Plane]:
@@ -202,7 +209,8 @@ def shown_of(ycc: Plane, confidence: Plane, own: Own, light: Light, taken: Taken
         shown = dimmed(shown, own.luma, given, float(wished))
     keeps = kept(ycc[0], own.luma)
     keeps += wished * (1.0 - keeps)  # the structure is the sensor's there
-    tone, color = (1.0 - held * (1.0 - keeps * one) for one in worth(ycc, shown))
+    size = given.shape[::-1]
+    tone, color = (cv2.resize(1.0 - held * (1.0 - keeps * one), size) for one in worth(ycc, shown))
     base, base_sure = own.ycc, own.confidence
     own_tone = np.float32(light.own_tone(taken))
     if own_tone > 0:
@@ -210,12 +218,13 @@ def shown_of(ycc: Plane, confidence: Plane, own: Own, light: Light, taken: Taken
     if (stays := max(own_tone, wished)) > 0:
         base = base + stays * (shown - base)
         base_sure = np.maximum(base_sure, stays * np.float32(SURE))  # the palette is in it already
+    colored = ycc - base
     if held > 0 and thermal:
-        ycc = np.stack([ycc[0] + held * back_in_band(ycc[0], shown[0]), *ycc[1:]])
-    colored, sure = ycc - base, base_sure + color * (confidence - base_sure)
-    colored[0] *= tone
-    colored[1:] *= color
-    colored += base
+        colored[0] += held * back_in_band(ycc[0], shown[0])
+    for plane, share, own_plane in zip(colored, (tone, color, color), base, strict=True):
+        cv2.add(cv2.multiply(plane, share, dst=plane), own_plane, dst=plane)
+    sure = cv2.subtract(confidence, base_sure)
+    cv2.add(cv2.multiply(sure, color, dst=sure), base_sure, dst=sure)
     if (dusk := light.dusk(taken, thermal)) > 0:
         colored = toned(colored, own.luma, given, dusk)
     return np.asarray(colored, np.float32), np.asarray(sure, np.float32)
@@ -258,29 +267,29 @@ def by_night(ycc: Plane, shown: Plane, light: Light, own_tone: float, wished: fl
     return made
 
 
-def kept(shown: Plane, luma: NDArray[np.uint8], field: structure.Field | None = None) -> Plane:
+def kept(shown: Plane, luma: NDArray[np.uint8], edges: structure.Edges | None = None) -> Plane:
     """How far what is shown keeps the infrared's edges.
 
     Args:
         shown: (h, w) float32 Y', [0, 1].
         luma: (h, w) uint8 infrared.
-        field: its structure at `registration.COARSE_PX`, where it is at hand.
+        edges: its structure at `registration.COARSE_PX`, where it is at hand.
 
     Returns:
-        (h, w) float32 in [0, 1].
+        Float32 in [0, 1], at `registration.COARSE_PX`.
     """
-    gray = registration.resized(luma, registration.COARSE_PX)
-    field = structure.structure_field(gray) if field is None else field
-    small = cv2.resize(shown, gray.shape[::-1], interpolation=cv2.INTER_AREA)
-    other = structure.structure_field(np.asarray(small * np.float32(255), np.float32))
-    clear = _clear(gray)
+    if edges is None:
+        edges = structure.Edges.of(structure.shrunk(luma, registration.COARSE_PX))
+    small = cv2.multiply(structure.shrunk(shown, registration.COARSE_PX), 255.0)
+    other = structure.Edges.of(small)
+    clear = _clear(edges)
     found, total = (
-        cv2.GaussianBlur((field * one).sum(2) * clear, (0, 0), AROUND_PX) + np.float32(FLAT)
-        for one in (other, field)
+        cv2.GaussianBlur(cv2.multiply(edges.common(one), clear), (0, 0), AROUND_PX) + np.float32(FLAT)
+        for one in (other, edges)
     )
     low, high = KEPT
     share = np.clip((found / total - np.float32(low)) * np.float32(1 / (high - low)), 0.0, 1.0)
-    return cast(Plane, cv2.resize(cv2.blur(share, (5, 5)), luma.shape[::-1]))
+    return cast(Plane, cv2.blur(share, (5, 5)))
 
 
 def surely(matrix: registration.Matrix, luma: NDArray[np.uint8], supported: Plane | None) -> Plane:
@@ -302,17 +311,13 @@ def surely(matrix: registration.Matrix, luma: NDArray[np.uint8], supported: Plan
     )
     sure = np.clip(2.0 * soft - 1.0, 0.0, 1.0)
     if supported is not None:
-        clear = _clear(registration.resized(luma, registration.COARSE_PX))
+        clear = _clear(structure.Edges.of(registration.resized(luma, registration.COARSE_PX)))
         low, high = RICH
         rich = np.clip((cv2.GaussianBlur(clear, (0, 0), AROUND_PX) - low) / (high - low), 0.0, 1.0)
         sure *= 1.0 - (1.0 - supported) * cv2.resize(rich, size[::-1])
     return np.asarray(sure, np.float32)
 
 
-def _clear(gray: NDArray[np.uint8]) -> Plane:
+def _clear(edges: structure.Edges) -> Plane:
     """How clear an edge every pixel of the infrared is, [0, 1)."""
-    soft = cv2.GaussianBlur(gray, (0, 0), structure.BLUR_PX)
-    along_x = cv2.Sobel(soft, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8)
-    along_y = cv2.Sobel(soft, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8)
-    squared = along_x * along_x + along_y * along_y
-    return np.asarray(squared / (squared + np.float32(CLEAR_LEVELS**2)), np.float32)
+    return np.asarray(edges.squared / (edges.squared + np.float32(CLEAR_LEVELS**2)), np.float32)

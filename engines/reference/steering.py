@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -170,7 +171,7 @@ class ReferenceSteering:
         self._looking: Future[_Looked] | None = None
         self._marked: Reference | None = None
         self._size = (0, 0)
-        self._field: structure.Field | None = None
+        self._edges: structure.Edges | None = None
         self._tried_ns: int | None = None
         self._wait_ns = 0.0
         self._told = ""
@@ -224,7 +225,8 @@ class ReferenceSteering:
         if held := np.float32(self.options.held):
             given, own = shown.transpose(2, 0, 1), ycc.transpose(2, 0, 1)
             _, color = worth(given, own)
-            sure = laid.surely * color * kept(np.ascontiguousarray(given[0]), luma_small, self._field)
+            color *= kept(np.ascontiguousarray(given[0]), luma_small, self._edges)
+            sure = laid.surely * cv2.resize(color, luma_small.shape[::-1])
             share *= 1.0 - held * (1.0 - sure)
             if self.options.own_tone:
                 lift = held * back_in_band(given[0], own[0])
@@ -250,7 +252,8 @@ class ReferenceSteering:
             self._size = luma_small.shape
         level = self._level_at(pts_ns)
         small = registration.resized(luma_small, registration.COARSE_PX)
-        field = self._field = structure.structure_field(small)
+        self._edges = structure.Edges.of(small)
+        field = self._edges.field
         lost = self._placed is not None and not self._follow(self._placed, luma_small, field, pts_ns)
         if lost:
             self._placed = self._looking = None

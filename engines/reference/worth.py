@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.engines.reference import registration
+from irchroma.engines.reference import registration, structure
 
 Plane = NDArray[np.float32]
 
@@ -50,20 +50,19 @@ def worth(given: Plane, own: Plane) -> tuple[Plane, Plane]:
         own: (3, h, w) float32 without it.
 
     Returns:
-        Two (h, w) float32 in [0, 1], the second one nowhere more.
+        Two float32 in [0, 1], the second one nowhere more, at `registration.COARSE_PX`.
     """
     (luma, *color), (own_luma, *own_color) = (_soft(planes) for planes in (given, own))
     chroma, own_chroma = cv2.magnitude(*color), cv2.magnitude(*own_color)
     burnt = _ramp(luma, BURNT) * (1.0 - _ramp(chroma, PALE))
-    (haze,) = _soft(_ramp(_towards(given[1:], PURPLE), HAZY)[None])
+    (haze,) = _soft([_ramp(_towards(given[1:], PURPLE), HAZY)])
     hazy = np.minimum(np.float32(BETWEEN) * haze, 1.0)
     green = _ramp(_towards(own_color, GREEN), FRESH)
     dull = green * (1.0 - _ramp(chroma / np.maximum(own_chroma, np.float32(1e-3)), DULLER))
     sky = _ramp(_towards(own_color, BLUE), FRESH) * _ramp(own_luma, SKY)
     dark = sky * _ramp(own_luma - luma, DARKER_SKY)
     tone = (1.0 - burnt) * (1.0 - hazy) * (1.0 - dark)
-    size = given.shape[:0:-1]
-    return cast(Plane, cv2.resize(tone, size)), cast(Plane, cv2.resize(tone * (1.0 - dull), size))
+    return np.asarray(tone, np.float32), np.asarray(tone * (1.0 - dull), np.float32)
 
 
 def back_in_band(luma: Plane, own: Plane) -> Plane:
@@ -76,28 +75,28 @@ def back_in_band(luma: Plane, own: Plane) -> Plane:
     Returns:
         (h, w) float32, to be added to `luma`.
     """
-    (away,) = _soft((luma - own)[None])
+    (away,) = _soft([cv2.subtract(luma, own)])
     low, high = BAND
     return cast(Plane, cv2.resize(np.clip(away, low, high) - away, luma.shape[::-1]))
 
 
-def _soft(planes: Plane) -> list[Plane]:
+def _soft(planes: Sequence[Plane] | Plane) -> list[Plane]:
     """Small and blurred."""
-    height, width = planes.shape[1:]
-    factor = min(1.0, registration.COARSE_PX / max(height, width))
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    small = [cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in planes]
+    small = (structure.shrunk(plane, registration.COARSE_PX) for plane in planes)
     return [cast(Plane, cv2.GaussianBlur(plane, (0, 0), SOFT_PX)) for plane in small]
 
 
 def _towards(color: Sequence[Plane] | Plane, direction: complex) -> Plane:
     """How much of a direction is in a color, less than nothing where others are."""
     blue, red = color
-    along = np.float32(direction.real) * blue + np.float32(direction.imag) * red
-    across = np.float32(direction.real) * red - np.float32(direction.imag) * blue
-    return np.asarray(along - np.float32(WEDGE) * np.abs(across), np.float32)
+    along = cv2.addWeighted(blue, direction.real, red, direction.imag, 0.0)
+    across = cv2.addWeighted(red, direction.real, blue, -direction.imag, 0.0)
+    np.abs(across, out=across)
+    return np.asarray(cv2.addWeighted(along, 1.0, across, -WEDGE, 0.0, dst=along), np.float32)
 
 
 def _ramp(value: Plane, ends: tuple[float, float]) -> Plane:
     low, high = ends
-    return np.asarray(np.clip((value - np.float32(low)) * np.float32(1 / (high - low)), 0.0, 1.0), np.float32)
+    made = value * np.float32(1 / (high - low))
+    made -= np.float32(low / (high - low))
+    return np.asarray(np.clip(made, 0.0, 1.0, out=made), np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,50 @@ def test_in_cells_and_on_pixels_it_says_what_the_whole_graph_says(given: GivenPi
         np.testing.assert_allclose(said[name], one, atol=2e-5)
     whole.close()
     cells.close()
+
+
+def test_attention_both_ways_takes_one_exponential_and_no_softmax_of_the_matrix(given: GivenPicture) -> None:
+    from openvino import opset13
+
+    from irchroma.engines.network.openvino_runtime import OpenVinoGraph
+    from irchroma.engines.network.rewriting.attention import spare_softmaxes
+
+    def kinds(graph: OpenVinoGraph) -> Counter[str]:
+        return Counter(node.get_type_name() for node in graph.model.get_ops())
+
+    asked = inputs(given)
+    asked["bias"] = asked["bias"].copy()
+    asked["bias"][..., ::3] = -30.0  # not trusted
+    whole, spared = (OpenVinoGraph(frames_of(given), OPTIONS) for _ in range(2))
+    before = kinds(whole)
+    assert spare_softmaxes(spared.model, opset13)
+    after = kinds(spared)
+    assert before["Softmax"] - after["Softmax"] == 2
+    assert after["Exp"] - before["Exp"] == 1
+    assert before["MatMul"] - after["MatMul"] == 1  # colors and marks come back together
+    expected, said = (
+        {name: one.copy() for name, one in graph.run(asked).items()} for graph in (whole, spared)
+    )
+    assert np.abs(expected["ycc"] - asked["own"]).max() > 0.01
+    for name, one in expected.items():
+        np.testing.assert_allclose(said[name], one, atol=2e-5)
+    whole.close()
+    spared.close()
+
+
+def test_a_graph_with_other_softmaxes_is_left_as_it_is(tiny_network: Path, given: GivenPicture) -> None:
+    from openvino import opset13
+
+    from irchroma.engines.network.openvino_runtime import OpenVinoGraph
+    from irchroma.engines.network.rewriting.attention import spare_softmaxes
+
+    path = frames_of(given)
+    for other in (tiny_network, path.with_name(f"{path.stem}_picture.onnx")):
+        graph = OpenVinoGraph(other, OPTIONS)
+        before = [node.get_friendly_name() for node in graph.model.get_ordered_ops()]
+        assert not spare_softmaxes(graph.model, opset13)
+        assert [node.get_friendly_name() for node in graph.model.get_ordered_ops()] == before
+        graph.close()
 
 
 def test_with_what_the_band_s_network_knows_it_says_nearly_the_same(given: GivenPicture) -> None:

@@ -9,6 +9,17 @@ from tests import daytime_scene
 from irchroma.engines.reference import registration, structure
 
 
+def test_edges_in_common_are_the_product_of_both_fields() -> None:
+    random = np.random.default_rng(5)
+    first, second = (random.integers(0, 256, (48, 64), dtype=np.uint8) for _ in range(2))
+    edges = structure.Edges.of(first)
+    fields = structure.structure_field(first), structure.structure_field(second)
+    expected = (fields[0] * fields[1]).sum(2)
+    np.testing.assert_allclose(edges.common(structure.Edges.of(second)), expected, atol=1e-6)
+    assert edges.squared.shape == (48, 64)
+    assert edges.squared.min() >= 0.0
+
+
 def test_structure_ignores_gray_levels_and_their_sign() -> None:
     _, infrared = daytime_scene.draw(1)
     field = structure.structure_field(infrared)
