@@ -95,7 +95,8 @@ class DeviceColorizer:
         steered: ReferenceOptions | None = None
         self._steering: ReferenceSteering | None = None
         if options.reference is not None:
-            steered = ReferenceOptions(options.reference, steady=options.steady)
+            thermal = catalog.look_of(options.engine, options.size).unlit is None
+            steered = ReferenceOptions(options.reference, steady=options.steady, own_tone=thermal)
             # As beside the CPU's networks: to look for it takes 0.3 s, for which a live camera does not wait.
             looks = make_nice if options.beside and options.steady else None
             self._steering = ReferenceSteering(steered.at(options.reference_strength), beside=looks)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.engines.reference import registration
+from irchroma.engines.reference import registration, structure
 
 Plane = NDArray[np.float32]
 
@@ -23,6 +23,13 @@ bright, and stays below glare."""
 LARGE_PX, SOFT_PX = 6.0, 2.5
 """Gaussian sigmas, at `registration.COARSE_PX`, of what of the infrared is tone and no detail, and of the
 reference's tone."""
+USUAL_LIT, LAMP_LIT, LAMPS_ADD = 0.15, 0.08, 0.06
+"""Most Y' that the median of a night counts as, by how much what is large may be brighter than it and stay
+as it is, and how much brighter still the brightest is shown: the pool of a headlamp of then."""
+PLAIN, LAMPS_COLOR = 0.01, 0.05
+"""How far a night's large color is from the cast of it all and shown as it is, and what it never exceeds."""
+POOL_PX = 6.4
+"""Gaussian sigma of what is large there, at `registration.COARSE_PX`."""
 CRISP, FINE_PX = 0.2, 1.0
 """Share of the infrared's finest detail, Gaussian sigma in work pixels, that is added: the tone curve of dark
 places weakens it."""
@@ -64,3 +71,34 @@ def dimmed(ycc: Plane, luma: NDArray[np.uint8], given: Plane, share: float) -> P
     result = toned(ycc, luma, given, share)
     result[1:] *= np.clip(result[0] / np.maximum(ycc[0], np.float32(1 / 255)), 0.0, 1.0)
     return result
+
+
+def without_lamps(ycc: Plane, cast: complex, pink: complex, pink_left: float) -> Plane:
+    """A picture by night as it is when no car lights it, as far as one picture can say; a new array.
+
+    Pools of light and the glow of tail lights come and go; what street lamps do to a whole scene stays.
+
+    Args:
+        ycc: (H, W, 3) float32 Y', Cb, Cr, BT.601 full range.
+        cast: Cb + i Cr that its colors have in common.
+        pink: direction of tail lights in Cb + i Cr.
+        pink_left: what is left of that.
+    """
+    small = structure.shrunk(ycc, registration.COARSE_PX)
+    luma, blue, red = cv2.split(cv2.GaussianBlur(small, (0, 0), POOL_PX))
+    level = min(float(np.median(luma)), USUAL_LIT) + LAMP_LIT
+    over = np.maximum(luma - np.float32(level), 0.0)
+    fewer = np.minimum(luma, level) + LAMPS_ADD * over / (np.float32(LAMPS_ADD) + over)
+    gain = fewer / np.maximum(luma, np.float32(1 / 255))
+    away = (blue - cast.real) + 1j * (red - cast.imag)
+    far = np.abs(away)
+    over, room = np.maximum(far - PLAIN, 0.0), LAMPS_COLOR - PLAIN
+    away *= (np.minimum(far, PLAIN) + room * over / (room + over)) / np.maximum(far, 1e-6)
+    color = cast + away
+    color -= pink * (1.0 - pink_left) * np.maximum((np.conj(pink) * color).real, 0.0)
+    size = ycc.shape[1::-1]
+    made = ycc.copy()
+    made[..., 0] *= cv2.resize(np.asarray(gain, np.float32), size)
+    for channel, (now, before) in enumerate(((color.real, blue), (color.imag, red)), 1):
+        made[..., channel] += cv2.resize(np.asarray(now - before, np.float32), size)
+    return made

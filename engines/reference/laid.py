@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -11,14 +11,40 @@ from numpy.typing import NDArray
 from irchroma.engines.recolor import color_space
 from irchroma.engines.reference import registration
 from irchroma.engines.reference.counterpart import Explained, explain, supported
+from irchroma.engines.reference.dusk import without_lamps
 from irchroma.engines.reference.foreground import Backdrop
 from irchroma.engines.reference.pictures import Reference
-from irchroma.engines.reference.shown import Light, surely
+from irchroma.engines.reference.shown import PINK, WISHED_PINK, Light, surely
 
 Plane = NDArray[np.float32]
 
 DETAIL_SHARE = 0.01
 """Radius below which luma is detail, as a share of the long side."""
+
+
+def by_steady_light(reference: Reference, thermal: bool) -> Reference:
+    """The picture without the light of cars, where it is a single one by night; several have shown that what
+    is on them stays.
+
+    Args:
+        reference: as it was given.
+        thermal: beside whose frames it is, see `Light.by_night`.
+    """
+    if reference.still:
+        return reference
+    ycc = color_space.rgb_to_ycc(reference.rgb)
+    light = _light_of(ycc)
+    share = np.float32(light.by_night(thermal))
+    if share <= 0:
+        return reference
+    made = without_lamps(ycc, light.cast, PINK, WISHED_PINK)
+    return replace(reference, rgb=color_space.ycc_to_rgb(ycc + share * (made - ycc)))
+
+
+def _light_of(ycc: Plane) -> Light:
+    """Of an (H, W, 3) picture."""
+    heights = np.repeat(np.linspace(-1.0, 1.0, ycc.shape[0], dtype=np.float32), ycc.shape[1])
+    return Light.of(ycc.reshape(-1, 3), heights)
 
 
 class Laid:
@@ -45,8 +71,7 @@ class Laid:
         trust = registration.warp(reference.trust, matrix, size, cv2.BORDER_CONSTANT)
         self.trust = cv2.GaussianBlur(trust.astype(np.float32) / 255, (0, 0), 2.0)
         self.surely = surely(matrix, luma, self._share)
-        heights = np.repeat(np.linspace(-1.0, 1.0, size[0], dtype=np.float32), size[1])
-        self.light = Light.of(self._ycc.reshape(-1, 3), heights)
+        self.light = _light_of(self._ycc)
         self._full: NDArray[np.uint8] | None = None
 
     def ycc(self, luma: NDArray[np.uint8]) -> Plane:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.reference import registration, structure
 from irchroma.engines.reference.foreground import ForegroundMarker
-from irchroma.engines.reference.laid import Laid, Laying, Scenery
+from irchroma.engines.reference.laid import Laid, Laying, Scenery, by_steady_light
 from irchroma.engines.reference.pictures import Reference, load_references
 from irchroma.engines.reference.shown import Taken, kept
 from irchroma.engines.reference.worth import back_in_band, worth
@@ -50,7 +50,8 @@ class ReferenceOptions:
             size, [0, 1]; with 0 it gives color and base tone only.
         careful: a network looks at the reference too, and keeps what geometry would lose of the infrared.
         held: how far that is held back, and a dark picture, [0, 1].
-        own_tone: a reference's tone stays in a band around the frame's own, as far as things are held back.
+        own_tone: beside thermal: a reference's tone stays in a band around the frame's own, as far as things
+            are held back, and a bright one without a bright sky is a night, too.
         search: look for the reference at other zooms and turns too.
         retry_s: seconds until another attempt when no reference fits what the camera shows; doubles from
             attempt to attempt, up to `LONGEST_RETRY_S`.
@@ -164,7 +165,9 @@ class ReferenceSteering:
             EngineOptionError: the file is missing or unfit.
         """
         self.options = options
-        self.references = load_references(options.path) if references is None else references
+        self.references = self._steadily_lit(
+            load_references(options.path) if references is None else references
+        )
         self._marker = ForegroundMarker()
         self._placed: _Placed | None = None
         self._beside = ThreadPoolExecutor(1, "reference", beside) if beside is not None else None
@@ -189,8 +192,15 @@ class ReferenceSteering:
 
     def exchange(self, references: Sequence[Reference]) -> None:
         """Take other references, or none; any thread. What is shown fades out before the others fade in."""
+        lit = self._steadily_lit(references)
         with self._lock:
-            self._wished = list(references)
+            self._wished = lit
+
+    def _steadily_lit(self, references: Sequence[Reference]) -> list[Reference]:
+        """As they are laid; a network that looks at them takes less of a night in ways of its own."""
+        if self.options.careful:
+            return list(references)
+        return [by_steady_light(one, self.options.own_tone) for one in references]
 
     def reset(self) -> None:
         """Forget the past (a cut, another camera)."""

@@ -14,6 +14,7 @@ Reference: Reinhard, Ashikhmin, Gooch, Shirley, Color Transfer between Images, I
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,9 +35,12 @@ from irchroma.engines.neural.options import NeuralOptions
 from irchroma.engines.recolor.color_space import lab_to_rgb, luma_to_rgb, rgb_to_lab, rgb_to_ycc
 from irchroma.engines.reference.pictures import AUTO, Reference, is_gray
 from irchroma.engines.reference.shown import Light
+from irchroma.launch.bench.cpu import MASKS
+from irchroma.launch.child import json_of
 from irchroma.launch.measured import finite, spread, write_json
 from irchroma.launch.picture_files import PictureError, list_pairs, read_pair, write_rgb
 from irchroma.launch.progress import Progress
+from irchroma.launch.run.process import tune_process
 from irchroma.launch.stills import luma_of
 
 EXAMPLE = "irchroma bench exemplars pairs/ --band thermal --json exemplars.json --sheet exemplars.png"
@@ -44,7 +48,7 @@ CROP = 0.875
 FRAMES_AWAY = 10
 SIZES_PX = ((256, 320), (160, 192))
 """(H, W) of what the network sees where its cost is measured: as it is, and a small one of the ladder."""
-CALLS = 30
+CALLS, STUCK_S = 30, 600
 STRENGTHS = (0.0, 0.5, 1.0)
 SHEET_ROWS, SHEET_REFERENCES = 6, 3
 TILE_PX = (150, 200)
@@ -80,7 +84,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"the pairs are one sequence: the reference is the frame {FRAMES_AWAY} away",
     )
     parser.add_argument(
-        "--cost-only", action="store_true", help="CPU time alone, on a machine that does nothing else"
+        "--cost-only",
+        action="store_true",
+        help="CPU time alone, with all instructions and with AVX2, on a machine that does nothing else",
     )
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads of the networks")
     parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
@@ -93,10 +99,18 @@ def run(args: argparse.Namespace) -> int:
     network = NetworkOptions(threads=args.threads, exact=True)
     band = NeuralOptions(engine=args.band, steady=False, network=network)
     about = {"bench": "exemplars", "band": args.band, "frames": args.frames, "pairs": len(scenes)}
-    cost = measure_cost(args.band, network, scenes[0])
     if args.cost_only:
-        write_json(args.json, {**about, "cost": cost})
+        words = (str(args.folder), args.band, str(args.frames), str(args.threads))
+        costs: dict[str, Any] = {}
+        for mask, environment in MASKS.items():
+            costs[mask] = json_of(_COST, words, f"measuring the cost, {mask},", environment, STUCK_S)
+            for size, forms in costs[mask].items():
+                _print_ratios(f"{mask}, {size}", args.band, forms)
+        write_json(args.json, {**about, "masks": MASKS, "cost": costs})
         return 0
+    cost = measure_cost(args.band, network, scenes[0])
+    for size, forms in cost.items():
+        _print_ratios(size, args.band, forms)
     ways = Ways(band)
     progress = Progress(len(scenes))
     results: dict[str, list[Scores]] = {}
@@ -118,6 +132,23 @@ def run(args: argparse.Namespace) -> int:
     ways.close()
     write_json(args.json, {**about, "cost": cost, "results": table, "by_light": parts})
     return 0
+
+
+_COST = "import sys; from irchroma.launch.bench.exemplars import print_cost; print_cost(*sys.argv[1:])"
+
+
+def print_cost(folder: str, band: str, frames: str, threads: str) -> None:
+    """Measure the cost in a process that has its memory and threads as a run has, and print it as JSON."""
+    tune_process()
+    network = NetworkOptions(threads=int(threads), exact=True)
+    print(json.dumps(measure_cost(band, network, read_scenes(Path(folder), frames == "True")[0])))
+
+
+def _print_ratios(about: str, band: str, forms: dict[str, Any]) -> None:
+    for form, found in forms.items():
+        if form != "known":
+            ratios = ", ".join(f"{kind} {found[kind]['ratio']:.2f}" for kind in ("placed", "mood"))
+            print(f"{about} {form}: times the CPU time of {band}:fast: {ratios}")
 
 
 def _table(results: dict[str, list[Scores]]) -> dict[str, dict[str, Any]]:
@@ -225,9 +256,6 @@ def measure_cost(band: str, options: NetworkOptions, scene: Scene) -> dict[str, 
         found[name]["known"] = (
             placed.placing.at(np.asarray(pixels, np.uint8))[1] if placed is not None else 0.0
         )
-        for form in owns:
-            ratios = ", ".join(f"{kind} {found[name][form][kind]['ratio']:.2f}" for kind in pictures)
-            print(f"{name} {form}: times the CPU time of {band}:fast: {ratios}")
     for one in given.values():
         one.close()
     for some in networks.values():

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.engines.reference.dusk import BRIGHTER, toned
+from irchroma.engines.reference.dusk import BRIGHTER, LAMP_LIT, LAMPS_ADD, LAMPS_COLOR, toned, without_lamps
 
 SIZE = (240, 320)
+PINK = np.exp(1j * np.pi / 3)
 
 
 def person() -> NDArray[np.uint8]:
@@ -46,3 +47,30 @@ def test_no_share_changes_nothing() -> None:
     luma = person()
     own = np.asarray(np.stack([luma.astype(np.float32) / 255] * 3), np.float32)
     np.testing.assert_array_equal(toned(own, luma, np.zeros(SIZE, np.float32), 0.0), own)
+
+
+def street(pool: float = 0.12, glow: tuple[float, float] = (0.0, 0.0)) -> NDArray[np.float32]:
+    """(240, 320, 3) Y'CbCr: a dark street with paint on it, and a pool of light or color."""
+    ycc = np.full((*SIZE, 3), (0.12, -0.02, 0.02), np.float32)
+    ycc[:, 200:204, 0] = 0.18
+    ycc[60:180, 20:160, 0] = pool
+    ycc[60:180, 20:160, 1:] += np.float32(glow)
+    return ycc
+
+
+def test_a_headlamp_s_pool_is_no_light_of_now_and_the_street_stays_as_it_is() -> None:
+    plain, lit = street(), street(pool=0.95)
+    cast = complex(-0.02, 0.02)
+    np.testing.assert_allclose(without_lamps(plain, cast, PINK, 0.4), plain, atol=0.004)
+    made = without_lamps(lit, cast, PINK, 0.4)
+    assert made[100:140, 70:110, 0].max() < 0.12 + LAMP_LIT + LAMPS_ADD + 0.02
+    np.testing.assert_allclose(made[:, 260:], lit[:, 260:], atol=0.004)
+    assert lit[100, 90, 0] == np.float32(0.95)  # the picture that was given is as it was
+
+
+def test_the_glow_of_tail_lights_is_nearly_gone() -> None:
+    red = street(glow=(0.03, 0.15))
+    made = without_lamps(red, complex(-0.02, 0.02), PINK, 0.4)
+    away = made[120, 90, 1:] - (-0.02, 0.02)
+    assert np.hypot(*away) < LAMPS_COLOR + 0.01 < 0.4 * np.hypot(0.03, 0.15)
+    np.testing.assert_allclose(made[..., 0], red[..., 0], atol=1e-4)

@@ -65,6 +65,30 @@ def test_scenery_stays_in_the_band_around_the_own_tone_where_that_is_kept() -> N
     assert 0.02 < rose[1] < BAND[1] + 0.02
 
 
+def test_of_a_single_night_the_light_of_cars_is_left_out_and_of_several_pictures_nothing() -> None:
+    rgb, infrared = daytime_scene.draw(3)
+    night = np.asarray(rgb // 6, np.uint8)
+    height, width = infrared.shape
+    pool = np.zeros((height, width), np.float32)
+    pool[height // 3 : 2 * height // 3, width // 4 : width // 2] = 1.0
+    pool = cv2.GaussianBlur(pool, (0, 0), 8)[..., None]
+    lit = np.asarray(night + pool * (230 - night.astype(np.float32)), np.uint8)
+    inside = np.s_[height * 4 // 9 : height * 5 // 9, width // 3 : width * 5 // 12]
+    luma = {}
+    for name, given, options in (
+        ("dark", as_reference(night), OPTIONS),
+        ("single", as_reference(lit), OPTIONS),
+        ("several", as_reference(lit, still=True), OPTIONS),
+    ):
+        steering = ReferenceSteering(replace(options, own_tone=True), [given])
+        luma[name] = steering.apply(infrared, *gray_color(infrared), 0)[0][inside][..., 0].mean()
+        assert steering.alignment is not None
+    assert luma["several"] > luma["dark"] + 0.4
+    assert luma["single"] < luma["dark"] + 0.25
+    looked_at = ReferenceSteering(replace(OPTIONS, careful=True), [as_reference(lit)])
+    assert looked_at.references[0].rgb is lit  # the network beside it takes less of it in ways of its own
+
+
 def test_with_a_picture_of_another_scene_nothing_changes_at_all() -> None:
     _, infrared = daytime_scene.draw(3)
     other, _ = daytime_scene.draw(4)
