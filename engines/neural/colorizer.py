@@ -60,10 +60,10 @@ class DeferredPicture:
         self.confidence: Luma | None = np.asarray(cv2.convertScaleAbs(job.confidence, alpha=255.0), np.uint8)
 
     @cached_property
-    def planes(self) -> Planes | None:
-        """Y' (H, W), Cb and Cr, I420 as video encoders take it (see `Recoloring.planes`); None where the
-        color of a reference lies behind the picture."""
-        return self._recoloring.planes(*self._parts) if self._scenery is None else None
+    def planes(self) -> Planes:
+        """Y' (H, W), Cb and Cr, I420 as video encoders take it (see `Recoloring.planes`)."""
+        planes = self._recoloring.planes(*self._parts)
+        return planes if self._scenery is None else self._scenery.put_behind_video(*planes)
 
     @cached_property
     def rgb(self) -> NDArray[np.uint8]:

@@ -163,6 +163,15 @@ def _video_to_rgb() -> NDArray[np.float32]:
 _VIDEO_TO_RGB = _video_to_rgb()
 
 
+def _rgb_to_video() -> NDArray[np.float32]:
+    """(3, 4) float32: the way back."""
+    back = np.linalg.inv(_VIDEO_TO_RGB[:, :3].astype(np.float64))
+    return np.hstack([back, -back @ _VIDEO_TO_RGB[:, 3:]]).astype(np.float32)
+
+
+_RGB_TO_VIDEO = _rgb_to_video()
+
+
 def video_to_rgb(y: NDArray[np.uint8], cb: NDArray[np.uint8], cr: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 R'G'B', full range, of I420 planes in BT.709 limited range; chroma is interpolated."""
     height, width = y.shape
@@ -172,6 +181,11 @@ def video_to_rgb(y: NDArray[np.uint8], cb: NDArray[np.uint8], cr: NDArray[np.uin
     )
     ycc = cv2.merge([y, *(np.ascontiguousarray(plane[:height, :width]) for plane in wide)])
     return np.asarray(cv2.transform(ycc, _VIDEO_TO_RGB), np.uint8)
+
+
+def rgb_to_video(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 Y', Cb, Cr, BT.709 limited range, of (H, W, 3) uint8 R'G'B', full range."""
+    return np.asarray(cv2.transform(rgb, _RGB_TO_VIDEO), np.uint8)
 
 
 def rgb_to_lab(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,6 +18,8 @@ from irchroma.engines.reference.pictures import Reference
 from irchroma.engines.reference.shown import PINK, WISHED_PINK, Light, surely
 
 Plane = NDArray[np.float32]
+Planes = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
+"""Y' (H, W), Cb and Cr (ceil(H / 2), ceil(W / 2)), BT.709 limited range."""
 
 DETAIL_SHARE = 0.01
 """Radius below which luma is detail, as a share of the long side."""
@@ -73,6 +76,7 @@ class Laid:
         self.surely = surely(matrix, luma, self._share)
         self.light = _light_of(self._ycc)
         self._full: NDArray[np.uint8] | None = None
+        self._video: Planes | None = None
 
     def ycc(self, luma: NDArray[np.uint8]) -> Plane:
         """(h, w, 3) float32 Y'CbCr, BT.601 full range, beside the frame's (h, w) uint8 luma."""
@@ -101,6 +105,28 @@ class Laid:
         plain = cv2.resize(color_space.ycc_to_rgb(ycc), (size[1], size[0]))
         share = cv2.resize(self._share, (size[1], size[0]))
         return np.asarray(cv2.blendLinear(full, plain, share, 1.0 - share), np.uint8)
+
+    def full_size_video(self, size: tuple[int, int], ycc: Plane) -> Planes:
+        """The same as I420, see `Scenery.put_behind_video`; not to be written to."""
+        half = (-(-size[1] // 2), -(-size[0] // 2))
+        if self._video is None or self._video[0].shape != size:
+            luma, *chroma = cv2.split(color_space.rgb_to_video(self.picture(size)))
+            self._video = _as_planes(
+                luma, *(cv2.resize(plane, half, interpolation=cv2.INTER_AREA) for plane in chroma)
+            )
+        if self._share is None:
+            return self._video
+        plain = cv2.split(color_space.rgb_to_video(color_space.ycc_to_rgb(ycc)))
+        found = []
+        for full, one in zip(self._video, plain, strict=True):
+            share = cv2.resize(self._share, full.shape[::-1])
+            found.append(cv2.blendLinear(full, cv2.resize(one, full.shape[::-1]), share, 1.0 - share))
+        return _as_planes(*found)
+
+
+def _as_planes(*planes: Any) -> Planes:
+    y, cb, cr = (np.asarray(plane, np.uint8) for plane in planes)
+    return y, cb, cr
 
 
 def detail_radius_px(size: tuple[int, ...]) -> int:
@@ -143,13 +169,40 @@ class Scenery:
             (H, W, 3) uint8, new.
         """
         size = (rgb.shape[0], rgb.shape[1])
-        luma = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-        side = 2 * detail_radius_px(size) + 1
-        base = cv2.blur(cv2.blur(luma, (side, side)), (side, side))
-        detail = cv2.subtract(luma, base, dtype=cv2.CV_16S)
-        if self.lift is not None:
-            lift = cv2.resize(self.lift * np.float32(255), (size[1], size[0]))
-            detail = cv2.add(detail, lift, dtype=cv2.CV_16S)
+        detail = self._detail(np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8), 255.0)
         scene = cv2.add(self.laid.full_size(size, self.ycc), cv2.merge([detail] * 3), dtype=cv2.CV_8U)
         share = cv2.resize(self.share, (size[1], size[0]))
         return np.asarray(cv2.blendLinear(scene, rgb, share, 1.0 - share), np.uint8)
+
+    def put_behind_video(self, y: NDArray[np.uint8], cb: NDArray[np.uint8], cr: NDArray[np.uint8]) -> Planes:
+        """The same of a picture as video encoders take it, without R'G'B' on the way: 2 ms in place of 6.
+
+        Args:
+            y: (H, W) uint8, BT.709 limited range, written to; so are the others.
+            cb, cr: (ceil(H / 2), ceil(W / 2)) uint8.
+
+        Returns:
+            Them.
+        """
+        detail = self._detail(y, 219.0)
+        scene, *colors = self.laid.full_size_video((y.shape[0], y.shape[1]), self.ycc)
+        scene = np.clip(cv2.add(scene, detail, dtype=cv2.CV_8U), 16, 235)  # BT.709-6, 4.6
+        for behind, plane in zip((scene, *colors), (y, cb, cr), strict=True):
+            share = cv2.resize(self.share, plane.shape[::-1])
+            cv2.blendLinear(behind, plane, share, 1.0 - share, dst=plane)
+        return y, cb, cr
+
+    def _detail(self, luma: NDArray[np.uint8], span: float) -> NDArray[np.int16]:
+        """(H, W): what of the sensor stands before the scenery, and what brings that to the own tone.
+
+        Args:
+            luma: (H, W) uint8.
+            span: of its levels.
+        """
+        side = 2 * detail_radius_px(luma.shape) + 1
+        base = cv2.blur(cv2.blur(luma, (side, side)), (side, side))
+        detail = cv2.subtract(luma, base, dtype=cv2.CV_16S)
+        if self.lift is not None:
+            lift = cv2.resize(self.lift * np.float32(span), luma.shape[::-1])
+            detail = cv2.add(detail, lift, dtype=cv2.CV_16S)
+        return np.asarray(detail, np.int16)

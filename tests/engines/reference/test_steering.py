@@ -89,6 +89,28 @@ def test_of_a_single_night_the_light_of_cars_is_left_out_and_of_several_pictures
     assert looked_at.references[0].rgb is lit  # the network beside it takes less of it in ways of its own
 
 
+@pytest.mark.parametrize("size", [(240, 320), (241, 321)])
+@pytest.mark.parametrize("still", [True, False])
+def test_scenery_lies_behind_video_as_it_does_behind_a_picture(size: tuple[int, int], still: bool) -> None:
+    rgb, infrared = daytime_scene.draw(3)
+    steering = ReferenceSteering(OPTIONS, [as_reference(rgb, still)])
+    ycc, _ = steering.apply(infrared, *gray_color(infrared), 0)
+    assert steering.scenery is not None
+    lifted = replace(steering.scenery, lift=np.full(infrared.shape, 0.05, np.float32))
+    colored = cv2.resize(color_space.ycc_to_rgb(ycc), size[::-1])
+    half = (-(-size[1] // 2), -(-size[0] // 2))
+    for scenery in (steering.scenery, lifted):
+        y, *chroma = cv2.split(color_space.rgb_to_video(colored))
+        cb, cr = (cv2.resize(plane, half, interpolation=cv2.INTER_AREA) for plane in chroma)
+        found = scenery.put_behind_video(y, cb, cr)
+        assert [plane.shape for plane in found] == [size, half[::-1], half[::-1]]
+        assert all(one is given for one, given in zip(found, (y, cb, cr), strict=True))
+        expected = cv2.cvtColor(scenery.put_behind(colored), cv2.COLOR_RGB2GRAY)
+        shown = cv2.cvtColor(color_space.video_to_rgb(*found), cv2.COLOR_RGB2GRAY)
+        assert psnr(shown, expected) > 38
+        assert abs(float(shown.mean()) - float(expected.mean())) < 1.0
+
+
 def test_with_a_picture_of_another_scene_nothing_changes_at_all() -> None:
     _, infrared = daytime_scene.draw(3)
     other, _ = daytime_scene.draw(4)
