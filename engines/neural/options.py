@@ -16,9 +16,10 @@ from irchroma.engines.recolor.recoloring import RecolorOptions
 from irchroma.engines.recolor.work_picture import STRIDE_PX
 from irchroma.engines.temporal.stage import TemporalOptions
 
-AHEAD_FRAMES = 6
+AHEAD_FRAMES = 12
 """In flight with `ahead`: the network works on one while motion is measured in those after it, of which
-each third is the next that it needs."""
+each third is the next that it needs. Beside other work on two cores, 25 runs of each in turns, 12 gave 3 %
+more frames a second than 6 and took 2 % less CPU time."""
 
 
 @dataclass(frozen=True, slots=True)
