@@ -253,9 +253,9 @@ def test_no_worker_outlives_its_archive(number: signal.Signals, clip: Path, tmp_
     os.kill(worker, signal.SIGSTOP)  # until nobody is there who could end it
     process.send_signal(number)
     if number == signal.SIGKILL:
-        process.wait(20)
+        process.wait(60)
     os.kill(worker, signal.SIGCONT)
-    process.wait(20)
+    process.wait(60)
     wait_for(lambda: not workers_at(tmp_path))
     assert all(path.name.endswith(".job.json") for path in tmp_path.glob(".irchroma-archive/*/*.json"))
 
