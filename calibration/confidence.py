@@ -2,15 +2,16 @@
 
 What a confidence says: the mean of exp(-error / 15.3) over places like this, the error of the chroma
 (Euclidean in CbCr) in 8-bit levels. How that goes with the decoder's features is learned from pairs of both
-kinds; which pictures are of its own kind, from what is common to those and to no others
-(`engines.network.trust`). A quarter of either kind, whole runs of names so that no scene is on both sides, is
-held back and tells what was reached.
+kinds; which pictures are of its own kind, from what is common to those and to no others, one kind of others
+at a time (`engines.network.trust`): a single line between what is known and thermal pictures, photographs and
+noise alike ran through the middle of them. A quarter of every kind, whole runs of names so that no scene is
+on both sides, is held back and tells what was reached.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import cv2
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.calibration.errors import CalibrationError
-from irchroma.engines.network.trust import Said, Strangeness, Trust, WatchedNetwork
+from irchroma.engines.network.trust import MOST_STRANGE, Said, Strangeness, Trust, WatchedNetwork
 from irchroma.engines.recolor.recoloring import SURE, UNSURE
 from irchroma.engines.recolor.work_picture import padded, reduced, work_size
 
@@ -32,9 +33,14 @@ POOR_PX, POOR_CONTRAST, POOR_NOISE = 160, 0.6, 3.5
 """What a small camera makes of a scene, by which it shall not look strange: long side, contrast, and noise in
 levels, the most that the tone map lets through."""
 FOLDS = 8
-KNOWN_QUANTILE, APART_QUANTILE, GLIDE = 0.03, 0.05, 1.0
+KNOWN_QUANTILE, APART_QUANTILE, GLIDE = 0.05, 0.01, 1.0
 """Of known pictures' likeness, a logit, to the others of their kind rather than to those beyond or to those
 set apart, who are told more clearly: below it a picture is strange, wholly so that much below."""
+CAUGHT = 0.95
+"""Of a kind of others: a line that so many are beyond is drawn no closer to what is known, as ploughed fields
+would be noise otherwise, which is nowhere near them."""
+RIGHT_SHARE = 0.25
+"""How much pictures beyond whose color comes out right count among what is known."""
 FEWEST, FEWEST_APART = 40, 12
 STEPS, RIDGE, MEANS_RIDGE = 30, 1e-3, 5e-2
 """Of the regressions; the second of the pictures', of which there are few."""
@@ -125,59 +131,108 @@ def _poor(luma: Luma, seed: int) -> Luma:
 
 def calibrate(
     known: Sequence[list[Places]],
-    beyond: Sequence[list[Places]],
+    beyond: Mapping[str, Sequence[list[Places]]],
     apart: Sequence[list[Places]] = (),
     quantile: float = KNOWN_QUANTILE,
-    note: Callable[[str], None] = lambda _: None,
+    spare_right: bool = True,
+    spread: bool = True,
 ) -> ConfidenceResult:
     """Fit and judge.
 
     Args:
         known: pictures like those of training, in the order of their names.
-        beyond: pictures of other kinds.
+        beyond: pictures of other kinds, by the name of each.
         apart: pairs of the network's band that shall be strange all the same, as rooms are to a network of
             landscapes: their errors count with those of `known`.
         quantile: share of the known pictures that may be as strange as those beyond.
-        note: told what is being done.
+        spare_right: whether pictures beyond whose color is no further off than the known ones' (their median)
+            are no strangers: a street that comes out as gray as it is loses nothing by being believed, and
+            doubt of what is right is as wrong as trust in what is not.
+        spread: whether a picture is told by the spread of its features, too, or by their mean alone.
 
     Raises:
         CalibrationError: there are too few pictures.
     """
-    if len(known) < FEWEST or len(beyond) < FEWEST:
+    count = sum(len(pictures) for pictures in beyond.values())
+    if len(known) < FEWEST or count < FEWEST:
         raise CalibrationError(
             f"expected at least {FEWEST} pictures of the network's own kind and as many of others,"
-            f" got {len(known)} and {len(beyond)}"
+            f" got {len(known)} and {count}"
         )
     if apart and len(apart) < FEWEST_APART:
         raise CalibrationError(
             f"expected at least {FEWEST_APART} pictures that are set apart, got {len(apart)}"
         )
-    note("fitting")
-    kinds = {"known": known, "beyond": beyond} | ({"apart": apart} if apart else {})
-    held = {name: _held_back(len(pictures)) for name, pictures in kinds.items()}
-    learned = {name: _part(pictures, ~held[name]) for name, pictures in kinds.items()}
-    judged = _fit(learned, quantile)
-    judges = {name: _part(pictures, held[name]) for name, pictures in kinds.items()}
+    if not spread:
+        known, apart = _by_mean(known), _by_mean(apart)
+        beyond = {name: _by_mean(pictures) for name, pictures in beyond.items()}
+    whole = _Kinds(known, beyond, apart)
+    learned, judges = whole.halves()
+    judged = _fit(learned, quantile, spare_right)
     # The held-back pictures have judged; what is written has learned from all of them.
     return ConfidenceResult(
-        _fit(kinds, quantile), _judge(judges, judged, False), _judge(judges, judged, True)
+        _fit(whole, quantile, spare_right), _judge(judges, judged, False), _judge(judges, judged, True)
     )
 
 
-def _part(pictures: Sequence[list[Places]], those: NDArray[np.bool_]) -> list[list[Places]]:
-    return [pictures[index] for index in np.flatnonzero(those).tolist()]
+@dataclass(frozen=True, slots=True)
+class _Kinds:
+    """Pictures by what they are to the network, see `calibrate`."""
+
+    known: Sequence[list[Places]]
+    beyond: Mapping[str, Sequence[list[Places]]]
+    apart: Sequence[list[Places]]
+
+    @property
+    def others(self) -> list[list[Places]]:
+        """All that are beyond."""
+        return [picture for pictures in self.beyond.values() for picture in pictures]
+
+    def halves(self) -> tuple[_Kinds, _Kinds]:
+        """What is learned from, and what is held back."""
+
+        def part(back: bool) -> _Kinds:
+            return _Kinds(
+                _part(self.known, back),
+                {name: _part(pictures, back) for name, pictures in self.beyond.items()},
+                _part(self.apart, back),
+            )
+
+        return part(False), part(True)
 
 
-def _fit(kinds: Mapping[str, Sequence[list[Places]]], quantile: float) -> Trust:
-    own, others, apart = kinds["known"], kinds["beyond"], kinds.get("apart", ())
-    strangeness = [_strangeness(own, others, quantile)]
-    if apart:
-        strangeness.append(_strangeness(own, apart, APART_QUANTILE))
-    doubt = Trust(np.zeros(0), 0.0, tuple(strangeness))
+def _by_mean(pictures: Sequence[list[Places]]) -> list[list[Places]]:
+    """The same, their features' spread left out."""
+
+    def alone(place: Places) -> Places:
+        return replace(place, scene=place.scene * (np.arange(len(place.scene)) < len(place.scene) // 2))
+
+    return [[alone(place) for place in picture] for picture in pictures]
+
+
+def _part(pictures: Sequence[list[Places]], back: bool) -> list[list[Places]]:
+    """A quarter is held back, in eight runs of neighbors in the order of names; or the others."""
+    held = (np.arange(len(pictures)) * 32 // max(1, len(pictures))) % 4 == 1
+    return [pictures[index] for index in np.flatnonzero(held == back).tolist()]
+
+
+def _fit(kinds: _Kinds, quantile: float, spare_right: bool) -> Trust:
+    strangers, right = kinds.beyond, []
+    if spare_right:
+        limit = float(np.median([_error(picture) for picture in kinds.known if len(picture[0].error)]))
+        right = [picture for picture in kinds.others if _error(picture) < limit]
+        strangers = {
+            name: [picture for picture in pictures if not _error(picture) < limit]
+            for name, pictures in kinds.beyond.items()
+        }
+    strangeness = _strangeness(kinds.known, right, strangers, quantile)
+    if kinds.apart:
+        strangeness += _strangeness(kinds.known, [], {"apart": kinds.apart}, APART_QUANTILE)
+    doubt = Trust(np.zeros(0), 0.0, strangeness)
     # What is strange is doubted already: how sure a place is, is learned where its picture is not.
     places = [
         (place, 0.5 / (len(group) * len(picture)) * float(1 - doubt.strange(place.scene[None])[0]))
-        for group in ([*own, *apart], others)
+        for group in ([*kinds.known, *kinds.apart], kinds.others)
         for picture in group
         for place in picture
     ]
@@ -187,29 +242,69 @@ def _fit(kinds: Mapping[str, Sequence[list[Places]]], quantile: float) -> Trust:
         np.exp(-np.concatenate([place.error for place, _ in places]) / ERROR_SCALE),
         np.concatenate([np.full(len(p.error), share / whole / max(1, len(p.error))) for p, share in places]),
     )
-    return Trust(weight, bias, doubt.strangeness)
+    return Trust(weight, bias, strangeness)
 
 
-def _strangeness(own: Sequence[list[Places]], others: Sequence[list[Places]], quantile: float) -> Strangeness:
-    """What tells pictures of a kind from others, and from where on a picture is one of the others."""
-    fold = np.arange(len(own)) * FOLDS // len(own)  # whole runs: neighbors show one scene
-    likeness = []
+def _error(picture: list[Places]) -> float:
+    """Mean of all scales in levels of CbCr; infinite where the color is not known."""
+    return float(np.mean([places.error.mean() if len(places.error) else np.inf for places in picture]))
+
+
+def _strangeness(
+    own: Sequence[list[Places]],
+    right: Sequence[list[Places]],
+    others: Mapping[str, Sequence[list[Places]]],
+    quantile: float,
+) -> tuple[Strangeness, ...]:
+    """What tells pictures from each kind of others, and from where on a picture is one of those.
+
+    Kinds of fewer than `FEWEST_APART` pictures have none. Of the known pictures `quantile` at most are
+    strange by any of them.
+    """
+    kinds = [pictures for pictures in others.values() if len(pictures) >= FEWEST_APART]
+    if not kinds:
+        return ()
+    told = [_told(own, right, pictures) for pictures in kinds]
+    likeness = np.stack([of_own for of_own, _ in told])
+    ranks = np.argsort(np.argsort(likeness, axis=1), axis=1) / len(own)
+    least = np.quantile(likeness, float(np.quantile(ranks.min(axis=0), quantile)), axis=1)
+    found = []
+    for pictures, (_, of_others), limit in zip(kinds, told, least.tolist(), strict=True):
+        weight, bias = _likeness(own, right, pictures)
+        limit = min(limit, float(np.quantile(of_others, CAUGHT)) + MOST_STRANGE * GLIDE)
+        found.append(Strangeness(-weight / GLIDE, (limit - bias) / GLIDE))
+    return tuple(found)
+
+
+def _told(
+    own: Sequence[list[Places]], right: Sequence[list[Places]], others: Sequence[list[Places]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Likeness of own pictures to their kind, and of the others, by regressions that have not seen them."""
+    folds = [np.arange(len(kind)) * FOLDS // len(kind) for kind in (own, others)]  # whole runs: one scene
+    said = np.empty(len(own)), np.empty(len(others))
     for number in range(FOLDS):  # a picture is more like a kind that it is part of
-        weight, bias = _likeness([p for p, part in zip(own, fold, strict=True) if part != number], others)
-        out = [picture[0].scene for picture, part in zip(own, fold, strict=True) if part == number]
-        likeness.append(np.stack(out) @ weight + bias)
-    least = float(np.quantile(np.concatenate(likeness), quantile))
-    weight, bias = _likeness(own, others)
-    return Strangeness(-weight / GLIDE, (least - bias) / GLIDE)
+        weight, bias = _likeness(
+            [picture for picture, part in zip(own, folds[0], strict=True) if part != number],
+            right,
+            [picture for picture, part in zip(others, folds[1], strict=True) if part != number],
+        )
+        for values, kind, fold in zip(said, (own, others), folds, strict=True):
+            for index in np.flatnonzero(fold == number).tolist():
+                values[index] = float(kind[index][0].scene @ weight + bias)
+    return said
 
 
 def _likeness(
-    own: Sequence[list[Places]], others: Sequence[list[Places]]
+    own: Sequence[list[Places]], right: Sequence[list[Places]], others: Sequence[list[Places]]
 ) -> tuple[NDArray[np.float64], float]:
-    means = [_means(own), _means(others)]
-    known = np.concatenate([np.full(len(means[0]), 1.0), np.zeros(len(means[1]))])
-    share = np.where(known > 0, 0.5 / len(means[0]), 0.5 / len(means[1]))
-    return logistic(np.concatenate(means), known, share, MEANS_RIDGE)
+    parts = [(own, 0.5 * (1 - RIGHT_SHARE) if right else 0.5), (right, 0.5 * RIGHT_SHARE), (others, 0.5)]
+    means, known, share = [], [], []
+    for pictures, part in parts:
+        if pictures:
+            means.append(_means(pictures))
+            known.append(np.full(len(means[-1]), 0.0 if pictures is others else 1.0))
+            share.append(np.full(len(means[-1]), part / len(means[-1])))
+    return logistic(np.concatenate(means), np.concatenate(known), np.concatenate(share), MEANS_RIDGE)
 
 
 def logistic(
@@ -244,12 +339,13 @@ def logistic(
     return weight, float(found[-1] - weight @ middle)
 
 
-def _judge(
-    kinds: Mapping[str, Sequence[list[Places]]], trust: Trust, calibrated: bool
-) -> dict[str, Sureness]:
+def _judge(kinds: _Kinds, trust: Trust, calibrated: bool) -> dict[str, Sureness]:
+    named = {"known": kinds.known, "beyond": kinds.others, "apart": kinds.apart}
+    named |= {f"beyond {name}": pictures for name, pictures in kinds.beyond.items()}
     groups = {
         name: [(picture[0], float(trust.strange(picture[0].scene[None])[0])) for picture in pictures]
-        for name, pictures in kinds.items()
+        for name, pictures in named.items()
+        if any(len(picture[0].error) for picture in pictures)
     }
     groups["both"] = groups["known"] + groups["beyond"]
     return {name: _sureness(group, trust if calibrated else None) for name, group in groups.items()}
@@ -270,11 +366,6 @@ def _sureness(group: list[tuple[Places, float]], trust: Trust | None) -> Surenes
         tuple(float(value) for value in quantiles),
         float((share * chroma).sum() / chroma.sum()),
     )
-
-
-def _held_back(count: int) -> NDArray[np.bool_]:
-    """(count,) True for a quarter, in eight runs of neighbors in the order of names."""
-    return np.asarray((np.arange(count) * 32 // count) % 4 == 1, bool)
 
 
 def _means(pictures: Sequence[list[Places]]) -> NDArray[np.float64]:

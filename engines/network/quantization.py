@@ -261,7 +261,7 @@ def renew(twin: Path, source: Path) -> bool:
     for part in (model.graph.node, model.graph.initializer):
         for one in [one for one in part if one.name.startswith(trust.PREFIX)]:
             part.remove(one)
-    names = {right.features: place.features, right.context: place.context}
+    names = {right.features: place.features, right.context: place.context, right.encoded: place.encoded}
     at = list(model.graph.node).index(place.sigmoid)
     for node in [one for one in given.graph.node if one.name.startswith(trust.PREFIX)]:
         node.input[:] = [names.get(name, name) for name in node.input]
@@ -314,7 +314,7 @@ def _round_inputs_alone(model: Any) -> None:
         return name
 
     for node in graph.node:
-        if node.op_type in SUMS:
+        if node.op_type in SUMS or node.name.startswith(trust.PREFIX):
             node.input[:] = [unrounded(name) for name in node.input]
         elif node.op_type == "Conv" and node.input[1] in stored:
             node.input[0] = unrounded(node.input[0])

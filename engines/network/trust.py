@@ -201,22 +201,26 @@ def with_trust(model: Any, trust: Trust) -> Any:
     if trust.strangeness:
         steps[0] = (*steps[0][:2], "sure")
         half = len(trust.strangeness[0].weight) // 2
-        steps += [
-            ("Sub", [head.encoded, head.context], "away"),
-            ("Mul", [PREFIX + "away", PREFIX + "away"], "square"),
-            ("GlobalAveragePool", [PREFIX + "square"], "variance"),
-            ("Sqrt", [PREFIX + "variance"], "spread"),
-        ]
+        spread = any(stranger.weight[half:].any() for stranger in trust.strangeness)
+        if spread:
+            steps += [
+                ("Sub", [head.encoded, head.context], "away"),
+                ("Mul", [PREFIX + "away", PREFIX + "away"], "square"),
+                ("GlobalAveragePool", [PREFIX + "square"], "variance"),
+                ("Sqrt", [PREFIX + "variance"], "spread"),
+            ]
         unlike = []
         for number, stranger in enumerate(trust.strangeness):
             of_mean = constant(f"mean{number}", stranger.weight[None, :half, None, None])
-            of_spread = constant(f"spread{number}", stranger.weight[None, half:, None, None])
             offset = constant(f"offset{number}", np.full(1, stranger.bias))
-            steps += [
-                ("Conv", [head.context, of_mean, offset], f"by_mean{number}"),
-                ("Conv", [PREFIX + "spread", of_spread], f"by_spread{number}"),
-                ("Add", [PREFIX + f"by_mean{number}", PREFIX + f"by_spread{number}"], f"unlike{number}"),
-            ]
+            by_mean = f"by_mean{number}" if spread else f"unlike{number}"
+            steps.append(("Conv", [head.context, of_mean, offset], by_mean))
+            if spread:
+                of_spread = constant(f"spread{number}", stranger.weight[None, half:, None, None])
+                steps += [
+                    ("Conv", [PREFIX + "spread", of_spread], f"by_spread{number}"),
+                    ("Add", [PREFIX + by_mean, PREFIX + f"by_spread{number}"], f"unlike{number}"),
+                ]
             unlike.append(PREFIX + f"unlike{number}")
         if len(unlike) > 1:
             steps.append(("Max", unlike, "unlike"))

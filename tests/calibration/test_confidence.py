@@ -37,7 +37,7 @@ def falls(values: tuple[float, ...]) -> bool:
 
 def test_errors_fall_with_the_confidence_and_strangers_lose_their_color() -> None:
     own, others = ([picture(n, beyond) for n in range(80)] for beyond in (False, True))
-    result = calibrate(own, others)
+    result = calibrate(own, {"others": others})
     assert not falls(result.before["known"].error)
     assert falls(result.after["known"].error)
     known = result.after["known"]
@@ -49,7 +49,7 @@ def test_errors_fall_with_the_confidence_and_strangers_lose_their_color() -> Non
 
 def test_what_is_new_in_no_way_that_others_are_is_no_stranger() -> None:
     own, others = ([picture(n, beyond) for n in range(80)] for beyond in (False, True))
-    (found,) = calibrate(own, others).trust.strangeness
+    (found,) = calibrate(own, {"others": others}).trust.strangeness
     usual = np.full((1, MEANS), 0.0)
     assert found.of(usual)[0] == 0.0
     assert found.of(usual - 3.0)[0] == 0.0  # another camera, say; a distance from the mean would doubt it
@@ -61,15 +61,58 @@ def test_what_is_set_apart_is_strange_too_and_its_errors_are_learned_from() -> N
     for pictures in rooms:
         for places in pictures:
             places.scene[0] += 8.0
-    result = calibrate(own, others, rooms)
-    assert set(result.after) == {"known", "beyond", "apart", "both"}
+    result = calibrate(own, {"others": others}, rooms)
+    assert set(result.after) == {"known", "beyond", "beyond others", "apart", "both"}
     assert result.after["known"].shown > 0.97
     assert result.after["apart"].shown < 0.3 < result.before["apart"].shown
     assert result.after["beyond"].shown < 0.3
     with pytest.raises(CalibrationError, match="at least 12"):
-        calibrate(own, others, rooms[:5])
+        calibrate(own, {"others": others}, rooms[:5])
+
+
+def moved(numbers: range, feature: int, way: float, off: float = 0.0) -> list[list[Places]]:
+    """Pictures of the known kind but for one feature of their scene, and errors that are `off` by more."""
+    made = [picture(number, False) for number in numbers]
+    for pictures in made:
+        for place in pictures:
+            place.scene[feature] += way
+            place.error[:] += off
+    return made
+
+
+def test_kinds_of_strangers_on_either_side_of_what_is_known_are_told_apart_from_it() -> None:
+    own = [picture(number, False) for number in range(120)]
+    thermal, photographs = (moved(range(200, 260), 3, 3.0, 9.0), moved(range(300, 360), 3, -3.0, 9.0))
+    result = calibrate(own, {"thermal": thermal, "photographs": photographs})
+    assert len(result.trust.strangeness) == 2
+    assert result.after["known"].shown > 0.95
+    for kind in ("beyond thermal", "beyond photographs"):
+        assert result.after[kind].shown < 0.4, kind
+    for group in ("known", "beyond", "both"):
+        assert falls(result.after[group].error), group
+
+
+def test_strangers_whose_color_comes_out_right_keep_it_and_the_order_of_errors_holds() -> None:
+    own = [picture(number, False) for number in range(120)]
+    wrong, streets = moved(range(200, 260), 3, 3.0, 9.0), moved(range(300, 360), 4, 3.0, -4.0)
+    kinds = {"wrong": wrong, "streets": streets}
+    spared, doubted = (calibrate(own, kinds, spare_right=spare) for spare in (True, False))
+    assert spared.after["beyond streets"].shown > 0.95
+    assert spared.after["beyond wrong"].shown < 0.4
+    assert doubted.after["beyond streets"].shown < 0.4
+    assert falls(spared.after["both"].error)
+    assert not falls(doubted.after["both"].error)
+
+
+def test_a_kind_that_nothing_known_is_near_to_leaves_the_known_picture_that_is_nearest_alone() -> None:
+    own = [picture(number, False) for number in range(120)]
+    noise = moved(range(200, 260), 3, 12.0, 9.0)
+    (found,) = calibrate(own, {"noise": noise}, quantile=0.2).trust.strangeness
+    assert found.of(np.stack([places[0].scene for places in own])).max() == 0.0
+    fresh = np.stack([places[0].scene for places in moved(range(400, 460), 3, 12.0)])
+    assert np.mean(found.of(fresh) == MOST_STRANGE) > 0.8
 
 
 def test_too_few_pictures_are_refused() -> None:
     with pytest.raises(CalibrationError, match="at least 40"):
-        calibrate([picture(0, False)] * 50, [picture(0, True)] * 3)
+        calibrate([picture(0, False)] * 50, {"others": [picture(0, True)] * 3})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +66,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--most",
         type=int,
-        default=60,
+        default=240,
         metavar="N",
-        help="pictures of each folder beyond, evenly thinned (60)",
+        help="pictures of each folder beyond, evenly thinned (240)",
     )
     add("--out", type=Path, required=True, metavar="FILE.onnx", help="the network")
     add("--json", type=Path, metavar="FILE", help="write there what the held-back pictures say")
@@ -86,47 +85,56 @@ def run(args: argparse.Namespace) -> int:
         raise CalibrationError(f"--lost must be between 0 and 0.5, got {args.lost:g}")
     if args.most < 1:
         raise CalibrationError(f"--most must be 1 or more, got {args.most}")
+    kinds = {Path(folder): "/".join(Path(folder).resolve().parts[-2:]) for folder in args.beyond}
+    if len(set(kinds.values())) < len(args.beyond):
+        raise CalibrationError(
+            "--beyond: expected folders of different names, such as nir/train thermal/train"
+        )
     size = name.variant or "fast"
     path = args.weights or catalog.weights_path(name.kind, size)
     network = WatchedNetwork(path)
-    kinds: list[Any] = []
     progress = Progress(None)
     try:
         sources = [Path(folder) for folder in args.source]
-        own = _named(sources, args.apart, False), _named(sources, args.apart, True)
-        others = _named([Path(folder) for folder in args.beyond], None, False, args.most)
-        for number, files in enumerate((own[0], others, own[1])):
-            pairs = _pairs(files, progress)
-            if number != 1 and name.kind == "thermal":
-                pairs = _by_day(pairs)
-            elif number == 1 and name.kind == "thermal":
-                pairs = _drawn_too(pairs)
-            if number == 0:
-                pairs = _as_others_see(pairs, name.kind)
-            elif number == 1:
-                pairs = chain(pairs, _textures())
-            kinds.append(look(network, pairs, catalog.WORK_SIZE_PX[size], poor=number != 1))
-        known, beyond, apart = kinds
-        result = calibrate(known, beyond, apart, args.lost)
+        work_px = catalog.WORK_SIZE_PX[size]
+        day = _by_day if name.kind == "thermal" else iter
+        known = _as_others_see(day(_pairs(_named(sources, args.apart, False), progress)), name.kind)
+        seen = look(network, known, work_px, poor=True)
+        rooms = look(network, day(_pairs(_named(sources, args.apart, True), progress)), work_px, poor=True)
+        beyond = {}
+        for folder in kinds:
+            others = _pairs(_named([folder], None, False, args.most), progress)
+            if name.kind == "thermal":
+                others = _drawn_too(others)
+            beyond[kinds[folder]] = look(network, others, work_px)
+        beyond["textures"] = look(network, _textures(), work_px)
+        # A photograph whose color a thermal network happens to hit has a twin drawn as heat, which it misses.
+        # The spread of heat tells training's cameras: by it, views from above and clouds passed for streets.
+        near = name.kind != "thermal"
+        result = calibrate(seen, beyond, rooms, args.lost, spare_right=near, spread=near)
     finally:
         progress.close()
     save(with_trust(load(path), result.trust), args.out)
     print("\n".join(table(result)))
     print(f"{args.out}: written")
     if args.json is not None:
-        write_json(args.json, report(args.engine, [len(kind) for kind in kinds], result))
+        counts = [len(seen), sum(len(kind) for kind in beyond.values()), len(rooms)]
+        write_json(args.json, report(args.engine, counts, result))
     return 0
 
 
 def table(result: ConfidenceResult) -> list[str]:
     """Confidence and error of the fifths, before and after."""
     lines = ["pictures held back: error in levels of CbCr of each fifth of the places, sure to unsure"]
+    width = max(len(name) for name in result.before) + 2
     for name, before in result.before.items():
         after = result.after[name]
         for title, one in (("before", before), ("after", after)):
             errors = " ".join(f"{value:5.1f}" for value in one.error)
             said = " ".join(f"{value:.2f}" for value in one.confidence)
-            lines.append(f"  {name:7}{title:7}{errors}   confidence {said}   color shown {one.shown:.1%}")
+            lines.append(
+                f"  {name:{width}}{title:7}{errors}   confidence {said}   color shown {one.shown:.1%}"
+            )
     return lines
 
 

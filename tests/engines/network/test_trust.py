@@ -46,10 +46,12 @@ def network() -> WatchedNetwork:
     return WatchedNetwork(WEIGHTS)
 
 
-def trust_of(network: WatchedNetwork, least: float) -> Trust:
+def trust_of(network: WatchedNetwork, least: float, spread: bool = True) -> Trust:
     """The pictures above are known, noise is not: where it lies on the way between them, 1 is full doubt."""
     known = np.stack([network.infer(picture(seed)).scene for seed in range(6)]).mean(axis=0)
     away = network.infer(NOISE).scene - known
+    if not spread:
+        away[len(away) // 2 :] = 0.0
     direction = away / (away @ away)
     weight = np.random.default_rng(0).normal(0, 0.05, network_width(network))
     noise = Strangeness(direction, -float(direction @ known) - least)
@@ -61,12 +63,13 @@ def network_width(network: WatchedNetwork) -> int:
     return len(network.infer(picture(0)).features)
 
 
+@pytest.mark.parametrize("spread", [True, False])
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "torch"])
 def test_every_runtime_says_the_confidence_that_was_written(
-    network: WatchedNetwork, tmp_path: Path, runtime: str
+    network: WatchedNetwork, tmp_path: Path, runtime: str, spread: bool
 ) -> None:
     pytest.importorskip(runtime)
-    trust = trust_of(network, 0.2)
+    trust = trust_of(network, 0.2, spread)
     path = tmp_path / "trusted.onnx"
     save(with_trust(load(WEIGHTS), trust), path)
     opened = open_network(path, NetworkOptions(runtime, 1, None, exact=True, device="cpu"))
