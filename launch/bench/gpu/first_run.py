@@ -141,7 +141,7 @@ def plan_steps(device: str) -> list[Step]:
         steps.append(Step(f"bench-{runtime}", words, 420, needs))
     by_reference = [python, "-m", f"{_PROGRAMS}.by_reference", "--device"]
     if device == "cpu":
-        steps.append(Step("by-reference-on-cpu", [*by_reference, "cpu"], 180, rehearsed=True))
+        steps.append(Step("by-reference-on-cpu", [*by_reference, "cpu"], 420, rehearsed=True))
     for runtime in library.LIBRARIES:
         both = (no_gpu, lacks_runtime(runtime), lacks("pycuda", "onnx"))
         steps.append(Step(f"by-reference-{runtime}", [*by_reference, runtime], 420, both))
