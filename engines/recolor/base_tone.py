@@ -31,7 +31,7 @@ SKY_BLUE = (0.02, 0.05)
 """The same of Cb that smooth places as dark as a window's darkest have: a sky's, no wall's or ground's."""
 UNEVEN = (0.025, 0.04)
 """The same of the standard deviation of luma: a sensor's noise is less, a wire or a twig is more."""
-NOISE = (0.12, 0.08)
+NOISE = (0.10, 0.065)
 """The same of a window's brightest luma less its darkest where what is fine in a sky begins to be a sensor's
 noise, and where all of it is: a bird far away is a pixel, and more."""
 FINE = (0.3, 0.6)
@@ -39,6 +39,8 @@ FINE = (0.3, 0.6)
 it is noise."""
 CALM = 0.65
 """Share of a sensor's noise that a sky is rid of."""
+DARKEST = 0.3
+"""Part of a sky's tone below which nothing before it is turned: a wall had a black outline."""
 FLAT = 0.002
 """Standard deviation of luma, part of full scale, up to which nothing counts as sharp."""
 SHARP = (0.005, 0.0075)
@@ -218,17 +220,21 @@ def _before_sky(
     sharp = thin / (np.asarray(cv2.sqrt(seen.variance), np.float32) + np.float32(FLAT))
     share *= np.maximum(rise(sharp, sharp_in(size, seen.side_px // 2)), rise(slope, WARM_IS_DARK))
     wanted = np.clip(slope * lowest + offset, 0, 1)
+    contrast = highest - lowest
+    least = wanted * np.float32(DARKEST - 1)
+    least /= contrast + np.float32(FLAT)
     factor: Plane = np.clip(slope, -1, 1, out=slope)
     factor += np.float32(turned)
     factor *= guided.enlarge(smooth.sides, size)
     factor -= np.float32(turned)
+    np.maximum(factor, least, out=factor)
     wanted += factor * (seen.mean - lowest)
     wanted -= base[0]
     wanted *= share
     wanted *= guided.enlarge(smooth.believed, size)
     factor -= base[1]
     factor *= share
-    sky *= rise(highest - lowest, NOISE)
+    sky *= rise(contrast, NOISE)
     thin += finer
     whole += np.float32(FLAT**2)
     thin /= whole

@@ -31,7 +31,7 @@ struct base_arguments {
     int whole_width, whole_height, width, height, radius, smooth_width, smooth_height, smooth_sides;
     float turned, lift_begins, lift_full, blue_begins, blue_full, uneven_begins, uneven_full;
     float sharp_begins, sharp_full, flat, slope_begins, slope_full;
-    float noise_begins, noise_full, fine_begins, fine_full, calm;
+    float darkest, noise_begins, noise_full, fine_begins, fine_full, calm;
     float edge_floor, detail_floor;
 };
 
@@ -96,6 +96,7 @@ PLACE void base_at(const base_arguments &a, const Tile &tile, int x, int y, int)
         share *= fmaxf(sharp, clamped((own - a.slope_begins) / (a.slope_full - a.slope_begins), 0.0f, 1.0f));
         float wanted = clamped(own * lowest + smooth_of(a, 2, x, y), 0.0f, 1.0f);
         float goal = smooth_of(a, a.smooth_sides, x, y) * (clamped(own, -1.0f, 1.0f) + a.turned) - a.turned;
+        goal = fmaxf(goal, wanted * (a.darkest - 1.0f) / (highest - lowest + a.flat));
         wanted += goal * (mean - lowest);
         base += share * smooth_of(a, 0, x, y) * (wanted - base);
         factor += share * (goal - factor);

@@ -18,6 +18,7 @@ from irchroma.engines.recolor import neutral, night, recoloring, shade, snow
 from irchroma.engines.recolor.base_tone import (
     CALM,
     CURVED,
+    DARKEST,
     FINE,
     FLAT,
     LIFT,
@@ -258,6 +259,7 @@ class RecolorSteps:
                 flat=FLAT,
                 slope_begins=WARM_IS_DARK[0],
                 slope_full=WARM_IS_DARK[1],
+                darkest=DARKEST,
                 noise_begins=NOISE[0],
                 noise_full=NOISE[1],
                 fine_begins=FINE[0],

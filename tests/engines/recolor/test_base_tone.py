@@ -187,6 +187,17 @@ def test_a_pole_is_told_from_a_cloud_by_how_soft_it_is_in_its_picture(side_px: i
     assert made[60, side_px // 2] < made[60, side_px // 4] - 0.1
 
 
+def test_a_wall_before_a_brightened_cold_sky_has_no_black_outline() -> None:
+    luma = np.full((120, 160), 0.1, np.float32)
+    luma[:, 60:100], luma[:, 60:63], luma[:, 97:100] = 0.3, 0.5, 0.5  # its edges warmer, as seen at night
+    tone = cv2.GaussianBlur(np.where(luma < 0.2, np.float32(0.63), np.float32(0.5)), (0, 0), 2)
+    made = before_a_sky(luma, tone, 1.6)
+    assert made[20:100].min() > 0.16  # 0.04 where nothing held it
+    wire = np.full_like(luma, 0.1)
+    wire[:, 80:82] = 0.3
+    assert before_a_sky(wire, wire + np.float32(0.6), 1.6)[60, 80] < 0.45
+
+
 def test_noise_in_a_brightened_cold_sky_is_calm_and_a_cloud_and_a_bird_are_seen() -> None:
     noise = np.random.default_rng(4).normal(0, 0.012, (120, 160)).astype(np.float32)
     row, column = np.mgrid[:120, :160].astype(np.float32)
