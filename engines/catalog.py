@@ -41,7 +41,7 @@ BANDS = {
             BandLook(
                 ToneOptions(contrast=0.1, detail_floor=0.92, curve=0.5, pivot=0.37),
                 shade=(0.40, 0.52),
-                snow=True,
+                decided=True,
                 instead="palette",
                 calm_luma=0.3,
             ),
@@ -119,8 +119,8 @@ def look_of(kind: str, size: str) -> BandLook:
         return look if gain is None else replace(look, tone=replace(look.tone, detail_gain=gain))
     if kind in CLASSICS:
         tone = look.tone if look.unlit is None else ToneOptions()
-        return replace(look, tone=tone, shade=None, snow=False, instead="gray")
-    return replace(look, shade=None, snow=False)
+        return replace(look, tone=tone, shade=None, decided=False, instead="gray")
+    return replace(look, shade=None, decided=False)
 
 
 def band_of(kind: str, size: str) -> str:

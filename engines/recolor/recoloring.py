@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineOptionError
-from irchroma.engines.recolor import color_space, guided, neutral, night, shade, snow
+from irchroma.engines.recolor import color_space, decided, guided, neutral, night, shade
 from irchroma.engines.recolor.base_tone import ToneOptions, base_tone, mean_square
 from irchroma.engines.recolor.smooth_places import lead_by_smooth_places
 
@@ -85,14 +85,14 @@ class BandLook:
         calm_luma: luma, [0, 1], that the palette shown then leaves gray; what is brighter is sand.
         shade: luma shown, [0, 1], up to which teal is moved to green or blue, and from which on it stays, see
             `shade.out_of_teal`; None where it always stays.
-        snow: whether what is bright, pale and beige is snow or a cloud, see `snow.whiten`.
+        decided: whether pale beige is snow and dull green leaves, see `decided.decide`.
         lead: how far the tone of smooth places follows the sensor's, see `lead_by_smooth_places`.
     """
 
     tone: ToneOptions = field(default_factory=ToneOptions)
     unlit: tuple[float, float] | None = (0.05, 0.25)
     shade: tuple[float, float] | None = None
-    snow: bool = False
+    decided: bool = False
     lead: float = 1.0
     instead: Literal["gray", "palette"] = "gray"
     calm_luma: float = 0.5
@@ -285,8 +285,8 @@ class Recoloring:
                     plane *= share
         if self.look.shade is not None:
             shade.out_of_teal(tone, cb, cr, self.look.shade)
-        if self.look.snow:
-            snow.whiten(tone, cb, cr, guide)
+        if self.look.decided:
+            decided.decide(tone, cb, cr, guide)
         return tone, cb, cr
 
     def _shown(self, models: Models, luma: NDArray[np.uint8]) -> NDArray[np.uint8]:

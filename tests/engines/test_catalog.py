@@ -66,9 +66,11 @@ def test_a_network_s_band_is_its_name_or_its_size() -> None:
     # Colors of others are shown as they are, on the sensor's luma.
     classic = catalog.look_of("zhang2016", "nir")
     assert classic.shade is None
-    assert not classic.snow
+    assert not classic.decided
     assert classic.tone == ToneOptions()
-    assert catalog.look_of("reference", "nir") == replace(catalog.BANDS["nir"].look, shade=None, snow=False)
+    assert catalog.look_of("reference", "nir") == replace(
+        catalog.BANDS["nir"].look, shade=None, decided=False
+    )
 
 
 def test_the_gray_engine_gives_the_luma_back_in_order() -> None:

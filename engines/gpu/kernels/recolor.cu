@@ -10,9 +10,10 @@ struct believe_arguments {
     float unsure, sure, calm_blue, calm_red, calm_luma;
     float shade_full, shade_none;  // luma between which dark teal stays more and more
     float shade_green, shade_blue;
-    int snow;  // 1: what is bright, pale and beige is snow; between which values more and more
+    int decides;  // 1: pale beige is snow and dull green leaves (decided.decide); between which values more and more
     float snow_tone_begins, snow_tone_full, snow_luma_begins, snow_luma_full, snow_chroma_begins, snow_chroma_full;
-    float snow_red_begins, snow_red_full, snow_yellow_begins, snow_yellow_full, snow_lost, snow_lift;
+    float snow_red_begins, snow_red_full, snow_yellow_begins, snow_yellow_full, leaf_red_begins, leaf_red_full, leaf_yellow_begins, leaf_yellow_full;
+    float snow_lost, snow_lift, leaf_gain;
 };
 
 // 0 up to the first, 1 from the second on, which may be the smaller one (base_tone.rise).
@@ -21,13 +22,13 @@ PLACE float rise(float value, float begins, float full) {
 }
 
 // The network's color where it is sure, the sensor's gray or a palette elsewhere (Recoloring._believed);
-// no teal in the shade (shade.out_of_teal), and no beige snow (snow.whiten).
+// no teal in the shade (shade.out_of_teal), and what is decided (decided.decide).
 PLACE void believe_at(const believe_arguments &a, int x, int y, int z) {
     long at = (long)y * a.width + x, plane = (long)a.width * a.height;
     float share = clamped((a.color[3 * plane + at] - a.unsure) * (1.0f / (a.sure - a.unsure)), 0.0f, 1.0f);
     float guide = a.guide[at];
     float tone = guide + share * (a.color[at] - guide);
-    if (z == 0 && !a.snow) {
+    if (z == 0 && !a.decides) {
         a.out[at] = tone;
         return;
     }
@@ -41,13 +42,16 @@ PLACE void believe_at(const believe_arguments &a, int x, int y, int z) {
     move *= clamped((a.shade_none - tone) / (a.shade_none - a.shade_full), 0.0f, 1.0f);
     cb -= move;
     cr += move;
-    if (a.snow) {
+    if (a.decides) {
         float white = rise(tone, a.snow_tone_begins, a.snow_tone_full) * rise(guide, a.snow_luma_begins, a.snow_luma_full);
         white *= rise(cr, a.snow_red_begins, a.snow_red_full) * rise(-cb, a.snow_yellow_begins, a.snow_yellow_full);
         white *= rise(sqrtf(cb * cb + cr * cr), a.snow_chroma_begins, a.snow_chroma_full);
         tone += fmaxf(guide - tone, 0.0f) * white * a.snow_lift;
         cb *= 1.0f - a.snow_lost * white;
         cr *= 1.0f - a.snow_lost * white;
+        float leaf = rise(-cr, a.leaf_red_begins, a.leaf_red_full) * rise(-cb, a.leaf_yellow_begins, a.leaf_yellow_full);
+        cb *= 1.0f + a.leaf_gain * leaf;
+        cr *= 1.0f + a.leaf_gain * leaf;
     }
     a.out[z * plane + at] = z == 0 ? tone : z == 1 ? cb : cr;
 }

@@ -14,7 +14,7 @@ from irchroma.engines.gpu.kernels.source import Launch, launch
 from irchroma.engines.gpu.steps.filters import Fit, Night, Windows, half_of, shrink, sizes
 from irchroma.engines.gpu.steps.i420 import PackOptions, packed_arguments
 from irchroma.engines.gpu.steps.scenery import Behind, behind_steps
-from irchroma.engines.recolor import neutral, night, recoloring, shade, snow
+from irchroma.engines.recolor import decided, neutral, night, recoloring, shade
 from irchroma.engines.recolor.base_tone import (
     CALM,
     CURVED,
@@ -31,12 +31,6 @@ from irchroma.engines.recolor.base_tone import (
     sharp_in,
 )
 from irchroma.engines.recolor.recoloring import BandLook, RecolorOptions
-
-_SNOW = {
-    f"snow_{name}_{end}": value
-    for name in ("tone", "luma", "chroma", "red", "yellow")
-    for end, value in zip(("begins", "full"), getattr(snow, name.upper()), strict=True)
-}
 
 
 def find_borders(space: Workspace, steps: list[Launch], luma: DeviceArray, name: str) -> DeviceArray:
@@ -179,10 +173,8 @@ class RecolorSteps:
                 shade_none=none,
                 shade_green=shade.GREEN,
                 shade_blue=shade.BLUE,
-                snow=int(self._look.snow),
-                **_SNOW,
-                snow_lost=snow.LOST,
-                snow_lift=snow.LIFT,
+                decides=int(self._look.decided),
+                **decided.bounds(),
             )
         )
         return made

@@ -6,21 +6,21 @@ from numpy.typing import NDArray
 
 from irchroma.engines import catalog
 from irchroma.engines.recolor import color_space
+from irchroma.engines.recolor.decided import LEAF_GAIN, decide
 from irchroma.engines.recolor.recoloring import Recoloring, RecolorOptions
-from irchroma.engines.recolor.snow import whiten
 
 SNOW = (0.66, -0.05, 0.04)
 """Y', Cb and Cr that `nir:best` says of a slope in snow, whose near infrared is 0.85."""
 
 
-def whitened(color: tuple[float, float, float], luma: float) -> NDArray[np.float32]:
+def decided_color(color: tuple[float, float, float], luma: float) -> NDArray[np.float32]:
     planes = [np.full((2, 2), value, np.float32) for value in color]
-    whiten(*planes, np.full((2, 2), luma, np.float32))
+    decide(*planes, np.full((2, 2), luma, np.float32))
     return np.array([plane[0, 0] for plane in planes])
 
 
 def test_beige_snow_is_half_as_colorful_of_the_same_hue_and_brighter() -> None:
-    tone, cb, cr = whitened(SNOW, 0.85)
+    tone, cb, cr = decided_color(SNOW, 0.85)
     assert (cb, cr) == pytest.approx((SNOW[1] / 2, SNOW[2] / 2), rel=1e-3)
     assert SNOW[0] + 0.1 < tone < 0.85
 
@@ -29,23 +29,30 @@ def test_beige_snow_is_half_as_colorful_of_the_same_hue_and_brighter() -> None:
     ("color", "luma"),
     [
         ((0.40, -0.10, 0.010), 0.75),
-        ((0.70, -0.06, -0.01), 0.85),
         ((0.58, -0.12, 0.060), 0.80),
         ((0.66, -0.05, 0.040), 0.50),
         ((0.62, 0.09, -0.080), 0.80),
         ((0.70, 0.02, 0.040), 0.85),
     ],
-    ids=["meadow", "sunlit leaves", "rock", "a wall that is no brighter in infrared", "sky", "pink"],
+    ids=["dry meadow", "rock", "a wall that is no brighter in infrared", "sky", "pink"],
 )
-def test_what_is_no_snow_stays(color: tuple[float, float, float], luma: float) -> None:
-    assert whitened(color, luma) == pytest.approx(color)
+def test_what_is_neither_snow_nor_leaves_stays(color: tuple[float, float, float], luma: float) -> None:
+    assert decided_color(color, luma) == pytest.approx(color)
+
+
+@pytest.mark.parametrize("tone", [0.3, 0.7])
+def test_leaves_are_greener_and_as_bright(tone: float) -> None:
+    dull = (tone, -0.06, -0.03)
+    assert decided_color(dull, 0.85) == pytest.approx(
+        (tone, -0.06 * (1 + LEAF_GAIN), -0.03 * (1 + LEAF_GAIN))
+    )
 
 
 def test_nothing_jumps_on_the_way_to_snow() -> None:
     ways = np.linspace(0, 1, 401)
-    for begin in ((0.45, -0.05, 0.04), (0.66, -0.15, 0.05), (0.66, 0.02, -0.02)):
+    for begin in ((0.45, -0.05, 0.04), (0.66, -0.15, 0.05), (0.66, 0.02, -0.02), (0.4, -0.08, -0.05)):
         colors = np.asarray(begin) + ways[:, None] * (np.asarray(SNOW) - begin)
-        made = np.array([whitened((one[0], one[1], one[2]), 0.85) for one in colors])
+        made = np.array([decided_color((one[0], one[1], one[2]), 0.85) for one in colors])
         assert np.abs(np.diff(made, axis=0)).max() < 0.006
 
 
