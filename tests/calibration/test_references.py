@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from tests import daytime_scene
 
 from irchroma.calibration.errors import CalibrationError
 from irchroma.calibration.references import ReferenceCollector, ReferenceSetOptions, draw_references
 from irchroma.engines.reference.pictures import load_references
 from irchroma.launch.cli import main
+from irchroma.launch.commands.calibrate import reference
 
 
 def passing_by(rgb: np.ndarray, number: int) -> np.ndarray:
@@ -103,3 +106,17 @@ def test_a_camera_that_is_in_color_by_day_gives_its_own_reference(tmp_path: Path
     source = "test:nir?daynight=2&frames=25&size=320x240&rate=10"
     assert main(["calibrate", "reference", source, "--every", "1", "--out", str(out)]) == 0
     assert load_references(out)
+
+
+def test_ctrl_c_ends_a_camera_s_look_and_what_was_seen_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def watched(*_: object) -> Iterator[tuple[float, NDArray[np.uint8], str]]:
+        yield 0.0, daytime_scene.draw(3)[0], "day"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(reference, "pictures", watched)
+    out = tmp_path / "yard.toml"
+    assert main(["calibrate", "reference", "rtsp://camera", "rtsp://other", "--out", str(out)]) == 0
+    assert len(load_references(out)) == 1
+    assert "until now" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,13 +31,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "source",
         nargs="+",
         metavar="PICTURE_OR_STREAM",
-        help="pictures, folders, recordings or cameras; what is monochrome in them is left out",
+        help="pictures, folders, recordings or cameras (until Ctrl-C, or --seconds); monochrome ones are left out",
     )
     parser.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help="a .toml file; pictures are put beside it"
     )
     parser.add_argument("--every", type=float, default=1.0, metavar="S", help="look every S seconds (1)")
-    parser.add_argument("--seconds", type=float, default=0.0, metavar="S", help="read so long, 0 for all (0)")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=0.0,
+        metavar="S",
+        help="read so long, 0 for all (0)",
+    )
     parser.add_argument("--keep", type=int, default=4, metavar="N", help="references to keep at most (4)")
 
 
@@ -45,12 +52,10 @@ def run(args: argparse.Namespace) -> int:
     if args.every <= 0 or args.seconds < 0:
         raise CalibrationError("--every must be above 0 seconds and --seconds not below 0")
     collector = ReferenceCollector(ReferenceSetOptions(keep=args.keep))
-    for number, source in enumerate(args.source):
-        progress = Progress(args.seconds or None)
-        for at_s, rgb, name in pictures(source, args.every, args.seconds):
-            collector.add(rgb, name)
-            progress.update(at_s, f"{number + 1} of {len(args.source)}: {name}")
-        progress.close()
+    try:
+        _look_at(args, collector)
+    except KeyboardInterrupt:  # a camera has no end: of what was seen until now
+        print("stopped: the set is made of what was seen until now", file=sys.stderr)
     references = collector.references()
     written = save_references(args.out, references)
     sheet = args.out.with_name(args.out.stem + "-overview.png")
@@ -59,6 +64,17 @@ def run(args: argparse.Namespace) -> int:
     print("\n".join(describe(references, collector.gray)))
     print(f"{args.out}: {len(written)} files, looked at best in {sheet}")
     return 0
+
+
+def _look_at(args: argparse.Namespace, collector: ReferenceCollector) -> None:
+    for number, source in enumerate(args.source):
+        progress = Progress(args.seconds or None)
+        try:
+            for at_s, rgb, name in pictures(source, args.every, args.seconds):
+                collector.add(rgb, name)
+                progress.update(at_s, f"{number + 1} of {len(args.source)}: {name}")
+        finally:
+            progress.close()
 
 
 def describe(references: list[Reference], gray: int) -> list[str]:
