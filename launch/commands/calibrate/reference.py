@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "source",
         nargs="+",
         metavar="PICTURE_OR_STREAM",
-        help="pictures, folders, recordings or cameras (until Ctrl-C, or --seconds); monochrome ones are left out",
+        help="pictures, folders, recordings or cameras (until Ctrl-C or --seconds); what is gray is left out",
     )
     parser.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help="a .toml file; pictures are put beside it"
