@@ -244,6 +244,20 @@ def test_models_count_as_often_as_they_are_made(tmp_path: Path) -> None:
         assert less * 2 * 1e3 / 30 == pytest.approx(spared_ms)
 
 
+def test_large_frames_leave_more_of_the_processor_so_that_they_do_not_wait_for_each_other() -> None:
+    demand = pace.Demand(NeuralOptions("nir", beside=True), (480, 640), 30.0, encoded=0.0)
+    rung = Rung("fast", 320, 1)
+
+    def most_of(frame_ms: float, cores: int) -> float:
+        """The largest share that fits, by a network of growing work."""
+        paces = (pace.Pace(demand, ms / 10, 1.0, 0.1, 0.0, frame_ms, cores, "") for ms in range(20_000))
+        return max((one.busy(rung) for one in paces if one.fits(rung)), default=0.0)
+
+    assert most_of(7.0, 2) == pytest.approx(0.75, abs=0.01)
+    assert most_of(10.0, 2) == pytest.approx(0.70, abs=0.01)
+    assert most_of(40.0, 16) == pytest.approx(0.50, abs=0.01)
+
+
 def test_what_was_said_is_not_chosen(tmp_path: Path) -> None:
     network = NetworkOptions(cache=None)
     options = NeuralOptions("nir", work_size_px=192, beside=True, network=network)
