@@ -7,6 +7,7 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -14,6 +15,7 @@ pytest.importorskip("openvino")
 onnx = pytest.importorskip("onnx", reason="quantizing needs onnx")
 pytest.importorskip("onnxruntime.quantization", reason="quantizing needs onnxruntime")
 
+from tests import daytime_scene  # noqa: E402
 from tests.engines.network.other_answer import give_other_answer  # noqa: E402
 
 from irchroma.engines import catalog  # noqa: E402
@@ -23,6 +25,7 @@ from irchroma.engines.network.network import NetworkOptions, open_network  # noq
 from irchroma.engines.network.quantization import Quantizer, base_hash, renew  # noqa: E402
 from irchroma.engines.network.record import NetworkRecord, read_record  # noqa: E402
 from irchroma.engines.network.twins import settled, twin_path, weights_for  # noqa: E402
+from irchroma.engines.neural.colorizer import padded  # noqa: E402
 
 FLOAT = catalog.weights_path("nir", "fast")
 
@@ -156,7 +159,8 @@ def test_a_twin_takes_over_a_confidence_that_was_calibrated_anew(weights: Path) 
             changed = onnx.numpy_helper.to_array(tensor) - 1.5
             tensor.CopyFrom(onnx.numpy_helper.from_array(changed.astype(np.float32), tensor.name))
     onnx.save(model, str(source))
-    luma = np.random.default_rng(3).random((1, 1, 64, 96), np.float32)
+    _, infrared = daytime_scene.draw(3)  # noise is nothing that a network is sure of, moved or not
+    luma = padded(cv2.resize(infrared, (96, 64), interpolation=cv2.INTER_AREA))
     options = NetworkOptions("openvino", 1, cache=None, exact=True)
 
     def said(file: Path) -> tuple[np.ndarray, np.ndarray]:

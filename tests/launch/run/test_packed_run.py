@@ -64,7 +64,7 @@ def test_a_file_is_the_same_and_no_rgb_is_made(tmp_path: Path, monkeypatch: pyte
 
     def run(name: str, *words: str) -> NDArray[np.uint8]:
         source = f"test:nir?size=160x120&frames={FRAMES}"
-        weights = ["--engine", "nir", "--weights", str(tmp_path / "tiny.onnx")]
+        weights = ["--engine", "thermal", "--weights", str(tmp_path / "tiny.onnx"), "--quality", "4"]
         assert main(["run", source, "--to", str(tmp_path / name), *weights, *words]) == 0
         return pictures(tmp_path / name)
 
@@ -78,9 +78,9 @@ def test_a_file_is_the_same_and_no_rgb_is_made(tmp_path: Path, monkeypatch: pyte
         patched.setattr(DevicePicture, "rgb", property(never))
         packed = run("gpu.mp4", "--runtime", "tensorrt")
     assert len(packed) == len(plain) == FRAMES
-    # The encoder leaves out what it likes of each block, and a level's rounding makes it choose otherwise.
+    # Of thermal's look, whose tone stays off white, where R'G'B' alone is clipped, and hardly coded.
     off = np.stack([coarse(one) - coarse(other) for one, other in zip(packed, plain, strict=True)])
-    assert np.abs(off).mean() < 1.2
+    assert np.abs(off).mean() < 0.5
     assert np.abs(off.mean((0, 1, 2))).max() < 0.3
     beside = run("side.mp4", "--runtime", "tensorrt", "--view", "side")
     assert beside.shape[2] == 2 * packed.shape[2]
