@@ -15,10 +15,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from irchroma.stream.secret_keys import SECRET_KEYS
+
 REFERENCE = re.compile(r"\$\{(file:[^}]+|[A-Za-z_][A-Za-z0-9_]*)\}")
 """`${NAME}` or `${file:PATH}`: what stands for a secret."""
 _HOST_AND_PORT = re.compile(r"[^:/@\s]*:\d{1,5}(?=/|$)")
-_SECRET_KEY = re.compile(r"(?i)(?<=[?&])(passphrase|password|pass|pw|pwd|token|secret|auth)=([^&#\s]*)")
+_SECRET_KEY = re.compile(rf"(?i)(?<=[?&])({SECRET_KEYS}|loginuse)=([^&#\s]*)")
 _DASHED_FILE = re.compile(r"-[^-=][^=]*\.[A-Za-z]\w*")
 """`-night.mp4`, which is taken for flags."""
 _SECRET_FLAGS = ("--token", "--viewer-token")

@@ -18,6 +18,7 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 from irchroma.stream.errors import SinkError
 from irchroma.stream.protocols import FrameSink
 from irchroma.stream.remarks import remark
+from irchroma.stream.secret_keys import NAME_KEYS, SECRET_KEYS
 from irchroma.stream.sinks.encoders import EncoderOptions
 from irchroma.stream.sinks.files.file_sink import EXTENSIONS, FileSink, FileSinkOptions
 from irchroma.stream.sinks.files.segmented_sink import Retention, SegmentedSink
@@ -395,4 +396,4 @@ def public(text: str) -> str:
         return text
     # Up to the last @: a password may hold a slash that its owner did not escape.
     shown = f"{scheme}://{rest.rpartition('@')[2]}"
-    return re.sub(r"((?:passphrase|token|password|key)=)[^&\s]*", r"\1***", shown)
+    return re.sub(rf"(?i)((?<![a-z])(?:{SECRET_KEYS}|{NAME_KEYS})=)[^&\s]*", r"\1***", shown)

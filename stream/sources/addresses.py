@@ -11,9 +11,10 @@ from urllib.parse import unquote
 
 from irchroma.stream.errors import SourceError, SourceFormatError
 from irchroma.stream.gstreamer.door import GstFailure
+from irchroma.stream.secret_keys import NAME_KEYS, SECRET_KEYS
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
-_SECRET_KEY = re.compile(r"(?i)([?&](?:passphrase|password|pass|pw|pwd|token|secret|user|auth)=)[^&\s]*")
+_SECRET_KEY = re.compile(rf"(?i)([?&](?:{SECRET_KEYS}|{NAME_KEYS})=)[^&\s]*")
 _PLAIN_HOST = re.compile(r"[^:/@?#\s]*(?::\d{1,5})?(?=[/?#]|$)")
 _SURE_HOST = re.compile(
     r"(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9A-Fa-f:.%]+\]|localhost|[\w-]+(?:\.[\w-]+)+|[\w-]+(?=:\d))(?::\d{1,5})?(?:[/?#]|$)"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from irchroma.stream.errors import SourceError, SourceLost
+from irchroma.stream.errors import SourceError, SourceLost, SourceRefused
 from irchroma.stream.gstreamer.door import GstFailure
 from irchroma.stream.sources.addresses import broken_format, masked, split_credentials, why_unreachable
 from irchroma.stream.sources.decoding import Decoding
@@ -104,6 +105,7 @@ class HttpSource(GstSource):
     def plan(self) -> SourcePlan:
         """See `GstSource.plan`."""
         properties: dict[str, Any] = {"location": self._url, "timeout": _SILENCE_S, "retries": 0}
+        properties["automatic-redirect"] = False  # another host would be told user and password
         if self._user:
             properties |= {"user-id": self._user, "user-pw": self._password}
         decoding = self._watched(
@@ -125,10 +127,14 @@ class HttpSource(GstSource):
             return SourceLost(f"{name}: no picture came within {self.open_timeout_s:g} s")
         if failure.code == "not-authorized":
             if self._user:
-                return SourceError(f"{name}: the camera refuses this user and password")
-            return SourceError(f"{name}: the camera asks who you are: http://user:password@host/path")
+                return SourceRefused(f"{name}: the camera refuses this user and password")
+            return SourceRefused(f"{name}: the camera asks who you are: http://user:password@host/path")
         if self._count:
             return SourceLost(f"{name}: the connection broke")
+        if re.search(r"\(30[12378]\)", failure.debug):
+            return SourceError(
+                f"{name}: the camera sends on to another address, which is told no password: give that one"
+            )
         if reason := why_unreachable(self._host, self._port, 2.0):
             return SourceLost(f"{name}: {reason}")
         if failure.domain == "resource":

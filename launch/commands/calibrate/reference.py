@@ -21,6 +21,7 @@ from irchroma.calibration.references import (
 )
 from irchroma.engines.reference.pictures import PICTURES, Reference, read_picture, save_references
 from irchroma.launch.progress import Progress
+from irchroma.stream.sinks.open_sink import public
 
 EXAMPLE = "irchroma calibrate reference rtsp://camera/stream --seconds 60 --out yard.toml"
 
@@ -103,6 +104,7 @@ def pictures(source: str, every_s: float, seconds: float) -> Iterator[tuple[floa
     if path.suffix.lower() in PICTURES and path.is_file():
         yield 0.0, read_picture(path).rgb, path.name
         return
+    name = public(source) if "://" in source else path.name or source
     next_ns: int | None = None
     start_ns = 0
     for frame in read_frames(source, seconds):
@@ -113,4 +115,4 @@ def pictures(source: str, every_s: float, seconds: float) -> Iterator[tuple[floa
         next_ns = max(next_ns + round(every_s * 1e9), frame.pts_ns)
         at_s = (frame.pts_ns - start_ns) / 1e9
         rgb = frame.pixels if frame.is_color else np.zeros((*frame.size, 3), np.uint8)  # counted as gray
-        yield at_s, np.asarray(rgb, np.uint8), f"{path.name or source} at {at_s:.1f} s"
+        yield at_s, np.asarray(rgb, np.uint8), f"{name} at {at_s:.1f} s"

@@ -38,6 +38,7 @@ class _EvidenceTrack(PipelineSink):
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
         """See `FrameSink.open`."""
         self._rate, self._size, self._live = info.rate, size, info.live
+        self._note(info)
         self._recorder.opens(self.number, self, info.live)
         self._begin(info, size)
 

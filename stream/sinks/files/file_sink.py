@@ -256,7 +256,7 @@ def task_of(
     codec = _codec_for(path, options)
     # A live run's streams must be encoded at once; the recording takes what they get.
     as_stream = info.live and pool is not None and pool.streams and codec in ("h264", "h265")
-    return EncoderTask(codec, size, info.rate, as_stream, options.encoder)
+    return EncoderTask(codec, size, info.rate, as_stream, options.encoder, pixel_aspect=info.pixel_aspect)
 
 
 def timescale_for(rate: Fraction) -> int:

@@ -74,6 +74,7 @@ def test_a_file_may_hold_a_password(tmp_path: Path) -> None:
         ("srt://h:7001?mode=caller&passphrase=longenough&latency=5", ["longenough"]),
         ("rtsp://ada:pw@h/s?token=tok&channel=1", ["pw", "tok"]),
         ("rtsp://ada:@h/s", [""]),
+        ("http://h/v.cgi?loginuse=ada&loginpas=one&passwd=two&rate=5", ["ada", "one", "two"]),
         ("night.mp4", []),
     ],
 )

@@ -15,6 +15,7 @@ from irchroma.stream.sinks.rtsp_sink import RtspSink
 from irchroma.stream.sinks.srt_sink import SrtSink
 from irchroma.stream.sinks.v4l2_sink import V4l2Sink
 from irchroma.stream.sinks.window_sink import WindowSink
+from irchroma.stream.sources.addresses import masked
 
 
 @pytest.mark.parametrize(
@@ -111,3 +112,5 @@ def test_passwords_are_never_shown(text: str, shown: str) -> None:
 def test_no_secret_of_an_address_is_shown() -> None:
     assert public("http://user:pw@:8080?token=abc&x=1") == "http://:8080?token=***&x=1"
     assert public("srt://h:1?passphrase=longenough&streamid=a") == "srt://h:1?passphrase=***&streamid=a"
+    told = "http://cam:81/v.cgi?user=***&pwd=***&rate=5&loginuse=***&loginpas=***&usepath=1"
+    assert public(told.replace("***", "hidden")) == told == masked(told.replace("***", "hidden"))

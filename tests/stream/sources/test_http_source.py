@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from tests.waiting import free_port
 
-from irchroma.stream.errors import SourceError, SourceLost
+from irchroma.stream.errors import SourceError, SourceLost, SourceRefused
 from irchroma.stream.sources.open_source import open_source
 from irchroma.stream.sources.transport_source import HttpSource
 
@@ -32,6 +32,11 @@ class Camera(http.server.BaseHTTPRequestHandler):
         if self.path.startswith("/secret") and self.headers.get("Authorization") != KNOWN:
             self.send_response(401)
             self.send_header("WWW-Authenticate", 'Basic realm="camera"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+        elif self.path.startswith("/moved"):
+            self.send_response(302)
+            self.send_header("Location", "http://127.0.0.2:9/secret/video.mjpg")
             self.send_header("Content-Length", "0")
             self.end_headers()
         elif self.path == "/page":
@@ -117,3 +122,15 @@ def test_what_gives_no_pictures_is_one_line(camera: str, place: str, said: str) 
 def test_a_camera_that_is_off_is_said_to_be() -> None:
     with pytest.raises(SourceLost, match="refuses connections"):
         open_source(f"http://127.0.0.1:{free_port()}/video.mjpg").open()
+
+
+@pytest.mark.parametrize("who", ["", "somebody:else@"])
+def test_a_camera_that_does_not_know_who_asks_is_not_asked_again_and_again(camera: str, who: str) -> None:
+    with pytest.raises(SourceRefused):
+        open_source(f"http://{who}{camera}/secret/video.mjpg").open()
+
+
+def test_a_password_goes_to_no_other_host(camera: str) -> None:
+    with pytest.raises(SourceError, match="another address") as caught:
+        open_source(f"http://me:p%40ss@{camera}/moved/video.mjpg").open()
+    assert "p@ss" not in str(caught.value)

@@ -15,7 +15,7 @@ from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sinks.encoders import EncoderOptions
-from irchroma.stream.sinks.files.file_sink import FileSink, FileSinkOptions, timescale_for
+from irchroma.stream.sinks.files.file_sink import FileSink, FileSinkOptions, task_of, timescale_for
 from irchroma.stream.sinks.shared_encoder import EncoderPool
 from irchroma.stream.sources.file_source import FileSource
 
@@ -338,3 +338,9 @@ def test_a_live_recording_has_the_camera_s_own_date(tmp_path: Path, suffix: str,
         assert sum(1 for _ in file.decode(video=0)) == 20
         made = datetime.fromisoformat(file.metadata["creation_time"].replace("Z", "+00:00"))
     assert abs(made.timestamp() - 1_700_000_000) <= 0.1
+
+
+def test_segments_and_streams_ask_for_the_same_pixels(tmp_path: Path) -> None:
+    info = VideoInfo((288, 704), Fraction(25), live=True, pixel_aspect=Fraction(6, 11))
+    task = task_of(tmp_path / "a.mkv", FileSinkOptions(), None, info, (288, 704))
+    assert task.pixel_aspect == Fraction(6, 11)
