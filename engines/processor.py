@@ -76,20 +76,31 @@ class Turns:
                 called = threading.Event()
                 self._waiting.append(called)
         if called is not None:
-            called.wait()
+            try:
+                called.wait()
+            except BaseException:  # Ctrl-C in the main thread: no place is kept for who does not come
+                with self._lock:
+                    if called.is_set():
+                        self._leave()
+                    else:
+                        self._waiting.remove(called)
+                raise
         try:
             yield
         finally:
             with self._lock:
-                if self._waiting:
-                    self._waiting.popleft().set()
-                else:
-                    self._free += 1
+                self._leave()
+
+    def _leave(self) -> None:
+        if self._waiting:
+            self._waiting.popleft().set()
+        else:
+            self._free += 1
 
 
 @cache
 def frame_turns() -> Turns:
-    """Who works on a frame in this process takes one of these turns: as many at once as there are cores.
+    """Who works on a frame's color on the CPU takes one of these turns: as many at once as there are cores.
 
     Frames of several cameras come together. With all of them at work at once their threads fight for the
     interpreter's lock at each of a hundred calls a frame, and all are late; in turns the first is done sooner

@@ -89,7 +89,7 @@ def without_lamps(ycc: Plane, cast: complex, pink: complex, pink_left: float) ->
     level = min(float(np.median(luma)), USUAL_LIT) + LAMP_LIT
     over = np.maximum(luma - np.float32(level), 0.0)
     fewer = np.minimum(luma, level) + LAMPS_ADD * over / (np.float32(LAMPS_ADD) + over)
-    gain = fewer / np.maximum(luma, np.float32(1 / 255))
+    gain = 1.0 - (luma - fewer) / np.maximum(luma, np.float32(1 / 255))
     away = (blue - cast.real) + 1j * (red - cast.imag)
     far = np.abs(away)
     over, room = np.maximum(far - PLAIN, 0.0), LAMPS_COLOR - PLAIN

@@ -35,19 +35,22 @@ def by_steady_light(reference: Reference, thermal: bool) -> Reference:
     """
     if reference.still:
         return reference
-    ycc = color_space.rgb_to_ycc(reference.rgb)
-    light = _light_of(ycc)
+    ycc, sure = color_space.rgb_to_ycc(reference.rgb), reference.trust > 127
+    if not sure.any():
+        return reference
+    light = _light_of(ycc, sure)
     share = np.float32(light.by_night(thermal))
     if share <= 0:
         return reference
+    ycc[~sure] = np.median(ycc[sure], axis=0)  # what is cut out of a picture is often black, and no night
     made = without_lamps(ycc, light.cast, PINK, WISHED_PINK)
     return replace(reference, rgb=color_space.ycc_to_rgb(ycc + share * (made - ycc)))
 
 
-def _light_of(ycc: Plane) -> Light:
-    """Of an (H, W, 3) picture."""
+def _light_of(ycc: Plane, sure: NDArray[np.bool_]) -> Light:
+    """Of the pixels of an (H, W, 3) picture that (H, W) names."""
     heights = np.repeat(np.linspace(-1.0, 1.0, ycc.shape[0], dtype=np.float32), ycc.shape[1])
-    return Light.of(ycc.reshape(-1, 3), heights)
+    return Light.of(ycc[sure], heights[sure.ravel()])
 
 
 class Laid:
@@ -74,7 +77,7 @@ class Laid:
         trust = registration.warp(reference.trust, matrix, size, cv2.BORDER_CONSTANT)
         self.trust = cv2.GaussianBlur(trust.astype(np.float32) / 255, (0, 0), 2.0)
         self.surely = surely(matrix, luma, self._share)
-        self.light = _light_of(self._ycc)
+        self.light = _light_of(self._ycc, np.ones(size, np.bool_))
         self._full: NDArray[np.uint8] | None = None
         self._video: Planes | None = None
 

@@ -5,7 +5,8 @@ The host follows the camera and says how far the reference is taken, place by pl
 still, the reference's color and its picture at full size, is copied when it is another one.
 
 The launches give what `ReferenceSteering.apply` (of a reference of which nothing is held back) and
-`Scenery.put_behind` give.
+`Scenery.put_behind` give; packed, too, where the CPU puts it behind Y', Cb and Cr (`put_behind_video`), which
+differs where R'G'B' is clipped.
 """
 
 from __future__ import annotations

@@ -154,3 +154,18 @@ def test_as_many_frames_are_worked_on_at_once_as_there_are_cores() -> None:
         place.__exit__(None, None, None)
     assert entered.wait(10)
     thread.join(10)
+
+
+def test_who_is_interrupted_while_waiting_keeps_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            raise KeyboardInterrupt
+
+    turns = Turns(1)
+    with turns.turn(), monkeypatch.context() as patched:
+        patched.setattr(threading, "Event", Interrupted)
+        with pytest.raises(KeyboardInterrupt), turns.turn():
+            pass
+    with turns.turn():
+        assert turns._free == 0
+    assert turns._free == 1

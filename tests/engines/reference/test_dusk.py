@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines.reference.dusk import BRIGHTER, LAMP_LIT, LAMPS_ADD, LAMPS_COLOR, toned, without_lamps
+from irchroma.engines.reference.laid import by_steady_light
+from irchroma.engines.reference.pictures import Reference
 
 SIZE = (240, 320)
 PINK = np.exp(1j * np.pi / 3)
@@ -74,3 +76,12 @@ def test_the_glow_of_tail_lights_is_nearly_gone() -> None:
     away = made[120, 90, 1:] - (-0.02, 0.02)
     assert np.hypot(*away) < LAMPS_COLOR + 0.01 < 0.4 * np.hypot(0.03, 0.15)
     np.testing.assert_allclose(made[..., 0], red[..., 0], atol=1e-4)
+
+
+def test_what_is_cut_out_of_a_day_s_picture_makes_no_night_of_it() -> None:
+    rgb: NDArray[np.uint8] = np.full((90, 120, 3), 150, np.uint8)
+    rgb[:40] = (150, 190, 230)
+    trust: NDArray[np.uint8] = np.full((90, 120), 255, np.uint8)
+    rgb[45:, :90], trust[45:, :90] = 0, 0
+    made = by_steady_light(Reference(rgb, trust, "day"), thermal=True)
+    np.testing.assert_array_equal(made.rgb, rgb)
