@@ -117,6 +117,11 @@ def test_ctrl_c_ends_a_camera_s_look_and_what_was_seen_is_written(
 
     monkeypatch.setattr(reference, "pictures", watched)
     out = tmp_path / "yard.toml"
-    assert main(["calibrate", "reference", "rtsp://camera", "rtsp://other", "--out", str(out)]) == 0
+    assert main(["calibrate", "reference", "rtsp://me:secret@camera", "--out", str(out)]) == 0
     assert len(load_references(out)) == 1
-    assert "until now" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "until now" in said
+    assert "secret" not in said
+    before = out.read_bytes()
+    assert main(["calibrate", "reference", "day.mp4", "--out", str(out)]) == 130
+    assert out.read_bytes() == before

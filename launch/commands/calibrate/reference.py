@@ -53,10 +53,7 @@ def run(args: argparse.Namespace) -> int:
     if args.every <= 0 or args.seconds < 0:
         raise CalibrationError("--every must be above 0 seconds and --seconds not below 0")
     collector = ReferenceCollector(ReferenceSetOptions(keep=args.keep))
-    try:
-        _look_at(args, collector)
-    except KeyboardInterrupt:  # a camera has no end: of what was seen until now
-        print("stopped: the set is made of what was seen until now", file=sys.stderr)
+    _look_at(args, collector)
     references = collector.references()
     written = save_references(args.out, references)
     sheet = args.out.with_name(args.out.stem + "-overview.png")
@@ -68,12 +65,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _look_at(args: argparse.Namespace, collector: ReferenceCollector) -> None:
+    """Collect from all sources; Ctrl-C ends the look at a camera, and anything else as an error."""
     for number, source in enumerate(args.source):
-        progress = Progress(args.seconds or None)
+        progress, seen = Progress(args.seconds or None), False
         try:
             for at_s, rgb, name in pictures(source, args.every, args.seconds):
-                collector.add(rgb, name)
+                seen = collector.add(rgb, name) or seen
                 progress.update(at_s, f"{number + 1} of {len(args.source)}: {name}")
+        except KeyboardInterrupt:
+            if not seen or not ("://" in source or source.startswith("/dev/")):
+                raise
+            print(f"{public(source)}: stopped, what was seen until now is taken", file=sys.stderr)
         finally:
             progress.close()
 
