@@ -107,9 +107,9 @@ class DeviceChain:
         self.size, self.work = size, work
         self._device = device
         self._options = options
-        self._layout, self._laid_layout = FrameLayout(size, work), LaidLayout(size, work)
         self.stays = options.stays and can_stay(size)
         self.packs = self.stays or (options.packs and can_pack(size))
+        self._layout, self._laid_layout = FrameLayout(size, work), LaidLayout(size, work, self.packs)
         self._pictures: PicturePool | None = None
         height, width = size
         self._picture_bytes = packed_bytes(size) if self.packs else height * width * 3
@@ -311,7 +311,7 @@ class DeviceChain:
             color, steps = memory_steps(self._space, parts, news, shown)
         if laid is not None and self._options.scenery is not None:
             over = self._laid_layout.on_device(laid)
-            color, plain, laying = lay_step(self._space, over, color)
+            color, plain, laying = lay_step(self._space, over, color, self.packs)
             steps.append(laying)
             if self._options.recolor.mode == "full" and self._options.scenery:
                 behind = Behind(over, plain, self._options.scenery)

@@ -172,6 +172,14 @@ def _rgb_to_video() -> NDArray[np.float32]:
 _RGB_TO_VIDEO = _rgb_to_video()
 
 
+def rgb_to_video_in_1024ths() -> tuple[int, ...]:
+    """(3, 4), row by row: by what `rgb_to_video` multiplies R', G', B', and what it adds before it cuts the
+    last ten bits off: so OpenCV 4 and 5 transform pictures of 8 bits by vectors."""
+    whole = _RGB_TO_VIDEO * np.float32(1024)
+    whole[:, 3] += 512
+    return tuple(int(number) for number in np.rint(whole).ravel())
+
+
 def video_to_rgb(y: NDArray[np.uint8], cb: NDArray[np.uint8], cr: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 R'G'B', full range, of I420 planes in BT.709 limited range; chroma is interpolated."""
     height, width = y.shape

@@ -109,19 +109,24 @@ class Laid:
         share = cv2.resize(self._share, (size[1], size[0]))
         return np.asarray(cv2.blendLinear(full, plain, share, 1.0 - share), np.uint8)
 
-    def full_size_video(self, size: tuple[int, int], ycc: Plane) -> Planes:
-        """The same as I420, see `Scenery.put_behind_video`; not to be written to."""
-        half = (-(-size[1] // 2), -(-size[0] // 2))
+    def video(self, size: tuple[int, int]) -> Planes:
+        """`picture` as I420; the same arrays for all calls."""
         if self._video is None or self._video[0].shape != size:
+            half = (-(-size[1] // 2), -(-size[0] // 2))
             luma, *chroma = cv2.split(color_space.rgb_to_video(self.picture(size)))
             self._video = _as_planes(
                 luma, *(cv2.resize(plane, half, interpolation=cv2.INTER_AREA) for plane in chroma)
             )
+        return self._video
+
+    def full_size_video(self, size: tuple[int, int], ycc: Plane) -> Planes:
+        """`full_size` as I420, see `Scenery.put_behind_video`; not to be written to."""
+        video = self.video(size)
         if self._share is None:
-            return self._video
+            return video
         plain = cv2.split(color_space.rgb_to_video(color_space.ycc_to_rgb(ycc)))
         found = []
-        for full, one in zip(self._video, plain, strict=True):
+        for full, one in zip(video, plain, strict=True):
             share = cv2.resize(self._share, full.shape[::-1])
             found.append(cv2.blendLinear(full, cv2.resize(one, full.shape[::-1]), share, 1.0 - share))
         return _as_planes(*found)

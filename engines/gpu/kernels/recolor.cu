@@ -219,14 +219,14 @@ struct compose_packed_arguments {
 };
 
 // The picture as encoders take it (i420.pack): two by two pixels, chroma of their mean (centered siting); at odd
-// sizes the last row and column count twice. `color(column, row, rgb)` gives a pixel's R'G'B'.
-template <class Packed, class Color>
-PLACE void pack_at(const Packed &a, const Color &color, int x, int y) {
+// sizes the last row and column count twice.
+PLACE void compose_packed_at(const compose_packed_arguments &a, int x, int y, int) {
+    Layers layers = {a.shown, a.chroma, a.width, a.height, a.fine_width, a.fine_height, a.limit};
     int sum[3] = {0, 0, 0};
     for (int down = 0; down < 2; ++down)
         for (int right = 0; right < 2; ++right) {
             int row = smaller(2 * y + down, a.height - 1), column = smaller(2 * x + right, a.width - 1), rgb[3];
-            color(column, row, rgb);
+            color_of(layers, column, row, rgb);
             float luma = a.red * rgb[0] + a.green * rgb[1] + a.blue * rgb[2];
             a.luma[(long)row * a.width + column] = to_u8(luma * a.scale + a.offset);
             for (int channel = 0; channel < 3; ++channel) sum[channel] += rgb[channel];
@@ -236,11 +236,6 @@ PLACE void pack_at(const Packed &a, const Color &color, int x, int y) {
     long at = (long)y * a.pitch + (long)x * a.step;
     a.cb[at] = to_u8((blue - luma) / (2.0f * (1.0f - a.blue)) * a.chroma_scale + 128.0f);
     a.cr[at] = to_u8((red - luma) / (2.0f * (1.0f - a.red)) * a.chroma_scale + 128.0f);
-}
-
-PLACE void compose_packed_at(const compose_packed_arguments &a, int x, int y, int) {
-    Layers layers = {a.shown, a.chroma, a.width, a.height, a.fine_width, a.fine_height, a.limit};
-    pack_at(a, [&](int column, int row, int *rgb) { color_of(layers, column, row, rgb); }, x, y);
 }
 KERNEL(compose_packed)
 

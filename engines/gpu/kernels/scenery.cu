@@ -6,22 +6,38 @@ struct lay_color_arguments {
     const float *given;  // (3, height, width): the reference's Y', Cb, Cr
     const float *share;  // (height, width): how far the reference is taken
     float *out;          // (4, height, width)
-    u8 *plain;           // (3, height, width): R', G', B' of `given`
+    u8 *plain;           // (3, height, width): R', G', B' of `given`, or Y', Cb, Cr of video
     int width, height;
+    int video;         // 1: of video
+    int to_video[12];  // (3, 4) in parts of 1024: what R', G', B' add to each of those, and what else does
 };
 
-// ReferenceSteering.apply, and color_space.ycc_to_rgb of the reference.
+// color_space.ycc_to_rgb, one of R', G', B'.
+PLACE int plain_of(float level, float cb, float cr, int channel) {
+    if (channel == 0) level += 1.402f * cr;  // BT.601-7
+    if (channel == 1) level += -1.772f * 0.114f / 0.587f * cb - 1.402f * 0.299f / 0.587f * cr;
+    if (channel == 2) level += 1.772f * cb;
+    return to_u8(clamped(level, 0.0f, 1.0f) * 255.0f);
+}
+
+// ReferenceSteering.apply, and what is in the infrared's place (Laid.full_size).
 PLACE void lay_color_at(const lay_color_arguments &a, int x, int y, int z) {
     long at = (long)y * a.width + x, plane = (long)a.width * a.height;
     float own = a.color[z * plane + at];
     float wished = z < 3 ? a.given[z * plane + at] : 1.0f;
     a.out[z * plane + at] = own + (wished - own) * a.share[at];
     if (z == 3) return;
-    float cb = a.given[plane + at], cr = a.given[2 * plane + at], level = a.given[at];
-    if (z == 0) level += 1.402f * cr;  // BT.601-7
-    if (z == 1) level += -1.772f * 0.114f / 0.587f * cb - 1.402f * 0.299f / 0.587f * cr;
-    if (z == 2) level += 1.772f * cb;
-    a.plain[z * plane + at] = to_u8(clamped(level, 0.0f, 1.0f) * 255.0f);
+    float level = a.given[at], cb = a.given[plane + at], cr = a.given[2 * plane + at];
+    int made;
+    if (a.video) {  // color_space.rgb_to_video, as OpenCV reckons with 8 bits
+        const int *row = a.to_video + 4 * z;
+        made = row[3];
+        for (int channel = 0; channel < 3; ++channel) made += row[channel] * plain_of(level, cb, cr, channel);
+        made = clamped(made >> 10, 0, 255);
+    } else {
+        made = plain_of(level, cb, cr, z);
+    }
+    a.plain[z * plane + at] = (u8)made;
 }
 KERNEL(lay_color)
 
@@ -68,24 +84,24 @@ PLACE void mean_columns_at(const mean_columns_arguments &a, int x, int y, int) {
 }
 KERNEL(mean_columns)
 
-// A frame and the reference that lies over it.
-struct Behind {
-    const u8 *rgb, *gray, *base;  // (height, width, 3), (height, width) twice: the frame, its luma, that blurred
-    const u8 *picture;            // (height, width, 3): the reference
-    const u8 *plain;              // (3, small_height, small_width): what of it stands in the infrared's place
-    const float *support;         // (small_height, small_width): how far its own detail is believed
-    const float *share;           // (small_height, small_width): how far it is taken
-    int width, height, small_width, small_height;
-    float scenery;  // factor on the share
-};
-
 // cv2.blendLinear.
 PLACE float blend_of(float first, float second, float share) {
     return (first * share + second * (1.0f - share)) / (share + (1.0f - share) + 1e-5f);
 }
 
+struct put_behind_arguments {
+    const u8 *rgb, *gray, *base;  // (height, width, 3), (height, width) twice: the frame, its luma, that blurred
+    const u8 *picture;            // (height, width, 3): the reference
+    const u8 *plain;              // (3, small_height, small_width): what of it stands in the infrared's place
+    const float *support;         // (small_height, small_width): how far its own detail is believed
+    const float *share;           // (small_height, small_width): how far it is taken
+    u8 *out;                      // (height, width, 3) R'G'B'
+    int width, height, small_width, small_height;
+    float scenery;  // factor on the share
+};
+
 // Scenery.put_behind.
-PLACE void behind_of(const Behind &a, int x, int y, int *rgb) {
+PLACE void put_behind_at(const put_behind_arguments &a, int x, int y, int) {
     long at = (long)y * a.width + x, plane = (long)a.small_width * a.small_height;
     float support = linear(a.support, a.small_width, a.small_height, a.width, a.height, x, y);
     float share = a.scenery * linear(a.share, a.small_width, a.small_height, a.width, a.height, x, y);
@@ -93,47 +109,46 @@ PLACE void behind_of(const Behind &a, int x, int y, int *rgb) {
     for (int channel = 0; channel < 3; ++channel) {
         u8 plain = linear_u8(a.plain + channel * plane, a.small_width, a.small_height, a.width, a.height, x, y);
         int scene = to_u8(blend_of(a.picture[3 * at + channel], plain, support));
-        rgb[channel] = to_u8(blend_of((float)clamped(scene + detail, 0, 255), a.rgb[3 * at + channel], share));
+        a.out[3 * at + channel] = to_u8(blend_of((float)clamped(scene + detail, 0, 255), a.rgb[3 * at + channel], share));
     }
-}
-
-struct put_behind_arguments {
-    const u8 *rgb, *gray, *base, *picture, *plain;  // of Behind
-    const float *support, *share;
-    u8 *out;  // (height, width, 3) R'G'B'
-    int width, height, small_width, small_height;
-    float scenery;
-};
-
-template <class Arguments>
-PLACE Behind behind(const Arguments &a) {
-    return {a.rgb,   a.gray,  a.base,   a.picture,     a.plain,        a.support,
-            a.share, a.width, a.height, a.small_width, a.small_height, a.scenery};
-}
-
-PLACE void put_behind_at(const put_behind_arguments &a, int x, int y, int) {
-    int rgb[3];
-    behind_of(behind(a), x, y, rgb);
-    u8 *out = a.out + 3 * ((long)y * a.width + x);
-    for (int channel = 0; channel < 3; ++channel) out[channel] = (u8)rgb[channel];
 }
 KERNEL(put_behind)
 
-struct put_behind_packed_arguments {
-    const u8 *rgb, *gray, *base, *picture, *plain;  // of Behind
-    const float *support, *share;
-    u8 *luma;     // of compose_packed_arguments, as all that follows but for `scenery`
-    u8 *cb, *cr;
-    int width, height, small_width, small_height;
-    float scenery;
-    int step, pitch;
-    float red, green, blue;
-    float scale, offset;
-    float chroma_scale;
+struct put_behind_video_arguments {
+    const u8 *base;        // (height, width): the luma, blurred
+    const u8 *picture;     // the reference: Y' (height, width), Cb and Cr (half_height, half_width)
+    const u8 *plain;       // (3, small_height, small_width): what of it stands in the infrared's place
+    const float *support;  // (small_height, small_width): how far its own detail is believed
+    const float *share;    // (small_height, small_width): how far it is taken
+    u8 *luma;              // (height, width) BT.709 limited range, in place; so are the others
+    u8 *cb, *cr;           // first value of each
+    int width, height, half_width, half_height, small_width, small_height;
+    int step, pitch;  // of cb and cr: bytes from value to value, from row to row
+    float scenery;    // factor on the share
 };
 
-PLACE void put_behind_packed_at(const put_behind_packed_arguments &a, int x, int y, int) {
-    Behind frame = behind(a);
-    pack_at(a, [&](int column, int row, int *rgb) { behind_of(frame, column, row, rgb); }, x, y);
+PLACE u8 behind_video(const put_behind_video_arguments &a, int channel, u8 picture, u8 own, int detail, int x, int y) {
+    int width = channel ? a.half_width : a.width, height = channel ? a.half_height : a.height;
+    const u8 *plain = a.plain + (long)channel * a.small_width * a.small_height;
+    float support = linear(a.support, a.small_width, a.small_height, width, height, x, y);
+    float share = a.scenery * linear(a.share, a.small_width, a.small_height, width, height, x, y);
+    u8 instead = linear_u8(plain, a.small_width, a.small_height, width, height, x, y);
+    int scene = to_u8(blend_of(picture, instead, support));
+    if (channel == 0) scene = clamped(scene + detail, 16, 235);  // BT.709-6, 4.6
+    return to_u8(blend_of((float)scene, own, share));
 }
-KERNEL(put_behind_packed)
+
+// Scenery.put_behind_video, two by two pixels.
+PLACE void put_behind_video_at(const put_behind_video_arguments &a, int x, int y, int) {
+    for (int row = 2 * y; row < smaller(2 * y + 2, a.height); ++row)
+        for (int column = 2 * x; column < smaller(2 * x + 2, a.width); ++column) {
+            long at = (long)row * a.width + column;
+            u8 own = a.luma[at];
+            a.luma[at] = behind_video(a, 0, a.picture[at], own, own - a.base[at], column, row);
+        }
+    const u8 *blue = a.picture + (long)a.width * a.height, *red = blue + (long)a.half_width * a.half_height;
+    long from = (long)y * a.half_width + x, at = (long)y * a.pitch + (long)x * a.step;
+    a.cb[at] = behind_video(a, 1, blue[from], a.cb[at], 0, x, y);
+    a.cr[at] = behind_video(a, 2, red[from], a.cr[at], 0, x, y);
+}
+KERNEL(put_behind_video)

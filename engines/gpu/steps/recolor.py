@@ -13,7 +13,7 @@ from irchroma.engines.gpu.device import DeviceArray, Workspace
 from irchroma.engines.gpu.kernels.source import Launch, launch
 from irchroma.engines.gpu.steps.filters import Fit, Night, Windows, half_of, shrink, sizes
 from irchroma.engines.gpu.steps.i420 import PackOptions, packed_arguments
-from irchroma.engines.gpu.steps.scenery import Behind, behind_steps
+from irchroma.engines.gpu.steps.scenery import Behind, behind_steps, behind_video_steps
 from irchroma.engines.recolor import decided, neutral, night, recoloring, shade
 from irchroma.engines.recolor.base_tone import (
     CALM,
@@ -136,17 +136,18 @@ class RecolorSteps:
             "fine_height": fine[0],
             "limit": -1.0 if limit is None else limit,
         }
-        if frame.pack is None or frame.behind is not None:
-            out = frame.out
-            if frame.behind is not None:
-                out = self._space.array("composed", (height, width, 3), np.uint8)
+        behind, pack = frame.behind, frame.pack
+        if pack is None:
+            out = frame.out if behind is None else self._space.array("composed", (height, width, 3), np.uint8)
             self._steps.append(launch("compose", (width, height, 1), out=out, **given))
-            if frame.behind is not None:
-                self._steps += behind_steps(self._space, out, frame.behind, frame.out, frame.pack)
+            if behind is not None:
+                self._steps += behind_steps(self._space, out, behind, frame.out)
             return
-        packed = packed_arguments(frame.out, (height, width), frame.pack)
+        packed = packed_arguments(frame.out, (height, width), pack)
         extent = ((width + 1) // 2, (height + 1) // 2, 1)
         self._steps.append(launch("compose_packed", extent, **packed, **given))
+        if behind is not None:
+            self._steps += behind_video_steps(self._space, frame.out, (height, width), behind, pack)
 
     def _believed(self, guide: DeviceArray, color: DeviceArray) -> DeviceArray:
         """(3, h, w) float32 Y', Cb, Cr; see `Recoloring._believed`."""

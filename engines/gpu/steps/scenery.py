@@ -5,8 +5,7 @@ The host follows the camera and says how far the reference is taken, place by pl
 still, the reference's color and its picture at full size, is copied when it is another one.
 
 The launches give what `ReferenceSteering.apply` (of a reference of which nothing is held back) and
-`Scenery.put_behind` give; packed, too, where the CPU puts it behind Y', Cb and Cr (`put_behind_video`), which
-differs where R'G'B' is clipped.
+`Scenery.put_behind` give; behind a packed picture `Scenery.put_behind_video`.
 """
 
 from __future__ import annotations
@@ -17,9 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.gpu.device import Block, DeviceArray, Workspace
 from irchroma.engines.gpu.kernels.source import Launch, launch
-from irchroma.engines.gpu.steps.i420 import PackOptions, packed_arguments
+from irchroma.engines.gpu.steps.i420 import PackOptions, packed_arguments, packed_bytes
+from irchroma.engines.recolor.color_space import rgb_to_video_in_1024ths
 from irchroma.engines.reference.laid import Laid, Laying, detail_radius_px
 
 
@@ -29,15 +30,16 @@ class LaidLayout(Block):
     Attributes:
         size: (H, W) of the frame.
         work: (h, w) at which its color is.
+        video: the reference's picture is I420, BT.709 limited range, to lie behind packed pictures.
     """
 
-    def __init__(self, size: tuple[int, int], work: tuple[int, int]) -> None:
-        self.size, self.work = size, work
+    def __init__(self, size: tuple[int, int], work: tuple[int, int], video: bool = False) -> None:
+        self.size, self.work, self.video = size, work, video
         parts: dict[str, tuple[tuple[int, ...], Any]] = {
             "share": (work, np.float32),
             "given": ((3, *work), np.float32),
             "support": (work, np.float32),
-            "picture": ((*size, 3), np.uint8),
+            "picture": ((packed_bytes(size),) if video else (*size, 3), np.uint8),
         }
         super().__init__(parts)
 
@@ -84,7 +86,11 @@ class LaidWriter:
             self._laid, last = laying.laid, "picture"
             support = laying.laid.support
             parts["support"][...] = 1 if support is None else support
-            np.copyto(parts["picture"], laying.laid.picture(layout.size))
+            if layout.video:
+                planes = laying.laid.video(layout.size)
+                np.concatenate([plane.ravel() for plane in planes], out=parts["picture"])
+            else:
+                np.copyto(parts["picture"], laying.laid.picture(layout.size))
         return layout.nbytes_up_to(last)
 
 
@@ -94,7 +100,7 @@ class Behind:
 
     Attributes:
         parts: of `LaidLayout`, on the device.
-        plain: (3, h, w) uint8 R', G', B' of the reference's color at work size.
+        plain: (3, h, w) uint8 R', G', B' of the reference's color at work size, or Y', Cb, Cr of video.
         scenery: see `ReferenceOptions.scenery`.
     """
 
@@ -104,7 +110,7 @@ class Behind:
 
 
 def lay_step(
-    space: Workspace, parts: dict[str, DeviceArray], color: DeviceArray
+    space: Workspace, parts: dict[str, DeviceArray], color: DeviceArray, video: bool = False
 ) -> tuple[DeviceArray, DeviceArray, Launch]:
     """(4, h, w) float32 color with the reference over `color`; `Behind.plain`; and the launch of both.
 
@@ -112,38 +118,68 @@ def lay_step(
         space: of what is made.
         parts: of `LaidLayout`.
         color: (4, h, w) float32: Y', Cb, Cr and confidence; not written to.
+        video: see `LaidLayout`.
     """
     _, height, width = color.shape
     made, plain = (
         space.array("laid.color", color.shape),
         space.array("laid.plain", (3, height, width), np.uint8),
     )
-    given = {"color": color, "given": parts["given"], "share": parts["share"], "out": made, "plain": plain}
+    given: dict[str, Any] = {"color": color, "given": parts["given"], "share": parts["share"]}
+    given |= {"out": made, "plain": plain, "video": int(video), "to_video": rgb_to_video_in_1024ths()}
     return made, plain, launch("lay_color", (width, height, 4), **given, width=width, height=height)
 
 
-def behind_steps(
-    space: Workspace, rgb: DeviceArray, behind: Behind, out: DeviceArray, pack: PackOptions | None
-) -> list[Launch]:
-    """From a frame (H, W, 3) uint8 R'G'B' to the same before what is behind it, as `FrameArrays.out` says."""
+def behind_steps(space: Workspace, rgb: DeviceArray, behind: Behind, out: DeviceArray) -> list[Launch]:
+    """From a frame (H, W, 3) uint8 R'G'B' to the same before what is behind it, into `out` of that shape."""
     height, width, _ = rgb.shape
+    gray = space.array("behind.gray", (height, width), np.uint8)
+    base, blurring = _blurred(space, gray)
+    small_height, small_width = behind.parts["share"].shape
+    given = {name: behind.parts[name] for name in ("picture", "support", "share")}
+    given |= {"rgb": rgb, "gray": gray, "base": base, "plain": behind.plain, "out": out}
+    size = {"width": width, "height": height, "small_width": small_width, "small_height": small_height}
+    extent = (width, height, 1)
+    return [
+        launch("gray_of", extent, rgb=rgb, out=gray, width=width),
+        *blurring,
+        launch("put_behind", extent, **given, **size, scenery=behind.scenery),
+    ]
+
+
+def behind_video_steps(
+    space: Workspace, packed: DeviceArray, size: tuple[int, int], behind: Behind, pack: PackOptions
+) -> list[Launch]:
+    """The same of a packed picture of (H, W), in place.
+
+    Raises:
+        EngineOptionError: it is not in BT.709 limited range, as the reference is.
+    """
+    if (pack.matrix, pack.full_range) != ("bt709", False):
+        raise EngineOptionError("a reference is put behind pictures of BT.709 in limited range only")
+    height, width = size
+    base, blurring = _blurred(space, packed.part(0, size, np.uint8))
+    half_width, half_height = (width + 1) // 2, (height + 1) // 2
+    small_height, small_width = behind.parts["share"].shape
+    given = {name: behind.parts[name] for name in ("picture", "support", "share")}
+    given |= {"base": base, "plain": behind.plain}
+    sizes = {"width": width, "height": height, "half_width": half_width, "half_height": half_height}
+    sizes |= {"small_width": small_width, "small_height": small_height}
+    where = packed_arguments(packed, size, pack)
+    given |= {name: where[name] for name in ("luma", "cb", "cr", "step", "pitch")}
+    extent = (half_width, half_height, 1)
+    return [*blurring, launch("put_behind_video", extent, **given, **sizes, scenery=behind.scenery)]
+
+
+def _blurred(space: Workspace, luma: DeviceArray) -> tuple[DeviceArray, list[Launch]]:
+    """(H, W) uint8 of (H, W) uint8 without what is detail before a reference, and the launches of it."""
+    height, width = luma.shape
     extent, radius = (width, height, 1), detail_radius_px((height, width))
-    gray, base = (space.array(f"behind.{name}", (height, width), np.uint8) for name in ("gray", "base"))
-    once = space.array("behind.once", (height, width), np.uint8)
+    once, base = (space.array(f"behind.{name}", (height, width), np.uint8) for name in ("once", "base"))
     sums = space.array("behind.sums", (height, width), np.int32)
-    steps = [launch("gray_of", extent, rgb=rgb, out=gray, width=width)]
-    for source, target in ((gray, once), (once, base)):
+    steps = []
+    for source, target in ((luma, once), (once, base)):
         rows = {"in": source, "out": sums, "width": width, "radius": radius}
         columns = {"in": sums, "out": target, "width": width, "height": height, "radius": radius}
         steps += [launch("sum_rows", extent, **rows), launch("mean_columns", extent, **columns)]
-    small_height, small_width = behind.parts["share"].shape
-    given = {name: behind.parts[name] for name in ("picture", "support", "share")}
-    given |= {"rgb": rgb, "gray": gray, "base": base, "plain": behind.plain}
-    size = {"width": width, "height": height, "small_width": small_width, "small_height": small_height}
-    if pack is None:
-        steps.append(launch("put_behind", extent, **given, **size, out=out, scenery=behind.scenery))
-        return steps
-    halves = ((width + 1) // 2, (height + 1) // 2, 1)
-    packed = packed_arguments(out, (height, width), pack)
-    steps.append(launch("put_behind_packed", halves, **given, **size, **packed, scenery=behind.scenery))
-    return steps
+    return base, steps

@@ -52,6 +52,14 @@ def test_luma_is_opencvs_gray_and_neutral_rgb_keeps_it() -> None:
     np.testing.assert_array_equal(color_space.rgb_to_luma(color_space.luma_to_rgb(luma)), luma)
 
 
+def test_whole_numbers_that_stand_for_the_matrix_of_video_give_its_very_levels() -> None:
+    """A device reckons with them: rounded once more, its planes would be a level off in places."""
+    rgb = every_color(5)
+    matrix = np.array(color_space.rgb_to_video_in_1024ths()).reshape(3, 4)
+    levels = (rgb.astype(int) @ matrix[:, :3].T + matrix[:, 3]) >> 10
+    np.testing.assert_array_equal(np.clip(levels, 0, 255), color_space.rgb_to_video(rgb))
+
+
 def test_video_planes_and_back_are_the_same_color() -> None:
     levels = np.array([[[200, 90, 60], [30, 120, 200]], [[90, 90, 90], [10, 250, 120]]], np.uint8)
     rgb = np.kron(levels, np.ones((8, 8, 1), np.uint8))

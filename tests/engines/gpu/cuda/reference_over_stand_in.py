@@ -1,15 +1,18 @@
-"""The engine `reference` by PyCUDA over `driver_stand_in.cpp`: a program, since a process has one driver.
+"""The engine `reference` over `driver_stand_in.cpp`: a program, since a process has one driver.
 
 Its networks are plans of `plans.execution` over a double of the library, which does their work on the
-processor.
+processor. With `--device torch` (by `torch_over_stand_in`) they run on torch's device, whose own networks
+have one input each.
 """
 
 from __future__ import annotations
 
+import argparse
 import ctypes
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,7 @@ from tests.engines.gpu.plans.engine_double import GraphDouble, LibraryDouble, Sh
 from tests.engines.moving_scene import FRAME_NS
 
 from irchroma.engines.errors import DeviceLost, EngineError
-from irchroma.engines.gpu.device import DeviceTensors
+from irchroma.engines.gpu.device import Device, DeviceTensors
 from irchroma.engines.gpu.graphs import GraphsOnDevice
 from irchroma.engines.gpu.plans.execution import LoadedPlan, PlanTensors
 from irchroma.engines.network import network
@@ -47,7 +50,19 @@ def array_at(address: int, shape: Shape) -> NDArray[np.float32]:
     return np.ctypeslib.as_array((ctypes.c_float * count).from_address(address)).reshape(shape)
 
 
-def planned(device: Any, path: Path, shapes: Mapping[str, Shape], outputs: Sequence[str]) -> PlanTensors:
+class InTorchsStream(PlanTensors):
+    """As torch's device runs networks."""
+
+    def run(self) -> None:
+        """In torch's current stream."""
+        import torch
+
+        self.enqueue(torch.cuda.current_stream().cuda_stream)
+
+
+def planned(
+    kind: type[PlanTensors], device: Any, path: Path, shapes: Mapping[str, Shape], outputs: Sequence[str]
+) -> PlanTensors:
     """A network's plan, as if it were loaded."""
     graph = network.open_graph(path, EXACT)
     made = graph.run({name: np.zeros(shape, np.float32) for name, shape in shapes.items()})
@@ -62,27 +77,49 @@ def planned(device: Any, path: Path, shapes: Mapping[str, Shape], outputs: Seque
     library: Any = LibraryDouble()
     plan = LoadedPlan(key, library, GraphDouble(every, compute), "double", 1)
     with device.current():
-        return PlanTensors(plan, device, shapes, outputs)
+        return kind(plan, device, shapes, outputs)
+
+
+def opener(name: str) -> Callable[[], Device]:
+    """Opens a device of that library on which the networks are such plans."""
+    base: Any
+    if name == "torch":
+        from irchroma.engines.gpu.cuda.torch_device import TorchDevice
+
+        base, kind = TorchDevice, InTorchsStream
+    else:
+        from irchroma.engines.gpu.cuda.pycuda_device import PyCudaDevice
+
+        base, kind = PyCudaDevice, PlanTensors
+
+    class Planned(base):  # type: ignore[misc]
+        def open_graph(
+            self, path: Path, shapes: Mapping[str, tuple[int, ...]], outputs: Sequence[str]
+        ) -> DeviceTensors:
+            return planned(kind, self, path, shapes, outputs)
+
+    return Planned
 
 
 def main() -> None:
     """Color, compare, close; or see the failure that was ordered come out as one clear error."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--device", default="pycuda", choices=("pycuda", "torch"))
+    parser.add_argument("--size", default="320x240", help="of the frames")
+    parser.add_argument("--work-size", type=int, default=160, help="0 for what the engine ships with")
+    args = parser.parse_args()
+    width, height = map(int, args.size.split("x"))
+    options = replace(OPTIONS, work_size_px=args.work_size or None)
     driver = ctypes.CDLL("libcuda.so.1", ctypes.RTLD_GLOBAL)
-    from irchroma.engines.gpu.cuda.pycuda_device import PyCudaDevice
-
-    class Device(PyCudaDevice):
-        def open_graph(
-            self, path: Path, shapes: Mapping[str, tuple[int, ...]], outputs: Sequence[str]
-        ) -> DeviceTensors:
-            return planned(self, path, shapes, outputs)
-
+    open_device = opener(args.device)
     early._ALIKE = -1.0  # the processor has its first layers from `fast`, a device has not
     fails = os.environ["STAND_IN_FAILS"]
-    graphs = GraphsOnDevice(Device())
-    device = NeuralColorizer(OPTIONS, opener=graphs.open_network, graphs=graphs.open_graph)
-    ordinary = NeuralColorizer(OPTIONS)
-    infrared = daytime_scene.draw(3)[1]
-    references = {0: [given(3)], 3: [given(9)], 5: [given(9, (120, 320))], 7: []}
+    graphs = GraphsOnDevice(open_device())
+    device = NeuralColorizer(options, opener=graphs.open_network, graphs=graphs.open_graph)
+    ordinary = NeuralColorizer(options)
+    size = (height, width)
+    infrared = daytime_scene.draw(3, size)[1]
+    references = {0: [given(3, size)], 3: [given(9, size)], 5: [given(9, (height // 2, width))], 7: []}
     failures: list[str] = []
 
     def color() -> None:
@@ -95,7 +132,9 @@ def main() -> None:
                     driver.stand_in_lose()
                 one.submit(np.roll(infrared, index, axis=1), index * FRAME_NS)
                 shown.append(one.collect().rgb.astype(int))
-            assert np.abs(shown[0] - shown[1]).mean() < 0.01, index
+            off = float(np.abs(shown[0] - shown[1]).mean())
+            print(f"frame {index}: {off:.4f} levels off", flush=True)
+            assert off < 0.01, index
 
     def color_and_tell() -> None:
         try:
@@ -115,7 +154,9 @@ def main() -> None:
         device.close()
     if fails == "lost":
         with pytest.raises(DeviceLost, match="restart"):
-            Device()
+            open_device()
+    if args.device == "torch":  # whose events and memory are not the stand-in's
+        return
     left = (ctypes.c_int * 8)()
     driver.stand_in_left(left)
     assert left[0] == left[7] == 0, list(left)

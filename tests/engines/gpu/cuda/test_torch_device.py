@@ -243,3 +243,13 @@ def test_the_program_that_loses_a_gpu_on_purpose_ends_well_by_torch(
     done = over_stand_in("cuda.torch_over_stand_in", "programs.lost --device torch")
     assert done.returncode == 0, done.stderr
     assert "refused: GPU 0 is lost" in done.stdout
+
+
+def test_the_engine_reference_runs_on_torchs_streams_too(
+    over_stand_in: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    """Where PyCUDA is not here its copies, marks and shapes are seen by torch, at the size of a camera."""
+    words = "cuda.reference_over_stand_in --device torch --size 640x512 --work-size 0"
+    done = over_stand_in("cuda.torch_over_stand_in", words)
+    assert done.returncode == 0, done.stderr
+    assert "frame 7" in done.stdout
