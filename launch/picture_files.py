@@ -5,6 +5,7 @@ And contact sheets: pictures in rows on a dark ground, each under its title, inp
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from irchroma.engines.cache import replaced
 from irchroma.stream.errors import SourceError
 from irchroma.stream.picture.lettering import Color, fitted, lettered
 from irchroma.stream.sources.picture_file import SUFFIXES
@@ -80,13 +82,24 @@ def write_rgb(path: Path, rgb: NDArray[np.uint8]) -> None:
     done, data = cv2.imencode(suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)
     if not done:
         raise PictureError(f"{path}: cannot be encoded at {rgb.shape[1]}x{rgb.shape[0]}")
-    there = path.exists()
     try:
-        path.write_bytes(data.tobytes())
+        _put(path, data.tobytes())
     except OSError as error:
-        if not there:
-            path.unlink(missing_ok=True)  # half a picture of a full disk
         raise PictureError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def _put(path: Path, data: bytes) -> None:
+    """The file as a whole, or what was there before: a run may be ended in the middle of it."""
+    there = path.exists()
+    if there:
+        path.open("ab").close()  # what may not be written to is not replaced
+    if there and not path.is_file():
+        path.write_bytes(data)  # a pipe
+        return
+    with replaced(path.resolve()) as partial:
+        partial.write_bytes(data)
+        if there:
+            shutil.copymode(path, partial)
 
 
 def list_pairs(folder: Path) -> list[tuple[Path, Path]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -136,6 +137,42 @@ def test_a_full_disk_is_said_once(tmp_path: Path, capfd: pytest.CaptureFixture[s
     assert "No space left on device" in said
     assert 0 < written < 9
     assert left == f"irchroma image: {9 - written} pictures are left"
+
+
+def test_a_picture_that_cannot_be_written_leaves_the_one_that_was_there(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    cv2.imwrite(str(tmp_path / "old.png"), ramp())
+    cv2.imwrite(str(tmp_path / "new.png"), np.random.default_rng(0).integers(0, 256, (300, 300), np.uint8))
+    mount = ["mount", "-t", "tmpfs", "-o", "size=100k", "none", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no file system can be mounted here")
+    target = disk / "out.png"
+    try:
+        assert main(["image", str(tmp_path / "old.png"), str(target), "--engine", "gray"]) == 0
+        before = target.read_bytes()
+        assert main(["image", str(tmp_path / "new.png"), str(target), "--engine", "gray"]) == 1
+        assert [path.name for path in disk.iterdir()] == ["out.png"]
+        assert target.read_bytes() == before
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+    assert "No space left on device" in capfd.readouterr().err
+
+
+def test_a_link_stays_one_and_a_pipe_is_written_to(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), ramp())
+    link, pipe = tmp_path / "link.png", tmp_path / "pipe.png"
+    link.symlink_to(tmp_path / "real.png")
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE) as reader:
+        for target in (link, pipe):
+            assert main(["image", str(tmp_path / "a.png"), str(target), "--engine", "gray"]) == 0
+        assert reader.stdout is not None
+        assert reader.stdout.read() == (tmp_path / "real.png").read_bytes()
+    assert link.is_symlink()
+    assert pipe.is_fifo()
 
 
 def test_a_neural_engine_colors_a_picture_at_its_own_size(tmp_path: Path) -> None:
