@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -9,18 +10,21 @@ import shutil
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from irchroma.engines.cache import write_atomically
 from irchroma.engines.errors import EngineError
 from irchroma.engines.processor import usable_cores
 from irchroma.launch.archive.plan import Recording, cut
-from irchroma.launch.archive.segment import Done, Job, digest_of
+from irchroma.launch.archive.segment import FULL, UNWRITABLE, Done, Job, digest_of, unwritten
 from irchroma.launch.archive.workers import Workers
+from irchroma.launch.arguments import one_line
 from irchroma.launch.run.options import load
-from irchroma.stream.errors import SourceError, StreamError
+from irchroma.stream.errors import SinkError, SourceError, StreamError
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sinks.files.joined_file import JOINED_PARSER, JoinedFile
 from irchroma.stream.sources.packets import read_packets
@@ -30,7 +34,6 @@ log = logging.getLogger(__name__)
 MANIFEST = "irchroma-archive.json"
 _WORK = ".irchroma-archive"
 ATTEMPTS = 3
-_FULL = "the disk is full"  # as sinks say it
 _THREADS = "neural.network.threads"  # which change no picture
 
 
@@ -114,7 +117,8 @@ class Archive:
         """Color all; failures are noted, and the others go on.
 
         Raises:
-            StreamError: the disk is full, on which all others would fail too.
+            StreamError: the disk is full, on which all others would fail too, or the archive's own files
+                cannot be written.
         """
         waiting: deque[tuple[_Work, Job]] = deque()
         under_way: dict[str, _Work] = {}
@@ -134,6 +138,11 @@ class Archive:
                         self._workers.start(job)
                 if under_way:
                     self._ended(under_way, waiting)
+        except OSError as error:
+            told = unwritten(self._place, error)
+            if told.errno != errno.ENOSPC:
+                raise told from error
+            raise StreamError(f"{self._place}: {FULL}: with room there, the same command goes on") from error
         finally:
             self._workers.close()
 
@@ -151,12 +160,11 @@ class Archive:
             self._tell(self._frames_done, f"{work.recording.name} {len(work.done)}/{len(work.jobs)}")
         else:
             reason = failure or "its result cannot be read"
-            if _FULL in reason:
-                self._fail(work.recording, reason, work)
-                raise StreamError(f"{self._place}: {_FULL}: with room there, the same command goes on")
+            if FULL in reason:
+                raise self._full(work, reason)
             tried = work.attempts[job.number] = work.attempts.get(job.number, 0) + 1
             log.warning("%s: segment %d: %s (attempt %d)", work.recording.name, job.number, reason, tried)
-            if tried < ATTEMPTS:
+            if tried < ATTEMPTS and UNWRITABLE not in reason:
                 waiting.appendleft((work, job))
             elif work.failure is None:
                 what = f"segment {job.number}" if job.number >= 0 else "following its tone"
@@ -227,7 +235,9 @@ class Archive:
             part.replace(recording.target)
         except (OSError, StreamError, EngineError) as error:
             part.unlink(missing_ok=True)
-            self._fail(recording, f"joining: {error}", work)
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                raise self._full(work, f"joining: {one_line(error)}") from error
+            self._fail(recording, f"joining: {one_line(error)}", work)
             return
         ordered = [work.done[job.number] for job in work.jobs]
         frames = sum(len(done.times) for done in ordered)
@@ -265,6 +275,14 @@ class Archive:
         self.colored += 1
         shutil.rmtree(work.folder, ignore_errors=True)
 
+    def _full(self, work: _Work, reason: str) -> SinkError:
+        """What ends the archive for now; noted where there is room for that."""
+        with suppress(OSError):
+            self._fail(work.recording, reason, work)
+        full = SinkError(f"{self._place}: {FULL}")
+        full.errno = errno.ENOSPC
+        return full
+
     def _fail(self, recording: Recording, reason: str, work: _Work | None = None) -> None:
         """Note it; what is done of it stays for the next time."""
         self.failures.append(f"{recording.name}: {reason}")
@@ -275,9 +293,8 @@ class Archive:
 
     def _note(self, recording: Recording, told: dict[str, Any]) -> None:
         self._manifest["recordings"][recording.name] = told
-        new = self._manifest_path.with_suffix(".part")
-        new.write_text(json.dumps(self._manifest, indent=1) + "\n", encoding="utf-8")
-        new.replace(self._manifest_path)
+        text = json.dumps(self._manifest, indent=1) + "\n"
+        write_atomically(self._manifest_path, [text.encode()])
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ are followed through all of it first, and each segment begins with what is known
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -24,13 +25,19 @@ import numpy as np
 from irchroma.launch.run.options import RunConfig, load, with_engine
 from irchroma.launch.run.process import settle_threads, tune_process
 from irchroma.launch.run.wiring import build_loop
-from irchroma.stream.errors import SourceError, StreamError
+from irchroma.stream.errors import SinkError, SourceError, StreamError
 from irchroma.stream.loop.loop import Loop
 from irchroma.stream.protocols import Pixels, VideoInfo
 from irchroma.stream.remarks import Remarks, run_remarks
 from irchroma.stream.sinks.files.file_sink import FileSink, FileSinkOptions
 from irchroma.stream.sources.file_source import Part
 
+FULL = "the disk is full"
+"""As sinks say it; nothing else can be written either."""
+UNWRITABLE = "cannot be written"
+"""Of what no other attempt would write."""
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _SAME_NS = 500_000  # containers' times are rounded to less
 
 
@@ -149,10 +156,25 @@ def work(job: Job) -> None:
     Raises:
         StreamError, EngineError, ConfigError: it could not be done.
     """
-    if job.number < 0:
-        follow_tone(job)
-    else:
-        color_segment(job)
+    try:
+        if job.number < 0:
+            follow_tone(job)
+        else:
+            color_segment(job)
+    except OSError as error:
+        raise unwritten(Path(job.target), error) from error
+
+
+def unwritten(path: Path, error: OSError) -> OSError:
+    """The one clear line for a file of the archive's own that has no room or may not be written; any other
+    error as it is."""
+    if error.errno not in (*_FULL, *_DENIED):
+        return error
+    full = error.errno in _FULL
+    what = FULL if full else f"{UNWRITABLE} ({os.strerror(error.errno or 0).lower()})"
+    found = SinkError(f"{error.filename or path}: {what}")
+    found.errno = errno.ENOSPC if full else error.errno
+    return found
 
 
 def follow_tone(job: Job) -> None:

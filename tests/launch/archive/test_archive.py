@@ -211,26 +211,6 @@ def test_what_was_interrupted_goes_on(clip: Path, tmp_path: Path, single: Pictur
     require_same(tmp_path / "night.mp4", single)
 
 
-def test_a_full_disk_ends_an_archive_for_now(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    recordings, disk, noise = tmp_path / "in", tmp_path / "disk", "test:nir?size=320x256&rate=10&frames=30"
-    for folder in (recordings, disk):
-        folder.mkdir()
-    assert main(["run", noise, "--to", str(recordings / "a.mp4"), "--engine", "gray", "--quiet"]) == 0
-    (recordings / "b.mp4").write_bytes((recordings / "a.mp4").read_bytes())
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100k", "none", str(disk)], check=False).returncode:
-        pytest.skip("no file system can be mounted here")
-    words = ["archive", str(recordings), str(disk / "out"), "--engine", "gray", "--quality", "0", "--quiet"]
-    try:
-        assert main(words) == 1
-        said = capsys.readouterr().err
-        assert said.endswith("the disk is full: with room there, the same command goes on\n")
-        assert "attempt" not in said
-        subprocess.run(["mount", "-o", "remount,size=9m", str(disk)], check=True)
-        assert main(words) == 0
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=True)
-
-
 def workers_at(place: Path) -> list[int]:
     """Processes that color segments there."""
     found = []
