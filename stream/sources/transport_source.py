@@ -6,8 +6,9 @@ import re
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from irchroma.stream.errors import SourceError, SourceLost, SourceRefused
-from irchroma.stream.gstreamer.door import GstFailure
+from irchroma.stream.errors import SourceError, SourceFormatError, SourceLost, SourceRefused
+from irchroma.stream.gstreamer.door import GstFailure, modules, post_error
+from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.sources.addresses import broken_format, masked, split_credentials, why_unreachable
 from irchroma.stream.sources.decoding import Decoding
 from irchroma.stream.sources.gst_source import GstSource, PictureOptions, SourcePlan
@@ -15,9 +16,29 @@ from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Source
 _SRT_KEYS = ("mode", "latency", "passphrase", "pbkeylen", "streamid", "localaddress", "localport")
 _PORTS = {"http": 80, "https": 443}
 _SILENCE_S = 5
+_MOST_BYTES = 32 << 20  # of a picture: 3840x2160 noise as JPEG of quality 100 has 20 million bytes
 
 
-class TransportSource(GstSource):
+class _NetworkSource(GstSource):
+    """What an element called `net` receives and a decodebin decodes."""
+
+    _name = ""
+    """The address, without credentials."""
+
+    def _planned(self, head: str, properties: dict[str, Any], tail: str = "") -> SourcePlan:
+        decoding = self._watched(
+            Decoding(self._name, self._pictures.max_megapixels, tell_damage=self._pictures.tell_damage)
+        )
+        return SourcePlan(
+            launch=f"{head} ! decodebin name=decode{tail}",
+            properties={"net": properties},
+            signals={"decode": decoding.signals},
+            live=True,
+            description=self._name,
+        )
+
+
+class TransportSource(_NetworkSource):
     """A container received over the network.
 
     `srt://host:port` calls a sender, `srt://:port` waits for one; `tcp://host:port` connects. 16-bit
@@ -55,16 +76,7 @@ class TransportSource(GstSource):
             properties = {"uri": self._address}
             if "latency" not in self._keys:
                 properties["latency"] = self._latency_ms
-        decoding = self._watched(
-            Decoding(self._name, self._pictures.max_megapixels, tell_damage=self._pictures.tell_damage)
-        )
-        return SourcePlan(
-            launch=f"{head} ! decodebin name=decode ! deinterlace fields=top",
-            properties={"net": properties},
-            signals={"decode": decoding.signals},
-            live=True,
-            description=self._name,
-        )
+        return self._planned(head, properties, " ! deinterlace fields=top")
 
     def explain(self, failure: GstFailure | None) -> SourceError:
         """See `GstSource.explain`."""
@@ -81,7 +93,7 @@ class TransportSource(GstSource):
         return broken_format(name, failure) or SourceError(f"{name} cannot be played: {masked(str(failure))}")
 
 
-class HttpSource(GstSource):
+class HttpSource(_NetworkSource):
     """`http://user:password@host/video.mjpg`: a live stream of JPEG pictures; newest frame wins.
 
     Frames have the time of their arrival, as the stream itself has none.
@@ -108,17 +120,40 @@ class HttpSource(GstSource):
         properties["automatic-redirect"] = False  # another host would be told user and password
         if self._user:
             properties |= {"user-id": self._user, "user-pw": self._password}
-        decoding = self._watched(
-            Decoding(self._name, self._pictures.max_megapixels, tell_damage=self._pictures.tell_damage)
+        return self._planned(
+            "souphttpsrc name=net is-live=true do-timestamp=true"
+            " ! multipartdemux name=parts single-stream=true",
+            properties,
         )
-        return SourcePlan(
-            launch="souphttpsrc name=net is-live=true do-timestamp=true ! multipartdemux single-stream=true"
-            " ! decodebin name=decode",
-            properties={"net": properties},
-            signals={"decode": decoding.signals},
-            live=True,
-            description=self._name,
-        )
+
+    def _attach(self, coded: str, pipeline: Pipeline) -> None:
+        super()._attach(coded, pipeline)
+        self._cap_parts(pipeline.element("parts"))
+
+    def _cap_parts(self, parts: Any) -> None:
+        """Let what never ends a picture fill no memory: multipartdemux waits for the end, however late."""
+        gst, waiting = modules()["Gst"], [0]
+
+        def arriving(_pad: Any, info: Any) -> Any:
+            waiting[0] += info.get_buffer().get_size()
+            if waiting[0] <= _MOST_BYTES:
+                return gst.PadProbeReturn.OK
+            if self._decoding is not None and self._decoding.refusal is None:
+                self._decoding.refusal = SourceFormatError(
+                    f"{self._name}: sends more than {_MOST_BYTES >> 20} MB without the end of a picture"
+                )
+                post_error(parts, str(self._decoding.refusal))
+            return gst.PadProbeReturn.DROP
+
+        def leaving(_pad: Any, _info: Any) -> Any:
+            waiting[0] = 0
+            return gst.PadProbeReturn.OK
+
+        def found(_parts: Any, pad: Any) -> None:
+            pad.add_probe(gst.PadProbeType.BUFFER, leaving)
+
+        parts.get_static_pad("sink").add_probe(gst.PadProbeType.BUFFER, arriving)
+        parts.connect("pad-added", found)
 
     def explain(self, failure: GstFailure | None) -> SourceError:
         """See `GstSource.explain`."""

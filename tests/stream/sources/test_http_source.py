@@ -39,6 +39,16 @@ class Camera(http.server.BaseHTTPRequestHandler):
             self.send_header("Location", "http://127.0.0.2:9/secret/video.mjpg")
             self.send_header("Content-Length", "0")
             self.end_headers()
+        elif self.path == "/endless.mjpg":
+            self.send_response(200)
+            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=next")
+            self.end_headers()
+            try:
+                self.wfile.write(b"--next\r\nContent-Type: image/jpeg\r\n\r\n" + JPEG[:200])
+                while not self.ended.is_set():
+                    self.wfile.write(bytes(1 << 20))
+            except OSError:
+                pass
         elif self.path == "/page":
             self.send_response(200)
             self.end_headers()
@@ -117,6 +127,12 @@ def test_what_gives_no_pictures_is_one_line(camera: str, place: str, said: str) 
         open_source("http://" + place.format(camera)).open()
     assert "wrong" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_picture_that_never_ends_fills_no_memory(camera: str) -> None:
+    source = open_source(f"http://{camera}/endless.mjpg")
+    with pytest.raises(SourceError, match="sends more than 32 MB without the end of a picture"):
+        source.open()
 
 
 def test_a_camera_that_is_off_is_said_to_be() -> None:
