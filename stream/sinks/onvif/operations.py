@@ -6,6 +6,8 @@ ONVIF Profile S Specification 1.3, 7.
 
 from __future__ import annotations
 
+import hashlib
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -113,7 +115,8 @@ def answer(asked: Asked) -> str:
     namespace, _, name = asked.body.tag.removeprefix("{").partition("}")
     operation = _OPERATIONS.get((namespace, name))
     if operation is None:
-        raise Fault(f"{name} is not there", "ter:ActionNotSupported", code="Receiver")
+        # Clients go on without what is "not implemented" (Core Specification, 5.8.2.3).
+        raise Fault(f"{name}: optional action not implemented", "ter:ActionNotSupported", code="Receiver")
     prefix = "tds" if namespace == DEVICE else "trt"
     return f"<{prefix}:{name}Response>{operation(asked)}</{prefix}:{name}Response>"
 
@@ -184,6 +187,40 @@ def _scopes(asked: Asked) -> str:
     return "".join(
         f"<tds:Scopes><tt:ScopeDef>Fixed</tt:ScopeDef><tt:ScopeItem>{escape(one)}</tt:ScopeItem></tds:Scopes>"
         for one in asked.scopes
+    )
+
+
+def _interfaces(asked: Asked) -> str:
+    """One, with an address of this device alone: recorders take it for what tells devices apart, and a
+    machine may have several. Its second bit says that no maker has given it (IEEE 802, 8.2)."""
+    digits = hashlib.sha256(asked.serial.encode()).hexdigest()
+    hardware = ":".join(["02", *(digits[at : at + 2] for at in range(0, 10, 2))])
+    return (
+        '<tds:NetworkInterfaces token="network"><tt:Enabled>true</tt:Enabled>'
+        f"<tt:Info><tt:Name>network</tt:Name><tt:HwAddress>{hardware}</tt:HwAddress></tt:Info>"
+        "</tds:NetworkInterfaces>"
+    )
+
+
+def _protocols(asked: Asked) -> str:
+    streams = sorted({one.rtsp_port for one in asked.profiles})
+    ports = [("HTTP", asked.port), *(("RTSP", port) for port in streams)]
+    return "".join(
+        f"<tds:NetworkProtocols><tt:Name>{name}</tt:Name><tt:Enabled>true</tt:Enabled>"
+        f"<tt:Port>{port}</tt:Port></tds:NetworkProtocols>"
+        for name, port in ports
+    )
+
+
+def _elsewhere(element: str) -> str:
+    return f"<tds:{element}><tt:FromDHCP>false</tt:FromDHCP></tds:{element}>"
+
+
+def _host_name(_: Asked) -> str:
+    name = escape(socket.gethostname())
+    return (
+        "<tds:HostnameInformation><tt:FromDHCP>false</tt:FromDHCP>"
+        f"<tt:Name>{name}</tt:Name></tds:HostnameInformation>"
     )
 
 
@@ -300,6 +337,13 @@ _OPERATIONS: dict[tuple[str, str], Callable[[Asked], str]] = {
     (DEVICE, "GetServiceCapabilities"): _of_device,
     (DEVICE, "GetScopes"): _scopes,
     (DEVICE, "GetDiscoveryMode"): lambda _: "<tds:DiscoveryMode>Discoverable</tds:DiscoveryMode>",
+    (DEVICE, "GetHostname"): _host_name,
+    (DEVICE, "GetNetworkInterfaces"): _interfaces,
+    (DEVICE, "GetNetworkProtocols"): _protocols,
+    # Of the machine's own network nothing is told, and nothing can be set.
+    (DEVICE, "GetDNS"): lambda _: _elsewhere("DNSInformation"),
+    (DEVICE, "GetNTP"): lambda _: _elsewhere("NTPInformation"),
+    (DEVICE, "GetNetworkDefaultGateway"): lambda _: "<tds:NetworkGateway/>",
     (MEDIA, "GetServiceCapabilities"): _of_media,
     (MEDIA, "GetProfiles"): _each(lambda one: _profile(one, "trt:Profiles")),
     (MEDIA, "GetProfile"): lambda asked: _profile(asked.profile(), "trt:Profile"),

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import socket
 import time
+from fractions import Fraction
+from xml.etree import ElementTree
 
 import pytest
 
@@ -10,7 +14,10 @@ from irchroma.launch.config import ConfigError
 from irchroma.launch.run.options import load, require
 from irchroma.stream.sinks.onvif.digest import Digests
 from irchroma.stream.sinks.onvif.discovery import may_ask
-from irchroma.stream.sinks.onvif.soap import Credentials, parsed
+from irchroma.stream.sinks.onvif.operations import DEVICE, NAMES, SCHEMA, Asked, Profile, answer
+from irchroma.stream.sinks.onvif.soap import Credentials, Fault, parsed
+
+STREAMS = [("yard", 8554), ("gate", 554), ("roof", 8554)]
 
 
 def test_the_command_asks_for_it_and_needs_a_stream() -> None:
@@ -19,6 +26,29 @@ def test_the_command_asks_for_it_and_needs_a_stream() -> None:
         require(load(None, {"source": "test:nir", "to": ["null"], "output.onvif": True}))
     with pytest.raises(ConfigError, match="onvif_port"):
         load(None, {"output.onvif_port": 70000})
+
+
+def test_the_network_is_told_as_far_as_it_is_this_devices_own() -> None:
+    """Home Assistant takes the hardware address for the device's identity, and asks for it first."""
+    profiles = [Profile(name, name, port, (96, 128), Fraction(20), 0, 2.0, None) for name, port in STREAMS]
+
+    def said(name: str, serial: str = "one") -> ElementTree.Element:
+        body = ElementTree.Element(f"{{{DEVICE}}}{name}")
+        text = answer(Asked(body, "192.0.2.1", 8899, profiles, serial, "1", ()))
+        return ElementTree.fromstring(f"<all{NAMES}>{text}</all>")
+
+    def texts(root: ElementTree.Element, name: str) -> list[str]:
+        return [one.text or "" for one in root.iter(f"{{{SCHEMA}}}{name}")]
+
+    assert texts(said("GetNetworkProtocols"), "Port") == ["8899", "554", "8554"]
+    (address,) = texts(said("GetNetworkInterfaces"), "HwAddress")
+    assert re.fullmatch("02(:[0-9a-f]{2}){5}", address)
+    assert texts(said("GetNetworkInterfaces", "another"), "HwAddress") != [address]
+    assert texts(said("GetHostname"), "Name") == [socket.gethostname()]
+    for name in ("GetDNS", "GetNTP", "GetNetworkDefaultGateway"):
+        assert said(name)[0].tag == f"{{{DEVICE}}}{name}Response"
+    with pytest.raises(Fault, match="not implemented"):  # by these words clients go on without it
+        said("GetRelayOutputs")
 
 
 def test_a_message_is_read_with_its_namespaces() -> None:
