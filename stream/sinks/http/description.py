@@ -103,6 +103,7 @@ def _page_paths(at: str, control: LiveControl | None, webrtc: bool) -> dict[str,
             "viewers": {"type": "integer"},
             "width": {"type": "integer"},
             "height": {"type": "integer"},
+            "pixel_aspect": {"type": "number", "description": "width of a pixel to its height"},
             "state": _STATE,
         },
     }

@@ -19,6 +19,7 @@ function tell(figures) {
     + (figures.reason ? ": " + figures.reason : "")
     + (now === "lost" ? (/[.?!]$/.test(figures.reason || "") ? "" : ".") + " The last picture stands." : "");
   engine = figures.engine || "";
+  aspect = figures.pixel_aspect || 1;
   colored = live_now && !figures.reason;
   document.body.classList.toggle("lost", now === "lost" || now === "failed" || now === "ended");
   document.body.classList.toggle("plain", live_now);

@@ -3,8 +3,9 @@ const OWN = { run: "as sent", color: "color", raw: "raw", side: "side by side", 
               confidence: "confidence" };
 const NAMES = Object.keys(OWN), FEEDS = { run: "run", confidence: "confidence" };
 const stage = document.querySelector("main"), view = at("view"), line = at("line"), slider = at("place").querySelector("input");
-const own = { view: "run", wipe: 0.5, blend: 0.5 };
+const still = at("still"), own = { view: "run", wipe: 0.5, blend: 0.5 };
 let drawn = "", engine = "", colored = true;
+let aspect = 1;                            // width of a pixel to its height, as the run says
 
 function look_at(name) {
   own.view = name;
@@ -35,6 +36,7 @@ function compose() {                       // draws the chosen view of what is t
   view.hidden = !composed;
   if (composed && from.dataset.show === "pair" && wide) {
     const pen = size_to(own.view === "side" ? wide : width, high);
+    view.stretch = stretch(from);
     const half = (which, x, cut) => pen.drawImage(from, which * width + cut, 0, width - cut, high, x + cut, 0, width - cut, high);
     pen.globalAlpha = 1;
     if (own.view === "side") pen.drawImage(from, 0, 0);
@@ -43,13 +45,26 @@ function compose() {                       // draws the chosen view of what is t
     if (own.view === "wipe" && own.wipe < 1) half(1, 0, Math.round(own.wipe * width));
     if (own.view === "blend") { pen.globalAlpha = own.blend; half(1, 0, 0); }
   }
-  place(composed ? [view.width, view.height] : [wide, high]);
+  const shown = composed ? view : from;
+  place(composed ? [view.width * stretch(view), view.height] : [wide * stretch(from), high]);
+  fit(shown, composed ? [view.width, view.height] : [wide, high]);
+  fit(still, [still.width, still.height]);
   tell_real(composed || !halved() ? own.view : "run");
 }
 
 function size_to(width, height) {
   if (view.width !== width || view.height !== height) { view.width = width; view.height = height; }
   return view.getContext("2d");
+}
+
+// Of images and over WebRTC nothing says that pixels are no squares; HLS has it in its pictures.
+const stretch = (one) => (one === tape ? 1 : one.stretch || aspect);
+
+function fit(one, [wide, high]) {          // shows its pixels as wide as they are meant to be
+  const factor = stretch(one), [width, height] = [stage.clientWidth, stage.clientHeight];
+  if (factor === 1 || !wide || !high) { one.style.scale = ""; return; }
+  const plain = Math.min(width / wide, height / high), meant = Math.min(width / (wide * factor), height / high);
+  one.style.scale = factor * meant / plain + " " + meant / plain;
 }
 
 function place([wide, high]) {             // where the picture lies within its stage

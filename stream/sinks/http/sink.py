@@ -70,6 +70,7 @@ class HttpSink:
         self._open = self._served = False
         self._withdraw: Callable[[str, int, str], None]
         self._pace: Pace | None = None
+        self._pixel_aspect = 1.0
         self.feeds = {kind: Feed(kind) for kind in FEEDS}
 
     @property
@@ -112,7 +113,7 @@ class HttpSink:
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
         """See `FrameSink.open`. SinkError for a port that is taken or not allowed."""
         check_size(size, f"http://{self._host}:{self.port}")
-        self._pace = None if info.live else Pace()
+        self._pace, self._pixel_aspect = None if info.live else Pace(), float(info.pixel_aspect)
         pool = self.options.pool or EncoderPool()
         for feed in self.feeds.values():
             feed.open(info, size, self.options.encoder, pool)
@@ -141,7 +142,13 @@ class HttpSink:
         live, control = self.live_picture, self.options.control
         height, width = live.size
         viewers = sum(feed.viewers for feed in self.feeds.values())
-        own = {"fps": round(live.rate_hz(), 1), "viewers": viewers, "width": width, "height": height}
+        own = {
+            "fps": round(live.rate_hz(), 1),
+            "viewers": viewers,
+            "width": width,
+            "height": height,
+            "pixel_aspect": self._pixel_aspect,
+        }
         more = self.options.stats() if self.options.stats is not None else {}
         shown = {"live": control.state()} if control is not None else {}
         if self.options.thermometer is not None:

@@ -1,6 +1,6 @@
 // For who shows it to others: t goes through what there is to see, space holds the picture, r takes home the last ten seconds and the next.
 const READY_S = 10, SWEEP_S = 6;
-const caption = at("caption"), still = at("still");
+const caption = at("caption");
 const pause = (seconds) => new Promise((done) => setTimeout(done, 1000 * seconds));
 const seen = () => (view.hidden ? picture() : view);
 let touring = null, recorder = null, recorded_s = 10;
@@ -8,12 +8,14 @@ let touring = null, recorder = null, recorded_s = 10;
 function copy() {
   const from = seen();
   [still.width, still.height] = from === view ? [view.width, view.height] : sizes(from);
+  still.stretch = stretch(from);
   still.getContext("2d").drawImage(from, 0, 0, still.width, still.height);
 }
 
 function freeze() {
   if (still.hidden) copy();
   still.hidden = !still.hidden;
+  drawn = "";
   document.body.classList.toggle("frozen", !still.hidden);
   at("freeze").textContent = still.hidden ? "freeze" : "go on";
 }

@@ -1,0 +1,67 @@
+"""Pixels that are no squares look as they are meant to, in whatever way the picture comes to a browser."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from tests.browser import WIDTH, opened
+from tests.stream.sinks.feeding import fed
+
+from irchroma.stream.picture.picture import Halves, Picture
+from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.sinks.http.sink import HttpSink
+
+pytestmark = [pytest.mark.gst, pytest.mark.browser, pytest.mark.timeout(180)]
+
+SIZE = (120, 160)
+
+
+def with_a_square(aspect: Fraction) -> Picture:
+    """A white square on green, as wide as high once its pixels are `aspect` times as wide as high."""
+    rgb = np.full((*SIZE, 3), (20, 90, 20), np.uint8)
+    half = round(30 / aspect)
+    rgb[30:90, 80 - half : 80 + half] = 255
+    picture = Picture(rgb)
+    picture.halves = Halves(rgb[..., 1].copy(), lambda: Picture(rgb), lambda: Picture(rgb))
+    return picture
+
+
+def square_of(path: Path) -> float:
+    """Width to height of the white square on a screenshot."""
+    seen = cv2.imread(str(path))
+    # under the picture's upper rows, where words are written on it
+    white = cv2.inRange(seen, (225, 225, 225), (255, 255, 255))
+    count, _, stats, _ = cv2.connectedComponentsWithStats(white)
+    assert count > 1
+    largest = stats[1:][np.argmax(stats[1:, cv2.CC_STAT_AREA])]
+    return float(largest[cv2.CC_STAT_WIDTH] / largest[cv2.CC_STAT_HEIGHT])
+
+
+@pytest.mark.parametrize("aspect", [Fraction(1), Fraction(16, 11), Fraction(6, 11)])
+@pytest.mark.parametrize("via", ["webrtc", "hls", "jpeg"])
+def test_a_square_is_one(via: str, aspect: Fraction, tmp_path: Path) -> None:
+    sink = HttpSink("", 0)
+    sink.open(VideoInfo(SIZE, Fraction(10), live=True, pixel_aspect=aspect), SIZE)
+    with fed(sink, with_a_square(aspect), rate=10):
+        address = f"http://127.0.0.1:{sink.port}/?via={via}"
+        with opened(address, tmp_path / "profile") as tab:
+            tab.look("dark", (800, 1200))
+            way = {"webrtc": "WebRTC", "hls": "HLS", "jpeg": "motion JPEG"}[via]
+            for view, shown in (("run", "picture()"), ("color", "view"), ("side", "view")):
+                tab.value(f"document.querySelector('[data-value={view}]').click()")
+                feed = "run" if view == "run" else "pair"
+                tab.wait_for(f"{WIDTH} && picture().dataset.show === '{feed}' && !{shown}.hidden")
+                tab.wait_for(f"at('way').textContent.startsWith('{way}') && aspect")
+                tab.wait_for(f"Math.abs(aspect - {float(aspect)}) < 1e-6")
+                tab.value("new Promise((done) => setTimeout(done, 300))")
+                tab.screenshot(tmp_path / f"{view}.png")
+                assert square_of(tmp_path / f"{view}.png") == pytest.approx(1, abs=0.06), view
+            tab.press(" ")
+            tab.wait_for("!still.hidden")
+            tab.value("new Promise((done) => setTimeout(done, 300))")
+            tab.screenshot(tmp_path / "still.png")
+            assert square_of(tmp_path / "still.png") == pytest.approx(1, abs=0.06)
