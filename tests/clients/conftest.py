@@ -17,6 +17,8 @@ import pytest
 from tests.clients.viewers import GRAYS, RATE, SIZE, Served, irchroma
 from tests.waiting import free_port, wait_for
 
+from irchroma.stream.mp4 import boxes_of
+
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -103,7 +105,8 @@ def served(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
 
 @pytest.fixture(scope="module")
 def recorded(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Recordings of 4 s by one run, with one encoder for each codec; `killed.mp4` is of a run that was."""
+    """Recordings of 4 s by one run, with one encoder for each codec; `killed.mp4` is of a run that was, and
+    `cut.mp4` what is left of it where the power failed as well: fragments, and nothing of the next one."""
     folder = tmp_path_factory.mktemp("recorded")
     folder.chmod(0o755)
     folder.parent.chmod(0o755)
@@ -121,5 +124,8 @@ def recorded(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     killed.kill()
     killed.wait(20)
+    with (folder / "killed.mp4").open("rb") as file:
+        end = max(box.end for box in boxes_of(file) if box.name == b"moof")
+    (folder / "cut.mp4").write_bytes((folder / "killed.mp4").read_bytes()[:end])
     assert all_three.wait(60) == 0, log.read_text()
     return folder

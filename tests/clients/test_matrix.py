@@ -53,7 +53,7 @@ def test_a_client_that_joins_sees_whole_pictures(
     assert served.process.poll() is None, served.log.read_text()
 
 
-@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.webm", "killed.mp4"])
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.webm", "killed.mp4", "cut.mp4"])
 @pytest.mark.parametrize("client", CLIENTS)
 def test_a_client_plays_a_recording(recorded: Path, tmp_path: Path, name: str, client: str) -> None:
     if client == "vlc" and shutil.which("cvlc") is None:

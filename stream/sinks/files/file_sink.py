@@ -21,7 +21,7 @@ from irchroma.stream.sinks.files.audio_track import AudioTrack, open_audio
 from irchroma.stream.sinks.files.description import date
 from irchroma.stream.sinks.files.held import hold
 from irchroma.stream.sinks.files.lossless import LosslessPacker, encoder_for, kind_of
-from irchroma.stream.sinks.files.mp4_repair import delay_mp4, head_of, refragment
+from irchroma.stream.sinks.files.mp4_repair import close_gaps, delay_mp4, head_of, refragment
 from irchroma.stream.sinks.pipeline_sink import PipelineSink, Tail, check_size
 from irchroma.stream.sinks.shared_encoder import EncoderPool
 from irchroma.stream.sinks.sound import LiveSound, open_sound
@@ -173,6 +173,8 @@ class FileSink(PipelineSink):
 
     def _attach(self, pipeline: Pipeline) -> None:
         super()._attach(pipeline)
+        if self.path.suffix.lower() == ".mp4":
+            close_gaps(pipeline.element("mux"))
         if self._audio is not None:
             self._audio.attach(pipeline)
 

@@ -1,17 +1,57 @@
-"""Mends MP4 files that mp4mux wrote: a start time, and fragments again where the index found no room."""
+"""Mends MP4 files that mp4mux wrote: a start time, and fragments again where the index found no room.
+
+And those that it is about to write, whose fragments VLC would not find."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from irchroma.stream.errors import SinkError
+from irchroma.stream.gstreamer.door import modules
 from irchroma.stream.mp4 import boxes, boxes_of
 
 _HEAD_BYTES = 4096
+_GAP = b"\0\0\0\x08free"
 _NESTED = (b"moov", b"trak", b"edts")
 _EMPTY = -1  # the media time of an edit that shows nothing (ISO/IEC 14496-12, 8.6.6)
+
+
+def close_gaps(muxer: Any) -> None:
+    """Let every fragment of a file that an mp4mux writes begin with its `mdat`, before it starts.
+
+    mp4mux (1.22) keeps 8 bytes as a `free` box before each, for a size that needs 64 bits. VLC (3.0) then
+    finds no pictures in a file that was cut off, unless within an `mdat`: after a `moof` it takes pictures
+    of an `mdat` that comes next, and of none behind another box. So the `free` box is the head of its `mdat`,
+    and what was that its first 8 bytes: places of pictures count from the file's beginning.
+    """
+    gst = modules()["Gst"]
+
+    def begins(_pad: Any, info: Any) -> Any:
+        buffer = info.get_buffer()
+        if buffer.get_size() != len(_GAP) + 8:
+            return gst.PadProbeReturn.OK
+        head = buffer.extract_dup(0, len(_GAP) + 8)
+        if head.startswith(_GAP) and head.endswith(b"mdat"):
+            memory = buffer.peek_memory(0)
+            ok, mapped = memory.map(gst.MapFlags.WRITE)
+            if ok:
+                mapped.data[:] = _without_gap(int.from_bytes(head[8:12], "big"))
+                memory.unmap(mapped)
+        return gst.PadProbeReturn.OK
+
+    muxer.get_static_pad("src").add_probe(gst.PadProbeType.BUFFER, begins)
+
+
+def _without_gap(size: int) -> bytes:
+    """The 16 bytes in place of a `free` box and the head of an `mdat` of that size, 0 while it is written."""
+    if size == 0:
+        return struct.pack(">I4sQ", 0, b"mdat", 0)
+    size += len(_GAP)
+    wide = size >= 1 << 32
+    return struct.pack(">I4sQ", 1 if wide else size, b"mdat", size if wide else 0)
 
 
 def delay_mp4(path: Path, start_ns: int) -> None:

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from tests.stream.sinks.files.recording import TICK_NS
 
+from irchroma.stream.mp4 import box_size, boxes_of
+from irchroma.stream.sinks.files import mp4_repair
+
 pytestmark = pytest.mark.gst
 
 
@@ -49,6 +52,20 @@ def test_a_killed_run_leaves_a_playable_file(tmp_path: Path, read_file: Callable
     assert len(back.pts_ns) > 250  # of 400, less what the encoder and the last fragment held
     assert back.pts_ns == [n * 40_000_000 for n in range(len(back.pts_ns))]
     assert back.rgb[200].mean() == pytest.approx(200, abs=2)
+    if suffix == ".mp4":  # an mdat right behind each moof, as VLC wants it: see `close_gaps`
+        with path.open("rb") as file:
+            found = [box.name for box in boxes_of(file)]
+        assert found[:4] == [b"ftyp", b"mdat", b"moov", b"mdat"]
+        assert set(found[3::2]) == {b"mdat"}
+        assert set(found[4::2]) == {b"moof"}
+
+
+def test_heads_of_fragments_take_their_gap_in() -> None:
+    for size in (0, 8, 5000, 2**32 - 9, 2**32 - 8, 2**32 - 1):
+        head = mp4_repair._without_gap(size)
+        assert head[4:8] == b"mdat"
+        assert len(head) == 16
+        assert box_size(head, 7)[0] == (size + 8 if size else 7)
 
 
 FULL = """
