@@ -14,8 +14,8 @@ import numpy as np
 
 _LARGEST_EXPONENT = 60.0
 """Similarities are within 8 of 0, distances take 18 at most, and distrust 30."""
-_ROWS, _COLUMNS = 2, 1
-"""Axes along which shares add up to 1."""
+_RANK, _ROWS, _COLUMNS = 3, 2, 1
+"""Of the matrices, and axes along which shares add up to 1."""
 
 
 def spare_softmaxes(model: Any, opset: Any) -> bool:
@@ -29,15 +29,17 @@ def spare_softmaxes(model: Any, opset: Any) -> bool:
     Returns:
         Whether it is so now; a graph of another kind is left as it is.
     """
-    found = {int(one.get_attributes()["axis"]): one for one in model.get_ops() if _is(one, "Softmax")}
-    if found.keys() != {_ROWS, _COLUMNS}:
+    softmaxes = [one for one in model.get_ops() if _is(one, "Softmax") and _rank(one.output(0)) == _RANK]
+    found = {_axis_of(one): one for one in softmaxes}
+    if len(softmaxes) != len(found) or found.keys() != {_ROWS, _COLUMNS}:
         return False
     rows, columns = found[_ROWS], found[_COLUMNS]
     attended = rows.input_value(0)
     if not _from(columns.input_value(0), attended.get_node()):
         return False
-    sent = _only(_only([columns], "Transpose"), "MatMul")
-    if not sent or not _takes_first(sent[0]):
+    turns = _only([columns], "Transpose")
+    sent = _only(turns, "MatMul")
+    if not sent or not _multiplies(sent[0], turns[0]) or _whole_numbers(turns[0].input_value(1)) != [0, 2, 1]:
         return False
     returned = [one for one in _readers(rows) if _is(one, "MatMul") and _from(one.input_value(1), sent[0])]
     taken = [one for one in _readers(rows) if _is(one, "MatMul") and one not in returned]
@@ -45,7 +47,9 @@ def spare_softmaxes(model: Any, opset: Any) -> bool:
     averaged = _only(weighed, "ReduceSum")
     if [len(one) for one in (returned, taken, weighed, averaged)] != [1, 1, 1, 1] or len(_readers(rows)) != 3:
         return False
-    if len(_readers(sent[0])) != 1 or not (_takes_first(returned[0]) and _takes_first(taken[0])):
+    if len(_readers(sent[0])) != 1 or not (_multiplies(returned[0], rows) and _multiplies(taken[0], rows)):
+        return False
+    if not _sums_rows(averaged[0]):
         return False
 
     powers = opset.exp(opset.clamp(attended, -_LARGEST_EXPONENT, _LARGEST_EXPONENT))
@@ -96,8 +100,31 @@ def _only(nodes: list[Any], kind: str) -> list[Any]:
     return readers if [one.get_type_name() for one in readers] == [kind] else []
 
 
-def _takes_first(matmul: Any) -> bool:
-    """Whether it multiplies as it stands, nothing turned, what is known last of its second input."""
+def _multiplies(matmul: Any, first: Any) -> bool:
+    """Whether it multiplies what comes from that node as it stands, nothing turned, what is known last of its
+    second input."""
     about = matmul.get_attributes()
     width = matmul.input_value(1).get_partial_shape()[2]
-    return not about["transpose_a"] and not about["transpose_b"] and bool(width.is_static)
+    turned = about["transpose_a"] or about["transpose_b"]
+    return _from(matmul.input_value(0), first) and not turned and bool(width.is_static)
+
+
+def _sums_rows(reduces: Any) -> bool:
+    """Whether it leaves of each row its sum, as a matrix of one column."""
+    axes = _whole_numbers(reduces.input_value(1))
+    return axes in ([_ROWS], [_ROWS - _RANK]) and bool(reduces.get_attributes()["keep_dims"])
+
+
+def _rank(port: Any) -> int | None:
+    shape = port.get_partial_shape()
+    return len(shape) if shape.rank.is_static else None
+
+
+def _axis_of(softmax: Any) -> int:
+    return int(softmax.get_attributes()["axis"]) % _RANK
+
+
+def _whole_numbers(port: Any) -> list[int] | None:
+    """What a constant holds; None of what is calculated."""
+    node = port.get_node()
+    return [int(one) for one in np.ravel(node.data)] if _is(node, "Constant") else None

@@ -127,6 +127,50 @@ def test_a_graph_with_other_softmaxes_is_left_as_it_is(tiny_network: Path, given
         graph.close()
 
 
+@pytest.mark.parametrize("other", ["keep_dims", "sum of columns", "turned otherwise"])
+def test_an_attention_that_adds_up_or_turns_otherwise_is_left_as_it_is(
+    given: GivenPicture, other: str
+) -> None:
+    import openvino
+    from openvino import opset13
+
+    from irchroma.engines.network.openvino_runtime import OpenVinoGraph
+    from irchroma.engines.network.rewriting.attention import spare_softmaxes
+
+    graph = OpenVinoGraph(frames_of(given), OPTIONS)
+    matrices = [
+        one
+        for one in graph.model.get_ops()
+        if one.get_type_name() == "Softmax" and len(one.get_output_partial_shape(0)) == 3
+    ]
+    columns = next(one for one in matrices if one.get_attributes()["axis"] == 1)
+    rows = next(one for one in matrices if one.get_attributes()["axis"] == 2)
+    (turned,) = (one.get_node() for one in columns.output(0).get_target_inputs())
+    weighed = next(
+        one.get_node()
+        for one in rows.output(0).get_target_inputs()
+        if one.get_node().get_type_name() == "Multiply"
+    )
+    (total,) = (one.get_node() for one in weighed.output(0).get_target_inputs())
+    changed: Any
+    if other == "turned otherwise":
+        replaced, changed = turned, opset13.transpose(columns, opset13.constant(np.array([0, 1, 2])))
+    else:
+        kept = other != "keep_dims"
+        replaced = total
+        changed = opset13.reduce_sum(weighed, opset13.constant(np.array([1 if kept else 2])), kept)
+        changed = changed if kept else opset13.unsqueeze(changed, opset13.constant(np.array([2])))
+    for reader in replaced.output(0).get_target_inputs():
+        reader.replace_source_output(changed.output(0))
+    nothing = opset13.constant(np.zeros((1, 1, 1), np.float32))
+    replaced.input(0).replace_source_output(nothing.output(0))  # it would count as a reader still
+    graph.model = openvino.Model(graph.model.outputs, graph.model.get_parameters(), "changed")
+    before = [node.get_friendly_name() for node in graph.model.get_ordered_ops()]
+    assert not spare_softmaxes(graph.model, opset13)
+    assert [node.get_friendly_name() for node in graph.model.get_ordered_ops()] == before
+    graph.close()
+
+
 def test_with_what_the_band_s_network_knows_it_says_nearly_the_same(given: GivenPicture) -> None:
     from irchroma.engines.network.openvino_runtime import open_graph
 

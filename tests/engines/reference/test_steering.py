@@ -20,6 +20,7 @@ from irchroma.engines.measures.metrics import psnr
 from irchroma.engines.network.network import RUNTIMES, NetworkOptions, installed
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.engines.recolor import color_space
+from irchroma.engines.reference import laid, steering
 from irchroma.engines.reference.pictures import AUTO, Reference, load_references, save_references
 from irchroma.engines.reference.steering import ReferenceOptions, ReferenceSteering
 from irchroma.engines.reference.worth import BAND
@@ -87,6 +88,30 @@ def test_of_a_single_night_the_light_of_cars_is_left_out_and_of_several_pictures
     assert luma["single"] < luma["dark"] + 0.25
     looked_at = ReferenceSteering(replace(OPTIONS, careful=True), [as_reference(lit)])
     assert looked_at.references[0].rgb is lit  # the network beside it takes less of it in ways of its own
+
+
+def test_whoever_exchanges_references_waits_for_no_light_that_is_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rgb, infrared = daytime_scene.draw(3)
+    threads: list[str] = []
+
+    def noted(reference: Reference, thermal: bool) -> Reference:
+        threads.append(threading.current_thread().name)
+        return laid.by_steady_light(reference, thermal)
+
+    monkeypatch.setattr(steering, "by_steady_light", noted)
+    found = ReferenceSteering(ReferenceOptions(AUTO), [], beside=lambda: None)
+    found.exchange([as_reference(rgb)])
+    assert threads == []
+    number, deadline_s = 0, time.monotonic() + 20
+    while found.alignment is None:
+        assert time.monotonic() < deadline_s
+        found.apply(infrared, *gray_color(infrared), number * FRAME_NS)
+        number += 1
+    found.close()
+    assert len(threads) == 1
+    assert threads[0].startswith("reference")
 
 
 @pytest.mark.parametrize("size", [(240, 320), (241, 321)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -208,6 +209,39 @@ def test_given_references_are_all_in_use_until_an_operator_says_which() -> None:
     assert cv2.imdecode(np.frombuffer(small, np.uint8), cv2.IMREAD_COLOR).shape[1] == 192
     assert given.thumbnail("3") is None
     assert GivenReferences(pictures[:1]).state()["current"] == "1"
+
+
+def test_of_two_who_choose_at_once_the_last_has_its_way() -> None:
+    class Slow(Engine):
+        """Takes its time for the first that it is given."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.begun, self.may_end = threading.Event(), threading.Event()
+
+        def exchange_references(self, references: list[Reference]) -> None:
+            first = not self.begun.is_set()
+            self.begun.set()
+            assert not first or self.may_end.wait(20)
+            super().exchange_references(references)
+
+    pictures = [
+        Reference(daytime_scene.draw(seed)[0], np.full(daytime_scene.SIZE, 255, np.uint8), f"scene {seed}")
+        for seed in (1, 2)
+    ]
+    given, engine = GivenReferences(pictures), Slow()
+    given.attend(engine)
+    older = threading.Thread(target=given.choose, args=("1",))
+    older.start()
+    assert engine.begun.wait(20)
+    newer = threading.Thread(target=given.choose, args=("2",))
+    newer.start()
+    newer.join(0.2)  # it may be done already, and must not be overtaken then
+    engine.may_end.set()
+    for thread in (older, newer):
+        thread.join(20)
+    assert engine.given[-1] == ["scene 2"]
+    assert given.state()["current"] == "2"
 
 
 def test_live_frames_wait_for_nothing(library: ReferenceLibrary) -> None:
