@@ -277,10 +277,11 @@ class NeuralColorizer:
 
     def exchange_references(self, references: Sequence[Reference]) -> None:
         """Be steered by these from now on, or by none, where there was a reference at first; any thread."""
+        taken = partial(self._steering.exchange, references) if self._steering is not None else None
         if self._given is not None:
-            self._given.give(references[0] if references else None)
-        if self._steering is not None:
-            self._steering.exchange(references)
+            self._given.give(references[0] if references else None, taken)
+        elif taken is not None:
+            taken()
 
     def set_reference_strength(self, strength: float) -> None:
         """How much the references count from now on, see `NeuralOptions`; any thread.
@@ -318,13 +319,10 @@ class NeuralColorizer:
     def close(self) -> None:
         """Let go of the network, unless it is shared."""
         self._pending.clear()
-        for part in (self._beside, self._calls, self._steering):
+        owned = (self.network, self._given) if self._owned else ()
+        for part in (self._beside, self._calls, self._steering, *owned):
             if part is not None:
                 part.close()
-        if self._owned:
-            self.network.close()
-            if self._given is not None:
-                self._given.close()
 
     def abandon(self) -> None:
         """A call hangs: a network that is shared is not given to anybody else."""

@@ -89,7 +89,8 @@ class GivenPicture:
         self.encoded: Encoded | None = None
         frames = catalog.weights_path(catalog.REFERENCE.name, band)
         self._pictures: Graph = opener(frames.with_name(f"{frames.stem}_picture.onnx"), options)
-        self._encoding = threading.Lock()
+        self._encoding, self._asking = threading.Lock(), threading.Lock()
+        self._asked = 0
         self._usual: dict[str, Tensor] | None = None
         self._reference: Reference | None = None
         self._networks: WeakSet[ExemplarNetwork] = WeakSet()
@@ -104,13 +105,24 @@ class GivenPicture:
         with self._encoding:
             self._networks.add(network)
 
-    def give(self, reference: Reference | None) -> None:
+    def give(self, reference: Reference | None, taken: Callable[[], None] | None = None) -> None:
         """Color by this picture from the next frame on, or by none; any thread, which waits until it is
-        encoded and the networks are compiled for it, 0.1 to 0.5 s."""
+        encoded and the networks are compiled for it, 0.1 to 0.5 s. Of several threads the last to come has
+        its way.
+
+        Args:
+            reference: the picture.
+            taken: called as soon as it is in use, unless another was asked for meanwhile; must not wait.
+        """
+        with self._asking:
+            self._asked += 1
+            number = self._asked
         if reference is None:
-            self.encoded = None
+            self._take(number, None, None, taken)
             return
         with self._encoding:
+            if number != self._asked:
+                return
             tokens = encode(reference, self._pictures)
             trusted = tokens["bias"].ravel() == 0.0
             cells = tokens["values"][0]
@@ -119,7 +131,20 @@ class GivenPicture:
             encoded = Encoded(reference.name, tokens, mood, _placing(reference), light, reference.wished)
             for network in self._networks:
                 network.prepare_for(encoded)
-            self._reference, self.encoded = reference, encoded
+            self._take(number, reference, encoded, taken)
+
+    def _take(
+        self,
+        number: int,
+        reference: Reference | None,
+        encoded: Encoded | None,
+        taken: Callable[[], None] | None,
+    ) -> None:
+        with self._asking:
+            if number == self._asked:
+                self._reference, self.encoded = reference, encoded
+                if taken is not None:
+                    taken()
 
     def usual_tokens(self) -> dict[str, Tensor]:
         """Of a gray picture of usual shape, by whose shapes networks are compiled; any thread."""
@@ -135,9 +160,10 @@ class GivenPicture:
 
     def forget(self) -> None:
         """Another view may come: where the reference lies in it is found anew."""
-        encoded, reference = self.encoded, self._reference
-        if encoded is not None and reference is not None:
-            self.encoded = replace(encoded, placing=_placing(reference))
+        with self._asking:
+            encoded, reference = self.encoded, self._reference
+            if encoded is not None and reference is not None:
+                self.encoded = replace(encoded, placing=_placing(reference))
 
     def close(self) -> None:
         """Let go of the encoder; may be called twice."""

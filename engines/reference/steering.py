@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import cv2
@@ -107,15 +107,22 @@ class _Looked:
     lacking: str = ""
 
 
+def _steadily_lit(references: Sequence[Reference], options: ReferenceOptions) -> list[Reference]:
+    """As they are laid; a network that looks at them takes less of a night in ways of its own."""
+    if options.careful:
+        return list(references)
+    return [by_steady_light(one, options.own_tone) for one in references]
+
+
 def _searched(
-    references: Sequence[Reference],
+    lit: Callable[[], list[Reference]],
     search: bool,
     luma: NDArray[np.uint8],
     field: structure.Field,
     pts_ns: int,
 ) -> _Looked:
     """The reference that fits best, laid over the picture."""
-    found = [(registration.register(luma, one.luma, search), one) for one in references]
+    found = [(registration.register(luma, one.luma, search), one) for one in lit()]
     fitting = [pair for pair in found if pair[0].same_scene]
     if not fitting:
         nearest = max((alignment for alignment, _ in found), key=lambda one: (one.agreement, one.evidence))
@@ -165,9 +172,7 @@ class ReferenceSteering:
             EngineOptionError: the file is missing or unfit.
         """
         self.options = options
-        self.references = self._steadily_lit(
-            load_references(options.path) if references is None else references
-        )
+        self._take(load_references(options.path) if references is None else references)
         self._marker = ForegroundMarker()
         self._placed: _Placed | None = None
         self._beside = ThreadPoolExecutor(1, "reference", beside) if beside is not None else None
@@ -191,16 +196,15 @@ class ReferenceSteering:
         return self._placed.alignment if self._placed is not None else None
 
     def exchange(self, references: Sequence[Reference]) -> None:
-        """Take other references, or none; any thread. What is shown fades out before the others fade in."""
-        lit = self._steadily_lit(references)
+        """Take other references, or none; any thread, which waits for nothing. What is shown fades out before
+        the others fade in."""
         with self._lock:
-            self._wished = lit
+            self._wished = list(references)
 
-    def _steadily_lit(self, references: Sequence[Reference]) -> list[Reference]:
-        """As they are laid; a network that looks at them takes less of a night in ways of its own."""
-        if self.options.careful:
-            return list(references)
-        return [by_steady_light(one, self.options.own_tone) for one in references]
+    def _take(self, references: list[Reference]) -> None:
+        """Whoever looks for them first, beside the frames where there is such a thread, lights them."""
+        self.references = references
+        self._lit = cache(partial(_steadily_lit, references, self.options))
 
     def reset(self) -> None:
         """Forget the past (a cut, another camera)."""
@@ -293,7 +297,8 @@ class ReferenceSteering:
                 return self._level
             self._level = max(0.0, self._level - step)
             if self._placed is None or self._level == 0.0:
-                self.references, self._wished = self._wished, None
+                self._take(self._wished)
+                self._wished = None
                 self.reset()
                 self._level = 0.0 if self.options.steady and not first else 1.0
             return self._level
@@ -369,7 +374,7 @@ class ReferenceSteering:
         if lost or self._tried_ns is None:
             self._wait_ns = self.options.retry_s * 1e9
         self._tried_ns = pts_ns
-        return partial(_searched, self.references, self.options.search, luma, field, pts_ns)
+        return partial(_searched, self._lit, self.options.search, luma, field, pts_ns)
 
     def _lay(self, placed: _Placed, luma: NDArray[np.uint8], shift: tuple[float, float]) -> None:
         """Warp the reference onto a frame that lies `shift` work pixels beside the key frame."""

@@ -76,7 +76,7 @@ class _Steering:
     """The engines of a run, and what they are given."""
 
     def __init__(self, references: Sequence[Reference], strength: float) -> None:
-        self._lock = threading.Lock()
+        self._lock, self._giving = threading.Lock(), threading.RLock()
         self._engines: WeakSet[Any] = WeakSet()
         self._references, self._strength = list(references), strength
         self._changed = False
@@ -85,12 +85,13 @@ class _Steering:
         """See `RunReferences.attend`."""
         if not isinstance(engine, TakesReferences):
             return
-        with self._lock:
-            self._engines.add(engine)
-            references, strength, changed = self._references, self._strength, self._changed
-        engine.set_reference_strength(strength)
-        if changed:  # it was made with those that the run began with
-            engine.exchange_references(references)
+        with self._giving:
+            with self._lock:
+                self._engines.add(engine)
+                references, strength, changed = self._references, self._strength, self._changed
+            engine.set_reference_strength(strength)
+            if changed:  # it was made with those that the run began with
+                engine.exchange_references(references)
 
     def strengthen(self, strength: float) -> None:
         """See `RunReferences.strengthen`."""
@@ -101,11 +102,12 @@ class _Steering:
             engine.set_reference_strength(strength)
 
     def _give(self, references: Sequence[Reference]) -> None:
-        with self._lock:
-            self._references, self._changed = list(references), True
-            engines = list(self._engines)
-        for engine in engines:
-            engine.exchange_references(list(references))
+        with self._giving:  # takes a while: who came first must not be the last to end
+            with self._lock:
+                self._references, self._changed = list(references), True
+                engines = list(self._engines)
+            for engine in engines:
+                engine.exchange_references(list(references))
 
 
 class GivenReferences(_Steering):
@@ -120,8 +122,9 @@ class GivenReferences(_Steering):
         """See `RunReferences.choose`."""
         if not isinstance(wanted, str) or wanted not in ("auto", "none", *self._given):
             raise ConfigError(f"there is no reference {shortened(repr(wanted))} to choose")
-        self._chosen = wanted
-        self._give([one for key, one in self._given.items() if wanted in ("auto", key)])
+        with self._giving:
+            self._chosen = wanted
+            self._give([one for key, one in self._given.items() if wanted in ("auto", key)])
 
     def state(self) -> dict[str, Any]:
         """See `RunReferences.state`."""
@@ -215,8 +218,7 @@ class AutoReference(_Steering):
         self._cut = False
         self._begin()
         with self._woken:
-            if self._next is not None:
-                wanted.cut = wanted.cut or self._next.cut
+            wanted.cut = wanted.cut or (self._next is not None and self._next.cut)
             self._next = wanted
             self._woken.notify()
         if self.waits:
@@ -252,14 +254,14 @@ class AutoReference(_Steering):
             raise ConfigError(f"there is no reference {shortened(repr(wanted))} to choose")
         entry = self.library.find(wanted) if wanted not in ("auto", "none") else None
         reference = replace(self.library.load(entry), wished=True) if entry is not None else None
-        with self._lock:
-            self._pinned = None if wanted == "auto" else wanted
-            self._anew = wanted == "auto"
-            current = self._references
-        if wanted != "auto":
-            self._use(entry, reference, "chosen on the page")
-        elif any(one.wished for one in current):
-            self._give([replace(one, wished=False) for one in current])
+        with self._giving:
+            with self._lock:
+                self._pinned = None if wanted == "auto" else wanted
+                self._anew = wanted == "auto"
+            if wanted != "auto":
+                self._use(entry, reference, "chosen on the page")
+            elif any(one.wished for one in self._references):
+                self._give([replace(one, wished=False) for one in self._references])
 
     def state(self) -> dict[str, Any]:
         """See `RunReferences.state`: the best by the last look, and what is in use."""
@@ -282,11 +284,9 @@ class AutoReference(_Steering):
         """See `RunReferences.thumbnail`."""
         with self._lock:
             kept = self._thumbnails.get(key)
-        if kept is not None:
-            return kept
         entry = next((one for one in self.library.entries if one.key == key), None)
-        if entry is None:
-            return None
+        if kept is not None or entry is None:
+            return kept
         try:
             jpeg = self.library.thumbnail(entry)
         except (EngineError, OSError):
@@ -345,9 +345,9 @@ class AutoReference(_Steering):
         seen = self._follower.look(look.luma, look.at_s, chosen, cut, fixed=pinned is not None)
         with self._lock:
             self._matches = seen.matches
-            overtaken = self._pinned != pinned
-        if seen.changes and not overtaken:
-            self._use(seen.entry, seen.reference, seen.why)
+        with self._giving:
+            if seen.changes and self._pinned == pinned:
+                self._use(seen.entry, seen.reference, seen.why)
 
     def _use(self, entry: Entry | None, reference: Reference | None, why: str) -> None:
         with self._lock:
