@@ -26,10 +26,17 @@ reference's tone."""
 USUAL_LIT, LAMP_LIT, LAMPS_ADD = 0.15, 0.08, 0.06
 """Most Y' that the median of a night counts as, by how much what is large may be brighter than it and stay
 as it is, and how much brighter still the brightest is shown: the pool of a headlamp of then."""
+EXPOSED, BLACK_STAYS = 0.15, 0.1
+"""Median Y' to which a darker night is lifted, and large Y' from which wholly: where cars come and go, a
+picture of a moment without any is darker than most that follow."""
 PLAIN, LAMPS_COLOR = 0.01, 0.05
 """How far a night's large color is from the cast of it all and shown as it is, and what it never exceeds."""
 POOL_PX = 6.4
 """Gaussian sigma of what is large there, at `registration.COARSE_PX`."""
+COLORED, SOFT_PX_OF_THINGS, SHARP, OUTLINED = 0.06, 1.0, 0.015, (0.35, 0.65)
+"""Distance from the cast from which a place is colored, after a Gaussian of that sigma; its change a pixel,
+at that size, across a sharp border, as light has none; share of a colored region's outline that is sharp,
+from which it is rather a thing, and from which it is."""
 CRISP, FINE_PX = 0.2, 1.0
 """Share of the infrared's finest detail, Gaussian sigma in work pixels, that is added: the tone curve of dark
 places weakens it."""
@@ -85,20 +92,69 @@ def without_lamps(ycc: Plane, cast: complex, pink: complex, pink_left: float) ->
         pink_left: what is left of that.
     """
     small = structure.shrunk(ycc, registration.COARSE_PX)
-    luma, blue, red = cv2.split(cv2.GaussianBlur(small, (0, 0), POOL_PX))
+    luma = cv2.GaussianBlur(small[..., 0], (0, 0), POOL_PX)
     level = min(float(np.median(luma)), USUAL_LIT) + LAMP_LIT
     over = np.maximum(luma - np.float32(level), 0.0)
     fewer = np.minimum(luma, level) + LAMPS_ADD * over / (np.float32(LAMPS_ADD) + over)
     gain = 1.0 - (luma - fewer) / np.maximum(luma, np.float32(1 / 255))
-    away = (blue - cast.real) + 1j * (red - cast.imag)
+    light = 1.0 - _things(small, cast)
+    weight = cv2.GaussianBlur(light, (0, 0), POOL_PX) + np.float32(1e-3)
+    blue, red = (
+        cv2.GaussianBlur((plane - np.float32(common)) * light, (0, 0), POOL_PX) / weight
+        for plane, common in ((small[..., 1], cast.real), (small[..., 2], cast.imag))
+    )
+    away = blue + 1j * red
     far = np.abs(away)
     over, room = np.maximum(far - PLAIN, 0.0), LAMPS_COLOR - PLAIN
     away *= (np.minimum(far, PLAIN) + room * over / (room + over)) / np.maximum(far, 1e-6)
     color = cast + away
     color -= pink * (1.0 - pink_left) * np.maximum((np.conj(pink) * color).real, 0.0)
+    changed = (color - cast - blue - 1j * red) * light
     size = ycc.shape[1::-1]
     made = ycc.copy()
     made[..., 0] *= cv2.resize(np.asarray(gain, np.float32), size)
-    for channel, (now, before) in enumerate(((color.real, blue), (color.imag, red)), 1):
-        made[..., channel] += cv2.resize(np.asarray(now - before, np.float32), size)
+    for channel, change in enumerate((changed.real, changed.imag), 1):
+        made[..., channel] += cv2.resize(np.asarray(change, np.float32), size)
     return made
+
+
+def exposed(ycc: Plane) -> Plane:
+    """A picture by night as bright as most moments of one are, black staying; a new array where it is darker.
+
+    Args:
+        ycc: (H, W, 3) float32 Y', Cb, Cr, BT.601 full range.
+    """
+    lift = np.float32(EXPOSED - float(np.median(ycc[..., 0])))
+    if lift <= 0:
+        return ycc
+    large = cv2.GaussianBlur(structure.shrunk(ycc[..., 0], registration.COARSE_PX), (0, 0), POOL_PX)
+    made = ycc.copy()
+    made[..., 0] += lift * cv2.resize(np.minimum(large * np.float32(1 / BLACK_STAYS), 1.0), ycc.shape[1::-1])
+    return made
+
+
+def _things(small: Plane, cast: complex) -> Plane:
+    """(h, w) float32 in [0, 1]: what has a color of its own, as its outline is sharp; light fades away.
+
+    Args:
+        small: (h, w, 3) float32 Y', Cb, Cr at `registration.COARSE_PX`.
+        cast: that its colors have in common.
+    """
+    blue, red = (
+        cv2.GaussianBlur(small[..., channel] - np.float32(common), (0, 0), SOFT_PX_OF_THINGS)
+        for channel, common in ((1, cast.real), (2, cast.imag))
+    )
+    far = cv2.magnitude(blue, red)
+    slope = cv2.magnitude(
+        *(cv2.Sobel(far, cv2.CV_32F, *along, ksize=3, scale=1 / 8) for along in ((1, 0), (0, 1)))
+    )
+    count, regions = cv2.connectedComponents((far > COLORED).astype(np.uint8))
+    around = cv2.dilate(regions.astype(np.uint16), np.ones((3, 3), np.uint8))
+    outline = (around > 0) & (regions != around)
+    found = np.bincount(around[outline], slope[outline] > SHARP, count)
+    share = found / np.maximum(np.bincount(around[outline], minlength=count), 1)
+    low, high = OUTLINED
+    share = np.clip((share - low) / (high - low), 0.0, 1.0)
+    share[0] = 0.0
+    soft = cv2.GaussianBlur(share[around].astype(np.float32), (0, 0), SOFT_PX_OF_THINGS)
+    return np.asarray(soft, np.float32)

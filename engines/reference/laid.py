@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from irchroma.engines.recolor import color_space
 from irchroma.engines.reference import registration
 from irchroma.engines.reference.counterpart import Explained, explain, supported
-from irchroma.engines.reference.dusk import without_lamps
+from irchroma.engines.reference.dusk import exposed, without_lamps
 from irchroma.engines.reference.foreground import Backdrop
 from irchroma.engines.reference.pictures import Reference
 from irchroma.engines.reference.shown import PINK, WISHED_PINK, Light, surely
@@ -26,8 +26,8 @@ DETAIL_SHARE = 0.01
 
 
 def by_steady_light(reference: Reference, thermal: bool) -> Reference:
-    """The picture without the light of cars, where it is a single one by night; several have shown that what
-    is on them stays.
+    """The picture without the light of cars and as light as nights are, where it is a single one by night;
+    several have shown that what is on them stays.
 
     Args:
         reference: as it was given.
@@ -43,7 +43,7 @@ def by_steady_light(reference: Reference, thermal: bool) -> Reference:
     if share <= 0:
         return reference
     ycc[~sure] = np.median(ycc[sure], axis=0)  # what is cut out of a picture is often black, and no night
-    made = without_lamps(ycc, light.cast, PINK, WISHED_PINK)
+    made = exposed(without_lamps(ycc, light.cast, PINK, WISHED_PINK))
     return replace(reference, rgb=color_space.ycc_to_rgb(ycc + share * (made - ycc)))
 
 

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.engines.reference.dusk import BRIGHTER, LAMP_LIT, LAMPS_ADD, LAMPS_COLOR, toned, without_lamps
+from irchroma.engines.reference.dusk import (
+    BRIGHTER,
+    EXPOSED,
+    LAMP_LIT,
+    LAMPS_ADD,
+    LAMPS_COLOR,
+    exposed,
+    toned,
+    without_lamps,
+)
 from irchroma.engines.reference.laid import by_steady_light
 from irchroma.engines.reference.pictures import Reference
 
@@ -56,7 +66,9 @@ def street(pool: float = 0.12, glow: tuple[float, float] = (0.0, 0.0)) -> NDArra
     ycc = np.full((*SIZE, 3), (0.12, -0.02, 0.02), np.float32)
     ycc[:, 200:204, 0] = 0.18
     ycc[60:180, 20:160, 0] = pool
-    ycc[60:180, 20:160, 1:] += np.float32(glow)
+    light = np.zeros(SIZE, np.float32)
+    light[60:180, 20:160] = 1.0
+    ycc[..., 1:] += cv2.GaussianBlur(light, (0, 0), 12.0)[..., None] * np.float32(glow)
     return ycc
 
 
@@ -76,6 +88,25 @@ def test_the_glow_of_tail_lights_is_nearly_gone() -> None:
     away = made[120, 90, 1:] - (-0.02, 0.02)
     assert np.hypot(*away) < LAMPS_COLOR + 0.01 < 0.4 * np.hypot(0.03, 0.15)
     np.testing.assert_allclose(made[..., 0], red[..., 0], atol=1e-4)
+
+
+def test_a_panel_keeps_its_red_as_light_has_no_sharp_outline() -> None:
+    painted = street()
+    painted[60:150, 220:260, 1:] += np.float32((0.0, 0.15))
+    made = without_lamps(painted, complex(-0.02, 0.02), PINK, 0.4)
+    np.testing.assert_allclose(made[70:140, 230:250, 1:], painted[70:140, 230:250, 1:], atol=0.01)
+    np.testing.assert_allclose(made[..., 280:, 1:], painted[..., 280:, 1:], atol=0.004)
+
+
+def test_a_night_without_cars_is_lifted_as_most_moments_are_brighter_and_black_stays() -> None:
+    dark = street()
+    dark[..., 0] *= 0.7
+    dark[:80, :, 0] = 0.0
+    made = exposed(dark)
+    assert abs(np.median(made[..., 0]) - EXPOSED) < 0.02
+    assert made[:20, :, 0].max() < 0.002
+    bright = street() + np.float32((0.06, 0.0, 0.0))
+    assert exposed(bright) is bright
 
 
 def test_what_is_cut_out_of_a_day_s_picture_makes_no_night_of_it() -> None:
