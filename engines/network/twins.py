@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 import time
 from dataclasses import dataclass, replace
 from functools import cache
@@ -67,6 +68,13 @@ def settled(kind: str, size: str, options: NetworkOptions) -> bool:
     """Whether `weights_for` has nothing left to measure."""
     pair = _Pair.of(kind, size, options)
     return pair is None or pair.known() is not None
+
+
+def gain(kind: str, size: str, options: NetworkOptions) -> float:
+    """How many times as fast as its float network the file is that `weights_for` gives who does not wait."""
+    pair = _Pair.of(kind, size, options)
+    found = re.match(r"twin: (\d+\.\d+) times", (pair.known() or "") if pair is not None else "")
+    return float(found[1]) if found is not None else 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,8 @@ WORK = {"fast": 1.0, "best": 1.7}
 """CPU time of a call on pictures of the same size, in that of `fast`: OpenVINO takes 1.78 in float32 on AVX2,
 1.53 in bf16. It goes by area: at 416, 256, 192 and 160 pixels 1.8, 0.63, 0.36 and 0.26 of that at 320."""
 _COUNTED_PX = 320
+_EIGHT_BITS = "fast"
+"""The network that has an 8-bit twin: on AVX2 it is 1.4 times as fast, and `best` as slow as before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,14 @@ class Rung:
         """The same, for a frame on average."""
         return self.work / self.color_every
 
+    def work_where(self, gain: float) -> float:
+        """CPU time of one call, where `fast` runs in 8 bits that many times as fast, and `best` does not."""
+        return self.work * (gain if self.size != _EIGHT_BITS else 1.0)
+
+    def cost_where(self, gain: float) -> float:
+        """The same, for a frame on average."""
+        return self.work_where(gain) / self.color_every
+
 
 def quality(engine: str, rung: Rung) -> float:
     """Hue agreement less a fiftieth of CIEDE2000, less what skipped frames lose.
@@ -115,19 +125,23 @@ def candidates(engine: str, sizes: tuple[str, ...] = catalog.SIZES) -> list[Rung
     return sorted(rungs, key=lambda rung: (-quality(engine, rung), rung.cost))
 
 
-def ladder(engine: str, top: Rung, sizes: tuple[str, ...] = catalog.SIZES) -> tuple[Rung, ...]:
+def ladder(
+    engine: str, top: Rung, sizes: tuple[str, ...] = catalog.SIZES, gain: float = 1.0
+) -> tuple[Rung, ...]:
     """`top` and the rungs below it: each the best of those that cost clearly less, in all and at a call.
 
     Args:
         engine: `nir` or `thermal`.
         top: the best that this run may have.
         sizes: of networks that it may use.
+        gain: see `Rung.work_where`.
     """
     rungs = [top]
     seldom = [Rung(top.size, top.seen_px, every) for every in COLOR_EVERY if every > top.color_every]
     pool = sorted([*candidates(engine, sizes), *seldom], key=lambda rung: (-quality(engine, rung), rung.cost))
     for rung in pool:
         last = rungs[-1]
-        if rung.cost <= CHEAPER * last.cost and rung.work <= last.work and rung.seen_px <= top.seen_px:
+        cheaper = rung.cost_where(gain) <= CHEAPER * last.cost_where(gain)
+        if cheaper and rung.work_where(gain) <= last.work_where(gain) and rung.seen_px <= top.seen_px:
             rungs.append(rung)
     return tuple(rungs)

@@ -23,7 +23,7 @@ import numpy as np
 from irchroma.engines import catalog
 from irchroma.engines.network.ahead import keep, open_kept
 from irchroma.engines.network.network import NetworkOptions, machine_key
-from irchroma.engines.network.twins import settled, weights_for
+from irchroma.engines.network.twins import gain, settled, weights_for
 from irchroma.engines.neural.carried import MOST_CARRIED
 from irchroma.engines.neural.colorizer import NeuralOptions
 from irchroma.engines.neural.ladder import Rung
@@ -45,10 +45,10 @@ from a slow one): encoding took 13.7, 11.3 and 10.2 ns at 640x512, 720 and 1080 
 HANDING_SHARE = 0.16
 """CPU time of a frame's way through threads and queues, whatever its size, in parts of the same at 320: four
 cameras of 640x512 took 1.4 ms a frame with a palette in place of all that, which takes 5 to 6."""
-TOGETHER = 1.2
+TOGETHER = 1.35
 """CPU time where several cameras keep every core busy, in times of the same alone: they share caches and the
-interpreter's lock. Four cameras whose parts alone come to 12.5 and 0.8 ms a frame with models made for each
-took 15.0, with models made for every third."""
+interpreter's lock. Four cameras whose parts alone come to 9.6 ms a frame took 13.0 (640x512), of 9.8 ms 12.6
+(1280x720). With 1.2 in its place both began with more than they kept up with, and went down rung by rung."""
 _CALLS, _FRAMES = 4, 8
 _LONGEST_S = 0.5
 """After which no more calls, and no more frames, are measured: beside other work color would come late."""
@@ -107,6 +107,7 @@ class Pace:
         when: `measured just now` or `measured before`.
         calm: nobody else held the processor meanwhile, and whether 8 bits are faster is known; else
             `measure_again` finds more.
+        gain: of 8 bits, in which `fast` was measured; see `Rung.work_where`.
     """
 
     demand: Demand
@@ -118,6 +119,7 @@ class Pace:
     cores: int
     when: str
     calm: bool = True
+    gain: float = 1.0
 
     def fits(self, rung: Rung) -> bool:
         """Whether the rate is kept, and the share of the processor stays free."""
@@ -163,7 +165,7 @@ class Pace:
         return lasts_ms if self.demand.options.beside else 2 * lasts_ms
 
     def _scale(self, rung: Rung) -> float:
-        return rung.work / Rung(_MEASURED, _SEEN_PX).work
+        return rung.work_where(self.gain) / Rung(_MEASURED, _SEEN_PX).work
 
 
 def measure(demand: Demand) -> Pace:
@@ -192,7 +194,14 @@ def measure(demand: Demand) -> Pace:
     if not calm:
         when += " beside other work"
     calm = calm and (options.weights is not None or settled(asked.band, _MEASURED, asked.network))
-    return Pace(demand, factor * call_ms, factor * wall_ms, frame_ms, models_ms, full_ms, cores, when, calm)
+    times = factor * call_ms, factor * wall_ms, frame_ms, models_ms, full_ms
+    return Pace(demand, *times, cores, when, calm, gain_of(options))
+
+
+def gain_of(options: NeuralOptions) -> float:
+    """What `Rung.work_where` is to be told of these options' networks here."""
+    own = options.weights is not None or options.engine == catalog.REFERENCE.name
+    return 1.0 if own else gain(catalog.band_of(options.engine, options.size), _MEASURED, options.network)
 
 
 def measure_again(demand: Demand) -> None:

@@ -119,10 +119,12 @@ class Governor:
             every if isinstance(every, int) else 1,
         )
         sizes = (size,) if options.weights is not None or by_reference else catalog.SIZES
-        rungs = ladder(catalog.band_of(options.engine, options.size), top, sizes)
+        gain = pace.gain_of(options)
+        rungs = ladder(catalog.band_of(options.engine, options.size), top, sizes, gain)
         start = self._controller.rung if self._controller is not None else 0
         if self._controller is None:
-            self._controller = LoadController([rung.cost for rung in rungs], self._limit_s)
+            costs = [rung.cost_where(gain) for rung in rungs]
+            self._controller = LoadController(costs, self._limit_s)
             log.info("auto: %s; %d cheaper settings in reserve", rungs[0], len(rungs) - 1)
         self._colorizer = AdjustableColorizer(options, rungs, start, self._size, self._later, self._pool)
         return self._colorizer
@@ -291,7 +293,7 @@ def chosen_for(
             key=lambda rung: -quality(band, rung),
         )
     found = next((rung for rung in pool if measured.fits(rung)), None)
-    rung = found or min(pool, key=lambda rung: rung.cost)
+    rung = found or min(pool, key=lambda rung: rung.cost_where(measured.gain))
     temporal = options.temporal
     if every != "auto":
         temporal = replace(temporal, color_every=rung.color_every)

@@ -24,7 +24,7 @@ from irchroma.engines.network import twins  # noqa: E402
 from irchroma.engines.network.network import NetworkOptions, open_network  # noqa: E402
 from irchroma.engines.network.quantization import Quantizer, base_hash, renew  # noqa: E402
 from irchroma.engines.network.record import NetworkRecord, read_record  # noqa: E402
-from irchroma.engines.network.twins import settled, twin_path, weights_for  # noqa: E402
+from irchroma.engines.network.twins import gain, settled, twin_path, weights_for  # noqa: E402
 from irchroma.engines.neural.colorizer import padded  # noqa: E402
 
 FLOAT = catalog.weights_path("nir", "fast")
@@ -89,6 +89,20 @@ def test_who_does_not_wait_gets_the_float_network_until_it_is_known(
     assert weights_for("nir", "fast", options, wait=False) == twin_path("nir", "fast")
     for nothing_to_choose in (replace(options, exact=True), replace(options, runtime="onnxruntime")):
         assert settled("nir", "fast", nothing_to_choose)
+
+
+def test_what_the_twin_gains_is_known_once_it_is_taken(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(twins, "_known", {})
+    for ratio, told in ((1.38, 1.38), (1.02, 1.0)):
+        (weights / f"cache {ratio}").mkdir()
+        options = NetworkOptions(threads=1, cache=weights / f"cache {ratio}")
+        monkeypatch.setattr(twins, "_ratio", lambda *_, found=(ratio, "f32"): found)
+        assert gain("nir", "fast", options) == 1.0
+        weights_for("nir", "fast", options)
+        assert gain("nir", "fast", options) == told
+        assert gain("nir", "best", options) == 1.0
 
 
 def test_without_a_cache_it_is_measured_once_a_process(

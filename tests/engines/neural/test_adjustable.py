@@ -156,14 +156,17 @@ def test_a_rung_that_is_not_there_is_refused(colorizer: AdjustableColorizer) -> 
     colorizer.close()
 
 
+@pytest.mark.parametrize("gain", [1.0, 1.4])
 @pytest.mark.parametrize("engine", ["nir", "thermal"])
-def test_a_ladder_goes_down_in_cost_and_never_up_at_a_call(engine: str) -> None:
-    rungs = ladder(engine, candidates(engine)[0])
+def test_a_ladder_goes_down_in_cost_and_never_up_at_a_call(engine: str, gain: float) -> None:
+    """With `fast` in 8 bits as well, which makes the step from it down to `best` of fewer pixels none."""
+    for top in candidates(engine):
+        for above, below in pairwise(ladder(engine, top, gain=gain)):
+            assert below.cost_where(gain) <= CHEAPER * above.cost_where(gain)
+            assert below.work_where(gain) <= above.work_where(gain)
+    rungs = ladder(engine, candidates(engine)[0], gain=gain)
+    assert all(quality(engine, below) < quality(engine, above) for above, below in pairwise(rungs))
     assert len(rungs) >= 5
-    for above, below in pairwise(rungs):
-        assert below.cost <= CHEAPER * above.cost
-        assert below.work <= above.work
-        assert quality(engine, below) < quality(engine, above)
     assert rungs[-1].cost < rungs[0].cost / 10
     assert {rung.size for rung in ladder(engine, Rung("best", 320, 2), ("best",))} == {"best"}
     assert max(rung.seen_px for rung in ladder(engine, Rung("fast", 256))) == 256

@@ -258,6 +258,25 @@ def test_large_frames_leave_more_of_the_processor_so_that_they_do_not_wait_for_e
     assert most_of(40.0, 16) == pytest.approx(0.50, abs=0.01)
 
 
+def test_eight_bits_of_the_fast_network_make_the_best_no_faster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only `fast` has an 8-bit twin; what is measured is that one, where it runs."""
+    monkeypatch.setattr(pace, "_read", lambda _: ((10.0, 10.0, 3.0, 1.0, 1.0), True))
+    network = NetworkOptions(cache=tmp_path)
+    demand = pace.Demand(NeuralOptions("nir", beside=True, network=network), (480, 640), 30.0)
+    plain = pace.measure(demand)
+    monkeypatch.setattr(pace, "gain", lambda kind, size, options: 1.4 if size == "fast" else 1.0)
+    in_eight_bits = pace.measure(demand)
+    fast, best = Rung("fast", 320, 2), Rung("best", 320, 2)
+    assert in_eight_bits.busy(fast) == plain.busy(fast)
+    more_ms = (in_eight_bits.busy(best) - plain.busy(best)) * plain.cores * 1e3 / 30
+    assert more_ms == pytest.approx(0.4 * 17.0 / 2)
+    assert "24 ms a call" in in_eight_bits.sentence(best)
+    of_own_weights = replace(demand, options=replace(demand.options, weights=tmp_path / "own.onnx"))
+    assert pace.gain_of(of_own_weights.options) == 1.0
+
+
 def test_what_was_said_is_not_chosen(tmp_path: Path) -> None:
     network = NetworkOptions(cache=None)
     options = NeuralOptions("nir", work_size_px=192, beside=True, network=network)
