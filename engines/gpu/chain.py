@@ -17,9 +17,9 @@ from irchroma.engines.gpu.branches import BRANCHES, Step
 from irchroma.engines.gpu.device import Device, DeviceArray, Workspace
 from irchroma.engines.gpu.kernels.source import Launch, launch
 from irchroma.engines.gpu.motion import DeviceSearch
-from irchroma.engines.gpu.pictures import ON_DEVICE, PictureOnDevice, PicturePool, can_stay
+from irchroma.engines.gpu.pictures import PictureOnDevice, PicturePool, can_stay
 from irchroma.engines.gpu.ring import AFTER, LOOK, BatchedRing, FrameRing, Slot
-from irchroma.engines.gpu.steps.i420 import packed_bytes, planar
+from irchroma.engines.gpu.steps.i420 import Layout, packed_bytes, planar
 from irchroma.engines.gpu.steps.recolor import FrameArrays, RecolorSteps
 from irchroma.engines.gpu.steps.scenery import Behind, LaidLayout, LaidWriter, lay_step
 from irchroma.engines.gpu.steps.temporal import (
@@ -30,7 +30,7 @@ from irchroma.engines.gpu.steps.temporal import (
     output_step,
     place_of,
 )
-from irchroma.engines.gpu.transfer import ENCODERS, DevicePicture, FrameLayout, FrameWriter, can_pack
+from irchroma.engines.gpu.transfer import DevicePicture, FrameLayout, FrameWriter, can_pack
 from irchroma.engines.neural.options import NeuralPicture
 from irchroma.engines.recolor.recoloring import BandLook, RecolorOptions
 from irchroma.engines.recolor.work_picture import STRIDE_PX
@@ -299,11 +299,12 @@ class DeviceChain:
         """From the network's color to the picture."""
         height, width = self.size
         shown = outbox.part(_aligned(self._picture_bytes), self.work, np.uint8)
+        layout: Layout | None = None
         if self.packs:
             out = outbox.part(0, (self._picture_bytes,), np.uint8)
-            pack = ON_DEVICE if self.stays else ENCODERS
+            layout = "nv12" if self.stays else "i420"
         else:
-            out, pack = outbox.part(0, (height, width, 3), np.uint8), None
+            out = outbox.part(0, (height, width, 3), np.uint8)
         recolor = RecolorSteps(self._space, self._options.recolor, self._options.look)
         color, behind = news, None
         steps: list[Launch] = []
@@ -315,7 +316,7 @@ class DeviceChain:
             steps.append(laying)
             if self._options.recolor.mode == "full" and self._options.scenery:
                 behind = Behind(over, plain, self._options.scenery)
-        steps += recolor.build(FrameArrays(seen.luma, seen.small, color, out, pack, behind))
+        steps += recolor.build(FrameArrays(seen.luma, seen.small, color, out, layout, behind))
         if self._options.temporal is None or laid is not None:
             steps.append(self._showing(color, shown))
         return steps

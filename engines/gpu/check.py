@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from irchroma.engines.errors import EngineError
 from irchroma.engines.gpu.device import Device, DeviceArray, Workspace
 from irchroma.engines.gpu.motion import DeviceSearch
+from irchroma.engines.gpu.steps.i420 import Layout
 from irchroma.engines.gpu.steps.recolor import FrameArrays, RecolorSteps
 from irchroma.engines.recolor.recoloring import BandLook, Recoloring, RecolorOptions
 from irchroma.engines.temporal.motion import pixel_grid
@@ -22,19 +23,22 @@ _MOTION_PX = (5, -3)
 
 
 def check_kernels(device: Device) -> float:
-    """Recolor a picture of noise on the device and on the CPU; takes some milliseconds.
+    """Recolor a picture of noise on the device and on the CPU, as R'G'B' and packed; takes some milliseconds.
 
     Returns:
-        Mean difference in levels.
+        Mean difference in levels, of the one that differs more.
 
     Raises:
         EngineError: the device fails, or its picture is another one.
     """
     luma, small, ycc, confidence = _given()
-    expected = Recoloring(RecolorOptions(), BandLook()).apply(luma, small, ycc.copy(), confidence.copy())
+    recoloring = Recoloring()
+    expected = recoloring.apply(luma, small, ycc.copy(), confidence.copy())
+    planes = recoloring.planes(luma, small, ycc.copy(), confidence.copy())
+    wanted = (expected.ravel(), np.concatenate([plane.ravel() for plane in planes]))
     color = np.concatenate([ycc.transpose(2, 0, 1), confidence[None]])
     space, queue, mark = Workspace(device), device.open_queue(), device.make_mark()
-    pinned: list[NDArray[np.uint8]] = []
+    rooms, pinned = [space], list[NDArray[np.uint8]]()
 
     def put(name: str, values: NDArray[np.uint8] | NDArray[np.float32]) -> DeviceArray:
         array, host = space.array(name, values.shape, values.dtype), device.pinned(values.nbytes)
@@ -44,22 +48,27 @@ def check_kernels(device: Device) -> float:
         return array
 
     try:
-        rgb = space.array("check.rgb", (*_SIZE, 3), np.uint8)
-        frame = FrameArrays(
-            put("check.luma", luma), put("check.small", small), put("check.color", color), rgb
-        )
-        for step in RecolorSteps(space, RecolorOptions(), BandLook()).build(frame):
-            queue.launch(step)
-        back = device.pinned(rgb.nbytes)
-        pinned.append(back)
-        queue.download(rgb, back)
-        queue.record(mark)
-        mark.wait()
-        off = float(np.abs(back[: rgb.nbytes].reshape(expected.shape).astype(np.int16) - expected).mean())
+        given = put("check.luma", luma), put("check.small", small), put("check.color", color)
+        layouts: tuple[Layout | None, ...] = (None, "i420")
+        off = 0.0
+        for layout, picture in zip(layouts, wanted, strict=True):
+            rooms.append(Workspace(device))
+            out = rooms[-1].array("check.out", picture.shape, np.uint8)
+            for step in RecolorSteps(rooms[-1], RecolorOptions(), BandLook()).build(
+                FrameArrays(*given, out, layout)
+            ):
+                queue.launch(step)
+            back = device.pinned(out.nbytes)
+            pinned.append(back)
+            queue.download(out, back)
+            queue.record(mark)
+            mark.wait()
+            off = max(off, float(np.abs(back[: out.nbytes].astype(np.int16) - picture).mean()))
     finally:
         mark.close()
         queue.close()
-        space.close()
+        for room in rooms:
+            room.close()
         for host in pinned:
             device.unpin(host)
     if not off <= LARGEST_MEAN:

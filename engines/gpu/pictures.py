@@ -20,13 +20,11 @@ from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineError
 from irchroma.engines.gpu.device import DeviceArray, PictureMemory
-from irchroma.engines.gpu.steps.i420 import PackOptions, packed_bytes, unpack
-from irchroma.engines.gpu.transfer import ENCODERS
+from irchroma.engines.gpu.steps.i420 import packed_bytes
+from irchroma.engines.recolor.color_space import video_to_rgb
 
 log = logging.getLogger(__name__)
 
-ON_DEVICE = PackOptions("nv12", ENCODERS.matrix, ENCODERS.full_range)
-"""What encoders on a device take."""
 MOST = 24
 """Pictures that an encoder and those in front of it may hold at once; further ones come to the host."""
 _WIDTH_STEP, _HEIGHT_STEP = 16, 2  # pitches: multiples of 16 (NVENC API, NV_ENC_REGISTER_RESOURCE)
@@ -208,4 +206,4 @@ class PictureOnDevice:
     @cached_property
     def rgb(self) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 R'G'B', full range, chroma of half the size."""
-        return unpack(np.concatenate([plane.ravel() for plane in self.planes]), self.size, ENCODERS)
+        return video_to_rgb(*self.planes)

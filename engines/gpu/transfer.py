@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from irchroma.engines.errors import EngineError
 from irchroma.engines.gpu.device import Block
 from irchroma.engines.gpu.kernels.source import frame_state_struct
-from irchroma.engines.gpu.steps.i420 import PackOptions, unpack
+from irchroma.engines.recolor.color_space import video_to_rgb
 from irchroma.engines.temporal.gain import Curve, split_curve
 from irchroma.engines.temporal.memory import ANCHOR_WEIGHT, JUMP_SHARE, Observation
 from irchroma.engines.temporal.motion import Area
@@ -145,8 +145,6 @@ def _corners(area: Area) -> Any:
     return (ctypes.c_int * 4)(columns.start, rows.start, columns.stop, rows.stop)
 
 
-ENCODERS = PackOptions("i420", "bt709", full_range=False)
-"""What video encoders take: BT.709 matrix, limited range."""
 _WIDTH_STEP, _HEIGHT_STEP = 8, 2
 
 
@@ -155,7 +153,7 @@ class DevicePicture:
     """A colored frame in I420.
 
     Attributes:
-        packed: (H * W * 3 / 2,) uint8, planes Y', Cb, Cr as in ENCODERS, without padding; the caller's.
+        packed: (H * W * 3 / 2,) uint8, Y', Cb, Cr, BT.709 limited range, without padding; the caller's.
         size: (H, W).
         confidence: (h, w) uint8 at work size, 255 = sure.
     """
@@ -165,7 +163,7 @@ class DevicePicture:
     confidence: NDArray[np.uint8] | None
 
     @property
-    def planes(self) -> tuple[NDArray[np.uint8], ...]:
+    def planes(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
         """Y' (H, W), Cb and Cr (H / 2, W / 2): views of `packed`."""
         height, width = self.size
         luma, half = height * width, (height // 2, width // 2)
@@ -175,7 +173,7 @@ class DevicePicture:
     @cached_property
     def rgb(self) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 R'G'B', full range, chroma of half the size; made on the CPU when asked for."""
-        return unpack(self.packed, self.size, ENCODERS)
+        return video_to_rgb(*self.planes)
 
 
 def can_pack(size: tuple[int, int]) -> bool:

@@ -10,6 +10,18 @@ from numpy.typing import NDArray
 
 from irchroma.engines.gpu.device import Device, DeviceArray, Workspace
 from irchroma.engines.gpu.kernels.source import Launch
+from irchroma.engines.gpu.steps.filters import half_of
+from irchroma.engines.gpu.steps.i420 import Layout
+
+Plane = NDArray[np.uint8]
+
+
+def planes_of(packed: Plane, size: tuple[int, int], layout: Layout) -> tuple[Plane, Plane, Plane]:
+    """Y' (H, W), Cb and Cr (ceil(H / 2), ceil(W / 2)) of a packed picture of (H, W)."""
+    count, half = size[0] * size[1], half_of(size)
+    rest = packed[count:]
+    chroma = rest.reshape(*half, 2).transpose(2, 0, 1) if layout == "nv12" else rest.reshape(2, *half)
+    return packed[:count].reshape(size), chroma[0], chroma[1]
 
 
 class OnDevice:

@@ -15,6 +15,12 @@ PLACE int border_of(const Borders &found, int side, int width, int height) {
     return 2 * found.votes[side] > length ? found.run[side] : 0;
 }
 
+PLACE bool any_border(const Borders &found, int width, int height) {
+    for (int side = 0; side < 4; ++side)
+        if (border_of(found, side, width, height) > 0) return true;
+    return false;
+}
+
 PLACE bool on_border(const Borders &found, int x, int y, int width, int height) {
     return y < border_of(found, 0, width, height) || y >= height - border_of(found, 1, width, height) ||
            x < border_of(found, 2, width, height) || x >= width - border_of(found, 3, width, height);

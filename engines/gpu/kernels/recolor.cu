@@ -120,7 +120,8 @@ struct keep_neutral_arguments {
     float white_begins, white_full;  // levels shown between which what is clipped loses its color
 };
 
-PLACE bool on_stroke(const keep_neutral_arguments &a, int x, int y) {
+template <class Arguments>
+PLACE bool on_stroke(const Arguments &a, int x, int y) {
     int level = a.luma[(long)y * a.width + x];
     return level >= 232 && level - a.opened[(long)y * a.width + x] >= 96;
 }
@@ -130,8 +131,9 @@ PLACE float level_fade(u8 level) {
     return fminf(clamped((float)level / 3.0f, 0.0f, 1.0f), clamped((252.0f - level) / 8.0f, 0.0f, 1.0f));
 }
 
-// recolor.keep_neutral.
-PLACE void keep_neutral_at(const keep_neutral_arguments &a, int x, int y, int z) {
+// Factor on the chroma of a place (neutral.keep).
+template <class Arguments>
+PLACE float neutral_factor(const Arguments &a, int x, int y) {
     long at = (long)y * a.width + x;
     u8 level = a.luma[at];
     float bright = clamped((a.shown[at] - a.white_begins) / (a.white_full - a.white_begins), 0.0f, 1.0f);
@@ -140,26 +142,56 @@ PLACE void keep_neutral_at(const keep_neutral_arguments &a, int x, int y, int z)
     for (int row = larger(y - 1, 0); row <= smaller(y + 1, a.height - 1); ++row)
         for (int column = larger(x - 1, 0); column <= smaller(x + 1, a.width - 1); ++column)
             if (on_stroke(a, column, row)) factor = 0.0f;
-    if (on_border(*a.borders, x, y, a.width, a.height)) factor = 0.0f;
-    u8 &chroma = a.chroma[(long)z * a.width * a.height + at];
-    chroma = to_u8(((float)chroma - 128.0f) * factor + 128.0f);
+    return on_border(*a.borders, x, y, a.width, a.height) ? 0.0f : factor;
+}
+
+PLACE void keep_neutral_at(const keep_neutral_arguments &a, int x, int y, int z) {
+    u8 &chroma = a.chroma[((long)z * a.height + y) * a.width + x];
+    chroma = to_u8(((float)chroma - 128.0f) * neutral_factor(a, x, y) + 128.0f);
 }
 KERNEL(keep_neutral)
 
-// A picture before it is put together.
-struct Layers {
+PLACE int shifted(int value) { return (value + (1 << 13)) >> 14; }
+
+// What chroma, levels around 0, adds to R', G', B' (BT.601-7).
+struct Away {
+    float rgb[3];
+};
+
+PLACE Away away_of(int cb, int cr) {
+    const float to_red = 1.402f, to_blue = 1.772f;
+    return {{to_red * cr, -to_blue * 0.114f / 0.587f * cb - to_red * 0.299f / 0.587f * cr, to_blue * cb}};
+}
+
+// BT.601 full range as OpenCV rounds it into `rgb`; and by what chroma is to be multiplied where the gamut ends
+// (color_space.color_luma).
+PLACE float gamut_of(int luma, int cb, int cr, int *rgb) {
+    rgb[0] = clamped(luma + shifted(cr * 22987), 0, 255);
+    rgb[1] = clamped(luma + shifted(cb * -5636 + cr * -11698), 0, 255);
+    rgb[2] = clamped(luma + shifted(cb * 29049), 0, 255);
+    int gray = (rgb[0] * 9798 + rgb[1] * 19235 + rgb[2] * 3735 + (1 << 14)) >> 15;
+    float scale = 1.0f;
+    if (gray - luma <= 1 && luma - gray <= 1) return scale;
+    Away away = away_of(cb, cr);
+    for (int channel = 0; channel < 3; ++channel) {
+        float room = away.rgb[channel] > 0.0f ? 255.0f - luma : (float)luma;
+        scale = fminf(scale, room / fmaxf(fabsf(away.rgb[channel]), 1e-3f));
+    }
+    return scale;
+}
+
+struct compose_arguments {
     const u8 *shown;   // (height, width)
     const u8 *chroma;  // (2, fine_height, fine_width), 128 neutral
+    u8 *out;           // (height, width, 3) R'G'B'
     int width, height, fine_width, fine_height;
     float limit;  // of the chroma in levels; below 0 for none
 };
 
-PLACE int shifted(int value) { return (value + (1 << 13)) >> 14; }
-
-// color_space.color_luma: BT.601 full range as OpenCV rounds it; where the gamut ends, chroma gives way.
-PLACE void color_of(const Layers &a, int x, int y, int *rgb) {
+// The end of Recoloring.apply.
+PLACE void compose_at(const compose_arguments &a, int x, int y, int) {
     long at = (long)y * a.width + x, fine = (long)a.fine_width * a.fine_height;
-    int luma = a.shown[at], cb, cr;
+    int luma = a.shown[at], cb, cr, rgb[3];
     if (a.width == a.fine_width && a.height == a.fine_height) {
         cb = a.chroma[at], cr = a.chroma[fine + at];
     } else {
@@ -172,72 +204,84 @@ PLACE void color_of(const Layers &a, int x, int y, int *rgb) {
         cb = to_u8((float)cb * scale + 128.0f) - 128;
         cr = to_u8((float)cr * scale + 128.0f) - 128;
     }
-    int red = clamped(luma + shifted(cr * 22987), 0, 255);
-    int green = clamped(luma + shifted(cb * -5636 + cr * -11698), 0, 255);
-    int blue = clamped(luma + shifted(cb * 29049), 0, 255);
-    int gray = (red * 9798 + green * 19235 + blue * 3735 + (1 << 14)) >> 15;
-    if (gray - luma > 1 || luma - gray > 1) {
-        const float to_red = 1.402f, to_blue = 1.772f;  // BT.601-7
-        float away[3] = {to_red * cr, -to_blue * 0.114f / 0.587f * cb - to_red * 0.299f / 0.587f * cr, to_blue * cb};
-        float scale = 1.0f;
-        for (int channel = 0; channel < 3; ++channel) {
-            float room = away[channel] > 0.0f ? 255.0f - luma : (float)luma;
-            scale = fminf(scale, room / fmaxf(fabsf(away[channel]), 1e-3f));
-        }
-        red = to_u8(luma + away[0] * scale);
-        green = to_u8(luma + away[1] * scale);
-        blue = to_u8(luma + away[2] * scale);
-    }
-    rgb[0] = red, rgb[1] = green, rgb[2] = blue;
-}
-
-struct compose_arguments {
-    const u8 *shown, *chroma;  // of Layers
-    u8 *out;                   // (height, width, 3) R'G'B'
-    int width, height, fine_width, fine_height;
-    float limit;
-};
-
-PLACE void compose_at(const compose_arguments &a, int x, int y, int) {
-    int rgb[3];
-    color_of({a.shown, a.chroma, a.width, a.height, a.fine_width, a.fine_height, a.limit}, x, y, rgb);
-    u8 *out = a.out + 3 * ((long)y * a.width + x);
-    for (int channel = 0; channel < 3; ++channel) out[channel] = (u8)rgb[channel];
+    float scale = gamut_of(luma, cb, cr, rgb);
+    Away away = away_of(cb, cr);
+    for (int channel = 0; channel < 3; ++channel)
+        a.out[3 * at + channel] = scale < 1.0f ? to_u8(luma + away.rgb[channel] * scale) : (u8)rgb[channel];
 }
 KERNEL(compose)
 
-struct compose_packed_arguments {
-    const u8 *shown, *chroma;  // of Layers
-    u8 *luma;                  // (height, width)
-    u8 *cb, *cr;               // first value of each
-    int width, height, fine_width, fine_height;
-    float limit;
-    int step, pitch;         // of cb and cr: bytes from value to value, from row to row
-    float red, green, blue;  // of the matrix
-    float scale, offset;     // of the luma's range, levels
-    float chroma_scale;      // levels for one level of full-range chroma
+struct video_chroma_arguments {
+    const u8 *luma, *shown;  // (height, width), half of the picture: the sensor's, and what goes out
+    const u8 *opened;        // (height, width): the sensor's after an opening
+    const Borders *borders;  // of `luma`
+    const float *models;     // (2, 2, small_height, small_width): slope and offset of Cb, and of Cr
+    u8 *cb, *cr;             // first value of each, BT.709 limited range
+    float *raised;           // (height, width): what chroma adds to the video's luma, and the range's offset, levels
+    int width, height, small_width, small_height;
+    int step, pitch;  // of cb and cr: bytes from value to value, from row to row
+    float white_begins, white_full;  // levels shown between which what is clipped loses its color
+    float limit;                     // of the chroma in levels; below 0 for none
+    float to_luma[2], to_cb[2], to_cr[2];  // of Cb and Cr of BT.601 (color_space.CHROMA_TO_VIDEO)
 };
 
-// The picture as encoders take it (i420.pack): two by two pixels, chroma of their mean (centered siting); at odd
-// sizes the last row and column count twice.
-PLACE void compose_packed_at(const compose_packed_arguments &a, int x, int y, int) {
-    Layers layers = {a.shown, a.chroma, a.width, a.height, a.fine_width, a.fine_height, a.limit};
-    int sum[3] = {0, 0, 0};
-    for (int down = 0; down < 2; ++down)
-        for (int right = 0; right < 2; ++right) {
-            int row = smaller(2 * y + down, a.height - 1), column = smaller(2 * x + right, a.width - 1), rgb[3];
-            color_of(layers, column, row, rgb);
-            float luma = a.red * rgb[0] + a.green * rgb[1] + a.blue * rgb[2];
-            a.luma[(long)row * a.width + column] = to_u8(luma * a.scale + a.offset);
-            for (int channel = 0; channel < 3; ++channel) sum[channel] += rgb[channel];
-        }
-    float red = sum[0] * 0.25f, green = sum[1] * 0.25f, blue = sum[2] * 0.25f;
-    float luma = a.red * red + a.green * green + a.blue * blue;
-    long at = (long)y * a.pitch + (long)x * a.step;
-    a.cb[at] = to_u8((blue - luma) / (2.0f * (1.0f - a.blue)) * a.chroma_scale + 128.0f);
-    a.cr[at] = to_u8((red - luma) / (2.0f * (1.0f - a.red)) * a.chroma_scale + 128.0f);
+PLACE float modeled(const video_chroma_arguments &a, const float *slope, int x, int y) {
+    const float *offset = slope + (long)a.small_width * a.small_height;
+    float value = linear(slope, a.small_width, a.small_height, a.width, a.height, x, y);
+    value *= (float)a.luma[(long)y * a.width + x];
+    return value + linear(offset, a.small_width, a.small_height, a.width, a.height, x, y) * 255.0f;
 }
-KERNEL(compose_packed)
+
+// Chroma as video carries it (Recoloring.planes).
+PLACE void video_chroma_at(const video_chroma_arguments &a, int x, int y, int) {
+    long at = (long)y * a.width + x, place = (long)y * a.pitch + (long)x * a.step;
+    float factor = neutral_factor(a, x, y);
+    float cb = modeled(a, a.models, x, y) * factor;
+    float cr = modeled(a, a.models + 2l * a.small_width * a.small_height, x, y) * factor;
+    if (a.limit >= 0.0f) {
+        float scale = fminf(1.0f, a.limit / fmaxf(sqrtf(cb * cb + cr * cr), 1e-3f));
+        cb *= scale;
+        cr *= scale;
+    }
+    int rgb[3];
+    float scale = gamut_of(a.shown[at], to_u8(cb + 128.0f) - 128, to_u8(cr + 128.0f) - 128, rgb);
+    cb *= scale;
+    cr *= scale;
+    a.cb[place] = to_u8(cb * a.to_cb[0] + cr * a.to_cb[1] + 128.0f);
+    a.cr[place] = to_u8(cb * a.to_cr[0] + cr * a.to_cr[1] + 128.0f);
+    a.raised[at] = cb * a.to_luma[0] + cr * a.to_luma[1] + 16.0f;
+}
+KERNEL(video_chroma)
+
+struct video_luma_arguments {
+    const u8 *luma;       // (height, width)
+    const float *tone;    // (2, small_height, small_width): slope and offset of the luma shown; null for as it is
+    const float *raised;  // (half_height, half_width): as `video_chroma` wrote it
+    const Borders *borders;  // of `luma`, where it is shown as it is
+    const Borders *halved;   // of half of it: without any there, there are none
+    u8 *out;                 // (height, width), BT.709 limited range
+    int width, height, small_width, small_height, half_width, half_height;
+};
+
+// Recoloring._video_luma, and neutral.keep_borders: rounded for the first time.
+PLACE void video_luma_at(const video_luma_arguments &a, int x, int y, int) {
+    long at = (long)y * a.width + x, small = (long)a.small_width * a.small_height;
+    const float range = 219.0f;  // BT.709-6, 4.6
+    float light = (float)a.luma[at], plain = light * (range / 255.0f);
+    float raised = linear(a.raised, a.half_width, a.half_height, a.width, a.height, x, y);
+    if (!a.tone) {
+        a.out[at] = to_u8(plain + raised);
+        return;
+    }
+    if (any_border(*a.halved, a.half_width, a.half_height) && on_border(*a.borders, x, y, a.width, a.height)) {
+        a.out[at] = to_u8(plain + 16.0f);
+        return;
+    }
+    float value = linear(a.tone, a.small_width, a.small_height, a.width, a.height, x, y) * (range / 255.0f) * light;
+    value += linear(a.tone + small, a.small_width, a.small_height, a.width, a.height, x, y) * range;
+    a.out[at] = (u8)clamped((int)to_u8(value + raised), 16, 235);
+}
+KERNEL(video_luma)
 
 struct show_confidence_arguments {
     const float *confidence;  // (height, width)

@@ -12,9 +12,9 @@ import numpy as np
 from irchroma.engines.gpu.device import DeviceArray, Workspace
 from irchroma.engines.gpu.kernels.source import Launch, launch
 from irchroma.engines.gpu.steps.filters import Fit, Night, Windows, half_of, shrink, sizes
-from irchroma.engines.gpu.steps.i420 import PackOptions, packed_arguments
+from irchroma.engines.gpu.steps.i420 import Layout, packed_arguments
 from irchroma.engines.gpu.steps.scenery import Behind, behind_steps, behind_video_steps
-from irchroma.engines.recolor import decided, neutral, night, recoloring, shade
+from irchroma.engines.recolor import color_space, decided, neutral, night, recoloring, shade
 from irchroma.engines.recolor.base_tone import (
     CALM,
     CURVED,
@@ -54,7 +54,7 @@ class FrameArrays:
         small: (h, w) uint8, the same at work size.
         color: (4, h, w) float32: Y', Cb, Cr and confidence, see `Recoloring.apply`.
         out: written: (H, W, 3) uint8 R'G'B', or the bytes of a packed picture.
-        pack: how it is packed; None for R'G'B'.
+        layout: of the packed picture, whose levels are those of `Recoloring.planes`; None for R'G'B'.
         behind: a reference that is put behind the picture; None for none.
     """
 
@@ -62,7 +62,7 @@ class FrameArrays:
     small: DeviceArray
     color: DeviceArray
     out: DeviceArray
-    pack: PackOptions | None = None
+    layout: Layout | None = None
     behind: Behind | None = None
 
 
@@ -91,20 +91,17 @@ class RecolorSteps:
         night_of = None if self._look.unlit is None else Night(self._count, *night.SHARE)
         believed = self._believed(guide, color)
         color, smooth = self._windows.led_by_smooth_places(guide, believed, halved, self._look.lead, night_of)
-        shown = luma
+        models = None
         if self._options.mode == "full":
             around = (
                 seen if tone.radius_px == radius_px else self._windows.seen(guide, tone.radius_px, "tone")
             )
             models = self._tone_models(luma, guide, (color, smooth), around, tone)
-            borders = find_borders(self._space, self._steps, luma, "whole")
-            shown = self._applied(models, luma, "shown", borders)
-        fine, fine_shown = luma, shown
-        if luma.shape[0] * luma.shape[1] >= recoloring.HALVED_CHROMA:
-            fine, fine_shown = self._halved(luma, shown)
-        chroma = self._chroma(guide, color, seen, (radius_px, night_px), fine)
-        self._keep_neutral(fine, fine_shown, chroma)
-        self._compose(frame, shown, chroma, fine.shape)
+        chroma = self._chroma_models(guide, color, seen, (radius_px, night_px), frame.layout is None)
+        if frame.layout is None:
+            self._compose(frame, models, chroma)
+        else:
+            self._pack(frame, frame.layout, models, chroma)
         return list(self._steps)
 
     def _see(self, small: DeviceArray, color: DeviceArray, halved: bool) -> tuple[DeviceArray, DeviceArray]:
@@ -122,32 +119,58 @@ class RecolorSteps:
         self._steps.append(launch("see_work", (size[1], size[0], 4), **given, **whole))
         return guide, made
 
-    def _compose(
-        self, frame: FrameArrays, shown: DeviceArray, chroma: DeviceArray, fine: tuple[int, ...]
-    ) -> None:
-        height, width = shown.shape
-        limit = self._options.chroma_limit
-        given = {
-            "shown": shown,
-            "chroma": chroma,
-            "width": width,
-            "height": height,
-            "fine_width": fine[1],
-            "fine_height": fine[0],
-            "limit": -1.0 if limit is None else limit,
-        }
-        behind, pack = frame.behind, frame.pack
-        if pack is None:
-            out = frame.out if behind is None else self._space.array("composed", (height, width, 3), np.uint8)
-            self._steps.append(launch("compose", (width, height, 1), out=out, **given))
-            if behind is not None:
-                self._steps += behind_steps(self._space, out, behind, frame.out)
-            return
-        packed = packed_arguments(frame.out, (height, width), pack)
-        extent = ((width + 1) // 2, (height + 1) // 2, 1)
-        self._steps.append(launch("compose_packed", extent, **packed, **given))
+    def _compose(self, frame: FrameArrays, tone: DeviceArray | None, chroma: DeviceArray) -> None:
+        """R'G'B' of the models, as `Recoloring.apply`."""
+        luma, behind = frame.luma, frame.behind
+        height, width = luma.shape
+        shown = luma
+        if tone is not None:
+            borders = find_borders(self._space, self._steps, luma, "whole")
+            shown = self._applied(tone, luma, "shown", borders)
+        fine, fine_shown = luma, shown
+        if height * width >= recoloring.HALVED_CHROMA:
+            fine = self._halved(luma, "luma.halved")
+            fine_shown = fine if shown is luma else self._halved(shown, "shown.halved")
+        color = self._applied(chroma, fine, "chroma.fine")
+        neutral_of = self._neutral(fine, fine_shown)
+        self._steps.append(
+            launch("keep_neutral", (fine.shape[1], fine.shape[0], 2), chroma=color, **neutral_of)
+        )
+        out = frame.out if behind is None else self._space.array("composed", (height, width, 3), np.uint8)
+        given = {"shown": shown, "chroma": color, "out": out, "limit": self._limit}
+        size = {"width": width, "height": height, "fine_width": fine.shape[1], "fine_height": fine.shape[0]}
+        self._steps.append(launch("compose", (width, height, 1), **given, **size))
         if behind is not None:
-            self._steps += behind_video_steps(self._space, frame.out, (height, width), behind, pack)
+            self._steps += behind_steps(self._space, out, behind, frame.out)
+
+    def _pack(
+        self, frame: FrameArrays, layout: Layout, tone: DeviceArray | None, chroma: DeviceArray
+    ) -> None:
+        """The packed picture of the models, as `Recoloring.planes`."""
+        luma = frame.luma
+        size, half = (luma.shape[0], luma.shape[1]), half_of(luma.shape)
+        fine = self._halved(luma, "luma.halved")
+        shown = fine if tone is None else self._applied(tone, fine, "shown.halved")
+        raised = self._space.array("luma.raised", half)
+        small = {"small_width": chroma.shape[3], "small_height": chroma.shape[2]}
+        names = ("to_luma", "to_cb", "to_cr")
+        ways = dict(zip(names, map(tuple, color_space.CHROMA_TO_VIDEO.tolist()), strict=True))
+        given = {**self._neutral(fine, shown), **packed_arguments(frame.out, size, layout), **small, **ways}
+        given |= {"models": chroma, "raised": raised, "limit": self._limit}
+        self._steps.append(launch("video_chroma", (half[1], half[0], 1), **given))
+        borders = None if tone is None else find_borders(self._space, self._steps, luma, "whole")
+        out = frame.out.part(0, size, np.uint8)
+        given = {"luma": luma, "tone": tone, "raised": raised, "out": out, **small}
+        given |= {"borders": borders, "halved": self._space.array("fine.borders", (8,), np.int32)}
+        given |= {"width": size[1], "height": size[0], "half_width": half[1], "half_height": half[0]}
+        self._steps.append(launch("video_luma", (size[1], size[0], 1), **given))
+        if frame.behind is not None:
+            self._steps += behind_video_steps(self._space, frame.out, size, frame.behind, layout)
+
+    @property
+    def _limit(self) -> float:
+        """Of the chroma, levels; below 0 for none."""
+        return -1.0 if self._options.chroma_limit is None else self._options.chroma_limit
 
     def _believed(self, guide: DeviceArray, color: DeviceArray) -> DeviceArray:
         """(3, h, w) float32 Y', Cb, Cr; see `Recoloring._believed`."""
@@ -286,20 +309,19 @@ class RecolorSteps:
         )
         return made
 
-    def _chroma(
+    def _chroma_models(
         self,
         guide: DeviceArray,
         color: DeviceArray,
         seen: DeviceArray,
         radii_px: tuple[int, int],
-        fine: DeviceArray,
+        lifted: bool,
     ) -> DeviceArray:
-        """(2, H', W') uint8 Cb and Cr on the fine luma, 128 neutral; radii of windows, and of a night's."""
+        """(2, 2, h, w) models of Cb and Cr, `lifted` by 128, in the luma; radii of windows, of a night's."""
         height, width = guide.shape
         radius_px, night_px = radii_px
         dark, lit = self._look.unlit or (0.0, 1.0)
         faded = self._space.array("chroma.faded", (2, height, width))
-        limit = self._options.chroma_limit
         begins, full = self._look.dark_share
         dusk_cb, dusk_cr = night.DUSK
         self._steps.append(
@@ -319,7 +341,7 @@ class RecolorSteps:
                 night_blue=night.BLUE,
                 dusk_cb=dusk_cb,
                 dusk_cr=dusk_cr,
-                limit=-1.0 if limit is None else limit / 255,
+                limit=self._limit / 255,
                 night_begins=begins,
                 night_full=full,
             )
@@ -328,8 +350,8 @@ class RecolorSteps:
             wide = self._windows.seen(guide, night_px, "night")
             how = Fit(night_px, night.CONTRAST)
             self._windows.even(faded, guide, wide, how, Night(self._count, begins, full))
-        how = Fit(radius_px, self._options.chroma_contrast, float(recoloring.NEUTRAL))
-        return self._applied(self._windows.fit(faded, guide, seen, how, "chroma"), fine, "chroma.fine")
+        how = Fit(radius_px, self._options.chroma_contrast, float(recoloring.NEUTRAL) if lifted else 0.0)
+        return self._windows.fit(faded, guide, seen, how, "chroma")
 
     def _applied(
         self, models: DeviceArray, luma: DeviceArray, name: str, borders: DeviceArray | None = None
@@ -354,8 +376,8 @@ class RecolorSteps:
         )
         return made
 
-    def _keep_neutral(self, luma: DeviceArray, shown: DeviceArray, chroma: DeviceArray) -> None:
-        """See `recoloring.keep_neutral`; the opening is that of `neutral.strokes`."""
+    def _neutral(self, luma: DeviceArray, shown: DeviceArray) -> dict[str, object]:
+        """What `keep_neutral` needs beside the chroma; the opening is that of `neutral.strokes`."""
         height, width = luma.shape
         radius = max(5, round(max(luma.shape) / 96) | 1) // 2
         source, extent = luma, (width, height, 1)
@@ -365,29 +387,12 @@ class RecolorSteps:
             self._steps.append(launch("extreme", extent, **{"in": source}, out=made, **how))
             source = made
         begins, full = neutral.ANY_SHOWN if self._look.unlit is None else neutral.SHOWN_WHITE
-        self._steps.append(
-            launch(
-                "keep_neutral",
-                (width, height, 2),
-                white_begins=begins,
-                white_full=full,
-                luma=luma,
-                shown=shown,
-                opened=source,
-                borders=find_borders(self._space, self._steps, luma, "fine"),
-                chroma=chroma,
-                width=width,
-                height=height,
-            )
-        )
+        borders = find_borders(self._space, self._steps, luma, "fine")
+        given = {"luma": luma, "shown": shown, "opened": source, "borders": borders}
+        return given | {"white_begins": begins, "white_full": full, "width": width, "height": height}
 
-    def _halved(self, luma: DeviceArray, shown: DeviceArray) -> tuple[DeviceArray, DeviceArray]:
-        """Both at half the size; one array where they are one."""
-        size = half_of(luma.shape)
-        made = self._space.array("luma.halved", size, np.uint8)
-        if shown is luma:
-            self._steps.append(shrink(luma, made))
-            return made, made
-        other = self._space.array("shown.halved", size, np.uint8)
-        self._steps += [shrink(luma, made), shrink(shown, other)]
-        return made, other
+    def _halved(self, luma: DeviceArray, name: str) -> DeviceArray:
+        """Of half the size."""
+        made = self._space.array(name, half_of(luma.shape), np.uint8)
+        self._steps.append(shrink(luma, made))
+        return made

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.gpu.device import Block, DeviceArray, Workspace
 from irchroma.engines.gpu.kernels.source import Launch, launch
-from irchroma.engines.gpu.steps.i420 import PackOptions, packed_arguments, packed_bytes
+from irchroma.engines.gpu.steps.filters import half_of
+from irchroma.engines.gpu.steps.i420 import Layout, packed_arguments, packed_bytes
 from irchroma.engines.recolor.color_space import rgb_to_video_in_1024ths
 from irchroma.engines.reference.laid import Laid, Laying, detail_radius_px
 
@@ -148,25 +148,18 @@ def behind_steps(space: Workspace, rgb: DeviceArray, behind: Behind, out: Device
 
 
 def behind_video_steps(
-    space: Workspace, packed: DeviceArray, size: tuple[int, int], behind: Behind, pack: PackOptions
+    space: Workspace, packed: DeviceArray, size: tuple[int, int], behind: Behind, layout: Layout
 ) -> list[Launch]:
-    """The same of a packed picture of (H, W), in place.
-
-    Raises:
-        EngineOptionError: it is not in BT.709 limited range, as the reference is.
-    """
-    if (pack.matrix, pack.full_range) != ("bt709", False):
-        raise EngineOptionError("a reference is put behind pictures of BT.709 in limited range only")
+    """The same of a packed picture of (H, W), in place."""
     height, width = size
-    base, blurring = _blurred(space, packed.part(0, size, np.uint8))
-    half_width, half_height = (width + 1) // 2, (height + 1) // 2
+    luma = packed.part(0, size, np.uint8)
+    base, blurring = _blurred(space, luma)
+    half_height, half_width = half_of(size)
     small_height, small_width = behind.parts["share"].shape
     given = {name: behind.parts[name] for name in ("picture", "support", "share")}
-    given |= {"base": base, "plain": behind.plain}
+    given |= {"base": base, "plain": behind.plain, "luma": luma, **packed_arguments(packed, size, layout)}
     sizes = {"width": width, "height": height, "half_width": half_width, "half_height": half_height}
     sizes |= {"small_width": small_width, "small_height": small_height}
-    where = packed_arguments(packed, size, pack)
-    given |= {name: where[name] for name in ("luma", "cb", "cr", "step", "pitch")}
     extent = (half_width, half_height, 1)
     return [*blurring, launch("put_behind_video", extent, **given, **sizes, scenery=behind.scenery)]
 

@@ -33,7 +33,18 @@ def test_a_device_that_is_right_is_far_within_the_bound(on_device: OnDevice) -> 
     assert check_kernels(on_device.device) < LARGEST_MEAN / 10
 
 
-@pytest.mark.parametrize("wrong", ["compose", "window_means", "finish_tone", "fade_chroma", "average_models"])
+WRONG = (
+    "compose",
+    "window_means",
+    "finish_tone",
+    "fade_chroma",
+    "average_models",
+    "video_chroma",
+    "video_luma",
+)
+
+
+@pytest.mark.parametrize("wrong", WRONG)
 def test_a_kernel_that_does_nothing_is_found_out(host_kernels: HostKernels, wrong: str) -> None:
     device = OneKernelWrong(host_kernels, wrong)
     with pytest.raises(EngineError, match="does not compute what the CPU does"):

@@ -18,8 +18,7 @@ from irchroma.engines.gpu.cpu_device import CpuDevice, CpuPictures
 from irchroma.engines.gpu.kernels import host
 from irchroma.engines.gpu.kernels.host import HostKernels
 from irchroma.engines.gpu.pictures import PictureOnDevice, PicturePool
-from irchroma.engines.gpu.steps.i420 import pack
-from irchroma.engines.gpu.transfer import ENCODERS, DevicePicture
+from irchroma.engines.gpu.transfer import DevicePicture
 from irchroma.engines.network.network import NetworkOptions, installed
 from irchroma.launch.cli import main
 from irchroma.launch.run import outputs, wiring
@@ -31,7 +30,6 @@ from irchroma.stream.frame import Frame
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import Job
 from irchroma.stream.sinks.encoders import Encoder, EncoderOptions, EncoderTask
-from irchroma.stream.sinks.i420_packer import Yuv420Packer
 from irchroma.stream.view.osd import OsdOptions
 from irchroma.stream.view.views import ViewOptions
 
@@ -51,6 +49,11 @@ def coarse(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     return cv2.resize(rgb.astype(np.float32), None, fx=1 / 8, fy=1 / 8, interpolation=cv2.INTER_AREA)
 
 
+def off_by(some: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Differences of two videos, coarsely."""
+    return np.stack([coarse(one) - coarse(other) for one, other in zip(some, others, strict=True)])
+
+
 @pytest.mark.gst
 def test_a_file_is_the_same_and_no_rgb_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if not installed("openvino") or host.compiler() is None:
@@ -62,9 +65,15 @@ def test_a_file_is_the_same_and_no_rgb_is_made(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(probe, "device_at", lambda index=0: here if index == 0 else None)
     monkeypatch.setattr(choice, "open_device", lambda *_: CpuDevice(network, kernels))
 
+    exact = tmp_path / "exact.toml"
+    exact.write_text(
+        "[neural.network]\nexact = true\n[neural.temporal]\nhalf_color = false\ndevice_motion = false\n"
+    )
+
     def run(name: str, *words: str) -> NDArray[np.uint8]:
         source = f"test:nir?size=160x120&frames={FRAMES}"
         weights = ["--engine", "thermal", "--weights", str(tmp_path / "tiny.onnx"), "--quality", "4"]
+        weights += ["--config", str(exact)]
         assert main(["run", source, "--to", str(tmp_path / name), *weights, *words]) == 0
         return pictures(tmp_path / name)
 
@@ -79,9 +88,10 @@ def test_a_file_is_the_same_and_no_rgb_is_made(tmp_path: Path, monkeypatch: pyte
         packed = run("gpu.mp4", "--runtime", "tensorrt")
     assert len(packed) == len(plain) == FRAMES
     # Of thermal's look, whose tone stays off white, where R'G'B' alone is clipped, and hardly coded.
-    off = np.stack([coarse(one) - coarse(other) for one, other in zip(packed, plain, strict=True)])
+    assert np.abs(off_by(packed, plain)).mean() < 0.5
+    off = off_by(packed, run("cpu.mp4", "--runtime", "openvino", "--device", "cpu"))
     assert np.abs(off).mean() < 0.5
-    assert np.abs(off.mean((0, 1, 2))).max() < 0.3
+    assert np.abs(off.mean((0, 1, 2))).max() < 0.1  # R'G'B' is rounded otherwise: it is 0.35 in red
     beside = run("side.mp4", "--runtime", "tensorrt", "--view", "side")
     assert beside.shape[2] == 2 * packed.shape[2]
 
@@ -194,11 +204,3 @@ def test_flicker_of_pictures_on_a_device_is_looked_at_in_two_frames_of_each_seco
 )
 def test_what_encoders_alone_take_is_packed(change: dict[str, Any], expected: bool) -> None:
     assert encoders_only(RunConfig(**{"source": "x", "to": ("a.mp4",), **change})) is expected
-
-
-def test_the_device_packs_as_the_encoders_packer_does() -> None:
-    noise = np.random.default_rng(5).normal(128, 60, (96, 128, 3)).astype(np.float32)
-    rgb = np.clip(cv2.GaussianBlur(noise, (0, 0), 2) * 2 - 128, 0, 255).astype(np.uint8)
-    off = pack(rgb, ENCODERS).astype(int) - Yuv420Packer((96, 128)).pack(rgb)
-    assert np.abs(off).max() <= 1  # OpenCV's matrix is in whole numbers, and rounds chroma before its mean
-    assert np.abs(off).mean() < 0.3

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tests.engines.moving_scene import texture
-from tests.engines.on_device import OnDevice
+from tests.engines.on_device import OnDevice, planes_of
 
 from irchroma.engines import catalog
+from irchroma.engines.gpu.device import Workspace
 from irchroma.engines.gpu.kernels.source import Launch, launch
 from irchroma.engines.gpu.steps.filters import sizes
+from irchroma.engines.gpu.steps.i420 import Layout, packed_bytes
 from irchroma.engines.gpu.steps.recolor import FrameArrays, RecolorSteps, find_borders
-from irchroma.engines.recolor import color_space, neutral
-from irchroma.engines.recolor.recoloring import Recoloring, RecolorOptions
+from irchroma.engines.recolor import base_tone, color_space, neutral
+from irchroma.engines.recolor.recoloring import BandLook, Recoloring, RecolorOptions
 
 Luma = NDArray[np.uint8]
 Plane = NDArray[np.float32]
@@ -52,20 +54,24 @@ def scene(size: tuple[int, int], work: tuple[int, int]) -> Scene:
 
 
 def recolored(
-    on_device: OnDevice, given: Scene, band: str, options: RecolorOptions, size: str = "fast"
+    on_device: OnDevice, given: Scene, look: BandLook, options: RecolorOptions, layout: Layout | None = None
 ) -> Luma:
-    color = np.concatenate([given.ycc.transpose(2, 0, 1), given.confidence[None]])
+    """(H, W, 3) R'G'B', or a packed picture."""
+    size, color = (given.luma.shape[0], given.luma.shape[1]), given.ycc.transpose(2, 0, 1)
     frame = FrameArrays(
         luma=on_device.put(given.luma),
         small=on_device.put(given.small),
-        color=on_device.put(color),
-        out=on_device.room((*given.luma.shape, 3), np.uint8),
+        color=on_device.put(np.concatenate([color, given.confidence[None]])),
+        out=on_device.room((*size, 3) if layout is None else (packed_bytes(size),), np.uint8),
+        layout=layout,
     )
-    steps = RecolorSteps(on_device.space, options, catalog.look_of(band, size)).build(frame)
+    space = Workspace(on_device.device)
+    steps = RecolorSteps(space, options, look).build(frame)
     on_device.run(*steps)
     first = on_device.get(frame.out)
     on_device.run(*steps)  # nothing may be left over from the frame before
     np.testing.assert_array_equal(first, on_device.get(frame.out))
+    space.close()
     return first
 
 
@@ -73,6 +79,25 @@ def assert_alike(found: Luma, expected: Luma) -> None:
     off = np.abs(found.astype(int) - expected)
     assert off.mean() < MEAN_LEVELS
     assert (off > FAR_LEVELS).mean() < FAR_SHARE
+
+
+def assert_as_on_the_cpu(
+    on_device: OnDevice, given: Scene, look: BandLook, options: RecolorOptions | None = None
+) -> Luma:
+    """As R'G'B', and as encoders take it; gives the CPU's R'G'B'."""
+    options = options or RecolorOptions()
+    parts = given.luma, given.small
+    cpu = Recoloring(options, look)
+    expected = cpu.apply(*parts, given.ycc.copy(), given.confidence.copy())
+    planes = cpu.planes(*parts, given.ycc.copy(), given.confidence.copy())
+    assert_alike(recolored(on_device, given, look, options), expected)
+    layouts: tuple[Layout, Layout] = ("i420", "nv12")
+    size = (given.luma.shape[0], given.luma.shape[1])
+    for layout in layouts:
+        packed = recolored(on_device, given, look, options, layout)
+        for one, other in zip(planes_of(packed, size, layout), planes, strict=True):
+            assert_alike(one, other)
+    return expected
 
 
 @pytest.mark.parametrize("band", ["nir", "thermal"])
@@ -87,11 +112,7 @@ def assert_alike(found: Luma, expected: Luma) -> None:
 def test_the_whole_way_gives_the_picture_of_the_cpu(
     on_device: OnDevice, band: str, size: tuple[int, int], work: tuple[int, int]
 ) -> None:
-    given = scene(size, work)
-    expected = Recoloring(RecolorOptions(), catalog.look_of(band, "best")).apply(
-        given.luma, given.small, given.ycc.copy(), given.confidence.copy()
-    )
-    assert_alike(recolored(on_device, given, band, RecolorOptions(), "best"), expected)
+    assert_as_on_the_cpu(on_device, scene(size, work), catalog.look_of(band, "best"))
 
 
 @pytest.mark.parametrize("cloud", [0, 40])
@@ -103,36 +124,64 @@ def test_wires_before_a_cold_sky_are_turned_around_by_the_same_amount(
     luma += cloud * (1 + np.sin(row / 7) * np.cos(column / 9)) * (column > 160)
     luma[:, 40::40] += 40
     luma[140:] = texture((100, 320), 110, 150, seed=7, scale=4)
-    luma = luma.astype(np.uint8)
-    tone = np.where(row < 140, np.float32(0.7) + luma / np.float32(600), np.float32(0.45))
-    blue = np.where(row < 140, np.float32(0.09), np.float32(-0.09))
-    ycc = np.dstack([cv2.GaussianBlur(plane, (0, 0), 3) for plane in (tone, blue, -blue)])
-    given = Scene(luma, luma, np.ascontiguousarray(ycc), np.ones((240, 320), np.float32))
-    look = catalog.BANDS["thermal"].look
-    expected = Recoloring(RecolorOptions(), look).apply(luma, luma, given.ycc.copy(), given.confidence)
-    assert expected[40:100, 80].mean() < expected[40:100, 60].mean() - 20, "the scene has nothing to turn"
-    assert_alike(recolored(on_device, given, "thermal", RecolorOptions()), expected)
+    shown = assert_as_on_the_cpu(
+        on_device, before_a_sky(luma.astype(np.uint8)), catalog.BANDS["thermal"].look
+    )
+    assert shown[40:100, 80].mean() < shown[40:100, 60].mean() - 20, "the scene has nothing to turn"
 
 
 def test_a_cold_sky_is_rid_of_its_noise_by_the_same_amount(on_device: OnDevice) -> None:
     row, _ = np.mgrid[:240, :320].astype(np.float32)
     noise = np.random.default_rng(8).normal(30, 3, (240, 320))
     luma = np.where(row < 140, noise, texture((240, 320), 110, 150, seed=7, scale=4)).astype(np.uint8)
+    shown = assert_as_on_the_cpu(on_device, before_a_sky(luma), catalog.BANDS["thermal"].look)
+    assert shown[40:100, :, 1].std() < 0.6 * luma[40:100].std(), "the scene has no noise to lose"
+
+
+def test_hot_wires_before_a_cold_sky_are_not_black_by_the_same_amount(on_device: OnDevice) -> None:
+    luma = np.random.default_rng(9).normal(30, 1, (240, 320)).clip(0, 255)
+    luma[140:] = texture((100, 320), 110, 150, seed=7, scale=4)
+    luma[:140, 40::40] = luma[:140, 41::40] = 230
+    luma = luma.astype(np.uint8)
+    given, look = before_a_sky(luma), catalog.BANDS["thermal"].look
+    shown = assert_as_on_the_cpu(on_device, given, look)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(base_tone, "DARKEST", -1.0)
+        black = Recoloring(RecolorOptions(), look).apply(luma, luma, given.ycc.copy(), given.confidence)
+    assert black[20:100].min() < shown[20:100].min() - 20, "the scene has nothing that would be black"
+
+
+def before_a_sky(luma: Luma) -> Scene:
+    """What a network says of such a picture: a blue sky in the upper part, something brown below."""
+    row, _ = np.mgrid[: luma.shape[0], : luma.shape[1]]
     tone = np.where(row < 140, np.float32(0.7) + luma / np.float32(600), np.float32(0.45))
     blue = np.where(row < 140, np.float32(0.09), np.float32(-0.09))
     ycc = np.dstack([cv2.GaussianBlur(plane, (0, 0), 3) for plane in (tone, blue, -blue)])
-    given = Scene(luma, luma, np.ascontiguousarray(ycc), np.ones((240, 320), np.float32))
-    expected = Recoloring(RecolorOptions(), catalog.BANDS["thermal"].look).apply(
+    return Scene(luma, luma, np.ascontiguousarray(ycc), np.ones(luma.shape, np.float32))
+
+
+def test_snow_is_white_and_leaves_are_green_by_the_same_amount(on_device: OnDevice) -> None:
+    """Every tone, luma and chroma around the bounds of both."""
+    size = (240, 320)
+    luma = texture(size, 110, 250, seed=1, scale=8).astype(np.uint8)
+    planes = ((0.4, 0.8, 2), (-0.1, 0.02, 3), (-0.05, 0.06, 4))
+    ycc = np.dstack([texture(size, low, high, seed, 8) for low, high, seed in planes])
+    given = Scene(luma, luma, np.ascontiguousarray(ycc), np.ones(size, np.float32))
+    look = catalog.BANDS["nir"].look
+    assert look.decided
+    shown = assert_as_on_the_cpu(on_device, given, look)
+    plain = Recoloring(RecolorOptions(), replace(look, decided=False)).apply(
         luma, luma, given.ycc.copy(), given.confidence
     )
-    assert expected[40:100, :, 1].std() < 0.6 * luma[40:100].std(), "the scene has no noise to lose"
-    assert_alike(recolored(on_device, given, "thermal", RecolorOptions()), expected)
+    off = np.abs(shown.astype(int) - plain)
+    assert (off > 4).mean() > 0.05, "the scene has neither snow nor leaves"
 
 
 @pytest.mark.parametrize(
     "change",
     [
         {"mode": "chroma"},
+        {"mode": "chroma", "chroma_limit": 20.0},
         {"chroma_limit": 20.0},
         {"chroma_limit": 0.0},
         {"sure": 0.9, "radius_px": 5},
@@ -141,21 +190,13 @@ def test_a_cold_sky_is_rid_of_its_noise_by_the_same_amount(on_device: OnDevice) 
 )
 def test_options_mean_the_same(on_device: OnDevice, change: dict[str, object]) -> None:
     options = replace(RecolorOptions(), **change)  # type: ignore[arg-type]
-    given = scene((480, 640), (240, 320))
-    expected = Recoloring(options, catalog.BANDS["nir"].look).apply(
-        given.luma, given.small, given.ycc.copy(), given.confidence.copy()
-    )
-    assert_alike(recolored(on_device, given, "nir", options), expected)
+    assert_as_on_the_cpu(on_device, scene((480, 640), (240, 320)), catalog.BANDS["nir"].look, options)
 
 
 def test_a_night_is_calm_by_the_same_amount(on_device: OnDevice) -> None:
     given = scene((240, 320), (240, 320))
     dark = (given.luma * 0.3).astype(np.uint8)
-    given = replace(given, luma=dark, small=dark)
-    expected = Recoloring(RecolorOptions(), catalog.BANDS["nir"].look).apply(
-        dark, dark, given.ycc.copy(), given.confidence.copy()
-    )
-    assert_alike(recolored(on_device, given, "nir", RecolorOptions()), expected)
+    assert_as_on_the_cpu(on_device, replace(given, luma=dark, small=dark), catalog.BANDS["nir"].look)
 
 
 @pytest.mark.parametrize(("brightness", "dark"), [(0.46, (0.5, 0.6)), (0.3, (0.7, 1.0))])
@@ -164,12 +205,10 @@ def test_a_dark_scene_is_brightened_by_the_same_amount(
 ) -> None:
     given = scene((240, 320), (240, 320))
     luma = (given.luma * brightness).astype(np.uint8)
-    given = replace(given, luma=luma, small=luma)
     look = catalog.BANDS["thermal"].look
     share = np.mean(cv2.blur(luma, (7, 7)) < 255 * look.dark)
     assert dark[0] <= share <= dark[1]
-    expected = Recoloring(RecolorOptions(), look).apply(luma, luma, given.ycc.copy(), given.confidence.copy())
-    assert_alike(recolored(on_device, given, "thermal", RecolorOptions()), expected)
+    assert_as_on_the_cpu(on_device, replace(given, luma=luma, small=luma), look)
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tests import daytime_scene
-from tests.engines.on_device import OnDevice
+from tests.engines.on_device import OnDevice, planes_of
 
-from irchroma.engines.errors import EngineOptionError
-from irchroma.engines.gpu.pictures import ON_DEVICE
-from irchroma.engines.gpu.steps.i420 import PackOptions, pack, packed_bytes
+from irchroma.engines.gpu.steps.i420 import Layout, packed_bytes
 from irchroma.engines.gpu.steps.scenery import (
     Behind,
     LaidLayout,
@@ -19,7 +18,6 @@ from irchroma.engines.gpu.steps.scenery import (
     behind_video_steps,
     lay_step,
 )
-from irchroma.engines.gpu.transfer import ENCODERS
 from irchroma.engines.recolor import color_space
 from irchroma.engines.reference.laid import Laid, Laying, Scenery
 from irchroma.engines.reference.pictures import Reference
@@ -77,26 +75,27 @@ def test_color_and_picture_are_those_of_the_cpu(on_device: OnDevice, still: bool
 
 
 @pytest.mark.parametrize("still", [True, False])
-@pytest.mark.parametrize("options", [ENCODERS, ON_DEVICE], ids=lambda one: one.layout)
+@pytest.mark.parametrize("layout", ["i420", "nv12"])
 @pytest.mark.parametrize("size", [SIZE, (180, 264)], ids=["odd sides", "smaller than the color"])
 def test_behind_a_packed_picture_it_is_what_the_cpu_puts_behind_video(
-    on_device: OnDevice, still: bool, options: PackOptions, size: tuple[int, int]
+    on_device: OnDevice, still: bool, layout: Layout, size: tuple[int, int]
 ) -> None:
     """R'G'B' was made of it, mixed and taken apart again: what R'G'B' has not was clipped on the way."""
-    given, rgb = laying(3, still), daytime_scene.draw(5, size, 200)[0]
-    layout = LaidLayout(size, WORK, video=True)
-    host = block(layout)
-    LaidWriter(layout, host).write(given)
-    parts = layout.on_device(on_device.put(host))
-    ycc, confidence = color()
+    given, (ycc, confidence) = laying(3, still), color()
+    where = LaidLayout(size, WORK, video=True)
+    host = block(where)
+    LaidWriter(where, host).write(given)
+    parts = where.on_device(on_device.put(host))
     both = on_device.put(np.concatenate([ycc.transpose(2, 0, 1), confidence[None]]))
     _, plain, laid = lay_step(on_device.space, parts, both, video=True)
-    before = planes_of(pack(rgb, options), size, options)
-    packed = on_device.put(pack(rgb, options))
-    on_device.run(
-        laid, *behind_video_steps(on_device.space, packed, size, Behind(parts, plain, 0.8), options)
-    )
-    found = planes_of(on_device.get(packed), size, options)
+    luma, *chroma = cv2.split(color_space.rgb_to_video(daytime_scene.draw(5, size, 200)[0]))
+    before = (luma, *(np.ascontiguousarray(plane[::2, ::2]) for plane in chroma))
+    halves = np.stack(before[1:], -1 if layout == "nv12" else 0)
+    packed = on_device.put(np.concatenate([luma.ravel(), halves.ravel()]))
+    assert packed.nbytes == packed_bytes(size)
+    behind = Behind(parts, plain, 0.8)
+    on_device.run(laid, *behind_video_steps(on_device.space, packed, size, behind, layout))
+    found = planes_of(on_device.get(packed), size, layout)
     scenery = Scenery(given.laid, given.ycc, given.share * np.float32(0.8))
     expected = scenery.put_behind_video(*(plane.copy() for plane in before))
     assert np.abs(expected[0].astype(int) - before[0]).mean() > 8, "the scene lies behind nothing"
@@ -104,24 +103,6 @@ def test_behind_a_packed_picture_it_is_what_the_cpu_puts_behind_video(
         off = np.abs(one.astype(int) - other)
         assert off.max() <= 1
         assert off.mean() < 0.01
-
-
-def planes_of(
-    data: NDArray[np.uint8], size: tuple[int, int], options: PackOptions
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
-    (height, width), half = size, ((size[0] + 1) // 2, (size[1] + 1) // 2)
-    luma, rest = data[: height * width].reshape(size), data[height * width :]
-    chroma = rest.reshape(*half, 2).transpose(2, 0, 1) if options.layout == "nv12" else rest.reshape(2, *half)
-    return luma, np.ascontiguousarray(chroma[0]), np.ascontiguousarray(chroma[1])
-
-
-def test_a_reference_lies_behind_no_picture_of_another_range(on_device: OnDevice) -> None:
-    layout = LaidLayout(WORK, WORK, video=True)
-    parts = layout.on_device(on_device.put(block(layout)))
-    packed, plain = on_device.room((packed_bytes(WORK),), np.uint8), on_device.room((3, *WORK), np.uint8)
-    for options in (PackOptions(full_range=True), PackOptions(matrix="bt601")):
-        with pytest.raises(EngineOptionError, match="limited range only"):
-            behind_video_steps(on_device.space, packed, WORK, Behind(parts, plain, 1.0), options)
 
 
 def test_what_the_device_has_is_not_sent_again() -> None:
