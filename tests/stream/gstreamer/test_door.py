@@ -41,3 +41,24 @@ def test_threads_that_begin_at_once_see_whole_classes() -> None:
             check=False,
         )
         assert (done.returncode, done.stderr) == (0, "")
+
+
+QUIET = """
+from irchroma.stream.gstreamer.door import extra_module
+for name, version in (("GObject", "2.0"), ("Gio", "2.0"), ("GstBase", "1.0"), ("GstPbutils", "1.0")):
+    assert extra_module(name, version) is extra_module(name, version)
+extra_module("GObject", "2.0").Property
+"""
+
+
+def test_namespaces_open_without_a_warning() -> None:
+    """Old names in them would warn, on the terminal of who uses the element in gst-launch too."""
+    done = subprocess.run(
+        (sys.executable, "-W", "error", "-W", "ignore::ImportWarning", "-c", QUIET),
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+        env=dict(os.environ),
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
