@@ -99,6 +99,19 @@ def from_table(cls: type[T], table: dict[str, Any], base: T | None = None, where
     return dataclasses.replace(base, **values) if base is not None else cls(**values)  # type: ignore[type-var]
 
 
+def from_file(cls: type[T], path: Path) -> T:
+    """The same from a TOML file, which is named where something is wrong in it.
+
+    Raises:
+        ConfigError: as `load_toml` and `from_table`, or the options' own word.
+    """
+    table = load_toml(path)
+    try:
+        return from_table(cls, table)
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
 def to_toml(options: Any, table: str = "", listed: bool = False) -> str:
     """The effective configuration as TOML that `from_table` reads back; unset (None) keys as comments.
 

@@ -14,7 +14,7 @@ from irchroma.engines.network.record import read_record
 from irchroma.engines.neural.colorizer import NeuralOptions
 from irchroma.engines.palette.options import PaletteOptions
 from irchroma.engines.repair.filling import METHODS
-from irchroma.launch.config import ConfigError, from_table, load_toml
+from irchroma.launch.config import ConfigError, from_file, from_table
 from irchroma.stream.loop.reader import ReconnectOptions
 from irchroma.stream.sensor.correction import Camera
 from irchroma.stream.sensor.profile import CameraScale
@@ -198,7 +198,7 @@ def load(path: Path | None, settings: dict[str, Any]) -> RunConfig:
         ConfigError: a key is unknown or a value makes no sense.
     """
     try:
-        config = from_table(RunConfig, load_toml(path)) if path is not None else RunConfig()
+        config = RunConfig() if path is None else from_file(RunConfig, path)
         return from_table(RunConfig, nested(settings), config)
     except ConfigError:
         raise

@@ -24,6 +24,7 @@ SUFFIXES = (
     ".png", ".tif", ".tiff", ".pgm", ".ppm", ".pnm", ".jpg", ".jpeg", ".bmp", ".webp",
     ".npy", ".npz", ".fff", ".seq", ".csq",
 )  # fmt: skip
+_CELSIUS = "degrees Celsius become counts of 1/64 K by np.rint((degrees + 273.15) * 64).astype(np.uint16)"
 MEGAPIXELS = 100.0
 """How large a decoded picture may be: 100 million pixels take 300 MB in color, several times over."""
 
@@ -175,7 +176,9 @@ def _decoded(path: Path, data: bytes) -> Pixels:
 def _as_pixels(decoded: NDArray[Any], path: Path) -> Pixels:
     """(H, W) or (H, W, 3) B, G, R as the pixels of a frame: three equal channels are luma (or counts)."""
     if decoded.dtype not in (np.uint8, np.uint16):
-        raise SourceFormatError(f"picture {path} has {decoded.dtype} samples: 8 or 16 bits are supported")
+        raise SourceFormatError(
+            f"picture {path} has {decoded.dtype} samples: 8 or 16 bits are supported; {_CELSIUS}"
+        )
     if decoded.ndim == 3:
         decoded = decoded[..., ::-1]
         if path.suffix.lower() == ".png" and _has_alpha(path):
@@ -263,10 +266,7 @@ def _open_arrays(path: Path, megapixels: float) -> PictureFile:
     except (ValueError, zipfile.BadZipFile, EOFError) as error:
         raise SourceError(f"{path} is no array of numpy: {error}") from error
     if dtype.type not in (np.uint8, np.uint16):
-        raise SourceFormatError(
-            f"{path} holds {dtype}: expected uint8 luma or uint16 counts; degrees Celsius become counts of"
-            " 1/64 K by np.rint((degrees + 273.15) * 64).astype(np.uint16)"
-        )
+        raise SourceFormatError(f"{path} holds {dtype}: expected uint8 luma or uint16 counts; {_CELSIUS}")
     color = len(shape) in (3, 4) and shape[-1] == 3 and dtype.type == np.uint8
     frame = shape[-3:-1] if color else shape[-2:]
     if len(shape) - color not in (2, 3) or 0 in shape:

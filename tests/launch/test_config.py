@@ -10,7 +10,7 @@ from typing import Literal
 
 import pytest
 
-from irchroma.launch.config import ConfigError, from_table, load_toml, to_toml
+from irchroma.launch.config import ConfigError, from_file, from_table, load_toml, to_toml
 
 
 @dataclass(frozen=True)
@@ -112,3 +112,10 @@ def test_the_configuration_may_come_through_a_pipe() -> None:
     assert done.returncode == 0, done.stderr
     assert 'engine = "palette:arctic"' in done.stdout
     assert 'source = "test:nir"' in done.stdout
+
+
+def test_what_is_wrong_in_a_file_is_told_with_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "gate.toml"
+    path.write_text("inner = { gian = 2 }\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"gate\.toml: unknown key inner\.gian, did you mean gain"):
+        from_file(Outer, path)
