@@ -25,6 +25,7 @@ from irchroma.calibration.errors import CalibrationError
 from irchroma.engines.cache import write_atomically
 from irchroma.engines.reference.registration import register, warp
 from irchroma.stream.frame import Frame
+from irchroma.stream.remarks import remark
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +92,7 @@ class PairCollector:
         self._in_color: bool | None = None
         self._switch: _Switch | None = None
         self._last_ns: int | None = None
+        self._changes, self._said_counts = 0, False
         self._work: queue.SimpleQueue[_Switch | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._register, name="collect", daemon=True)
         self._thread.start()
@@ -98,6 +100,9 @@ class PairCollector:
     def look(self, frame: Frame, in_color: bool) -> None:
         """One frame, and whether the camera is in color; counts, which have no color, are left alone."""
         if frame.is_counts:
+            if not self._said_counts:
+                remark("counts have no color: no pairs are gathered of them")
+                self._said_counts = True
             return
         if self._in_color is not None and in_color != self._in_color:
             self._begin(frame.pts_ns, in_color)
@@ -116,9 +121,12 @@ class PairCollector:
         """Finish what is being registered, for so long at most (None: all of it); may be called twice."""
         self._work.put(None)
         self._thread.join(wait_s)
+        if not self._changes and not self._said_counts:
+            log.info("%s: nothing gathered: the camera never changed between infrared and color", self.folder)
 
     def _begin(self, pts_ns: int, to_color: bool) -> None:
         """The camera has switched."""
+        self._changes += 1
         near, far = BEFORE_NS
         before = [seen.picture for seen in self._kept if near <= pts_ns - seen.pts_ns <= far]
         self._kept.clear()

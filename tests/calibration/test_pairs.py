@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import cv2
@@ -67,10 +68,22 @@ def test_a_camera_that_cannot_decide_gives_pairs_of_one_switch_a_minute(tmp_path
     assert 1 <= collector.written <= PAIRS
 
 
-def test_a_camera_that_stays_as_it_is_gives_none(tmp_path: Path) -> None:
+def test_a_camera_that_stays_as_it_is_gives_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     collector = PairCollector(tmp_path)
-    run(collector, [False] * 12)
+    with caplog.at_level(logging.INFO):
+        run(collector, [False] * 12)
     assert collector.written == collector.refused == 0
+    assert "never changed between infrared and color" in caplog.text
+
+
+def test_counts_give_none_and_that_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    collector = PairCollector(tmp_path)
+    for number in range(9):
+        collector.look(Frame(np.full((24, 32), 7000, np.uint16), number * 10**9), False)
+    collector.close()
+    assert [record.message for record in caplog.records] == [
+        "counts have no color: no pairs are gathered of them"
+    ]
 
 
 def test_a_color_picture_that_lies_beside_is_laid_right() -> None:
