@@ -27,6 +27,7 @@ from irchroma.launch.run.options import load
 from irchroma.stream.errors import SinkError, SourceError, StreamError
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sinks.files.joined_file import JOINED_PARSER, JoinedFile
+from irchroma.stream.sources.file_source import FileSource
 from irchroma.stream.sources.packets import read_packets
 
 log = logging.getLogger(__name__)
@@ -187,10 +188,11 @@ class Archive:
                 if known["state"] == "damaged":
                     self.failures.append(f"{recording.name}: {known['reason']}")
                 return None
+            refuse_unreadable(recording.source)
             recording.target.parent.mkdir(parents=True, exist_ok=True)
             spans = cut(recording.source, self._options.segment_s, self._options.overlap_s, self._every)
         except (OSError, StreamError) as error:
-            self._fail(recording, str(error))
+            self._fail(recording, why_unread(recording.source) or one_line(error))
             return None
         folder = self._place / _WORK / hashlib.sha256(f"{source}{self._settings}".encode()).hexdigest()[:24]
         folder.mkdir(parents=True, exist_ok=True)
@@ -312,6 +314,27 @@ def read_manifest(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError):
         pass
     raise StreamError(f"{path}: is no manifest of an archive: move it away")
+
+
+def refuse_unreadable(path: Path) -> None:
+    """SourceError for what a run refuses by its headers alone: GStreamer may say nothing of it for 30 s."""
+    source = FileSource(path)
+    try:
+        source.plan()
+    finally:
+        source.close()
+
+
+def why_unread(path: Path) -> str:
+    """Why a run would not color it either, in a run's words; empty where it would."""
+    source = FileSource(path)
+    try:
+        source.open()
+    except SourceError as error:
+        return str(error)
+    finally:
+        source.close()
+    return ""
 
 
 def join(jobs: list[Job], done: dict[int, Done], target: Path, source: Path, audio: bool) -> None:
