@@ -57,7 +57,7 @@ def plan_steps(device: str) -> list[Step]:
         device: of the programs: `torch` on a GPU, `cpu` to rehearse.
     """
     python = sys.executable
-    tests = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "filterwarnings=default", "-rs"]
+    tests = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "filterwarnings=default", "-rsfE"]
     # The project's own options are strict, and end all of it where pytest's plugins are not installed.
     tests += ["-o", "addopts=--import-mode=importlib", "--junitxml={out}/{name}.xml"]
     torch, pycuda = lacks("torch", "onnx"), lacks("pycuda")

@@ -97,6 +97,7 @@ def run_steps(
                 if fresh or call_end_s - now_s < _LEAST_S:
                     break
                 limit_s = call_end_s - now_s
+            print(f"begins   {step.name:<25} at most {limit_s:.0f} s", flush=True)
             row |= _run(step, out / f"{number:02}-{step.name}.txt", limit_s, device)
             fresh += 1
         else:
@@ -165,6 +166,7 @@ def _run(step: Step, path: Path, limit_s: float, device: str) -> dict[str, Any]:
     environment = {
         **os.environ,
         "XDG_CACHE_HOME": str(path.parent / "cache"),
+        "COLUMNS": "300",  # or pytest leaves out why a test has failed
         **step.environment,
     }
     began = time.monotonic()
@@ -188,16 +190,24 @@ def _run(step: Step, path: Path, limit_s: float, device: str) -> dict[str, Any]:
             _end(child)
             code = None
     seconds = round(time.monotonic() - began, 1)
-    tail = path.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:]
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[1:]  # without the command
+    tail, said = lines[-_TAIL_LINES:], _telling(lines)
     if code is None:
-        return {"state": "ended", "seconds": seconds, "why": f"not done after {limit_s:.0f} s", "tail": tail}
+        why = f"not done after {limit_s:.0f} s{said and '; last: '}{said}"
+        return {"state": "ended", "seconds": seconds, "why": why, "tail": tail}
     row: dict[str, Any] = {"state": "ok" if code == 0 else "failed", "seconds": seconds}
-    row |= {"why": f"exit code {code}" if code else "", "tail": tail}
+    row |= {"why": f"exit code {code}{said and ': '}{said}" if code else "", "tail": tail}
     if any("junitxml" in word for word in step.words):
         row["tests"] = _counts(path.parent / f"{step.name}.xml")
         if code == 0 and not row["tests"].get("passed"):
             row |= {"state": "failed", "why": "every test was skipped"}
     return row
+
+
+def _telling(lines: Sequence[str]) -> str:
+    """The line that says most of how a program ended: its first test that failed, or else its last line."""
+    said = [line.strip() for line in lines if line.strip()] or [""]
+    return next((line for line in said if line.startswith(("FAILED ", "ERROR "))), said[-1])[:300]
 
 
 def _end(child: subprocess.Popen[Any]) -> None:

@@ -31,7 +31,9 @@ def results(folder: Path) -> dict[str, Any]:
     return dict(json.loads((folder / "results.json").read_text(encoding="utf-8")))
 
 
-def test_each_step_is_written_down_whatever_it_does(tmp_path: Path) -> None:
+def test_each_step_is_written_down_whatever_it_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     seen: list[int] = []
 
     def why() -> None:
@@ -50,15 +52,29 @@ def test_each_step_is_written_down_whatever_it_does(tmp_path: Path) -> None:
     found = run_steps(steps, tmp_path, Times(2))
     assert [row["state"] for row in found] == ["ok", "failed", "ended", "skipped", "failed", "ok"]
     assert [row.get("why") for row in found[1:4]] == [
-        "exit code 3",
-        "not done after 2 s",
+        "exit code 3: no good",
+        "not done after 2 s; last: begun",
         "there is no such thing here",
     ]
     assert seen == [4]
+    assert "begins   hangs" in capsys.readouterr().out
     assert results(tmp_path)["steps"] == found
     assert found[1]["tail"][-1] == "no good"
     assert (tmp_path / "03-hangs.txt").read_text(encoding="utf-8").endswith("begun\n")
     assert found[2]["seconds"] < 20
+
+
+def test_of_tests_that_fail_the_first_one_is_named(tmp_path: Path) -> None:
+    """Who has half an hour of a GPU reads it in the terminal, not in a file of some thousand lines."""
+    wrong = tmp_path / "test_wrong.py"
+    wrong.write_text("def test_one(): pass\ndef test_two(): assert 1 == 2\ndef test_three(): assert 3 == 4\n")
+    pytest_step = next(step for step in plan_steps("torch") if step.name == "kernels-nvrtc")
+    until = list(pytest_step.words).index("tests/engines/gpu/steps")
+    words = [*pytest_step.words[:until], str(wrong)]
+    (found,) = run_steps([Step("kernels-nvrtc", words, 60)], tmp_path / "out", Times(5))
+    assert found["state"] == "failed"
+    assert "test_wrong.py::test_two - assert 1 == 2" in found["why"]
+    assert found["tests"] == {"passed": 1, "failed": 2, "skipped": 0}
 
 
 def test_no_step_is_begun_when_the_time_is_up(tmp_path: Path) -> None:
