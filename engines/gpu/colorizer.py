@@ -9,6 +9,7 @@ another, as good one, unless `TemporalOptions.device_motion` is off.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -36,6 +37,8 @@ from irchroma.engines.temporal import gain
 from irchroma.engines.temporal.memory import Observation
 from irchroma.engines.temporal.motion import Area, Found, Luma
 from irchroma.engines.temporal.stage import TemporalStage, half_size
+
+log = logging.getLogger(__name__)
 
 
 class DeviceColorizer:
@@ -74,6 +77,8 @@ class DeviceColorizer:
             raise EngineOptionError(
                 "of the engine reference the networks alone run on a device, see `graphs`"
             )
+        if options.celsius is not None and options.engine == "thermal":
+            log.warning("people are not told by their temperature on a GPU, as on the CPU: --device cpu")
         record = None
         if options.weights is not None and options.weights.is_file():
             record = require_match(options.weights, options.engine)

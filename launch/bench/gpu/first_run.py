@@ -101,7 +101,7 @@ def plan_steps(device: str) -> list[Step]:
         ),
         Step(
             "bench-torch",
-            [*bench, "{out}/bench-torch.json", "--runtime", "torch"],
+            [*bench, "{out}/gpu-torch.json", "--runtime", "torch"],
             420,
             (no_gpu, torch),
             kept_s=300,
@@ -136,7 +136,7 @@ def plan_steps(device: str) -> list[Step]:
         ),
     ]
     for runtime in library.LIBRARIES:
-        words = [*bench, f"{{out}}/bench-{runtime}.json", "--runtime", runtime]
+        words = [*bench, f"{{out}}/gpu-{runtime}.json", "--runtime", runtime]
         needs = (no_gpu, lacks_runtime(runtime), pycuda)
         steps.append(Step(f"bench-{runtime}", words, 420, needs))
     by_reference = [python, "-m", f"{_PROGRAMS}.by_reference", "--device"]

@@ -381,6 +381,14 @@ def test_a_live_camera_does_not_wait_while_a_reference_is_looked_for(
     assert not any(thread.name.startswith("reference") for thread in threading.enumerate())
 
 
+def test_what_a_device_leaves_out_is_said(
+    devices: Any, tiny_network: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = NeuralOptions(engine="thermal", weights=tiny_network, network=EXACT, celsius=(0.01, -273.15))
+    DeviceColorizer(options, devices).close()
+    assert "people are not told by their temperature on a GPU" in caplog.text
+
+
 def test_what_a_device_cannot_do_is_refused(devices: Any, tiny_network: Path) -> None:
     with pytest.raises(EngineOptionError, match="networks alone"):
         DeviceColorizer(NeuralOptions(engine="reference", size="thermal"), devices)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from irchroma.engines.choice import GPU_RUNTIMES
 from irchroma.engines.gpu import probe
 from irchroma.engines.gpu.kernels import host
 from irchroma.engines.network.network import installed
@@ -19,6 +20,7 @@ from irchroma.launch.bench.gpu import first_run as first_gpu_run
 from irchroma.launch.bench.gpu import soak as gpu_soak
 from irchroma.launch.bench.gpu.first_run import plan_steps
 from irchroma.launch.bench.gpu.steps import ROOT, Step, Times, run_steps, why_not
+from irchroma.launch.commands.doctor import where_it_ran
 
 no_gpu = pytest.mark.skipif(probe.device_at() is not None, reason="this machine has a GPU")
 
@@ -177,6 +179,13 @@ def test_every_step_names_a_program_and_tests_that_exist() -> None:
             assert path.exists() or (path.with_suffix("") / "__main__.py").exists(), module
     with pytest.raises(SystemExit):
         first_gpu_run.main(["--only", "nonsense"])
+
+
+def test_what_the_path_is_measured_by_is_kept_under_a_name_that_the_doctor_finds(tmp_path: Path) -> None:
+    written = {Path(word).name for step in plan_steps("torch") for word in step.words if "/gpu-" in word}
+    assert written == {f"gpu-{runtime}.json" for runtime in GPU_RUNTIMES}
+    (tmp_path / "gpu-torch.json").write_text('{"device": "the one"}', encoding="utf-8")
+    assert where_it_ran(tmp_path).detail == "the one"
 
 
 def test_tests_run_where_pytest_has_none_of_its_plugins(tmp_path: Path) -> None:
