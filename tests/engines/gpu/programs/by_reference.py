@@ -21,6 +21,7 @@ from irchroma.engines.gpu.cpu_device import CpuDevice
 from irchroma.engines.gpu.device import Device
 from irchroma.engines.gpu.graphs import GraphsOnDevice
 from irchroma.engines.network.network import NetworkOptions, installed
+from irchroma.engines.network.rewriting import early
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.engines.reference.pictures import AUTO, Reference
 from irchroma.engines.temporal.stage import TemporalOptions
@@ -32,9 +33,9 @@ RUNTIME = "openvino" if installed("openvino") else "onnxruntime"
 EXACT = NetworkOptions(RUNTIME, exact=True, cache=None)
 
 
-def given(seed: int, share: float = 1.0, wished: bool = False) -> Reference:
+def given(seed: int, size: tuple[int, int], share: float = 1.0, wished: bool = False) -> Reference:
     """A scene's picture, as bright as a share of it."""
-    rgb = (daytime_scene.draw(seed)[0] * share).astype(np.uint8)
+    rgb = (daytime_scene.draw(seed, size)[0] * share).astype(np.uint8)
     return Reference(rgb, np.full(rgb.shape[:2], 255, np.uint8), str(seed), wished=wished)
 
 
@@ -54,15 +55,15 @@ def steered(name: str, options: NeuralOptions) -> DeviceColorizer:
     return DeviceColorizer(options, lambda: opened(name))
 
 
-def farthest(device: Any, cpu: NeuralColorizer) -> float:
-    """Mean levels of the frame that differs most."""
-    pictures = [[given(3)], [given(9)], [given(3, 0.3, wished=True)], []]
+def farthest(device: Any, cpu: NeuralColorizer, size: tuple[int, int]) -> float:
+    """Mean levels of the frame (H, W) that differs most."""
+    pictures = [[given(3, size)], [given(9, size)], [given(3, size, 0.3, wished=True)], []]
     off, at = 0.0, 0
     for references in pictures:
         for one in (device, cpu):
             one.exchange_references(references)
         for _ in range(FRAMES):
-            luma = noisy(daytime_scene.draw(3)[1], np.random.default_rng(at))
+            luma = noisy(daytime_scene.draw(3, size)[1], np.random.default_rng(at))
             shown: list[NDArray[np.int_]] = []
             for one in (device, cpu):
                 one.submit(luma, at * 20 * FRAME_NS)
@@ -75,7 +76,10 @@ def main() -> None:
     """Say it of both bands."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--device", default="tensorrt")
+    parser.add_argument("--size", default="640x512", help="of the frames")
     args = parser.parse_args()
+    width, height = map(int, args.size.split("x"))
+    early._ALIKE = -1.0  # the CPU would take its first layers from `fast`, a third of a level for thermal
     temporal = TemporalOptions(half_color=False, device_motion=False)
     kinds: list[tuple[str, str, Callable[[str, NeuralOptions], Any]]] = [
         ("reference", "nir", by_networks),
@@ -86,7 +90,7 @@ def main() -> None:
     for engine, size, on_device in kinds:
         options = NeuralOptions(engine, size, reference=AUTO, temporal=temporal, network=EXACT)
         device, cpu = on_device(args.device, options), NeuralColorizer(options)
-        off = farthest(device, cpu)
+        off = farthest(device, cpu, (height, width))
         print(f"{device.name}: {off:.3f} levels off", flush=True)
         assert off < LARGEST_MEAN, off
         device.close()
