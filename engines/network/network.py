@@ -61,7 +61,7 @@ class Network(Protocol):
 
 
 class Graph(Protocol):
-    """A network of several inputs on the CPU, always in float32. Used by one thread at a time."""
+    """A network of several inputs on the CPU. Used by one thread at a time."""
 
     @property
     def name(self) -> str:

@@ -183,7 +183,7 @@ class ExemplarNetwork:
         Args:
             own: the band's network; closed with this one.
             given: the reference; its owner's to close.
-            options: runtime, threads, cache; the graph runs in float32.
+            options: runtime, threads, cache, precision.
             opener: loads the graph.
 
         Raises:

@@ -106,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
             costs[mask] = json_of(_COST, words, f"measuring the cost, {mask},", environment, STUCK_S)
             for size, forms in costs[mask].items():
                 _print_ratios(f"{mask}, {size}", args.band, forms)
-        write_json(args.json, {**about, "masks": MASKS, "cost": costs})
+        write_json(args.json, {**about, "threads": args.threads, "masks": MASKS, "cost": costs})
         return 0
     cost = measure_cost(args.band, network, scenes[0])
     for size, forms in cost.items():
@@ -217,6 +217,8 @@ def forms_of(band: str, options: NetworkOptions) -> dict[str, Network]:
 def measure_cost(band: str, options: NetworkOptions, scene: Scene) -> dict[str, dict[str, Any]]:
     """CPU milliseconds of a call of the band's network and of the reference's on top of it, in turns.
 
+    The reference's is in float32 beside float32, and in bf16, where the processor has that, beside all else.
+
     Args:
         band: of the frames.
         options: threads of the networks.
@@ -234,7 +236,10 @@ def measure_cost(band: str, options: NetworkOptions, scene: Scene) -> dict[str, 
         given[kind].give(
             Reference(np.ascontiguousarray(rgb), np.full(rgb.shape[:2], 255, np.uint8), wished=True)
         )
-        networks[kind] = {form: ExemplarNetwork(own, given[kind], options) for form, own in owns.items()}
+        networks[kind] = {
+            form: ExemplarNetwork(own, given[kind], replace(options, exact=form == "f32"))  # as in a run
+            for form, own in owns.items()
+        }
     found: dict[str, dict[str, Any]] = {}
     for size in SIZES_PX:
         pixels = cv2.resize(scene.luma, size[::-1], interpolation=cv2.INTER_AREA)

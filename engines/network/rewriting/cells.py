@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from irchroma.engines.network.network import Tensor, Tensors
-from irchroma.engines.network.rewriting.attention import spare_softmaxes
+from irchroma.engines.network.rewriting.attention import spare_products, spare_softmaxes
 from irchroma.engines.network.rewriting.early import EARLY, EARLY_CHANNELS, early_port
 from irchroma.engines.network.rewriting.enlarging import tail_of
 
@@ -55,6 +55,7 @@ def cut_to_cells(model: Any, opset: Any, early: bool) -> tuple[list[Any], list[A
     if end is None or means.keys() != set(MEANS) or (early and port is None):
         return None
     spare_softmaxes(model, opset)
+    spare_products(model, opset)
     inputs = {one.get_node().get_friendly_name(): one.get_node() for one in model.inputs}
     taken = [inputs[name] for name in inputs if name not in MEANS or (name == "luma" and not early)]
     for name, node in means.items():

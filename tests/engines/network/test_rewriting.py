@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,13 @@ def opened(path: Path) -> Any:
     return open_network(path, OPTIONS)
 
 
+def opened_name() -> str:
+    """In which precision networks run where nobody asks for an exact one."""
+    network = open_network(catalog.weights_path("nir", "fast"), replace(OPTIONS, exact=False))
+    network.close()
+    return network.name
+
+
 def frames_of(given: GivenPicture) -> Path:
     return catalog.weights_path(catalog.REFERENCE.name, given.band)
 
@@ -87,7 +95,7 @@ def test_attention_both_ways_takes_one_exponential_and_no_softmax_of_the_matrix(
     from openvino import opset13
 
     from irchroma.engines.network.openvino_runtime import OpenVinoGraph
-    from irchroma.engines.network.rewriting.attention import spare_softmaxes
+    from irchroma.engines.network.rewriting.attention import spare_products, spare_softmaxes
 
     def kinds(graph: OpenVinoGraph) -> Counter[str]:
         return Counter(node.get_type_name() for node in graph.model.get_ops())
@@ -102,6 +110,8 @@ def test_attention_both_ways_takes_one_exponential_and_no_softmax_of_the_matrix(
     assert before["Softmax"] - after["Softmax"] == 2
     assert after["Exp"] - before["Exp"] == 1
     assert before["MatMul"] - after["MatMul"] == 1  # colors and marks come back together
+    assert spare_products(spared.model, opset13)
+    assert not spare_products(spared.model, opset13)
     expected, said = (
         {name: one.copy() for name, one in graph.run(asked).items()} for graph in (whole, spared)
     )
@@ -116,13 +126,14 @@ def test_a_graph_with_other_softmaxes_is_left_as_it_is(tiny_network: Path, given
     from openvino import opset13
 
     from irchroma.engines.network.openvino_runtime import OpenVinoGraph
-    from irchroma.engines.network.rewriting.attention import spare_softmaxes
+    from irchroma.engines.network.rewriting.attention import spare_products, spare_softmaxes
 
     path = frames_of(given)
     for other in (tiny_network, path.with_name(f"{path.stem}_picture.onnx")):
         graph = OpenVinoGraph(other, OPTIONS)
         before = [node.get_friendly_name() for node in graph.model.get_ordered_ops()]
         assert not spare_softmaxes(graph.model, opset13)
+        assert not spare_products(graph.model, opset13)
         assert [node.get_friendly_name() for node in graph.model.get_ordered_ops()] == before
         graph.close()
 
@@ -169,6 +180,47 @@ def test_an_attention_that_adds_up_or_turns_otherwise_is_left_as_it_is(
     assert not spare_softmaxes(graph.model, opset13)
     assert [node.get_friendly_name() for node in graph.model.get_ordered_ops()] == before
     graph.close()
+
+
+def test_distances_of_another_sum_are_left_as_they_are(given: GivenPicture) -> None:
+    from openvino import opset13
+
+    from irchroma.engines.network.openvino_runtime import OpenVinoGraph
+    from irchroma.engines.network.rewriting.attention import spare_products
+
+    graph = OpenVinoGraph(frames_of(given), OPTIONS)
+    (product,) = (
+        one
+        for one in graph.model.get_ops()
+        if one.get_type_name() == "MatMul" and one.input_value(1).get_node().get_friendly_name() == "there"
+    )
+    (doubled,) = (one.get_node() for one in product.output(0).get_target_inputs())
+    factor = next(at for at in (0, 1) if doubled.input_value(at).get_node().get_type_name() == "Constant")
+    doubled.input(factor).replace_source_output(opset13.constant(np.float32(1.9)).output(0))
+    assert not spare_products(graph.model, opset13)
+    graph.close()
+
+
+def test_in_bf16_it_says_nearly_what_it_says_in_float32(given: GivenPicture) -> None:
+    from irchroma.engines.network.openvino_runtime import open_graph
+
+    exact = open_graph(frames_of(given), OPTIONS)
+    quick = open_graph(frames_of(given), replace(OPTIONS, exact=False))
+    band = opened(catalog.weights_path(given.band, "fast"))
+    *_, early = band.infer_early(luma())
+    for more in ({}, {EARLY: early.copy()}):
+        asked = inputs(given) | more
+        asked["there"] += np.float32(0.02)  # a little beside the places, as a shaking camera has it
+        expected, said = exact.run(asked), quick.run(asked)
+        assert np.abs(expected["ycc"] - asked["own"]).max() > 0.01
+        for name in expected:
+            assert (
+                np.square(said[name] - expected[name]).mean() < 1e-5
+            )  # 50 dB: noise is harder than pictures
+    assert exact.name == "openvino f32"
+    assert quick.name == opened_name()
+    for one in (exact, quick, band):
+        one.close()
 
 
 def test_with_what_the_band_s_network_knows_it_says_nearly_the_same(given: GivenPicture) -> None:
