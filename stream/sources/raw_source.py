@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import socket
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -28,6 +29,10 @@ _FORMATS = {  # name -> (GStreamer's format, bytes per pixel)
 }
 _ALIASES = {"y16": "gray16le", "y8": "gray8", "grey": "gray8", "yuy2": "yuyv"}
 _KEYS = ("size", "format", "rate", "live")
+_READ_BYTES = 65536
+"""At once at most, from a pipe or a connection: with GStreamer's own 4096 a frame of 1920x1080 takes 2.4 ms
+of a core in place of 1.1, of 640x512 0.7 in place of 0.45."""
+_CONNECT_S = 5.0
 _EXAMPLE = "raw:FILE?size=640x512&format=gray16le&rate=30 (- for standard input, tcp://host:port)"
 
 
@@ -106,20 +111,17 @@ class RawSource(GstSource):
         if self._net is not None and not (self._net.hostname and self._net.port):
             raise StreamOptionError(f"{self._place}: expected tcp://host:port")
         self._name = "standard input" if self._place == "-" else self._place
+        self._connection: socket.socket | None = None
 
     def plan(self) -> SourcePlan:
         """See `GstSource.plan`."""
         layout = self._layout
         require_pixels(self._name, layout.size, self._pictures.max_megapixels)
-        head, properties = "fdsrc fd=0 name=in", {}
+        head = f"fdsrc fd=0 name=in blocksize={_READ_BYTES}"
+        properties: dict[str, Any] = {}
         if self._net is not None:
-            head, properties = (
-                "tcpclientsrc name=in timeout=5",
-                {
-                    "host": self._net.hostname,
-                    "port": self._net.port,
-                },
-            )
+            self._connection = self._connected(self._net.hostname or "", self._net.port or 0)
+            properties = {"fd": self._connection.fileno()}
         elif self._place != "-":
             self._check_file(Path(self._place))
             head, properties = "filesrc name=in", {"location": self._place}
@@ -135,6 +137,22 @@ class RawSource(GstSource):
             description=f"{self._name}, raw",
             convert=False,
         )
+
+    def close(self) -> None:
+        """See `FrameSource.close`."""
+        super().close()
+        if self._connection is not None:  # the pipeline reads it no more, and does not close it
+            self._connection.close()
+            self._connection = None
+
+    def _connected(self, host: str, port: int) -> socket.socket:
+        try:
+            connection = socket.create_connection((host, port), _CONNECT_S)
+        except OSError as error:
+            reason = why_unreachable(host, port, 2.0)
+            raise SourceLost(f"{self._name}: {reason or error}") from error
+        connection.settimeout(None)
+        return connection
 
     def _check_file(self, path: Path) -> None:
         if path.is_fifo():
@@ -159,7 +177,6 @@ class RawSource(GstSource):
         """See `GstSource.explain`."""
         if failure is None:
             return SourceLost(f"{self._name}: no frame within {self.open_timeout_s:g} s")
-        if self._net is not None and not self._count:
-            reason = why_unreachable(self._net.hostname or "", self._net.port or 0, 2.0)
-            return SourceLost(f"{self._name}: {reason or failure}")
+        if self._net is not None:
+            return SourceLost(f"{self._name}: {failure}")
         return SourceError(f"{self._name}: {failure}")

@@ -3,14 +3,18 @@
 import os
 import socket
 import threading
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from tests.reading import frames_of
 
-from irchroma.stream.errors import SourceError, StreamOptionError
+from irchroma.stream.errors import SourceError, SourceLost, StreamOptionError
+from irchroma.stream.gstreamer.door import modules
+from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.sources.open_source import open_source
 from irchroma.stream.sources.raw_source import RawLayout, RawSource, parse_raw_address
 
@@ -76,6 +80,81 @@ def test_tcp_is_live() -> None:
         assert info.counts
         assert frame is not None
         assert any(np.array_equal(frame.pixels, picture) for picture in COUNTS)
+
+
+class Watched(RawSource):
+    """Notes the bytes of each piece in which its frames come."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.pieces: list[int] = []
+
+    def _attach(self, coded: str, pipeline: Pipeline) -> None:
+        gst = modules()["Gst"]
+
+        def note(_pad: object, info: Any) -> Any:
+            self.pieces.append(info.get_buffer().get_size())
+            return gst.PadProbeReturn.OK
+
+        pipeline.element("in").get_static_pad("src").add_probe(gst.PadProbeType.BUFFER, note)
+
+    def read_to_the_end(self) -> None:
+        try:
+            self.open()
+            with suppress(SourceLost):  # a camera that ends its stream
+                while self.read(5) is not None:
+                    pass
+        finally:
+            self.close()
+
+
+LARGE = np.random.default_rng(1).integers(0, 256, (8, 720, 1280), np.uint8).tobytes()
+
+
+@pytest.mark.gst
+def test_large_frames_come_in_large_pieces_over_tcp() -> None:
+    """A frame in hundreds of pieces is twice the work."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            with listening.accept()[0] as connection:
+                connection.sendall(LARGE)
+
+        threading.Thread(target=serve, daemon=True).start()
+        source = Watched(f"raw:tcp://127.0.0.1:{listening.getsockname()[1]}?size=1280x720&format=gray8")
+        source.read_to_the_end()
+    assert sum(source.pieces) == len(LARGE)
+    assert len(LARGE) / len(source.pieces) > 16384
+
+
+@pytest.mark.gst
+def test_large_frames_come_in_large_pieces_from_a_pipe() -> None:
+    reading, writing = os.pipe()
+    saved = os.dup(0)
+    os.dup2(reading, 0)
+    os.close(reading)
+
+    def give() -> None:
+        with os.fdopen(writing, "wb") as pipe:
+            pipe.write(LARGE)
+
+    threading.Thread(target=give, daemon=True).start()
+    try:
+        source = Watched("raw:-?size=1280x720&format=gray8")
+        source.read_to_the_end()
+    finally:
+        os.dup2(saved, 0)
+        os.close(saved)
+    assert sum(source.pieces) == len(LARGE)
+    assert len(LARGE) / len(source.pieces) > 16384
+
+
+@pytest.mark.gst
+def test_who_refuses_the_connection_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    with pytest.raises(SourceLost, match=f"127.0.0.1 refuses connections at port {port}"):
+        RawSource(f"raw:tcp://127.0.0.1:{port}?size=17x13").open()
 
 
 @pytest.mark.gst
