@@ -61,6 +61,8 @@ BANDS = {
                     turned=1.6,
                 ),
                 unlit=None,
+                unmixed=True,
+                calm_luma=0.3,
                 instead="palette",
                 lead=0.7,
             ),
@@ -119,8 +121,10 @@ def look_of(kind: str, size: str) -> BandLook:
         return look if gain is None else replace(look, tone=replace(look.tone, detail_gain=gain))
     if kind in CLASSICS:
         tone = look.tone if look.unlit is None else ToneOptions()
-        return replace(look, tone=tone, shade=None, decided=False, instead="gray")
-    return replace(look, shade=None, decided=False)
+        return replace(look, tone=tone, shade=None, decided=False, unmixed=False, instead="gray")
+    # A reference's mood is bounded over slate: over sand, fewer of its blues meet the gamut's end.
+    calm_luma = BandLook().calm_luma if look.unmixed else look.calm_luma
+    return replace(look, shade=None, decided=False, unmixed=False, calm_luma=calm_luma)
 
 
 def band_of(kind: str, size: str) -> str:

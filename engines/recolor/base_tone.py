@@ -41,6 +41,11 @@ CALM = 0.65
 """Share of a sensor's noise that a sky is rid of."""
 DARKEST = 0.3
 """Part of a sky's tone below which nothing before it is turned: a wall had a black outline."""
+LEAVES = (-0.03, -0.06)
+"""Cb that smooth places as warm as a window's mean have where leaves begin, and from which on they are."""
+GAP = 0.5
+"""Part of the base of leaves below which nothing among them is shown: a gap through which a cold sky is seen
+is no black speck by day."""
 FLAT = 0.002
 """Standard deviation of luma, part of full scale, up to which nothing counts as sharp."""
 SHARP = (0.005, 0.0075)
@@ -165,6 +170,7 @@ def base_tone(
     within = _Within(finer, cv2.erode(seen.luma, kernel), cv2.dilate(seen.luma, kernel))
     if options.turned and smooth is not None:
         base, factor = _before_sky(seen, within, (base, factor), smooth, options.turned)
+        factor = _among_leaves(seen, within, (base, factor), smooth)
     base += guided.box(_way_back(seen, within, base, factor), seen.side_px)
     if options.curve or options.exponent != 1:
         base, factor = _curved(base, factor, options)
@@ -244,6 +250,20 @@ def _before_sky(
     factor += base[1]
     factor *= sky
     return base[0] + wanted, factor
+
+
+def _among_leaves(
+    seen: guided.Windows, within: _Within, base: tuple[Plane, Plane], smooth: SmoothTone
+) -> Plane:
+    """(h, w) float32: the factors, smaller where leaves would have black specks, see `GAP`."""
+    size = (seen.luma.shape[0], seen.luma.shape[1])
+    blue = guided.enlarge(smooth.blue_slope, size) * seen.mean + guided.enlarge(smooth.blue_offset, size)
+    share = rise(blue, LEAVES)
+    most = np.maximum(base[0], np.float32(FLAT)) * np.float32(1 - GAP)
+    most /= np.maximum(np.abs(base[1]) * (seen.mean - within.lowest), np.float32(FLAT))
+    share *= np.minimum(most, 1) - 1
+    share += 1
+    return base[1] * share
 
 
 def _thin(seen: guided.Windows) -> Plane:

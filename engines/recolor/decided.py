@@ -3,7 +3,8 @@
 Snow, clouds, white walls, sunlit sand and straw are all bright in infrared, and their mean is a pale beige.
 Sand and straw are shown darker, more colorful or less red; what is left has three fifths of that color in the
 truth of 24 pictures of `val` (Cb, Cr of -0.031, 0.023 for -0.050, 0.031), and snow is brighter there. Leaves
-and grass are of many greens, and their mean is grayer than each.
+and grass are of many greens, and their mean is grayer than each. Heat tells less: in thermal pictures the
+mean of sky and what stands before it is a dark blue, of leaves and walls a brown, of sky and skin a violet.
 """
 
 from __future__ import annotations
@@ -36,6 +37,15 @@ LEAF_YELLOW = (0.01, 0.04)
 LEAF_GAIN = 0.2
 """Part of their chroma that leaves gain: a fresh viewer liked it in 11 of 55 rows, disliked it in none; the
 truth of `val` is as near without."""
+SKY_TONE = (0.12, 0.35)
+"""Y' shown at which heat's blue begins to be a sky's, and from which on it is: later, gaps in crowns
+come out pink."""
+SKY_BLUE = (0.0, 0.02)
+"""Cb at which heat's blue begins, and from which on it is."""
+BARK_TONE = (0.2, 0.45)
+"""Y' shown up to which heat's brown is that of shaded leaves, without red; from the second on a wall's."""
+PINK, RED = 0.004, 1.6
+"""Most Cr of heat where nothing is yellow, and how much more for each part of -Cb: skin, bricks have less."""
 
 
 def decide(tone: Plane, cb: Plane, cr: Plane, guide: Plane) -> None:
@@ -54,6 +64,29 @@ def decide(tone: Plane, cb: Plane, cr: Plane, guide: Plane) -> None:
     cr *= share
 
 
+def unmix(tone: Plane, cb: Plane, cr: Plane) -> None:
+    """Move a thermal network's Cb and Cr (h, w) float32 in place where they are those of no day: nothing dark
+    is blue, leaves in the shade are not brown, nothing is violet.
+
+    Args:
+        tone: (h, w) float32 Y' that is shown where it is believed.
+        cb, cr: of the network.
+    """
+    kept = rise(tone, SKY_TONE)
+    kept -= 1
+    kept *= rise(cb, SKY_BLUE)
+    kept += 1
+    cb *= kept
+    cr *= kept
+    red: Plane = np.maximum(cr, 0)
+    red *= rise(tone, BARK_TONE)
+    np.minimum(cr, red, out=cr)
+    most: Plane = np.maximum(-cb, 0)
+    most *= np.float32(RED)
+    most += np.float32(PINK)
+    np.minimum(cr, most, out=cr)
+
+
 def bounds() -> dict[str, float]:
     """All of these numbers by name, the two of a pair as `.._begins` and `.._full`: for the device's twin."""
     pairs = {
@@ -64,13 +97,17 @@ def bounds() -> dict[str, float]:
         "snow_yellow": SNOW_YELLOW,
         "leaf_red": LEAF_RED,
         "leaf_yellow": LEAF_YELLOW,
+        "sky_tone": SKY_TONE,
+        "sky_blue": SKY_BLUE,
+        "bark_tone": BARK_TONE,
     }
     told = {
         f"{name}_{end}": pair[place]
         for name, pair in pairs.items()
         for place, end in enumerate(("begins", "full"))
     }
-    return told | {"snow_lost": SNOW_LOST, "snow_lift": SNOW_LIFT, "leaf_gain": LEAF_GAIN}
+    told |= {"snow_lost": SNOW_LOST, "snow_lift": SNOW_LIFT, "leaf_gain": LEAF_GAIN}
+    return told | {"pink": PINK, "red": RED}
 
 
 def _whiten(tone: Plane, cb: Plane, cr: Plane, guide: Plane) -> None:

@@ -86,6 +86,7 @@ class BandLook:
         shade: luma shown, [0, 1], up to which teal is moved to green or blue, and from which on it stays, see
             `shade.out_of_teal`; None where it always stays.
         decided: whether pale beige is snow and dull green leaves, see `decided.decide`.
+        unmixed: whether blue, brown and violet of no day are something else, see `decided.unmix`.
         lead: how far the tone of smooth places follows the sensor's, see `lead_by_smooth_places`.
     """
 
@@ -93,6 +94,7 @@ class BandLook:
     unlit: tuple[float, float] | None = (0.05, 0.25)
     shade: tuple[float, float] | None = None
     decided: bool = False
+    unmixed: bool = False
     lead: float = 1.0
     instead: Literal["gray", "palette"] = "gray"
     calm_luma: float = 0.5
@@ -159,7 +161,7 @@ class Recoloring:
         with self._lock:
             size = self._begin(luma)
             models = models or self.models(luma, small, ycc, confidence, halved)
-            shown = self._shown(models, luma)
+            shown = luma if models.tone is None else self._on_frame(models.tone, luma)
             fine, fine_shown = luma, shown
             if luma.size >= HALVED_CHROMA:
                 fine = _halved(luma)
@@ -275,9 +277,11 @@ class Recoloring:
         options = self.options
         tone, cb, cr = (np.asarray(cv2.extractChannel(ycc, channel), np.float32) for channel in range(3))
         share = (confidence - np.float32(options.unsure)) * np.float32(1 / (options.sure - options.unsure))
-        if float(share.min()) < 1.0:
-            share = np.clip(share, 0.0, 1.0, out=share)
-            _mix(tone, guide, share)
+        if mixed := float(share.min()) < 1.0:
+            _mix(tone, guide, np.clip(share, 0.0, 1.0, out=share))
+        if self.look.unmixed:
+            decided.unmix(tone, cb, cr)
+        if mixed:
             for plane, step in zip((cb, cr), self.look.calm(options.instead), strict=True):
                 if step:
                     _mix(plane, (guide - np.float32(self.look.calm_luma)) * np.float32(step * said), share)
@@ -288,9 +292,6 @@ class Recoloring:
         if self.look.decided:
             decided.decide(tone, cb, cr, guide)
         return tone, cb, cr
-
-    def _shown(self, models: Models, luma: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return luma if models.tone is None else self._on_frame(models.tone, luma)
 
     def _chroma(
         self, models: Models, fine: NDArray[np.uint8], fine_shown: NDArray[np.uint8]

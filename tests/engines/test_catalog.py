@@ -61,8 +61,10 @@ def test_a_network_s_band_is_its_name_or_its_size() -> None:
     assert catalog.look_of("thermal", "fast") == look
     best = catalog.look_of("thermal", "best")
     assert best == replace(look, tone=replace(look.tone, detail_gain=1.25))
-    assert catalog.look_of("reference", "thermal") == look
-    assert catalog.look_of("zhang2016", "thermal") == replace(look, instead="gray")
+    assert look.unmixed
+    others = replace(look, unmixed=False)
+    assert catalog.look_of("reference", "thermal") == replace(others, calm_luma=0.5)
+    assert catalog.look_of("zhang2016", "thermal") == replace(others, instead="gray")
     # Colors of others are shown as they are, on the sensor's luma.
     classic = catalog.look_of("zhang2016", "nir")
     assert classic.shade is None

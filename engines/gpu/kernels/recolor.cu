@@ -14,6 +14,8 @@ struct believe_arguments {
     float snow_tone_begins, snow_tone_full, snow_luma_begins, snow_luma_full, snow_chroma_begins, snow_chroma_full;
     float snow_red_begins, snow_red_full, snow_yellow_begins, snow_yellow_full, leaf_red_begins, leaf_red_full, leaf_yellow_begins, leaf_yellow_full;
     float snow_lost, snow_lift, leaf_gain;
+    int unmixes;  // 1: heat's blue, brown and violet of no day are something else (decided.unmix)
+    float sky_tone_begins, sky_tone_full, sky_blue_begins, sky_blue_full, bark_tone_begins, bark_tone_full, pink, red;
 };
 
 // 0 up to the first, 1 from the second on, which may be the smaller one (base_tone.rise).
@@ -33,8 +35,16 @@ PLACE void believe_at(const believe_arguments &a, int x, int y, int z) {
         return;
     }
     float above = guide - a.calm_luma, other_blue = above * a.calm_blue, other_red = above * a.calm_red;
-    float cb = other_blue + share * (a.color[plane + at] - other_blue);
-    float cr = other_red + share * (a.color[2 * plane + at] - other_red);
+    float cb = a.color[plane + at], cr = a.color[2 * plane + at];
+    if (a.unmixes) {
+        float kept = 1.0f - (1.0f - rise(tone, a.sky_tone_begins, a.sky_tone_full)) * rise(cb, a.sky_blue_begins, a.sky_blue_full);
+        cb *= kept;
+        cr *= kept;
+        cr = fminf(cr, fmaxf(cr, 0.0f) * rise(tone, a.bark_tone_begins, a.bark_tone_full));
+        cr = fminf(cr, a.pink + a.red * fmaxf(-cb, 0.0f));
+    }
+    cb = other_blue + share * (cb - other_blue);
+    cr = other_red + share * (cr - other_red);
     float green = cr < 0.0f ? -cr : 0.0f;
     float up = (cb + a.shade_green * green) / (1.0f + a.shade_green), down = a.shade_blue * green - cb;
     float move = up < down ? up : down;

@@ -31,6 +31,7 @@ struct base_arguments {
     int whole_width, whole_height, width, height, radius, smooth_width, smooth_height, smooth_sides;
     float turned, lift_begins, lift_full, blue_begins, blue_full, uneven_begins, uneven_full;
     float sharp_begins, sharp_full, flat, slope_begins, slope_full;
+    float leaves_begins, leaves_full, gap;
     float darkest, noise_begins, noise_full, fine_begins, fine_full, calm;
     float edge_floor, detail_floor;
 };
@@ -103,6 +104,10 @@ PLACE void base_at(const base_arguments &a, const Tile &tile, int x, int y, int)
         float fine = (thin + finer) / (variance + a.flat * a.flat);
         sky *= clamped((highest - lowest - a.noise_begins) / (a.noise_full - a.noise_begins), 0.0f, 1.0f);
         factor *= 1.0f - a.calm * sky * clamped((fine - a.fine_begins) / (a.fine_full - a.fine_begins), 0.0f, 1.0f);
+        blue = smooth_of(a, 3, x, y) * mean + smooth_of(a, 4, x, y);  // base_tone._among_leaves
+        float leaves = clamped((blue - a.leaves_begins) / (a.leaves_full - a.leaves_begins), 0.0f, 1.0f);
+        float most = fmaxf(base, a.flat) * (1.0f - a.gap) / fmaxf(fabsf(factor) * (mean - lowest), a.flat);
+        factor *= 1.0f + leaves * (fminf(most, 1.0f) - 1.0f);
     }
     finer = sqrtf(finer);
     float dark = factor * (mean - lowest + finer), bright = factor * (highest - mean + finer);

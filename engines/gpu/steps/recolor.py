@@ -21,6 +21,8 @@ from irchroma.engines.recolor.base_tone import (
     DARKEST,
     FINE,
     FLAT,
+    GAP,
+    LEAVES,
     LIFT,
     NOISE,
     SKY_BLUE,
@@ -198,6 +200,7 @@ class RecolorSteps:
                 shade_green=shade.GREEN,
                 shade_blue=shade.BLUE,
                 decides=int(self._look.decided),
+                unmixes=int(self._look.unmixed),
                 **decided.bounds(),
             )
         )
@@ -275,6 +278,9 @@ class RecolorSteps:
                 flat=FLAT,
                 slope_begins=WARM_IS_DARK[0],
                 slope_full=WARM_IS_DARK[1],
+                leaves_begins=LEAVES[0],
+                leaves_full=LEAVES[1],
+                gap=GAP,
                 darkest=DARKEST,
                 noise_begins=NOISE[0],
                 noise_full=NOISE[1],

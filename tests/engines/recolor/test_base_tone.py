@@ -240,3 +240,15 @@ def test_what_is_cold_and_stays_dark_is_not_turned_around() -> None:
     luma = np.full((120, 160), 0.1, np.float32)
     luma[:, 80:82] = 0.3
     np.testing.assert_array_equal(before_a_sky(luma, luma, 1.2), before_a_sky(luma, luma, 0.0))
+
+
+def test_a_gap_among_leaves_is_no_black_speck_and_a_dark_window_stays_dark() -> None:
+    luma = np.full((120, 160), 0.4, np.float32)
+    luma[58:61, 78:81] = 0.1
+    tone = luma - np.float32(0.1)
+    made = {cb: before_a_sky(luma, tone, 1.6, np.full_like(luma, cb)) for cb in (-0.09, -0.01)}
+    plain = before_a_sky(luma, tone, 0.0)
+    np.testing.assert_array_equal(made[-0.01], plain)
+    assert plain[59, 79] < 0.05
+    assert 0.12 < made[-0.09][59, 79] < made[-0.09][59, 40] - 0.08
+    np.testing.assert_allclose(made[-0.09][:40], plain[:40], atol=1e-3)

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from irchroma.engines import catalog
 from irchroma.engines.recolor import color_space
-from irchroma.engines.recolor.decided import LEAF_GAIN, decide
+from irchroma.engines.recolor.decided import LEAF_GAIN, PINK, decide, unmix
 from irchroma.engines.recolor.recoloring import Recoloring, RecolorOptions
 
 SNOW = (0.66, -0.05, 0.04)
@@ -67,3 +67,50 @@ def test_a_slope_in_snow_is_shown_white_in_near_infrared_and_as_the_network_says
         lab = color_space.rgb_to_lab(rgb)
         chroma.append(float(np.hypot(lab[..., 1], lab[..., 2]).mean()))
     assert chroma[0] == pytest.approx(chroma[1] / 2, rel=0.1)
+
+
+def unmixed(color: tuple[float, float, float]) -> NDArray[np.float32]:
+    planes = [np.full((2, 2), value, np.float32) for value in color]
+    unmix(*planes)
+    return np.array([plane[0, 0] for plane in planes])
+
+
+@pytest.mark.parametrize(
+    "color",
+    [
+        (0.70, 0.08, -0.07),
+        (0.30, -0.10, -0.05),
+        (0.60, -0.05, 0.075),
+        (0.50, -0.03, 0.030),
+        (0.35, -0.01, 0.0),
+    ],
+    ids=["sky", "leaves in the shade", "skin", "bricks", "asphalt"],
+)
+def test_what_a_day_has_stays_in_thermal(color: tuple[float, float, float]) -> None:
+    assert unmixed(color) == pytest.approx(color)
+
+
+def test_a_dark_corner_is_no_sky_and_brown_leaves_lose_their_red() -> None:
+    assert unmixed((0.1, 0.08, -0.05)) == pytest.approx((0.1, 0, 0))
+    assert unmixed((0.2, -0.06, 0.03)) == pytest.approx((0.2, -0.06, 0))
+    assert unmixed((0.5, 0.0, 0.04)) == pytest.approx((0.5, 0, PINK))
+
+
+def test_nothing_jumps_between_a_sky_and_what_is_before_it() -> None:
+    ways = np.linspace(0, 1, 401)
+    sky = np.array((0.75, 0.1, -0.08))
+    for end in ((0.2, -0.08, 0.03), (0.15, 0.08, -0.05), (0.6, 0.02, 0.05), (0.3, -0.1, -0.06)):
+        colors = np.asarray(end) + ways[:, None] * (sky - end)
+        made = np.array([unmixed((one[0], one[1], one[2])) for one in colors])
+        assert np.abs(np.diff(made, axis=0)).max() < 0.004
+
+
+def test_a_dark_blue_place_is_shown_gray_in_thermal() -> None:
+    luma: NDArray[np.uint8] = np.full((64, 96), 20, np.uint8)
+    luma[:, 48:] = 160
+    said = np.empty((64, 96, 3), np.float32)
+    said[:] = (0.15, 0.08, -0.05)
+    sure = np.ones((64, 96), np.float32)
+    look = catalog.BANDS["thermal"].look
+    rgb = Recoloring(RecolorOptions(mode="chroma"), look).apply(luma, luma, said, sure)
+    assert np.ptp(rgb[:, 8:40].astype(int), axis=2).max() <= 3
