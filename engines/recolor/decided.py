@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines.recolor.base_tone import rise
+from irchroma.engines.recolor.shade import GREEN
 
 Plane = NDArray[np.float32]
 
@@ -35,8 +36,10 @@ LEAF_RED = (0.0, 0.02)
 LEAF_YELLOW = (0.01, 0.04)
 """The same of -Cb: below lies what is teal or blue."""
 LEAF_GAIN = 0.2
-"""Part of their chroma that leaves gain: a fresh viewer liked it in 11 of 55 rows, disliked it in none; the
-truth of `val` is as near without."""
+"""Part of their chroma that leaves gain: viewers like richer greens, truth is as near without."""
+LEAF_BEYOND = (0.0, 0.015)
+"""-Cb less `shade.GREEN` times -Cr at which leaves begin to gain, and gain all: what was mint lies below, and
+came out neon."""
 SKY_TONE = (0.12, 0.35)
 """Y' shown at which heat's blue begins to be a sky's, and from which on it is: later, gaps in crowns
 come out pink."""
@@ -58,6 +61,7 @@ def decide(tone: Plane, cb: Plane, cr: Plane, guide: Plane) -> None:
     _whiten(tone, cb, cr, guide)
     share = rise(-cr, LEAF_RED)
     share *= rise(-cb, LEAF_YELLOW)
+    share *= rise(np.float32(GREEN) * cr - cb, LEAF_BEYOND)
     share *= np.float32(LEAF_GAIN)
     share += np.float32(1)
     cb *= share
@@ -97,6 +101,7 @@ def bounds() -> dict[str, float]:
         "snow_yellow": SNOW_YELLOW,
         "leaf_red": LEAF_RED,
         "leaf_yellow": LEAF_YELLOW,
+        "leaf_beyond": LEAF_BEYOND,
         "sky_tone": SKY_TONE,
         "sky_blue": SKY_BLUE,
         "bark_tone": BARK_TONE,

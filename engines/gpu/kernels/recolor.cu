@@ -10,9 +10,10 @@ struct believe_arguments {
     float unsure, sure, calm_blue, calm_red, calm_luma;
     float shade_full, shade_none;  // luma between which dark teal stays more and more
     float shade_green, shade_blue;
+    float mint_begins, mint_full;  // -Cb between which what is too green is leaves however bright
     int decides;  // 1: pale beige is snow and dull green leaves (decided.decide); between which values more and more
     float snow_tone_begins, snow_tone_full, snow_luma_begins, snow_luma_full, snow_chroma_begins, snow_chroma_full;
-    float snow_red_begins, snow_red_full, snow_yellow_begins, snow_yellow_full, leaf_red_begins, leaf_red_full, leaf_yellow_begins, leaf_yellow_full;
+    float snow_red_begins, snow_red_full, snow_yellow_begins, snow_yellow_full, leaf_red_begins, leaf_red_full, leaf_yellow_begins, leaf_yellow_full, leaf_beyond_begins, leaf_beyond_full;
     float snow_lost, snow_lift, leaf_gain;
     int unmixes;  // 1: heat's blue, brown and violet of no day are something else (decided.unmix)
     float sky_tone_begins, sky_tone_full, sky_blue_begins, sky_blue_full, bark_tone_begins, bark_tone_full, pink, red;
@@ -24,7 +25,7 @@ PLACE float rise(float value, float begins, float full) {
 }
 
 // The network's color where it is sure, the sensor's gray or a palette elsewhere (Recoloring._believed);
-// no teal in the shade (shade.out_of_teal), and what is decided (decided.decide).
+// no teal in the shade and no mint (shade.out_of_teal), and what is decided (decided.decide).
 PLACE void believe_at(const believe_arguments &a, int x, int y, int z) {
     long at = (long)y * a.width + x, plane = (long)a.width * a.height;
     float share = clamped((a.color[3 * plane + at] - a.unsure) * (1.0f / (a.sure - a.unsure)), 0.0f, 1.0f);
@@ -49,7 +50,7 @@ PLACE void believe_at(const believe_arguments &a, int x, int y, int z) {
     float up = (cb + a.shade_green * green) / (1.0f + a.shade_green), down = a.shade_blue * green - cb;
     float move = up < down ? up : down;
     move = move < 0.0f ? 0.0f : move;
-    move *= clamped((a.shade_none - tone) / (a.shade_none - a.shade_full), 0.0f, 1.0f);
+    move *= fmaxf(rise(tone, a.shade_none, a.shade_full), rise(-cb, a.mint_begins, a.mint_full));
     cb -= move;
     cr += move;
     if (a.decides) {
@@ -60,6 +61,7 @@ PLACE void believe_at(const believe_arguments &a, int x, int y, int z) {
         cb *= 1.0f - a.snow_lost * white;
         cr *= 1.0f - a.snow_lost * white;
         float leaf = rise(-cr, a.leaf_red_begins, a.leaf_red_full) * rise(-cb, a.leaf_yellow_begins, a.leaf_yellow_full);
+        leaf *= rise(a.shade_green * cr - cb, a.leaf_beyond_begins, a.leaf_beyond_full);
         cb *= 1.0f + a.leaf_gain * leaf;
         cr *= 1.0f + a.leaf_gain * leaf;
     }

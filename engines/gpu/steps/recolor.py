@@ -181,6 +181,7 @@ class RecolorSteps:
         options = self._options
         blue, red = self._look.calm(options.instead)
         full, none = self._look.shade or (-2.0, -1.0)  # as dark is nothing
+        mint = shade.MINT if self._look.shade else (2.0, 3.0)  # as yellow is nothing
         self._steps.append(
             launch(
                 "believe",
@@ -199,6 +200,8 @@ class RecolorSteps:
                 shade_none=none,
                 shade_green=shade.GREEN,
                 shade_blue=shade.BLUE,
+                mint_begins=mint[0],
+                mint_full=mint[1],
                 decides=int(self._look.decided),
                 unmixes=int(self._look.unmixed),
                 **decided.bounds(),

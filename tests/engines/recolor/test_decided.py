@@ -8,6 +8,7 @@ from irchroma.engines import catalog
 from irchroma.engines.recolor import color_space
 from irchroma.engines.recolor.decided import LEAF_GAIN, PINK, decide, unmix
 from irchroma.engines.recolor.recoloring import Recoloring, RecolorOptions
+from irchroma.engines.recolor.shade import GREEN
 
 SNOW = (0.66, -0.05, 0.04)
 """Y', Cb and Cr that `nir:best` says of a slope in snow, whose near infrared is 0.85."""
@@ -42,10 +43,15 @@ def test_what_is_neither_snow_nor_leaves_stays(color: tuple[float, float, float]
 
 @pytest.mark.parametrize("tone", [0.3, 0.7])
 def test_leaves_are_greener_and_as_bright(tone: float) -> None:
-    dull = (tone, -0.06, -0.03)
+    dull = (tone, -0.06, -0.02)
     assert decided_color(dull, 0.85) == pytest.approx(
-        (tone, -0.06 * (1 + LEAF_GAIN), -0.03 * (1 + LEAF_GAIN))
+        (tone, -0.06 * (1 + LEAF_GAIN), -0.02 * (1 + LEAF_GAIN))
     )
+
+
+def test_mint_that_was_moved_to_leaves_is_as_colorful_as_it_was() -> None:
+    moved = (0.45, GREEN * -0.024, -0.024)
+    assert decided_color(moved, 0.85) == pytest.approx(moved, abs=1e-6)
 
 
 def test_nothing_jumps_on_the_way_to_snow() -> None:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from irchroma.engines import catalog
 from irchroma.engines.recolor import color_space
 from irchroma.engines.recolor.recoloring import Recoloring, RecolorOptions
-from irchroma.engines.recolor.shade import out_of_teal
+from irchroma.engines.recolor.shade import GREEN, out_of_teal
 
 SHADE = (0.4, 0.5)
 
@@ -20,13 +20,20 @@ def moved(luma: float, cb: float, cr: float) -> tuple[float, float]:
 
 def test_dark_teal_becomes_the_green_of_leaves_and_no_stronger() -> None:
     cb, cr = moved(0.25, -0.005, -0.033)
-    assert cb == pytest.approx(1.5 * cr, abs=1e-4)
+    assert cb == pytest.approx(GREEN * cr, abs=1e-4)
     assert np.hypot(cb, cr) < np.hypot(0.005, 0.033)
+
+
+@pytest.mark.parametrize("luma", [0.25, 0.45, 0.7])
+def test_mint_becomes_the_green_of_leaves_however_bright(luma: float) -> None:
+    cb, cr = moved(luma, -0.043, -0.03)  # a forest's bushes, as the network says them
+    assert cb == pytest.approx(GREEN * cr, abs=1e-4)
+    assert np.hypot(cb, cr) == pytest.approx(np.hypot(0.043, 0.03), rel=0.15)
 
 
 @pytest.mark.parametrize(
     "color",
-    [(-0.06, -0.03), (0.05, -0.03), (0.04, 0.02), (-0.05, 0.08), (0.0, 0.0)],
+    [(-0.06, -0.015), (0.05, -0.03), (0.04, 0.02), (-0.05, 0.08), (0.0, 0.0)],
     ids=["leaves", "sky", "violet", "soil", "gray"],
 )
 def test_what_is_no_teal_stays(color: tuple[float, float]) -> None:
@@ -39,9 +46,10 @@ def test_bright_teal_such_as_water_s_stays_and_nothing_jumps_on_the_way_there() 
     assert np.abs(np.diff(steps, axis=0)).max() < 0.001
 
 
-def test_a_small_step_of_color_stays_a_small_step() -> None:
+@pytest.mark.parametrize("luma", [0.2, 0.7])
+def test_a_small_step_of_color_stays_a_small_step(luma: float) -> None:
     angles = np.linspace(0, 2 * np.pi, 721)
-    ring = np.array([moved(0.2, 0.04 * np.cos(angle), 0.04 * np.sin(angle)) for angle in angles])
+    ring = np.array([moved(luma, 0.04 * np.cos(angle), 0.04 * np.sin(angle)) for angle in angles])
     assert np.linalg.norm(np.diff(ring, axis=0), axis=1).max() < 3 * 0.04 * (angles[1] - angles[0])
 
 
