@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,6 +19,9 @@ PROGRAM_STREAM = b"\x00\x00\x01\xba"
 """What an MPEG program stream begins with. Reference: ISO/IEC 13818-1, 2.5.3.4."""
 _STREAM_MAP = b"\x00\x00\x01\xbc"  # ISO/IEC 13818-1, 2.5.4.2
 _HEAD_BYTES = 400
+_CODING_BYTES = 1 << 16
+_UNIT = re.compile(rb"\x00\x00\x01(.)", re.DOTALL)
+_MPEG_SEQUENCE, _MPEG4_OBJECTS = 0xB3, 0xB0
 _MOOV_LIMIT_BYTES = 64 << 20
 _UNKNOWN_EBML_SIZES = {2 ** (7 * length) - 1 for length in range(1, 9)}  # RFC 8794, 6.2
 
@@ -73,6 +77,44 @@ def reader_of(path: Path, name: str) -> str:
         head = file.read(_HEAD_BYTES)
     mapped = PROGRAM_STREAM in head and _STREAM_MAP in head
     return f"filesrc name={name}" + " ! queue" * mapped
+
+
+def picture_reader_of(path: Path, name: str) -> str:
+    """The same where pictures are wanted, of an MPEG program stream that does not say how they are coded too.
+
+    Without a map of the streams mpegpsdemux (1.22) takes all pictures for MPEG-2.
+    """
+    reader, caps = reader_of(path, name), unmapped_caps(path)
+    if not caps:
+        return reader
+    return f"{reader} ! mpegpsdemux ! video/mpeg ! capssetter join=false replace=true caps={caps}"
+
+
+def unmapped_caps(path: Path) -> str:
+    """GStreamer's caps of H.264, H.265 or MPEG-4 in a program stream without a map; empty for all else.
+
+    By the units (NAL) that a stream begins with; MPEG-2 and MPEG-4 begin with headers of their own.
+
+    Reference: ISO/IEC 13818-1, 2.4.3.7 and table 2-22 (PES headers; 0xE0 to 0xEF are pictures); ISO/IEC
+    13818-2, 6.2.1, and 14496-2, 6.2.1 (start codes); ITU-T H.264, 7.3.1; H.265, 7.3.1.2.
+    """
+    with path.open("rb") as file:
+        head = file.read(_CODING_BYTES)
+    if not head.startswith(PROGRAM_STREAM) or _STREAM_MAP in head:
+        return ""
+    packet = re.search(rb"\x00\x00\x01[\xe0-\xef]..[\x80-\xbf].(.)", head, re.DOTALL)
+    if packet is None:
+        return ""
+    data = head[packet.end() + packet[1][0] :]
+    units = [found[1][0] for found in _UNIT.finditer(data)]
+    if _MPEG4_OBJECTS in units:  # which may have 0xB3 for something else
+        return "video/mpeg,mpegversion=4,systemstream=false"
+    if _MPEG_SEQUENCE in units:
+        return ""
+    if any(unit & 0x9F == 7 for unit in units):  # a sequence parameter set
+        return "video/x-h264,stream-format=byte-stream"
+    hevc = any(unit & 0x81 == 0 and unit >> 1 == 33 for unit in units)
+    return "video/x-h265,stream-format=byte-stream" if hevc else ""
 
 
 def _mp4_promise(file: BinaryIO, length: int) -> Promise:

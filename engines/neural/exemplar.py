@@ -23,6 +23,7 @@ from irchroma.engines.network.network import Graph, Network, NetworkOptions, Ten
 from irchroma.engines.network.rewriting.early import EARLY, EARLY_CHANNELS, KnowsEarly, TakesEarly, alike
 from irchroma.engines.network.sharing import NetworkSeat
 from irchroma.engines.neural.tokens import CELL_PX, encode, encoded_size, places
+from irchroma.engines.reference.laid import in_calm_colors
 from irchroma.engines.reference.mood import Mood, with_mood
 from irchroma.engines.reference.pictures import Reference
 from irchroma.engines.reference.placing import Placing
@@ -123,7 +124,10 @@ class GivenPicture:
         with self._encoding:
             if number != self._asked:
                 return
-            tokens = encode(reference, self._pictures)
+            seen = reference
+            if catalog.look_of(catalog.REFERENCE.name, self.band).unlit is None:
+                seen = in_calm_colors(reference)
+            tokens = encode(seen, self._pictures)
             trusted = tokens["bias"].ravel() == 0.0
             cells = tokens["values"][0]
             cells = cells[trusted] if trusted.any() else cells

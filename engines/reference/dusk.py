@@ -40,6 +40,9 @@ from which it is rather a thing, and from which it is."""
 CRISP, FINE_PX = 0.2, 1.0
 """Share of the infrared's finest detail, Gaussian sigma in work pixels, that is added: the tone curve of dark
 places weakens it."""
+AROUND_PX, STANDS_OUT = 24.0, (0.25, 0.4)
+"""Gaussian sigma of the surroundings, at `registration.COARSE_PX`, and by how much something is brighter than
+them from which it is made less dark with them, and not at all: people and cars are what is looked for."""
 BLACK, LIFTS, NEAR_PX, LIFT_PX = 0.03, 2, 5, 2.5
 """Y' below which detail would be lost; how often what is around such places is lifted, how far around, and
 how softly, at `registration.COARSE_PX`."""
@@ -64,6 +67,11 @@ def toned(ycc: Plane, luma: NDArray[np.uint8], given: Plane, share: float) -> Pl
     wished = np.minimum(wished, seen + np.float32(BRIGHTER))
     finest = gray - cv2.GaussianBlur(gray, (0, 0), FINE_PX)
     made = gray + cv2.resize(wished - seen, size) + np.float32(CRISP) * finest
+    around = cv2.GaussianBlur(registration.resized(luma, registration.COARSE_PX), (0, 0), AROUND_PX)
+    low, high = STANDS_OUT
+    warm = gray - cv2.resize(around, size).astype(np.float32) * np.float32(1 / 255)
+    warm = np.clip((warm - np.float32(low)) * np.float32(1 / (high - low)), 0.0, 1.0)
+    made += warm * np.maximum(gray - made, 0.0)
     for _ in range(LIFTS):
         lack = np.maximum(np.float32(BLACK) - made, 0.0)
         lack = cv2.dilate(cv2.resize(lack, small, interpolation=cv2.INTER_AREA), np.ones((NEAR_PX, NEAR_PX)))

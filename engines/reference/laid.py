@@ -16,6 +16,7 @@ from irchroma.engines.reference.dusk import exposed, without_lamps
 from irchroma.engines.reference.foreground import Backdrop
 from irchroma.engines.reference.pictures import Reference
 from irchroma.engines.reference.shown import PINK, WISHED_PINK, Light, surely
+from irchroma.engines.reference.worth import without_pale_red
 
 Plane = NDArray[np.float32]
 Planes = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
@@ -45,6 +46,18 @@ def by_steady_light(reference: Reference, thermal: bool) -> Reference:
     ycc[~sure] = np.median(ycc[sure], axis=0)  # what is cut out of a picture is often black, and no night
     made = exposed(without_lamps(ycc, light.cast, PINK, WISHED_PINK))
     return replace(reference, rgb=color_space.ycc_to_rgb(ycc + share * (made - ycc)))
+
+
+def in_calm_colors(reference: Reference) -> Reference:
+    """The picture as thermal's network looks at it: without pale red, see `without_pale_red`, and a dark one
+    without what cars' lamps color, and lighter; all other tone is as it is."""
+    ycc, sure = color_space.rgb_to_ycc(reference.rgb), reference.trust > 127
+    if sure.any() and not reference.still:
+        light = _light_of(ycc, sure)
+        made = without_lamps(ycc, light.cast, PINK, WISHED_PINK)
+        ycc[..., 1:] += np.float32(light.dark) * (made[..., 1:] - ycc[..., 1:])
+        ycc += np.float32(light.dark) * (exposed(ycc) - ycc)
+    return replace(reference, rgb=color_space.ycc_to_rgb(without_pale_red(ycc)))
 
 
 def _light_of(ycc: Plane, sure: NDArray[np.bool_]) -> Light:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.reference import registration, structure
 from irchroma.engines.reference.foreground import ForegroundMarker
-from irchroma.engines.reference.laid import Laid, Laying, Scenery, by_steady_light
+from irchroma.engines.reference.laid import Laid, Laying, Scenery, by_steady_light, in_calm_colors
 from irchroma.engines.reference.pictures import Reference, load_references
 from irchroma.engines.reference.shown import Taken, kept
 from irchroma.engines.reference.worth import back_in_band, worth
@@ -108,9 +108,9 @@ class _Looked:
 
 
 def _steadily_lit(references: Sequence[Reference], options: ReferenceOptions) -> list[Reference]:
-    """As they are laid; a network that looks at them takes less of a night in ways of its own."""
+    """As they are laid; beside a network that looks at them, a night is held back in ways of its own."""
     if options.careful:
-        return list(references)
+        return [in_calm_colors(one) if options.own_tone else one for one in references]
     return [by_steady_light(one, options.own_tone) for one in references]
 
 

@@ -32,6 +32,9 @@ GREEN, BLUE = np.exp(1j * np.deg2rad(205)), np.exp(1j * np.deg2rad(-30))
 """Directions of leaves and of the sky."""
 WEDGE = 1.2
 """How much of what is across a direction is taken from what is along it: 40 degrees to either side."""
+RED, PALE_RED, RED_LESS = np.exp(1j * np.deg2rad(90)), 0.03, 0.8
+"""Direction of red and pink, how much of it is pale, and the share of that which is gray instead: beside the
+green that thermal's network shows, a leafy floor's reddish brown and a wall's shade look like stains."""
 FRESH = (0.025, 0.06)
 """Of green or blue in the own picture, from which it is worth keeping a little, and wholly."""
 DULLER = (0.75, 1.05)
@@ -63,6 +66,20 @@ def worth(given: Plane, own: Plane) -> tuple[Plane, Plane]:
     dark = sky * _ramp(own_luma - luma, DARKER_SKY)
     tone = (1.0 - burnt) * (1.0 - hazy) * (1.0 - dark)
     return np.asarray(tone, np.float32), np.asarray(tone * (1.0 - dull), np.float32)
+
+
+def without_pale_red(ycc: Plane) -> Plane:
+    """A picture whose pale red and pink are gray; what is really red stays; a new array.
+
+    Args:
+        ycc: (H, W, 3) float32 Y', Cb, Cr, BT.601 full range.
+    """
+    made = ycc.copy()
+    towards = np.maximum(_towards(cv2.split(ycc)[1:], RED), 0.0)
+    less = np.minimum(towards, np.float32(PALE_RED)) * np.float32(RED_LESS)
+    made[..., 1] -= less * np.float32(RED.real)
+    made[..., 2] -= less * np.float32(RED.imag)
+    return made
 
 
 def back_in_band(luma: Plane, own: Plane) -> Plane:

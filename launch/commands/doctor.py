@@ -115,6 +115,18 @@ _RUNTIMES = {  # module -> (distribution, what installs it)
 }
 
 
+_ADDITIONS = {  # what it is for -> (modules, extra of the installation)
+    "pages, http://": (("starlette", "uvicorn", "h11", "anyio", "prometheus_client", "segno"), "service"),
+    "temperatures to a broker, --mqtt": (("paho",), "mqtt"),
+    "references by likeness": (("voyager",), "references"),
+    "evidence, --evidence": (("cryptography",), "evidence"),
+    "cameras that announce themselves": (("zeroconf",), "find"),
+    "many machines, fleet and --ray": (("ray", "fsspec", "prometheus_client"), "fleet"),
+    "evaluate": (("skimage",), "evaluate"),
+    "calibrate precision": (("onnx", "onnxruntime", "skimage"), "calibrate"),
+}
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The report as JSON."""
     parser.add_argument("--json", metavar="FILE", help="write the findings there too (- for standard output)")
@@ -158,7 +170,8 @@ def examine() -> list[Finding]:
         except StreamError as error:
             findings.append(Finding("encoders", "survey", False, True, str(error)))
     runtimes = inspect_runtimes()
-    return [*findings, *inspect_gpu(), *inspect_gpu_path(), *runtimes, *inspect_weights()]
+    gpu = [*inspect_gpu(), *inspect_gpu_path()]
+    return [*findings, *gpu, *runtimes, *inspect_additions(), *inspect_weights()]
 
 
 def main_job_works(findings: list[Finding]) -> bool:
@@ -201,6 +214,17 @@ def inspect_runtimes() -> list[Finding]:
     mend = "" if usable else _RUNTIMES["openvino"][1]
     detail = ", ".join(usable) or "engines nir and thermal need one; palettes need none"
     return [Finding("runtimes", "a runtime for networks", bool(usable), False, detail, mend), *found]
+
+
+def inspect_additions() -> list[Finding]:
+    """What some commands and options need beside the main job, without loading it."""
+    found = []
+    for name, (modules, extra) in _ADDITIONS.items():
+        missing = [module for module in modules if find_spec(module) is None]
+        detail = f"not installed: {', '.join(missing)}" if missing else "installed"
+        mend = f"pip install 'irchroma[{extra}]'" if missing else ""
+        found.append(Finding("additions", name, not missing, False, detail, mend))
+    return found
 
 
 def inspect_weights() -> list[Finding]:

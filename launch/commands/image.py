@@ -134,6 +134,8 @@ def plan(source: Path, target: Path) -> list[tuple[Path, Path]]:
     """
     if not source.exists():
         raise PictureError(f"{source}: no such file or folder")
+    if not source.is_file() and not source.is_dir():
+        raise PictureError(f"{source}: is no file, expected a picture or a folder")
     if source.is_file() and source.suffix.lower() in VIDEO_SUFFIXES:
         raise PictureError(f"{source}: is a video, expected a picture: irchroma run colors videos")
     into_folder = source.is_dir() or target.is_dir()

@@ -24,7 +24,7 @@ from irchroma.engines.network.sharing import SharedPool
 from irchroma.engines.neural import pace
 from irchroma.engines.neural.adjustable import AdjustableColorizer
 from irchroma.engines.neural.colorizer import NeuralOptions
-from irchroma.engines.neural.ladder import Rung, candidates, ladder, quality
+from irchroma.engines.neural.ladder import SKIP_LOSS, Rung, candidates, ladder, quality
 from irchroma.engines.neural.load_control import LoadController
 from irchroma.launch.config import ConfigError, dotted_keys, load_toml
 from irchroma.launch.measured import circumstances
@@ -286,13 +286,14 @@ def chosen_for(
     pool = candidates(band, (BY_REFERENCE_SIZE,) if by_reference else sizes)
     if "neural.work_size_px" not in open_keys:
         px = options.work_size_px or catalog.WORK_SIZE_PX[options.size]
-        pool = sorted({Rung(rung.size, px, rung.color_every) for rung in pool}, key=lambda rung: rung.cost)
+        pool = [replace(rung, seen_px=px) for rung in pool]
     if "neural.temporal.color_every" not in open_keys and isinstance(every, int):
-        pool = sorted(
-            {Rung(rung.size, rung.seen_px, every) for rung in pool},
-            key=lambda rung: -quality(band, rung),
-        )
+        pool = [replace(rung, color_every=every) for rung in pool]
+    pool = sorted(set(pool), key=lambda rung: (-quality(band, rung), rung.cost))
     found = next((rung for rung in pool if measured.fits(rung)), None)
+    if found is not None and cameras > 1:
+        least = quality(band, found) - NO_LOSS
+        found = min((r for r in pool if quality(band, r) >= least and measured.fits(r)), key=measured.busy)
     rung = found or min(pool, key=lambda rung: rung.cost_where(measured.gain))
     temporal = options.temporal
     if every != "auto":
@@ -367,6 +368,8 @@ def _as_default(neural: NeuralOptions, sized: bool) -> list[str]:
 BY_REFERENCE_SIZE = catalog.SIZES[0]
 """Of the band's network that the engine `reference` stands on."""
 FILE_COLOR_EVERY = 3
+NO_LOSS = 2.2 * SKIP_LOSS
+"""Quality that several cameras give for a processor less busy, on which their frames wait for each other."""
 _RATE = 30.0
 """Frames a second that are kept where the source says none, and of files."""
 

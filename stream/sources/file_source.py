@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from irchroma.stream.container import PROGRAM_STREAM, Promise, read_promise, reader_of
+from irchroma.stream.container import PROGRAM_STREAM, Promise, picture_reader_of, read_promise
 from irchroma.stream.errors import SourceError, SourceFormatError
 from irchroma.stream.frame import Frame
 from irchroma.stream.gstreamer.door import GstFailure
@@ -138,7 +138,7 @@ class FileSource(GstSource):
         )
         return SourcePlan(
             # fields=top: one frame out for one in; progressive video passes through untouched
-            launch=f"{reader_of(path, 'file')} ! decodebin name=decode ! deinterlace fields=top",
+            launch=f"{picture_reader_of(path, 'file')} ! decodebin name=decode ! deinterlace fields=top",
             properties={"file": {"location": str(path)}},
             signals={"decode": decoding.signals},
             corrections={"file": self._promise.corrections},

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.stream.container import read_promise, reader_of
+from irchroma.stream.container import picture_reader_of, read_promise
 from irchroma.stream.errors import SourceError, StreamError
 from irchroma.stream.gstreamer import door
 from irchroma.stream.gstreamer.door import EndOfStream, structure_of
@@ -44,9 +44,9 @@ def read_packets(path: Path, parser: str = "identity", data: bool = False) -> It
     Raises:
         SourceError: the file cannot be read so.
     """
-    launch = f"{reader_of(path, 'file')} ! parsebin name=parts parts. ! capsfilter name=pictures ! queue"
+    launch = f"{picture_reader_of(path, 'file')} ! parsebin name=parts parts. ! capsfilter name=pictures"
     pipeline = Pipeline(
-        f"{launch} ! {parser} ! appsink name=coded sync=false max-buffers=64",
+        f"{launch} ! queue ! {parser} ! appsink name=coded sync=false max-buffers=64",
         {"file": {"location": str(path)}, "pictures": {"caps": _CAPS}},
         corrections={"file": read_promise(path).corrections},
     )

@@ -108,8 +108,6 @@ def recorded(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Recordings of 4 s by one run, with one encoder for each codec; `killed.mp4` is of a run that was, and
     `cut.mp4` what is left of it where the power failed as well: fragments, and nothing of the next one."""
     folder = tmp_path_factory.mktemp("recorded")
-    folder.chmod(0o755)
-    folder.parent.chmod(0o755)
     short, log = folder / "short.mkv", folder / "log"
     subprocess.run(
         ["ffmpeg", "-loglevel", "error", "-y", "-t", "4", "-i", str(clip), "-c", "copy", str(short)],

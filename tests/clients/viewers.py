@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -151,19 +153,27 @@ def by_vlc(url: str, transport: str, folder: Path) -> Seen:
     """VLC until it has shown enough pictures or has ended, and what it said until then.
 
     It will not run as root, and does not end by itself behind a file that was cut off. Its picture output
-    throws away what comes late, which on a busy machine may be nearly everything: here it may not.
+    throws away what comes late, which on a busy machine may be nearly everything: here it may not. It has a
+    place of its own: pytest takes others' rights from its folder whenever another session of it begins.
     """
-    folder.chmod(0o777)
-    for parent in folder.parents[:3]:
-        parent.chmod(parent.stat().st_mode | 0o011)
     nobody = ["setpriv", "--reuid=65534", "--clear-groups"] if os.geteuid() == 0 else []
-    shows = ("--intf=dummy", "--vout=dummy", "--no-audio", "--no-drop-late-frames")
-    writes = ("--video-filter=scene", "--scene-format=png", f"--scene-path={folder}", "--scene-prefix=seen")
-    words = ("timeout", "30", *nobody, "cvlc", *shows, *writes, "--scene-ratio=4", url, "vlc://quit")
-    shown = functools.partial(folder.glob, "seen*.png")
-    log_text = _until(lambda: len(list(shown())) > VLC_FRAMES, words, folder / "vlc.log", HOME=str(folder))
-    # The last picture may be half written.
-    found = [cv2.imread(str(path)) for path in sorted(shown())[:VLC_FRAMES]]
+    with tempfile.TemporaryDirectory(prefix="irchroma-vlc-") as name:
+        place = Path(name)
+        place.chmod(0o777)
+        if Path(url).is_file():
+            url = str(shutil.copyfile(url, place / Path(url).name))
+        shows = ("--intf=dummy", "--vout=dummy", "--no-audio", "--no-drop-late-frames")
+        writes = (
+            "--video-filter=scene",
+            "--scene-format=png",
+            f"--scene-path={place}",
+            "--scene-prefix=seen",
+        )
+        words = ("timeout", "30", *nobody, "cvlc", *shows, *writes, "--scene-ratio=4", url, "vlc://quit")
+        shown = functools.partial(place.glob, "seen*.png")
+        log_text = _until(lambda: len(list(shown())) > VLC_FRAMES, words, folder / "vlc.log", HOME=str(place))
+        # The last picture may be half written.
+        found = [cv2.imread(str(path)) for path in sorted(shown())[:VLC_FRAMES]]
     # Its complaints of a machine without sound, desktop and picture output are none of a stream.
     said = [
         line for line in log_text.splitlines() if re.search(r" (demux|decoder|packetizer) |^\[h264", line)

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from irchroma.engines.recolor import color_space
 from irchroma.engines.reference.dusk import (
     BRIGHTER,
     EXPOSED,
@@ -16,7 +17,7 @@ from irchroma.engines.reference.dusk import (
     toned,
     without_lamps,
 )
-from irchroma.engines.reference.laid import by_steady_light
+from irchroma.engines.reference.laid import by_steady_light, in_calm_colors
 from irchroma.engines.reference.pictures import Reference
 
 SIZE = (240, 320)
@@ -42,6 +43,14 @@ def test_nothing_is_lost_in_the_dark() -> None:
     for part in (np.s_[90:150, 118:132], np.s_[90:150, 145:165], np.s_[10:60, 10:60]):
         assert np.std(shown[part]) > 0.9 * np.std(gray[part])
     np.testing.assert_array_equal(made[1:], own[1:])
+
+
+def test_people_stay_as_bright_as_the_sensor_shows_them_and_the_wall_does_not() -> None:
+    luma = person()
+    gray = luma.astype(np.float32) / 255
+    made = toned(np.asarray(np.stack([gray] * 3), np.float32), luma, np.full(SIZE, 0.06, np.float32), 1.0)[0]
+    assert made[90:150, 145:165].mean() > gray[90:150, 145:165].mean() - 0.02
+    assert made[:, 20:100].mean() < gray[:, 20:100].mean() - 0.08
 
 
 def test_what_only_the_reference_shows_is_a_soft_light_at_most() -> None:
@@ -107,6 +116,19 @@ def test_a_night_without_cars_is_lifted_as_most_moments_are_brighter_and_black_s
     assert made[:20, :, 0].max() < 0.002
     bright = street() + np.float32((0.06, 0.0, 0.0))
     assert exposed(bright) is bright
+
+
+def test_a_network_sees_a_night_lighter_and_without_the_color_of_lamps_and_a_day_in_its_tone() -> None:
+    lit = color_space.ycc_to_rgb(street(glow=(0.03, 0.15)))
+    trust = np.full(SIZE, 255, np.uint8)
+    before, made = (
+        color_space.rgb_to_ycc(one) for one in (lit, in_calm_colors(Reference(lit, trust, "night")).rgb)
+    )
+    assert np.hypot(*made[120, 90, 1:]) < 0.4 * np.hypot(*before[120, 90, 1:])
+    assert abs(float(np.median(made[..., 0])) - EXPOSED) < 0.01
+    day = color_space.ycc_to_rgb(street() + np.float32((0.5, 0.0, 0.0)))
+    seen = color_space.rgb_to_ycc(in_calm_colors(Reference(day, trust, "day")).rgb)
+    np.testing.assert_allclose(seen[..., 0], color_space.rgb_to_ycc(day)[..., 0], atol=0.01)
 
 
 def test_what_is_cut_out_of_a_day_s_picture_makes_no_night_of_it() -> None:

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from irchroma.engines.recolor import color_space
-from irchroma.engines.reference.worth import BAND, back_in_band, worth
+from irchroma.engines.reference.worth import BAND, back_in_band, without_pale_red, worth
 
 Plane = NDArray[np.float32]
 SIZE = (96, 128)
@@ -63,3 +63,13 @@ def test_a_tone_comes_back_to_the_band_around_the_own_one_with_its_detail() -> N
         made = given + back_in_band(given, own)
         np.testing.assert_allclose(cv2.blur(made, (16, 16)), 0.5 + left, atol=0.025)
         np.testing.assert_allclose(np.diff(made, axis=0), np.diff(given, axis=0), atol=2e-3)
+
+
+def test_pale_red_is_gray_and_a_red_roof_leaves_and_sky_are_what_they_are() -> None:
+    stain, roof, leaves, sky = (0.0, 0.03), (-0.06, 0.25), (-0.08, -0.05), (0.1, -0.06)
+    ycc = np.array([[[0.4, *color] for color in (stain, roof, leaves, sky)]], np.float32)
+    made = without_pale_red(ycc)
+    assert np.hypot(*made[0, 0, 1:]) < 0.01
+    np.testing.assert_allclose(made[0, 1, 1:], roof, atol=0.026)
+    np.testing.assert_array_equal(made[0, 2:], ycc[0, 2:])
+    np.testing.assert_array_equal(made[..., 0], ycc[..., 0])

@@ -10,7 +10,15 @@ import pytest
 
 from irchroma.launch import cli
 from irchroma.launch.commands import doctor
-from irchroma.launch.commands.doctor import examine, inspect_runtimes, main_job_works, table, where_it_ran
+from irchroma.launch.commands.doctor import (
+    examine,
+    inspect_additions,
+    inspect_runtimes,
+    main_job_works,
+    table,
+    where_it_ran,
+)
+from irchroma.launch.config import load_toml
 from irchroma.stream.survey import Finding
 
 
@@ -24,7 +32,7 @@ def test_the_report_names_every_part_and_ends_with_a_verdict(
     report = json.loads(path.read_text())
     assert report["works"] == (code == 0)
     groups = {finding["group"] for finding in report["findings"]}
-    assert groups == {"GStreamer", "encoders", "cameras", "GPU", "runtimes", "weights"}
+    assert groups == {"GStreamer", "encoders", "cameras", "GPU", "runtimes", "additions", "weights"}
     for word in ("RTSP cameras", "x264enc", "nvh264enc", "openvino", "tensorrt", "nir:fast"):
         assert word in out
     assert out.strip().endswith("The main job works here." if code == 0 else "mend what says NO.")
@@ -94,3 +102,12 @@ def test_looking_for_runtimes_loads_none_of_them() -> None:
     )
     assert done.stdout.strip() == "[]"
     assert {"openvino", "torch"} <= {finding.name for finding in inspect_runtimes()}
+
+
+def test_what_some_options_need_is_told_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    extras = load_toml(Path(__file__).parents[3] / "pyproject.toml")["project"]["optional-dependencies"]
+    assert {extra for _, extra in doctor._ADDITIONS.values()} <= set(extras)
+    monkeypatch.setitem(sys.modules, "starlette", None)
+    pages = next(finding for finding in inspect_additions() if finding.name.startswith("pages"))
+    assert (pages.works, pages.needed, pages.detail) == (False, False, "not installed: starlette")
+    assert pages.mend == "pip install 'irchroma[service]'"

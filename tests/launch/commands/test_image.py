@@ -93,6 +93,7 @@ def test_damaged_pictures_are_named_and_the_others_are_done(
         (["a.png", "out.png", "--reference", "day.jpg"], "no color reference at day.jpg"),
         (["float.tiff", "out.png", "--engine", "gray"], "float32 samples"),
         (["clip.mp4", "out.png", "--engine", "gray"], "is a video, expected a picture: irchroma run colors"),
+        (["pipe.png", "out.png", "--engine", "gray"], "is no file, expected a picture or a folder"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(
@@ -111,6 +112,7 @@ def test_what_cannot_be_done_is_one_line(
         cv2.imwrite(name, ramp())
     cv2.imwrite("float.tiff", ramp().astype(np.float32))
     Path("clip.mp4").touch()
+    os.mkfifo("pipe.png")
     assert main(["image", *arguments]) == 1
     errors = capfd.readouterr().err
     assert said in errors

@@ -277,6 +277,32 @@ def test_eight_bits_of_the_fast_network_make_the_best_no_faster(
     assert pace.gain_of(of_own_weights.options) == 1.0
 
 
+def test_several_cameras_take_the_least_work_of_settings_as_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four cameras: `best` at 320 px looks like `fast` at 416, where each frame is 1.7 times the work."""
+    times = 2.66 * usable_cores(), 5.3, 1.65 * usable_cores(), 0.6 * usable_cores(), 0.4 * usable_cores()
+    monkeypatch.setattr(pace, "_read", lambda _: (times, True))
+    network, keys = NetworkOptions(cache=None), CHOSEN_KEYS
+    options = NeuralOptions("nir", beside=True, network=network)
+    info = VideoInfo((512, 640), Fraction(30), live=True)
+    found, measured, _ = chosen_for(options, info, keys, cameras=4, encoded=0.0)
+    rung = Rung(found.size, found.work_size_px, int(found.temporal.color_every))
+    fitting = [one for one in candidates("nir") if measured.fits(one)]
+    assert quality("nir", rung) >= quality("nir", fitting[0]) - 0.005
+    assert measured.busy(rung) < measured.busy(fitting[0]) - 0.1
+    alone, measured, _ = chosen_for(options, info, keys)
+    rung = Rung(alone.size, alone.work_size_px, int(alone.temporal.color_every))
+    assert rung == next(one for one in candidates("nir") if measured.fits(one))
+
+
+def test_the_best_that_fits_is_chosen_at_a_work_size_that_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "_read", lambda _: ((0.5, 0.5, 2.0, 0.5, 1.0), True))
+    options = NeuralOptions("nir", work_size_px=192, beside=True, network=NetworkOptions(cache=None))
+    info = VideoInfo((480, 640), Fraction(10), live=True)
+    keys = [key for key in CHOSEN_KEYS if key != "neural.work_size_px"]
+    found = chosen_for(options, info, keys)[0]
+    assert (found.size, found.work_size_px, found.temporal.color_every) == (catalog.SIZES[-1], 192, 1)
+
+
 def test_what_was_said_is_not_chosen(tmp_path: Path) -> None:
     network = NetworkOptions(cache=None)
     options = NeuralOptions("nir", work_size_px=192, beside=True, network=network)

@@ -241,12 +241,28 @@ def test_a_program_stream_as_recorders_export_it_has_all_its_pictures(record: Re
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg here")
-def test_a_program_stream_that_does_not_say_what_it_holds_is_no_text(tmp_path: Path) -> None:
-    path = tmp_path / "unsaid.mpg"
-    command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=duration=2", "-c:v", "libx264"]
-    subprocess.run([*command, "-f", "vob", str(path)], check=True, timeout=60)
+@pytest.mark.parametrize("coding", ["libx264", "libx265", "mpeg4", "mpeg2video"])
+def test_a_program_stream_that_does_not_say_what_it_holds_is_looked_at(tmp_path: Path, coding: str) -> None:
+    path = unsaid(tmp_path, coding)
+    _, frames = read_all(path)
+    assert len(frames) == 50
+    assert np.diff([frame.pts_ns for frame in frames]) == pytest.approx(4e7, abs=1e5)
+    assert len(list(read_packets(path))) == 50
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg here")
+def test_one_that_holds_what_nothing_shows_is_no_text(tmp_path: Path) -> None:
     with pytest.raises(SourceFormatError, match="does not say how its pictures are coded: ffmpeg"):
-        FileSource(path).open()
+        FileSource(unsaid(tmp_path, "mjpeg")).open()
+
+
+def unsaid(folder: Path, coding: str) -> Path:
+    """Two seconds in a program stream without a map, as FFmpeg and old recorders write them."""
+    path = folder / "unsaid.mpg"
+    command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=duration=2", "-c:v", coding]
+    quiet = ["-x265-params", "log-level=error"] if coding == "libx265" else []
+    subprocess.run([*command, *quiet, "-pix_fmt", "yuv420p", "-f", "vob", str(path)], check=True, timeout=60)
+    return path
 
 
 def test_an_mp4_file_without_its_index_is_named_as_such(record: Recorder) -> None:

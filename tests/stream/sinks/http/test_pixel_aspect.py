@@ -13,7 +13,7 @@ from tests.stream.sinks.feeding import fed
 
 from irchroma.stream.picture.picture import Halves, Picture
 from irchroma.stream.protocols import VideoInfo
-from irchroma.stream.sinks.http.sink import HttpSink
+from irchroma.stream.sinks.http.sink import HttpSink, HttpSinkOptions
 
 pytestmark = [pytest.mark.gst, pytest.mark.browser, pytest.mark.timeout(180)]
 
@@ -65,3 +65,19 @@ def test_a_square_is_one(via: str, aspect: Fraction, tmp_path: Path) -> None:
             tab.value("new Promise((done) => setTimeout(done, 300))")
             tab.screenshot(tmp_path / "still.png")
             assert square_of(tmp_path / "still.png") == pytest.approx(1, abs=0.06)
+
+
+@pytest.mark.parametrize("aspect", [Fraction(1), Fraction(2), Fraction(6, 11)])
+def test_it_is_one_on_the_wall_of_all_cameras(aspect: Fraction, tmp_path: Path) -> None:
+    sink = HttpSink("", 0, HttpSinkOptions(title="gate", name="gate"))
+    sink.open(VideoInfo(SIZE, Fraction(10), live=True, pixel_aspect=aspect), SIZE)
+    with (
+        fed(sink, with_a_square(aspect), rate=10),
+        opened(f"http://127.0.0.1:{sink.port}/", tmp_path / "profile") as tab,
+    ):
+        tab.look("dark", (800, 1200))
+        tab.wait_for("document.querySelector('main img').naturalWidth === 160")
+        tab.wait_for("document.querySelector('main img').onload !== null")
+        tab.value("new Promise((done) => setTimeout(done, 600))")
+        tab.screenshot(tmp_path / "wall.png")
+        assert square_of(tmp_path / "wall.png") == pytest.approx(1, abs=0.06)
