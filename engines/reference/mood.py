@@ -61,6 +61,8 @@ DAYLIGHT_DEG, ALONG, ASIDE = 318.0, 0.6, 0.15
 aside of it, where it is rather paint than light."""
 COLD_MOST, WARM_MOST, MOST = 0.016, 0.010, 0.07
 """Largest shift of everything by cold light, by warm light, which soon looks like dirt; and of anything."""
+STRONGER = 0.2
+"""How far colors grow stronger beyond a strength of 1, beside how far they turn."""
 LEAVES_LIT = 0.3
 """Share of the light that leaves take: a cast makes them olive or teal."""
 ABOVE, BRIGHT = (0.4, 0.0), (0.35, 0.55)
@@ -151,13 +153,27 @@ def with_mood(ycc: Plane, own: Plane, change: Plane, share: float) -> Plane:
     heights = np.linspace(-1.0, 1.0, cells[1], dtype=np.float32)[:, None]
     bright = _ramps(cv2.resize(luma, cells, interpolation=cv2.INTER_AREA), BRIGHT)
     may_be_sky = cv2.resize(bright * _ramps(heights, ABOVE), half)
+    once = [moved[channel] + moved[2 + channel] * may_be_sky for channel in range(2)]
+    changed = _grown(once, (blue, red), share)
     made = np.array(ycc, np.float32)
     for channel, one in enumerate((blue, red)):
-        difference = np.float32(share) * (moved[channel] + moved[2 + channel] * may_be_sky) - lost * one
+        difference = changed[channel] - lost * one
         plane = made[0, 1 + channel]
         plane += cv2.resize(difference, (width, height))
         np.clip(plane, -0.5, 0.5, out=plane)
     return made
+
+
+def _grown(once: list[Plane], own: tuple[Plane, Plane], share: float) -> list[Plane]:
+    """A change of Cb and Cr with strength; beyond 1 colors go on turning, and grow less: no acid greens."""
+    if share <= 1.0:
+        return [np.float32(share) * one for one in once]
+    at = [before + one for before, one in zip(own, once, strict=True)]
+    outwards = np.maximum(once[0] * at[0] + once[1] * at[1], 0.0) / (
+        at[0] ** 2 + at[1] ** 2 + np.float32(1e-8)
+    )
+    outwards *= np.float32((1.0 - STRONGER) * (share - 1.0))
+    return [np.float32(share) * one - outwards * to for one, to in zip(once, at, strict=True)]
 
 
 def _nearer(material: Material, mine: Seen, theirs: Seen) -> Chroma:

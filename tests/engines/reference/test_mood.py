@@ -126,3 +126,13 @@ def test_more_is_further_and_never_far() -> None:
 def test_a_picture_of_one_s_own_kind_changes_its_light_alone() -> None:
     frame = picture(SKY, LEAVES, ROAD, ROAD)
     assert np.abs(steered(frame, frame) - frame).max() < 0.02
+
+
+def test_beyond_a_strength_of_1_leaves_go_on_turning_and_become_no_acid_green() -> None:
+    frame = picture(PALE_SKY, OLIVE, BRICK, ROAD)
+    given = picture((90, 150, 240), (60, 125, 50), ROAD, ROAD)
+    (none, _), (once, hue), (half, turned), (twice, further) = (
+        at(steered(frame, given, share), 1) for share in (0.0, 1.0, 1.5, 2.0)
+    )
+    assert hue < turned < further
+    assert once < half < twice < once + 0.5 * (once - none)
