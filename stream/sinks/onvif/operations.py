@@ -247,8 +247,7 @@ def _source_configuration(one: Profile, element: str) -> str:
 
 
 def _encoder_configuration(one: Profile, element: str) -> str:
-    rate = max(1, round(one.rate))
-    pictures = max(1, round(one.keyframe_s * float(one.rate))) if one.rate else 1
+    pictures, rate = _spacing(one)
     coded = (
         f"<tt:H264><tt:GovLength>{pictures}</tt:GovLength><tt:H264Profile>{one.coded_as}</tt:H264Profile></tt:H264>"
         if one.coded_as
@@ -263,6 +262,26 @@ def _encoder_configuration(one: Profile, element: str) -> str:
         f"<tt:BitrateLimit>{one.bitrate_kbps}</tt:BitrateLimit></tt:RateControl>"
         f"{coded}{_NO_MULTICAST}</{element}>"
     )
+
+
+def _encoder_options(asked: Asked) -> str:
+    """What can be chosen of an encoder: what it is, and nothing else. Recorders ask before they show it."""
+    one = asked.of_configuration("encoder") if asked.text("ConfigurationToken") else asked.profile()
+    pictures, rate = _spacing(one)
+    ranges = (("GovLengthRange", pictures), ("FrameRateRange", rate), ("EncodingIntervalRange", 1))
+    return (
+        "<trt:Options><tt:QualityRange><tt:Min>1</tt:Min><tt:Max>1</tt:Max></tt:QualityRange><tt:H264>"
+        f"<tt:ResolutionsAvailable>{_resolution(one)}</tt:ResolutionsAvailable>"
+        + "".join(f"<tt:{name}><tt:Min>{n}</tt:Min><tt:Max>{n}</tt:Max></tt:{name}>" for name, n in ranges)
+        + f"<tt:H264ProfilesSupported>{one.coded_as or 'Main'}</tt:H264ProfilesSupported></tt:H264>"
+        "</trt:Options>"
+    )
+
+
+def _spacing(one: Profile) -> tuple[int, int]:
+    """Pictures from keyframe to keyframe, and pictures a second, whole and 1 at least."""
+    pictures = max(1, round(one.keyframe_s * float(one.rate))) if one.rate else 1
+    return pictures, max(1, round(one.rate))
 
 
 _NO_MULTICAST = (
@@ -360,6 +379,7 @@ _OPERATIONS: dict[tuple[str, str], Callable[[Asked], str]] = {
     (MEDIA, "GetVideoEncoderConfiguration"): lambda asked: _encoder_configuration(
         asked.of_configuration("encoder"), "trt:Configuration"
     ),
+    (MEDIA, "GetVideoEncoderConfigurationOptions"): _encoder_options,
     (MEDIA, "GetAudioSources"): _each(_sound, sounding=True),
     (MEDIA, "GetAudioSourceConfigurations"): _each(
         lambda one: _sound_configuration(one, "trt:Configurations"), sounding=True

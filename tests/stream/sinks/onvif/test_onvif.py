@@ -128,6 +128,9 @@ def test_a_foreign_client_is_told_of_the_stream_and_plays_it(served: Served) -> 
                 "profiles": profiles,
                 "sources": await media.GetVideoSources(),
                 "encoder": await media.GetVideoEncoderConfiguration(encoder),
+                "options": await media.GetVideoEncoderConfigurationOptions(encoder),
+                "network": await device.GetNetworkInterfaces(),
+                "host": await device.GetHostname(),
                 "stream": await media.GetStreamUri(wanted),
                 "snapshot": await camera.get_snapshot(profiles[0].token),
             }
@@ -145,21 +148,17 @@ def test_a_foreign_client_is_told_of_the_stream_and_plays_it(served: Served) -> 
     assert (size.Height, size.Width) == SIZE
     assert told["sources"][0].Framerate == 20
     assert told["encoder"].Encoding == "H264"
+    assert told["options"].H264.FrameRateRange.Max == 20
+    assert told["network"][0].Info.HwAddress.startswith("02:")
+    assert told["host"].Name == socket.gethostname()
     assert told["stream"].Uri == f"rtsp://{served.rtsp}"
     picture = cv2.imdecode(np.frombuffer(told["snapshot"], np.uint8), cv2.IMREAD_COLOR)
     assert picture is not None
     assert np.allclose(picture.mean((0, 1)), (20, 40, 200), atol=6)
     # The address is one that the stream's user plays.
     known = str(told["stream"].Uri).replace("://", f"://{USER}:a%20pass%20%26%20word@")
-    facts = [
-        "ffprobe",
-        "-v",
-        "error",
-        "-rtsp_transport",
-        "tcp",
-        "-show_entries",
-        "stream=codec_name,profile,width,height",
-    ]
+    facts = ["ffprobe", "-v", "error", "-rtsp_transport", "tcp"]
+    facts += ["-show_entries", "stream=codec_name,profile,width,height"]
     played = subprocess.run(
         [*facts, "-of", "csv=p=0", known],
         capture_output=True,
