@@ -187,7 +187,10 @@ class Monitor:
                 "the engine failed, frames went out without color",
                 loop.guarded.failures if loop.guarded else 0,
             ),
-            *((f"{w.label} could not keep up and left pictures out", w.drops) for w in loop.writers),
+            *(
+                (f"{w.label} left pictures out: it could not keep up, or was not there", w.drops)
+                for w in loop.writers
+            ),
             ("frames are missing in the raw track", loop.raw.writer.drops if loop.raw else 0),
         ):
             if count:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.waiting import wait_for
+from tests.waiting import free_port, wait_for
 
 from irchroma.engines.errors import EngineOptionError
 from irchroma.launch.arguments import one_line
@@ -336,3 +336,12 @@ def test_a_camera_s_recording_goes_on_beside_itself_when_a_full_disk_has_room_ag
         assert (disk / "gate.mkv").stat().st_size > 20_000
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+@pytest.mark.gst
+def test_a_server_that_was_never_there_is_not_called_slow(tmp_path: Path) -> None:
+    place, stats = f"publish+rtsp://127.0.0.1:{free_port()}/x", tmp_path / "stats.json"
+    words = ["run", "test:nir?size=64x48&rate=20&frames=20&live=1", "--engine", "gray", "--to", place]
+    assert main([*words, "--stats", str(stats), "--quiet"]) == 0
+    said = [one["text"] for one in json.loads(stats.read_text(encoding="utf-8"))["remarks"]]
+    assert f"{place} left pictures out: it could not keep up, or was not there" in said
