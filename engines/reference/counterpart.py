@@ -59,8 +59,9 @@ class Explained:
 
     def of(self, luma: NDArray[np.uint8]) -> Plane:
         """(h, w, 3) float32 Y'CbCr, BT.601 full range, for (h, w) uint8 luma of now."""
-        level = luma.astype(np.float32)[..., None] * np.float32(1 / 255)
-        return np.asarray(self.slope * level + self.offset, np.float32)
+        level = luma.astype(np.float32) * np.float32(1 / 255)
+        made = cv2.multiply(self.slope, cv2.merge([level] * 3))
+        return np.asarray(cv2.add(made, self.offset, dst=made), np.float32)
 
     def around(self, luma: NDArray[np.uint8]) -> Plane:
         """The same for the level of the surroundings: without anybody who stands in the infrared picture."""
@@ -87,21 +88,24 @@ def explain(ycc: Plane, luma: NDArray[np.uint8]) -> Explained:
     def mean(values: Plane) -> Plane:
         return np.asarray(cv2.blur(values, (side, side), borderType=cv2.BORDER_REFLECT), np.float32)
 
-    weight = np.ones_like(gray)
-    slope, offset = np.empty_like(small), np.empty_like(small)
+    weight, planes = np.ones_like(gray), cv2.split(small)
     for round_ in range(ROUNDS):
         total = mean(weight)
         middle = mean(weight * gray) / total
         spread = np.maximum(mean(weight * gray * gray) / total - middle * middle, 0.0) + NOISE**2
-        for channel in range(3):
-            plane = small[..., channel]
+        models = []
+        for plane in planes:
             average = mean(weight * plane) / total
             steep = (mean(weight * gray * plane) / total - middle * average) / spread
-            slope[..., channel], offset[..., channel] = mean(steep), mean(average - steep * middle)
-        error = np.abs(small - (slope * gray[..., None] + offset)).max(2)
+            models.append((mean(steep), mean(average - steep * middle)))
+        away = [
+            np.abs(plane - (one * gray + zero)) for plane, (one, zero) in zip(planes, models, strict=True)
+        ]
+        error = np.maximum(np.maximum(away[0], away[1]), away[2])
         limit = OUTLIER * max(1.0, 3.0 - round_)
         weight = np.asarray(np.square(np.maximum(1.0 - np.square(error / limit), 0.0)) + 1e-3, np.float32)
     back = (width, height)
+    slope, offset = (cv2.merge(parts) for parts in zip(*models, strict=True))
     return Explained(
         np.asarray(cv2.resize(slope, back), np.float32), np.asarray(cv2.resize(offset, back), np.float32)
     )
@@ -127,14 +131,15 @@ def supported(rgb: NDArray[np.uint8], infrared: NDArray[np.uint8], striking: Pla
     smooth = cv2.GaussianBlur(rgb, (0, 0), EDGE_SIGMA_PX).astype(np.float32)
     along_x = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8)
     along_y = cv2.Sobel(smooth, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8)
-    edge = np.minimum(np.hypot(along_x, along_y).max(2), STRONG_EDGE_LEVELS)
+    edge = np.minimum(structure.largest(cv2.magnitude(along_x, along_y)), STRONG_EDGE_LEVELS)
+    shared = edge * support
     found, total = np.zeros_like(edge), np.full_like(edge, 1e-4)
     for side_px, weight in NEIGHBORHOODS:
-        found += weight * cv2.blur(edge * support, (side_px, side_px))
+        found += weight * cv2.blur(shared, (side_px, side_px))
         total += weight * cv2.blur(edge, (side_px, side_px))
     low, high = MOSTLY
     share = np.clip((found / total - low) / (high - low), 0.0, 1.0)
-    wide = cv2.blur(edge * support, (WIDE_PX, WIDE_PX)) / (cv2.blur(edge, (WIDE_PX, WIDE_PX)) + 1e-4)
+    wide = cv2.blur(shared, (WIDE_PX, WIDE_PX)) / (cv2.blur(edge, (WIDE_PX, WIDE_PX)) + 1e-4)
     wide = np.clip((wide - low) / (high - low), 0.0, 1.0)
     low, high = STRIKING
     doubt = np.clip((cv2.blur(striking, (15, 15)) - low) / (high - low), 0.0, 1.0)

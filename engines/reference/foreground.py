@@ -120,8 +120,8 @@ def _belonging(residual: Plane, field: structure.Field, reference: structure.Fie
     blobs = cv2.dilate(
         blobs.astype(np.uint16), np.ones((5, 5), np.uint8)
     ).ravel()  # its edge lies outside too
-    common = np.bincount(blobs, (field * reference).sum(2).ravel(), count)
-    own = np.bincount(blobs, np.square(field).sum(2).ravel(), count)
+    common = np.bincount(blobs, structure.along(field, reference).ravel(), count)
+    own = np.bincount(blobs, structure.along(field, field).ravel(), count)
     whole = (common / np.maximum(own, 1e-3))[blobs].reshape(height, width)
     return np.asarray(np.minimum(near, whole), np.float32)
 

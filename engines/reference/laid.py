@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines.recolor import color_space
-from irchroma.engines.reference import registration
+from irchroma.engines.reference import registration, structure
 from irchroma.engines.reference.counterpart import Explained, explain, supported
 from irchroma.engines.reference.dusk import exposed, without_lamps
 from irchroma.engines.reference.foreground import Backdrop
@@ -82,7 +82,7 @@ class Laid:
         if not reference.still:
             self._explained = explain(self._ycc, luma)
             plain = self._explained.around(luma)
-            self._share = supported(rgb, luma, np.abs(self._ycc - plain).max(2))
+            self._share = supported(rgb, luma, structure.largest(cv2.absdiff(self._ycc, plain)))
             rgb = color_space.ycc_to_rgb(
                 np.asarray(plain + (self._ycc - plain) * self._share[..., None], np.float32)
             )

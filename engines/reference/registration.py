@@ -35,7 +35,7 @@ def tile_motion(field: structure.Field, reference: structure.Field, reach_px: in
     for i, y in enumerate(shifts):
         for j, x in enumerate(shifts):
             moved = padded[reach_px + y :, reach_px + x :][:height, :width]
-            product = (field * moved).sum(2)
+            product = structure.along(field, np.ascontiguousarray(moved))
             scores[i, j] = np.add.reduceat(np.add.reduceat(product, rows, 0), columns, 1)
     centers_y = (rows + np.append(rows[1:], height) - 1) / 2
     centers_x = (columns + np.append(columns[1:], width) - 1) / 2

@@ -92,7 +92,8 @@ class Light:
         ycc: (n, 3) Y'CbCr of a picture's trusted pixels or cells, BT.601 full range.
         height: (n,) of their middles, -1 at the top and 1 at the bottom.
         """
-        luma, blue, red = (float(value) for value in np.median(ycc, axis=0))
+        # Column by column: along the rows of so many numpy takes twice as long.
+        luma, blue, red = (float(np.median(np.ascontiguousarray(column))) for column in ycc.T)
         low, high = DARK
         common = complex(blue, red)
         common *= min(1.0, CAST / max(abs(common), 1e-6))

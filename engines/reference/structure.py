@@ -9,6 +9,7 @@ the neighborhood. Two fields of one scene correlate in one sharp peak, those of 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import cv2
@@ -162,9 +163,22 @@ def agreement(first: Field, second: Field, side_px: int) -> NDArray[np.float32]:
     Windows without structure in either picture have 0.
     """
     window = (side_px, side_px)
-    common = cv2.blur((first * second).sum(2), window)
-    power = cv2.blur((first * first).sum(2), window) * cv2.blur((second * second).sum(2), window)
+    common = cv2.blur(along(first, second), window)
+    power = cv2.blur(along(first, first), window) * cv2.blur(along(second, second), window)
     return np.asarray(common / np.sqrt(np.maximum(power, 1e-4)), np.float32)
+
+
+def along(first: Field, second: Field) -> Plane:
+    """(h, w) float32: sum of the products of both parts, pixel by pixel.
+
+    As OpenCV sums: numpy takes 20 times as long for so short an axis.
+    """
+    return np.asarray(cv2.transform(cv2.multiply(first, second), np.ones((1, 2), np.float32)), np.float32)
+
+
+def largest(planes: Plane) -> Plane:
+    """(h, w, n) float32 -> (h, w), the largest of each pixel's; as OpenCV finds it for the same reason."""
+    return np.asarray(reduce(cv2.max, cv2.split(planes)), np.float32)
 
 
 def total_agreement(first: Field, second: Field) -> float:
