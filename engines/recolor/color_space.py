@@ -174,7 +174,7 @@ _RGB_TO_VIDEO = _rgb_to_video()
 
 def rgb_to_video_in_1024ths() -> tuple[int, ...]:
     """(3, 4), row by row: by what `rgb_to_video` multiplies R', G', B', and what it adds before it cuts the
-    last ten bits off: so OpenCV 4 and 5 transform pictures of 8 bits by vectors."""
+    last ten bits off: so OpenCV 5.0 transforms pictures of 8 bits."""
     whole = _RGB_TO_VIDEO * np.float32(1024)
     whole[:, 3] += 512
     return tuple(int(number) for number in np.rint(whole).ravel())

@@ -200,8 +200,7 @@ class RecolorSteps:
                 shade_none=none,
                 shade_green=shade.GREEN,
                 shade_blue=shade.BLUE,
-                mint_begins=mint[0],
-                mint_full=mint[1],
+                **_between(mint=mint),
                 decides=int(self._look.decided),
                 unmixes=int(self._look.unmixed),
                 **decided.bounds(),
@@ -250,7 +249,6 @@ class RecolorSteps:
         near = None
         if options.turned:
             near = self._windows.box(stacked, near_radius_px(options.radius_px), "tone.near")
-        sharp_begins, sharp_full = sharp_in(guide.shape, options.radius_px)
         base = self._space.array("base", (3, height, width))
         self._steps.append(
             launch(
@@ -270,26 +268,12 @@ class RecolorSteps:
                 smooth_height=smooth.shape[1],
                 smooth_sides=smooth.shape[0] - 1,
                 turned=options.turned,
-                lift_begins=LIFT[0],
-                lift_full=LIFT[1],
-                blue_begins=SKY_BLUE[0],
-                blue_full=SKY_BLUE[1],
-                uneven_begins=UNEVEN[0],
-                uneven_full=UNEVEN[1],
-                sharp_begins=sharp_begins,
-                sharp_full=sharp_full,
                 flat=FLAT,
-                slope_begins=WARM_IS_DARK[0],
-                slope_full=WARM_IS_DARK[1],
-                leaves_begins=LEAVES[0],
-                leaves_full=LEAVES[1],
                 gap=GAP,
                 darkest=DARKEST,
-                noise_begins=NOISE[0],
-                noise_full=NOISE[1],
-                fine_begins=FINE[0],
-                fine_full=FINE[1],
                 calm=CALM,
+                **_between(lift=LIFT, blue=SKY_BLUE, uneven=UNEVEN, slope=WARM_IS_DARK, leaves=LEAVES),
+                **_between(noise=NOISE, fine=FINE, sharp=sharp_in(guide.shape, options.radius_px)),
                 edge_floor=options.edge_floor,
                 detail_floor=options.detail_floor,
                 **size,
@@ -395,13 +379,22 @@ class RecolorSteps:
             how = {"width": width, "height": height, "radius": radius, "largest": largest}
             self._steps.append(launch("extreme", extent, **{"in": source}, out=made, **how))
             source = made
-        begins, full = neutral.ANY_SHOWN if self._look.unlit is None else neutral.SHOWN_WHITE
+        white = neutral.ANY_SHOWN if self._look.unlit is None else neutral.SHOWN_WHITE
         borders = find_borders(self._space, self._steps, luma, "fine")
         given = {"luma": luma, "shown": shown, "opened": source, "borders": borders}
-        return given | {"white_begins": begins, "white_full": full, "width": width, "height": height}
+        return given | {"width": width, "height": height, **_between(white=white)}
 
     def _halved(self, luma: DeviceArray, name: str) -> DeviceArray:
         """Of half the size."""
         made = self._space.array(name, half_of(luma.shape), np.uint8)
         self._steps.append(shrink(luma, made))
         return made
+
+
+def _between(**pairs: tuple[float, float]) -> dict[str, float]:
+    """Both of each under the names that kernels have for them."""
+    return {
+        f"{name}_{end}": value
+        for name, pair in pairs.items()
+        for end, value in zip(("begins", "full"), pair, strict=True)
+    }
