@@ -177,6 +177,39 @@ def test_snow_is_white_and_leaves_are_green_by_the_same_amount(on_device: OnDevi
     assert (off > 4).mean() > 0.05, "the scene has neither snow nor leaves"
 
 
+def test_colors_of_no_day_are_something_else_by_the_same_amount(on_device: OnDevice) -> None:
+    """Every tone, luma, chroma and sureness around the bounds of dark blue, brown and violet."""
+    size = (240, 320)
+    luma = texture(size, 20, 200, seed=1, scale=8).astype(np.uint8)
+    planes = ((0.05, 0.6, 2), (-0.1, 0.1, 3), (-0.06, 0.08, 4))
+    ycc = np.dstack([texture(size, low, high, seed, 8) for low, high, seed in planes])
+    given = Scene(luma, luma, np.ascontiguousarray(ycc), texture(size, 0.05, 0.2, 5, 8))
+    look = catalog.BANDS["thermal"].look
+    assert look.unmixed
+    shown = assert_as_on_the_cpu(on_device, given, look)
+    plain = Recoloring(RecolorOptions(), replace(look, unmixed=False)).apply(
+        luma, luma, given.ycc.copy(), given.confidence
+    )
+    off = np.abs(shown.astype(int) - plain)
+    assert (off > 4).mean() > 0.05, "the scene has nothing to unmix"
+
+
+def test_gaps_among_leaves_are_not_black_by_the_same_amount(on_device: OnDevice) -> None:
+    luma = texture((240, 320), 110, 150, seed=7, scale=4)
+    for row, column in np.random.default_rng(10).integers(8, 230, (60, 2)):
+        luma[row : row + 4, column : column + 4] = 10
+    luma = luma.astype(np.uint8)
+    tone = (luma / np.float32(255) - np.float32(0.15)).clip(0, 1)
+    green = np.full_like(tone, -0.09)
+    given = Scene(luma, luma, np.ascontiguousarray(np.dstack([tone, green, green / 2])), np.ones_like(tone))
+    look = catalog.BANDS["thermal"].look
+    shown = assert_as_on_the_cpu(on_device, given, look)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(base_tone, "GAP", -9.0)
+        black = Recoloring(RecolorOptions(), look).apply(luma, luma, given.ycc.copy(), given.confidence)
+    assert shown[luma == 10].mean() > black[luma == 10].mean() + 10, "the scene has no black gaps"
+
+
 @pytest.mark.parametrize(
     "change",
     [
