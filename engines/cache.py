@@ -10,6 +10,8 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
+_LONGEST_NAME_BYTES = 255  # NAME_MAX of Linux
+
 
 def cache_folder() -> Path | None:
     """The user's folder for compiled models, under XDG_CACHE_HOME where set; None if it cannot be written."""
@@ -32,7 +34,10 @@ def replaced(path: Path) -> Iterator[Path]:
 
     The name has the file's ending, which some libraries go by.
     """
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    stem, rest = path.stem, f".{os.getpid()}.partial{path.suffix}"
+    while stem and len(os.fsencode(f".{stem}{rest}")) > _LONGEST_NAME_BYTES:
+        stem = stem[:-1]
+    partial = path.with_name(f".{stem}{rest}")
     try:
         yield partial
         partial.replace(path)

@@ -5,6 +5,7 @@ And contact sheets: pictures in rows on a dark ground, each under its title, inp
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,9 @@ from irchroma.stream.sources.pictures import read_picture
 
 WRITTEN = (".png", ".jpg", ".jpeg")
 JPEG_QUALITY = 95
+_IRREPLACEABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY)
+"""Of a folder that is not the user's, and of a file that is mounted alone, as in containers: what may be
+written to itself is written in place."""
 
 
 class PictureError(OSError):
@@ -91,15 +95,20 @@ def write_rgb(path: Path, rgb: NDArray[np.uint8]) -> None:
 def _put(path: Path, data: bytes) -> None:
     """The file as a whole, or what was there before: a run may be ended in the middle of it."""
     there = path.exists()
+    if there and not path.is_file():
+        path.write_bytes(data)  # a pipe, which is opened once: its reader takes a close for the end
+        return
     if there:
         path.open("ab").close()  # what may not be written to is not replaced
-    if there and not path.is_file():
-        path.write_bytes(data)  # a pipe
-        return
-    with replaced(path.resolve()) as partial:
-        partial.write_bytes(data)
-        if there:
-            shutil.copymode(path, partial)
+    try:
+        with replaced(path.resolve()) as partial:
+            partial.write_bytes(data)
+            if there:
+                shutil.copymode(path, partial)
+    except OSError as error:
+        if not there or error.errno not in _IRREPLACEABLE:
+            raise
+        path.write_bytes(data)
 
 
 def list_pairs(folder: Path) -> list[tuple[Path, Path]]:

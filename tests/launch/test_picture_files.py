@@ -1,9 +1,17 @@
 from __future__ import annotations
 
+import errno
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
 
-from irchroma.launch.picture_files import GROUND, contact_sheet
+from irchroma.launch.picture_files import GROUND, PictureError, contact_sheet, write_rgb
 
 LUMA = np.full((96, 128), 200, np.uint8)
 RED = np.zeros((48, 64, 3), np.uint8)
@@ -60,3 +68,75 @@ def test_many_rows_go_on_in_blocks_of_like_height() -> None:
     assert len(several) < 800
     red = (several == (255, 0, 0)).all(axis=2).sum()
     assert red == (one == (255, 0, 0)).all(axis=2).sum()
+
+
+def test_a_pipe_s_reader_gets_the_whole_picture_every_time(tmp_path: Path) -> None:
+    pipe, noise = tmp_path / "pipe.png", np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
+    os.mkfifo(pipe)
+    for _ in range(30):
+        got: list[bytes] = []
+        reader = threading.Thread(target=lambda got=got: got.append(pipe.read_bytes()), daemon=True)
+        reader.start()
+        write_rgb(pipe, noise)
+        reader.join(10)
+        assert np.array_equal(cv2.imdecode(np.frombuffer(got[0], np.uint8), 1)[..., ::-1], noise)
+
+
+def read(path: Path) -> np.ndarray:
+    return cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+
+
+@pytest.fixture(params=["busy", "read-only"])
+def mounted(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A file of a container's that lies elsewhere, in a folder that can be written to or not."""
+    place, elsewhere = tmp_path / "place", tmp_path / "elsewhere.png"
+    place.mkdir()
+    elsewhere.write_bytes(b"old")
+    target = place / "out.png"
+    steps = [["mount", "-t", "tmpfs", "none", str(place)], ["touch", str(target)]]
+    steps += [["mount", "--bind", str(elsewhere), str(target)]]
+    if request.param == "read-only":
+        steps += [["mount", "-o", "remount,ro", str(place)]]
+    mounts: list[str] = []
+    try:
+        for step in steps:
+            if subprocess.run(step, capture_output=True, check=False).returncode:
+                pytest.skip("no file system can be mounted here")
+            if step[0] == "mount" and "remount,ro" not in step:
+                mounts.append(step[-1])
+        yield target
+    finally:
+        for mount in reversed(mounts):
+            subprocess.run(["umount", "-l", mount], check=True)
+
+
+def test_a_file_that_cannot_be_replaced_but_written_to_is(mounted: Path) -> None:
+    write_rgb(mounted, RED)
+    assert np.array_equal(read(mounted), RED)
+    assert list(mounted.parent.iterdir()) == [mounted]
+
+
+def test_so_is_one_in_another_user_s_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root may write to any folder: the refusal is made up."""
+    target = tmp_path / "out.png"
+    write_rgb(target, RED[:9])
+    whole = Path.write_bytes
+
+    def refused(path: Path, data: bytes) -> int:
+        if not path.exists():
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return whole(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", refused)
+    write_rgb(target, RED)
+    assert np.array_equal(read(target), RED)
+    with pytest.raises(PictureError, match="Permission denied"):
+        write_rgb(tmp_path / "new.png", RED)
+
+
+@pytest.mark.parametrize("stem", ["n" * 251, "\N{BLACK SUN WITH RAYS}" * 83], ids=["letters", "suns"])
+def test_the_longest_name_can_be_written(stem: str, tmp_path: Path) -> None:
+    for _ in range(2):
+        write_rgb(tmp_path / f"{stem}.png", RED)
+    assert np.array_equal(read(tmp_path / f"{stem}.png"), RED)
+    assert [path.stem for path in tmp_path.iterdir()] == [stem]
