@@ -92,7 +92,7 @@ class PairCollector:
         self._in_color: bool | None = None
         self._switch: _Switch | None = None
         self._last_ns: int | None = None
-        self._changes, self._said_counts = 0, False
+        self._changes, self._said_nothing = 0, False
         self._work: queue.SimpleQueue[_Switch | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._register, name="collect", daemon=True)
         self._thread.start()
@@ -100,9 +100,9 @@ class PairCollector:
     def look(self, frame: Frame, in_color: bool) -> None:
         """One frame, and whether the camera is in color; counts, which have no color, are left alone."""
         if frame.is_counts:
-            if not self._said_counts:
+            if not self._said_nothing:
                 remark("counts have no color: no pairs are gathered of them")
-                self._said_counts = True
+                self._said_nothing = True
             return
         if self._in_color is not None and in_color != self._in_color:
             self._begin(frame.pts_ns, in_color)
@@ -117,11 +117,17 @@ class PairCollector:
         if self._switch is not None:
             self._go_on(frame.pts_ns, picture)
 
-    def close(self, wait_s: float | None = 30.0) -> None:
-        """Finish what is being registered, for so long at most (None: all of it); may be called twice."""
+    def close(self, wait_s: float | None = 30.0, tell: bool = True) -> None:
+        """Finish what is being registered, for so long at most (None: all of it); may be called twice.
+
+        Args:
+            wait_s: seconds.
+            tell: say it where the camera gave nothing; False where the caller does.
+        """
         self._work.put(None)
         self._thread.join(wait_s)
-        if not self._changes and not self._said_counts:
+        if tell and not self._changes and not self._said_nothing:
+            self._said_nothing = True
             log.info("%s: nothing gathered: the camera never changed between infrared and color", self.folder)
 
     def _begin(self, pts_ns: int, to_color: bool) -> None:

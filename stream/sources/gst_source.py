@@ -233,13 +233,13 @@ class GstSource(ABC):
         self._waiting_room = _WAITING if self._pictures.every_frame else 1
         keep = f"max-buffers={self._waiting_room} drop=true" if plan.live else "max-buffers=4"
         convert = "videoconvert ! " if plan.convert else ""
-        self._pipeline = Pipeline(
-            f"{plan.launch} ! {convert}appsink name=frames sync=false {keep}",
-            {**plan.properties, "frames": {"caps": accepted_caps()}},
-            plan.signals,
-            plan.corrections,
-        )
-        try:
+        try:  # what `plan` has opened is let go of, whatever fails from here on
+            self._pipeline = Pipeline(
+                f"{plan.launch} ! {convert}appsink name=frames sync=false {keep}",
+                {**plan.properties, "frames": {"caps": accepted_caps()}},
+                plan.signals,
+                plan.corrections,
+            )
             self._pipeline.start(plan.begin_ns > 0, built=partial(self._attach, plan.coded))
             if plan.begin_ns:
                 self._pipeline.seek(plan.begin_ns, self.open_timeout_s)

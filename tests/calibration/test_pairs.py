@@ -12,6 +12,7 @@ from tests.engines.moving_scene import texture
 from irchroma.calibration.errors import CalibrationError
 from irchroma.calibration.pairs import PAIRS, PairCollector, laid_on
 from irchroma.launch.cli import main
+from irchroma.launch.commands.calibrate.color import collect
 from irchroma.stream.frame import Frame
 
 SECOND = 1_000_000_000
@@ -72,8 +73,9 @@ def test_a_camera_that_stays_as_it_is_gives_none(tmp_path: Path, caplog: pytest.
     collector = PairCollector(tmp_path)
     with caplog.at_level(logging.INFO):
         run(collector, [False] * 12)
+        collector.close()
     assert collector.written == collector.refused == 0
-    assert "never changed between infrared and color" in caplog.text
+    assert caplog.text.count("never changed between infrared and color") == 1
 
 
 def test_counts_give_none_and_that_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -113,3 +115,10 @@ def test_a_run_gathers_pairs_where_its_camera_switches(tmp_path: Path) -> None:
     assert main(command) == 0
     assert list((folder / "ir").glob("*.png"))
     assert len(list((folder / "ir").glob("*.png"))) == len(list((folder / "rgb").glob("*.png")))
+
+
+@pytest.mark.gst
+def test_a_recording_without_pairs_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO), pytest.raises(CalibrationError, match="no pairs in"):
+        collect("test:nir?size=96x64&frames=9", tmp_path / "pairs")
+    assert "nothing gathered" not in caplog.text

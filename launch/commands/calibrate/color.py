@@ -121,7 +121,8 @@ def collect(source: str, folder: Path, seconds: float = 0.0) -> None:
         pass
     finally:
         progress.close()
-        collector.close(None)  # a recording is read faster than pairs are registered
+        there = any((folder / "ir").iterdir())  # of nothing at all the error below tells
+        collector.close(None, tell=there)  # a recording is read faster than pairs are registered
     if not any((folder / "ir").iterdir()):
         refused = f", {collector.refused} did not lie on each other" if collector.refused else ""
         raise CalibrationError(

@@ -13,8 +13,9 @@ import pytest
 from tests.reading import frames_of
 
 from irchroma.stream.errors import SourceError, SourceLost, StreamOptionError
-from irchroma.stream.gstreamer.door import modules
+from irchroma.stream.gstreamer.door import GstFailure, modules
 from irchroma.stream.gstreamer.pipeline import Pipeline
+from irchroma.stream.sources import gst_source
 from irchroma.stream.sources.open_source import open_source
 from irchroma.stream.sources.raw_source import RawLayout, RawSource, parse_raw_address
 
@@ -155,6 +156,21 @@ def test_who_refuses_the_connection_is_named() -> None:
         port = listening.getsockname()[1]
     with pytest.raises(SourceLost, match=f"127.0.0.1 refuses connections at port {port}"):
         RawSource(f"raw:tcp://127.0.0.1:{port}?size=17x13").open()
+
+
+@pytest.mark.gst
+def test_a_connection_that_no_pipeline_could_be_made_for_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> str:
+        raise GstFailure("no caps", "core", "missing-plugin")
+
+    monkeypatch.setattr(gst_source, "accepted_caps", missing)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        source = RawSource(f"raw:tcp://127.0.0.1:{listening.getsockname()[1]}?size=17x13")
+        with pytest.raises(SourceLost, match="no caps"):
+            source.open()
+        with listening.accept()[0] as connection:
+            connection.settimeout(5)
+            assert connection.recv(1) == b""
 
 
 @pytest.mark.gst
