@@ -8,6 +8,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO
 
@@ -109,12 +110,18 @@ def unmapped_caps(path: Path) -> str:
     units = [found[1][0] for found in _UNIT.finditer(data)]
     if _MPEG4_OBJECTS in units:  # which may have 0xB3 for something else
         return "video/mpeg,mpegversion=4,systemstream=false"
-    if _MPEG_SEQUENCE in units:
+    if _MPEG_SEQUENCE in units or _slices_in_rows(units):
         return ""
-    if any(unit & 0x9F == 7 for unit in units):  # a sequence parameter set
+    if any(unit & 0x9F == 7 < unit for unit in units):  # a sequence parameter set, which others refer to
         return "video/x-h264,stream-format=byte-stream"
     hevc = any(unit & 0x81 == 0 and unit >> 1 == 33 for unit in units)
     return "video/x-h265,stream-format=byte-stream" if hevc else ""
+
+
+def _slices_in_rows(units: list[int]) -> bool:
+    """Whether they count up by one, as slices of MPEG-2 do down a picture, which may begin within a group."""
+    rows = [unit for unit, _ in groupby(unit for unit in units if unit < 0xB0)]
+    return any(rows[at : at + 3] == [unit, unit + 1, unit + 2] for at, unit in enumerate(rows))
 
 
 def _mp4_promise(file: BinaryIO, length: int) -> Promise:

@@ -189,14 +189,18 @@ def measure_references(options: LiveBenchOptions) -> dict[str, Any]:
     """Live runs that choose of a library of synthetic scenes, their own among them; print and give them."""
     results: dict[str, Any] = {"bench": "live", "reference": "auto", "latency": []}
     with tempfile.TemporaryDirectory(prefix="irchroma-bench-") as folder:
-        library = scenes_library(Path(folder) / "library")
-        more = ("--reference", "auto", "--references", str(library.folder))
         for size in options.sizes:
+            library = scenes_library(Path(folder) / f"library{size[1]}", size)
+            more = ("--reference", "auto", "--references", str(library.folder))
             for mask in MASKS:
                 before = os.getloadavg()[0]
                 found = measure_latency(
                     size, "reference:thermal", options.live_s, Path(folder), more, mask=mask
                 )
+                if not found["references"]:
+                    raise ConfigError(
+                        f"{size[1]}x{size[0]}: no reference came into use, so none was measured"
+                    )
                 results["latency"].append({"mask": mask, "load_before": round(before, 2), **found})
                 print(
                     f"{size[1]}x{size[0]} live, {mask}: {found['engine']}, capture to encoder p50"
@@ -207,13 +211,13 @@ def measure_references(options: LiveBenchOptions) -> dict[str, Any]:
     return results
 
 
-def scenes_library(folder: Path) -> ReferenceLibrary:
-    """A library of `SCENES` synthetic scenes in color, the first of them the synthetic camera's own."""
+def scenes_library(folder: Path, size: tuple[int, int]) -> ReferenceLibrary:
+    """A library of `SCENES` synthetic scenes of (H, W) in color, the camera's own first."""
     library = ReferenceLibrary(folder, make=True)
     seed = SyntheticOptions().seed
     with library.changing():
         for number in range(SCENES):
-            options = SyntheticOptions(band="thermal", size=SIZES[0], seed=seed + number)
+            options = SyntheticOptions(band="thermal", size=size, seed=seed + number)
             rgb = SyntheticCamera(options).frame(0).rgb
             library.add(Reference(rgb, np.full(rgb.shape[:2], 255, np.uint8), f"scene {number}"))
     return library

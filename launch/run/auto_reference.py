@@ -78,8 +78,7 @@ class _Steering:
     def __init__(self, references: Sequence[Reference], strength: float) -> None:
         self._lock, self._giving = threading.Lock(), threading.RLock()
         self._engines: WeakSet[Any] = WeakSet()
-        self._references, self._strength = list(references), strength
-        self._changed = False
+        self._references, self._strength, self._changed = list(references), strength, False
 
     def attend(self, engine: object) -> None:
         """See `RunReferences.attend`."""
@@ -95,11 +94,12 @@ class _Steering:
 
     def strengthen(self, strength: float) -> None:
         """See `RunReferences.strengthen`."""
-        with self._lock:
-            self._strength = strength
-            engines = list(self._engines)
-        for engine in engines:
-            engine.set_reference_strength(strength)
+        with self._giving:  # an engine that is just attended must not end with the strength of before
+            with self._lock:
+                self._strength = strength
+                engines = list(self._engines)
+            for engine in engines:
+                engine.set_reference_strength(strength)
 
     def _give(self, references: Sequence[Reference]) -> None:
         with self._giving:  # takes a while: who came first must not be the last to end

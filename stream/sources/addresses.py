@@ -70,7 +70,7 @@ def why_unreachable(host: str, port: int, timeout_s: float) -> str:
         return (
             f"{host} refuses connections at port {port}: is the camera or server running, is the port right?"
         )
-    except socket.gaierror:
+    except (socket.gaierror, UnicodeError):  # which is what a name of empty or too long parts gives
         return f"no host is called {host}"
     except TimeoutError:
         return f"{host} does not answer at port {port} within {timeout_s:g} s"

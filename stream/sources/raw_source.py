@@ -148,7 +148,7 @@ class RawSource(GstSource):
     def _connected(self, host: str, port: int) -> socket.socket:
         try:
             connection = socket.create_connection((host, port), _CONNECT_S)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             reason = why_unreachable(host, port, 2.0)
             raise SourceLost(f"{self._name}: {reason or error}") from error
         connection.settimeout(None)

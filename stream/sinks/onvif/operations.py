@@ -266,7 +266,11 @@ def _encoder_configuration(one: Profile, element: str) -> str:
 
 def _encoder_options(asked: Asked) -> str:
     """What can be chosen of an encoder: what it is, and nothing else. Recorders ask before they show it."""
-    one = asked.of_configuration("encoder") if asked.text("ConfigurationToken") else asked.profile()
+    one = asked.profiles[0]  # where nothing is named
+    if asked.text("ConfigurationToken"):
+        one = asked.of_configuration("encoder")
+    elif asked.text("ProfileToken"):
+        one = asked.profile()
     pictures, rate = _spacing(one)
     ranges = (("GovLengthRange", pictures), ("FrameRateRange", rate), ("EncodingIntervalRange", 1))
     return (

@@ -17,7 +17,7 @@ def test_the_camera_s_own_scene_is_in_the_library_and_the_nearest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live, "SCENES", 3)
-    library = live.scenes_library(tmp_path / "library")
+    library = live.scenes_library(tmp_path / "library", live.SIZES[0])
     counts = SyntheticCamera(SyntheticOptions(band="thermal", size=live.SIZES[0])).frame(5).pixels
     dark, bright = np.percentile(counts, (1, 99))
     luma = np.clip(255 * (counts - dark) / (bright - dark), 0, 255).astype(np.uint8)

@@ -211,6 +211,30 @@ def test_given_references_are_all_in_use_until_an_operator_says_which() -> None:
     assert GivenReferences(pictures[:1]).state()["current"] == "1"
 
 
+def test_an_engine_that_is_just_attended_ends_with_the_strength_that_was_set_last() -> None:
+    references = GivenReferences([], 1.0)
+    reached, goes_on = threading.Event(), threading.Event()
+
+    class Slow(Engine):
+        def set_reference_strength(self, strength: float) -> None:
+            if not reached.is_set():
+                reached.set()
+                goes_on.wait(10)
+            super().set_reference_strength(strength)
+
+    engine = Slow()
+    attending = threading.Thread(target=references.attend, args=(engine,))
+    attending.start()
+    assert reached.wait(10)
+    turning = threading.Thread(target=references.strengthen, args=(0.2,))
+    turning.start()
+    turning.join(0.2)
+    goes_on.set()
+    attending.join(10)
+    turning.join(10)
+    assert engine.strength == 0.2
+
+
 def test_of_two_who_choose_at_once_the_last_has_its_way() -> None:
     class Slow(Engine):
         """Takes its time for the first that it is given."""

@@ -1,5 +1,6 @@
 """Video files: every frame with its own pts, counts untouched, and one clear line for what is broken."""
 
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from irchroma.stream.container import PROGRAM_STREAM, unmapped_caps
 from irchroma.stream.errors import SourceError, SourceFormatError
 from irchroma.stream.frame import Frame
 from irchroma.stream.gstreamer import door
@@ -256,12 +258,24 @@ def test_one_that_holds_what_nothing_shows_is_no_text(tmp_path: Path) -> None:
         FileSource(unsaid(tmp_path, "mjpeg")).open()
 
 
-def unsaid(folder: Path, coding: str) -> Path:
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg here")
+def test_one_that_begins_within_a_group_of_mpeg2_is_no_h264(tmp_path: Path) -> None:
+    """A recorder's next piece begins between two headers: slices, whose numbers H.264 uses for others."""
+    path = unsaid(tmp_path, "mpeg2video", "-s", "720x576", "-q:v", "2", "-g", "25")
+    data = path.read_bytes()
+    packs = [found.start() for found in re.finditer(re.escape(PROGRAM_STREAM), data)]
+    for at in packs[: len(packs) // 2 : 3]:
+        path.write_bytes(data[at:])
+        assert not unmapped_caps(path), at
+
+
+def unsaid(folder: Path, coding: str, *more: str) -> Path:
     """Two seconds in a program stream without a map, as FFmpeg and old recorders write them."""
     path = folder / "unsaid.mpg"
     command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=duration=2", "-c:v", coding]
     quiet = ["-x265-params", "log-level=error"] if coding == "libx265" else []
-    subprocess.run([*command, *quiet, "-pix_fmt", "yuv420p", "-f", "vob", str(path)], check=True, timeout=60)
+    ends = ("-pix_fmt", "yuv420p", "-f", "vob", str(path))
+    subprocess.run([*command, *quiet, *more, *ends], check=True, timeout=60)
     return path
 
 

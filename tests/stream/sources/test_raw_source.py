@@ -174,6 +174,13 @@ def test_a_connection_that_no_pipeline_could_be_made_for_is_closed(monkeypatch: 
 
 
 @pytest.mark.gst
+@pytest.mark.parametrize("host", ["a..b", f"{'a' * 70}.b"])
+def test_a_name_that_no_host_can_have_is_told_as_one(host: str) -> None:
+    with pytest.raises(SourceLost, match="no host is called"):
+        open_source(f"raw:tcp://{host}:5000?size=64x48").open()
+
+
+@pytest.mark.gst
 def test_a_wrong_size_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "counts.raw"
     path.write_bytes(COUNTS.tobytes())

@@ -18,6 +18,7 @@ from irchroma.stream.sinks.http.sink import HttpSink, HttpSinkOptions
 pytestmark = [pytest.mark.gst, pytest.mark.browser, pytest.mark.timeout(180)]
 
 SIZE = (120, 160)
+DRAWN = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 
 
 def with_a_square(aspect: Fraction) -> Picture:
@@ -57,12 +58,12 @@ def test_a_square_is_one(via: str, aspect: Fraction, tmp_path: Path) -> None:
                 tab.wait_for(f"{WIDTH} && picture().dataset.show === '{feed}' && !{shown}.hidden")
                 tab.wait_for(f"at('way').textContent.startsWith('{way}') && aspect")
                 tab.wait_for(f"Math.abs(aspect - {float(aspect)}) < 1e-6")
-                tab.value("new Promise((done) => setTimeout(done, 300))")
+                tab.value(DRAWN)
                 tab.screenshot(tmp_path / f"{view}.png")
                 assert square_of(tmp_path / f"{view}.png") == pytest.approx(1, abs=0.06), view
             tab.press(" ")
             tab.wait_for("!still.hidden")
-            tab.value("new Promise((done) => setTimeout(done, 300))")
+            tab.value(DRAWN)
             tab.screenshot(tmp_path / "still.png")
             assert square_of(tmp_path / "still.png") == pytest.approx(1, abs=0.06)
 
@@ -78,6 +79,6 @@ def test_it_is_one_on_the_wall_of_all_cameras(aspect: Fraction, tmp_path: Path) 
         tab.look("dark", (800, 1200))
         tab.wait_for("document.querySelector('main img').naturalWidth === 160")
         tab.wait_for("document.querySelector('main img').onload !== null")
-        tab.value("new Promise((done) => setTimeout(done, 600))")
+        tab.value(DRAWN)
         tab.screenshot(tmp_path / "wall.png")
         assert square_of(tmp_path / "wall.png") == pytest.approx(1, abs=0.06)

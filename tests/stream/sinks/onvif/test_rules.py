@@ -14,7 +14,7 @@ from irchroma.launch.config import ConfigError
 from irchroma.launch.run.options import load, require
 from irchroma.stream.sinks.onvif.digest import Digests
 from irchroma.stream.sinks.onvif.discovery import may_ask
-from irchroma.stream.sinks.onvif.operations import DEVICE, NAMES, SCHEMA, Asked, Profile, answer
+from irchroma.stream.sinks.onvif.operations import DEVICE, MEDIA, NAMES, SCHEMA, Asked, Profile, answer
 from irchroma.stream.sinks.onvif.soap import Credentials, Fault, parsed
 
 STREAMS = [("yard", 8554), ("gate", 554), ("roof", 8554)]
@@ -56,6 +56,13 @@ def test_a_message_is_read_with_its_namespaces() -> None:
     assert root.tag == "{urn:x}a"
     assert root.get("{urn:y}z") == "1"
     assert root.findtext("{urn:x}b") == "t&u"
+
+
+def test_who_names_no_encoder_is_told_of_the_first() -> None:
+    profile = Profile("yard", "yard", 8554, (96, 128), Fraction(20), 0, 2.0, None)
+    body = ElementTree.Element(f"{{{MEDIA}}}GetVideoEncoderConfigurationOptions")
+    text = answer(Asked(body, "192.0.2.1", 8899, [profile], "one", "1", ()))
+    assert "<tt:Width>128</tt:Width>" in text
 
 
 @pytest.mark.parametrize(
