@@ -11,12 +11,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from irchroma.engines import catalog
 from irchroma.engines.choice import ColorizerOptions, DeviceWish, open_colorizer
-from irchroma.engines.measures.flicker_report import read_frames
 from irchroma.engines.network import twins
 from irchroma.engines.network.network import NetworkOptions, installed
 from irchroma.engines.neural import pace
@@ -38,7 +36,6 @@ from irchroma.launch.run.automatic import (
 )
 from irchroma.launch.run.options import RunConfig, load
 from irchroma.launch.run.wiring import build_loop
-from irchroma.stream.loop.loop import Loop
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.remarks import Remarks, run_remarks
 from irchroma.stream.view.views import View, ViewOptions
@@ -48,25 +45,6 @@ pytestmark = pytest.mark.skipif(
 )
 
 ON_CPU = NetworkOptions(device="cpu")
-STORED = """
-engine = "nir"
-auto_latency_ms = 80
-[neural]
-size = "fast"
-work_size_px = 192
-[neural.temporal]
-color_every = 3
-"""
-
-
-@pytest.fixture
-def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """This machine's calibration, in a cache of its own."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    path = stored_path("nir")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(STORED)
-    return path
 
 
 def prepared(settings: dict[str, Any], given: Path | None = None) -> RunConfig:
@@ -354,56 +332,6 @@ def test_a_live_source_says_that_the_best_is_for_files(stored: Path) -> None:
     assert [one["text"] for one in remarks.listed()] == [
         "--best is for files: a live source has the best settings that keep its rate"
     ]
-
-
-def test_the_same_file_gives_the_same_bytes_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    made = []
-    for name in ("a.mkv", "b.mkv"):
-        arguments = ["run", "test:nir?size=96x64&frames=12", "--to", str(tmp_path / name), "--engine", "nir"]
-        assert main([*arguments, "--encoder", "x264", "--quiet"]) == 0
-        frames = read_frames(tmp_path / name)[1]
-        made.append(np.stack(list(frames)))
-    np.testing.assert_array_equal(*made)
-
-
-def test_a_live_run_says_where_it_spent_its_time(
-    stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    on_frame = Governor.on_frame
-    calls: list[tuple[float, float]] = []  # when each began and ended
-    colored = []
-
-    def stop_once_colored(self: Governor, loop: Loop) -> None:  # however long the engine takes to open
-        begun_s = time.monotonic()
-        on_frame(self, loop)
-        calls.append((begun_s, time.monotonic()))
-        if self.summary()["seconds"]:
-            colored.append(loop.frames)
-        if len(colored) == 30:
-            loop.stop()
-
-    monkeypatch.setattr(Governor, "on_frame", stop_once_colored)
-    stats = tmp_path / "stats.json"
-    source = "test:nir?size=96x64&rate=30&live=1&frames=9000"
-    arguments = ["run", source, "--to", "null", "--engine", "nir", "--threads", "1", "--quiet"]
-    assert main([*arguments, "--auto", "--stats", str(stats)]) == 0
-    said = json.loads(stats.read_text())
-    assert said["engine"].startswith("nir auto, ")
-    assert said["auto"]["limit_ms"] == 80
-    assert next(iter(said["auto"]["seconds"])) == "fast at 192 px, every 3 frames"
-    spent_s = said["auto"]["without_s"] + sum(said["auto"]["seconds"].values())
-    assert calls[-1][0] - calls[0][1] - 0.05 <= spent_s <= calls[-1][1] - calls[0][0] + 0.05
-    assert spent_s <= said["seconds"] + 0.05
-
-
-def test_a_file_waits_for_its_color_at_the_best_settings(stored: Path, tmp_path: Path) -> None:
-    stats = tmp_path / "stats.json"
-    arguments = ["run", "test:nir?size=96x64&frames=20", "--to", "null", "--engine", "nir", "--quiet"]
-    assert main([*arguments, "--auto", "--threads", "1", "--stats", str(stats)]) == 0
-    said = json.loads(stats.read_text())
-    assert said["frames"] == 20
-    assert said["auto"]["changes"] == []
 
 
 @pytest.mark.parametrize("words", [{}, {"auto": True}, {"neural.work_size_px": 192}])

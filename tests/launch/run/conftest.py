@@ -1,0 +1,29 @@
+"""What runs that choose their settings find on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from irchroma.launch.run.automatic import stored_path
+
+STORED = """
+engine = "nir"
+auto_latency_ms = 80
+[neural]
+size = "fast"
+work_size_px = 192
+[neural.temporal]
+color_every = 3
+"""
+
+
+@pytest.fixture
+def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """This machine's calibration, in a cache of its own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    path = stored_path("nir")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(STORED)
+    return path
