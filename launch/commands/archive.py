@@ -5,10 +5,17 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from irchroma.engines.processor import usable_cores
-from irchroma.launch.archive.archive import MANIFEST, Archive, ArchiveOptions, with_defaults
+from irchroma.launch.archive.archive import (
+    MANIFEST,
+    Archive,
+    ArchiveOptions,
+    refuse_unreadable,
+    with_defaults,
+)
 from irchroma.launch.archive.plan import Recording, find_recordings
 from irchroma.launch.archive.workers import open_workers
 from irchroma.launch.config import ConfigError
@@ -16,6 +23,7 @@ from irchroma.launch.progress import Progress
 from irchroma.launch.run import flags as run_flags
 from irchroma.launch.run.options import load
 from irchroma.launch.run.process import set_up
+from irchroma.stream.errors import StreamError
 from irchroma.stream.sources.packets import read_packets
 
 EXAMPLE = """irchroma archive recordings/ colored/ --engine nir --workers 4
@@ -72,10 +80,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _frames(recordings: list[Recording]) -> float | None:
-    """How many pictures there are in all, for the time that is left; None off a terminal."""
+    """How many pictures can be read in all, for the time that is left; None off a terminal."""
     if not sys.stderr.isatty():
         return None
-    return float(sum(1 for recording in recordings for _ in read_packets(recording.source)))
+    count = 0
+    for recording in recordings:
+        with suppress(OSError, StreamError):  # which the archive tells of when its turn comes
+            refuse_unreadable(recording.source)
+            for _ in read_packets(recording.source):
+                count += 1
+    return float(count)
 
 
 def _require(args: argparse.Namespace, settings: dict[str, object]) -> None:

@@ -334,21 +334,6 @@ def test_what_can_be_read_of_a_damaged_recording_is_colored(
     assert len(pictures(out / "spoiled.mp4")) >= FRAMES - 40
 
 
-def test_what_cannot_be_read_is_told_in_a_run_s_words(
-    clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "in").mkdir()
-    begun = clip.read_bytes()[:5000]  # its index lies behind the pictures
-    for name, content in (("empty.mp4", b""), ("text.mkv", b"a text\n" * 99), ("begun.mp4", begun)):
-        (tmp_path / "in" / name).write_bytes(content)
-    began_s = time.monotonic()
-    assert main(["archive", str(tmp_path / "in"), str(tmp_path / "out"), "--engine", "gray", "--quiet"]) == 1
-    assert time.monotonic() - began_s < 25
-    said = capsys.readouterr().err
-    for words in ("empty.mp4 is empty (0 bytes)", "text.mkv is a text", "its index (moov) is missing"):
-        assert words in said
-
-
 def test_cuts_are_at_key_frames(clip: Path) -> None:
     assert [(span.begin_ns, span.frames) for span in cut(clip, 7)] == [
         (0, 80),

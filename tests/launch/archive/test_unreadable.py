@@ -1,0 +1,59 @@
+"""Recordings that cannot be read are told one by one, and the others are colored."""
+
+import os
+import pty
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from irchroma.launch.cli import main
+from irchroma.stream.sources.packets import read_packets
+
+pytestmark = [pytest.mark.gst, pytest.mark.timeout(300)]  # workers that start on a loaded machine
+
+
+def rest_of(descriptor: int) -> str:
+    """All that is said there until nobody is left who could."""
+    said = b""
+    with suppress(OSError):  # how a terminal ends
+        while piece := os.read(descriptor, 1 << 16):
+            said += piece
+    os.close(descriptor)
+    return said.decode("utf-8", "replace")
+
+
+@pytest.mark.parametrize("listener", [os.pipe, pty.openpty])
+def test_what_cannot_be_read_is_told_in_a_run_s_words(
+    tmp_path: Path, listener: Callable[[], tuple[int, int]]
+) -> None:
+    (tmp_path / "in").mkdir()
+    whole, clip = tmp_path / "whole.mp4", tmp_path / "in" / "good.mp4"
+    source = "test:nir?size=320x256&rate=10&frames=30"
+    assert main(["run", source, "--to", str(whole), "--engine", "gray", "--quiet"]) == 0
+    subprocess.run(["ffmpeg", "-v", "error", "-i", str(whole), "-c", "copy", str(clip)], check=True)
+    begun = clip.read_bytes()[:5000]  # its index lies behind the pictures
+    for name, content in (("empty.mp4", b""), ("text.mkv", b"a text\n" * 99), ("begun.mp4", begun)):
+        (tmp_path / "in" / name).write_bytes(content)
+    began_s = time.monotonic()
+    reading, writing = listener()
+    command = [
+        sys.executable,
+        "-m",
+        "irchroma.launch",
+        "archive",
+        str(tmp_path / "in"),
+        str(tmp_path / "out"),
+    ]
+    with subprocess.Popen([*command, "--engine", "gray"], stderr=writing) as process:
+        os.close(writing)
+        said = rest_of(reading)
+    assert process.returncode == 1
+    assert time.monotonic() - began_s < 25
+    assert len(list(read_packets(tmp_path / "out" / "good.mp4"))) == 30
+    for words in ("empty.mp4 is empty (0 bytes)", "text.mkv is a text", "its index (moov) is missing"):
+        assert words in said
