@@ -141,9 +141,11 @@ class Archive:
                     self._ended(under_way, waiting)
         except OSError as error:
             told = unwritten(self._place, error)
-            if told.errno != errno.ENOSPC:
-                raise told from error
-            raise StreamError(f"{self._place}: {FULL}: with room there, the same command goes on") from error
+            if told.errno == errno.ENOSPC:
+                raise StreamError(f"{told}: with room there, the same command goes on") from error
+            if told is error:
+                raise
+            raise told from error
         finally:
             self._workers.close()
 
@@ -237,8 +239,9 @@ class Archive:
             part.replace(recording.target)
         except (OSError, StreamError, EngineError) as error:
             part.unlink(missing_ok=True)
-            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-                raise self._full(work, f"joining: {one_line(error)}") from error
+            told = unwritten(self._place, error) if isinstance(error, OSError) else error
+            if isinstance(told, OSError) and told.errno == errno.ENOSPC:
+                raise self._full(work, str(told), "joining: ") from error
             self._fail(recording, f"joining: {one_line(error)}", work)
             return
         ordered = [work.done[job.number] for job in work.jobs]
@@ -277,11 +280,11 @@ class Archive:
         self.colored += 1
         shutil.rmtree(work.folder, ignore_errors=True)
 
-    def _full(self, work: _Work, reason: str) -> SinkError:
-        """What ends the archive for now; noted where there is room for that."""
+    def _full(self, work: _Work, line: str, doing: str = "") -> SinkError:
+        """The line of what has no room ends the archive for now; noted where there is room for that."""
         with suppress(OSError):
-            self._fail(work.recording, reason, work)
-        full = SinkError(f"{self._place}: {FULL}")
+            self._fail(work.recording, f"{doing}{line}", work)
+        full = SinkError(line)
         full.errno = errno.ENOSPC
         return full
 

@@ -162,19 +162,37 @@ def work(job: Job) -> None:
         else:
             color_segment(job)
     except OSError as error:
-        raise unwritten(Path(job.target), error) from error
+        told = unwritten(Path(job.target).parent, error)
+        if told is error:
+            raise
+        raise told from error
 
 
-def unwritten(path: Path, error: OSError) -> OSError:
-    """The one clear line for a file of the archive's own that has no room or may not be written; any other
-    error as it is."""
-    if error.errno not in (*_FULL, *_DENIED):
+def unwritten(place: Path, error: OSError) -> OSError:
+    """The one clear line for a file that has no room, or for one of the archive's own that may not be
+    written; any other error as it is, such as that of a file that may not be read.
+
+    Args:
+        place: the folder of the archive's own files, named where the error names none.
+        error: as it was met.
+    """
+    full, sink = error.errno in _FULL, isinstance(error, SinkError)
+    if (sink and FULL in str(error)) or not (
+        full or (error.errno in _DENIED and (sink or _in(place, error)))
+    ):
         return error
-    full = error.errno in _FULL
     what = FULL if full else f"{UNWRITABLE} ({os.strerror(error.errno or 0).lower()})"
-    found = SinkError(f"{error.filename or path}: {what}")
+    name = str(error).rpartition(": ")[0] if sink else error.filename
+    found = SinkError(f"{name or place}: {what}")
     found.errno = errno.ENOSPC if full else error.errno
     return found
+
+
+def _in(place: Path, error: OSError) -> bool:
+    """Whether the file that it names lies there."""
+    if not isinstance(error.filename, str | bytes | os.PathLike):
+        return False
+    return Path(os.fsdecode(error.filename)).resolve().is_relative_to(place.resolve())
 
 
 def follow_tone(job: Job) -> None:
