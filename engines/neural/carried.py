@@ -15,9 +15,10 @@ from irchroma.engines.temporal.motion import move
 
 Plane = NDArray[np.float32]
 
-MOST_CARRIED = 2
+MOST_CARRIED = 3
 """Frames in a row whose models are those of a frame before: between two answers of a network that sees every
-third frame, color is what was said before, moved, and so are the models that put it on the luma."""
+fourth frame, color is what was said before, moved, and so are the models that put it on the luma. With less,
+every fourth frame would be more work than every third: models made before the answer, and again with it."""
 
 
 class CarriedModels:

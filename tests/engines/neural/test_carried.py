@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from irchroma.engines import catalog
 from irchroma.engines.neural.carried import MOST_CARRIED, CarriedModels
 from irchroma.engines.neural.colorizer import NeuralColorizer
+from irchroma.engines.neural.ladder import COLOR_EVERY
 from irchroma.engines.neural.options import NeuralOptions
 from irchroma.engines.recolor.guided import Affine
 from irchroma.engines.recolor.recoloring import Models, Recoloring
@@ -113,8 +114,9 @@ def street(number: int) -> NDArray[np.uint8]:
     return np.clip(wide[:, 3 * number : 3 * number + 320] + noise, 0, 255).astype(np.uint8)
 
 
-def test_pictures_with_carried_models_are_those_of_models_made_anew() -> None:
-    options = NeuralOptions(work_size_px=160, temporal=TemporalOptions(color_every=3))
+@pytest.mark.parametrize("every", COLOR_EVERY[1:])
+def test_pictures_with_carried_models_are_those_of_models_made_anew(every: int) -> None:
+    options = NeuralOptions(work_size_px=160, temporal=TemporalOptions(color_every=every))
     colorizer, making = NeuralColorizer(options, Painting()), Recoloring(options.recolor, LOOK)
     inside = np.s_[:, :-16]  # what comes in at the right has no past
     for number in range(12):
@@ -125,5 +127,5 @@ def test_pictures_with_carried_models_are_those_of_models_made_anew() -> None:
         pairs = zip(picture.planes, anew, strict=True)
         errors = [float(np.mean((one[inside].astype(float) - other[inside]) ** 2)) for one, other in pairs]
         assert max(errors) < 255**2 / 10**4.5  # 45 dB
-        assert (max(errors) > 0) == (number % 3 != 0)
+        assert (max(errors) > 0) == (number % every != 0)
     colorizer.close()
