@@ -225,7 +225,7 @@ def _files(
 ) -> list[dict[str, Any]]:
     """From file to H.264 file, every tool in turn."""
     clip = _clip(folder, size)
-    frames = _FRAMES_OF.get(size[0], 180)
+    frames = _FRAMES_OF.get(size[0], 900)  # small ones are over soon
     _write_clip(clip, size, pictures, frames)
     results = []
     for mask in MASKS:
@@ -236,6 +236,8 @@ def _files(
             arguments += _config(_exact(mask, tree), folder)
             told, driver = _irchroma(options, (tree, mask), arguments, folder, live=False)
             done = told["stages"]["compose"]
+            if not done["count"]:
+                raise ConfigError(f"a file's run in {tree}, {mask}, ended within its first {_FILE_WARM_S:g} s")
             results.append(
                 {
                     "size": list(size),
