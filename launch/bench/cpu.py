@@ -237,7 +237,7 @@ def _files(
             told, driver = _irchroma(options, (tree, mask), arguments, folder, live=False)
             done = told["stages"]["compose"]
             if not done["count"]:
-                raise ConfigError(f"a file's run in {tree}, {mask}, ended within its first {_FILE_WARM_S:g} s")
+                raise ConfigError(f"a file of {tree}, {mask}, was over within {_FILE_WARM_S:g} s")
             results.append(
                 {
                     "size": list(size),
