@@ -24,6 +24,9 @@ Planes = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
 
 DETAIL_SHARE = 0.01
 """Radius below which luma is detail, as a share of the long side."""
+BRIGHTENED = (0.26, 0.36)
+"""Median Y' of a night up to which it is laid by steady light, and from which its camera has brightened it
+lamps or none: a street lit by passing cars has 0.23, nights of a car's own camera have 0.42 to 0.56."""
 
 
 def by_steady_light(reference: Reference, thermal: bool) -> Reference:
@@ -40,7 +43,10 @@ def by_steady_light(reference: Reference, thermal: bool) -> Reference:
     if not sure.any():
         return reference
     light = _light_of(ycc, sure)
-    share = np.float32(light.by_night(thermal))
+    low, high = BRIGHTENED
+    share = np.float32(light.by_night(thermal)) * np.clip(
+        (high - np.median(ycc[sure, 0])) / np.float32(high - low), 0.0, 1.0
+    )
     if share <= 0:
         return reference
     ycc[~sure] = np.median(ycc[sure], axis=0)  # what is cut out of a picture is often black, and no night

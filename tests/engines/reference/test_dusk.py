@@ -131,6 +131,16 @@ def test_a_network_sees_a_night_lighter_and_without_the_color_of_lamps_and_a_day
     np.testing.assert_allclose(seen[..., 0], color_space.rgb_to_ycc(day)[..., 0], atol=0.01)
 
 
+def test_a_night_that_its_camera_has_brightened_is_laid_as_it_is() -> None:
+    """Lit from below as by a car, gray up to its top: a street at 0.23 changes, one at 0.45 does not."""
+    rows = np.linspace(0.7, 1.3, 60)[:, None, None]
+    trust = np.full((60, 80), 255, np.uint8)
+    for median, changed in ((0.23, True), (0.45, False)):
+        rgb = np.broadcast_to(np.rint(255 * median * rows).astype(np.uint8), (60, 80, 3)).copy()
+        made = by_steady_light(Reference(rgb, trust, "night"), thermal=True)
+        assert bool(np.any(made.rgb != rgb)) == changed, median
+
+
 def test_what_is_cut_out_of_a_day_s_picture_makes_no_night_of_it() -> None:
     rgb: NDArray[np.uint8] = np.full((90, 120, 3), 150, np.uint8)
     rgb[:40] = (150, 190, 230)
