@@ -25,7 +25,7 @@ Planes = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
 DETAIL_SHARE = 0.01
 """Radius below which luma is detail, as a share of the long side."""
 BRIGHTENED = (0.26, 0.36)
-"""Median Y' of a night up to which it is laid by steady light, and from which its camera has brightened it
+"""Median Y' of a night up to which it is laid by steady light, and from which its camera has brightened it,
 lamps or none: a street lit by passing cars has 0.23, nights of a car's own camera have 0.42 to 0.56."""
 
 
