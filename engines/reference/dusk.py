@@ -67,9 +67,9 @@ def toned(ycc: Plane, luma: NDArray[np.uint8], given: Plane, share: float) -> Pl
     wished = np.minimum(wished, seen + np.float32(BRIGHTER))
     finest = gray - cv2.GaussianBlur(gray, (0, 0), FINE_PX)
     made = gray + cv2.resize(wished - seen, size) + np.float32(CRISP) * finest
-    around = cv2.GaussianBlur(registration.resized(luma, registration.COARSE_PX), (0, 0), AROUND_PX)
+    half = cv2.resize(gray, tuple((side + 1) // 2 for side in small), interpolation=cv2.INTER_AREA)
     low, high = STANDS_OUT
-    warm = gray - cv2.resize(around, size).astype(np.float32) * np.float32(1 / 255)
+    warm = gray - cv2.resize(cv2.GaussianBlur(half, (0, 0), AROUND_PX / 2), size)
     warm = np.clip((warm - np.float32(low)) * np.float32(1 / (high - low)), 0.0, 1.0)
     made += warm * np.maximum(gray - made, 0.0)
     for _ in range(LIFTS):
