@@ -30,9 +30,9 @@ AUTO = Path("auto")
 HEADER = "# Color reference of a fixed camera's scene, for: irchroma run SOURCE --reference FILE\n"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Reference:
-    """One color picture of the scene.
+    """One color picture of the scene, equal to itself alone; its pixels never change.
 
     Attributes:
         rgb: (H, W, 3) uint8 R'G'B', full range.

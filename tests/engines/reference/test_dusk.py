@@ -53,6 +53,17 @@ def test_people_stay_as_bright_as_the_sensor_shows_them_and_the_wall_does_not() 
     assert made[:, 20:100].mean() < gray[:, 20:100].mean() - 0.08
 
 
+def test_what_stands_out_a_little_is_shaded_without_steps() -> None:
+    """Surroundings in whole levels made bands on what is plain."""
+    luma = np.full(SIZE, 30, np.uint8)
+    luma[:, 130:190] = 190
+    gray = luma.astype(np.float32) / 255
+    given = np.zeros(SIZE, np.float32)
+    made = toned(np.asarray(np.stack([gray] * 3), np.float32), luma, given, 1.0)[0, 120, 135:185]
+    assert np.ptp(made) > 0.2
+    assert np.abs(np.diff(made, 2)).max() < 0.006
+
+
 def test_what_only_the_reference_shows_is_a_soft_light_at_most() -> None:
     luma = np.full(SIZE, 60, np.uint8)
     own = np.stack([np.full(SIZE, value, np.float32) for value in (0.25, 0.0, 0.0)])
@@ -148,3 +159,25 @@ def test_what_is_cut_out_of_a_day_s_picture_makes_no_night_of_it() -> None:
     rgb[45:, :90], trust[45:, :90] = 0, 0
     made = by_steady_light(Reference(rgb, trust, "day"), thermal=True)
     np.testing.assert_array_equal(made.rgb, rgb)
+
+
+def test_what_is_cut_out_of_a_night_s_picture_is_no_darkness_of_its_scene() -> None:
+    whole = color_space.ycc_to_rgb(street(glow=(0.03, 0.15)))
+    trust = np.full(SIZE, 255, np.uint8)
+    cut, sure = whole.copy(), trust.copy()
+    cut[:, 150:], sure[:, 150:] = 0, 0
+    seen, known = (
+        color_space.rgb_to_ycc(in_calm_colors(Reference(rgb, trusted, "night")).rgb)
+        for rgb, trusted in ((cut, sure), (whole, trust))
+    )
+    assert abs(float(np.median(seen[:, :150, 0])) - EXPOSED) < 0.01
+    np.testing.assert_allclose(seen[:, :130], known[:, :130], atol=0.012)
+
+
+def test_a_picture_that_two_look_at_is_calmed_once() -> None:
+    """For the network and for what geometry lays over it: an eighth of a second each."""
+    rgb = color_space.ycc_to_rgb(street())
+    night = Reference(rgb, np.full(SIZE, 255, np.uint8), "night")
+    assert in_calm_colors(night) is in_calm_colors(night)
+    other = Reference(rgb + np.uint8(40), night.trust, "night")
+    assert in_calm_colors(other) is not in_calm_colors(night)
