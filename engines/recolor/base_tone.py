@@ -43,6 +43,8 @@ DARKEST = 0.3
 """Part of a sky's tone below which nothing before it is turned: a wall had a black outline."""
 LEAVES = (-0.03, -0.06)
 """Cb that smooth places as warm as a window's mean have where leaves begin, and from which on they are."""
+NO_WALL = (0.02, 0.0)
+"""The same of Cr: brick, sand and beige walls are as yellow as leaves, and windows in them are dark."""
 GAP = 0.5
 """Part of the base of leaves below which nothing among them is shown: a gap through which a cold sky is seen
 is no black speck by day."""
@@ -259,6 +261,8 @@ def _among_leaves(
     size = (seen.luma.shape[0], seen.luma.shape[1])
     blue = guided.enlarge(smooth.blue_slope, size) * seen.mean + guided.enlarge(smooth.blue_offset, size)
     share = rise(blue, LEAVES)
+    red = guided.enlarge(smooth.red_slope, size) * seen.mean + guided.enlarge(smooth.red_offset, size)
+    share *= rise(red, NO_WALL)
     most = np.maximum(base[0], np.float32(FLAT)) * np.float32(1 - GAP)
     most /= np.maximum(np.abs(base[1]) * (seen.mean - within.lowest), np.float32(FLAT))
     share *= np.minimum(most, 1) - 1

@@ -42,12 +42,13 @@ Plane = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class SmoothTone:
-    """The tone and blue of smooth places around, at a quarter of the work size.
+    """The tone and color of smooth places around, at a quarter of the work size.
 
     Attributes:
         slope: (h, w) float32 of Y' in luma.
         offset: (h, w) float32, part of full scale.
         blue_slope, blue_offset: (h, w) float32, the same of Cb.
+        red_slope, red_offset: (h, w) float32, the same of Cr.
         believed: (h, w) float32 in [0, 1), how far.
         sides: (h, w) float32 in [0, 1), 1 where they are two surfaces, see `SIDES`.
     """
@@ -56,6 +57,8 @@ class SmoothTone:
     offset: Plane
     blue_slope: Plane
     blue_offset: Plane
+    red_slope: Plane
+    red_offset: Plane
     believed: Plane
     sides: Plane
 
@@ -89,7 +92,8 @@ def lead_by_smooth_places(
     for plane, move in zip(planes, cv2.split(moves), strict=True):
         plane += move if halved else guided.enlarge(move, (guide.shape[0], guide.shape[1]))
     slopes, offsets = ([np.asarray(one, np.float32) for one in cv2.split(of)] for of in (slope, offset))
-    return SmoothTone(slopes[0], offsets[0], slopes[1], offsets[1], believed, sides)
+    tone, blue, red = zip(slopes, offsets, strict=True)
+    return SmoothTone(*tone, *blue, *red, believed, sides)
 
 
 def _models(small: Plane, square: Plane, fine: Plane, lead: float) -> tuple[Plane, Plane, Plane, Plane]:

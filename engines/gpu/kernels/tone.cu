@@ -27,11 +27,11 @@ struct base_arguments {
     const float *seen;    // (2, height, width): windows' means of the guide and of its square
     const float *models;  // (2, height, width): of the wanted change in the guide
     float *out;           // (3, height, width): way back, base, factor
-    const float *smooth;  // (.., smooth_height, smooth_width): as `smooth_averages` wrote it, models of luma and of Cb first
+    const float *smooth;  // (.., smooth_height, smooth_width): as `smooth_averages` wrote it, models of luma, Cb and Cr first
     int whole_width, whole_height, width, height, radius, smooth_width, smooth_height, smooth_sides;
     float turned, lift_begins, lift_full, blue_begins, blue_full, uneven_begins, uneven_full;
     float sharp_begins, sharp_full, flat, slope_begins, slope_full;
-    float leaves_begins, leaves_full, gap;
+    float leaves_begins, leaves_full, no_wall_begins, no_wall_full, gap;
     float darkest, noise_begins, noise_full, fine_begins, fine_full, calm;
     float edge_floor, detail_floor;
 };
@@ -106,6 +106,8 @@ PLACE void base_at(const base_arguments &a, const Tile &tile, int x, int y, int)
         factor *= 1.0f - a.calm * sky * clamped((fine - a.fine_begins) / (a.fine_full - a.fine_begins), 0.0f, 1.0f);
         blue = smooth_of(a, 3, x, y) * mean + smooth_of(a, 4, x, y);  // base_tone._among_leaves
         float leaves = clamped((blue - a.leaves_begins) / (a.leaves_full - a.leaves_begins), 0.0f, 1.0f);
+        float red = smooth_of(a, 5, x, y) * mean + smooth_of(a, 6, x, y);
+        leaves *= clamped((red - a.no_wall_begins) / (a.no_wall_full - a.no_wall_begins), 0.0f, 1.0f);
         float most = fmaxf(base, a.flat) * (1.0f - a.gap) / fmaxf(fabsf(factor) * (mean - lowest), a.flat);
         factor *= 1.0f + leaves * (fminf(most, 1.0f) - 1.0f);
     }

@@ -24,6 +24,7 @@ from irchroma.engines.recolor.base_tone import (
     GAP,
     LEAVES,
     LIFT,
+    NO_WALL,
     NOISE,
     SKY_BLUE,
     UNEVEN,
@@ -272,8 +273,9 @@ class RecolorSteps:
                 gap=GAP,
                 darkest=DARKEST,
                 calm=CALM,
-                **_between(lift=LIFT, blue=SKY_BLUE, uneven=UNEVEN, slope=WARM_IS_DARK, leaves=LEAVES),
-                **_between(noise=NOISE, fine=FINE, sharp=sharp_in(guide.shape, options.radius_px)),
+                **_between(lift=LIFT, blue=SKY_BLUE, uneven=UNEVEN, slope=WARM_IS_DARK),
+                **_between(leaves=LEAVES, no_wall=NO_WALL, noise=NOISE, fine=FINE),
+                **_between(sharp=sharp_in(guide.shape, options.radius_px)),
                 edge_floor=options.edge_floor,
                 detail_floor=options.detail_floor,
                 **size,
@@ -282,7 +284,6 @@ class RecolorSteps:
         made = self._space.array("tone.shown", (1, 2, height, width))
         curve = {"curve": options.curve, "dark_curve": options.dark_curve, "pivot": options.pivot}
         curve |= {"exponent": options.exponent, "dark_exponent": options.dark_exponent}
-        begins, full = self._look.dark_share
         self._steps.append(
             launch(
                 "finish_tone",
@@ -292,8 +293,7 @@ class RecolorSteps:
                 count=self._count,
                 out=made,
                 radius=options.radius_px,
-                dark_begins=begins,
-                dark_full=full,
+                **_between(dark=self._look.dark_share),
                 least=options.detail_gain,
                 most=CURVED,
                 **curve,

@@ -125,12 +125,12 @@ def test_a_thermal_sky_brightens_and_the_trees_below_keep_their_texture() -> Non
     assert np.corrcoef(before.ravel(), after.ravel())[0, 1] > 0.95
 
 
-def before_a_sky(luma: Plane, tone: Plane, turned: float, cb: float | Plane = 0.1) -> Plane:
+def before_a_sky(luma: Plane, tone: Plane, turned: float, cb: float | Plane = 0.1, cr: float = 0.0) -> Plane:
     """What comes out, [0, 1], of a thermal picture (h, w) with that Cb where it is cold, or with a plane of
-    Cb, and of its tone, by smooth places too."""
+    Cb, with that Cr all over, and of its tone, by smooth places too."""
     guide, tone = luma.astype(np.float32), tone.copy()
     blue = np.where(luma < 0.2, np.float32(cb), np.float32(0)) if isinstance(cb, float) else cb.copy()
-    smooth = lead_by_smooth_places(guide, (tone, blue, np.zeros_like(blue)), halved=True, lead=0.7)
+    smooth = lead_by_smooth_places(guide, (tone, blue, np.full_like(blue, cr)), halved=True, lead=0.7)
     options = replace(THERMAL, turned=turned, curve=0.0, exponent=1.0, detail_gain=1.0)
     seen, square = guided.windows(guide, options.radius_px), guide * guide
     change = base_tone(seen, square, tone, options, smooth)
@@ -252,3 +252,19 @@ def test_a_gap_among_leaves_is_no_black_speck_and_a_dark_window_stays_dark() -> 
     assert plain[59, 79] < 0.05
     assert 0.12 < made[-0.09][59, 79] < made[-0.09][59, 40] - 0.08
     np.testing.assert_allclose(made[-0.09][:40], plain[:40], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("cb", "cr"), [(-0.055, 0.1), (-0.06, 0.03), (-0.09, 0.04)], ids=["brick", "beige", "sand"]
+)
+def test_a_cold_window_in_a_warm_wall_is_no_gap_among_leaves(cb: float, cr: float) -> None:
+    luma = np.full((120, 160), 150 / 255, np.float32)
+    for row, column in ((30, 40), (58, 78), (80, 110)):
+        luma[row : row + 4, column : column + 6] = 20 / 255
+    tone = luma - np.float32(0.05)
+    of_color = np.full_like(luma, cb)
+    np.testing.assert_array_equal(
+        before_a_sky(luma, tone, 1.6, of_color, cr), before_a_sky(luma, tone, 0.0, of_color, cr)
+    )
+    green = before_a_sky(luma, tone, 1.6, of_color, -0.01)
+    assert green[60, 80] > before_a_sky(luma, tone, 1.6, of_color, cr)[60, 80] + 0.1

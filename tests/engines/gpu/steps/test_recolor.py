@@ -210,6 +210,19 @@ def test_gaps_among_leaves_are_not_black_by_the_same_amount(on_device: OnDevice)
     assert shown[luma == 10].mean() > black[luma == 10].mean() + 10, "the scene has no black gaps"
 
 
+def test_windows_in_walls_from_green_to_red_are_as_dark(on_device: OnDevice) -> None:
+    luma = np.full((240, 320), 150, np.uint8)
+    for row, column in np.random.default_rng(10).integers(8, (230, 310), (60, 2)):
+        luma[row : row + 4, column : column + 6] = 20
+    tone = (luma / np.float32(255) - np.float32(0.05)).clip(0, 1)
+    red = np.broadcast_to(np.linspace(-0.03, 0.06, 320, dtype=np.float32), tone.shape)
+    ycc = np.ascontiguousarray(np.dstack([tone, np.full_like(tone, -0.07), red]))
+    given = Scene(luma, luma, ycc, np.ones_like(tone))
+    shown = assert_as_on_the_cpu(on_device, given, catalog.BANDS["thermal"].look)
+    green, brick = (shown[:, part][luma[:, part] == 20].mean() for part in (slice(80), slice(240, None)))
+    assert green > brick + 20
+
+
 @pytest.mark.parametrize(
     "change",
     [
