@@ -63,6 +63,15 @@ class Encoded:
     wished: bool = False
 
 
+@dataclass(slots=True, eq=False)
+class _Wish:
+    """A picture that was asked for; `left` to a later one's thread, should that one fail."""
+
+    reference: Reference | None
+    taken: Callable[[], None] | None
+    left: bool = False
+
+
 class GivenPicture:
     """The reference of one video, and its encoder, for all the networks that color by it.
 
@@ -91,7 +100,7 @@ class GivenPicture:
         frames = catalog.weights_path(catalog.REFERENCE.name, band)
         self._pictures: Graph = opener(frames.with_name(f"{frames.stem}_picture.onnx"), options)
         self._encoding, self._asking = threading.Lock(), threading.Lock()
-        self._asked = 0
+        self._wishes: list[_Wish] = []
         self._usual: dict[str, Tensor] | None = None
         self._reference: Reference | None = None
         self._networks: WeakSet[ExemplarNetwork] = WeakSet()
@@ -108,47 +117,63 @@ class GivenPicture:
 
     def give(self, reference: Reference | None, taken: Callable[[], None] | None = None) -> None:
         """Color by this picture from the next frame on, or by none; any thread, which waits until it is
-        encoded and the networks are compiled for it, 0.1 to 0.5 s. Of several threads the last to come has
-        its way.
+        encoded and networks are compiled for it, 0.1 to 0.5 s. Of several the last to come has its way, or
+        where it fails the one before it.
 
         Args:
             reference: the picture.
             taken: called as soon as it is in use, unless another was asked for meanwhile; must not wait.
         """
+        wish = _Wish(reference, taken)
         with self._asking:
-            self._asked += 1
-            number = self._asked
-        if reference is None:
-            self._take(number, None, None, taken)
-            return
+            if reference is None:
+                return self._use(wish, None)
+            self._wishes.append(wish)
         with self._encoding:
-            if number != self._asked:
-                return
-            seen = reference
-            if catalog.look_of(catalog.REFERENCE.name, self.band).unlit is None:
-                seen = in_calm_colors(reference)
-            tokens = encode(seen, self._pictures)
-            trusted = tokens["bias"].ravel() == 0.0
-            cells = tokens["values"][0]
-            cells = cells[trusted] if trusted.any() else cells
-            mood, light = Mood.of(cells[:, 1:3], cells[:, 7]), Light.of(cells[:, :3], cells[:, 7])
-            encoded = Encoded(reference.name, tokens, mood, _placing(reference), light, reference.wished)
-            for network in self._networks:
-                network.prepare_for(encoded)
-            self._take(number, reference, encoded, taken)
+            self._serve(wish)
 
-    def _take(
-        self,
-        number: int,
-        reference: Reference | None,
-        encoded: Encoded | None,
-        taken: Callable[[], None] | None,
-    ) -> None:
+    def _serve(self, wish: _Wish) -> None:
+        """Take it where it is the last, else leave it to the one after it, whose thread comes here too."""
         with self._asking:
-            if number == self._asked:
-                self._reference, self.encoded = reference, encoded
-                if taken is not None:
-                    taken()
+            if not self._is_last(wish):
+                return
+        try:
+            encoded = self._encoded(wish.reference)
+        except BaseException:
+            with self._asking:
+                self._wishes = [one for one in self._wishes if one is not wish]
+                left = [one for one in self._wishes[-1:] if one.left]
+            for older in left:
+                self._serve(older)
+            raise
+        with self._asking:
+            if self._is_last(wish):
+                self._use(wish, encoded)
+
+    def _is_last(self, wish: _Wish) -> bool:
+        wish.left = not self._wishes or wish is not self._wishes[-1]
+        return not wish.left
+
+    def _encoded(self, reference: Reference | None) -> Encoded | None:
+        if reference is None:
+            return None
+        calm = catalog.look_of(catalog.REFERENCE.name, self.band).unlit is None
+        tokens = encode(in_calm_colors(reference) if calm else reference, self._pictures)
+        trusted = tokens["bias"].ravel() == 0.0
+        cells = tokens["values"][0]
+        cells = cells[trusted] if trusted.any() else cells
+        mood, light = Mood.of(cells[:, 1:3], cells[:, 7]), Light.of(cells[:, :3], cells[:, 7])
+        encoded = Encoded(reference.name, tokens, mood, _placing(reference), light, reference.wished)
+        for network in self._networks:
+            network.prepare_for(encoded)
+        return encoded
+
+    def _use(self, wish: _Wish, encoded: Encoded | None) -> None:
+        """From the next frame on; whatever was asked for before is done with."""
+        self._wishes.clear()
+        self._reference, self.encoded = wish.reference, encoded
+        if wish.taken is not None:
+            wish.taken()
 
     def usual_tokens(self) -> dict[str, Tensor]:
         """Of a gray picture of usual shape, by whose shapes networks are compiled; any thread."""
