@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -71,8 +72,10 @@ def encoded_size(size: tuple[Any, ...]) -> tuple[int, int]:
     return height, width
 
 
+@lru_cache(8)
 def places(height: int, width: int) -> Tensor:
-    """(1, 2, h, w) float32: x and y of the cells' middles in [-1, 1]."""
+    """(1, 2, h, w) float32: x and y of the cells' middles in [-1, 1]; one array for all calls, not to be
+    written to."""
     y = np.broadcast_to(((np.arange(height) + 0.5) / height * 2 - 1)[:, None], (height, width))
     x = np.broadcast_to((np.arange(width) + 0.5) / width * 2 - 1, (height, width))
     return np.stack([x, y])[None].astype(np.float32)

@@ -1,4 +1,4 @@
-"""What a network paints teal or mint is shown as the green of leaves: neither is hardly ever natural.
+"""What a network paints teal or mint is shown as the green of leaves: both are hardly ever natural.
 
 Of 347 photographs (BSDS500, CamVid, ImageNet samples) at lightness 20 to 50, each twenty degrees of hue
 between leaves' 100 and 140 hold 7 to 11 % of the pixels, between skies' and shadows' 240 and 280 3 to 14 %,

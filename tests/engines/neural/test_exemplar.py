@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -22,15 +19,13 @@ from irchroma.engines.errors import EngineError, EngineOptionError
 from irchroma.engines.network.network import (
     GRAPH_RUNTIMES,
     NetworkOptions,
-    Tensors,
     installed,
-    open_graph,
 )
 from irchroma.engines.neural.adjustable import AdjustableColorizer
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
-from irchroma.engines.neural.exemplar import ExemplarNetwork, GivenPicture, PreparedNetwork
+from irchroma.engines.neural.exemplar import ExemplarNetwork, PreparedNetwork
 from irchroma.engines.neural.ladder import Rung
-from irchroma.engines.neural.tokens import encoded_size
+from irchroma.engines.neural.tokens import encoded_size, places
 from irchroma.engines.recolor.work_picture import padded, work_size
 from irchroma.engines.reference.mood import COLD_MOST, WARM_MOST
 from irchroma.engines.reference.pictures import AUTO, Reference, load_references, save_references
@@ -264,49 +259,6 @@ def test_beside_the_frames_and_with_a_file_it_colors_a_live_video(band: str, tmp
     assert error(pictures[-1], rgb) < gray
 
 
-def test_of_two_who_give_a_picture_at_once_the_last_has_its_way() -> None:
-    """None at all, while the one before is encoded, and another one behind it."""
-    options = NetworkOptions("openvino", threads=1, cache=None, exact=True)
-
-    class Slow:
-        """A graph that takes its time for the first picture."""
-
-        def __init__(self, path: Path, options: NetworkOptions) -> None:
-            self.graph = open_graph(path, options)
-            self.begun, self.may_end = threading.Event(), threading.Event()
-
-        def run(self, inputs: Tensors) -> Tensors:
-            first = not self.begun.is_set()
-            self.begun.set()
-            assert not first or self.may_end.wait(60)
-            return self.graph.run(inputs)
-
-        def close(self) -> None:
-            self.graph.close()
-
-    older, newer = (replace(given(scene(seed)[1]), name=name) for seed, name in ((1, "older"), (2, "newer")))
-    for last in (None, newer):
-        graphs: list[Slow] = []
-
-        def opener(path: Path, options: NetworkOptions, graphs: list[Slow] = graphs) -> Any:
-            graphs.append(Slow(path, options))
-            return graphs[-1]
-
-        picture, taken = GivenPicture(ENGINES[0], options, opener=opener), list[str]()
-        before = threading.Thread(target=picture.give, args=(older, partial(taken.append, "older")))
-        before.start()
-        assert graphs[0].begun.wait(60)
-        after = threading.Thread(target=picture.give, args=(last, partial(taken.append, "last")))
-        after.start()
-        after.join(0.2)
-        graphs[0].may_end.set()
-        for thread in (before, after):
-            thread.join(60)
-        assert picture.name == (None if last is None else "newer")
-        assert taken[-1] == "last"
-        picture.close()
-
-
 @pytest.mark.parametrize("band", ENGINES)
 def test_a_reference_is_taken_away_again(band: str) -> None:
     luma, rgb = scene()
@@ -317,6 +269,11 @@ def test_a_reference_is_taken_away_again(band: str) -> None:
     engine.exchange_references([])
     np.testing.assert_array_equal(shown(engine, luma), known)
     engine.close()
+
+
+def test_the_places_of_cells_are_counted_once_for_all_frames() -> None:
+    assert places(2, 3) is places(2, 3)
+    np.testing.assert_allclose(places(2, 3)[0, :, 1], [[-2 / 3, 0, 2 / 3], [0.5, 0.5, 0.5]], atol=1e-6)
 
 
 def test_a_reference_of_any_shape_is_encoded_in_about_as_many_cells() -> None:
