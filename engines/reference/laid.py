@@ -99,7 +99,8 @@ class Laid:
         trust = registration.warp(reference.trust, matrix, size, cv2.BORDER_CONSTANT)
         self.trust = cv2.GaussianBlur(trust.astype(np.float32) / 255, (0, 0), 2.0)
         self.surely = surely(matrix, luma, self._share)
-        self.light = _light_of(self._ycc, np.ones(size, np.bool_))
+        scene = registration.warp(reference.trust, matrix, size) > 127
+        self.light = _light_of(self._ycc, scene if scene.any() else ~scene)
         self._full: NDArray[np.uint8] | None = None
         self._video: Planes | None = None
 

@@ -17,7 +17,7 @@ from irchroma.engines.reference.dusk import (
     toned,
     without_lamps,
 )
-from irchroma.engines.reference.laid import by_steady_light, in_calm_colors
+from irchroma.engines.reference.laid import Laid, by_steady_light, in_calm_colors
 from irchroma.engines.reference.pictures import Reference
 
 SIZE = (240, 320)
@@ -159,6 +159,17 @@ def test_what_is_cut_out_of_a_day_s_picture_makes_no_night_of_it() -> None:
     rgb[45:, :90], trust[45:, :90] = 0, 0
     made = by_steady_light(Reference(rgb, trust, "day"), thermal=True)
     np.testing.assert_array_equal(made.rgb, rgb)
+
+
+def test_a_day_s_picture_is_none_of_a_night_where_it_lies_with_most_of_it_cut_out() -> None:
+    rgb: NDArray[np.uint8] = np.full((*SIZE, 3), 150, np.uint8)
+    rgb[:80] = (150, 190, 230)
+    trust = np.full(SIZE, 255, np.uint8)
+    rgb[:, :200], trust[:, :200] = 0, 0
+    laid = Laid(Reference(rgb, trust, "day"), np.eye(2, 3), person())
+    assert laid.light.by_night(thermal=True) == 0.0
+    nothing = Laid(Reference(rgb, np.zeros(SIZE, np.uint8), "day"), np.eye(2, 3), person())
+    assert nothing.light.dark == 1.0
 
 
 def test_what_is_cut_out_of_a_night_s_picture_is_no_darkness_of_its_scene() -> None:
