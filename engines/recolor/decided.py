@@ -47,6 +47,11 @@ SKY_BLUE = (0.0, 0.02)
 """Cb at which heat's blue begins, and from which on it is."""
 BARK_TONE = (0.2, 0.45)
 """Y' shown up to which heat's brown is that of shaded leaves, without red; from the second on a wall's."""
+BROWN = (0.75, 1.05)
+"""Cr over -Cb at which heat's brown begins to be a wall's, soil's or skin's, and from which on it is: what
+loses its red there loses as much of its yellow, or it came out olive. Most leaves lie below."""
+LEAST_YELLOW = 0.001
+"""Least -Cb that it is told by."""
 PINK, RED = 0.004, 1.6
 """Most Cr of heat where nothing is yellow, and how much more for each part of -Cb: skin, bricks have less."""
 
@@ -70,7 +75,7 @@ def decide(tone: Plane, cb: Plane, cr: Plane, guide: Plane) -> None:
 
 def unmix(tone: Plane, cb: Plane, cr: Plane) -> None:
     """Move a thermal network's Cb and Cr (h, w) float32 in place where they are those of no day: nothing dark
-    is blue, leaves in the shade are not brown, nothing is violet.
+    is blue, leaves in the shade are not brown nor brown walls olive, nothing is violet.
 
     Args:
         tone: (h, w) float32 Y' that is shown where it is believed.
@@ -83,8 +88,15 @@ def unmix(tone: Plane, cb: Plane, cr: Plane) -> None:
     cb *= kept
     cr *= kept
     red: Plane = np.maximum(cr, 0)
-    red *= rise(tone, BARK_TONE)
+    yellow: Plane = np.maximum(-cb, 0)
+    hue: Plane = np.maximum(yellow, np.float32(LEAST_YELLOW))
+    brown = rise(np.divide(red, hue, out=hue), BROWN)
+    left = rise(tone, BARK_TONE)
+    red *= left
     np.minimum(cr, red, out=cr)
+    brown *= 1 - left
+    brown *= yellow
+    cb += brown
     most: Plane = np.maximum(-cb, 0)
     most *= np.float32(RED)
     most += np.float32(PINK)
@@ -105,6 +117,7 @@ def bounds() -> dict[str, float]:
         "sky_tone": SKY_TONE,
         "sky_blue": SKY_BLUE,
         "bark_tone": BARK_TONE,
+        "brown": BROWN,
     }
     told = {
         f"{name}_{end}": pair[place]
@@ -112,7 +125,7 @@ def bounds() -> dict[str, float]:
         for place, end in enumerate(("begins", "full"))
     }
     told |= {"snow_lost": SNOW_LOST, "snow_lift": SNOW_LIFT, "leaf_gain": LEAF_GAIN}
-    return told | {"pink": PINK, "red": RED}
+    return told | {"pink": PINK, "red": RED, "least_yellow": LEAST_YELLOW}
 
 
 def _whiten(tone: Plane, cb: Plane, cr: Plane, guide: Plane) -> None:

@@ -16,7 +16,7 @@ struct believe_arguments {
     float snow_red_begins, snow_red_full, snow_yellow_begins, snow_yellow_full, leaf_red_begins, leaf_red_full, leaf_yellow_begins, leaf_yellow_full, leaf_beyond_begins, leaf_beyond_full;
     float snow_lost, snow_lift, leaf_gain;
     int unmixes;  // 1: heat's blue, brown and violet of no day are something else (decided.unmix)
-    float sky_tone_begins, sky_tone_full, sky_blue_begins, sky_blue_full, bark_tone_begins, bark_tone_full, pink, red;
+    float sky_tone_begins, sky_tone_full, sky_blue_begins, sky_blue_full, bark_tone_begins, bark_tone_full, brown_begins, brown_full, pink, red, least_yellow;
 };
 
 // 0 up to the first, 1 from the second on, which may be the smaller one (base_tone.rise).
@@ -41,7 +41,9 @@ PLACE void believe_at(const believe_arguments &a, int x, int y, int z) {
         float kept = 1.0f - (1.0f - rise(tone, a.sky_tone_begins, a.sky_tone_full)) * rise(cb, a.sky_blue_begins, a.sky_blue_full);
         cb *= kept;
         cr *= kept;
-        cr = fminf(cr, fmaxf(cr, 0.0f) * rise(tone, a.bark_tone_begins, a.bark_tone_full));
+        float left = rise(tone, a.bark_tone_begins, a.bark_tone_full), yellow = fmaxf(-cb, 0.0f), red = fmaxf(cr, 0.0f);
+        cb += yellow * (1.0f - left) * rise(red / fmaxf(yellow, a.least_yellow), a.brown_begins, a.brown_full);
+        cr = fminf(cr, red * left);
         cr = fminf(cr, a.pink + a.red * fmaxf(-cb, 0.0f));
     }
     cb = other_blue + share * (cb - other_blue);

@@ -102,10 +102,29 @@ def test_a_dark_corner_is_no_sky_and_brown_leaves_lose_their_red() -> None:
     assert unmixed((0.5, 0.0, 0.04)) == pytest.approx((0.5, 0, PINK))
 
 
+@pytest.mark.parametrize(
+    "rgb", [(85, 66, 50), (107, 74, 57), (90, 55, 40)], ids=["soil", "dark skin", "brick in the shade"]
+)
+def test_dark_brown_that_loses_its_red_is_grayer_and_no_olive(rgb: tuple[int, int, int]) -> None:
+    red, green, blue = (value / 255 for value in rgb)
+    tone = 0.2126 * red + 0.7152 * green + 0.0722 * blue  # BT.709-6, 3.2
+    shown, cb, cr = unmixed((tone, (blue - tone) / 1.8556, (red - tone) / 1.5748))
+    assert shown == pytest.approx(tone)
+    assert (red - tone) / 1.5748 > 2 * cr > 0
+    assert (blue - tone) / 1.8556 < 1.5 * cb < 0
+    assert 1.5748 * cr > -0.1873 * cb - 0.4681 * cr  # R' above G'
+
+
 def test_nothing_jumps_between_a_sky_and_what_is_before_it() -> None:
     ways = np.linspace(0, 1, 401)
     sky = np.array((0.75, 0.1, -0.08))
-    for end in ((0.2, -0.08, 0.03), (0.15, 0.08, -0.05), (0.6, 0.02, 0.05), (0.3, -0.1, -0.06)):
+    for end in (
+        (0.2, -0.08, 0.03),
+        (0.15, 0.08, -0.05),
+        (0.6, 0.02, 0.05),
+        (0.3, -0.1, -0.06),
+        (0.2, -0.05, 0.06),
+    ):
         colors = np.asarray(end) + ways[:, None] * (sky - end)
         made = np.array([unmixed((one[0], one[1], one[2])) for one in colors])
         assert np.abs(np.diff(made, axis=0)).max() < 0.004
