@@ -173,13 +173,14 @@ class NeuralColorizer:
             self._given.give(references[0])
         self._stage = TemporalStage(self.options.temporal) if self.options.steady else None
         look = catalog.look_of(self.options.engine, self.options.size)
-        self._keep_dark = partial(_keep_dark, neutral.dark_fade() if look.unlit is not None else None)
+        self._keep_dark = partial(neutral.keep_dark, neutral.dark_fade() if look.unlit is not None else None)
         alone = self.options.network.threads == 1
         self._beside = ColorBeside(self._stage, self._keep_dark, alone) if beside and self._stage else None
         self._calls = CallsInOrder() if self.options.ahead and self._stage and not beside else None
         self.depth = AHEAD_FRAMES if self._calls is not None else type(self).depth
         self._recoloring, self._carried = Recoloring(self.options.recolor, look), CarriedModels()
         self._looks = (catalog.BANDS[self._band].look, look)  # without a reference, and by one
+        self._recoloring.other_look = self._looks[0]
         self._steering: ReferenceSteering | None = None
         if reference is not None:
             steered = ReferenceOptions(reference, careful=exemplar, steady=self.options.steady).at(strength)
@@ -217,7 +218,9 @@ class NeuralColorizer:
     ) -> None:
         """Color one frame; see `irchroma.stream.protocols.Colorizer.submit`."""
         if self._given is not None:
-            self._recoloring.look = self._looks[self._given.name is not None and self._given.strength > 0]
+            counts_now = self._given.counts_at(pts_ns if self._stage is not None else None)
+            self._recoloring.look = self._looks[counts_now > 0]
+            self._recoloring.other_share = 1.0 - counts_now if counts_now > 0 else 0.0
         with frame_turns().turn():
             job = self._observe(luma, pts_ns, held, counts)
         job.pts_ns = pts_ns
@@ -236,8 +239,7 @@ class NeuralColorizer:
             ycc = np.asarray(cv2.merge([at_size(plane, size) for plane in cv2.split(ycc)]), np.float32)
             confidence = at_size(confidence, size)
         if self._steering is not None:
-            ycc, confidence = self._steering.apply(job.small, ycc, confidence, pts_ns)
-            job.scenery = self._steering.scenery
+            ycc, confidence = _steered(self._steering, job, ycc, confidence)
         job.news, job.said = self._beside.news, self._beside.said
         self._hand_over(job, ycc, confidence)
         self._pending.append(job)
@@ -369,8 +371,7 @@ class NeuralColorizer:
         if self._stage is not None and job.seen is not None:
             ycc, confidence = self._stage.update(job.seen, ycc, confidence, job.cost_s)
         if self._steering is not None and ycc is not None and confidence is not None:
-            ycc, confidence = self._steering.apply(job.small, ycc, confidence, job.pts_ns)
-            job.scenery = self._steering.scenery
+            ycc, confidence = _steered(self._steering, job, ycc, confidence)
         self._hand_over(job, ycc, confidence)
 
     def _model(self, job: _InFlight) -> None:
@@ -387,12 +388,12 @@ class NeuralColorizer:
         job.ycc, job.confidence = ycc, confidence
 
 
+def _steered(steering: ReferenceSteering, job: _InFlight, ycc: Plane, sure: Plane) -> tuple[Plane, Plane]:
+    """With the share that is a reference's as a fourth channel, see `Recoloring.apply`."""
+    ycc, sure = steering.apply(job.small, ycc, sure, job.pts_ns)
+    job.scenery = steering.scenery
+    return ycc if steering.share is None else np.dstack([ycc, steering.share]), sure
+
+
 def _same(answer: Answer) -> Answer:
     return answer
-
-
-def _keep_dark(fade: Plane | None, ycc: Plane, small: Luma) -> None:
-    """No method: what a colorizer's parts call must not keep the colorizer, which goes when it is closed."""
-    if fade is not None:
-        dark = cv2.LUT(small, fade)
-        cv2.multiply(ycc, cv2.merge([np.ones_like(dark), dark, dark]), dst=ycc)

@@ -28,6 +28,7 @@ from irchroma.engines.reference.mood import Mood, with_mood
 from irchroma.engines.reference.pictures import Reference
 from irchroma.engines.reference.placing import Placing
 from irchroma.engines.reference.shown import Light, Own, Taken, shown_of
+from irchroma.engines.reference.steering import FADE_S
 
 log = logging.getLogger(__name__)
 
@@ -104,11 +105,25 @@ class GivenPicture:
         self._usual: dict[str, Tensor] | None = None
         self._reference: Reference | None = None
         self._networks: WeakSet[ExemplarNetwork] = WeakSet()
+        self._counts = 0.0
+        self._seen_ns: int | None = None
 
     @property
     def name(self) -> str | None:
         """Of the picture that is in use."""
         return self.encoded.name if self.encoded is not None else None
+
+    def counts_at(self, pts_ns: int | None) -> float:
+        """How far a picture counts for what is done to colors in a frame, [0, 1], which glides from frame to
+        frame; None for a frame by itself. By the thread of the frames."""
+        goal = float(self.encoded is not None and self.strength > 0)
+        if pts_ns is None or self._seen_ns is None:
+            self._counts = goal
+        else:
+            step = max(0, pts_ns - self._seen_ns) / 1e9 / FADE_S
+            self._counts += min(max(goal - self._counts, -step), step)
+        self._seen_ns = pts_ns
+        return self._counts
 
     def attend(self, network: ExemplarNetwork) -> None:
         """This network colors by the picture from now on."""
@@ -189,6 +204,7 @@ class GivenPicture:
 
     def forget(self) -> None:
         """Another view may come: where the reference lies in it is found anew."""
+        self._seen_ns = None
         with self._asking:
             encoded, reference = self.encoded, self._reference
             if encoded is not None and reference is not None:

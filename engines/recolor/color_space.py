@@ -7,12 +7,13 @@ it and every measure of luma uses its Y', whatever matrix the video's edges use.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+Scalar = TypeVar("Scalar", np.uint8, np.float32)
 BT601 = (0.299, 0.587, 0.114)  # BT.601-7, 2.5.1
 BT709 = (0.2126, 0.7152, 0.0722)  # BT.709-6, 3.2
 """Weights of R', G', B' in luma."""
@@ -232,3 +233,13 @@ def lab_to_colors(lab: NDArray[np.float64]) -> NDArray[np.float64]:
         linear <= 0.0031308, linear * 12.92, 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055
     )
     return np.asarray(coded * 255, np.float64)
+
+
+def within(limit: float, chroma: list[NDArray[Scalar]]) -> list[NDArray[Scalar]]:
+    """Chroma planes whose magnitude nowhere exceeds the limit: uint8, 128 neutral, or float32."""
+    neutral_level = 128 if chroma[0].dtype == np.uint8 else 0
+    cb, cr = (plane.astype(np.float32) - neutral_level for plane in chroma)
+    scale = np.minimum(1, np.float32(limit) / np.maximum(np.hypot(cb, cr), np.float32(1e-6)))
+    if neutral_level == 0:
+        return [np.asarray(plane * scale, chroma[0].dtype) for plane in (cb, cr)]
+    return [np.asarray(np.rint(plane * scale + 128), chroma[0].dtype) for plane in (cb, cr)]

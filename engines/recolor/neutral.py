@@ -176,3 +176,14 @@ def _edged(count: int, luma: NDArray[np.uint8]) -> int:
 def _run(lines: NDArray[np.bool_]) -> int:
     """How many of the first lines are true without a gap."""
     return int(np.argmin(lines)) if not lines.all() else len(lines)
+
+
+def keep_dark(fade: NDArray[np.float32] | None, ycc: NDArray[np.float32], small: NDArray[np.uint8]) -> None:
+    """A network's color (h, w, 3) float32 fades in place where its picture (h, w) uint8 is dark, by
+    `dark_fade`, or nowhere.
+
+    No method: what a colorizer's parts call must not keep the colorizer, which goes when it is closed.
+    """
+    if fade is not None:
+        dark = cv2.LUT(small, fade)
+        cv2.multiply(ycc, cv2.merge([np.ones_like(dark), dark, dark]), dst=ycc)

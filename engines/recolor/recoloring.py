@@ -4,8 +4,8 @@ from the sensor."""
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeVar
 
 import cv2
 import numpy as np
@@ -129,6 +129,8 @@ class Recoloring:
     def __init__(self, options: RecolorOptions | None = None, look: BandLook | None = None) -> None:
         self.options = options or RecolorOptions()
         self.look = look or BandLook()
+        self.other_look, self.other_share = self.look, 0.0
+        """One of the same tone, and how far color is in it, [0, 1]."""
         self._halved_tone = self.look.tone.halved()
         self._fade = neutral.level_fade()
         self._white = neutral.ANY_SHOWN if self.look.unlit is None else neutral.SHOWN_WHITE
@@ -150,7 +152,7 @@ class Recoloring:
         Args:
             luma: (H, W) uint8 Y', full range: the sensor's picture.
             small: (h, w) uint8, the same at work size, as the network saw it.
-            ycc: (h, w, 3) float32 of the network, BT.601 full range.
+            ycc: (h, w, 3) float32, BT.601 full range; (h, w, 4) with the share that a reference gave, kept.
             confidence: (h, w) float32 in [0, 1].
             halved: the small ones have half the work size already, see `halves`.
             models: of this frame, as `models` makes them of the rest; None to make them here.
@@ -171,7 +173,7 @@ class Recoloring:
         if fine is not luma:
             chroma = [np.asarray(cv2.resize(plane, size[::-1]), np.uint8) for plane in chroma]
         if self.options.chroma_limit is not None:
-            chroma = _within(self.options.chroma_limit, chroma)
+            chroma = color_space.within(self.options.chroma_limit, chroma)
         return color_space.color_luma(shown, *chroma)
 
     def planes(
@@ -204,7 +206,7 @@ class Recoloring:
             chroma = self._levels(models.chroma, fine)
             framed = neutral.keep(fine, fine_shown, self._fade, chroma, self._white)
             if self.options.chroma_limit is not None:
-                chroma = _within(self.options.chroma_limit, chroma)
+                chroma = color_space.within(self.options.chroma_limit, chroma)
             color_space.fit_gamut(fine_shown, *chroma)
             # Rounded here for the first time: a second rounding would show as flicker.
             data = np.empty(luma.size + 2 * fine.size, np.uint8)
@@ -264,32 +266,47 @@ class Recoloring:
             tone = guided.Affine(change.slope + 1, change.offset)
         if self.look.unlit is not None:
             cb, cr = night.lit(seen.mean, self.look.unlit, darkness, (cb, cr))
-        planes = self._limited(cb, cr)
+        if self.options.chroma_limit is not None:  # while small, so that a hue keeps its contrast
+            cb, cr = color_space.within(self.options.chroma_limit / 255, [cb, cr])
         if self.look.unlit is not None and darkness > 0:
-            planes = night.evened(planes, guide, night_px, darkness)
-        blue, red = (guided.fit(seen, plane, self.options.chroma_contrast) for plane in planes)
+            cb, cr = night.evened((cb, cr), guide, night_px, darkness)
+        blue, red = (guided.fit(seen, plane, self.options.chroma_contrast) for plane in (cb, cr))
         return Models(tone, (blue, red))
 
     def _believed(
         self, ycc: Plane, confidence: Plane, guide: Plane, said: float
     ) -> tuple[Plane, Plane, Plane]:
         """Y', Cb and Cr (h, w) float32, new: the network's where it is sure, gray or a palette elsewhere."""
+        made = self._in_look(self.look, ycc, confidence, guide, said)
+        others: list[tuple[BandLook, Any]] = [(self.other_look, np.float32(1 - self.other_share))]
+        others = others if self.other_share > 0 else []
+        as_given = replace(self.look, shade=None, decided=False, unmixed=False)
+        if ycc.shape[2] > 3 and as_given != self.look:
+            others.append((as_given, 1 - np.asarray(cv2.extractChannel(ycc, 3), np.float32)))
+        for look, share in others:
+            for plane, other in zip(made, self._in_look(look, ycc, confidence, guide, said), strict=True):
+                _mix(plane, other, share)
+        return made
+
+    def _in_look(
+        self, look: BandLook, ycc: Plane, confidence: Plane, guide: Plane, said: float
+    ) -> tuple[Plane, Plane, Plane]:
         options = self.options
         tone, cb, cr = (np.asarray(cv2.extractChannel(ycc, channel), np.float32) for channel in range(3))
         share = (confidence - np.float32(options.unsure)) * np.float32(1 / (options.sure - options.unsure))
         if mixed := float(share.min()) < 1.0:
             _mix(tone, guide, np.clip(share, 0.0, 1.0, out=share))
-        if self.look.unmixed:
+        if look.unmixed:
             decided.unmix(tone, cb, cr)
         if mixed:
-            for plane, step in zip((cb, cr), self.look.calm(options.instead), strict=True):
+            for plane, step in zip((cb, cr), look.calm(options.instead), strict=True):
                 if step:
-                    _mix(plane, (guide - np.float32(self.look.calm_luma)) * np.float32(step * said), share)
+                    _mix(plane, (guide - np.float32(look.calm_luma)) * np.float32(step * said), share)
                 else:
                     plane *= share
-        if self.look.shade is not None:
-            shade.out_of_teal(tone, cb, cr, self.look.shade)
-        if self.look.decided:
+        if look.shade is not None:
+            shade.out_of_teal(tone, cb, cr, look.shade)
+        if look.decided:
             decided.decide(tone, cb, cr, guide)
         return tone, cb, cr
 
@@ -358,14 +375,6 @@ class Recoloring:
             if tone is not None:  # what is left of color does not lead out of the range, the tone may
                 np.clip(y[rows], 16, 235, out=y[rows])  # a seventh of the time of numpy's maximum
 
-    def _limited(self, cb: Plane, cr: Plane) -> tuple[Plane, Plane]:
-        """The small chroma under the chroma limit, so that what is over it keeps its hue's contrast."""
-        if self.options.chroma_limit is None:
-            return cb, cr
-        limit = np.float32(self.options.chroma_limit / 255)
-        scale = np.divide(limit, np.maximum(np.hypot(cb, cr), max(limit, np.float32(1e-6))), dtype=np.float32)
-        return cb * scale, cr * scale
-
     def _buffer(self, name: str, size: tuple[int, int]) -> Plane:
         buffer = self._buffers.get((name, size))
         if buffer is None:
@@ -383,17 +392,7 @@ def _halved(values: NDArray[Scalar]) -> NDArray[Scalar]:
     return np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_AREA), values.dtype)
 
 
-def _within(limit: float, chroma: list[NDArray[Scalar]]) -> list[NDArray[Scalar]]:
-    """Chroma planes whose magnitude nowhere exceeds the limit: uint8, 128 neutral, or float32."""
-    neutral_level = 128 if chroma[0].dtype == np.uint8 else 0
-    cb, cr = (plane.astype(np.float32) - neutral_level for plane in chroma)
-    scale = np.minimum(1, np.float32(limit) / np.maximum(np.hypot(cb, cr), np.float32(1e-3)))
-    if neutral_level == 0:
-        return [np.asarray(plane * scale, chroma[0].dtype) for plane in (cb, cr)]
-    return [np.asarray(np.rint(plane * scale + 128), chroma[0].dtype) for plane in (cb, cr)]
-
-
-def _mix(values: Plane, others: Plane, share: Plane) -> None:
+def _mix(values: Plane, others: Plane, share: Any) -> None:
     """In place, (h, w) float32: the values where `share` is 1, the others where it is 0."""
     values -= others
     values *= share

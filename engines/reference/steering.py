@@ -189,6 +189,8 @@ class ReferenceSteering:
         self._seen_ns: int | None = None
         self.scenery: Scenery | None = None
         """Of the frame last steered, to be put behind its full-size picture; None where no reference fits."""
+        self.share: Plane | None = None
+        """Of the frame last steered, (h, w) float32 in [0, 1]: how far its color is a reference's."""
 
     @property
     def alignment(self) -> registration.Alignment | None:
@@ -231,7 +233,7 @@ class ReferenceSteering:
             Both steered; the very arrays that came in where no reference fits, or a night's is held back.
         """
         laying = self.lay(luma_small, pts_ns)
-        self.scenery = None
+        self.scenery = self.share = None
         if laying is None:
             return ycc, confidence
         laid, shown, share = laying.laid, laying.ycc, laying.share
@@ -247,6 +249,7 @@ class ReferenceSteering:
                 shown = np.dstack([given[0] + lift, *given[1:]])
         if self.options.scenery:
             self.scenery = Scenery(laid, shown, share * np.float32(self.options.scenery), lift)
+        self.share = share
         steered = ycc + (shown - ycc) * share[..., None]
         return np.asarray(steered, np.float32), confidence + (1.0 - confidence) * share
 

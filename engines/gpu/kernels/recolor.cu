@@ -3,10 +3,11 @@
 #include "sampling.h"
 
 struct believe_arguments {
-    const float *color;  // (4, height, width): Y', Cb, Cr, confidence
+    const float *color;  // (4, height, width): Y', Cb, Cr, confidence; (5, height, width) where steered
     const float *guide;  // (height, width): the sensor's luma, [0, 1]
     float *out;          // (3, height, width): Y', Cb, Cr
     int width, height;
+    int steered;  // 1: the fifth plane is the share that is a reference's, which no rule changes
     float unsure, sure, calm_blue, calm_red, calm_luma;
     float shade_full, shade_none;  // luma between which dark teal stays more and more
     float shade_green, shade_blue;
@@ -48,6 +49,8 @@ PLACE void believe_at(const believe_arguments &a, int x, int y, int z) {
     }
     cb = other_blue + share * (cb - other_blue);
     cr = other_red + share * (cr - other_red);
+    float given_tone = tone, given_cb = other_blue + share * (a.color[plane + at] - other_blue);
+    float given_cr = other_red + share * (a.color[2 * plane + at] - other_red);
     float green = cr < 0.0f ? -cr : 0.0f;
     float up = (cb + a.shade_green * green) / (1.0f + a.shade_green), down = a.shade_blue * green - cb;
     float move = up < down ? up : down;
@@ -67,7 +70,9 @@ PLACE void believe_at(const believe_arguments &a, int x, int y, int z) {
         cb *= 1.0f + a.leaf_gain * leaf;
         cr *= 1.0f + a.leaf_gain * leaf;
     }
-    a.out[z * plane + at] = z == 0 ? tone : z == 1 ? cb : cr;
+    float made = z == 0 ? tone : z == 1 ? cb : cr;
+    if (a.steered) made += a.color[4 * plane + at] * ((z == 0 ? given_tone : z == 1 ? given_cb : given_cr) - made);
+    a.out[z * plane + at] = made;
 }
 KERNEL(believe)
 

@@ -5,7 +5,7 @@ struct lay_color_arguments {
     const float *color;  // (4, height, width): Y', Cb, Cr, confidence
     const float *given;  // (3, height, width): the reference's Y', Cb, Cr
     const float *share;  // (height, width): how far the reference is taken
-    float *out;          // (4, height, width)
+    float *out;          // (5, height, width): with the share
     u8 *plain;           // (3, height, width): R', G', B' of `given`, or Y', Cb, Cr of video
     int width, height;
     int video;         // 1: of video
@@ -23,6 +23,10 @@ PLACE int plain_of(float level, float cb, float cr, int channel) {
 // ReferenceSteering.apply, and what is in the infrared's place (Laid.full_size).
 PLACE void lay_color_at(const lay_color_arguments &a, int x, int y, int z) {
     long at = (long)y * a.width + x, plane = (long)a.width * a.height;
+    if (z == 4) {
+        a.out[4 * plane + at] = a.share[at];
+        return;
+    }
     float own = a.color[z * plane + at];
     float wished = z < 3 ? a.given[z * plane + at] : 1.0f;
     a.out[z * plane + at] = own + (wished - own) * a.share[at];

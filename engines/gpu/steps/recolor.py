@@ -1,7 +1,5 @@
-"""The launches that put a small color onto the full-size luma on a device, as `Recoloring` does.
-
-Black borders are found on the device too, as `neutral.borders` finds them.
-"""
+"""The launches that put a small color onto the full-size luma on a device, as `Recoloring` does, and find
+black borders there, as `neutral.borders` does."""
 
 from __future__ import annotations
 
@@ -55,7 +53,7 @@ class FrameArrays:
     Attributes:
         luma: (H, W) uint8, as it is shown.
         small: (h, w) uint8, the same at work size.
-        color: (4, h, w) float32: Y', Cb, Cr and confidence, see `Recoloring.apply`.
+        color: (4 or 5, h, w) float32: Y', Cb, Cr, confidence, a reference's share, see `Recoloring.apply`.
         out: written: (H, W, 3) uint8 R'G'B', or the bytes of a packed picture.
         layout: of the packed picture, whose levels are those of `Recoloring.planes`; None for R'G'B'.
         behind: a reference that is put behind the picture; None for none.
@@ -108,7 +106,7 @@ class RecolorSteps:
         return list(self._steps)
 
     def _see(self, small: DeviceArray, color: DeviceArray, halved: bool) -> tuple[DeviceArray, DeviceArray]:
-        """(h, w) float32 guide and (4, h, w) color, of half the size where models are made at that."""
+        """(h, w) float32 guide and (n, h, w) color, of half the size where models are made at that."""
         size = half_of(small.shape) if halved else small.shape
         guide, whole = self._space.array("guide", size), sizes(small.shape, size)
         given: dict[str, object] = {"small": small, "guide": guide, "count": self._count}
@@ -117,9 +115,10 @@ class RecolorSteps:
         if not halved:
             return guide, color
         # By itself, as the guide need not wait for the network.
-        made = self._space.array("color.halved", (4, *size))
-        given = {"small": None, "guide": None, "count": None, "planes": color, "out": made, "depth": 4}
-        self._steps.append(launch("see_work", (size[1], size[0], 4), **given, **whole))
+        depth = color.shape[0]
+        made = self._space.array("color.halved", (depth, *size))
+        given = {"small": None, "guide": None, "count": None, "planes": color, "out": made, "depth": depth}
+        self._steps.append(launch("see_work", (size[1], size[0], depth), **given, **whole))
         return guide, made
 
     def _compose(self, frame: FrameArrays, tone: DeviceArray | None, chroma: DeviceArray) -> None:
@@ -192,6 +191,7 @@ class RecolorSteps:
                 out=made,
                 width=width,
                 height=height,
+                steered=int(color.shape[0] > 4),
                 unsure=options.unsure,
                 sure=options.sure,
                 calm_blue=blue,

@@ -112,7 +112,8 @@ class Behind:
 def lay_step(
     space: Workspace, parts: dict[str, DeviceArray], color: DeviceArray, video: bool = False
 ) -> tuple[DeviceArray, DeviceArray, Launch]:
-    """(4, h, w) float32 color with the reference over `color`; `Behind.plain`; and the launch of both.
+    """(5, h, w) float32 color with the reference over `color`, its share last; `Behind.plain`; and the launch
+    of both.
 
     Args:
         space: of what is made.
@@ -122,12 +123,12 @@ def lay_step(
     """
     _, height, width = color.shape
     made, plain = (
-        space.array("laid.color", color.shape),
+        space.array("laid.color", (5, height, width)),
         space.array("laid.plain", (3, height, width), np.uint8),
     )
     given: dict[str, Any] = {"color": color, "given": parts["given"], "share": parts["share"]}
     given |= {"out": made, "plain": plain, "video": int(video), "to_video": rgb_to_video_in_1024ths()}
-    return made, plain, launch("lay_color", (width, height, 4), **given, width=width, height=height)
+    return made, plain, launch("lay_color", (width, height, 5), **given, width=width, height=height)
 
 
 def behind_steps(space: Workspace, rgb: DeviceArray, behind: Behind, out: DeviceArray) -> list[Launch]:

@@ -281,6 +281,7 @@ def test_a_reference_of_the_scene_steers_on_a_device_as_on_the_cpu(
         steady=steady,
         network=EXACT,
         recolor=RecolorOptions(mode=mode),
+        engine="thermal" if mode == "chroma" else "nir",
         temporal=replace(HOST_MOTION, half_color=False),
         reference=path,
     )

@@ -61,7 +61,7 @@ def recolored(
     frame = FrameArrays(
         luma=on_device.put(given.luma),
         small=on_device.put(given.small),
-        color=on_device.put(np.concatenate([color, given.confidence[None]])),
+        color=on_device.put(np.concatenate([color[:3], given.confidence[None], color[3:]])),
         out=on_device.room((*size, 3) if layout is None else (packed_bytes(size),), np.uint8),
         layout=layout,
     )
@@ -192,6 +192,27 @@ def test_colors_of_no_day_are_something_else_by_the_same_amount(on_device: OnDev
     )
     off = np.abs(shown.astype(int) - plain)
     assert (off > 4).mean() > 0.05, "the scene has nothing to unmix"
+
+
+@pytest.mark.parametrize("band", ["nir", "thermal"])
+@pytest.mark.parametrize("size", [(240, 320), (480, 640)], ids=["whole", "at half"])
+def test_what_a_reference_gave_is_left_alone_by_the_same_amount(
+    on_device: OnDevice, band: str, size: tuple[int, int]
+) -> None:
+    work, look = (240, 320), catalog.BANDS[band].look
+    reds = {"nir": (-0.16, 0.06), "thermal": (-0.06, 0.12)}[band]  # mint and teal, violet and brown
+    planes = ((0.05, 0.6, 2), (-0.1, 0.1, 3), (*reds, 4))
+    ycc = np.dstack([texture(work, low, high, seed, 8) for low, high, seed in planes])
+    seen = scene(size, work)
+    plain = Scene(seen.luma, seen.small, np.ascontiguousarray(ycc), texture(work, 0.1, 0.5, 5, 8))
+    steered = np.dstack([ycc, texture(work, -0.2, 1.2, 6, 8).clip(0, 1)])
+    shown = assert_as_on_the_cpu(
+        on_device, Scene(plain.luma, plain.small, np.asarray(steered, np.float32), plain.confidence), look
+    )
+    alone = Recoloring(RecolorOptions(), look).apply(
+        plain.luma, plain.small, plain.ycc.copy(), plain.confidence
+    )
+    assert (np.abs(shown.astype(int) - alone) > 4).mean() > 0.05, "the scene has nothing to leave alone"
 
 
 def test_gaps_among_leaves_are_not_black_by_the_same_amount(on_device: OnDevice) -> None:

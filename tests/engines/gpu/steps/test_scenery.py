@@ -67,6 +67,7 @@ def test_color_and_picture_are_those_of_the_cpu(on_device: OnDevice, still: bool
     share = given.share[..., None]
     np.testing.assert_allclose(steered[:3].transpose(1, 2, 0), ycc + (given.ycc - ycc) * share, atol=1e-6)
     np.testing.assert_allclose(steered[3], confidence + (1 - confidence) * given.share, atol=1e-6)
+    np.testing.assert_array_equal(steered[4], given.share)
     expected = Scenery(given.laid, given.ycc, given.share * np.float32(0.8)).put_behind(rgb)
     assert np.abs(expected.astype(int) - rgb).mean() > 10, "the scene lies behind nothing"
     off = np.abs(on_device.get(out).astype(int) - expected)

@@ -1,0 +1,67 @@
+"""At an exchange of references nothing that is done to the color jumps."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from tests import daytime_scene
+
+from irchroma.engines.network.network import NetworkOptions, installed
+from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
+from irchroma.engines.neural.exemplar import ExemplarNetwork
+from irchroma.engines.reference.pictures import AUTO, Reference
+from irchroma.engines.reference.steering import FADE_S
+
+pytestmark = pytest.mark.skipif(not installed("openvino"), reason="OpenVINO is not installed")
+
+FRAME_NS = 33_366_667
+
+
+@pytest.mark.parametrize("band", ["nir", "thermal"])
+def test_a_picture_that_comes_and_goes_changes_no_look_at_once(band: str) -> None:
+    """The look alone: the picture is one of which neither network nor geometry takes anything."""
+    _, infrared = daytime_scene.draw(3)
+    other, _ = daytime_scene.draw(4)
+    network = NetworkOptions("openvino", threads=1, cache=None, exact=True)
+    engine = NeuralColorizer(NeuralOptions(engine="reference", size=band, reference=AUTO, network=network))
+    shown = []
+    for number in range(90):
+        if number == 20:
+            engine.exchange_references([Reference(other, np.full(other.shape[:2], 255, np.uint8), "other")])
+        if number == 55:
+            engine.exchange_references([])
+        engine.submit(infrared, number * FRAME_NS)
+        shown.append(engine.collect().rgb.astype(int))
+    engine.close()
+    steps = [float(np.abs(after - before).mean()) for before, after in pairwise(shown)]
+    assert np.abs(shown[50] - shown[18]).mean() > 1, "the picture changes nothing"
+    for at in (20, 55):
+        assert max(steps[at - 1 : at + 30]) < 0.2 * np.abs(shown[50] - shown[18]).mean()
+
+
+def test_what_is_done_to_colors_fades_with_the_picture() -> None:
+    """Of pictures that do not follow one another there is nothing to fade, nor after a cut."""
+    network = NetworkOptions("openvino", threads=1, cache=None, exact=True)
+    engine = NeuralColorizer(
+        NeuralOptions(engine="reference", size="thermal", reference=AUTO, network=network)
+    )
+    assert isinstance(engine.network, ExemplarNetwork)
+    picture = engine.network.given
+    rgb, _ = daytime_scene.draw(3)
+    reference = Reference(rgb, np.full(rgb.shape[:2], 255, np.uint8), "day")
+    assert picture.counts_at(0) == 0.0
+    picture.give(reference)
+    half_ns = round(FADE_S / 2 * 1e9)
+    assert picture.counts_at(half_ns) == pytest.approx(0.5)
+    assert picture.counts_at(half_ns) == pytest.approx(0.5)
+    assert picture.counts_at(2 * half_ns) == pytest.approx(1.0)
+    picture.set_strength(0.0)
+    assert picture.counts_at(3 * half_ns) == pytest.approx(0.5)
+    picture.set_strength(1.0)
+    picture.forget()
+    assert picture.counts_at(3 * half_ns) == 1.0
+    picture.give(None)
+    assert picture.counts_at(None) == 0.0
+    engine.close()
