@@ -28,7 +28,7 @@ from irchroma.engines.gpu.pictures import PictureOnDevice
 from irchroma.engines.gpu.transfer import DevicePicture
 from irchroma.engines.network.record import require_match
 from irchroma.engines.neural.colorizer import NeuralOptions, NeuralPicture
-from irchroma.engines.neural.exemplar import checked_strength
+from irchroma.engines.neural.given_picture import checked_strength
 from irchroma.engines.processor import make_nice
 from irchroma.engines.recolor.work_picture import reduced, reduced_by_halves, work_size
 from irchroma.engines.reference.pictures import Reference

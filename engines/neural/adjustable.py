@@ -19,7 +19,8 @@ from irchroma.engines.network.network import Network, NetworkOptions, Tensor, op
 from irchroma.engines.network.sharing import SharedPool
 from irchroma.engines.network.twins import weights_for
 from irchroma.engines.neural.colorizer import DeferredPicture, NeuralColorizer, NeuralOptions
-from irchroma.engines.neural.exemplar import ExemplarNetwork, GivenPicture, PreparedNetwork
+from irchroma.engines.neural.exemplar import ExemplarNetwork, PreparedNetwork
+from irchroma.engines.neural.given_picture import GivenPicture
 from irchroma.engines.neural.ladder import Rung
 from irchroma.engines.processor import make_nice, usable_cores
 from irchroma.engines.recolor.work_picture import padded, work_size

@@ -22,13 +22,8 @@ from irchroma.engines.network.twins import weights_for
 from irchroma.engines.neural import people
 from irchroma.engines.neural.beside import Answer, CallsInOrder, ColorBeside
 from irchroma.engines.neural.carried import CarriedModels
-from irchroma.engines.neural.exemplar import (
-    ExemplarNetwork,
-    OpenGraph,
-    PreparedNetwork,
-    by_reference,
-    checked_strength,
-)
+from irchroma.engines.neural.exemplar import ExemplarNetwork, PreparedNetwork, by_reference
+from irchroma.engines.neural.given_picture import OpenGraph, checked_strength
 from irchroma.engines.neural.options import AHEAD_FRAMES, NeuralOptions, NeuralPicture
 from irchroma.engines.processor import frame_turns, make_nice, usable_cores
 from irchroma.engines.recolor import color_space, neutral

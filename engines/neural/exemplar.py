@@ -8,211 +8,24 @@ takes little, gives its mood.
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
-from weakref import WeakSet
 
 import cv2
 import numpy as np
 
 from irchroma.engines import catalog
-from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.network.network import Graph, Network, NetworkOptions, Tensor, open_graph
 from irchroma.engines.network.rewriting.early import EARLY, EARLY_CHANNELS, KnowsEarly, TakesEarly, alike
 from irchroma.engines.network.sharing import NetworkSeat
-from irchroma.engines.neural.tokens import CELL_PX, encode, encoded_size, places
-from irchroma.engines.reference.laid import in_calm_colors
+from irchroma.engines.neural.given_picture import Encoded, GivenPicture, OpenGraph
+from irchroma.engines.neural.tokens import CELL_PX, places
 from irchroma.engines.reference.mood import Mood, with_mood
-from irchroma.engines.reference.pictures import Reference
-from irchroma.engines.reference.placing import Placing
 from irchroma.engines.reference.shown import Light, Own, Taken, shown_of
-from irchroma.engines.reference.steering import FADE_S
 
 log = logging.getLogger(__name__)
 
-STRONGEST = 2.0
-"""Strength beyond 1 is for moods, which are small, and for what is held back of the scene's own picture."""
 CONTENT = 0.3
 """Share of what the network matches by content alone, where geometry has not found the scene: all of it takes
 color away from brick and leaves, and viewers turned from it."""
-USUAL_PX = (240, 320)
-"""(H, W) of a picture of usual shape, for which networks are compiled before there is one."""
-OpenGraph = Callable[[Path, NetworkOptions], Graph]
-"""Opens a graph: on the CPU (`network.open_graph`), or on a device."""
-
-
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """A reference as the network knows it.
-
-    Attributes:
-        name: of the picture.
-        tokens: the graph's inputs by name, see `exemplar.network.Tokens`.
-        mood: of its trusted cells.
-        placing: where its cells lie in the frames.
-        light: of its trusted cells.
-        wished: see `Reference.wished`.
-    """
-
-    name: str
-    tokens: dict[str, Tensor]
-    mood: Mood
-    placing: Placing
-    light: Light
-    wished: bool = False
-
-
-@dataclass(slots=True, eq=False)
-class _Wish:
-    """A picture that was asked for; `left` to a later one's thread, should that one fail."""
-
-    reference: Reference | None
-    taken: Callable[[], None] | None
-    left: bool = False
-
-
-class GivenPicture:
-    """The reference of one video, and its encoder, for all the networks that color by it.
-
-    Attributes:
-        encoded: the picture in use; None for none.
-        strength: how much it counts, [0, `STRONGEST`].
-    """
-
-    def __init__(
-        self, band: str, options: NetworkOptions, strength: float = 1.0, opener: OpenGraph = open_graph
-    ) -> None:
-        """Load the encoder; without a picture to begin with.
-
-        Args:
-            band: of the frames.
-            options: runtime, threads, cache; the graph runs in float32.
-            strength: how much the picture counts.
-            opener: loads the graph.
-
-        Raises:
-            EngineUnavailable: weights or runtime are not here.
-            EngineOptionError: strength or runtime make no sense.
-        """
-        self.band, self.strength = band, checked_strength(strength)
-        self.encoded: Encoded | None = None
-        frames = catalog.weights_path(catalog.REFERENCE.name, band)
-        self._pictures: Graph = opener(frames.with_name(f"{frames.stem}_picture.onnx"), options)
-        self._encoding, self._asking = threading.Lock(), threading.Lock()
-        self._wishes: list[_Wish] = []
-        self._usual: dict[str, Tensor] | None = None
-        self._reference: Reference | None = None
-        self._networks: WeakSet[ExemplarNetwork] = WeakSet()
-        self._counts = 0.0
-        self._seen_ns: int | None = None
-
-    @property
-    def name(self) -> str | None:
-        """Of the picture that is in use."""
-        return self.encoded.name if self.encoded is not None else None
-
-    def counts_at(self, pts_ns: int | None) -> float:
-        """How far a picture counts for what is done to colors in a frame, [0, 1], which glides from frame to
-        frame; None for a frame by itself. By the thread of the frames."""
-        goal = float(self.encoded is not None and self.strength > 0)
-        if pts_ns is None or self._seen_ns is None:
-            self._counts = goal
-        else:
-            step = max(0, pts_ns - self._seen_ns) / 1e9 / FADE_S
-            self._counts += min(max(goal - self._counts, -step), step)
-        self._seen_ns = pts_ns
-        return self._counts
-
-    def attend(self, network: ExemplarNetwork) -> None:
-        """This network colors by the picture from now on."""
-        with self._encoding:
-            self._networks.add(network)
-
-    def give(self, reference: Reference | None, taken: Callable[[], None] | None = None) -> None:
-        """Color by this picture from the next frame on, or by none; any thread, which waits until it is
-        encoded and networks are compiled for it, 0.1 to 0.5 s. Of several the last to come has its way, or
-        where it fails the one before it.
-
-        Args:
-            reference: the picture.
-            taken: called as soon as it is in use, unless another was asked for meanwhile; must not wait.
-        """
-        wish = _Wish(reference, taken)
-        with self._asking:
-            if reference is None:
-                return self._use(wish, None)
-            self._wishes.append(wish)
-        with self._encoding:
-            self._serve(wish)
-
-    def _serve(self, wish: _Wish) -> None:
-        """Take it where it is the last, else leave it to the one after it, whose thread comes here too."""
-        with self._asking:
-            if not self._is_last(wish):
-                return
-        try:
-            encoded = self._encoded(wish.reference)
-        except BaseException:
-            with self._asking:
-                self._wishes = [one for one in self._wishes if one is not wish]
-                left = [one for one in self._wishes[-1:] if one.left]
-            for older in left:
-                self._serve(older)
-            raise
-        with self._asking:
-            if self._is_last(wish):
-                self._use(wish, encoded)
-
-    def _is_last(self, wish: _Wish) -> bool:
-        wish.left = not self._wishes or wish is not self._wishes[-1]
-        return not wish.left
-
-    def _encoded(self, reference: Reference | None) -> Encoded | None:
-        if reference is None:
-            return None
-        calm = catalog.look_of(catalog.REFERENCE.name, self.band).unlit is None
-        tokens = encode(in_calm_colors(reference) if calm else reference, self._pictures)
-        trusted = tokens["bias"].ravel() == 0.0
-        cells = tokens["values"][0]
-        cells = cells[trusted] if trusted.any() else cells
-        mood, light = Mood.of(cells[:, 1:3], cells[:, 7]), Light.of(cells[:, :3], cells[:, 7])
-        encoded = Encoded(reference.name, tokens, mood, _placing(reference), light, reference.wished)
-        for network in self._networks:
-            network.prepare_for(encoded)
-        return encoded
-
-    def _use(self, wish: _Wish, encoded: Encoded | None) -> None:
-        """From the next frame on; whatever was asked for before is done with."""
-        self._wishes.clear()
-        self._reference, self.encoded = wish.reference, encoded
-        if wish.taken is not None:
-            wish.taken()
-
-    def usual_tokens(self) -> dict[str, Tensor]:
-        """Of a gray picture of usual shape, by whose shapes networks are compiled; any thread."""
-        with self._encoding:
-            if self._usual is None:
-                gray = np.full((*USUAL_PX, 3), 128, np.uint8)
-                self._usual = encode(Reference(gray, np.full(USUAL_PX, 255, np.uint8)), self._pictures)
-            return self._usual
-
-    def set_strength(self, strength: float) -> None:
-        """How much the reference counts from the next frame on, [0, `STRONGEST`]; any thread."""
-        self.strength = checked_strength(strength)
-
-    def forget(self) -> None:
-        """Another view may come: where the reference lies in it is found anew."""
-        self._seen_ns = None
-        with self._asking:
-            encoded, reference = self.encoded, self._reference
-            if encoded is not None and reference is not None:
-                self.encoded = replace(encoded, placing=_placing(reference))
-
-    def close(self) -> None:
-        """Let go of the encoder; may be called twice."""
-        self._pictures.close()
 
 
 class ExemplarNetwork:
@@ -397,20 +210,6 @@ class PreparedNetwork:
         """The network is its owner's to close."""
 
 
-def checked_strength(strength: float) -> float:
-    """Raises:
-    EngineOptionError: it is not in [0, `STRONGEST`].
-    """
-    if not 0 <= strength <= STRONGEST:
-        raise EngineOptionError(f"strength of the reference is 0 to {STRONGEST:g}, got {strength:g}")
-    return strength
-
-
 def share_taken(strength: float, known: float) -> float:
     """What the network is told as its strength, where the scene is known to be the reference's so far."""
     return min(1.0, strength) * known + CONTENT * strength * (1.0 - known)
-
-
-def _placing(reference: Reference) -> Placing:
-    height, width = encoded_size(reference.rgb.shape[:2])
-    return Placing(reference.luma, (height // CELL_PX, width // CELL_PX))

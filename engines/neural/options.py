@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from irchroma.engines import catalog
 from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.network.network import NetworkOptions
-from irchroma.engines.neural.exemplar import checked_strength
+from irchroma.engines.neural.given_picture import checked_strength
 from irchroma.engines.recolor.recoloring import RecolorOptions
 from irchroma.engines.recolor.work_picture import STRIDE_PX
 from irchroma.engines.temporal.stage import TemporalOptions

@@ -30,7 +30,8 @@ from irchroma.engines.measures.metrics import Scores
 from irchroma.engines.network.network import Network, NetworkOptions, open_network
 from irchroma.engines.network.twins import twin_path
 from irchroma.engines.neural.colorizer import NeuralColorizer
-from irchroma.engines.neural.exemplar import STRONGEST, ExemplarNetwork, GivenPicture
+from irchroma.engines.neural.exemplar import ExemplarNetwork
+from irchroma.engines.neural.given_picture import STRONGEST, GivenPicture
 from irchroma.engines.neural.options import NeuralOptions
 from irchroma.engines.recolor.color_space import lab_to_rgb, luma_to_rgb, rgb_to_lab, rgb_to_ycc
 from irchroma.engines.reference.pictures import AUTO, Reference, is_gray

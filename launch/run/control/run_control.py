@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, get_args
 
 from irchroma.engines import catalog
-from irchroma.engines.neural.exemplar import STRONGEST
+from irchroma.engines.neural.given_picture import STRONGEST
 from irchroma.engines.palette.tables import PALETTES, palette_table
 from irchroma.launch.config import ConfigError, nearest, shortened
 from irchroma.launch.run.options import RunConfig, whole_name

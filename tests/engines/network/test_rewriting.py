@@ -16,7 +16,8 @@ from irchroma.engines.network.network import NetworkOptions, Tensor, Tensors, in
 from irchroma.engines.network.rewriting.early import EARLY, EARLY_CHANNELS, KnowsEarly, alike
 from irchroma.engines.network.sharing import SharedNetwork
 from irchroma.engines.network.twins import twin_path
-from irchroma.engines.neural.exemplar import ExemplarNetwork, GivenPicture
+from irchroma.engines.neural.exemplar import ExemplarNetwork
+from irchroma.engines.neural.given_picture import GivenPicture
 from irchroma.engines.neural.tokens import encode, places
 from irchroma.engines.reference.pictures import Reference
 

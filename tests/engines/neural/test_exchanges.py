@@ -11,7 +11,7 @@ import pytest
 
 from irchroma.engines.errors import EngineError
 from irchroma.engines.network.network import NetworkOptions, Tensors, installed, open_graph
-from irchroma.engines.neural.exemplar import GivenPicture
+from irchroma.engines.neural.given_picture import GivenPicture
 from irchroma.engines.reference.pictures import Reference
 
 pytestmark = pytest.mark.skipif(not installed("openvino"), reason="OpenVINO is not installed")
