@@ -94,7 +94,8 @@ def picture_reader_of(path: Path, name: str) -> str:
 def unmapped_caps(path: Path) -> str:
     """GStreamer's caps of H.264, H.265 or MPEG-4 in a program stream without a map; empty for all else.
 
-    By the units (NAL) that a stream begins with; MPEG-2 and MPEG-4 begin with headers of their own.
+    By the units (NAL) that a stream begins with; MPEG-2 and MPEG-4 begin with headers of their own. Packets
+    of MPEG-1, whose heads are others, are not looked into.
 
     Reference: ISO/IEC 13818-1, 2.4.3.7 and table 2-22 (PES headers; 0xE0 to 0xEF are pictures); ISO/IEC
     13818-2, 6.2.1, and 14496-2, 6.2.1 (start codes); ITU-T H.264, 7.3.1; H.265, 7.3.1.2.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from irchroma.engines.recolor.color_space import Scalar
+
 Plane = NDArray[np.float32]
-Scalar = TypeVar("Scalar", np.uint8, np.float32)
 
 DARK = (3, 12)
 """Levels at which color starts and is full; below lies nothing but the sensor's offset."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.recolor import color_space, decided, guided, neutral, night, shade
 from irchroma.engines.recolor.base_tone import ToneOptions, base_tone, mean_square
+from irchroma.engines.recolor.color_space import Scalar
 from irchroma.engines.recolor.smooth_places import lead_by_smooth_places
 
 Mode = Literal["full", "chroma"]
@@ -22,7 +23,6 @@ CALM = (-0.10, 0.07)
 """Cb and Cr of white less those of black in the palette that stands for color that is not known: slate to
 sand, paler than anything a network paints."""
 Plane = NDArray[np.float32]
-Scalar = TypeVar("Scalar", np.uint8, np.float32)
 NEUTRAL = np.float32(128 / 255)
 HALVED_MODELS = 1.5
 """Enlargement from which the affine models are made at half the work size: they vary slowly, He and Sun

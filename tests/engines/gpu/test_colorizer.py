@@ -176,9 +176,9 @@ def test_pictures_for_encoders_are_the_planes_of_the_cpu(
             off = np.abs(plane.astype(int) - other)
             assert off.mean() < MEAN_LEVELS
             assert off.max() <= 2
+        assert np.abs(found.confidence.astype(int) - expected.confidence).max() <= 1
         assert np.abs(found.rgb.astype(int) - expected.rgb).mean() < MEAN_LEVELS
-    odd = next(video(1, (90, 121)))
-    device.submit(odd, 9 * FRAME_NS)  # would be padded for GStreamer
+    device.submit(next(video(1, (90, 121))), 9 * FRAME_NS)  # would be padded for GStreamer
     assert isinstance(device.collect(), NeuralPicture)
     ordinary.close()
     device.close()

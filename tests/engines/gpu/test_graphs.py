@@ -26,8 +26,6 @@ from irchroma.engines.neural.exemplar import ExemplarNetwork
 from irchroma.engines.reference.pictures import Reference, save_references
 
 EXACT = NetworkOptions(runtime="openvino", exact=True, threads=1, cache=None)
-FAR_SHARE = 1e-5
-"""Of the values, more than 2 levels off: next to white a last bit of Y' decides how much chroma has room."""
 OPTIONS = NeuralOptions(engine="reference", size="thermal", work_size_px=160, steady=False, network=EXACT)
 
 pytestmark = pytest.mark.skipif(not installed("openvino"), reason="openvino is not installed")
@@ -74,8 +72,8 @@ def test_the_pictures_are_those_of_the_cpu_and_the_reference_is_copied_once(
     save_references(path, [given(3)])
     options = replace(OPTIONS, reference=path)
     engines = (NeuralColorizer(options), on_device(options, device))
-    _, infrared = daytime_scene.draw(3)
-    other = daytime_scene.draw(9)[1]
+    # Next to white a level of chroma decides whether it has room at all, and is five levels of blue.
+    infrared, other = (np.minimum(daytime_scene.draw(seed)[1], 200) for seed in (3, 9))
 
     def colored(at: int, luma: NDArray[np.uint8]) -> NDArray[np.int_]:
         pictures = []
@@ -83,7 +81,7 @@ def test_the_pictures_are_those_of_the_cpu_and_the_reference_is_copied_once(
             engine.submit(luma, at * FRAME_NS)
             pictures.append(engine.collect().rgb.astype(int))
         off = np.abs(pictures[0] - pictures[1])
-        assert (off > 2).mean() < FAR_SHARE
+        assert off.max() <= 2
         assert off.mean() < 0.01
         return pictures[1]
 
