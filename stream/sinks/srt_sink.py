@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from irchroma.stream.errors import SinkError
 from irchroma.stream.gstreamer import door
 from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.gstreamer.sample import Unit
@@ -25,6 +26,7 @@ _ROUNDED_NS = 1_000_000  # times of a transport stream count in 11 microseconds
 _SOUND_WAIT_NS = 2_000_000_000
 """For so long the first picture waits for the sound, and goes out without it then."""
 _STEP_S = 0.002
+_UNCONNECTED = "Connection does not exist"  # libsrt's SRT_ENOCONN
 _PACKETS = 7  # of MPEG-TS in one message: libsrt's live mode takes 1316 bytes
 
 
@@ -196,6 +198,14 @@ class SrtSink(CallingSink):
     def _reached(self) -> bool:
         stats = self._pipeline.element("srt").get_property("stats") if self._pipeline is not None else None
         return stats is not None and bool(stats.get_int64("packets-sent")[1])
+
+    def _hang_up(self, error: SinkError) -> None:
+        if _UNCONNECTED in str(error):
+            gone = "has gone away" if self.answered else "does not answer"
+            told = SinkError(f"{self.label}: {gone}")
+            told.__cause__ = error
+            error = told
+        super()._hang_up(error)
 
     def _take(self, unit: Unit) -> None:
         """A coded picture. The encoder's thread."""

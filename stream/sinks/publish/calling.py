@@ -42,6 +42,7 @@ class CallingSink(PipelineSink):
 
     Attributes:
         away: why nothing is sent right now; empty while it is.
+        answered: whether the other end has taken any picture at all.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class CallingSink(PipelineSink):
         self._opened: tuple[VideoInfo, tuple[int, int]] | None = None
         self._retry_s, self._retry_at = FIRST_RETRY_S, 0.0
         self._met = self._in_step = self._sounds = False
-        self.away = ""
+        self.away, self.answered = "", False
 
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
         """See `FrameSink.open`."""
@@ -104,7 +105,7 @@ class CallingSink(PipelineSink):
         if self._reached():
             if self.away:
                 log.info("%s: is there", self.label)
-            self.away, self._retry_s = "", FIRST_RETRY_S
+            self.away, self._retry_s, self.answered = "", FIRST_RETRY_S, True
 
     def _call(self) -> bool:
         if time.monotonic() < self._retry_at or self._opened is None:
@@ -129,9 +130,13 @@ class CallingSink(PipelineSink):
         self._drops += 1
 
     def close(self) -> None:
-        """See `FrameSink.close`."""
+        """See `FrameSink.close`. SinkError where nobody ever answered: nothing came of this output."""
+        called = self._opened is not None and self._written + self._drops > 0
+        answered = self.answered or (called and self._reached())
         self._opened = None
         super().close()
+        if called and not answered and self._failure is None:
+            raise SinkError(f"{self.away or f'{self.label}: has not answered'}: it got nothing of this run")
 
 
 class PublishingSink(CallingSink):

@@ -17,7 +17,8 @@ from tests.stream.sinks import feeding
 from tests.waiting import free_port, wait_for
 
 from irchroma.stream.errors import SinkError
-from irchroma.stream.loop.writer import SinkWriter
+from irchroma.stream.loop.writer import SinkWriter, Timed
+from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import FrameSink, VideoInfo
 from irchroma.stream.sinks.open_sink import open_sink, pool_for, public, sink_place, takes_planes
 from irchroma.stream.sinks.publish.calling import CallingSink
@@ -77,6 +78,13 @@ def fed(sink: FrameSink) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def fed_in_vain(sink: FrameSink) -> Iterator[None]:
+    """The same, of one that nobody ever answers: it fails at its end."""
+    with pytest.raises(SinkError, match="it got nothing of this run"), fed(sink):
+        yield
+
+
 def pictures_of(file: Path) -> list[np.ndarray]:
     """Decoded by FFmpeg, as R'G'B' (H, W, 3)."""
     words = ["ffmpeg", "-v", "error", "-i", str(file), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
@@ -131,10 +139,25 @@ def test_a_wrong_password_is_said_and_is_the_state_of_the_output(tmp_path: Path)
     with server("record_server.py", str(port), str(tmp_path / "none"), "ada", "right"):
         writer = SinkWriter(sink, "label")
         writer.open(LIVE, SIZE)
-        with fed(sink):
+        with fed_in_vain(sink):
             wait_for(lambda: writer.state.startswith("lost: "))
             assert "refuses us: expected its user and password" in writer.state
             assert "wrong" not in writer.state
+
+
+@pytest.mark.parametrize("scheme", ["publish+rtsp", "whip+http", "srt"])
+def test_a_live_run_none_of_whose_pictures_went_anywhere_fails(scheme: str) -> None:
+    """It goes on calling for as long as it runs, and is no success at its end."""
+    place = f"{scheme}://127.0.0.1:{free_port()}" + ("" if scheme == "srt" else "/cam")
+    writer = SinkWriter(open_sink(place), place)
+    writer.open(LIVE, SIZE)
+    for number in range(5):
+        writer.put(Timed(Picture.of(PICTURE), number * 40_000_000, 40_000_000))
+    wait_for(lambda: writer.written)
+    assert writer.failure is None
+    writer.finish()
+    assert str(writer.failure).startswith(f"{place}: ")
+    assert str(writer.failure).endswith("it got nothing of this run")
 
 
 def test_a_file_whose_server_is_not_there_fails() -> None:
@@ -176,7 +199,7 @@ def test_a_server_over_webrtc_that_refuses_or_is_away_is_said() -> None:
     port = free_port()
     sink = open_sink(f"whip+http://wrong@127.0.0.1:{port}/whip/gate")
     assert isinstance(sink, CallingSink)
-    with fed(sink):
+    with fed_in_vain(sink):
         wait_for(lambda: "connection refused" in sink.away)
         with server("whip_server.py", str(port), "right"):
             wait_for(lambda: "refuses us (401)" in sink.away)
