@@ -9,6 +9,11 @@ StreamError
 └── StreamOptionError      an option's value makes no sense (also ValueError)
 """
 
+import errno
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+"""The errors of a file for which there is no room: the disk is full, or what its owner may have of it is."""
+
 
 class StreamError(Exception):
     """Base of everything that `irchroma.stream` raises on purpose; its text is one clear line."""

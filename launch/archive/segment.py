@@ -25,7 +25,7 @@ import numpy as np
 from irchroma.launch.run.options import RunConfig, load, with_engine
 from irchroma.launch.run.process import settle_threads, tune_process
 from irchroma.launch.run.wiring import build_loop
-from irchroma.stream.errors import SinkError, SourceError, StreamError
+from irchroma.stream.errors import NO_ROOM, SinkError, SourceError, StreamError
 from irchroma.stream.loop.loop import Loop
 from irchroma.stream.protocols import Pixels, VideoInfo
 from irchroma.stream.remarks import Remarks, run_remarks
@@ -36,7 +36,6 @@ FULL = "the disk is full"
 """As sinks say it; nothing else can be written either."""
 UNWRITABLE = "cannot be written"
 """Of what no other attempt would write."""
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _SAME_NS = 500_000  # containers' times are rounded to less
 
@@ -176,7 +175,7 @@ def unwritten(place: Path, error: OSError) -> OSError:
         place: the folder of the archive's own files, named where the error names none.
         error: as it was met.
     """
-    full, sink = error.errno in _FULL, isinstance(error, SinkError)
+    full, sink = error.errno in NO_ROOM, isinstance(error, SinkError)
     if (sink and FULL in str(error)) or not (
         full or (error.errno in _DENIED and (sink or _in(place, error)))
     ):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import sys
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -22,7 +21,7 @@ from irchroma.launch.run.options import RepairChoice
 from irchroma.launch.run.process import interruptible, settle_threads
 from irchroma.launch.run.repairing import PictureRepair
 from irchroma.launch.stills import StillPictures, add_engine_arguments, options_from
-from irchroma.stream.errors import StreamError
+from irchroma.stream.errors import NO_ROOM, StreamError
 
 EXAMPLE = (
     "irchroma image night/ colored/ --engine nir\n"
@@ -107,7 +106,7 @@ def _color(args: argparse.Namespace) -> int:
                 progress.close()
                 print(f"irchroma image: {error}", file=sys.stderr)
                 failures += 1
-                if isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.ENOSPC:
+                if isinstance(error.__cause__, OSError) and error.__cause__.errno in NO_ROOM:
                     failures += len(jobs) - done - 1
                     print(f"irchroma image: {len(jobs) - done} pictures are left", file=sys.stderr)
                     break

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import re
 import time
 from abc import ABC, abstractmethod
@@ -77,15 +78,15 @@ def explain(error: StreamError, label: str) -> SinkError:
     """One clear line for a pipeline's failure."""
     if isinstance(error, SinkError):
         return error
-    reason = str(error)
+    reason, full = str(error), False
     if isinstance(error, GstFailure):
         system = re.search(r"(?:system error|file descriptor \d+|Failed to open SRT): (.+)", error.debug)
-        if error.code == "no-space-left":
+        if full := error.code == "no-space-left" or os.strerror(errno.EDQUOT) in error.debug:
             reason = "the disk is full"
         elif system:
             reason = system.group(1).strip()
     found = SinkError(f"{label}: {reason[:1].lower()}{reason[1:].rstrip('.')}")
-    if isinstance(error, GstFailure) and error.code == "no-space-left":
+    if full:
         found.errno = errno.ENOSPC
     return found
 

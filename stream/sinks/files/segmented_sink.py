@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import re
 import shutil
@@ -12,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from irchroma.stream.errors import SinkError, StreamOptionError
+from irchroma.stream.errors import NO_ROOM, SinkError, StreamOptionError
 from irchroma.stream.protocols import Pixels, VideoInfo
 from irchroma.stream.remarks import remark
 from irchroma.stream.sinks.files.bitstream_file import BitstreamFile
@@ -140,7 +139,7 @@ class SegmentedSink:
                 sink.open(self._info, size)
                 break
             except SinkError as error:
-                if error.errno != errno.ENOSPC or not self._make_room():
+                if error.errno not in NO_ROOM or not self._make_room():
                     raise
         if self._keep:
             for old in self._keep.surplus(self._row()):
@@ -194,7 +193,7 @@ class SegmentedSink:
             self._current.write(rgb, pts_ns, duration_ns)
         except SinkError as error:
             full = self._current
-            if error.errno != errno.ENOSPC:
+            if error.errno not in NO_ROOM:
                 raise
             if not self._make_room():
                 self._wait()  # what has been finished may be deleted
@@ -217,7 +216,7 @@ class SegmentedSink:
             try:
                 sink.close()
             except SinkError as error:
-                if error.errno == errno.ENOSPC and self._make_room():
+                if error.errno in NO_ROOM and self._make_room():
                     remark(f"the disk is full: {sink.path.name} lacks its end")
                 else:
                     self._note(error)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import time
@@ -17,6 +18,7 @@ from irchroma.stream.sinks.files import segmented_sink
 from irchroma.stream.sinks.files.encoded_row import EncodedRow
 from irchroma.stream.sinks.files.file_sink import FileSink, FileSinkOptions
 from irchroma.stream.sinks.files.segmented_sink import Retention, SegmentedSink
+from irchroma.stream.sinks.pipeline_sink import explain
 from irchroma.stream.sinks.shared_encoder import EncoderPool
 
 pytestmark = pytest.mark.gst
@@ -168,6 +170,16 @@ def test_a_row_that_shares_its_encoder_goes_on_with_a_keyframe_where_the_disk_wa
     kept = sum(frames_of(file, read_file) for file in files)
     assert kept > 60
     assert row.drops < 200, "what lay between a full disk and the next keyframe, where a write met it"
+
+
+def test_a_quota_that_is_used_up_is_a_full_disk() -> None:
+    """As GStreamer's filesink tells it, for which it has no code of its own; no quota can be set here."""
+    debug = f"/file:\nError while writing to file descriptor 9: {os.strerror(errno.EDQUOT)}"
+    failure = GstFailure("Error while writing to file.", "resource", "write", "file", debug)
+    told = explain(failure, "night.mp4")
+    assert (str(told), told.errno) == ("night.mp4: the disk is full", errno.ENOSPC)
+    other = explain(GstFailure("Error.", "resource", "write", "file", "system error: Broken pipe"), "a.mp4")
+    assert (str(other), other.errno) == ("a.mp4: broken pipe", None)
 
 
 @pytest.mark.parametrize("error", [SinkError("disk full"), OSError("no such device")])
