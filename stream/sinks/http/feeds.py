@@ -155,6 +155,7 @@ class Feed:
         """Begin, for pictures of `size` (H, W) as the run has them."""
         if self.live_picture.ended:
             self.live_picture = LivePicture()
+        self.live_picture.pixel_aspect = info.pixel_aspect
         whole = size if self.kind != "pair" else (size[0], 2 * size[1])
         self.whep = WhepViewers(info, whole, encoder, pool) if webrtc_works() else None
         try:

@@ -7,8 +7,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from irchroma.stream.picture.picture import Picture
 
@@ -16,10 +19,27 @@ _QUALITY = 85
 MOST_VIEWERS = 32
 
 
+def with_square_pixels(picture: NDArray[np.uint8], aspect: Fraction) -> NDArray[np.uint8]:
+    """The picture, wider or higher so that it looks as with such pixels; itself where they are squares.
+
+    Args:
+        picture: (H, W) luma or (H, W, 3) R'G'B'.
+        aspect: width of a pixel to its height.
+    """
+    if aspect == 1:
+        return picture
+    height, width = picture.shape[:2]
+    size = (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
 class LivePicture:
-    """The newest picture, as JPEG of its own size for whoever waits for it. Any thread.
+    """The newest picture, as JPEG for whoever waits for it. Any thread.
+
+    JPEG has its own size, made larger one way where pixels are no squares: nothing that shows images would.
 
     Attributes:
+        pixel_aspect: width of a pixel to its height.
         viewers: how many follow it.
         ended: there will be no other.
     """
@@ -30,6 +50,7 @@ class LivePicture:
         self._picture: Picture | None = None
         self._jpeg: tuple[int, bytes] = (0, b"")
         self._number = 0
+        self.pixel_aspect = Fraction(1)
         self.ended = False
         self._times: deque[float] = deque(maxlen=60)
         self._watchers: set[Callable[[], object]] = set()
@@ -78,7 +99,7 @@ class LivePicture:
         with self._compress:
             # Whoever comes first compresses for all of them.
             if self._jpeg[0] < number:
-                array = picture.luma_or_rgb
+                array = with_square_pixels(picture.luma_or_rgb, self.pixel_aspect)
                 shown = cv2.cvtColor(array, cv2.COLOR_RGB2BGR) if array.ndim == 3 else array
                 _, data = cv2.imencode(".jpg", shown, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
                 self._jpeg = (number, data.tobytes())

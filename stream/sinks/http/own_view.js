@@ -57,8 +57,8 @@ function size_to(width, height) {
   return view.getContext("2d");
 }
 
-// Of images and over WebRTC nothing says that pixels are no squares; HLS has it in its pictures.
-const stretch = (one) => (one === tape ? 1 : one.stretch || aspect);
+// Over WebRTC nothing says that pixels are no squares; HLS has it in its pictures, and images have square ones.
+const stretch = (one) => (one === tape || one === live ? 1 : one.stretch || aspect);
 
 function fit(one, [wide, high]) {          // shows its pixels as wide as they are meant to be
   const factor = stretch(one), [width, height] = [stage.clientWidth, stage.clientHeight];

@@ -6,9 +6,9 @@ const seen = () => (view.hidden ? picture() : view);
 let touring = null, recorder = null, recorded_s = 10;
 
 function copy() {
-  const from = seen();
-  [still.width, still.height] = from === view ? [view.width, view.height] : sizes(from);
-  still.stretch = stretch(from);
+  const from = seen(), [wide, high] = from === view ? [view.width, view.height] : sizes(from);
+  [still.width, still.height] = [Math.round(wide * stretch(from)), high];
+  still.stretch = 1;
   still.getContext("2d").drawImage(from, 0, 0, still.width, still.height);
 }
 
@@ -105,7 +105,8 @@ function take_home(blob, ending) {
 function record_here() {                   // where the server encodes no H.264: by the browser, from now on
   if (recorder || !window.MediaRecorder) return;
   const kind = ["video/mp4;codecs=avc1", "video/webm"].find((one) => MediaRecorder.isTypeSupported(one));
-  const from = seen(), canvas = from === live;           // an image has no stream of its own: it is copied
+  // An image has no stream of its own, and no recorder keeps that pixels are no squares: both are copied.
+  const from = seen(), canvas = from === live || stretch(from) !== 1;
   if (canvas) copy();
   const copying = canvas && setInterval(copy, 40), parts = [];
   const stream = canvas ? still.captureStream() : from === film ? film.srcObject : from.captureStream();

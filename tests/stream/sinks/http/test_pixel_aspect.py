@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
 from tests.browser import WIDTH, opened
 from tests.stream.sinks.feeding import fed
+from tests.waiting import wait_for
 
 from irchroma.stream.picture.picture import Halves, Picture
 from irchroma.stream.protocols import VideoInfo
@@ -77,8 +80,43 @@ def test_it_is_one_on_the_wall_of_all_cameras(aspect: Fraction, tmp_path: Path) 
         opened(f"http://127.0.0.1:{sink.port}/", tmp_path / "profile") as tab,
     ):
         tab.look("dark", (800, 1200))
-        tab.wait_for("document.querySelector('main img').naturalWidth === 160")
-        tab.wait_for("document.querySelector('main img').onload !== null")
+        tab.wait_for("document.querySelector('main img').naturalWidth > 0")
         tab.value(DRAWN)
         tab.screenshot(tmp_path / "wall.png")
         assert square_of(tmp_path / "wall.png") == pytest.approx(1, abs=0.06)
+
+
+@pytest.mark.parametrize("aspect", [Fraction(16, 11), Fraction(6, 11)])
+def test_it_is_one_in_images_that_others_take(aspect: Fraction, tmp_path: Path) -> None:
+    """A snapshot, and motion JPEG as players read it: neither says what its pixels are like."""
+    sink = HttpSink("", 0)
+    sink.open(VideoInfo(SIZE, Fraction(10), live=True, pixel_aspect=aspect), SIZE)
+    with fed(sink, with_a_square(aspect), rate=10):
+        for name in ("snapshot.jpg", "snapshot.jpg?show=confidence", "live.mjpg"):
+            file = tmp_path / "one.png"
+            address = f"http://127.0.0.1:{sink.port}/{name}"
+            taken = ["ffmpeg", "-v", "error", "-y", "-i", address, "-frames:v", "1", str(file)]
+            subprocess.run(taken, check=True, timeout=60, stdin=subprocess.DEVNULL)
+            assert square_of(file) == pytest.approx(1, abs=0.06), name
+
+
+@pytest.mark.parametrize("view", ["run", "side"])
+def test_it_is_one_in_what_a_browser_records(view: str, tmp_path: Path) -> None:
+    sink, aspect = HttpSink("", 0), Fraction(16, 11)
+    sink.open(VideoInfo(SIZE, Fraction(10), live=True, pixel_aspect=aspect), SIZE)
+    with (
+        fed(sink, with_a_square(aspect), rate=10),
+        opened(f"http://127.0.0.1:{sink.port}/?via=webrtc", tmp_path / "profile") as tab,
+    ):
+        tab.wait_for(f"{WIDTH} && !film.hidden && Math.abs(aspect - {float(aspect)}) < 1e-6")
+        tab.value(f"document.querySelector('[data-value={view}]').click()")
+        tab.wait_for(f"{'picture()' if view == 'run' else 'view'}.hidden === false && !film.hidden")
+        tab.value("setup.ways = ['webrtc']; recorded_s = 1")  # as of a server that encodes no H.264
+        tab.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+        tab.press("r")
+        wait_for(lambda: [*tmp_path.glob("irchroma*.mp4"), *tmp_path.glob("irchroma*.webm")])
+        (file,) = [*tmp_path.glob("irchroma*.mp4"), *tmp_path.glob("irchroma*.webm")]
+        with av.open(str(file)) as video:
+            last = [frame.to_ndarray(format="bgr24") for frame in video.decode(video=0)][-1]
+        cv2.imwrite(str(tmp_path / "last.png"), last)
+        assert square_of(tmp_path / "last.png") == pytest.approx(1, abs=0.06)
