@@ -284,6 +284,14 @@ class SharedPool:
         self._lock = threading.Lock()
         self._opening: dict[PoolKey, threading.Lock] = {}
         self._networks: dict[PoolKey, Shareable] = {}
+        self._done: set[str] = set()
+
+    def first_to(self, what: str) -> bool:
+        """Whether a camera is the first to ask for this, which one of them does for all."""
+        with self._lock:
+            first = what not in self._done
+            self._done.add(what)
+        return first
 
     def seat(self, key: PoolKey, open_shared: Callable[[], Shareable]) -> Any:
         """A seat at the network of that key, which is opened where there is none that works.

@@ -36,6 +36,9 @@ _BETWEEN_S = 5.0
 """Between two of those networks, unless another rung is wished for."""
 _AHEAD = 2
 """Cheaper rungs than the present one that are kept compiled: as far as a run that cannot keep up steps."""
+RELIEF_EVERY = 8
+"""Frames for each call of a network that is too slow, while a cheaper one is compiled: one color is carried
+along for a quarter of a second, where two cores beside other work took 5 s to compile the cheaper one."""
 _LAST_S = 10.0  # for what is done later and is under way at the end
 
 
@@ -52,7 +55,6 @@ class AdjustableColorizer:
     """
 
     synthetic = True
-    depth = NeuralColorizer.depth
 
     def __init__(
         self,
@@ -81,6 +83,11 @@ class AdjustableColorizer:
         """
         self.ladder = tuple(ladder)
         self._options, self._pool = options, pool
+        cores = usable_cores()
+        # Where there is a camera for each core, a second frame of one would only wait for the others' first.
+        several = pool is not None and pool.cameras > 1 and pool.cameras >= cores
+        self.depth = 1 if several else NeuralColorizer.depth
+        self._one_thread = pool is None and (options.network.threads or cores) < 4
         first = self.ladder[start]
         self._band = catalog.band_of(options.engine, options.size)
         self._given: GivenPicture | None = None
@@ -92,13 +99,14 @@ class AdjustableColorizer:
         self._ready, self._unusable = {_key(first)}, set[_Key]()
         self._lock = threading.Lock()
         self._rung = self._wished = start
+        self._relieved = False
         self._size: tuple[int, ...] = size or ()
         self._preparing: threading.Thread | None = None
         self._closed = False
         self._closing = threading.Event()
         self._hurried = threading.Event()  # somebody waits for a network that is not compiled
         self._all_of_them = False
-        self._later = later
+        self._later = later if pool is None or pool.first_to("measure") else None
         self._last: threading.Thread | None = None
         self._submitting_s = self._collecting_s = 0.0
         top = self.ladder[0]
@@ -142,6 +150,13 @@ class AdjustableColorizer:
         """The rung that colors now."""
         return self._rung
 
+    @property
+    def under_way(self) -> bool:
+        """Another rung has been wished for, and is still to come."""
+        wished = self._wished
+        with self._lock:
+            return wished != self._rung and _key(self.ladder[wished]) not in self._unusable
+
     def wish(self, rung: int) -> None:
         """Ask for another rung; it is taken between two frames, once its network is ready. Any thread."""
         if not 0 <= rung < len(self.ladder):
@@ -168,6 +183,8 @@ class AdjustableColorizer:
                 ready = _key(self.ladder[wished]) in self._ready
             if ready:
                 self._take(wished)
+            elif wished > self._rung and not self._relieved:
+                self._relieve()
             self._begin(_BETWEEN_S if ready else 0.0)
         start_s = time.perf_counter()
         self._colorizer.submit(luma, pts_ns, counts=counts, held=held)
@@ -234,7 +251,13 @@ class AdjustableColorizer:
     def _take(self, rung: int) -> None:
         setting = self.ladder[rung]
         self._colorizer.retune(setting.seen_px, setting.color_every, self._networks[_key(setting)])
-        self._rung = rung
+        self._rung, self._relieved = rung, False
+
+    def _relieve(self) -> None:
+        """Until the cheaper network is there, the one at hand looks seldom: who compiles needs the cores."""
+        setting = self.ladder[self._rung]
+        self._colorizer.retune(setting.seen_px, RELIEF_EVERY, self._networks[_key(setting)])
+        self._relieved = True
 
     def _prepare(self) -> None:
         """Frames of this size come: what is compiled for another one is not ready."""
@@ -244,7 +267,7 @@ class AdjustableColorizer:
 
     def _begin(self, wait_s: float) -> None:
         """Compile what is needed next beside the frames, after a while or when it is wished for."""
-        waits = self._later is not None and self._last is None and self._pool is None
+        waits = self._later is not None and self._last is None
         if (self._preparing is not None and self._preparing.is_alive()) or not (self._next() or waits):
             return
         self._preparing = threading.Thread(
@@ -264,8 +287,13 @@ class AdjustableColorizer:
         return next((rung for rung in wanted if _key(rung) not in known), None)
 
     def _compile(self, wait_s: float) -> None:
-        make_nice()
+        nice = False
         while (rung := self._next()) is not None:
+            # One that is waited for comes first, unless its network would keep threads of that priority.
+            first = rung == self.ladder[self._wished] and self._wished != self._rung and self._one_thread
+            if not nice and not first:
+                make_nice()
+                nice = True
             at_once = self._all_of_them or rung == self.ladder[self._wished]
             if not at_once and self._hurried.wait(wait_s) and not self._closing.is_set():
                 self._hurried.clear()  # another one may be next now
@@ -297,6 +325,7 @@ class AdjustableColorizer:
     def _do_later(self, work: Callable[[], None], wait_s: float) -> None:
         if self._closing.wait(wait_s):
             return
+        make_nice()
         try:
             work()
         except EngineError as error:

@@ -149,7 +149,8 @@ class Governor:
         new_drops, self._drops = drops - self._drops, drops
         if latency_s is None or not loop.reader.info.live:  # a file waits for its color
             return
-        step = controller.observe(now_s, latency_s, new_drops if self._busy >= _BUSY else 0)
+        drops_here = new_drops if self._busy >= _BUSY else 0
+        step = controller.observe(now_s, latency_s, drops_here, colorizer.under_way)
         if step is None:
             return
         before, after = colorizer.ladder[step.before], colorizer.ladder[step.after]

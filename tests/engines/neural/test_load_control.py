@@ -108,9 +108,52 @@ def test_the_lowest_rung_has_nothing_below() -> None:
 
 def test_single_late_frames_move_nothing() -> None:
     controller = LoadController(COSTS, 0.05)
-    for number in range(900):
-        latency_s = 0.3 if number % 30 == 0 else 0.02
+    for number in range(1800):
+        latency_s = 0.3 if number % 90 == 0 else 0.02
         assert controller.observe(number * PERIOD_S, latency_s, 0) is None
+
+
+def stuttering(controller: LoadController, from_s: float, seconds: float, share: float) -> list[RungChange]:
+    """The steps of a run of which that share of the frames takes 42 ms, and the others 20."""
+    steps, owed = [], 0.0
+    for number in range(round(seconds / PERIOD_S)):
+        owed += share
+        step = controller.observe(from_s + number * PERIOD_S, 0.042 if owed >= 1 else 0.02, 0)
+        owed -= owed >= 1
+        steps += [step] if step is not None else []
+    return steps
+
+
+@pytest.mark.parametrize(("share", "steps"), [(0.01, 0), (0.03, 1), (0.3, 2)])
+def test_a_run_of_which_a_few_frames_stutter_steps_down_within_seconds(share: float, steps: int) -> None:
+    """None of them is later than the limit; at 30 frames a second they come after the next one."""
+    controller = LoadController(COSTS, 0.05)
+    stuttering(controller, 0.0, 7.0, share)
+    assert controller.rung == steps
+    stuttering(controller, 7.0, 60.0, 0.0)
+    assert controller.rung == 0  # smooth again, and room for more
+
+
+def test_a_step_that_did_not_help_against_stutter_is_the_last_of_its_kind_until_it_is_calm() -> None:
+    """Such as where another process holds a core at times: a smaller network changes nothing."""
+    controller = LoadController(COSTS, 0.05)
+    (step,) = stuttering(controller, 0.0, 120.0, 0.05)
+    assert (step.before, step.after) == (0, 1)
+    assert "frames stuttered" in step.reason
+
+
+def test_nothing_is_judged_before_a_step_is_taken() -> None:
+    """The network of the lower rung is still compiled: the run is as slow as before it."""
+    controller = LoadController(COSTS, 0.05)
+    taken_s, now_s, steps = 8.0, 0.0, list[float]()
+    while now_s < 12.0:
+        now_s += PERIOD_S
+        pending = bool(steps) and now_s < taken_s
+        latency_s = 0.02 if steps and not pending else 0.07
+        if controller.observe(now_s, latency_s, 0, pending) is not None:
+            steps.append(now_s)
+    assert len(steps) == 1
+    assert controller.rung == 2
 
 
 def test_rungs_that_do_not_descend_are_refused() -> None:
