@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from irchroma.launch.bench.start import first_pictures
+from irchroma.launch.bench.start import compiled_once, first_pictures
+from irchroma.launch.child import finished
 from irchroma.launch.config import ConfigError
 
 
@@ -24,6 +26,18 @@ def test_a_start_without_a_picture_and_one_without_color_are_refused() -> None:
         first_pictures(["no-such-file.mp4"])
     with pytest.raises(ConfigError, match="gave no color"):
         first_pictures(["test:nir?size=64x48&frames=3", "--engine", "gray"])
+
+
+def test_what_python_compiles_is_kept_between_measured_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    command = [sys.executable, "-c", "import irchroma.launch.arguments"]
+    finished(command, "a start", compiled_once(tmp_path))
+    made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.pyc")}
+    assert any(path.name.startswith("arguments.") for path in made)
+    finished(command, "a start", compiled_once(tmp_path))
+    assert made == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.pyc")}
 
 
 def test_a_start_loads_nothing_that_it_does_not_need() -> None:
