@@ -8,6 +8,8 @@ from typing import TextIO
 
 _REDRAW_S = 0.2
 _BAR = 28
+CLEAN = "\r\x1b[K"
+"""Takes away what is drawn on the terminal's current line."""
 
 
 def clock(seconds: float) -> str:
@@ -20,10 +22,17 @@ def clock(seconds: float) -> str:
 class Progress:
     """One line that is drawn over itself; nothing at all where `stream` is no terminal.
 
+    Other lines that are written meanwhile begin with `CLEAN`, as those of the log do where one `stands`.
+
     Args:
         total: how much there is to do, in any unit; None where unknown.
         stream: where to draw, standard error by default.
+
+    Attributes:
+        stands: whether a line of this process is drawn right now.
     """
+
+    stands = False
 
     def __init__(self, total: float | None, stream: TextIO | None = None) -> None:
         self._total, self._stream = total, stream or sys.stderr
@@ -37,7 +46,8 @@ class Progress:
         if not self._shown or now_s - self._drawn_s < _REDRAW_S:
             return
         self._drawn_s = now_s
-        self._stream.write(f"\r\x1b[K{self.line(done, now_s - self._start_s)}  {note}")
+        Progress.stands = True
+        self._stream.write(f"{CLEAN}{self.line(done, now_s - self._start_s)}  {note}")
         self._stream.flush()
 
     def line(self, done: float, elapsed_s: float) -> str:
@@ -52,5 +62,6 @@ class Progress:
     def close(self) -> None:
         """Leave the line clean."""
         if self._shown:
-            self._stream.write("\r\x1b[K")
+            Progress.stands = False
+            self._stream.write(CLEAN)
             self._stream.flush()

@@ -24,6 +24,7 @@ import cv2
 
 from irchroma.engines.network.network import installed
 from irchroma.engines.processor import usable_cores
+from irchroma.launch.progress import CLEAN, Progress
 from irchroma.stream.loop.threads import feed_name
 
 _SAME_WISH_S = 1.0
@@ -117,6 +118,13 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
+class _BesideProgress(logging.StreamHandler):  # type: ignore[type-arg]  # none in Python 3.10
+    """Log lines on standard error, where a progress line may be drawn."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return (CLEAN if Progress.stands else "") + super().format(record)
+
+
 def set_up(style: str, level: int) -> None:
     """Send the program's log lines to standard error.
 
@@ -124,7 +132,7 @@ def set_up(style: str, level: int) -> None:
         style: `text` or `json`.
         level: of `logging`.
     """
-    line = logging.StreamHandler(sys.stderr)
+    line = _BesideProgress(sys.stderr)
     line.setFormatter(
         JsonLines()
         if style == "json"

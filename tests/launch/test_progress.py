@@ -1,8 +1,12 @@
 """The progress line."""
 
 import io
+import logging
+
+import pytest
 
 from irchroma.launch.progress import Progress, clock
+from irchroma.launch.run.process import set_up
 
 
 def test_clock_reads_like_a_clock() -> None:
@@ -21,3 +25,26 @@ def test_nothing_is_drawn_on_a_pipe() -> None:
     progress.update(5)
     progress.close()
     assert pipe.getvalue() == ""
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_lines_of_the_log_are_not_written_behind_it(style: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    set_up(style, logging.INFO)
+    log, progress = logging.getLogger("irchroma.launch"), Progress(10)
+    log.info("before")
+    assert "\x1b" not in terminal.getvalue(), "nothing is drawn yet"
+    progress.update(5, "half of it")
+    log.info("meanwhile")
+    progress.close()
+    log.info("after")
+    lines = [line.rpartition("\x1b[K")[2] for line in terminal.getvalue().split("\n")[:-1]]
+    assert len(lines) == 3
+    assert not any("half of it" in line for line in lines)
+    assert all(word in line for word, line in zip(("before", "meanwhile", "after"), lines, strict=True))
