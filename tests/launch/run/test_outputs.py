@@ -342,6 +342,11 @@ def test_a_camera_s_recording_goes_on_beside_itself_when_a_full_disk_has_room_ag
 def test_a_server_that_was_never_there_is_not_called_slow(tmp_path: Path) -> None:
     place, stats = f"publish+rtsp://127.0.0.1:{free_port()}/x", tmp_path / "stats.json"
     words = ["run", "test:nir?size=64x48&rate=20&frames=20&live=1", "--engine", "gray", "--to", place]
-    assert main([*words, "--stats", str(stats), "--quiet"]) == 0
-    said = [one["text"] for one in json.loads(stats.read_text(encoding="utf-8"))["remarks"]]
+    assert main([*words, "--stats", str(stats), "--quiet"]) == 1, "nothing came of it"
+    told = json.loads(stats.read_text(encoding="utf-8"))
+    assert (told["state"], told["reason"]) == (
+        "failed",
+        f"{place}: does not answer: it got nothing of this run",
+    )
+    said = [one["text"] for one in told["remarks"]]
     assert f"{place} left pictures out: it could not keep up, or was not there" in said
