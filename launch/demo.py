@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ from irchroma.launch.run.loading import load_ahead, remembers
 from irchroma.launch.run.monitor import Monitor
 from irchroma.launch.run.options import OutputOptions, RunConfig, whole_name
 from irchroma.launch.run.outputs import places
-from irchroma.launch.run.process import left_with, spared_pauses, stop_on_signals, tune_process
+from irchroma.launch.run.process import left_with, set_up, spared_pauses, stop_on_signals, tune_process
 from irchroma.launch.run.wiring import build_loop, open_engine
 from irchroma.stream.errors import StreamError
 from irchroma.stream.loop.latency import LatencyMeter
@@ -56,7 +57,10 @@ class SampleSink:
     Attributes:
         samples: number of the picture, from 0, and the picture; at most `2 * _KEPT`.
         colors: of every picture so far, how colorful its right half is, and when it came, `time.monotonic`.
+        keeps_all: it looks at every picture, however late.
     """
+
+    keeps_all = True
 
     def __init__(self) -> None:
         self._every = 1
@@ -208,6 +212,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("out/demo"), metavar="FOLDER")
     args = parser.parse_args(argv)
     tune_process()
+    set_up("text", logging.WARNING)
     args.out.mkdir(parents=True, exist_ok=True)
     rows: list[list[tuple[str, NDArray[np.uint8]]]] = []
     table = []

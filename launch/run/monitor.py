@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_GAVE_WAY = "frames were dropped before processing"
+_GAVE_WAY = "frames gave way to newer ones: this machine could not keep up with all of them"
 _LOOK_EVERY, _LOOK_EVERY_ON_DEVICE = 11, 31
 """Two frames in a row of so many are looked at for flicker; those on a device are copied to the host for it.
 Primes: a network that runs at every second to fourth frame is seen at each of its own frames in turn."""
@@ -86,7 +86,7 @@ class Monitor:
         if self._progress is None:
             self._progress = Progress(_expected_frames(info))
         if not self._quiet:
-            self._progress.update(loop.frames, f"{self.frames_per_second():.0f} fps")
+            self._progress.update(_passed(loop), f"{self.frames_per_second():.0f} fps")
         self._say_drops(loop, time.monotonic())
 
     def _say_drops(self, loop: Loop, now_s: float) -> None:
@@ -106,7 +106,7 @@ class Monitor:
         """How much of a file is done, 0 to 1; None where it has no known end."""
         info = self.loop.reader.info if self.loop is not None else None
         total = _expected_frames(info) if info is not None else None
-        return min(1.0, self.loop.frames / total) if self.loop is not None and total else None
+        return min(1.0, _passed(self.loop) / total) if self.loop is not None and total else None
 
     def frames_per_second(self) -> float:
         """Over the whole run so far."""
@@ -232,6 +232,11 @@ def _repaired(repair: FrameRepair | None) -> dict[str, Any] | None:
     )  # which is there then, and loads what no other run needs
 
     return repair.summary() if isinstance(repair, RunRepair) else None
+
+
+def _passed(loop: Loop) -> int:
+    """Frames of the source that are over, those of a live one that were never taken too."""
+    return loop.frames + loop.reader.drops + loop.reader.passed
 
 
 def _expected_frames(info: VideoInfo) -> float | None:

@@ -197,7 +197,7 @@ class GuardedColorizer:
         deadline_s = time.monotonic() + self._deadlines.close_s
         for engine in list(self._unclosed):
             if not engine.closed.wait(max(0.0, deadline_s - time.monotonic())):
-                log.warning("%s has not let go in time: left behind", engine.name)
+                log.warning("%s was still at work when the run was over: left behind", engine.name)
         self._unclosed.clear()
 
     def _first(self, make: Make) -> Colorizer | None:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from irchroma.launch.cli import main
 from irchroma.launch.config import ConfigError
 from irchroma.launch.run.events import EventHook
 from irchroma.launch.run.health import NO_FRAME, Health, state_of
+from irchroma.launch.run.monitor import Monitor
+from irchroma.launch.run.options import RunConfig
 from irchroma.stream.errors import SourceError
 from irchroma.stream.frame import Frame
 from irchroma.stream.loop.fakes import MemorySink, MemorySource, Step
@@ -220,3 +223,13 @@ def test_a_run_tells_how_it_began_and_ended(tmp_path: Path) -> None:
     (failed,) = [json.loads(line) for line in heard.read_text().splitlines()]
     assert failed["event"] == "failed"
     assert "refuses" in failed["reason"]
+
+
+def test_how_much_of_a_live_source_is_over_counts_what_was_never_taken() -> None:
+    """A scene of so many frames ended at 40 %, with half of its time left, where the machine was slow."""
+    source = MemorySource(frames(1), live=True)
+    monitor = Monitor(RunConfig(source="test:nir", to=("null",)), quiet=True)
+    loop = monitor.loop = Loop(source, lambda _: GrayColorizer(), ViewComposer(), [], OPTIONS)
+    loop.reader.info = replace(source.open(), frame_count=20)
+    loop.reader.passed, source.drops, loop.frames = 2, 7, 5
+    assert monitor.share_done() == 12 / 20
