@@ -68,7 +68,7 @@ def plan_steps(device: str) -> list[Step]:
     # What calls return is checked by whoever calls. Libraries ask the driver for functions that it may not
     # have (`cuGetProcAddress`), and each refusal would count as an error of ours.
     sanitized = [sanitizer, "--report-api-errors", "no", "--error-exitcode", "9", "--tool"]
-    odd_sizes = ["--sizes", "100x75,640x512"]
+    odd_sizes = ["--sizes", "100x75,80x50,640x512"]  # the latter two for encoders too
     on_gpu = (no_gpu, lacks("pytest"))
     steps = [
         Step("facts", [python, "-m", "irchroma.launch.bench.gpu.first_run", "--facts"], 60, rehearsed=True),

@@ -232,9 +232,9 @@ def test_frames_by_torch_over_the_stand_in_are_those_of_the_processor(
     over_stand_in: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:
     """What the sanitizers watch on a GPU: streams, events and memory as torch hands them on."""
-    done = over_stand_in("cuda.torch_over_stand_in", "programs.frames --device torch --sizes 67x45")
+    done = over_stand_in("cuda.torch_over_stand_in", "programs.frames --device torch --sizes 67x45,80x50")
     assert done.returncode == 0, done.stderr
-    assert "packs True, with a reference" in done.stdout
+    assert "80x50, packs True, searches, stays, with a reference" in done.stdout
 
 
 def test_the_program_that_loses_a_gpu_on_purpose_ends_well_by_torch(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,34 +14,33 @@ from irchroma.engines.gpu.check import check_kernels, check_motion
 from irchroma.engines.gpu.colorizer import DeviceColorizer
 from irchroma.engines.gpu.kernels.host import HostKernels
 from irchroma.engines.gpu.pictures import can_stay
+from irchroma.engines.gpu.transfer import can_pack
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.engines.reference.pictures import AUTO, Reference
 from irchroma.engines.temporal.stage import TemporalOptions
 
 
-def main() -> None:
+def color(name: str, sizes: Sequence[str], kernels: HostKernels | None) -> None:
     """Color a pan, every second frame by the network, with a reference laid over it, and compare with the
     CPU's; then again without one, packed, its motion searched for on the device, and with one; and both once
     more for an encoder there, where the size lets it stay.
+
+    Args:
+        name: of the device, see `device_of`.
+        sizes: of the frames, such as `100x75`.
+        kernels: of the CPU device.
     """
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--device", default="torch")
-    parser.add_argument("--sizes", default="100x75,640x512")
-    parser.add_argument("--sanitizer", default="", help="of the CPU device's kernels")
-    parser.add_argument("--built", help="their library, built so already")
-    args = parser.parse_args()
-    kernels = HostKernels(sanitizer=args.sanitizer, built=args.built) if args.device == "cpu" else None
-    device = device_of(args.device, kernels)
+    device = device_of(name, kernels)
     print(f"{device.name}: kernels {check_kernels(device):.4f} levels off", end=", ")
     print(f"motion {check_motion(device):.4f} px off")
     device.close()
     temporal = TemporalOptions(color_every=2, half_color=False)
-    for word in args.sizes.split(","):
+    for word in sizes:
         width, height = map(int, word.split("x"))
         wide = texture((height, width + 30), 20, 200, seed=5).astype(np.uint8)
         turned = np.ascontiguousarray(np.dstack([wide, 255 - wide, wide[:, ::-1]])[:, :width])
         day = Reference(turned, np.full((height, width), 255, np.uint8), "turned")
-        ways = [(False, False, True), (True, False, False), (True, False, True)]
+        ways = [(False, False, True), (True, False, False), (True, False, True)]  # packs, stays, laid
         if can_stay((height, width)):
             ways += [(True, True, False), (True, True, True)]
         for packs, stays, laid in ways:
@@ -49,7 +49,7 @@ def main() -> None:
             )
             ordinary = NeuralColorizer(options, CopyingOnHost())  # type: ignore[arg-type]
             colorizer = DeviceColorizer(
-                options, lambda: device_of(args.device, kernels), graphs=False, packs=packs, stays=stays
+                options, lambda: device_of(name, kernels), graphs=False, packs=packs, stays=stays
             )
             for one in (ordinary, colorizer):
                 one.exchange_references([day])
@@ -60,9 +60,24 @@ def main() -> None:
                 shown, expected = colorizer.collect().rgb, ordinary.collect().rgb
                 off = float(np.abs(shown.astype(int) - expected).mean())
                 assert packs or off < 0.05, off
+            assert colorizer.chain is not None
+            packed = colorizer.chain.packs
+            assert packed == (packs and can_pack((height, width)))
             colorizer.close()
-            how = f"packs {packs}{', stays' * stays}{', with a reference' * laid}"
+            how = f"packs {packed}{', searches' * packs}{', stays' * stays}{', with a reference' * laid}"
             print(f"{width}x{height}, {how}: last frame {off:.4f} levels off")
+
+
+def main() -> None:
+    """See `color`."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--device", default="torch")
+    parser.add_argument("--sizes", default="100x75,80x50")
+    parser.add_argument("--sanitizer", default="", help="of the CPU device's kernels")
+    parser.add_argument("--built", help="their library, built so already")
+    args = parser.parse_args()
+    kernels = HostKernels(sanitizer=args.sanitizer, built=args.built) if args.device == "cpu" else None
+    color(args.device, args.sizes.split(","), kernels)
 
 
 if __name__ == "__main__":
