@@ -65,7 +65,10 @@ def where_it_ran(folder: Path) -> Finding:
     """The GPUs of which a measurement is kept: the path has been run on those and on no others."""
     devices = set()
     for path in sorted(folder.glob("gpu*.json")):
-        devices.add(str(json.loads(path.read_text(encoding="utf-8")).get("device", path.stem)))
+        measured = json.loads(path.read_text(encoding="utf-8"))
+        # A bench writes its file before it opens the GPU: with no frame colored it has run nothing there.
+        if any("throughput" in one for one in measured.get("runtimes", {}).values()):
+            devices.add(str(measured.get("device", path.stem)))
     if devices:
         return Finding(_GROUP, "GPU path, measured on", True, False, ", ".join(sorted(devices)))
     detail = "no GPU yet: as C++, and over a stand-in for the driver (engines/gpu/GPU.md)"

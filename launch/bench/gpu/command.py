@@ -41,6 +41,7 @@ from irchroma.launch.bench.gpu.measure import (
     no_torch,
     parity,
     step_times,
+    what_failed,
 )
 from irchroma.launch.bench.gpu.throughput import (
     FRAME_NS,
@@ -68,6 +69,8 @@ LIVE_LIMIT_S = 120.0
 _LOOK_S, _START_S = 1.0, 120.0
 _READY = "ready"
 _COMPARISON = "comparison"
+PARTS_FAILED = 3
+"""Exit code of one runtime's process that has measured, and of which some parts are missing."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -159,7 +162,7 @@ def _watched(
         left_s = end_s - time.monotonic()
         try:
             code = child.wait(max(0.0, min(_LOOK_S, left_s)))
-            return (f"its process ended with {code}" if code else ""), last
+            return (f"its process ended with {code}" if code not in (0, PARTS_FAILED) else ""), last
         except subprocess.TimeoutExpired:
             found = _read(path)
             if found and found != last:
@@ -311,13 +314,13 @@ def _measure_one(
             write_json(args.json, results)
             return 0
         compare(parts, *network_place(options, SIZES[0]), BATCHES, args.seconds, f"cuda:{index}")
-        return 0
+        return _told(parts.found)
     parts = whole.inner("runtimes").inner(args.runtime)
     opener: OpenDevice = partial(open_device, args.runtime, index)
     if args.live:
         return _measure_live(args, opener, options, results)
     if not parts.attempt("opens", partial(_opens, opener)):
-        return 0
+        return _told(parts.found)
     measure(parts, opener, options, plan_cases(args.quick), args.seconds)
     processes = args.processes or (0 if args.quick else usable_cores() // 4)
     if processes > 1:
@@ -325,7 +328,15 @@ def _measure_one(
         print(f"{name}, at 30 fps:")
         so_far = partial(parts.note, name)
         parts.attempt(name, lambda: live_by_processes(args, args.runtime, processes, so_far))
-    return 0
+    return _told(parts.found)
+
+
+def _told(found: dict[str, Any]) -> int:
+    """Says in one last line what is missing, and the exit code."""
+    missing = what_failed(found)
+    if missing:
+        print(f"not measured: {'; '.join(f'{name}: {why}' for name, why in missing.items())}")
+    return PARTS_FAILED if missing else 0
 
 
 def _opens(opener: OpenDevice) -> str:

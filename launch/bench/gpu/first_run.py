@@ -67,7 +67,18 @@ def plan_steps(device: str) -> list[Step]:
     sanitizer = _program("compute-sanitizer") or "compute-sanitizer"
     # What calls return is checked by whoever calls. Libraries ask the driver for functions that it may not
     # have (`cuGetProcAddress`), and each refusal would count as an error of ours.
-    sanitized = [sanitizer, "--report-api-errors", "no", "--error-exitcode", "9", "--tool"]
+    # A program whose first call comes late, as after torch's import, would be left unwatched and end well: so
+    # it waits without a limit, and what it found is asked for.
+    sanitized = [
+        sanitizer,
+        "--launch-timeout",
+        "0",
+        "--report-api-errors",
+        "no",
+        "--error-exitcode",
+        "9",
+        "--tool",
+    ]
     odd_sizes = ["--sizes", "100x75,80x50,640x512"]  # the latter two for encoders too
     on_gpu = (no_gpu, lacks("pytest"))
     steps = [
@@ -83,7 +94,8 @@ def plan_steps(device: str) -> list[Step]:
         # kernels are not ours to check.
         words = [*sanitized, tool, *frames, *odd_sizes]
         needs = (no_gpu, lacks("torch"), lacks_program("compute-sanitizer"))
-        steps.append(Step(f"sanitizer-{tool}", words, 180, needs, environment=_APART))
+        says = "RACECHECK SUMMARY: 0 hazards" if tool == "racecheck" else "ERROR SUMMARY: 0 errors"
+        steps.append(Step(f"sanitizer-{tool}", words, 180, needs, environment=_APART, says=says))
     if device == "cpu":  # what the sanitizers watch, without one
         steps.append(Step("frames-unwatched", [*frames, *odd_sizes], 180, rehearsed=True))
     doubled = [*tests, "tests/engines/gpu/test_on_gpu.py"]
@@ -133,6 +145,7 @@ def plan_steps(device: str) -> list[Step]:
             [_program("ncu") or "ncu", *_NCU, *frames, "--sizes", "640x512"],
             150,
             (no_gpu, lacks("torch"), lacks_program("ncu")),
+            says=_METRICS.partition(",")[0],
         ),
     ]
     for runtime in library.LIBRARIES:

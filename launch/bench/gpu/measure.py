@@ -65,6 +65,15 @@ class Parts:
         return Parts(self._changed, self.found.setdefault(name, {}))
 
 
+def what_failed(found: dict[str, Any]) -> dict[str, str]:
+    """Part -> why it was not measured, of all parts within parts."""
+    failed = dict(found.get("errors", {}))
+    for name, inner in found.items():
+        if isinstance(inner, dict) and name != "errors":
+            failed |= {f"{name}, {part}": why for part, why in what_failed(inner).items()}
+    return failed
+
+
 def no_torch(index: int) -> str | None:
     """Why torch cannot be measured here; None where it can."""
     if find_spec("torch") is None:

@@ -33,6 +33,7 @@ class Step:
         rehearsed: it can be done over the CPU device; its `needs` of a GPU are then left out.
         environment: more variables.
         kept_s: of the time for all steps, which no step before it may take.
+        says: what its output has where it did what it is for: some tools end well without having done it.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Step:
     rehearsed: bool = False
     environment: dict[str, str] = field(default_factory=dict)
     kept_s: float = 0.0
+    says: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +199,8 @@ def _run(step: Step, path: Path, limit_s: float, device: str) -> dict[str, Any]:
         return {"state": "ended", "seconds": seconds, "why": why, "tail": tail}
     row: dict[str, Any] = {"state": "ok" if code == 0 else "failed", "seconds": seconds}
     row |= {"why": f"exit code {code}{said and ': '}{said}" if code else "", "tail": tail}
+    if code == 0 and not any(step.says in line for line in lines):
+        row |= {"state": "failed", "why": f"it never says {step.says!r}{said and '; last: '}{said}"}
     if any("junitxml" in word for word in step.words):
         row["tests"] = _counts(path.parent / f"{step.name}.xml")
         if code == 0 and not row["tests"].get("passed"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import itertools
+import json
 import subprocess
 import sys
 import threading
@@ -21,13 +22,14 @@ from irchroma.engines.gpu.cpu_device import CpuDevice
 from irchroma.engines.gpu.device import Device, WorkQueue
 from irchroma.engines.gpu.kernels import host
 from irchroma.engines.gpu.kernels.host import HostKernels
+from irchroma.engines.gpu.probe import CudaDevice
 from irchroma.engines.network.network import NetworkOptions, installed
 from irchroma.engines.neural.colorizer import NeuralOptions
 from irchroma.launch.bench.gpu import command as bench_gpu
 from irchroma.launch.bench.gpu import measure as gpu_measure
 from irchroma.launch.bench.gpu import throughput as gpu_throughput
-from irchroma.launch.bench.gpu.command import Parts, in_a_process, measure, plan_cases
-from irchroma.launch.bench.gpu.measure import compare, judge
+from irchroma.launch.bench.gpu.command import PARTS_FAILED, Parts, in_a_process, measure, plan_cases
+from irchroma.launch.bench.gpu.measure import compare, judge, what_failed
 from irchroma.launch.bench.gpu.throughput import Case
 from irchroma.launch.cli import main
 
@@ -271,6 +273,32 @@ def test_a_runtime_that_takes_its_process_with_it_leaves_the_others(
     assert found["device"] == "X"
     assert said in found["errors"]["process"]
     assert bool(kept) == isinstance(outcome, Exception)  # what a running child wrote is kept at once
+
+
+def test_a_runtime_that_does_not_open_is_no_measurement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who started the process sees it by its exit code and its last line, and the file says it too."""
+
+    def refuses(runtime: str, index: int) -> Device:
+        raise EngineError("no compiler for the kernels")
+
+    monkeypatch.setattr(bench_gpu, "open_device", refuses)
+    monkeypatch.setattr(bench_gpu.probe, "device_at", lambda index=0: CudaDevice("a GPU", "9.0", "13.0"))
+    path = tmp_path / "gpu.json"
+    parser = argparse.ArgumentParser()
+    bench_gpu.add_arguments(parser)
+    assert bench_gpu.run(parser.parse_args(["--json", str(path), "--runtime", "torch"])) == PARTS_FAILED
+    said = capsys.readouterr().out.splitlines()
+    assert said[-1] == "not measured: opens: no compiler for the kernels"
+    found = json.loads(path.read_text(encoding="utf-8"))
+    assert found["runtimes"] == {"torch": {"errors": {"opens": "no compiler for the kernels"}}}
+
+
+def test_what_failed_within_parts_is_found() -> None:
+    rows = {"batch 1": {"call_ms": 1.0}, "errors": {"batch 8": "too little memory"}}
+    found = {"torch": {"eager fp16": rows}, "errors": {"limits": "no"}, "network": [{"frames": 1}]}
+    assert what_failed(found) == {"limits": "no", "torch, eager fp16, batch 8": "too little memory"}
 
 
 def test_a_count_of_live_streams_keeps_what_it_has_when_its_time_is_up(

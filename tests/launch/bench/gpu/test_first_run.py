@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -184,7 +185,11 @@ def test_every_step_names_a_program_and_tests_that_exist() -> None:
 def test_what_the_path_is_measured_by_is_kept_under_a_name_that_the_doctor_finds(tmp_path: Path) -> None:
     written = {Path(word).name for step in plan_steps("torch") for word in step.words if "/gpu-" in word}
     assert written == {f"gpu-{runtime}.json" for runtime in GPU_RUNTIMES}
-    (tmp_path / "gpu-torch.json").write_text('{"device": "the one"}', encoding="utf-8")
+    one = {"device": "the one", "runtimes": {"torch": {"throughput": [{"fps": 1.0}]}}}
+    other = {"device": "the other", "runtimes": {"torch": {"errors": {"opens": "no compiler"}}}}
+    (tmp_path / "gpu-torch.json").write_text(json.dumps(other), encoding="utf-8")
+    assert not where_it_ran(tmp_path).works
+    (tmp_path / "gpu-tensorrt.json").write_text(json.dumps(one), encoding="utf-8")
     assert where_it_ran(tmp_path).detail == "the one"
 
 
@@ -212,6 +217,51 @@ def test_a_rehearsal_does_not_say_that_a_sanitizer_found_nothing() -> None:
     watched = [step for step in plan_steps("cpu") if step.name.startswith("sanitizer-")]
     assert len(watched) == 3
     assert {why_not(step, rehearse=True) for step in watched} == {"needs a GPU: this is a rehearsal"}
+
+
+LATE = """\
+========= COMPUTE-SANITIZER
+========= Error: No attachable process found. compute-sanitizer timed-out.
+========= Default timeout can be adjusted with --launch-timeout. Awaiting target completion.
+"""
+CLEAN = """\
+========= COMPUTE-SANITIZER
+stand-in: kernels 0.0000 levels off, motion 0.0088 px off
+========= {} SUMMARY: 0 {}
+"""
+PROFILED = '"ID","Metric Name","Metric Value"\n"0","gpu__time_duration.sum","4,096"\n'
+
+
+@pytest.mark.parametrize(
+    ("step", "tool", "says", "state"),
+    [
+        ("sanitizer-memcheck", "compute-sanitizer", LATE, "failed"),
+        ("sanitizer-racecheck", "compute-sanitizer", LATE, "failed"),
+        ("sanitizer-memcheck", "compute-sanitizer", CLEAN.format("ERROR", "errors"), "ok"),
+        ("sanitizer-initcheck", "compute-sanitizer", CLEAN.format("ERROR", "errors"), "ok"),
+        (
+            "sanitizer-racecheck",
+            "compute-sanitizer",
+            CLEAN.format("RACECHECK", "hazards displayed (0 errors, 0 warnings)"),
+            "ok",
+        ),
+        ("ncu", "ncu", "==PROF== Connected to process 1\n==WARNING== No kernels were profiled.\n", "failed"),
+        ("ncu", "ncu", PROFILED, "ok"),
+    ],
+)
+def test_a_tool_that_ends_well_and_has_seen_nothing_has_shown_nothing(
+    step: str, tool: str, says: str, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What they say and do where the program that they watch makes its first call too late for them."""
+    said, made = tmp_path / "said", tmp_path / tool
+    said.write_text(says, encoding="utf-8")
+    made.write_text(f"#!/bin/sh\ncat {said}\n", encoding="utf-8")
+    made.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    planned = next(one for one in plan_steps("torch") if one.name == step)
+    assert planned.words[0] == str(made)
+    (found,) = run_steps([replace(planned, needs=())], tmp_path / "out", Times(5))
+    assert found["state"] == state, found
 
 
 @pytest.mark.slow
