@@ -5,6 +5,7 @@
 // shares is no number at its begin. It says nothing of which threads really run at once.
 #pragma once
 #include <math.h>
+#include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +19,9 @@ struct Place3 {
 };
 
 struct Thread {
-    ucontext_t context;
+    ucontext_t begin;  // and where it goes on: without the calls of the kernel that contexts make
+    jmp_buf goes_on;
+    bool begun;
     std::vector<char> stack;
     Place3 place;
     bool done, waits;   // for all of the block
@@ -30,7 +33,7 @@ enum { THREADS = 256, WARP = 32, STACK_BYTES = 64 << 10, SHARED_FLOATS = (48 << 
 static Place3 block_here, block_size = {32, 8, 1};
 static Thread threads[THREADS];
 static Thread *here;
-static ucontext_t in_turn;
+static jmp_buf in_turn;
 static std::function<void()> kernel_here;
 extern "C" float shared[SHARED_FLOATS + BEYOND];
 float shared[SHARED_FLOATS + BEYOND];
@@ -40,7 +43,16 @@ float shared[SHARED_FLOATS + BEYOND];
     abort();
 }
 
-static void others_go_on() { swapcontext(&here->context, &in_turn); }
+static void others_go_on() {
+    if (!_setjmp(here->goes_on)) _longjmp(in_turn, 1);
+}
+
+static void go_on() {
+    if (_setjmp(in_turn)) return;
+    if (here->begun) _longjmp(here->goes_on, 1);
+    here->begun = true;
+    setcontext(&here->begin);
+}
 
 static void __syncthreads() {
     here->waits = true;
@@ -76,12 +88,12 @@ static void thread_begins() {
 static void run_in_turns(bool backward) {
     for (Thread &thread : threads) {
         if (thread.stack.empty()) thread.stack.resize(STACK_BYTES);
-        getcontext(&thread.context);
-        thread.context.uc_stack.ss_sp = thread.stack.data();
-        thread.context.uc_stack.ss_size = thread.stack.size();
-        thread.context.uc_link = nullptr;
-        makecontext(&thread.context, thread_begins, 0);
-        thread.done = thread.waits = false;
+        getcontext(&thread.begin);
+        thread.begin.uc_stack.ss_sp = thread.stack.data();
+        thread.begin.uc_stack.ss_size = thread.stack.size();
+        thread.begin.uc_link = nullptr;
+        makecontext(&thread.begin, thread_begins, 0);
+        thread.begun = thread.done = thread.waits = false;
         thread.shuffles = 0;
     }
     for (int left = THREADS; left > 0;) {
@@ -89,7 +101,7 @@ static void run_in_turns(bool backward) {
         left = 0;
         for (int turn = 0; turn < THREADS; ++turn) {
             here = threads + (backward ? THREADS - 1 - turn : turn);
-            if (!here->done && !here->waits) swapcontext(&in_turn, &here->context);
+            if (!here->done && !here->waits) go_on();
             left += !here->done;
             waiting += !here->done && here->waits;
         }
