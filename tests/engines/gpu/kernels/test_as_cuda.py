@@ -1,4 +1,4 @@
-"""The kernels as a GPU's compiler is given them, with blocks and lanes, against the same text as plain C++."""
+"""The kernels as a GPU's compiler is given them, blocks and lanes, against the same text as plain C++."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from irchroma.engines.gpu.kernels.source import (
     tiled_kernels,
 )
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)  # as the sanitizers: a busy machine takes minutes
 
 
 class _Place(ctypes.Structure):
