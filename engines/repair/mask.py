@@ -57,9 +57,7 @@ class FrameMasks:
             MaskError: there are none, one has no number, or two have the same.
         """
         self._files: dict[int, Path] = {}
-        for path in sorted(folder.iterdir()):
-            if path.suffix.lower() not in MASK_SUFFIXES:
-                continue
+        for path in _masks_in(folder):
             digits = re.search(r"[0-9]+$", path.stem)
             if digits is None:
                 raise MaskError(f"{path}: expected its frame's number at the end of its name: mask_0012.png")
@@ -89,11 +87,10 @@ class NamedMasks:
             MaskError: there are none, or two have the same name.
         """
         self._files: dict[str, Path] = {}
-        for path in sorted(folder.iterdir()):
-            if path.suffix.lower() in MASK_SUFFIXES:
-                other = self._files.setdefault(path.stem, path)
-                if other != path:
-                    raise MaskError(f"{path}: is for the same picture as {other.name}: keep one of them")
+        for path in _masks_in(folder):
+            other = self._files.setdefault(path.stem, path)
+            if other != path:
+                raise MaskError(f"{path}: is for the same picture as {other.name}: keep one of them")
         if not self._files:
             raise MaskError(f"{folder}: no masks in it; expected one by the name of each picture")
 
@@ -104,6 +101,12 @@ class NamedMasks:
             MaskError: its file is no picture.
         """
         return _read_some(self._files.get(name))
+
+
+def _masks_in(folder: Path) -> list[Path]:
+    """Its masks by name, hidden files left out."""
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in MASK_SUFFIXES)
+    return [path for path in found if not path.name.startswith(".")]
 
 
 def _read_some(path: Path | None) -> Mask | None:

@@ -45,7 +45,7 @@ class Span:
 
 
 def find_recordings(source: Path, target: Path) -> list[Recording]:
-    """The files of a folder, in its folders too, or the one file.
+    """The files of a folder, in its folders too, or the one file. What is hidden is left out of a folder.
 
     Raises:
         ConfigError: there is nothing to color, or nowhere to put it.
@@ -65,6 +65,7 @@ def find_recordings(source: Path, target: Path) -> list[Recording]:
     if target.resolve().is_relative_to(source.resolve()):
         raise ConfigError(f"{target}: lies in {source}: give another place")
     found = sorted(path for path in source.rglob("*") if path.is_file() and path.suffix.lower() in SUFFIXES)
+    found = [path for path in found if not any(p.startswith(".") for p in path.relative_to(source).parts)]
     if not found:
         raise ConfigError(f"{source}: no recording in it: expected {', '.join(SUFFIXES)}")
     names = [str(path.relative_to(source).with_name(target_name(path.name))) for path in found]

@@ -54,10 +54,11 @@ def scale_of(path: Path, megapixels: float = MEGAPIXELS) -> CameraScale | None:
 
 
 def picture_files(path: Path) -> list[Path]:
-    """The picture files of a folder in natural order, or the one file."""
+    """The picture files of a folder in natural order, hidden ones left out; or the one file."""
     if not path.is_dir():
         return [path] if path.suffix.lower() in SUFFIXES else []
     found = [file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file()]
+    found = [file for file in found if not file.name.startswith(".")]  # such as ._1.png, which macOS makes
     return sorted(found, key=lambda file: natural_key(file.name))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from irchroma.launch.archive.plan import find_recordings
 from irchroma.launch.cli import main
 from irchroma.stream.sources.packets import read_packets
 
@@ -57,3 +58,12 @@ def test_what_cannot_be_read_is_told_in_a_run_s_words(
     assert len(list(read_packets(tmp_path / "out" / "good.mp4"))) == 30
     for words in ("empty.mp4 is empty (0 bytes)", "text.mkv is a text", "its index (moov) is missing"):
         assert words in said
+
+
+def test_hidden_files_are_no_recordings_of_a_folder(tmp_path: Path) -> None:
+    for name in ("a.mp4", "._a.mp4", ".trash/b.mp4", "yard/c.mkv", "yard/._c.mkv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    found = find_recordings(tmp_path, tmp_path.parent / "out")
+    assert [one.name for one in found] == ["a.mp4", "yard/c.mkv"]
+    assert [one.name for one in find_recordings(tmp_path / ".trash", tmp_path.parent / "out")] == ["b.mp4"]

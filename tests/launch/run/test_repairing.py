@@ -274,6 +274,7 @@ def test_a_folder_of_masks_that_cannot_be_used_is_refused(tmp_path: Path) -> Non
     white(tmp_path / "hole.png", np.s_[2:9, 2:9])
     refused("expected its frame's number")
     (tmp_path / "hole.png").rename(tmp_path / "a7.png")
+    (tmp_path / "._a7.png").write_bytes(b"of a file system")  # hidden files are no masks
     white(tmp_path / "b07.png", np.s_[2:9, 2:9])
     refused("is for frame 7 as a7.png is")
     (tmp_path / "b07.png").unlink()

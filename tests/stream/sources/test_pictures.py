@@ -142,3 +142,14 @@ def test_what_is_not_there_or_empty_or_odd_is_one_clear_line(tmp_path):
         read_picture(tmp_path / "f.tiff")
     with pytest.raises(SourceError, match="not open"):
         PictureSource(tmp_path).read(1.0)
+
+
+def test_hidden_files_are_no_pictures_of_a_folder(tmp_path):
+    """macOS puts a ._1.png beside each 1.png on disks of other systems."""
+    for number in (1, 2):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((20, 30), number, np.uint8))
+        (tmp_path / f"._{number}.png").write_bytes(b"\x00\x05\x16\x07")
+    source = PictureSource(tmp_path)
+    assert source.open().frame_count == 2
+    assert [source.read(1).pixels[0, 0] for _ in range(2)] == [1, 2]
+    source.close()
