@@ -8,10 +8,11 @@ import math
 import os
 import platform
 import subprocess
+import sys
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from irchroma.engines.measures import metrics
 from irchroma.engines.measures.metrics import Scores
 from irchroma.engines.processor import usable_cores
 
+SHOWN = Path("-")
 _PACKAGES = (
     "irchroma",
     "numpy",
@@ -64,6 +66,23 @@ def spread(values: list[float]) -> dict[str, float]:
         "max": round(float(data.max()), 4),
         "count": int(data.size),
     }
+
+
+def show_json(path: Path, text: str) -> None:
+    """JSON into the file; `-` stands for standard output, where nothing else is written then.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    if path == SHOWN:
+        sys.stdout.write(text)
+    else:
+        path.write_text(text, encoding="utf-8")
+
+
+def words_of(path: Path | None) -> TextIO:
+    """Where the table for people goes beside the JSON of `show_json`."""
+    return sys.stderr if path == SHOWN else sys.stdout
 
 
 def write_json(path: Path, results: dict[str, Any]) -> None:

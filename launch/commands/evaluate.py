@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 import sys
+from contextlib import redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from irchroma.engines.measures import metrics
 from irchroma.engines.measures.metrics import Scores
-from irchroma.launch.measured import Measured, by_light, circumstances, finite, summary
+from irchroma.launch.measured import Measured, by_light, circumstances, finite, show_json, summary, words_of
 from irchroma.launch.picture_files import (
     PictureError,
     contact_sheet,
@@ -51,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("folder", type=Path, metavar="DIR", help="holds ir/ and rgb/ with equal file stems")
     add_engine_arguments(parser, "nir")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there; - shows it")
     parser.add_argument("--sheet", type=Path, metavar="FILE", help="write input, output, truth side by side")
     parser.add_argument("--brief", action="store_true", help="print the means only")
 
@@ -86,8 +87,9 @@ def run(args: argparse.Namespace) -> int:
         names = still.names
     if not measured:
         raise PictureError(f"{args.folder}: no pair could be measured")
-    print_table(measured, args.brief)
-    print(f"engine: {', '.join(names)}, {args.mode}; pictures: {len(measured)}")
+    with redirect_stdout(words_of(args.json)):
+        print_table(measured, args.brief)
+        print(f"engine: {', '.join(names)}, {args.mode}; pictures: {len(measured)}")
     if args.json is not None:
         _write_json(args.json, report(measured, args, names))
     if args.sheet is not None:
@@ -158,6 +160,6 @@ def _cells(
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     try:
-        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        show_json(path, json.dumps(content, indent=1) + "\n")
     except OSError as error:
         raise PictureError(f"{path}: cannot be written ({error.strerror})") from error

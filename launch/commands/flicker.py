@@ -11,6 +11,7 @@ import cv2
 
 from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.measures.flicker_report import FlickerReport, draw_report, measure_flicker
+from irchroma.launch.measured import show_json, words_of
 
 EXAMPLE = "irchroma flicker colored.mp4 --input infrared.mp4 --json flicker.json --plot flicker.png"
 
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a video of the same scene in real color; gives the flow for the warping error",
     )
     parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write every value here, frame by frame too"
+        "--json", type=Path, metavar="FILE", help="write every value here (- shows it), frame by frame too"
     )
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the values over time")
 
@@ -47,13 +48,13 @@ def run(args: argparse.Namespace) -> int:
     report = measure_flicker(args.video, args.reference, args.input)
     if args.json is not None:
         values = {"video": args.video.name, **report.as_json()}
-        args.json.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+        show_json(args.json, json.dumps(values, indent=1) + "\n")
     if args.plot is not None:
         good, png = cv2.imencode(".png", cv2.cvtColor(draw_report(report), cv2.COLOR_RGB2BGR))
         if not good:
             raise EngineOptionError(f"could not draw {args.plot}")
         args.plot.write_bytes(png.tobytes())
-    print("\n".join(describe(report)))
+    print("\n".join(describe(report)), file=words_of(args.json))
     return 0
 
 

@@ -58,6 +58,17 @@ def test_gray_scores_what_gray_must(pairs: Path, tmp_path: Path, capsys: pytest.
     assert height > 2 * 200
 
 
+def test_json_is_all_that_is_shown_where_it_is_asked_for(
+    pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["evaluate", str(pairs), "--engine", "gray", "--json", "-"]) == 0
+    shown = capsys.readouterr()
+    assert len(json.loads(shown.out)["pictures"]) == 2
+    assert "mean (2)" in shown.err
+    assert not Path("-").exists()
+
+
 def test_16_bit_infrared_is_tone_mapped_before_it_is_compared(pairs: Path, tmp_path: Path) -> None:
     luma = cv2.imread(str(pairs / "ir" / "dark.png"), cv2.IMREAD_GRAYSCALE)
     cv2.imwrite(str(pairs / "ir" / "dark.png"), luma.astype(np.uint16) * 8 + 7000)

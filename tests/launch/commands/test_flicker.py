@@ -31,6 +31,17 @@ def picture() -> np.ndarray:
     )
 
 
+def test_json_is_all_that_is_shown_where_it_is_asked_for(
+    tmp_path: Path, picture: np.ndarray, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["flicker", str(write_video(tmp_path / "still.avi", [picture] * 3)), "--json", "-"]) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["frames"] == 3
+    assert "CDC" in shown.err
+    assert not Path("-").exists()
+
+
 def test_a_still_video_is_reported_as_still(tmp_path: Path, picture: np.ndarray) -> None:
     video = write_video(tmp_path / "still.avi", [picture] * 8)
     assert main(["flicker", str(video), "--json", str(tmp_path / "f.json")]) == 0
