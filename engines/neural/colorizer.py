@@ -25,6 +25,7 @@ from irchroma.engines.neural.carried import CarriedModels
 from irchroma.engines.neural.exemplar import ExemplarNetwork, PreparedNetwork, by_reference
 from irchroma.engines.neural.given_picture import OpenGraph, checked_strength
 from irchroma.engines.neural.options import AHEAD_FRAMES, NeuralOptions, NeuralPicture
+from irchroma.engines.neural.steered import SteeredColor
 from irchroma.engines.processor import frame_turns, make_nice, usable_cores
 from irchroma.engines.recolor import color_space, neutral
 from irchroma.engines.recolor.recoloring import Models, Recoloring, halves
@@ -177,10 +178,12 @@ class NeuralColorizer:
         self._looks = (catalog.BANDS[self._band].look, look)  # without a reference, and by one
         self._recoloring.other_look = self._looks[0]
         self._steering: ReferenceSteering | None = None
+        self._steered: SteeredColor | None = None
         if reference is not None:
             steered = ReferenceOptions(reference, careful=exemplar, steady=self.options.steady).at(strength)
             steered = replace(steered, own_tone=look.unlit is None)
             self._steering = ReferenceSteering(steered, references, make_nice if self._beside else None)
+            self._steered = SteeredColor(self._steering, self.options.temporal.color_every)
         long_side_px = self.options.work_size_px or catalog.WORK_SIZE_PX[self.options.size]
         self._long_side_px = self._seen_px = long_side_px
         self._pending: deque[_InFlight] = deque()
@@ -230,12 +233,14 @@ class NeuralColorizer:
         if job.seen is None:
             raise EngineError("a network beside the frames needs steadying")
         ycc, confidence = self._beside.color(job.seen, job.work, self.network, self._seen_px)
-        if (size := job.small.shape) != confidence.shape:
-            ycc = np.asarray(cv2.merge([at_size(plane, size) for plane in cv2.split(ycc)]), np.float32)
-            confidence = at_size(confidence, size)
-        if self._steering is not None:
-            ycc, confidence = _steered(self._steering, job, ycc, confidence)
         job.news, job.said = self._beside.news, self._beside.said
+        size = job.small.shape[0], job.small.shape[1]
+        if self._steered is not None:
+            color = ycc, confidence, job.news
+            steered = self._steered.live(job.seen, job.work, color, size, pts_ns)
+            ycc, confidence, job.scenery, job.news = steered.parts
+        elif size != confidence.shape:
+            ycc, confidence = at_size(ycc, size), at_size(confidence, size)
         self._hand_over(job, ycc, confidence)
         self._pending.append(job)
 
@@ -271,6 +276,8 @@ class NeuralColorizer:
         self._seen_px, self.network = max(STRIDE_PX, min(seen_px, self._long_side_px)), network
         if self._stage is not None:
             self._stage.ask_every(color_every)
+        if self._steered is not None:
+            self._steered.color_every = color_every
 
     def exchange_references(self, references: Sequence[Reference]) -> None:
         """Be steered by these from now on, or by none, where there was a reference at first; any thread."""
@@ -309,7 +316,7 @@ class NeuralColorizer:
         for told in (self._beside, self._given):
             if told is not None:
                 told.forget()
-        for seeing in (self._stage, self._steering):
+        for seeing in (self._stage, self._steered):
             if seeing is not None:
                 seeing.reset()
 
@@ -341,9 +348,11 @@ class NeuralColorizer:
         if small is luma:
             small = luma.copy()  # compared with the next frame; the caller may write to it by then
         half = half_size((height, width))
-        halved = self.options.temporal.half_color and self._steering is None and half != (height, width)
-        halved = halved and halves(luma.shape, small.shape)
-        self._stage.carries_half = halved or self._beside is not None
+        halved = (
+            self.options.temporal.half_color and half != (height, width) and halves(luma.shape, small.shape)
+        )
+        halved = halved and (self._steering is None or self._beside is not None)
+        self._stage.carries_half = (halved or self._beside is not None) and self._steering is None
         seen = self._stage.observe(small, pts_ns, held)
         if seen.luma_levels is not None:
             luma, small = gain.shown_luma(luma, seen.luma_levels), gain.shown_luma(small, seen.luma_levels)
@@ -365,8 +374,10 @@ class NeuralColorizer:
             self._keep_dark(ycc, job.small)
         if self._stage is not None and job.seen is not None:
             ycc, confidence = self._stage.update(job.seen, ycc, confidence, job.cost_s)
-        if self._steering is not None and ycc is not None and confidence is not None:
-            ycc, confidence = _steered(self._steering, job, ycc, confidence)
+        if self._steered is not None and ycc is not None and confidence is not None:
+            ycc, confidence, job.scenery, _ = self._steered.every(
+                job.small, ycc, confidence, job.pts_ns
+            ).parts
         self._hand_over(job, ycc, confidence)
 
     def _model(self, job: _InFlight) -> None:
@@ -381,13 +392,6 @@ class NeuralColorizer:
         if job.warm is not None and ycc is not None and confidence is not None:
             people.paint(ycc, confidence, job.warm)
         job.ycc, job.confidence = ycc, confidence
-
-
-def _steered(steering: ReferenceSteering, job: _InFlight, ycc: Plane, sure: Plane) -> tuple[Plane, Plane]:
-    """With the share that is a reference's as a fourth channel, see `Recoloring.apply`."""
-    ycc, sure = steering.apply(job.small, ycc, sure, job.pts_ns)
-    job.scenery = steering.scenery
-    return ycc if steering.share is None else np.dstack([ycc, steering.share]), sure
 
 
 def _same(answer: Answer) -> Answer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -103,6 +103,7 @@ class Laid:
         self.light = _light_of(self._ycc, scene if scene.any() else ~scene)
         self._full: NDArray[np.uint8] | None = None
         self._video: Planes | None = None
+        self._shares: list[tuple[Plane, Plane]] | None = None
 
     def ycc(self, luma: NDArray[np.uint8]) -> Plane:
         """(h, w, 3) float32 Y'CbCr, BT.601 full range, beside the frame's (h, w) uint8 luma."""
@@ -148,16 +149,23 @@ class Laid:
         if self._share is None:
             return video
         plain = cv2.split(color_space.rgb_to_video(color_space.ycc_to_rgb(ycc)))
+        if self._shares is None or self._shares[0][0].shape != size:
+            self._shares = _shares_of(self._share, video)
         found = []
-        for full, one in zip(video, plain, strict=True):
-            share = cv2.resize(self._share, full.shape[::-1])
-            found.append(cv2.blendLinear(full, cv2.resize(one, full.shape[::-1]), share, 1.0 - share))
+        for full, one, shares in zip(video, plain, self._shares, strict=True):
+            found.append(cv2.blendLinear(full, cv2.resize(one, full.shape[::-1]), *shares))
         return _as_planes(*found)
 
 
 def _as_planes(*planes: Any) -> Planes:
     y, cb, cr = (np.asarray(plane, np.uint8) for plane in planes)
     return y, cb, cr
+
+
+def _shares_of(share: Plane, planes: Planes) -> list[tuple[Plane, Plane]]:
+    """A share at the size of each plane, and what is left of 1."""
+    luma, chroma = (np.asarray(cv2.resize(share, one.shape[::-1]), np.float32) for one in planes[:2])
+    return [(one, np.asarray(cv2.subtract(1.0, one), np.float32)) for one in (luma, chroma, chroma)]
 
 
 def detail_radius_px(size: tuple[int, ...]) -> int:
@@ -189,6 +197,14 @@ class Scenery:
     share: Plane
     lift: Plane | None = None
     """(h, w) float32 Y' that is added to the reference's."""
+    _made: dict[tuple[int, int], tuple[Any, ...]] = field(default_factory=dict, init=False, repr=False)
+    """What is behind frames of a size, whatever the share."""
+
+    def at(self, share: Plane) -> Scenery:
+        """The same for the next frame, with another share; what it is made of is made once for both."""
+        other = replace(self, share=share)
+        object.__setattr__(other, "_made", self._made)
+        return other
 
     def put_behind(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The picture with the scenery's color and texture where it is trusted; the sensor's detail stays.
@@ -200,7 +216,8 @@ class Scenery:
             (H, W, 3) uint8, new.
         """
         size = (rgb.shape[0], rgb.shape[1])
-        detail = self._detail(np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8), 255.0)
+        luma = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
+        detail = self._lifted(self._detail(luma), 255.0)
         scene = cv2.add(self.laid.full_size(size, self.ycc), cv2.merge([detail] * 3), dtype=cv2.CV_8U)
         share = cv2.resize(self.share, (size[1], size[0]))
         return np.asarray(cv2.blendLinear(scene, rgb, share, 1.0 - share), np.uint8)
@@ -215,25 +232,27 @@ class Scenery:
         Returns:
             Them.
         """
-        detail = self._detail(y, 219.0)
-        scene, *colors = self.laid.full_size_video((y.shape[0], y.shape[1]), self.ycc)
-        scene = np.clip(cv2.add(scene, detail, dtype=cv2.CV_8U), 16, 235)  # BT.709-6, 4.6
-        for behind, plane in zip((scene, *colors), (y, cb, cr), strict=True):
-            share = cv2.resize(self.share, plane.shape[::-1])
-            cv2.blendLinear(behind, plane, share, 1.0 - share, dst=plane)
+        size = (y.shape[0], y.shape[1])
+        if size not in self._made:
+            scene, *colors = self.laid.full_size_video(size, self.ycc)
+            self._made[size] = self._lifted(np.asarray(scene, np.int16), 219.0), *colors
+        scene, *colors = self._made[size]
+        scene = np.clip(cv2.add(scene, self._detail(y), dtype=cv2.CV_8U), 16, 235)  # BT.709-6, 4.6
+        shares = _shares_of(self.share, (y, cb, cr))
+        for behind, plane, both in zip((scene, *colors), (y, cb, cr), shares, strict=True):
+            cv2.blendLinear(behind, plane, *both, dst=plane)
         return y, cb, cr
 
-    def _detail(self, luma: NDArray[np.uint8], span: float) -> NDArray[np.int16]:
-        """(H, W): what of the sensor stands before the scenery, and what brings that to the own tone.
-
-        Args:
-            luma: (H, W) uint8.
-            span: of its levels.
-        """
+    @staticmethod
+    def _detail(luma: NDArray[np.uint8]) -> NDArray[np.int16]:
+        """(H, W): what of the sensor's (H, W) uint8 stands before the scenery."""
         side = 2 * detail_radius_px(luma.shape) + 1
         base = cv2.blur(cv2.blur(luma, (side, side)), (side, side))
-        detail = cv2.subtract(luma, base, dtype=cv2.CV_16S)
-        if self.lift is not None:
-            lift = cv2.resize(self.lift * np.float32(span), luma.shape[::-1])
-            detail = cv2.add(detail, lift, dtype=cv2.CV_16S)
-        return np.asarray(detail, np.int16)
+        return np.asarray(cv2.subtract(luma, base, dtype=cv2.CV_16S), np.int16)
+
+    def _lifted(self, levels: NDArray[np.int16], span: float) -> NDArray[np.int16]:
+        """(H, W) levels, of which there are `span`, brought to the own tone."""
+        if self.lift is None:
+            return levels
+        lift = cv2.resize(self.lift * np.float32(span), levels.shape[::-1])
+        return np.asarray(cv2.add(levels, lift, dtype=cv2.CV_16S), np.int16)

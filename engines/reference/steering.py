@@ -31,6 +31,7 @@ TRACK_REACH = 0.15
 LOST = 20.0
 """Evidence of the correlation with the frame that was registered, below which the view has changed; two
 frames of one view have hundreds."""
+FOLLOW_S = 0.25
 LONGEST_RETRY_S = 30.0
 FADE_S = 0.6
 """In which a reference that is exchanged goes, and the other one comes."""
@@ -187,6 +188,7 @@ class ReferenceSteering:
         self._wished: list[Reference] | None = None
         self._level = 1.0
         self._seen_ns: int | None = None
+        self._followed_ns = 0
         self.scenery: Scenery | None = None
         """Of the frame last steered, to be put behind its full-size picture; None where no reference fits."""
         self.share: Plane | None = None
@@ -219,7 +221,7 @@ class ReferenceSteering:
             self._beside.shutdown(cancel_futures=True)
 
     def apply(
-        self, luma_small: NDArray[np.uint8], ycc: Plane, confidence: Plane, pts_ns: int
+        self, luma_small: NDArray[np.uint8], ycc: Plane, confidence: Plane, pts_ns: int, stands: bool = False
     ) -> tuple[Plane, Plane]:
         """Steer one frame's color.
 
@@ -228,11 +230,12 @@ class ReferenceSteering:
             ycc: (h, w, 3) float32 of the network, BT.601 full range; not written to.
             confidence: (h, w) float32 in [0, 1]; not written to.
             pts_ns: time of the frame.
+            stands: see `lay`.
 
         Returns:
             Both steered; the very arrays that came in where no reference fits, or a night's is held back.
         """
-        laying = self.lay(luma_small, pts_ns)
+        laying = self.lay(luma_small, pts_ns, stands)
         self.scenery = self.share = None
         if laying is None:
             return ycc, confidence
@@ -253,16 +256,16 @@ class ReferenceSteering:
         steered = ycc + (shown - ycc) * share[..., None]
         return np.asarray(steered, np.float32), confidence + (1.0 - confidence) * share
 
-    def lay(self, luma_small: NDArray[np.uint8], pts_ns: int) -> Laying | None:
+    def lay(self, luma_small: NDArray[np.uint8], pts_ns: int, stands: bool = False) -> Laying | None:
         """Follow the camera in one frame; all that is done without its color.
 
         Args:
             luma_small: (h, w) uint8 at work size.
             pts_ns: time of the frame.
+            stands: the camera has hardly moved since the frame before, which is believed for `FOLLOW_S`.
 
         Returns:
-            Which reference, and how far it is taken where nothing of it is held back; None where no reference
-            fits, or a night's is held back.
+            Which reference, and how far it is taken where nothing of it is held back; None as for `apply`.
         """
         if not self.options.steady or luma_small.shape != self._size:
             self.reset()
@@ -271,7 +274,9 @@ class ReferenceSteering:
         small = registration.resized(luma_small, registration.COARSE_PX)
         self._edges = structure.Edges.of(small)
         field = self._edges.field
-        lost = self._placed is not None and not self._follow(self._placed, luma_small, field, pts_ns)
+        believed = stands and 0 <= pts_ns - self._followed_ns < FOLLOW_S * 1e9
+        placed = None if believed else self._placed
+        lost = placed is not None and not self._follow(placed, luma_small, field, pts_ns)
         if lost:
             self._placed = self._looking = None
         if self._look(luma_small, field, pts_ns, lost) and self._beside is not None:
@@ -310,6 +315,7 @@ class ReferenceSteering:
         """Keep the reference on the picture while the camera shakes; False once the view has changed."""
         if pts_ns < placed.since_ns:
             return False
+        self._followed_ns = pts_ns
         peak = structure.correlate(placed.key_field, field, placed.key_spectrum, TRACK_REACH)
         if peak.evidence < LOST:
             return False

@@ -28,6 +28,10 @@ Vector = NDArray[np.float32]
 CUT = 0.7
 """Likeness of two looks below which there was a cut between them. In 16 clips, pans and gain jumps among
 them, it was 0.78 and more; of 99 in 100 pairs of different scenes, streets too, it is 0.57 and less."""
+SAME_PICTURE, DESCRIBED_S = 0.8, 5.0
+"""Correlation of local contrast with the frame that was described last, from which what that shows counts for
+this one too, and for how long: it takes 60 ms, and where a car comes by a fixed camera two pictures 3 s apart
+correlate by 0.86 and are alike by 0.96. Of different scenes none come near it."""
 CANDIDATES = 12
 FINALISTS = 6
 """The best, of which it is found out whether they show this very scene, and lie over the frame."""
@@ -62,6 +66,15 @@ class Seen:
     why: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Described:
+    """What a frame showed: (6, 128) float32, its local contrast, and its time."""
+
+    views: NDArray[np.float32]
+    contrast: NDArray[np.float32]
+    at_s: float
+
+
 class SceneFollower:
     """Of one camera; used by one thread."""
 
@@ -92,6 +105,7 @@ class SceneFollower:
         self.library = library
         self._chooser = SceneChooser(choice)
         self._before: Vector | None = None
+        self._views: _Described | None = None
         self._missed: dict[str, int] = {}
         self._registered: Vector | None = None
         self._registered_s = -math.inf
@@ -114,7 +128,7 @@ class SceneFollower:
             cut: it has nothing to do with the frame before.
             fixed: the one in use stays whatever is seen.
         """
-        views, levels = features.describe(luma), features.brightness(luma)
+        views, levels = self._described(luma, at_s, cut), features.brightness(luma)
         whole = views[0]
         cut = cut or (self._before is not None and float(whole @ self._before) < CUT)
         self._before = whole
@@ -143,6 +157,17 @@ class SceneFollower:
             same = entry.key in self._missed
             why = "shows this very scene" if same else f"suits the scene ({scores[entry.key]:.2f})"
         return Seen(shown, True, entry, reference, why)
+
+    def _described(self, luma: Luma, at_s: float, cut: bool) -> NDArray[np.float32]:
+        """`features.describe` of a frame, or of one before that is still what it shows."""
+        contrast = features.prepared(luma)
+        before = self._views
+        if before is not None and not cut and 0 <= at_s - before.at_s < DESCRIBED_S:
+            power = float((contrast * contrast).sum() * (before.contrast * before.contrast).sum())
+            if float((contrast * before.contrast).sum()) >= SAME_PICTURE * math.sqrt(power):
+                return before.views
+        self._views = _Described(features.describe(luma), contrast, at_s)
+        return self._views.views
 
     def _register(
         self,
