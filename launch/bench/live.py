@@ -7,9 +7,13 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -30,6 +34,9 @@ from irchroma.stream.synthetic.options import SyntheticOptions
 
 SIZES = ((512, 640), (720, 1280))
 ENGINES = ("palette:white-hot", "palette:ironbow")
+RATE, PLAYED = 30, 60
+"""Frames a second, and that are drawn of a camera that is played."""
+STUCK_S = 60.0
 SCENES = 6
 """In the library that a reference is chosen of."""
 EXAMPLE = "irchroma bench live --json launch/benchmarks/live.json"
@@ -152,6 +159,7 @@ def measure_latency(
     folder: Path,
     more: tuple[str, ...] = (),
     mask: str = "as it is",
+    camera: PlayedCamera | None = None,
 ) -> dict[str, Any]:
     """A paced synthetic camera at 30 frames a second to a file; capture to encoder input.
 
@@ -162,13 +170,19 @@ def measure_latency(
         folder: for what is written.
         more: further words of the command.
         mask: a name of `MASKS`.
+        camera: in place of one that the run itself draws.
     """
     stats_path = folder / "stats.json"
-    address = f"test:thermal?size={size[1]}x{size[0]}&rate=30&live=1&frames={int(live_s * 30)}"
+    address = f"test:thermal?size={size[1]}x{size[0]}&rate={RATE}&live=1&frames={int(live_s * RATE)}"
+    if camera is not None:
+        address = camera.address
     words = ("--to", str(folder / "live.mp4"), "--overwrite", "--engine", engine, "--stats", str(stats_path))
     before_s = _children_s()
     command = [sys.executable, "-m", "irchroma.launch", "run", address, *words, *more]
-    log = finished(command, f"a live run, {mask},", MASKS[mask]).stderr
+    if camera is not None:
+        log = camera.shown_to(command, int(live_s * RATE), f"a live run, {mask},", MASKS[mask])
+    else:
+        log = finished(command, f"a live run, {mask},", MASKS[mask]).stderr
     spent_s = _children_s() - before_s
     stats = json.loads(stats_path.read_text(encoding="utf-8"))
     sink = next(iter(stats["sinks"].values()))
@@ -176,7 +190,7 @@ def measure_latency(
         "size": list(size),
         "frames": stats["frames"],
         "frames_per_second": stats["frames_per_second"],
-        "dropped": stats["dropped_before_processing"] + sink["dropped"],
+        "dropped": stats["dropped_before_processing"] + sink["dropped"] + (camera.left_out if camera else 0),
         **sink["capture_to_encoder"],
         "stages": stats["stages"],
         "engine": stats["engine"],
@@ -190,12 +204,12 @@ def measure_references(options: LiveBenchOptions) -> dict[str, Any]:
     results: dict[str, Any] = {"bench": "live", "reference": "auto", "latency": []}
     with tempfile.TemporaryDirectory(prefix="irchroma-bench-") as folder:
         for size in options.sizes:
-            library = scenes_library(Path(folder) / f"library{size[1]}", size)
+            library, camera = scenes_library(Path(folder) / f"library{size[1]}", size), PlayedCamera(size)
             more = ("--reference", "auto", "--references", str(library.folder))
             for mask in MASKS:
                 before = os.getloadavg()[0]
                 found = measure_latency(
-                    size, "reference:thermal", options.live_s, Path(folder), more, mask=mask
+                    size, "reference:thermal", options.live_s, Path(folder), more, mask, camera
                 )
                 if not found["references"]:
                     raise ConfigError(
@@ -209,6 +223,74 @@ def measure_references(options: LiveBenchOptions) -> dict[str, Any]:
                     f" {found['cpu_ms_a_frame_with_start']:.1f} ms of CPU a frame"
                 )
     return results
+
+
+class PlayedCamera:
+    """Counts of the synthetic thermal camera, drawn before and played to and fro to a run's standard input.
+
+    To draw a frame takes as much CPU time as to color it, and at 1280x720 more than there is from one to the
+    next. Frames that the run does not take in time are left out, as by a real camera.
+
+    Attributes:
+        left_out: of the last play.
+    """
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        """Args:
+        size: (H, W).
+        """
+        camera = SyntheticCamera(SyntheticOptions(band="thermal", size=size))
+        drawn = [camera.frame(number).pixels.astype("<u2").tobytes() for number in range(PLAYED)]
+        self._frames = drawn + drawn[-2:0:-1]
+        self.address = f"raw:-?size={size[1]}x{size[0]}&format=gray16le&rate={RATE}&live=1"
+        self.left_out = 0
+
+    def shown_to(self, command: list[str], count: int, about: str, environment: dict[str, str]) -> str:
+        """What a command has logged that was given so many frames, less those left out, at their pace; it is
+        ended then, since a live source that ends is waited for.
+
+        Raises:
+            ConfigError: it failed, or does not end.
+        """
+        reading, writing = os.pipe()
+        process = subprocess.Popen(
+            command,
+            stdin=reading,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
+            env={**os.environ, **environment},
+        )
+        os.close(reading)  # so that a play ends that nobody reads
+        thread = threading.Thread(target=self._play, args=(writing, count, process.terminate), daemon=True)
+        thread.start()
+        try:
+            log = process.communicate(timeout=2 * count / RATE + STUCK_S)[1]
+        except subprocess.TimeoutExpired as error:
+            process.kill()
+            raise ConfigError(f"{about} does not end") from error
+        finally:
+            thread.join()
+        if process.returncode:
+            raise ConfigError(f"{about} failed: {log.strip()[-300:]}")
+        return log
+
+    def _play(self, writing: int, count: int, end: Callable[[], None]) -> None:
+        self.left_out = 0
+        with os.fdopen(writing, "wb", buffering=0) as pipe, suppress(BrokenPipeError):
+            start_s: float | None = None
+            for number in range(count):
+                due_s = 0.0 if start_s is None else start_s + number / RATE - time.monotonic()
+                if due_s < -1 / RATE:
+                    self.left_out += 1
+                    continue
+                time.sleep(max(0.0, due_s))
+                left = memoryview(self._frames[number % len(self._frames)])
+                while left:
+                    left = left[pipe.write(left) or 0 :]
+                start_s = start_s or time.monotonic()
+            end()
 
 
 def scenes_library(folder: Path, size: tuple[int, int]) -> ReferenceLibrary:
