@@ -15,12 +15,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.engines.reference import registration, structure
+from irchroma.engines.reference import registration
 
 Plane = NDArray[np.float32]
 
-SOFT_PX = 1.5
-"""Gaussian sigma of what is compared, at `registration.COARSE_PX`."""
+SOFT_PX, SOFT_SIDE_PX = 1.5, 80
+"""Gaussian sigma of what is compared, at `registration.COARSE_PX`, and the least long side that is enough for
+what is as soft."""
 BURNT, PALE = (0.9, 0.96), (0.04, 0.08)
 """Y' from which a place is burnt a little, and wholly; chroma, sqrt(Cb^2 + Cr^2), up to which it can be, and
 from which it is not."""
@@ -65,7 +66,10 @@ def worth(given: Plane, own: Plane) -> tuple[Plane, Plane]:
     sky = _ramp(_towards(own_color, BLUE), FRESH) * _ramp(own_luma, SKY)
     dark = sky * _ramp(own_luma - luma, DARKER_SKY)
     tone = (1.0 - burnt) * (1.0 - hazy) * (1.0 - dark)
-    return np.asarray(tone, np.float32), np.asarray(tone * (1.0 - dull), np.float32)
+    height, width = given.shape[1:]
+    factor = min(1.0, registration.COARSE_PX / max(height, width))
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    return cast(Plane, cv2.resize(tone, size)), cast(Plane, cv2.resize(tone * (1.0 - dull), size))
 
 
 def without_pale_red(ycc: Plane) -> Plane:
@@ -99,9 +103,14 @@ def back_in_band(luma: Plane, own: Plane) -> Plane:
 
 
 def _soft(planes: Sequence[Plane] | Plane) -> list[Plane]:
-    """Small and blurred."""
-    small = (structure.shrunk(plane, registration.COARSE_PX) for plane in planes)
-    return [cast(Plane, cv2.GaussianBlur(plane, (0, 0), SOFT_PX)) for plane in small]
+    """Small and blurred: by whole pixels, since OpenCV takes ten times as long for parts of some."""
+    height, width = planes[0].shape
+    side = max(height, width)
+    by = max(1, side // SOFT_SIDE_PX)
+    size = max(1, width // by), max(1, height // by)
+    sigma = SOFT_PX * max(size) / min(side, registration.COARSE_PX)
+    small = (cv2.resize(plane, size, interpolation=cv2.INTER_AREA) if by > 1 else plane for plane in planes)
+    return [cast(Plane, cv2.GaussianBlur(plane, (0, 0), sigma)) for plane in small]
 
 
 def _towards(color: Sequence[Plane] | Plane, direction: complex) -> Plane:
