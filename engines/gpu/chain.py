@@ -32,7 +32,8 @@ from irchroma.engines.gpu.steps.temporal import (
 )
 from irchroma.engines.gpu.transfer import DevicePicture, FrameLayout, FrameWriter, can_pack
 from irchroma.engines.neural.options import NeuralPicture
-from irchroma.engines.recolor.recoloring import BandLook, RecolorOptions
+from irchroma.engines.recolor.look import BandLook
+from irchroma.engines.recolor.recoloring import RecolorOptions
 from irchroma.engines.recolor.work_picture import STRIDE_PX
 from irchroma.engines.reference.laid import Laying
 from irchroma.engines.temporal import gain

@@ -11,7 +11,8 @@ from irchroma.engines.gpu.device import Device, DeviceArray, Workspace
 from irchroma.engines.gpu.motion import DeviceSearch
 from irchroma.engines.gpu.steps.i420 import Layout
 from irchroma.engines.gpu.steps.recolor import FrameArrays, RecolorSteps
-from irchroma.engines.recolor.recoloring import BandLook, Recoloring, RecolorOptions
+from irchroma.engines.recolor.look import BandLook
+from irchroma.engines.recolor.recoloring import Recoloring, RecolorOptions
 from irchroma.engines.temporal.motion import pixel_grid
 
 LARGEST_MEAN = 0.25

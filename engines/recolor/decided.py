@@ -54,6 +54,13 @@ LEAST_YELLOW = 0.001
 """Least -Cb that it is told by."""
 PINK, RED = 0.004, 1.6
 """Most Cr of heat where nothing is yellow, and how much more for each part of -Cb: skin, bricks have less."""
+OLIVE, OLIVE_RED = (0.0, 0.008), 0.1
+"""Cr and so much of -Cb at which yellow begins to be olive, and from which on it is: leaves lie below."""
+HOT, SUNLIT = (0.6, 0.8), (0.38, 0.5)
+"""Luma of the sensor, and Y' shown, at which olive begins to be a wall's or dry ground's, and from which on
+it is."""
+SAND, SAND_LOST = 0.35, 0.6
+"""Cr of such a wall, at least, over the -Cb that was said, and how much -Cb it loses for what Cr it gains."""
 
 
 def decide(tone: Plane, cb: Plane, cr: Plane, guide: Plane) -> None:
@@ -103,6 +110,29 @@ def unmix(tone: Plane, cb: Plane, cr: Plane) -> None:
     np.minimum(cr, most, out=cr)
 
 
+def out_of_olive(tone: Plane, cb: Plane, cr: Plane, guide: Plane) -> None:
+    """Move a thermal network's Cb and Cr (h, w) float32 in place where they are the mean of a hot wall and of
+    leaves: olive there is sand.
+
+    Args:
+        tone: (h, w) float32 Y' that is shown.
+        cb, cr: of the network.
+        guide: (h, w) float32 luma of the sensor, [0, 1].
+    """
+    share = rise(guide, HOT)
+    if not share.any():
+        return
+    share *= rise(tone, SUNLIT)
+    yellow: Plane = np.maximum(-cb, 0)
+    share *= rise(cr + np.float32(OLIVE_RED) * yellow, OLIVE)
+    yellow *= np.float32(SAND)
+    yellow -= cr
+    share *= np.maximum(yellow, 0, out=yellow)
+    cr += share
+    share *= np.float32(SAND_LOST)
+    cb += share
+
+
 def bounds() -> dict[str, float]:
     """All of these numbers by name, the two of a pair as `.._begins` and `.._full`: for the device's twin."""
     pairs = {
@@ -118,6 +148,9 @@ def bounds() -> dict[str, float]:
         "sky_blue": SKY_BLUE,
         "bark_tone": BARK_TONE,
         "brown": BROWN,
+        "olive": OLIVE,
+        "hot": HOT,
+        "sunlit": SUNLIT,
     }
     told = {
         f"{name}_{end}": pair[place]
@@ -125,6 +158,7 @@ def bounds() -> dict[str, float]:
         for place, end in enumerate(("begins", "full"))
     }
     told |= {"snow_lost": SNOW_LOST, "snow_lift": SNOW_LIFT, "leaf_gain": LEAF_GAIN}
+    told |= {"olive_red": OLIVE_RED, "sand": SAND, "sand_lost": SAND_LOST}
     return told | {"pink": PINK, "red": RED, "least_yellow": LEAST_YELLOW}
 
 

@@ -4,7 +4,7 @@ from the sensor."""
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import cv2
@@ -12,26 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineOptionError
-from irchroma.engines.recolor import color_space, decided, guided, neutral, night, shade
-from irchroma.engines.recolor.base_tone import ToneOptions, base_tone, mean_square
+from irchroma.engines.recolor import color_space, decided, guided, heat, neutral, night, shade
+from irchroma.engines.recolor.base_tone import base_tone, mean_square
 from irchroma.engines.recolor.color_space import Scalar
+from irchroma.engines.recolor.look import BandLook, Unsure
 from irchroma.engines.recolor.smooth_places import lead_by_smooth_places
 
 Mode = Literal["full", "chroma"]
-Unsure = Literal["auto", "gray", "palette"]
-CALM = (-0.10, 0.07)
-"""Cb and Cr of white less those of black in the palette that stands for color that is not known: slate to
-sand, paler than anything a network paints."""
 Plane = NDArray[np.float32]
 NEUTRAL = np.float32(128 / 255)
 HALVED_MODELS = 1.5
 """Enlargement from which the affine models are made at half the work size: they vary slowly, He and Sun
 subsample by 4. Same measures on 640x480 pictures, half the time."""
-DARK = 0.3
-"""Local mean luma, [0, 1], below which a place is dark where dark does not mean unlit."""
-DARK_SHARE = (0.45, 0.65)
-"""The same of a scene that is dark where dark does not mean unlit: of 22 thermal pictures by day none has
-more than 0.34 below `DARK`, of night scenes and of an underpass none less than 0.68."""
 UNSURE, SURE = 0.07, 0.17
 """Confidence (the mean of exp(-error / 15.3), see `calibration.confidence`) from which the network's color
 begins to show, and from which all of it does."""
@@ -71,47 +63,6 @@ class RecolorOptions:
             raise EngineOptionError(f"unknown mode {self.mode!r}: use full or chroma")
         if self.chroma_limit is not None and not 0 <= self.chroma_limit <= 255:
             raise EngineOptionError(f"chroma limit {self.chroma_limit:g} is outside 0 (gray) to 255 (none)")
-
-
-@dataclass(frozen=True, slots=True)
-class BandLook:
-    """What the wavelength has to say about it.
-
-    Attributes:
-        tone: what of a picture is base tone.
-        unlit: local mean luma, [0, 1], where color starts and where it is full, since the unlit parts of
-            an active-infrared night are no sky; None where dark does not mean unlit.
-        instead: what is shown where color is not known, unless `RecolorOptions` says it.
-        calm_luma: luma, [0, 1], that the palette shown then leaves gray; what is brighter is sand.
-        shade: luma shown, [0, 1], up to which teal is moved to green or blue, and from which on it stays, see
-            `shade.out_of_teal`; None where it always stays.
-        decided: whether pale beige is snow and dull green leaves, see `decided.decide`.
-        unmixed: whether blue, brown and violet of no day are something else, see `decided.unmix`.
-        lead: how far the tone of smooth places follows the sensor's, see `lead_by_smooth_places`.
-    """
-
-    tone: ToneOptions = field(default_factory=ToneOptions)
-    unlit: tuple[float, float] | None = (0.05, 0.25)
-    shade: tuple[float, float] | None = None
-    decided: bool = False
-    unmixed: bool = False
-    lead: float = 1.0
-    instead: Literal["gray", "palette"] = "gray"
-    calm_luma: float = 0.5
-
-    def calm(self, instead: Unsure) -> tuple[float, float]:
-        """Cb and Cr of white less those of black where color is not known, by `RecolorOptions.instead`."""
-        return CALM if (self.instead if instead == "auto" else instead) == "palette" else (0.0, 0.0)
-
-    @property
-    def dark(self) -> float:
-        """Local mean luma, [0, 1], below which a place counts as dark."""
-        return DARK if self.unlit is None else sum(self.unlit) / 2
-
-    @property
-    def dark_share(self) -> tuple[float, float]:
-        """Share of dark places where a dark scene begins and is complete."""
-        return DARK_SHARE if self.unlit is None else night.SHARE
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +201,7 @@ class Recoloring:
                 small, ycc, confidence = _halved(small), _halved(ycc), _halved(confidence)
         guide = small.astype(np.float32) * np.float32(1 / 255)
         wanted, cb, cr = self._believed(ycc, confidence, guide, said)
+        self._part_by_heat((wanted, cb, cr), ycc, guide, at_half)
         seen = guided.windows(guide, radius_px)
         dark = np.count_nonzero(seen.mean < np.float32(self.look.dark)) / guide.size
         darkness = float(np.interp(dark, self.look.dark_share, (0.0, 1.0)))
@@ -288,6 +240,18 @@ class Recoloring:
                 _mix(plane, other, share)
         return made
 
+    def _part_by_heat(
+        self, planes: tuple[Plane, Plane, Plane], ycc: Plane, guide: Plane, halved: bool
+    ) -> None:
+        """See `heat`: as far as the look wants it, and nowhere a reference's color."""
+        share = float(self.look.unmixed) * (1 - self.other_share)
+        share += float(self.other_look.unmixed) * self.other_share
+        if share > 0:
+            own: Plane | float = share
+            if ycc.shape[2] > 3:
+                own = (1 - np.asarray(cv2.extractChannel(ycc, 3), np.float32)) * np.float32(share)
+            heat.part_by_heat(planes, guide, halved, own)
+
     def _in_look(
         self, look: BandLook, ycc: Plane, confidence: Plane, guide: Plane, said: float
     ) -> tuple[Plane, Plane, Plane]:
@@ -298,6 +262,7 @@ class Recoloring:
             _mix(tone, guide, np.clip(share, 0.0, 1.0, out=share))
         if look.unmixed:
             decided.unmix(tone, cb, cr)
+            decided.out_of_olive(tone, cb, cr, guide)
         if mixed:
             for plane, step in zip((cb, cr), look.calm(options.instead), strict=True):
                 if step:

@@ -19,7 +19,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.engines.recolor.recoloring import SURE, UNSURE, BandLook
+from irchroma.engines.recolor.look import BandLook
+from irchroma.engines.recolor.recoloring import SURE, UNSURE
 from irchroma.engines.reference import registration, structure
 from irchroma.engines.reference.dusk import dimmed, toned
 from irchroma.engines.reference.worth import back_in_band, worth

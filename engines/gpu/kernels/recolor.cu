@@ -3,10 +3,11 @@
 #include "sampling.h"
 
 struct believe_arguments {
-    const float *color;  // (4, height, width): Y', Cb, Cr, confidence; (5, height, width) where steered
+    const float *color;  // (4, whole_height, whole_width): Y', Cb, Cr, confidence; one more where steered
     const float *guide;  // (height, width): the sensor's luma, [0, 1]
-    float *out;          // (3, height, width): Y', Cb, Cr
-    int width, height;
+    float *out;          // (3, height, width): Y', Cb, Cr; (4, height, width) with the luma where `counts` is given
+    int *counts;         // (512), set to 0: of heat.cu; null for none
+    int width, height, whole_width, whole_height;
     int steered;  // 1: the fifth plane is the share that is a reference's, which no rule changes
     float unsure, sure, calm_blue, calm_red, calm_luma;
     float shade_full, shade_none;  // luma between which dark teal stays more and more
@@ -18,6 +19,7 @@ struct believe_arguments {
     float snow_lost, snow_lift, leaf_gain;
     int unmixes;  // 1: heat's blue, brown and violet of no day are something else (decided.unmix)
     float sky_tone_begins, sky_tone_full, sky_blue_begins, sky_blue_full, bark_tone_begins, bark_tone_full, brown_begins, brown_full, pink, red, least_yellow;
+    float olive_begins, olive_full, hot_begins, hot_full, sunlit_begins, sunlit_full, olive_red, sand, sand_lost;
 };
 
 // 0 up to the first, 1 from the second on, which may be the smaller one (base_tone.rise).
@@ -25,19 +27,36 @@ PLACE float rise(float value, float begins, float full) {
     return clamped((value - begins) / (full - begins), 0.0f, 1.0f);
 }
 
+// A place of a plane that may have twice the size.
+PLACE float seen_at(const float *plane, int width, int height, int to_width, int to_height, int x, int y) {
+    if (width == to_width && height == to_height) return plane[(long)y * width + x];
+    Picture<float> picture = {plane, width};
+    return area_mean(picture, width, height, to_width, to_height, x, y);
+}
+
 // The network's color where it is sure, the sensor's gray or a palette elsewhere (Recoloring._believed);
 // no teal in the shade and no mint (shade.out_of_teal), and what is decided (decided.decide).
 PLACE void believe_at(const believe_arguments &a, int x, int y, int z) {
     long at = (long)y * a.width + x, plane = (long)a.width * a.height;
-    float share = clamped((a.color[3 * plane + at] - a.unsure) * (1.0f / (a.sure - a.unsure)), 0.0f, 1.0f);
     float guide = a.guide[at];
-    float tone = guide + share * (a.color[at] - guide);
+    if (z == 3) {
+        a.out[3 * plane + at] = guide;
+        for (long one = at; one < 512; one += plane) a.counts[one] = 0;
+        return;
+    }
+    float color[5];
+    for (int one = 0; one < 4 + a.steered; ++one) {
+        const float *from = a.color + (long)one * a.whole_width * a.whole_height;
+        color[one] = seen_at(from, a.whole_width, a.whole_height, a.width, a.height, x, y);
+    }
+    float share = clamped((color[3] - a.unsure) * (1.0f / (a.sure - a.unsure)), 0.0f, 1.0f);
+    float tone = guide + share * (color[0] - guide);
     if (z == 0 && !a.decides) {
         a.out[at] = tone;
         return;
     }
     float above = guide - a.calm_luma, other_blue = above * a.calm_blue, other_red = above * a.calm_red;
-    float cb = a.color[plane + at], cr = a.color[2 * plane + at];
+    float cb = color[1], cr = color[2];
     if (a.unmixes) {
         float kept = 1.0f - (1.0f - rise(tone, a.sky_tone_begins, a.sky_tone_full)) * rise(cb, a.sky_blue_begins, a.sky_blue_full);
         cb *= kept;
@@ -46,11 +65,17 @@ PLACE void believe_at(const believe_arguments &a, int x, int y, int z) {
         cb += yellow * (1.0f - left) * rise(red / fmaxf(yellow, a.least_yellow), a.brown_begins, a.brown_full);
         cr = fminf(cr, red * left);
         cr = fminf(cr, a.pink + a.red * fmaxf(-cb, 0.0f));
+        yellow = fmaxf(-cb, 0.0f);  // decided.out_of_olive
+        float olive = rise(guide, a.hot_begins, a.hot_full) * rise(tone, a.sunlit_begins, a.sunlit_full);
+        olive *= rise(cr + a.olive_red * yellow, a.olive_begins, a.olive_full);
+        olive *= fmaxf(a.sand * yellow - cr, 0.0f);
+        cr += olive;
+        cb += a.sand_lost * olive;
     }
     cb = other_blue + share * (cb - other_blue);
     cr = other_red + share * (cr - other_red);
-    float given_tone = tone, given_cb = other_blue + share * (a.color[plane + at] - other_blue);
-    float given_cr = other_red + share * (a.color[2 * plane + at] - other_red);
+    float given_tone = tone, given_cb = other_blue + share * (color[1] - other_blue);
+    float given_cr = other_red + share * (color[2] - other_red);
     float green = cr < 0.0f ? -cr : 0.0f;
     float up = (cb + a.shade_green * green) / (1.0f + a.shade_green), down = a.shade_blue * green - cb;
     float move = up < down ? up : down;
@@ -71,7 +96,7 @@ PLACE void believe_at(const believe_arguments &a, int x, int y, int z) {
         cr *= 1.0f + a.leaf_gain * leaf;
     }
     float made = z == 0 ? tone : z == 1 ? cb : cr;
-    if (a.steered) made += a.color[4 * plane + at] * ((z == 0 ? given_tone : z == 1 ? given_cb : given_cr) - made);
+    if (a.steered) made += color[4] * ((z == 0 ? given_tone : z == 1 ? given_cb : given_cr) - made);
     a.out[z * plane + at] = made;
 }
 KERNEL(believe)

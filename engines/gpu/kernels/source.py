@@ -24,6 +24,7 @@ FILES = (
     "tone.cu",
     "borders.cu",
     "recolor.cu",
+    "heat.cu",
     "scenery.cu",
     "motion.cu",
 )

@@ -104,13 +104,13 @@ class Windows:
         depth, height, width = values.shape
         given = values
         if not halved:
-            guide = self._half(guide.part(0, (1, height, width), np.float32), "smooth.guide")
-            guide, values = guide.part(0, guide.shape[1:], np.float32), self._half(values, "smooth.values")
+            guide = self.half(guide.part(0, (1, height, width), np.float32), "smooth.guide")
+            guide, values = guide.part(0, guide.shape[1:], np.float32), self.half(values, "smooth.values")
         fine = values.shape[1:]
         near = self.seen(guide, smooth_places.FINE_PX, "smooth.near")
         squares = self._space.array("smooth.squares", (2, *fine))
         self._add("smooth_squares", (1, *fine), guide=guide, out=squares)
-        seen, small = self._half(squares, "smooth.seen"), self._half(values, "smooth.small")
+        seen, small = self.half(squares, "smooth.seen"), self.half(values, "smooth.small")
         size = small.shape[1:]
         around = self.box(seen, smooth_places.AROUND_PX, "smooth.around")
         sources = self._space.array("smooth.sources", (3 + 3 * depth, *size))
@@ -141,7 +141,7 @@ class Windows:
         self._steps.append(launch("smooth_moved", (width, height, depth), **moved))
         return made, said
 
-    def _half(self, planes: DeviceArray, name: str) -> DeviceArray:
+    def half(self, planes: DeviceArray, name: str) -> DeviceArray:
         """(n, h, w) of half the size, means of areas."""
         depth, size = planes.shape[0], half_of(planes.shape[1:])
         made = self._space.array(name, (depth, *size))

@@ -9,10 +9,11 @@ import numpy as np
 
 from irchroma.engines.gpu.device import DeviceArray, Workspace
 from irchroma.engines.gpu.kernels.source import Launch, launch
+from irchroma.engines.gpu.steps.believed import believed, between
 from irchroma.engines.gpu.steps.filters import Fit, Night, Windows, half_of, shrink, sizes
 from irchroma.engines.gpu.steps.i420 import Layout, packed_arguments
 from irchroma.engines.gpu.steps.scenery import Behind, behind_steps, behind_video_steps
-from irchroma.engines.recolor import color_space, decided, neutral, night, recoloring, shade
+from irchroma.engines.recolor import color_space, neutral, night, recoloring
 from irchroma.engines.recolor.base_tone import (
     CALM,
     CURVED,
@@ -31,7 +32,8 @@ from irchroma.engines.recolor.base_tone import (
     near_radius_px,
     sharp_in,
 )
-from irchroma.engines.recolor.recoloring import BandLook, RecolorOptions
+from irchroma.engines.recolor.look import BandLook
+from irchroma.engines.recolor.recoloring import RecolorOptions
 
 
 def find_borders(space: Workspace, steps: list[Launch], luma: DeviceArray, name: str) -> DeviceArray:
@@ -87,11 +89,12 @@ class RecolorSteps:
         if halved:
             tone, radius_px, night_px = tone.halved(), (radius_px + 1) // 2, night_px // 2
         self._count = self._space.array("dark.count", (1,), np.int32)
-        guide, color = self._see(small, color, halved)
+        guide = self._see(small, halved)
         seen = self._windows.seen(guide, radius_px, "chroma", self._count, self._look.dark)
         night_of = None if self._look.unlit is None else Night(self._count, *night.SHARE)
-        believed = self._believed(guide, color)
-        color, smooth = self._windows.led_by_smooth_places(guide, believed, halved, self._look.lead, night_of)
+        how = (self._options, self._look)
+        shown = believed(self._space, self._steps, self._windows, (guide, color, halved), how)
+        color, smooth = self._windows.led_by_smooth_places(guide, shown, halved, self._look.lead, night_of)
         models = None
         if self._options.mode == "full":
             around = (
@@ -105,21 +108,14 @@ class RecolorSteps:
             self._pack(frame, frame.layout, models, chroma)
         return list(self._steps)
 
-    def _see(self, small: DeviceArray, color: DeviceArray, halved: bool) -> tuple[DeviceArray, DeviceArray]:
-        """(h, w) float32 guide and (n, h, w) color, of half the size where models are made at that."""
+    def _see(self, small: DeviceArray, halved: bool) -> DeviceArray:
+        """(h, w) float32 guide, of half the size where models are made at that; it waits for no network."""
         size = half_of(small.shape) if halved else small.shape
-        guide, whole = self._space.array("guide", size), sizes(small.shape, size)
+        guide = self._space.array("guide", size)
         given: dict[str, object] = {"small": small, "guide": guide, "count": self._count}
-        nothing = {"planes": None, "out": None, "depth": 0}
-        self._steps.append(launch("see_work", (size[1], size[0], 1), **given, **nothing, **whole))
-        if not halved:
-            return guide, color
-        # By itself, as the guide need not wait for the network.
-        depth = color.shape[0]
-        made = self._space.array("color.halved", (depth, *size))
-        given = {"small": None, "guide": None, "count": None, "planes": color, "out": made, "depth": depth}
-        self._steps.append(launch("see_work", (size[1], size[0], depth), **given, **whole))
-        return guide, made
+        given |= {"planes": None, "out": None, "depth": 0, **sizes(small.shape, size)}
+        self._steps.append(launch("see_work", (size[1], size[0], 1), **given))
+        return guide
 
     def _compose(self, frame: FrameArrays, tone: DeviceArray | None, chroma: DeviceArray) -> None:
         """R'G'B' of the models, as `Recoloring.apply`."""
@@ -173,41 +169,6 @@ class RecolorSteps:
     def _limit(self) -> float:
         """Of the chroma, levels; below 0 for none."""
         return -1.0 if self._options.chroma_limit is None else self._options.chroma_limit
-
-    def _believed(self, guide: DeviceArray, color: DeviceArray) -> DeviceArray:
-        """(3, h, w) float32 Y', Cb, Cr; see `Recoloring._believed`."""
-        height, width = guide.shape
-        made = self._space.array("color.believed", (3, height, width))
-        options = self._options
-        blue, red = self._look.calm(options.instead)
-        full, none = self._look.shade or (-2.0, -1.0)  # as dark is nothing
-        mint = shade.MINT if self._look.shade else (2.0, 3.0)  # as yellow is nothing
-        self._steps.append(
-            launch(
-                "believe",
-                (width, height, 3),
-                color=color,
-                guide=guide,
-                out=made,
-                width=width,
-                height=height,
-                steered=int(color.shape[0] > 4),
-                unsure=options.unsure,
-                sure=options.sure,
-                calm_blue=blue,
-                calm_red=red,
-                calm_luma=self._look.calm_luma,
-                shade_full=full,
-                shade_none=none,
-                shade_green=shade.GREEN,
-                shade_blue=shade.BLUE,
-                **_between(mint=mint),
-                decides=int(self._look.decided),
-                unmixes=int(self._look.unmixed),
-                **decided.bounds(),
-            )
-        )
-        return made
 
     def _tone_models(
         self,
@@ -273,9 +234,9 @@ class RecolorSteps:
                 gap=GAP,
                 darkest=DARKEST,
                 calm=CALM,
-                **_between(lift=LIFT, blue=SKY_BLUE, uneven=UNEVEN, slope=WARM_IS_DARK),
-                **_between(leaves=LEAVES, no_wall=NO_WALL, noise=NOISE, fine=FINE),
-                **_between(sharp=sharp_in(guide.shape, options.radius_px)),
+                **between(lift=LIFT, blue=SKY_BLUE, uneven=UNEVEN, slope=WARM_IS_DARK),
+                **between(leaves=LEAVES, no_wall=NO_WALL, noise=NOISE, fine=FINE),
+                **between(sharp=sharp_in(guide.shape, options.radius_px)),
                 edge_floor=options.edge_floor,
                 detail_floor=options.detail_floor,
                 **size,
@@ -293,7 +254,7 @@ class RecolorSteps:
                 count=self._count,
                 out=made,
                 radius=options.radius_px,
-                **_between(dark=self._look.dark_share),
+                **between(dark=self._look.dark_share),
                 least=options.detail_gain,
                 most=CURVED,
                 **curve,
@@ -382,19 +343,10 @@ class RecolorSteps:
         white = neutral.ANY_SHOWN if self._look.unlit is None else neutral.SHOWN_WHITE
         borders = find_borders(self._space, self._steps, luma, "fine")
         given = {"luma": luma, "shown": shown, "opened": source, "borders": borders}
-        return given | {"width": width, "height": height, **_between(white=white)}
+        return given | {"width": width, "height": height, **between(white=white)}
 
     def _halved(self, luma: DeviceArray, name: str) -> DeviceArray:
         """Of half the size."""
         made = self._space.array(name, half_of(luma.shape), np.uint8)
         self._steps.append(shrink(luma, made))
         return made
-
-
-def _between(**pairs: tuple[float, float]) -> dict[str, float]:
-    """Both of each under the names that kernels have for them."""
-    return {
-        f"{name}_{end}": value
-        for name, pair in pairs.items()
-        for end, value in zip(("begins", "full"), pair, strict=True)
-    }

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from irchroma.engines import catalog
 from irchroma.engines.recolor import color_space
-from irchroma.engines.recolor.decided import LEAF_GAIN, PINK, decide, unmix
+from irchroma.engines.recolor.decided import LEAF_GAIN, PINK, SAND, decide, out_of_olive, unmix
 from irchroma.engines.recolor.recoloring import Recoloring, RecolorOptions
 from irchroma.engines.recolor.shade import GREEN
 
@@ -127,6 +127,36 @@ def test_nothing_jumps_between_a_sky_and_what_is_before_it() -> None:
     ):
         colors = np.asarray(end) + ways[:, None] * (sky - end)
         made = np.array([unmixed((one[0], one[1], one[2])) for one in colors])
+        assert np.abs(np.diff(made, axis=0)).max() < 0.004
+
+
+def out_of(color: tuple[float, float, float], luma: float) -> NDArray[np.float32]:
+    planes = [np.full((2, 2), value, np.float32) for value in (*color, luma)]
+    out_of_olive(planes[0], planes[1], planes[2], planes[3])
+    return np.array([plane[0, 0] for plane in planes[:3]])
+
+
+def test_a_hot_olive_wall_is_sand_and_leaves_skin_and_what_is_cooler_stay() -> None:
+    tone, cb, cr = out_of((0.5, -0.067, 0.003), 0.9)
+    assert tone == 0.5
+    assert -0.067 < cb < -0.05
+    assert cr == pytest.approx(SAND * 0.067, rel=1e-3)
+    for color, luma in (
+        ((0.5, -0.067, 0.003), 0.55),  # not hot
+        ((0.3, -0.067, 0.003), 0.9),  # in the shade
+        ((0.45, -0.07, -0.02), 0.9),  # leaves
+        ((0.5, 0.02, -0.01), 0.9),  # no yellow
+    ):
+        assert out_of(color, luma) == pytest.approx(color)
+    assert out_of((0.6, -0.05, 0.05), 0.9)[2] == pytest.approx(0.05)  # bricks, skin
+
+
+def test_nothing_jumps_between_leaves_and_walls() -> None:
+    ways = np.linspace(0, 1, 401)
+    pairs = (((0.3, -0.09, -0.03, 0.5), (0.6, -0.06, 0.02, 1)), ((0.6, -0.1, 0, 0.4), (0.6, -0.1, 0, 1)))
+    for begin, end in pairs:
+        colors = np.asarray(begin) + ways[:, None] * (np.asarray(end) - begin)
+        made = np.array([out_of((one[0], one[1], one[2]), one[3]) for one in colors])
         assert np.abs(np.diff(made, axis=0)).max() < 0.004
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from irchroma.engines.recolor.recoloring import CALM, BandLook
+from irchroma.engines.recolor.look import CALM, BandLook
 from irchroma.engines.reference.shown import (
     LAID_OVER,
     LAMPS,

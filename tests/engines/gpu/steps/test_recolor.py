@@ -17,8 +17,9 @@ from irchroma.engines.gpu.kernels.source import Launch, launch
 from irchroma.engines.gpu.steps.filters import sizes
 from irchroma.engines.gpu.steps.i420 import Layout, packed_bytes
 from irchroma.engines.gpu.steps.recolor import FrameArrays, RecolorSteps, find_borders
-from irchroma.engines.recolor import base_tone, color_space, neutral
-from irchroma.engines.recolor.recoloring import BandLook, Recoloring, RecolorOptions
+from irchroma.engines.recolor import base_tone, color_space, heat, neutral
+from irchroma.engines.recolor.look import BandLook
+from irchroma.engines.recolor.recoloring import Recoloring, RecolorOptions
 
 Luma = NDArray[np.uint8]
 Plane = NDArray[np.float32]
@@ -192,6 +193,32 @@ def test_colors_of_no_day_are_something_else_by_the_same_amount(on_device: OnDev
     )
     off = np.abs(shown.astype(int) - plain)
     assert (off > 4).mean() > 0.05, "the scene has nothing to unmix"
+
+
+@pytest.mark.parametrize("size", [(240, 320), (480, 640)], ids=["whole", "at half"])
+@pytest.mark.parametrize("steered", [False, True], ids=["alone", "beside a reference"])
+def test_a_sky_ends_where_its_heat_does_by_the_same_amount(
+    on_device: OnDevice, size: tuple[int, int], steered: bool
+) -> None:
+    """Sky painted into crowns, a green cloud, lavender and olive things in the sun."""
+    work, look = (240, 320), catalog.BANDS["thermal"].look
+    luma = texture(size, 20, 50, seed=6, scale=8)
+    luma[size[0] // 2 :] = texture((size[0] // 2, size[1]), 90, 240, seed=7, scale=16)
+    small = np.asarray(cv2.resize(luma.astype(np.uint8), work[::-1], interpolation=cv2.INTER_AREA), np.uint8)
+    row, column = np.mgrid[: work[0], : work[1]]
+    above = ((150 + 12 * np.sin(column / 20) - row) / 10).clip(0, 1)
+    above[40:60, 100:140] = 0
+    ycc = np.dstack([sky * above + low * (1 - above) for sky, low in ((0.7, 0.4), (0.1, 0), (-0.06, 0))])
+    ycc[:, :, 1] += (1 - above) * texture(work, -0.09, 0.03, 8, 16)
+    ycc = np.ascontiguousarray(ycc, np.float32)
+    share = [texture(work, -0.2, 1.2, 9, 8).clip(0, 1)[..., None]] if steered else []
+    sure = np.ones(work, np.float32)
+    given = Scene(luma.astype(np.uint8), small, np.concatenate([ycc, *share], 2).astype(np.float32), sure)
+    shown = assert_as_on_the_cpu(on_device, given, look)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(heat, "part_by_heat", lambda *_: None)
+        plain = Recoloring(RecolorOptions(), look).apply(given.luma, small, given.ycc.copy(), sure)
+    assert (np.abs(shown.astype(int) - plain) > 4).mean() > 0.05, "the scene has nothing to part"
 
 
 @pytest.mark.parametrize("band", ["nir", "thermal"])

@@ -1,0 +1,123 @@
+// A sky ends where its heat does (heat.py): what a luma is painted in the whole picture, and what is nearby.
+#include "sampling.h"  // and `rise`, which stands in recolor.cu
+
+#define LEVELS 256
+
+struct heat_few_arguments {
+    const float *planes;  // (4, height, width): Y', Cb, Cr as they are shown, the sensor's luma
+    float *out;           // (4, to_height, to_width)
+    int *counts;          // (2, LEVELS), 0 before: places of each level of luma painted sky, in parts of 255, and all
+    int width, height, to_width, to_height;
+    float blue_begins, blue_full, bright_begins, bright_full;
+};
+
+PLACE int level_of(float luma) { return to_u8(luma * 255.0f); }
+
+PLACE void heat_few_at(const heat_few_arguments &a, int x, int y, int) {
+    long at = (long)y * a.to_width + x, plane = (long)a.to_width * a.to_height;
+    float few[4];
+    for (int z = 0; z < 4; ++z) {
+        Picture<float> picture = {a.planes + (long)z * a.width * a.height, a.width};
+        few[z] = area_mean(picture, a.width, a.height, a.to_width, a.to_height, x, y);
+        a.out[z * plane + at] = few[z];
+    }
+    float painted = rise(few[1], a.blue_begins, a.blue_full) * rise(few[0], a.bright_begins, a.bright_full);
+    count_up(a.counts + level_of(few[3]), to_u8(painted * 255.0f));
+    count_up(a.counts + LEVELS + level_of(few[3]));
+}
+KERNEL(heat_few)
+
+// heat._by_level of one level, before the bounds.
+PLACE float painted_at(const int *counts, int level, int around, float few, long places) {
+    int blue = 0, whole = 0;
+    for (int one = larger(level - around, 0); one <= smaller(level + around, LEVELS - 1); ++one) {
+        blue += counts[one];
+        whole += counts[LEVELS + one];
+    }
+    return (float)blue / (255.0f * (float)whole + 255.0f * few * (float)places);
+}
+
+struct heat_places_arguments {
+    const float *few;   // (4, height, width): as `heat_few` wrote it
+    const int *counts;  // (2, LEVELS)
+    float *out;         // (6, height, width): moves of Cb, Cr to a sky's, of Y' to ground's; ground's Cb, Cr; how far taken
+    int width, height, radius, around;
+    float rare, blue_begins, blue_full, bright_begins, bright_full, sky_begins, sky_full, ground_begins, ground_full;
+    float plain_begins, plain_full, cloud_begins, cloud_full, found_begins, found_full, found_sky_begins, found_sky_full;
+    float unsay_begins, unsay_full, lit_begins, lit_full, leaf_begins, leaf_full, fewest;
+};
+
+#define HEAT_SOURCES 8
+
+// heat._places, along one row: sky, its Cb, its Cr, what is no sky by luma; ground, its Y', Cb, Cr.
+PLACE void heat_places_fill(const heat_places_arguments &a, const Tile &tile, const Spot &spot, int) {
+    long plane = (long)a.width * a.height;
+    float sums[HEAT_SOURCES] = {};
+    for (int dx = -a.radius; dx <= a.radius; ++dx) {
+        const float *few = a.few + (long)spot.y * a.width + reflected(spot.x + dx, a.width);
+        float tone = few[0], cb = few[plane], cr = few[2 * plane];
+        float part = painted_at(a.counts, level_of(few[3 * plane]), a.around, a.rare, plane);
+        float warm = rise(part, a.ground_begins, a.ground_full);
+        float sky = rise(cb, a.blue_begins, a.blue_full) * rise(tone, a.bright_begins, a.bright_full);
+        sky *= rise(part, a.sky_begins, a.sky_full);
+        float ground = rise(cb, a.plain_begins, a.plain_full) * rise(tone, a.cloud_begins, a.cloud_full) * warm;
+        float told[HEAT_SOURCES] = {sky, sky * cb, sky * cr, warm, ground, ground * tone, ground * cb, ground * cr};
+        for (int z = 0; z < HEAT_SOURCES; ++z) sums[z] += told[z];
+    }
+    for (int z = 0; z < HEAT_SOURCES; ++z) tile.plane(z, spot) = sums[z];
+}
+
+PLACE void heat_places_at(const heat_places_arguments &a, const Tile &tile, int x, int y, int) {
+    long at = (long)y * a.width + x, plane = (long)a.width * a.height;
+    float *out = a.out + at;
+    float tone = a.few[at], cb = a.few[plane + at], cr = a.few[2 * plane + at];
+    float skies = tile.mean(0, x, y), grounds = tile.mean(4, x, y);
+    float part = painted_at(a.counts, level_of(a.few[3 * plane + at]), a.around, a.rare, plane);
+    float move = rise(skies / (skies + tile.mean(3, x, y) + 5.0f * a.fewest), a.found_sky_begins, a.found_sky_full);
+    move *= rise(part, a.sky_begins, a.sky_full) * rise(cb, a.unsay_begins, a.unsay_full);
+    float found = rise(grounds / (grounds + skies + a.fewest), a.found_begins, a.found_full);
+    skies += 1e-4f;
+    grounds += 1e-4f;
+    out[0] = (tile.mean(1, x, y) / skies - cb) * move;
+    out[plane] = (tile.mean(2, x, y) / skies - cr) * move;
+    float strong = rise(cb, a.blue_begins, a.blue_full);
+    out[2 * plane] = fminf(tile.mean(5, x, y) / grounds - tone, 0.0f) * strong;
+    float green = tile.mean(7, x, y) / grounds;
+    strong *= rise(green, a.leaf_begins, a.leaf_full);
+    out[3 * plane] = fminf(tile.mean(6, x, y), 0.0f) * strong / grounds;
+    out[4 * plane] = green * strong;
+    out[5 * plane] = found * rise(tone, a.lit_begins, a.lit_full);
+}
+TILED_KERNEL(heat_places, 8)
+
+struct part_by_heat_arguments {
+    float *planes;        // (4, height, width): Y', Cb, Cr in place; the sensor's luma
+    const float *steered; // (whole_height, whole_width): a reference's share, which no rule changes; null for none
+    const float *places;  // (6, small_height, small_width): as `heat_places` wrote it
+    const int *counts;    // (2, LEVELS)
+    int width, height, whole_width, whole_height, small_width, small_height, around;
+    float rare, ground_begins, ground_full, say_begins, say_full;
+};
+
+PLACE float place_of(const part_by_heat_arguments &a, int z, int x, int y) {
+    const float *from = a.places + (long)z * a.small_width * a.small_height;
+    return linear(from, a.small_width, a.small_height, a.width, a.height, x, y);
+}
+
+// heat.part_by_heat.
+PLACE void part_by_heat_at(const part_by_heat_arguments &a, int x, int y, int) {
+    long at = (long)y * a.width + x, plane = (long)a.width * a.height;
+    float own = 1.0f;
+    if (a.steered) own -= seen_at(a.steered, a.whole_width, a.whole_height, a.width, a.height, x, y);
+    float tone = a.planes[at];
+    float cb = a.planes[plane + at] + own * place_of(a, 0, x, y);
+    float cr = a.planes[2 * plane + at] + own * place_of(a, 1, x, y);
+    int level = level_of(a.planes[3 * plane + at]);
+    float part = painted_at(a.counts, level, a.around, a.rare, (long)a.small_width * a.small_height);
+    float share = own * place_of(a, 5, x, y) * rise(part, a.ground_begins, a.ground_full);
+    share *= rise(cb, a.say_begins, a.say_full);
+    a.planes[at] = tone + place_of(a, 2, x, y) * share;
+    a.planes[plane + at] = cb + (place_of(a, 3, x, y) - cb) * share;
+    a.planes[2 * plane + at] = cr + (place_of(a, 4, x, y) - cr) * share;
+}
+KERNEL(part_by_heat)

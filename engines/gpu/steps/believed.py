@@ -1,0 +1,111 @@
+"""The launches that put what of a network's answer is shown, as `Recoloring` believes it, on a device."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from irchroma.engines.gpu.device import DeviceArray, Workspace
+from irchroma.engines.gpu.kernels.source import Launch, launch
+from irchroma.engines.gpu.steps.filters import Windows, half_of, sizes
+from irchroma.engines.recolor import decided, heat, shade
+from irchroma.engines.recolor.look import BandLook
+from irchroma.engines.recolor.recoloring import RecolorOptions
+
+
+def believed(
+    space: Workspace,
+    steps: list[Launch],
+    windows: Windows,
+    said: tuple[DeviceArray, DeviceArray, bool],
+    how: tuple[RecolorOptions, BandLook],
+) -> DeviceArray:
+    """(3, h, w) float32 Y', Cb, Cr; see `Recoloring._believed`, and `heat.part_by_heat`.
+
+    Args:
+        space: of what is made.
+        steps: the launches are added to them.
+        windows: add theirs to the same.
+        said: the guide (h, w), what was said of it (4 or 5, h', w'), and whether it has half that size.
+        how: it is put together.
+    """
+    (guide, color, halved), (options, look) = said, how
+    height, width = guide.shape
+    whole = {"whole_width": color.shape[2], "whole_height": color.shape[1]}
+    made = space.array("color.believed", (4, height, width))
+    counts = space.array("heat.counts", (2, 256), np.int32) if look.unmixed else None
+    blue, red = look.calm(options.instead)
+    full, none = look.shade or (-2.0, -1.0)  # as dark is nothing
+    mint = shade.MINT if look.shade else (2.0, 3.0)  # as yellow is nothing
+    steps.append(
+        launch(
+            "believe",
+            (width, height, 4 if look.unmixed else 3),
+            color=color,
+            guide=guide,
+            out=made,
+            counts=counts,
+            **whole,
+            width=width,
+            height=height,
+            steered=int(color.shape[0] > 4),
+            unsure=options.unsure,
+            sure=options.sure,
+            calm_blue=blue,
+            calm_red=red,
+            calm_luma=look.calm_luma,
+            shade_full=full,
+            shade_none=none,
+            shade_green=shade.GREEN,
+            shade_blue=shade.BLUE,
+            **between(mint=mint),
+            decides=int(look.decided),
+            unmixes=int(look.unmixed),
+            **decided.bounds(),
+        )
+    )
+    if counts is not None:
+        _part_by_heat(space, steps, windows, (made, color, counts), halved)
+    return made.part(0, (3, height, width), np.float32)
+
+
+def _part_by_heat(
+    space: Workspace,
+    steps: list[Launch],
+    windows: Windows,
+    shown: tuple[DeviceArray, DeviceArray, DeviceArray],
+    halved: bool,
+) -> None:
+    """In place, of (4, h, w) Y', Cb, Cr and luma; what they were made of; and counts, (2, 256) int32 of 0."""
+    made, color, counts = shown
+    _, height, width = made.shape
+    few = made if halved else windows.half(made, "heat.halved")
+    size = half_of(few.shape[1:])
+    small, places = space.array("heat.few", (4, *size)), space.array("heat.places", (6, *size))
+    extent, of_small = (size[1], size[0], 1), {"width": size[1], "height": size[0]}
+    seen = {"counts": counts, "around": heat.LEVELS_AROUND, "rare": heat.FEW}
+    painted = between(blue=heat.BLUE, bright=heat.BRIGHT)
+    given = {"planes": few, "out": small, "counts": counts, **sizes(few.shape, size)}
+    steps.append(launch("heat_few", extent, **given, **painted))
+    bounds = between(sky=heat.SKY, ground=heat.GROUND, plain=heat.PLAIN, cloud=heat.CLOUD)
+    bounds |= between(unsay=heat.UNSAY, lit=heat.LIT, leaf=heat.LEAF)
+    bounds |= between(found=heat.FOUND, found_sky=heat.FOUND_SKY)
+    given = {"few": small, "out": places, "radius": heat.RADIUS_PX, "fewest": heat.FEWEST}
+    steps.append(launch("heat_places", extent, **given, **seen, **of_small, **painted, **bounds))
+    _, whole_height, whole_width = color.shape
+    steered = None
+    if color.shape[0] > 4:
+        steered = color.part(4 * 4 * whole_height * whole_width, (whole_height, whole_width), np.float32)
+    given = {"planes": made, "steered": steered, "places": places, "width": width, "height": height}
+    given |= {"small_width": size[1], "small_height": size[0]}
+    given |= {"whole_width": whole_width, "whole_height": whole_height}
+    bounds = between(ground=heat.GROUND, say=heat.SAY)
+    steps.append(launch("part_by_heat", (width, height, 1), **given, **seen, **bounds))
+
+
+def between(**pairs: tuple[float, float]) -> dict[str, float]:
+    """Both of each under the names that kernels have for them."""
+    return {
+        f"{name}_{end}": value
+        for name, pair in pairs.items()
+        for end, value in zip(("begins", "full"), pair, strict=True)
+    }
