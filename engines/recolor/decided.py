@@ -9,9 +9,11 @@ mean of sky and what stands before it is a dark blue, of leaves and walls a brow
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from irchroma.engines.recolor import guided
 from irchroma.engines.recolor.base_tone import rise
 from irchroma.engines.recolor.shade import GREEN
 
@@ -120,14 +122,14 @@ def out_of_olive(tone: Plane, cb: Plane, cr: Plane, guide: Plane) -> None:
         guide: (h, w) float32 luma of the sensor, [0, 1].
     """
     share = rise(guide, HOT)
-    if not share.any():
+    if not cv2.countNonZero(share):
         return
     share *= rise(tone, SUNLIT)
-    yellow: Plane = np.maximum(-cb, 0)
+    yellow = guided.above_zero(-cb)
     share *= rise(cr + np.float32(OLIVE_RED) * yellow, OLIVE)
     yellow *= np.float32(SAND)
     yellow -= cr
-    share *= np.maximum(yellow, 0, out=yellow)
+    share *= guided.above_zero(yellow)
     cr += share
     share *= np.float32(SAND_LOST)
     cb += share

@@ -115,12 +115,12 @@ def _places(tone: Plane, cb: Plane, cr: Plane, guide: Plane) -> tuple[list[Plane
     sky_cb -= cb
     sky_cr -= cr
     there = [sky_cb * move, sky_cr * move]
-    np.minimum(ground_cb, 0, out=ground_cb)
+    cv2.threshold(ground_cb, 0.0, 0.0, cv2.THRESH_TRUNC, dst=ground_cb)
     ground_tone /= grounds
     ground_tone -= tone
     # Only ever darker: what is warm before a sky is dark by day. What is hardly blue, as a car,
     # is gray.
-    np.minimum(ground_tone, 0, out=ground_tone)
+    cv2.threshold(ground_tone, 0.0, 0.0, cv2.THRESH_TRUNC, dst=ground_tone)
     ground_tone *= strong
     ground_cr /= grounds
     strong *= rise(ground_cr, LEAF)
