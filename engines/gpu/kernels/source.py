@@ -34,7 +34,9 @@ BLOCK = (32, 8)
 LANES = 8
 """Threads for each place of a kernel that shares a place's rows among threads; its grid is as much wider."""
 LARGEST_RADIUS = 56
-"""Of a tiled kernel's windows: three planes of sums fit into the 48 KB that every GPU gives a block."""
+"""Of a tiled kernel's windows: three planes of sums fit into `SHARED_BYTES`; see `largest_radius`."""
+SHARED_BYTES = 48 << 10
+"""Memory that every GPU gives a block."""
 
 Extent = tuple[int, int, int]
 """Width, height and depth of a kernel's grid in places, not in blocks."""
@@ -112,11 +114,9 @@ def launch(kernel: str, extent: Extent, **values: Any) -> Launch:
     if wanted != values.keys():
         raise EngineError(f"kernel {kernel} takes {sorted(wanted)}, got {sorted(values)}")
     try:
-        if kernel in tiled_kernels() and not 0 <= values["radius"] <= LARGEST_RADIUS:
-            side = values["radius"]
-            raise EngineError(
-                f"windows of {side} pixels to either side: on a GPU they have up to {LARGEST_RADIUS}"
-            )
+        if kernel in tiled_kernels() and not 0 <= values["radius"] <= largest_radius(kernel):
+            side, most = values["radius"], largest_radius(kernel)
+            raise EngineError(f"windows of {side} pixels to either side: on a GPU they have up to {most}")
         plain = {name: getattr(value, "address", value) for name, value in values.items()}
         spans: dict[bool, list[Span]] = {True: [], False: []}
         for name, value in values.items():
@@ -160,6 +160,12 @@ def tiled_kernels() -> dict[str, int]:
     """Kernels whose blocks share memory -> planes of sums that they keep there."""
     text = "".join(source(name) for name in FILES)
     return {name: int(planes) for name, planes in _KERNEL.findall(text) if planes}
+
+
+def largest_radius(kernel: str) -> int:
+    """Of a tiled kernel's windows, pixels: as many as its planes of sums leave room for."""
+    rows = SHARED_BYTES // (4 * tiled_kernels()[kernel] * BLOCK[0])
+    return min(LARGEST_RADIUS, (rows - BLOCK[1]) // 2)
 
 
 @lru_cache(maxsize=1)

@@ -9,6 +9,7 @@ import pytest
 from irchroma.engines.errors import EngineError
 from irchroma.engines.gpu.kernels import source
 from irchroma.engines.gpu.kernels.source import FILES, FOLDER, frame_state_struct, kernel_names, launch
+from irchroma.engines.recolor.heat import RADIUS_PX
 
 
 def test_every_source_is_part_of_the_unit_and_holds_kernels() -> None:
@@ -41,8 +42,11 @@ def test_tiled_kernels_ask_for_the_memory_that_their_blocks_share() -> None:
     made = launch("box", (8, 8, 1), planes=None, out=None, radius=2, **size)
     assert made.shared_bytes == 4 * 32 * (8 + 2 * 2)
     assert launch("show_confidence", (8, 8, 1), confidence=None, out=None, width=8).shared_bytes == 0
-    most = max(source.tiled_kernels().values())
-    assert 4 * most * 32 * (8 + 2 * source.LARGEST_RADIUS) <= 48 << 10
+    for kernel, planes in source.tiled_kernels().items():
+        radius = source.largest_radius(kernel)
+        assert 4 * planes * 32 * (8 + 2 * radius) <= 48 << 10
+        assert radius == source.LARGEST_RADIUS or 4 * planes * 32 * (8 + 2 * (radius + 1)) > 48 << 10
+    assert source.largest_radius("window_models") == 56 > source.largest_radius("heat_places") >= RADIUS_PX
     with pytest.raises(EngineError, match="windows of 57 pixels to either side: on a GPU they have up to 56"):
         launch("box", (8, 8, 1), planes=None, out=None, radius=57, **size)
 
