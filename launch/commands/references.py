@@ -74,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it; 1 where a picture could not be taken in."""
+    """Do it; 1 where a picture could not be taken in, or none was there to be."""
     folder: Path = args.library or default_folder()
     if args.action == "add":
         return _add(args, folder)
@@ -121,7 +121,7 @@ def _add(args: argparse.Namespace, folder: Path) -> int:
     parts = [f"{added} added", f"{known} there already"]
     parts += [f"{gray} monochrome left out"] * bool(gray) + [f"{failed} not taken"] * bool(failed)
     print(f"{folder}: {', '.join(parts)}; {_counted(len(library.entries))}")
-    return 1 if failed else 0
+    return 1 if failed or not added + known else 0
 
 
 def _read(jobs: list[tuple[Path, bool]]) -> Iterator[Reference | str]:

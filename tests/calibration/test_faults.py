@@ -12,6 +12,7 @@ from irchroma.calibration.bad_pixels import BadPixelFinder
 from irchroma.calibration.errors import CalibrationError
 from irchroma.calibration.uniformity import from_scene, is_uniform, one_point, two_point
 from irchroma.launch.cli import main
+from irchroma.launch.commands.calibrate.nuc import measure
 from irchroma.stream.sensor.correction import Correction
 from irchroma.stream.sensor.profile import BLINKING, DEAD, STUCK, load_profile
 from irchroma.stream.synthetic.camera import SyntheticCamera
@@ -141,3 +142,18 @@ def test_what_cannot_be_measured_is_one_line(tmp_path: Path, capsys: pytest.Capt
         error = capsys.readouterr().err
         assert said in error
         assert error.count("\n") == 1
+
+
+def test_the_second_of_two_recordings_is_never_left_out_in_silence() -> None:
+    noise = np.random.default_rng(0).normal(0, 3, (4, 64, 80))
+    wall = (8000 + noise).astype(np.uint16)
+    scene = wall + np.linspace(0, 900, 80).astype(np.uint16)
+    none = np.zeros((64, 80), bool)
+    assert measure([wall, wall + np.uint16(500)], none, "auto").method == "two-point"
+    with pytest.raises(CalibrationError, match="and the second is none"):
+        measure([wall, scene], none, "auto")
+    with pytest.raises(CalibrationError, match="and the first is none"):
+        measure([scene, wall], none, "auto")
+    for method in ("one-point", "scene"):
+        with pytest.raises(CalibrationError, match=f"--method {method} takes one recording, got 2"):
+            measure([wall, wall], none, method)

@@ -110,12 +110,19 @@ def measure(recordings: list[Recording], bad: NDArray[np.bool_], method: str) ->
     """
     means = [recording.mean(0, dtype=np.float64).astype(np.float32) for recording in recordings]
     if method == "auto":
-        uniform = all(is_uniform(mean) for mean in means)
-        method = ("two-point" if len(means) == 2 else "one-point") if uniform else "scene"
+        uniform = [is_uniform(mean) for mean in means]
+        if len(means) == 2 and not all(uniform):
+            raise CalibrationError(
+                "two recordings are of two uniform views (lens cap, wall), one warmer, and the"
+                f" {'second' if uniform[0] else 'first'} is none: cover the lens, or give one recording"
+            )
+        method = ("two-point" if len(means) == 2 else "one-point") if all(uniform) else "scene"
     if method == "two-point":
         if len(means) != 2:
             raise CalibrationError("two-point needs two recordings of uniform views, one warmer")
         return two_point(means[0], means[1], bad)
+    if len(means) != 1:
+        raise CalibrationError(f"--method {method} takes one recording, got {len(means)}")
     if method == "one-point":
         if not is_uniform(means[0]):
             raise CalibrationError(

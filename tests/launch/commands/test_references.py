@@ -125,3 +125,9 @@ def test_every_action_has_an_example(capsys: pytest.CaptureFixture[str]) -> None
         with pytest.raises(SystemExit):
             main(["references", action, "--help"])
         assert f"irchroma references {action}" in capsys.readouterr().out.partition("example:")[2]
+
+
+def test_a_folder_that_gives_nothing_has_failed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path / "night" / "a.png", daytime_scene.draw(0)[1])
+    code, out, _ = said(capsys, "add", tmp_path / "night", "--library", tmp_path / "library")
+    assert (code, out.endswith("0 added, 0 there already, 1 monochrome left out; 0 pictures\n")) == (1, True)
