@@ -34,16 +34,18 @@ _of_pipes: dict[tuple[int, int], str] = {}
 def load_toml(path: Path) -> dict[str, Any]:
     """The tables of a TOML file; of a pipe (`--config <(..)`), which gives its text once, the same each time.
 
+    The mark that editors on Windows begin UTF-8 with is no part of it.
+
     Raises:
         ConfigError: it is missing, unreadable or no TOML.
     """
     try:
         found = path.stat()
         if not stat.S_ISFIFO(found.st_mode):
-            return parse_toml(path.read_text(encoding="utf-8"), str(path))
+            return parse_toml(path.read_text(encoding="utf-8-sig"), str(path))
         pipe = found.st_dev, found.st_ino
         if pipe not in _of_pipes:
-            _of_pipes[pipe] = path.read_text(encoding="utf-8")
+            _of_pipes[pipe] = path.read_text(encoding="utf-8-sig")
         return parse_toml(_of_pipes[pipe], str(path))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error

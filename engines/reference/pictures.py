@@ -72,7 +72,7 @@ def load_references(path: Path) -> list[Reference]:
         references = [read_picture(path)]
     else:
         try:
-            listed = tomllib.loads(path.read_text(encoding="utf-8"))["picture"]
+            listed = tomllib.loads(path.read_text(encoding="utf-8-sig"))["picture"]
             references = [_read_entry(path.parent, entry) for entry in listed]
         except (UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
             raise EngineOptionError(

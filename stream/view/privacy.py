@@ -327,7 +327,7 @@ class PrivateComposer:
 
 def _read(path: Path) -> tuple[PrivacyMask, ...]:
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        told = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         return ()
     except (OSError, ValueError, RecursionError) as error:

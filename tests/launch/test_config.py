@@ -11,6 +11,7 @@ from typing import Literal
 import pytest
 
 from irchroma.launch.config import ConfigError, from_file, from_table, load_toml, to_toml
+from irchroma.stream.sensor.profile import load_profile
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,15 @@ def test_files_that_are_no_toml_are_named(tmp_path: Path) -> None:
     bad.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="not a TOML file"):
         load_toml(bad)
+
+
+def test_files_may_begin_with_the_mark_of_windows_editors(tmp_path: Path) -> None:
+    marked = tmp_path / "run.toml"
+    marked.write_bytes(b'\xef\xbb\xbfsource = "night.mp4"\r\nto = ["color.mp4"]\r\n')
+    assert load_toml(marked) == {"source": "night.mp4", "to": ["color.mp4"]}
+    camera = tmp_path / "camera.toml"
+    camera.write_bytes(b'\xef\xbb\xbfname = "gate"\r\n')
+    assert load_profile(camera).name == "gate"
 
 
 def test_the_configuration_may_come_through_a_pipe() -> None:
