@@ -54,6 +54,13 @@ def circumstances() -> dict[str, Any]:
     }
 
 
+def machine_line() -> str:
+    """Processor, cores and versions, for people."""
+    about = circumstances()
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    return f"{about['processor']}, {about['cores']} cores, {os.uname().nodename}; {versions}; {about['date']}"
+
+
 def spread(values: list[float]) -> dict[str, float]:
     """Median, 95th percentile, interquartile range, minimum and maximum."""
     data = np.asarray(values, float)

@@ -47,7 +47,7 @@ class AdjustableColorizer:
 
     One network object for each (size, what it sees): those of other rungs are opened and compiled by a
     thread of their own when one is wished for, or about to be, so that no frame waits for them. The memory
-    of the color is one and the same throughout, at the work size of the first rung.
+    of the color is one and the same throughout.
 
     Networks below the top rung's get half of the threads: they are for times when others need the cores,
     and threads that wait for each other wait for the slowest. On two cores, one of them loaded, one thread
@@ -64,6 +64,7 @@ class AdjustableColorizer:
         size: tuple[int, int] | None = None,
         later: Callable[[], None] | None = None,
         pool: SharedPool | None = None,
+        follow: bool = False,
     ) -> None:
         """Open the network of the starting rung.
 
@@ -77,6 +78,7 @@ class AdjustableColorizer:
                 rungs are compiled when they are wished for. None for networks of its own.
             later: called at low priority when the next cheaper rungs are ready, and some seconds more have
                 passed.
+            follow: the work size of a rung is what its network sees; else that of the first rung stays.
 
         Raises:
             EngineUnavailable, EngineOptionError: as `NeuralColorizer`.
@@ -119,6 +121,8 @@ class AdjustableColorizer:
             ),
             self._networks[_key(first)],
         )
+        # Not where the color is a reference's, whose memory has a size of its own.
+        self._follow = follow and options.beside and options.reference is None and self._given is None
         self._work_px = options.work_size_px or top.seen_px
         self._take(start)
         if size is not None:
@@ -250,7 +254,8 @@ class AdjustableColorizer:
 
     def _take(self, rung: int) -> None:
         setting = self.ladder[rung]
-        self._colorizer.retune(setting.seen_px, setting.color_every, self._networks[_key(setting)])
+        network = self._networks[_key(setting)]
+        self._colorizer.retune(setting.seen_px, setting.color_every, network, self._follow)
         self._rung, self._relieved = rung, False
 
     def _relieve(self) -> None:
@@ -334,7 +339,7 @@ class AdjustableColorizer:
     def _input(self, rung: Rung, size: tuple[int, ...] = ()) -> Tensor:
         """(1, 1, h, w) black, as a rung's network sees frames of (H, W), or those at hand."""
         height, width = size or self._size
-        work = work_size((height, width), self._work_px)
+        work = work_size((height, width), rung.seen_px if self._follow else self._work_px)
         return padded(np.zeros(work_size(work, rung.seen_px), np.uint8))
 
     def _open(self, rung: Rung) -> Network:

@@ -351,6 +351,12 @@ class ColorBeside:
         self._beside.forget()
         self._journey, self._shown = None, 0.0
 
+    def resize(self, size: tuple[int, int]) -> None:
+        """Frames come at work size (h, w): what the network is looking at belongs to the one before."""
+        self._stage.resize(size)
+        self._beside.forget()
+        self._journey, self._wanted = None, True
+
     def close(self) -> None:
         """Wait for the network's call in hand; may be called twice."""
         self._beside.close()

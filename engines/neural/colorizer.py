@@ -184,9 +184,9 @@ class NeuralColorizer:
             steered = replace(steered, own_tone=look.unlit is None)
             self._steering = ReferenceSteering(steered, references, make_nice if self._beside else None)
             self._steered = SteeredColor(self._steering, self.options.temporal.color_every)
-        long_side_px = self.options.work_size_px or catalog.WORK_SIZE_PX[self.options.size]
-        self._long_side_px = self._seen_px = long_side_px
-        self._pending: deque[_InFlight] = deque()
+        self._long_side_px = self.options.work_size_px or catalog.WORK_SIZE_PX[self.options.size]
+        self._seen_px = self._long_side_px
+        self._worked_at, self._pending = (0, 0), deque[_InFlight]()
 
     @property
     def name(self) -> str:
@@ -233,7 +233,7 @@ class NeuralColorizer:
         if job.seen is None:
             raise EngineError("a network beside the frames needs steadying")
         ycc, confidence = self._beside.color(job.seen, job.work, self.network, self._seen_px)
-        job.news, job.said = self._beside.news, self._beside.said
+        job.news, job.said = job.news or self._beside.news, self._beside.said
         size = job.small.shape[0], job.small.shape[1]
         if self._steered is not None:
             color = ycc, confidence, job.news
@@ -260,19 +260,18 @@ class NeuralColorizer:
                 _ = picture.planes
         return picture
 
-    def retune(self, seen_px: int, color_every: int, network: Network) -> None:
-        """Change, between two frames, what colors them; the color goes on from what it is, without a jump.
-
-        Called by the thread that calls `submit`. Work size and memory of the color stay what they are: a
-        network that sees less has its color enlarged.
+    def retune(self, seen_px: int, color_every: int, network: Network, follow: bool = False) -> None:
+        """Change what colors, between two frames of the thread that submits; the color goes on without a jump.
 
         Args:
             seen_px: long side of the picture that the network sees; the work size is the most.
             color_every: run the network every n-th frame; without steadying, every frame all the same.
             network: that runs from now on; stays its owner's to close.
+            follow: the work size becomes that, beside the frames and without references; else it stays.
         """
         if self._owned:
             raise EngineError("a colorizer that is retuned shares its networks")
+        self._long_side_px = seen_px if follow else self._long_side_px
         self._seen_px, self.network = max(STRIDE_PX, min(seen_px, self._long_side_px)), network
         if self._stage is not None:
             self._stage.ask_every(color_every)
@@ -348,15 +347,18 @@ class NeuralColorizer:
         if small is luma:
             small = luma.copy()  # compared with the next frame; the caller may write to it by then
         half = half_size((height, width))
-        halved = (
-            self.options.temporal.half_color and half != (height, width) and halves(luma.shape, small.shape)
-        )
+        resized, self._worked_at = self._worked_at != (height, width), (height, width)
+        if resized and self._beside is not None:
+            self._beside.resize(self._worked_at)
+        halved = self.options.temporal.half_color and half != (height, width)
         halved = halved and (self._steering is None or self._beside is not None)
+        halved = halved and halves(luma.shape, small.shape)
         self._stage.carries_half = (halved or self._beside is not None) and self._steering is None
         seen = self._stage.observe(small, pts_ns, held)
         if seen.luma_levels is not None:
             luma, small = gain.shown_luma(luma, seen.luma_levels), gain.shown_luma(small, seen.luma_levels)
-        return _InFlight(luma, small, reduced(small, half) if halved else small, seen, halved, warm=warm)
+        shown = reduced(small, half) if halved else small
+        return _InFlight(luma, small, shown, seen, halved, warm=warm, news=resized)
 
     @staticmethod
     def _call(job: _InFlight, network: Network, seen_px: int) -> Answer:

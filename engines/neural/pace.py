@@ -26,34 +26,33 @@ from irchroma.engines.network.network import NetworkOptions, machine_key
 from irchroma.engines.network.twins import gain, settled, weights_for
 from irchroma.engines.neural.carried import MOST_CARRIED
 from irchroma.engines.neural.colorizer import NeuralOptions
+from irchroma.engines.neural.frame_cost import MEASURED, SEEN_PX, frame_cost
 from irchroma.engines.neural.ladder import Rung
 from irchroma.engines.neural.steered import FEWEST
+from irchroma.engines.neural.used import UseMeter, read_used
 from irchroma.engines.processor import giving_way, usable_cores
-from irchroma.engines.recolor.recoloring import Recoloring, halves
-from irchroma.engines.recolor.work_picture import padded, reduced, work_size
-from irchroma.engines.temporal.stage import TemporalStage, half_size
+from irchroma.engines.recolor.work_picture import padded, work_size
 
 log = logging.getLogger(__name__)
 
-FREE, MOST_FREE = 0.25, 0.5
-"""Share of the processor that is left to others, and as much as a frame takes of its period where that
-is more: of 1920x1080 (0.31 of it) one frame in a hundred came after 34 ms at 71 % and after 56 ms at 80 %, of
-640x512 (0.24) after 20 ms. Where cores are many and frames large, half is enough."""
-SOURCE_SHARE, ENCODER_SHARE = 0.055, 0.195
-"""CPU time of decoding and handing on a frame's pixel, and encoding it with x264 as recordings are,
-in parts of what motion, steadying and models take of a pixel at 320 (55 to 65 ns, which tells a fast machine
-from a slow one): encoding took 13.7, 11.3 and 10.2 ns at 640x512, 720 and 1080 lines, decoding H.264 3."""
+FREE, MOST_FREE, FREE_FOR_FRAMES = 0.25, 0.5, 0.75
+"""Share of the processor that is left to others, and that part of what a frame takes of its period where that
+is more: of 1920x1080 (0.42 of it) one frame in a hundred came after 34 ms at 71 % and after 56 ms at 80 %, of
+640x512 (0.33) after 20 ms. Where cores are many and frames large, half is enough."""
+SOURCE_SHARE, ENCODER_SHARE = 0.035, 0.12
+"""CPU time of decoding and handing on a frame's pixel, and encoding it with x264 as recordings are, in parts
+of what motion, steadying and models take of a pixel at 320 (83 to 134 ns on an AMD EPYC, Zen 3, which tells a
+fast machine from a slow one): encoding took 14 ns there at 640x512 and 1080 lines, decoding H.264 4."""
 HANDING_SHARE = 0.16
-"""CPU time of a frame's way through threads and queues, whatever its size, in parts of the same at 320: four
-cameras of 640x512 took 1.4 ms a frame with a palette in place of all that, which takes 5 to 6."""
-TOGETHER = 1.35
-"""CPU time where several cameras keep every core busy, in times of the same alone: they share caches and the
-interpreter's lock. Four cameras whose parts alone come to 9.6 ms a frame took 13.0 (640x512), of 9.8 ms 12.6
-(1280x720). With 1.2 in its place both began with more than they kept up with, and went down rung by rung."""
-_CALLS, _FRAMES = 4, 8
+"""CPU time of a frame's way through threads and queues, whatever its size, in parts of the same at 320."""
+ALONE, TOGETHER = 1.2, 1.5
+"""CPU time that a run takes, and one of several cameras, in times of its parts alone: every core is busy with
+something else, they share caches and the interpreter's lock. One camera whose parts come to 39 ms a frame
+took 45 (640x512) and 50 (1280x720), four whose parts come to 10 each took 16 to 20. What a run has really
+used comes on top from the next one on."""
+_CALLS = 4
 _LONGEST_S = 0.5
-"""After which no more calls, and no more frames, are measured: beside other work color would come late."""
-_FEWEST = 4  # frames, of which the first two, which warm up, do not count
+"""After which no more calls are measured: beside other work color would come late."""
 FRESH_S = 30.0
 """What one camera's run has just measured holds for the others of the process: four that measure side by side
 count each other's work as their own, and each come to settings of their own."""
@@ -63,14 +62,12 @@ everything takes longer, and the next run may have the machine for itself."""
 BY_REFERENCE = 1.8
 """CPU time of a call that looks at a reference, in calls of the band's `fast` network alone (`irchroma bench
 exemplars`: 1.75 to 1.83 on both bands, at 320 and at 160 pixels)."""
-STEERING, STEERING_ITS_AREA, BEHIND = 0.65, 1.5, 1.7
+STEERING, STEERING_ITS_AREA, BEHIND = 0.55, 1.3, 1.2
 """CPU time of steering a frame by a reference that lies over it, in times of what is done to a frame small at
 320 pixels: whatever the network sees, and what goes by its area; and of putting the reference's picture
-behind it, in times of what is done to it at its own size. On an AMD EPYC (Zen 3) steering took 11 ms
-at 192 and 20 at 320 pixels beside 9, the picture behind 640x512 6 beside 3.4, behind 1280x720 14 beside 8."""
-_WAY = "models apart, or not calm"  # how it is measured: what was found otherwise is measured anew
-_MEASURED, _SEEN_PX = "fast", 320
-"""The network that is measured, and what it sees; the others by their work."""
+behind it, in times of what is done to it at its own size. On an AMD EPYC (Zen 3) steering took 11 ms at 192
+and 20 at 320 pixels beside 10.5, the picture behind 640x512 6 beside 5.5, behind 1280x720 14 beside 10."""
+_WAY = "a colorizer at work"  # how it is measured: what was found otherwise is measured anew
 _Times = tuple[float, float, float, float, float]
 """Of `Pace`: call_ms, wall_ms, frame_ms, models_ms, full_ms."""
 _Found = tuple[_Times, bool]
@@ -114,6 +111,7 @@ class Pace:
         calm: nobody else held the processor meanwhile, and whether 8 bits are faster is known; else
             `measure_again` finds more.
         gain: of 8 bits, in which `fast` was measured; see `Rung.work_where`.
+        used: CPU time that runs like this have taken here, in times of what was counted for them.
     """
 
     demand: Demand
@@ -126,10 +124,12 @@ class Pace:
     when: str
     calm: bool = True
     gain: float = 1.0
+    used: float = 1.0
 
     def fits(self, rung: Rung) -> bool:
         """Whether the rate is kept, and the share of the processor stays free."""
-        free = min(max(FREE, self._frame_ms(rung) / self._period_ms), MOST_FREE)
+        of_frames = FREE_FOR_FRAMES * self._frame_ms(rung) / self._period_ms
+        free = min(max(FREE, of_frames), MOST_FREE)
         return self.busy(rung) <= 1 - free and self._lasts_ms(rung) <= rung.color_every * self._period_ms
 
     def busy(self, rung: Rung) -> float:
@@ -137,7 +137,7 @@ class Pace:
         work_ms = self._frame_ms(rung) + self.call_ms * self._scale(rung) / rung.color_every
         share = SOURCE_SHARE + ENCODER_SHARE * self.demand.encoded
         work_ms += self.frame_ms * (share * self._enlarged + HANDING_SHARE)
-        work_ms *= TOGETHER if self.demand.cameras > 1 else 1.0
+        work_ms *= self.used * (TOGETHER if self.demand.cameras > 1 else ALONE)
         return work_ms * self.demand.cameras / (self.cores * self._period_ms)
 
     def sentence(self, rung: Rung) -> str:
@@ -150,6 +150,15 @@ class Pace:
             f" {self.cores} cores at {self.demand.rate:g} frames a second{several} ({self.when})"
         )
 
+    def meter(self) -> UseMeter:
+        """Of a run that has this demand."""
+        demand = self.demand
+
+        def counted(rung: Rung) -> float:
+            return self.busy(rung) * self.cores / demand.rate
+
+        return UseMeter(_uses(_Asked.of(demand).memory, demand), self.used, counted, demand.rate)
+
     @property
     def _period_ms(self) -> float:
         return 1e3 / self.demand.rate
@@ -158,10 +167,10 @@ class Pace:
     def _enlarged(self) -> float:
         """Pixels of the frame for each one at 320."""
         size = self.demand.size
-        return float(np.prod(size) / np.prod(work_size(size, _SEEN_PX)))
+        return float(np.prod(size) / np.prod(work_size(size, SEEN_PX)))
 
     def _frame_ms(self, rung: Rung) -> float:
-        options, area = self.demand.options, (rung.seen_px / _SEEN_PX) ** 2
+        options, area = self.demand.options, (rung.seen_px / SEEN_PX) ** 2
         by_reference = options.reference is not None
         every = max(rung.color_every, FEWEST if by_reference else 1)
         if by_reference and not options.beside:
@@ -179,7 +188,7 @@ class Pace:
         return lasts_ms if self.demand.options.beside else 2 * lasts_ms
 
     def _scale(self, rung: Rung) -> float:
-        return rung.work_where(self.gain) / Rung(_MEASURED, _SEEN_PX).work
+        return rung.work_where(self.gain) / Rung(MEASURED, SEEN_PX).work
 
 
 def measure(demand: Demand) -> Pace:
@@ -207,15 +216,15 @@ def measure(demand: Demand) -> Pace:
         models_ms = 0.0  # made for every frame
     if not calm:
         when += " beside other work"
-    calm = calm and (options.weights is not None or settled(asked.band, _MEASURED, asked.network))
+    calm = calm and (options.weights is not None or settled(asked.band, MEASURED, asked.network))
     times = factor * call_ms, factor * wall_ms, frame_ms, models_ms, full_ms
-    return Pace(demand, *times, cores, when, calm, gain_of(options))
+    return Pace(demand, *times, cores, when, calm, gain_of(options), read_used(_uses(asked.memory, demand)))
 
 
 def gain_of(options: NeuralOptions) -> float:
     """What `Rung.work_where` is to be told of these options' networks here."""
     own = options.weights is not None or options.engine == catalog.REFERENCE.name
-    return 1.0 if own else gain(catalog.band_of(options.engine, options.size), _MEASURED, options.network)
+    return 1.0 if own else gain(catalog.band_of(options.engine, options.size), MEASURED, options.network)
 
 
 def measure_again(demand: Demand) -> None:
@@ -253,7 +262,7 @@ class _Asked:
         if options.beside and not network.threads:
             network = replace(network, threads=max(1, usable_cores() // 2))
         band = catalog.band_of(options.engine, options.size)
-        path = options.weights or weights_for(band, _MEASURED, network, learn or not options.beside)
+        path = options.weights or weights_for(band, MEASURED, network, learn or not options.beside)
         return cls(band, network, path, _memory(network, path, demand))
 
 
@@ -263,10 +272,10 @@ def _measured(demand: Demand, asked: _Asked) -> _Found:
     call = partial(_call, asked.path, asked.network, demand.size)
     # Frames without color may be on their way meanwhile.
     call_ms, wall_ms, calm = giving_way(call) if options.beside else call()
-    if options.weights is not None and options.size != _MEASURED and options.engine != catalog.REFERENCE.name:
-        scale = Rung(options.size, _SEEN_PX).work / Rung(_MEASURED, _SEEN_PX).work
+    if options.weights is not None and options.size != MEASURED and options.engine != catalog.REFERENCE.name:
+        scale = Rung(options.size, SEEN_PX).work / Rung(MEASURED, SEEN_PX).work
         call_ms, wall_ms = call_ms / scale, wall_ms / scale
-    frame = partial(_frame, options, demand.size)
+    frame = partial(frame_cost, options, demand.size)
     return (call_ms, wall_ms, *(giving_way(frame) if options.beside else frame())), calm
 
 
@@ -278,7 +287,7 @@ def _call(path: Path, options: NetworkOptions, size: tuple[int, int]) -> tuple[f
     network = open_kept(path, options)
     # A network of one thread works on the one that calls it: what frames take meanwhile is not its own.
     clock = time.thread_time if options.threads == 1 else time.process_time
-    luma = padded(np.full(work_size(size, _SEEN_PX), 90, np.uint8))
+    luma = padded(np.full(work_size(size, SEEN_PX), 90, np.uint8))
     try:
         network.infer(luma)
         times: list[tuple[float, float]] = []
@@ -298,39 +307,6 @@ def _call(path: Path, options: NetworkOptions, size: tuple[int, int]) -> tuple[f
         keep(path, options, network)  # it may be the one that is chosen
 
 
-def _frame(options: NeuralOptions, size: tuple[int, int]) -> tuple[float, float, float]:
-    """CPU time, ms a frame, of steadying and recoloring a moving picture of (H, W): done to it small, of that
-    the models where they may be carried, and done to it at its own size. The least of some."""
-    stage, recoloring = TemporalStage(options.temporal), Recoloring(options.recolor)
-    stage.carries_half = True
-    work = work_size(size, _SEEN_PX)
-    half = half_size(work)
-    rows, columns = np.mgrid[0 : size[0], 0 : size[1]].astype(np.float32)
-    ycc = np.full((*half, 3), 0.05, np.float32)
-    ycc[..., 0] = 0.4
-    confidence = np.ones(half, np.float32)
-    halved = half != work
-    carried = halved and halves(size, work)
-    times: list[tuple[float, float, float]] = []
-    until_s = time.perf_counter() + _LONGEST_S
-    for number in range(_FRAMES):
-        if len(times) >= _FEWEST and time.perf_counter() > until_s:
-            break
-        wave = np.sin((columns + 2 * number) / 9) * np.sin((rows - number) / 7)
-        luma = np.asarray(125 + 120 * wave, np.uint8)
-        start_s = time.thread_time()
-        small = reduced(luma, work)
-        color, sure = stage.update(stage.observe(small, number * 33_333_333), ycc, confidence)
-        guide = reduced(small, half)
-        steadied_s = time.thread_time()
-        models = recoloring.models(luma, guide, color, sure, halved)
-        modeled_s = time.thread_time()
-        recoloring.planes(luma, guide, color, sure, halved, models)
-        times.append((modeled_s - start_s, modeled_s - steadied_s, time.thread_time() - modeled_s))
-    small_ms, models_ms, full_ms = (1e3 * min(found[2:]) for found in zip(*times, strict=True))
-    return small_ms, models_ms if carried else 0.0, full_ms
-
-
 def _memory(network: NetworkOptions, path: Path, demand: Demand) -> Path | None:
     if network.cache is None:
         return None
@@ -345,6 +321,12 @@ def _memory(network: NetworkOptions, path: Path, demand: Demand) -> Path | None:
     ]
     key = hashlib.sha256(" ".join(about).encode()).hexdigest()[:16]
     return network.cache.parent / f"pace-{key}.json"
+
+
+def _uses(memory: Path | None, demand: Demand) -> Path | None:
+    """Beside what was measured: cameras and outputs make a difference to what is used, not to that."""
+    several, coded = min(demand.cameras, 4), int(demand.encoded > 0)
+    return None if memory is None else memory.with_name(f"used-{memory.stem}-{several}-{coded}.json")
 
 
 def _read(memory: Path | None) -> _Found | None:

@@ -39,6 +39,11 @@ class Agreement:
         self._local: dict[tuple[int, ...], Plane] = {}
         self._usual_difference: float | None = None
 
+    def resize(self) -> None:
+        """Pictures come at another size from now on, in which noise makes another difference."""
+        self._local.clear()
+        self._usual_difference = None
+
     @property
     def noise(self) -> float:
         """Median difference of matching windows, gray levels."""

@@ -76,6 +76,12 @@ class Observation:
     frames: int = 1
 
 
+def _at(planes: Plane, size: tuple[int, int]) -> Plane:
+    """(h, w, C) at another size."""
+    way = cv2.INTER_AREA if size[0] < planes.shape[0] else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(planes, size[::-1], interpolation=way), np.float32)
+
+
 class ColorMemory:
     """A weighted mean, per piece of the scene, of what the network has said; older answers fade.
 
@@ -93,6 +99,11 @@ class ColorMemory:
         self._color: Plane | None = None  # (h, w, 3): Y', Cb, Cr
         # (hh, hw, 3) at half size: evidence in frames, the displayed luma that it belongs to, confidence
         self._support: Plane | None = None
+
+    def resize(self, color_size: tuple[int, int], half: tuple[int, int]) -> None:
+        """Go on with color of (h, w) and evidence of (hh, hw), made of what was gathered at other sizes."""
+        if self._color is not None and self._support is not None:
+            self._color, self._support = _at(self._color, color_size), _at(self._support, half)
 
     @property
     def empty(self) -> bool:

@@ -137,6 +137,17 @@ class TemporalStage:
         """From the next frame on, ask for the network's color every n-th frame; see `TemporalOptions`."""
         self._schedule.every = every
 
+    def resize(self, size: tuple[int, int]) -> None:
+        """Frames come at another work size (h, w) from now on: what is known goes on at that size."""
+        before = self._luma
+        if before is None or before.shape == size:
+            return
+        half = half_size(size)
+        self._luma = cast(Luma, cv2.resize(before, size[::-1], interpolation=cv2.INTER_AREA))
+        self._half = _half(self._luma)
+        self._agreement.resize()
+        self._memory.resize(half if self.carries_half else size, half)
+
     def observe(self, luma: Luma, pts_ns: int, held: bool = False) -> Observation:
         """Compare a frame with the one before.
 

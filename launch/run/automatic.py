@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -26,6 +25,7 @@ from irchroma.engines.neural.adjustable import AdjustableColorizer
 from irchroma.engines.neural.colorizer import NeuralOptions
 from irchroma.engines.neural.ladder import SKIP_LOSS, Rung, candidates, ladder, quality
 from irchroma.engines.neural.load_control import LoadController
+from irchroma.engines.neural.used import UseMeter
 from irchroma.launch.config import ConfigError, dotted_keys, load_toml
 from irchroma.launch.measured import circumstances
 from irchroma.launch.run.options import RunConfig, load
@@ -72,6 +72,7 @@ class Governor:
         self._busy = 0.0
         self._later: Callable[[], None] | None = None
         self._pool: SharedPool | None = None
+        self._meter: UseMeter | None = None
         self.steps: list[dict[str, Any]] = []
 
     def expect(self, info: VideoInfo, encoded: float = 1.0) -> None:
@@ -109,6 +110,8 @@ class Governor:
             options, measured, self.chosen = found
             log.info("auto: %s", self.chosen)
             self._later = None if measured.calm else partial(pace.measure_again, measured.demand)
+            # A pool of one camera may have more of them than it was told.
+            self._meter = measured.meter() if self._pool is None or cameras > 1 else None
         self._options = options = self._options or options
         every = options.temporal.color_every
         by_reference = options.engine == catalog.REFERENCE.name
@@ -126,7 +129,9 @@ class Governor:
             costs = [rung.cost_where(gain) for rung in rungs]
             self._controller = LoadController(costs, self._limit_s)
             log.info("auto: %s; %d cheaper settings in reserve", rungs[0], len(rungs) - 1)
-        self._colorizer = AdjustableColorizer(options, rungs, start, self._size, self._later, self._pool)
+        self._colorizer = AdjustableColorizer(
+            options, rungs, start, self._size, self._later, self._pool, CHOSEN_KEYS[1] in self._open_keys
+        )
         return self._colorizer
 
     def on_frame(self, loop: Loop) -> None:
@@ -149,6 +154,8 @@ class Governor:
         new_drops, self._drops = drops - self._drops, drops
         if latency_s is None or not loop.reader.info.live:  # a file waits for its color
             return
+        if self._meter is not None:
+            self._meter.note(now_s, colorizer.ladder[colorizer.rung], loop.frames)
         drops_here = new_drops if self._busy >= _BUSY else 0
         step = controller.observe(now_s, latency_s, drops_here, colorizer.under_way)
         if step is None:
@@ -249,13 +256,6 @@ def stored_path(kind: str) -> Path:
     about = circumstances()
     text = f"{about['processor']} {about['cores']} {about['versions'].get('openvino')}"
     return folder.parent / f"speed-{kind}-{hashlib.sha256(text.encode()).hexdigest()[:8]}.toml"
-
-
-def machine_line() -> str:
-    """Processor, cores and versions, for people."""
-    about = circumstances()
-    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
-    return f"{about['processor']}, {about['cores']} cores, {os.uname().nodename}; {versions}; {about['date']}"
 
 
 def chosen_for(

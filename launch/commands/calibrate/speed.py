@@ -30,9 +30,10 @@ from irchroma.calibration.settings_choice import (
 )
 from irchroma.engines import catalog
 from irchroma.engines.neural.ladder import ladder
+from irchroma.launch.measured import machine_line
 from irchroma.launch.picture_files import GROUND, INK, write_rgb
 from irchroma.launch.progress import Progress
-from irchroma.launch.run.automatic import machine_line, stored_path
+from irchroma.launch.run.automatic import stored_path
 from irchroma.launch.run.monitor import Monitor
 from irchroma.launch.run.options import load
 from irchroma.launch.run.process import tune_process

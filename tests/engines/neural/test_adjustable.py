@@ -20,6 +20,7 @@ from irchroma.engines.network.network import RUNTIMES, NetworkOptions, installed
 from irchroma.engines.network.sharing import SharedPool
 from irchroma.engines.neural import adjustable
 from irchroma.engines.neural.adjustable import AdjustableColorizer
+from irchroma.engines.neural.beside import ColorBeside
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.engines.neural.ladder import CHEAPER, MEASURED, Rung, candidates, ladder, quality
 
@@ -66,6 +67,34 @@ def test_a_rung_is_taken_between_frames_and_the_color_glides(colorizer: Adjustab
     noise = float(np.median(moves[20:39]))  # levels of 255: the sensor's noise moves the picture too
     assert max(moves[39:]) < noise + GLIDE * jump()
     assert moves[-1] < noise + 0.2
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_the_work_size_follows_what_the_network_sees_and_the_color_glides(first: int) -> None:
+    """Motion and all that is done at work size gets cheaper with the network, or better."""
+    network = NetworkOptions(cache=None, threads=1)
+    colorizer = AdjustableColorizer(NeuralOptions("nir", beside=True, network=network), RUNGS, follow=True)
+    colorizer.wish(first)
+    before, moves, works = color(colorizer, 0), [], []
+    assert colorizer.wait_ready()
+    for number in range(1, 75):
+        colorizer.wish(1 - first if number >= 40 else first)
+        after = color(colorizer, number)
+        wait_for(lambda: colorizer._colorizer._beside is not None and answered(colorizer._colorizer._beside))
+        works.append(colorizer._colorizer._worked_at)
+        moves.append(float(cv2.absdiff(before, after).mean()))
+        before = after
+    colorizer.close()
+    sizes = [(128, 160), (77, 96)]
+    assert works == [sizes[first]] * 39 + [sizes[1 - first]] * 35
+    noise = float(np.median(moves[20:38]))
+    assert max(moves[38:]) < noise + 0.15 * jump()
+    assert moves[-1] < noise + 0.2
+
+
+def answered(beside: ColorBeside) -> bool:
+    """Whether the network beside the frames has nothing left to say of frames so far."""
+    return beside._beside.idle or beside._beside._ready()
 
 
 def jump() -> float:
