@@ -351,7 +351,7 @@ def fitted(
         governor.decides(open_keys, pool)
     if not info.live and not config.auto:
         return replace(options, neural=governor.for_file(options.neural, config.best))
-    governor.expect(info, encoding_work(config))
+    governor.expect(info, encoding_work(config, info, pool.cameras if pool is not None else 1))
     return replace(options, open_on_cpu=governor.open)
 
 

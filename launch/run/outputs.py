@@ -14,9 +14,13 @@ from urllib.parse import unquote, urlsplit
 
 from irchroma.engines.choice import device_index
 from irchroma.engines.gpu import probe
+from irchroma.engines.processor import usable_cores
 from irchroma.launch.config import ConfigError
 from irchroma.launch.run.options import RunConfig
 from irchroma.launch.run.passwords import page_token
+from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.sinks.encoders import ASSUMED_RATE
+from irchroma.stream.sinks.haste import HURRIED_WORK, hurried
 from irchroma.stream.sinks.http.access import Access
 from irchroma.stream.sinks.open_sink import SinkOptions, is_recording, pool_for, public, sink_place
 from irchroma.stream.sources.picture_file import SUFFIXES
@@ -204,13 +208,22 @@ def write_statistics(path: Path, text: str) -> None:
         raise ConfigError(f"--stats {path}: cannot be written ({error.strerror})") from error
 
 
-def encoding_work(config: RunConfig) -> float:
+def encoding_work(config: RunConfig, info: VideoInfo, cameras: int = 1) -> float:
     """Work of encoding a frame's pictures, in that of frames in plain color: 0 where no output takes coded
-    ones (see `pace.Demand`)."""
+    ones (see `pace.Demand`).
+
+    Args:
+        config: of the run.
+        info: what comes.
+        cameras: that share the processor.
+    """
     if all(place in _UNCODED for place in config.to):
         return 0.0
     plain = config.view.view == "color" and not config.osd.show
-    return (1.0 if plain else COMPOSED) * (2.0 if config.view.view == "side" else 1.0)
+    (height, width), wide = info.size, 2 if config.view.view == "side" else 1
+    threads = config.output.encoder.threads or (max(1, usable_cores() // cameras) if cameras > 1 else 0)
+    hurries = info.live and hurried((height, width * wide), info.rate or ASSUMED_RATE, threads)
+    return (1.0 if plain else COMPOSED) * wide * (HURRIED_WORK if hurries else 1.0)
 
 
 COMPOSED = 1.15

@@ -16,6 +16,7 @@ from irchroma.stream.errors import SinkError, StreamError, StreamOptionError
 from irchroma.stream.gstreamer import door
 from irchroma.stream.gstreamer.cuda_memory import TO_DEVICE
 from irchroma.stream.gstreamer.pipeline import Pipeline
+from irchroma.stream.sinks.haste import hurried
 from irchroma.stream.sinks.i420_packer import SQUARE, Yuv420Packer, appsrc_of
 
 Codec = Literal["h264", "h265", "vp8", "vp9"]
@@ -82,6 +83,11 @@ class EncoderTask:
         return max(1, round(self.options.keyframe_s * float(self.rate or ASSUMED_RATE)))
 
     @property
+    def hurried(self) -> bool:
+        """Live, and much for this machine; see `haste`."""
+        return self.live and hurried(self.size, self.rate or ASSUMED_RATE, self.options.threads)
+
+    @property
     def bitrate_kbps(self) -> int:
         """The user's, or 0.15 bit a pixel (0.3 for files): room for noisy infrared at quality 20."""
         if self.options.bitrate_kbps:
@@ -96,8 +102,7 @@ _PROBE_S = 10.0
 
 def _with_known(element: str, wanted: dict[str, str]) -> str:
     """The element with those of the wanted properties that this GStreamer's version of it has."""
-    known = [f"{key}={value}" for key, value in wanted.items() if door.has_property(element, key)]
-    return " ".join([element, *known])
+    return " ".join([element, *(f"{k}={v}" for k, v in wanted.items() if door.has_property(element, k))])
 
 
 def x264_launch(element: str, task: EncoderTask) -> str:
@@ -106,7 +111,8 @@ def x264_launch(element: str, task: EncoderTask) -> str:
     Files' settings: bits within 1 %, PSNR within 0.1 dB of `veryfast`, for 0.70 to 0.82 of its CPU time.
     """
     options, threads = task.options, task.options.threads  # no B-frames: containers then keep all durations
-    wanted = {"bframes": "0", "key-int-max": str(task.keyframe_distance), "speed-preset": "superfast"}
+    speed = "ultrafast" if task.hurried else "superfast"
+    wanted = {"bframes": "0", "key-int-max": str(task.keyframe_distance), "speed-preset": speed}
     words = "keyint-min=1" if task.live else "keyint-min=1:mbtree=1:rc-lookahead=10:subme=2"
     wanted |= {"option-string": words, **({"tune": "zerolatency"} if task.live else {})}
     wanted |= {"threads": str(threads)} if threads else {}
@@ -174,13 +180,9 @@ def nvv4l2_launch(element: str, task: EncoderTask) -> str:
     Reference: NVIDIA Jetson Linux Developer Guide, Accelerated GStreamer, "Encode Examples".
     """
     distance = str(task.keyframe_distance)
-    wanted = {
-        "bitrate": str(task.bitrate_kbps * 1000),
-        "control-rate": "1" if task.live or task.options.bitrate_kbps else "0",  # constant, variable
-        "iframeinterval": distance,
-        "idrinterval": distance,
-        "insert-sps-pps": "true",
-    }
+    wanted = {"iframeinterval": distance, "idrinterval": distance, "insert-sps-pps": "true"}
+    wanted |= {"bitrate": str(task.bitrate_kbps * 1000)}
+    wanted |= {"control-rate": "1" if task.live or task.options.bitrate_kbps else "0"}  # constant, variable
     if task.live:
         wanted |= {"maxperf-enable": "true", "preset-level": "1"}
     ours = "video/x-raw(memory:NVMM),format=NV12"
@@ -212,14 +214,9 @@ def v4l2_launch(element: str, task: EncoderTask) -> str:
 def vpx_launch(element: str, task: EncoderTask) -> str:
     """VP8, whose streams know BT.601 alone (RFC 6386, 9.2; RTP has no word beside them), and VP9."""
     options = task.options
-    wanted = {
-        "deadline": "1",
-        "cpu-used": "8",
-        "threads": str(options.threads or os.cpu_count() or 1),
-        "keyframe-max-dist": str(task.keyframe_distance),
-        "lag-in-frames": "0",
-        "row-mt": "true",
-    }
+    wanted = {"deadline": "1", "cpu-used": "8", "lag-in-frames": "0", "row-mt": "true"}
+    wanted |= {"keyframe-max-dist": str(task.keyframe_distance)}
+    wanted |= {"threads": str(options.threads or os.cpu_count() or 1)}
     if options.bitrate_kbps:
         wanted |= {"end-usage": "cbr", "target-bitrate": str(options.bitrate_kbps * 1000)}
     else:
@@ -348,7 +345,10 @@ def choose_encoder(task: EncoderTask) -> Encoder:
             for one in (*[task] * there_too, replace(task, device=None)):
                 fault, there = _fault_of(kind, element, one), one.device is not None
                 if fault is None:
-                    log.info("encoder: %s (%s)%s", kind.name, element, ", from the device" if there else "")
+                    how = ", from the device" if there else ""
+                    if kind.name == "x264" and task.hurried:
+                        how = f", at its least work: {task.size[1]}x{task.size[0]} is much for these cores"
+                    log.info("encoder: %s (%s)%s", kind.name, element, how)
                     log.debug("encoders not taken: %s", "; ".join(reasons))
                     return Encoder(kind.name, element, kind.launch(element, one), there)
                 reasons.append(f"{kind.name}: {fault}")

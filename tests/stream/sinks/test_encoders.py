@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import threading
 from dataclasses import replace
 from fractions import Fraction
@@ -10,7 +11,7 @@ import pytest
 
 from irchroma.stream.errors import SinkError, StreamOptionError
 from irchroma.stream.gstreamer.pipeline import Pipeline
-from irchroma.stream.sinks import encoders
+from irchroma.stream.sinks import encoders, haste
 from irchroma.stream.sinks.encoders import (
     ENCODER_NAMES,
     EncoderOptions,
@@ -180,6 +181,37 @@ def test_unknown_names_and_other_codecs_are_refused() -> None:
 def test_options_out_of_range_are_refused(wrong: dict) -> None:
     with pytest.raises(StreamOptionError, match="expected"):
         EncoderOptions(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("size", "live", "threads", "least"),
+    [
+        ((1080, 1920), True, 2, True),
+        ((1080, 1920), True, 4, False),
+        ((1080, 1920), False, 2, False),  # a file waits
+        ((720, 1280), True, 2, False),
+        ((720, 1280), True, 1, True),  # of four cameras on four cores, say
+        ((512, 640), True, 1, False),
+    ],
+)
+def test_a_live_stream_that_is_much_for_the_cores_is_coded_with_least_work_and_that_is_said(
+    size: tuple[int, int],
+    live: bool,
+    threads: int,
+    least: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(haste.os, "cpu_count", lambda: threads)
+    task = EncoderTask("h264", size, Fraction(30), live, EncoderOptions("x264"))
+    launch = choose_encoder(task).launch
+    assert ("speed-preset=ultrafast" in launch) == least
+    assert ("speed-preset=superfast" in launch) != least
+    line = f"at its least work: {size[1]}x{size[0]} is much for these cores"
+    assert any(line in record.message for record in caplog.records) == least
+    alone = replace(task, options=EncoderOptions("x264", threads=threads))
+    assert ("speed-preset=ultrafast" in choose_encoder(alone).launch) == least
 
 
 def test_an_encoder_of_one_camera_among_several_has_its_share_of_threads() -> None:
