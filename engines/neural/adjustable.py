@@ -294,11 +294,6 @@ class AdjustableColorizer:
     def _compile(self, wait_s: float) -> None:
         nice = False
         while (rung := self._next()) is not None:
-            # One that is waited for comes first, unless its network would keep threads of that priority.
-            first = rung == self.ladder[self._wished] and self._wished != self._rung and self._one_thread
-            if not nice and not first:
-                make_nice()
-                nice = True
             at_once = self._all_of_them or rung == self.ladder[self._wished]
             if not at_once and self._hurried.wait(wait_s) and not self._closing.is_set():
                 self._hurried.clear()  # another one may be next now
@@ -307,6 +302,11 @@ class AdjustableColorizer:
                 if self._closed:
                     return
             wait_s = _BETWEEN_S
+            # One that is waited for comes first, unless its network would keep threads of that priority.
+            first = rung == self.ladder[self._wished] and self._wished != self._rung and self._one_thread
+            if not nice and not first:
+                make_nice()
+                nice = True
             self._compile_one(rung)
         if self._later is not None and self._last is None:
             self._last = threading.Thread(target=self._do_later, args=(self._later, wait_s), daemon=True)

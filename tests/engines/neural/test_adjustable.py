@@ -209,6 +209,30 @@ def test_one_of_several_cameras_does_for_all_what_is_for_later(monkeypatch: pyte
     assert calls == [0]
 
 
+def test_a_rung_that_is_waited_for_is_compiled_before_all_else_and_others_give_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Behind everything else two busy cores took 5 to 14 s for it, on settings that were too much."""
+    monkeypatch.setattr(adjustable, "usable_cores", lambda: 2)
+    done: list[str] = []
+    monkeypatch.setattr(adjustable, "make_nice", lambda: done.append("nice"))
+    compile_one = AdjustableColorizer._compile_one
+
+    def noted(colorizer: AdjustableColorizer, rung: Rung) -> None:
+        done.append(str(rung.seen_px))
+        compile_one(colorizer, rung)
+
+    monkeypatch.setattr(AdjustableColorizer, "_compile_one", noted)
+    options = NeuralOptions("nir", network=NetworkOptions(cache=None))
+    colorizer = AdjustableColorizer(options, RUNGS, 0, (128, 160))  # who waits to compile is there already
+    colorizer.wish(1)
+    color(colorizer, 0)
+    wait_for(lambda: 96 in compiled(colorizer))
+    assert colorizer.wait_ready()
+    colorizer.close()
+    assert done == ["96", "nice", "64"]
+
+
 def test_the_next_cheaper_rungs_are_compiled_once_the_run_has_begun(monkeypatch: pytest.MonkeyPatch) -> None:
     """As far as a step goes down, and from there as far again; what is better than the first never is."""
     monkeypatch.setattr(adjustable, "_CALM_START_S", 0.01)
