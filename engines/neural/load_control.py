@@ -31,7 +31,7 @@ class LoadOptions:
         late_share: share of the frames in it that may be later than the limit.
         drops: dropped frames in it that are borne.
         hopeless_share: share of late or dropped frames from which it steps down twice.
-        stutter: share of the limit above which a frame stutters: at 50 ms, what a camera gives a frame in.
+        stutter: share of the limit above which a frame stutters: of 50 ms, the time of one at 30 a second.
         stutter_share: of the frames, that may: at 30 frames a second a p99 below the frame's time needs this.
         stutter_s: what is looked at for that.
         often_share: of frames that stutter, from which it steps down twice.
@@ -87,12 +87,14 @@ class LoadController:
         limit_s: latency above which a frame is late.
         options: what counts as too slow.
         rung: where the run is.
+        period_s: of the camera's frames: no frame stutters that is there before the next one.
     """
 
     costs: Sequence[float]
     limit_s: float
     options: LoadOptions = field(default_factory=LoadOptions)
     rung: int = 0
+    period_s: float = 0.0
     _frames: deque[_Seen] = field(default_factory=deque)
     _judge_from_s: float | None = None
     _calm_from_s: float = 0.0
@@ -184,7 +186,8 @@ class LoadController:
         return self._lower(now_s, 2 if many else 1, f"{stutters} of {len(window)} frames stuttered")
 
     def _stutters(self, seen: Sequence[_Seen]) -> int:
-        return sum(one.latency_s > self.options.stutter * self.limit_s or one.drops > 0 for one in seen)
+        bound_s = min(self.limit_s, max(self.options.stutter * self.limit_s, self.period_s))
+        return sum(one.latency_s > bound_s or one.drops > 0 for one in seen)
 
     def _lower(self, now_s: float, steps: int, reason: str) -> RungChange:
         if self._raised_at_s is not None:  # that step up was too much: wait longer before the next

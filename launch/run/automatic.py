@@ -127,7 +127,8 @@ class Governor:
         start = self._controller.rung if self._controller is not None else 0
         if self._controller is None:
             costs = [rung.cost_where(gain) for rung in rungs]
-            self._controller = LoadController(costs, self._limit_s)
+            rate = self._info.rate if self._info is not None else 0
+            self._controller = LoadController(costs, self._limit_s, period_s=1 / float(rate or _RATE))
             log.info("auto: %s; %d cheaper settings in reserve", rungs[0], len(rungs) - 1)
         self._colorizer = AdjustableColorizer(
             options, rungs, start, self._size, self._later, self._pool, CHOSEN_KEYS[1] in self._open_keys

@@ -134,6 +134,14 @@ def test_a_run_of_which_a_few_frames_stutter_steps_down_within_seconds(share: fl
     assert controller.rung == 0  # smooth again, and room for more
 
 
+@pytest.mark.parametrize(("rate", "steps"), [(10, 0), (25, 1), (60, 1)])
+def test_a_frame_that_is_there_before_the_next_one_does_not_stutter(rate: int, steps: int) -> None:
+    """42 ms of a camera that gives ten frames a second are nobody's stutter, of 25 they are."""
+    controller = LoadController(COSTS, 0.05, period_s=1 / rate)
+    stuttering(controller, 0.0, 7.0, 0.05)
+    assert controller.rung == steps
+
+
 def test_a_step_that_did_not_help_against_stutter_is_the_last_of_its_kind_until_it_is_calm() -> None:
     """Such as where another process holds a core at times: a smaller network changes nothing."""
     controller = LoadController(COSTS, 0.05)
