@@ -190,6 +190,8 @@ class AdjustableColorizer:
             elif wished > self._rung and not self._relieved:
                 self._relieve()
             self._begin(_BETWEEN_S if ready else 0.0)
+        elif self._relieved:  # it was not to be, or is wanted no more
+            self._take(wished)
         start_s = time.perf_counter()
         self._colorizer.submit(luma, pts_ns, counts=counts, held=held)
         self._submitting_s += time.perf_counter() - start_s

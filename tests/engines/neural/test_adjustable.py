@@ -169,13 +169,18 @@ def test_a_network_that_is_too_slow_looks_seldom_until_the_cheaper_one_is_there(
         assert colorizer.under_way == (number >= 10)
     assert looked[:10] == list(range(10))
     assert len(looked[10:]) == 32 // adjustable.RELIEF_EVERY
+    stage = colorizer._colorizer._stage
+    assert stage is not None
+    for wished, every in ((0, 1), (1, adjustable.RELIEF_EVERY)):  # wanted no more, and again
+        colorizer.wish(wished)
+        color(colorizer, number := number + 1)
+        assert stage._schedule.every == every
     may_compile.set()
     wait_for(lambda: 96 in compiled(colorizer))
-    color(colorizer, 42)
+    color(colorizer, number + 1)
     assert colorizer.rung == 1
     assert not colorizer.under_way
-    assert colorizer._colorizer._stage is not None
-    assert colorizer._colorizer._stage._schedule.every == 1
+    assert stage._schedule.every == 1
     colorizer.close()
 
 
