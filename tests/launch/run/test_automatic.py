@@ -25,7 +25,6 @@ from irchroma.engines.processor import usable_cores
 from irchroma.engines.temporal.stage import TemporalOptions
 from irchroma.launch.cli import main
 from irchroma.launch.config import ConfigError
-from irchroma.launch.run import outputs
 from irchroma.launch.run.automatic import (
     CHOSEN_KEYS,
     FILE_COLOR_EVERY,
@@ -39,7 +38,6 @@ from irchroma.launch.run.options import RunConfig, load
 from irchroma.launch.run.wiring import build_loop
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.remarks import Remarks, run_remarks
-from irchroma.stream.sinks import haste
 from irchroma.stream.view.views import View, ViewOptions
 
 pytestmark = pytest.mark.skipif(
@@ -178,19 +176,6 @@ def test_pictures_side_by_side_are_more_to_encode_and_what_nobody_encodes_is_not
 
     assert told("null", "side") == 0
     assert told("out.mp4", "side") == 2 * told("out.mp4", "wipe") > 2 * told("out.mp4", "color")
-
-
-def test_what_is_coded_with_least_work_counts_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(haste.os, "cpu_count", lambda: 2)
-    monkeypatch.setattr(outputs, "usable_cores", lambda: 2)
-    config = RunConfig(source="test:nir", engine="nir", to=("out.mp4",))
-    for size, cameras, live, work in (
-        ((720, 1280), 1, True, 1.0),
-        ((720, 1280), 2, True, haste.HURRIED_WORK),
-        ((1080, 1920), 1, True, haste.HURRIED_WORK),
-        ((1080, 1920), 1, False, 1.0),
-    ):
-        assert outputs.encoding_work(config, VideoInfo(size, Fraction(30), live=live), cameras) == work
 
 
 def test_measuring_ends_in_time_beside_other_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,14 @@ from irchroma.engines.errors import EngineOptionError
 from irchroma.launch.arguments import one_line
 from irchroma.launch.cli import main
 from irchroma.launch.config import ConfigError
+from irchroma.launch.run import outputs
 from irchroma.launch.run.flags import require_used, unused
-from irchroma.launch.run.options import load
+from irchroma.launch.run.options import RunConfig, load
 from irchroma.launch.run.outputs import require_outputs, require_writable, source_file
 from irchroma.launch.run.wiring import build_loop
 from irchroma.stream.errors import SourceError
+from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.sinks import haste
 
 GOOD = "test:nir?size=64x48&frames=3"
 
@@ -350,3 +354,16 @@ def test_a_server_that_was_never_there_is_not_called_slow(tmp_path: Path) -> Non
     )
     said = [one["text"] for one in told["remarks"]]
     assert f"{place} left pictures out: it could not keep up, or was not there" in said
+
+
+def test_what_is_coded_with_least_work_counts_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(haste.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(outputs, "usable_cores", lambda: 2)
+    config = RunConfig(source="test:nir", engine="nir", to=("out.mp4",))
+    for size, cameras, live, work in (
+        ((720, 1280), 1, True, 1.0),
+        ((720, 1280), 2, True, haste.HURRIED_WORK),
+        ((1080, 1920), 1, True, haste.HURRIED_WORK),
+        ((1080, 1920), 1, False, 1.0),
+    ):
+        assert outputs.encoding_work(config, VideoInfo(size, Fraction(30), live=live), cameras) == work
