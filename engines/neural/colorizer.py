@@ -261,7 +261,7 @@ class NeuralColorizer:
         return picture
 
     def retune(self, seen_px: int, color_every: int, network: Network, follow: bool = False) -> None:
-        """Change what colors, between two frames of the thread that submits; the color goes on without a jump.
+        """Change what colors, between two frames of the thread that submits; color goes on without a jump.
 
         Args:
             seen_px: long side of the picture that the network sees; the work size is the most.
