@@ -59,7 +59,7 @@ class MqttTeller:
         self._node = re.sub(r"\W", "_", f"irchroma_{socket.gethostname()}_{name}")
         self._topic = "irchroma/" + re.sub(r"[^\w-]", "_", name)
         self._announced: set[str] = set()
-        self._told_s = 0.0
+        self._told_s, self._missed = 0.0, False
         self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=self._node)
         self._client.max_queued_messages_set(_WAITING)
         if parts.username:
@@ -68,6 +68,7 @@ class MqttTeller:
             self._client.tls_set()
         self._client.will_set(f"{self._topic}/online", "offline", qos=1, retain=True)
         self._client.on_connect = self._connected
+        self._client.on_connect_fail = self._unreached
         self._client.on_disconnect = self._parted
         self._client.connect_async(parts.hostname, port, keepalive=30)
         self._client.loop_start()
@@ -77,12 +78,19 @@ class MqttTeller:
             log.warning("mqtt: %s refuses: %s", self._label, reason)
             return
         log.info("mqtt: connected to %s", self._label)
+        self._missed = False
         self._announced.clear()  # a broker that was started anew has forgotten all
         self._client.publish(f"{self._topic}/online", "online", qos=1, retain=True)
+
+    def _unreached(self, _client: Any, _data: Any) -> None:
+        if not self._missed:
+            log.warning("mqtt: %s does not answer; trying again until it does", self._label)
+        self._missed = True
 
     def _parted(self, _client: Any, _data: Any, _flags: Any, reason: Any, _more: Any) -> None:
         if reason.is_failure:
             log.warning("mqtt: %s is lost (%s); trying again", self._label, reason)
+            self._missed = True
 
     def tell_now_and_then(self) -> None:
         """Tell if it is time to; returns at once."""

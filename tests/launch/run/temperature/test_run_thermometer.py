@@ -6,17 +6,19 @@ import json
 import socket
 import sys
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.browser import WIDTH, opened
 from tests.launch.run.test_control import running
-from tests.waiting import wait_for
+from tests.waiting import free_port, wait_for
 
 from irchroma.launch.config import ConfigError
 from irchroma.launch.run.options import OutputOptions, RunConfig
 from irchroma.launch.run.passwords import masked
+from irchroma.launch.run.temperature.mqtt import MqttTeller
 from irchroma.launch.run.temperature.run_thermometer import thermometer_of
 from irchroma.stream.sensor.thermometer import ThermometerOptions
 
@@ -166,3 +168,19 @@ def test_a_page_draws_places_and_marks_their_alarms(tmp_path: Path) -> None:
         tab.screenshot(tmp_path / "thermometer.png")
         tab.value("document.querySelector('#temperatures td:first-child button').click()")
         tab.wait_for("warmth.regions.length === 0 && !document.querySelector('#marks *')")
+
+
+@pytest.mark.skipif(find_spec("paho") is None, reason="paho-mqtt is not installed")
+def test_a_broker_that_is_not_there_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A mistyped address told nobody anything, for as long as the run went on."""
+    place = f"127.0.0.1:{free_port()}"
+    teller = MqttTeller(f"mqtt://ada:s3cret@{place}", "gate", lambda: {"regions": [], "alarms": []})
+    try:
+        said = f"mqtt: mqtt://{place} does not answer; trying again until it does"
+        wait_for(lambda: said in caplog.messages)
+        teller.tell()  # never holds the run up
+        teller._unreached(None, None)
+        assert caplog.messages.count(said) == 1
+        assert "s3cret" not in caplog.text
+    finally:
+        teller.close()
