@@ -171,7 +171,7 @@ def _whiten(tone: Plane, cb: Plane, cr: Plane, guide: Plane) -> None:
     if not share.any():
         return
     share *= rise(-cb, SNOW_YELLOW)
-    share *= rise(np.hypot(cb, cr), SNOW_CHROMA)
+    share *= rise(np.asarray(cv2.magnitude(cb, cr), np.float32), SNOW_CHROMA)
     brighter: Plane = guide - tone
     np.maximum(brighter, 0, out=brighter)
     brighter *= share
