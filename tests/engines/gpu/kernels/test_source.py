@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import re
+from pathlib import Path
 
 import pytest
 
@@ -58,6 +60,15 @@ def test_the_frame_state_is_as_long_as_c_makes_it() -> None:
 def test_a_launch_covers_its_grid_with_blocks() -> None:
     made = launch("show_confidence", (33, 17, 2), confidence=None, out=None, width=33)
     assert made.blocks == (2, 3, 2)
+
+
+def test_no_kernel_has_more_arguments_than_the_stand_in_for_the_driver_copies() -> None:
+    """It would run with what lies behind them, and a GPU with all of them: a driver takes 4 KB."""
+    stand_in = Path(__file__).parents[1] / "cuda" / "driver_stand_in.cpp"
+    told = re.search(r"ARGUMENT_BYTES = (\d+)", stand_in.read_text(encoding="utf-8"))
+    assert told is not None
+    longest = max(ctypes.sizeof(one) for one in source.argument_structs().values())
+    assert 128 < longest <= int(told[1]) <= 4096 - ctypes.sizeof(source.ExtentStruct)
 
 
 GIVEN = {"confidence": None, "out": None, "width": 8}
