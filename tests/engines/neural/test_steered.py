@@ -11,8 +11,11 @@ import pytest
 from numpy.typing import NDArray
 from tests import daytime_scene
 
+from irchroma.engines.neural import pace
+from irchroma.engines.neural.ladder import Rung
+from irchroma.engines.neural.options import NeuralOptions
 from irchroma.engines.neural.steered import SteeredColor
-from irchroma.engines.reference.pictures import Reference
+from irchroma.engines.reference.pictures import AUTO, Reference
 from irchroma.engines.reference.steering import ReferenceOptions, ReferenceSteering
 from irchroma.engines.temporal.memory import Observation
 from irchroma.engines.temporal.motion import pixel_grid
@@ -121,3 +124,20 @@ def test_where_no_reference_is_of_the_scene_every_frame_has_the_networks_color()
         assert found.ycc.shape[2] == 3
         np.testing.assert_array_equal(found.ycc, color[0])
         assert found.news == (number == 1)
+
+
+def test_a_run_s_pace_counts_what_steering_takes_and_that_it_is_seldom_live() -> None:
+    live = NeuralOptions(engine="thermal", beside=True)
+    steered = replace(live, reference=AUTO)
+    file = replace(steered, beside=False)
+
+    def busy(options: NeuralOptions, color_every: int) -> float:
+        demand = pace.Demand(options, (512, 640), 30.0)
+        measured = pace.Pace(demand, 16.0, 16.0, 9.0, 4.0, 3.4, 2, "measured just now")
+        return measured.busy(Rung("fast", 192, color_every))
+
+    assert busy(steered, 2) > 1.2 * busy(live, 2)
+    assert busy(file, 2) > busy(steered, 2)
+    # The network's call is no more at every second frame than at every fourth: the rest is geometry's.
+    without = busy(live, 2) - busy(live, 4)
+    assert busy(steered, 2) - busy(steered, 4) > without
