@@ -175,8 +175,7 @@ class NeuralColorizer:
         self._calls = CallsInOrder() if self.options.ahead and self._stage and not beside else None
         self.depth = AHEAD_FRAMES if self._calls is not None else type(self).depth
         self._recoloring, self._carried = Recoloring(self.options.recolor, look), CarriedModels()
-        self._looks = (catalog.BANDS[self._band].look, look)  # without a reference, and by one
-        self._recoloring.other_look = self._looks[0]
+        self._recoloring.other_look = catalog.BANDS[self._band].look  # without a reference
         self._steering: ReferenceSteering | None = None
         self._steered: SteeredColor | None = None
         if reference is not None:
@@ -215,10 +214,6 @@ class NeuralColorizer:
         held: bool = False,
     ) -> None:
         """Color one frame; see `irchroma.stream.protocols.Colorizer.submit`."""
-        if self._given is not None:
-            counts_now = self._given.counts_at(pts_ns if self._stage is not None else None)
-            self._recoloring.look = self._looks[counts_now > 0]
-            self._recoloring.other_share = 1.0 - counts_now if counts_now > 0 else 0.0
         with frame_turns().turn():
             job = self._observe(luma, pts_ns, held, counts)
         job.pts_ns = pts_ns
@@ -251,6 +246,8 @@ class NeuralColorizer:
         job = self._pending.popleft()
         answer = job.answer() if job.answer is not None else (None, None)
         with frame_turns().turn():
+            if self._given is not None:
+                self._given.choose_look(self._recoloring, job.pts_ns if self._stage is not None else None)
             if self._beside is None:
                 self._finish(job, *answer)
             self._model(job)

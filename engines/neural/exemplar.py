@@ -1,8 +1,8 @@
 """The `reference` engine's network: the band's own `fast` network, and beside it one that looks at a picture.
 
 The picture is encoded once, when it is given; a frame pays for the attention to it. Without a picture, or at
-strength 0, the answer is the band's own to the last bit. A picture of another scene, of which the network
-takes little, gives its mood.
+strength 0, the answer is the band's own to the last bit. Of a picture of another scene the network takes
+little, and is no surer by it; its mood comes later, over what is shown (`GivenPicture.lay_mood`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from irchroma.engines.network.rewriting.early import EARLY, EARLY_CHANNELS, Know
 from irchroma.engines.network.sharing import NetworkSeat
 from irchroma.engines.neural.given_picture import Encoded, GivenPicture, OpenGraph
 from irchroma.engines.neural.tokens import CELL_PX, places
-from irchroma.engines.reference.mood import Mood, with_mood
+from irchroma.engines.recolor import guided
 from irchroma.engines.reference.shown import Light, Own, Taken, shown_of
 
 log = logging.getLogger(__name__)
@@ -26,6 +26,11 @@ log = logging.getLogger(__name__)
 CONTENT = 0.3
 """Share of what the network matches by content alone, where geometry has not found the scene: all of it takes
 color away from brick and leaves, and viewers turned from it."""
+
+
+AGREE_CELLS, AGREE_CONTRAST, GRAY_STAYS = 5, 0.1, 0.03
+"""Radius of the windows in which what is matched by content must agree, contrast of luma from which it may
+differ between light and dark there, and own chroma from which it is taken half: roads and cars stay gray."""
 
 
 class ExemplarNetwork:
@@ -89,15 +94,12 @@ class ExemplarNetwork:
             if known > 0.0:
                 answer = self._shown(answer, frame, encoded.light, Taken.of(strength, encoded.wished))
             if known < 1.0:
-                cells = np.stack(
-                    [cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA) for plane in own[1:]],
-                    axis=-1,
-                ).reshape(-1, 2)
-                change = encoded.mood.given_to(Mood.of(cells, common["place"][0, 1].ravel()))
-                moody = with_mood(answer["ycc"], own, change, strength)
+                sureness = frame["sureness"]  # whether it is sky or wall another scene's picture cannot say
+                colored = evenly(answer["ycc"], own)
                 if known > 0.0:
-                    moody += known * (answer["ycc"] - moody)
-                answer = answer | {"ycc": moody}
+                    colored += known * (answer["ycc"] - colored)
+                    sureness = sureness + known * (answer["confidence"] - sureness)
+                answer = answer | {"ycc": colored, "confidence": sureness}
             answers.append(answer)
         if len(answers) == 1:
             return answers[0]["ycc"], answers[0]["confidence"]
@@ -159,6 +161,39 @@ class ExemplarNetwork:
         """Let go of both networks."""
         for network in (self._own, self._frames):
             network.close()
+
+
+def evenly(ycc: Tensor, own: Tensor) -> Tensor:
+    """What is matched by content with a picture of another scene, without patches; a new array.
+
+    Wrong matches differ from place to place, right ones agree: taken is what local linear models of the luma
+    say of large windows, as far as they explain what lies there. Where color was taken away from a thing, its
+    hue alone changes.
+
+    Args:
+        ycc: (1, 3, H, W) Y', Cb, Cr, BT.601 full range, by what was matched.
+        own: (3, H, W) the band's own.
+    """
+    height, width = own.shape[1:]
+    cells = (max(1, width // CELL_PX), max(1, height // CELL_PX))
+    luma, blue, red = (cv2.resize(plane, cells, interpolation=cv2.INTER_AREA) for plane in own)
+    away = [
+        cv2.resize(plane, cells, interpolation=cv2.INTER_AREA) - before
+        for plane, before in zip(ycc[0, 1:], (blue, red), strict=True)
+    ]
+    lost = np.minimum(away[0] * blue + away[1] * red, 0.0) / (blue * blue + red * red + np.float32(1e-8))
+    away = [change - lost * before for change, before in zip(away, (blue, red), strict=True)]
+    seen = guided.windows(np.asarray(luma, np.float32), AGREE_CELLS)
+    models = [guided.fit(seen, change, AGREE_CONTRAST) for change in away]
+    even = [model.slope * luma + model.offset for model in models]
+    power = guided.box(away[0] ** 2 + away[1] ** 2, seen.side_px)
+    agree = np.minimum((even[0] ** 2 + even[1] ** 2) / (power + np.float32(1e-8)), 1.0)
+    colorful = blue * blue + red * red
+    agree *= colorful / (colorful + np.float32(GRAY_STAYS**2))
+    made = np.array(own[None], np.float32)
+    for plane, change in zip(made[0, 1:], even, strict=True):
+        plane += cv2.resize(agree * change, (width, height))
+    return made
 
 
 def _early_of(own: Network, frames: Graph) -> KnowsEarly | None:

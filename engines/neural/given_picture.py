@@ -15,8 +15,9 @@ from irchroma.engines import catalog
 from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.network.network import Graph, NetworkOptions, Tensor, open_graph
 from irchroma.engines.neural.tokens import CELL_PX, encode, encoded_size
+from irchroma.engines.recolor.recoloring import Recoloring
 from irchroma.engines.reference.laid import in_calm_colors
-from irchroma.engines.reference.mood import Mood
+from irchroma.engines.reference.mood import Mood, MoodOverFrames, Plane
 from irchroma.engines.reference.pictures import Reference
 from irchroma.engines.reference.placing import Placing
 from irchroma.engines.reference.shown import Light
@@ -97,7 +98,8 @@ class GivenPicture:
         self._usual: dict[str, Tensor] | None = None
         self._reference: Reference | None = None
         self._networks: WeakSet[_Preparing] = WeakSet()
-        self._counts = 0.0
+        self._counts = self._moody = 0.0
+        self._mood = MoodOverFrames()
         self._seen_ns: int | None = None
 
     @property
@@ -107,15 +109,43 @@ class GivenPicture:
 
     def counts_at(self, pts_ns: int | None) -> float:
         """How far a picture counts for what is done to colors in a frame, [0, 1], which glides from frame to
-        frame; None for a frame by itself. By the thread of the frames."""
-        goal = float(self.encoded is not None and self.strength > 0)
-        if pts_ns is None or self._seen_ns is None:
-            self._counts = goal
-        else:
+        frame; None for a frame by itself, after the network's call. Another scene's does not: the colors are
+        the band's own under its mood. By the thread of the frames."""
+        encoded = self.encoded
+        known = encoded.placing.known if encoded is not None else 0.0
+        goal = known if self.strength > 0 else 0.0
+        moody = 0.0 if encoded is None else self.strength * (1.0 - known)
+        step = STRONGEST
+        if pts_ns is None:
+            self._mood.forget()
+        elif self._seen_ns is not None:
             step = max(0, pts_ns - self._seen_ns) / 1e9 / FADE_S
-            self._counts += min(max(goal - self._counts, -step), step)
+        self._counts += min(max(goal - self._counts, -step), step)
+        self._moody += min(max(moody - self._moody, -step), step)
         self._seen_ns = pts_ns
         return self._counts
+
+    def choose_look(self, recoloring: Recoloring, pts_ns: int | None) -> None:
+        """What is done to a frame's colors: the band's rules as far as they are not a reference's, then what
+        its mood asks for.
+
+        Args:
+            recoloring: whose other look is the band's.
+            pts_ns: see `counts_at`.
+        """
+        counts = self.counts_at(pts_ns)
+        by_reference = catalog.look_of(catalog.REFERENCE.name, self.band)
+        recoloring.look = by_reference if counts > 0 else recoloring.other_look
+        recoloring.other_share = 1.0 - counts if counts > 0 else 0.0
+        recoloring.mood = self.lay_mood
+
+    def lay_mood(self, tone: Plane, cb: Plane, cr: Plane) -> None:
+        """Bring what would be shown of a frame, (h, w) float32 Y', Cb, Cr, under the picture's mood, in
+        place, as far as that counts in this frame (`counts_at`)."""
+        if self._moody > 0:
+            if (encoded := self.encoded) is not None:
+                self._mood.follow(encoded.mood)
+            self._mood.lay(tone, cb, cr, self._moody)
 
     def attend(self, network: _Preparing) -> None:
         """This network colors by the picture from now on."""
@@ -169,7 +199,7 @@ class GivenPicture:
         trusted = tokens["bias"].ravel() == 0.0
         cells = tokens["values"][0]
         cells = cells[trusted] if trusted.any() else cells
-        mood, light = Mood.of(cells[:, 1:3], cells[:, 7]), Light.of(cells[:, :3], cells[:, 7])
+        mood, light = Mood.of(cells[:, :3], cells[:, 7]), Light.of(cells[:, :3], cells[:, 7])
         encoded = Encoded(reference.name, tokens, mood, _placing(reference), light, reference.wished)
         for network in self._networks:
             network.prepare_for(encoded)
@@ -197,6 +227,7 @@ class GivenPicture:
     def forget(self) -> None:
         """Another view may come: where the reference lies in it is found anew."""
         self._seen_ns = None
+        self._mood.forget()
         with self._asking:
             encoded, reference = self.encoded, self._reference
             if encoded is not None and reference is not None:

@@ -4,6 +4,7 @@ from the sensor."""
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -67,8 +68,7 @@ class RecolorOptions:
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """A frame as affine models of its luma: shown luma (None for as it is) and chroma, at work size or half
-    of it."""
+    """A frame as affine models of its luma: shown luma (None: as it is) and chroma, at work size or half."""
 
     tone: guided.Affine | None
     chroma: tuple[guided.Affine, guided.Affine]
@@ -82,6 +82,7 @@ class Recoloring:
         self.look = look or BandLook()
         self.other_look, self.other_share = self.look, 0.0
         """One of the same tone, and how far color is in it, [0, 1]."""
+        self.mood: Callable[[Plane, Plane, Plane], None] = lambda *_: None  # of what would be shown, in place
         self._halved_tone = self.look.tone.halved()
         self._fade = neutral.level_fade()
         self._white = neutral.ANY_SHOWN if self.look.unlit is None else neutral.SHOWN_WHITE
@@ -202,6 +203,7 @@ class Recoloring:
         guide = small.astype(np.float32) * np.float32(1 / 255)
         wanted, cb, cr = self._believed(ycc, confidence, guide, said)
         self._part_by_heat((wanted, cb, cr), ycc, guide, at_half)
+        self.mood(wanted, cb, cr)
         seen = guided.windows(guide, radius_px)
         dark = np.count_nonzero(seen.mean < np.float32(self.look.dark)) / guide.size
         darkness = float(np.interp(dark, self.look.dark_share, (0.0, 1.0)))
@@ -231,11 +233,10 @@ class Recoloring:
         """Y', Cb and Cr (h, w) float32, new: the network's where it is sure, gray or a palette elsewhere."""
         made = self._in_look(self.look, ycc, confidence, guide, said)
         others: list[tuple[BandLook, Any]] = [(self.other_look, np.float32(1 - self.other_share))]
-        others = others if self.other_share > 0 else []
         as_given = replace(self.look, shade=None, decided=False, unmixed=False)
         if ycc.shape[2] > 3 and as_given != self.look:
             others.append((as_given, 1 - np.asarray(cv2.extractChannel(ycc, 3), np.float32)))
-        for look, share in others:
+        for look, share in others[self.other_share <= 0 :]:
             for plane, other in zip(made, self._in_look(look, ycc, confidence, guide, said), strict=True):
                 _mix(plane, other, share)
         return made

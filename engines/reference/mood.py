@@ -1,10 +1,10 @@
 """What a picture of another scene gives: its light, and what its vegetation and its sky look like.
 
-Never a color of one thing to another: what the band's own answer calls green is turned, evened out and
-saturated as the picture's greens are, what it calls blue where a sky may be as the picture's sky, both
-only towards what is fresh and clear: dry leaves, brown light and teal were never liked. Everything takes a
-little of the picture's daylight. Tone stays. Chroma is changed by where it lies in its plane, so that no
-edge appears that was not there.
+Never a color of one thing to another: what would be shown as green without it is turned, evened out and
+saturated as the picture's greens are, and as light or dark; what is blue where a sky may be as the picture's
+sky; both only towards what is fresh and clear: dry leaves, brown light, teal, pale and evening skies and
+redder earth were never liked. What is neither dark nor bright takes a little of the picture's daylight. A
+color is changed by what it is alone, so that no edge and no patch appears that was not there.
 """
 
 from __future__ import annotations
@@ -29,38 +29,44 @@ class Material:
         hues: of it, degrees, from and to.
         natural: hues that it may be turned to: olive and teal leaves, violet skies are no mood.
         vivid: mean saturation beyond which it is not raised.
+        turn_deg: by how much its hue is turned at most.
+        factors: smallest and largest factor of saturation: paler leaves were never liked.
+        tone: how far its Y' follows the picture's, and most that it is changed by, darker and lighter.
+        even: how far its hues gather around their mean: even color was liked, blotches were not.
     """
 
     hues: tuple[float, float]
     natural: tuple[float, float]
     vivid: float
+    turn_deg: float
+    factors: tuple[float, float]
+    tone: tuple[float, float, float]
+    even: float = 0.5
 
 
-VEGETATION = Material((168.0, 260.0), (186.0, 206.0), 0.09)
-SKY = Material((285.0, 360.0), (313.0, 320.0), 0.115)
+VEGETATION = Material((168.0, 260.0), (186.0, 206.0), 0.09, 20.0, (1.0, 1.5), (0.4, -0.03, 0.04))
+SKY = Material((285.0, 360.0), (313.0, 320.0), 0.115, 20.0, (1.0, 1.5), (0.4, -0.05, 0.05))
 SOFT_DEG = 15.0
 """In which a hue begins to count."""
 PALE = 0.03
 """Chroma at which a hue counts half."""
-TURN_DEG, SATURATION = 20.0, 1.5
-"""By how much a material is turned at most, and its largest factor of saturation: less was never liked."""
-EVEN = 0.5
-"""How far the hues of a material gather around their mean: even color was liked, blotches were not."""
 ENOUGH = (0.03, 0.08)
 """Share of the picture that is of a material, from which it says something, and all that it says."""
 PRESENT = (0.005, 0.02)
 """The same of the frame."""
-NEUTRAL, NEUTRALS = 0.14, (0.1, 0.3)
+NEUTRAL, NEUTRALS = 0.14, (0.07, 0.24)
 """Chroma that light may have given to something gray, and the share of such that is needed, and enough."""
 USUAL, USUAL_DEG = 0.02, 147.0
 """Chroma and hue of it in pictures by plain daylight, whose grays are earth and stone: no cast."""
-LAMPS, BY_LAMPS = (0.045, 0.07), 0.3
+LAMPS, BY_LAMPS = (0.045, 0.07), 0.255
 """Cast from which it is rather a lamp's or paint, and wholly; what counts of it then."""
 DAYLIGHT_DEG, ALONG, ASIDE = 318.0, 0.6, 0.15
 """Hue of blue daylight, against it that of a low sun, and how much of a cast is believed along that axis, and
 aside of it, where it is rather paint than light."""
-COLD_MOST, WARM_MOST, MOST = 0.016, 0.010, 0.07
+COLD_MOST, WARM_MOST, MOST = 0.014, 0.01, 0.07
 """Largest shift of everything by cold light, by warm light, which soon looks like dirt; and of anything."""
+LIT_FROM, LIT_UP_TO = (0.1, 0.25), (0.85, 0.65)
+"""Y' of a frame between which it takes the light: a dark yard was navy by it, clouds orange."""
 STRONGER = 0.2
 """How far colors grow stronger beyond a strength of 1, beside how far they turn."""
 LEAVES_LIT = 0.3
@@ -68,18 +74,21 @@ LEAVES_LIT = 0.3
 ABOVE, BRIGHT = (0.4, 0.0), (0.35, 0.55)
 """Height in the picture, [-1, 1] from its top, and Y' of the frame, from which blue may be sky, and is: lower
 and darker it is a cast, a hillside, a lake."""
+SEE_EVERY, EASE = 8, 0.25
+"""Frames between two looks at what they show, and how far each look moves what is changed."""
 SIDE = 64
 """Steps of chroma in the table, over [-0.5, 0.5]."""
-CELL_PX = 8
-"""Side of the cells by which sky is told from what is lower or darker."""
+CELLS = (20, 16)
+"""Columns and rows of the cells by which sky is told from what is lower or darker."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Mean chroma of a material or of what is nearly gray, and its share of the picture."""
+    """Mean chroma and Y' of a material or of what is nearly gray, and its share of the picture."""
 
     mean: complex
     share: float
+    tone: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,24 +105,26 @@ class Mood:
     neutral: Seen
 
     @staticmethod
-    def of(chroma: Plane, height: Plane) -> Mood:
+    def of(ycc: Plane, height: Plane) -> Mood:
         """Args:
-        chroma: (n, 2) Cb and Cr of the picture's cells.
+        ycc: (n, 3) Y', Cb and Cr of the picture's cells.
         height: (n,) of their middles, -1 at the top and 1 at the bottom.
         """
-        cells = _complex(chroma[:, 0], chroma[:, 1])
-        sky = _membership(cells, SKY) * _ramps(height, ABOVE)
+        tone, cells = ycc[:, 0], _complex(ycc[:, 1], ycc[:, 2])
         leaves = _membership(cells, VEGETATION)
-        gray = np.exp(-np.square(np.abs(cells) / NEUTRAL)) * (1.0 - leaves) * (1.0 - sky)
-        return Mood(*(_seen(cells, weight) for weight in (leaves, sky, gray)))
+        sky = _membership(cells, SKY) * _ramps(height, ABOVE)
+        nearly = np.exp(-np.square(np.abs(cells) / np.float32(NEUTRAL)))
+        gray = nearly * (1.0 - leaves) * (1.0 - sky)
+        weights = (np.asarray(one, np.float32) for one in (leaves, sky, gray))
+        return Mood(*(_seen(tone, cells, weight) for weight in weights))
 
     def given_to(self, frame: Mood) -> Plane:
-        """(SIDE + 1, SIDE + 1, 4) float32: what Cb and Cr of a frame change by, rows Cr, columns Cb: first
-        anywhere, then where sky may be in addition."""
-        anywhere = np.complex64(self._light()) * _lit()
-        anywhere += _nearer(VEGETATION, frame.vegetation, self.vegetation)
-        changes = (anywhere, _nearer(SKY, frame.sky, self.sky))
-        planes = [part for change in changes for part in (change.real, change.imag)]
+        """(SIDE + 1, SIDE + 1, 8) float32: what Y', Cb and Cr of a frame change by, rows Cr, columns Cb:
+        first anywhere, then where sky may be in addition; then Cb and Cr by light, where that falls."""
+        leaves, tone = _nearer(VEGETATION, frame.vegetation, self.vegetation)
+        sky, sky_tone = _nearer(SKY, frame.sky, self.sky)
+        light = np.complex64(self._light()) * _lit()
+        planes = [tone, leaves.real, leaves.imag, sky_tone, sky.real, sky.imag, light.real, light.imag]
         return np.ascontiguousarray(np.stack(planes, axis=-1), np.float32)
 
     def _light(self) -> complex:
@@ -127,41 +138,65 @@ class Mood:
         return complex(light * axis) * min(1.0, most / max(abs(light), 1e-6))
 
 
-def with_mood(ycc: Plane, own: Plane, change: Plane, share: float) -> Plane:
-    """A picture under another one's mood; a new array.
-
-    Where the network's matches by content have taken color away from a thing, only their hue is taken.
+def lay_mood(tone: Plane, cb: Plane, cr: Plane, change: Plane, share: float) -> None:
+    """Bring what would be shown of a frame under another picture's mood, in place.
 
     Args:
-        ycc: (1, 3, H, W) Y', Cb, Cr, BT.601 full range, by what was matched; H and W even.
-        own: (3, H, W) the band's own.
+        tone, cb, cr: (h, w) float32 Y', Cb, Cr, BT.601 full range.
         change: as `Mood.given_to` gives it.
         share: of it, [0, 2].
     """
-    height, width = own.shape[1:]
-    half = (width // 2, height // 2)  # chroma is smooth, and half as fine in video
-    luma, blue, red = (cv2.resize(plane, half, interpolation=cv2.INTER_AREA) for plane in own)
-    away = [
-        cv2.resize(plane, half, interpolation=cv2.INTER_AREA) - before
-        for plane, before in zip(ycc[0, 1:], (blue, red), strict=True)
-    ]
-    lost = np.minimum(away[0] * blue + away[1] * red, 0.0) / (blue * blue + red * red + np.float32(1e-8))
-    at = [np.float32(0.5) + one + off - lost * one for one, off in zip((blue, red), away, strict=True)]
-    across, down = (one * np.float32(SIDE) for one in at)
-    moved = cv2.split(cv2.remap(change, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
-    cells = (max(1, width // CELL_PX), max(1, height // CELL_PX))
-    heights = np.linspace(-1.0, 1.0, cells[1], dtype=np.float32)[:, None]
-    bright = _ramps(cv2.resize(luma, cells, interpolation=cv2.INTER_AREA), BRIGHT)
+    half = ((tone.shape[1] + 1) // 2, (tone.shape[0] + 1) // 2)  # what changes is smooth
+    luma, blue, red = (cv2.resize(plane, half, interpolation=cv2.INTER_AREA) for plane in (tone, cb, cr))
+    across, down = (cv2.addWeighted(plane, SIDE, plane, 0.0, 0.5 * SIDE) for plane in (blue, red))
+    heights = np.linspace(-1.0, 1.0, CELLS[1], dtype=np.float32)[:, None]
+    bright = _ramps(cv2.resize(luma, CELLS, interpolation=cv2.INTER_AREA), BRIGHT)
     may_be_sky = cv2.resize(bright * _ramps(heights, ABOVE), half)
-    once = [moved[channel] + moved[2 + channel] * may_be_sky for channel in range(2)]
-    changed = _grown(once, (blue, red), share)
-    made = np.array(ycc, np.float32)
-    for channel, one in enumerate((blue, red)):
-        difference = changed[channel] - lost * one
-        plane = made[0, 1 + channel]
-        plane += cv2.resize(difference, (width, height))
-        np.clip(plane, -0.5, 0.5, out=plane)
-    return made
+    falls = _ramps(luma, LIT_FROM) * _ramps(luma, LIT_UP_TO)
+    moved: list[Plane] = []
+    for part in (slice(0, 3), slice(3, 6), slice(6, 8)):
+        table = np.ascontiguousarray(change[..., part])
+        moved += cv2.split(cv2.remap(table, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+    once = [moved[part] + may_be_sky * moved[3 + part] for part in range(3)]
+    once[1:] = [one + falls * light for one, light in zip(once[1:], moved[6:], strict=True)]
+    by = [np.float32(min(share, 1.0)) * once[0], *_grown(once[1:], (blue, red), share)]
+    for plane, one in zip((tone, cb, cr), by, strict=True):
+        plane += cv2.resize(one, tone.shape[::-1])
+
+
+class MoodOverFrames:
+    """Lays a picture's mood over frame after frame; what a frame looks like is seen anew now and then."""
+
+    def __init__(self) -> None:
+        self._mood: Mood | None = None
+        self._change: Plane | None = None
+        self._frames = 0
+
+    def follow(self, mood: Mood) -> None:
+        """This one from the next frame on."""
+        if self._mood is not mood:
+            self._mood, self._frames = mood, 0
+
+    def forget(self) -> None:
+        """Other frames come."""
+        self._change, self._frames = None, 0
+
+    def lay(self, tone: Plane, cb: Plane, cr: Plane, share: float) -> None:
+        """See `lay_mood`; nothing where there is no mood yet."""
+        if self._mood is None:
+            return
+        if self._frames % SEE_EVERY == 0:
+            cells = [
+                cv2.resize(plane, CELLS, interpolation=cv2.INTER_AREA).ravel() for plane in (tone, cb, cr)
+            ]
+            heights = np.linspace(-1.0, 1.0, CELLS[1], dtype=np.float32).repeat(CELLS[0])
+            change = self._mood.given_to(Mood.of(np.stack(cells, axis=1), heights))
+            if self._change is not None:
+                change = self._change + np.float32(EASE) * (change - self._change)
+            self._change = change
+        self._frames += 1
+        if self._change is not None:
+            lay_mood(tone, cb, cr, self._change, share)
 
 
 def _grown(once: list[Plane], own: tuple[Plane, Plane], share: float) -> list[Plane]:
@@ -176,21 +211,24 @@ def _grown(once: list[Plane], own: tuple[Plane, Plane], share: float) -> list[Pl
     return [np.float32(share) * one - outwards * to for one, to in zip(once, at, strict=True)]
 
 
-def _nearer(material: Material, mine: Seen, theirs: Seen) -> Chroma:
-    """(SIDE + 1, SIDE + 1): what a material's chroma changes by to be as the other picture's."""
-    low, high = material.natural
+def _nearer(material: Material, mine: Seen, theirs: Seen) -> tuple[Chroma, Plane]:
+    """Twice (SIDE + 1, SIDE + 1): what a material's chroma and Y' change by to be as the other picture's."""
     hue, wished = _hue(mine.mean), _hue(theirs.mean)
+    saturation, theirs_is = max(abs(mine.mean), 1e-6), abs(theirs.mean)
+    smallest, largest = material.factors
+    factor = max(smallest, min(theirs_is / saturation, largest, material.vivid / saturation))
+    share = _ramp(theirs.share, ENOUGH) * _ramp(mine.share, PRESENT)
+    low, high = material.natural
     further = wished < hue < low or wished > hue > high
     goal = hue if further else _between(wished, material.natural)
-    turned = hue + _between(goal - hue, (-TURN_DEG, TURN_DEG))
-    saturation = max(abs(mine.mean), 1e-6)
-    factor = max(1.0, min(abs(theirs.mean) / saturation, SATURATION, material.vivid / saturation))
-    share = _ramp(theirs.share, ENOUGH) * _ramp(mine.share, PRESENT)
-    plain, gathered = _of_material(material)
-    turn = share * factor * np.exp(1j * np.radians(turned - (1.0 - EVEN) * hue))
+    turned = hue + _between(goal - hue, (-material.turn_deg, material.turn_deg))
+    plain, gathered, member = _of_material(material)
+    turn = share * factor * np.exp(1j * np.radians(turned - (1.0 - material.even) * hue))
     change = np.complex64(turn) * gathered - np.float32(share) * plain
     change *= np.minimum(np.float32(1.0), MOST / np.maximum(np.abs(change), np.float32(1e-6)))
-    return change
+    follows, darker, lighter = material.tone
+    tone = share * _between(follows * (theirs.tone - mine.tone), (darker, lighter))
+    return change, np.float32(tone) * member
 
 
 def _complex(blue: Plane, red: Plane) -> Chroma:
@@ -208,13 +246,15 @@ def _levels() -> Chroma:
 
 
 @cache
-def _of_material(material: Material) -> tuple[Chroma, Chroma]:
-    """Twice (SIDE + 1, SIDE + 1): every chroma by how much it is of a material; the same with its hue
-    gathered around 0 degrees. Not written to."""
+def _of_material(material: Material) -> tuple[Chroma, Chroma, Plane]:
+    """Three times (SIDE + 1, SIDE + 1): every chroma by how much it is of a material; the same with its hue
+    gathered around 0 degrees; and how much it is. Not written to."""
     chroma = _levels()
-    plain = np.asarray(chroma * _membership(chroma, material), np.complex64)
+    member = _membership(chroma, material)
+    plain = np.asarray(chroma * member, np.complex64)
     hue = (np.angle(chroma) - 0.5 * np.pi) % (2.0 * np.pi) + 0.5 * np.pi
-    return plain, np.asarray(np.abs(plain) * np.exp(1j * (1.0 - EVEN) * hue), np.complex64)
+    gathered = np.abs(plain) * np.exp(1j * (1.0 - material.even) * hue)
+    return plain, np.asarray(gathered, np.complex64), member
 
 
 @cache
@@ -232,9 +272,14 @@ def _membership(chroma: Chroma, material: Material) -> Plane:
     return np.asarray(inside * power / (power + PALE**2), np.float32)
 
 
-def _seen(cells: Chroma, weight: Plane) -> Seen:
+def _seen(tone: Plane, cells: Chroma, weight: Plane) -> Seen:
     total = float(weight.sum())
-    return Seen(complex((weight * cells).sum()) / max(total, 1e-6), total / max(1, cells.size))
+    most = max(total, 1e-6)
+    return Seen(
+        complex((weight * cells).sum()) / most,
+        total / max(1, cells.size),
+        float((weight * tone).sum()) / most,
+    )
 
 
 def _between(value: float, limits: tuple[float, float]) -> float:

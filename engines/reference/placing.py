@@ -54,6 +54,11 @@ class Placing:
         self._calls = self._due = 0
         self._wait = FIRST_RETRY
 
+    @property
+    def known(self) -> float:
+        """How far it was known in the last frame, [0, 1]."""
+        return self._known
+
     def at(self, luma: NDArray[np.uint8]) -> tuple[Plane, float]:
         """Where the cells lie in this frame, see `cells_in`, and how far that is known, [0, 1].
 

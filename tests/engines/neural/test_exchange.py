@@ -21,9 +21,10 @@ FRAME_NS = 33_366_667
 
 @pytest.mark.parametrize("band", ["nir", "thermal"])
 def test_a_picture_that_comes_and_goes_changes_no_look_at_once(band: str) -> None:
-    """The look alone: the picture is one of which neither network nor geometry takes anything."""
+    """The picture is of another scene: its mood alone, which geometry has nothing to do with."""
     _, infrared = daytime_scene.draw(3)
     other, _ = daytime_scene.draw(4)
+    other = np.clip(other.astype(int) + np.array((-30, 0, 30)), 0, 255).astype(np.uint8)  # in cold light
     network = NetworkOptions("openvino", threads=1, cache=None, exact=True)
     engine = NeuralColorizer(NeuralOptions(engine="reference", size=band, reference=AUTO, network=network))
     shown = []
@@ -49,10 +50,12 @@ def test_what_is_done_to_colors_fades_with_the_picture() -> None:
     )
     assert isinstance(engine.network, ExemplarNetwork)
     picture = engine.network.given
-    rgb, _ = daytime_scene.draw(3)
+    rgb, infrared = daytime_scene.draw(3)
     reference = Reference(rgb, np.full(rgb.shape[:2], 255, np.uint8), "day")
     assert picture.counts_at(0) == 0.0
     picture.give(reference)
+    assert picture.encoded is not None
+    assert picture.encoded.placing.at(infrared)[1] == 1.0  # of another scene nothing would count
     half_ns = round(FADE_S / 2 * 1e9)
     assert picture.counts_at(half_ns) == pytest.approx(0.5)
     assert picture.counts_at(half_ns) == pytest.approx(0.5)
@@ -61,7 +64,8 @@ def test_what_is_done_to_colors_fades_with_the_picture() -> None:
     assert picture.counts_at(3 * half_ns) == pytest.approx(0.5)
     picture.set_strength(1.0)
     picture.forget()
-    assert picture.counts_at(3 * half_ns) == 1.0
+    picture.encoded.placing.at(infrared)
+    assert picture.counts_at(None) == 1.0
     picture.give(None)
     assert picture.counts_at(None) == 0.0
     engine.close()

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from tests import daytime_scene
 
-from irchroma.engines.catalog import BANDS, WEIGHTS, WORK_SIZE_PX
+from irchroma.engines.catalog import BANDS, WEIGHTS, WORK_SIZE_PX, look_of
 from irchroma.engines.errors import EngineError, EngineOptionError
 from irchroma.engines.network.network import (
     GRAPH_RUNTIMES,
@@ -23,7 +23,7 @@ from irchroma.engines.network.network import (
 )
 from irchroma.engines.neural.adjustable import AdjustableColorizer
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
-from irchroma.engines.neural.exemplar import ExemplarNetwork, PreparedNetwork
+from irchroma.engines.neural.exemplar import ExemplarNetwork, PreparedNetwork, evenly
 from irchroma.engines.neural.ladder import Rung
 from irchroma.engines.neural.tokens import encoded_size, places
 from irchroma.engines.recolor.work_picture import padded, work_size
@@ -138,19 +138,19 @@ def test_more_strength_is_further_from_the_band_s_answer(band: str) -> None:
 @pytest.mark.parametrize("band", ENGINES)
 def test_beyond_1_a_mood_grows_and_nothing_of_the_scene_s_own_picture_is_held_back(band: str) -> None:
     luma, rgb = scene()
-    meadow = np.zeros_like(rgb)
-    meadow[:], meadow[70:] = (90, 150, 240), (60, 125, 50)
+    street, _ = daytime_scene.draw(9)
+    cold = np.clip(street.astype(int) + np.array((-40, 0, 40)), 0, 255).astype(np.uint8)
     engine = opened(band, steady=False)
     known = shown(engine, luma)
     pictures = {}
-    for name, picture in (("own", rgb), ("meadow", meadow)):
+    for name, picture in (("own", rgb), ("cold", cold)):
         engine.exchange_references([given(picture)])
         for strength in (1.0, 2.0):
             engine.set_reference_strength(strength)
             pictures[name, strength] = shown(engine, luma)
     engine.close()
     assert error(pictures["own", 2.0], rgb) <= error(pictures["own", 1.0], rgb)
-    away = [float(np.abs(pictures["meadow", strength] - known).mean()) for strength in (1.0, 2.0)]
+    away = [float(np.abs(pictures["cold", strength] - known).mean()) for strength in (1.0, 2.0)]
     assert 0.3 < 1.3 * away[0] < away[1]
 
 
@@ -193,6 +193,49 @@ def test_pictures_of_other_scenes_give_their_light(band: str) -> None:
     assert warmth[0] > warmth[1] + 0.5 * warm
     assert warmth[1] > warmth[2] + 0.5 * cold > warmth[2] + 4
     assert warmth[0] < warmth[2] + warm + cold
+
+
+@pytest.mark.parametrize("band", ENGINES)
+def test_another_scene_s_picture_makes_nothing_surer_and_switches_no_rule_off(band: str) -> None:
+    """In a dark picture all was sure with it: a sky appeared in a corner of a yard by night."""
+    luma, rgb = scene()
+    other, _ = daytime_scene.draw(9)
+    engine = opened(band, steady=False)
+    network = engine.network
+    assert isinstance(network, ExemplarNetwork)
+    seen = padded(np.ascontiguousarray(luma // 5))
+    _, alone = network.infer(seen)
+    engine.exchange_references([given(other)])
+    _, sure = network.infer(seen)
+    np.testing.assert_array_equal(sure, alone)
+    shown(engine, luma)
+    assert engine._recoloring.look == BANDS[band].look
+    engine.exchange_references([given(rgb)])
+    engine.reset()
+    shown(engine, luma)
+    assert engine._recoloring.look == look_of("reference", band) != BANDS[band].look
+    engine.close()
+
+
+def test_matches_by_content_take_no_color_away_and_where_they_differ_nothing_is_taken() -> None:
+    random = np.random.default_rng(2)
+    own = np.zeros((3, 128, 192), np.float32)
+    own[0] = np.linspace(0.2, 0.8, 192)
+    own[1], own[2] = -0.05, 0.06
+    paler = own[None].copy()
+    paler[0, 1:] *= 0.6
+    np.testing.assert_allclose(evenly(paler, own)[0], own, atol=1e-5)
+    agreed = own[None].copy()
+    agreed[0, 1:] *= 1.2
+    taken = (evenly(agreed, own)[0] - own)[1:] / own[1:]
+    np.testing.assert_allclose(taken, 0.2 * 0.0061 / 0.007, atol=5e-3)
+    patches = cv2.resize(random.choice([-1, 1], (16, 24)).astype(np.float32), (192, 128), interpolation=0)
+    blotchy = own[None].copy()
+    blotchy[0, 1] += 0.03 * patches
+    assert np.sqrt(np.square(evenly(blotchy, own)[0] - own).mean()) < 0.1 * 0.03
+    gray = own.copy()
+    gray[1:] = 0.0
+    assert np.abs(evenly(gray[None] + np.float32(0.03), gray)[0] - gray).max() < 1e-6
 
 
 @pytest.mark.parametrize("band", ENGINES)

@@ -5,7 +5,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines.recolor.color_space import rgb_to_ycc
-from irchroma.engines.reference.mood import COLD_MOST, LEAVES_LIT, MOST, WARM_MOST, Mood, with_mood
+from irchroma.engines.reference.mood import (
+    COLD_MOST,
+    LEAVES_LIT,
+    MOST,
+    SEE_EVERY,
+    VEGETATION,
+    WARM_MOST,
+    Mood,
+    MoodOverFrames,
+    lay_mood,
+)
+from irchroma.engines.reference.mood import (
+    SKY as SKY_RULES,
+)
 
 SKY, LEAVES, BRICK, ROAD = (140, 180, 230), (90, 110, 60), (150, 110, 90), (120, 120, 120)
 PALE_SKY, OLIVE = (165, 185, 210), (105, 110, 85)
@@ -21,11 +34,13 @@ def picture(*bands: tuple[int, int, int]) -> Ycc:
 
 def mood(ycc: Ycc) -> Mood:
     height = np.linspace(-1, 1, 64, dtype=np.float32).repeat(64)
-    return Mood.of(ycc[0, 1:3].reshape(2, -1).T, height)
+    return Mood.of(np.ascontiguousarray(ycc[0].reshape(3, -1).T), height)
 
 
 def steered(frame: Ycc, given: Ycc, share: float = 1.0) -> Ycc:
-    return with_mood(frame, frame[0], mood(given).given_to(mood(frame)), share)
+    made = frame.copy()
+    lay_mood(made[0, 0], made[0, 1], made[0, 2], mood(given).given_to(mood(frame)), share)
+    return made
 
 
 def at(ycc: Ycc, band: int, of: int = 4) -> tuple[float, float]:
@@ -41,7 +56,16 @@ def test_leaves_are_turned_towards_the_picture_s_leaves_and_a_sky_towards_its_sk
         assert at(vivid, band)[0] > 1.2 * at(frame, band)[0]
     assert 3 < at(vivid, 1)[1] - at(frame, 1)[1] < 25  # from olive to green
     assert np.abs(vivid[0, 1:3, 40:] - frame[0, 1:3, 40:]).max() < 0.01  # brick and road: hardly
-    np.testing.assert_array_equal(vivid[0, 0], frame[0, 0])
+
+
+def test_leaves_and_sky_are_as_light_or_dark_as_the_picture_s_within_bounds_and_nothing_gray_is() -> None:
+    frame = picture(SKY, LEAVES, ROAD, ROAD)
+    for sky, leaves, way in (((190, 215, 245), (130, 165, 95), 1), ((70, 110, 175), (45, 65, 25), -1)):
+        tone = (steered(frame, picture(sky, leaves, ROAD, ROAD)) - frame)[0, 0, :, 32]
+        for band, material in ((0, SKY_RULES), (1, VEGETATION)):
+            _, darker, lighter = material.tone
+            assert 0.02 < way * tone[16 * band + 8] < max(lighter, -darker) + 1e-6
+        assert np.abs(tone[40:]).max() < 0.01
 
 
 def test_what_the_frame_has_not_and_what_the_picture_has_not_changes_nothing() -> None:
@@ -67,27 +91,24 @@ def test_dry_leaves_teal_ones_and_a_violet_sky_are_not_taken_over() -> None:
 def test_what_is_blue_but_low_or_dark_is_no_sky() -> None:
     given = picture((90, 150, 240), ROAD, ROAD, ROAD)
     for frame in (picture(ROAD, ROAD, ROAD, PALE_SKY), picture((30, 45, 62), ROAD, ROAD, ROAD)):
-        assert np.abs(steered(frame, given) - frame).max() < 0.015  # light alone
+        assert np.abs(steered(frame, given) - frame).max() < COLD_MOST  # light alone
     frame = picture(PALE_SKY, ROAD, ROAD, ROAD)
     assert np.abs(steered(frame, given) - frame).max() > 0.03
 
 
 def test_the_light_s_cast_is_small_smaller_if_warm_and_hardly_on_leaves() -> None:
     frame = picture(SKY, LEAVES, BRICK, ROAD)
-    for low, bands in ((108, (0, 2, 3)), (105, (2, 3))):  # so blue is a sky's, which turns the frame's
-        colors = (135, 120, low), (low, 120, 135)
-        warm, cold = (steered(frame, picture(*[color] * 4)) for color in colors)
-        for band in bands:
-            row = 16 * band + 8
-            away = warm[0, 1:3, row, 32] - cold[0, 1:3, row, 32]
-            assert away[0] < -0.015
-            assert away[1] > 0.008
-            for made, most in ((warm, WARM_MOST), (cold, COLD_MOST)):
-                lit, leaves = (np.hypot(*(made - frame)[0, 1:3, at_row, 32]) for at_row in (row, 24))
-                assert 0.99 * most < lit < 1.005 * most
-                assert LEAVES_LIT - 0.01 < leaves / lit < 0.4  # by how much they are leaves
-    lamp = steered(frame, picture(*[(160, 110, 40)] * 4))
-    assert np.abs(lamp - frame).max() < 0.5 * WARM_MOST
+    for low in (108, 105):
+        warm, cold = (steered(frame, picture(*[color] * 4)) for color in ((135, 120, low), (low, 120, 135)))
+        away = warm[0, 1:3, 56, 32] - cold[0, 1:3, 56, 32]
+        assert away[0] < -0.015
+        assert away[1] > 0.008
+        for made, most in ((warm, WARM_MOST), (cold, COLD_MOST)):
+            lit, leaves = (np.hypot(*(made - frame)[0, 1:3, at_row, 32]) for at_row in (56, 24))
+            assert 0.99 * most < lit < 1.005 * most
+            assert LEAVES_LIT - 0.01 < leaves / lit < 0.4  # by how much they are leaves
+    lamp = steered(frame, picture(*[(160, 110, 40)] * 4)) - frame
+    assert np.abs(lamp).max() < 0.5 * WARM_MOST
     lawn = steered(frame, picture((60, 125, 50), (60, 125, 50), (60, 125, 50), (60, 125, 50)))
     assert np.abs(lawn[0, 1:3, 40:] - frame[0, 1:3, 40:]).max() < 0.005  # paint is no light
 
@@ -96,18 +117,6 @@ def test_blotches_of_leaves_gather_around_one_hue() -> None:
     frame = picture(PALE_SKY, OLIVE, (75, 105, 60), ROAD)
     made = steered(frame, picture(SKY, LEAVES, LEAVES, ROAD))
     assert abs(at(made, 1)[1] - at(made, 2)[1]) < 0.8 * abs(at(frame, 1)[1] - at(frame, 2)[1])
-
-
-def test_matches_by_content_take_no_color_away() -> None:
-    own = picture(SKY, LEAVES, BRICK, ROAD)
-    paler = own.copy()
-    paler[0, 1:3] *= 0.6
-    nothing = np.zeros_like(mood(own).given_to(mood(own)))
-    away = np.abs(with_mood(paler, own[0], nothing, 1.0) - own)
-    assert np.delete(away, [15, 16, 31, 32, 47, 48], axis=2).max() < 1e-5  # edges come at half their fineness
-    richer = own.copy()
-    richer[0, 1:3] *= 1.2
-    np.testing.assert_allclose(with_mood(richer, own[0], nothing, 1.0), richer, atol=1e-6)
 
 
 def test_more_is_further_and_never_far() -> None:
@@ -136,3 +145,27 @@ def test_beyond_a_strength_of_1_leaves_go_on_turning_and_become_no_acid_green() 
     )
     assert hue < turned < further
     assert once < half < twice < once + 0.5 * (once - none)
+
+
+def test_from_one_picture_s_mood_to_another_s_frames_glide_and_a_cut_begins_anew() -> None:
+    frame, layer = picture(SKY, LEAVES, BRICK, ROAD), MoodOverFrames()
+    skies = ((70, 110, 200), (200, 215, 235))
+    moods = [
+        mood(picture(sky, leaves, ROAD, ROAD)) for sky, leaves in zip(skies, (LEAVES, OLIVE), strict=True)
+    ]
+
+    def laid() -> Ycc:
+        made = frame.copy()
+        layer.lay(made[0, 0], made[0, 1], made[0, 2], 1.0)
+        return made
+
+    np.testing.assert_array_equal(laid(), frame)
+    layer.follow(moods[0])
+    first = laid()
+    for _ in range(2 * SEE_EVERY):
+        np.testing.assert_allclose(laid(), first, atol=1e-6)
+    layer.follow(moods[1])
+    second = laid()
+    layer.forget()
+    whole = np.abs(laid() - first).max()
+    assert 0 < np.abs(second - first).max() < 0.5 * whole
