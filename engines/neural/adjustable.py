@@ -77,7 +77,7 @@ class AdjustableColorizer:
             pool: gives networks that other cameras use too. One keeps few sizes compiled: those of other
                 rungs are compiled when they are wished for. None for networks of its own.
             later: called at low priority when the next cheaper rungs are ready, and some seconds more have
-                passed.
+                passed; of the cameras of one pool, by one of each band.
             follow: the work size of a rung is what its network sees; else that of the first rung stays.
 
         Raises:
@@ -108,7 +108,7 @@ class AdjustableColorizer:
         self._closing = threading.Event()
         self._hurried = threading.Event()  # somebody waits for a network that is not compiled
         self._all_of_them = False
-        self._later = later if pool is None or pool.first_to("measure") else None
+        self._later = later
         self._last: threading.Thread | None = None
         self._submitting_s = self._collecting_s = 0.0
         top = self.ladder[0]
@@ -331,6 +331,9 @@ class AdjustableColorizer:
 
     def _do_later(self, work: Callable[[], None], wait_s: float) -> None:
         if self._closing.wait(wait_s):
+            return
+        # Asked now, not at the start: a camera that is gone by then has not taken it from the others.
+        if self._pool is not None and not self._pool.first_to(f"measure {self._band}"):
             return
         make_nice()
         try:

@@ -1,10 +1,11 @@
 """When a run that cannot keep up takes cheaper settings, and when it dares to take better ones again.
 
 Down fast, up slowly: half a second of dropped or late frames is enough for a step down (two steps where
-most frames are hit), and so are some seconds in which a few of a hundred frames stutter, unless the last such
-step has not helped. A step up needs calm, room for what the better setting costs, and after each step up that
-had to be taken back, twice the calm. So a load at the border between two settings cannot make the run swing
-between them.
+most frames are hit), and so are some seconds in which a few of a hundred frames stutter. A step against
+stutter that has not helped is taken back, and the next one waits for minutes: something else makes frames
+stutter, such as another process. A step up needs calm, room for what the better setting costs, and after
+each step up that had to be taken back, twice the calm. So a load at the border between two settings cannot
+make the run swing between them. Single late frames and stutter put a step up off for minutes at most.
 """
 
 from __future__ import annotations
@@ -12,9 +13,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
-
-from irchroma.engines.errors import EngineError
+from itertools import pairwise, takewhile
+from math import inf
 
 _FEWEST_HITS = 2
 """One frame that is late says nothing, however few frames a slow camera gives."""
@@ -31,16 +31,19 @@ class LoadOptions:
         late_share: share of the frames in it that may be later than the limit.
         drops: dropped frames in it that are borne.
         hopeless_share: share of late or dropped frames from which it steps down twice.
-        stutter: share of the limit above which a frame stutters: of 50 ms, the time of one at 30 a second.
-        stutter_share: of the frames, that may: at 30 frames a second a p99 below the frame's time needs this.
+        stutter: share of the limit above which a frame may stutter: what calibration lets settings take.
+        uneven: how many times as late as the quickest tenth of the frames one that stutters is at least:
+            frames that are all equally late, within the limit, come evenly.
+        stutter_share: of the frames, that may.
         stutter_s: what is looked at for that.
         often_share: of frames that stutter, from which it steps down twice.
         helped: share of what stuttered before a step for that reason, which may stutter after it, at most;
-            else the network is not what makes frames stutter, and there are no more such steps until it is
-            calm.
+            else the network is not what makes frames stutter, and the step is taken back.
+        again_s: until the next step for that reason then; twice as long each time, while none helps.
+        longest_again_s: most that this grows to.
         settle_s: after a step nothing is judged: old frames are still on their way.
         calm_s: without late or dropped frames before a step up.
-        longest_calm_s: most that this grows to.
+        longest_calm_s: most that this grows to, and that single late frames and stutter put a step up off.
         room: a step up must leave latency below this share of the limit, as if all of it were the
             network's.
         proven_s: a step up that has held so long was right.
@@ -50,11 +53,14 @@ class LoadOptions:
     late_share: float = 0.25
     drops: int = 1
     hopeless_share: float = 0.7
-    stutter: float = 2 / 3
+    stutter: float = 0.75
+    uneven: float = 4 / 3
     stutter_share: float = 0.02
     stutter_s: float = 5.0
     often_share: float = 0.15
     helped: float = 0.7
+    again_s: float = 120.0
+    longest_again_s: float = 960.0
     settle_s: float = 1.0
     calm_s: float = 8.0
     longest_calm_s: float = 240.0
@@ -76,6 +82,24 @@ class _Seen:
     at_s: float
     latency_s: float
     drops: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Overload:
+    late: int
+    drops: int
+    frames: int
+
+    def __str__(self) -> str:
+        return f"{self.drops} dropped and {self.late} late of {self.frames} frames"
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """A step down against stutter, of which it is to be seen whether it helps."""
+
+    from_rung: int
+    share: float
 
 
 @dataclass(slots=True)
@@ -100,7 +124,11 @@ class LoadController:
     _calm_from_s: float = 0.0
     _calms_s: dict[int, float] = field(default_factory=dict)  # before a step up to a rung that was too much
     _raised_at_s: float | None = None
-    _stuttered: float | None = None
+    _rung_since_s: float = 0.0
+    _waits_up: int | None = None  # the rung that still colors, while the better one is made ready
+    _trial: _Trial | None = None
+    _foreign_until_s: float = -inf  # until when stutter counts as not the network's
+    _again_s: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.costs or any(a < b for a, b in pairwise(self.costs)):
@@ -121,24 +149,31 @@ class LoadController:
             now_s: on any steady clock, seconds.
             latency_s: of this frame, from its arrival until its picture was ready.
             drops: frames that were dropped since the last call.
-            under_way: the last step has not been taken yet, so nothing is known of what it does.
+            under_way: the last step has not been taken yet, so nothing is known of what it does. One down is
+                waited for; one up is withdrawn where the run is too slow meanwhile.
 
         Returns:
             The step to take now, which `rung` already shows; None to stay.
         """
         if self._judge_from_s is None:  # the first frames pay for what is being prepared
-            self._judge_from_s = self._calm_from_s = now_s + self.options.settle_s
-        if under_way:
-            self._frames.clear()
-            self._judge_from_s = self._calm_from_s = now_s + self.options.settle_s
-        if now_s < self._judge_from_s:
+            self._rung_since_s = now_s
+            self._settle(now_s)
+        if self._waits_up is not None and not under_way:  # the better rung colors now
+            self._waits_up = None
+            self._settle(now_s)
+        if under_way and self._waits_up is None:
+            self._settle(now_s)
+        if self._judge_from_s is None or now_s < self._judge_from_s:
             return None
-        if drops or latency_s > self.limit_s:
-            self._calm_from_s = now_s
         self._frames.append(_Seen(now_s, latency_s, drops))
         kept_s = max(self.options.window_s, self.options.stutter_s, self._calm_s)
         while self._frames[0].at_s < now_s - kept_s:
             self._frames.popleft()
+        over = self._overload(now_s)
+        if over or ((drops or latency_s > self.limit_s) and not self._foreign(now_s)):
+            self._calm_from_s = now_s
+        if self._waits_up is not None:
+            return self._withdrawn(now_s, over)
         if (
             self._raised_at_s is not None
             and self._calm_from_s <= now_s - self.options.proven_s
@@ -146,48 +181,84 @@ class LoadController:
         ):
             self._raised_at_s = None
             self._calms_s.pop(self.rung, None)
-        return self._down(now_s) or self._smoother(now_s) or self._up(now_s)
+        if over:
+            self._trial = None  # no matter of stutter any more
+            return self._down(now_s, over)
+        return self._smoother(now_s) or self._up(now_s)
 
-    def _down(self, now_s: float) -> RungChange | None:
-        window = [seen for seen in self._frames if seen.at_s >= now_s - self.options.window_s]
+    def _foreign(self, now_s: float) -> bool:
+        """Whether single late frames and stutter are taken as what no step changes."""
+        return now_s < self._foreign_until_s or now_s - self._rung_since_s >= self.options.longest_calm_s
+
+    def _overload(self, now_s: float) -> _Overload | None:
+        """Late and dropped frames, of how many, where they are more than is borne."""
+        window = self._since(now_s - self.options.window_s)
         late = sum(seen.latency_s > self.limit_s for seen in window)
         drops = sum(seen.drops for seen in window)
         if drops <= self.options.drops and late <= self.options.late_share * len(window):
             return None
-        if self._judge_from_s is None:
-            raise EngineError("nothing has been observed yet")
-        too_early = now_s < self._judge_from_s + self.options.window_s
-        if too_early or late + drops < _FEWEST_HITS or self.rung == len(self.costs) - 1:
+        return _Overload(late, drops, len(window) + drops) if late + drops >= _FEWEST_HITS else None
+
+    def _since(self, from_s: float) -> list[_Seen]:
+        return list(takewhile(lambda seen: seen.at_s >= from_s, reversed(self._frames)))
+
+    def _down(self, now_s: float, over: _Overload) -> RungChange | None:
+        if self.rung == len(self.costs) - 1 or not self._watched(now_s, self.options.window_s):
             return None
-        hit = (late + drops) / (len(window) + drops)
-        steps = 2 if hit > self.options.hopeless_share else 1
-        reason = f"{drops} dropped and {late} late of {len(window) + drops} frames"
-        return self._lower(now_s, steps, reason)
+        steps = 2 if (over.late + over.drops) / over.frames > self.options.hopeless_share else 1
+        return self._lower(now_s, steps, str(over))
+
+    def _withdrawn(self, now_s: float, over: _Overload | None) -> RungChange | None:
+        """Back to the rung that still colors, which is too much already while a better one is made ready."""
+        self._raised_at_s = now_s
+        before = self._waits_up
+        if over is None or before is None or not self._watched(now_s, self.options.window_s):
+            return None
+        step = self._step(now_s, before, f"{over} while a better network was made ready")
+        self._judge_from_s = now_s  # nothing changes: what comes from now on tells
+        self._raised_at_s = self._waits_up = None
+        return step
 
     def _smoother(self, now_s: float) -> RungChange | None:
         """A step down since frames stutter, though few of them."""
-        window = [seen for seen in self._frames if seen.at_s >= now_s - self.options.stutter_s]
-        stutters = self._stutters(window)
+        window = self._since(now_s - self.options.stutter_s)
+        stutters = sum(self._stutters(window))
         share = stutters / len(window)
-        if share <= self.options.stutter_share or stutters < _FEWEST_STUTTERS:
-            return None
-        if self._judge_from_s is None:
-            raise EngineError("nothing has been observed yet")
-        many, whole = share > self.options.often_share, now_s >= self._judge_from_s + self.options.stutter_s
-        if self.rung == len(self.costs) - 1 or not (whole or stutters >= _MANY_STUTTERS or not many):
-            return None  # more of them soon say how far down
-        if self._stuttered is not None:  # a step was taken against this: has it helped?
+        whole = self._watched(now_s, self.options.stutter_s)
+        reason = f"{stutters} of {len(window)} frames stuttered"
+        if self._trial is not None:  # a step was taken against this: has it helped?
             if not whole:
                 return None
-            if share > self.options.helped * self._stuttered:
-                self._stuttered = 0.0
-                return None
-        self._stuttered = share
-        return self._lower(now_s, 2 if many else 1, f"{stutters} of {len(window)} frames stuttered")
+            trial, self._trial = self._trial, None
+            if share > self.options.helped * trial.share and stutters >= _FEWEST_STUTTERS:
+                self._again_s = min(
+                    max(2 * self._again_s, self.options.again_s), self.options.longest_again_s
+                )
+                self._foreign_until_s = now_s + self._again_s
+                return self._step(now_s, trial.from_rung, f"{reason} as before: the network is not why")
+            self._again_s = 0.0
+        if share <= self.options.stutter_share or stutters < _FEWEST_STUTTERS:
+            return None
+        if self.rung == len(self.costs) - 1 or now_s < self._foreign_until_s:
+            return None
+        many = share > self.options.often_share
+        if many and not whole and stutters < _MANY_STUTTERS:
+            return None  # more of them soon say how far down
+        self._trial = _Trial(self.rung, share)
+        return self._lower(now_s, 2 if many else 1, reason)
 
-    def _stutters(self, seen: Sequence[_Seen]) -> int:
-        bound_s = min(self.limit_s, max(self.options.stutter * self.limit_s, self.period_s))
-        return sum(one.latency_s > bound_s or one.drops > 0 for one in seen)
+    def _watched(self, now_s: float, seconds: float) -> bool:
+        """Whether this rung has been judged for so long."""
+        return self._judge_from_s is not None and now_s >= self._judge_from_s + seconds
+
+    def _stutters(self, seen: Sequence[_Seen]) -> list[bool]:
+        """Which of these frames came so much later than others that it shows."""
+        bound_s = max(self.options.stutter * self.limit_s, self.period_s)
+        if any(one.latency_s > bound_s for one in seen):
+            quick_s = sorted(one.latency_s for one in seen)[len(seen) // 10]
+            bound_s = max(bound_s, self.options.uneven * quick_s)
+        bound_s = min(self.limit_s, bound_s)
+        return [one.latency_s > bound_s or one.drops > 0 for one in seen]
 
     def _lower(self, now_s: float, steps: int, reason: str) -> RungChange:
         if self._raised_at_s is not None:  # that step up was too much: wait longer before the next
@@ -199,24 +270,31 @@ class LoadController:
     def _up(self, now_s: float) -> RungChange | None:
         if now_s - self._calm_from_s < self._calm_s:
             return None
-        if self._stutters(self._frames) > self.options.stutter_share * len(self._frames) / 2:
+        if self.rung == 0 or self._trial is not None:
             return None
-        self._stuttered = None
-        if self.rung == 0:
+        stutters = self._stutters(self._frames)
+        foreign = self._foreign(now_s)
+        if not foreign and sum(stutters) > self.options.stutter_share * len(stutters) / 2:
             return None
-        latencies = sorted(seen.latency_s for seen in self._frames)
+        even = [seen for seen, out in zip(self._frames, stutters, strict=True) if not (foreign and out)]
+        if not even:
+            return None
+        latencies = sorted(seen.latency_s for seen in even)
         typical_s = latencies[int(0.9 * (len(latencies) - 1))]
         growth = self.costs[self.rung - 1] / self.costs[self.rung]
         if typical_s * growth > self.options.room * self.limit_s:
             return None
         reason = f"calm for {now_s - self._calm_from_s:.0f} s at {typical_s * 1e3:.0f} ms"
         step = self._step(now_s, self.rung - 1, reason)
-        self._raised_at_s = now_s
+        self._raised_at_s, self._waits_up = now_s, step.before
         return step
 
     def _step(self, now_s: float, after: int, reason: str) -> RungChange:
         step = RungChange(self.rung, after, reason)
-        self.rung = after
+        self.rung, self._rung_since_s = after, now_s
+        self._settle(now_s)
+        return step
+
+    def _settle(self, now_s: float) -> None:
         self._frames.clear()
         self._judge_from_s = self._calm_from_s = now_s + self.options.settle_s
-        return step

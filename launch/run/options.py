@@ -136,6 +136,8 @@ class RunConfig:
         best: the best network at every frame, however long that takes; for files.
         beside: on live sources the network works beside the frames, and none waits for it.
         auto_latency_ms: with `auto`, the time from arrival until composed that frames should keep within.
+            Later frames, and uneven ones later than three quarters of it and than the camera's next frame,
+            take the run to cheaper settings.
         on_event: a command that is given what happens (lost, live ...) as JSON, or an address to post it to.
         thermometer: which temperatures are measured, and which of them alarm, where counts have a scale.
         mqtt: a broker that is told of both, `mqtt://user:password@host`; "" for none.

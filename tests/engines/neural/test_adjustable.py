@@ -199,19 +199,22 @@ def test_where_there_is_a_camera_for_each_core_each_has_one_frame_on_its_way(
 
 def test_one_of_several_cameras_does_for_all_what_is_for_later(monkeypatch: pytest.MonkeyPatch) -> None:
     """Such as measuring whether 8 bits are faster, which runs of several cameras never learned."""
-    monkeypatch.setattr(adjustable, "_CALM_START_S", 0.01)
-    monkeypatch.setattr(adjustable, "_BETWEEN_S", 0.01)
-    pool, calls = SharedPool(cameras=2, beside=True), list[int]()
-    options = NeuralOptions("nir", network=NetworkOptions(cache=None))
-    cameras = [
-        AdjustableColorizer(options, RUNGS, 0, (128, 160), partial(calls.append, number), pool)
-        for number in range(2)
-    ]
-    wait_for(lambda: calls == [0])
+    monkeypatch.setattr(adjustable, "_CALM_START_S", 1.0)
+    pool, calls = SharedPool(cameras=5, beside=True), list[str]()
+
+    def camera(engine: str, name: str | None) -> AdjustableColorizer:
+        options = NeuralOptions(engine, network=NetworkOptions(cache=None))
+        later = partial(calls.append, name) if name is not None else None
+        return AdjustableColorizer(options, RUNGS, 0, (128, 160), later, pool)
+
+    cameras = [camera("nir", None)]  # it has nothing to do later, and takes nobody's turn
+    camera("nir", "gone").close()  # nor does one that ends before its turn
+    cameras += [camera(engine, engine) for engine in ("nir", "nir", "thermal")]
+    wait_for(lambda: sorted(calls) == ["nir", "thermal"])
     threading.Event().wait(0.2)  # what must not come, for which nothing tells when it would have
-    for camera in cameras:
-        camera.close()
-    assert calls == [0]
+    for one in cameras:
+        one.close()
+    assert sorted(calls) == ["nir", "thermal"]
 
 
 def test_a_rung_that_is_waited_for_is_compiled_before_all_else_and_others_give_way(

@@ -142,12 +142,55 @@ def test_a_frame_that_is_there_before_the_next_one_does_not_stutter(rate: int, s
     assert controller.rung == steps
 
 
-def test_a_step_that_did_not_help_against_stutter_is_the_last_of_its_kind_until_it_is_calm() -> None:
+def test_a_step_that_did_not_help_against_stutter_is_taken_back_and_not_tried_again_for_minutes() -> None:
     """Such as where another process holds a core at times: a smaller network changes nothing."""
     controller = LoadController(COSTS, 0.05)
-    (step,) = stuttering(controller, 0.0, 120.0, 0.05)
-    assert (step.before, step.after) == (0, 1)
-    assert "frames stuttered" in step.reason
+    down, back = stuttering(controller, 0.0, 120.0, 0.05)
+    assert (down.before, down.after, back.before, back.after) == (0, 1, 1, 0)
+    assert "frames stuttered" in down.reason
+    assert "the network is not why" in back.reason
+    later = stuttering(controller, 120.0, 1800.0, 0.05)
+    assert controller.rung == 0
+    assert [step.after for step in later] == [1, 0] * (len(later) // 2)
+    assert 2 <= len(later) <= 8  # of minutes that double
+
+
+def test_a_stall_each_second_whatever_the_rung_steps_down_once_and_is_taken_back() -> None:
+    controller = LoadController(COSTS, 0.05)
+    steps = []
+    for number in range(round(100 / PERIOD_S)):
+        step = controller.observe(number * PERIOD_S, 0.3 if number % 30 == 0 else 0.02, 0)
+        steps += [(step.before, step.after)] if step is not None else []
+    assert steps == [(0, 1), (1, 0)]
+
+
+@pytest.mark.parametrize("latency_s", [0.04, 0.0375])
+def test_frames_that_are_all_equally_late_within_the_limit_do_not_stutter(latency_s: float) -> None:
+    """Late by the tone mapping or another process, whatever the rung; and as late as calibration accepts."""
+    controller, random = LoadController(COSTS, 0.05, period_s=PERIOD_S), np.random.default_rng(2)
+    for number in range(round(120 / PERIOD_S)):
+        assert controller.observe(number * PERIOD_S, latency_s * random.uniform(0.9, 1.15), 0) is None
+
+
+def test_uneven_frames_that_no_rung_changes_cost_none_for_long() -> None:
+    """As often late as not, 45 ms or 20: two rungs down at once, and both of them back."""
+    controller = LoadController(COSTS, 0.05)
+    down, back = stuttering(controller, 0.0, 100.0, 0.5)
+    assert (down.before, down.after, back.before, back.after) == (0, 2, 2, 0)
+
+
+@pytest.mark.parametrize("every", [20, 40, 110])
+def test_stutter_that_no_step_changes_keeps_no_run_down(every: int) -> None:
+    """It was overloaded at first. A single late frame every 0.7, 1.3 or 3.7 s is there on every rung."""
+    controller = LoadController(COSTS, 0.05)
+    ups = []
+    for number in range(round(900 / PERIOD_S)):
+        now_s = number * PERIOD_S
+        usual_s = 0.07 if now_s < 3 else 0.012
+        step = controller.observe(now_s, 0.3 if number % every == 0 else usual_s, 0)
+        ups += [now_s] if step is not None and controller.rung == 0 else []
+    assert ups
+    assert controller.rung == 0
 
 
 def test_nothing_is_judged_before_a_step_is_taken() -> None:
@@ -162,6 +205,35 @@ def test_nothing_is_judged_before_a_step_is_taken() -> None:
             steps.append(now_s)
     assert len(steps) == 1
     assert controller.rung == 2
+
+
+def test_a_step_up_that_is_waited_for_is_withdrawn_when_frames_are_late_and_the_run_can_step_down() -> None:
+    """The better rung takes 30 s to compile; after 3 of them a load comes."""
+    controller, steps, up_s = LoadController(COSTS, 0.05, rung=2), list[tuple[float, RungChange]](), 0.0
+    for number in range(round(30 / PERIOD_S)):
+        now_s = number * PERIOD_S
+        latency_s = 0.015 if up_s == 0 or now_s < up_s + 3 else 0.07
+        step = controller.observe(now_s, latency_s, 0, len(steps) == 1)
+        if step is not None:
+            steps.append((now_s, step))
+            up_s = up_s or now_s
+    assert [(step.before, step.after) for _, step in steps] == [(2, 1), (1, 2), (2, 3)]
+    assert steps[1][0] - up_s - 3 < 0.6
+    assert steps[2][0] - up_s - 3 < 1.2
+
+
+def test_a_step_up_is_judged_from_when_it_is_taken() -> None:
+    """Its network takes 10 s to compile, and then is too slow."""
+    controller, ups, downs = LoadController(COSTS, 0.05, rung=1), list[float](), list[float]()
+    for number in range(round(25 / PERIOD_S)):
+        now_s = number * PERIOD_S
+        pending = bool(ups) and now_s < ups[0] + 10
+        latency_s = 0.07 if ups and not pending and not downs else 0.015
+        step = controller.observe(now_s, latency_s, 0, pending)
+        if step is not None:
+            (ups if step.after < step.before else downs).append(now_s)
+    assert len(ups) == len(downs) == 1
+    assert ups[0] + 11 < downs[0] < ups[0] + 12
 
 
 def test_rungs_that_do_not_descend_are_refused() -> None:
