@@ -195,13 +195,19 @@ class SrtSink(CallingSink):
         if self._encoder is not None:
             self._encoder.ask_keyframe()
 
+    @property
+    def _unanswered(self) -> str:
+        """SRT tells no reason: a listener with another passphrase or stream is silent, too."""
+        refusable = self._address.passphrase or self._address.streamid
+        return "does not answer, or refuses this passphrase or streamid" if refusable else "does not answer"
+
     def _reached(self) -> bool:
         stats = self._pipeline.element("srt").get_property("stats") if self._pipeline is not None else None
         return stats is not None and bool(stats.get_int64("packets-sent")[1])
 
     def _hang_up(self, error: SinkError) -> None:
         if _UNCONNECTED in str(error):
-            gone = "has gone away" if self.answered else "does not answer"
+            gone = "has gone away" if self.answered else self._unanswered
             told = SinkError(f"{self.label}: {gone}")
             told.__cause__ = error
             error = told

@@ -103,7 +103,10 @@ def _page_paths(at: str, control: LiveControl | None, webrtc: bool) -> dict[str,
             "viewers": {"type": "integer"},
             "width": {"type": "integer"},
             "height": {"type": "integer"},
-            "pixel_aspect": {"type": "number", "description": "width of a pixel to its height"},
+            "pixel_aspect": {
+                "type": "number",
+                "description": "of the video's pixels, width to height; images have square ones",
+            },
             "state": _STATE,
         },
     }

@@ -5,15 +5,16 @@ const pause = (seconds) => new Promise((done) => setTimeout(done, 1000 * seconds
 const seen = () => (view.hidden ? picture() : view);
 let touring = null, recorder = null, recorded_s = 10;
 
-function copy() {
+function copy(to) {
   const from = seen(), [wide, high] = from === view ? [view.width, view.height] : sizes(from);
-  [still.width, still.height] = [Math.round(wide * stretch(from)), high];
-  still.stretch = 1;
-  still.getContext("2d").drawImage(from, 0, 0, still.width, still.height);
+  const aspect = stretch(from);            // no pixel is given up, as in the server's own images
+  [to.width, to.height] = [Math.round(wide * Math.max(1, aspect)), Math.round(high / Math.min(1, aspect))];
+  to.stretch = 1;
+  to.getContext("2d").drawImage(from, 0, 0, to.width, to.height);
 }
 
 function freeze() {
-  if (still.hidden) copy();
+  if (still.hidden) copy(still);
   still.hidden = !still.hidden;
   drawn = "";
   document.body.classList.toggle("frozen", !still.hidden);
@@ -106,10 +107,11 @@ function record_here() {                   // where the server encodes no H.264:
   if (recorder || !window.MediaRecorder) return;
   const kind = ["video/mp4;codecs=avc1", "video/webm"].find((one) => MediaRecorder.isTypeSupported(one));
   // An image has no stream of its own, and no recorder keeps that pixels are no squares: both are copied.
-  const from = seen(), canvas = from === live || stretch(from) !== 1;
-  if (canvas) copy();
-  const copying = canvas && setInterval(copy, 40), parts = [];
-  const stream = canvas ? still.captureStream() : from === film ? film.srcObject : from.captureStream();
+  const from = seen(), parts = [];
+  const canvas = from === live || stretch(from) !== 1 ? document.createElement("canvas") : null;
+  if (canvas) copy(canvas);
+  const copying = canvas && setInterval(copy, 40, canvas);
+  const stream = canvas ? canvas.captureStream() : from === film ? film.srcObject : from.captureStream();
   recorder = new MediaRecorder(stream, { mimeType: kind });
   recorder.ondataavailable = (event) => parts.push(event.data);
   recorder.onstop = () => {

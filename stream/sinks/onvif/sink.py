@@ -63,6 +63,7 @@ class OnvifSink:
         bound, encoder = self._rtsp.address, self._encoder
         credentials = Credentials(bound.user, bound.password) if bound.user else None
         self._picture = LivePicture()
+        self._picture.pixel_aspect = info.pixel_aspect
 
         sound, coded_as = self._rtsp.sound, _CODED_AS.get(self._rtsp.encoder_kind, "")
 

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import pytest
 from tests.stream.sinks.feeding import fed
-from tests.waiting import free_port
+from tests.waiting import free_port, wait_for
 
 from irchroma.stream.errors import SinkError
 from irchroma.stream.picture.picture import Picture
@@ -184,6 +184,18 @@ def test_an_srt_caller_waits_for_its_receiver(read_back: Callable, gray_ramp: np
             uri=f"srt://127.0.0.1:{port}?mode=listener",
         )
     assert len(back.rgb) == 10
+
+
+@pytest.mark.parametrize("passphrase", ["", "longenough"])
+def test_an_srt_receiver_that_is_silent_may_refuse_what_was_told_to_it(passphrase: str) -> None:
+    """It says nothing to who has another passphrase."""
+    port = free_port(socket.SOCK_DGRAM)
+    sink = SrtSink(SrtAddress("127.0.0.1", port, caller=True, passphrase=passphrase))
+    sink.open(LIVE, SIZE)
+    black = np.zeros((*SIZE, 3), np.uint8)
+    with pytest.raises(SinkError, match="does not answer") as caught, fed(sink, black, rate=50):
+        wait_for(lambda: sink.away)
+    assert ("or refuses this passphrase" in str(caught.value)) == bool(passphrase)
 
 
 def test_an_srt_port_that_is_taken_is_one_clear_line() -> None:

@@ -295,6 +295,29 @@ def test_a_runtime_that_does_not_open_is_no_measurement(
     assert found["runtimes"] == {"torch": {"errors": {"opens": "no compiler for the kernels"}}}
 
 
+def test_a_part_that_failed_in_one_of_all_runtimes_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the exit code, too; a runtime that is not here was not asked for."""
+    measured: dict[str, Any] = {"torch": {"throughput": [], "errors": {"latency": "lost"}}}
+
+    def one(part: str, *_: Any) -> dict[str, Any]:
+        if part not in ("torch", *bench_gpu.GPU_RUNTIMES):
+            return {part: {}}
+        return {"runtimes": {part: measured.get(part, {"errors": {"opens": "not installed"}})}}
+
+    monkeypatch.setattr(bench_gpu, "in_a_process", one)
+    monkeypatch.setattr(bench_gpu, "judge", lambda results: {})
+    monkeypatch.setattr(bench_gpu.probe, "device_at", lambda index=0: CudaDevice("a GPU", "9.0", "13.0"))
+    parser = argparse.ArgumentParser()
+    bench_gpu.add_arguments(parser)
+    args = parser.parse_args(["--json", str(tmp_path / "gpu.json")])
+    assert bench_gpu.run(args) == PARTS_FAILED
+    assert capsys.readouterr().out.splitlines()[-1] == "not measured: runtimes, torch, latency: lost"
+    del measured["torch"]["errors"]
+    assert bench_gpu.run(args) == 0
+
+
 def test_what_failed_within_parts_is_found() -> None:
     rows = {"batch 1": {"call_ms": 1.0}, "errors": {"batch 8": "too little memory"}}
     found = {"torch": {"eager fp16": rows}, "errors": {"limits": "no"}, "network": [{"frames": 1}]}

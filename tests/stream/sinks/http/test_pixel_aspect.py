@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 from tests.browser import WIDTH, opened
 from tests.stream.sinks.feeding import fed
-from tests.waiting import wait_for
+from tests.waiting import free_port, wait_for
 
 from irchroma.stream.picture.picture import Halves, Picture
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sinks.http.sink import HttpSink, HttpSinkOptions
+from irchroma.stream.sinks.onvif.sink import OnvifOptions, OnvifSink
+from irchroma.stream.sinks.open_sink import SinkOptions, open_sink
 
 pytestmark = [pytest.mark.gst, pytest.mark.browser, pytest.mark.timeout(180)]
 
@@ -120,3 +122,18 @@ def test_it_is_one_in_what_a_browser_records(view: str, tmp_path: Path) -> None:
             last = [frame.to_ndarray(format="bgr24") for frame in video.decode(video=0)][-1]
         cv2.imwrite(str(tmp_path / "last.png"), last)
         assert square_of(tmp_path / "last.png") == pytest.approx(1, abs=0.06)
+
+
+def test_it_is_one_in_a_recorder_s_snapshot(tmp_path: Path) -> None:
+    """By ONVIF, whose snapshots are an image of their own."""
+    aspect, port = Fraction(16, 11), free_port()
+    address = f"rtsp://127.0.0.1:{port}/yard"
+    sink = open_sink(address, SinkOptions(onvif=OnvifOptions(0)))
+    assert isinstance(sink, OnvifSink)
+    sink.open(VideoInfo(SIZE, Fraction(10), live=True, pixel_aspect=aspect), SIZE)
+    file = tmp_path / "one.png"
+    with fed(sink, with_a_square(aspect), rate=10):
+        snapshot = f"http://127.0.0.1:{sink.port}/onvif/snapshot/yard.jpg"
+        taken = ["ffmpeg", "-v", "error", "-y", "-i", snapshot, "-frames:v", "1", str(file)]
+        subprocess.run(taken, check=True, timeout=60, stdin=subprocess.DEVNULL)
+    assert square_of(file) == pytest.approx(1, abs=0.06)
