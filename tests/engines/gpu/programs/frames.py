@@ -21,9 +21,11 @@ from irchroma.engines.temporal.stage import TemporalOptions
 
 
 def color(name: str, sizes: Sequence[str], kernels: HostKernels | None) -> None:
-    """Color a pan, every second frame by the network, with a reference laid over it, and compare with the
-    CPU's; then again without one, packed, its motion searched for on the device, and with one; and both once
-    more for an encoder there, where the size lets it stay.
+    """Color a pan, every second frame by the network, and compare with the CPU's.
+
+    As thermal video; as near infrared with a reference laid over it; then without one, packed, its motion
+    searched for on the device, and with one; and both once more for an encoder there, where the size lets it
+    stay.
 
     Args:
         name: of the device, see `device_of`.
@@ -40,12 +42,14 @@ def color(name: str, sizes: Sequence[str], kernels: HostKernels | None) -> None:
         wide = texture((height, width + 30), 20, 200, seed=5).astype(np.uint8)
         turned = np.ascontiguousarray(np.dstack([wide, 255 - wide, wide[:, ::-1]])[:, :width])
         day = Reference(turned, np.full((height, width), 255, np.uint8), "turned")
-        ways = [(False, False, True), (True, False, False), (True, False, True)]  # packs, stays, laid
+        # band, packs, stays, laid
+        ways = [("thermal", False, False, False), ("nir", False, False, True)]
+        ways += [("nir", True, False, False), ("nir", True, False, True)]
         if can_stay((height, width)):
-            ways += [(True, True, False), (True, True, True)]
-        for packs, stays, laid in ways:
+            ways += [("nir", True, True, False), ("nir", True, True, True)]
+        for band, packs, stays, laid in ways:
             options = NeuralOptions(
-                temporal=replace(temporal, device_motion=packs), reference=AUTO if laid else None
+                engine=band, temporal=replace(temporal, device_motion=packs), reference=AUTO if laid else None
             )
             ordinary = NeuralColorizer(options, CopyingOnHost())  # type: ignore[arg-type]
             colorizer = DeviceColorizer(
@@ -65,7 +69,7 @@ def color(name: str, sizes: Sequence[str], kernels: HostKernels | None) -> None:
             assert packed == (packs and can_pack((height, width)))
             colorizer.close()
             how = f"packs {packed}{', searches' * packs}{', stays' * stays}{', with a reference' * laid}"
-            print(f"{width}x{height}, {how}: last frame {off:.4f} levels off")
+            print(f"{width}x{height}, {how}, {band}: last frame {off:.4f} levels off")
 
 
 def main() -> None:
