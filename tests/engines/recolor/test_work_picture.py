@@ -23,17 +23,6 @@ def test_a_picture_reduced_by_halves_is_the_mean_of_its_areas(
     assert off.max() < 12.0
 
 
-@pytest.mark.parametrize("times", [(4, 4), (6, 6), (12, 12), (5, 5), (4, 6)])
-def test_a_picture_reduced_by_a_whole_number_is_within_a_level_of_the_mean_of_its_areas(
-    times: tuple[int, int],
-) -> None:
-    luma = np.random.default_rng(4).integers(0, 256, (30 * times[0], 40 * times[1]), np.uint8)
-    exact = luma.reshape(30, times[0], 40, times[1]).mean((1, 3))
-    off = reduced(luma, (30, 40)) - exact
-    assert np.abs(off).max() <= 1.0
-    assert abs(off.mean()) < 0.3
-
-
 def test_what_is_less_than_four_times_as_large_is_reduced_at_once() -> None:
     luma = texture((300, 400), 0, 255, seed=3).astype(np.uint8)
     for size in ((76, 101), (149, 199), (299, 400)):
