@@ -39,14 +39,15 @@ class LoadOptions:
         often_share: of frames that stutter, from which it steps down twice.
         helped: share of what stuttered before a step for that reason, which may stutter after it, at most;
             else the network is not what makes frames stutter, and the step is taken back.
+        trial_s: what is looked at for that: a few stutters of a hundred frames are often fewer by chance.
         again_s: until the next step for that reason then; twice as long each time, while none helps.
         longest_again_s: most that this grows to.
         settle_s: after a step nothing is judged: old frames are still on their way.
         calm_s: without late or dropped frames before a step up.
         longest_calm_s: most that this grows to, and that single late frames and stutter put a step up off.
         room: a step up must leave latency below this share of the limit, as if all of it were the
-            network's.
-        proven_s: a step up that has held so long was right.
+            network's, unless that rung or a better one has held before.
+        proven_s: a step up that has held so long was right, and a rung that has can be had again.
     """
 
     window_s: float = 0.5
@@ -58,7 +59,8 @@ class LoadOptions:
     stutter_share: float = 0.02
     stutter_s: float = 5.0
     often_share: float = 0.15
-    helped: float = 0.7
+    helped: float = 0.6
+    trial_s: float = 10.0
     again_s: float = 120.0
     longest_again_s: float = 960.0
     settle_s: float = 1.0
@@ -125,6 +127,7 @@ class LoadController:
     _calms_s: dict[int, float] = field(default_factory=dict)  # before a step up to a rung that was too much
     _raised_at_s: float | None = None
     _rung_since_s: float = 0.0
+    _best_held: float = inf  # the best rung that the run was calm on for as long as proves one
     _waits_up: int | None = None  # the rung that still colors, while the better one is made ready
     _trial: _Trial | None = None
     _foreign_until_s: float = -inf  # until when stutter counts as not the network's
@@ -166,7 +169,7 @@ class LoadController:
         if self._judge_from_s is None or now_s < self._judge_from_s:
             return None
         self._frames.append(_Seen(now_s, latency_s, drops))
-        kept_s = max(self.options.window_s, self.options.stutter_s, self._calm_s)
+        kept_s = max(self.options.window_s, self.options.stutter_s, self.options.trial_s, self._calm_s)
         while self._frames[0].at_s < now_s - kept_s:
             self._frames.popleft()
         over = self._overload(now_s)
@@ -174,13 +177,11 @@ class LoadController:
             self._calm_from_s = now_s
         if self._waits_up is not None:
             return self._withdrawn(now_s, over)
-        if (
-            self._raised_at_s is not None
-            and self._calm_from_s <= now_s - self.options.proven_s
-            and now_s - self._raised_at_s >= self.options.proven_s
-        ):
-            self._raised_at_s = None
-            self._calms_s.pop(self.rung, None)
+        if self._calm_from_s <= now_s - self.options.proven_s:
+            self._best_held = min(self._best_held, self.rung)
+            if self._raised_at_s is not None and now_s - self._raised_at_s >= self.options.proven_s:
+                self._raised_at_s = None
+                self._calms_s.pop(self.rung, None)
         if over:
             self._trial = None  # no matter of stutter any more
             return self._down(now_s, over)
@@ -221,10 +222,11 @@ class LoadController:
 
     def _smoother(self, now_s: float) -> RungChange | None:
         """A step down since frames stutter, though few of them."""
-        window = self._since(now_s - self.options.stutter_s)
+        looked_at_s = self.options.trial_s if self._trial is not None else self.options.stutter_s
+        window = self._since(now_s - looked_at_s)
         stutters = sum(self._stutters(window))
         share = stutters / len(window)
-        whole = self._watched(now_s, self.options.stutter_s)
+        whole = self._watched(now_s, looked_at_s)
         reason = f"{stutters} of {len(window)} frames stuttered"
         if self._trial is not None:  # a step was taken against this: has it helped?
             if not whole:
@@ -242,8 +244,8 @@ class LoadController:
         if self.rung == len(self.costs) - 1 or now_s < self._foreign_until_s:
             return None
         many = share > self.options.often_share
-        if many and not whole and stutters < _MANY_STUTTERS:
-            return None  # more of them soon say how far down
+        if not whole and stutters < _MANY_STUTTERS:
+            return None  # more of them soon say whether, and how far down
         self._trial = _Trial(self.rung, share)
         return self._lower(now_s, 2 if many else 1, reason)
 
@@ -282,7 +284,8 @@ class LoadController:
         latencies = sorted(seen.latency_s for seen in even)
         typical_s = latencies[int(0.9 * (len(latencies) - 1))]
         growth = self.costs[self.rung - 1] / self.costs[self.rung]
-        if typical_s * growth > self.options.room * self.limit_s:
+        held = self._best_held < self.rung  # not all of the latency is the network's
+        if not held and typical_s * growth > self.options.room * self.limit_s:
             return None
         reason = f"calm for {now_s - self._calm_from_s:.0f} s at {typical_s * 1e3:.0f} ms"
         step = self._step(now_s, self.rung - 1, reason)

@@ -207,6 +207,19 @@ def test_nothing_is_judged_before_a_step_is_taken() -> None:
     assert controller.rung == 2
 
 
+def test_a_rung_that_held_is_come_back_to_where_most_of_the_latency_is_not_the_networks() -> None:
+    """38 ms at the top and 34 below: by their costs the top would be reckoned to take 68."""
+    controller, steps = LoadController(COSTS, 0.05), list[RungChange]()
+    for number in range(round(120 / PERIOD_S)):
+        now_s = number * PERIOD_S
+        usual_s = 0.03 + 0.001 * COSTS[controller.rung]
+        step = controller.observe(now_s, 0.07 if 40 < now_s < 43 else usual_s, 0)
+        steps += [step] if step is not None else []
+        assert controller.rung == 0 or 40 < now_s < 80
+    assert max(step.after for step in steps) == 3
+    assert controller.rung == 0
+
+
 def test_a_step_up_that_is_waited_for_is_withdrawn_when_frames_are_late_and_the_run_can_step_down() -> None:
     """The better rung takes 30 s to compile; after 3 of them a load comes."""
     controller, steps, up_s = LoadController(COSTS, 0.05, rung=2), list[tuple[float, RungChange]](), 0.0
