@@ -22,7 +22,14 @@ from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sinks.encoders import ASSUMED_RATE
 from irchroma.stream.sinks.haste import HURRIED_WORK, hurried
 from irchroma.stream.sinks.http.access import Access
-from irchroma.stream.sinks.open_sink import SinkOptions, is_recording, pool_for, public, sink_place
+from irchroma.stream.sinks.open_sink import (
+    SinkOptions,
+    is_recording,
+    pool_for,
+    public,
+    sink_place,
+    takes_planes,
+)
 from irchroma.stream.sources.picture_file import SUFFIXES
 from irchroma.stream.survey import device_way_fault
 
@@ -222,8 +229,21 @@ def encoding_work(config: RunConfig, info: VideoInfo, cameras: int = 1) -> float
     plain = config.view.view == "color" and not config.osd.show
     (height, width), wide = info.size, 2 if config.view.view == "side" else 1
     threads = config.output.encoder.threads or (max(1, usable_cores() // cameras) if cameras > 1 else 0)
-    hurries = info.live and hurried((height, width * wide), info.rate or ASSUMED_RATE, threads)
-    return (1.0 if plain else COMPOSED) * wide * (HURRIED_WORK if hurries else 1.0)
+    much = hurried((height, width * wide), info.rate or ASSUMED_RATE, threads)
+    return (1.0 if plain else COMPOSED) * wide * (HURRIED_WORK if much and _may_hurry(config, info) else 1.0)
+
+
+def _may_hurry(config: RunConfig, info: VideoInfo) -> bool:
+    """Whether all that is coded is H.264 of streams, which x264 hurries with; recordings take it beside one
+    (see `file_sink.task_of`), and alone they wait for their encoder."""
+    encoder, recordings = config.output.encoder, [text for text in config.to if is_recording(text)]
+    if encoder.codec not in ("auto", "h264") or encoder.name not in ("auto", "x264", "x264enc"):
+        return False
+    if recordings:
+        pool = pool_for(config.to)
+        webm = any(text.lower().endswith(".webm") for text in recordings)
+        return info.live and pool is not None and pool.streams and not webm
+    return any(takes_planes(text) for text in config.to)
 
 
 COMPOSED = 1.15

@@ -1,4 +1,4 @@
-"""Whether a live stream is so much for this machine's cores that its encoder does with less work."""
+"""Whether a live stream is so much for this process's cores that its encoder does with less work."""
 
 from __future__ import annotations
 
@@ -21,6 +21,13 @@ def hurried(size: tuple[int, int], rate: Fraction | float, threads: int = 0) -> 
 
     Args:
         size, rate: of the stream.
-        threads: that its encoder may have, 0 for all cores.
+        threads: that its encoder may have, 0 for all cores; more than there are make it no faster.
     """
-    return size[0] * size[1] * float(rate) > HURRY_PIXELS_HZ * (threads or os.cpu_count() or 1)
+    cores = _usable_cores()
+    return size[0] * size[1] * float(rate) > HURRY_PIXELS_HZ * min(threads or cores, cores)
+
+
+def _usable_cores() -> int:
+    """How many this process may use, as x264 counts them; all where the system tells no more."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1

@@ -18,12 +18,13 @@ from irchroma.launch.cli import main
 from irchroma.launch.config import ConfigError
 from irchroma.launch.run import outputs
 from irchroma.launch.run.flags import require_used, unused
-from irchroma.launch.run.options import RunConfig, load
+from irchroma.launch.run.options import OutputOptions, RunConfig, load
 from irchroma.launch.run.outputs import require_outputs, require_writable, source_file
 from irchroma.launch.run.wiring import build_loop
 from irchroma.stream.errors import SourceError
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sinks import haste
+from irchroma.stream.sinks.encoders import EncoderOptions
 
 GOOD = "test:nir?size=64x48&frames=3"
 
@@ -356,14 +357,38 @@ def test_a_server_that_was_never_there_is_not_called_slow(tmp_path: Path) -> Non
     assert f"{place} left pictures out: it could not keep up, or was not there" in said
 
 
-def test_what_is_coded_with_least_work_counts_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(haste.os, "cpu_count", lambda: 2)
-    monkeypatch.setattr(outputs, "usable_cores", lambda: 2)
-    config = RunConfig(source="test:nir", engine="nir", to=("out.mp4",))
-    for size, cameras, live, work in (
-        ((720, 1280), 1, True, 1.0),
-        ((720, 1280), 2, True, haste.HURRIED_WORK),
-        ((1080, 1920), 1, True, haste.HURRIED_WORK),
-        ((1080, 1920), 1, False, 1.0),
+STREAM = "rtsp://:8554/gate"
+
+
+@pytest.mark.parametrize(
+    ("to", "encoder", "hurries"),
+    [
+        ((STREAM,), EncoderOptions(), True),
+        (("http://:8080",), EncoderOptions(), True),
+        ((STREAM, "out.mp4"), EncoderOptions("x264"), True),
+        (("out.mp4",), EncoderOptions(), False),  # it waits for its encoder
+        (("out.mp4", "http://:8080"), EncoderOptions(), False),  # which shares nothing with it
+        (("out.mp4", "out.mkv"), EncoderOptions(), False),
+        ((STREAM, "out.webm"), EncoderOptions(), False),  # VP9 is coded beside it
+        ((STREAM,), EncoderOptions(codec="h265"), False),
+        ((STREAM,), EncoderOptions("openh264"), False),
+    ],
+)
+def test_what_is_coded_with_least_work_counts_so(
+    to: tuple[str, ...], encoder: EncoderOptions, hurries: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(haste.os, "sched_getaffinity", lambda _: {3, 5}, raising=False)
+    config = RunConfig(source="test:nir", engine="nir", to=to, output=OutputOptions(encoder=encoder))
+    for size, cameras, much in (
+        ((720, 1280), 1, False),
+        ((720, 1280), 2, True),
+        ((1080, 1920), 1, True),
     ):
-        assert outputs.encoding_work(config, VideoInfo(size, Fraction(30), live=live), cameras) == work
+        work = haste.HURRIED_WORK if much and hurries else 1.0
+        assert outputs.encoding_work(config, VideoInfo(size, Fraction(30), live=True), cameras) == work
+
+
+def test_what_a_recording_of_a_file_takes_beside_a_stream_is_not_what_the_stream_gets() -> None:
+    info = VideoInfo((4320, 7680), Fraction(240), live=False)
+    for to, work in ((("out.mp4", STREAM), 1.0), ((STREAM,), haste.HURRIED_WORK)):
+        assert outputs.encoding_work(RunConfig(source="a.mkv", engine="nir", to=to), info) == work

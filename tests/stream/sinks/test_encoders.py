@@ -203,7 +203,7 @@ def test_a_live_stream_that_is_much_for_the_cores_is_coded_with_least_work_and_t
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(haste.os, "cpu_count", lambda: threads)
+    monkeypatch.setattr(haste.os, "sched_getaffinity", lambda _: set(range(threads)), raising=False)
     task = EncoderTask("h264", size, Fraction(30), live, EncoderOptions("x264"))
     launch = choose_encoder(task).launch
     assert ("speed-preset=ultrafast" in launch) == least
@@ -212,6 +212,8 @@ def test_a_live_stream_that_is_much_for_the_cores_is_coded_with_least_work_and_t
     assert any(line in record.message for record in caplog.records) == least
     alone = replace(task, options=EncoderOptions("x264", threads=threads))
     assert ("speed-preset=ultrafast" in choose_encoder(alone).launch) == least
+    many = replace(task, options=EncoderOptions("x264", threads=16))
+    assert ("speed-preset=ultrafast" in choose_encoder(many).launch) == least, "no more than there are cores"
 
 
 def test_an_encoder_of_one_camera_among_several_has_its_share_of_threads() -> None:
