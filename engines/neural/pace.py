@@ -28,7 +28,7 @@ from irchroma.engines.neural.carried import MOST_CARRIED
 from irchroma.engines.neural.colorizer import NeuralOptions
 from irchroma.engines.neural.frame_cost import MEASURED, SEEN_PX, frame_cost
 from irchroma.engines.neural.ladder import Rung
-from irchroma.engines.neural.steered import FEWEST
+from irchroma.engines.neural.steered import steered_every
 from irchroma.engines.neural.used import UseMeter, read_used
 from irchroma.engines.processor import giving_way, usable_cores
 from irchroma.engines.recolor.work_picture import padded, work_size
@@ -172,14 +172,14 @@ class Pace:
     def _frame_ms(self, rung: Rung) -> float:
         options, area = self.demand.options, (rung.seen_px / SEEN_PX) ** 2
         by_reference = options.reference is not None
-        every = max(rung.color_every, FEWEST if by_reference else 1)
-        if by_reference and not options.beside:
-            every = 1
+        every = rung.color_every
+        if by_reference:
+            every = steered_every(every, self._period_ms / 1e3) if options.beside else 1
         made = 1 / min(every, MOST_CARRIED + 1)
         small_ms = (self.frame_ms - self.models_ms * (1 - made)) * area
         if not by_reference:
             return small_ms + self.full_ms
-        steering_ms = self.frame_ms * made * (STEERING + STEERING_ITS_AREA * area)
+        steering_ms = self.frame_ms / every * (STEERING + STEERING_ITS_AREA * area)
         return small_ms + steering_ms + (1 + BEHIND) * self.full_ms
 
     def _lasts_ms(self, rung: Rung) -> float:

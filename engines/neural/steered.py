@@ -6,17 +6,20 @@ What geometry finds out about a frame is twice the work of a frame without it, a
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines.recolor.work_picture import at_size
 from irchroma.engines.reference.laid import Scenery
-from irchroma.engines.reference.steering import ReferenceSteering
+from irchroma.engines.reference.steering import BELIEVED_PX, ReferenceSteering
 from irchroma.engines.temporal.memory import Observation
 from irchroma.engines.temporal.motion import MOVING_CAMERA, move
+from irchroma.engines.temporal.stage import half_size
 
 Plane = NDArray[np.float32]
 Luma = NDArray[np.uint8]
@@ -26,7 +29,20 @@ FEWEST, EACH_S = 2, 0.03
 so long for each of these: of 30 a second every second one is steered at least, of 15 every one."""
 LONGEST_S = 0.13
 STANDS = 0.2
-"""Share of the picture that changes up to which it is things that move, and not the camera."""
+"""Share of the picture that changes from which nothing is believed of how far it has moved."""
+PANS = 0.25
+"""Share of the picture that moves from which it is the camera: of drawn scenes 0.4 and more do in a pan of a
+pixel a frame, though hardly 0.1 changes, and 0.13 where three people walk."""
+
+
+def stands_for_s(color_every: int) -> float:
+    """For how long a steered frame stands beside a network that is asked every so many frames."""
+    return min(LONGEST_S, EACH_S * max(FEWEST, color_every))
+
+
+def steered_every(color_every: int, period_s: float) -> int:
+    """One of how many frames that are that far apart is steered, where the camera stands."""
+    return max(1, math.ceil(stands_for_s(color_every) / period_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +79,7 @@ class SteeredColor:
         self.color_every = color_every
         self._steering = steering
         self._last: Steered | None = None
-        self._at_ns = 0
+        self._at_ns, self._moved_px = 0, 0.0
         self._sizes: tuple[tuple[int, ...], ...] = ()
 
     def reset(self) -> None:
@@ -71,7 +87,9 @@ class SteeredColor:
         self._last = None
         self._steering.reset()
 
-    def every(self, work: Luma, ycc: Plane, confidence: Plane, pts_ns: int, stands: bool = False) -> Steered:
+    def every(
+        self, work: Luma, ycc: Plane, confidence: Plane, pts_ns: int, moved_px: float = math.inf
+    ) -> Steered:
         """One of those frames that are all steered.
 
         Args:
@@ -79,9 +97,9 @@ class SteeredColor:
             ycc: (h, w, 3) float32 of the network, BT.601 full range; not written to.
             confidence: (h, w) float32; not written to.
             pts_ns: its time.
-            stands: the camera has not moved since the frame before.
+            moved_px: see `ReferenceSteering.lay`.
         """
-        ycc, confidence = self._steering.apply(work, ycc, confidence, pts_ns, stands)
+        ycc, confidence = self._steering.apply(work, ycc, confidence, pts_ns, moved_px)
         if self._steering.share is not None:
             ycc = np.dstack([ycc, self._steering.share])
         return Steered(ycc, confidence, self._steering.scenery)
@@ -110,25 +128,41 @@ class SteeredColor:
         ycc, confidence, news = color
         last, sizes = self._last, (work.shape, size)
         goes_on = sizes == self._sizes and not seen.cut
-        if last is not None and goes_on and self._carries(seen, pts_ns):
+        share, speed_px = _motion(seen, work.shape)
+        self._moved_px += speed_px if goes_on else math.inf
+        if last is not None and goes_on and self._carries(seen, pts_ns, share):
             self._last = last if last.ycc.shape[2] == 3 else _moved(last, seen, size != work.shape)
         else:
             self._at_ns, self._sizes = pts_ns, sizes
             at_work = at_size(ycc, work.shape), at_size(confidence, work.shape)
-            made = self.every(work, *at_work, pts_ns, goes_on and seen.active < STANDS)
+            made = self.every(work, *at_work, pts_ns, self._moved_px)
+            self._moved_px = 0.0
             small = at_size(made.ycc, size), at_size(made.confidence, size)
             self._last = replace(made, ycc=small[0], confidence=small[1])
         if self._last.ycc.shape[2] == 3:  # not what has been to work size and back
             return Steered(at_size(ycc, size), at_size(confidence, size), None, news)
         return replace(self._last, ycc=self._last.ycc.copy(), confidence=self._last.confidence.copy())
 
-    def _carries(self, seen: Observation, pts_ns: int) -> bool:
+    def _carries(self, seen: Observation, pts_ns: int, share: float) -> bool:
         """Whether this frame's color is that of the one before, moved."""
         if seen.gain_jump or seen.active >= MOVING_CAMERA:
             return False
+        if share >= PANS and self._moved_px >= BELIEVED_PX:
+            return False
         frames = self.color_every if isinstance(self.color_every, int) else 1
-        stands_for_s = min(LONGEST_S, EACH_S * max(FEWEST, frames))
-        return 0 <= pts_ns - self._at_ns < stands_for_s * 1e9
+        return 0 <= pts_ns - self._at_ns < stands_for_s(frames) * 1e9
+
+
+def _motion(seen: Observation, size: tuple[int, int]) -> tuple[float, float]:
+    """Share of the picture that moves, and how fast that does, work pixels since the frame before.
+
+    Where a camera pans, smooth areas do not seem to move; what does has the camera's speed.
+    """
+    if seen.half_moving is None:
+        return 0.0, math.inf if seen.active > 0 else 0.0
+    share = cv2.countNonZero(seen.half_moving) / math.prod(half_size(size))
+    speed_px = seen.speed_px / math.sqrt(share) if share else 0.0
+    return share, math.inf if seen.active >= STANDS else speed_px
 
 
 def _moved(last: Steered, seen: Observation, halved: bool) -> Steered:

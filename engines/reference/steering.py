@@ -24,6 +24,7 @@ from irchroma.engines.reference.shown import Taken, kept
 from irchroma.engines.reference.worth import back_in_band, worth
 
 Plane = NDArray[np.float32]
+Luma = NDArray[np.uint8]
 log = logging.getLogger(__name__)
 
 TRACK_REACH = 0.15
@@ -31,7 +32,8 @@ TRACK_REACH = 0.15
 LOST = 20.0
 """Evidence of the correlation with the frame that was registered, below which the view has changed; two
 frames of one view have hundreds."""
-FOLLOW_S = 0.25
+FOLLOW_S, BELIEVED_PX = 0.25, 0.8
+"""A camera that has moved by fewer work pixels since it was last followed is taken to stand, for so long."""
 LONGEST_RETRY_S = 30.0
 FADE_S = 0.6
 """In which a reference that is exchanged goes, and the other one comes."""
@@ -116,11 +118,7 @@ def _steadily_lit(references: Sequence[Reference], options: ReferenceOptions) ->
 
 
 def _searched(
-    lit: Callable[[], list[Reference]],
-    search: bool,
-    luma: NDArray[np.uint8],
-    field: structure.Field,
-    pts_ns: int,
+    lit: Callable[[], list[Reference]], search: bool, luma: Luma, field: structure.Field, pts_ns: int
 ) -> _Looked:
     """The reference that fits best, laid over the picture."""
     found = [(registration.register(luma, one.luma, search), one) for one in lit()]
@@ -133,7 +131,7 @@ def _searched(
 
 
 def _looked_again(
-    placed: _Placed, matrix: registration.Matrix, luma: NDArray[np.uint8], field: structure.Field, pts_ns: int
+    placed: _Placed, matrix: registration.Matrix, luma: Luma, field: structure.Field, pts_ns: int
 ) -> _Looked:
     """The same reference with this frame as its key frame, adjusted where that is clearly better."""
     matrix, agreement = registration.refine(luma, placed.reference.luma, [matrix])
@@ -142,11 +140,7 @@ def _looked_again(
 
 
 def _laid_at(
-    reference: Reference,
-    alignment: registration.Alignment,
-    luma: NDArray[np.uint8],
-    field: structure.Field,
-    pts_ns: int,
+    reference: Reference, alignment: registration.Alignment, luma: Luma, field: structure.Field, pts_ns: int
 ) -> _Placed:
     laid = Laid(reference, alignment.matrix, luma)
     return _Placed(reference, alignment, field, structure.spectrum(field), pts_ns, (0.0, 0.0), laid)
@@ -188,7 +182,7 @@ class ReferenceSteering:
         self._wished: list[Reference] | None = None
         self._level = 1.0
         self._seen_ns: int | None = None
-        self._followed_ns = 0
+        self._followed_ns, self._moved_px = 0, math.inf
         self.scenery: Scenery | None = None
         """Of the frame last steered, to be put behind its full-size picture; None where no reference fits."""
         self.share: Plane | None = None
@@ -213,6 +207,7 @@ class ReferenceSteering:
     def reset(self) -> None:
         """Forget the past (a cut, another camera)."""
         self._placed = self._tried_ns = self._looking = self._marked = self.scenery = None
+        self._moved_px = math.inf
         self._marker.reset()
 
     def close(self) -> None:
@@ -221,7 +216,7 @@ class ReferenceSteering:
             self._beside.shutdown(cancel_futures=True)
 
     def apply(
-        self, luma_small: NDArray[np.uint8], ycc: Plane, confidence: Plane, pts_ns: int, stands: bool = False
+        self, luma_small: Luma, ycc: Plane, confidence: Plane, pts_ns: int, moved_px: float = math.inf
     ) -> tuple[Plane, Plane]:
         """Steer one frame's color.
 
@@ -230,12 +225,12 @@ class ReferenceSteering:
             ycc: (h, w, 3) float32 of the network, BT.601 full range; not written to.
             confidence: (h, w) float32 in [0, 1]; not written to.
             pts_ns: time of the frame.
-            stands: see `lay`.
+            moved_px: see `lay`.
 
         Returns:
             Both steered; the very arrays that came in where no reference fits, or a night's is held back.
         """
-        laying = self.lay(luma_small, pts_ns, stands)
+        laying = self.lay(luma_small, pts_ns, moved_px)
         self.scenery = self.share = None
         if laying is None:
             return ycc, confidence
@@ -256,13 +251,13 @@ class ReferenceSteering:
         steered = ycc + (shown - ycc) * share[..., None]
         return np.asarray(steered, np.float32), confidence + (1.0 - confidence) * share
 
-    def lay(self, luma_small: NDArray[np.uint8], pts_ns: int, stands: bool = False) -> Laying | None:
+    def lay(self, luma_small: Luma, pts_ns: int, moved_px: float = math.inf) -> Laying | None:
         """Follow the camera in one frame; all that is done without its color.
 
         Args:
             luma_small: (h, w) uint8 at work size.
             pts_ns: time of the frame.
-            stands: the camera has hardly moved since the frame before, which is believed for `FOLLOW_S`.
+            moved_px: by which the camera may have moved since the last call, all frames between counted.
 
         Returns:
             Which reference, and how far it is taken where nothing of it is held back; None as for `apply`.
@@ -274,7 +269,8 @@ class ReferenceSteering:
         small = registration.resized(luma_small, registration.COARSE_PX)
         self._edges = structure.Edges.of(small)
         field = self._edges.field
-        believed = stands and 0 <= pts_ns - self._followed_ns < FOLLOW_S * 1e9
+        self._moved_px += moved_px
+        believed = self._moved_px < BELIEVED_PX and 0 <= pts_ns - self._followed_ns < FOLLOW_S * 1e9
         placed = None if believed else self._placed
         lost = placed is not None and not self._follow(placed, luma_small, field, pts_ns)
         if lost:
@@ -311,11 +307,11 @@ class ReferenceSteering:
                 self._level = 0.0 if self.options.steady and not first else 1.0
             return self._level
 
-    def _follow(self, placed: _Placed, luma: NDArray[np.uint8], field: structure.Field, pts_ns: int) -> bool:
+    def _follow(self, placed: _Placed, luma: Luma, field: structure.Field, pts_ns: int) -> bool:
         """Keep the reference on the picture while the camera shakes; False once the view has changed."""
         if pts_ns < placed.since_ns:
             return False
-        self._followed_ns = pts_ns
+        self._followed_ns, self._moved_px = pts_ns, 0.0
         peak = structure.correlate(placed.key_field, field, placed.key_spectrum, TRACK_REACH)
         if peak.evidence < LOST:
             return False
@@ -326,7 +322,7 @@ class ReferenceSteering:
             self._lay(placed, luma, shift)
         return True
 
-    def _look(self, luma: NDArray[np.uint8], field: structure.Field, pts_ns: int, lost: bool) -> bool:
+    def _look(self, luma: Luma, field: structure.Field, pts_ns: int, lost: bool) -> bool:
         """Look for the reference, or anew at how it lies, where that is due, and take what was found.
 
         Returns:
@@ -367,7 +363,7 @@ class ReferenceSteering:
         return done
 
     def _due(
-        self, luma: NDArray[np.uint8], field: structure.Field, pts_ns: int, lost: bool
+        self, luma: Luma, field: structure.Field, pts_ns: int, lost: bool
     ) -> Callable[[], _Looked] | None:
         """What is to be found out by this frame; None for nothing."""
         placed = self._placed
@@ -385,7 +381,7 @@ class ReferenceSteering:
         self._tried_ns = pts_ns
         return partial(_searched, self._lit, self.options.search, luma, field, pts_ns)
 
-    def _lay(self, placed: _Placed, luma: NDArray[np.uint8], shift: tuple[float, float]) -> None:
+    def _lay(self, placed: _Placed, luma: Luma, shift: tuple[float, float]) -> None:
         """Warp the reference onto a frame that lies `shift` work pixels beside the key frame."""
         size = luma.shape
         matrix = placed.alignment.matrix.copy()

@@ -14,7 +14,7 @@ from tests import daytime_scene
 from irchroma.engines.neural import pace
 from irchroma.engines.neural.ladder import Rung
 from irchroma.engines.neural.options import NeuralOptions
-from irchroma.engines.neural.steered import SteeredColor
+from irchroma.engines.neural.steered import SteeredColor, steered_every
 from irchroma.engines.reference.pictures import AUTO, Reference
 from irchroma.engines.reference.steering import ReferenceOptions, ReferenceSteering
 from irchroma.engines.temporal.memory import Observation
@@ -59,6 +59,7 @@ def test_a_steered_frame_stands_for_as_many_as_an_answer_does_and_for_two_at_30(
         for number in range(9)
     ]
     assert news == [number % each == 0 for number in range(9)]
+    assert steered_every(color_every, 1 / rate) == each
 
 
 @pytest.mark.parametrize(
@@ -109,6 +110,45 @@ def test_a_person_who_walks_takes_the_place_that_is_left_to_the_network_along() 
     assert second.ycc[60, 76, 3] < 0.2 < second.ycc[60, 56, 3]
 
 
+@pytest.mark.parametrize(("speed_px", "each"), [(0.25, 2), (0.5, 2), (1.0, 1), (2.0, 1), (4.0, 1)])
+def test_in_a_pan_however_slow_a_steered_frame_has_the_reference_where_the_scene_is(
+    speed_px: float, each: int
+) -> None:
+    """It lay where it had been, and jumped by 8 pixels four times a second, at a pixel a frame."""
+    rgb, infrared = daytime_scene.draw(3, (240, 480), 68)
+    begin = np.s_[:, 80:400]
+    reference = Reference(np.ascontiguousarray(rgb[begin]), np.full((240, 320), 255, np.uint8), "scene.png")
+    steering = ReferenceSteering(ReferenceOptions(Path("scene.png")), [reference])
+    steered, stage = SteeredColor(steering), TemporalStage()
+    noise, news, off_px = np.random.default_rng(0), [], []
+    for number in range(13):
+        shift = np.array([[1, 0, -80 - speed_px * number], [0, 1, 0]], np.float32)
+        frame = cv2.warpAffine(infrared.astype(np.float32), shift, (320, 240))
+        seen_now = np.clip(frame + noise.normal(0, 2, frame.shape), 0, 255).astype(np.uint8)
+        pts_ns = number * SECOND_NS // 30
+        seen = stage.observe(seen_now, pts_ns)
+        made = steered.live(seen, seen_now, color_of(seen_now), half(seen_now), pts_ns)
+        news.append(made.news)
+        assert made.scenery is not None
+        if made.news:
+            off_px.append(abs(320 * made.scenery.laid.matrix[0, 2] - speed_px * number))
+    assert news == [number % each == 0 for number in range(13)]
+    assert max(off_px) < 1.0
+
+
+def test_three_who_walk_are_no_pan() -> None:
+    steered, infrared = made()
+    stage, news = TemporalStage(), []
+    for number in range(9):
+        frame = infrared.copy()
+        for left in (20, 130, 240):
+            cv2.rectangle(frame, (left + 3 * number, 100), (left + 16 + 3 * number, 160), 250, -1)
+        pts_ns = number * SECOND_NS // 30
+        seen = stage.observe(frame, pts_ns)
+        news.append(steered.live(seen, frame, color_of(frame), half(frame), pts_ns).news)
+    assert news == [number % 2 == 0 for number in range(9)]
+
+
 def test_where_no_reference_is_of_the_scene_every_frame_has_the_networks_color() -> None:
     rgb, infrared = daytime_scene.draw(3)
     other, _ = daytime_scene.draw(8)
@@ -141,3 +181,18 @@ def test_a_run_s_pace_counts_what_steering_takes_and_that_it_is_seldom_live() ->
     # The network's call is no more at every second frame than at every fourth: the rest is geometry's.
     without = busy(live, 2) - busy(live, 4)
     assert busy(steered, 2) - busy(steered, 4) > without
+
+
+def test_a_run_s_pace_counts_steering_by_the_frame_rate_as_it_is_done() -> None:
+    live = NeuralOptions(engine="thermal", beside=True, reference=AUTO)
+
+    def work_ms(options: NeuralOptions, rate: float) -> float:
+        demand = pace.Demand(options, (512, 640), rate)
+        measured = pace.Pace(demand, 16.0, 16.0, 9.0, 4.0, 3.4, 2, "measured just now")
+        return measured.busy(Rung("fast", 192, 1)) * 2e3 / rate
+
+    file = replace(live, beside=False)
+    assert work_ms(live, 15.0) == pytest.approx(work_ms(file, 15.0))  # every frame is steered
+    assert work_ms(file, 60.0) == pytest.approx(work_ms(file, 30.0))
+    saved = [work_ms(file, rate) - work_ms(live, rate) for rate in (30.0, 60.0)]
+    assert saved[1] == pytest.approx(1.5 * saved[0])  # one of two, one of four
