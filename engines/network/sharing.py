@@ -22,6 +22,7 @@ from irchroma.engines.processor import Turns, make_nice, usable_cores
 log = logging.getLogger(__name__)
 
 _LEAVE_S = 10.0  # for a call that is under way when the last camera leaves
+_SILENT_S = 3.0  # after which a camera that tells nothing is not there
 
 
 @dataclass(slots=True, eq=False)
@@ -285,6 +286,7 @@ class SharedPool:
         self._opening: dict[PoolKey, threading.Lock] = {}
         self._networks: dict[PoolKey, Shareable] = {}
         self._done: set[str] = set()
+        self._doing: dict[object, tuple[float, Hashable]] = {}
 
     def first_to(self, what: str) -> bool:
         """Whether a camera is the first to ask for this, which one of them does for all."""
@@ -292,6 +294,19 @@ class SharedPool:
             first = what not in self._done
             self._done.add(what)
         return first
+
+    def alike(self, who: object, does: Hashable, now_s: float) -> bool:
+        """Whether all of the cameras do the same by now.
+
+        Args:
+            who: one of them, which tells it at every frame.
+            does: what it does.
+            now_s: on a steady clock of all, seconds; who has told nothing for long is not there.
+        """
+        with self._lock:
+            self._doing[who] = now_s, does
+            self._doing = {one: told for one, told in self._doing.items() if now_s - told[0] < _SILENT_S}
+            return len(self._doing) == self.cameras and {does} == {told[1] for told in self._doing.values()}
 
     def seat(self, key: PoolKey, open_shared: Callable[[], Shareable]) -> Any:
         """A seat at the network of that key, which is opened where there is none that works.

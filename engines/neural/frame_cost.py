@@ -15,6 +15,8 @@ from irchroma.engines import catalog
 from irchroma.engines.network.network import Tensor
 from irchroma.engines.neural.carried import MOST_CARRIED
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
+from irchroma.engines.recolor.recoloring import halves
+from irchroma.engines.recolor.work_picture import work_size
 
 MEASURED, SEEN_PX, _SMALL_PX = "fast", 320, 160
 """The network that is measured, and what it sees; the others by their work. And a small work size, from which
@@ -48,10 +50,17 @@ def frame_cost(options: NeuralOptions, size: tuple[int, int]) -> tuple[float, fl
     what grows with the work size, at 320 pixels; of that the models; and what does not grow.
 
     By a colorizer at work, on average: its parts in a loop of their own, at their best, came to half of it.
+    Models are carried where they are halved: else there are none that a frame could be spared, and both work
+    sizes are measured so, since from one with carried models and one without nothing is told.
     """
+    halved = options.temporal.half_color and halves(size, work_size(size, SEEN_PX))
+    if not halved:
+        options = replace(options, temporal=replace(options.temporal, half_color=False))
     seldom_ms, small_ms = _colored(options, size, (SEEN_PX, _SMALL_PX))
     grows_ms = (seldom_ms - small_ms) / (1 - (_SMALL_PX / SEEN_PX) ** 2)
     grows_ms = min(max(grows_ms, 0.1 * seldom_ms), 0.9 * seldom_ms)  # others may have disturbed one of them
+    if not halved:
+        return grows_ms, 0.0, seldom_ms - grows_ms
     frame_ms = grows_ms / (1 - MODELS_SHARE * (1 - 1 / _CYCLE))
     return frame_ms, MODELS_SHARE * frame_ms, seldom_ms - grows_ms
 

@@ -23,6 +23,7 @@ import numpy as np
 from irchroma.engines import catalog
 from irchroma.engines.network.ahead import keep, open_kept
 from irchroma.engines.network.network import NetworkOptions, machine_key
+from irchroma.engines.network.sharing import SharedPool
 from irchroma.engines.network.twins import gain, settled, weights_for
 from irchroma.engines.neural.carried import MOST_CARRIED
 from irchroma.engines.neural.colorizer import NeuralOptions
@@ -111,7 +112,8 @@ class Pace:
         calm: nobody else held the processor meanwhile, and whether 8 bits are faster is known; else
             `measure_again` finds more.
         gain: of 8 bits, in which `fast` was measured; see `Rung.work_where`.
-        used: CPU time that runs like this have taken here, in times of what was counted for them.
+        used: CPU time that runs like this have taken here, in times of what was counted for them by these
+            very measures; 1 after others.
     """
 
     demand: Demand
@@ -150,14 +152,25 @@ class Pace:
             f" {self.cores} cores at {self.demand.rate:g} frames a second{several} ({self.when})"
         )
 
-    def meter(self) -> UseMeter:
-        """Of a run that has this demand."""
-        demand = self.demand
+    def meter(self, pool: SharedPool | None = None) -> UseMeter:
+        """Of a run that has this demand.
+
+        Args:
+            pool: of the cameras that share the process, whose CPU time is that of all of them.
+        """
+        demand, who = self.demand, object()
+        path = _uses(_Asked.of(demand).memory, demand)
 
         def counted(rung: Rung) -> float:
             return self.busy(rung) * self.cores / demand.rate
 
-        return UseMeter(_uses(_Asked.of(demand).memory, demand), self.used, counted, demand.rate)
+        def alike(rung: Rung, now_s: float) -> bool:
+            return pool is None or pool.alike(
+                who, (path, demand.size, demand.rate, demand.encoded, rung), now_s
+            )
+
+        times = self.call_ms, self.wall_ms, self.frame_ms, self.models_ms, self.full_ms
+        return UseMeter(path, self.used, counted, demand.rate, times, alike)
 
     @property
     def _period_ms(self) -> float:
@@ -212,13 +225,12 @@ def measure(demand: Demand) -> Pace:
             _fresh.clear()
             _fresh[about] = time.monotonic(), found
     (call_ms, wall_ms, frame_ms, models_ms, full_ms), calm = found
-    if not options.temporal.half_color:
-        models_ms = 0.0  # made for every frame
     if not calm:
         when += " beside other work"
     calm = calm and (options.weights is not None or settled(asked.band, MEASURED, asked.network))
     times = factor * call_ms, factor * wall_ms, frame_ms, models_ms, full_ms
-    return Pace(demand, *times, cores, when, calm, gain_of(options), read_used(_uses(asked.memory, demand)))
+    used = read_used(_uses(asked.memory, demand), times)
+    return Pace(demand, *times, cores, when, calm, gain_of(options), used)
 
 
 def gain_of(options: NeuralOptions) -> float:
@@ -276,7 +288,10 @@ def _measured(demand: Demand, asked: _Asked) -> _Found:
         scale = Rung(options.size, SEEN_PX).work / Rung(MEASURED, SEEN_PX).work
         call_ms, wall_ms = call_ms / scale, wall_ms / scale
     frame = partial(frame_cost, options, demand.size)
-    return (call_ms, wall_ms, *(giving_way(frame) if options.beside else frame())), calm
+    frame_ms, models_ms, full_ms = giving_way(frame) if options.beside else frame()
+    # As they are remembered: what runs use is in times of these.
+    times = round(call_ms, 3), round(wall_ms, 3), round(frame_ms, 3), round(models_ms, 3), round(full_ms, 3)
+    return times, calm
 
 
 def _call(path: Path, options: NetworkOptions, size: tuple[int, int]) -> tuple[float, float, bool]:
@@ -312,11 +327,12 @@ def _memory(network: NetworkOptions, path: Path, demand: Demand) -> Path | None:
         return None
     runtime = network.runtime if network.runtime != "auto" else "openvino"
     data = path.read_bytes() if path.is_file() else b""
+    recolor, temporal = demand.options.recolor, replace(demand.options.temporal, color_every=1)
     about = [
         _WAY,
         machine_key(runtime),
         network.runtime,
-        str((network.threads, network.exact, demand.size)),
+        str((network.threads, network.exact, demand.size, recolor, temporal)),
         hashlib.sha256(data).hexdigest(),
     ]
     key = hashlib.sha256(" ".join(about).encode()).hexdigest()[:16]
@@ -324,9 +340,12 @@ def _memory(network: NetworkOptions, path: Path, demand: Demand) -> Path | None:
 
 
 def _uses(memory: Path | None, demand: Demand) -> Path | None:
-    """Beside what was measured: cameras and outputs make a difference to what is used, not to that."""
-    several, coded = min(demand.cameras, 4), int(demand.encoded > 0)
-    return None if memory is None else memory.with_name(f"used-{memory.stem}-{several}-{coded}.json")
+    """Beside what was measured: cameras, outputs and a reference make a difference to what is used, not to
+    that."""
+    several, coded, options = min(demand.cameras, 4), int(demand.encoded > 0), demand.options
+    by_reference = int(options.reference is not None) + int(options.engine == catalog.REFERENCE.name)
+    kind = f"{several}-{coded}-{by_reference}"
+    return None if memory is None else memory.with_name(f"used-{memory.stem}-{kind}.json")
 
 
 def _read(memory: Path | None) -> _Found | None:
@@ -349,6 +368,6 @@ def _remember(memory: Path | None, found: _Found) -> None:
         return
     times, calm = found
     try:
-        memory.write_text(json.dumps({"ms": [round(ms, 3) for ms in times], "calm": calm}), encoding="utf-8")
+        memory.write_text(json.dumps({"ms": times, "calm": calm}), encoding="utf-8")
     except OSError as error:
         log.info("the pace of this machine is not kept: %s", error)

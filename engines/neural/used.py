@@ -25,12 +25,18 @@ _LEAST_RATE = 0.3
 """Share of the rate below which the camera is not one that is like the others."""
 
 
-def read_used(path: Path | None) -> float:
-    """What was remembered; 1 for nothing."""
+def read_used(path: Path | None, times: tuple[float, ...] = ()) -> float:
+    """What was remembered; 1 for nothing, and where it was in times of something else.
+
+    Args:
+        path: where.
+        times: of which what was counted is made; measured again they are others.
+    """
     if path is None or not path.is_file():
         return 1.0
     try:
-        used = float(json.loads(path.read_text("utf-8"))["used"])
+        told = json.loads(path.read_text("utf-8"))
+        used = float(told["used"]) if tuple(told["of"]) == times else 1.0
     except (OSError, ValueError, TypeError, KeyError) as error:
         log.info("%s cannot be used: %s", path.name, error)
         return 1.0
@@ -46,12 +52,17 @@ class UseMeter:
         used: what was remembered before, and is in what was counted.
         counted: seconds of CPU time that were counted for a frame of every camera, on a rung.
         rate: frames a second that were to be kept.
+        times: of which what is counted is made.
+        alike: whether at a rung and a time, seconds, all cameras of the process do what this one does: what
+            the process takes says nothing of it else. None for one that is alone.
     """
 
     path: Path | None
     used: float
     counted: Callable[[Rung], float]
     rate: float
+    times: tuple[float, ...] = ()
+    alike: Callable[[Rung, float], bool] | None = None
     _rung: Rung | None = None
     _from_s: float = 0.0
     _begun: tuple[float, float, int] | None = field(default=None)
@@ -64,7 +75,8 @@ class UseMeter:
             rung: that colored it.
             frames: of this camera so far.
         """
-        if rung != self._rung:
+        alike = self.alike is None or self.alike(rung, now_s)  # told to the others to the end
+        if rung != self._rung or not alike:
             self._rung, self._from_s, self._begun = rung, now_s + SETTLED_S, None
         if self.path is None or now_s < self._from_s:
             return
@@ -83,6 +95,7 @@ class UseMeter:
         used = min(max(self.used * math.sqrt(ratio), LEAST), MOST)
         try:
             if self.path is not None:
-                self.path.write_text(json.dumps({"used": round(used, 3)}), encoding="utf-8")
+                text = json.dumps({"used": round(used, 3), "of": self.times})
+                self.path.write_text(text, encoding="utf-8")
         except OSError as error:
             log.info("what this run took is not kept: %s", error)

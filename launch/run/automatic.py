@@ -111,7 +111,7 @@ class Governor:
             log.info("auto: %s", self.chosen)
             self._later = None if measured.calm else partial(pace.measure_again, measured.demand)
             # A pool of one camera may have more of them than it was told.
-            self._meter = measured.meter() if self._pool is None or cameras > 1 else None
+            self._meter = measured.meter(self._pool) if self._pool is None or cameras > 1 else None
         self._options = options = self._options or options
         every = options.temporal.color_every
         by_reference = options.engine == catalog.REFERENCE.name

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from irchroma.engines.neural import frame_cost as costs
 from irchroma.engines.neural import used
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.engines.neural.frame_cost import SEEN_PX, _panning, _Prompt, frame_cost
@@ -80,3 +81,28 @@ def test_a_frame_counts_as_what_a_colorizer_takes_for_it() -> None:
         cv2.setNumThreads(threads)
     counted_ms = (frame_ms - 0.75 * models_ms) * (192 / SEEN_PX) ** 2 + full_ms
     assert 0.65 < counted_ms / float(np.mean(times_ms[4:])) < 1.6
+
+
+@pytest.mark.parametrize(
+    ("size", "half_color", "carried"),
+    [((512, 640), True, True), ((512, 640), False, False), ((256, 320), True, False)],
+)
+def test_models_are_spared_only_where_they_are_carried(
+    size: tuple[int, int], half_color: bool, carried: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frame of 256x320 seen at 320 pixels has whole models, made for each one; at 160 it would have halved
+    ones, carried, and the one is not told from the other by the area."""
+    asked: list[NeuralOptions] = []
+
+    def colored(options: NeuralOptions, size: tuple[int, int], works_px: tuple[int, ...]) -> list[float]:
+        asked.append(options)
+        return [7.0, 4.0]  # 4 grow with the area
+
+    monkeypatch.setattr(costs, "_colored", colored)
+    options = NeuralOptions("nir", beside=True)
+    options = replace(options, temporal=replace(options.temporal, half_color=half_color))
+    frame_ms, models_ms, full_ms = frame_cost(options, size)
+    assert full_ms == pytest.approx(3.0)
+    assert frame_ms - models_ms * 0.75 * carried == pytest.approx(4.0)
+    assert (models_ms > 0) == carried
+    assert [one.temporal.half_color for one in asked] == [carried]
