@@ -8,6 +8,7 @@ from irchroma.engines.recolor.color_space import rgb_to_ycc
 from irchroma.engines.reference.mood import (
     COLD_MOST,
     LEAVES_LIT,
+    LIT_UP_TO,
     MOST,
     SEE_EVERY,
     VEGETATION,
@@ -56,6 +57,7 @@ def test_leaves_are_turned_towards_the_picture_s_leaves_and_a_sky_towards_its_sk
         assert at(vivid, band)[0] > 1.2 * at(frame, band)[0]
     assert 3 < at(vivid, 1)[1] - at(frame, 1)[1] < 25  # from olive to green
     assert np.abs(vivid[0, 1:3, 40:] - frame[0, 1:3, 40:]).max() < 0.01  # brick and road: hardly
+    np.testing.assert_array_equal(vivid[0, 0, 40:], frame[0, 0, 40:])
 
 
 def test_leaves_and_sky_are_as_light_or_dark_as_the_picture_s_within_bounds_and_nothing_gray_is() -> None:
@@ -100,13 +102,19 @@ def test_the_light_s_cast_is_small_smaller_if_warm_and_hardly_on_leaves() -> Non
     frame = picture(SKY, LEAVES, BRICK, ROAD)
     for low in (108, 105):
         warm, cold = (steered(frame, picture(*[color] * 4)) for color in ((135, 120, low), (low, 120, 135)))
-        away = warm[0, 1:3, 56, 32] - cold[0, 1:3, 56, 32]
-        assert away[0] < -0.015
-        assert away[1] > 0.008
-        for made, most in ((warm, WARM_MOST), (cold, COLD_MOST)):
-            lit, leaves = (np.hypot(*(made - frame)[0, 1:3, at_row, 32]) for at_row in (56, 24))
-            assert 0.99 * most < lit < 1.005 * most
-            assert LEAVES_LIT - 0.01 < leaves / lit < 0.4  # by how much they are leaves
+        for row in (40, 56):  # of brick and road
+            away = warm[0, 1:3, row, 32] - cold[0, 1:3, row, 32]
+            assert away[0] < -0.015
+            assert away[1] > 0.008
+            for made, most in ((warm, WARM_MOST), (cold, COLD_MOST)):
+                lit, leaves = (np.hypot(*(made - frame)[0, 1:3, at_row, 32]) for at_row in (row, 24))
+                assert 0.99 * most < lit < 1.005 * most
+                assert LEAVES_LIT - 0.01 < leaves / lit < 0.4  # by how much they are leaves
+        bright = (LIT_UP_TO[0] - frame[0, 0, 8, 32]) / (LIT_UP_TO[0] - LIT_UP_TO[1])
+        assert 0.8 < bright < 0.9
+        for made, most in ((warm, WARM_MOST), (cold, COLD_MOST))[: 2 if low == 108 else 1]:
+            lit = np.hypot(*(made - frame)[0, 1:3, 8, 32])  # of the sky; at 105 one is turned, too
+            assert 0.99 * bright * most < lit < 1.005 * bright * most
     lamp = steered(frame, picture(*[(160, 110, 40)] * 4)) - frame
     assert np.abs(lamp).max() < 0.5 * WARM_MOST
     lawn = steered(frame, picture((60, 125, 50), (60, 125, 50), (60, 125, 50), (60, 125, 50)))
