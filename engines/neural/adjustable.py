@@ -185,9 +185,12 @@ class AdjustableColorizer:
         if wished != self._rung:
             with self._lock:
                 ready = _key(self.ladder[wished]) in self._ready
+                unusable = _key(self.ladder[wished]) in self._unusable
             if ready:
                 self._take(wished)
-            elif wished > self._rung and not self._relieved:
+            elif unusable and self._relieved:  # what is relieved for does not come
+                self._take(self._rung)
+            elif wished > self._rung and not unusable and not self._relieved:
                 self._relieve()
             self._begin(_BETWEEN_S if ready else 0.0)
         elif self._relieved:  # it was not to be, or is wanted no more

@@ -143,8 +143,9 @@ def test_a_rung_that_is_wished_for_is_compiled_at_once_and_no_other(
     colorizer.close()
 
 
-def test_a_network_that_is_too_slow_looks_seldom_until_the_cheaper_one_is_there(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("comes", [True, False])
+def test_a_network_that_is_too_slow_looks_seldom_until_the_cheaper_one_is_there_or_fails(
+    comes: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else it would take the cores from the thread that compiles, and the run would stay as late as it is."""
     may_compile = threading.Event()
@@ -152,7 +153,10 @@ def test_a_network_that_is_too_slow_looks_seldom_until_the_cheaper_one_is_there(
 
     def when_allowed(colorizer: AdjustableColorizer, rung: Rung) -> None:
         assert may_compile.wait(60)
-        compile_one(colorizer, rung)
+        if comes:
+            compile_one(colorizer, rung)
+        else:
+            colorizer._unusable.add(adjustable._key(rung))
 
     monkeypatch.setattr(AdjustableColorizer, "_compile_one", when_allowed)
     options = NeuralOptions("nir", network=NetworkOptions(cache=None, threads=2))
@@ -176,11 +180,12 @@ def test_a_network_that_is_too_slow_looks_seldom_until_the_cheaper_one_is_there(
         color(colorizer, number := number + 1)
         assert stage._schedule.every == every
     may_compile.set()
-    wait_for(lambda: 96 in compiled(colorizer))
-    color(colorizer, number + 1)
-    assert colorizer.rung == 1
-    assert not colorizer.under_way
-    assert stage._schedule.every == 1
+    wait_for(lambda: 96 in compiled(colorizer) if comes else not colorizer.under_way)
+    for again in (1, 2):
+        color(colorizer, number + again)
+        assert colorizer.rung == int(comes)
+        assert not colorizer.under_way
+        assert stage._schedule.every == 1
     colorizer.close()
 
 
