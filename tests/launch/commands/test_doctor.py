@@ -73,7 +73,10 @@ def test_the_gpus_that_the_path_has_run_on_are_those_of_kept_measurements(tmp_pa
     found = where_it_ran(tmp_path)
     assert (found.works, found.mend) == (False, "launch/first_gpu_run FOLDER")
     for name in ("L4", "H200"):
-        (tmp_path / f"gpu_{name}.json").write_text(json.dumps({"device": f"NVIDIA {name}"}))
+        (tmp_path / f"gpu_{name}.json").write_text(
+            json.dumps({"device": f"NVIDIA {name}", "runtimes": {"torch": {"throughput": []}}})
+        )
+    (tmp_path / "gpu_T4.json").write_text(json.dumps({"device": "NVIDIA T4", "runtimes": {"torch": {}}}))
     (tmp_path / "cpu.json").write_text(json.dumps({"device": "none of them"}))
     found = where_it_ran(tmp_path)
     assert (found.works, found.detail) == (True, "NVIDIA H200, NVIDIA L4")

@@ -50,7 +50,7 @@ static int primary;
 static std::atomic<int> retained, memory, pinned, streams, events, modules, graphs, lost;
 static std::atomic<int> last_nodes, last_longest;
 
-enum { ARGUMENT_BYTES = 256 };  // longer than any kernel's; the rest is not read
+enum { ARGUMENT_BYTES = 512 };  // longer than any kernel's; the rest is not read
 
 static bool fails(const char *what) {
     const char *told = getenv("STAND_IN_FAILS");
