@@ -75,7 +75,8 @@ ABOVE, BRIGHT = (0.4, 0.0), (0.35, 0.55)
 """Height in the picture, [-1, 1] from its top, and Y' of the frame, from which blue may be sky, and is: lower
 and darker it is a cast, a hillside, a lake."""
 SEE_EVERY, EASE = 8, 0.25
-"""Frames between two looks at what they show, and how far each look moves what is changed."""
+"""Frames whose models are made between two looks at what they show, live every fourth at least, and how far
+each look moves what is changed."""
 SIDE = 64
 """Steps of chroma in the table, over [-0.5, 0.5]."""
 CELLS = (20, 16)

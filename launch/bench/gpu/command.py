@@ -70,7 +70,7 @@ _LOOK_S, _START_S = 1.0, 120.0
 _READY = "ready"
 _COMPARISON = "comparison"
 PARTS_FAILED = 3
-"""Exit code of one runtime's process that has measured, and of which some parts are missing."""
+"""Exit code where something was measured, and parts of it are missing."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
