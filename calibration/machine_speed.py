@@ -19,14 +19,14 @@ from irchroma.calibration.recordings import read_frames
 from irchroma.engines import catalog
 from irchroma.engines.network.network import NetworkOptions, open_network
 from irchroma.engines.network.record import require_match
-from irchroma.engines.neural.ladder import MEASURED, Rung
+from irchroma.engines.neural.speed.ladder import MEASURED, Rung
 from irchroma.engines.processor import usable_cores
 from irchroma.engines.recolor.recoloring import Recoloring, RecolorOptions
 from irchroma.engines.recolor.work_picture import padded, reduced, work_size
 from irchroma.engines.temporal.stage import TemporalStage
 from irchroma.stream.errors import StreamError
 from irchroma.stream.protocols import VideoInfo
-from irchroma.stream.sinks.encoders import EncoderOptions, survey_encoders
+from irchroma.stream.sinks.encoding.encoders import EncoderOptions, survey_encoders
 from irchroma.stream.sinks.open_sink import SinkOptions, open_sink
 from irchroma.stream.tone.tone_map import ToneMap
 

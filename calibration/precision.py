@@ -20,8 +20,8 @@ from irchroma.calibration.errors import CalibrationError
 from irchroma.calibration.recordings import InfraredFrames
 from irchroma.engines import catalog
 from irchroma.engines.measures.metrics import ciede2000, psnr
+from irchroma.engines.network.eight_bit.quantization import Quantizer, base_hash
 from irchroma.engines.network.network import Network, NetworkOptions, open_network
-from irchroma.engines.network.quantization import Quantizer, base_hash
 from irchroma.engines.network.record import NetworkRecord
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions, padded, work_size
 from irchroma.engines.recolor.color_space import ycc_to_rgb

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from irchroma.calibration.machine_speed import Demand, MachineSpeed, Stage
-from irchroma.engines.neural.ladder import Rung, candidates, quality
+from irchroma.engines.neural.speed.ladder import Rung, candidates, quality
 
 HEADROOM = 0.75
 """Share of the time between frames, of the processor and of the latency that settings may use up."""
@@ -119,7 +119,7 @@ def settings_toml(
         f"auto_latency_ms = {demand.latency_ms:g}",
         "",
         "[neural]",
-        f"# {rung}: {quality(demand.engine, rung):.3f} in the table of engines/neural/ladder.py",
+        f"# {rung}: {quality(demand.engine, rung):.3f} in the table of engines/neural/speed/ladder.py",
         f'size = "{rung.size}"',
         f"work_size_px = {rung.seen_px}",
         *([f'weights = "{_toml_text(demand.weights)}"'] if demand.weights is not None else []),

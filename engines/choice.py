@@ -234,7 +234,7 @@ def _by_reference(options: NeuralOptions, index: int | None, wish: DeviceWish) -
 
 
 def _networks_on_gpu(options: NeuralOptions, choice: tuple[str, int], wish: DeviceWish) -> NeuralColorizer:
-    from irchroma.engines.gpu.graphs import GraphsOnDevice
+    from irchroma.engines.gpu.capture.graphs import GraphsOnDevice
 
     device = open_device(*choice)
     graphs = GraphsOnDevice(device)
@@ -276,8 +276,8 @@ def _on_gpu(
     wish: DeviceWish,
     on_failure: Callable[[Exception], None] | None = None,
 ) -> DeviceColorizer:
-    from irchroma.engines.gpu.batching import seat_on_device
     from irchroma.engines.gpu.colorizer import DeviceColorizer
+    from irchroma.engines.gpu.frames.batching import seat_on_device
 
     opener = partial(open_device, *choice)
     seat = None

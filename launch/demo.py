@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from irchroma.engines import catalog
 from irchroma.engines.errors import EngineError
-from irchroma.engines.network.twins import settled, weights_for
+from irchroma.engines.network.eight_bit.twins import settled, weights_for
 from irchroma.launch.arguments import OneLineParser
 from irchroma.launch.config import ConfigError
 from irchroma.launch.picture_files import contact_sheet

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from irchroma.stream.errors import SourceError, StreamError
 from irchroma.stream.gstreamer import cuda_memory, door
-from irchroma.stream.sinks.encoders import (
+from irchroma.stream.sinks.encoding.encoders import (
     ASSUMED_RATE,
     Codec,
     EncoderOptions,

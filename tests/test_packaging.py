@@ -41,12 +41,12 @@ def test_type_checkers_see_the_folders_through_links() -> None:
 HOMES = {
     "gi": {"stream/gstreamer/door.py"},
     "openvino": {"engines/network/openvino_runtime.py"},
-    "onnxruntime": {"engines/network/onnx_runtime.py", "engines/network/quantization.py"},
+    "onnxruntime": {"engines/network/onnx_runtime.py", "engines/network/eight_bit/quantization.py"},
     "onnx": {
         "engines/network/torch_runtime.py",
         "engines/network/weight_storage.py",
         "engines/network/onnx_summary.py",
-        "engines/network/quantization.py",
+        "engines/network/eight_bit/quantization.py",
         "engines/training/export.py",
     },
     "torch": {

@@ -24,8 +24,8 @@ from irchroma.engines import catalog
 from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
 from irchroma.engines.gpu.chain import ChainOptions, DeviceChain, OpenSeat
 from irchroma.engines.gpu.device import Device
-from irchroma.engines.gpu.pictures import PictureOnDevice
-from irchroma.engines.gpu.transfer import DevicePicture
+from irchroma.engines.gpu.frames.pictures import PictureOnDevice
+from irchroma.engines.gpu.frames.transfer import DevicePicture
 from irchroma.engines.network.record import require_match
 from irchroma.engines.neural.colorizer import NeuralOptions, NeuralPicture
 from irchroma.engines.neural.given_picture import checked_strength

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineError
 from irchroma.engines.gpu.device import Device, DeviceArray, WorkQueue, Workspace
+from irchroma.engines.gpu.frames.ring import FrameRing, Slot
 from irchroma.engines.gpu.kernels.source import search_state_struct
-from irchroma.engines.gpu.ring import FrameRing, Slot
 from irchroma.engines.gpu.steps.motion import SQUARED_PARTS, SearchSteps, asked_block, found_block
 from irchroma.engines.temporal.motion import Area, Found
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from irchroma.engines.cache import cache_folder
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable
+from irchroma.engines.network.eight_bit.verification import Check, verify
 from irchroma.engines.network.record import read_record
-from irchroma.engines.network.verification import Check, verify
 from irchroma.engines.processor import usable_cores
 
 log = logging.getLogger(__name__)

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from irchroma.engines import catalog
 from irchroma.engines.errors import EngineError
 from irchroma.engines.network.ahead import open_kept
+from irchroma.engines.network.eight_bit.twins import weights_for
 from irchroma.engines.network.network import Network, NetworkOptions, Tensor, open_network
 from irchroma.engines.network.sharing import SharedPool
-from irchroma.engines.network.twins import weights_for
 from irchroma.engines.neural.colorizer import DeferredPicture, NeuralColorizer, NeuralOptions
 from irchroma.engines.neural.exemplar import ExemplarNetwork, PreparedNetwork
 from irchroma.engines.neural.given_picture import GivenPicture
-from irchroma.engines.neural.ladder import Rung
+from irchroma.engines.neural.speed.ladder import Rung
 from irchroma.engines.processor import make_nice, usable_cores
 from irchroma.engines.recolor.work_picture import padded, work_size
 from irchroma.engines.reference.pictures import Reference

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from irchroma.engines import catalog
 from irchroma.engines.errors import EngineError, EngineOptionError
+from irchroma.engines.network.eight_bit.twins import weights_for
 from irchroma.engines.network.network import Network, NetworkOptions, open_graph, open_network
 from irchroma.engines.network.record import require_match
 from irchroma.engines.network.sharing import NetworkSeat
-from irchroma.engines.network.twins import weights_for
 from irchroma.engines.neural import people
 from irchroma.engines.neural.beside import Answer, CallsInOrder, ColorBeside
 from irchroma.engines.neural.carried import CarriedModels

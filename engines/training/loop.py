@@ -15,10 +15,15 @@ import torch
 
 from irchroma.engines.cache import replaced
 from irchroma.engines.errors import EngineError, EngineOptionError
-from irchroma.engines.training.batch import Batch, BatchThread
+from irchroma.engines.training.color.batch import Batch, BatchThread
+from irchroma.engines.training.color.objective import (
+    ChromaClasses,
+    Objective,
+    ObjectiveWeights,
+    chroma_histogram,
+)
 from irchroma.engines.training.coloring_network import SIZES, ColorNetwork
 from irchroma.engines.training.encoder import load_pretrained
-from irchroma.engines.training.objective import ChromaClasses, Objective, ObjectiveWeights, chroma_histogram
 from irchroma.engines.training.pictures import Picture
 from irchroma.engines.training.report import validate
 from irchroma.engines.training.steps import (

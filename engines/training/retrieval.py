@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from irchroma.engines.errors import EngineError
 from irchroma.engines.retrieval.features import SIZE, prepared
-from irchroma.engines.training.augmentation import degrade, expose
+from irchroma.engines.training.color.augmentation import degrade, expose
 from irchroma.engines.training.encoder import Encoder, load_pretrained
 from irchroma.engines.training.export import Ports, fold, write_graph
 from irchroma.engines.training.pictures import Picture, read_pairs, rgb_to_gray

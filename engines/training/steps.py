@@ -19,7 +19,7 @@ from torch import nn
 
 from irchroma.engines.cache import replaced
 from irchroma.engines.errors import EngineError, EngineOptionError
-from irchroma.engines.training.batch import BatchThread
+from irchroma.engines.training.color.batch import BatchThread
 
 LOG = logging.getLogger(__name__)
 

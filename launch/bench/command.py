@@ -16,19 +16,19 @@ BENCHES = CommandTable(
             "an archive by several workers against one run: pictures, times, seams, speed",
         ),
         "auto": (
-            "irchroma.launch.bench.auto",
+            "irchroma.launch.bench.speed.auto",
             "a live run by --auto while other processes load the machine",
         ),
         "live": (
-            "irchroma.launch.bench.live",
+            "irchroma.launch.bench.speed.live",
             "whole runs against gst-launch, and a live source's latency",
         ),
         "cameras": (
-            "irchroma.launch.bench.cameras",
+            "irchroma.launch.bench.speed.cameras",
             "several cameras at once, with shared and separate networks",
         ),
         "cpu": (
-            "irchroma.launch.bench.cpu",
+            "irchroma.launch.bench.speed.cpu",
             "stages, files and live cameras on the CPU, instructions masked too, beside an older checkout",
         ),
         "element": (
@@ -36,7 +36,7 @@ BENCHES = CommandTable(
             "the GStreamer element beside its engine alone and a pipeline without it",
         ),
         "exemplars": (
-            "irchroma.launch.bench.exemplars",
+            "irchroma.launch.bench.color.exemplars",
             "pairs colored by a reference: network, geometry, statistics; other scenes; cost",
         ),
         "gpu": (
@@ -44,32 +44,35 @@ BENCHES = CommandTable(
             "the GPU path: parity, frames a second, latency, each step",
         ),
         "quality": (
-            "irchroma.launch.bench.quality",
+            "irchroma.launch.bench.color.quality",
             "every engine and size on pairs, and a plot of quality over time",
         ),
         "reference": (
-            "irchroma.launch.bench.reference",
+            "irchroma.launch.bench.color.reference",
             "a fixed camera's own color pictures as its reference: gain, and ghosts",
         ),
         "references": (
-            "irchroma.launch.bench.references",
+            "irchroma.launch.bench.color.references",
             "how often a scene's color picture is found for its infrared frame",
         ),
         "repair": (
-            "irchroma.launch.bench.repair",
+            "irchroma.launch.bench.color.repair",
             "methods of repair on pictures and clips, and a frame's time",
         ),
         "service": (
             "irchroma.launch.bench.service.command",
             "page and RTSP with viewers who come and go, changes at random, a camera that dies",
         ),
-        "soak": ("irchroma.launch.bench.soak", "memory over a long run with clients coming and going"),
-        "start": ("irchroma.launch.bench.start", "from the command to the first picture"),
+        "soak": ("irchroma.launch.bench.speed.soak", "memory over a long run with clients coming and going"),
+        "start": ("irchroma.launch.bench.speed.start", "from the command to the first picture"),
         "twins": (
             "irchroma.launch.bench.eight_bit.twins",
             "8-bit twins beside their float networks: CPU time, instructions masked too, and colors",
         ),
-        "temporal": ("irchroma.launch.bench.temporal", "flicker, quality and cost of the temporal stage"),
+        "temporal": (
+            "irchroma.launch.bench.color.temporal",
+            "flicker, quality and cost of the temporal stage",
+        ),
     },
     default="live",
 )

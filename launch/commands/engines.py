@@ -22,9 +22,9 @@ from irchroma.engines.gpu.plans.file import PlanHeader, device_phrase, read_plan
 from irchroma.engines.gpu.plans.library import LIBRARIES
 from irchroma.engines.gpu.plans.proof import EIGHT_BIT
 from irchroma.engines.network import network
+from irchroma.engines.network.eight_bit.quantization import FLOAT_GROUPS, renew
+from irchroma.engines.network.eight_bit.twins import twin_path
 from irchroma.engines.network.onnx_summary import COUNTED_SIZE, inspect
-from irchroma.engines.network.quantization import FLOAT_GROUPS, renew
-from irchroma.engines.network.twins import twin_path
 from irchroma.engines.palette.tables import PALETTES
 from irchroma.launch.progress import Progress
 

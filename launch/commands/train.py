@@ -166,9 +166,9 @@ def run(args: argparse.Namespace) -> int:
         import torch
     except ImportError as error:
         raise EngineUnavailable("training needs torch: pip install irchroma[train]") from error
+    from irchroma.engines.training.color.objective import ObjectiveWeights
     from irchroma.engines.training.export import ExportOptions, export
     from irchroma.engines.training.loop import Training, TrainOptions
-    from irchroma.engines.training.objective import ObjectiveWeights
     from irchroma.engines.training.steps import CHECKPOINT, require_free
 
     if args.threads < 1:
@@ -358,10 +358,10 @@ def _recipe(args: argparse.Namespace) -> Recipe:
     usual, cache = TRANSLATION_STEPS[args.engine], args.cache or CACHE
     translation = usual if args.translation_steps is None else args.translation_steps
     if args.engine == "nir":
-        from irchroma.engines.training.nir import NirRecipe
+        from irchroma.engines.training.color.nir import NirRecipe
 
         return NirRecipe(args.data, not args.single_task, cache, translation, extra, args.turned)
-    from irchroma.engines.training.thermal import ThermalRecipe
+    from irchroma.engines.training.color.thermal import ThermalRecipe
 
     return ThermalRecipe(args.data, cache, translation, extra)
 

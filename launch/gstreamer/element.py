@@ -22,7 +22,7 @@ from irchroma.stream.gstreamer.door import structure_of
 from irchroma.stream.gstreamer.sample import Caps, Sample, caps_of
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import Colorizer
-from irchroma.stream.sinks.i420_packer import Yuv420Packer, even_size
+from irchroma.stream.sinks.encoding.i420_packer import Yuv420Packer, even_size
 from irchroma.stream.sources.video_format import sample_to_pixels
 from irchroma.stream.tone.tone_map import ToneMap
 

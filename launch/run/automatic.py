@@ -20,12 +20,12 @@ from irchroma.engines.choice import GPU_RUNTIMES, ColorizerOptions
 from irchroma.engines.gpu import probe
 from irchroma.engines.network.network import GPU_ONLY
 from irchroma.engines.network.sharing import SharedPool
-from irchroma.engines.neural import pace
 from irchroma.engines.neural.adjustable import AdjustableColorizer
 from irchroma.engines.neural.colorizer import NeuralOptions
-from irchroma.engines.neural.ladder import SKIP_LOSS, Rung, candidates, ladder, quality
-from irchroma.engines.neural.load_control import LoadController
-from irchroma.engines.neural.used import UseMeter
+from irchroma.engines.neural.speed import pace
+from irchroma.engines.neural.speed.ladder import SKIP_LOSS, Rung, candidates, ladder, quality
+from irchroma.engines.neural.speed.load_control import LoadController
+from irchroma.engines.neural.speed.used import UseMeter
 from irchroma.launch.config import ConfigError, dotted_keys, load_toml
 from irchroma.launch.measured import circumstances
 from irchroma.launch.run.options import RunConfig, load

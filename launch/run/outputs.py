@@ -19,8 +19,8 @@ from irchroma.launch.config import ConfigError
 from irchroma.launch.run.options import RunConfig
 from irchroma.launch.run.passwords import page_token
 from irchroma.stream.protocols import VideoInfo
-from irchroma.stream.sinks.encoders import ASSUMED_RATE
-from irchroma.stream.sinks.haste import HURRIED_WORK, hurried
+from irchroma.stream.sinks.encoding.encoders import ASSUMED_RATE
+from irchroma.stream.sinks.encoding.haste import HURRIED_WORK, hurried
 from irchroma.stream.sinks.http.access import Access
 from irchroma.stream.sinks.open_sink import (
     SinkOptions,

@@ -61,6 +61,7 @@ from irchroma.stream.sensor import stripes
 from irchroma.stream.sensor.correction import Camera
 from irchroma.stream.sensor.presets import find_profile
 from irchroma.stream.sensor.profile import load_profile
+from irchroma.stream.sinks.encoding.sound import LiveSound
 from irchroma.stream.sinks.evidence.recorder import EvidenceRecorder
 from irchroma.stream.sinks.evidence.tracks import ColorTrack, RawTrack
 from irchroma.stream.sinks.open_sink import (
@@ -70,7 +71,6 @@ from irchroma.stream.sinks.open_sink import (
     takes_planes,
     takes_sound,
 )
-from irchroma.stream.sinks.sound import LiveSound
 from irchroma.stream.sources.gst_source import GstSource
 from irchroma.stream.sources.open_source import open_source
 from irchroma.stream.sources.pictures import scale_of

@@ -15,11 +15,11 @@ from irchroma.stream.errors import SinkError, StreamError, StreamOptionError
 from irchroma.stream.gstreamer import door
 from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.protocols import Pixels, VideoInfo
-from irchroma.stream.sinks.encoders import EncoderOptions, EncoderTask, codec_for
+from irchroma.stream.sinks.encoding.encoders import EncoderOptions, EncoderTask, codec_for
+from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool
+from irchroma.stream.sinks.encoding.sound import LiveSound, open_sound
 from irchroma.stream.sinks.files.held import hold
 from irchroma.stream.sinks.pipeline_sink import PipelineSink, Tail
-from irchroma.stream.sinks.shared_encoder import EncoderPool
-from irchroma.stream.sinks.sound import LiveSound, open_sound
 
 PLAYLIST = "live.m3u8"
 _SEGMENT = "segment"

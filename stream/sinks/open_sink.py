@@ -19,18 +19,18 @@ from irchroma.stream.errors import SinkError
 from irchroma.stream.protocols import FrameSink
 from irchroma.stream.remarks import remark
 from irchroma.stream.secret_keys import NAME_KEYS, SECRET_KEYS
-from irchroma.stream.sinks.encoders import EncoderOptions
+from irchroma.stream.sinks.encoding.encoders import EncoderOptions
+from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool
+from irchroma.stream.sinks.encoding.sound import LiveSound
 from irchroma.stream.sinks.files.file_sink import EXTENSIONS, FileSink, FileSinkOptions
 from irchroma.stream.sinks.files.segmented_sink import Retention, SegmentedSink
 from irchroma.stream.sinks.http.access import Access, needs_access
 from irchroma.stream.sinks.null_sink import NullSink
-from irchroma.stream.sinks.shared_encoder import EncoderPool
-from irchroma.stream.sinks.sound import LiveSound
 
 if TYPE_CHECKING:
     from irchroma.stream.sinks.http.page import LiveControl, LiveThermometer
     from irchroma.stream.sinks.onvif.sink import OnvifOptions
-    from irchroma.stream.sinks.rtsp_server import RtspAddress
+    from irchroma.stream.sinks.rtsp.server import RtspAddress
     from irchroma.stream.sinks.srt_sink import SrtAddress
 
 _PORTS = {"rtsp": 8554, "http": 8080, "srt": 0}
@@ -247,7 +247,7 @@ def _hls(folder: Path, playlist: str, options: SinkOptions) -> FrameSink:
 
 
 def _rtsp(text: str, options: SinkOptions) -> FrameSink:
-    from irchroma.stream.sinks.rtsp_sink import RtspSink
+    from irchroma.stream.sinks.rtsp.sink import RtspSink
 
     rtsp = RtspSink(_rtsp_address(text), options.encoder, options.pool, _sound(options))
     if options.onvif is None:
@@ -342,7 +342,7 @@ def _rtsp_address(text: str) -> RtspAddress:
         raise SinkError(
             f"{public(text)}: expected both a user and a password: rtsp://user:password@:{port}/name"
         )
-    from irchroma.stream.sinks.rtsp_server import RtspAddress
+    from irchroma.stream.sinks.rtsp.server import RtspAddress
 
     return RtspAddress(parts.hostname or "", port, name, user, password)
 

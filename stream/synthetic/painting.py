@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 
 from irchroma.stream.synthetic import light
-from irchroma.stream.synthetic.building import paint_house, paint_house_shadow
 from irchroma.stream.synthetic.canvas import Canvas, Patch, View
-from irchroma.stream.synthetic.ground import Layout, paint_ground, paint_hills
 from irchroma.stream.synthetic.light import Material
 from irchroma.stream.synthetic.plan import ScenePlan
-from irchroma.stream.synthetic.tree import paint_tree, paint_tree_shadow, paint_tufts
-from irchroma.stream.synthetic.vehicle import car_materials, draw_car
+from irchroma.stream.synthetic.things.building import paint_house, paint_house_shadow
+from irchroma.stream.synthetic.things.ground import Layout, paint_ground, paint_hills
+from irchroma.stream.synthetic.things.tree import paint_tree, paint_tree_shadow, paint_tufts
+from irchroma.stream.synthetic.things.vehicle import car_materials, draw_car
 
 SIGN_RED = Material((206, 32, 36), 0.60, 15, 7, 3)
 SIGN_WHITE = Material((240, 240, 238), 0.70, 15, 6, 3)

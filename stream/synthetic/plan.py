@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.stream.synthetic.building import House
 from irchroma.stream.synthetic.canvas import Patch, View
-from irchroma.stream.synthetic.ground import Layout
 from irchroma.stream.synthetic.texture import Plane
-from irchroma.stream.synthetic.tree import make_tree
+from irchroma.stream.synthetic.things.building import House
+from irchroma.stream.synthetic.things.ground import Layout
+from irchroma.stream.synthetic.things.tree import make_tree
 
 
 class Tree:

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.stream.synthetic import light
-from irchroma.stream.synthetic.actors import Actor, Placed, make_driver, make_swayer, make_walker
 from irchroma.stream.synthetic.canvas import FAR_M, Canvas
 from irchroma.stream.synthetic.painting import enlarged, paint_static
 from irchroma.stream.synthetic.plan import ScenePlan, plan_scene
-from irchroma.stream.synthetic.sky import Sky, make_clouds, make_sky
 from irchroma.stream.synthetic.texture import Plane
+from irchroma.stream.synthetic.things.actors import Actor, Placed, make_driver, make_swayer, make_walker
+from irchroma.stream.synthetic.things.sky import Sky, make_clouds, make_sky
 
 _KEPT_SCENES = 4  # of some 30 MB each
 CLOUD_SPEED = 0.006  # of the picture's width in a second
@@ -219,7 +219,7 @@ def _cache_file(scene: str) -> Path | None:
     try:
         folder = (Path(base) if base.startswith("/") else Path.home() / ".cache") / "irchroma" / "scenes"
         folder.mkdir(parents=True, exist_ok=True)
-        code = b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py")))
+        code = b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.rglob("*.py")))
     except (OSError, RuntimeError):
         return None
     if not os.access(folder, os.W_OK | os.X_OK):

@@ -19,7 +19,7 @@ from irchroma.calibration.settings_choice import (
     rank,
     settings_toml,
 )
-from irchroma.engines.neural.ladder import MEASURED, Rung, candidates, quality
+from irchroma.engines.neural.speed.ladder import MEASURED, Rung, candidates, quality
 from irchroma.launch.commands.calibrate.speed import CHOSEN, draw_speed
 from irchroma.launch.run.options import load
 

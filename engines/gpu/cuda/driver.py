@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from irchroma.engines.errors import DeviceLost, EngineError, EngineUnavailable
-from irchroma.engines.gpu.capture_lock import recordings
+from irchroma.engines.gpu.capture.capture_lock import recordings
 from irchroma.engines.gpu.cuda.compile import kernel_binaries
 from irchroma.engines.gpu.device import CaptureRefused
 from irchroma.engines.gpu.kernels.source import BLOCK, ExtentStruct, Launch, kernel_names

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from irchroma.engines.errors import DeviceLost, EngineError, EngineOptionError, EngineUnavailable
-from irchroma.engines.gpu.capture_lock import recordings
+from irchroma.engines.gpu.capture.capture_lock import recordings
 from irchroma.engines.gpu.cuda.driver import (
     CudaDriver,
     EventMark,

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from irchroma.engines.training.classic.method import ClassicBatch, on_luma
-from irchroma.engines.training.objective import rgb_to_ycc
+from irchroma.engines.training.color.objective import rgb_to_ycc
 from irchroma.engines.training.pictures import UNLABELED
 
 PATCH_PX = 7  # section 2.2: low-level feature

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from irchroma.engines.training.classic.lab import lab_to_rgb, luma_to_lightness
-from irchroma.engines.training.objective import rgb_to_ycc
+from irchroma.engines.training.color.objective import rgb_to_ycc
 
 SCENES = (
     "country",

@@ -15,16 +15,16 @@ import torch
 
 from irchroma.engines.errors import EngineError, EngineOptionError
 from irchroma.engines.measures import metrics
-from irchroma.engines.training.augmentation import augment_lightly, cut
-from irchroma.engines.training.batch import stack
 from irchroma.engines.training.classic.cheng2015 import Cheng2015
 from irchroma.engines.training.classic.iizuka2016 import Iizuka2016
 from irchroma.engines.training.classic.method import UNKNOWN, ClassicBatch, Method, scene_of
 from irchroma.engines.training.classic.zhang2016 import Zhang2016
+from irchroma.engines.training.color.augmentation import augment_lightly, cut
+from irchroma.engines.training.color.batch import stack
+from irchroma.engines.training.color.thermal import ThermalRecipe
 from irchroma.engines.training.pictures import Picture, read_color, read_pairs, rgb_to_gray
 from irchroma.engines.training.report import color, sheet, shrink
 from irchroma.engines.training.steps import StepOptions, Steps
-from irchroma.engines.training.thermal import ThermalRecipe
 
 LOG = logging.getLogger(__name__)
 

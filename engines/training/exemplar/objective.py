@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
+from irchroma.engines.training.color.objective import rgb_to_ycc
 from irchroma.engines.training.encoder import Encoder
 from irchroma.engines.training.exemplar.modules import Trunk
 from irchroma.engines.training.exemplar.network import CELL_PX, Matched
 from irchroma.engines.training.exemplar.pairs import NOTHING, Triples
-from irchroma.engines.training.objective import rgb_to_ycc
 
 COARSE_PX = 4
 """Errors are means over so many pixels: detail is the sensor's and is not up to the reference."""

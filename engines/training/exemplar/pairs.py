@@ -23,10 +23,10 @@ from torch import Tensor
 from irchroma.engines.errors import EngineError
 from irchroma.engines.network.network import Network
 from irchroma.engines.recolor.color_space import BT601
-from irchroma.engines.training.augmentation import degrade
+from irchroma.engines.training.color.augmentation import degrade
+from irchroma.engines.training.color.objective import rgb_to_ycc
 from irchroma.engines.training.exemplar.modules import places
 from irchroma.engines.training.exemplar.network import CELL_PX
-from irchroma.engines.training.objective import rgb_to_ycc
 from irchroma.engines.training.pictures import Picture, read_color, read_pairs
 
 OTHER_SCENE, OTHER_FRAME = 0.4, 0.08

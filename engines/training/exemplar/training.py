@@ -17,13 +17,13 @@ from irchroma.engines import catalog
 from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
 from irchroma.engines.measures import metrics
 from irchroma.engines.reference.placing import Placing
+from irchroma.engines.training.color.objective import rgb_to_ycc
 from irchroma.engines.training.encoder import Encoder, load_pretrained
 from irchroma.engines.training.exemplar.modules import DIM, places
 from irchroma.engines.training.exemplar.network import CELL_PX, Modules, ReferenceNetwork
 from irchroma.engines.training.exemplar.objective import ReferenceObjective, ReferenceWeights
 from irchroma.engines.training.exemplar.pairs import ReferencePictures, Triples
 from irchroma.engines.training.export import weights_of
-from irchroma.engines.training.objective import rgb_to_ycc
 from irchroma.engines.training.report import compose, shrink
 from irchroma.engines.training.steps import StepOptions, Steps, follow
 

@@ -17,8 +17,8 @@ from torch import nn
 
 from irchroma.engines.errors import EngineError, EngineOptionError
 from irchroma.engines.repair.holes import draw
-from irchroma.engines.training.augmentation import degrade, expose
 from irchroma.engines.training.classic.method import settled
+from irchroma.engines.training.color.augmentation import degrade, expose
 from irchroma.engines.training.export import Ports, write_graph
 from irchroma.engines.training.pictures import SUFFIXES, read_gray
 from irchroma.engines.training.repair.context_encoder import ContextEncoder

@@ -15,8 +15,8 @@ from typing import Any
 from irchroma.calibration.precision import PrecisionOptions, PrecisionSearch, Quality
 from irchroma.calibration.recordings import InfraredFrames
 from irchroma.engines import catalog
+from irchroma.engines.network.eight_bit.twins import twin_path
 from irchroma.engines.network.record import read_record
-from irchroma.engines.network.twins import twin_path
 from irchroma.launch.child import json_of
 from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import write_json

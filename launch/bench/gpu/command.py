@@ -25,9 +25,9 @@ from irchroma.engines import catalog
 from irchroma.engines.choice import GPU_RUNTIMES, device_index, open_device
 from irchroma.engines.errors import EngineError, EngineUnavailable
 from irchroma.engines.gpu import probe
-from irchroma.engines.gpu.batching import BATCHES
 from irchroma.engines.gpu.colorizer import DeviceColorizer
 from irchroma.engines.gpu.device import Device
+from irchroma.engines.gpu.frames.batching import BATCHES
 from irchroma.engines.neural.colorizer import NeuralOptions
 from irchroma.engines.processor import usable_cores
 from irchroma.engines.recolor.work_picture import STRIDE_PX, work_size

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from irchroma.engines.gpu.branches import Branches, plan_branches
+from irchroma.engines.gpu.capture.branches import Branches, plan_branches
 from irchroma.engines.gpu.chain import COLORED, DeviceChain
 from irchroma.engines.gpu.colorizer import DeviceColorizer
 from irchroma.engines.gpu.device import CaptureRefused, Device, DeviceArray, DeviceNetwork, Mark, WorkQueue

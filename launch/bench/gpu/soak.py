@@ -16,11 +16,11 @@ from typing import Any
 
 from irchroma.engines.choice import GPU_RUNTIMES, open_device
 from irchroma.engines.errors import EngineError
-from irchroma.engines.gpu.batching import seat_on_device
 from irchroma.engines.gpu.colorizer import DeviceColorizer
 from irchroma.engines.gpu.cpu_device import CpuDevice
 from irchroma.engines.gpu.cuda.driver import CudaDriver
 from irchroma.engines.gpu.device import Device
+from irchroma.engines.gpu.frames.batching import seat_on_device
 from irchroma.engines.gpu.kernels.host import HostKernels
 from irchroma.engines.network.network import NetworkOptions
 from irchroma.engines.network.sharing import SharedPool

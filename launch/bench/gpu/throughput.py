@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineError
-from irchroma.engines.gpu.batching import seat_on_device
 from irchroma.engines.gpu.chain import DeviceChain
 from irchroma.engines.gpu.colorizer import DeviceColorizer
 from irchroma.engines.gpu.device import Device
+from irchroma.engines.gpu.frames.batching import seat_on_device
 from irchroma.engines.network.sharing import SharedPool
 from irchroma.engines.neural.colorizer import NeuralOptions
 
@@ -40,7 +40,7 @@ class Case:
         depth: frames in flight of each.
         graphs: work recorded as graphs.
         rate: frames a second of each video; 0 for as many as go through.
-        batched: one network for all, see `engines.gpu.batching`.
+        batched: one network for all, see `engines.gpu.frames.batching`.
         scene: `pan`, whose motion the host's processor searches; `still`, with a sensor's noise.
         temporal: with the temporal stage; without it the host does next to nothing: that is the GPU's rate.
     """

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from irchroma.launch.bench.service.viewers import WAYS, Addresses, Viewers, Visit, visit
-from irchroma.launch.bench.soak import RtspCamera, Sample, free_port, levels, sample_of
+from irchroma.launch.bench.speed.soak import RtspCamera, Sample, free_port, levels, sample_of
 from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import write_json
 from irchroma.launch.progress import Progress

@@ -16,7 +16,7 @@ from irchroma.calibration.errors import CalibrationError
 from irchroma.engines import catalog
 from irchroma.engines.measures.metrics import taken_by_day
 from irchroma.engines.measures.natural_truth import natural
-from irchroma.engines.network.trust import WatchedNetwork, with_trust
+from irchroma.engines.network.eight_bit.trust import WatchedNetwork, with_trust
 from irchroma.engines.network.weight_storage import load, save
 from irchroma.launch.measured import write_json
 from irchroma.launch.picture_files import list_pairs, list_pictures, read_pair, read_rgb
@@ -181,8 +181,8 @@ def _by_day(pairs: Iterator[Pair]) -> Iterator[Pair]:
     Against a washed-out truth the sky, of which they are surest, would be what they are furthest off at. Of a
     night's color nothing is held against them: lamps and noise are no truth, but the scene is a known one.
     """
-    from irchroma.engines.training.thermal import DARK
-    from irchroma.engines.training.thermal_like import daylight_of_pair, light_people
+    from irchroma.engines.training.color.thermal import DARK
+    from irchroma.engines.training.color.thermal_like import daylight_of_pair, light_people
 
     for luma, truth in pairs:
         if truth is None or taken_by_day(truth):
@@ -196,8 +196,8 @@ def _as_others_see(pairs: Iterator[Pair], band: str) -> Iterator[Pair]:
 
     What is known is the scene, not the camera: of these the color is not judged.
     """
-    from irchroma.engines.training.augmentation import Crop, night
-    from irchroma.engines.training.thermal_like import camera
+    from irchroma.engines.training.color.augmentation import Crop, night
+    from irchroma.engines.training.color.thermal_like import camera
     from irchroma.launch.commands.train import synthetic_pairs
 
     random = np.random.default_rng(SEED)
@@ -221,7 +221,7 @@ def _as_others_see(pairs: Iterator[Pair], band: str) -> Iterator[Pair]:
 
 def _drawn_too(pairs: Iterator[Pair]) -> Iterator[Pair]:
     """Each pair, and its scene once more as if heat had been seen: rooms and animals of a thermal camera."""
-    from irchroma.engines.training.thermal_like import stranger
+    from irchroma.engines.training.color.thermal_like import stranger
 
     random = np.random.default_rng(SEED)
     for luma, truth in pairs:

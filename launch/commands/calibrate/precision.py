@@ -28,8 +28,8 @@ from irchroma.calibration.precision import (
 from irchroma.calibration.recordings import InfraredFrames, gather
 from irchroma.calibration.side_by_side import Speed, race
 from irchroma.engines import catalog
+from irchroma.engines.network.eight_bit.quantization import PRECISIONS
 from irchroma.engines.network.network import Network, NetworkOptions, open_network
-from irchroma.engines.network.quantization import PRECISIONS
 from irchroma.launch.measured import write_json
 from irchroma.launch.picture_files import contact_sheet, list_pairs, read_pair, write_rgb
 from irchroma.launch.progress import Progress

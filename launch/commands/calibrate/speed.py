@@ -29,7 +29,7 @@ from irchroma.calibration.settings_choice import (
     settings_toml,
 )
 from irchroma.engines import catalog
-from irchroma.engines.neural.ladder import ladder
+from irchroma.engines.neural.speed.ladder import ladder
 from irchroma.launch.measured import machine_line
 from irchroma.launch.picture_files import GROUND, INK, write_rgb
 from irchroma.launch.progress import Progress

@@ -15,7 +15,8 @@ from irchroma.stream.errors import SinkError, StreamError
 from irchroma.stream.gstreamer.door import structure_of
 from irchroma.stream.matroska import Track
 from irchroma.stream.remarks import remark
-from irchroma.stream.sinks.encoders import EncoderOptions
+from irchroma.stream.sinks.encoding.encoders import EncoderOptions
+from irchroma.stream.sinks.encoding.sound import FileSound
 from irchroma.stream.sinks.evidence.evidence_file import (
     COLOR,
     FACTS,
@@ -30,7 +31,6 @@ from irchroma.stream.sinks.evidence.evidence_file import (
 from irchroma.stream.sinks.evidence.signing import Signer
 from irchroma.stream.sinks.files.file_sink import check_writable, made_beside
 from irchroma.stream.sinks.files.segmented_sink import Retention, numbered
-from irchroma.stream.sinks.sound import FileSound
 
 log = logging.getLogger(__name__)
 

@@ -11,12 +11,12 @@ from irchroma.stream.gstreamer.door import structure_of
 from irchroma.stream.matroska import Track
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import Pixels, VideoInfo
-from irchroma.stream.sinks.encoders import EncoderTask
+from irchroma.stream.sinks.encoding.encoders import EncoderTask
+from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool
 from irchroma.stream.sinks.evidence.evidence_file import COLOR, RAW, RAW_NAME, Coded
 from irchroma.stream.sinks.evidence.recorder import EvidenceRecorder, Waiting
 from irchroma.stream.sinks.files.lossless import LosslessPacker, encoder_for, kind_of
 from irchroma.stream.sinks.pipeline_sink import PipelineSink, Tail, check_size
-from irchroma.stream.sinks.shared_encoder import EncoderPool
 
 _END_S = 30.0
 _OUT = "fakesink name=coded sync=false async=false"

@@ -10,9 +10,9 @@ from irchroma.stream.errors import SinkError, StreamError
 from irchroma.stream.gstreamer.door import structure_of
 from irchroma.stream.gstreamer.sample import Unit
 from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.sinks.encoding.shared_encoder import ROOM_S
 from irchroma.stream.sinks.files.file_sink import FileSink
 from irchroma.stream.sinks.pipeline_sink import CODED_BYTES, Tail, check_size, explain
-from irchroma.stream.sinks.shared_encoder import ROOM_S
 
 _PARSERS = {"video/x-h264": "h264parse", "video/x-h265": "h265parse", "video/x-av1": "av1parse"}
 """What lays a bitstream out as Matroska has it; the others are laid out already by what was in front of

@@ -10,12 +10,12 @@ from pathlib import Path
 from irchroma.stream.errors import SinkError, StreamError
 from irchroma.stream.gstreamer.sample import Unit
 from irchroma.stream.protocols import Pixels, VideoInfo
-from irchroma.stream.sinks.encoders import EncoderTask
+from irchroma.stream.sinks.encoding.encoders import EncoderTask
+from irchroma.stream.sinks.encoding.i420_packer import even_size
+from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool, SharedEncoder
 from irchroma.stream.sinks.files.file_sink import FileSinkOptions, task_of
 from irchroma.stream.sinks.files.segmented_sink import Retention, SegmentedSink
-from irchroma.stream.sinks.i420_packer import even_size
 from irchroma.stream.sinks.pipeline_sink import CODED_BYTES, check_size, explain
-from irchroma.stream.sinks.shared_encoder import EncoderPool, SharedEncoder
 
 _FLUSH_S = 30.0
 

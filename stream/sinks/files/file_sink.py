@@ -16,15 +16,15 @@ from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import Pixels, VideoInfo
 from irchroma.stream.remarks import remark
-from irchroma.stream.sinks.encoders import Codec, EncoderOptions, EncoderTask, codec_for
+from irchroma.stream.sinks.encoding.encoders import Codec, EncoderOptions, EncoderTask, codec_for
+from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool
+from irchroma.stream.sinks.encoding.sound import LiveSound, open_sound
 from irchroma.stream.sinks.files.audio_track import AudioTrack, open_audio
 from irchroma.stream.sinks.files.description import date
 from irchroma.stream.sinks.files.held import hold
 from irchroma.stream.sinks.files.lossless import LosslessPacker, encoder_for, kind_of
 from irchroma.stream.sinks.files.mp4_repair import close_gaps, delay_mp4, head_of, refragment
 from irchroma.stream.sinks.pipeline_sink import PipelineSink, Tail, check_size
-from irchroma.stream.sinks.shared_encoder import EncoderPool
-from irchroma.stream.sinks.sound import LiveSound, open_sound
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,6 @@ import secrets
 from collections.abc import Callable, Mapping
 from functools import cache
 from io import BytesIO
-from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -21,7 +20,7 @@ from starlette.types import Message, Receive, Scope, Send
 from irchroma.stream.sinks.http.access import Access, Role, WrongTries, ticket
 from irchroma.stream.sinks.http.description import described
 from irchroma.stream.sinks.http.feeds import FEEDS, Feed
-from irchroma.stream.sinks.http.page import LiveControl, LiveThermometer, index_page, login_page, page
+from irchroma.stream.sinks.http.page import ASSETS, LiveControl, LiveThermometer, index_page, login_page, page
 from irchroma.stream.sinks.http.watching import (
     FOR_ALL,
     FRESH,
@@ -307,7 +306,7 @@ _WORKERS = "media-src 'self' blob:; worker-src blob:"  # of hls.js
 
 @cache
 def _vendored(name: str) -> bytes:
-    return Path(__file__).with_name("vendor").joinpath(name).read_bytes()
+    return (ASSETS / "vendor" / name).read_bytes()
 
 
 def _action(one: Page, what: str) -> Callable[[dict[str, Any]], Any] | None:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from irchroma.stream.view.views import VIEWS
 
+ASSETS = Path(__file__).parent / "assets"
 _SCRIPTS = (
     "controls.js",
     "video.js",
@@ -29,7 +30,7 @@ _SCRIPTS = (
 
 @cache
 def _template(name: str) -> str:
-    return Path(__file__).with_name(name).read_text(encoding="utf-8")
+    return (ASSETS / name).read_text(encoding="utf-8")
 
 
 def page(

@@ -12,15 +12,15 @@ import numpy as np
 from irchroma.stream.errors import SinkError
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import Pixels, VideoInfo
-from irchroma.stream.sinks.encoders import EncoderOptions
+from irchroma.stream.sinks.encoding.encoders import EncoderOptions
+from irchroma.stream.sinks.encoding.pace import Pace
+from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool
 from irchroma.stream.sinks.http.access import Access
 from irchroma.stream.sinks.http.feeds import FEEDS, Feed
 from irchroma.stream.sinks.http.live_picture import LivePicture
 from irchroma.stream.sinks.http.page import LiveControl, LiveThermometer
 from irchroma.stream.sinks.http.whep import WhepViewers
-from irchroma.stream.sinks.pace import Pace
 from irchroma.stream.sinks.pipeline_sink import check_size
-from irchroma.stream.sinks.shared_encoder import EncoderPool
 
 
 @dataclass(frozen=True, slots=True)

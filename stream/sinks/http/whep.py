@@ -23,10 +23,10 @@ from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.gstreamer.sample import Unit
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import VideoInfo
-from irchroma.stream.sinks.encoders import Codec, EncoderOptions, EncoderTask, choose_encoder
-from irchroma.stream.sinks.i420_packer import even_size
-from irchroma.stream.sinks.pace import RunningTime
-from irchroma.stream.sinks.shared_encoder import EncoderPool, SharedEncoder
+from irchroma.stream.sinks.encoding.encoders import Codec, EncoderOptions, EncoderTask, choose_encoder
+from irchroma.stream.sinks.encoding.i420_packer import even_size
+from irchroma.stream.sinks.encoding.pace import RunningTime
+from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool, SharedEncoder
 
 log = logging.getLogger(__name__)
 

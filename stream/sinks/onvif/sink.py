@@ -8,10 +8,10 @@ from importlib.util import find_spec
 from irchroma.stream.errors import SinkError
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import Pixels, VideoInfo
-from irchroma.stream.sinks.encoders import EncoderOptions
+from irchroma.stream.sinks.encoding.encoders import EncoderOptions
+from irchroma.stream.sinks.encoding.i420_packer import even_size
 from irchroma.stream.sinks.http.live_picture import LivePicture
-from irchroma.stream.sinks.i420_packer import even_size
-from irchroma.stream.sinks.rtsp_sink import RtspSink
+from irchroma.stream.sinks.rtsp.sink import RtspSink
 
 _CODED_AS = {"x264": "High", "openh264": "Baseline"}
 """Profile of H.264 by the encoder, as set in `encoders`; hardware chooses its own."""

@@ -13,11 +13,11 @@ from typing import Any
 
 from irchroma.stream.gstreamer.door import GstFailure
 from irchroma.stream.gstreamer.pipeline import Pipeline
-from irchroma.stream.sinks.encoders import EncoderOptions
+from irchroma.stream.sinks.encoding.encoders import EncoderOptions
+from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool
+from irchroma.stream.sinks.encoding.sound import LiveSound
 from irchroma.stream.sinks.pipeline_sink import Tail
 from irchroma.stream.sinks.publish.calling import PublishingSink
-from irchroma.stream.sinks.shared_encoder import EncoderPool
-from irchroma.stream.sinks.sound import LiveSound
 
 _STEPS = 2  # of its progress in recording: it announces, then, with everything set up, begins
 _TIMEOUT_US = 5_000_000  # of a server that has gone without a word

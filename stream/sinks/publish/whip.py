@@ -19,11 +19,11 @@ from urllib.parse import urljoin, urlsplit
 
 from irchroma.stream.errors import SinkError, StreamError
 from irchroma.stream.gstreamer import door
-from irchroma.stream.sinks.encoders import EncoderOptions
+from irchroma.stream.sinks.encoding.encoders import EncoderOptions
+from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool
+from irchroma.stream.sinks.encoding.sound import LiveSound
 from irchroma.stream.sinks.pipeline_sink import Tail
 from irchroma.stream.sinks.publish.calling import PublishingSink
-from irchroma.stream.sinks.shared_encoder import EncoderPool
-from irchroma.stream.sinks.sound import LiveSound
 
 log = logging.getLogger(__name__)
 

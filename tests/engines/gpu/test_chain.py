@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from irchroma.engines import catalog
-from irchroma.engines.gpu.branches import Step, plan_branches
+from irchroma.engines.gpu.capture.branches import Step, plan_branches
 from irchroma.engines.gpu.chain import CARRIED, COLORED, ChainOptions, DeviceChain
 from irchroma.engines.gpu.cpu_device import CpuDevice
+from irchroma.engines.gpu.frames.transfer import FrameLayout
 from irchroma.engines.gpu.kernels.host import HostKernels
 from irchroma.engines.gpu.kernels.source import Launch, kernel_names
 from irchroma.engines.gpu.steps.scenery import LaidLayout
-from irchroma.engines.gpu.transfer import FrameLayout
 from irchroma.engines.network.network import NetworkOptions, installed
 from irchroma.engines.recolor.recoloring import RecolorOptions
 from irchroma.engines.recolor.work_picture import work_size

@@ -21,8 +21,8 @@ from irchroma.engines.errors import EngineError, EngineOptionError
 from irchroma.engines.gpu import colorizer as colorizer_module
 from irchroma.engines.gpu.colorizer import DeviceColorizer
 from irchroma.engines.gpu.cpu_device import CpuDevice
+from irchroma.engines.gpu.frames.transfer import DevicePicture
 from irchroma.engines.gpu.kernels.host import HostKernels
-from irchroma.engines.gpu.transfer import DevicePicture
 from irchroma.engines.network.network import NetworkOptions, installed
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions, NeuralPicture
 from irchroma.engines.recolor import work_picture

@@ -17,12 +17,12 @@ from tests.engines.gpu.test_colorizer import video
 from tests.engines.moving_scene import FRAME_NS
 
 from irchroma.engines.errors import EngineUnavailable
-from irchroma.engines.gpu.batching import seat_on_device
 from irchroma.engines.gpu.colorizer import DeviceColorizer
 from irchroma.engines.gpu.device import Device, DeviceArray
-from irchroma.engines.gpu.pictures import PictureOnDevice
+from irchroma.engines.gpu.frames.batching import seat_on_device
+from irchroma.engines.gpu.frames.pictures import PictureOnDevice
+from irchroma.engines.gpu.frames.transfer import DevicePicture
 from irchroma.engines.gpu.plans.execution import LoadedPlan, PlanExecution
-from irchroma.engines.gpu.transfer import DevicePicture
 from irchroma.engines.network.line import BatchOptions
 from irchroma.engines.network.sharing import SharedPool
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions

@@ -15,9 +15,9 @@ from tests.engines.moving_scene import FRAME_NS
 from irchroma.engines import catalog
 from irchroma.engines.choice import GPU_RUNTIMES, open_device
 from irchroma.engines.errors import EngineError, EngineUnavailable
-from irchroma.engines.gpu.batching import seat_on_device
 from irchroma.engines.gpu.colorizer import DeviceColorizer
 from irchroma.engines.gpu.device import Device
+from irchroma.engines.gpu.frames.batching import seat_on_device
 from irchroma.engines.network.line import BatchOptions
 from irchroma.engines.network.network import NetworkOptions
 from irchroma.engines.network.sharing import SharedPool

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from irchroma.engines import catalog
-from irchroma.engines.network import network, twins
+from irchroma.engines.network import network
+from irchroma.engines.network.eight_bit import twins
 from irchroma.engines.network.network import NetworkOptions, installed, machine_key, open_network
 from irchroma.engines.neural.colorizer import NeuralColorizer
 from irchroma.engines.neural.options import NeuralOptions

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from irchroma.engines import catalog
+from irchroma.engines.network.eight_bit.twins import twin_path
 from irchroma.engines.network.network import NetworkOptions, Tensor, Tensors, installed, open_network
 from irchroma.engines.network.rewriting.early import EARLY, EARLY_CHANNELS, KnowsEarly, alike
 from irchroma.engines.network.sharing import SharedNetwork
-from irchroma.engines.network.twins import twin_path
 from irchroma.engines.neural.exemplar import ExemplarNetwork
 from irchroma.engines.neural.given_picture import GivenPicture
 from irchroma.engines.neural.tokens import encode, places

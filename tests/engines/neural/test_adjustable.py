@@ -22,7 +22,7 @@ from irchroma.engines.neural import adjustable
 from irchroma.engines.neural.adjustable import AdjustableColorizer
 from irchroma.engines.neural.beside import ColorBeside
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
-from irchroma.engines.neural.ladder import CHEAPER, MEASURED, Rung, candidates, ladder, quality
+from irchroma.engines.neural.speed.ladder import CHEAPER, MEASURED, Rung, candidates, ladder, quality
 
 pytestmark = pytest.mark.skipif(not any(map(installed, RUNTIMES)), reason="no runtime is installed")
 

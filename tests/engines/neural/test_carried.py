@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from irchroma.engines import catalog
 from irchroma.engines.neural.carried import MOST_CARRIED, CarriedModels
 from irchroma.engines.neural.colorizer import NeuralColorizer
-from irchroma.engines.neural.ladder import COLOR_EVERY
 from irchroma.engines.neural.options import NeuralOptions
+from irchroma.engines.neural.speed.ladder import COLOR_EVERY
 from irchroma.engines.recolor.guided import Affine
 from irchroma.engines.recolor.recoloring import Models, Recoloring
 from irchroma.engines.temporal.memory import Observation

@@ -20,7 +20,7 @@ from irchroma.engines.network.network import GRAPH_RUNTIMES, NetworkOptions, ins
 from irchroma.engines.neural.adjustable import AdjustableColorizer
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.engines.neural.exemplar import ExemplarNetwork, PreparedNetwork, evenly
-from irchroma.engines.neural.ladder import Rung
+from irchroma.engines.neural.speed.ladder import Rung
 from irchroma.engines.neural.tokens import encoded_size, places
 from irchroma.engines.recolor.work_picture import padded, work_size
 from irchroma.engines.reference.mood import COLD_MOST, WARM_MOST

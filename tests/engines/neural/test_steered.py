@@ -11,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 from tests import daytime_scene
 
-from irchroma.engines.neural import pace
-from irchroma.engines.neural.ladder import Rung
 from irchroma.engines.neural.options import NeuralOptions
+from irchroma.engines.neural.speed import pace
+from irchroma.engines.neural.speed.ladder import Rung
 from irchroma.engines.neural.steered import SteeredColor, steered_every
 from irchroma.engines.reference.pictures import AUTO, Reference
 from irchroma.engines.reference.steering import ReferenceOptions, ReferenceSteering

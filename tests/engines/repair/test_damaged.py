@@ -9,7 +9,7 @@ import pytest
 
 from irchroma.engines.repair.damaged import DamagedBlocks
 from irchroma.launch.bench.clips import CODECS, code, decode, spoil
-from irchroma.launch.bench.damage import wrong_pixels
+from irchroma.launch.bench.color.damage import wrong_pixels
 
 SIZE = (192, 256)
 FRAMES = 60

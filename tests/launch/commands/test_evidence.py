@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import pytest
 from tests.clients.viewers import by_vlc
-from tests.stream.sinks.test_rtsp_sink import served
+from tests.stream.sinks.rtsp.test_rtsp_sink import served
 from tests.waiting import wait_for
 
 from irchroma.engines import catalog

@@ -29,7 +29,7 @@ from irchroma.stream.gstreamer.door import modules
 from irchroma.stream.loop.fakes import MemorySource
 from irchroma.stream.loop.loop import Loop, LoopOptions
 from irchroma.stream.remarks import Remarks, run_remarks
-from irchroma.stream.sinks.i420_packer import fit_picture
+from irchroma.stream.sinks.encoding.i420_packer import fit_picture
 from irchroma.stream.sources.file_source import FileSource
 from irchroma.stream.sources.gst_source import PictureOptions
 from irchroma.stream.sources.pictures import PictureSource, read_picture, scale_of

@@ -15,12 +15,12 @@ import pytest
 
 from irchroma.engines import catalog
 from irchroma.engines.choice import ColorizerOptions, DeviceWish, open_colorizer
-from irchroma.engines.network import twins
+from irchroma.engines.network.eight_bit import twins
 from irchroma.engines.network.network import NetworkOptions, installed
-from irchroma.engines.neural import frame_cost, pace
 from irchroma.engines.neural.adjustable import AdjustableColorizer
 from irchroma.engines.neural.colorizer import NeuralOptions
-from irchroma.engines.neural.ladder import Rung, candidates, quality
+from irchroma.engines.neural.speed import frame_cost, pace
+from irchroma.engines.neural.speed.ladder import Rung, candidates, quality
 from irchroma.engines.processor import usable_cores
 from irchroma.engines.temporal.stage import TemporalOptions
 from irchroma.launch.cli import main

@@ -10,10 +10,10 @@ import pytest
 pytest.importorskip("openvino")
 
 from irchroma.engines import catalog
-from irchroma.engines.network import twins
+from irchroma.engines.network.eight_bit import twins
 from irchroma.engines.network.network import NetworkOptions
-from irchroma.engines.neural import pace
 from irchroma.engines.neural.options import NeuralOptions
+from irchroma.engines.neural.speed import pace
 from irchroma.launch.cli import main
 
 

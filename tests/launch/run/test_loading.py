@@ -11,7 +11,8 @@ import pytest
 
 from irchroma.engines.network import ahead
 from irchroma.engines.network.network import Network, NetworkOptions, installed
-from irchroma.engines.neural import adjustable, pace
+from irchroma.engines.neural import adjustable
+from irchroma.engines.neural.speed import pace
 from irchroma.launch.cli import main
 from irchroma.launch.run import loading
 from irchroma.launch.run.automatic import Governor

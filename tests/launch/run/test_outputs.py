@@ -23,8 +23,8 @@ from irchroma.launch.run.outputs import require_outputs, require_writable, sourc
 from irchroma.launch.run.wiring import build_loop
 from irchroma.stream.errors import SourceError
 from irchroma.stream.protocols import VideoInfo
-from irchroma.stream.sinks import haste
-from irchroma.stream.sinks.encoders import EncoderOptions
+from irchroma.stream.sinks.encoding import haste
+from irchroma.stream.sinks.encoding.encoders import EncoderOptions
 
 GOOD = "test:nir?size=64x48&frames=3"
 

@@ -15,10 +15,10 @@ from tests.engines.tiny_network import write_tiny_network
 from irchroma.engines import choice
 from irchroma.engines.gpu import probe
 from irchroma.engines.gpu.cpu_device import CpuDevice, CpuPictures
+from irchroma.engines.gpu.frames.pictures import PictureOnDevice, PicturePool
+from irchroma.engines.gpu.frames.transfer import DevicePicture
 from irchroma.engines.gpu.kernels import host
 from irchroma.engines.gpu.kernels.host import HostKernels
-from irchroma.engines.gpu.pictures import PictureOnDevice, PicturePool
-from irchroma.engines.gpu.transfer import DevicePicture
 from irchroma.engines.network.network import NetworkOptions, installed
 from irchroma.launch.cli import main
 from irchroma.launch.run import outputs, wiring
@@ -29,7 +29,7 @@ from irchroma.stream import survey
 from irchroma.stream.frame import Frame
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import Job
-from irchroma.stream.sinks.encoders import Encoder, EncoderOptions, EncoderTask
+from irchroma.stream.sinks.encoding.encoders import Encoder, EncoderOptions, EncoderTask
 from irchroma.stream.view.osd import OsdOptions
 from irchroma.stream.view.views import ViewOptions
 

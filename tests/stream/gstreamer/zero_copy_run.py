@@ -20,17 +20,18 @@ import numpy as np
 from tests.engines.tiny_network import write_tiny_network
 
 from irchroma.engines import choice
-from irchroma.engines.gpu import pictures, probe
+from irchroma.engines.gpu import probe
 from irchroma.engines.gpu.cpu_device import CpuDevice
+from irchroma.engines.gpu.frames import pictures
+from irchroma.engines.gpu.frames.pictures import PicturePool
 from irchroma.engines.gpu.kernels.host import HostKernels
-from irchroma.engines.gpu.pictures import PicturePool
 from irchroma.engines.network.network import NetworkOptions
 from irchroma.launch.cli import main as irchroma
 from irchroma.stream.gstreamer.cuda_memory import TO_DEVICE
 from irchroma.stream.picture.picture import Picture
-from irchroma.stream.sinks import encoders
-from irchroma.stream.sinks.encoders import EncoderTask
-from irchroma.stream.sinks.shared_encoder import SharedEncoder
+from irchroma.stream.sinks.encoding import encoders
+from irchroma.stream.sinks.encoding.encoders import EncoderTask
+from irchroma.stream.sinks.encoding.shared_encoder import SharedEncoder
 
 FRAMES = 34
 

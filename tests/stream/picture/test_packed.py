@@ -14,7 +14,7 @@ from irchroma.stream.frame import Frame
 from irchroma.stream.picture.lettering import outlined
 from irchroma.stream.picture.picture import Picture, Planes, copied, in_one_buffer, planes_of
 from irchroma.stream.protocols import Job
-from irchroma.stream.sinks.i420_packer import Yuv420Packer
+from irchroma.stream.sinks.encoding.i420_packer import Yuv420Packer
 from irchroma.stream.sinks.open_sink import takes_planes
 from irchroma.stream.view.composer import ViewComposer
 from irchroma.stream.view.osd import OsdOptions

@@ -17,22 +17,22 @@ from pathlib import Path
 
 import pytest
 from tests.stream.sinks.http.test_server import get, opened
-from tests.stream.sinks.test_rtsp_sink import LIVE, SIZE, Camera, Viewer, served
+from tests.stream.sinks.rtsp.test_rtsp_sink import LIVE, SIZE, Camera, Viewer, served
 from tests.waiting import answers, wait_for
 
 from irchroma.stream.gstreamer import door
-from irchroma.stream.sinks import rtsp_server
-from irchroma.stream.sinks.rtsp_server import RtspAddress
-from irchroma.stream.sinks.rtsp_sink import RtspSink
+from irchroma.stream.sinks.rtsp import server as rtsp_server
+from irchroma.stream.sinks.rtsp.server import RtspAddress
+from irchroma.stream.sinks.rtsp.sink import RtspSink
 
 pytestmark = pytest.mark.gst
 
 CONNECTIONS = 120
 CLOSED_UNDER_REQUESTS = """
 import socket, threading, time
-from tests.stream.sinks.test_rtsp_sink import LIVE, SIZE
-from irchroma.stream.sinks.rtsp_server import RtspAddress
-from irchroma.stream.sinks.rtsp_sink import RtspSink
+from tests.stream.sinks.rtsp.test_rtsp_sink import LIVE, SIZE
+from irchroma.stream.sinks.rtsp.server import RtspAddress
+from irchroma.stream.sinks.rtsp.sink import RtspSink
 
 def asks(port):
     try:
@@ -62,7 +62,7 @@ for _ in range(60):
 """Ports that are let go while clients ask, over and over; prints the seconds that each took."""
 COMING_AND_GOING = """
 import random, threading, time
-from tests.stream.sinks.test_rtsp_sink import Viewer, served
+from tests.stream.sinks.rtsp.test_rtsp_sink import Viewer, served
 
 def comes_and_goes(address, seed):
     chance, end = random.Random(seed), time.monotonic() + 10

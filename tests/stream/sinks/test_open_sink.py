@@ -11,7 +11,7 @@ from irchroma.stream.sinks.hls_sink import HlsSink
 from irchroma.stream.sinks.http.sink import HttpSink
 from irchroma.stream.sinks.null_sink import NullSink
 from irchroma.stream.sinks.open_sink import SinkOptions, open_sink, public
-from irchroma.stream.sinks.rtsp_sink import RtspSink
+from irchroma.stream.sinks.rtsp.sink import RtspSink
 from irchroma.stream.sinks.srt_sink import SrtSink
 from irchroma.stream.sinks.v4l2_sink import V4l2Sink
 from irchroma.stream.sinks.window_sink import WindowSink

@@ -17,8 +17,8 @@ from tests.waiting import free_port, wait_for
 
 from irchroma.stream.frame import SOUND_HZ, Sound
 from irchroma.stream.protocols import FrameSink, VideoInfo
+from irchroma.stream.sinks.encoding.sound import LiveSound
 from irchroma.stream.sinks.open_sink import SinkOptions, open_sink
-from irchroma.stream.sinks.sound import LiveSound
 from irchroma.stream.sinks.srt_sink import SrtSink
 
 pytestmark = pytest.mark.gst

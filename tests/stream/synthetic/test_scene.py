@@ -6,11 +6,11 @@ import pytest
 from irchroma.stream.synthetic import light
 from irchroma.stream.synthetic.canvas import Patch, View
 from irchroma.stream.synthetic.light import LEAF, linear_to_srgb, srgb_to_linear
-from irchroma.stream.synthetic.person import PHASES, draw_person, person_materials
 from irchroma.stream.synthetic.scene import Look, SyntheticScene
-from irchroma.stream.synthetic.sprite import Sprite
 from irchroma.stream.synthetic.texture import fractal, tile
-from irchroma.stream.synthetic.vehicle import car_materials, draw_car
+from irchroma.stream.synthetic.things.person import PHASES, draw_person, person_materials
+from irchroma.stream.synthetic.things.sprite import Sprite
+from irchroma.stream.synthetic.things.vehicle import car_materials, draw_car
 
 VIEW = View((128, 160), 160.0, (80.0, 50.0), 4.5)
 

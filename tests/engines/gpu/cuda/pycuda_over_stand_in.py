@@ -25,10 +25,10 @@ from tests.engines.gpu.test_colorizer import video
 from tests.engines.moving_scene import FRAME_NS, noisy
 
 from irchroma.engines.errors import DeviceLost, EngineError
-from irchroma.engines.gpu.batching import seat_on_device
 from irchroma.engines.gpu.colorizer import DeviceColorizer
 from irchroma.engines.gpu.device import DeviceNetwork
-from irchroma.engines.gpu.pictures import PictureOnDevice
+from irchroma.engines.gpu.frames.batching import seat_on_device
+from irchroma.engines.gpu.frames.pictures import PictureOnDevice
 from irchroma.engines.network.line import BatchOptions
 from irchroma.engines.network.sharing import SharedPool
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions

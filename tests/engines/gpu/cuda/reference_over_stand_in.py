@@ -24,8 +24,8 @@ from tests.engines.gpu.plans.engine_double import GraphDouble, LibraryDouble, Sh
 from tests.engines.moving_scene import FRAME_NS
 
 from irchroma.engines.errors import DeviceLost, EngineError
+from irchroma.engines.gpu.capture.graphs import GraphsOnDevice
 from irchroma.engines.gpu.device import Device, DeviceTensors
-from irchroma.engines.gpu.graphs import GraphsOnDevice
 from irchroma.engines.gpu.plans.execution import LoadedPlan, PlanTensors
 from irchroma.engines.network import network
 from irchroma.engines.network.rewriting import early

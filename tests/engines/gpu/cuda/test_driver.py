@@ -21,8 +21,8 @@ from irchroma.engines.gpu.cuda import driver as driver_module
 from irchroma.engines.gpu.cuda.driver import CudaDriver, KernelModule
 from irchroma.engines.gpu.cuda.picture_memory import CudaPictures
 from irchroma.engines.gpu.device import CaptureRefused
+from irchroma.engines.gpu.frames.pictures import PicturePool
 from irchroma.engines.gpu.kernels.source import Launch, argument_structs, launch
-from irchroma.engines.gpu.pictures import PicturePool
 
 CUBIN = b"\x7fELF, says the stand-in, will do"
 HERE = Path(__file__).parent

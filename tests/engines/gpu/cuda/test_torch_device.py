@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from irchroma.engines.errors import DeviceLost, EngineError
-from irchroma.engines.gpu.capture_lock import recordings
+from irchroma.engines.gpu.capture.capture_lock import recordings
 from irchroma.engines.gpu.cuda import driver
 from irchroma.engines.gpu.device import CaptureRefused
 

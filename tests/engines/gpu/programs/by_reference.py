@@ -16,10 +16,10 @@ from tests import daytime_scene
 from tests.engines.moving_scene import FRAME_NS, noisy
 
 from irchroma.engines.choice import open_device
+from irchroma.engines.gpu.capture.graphs import GraphsOnDevice
 from irchroma.engines.gpu.colorizer import DeviceColorizer
 from irchroma.engines.gpu.cpu_device import CpuDevice
 from irchroma.engines.gpu.device import Device
-from irchroma.engines.gpu.graphs import GraphsOnDevice
 from irchroma.engines.network.network import NetworkOptions, installed
 from irchroma.engines.network.rewriting import early
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions

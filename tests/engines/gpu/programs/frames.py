@@ -12,9 +12,9 @@ from tests.engines.moving_scene import FRAME_NS, texture
 
 from irchroma.engines.gpu.check import check_kernels, check_motion
 from irchroma.engines.gpu.colorizer import DeviceColorizer
+from irchroma.engines.gpu.frames.pictures import can_stay
+from irchroma.engines.gpu.frames.transfer import can_pack
 from irchroma.engines.gpu.kernels.host import HostKernels
-from irchroma.engines.gpu.pictures import can_stay
-from irchroma.engines.gpu.transfer import can_pack
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.engines.reference.pictures import AUTO, Reference
 from irchroma.engines.temporal.stage import TemporalOptions

@@ -12,9 +12,9 @@ from tests.engines.moving_scene import FRAME_NS, noisy, texture, toy_color
 from tests.engines.on_device import OnDevice
 
 from irchroma.engines.gpu.device import DeviceArray
+from irchroma.engines.gpu.frames.transfer import FrameLayout, FrameWriter
 from irchroma.engines.gpu.steps.filters import shrink
 from irchroma.engines.gpu.steps.temporal import input_step, look_steps, memory_steps, output_step
-from irchroma.engines.gpu.transfer import FrameLayout, FrameWriter
 from irchroma.engines.neural import colorizer
 from irchroma.engines.recolor import neutral
 from irchroma.engines.temporal import gain

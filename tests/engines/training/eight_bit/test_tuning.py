@@ -19,7 +19,7 @@ pytest.importorskip("onnxruntime.quantization", reason="quantizing needs onnxrun
 
 from irchroma.engines import catalog  # noqa: E402
 from irchroma.engines.errors import EngineOptionError  # noqa: E402
-from irchroma.engines.network.quantization import WEIGHT_LEVELS, Quantizer  # noqa: E402
+from irchroma.engines.network.eight_bit.quantization import WEIGHT_LEVELS, Quantizer  # noqa: E402
 from irchroma.engines.network.record import NetworkRecord, read_answer, read_record  # noqa: E402
 from irchroma.engines.network.weight_storage import load, widen_weights  # noqa: E402
 from irchroma.engines.neural.colorizer import padded  # noqa: E402

@@ -40,7 +40,7 @@ def colored(
 
 
 def exemplar_ycc(rgb: torch.Tensor) -> torch.Tensor:
-    from irchroma.engines.training.objective import rgb_to_ycc
+    from irchroma.engines.training.color.objective import rgb_to_ycc
 
     return rgb_to_ycc(rgb)
 

@@ -14,7 +14,7 @@ pytest.importorskip("openvino")
 pytest.importorskip("onnxruntime.quantization", reason="quantizing needs onnxruntime")
 
 from irchroma.engines import catalog
-from irchroma.engines.network.quantization import Quantizer
+from irchroma.engines.network.eight_bit.quantization import Quantizer
 from irchroma.engines.network.record import NetworkRecord
 from irchroma.launch.bench.eight_bit import twins
 from irchroma.launch.config import ConfigError

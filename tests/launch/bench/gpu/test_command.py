@@ -17,7 +17,7 @@ from tests.engines.tiny_network import write_tiny_network
 
 from irchroma.engines.errors import EngineError
 from irchroma.engines.gpu import probe
-from irchroma.engines.gpu.capture_lock import recordings
+from irchroma.engines.gpu.capture.capture_lock import recordings
 from irchroma.engines.gpu.cpu_device import CpuDevice
 from irchroma.engines.gpu.device import Device, WorkQueue
 from irchroma.engines.gpu.kernels import host

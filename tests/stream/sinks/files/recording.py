@@ -14,8 +14,8 @@ from irchroma.stream.gstreamer import door
 from irchroma.stream.gstreamer.door import EndOfStream
 from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool
 from irchroma.stream.sinks.files.file_sink import FileSink, FileSinkOptions
-from irchroma.stream.sinks.shared_encoder import EncoderPool
 
 STEADY = [round(n * 1_001_000_000_000 / 30_000_000) * 1000 for n in range(25)]  # 30000/1001 Hz, us
 UNEVEN = [0, *(np.cumsum(np.random.default_rng(4).integers(8_000, 90_000, 24)) * 1000).tolist()]

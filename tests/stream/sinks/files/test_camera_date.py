@@ -21,10 +21,10 @@ from irchroma.stream.loop.raw_keeper import RawKeeper
 from irchroma.stream.loop.writer import SinkWriter
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import FrameSink, VideoInfo
+from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool
 from irchroma.stream.sinks.files.encoded_row import EncodedRow
 from irchroma.stream.sinks.files.file_sink import FileSinkOptions
 from irchroma.stream.sinks.files.segmented_sink import Retention, SegmentedSink
-from irchroma.stream.sinks.shared_encoder import EncoderPool
 
 pytestmark = pytest.mark.gst
 

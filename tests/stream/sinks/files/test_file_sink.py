@@ -14,9 +14,9 @@ from irchroma.stream.errors import SinkError, StreamError, StreamOptionError
 from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import VideoInfo
-from irchroma.stream.sinks.encoders import EncoderOptions
+from irchroma.stream.sinks.encoding.encoders import EncoderOptions
+from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool
 from irchroma.stream.sinks.files.file_sink import FileSink, FileSinkOptions, task_of, timescale_for
-from irchroma.stream.sinks.shared_encoder import EncoderPool
 from irchroma.stream.sources.file_source import FileSource
 
 pytestmark = pytest.mark.gst

@@ -14,12 +14,12 @@ import pytest
 from irchroma.stream.errors import SinkError, StreamOptionError
 from irchroma.stream.gstreamer.door import GstFailure
 from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool
 from irchroma.stream.sinks.files import segmented_sink
 from irchroma.stream.sinks.files.encoded_row import EncodedRow
 from irchroma.stream.sinks.files.file_sink import FileSink, FileSinkOptions
 from irchroma.stream.sinks.files.segmented_sink import Retention, SegmentedSink
 from irchroma.stream.sinks.pipeline_sink import explain
-from irchroma.stream.sinks.shared_encoder import EncoderPool
 
 pytestmark = pytest.mark.gst
 

@@ -1,0 +1,1 @@
+"""Recording of a frame's work as a graph, once, with its branches side by side."""

@@ -1,0 +1,1 @@
+"""Training of the color networks of both bands: pictures, augmentation, losses."""

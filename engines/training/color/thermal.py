@@ -1,0 +1,233 @@
+"""The thermal recipe: daytime pairs with the haze taken off, and labeled color pictures drawn as thermal.
+
+A thermal picture says nothing of paint, and night truths are lamps and noise: the answer asked for is
+the scene as on a fine day. Night pairs are left out, dusk ones count half.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from irchroma.engines.errors import EngineError
+from irchroma.engines.measures import metrics
+from irchroma.engines.measures.natural_truth import natural
+from irchroma.engines.training.color.augmentation import cut, degrade, overlay
+from irchroma.engines.training.color.batch import Batch, Sample, stack
+from irchroma.engines.training.color.echo import disturb, flow_back, with_echoes
+from irchroma.engines.training.color.thermal_like import (
+    SKY,
+    camera,
+    daylight_of_labels,
+    daylight_of_pair,
+    light_people,
+    pass_by,
+    raise_sky,
+    stranger,
+    thermal_like,
+    walkers,
+)
+from irchroma.engines.training.color.translation import translated
+from irchroma.engines.training.pictures import Picture, read_color, read_pairs, rgb_to_gray
+
+DARK = {"camvid": 78.0, "dusk": 70.0}
+"""Mean level below which a truth is not of the day."""
+
+EXTRA_SHARE = 0.08
+ECHO_SHARE = 0.17
+WALK_SHARE, WALKERS_OF = 0.4, 2 / 3
+"""Of the crops with someone pasted in, and of a fixed camera's pictures whose people are: who comes later is
+for judging."""
+STRANGE_SHARE, STRANGE_TONE, STRANGE_CHROMA = 0.12, 0.3, 0.1
+"""Of photographs of anything drawn as heat; how much their tone and color count: the doubt is what counts."""
+
+
+class ThermalRecipe:
+    """Batches for the `thermal` engine.
+
+    Args:
+        folder: holds `thermal/train`, and `thermal_video/train` and `color/camvid` where they are; or
+            `ir/` and `rgb/` themselves.
+        cache: where the pictures translated to thermal are kept between runs.
+        translation_steps: of training the color-to-thermal network, when they are not there; 0: none.
+        extra: further pairs whose color is that of a fine day, a small share of every batch.
+    """
+
+    name = "thermal"
+
+    def __init__(
+        self, folder: Path, cache: Path, translation_steps: int = 0, extra: Sequence[Picture] = ()
+    ) -> None:
+        self.extra = list(extra)
+        plain = (folder / "ir").is_dir()
+        pairs = read_pairs(folder if plain else folder / "thermal" / "train")
+        self.validation = []
+        for name in ("thermal", "thermal_video"):
+            if (folder / name / "val").is_dir():
+                found = read_pairs(folder / name / "val")
+                self.validation += found if name == "thermal" else found[::10]
+        self.validation = self.validation or pairs[:: max(1, len(pairs) // 8)]
+        self.days = [picture for picture in pairs if metrics.taken_by_day(picture.rgb)]
+        if not self.days:
+            raise EngineError(f"no daytime pairs in {folder}: their color is what is learned; add some")
+        self.labeled = [
+            picture
+            for picture in read_color(folder / "color" / "camvid", folder / "color" / "camvid_labels")
+            if picture.labels is not None and picture.rgb.mean() > DARK["camvid"]
+        ]
+        self.strangers = [
+            picture for name in ("bsds", "places") for picture in read_color(folder / "color" / name)
+        ]
+        self.translated = _translate(self.labeled, self.days, cache, translation_steps)
+        for picture in self.days:
+            if picture.ir is None:
+                raise EngineError("this picture has no infrared")
+            picture.rgb = daylight_of_pair(picture.rgb, picture.ir)
+        self.grays = [rgb_to_gray(picture.rgb) for picture in self.labeled]
+        for picture in self.labeled:
+            if picture.labels is None:
+                raise EngineError("this picture has no labels")
+            picture.rgb = daylight_of_labels(picture.rgb, picture.labels)
+        fixed = folder / "thermal_fixed" / "camera_01"
+        self.walkers = []
+        if fixed.is_dir():
+            frames = [picture.ir for picture in read_pairs(fixed) if picture.ir is not None]
+            self.walkers = walkers(frames[: int(WALKERS_OF * len(frames))])
+        self.dusk: list[Picture] = []
+        self.moments: list[tuple[Picture, Picture]] = []
+        if (folder / "thermal_video" / "train").is_dir():
+            sequences = read_pairs(folder / "thermal_video" / "train")
+            self.moments = [
+                (earlier, later)
+                for earlier, later in pairwise(sequences)
+                if earlier.name.partition("/")[0] == later.name.partition("/")[0]
+            ]
+            self.dusk = [picture for picture in sequences if picture.rgb.mean() > DARK["dusk"]]
+            for picture in self.dusk:
+                if picture.ir is None:
+                    raise EngineError("this picture has no infrared")
+                picture.rgb = light_people(natural(picture.rgb), picture.ir)
+
+    def colors(self) -> list[np.ndarray]:
+        """The pictures whose chroma the classes are balanced by."""
+        return [picture.rgb for picture in (*self.days, *self.labeled)]
+
+    def batch(self, size: int, side: int, progress: float, random: np.random.Generator) -> Batch:
+        """One batch of `size` crops."""
+        echoes = round(size * ECHO_SHARE)
+        moments = 1 if self.moments and size >= 8 else 0
+        samples = self.scenes(size - echoes - 2 * moments, side, random, STRANGE_SHARE)
+        samples = with_echoes(samples, echoes, random)
+        for _ in range(moments):
+            samples += self._moment(side, random)
+        return stack(samples)
+
+    def scenes(
+        self, size: int, side: int, random: np.random.Generator, strange_share: float = 0.0
+    ) -> list[Sample]:
+        """`size` samples that have nothing to do with each other.
+
+        Args:
+            size: how many.
+            side: of a crop, pixels.
+            random: where the dice come from.
+            strange_share: of the samples, photographs of anything drawn as heat, on average.
+        """
+        labeled = round(size * 0.4) if self.labeled else 0
+        dusk = round(size * 0.1) if self.dusk else 0
+        samples = [self._labeled(side, random) for _ in range(labeled)]
+        samples += [self._pair(self.dusk, side, random, (1.0, 2.2), 0.5) for _ in range(dusk)]
+        wanted = bool(self.strangers) and strange_share > 0.0
+        strange = int(size * strange_share + random.random()) if wanted else 0
+        samples += [self._stranger(side, random) for _ in range(strange)]
+        extra = round(size * EXTRA_SHARE) if self.extra else 0
+        samples += [self._pair(self.extra, side, random, (0.8, 1.6), 1.0) for _ in range(extra)]
+        days = size - labeled - dusk - extra - strange
+        samples += [self._pair(self.days, side, random, (0.7, 1.6), 1.0) for _ in range(days)]
+        return samples
+
+    def _pair(
+        self,
+        pictures: list[Picture],
+        side: int,
+        random: np.random.Generator,
+        zoom: tuple[float, float],
+        weight: float,
+    ) -> Sample:
+        picture = pictures[int(random.integers(len(pictures)))]
+        if picture.ir is None:
+            raise EngineError("this picture has no infrared")
+        picture, ir = self._peopled(picture, picture.ir, random)
+        crop = cut(picture, {"ir": ir}, side, zoom, random)
+        return _seen(Sample(crop.inputs["ir"], crop, tone=weight, chroma=weight), random)
+
+    def _peopled(
+        self, picture: Picture, ir: np.ndarray, random: np.random.Generator
+    ) -> tuple[Picture, np.ndarray]:
+        """The picture and its infrared side, now and then with people from elsewhere before both."""
+        rgb, labels = picture.rgb, picture.labels
+        if self.walkers and random.random() < WALK_SHARE:
+            for _ in range(int(random.integers(1, 5))):
+                walker = self.walkers[int(random.integers(len(self.walkers)))]
+                ir, rgb, labels = pass_by(walker, ir, rgb, labels, random)
+        return Picture(picture.name, rgb, None, labels), ir
+
+    def _stranger(self, side: int, random: np.random.Generator) -> Sample:
+        picture = self.strangers[int(random.integers(len(self.strangers)))]
+        crop = cut(picture, {"ir": stranger(picture.rgb, random)}, side, (0.7, 1.9), random)
+        return _seen(Sample(crop.inputs["ir"], crop, tone=STRANGE_TONE, chroma=STRANGE_CHROMA), random)
+
+    def _moment(self, side: int, random: np.random.Generator) -> list[Sample]:
+        """Two consecutive frames of a real sequence: only that their answers agree counts."""
+        frames = self.moments[int(random.integers(len(self.moments)))]
+        state = random.bit_generator.state
+        samples = []
+        for picture in frames:
+            random.bit_generator.state = state  # both are cut alike and seen by the same camera
+            if picture.ir is None:
+                raise EngineError("this picture has no infrared")
+            crop = cut(picture, {"ir": picture.ir}, side, (1.0, 2.2), random)
+            samples.append(Sample(camera(crop.inputs["ir"], random), crop, tone=0.0, chroma=0.0))
+        earlier, later = samples
+        later.echo = flow_back(earlier.crop.inputs["ir"], later.crop.inputs["ir"])
+        later.luma = disturb(later.luma, random)
+        return samples
+
+    def _labeled(self, side: int, random: np.random.Generator) -> Sample:
+        index = int(random.integers(len(self.labeled)))
+        picture = self.labeled[index]
+        if picture.labels is None:
+            raise EngineError("this picture has no labels")
+        gray, translated = self.grays[index], self.translated[index] if self.translated else None
+        if random.random() < 0.3 and (picture.labels[0] == SKY).mean() > 0.5:
+            rows = int(random.uniform(0.3, 1.2) * len(gray))
+            gray, rgb, labels = raise_sky(gray, picture.rgb, picture.labels, rows)
+            picture, translated = Picture(picture.name, rgb, None, labels), None
+        if picture.labels is None:
+            raise EngineError("this picture has no labels")
+        drawn = thermal_like(gray, picture.labels, translated, random)
+        picture, ir = self._peopled(picture, drawn, random)
+        crop = cut(picture, {"ir": ir}, side, (0.7, 1.6), random)
+        return _seen(Sample(crop.inputs["ir"], crop), random)
+
+
+def _seen(sample: Sample, random: np.random.Generator) -> Sample:
+    """The sample through some thermal camera; a fifth stay as they are."""
+    if random.random() < 0.2:
+        return sample
+    sample.crop.inputs["ir"] = degrade(camera(sample.luma, random), random)
+    if random.random() < 0.06:
+        overlay(sample.crop, random)
+    sample.luma = sample.crop.inputs["ir"]
+    return sample
+
+
+def _translate(labeled: list[Picture], days: list[Picture], cache: Path, steps: int) -> list[np.ndarray]:
+    """Each labeled picture as a color-to-thermal network sees it, from the cache or made now."""
+    if not labeled or steps < 1:
+        return []
+    return [cv2.medianBlur(picture, 3) for picture in translated(labeled, days, cache, steps, "thermal")]

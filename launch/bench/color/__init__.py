@@ -1,0 +1,1 @@
+"""Benchmarks of pictures: fidelity, flicker, references, repair."""

@@ -1,0 +1,1 @@
+"""Benchmarks of time: frames a second, latency, CPU, starts, long runs."""

@@ -1,0 +1,1 @@
+"""What stands and moves in a synthetic scene, each drawn by itself."""
