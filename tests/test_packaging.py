@@ -194,8 +194,10 @@ def test_the_wheel_holds_every_module_and_the_weights(tmp_path: Path) -> None:
     names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
     for path in SOURCES:
         assert f"irchroma/{path.relative_to(ROOT)}" in names
-    for page in (ROOT / "stream" / "sinks" / "http").glob("*.html"):
-        assert f"irchroma/{page.relative_to(ROOT)}" in names
+    assets = [path for path in (ROOT / "stream" / "sinks" / "http" / "assets").rglob("*") if path.is_file()]
+    assert len(assets) > 10
+    for asset in assets:
+        assert f"irchroma/{asset.relative_to(ROOT)}" in names
     for weights in (ROOT / "engines" / "weights").glob("*.onnx"):
         assert f"irchroma/engines/weights/{weights.name}" in names
 

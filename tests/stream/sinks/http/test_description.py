@@ -56,7 +56,7 @@ def port() -> Iterator[int]:
 def test_everything_that_the_page_asks_for_is_described(port: int) -> None:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/openapi.json", timeout=10) as answer:
         paths = json.load(answer)["paths"]
-    page = "".join(path.read_text(encoding="utf-8") for path in Path("stream/sinks/http").glob("*.js"))
+    page = "".join(path.read_text(encoding="utf-8") for path in Path("stream/sinks/http/assets").glob("*.js"))
     for asked in ("stats.json", "control", "whep", "live.mjpg", "snapshot.jpg", "clip.mp4", "hls.js"):
         assert f'"{asked}' in page
         assert f"/{asked}" in paths
