@@ -113,8 +113,8 @@ class TorchQueue:
                 self._device.current(),
                 torch.cuda.stream(self._cuda_stream),
             ):
+                began = True  # for the allocator, which is told before the stream is
                 graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
-                began = True
                 try:
                     work()
                 except Exception as error:  # noqa: BLE001 (whatever it is, the stream must leave its recording)
@@ -135,9 +135,10 @@ class TorchQueue:
     def _abandon(self, graph: Any) -> None:
         """Take leave of a recording that has failed, so that the next one can begin.
 
-        `CUDAGraph::capture_end` throws before it has told the allocator that the recording is over (torch
-        2.11 to 2.13, aten/src/ATen/cuda/CUDAGraph.cpp): the pool could never be recorded to again, and the
-        allocator would go on asking the graph, which must not go then.
+        `CUDAGraph::capture_begin` throws after it has told the allocator of a recording, and `capture_end`
+        before it has told it that the recording is over (torch 2.11 to 2.13, ATen/cuda/CUDAGraph.cpp): the
+        pool could never be recorded to again, and the allocator would go on asking the graph, which must not
+        go then.
         """
         try:
             torch._C._cuda_endAllocateToPool(self._device.device.index, self._pool)
@@ -155,8 +156,11 @@ class TorchQueue:
         if cuda_stream is not None:
             with self._device.current():
                 cuda_stream.synchronize()
-                while self._graphs:
-                    self._graphs.pop().reset()
+                # A graph's beginning and end change one list of the device's random numbers, to which torch
+                # 2.11 has no lock (CUDAGeneratorImpl.h, registered_graphs_).
+                with _one_recording:
+                    while self._graphs:
+                        self._graphs.pop().reset()
                 self._device.driver.destroy_stream(int(cuda_stream.cuda_stream))
 
     @property

@@ -45,13 +45,14 @@ def over_stand_in(stand_in: Path, tmp_path: Path) -> Callable[..., subprocess.Co
     """Runs a program of `tests.engines.gpu`, for which the stand-in is the driver."""
     (tmp_path / "libcuda.so.1").symlink_to(stand_in / "driver.so")
 
-    def run(module: str, words: str, fails: str = "") -> subprocess.CompletedProcess[str]:
+    def run(module: str, words: str, fails: str = "", when: str = "late") -> subprocess.CompletedProcess[str]:
         environment = {
             **os.environ,
             "LD_LIBRARY_PATH": f"{tmp_path}:{os.environ.get('LD_LIBRARY_PATH', '')}",
             "XDG_CACHE_HOME": str(tmp_path),
             "STAND_IN_KERNELS": str(stand_in / "kernels.so"),
             "STAND_IN_FAILS": fails,
+            "STAND_IN_WHEN": when,
         }
         program = [sys.executable, "-c", LAZILY, f"tests.engines.gpu.{module}", *words.split()]
         done = subprocess.run(

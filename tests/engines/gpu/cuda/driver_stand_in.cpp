@@ -1,54 +1,34 @@
-// Stands in for NVIDIA's driver (libcuda.so.1) where there is no GPU: memory is the host's, streams do their work at
-// once, kernels are those of the library that STAND_IN_KERNELS names. It refuses what a driver would refuse: calls
-// without a current context, the default stream, grids that do not cover the work, events of a recording outside of
-// it and others within it, a recording with a branch that is not waited for, memory taken or given back by the thread
-// that records, waiting for the context while any does; and, told by STAND_IN_FAILS, what a driver may refuse at any
-// time. A recording is done in one of the orders that its branches leave open, another one each time. It shows
-// nothing of timing.
+// Stands in for NVIDIA's driver (libcuda.so.1) where there is no GPU: memory is the host's, kernels are those of the
+// library that STAND_IN_KERNELS names. It refuses what a driver would refuse: calls without a current context, the
+// default stream, grids that do not cover the work or are too large, copies beyond the end of memory, events of a
+// recording outside of it and others within it, a recording with a branch that is not waited for, memory taken or
+// given back and anything waited for by the thread that records, waiting for the context while any does; and, told by
+// STAND_IN_FAILS, what a driver may refuse at any time. A recording is done in one of the orders that its branches
+// leave open, another one each time.
+//
+// When a stream's work is done STAND_IN_WHEN says: at once; `late`, not before somebody waits for it, and then that
+// alone which it has to come after; or at `any` time between, some of this stream's and some of that one's. So what
+// forgets to wait meets what is not there yet, and errors are told by a later call than the one that they are of.
+// It shows nothing of timing.
 #include <dlfcn.h>
 
-#include <algorithm>
-#include <atomic>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <functional>
-#include <memory>
+#include <map>
 #include <string>
-#include <vector>
+
+#include "driver_streams.h"
 
 typedef unsigned long long Address;
 struct Extent {
     int width, height, depth;
 };
-struct Node {
-    std::function<void()> work;
-    std::vector<int> after;
-};
-typedef std::vector<Node> Graph;
-struct Stream;
-struct Capture {
-    Stream *origin;
-    std::vector<Stream *> streams;
-    Graph nodes;
-    bool over = false, spoiled = false;
-};
-typedef std::shared_ptr<Capture> Captured;
-struct Stream {
-    Captured capture;
-    std::vector<int> last;  // the nodes that the next one comes after
-};
-struct Event {
-    Captured capture;
-    std::vector<int> last;
-};
-
 static thread_local std::vector<void *> contexts;
 static thread_local int recording_here;
 static std::atomic<int> recording;
 static int primary;
-static std::atomic<int> retained, memory, pinned, streams, events, modules, graphs, lost;
+static std::atomic<int> retained, memory, pinned, streams, events, modules, graphs;
 static std::atomic<int> last_nodes, last_longest;
+static std::map<Address, size_t> device_memory, pinned_memory;
 
 enum { ARGUMENT_BYTES = 512 };  // longer than any kernel's; the rest is not read
 
@@ -63,74 +43,35 @@ static bool fails(const char *what) {
 #define WHOLE_CONTEXT \
     if (recording) return 900
 
-#define CURRENT                                   \
-    if (lost) return 719;                         \
+#define CURRENT                                                 \
+    std::lock_guard<std::recursive_mutex> alone(one_at_a_time); \
+    if (is_when("any")) some();                                 \
+    if (lost) return 719;                                       \
     if (contexts.empty() || !retained) return 201
 
-static int put(void *handle, std::function<void()> work) {
-    if (!handle) return 400;
-    Stream &stream = *(Stream *)handle;
-    if (stream.capture) {
-        stream.capture->nodes.push_back({work, stream.last});
-        stream.last = {(int)stream.capture->nodes.size() - 1};
-    } else {
-        work();
-    }
-    return 0;
+// Where an address lies in memory that was taken here, so many bytes lie there from it on; all, where it is another's.
+static size_t left_of(const std::map<Address, size_t> &memory, Address address) {
+    auto next = memory.upper_bound(address);
+    if (next == memory.begin()) return ~(size_t)0;
+    --next;
+    return address < next->first + next->second ? next->first + next->second - address : ~(size_t)0;
 }
 
-static int spoil(Stream &stream, int why) {
-    if (stream.capture) stream.capture->spoiled = true;
-    return why;
+// Memory of the host that is not pinned has been read or written when the call returns.
+static int copy(Address to, Address from, size_t count, void *stream, const void *host) {
+    if (left_of(device_memory, to) < count || left_of(device_memory, from) < count) return 1;
+    int status = put(stream, [=] { memcpy((void *)to, (void *)from, count); });
+    bool is_pinned = !host || left_of(pinned_memory, (Address)host) != ~(size_t)0;
+    if (status || is_pinned || ((Stream *)stream)->capture) return status;
+    return finish(*((Stream *)stream)->queue);
 }
 
-static void join(std::vector<int> &last, const std::vector<int> &others) {
-    for (int one : others)
-        if (std::find(last.begin(), last.end(), one) == last.end()) last.push_back(one);
-}
-
-// Whether everything that was recorded comes before what follows in the first stream.
-static bool joined(const Capture &capture) {
-    std::vector<char> before(capture.nodes.size());
-    std::vector<int> left = capture.origin->last;
-    while (!left.empty()) {
-        int one = left.back();
-        left.pop_back();
-        if (before[one]) continue;
-        before[one] = 1;
-        left.insert(left.end(), capture.nodes[one].after.begin(), capture.nodes[one].after.end());
-    }
-    return std::find(before.begin(), before.end(), 0) == before.end();
-}
-
-// The longest row of nodes that come one after another.
-static int longest(const Graph &nodes) {
-    std::vector<int> rows;
-    for (const Node &node : nodes) {
-        int row = 0;
-        for (int one : node.after) row = std::max(row, rows[one]);
-        rows.push_back(row + 1);
-    }
-    return rows.empty() ? 0 : *std::max_element(rows.begin(), rows.end());
-}
-
-// Of all that could be next: the newest, the oldest, or any.
-static void run(const Graph &nodes) {
-    static std::atomic<unsigned> runs;
-    unsigned how = runs++ % 3, chance = how + runs;
-    std::vector<char> done(nodes.size());
-    for (size_t count = 0; count < nodes.size(); ++count) {
-        std::vector<int> ready;
-        for (size_t one = 0; one < nodes.size(); ++one) {
-            bool free = !done[one];
-            for (int before : nodes[one].after) free = free && done[before];
-            if (free) ready.push_back(one);
-        }
-        chance = chance * 1664525 + 1013904223;
-        int next = how == 0 ? ready.back() : how == 1 ? ready.front() : ready[(chance >> 16) % ready.size()];
-        nodes[next].work();
-        done[next] = 1;
-    }
+static int put_back(std::map<Address, size_t> &memory, Address address) {
+    if (!memory.count(address)) return 1;
+    finish_all();  // as the driver does, for nobody's sake: whoever closes has waited
+    memset((void *)address, 0xff, memory[address]);
+    memory.erase(address);
+    return free((void *)address), 0;
 }
 
 extern "C" {
@@ -153,14 +94,21 @@ int cuCtxPopCurrent_v2(void **context) {
 }
 int cuCtxSetCurrent(void *context) { return contexts.assign(1, context), 0; }
 int cuCtxGetDevice(int *device) { return *device = 0, 0; }
-int cuCtxSynchronize() { CURRENT; WHOLE_CONTEXT; return 0; }
+int cuCtxSynchronize() { CURRENT; WHOLE_CONTEXT; return finish_all(); }
 int cuMemAlloc_v2(Address *address, size_t count) {
     CURRENT;
     UNSAFE;
     if (fails("memory") || count > (1ull << 32)) return 2;
-    return *address = (Address)aligned_alloc(256, (count + 255) / 256 * 256), ++memory, 0;
+    *address = (Address)aligned_alloc(256, (count + 255) / 256 * 256);
+    memset((void *)*address, 0xff, count);  // no number
+    return device_memory[*address] = count, ++memory, 0;
 }
-int cuMemFree_v2(Address address) { CURRENT; UNSAFE; return free((void *)address), --memory, 0; }
+int cuMemFree_v2(Address address) {
+    CURRENT;
+    UNSAFE;
+    int status = put_back(device_memory, address);
+    return memory -= !status, status;
+}
 int cuMemsetD8_v2(Address address, unsigned char value, size_t count) {
     CURRENT;
     UNSAFE;
@@ -170,20 +118,41 @@ int cuMemsetD8Async(Address address, unsigned char value, size_t count, void *st
     CURRENT;
     return put(stream, [=] { memset((void *)address, value, count); });
 }
-int cuMemHostAlloc(void **host, size_t count, unsigned) { CURRENT; return *host = malloc(count), ++pinned, 0; }
-int cuMemAllocHost_v2(void **host, size_t count) { CURRENT; return *host = malloc(count), ++pinned, 0; }
-int cuMemFreeHost(void *host) { CURRENT; return free(host), --pinned, 0; }
+int cuMemHostAlloc(void **host, size_t count, unsigned) {
+    CURRENT;
+    UNSAFE;
+    return *host = malloc(count), pinned_memory[(Address)*host] = count, ++pinned, 0;
+}
+int cuMemAllocHost_v2(void **host, size_t count) { return cuMemHostAlloc(host, count, 0); }
+int cuMemFreeHost(void *host) {
+    CURRENT;
+    UNSAFE;
+    int status = put_back(pinned_memory, (Address)host);
+    return pinned -= !status, status;
+}
 int cuStreamCreate(void **stream, unsigned flags) {
     CURRENT;
-    return *stream = new Stream, ++streams, flags == 1 ? 0 : 1;
+    queues.push_back(std::make_shared<Queue>());
+    *stream = new Stream{nullptr, {}, queues.back()};
+    return ++streams, flags == 1 ? 0 : 1;
 }
-int cuStreamDestroy_v2(void *stream) { CURRENT; return delete (Stream *)stream, --streams, 0; }
-int cuStreamSynchronize(void *stream) { CURRENT; return ((Stream *)stream)->capture ? spoil(*(Stream *)stream, 900) : 0; }
+int cuStreamDestroy_v2(void *stream) { CURRENT; return delete (Stream *)stream, --streams, 0; }  // its work goes on
+int cuStreamSynchronize(void *handle) {
+    CURRENT;
+    Stream &stream = *(Stream *)handle;
+    if (stream.capture) return spoil(stream, 900);
+    UNSAFE;
+    return finish(*stream.queue);
+}
 int cuStreamWaitEvent(void *handle, void *what, unsigned) {
     CURRENT;
     Stream &stream = *(Stream *)handle;
     Event &event = *(Event *)what;
-    if (!event.capture) return stream.capture ? spoil(stream, 905) : 0;  // isolation
+    if (!event.capture && stream.capture) return spoil(stream, 905);  // isolation
+    if (!event.capture) {
+        if (event.mark) add(*stream.queue, {nullptr, event.mark, nullptr});
+        return 0;
+    }
     if (event.capture->over) return spoil(stream, 907);                   // an event of a recording
     if (stream.capture && stream.capture != event.capture) return spoil(stream, 902);
     if (!stream.capture) {
@@ -195,23 +164,41 @@ int cuStreamWaitEvent(void *handle, void *what, unsigned) {
 }
 int cuEventCreate(void **event, unsigned) { CURRENT; return *event = new Event, ++events, 0; }
 int cuEventDestroy_v2(void *event) { CURRENT; return delete (Event *)event, --events, 0; }
-int cuEventRecord(void *event, void *stream) {
+int cuEventRecord(void *event, void *handle) {
     CURRENT;
-    return *(Event *)event = {((Stream *)stream)->capture, ((Stream *)stream)->last}, 0;
+    Stream &stream = *(Stream *)handle;
+    Event &made = *(Event *)event = {stream.capture, stream.last, nullptr};
+    if (stream.capture) return 0;
+    made.mark = std::make_shared<Mark>(Mark{stream.queue, false});
+    return add(*stream.queue, {nullptr, nullptr, made.mark}), 0;
 }
-int cuEventQuery(void *event) { CURRENT; return ((Event *)event)->capture ? 907 : 0; }
-int cuEventSynchronize(void *event) { CURRENT; return ((Event *)event)->capture ? 907 : 0; }
+int cuEventQuery(void *what) {
+    CURRENT;
+    UNSAFE;
+    Event &event = *(Event *)what;
+    if (event.capture) return 907;
+    if (event.mark && !event.mark->passed) step(*event.mark->queue);
+    return lost ? 719 : event.mark && !event.mark->passed ? 600 : 0;
+}
+int cuEventSynchronize(void *what) {
+    CURRENT;
+    UNSAFE;
+    Event &event = *(Event *)what;
+    if (event.capture) return 907;
+    if (event.mark) reach(event.mark);
+    return told();
+}
 int cuMemcpyHtoDAsync_v2(Address to, const void *from, size_t count, void *stream) {
     CURRENT;
-    return put(stream, [=] { memcpy((void *)to, from, count); });
+    return copy(to, (Address)from, count, stream, from);
 }
 int cuMemcpyDtoHAsync_v2(void *to, Address from, size_t count, void *stream) {
     CURRENT;
-    return put(stream, [=] { memcpy(to, (void *)from, count); });
+    return copy((Address)to, from, count, stream, to);
 }
 int cuMemcpyDtoDAsync_v2(Address to, Address from, size_t count, void *stream) {
     CURRENT;
-    return put(stream, [=] { memcpy((void *)to, (void *)from, count); });
+    return copy(to, from, count, stream, nullptr);
 }
 int cuMemGetInfo_v2(size_t *free, size_t *whole) {
     CURRENT;
@@ -219,6 +206,7 @@ int cuMemGetInfo_v2(size_t *free, size_t *whole) {
 }
 int cuModuleLoadData(void **module, const void *code) {
     CURRENT;
+    UNSAFE;
     if (memcmp(code, "\x50\xed\x55\xba", 4) && memcmp(code, "\x7f""ELF", 4)) return 200;  // fat binary, cubin
     *module = dlopen(getenv("STAND_IN_KERNELS"), RTLD_NOW);
     return ++modules, *module ? 0 : 209;
@@ -227,19 +215,24 @@ int cuModuleGetFunction(void **function, void *module, const char *name) {
     CURRENT;
     return *function = dlsym(module, name), *function ? 0 : 500;
 }
-int cuModuleUnload(void *) { CURRENT; return --modules, 0; }
+int cuModuleUnload(void *) { CURRENT; UNSAFE; return --modules, finish_all(); }
 int cuLaunchKernel(void *function, unsigned x, unsigned y, unsigned z, unsigned by_x, unsigned by_y, unsigned by_z,
                    unsigned shared, void *stream, void **parameters, void **) {
     CURRENT;
     Extent extent = *(Extent *)parameters[0];
     bool covers = x * by_x >= (unsigned)extent.width && y * by_y >= (unsigned)extent.height;
-    if (!covers || z != (unsigned)extent.depth || by_z != 1 || by_x * by_y > 1024 || shared > 48 << 10) return 1;
+    bool too_large = y > 65535 || z > 65535 || by_x * by_y > 1024 || shared > 48 << 10;
+    if (!covers || z != (unsigned)extent.depth || by_z != 1 || too_large) return 1;
     std::string arguments((char *)parameters[1], ARGUMENT_BYTES);
     // Every kernel's first argument is memory, or none. A place that is no memory is met when the kernel runs, and told later.
     Address first = *(Address *)arguments.data();
-    if (first && first < 4096) return lost = 1, 0;
+    if (first && first < 4096) return put(stream, [] { lost = 1; });
     auto kernel = (void (*)(Extent, const void *))function;
     return put(stream, [=] { kernel(extent, arguments.data()); });
+}
+int cuLaunchHostFunc(void *stream, void (*function)(void *), void *data) {
+    CURRENT;
+    return put(stream, [=] { function(data); });
 }
 int cuStreamBeginCapture_v2(void *handle, int mode) {
     CURRENT;
@@ -272,8 +265,9 @@ int cuGraphInstantiateWithFlags(void **ready, void *graph, unsigned long long) {
 int cuGraphLaunch(void *ready, void *stream) {
     CURRENT;
     if (!stream) return 400;
-    last_nodes = ((Graph *)ready)->size(), last_longest = longest(*(Graph *)ready);
-    return run(*(Graph *)ready), 0;
+    auto graph = std::make_shared<Graph>(*(Graph *)ready);
+    last_nodes = graph->size(), last_longest = longest(*graph);
+    return put(stream, [=] { run(*graph); });
 }
 int cuGraphDestroy(void *graph) { CURRENT; return delete (Graph *)graph, --graphs, 0; }
 int cuGraphExecDestroy(void *ready) { CURRENT; return delete (Graph *)ready, --graphs, 0; }
@@ -286,6 +280,14 @@ int cuGetErrorString(int status, const char **text) {
 }
 
 void stand_in_lose() { lost = 1; }
+// Memory of the host that another library calls pinned, or no more.
+void stand_in_pin(void *host, size_t count) {
+    std::lock_guard<std::recursive_mutex> alone(one_at_a_time);
+    if (count)
+        pinned_memory[(Address)host] = count;
+    else
+        pinned_memory.erase((Address)host);
+}
 // Of the recording that was done last: its nodes, and the longest row of them that come one after another.
 void stand_in_shape(int *nodes, int *row) { *nodes = last_nodes, *row = last_longest; }
 // What was not given back, in the order of the names below; the last is the depth of this thread's stack.

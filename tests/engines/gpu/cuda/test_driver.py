@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -70,6 +71,39 @@ def doubled(values: np.ndarray[Any, Any], out: np.ndarray[Any, Any]) -> Launch:
     return launch("shrink_luma", extent, **arrays, **sizes, **to)
 
 
+class Fork:
+    """Two streams and the events between them, by the driver's own calls."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self.streams = desk.stream, desk.driver.make_stream()
+        self.events = [ctypes.c_void_p() for _ in range(3)]
+        for event in self.events:
+            desk.driver.call("cuEventCreate", ctypes.byref(event), ctypes.c_uint(2))
+
+    def launch(self, source: np.ndarray[Any, Any], target: np.ndarray[Any, Any], stream: int) -> None:
+        self._desk.kernels.launch(doubled(source, target), self.streams[stream])
+
+    def record(self, event: int, stream: int) -> None:
+        self._desk.driver.call("cuEventRecord", self.events[event], ctypes.c_void_p(self.streams[stream]))
+
+    def wait(self, event: int, stream: int) -> None:
+        where = ctypes.c_void_p(self.streams[stream])
+        self._desk.driver.call("cuStreamWaitEvent", where, self.events[event], ctypes.c_uint(0))
+
+    def close(self) -> None:
+        for event in self.events:
+            self._desk.driver.call("cuEventDestroy_v2", event)
+        self._desk.driver.destroy_stream(self.streams[1])
+
+
+@pytest.fixture
+def fork(desk: Desk) -> Iterator[Fork]:
+    made = Fork(desk)
+    yield made
+    made.close()
+
+
 def test_a_kernel_gets_its_grid_and_its_arguments(desk: Desk) -> None:
     values, out = np.full((66, 130), 42, np.uint8), np.zeros((33, 65), np.uint8)
     desk.kernels.launch(doubled(values, out), desk.stream)
@@ -82,6 +116,61 @@ def test_copies_go_both_ways(desk: Desk) -> None:
     desk.driver.copy_in(device.ctypes.data, host.ctypes.data, 64, desk.stream)
     desk.driver.copy_out(back.ctypes.data, device.ctypes.data, 64, desk.stream)
     np.testing.assert_array_equal(back, host)
+
+
+def test_work_is_done_when_somebody_waits_for_it_and_nothing_else_is(
+    desk: Desk, fork: Fork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the stand-in is as late as a GPU may be: or no wait that was left out would be found over it."""
+    monkeypatch.setenv("STAND_IN_WHEN", "late")
+    seen, half, quarter, beside = (np.full((side, side), 5, np.uint8) for side in (64, 32, 16, 16))
+    fork.launch(seen, half, 0)
+    fork.record(0, 0)
+    fork.wait(0, 1)
+    fork.launch(half, quarter, 1)
+    fork.record(1, 1)
+    fork.launch(half, beside, 0)
+    seen[:], beside[:] = 9, 7  # before the kernel has read it
+    assert desk.library.cuEventQuery(fork.events[1]) == 600  # CUDA_ERROR_NOT_READY
+    desk.driver.call("cuEventSynchronize", fork.events[1])
+    assert (quarter == 9).all()
+    assert (beside == 7).all()
+    desk.driver.call("cuStreamSynchronize", ctypes.c_void_p(desk.stream))
+    assert (beside == 9).all()
+
+
+def test_copies_out_of_pinned_memory_read_it_later_and_others_at_once(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STAND_IN_WHEN", "late")
+    host, device = np.full(64, 1, np.uint8), np.zeros(64, np.uint8)
+    for pins, arrives in ((False, 1), (True, 2)):
+        if pins:
+            desk.library.stand_in_pin(ctypes.c_void_p(host.ctypes.data), ctypes.c_size_t(64))
+        host[:] = 1
+        desk.driver.copy_in(device.ctypes.data, host.ctypes.data, 64, desk.stream)
+        host[:] = 2
+        desk.driver.call("cuStreamSynchronize", ctypes.c_void_p(desk.stream))
+        assert (device == arrives).all()
+    desk.library.stand_in_pin(ctypes.c_void_p(host.ctypes.data), ctypes.c_size_t(0))
+
+
+def test_a_copy_beyond_the_end_of_memory_is_refused(desk: Desk) -> None:
+    address, host = ctypes.c_uint64(), np.zeros(64, np.uint8)
+    desk.driver.call("cuMemAlloc_v2", ctypes.byref(address), ctypes.c_size_t(60))
+    with pytest.raises(EngineError, match="cuMemcpyHtoDAsync"):
+        desk.driver.copy_in(address.value, host.ctypes.data, 64, desk.stream)
+    desk.driver.call("cuMemFree_v2", address)
+
+
+def test_whoever_records_waits_for_nothing(desk: Desk, fork: Fork) -> None:
+    """Capture mode "thread local" forbids its thread what is potentially unsafe: held to the strict."""
+    for name, what in (("cuStreamSynchronize", fork.streams[1]), ("cuEventQuery", fork.events[2])):
+        call = partial(
+            desk.driver.call, name, what if isinstance(what, ctypes.c_void_p) else ctypes.c_void_p(what)
+        )
+        with pytest.raises(CaptureRefused, match=name):
+            desk.driver.capture(desk.stream, call)
 
 
 def test_recorded_work_is_done_at_each_replay_and_not_before(desk: Desk) -> None:
@@ -119,39 +208,6 @@ def test_work_that_fails_while_it_is_recorded_ends_the_recording(desk: Desk) -> 
     values, out = np.full((64, 64), 7, np.uint8), np.zeros((32, 32), np.uint8)
     desk.kernels.launch(doubled(values, out), desk.stream)
     assert (out == 7).all()
-
-
-class Fork:
-    """Two streams and the events between them, by the driver's own calls."""
-
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self.streams = desk.stream, desk.driver.make_stream()
-        self.events = [ctypes.c_void_p() for _ in range(3)]
-        for event in self.events:
-            desk.driver.call("cuEventCreate", ctypes.byref(event), ctypes.c_uint(2))
-
-    def launch(self, source: np.ndarray[Any, Any], target: np.ndarray[Any, Any], stream: int) -> None:
-        self._desk.kernels.launch(doubled(source, target), self.streams[stream])
-
-    def record(self, event: int, stream: int) -> None:
-        self._desk.driver.call("cuEventRecord", self.events[event], ctypes.c_void_p(self.streams[stream]))
-
-    def wait(self, event: int, stream: int) -> None:
-        where = ctypes.c_void_p(self.streams[stream])
-        self._desk.driver.call("cuStreamWaitEvent", where, self.events[event], ctypes.c_uint(0))
-
-    def close(self) -> None:
-        for event in self.events:
-            self._desk.driver.call("cuEventDestroy_v2", event)
-        self._desk.driver.destroy_stream(self.streams[1])
-
-
-@pytest.fixture
-def fork(desk: Desk) -> Iterator[Fork]:
-    made = Fork(desk)
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize("waits", [True, False], ids=["waits", "wait left out"])

@@ -47,6 +47,16 @@ def test_the_engine_reference_by_pycuda_gives_everything_back(
 
 
 @needs_pycuda
+@pytest.mark.parametrize("when", ["", "late", "any"])
+def test_frames_in_flight_by_pycuda_wait_for_all_that_they_need(
+    over_stand_in: Callable[..., subprocess.CompletedProcess[str]], when: str
+) -> None:
+    done = over_stand_in("programs.in_flight", "--device pycuda", when=when)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 cameras, 3 in flight, 12 recorded, searches" in done.stdout
+
+
+@needs_pycuda
 def test_the_program_that_loses_a_gpu_on_purpose_ends_well(
     over_stand_in: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:

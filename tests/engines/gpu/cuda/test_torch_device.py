@@ -34,7 +34,7 @@ class Allocator:
     def __init__(self) -> None:
         self.pools = 0
         self.underway: dict[int, GraphDouble] = {}
-        self.spoiled = False
+        self.spoiled = self.refuses = False
 
     def handle(self) -> int:
         self.pools += 1
@@ -57,11 +57,18 @@ class GraphDouble:
         self.allocator.underway[pool] = self
         self.pool = pool
         self.allocator.spoiled = False
+        if self.allocator.refuses:  # at cudaStreamBeginCapture, when the allocator has been told
+            raise RuntimeError(
+                "CUDA error: operation would make the legacy stream depend on a capturing stream"
+            )
 
     def capture_end(self) -> None:
         if self.allocator.spoiled:
             raise RuntimeError("CUDA error: operation failed due to a previous error during capture")
         self.allocator.end(0, self.pool)
+
+    def reset(self) -> None:
+        assert torch_device._one_recording.locked(), "a graph of another thread may be beginning"
 
     def __del__(self) -> None:
         assert self not in self.allocator.underway.values(), "the allocator would ask a graph that is gone"
@@ -105,6 +112,28 @@ def test_a_recording_that_was_spoiled_leaves_a_queue_that_can_record(
     recorded = queue.capture(lambda: None)
     assert recorded.pool == allocator.pools
     assert allocator.underway == {}
+
+
+def test_a_recording_that_could_not_begin_leaves_a_queue_that_can_record(
+    allocator: Allocator, device: Any
+) -> None:
+    queue = TorchQueue(device, SimpleNamespace(cuda_stream=1))
+    allocator.refuses = True
+    with pytest.raises(CaptureRefused, match="legacy stream"):
+        queue.capture(lambda: pytest.fail("nothing is recorded"))
+    allocator.refuses = False
+    gc.collect()
+    queue.capture(lambda: None)
+    assert allocator.underway == {}
+
+
+def test_graphs_end_while_no_other_begins(allocator: Allocator, device: Any) -> None:
+    """Torch 2.11 has a list of them that threads share."""
+    device.driver.destroy_stream = lambda cuda_stream: None
+    queue = TorchQueue(device, SimpleNamespace(cuda_stream=1, synchronize=lambda: None))
+    queue.capture(lambda: None)
+    queue.close()
+    assert not torch_device._one_recording.locked()
 
 
 def test_what_spoils_a_recording_without_an_error_of_its_own_is_told_too(
@@ -235,6 +264,16 @@ def test_frames_by_torch_over_the_stand_in_are_those_of_the_processor(
     done = over_stand_in("cuda.torch_over_stand_in", "programs.frames --device torch --sizes 67x45,80x50")
     assert done.returncode == 0, done.stderr
     assert "80x50, packs True, searches, stays, with a reference" in done.stdout
+
+
+@pytest.mark.parametrize("when", ["late", "any"])
+def test_frames_in_flight_by_torch_wait_for_all_that_they_need(
+    over_stand_in: Callable[..., subprocess.CompletedProcess[str]], when: str
+) -> None:
+    """A GPU has done none of what it was asked for when the next frame is prepared, or some of it."""
+    done = over_stand_in("cuda.torch_over_stand_in", "programs.in_flight --device torch", when=when)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 cameras, 3 in flight, 12 recorded, searches" in done.stdout
 
 
 def test_the_program_that_loses_a_gpu_on_purpose_ends_well_by_torch(

@@ -11,6 +11,7 @@ import ctypes
 import runpy
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -19,6 +20,7 @@ import torch
 
 DRIVER = ctypes.CDLL("libcuda.so.1", ctypes.RTLD_GLOBAL)
 ALIGNMENT_BYTES = 512  # of torch's allocator
+NOT_READY = 600  # CUDA_ERROR_NOT_READY
 _here = threading.local()
 
 
@@ -55,8 +57,10 @@ class Event:
         ask("cuEventRecord", self.handle, ctypes.c_void_p(stream.cuda_stream))
 
     def query(self) -> bool:
-        ask("cuEventQuery", self.handle)
-        return True
+        status = DRIVER.cuEventQuery(self.handle)
+        if status not in (0, NOT_READY):
+            ask("cuEventSynchronize", self.handle)
+        return bool(status == 0)
 
     def synchronize(self) -> None:
         ask("cuEventSynchronize", self.handle)
@@ -106,7 +110,13 @@ def on_host(make: Callable[..., Any]) -> Callable[..., Any]:
     """A maker of tensors that puts a GPU's on the processor."""
 
     def made(*arguments: Any, **named: Any) -> Any:
-        named.pop("pin_memory", None)
+        if named.pop("pin_memory", False):
+            pinned = make(*arguments, **named)
+            DRIVER.stand_in_pin(ctypes.c_void_p(pinned.data_ptr()), ctypes.c_size_t(pinned.nbytes))
+            weakref.finalize(
+                pinned, DRIVER.stand_in_pin, ctypes.c_void_p(pinned.data_ptr()), ctypes.c_size_t(0)
+            )
+            return pinned
         if not str(named.get("device", "")).startswith("cuda"):
             return make(*arguments, **named)
         (count,) = arguments
