@@ -1,8 +1,9 @@
 // As much of CUDA C++ as the kernels use, for a C++ compiler: it then builds what a GPU's compiler is given, the half
 // of portable.h that else nothing runs. Blocks are done one after another, their threads in turns on one processor;
-// where one waits for others, the next goes on. It ends the program where a GPU would wait for ever or give anything:
-// a thread that ends while others wait for it, and memory of a block beyond what the launch asked for. What a block
-// shares is no number at its begin. It says nothing of which threads really run at once.
+// where one waits for others, the next goes on. Which block and which thread is next is another row each time: of a
+// launch the first, the last or any, and at each barrier anew. It ends the program where a GPU would wait for ever or
+// give anything: a thread that ends while others wait for it, and memory of a block beyond what the launch asked for.
+// What a block shares is no number at its begin. Threads change at barriers and shuffles alone.
 #pragma once
 #include <math.h>
 #include <setjmp.h>
@@ -12,6 +13,8 @@
 #include <ucontext.h>
 
 #include <functional>
+#include <numeric>
+#include <utility>
 #include <vector>
 
 struct Place3 {
@@ -79,13 +82,26 @@ static int atomicAdd(int *counter, int by) {
     return before;
 }
 
+static unsigned launches, chance = 20260;
+
+// In which order so many are done: in the second of three launches backward, in the third in any.
+static std::vector<int> row_of(int count) {
+    std::vector<int> row(count);
+    std::iota(row.begin(), row.end(), 0);
+    for (int at = 0, kind = launches % 3; at < (kind == 1 ? count / 2 : kind == 2 ? count - 1 : 0); ++at) {
+        chance = chance * 1664525 + 1013904223;
+        std::swap(row[at], row[kind == 1 ? count - 1 - at : at + (int)((chance >> 8) % (unsigned)(count - at))]);
+    }
+    return row;
+}
+
 static void thread_begins() {
     kernel_here();
     here->done = true;
     others_go_on();
 }
 
-static void run_in_turns(bool backward) {
+static void run_in_turns() {
     for (Thread &thread : threads) {
         if (thread.stack.empty()) thread.stack.resize(STACK_BYTES);
         getcontext(&thread.begin);
@@ -99,8 +115,8 @@ static void run_in_turns(bool backward) {
     for (int left = THREADS; left > 0;) {
         int waiting = 0;
         left = 0;
-        for (int turn = 0; turn < THREADS; ++turn) {
-            here = threads + (backward ? THREADS - 1 - turn : turn);
+        for (int turn : row_of(THREADS)) {
+            here = threads + turn;
             if (!here->done && !here->waits) go_on();
             left += !here->done;
             waiting += !here->done && here->waits;
@@ -116,22 +132,21 @@ static void run_in_turns(bool backward) {
 static void run_grid(const Place3 &blocks, unsigned shared_bytes, bool together, const std::function<void()> &kernel) {
     if (shared_bytes > sizeof(float) * SHARED_FLOATS) wrong("more memory for a block than it has");
     kernel_here = kernel;
-    unsigned number = 0;
-    for (unsigned z = 0; z < blocks.z; ++z)
-        for (unsigned y = 0; y < blocks.y; ++y)
-            for (unsigned x = 0; x < blocks.x; ++x) {
-                block_here = {x, y, z};
-                memset(shared, 0xff, sizeof shared);
-                for (int index = 0; index < THREADS; ++index)
-                    threads[index].place = {index % block_size.x, index / block_size.x, 0};
-                if (together)
-                    run_in_turns(number++ % 2);
-                else
-                    for (Thread &thread : threads) here = &thread, kernel();
-                const char *end = (const char *)(shared + SHARED_FLOATS + BEYOND);
-                for (const char *at = (const char *)shared + shared_bytes; at < end; ++at)
-                    if (*at != (char)0xff) wrong("memory of a block beyond what the launch asked for");
-            }
+    ++launches;
+    int across = (int)blocks.x, down = (int)blocks.y;
+    for (int block : row_of(across * down * (int)blocks.z)) {
+        block_here = {(unsigned)(block % across), (unsigned)(block / across % down), (unsigned)(block / across / down)};
+        memset(shared, 0xff, sizeof shared);
+        for (int index = 0; index < THREADS; ++index)
+            threads[index].place = {index % block_size.x, index / block_size.x, 0};
+        if (together)
+            run_in_turns();
+        else
+            for (int turn : row_of(THREADS)) here = threads + turn, kernel();
+        const char *end = (const char *)(shared + SHARED_FLOATS + BEYOND);
+        for (const char *at = (const char *)shared + shared_bytes; at < end; ++at)
+            if (*at != (char)0xff) wrong("memory of a block beyond what the launch asked for");
+    }
 }
 
 // cvt.rn.f16.f32 and cvt.f32.f16, the two instructions that the kernels write themselves.

@@ -19,7 +19,7 @@ def main() -> None:
     args = parser.parse_args()
     kernels = HostKernels(sanitizer=args.sanitizer, built=args.built)
     values, out = (np.zeros((64, 64), np.float32) for _ in range(2))
-    wrong = {"address": (66, 66), "thread": (63, 0)}  # places in a row, and those from row to row
+    wrong = {"address": (66, 66), "thread": (64, 0)}  # places in a row, and those from row to row
     across, pitch = wrong[args.sanitizer]
     size = {"confidence": device_array(values), "out": device_array(out), "width": pitch}
     for _ in range(4):
