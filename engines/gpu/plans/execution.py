@@ -185,7 +185,8 @@ class PlanTensors:
         if self._context is None:
             raise EngineError("the network is closed")
         if not self._context.execute_async_v3(cuda_stream):
-            raise EngineError(f"{self.name}: the network could not be started")
+            said = self._plan.library.last_error() if self._plan is not None else ""
+            raise EngineError(f"{self.name}: the network could not be started: {said}")
 
     def ask_recordable(self, cuda_stream: int) -> None:
         """Find out whether it can be recorded on a stream that is not being recorded yet.

@@ -261,20 +261,20 @@ class TensorRT:
         """A loaded engine's layers in the inspector's own words, for the profile's middle shape.
 
         Raises:
-            PlanError: there is too little memory for it.
+            EngineError: the library makes no context for that shape.
         """
-        context = engine.create_execution_context()
-        if context is None:
-            raise PlanError(f"{self._name} makes no execution context: {self._logger.why()}")
-        n, height, width = profile.optimum
-        if not profile.static:  # an engine of one shape needs no telling
-            context.set_input_shape(engine.get_tensor_name(0), (n, 1, height, width))
         inspector = engine.create_engine_inspector()
-        inspector.execution_context = context
+        if not profile.static:  # an engine of one shape needs no telling, nor a context
+            context, _ = self.make_context(engine, None)
+            n, height, width = profile.optimum
+            context.set_input_shape(engine.get_tensor_name(0), (n, 1, height, width))
+            inspector.execution_context = context
         return str(inspector.get_engine_information(self.library.LayerInformationFormat.ONELINE))
 
     def make_context(self, engine: Any, jit_cache: Path | None) -> tuple[Any, Any]:
         """An execution context whose memory the caller sets, and its cache of compiled kernels.
+
+        No other kind: plans of TensorRT-RTX with REQUIRE_USER_ALLOCATION make none that takes its own.
 
         Args:
             engine: of `load`.
@@ -306,6 +306,10 @@ class TensorRT:
         if context is None:
             raise EngineError(f"{self._name} makes no execution context: {self._logger.why()}")
         return context, cache
+
+    def last_error(self) -> str:
+        """What the library has told its logger last of what went wrong, one line."""
+        return self._logger.last()  # type: ignore[no-any-return]
 
     @property
     def _name(self) -> str:

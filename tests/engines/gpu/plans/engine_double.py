@@ -111,6 +111,9 @@ class LibraryDouble:
         self.jit = jit
         self.asked: list[Path | None] = []
 
+    def last_error(self) -> str:
+        return "in the library's words"
+
     def make_context(self, engine: EngineDouble, jit_cache: Path | None) -> tuple[ContextDouble, Any]:
         self.asked.append(jit_cache)
         kind = GraphContextDouble if isinstance(engine, GraphDouble) else ContextDouble

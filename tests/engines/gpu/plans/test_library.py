@@ -171,3 +171,26 @@ def test_a_context_is_of_the_final_kernels_from_the_start(
     assert cache.told == [b"compiled"]
     library.make_context(engine, tmp_path / "none.jit")
     assert cache.told == [b"compiled"]
+
+
+@pytest.mark.parametrize("ranged", [False, True], ids=["one shape", "a range"])
+def test_an_engine_is_asked_for_its_layers_without_memory_of_its_own(library: TensorRT, ranged: bool) -> None:
+    """What is built to be recorded makes no execution context but one whose memory its user gives."""
+    shapes: list[Any] = []
+    context = SimpleNamespace(set_input_shape=lambda *shape: shapes.append(shape))
+    asked = Configuration(Cache(True))
+    inspector = SimpleNamespace(get_engine_information=lambda kind: f"layers as {kind.name}")
+    engine = SimpleNamespace(
+        create_engine_inspector=lambda: inspector,
+        create_runtime_config=lambda: asked,
+        create_execution_context=lambda config: context if config is asked else None,
+        get_tensor_name=lambda index: "luma",
+    )
+    profile = Profile((1, 64, 64), (2, 96, 64), (4, 96, 96)) if ranged else SQUARE
+    assert library.inspect(engine, profile) == "layers as ONELINE"
+    if ranged:
+        assert asked.strategy == library.library.ExecutionContextAllocationStrategy.USER_MANAGED
+        assert shapes == [("luma", (2, 1, 96, 64))]
+        assert inspector.execution_context is context
+    else:
+        assert not shapes
