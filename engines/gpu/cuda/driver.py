@@ -26,13 +26,12 @@ _THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: other threads may allo
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING
 _OUT_OF_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY
 # After these "the CUDA context is in an inconsistent state and any further CUDA work will return the same
-# error. To continue using CUDA, the process must be terminated and relaunched" (CUDA Driver API, 6.1,
-# CUresult): ECC, NVLink, hang-up, illegal address, time-out, assertion, hardware stack, illegal instruction,
-# alignment, address space, program counter, launch failure, unknown. With the words in which PyCUDA and torch
-# hand them on.
+# error. To continue using CUDA, the process must be terminated and relaunched" (CUDA Driver API 13.0, 6.1,
+# CUresult). With the words in which PyCUDA and torch hand them on: those of `cudaGetErrorString`.
 _STICKY = {
     214: "uncorrectable ECC error",
     220: "uncorrectable NVLink error",
+    226: "nvlink or a hardware error",
     700: "illegal memory access",
     702: "launch timed out",
     710: "device-side assert",
@@ -42,6 +41,8 @@ _STICKY = {
     717: "operation not supported on global/shared address space",
     718: "invalid program counter",
     719: "launch failure",
+    721: "tensor memory not completely freed",
+    810: "MPS client has been terminated",
     999: "unknown error",
 }
 _lost: dict[int, str] = {}

@@ -19,6 +19,7 @@ import pytest
 from irchroma.engines.errors import DeviceLost, EngineError, EngineUnavailable
 from irchroma.engines.gpu.cpu_device import device_array
 from irchroma.engines.gpu.cuda import driver as driver_module
+from irchroma.engines.gpu.cuda.compile import packaged_folders
 from irchroma.engines.gpu.cuda.driver import CudaDriver, KernelModule
 from irchroma.engines.gpu.cuda.picture_memory import CudaPictures
 from irchroma.engines.gpu.device import CaptureRefused
@@ -286,6 +287,19 @@ def test_a_broken_context_is_told_from_other_failures(desk: Desk, monkeypatch: p
         monkeypatch.undo()
     assert driver_module.is_sticky("cuMemcpyHtoDAsync failed: an illegal memory access was encountered")
     assert not driver_module.is_sticky("cuMemAlloc failed: out of memory")
+
+
+def test_what_breaks_a_context_is_known_by_the_runtimes_own_words() -> None:
+    """Which PyCUDA and torch hand on: its library says them without a GPU."""
+    found = [path for folder in packaged_folders() for path in folder.glob("cu13/lib/libcudart.so.13")]
+    if not found:
+        pytest.skip("no CUDA runtime library here: pip install 'irchroma[cuda-compiler]'")
+    says = ctypes.CDLL(str(found[0])).cudaGetErrorString
+    says.restype = ctypes.c_char_p
+    for status, words in driver_module._STICKY.items():
+        assert words in says(status).decode(), status
+    for status in (2, 100, 201, 600, 900, 901, 906, 907):  # memory, no device, context, not ready, recordings
+        assert not driver_module.is_sticky(says(status).decode()), status
 
 
 class Answering:
