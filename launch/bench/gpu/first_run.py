@@ -102,7 +102,9 @@ def plan_steps(device: str) -> list[Step]:
     if device == "cpu":
         alone = [*doubled, "-k", "camera_alone and cpu"]
         steps.append(Step("tests-on-cpu", alone, 180, (lacks("pytest"),), rehearsed=True))
+    flying = [python, "-m", f"{_PROGRAMS}.in_flight", "--device", "{device}"]
     steps += [
+        Step("frames-in-flight", flying, 120, (no_gpu, torch), rehearsed=True),
         Step("lost-torch", [python, "-m", f"{_PROGRAMS}.lost", "--device", "torch"], 90, (no_gpu, torch)),
         _tests("pycuda-kernels", [*kernels, "-m", "gpu", "-k", "pycuda"], 240, (*on_gpu, pycuda)),
         _tests("pycuda-frames", [*doubled, "-m", "gpu", "-k", "pycuda"], 180, (*on_gpu, pycuda)),
