@@ -60,6 +60,9 @@ COARSEST = 2.0
 WARM_IS_DARK = (-0.25, -0.5)
 """The same of the slope of Y' in luma of smooth places: what is warmer is darker there, and no cloud however
 soft it is."""
+SURFACES = (0.25, 0.45)
+"""Contrast of a window, its brightest luma less its darkest, at which it begins to be of two surfaces, and
+from which on it is: the bright one clips, or a sky has a dark ring around each tree in the sun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,14 +308,16 @@ def rise(values: Plane, between: tuple[float, float]) -> Plane:
 def _way_back(seen: guided.Windows, within: _Within, base: Plane, factor: Plane) -> Plane:
     """(h, w) float32 by how much each window's base must give way for its detail to stay in [0, 1].
 
-    What the sensor itself has clipped may stay so.
+    What the sensor itself has clipped may stay so, and a bright surface before a dark one: see `SURFACES`.
     """
     finer = np.asarray(cv2.sqrt(within.finer), np.float32)
     darker = factor * (seen.mean - within.lowest + finer)
     brighter = factor * (within.highest - seen.mean + finer)
     below, above = np.maximum(darker, -brighter), np.maximum(brighter, -darker)
     low = np.minimum(np.clip(below, 0.0, 0.5, out=below), seen.mean)
-    high = np.maximum(1 - np.clip(above, 0.0, 0.5, out=above), seen.mean)
+    np.clip(above, 0.0, 0.5, out=above)
+    above *= rise(within.highest - within.lowest, (SURFACES[1], SURFACES[0]))
+    high = np.maximum(1 - above, seen.mean)
     return np.asarray(np.minimum(np.maximum(base, low), high) - base, np.float32)
 
 

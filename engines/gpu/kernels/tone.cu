@@ -33,6 +33,7 @@ struct base_arguments {
     float sharp_begins, sharp_full, flat, slope_begins, slope_full;
     float leaves_begins, leaves_full, no_wall_begins, no_wall_full, gap;
     float darkest, noise_begins, noise_full, fine_begins, fine_full, calm;
+    float surfaces_begins, surfaces_full;  // contrast of a window that is of two surfaces
     float edge_floor, detail_floor;
 };
 
@@ -114,7 +115,8 @@ PLACE void base_at(const base_arguments &a, const Tile &tile, int x, int y, int)
     finer = sqrtf(finer);
     float dark = factor * (mean - lowest + finer), bright = factor * (highest - mean + finer);
     float below = fmaxf(dark, -bright), above = fmaxf(bright, -dark);
-    float low = fminf(fminf(below, 0.5f), mean), high = fmaxf(1.0f - fminf(above, 0.5f), mean);
+    above = fminf(above, 0.5f) * (1.0f - clamped((highest - lowest - a.surfaces_begins) / (a.surfaces_full - a.surfaces_begins), 0.0f, 1.0f));
+    float low = fminf(fminf(below, 0.5f), mean), high = fmaxf(1.0f - above, mean);
     a.out[at] = clamped(base, low, high) - base;
     a.out[plane + at] = base;
     a.out[2 * plane + at] = factor;

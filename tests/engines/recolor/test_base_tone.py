@@ -53,6 +53,18 @@ def test_a_dark_pole_in_a_brightened_sky_has_no_halo() -> None:
     assert out[:, 79].max() < sky - 0.4
 
 
+def test_a_sunlit_tree_in_a_brightened_sky_has_no_dark_ring() -> None:
+    luma = np.full((120, 160), 95.0)
+    luma[40:80, 60:100] = np.random.default_rng(2).normal(210, 25, (40, 40))
+    luma = np.clip(luma, 0, 250).astype(np.uint8)
+    tone = np.full(luma.shape, 0.65, np.float32)
+    tone[40:80, 60:100] = luma[40:80, 60:100] / np.float32(255)
+    out = shown(luma, cv2.GaussianBlur(tone, (0, 0), 1.5), NIR)
+    sky = out[:20].mean()
+    for beside in (out[30:37, 60:100], out[83:90, 60:100], out[40:80, 50:57], out[40:80, 103:110]):
+        assert np.abs(beside - sky).max() < 0.03
+
+
 def test_bright_foliage_before_a_dark_sky_is_turned_around_with_its_texture_kept() -> None:
     random = np.random.default_rng(3)
     luma = np.full((120, 160), 90.0)
