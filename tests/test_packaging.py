@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -19,6 +20,43 @@ else:
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("stream", "engines", "calibration", "launch")
 SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+
+
+class Syntax(NamedTuple):
+    """What a file has of what is asked here.
+
+    Attributes:
+        imports: names of `import`; of those at its top, `first`.
+        from_imports: (module, name, level) of each `from module import name`.
+        by_call: what `import_module` is called with.
+        attributes: (name, attribute, line) of each `name.attribute`.
+    """
+
+    imports: set[str]
+    first: set[str]
+    from_imports: set[tuple[str, str, int]]
+    by_call: set[str]
+    attributes: set[tuple[str, str, int]]
+
+
+@functools.cache
+def syntax_of(path: Path) -> Syntax:
+    """Of a file, which is read by the oldest Python's grammar, and once for all tests."""
+    tree = ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 10))
+    found = Syntax(set(), set(), set(), set(), set())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found.imports.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            found.from_imports.update((node.module or "", alias.name, node.level) for alias in node.names)
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            found.attributes.add((node.value.id, node.attr, node.lineno))
+        elif isinstance(node, ast.Call) and "import_module" in ast.unparse(node.func):
+            found.by_call.update(ast.unparse(argument).strip("'\"f") for argument in node.args)
+    found.first.update(
+        alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names
+    )
+    return found
 
 
 def project() -> dict[str, object]:
@@ -111,12 +149,10 @@ def test_the_one_above_can_fail() -> None:
 def test_nothing_imports_a_folder_by_its_bare_name() -> None:
     tests = sorted((ROOT / "tests").rglob("*.py"))
     for path in [*SOURCES, *tests]:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom):
-                assert node.level == 0, f"{path}: relative import"
-                names = [node.module or ""]
-            assert not {name.split(".")[0] for name in names} & set(FOLDERS), path
+        found = syntax_of(path)
+        assert not any(level for *_, level in found.from_imports), f"{path}: relative import"
+        names = {*found.imports, *(module for module, *_ in found.from_imports)}
+        assert not {name.split(".")[0] for name in names} & set(FOLDERS), path
 
 
 @functools.cache
@@ -124,14 +160,9 @@ def importers() -> dict[str, set[str]]:
     """A library -> the files that import it, at their top or when they are asked."""
     found: dict[str, set[str]] = {}
     for path in SOURCES:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom):
-                names = [node.module or ""]
-            if isinstance(node, ast.Call) and "import_module" in ast.unparse(node.func):
-                names = [ast.unparse(argument).strip("'\"f") for argument in node.args]
-            for name in names:
-                found.setdefault(name.split(".")[0], set()).add(str(path.relative_to(ROOT)))
+        syntax = syntax_of(path)
+        for name in {*syntax.imports, *(module for module, *_ in syntax.from_imports), *syntax.by_call}:
+            found.setdefault(name.split(".")[0], set()).add(str(path.relative_to(ROOT)))
     return found
 
 
@@ -150,10 +181,8 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     names = {"irchroma." + str(p.relative_to(ROOT))[:-3].replace("/", "."): p for p in SOURCES}
     needs: dict[str, set[str]] = {name: set() for name in names}
     for name, path in names.items():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom):
-                found = {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-                needs[name] |= {one for one in found if one in names}
+        for module, imported, _ in syntax_of(path).from_imports:
+            needs[name] |= {one for one in (module, f"{module}.{imported}") if one in names}
     while free := {name for name, others in needs.items() if not others & set(needs)}:
         needs = {name: others for name, others in needs.items() if name not in free}
     assert not needs, "these import each other in a circle, or something that does"
@@ -220,12 +249,8 @@ def test_nothing_is_used_that_the_oldest_python_lacks() -> None:
     assert project()["project"]["requires-python"] == ">=3.10"  # type: ignore[index]
     assert project()["tool"]["ruff"]["target-version"] == "py310"  # type: ignore[index]
     for path in SOURCES:
-        tree = ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 10))
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-                assert (node.value.id, node.attr) not in NEWER_THAN_3_10, f"{path}:{node.lineno}"
-            if isinstance(node, ast.ImportFrom):
-                for alias in node.names:
-                    assert (node.module, alias.name) not in NEWER_THAN_3_10, f"{path}:{node.lineno}"
-        plain = [node for node in tree.body if isinstance(node, ast.Import)]
-        assert not any(alias.name == "tomllib" for node in plain for alias in node.names), path
+        found = syntax_of(path)
+        for name, attribute, line in found.attributes:
+            assert (name, attribute) not in NEWER_THAN_3_10, f"{path}:{line}"
+        assert not {(module, name) for module, name, _ in found.from_imports} & NEWER_THAN_3_10, path
+        assert "tomllib" not in found.first, path
