@@ -6,7 +6,9 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -43,7 +45,7 @@ _CHECKS = {"gst": _has_gst, "gpu": _has_gpu, "browser": _has_browser, "systemd":
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.get_closest_marker("alone") is not None)  # one after the other
+    items.sort(key=lambda item: not _is_alone(item))  # in a row, before others are under way
     required = {word for word in os.environ.get("IRCHROMA_REQUIRE", "").split(",") if word}
     present = {name: check() for name, check in _CHECKS.items()}
     for item in items:
@@ -56,21 +58,60 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.flaky(reruns=1))
 
 
+def _is_alone(item: pytest.Item | None) -> bool:
+    return item is not None and item.get_closest_marker("alone") is not None
+
+
+_HERE = Path(__file__)
+_held: list[BinaryIO] = []
+"""The room, where an alone test has left it to the next one."""
+
+
+@contextmanager
+def _locked(path: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
+    """While a file is locked; closing it would not do where a forked process still has it."""
+    with path.open("rb") as file:
+        fcntl.flock(file, how)
+        try:
+            yield
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)
+
+
+@contextmanager
+def _in_the_empty_room(stays: bool) -> Iterator[None]:
+    """While no other worker has a test; `stays`: nor before this worker's next one."""
+    if not _held:
+        with _locked(_HERE.with_name("waiting.py")):  # who waits for it to be empty lets nobody else in
+            room = _HERE.open("rb")
+            fcntl.flock(room, fcntl.LOCK_EX)
+            _held.append(room)
+    try:
+        yield
+    finally:
+        if not stays:
+            with _held.pop() as room:
+                fcntl.flock(room, fcntl.LOCK_UN)
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """With several workers (`-n`), what watches the clock closely (`alone`) runs while no other test does."""
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """With several workers (`-n`), what watches the clock closely (`alone`) runs while no other test does.
+
+    Only the first of a row of them waits until the others' tests have ended. Of those with a Ray cluster
+    (`cluster`) one runs at a time.
+    """
     if "PYTEST_XDIST_WORKER" not in os.environ:
         return (yield)
-    alone = item.get_closest_marker("alone") is not None
-    here = Path(__file__)
-    with here.open("rb") as room, here.with_name("waiting.py").open("rb") as door:
-        fcntl.flock(door, fcntl.LOCK_EX)  # who waits for the room to be empty lets nobody else in
-        fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-        fcntl.flock(door, fcntl.LOCK_UN)
-        try:
+    with ExitStack() as stack:
+        if _is_alone(item):
+            stack.enter_context(_in_the_empty_room(_is_alone(nextitem)))
             return (yield)
-        finally:
-            fcntl.flock(room, fcntl.LOCK_UN)  # closing would not, where a forked process still has the file
+        if item.get_closest_marker("cluster") is not None:
+            stack.enter_context(_locked(_HERE.with_name("forked.py")))
+        with _locked(_HERE.with_name("waiting.py")):
+            stack.enter_context(_locked(_HERE, fcntl.LOCK_SH))
+        return (yield)
 
 
 @pytest.fixture(scope="session")

@@ -367,7 +367,7 @@ def test_without_ray_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPat
         open_workers(1, "local")
 
 
-@pytest.mark.alone  # of several clusters on a machine Ray takes the last one for its own
+@pytest.mark.cluster
 def test_ray_gives_the_same_though_one_of_its_workers_is_killed(
     clip: Path, tmp_path: Path, single: Pictures
 ) -> None:

@@ -193,7 +193,7 @@ to = ["null"]
 """
 
 
-@pytest.mark.alone  # of several clusters on a machine Ray takes the last one for its own
+@pytest.mark.cluster
 def test_a_fleet_by_its_commands(ray_machines: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One page, one log, files by content; and no password in what Ray keeps, shows or writes."""
     monkeypatch.setenv("FLEET_SECRET", SECRET)
