@@ -5,7 +5,7 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -17,6 +17,8 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+from irchroma.engines.gpu.kernels import host
+from irchroma.engines.gpu.kernels.host import HostKernels
 from irchroma.stream.errors import StreamError
 from irchroma.stream.gstreamer import door
 
@@ -121,6 +123,36 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no shared/data beside this checkout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def built_kernels(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """The kernels as a library, by the arguments of `build_library` after its path.
+
+    Built when first asked for, by one worker for all: it takes 2 to 10 s of CPU time.
+    """
+    if host.compiler() is None:
+        pytest.skip("no C++ compiler on this machine: install g++")
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+
+    def built(backward: bool = False, sanitizer: str = "") -> Path:
+        path = folder / f"kernels{'_backward' * backward}{sanitizer and '_' + sanitizer}.so"
+        with path.with_suffix(".lock").open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not path.exists():
+                host.build_library(path.with_suffix(".part"), backward, sanitizer)
+                path.with_suffix(".part").rename(path)
+        return path
+
+    return built
+
+
+@pytest.fixture(scope="session")
+def host_kernels(built_kernels: Callable[..., Path]) -> HostKernels:
+    """The kernels as plain C++."""
+    return HostKernels(built=built_kernels())
 
 
 @pytest.fixture(autouse=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,6 @@ from tests.engines.tiny_network import write_tiny_network
 
 from irchroma.engines.errors import EngineUnavailable
 from irchroma.engines.gpu.cpu_device import CpuDevice
-from irchroma.engines.gpu.kernels import host
 from irchroma.engines.gpu.kernels.host import HostKernels
 
 
@@ -27,38 +24,8 @@ def tiny_network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def built_kernels(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """The kernels as a library, by the arguments of `build_library` after its path.
-
-    Built when first asked for, by one worker for all: it takes 2 to 10 s of CPU time.
-    """
-    if host.compiler() is None:
-        pytest.skip("no C++ compiler on this machine: install g++")
-    folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent
-
-    def built(backward: bool = False, sanitizer: str = "") -> Path:
-        path = folder / f"kernels{'_backward' * backward}{sanitizer and '_' + sanitizer}.so"
-        with path.with_suffix(".lock").open("wb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not path.exists():
-                host.build_library(path.with_suffix(".part"), backward, sanitizer)
-                path.with_suffix(".part").rename(path)
-        return path
-
-    return built
-
-
-@pytest.fixture(scope="session")
-def host_kernels(built_kernels: Callable[..., Path]) -> HostKernels:
-    """The kernels as plain C++."""
-    return HostKernels(built=built_kernels())
-
-
-@pytest.fixture(scope="session")
 def backward_kernels(built_kernels: Callable[..., Path]) -> HostKernels:
-    """The same, going over every grid from its end: a kernel that minds the order differs."""
+    """The kernels as plain C++, going over every grid from its end: a kernel that minds the order differs."""
     return HostKernels(built=built_kernels(backward=True))
 
 

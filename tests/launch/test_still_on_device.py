@@ -14,7 +14,6 @@ from tests.engines.tiny_network import write_tiny_network
 from irchroma.engines import choice
 from irchroma.engines.gpu import probe
 from irchroma.engines.gpu.cpu_device import CpuDevice
-from irchroma.engines.gpu.kernels import host
 from irchroma.engines.gpu.kernels.host import HostKernels
 from irchroma.engines.network.network import NetworkOptions, installed
 from irchroma.launch.cli import main
@@ -34,22 +33,17 @@ def night(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def kernels() -> HostKernels:
-    if not installed("openvino") or host.compiler() is None:
-        pytest.skip("needs openvino and a C++ compiler")
-    return HostKernels()
-
-
 @pytest.fixture
-def one_gpu(kernels: HostKernels, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+def one_gpu(host_kernels: HostKernels, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """Which runtime and index were asked for."""
+    if not installed("openvino"):
+        pytest.skip("needs openvino")
     network = NetworkOptions("openvino", 1, cache=None, exact=True)
     asked: list[tuple[str, int]] = []
 
     def open_here(runtime: str, index: int) -> CpuDevice:
         asked.append((runtime, index))
-        return CpuDevice(network, kernels)
+        return CpuDevice(network, host_kernels)
 
     here = probe.CudaDevice("stand-in", "9.0", "13.0")
     monkeypatch.setattr(probe, "device_at", lambda index=0: here if index == 0 else None)
