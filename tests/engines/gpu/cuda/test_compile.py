@@ -46,6 +46,13 @@ def nvrtc() -> Nvrtc:
         pytest.skip(str(error))
 
 
+@pytest.fixture
+def one_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels of one file in place of all: which compiler is asked, and when, is the same."""
+    monkeypatch.setattr(compile, "UNIT", f'#include "{FILES[0]}"\n')
+    monkeypatch.setattr(compile_ahead, "__defaults__", (compile.UNIT,))
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)  # every architecture in one call, over 120 s on a busy machine
 def test_nvcc_compiles_all_kernels_for_turing_to_blackwell(
@@ -131,6 +138,7 @@ def test_nvrtc_compiles_where_its_package_does_not_say_where_its_parts_are(
     assert int(done.stdout) > 100_000
 
 
+@pytest.mark.usefixtures("one_file")
 def test_the_binary_of_a_device_is_cached_and_made_anew_for_other_sources(
     nvcc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,6 +154,7 @@ def test_the_binary_of_a_device_is_cached_and_made_anew_for_other_sources(
     assert not the_first("9.0", tmp_path).compiler.endswith("cached")
 
 
+@pytest.mark.usefixtures("one_file")
 def test_nvrtc_stands_in_where_there_is_no_toolkit(
     nvrtc: Nvrtc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,6 +164,7 @@ def test_nvrtc_stands_in_where_there_is_no_toolkit(
     assert made.code.startswith(ELF)
 
 
+@pytest.mark.usefixtures("one_file")
 def test_a_compiler_that_is_asked_for_is_given_or_refused(
     nvcc: Path, nvrtc: Nvrtc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -288,7 +288,7 @@ def test_options_mean_the_same(on_device: OnDevice, change: dict[str, object]) -
 
 
 def test_a_night_is_calm_by_the_same_amount(on_device: OnDevice) -> None:
-    given = scene((240, 320), (240, 320))
+    given = scene((120, 160), (120, 160))
     dark = (given.luma * 0.3).astype(np.uint8)
     assert_as_on_the_cpu(on_device, replace(given, luma=dark, small=dark), catalog.BANDS["nir"].look)
 
