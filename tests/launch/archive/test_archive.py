@@ -296,12 +296,13 @@ def test_a_recording_without_an_index_is_put_together_picture_by_picture(
 ) -> None:
     source, out, one = tmp_path / f"night.{kind}", tmp_path / "out.mkv", tmp_path / "one.mkv"
     old = ("-c:v", "mpeg2video", "-r", "25", "-q:v", "2", "-c:a", "mp2")
-    remuxed = ("-i", str(clip), *(old if kind == "mpg" else ("-c", "copy")), str(source))
+    remuxed = ("-t", "12", "-i", str(clip), *(old if kind == "mpg" else ("-c", "copy")), str(source))
     subprocess.run(["ffmpeg", "-v", "error", *remuxed], check=True)
     words = ["--engine", "gray", "--tone-map", "none", "--quality", "0", "--quiet"]
     assert main(["run", str(source), "--to", str(one), *words]) == 0
-    pieces = ["--segment-length", "6", "--overlap", "2", "--workers", "1"]
+    pieces = ["--segment-length", "4", "--overlap", "2", "--workers", "1"]
     assert main(["archive", str(source), str(out), *words, *pieces]) == 0
+    assert len(manifest(tmp_path)["out.mkv"]["segments"]) == (1 if kind == "mpg" else 3)
     for (time_s, picture), (expected_s, expected) in zip(pictures(out), pictures(one), strict=True):
         assert abs(time_s - expected_s) <= Fraction(1, 1000)
         assert np.abs(picture.astype(int) - expected).max() <= 2

@@ -26,6 +26,7 @@ def test_every_way_is_in_the_table_and_no_reference_is_the_band_s_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exemplars, "CALLS", 8)
+    monkeypatch.setattr(exemplars, "SIZES_PX", ((256, 320), (64, 96)))
     for side in ("ir", "rgb"):
         (tmp_path / side).mkdir()
     for number in range(2):

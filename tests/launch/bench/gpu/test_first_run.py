@@ -265,10 +265,16 @@ def test_a_tool_that_ends_well_and_has_seen_nothing_has_shown_nothing(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)  # more than its steps have
 def test_the_programs_of_the_steps_run_over_the_cpu_device(tmp_path: Path) -> None:
     if not installed("openvino") or host.compiler() is None:
         pytest.skip("needs openvino and a C++ compiler")
-    steps = [step for step in plan_steps("cpu") if step.name in ("frames-unwatched", "soak")]
+    frames, soak = (
+        next(step for step in plan_steps("cpu") if step.name == name) for name in ("frames-unwatched", "soak")
+    )
+    assert frames.words[-2] == "--sizes"
+    frames = replace(frames, words=[*frames.words[:-1], "100x75,80x50"])
+    steps = [frames, replace(soak, words=[*soak.words, "--seconds", "0.5"])]
     found = run_steps(steps, tmp_path, Times(5), rehearse=True, device="cpu")
     assert [row["state"] for row in found] == ["ok", "ok"], found
     soaked = json.loads((tmp_path / "soak.json").read_text(encoding="utf-8"))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from irchroma.launch.bench.speed import cpu
 from irchroma.launch.bench.speed.cpu import MASKS
 from irchroma.launch.cli import main
 
@@ -21,6 +22,8 @@ def test_everything_is_measured_once_and_the_mask_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setitem(cpu._FRAMES_OF, 64, 300)
+    monkeypatch.setattr(cpu, "_FILE_WARM_S", 0.1)
     out = tmp_path / "cpu.json"
     small = ["--size", "96x64", "--cameras", "1,2", "--seconds", "1", "--warm", "0.5"]
     assert main(["bench", "cpu", "--json", str(out), *small]) == 0
