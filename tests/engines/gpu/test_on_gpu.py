@@ -42,11 +42,13 @@ def opener(request: pytest.FixtureRequest) -> Callable[[], Device]:
     """Opens a device whose networks copy; skips libraries that are not here."""
     if request.param == "torch":
         pytest.importorskip("torch")
+    kernels = request.getfixturevalue("host_kernels") if request.param == "cpu" else None
+    opens = partial(device_of, request.param, kernels)
     try:
-        device_of(request.param).close()
+        opens().close()
     except EngineUnavailable as error:
         pytest.skip(str(error))
-    return partial(device_of, request.param)
+    return opens
 
 
 def expected(count: int = COUNT) -> list[Any]:
