@@ -47,7 +47,8 @@ _CHECKS = {"gst": _has_gst, "gpu": _has_gpu, "browser": _has_browser, "systemd":
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: not _is_alone(item))  # in a row, before others are under way
+    # In a row, before others are under way; then the longest, or one worker would end with them, alone.
+    items.sort(key=lambda item: (not _is_alone(item), item.get_closest_marker("slow") is None))
     required = {word for word in os.environ.get("IRCHROMA_REQUIRE", "").split(",") if word}
     present = {name: check() for name, check in _CHECKS.items()}
     for item in items:
