@@ -20,7 +20,7 @@ from tests.waiting import free_port, wait_for
 from irchroma.stream.mp4 import boxes_of
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Ten minutes of the known pictures and their sound, FFV1 and PCM: the run gets them as they are."""
     folder = tmp_path_factory.mktemp("clip")
@@ -103,7 +103,7 @@ def served(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
         process.wait(40)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def recorded(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Recordings of 4 s by one run, with one encoder for each codec; `killed.mp4` is of a run that was, and
     `cut.mp4` what is left of it where the power failed as well: fragments, and nothing of the next one."""

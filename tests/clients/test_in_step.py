@@ -33,42 +33,29 @@ class Flash(NamedTuple):
         return max(self.soonest - beep, beep - self.seen, 0.0)
 
 
-def flashes_s(address: str, *options: str) -> list[Flash]:
-    """When the white box appears, by ffmpeg."""
+def flashes_and_beeps(address: str, *options: str) -> tuple[list[Flash], list[float]]:
+    """When the white box appears and when the sound begins, in seconds of the first four, by ffmpeg."""
     done = subprocess.run(
         (
             *("ffmpeg", "-nostdin", "-nostats", *options, "-i", address, "-map", "0:v:0"),
             *("-fps_mode", "passthrough", "-vf", "crop=iw:60:0:170,showinfo", "-t", "4", "-f", "null", "-"),
+            *("-map", "0:a:0", "-t", "4", "-af", "aresample=8000:async=1:first_pts=0"),
+            *("-ac", "1", "-f", "s16le", "pipe:1"),
         ),
         capture_output=True,
-        encoding="utf-8",
-        errors="replace",
         timeout=40,
         check=True,
     )
-    found = re.findall(r" pts_time:(-?[\d.]+) .* mean:\[(\d+)", done.stderr)
+    found = re.findall(r" pts_time:(-?[\d.]+) .* mean:\[(\d+)", done.stderr.decode("utf-8", "replace"))
     bright = [(float(time), int(mean) > 120) for time, mean in found]
-    return [
+    loud = np.abs(np.frombuffer(done.stdout, np.int16).astype(int))
+    level = np.convolve(loud, np.ones(80) / 80, "same") > 2000  # over 10 ms
+    flashes = [
         Flash(min(before[0] + 1 / RATE, after[0]), after[0])
         for before, after in itertools.pairwise(bright)
         if after[1] and not before[1]
     ]
-
-
-def beeps_s(address: str, *options: str) -> list[float]:
-    """When the sound begins, by ffmpeg."""
-    done = subprocess.run(
-        (
-            *("ffmpeg", "-nostdin", "-loglevel", "error", *options, "-i", address, "-map", "0:a:0"),
-            *("-t", "4", "-af", "aresample=8000:async=1:first_pts=0", "-ac", "1", "-f", "s16le", "-"),
-        ),
-        capture_output=True,
-        timeout=40,
-        check=True,
-    )
-    loud = np.abs(np.frombuffer(done.stdout, np.int16).astype(int))
-    level = np.convolve(loud, np.ones(80) / 80, "same") > 2000  # over 10 ms
-    return [float(at) / 8000 for at in np.flatnonzero(level[1:] & ~level[:-1])]
+    return flashes, [float(at) / 8000 for at in np.flatnonzero(level[1:] & ~level[:-1])]
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
@@ -79,20 +66,67 @@ def test_picture_and_sound_of_a_stream_go_together(served: Served, tmp_path: Pat
         *("-i", served.streams["rtsp-tcp"][0], "-c", "copy", *AAC_TOO, "-y", str(out)),
     )
     assert done.returncode == 0, done.stdout
-    flashes, beeps = flashes_s(str(out)), beeps_s(str(out))
+    flashes, beeps = flashes_and_beeps(str(out))
     assert len(flashes) >= 3
     # The first pictures wait for the encoder to start; the stream's clock follows those that come sooner.
-    for before, after in itertools.pairwise(flashes[1:]):
-        assert after.soonest - before.seen - 1 < 0.045, flashes
-        assert before.soonest + 1 - after.seen < 0.045, flashes
+    for two in itertools.pairwise(flashes[1:]):
+        assert apart_s(*two) < 0.045, flashes
     for flash in flashes[1:3]:
         assert min(map(flash.apart, beeps)) < 0.06, (flashes, beeps)
 
 
+def apart_s(before: Flash, after: Flash) -> float:
+    """How far two flashes are from being a second apart."""
+    return max(after.soonest - before.seen - 1, before.soonest + 1 - after.seen, 0.0)
+
+
+class Relayed(NamedTuple):
+    """What of a recording can be compared: its flashes between which there is sound, and its beeps."""
+
+    flashes: list[Flash]
+    beeps: list[float]
+
+    def calm(self) -> bool:
+        """Whether picture and sound each kept their time.
+
+        They do not where the machine stalled meanwhile: a camera's are told by when they came.
+        """
+        whole = [beep for beep in self.beeps if beep > 0.3]
+        return all(apart_s(*two) < 0.045 for two in itertools.pairwise(self.flashes)) and all(
+            abs(after - before - 1) < 0.045 for before, after in itertools.pairwise(whole)
+        )
+
+
 @pytest.fixture(scope="module")
-def relayed(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def relayed(served: Served, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Relayed]:
+    """What recordings of a camera with sound hold, by name; made once more where the machine stalled."""
+    for _ in range(4):
+        folder = tmp_path_factory.mktemp("relayed")
+        record_camera(served.streams["rtsp-tcp"][0], folder)
+        found = {}
+        for name, options in RELAYED.items():
+            flashes, beeps = flashes_and_beeps(str(folder / name), *options)
+            last_s = max(beeps, default=0.0) + 0.5  # sound ends a little earlier
+            found[name] = Relayed([flash for flash in flashes if 0.3 < flash.seen < last_s], beeps)
+        if all(one.calm() for one in found.values()):
+            break
+    return found
+
+
+LATE = ("-ss", "7")
+RELAYED = {
+    "a.mp4": LATE,
+    "a.mkv": LATE,
+    "a.webm": LATE,
+    "hls/live.m3u8": (),
+    "stream.mkv": (),
+    "row-00004.mp4": (),
+    "beside-00004.mkv": (),
+}
+
+
+def record_camera(camera: str, folder: Path) -> None:
     """What a run makes of a camera with sound: recordings, a row of them, HLS, and a copy of its stream."""
-    folder = tmp_path_factory.mktemp("relayed")
     (folder / "hls").mkdir()
     address = f"rtsp://127.0.0.1:{free_port()}/again"
     outputs = [
@@ -101,7 +135,7 @@ def relayed(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Path:
         *(str(folder / f"a.{kind}") for kind in ("mp4", "mkv", "webm")),
     ]
     words = [word for output in outputs for word in ("--to", output)]
-    log, camera = folder / "log", served.streams["rtsp-tcp"][0]
+    log = folder / "log"
     relay = irchroma("run", camera, "--engine", "palette:ironbow", *words, log=log)
     row = irchroma(
         *("run", camera, "--engine", "palette:ironbow", "--segment", "3"),
@@ -124,24 +158,19 @@ def relayed(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Path:
             run.send_signal(signal.SIGINT)
         codes = [run.wait(40) for run in (relay, row)]
     assert codes == [0, 0], log.read_text() + (folder / "row.log").read_text()
-    return folder
 
 
-@pytest.mark.parametrize(
-    "name", ["a.mp4", "a.mkv", "a.webm", "hls/live.m3u8", "stream.mkv", "row-00004.mp4", "beside-00004.mkv"]
-)
-def test_the_sound_of_a_camera_goes_on_in_step(relayed: Path, name: str) -> None:
-    late = ("-ss", "7") if name in ("a.mp4", "a.mkv", "a.webm") else ()
-    flashes, beeps = flashes_s(str(relayed / name), *late), beeps_s(str(relayed / name), *late)
-    inner = [flash for flash in flashes if 0.3 < flash.seen < max(beeps) + 0.5]  # sound ends a little earlier
-    assert len(inner) >= 2, (flashes, beeps)
-    for flash in inner:
+@pytest.mark.parametrize("name", RELAYED)
+def test_the_sound_of_a_camera_goes_on_in_step(relayed: dict[str, Relayed], name: str) -> None:
+    flashes, beeps = relayed[name]
+    assert len(flashes) >= 2, (flashes, beeps)
+    for flash in flashes:
         assert min(map(flash.apart, beeps)) < 0.08, (flashes, beeps)
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.webm"])
 def test_picture_and_sound_of_a_recording_go_together(recorded: Path, name: str) -> None:
-    flashes, beeps = flashes_s(str(recorded / name)), beeps_s(str(recorded / name))
+    flashes, beeps = flashes_and_beeps(str(recorded / name))
     seen = [flash.seen for flash in flashes]
     assert seen == pytest.approx([1, 2, 3], abs=OPUS_S)
     assert [beep for beep in beeps if beep > 0.5] == pytest.approx(seen, abs=0.03)
