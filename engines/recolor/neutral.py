@@ -118,17 +118,7 @@ def keep(
     some = cv2.bitwise_or(cv2.bitwise_not(plain, dst=plain), stroke, dst=plain)
     if cv2.countNonZero(some):
         places = np.flatnonzero(some != 0)  # of bytes numpy takes ten times as long as of truth values
-        white = np.where(np.arange(256) < 128, np.float32(1), fade)
-        levels = shown.ravel()[places]
-        bright = np.interp(levels, white_shown, (0, 1)).astype(np.float32)
-        factor = np.minimum(1 - (1 - white[luma.ravel()[places]]) * bright, fade[levels])
-        factor[stroke.ravel()[places] != 0] = 0.0
-        for plane in chroma:
-            flat = plane.ravel()
-            if plane.dtype == np.uint8:
-                flat[places] = np.rint((flat[places] - np.float32(128)) * factor + np.float32(128))
-            else:
-                flat[places] *= factor
+        _fade_at(places, (luma, stroke), shown.ravel()[places], fade, chroma, white_shown)
     top, bottom, left, right = borders(luma)
     height, width = luma.shape
     for plane in chroma if any((top, bottom, left, right)) else ():
@@ -136,6 +126,53 @@ def keep(
         plane[:top], plane[height - bottom :] = gray, gray
         plane[:, :left], plane[:, width - right :] = gray, gray
     return any((top, bottom, left, right))
+
+
+def keep_white(
+    luma: NDArray[np.uint8],
+    y: NDArray[np.uint8],
+    fade: Plane,
+    chroma: list[NDArray[np.uint8]],
+    white_shown: tuple[int, int] = ANY_SHOWN,
+) -> None:
+    """What `keep` does to white and to strokes, for a video's chroma that was made at less than its size.
+
+    Args:
+        luma: (h, w) uint8 of the sensor, half the size.
+        y: (H, W) uint8 that goes out, limited range.
+        fade, white_shown: as of `keep`.
+        chroma: (h, w) uint8, 128 neutral; in place.
+    """
+    stroke = strokes(luma)
+    white = cv2.inRange(luma, int(np.flatnonzero(fade == 1)[-1]) + 1, 255)
+    some = cv2.bitwise_or(white, stroke, dst=white)
+    if cv2.countNonZero(some):
+        places = np.flatnonzero(some != 0)
+        levels = (y[::2, ::2][np.unravel_index(places, luma.shape)] - np.float32(16)) * np.float32(255 / 219)
+        levels = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+        _fade_at(places, (luma, stroke), levels, fade, chroma, white_shown)
+
+
+def _fade_at(
+    places: NDArray[np.intp],
+    seen: tuple[NDArray[np.uint8], NDArray[np.uint8]],
+    levels: NDArray[np.uint8],
+    fade: Plane,
+    chroma: list[NDArray[Scalar]],
+    white_shown: tuple[int, int],
+) -> None:
+    """Fade chroma in place at flat `places`: luma and strokes are `seen`, and `levels` (n,) are shown."""
+    luma, stroke = seen
+    white = np.where(np.arange(256) < 128, np.float32(1), fade)
+    bright = np.interp(levels, white_shown, (0, 1)).astype(np.float32)
+    factor = np.minimum(1 - (1 - white[luma.ravel()[places]]) * bright, fade[levels])
+    factor[stroke.ravel()[places] != 0] = 0.0
+    for plane in chroma:
+        flat = plane.ravel()
+        if plane.dtype == np.uint8:
+            flat[places] = np.rint((flat[places] - np.float32(128)) * factor + np.float32(128))
+        else:
+            flat[places] *= factor
 
 
 def keep_borders(luma: NDArray[np.uint8], shown: NDArray[np.uint8], scale: float, offset: float) -> None:
