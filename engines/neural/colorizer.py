@@ -349,7 +349,7 @@ class NeuralColorizer:
             self._beside.resize(self._worked_at)
         halved = self.options.temporal.half_color and half != (height, width)
         halved = halved and (self._steering is None or self._beside is not None)
-        halved = halved and halves(luma.shape, small.shape)
+        halved = halved and halves(luma.shape, small.shape, self._beside is not None)
         self._stage.carries_half = (halved or self._beside is not None) and self._steering is None
         seen = self._stage.observe(small, pts_ns, held)
         if seen.luma_levels is not None:

@@ -29,6 +29,9 @@ subsample by 4. Same measures on 640x480 pictures, half the time."""
 UNSURE, SURE = 0.07, 0.17
 """Confidence (the mean of exp(-error / 15.3), see `calibration.confidence`) from which the network's color
 begins to show, and from which all of it does."""
+HALVED_LIVE = 50_000
+"""Pixels of a frame from which they are so in any case beside the frames, where color has that size anyway
+and models are carried: 320x256 takes a third of the time, and looks the same 37 (thermal) and 43 dB apart."""
 HALVED_CHROMA = 300_000
 """Pixels from which chroma is made at half the size, as video carries it (4:2:0): a third of the time."""
 QUARTERED_CHROMA = 1_500_000
@@ -146,9 +149,8 @@ class Recoloring:
         Chroma is made at half the size, where video carries it; luma in one pass, and another one for what
         the chroma does to BT.709's Y'. Of a large picture both are modeled at a quarter of its size first:
         0.86 of the time of all that is done to a frame of 1920x1080 beside its network, 66 dB and in chroma
-        54 dB from what is made at once. Models at a quarter of
-        the work size (He and Sun go that far) would save another 0.3 ms, at 52 dB, but still pixels flickered
-        1.05 times as much.
+        54 dB from what is made at once. Models at a quarter of the work size (He and Sun go that far) would
+        save another 0.3 ms, at 52 dB, but still pixels flickered 1.05 times as much.
 
         Args:
             luma, small, ycc, confidence, halved, models: as of `apply`.
@@ -379,9 +381,9 @@ class Recoloring:
         return buffer
 
 
-def halves(size: tuple[int, ...], work: tuple[int, ...]) -> bool:
+def halves(size: tuple[int, ...], work: tuple[int, ...], live: bool = False) -> bool:
     """Whether the models of a frame (H, W) seen at work size (h, w) are made at half of that."""
-    return size[0] >= HALVED_MODELS * work[0]
+    return size[0] >= HALVED_MODELS * work[0] or (live and size[0] * size[1] >= HALVED_LIVE)
 
 
 def _halved(values: NDArray[Scalar]) -> NDArray[Scalar]:

@@ -53,7 +53,7 @@ def frame_cost(options: NeuralOptions, size: tuple[int, int]) -> tuple[float, fl
     Models are carried where they are halved: else there are none that a frame could be spared, and both work
     sizes are measured so, since from one with carried models and one without nothing is told.
     """
-    halved = options.temporal.half_color and halves(size, work_size(size, SEEN_PX))
+    halved = options.temporal.half_color and halves(size, work_size(size, SEEN_PX), live=True)
     if not halved:
         options = replace(options, temporal=replace(options.temporal, half_color=False))
     seldom_ms, small_ms = _colored(options, size, (SEEN_PX, _SMALL_PX))

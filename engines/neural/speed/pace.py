@@ -68,7 +68,7 @@ STEERING, STEERING_ITS_AREA, BEHIND = 0.55, 1.3, 1.2
 320 pixels: whatever the network sees, and what goes by its area; and of putting the reference's picture
 behind it, in times of what is done to it at its own size. On an AMD EPYC (Zen 3) steering took 11 ms at 192
 and 20 at 320 pixels beside 10.5, the picture behind 640x512 6 beside 5.5, behind 1280x720 14 beside 10."""
-_WAY = "a colorizer at work"  # how it is measured: what was found otherwise is measured anew
+_WAY = "a colorizer at work, small ones halved"  # how: what was found otherwise is measured anew
 _Times = tuple[float, float, float, float, float]
 """Of `Pace`: call_ms, wall_ms, frame_ms, models_ms, full_ms."""
 _Found = tuple[_Times, bool]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -16,7 +15,7 @@ from irchroma.stream.errors import SinkError, StreamError, StreamOptionError
 from irchroma.stream.gstreamer import door
 from irchroma.stream.gstreamer.cuda_memory import TO_DEVICE
 from irchroma.stream.gstreamer.pipeline import Pipeline
-from irchroma.stream.sinks.encoding.haste import hurried
+from irchroma.stream.sinks.encoding.haste import hurried, usable_cores
 from irchroma.stream.sinks.encoding.i420_packer import SQUARE, Yuv420Packer, appsrc_of
 
 Codec = Literal["h264", "h265", "vp8", "vp9"]
@@ -216,7 +215,7 @@ def vpx_launch(element: str, task: EncoderTask) -> str:
     options = task.options
     wanted = {"deadline": "1", "cpu-used": "8", "lag-in-frames": "0", "row-mt": "true"}
     wanted |= {"keyframe-max-dist": str(task.keyframe_distance)}
-    wanted |= {"threads": str(options.threads or os.cpu_count() or 1)}
+    wanted |= {"threads": str(options.threads or usable_cores())}
     if options.bitrate_kbps:
         wanted |= {"end-usage": "cbr", "target-bitrate": str(options.bitrate_kbps * 1000)}
     else:

@@ -23,11 +23,14 @@ def hurried(size: tuple[int, int], rate: Fraction | float, threads: int = 0) -> 
         size, rate: of the stream.
         threads: that its encoder may have, 0 for all cores; more than there are make it no faster.
     """
-    cores = _usable_cores()
+    cores = usable_cores()
     return size[0] * size[1] * float(rate) > HURRY_PIXELS_HZ * min(threads or cores, cores)
 
 
-def _usable_cores() -> int:
-    """How many this process may use, as x264 counts them; all where the system tells no more."""
+def usable_cores() -> int:
+    """How many this process may use, as x264 counts them; all where the system tells no more.
+
+    `irchroma.engines.processor` says the same of its threads: neither of the two knows the other.
+    """
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
@@ -129,3 +131,26 @@ def test_pictures_with_carried_models_are_those_of_models_made_anew(every: int) 
         assert max(errors) < 255**2 / 10**4.5  # 45 dB
         assert (max(errors) > 0) == (number % every != 0)
     colorizer.close()
+
+
+@pytest.mark.parametrize(("size", "anew"), [((256, 320), 3), ((120, 160), 12)])
+def test_beside_the_frames_a_small_camera_s_models_are_carried_too(
+    size: tuple[int, int], anew: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    plain = Recoloring.models
+
+    def counted(self: Recoloring, *args: Any, **given: Any) -> Models:
+        made.append(args)
+        return plain(self, *args, **given)
+
+    monkeypatch.setattr(Recoloring, "models", counted)
+    options = NeuralOptions(beside=True, temporal=TemporalOptions(color_every=4))
+    colorizer = NeuralColorizer(options, Painting())
+    for number in range(20):
+        colorizer.submit(cv2.resize(street(number), size[::-1]), number * 33_333_333)
+        colorizer.collect()
+        if number == 7:
+            made.clear()
+    colorizer.close()
+    assert len(made) == pytest.approx(anew, abs=anew / 3)

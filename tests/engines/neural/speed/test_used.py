@@ -85,13 +85,18 @@ def test_a_frame_counts_as_what_a_colorizer_takes_for_it() -> None:
 
 @pytest.mark.parametrize(
     ("size", "half_color", "carried"),
-    [((512, 640), True, True), ((512, 640), False, False), ((256, 320), True, False)],
+    [
+        ((512, 640), True, True),
+        ((512, 640), False, False),
+        ((256, 320), True, True),
+        ((256, 320), False, False),
+        ((120, 160), True, False),
+    ],
 )
 def test_models_are_spared_only_where_they_are_carried(
     size: tuple[int, int], half_color: bool, carried: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A frame of 256x320 seen at 320 pixels has whole models, made for each one; at 160 it would have halved
-    ones, carried, and the one is not told from the other by the area."""
+    """A frame of 120x160 has whole models, made for each one: none that it could be spared are counted."""
     asked: list[NeuralOptions] = []
 
     def colored(options: NeuralOptions, size: tuple[int, int], works_px: tuple[int, ...]) -> list[float]:

@@ -216,10 +216,15 @@ def test_a_live_stream_that_is_much_for_the_cores_is_coded_with_least_work_and_t
     assert ("speed-preset=ultrafast" in choose_encoder(many).launch) == least, "no more than there are cores"
 
 
-def test_an_encoder_of_one_camera_among_several_has_its_share_of_threads() -> None:
+def test_an_encoder_of_one_camera_among_several_has_its_share_of_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for name in ("x264", "vp8"):
         codec = "h264" if name == "x264" else "vp8"
         task = EncoderTask(codec, (48, 64), Fraction(25), True, EncoderOptions(threads=3))  # type: ignore[arg-type]
         assert " threads=3" in choose_encoder(task).launch
+    monkeypatch.setattr(haste.os, "sched_getaffinity", lambda _: set(range(5)), raising=False)
+    alone = EncoderTask("vp8", (48, 64), Fraction(25), True, EncoderOptions())
+    assert " threads=5" in choose_encoder(alone).launch, "those that this process may use"
     with pytest.raises(StreamOptionError, match="0 or more threads"):
         EncoderOptions(threads=-1)
