@@ -234,15 +234,12 @@ def encoding_work(config: RunConfig, info: VideoInfo, cameras: int = 1) -> float
 
 
 def _may_hurry(config: RunConfig, info: VideoInfo) -> bool:
-    """Whether all that is coded is H.264 of streams, which x264 hurries with; recordings take it beside one
-    (see `file_sink.task_of`), and alone they wait for their encoder."""
+    """Whether all that is coded is H.264 of what is live, which x264 hurries with."""
     encoder, recordings = config.output.encoder, [text for text in config.to if is_recording(text)]
     if encoder.codec not in ("auto", "h264") or encoder.name not in ("auto", "x264", "x264enc"):
         return False
     if recordings:
-        pool = pool_for(config.to)
-        webm = any(text.lower().endswith(".webm") for text in recordings)
-        return info.live and pool is not None and pool.streams and not webm
+        return info.live and not any(text.lower().endswith(".webm") for text in recordings)
     return any(takes_planes(text) for text in config.to)
 
 

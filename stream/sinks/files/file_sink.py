@@ -6,7 +6,7 @@ import itertools
 import logging
 import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -258,7 +258,8 @@ def task_of(
     codec = _codec_for(path, options)
     # A live run's streams must be encoded at once; the recording takes what they get.
     as_stream = info.live and pool is not None and pool.streams and codec in ("h264", "h265")
-    return EncoderTask(codec, size, info.rate, as_stream, options.encoder, pixel_aspect=info.pixel_aspect)
+    task = EncoderTask(codec, size, info.rate, as_stream, options.encoder, pixel_aspect=info.pixel_aspect)
+    return replace(task, paced=info.live and not as_stream)
 
 
 def timescale_for(rate: Fraction) -> int:

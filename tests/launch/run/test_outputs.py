@@ -366,9 +366,9 @@ STREAM = "rtsp://:8554/gate"
         ((STREAM,), EncoderOptions(), True),
         (("http://:8080",), EncoderOptions(), True),
         ((STREAM, "out.mp4"), EncoderOptions("x264"), True),
-        (("out.mp4",), EncoderOptions(), False),  # it waits for its encoder
-        (("out.mp4", "http://:8080"), EncoderOptions(), False),  # which shares nothing with it
-        (("out.mp4", "out.mkv"), EncoderOptions(), False),
+        (("out.mp4",), EncoderOptions(), True),
+        (("out.mp4", "http://:8080"), EncoderOptions(), True),
+        (("out.mp4", "out.mkv"), EncoderOptions(), True),
         ((STREAM, "out.webm"), EncoderOptions(), False),  # VP9 is coded beside it
         ((STREAM,), EncoderOptions(codec="h265"), False),
         ((STREAM,), EncoderOptions("openh264"), False),
@@ -378,6 +378,7 @@ def test_what_is_coded_with_least_work_counts_so(
     to: tuple[str, ...], encoder: EncoderOptions, hurries: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(haste.os, "sched_getaffinity", lambda _: {3, 5}, raising=False)
+    monkeypatch.setattr(haste, "core_speed", lambda: 1.0)
     config = RunConfig(source="test:nir", engine="nir", to=to, output=OutputOptions(encoder=encoder))
     for size, cameras, much in (
         ((720, 1280), 1, False),

@@ -4,6 +4,7 @@ import logging
 import threading
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from irchroma.stream.errors import SinkError, StreamOptionError
 from irchroma.stream.gstreamer.pipeline import Pipeline
+from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sinks.encoding import encoders, haste
 from irchroma.stream.sinks.encoding.encoders import (
     ENCODER_NAMES,
@@ -22,6 +24,7 @@ from irchroma.stream.sinks.encoding.encoders import (
     survey_encoders,
 )
 from irchroma.stream.sinks.encoding.i420_packer import Yuv420Packer, appsrc_of
+from irchroma.stream.sinks.files.file_sink import FileSinkOptions, task_of
 
 pytestmark = pytest.mark.gst
 
@@ -184,26 +187,31 @@ def test_options_out_of_range_are_refused(wrong: dict) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "live", "threads", "least"),
+    ("size", "live", "threads", "speed", "least"),
     [
-        ((1080, 1920), True, 2, True),
-        ((1080, 1920), True, 4, False),
-        ((1080, 1920), False, 2, False),  # a file waits
-        ((720, 1280), True, 2, False),
-        ((720, 1280), True, 1, True),  # of four cameras on four cores, say
-        ((512, 640), True, 1, False),
+        ((1080, 1920), True, 2, 1.0, True),
+        ((1080, 1920), True, 2, 9.0, True),
+        ((1080, 1920), True, 4, 1.0, False),
+        ((1080, 1920), False, 2, 1.0, False),  # a file waits
+        ((720, 1280), True, 2, 1.0, False),
+        ((720, 1280), True, 2, 0.4, True),  # of two cores that are slow
+        ((720, 1280), True, 1, 1.0, True),  # of four cameras on four cores, say
+        ((512, 640), True, 1, 1.0, False),
+        ((512, 640), True, 2, 0.4, False),
     ],
 )
 def test_a_live_stream_that_is_much_for_the_cores_is_coded_with_least_work_and_that_is_said(
     size: tuple[int, int],
     live: bool,
     threads: int,
+    speed: float,
     least: bool,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(haste.os, "sched_getaffinity", lambda _: set(range(threads)), raising=False)
+    monkeypatch.setattr(haste, "core_speed", lambda: speed)
     task = EncoderTask("h264", size, Fraction(30), live, EncoderOptions("x264"))
     launch = choose_encoder(task).launch
     assert ("speed-preset=ultrafast" in launch) == least
@@ -214,6 +222,27 @@ def test_a_live_stream_that_is_much_for_the_cores_is_coded_with_least_work_and_t
     assert ("speed-preset=ultrafast" in choose_encoder(alone).launch) == least
     many = replace(task, options=EncoderOptions("x264", threads=16))
     assert ("speed-preset=ultrafast" in choose_encoder(many).launch) == least, "no more than there are cores"
+
+
+def test_a_recording_of_a_live_source_is_coded_with_less_work_where_it_is_much_and_a_file_s_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(haste.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    monkeypatch.setattr(haste, "core_speed", lambda: 1.0)
+    for size, live, least in (
+        ((1080, 1920), True, True),
+        ((1080, 1920), False, False),
+        ((720, 1280), True, False),
+    ):
+        task = task_of(Path("a.mp4"), FileSinkOptions(), None, VideoInfo(size, Fraction(30), live), size)
+        launch = choose_encoder(task).launch
+        assert "mbtree=1" in launch
+        assert "zerolatency" not in launch
+        assert ("speed-preset=ultrafast" in launch) == least
+
+
+def test_a_core_is_as_fast_as_it_is() -> None:
+    assert 0.02 < haste.core_speed() < 20
 
 
 def test_an_encoder_of_one_camera_among_several_has_its_share_of_threads(
