@@ -30,6 +30,7 @@ from irchroma.launch.config import ConfigError, dotted_keys, load_toml
 from irchroma.launch.measured import circumstances
 from irchroma.launch.run.options import RunConfig, load
 from irchroma.launch.run.outputs import encoding_work
+from irchroma.stream.loop.latency import LatencyMeter
 from irchroma.stream.loop.loop import Loop
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.remarks import remark
@@ -39,8 +40,8 @@ log = logging.getLogger(__name__)
 _WATCHED = ("capture", "tone_map", "color", "compose")
 _KEPT_STEPS = 200
 _BUSY = 0.4
-"""Share of its time that the engine works, from which dropped frames are taken for its fault: a source that
-gives its frames in bursts, or a slow receiver, loses some on an idle machine too."""
+"""Share of its time that the engine works, from which dropped and waiting frames are taken for its fault: a
+source that gives its frames in bursts, or a slow receiver, loses some on an idle machine too."""
 _BUSY_OVER_S = 0.5
 
 
@@ -188,18 +189,19 @@ class Governor:
         self._busy += weight * (min(worked_s / elapsed_s, 1.0) - self._busy)
 
     def _latency_s(self, loop: Loop) -> float | None:
-        """From arrival until composed: what the stages of the frames finished since the last call took."""
-        total_ns = 0.0
-        finished = False
-        for name in _WATCHED:
-            meter = loop.stages[name]
-            count, sum_ns = meter.count, meter.total_ns
-            count_before, sum_before_ns = self._seen.get(name, (0, 0))
-            self._seen[name] = (count, sum_ns)
-            if count > count_before:
-                total_ns += (sum_ns - sum_before_ns) / (count - count_before)
-                finished = finished or name == "compose"
-        return total_ns / 1e9 if finished else None
+        """From arrival until composed, of frames finished since the last call; or until the slowest sink took
+        one, while the engine works much: a recording lets fifteen wait for its encoder before one is lost."""
+        took_ns = [self._newly_ns(name, loop.stages[name]) for name in _WATCHED]
+        handed_ns = [self._newly_ns(writer.label, writer.total) or 0.0 for writer in loop.writers]
+        late_ns = handed_ns if self._busy >= _BUSY else []
+        composed_ns = sum(one or 0.0 for one in took_ns)
+        return None if took_ns[-1] is None else max(composed_ns, *late_ns, 0.0) / 1e9
+
+    def _newly_ns(self, name: str, meter: LatencyMeter) -> float | None:
+        """The mean of what was counted since the last call; None for nothing."""
+        count_before, sum_before_ns = self._seen.get(name, (0, 0))
+        count, sum_ns = self._seen[name] = meter.count, meter.total_ns
+        return (sum_ns - sum_before_ns) / (count - count_before) if count > count_before else None
 
 
 CHOSEN_KEYS = ("neural.size", "neural.work_size_px", "neural.temporal.color_every")

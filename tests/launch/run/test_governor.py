@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from irchroma.engines.network.network import NetworkOptions, installed
 from irchroma.engines.neural.colorizer import NeuralOptions
+from irchroma.launch.run import automatic
 from irchroma.launch.run.automatic import Governor
 from irchroma.stream.frame import Frame
 from irchroma.stream.loop.loop import Loop, LoopOptions
 from irchroma.stream.loop.writer import SinkWriter
-from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.protocols import FrameSink, VideoInfo
 from irchroma.stream.sinks.open_sink import open_sink
 from irchroma.stream.view.composer import ViewComposer
 
@@ -55,12 +56,27 @@ class Camera:
         pass
 
 
-def run(camera: Camera, limit_ms: float, seen_px: int = 192) -> Governor:
+class Recorder:
+    """A sink that keeps every picture, and whose encoder is a little too slow."""
+
+    keeps_all, drops = True, 0
+
+    def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
+        pass
+
+    def write(self, rgb: Any, pts_ns: int, duration_ns: int) -> None:
+        time.sleep(0.037)
+
+    def close(self) -> None:
+        pass
+
+
+def run(camera: Camera, limit_ms: float, seen_px: int = 192, sink: FrameSink | None = None) -> Governor:
     governor = Governor(limit_ms, "a test")
     governor.expect(VideoInfo((64, 96), Fraction(30), live=True))
     network = NetworkOptions(cache=None, threads=1, exact=True)  # whether 8 bits are faster takes two seconds
     options = NeuralOptions("nir", work_size_px=seen_px, network=network)
-    writers = [SinkWriter(open_sink("null"), "null")]
+    writers = [SinkWriter(sink or open_sink("null"), "a sink")]
     loop = Loop(camera, lambda info: governor.open(options), ViewComposer(), writers, LoopOptions())
     loop.run(governor.on_frame)
     return governor
@@ -88,6 +104,18 @@ def test_frames_that_are_lost_elsewhere_on_an_idle_machine_change_nothing() -> N
     said = summary(run(Camera(90, lost_each=1), limit_ms=10_000, seen_px=32))
     assert said["changes"] == []
     assert said["now"] == "fast at 32 px, every frame"
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("busy", [True, False])
+def test_pictures_that_wait_for_a_recording_s_encoder_are_late_where_the_engine_works_much(
+    busy: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(automatic, "_BUSY", 0.0 if busy else 1.1)
+    said = summary(run(Camera(170), limit_ms=150, seen_px=192, sink=Recorder()))
+    assert bool(said["changes"]) == busy
+    if busy:
+        assert "0 dropped and" in said["changes"][0]["reason"]
 
 
 def test_its_figures_may_be_asked_for_while_the_loop_goes_on() -> None:
