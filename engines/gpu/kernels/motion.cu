@@ -12,7 +12,8 @@
 #define SMALL 30.0f       // added to the structure tensor: squared levels a patch, what noise makes of a flat one
 #define SHORTER 0.7f       // a step's part that is gone: two layers in a patch pull it too far; OpenCV goes an eighth
 #define MOVING_PX 0.125f  // motion.MOVING_PX
-#define FASTEST 8000.0f   // squared pixels that one pixel counts for at most, so that a row's sum fits
+#define FASTEST 8000.0f   // squared pixels that one pixel counts for at most,
+#define A_ROW 16777000.0f // and all of a row, so that their sum in PARTS fits into 32 bits
 #define PARTS 256.0f      // of a squared pixel, in which they are summed up: in whole numbers in any order
 
 struct SearchState {
@@ -258,6 +259,6 @@ PLACE void check_flow_at(const check_flow_arguments &a, int x, int y, int) {
     long part = (long)(y - area[1]) * (area[2] - area[0]) + x - area[0];
     a.source[2 * part] = from_x, a.source[2 * part + 1] = from_y;
     a.moving[part] = a.moves[at] = squared > MOVING_PX * MOVING_PX ? 255 : 0;
-    count_up(a.rows + y, (int)(fminf(squared, FASTEST) * PARTS));
+    count_up(a.rows + y, (int)(fminf(squared, fminf(FASTEST, A_ROW / (float)a.width)) * PARTS));
 }
 KERNEL(check_flow)

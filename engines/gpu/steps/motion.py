@@ -35,7 +35,7 @@ def found_block(size: tuple[int, int]) -> Block:
     parts: dict[str, tuple[tuple[int, ...], Any]] = {
         name: (size, np.uint8) for name in ("moves", "occluded", "predicted")
     }
-    return Block({**parts, "rows": ((size[0],), np.int32)})
+    return Block({**parts, "rows": ((size[0],), np.uint32)})
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,9 @@ from tests.engines.on_device import OnDevice
 
 from irchroma.engines.errors import EngineError
 from irchroma.engines.gpu.device import DeviceArray
+from irchroma.engines.gpu.kernels.source import launch, search_state_struct
 from irchroma.engines.gpu.motion import DeviceSearch
-from irchroma.engines.gpu.steps.motion import level_sizes
+from irchroma.engines.gpu.steps.motion import SQUARED_PARTS, found_block, level_sizes
 from irchroma.engines.temporal.agreement import Agreement
 from irchroma.engines.temporal.cuts import is_cut
 from irchroma.engines.temporal.motion import (
@@ -256,3 +257,21 @@ def test_real_frames_lie_on_each_other_as_well(
     ours, opencvs = np.mean(off, axis=0)
     assert ours < 1.03 * opencvs
     desk.close()
+
+
+def test_the_motion_of_a_wide_row_is_summed_up_without_an_overflow(on_device: OnDevice) -> None:
+    """All of a frame at half of 4800 pixels is 130 pixels away: as a number below 0, it would stand still."""
+    height, width = 9, 2400
+    state = search_state_struct()(area=(0, 0, width, height), all=1)
+    found = found_block((height, width)).on_device(on_device.put(np.zeros(1 << 20, np.uint8)))
+    given = {
+        "state": on_device.put(np.frombuffer(bytes(state), np.uint8)),
+        "pictures": on_device.room((2, height, width), np.uint8),
+        "flow": on_device.put(np.full((2, 2, height, width), 92.0, np.float32)),
+        "source": on_device.room((height, width, 2)),
+        "moving": on_device.room((height, width), np.uint8),
+    }
+    on_device.run(launch("check_flow", (width, height, 1), **given, **found, width=width, height=height))
+    squared_px = on_device.get(found["rows"]).astype(np.int64) / SQUARED_PARTS / width
+    assert (squared_px > 6_900).all()
+    assert (squared_px <= 8_000).all()
