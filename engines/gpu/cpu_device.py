@@ -105,7 +105,9 @@ class CpuDevice:
         """See `Device`."""
         return _CpuMark()
 
-    def open_network(self, path: Path, size: tuple[int, int], frames: int = 1) -> DeviceNetwork:
+    def open_network(
+        self, path: Path, size: tuple[int, int], frames: int = 1, turns: DeviceNetwork | None = None
+    ) -> DeviceNetwork:
         """See `Device`."""
         return _CpuNetwork(open_network(path, self.options), (frames, *size))
 

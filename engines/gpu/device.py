@@ -220,13 +220,17 @@ class Device(Protocol):
             spins: whoever waits for it burns a core until then, and goes on some 20 to 50 us sooner.
         """
 
-    def open_network(self, path: Path, size: tuple[int, int], frames: int = 1) -> DeviceNetwork:
+    def open_network(
+        self, path: Path, size: tuple[int, int], frames: int = 1, turns: DeviceNetwork | None = None
+    ) -> DeviceNetwork:
         """A network for batches of one size.
 
         Args:
             path: the float32 ONNX file.
             size: (H, W) of the pictures, multiples of 32.
             frames: of one call.
+            turns: one of this device, of a larger batch, closed after this one: both run in one queue only,
+                so that they may share the memory that they compute in.
 
         Raises:
             EngineError: it cannot be loaded, or not be built, here.

@@ -315,11 +315,13 @@ class PyCudaDevice:
         self._marks = [*(one for one in self._marks if one.event is not None), made]
         return made
 
-    def open_network(self, path: Path, size: tuple[int, int], frames: int = 1) -> DeviceNetwork:
+    def open_network(
+        self, path: Path, size: tuple[int, int], frames: int = 1, turns: DeviceNetwork | None = None
+    ) -> DeviceNetwork:
         """See `Device`. A plan that is not in the cache is built, which takes seconds to minutes."""
         with self.current(), recordings.waiting_for_all():
             plan = open_plan(self._runtime, self._index, path, size, frames)
-            return PlanExecution(plan, self, size, frames)
+            return PlanExecution(plan, self, size, frames, cast(PlanExecution | None, turns))
 
     def open_graph(
         self, path: Path, shapes: Mapping[str, tuple[int, ...]], outputs: Sequence[str]

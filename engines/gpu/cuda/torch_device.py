@@ -280,8 +280,10 @@ class TorchDevice:
         with self.current():
             return EventMark(self.current, torch.cuda.Event(blocking=not spins))
 
-    def open_network(self, path: Path, size: tuple[int, int], frames: int = 1) -> DeviceNetwork:
-        """See `Device`; in float16."""
+    def open_network(
+        self, path: Path, size: tuple[int, int], frames: int = 1, turns: DeviceNetwork | None = None
+    ) -> DeviceNetwork:
+        """See `Device`; in float16. All recordings of a queue share memory by themselves."""
         return _TorchExecution(self, float16_twin(path), (frames, *size))
 
     def open_graph(

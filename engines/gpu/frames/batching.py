@@ -9,10 +9,11 @@ copying; the network, for the smallest of a few fixed batches that holds the fra
 that fetches its part of the output. Then it lets each camera go on, whose second half waits on the device for
 the batch, not on the host.
 
-Batches are of 1, 2, 4 and 8 frames, each opened, run once and recorded beforehand, with memory of its own:
-nothing is set up while videos run, and no shape changes under recorded work. Places of a batch that no frame
-fills are computed and not looked at. At most two batches are in the device's queue; while it is busy, frames
-gather in the line, where they can still be put together.
+Batches are of 1, 2, 4 and 8 frames, each opened, run once and recorded beforehand, with memory of its own for
+input and output, and memory to compute in that they take in turns: nothing is set up while videos run, and
+no shape changes under recorded work. Places of a batch that no frame fills are computed and not looked at.
+At most two batches are in the device's queue; while it is busy, frames gather in the line, where they can
+still be put together.
 
 Over the CPU device its pictures are those of unbatched work.
 """
@@ -170,8 +171,9 @@ class DeviceBatcher:
         try:
             self._queue = device.open_queue()
             self._done = [device.make_mark() for _ in range(_IN_QUEUE)]
-            for frames in self.batches:
-                network = device.open_network(weights, size, frames)
+            for frames in reversed(self.batches):
+                largest = self._networks.get(most)
+                network = device.open_network(weights, size, frames, largest)
                 self._networks[frames] = network
                 self._closing.callback(network.close)
             self._closing.callback(self._queue.close)  # the first to be closed
@@ -249,8 +251,8 @@ class DeviceBatcher:
         self._closing.close()
 
     def _warm_up(self) -> None:
-        for frames, network in self._networks.items():
-            self._queue.infer(network)
+        for frames in self.batches:
+            self._queue.infer(self._networks[frames])
             self._queue.record(self._done[0])
             self._done[0].wait()
             self._record(frames)

@@ -131,6 +131,7 @@ class PlanTensors:
 
     Attributes:
         tensors: every input and output by name.
+        memory: in which the context computes; None where it needs none.
     """
 
     def __init__(
@@ -139,6 +140,7 @@ class PlanTensors:
         device: ContextDevice,
         shapes: Mapping[str, tuple[int, ...]],
         outputs: Sequence[str],
+        turns: PlanTensors | None = None,
     ) -> None:
         """Make an execution context and its memory; the device's context is current.
 
@@ -147,6 +149,7 @@ class PlanTensors:
             device: whose memory is used.
             shapes: of every input, and of outputs where they are known.
             outputs: their names.
+            turns: see `Device.open_network`.
 
         Raises:
             EngineError: too little memory, the plan does not serve the shapes, or is not one of ours.
@@ -154,6 +157,7 @@ class PlanTensors:
         self._plan: LoadedPlan | None = plan
         self._device = device
         self._arrays: list[DeviceArray] = []
+        self.memory: DeviceArray | None = None
         self._context: Any = None
         self._jit: Any = None
         self._jit_saved = b""
@@ -167,7 +171,7 @@ class PlanTensors:
             for name, wanted in shapes.items():
                 if name not in outputs:
                     self._fit_shape(engine, name, wanted)
-            self._give_memory(engine)
+            self._give_memory(engine, None if turns is None else turns.memory)
             self.tensors = {
                 name: self._bind(name, shapes.get(name), dtype) for name in dict.fromkeys((*shapes, *outputs))
             }
@@ -259,13 +263,16 @@ class PlanTensors:
             queue.close()
         return True
 
-    def _give_memory(self, engine: Any) -> None:
+    def _give_memory(self, engine: Any, shared: DeviceArray | None) -> None:
         """The context's own memory is one of ours: nothing is allocated when it runs, or is recorded."""
         nbytes = int(engine.device_memory_size_v2)
-        if nbytes:
-            array = self._device.allocate((nbytes,), np.uint8)  # the driver aligns it to 256 bytes
-            self._arrays.append(array)
-            self._context.set_device_memory(array.address, nbytes)
+        if not nbytes:
+            return
+        if shared is None or shared.nbytes < nbytes:
+            shared = self._device.allocate((nbytes,), np.uint8)  # the driver aligns it to 256 bytes
+            self._arrays.append(shared)
+        self.memory = shared
+        self._context.set_device_memory(shared.address, nbytes)
 
     def _save_jit(self) -> None:
         """Keep the kernels that TensorRT-RTX has compiled, for the next start."""
@@ -296,7 +303,12 @@ class PlanExecution(PlanTensors):
     """A `DeviceNetwork`."""
 
     def __init__(
-        self, plan: LoadedPlan, device: ContextDevice, size: tuple[int, int], frames: int = 1
+        self,
+        plan: LoadedPlan,
+        device: ContextDevice,
+        size: tuple[int, int],
+        frames: int = 1,
+        turns: PlanExecution | None = None,
     ) -> None:
         """See `PlanTensors`.
 
@@ -305,9 +317,10 @@ class PlanExecution(PlanTensors):
             device: whose memory is used.
             size: (H, W) of the input.
             frames: of one call.
+            turns: see `Device.open_network`.
         """
         shapes = {name: (frames, depth, *size) for name, depth in _TENSORS.items()}
-        super().__init__(plan, device, shapes, ("ycc", "confidence"))
+        super().__init__(plan, device, shapes, ("ycc", "confidence"), turns)
         self.luma, self.ycc, self.confidence = (self.tensors[name] for name in _TENSORS)
 
 

@@ -82,7 +82,9 @@ def main() -> None:
     from irchroma.engines.gpu.cuda.pycuda_device import PyCudaDevice
 
     class Device(PyCudaDevice):
-        def open_network(self, path: Path, size: tuple[int, int], frames: int = 1) -> DeviceNetwork:
+        def open_network(
+            self, path: Path, size: tuple[int, int], frames: int = 1, turns: DeviceNetwork | None = None
+        ) -> DeviceNetwork:
             return CopyingNetwork(self, size, frames)
 
     fails = os.environ["STAND_IN_FAILS"]

@@ -144,6 +144,28 @@ def test_a_plan_of_one_shape_runs_in_memory_of_ours_and_is_told_no_shape(
     device.close()
 
 
+def test_plans_that_take_turns_compute_in_the_memory_of_the_largest(
+    host_kernels: HostKernels, tmp_path: Path
+) -> None:
+    device = ContextualDevice(host_kernels)
+    contexts, networks = [], []
+    for frames, memory in ((8, 8192), (2, 4096), (1, 9000)):
+        shape = (frames, 1, 32, 64)
+        engine = EngineDouble(shape, shape, copying, memory=memory)
+        plan = loaded(engine, LibraryDouble(), tmp_path / "a.plan")
+        turns = networks[0] if networks else None
+        networks.append(PlanExecution(plan, device, (32, 64), frames, turns))
+        contexts += engine.contexts
+    largest, smaller, odd = (context.memory for context in contexts)
+    assert smaller == (largest[0], 4096)
+    assert odd[0] != largest[0]  # which needs more than the largest has
+    for network in reversed(networks):
+        network.enqueue(17)
+        network.close()
+    assert sorted(device.freed) == sorted(array.address for array in device.given)  # each once
+    device.close()
+
+
 def test_a_plan_of_several_inputs_has_memory_for_each_and_serves_no_others(
     host_kernels: HostKernels, tmp_path: Path
 ) -> None:

@@ -82,7 +82,9 @@ def copying(device_class: type[Any], *arguments: Any, **more: Any) -> Device:
     """A device of that class whose networks copy."""
 
     class Copying(device_class):  # type: ignore[misc]
-        def open_network(self, path: Path, size: tuple[int, int], frames: int = 1) -> DeviceNetwork:
+        def open_network(
+            self, path: Path, size: tuple[int, int], frames: int = 1, turns: DeviceNetwork | None = None
+        ) -> DeviceNetwork:
             return CopyingNetwork(self, size, frames)
 
     return Copying(*arguments, **more)  # type: ignore[no-any-return]
