@@ -49,7 +49,7 @@ def over_stand_in(stand_in: Path, tmp_path: Path) -> Callable[..., subprocess.Co
         environment = {
             **os.environ,
             "LD_LIBRARY_PATH": f"{tmp_path}:{os.environ.get('LD_LIBRARY_PATH', '')}",
-            "XDG_CACHE_HOME": str(tmp_path),
+            "XDG_CACHE_HOME": str(stand_in),  # kernels are compiled once
             "STAND_IN_KERNELS": str(stand_in / "kernels.so"),
             "STAND_IN_FAILS": fails,
             "STAND_IN_WHEN": when,
