@@ -18,8 +18,8 @@ few frames, so the wide fade belongs to the small color, where the temporal stag
 WHITE = (252, 244)
 """Levels at which color ends and is still full; a clipped sensor says nothing of a surface."""
 SHOWN_WHITE = (170, 210)
-"""Luma shown at which clipped near infrared begins to lose its color, and where it has lost all: what is
-shown darker is a surface, such as a leaf in the sun, in whose color gray spots would be seen."""
+"""Luma shown at which clipped near infrared and strokes begin to lose their color, and where they have lost
+all: what is shown darker is a surface, such as a leaf in the sun, in whose color gray spots would be seen."""
 ANY_SHOWN = (-1, 0)
 """The same where what is clipped has no color however it is shown: in thermal it is what is hot."""
 STROKE_LEVEL = 232
@@ -95,8 +95,8 @@ def keep(
 ) -> bool:
     """Fade chroma in place at the extremes of luma, on strokes of text and on black borders.
 
-    White is what the luma shown calls white, or the sensor's where bright is shown; black is what is shown
-    black, since a thermal sky at the sensor's lowest level is blue once its tone is that of day.
+    White is what the luma shown calls white, or the sensor's where bright is shown, as a stroke is; black
+    is what is shown black: a thermal sky at the sensor's lowest level is blue once its tone is that of day.
 
     Args:
         luma: (H, W) uint8 of the sensor.
@@ -166,7 +166,7 @@ def _fade_at(
     white = np.where(np.arange(256) < 128, np.float32(1), fade)
     bright = np.interp(levels, white_shown, (0, 1)).astype(np.float32)
     factor = np.minimum(1 - (1 - white[luma.ravel()[places]]) * bright, fade[levels])
-    factor[stroke.ravel()[places] != 0] = 0.0
+    np.minimum(factor, 1 - bright, out=factor, where=stroke.ravel()[places] != 0)
     for plane in chroma:
         flat = plane.ravel()
         if plane.dtype == np.uint8:

@@ -185,7 +185,7 @@ PLACE float neutral_factor(const Arguments &a, int x, int y) {
     float factor = fminf(1.0f - white * bright, level_fade(a.shown[at]));
     for (int row = larger(y - 1, 0); row <= smaller(y + 1, a.height - 1); ++row)
         for (int column = larger(x - 1, 0); column <= smaller(x + 1, a.width - 1); ++column)
-            if (on_stroke(a, column, row)) factor = 0.0f;
+            if (on_stroke(a, column, row)) factor = fminf(factor, 1.0f - bright);
     return on_border(*a.borders, x, y, a.width, a.height) ? 0.0f : factor;
 }
 

@@ -77,6 +77,19 @@ def test_a_clipped_leaf_that_is_shown_dark_keeps_its_color_and_a_lamp_has_none()
     assert not hot.any()
 
 
+def test_a_thin_sunlit_leaf_that_is_shown_dark_keeps_its_color_and_text_has_none() -> None:
+    luma = np.full((60, 80), 60, np.uint8)
+    luma[28:31, 10:70] = 240
+    shown = luma // 2
+    shown[:, 40:] = luma[:, 40:]
+    chroma = np.full((60, 80), -30, np.float32)
+    hot = chroma.copy()
+    neutral.keep(luma, shown, neutral.level_fade(), [chroma], neutral.SHOWN_WHITE)
+    np.testing.assert_array_equal(chroma[29, [15, 30, 50, 65]], [-30, -30, 0, 0])
+    neutral.keep(luma, shown, neutral.level_fade(), [hot])
+    assert not hot[29, 10:70].any()
+
+
 def test_a_large_bright_surface_is_no_stroke() -> None:
     luma = scene()
     luma[50:150, 100:200] = 235
