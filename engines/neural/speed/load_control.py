@@ -132,6 +132,7 @@ class LoadController:
     _trial: _Trial | None = None
     _foreign_until_s: float = -inf  # until when stutter counts as not the network's
     _again_s: float = 0.0
+    _look_up_from_s: float = -inf  # not at each frame: a calm of minutes is thousands of them
 
     def __post_init__(self) -> None:
         if not self.costs or any(a < b for a, b in pairwise(self.costs)):
@@ -272,8 +273,9 @@ class LoadController:
     def _up(self, now_s: float) -> RungChange | None:
         if now_s - self._calm_from_s < self._calm_s:
             return None
-        if self.rung == 0 or self._trial is not None:
+        if self.rung == 0 or self._trial is not None or now_s < self._look_up_from_s:
             return None
+        self._look_up_from_s = now_s + self.options.window_s
         stutters = self._stutters(self._frames)
         foreign = self._foreign(now_s)
         if not foreign and sum(stutters) > self.options.stutter_share * len(stutters) / 2:

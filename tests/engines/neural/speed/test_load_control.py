@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -254,3 +256,23 @@ def test_rungs_that_do_not_descend_are_refused() -> None:
         LoadController((1.0, 2.0), 0.05)
     with pytest.raises(ValueError, match="above 0 seconds"):
         LoadController((2.0, 1.0), 0.0)
+
+
+def test_who_has_no_room_for_a_better_rung_looks_for_it_twice_a_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked_at: list[int] = []
+    plain = LoadController._stutters
+
+    def counted(controller: LoadController, seen: Sequence[Any]) -> list[bool]:
+        looked_at.append(len(seen))
+        return plain(controller, seen)
+
+    monkeypatch.setattr(LoadController, "_stutters", counted)
+    options = LoadOptions(calm_s=60.0)
+    calm = Machine(LoadController(COSTS, 0.05, options, rung=1))
+    calm.run(70, unit_s=0.006)
+    assert calm.steps == []
+    looked_at.clear()
+    calm.run(10, unit_s=0.006)
+    assert 10 <= sum(frames > 1000 for frames in looked_at) <= 25
