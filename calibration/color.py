@@ -22,9 +22,9 @@ from irchroma.calibration.errors import CalibrationError
 from irchroma.engines import catalog
 from irchroma.engines.measures import metrics
 from irchroma.engines.measures.metrics import Scores
-from irchroma.engines.network.eight_bit.trust import Said, Trust, WatchedNetwork, with_trust
-from irchroma.engines.network.eight_bit.tuning import Correction, Regression, tuned, with_tone
 from irchroma.engines.network.network import NetworkOptions
+from irchroma.engines.network.trust import Said, Trust, WatchedNetwork, with_trust
+from irchroma.engines.network.tuning import Correction, Regression, tuned, with_tone
 from irchroma.engines.network.weight_storage import load, save
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.engines.recolor.work_picture import padded, reduced, work_size

@@ -39,7 +39,7 @@ from irchroma.engines.network.line import BatchLine, BatchOptions
 from irchroma.engines.network.sharing import PoolKey, SharedPool
 
 GoOn = Callable[[Mark | None, Exception | None], None]
-"""See `device_batching.DeviceBatcher.ask`."""
+"""See `DeviceBatcher.ask`."""
 
 
 @dataclass(slots=True, eq=False)

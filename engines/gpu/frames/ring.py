@@ -6,7 +6,7 @@ recorded as one graph for each slot and kind of frame, in which steps that hand 
 each other (`branches`). The copies stay outside of it: inside, they would be in the order of the work and
 overlap with nothing.
 
-The order of work of one video whose network is shared with others, see `device_batching`.
+The order of work of one video whose network is shared with others, see `batching`.
 
 Two queues instead of three: what comes before the network and what comes after it are apart, each with its
 copy, since the second half of one frame may wait for a batch while the first half of the next runs. Second

@@ -22,8 +22,8 @@ from irchroma.engines.gpu.device import CaptureRefused, Device, DeviceArray
 from irchroma.engines.gpu.plans.build import PlanOptions, ensure_plan
 from irchroma.engines.gpu.plans.file import read_plan
 from irchroma.engines.gpu.plans.library import TensorRT
-from irchroma.engines.network.eight_bit.tuning import TUNED
 from irchroma.engines.network.record import read_record
+from irchroma.engines.network.tuning import TUNED
 
 log = logging.getLogger(__name__)
 

@@ -1,1 +1,1 @@
-"""8-bit twins of networks: made, verified on the machine that runs them, and where they are trusted."""
+"""8-bit twins of networks: made, and verified on the machine that runs them."""

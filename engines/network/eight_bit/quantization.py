@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable
-from irchroma.engines.network.eight_bit import trust
+from irchroma.engines.network import trust
 from irchroma.engines.network.eight_bit.verification import packed, picture
 from irchroma.engines.network.network import Tensor
 from irchroma.engines.network.record import ANSWER_KEY, RECORD_KEY, NetworkRecord, read_record

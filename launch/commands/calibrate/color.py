@@ -15,8 +15,8 @@ from irchroma.calibration.errors import CalibrationError
 from irchroma.calibration.pairs import PairCollector
 from irchroma.calibration.recordings import read_frames
 from irchroma.engines import catalog
-from irchroma.engines.network.eight_bit.tuning import TUNED
 from irchroma.engines.network.record import NetworkRecord, with_record
+from irchroma.engines.network.tuning import TUNED
 from irchroma.engines.network.weight_storage import save
 from irchroma.launch.measured import finite, write_json
 from irchroma.launch.picture_files import list_pairs, read_pair

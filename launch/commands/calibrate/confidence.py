@@ -16,7 +16,7 @@ from irchroma.calibration.errors import CalibrationError
 from irchroma.engines import catalog
 from irchroma.engines.measures.metrics import taken_by_day
 from irchroma.engines.measures.natural_truth import natural
-from irchroma.engines.network.eight_bit.trust import WatchedNetwork, with_trust
+from irchroma.engines.network.trust import WatchedNetwork, with_trust
 from irchroma.engines.network.weight_storage import load, save
 from irchroma.launch.measured import write_json
 from irchroma.launch.picture_files import list_pairs, list_pictures, read_pair, read_rgb

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from irchroma.engines import catalog
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable
-from irchroma.engines.network.eight_bit.trust import (
+from irchroma.engines.network.network import NetworkOptions, open_network
+from irchroma.engines.network.trust import (
     GUESS_LOGIT,
     MOST_STRANGE,
     Strangeness,
@@ -18,7 +19,6 @@ from irchroma.engines.network.eight_bit.trust import (
     untrusted,
     with_trust,
 )
-from irchroma.engines.network.network import NetworkOptions, open_network
 from irchroma.engines.network.weight_storage import load, save, to_half, widen_weights
 from irchroma.engines.recolor.recoloring import SURE, UNSURE
 from irchroma.stream.synthetic.camera import SyntheticCamera
