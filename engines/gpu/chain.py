@@ -79,7 +79,7 @@ class ChainOptions:
 
 
 class DeviceChain:
-    """Frames of one size in, pictures out; see `device_ring.FrameRing` for who may call what when.
+    """Frames of one size in, pictures out; see `ring.FrameRing` for who may call what when.
 
     Attributes:
         search: what finds the motion on the device; None where the host does, or the picture is too small.
