@@ -97,11 +97,12 @@ class Hanging(Tinted):
     def __init__(self, where: str) -> None:
         super().__init__("hanging", depth=2)
         self.where, self.frames = where, 0
-        self.let_go = threading.Event()
+        self.hangs, self.let_go = threading.Event(), threading.Event()
         self.abandoned = False
 
     def _hang_in(self, where: str) -> None:
         if where == self.where and self.frames > 1:
+            self.hangs.set()
             assert self.let_go.wait(60)
 
     def submit(
