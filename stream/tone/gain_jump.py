@@ -10,6 +10,7 @@ in a clip whose mean does move, by up to 3 levels.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,7 +88,7 @@ def find_gain_jump(before: Values, now: Values, limits: tuple[float, float]) -> 
         gain, offset = _line(before[best], now[best], limits)
         left = np.abs(now - gain * before - offset)
         best = left <= np.quantile(left, 0.7)
-    most = 2 * np.median(difference)  # what moved must not outweigh the rest
+    most = 2 * median(difference)  # what moved must not outweigh the rest
     if np.minimum(left, most).mean() < EXPLAINED * np.minimum(difference, most).mean():
         jump = GainJump.line(gain, offset) if 0.1 < gain < 10 else None
     else:
@@ -95,17 +96,30 @@ def find_gain_jump(before: Values, now: Values, limits: tuple[float, float]) -> 
     return jump if jump is not None and _moved(jump, limits) > SMALLEST else None
 
 
+def median(values: Values) -> np.float32:
+    """As numpy's, to the bit, of (n,) values that are numbers: of 300 in a quarter of the time, and there are
+    48 of these a frame while something moves."""
+    middle = len(values) // 2
+    if len(values) % 2:
+        return np.float32(np.partition(values, middle)[middle])
+    low, high = np.partition(values, (middle - 1, middle))[middle - 1 : middle + 1]
+    return np.float32((low + high) / np.float32(2))
+
+
 def _curve(before: Values, now: Values, limits: tuple[float, float]) -> GainJump | None:
     """A jump that is no line, as of a camera that maps to 8 bits itself: median by median."""
     edges = np.linspace(*limits, CURVE_BINS + 1)
-    number = np.digitize(before, edges[1:-1])
+    number = np.digitize(before, edges[1:-1]).astype(np.uint8)
+    order, ends = np.argsort(number, kind="stable"), np.cumsum(np.bincount(number, minlength=CURVE_BINS))
+    sorted_before, sorted_now = before[order], now[order]  # a slice for each bin
     old, new, spread = [], [], []
-    for each in range(CURVE_BINS):
-        x, y = before[number == each], now[number == each]
+    for start, end in itertools.pairwise((0, *ends)):
+        x, y = sorted_before[start:end], sorted_now[start:end]
         if len(x) >= CURVE_FEWEST:
-            old.append(float(np.median(x)))
-            new.append(float(np.median(y)))
-            spread.append(float(np.median(np.abs((y - x) - np.median(y - x)))))
+            change = y - x
+            old.append(float(median(x)))
+            new.append(float(median(y)))
+            spread.append(float(median(np.abs(change - median(change)))))
     if len(old) < 3:
         return None
     shift, noise = np.abs(np.array(new) - np.array(old)), np.array(spread)

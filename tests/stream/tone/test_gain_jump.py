@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from irchroma.stream.tone.gain_jump import GainJump, find_gain_jump
+from irchroma.stream.tone.gain_jump import GainJump, find_gain_jump, median
 
 RNG = np.random.default_rng(3)
 BEFORE = (8000 + 200 * RNG.random(4000)).astype(np.float32)
@@ -80,3 +80,12 @@ def test_a_camera_that_bends_its_8_bits_is_followed_along_the_curve() -> None:
     assert jump is not None
     for value in (20, 60, 100, 150):
         assert jump(value) == pytest.approx(255 * (value / 190) ** 1.3, abs=5)
+
+
+def test_the_median_is_numpy_s_to_the_bit() -> None:
+    random = np.random.default_rng(5)
+    for count in (1, 2, 3, 8, 9, 300, 301):
+        for scale in (1, 30_000):
+            values = (scale * random.normal(0, 1, count)).astype(np.float32)
+            assert median(values) == np.median(values)
+            assert median(np.rint(values)) == np.median(np.rint(values))
