@@ -21,6 +21,12 @@ PROGRAM_STREAM = b"\x00\x00\x01\xba"
 _STREAM_MAP = b"\x00\x00\x01\xbc"  # ISO/IEC 13818-1, 2.5.4.2
 _HEAD_BYTES = 400
 _CODING_BYTES = 1 << 16
+_PACKET = re.compile(
+    rb"\x00\x00\x01[\xe0-\xef].."
+    rb"(?:[\x80-\xbf].(.)|\xff*(?:[\x40-\x7f].)?(?:[\x20-\x2f].{4}|[\x30-\x3f].{9}|\x0f))",
+    re.DOTALL,
+)
+"""The head of a packet of pictures: of MPEG-2 up to how long the rest of the head is, of MPEG-1 whole."""
 _UNIT = re.compile(rb"\x00\x00\x01(.)", re.DOTALL)
 _MPEG_SEQUENCE, _MPEG4_OBJECTS = 0xB3, 0xB0
 _MOOV_LIMIT_BYTES = 64 << 20
@@ -94,20 +100,21 @@ def picture_reader_of(path: Path, name: str) -> str:
 def unmapped_caps(path: Path) -> str:
     """GStreamer's caps of H.264, H.265 or MPEG-4 in a program stream without a map; empty for all else.
 
-    By the units (NAL) that a stream begins with; MPEG-2 and MPEG-4 begin with headers of their own. Packets
-    of MPEG-1, whose heads are others, are not looked into.
+    By the units (NAL) that a stream begins with; MPEG-2 and MPEG-4 begin with headers of their own. FFmpeg's
+    format `mpeg` puts all of them into packets of MPEG-1, whose heads are others.
 
     Reference: ISO/IEC 13818-1, 2.4.3.7 and table 2-22 (PES headers; 0xE0 to 0xEF are pictures); ISO/IEC
-    13818-2, 6.2.1, and 14496-2, 6.2.1 (start codes); ITU-T H.264, 7.3.1; H.265, 7.3.1.2.
+    11172-1, 2.4.3.3 (packets of MPEG-1); 13818-2, 6.2.1, and 14496-2, 6.2.1 (start codes); ITU-T H.264,
+    7.3.1; H.265, 7.3.1.2.
     """
     with path.open("rb") as file:
         head = file.read(_CODING_BYTES)
     if not head.startswith(PROGRAM_STREAM) or _STREAM_MAP in head:
         return ""
-    packet = re.search(rb"\x00\x00\x01[\xe0-\xef]..[\x80-\xbf].(.)", head, re.DOTALL)
+    packet = _PACKET.search(head)
     if packet is None:
         return ""
-    data = head[packet.end() + packet[1][0] :]
+    data = head[packet.end() + (packet[1][0] if packet[1] else 0) :]
     units = [found[1][0] for found in _UNIT.finditer(data)]
     if _MPEG4_OBJECTS in units:  # which may have 0xB3 for something else
         return "video/mpeg,mpegversion=4,systemstream=false"

@@ -243,9 +243,12 @@ def test_a_program_stream_as_recorders_export_it_has_all_its_pictures(record: Re
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg here")
+@pytest.mark.parametrize("packets", ["vob", "mpeg"])  # of MPEG-2 and of MPEG-1
 @pytest.mark.parametrize("coding", ["libx264", "libx265", "mpeg4", "mpeg2video"])
-def test_a_program_stream_that_does_not_say_what_it_holds_is_looked_at(tmp_path: Path, coding: str) -> None:
-    path = unsaid(tmp_path, coding)
+def test_a_program_stream_that_does_not_say_what_it_holds_is_looked_at(
+    tmp_path: Path, coding: str, packets: str
+) -> None:
+    path = unsaid(tmp_path, coding, packets=packets)
     _, frames = read_all(path)
     assert len(frames) == 50
     assert np.diff([frame.pts_ns for frame in frames]) == pytest.approx(4e7, abs=1e5)
@@ -269,12 +272,12 @@ def test_one_that_begins_within_a_group_of_mpeg2_is_no_h264(tmp_path: Path) -> N
         assert not unmapped_caps(path), at
 
 
-def unsaid(folder: Path, coding: str, *more: str) -> Path:
+def unsaid(folder: Path, coding: str, *more: str, packets: str = "vob") -> Path:
     """Two seconds in a program stream without a map, as FFmpeg and old recorders write them."""
     path = folder / "unsaid.mpg"
     command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=duration=2", "-c:v", coding]
     quiet = ["-x265-params", "log-level=error"] if coding == "libx265" else []
-    ends = ("-pix_fmt", "yuv420p", "-f", "vob", str(path))
+    ends = ("-pix_fmt", "yuv420p", "-f", packets, str(path))
     subprocess.run([*command, *quiet, *more, *ends], check=True, timeout=60)
     return path
 
