@@ -253,7 +253,8 @@ class FrameSink(Protocol):
 
     A run waits for every call only so long; a sink whose `close` may need more, as a file's does, has an
     attribute `end_s`, seconds. One that can come up before there is a picture, as a page can, has a method
-    `prepare`, which is called once before the source is opened.
+    `prepare`, which is called once before the source is opened. One whose end is judged by the whole run has
+    a method `follow`, which is given the sink that failed and in whose place it was made.
     """
 
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:

@@ -298,6 +298,9 @@ class SinkWriter:
         if self._remake is None:
             raise SinkError(f"{self.label}: cannot be opened again")
         made = self._remake()
+        follow: Callable[[FrameSink], None] | None = getattr(made, "follow", None)
+        if follow is not None:
+            follow(before)
         self._lost += before.drops
         return made
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from irchroma.stream.errors import SinkError, StreamError
 from irchroma.stream.gstreamer.door import GstFailure
 from irchroma.stream.gstreamer.sample import Unit
-from irchroma.stream.protocols import Pixels, VideoInfo
+from irchroma.stream.protocols import FrameSink, Pixels, VideoInfo
 from irchroma.stream.sinks.encoding.encoders import (
     Codec,
     EncoderOptions,
@@ -69,6 +69,11 @@ class CallingSink(PipelineSink):
         self._retry_s, self._retry_at = FIRST_RETRY_S, 0.0
         self._met = self._in_step = self._sounds = False
         self.away, self.answered = "", False
+
+    def follow(self, before: FrameSink) -> None:
+        """See `FrameSink`: what the other end took of the one before it took of this run."""
+        if isinstance(before, CallingSink):
+            self.answered = before.answered or before._reached()
 
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
         """See `FrameSink.open`."""

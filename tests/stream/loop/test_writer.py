@@ -14,7 +14,7 @@ from irchroma.stream.errors import SinkError
 from irchroma.stream.loop.fakes import MemorySink
 from irchroma.stream.loop.writer import SinkDeadlines, SinkWriter, Timed
 from irchroma.stream.picture.picture import Picture
-from irchroma.stream.protocols import Pixels, VideoInfo
+from irchroma.stream.protocols import FrameSink, Pixels, VideoInfo
 
 LIVE = VideoInfo((4, 6), Fraction(25), live=True)
 FILE = VideoInfo((4, 6), Fraction(25), live=False)
@@ -81,6 +81,21 @@ def test_a_live_sink_that_fails_is_opened_again_and_says_so(error: Exception) ->
     assert second.closed
     assert first.closed
     assert writer.state == "closed"
+
+
+def test_one_that_is_made_again_is_told_of_the_one_before() -> None:
+    class Following(MemorySink):
+        followed: FrameSink | None = None
+
+        def follow(self, before: FrameSink) -> None:
+            self.followed = before
+
+    first, second = MemorySink(fail_at=(1, SinkError("gone"))), Following()
+    writer = SinkWriter(first, "srt", lambda: second, QUICK)
+    writer.open(LIVE, (4, 6))
+    until(lambda: bool(second.pictures) or writer.put(picture(1)) is not None)
+    writer.finish()
+    assert second.followed is first
 
 
 def test_it_is_tried_again_and_again_until_it_opens() -> None:

@@ -160,6 +160,17 @@ def test_a_live_run_none_of_whose_pictures_went_anywhere_fails(scheme: str) -> N
     assert str(writer.failure).endswith("it got nothing of this run")
 
 
+def test_what_the_sink_before_has_sent_counts_for_one_that_was_made_in_its_place() -> None:
+    place = f"srt://127.0.0.1:{free_port()}"
+    before, after = open_sink(place), open_sink(place)
+    assert isinstance(before, CallingSink)
+    assert isinstance(after, CallingSink)
+    before.answered = True
+    after.follow(before)
+    with fed(after):
+        wait_for(lambda: after.drops)
+
+
 def test_a_file_whose_server_is_not_there_fails() -> None:
     sink = open_sink(f"publish+rtsp://127.0.0.1:{free_port()}/cam")
     sink.open(VideoInfo(SIZE, Fraction(25), live=False), SIZE)
