@@ -11,6 +11,8 @@ from irchroma.stream.errors import SinkError
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sinks.pipeline_sink import PipelineSink, Tail
 
+_VIDEO = 81  # Linux' major number of video devices: Documentation/admin-guide/devices.txt
+
 
 class V4l2Sink(PipelineSink):
     """One loopback device, in YUY2, which most programs expect of a camera.
@@ -26,14 +28,17 @@ class V4l2Sink(PipelineSink):
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
         """See `FrameSink.open`. SinkError for a device that is absent or that takes no video."""
         try:
-            mode = self._device.stat().st_mode
+            told = self._device.stat()
         except OSError as error:
             raise SinkError(
                 f"{self._device}: there is no such device: load the kernel module,"
                 f" modprobe v4l2loopback video_nr={self._device.name.removeprefix('video')}"
             ) from error
-        if not stat.S_ISCHR(mode):
-            raise SinkError(f"{self._device}: is not a video device")
+        if not stat.S_ISCHR(told.st_mode) or os.major(told.st_rdev) != _VIDEO:
+            raise SinkError(
+                f"{self._device}: is not a video device, expected /dev/videoN of v4l2loopback"
+                " (null takes pictures and keeps none)"
+            )
         if not os.access(self._device, os.W_OK):
             raise SinkError(f"{self._device}: permission denied: add the user to the group video")
         super().open(info, size)

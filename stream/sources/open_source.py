@@ -101,6 +101,13 @@ def _from_path(path: Path, options: SourceOptions) -> FrameSource:
         there = path.exists()
     except OSError as error:
         raise SourceError(f"{masked(str(path))[:200]}: {(error.strerror or str(error)).lower()}") from error
+    if not there and str(path) == "-":
+        raise SourceError(
+            "-: expected a file: raw video from a pipe is `raw:-?size=..`, a stream is tcp://host:port or"
+            " srt://host:port"
+        )
+    if not there and path.is_symlink():
+        raise SourceError(f"{path}: is a link to {path.readlink()}, which is not there")
     if not there:
         raise SourceError(f"{path}: no such file{_similar(path)}")
     return FileSource(path, options.pictures, options.track, options.part)

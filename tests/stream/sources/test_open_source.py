@@ -53,6 +53,7 @@ def test_every_form_finds_its_source(tmp_path: Path) -> None:
         ("test:mir", "did you mean test:nir"),
         ("0", "no such file, did you mean /dev/video0"),
         ("webcam", "irchroma find lists"),
+        ("-", r"^-: expected a file: raw video from a pipe is `raw:-\?size=\.\.`"),
     ],
 )
 def test_what_cannot_be_read_is_refused_in_one_line(text: str, words: str) -> None:
@@ -68,6 +69,13 @@ def test_a_misspelled_file_is_named_beside_its_neighbor(tmp_path: Path) -> None:
     for typed in ("nigth.mp4", "night.mkv", "night"):
         with pytest.raises(SourceError, match=r"no such file, did you mean .*night\.mp4\?"):
             open_source(str(tmp_path / typed))
+
+
+def test_a_link_to_nothing_is_named_as_one(tmp_path: Path) -> None:
+    link = tmp_path / "night.mp4"
+    link.symlink_to("gone.mp4")
+    with pytest.raises(SourceError, match=r"night\.mp4: is a link to gone\.mp4, which is not there$"):
+        open_source(str(link))
 
 
 def test_an_absurdly_long_name_is_refused() -> None:
