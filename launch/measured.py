@@ -93,9 +93,12 @@ def words_of(path: Path | None) -> TextIO:
 
 
 def write_json(path: Path, results: dict[str, Any]) -> None:
-    """The results under their circumstances, in the file's place at once or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """The results under their circumstances, in the file's place at once or not at all; `-` shows them."""
     text = json.dumps({**circumstances(), **results}, indent=2) + "\n"
+    if path == SHOWN:
+        show_json(path, text)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, [text.encode()])
 
 

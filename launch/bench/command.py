@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
+import tempfile
+from contextlib import redirect_stdout
+from pathlib import Path
 
 from irchroma.launch.arguments import CommandTable
 
@@ -84,5 +88,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the bench that was named."""
-    return BENCHES.run(args)
+    """Run the bench that was named; with `--json -` its JSON is all that standard output gets."""
+    if str(getattr(args, "json", None)) != "-":
+        return BENCHES.run(args)
+    with tempfile.TemporaryDirectory(prefix="irchroma-bench-") as folder:
+        args.json = Path(folder) / "bench.json"
+        try:
+            with redirect_stdout(sys.stderr):
+                return BENCHES.run(args)
+        finally:
+            if args.json.exists():  # of one that failed: what it had measured until then
+                sys.stdout.write(args.json.read_text(encoding="utf-8"))

@@ -17,7 +17,7 @@ from irchroma.engines.cache import write_atomically
 from irchroma.launch.arguments import add_actions
 from irchroma.launch.config import ConfigError
 from irchroma.launch.fleet.simulation import Assumptions, Simulation
-from irchroma.launch.measured import write_json
+from irchroma.launch.measured import words_of, write_json
 from irchroma.stream.errors import StreamError
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         made[name].add_argument("--address", default="auto", help="of Ray (auto: this machine's cluster)")
     for name in ("drain", "rejoin"):
         made[name].add_argument("node", metavar="NODE", help="as `status` names it")
-    made["status"].add_argument("--json", type=Path, metavar="F", help="all of it")
+    made["status"].add_argument("--json", type=Path, metavar="F", help="all of it; - shows it")
     made["status"].add_argument(
         "--prometheus", action="store_true", help="all cameras' figures as Prometheus reads them"
     )
@@ -95,7 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             metavar="N",
             help=f"{_HELP[field.name]} (default {field.default:g})",
         )
-    made["simulate"].add_argument("--json", type=Path, metavar="F", help="the figures")
+    made["simulate"].add_argument("--json", type=Path, metavar="F", help="the figures; - shows them")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -113,7 +113,8 @@ def run(args: argparse.Namespace) -> int:
             return _logs(args, lambda after: ray.get(told.lines.remote(after, args.camera)))
         if args.action == "status":
             status = ray.get(told.status.remote())
-            print(_metrics(status).decode() if args.prometheus else "\n".join(_lines(status)))
+            text = _metrics(status).decode() if args.prometheus else "\n".join(_lines(status))
+            print(text, file=words_of(args.json))
             if args.json is not None:
                 write_json(args.json, status)
             return 0
@@ -239,6 +240,7 @@ def _simulate(args: argparse.Namespace) -> int:
         f"{figures['failures']} failures, {figures['drains']} drains, {figures['moves']} moves;"
         f" a camera was dark for {dark['median']:g} s (median), {dark['most']:g} s at most,"
         f" {figures['longest_dark_s']:g} s at once; {figures['in_color_share']:.5%} in color;"
-        f" loads {figures['imbalance']['mean']:.2f} apart (mean), {figures['imbalance']['most']:.2f} at most"
+        f" loads {figures['imbalance']['mean']:.2f} apart (mean), {figures['imbalance']['most']:.2f} at most",
+        file=words_of(args.json),
     )
     return 0

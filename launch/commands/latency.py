@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from irchroma.launch.arguments import size_of
 from irchroma.launch.config import ConfigError
-from irchroma.launch.measured import spread, write_json
+from irchroma.launch.measured import spread, words_of, write_json
 from irchroma.stream.errors import StreamError
 from irchroma.stream.picture.stopwatch import MODULUS_MS, SMALLEST_PX, draw_stopwatch, read_stopwatch
 from irchroma.stream.sources.whep_client import WhepClient
@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=WAYS,
         help="how a viewer gets it; may be given again (all)",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here; - shows them")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -69,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
             print(
                 f"{way}: median {told['median']:.0f} ms, p95 {told['p95']:.0f} ms, {told['count']} pictures"
                 + (f", {unread} without a time" if unread else ""),
+                file=words_of(args.json),
                 flush=True,
             )
     if args.json is not None:

@@ -14,7 +14,7 @@ from irchroma.engines.retrieval import features
 from irchroma.engines.retrieval.library import Entry, Match, ReferenceLibrary, default_folder
 from irchroma.launch.arguments import add_actions
 from irchroma.launch.commands.calibrate.reference import pictures
-from irchroma.launch.measured import write_json
+from irchroma.launch.measured import words_of, write_json
 from irchroma.launch.picture_files import PictureError, contact_sheet, list_pictures, read_infrared, write_rgb
 from irchroma.launch.progress import Progress
 from irchroma.launch.stills import luma_of
@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     search = made["search"]
     search.add_argument("frame", type=Path, metavar="FRAME", help="an infrared picture, 8 or 16 bits")
     search.add_argument("--top", type=int, default=5, metavar="N", help="the best N (5)")
-    search.add_argument("--json", type=Path, metavar="FILE", help="write them as JSON")
+    search.add_argument("--json", type=Path, metavar="FILE", help="write them as JSON; - shows it")
     search.add_argument("--sheet", type=Path, metavar="FILE", help="the frame beside what was found: a PNG")
 
 
@@ -161,13 +161,13 @@ def _search(args: argparse.Namespace, library: ReferenceLibrary) -> int:
     if args.top < 1:
         raise PictureError(f"expected --top of 1 or more, got {args.top}")
     luma = luma_of(read_infrared(args.frame))
-    found = library.search(luma, args.top)
+    found, words = library.search(luma, args.top), words_of(args.json)
     for match in found:
-        print(f"{match.score:6.3f}  {_line(match.entry)}")
+        print(f"{match.score:6.3f}  {_line(match.entry)}", file=words)
     if not found:
-        print(f"{library.folder} is empty")
+        print(f"{library.folder} is empty", file=words)
     elif found[0].score < features.ALIKE:
-        print(f"none is alike enough to be taken by itself: that begins at {features.ALIKE:g}")
+        print(f"none is alike enough to be taken by itself: that begins at {features.ALIKE:g}", file=words)
     if args.json is not None:
         write_json(args.json, {"frame": str(args.frame), "matches": [_told(library, one) for one in found]})
     if args.sheet is not None:

@@ -263,9 +263,7 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
             "fail at the end if anything was dropped, replaced, guessed, shortened",
             bool,
         ),
-        Flag(
-            "--stats", "output.stats", "write latencies and counts as JSON at the end", Path, metavar="FILE"
-        ),
+        Flag("--stats", "output.stats", "latencies and counts as JSON; - shows it", Path, metavar="FILE"),
     ),
     "source": (
         Flag("--latency", "input.rtsp.latency_ms", "buffer of RTSP sources, milliseconds", int, metavar="MS"),

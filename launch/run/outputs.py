@@ -6,6 +6,7 @@ import argparse
 import functools
 import logging
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -159,7 +160,7 @@ def require_writable(path: Path | None, what: str) -> None:
     Raises:
         ConfigError: it is a folder, its folder is missing, or writing is not allowed.
     """
-    if path is None:
+    if path is None or (what == "--stats" and str(path) == "-"):  # which is shown
         return
     if path.is_dir():
         raise ConfigError(f"{what} {path}: is a folder: give the file's name")
@@ -203,12 +204,15 @@ def make_folder_of(path: Path, what: str) -> None:
 
 
 def write_statistics(path: Path, text: str) -> None:
-    """The statistics of a run that is over; a new file is for its owner alone.
+    """The statistics of a run that is over; a new file is for its owner alone, `-` is standard output.
 
     Raises:
         ConfigError: they cannot be written; says why.
     """
     try:
+        if str(path) == "-":
+            sys.stdout.write(text)
+            return
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:

@@ -53,6 +53,9 @@ def test_pictures_go_in_once_are_found_and_go_out(
     assert Path(matches[0]["file"]).is_file()
     assert matches[0]["score"] > matches[1]["score"]
     assert cv2.imread(str(sheet)).shape[1] > 4 * 320
+    code, out, err = said(capsys, *words[:6], "--json", "-")
+    assert (code, len(json.loads(out)["matches"])) == (0, 3)
+    assert "scene2.png" in err
     code, out, _ = said(capsys, "remove", matches[0]["key"], "--library", library)
     assert (code, out.startswith(f"removed {matches[0]['key']}")) == (0, True)
     code, out, _ = said(capsys, "list", "--library", library)

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -138,9 +139,12 @@ def test_the_same_month_twice_is_the_same() -> None:
     assert Simulation(assumed).run() == Simulation(assumed).run()
 
 
-def test_the_command_writes_its_figures(tmp_path: Path) -> None:
+def test_the_command_writes_its_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--cameras", "40", "--nodes", "4", "--days", "10", "--json", str(tmp_path / "fleet.json")]
     assert main(["fleet", "simulate", *words]) == 0
     told = json.loads((tmp_path / "fleet.json").read_text(encoding="utf-8"))
     assert told["assumed"]["cameras"] == 40
     assert 0.9 < told["figures"]["in_color_share"] <= 1
+    capsys.readouterr()
+    assert main(["fleet", "simulate", *words[:-1], "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["figures"] == told["figures"]

@@ -125,6 +125,16 @@ def test_a_network_s_flag_without_a_network_is_remarked_on_and_strict_makes_it_a
     assert main([*arguments, "--strict"]) == 1
 
 
+def test_statistics_are_shown_where_that_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ("run", "test:nir?size=96x64&frames=5", "--to", "null", "--engine", "gray", "--stats", "-")
+    assert main([*words]) == 0
+    assert json.loads(capsys.readouterr().out)["frames"] == 5
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_network_s_size_is_of_use_where_an_operator_of_the_page_may_choose_one() -> None:
     settings = {"engine": "gray", "neural.size": "best", "to": ["null"]}
     assert len(unused(settings, [load(None, settings)])) == 1
