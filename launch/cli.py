@@ -17,6 +17,7 @@ from irchroma.engines.gpu.probe import ask_for_queues
 from irchroma.launch.arguments import CommandTable, OneLineParser, hide_arguments, one_line
 from irchroma.launch.config import ConfigError
 from irchroma.stream.errors import StreamError
+from irchroma.stream.remarks import Remarks, run_remarks
 
 COMMANDS = CommandTable(
     "command",
@@ -156,6 +157,7 @@ def settle_process() -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
+    token = run_remarks.set(Remarks())  # of commands that have no run: each kind is said once, too
     try:
         from irchroma.launch.run.outputs import require_results_writable
 
@@ -182,6 +184,8 @@ def _run(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 1
+    finally:
+        run_remarks.reset(token)
 
 
 def end_tidily_when_told() -> None:

@@ -104,6 +104,19 @@ def test_a_recording_gives_its_views_without_what_passes_by(
     assert "still" in said(capsys, "list", "--library", tmp_path / "library")[1]
 
 
+@pytest.mark.gst
+def test_what_is_true_of_every_picture_of_a_recording_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rgb, _ = daytime_scene.draw(4)
+    for number in range(5):
+        write(tmp_path / "day" / f"{number:02}.png", rgb.astype(np.uint16) * 257)
+    assert said(capsys, "add", "--from-run", tmp_path / "day", "--library", tmp_path / "library")[0] == 0
+    assert [one.message for one in caplog.records if "8 bits" in one.message] == [
+        "16-bit color was brought to 8 bits"
+    ]
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
