@@ -290,7 +290,8 @@ class GstSource(ABC):
             live=plan.live,
             frame_count=round(duration_ns * rate / 10**9) if duration_ns and rate else None,
             duration_ns=duration_ns,
-            description=f"{plan.description}: {first.caps.format} {width}x{height} at {float(rate):.3g} Hz",
+            description=f"{plan.description}: {first.caps.format} {width}x{height}"
+            + (f" at {float(rate):.3g} Hz" if rate else ""),
             counts=picture.dtype == np.uint16,
             sound=self.sounds(),
             pixel_aspect=first.caps.pixel_aspect_turned(self._turn),

@@ -179,6 +179,8 @@ class HttpSource(_NetworkSource):
             return SourceLost(
                 f"{name}: no encrypted connection: is its certificate one that is trusted here?"
             )
+        if "GstSoupHTTPSrc" in failure.debug:
+            return SourceLost(f"{name}: the camera takes the connection and answers nothing")
         if failure.domain == "stream" and failure.code in ("demux", "wrong-type", "failed", "decode"):
             return SourceError(
                 f"{name}: is no motion JPEG, which alone is read over HTTP: download a file first"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import http.server
+import socket
 import threading
 from collections.abc import Iterator
 
@@ -13,6 +14,7 @@ import pytest
 from tests.waiting import free_port
 
 from irchroma.stream.errors import SourceError, SourceLost, SourceRefused
+from irchroma.stream.sources import transport_source
 from irchroma.stream.sources.open_source import open_source
 from irchroma.stream.sources.transport_source import HttpSource
 
@@ -99,6 +101,7 @@ def test_pictures_come_live_with_the_time_of_their_arrival_until_the_camera_goes
     try:
         info = source.open()
         assert (info.size, info.live) == ((48, 64), True)
+        assert info.description.endswith(": GRAY8 64x48")  # it says no rate
         assert "p%40ss" not in info.description
         frames = [frame for frame in (source.read(5) for _ in range(5)) if frame is not None]
         assert len(frames) == 5
@@ -127,6 +130,17 @@ def test_what_gives_no_pictures_is_one_line(camera: str, place: str, said: str) 
         open_source("http://" + place.format(camera)).open()
     assert "wrong" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_camera_that_answers_nothing_is_lost_and_may_be_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(transport_source, "_SILENCE_S", 1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        source = open_source(f"http://127.0.0.1:{silent.getsockname()[1]}/video.mjpg")
+        with pytest.raises(SourceLost, match="takes the connection and answers nothing"):
+            source.open()
+        source.close()
 
 
 def test_a_picture_that_never_ends_fills_no_memory(camera: str) -> None:
