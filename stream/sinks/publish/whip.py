@@ -11,6 +11,7 @@ import logging
 import socket
 import ssl
 import threading
+import time
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -19,6 +20,7 @@ from urllib.parse import urljoin, urlsplit
 
 from irchroma.stream.errors import SinkError, StreamError
 from irchroma.stream.gstreamer import door
+from irchroma.stream.protocols import Pixels
 from irchroma.stream.sinks.encoding.encoders import EncoderOptions
 from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool
 from irchroma.stream.sinks.encoding.sound import LiveSound
@@ -28,6 +30,9 @@ from irchroma.stream.sinks.publish.calling import PublishingSink
 log = logging.getLogger(__name__)
 
 _STEP_S = 5.0
+_SILENT_S = 15.0
+"""A server whose receiver reports stay away for so long has gone: a process that was killed says nothing, and
+webrtcbin (1.22) does not ask whether it is there (RFC 7675)."""
 _MOST_MOVES = 3
 _LONGEST_ANSWER = 64 * 1024
 # Of the profiles that every receiver names, decoders take High too, which is what comes.
@@ -84,6 +89,7 @@ class WhipSink(PublishingSink):
         self._address = address
         self._session = ""
         self._gathered, self._connected = threading.Event(), threading.Event()
+        self._heard_s: float | None = None  # when it last reported; one that never does is believed
 
     def _tail(self, rate: Fraction, size: tuple[int, int]) -> Tail:
         return Tail(
@@ -97,6 +103,7 @@ class WhipSink(PublishingSink):
     def _start(self, rate: Fraction, size: tuple[int, int]) -> None:
         self._gathered.clear()
         self._connected.clear()
+        self._heard_s = None
         super()._start(rate, size)
         try:
             self._meet()
@@ -120,6 +127,7 @@ class WhipSink(PublishingSink):
         door.keep_to_address(peer, own)
         peer.connect("notify::ice-gathering-state", self._gathers)
         peer.connect("notify::connection-state", self._changes)
+        peer.get_by_name("rtpbin").connect("on-ssrc-active", self._hears)
         for number in range(1 if self._sound is None else 2):
             sends = peer.emit("get-transceiver", number)
             sends.set_property("direction", rtc.WebRTCRTPTransceiverDirection.SENDONLY)
@@ -185,6 +193,18 @@ class WhipSink(PublishingSink):
         elif state in ("failed", "closed", "disconnected"):
             self._connected.clear()
             door.post_error(peer, "has gone away")
+
+    def _hears(self, *_: Any) -> None:
+        """A receiver report has come."""
+        self._heard_s = time.monotonic()
+
+    def write(self, rgb: Pixels, pts_ns: int, duration_ns: int) -> None:
+        """See `FrameSink.write`. A server that reports no more is called again."""
+        heard_s = self._heard_s
+        if self._connected.is_set() and heard_s is not None and time.monotonic() - heard_s > _SILENT_S:
+            self._heard_s = None
+            self._hang_up(SinkError(f"{self.label}: has gone away"))
+        super().write(rgb, pts_ns, duration_ns)
 
     def _reached(self) -> bool:
         return self._connected.is_set()

@@ -21,6 +21,7 @@ from irchroma.stream.loop.writer import SinkWriter, Timed
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import FrameSink, VideoInfo
 from irchroma.stream.sinks.open_sink import open_sink, pool_for, public, sink_place, takes_planes
+from irchroma.stream.sinks.publish import whip
 from irchroma.stream.sinks.publish.calling import CallingSink
 from irchroma.stream.sinks.publish.rtsp_record import RtspRecordSink
 from irchroma.stream.sinks.publish.whip import WhipSink
@@ -204,6 +205,24 @@ def test_a_stream_goes_to_another_server_over_webrtc_and_leaves_it(tmp_path: Pat
     assert size == "160x96"
     luma = 16 + (0.2126 * 180 + 0.7152 * 90 + 0.0722 * 40) * 219 / 255  # BT.709, limited range
     assert abs(int(mean) - luma) < 20  # the full range that gray is asked in moves it
+
+
+def test_a_server_over_webrtc_that_is_killed_and_comes_back_gets_the_stream_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Killed, it says nothing, and nothing of its machine does."""
+    monkeypatch.setattr(whip, "_SILENT_S", 4.0)
+    port = free_port()
+    sink = open_sink(f"whip+http://s3cret@127.0.0.1:{port}/whip/gate")
+    assert isinstance(sink, WhipSink)
+    with fed(sink):
+        with server("whip_server.py", str(port), "s3cret") as first:
+            wait_for(lambda: any(line.startswith("picture") for line in first.lines), 60)
+            wait_for(lambda: sink._heard_s is not None)
+        wait_for(lambda: sink.away)
+        with server("whip_server.py", str(port), "s3cret") as second:
+            wait_for(lambda: any(line.startswith("picture") for line in second.lines), 60)
+            assert sink.away == ""
 
 
 def test_a_server_over_webrtc_that_refuses_or_is_away_is_said() -> None:
