@@ -65,7 +65,8 @@ def picture_files(path: Path) -> list[Path]:
 class PictureSource:
     """A `FrameSource` over the pictures of a folder in natural order, or over one file of pictures.
 
-    Decoded one at a time when read. `extra["path"]` of a frame is its file.
+    Decoded one at a time when read. `extra["path"]` of a frame is its file. Of a folder, pictures that cannot
+    be read are passed over, and named by an error after the last one.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class PictureSource:
         self._open: tuple[Path, PictureFile] | None = None
         self._next = 0
         self._shape: tuple[tuple[int, ...], np.dtype[np.uint8] | np.dtype[np.uint16]] | None = None
+        self._unread: list[SourceError] = []
 
     def open(self) -> VideoInfo:
         """List the pictures and read the first. Raises SourceError with one clear line."""
@@ -87,10 +89,15 @@ class PictureSource:
             raise SourceError(f"no pictures in folder {self._path}: expected {' '.join(SUFFIXES)}")
         if self._path.is_dir():
             self._tell_others(len(files))
-        self._next, self._shape, self._places = 0, None, []
+        self._next, self._shape, self._places, self._unread = 0, None, [], []
         for number, file in enumerate(files):
             several = number == 0 or file.suffix.lower() in _SEVERAL
-            count = self._file(file).count if several else 1
+            try:
+                count = self._file(file).count if several else 1
+            except SourceError:
+                if number == 0:
+                    raise
+                count = 1  # which will not be read
             self._places += [(file, page) for page in range(count)]
         first = self._picture(0)
         count = len(self._places)
@@ -111,16 +118,24 @@ class PictureSource:
             remark(f"{self._path}: files that are no pictures are left out", len(files) - pictures)
 
     def read(self, timeout_s: float) -> Frame | None:
-        """The next picture. Raises SourceError naming the file that cannot be read."""
+        """The next picture that can be read. SourceError after the last one where others could not be."""
         if not self._places:
             raise SourceError(f"pictures of {self._path} are not open: call open() first")
-        if self._next >= len(self._places):
-            return None
-        number = self._next
-        self._next += 1
-        pixels = self._picture(number)
+        pixels = None
+        while pixels is None:
+            if self._next >= len(self._places):
+                self._tell_unread()
+                return None
+            number = self._next
+            self._next += 1
+            try:
+                pixels = self._picture(number)
+            except SourceError as error:
+                remark(f"{self._path}: pictures that cannot be read are left out")
+                self._unread.append(error)
+                self._shape = None
         shape = (pixels.shape, pixels.dtype)
-        gap = self._shape is not None and shape != self._shape
+        gap = number > 0 and shape != self._shape
         self._shape = shape
         return Frame(
             pixels=pixels,
@@ -130,6 +145,14 @@ class PictureSource:
             gap=gap,
             extra={"path": str(self._places[number][0])},
         )
+
+    def _tell_unread(self) -> None:
+        count = len(self._unread)
+        if count:
+            first, others = str(self._unread[0]), f", and so {count - 1} more" * (count > 1)
+            shown = f"{len(self._places) - count} pictures were shown"
+            self._unread = []
+            raise SourceError(f"{first}{others}: {shown}")
 
     @property
     def drops(self) -> int:

@@ -116,17 +116,21 @@ def test_a_single_picture_is_one_frame_and_a_change_of_size_is_a_gap(tmp_path):
     assert [both.read(1.0).gap for _ in range(2)] == [False, True]
 
 
-def test_a_damaged_picture_in_the_middle_is_named(tmp_path):
-    folder = folder_of(tmp_path, 4)
+def test_damaged_pictures_are_passed_over_and_named_at_the_end(tmp_path):
+    folder = folder_of(tmp_path, 6)
     whole = (folder / "f2.png").read_bytes()
     (folder / "f2.png").write_bytes(whole[:20])
+    (folder / "f4.png").write_bytes(b"")
+    (folder / "f9.npy").write_bytes(b"no array")
     source = PictureSource(folder)
     source.open()
-    source.read(1.0)
-    source.read(1.0)
-    with pytest.raises(SourceError, match=r"f2\.png") as caught:
+    frames = [source.read(1.0) for _ in range(4)]
+    assert [(frame.number, frame.gap) for frame in frames] == [(0, False), (1, False), (3, True), (5, True)]
+    assert [frame.pts_ns for frame in frames] == [number * 40_000_000 for number in (0, 1, 3, 5)]
+    with pytest.raises(SourceError, match=r"f2\.png: .*, and so 2 more: 4 pictures were shown$") as caught:
         source.read(1.0)
     assert "\n" not in str(caught.value)
+    assert source.read(1.0) is None
 
 
 def test_what_is_not_there_or_empty_or_odd_is_one_clear_line(tmp_path):
