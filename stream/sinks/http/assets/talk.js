@@ -42,7 +42,7 @@ async function settled(wanted, mine) {
 }
 
 async function tour() {
-  if (touring) { touring = null; return; }                             // the same key ends it
+  if (touring) { touring = null; return; }                             // the same key ends it, as Escape does
   const mine = touring = {}, before = { ...own }, colored_by = state && state.engine;
   at("tour").ariaPressed = "true";
   for (const [name, engine_of, seconds, text] of tour_steps()) {
@@ -139,6 +139,6 @@ for (const [name, press] of Object.entries({ freeze, record, tour }))
   at(name).onclick = press;
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || /^(BUTTON|INPUT|A|SELECT|SUMMARY)$/.test(event.target.tagName)) return;
-  const press = { t: tour, r: record, " ": freeze }[event.key];
+  const press = { t: tour, r: record, " ": freeze, Escape: touring && tour }[event.key];
   if (press) { event.preventDefault(); press(); }
 });
