@@ -78,8 +78,11 @@ def require_outputs(config: RunConfig) -> None:
     not there, its other outputs go on.
 
     Raises:
-        ConfigError: a file's conversion, or every output of a camera, has no place to be written to.
+        ConfigError: a file's conversion, or every output of a camera, has no place to be written to; or the
+            masks that are drawn could not be kept.
     """
+    if config.privacy.file is not None and not config.privacy.file.exists():  # one that is may be for reading
+        require_writable(config.privacy.file, "--privacy")
     faults: list[ConfigError | None] = []
     for text in config.to:
         try:

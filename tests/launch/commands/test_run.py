@@ -133,6 +133,16 @@ def test_a_signal_finishes_the_file_and_exits_with_0(number: int, tmp_path: Path
     assert len(frames_of(FileSource(video))) > 5
 
 
+def test_statistics_are_shown_where_that_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ("run", "test:nir?size=96x64&frames=5", "--to", "null", "--engine", "gray", "--stats", "-")
+    assert main([*words]) == 0
+    assert json.loads(capsys.readouterr().out)["frames"] == 5
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_killed_run_leaves_a_playable_file(tmp_path: Path) -> None:
     video = tmp_path / "v.mp4"
     process = started("test:nir?size=64x48&live=1", "--to", str(video), "--engine", "palette")

@@ -69,13 +69,18 @@ def test_no_output_replaces_the_source(
 
 
 @pytest.mark.parametrize(
-    ("path", "why"), [("nowhere/s.json", "does not exist: make it first"), (".", "is a folder")]
+    ("option", "path", "why"),
+    [
+        ("--stats", "nowhere/s.json", "does not exist: make it first"),
+        ("--stats", ".", "is a folder"),
+        ("--privacy", "nowhere/masks.json", "does not exist: make it first"),
+    ],
 )
-def test_statistics_that_could_not_be_written_stop_a_run_before_it_begins(
-    path: str, why: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+def test_what_could_not_be_written_stops_a_run_before_it_begins(
+    option: str, path: str, why: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    line = complaint(capsys, GOOD, "--to", "out.mp4", "--stats", path)
-    assert "--stats" in line
+    line = complaint(capsys, GOOD, "--to", "out.mp4", option, path)
+    assert option in line
     assert why in line
     assert not (tmp_path / "out.mp4").exists()
 
@@ -123,16 +128,6 @@ def test_a_network_s_flag_without_a_network_is_remarked_on_and_strict_makes_it_a
     (remark,) = json.loads(stats.read_text())["remarks"]
     assert remark["text"] == f"{flags[0]} is of networks, and engine gray is none: it does nothing"
     assert main([*arguments, "--strict"]) == 1
-
-
-def test_statistics_are_shown_where_that_is_asked_for(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    words = ("run", "test:nir?size=96x64&frames=5", "--to", "null", "--engine", "gray", "--stats", "-")
-    assert main([*words]) == 0
-    assert json.loads(capsys.readouterr().out)["frames"] == 5
-    assert not list(tmp_path.iterdir())
 
 
 def test_a_network_s_size_is_of_use_where_an_operator_of_the_page_may_choose_one() -> None:
