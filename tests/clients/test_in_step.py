@@ -14,7 +14,7 @@ import pytest
 from tests.clients.viewers import OPUS_S, RATE, Served, in_process, irchroma
 from tests.waiting import free_port, wait_for
 
-pytestmark = [pytest.mark.gst, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.gst, pytest.mark.timeout(400)]  # three recordings on a busy machine
 
 AAC_TOO = ("-copyinkf:a",)
 """FFmpeg 7.1 takes no packet of AAC from RTP for a key frame, and copies none from before the first one."""
@@ -99,12 +99,14 @@ class Relayed(NamedTuple):
 
 @pytest.fixture(scope="module")
 def relayed(served: Served, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Relayed]:
-    """What recordings of a camera with sound hold, by name; made once more where the machine stalled."""
-    for _ in range(4):
+    """What recordings of a camera with sound hold, by name; of one that stalled what another one holds."""
+    found: dict[str, Relayed] = {}
+    for _ in range(3):
         folder = tmp_path_factory.mktemp("relayed")
         record_camera(served.streams["rtsp-tcp"][0], folder)
-        found = {}
         for name, options in RELAYED.items():
+            if name in found and found[name].calm():
+                continue
             flashes, beeps = flashes_and_beeps(str(folder / name), *options)
             last_s = max(beeps, default=0.0) + 0.5  # sound ends a little earlier
             found[name] = Relayed([flash for flash in flashes if 0.3 < flash.seen < last_s], beeps)
