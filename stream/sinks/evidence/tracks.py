@@ -98,7 +98,8 @@ class ColorTrack(_EvidenceTrack):
 
     def _tail(self, rate: Fraction, size: tuple[int, int]) -> Tail:
         as_stream = self._live and self._pool is not None and self._pool.streams
-        task = EncoderTask("h264", size, rate, as_stream, self._recorder.options.encoder)
+        paced = self._live and not as_stream
+        task = EncoderTask("h264", size, rate, as_stream, self._recorder.options.encoder, paced=paced)
         self._size = size
         launch = f"h264parse ! video/x-h264,stream-format=avc,alignment=au ! {_OUT}"
         return Tail(launch, task=task)

@@ -24,6 +24,9 @@ from irchroma.stream.sinks.encoding.encoders import (
     survey_encoders,
 )
 from irchroma.stream.sinks.encoding.i420_packer import Yuv420Packer, appsrc_of
+from irchroma.stream.sinks.evidence.recorder import EvidenceOptions, EvidenceRecorder
+from irchroma.stream.sinks.evidence.signing import Signer
+from irchroma.stream.sinks.evidence.tracks import ColorTrack
 from irchroma.stream.sinks.files.file_sink import FileSinkOptions, task_of
 
 pytestmark = pytest.mark.gst
@@ -239,6 +242,18 @@ def test_a_recording_of_a_live_source_is_coded_with_less_work_where_it_is_much_a
         assert "mbtree=1" in launch
         assert "zerolatency" not in launch
         assert ("speed-preset=ultrafast" in launch) == least
+
+
+def test_a_recording_of_evidence_has_coded_what_another_recording_has(tmp_path: Path) -> None:
+    """Or they would not share an encoder."""
+    pytest.importorskip("cryptography")
+    options = EvidenceOptions(Signer.kept(tmp_path / "key.pem"))
+    for live in (True, False):
+        info = VideoInfo((96, 128), Fraction(30), live)
+        track = ColorTrack(EvidenceRecorder(tmp_path / "a.mkv", options))
+        track._note(info)
+        beside = task_of(tmp_path / "b.mp4", FileSinkOptions(), None, info, info.size)
+        assert track._tail(info.rate, info.size).task == beside
 
 
 def test_a_core_is_as_fast_as_it_is() -> None:
