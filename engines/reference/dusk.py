@@ -37,18 +37,26 @@ COLORED, SOFT_PX_OF_THINGS, SHARP, OUTLINED = 0.06, 1.0, 0.015, (0.35, 0.65)
 """Distance from the cast from which a place is colored, after a Gaussian of that sigma; its change a pixel,
 at that size, across a sharp border, as light has none; share of a colored region's outline that is sharp,
 from which it is rather a thing, and from which it is."""
+LIT_ITSELF = (0.05, 0.35)
+"""By how much something is brighter than what is large there, from which it is lifted less with it, and not
+at all: crowns before a sky that is black to the infrared had a white rim."""
 CRISP, FINE_PX = 0.2, 1.0
 """Share of the infrared's finest detail, Gaussian sigma in work pixels, that is added: the tone curve of dark
 places weakens it."""
 AROUND_PX, STANDS_OUT = 24.0, (0.25, 0.4)
 """Gaussian sigma of the surroundings, at `registration.COARSE_PX`, and by how much something is brighter than
 them from which it is made less dark with them, and not at all: people and cars are what is looked for."""
+WARM = (0.14, 0.28)
+"""The same from which its color is its own a little, and wholly: nobody wears what stood there then."""
+NO_GROUND, GROUND_LEFT = (0.08, 0.28), 0.02
+"""The same from which it is a little, and wholly, no part of the tone that lies around it, and what it counts
+for all the same where there is nothing else: people lay in dark halos."""
 BLACK, LIFTS, NEAR_PX, LIFT_PX = 0.03, 2, 5, 2.5
 """Y' below which detail would be lost; how often what is around such places is lifted, how far around, and
 how softly, at `registration.COARSE_PX`."""
 
 
-def toned(ycc: Plane, luma: NDArray[np.uint8], given: Plane, share: float) -> Plane:
+def toned(ycc: Plane, luma: NDArray[np.uint8], given: Plane, share: float, sky: Plane | None = None) -> Plane:
     """A frame as bright as its reference is, seen from afar; a new array.
 
     Args:
@@ -56,22 +64,28 @@ def toned(ycc: Plane, luma: NDArray[np.uint8], given: Plane, share: float) -> Pl
         luma: (h, w) uint8 infrared.
         given: (h, w) float32 Y' by the reference.
         share: of the change, [0, 1].
+        sky: (h, w) float32 Y' up to which all may be bright, whatever the infrared is: an evening's sky is
+            black to it, and at `BRIGHTER` was mustard; None for nowhere.
     """
     gray, size = luma.astype(np.float32) * np.float32(1 / 255), luma.shape[::-1]
     small = registration.resized(luma, registration.COARSE_PX).shape[::-1]
-    seen, wished = (
-        cv2.GaussianBlur(cv2.resize(plane, small, interpolation=cv2.INTER_AREA), (0, 0), sigma)
-        for plane, sigma in ((gray, LARGE_PX), (given, SOFT_PX))
-    )
+    seen, wished = (cv2.resize(plane, small, interpolation=cv2.INTER_AREA) for plane in (gray, given))
+    around = _around(seen)
+    ground = np.float32(1.0 + GROUND_LEFT) - _ramp(seen - around, NO_GROUND)
+    seen = cv2.GaussianBlur(seen * ground, (0, 0), LARGE_PX) / cv2.GaussianBlur(ground, (0, 0), LARGE_PX)
+    wished = cv2.GaussianBlur(wished, (0, 0), SOFT_PX)
     wished = seen + np.float32(SHARE) * (np.maximum(wished, np.float32(DUSK)) - seen)
-    wished = np.minimum(wished, seen + np.float32(BRIGHTER))
+    most = seen + np.float32(BRIGHTER)
+    if sky is not None:
+        bright = cv2.GaussianBlur(cv2.resize(sky, small, interpolation=cv2.INTER_AREA), (0, 0), SOFT_PX)
+        most = np.maximum(most, bright)
+    wished = np.minimum(wished, most)
     finest = gray - cv2.GaussianBlur(gray, (0, 0), FINE_PX)
-    made = gray + cv2.resize(wished - seen, size) + np.float32(CRISP) * finest
-    half = cv2.resize(gray, tuple((side + 1) // 2 for side in small), interpolation=cv2.INTER_AREA)
-    low, high = STANDS_OUT
-    warm = gray - cv2.resize(cv2.GaussianBlur(half, (0, 0), AROUND_PX / 2), size)
-    warm = np.clip((warm - np.float32(low)) * np.float32(1 / (high - low)), 0.0, 1.0)
-    made += warm * np.maximum(gray - made, 0.0)
+    lift, away = cv2.resize(wished - seen, size), gray - cv2.resize(seen, size)
+    lift -= np.maximum(lift, 0.0) * _ramp(away, LIT_ITSELF)
+    made = gray + lift + np.float32(CRISP) * finest
+    stands_out = _ramp(gray - cv2.resize(around, size), STANDS_OUT)
+    made += stands_out * np.maximum(gray - made, 0.0)
     for _ in range(LIFTS):
         lack = np.maximum(np.float32(BLACK) - made, 0.0)
         lack = cv2.dilate(cv2.resize(lack, small, interpolation=cv2.INTER_AREA), np.ones((NEAR_PX, NEAR_PX)))
@@ -81,9 +95,30 @@ def toned(ycc: Plane, luma: NDArray[np.uint8], given: Plane, share: float) -> Pl
     return result
 
 
-def dimmed(ycc: Plane, luma: NDArray[np.uint8], given: Plane, share: float) -> Plane:
+def warm(luma: NDArray[np.uint8]) -> Plane:
+    """(h, w) float32 in [0, 1]: what stands out of an (h, w) uint8 infrared picture, people and cars."""
+    small = registration.resized(luma, registration.COARSE_PX).astype(np.float32) * np.float32(1 / 255)
+    away = luma.astype(np.float32) * np.float32(1 / 255) - cv2.resize(_around(small), luma.shape[::-1])
+    return _ramp(away, WARM)
+
+
+def _around(small: Plane) -> Plane:
+    """The surroundings of every place of a picture at `registration.COARSE_PX`, at its size."""
+    half = tuple((side + 1) // 2 for side in small.shape[::-1])
+    blurred = cv2.GaussianBlur(cv2.resize(small, half, interpolation=cv2.INTER_AREA), (0, 0), AROUND_PX / 2)
+    return np.asarray(cv2.resize(blurred, small.shape[::-1]), np.float32)
+
+
+def _ramp(value: Plane, ends: tuple[float, float]) -> Plane:
+    low, high = ends
+    return np.asarray(np.clip((value - np.float32(low)) * np.float32(1 / (high - low)), 0.0, 1.0), np.float32)
+
+
+def dimmed(
+    ycc: Plane, luma: NDArray[np.uint8], given: Plane, share: float, sky: Plane | None = None
+) -> Plane:
     """The same, and colors less strong as far as it is darker, as one light makes them; a new array."""
-    result = toned(ycc, luma, given, share)
+    result = toned(ycc, luma, given, share, sky)
     result[1:] *= np.clip(result[0] / np.maximum(ycc[0], np.float32(1 / 255)), 0.0, 1.0)
     return result
 

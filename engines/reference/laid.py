@@ -57,14 +57,14 @@ def by_steady_light(reference: Reference, thermal: bool) -> Reference:
 
 @lru_cache(2)  # the network's encoder and geometry's layer look at one picture: 125 ms each by night
 def in_calm_colors(reference: Reference) -> Reference:
-    """The picture as thermal's network looks at it: without pale red, see `without_pale_red`, and a dark one
-    without what cars' lamps color, and lighter; all other tone is as it is. For both who look at it: not to
-    be written to."""
+    """The picture as thermal's network looks at it: without pale red and purple, see `without_pale_red`, one
+    by night without what lamps color, and a dark one lighter; all other tone is as it is. For both who look at
+    it: not to be written to."""
     ycc, sure = color_space.rgb_to_ycc(reference.rgb), reference.trust > 127
-    if sure.any() and not reference.still and (light := _light_of(ycc, sure)).dark > 0:
+    if sure.any() and not reference.still and (light := _light_of(ycc, sure)).by_night(thermal=True) > 0:
         ycc[~sure] = np.median(ycc[sure], axis=0)
         made = without_lamps(ycc, light.cast, PINK, WISHED_PINK)
-        ycc[..., 1:] += np.float32(light.dark) * (made[..., 1:] - ycc[..., 1:])
+        ycc[..., 1:] += np.float32(light.by_night(thermal=True)) * (made[..., 1:] - ycc[..., 1:])
         ycc += np.float32(light.dark) * (exposed(ycc) - ycc)
     return replace(reference, rgb=color_space.ycc_to_rgb(without_pale_red(ycc)))
 

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from irchroma.engines.recolor.look import BandLook
 from irchroma.engines.recolor.recoloring import SURE, UNSURE
 from irchroma.engines.reference import registration, structure
-from irchroma.engines.reference.dusk import dimmed, toned
-from irchroma.engines.reference.worth import back_in_band, worth
+from irchroma.engines.reference.dusk import dimmed, toned, warm
+from irchroma.engines.reference.worth import back_in_band, sky_of, worth
 
 Plane = NDArray[np.float32]
 
@@ -203,16 +203,21 @@ def shown_of(ycc: Plane, confidence: Plane, own: Own, light: Light, taken: Taken
         taken: how much of it.
     """
     held = np.float32(taken.held)
-    shown = own.as_shown()
+    shown, bright = own.as_shown(), None
     thermal, given = own.look.unlit is None, ycc[0]
     wished = np.float32(light.wished(taken, thermal))
     if wished > 0:
         given = given - wished * np.maximum(given - shown[0] - np.float32(LAMPS), 0.0)
-        shown = dimmed(shown, own.luma, given, float(wished))
+        sky = sky_of(shown)
+        bright = cast(Plane, sky * shown[0])
+        shown = dimmed(shown, own.luma, given, float(wished), bright)
     keeps = kept(ycc[0], own.luma)
     keeps += wished * (1.0 - keeps)  # the structure is the sensor's there
     size = given.shape[::-1]
     tone, color = (cv2.resize(1.0 - held * (1.0 - keeps * one), size) for one in worth(ycc, shown))
+    if wished > 0:
+        color = color + wished * sky * (1.0 - color)  # half blue and half a sunset is mustard
+        color *= 1.0 - wished * warm(own.luma)  # people have moved, and have none of its colors
     base, base_sure = own.ycc, own.confidence
     own_tone = np.float32(light.own_tone(taken))
     if own_tone > 0:
@@ -228,7 +233,7 @@ def shown_of(ycc: Plane, confidence: Plane, own: Own, light: Light, taken: Taken
     sure = cv2.subtract(confidence, base_sure)
     cv2.add(cv2.multiply(sure, color, dst=sure), base_sure, dst=sure)
     if (dusk := light.dusk(taken, thermal)) > 0:
-        colored = toned(colored, own.luma, given, dusk)
+        colored = toned(colored, own.luma, given, dusk, bright)
     return np.asarray(colored, np.float32), np.asarray(sure, np.float32)
 
 

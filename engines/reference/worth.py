@@ -63,7 +63,7 @@ def worth(given: Plane, own: Plane) -> tuple[Plane, Plane]:
     hazy = np.minimum(np.float32(BETWEEN) * haze, 1.0)
     green = _ramp(_towards(own_color, GREEN), FRESH)
     dull = green * (1.0 - _ramp(chroma / np.maximum(own_chroma, np.float32(1e-3)), DULLER))
-    sky = _ramp(_towards(own_color, BLUE), FRESH) * _ramp(own_luma, SKY)
+    sky = sky_of([own_luma, *own_color])
     dark = sky * _ramp(own_luma - luma, DARKER_SKY)
     tone = (1.0 - burnt) * (1.0 - hazy) * (1.0 - dark)
     height, width = given.shape[1:]
@@ -72,18 +72,24 @@ def worth(given: Plane, own: Plane) -> tuple[Plane, Plane]:
     return cast(Plane, cv2.resize(tone, size)), cast(Plane, cv2.resize(tone * (1.0 - dull), size))
 
 
+def sky_of(own: Sequence[Plane]) -> Plane:
+    """(h, w) float32, how far the own Y', Cb, Cr are those of a bright blue sky, [0, 1]."""
+    return _ramp(_towards(own[1:], BLUE), FRESH) * _ramp(own[0], SKY)
+
+
 def without_pale_red(ycc: Plane) -> Plane:
-    """A picture whose pale red and pink are gray; what is really red stays red, its chroma `PALE_RED` *
-    `RED_LESS` = 0.024 less; a new array.
+    """A picture whose pale red, pink and purple are gray; what is really red stays red, its chroma
+    `PALE_RED` * `RED_LESS` = 0.024 less; a new array.
 
     Args:
         ycc: (H, W, 3) float32 Y', Cb, Cr, BT.601 full range.
     """
     made = ycc.copy()
-    towards = np.maximum(_towards(cv2.split(ycc)[1:], RED), 0.0)
-    less = np.minimum(towards, np.float32(PALE_RED)) * np.float32(RED_LESS)
-    made[..., 1] -= less * np.float32(RED.real)
-    made[..., 2] -= less * np.float32(RED.imag)
+    for direction in (RED, PURPLE):
+        towards = np.maximum(_towards(cv2.split(ycc)[1:], direction), 0.0)
+        less = np.minimum(towards, np.float32(PALE_RED)) * np.float32(RED_LESS)
+        made[..., 1] -= less * np.float32(direction.real)
+        made[..., 2] -= less * np.float32(direction.imag)
     return made
 
 

@@ -53,10 +53,40 @@ def test_people_stay_as_bright_as_the_sensor_shows_them_and_the_wall_does_not() 
     assert made[:, 20:100].mean() < gray[:, 20:100].mean() - 0.08
 
 
+def test_nobody_stands_in_a_dark_halo() -> None:
+    luma = np.full(SIZE, 50, np.uint8)
+    luma[80:160, 140:170] = 180
+    own = np.asarray(np.stack([luma.astype(np.float32) / 255] * 3), np.float32)
+    made = toned(own, luma, np.full(SIZE, 0.12, np.float32), 1.0)[0]
+    far, near = made[120, 20:60].mean(), made[85:155, 172:182]
+    assert near.min() > far - 0.015
+
+
+def test_an_evening_s_sky_is_as_bright_as_the_own_one_where_a_lamp_s_light_is_not() -> None:
+    luma = np.full(SIZE, 100, np.uint8)
+    luma[:100] = 8
+    own = np.asarray(np.stack([luma.astype(np.float32) / 255] * 3), np.float32)
+    given, sky = np.full(SIZE, 0.9, np.float32), np.zeros(SIZE, np.float32)
+    sky[:100] = 0.7
+    lamp, evening = (toned(own, luma, given, 1.0, bright)[0] for bright in (None, sky))
+    assert lamp[20:60].max() < 0.03 + BRIGHTER + 0.05
+    assert 0.65 < evening[20:60].mean() < 0.75
+    np.testing.assert_allclose(evening[160:], lamp[160:], atol=1e-5)
+
+
+def test_a_crown_before_a_sky_that_is_black_to_the_sensor_has_no_white_rim() -> None:
+    luma = np.full(SIZE, 10, np.uint8)
+    luma[:, 160:] = 90
+    own = np.asarray(np.stack([luma.astype(np.float32) / 255] * 3), np.float32)
+    given = np.where(luma < 50, np.float32(0.9), np.float32(0.1)).astype(np.float32)
+    made = toned(own, luma, given, 1.0, np.where(luma < 50, np.float32(0.6), 0.0).astype(np.float32))[0]
+    assert made[120, 162:200].max() < made[120, 60:120].mean() + 0.06
+
+
 def test_what_stands_out_a_little_is_shaded_without_steps() -> None:
     """Surroundings in whole levels made bands on what is plain."""
     luma = np.full(SIZE, 30, np.uint8)
-    luma[:, 130:190] = 190
+    luma[:, 130:190] = 150
     gray = luma.astype(np.float32) / 255
     given = np.zeros(SIZE, np.float32)
     made = toned(np.asarray(np.stack([gray] * 3), np.float32), luma, given, 1.0)[0, 120, 135:185]
@@ -140,6 +170,16 @@ def test_a_network_sees_a_night_lighter_and_without_the_color_of_lamps_and_a_day
     day = color_space.ycc_to_rgb(street() + np.float32((0.5, 0.0, 0.0)))
     seen = color_space.rgb_to_ycc(in_calm_colors(Reference(day, trust, "day")).rgb)
     np.testing.assert_allclose(seen[..., 0], color_space.rgb_to_ycc(day)[..., 0], atol=0.01)
+
+
+def test_a_network_sees_no_lamp_s_color_in_a_night_that_its_camera_has_brightened() -> None:
+    lit = street(glow=(0.0, 0.15))
+    lit[..., 0] += np.float32(0.3)
+    lit[:80, :, 0] = 0.5
+    rgb = color_space.ycc_to_rgb(lit)
+    made = color_space.rgb_to_ycc(in_calm_colors(Reference(rgb, np.full(SIZE, 255, np.uint8), "night")).rgb)
+    assert np.hypot(*(made[120, 90, 1:] - (-0.02, 0.02))) < 0.4 * 0.15
+    np.testing.assert_allclose(made[..., 0], color_space.rgb_to_ycc(rgb)[..., 0], atol=0.01)
 
 
 def test_a_night_that_its_camera_has_brightened_is_laid_as_it_is() -> None:

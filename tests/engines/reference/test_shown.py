@@ -229,6 +229,29 @@ def test_an_own_blue_is_dimmed_with_a_night_that_is_wished_for() -> None:
     assert np.hypot(*shown[1:]).mean() < 0.03
 
 
+def test_an_evening_s_sky_comes_wholly_with_what_is_wished_for_and_is_no_mustard() -> None:
+    own = replace(own_of(np.full(SIZE, 10, np.uint8)), look=replace(LOOK, unlit=None))
+    own.ycc[0], own.ycc[1], own.ycc[2] = 0.65, 0.1, -0.07
+    evening = flat(0.95, -0.04, 0.025)
+    shown, _ = shown_of(evening, own.confidence, own, light_of(cells(0.5)), wished(1.0))
+    assert shown[0].mean() > 0.55
+    np.testing.assert_allclose(shown[1:, 8:-8, 8:-8], evening[1:, 8:-8, 8:-8], atol=0.01)
+
+
+def test_who_is_warm_wears_nobody_s_color_in_a_night_that_is_wished_for() -> None:
+    luma = np.full(SIZE, 40, np.uint8)
+    luma[30:70, 56:66] = 170
+    own = replace(own_of(luma), look=replace(LOOK, unlit=None))
+    own.ycc[1:] = 0.0
+    red = flat(0.15, -0.02, 0.12)
+    shown, _ = shown_of(red, own.confidence, own, light_of(cells(0.5)), wished(1.0))
+    someone, ground = (
+        np.hypot(*shown[1:, 34:66, columns]).mean() for columns in (slice(58, 64), slice(8, 40))
+    )
+    assert ground > 0.08
+    assert someone < 0.2 * ground
+
+
 def test_headlamps_of_a_night_that_is_wished_for_light_no_road_of_now() -> None:
     own = replace(own_of(np.full(SIZE, 70, np.uint8)), look=replace(LOOK, unlit=None))
     ycc = flat(0.1, 0.0, 0.0)

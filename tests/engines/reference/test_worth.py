@@ -65,11 +65,13 @@ def test_a_tone_comes_back_to_the_band_around_the_own_one_with_its_detail() -> N
         np.testing.assert_allclose(np.diff(made, axis=0), np.diff(given, axis=0), atol=2e-3)
 
 
-def test_pale_red_is_gray_and_a_red_roof_leaves_and_sky_are_what_they_are() -> None:
+def test_pale_red_and_purple_are_gray_and_a_red_roof_leaves_and_sky_are_what_they_are() -> None:
     stain, roof, leaves, sky = (0.0, 0.03), (-0.06, 0.25), (-0.08, -0.05), (0.1, -0.06)
-    ycc = np.array([[[0.4, *color] for color in (stain, roof, leaves, sky)]], np.float32)
+    haze = (0.028, 0.008)  # between trees, in a camera's shade
+    ycc = np.array([[[0.4, *color] for color in (stain, roof, leaves, sky, haze)]], np.float32)
     made = without_pale_red(ycc)
     assert np.hypot(*made[0, 0, 1:]) < 0.01
     np.testing.assert_allclose(made[0, 1, 1:], (-0.06, 0.25 - PALE_RED * RED_LESS), atol=1e-6)
-    np.testing.assert_array_equal(made[0, 2:], ycc[0, 2:])
+    np.testing.assert_array_equal(made[0, 2:4], ycc[0, 2:4])
+    assert np.hypot(*made[0, 4, 1:]) < 0.01
     np.testing.assert_array_equal(made[..., 0], ycc[..., 0])
