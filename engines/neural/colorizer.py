@@ -74,15 +74,7 @@ class DeferredPicture:
         return rgb if self._scenery is None else self._scenery.put_behind(rgb)
 
 
-__all__ = [
-    "STRIDE_PX",
-    "DeferredPicture",
-    "NeuralColorizer",
-    "NeuralOptions",
-    "NeuralPicture",
-    "padded",
-    "work_size",
-]
+__all__ = ["DeferredPicture", "NeuralColorizer", "NeuralOptions", "NeuralPicture", "padded", "work_size"]
 
 Luma = NDArray[np.uint8]
 Plane = NDArray[np.float32]
@@ -147,7 +139,7 @@ class NeuralColorizer:
         exemplar = engine == catalog.REFERENCE.name
         self._band = catalog.band_of(engine, size)
         engine, size = (self._band, "fast") if exemplar else (engine, size)
-        self.weights: Path = self.options.weights or catalog.weights_path(engine, size)
+        self.weights = self.options.weights or catalog.weights_path(engine, size)
         if self.options.weights is None and network is None:
             self.weights = weights_for(engine, size, self.options.network, not self.options.beside)
         record = require_match(self.weights, engine) if self.weights.is_file() else None
@@ -380,11 +372,16 @@ class NeuralColorizer:
         self._hand_over(job, ycc, confidence)
 
     def _model(self, job: _InFlight) -> None:
-        early = job.halved or job.said < 1.0
-        if early and job.seen is not None and job.ycc is not None and job.confidence is not None:
-            picture = job.luma, job.small, job.ycc, job.confidence
-            make = partial(self._recoloring.models, *picture, job.halved, job.said)
+        if job.ycc is None or job.confidence is None:
+            return
+        picture = job.luma, job.small, job.ycc, job.confidence
+        make = partial(self._recoloring.models, *picture, job.halved, job.said)
+        if (job.halved or job.said < 1.0) and job.seen is not None:
             job.models = self._carried.of(job.seen, job.news or job.warm is not None, make)
+        elif self._given is not None and self._given.shows:
+            job.models = (
+                make()
+            )  # now, by the look and the mood of this frame's time, whenever it is asked for
 
     @staticmethod
     def _hand_over(job: _InFlight, ycc: Plane | None, confidence: Plane | None) -> None:

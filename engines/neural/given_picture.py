@@ -107,6 +107,11 @@ class GivenPicture:
         """Of the picture that is in use."""
         return self.encoded.name if self.encoded is not None else None
 
+    @property
+    def shows(self) -> bool:
+        """Whether it changes how frames look: one that goes does until it is gone."""
+        return self.encoded is not None or self._counts > 0 or self._moody > 0
+
     def counts_at(self, pts_ns: int | None) -> float:
         """How far a picture counts for what is done to colors in a frame, [0, 1], which glides from frame to
         frame; None for a frame by itself, after the network's call. Another scene's does not: the colors are
@@ -145,7 +150,7 @@ class GivenPicture:
         if self._moody > 0:
             if (encoded := self.encoded) is not None:
                 self._mood.follow(encoded.mood)
-            self._mood.lay(tone, cb, cr, self._moody)
+            self._mood.lay(tone, cb, cr, self._moody, self._seen_ns)
 
     def attend(self, network: _Preparing) -> None:
         """This network colors by the picture from now on."""
@@ -199,7 +204,8 @@ class GivenPicture:
         trusted = tokens["bias"].ravel() == 0.0
         cells = tokens["values"][0]
         cells = cells[trusted] if trusted.any() else cells
-        mood, light = Mood.of(cells[:, :3], cells[:, 7]), Light.of(cells[:, :3], cells[:, 7])
+        mood = Mood.of(cells[:, :3], cells[:, 7], reference.wished)
+        light = Light.of(cells[:, :3], cells[:, 7])
         encoded = Encoded(reference.name, tokens, mood, _placing(reference), light, reference.wished)
         for network in self._networks:
             network.prepare_for(encoded)

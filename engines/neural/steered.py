@@ -156,12 +156,15 @@ class SteeredColor:
 def _motion(seen: Observation, size: tuple[int, int]) -> tuple[float, float]:
     """Share of the picture that moves, and how fast that does, work pixels since the frame before.
 
-    Where a camera pans, smooth areas do not seem to move; what does has the camera's speed.
+    Where a camera pans, smooth areas do not seem to move; what does has the camera's speed. What is fast, and
+    less than a pan as fast moves, walks: the camera stands.
     """
     if seen.half_moving is None:
         return 0.0, math.inf if seen.active > 0 else 0.0
     share = cv2.countNonZero(seen.half_moving) / math.prod(half_size(size))
     speed_px = seen.speed_px / math.sqrt(share) if share else 0.0
+    if share < PANS and speed_px >= BELIEVED_PX:
+        speed_px = 0.0
     return share, math.inf if seen.active >= STANDS else speed_px
 
 

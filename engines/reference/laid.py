@@ -58,8 +58,8 @@ def by_steady_light(reference: Reference, thermal: bool) -> Reference:
 @lru_cache(2)  # the network's encoder and geometry's layer look at one picture: 125 ms each by night
 def in_calm_colors(reference: Reference) -> Reference:
     """The picture as thermal's network looks at it: without pale red and purple, see `without_pale_red`, one
-    by night without what lamps color, and a dark one lighter; all other tone is as it is. For both who look at
-    it: not to be written to."""
+    by night without what lamps color, and a dark one lighter; all other tone is as it is. For both who look
+    at it: not to be written to."""
     ycc, sure = color_space.rgb_to_ycc(reference.rgb), reference.trust > 127
     if sure.any() and not reference.still and (light := _light_of(ycc, sure)).by_night(thermal=True) > 0:
         ycc[~sure] = np.median(ycc[sure], axis=0)

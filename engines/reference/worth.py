@@ -72,7 +72,7 @@ def worth(given: Plane, own: Plane) -> tuple[Plane, Plane]:
     return cast(Plane, cv2.resize(tone, size)), cast(Plane, cv2.resize(tone * (1.0 - dull), size))
 
 
-def sky_of(own: Sequence[Plane]) -> Plane:
+def sky_of(own: Sequence[Plane] | Plane) -> Plane:
     """(h, w) float32, how far the own Y', Cb, Cr are those of a bright blue sky, [0, 1]."""
     return _ramp(_towards(own[1:], BLUE), FRESH) * _ramp(own[0], SKY)
 

@@ -69,3 +69,27 @@ def test_what_is_done_to_colors_fades_with_the_picture() -> None:
     picture.give(None)
     assert picture.counts_at(None) == 0.0
     engine.close()
+
+
+def test_a_picture_that_is_asked_for_late_has_the_mood_of_its_own_time() -> None:
+    _, infrared = daytime_scene.draw(3)
+    other, _ = daytime_scene.draw(4)
+    cold = np.clip(other.astype(int) + np.array((-30, 0, 30)), 0, 255).astype(np.uint8)
+    reference = Reference(cold, np.full(cold.shape[:2], 255, np.uint8), "other", wished=True)
+    network = NetworkOptions("openvino", threads=1, cache=None, exact=True)
+    options = NeuralOptions(engine="reference", size="nir", reference=AUTO, network=network)
+    found = {}
+    for late in (False, True):
+        engine = NeuralColorizer(options)
+        engine.exchange_references([reference])
+        engine.submit(infrared, 0)
+        first = engine.collect()
+        if not late:
+            _ = first.rgb
+        engine.exchange_references([])
+        engine.submit(infrared, 2_000_000_000)
+        last = engine.collect().rgb
+        found[late] = first.rgb.astype(int)
+        engine.close()
+    np.testing.assert_array_equal(found[True], found[False])
+    assert np.abs(found[True] - last).mean() > 1, "the picture changes nothing"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from irchroma.engines.neural.options import NeuralOptions
 from irchroma.engines.neural.speed import pace
 from irchroma.engines.neural.speed.ladder import Rung
 from irchroma.engines.neural.steered import SteeredColor, steered_every
+from irchroma.engines.reference.laid import Laying
 from irchroma.engines.reference.pictures import AUTO, Reference
-from irchroma.engines.reference.steering import ReferenceOptions, ReferenceSteering
+from irchroma.engines.reference.steering import BELIEVED_PX, ReferenceOptions, ReferenceSteering
 from irchroma.engines.temporal.memory import Observation
 from irchroma.engines.temporal.motion import pixel_grid
 from irchroma.engines.temporal.stage import TemporalStage
@@ -136,9 +138,19 @@ def test_in_a_pan_however_slow_a_steered_frame_has_the_reference_where_the_scene
     assert max(off_px) < 1.0
 
 
-def test_three_who_walk_are_no_pan() -> None:
-    steered, infrared = made()
-    stage, news = TemporalStage(), []
+class ToldSteering(ReferenceSteering):
+    """Keeps by how much it was told that the camera may have moved."""
+
+    def lay(self, luma_small: NDArray[np.uint8], pts_ns: int, moved_px: float = math.inf) -> Laying | None:
+        self.told = [*getattr(self, "told", []), moved_px]
+        return super().lay(luma_small, pts_ns, moved_px)
+
+
+def test_three_who_walk_are_no_pan_and_no_reason_to_look_where_the_camera_is() -> None:
+    rgb, infrared = daytime_scene.draw(3)
+    reference = Reference(rgb, np.full(rgb.shape[:2], 255, np.uint8), "scene.png")
+    steering = ToldSteering(ReferenceOptions(Path("scene.png")), [reference])
+    steered, stage, news = SteeredColor(steering), TemporalStage(), []
     for number in range(9):
         frame = infrared.copy()
         for left in (20, 130, 240):
@@ -147,6 +159,7 @@ def test_three_who_walk_are_no_pan() -> None:
         seen = stage.observe(frame, pts_ns)
         news.append(steered.live(seen, frame, color_of(frame), half(frame), pts_ns).news)
     assert news == [number % 2 == 0 for number in range(9)]
+    assert max(steering.told[1:]) < BELIEVED_PX
 
 
 def test_where_no_reference_is_of_the_scene_every_frame_has_the_networks_color() -> None:

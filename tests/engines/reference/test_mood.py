@@ -1,26 +1,24 @@
 """What another scene's picture gives: light, how leaves and sky look; never one thing's color to another."""
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines.recolor.color_space import rgb_to_ycc
 from irchroma.engines.reference.mood import (
-    COLD_MOST,
-    LEAVES_LIT,
-    LIT_UP_TO,
-    MOST,
-    SEE_EVERY,
-    VEGETATION,
-    WARM_MOST,
+    GLIDE_S,
+    SEE_S,
     Mood,
     MoodOverFrames,
     lay_mood,
 )
-from irchroma.engines.reference.mood import (
-    SKY as SKY_RULES,
-)
+from irchroma.engines.reference.wishes import CHOSEN, VEGETATION
+from irchroma.engines.reference.wishes import SKY as SKY_RULES
 
+COLD_MOST, WARM_MOST, MOST = CHOSEN.cold_most, CHOSEN.warm_most, CHOSEN.most
+LEAVES_LIT, LIT_UP_TO = CHOSEN.leaves_lit, CHOSEN.lit_up_to
 SKY, LEAVES, BRICK, ROAD = (140, 180, 230), (90, 110, 60), (150, 110, 90), (120, 120, 120)
 PALE_SKY, OLIVE = (165, 185, 210), (105, 110, 85)
 """R'G'B'."""
@@ -33,14 +31,14 @@ def picture(*bands: tuple[int, int, int]) -> Ycc:
     return np.ascontiguousarray(rgb_to_ycc(rgb).transpose(2, 0, 1)[None])
 
 
-def mood(ycc: Ycc) -> Mood:
+def mood(ycc: Ycc, wished: bool = False) -> Mood:
     height = np.linspace(-1, 1, 64, dtype=np.float32).repeat(64)
-    return Mood.of(np.ascontiguousarray(ycc[0].reshape(3, -1).T), height)
+    return Mood.of(np.ascontiguousarray(ycc[0].reshape(3, -1).T), height, wished)
 
 
-def steered(frame: Ycc, given: Ycc, share: float = 1.0) -> Ycc:
+def steered(frame: Ycc, given: Ycc, share: float = 1.0, wished: bool = False) -> Ycc:
     made = frame.copy()
-    lay_mood(made[0, 0], made[0, 1], made[0, 2], mood(given).given_to(mood(frame)), share)
+    lay_mood(made[0, 0], made[0, 1], made[0, 2], mood(given, wished).given_to(mood(frame)), share)
     return made
 
 
@@ -155,25 +153,66 @@ def test_beyond_a_strength_of_1_leaves_go_on_turning_and_become_no_acid_green() 
     assert once < half < twice < once + 0.5 * (once - none)
 
 
-def test_from_one_picture_s_mood_to_another_s_frames_glide_and_a_cut_begins_anew() -> None:
+def test_from_one_picture_s_mood_to_another_s_frames_glide_by_time_and_a_cut_begins_anew() -> None:
     frame, layer = picture(SKY, LEAVES, BRICK, ROAD), MoodOverFrames()
     skies = ((70, 110, 200), (200, 215, 235))
     moods = [
         mood(picture(sky, leaves, ROAD, ROAD)) for sky, leaves in zip(skies, (LEAVES, OLIVE), strict=True)
     ]
 
-    def laid() -> Ycc:
+    def laid(at_s: float) -> Ycc:
         made = frame.copy()
-        layer.lay(made[0, 0], made[0, 1], made[0, 2], 1.0)
+        layer.lay(made[0, 0], made[0, 1], made[0, 2], 1.0, round(at_s * 1e9))
         return made
 
-    np.testing.assert_array_equal(laid(), frame)
+    np.testing.assert_array_equal(laid(0.0), frame)
     layer.follow(moods[0])
-    first = laid()
-    for _ in range(2 * SEE_EVERY):
-        np.testing.assert_allclose(laid(), first, atol=1e-6)
+    first = laid(0.0)
+    for at_s in (0.1, 0.5, 3.0):
+        np.testing.assert_allclose(laid(at_s), first, atol=1e-6)
     layer.follow(moods[1])
-    second = laid()
+    second = laid(3.0)
     layer.forget()
-    whole = np.abs(laid() - first).max()
-    assert 0 < np.abs(second - first).max() < 0.5 * whole
+    whole = laid(3.1) - first
+    assert 0 < np.abs(second - first).max() < 0.5 * np.abs(whole).max()
+    for rate in (5, 30, 60):  # however many frames there are, and however many of them are made
+        layer.forget()
+        layer.follow(moods[0])
+        laid(0.0)
+        layer.follow(moods[1])
+        for number in range(1, rate + 1):
+            made = laid(number / rate)
+        away = float((made - first).ravel() @ whole.ravel() / (whole.ravel() @ whole.ravel()))
+        assert abs(away - (1.0 - math.exp(-(1.0 + SEE_S) / GLIDE_S))) < 0.1
+
+
+def test_a_named_picture_s_mood_is_clearly_visible_and_still_of_colors_alone() -> None:
+    frame = picture(SKY, LEAVES, BRICK, ROAD)
+    evening = ((250, 190, 120), (230, 150, 90), (90, 70, 60), (70, 55, 45))
+    autumn, meadow = (
+        ((140, 180, 230), (165, 130, 45), (150, 120, 50), ROAD),
+        (SKY, (60, 140, 40), LEAVES, ROAD),
+    )
+    snow, night = (PALE_SKY, (235, 240, 245), (225, 232, 240), (200, 205, 215)), (SKY, BRICK, BRICK, ROAD)
+    made = {
+        name: steered(frame, picture(*bands), wished=True)
+        for name, bands in (("evening", evening), ("autumn", autumn), ("meadow", meadow), ("snow", snow))
+    }
+    assert made["evening"][0, 1, 8, 32] < 0.0 < made["evening"][0, 2, 8, 32]  # its sky is warm
+    assert made["evening"][0, 0, 56, 32] < frame[0, 0, 56, 32] - 0.02
+    assert made["evening"][0, 1, 56, 32] < frame[0, 1, 56, 32] - 0.01  # so is its road
+    assert at(made["autumn"], 1)[1] < at(frame, 1)[1] - 8 < at(made["meadow"], 1)[1] - 8
+    assert at(made["snow"], 1)[0] < 0.85 * at(frame, 1)[0]
+    assert made["snow"][0, 0, 56, 32] > frame[0, 0, 56, 32] + 0.03
+    brick = steered(frame, picture(*night), wished=True)
+    assert at(brick, 1)[1] > at(frame, 1)[1] - 5  # under a warm light, a wall of bricks is no dry leaf
+    for one in made.values():
+        assert np.abs(np.diff(one[0], axis=2)).max() < 1e-5
+        assert np.abs(one - frame).max() < 0.2
+    assert np.abs(steered(frame, frame, wished=True) - frame).max() < 0.03
+
+
+def test_a_wall_in_the_upper_half_of_a_named_picture_is_no_sky() -> None:
+    frame = picture(SKY, LEAVES, BRICK, ROAD)
+    wall = steered(frame, picture(BRICK, BRICK, BRICK, BRICK), wished=True)
+    assert wall[0, 1, 8, 32] > 0.6 * frame[0, 1, 8, 32]
