@@ -23,8 +23,8 @@ from irchroma.engines.neural.exemplar import ExemplarNetwork, PreparedNetwork, e
 from irchroma.engines.neural.speed.ladder import Rung
 from irchroma.engines.neural.tokens import encoded_size, places
 from irchroma.engines.recolor.work_picture import padded, work_size
-from irchroma.engines.reference.mood import COLD_MOST, WARM_MOST
 from irchroma.engines.reference.pictures import AUTO, Reference, load_references, save_references
+from irchroma.engines.reference.wishes import CHOSEN
 
 pytestmark = pytest.mark.skipif(not installed("openvino"), reason="OpenVINO is not installed")
 
@@ -189,7 +189,7 @@ def test_pictures_of_other_scenes_give_their_light(band: str) -> None:
         warmth.append(float((steered[..., 0] - steered[..., 2]).mean()))
     engine.close()
     # Of as much light as a mood gives at most: over half of it each way, and never more than both.
-    warm, cold = (255 * most * np.hypot(1.402, 1.772) for most in (WARM_MOST, COLD_MOST))
+    warm, cold = (255 * most * np.hypot(1.402, 1.772) for most in (CHOSEN.warm_most, CHOSEN.cold_most))
     assert warmth[0] > warmth[1] + 0.5 * warm
     assert warmth[1] > warmth[2] + 0.5 * cold > warmth[2] + 4
     assert warmth[0] < warmth[2] + warm + cold
