@@ -248,6 +248,8 @@ class RtspSource(GstSource):
             self._wants_sound = False
             remark(f"{name}: its sound ({self._sound_name}) cannot be decoded: the pictures go on without it")
             return SourceLost(f"{name}: its sound cannot be decoded")
+        if self._streams and "video" not in self._streams:
+            return SourceError(f"{name} has no video track, only: {', '.join(self._streams)}")
         if failure is None:
             return SourceLost(
                 f"{name}: connected, but no picture within {self.open_timeout_s:g} s"
@@ -261,8 +263,6 @@ class RtspSource(GstSource):
             )
         if failure.code == "not-found":
             return SourceError(f"{name}: the camera has no stream at this path")
-        if self._streams and "video" not in self._streams:
-            return SourceError(f"{name} has no video track, only: {', '.join(self._streams)}")
         if "Unsupported Transport" in failure.debug or "transport" in str(failure).lower():
             return SourceError(f"{name}: the camera does not offer transport {self._transport}")
         if self._count:

@@ -230,6 +230,13 @@ def test_a_wrong_path_is_named(server: RtspServer, path: str, words: str) -> Non
     assert words in failure_of(RtspSource(f"rtsp://{server.address}{path}"))
 
 
+def test_sound_alone_is_named_where_it_is_recorded_too(server: RtspServer) -> None:
+    source = RtspSource(f"rtsp://{server.address}/sound")
+    source.want_sound()
+    source.open_timeout_s = 2.0
+    assert "no video track, only: audio" in failure_of(source)
+
+
 def test_passwords_are_used_and_never_shown(caplog: pytest.LogCaptureFixture) -> None:
     server = RtspServer(user="me", password="p@ss:w")
     try:
