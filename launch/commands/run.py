@@ -118,7 +118,11 @@ def run_with(args: argparse.Namespace, settings: dict[str, Any]) -> int:
         notices.stop()
         monitor.finish(failure)
     monitor.require_clean()
-    return 128 + told_to_stop[0] if told_to_stop and not monitor.loop.frames else 0
+    if not told_to_stop:
+        return 0
+    if lacking := monitor.loop.cut_short() if monitor.loop.frames else "":
+        log.error("%s", lacking)
+    return 128 + told_to_stop[0] if lacking or not monitor.loop.frames else 0
 
 
 def _run_cameras(args: argparse.Namespace, settings: dict[str, Any]) -> int:

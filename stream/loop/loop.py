@@ -188,6 +188,14 @@ class Loop:
         if not self.frames and not self._stopping.is_set():
             raise SourceError(f"{info.description}: no video frames in it")
 
+    def cut_short(self) -> str:
+        """What a run that was stopped lacks of a source that ends; empty for nothing. Any thread."""
+        info = self.reader.info
+        if info is None or info.live or self.reader.at_end:
+            return ""
+        count = f"{self.frames} of the source's {info.frame_count}" if info.frame_count else f"{self.frames}"
+        return f"stopped before the end: {count} frames were colored"
+
     def silence(self) -> tuple[float, str] | None:
         """Seconds since the last frame of a live source that gives none, and why; else None. Any thread."""
         info = self.reader.info

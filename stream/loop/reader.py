@@ -84,6 +84,7 @@ class SourceReader:
         failure: why the reader gave up, None if it did not.
         lost_reason: why there is no signal right now; None while frames come.
         reconnections: how often a lost source came back.
+        at_end: whether a source that ends has given its last frame.
         passed: frames that a camera had sent before anybody took any.
         camera_time: of the newest frame whose camera says so: when it was taken and when it came, nanoseconds
             since 1970, the first by the camera's own clock.
@@ -126,6 +127,7 @@ class SourceReader:
         self.failure: StreamError | None = None
         self.lost_reason: str | None = None
         self.reconnections = 0
+        self.at_end = False
 
     @property
     def drops(self) -> int:
@@ -284,6 +286,7 @@ class SourceReader:
             if frame is None:
                 if live and self._source_should_go_on():
                     raise SourceError("the source ended its stream")
+                self.at_end = True
                 return True
             arrival_ns = time.monotonic_ns()
             frame = self._retimed(frame, arrival_ns, first) if live else frame

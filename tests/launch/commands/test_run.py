@@ -143,6 +143,19 @@ def test_statistics_are_shown_where_that_is_asked_for(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_file_that_is_not_colored_to_its_end_is_no_success(number: int, tmp_path: Path) -> None:
+    """A script that then deletes the original would lose what is not in the copy."""
+    video = tmp_path / "v.mp4"
+    process = started("test:nir?size=640x480&frames=20000", "--to", str(video), "--engine", "gray")
+    wait_for(lambda: video.exists() and video.stat().st_size > 1000)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 128 + number, errors
+    assert "of the source's 20000 frames were colored" in errors.splitlines()[-1]
+    assert 1 < len(frames_of(FileSource(video))) < 20000
+
+
 def test_a_killed_run_leaves_a_playable_file(tmp_path: Path) -> None:
     video = tmp_path / "v.mp4"
     process = started("test:nir?size=64x48&live=1", "--to", str(video), "--engine", "palette")
