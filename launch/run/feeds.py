@@ -338,8 +338,13 @@ def run_cameras(config: CamerasConfig, quiet: bool, again: Callable[[], CamerasC
 
     told_to_stop = stop_on_signals(cameras.stop, reload if again is not None else None)
     code = cameras.run(None if quiet else CamerasProgress())
-    began = any(feed.monitor.loop is not None and feed.monitor.loop.frames for feed in cameras.feeds)
-    return 128 + told_to_stop[0] if told_to_stop and not began and not code else code
+    loops = {feed.name: feed.monitor.loop for feed in cameras.feeds if feed.monitor.loop is not None}
+    lacking = {name: loop.cut_short() for name, loop in loops.items() if told_to_stop and loop.frames}
+    for name, text in lacking.items():
+        if text:
+            log.error("%s: %s", name, text)
+    all_given = any(loop.frames for loop in loops.values()) and not any(lacking.values())
+    return 128 + told_to_stop[0] if told_to_stop and not all_given and not code else code
 
 
 def _threads_each(cameras: int) -> int:

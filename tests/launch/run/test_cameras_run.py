@@ -252,6 +252,18 @@ def test_a_signal_finishes_every_file_and_exits_with_0(number: int, tmp_path: Pa
         assert frames_in(video) > 5
 
 
+def test_a_file_that_is_not_colored_to_its_end_is_named_and_no_success(tmp_path: Path) -> None:
+    video = tmp_path / "v.mp4"
+    source = "test:nir?size=640x480&frames=20000"
+    config = written(tmp_path, {"name": "v", "source": source, "to": [str(video)], "engine": "gray"})
+    process = started(config)
+    wait_for(lambda: video.exists() and video.stat().st_size > 1000)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGTERM, errors
+    assert re.search(r" E v: stopped before the end: \d+ of the source's 20000 frames", errors)
+
+
 _NEVER_ENDS = """
 import threading
 from irchroma.launch.run.process import stop_on_signals
