@@ -40,7 +40,7 @@ def core_speed() -> float:
 
 
 def hurried(size: tuple[int, int], rate: Fraction | float, threads: int = 0) -> bool:
-    """Whether live pictures of (H, W) at that many frames a second is to be coded with least work.
+    """Whether live pictures of (H, W) at that many frames a second are to be coded with least work.
 
     Args:
         size, rate: of them.

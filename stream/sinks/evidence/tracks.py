@@ -11,10 +11,10 @@ from irchroma.stream.gstreamer.door import structure_of
 from irchroma.stream.matroska import Track
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import Pixels, VideoInfo
-from irchroma.stream.sinks.encoding.encoders import EncoderTask
 from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool
 from irchroma.stream.sinks.evidence.evidence_file import COLOR, RAW, RAW_NAME, Coded
 from irchroma.stream.sinks.evidence.recorder import EvidenceRecorder, Waiting
+from irchroma.stream.sinks.files.file_sink import recording_task
 from irchroma.stream.sinks.files.lossless import LosslessPacker, encoder_for, kind_of
 from irchroma.stream.sinks.pipeline_sink import PipelineSink, Tail, check_size
 
@@ -97,9 +97,8 @@ class ColorTrack(_EvidenceTrack):
     number = COLOR
 
     def _tail(self, rate: Fraction, size: tuple[int, int]) -> Tail:
-        as_stream = self._live and self._pool is not None and self._pool.streams
-        paced = self._live and not as_stream
-        task = EncoderTask("h264", size, rate, as_stream, self._recorder.options.encoder, paced=paced)
+        info = VideoInfo(size, rate, self._live)
+        task = recording_task("h264", self._recorder.options.encoder, self._pool, info, size)
         self._size = size
         launch = f"h264parse ! video/x-h264,stream-format=avc,alignment=au ! {_OUT}"
         return Tail(launch, task=task)

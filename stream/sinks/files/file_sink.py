@@ -6,7 +6,7 @@ import itertools
 import logging
 import math
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -255,11 +255,17 @@ def task_of(
     path: Path, options: FileSinkOptions, pool: EncoderPool | None, info: VideoInfo, size: tuple[int, int]
 ) -> EncoderTask:
     """What a recording at `path` has encoded, for pictures of `size` (H, W), even."""
-    codec = _codec_for(path, options)
+    return recording_task(_codec_for(path, options), options.encoder, pool, info, size)
+
+
+def recording_task(
+    codec: Codec, encoder: EncoderOptions, pool: EncoderPool | None, info: VideoInfo, size: tuple[int, int]
+) -> EncoderTask:
+    """What any recording has encoded: equal for those of the same pictures and settings."""
     # A live run's streams must be encoded at once; the recording takes what they get.
     as_stream = info.live and pool is not None and pool.streams and codec in ("h264", "h265")
-    task = EncoderTask(codec, size, info.rate, as_stream, options.encoder, pixel_aspect=info.pixel_aspect)
-    return replace(task, paced=info.live and not as_stream)
+    aspect, paced = info.pixel_aspect, info.live and not as_stream
+    return EncoderTask(codec, size, info.rate, as_stream, encoder, pixel_aspect=aspect, paced=paced)
 
 
 def timescale_for(rate: Fraction) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,9 +14,12 @@ from tests.waiting import at_once
 from irchroma.stream.errors import SinkError, StreamError
 from irchroma.stream.gstreamer.sample import Unit
 from irchroma.stream.protocols import VideoInfo
-from irchroma.stream.sinks.encoding import shared_encoder
+from irchroma.stream.sinks.encoding import haste, shared_encoder
 from irchroma.stream.sinks.encoding.encoders import Encoder, EncoderTask, choose_encoder
 from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool, SharedEncoder
+from irchroma.stream.sinks.evidence.recorder import EvidenceOptions, EvidenceRecorder
+from irchroma.stream.sinks.evidence.signing import Signer
+from irchroma.stream.sinks.evidence.tracks import ColorTrack
 from irchroma.stream.sinks.files.encoded_row import EncodedRow
 from irchroma.stream.sinks.files.file_sink import FileSink, FileSinkOptions
 from irchroma.stream.sinks.files.segmented_sink import Retention
@@ -47,11 +50,11 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[EncoderTask]:
     return tasks
 
 
-def record(sinks: list[FileSink | HlsSink], info: VideoInfo, count: int) -> None:
+def record(sinks: Sequence[FileSink | HlsSink | ColorTrack], info: VideoInfo, count: int) -> None:
     for sink in sinks:
         sink.open(info, SIZE)
 
-    def work(sink: FileSink | HlsSink) -> None:
+    def work(sink: FileSink | HlsSink | ColorTrack) -> None:
         for number in range(count):
             sink.write(picture(number), number * STEP_NS, STEP_NS)
         sink.close()
@@ -76,6 +79,21 @@ def test_files_of_one_picture_are_encoded_once_and_each_is_whole(
             ).max()
             < 3
         )
+
+
+def test_evidence_takes_what_a_recording_beside_it_gets_and_hurries_as_that_does(
+    tmp_path: Path, built: list[EncoderTask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(haste, "HURRY_PIXELS_HZ", 1.0)
+    signer = Signer.kept(tmp_path / "key.pem")
+    for streams in (False, True):
+        pool = EncoderPool(streams=streams)
+        track = ColorTrack(EvidenceRecorder(tmp_path / "night.mkv", EvidenceOptions(signer)), pool)
+        record([FileSink(tmp_path / "copy.mp4", pool=pool), track], LIVE, 10)
+        (task,) = built
+        assert task.live == streams
+        assert task.hurried
+        built.clear()
 
 
 def test_a_camera_s_recording_takes_what_its_streams_get(
