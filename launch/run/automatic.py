@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from irchroma.engines import catalog
 from irchroma.engines.cache import cache_folder
@@ -61,7 +62,7 @@ class Governor:
         self.encoded = 1.0
         self._controller: LoadController | None = None
         self._colorizer: AdjustableColorizer | None = None
-        self._seen: dict[str, tuple[int, int]] = {}
+        self._seen: WeakKeyDictionary[LatencyMeter, tuple[int, int]] = WeakKeyDictionary()
         self._size: tuple[int, int] | None = None
         self._options: NeuralOptions | None = None
         self._drops = 0
@@ -191,16 +192,16 @@ class Governor:
     def _latency_s(self, loop: Loop) -> float | None:
         """From arrival until composed, of frames finished since the last call; or until the slowest sink took
         one, while the engine works much: a recording lets fifteen wait for its encoder before one is lost."""
-        took_ns = [self._newly_ns(name, loop.stages[name]) for name in _WATCHED]
-        handed_ns = [self._newly_ns(writer.label, writer.total) or 0.0 for writer in loop.writers]
+        took_ns = [self._newly_ns(loop.stages[name]) for name in _WATCHED]
+        handed_ns = [self._newly_ns(writer.total) or 0.0 for writer in loop.writers]
         late_ns = handed_ns if self._busy >= _BUSY else []
         composed_ns = sum(one or 0.0 for one in took_ns)
         return None if took_ns[-1] is None else max(composed_ns, *late_ns, 0.0) / 1e9
 
-    def _newly_ns(self, name: str, meter: LatencyMeter) -> float | None:
+    def _newly_ns(self, meter: LatencyMeter) -> float | None:
         """The mean of what was counted since the last call; None for nothing."""
-        count_before, sum_before_ns = self._seen.get(name, (0, 0))
-        count, sum_ns = self._seen[name] = meter.count, meter.total_ns
+        count_before, sum_before_ns = self._seen.get(meter, (0, 0))
+        count, sum_ns = self._seen[meter] = meter.counted
         return (sum_ns - sum_before_ns) / (count - count_before) if count > count_before else None
 
 
@@ -395,6 +396,5 @@ def _with(config: RunConfig, values: dict[str, Any], keys: list[str]) -> RunConf
 
 
 def _values(config: RunConfig) -> dict[str, Any]:
-    neural = config.neural
-    values = (neural.size, neural.work_size_px, neural.temporal.color_every)
-    return dict(zip(CHOSEN_KEYS, values, strict=True))
+    one = config.neural
+    return dict(zip(CHOSEN_KEYS, (one.size, one.work_size_px, one.temporal.color_every), strict=True))

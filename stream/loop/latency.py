@@ -35,9 +35,10 @@ class LatencyMeter:
             self._max_ns = max(self._max_ns, duration_ns)
 
     @property
-    def total_ns(self) -> int:
-        """All counted durations together, nanoseconds."""
-        return self._sum_ns
+    def counted(self) -> tuple[int, int]:
+        """How many durations, and all of them together in nanoseconds, at one moment."""
+        with self._lock:
+            return self.count, self._sum_ns
 
     @contextmanager
     def timed(self) -> Iterator[None]:

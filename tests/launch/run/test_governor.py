@@ -19,6 +19,7 @@ from irchroma.engines.neural.colorizer import NeuralOptions
 from irchroma.launch.run import automatic
 from irchroma.launch.run.automatic import Governor
 from irchroma.stream.frame import Frame
+from irchroma.stream.loop.latency import LatencyMeter
 from irchroma.stream.loop.loop import Loop, LoopOptions
 from irchroma.stream.loop.writer import SinkWriter
 from irchroma.stream.protocols import FrameSink, VideoInfo
@@ -116,6 +117,25 @@ def test_pictures_that_wait_for_a_recording_s_encoder_are_late_where_the_engine_
     assert bool(said["changes"]) == busy
     if busy:
         assert "0 dropped and" in said["changes"][0]["reason"]
+
+
+def test_sinks_of_one_name_are_told_apart_in_what_is_late() -> None:
+    governor = Governor(50.0, "test")
+    governor._busy = 1.0
+    writers = [SinkWriter(open_sink("null"), "null") for _ in range(2)]
+    loop = Loop(
+        Camera(0), lambda info: governor.open(NeuralOptions("nir")), ViewComposer(), writers, LoopOptions()
+    )
+    for number in range(8):
+        loop.stages["compose"].add(2_000_000)
+        writers[0].total.add(12_000_000)
+        if number % 2:
+            writers[1].total.add(10_000_000)
+        assert governor._latency_s(loop) == 0.012
+    writers[0].total = LatencyMeter()  # a bench counts anew meanwhile
+    writers[0].total.add(15_000_000)
+    loop.stages["compose"].add(2_000_000)
+    assert governor._latency_s(loop) == 0.015
 
 
 def test_its_figures_may_be_asked_for_while_the_loop_goes_on() -> None:
