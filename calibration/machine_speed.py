@@ -20,6 +20,7 @@ from irchroma.engines import catalog
 from irchroma.engines.network.network import NetworkOptions, open_network
 from irchroma.engines.network.record import require_match
 from irchroma.engines.neural.speed.ladder import MEASURED, Rung
+from irchroma.engines.neural.speed.load_control import LIMIT_MS
 from irchroma.engines.processor import usable_cores
 from irchroma.engines.recolor.recoloring import Recoloring, RecolorOptions
 from irchroma.engines.recolor.work_picture import padded, reduced, work_size
@@ -109,7 +110,7 @@ class Demand:
         engine: `nir` or `thermal`.
         rate: frames a second.
         size: (H, W) of the camera.
-        latency_ms: from arrival until composed.
+        latency_ms: from arrival until composed, and in the trials until the encoder has the picture.
         runtime: see `NetworkOptions`.
         threads: of the network, 0 for the runtime's own choice.
         weights: a network of the user's own; None for those that ship.
@@ -118,7 +119,7 @@ class Demand:
     engine: str = "nir"
     rate: Fraction = Fraction(30)
     size: tuple[int, int] = (512, 640)
-    latency_ms: float = 50.0
+    latency_ms: float = LIMIT_MS
     runtime: str = "auto"
     threads: int = 0
     weights: Path | None = None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from irchroma.calibration.machine_speed import Demand, MachineSpeed, Stage
 from irchroma.engines.neural.speed.ladder import Rung, candidates, quality
+from irchroma.engines.neural.speed.load_control import LIMIT_MS
 
 HEADROOM = 0.75
 """Share of the time between frames, of the processor and of the latency that settings may use up."""
@@ -116,7 +117,8 @@ def settings_toml(
         "# These settings are the best this run takes; under other load it goes on with cheaper ones, and",
         "# comes back. false holds them whatever happens.",
         "auto = true",
-        f"auto_latency_ms = {demand.latency_ms:g}",
+        # What nobody asked for stays the default of the run.
+        *([f"auto_latency_ms = {demand.latency_ms:g}"] if demand.latency_ms != LIMIT_MS else []),
         "",
         "[neural]",
         f"# {rung}: {quality(demand.engine, rung):.3f} in the table of engines/neural/speed/ladder.py",

@@ -238,7 +238,7 @@ def prepare(
     if open_keys and stored is not None and stored.is_file() and config.neural.weights is None:
         found_here = load(stored, {})
         config, why = _with(config, _values(found_here), open_keys), f"calibrated settings of {stored}"
-        if "auto_latency_ms" not in said:
+        if "auto_latency_ms" not in said:  # 50, too: older files say it unasked, others were asked for it
             config = replace(config, auto_latency_ms=found_here.auto_latency_ms)
         open_keys = []
     governor = Governor(config.auto_latency_ms, why)

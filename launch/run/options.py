@@ -12,6 +12,7 @@ from typing import Any, Literal
 from irchroma.engines import catalog
 from irchroma.engines.network.record import read_record
 from irchroma.engines.neural.colorizer import NeuralOptions
+from irchroma.engines.neural.speed.load_control import LIMIT_MS
 from irchroma.engines.palette.options import PaletteOptions
 from irchroma.engines.repair.filling import METHODS
 from irchroma.launch.config import ConfigError, from_file, from_table
@@ -135,9 +136,10 @@ class RunConfig:
         fixed: live sources too keep the settings they begin with, those that are said or the defaults.
         best: the best network at every frame, however long that takes; for files.
         beside: on live sources the network works beside the frames, and none waits for it.
-        auto_latency_ms: with `auto`, the time from arrival until composed that frames should keep within.
-            Later frames, and uneven ones later than three quarters of it and than the camera's next frame,
-            take the run to cheaper settings; of 44 those are 33, a period of 30 frames a second.
+        auto_latency_ms: with `auto`, the time from arrival until composed that frames should keep within, and
+            while the engine works much that until the slowest sink took the picture. Later frames, and
+            uneven ones later than three quarters of it and than the camera's next frame, take the run to
+            cheaper settings. What a stored calibration says counts before the default.
         on_event: a command that is given what happens (lost, live ...) as JSON, or an address to post it to.
         thermometer: which temperatures are measured, and which of them alarm, where counts have a scale.
         mqtt: a broker that is told of both, `mqtt://user:password@host`; "" for none.
@@ -167,7 +169,7 @@ class RunConfig:
     fixed: bool = False
     best: bool = False
     beside: bool = True
-    auto_latency_ms: float = 44.0
+    auto_latency_ms: float = LIMIT_MS
     on_event: str = ""
     thermometer: ThermometerOptions = field(default_factory=ThermometerOptions)
     mqtt: str = ""

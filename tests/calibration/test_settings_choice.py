@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from dataclasses import replace
 from fractions import Fraction
@@ -20,8 +21,8 @@ from irchroma.calibration.settings_choice import (
     settings_toml,
 )
 from irchroma.engines.neural.speed.ladder import MEASURED, Rung, candidates, quality
-from irchroma.launch.commands.calibrate.speed import CHOSEN, draw_speed
-from irchroma.launch.run.options import load
+from irchroma.launch.commands.calibrate.speed import CHOSEN, add_arguments, draw_speed
+from irchroma.launch.run.options import RunConfig, load
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -111,6 +112,18 @@ def test_the_file_is_a_configuration_with_the_measurement_in_its_comments(tmp_pa
     for word in ("live trial: holds", "steadying at 320 px", "network best at 416 px", "chosen:", "2 cores"):
         assert word in text
     assert set(tomllib.loads(text)) == {"engine", "auto", "auto_latency_ms", "neural", "output"}
+
+
+def test_a_latency_that_nobody_asked_for_is_the_run_s_own(tmp_path: Path) -> None:
+    speed, path = machine(5.0), tmp_path / "speed.toml"
+    words = argparse.ArgumentParser()
+    add_arguments(words)
+    assert words.parse_args([]).latency_ms == Demand().latency_ms == RunConfig().auto_latency_ms
+    for demand, limit_ms in ((Demand(), RunConfig().auto_latency_ms), (DEMAND, 50)):
+        chosen = rank(speed, demand)[0]
+        path.write_text(settings_toml(chosen, speed, demand, (), "a machine"))
+        assert ("auto_latency_ms" in path.read_text()) == (demand is DEMAND)
+        assert load(path, {}).auto_latency_ms == limit_ms
 
 
 def test_the_chart_marks_what_is_chosen() -> None:

@@ -16,6 +16,9 @@ from dataclasses import dataclass, field
 from itertools import pairwise, takewhile
 from math import inf
 
+LIMIT_MS = 44.0
+"""From its arrival, above which a live frame is late where nobody says another limit; three quarters of it,
+above which frames may stutter, are a period of 30 frames a second."""
 _FEWEST_HITS = 2
 """One frame that is late says nothing, however few frames a slow camera gives."""
 _FEWEST_STUTTERS, _MANY_STUTTERS = 4, 12
@@ -151,7 +154,7 @@ class LoadController:
 
         Args:
             now_s: on any steady clock, seconds.
-            latency_s: of this frame, from its arrival until its picture was ready.
+            latency_s: of this frame, from its arrival until its picture was ready, or taken by the sinks.
             drops: frames that were dropped since the last call.
             under_way: the last step has not been taken yet, so nothing is known of what it does. One down is
                 waited for; one up is withdrawn where the run is too slow meanwhile.

@@ -30,6 +30,7 @@ from irchroma.calibration.settings_choice import (
 )
 from irchroma.engines import catalog
 from irchroma.engines.neural.speed.ladder import ladder
+from irchroma.engines.neural.speed.load_control import LIMIT_MS
 from irchroma.launch.measured import machine_line
 from irchroma.launch.picture_files import GROUND, INK, write_rgb
 from irchroma.launch.progress import Progress
@@ -141,7 +142,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--rate", type=Fraction, default=Fraction(30), metavar="HZ", help="frames a second (30)")
     add("--size", type=_size, default=(512, 640), metavar="WxH", help="of the camera (640x512)")
-    add("--latency-ms", type=float, default=50.0, metavar="MS", help="from arrival until composed (50)")
+    latency = f"from arrival until composed, and until the encoder has the picture ({LIMIT_MS:g})"
+    add("--latency-ms", type=float, default=LIMIT_MS, metavar="MS", help=latency)
     add("--engine", choices=tuple(catalog.BANDS), default="nir", help="what it is for (nir)")
     add("--runtime", default="auto", metavar="R", help="auto, openvino, onnxruntime")
     add("--threads", type=int, default=0, metavar="N", help="CPU threads of the network")
