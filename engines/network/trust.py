@@ -243,6 +243,32 @@ def with_trust(model: Any, trust: Trust) -> Any:
     return made
 
 
+def with_trust_of(model: Any, other: Any) -> Any:
+    """A copy of an ONNX model with the calibrated confidence of another of its kind, in place of its own.
+
+    Args:
+        model: a float network, or an 8-bit twin.
+        other: a float network, its weights wide, such as the one that the model was made of or began as.
+    """
+    made = untrusted(model)
+    place, right = Head.of(made), Head.of(other)
+    steps = [node for node in other.graph.node if node.name.startswith(PREFIX)]
+    if not steps:
+        return made
+    note = made.metadata_props.add()
+    note.key, note.value = LOGIT_KEY, place.sigmoid.input[0]
+    names = {right.features: place.features, right.context: place.context, right.encoded: place.encoded}
+    at = list(made.graph.node).index(place.sigmoid)
+    place.sigmoid.input[0] = right.sigmoid.input[0]
+    for number, node in enumerate(steps):
+        made.graph.node.insert(at + number, node)
+        put = made.graph.node[at + number]
+        put.input[:] = [names.get(name, name) for name in node.input]
+    made.graph.initializer.extend(one for one in other.graph.initializer if one.name.startswith(PREFIX))
+    library("onnx").checker.check_model(made)
+    return made
+
+
 def untrusted(model: Any) -> Any:
     """A copy of an ONNX model without such a calibration, as it was trained."""
     made = copy.deepcopy(model)

@@ -21,6 +21,10 @@ _STAGES = (
     (192, 1, 5, 2, 6),
 )
 
+FIRST_STAGES = 3
+"""Up to stride 8, which know edges and textures: a reference's network begins with a band's own, and a
+training that goes on from exported networks keeps them, or both would be computed."""
+
 
 class ScaledConv(nn.Module):
     """A convolution whose output scale is frozen: a pretrained batch norm, its weights untouched.

@@ -19,7 +19,8 @@ from torch import nn
 
 from irchroma.engines.cache import replaced
 from irchroma.engines.errors import EngineError, EngineUnavailable
-from irchroma.engines.network.weight_storage import narrow_weights
+from irchroma.engines.network.trust import with_trust_of
+from irchroma.engines.network.weight_storage import load, narrow_weights, save, widen_weights
 from irchroma.engines.training.coloring_network import ColorAt, ColorNetwork
 from irchroma.engines.training.encoder import ScaledConv
 
@@ -46,8 +47,14 @@ class ExportOptions:
     vibrance: float = 0.0
 
 
-def export(network: ColorNetwork, path: Path, options: ExportOptions) -> Path:
+def export(network: ColorNetwork, path: Path, options: ExportOptions, start: Path | None = None) -> Path:
     """Write the graph of one size to `path`, and check it.
+
+    Args:
+        network: the trained network.
+        path: of the graph.
+        options: what is baked in.
+        start: what the training began from; of a graph the calibrated confidence is kept, by the same size's.
 
     Raises:
         EngineUnavailable: onnx is not installed.
@@ -55,7 +62,8 @@ def export(network: ColorNetwork, path: Path, options: ExportOptions) -> Path:
     """
     exported = copy.deepcopy(network).cpu().float()
     model = fold(ColorAt(exported, options.size, options.temperature, options.saturation, options.vibrance))
-    return write_graph(model, path)
+    keep_confidence(write_graph(model, path), None if start is None else beside(start, options.size))
+    return path
 
 
 @dataclass(frozen=True)
@@ -136,6 +144,21 @@ def weights_of(path: Path) -> dict[str, torch.Tensor]:
         one.name.removesuffix(".half"): torch.from_numpy(numpy_helper.to_array(one).astype(np.float32))
         for one in onnx.load(str(path)).graph.initializer
     }
+
+
+def beside(graph: Path, size: str) -> Path:
+    """The graph `NAME_SIZE.onnx` of another size, where it lies beside one."""
+    return graph.with_name(f"{graph.stem.rpartition('_')[0]}_{size}.onnx")
+
+
+def keep_confidence(path: Path, begun: Path | None) -> None:
+    """Put the calibrated confidence of the graph that a training began from onto the one that it ended in.
+
+    It tells strange pictures by the encoder's features, which move little, and holds until it is calibrated
+    anew. Where the training began from no graph, or from none of that size, the new one stays as it is.
+    """
+    if begun is not None and begun.suffix == ".onnx" and begun.is_file():
+        save(with_trust_of(load(path), widen_weights(load(begun))), path)
 
 
 def fold(model: _Model) -> _Model:

@@ -23,7 +23,8 @@ from irchroma.engines.training.color.objective import (
     chroma_histogram,
 )
 from irchroma.engines.training.coloring_network import SIZES, ColorNetwork
-from irchroma.engines.training.encoder import load_pretrained
+from irchroma.engines.training.encoder import FIRST_STAGES, load_pretrained
+from irchroma.engines.training.export import beside, weights_of
 from irchroma.engines.training.pictures import Picture
 from irchroma.engines.training.report import validate
 from irchroma.engines.training.steps import (
@@ -70,7 +71,8 @@ class TrainOptions:
         rate: peak learning rate of the decoders; the encoder has 0.3 of it.
         average: decay of the averaged weights per step.
         balance: of the chroma classes, 0 to 1.
-        start: weights to start from (a checkpoint); None: ImageNet's.
+        start: weights to start from: a checkpoint, or a graph of `export`, whose other sizes lie beside it;
+            None: ImageNet's.
         resume: go on from `out`'s checkpoint.
         sizes: exits to train.
         weights: of the objective's parts.
@@ -100,20 +102,54 @@ class TrainOptions:
 
 
 def load_weights(network: ColorNetwork, path: Path) -> None:
-    """Take a checkpoint's averaged weights.
+    """Take a checkpoint's averaged weights, or those of exported graphs.
 
     Raises:
-        EngineError: there is no such checkpoint, or it is of another network.
+        EngineError: there is no such file, or it is of another network.
     """
     if not path.is_file():
         raise EngineError(
             f"no checkpoint {path}: train first, or leave it out to start from ImageNet's weights"
         )
+    if path.suffix == ".onnx":
+        load_exported(network, path)
+        return
     state = torch.load(path, map_location="cpu", weights_only=True)
     try:
         network.load_state_dict(state["average"])
     except (KeyError, RuntimeError) as error:
         raise EngineError(f"{path} is not a checkpoint of this network: train anew") from error
+
+
+def load_exported(network: ColorNetwork, path: Path) -> None:
+    """Take the weights of a graph `NAME_SIZE.onnx` and of those of its other sizes that lie beside it.
+
+    What ships is one encoder with a decoder in each graph. What no graph holds begins anew: the decoders of
+    other sizes, and the segmentation. The scales that were folded into the encoder's weights are ImageNet's.
+    The encoder's first layers are no longer trained.
+
+    Raises:
+        EngineError: the graph is of another network.
+    """
+    load_pretrained(network.encoder)
+    known = network.state_dict()
+    taken: set[str] = set()
+    for size in SIZES:
+        graph = beside(path, size)
+        for name, values in (weights_of(graph) if graph.is_file() else {}).items():
+            name = name.replace("decoder.", f"decoders.{size}.", 1)
+            if name not in known:
+                continue  # the classes' colors, what the confidence was calibrated with
+            if known[name].shape != values.shape:
+                raise EngineError(f"{graph} is not a graph of this network: train anew")
+            scale = known.get(name.removesuffix(".weight") + ".scale")
+            known[name] = values / scale if scale is not None and name.endswith(".weight") else values
+            taken.add(name)
+    if {name for name in known if name.startswith("encoder.") and not name.endswith(".scale")} - taken:
+        raise EngineError(f"{path} is not a graph of this network: train anew")
+    network.load_state_dict(known)
+    for part in (network.encoder.stem, *network.encoder.stages[:FIRST_STAGES]):
+        part.requires_grad_(False)
 
 
 class Training:

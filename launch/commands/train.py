@@ -95,7 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--start",
         type=Path,
-        help="nir, thermal, classic colorizers: checkpoint to start from (ImageNet's weights; none)",
+        help="nir, thermal, classic colorizers: checkpoint to start from; the bands: or NAME_SIZE.onnx",
     )
     parser.add_argument(
         "--single-task", action="store_true", help="nir: infrared pairs alone, for comparison"
@@ -204,7 +204,7 @@ def run(args: argparse.Namespace) -> int:
     temperature = 1.0 if args.temperature is None else args.temperature
     for size in SIZES if args.size in (None, "all") else (args.size,):
         baked = ExportOptions(size, temperature, saturation, vibrance)
-        path = export(network, out / f"{args.engine}_{size}.onnx", baked)
+        path = export(network, out / f"{args.engine}_{size}.onnx", baked, args.start)
         print(json.dumps({"graph": str(path), "bytes": path.stat().st_size, "steps": training.step}))
     return 0
 
@@ -363,7 +363,7 @@ def _recipe(args: argparse.Namespace) -> Recipe:
         return NirRecipe(args.data, not args.single_task, cache, translation, extra, args.turned)
     from irchroma.engines.training.color.thermal import ThermalRecipe
 
-    return ThermalRecipe(args.data, cache, translation, extra)
+    return ThermalRecipe(args.data, cache, translation, extra, args.start)
 
 
 def synthetic_pairs(band: str, count: int) -> list[Picture]:

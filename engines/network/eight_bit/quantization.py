@@ -255,24 +255,7 @@ def renew(twin: Path, source: Path) -> bool:
         raise EngineOptionError(
             f"{twin.name} was made of other weights than {source.name}: make it anew, irchroma engines twins"
         )
-    model, given = load(twin), widen_weights(load(source))
-    place, right = trust.Head.of(model), trust.Head.of(given)
-    kept = [one for one in given.metadata_props if one.key == trust.LOGIT_KEY]
-    for part in (model.graph.node, model.graph.initializer):
-        for one in [one for one in part if one.name.startswith(trust.PREFIX)]:
-            part.remove(one)
-    names = {right.features: place.features, right.context: place.context, right.encoded: place.encoded}
-    at = list(model.graph.node).index(place.sigmoid)
-    for node in [one for one in given.graph.node if one.name.startswith(trust.PREFIX)]:
-        node.input[:] = [names.get(name, name) for name in node.input]
-        model.graph.node.insert(at, node)
-        at += 1
-    model.graph.initializer.extend(
-        one for one in given.graph.initializer if one.name.startswith(trust.PREFIX)
-    )
-    place.sigmoid.input[0] = right.sigmoid.input[0]
-    for one in kept:
-        _note(model, one.key, one.value)
+    model = trust.with_trust_of(load(twin), widen_weights(load(source)))
     _note(model, RECORD_KEY, replace(record, source_sha256=now).as_json())
     _library("onnx").checker.check_model(model)
     save(model, twin)

@@ -1,21 +1,27 @@
 """The thermal recipe: daytime pairs with the haze taken off, and labeled color pictures drawn as thermal.
 
 A thermal picture says nothing of paint, and night truths are lamps and noise: the answer asked for is
-the scene as on a fine day. Night pairs are left out, dusk ones count half.
+the scene as on a fine day. Dusk pairs count less. Night pairs are left out, or have the answer of a network
+that knows the band: see `thermal_nights`.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import cv2
 import numpy as np
+from torch import get_num_threads
 
 from irchroma.engines.errors import EngineError
 from irchroma.engines.measures import metrics
 from irchroma.engines.measures.natural_truth import natural
+from irchroma.engines.network.network import NetworkOptions, open_network
 from irchroma.engines.training.color.augmentation import cut, degrade, overlay
 from irchroma.engines.training.color.batch import Batch, Sample, stack
 from irchroma.engines.training.color.echo import disturb, flow_back, with_echoes
@@ -31,14 +37,21 @@ from irchroma.engines.training.color.thermal_like import (
     thermal_like,
     walkers,
 )
+from irchroma.engines.training.color.thermal_nights import night_by_day
 from irchroma.engines.training.color.translation import translated
 from irchroma.engines.training.pictures import Picture, read_color, read_pairs, rgb_to_gray
+
+LOG = logging.getLogger(__name__)
 
 DARK = {"camvid": 78.0, "dusk": 70.0}
 """Mean level below which a truth is not of the day."""
 
 EXTRA_SHARE = 0.08
+LABELED_SHARE, NIGHT_SHARE, DUSK_SHARE = 0.4, 0.25, 0.14
+"""Of the crops; where there are nights, their share is taken of both labeled pictures and days."""
 ECHO_SHARE = 0.17
+DUSK_WEIGHT = 0.8
+"""Of a dusk pair's tone and color: its truth is darker than a fine day."""
 WALK_SHARE, WALKERS_OF = 0.4, 2 / 3
 """Of the crops with someone pasted in, and of a fixed camera's pictures whose people are: who comes later is
 for judging."""
@@ -55,12 +68,18 @@ class ThermalRecipe:
         cache: where the pictures translated to thermal are kept between runs.
         translation_steps: of training the color-to-thermal network, when they are not there; 0: none.
         extra: further pairs whose color is that of a fine day, a small share of every batch.
+        start: what the training starts from; a graph says what nights look like by day, or there are none.
     """
 
     name = "thermal"
 
     def __init__(
-        self, folder: Path, cache: Path, translation_steps: int = 0, extra: Sequence[Picture] = ()
+        self,
+        folder: Path,
+        cache: Path,
+        translation_steps: int = 0,
+        extra: Sequence[Picture] = (),
+        start: Path | None = None,
     ) -> None:
         self.extra = list(extra)
         plain = (folder / "ir").is_dir()
@@ -71,7 +90,8 @@ class ThermalRecipe:
                 found = read_pairs(folder / name / "val")
                 self.validation += found if name == "thermal" else found[::10]
         self.validation = self.validation or pairs[:: max(1, len(pairs) // 8)]
-        self.days = [picture for picture in pairs if metrics.taken_by_day(picture.rgb)]
+        by_day = [metrics.taken_by_day(picture.rgb) for picture in pairs]
+        self.days = [picture for picture, is_day in zip(pairs, by_day, strict=True) if is_day]
         if not self.days:
             raise EngineError(f"no daytime pairs in {folder}: their color is what is learned; add some")
         self.labeled = [
@@ -111,6 +131,15 @@ class ThermalRecipe:
                 if picture.ir is None:
                     raise EngineError("this picture has no infrared")
                 picture.rgb = light_people(natural(picture.rgb), picture.ir)
+        self.nights: list[Picture] = []
+        if start is not None and start.suffix == ".onnx":
+            LOG.info("%d nights, as %s sees them by day", len(by_day) - sum(by_day), start)
+            with closing(
+                open_network(start, NetworkOptions(threads=get_num_threads(), exact=True))
+            ) as teacher:
+                for picture, is_day in zip(pairs, by_day, strict=True):
+                    if not is_day and picture.ir is not None:
+                        self.nights.append(replace(picture, rgb=night_by_day(picture.ir, teacher)))
 
     def colors(self) -> list[np.ndarray]:
         """The pictures whose chroma the classes are balanced by."""
@@ -137,16 +166,18 @@ class ThermalRecipe:
             random: where the dice come from.
             strange_share: of the samples, photographs of anything drawn as heat, on average.
         """
-        labeled = round(size * 0.4) if self.labeled else 0
-        dusk = round(size * 0.1) if self.dusk else 0
+        night = int(size * NIGHT_SHARE + random.random()) if self.nights else 0
+        labeled = round((size - night) * LABELED_SHARE) if self.labeled else 0
+        dusk = int(size * DUSK_SHARE + random.random()) if self.dusk else 0
         samples = [self._labeled(side, random) for _ in range(labeled)]
-        samples += [self._pair(self.dusk, side, random, (1.0, 2.2), 0.5) for _ in range(dusk)]
+        samples += [self._pair(self.dusk, side, random, (1.0, 2.2), DUSK_WEIGHT) for _ in range(dusk)]
         wanted = bool(self.strangers) and strange_share > 0.0
         strange = int(size * strange_share + random.random()) if wanted else 0
         samples += [self._stranger(side, random) for _ in range(strange)]
         extra = round(size * EXTRA_SHARE) if self.extra else 0
         samples += [self._pair(self.extra, side, random, (0.8, 1.6), 1.0) for _ in range(extra)]
-        days = size - labeled - dusk - extra - strange
+        samples += [self._pair(self.nights, side, random, (0.8, 1.8), 1.0) for _ in range(night)]
+        days = size - labeled - dusk - extra - strange - night
         samples += [self._pair(self.days, side, random, (0.7, 1.6), 1.0) for _ in range(days)]
         return samples
 

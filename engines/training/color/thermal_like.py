@@ -317,6 +317,14 @@ def light_people(rgb: np.ndarray, ir: np.ndarray) -> np.ndarray:
     return _to_rgb(_paint_sky(ycc, cold * _upper(len(ir))))
 
 
+def clear_sky(rgb: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 -> the same, what is blue and light in its upper part a clear sky."""
+    ycc = _to_ycc(rgb)
+    calm = cv2.GaussianBlur(ycc, (0, 0), 1.0)
+    blue = np.clip((calm[..., 1] - 0.02) / 0.03, 0.0, 1.0) * np.clip((calm[..., 0] - 0.45) / 0.1, 0.0, 1.0)
+    return _to_rgb(_paint_sky(ycc, (blue * _upper(len(rgb))).astype(np.float32)))
+
+
 def camera(luma: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """A thermal camera's curve, polarity, stripes and drift on (S, S) float32 luma."""
     chance = random.random()

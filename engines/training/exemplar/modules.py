@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from irchroma.engines.training.encoder import Encoder
+from irchroma.engines.training.encoder import FIRST_STAGES, Encoder
 
 DIM, LARGER_DIM = 64, 192
 """Channels of the features that are compared: what a CPU runs live, and a form for GPUs."""
@@ -23,8 +23,6 @@ LARGE_PX = 7
 """Side of the large kernel, at stride 16."""
 LEVELS = (40, 80)
 """Channels of the trunk's features at strides 8 and 16."""
-FROZEN_STAGES = 3
-"""Of the trunk's four: what they know (edges, textures) is kept as it came."""
 
 
 class Trunk(nn.Module):
@@ -38,13 +36,13 @@ class Trunk(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(N, 1, H, W) in [0, 1] -> (N, 40, H / 8, W / 8) and (N, 80, H / 16, W / 16)."""
         x = functional.relu6(self.stem((x * 255.0 - 127.0) * (1.0 / 128.0)))
-        for stage in self.stages[:FROZEN_STAGES]:
+        for stage in self.stages[:FIRST_STAGES]:
             x = stage(x)
-        return x, self.stages[FROZEN_STAGES](x)
+        return x, self.stages[FIRST_STAGES](x)
 
     def freeze(self) -> None:
         """Keep stem and the first stages as they are."""
-        for part in (self.stem, *self.stages[:FROZEN_STAGES]):
+        for part in (self.stem, *self.stages[:FIRST_STAGES]):
             part.requires_grad_(False)
 
 

@@ -18,6 +18,7 @@ from irchroma.engines.network.trust import (
     WatchedNetwork,
     untrusted,
     with_trust,
+    with_trust_of,
 )
 from irchroma.engines.network.weight_storage import load, save, to_half, widen_weights
 from irchroma.engines.recolor.recoloring import SURE, UNSURE
@@ -113,6 +114,24 @@ def test_calibrating_twice_leaves_one_calibration_and_taking_it_out_the_network_
     ]
     plain = untrusted(load(WEIGHTS))
     assert untrusted(twice).SerializeToString() == plain.SerializeToString()
+
+
+def test_a_network_takes_over_the_confidence_of_the_one_it_began_as(
+    network: WatchedNetwork, tmp_path: Path
+) -> None:
+    calibrated = with_trust(load(WEIGHTS), trust_of(network, 0.5))
+    bare = untrusted(calibrated)
+    given = with_trust_of(bare, widen_weights(calibrated))
+    said = []
+    for name, model in (("bare", bare), ("calibrated", calibrated), ("given", given)):
+        save(model, tmp_path / f"{name}.onnx")
+        opened = open_network(tmp_path / f"{name}.onnx", NetworkOptions("onnxruntime", 1))
+        said.append(np.array(opened.infer(NOISE)[1]))
+        opened.close()
+    assert np.abs(said[0] - said[1]).max() > 0.05
+    assert said[2] == pytest.approx(said[1], abs=1e-6)
+    assert untrusted(given) == bare
+    assert with_trust_of(given, widen_weights(bare)) == bare
 
 
 def test_doubt_begins_at_what_is_known_grows_and_ends() -> None:

