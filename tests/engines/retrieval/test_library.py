@@ -72,6 +72,7 @@ def test_what_is_removed_is_gone_from_folder_and_index(library: ReferenceLibrary
 
 
 def test_a_picture_that_somebody_deletes_is_no_longer_found(library: ReferenceLibrary) -> None:
+    pytest.importorskip("voyager")
     _, infrared = daytime_scene.draw(4)
     gone = library.entries[4]
     (library.folder / gone.file).unlink()
