@@ -97,22 +97,69 @@ class Relayed(NamedTuple):
         )
 
 
+class Recordings:
+    """What is compared: of each recording the first that kept its time, or the last that may be made.
+
+    Attributes:
+        found: by name.
+    """
+
+    MOST = 3
+
+    def __init__(self) -> None:
+        self.found: dict[str, Relayed] = {}
+        self._made = 0
+
+    def add(self, made: dict[str, Relayed]) -> None:
+        """Take what was made once more.
+
+        Raises:
+            AssertionError: some did not keep their time, and others may be made: whatever test has asked for
+                them is run once more, which a RERUN line says.
+        """
+        self._made += 1
+        self.found |= {
+            name: one for name, one in made.items() if name not in self.found or not self.found[name].calm()
+        }
+        uneven = {name: one for name, one in self.found.items() if not one.calm()}
+        assert not uneven or self._made >= self.MOST, uneven
+
+
 @pytest.fixture(scope="module")
-def relayed(served: Served, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Relayed]:
-    """What recordings of a camera with sound hold, by name; of one that stalled what another one holds."""
-    found: dict[str, Relayed] = {}
-    for _ in range(3):
-        folder = tmp_path_factory.mktemp("relayed")
-        record_camera(served.streams["rtsp-tcp"][0], folder)
-        for name, options in RELAYED.items():
-            if name in found and found[name].calm():
-                continue
-            flashes, beeps = flashes_and_beeps(str(folder / name), *options)
-            last_s = max(beeps, default=0.0) + 0.5  # sound ends a little earlier
-            found[name] = Relayed([flash for flash in flashes if 0.3 < flash.seen < last_s], beeps)
-        if all(one.calm() for one in found.values()):
-            break
-    return found
+def recordings() -> Recordings:
+    """Those of this module; a test that is run once more has them from before."""
+    return Recordings()
+
+
+@pytest.fixture(scope="module")
+def relayed(
+    served: Served, tmp_path_factory: pytest.TempPathFactory, recordings: Recordings
+) -> dict[str, Relayed]:
+    """What recordings of a camera with sound hold, by name; each time that it fails they are made anew."""
+    folder = tmp_path_factory.mktemp("relayed")
+    record_camera(served.streams["rtsp-tcp"][0], folder)
+    made: dict[str, Relayed] = {}
+    for name, options in RELAYED.items():
+        flashes, beeps = flashes_and_beeps(str(folder / name), *options)
+        last_s = max(beeps, default=0.0) + 0.5  # sound ends a little earlier
+        made[name] = Relayed([flash for flash in flashes if 0.3 < flash.seen < last_s], beeps)
+    recordings.add(made)
+    return recordings.found
+
+
+def test_what_did_not_keep_its_time_is_made_again_by_a_test_that_is_run_once_more() -> None:
+    even, uneven = (Relayed([Flash(1, 1), Flash(at, at)], [1.0, 2.0]) for at in (2.0, 2.2))
+    kept = Recordings()
+    with pytest.raises(AssertionError, match=r"2\.2"):
+        kept.add({"a": even, "b": uneven})
+    kept.add({"a": uneven, "b": even})
+    assert kept.found == {"a": even, "b": even}
+    never = Recordings()
+    for _ in range(Recordings.MOST - 1):
+        with pytest.raises(AssertionError):
+            never.add({"a": uneven})
+    never.add({"a": uneven})
+    assert never.found == {"a": uneven}
 
 
 LATE = ("-ss", "7")
@@ -162,6 +209,7 @@ def record_camera(camera: str, folder: Path) -> None:
     assert codes == [0, 0], log.read_text() + (folder / "row.log").read_text()
 
 
+@pytest.mark.flaky(reruns=Recordings.MOST - 1)
 @pytest.mark.parametrize("name", RELAYED)
 def test_the_sound_of_a_camera_goes_on_in_step(relayed: dict[str, Relayed], name: str) -> None:
     flashes, beeps = relayed[name]
