@@ -74,6 +74,12 @@ class WhipAddress:
         return {"Authorization": f"Basic {both}"}
 
 
+def _untrusted(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted here: {error.verify_message.lower()}"
+    return "no encrypted connection: whip+http:// is for servers without TLS"
+
+
 class WhipSink(PublishingSink):
     """One WebRTC stream to somebody else's server."""
 
@@ -111,6 +117,8 @@ class WhipSink(PublishingSink):
             self._stop()
             if isinstance(error, SinkError):
                 raise
+            if isinstance(error, ssl.SSLError):
+                raise SinkError(f"{self.label}: {_untrusted(error)}") from error
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             raise SinkError(f"{self.label}: {reason or type(error).__name__}".lower()) from error
 

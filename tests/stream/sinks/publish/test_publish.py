@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.server
 import logging
+import ssl
 import subprocess
 import sys
 import threading
@@ -14,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.stream.sinks import feeding
+from tests.stream.sinks.http.test_encrypted import certificate
 from tests.waiting import free_port, wait_for
 
 from irchroma.stream.errors import SinkError
@@ -80,10 +83,22 @@ def fed(sink: FrameSink) -> Iterator[None]:
 
 
 @contextmanager
+def noted(wrong: list[BaseException]) -> Iterator[None]:
+    """What is raised in it, which a failure on the way out would hide."""
+    try:
+        yield
+    except BaseException as error:  # noqa: BLE001 (it is raised again)
+        wrong.append(error)
+
+
+@contextmanager
 def fed_in_vain(sink: FrameSink) -> Iterator[None]:
     """The same, of one that nobody ever answers: it fails at its end."""
-    with pytest.raises(SinkError, match="it got nothing of this run"), fed(sink):
+    wrong: list[BaseException] = []
+    with pytest.raises(SinkError, match="it got nothing of this run"), fed(sink), noted(wrong):
         yield
+    if wrong:
+        raise wrong[0]
 
 
 def pictures_of(file: Path) -> list[np.ndarray]:
@@ -234,6 +249,30 @@ def test_a_server_over_webrtc_that_refuses_or_is_away_is_said() -> None:
         with server("whip_server.py", str(port), "right"):
             wait_for(lambda: "refuses us (401)" in sink.away)
         assert "wrong" not in sink.away
+
+
+@pytest.mark.parametrize("encrypted", [True, False])
+def test_a_server_without_an_encryption_that_can_be_trusted_is_said(encrypted: bool, tmp_path: Path) -> None:
+    there = http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
+    if encrypted:
+        chain = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        chain.load_cert_chain(*certificate(tmp_path))  # signed by itself
+        there.socket = chain.wrap_socket(there.socket, server_side=True)
+    thread = threading.Thread(target=there.serve_forever)
+    thread.start()
+    sink = open_sink(f"whip+https://127.0.0.1:{there.server_port}/cam")
+    assert isinstance(sink, CallingSink)
+    try:
+        with fed_in_vain(sink):
+            wait_for(lambda: sink.away)
+            why = (
+                "certificate is not trusted here: self-signed" if encrypted else "whip+http:// is for servers"
+            )
+            assert why in sink.away
+    finally:
+        there.shutdown()
+        there.server_close()
+        thread.join()
 
 
 @pytest.mark.parametrize(
