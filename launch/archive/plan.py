@@ -64,7 +64,8 @@ def find_recordings(source: Path, target: Path) -> list[Recording]:
         raise ConfigError(f"{target}: is a file; recordings of a folder need a folder")
     if target.resolve().is_relative_to(source.resolve()):
         raise ConfigError(f"{target}: lies in {source}: give another place")
-    found = sorted(path for path in source.rglob("*") if path.is_file() and path.suffix.lower() in SUFFIXES)
+    named = (path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES)
+    found = sorted(path for path in named if path.is_file() or (path.is_symlink() and not path.exists()))
     found = [path for path in found if not any(p.startswith(".") for p in path.relative_to(source).parts)]
     if not found:
         raise ConfigError(f"{source}: no recording in it: expected {', '.join(SUFFIXES)}")

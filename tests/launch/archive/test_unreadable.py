@@ -60,6 +60,14 @@ def test_what_cannot_be_read_is_told_in_a_run_s_words(
         assert words in said
 
 
+def test_a_link_to_a_recording_that_is_gone_is_one_to_be_reported(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    (tmp_path / "b.mp4").symlink_to("gone.mp4")
+    (tmp_path / "c.mp4").mkdir()
+    found = find_recordings(tmp_path, tmp_path.parent / "out")
+    assert [one.name for one in found] == ["a.mp4", "b.mp4"]
+
+
 def test_hidden_files_are_no_recordings_of_a_folder(tmp_path: Path) -> None:
     for name in ("a.mp4", "._a.mp4", ".trash/b.mp4", "yard/c.mkv", "yard/._c.mkv"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
