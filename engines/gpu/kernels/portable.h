@@ -101,7 +101,11 @@ PLACE float half_to_float(u16 half) {
 #if defined(THREADED)  // two threads at once, for a sanitizer that finds what they should not share
 #include <thread>
 // By chance: any two places, neighbors along either axis of a picture of any width, may be the others' of each other.
-static bool is_other(int at) { return (unsigned)at * 2654435761u >> 31; }
+static bool is_other(int at) {
+    unsigned mixed = (unsigned)at * 2654435761u;  // alone it is a row of numbers with a period in some widths
+    mixed = (mixed ^ mixed >> 15) * 2246822519u;
+    return (mixed ^ mixed >> 13) & 1;
+}
 template <class Work>
 static void in_two(int count, const Work &work) {
     std::thread other([&] {

@@ -16,8 +16,8 @@ _KEPT = ("LayerType: ", "Total Activation Memory", "Total Weights Memory")
 
 
 def make_logger(library: Any) -> Any:
-    """A logger with `begin()`, `why()` (the first error since, or after as many as given), `last()` (the last
-    error) and `kept` (layers and memory, as said).
+    """A logger with `begin()`, `why()` (the first error since, or after as many as given) and `kept` (layers
+    and memory, as said).
 
     Errors are logged as information only: the caller raises them. One logger serves a whole process, as
     TensorRT keeps the first that it is given.
@@ -44,9 +44,6 @@ def make_logger(library: Any) -> Any:
         def why(self, since: int = 0) -> str:
             said = self.errors[since:]
             return " ".join(said[0].split()) if said else "it does not say why"
-
-        def last(self) -> str:
-            return " ".join(self.errors[-1].split()) if self.errors else "it does not say why"
 
         def log(self, severity: Any, text: str) -> None:
             if severity in errors:

@@ -188,9 +188,10 @@ class PlanTensors:
         """
         if self._context is None:
             raise EngineError("the network is closed")
+        said = 0 if self._plan is None else self._plan.library.errors_said
         if not self._context.execute_async_v3(cuda_stream):
-            said = self._plan.library.last_error() if self._plan is not None else ""
-            raise EngineError(f"{self.name}: the network could not be started: {said}")
+            why = "" if self._plan is None else f": {self._plan.library.why(said)}"
+            raise EngineError(f"{self.name}: the network could not be started{why}")
 
     def ask_recordable(self, cuda_stream: int) -> None:
         """Find out whether it can be recorded on a stream that is not being recorded yet.

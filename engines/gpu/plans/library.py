@@ -285,7 +285,7 @@ class TensorRT:
             EngineError: the library makes none.
         """
         managed = self.library.ExecutionContextAllocationStrategy.USER_MANAGED
-        cache = None
+        cache, said = None, self.errors_said
         if self.runtime == "tensorrt-rtx":
             config = engine.create_runtime_config()
             config.set_execution_context_allocation_strategy(managed)
@@ -304,12 +304,17 @@ class TensorRT:
         else:
             context = engine.create_execution_context(managed)
         if context is None:
-            raise EngineError(f"{self._name} makes no execution context: {self._logger.why()}")
+            raise EngineError(f"{self._name} makes no execution context: {self.why(said)}")
         return context, cache
 
-    def last_error(self) -> str:
-        """What the library has told its logger last of what went wrong, one line."""
-        return self._logger.last()  # type: ignore[no-any-return]
+    @property
+    def errors_said(self) -> int:
+        """How many errors the library has told since its last build; for `why`."""
+        return len(self._logger.errors)
+
+    def why(self, since: int) -> str:
+        """The first error that the library has told after as many as `errors_said` were, in one line."""
+        return self._logger.why(since)  # type: ignore[no-any-return]
 
     @property
     def _name(self) -> str:

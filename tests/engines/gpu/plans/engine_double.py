@@ -51,6 +51,7 @@ class ContextDouble:
         self.addresses: dict[str, int] = {}
         self.memory = (0, 0)
         self.told: list[str] = []
+        self.said: list[str] = []
         self.capturable = True
         self.shape = engine.low if engine.low == engine.high else None
         self.profile: int | None = None
@@ -88,6 +89,7 @@ class ContextDouble:
 
     def execute_async_v3(self, stream: int) -> bool:
         if self.engine.device_memory_size_v2 and not self.memory[0]:
+            self.said.append("in the library's words")
             return False
         if self.shape is None or set(self.addresses) != set(PLANES):
             return False
@@ -110,14 +112,21 @@ class LibraryDouble:
     def __init__(self, jit: JitDouble | None = None) -> None:
         self.jit = jit
         self.asked: list[Path | None] = []
+        self.said = ["of a tactic in an earlier build"]
 
-    def last_error(self) -> str:
-        return "in the library's words"
+    @property
+    def errors_said(self) -> int:
+        return len(self.said)
+
+    def why(self, since: int) -> str:
+        return " ".join(self.said[since:])
 
     def make_context(self, engine: EngineDouble, jit_cache: Path | None) -> tuple[ContextDouble, Any]:
         self.asked.append(jit_cache)
         kind = GraphContextDouble if isinstance(engine, GraphDouble) else ContextDouble
-        return kind(engine), self.jit
+        context = kind(engine)
+        context.said = self.said
+        return context, self.jit
 
 
 class GraphDouble(EngineDouble):

@@ -134,7 +134,7 @@ def test_a_plan_of_one_shape_runs_in_memory_of_ours_and_is_told_no_shape(
     assert (host_view(network.ycc) == 0.25).all()
     assert (host_view(network.confidence) == 0.75).all()
     context.memory = (0, 0)
-    with pytest.raises(EngineError, match="could not be started: in the library's words"):
+    with pytest.raises(EngineError, match=r"could not be started: in the library's words$"):
         network.enqueue(17)
     network.close()
     network.close()
