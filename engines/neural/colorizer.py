@@ -379,9 +379,8 @@ class NeuralColorizer:
         if (job.halved or job.said < 1.0) and job.seen is not None:
             job.models = self._carried.of(job.seen, job.news or job.warm is not None, make)
         elif self._given is not None and self._given.shows:
-            job.models = (
-                make()
-            )  # now, by the look and the mood of this frame's time, whenever it is asked for
+            # Now, by the look and the mood of this frame's time, whenever the picture is asked for.
+            job.models = make()
 
     @staticmethod
     def _hand_over(job: _InFlight, ycc: Plane | None, confidence: Plane | None) -> None:

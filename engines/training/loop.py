@@ -279,7 +279,9 @@ class Training:
         chosen = ("batch", "seed", "rate", "average", "balance")
         sides = " ".join(map(str, self.options.sides))
         own = {name: getattr(self.options, name) for name in chosen}
-        return {"side": sides} | own
+        # A start says which layers stay as they are, and whose confidence is kept.
+        start = None if self.options.start is None else self.options.start.name
+        return {"side": sides, "start": start} | own
 
     def _resume(self) -> None:
         state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 from irchroma.launch.arguments import CommandTable
@@ -94,8 +96,22 @@ def run(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="irchroma-bench-") as folder:
         args.json = Path(folder) / "bench.json"
         try:
-            with redirect_stdout(sys.stderr):
+            with _told_aside():
                 return BENCHES.run(args)
         finally:
             if args.json.exists():  # of one that failed: what it had measured until then
                 sys.stdout.write(args.json.read_text(encoding="utf-8"))
+
+
+@contextmanager
+def _told_aside() -> Iterator[None]:
+    """What is printed meanwhile goes to standard error, that of processes begun meanwhile too."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
