@@ -61,9 +61,18 @@ def toned(ycc: Plane, luma: NDArray[np.uint8], given: Plane, share: float, sky: 
 
     Args:
         ycc: (3, h, w) float32 Y', Cb, Cr as it would be shown without, BT.601 full range.
+        luma, given, sky: as of `tone_of`.
+        share: of the change, [0, 1].
+    """
+    return in_tone(ycc, tone_of(luma, given, sky), share)
+
+
+def tone_of(luma: NDArray[np.uint8], given: Plane, sky: Plane | None = None) -> Plane:
+    """(h, w) float32 Y' of a frame as bright as its reference is, seen from afar.
+
+    Args:
         luma: (h, w) uint8 infrared.
         given: (h, w) float32 Y' by the reference.
-        share: of the change, [0, 1].
         sky: (h, w) float32 Y' up to which all may be bright, whatever the infrared is: an evening's sky is
             black to it, and at `BRIGHTER` was mustard; None for nowhere.
     """
@@ -90,8 +99,20 @@ def toned(ycc: Plane, luma: NDArray[np.uint8], given: Plane, share: float, sky: 
         lack = np.maximum(np.float32(BLACK) - made, 0.0)
         lack = cv2.dilate(cv2.resize(lack, small, interpolation=cv2.INTER_AREA), np.ones((NEAR_PX, NEAR_PX)))
         made += cv2.resize(cv2.GaussianBlur(lack, (0, 0), LIFT_PX), size)
+    return np.asarray(made, np.float32)
+
+
+def in_tone(ycc: Plane, tone: Plane, share: float) -> Plane:
+    """A frame so far in a tone that `tone_of` has found, [0, 1]; a new array."""
     result = ycc.copy()
-    result[0] += np.float32(share) * (made - ycc[0])
+    result[0] += np.float32(share) * (tone - ycc[0])
+    return result
+
+
+def dimmed(ycc: Plane, tone: Plane, share: float) -> Plane:
+    """The same, and colors less strong as far as it is darker, as one light makes them; a new array."""
+    result = in_tone(ycc, tone, share)
+    result[1:] *= np.clip(result[0] / np.maximum(ycc[0], np.float32(1 / 255)), 0.0, 1.0)
     return result
 
 
@@ -112,15 +133,6 @@ def _around(small: Plane) -> Plane:
 def _ramp(value: Plane, ends: tuple[float, float]) -> Plane:
     low, high = ends
     return np.asarray(np.clip((value - np.float32(low)) * np.float32(1 / (high - low)), 0.0, 1.0), np.float32)
-
-
-def dimmed(
-    ycc: Plane, luma: NDArray[np.uint8], given: Plane, share: float, sky: Plane | None = None
-) -> Plane:
-    """The same, and colors less strong as far as it is darker, as one light makes them; a new array."""
-    result = toned(ycc, luma, given, share, sky)
-    result[1:] *= np.clip(result[0] / np.maximum(ycc[0], np.float32(1 / 255)), 0.0, 1.0)
-    return result
 
 
 def without_lamps(ycc: Plane, cast: complex, pink: complex, pink_left: float) -> Plane:

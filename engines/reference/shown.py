@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from irchroma.engines.recolor.look import BandLook
 from irchroma.engines.recolor.recoloring import SURE, UNSURE
 from irchroma.engines.reference import registration, structure
-from irchroma.engines.reference.dusk import dimmed, toned, warm
+from irchroma.engines.reference.dusk import dimmed, in_tone, tone_of, warm
 from irchroma.engines.reference.worth import back_in_band, sky_of, worth
 
 Plane = NDArray[np.float32]
@@ -203,14 +203,14 @@ def shown_of(ycc: Plane, confidence: Plane, own: Own, light: Light, taken: Taken
         taken: how much of it.
     """
     held = np.float32(taken.held)
-    shown, bright = own.as_shown(), None
+    shown, night = own.as_shown(), None
     thermal, given = own.look.unlit is None, ycc[0]
     wished = np.float32(light.wished(taken, thermal))
     if wished > 0:
         given = given - wished * np.maximum(given - shown[0] - np.float32(LAMPS), 0.0)
         sky = sky_of(shown)
-        bright = cast(Plane, sky * shown[0])
-        shown = dimmed(shown, own.luma, given, float(wished), bright)
+        night = tone_of(own.luma, given, cast(Plane, sky * shown[0]))
+        shown = dimmed(shown, night, float(wished))
     keeps = kept(ycc[0], own.luma)
     keeps += wished * (1.0 - keeps)  # the structure is the sensor's there
     size = given.shape[::-1]
@@ -233,7 +233,7 @@ def shown_of(ycc: Plane, confidence: Plane, own: Own, light: Light, taken: Taken
     sure = cv2.subtract(confidence, base_sure)
     cv2.add(cv2.multiply(sure, color, dst=sure), base_sure, dst=sure)
     if (dusk := light.dusk(taken, thermal)) > 0:
-        colored = toned(colored, own.luma, given, dusk, bright)
+        colored = in_tone(colored, tone_of(own.luma, given) if night is None else night, dusk)
     return np.asarray(colored, np.float32), np.asarray(sure, np.float32)
 
 
