@@ -84,11 +84,12 @@ static int atomicAdd(int *counter, int by) {
 
 static unsigned launches, chance = 20260;
 
-// In which order so many are done: in the second of three launches backward, in the third in any.
+// In which order so many are done: forward, backward or any, drawn for each launch, so that a kernel has another
+// one in another frame, however many launches a frame has.
 static std::vector<int> row_of(int count) {
     std::vector<int> row(count);
     std::iota(row.begin(), row.end(), 0);
-    for (int at = 0, kind = launches % 3; at < (kind == 1 ? count / 2 : kind == 2 ? count - 1 : 0); ++at) {
+    for (int at = 0, kind = (int)((launches * 2654435761u >> 16) % 3); at < (kind == 1 ? count / 2 : kind == 2 ? count - 1 : 0); ++at) {
         chance = chance * 1664525 + 1013904223;
         std::swap(row[at], row[kind == 1 ? count - 1 - at : at + (int)((chance >> 8) % (unsigned)(count - at))]);
     }

@@ -167,6 +167,13 @@ def test_the_facts_are_asked_and_what_is_missing_is_said(capsys: pytest.CaptureF
     assert "numpy" in said
 
 
+def test_what_loses_the_gpu_comes_last() -> None:
+    names = [step.name for step in plan_steps("torch")]
+    lost = [name for name in names if name.startswith("lost-")]
+    assert len(lost) == 2
+    assert names[-2:] == lost
+
+
 def test_every_step_names_a_program_and_tests_that_exist() -> None:
     for step in plan_steps("torch"):
         words = list(step.words)
