@@ -54,6 +54,8 @@ class ComposingThread:
         jobs: where they are put.
         repeat_s: as it was given; may be changed.
         failure: why it gave up, None if it did not.
+        colored: frames that were given to the sinks in color.
+        hurried: since the run was told to stop, frames went out without color or were left behind.
     """
 
     def __init__(
@@ -69,11 +71,12 @@ class ComposingThread:
         self.repeat_s, self._on_failure, self._stopping = repeat_s, on_failure, stopping
         self._thread = feed_thread(self._work, "compose")
         self._rate = RateMeter()
-        self._sinks_open = False
+        self._sinks_open = self._left = False
         self._info: VideoInfo
         self._guarded: GuardedColorizer
         self.jobs: Ring[Job | Silence] = Ring(4, newest_wins=False)
         self.failure: StreamError | ValueError | None = None
+        self.colored, self.hurried = 0, False
 
     def prepare(self) -> None:
         """Begin with what needs no frame yet, letters' font."""
@@ -93,6 +96,7 @@ class ComposingThread:
                 deadline_s = min(deadline_s, time.monotonic() + _HURRY_S)
             if time.monotonic() > deadline_s:
                 log.warning("pictures that were not finished in time are left behind")
+                self._left = self.hurried = True
                 self.jobs.abandon()
                 return
 
@@ -117,6 +121,10 @@ class ComposingThread:
             picture = self._composed(job)
             picture.taken_ns = job.frame.taken_ns
             self._send(Timed(picture, job.frame.pts_ns, job.duration_ns, job.frame.arrival_ns))
+            if job.colored is None and job.camera_rgb is None:
+                self.hurried = self.hurried or self._stopping.is_set()
+            elif not self._left:  # the sinks take nothing any more then
+                self.colored += 1
             return picture
         if last is not None and job.silent_s < self.repeat_s:
             picture = last

@@ -189,11 +189,18 @@ class Loop:
             raise SourceError(f"{info.description}: no video frames in it")
 
     def cut_short(self) -> str:
-        """What a run that was stopped lacks of a source that ends; empty for nothing. Any thread."""
+        """What a run that is over since it was stopped lacks of a source that ends; empty for nothing.
+
+        That the source has given its last frame is not enough: those that were under way then were hurried.
+        """
         info = self.reader.info
-        if info is None or info.live or self.reader.at_end:
+        if info is None or info.live:
             return ""
-        count = f"{self.frames} of the source's {info.frame_count}" if info.frame_count else f"{self.frames}"
+        left_out = max((writer.hurried for writer in self._all_writers()), default=0)
+        if self.reader.at_end and not self._composing.hurried and not left_out:
+            return ""
+        colored = self._composing.colored - max((writer.hurried for writer in self.writers), default=0)
+        count = f"{colored} of the source's {info.frame_count}" if info.frame_count else f"{colored}"
         return f"stopped before the end: {count} frames were colored"
 
     def silence(self) -> tuple[float, str] | None:

@@ -79,6 +79,7 @@ class SinkWriter:
         reason: why it takes nothing right now; None while it does.
         reopened: how often it was opened again.
         written: pictures the sink has taken.
+        hurried: pictures left out as the sink did not take them soon when the run was told to stop.
     """
 
     def __init__(
@@ -108,7 +109,7 @@ class SinkWriter:
         self.failure: SinkError | None = None
         self.reason: str | None = None
         self.reopened = 0
-        self.written = 0
+        self.written = self.hurried = 0
 
     @property
     def drops(self) -> int:
@@ -186,6 +187,7 @@ class SinkWriter:
                 return
             if self._stopping.is_set() and self._silent_s() > self._deadlines.hurry_s:
                 self._lost += 1
+                self.hurried += 1
                 return
 
     def end(self) -> None:
