@@ -32,6 +32,7 @@ class VideoInfo:
         sound: true where sound comes with the frames.
         device: index of the CUDA device on which pictures of it lie; None for those of the host.
         pixel_aspect: width of a pixel to its height, as players are to show it; 1 but for old recorders.
+        endless: true where it is known to have no end, though every frame of it waits to be taken.
     """
 
     size: tuple[int, int]
@@ -44,6 +45,7 @@ class VideoInfo:
     sound: bool = False
     device: int | None = None
     pixel_aspect: Fraction = Fraction(1)
+    endless: bool = False
 
 
 DEFAULT_PERIOD_NS = 40_000_000

@@ -194,7 +194,7 @@ class Loop:
         That the source has given its last frame is not enough: those that were under way then were hurried.
         """
         info = self.reader.info
-        if info is None or info.live:
+        if info is None or info.live or info.endless:
             return ""
         left_out = max((writer.hurried for writer in self._all_writers()), default=0)
         if self.reader.at_end and not self._composing.hurried and not left_out:

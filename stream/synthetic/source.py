@@ -24,6 +24,7 @@ def info_of(options: SyntheticOptions) -> VideoInfo:
         duration_ns=None if options.frames is None else _pts_ns(options.frames, options),
         description=f"synthetic {options.band} camera, seed {options.seed}",
         counts=options.band == "thermal",
+        endless=options.frames is None,
     )
 
 

@@ -156,6 +156,17 @@ def test_a_file_that_is_not_colored_to_its_end_is_no_success(number: int, tmp_pa
     assert 1 < len(frames_of(FileSource(video))) < 20000
 
 
+def test_a_source_without_an_end_is_not_cut_short(tmp_path: Path) -> None:
+    video = tmp_path / "v.mp4"
+    process = started("test:nir?size=64x48", "--to", str(video), "--engine", "gray")
+    wait_for(lambda: video.exists() and video.stat().st_size > 1000)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    assert "stopped before the end" not in errors
+    assert len(frames_of(FileSource(video))) > 5
+
+
 def test_a_killed_run_leaves_a_playable_file(tmp_path: Path) -> None:
     video = tmp_path / "v.mp4"
     process = started("test:nir?size=64x48&live=1", "--to", str(video), "--engine", "palette")

@@ -252,6 +252,24 @@ def test_a_signal_finishes_every_file_and_exits_with_0(number: int, tmp_path: Pa
         assert frames_in(video) > 5
 
 
+def test_a_source_without_an_end_fails_no_other(tmp_path: Path) -> None:
+    videos = {"endless": tmp_path / "endless.mp4", "live": tmp_path / "live.mp4"}
+    sources = {"endless": "test:nir?size=64x48", "live": "test:nir?size=64x48&live=1"}
+    config = written(
+        tmp_path,
+        *(
+            {"name": name, "source": sources[name], "to": [str(video)], "engine": "gray"}
+            for name, video in videos.items()
+        ),
+    )
+    process = started(config)
+    wait_for(lambda: all(video.exists() and video.stat().st_size > 1000 for video in videos.values()))
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    assert "stopped before the end" not in errors
+
+
 def test_a_file_that_is_not_colored_to_its_end_is_named_and_no_success(tmp_path: Path) -> None:
     video = tmp_path / "v.mp4"
     source = "test:nir?size=640x480&frames=20000"
