@@ -12,7 +12,7 @@ from irchroma.engines.choice import device_index
 from irchroma.engines.network.line import BatchOptions
 from irchroma.launch.config import ConfigError, from_table, load_toml, to_toml
 from irchroma.launch.run.options import RunConfig, nested, require
-from irchroma.launch.run.outputs import places, require_writable, source_file
+from irchroma.launch.run.outputs import places, require_masks_kept, require_writable, source_file
 
 _NAME = re.compile(r"[\w][\w .-]*")
 
@@ -178,6 +178,7 @@ def _check(config: CamerasConfig) -> None:
             require(camera)
         except ConfigError as error:
             raise ConfigError(f"cameras.{camera.name}: {error}") from error
+        require_masks_kept(camera, f"cameras.{camera.name}.privacy")
         try:
             own = places(camera, camera.name)
         except ConfigError as error:

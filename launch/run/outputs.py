@@ -81,8 +81,7 @@ def require_outputs(config: RunConfig) -> None:
         ConfigError: a file's conversion, or every output of a camera, has no place to be written to; or the
             masks that are drawn could not be kept.
     """
-    if config.privacy.file is not None and not config.privacy.file.exists():  # one that is may be for reading
-        require_writable(config.privacy.file, "--privacy")
+    require_masks_kept(config, "--privacy")
     faults: list[ConfigError | None] = []
     for text in config.to:
         try:
@@ -95,6 +94,12 @@ def require_outputs(config: RunConfig) -> None:
     for fault in faults:
         if fault is not None:
             raise fault
+
+
+def require_masks_kept(config: RunConfig, what: str) -> None:
+    """ConfigError, which names it as `what`, where the masks that are drawn could not be kept."""
+    if config.privacy.file is not None and not config.privacy.file.exists():  # one that is may be for reading
+        require_writable(config.privacy.file, what)
 
 
 def _require_output(text: str) -> None:

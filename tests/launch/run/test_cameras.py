@@ -127,6 +127,13 @@ def test_a_mistake_is_named_with_its_camera(
     assert message in capsys.readouterr().err
 
 
+def test_a_folder_for_drawn_masks_that_is_not_there_is_said_with_its_camera(tmp_path: Path) -> None:
+    there = f'[cameras.privacy]\nfile = "{tmp_path}/masks.json"\n'
+    assert not (loaded(tmp_path, GOOD + there).cameras[0].privacy.file or Path()).exists()
+    with pytest.raises(ConfigError, match=r"cameras\.a\.privacy .*the folder .*/nowhere does not exist"):
+        loaded(tmp_path, GOOD + there.replace("masks", "nowhere/masks"))
+
+
 def test_source_and_sinks_on_the_command_line_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
