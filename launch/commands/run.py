@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from irchroma.launch.config import to_toml
+from irchroma.launch.measured import SHOWN
 from irchroma.launch.notices import ServiceNotices, idle_since
 from irchroma.launch.run import flags as run_flags
 from irchroma.launch.run.cameras import cameras_toml, has_cameras, load_cameras
@@ -81,7 +82,8 @@ def run_with(args: argparse.Namespace, settings: dict[str, Any]) -> int:
     require_recording(config)
     places(config)
     require_outputs(config)
-    require_writable(config.output.stats, "--stats")
+    if config.output.stats != SHOWN:
+        require_writable(config.output.stats, "--stats")
     tune_process()
     settle_threads(config.neural.network.runtime, config.neural.network.threads)
     set_up(args.log, logging.WARNING if args.quiet else logging.INFO)

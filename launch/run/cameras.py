@@ -11,6 +11,7 @@ from typing import Any
 from irchroma.engines.choice import device_index
 from irchroma.engines.network.line import BatchOptions
 from irchroma.launch.config import ConfigError, from_table, load_toml, to_toml
+from irchroma.launch.measured import SHOWN
 from irchroma.launch.run.options import RunConfig, nested, require
 from irchroma.launch.run.outputs import places, require_masks_kept, require_writable, source_file
 
@@ -163,7 +164,7 @@ def _without_stats(config: RunConfig) -> RunConfig:
 def _check(config: CamerasConfig) -> None:
     names: set[str] = set()
     taken: dict[str, str] = {}
-    if config.stats is not None:
+    if config.stats is not None and config.stats != SHOWN:
         require_writable(config.stats, "--stats")
         taken[str(config.stats.resolve())] = "the statistics"
     for camera in config.cameras:

@@ -6,7 +6,6 @@ import argparse
 import functools
 import logging
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from irchroma.engines.choice import device_index
 from irchroma.engines.gpu import probe
 from irchroma.engines.processor import usable_cores
 from irchroma.launch.config import ConfigError
+from irchroma.launch.measured import SHOWN, show_json
 from irchroma.launch.run.options import RunConfig
 from irchroma.launch.run.passwords import page_token
 from irchroma.stream.protocols import VideoInfo
@@ -168,7 +168,7 @@ def require_writable(path: Path | None, what: str) -> None:
     Raises:
         ConfigError: it is a folder, its folder is missing, or writing is not allowed.
     """
-    if path is None or (what == "--stats" and str(path) == "-"):  # which is shown
+    if path is None:
         return
     if path.is_dir():
         raise ConfigError(f"{what} {path}: is a folder: give the file's name")
@@ -189,7 +189,7 @@ def require_results_writable(args: argparse.Namespace) -> None:
     """The same for the files that a command's `--json`, `--sheet` and `--plot` name, `-` left out."""
     for option in ("json", "sheet", "plot"):
         named = getattr(args, option, None)
-        if named is not None and str(named) != "-":
+        if named is not None and Path(named) != SHOWN:
             require_writable(Path(named), f"--{option}")
 
 
@@ -218,8 +218,8 @@ def write_statistics(path: Path, text: str) -> None:
         ConfigError: they cannot be written; says why.
     """
     try:
-        if str(path) == "-":
-            sys.stdout.write(text)
+        if path == SHOWN:
+            show_json(path, text)
             return
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
             file.write(text)
