@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple, cast
+from typing import NamedTuple, TypeVar, cast
 
 from irchroma.stream.errors import SinkError
 from irchroma.stream.gstreamer.sample import Unit
@@ -19,6 +19,7 @@ from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import FrameSink, VideoInfo
 
 log = logging.getLogger(__name__)
+_Answer = TypeVar("_Answer")
 
 _WAITING_LIVE, _WAITING_KEPT = 2, 15
 """Pictures of a live source that may wait for a sink: for one that shows them, and for one that keeps every
@@ -237,7 +238,7 @@ class SinkWriter:
                         if self._ending.is_set():
                             return
                         delay_s = min(2 * delay_s, self._deadlines.longest_delay_s)
-                        sink = self._sink = self._made_again(sink)
+                        sink = self._sink = self._made_again(generation, sink)
                     opened = True
                     self._call(generation, partial(sink.open, self._info, self._size))
                     self._note_open(first)
@@ -273,12 +274,12 @@ class SinkWriter:
             self.encode.add(time.monotonic_ns() - start_ns)
             self.written += 1
 
-    def _call(self, generation: int, call: Callable[[], None]) -> None:
+    def _call(self, generation: int, call: Callable[[], _Answer]) -> _Answer:
         if generation != self._generation:
             raise _Abandoned
         self._since_s = time.monotonic()
         try:
-            call()
+            return call()
         except (SinkError, RingClosed):
             raise
         except Exception as error:  # whatever it is, it is this sink's alone
@@ -296,13 +297,19 @@ class SinkWriter:
         self.reason = None
         self._opened.set()
 
-    def _made_again(self, before: FrameSink) -> FrameSink:
-        if self._remake is None:
+    def _made_again(self, generation: int, before: FrameSink) -> FrameSink:
+        remake = self._remake
+        if remake is None:
             raise SinkError(f"{self.label}: cannot be opened again")
-        made = self._remake()
-        follow: Callable[[FrameSink], None] | None = getattr(made, "follow", None)
-        if follow is not None:
-            follow(before)
+
+        def make() -> FrameSink:
+            made = remake()
+            follow: Callable[[FrameSink], None] | None = getattr(made, "follow", None)
+            if follow is not None:
+                follow(before)
+            return made
+
+        made = self._call(generation, make)  # what hangs may be asked, too
         self._lost += before.drops
         return made
 

@@ -71,9 +71,12 @@ class CallingSink(PipelineSink):
         self.away, self.answered = "", False
 
     def follow(self, before: FrameSink) -> None:
-        """See `FrameSink`: what the other end took of the one before it took of this run."""
+        """See `FrameSink`: what the other end took of the one before it took of this run.
+
+        What may hang, or is closed by another thread meanwhile, is not asked.
+        """
         if isinstance(before, CallingSink):
-            self.answered = before.answered or before._reached()
+            self.answered = before.answered
 
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
         """See `FrameSink.open`."""

@@ -212,6 +212,7 @@ class WhipSink(PublishingSink):
         if self._connected.is_set() and heard_s is not None and time.monotonic() - heard_s > _SILENT_S:
             self._heard_s = None
             self._hang_up(SinkError(f"{self.label}: has gone away"))
+            return
         super().write(rgb, pts_ns, duration_ns)
 
     def _reached(self) -> bool:

@@ -98,6 +98,30 @@ def test_one_that_is_made_again_is_told_of_the_one_before() -> None:
     assert second.followed is first
 
 
+@pytest.mark.alone
+@pytest.mark.parametrize("hangs", [True, False])
+def test_what_goes_wrong_while_a_sink_is_made_again_is_its_failure_and_another_is_made(hangs: bool) -> None:
+    let_go = threading.Event()
+
+    class Following(MemorySink):
+        def follow(self, before: FrameSink) -> None:
+            if not hangs:
+                raise AttributeError("its pipeline is gone")
+            assert let_go.wait(60)
+
+    first, last = Hanging("write"), MemorySink()
+    made: list[FrameSink] = [last, Following()]
+    writer = SinkWriter(first, "srt", made.pop, QUICK)
+    writer.open(LIVE, (4, 6))
+    until(lambda: bool(last.pictures) or writer.put(picture(1)) is not None)
+    assert writer.state == "open"
+    let_go.set()
+    first.let_go.set()
+    until(lambda: first.closed)
+    writer.finish()
+    assert writer.failure is None
+
+
 def test_it_is_tried_again_and_again_until_it_opens() -> None:
     class Refusing(MemorySink):
         def open(self, info: VideoInfo, size: tuple[int, int]) -> None:

@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -185,6 +186,36 @@ def test_what_the_sink_before_has_sent_counts_for_one_that_was_made_in_its_place
     after.follow(before)
     with fed(after):
         wait_for(lambda: after.drops)
+
+
+def test_one_that_was_made_in_its_place_asks_nothing_of_a_sink_that_may_hang(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    place = f"srt://127.0.0.1:{free_port()}"
+    before, after = open_sink(place), open_sink(place)
+    assert isinstance(before, CallingSink)
+    assert isinstance(after, CallingSink)
+    asked: list[bool] = []
+    monkeypatch.setattr(before, "_reached", lambda: asked.append(True))
+    after.follow(before)
+    assert not asked
+    assert not after.answered
+
+
+def test_a_picture_for_a_server_over_webrtc_that_has_gone_silent_is_one_drop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sink = open_sink(f"whip+http://127.0.0.1:{free_port()}/cam")
+    assert isinstance(sink, WhipSink)
+    sink.open(LIVE, SIZE)
+    sink._heard_s = time.monotonic() - 2 * whip._SILENT_S
+    sink._connected.set()
+    sink.write(PICTURE, 0, 40_000_000)
+    assert "has gone away" in sink.away
+    assert sink.drops == 1
+    sink._connected.clear()
+    with pytest.raises(SinkError, match="it got nothing of this run"):
+        sink.close()
 
 
 def test_a_file_whose_server_is_not_there_fails() -> None:
