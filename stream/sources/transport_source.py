@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -104,7 +105,7 @@ class HttpSource(_NetworkSource):
     def __init__(self, address: str, pictures: PictureOptions | None = None) -> None:
         """Raises SourceError for an address without a host."""
         super().__init__(pictures)
-        self._name = masked(address)
+        self._name, self._answers, self._heard_s = masked(address), False, 0.0
         self._url, self._user, self._password = split_credentials(address)
         try:
             parts = urlsplit(self._url)
@@ -128,7 +129,23 @@ class HttpSource(_NetworkSource):
 
     def _attach(self, coded: str, pipeline: Pipeline) -> None:
         super()._attach(coded, pipeline)
-        self._cap_parts(pipeline.element("parts"))
+        parts = pipeline.element("parts")
+        self._listen(parts)
+        self._cap_parts(parts)
+
+    def _listen(self, parts: Any) -> None:
+        """Note whether it answers in HTTP, and when something came: souphttpsrc tells each end alike."""
+        gst = modules()["Gst"]
+        self._answers, self._heard_s = False, time.monotonic()
+
+        def comes(_pad: Any, info: Any) -> Any:
+            event = info.get_event() if info.type & gst.PadProbeType.EVENT_DOWNSTREAM else None
+            if event is None or event.has_name("http-headers"):
+                self._answers, self._heard_s = True, time.monotonic()
+            return gst.PadProbeReturn.OK
+
+        kinds = gst.PadProbeType.BUFFER | gst.PadProbeType.EVENT_DOWNSTREAM
+        parts.get_static_pad("sink").add_probe(kinds, comes)
 
     def _cap_parts(self, parts: Any) -> None:
         """Let what never ends a picture fill no memory: multipartdemux waits for the end, however late."""
@@ -160,6 +177,7 @@ class HttpSource(_NetworkSource):
         name = self._name
         if failure is None:
             return SourceLost(f"{name}: no picture came within {self.open_timeout_s:g} s")
+        silent = time.monotonic() - self._heard_s > 0.9 * _SILENCE_S
         if failure.code == "not-authorized":
             if self._user:
                 return SourceRefused(f"{name}: the camera refuses this user and password")
@@ -172,15 +190,20 @@ class HttpSource(_NetworkSource):
             )
         if reason := why_unreachable(self._host, self._port, 2.0):
             return SourceLost(f"{name}: {reason}")
+        from_network = "GstSoupHTTPSrc" in failure.debug
+        if from_network and silent and self._answers:
+            return SourceLost(f"{name}: the camera answers, and then sends nothing for {_SILENCE_S} s")
+        if from_network and silent:
+            return SourceLost(f"{name}: the camera takes the connection and answers nothing")
         if failure.domain == "resource":
             nothing = "the camera has nothing at this path" if failure.code == "not-found" else ""
             return SourceLost(f"{name}: {nothing or masked(str(failure))}")
-        if "GstSoupHTTPSrc" in failure.debug and self._url.lower().startswith("https:"):
+        if from_network and self._url.lower().startswith("https:"):
             return SourceLost(
                 f"{name}: no encrypted connection: is its certificate one that is trusted here?"
             )
-        if "GstSoupHTTPSrc" in failure.debug:
-            return SourceLost(f"{name}: the camera takes the connection and answers nothing")
+        if from_network and not self._answers:
+            return SourceError(f"{name}: what answers there is no HTTP: is the port right?")
         if failure.domain == "stream" and failure.code in ("demux", "wrong-type", "failed", "decode"):
             return SourceError(
                 f"{name}: is no motion JPEG, which alone is read over HTTP: download a file first"

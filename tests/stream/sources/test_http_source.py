@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.server
 import socket
 import threading
@@ -87,6 +88,29 @@ def camera() -> Iterator[str]:
         thread.join()
 
 
+@contextlib.contextmanager
+def one_answer(answer: bytes, ends: bool) -> Iterator[int]:
+    """The port of a server that says that to the first who comes, and then ends or is silent."""
+    done = threading.Event()
+
+    def serve() -> None:
+        way, _ = there.accept()
+        with way:
+            way.sendall(answer)
+            way.recv(1000)
+            if not ends:
+                done.wait(60)
+
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield there.getsockname()[1]
+        finally:
+            done.set()
+            thread.join()
+
+
 def read_on(source: HttpSource) -> None:
     for _ in range(20):
         source.read(5)
@@ -141,6 +165,31 @@ def test_a_camera_that_answers_nothing_is_lost_and_may_be_waited_for(
         with pytest.raises(SourceLost, match="takes the connection and answers nothing"):
             source.open()
         source.close()
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=b\r\n\r\n"
+
+
+@pytest.mark.parametrize("picture", [b"", b"--b\r\nContent-Type: image/jpeg\r\n\r\n" + JPEG[:200]])
+def test_a_camera_that_stops_after_its_head_is_lost_and_told_to_have_answered(
+    picture: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport_source, "_SILENCE_S", 1)
+    with one_answer(HEAD + picture, ends=False) as port:
+        source = open_source(f"http://127.0.0.1:{port}/video.mjpg")
+        with pytest.raises(SourceLost, match="the camera answers, and then sends nothing for 1 s"):
+            source.open()
+        source.close()
+
+
+@pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH_9.6\r\n", bytes(range(256))])
+def test_what_is_no_http_is_no_camera_to_wait_for(answer: bytes) -> None:
+    with one_answer(answer, ends=True) as port:
+        source = open_source(f"http://127.0.0.1:{port}/video.mjpg")
+        with pytest.raises(SourceError, match="no HTTP: is the port right") as caught:
+            source.open()
+        source.close()
+    assert not isinstance(caught.value, SourceLost)
 
 
 def test_a_picture_that_never_ends_fills_no_memory(camera: str) -> None:
