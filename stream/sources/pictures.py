@@ -48,9 +48,14 @@ def scale_of(path: Path, megapixels: float = MEGAPIXELS) -> CameraScale | None:
     """Degrees of the counts of a picture file or of a folder's first picture, where they say so."""
     try:
         files = picture_files(path)
-        return open_pictures(files[0], megapixels).scale if files else None
-    except (SourceError, OSError):
+    except OSError:
         return None  # the source itself will say what is wrong
+    for file in files:
+        try:
+            return open_pictures(file, megapixels).scale
+        except (SourceError, OSError):
+            continue  # the source passes over it, too
+    return None
 
 
 def picture_files(path: Path) -> list[Path]:
@@ -81,7 +86,7 @@ class PictureSource:
         self._unread: list[SourceError] = []
 
     def open(self) -> VideoInfo:
-        """List the pictures and read the first. Raises SourceError with one clear line."""
+        """List the pictures and read the first that can be. SourceError, one clear line, where none can."""
         if self._rate <= 0:
             raise SourceError(f"rate of pictures must be above 0, got {self._rate}")
         files = picture_files(self._path) if self._path.is_dir() else [self._path]
@@ -95,11 +100,9 @@ class PictureSource:
             try:
                 count = self._file(file).count if several else 1
             except SourceError:
-                if number == 0:
-                    raise
                 count = 1  # which will not be read
             self._places += [(file, page) for page in range(count)]
-        first = self._picture(0)
+        first = self._first_readable()
         count = len(self._places)
         return VideoInfo(
             size=(first.shape[0], first.shape[1]),
@@ -110,6 +113,15 @@ class PictureSource:
             description=f"{count} picture{'s' * (count != 1)} from {self._path}",
             counts=first.dtype == np.uint16,
         )
+
+    def _first_readable(self) -> Pixels:
+        failure: SourceError | None = None
+        for number in range(len(self._places)):
+            try:
+                return self._picture(number)
+            except SourceError as error:
+                failure = failure or error
+        raise failure or SourceError(f"{self._path} holds no pictures")
 
     def _tell_others(self, pictures: int) -> None:
         """Say what else is in the folder."""

@@ -5,10 +5,11 @@ from fractions import Fraction
 import cv2
 import numpy as np
 import pytest
+from tests.stream.sources.flir_files import block, raw_of
 
 from irchroma.launch.picture_files import read_infrared
 from irchroma.stream.errors import SourceError, SourceFormatError
-from irchroma.stream.sources.pictures import PictureSource, natural_key, read_picture
+from irchroma.stream.sources.pictures import PictureSource, natural_key, read_picture, scale_of
 
 
 def ramp(dtype, channels=1):
@@ -131,6 +132,31 @@ def test_damaged_pictures_are_passed_over_and_named_at_the_end(tmp_path):
         source.read(1.0)
     assert "\n" not in str(caught.value)
     assert source.read(1.0) is None
+
+
+def test_a_folder_whose_first_pictures_are_damaged_begins_with_the_one_after(tmp_path):
+    folder = folder_of(tmp_path, 4)
+    (folder / "f0.png").write_bytes((folder / "f0.png").read_bytes()[:20])
+    (folder / "f1.png").write_bytes((folder / "f1.png").read_bytes()[:90])
+    source = PictureSource(folder)
+    info = source.open()
+    assert (info.size, info.frame_count, info.counts) == ((24, 32), 4, True)
+    assert [source.read(1.0).number for _ in range(2)] == [2, 3]
+    with pytest.raises(SourceError, match=r"f0\.png: .*, and so 1 more: 2 pictures were shown$"):
+        source.read(1.0)
+    for number in (2, 3):
+        (folder / f"f{number}.png").write_bytes(b"")
+    with pytest.raises(SourceError, match=r"f0\.png"):
+        source.open()
+
+
+def test_the_scale_of_a_folder_is_that_of_the_first_picture_that_can_be_read(tmp_path):
+    whole = block(raw_of(np.full((240, 320), 293.15)))
+    (tmp_path / "f1.fff").write_bytes(whole)
+    alone = scale_of(tmp_path / "f1.fff")
+    assert alone is not None
+    (tmp_path / "f0.fff").write_bytes(whole[:9000])
+    assert scale_of(tmp_path) == alone
 
 
 def test_what_is_not_there_or_empty_or_odd_is_one_clear_line(tmp_path):
