@@ -33,6 +33,9 @@ STANDS = 0.2
 PANS = 0.25
 """Share of the picture that moves from which it is the camera: of drawn scenes 0.4 and more do in a pan of a
 pixel a frame, though hardly 0.1 changes, and 0.13 where three people walk."""
+EDGE, EDGES_PAN = 12, 0.5
+"""Levels between neighbors at half size that are an edge, and share of the edges that moves in a pan over
+what is plain, such as the sea: 0.75 and more there, 0.25 at most where three people walk through a scene."""
 
 
 def stands_for_s(color_every: int) -> float:
@@ -128,9 +131,9 @@ class SteeredColor:
         ycc, confidence, news = color
         last, sizes = self._last, (work.shape, size)
         goes_on = sizes == self._sizes and not seen.cut
-        share, speed_px = _motion(seen, work.shape)
+        pans, speed_px = _motion(seen, work)
         self._moved_px += speed_px if goes_on else math.inf
-        if last is not None and goes_on and self._carries(seen, pts_ns, share):
+        if last is not None and goes_on and self._carries(seen, pts_ns, pans):
             self._last = last if last.ycc.shape[2] == 3 else _moved(last, seen, size != work.shape)
         else:
             self._at_ns, self._sizes = pts_ns, sizes
@@ -143,29 +146,40 @@ class SteeredColor:
             return Steered(at_size(ycc, size), at_size(confidence, size), None, news)
         return replace(self._last, ycc=self._last.ycc.copy(), confidence=self._last.confidence.copy())
 
-    def _carries(self, seen: Observation, pts_ns: int, share: float) -> bool:
+    def _carries(self, seen: Observation, pts_ns: int, pans: bool) -> bool:
         """Whether this frame's color is that of the one before, moved."""
         if seen.gain_jump or seen.active >= MOVING_CAMERA:
             return False
-        if share >= PANS and self._moved_px >= BELIEVED_PX:
+        if pans and self._moved_px >= BELIEVED_PX:
             return False
         frames = self.color_every if isinstance(self.color_every, int) else 1
         return 0 <= pts_ns - self._at_ns < stands_for_s(frames) * 1e9
 
 
-def _motion(seen: Observation, size: tuple[int, int]) -> tuple[float, float]:
-    """Share of the picture that moves, and how fast that does, work pixels since the frame before.
+def _motion(seen: Observation, work: Luma) -> tuple[bool, float]:
+    """Whether the camera pans, and how fast what moves does, work pixels since the frame before.
 
-    Where a camera pans, smooth areas do not seem to move; what does has the camera's speed. What is fast, and
-    less than a pan as fast moves, walks: the camera stands.
+    Where a camera pans, smooth areas do not seem to move; what does has the camera's speed. What is fast,
+    while less than a pan as fast moves and edges elsewhere stand, walks: the camera stands.
     """
     if seen.half_moving is None:
-        return 0.0, math.inf if seen.active > 0 else 0.0
-    share = cv2.countNonZero(seen.half_moving) / math.prod(half_size(size))
-    speed_px = seen.speed_px / math.sqrt(share) if share else 0.0
-    if share < PANS and speed_px >= BELIEVED_PX:
-        speed_px = 0.0
-    return share, math.inf if seen.active >= STANDS else speed_px
+        return False, math.inf if seen.active > 0 else 0.0
+    share = cv2.countNonZero(seen.half_moving) / math.prod(half_size(work.shape))
+    speed_px, pans = seen.speed_px / math.sqrt(share) if share else 0.0, share >= PANS
+    if not pans and speed_px >= BELIEVED_PX:
+        pans = _edges_that_move(seen, work) >= EDGES_PAN
+        speed_px = speed_px if pans else 0.0
+    return pans, math.inf if seen.active >= STANDS else speed_px
+
+
+def _edges_that_move(seen: Observation, work: Luma) -> float:
+    """Share of the picture's edges."""
+    height, width = half_size(work.shape)
+    small = cv2.resize(work, (width, height), interpolation=cv2.INTER_AREA)
+    steps = cv2.morphologyEx(small, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    edges = cv2.compare(steps, EDGE, cv2.CMP_GE)
+    moving = cv2.bitwise_and(edges[seen.half_area or np.s_[:, :]], seen.half_moving)
+    return cv2.countNonZero(moving) / max(1, cv2.countNonZero(edges))
 
 
 def _moved(last: Steered, seen: Observation, halved: bool) -> Steered:

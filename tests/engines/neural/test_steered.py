@@ -138,6 +138,31 @@ def test_in_a_pan_however_slow_a_steered_frame_has_the_reference_where_the_scene
     assert max(off_px) < 1.0
 
 
+@pytest.mark.parametrize(("plain", "speed_px"), [(0.7, 1.0), (0.7, 4.0), (0.85, 2.0)])
+def test_in_a_pan_over_a_sea_or_sky_little_moves_and_the_reference_stays_all_the_same(
+    plain: float, speed_px: float
+) -> None:
+    """What is plain does not seem to move: taken for walkers, the reference stood for 0.25 s."""
+    rgb, infrared = daytime_scene.draw(3, (240, 480), 68)
+    rows = int(240 * plain)
+    rgb[:rows], infrared[:rows] = (120, 160, 210), np.linspace(60, 82, rows).astype(np.uint8)[:, None]
+    begin = np.s_[:, 80:400]
+    reference = Reference(np.ascontiguousarray(rgb[begin]), np.full((240, 320), 255, np.uint8), "sea.png")
+    steering = ReferenceSteering(ReferenceOptions(Path("sea.png")), [reference])
+    steered, stage = SteeredColor(steering), TemporalStage()
+    noise, off_px = np.random.default_rng(0), []
+    for number in range(13):
+        shift = np.array([[1, 0, -80 - speed_px * number], [0, 1, 0]], np.float32)
+        frame = cv2.warpAffine(infrared.astype(np.float32), shift, (320, 240))
+        seen_now = np.clip(frame + noise.normal(0, 2, frame.shape), 0, 255).astype(np.uint8)
+        pts_ns = number * SECOND_NS // 30
+        seen = stage.observe(seen_now, pts_ns)
+        made = steered.live(seen, seen_now, color_of(seen_now), half(seen_now), pts_ns)
+        assert made.scenery is not None
+        off_px.append(abs(320 * made.scenery.laid.matrix[0, 2] - speed_px * number))
+    assert max(off_px) < 1.0
+
+
 class ToldSteering(ReferenceSteering):
     """Keeps by how much it was told that the camera may have moved."""
 
