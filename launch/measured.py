@@ -10,7 +10,6 @@ import platform
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -37,6 +36,8 @@ _PACKAGES = (
 
 def circumstances() -> dict[str, Any]:
     """Commit, date, processor, cores, system and package versions of this very run."""
+    from importlib.metadata import PackageNotFoundError, version  # 10 ms of every start
+
     versions = {}
     for package in _PACKAGES:
         try:
