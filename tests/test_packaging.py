@@ -99,7 +99,7 @@ HOMES = {
     "tensorrt": {"engines/gpu/plans/library.py"},
     "tensorrt_rtx": {"engines/gpu/plans/library.py"},
     "voyager": {"engines/retrieval/neighbors.py"},
-    "ray": {"launch/ray_door.py"},
+    "ray": {"launch/fleet/ray_door.py"},
     "cryptography": {"stream/sinks/evidence/signing.py"},
     "skimage": {"engines/measures/metrics.py"},
 }

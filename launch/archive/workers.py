@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from irchroma.launch.archive.segment import Job
-from irchroma.launch.ray_door import connected
+from irchroma.launch.fleet.ray_door import connected
 
 log = logging.getLogger(__name__)
 

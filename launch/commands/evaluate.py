@@ -17,16 +17,16 @@ from numpy.typing import NDArray
 from irchroma.engines.measures import metrics
 from irchroma.engines.measures.metrics import Scores
 from irchroma.launch.measured import Measured, by_light, circumstances, finite, show_json, summary, words_of
-from irchroma.launch.picture_files import (
+from irchroma.launch.progress import Progress
+from irchroma.launch.run.process import settle_threads
+from irchroma.launch.stills.coloring import StillPictures, add_engine_arguments, luma_of, options_from
+from irchroma.launch.stills.picture_files import (
     PictureError,
     contact_sheet,
     list_pairs,
     read_pair,
     write_rgb,
 )
-from irchroma.launch.progress import Progress
-from irchroma.launch.run.process import settle_threads
-from irchroma.launch.stills import StillPictures, add_engine_arguments, luma_of, options_from
 
 EXAMPLE = "irchroma evaluate pairs/ --engine nir --size best --json nir_best.json --sheet nir_best.png"
 

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-EXAMPLE = """irchroma fleet up --config launch/fleet.toml
+EXAMPLE = """irchroma fleet up --config launch/fleet/fleet.toml
   irchroma fleet simulate --cameras 1000 --nodes 60 --days 30 --json fleet.json"""
 ACTIONS = {
     "up": (
         "run the cameras on the machines of a Ray cluster",
-        "irchroma fleet up --config launch/fleet.toml",
+        "irchroma fleet up --config launch/fleet/fleet.toml",
     ),
     "status": ("what runs where, and how", "irchroma fleet status --json fleet.json"),
     "logs": ("what all machines log, or one camera", "irchroma fleet logs gate --follow"),

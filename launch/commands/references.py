@@ -15,9 +15,15 @@ from irchroma.engines.retrieval.library import Entry, Match, ReferenceLibrary, d
 from irchroma.launch.arguments import add_actions
 from irchroma.launch.commands.calibrate.reference import pictures
 from irchroma.launch.measured import words_of, write_json
-from irchroma.launch.picture_files import PictureError, contact_sheet, list_pictures, read_infrared, write_rgb
 from irchroma.launch.progress import Progress
-from irchroma.launch.stills import luma_of
+from irchroma.launch.stills.coloring import luma_of
+from irchroma.launch.stills.picture_files import (
+    PictureError,
+    contact_sheet,
+    list_pictures,
+    read_infrared,
+    write_rgb,
+)
 
 EXAMPLE = """irchroma references add holiday/ yard.jpg --from-run day.mp4
   irchroma references search night.png --top 5 --sheet found.png

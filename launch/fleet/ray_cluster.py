@@ -13,9 +13,9 @@ from typing import Any
 
 from irchroma.launch.fleet.host import CameraHost
 from irchroma.launch.fleet.placement import Node
+from irchroma.launch.fleet.ray_door import connected
 from irchroma.launch.fleet.reports import Line, LogBook
 from irchroma.launch.fleet.supervisor import HostLost, NodeProcesses
-from irchroma.launch.ray_door import connected
 from irchroma.stream.errors import StreamError
 
 log = logging.getLogger(__name__)

@@ -124,7 +124,7 @@ def test_kubernetes_workers_know_the_passwords_that_the_fleet_names() -> None:
         assert {"name": "RAY_worker_niceness", "value": "0"} in container["env"]
     assert worker["envFrom"] == [{"secretRef": {"name": "cameras"}}]
     assert "envFrom" not in front  # no camera runs there
-    fleet = (FOLDER.parent / "fleet.toml").read_text(encoding="utf-8")
+    fleet = (FOLDER.parent / "fleet" / "fleet.toml").read_text(encoding="utf-8")
     named = set(re.findall(r"\$\{([A-Z_]+)\}", fleet)) - {"NAME"}
     assert named
     assert named <= set(re.findall(r"--from-literal (\w+)=", text))

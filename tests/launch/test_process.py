@@ -15,7 +15,7 @@ from tests.waiting import free_port, wait_for
 
 from irchroma.launch.cli import main
 from irchroma.launch.config import load_toml
-from irchroma.launch.picture_files import write_rgb
+from irchroma.launch.stills.picture_files import write_rgb
 from irchroma.stream.sources.file_source import FileSource
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -109,7 +109,7 @@ def test_an_interrupt_before_the_command_line_and_after_it_says_nothing(moment: 
 
 BUSY = """
 import hashlib, sys
-from irchroma.launch.stills import StillPictures
+from irchroma.launch.stills.coloring import StillPictures
 def long(self, pixels):
     print("busy", flush=True)
     hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)  # a minute and more in C

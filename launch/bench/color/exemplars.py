@@ -36,13 +36,13 @@ from irchroma.engines.neural.options import NeuralOptions
 from irchroma.engines.recolor.color_space import lab_to_rgb, luma_to_rgb, rgb_to_lab, rgb_to_ycc
 from irchroma.engines.reference.pictures import AUTO, Reference, is_gray
 from irchroma.engines.reference.shown import Light
+from irchroma.launch.bench.child import json_of
 from irchroma.launch.bench.speed.cpu import MASKS
-from irchroma.launch.child import json_of
 from irchroma.launch.measured import finite, spread, write_json
-from irchroma.launch.picture_files import PictureError, list_pairs, read_pair, write_rgb
 from irchroma.launch.progress import Progress
 from irchroma.launch.run.process import tune_process
-from irchroma.launch.stills import luma_of
+from irchroma.launch.stills.coloring import luma_of
+from irchroma.launch.stills.picture_files import PictureError, list_pairs, read_pair, write_rgb
 
 EXAMPLE = "irchroma bench exemplars pairs/ --band thermal --json exemplars.json --sheet exemplars.png"
 CROP = 0.875

@@ -25,9 +25,9 @@ from irchroma.engines.recolor.color_space import rgb_to_ycc, ycc_to_rgb
 from irchroma.engines.retrieval.features import describe
 from irchroma.launch.bench.clips import Clip, recorded
 from irchroma.launch.measured import Measured, summary, write_json
-from irchroma.launch.picture_files import PictureError, contact_sheet, list_pairs, read_pair, write_rgb
 from irchroma.launch.progress import Progress
-from irchroma.launch.stills import StillOptions, StillPictures, luma_of
+from irchroma.launch.stills.coloring import StillOptions, StillPictures, luma_of
+from irchroma.launch.stills.picture_files import PictureError, contact_sheet, list_pairs, read_pair, write_rgb
 from irchroma.stream.picture.lettering import WHITE
 
 EXAMPLE = "irchroma bench quality pairs/ --band nir --json quality.json --plot quality.png"

@@ -23,9 +23,9 @@ from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.engines.recolor.color_space import luma_to_rgb
 from irchroma.engines.reference.pictures import read_picture, save_references
 from irchroma.launch.measured import spread, write_json
-from irchroma.launch.picture_files import PictureError, list_pairs, read_pair, read_rgb, write_rgb
 from irchroma.launch.progress import Progress
-from irchroma.launch.stills import luma_of
+from irchroma.launch.stills.coloring import luma_of
+from irchroma.launch.stills.picture_files import PictureError, list_pairs, read_pair, read_rgb, write_rgb
 
 EXAMPLE = "irchroma bench reference camera/ --band thermal --json reference.json --sheet reference.png"
 FRAME_NS = 1_000_000_000

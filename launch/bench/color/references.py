@@ -22,7 +22,9 @@ from irchroma.engines.retrieval.follower import FINALISTS
 from irchroma.engines.retrieval.library import SHORTLIST
 from irchroma.engines.retrieval.neighbors import Neighbors
 from irchroma.launch.measured import write_json
-from irchroma.launch.picture_files import (
+from irchroma.launch.progress import Progress
+from irchroma.launch.stills.coloring import luma_of
+from irchroma.launch.stills.picture_files import (
     PictureError,
     contact_sheet,
     list_pairs,
@@ -31,8 +33,6 @@ from irchroma.launch.picture_files import (
     read_rgb,
     write_rgb,
 )
-from irchroma.launch.progress import Progress
-from irchroma.launch.stills import luma_of
 from irchroma.stream.synthetic.camera import SyntheticCamera
 from irchroma.stream.synthetic.options import SyntheticOptions
 

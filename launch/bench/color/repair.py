@@ -25,8 +25,14 @@ from irchroma.engines.repair.mask import WIDE_PX, Holes, Mask, MaskError, NamedM
 from irchroma.engines.repair.repairer import RepairOptions, VideoRepair
 from irchroma.launch.bench.color.damage import measure_damage
 from irchroma.launch.measured import spread, write_json
-from irchroma.launch.picture_files import PictureError, contact_sheet, list_pictures, read_infrared, write_rgb
 from irchroma.launch.progress import Progress
+from irchroma.launch.stills.picture_files import (
+    PictureError,
+    contact_sheet,
+    list_pictures,
+    read_infrared,
+    write_rgb,
+)
 
 EXAMPLE = "irchroma bench repair --data DIR --clip pan.mp4 --json repair.json --sheet repair.png"
 Luma = NDArray[np.uint8]

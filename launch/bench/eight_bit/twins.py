@@ -17,11 +17,11 @@ from irchroma.calibration.recordings import InfraredFrames
 from irchroma.engines import catalog
 from irchroma.engines.network.eight_bit.twins import twin_path
 from irchroma.engines.network.record import read_record
-from irchroma.launch.child import json_of
+from irchroma.launch.bench.child import json_of
 from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import write_json
-from irchroma.launch.picture_files import list_pairs, read_pair
-from irchroma.launch.stills import luma_of
+from irchroma.launch.stills.coloring import luma_of
+from irchroma.launch.stills.picture_files import list_pairs, read_pair
 
 EXAMPLE = "irchroma bench twins --nir pairs/nir --thermal pairs/thermal --json launch/benchmarks/twins.json"
 MASKS = {"AVX2": "AVX2", "AVX512 with VNNI": "AVX512_CORE_VNNI", "as it is": ""}

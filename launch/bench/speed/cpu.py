@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.launch.arguments import size_of
+from irchroma.launch.bench.child import finished, json_of
 from irchroma.launch.bench.speed.cameras import ClipServer
 from irchroma.launch.bench.speed.cpu_stages import gst_launch, moving_pictures
-from irchroma.launch.child import finished, json_of
 from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import write_json
 from irchroma.stream.protocols import VideoInfo

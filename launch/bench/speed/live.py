@@ -24,8 +24,8 @@ import numpy as np
 from irchroma.engines.reference.pictures import Reference
 from irchroma.engines.retrieval.library import ReferenceLibrary
 from irchroma.launch.arguments import size_of
+from irchroma.launch.bench.child import finished
 from irchroma.launch.bench.speed.cpu import MASKS
-from irchroma.launch.child import finished
 from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import spread, write_json
 from irchroma.stream.sinks.encoding.encoders import EncoderTask, choose_encoder

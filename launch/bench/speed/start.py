@@ -13,9 +13,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from irchroma.launch.bench.child import finished
 from irchroma.launch.bench.speed.cameras import ClipServer
 from irchroma.launch.bench.speed.cpu import MASKS
-from irchroma.launch.child import finished
 from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import spread, write_json
 

@@ -19,9 +19,9 @@ from irchroma.engines.network.record import NetworkRecord, with_record
 from irchroma.engines.network.tuning import TUNED
 from irchroma.engines.network.weight_storage import save
 from irchroma.launch.measured import finite, write_json
-from irchroma.launch.picture_files import list_pairs, read_pair
 from irchroma.launch.progress import Progress
-from irchroma.launch.stills import luma_of
+from irchroma.launch.stills.coloring import luma_of
+from irchroma.launch.stills.picture_files import list_pairs, read_pair
 from irchroma.stream.tone.daylight import ColorCameraDetector
 
 EXAMPLE = """irchroma calibrate color rtsp://camera/stream --collect pairs/ --seconds 172800 --out gate.onnx

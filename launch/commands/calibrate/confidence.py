@@ -19,9 +19,9 @@ from irchroma.engines.measures.natural_truth import natural
 from irchroma.engines.network.trust import WatchedNetwork, with_trust
 from irchroma.engines.network.weight_storage import load, save
 from irchroma.launch.measured import write_json
-from irchroma.launch.picture_files import list_pairs, list_pictures, read_pair, read_rgb
 from irchroma.launch.progress import Progress
-from irchroma.launch.stills import luma_of
+from irchroma.launch.stills.coloring import luma_of
+from irchroma.launch.stills.picture_files import list_pairs, list_pictures, read_pair, read_rgb
 
 EXAMPLE = """irchroma calibrate confidence pairs/train --beyond photographs/ --engine thermal:fast \\
       --out engines/weights/thermal_fast.onnx --json confidence_thermal_fast.json"""

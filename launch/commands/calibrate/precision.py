@@ -31,9 +31,9 @@ from irchroma.engines import catalog
 from irchroma.engines.network.eight_bit.quantization import PRECISIONS
 from irchroma.engines.network.network import Network, NetworkOptions, open_network
 from irchroma.launch.measured import write_json
-from irchroma.launch.picture_files import contact_sheet, list_pairs, read_pair, write_rgb
 from irchroma.launch.progress import Progress
-from irchroma.launch.stills import luma_of
+from irchroma.launch.stills.coloring import luma_of
+from irchroma.launch.stills.picture_files import contact_sheet, list_pairs, read_pair, write_rgb
 
 EXAMPLE = """irchroma calibrate precision night.mp4 --engine nir:best --out nir_best_int8.onnx
   irchroma run rtsp://camera/stream --to rtsp://:8554/gate --engine nir --weights nir_best_int8.onnx"""

@@ -279,4 +279,7 @@ def test_what_a_fleet_cannot_use_is_one_line(tmp_path: Path, before: str, after:
 
 
 def test_the_example_is_a_fleet_s_file() -> None:
-    assert [camera.group for camera in load_fleet(Path("launch/fleet.toml")).cameras] == ["yard", "yard"]
+    assert [camera.group for camera in load_fleet(Path("launch/fleet/fleet.toml")).cameras] == [
+        "yard",
+        "yard",
+    ]

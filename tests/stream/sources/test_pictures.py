@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tests.stream.sources.flir_files import block, raw_of
 
-from irchroma.launch.picture_files import read_infrared
+from irchroma.launch.stills.picture_files import read_infrared
 from irchroma.stream.errors import SourceError, SourceFormatError
 from irchroma.stream.sources.pictures import PictureSource, natural_key, read_picture, scale_of
 

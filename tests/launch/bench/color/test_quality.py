@@ -13,7 +13,7 @@ import pytest
 
 from irchroma.engines.errors import EngineError
 from irchroma.launch.bench.color import quality
-from irchroma.launch.picture_files import PictureError
+from irchroma.launch.stills.picture_files import PictureError
 
 pytest.importorskip("skimage", reason="measuring needs scikit-image")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from irchroma.launch.bench.child import finished
 from irchroma.launch.bench.speed.start import compiled_once, first_pictures
-from irchroma.launch.child import finished
 from irchroma.launch.config import ConfigError
 
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from irchroma.launch.picture_files import GROUND, PictureError, contact_sheet, write_rgb
+from irchroma.launch.stills.picture_files import GROUND, PictureError, contact_sheet, write_rgb
 
 LUMA = np.full((96, 128), 200, np.uint8)
 RED = np.zeros((48, 64, 3), np.uint8)

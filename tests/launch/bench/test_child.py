@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from irchroma.launch.child import finished, json_of
+from irchroma.launch.bench.child import finished, json_of
 from irchroma.launch.config import ConfigError
 
 
