@@ -23,7 +23,7 @@ from irchroma.launch.archive.plan import Recording, cut
 from irchroma.launch.archive.segment import FULL, UNWRITABLE, Done, Job, digest_of, unwritten
 from irchroma.launch.archive.workers import Workers
 from irchroma.launch.arguments import one_line
-from irchroma.launch.run.options import load
+from irchroma.launch.run.settings.options import load
 from irchroma.stream.errors import SinkError, SourceError, StreamError
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sinks.files.joined_file import JOINED_PARSER, JoinedFile

@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from irchroma.launch.run.options import RunConfig, load, with_engine
 from irchroma.launch.run.process import settle_threads, tune_process
+from irchroma.launch.run.settings.options import RunConfig, load, with_engine
 from irchroma.launch.run.wiring import build_loop
 from irchroma.stream.errors import NO_ROOM, SinkError, SourceError, StreamError
 from irchroma.stream.loop.loop import Loop

@@ -20,9 +20,9 @@ from irchroma.launch.archive.plan import Recording, find_recordings
 from irchroma.launch.archive.workers import open_workers
 from irchroma.launch.config import ConfigError
 from irchroma.launch.progress import Progress
-from irchroma.launch.run import flags as run_flags
-from irchroma.launch.run.options import load
 from irchroma.launch.run.process import set_up
+from irchroma.launch.run.settings import flags as run_flags
+from irchroma.launch.run.settings.options import load
 from irchroma.stream.errors import StreamError
 from irchroma.stream.sources.packets import read_packets
 

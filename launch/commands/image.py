@@ -16,9 +16,9 @@ from irchroma.engines.repair.mask import MaskError
 from irchroma.launch.archive.plan import SUFFIXES as VIDEO_SUFFIXES
 from irchroma.launch.config import ConfigError
 from irchroma.launch.progress import Progress
-from irchroma.launch.run.options import RepairChoice
 from irchroma.launch.run.process import interruptible, settle_threads
 from irchroma.launch.run.repairing import PictureRepair
+from irchroma.launch.run.settings.options import RepairChoice
 from irchroma.launch.stills.coloring import StillPictures, add_engine_arguments, options_from
 from irchroma.launch.stills.picture_files import (
     WRITTEN,

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from irchroma.launch.commands.run import run_with
-from irchroma.launch.run import flags as run_flags
+from irchroma.launch.run.settings import flags as run_flags
 from irchroma.stream.errors import SourceError
 from irchroma.stream.matroska import MatroskaError, tracks_of
 from irchroma.stream.sinks.evidence.evidence_file import RAW_NAME

@@ -1,1 +1,1 @@
-"""A run: its options and flags, its wiring, its cameras, control while it goes, and the process around it."""
+"""A run: its settings and wiring, its cameras, who watches and controls it, and the process around it."""

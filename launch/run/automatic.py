@@ -29,8 +29,8 @@ from irchroma.engines.neural.speed.load_control import LoadController
 from irchroma.engines.neural.speed.used import UseMeter
 from irchroma.launch.config import ConfigError, dotted_keys, load_toml
 from irchroma.launch.measured import circumstances
-from irchroma.launch.run.options import RunConfig, load
 from irchroma.launch.run.outputs import encoding_work
+from irchroma.launch.run.settings.options import RunConfig, load
 from irchroma.stream.loop.latency import LatencyMeter
 from irchroma.stream.loop.loop import Loop
 from irchroma.stream.protocols import VideoInfo

@@ -12,8 +12,8 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from irchroma.launch.config import ConfigError
-from irchroma.launch.run.options import RunConfig
-from irchroma.launch.run.passwords import state_folder
+from irchroma.launch.run.settings.options import RunConfig
+from irchroma.launch.run.settings.passwords import state_folder
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import Colorizer, Composer, Job
 from irchroma.stream.sensor.telemetry import CameraTelemetry

@@ -17,15 +17,15 @@ from irchroma.engines.errors import EngineError
 from irchroma.engines.network.sharing import SharedPool
 from irchroma.engines.processor import usable_cores
 from irchroma.launch.config import ConfigError
-from irchroma.launch.notices import ServiceNotices, idle_since
 from irchroma.launch.progress import Progress
-from irchroma.launch.run.cameras import CameraRun, CamerasConfig
 from irchroma.launch.run.control.rereading import Reread, reread_all
-from irchroma.launch.run.monitor import Monitor
-from irchroma.launch.run.options import RunConfig
+from irchroma.launch.run.monitoring.monitor import Monitor
+from irchroma.launch.run.monitoring.notices import ServiceNotices, idle_since
 from irchroma.launch.run.outputs import write_statistics
-from irchroma.launch.run.passwords import revealed
 from irchroma.launch.run.process import stop_on_signals
+from irchroma.launch.run.settings.cameras import CameraRun, CamerasConfig
+from irchroma.launch.run.settings.options import RunConfig
+from irchroma.launch.run.settings.passwords import revealed
 from irchroma.launch.run.wiring import Shared, build_loop
 from irchroma.stream.errors import SinkError, SourceError, StreamError
 from irchroma.stream.loop.loop import Loop
@@ -109,7 +109,7 @@ class CameraFeed:
         return {**self.monitor.health.figures(), "frames": 0}
 
     def state(self) -> str:
-        """See `irchroma.launch.run.health.State`."""
+        """See `irchroma.launch.run.monitoring.health.State`."""
         return self.monitor.health.look().state
 
     def _first_loop(self) -> Loop | None:

@@ -22,7 +22,7 @@ from irchroma.engines.cache import write_atomically
 from irchroma.engines.network import ahead
 from irchroma.engines.network.network import NetworkOptions
 from irchroma.engines.processor import usable_cores
-from irchroma.launch.run.options import RunConfig
+from irchroma.launch.run.settings.options import RunConfig
 from irchroma.stream.gstreamer import door
 from irchroma.stream.sinks.encoding.encoders import ASSUMED_RATE, EncoderTask, encode_once, x264_launch
 from irchroma.stream.sinks.open_sink import public

@@ -17,8 +17,8 @@ from irchroma.engines.gpu import probe
 from irchroma.engines.processor import usable_cores
 from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import SHOWN, show_json
-from irchroma.launch.run.options import RunConfig
-from irchroma.launch.run.passwords import page_token
+from irchroma.launch.run.settings.options import RunConfig
+from irchroma.launch.run.settings.passwords import page_token
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sinks.encoding.encoders import ASSUMED_RATE
 from irchroma.stream.sinks.encoding.haste import HURRIED_WORK, hurried

@@ -20,7 +20,7 @@ from irchroma.engines.repair.lost import LostBlocks
 from irchroma.engines.repair.mask import FrameMasks, Mask, MaskError, NamedMasks, read_mask, require_some
 from irchroma.engines.repair.repairer import RepairOptions, VideoRepair
 from irchroma.engines.repair.stream_damage import StreamDamage
-from irchroma.launch.run.options import RepairChoice
+from irchroma.launch.run.settings.options import RepairChoice
 from irchroma.stream.remarks import remark
 from irchroma.stream.sensor.profile import load_profile
 

@@ -31,8 +31,9 @@ from irchroma.launch.run.control.rereading import Reread
 from irchroma.launch.run.control.run_control import RunControl
 from irchroma.launch.run.evidence import EvidenceFacts, evidence_sink, make_recorder
 from irchroma.launch.run.loading import remember
-from irchroma.launch.run.monitor import FlickerWatch
-from irchroma.launch.run.options import (
+from irchroma.launch.run.monitoring.monitor import FlickerWatch
+from irchroma.launch.run.outputs import pictures_stay, sink_options
+from irchroma.launch.run.settings.options import (
     OutputOptions,
     RunConfig,
     band_of,
@@ -43,7 +44,6 @@ from irchroma.launch.run.options import (
     with_scale,
     with_words,
 )
-from irchroma.launch.run.outputs import pictures_stay, sink_options
 from irchroma.launch.run.temperature.run_thermometer import Watches, thermometer_of
 from irchroma.stream.loop.loop import Loop, LoopOptions
 from irchroma.stream.loop.raw_keeper import RawKeeper

@@ -22,7 +22,7 @@ from irchroma.calibration.settings_choice import (
 )
 from irchroma.engines.neural.speed.ladder import MEASURED, Rung, candidates, quality
 from irchroma.launch.commands.calibrate.speed import CHOSEN, add_arguments, draw_speed
-from irchroma.launch.run.options import RunConfig, load
+from irchroma.launch.run.settings.options import RunConfig, load
 
 if sys.version_info >= (3, 11):
     import tomllib

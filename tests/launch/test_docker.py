@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from irchroma.launch.run.options import load, require
+from irchroma.launch.run.settings.options import load, require
 from irchroma.stream.sinks.http.metrics import exposition
 from irchroma.stream.sinks.open_sink import open_sink
 

@@ -261,8 +261,8 @@ def test_build_takes_the_same_name_as_inspect(capsys: pytest.CaptureFixture[str]
 
 
 def test_overload_is_said_less_and_less_often(caplog: pytest.LogCaptureFixture) -> None:
-    from irchroma.launch.run.monitor import Monitor
-    from irchroma.launch.run.options import RunConfig
+    from irchroma.launch.run.monitoring.monitor import Monitor
+    from irchroma.launch.run.settings.options import RunConfig
     from irchroma.stream.loop.fakes import MemorySource
     from irchroma.stream.loop.loop import Loop, LoopOptions
 

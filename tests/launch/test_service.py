@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from irchroma.launch.run.options import load
-from irchroma.launch.run.passwords import revealed
+from irchroma.launch.run.settings.options import load
+from irchroma.launch.run.settings.passwords import revealed
 
 UNIT = Path(__file__).resolve().parents[2] / "launch" / "irchroma@.service"
 _MOST_EXPOSED = 40  # tenths of what `systemd-analyze security` gives; it was 84 once

@@ -14,9 +14,9 @@ from typing import Any
 from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import write_json
 from irchroma.launch.run.automatic import Governor, prepare
-from irchroma.launch.run.monitor import Monitor
-from irchroma.launch.run.options import load
+from irchroma.launch.run.monitoring.monitor import Monitor
 from irchroma.launch.run.process import stop_on_signals, tune_process
+from irchroma.launch.run.settings.options import load
 from irchroma.launch.run.wiring import build_loop
 from irchroma.stream.loop.latency import LatencyMeter
 from irchroma.stream.loop.loop import Loop

@@ -34,9 +34,9 @@ from irchroma.engines.neural.speed.load_control import LIMIT_MS
 from irchroma.launch.measured import machine_line
 from irchroma.launch.progress import Progress
 from irchroma.launch.run.automatic import stored_path
-from irchroma.launch.run.monitor import Monitor
-from irchroma.launch.run.options import load
+from irchroma.launch.run.monitoring.monitor import Monitor
 from irchroma.launch.run.process import tune_process
+from irchroma.launch.run.settings.options import load
 from irchroma.launch.run.wiring import build_loop
 from irchroma.launch.stills.picture_files import GROUND, INK, write_rgb
 from irchroma.stream.loop.latency import LatencyMeter

@@ -10,7 +10,7 @@ from typing import Any
 
 from irchroma.launch.config import ConfigError, shortened
 from irchroma.launch.run.control.run_control import RunControl
-from irchroma.launch.run.options import RunConfig
+from irchroma.launch.run.settings.options import RunConfig
 
 log = logging.getLogger(__name__)
 

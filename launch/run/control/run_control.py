@@ -11,7 +11,7 @@ from irchroma.engines import catalog
 from irchroma.engines.neural.given_picture import STRONGEST
 from irchroma.engines.palette.tables import PALETTES, palette_table
 from irchroma.launch.config import ConfigError, nearest, shortened
-from irchroma.launch.run.options import RunConfig, whole_name
+from irchroma.launch.run.settings.options import RunConfig, whole_name
 from irchroma.stream.loop.loop import Loop
 from irchroma.stream.protocols import Colorizer
 from irchroma.stream.sensor.thermometer import Thermometer

@@ -7,8 +7,8 @@ import time
 from typing import Any
 
 from irchroma.launch.config import ConfigError
-from irchroma.launch.run.events import EventHook
-from irchroma.launch.run.options import RunConfig
+from irchroma.launch.run.monitoring.events import EventHook
+from irchroma.launch.run.settings.options import RunConfig
 from irchroma.launch.run.temperature.mqtt import MqttTeller
 from irchroma.stream.frame import Frame
 from irchroma.stream.protocols import FrameWatch

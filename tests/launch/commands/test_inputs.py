@@ -21,8 +21,8 @@ from tests.stream.sources.flir_files import block, radiometric_jpeg, raw_of
 from tests.waiting import free_port, wait_for
 
 from irchroma.launch.cli import main
-from irchroma.launch.run.monitor import _GAVE_WAY, Monitor
-from irchroma.launch.run.options import RunConfig, with_scale
+from irchroma.launch.run.monitoring.monitor import _GAVE_WAY, Monitor
+from irchroma.launch.run.settings.options import RunConfig, with_scale
 from irchroma.stream.errors import SourceError, SourceFormatError, StreamError
 from irchroma.stream.frame import Frame
 from irchroma.stream.gstreamer.door import modules

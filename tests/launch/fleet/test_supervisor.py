@@ -279,7 +279,5 @@ def test_what_a_fleet_cannot_use_is_one_line(tmp_path: Path, before: str, after:
 
 
 def test_the_example_is_a_fleet_s_file() -> None:
-    assert [camera.group for camera in load_fleet(Path("launch/fleet/fleet.toml")).cameras] == [
-        "yard",
-        "yard",
-    ]
+    example = load_fleet(Path("launch/fleet/fleet.toml"))
+    assert [camera.group for camera in example.cameras] == ["yard", "yard"]

@@ -34,7 +34,7 @@ from irchroma.launch.run.automatic import (
     prepare,
     stored_path,
 )
-from irchroma.launch.run.options import RunConfig, load
+from irchroma.launch.run.settings.options import RunConfig, load
 from irchroma.launch.run.wiring import build_loop
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.remarks import Remarks, run_remarks

@@ -17,14 +17,14 @@ from irchroma.launch.cli import main
 from irchroma.launch.run import loading
 from irchroma.launch.run.automatic import Governor
 from irchroma.launch.run.loading import load_ahead
-from irchroma.launch.run.options import RunConfig
+from irchroma.launch.run.settings.options import RunConfig
 from irchroma.stream.loop.loop import Loop
 
 PROGRAM = dedent(
     """
     import sys
     from irchroma.launch.run.loading import load_ahead
-    from irchroma.launch.run.options import RunConfig
+    from irchroma.launch.run.settings.options import RunConfig
 
     engine, place = sys.argv[1:]
     for thread in load_ahead(RunConfig(source="test:nir", engine=engine, to=(place,))):

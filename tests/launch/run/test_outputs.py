@@ -17,9 +17,9 @@ from irchroma.launch.arguments import one_line
 from irchroma.launch.cli import main
 from irchroma.launch.config import ConfigError
 from irchroma.launch.run import outputs
-from irchroma.launch.run.flags import require_used, unused
-from irchroma.launch.run.options import OutputOptions, RunConfig, load
 from irchroma.launch.run.outputs import require_outputs, require_writable, source_file
+from irchroma.launch.run.settings.flags import require_used, unused
+from irchroma.launch.run.settings.options import OutputOptions, RunConfig, load
 from irchroma.launch.run.wiring import build_loop
 from irchroma.stream.errors import SourceError
 from irchroma.stream.protocols import VideoInfo

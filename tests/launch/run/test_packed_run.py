@@ -21,8 +21,8 @@ from irchroma.engines.gpu.kernels.host import HostKernels
 from irchroma.engines.network.network import NetworkOptions, installed
 from irchroma.launch.cli import main
 from irchroma.launch.run import outputs, wiring
-from irchroma.launch.run.monitor import FlickerWatch
-from irchroma.launch.run.options import OutputOptions, RunConfig
+from irchroma.launch.run.monitoring.monitor import FlickerWatch
+from irchroma.launch.run.settings.options import OutputOptions, RunConfig
 from irchroma.launch.run.wiring import encoders_only
 from irchroma.stream import survey
 from irchroma.stream.frame import Frame

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from tests.browser import WIDTH, opened
-from tests.launch.run.test_control import running
+from tests.launch.run.control.test_control import running
 from tests.waiting import wait_for
 
 from irchroma.launch.cli import main

@@ -12,8 +12,8 @@ from irchroma.engines.network.network import NetworkOptions
 from irchroma.engines.repair.mask import MaskError
 from irchroma.launch.cli import main
 from irchroma.launch.config import ConfigError
-from irchroma.launch.run.options import RepairChoice, load
 from irchroma.launch.run.repairing import DOUBTED, RunRepair, mask_of
+from irchroma.launch.run.settings.options import RepairChoice, load
 from irchroma.stream.frame import Frame
 from irchroma.stream.protocols import Job
 from irchroma.stream.sensor.profile import CameraProfile, save_profile, with_faults

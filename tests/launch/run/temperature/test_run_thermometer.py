@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 from tests.browser import WIDTH, opened
-from tests.launch.run.test_control import running
+from tests.launch.run.control.test_control import running
 from tests.waiting import free_port, wait_for
 
 from irchroma.launch.config import ConfigError
-from irchroma.launch.run.options import OutputOptions, RunConfig
-from irchroma.launch.run.passwords import masked
+from irchroma.launch.run.settings.options import OutputOptions, RunConfig
+from irchroma.launch.run.settings.passwords import masked
 from irchroma.launch.run.temperature.mqtt import MqttTeller
 from irchroma.launch.run.temperature.run_thermometer import thermometer_of
 from irchroma.stream.sensor.thermometer import ThermometerOptions

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from irchroma.launch.config import ConfigError
-from irchroma.launch.run.options import load, require
+from irchroma.launch.run.settings.options import load, require
 from irchroma.stream.sinks.onvif.digest import Digests
 from irchroma.stream.sinks.onvif.discovery import may_ask
 from irchroma.stream.sinks.onvif.operations import DEVICE, MEDIA, NAMES, SCHEMA, Asked, Profile, answer

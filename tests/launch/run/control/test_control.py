@@ -24,8 +24,8 @@ from irchroma.engines.network.network import NetworkOptions
 from irchroma.engines.neural.colorizer import NeuralOptions
 from irchroma.engines.reference.pictures import AUTO, Reference
 from irchroma.engines.retrieval.library import ReferenceLibrary
-from irchroma.launch.run.monitor import Monitor
-from irchroma.launch.run.options import OutputOptions, RunConfig
+from irchroma.launch.run.monitoring.monitor import Monitor
+from irchroma.launch.run.settings.options import OutputOptions, RunConfig
 from irchroma.launch.run.wiring import build_loop
 from irchroma.stream.loop.threads import still_running
 from irchroma.stream.sources.file_source import FileSource

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from irchroma.launch.notices import ServiceNotices
+from irchroma.launch.run.monitoring.notices import ServiceNotices
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from irchroma.launch.arguments import REFERENCE, secret_places
 from irchroma.launch.config import ConfigError
-from irchroma.launch.run.options import RunConfig
+from irchroma.launch.run.settings.options import RunConfig
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from tests.waiting import free_port
 from irchroma.launch.arguments import secret_places
 from irchroma.launch.cli import main
 from irchroma.launch.config import ConfigError
-from irchroma.launch.run.options import OutputOptions, RunConfig, load
-from irchroma.launch.run.passwords import explanation, kept_token, masked, revealed
+from irchroma.launch.run.settings.options import OutputOptions, RunConfig, load
+from irchroma.launch.run.settings.passwords import explanation, kept_token, masked, revealed
 from irchroma.stream.sources.addresses import split_credentials
 
 RUN = (sys.executable, "-m", "irchroma.launch", "run")

@@ -7,10 +7,10 @@ from pathlib import Path
 import av
 import pytest
 from tests.browser import WIDTH, opened
-from tests.launch.run.test_control import SOURCE, Running, running
+from tests.launch.run.control.test_control import SOURCE, Running, running
 from tests.waiting import wait_for
 
-from irchroma.launch.run.options import OutputOptions
+from irchroma.launch.run.settings.options import OutputOptions
 
 pytestmark = pytest.mark.browser
 

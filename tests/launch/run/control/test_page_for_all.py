@@ -11,8 +11,8 @@ from typing import Any
 import cv2
 import pytest
 from tests.browser import WIDTH, Tab, opened
-from tests.launch.run.test_control import running
-from tests.launch.run.test_page import Camera
+from tests.launch.run.control.test_control import running
+from tests.launch.run.control.test_page import Camera
 
 from irchroma.stream.sensor.thermometer import ThermometerOptions
 

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.launch.run.test_control import SOURCE, Running, colorfulness
+from tests.launch.run.control.test_control import SOURCE, Running, colorfulness
 from tests.waiting import wait_for
 
 from irchroma.launch.config import ConfigError
 from irchroma.launch.run.control.rereading import Reread
-from irchroma.launch.run.monitor import Monitor
-from irchroma.launch.run.options import RunConfig, load
+from irchroma.launch.run.monitoring.monitor import Monitor
+from irchroma.launch.run.settings.options import RunConfig, load
 from irchroma.launch.run.wiring import build_loop
 
 pytestmark = pytest.mark.gst

@@ -12,8 +12,8 @@ from irchroma.engines.choice import device_index
 from irchroma.engines.network.line import BatchOptions
 from irchroma.launch.config import ConfigError, from_table, load_toml, to_toml
 from irchroma.launch.measured import SHOWN
-from irchroma.launch.run.options import RunConfig, nested, require
 from irchroma.launch.run.outputs import places, require_masks_kept, require_writable, source_file
+from irchroma.launch.run.settings.options import RunConfig, nested, require
 
 _NAME = re.compile(r"[\w][\w .-]*")
 

@@ -11,7 +11,7 @@ from typing import Any
 from irchroma.engines import catalog
 from irchroma.engines.errors import EngineOptionError
 from irchroma.launch.config import ConfigError
-from irchroma.launch.run.options import RunConfig
+from irchroma.launch.run.settings.options import RunConfig
 
 
 @dataclass(frozen=True, slots=True)

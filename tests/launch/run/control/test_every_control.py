@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from tests.launch.run.test_control import Running, colorfulness, running
+from tests.launch.run.control.test_control import Running, colorfulness, running
 from tests.waiting import wait_for
 
 from irchroma.engines.network.network import NetworkOptions
@@ -21,7 +21,7 @@ from irchroma.engines.neural.colorizer import NeuralOptions
 from irchroma.engines.temporal.stage import TemporalOptions
 from irchroma.launch.run import wiring
 from irchroma.launch.run.control.run_control import CONTROLS
-from irchroma.launch.run.options import RunConfig
+from irchroma.launch.run.settings.options import RunConfig
 from irchroma.stream.frame import Frame
 from irchroma.stream.loop.fakes import MemorySource
 from irchroma.stream.sinks.http.description import described

@@ -17,10 +17,10 @@ from irchroma.engines.gpu.load import gpu_loads
 from irchroma.engines.measures.flicker import LiveFlicker, steps_of
 from irchroma.engines.processor import usable_cores
 from irchroma.launch.progress import Progress
-from irchroma.launch.run.events import EventHook
-from irchroma.launch.run.health import Health
-from irchroma.launch.run.options import RunConfig
+from irchroma.launch.run.monitoring.events import EventHook
+from irchroma.launch.run.monitoring.health import Health
 from irchroma.launch.run.outputs import write_statistics
+from irchroma.launch.run.settings.options import RunConfig
 from irchroma.stream.errors import StreamError
 from irchroma.stream.loop.loop import Loop
 from irchroma.stream.picture.picture import Picture

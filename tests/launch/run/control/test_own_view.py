@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 from tests.browser import WIDTH, opened
-from tests.launch.run.test_control import colorfulness, running
-from tests.launch.run.test_page import Camera
+from tests.launch.run.control.test_control import colorfulness, running
+from tests.launch.run.control.test_page import Camera
 from tests.waiting import wait_for
 
 from irchroma.stream.picture.picture import Halves, Picture

@@ -22,10 +22,10 @@ from tests.waiting import free_port, wait_for
 from irchroma.engines.palette.gray import GrayColorizer
 from irchroma.launch.cli import main
 from irchroma.launch.config import ConfigError
-from irchroma.launch.run.events import EventHook
-from irchroma.launch.run.health import NO_FRAME, Health, state_of
-from irchroma.launch.run.monitor import Monitor
-from irchroma.launch.run.options import RunConfig
+from irchroma.launch.run.monitoring.events import EventHook
+from irchroma.launch.run.monitoring.health import NO_FRAME, Health, state_of
+from irchroma.launch.run.monitoring.monitor import Monitor
+from irchroma.launch.run.settings.options import RunConfig
 from irchroma.stream.errors import SourceError
 from irchroma.stream.frame import Frame
 from irchroma.stream.loop.fakes import MemorySink, MemorySource, Step
@@ -172,7 +172,7 @@ def test_a_command_gets_each_event_as_json_on_its_standard_input(tmp_path: Path)
 
 @pytest.mark.alone
 def test_a_command_that_hangs_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("irchroma.launch.run.events._LAST_S", 0.5)
+    monkeypatch.setattr("irchroma.launch.run.monitoring.events._LAST_S", 0.5)
     hook = EventHook("sleep 60")
     start = time.monotonic()
     for number in range(200):

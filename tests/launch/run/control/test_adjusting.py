@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 from tests.browser import WIDTH, Tab, opened
-from tests.launch.run.test_control import running
+from tests.launch.run.control.test_control import running
 from tests.waiting import wait_for
 
 from irchroma.engines.network.network import NetworkOptions
 from irchroma.engines.neural.colorizer import NeuralOptions
-from irchroma.launch.run.options import OutputOptions
+from irchroma.launch.run.settings.options import OutputOptions
 
 pytestmark = [pytest.mark.browser, pytest.mark.gst]
 
