@@ -8,7 +8,7 @@ from pathlib import Path
 from irchroma.launch.commands.run import run_with
 from irchroma.launch.run.settings import flags as run_flags
 from irchroma.stream.errors import SourceError
-from irchroma.stream.matroska import MatroskaError, tracks_of
+from irchroma.stream.media.matroska import MatroskaError, tracks_of
 from irchroma.stream.sinks.evidence.evidence_file import RAW_NAME
 
 EXAMPLE = """irchroma recolor night.mkv better.mp4 --engine nir:best

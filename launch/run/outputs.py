@@ -31,7 +31,7 @@ from irchroma.stream.sinks.open_sink import (
     sink_place,
     takes_planes,
 )
-from irchroma.stream.sources.picture_file import SUFFIXES
+from irchroma.stream.sources.pictures.picture_file import SUFFIXES
 from irchroma.stream.survey import device_way_fault
 
 if TYPE_CHECKING:

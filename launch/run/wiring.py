@@ -73,7 +73,7 @@ from irchroma.stream.sinks.open_sink import (
 )
 from irchroma.stream.sources.gst_source import GstSource
 from irchroma.stream.sources.open_source import open_source
-from irchroma.stream.sources.pictures import scale_of
+from irchroma.stream.sources.pictures.picture_source import scale_of
 from irchroma.stream.sources.rtsp_source import RtspSource
 from irchroma.stream.view.composer import ViewComposer
 from irchroma.stream.view.privacy import PrivacyMasks, PrivateComposer

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from irchroma.engines.cache import replaced
 from irchroma.stream.errors import SourceError
 from irchroma.stream.picture.lettering import Color, fitted, lettered
-from irchroma.stream.sources.picture_file import SUFFIXES
-from irchroma.stream.sources.pictures import read_picture
+from irchroma.stream.sources.pictures.picture_file import SUFFIXES
+from irchroma.stream.sources.pictures.picture_source import read_picture
 
 WRITTEN = (".png", ".jpg", ".jpeg")
 JPEG_QUALITY = 95

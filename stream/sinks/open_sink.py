@@ -233,7 +233,7 @@ def _sound(options: SinkOptions) -> LiveSound | Path | None:
 
 
 def _hls(folder: Path, playlist: str, options: SinkOptions) -> FrameSink:
-    from irchroma.stream.sinks.hls_sink import PLAYLIST, HlsSink
+    from irchroma.stream.sinks.files.hls_sink import PLAYLIST, HlsSink
 
     return HlsSink(
         folder,

@@ -12,9 +12,9 @@ from typing import Any
 from irchroma.stream.errors import SourceError, SourceFormatError
 from irchroma.stream.gstreamer.door import modules, post_error, structure_of, watch_libav
 from irchroma.stream.gstreamer.sample import Unit, give_units
-from irchroma.stream.h264 import CodedPicture, H264Headers, HeaderError
+from irchroma.stream.media.h264 import CodedPicture, H264Headers, HeaderError
 from irchroma.stream.sources.addresses import unreadable_ffv1
-from irchroma.stream.sources.picture_file import require_pixels
+from irchroma.stream.sources.pictures.picture_file import require_pixels
 
 log = logging.getLogger(__name__)
 

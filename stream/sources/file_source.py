@@ -8,16 +8,16 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from irchroma.stream.container import PROGRAM_STREAM, Promise, picture_reader_of, read_promise
 from irchroma.stream.errors import SourceError, SourceFormatError
 from irchroma.stream.frame import Frame
 from irchroma.stream.gstreamer.door import GstFailure
+from irchroma.stream.media.container import PROGRAM_STREAM, Promise, picture_reader_of, read_promise
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.remarks import remark
 from irchroma.stream.sources.addresses import broken_format
 from irchroma.stream.sources.decoding import CONTAINERS, Decoding
 from irchroma.stream.sources.gst_source import GstSource, PictureOptions, SourcePlan
-from irchroma.stream.sources.picture_file import is_animated
+from irchroma.stream.sources.pictures.picture_file import is_animated
 
 log = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ from irchroma.stream.gstreamer.sample import Sample, Unit, give_units, pcm_of
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.remarks import remark
 from irchroma.stream.sources.decoding import Decoding
-from irchroma.stream.sources.picture_file import MEGAPIXELS
+from irchroma.stream.sources.pictures.picture_file import MEGAPIXELS
 from irchroma.stream.sources.video_format import accepted_caps, sample_to_pixels, sample_to_words, upright
 
 _DEFAULT_RATE = Fraction(25)  # only for times of frames that carry none, where no rate is known either

@@ -15,8 +15,8 @@ from irchroma.stream.sources.addresses import masked
 from irchroma.stream.sources.camera_format import CameraOptions
 from irchroma.stream.sources.file_source import FileSource, Part
 from irchroma.stream.sources.gst_source import PictureOptions
-from irchroma.stream.sources.picture_file import SUFFIXES
-from irchroma.stream.sources.pictures import PictureSource
+from irchroma.stream.sources.pictures.picture_file import SUFFIXES
+from irchroma.stream.sources.pictures.picture_source import PictureSource
 from irchroma.stream.sources.raw_source import RawSource
 from irchroma.stream.sources.rtsp_source import RtspOptions, RtspSource
 from irchroma.stream.sources.transport_source import HttpSource, TransportSource

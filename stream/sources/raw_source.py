@@ -16,7 +16,7 @@ from irchroma.stream.gstreamer.door import GstFailure
 from irchroma.stream.gstreamer.sample import Sample
 from irchroma.stream.sources.addresses import why_unreachable
 from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Pixels, SourcePlan
-from irchroma.stream.sources.picture_file import require_pixels
+from irchroma.stream.sources.pictures.picture_file import require_pixels
 
 _FORMATS = {  # name -> (GStreamer's format, bytes per pixel)
     "gray16le": ("gray16-le", 2),

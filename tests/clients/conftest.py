@@ -17,7 +17,7 @@ import pytest
 from tests.clients.viewers import GRAYS, RATE, SIZE, Served, irchroma
 from tests.waiting import free_port, wait_for
 
-from irchroma.stream.mp4 import boxes_of
+from irchroma.stream.media.mp4 import boxes_of
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from irchroma.stream.matroska import (
+from irchroma.stream.media.matroska import (
     Head,
     Packet,
     Track,

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from irchroma.stream.errors import SinkError, StreamError
 from irchroma.stream.gstreamer.door import structure_of
-from irchroma.stream.matroska import Track
+from irchroma.stream.media.matroska import Track
 from irchroma.stream.remarks import remark
 from irchroma.stream.sinks.encoding.encoders import EncoderOptions
 from irchroma.stream.sinks.encoding.sound import FileSound

@@ -8,7 +8,7 @@ from typing import Any
 
 from irchroma.stream.gstreamer import door
 from irchroma.stream.gstreamer.door import structure_of
-from irchroma.stream.matroska import Track
+from irchroma.stream.media.matroska import Track
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import Pixels, VideoInfo
 from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool

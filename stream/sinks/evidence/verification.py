@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from irchroma.stream.errors import SourceError
-from irchroma.stream.matroska import (
+from irchroma.stream.media.matroska import (
     BLOCK,
     BLOCK_GROUP,
     CLUSTER,

@@ -1,1 +1,1 @@
-"""Recordings: video files, rolled segments, the lossless raw track, repair of a file cut short."""
+"""Recordings: video files, rolled segments, HLS, the lossless raw track, repair of a file cut short."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from irchroma.stream.container import read_promise, reader_of
 from irchroma.stream.errors import StreamError
 from irchroma.stream.gstreamer import door
 from irchroma.stream.gstreamer.door import structure_of
 from irchroma.stream.gstreamer.pipeline import Pipeline
+from irchroma.stream.media.container import read_promise, reader_of
 from irchroma.stream.remarks import remark
 
 log = logging.getLogger(__name__)

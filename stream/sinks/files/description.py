@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from irchroma.stream.gstreamer import door
-from irchroma.stream.matroska import (
+from irchroma.stream.media.matroska import (
     INFO,
     SEEK_HEAD,
     SEGMENT,
@@ -21,7 +21,7 @@ from irchroma.stream.matroska import (
     text,
     uint,
 )
-from irchroma.stream.mp4 import Box, boxes, boxes_of, inside
+from irchroma.stream.media.mp4 import Box, boxes, boxes_of, inside
 from irchroma.stream.remarks import remark
 from irchroma.stream.sinks.files.mp4_repair import rewrite_moov
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from irchroma.stream.errors import SinkError
 from irchroma.stream.gstreamer.door import modules
-from irchroma.stream.mp4 import boxes, boxes_of
+from irchroma.stream.media.mp4 import boxes, boxes_of
 
 _HEAD_BYTES = 4096
 _GAP = b"\0\0\0\x08free"

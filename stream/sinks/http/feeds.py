@@ -21,7 +21,7 @@ from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sinks.encoding.encoders import EncoderOptions, codec_for
 from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool
-from irchroma.stream.sinks.hls_sink import PLAYLIST, HlsSink
+from irchroma.stream.sinks.files.hls_sink import PLAYLIST, HlsSink
 from irchroma.stream.sinks.http.clips import PreRoll
 from irchroma.stream.sinks.http.live_picture import LivePicture
 from irchroma.stream.sinks.http.whep import WhepViewers, webrtc_works

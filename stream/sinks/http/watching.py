@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from irchroma.stream.errors import SinkError
-from irchroma.stream.sinks.hls_sink import PLAYLIST
+from irchroma.stream.sinks.files.hls_sink import PLAYLIST
 from irchroma.stream.sinks.http.clips import LONGEST_S, PRE_ROLL_S
 from irchroma.stream.sinks.http.feeds import Feed
 from irchroma.stream.sinks.http.live_picture import MOST_VIEWERS, LivePicture

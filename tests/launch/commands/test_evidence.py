@@ -26,7 +26,7 @@ from irchroma.engines import catalog
 from irchroma.launch.cli import main
 from irchroma.launch.run.evidence import weights_digest
 from irchroma.stream.errors import SourceError
-from irchroma.stream.matroska import CLUSTER, read_element, tracks_of
+from irchroma.stream.media.matroska import CLUSTER, read_element, tracks_of
 from irchroma.stream.sinks.evidence import ledger
 from irchroma.stream.sinks.evidence.signing import Signer, public_file, read_public
 from irchroma.stream.sinks.evidence.verification import Report, verify

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from tests import forked
 from tests.reading import frames_of
-from tests.stream.sources.flir_files import block, radiometric_jpeg, raw_of
+from tests.stream.sources.pictures.flir_files import block, radiometric_jpeg, raw_of
 from tests.waiting import free_port, wait_for
 
 from irchroma.launch.cli import main
@@ -32,7 +32,7 @@ from irchroma.stream.remarks import Remarks, run_remarks
 from irchroma.stream.sinks.encoding.i420_packer import fit_picture
 from irchroma.stream.sources.file_source import FileSource
 from irchroma.stream.sources.gst_source import PictureOptions
-from irchroma.stream.sources.pictures import PictureSource, read_picture, scale_of
+from irchroma.stream.sources.pictures.picture_source import PictureSource, read_picture, scale_of
 from irchroma.stream.sources.raw_source import RawSource
 from irchroma.stream.view.osd import read_spot
 

@@ -24,7 +24,7 @@ from irchroma.stream.errors import SinkError
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool
-from irchroma.stream.sinks.hls_sink import HlsSink
+from irchroma.stream.sinks.files.hls_sink import HlsSink
 from irchroma.stream.sinks.http.sink import HttpSink, HttpSinkOptions
 from irchroma.stream.sinks.srt_sink import SrtAddress, SrtSink
 from irchroma.stream.sinks.v4l2_sink import V4l2Sink

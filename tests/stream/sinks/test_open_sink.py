@@ -6,8 +6,8 @@ import pytest
 
 from irchroma.stream.errors import SinkError, StreamError
 from irchroma.stream.sinks.files.file_sink import FileSink
+from irchroma.stream.sinks.files.hls_sink import HlsSink
 from irchroma.stream.sinks.files.segmented_sink import SegmentedSink
-from irchroma.stream.sinks.hls_sink import HlsSink
 from irchroma.stream.sinks.http.sink import HttpSink
 from irchroma.stream.sinks.null_sink import NullSink
 from irchroma.stream.sinks.open_sink import SinkOptions, open_sink, public

@@ -12,7 +12,7 @@ import pytest
 
 from irchroma.stream.errors import SourceError
 from irchroma.stream.frame import Frame
-from irchroma.stream.h264 import CodedPicture
+from irchroma.stream.media.h264 import CodedPicture
 from irchroma.stream.sources.decoding import Decoding
 from irchroma.stream.sources.file_source import FileSource
 from irchroma.stream.sources.gst_source import PictureOptions

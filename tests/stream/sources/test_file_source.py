@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from irchroma.stream.container import PROGRAM_STREAM, unmapped_caps
 from irchroma.stream.errors import SourceError, SourceFormatError
 from irchroma.stream.frame import Frame
 from irchroma.stream.gstreamer import door
 from irchroma.stream.gstreamer.pipeline import Pipeline
+from irchroma.stream.media.container import PROGRAM_STREAM, unmapped_caps
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sources.file_source import FileSource
 from irchroma.stream.sources.gst_source import PictureOptions, SourcePlan

@@ -8,7 +8,7 @@ from irchroma.stream.errors import SourceError, StreamOptionError
 from irchroma.stream.sources.addresses import masked, split_credentials
 from irchroma.stream.sources.file_source import FileSource
 from irchroma.stream.sources.open_source import open_source
-from irchroma.stream.sources.pictures import PictureSource
+from irchroma.stream.sources.pictures.picture_source import PictureSource
 from irchroma.stream.sources.rtsp_source import RtspOptions, RtspSource
 from irchroma.stream.sources.transport_source import HttpSource, TransportSource
 from irchroma.stream.sources.v4l2_source import V4l2Source

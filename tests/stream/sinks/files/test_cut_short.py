@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.stream.sinks.files.recording import TICK_NS
 
-from irchroma.stream.mp4 import box_size, boxes_of
+from irchroma.stream.media.mp4 import box_size, boxes_of
 from irchroma.stream.sinks.files import mp4_repair
 
 pytestmark = pytest.mark.gst

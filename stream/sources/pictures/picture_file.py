@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from irchroma.stream.errors import SourceError, SourceFormatError
 from irchroma.stream.remarks import remark
 from irchroma.stream.sensor.profile import CameraScale
-from irchroma.stream.sources import flir
+from irchroma.stream.sources.pictures import flir
 
 SUFFIXES = (
     ".png", ".tif", ".tiff", ".pgm", ".ppm", ".pnm", ".jpg", ".jpeg", ".bmp", ".webp",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from irchroma.stream.container import Promise, read_promise
+from irchroma.stream.media.container import Promise, read_promise
 
 
 def box(name: bytes, content: bytes) -> bytes:

@@ -5,11 +5,11 @@ from fractions import Fraction
 import cv2
 import numpy as np
 import pytest
-from tests.stream.sources.flir_files import block, raw_of
+from tests.stream.sources.pictures.flir_files import block, raw_of
 
 from irchroma.launch.stills.picture_files import read_infrared
 from irchroma.stream.errors import SourceError, SourceFormatError
-from irchroma.stream.sources.pictures import PictureSource, natural_key, read_picture, scale_of
+from irchroma.stream.sources.pictures.picture_source import PictureSource, natural_key, read_picture, scale_of
 
 
 def ramp(dtype, channels=1):

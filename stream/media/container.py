@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from irchroma.stream.mp4 import Box, box_size, boxes, inside
+from irchroma.stream.media.mp4 import Box, box_size, boxes, inside
 
 PROGRAM_STREAM = b"\x00\x00\x01\xba"
 """What an MPEG program stream begins with. Reference: ISO/IEC 13818-1, 2.5.3.4."""

@@ -13,7 +13,13 @@ from irchroma.stream.frame import Frame
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.remarks import remark
 from irchroma.stream.sensor.profile import CameraScale
-from irchroma.stream.sources.picture_file import MEGAPIXELS, SUFFIXES, PictureFile, Pixels, open_pictures
+from irchroma.stream.sources.pictures.picture_file import (
+    MEGAPIXELS,
+    SUFFIXES,
+    PictureFile,
+    Pixels,
+    open_pictures,
+)
 
 SECOND_NS = 1_000_000_000
 _SEVERAL = (".tif", ".tiff", ".npy", ".npz", ".seq", ".fff", ".csq")

@@ -9,12 +9,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from tests.stream.sources.flir_files import block, radiometric_jpeg, raw_of
+from tests.stream.sources.pictures.flir_files import block, radiometric_jpeg, raw_of
 
 from irchroma.stream.errors import SourceError, SourceFormatError
 from irchroma.stream.sources.open_source import open_source
-from irchroma.stream.sources.picture_file import open_pictures, picture_size
-from irchroma.stream.sources.pictures import PictureSource, read_picture
+from irchroma.stream.sources.pictures.picture_file import open_pictures, picture_size
+from irchroma.stream.sources.pictures.picture_source import PictureSource, read_picture
 
 COUNTS = (7400 + np.add.outer(np.arange(48), np.arange(64)) + 9 * np.arange(20)[:, None, None]).astype(
     np.uint16

@@ -6,7 +6,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from irchroma.stream.h264 import CodedPicture, H264Headers, HeaderError
+from irchroma.stream.media.h264 import CodedPicture, H264Headers, HeaderError
 
 FRAMES, SIZE = 40, (128, 160)
 START = b"\0\0\0\1"
