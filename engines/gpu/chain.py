@@ -15,11 +15,11 @@ from irchroma.engines.errors import EngineError
 from irchroma.engines.gpu.capture.branches import BRANCHES, Step
 from irchroma.engines.gpu.device import Device, DeviceArray, Workspace
 from irchroma.engines.gpu.frames.batching import BatchedFrame, BatchSeat
+from irchroma.engines.gpu.frames.motion import DeviceSearch
 from irchroma.engines.gpu.frames.pictures import PictureOnDevice, PicturePool, can_stay
 from irchroma.engines.gpu.frames.ring import AFTER, LOOK, BatchedRing, FrameRing, Slot
 from irchroma.engines.gpu.frames.transfer import DevicePicture, FrameLayout, FrameWriter, can_pack
 from irchroma.engines.gpu.kernels.source import Launch, launch
-from irchroma.engines.gpu.motion import DeviceSearch
 from irchroma.engines.gpu.steps.i420 import Layout, packed_bytes, planar
 from irchroma.engines.gpu.steps.recolor import FrameArrays, RecolorSteps
 from irchroma.engines.gpu.steps.scenery import Behind, LaidLayout, LaidWriter, lay_step

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineError
 from irchroma.engines.gpu.device import Device, DeviceArray, Workspace
-from irchroma.engines.gpu.motion import DeviceSearch
+from irchroma.engines.gpu.frames.motion import DeviceSearch
 from irchroma.engines.gpu.steps.i420 import Layout
 from irchroma.engines.gpu.steps.recolor import FrameArrays, RecolorSteps
 from irchroma.engines.recolor.look import BandLook

@@ -1,1 +1,1 @@
-"""Frames on their way: copied to a device and back, in flight in slots, in batches across cameras."""
+"""Frames on their way: copied to a device and back, searched for motion, in slots and batches."""

@@ -15,8 +15,8 @@ from tests.engines.on_device import OnDevice
 
 from irchroma.engines.errors import EngineError
 from irchroma.engines.gpu.device import DeviceArray
+from irchroma.engines.gpu.frames.motion import DeviceSearch
 from irchroma.engines.gpu.kernels.source import launch, search_state_struct
-from irchroma.engines.gpu.motion import DeviceSearch
 from irchroma.engines.gpu.steps.motion import SQUARED_PARTS, found_block, level_sizes
 from irchroma.engines.temporal.agreement import Agreement
 from irchroma.engines.temporal.cuts import is_cut
