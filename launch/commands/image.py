@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -24,6 +25,7 @@ from irchroma.launch.stills.picture_files import (
     WRITTEN,
     PictureError,
     list_pictures,
+    other_entries,
     read_infrared,
     write_rgb,
 )
@@ -38,7 +40,7 @@ EXAMPLE = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("input", type=Path, metavar="IN", help="a picture, or a folder of pictures")
-    parser.add_argument("output", type=Path, metavar="OUT", help="a .png or .jpg file, or a folder")
+    parser.add_argument("output", metavar="OUT", help="a .png or .jpg file, or a folder (FOLDER/ is made)")
     add_engine_arguments(parser, "auto")
     parser.add_argument(
         "--reference",
@@ -84,7 +86,8 @@ def _color(args: argparse.Namespace) -> int:
     if args.repair == "auto":
         raise ConfigError("--repair auto looks at a video: name a mask, such as calibrate burn-in writes")
     choice = RepairChoice(args.repair or "", args.repair_with)
-    jobs = plan(args.input, args.output)
+    output = Path(args.output)
+    jobs = plan(args.input, output, folder=args.output.endswith(os.sep))
     failures = 0
     progress = Progress(len(jobs))
     if args.references is not None and args.reference != AUTO:
@@ -121,9 +124,11 @@ def _color(args: argparse.Namespace) -> int:
                 raise
         progress.close()
         colored = len(jobs) - failures
-        where = args.output if len(jobs) > 1 else jobs[0][1]
+        where = output if len(jobs) > 1 else jobs[0][1]
         if colored:
             print(f"{where}: {colored} picture{'s' * (colored != 1)}, {', '.join(still.names)}")
+        if args.input.is_dir() and (others := other_entries(args.input)):
+            print(f"{args.input}: left out what is no picture: {', '.join(others)}")
         if repair is not None and repair.unmarked:
             print(f"{repair.unmarked} without a mask of its name, or with an empty one: not repaired")
         if still.unlike:
@@ -131,8 +136,13 @@ def _color(args: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
-def plan(source: Path, target: Path) -> list[tuple[Path, Path]]:
+def plan(source: Path, target: Path, *, folder: bool = False) -> list[tuple[Path, Path]]:
     """(input, output) files; makes the output's folder.
+
+    Args:
+        source: a picture, or a folder of them.
+        target: the output, or its folder.
+        folder: `target` was written as a folder's name, with a slash behind it.
 
     Raises:
         PictureError: input or output make no sense.
@@ -143,23 +153,39 @@ def plan(source: Path, target: Path) -> list[tuple[Path, Path]]:
         raise PictureError(f"{source}: is no file, expected a picture or a folder")
     if source.is_file() and source.suffix.lower() in VIDEO_SUFFIXES:
         raise PictureError(f"{source}: is a video, expected a picture: irchroma run colors videos")
-    into_folder = source.is_dir() or target.is_dir()
+    into_folder = folder or source.is_dir() or target.is_dir()
     if not into_folder and target.suffix.lower() not in WRITTEN:
-        raise PictureError(f"{target}: expected an existing folder or a name ending in {', '.join(WRITTEN)}")
+        raise PictureError(
+            f"{target}: expected an existing folder or a name ending in {', '.join(WRITTEN)};"
+            f" {target}/ makes a folder"
+        )
     if into_folder and target.exists() and not target.is_dir():
         raise PictureError(f"{target}: is a file; pictures of a folder need a folder")
-    jobs: dict[Path, Path] = {}
-    for path in list_pictures(source) if source.is_dir() else [source]:
-        suffix = path.suffix if path.suffix.lower() in WRITTEN else ".png"
-        output = target / (path.stem + suffix) if into_folder else target
-        if output in jobs:
-            output = target / (path.name + ".png")
+    if source.is_dir() and not folder and not target.exists() and target.suffix.lower() in WRITTEN:
+        raise PictureError(f"{target}: is a picture's name; pictures of a folder need a folder")
+    jobs = _named(list_pictures(source) if source.is_dir() else [source], target) if into_folder else []
+    for path, output in jobs or [(source, target)]:
         if output.exists() and output.samefile(path):
             raise PictureError(f"{output}: would overwrite the input; choose another folder or name")
-        jobs[output] = path
-    folder = target if into_folder else target.parent
+    made = target if into_folder else target.parent
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        made.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise PictureError(f"{folder}: cannot be made ({error.strerror})") from error
-    return [(path, output) for output, path in jobs.items()]
+        raise PictureError(f"{made}: cannot be made ({error.strerror})") from error
+    return jobs or [(source, target)]
+
+
+def _named(pictures: list[Path], folder: Path) -> list[tuple[Path, Path]]:
+    """Each picture with its own output: its own name where that can be written, else its stem's, or, where
+    another has that, its name's with `.png` behind it."""
+    taken = {path.name for path in pictures if path.suffix.lower() in WRITTEN}
+    jobs = []
+    for path in pictures:
+        name = path.name
+        if path.suffix.lower() not in WRITTEN:
+            name = path.stem + ".png"
+            while name in taken:
+                name = (path.name if name == path.stem + ".png" else name) + ".png"
+            taken.add(name)
+        jobs.append((path, folder / name))
+    return jobs

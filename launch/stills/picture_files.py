@@ -45,8 +45,20 @@ def list_pictures(folder: Path) -> list[Path]:
         if path.is_file() and path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
     )
     if not found:
-        raise PictureError(f"{folder}: no pictures in it (looked for {' '.join(SUFFIXES)})")
+        raise PictureError(
+            f"{folder}: no pictures in it (looked for {' '.join(SUFFIXES)}; not in its folders)"
+        )
     return found
+
+
+def other_entries(folder: Path, most: int = 3) -> list[str]:
+    """What of a folder `list_pictures` leaves out, hidden files aside: so many names, folders' first and with
+    a slash, then how many there are besides."""
+    others = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    folders = [f"{path.name}/" for path in others if path.is_dir()]
+    files = [path.name for path in others if not path.is_dir() and path.suffix.lower() not in SUFFIXES]
+    names = folders + files
+    return names[:most] + ([f"and {len(names) - most} more"] if len(names) > most else [])
 
 
 def read_infrared(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
@@ -118,7 +130,11 @@ def list_pairs(folder: Path) -> list[tuple[Path, Path]]:
         PictureError: a folder is missing or empty, or a picture has no partner.
     """
     infrared = list_pictures(folder / "ir")
-    color = {path.stem: path for path in list_pictures(folder / "rgb")}
+    color: dict[str, Path] = {}
+    for path in list_pictures(folder / "rgb"):
+        other = color.setdefault(path.stem, path)
+        if other != path:
+            raise PictureError(f"{folder / 'rgb'}: {other.name} and {path.name} are of one stem: leave one")
     lonely = [path.stem for path in infrared if path.stem not in color]
     if lonely:
         raise PictureError(f"{folder / 'rgb'}: nothing there for {len(lonely)} of ir/, such as {lonely[0]}")

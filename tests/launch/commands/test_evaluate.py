@@ -101,6 +101,12 @@ def test_missing_halves_are_one_line(
     assert len(errors.splitlines()) == 1
 
 
+def test_two_truths_for_one_picture_are_one_line(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (pairs / "rgb" / "dark.jpg").write_bytes((pairs / "rgb" / "dark.png").read_bytes())
+    assert main(["evaluate", str(pairs), "--engine", "gray"]) == 1
+    assert "dark.jpg and dark.png are of one stem" in capsys.readouterr().err
+
+
 def test_a_report_that_cannot_be_written_is_one_line(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(pairs), "--engine", "gray", "--json", str(pairs / "no" / "x.json")]) == 1
     assert "no does not exist: make it first" in capsys.readouterr().err

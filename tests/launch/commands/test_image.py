@@ -48,6 +48,39 @@ def test_a_folder_comes_out_with_its_stems_and_sizes(
     assert "5 pictures, palette ironbow" in capsys.readouterr().out
 
 
+def test_a_picture_whose_name_can_be_written_keeps_it_beside_others_of_its_stem(tmp_path: Path) -> None:
+    source, target = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    widths = {"a.bmp": 10, "a.png": 20, "a.tif": 30, "a.tif.png": 40, "b.tif": 50}
+    for name, width in widths.items():
+        cv2.imwrite(str(source / name), ramp((16, width)))
+    assert main(["image", str(source), str(target), "--engine", "gray"]) == 0
+    assert {path.name: cv2.imread(str(path)).shape[1] for path in target.iterdir()} == {
+        "a.bmp.png": 10,
+        "a.png": 20,
+        "a.tif.png.png": 30,
+        "a.tif.png": 40,
+        "b.png": 50,
+    }
+
+
+def test_a_name_with_a_slash_behind_it_is_a_folder_that_is_made(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), ramp())
+    assert main(["image", str(tmp_path / "a.png"), f"{tmp_path}/new/color/", "--engine", "gray"]) == 0
+    assert [path.name for path in (tmp_path / "new" / "color").iterdir()] == ["a.png"]
+
+
+def test_what_a_folder_holds_besides_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "in"
+    (source / "night").mkdir(parents=True)
+    cv2.imwrite(str(source / "a.png"), ramp())
+    for name in ("b.gif", "notes.txt", "z.txt", ".hidden"):
+        (source / name).touch()
+    assert main(["image", str(source), str(tmp_path / "out"), "--engine", "gray"]) == 0
+    assert "left out what is no picture: night/, b.gif, notes.txt, and 1 more" in capsys.readouterr().out
+    assert main(["image", str(source / "night"), str(tmp_path / "out"), "--engine", "gray"]) == 1
+
+
 def test_16_bit_counts_are_tone_mapped_to_the_whole_range(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "counts.png"), ramp((40, 256), np.uint16))
     target = tmp_path / "out.png"
@@ -86,6 +119,8 @@ def test_damaged_pictures_are_named_and_the_others_are_done(
         (["a.png", "out.gif"], "expected an existing folder or a name ending in .png"),
         (["a.png", "a.png"], "would overwrite the input"),
         (["folder", "a.png"], "pictures of a folder need a folder"),
+        (["folder", "out.png"], "out.png: is a picture's name; pictures of a folder need a folder"),
+        (["a.png", "a.png/"], "is a file; pictures of a folder need a folder"),
         (["a.png", "out.png", "--engine", "palette:mauve"], "mauve"),
         (["a.png", "out.png", "--engine", "nri"], "unknown engine"),
         (["a.png", "out.png", "--engine", "nir", "--runtime", "tensorflow"], "unknown runtime"),
