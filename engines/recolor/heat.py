@@ -2,11 +2,14 @@
 
 A network sees a sky's border a few pixels off, and paints sky into crowns, haze over roofs, and clouds green.
 Its blue and what is not blue have a luma each, though, in the picture as it is, whatever the camera's gain: a
-luma that is hardly ever blue is not blue anywhere, and gets the color that such luma has nearby; one that is
-nearly always blue is sky amid sky. Where both have the same luma nothing is said.
+luma that an even blue hardly ever has is not blue anywhere, and gets the color that such luma has nearby; one
+that it nearly always has is sky amid sky. Where both have the same luma nothing is said. What is uneven says
+nothing of a sky: palms, signs and crowns that a network paints blue would else be their own reason to be so.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,16 +27,22 @@ LEVELS_AROUND = 10
 """Levels of luma to either side that are counted with each."""
 FEW = 0.0005
 """Part of the picture that is not sky at any luma: what is rare is no sky."""
-SKY, GROUND = (0.5, 0.8), (0.45, 0.15)
-"""Part of a luma's places that are painted sky at which it begins to be sky, or what stands before it, and
-from which on it is."""
+EVEN = 0.025
+"""Standard deviation of luma in a place, part of full scale, at which it is a quarter of an even one."""
+SEEN_PX = 3
+"""Side of the window whose mean says which luma a pixel has: single ones may be beyond a sky by noise."""
+SKY, GROUND = (0.5, 0.8), (0.4, 0.15)
+"""Part of a luma's places without what is painted sky and uneven that are painted sky, at which it begins to
+be sky, or what stands before it, and from which on it is."""
 RADIUS_PX = 6
 """Windows in which colors are looked for, in fours of work pixels."""
 FEWEST = 0.02
 """Mean weight of a window at which it says little."""
 FOUND, FOUND_SKY = (0.25, 0.55), (0.5, 0.85)
-"""Part of what a window knows that is no sky, from which on its color is taken: wires and twigs stand in
-nothing but sky, and stay as they are; and the same of sky."""
+"""Part of what a window knows that is no sky, from which on its color is taken; and the same of sky."""
+ALONE = (0.35, -0.02, -0.025)
+"""Most Y', Cb and Cr of what stands in nothing but sky: palms, poles, signs and twigs. Dark, and of so little
+green that a gray one keeps looking gray: without it chroma that leads from blue to gray leads on to rust."""
 SAY, UNSAY = (0.0, 0.015), (0.04, 0.0)
 """Cb at which what is no sky by its luma begins to be changed, and from which on it is; the same of sky."""
 PLAIN, CLOUD = (0.03, 0.0), (0.75, 0.6)
@@ -56,10 +65,13 @@ def part_by_heat(planes: Planes, guide: Plane, halved: bool, strength: Plane | f
         strength: (h, w) float32 or one number, [0, 1]: how far they are moved.
     """
     tone, cb, cr = planes
-    few = _half(np.asarray(cv2.merge((*planes, guide)), np.float32))
+    few = np.asarray(cv2.merge((*planes, guide)), np.float32)
     few = few if halved else _half(few)
+    luma = np.asarray(cv2.extractChannel(few, 3), np.float32)
+    square = _half(luma * luma)
     size = (guide.shape[0], guide.shape[1])
-    there, ground = _places(*(np.asarray(one, np.float32) for one in cv2.split(few)))
+    shown = [np.asarray(one, np.float32) for one in cv2.split(_half(few))]
+    there, ground = _places((shown[0], shown[1], shown[2]), shown[3], square)
     blue, red, darker, other_blue, other_red, share = (guided.enlarge(plane, size) for plane in there)
     if isinstance(strength, np.ndarray):
         for plane in (blue, red, share):
@@ -71,7 +83,7 @@ def part_by_heat(planes: Planes, guide: Plane, halved: bool, strength: Plane | f
             red *= np.float32(strength)
     cb += blue
     cr += red
-    share *= cv2.LUT(_levels(guide), ground)
+    share *= cv2.LUT(_levels(guided.box(guide, SEEN_PX)), ground)
     share *= rise(cb, SAY)
     darker *= share
     tone += darker
@@ -81,18 +93,21 @@ def part_by_heat(planes: Planes, guide: Plane, halved: bool, strength: Plane | f
         plane += wanted
 
 
-def _places(tone: Plane, cb: Plane, cr: Plane, guide: Plane) -> tuple[list[Plane], Plane]:
+def _places(planes: Planes, guide: Plane, square: Plane) -> tuple[list[Plane], Plane]:
     """What is to be done, (h, w) float32 each: how far Cb and Cr move to those of the sky around; how far Y'
     does to that of what stands before it, its Cb and Cr, and how far these are taken; and how far by luma,
     (256,) float32.
 
     Args:
-        tone, cb, cr, guide: (h, w) float32, in fours of work pixels.
+        planes: Y', Cb and Cr, in fours of work pixels.
+        guide: (h, w) float32 mean luma of the same.
+        square: (h, w) float32 mean square of it.
     """
+    tone, cb, cr = planes
     luma = _levels(guide)
     strong = rise(cb, BLUE)
     painted = strong * rise(tone, BRIGHT)
-    of_sky, of_ground = _by_level(luma, painted)
+    of_sky, of_ground = _by_level(luma, painted, _evenness(guide, square))
     sky, warm = (np.asarray(cv2.LUT(luma, of), np.float32) for of in (of_sky, of_ground))
     painted *= sky
     ground = rise(cb, PLAIN)
@@ -103,8 +118,11 @@ def _places(tone: Plane, cb: Plane, cr: Plane, guide: Plane) -> tuple[list[Plane
     grounds, ground_tone, ground_cb, ground_cr = _means(
         (ground, ground * tone, ground * cb, ground * cr), side
     )
-    found = rise(grounds / (grounds + skies + np.float32(FEWEST)), FOUND)
-    found *= rise(tone, LIT)
+    known: Plane = grounds + skies
+    few = known + np.float32(FEWEST)
+    found = rise(grounds / few, FOUND)
+    known /= few
+    known *= rise(tone, LIT)
     grounds += np.float32(1e-4)
     move = rise(skies / (skies + warm + np.float32(5 * FEWEST)), FOUND_SKY)
     move *= sky
@@ -121,22 +139,39 @@ def _places(tone: Plane, cb: Plane, cr: Plane, guide: Plane) -> tuple[list[Plane
     # Only ever darker: what is warm before a sky is dark by day. What is hardly blue, as a car,
     # is gray.
     cv2.threshold(ground_tone, 0.0, 0.0, cv2.THRESH_TRUNC, dst=ground_tone)
-    ground_tone *= strong
     ground_cr /= grounds
-    strong *= rise(ground_cr, LEAF)
-    ground_cr *= strong
-    strong /= grounds
-    there += [ground_tone, ground_cb * strong, ground_cr, found]
-    return there, of_ground
+    leaves = strong * rise(ground_cr, LEAF)
+    ground_cr *= leaves
+    leaves /= grounds
+    ground_cb *= leaves
+    darker = np.float32(ALONE[0]) - tone
+    cv2.threshold(darker, 0.0, 0.0, cv2.THRESH_TRUNC, dst=darker)
+    alone: tuple[Any, ...] = darker, np.float32(ALONE[1]), np.float32(ALONE[2])
+    for plane, other in zip((ground_tone, ground_cb, ground_cr), alone, strict=True):
+        plane -= other
+        plane *= found
+        plane += other
+    ground_tone *= strong
+    return [*there, ground_tone, ground_cb, ground_cr, known], of_ground
 
 
-def _by_level(luma: NDArray[np.uint8], painted: Plane) -> tuple[Plane, Plane]:
+def _evenness(luma: Plane, square: Plane) -> Plane:
+    """(h, w) float32 in (0, 1] of places' mean luma and mean square of it, see `EVEN`."""
+    limit = np.float32(EVEN**2)
+    even: Plane = limit / (limit + guided.above_zero(square - luma * luma))
+    return even * even
+
+
+def _by_level(luma: NDArray[np.uint8], painted: Plane, even: Plane) -> tuple[Plane, Plane]:
     """(256,) float32 in [0, 1] each: how far a level of luma is a sky's, and how far of what is before it."""
-    weight = cv2.convertScaleAbs(painted, alpha=255)
     around = np.ones(2 * LEVELS_AROUND + 1)
-    blue = np.convolve(np.bincount(luma.ravel(), weight.ravel(), 256), around, "same")
-    whole = np.convolve(np.bincount(luma.ravel(), minlength=256), around, "same")
-    share = (blue / (255 * whole + 255 * FEW * luma.size)).astype(np.float32)
+    blue, whole = (
+        np.convolve(
+            np.bincount(luma.ravel(), cv2.convertScaleAbs(one, alpha=255).ravel(), 256), around, "same"
+        )
+        for one in (painted * even, 1 - painted)
+    )
+    share = (blue / (blue + whole + 255 * FEW * luma.size)).astype(np.float32)
     return rise(share, SKY).ravel(), rise(share, GROUND).ravel()
 
 

@@ -6,9 +6,9 @@
 struct heat_few_arguments {
     const float *planes;  // (4, height, width): Y', Cb, Cr as they are shown, the sensor's luma
     float *out;           // (4, to_height, to_width)
-    int *counts;          // (2, LEVELS), 0 before: places of each level of luma painted sky, in parts of 255, and all
+    int *counts;          // (2, LEVELS), 0 before: places of each level that are even painted sky, and no sky, in 255ths
     int width, height, to_width, to_height;
-    float blue_begins, blue_full, bright_begins, bright_full;
+    float blue_begins, blue_full, bright_begins, bright_full, even;
 };
 
 PLACE int level_of(float luma) { return to_u8(luma * 255.0f); }
@@ -21,20 +21,24 @@ PLACE void heat_few_at(const heat_few_arguments &a, int x, int y, int) {
         few[z] = area_mean(picture, a.width, a.height, a.to_width, a.to_height, x, y);
         a.out[z * plane + at] = few[z];
     }
+    Picture<float> luma = {a.planes + 3L * a.width * a.height, a.width};
+    auto squared = [&](int column, int row) { return luma(column, row) * luma(column, row); };
+    float square = area_mean(squared, a.width, a.height, a.to_width, a.to_height, x, y);
+    float limit = a.even * a.even, even = limit / (limit + fmaxf(square - few[3] * few[3], 0.0f));
     float painted = rise(few[1], a.blue_begins, a.blue_full) * rise(few[0], a.bright_begins, a.bright_full);
-    count_up(a.counts + level_of(few[3]), to_u8(painted * 255.0f));
-    count_up(a.counts + LEVELS + level_of(few[3]));
+    count_up(a.counts + level_of(few[3]), to_u8(painted * even * even * 255.0f));
+    count_up(a.counts + LEVELS + level_of(few[3]), to_u8((1.0f - painted) * 255.0f));
 }
 KERNEL(heat_few)
 
 // heat._by_level of one level, before the bounds.
 PLACE float painted_at(const int *counts, int level, int around, float few, long places) {
-    int blue = 0, whole = 0;
+    int blue = 0, other = 0;
     for (int one = larger(level - around, 0); one <= smaller(level + around, LEVELS - 1); ++one) {
         blue += counts[one];
-        whole += counts[LEVELS + one];
+        other += counts[LEVELS + one];
     }
-    return (float)blue / (255.0f * (float)whole + 255.0f * few * (float)places);
+    return (float)blue / ((float)(blue + other) + 255.0f * few * (float)places);
 }
 
 struct heat_places_arguments {
@@ -45,6 +49,7 @@ struct heat_places_arguments {
     float rare, blue_begins, blue_full, bright_begins, bright_full, sky_begins, sky_full, ground_begins, ground_full;
     float plain_begins, plain_full, cloud_begins, cloud_full, found_begins, found_full, found_sky_begins, found_sky_full;
     float unsay_begins, unsay_full, lit_begins, lit_full, leaf_begins, leaf_full, fewest;
+    float alone_tone, alone_cb, alone_cr;
 };
 
 #define HEAT_SOURCES 8
@@ -75,18 +80,20 @@ PLACE void heat_places_at(const heat_places_arguments &a, const Tile &tile, int 
     float part = painted_at(a.counts, level_of(a.few[3 * plane + at]), a.around, a.rare, plane);
     float move = rise(skies / (skies + tile.mean(3, x, y) + 5.0f * a.fewest), a.found_sky_begins, a.found_sky_full);
     move *= rise(part, a.sky_begins, a.sky_full) * rise(cb, a.unsay_begins, a.unsay_full);
-    float found = rise(grounds / (grounds + skies + a.fewest), a.found_begins, a.found_full);
+    float known = grounds + skies, found = rise(grounds / (known + a.fewest), a.found_begins, a.found_full);
+    known /= known + a.fewest;
     skies += 1e-4f;
     grounds += 1e-4f;
     out[0] = (tile.mean(1, x, y) / skies - cb) * move;
     out[plane] = (tile.mean(2, x, y) / skies - cr) * move;
     float strong = rise(cb, a.blue_begins, a.blue_full);
-    out[2 * plane] = fminf(tile.mean(5, x, y) / grounds - tone, 0.0f) * strong;
-    float green = tile.mean(7, x, y) / grounds;
-    strong *= rise(green, a.leaf_begins, a.leaf_full);
-    out[3 * plane] = fminf(tile.mean(6, x, y), 0.0f) * strong / grounds;
-    out[4 * plane] = green * strong;
-    out[5 * plane] = found * rise(tone, a.lit_begins, a.lit_full);
+    float alone = fminf(a.alone_tone - tone, 0.0f), darker = fminf(tile.mean(5, x, y) / grounds - tone, 0.0f);
+    out[2 * plane] = (alone + found * (darker - alone)) * strong;
+    float green = tile.mean(7, x, y) / grounds, leaves = strong * rise(green, a.leaf_begins, a.leaf_full);
+    float yellow = fminf(tile.mean(6, x, y), 0.0f) * leaves / grounds;
+    out[3 * plane] = a.alone_cb + found * (yellow - a.alone_cb);
+    out[4 * plane] = a.alone_cr + found * (green * leaves - a.alone_cr);
+    out[5 * plane] = known * rise(tone, a.lit_begins, a.lit_full);
 }
 TILED_KERNEL(heat_places, 8)
 
@@ -95,7 +102,7 @@ struct part_by_heat_arguments {
     const float *steered; // (whole_height, whole_width): a reference's share, which no rule changes; null for none
     const float *places;  // (6, small_height, small_width): as `heat_places` wrote it
     const int *counts;    // (2, LEVELS)
-    int width, height, whole_width, whole_height, small_width, small_height, around;
+    int width, height, whole_width, whole_height, small_width, small_height, around, seen;
     float rare, ground_begins, ground_full, say_begins, say_full;
 };
 
@@ -112,7 +119,11 @@ PLACE void part_by_heat_at(const part_by_heat_arguments &a, int x, int y, int) {
     float tone = a.planes[at];
     float cb = a.planes[plane + at] + own * place_of(a, 0, x, y);
     float cr = a.planes[2 * plane + at] + own * place_of(a, 1, x, y);
-    int level = level_of(a.planes[3 * plane + at]);
+    float around = 0.0f;
+    for (int dy = -a.seen; dy <= a.seen; ++dy)
+        for (int dx = -a.seen; dx <= a.seen; ++dx)
+            around += a.planes[3 * plane + (long)reflected(y + dy, a.height) * a.width + reflected(x + dx, a.width)];
+    int level = level_of(around / (float)((2 * a.seen + 1) * (2 * a.seen + 1)));
     float part = painted_at(a.counts, level, a.around, a.rare, (long)a.small_width * a.small_height);
     float share = own * place_of(a, 5, x, y) * rise(part, a.ground_begins, a.ground_full);
     share *= rise(cb, a.say_begins, a.say_full);

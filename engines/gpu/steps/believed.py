@@ -85,18 +85,19 @@ def _part_by_heat(
     seen = {"counts": counts, "around": heat.LEVELS_AROUND, "rare": heat.FEW}
     painted = between(blue=heat.BLUE, bright=heat.BRIGHT)
     given = {"planes": few, "out": small, "counts": counts, **sizes(few.shape, size)}
-    steps.append(launch("heat_few", extent, **given, **painted))
+    steps.append(launch("heat_few", extent, **given, **painted, even=heat.EVEN))
     bounds = between(sky=heat.SKY, ground=heat.GROUND, plain=heat.PLAIN, cloud=heat.CLOUD)
     bounds |= between(unsay=heat.UNSAY, lit=heat.LIT, leaf=heat.LEAF)
     bounds |= between(found=heat.FOUND, found_sky=heat.FOUND_SKY)
     given = {"few": small, "out": places, "radius": heat.RADIUS_PX, "fewest": heat.FEWEST}
+    given |= {f"alone_{name}": value for name, value in zip(("tone", "cb", "cr"), heat.ALONE, strict=True)}
     steps.append(launch("heat_places", extent, **given, **seen, **of_small, **painted, **bounds))
     _, whole_height, whole_width = color.shape
     steered = None
     if color.shape[0] > 4:
         steered = color.part(4 * 4 * whole_height * whole_width, (whole_height, whole_width), np.float32)
     given = {"planes": made, "steered": steered, "places": places, "width": width, "height": height}
-    given |= {"small_width": size[1], "small_height": size[0]}
+    given |= {"small_width": size[1], "small_height": size[0], "seen": heat.SEEN_PX // 2}
     given |= {"whole_width": whole_width, "whole_height": whole_height}
     bounds = between(ground=heat.GROUND, say=heat.SAY)
     steps.append(launch("part_by_heat", (width, height, 1), **given, **seen, **bounds))

@@ -75,12 +75,27 @@ def test_a_green_patch_amid_the_sky_is_sky() -> None:
     assert made[2][patch].max() < -0.03
 
 
-def test_wires_before_a_sky_keep_what_was_said_of_them() -> None:
-    guide, said = guide_of(), painted(EDGE)
-    guide[: EDGE - 20, 50::50] = np.float32(120 / 255)
+def test_what_stands_in_nothing_but_a_sky_that_was_painted_over_it_is_dark_and_not_blue() -> None:
+    """A pole, a sign and a palm's leaves, none of them with any color of their own nearby."""
+    guide, said = guide_of(warm=30), painted(150)
+    guide[:, 50:54] = guide[20:40, 90:112] = np.float32(75 / 255)
+    guide[10:50, 140:180:4] = guide[10:50, 141:180:4] = np.float32(90 / 255)
+    guide[150:] = np.float32(80 / 255)
     made = parted(said, guide)
+    for place in (np.s_[4:140, 51:53], np.s_[23:37, 93:109]):
+        assert made[1][place].max() < 0.01
+        assert abs(made[2][place]).max() < 0.04
+        assert made[0][place].max() < 0.45
+    assert made[1][12:48, 140:180].mean() < 0.6 * said[1][12:48, 140:180].mean()
     for plane, before in zip(made, said, strict=True):
-        np.testing.assert_allclose(plane[: EDGE - 30], before[: EDGE - 30], atol=0.01)
+        np.testing.assert_allclose(plane[:140, :40], before[:140, :40], atol=0.002)
+
+
+def test_a_sensor_s_noise_makes_no_specks_in_a_sky() -> None:
+    guide, said = guide_of(), painted(EDGE)
+    guide[4:50:9, 5:200:11] = np.float32(60 / 255)
+    for plane, before in zip(parted(said, guide), said, strict=True):
+        np.testing.assert_allclose(plane[: EDGE - 4], before[: EDGE - 4], atol=0.002)
 
 
 def test_a_lavender_car_is_gray_and_a_night_s_slate_stays() -> None:
