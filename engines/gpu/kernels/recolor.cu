@@ -36,13 +36,12 @@ PLACE float seen_at(const float *plane, int width, int height, int to_width, int
 
 // The network's color where it is sure, the sensor's gray or a palette elsewhere (Recoloring._believed);
 // no teal in the shade and no mint (shade.out_of_teal), and what is decided (decided.decide).
-PLACE void believe_at(const believe_arguments &a, int x, int y, int z) {
+PLACE void believe_at(const believe_arguments &a, int x, int y, int) {
     long at = (long)y * a.width + x, plane = (long)a.width * a.height;
     float guide = a.guide[at];
-    if (z == 3) {
+    if (a.counts) {
         a.out[3 * plane + at] = guide;
         for (long one = at; one < 512; one += plane) a.counts[one] = 0;
-        return;
     }
     float color[5];
     for (int one = 0; one < 4 + a.steered; ++one) {
@@ -51,10 +50,6 @@ PLACE void believe_at(const believe_arguments &a, int x, int y, int z) {
     }
     float share = clamped((color[3] - a.unsure) * (1.0f / (a.sure - a.unsure)), 0.0f, 1.0f);
     float tone = guide + share * (color[0] - guide);
-    if (z == 0 && !a.decides) {
-        a.out[at] = tone;
-        return;
-    }
     float above = guide - a.calm_luma, other_blue = above * a.calm_blue, other_red = above * a.calm_red;
     float cb = color[1], cr = color[2];
     if (a.unmixes) {
@@ -95,9 +90,14 @@ PLACE void believe_at(const believe_arguments &a, int x, int y, int z) {
         cb *= 1.0f + a.leaf_gain * leaf;
         cr *= 1.0f + a.leaf_gain * leaf;
     }
-    float made = z == 0 ? tone : z == 1 ? cb : cr;
-    if (a.steered) made += color[4] * ((z == 0 ? given_tone : z == 1 ? given_cb : given_cr) - made);
-    a.out[z * plane + at] = made;
+    if (a.steered) {
+        tone += color[4] * (given_tone - tone);
+        cb += color[4] * (given_cb - cb);
+        cr += color[4] * (given_cr - cr);
+    }
+    a.out[at] = tone;
+    a.out[plane + at] = cb;
+    a.out[2 * plane + at] = cr;
 }
 KERNEL(believe)
 
@@ -144,16 +144,16 @@ struct extreme_arguments {
 };
 
 // cv2.erode or cv2.dilate by a square; outside of the picture there is nothing.
-PLACE void extreme_at(const extreme_arguments &a, int x, int y, int) {
-    int found = a.in[(long)y * a.width + x];
-    for (int row = larger(y - a.radius, 0); row <= smaller(y + a.radius, a.height - 1); ++row)
-        for (int column = larger(x - a.radius, 0); column <= smaller(x + a.radius, a.width - 1); ++column) {
-            int level = a.in[(long)row * a.width + column];
-            found = a.largest ? larger(found, level) : smaller(found, level);
-        }
-    a.out[(long)y * a.width + x] = (u8)found;
+PLACE void extreme_seen(const extreme_arguments &a, int x, int y, int, float (&seen)[1]) {
+    float level = (float)a.in[(long)y * a.width + x];
+    seen[0] = a.largest ? -level : level;
 }
-KERNEL(extreme)
+
+PLACE void extreme_at(const extreme_arguments &a, const Tile &tile, int x, int y, int) {
+    float found = tile.least(0, x, y);
+    a.out[(long)y * a.width + x] = (u8)(a.largest ? -found : found);
+}
+TILED_KERNEL(extreme, 1, 0)
 
 struct keep_neutral_arguments {
     const u8 *luma, *shown;  // (height, width): the sensor's, and what goes out

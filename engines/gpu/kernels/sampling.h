@@ -11,6 +11,7 @@ struct Cell {
 
 // In whole numbers: exact, and double precision is slow on most GPUs.
 PLACE Cell cell_of(int at, int from, int to) {
+    if (from == 2 * to) return {2 * at, 2 * at + 2, 0.0f, 0.0f, 0.5f};  // the same without its divisions
     int start = at * from, end = start + from;  // in parts of 1 / to
     Cell cell;
     cell.first = (start + to - 1) / to;
@@ -48,6 +49,11 @@ struct Neighbors {
 };
 
 PLACE Neighbors neighbors_of(int at, int from, int to) {
+    if (to == 2 * from) {  // the same without its divisions
+        int first = (at - 1) >> 1;
+        if (first < 0) return {0, 0, 0.0f};
+        return {first, smaller(first + 1, from - 1), first >= from - 1 ? 0.0f : at & 1 ? 0.25f : 0.75f};
+    }
     int place = (2 * at + 1) * from - to;  // in parts of 1 / (2 to)
     int first = place / (2 * to);
     if (place < 0) return {0, 0, 0.0f};

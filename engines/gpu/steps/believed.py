@@ -39,7 +39,7 @@ def believed(
     steps.append(
         launch(
             "believe",
-            (width, height, 4 if look.unmixed else 3),
+            (width, height, 1),
             color=color,
             guide=guide,
             out=made,
