@@ -52,24 +52,18 @@ struct heat_places_arguments {
     float alone_tone, alone_cb, alone_cr;
 };
 
-#define HEAT_SOURCES 8
-
-// heat._places, along one row: sky, its Cb, its Cr, what is no sky by luma; ground, its Y', Cb, Cr.
-PLACE void heat_places_fill(const heat_places_arguments &a, const Tile &tile, const Spot &spot, int) {
+// heat._places: sky, its Cb, its Cr, what is no sky by luma; ground, its Y', Cb, Cr.
+PLACE void heat_places_seen(const heat_places_arguments &a, int x, int y, int, float (&seen)[8]) {
     long plane = (long)a.width * a.height;
-    float sums[HEAT_SOURCES] = {};
-    for (int dx = -a.radius; dx <= a.radius; ++dx) {
-        const float *few = a.few + (long)spot.y * a.width + reflected(spot.x + dx, a.width);
-        float tone = few[0], cb = few[plane], cr = few[2 * plane];
-        float part = painted_at(a.counts, level_of(few[3 * plane]), a.around, a.rare, plane);
-        float warm = rise(part, a.ground_begins, a.ground_full);
-        float sky = rise(cb, a.blue_begins, a.blue_full) * rise(tone, a.bright_begins, a.bright_full);
-        sky *= rise(part, a.sky_begins, a.sky_full);
-        float ground = rise(cb, a.plain_begins, a.plain_full) * rise(tone, a.cloud_begins, a.cloud_full) * warm;
-        float told[HEAT_SOURCES] = {sky, sky * cb, sky * cr, warm, ground, ground * tone, ground * cb, ground * cr};
-        for (int z = 0; z < HEAT_SOURCES; ++z) sums[z] += told[z];
-    }
-    for (int z = 0; z < HEAT_SOURCES; ++z) tile.plane(z, spot) = sums[z];
+    const float *few = a.few + (long)y * a.width + x;
+    float tone = few[0], cb = few[plane], cr = few[2 * plane];
+    float part = painted_at(a.counts, level_of(few[3 * plane]), a.around, a.rare, plane);
+    float warm = rise(part, a.ground_begins, a.ground_full);
+    float sky = rise(cb, a.blue_begins, a.blue_full) * rise(tone, a.bright_begins, a.bright_full);
+    sky *= rise(part, a.sky_begins, a.sky_full);
+    float ground = rise(cb, a.plain_begins, a.plain_full) * rise(tone, a.cloud_begins, a.cloud_full) * warm;
+    seen[0] = sky, seen[1] = sky * cb, seen[2] = sky * cr, seen[3] = warm;
+    seen[4] = ground, seen[5] = ground * tone, seen[6] = ground * cb, seen[7] = ground * cr;
 }
 
 PLACE void heat_places_at(const heat_places_arguments &a, const Tile &tile, int x, int y, int) {
@@ -95,7 +89,7 @@ PLACE void heat_places_at(const heat_places_arguments &a, const Tile &tile, int 
     out[4 * plane] = a.alone_cr + found * (green * leaves - a.alone_cr);
     out[5 * plane] = known * rise(tone, a.lit_begins, a.lit_full);
 }
-TILED_KERNEL(heat_places, 8)
+TILED_KERNEL(heat_places, 8, 8)
 
 struct part_by_heat_arguments {
     float *planes;        // (4, height, width): Y', Cb, Cr in place; the sensor's luma

@@ -5,10 +5,12 @@
 // Arguments travel as one struct, `NAME_arguments`, which source.py reads from this very text. No fused
 // multiply-add on either side: the same text gives the same bits.
 //
-// A TILED_KERNEL has two phases with one barrier between them, for means over windows: `NAME_fill` sums along the
-// rows, `radius` to either side, for each column of a block and each row that its windows reach, into memory that
-// the block shares; `NAME_at` then gets those sums. Both are maps: as a loop, first all of one, then all of the
-// other, block by block.
+// A TILED_KERNEL has two phases with one barrier between them, for means over windows: `NAME_seen` gives the values of
+// a place, the first ADDED of PLANES to be added up over windows, of the others the least to be found there. They are
+// put together along the columns, `radius` up and down, for each row of a block and each column that its windows reach,
+// into memory that the block shares; `NAME_at` then gets those. A value is asked for once or twice, not once for each
+// column of a window. Both phases are maps: as a loop, first all of one, then all of the other, block by block. Where
+// a kernel has nothing to do at all, an `idle` of its arguments says so.
 //
 // A place of a LANE_KERNEL is the work of LANES threads of one warp that have a row each of something with as many
 // rows, and add up what each of them found, always in the same order; its grid has LANES columns for each place.
@@ -36,15 +38,16 @@ struct Extent {
         if (x < extent.width && y < extent.height) name##_at(args, x, y, blockIdx.z); \
     }
 
-#define TILED_KERNEL(name, planes)                                                                    \
+#define TILED_KERNEL(name, planes, added)                                                             \
     extern "C" __global__ void name(Extent extent, name##_arguments args) {                           \
         extern __shared__ float shared[];                                                             \
-        int rows = BLOCK_HEIGHT + 2 * args.radius, thread = threadIdx.y * BLOCK_WIDTH + threadIdx.x;  \
-        Tile tile = {shared, rows, args.radius, (int)blockIdx.x * BLOCK_WIDTH, (int)blockIdx.y * BLOCK_HEIGHT}; \
-        for (int at = thread; at < rows * BLOCK_WIDTH; at += BLOCK_WIDTH * BLOCK_HEIGHT) {            \
-            Spot spot = tile.spot(at, extent);                                                        \
-            if (spot.x < extent.width) name##_fill(args, tile, spot, blockIdx.z);                     \
-        }                                                                                             \
+        if (idle(args)) return;                                                                       \
+        Tile tile = {shared, args.radius, (int)blockIdx.x * BLOCK_WIDTH, (int)blockIdx.y * BLOCK_HEIGHT}; \
+        int thread = threadIdx.y * BLOCK_WIDTH + threadIdx.x, spots = tile.spots();                   \
+        for (int at = thread; at < spots; at += BLOCK_WIDTH * BLOCK_HEIGHT)                           \
+            tile.fill<planes, added>(at, extent, [&](int x, int y, float (&seen)[planes]) {           \
+                name##_seen(args, x, y, blockIdx.z, seen);                                            \
+            });                                                                                       \
         __syncthreads();                                                                              \
         int x = tile.left + threadIdx.x, y = tile.top + threadIdx.y;                                  \
         if (x < extent.width && y < extent.height) name##_at(args, tile, x, y, blockIdx.z);           \
@@ -96,7 +99,7 @@ PLACE float half_to_float(u16 half) {
 #include <cstring>
 #include <vector>
 
-#define PLACE static inline
+#define PLACE static inline __attribute__((always_inline))
 #define PLACE_MEMBER inline
 #if defined(THREADED)  // two threads at once, for a sanitizer that finds what they should not share
 #include <thread>
@@ -145,19 +148,20 @@ static void in_two(int count, const Work &work) {
     }
 #endif
 
-#define TILED_KERNEL(name, planes)                                                                    \
+#define TILED_KERNEL(name, planes, added)                                                             \
     extern "C" void name(Extent extent, const name##_arguments *args) {                               \
-        int rows = BLOCK_HEIGHT + 2 * args->radius;                                                   \
+        if (idle(*args)) return;                                                                      \
         int across = (extent.width + BLOCK_WIDTH - 1) / BLOCK_WIDTH;                                  \
         int down = (extent.height + BLOCK_HEIGHT - 1) / BLOCK_HEIGHT;                                 \
-        std::vector<float> shared((size_t)(planes) * rows * BLOCK_WIDTH);                             \
+        std::vector<float> shared((size_t)(planes) * BLOCK_HEIGHT * (BLOCK_WIDTH + 2 * args->radius)); \
         for (int block = 0; block < extent.depth * down * across; ++block) {                          \
             int z = block / (down * across);                                                          \
-            Tile tile = {shared.data(), rows, args->radius, block % across * BLOCK_WIDTH,             \
+            Tile tile = {shared.data(), args->radius, block % across * BLOCK_WIDTH,                   \
                          block / across % down * BLOCK_HEIGHT};                                       \
-            IN_TURN(at, rows * BLOCK_WIDTH) {                                                         \
-                Spot spot = tile.spot(at, extent);                                                    \
-                if (spot.x < extent.width) name##_fill(*args, tile, spot, z);                         \
+            IN_TURN(at, tile.spots()) {                                                               \
+                tile.fill<planes, added>(at, extent, [&](int x, int y, float (&seen)[planes]) {       \
+                    name##_seen(*args, x, y, z, seen);                                                \
+                });                                                                                   \
             } DONE                                                                                    \
             IN_TURN(at, BLOCK_WIDTH * BLOCK_HEIGHT) {                                                 \
                 int x = tile.left + at % BLOCK_WIDTH, y = tile.top + at / BLOCK_WIDTH;                \
@@ -239,29 +243,71 @@ PLACE int mirrored(int at, int length) {
     return at;
 }
 
-// Where in a tile a sum goes, and of which row around which column it is.
-struct Spot {
-    int at, x, y;  // y within the picture, mirrored
-};
+#define HIGHEST 3e38f  // above whatever a tile looks for the least of
 
-// Sums along rows for one block's windows, plane after plane.
+// Whether a tiled kernel has nothing to do; others than this are overloads.
+template <class Arguments>
+PLACE bool idle(const Arguments &) {
+    return false;
+}
+
+// What is put together along columns for one block's windows, plane after plane.
 struct Tile {
-    float *sums;
-    int rows, radius, left, top;
+    float *made;
+    int radius, left, top;
 
-    PLACE_MEMBER Spot spot(int at, Extent extent) const {
-        int y = top + at / BLOCK_WIDTH - radius;
-        return {at, left + at % BLOCK_WIDTH, reflected(y, extent.height)};
+    PLACE_MEMBER int columns() const { return BLOCK_WIDTH + 2 * radius; }
+    // Rows of a column that one thread makes, from what they have in common: as few as leave no thread two columns.
+    PLACE_MEMBER int run() const {
+        int columns = this->columns();
+        return columns <= 2 * BLOCK_WIDTH ? 2 : columns <= 4 * BLOCK_WIDTH ? 4 : BLOCK_HEIGHT;
     }
-    PLACE_MEMBER float &plane(int index, const Spot &spot) const {
-        return sums[(long)index * rows * BLOCK_WIDTH + spot.at];
+    PLACE_MEMBER int spots() const { return columns() * (BLOCK_HEIGHT / run()); }
+    PLACE_MEMBER float *row(int index, int row) const { return made + (long)(index * BLOCK_HEIGHT + row) * columns(); }
+
+    template <int planes, int added, class Seen>
+    PLACE_MEMBER void fill(int at, Extent extent, const Seen &seen) const {
+        int run = this->run(), column = at % columns(), first = at / columns() * run;
+        if (left + column - 2 * radius >= extent.width) return;  // no window of a place reaches it
+        int x = reflected(left + column - radius, extent.width), y = top + first;
+        float found[planes];
+        auto clear = [&] {
+            for (int index = 0; index < planes; ++index) found[index] = index < added ? 0.0f : HIGHEST;
+        };
+        auto join = [&](int place) {
+            float values[planes];
+            seen(x, reflected(place, extent.height), values);
+            for (int index = 0; index < planes; ++index)
+                found[index] = index < added ? found[index] + values[index] : fminf(found[index], values[index]);
+        };
+        clear();
+        for (int one = run - 1; one >= 0; --one) {  // above what all of the rows have in common
+            for (int index = 0; index < planes; ++index) row(index, first + one)[column] = found[index];
+            if (one > 0) join(y - radius + one - 1);
+        }
+        clear();
+        for (int place = y + run - 1 - radius; place <= y + radius; ++place) join(place);
+        for (int one = 0; one < run; ++one) {  // and below it
+            if (one > 0) join(y + radius + one);
+            for (int index = 0; index < planes; ++index) {
+                float &made = row(index, first + one)[column];
+                made = index < added ? made + found[index] : fminf(made, found[index]);
+            }
+        }
     }
     // The second half of guided.box: the mean over the window around a place.
     PLACE_MEMBER float mean(int index, int x, int y) const {
-        const float *column = sums + ((long)index * rows + y - top) * BLOCK_WIDTH + x - left;
+        const float *across = row(index, y - top) + x - left;
         float sum = 0.0f;
-        for (int row = 0; row <= 2 * radius; ++row) sum += column[row * BLOCK_WIDTH];
+        for (int column = 0; column <= 2 * radius; ++column) sum += across[column];
         int side = 2 * radius + 1;
         return sum / (float)(side * side);
+    }
+    // The least over that window; what is mirrored into it from outside of the picture is there anyway.
+    PLACE_MEMBER float least(int index, int x, int y) const {
+        const float *across = row(index, y - top) + x - left;
+        float found = HIGHEST;
+        for (int column = 0; column <= 2 * radius; ++column) found = fminf(found, across[column]);
+        return found;
     }
 };

@@ -33,8 +33,6 @@ BLOCK = (32, 8)
 """Threads of a block along x and y."""
 LANES = 8
 """Threads for each place of a kernel that shares a place's rows among threads; its grid is as much wider."""
-LARGEST_RADIUS = 56
-"""Of a tiled kernel's windows: three planes of sums fit into `SHARED_BYTES`; see `largest_radius`."""
 SHARED_BYTES = 48 << 10
 """Memory that every GPU gives a block."""
 
@@ -45,7 +43,7 @@ Span = tuple[int, int]
 
 _COMMENT = re.compile(r"//[^\n]*")
 _STRUCT = re.compile(r"struct (\w+) \{(.*?)\n\};", re.DOTALL)
-_KERNEL = re.compile(r"^(?:TILED_|LANE_)?KERNEL\((\w+)(?:, (\d+))?\)", re.MULTILINE)
+_KERNEL = re.compile(r"^(?:TILED_|LANE_)?KERNEL\((\w+)(?:, (\d+), \d+)?\)", re.MULTILINE)
 _FIELD = re.compile(r"(\*?)(\w+)(?:\[(\d+)\])?$")
 _TYPES: dict[str, Any] = {"int": ctypes.c_int, "float": ctypes.c_float, "u8": ctypes.c_ubyte}
 
@@ -78,11 +76,11 @@ class Launch:
 
     @property
     def shared_bytes(self) -> int:
-        """Memory that the threads of a block share: of a tiled kernel, its planes of sums along rows."""
+        """Memory that the threads of a block share: of a tiled kernel, its planes of sums along columns."""
         planes = tiled_kernels().get(self.kernel)
         if planes is None:
             return 0
-        return 4 * planes * BLOCK[0] * (BLOCK[1] + 2 * int(self.arguments.radius))
+        return 4 * planes * BLOCK[1] * (BLOCK[0] + 2 * int(self.arguments.radius))
 
     @property
     def blocks(self) -> Extent:
@@ -157,15 +155,15 @@ def constant_fields() -> dict[str, frozenset[str]]:
 
 @lru_cache(maxsize=1)
 def tiled_kernels() -> dict[str, int]:
-    """Kernels whose blocks share memory -> planes of sums that they keep there."""
+    """Kernels whose blocks share memory -> planes of sums, or of what is least, that they keep there."""
     text = "".join(source(name) for name in FILES)
     return {name: int(planes) for name, planes in _KERNEL.findall(text) if planes}
 
 
 def largest_radius(kernel: str) -> int:
     """Of a tiled kernel's windows, pixels: as many as its planes of sums leave room for."""
-    rows = SHARED_BYTES // (4 * tiled_kernels()[kernel] * BLOCK[0])
-    return min(LARGEST_RADIUS, (rows - BLOCK[1]) // 2)
+    columns = SHARED_BYTES // (4 * tiled_kernels()[kernel] * BLOCK[1])
+    return (columns - BLOCK[0]) // 2
 
 
 @lru_cache(maxsize=1)

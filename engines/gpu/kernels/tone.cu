@@ -56,18 +56,13 @@ PLACE float smooth_of(const base_arguments &a, int which, int x, int y) {
     return linear(plane, a.smooth_width, a.smooth_height, a.width, a.height, x, y);
 }
 
-PLACE void base_fill(const base_arguments &a, const Tile &tile, const Spot &spot, int) {
-    float sum = 0.0f, sharp = 0.0f;
-    for (int dx = -a.radius; dx <= a.radius; ++dx) {
-        int x = reflected(spot.x + dx, a.width);
-        sum += finer_of(a, x, spot.y);
-        if (!a.near) continue;
-        long at = (long)spot.y * a.width + x;
-        float fine = a.guide[at] - a.near[at];
-        sharp += fine * fine;
-    }
-    tile.plane(0, spot) = sum;
-    tile.plane(1, spot) = sharp;
+PLACE void base_seen(const base_arguments &a, int x, int y, int, float (&seen)[4]) {
+    long at = (long)y * a.width + x;
+    float guide = a.guide[at], fine = a.near ? guide - a.near[at] : 0.0f;
+    seen[0] = finer_of(a, x, y);
+    seen[1] = fine * fine;
+    seen[2] = guide;
+    seen[3] = -guide;
 }
 
 // base_tone.base_tone and _way_back, before the way back is averaged.
@@ -77,13 +72,7 @@ PLACE void base_at(const base_arguments &a, const Tile &tile, int x, int y, int)
     float base = mean + slope * mean + a.models[plane + at];
     float darker = clamped(base / fmaxf(mean, 1e-3f), a.detail_floor, 1.0f);
     float factor = fmaxf(fabsf(1.0f + slope), a.edge_floor) * (1.0f + slope < 0.0f ? -darker : darker);
-    float lowest = 1.0f, highest = 0.0f;
-    for (int row = larger(y - a.radius, 0); row <= smaller(y + a.radius, a.height - 1); ++row)
-        for (int column = larger(x - a.radius, 0); column <= smaller(x + a.radius, a.width - 1); ++column) {
-            float value = a.guide[(long)row * a.width + column];
-            lowest = fminf(lowest, value);
-            highest = fmaxf(highest, value);
-        }
+    float lowest = tile.least(2, x, y), highest = -tile.least(3, x, y);
     float finer = fmaxf(tile.mean(0, x, y), 0.0f);
     if (a.near) {  // base_tone._before_sky
         float spread = fmaxf(a.seen[plane + at] - mean * mean, 0.0f), variance = spread + finer;
@@ -121,7 +110,7 @@ PLACE void base_at(const base_arguments &a, const Tile &tile, int x, int y, int)
     a.out[plane + at] = base;
     a.out[2 * plane + at] = factor;
 }
-TILED_KERNEL(base, 2)
+TILED_KERNEL(base, 4, 2)
 
 struct finish_tone_arguments {
     const float *base;  // (3, height, width): as `base` wrote it
@@ -134,11 +123,8 @@ struct finish_tone_arguments {
     float least, most;  // factor of the curve on the detail
 };
 
-PLACE void finish_tone_fill(const finish_tone_arguments &a, const Tile &tile, const Spot &spot, int) {
-    const float *row = a.base + (long)spot.y * a.width;
-    float sum = 0.0f;
-    for (int dx = -a.radius; dx <= a.radius; ++dx) sum += row[reflected(spot.x + dx, a.width)];
-    tile.plane(0, spot) = sum;
+PLACE void finish_tone_seen(const finish_tone_arguments &a, int x, int y, int, float (&seen)[1]) {
+    seen[0] = a.base[(long)y * a.width + x];
 }
 
 // The end of base_tone.base_tone, plus the luma itself.
@@ -164,4 +150,4 @@ PLACE void finish_tone_at(const finish_tone_arguments &a, const Tile &tile, int 
     a.out[at] = factor;
     a.out[plane + at] = base - factor * a.seen[at];
 }
-TILED_KERNEL(finish_tone, 1)
+TILED_KERNEL(finish_tone, 1, 1)

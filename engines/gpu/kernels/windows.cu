@@ -8,37 +8,42 @@ struct box_arguments {
     int width, height, radius;
 };
 
-PLACE void box_fill(const box_arguments &a, const Tile &tile, const Spot &spot, int z) {
-    const float *row = a.planes + ((long)z * a.height + spot.y) * a.width;
-    float sum = 0.0f;
-    for (int dx = -a.radius; dx <= a.radius; ++dx) sum += row[reflected(spot.x + dx, a.width)];
-    tile.plane(0, spot) = sum;
+PLACE void box_seen(const box_arguments &a, int x, int y, int z, float (&seen)[1]) {
+    seen[0] = a.planes[((long)z * a.height + y) * a.width + x];
 }
 
 // guided.box.
 PLACE void box_at(const box_arguments &a, const Tile &tile, int x, int y, int z) {
     a.out[((long)z * a.height + y) * a.width + x] = tile.mean(0, x, y);
 }
-TILED_KERNEL(box, 1)
+TILED_KERNEL(box, 1, 1)
 
 struct window_means_arguments {
     const float *guide;  // (height, width)
     float *out;          // (2, height, width): windows' means of the guide and of its square
     int *count;          // of windows darker than `dark`; null for not counted
+    const int *nights;   // that count of other windows: nothing is done by day; null for always
     int width, height, radius;
-    float dark;
+    float dark, night_begins, night_full;
 };
 
-PLACE void window_means_fill(const window_means_arguments &a, const Tile &tile, const Spot &spot, int) {
-    const float *row = a.guide + (long)spot.y * a.width;
-    float sum = 0.0f, squares = 0.0f;
-    for (int dx = -a.radius; dx <= a.radius; ++dx) {
-        float value = row[reflected(spot.x + dx, a.width)];
-        sum += value;
-        squares += value * value;
-    }
-    tile.plane(0, spot) = sum;
-    tile.plane(1, spot) = squares;
+// How much of a night, or of a dark scene, it is, [0, 1]: by the share of its places that are dark.
+PLACE float night_of(int dark, long places, float begins, float full) {
+    return clamped(((float)dark / (float)places - begins) / (full - begins), 0.0f, 1.0f);
+}
+
+PLACE bool is_day(const int *count, long places, float begins, float full) {
+    return count && night_of(*count, places, begins, full) <= 0.0f;
+}
+
+PLACE bool idle(const window_means_arguments &a) {
+    return is_day(a.nights, (long)a.width * a.height, a.night_begins, a.night_full);
+}
+
+PLACE void window_means_seen(const window_means_arguments &a, int x, int y, int, float (&seen)[2]) {
+    float value = a.guide[(long)y * a.width + x];
+    seen[0] = value;
+    seen[1] = value * value;
 }
 
 // guided.windows; the dark share of the picture, of Recoloring._models.
@@ -49,12 +54,7 @@ PLACE void window_means_at(const window_means_arguments &a, const Tile &tile, in
     a.out[(long)a.width * a.height + at] = tile.mean(1, x, y);
     if (a.count && mean < a.dark) count_up(a.count);
 }
-TILED_KERNEL(window_means, 2)
-
-// How much of a night, or of a dark scene, it is, [0, 1]: by the share of its places that are dark.
-PLACE float night_of(int dark, long places, float begins, float full) {
-    return clamped(((float)dark / (float)places - begins) / (full - begins), 0.0f, 1.0f);
-}
+TILED_KERNEL(window_means, 2, 2)
 
 struct window_models_arguments {
     const float *values;  // (depth, height, width)
@@ -66,30 +66,20 @@ struct window_models_arguments {
     float contrast, night_begins, night_full;
 };
 
-PLACE bool no_night(const window_models_arguments &a) {
-    return a.count && night_of(*a.count, (long)a.width * a.height, a.night_begins, a.night_full) <= 0.0f;
+PLACE bool idle(const window_models_arguments &a) {
+    return is_day(a.count, (long)a.width * a.height, a.night_begins, a.night_full);
 }
 
-PLACE void window_models_fill(const window_models_arguments &a, const Tile &tile, const Spot &spot, int z) {
-    if (no_night(a)) return;
-    const float *values = a.values + ((long)z * a.height + spot.y) * a.width;
-    const float *guide = a.guide + (long)spot.y * a.width;
-    float sum = 0.0f, products = 0.0f, squares = 0.0f;
-    for (int dx = -a.radius; dx <= a.radius; ++dx) {
-        int x = reflected(spot.x + dx, a.width);
-        float value = values[x];
-        sum += value;
-        products += value * guide[x];
-        squares += value * value;
-    }
-    tile.plane(0, spot) = sum;
-    tile.plane(1, spot) = products;
-    tile.plane(2, spot) = squares;
+PLACE void window_models_seen(const window_models_arguments &a, int x, int y, int z, float (&seen)[3]) {
+    long at = (long)y * a.width + x;
+    float value = a.values[(long)z * a.height * a.width + at];
+    seen[0] = value;
+    seen[1] = value * a.guide[at];
+    seen[2] = value * value;
 }
 
 // guided.fit, window by window.
 PLACE void window_models_at(const window_models_arguments &a, const Tile &tile, int x, int y, int z) {
-    if (no_night(a)) return;
     long at = (long)y * a.width + x, plane = (long)a.width * a.height;
     float seen = a.seen[at], mean = tile.mean(0, x, y);
     float variance = fmaxf(a.seen[plane + at] - seen * seen, 0.0f);
@@ -103,16 +93,14 @@ PLACE void window_models_at(const window_models_arguments &a, const Tile &tile, 
     out[plane] = (mean - slope * seen) * weight;
     out[2 * plane] = weight;
 }
-TILED_KERNEL(window_models, 3)
+TILED_KERNEL(window_models, 3, 3)
 
-// The models that `window_models` wrote, along one row.
-PLACE void fill_models(const float *models, int width, int height, const Tile &tile, const Spot &spot, int z) {
-    for (int index = 0; index < 3; ++index) {
-        const float *row = models + ((3l * z + index) * height + spot.y) * width;
-        float sum = 0.0f;
-        for (int dx = -tile.radius; dx <= tile.radius; ++dx) sum += row[reflected(spot.x + dx, width)];
-        tile.plane(index, spot) = sum;
-    }
+// The models that `window_models` wrote.
+template <class Arguments>
+PLACE void models_seen(const Arguments &a, int x, int y, int z, float (&seen)[3]) {
+    long plane = (long)a.width * a.height;
+    const float *models = a.models + 3 * z * plane + (long)y * a.width + x;
+    for (int index = 0; index < 3; ++index) seen[index] = models[index * plane];
 }
 
 struct average_models_arguments {
@@ -122,8 +110,8 @@ struct average_models_arguments {
     float lift;  // added to the offset
 };
 
-PLACE void average_models_fill(const average_models_arguments &a, const Tile &tile, const Spot &spot, int z) {
-    fill_models(a.models, a.width, a.height, tile, spot, z);
+PLACE void average_models_seen(const average_models_arguments &a, int x, int y, int z, float (&seen)[3]) {
+    models_seen(a, x, y, z, seen);
 }
 
 // guided.fit, all windows that hold a pixel averaged by how well they fit.
@@ -133,7 +121,7 @@ PLACE void average_models_at(const average_models_arguments &a, const Tile &tile
     a.out[2 * z * plane + at] = tile.mean(0, x, y) / total;
     a.out[(2 * z + 1) * plane + at] = tile.mean(1, x, y) / total + a.lift;
 }
-TILED_KERNEL(average_models, 3)
+TILED_KERNEL(average_models, 3, 3)
 
 struct even_chroma_arguments {
     const float *models;  // (depth, 3, height, width): as `window_models` wrote it, of the chroma in the guide
@@ -148,20 +136,23 @@ PLACE float night_of(const even_chroma_arguments &a) {
     return night_of(*a.count, (long)a.width * a.height, a.night_begins, a.night_full);
 }
 
-PLACE void even_chroma_fill(const even_chroma_arguments &a, const Tile &tile, const Spot &spot, int z) {
-    if (night_of(a) > 0.0f) fill_models(a.models, a.width, a.height, tile, spot, z);
+PLACE bool idle(const even_chroma_arguments &a) {
+    return is_day(a.count, (long)a.width * a.height, a.night_begins, a.night_full);
+}
+
+PLACE void even_chroma_seen(const even_chroma_arguments &a, int x, int y, int z, float (&seen)[3]) {
+    models_seen(a, x, y, z, seen);
 }
 
 // night.evened: by night, chroma is what a wide neighborhood of like luma has.
 PLACE void even_chroma_at(const even_chroma_arguments &a, const Tile &tile, int x, int y, int z) {
     float night = night_of(a);
-    if (night <= 0.0f) return;
     long at = (long)y * a.width + x, plane = (long)a.width * a.height;
     float total = tile.mean(2, x, y), slope = tile.mean(0, x, y) / total, offset = tile.mean(1, x, y) / total;
     float &chroma = a.chroma[z * plane + at];
     chroma += night * (slope * a.guide[at] + offset - chroma);
 }
-TILED_KERNEL(even_chroma, 3)
+TILED_KERNEL(even_chroma, 3, 3)
 
 struct apply_models_arguments {
     const float *models;     // (depth, 2, height, width): slope and offset

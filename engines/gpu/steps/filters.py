@@ -64,6 +64,7 @@ class Windows:
         name: str,
         count: DeviceArray | None = None,
         dark: float = 0.0,
+        night: Night | None = None,
     ) -> DeviceArray:
         """(2, h, w) windows' means of the guide (h, w) and of its square, as `guided.windows`.
 
@@ -73,10 +74,12 @@ class Windows:
             name: of the array.
             count: (1,) int32, 0 before: how many windows are darker than `dark`.
             dark: [0, 1].
+            night: by day they are left as they were; None for always.
         """
         height, width = guide.shape
         made = self._space.array(f"{name}.seen", (2, height, width))
-        more = {"count": count, "dark": dark, "radius": radius_px}
+        more: dict[str, Any] = {"count": count, "dark": dark, "radius": radius_px}
+        more |= {"nights": None if night is None else night.count, **_shares(night)}
         self._add("window_means", (1, height, width), guide=guide, out=made, **more)
         return made
 
@@ -134,10 +137,7 @@ class Windows:
         self._steps.append(launch("smooth_moves", (fine[1], fine[0], depth), **led, **sizes(size, fine)))
         made = self._space.array("smooth.moved", given.shape)
         moved = {"values": given, "moves": moves, "out": made, **sizes(fine, given.shape)}
-        moved["count"] = None if night is None else night.count
-        moved["night_begins"], moved["night_full"] = (
-            (0.0, 1.0) if night is None else (night.begins, night.full)
-        )
+        moved |= {"count": None if night is None else night.count, **_shares(night)}
         self._steps.append(launch("smooth_moved", (width, height, depth), **moved))
         return made, said
 
@@ -163,8 +163,7 @@ class Windows:
             count=night.count,
             chroma=chroma,
             radius=how.radius_px,
-            night_begins=night.begins,
-            night_full=night.full,
+            **_shares(night),
         )
 
     def _weighted(
@@ -188,14 +187,19 @@ class Windows:
             count=None if night is None else night.count,
             radius=how.radius_px,
             contrast=how.contrast,
-            night_begins=0.0 if night is None else night.begins,
-            night_full=1.0 if night is None else night.full,
+            **_shares(night),
         )
         return made
 
     def _add(self, kernel: str, shape: tuple[int, ...], **values: Any) -> None:
         depth, height, width = shape
         self._steps.append(launch(kernel, (width, height, depth), width=width, height=height, **values))
+
+
+def _shares(night: Night | None) -> dict[str, float]:
+    """Those of dark windows, as kernels take them."""
+    begins, full = (0.0, 1.0) if night is None else (night.begins, night.full)
+    return {"night_begins": begins, "night_full": full}
 
 
 def half_of(size: tuple[int, ...]) -> tuple[int, int]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from irchroma.engines.errors import EngineError
-from irchroma.engines.gpu.kernels import source
+from irchroma.engines.gpu.kernels import host, source
 from irchroma.engines.gpu.kernels.source import FILES, FOLDER, frame_state_struct, kernel_names, launch
 from irchroma.engines.recolor.heat import RADIUS_PX
 
@@ -42,15 +43,46 @@ def test_tiled_kernels_ask_for_the_memory_that_their_blocks_share() -> None:
     assert source.tiled_kernels()["window_models"] == 3
     size = {"width": 8, "height": 8}
     made = launch("box", (8, 8, 1), planes=None, out=None, radius=2, **size)
-    assert made.shared_bytes == 4 * 32 * (8 + 2 * 2)
+    assert made.shared_bytes == 4 * 8 * (32 + 2 * 2)
     assert launch("show_confidence", (8, 8, 1), confidence=None, out=None, width=8).shared_bytes == 0
     for kernel, planes in source.tiled_kernels().items():
         radius = source.largest_radius(kernel)
-        assert 4 * planes * 32 * (8 + 2 * radius) <= 48 << 10
-        assert radius == source.LARGEST_RADIUS or 4 * planes * 32 * (8 + 2 * (radius + 1)) > 48 << 10
-    assert source.largest_radius("window_models") == 56 > source.largest_radius("heat_places") >= RADIUS_PX
-    with pytest.raises(EngineError, match="windows of 57 pixels to either side: on a GPU they have up to 56"):
-        launch("box", (8, 8, 1), planes=None, out=None, radius=57, **size)
+        assert 4 * planes * 8 * (32 + 2 * radius) <= 48 << 10 < 4 * planes * 8 * (32 + 2 * (radius + 1))
+    assert source.largest_radius("window_models") == 240 > source.largest_radius("heat_places") >= RADIUS_PX
+    with pytest.raises(
+        EngineError, match="windows of 753 pixels to either side: on a GPU they have up to 752"
+    ):
+        launch("box", (8, 8, 1), planes=None, out=None, radius=753, **size)
+
+
+COUNTED = """
+#include "portable.h"
+struct counted_arguments { int *seen; int radius; };
+PLACE void counted_seen(const counted_arguments &a, int, int, int, float (&seen)[1]) {
+    ++*a.seen, seen[0] = 0.0f;
+}
+PLACE void counted_at(const counted_arguments &, const Tile &, int, int, int) {}
+TILED_KERNEL(counted, 1, 1)
+"""
+
+
+@pytest.mark.parametrize(("radius", "most"), [(1, 3), (2, 4), (6, 10), (28, 45), (60, 80)])
+def test_a_window_asks_for_few_of_its_values_anew(tmp_path: Path, radius: int, most: int) -> None:
+    """Of each place: it was all of a row's for each row that a block reaches, 456 of a window of 57x57."""
+    compiler = host.compiler()
+    if compiler is None:
+        pytest.skip("no C++ compiler on this machine: install g++")
+    made = tmp_path / "counted.so"
+    words = [compiler, *host.FLAGS, "-Wno-unused-function", f"-I{FOLDER}", "-o", str(made), "-"]
+    subprocess.run(words, input=COUNTED, encoding="utf-8", check=True)
+
+    class Arguments(ctypes.Structure):
+        _fields_ = [("seen", ctypes.c_void_p), ("radius", ctypes.c_int)]
+
+    seen, (width, height) = ctypes.c_int(), (320, 200)
+    arguments = Arguments(ctypes.addressof(seen), radius)
+    ctypes.CDLL(str(made)).counted(source.ExtentStruct(width, height, 1), ctypes.byref(arguments))
+    assert 1 <= seen.value / (width * height) <= most
 
 
 def test_the_frame_state_is_as_long_as_c_makes_it() -> None:
