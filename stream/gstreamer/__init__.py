@@ -1,1 +1,1 @@
-"""GStreamer behind one door: `door` is the only file that imports `gi`; pipelines and samples stand on it."""
+"""GStreamer behind one door: `door` is the only file that imports `gi`; all others stand on it."""

@@ -6,7 +6,6 @@ Reference: WebRTC-HTTP Egress Protocol (WHEP), draft-ietf-wish-whep.
 from __future__ import annotations
 
 import http.client
-import socket
 import threading
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from irchroma.stream.errors import SourceError, StreamError
 from irchroma.stream.gstreamer import door
 from irchroma.stream.gstreamer.door import EndOfStream
+from irchroma.stream.gstreamer.negotiation import Negotiation, address_towards
 from irchroma.stream.gstreamer.pipeline import Pipeline
 
 _STEP_S = 5.0
@@ -43,7 +43,7 @@ class WhepClient:
     def __init__(self, address: str) -> None:
         self._parts = urlsplit(address)
         self._viewer = ""
-        self._gathered, self._linked = threading.Event(), threading.Event()
+        self._linked = threading.Event()
         self._pipeline = Pipeline("webrtcbin name=peer bundle-policy=max-bundle latency=0")
         try:
             self._meet()
@@ -55,27 +55,16 @@ class WhepClient:
             raise SourceError(f"{address}: {error.strerror or error}") from error
 
     def _meet(self) -> None:
-        gst, rtc, sdp = door.modules()["Gst"], door.extra_module("GstWebRTC"), door.extra_module("GstSdp")
+        gst, rtc = door.modules()["Gst"], door.extra_module("GstWebRTC")
         self._pipeline.start()
         peer = self._pipeline.element("peer")
-        with socket.create_connection((self._parts.hostname, self._parts.port or 80), _STEP_S) as way:
-            own = way.getsockname()[0]
-        door.keep_to_address(peer, own)
-        peer.connect("notify::ice-gathering-state", self._gathers)
+        own = address_towards(self._parts.hostname or "", self._parts.port or 80, _STEP_S)
+        negotiation = Negotiation(peer, own, _STEP_S)
         peer.connect("pad-added", self._arrives)
         peer.emit(
             "add-transceiver", rtc.WebRTCRTPTransceiverDirection.RECVONLY, gst.Caps.from_string(_FORMAT)
         )
-        made = door.asked(peer, "create-offer", None, _STEP_S)  # whose offer lives as long as it does
-        door.asked(peer, "set-local-description", made.get_value("offer"), _STEP_S)
-        if not self._gathered.wait(_STEP_S):
-            raise SourceError("webrtc: no way was found in time")
-        text = self._post(peer.get_property("local-description").sdp.as_text())
-        read, message = sdp.SDPMessage.new_from_text(text)
-        if read != sdp.SDPResult.OK:
-            raise SourceError("the answer is no valid SDP")
-        answer = rtc.WebRTCSessionDescription.new(rtc.WebRTCSDPType.ANSWER, message)
-        door.asked(peer, "set-remote-description", answer, _STEP_S)
+        negotiation.take("answer", self._post(negotiation.describe("offer")))
 
     def _post(self, offer: str) -> str:
         status, headers, body = self._request("POST", self._parts.path, offer)
@@ -92,10 +81,6 @@ class WhepClient:
             return answer.status, answer.headers, answer.read().decode("utf-8", "replace")
         finally:
             connection.close()
-
-    def _gathers(self, peer: Any, _property: Any) -> None:
-        if peer.get_property("ice-gathering-state").value_nick == "complete":
-            self._gathered.set()
 
     def _arrives(self, peer: Any, pad: Any) -> None:
         """The stream is there: a decoder for it."""

@@ -19,6 +19,7 @@ from typing import Any
 
 from irchroma.stream.errors import SinkError, StreamError
 from irchroma.stream.gstreamer import door
+from irchroma.stream.gstreamer.negotiation import Negotiation, NoAgreement
 from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.gstreamer.sample import Unit
 from irchroma.stream.picture.picture import Picture
@@ -258,42 +259,24 @@ class _Viewer:
             f'{wanted.payload} ! capssetter join=true caps="{wanted.caps}" ! capsfilter caps="{wanted.caps}"'
             " ! webrtcbin name=peer bundle-policy=max-bundle latency=0"
         )
-        self._gathered = threading.Event()
 
     def negotiate(self, offer: str, address: str) -> str:
         """The answer to the offer. Raises SinkError."""
-        gst, rtc = door.modules()["Gst"], door.extra_module("GstWebRTC")
-        sdp = door.extra_module("GstSdp")
-        read, message = sdp.SDPMessage.new_from_text(offer)
-        if read != sdp.SDPResult.OK:
-            raise OfferRefused("the offer is no valid SDP")
         try:
             self._pipeline.start()
             peer = self._pipeline.element("peer")
-            door.keep_to_address(peer, address)
-            peer.connect("notify::ice-gathering-state", self._gathers)
+            negotiation = Negotiation(peer, address, _ANSWERED_S)
             peer.connect("notify::connection-state", self._changes)
             peer.get_by_name("rtpbin").connect("on-ssrc-active", self._hears)
-            kinds = gst.PadProbeType
+            kinds = door.modules()["Gst"].PadProbeType
             way_out = self._pipeline.element("pictures").get_static_pad("src")
             way_out.add_probe(kinds.EVENT_UPSTREAM, self._wished)
-            offered = rtc.WebRTCSessionDescription.new(rtc.WebRTCSDPType.OFFER, message)
-            try:
-                door.asked(peer, "set-remote-description", offered, _ANSWERED_S)
-                made = door.asked(peer, "create-answer", None, _ANSWERED_S)
-            except StreamError as error:
-                raise OfferRefused(f"the offer cannot be answered: {error}") from error
-            # The answer lives as long as what it came in.
-            door.asked(peer, "set-local-description", made.get_value("answer"), _ANSWERED_S)
-            if not self._gathered.wait(_ANSWERED_S):
-                raise SinkError("webrtc: no way to the viewer was found in time")
-            return str(peer.get_property("local-description").sdp.as_text())
+            negotiation.take("offer", offer)
+            return negotiation.describe("answer")
+        except NoAgreement as error:
+            raise OfferRefused(f"the offer cannot be answered: {error}") from error
         except StreamError as error:
             raise error if isinstance(error, SinkError) else SinkError(f"webrtc: {error}") from error
-
-    def _gathers(self, peer: Any, _property: Any) -> None:
-        if peer.get_property("ice-gathering-state").value_nick == "complete":
-            self._gathered.set()
 
     def _changes(self, peer: Any, _property: Any) -> None:
         state = peer.get_property("connection-state").value_nick

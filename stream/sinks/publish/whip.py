@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import http.client
 import logging
-import socket
 import ssl
 import threading
 import time
@@ -20,6 +19,7 @@ from urllib.parse import urljoin, urlsplit
 
 from irchroma.stream.errors import SinkError, StreamError
 from irchroma.stream.gstreamer import door
+from irchroma.stream.gstreamer.negotiation import Negotiation, address_towards
 from irchroma.stream.protocols import Pixels
 from irchroma.stream.sinks.encoding.encoders import EncoderOptions
 from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool
@@ -94,7 +94,7 @@ class WhipSink(PublishingSink):
         super().__init__(str(address), ("h264",), "WHIP", encoder, pool, audio_from, "audio/x-opus")
         self._address = address
         self._session = ""
-        self._gathered, self._connected = threading.Event(), threading.Event()
+        self._connected = threading.Event()
         self._heard_s: float | None = None  # when it last reported; one that never does is believed
 
     def _tail(self, rate: Fraction, size: tuple[int, int]) -> Tail:
@@ -107,7 +107,6 @@ class WhipSink(PublishingSink):
         )
 
     def _start(self, rate: Fraction, size: tuple[int, int]) -> None:
-        self._gathered.clear()
         self._connected.clear()
         self._heard_s = None
         super()._start(rate, size)
@@ -124,31 +123,20 @@ class WhipSink(PublishingSink):
 
     def _meet(self) -> None:
         """Offer, and take the answer."""
-        rtc, sdp = door.extra_module("GstWebRTC"), door.extra_module("GstSdp")
+        rtc = door.extra_module("GstWebRTC")
         if self._pipeline is None:
             return
         parts = urlsplit(self._address.url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
-        with socket.create_connection((parts.hostname or "", port), _STEP_S) as way:
-            own = way.getsockname()[0]
+        own = address_towards(parts.hostname or "", port, _STEP_S)
         peer = self._pipeline.element("peer")
-        door.keep_to_address(peer, own)
-        peer.connect("notify::ice-gathering-state", self._gathers)
+        negotiation = Negotiation(peer, own, _STEP_S)
         peer.connect("notify::connection-state", self._changes)
         peer.get_by_name("rtpbin").connect("on-ssrc-active", self._hears)
         for number in range(1 if self._sound is None else 2):
             sends = peer.emit("get-transceiver", number)
             sends.set_property("direction", rtc.WebRTCRTPTransceiverDirection.SENDONLY)
-        made = door.asked(peer, "create-offer", None, _STEP_S)  # whose offer lives as long as it does
-        door.asked(peer, "set-local-description", made.get_value("offer"), _STEP_S)
-        if not self._gathered.wait(_STEP_S):
-            raise SinkError(f"{self.label}: no way to it was found in time")
-        text = self._ask(peer.get_property("local-description").sdp.as_text())
-        read, message = sdp.SDPMessage.new_from_text(text)
-        if read != sdp.SDPResult.OK:
-            raise SinkError(f"{self.label}: its answer is no valid SDP")
-        answer = rtc.WebRTCSessionDescription.new(rtc.WebRTCSDPType.ANSWER, message)
-        door.asked(peer, "set-remote-description", answer, _STEP_S)
+        negotiation.take("answer", self._ask(negotiation.describe("offer")))
 
     def _ask(self, offer: str) -> str:
         """The server's answer to an offer; a server may send us on to another one."""
@@ -189,10 +177,6 @@ class WhipSink(PublishingSink):
             return answer.status, answer.headers, answer.read(_LONGEST_ANSWER).decode("utf-8", "replace")
         finally:
             connection.close()
-
-    def _gathers(self, peer: Any, _property: Any) -> None:
-        if peer.get_property("ice-gathering-state").value_nick == "complete":
-            self._gathered.set()
 
     def _changes(self, peer: Any, _property: Any) -> None:
         state = peer.get_property("connection-state").value_nick
