@@ -34,6 +34,7 @@ from irchroma.engines.training.steps import (
     rate_at,
     require_free,
     require_same,
+    require_side,
     say_others,
 )
 
@@ -97,8 +98,7 @@ class TrainOptions:
         if (self.minutes is None) == (self.steps is None):
             raise EngineOptionError("say how long: either minutes or steps")
         for side in self.sides:
-            if side % 32 or side < 64:
-                raise EngineOptionError(f"side must be a multiple of 32, 64 or more, got {side}")
+            require_side(side)
 
 
 def load_weights(network: ColorNetwork, path: Path) -> None:

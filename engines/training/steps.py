@@ -72,6 +72,27 @@ class StepOptions:
             raise EngineOptionError(f"steps and batch must be 1 or more, got {self.steps} and {self.batch}")
 
 
+@dataclass(frozen=True)
+class CropOptions(StepOptions):
+    """Of a training on square crops of one size.
+
+    Attributes:
+        side: of a crop, pixels, a multiple of 32.
+    """
+
+    side: int = 160
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_side(self.side)
+
+
+def require_side(side_px: int) -> None:
+    """Raise EngineOptionError unless networks that halve a picture five times can take crops of this side."""
+    if side_px % 32 or side_px < 64:
+        raise EngineOptionError(f"side must be a multiple of 32, 64 or more, got {side_px}")
+
+
 class Watch:
     """Looks after a run from step to step: says how far it is, keeps it, and ends it where it is told to.
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import torch
 
-from irchroma.engines.errors import EngineError, EngineOptionError
+from irchroma.engines.errors import EngineError
 from irchroma.engines.measures import metrics
 from irchroma.engines.training.classic.cheng2015 import Cheng2015
 from irchroma.engines.training.classic.iizuka2016 import Iizuka2016
@@ -24,7 +24,7 @@ from irchroma.engines.training.color.batch import stack
 from irchroma.engines.training.color.thermal import ThermalRecipe
 from irchroma.engines.training.pictures import Picture, read_color, read_pairs, rgb_to_gray
 from irchroma.engines.training.report import color, sheet, shrink
-from irchroma.engines.training.steps import StepOptions, Steps
+from irchroma.engines.training.steps import CropOptions, Steps
 
 LOG = logging.getLogger(__name__)
 
@@ -40,22 +40,15 @@ ZOOM = (0.7, 2.0)
 
 
 @dataclass(frozen=True)
-class ClassicOptions(StepOptions):
-    """How long and how, see `StepOptions`.
+class ClassicOptions(CropOptions):
+    """How long and how, see `CropOptions`.
 
     Attributes:
-        side: of a crop, pixels, a multiple of 32.
         start: checkpoint whose weights are begun with, of another band for example.
     """
 
     batch: int = 12
-    side: int = 160
     start: Path | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.side % 32 or self.side < 64:
-            raise EngineOptionError(f"side must be a multiple of 32, 64 or more, got {self.side}")
 
 
 class ClassicPictures(Protocol):

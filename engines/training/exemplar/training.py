@@ -25,7 +25,7 @@ from irchroma.engines.training.exemplar.objective import ReferenceObjective, Ref
 from irchroma.engines.training.exemplar.pairs import ReferencePictures, Triples
 from irchroma.engines.training.export import weights_of
 from irchroma.engines.training.report import compose, shrink
-from irchroma.engines.training.steps import StepOptions, Steps, follow
+from irchroma.engines.training.steps import CropOptions, Steps, follow
 
 LOG = logging.getLogger(__name__)
 KINDS = ("without", "same scene", "same scene by content", "other scene")
@@ -38,11 +38,10 @@ TILE = (160, 208)
 
 
 @dataclass(frozen=True)
-class ReferenceTrainOptions(StepOptions):
-    """How long and how, see `StepOptions`; a batch is of triples.
+class ReferenceTrainOptions(CropOptions):
+    """How long and how, see `CropOptions`; a batch is of triples.
 
     Attributes:
-        side: of a crop, pixels, a multiple of 32.
         modules: what is in the network.
         weights: of the objective's parts.
         dim: channels of the features that are compared, a multiple of 16.
@@ -56,8 +55,6 @@ class ReferenceTrainOptions(StepOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.side % 32 or self.side < 64:
-            raise EngineOptionError(f"side must be a multiple of 32, 64 or more, got {self.side}")
         if self.dim % 16 or self.dim < 16:
             raise EngineOptionError(f"dim must be a multiple of 16, got {self.dim}")
 
