@@ -14,10 +14,10 @@ from irchroma.calibration.color import ColorTuning, ColorTuningOptions, tune
 from irchroma.calibration.errors import CalibrationError
 from irchroma.calibration.pairs import PairCollector
 from irchroma.calibration.recordings import read_frames
-from irchroma.engines import catalog
 from irchroma.engines.network.record import NetworkRecord, with_record
 from irchroma.engines.network.tuning import TUNED
 from irchroma.engines.network.weight_storage import save
+from irchroma.launch.commands.calibrate.tuned import add_network_arguments, asked_network
 from irchroma.launch.measured import finite, write_json
 from irchroma.launch.progress import Progress
 from irchroma.launch.stills.coloring import luma_of
@@ -42,10 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--collect", type=Path, metavar="DIR", help="keep a stream's pairs there; what is there counts too")
     add("--seconds", type=float, default=0.0, metavar="S", help="of a stream to look at, 0 for all of it (0)")
-    add("--engine", default="nir", metavar="E", help="nir, nir:best, thermal, thermal:best (nir:fast)")
-    add("--out", type=Path, required=True, metavar="FILE.onnx", help="the network; a report goes beside it")
+    add_network_arguments(parser, "; a report goes beside it")
     add("--held", type=float, default=0.25, metavar="SHARE", help="of the pairs, the last, that judge (0.25)")
-    add("--weights", type=Path, metavar="FILE.onnx", help="a float network of your own to start from")
     add("--match", default="", metavar="TEXT", help="only pairs whose name contains it")
     add(
         "--only",
@@ -58,14 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Tune, judge, and write the network and a JSON report; or nothing, with one line that says why."""
-    name = catalog.parse(args.engine)
-    if not name.neural:
-        raise CalibrationError(f"expected a network such as nir or thermal:best, got {args.engine}")
-    if args.out.suffix != ".onnx":
-        raise CalibrationError(f"--out {args.out}: expected a name ending in .onnx")
-    options = ColorTuningOptions(
-        name.kind, name.variant or "fast", args.weights, args.held, args.threads, args.only
-    )
+    engine, size = asked_network(args)
+    options = ColorTuningOptions(engine, size, args.weights, args.held, args.threads, args.only)
     if args.seconds < 0:
         raise CalibrationError(f"--seconds must be 0 or more, got {args.seconds:g}")
     with tempfile.TemporaryDirectory(prefix="irchroma-pairs-") as made:

@@ -18,6 +18,7 @@ from irchroma.engines.measures.metrics import taken_by_day
 from irchroma.engines.measures.natural_truth import natural
 from irchroma.engines.network.trust import WatchedNetwork, with_trust
 from irchroma.engines.network.weight_storage import load, save
+from irchroma.launch.commands.calibrate.tuned import add_network_arguments, asked_network
 from irchroma.launch.measured import write_json
 from irchroma.launch.progress import Progress
 from irchroma.launch.stills.coloring import luma_of
@@ -61,8 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help=f"of the pictures of its own kind that may count as strange ({KNOWN_QUANTILE:g})",
     )
-    add("--engine", default="nir", metavar="E", help="nir, nir:best, thermal, thermal:best (nir:fast)")
-    add("--weights", type=Path, metavar="FILE.onnx", help="the float network (the one that ships)")
+    add_network_arguments(parser)
     add(
         "--most",
         type=int,
@@ -70,17 +70,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="pictures of each folder beyond, evenly thinned (240)",
     )
-    add("--out", type=Path, required=True, metavar="FILE.onnx", help="the network")
     add("--json", type=Path, metavar="FILE", help="write there what the held-back pictures say")
 
 
 def run(args: argparse.Namespace) -> int:
     """Fit, judge, and write the network with its new confidence."""
-    name = catalog.parse(args.engine)
-    if not name.neural:
-        raise CalibrationError(f"expected a network such as nir or thermal:best, got {args.engine}")
-    if args.out.suffix != ".onnx":
-        raise CalibrationError(f"--out {args.out}: expected a name ending in .onnx")
+    kind, size = asked_network(args)
     if not 0 <= args.lost <= 0.5:
         raise CalibrationError(f"--lost must be between 0 and 0.5, got {args.lost:g}")
     if args.most < 1:
@@ -90,27 +85,26 @@ def run(args: argparse.Namespace) -> int:
         raise CalibrationError(
             "--beyond: expected folders of different names, such as nir/train thermal/train"
         )
-    size = name.variant or "fast"
-    path = args.weights or catalog.weights_path(name.kind, size)
+    path = args.weights or catalog.weights_path(kind, size)
     network = WatchedNetwork(path)
     progress = Progress(None)
     try:
         sources = [Path(folder) for folder in args.source]
         work_px = catalog.WORK_SIZE_PX[size]
-        day = _by_day if name.kind == "thermal" else iter
-        known = _as_others_see(day(_pairs(_named(sources, args.apart, False), progress)), name.kind)
+        day = _by_day if kind == "thermal" else iter
+        known = _as_others_see(day(_pairs(_named(sources, args.apart, False), progress)), kind)
         seen = look(network, known, work_px, poor=True)
         rooms = look(network, day(_pairs(_named(sources, args.apart, True), progress)), work_px, poor=True)
         beyond = {}
         for folder in kinds:
             others = _pairs(_named([folder], None, False, args.most), progress)
-            if name.kind == "thermal":
+            if kind == "thermal":
                 others = _drawn_too(others)
             beyond[kinds[folder]] = look(network, others, work_px)
         beyond["textures"] = look(network, _textures(), work_px)
         # A photograph whose color a thermal network happens to hit has a twin drawn as heat, which it misses.
         # The spread of heat tells training's cameras: by it, views from above and clouds passed for streets.
-        near = name.kind != "thermal"
+        near = kind != "thermal"
         result = calibrate(seen, beyond, rooms, args.lost, spare_right=near, spread=near)
     finally:
         progress.close()

@@ -16,7 +16,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.calibration.errors import CalibrationError
 from irchroma.calibration.precision import (
     TRUTH_DB,
     Pair,
@@ -27,9 +26,9 @@ from irchroma.calibration.precision import (
 )
 from irchroma.calibration.recordings import InfraredFrames, gather
 from irchroma.calibration.side_by_side import Speed, race
-from irchroma.engines import catalog
 from irchroma.engines.network.eight_bit.quantization import PRECISIONS
 from irchroma.engines.network.network import Network, NetworkOptions, open_network
+from irchroma.launch.commands.calibrate.tuned import add_network_arguments, asked_network
 from irchroma.launch.measured import write_json
 from irchroma.launch.progress import Progress
 from irchroma.launch.stills.coloring import luma_of
@@ -49,8 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to look at, what may be lost, and where to write."""
     add = parser.add_argument
     add("source", nargs="+", metavar="SOURCE", help="your own infrared frames: folders, recordings, cameras")
-    add("--engine", default="nir", metavar="E", help="nir, nir:best, thermal, thermal:best (nir:fast)")
-    add("--out", type=Path, required=True, metavar="FILE.onnx", help="the network; reports go beside it")
+    add_network_arguments(parser, "; reports go beside it")
     add("--precision", choices=PRECISIONS, default="int8", help="int8, or fp8 for recent GPUs (int8)")
     add("--max-loss-db", type=float, default=0.3, metavar="DB", help="PSNR that may be lost (0.3)")
     add(
@@ -66,19 +64,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--work-size", type=int, default=0, metavar="PX", help="long side of what the network sees")
     add("--runtime", default="auto", metavar="R", help="judges and is timed: auto, openvino, onnxruntime")
     add("--threads", type=int, default=0, metavar="N", help="CPU threads of the network")
-    add("--weights", type=Path, metavar="FILE.onnx", help="a float network of your own")
 
 
 def run(args: argparse.Namespace) -> int:
     """Calibrate; the network, a JSON report and a picture are written, or nothing at all."""
-    name = catalog.parse(args.engine)
-    if not name.neural:
-        raise CalibrationError(f"expected a network such as nir or thermal:best, got {args.engine}")
-    if args.out.suffix != ".onnx":
-        raise CalibrationError(f"--out {args.out}: expected a name ending in .onnx")
+    engine, size = asked_network(args)
     options = PrecisionOptions(
-        engine=name.kind,
-        size=name.variant or "fast",
+        engine=engine,
+        size=size,
         precision=args.precision,
         max_loss_db=args.max_loss_db,
         max_difference=args.max_difference,
