@@ -200,8 +200,9 @@ class Loop:
         if self.reader.at_end and not self._composing.hurried and not left_out:
             return ""
         colored = self._composing.colored - max((writer.hurried for writer in self.writers), default=0)
-        count = f"{colored} of the source's {info.frame_count}" if info.frame_count else f"{colored}"
-        return f"stopped before the end: {count} frames were colored"
+        if info.frame_count:
+            return f"stopped before the end: {colored} of the source's {info.frame_count} frames were colored"
+        return f"stopped before the end: {colored} frame{' was' if colored == 1 else 's were'} colored"
 
     def silence(self) -> tuple[float, str] | None:
         """Seconds since the last frame of a live source that gives none, and why; else None. Any thread."""

@@ -10,7 +10,13 @@ from urllib.parse import parse_qsl, urlsplit
 from irchroma.stream.errors import SourceError, SourceFormatError, SourceLost, SourceRefused
 from irchroma.stream.gstreamer.door import GstFailure, modules, post_error
 from irchroma.stream.gstreamer.pipeline import Pipeline
-from irchroma.stream.sources.addresses import broken_format, masked, split_credentials, why_unreachable
+from irchroma.stream.sources.addresses import (
+    broken_format,
+    masked,
+    moved_to,
+    split_credentials,
+    why_unreachable,
+)
 from irchroma.stream.sources.decoding import Decoding
 from irchroma.stream.sources.gst_source import GstSource, PictureOptions, SourcePlan
 
@@ -185,8 +191,9 @@ class HttpSource(_NetworkSource):
         if self._count:
             return SourceLost(f"{name}: the connection broke")
         if re.search(r"\(30[12378]\)", failure.debug):
+            other = moved_to(self._url, 2.0) or "another address"
             return SourceError(
-                f"{name}: the camera sends on to another address, which is told no password: give that one"
+                f"{name}: the camera sends on to {other}, which is told no password: give that one"
             )
         if reason := why_unreachable(self._host, self._port, 2.0):
             return SourceLost(f"{name}: {reason}")

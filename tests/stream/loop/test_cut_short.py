@@ -84,7 +84,7 @@ def test_frames_that_go_out_without_color_since_the_run_is_stopped_are_lacking()
     over(thread)
     gate.open.set()
     assert len(sink.pictures) == 5
-    assert loop.cut_short() == "stopped before the end: 1 frames were colored"
+    assert loop.cut_short() == "stopped before the end: 1 frame was colored"
 
 
 def test_pictures_that_are_left_behind_are_lacking() -> None:
@@ -95,7 +95,7 @@ def test_pictures_that_are_left_behind_are_lacking() -> None:
     over(thread)
     gate.open.set()
     assert len(sink.pictures) == 1
-    assert loop.cut_short() == "stopped before the end: 1 frames were colored"
+    assert loop.cut_short() == "stopped before the end: 1 frame was colored"
 
 
 def test_pictures_that_a_sink_did_not_take_in_time_are_lacking() -> None:

@@ -210,6 +210,8 @@ def test_a_camera_that_does_not_know_who_asks_is_not_asked_again_and_again(camer
 
 
 def test_a_password_goes_to_no_other_host(camera: str) -> None:
-    with pytest.raises(SourceError, match="another address") as caught:
+    with pytest.raises(
+        SourceError, match=r"sends on to http://127\.0\.0\.2:9/secret/video\.mjpg, which"
+    ) as caught:
         open_source(f"http://me:p%40ss@{camera}/moved/video.mjpg").open()
     assert "p@ss" not in str(caught.value)
