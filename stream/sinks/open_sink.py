@@ -190,7 +190,9 @@ def takes_sound(text: str) -> bool:
 
 def is_recording(text: str) -> bool:
     """Whether the sink of that name is a file, which is written once."""
-    return "://" not in text.removeprefix("file://") and Path(text).suffix.lower() in EXTENSIONS
+    if "://" in text.removeprefix("file://") or text.startswith("hls:"):
+        return False
+    return Path(text).suffix.lower() in EXTENSIONS
 
 
 def pool_for(texts: Sequence[str]) -> EncoderPool | None:
