@@ -21,7 +21,7 @@ from irchroma.launch.progress import Progress
 from irchroma.launch.run.control.rereading import Reread, reread_all
 from irchroma.launch.run.monitoring.monitor import Monitor
 from irchroma.launch.run.monitoring.notices import ServiceNotices, idle_since
-from irchroma.launch.run.outputs import write_statistics
+from irchroma.launch.run.outputs import source_file, write_statistics
 from irchroma.launch.run.process import stop_on_signals
 from irchroma.launch.run.settings.cameras import CameraRun, CamerasConfig
 from irchroma.launch.run.settings.options import RunConfig
@@ -111,6 +111,15 @@ class CameraFeed:
     def state(self) -> str:
         """See `irchroma.launch.run.monitoring.health.State`."""
         return self.monitor.health.look().state
+
+    def lacking(self) -> str:
+        """What a run that is over since it was stopped lacks of a source that ends; empty for nothing."""
+        loop = self.monitor.loop
+        if loop is not None and loop.reader.info is not None:
+            return loop.cut_short()
+        file = source_file(self._config.source)
+        ends = file is not None and (file.is_file() or file.is_dir())
+        return "stopped before the end: it was not begun" if ends else ""
 
     def _first_loop(self) -> Loop | None:
         try:
@@ -275,6 +284,11 @@ class CamerasRun:
             "networks": [] if self._pool is None else self._pool.figures(),
         }
 
+    def lacking(self) -> dict[str, str]:
+        """By name what cameras lack that were neither given up nor colored to their source's end."""
+        texts = {feed.name: feed.lacking() for feed in self.feeds if feed.failure is None}
+        return {name: text for name, text in texts.items() if text}
+
     def _finish(self) -> None:
         failed = [feed.name for feed in self.feeds if feed.failure is not None]
         frames = sum(feed.stats()["frames"] for feed in self.feeds)
@@ -338,12 +352,11 @@ def run_cameras(config: CamerasConfig, quiet: bool, again: Callable[[], CamerasC
 
     told_to_stop = stop_on_signals(cameras.stop, reload if again is not None else None)
     code = cameras.run(None if quiet else CamerasProgress())
-    loops = {feed.name: feed.monitor.loop for feed in cameras.feeds if feed.monitor.loop is not None}
-    lacking = {name: loop.cut_short() for name, loop in loops.items() if told_to_stop and loop.frames}
+    lacking = cameras.lacking() if told_to_stop else {}
     for name, text in lacking.items():
-        if text:
-            log.error("%s: %s", name, text)
-    all_given = any(loop.frames for loop in loops.values()) and not any(lacking.values())
+        log.error("%s: %s", name, text)
+    loops = [feed.monitor.loop for feed in cameras.feeds if feed.monitor.loop is not None]
+    all_given = any(loop.frames for loop in loops) and not lacking
     return 128 + told_to_stop[0] if told_to_stop and not all_given and not code else code
 
 

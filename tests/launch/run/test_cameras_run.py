@@ -282,6 +282,22 @@ def test_a_file_that_is_not_colored_to_its_end_is_named_and_no_success(tmp_path:
     assert re.search(r" E v: stopped before the end: \d+ of the source's 20000 frames", errors)
 
 
+def test_a_file_that_was_not_begun_when_the_run_was_stopped_is_named_a_camera_is_not(tmp_path: Path) -> None:
+    video = tmp_path / "night.mp4"
+    assert (
+        main(["run", "test:nir?size=64x48&frames=5", "--to", str(video), "--engine", "gray", "--quiet"]) == 0
+    )
+    config = written(
+        tmp_path,
+        {"name": "file", "source": str(video), "to": ["null"], "engine": "gray"},
+        {"name": "camera", "source": "rtsp://127.0.0.1:9/none", "to": ["null"], "engine": "gray"},
+    )
+    cameras = CamerasRun(load_cameras(Path(config), {}))
+    cameras.stop()
+    assert cameras.run() == 0
+    assert cameras.lacking() == {"file": "stopped before the end: it was not begun"}
+
+
 _NEVER_ENDS = """
 import threading
 from irchroma.launch.run.process import stop_on_signals
