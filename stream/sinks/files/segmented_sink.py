@@ -24,6 +24,8 @@ _DAY_S = 86_400
 _IN_ENCODER = 16
 """Pictures that an encoder still holds when a file ends."""
 _INDEX_BYTES = 16_384
+_ALIKE = 3
+"""Files by whose size the next one's is guessed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +85,8 @@ class SegmentedSink:
         options: for each file; no audio.
         segment_s: seconds of a file, 0 for one file as long as kind and size stay (then the first is
             `path` itself).
-        keep: which files stay; older ones are deleted. Where the disk is full, the oldest one gives way if
-            any limit is set: then the row is meant to be a ring.
+        keep: which files stay; older ones are deleted. Where the disk has no room for another file like the
+            last ones, the oldest give way if any limit is set: then the row is meant to be a ring.
 
     Attributes:
         keeps_all: every picture is kept, however late it is.
@@ -132,6 +134,8 @@ class SegmentedSink:
             path = path.with_stem(f"{path.stem}-{self._number:05d}")
         if path != self._path and not self._segment_ns and self._current is None:
             remark(f"{self._path} is there: recording to {path.name}")
+        if self._segment_ns:
+            self._make_room_ahead()
         while True:
             kind = BitstreamFile if self._options.coded else FileSink
             sink = kind(path, replace(self._options, part=bool(self._segment_ns)))
@@ -146,6 +150,23 @@ class SegmentedSink:
                 log.info("%s: deleted", old)
                 old.unlink(missing_ok=True)
         return sink
+
+    def _make_room_ahead(self) -> None:
+        """Have room for a file that is a quarter larger than the last ones: what meets a full disk lacks its
+        end, and so would every other file of a ring that fills one."""
+        row = self._row() if self._keep else []
+        if not row:
+            return
+        sizes = [path.stat().st_size for path in row[-_ALIKE:]]
+        needed = max(sizes) * 5 // 4 + 2 * _INDEX_BYTES
+        if self._current is not None:  # much of it may be in the encoder still
+            needed += max(sizes) - sizes[-1]
+        lacking = needed - shutil.disk_usage(self._path.parent).free
+        for path in row:  # no more than that: it may be others who fill the disk
+            size = path.stat().st_size
+            if lacking <= 0 or not self._make_room():
+                return
+            lacking -= size
 
     def _row(self) -> list[Path]:
         there = numbered(self._path)

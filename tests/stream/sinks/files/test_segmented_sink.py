@@ -155,6 +155,24 @@ def test_a_full_disk_costs_the_oldest_file_where_any_limit_is_set(
     assert sum(frames_of(file, read_file) for file in files) > 60, "of about 130 that there is room for"
 
 
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_a_ring_that_has_filled_its_disk_loses_no_picture(
+    suffix: str, small_disk: Path, read_file: Callable
+) -> None:
+    """Room is made before a file begins: one that met the full disk lacked its end, and half of them did."""
+    size = (96, 128)
+    noise = np.random.default_rng(0).integers(0, 256, (8, *size), dtype=np.uint8)
+    (small_disk / "others.bin").write_bytes(bytes(1_500_000))
+    sink = SegmentedSink(small_disk / f"cam{suffix}", FileSinkOptions(), 2, Retention(days=7))
+    sink.open(VideoInfo(size, Fraction(10), live=True), size)
+    for number in range(600):
+        sink.write(noise[number % 8], number * STEP_NS, STEP_NS)
+    sink.close()
+    files = sorted(small_disk.glob("cam-*"))
+    assert (files[-1].stem, len(files) > 5) == ("cam-00030", True)
+    assert [frames_of(file, read_file) for file in files] == [20] * len(files)
+
+
 def test_a_row_that_shares_its_encoder_goes_on_with_a_keyframe_where_the_disk_was_full(
     small_disk: Path, read_file: Callable
 ) -> None:
