@@ -48,7 +48,8 @@ class SinkDeadlines:
         hung_s: from then on one that does not take a picture has failed.
         end_s: what its `close` gets at the orderly end of a run, where the sink has no `end_s` of its own.
         hurry_s: the same where the run is told to stop.
-        first_delay_s, longest_delay_s: before a live sink that failed is opened again; doubled each time.
+        first_delay_s, longest_delay_s: before a live sink that failed is opened again; doubled each time
+            until one has held for the longest.
     """
 
     open_s: float = 15.0
@@ -199,7 +200,8 @@ class SinkWriter:
     def finish(self, since_s: float = math.inf) -> None:
         """Write what is waiting, finish the sink and wait for it; may be called twice.
 
-        A sink that makes no progress is left behind after its time is over, which is then its failure.
+        A sink that makes no progress is left behind after its time is over, which is then its failure. So is
+        that a recording is lost at the end, such as on a full disk, though it was tried again until then.
 
         Args:
             since_s: when all sinks of the run were told to end, `time.monotonic`; now where it was not.
@@ -220,6 +222,8 @@ class SinkWriter:
             if time.monotonic() - waited_from_s > allowed_s:
                 self._give_up(f"has not finished within {allowed_s:g} s: left behind")
                 return
+        if self.failure is None and self.reason is not None and getattr(self._sink, "keeps_all", False):
+            self._fail(SinkError(f"{self.reason}: nothing was recorded from then on"))
 
     def _start(self, first: bool) -> None:
         generation = self._generation
@@ -228,7 +232,7 @@ class SinkWriter:
 
     def _work(self, generation: int, first: bool) -> None:
         delay_s = self._deadlines.first_delay_s
-        opened = False
+        opened, opened_s = False, -math.inf
         try:
             while not self._ending.is_set() or first:
                 sink = self._sink
@@ -242,14 +246,18 @@ class SinkWriter:
                     opened = True
                     self._call(generation, partial(sink.open, self._info, self._size))
                     self._note_open(first)
-                    delay_s = self._deadlines.first_delay_s
+                    opened_s = time.monotonic()
                     self._feed(generation, sink)
                 except RingClosed:
                     opened = False
                     self._call(generation, sink.close)
                     return
                 except SinkError as error:
-                    if not self._may_reopen(error):
+                    # What opens and is lost at once, such as a file on a full disk, has not come back.
+                    held = opened and time.monotonic() - opened_s > self._deadlines.longest_delay_s
+                    if held:
+                        delay_s = self._deadlines.first_delay_s
+                    if not self._may_reopen(error, first or held):
                         self._fail(error)
                         return
                     opened = False
@@ -313,12 +321,12 @@ class SinkWriter:
         self._lost += before.drops
         return made
 
-    def _may_reopen(self, error: SinkError) -> bool:
-        """True for a live sink that has been open; its loss is said once."""
+    def _may_reopen(self, error: SinkError, held: bool) -> bool:
+        """True for a live sink that has been open; its loss is said once, and again only if it had `held`."""
         if self._remake is None or self._ending.is_set() or not self._opened.is_set():
             return False
         if self.reason is None:
-            log.warning("sink lost: %s; trying again", error)
+            log.log(logging.WARNING if held else logging.INFO, "sink lost: %s; trying again", error)
         self.reason = str(error)
         return True
 

@@ -137,6 +137,44 @@ def test_it_is_tried_again_and_again_until_it_opens() -> None:
     assert writer.failure is None
 
 
+class Full(MemorySink):
+    """A recording on a full disk: it opens, and takes nothing."""
+
+    keeps_all = True
+
+    def __init__(self) -> None:
+        super().__init__(fail_at=(0, SinkError("a.mkv: the disk is full")))
+
+
+def test_what_opens_and_is_lost_at_once_is_tried_ever_more_seldom_and_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    deadlines = SinkDeadlines(first_delay_s=0.01, longest_delay_s=5)
+    writer = SinkWriter(Full(), "a.mkv", Full, deadlines)
+    writer.open(LIVE, (4, 6))
+    began_s = time.monotonic()
+    until(lambda: writer.reopened >= 6 or writer.put(picture(1)) is not None)
+    assert time.monotonic() - began_s > 0.01 + 0.02 + 0.04 + 0.08 + 0.16 + 0.32
+    writer.finish()
+    losses = [line for line in caplog.records if "sink lost" in line.message]
+    assert [line.levelname for line in losses].count("WARNING") == 1
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_recording_that_is_lost_at_the_end_has_failed(keeps: bool) -> None:
+    class Taking(MemorySink):
+        keeps_all = keeps
+
+    first = Taking(fail_at=(2, SinkError("a.mkv: the disk is full")))
+    writer = SinkWriter(first, "a.mkv", Taking, SinkDeadlines(first_delay_s=60))
+    writer.open(LIVE, (4, 6))
+    until(lambda: writer.reason is not None or writer.put(picture(1)) is not None)
+    writer.finish()
+    assert (writer.failure is not None) == keeps
+    if keeps:
+        assert str(writer.failure) == "a.mkv: the disk is full: nothing was recorded from then on"
+
+
 def test_a_sink_that_does_not_open_at_the_start_is_refused_as_before() -> None:
     class Refusing(MemorySink):
         def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
