@@ -74,6 +74,7 @@ function offer(reference) {                // the pictures to choose from, drawn
 }
 
 async function send(wanted) {
+  if (wanted.engine || wanted.view) go_on();
   next = { ...next, ...wanted };
   wishes += 1;
   if (sending) return;                     // the newest wish goes out when the one before has been heard

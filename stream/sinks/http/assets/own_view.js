@@ -8,6 +8,7 @@ let drawn = "", engine = "", colored = true;
 let aspect = 1;                            // width of a pixel to its height, as the run says
 
 function look_at(name) {
+  go_on();
   own.view = name;
   history.replaceState(null, "", location.pathname + location.search + (name === "run" ? "" : "#" + name));
   for (const one of at("views").querySelectorAll("button")) one.ariaPressed = String(one.dataset.value === name);

@@ -19,7 +19,11 @@ function freeze() {
   drawn = "";
   document.body.classList.toggle("frozen", !still.hidden);
   at("freeze").textContent = still.hidden ? "freeze" : "go on";
+  const what = at("made").textContent || at("real").textContent;       // which lie under it
+  at("held").textContent = still.hidden ? "" : "held since " + new Date().toLocaleTimeString() + (what && ": " + what);
 }
+
+function go_on() { if (!still.hidden) freeze(); }                       // who wishes to see something else
 
 function tour_steps() {                    // view, engine (where it may be chosen), seconds, what is said
   const choices = setup.control ? setup.control.engines.map((choice) => choice.value) : [];

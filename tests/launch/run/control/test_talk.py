@@ -72,7 +72,16 @@ def test_a_picture_is_held_and_seconds_are_taken_home(tmp_path: Path, by: str) -
         assert tab.value("document.getElementById('freeze').textContent") == "go on"
         assert tab.value(held) == first
         tab.screenshot(tmp_path / "held.png")
+        assert tab.value("document.getElementById('held').textContent").startswith("held since ")
+        assert tab.value("document.getElementById('held').textContent").endswith(
+            ": false color: brightness, in lava"
+        )
         tab.press(" ")
+        assert tab.value("document.getElementById('still').hidden")
+        assert tab.value("document.getElementById('held').textContent") == ""
+        tab.press(" ")
+        assert not tab.value("document.getElementById('still').hidden")
+        tab.press("1")  # who chooses what to see goes on
         assert tab.value("document.getElementById('still').hidden")
         assert tab.value("document.querySelectorAll('#engines button').length") == 0, "viewers change nothing"
         tab.value("recorded_s = 1")
