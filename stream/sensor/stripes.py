@@ -64,6 +64,8 @@ class StripeTracker:
             self.rows = self._learn(1, across, self.rows)
 
     def _learn(self, axis: int, lines: NDArray[np.float32], added: Line) -> Line:
+        if len(added) < 3:
+            return added
         bends = _bends(lines) - _bends(added[None])  # (samples, length - 2)
         known = self._bends[axis]
         if known is None:
@@ -105,6 +107,8 @@ def bends_to_offsets(length: int) -> NDArray[np.float32]:
     took 350 ms of CPU time at a run's first frame; 20 so.
     """
     bends = length - 2
+    if bends < 1:  # of one or two lines nothing is known
+        return np.zeros((length, 0), np.float32)
     gain = 1 / ((1 - np.cos(np.pi * np.arange(bends + 2) / (bends + 1))) ** 2 + RIDGE)
     gain[[0, -1]] = 0
     wave = np.fft.irfft(gain)  # a product of two sines is a difference of two cosines

@@ -267,12 +267,15 @@ def _open_arrays(path: Path, megapixels: float) -> PictureFile:
         raise SourceError(f"{path} is no array of numpy: {error}") from error
     if dtype.type not in (np.uint8, np.uint16):
         raise SourceFormatError(f"{path} holds {dtype}: expected uint8 luma or uint16 counts; {_CELSIUS}")
-    color = len(shape) in (3, 4) and shape[-1] == 3 and dtype.type == np.uint8
-    frame = shape[-3:-1] if color else shape[-2:]
-    if len(shape) - color not in (2, 3) or 0 in shape:
-        raise SourceFormatError(f"{path} has the shape {shape}: expected (N, H, W), (H, W) or (N, H, W, 3)")
+    channels = shape[-1] if len(shape) in (3, 4) and shape[-1] in (1, 3, 4) else 0  # no picture is so narrow
+    known = channels in (0, 1) or (channels == 3 and dtype.type == np.uint8)
+    frame = shape[-3:-1] if channels else shape[-2:]
+    if not known or len(shape) - bool(channels) not in (2, 3) or 0 in shape:
+        raise SourceFormatError(
+            f"{path} has the shape {shape} of {dtype}: expected (N, H, W), (H, W), or (N, H, W, 3) of uint8"
+        )
     require_pixels(str(path), (frame[0], frame[1]), megapixels)
-    single = len(shape) - color == 2
+    single = len(shape) - bool(channels) == 2
     try:
         if path.suffix.lower() == ".npz":
             with np.load(path, allow_pickle=False) as arrays:
@@ -283,7 +286,8 @@ def _open_arrays(path: Path, megapixels: float) -> PictureFile:
         raise SourceError(f"{path} is cut short or damaged: {error}") from error
 
     def picture(number: int) -> Pixels:
-        one = np.ascontiguousarray(stack if single else stack[number])
+        one = stack if single else stack[number]
+        one = np.ascontiguousarray(one[..., 0] if channels == 1 else one)
         return one.astype(one.dtype.newbyteorder("="), copy=True)
 
     return PictureFile(1 if single else shape[0], picture)

@@ -118,6 +118,16 @@ def test_bends_become_the_offsets_that_the_least_squares_with_a_ridge_gives(leng
     assert np.abs(bends_to_offsets(length) - expected).max() < 2e-6  # of 1.3, in float32
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 2), (2, 2), (3, 3)])
+def test_a_picture_of_hardly_any_lines_has_no_stripes(size: tuple[int, int]) -> None:
+    tracker = StripeTracker(size, 20.0)
+    for number in range(3):
+        tracker.look(np.full(size, 7000 + number, np.uint16))
+    assert (tracker.columns.shape, tracker.rows.shape) == (size[1:], size[:1])
+    assert not tracker.columns.any()
+    assert not tracker.rows.any()
+
+
 def test_pixels_that_have_drifted_are_followed_while_the_view_moves_and_a_clean_sensor_stays_clean() -> None:
     profile = CameraProfile(faults=CameraFaults(drift=20.0))
     left, given = {}, {}

@@ -41,13 +41,24 @@ def test_every_page_of_a_tiff_is_a_frame(tmp_path: Path) -> None:
         read_picture(tmp_path / "a.tiff")
 
 
-@pytest.mark.parametrize("stack", [COUNTS, COUNTS.astype(">u2"), (COUNTS >> 6).astype(np.uint8), COUNTS[0]])
+@pytest.mark.parametrize(
+    "stack",
+    [
+        COUNTS,
+        COUNTS.astype(">u2"),
+        (COUNTS >> 6).astype(np.uint8),
+        COUNTS[0],
+        COUNTS[..., None],  # with an axis of one channel, as cameras' libraries give it
+        COUNTS[0][..., None],
+    ],
+)
 @pytest.mark.parametrize("suffix", ["npy", "npz"])
 def test_arrays_of_numpy_are_pictures(tmp_path: Path, stack: np.ndarray, suffix: str) -> None:
     path = tmp_path / f"a.{suffix}"
     np.save(path, stack) if suffix == "npy" else np.savez_compressed(path, stack)
     found = all_of(path)
     assert found.dtype == stack.dtype.newbyteorder("=")
+    assert found.shape == (len(found), *COUNTS.shape[1:])
     np.testing.assert_array_equal(found, stack.reshape(found.shape))
 
 
@@ -55,6 +66,8 @@ def test_arrays_that_are_no_pictures_are_refused_with_what_they_are(tmp_path: Pa
     for name, array, words in (
         ("degrees.npy", COUNTS / 64.0, "holds float64: expected uint8 luma or uint16 counts"),
         ("row.npy", COUNTS[0, 0], r"has the shape \(64,\)"),
+        ("deep.npy", np.repeat(COUNTS[0][..., None], 3, 2), "3\\) of uint16: expected .* of uint8"),
+        ("clear.npy", np.zeros((9, 9, 4), np.uint8), "4\\) of uint8: expected"),
         ("five.npy", np.zeros((2, 2, 2, 2, 2), np.uint8), "has the shape"),
     ):
         np.save(tmp_path / name, array)
