@@ -190,9 +190,8 @@ def takes_sound(text: str) -> bool:
 
 def is_recording(text: str) -> bool:
     """Whether the sink of that name is a file, which is written once."""
-    if "://" in text.removeprefix("file://") or text.startswith("hls:"):
-        return False
-    return Path(text).suffix.lower() in EXTENSIONS
+    elsewhere = "://" in text.removeprefix("file://") or text.startswith("hls:")
+    return not elsewhere and Path(text).suffix.lower() in EXTENSIONS
 
 
 def pool_for(texts: Sequence[str]) -> EncoderPool | None:

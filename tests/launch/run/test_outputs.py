@@ -157,7 +157,6 @@ def test_a_flag_is_of_use_where_one_of_several_cameras_takes_it() -> None:
         ("file:nowhere/a.mp4", "--to nowhere/a.mp4: the folder nowhere does not exist"),
         ("taken.mp4", "--to taken.mp4: is a folder"),
         ("hls:plain/hls", "plain is a file, expected a folder"),
-        ("hls:night.mp4", "night.mp4 is a file, expected a folder"),
     ],
 )
 def test_a_place_that_is_not_there_is_said_before_anything_is_opened(

@@ -10,7 +10,7 @@ from irchroma.stream.sinks.files.hls_sink import HlsSink
 from irchroma.stream.sinks.files.segmented_sink import SegmentedSink
 from irchroma.stream.sinks.http.sink import HttpSink
 from irchroma.stream.sinks.null_sink import NullSink
-from irchroma.stream.sinks.open_sink import SinkOptions, open_sink, public
+from irchroma.stream.sinks.open_sink import SinkOptions, is_recording, open_sink, public
 from irchroma.stream.sinks.rtsp.sink import RtspSink
 from irchroma.stream.sinks.srt_sink import SrtSink
 from irchroma.stream.sinks.v4l2_sink import V4l2Sink
@@ -31,6 +31,7 @@ from irchroma.stream.sources.addresses import masked
         ("http://:8080", HttpSink),
         ("http://127.0.0.1:8080/", HttpSink),
         ("hls:web", HlsSink),
+        ("hls:gate.mp4", HlsSink),
         ("web/cam.m3u8", HlsSink),
         ("/dev/video9", V4l2Sink),
         ("v4l2:/dev/video9", V4l2Sink),
@@ -41,6 +42,7 @@ from irchroma.stream.sources.addresses import masked
 )
 def test_what_the_user_types_names_a_sink(text: str, kind: type) -> None:
     assert type(open_sink(text)) is kind
+    assert is_recording(text) == (kind is FileSink)
 
 
 def test_recording_by_time_and_lossless_recording_are_rows_of_files() -> None:
