@@ -1,31 +1,86 @@
-"""The user's folder for what took long to make, and files that are there whole or not at all."""
+"""The user's folder for what took long to make, and files that are there whole or not at all.
+
+Where that folder cannot be written (a container whose files came with its image), what is in it is used all
+the same, and what is not there and has to be a file goes with the process that made it.
+"""
 
 from __future__ import annotations
 
+import atexit
+import functools
 import logging
 import os
-from collections.abc import Iterator, Sequence
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from irchroma.engines.errors import EngineUnavailable
 
 log = logging.getLogger(__name__)
 
 _LONGEST_NAME_BYTES = 255  # NAME_MAX of Linux
 
 
-def cache_folder() -> Path | None:
-    """The user's folder for compiled models, under XDG_CACHE_HOME where set; None if it cannot be written."""
+def cache_home() -> Path | None:
+    """Where that folder is, whether or not it is there or can be written; None for a user without a home."""
     try:
         home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-        folder = Path(home) / "irchroma" / "compiled"
+    except RuntimeError as error:
+        log.info("compiled models are not kept: %s", error)
+        return None
+    return Path(home) / "irchroma" / "compiled"
+
+
+def cache_folder() -> Path | None:
+    """The user's folder for compiled models, under XDG_CACHE_HOME where set; None if it cannot be written."""
+    folder = cache_home()
+    if folder is None:
+        return None
+    try:
         folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError) as error:
+    except OSError as error:
         log.info("compiled models are not kept: %s", error)
         return None
     if not os.access(folder, os.W_OK | os.X_OK):
         log.info("compiled models are not kept: %s cannot be written", folder)
         return None
     return folder
+
+
+def where_kept(name: str, usable: Callable[[Path], bool] = Path.is_file) -> Path:
+    """Where a file that must be a file is, or where it is to go: then its folder is there and can be written.
+
+    Args:
+        name: of the file, with folders below the user's.
+        usable: whether that one can be used, or has to be made; also asked of what is not there.
+
+    Raises:
+        EngineUnavailable: it is nowhere, and there is no place for it.
+    """
+    home = cache_home()
+    if home is not None and usable(home / name):
+        return home / name
+    place = (cache_folder() or _folder_of_process()) / name
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EngineUnavailable(f"{place.parent}: {(error.strerror or str(error)).lower()}") from error
+    return place
+
+
+@functools.cache
+def _folder_of_process() -> Path:
+    try:
+        made = Path(tempfile.mkdtemp(prefix="irchroma-"))
+    except OSError as error:
+        raise EngineUnavailable("no folder can be written: set XDG_CACHE_HOME to one that can") from error
+    log.warning(
+        "what takes long to make is made anew at each start: set XDG_CACHE_HOME to a folder to keep it"
+    )
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    return made
 
 
 @contextmanager

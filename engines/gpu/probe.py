@@ -16,6 +16,7 @@ _HINTS = {
     34: "this is a stub library that stands in for the driver: install the driver",
     802: "the system is not yet initialized: on machines with NVSwitch start nvidia-fabricmanager",
     803: "its library and the kernel's module differ, as after an update: restart the machine",
+    805: "it is to be shared by MPS, whose daemon does not answer: start nvidia-cuda-mps-control -d",
     804: "its library is newer than the kernel's module allows: restart or update the driver",
     999: "restart the machine, or load the module anew",
 }

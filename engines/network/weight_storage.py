@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from irchroma.engines.cache import cache_folder, replaced
+from irchroma.engines.cache import replaced, where_kept
 from irchroma.engines.errors import EngineError, EngineUnavailable
 
 FLOAT, FLOAT16 = 1, 10  # onnx.TensorProto's numbers
@@ -27,24 +27,18 @@ def float16_twin(path: Path) -> Path:
         path: an ONNX file of ours; one that is float16 already is its own twin.
 
     Raises:
-        EngineUnavailable: onnx is not installed, the file cannot be read, or no cache can be written.
+        EngineUnavailable: onnx is not installed, the file cannot be read, or no folder can be written.
         EngineError: a weight does not fit float16.
     """
-    cache = cache_folder()
-    if cache is None:
-        raise EngineUnavailable(
-            f"{path.name} in float16 cannot be kept: set XDG_CACHE_HOME to a folder that can be written"
-        )
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise EngineUnavailable(f"{path}: cannot be read ({error.strerror})") from error
-    twin = cache / "float16" / digest[:16] / f"{path.stem}_fp16.onnx"
+    twin = where_kept(f"float16/{digest[:16]}/{path.stem}_fp16.onnx")
     if not twin.is_file():
         model = load(path)
         if model.graph.input[0].type.tensor_type.elem_type == FLOAT16:
             return path
-        twin.parent.mkdir(parents=True, exist_ok=True)
         save(to_half(widen_weights(model)), twin)
     return twin
 

@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from irchroma.engines.cache import cache_folder, write_atomically
+from irchroma.engines.cache import cache_folder, cache_home, write_atomically
 from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
 from irchroma.engines.gpu.kernels.source import FOLDER, UNIT
 
@@ -180,8 +180,16 @@ def compile_ahead(nvcc: Path, architectures: Sequence[int], unit: str = UNIT) ->
         unit: CUDA C++; by default all kernels.
 
     Raises:
-        EngineError: the text has an error; the message is the compiler's first one.
+        EngineError: the text has an error, the message being the compiler's first one; or there is no folder
+            to work in.
     """
+    try:
+        return _compiled_ahead(nvcc, architectures, unit)
+    except OSError as error:
+        raise EngineError(f"{nvcc} has no folder to work in: {error.strerror}") from error
+
+
+def _compiled_ahead(nvcc: Path, architectures: Sequence[int], unit: str) -> bytes:
     with tempfile.TemporaryDirectory(prefix="irchroma-kernels-") as folder:
         made, text = Path(folder) / "kernels.fatbin", Path(folder) / "kernels.cu"
         text.write_text(unit, encoding="utf-8")
@@ -213,7 +221,8 @@ def kernel_binaries(compute_capability: str, cache: Path | None = None) -> Itera
         EngineError: the last compiler does not know the device, or refuses the kernels.
     """
     number = int(compute_capability.replace(".", ""))
-    folder = cache or cache_folder()
+    kept = cache or cache_folder()
+    folder = kept or cache_home()  # what is there serves, though nothing can be added
     asked = os.environ.get("IRCHROMA_KERNELS", "")
     if asked not in ("", "nvcc", "nvrtc"):
         raise EngineOptionError(f"IRCHROMA_KERNELS is {asked!r}: use nvcc or nvrtc")
@@ -226,7 +235,7 @@ def kernel_binaries(compute_capability: str, cache: Path | None = None) -> Itera
     if nvcc is not None:
         try:
             compiler = f"nvcc {nvcc_version(nvcc)}"
-            made = _cached(folder, compiler, number, partial(compile_ahead, nvcc, [number]))
+            made = _cached((folder, kept), compiler, number, partial(compile_ahead, nvcc, [number]))
         except EngineError as error:  # such as a device that came after it
             log.info("%s: %s", nvcc, error)
             if asked == "nvcc" or (ahead is None and not nvrtc_here()):
@@ -236,7 +245,8 @@ def kernel_binaries(compute_capability: str, cache: Path | None = None) -> Itera
     if asked != "nvcc" and (nvcc is None or nvrtc_here()):
         library = Nvrtc()
         compiler = f"nvrtc {library.version}"
-        yield _cached(folder, compiler, number, partial(library.compile, UNIT, number, OPTIONS))
+        compiling = partial(library.compile, UNIT, number, OPTIONS)
+        yield _cached((folder, kept), compiler, number, compiling)
 
 
 def build_ahead(cache: Path | None = None) -> Path:
@@ -277,14 +287,21 @@ def _runs_on(code: int, device: int) -> bool:
     return code // 10 == device // 10 and code <= device
 
 
-def _cached(folder: Path | None, compiler: str, number: int, make: Callable[[], bytes]) -> KernelBinary:
-    path = folder / f"kernels-{_digest(compiler)}.sm_{number}.bin" if folder else None
-    if path is not None and path.is_file():
-        return KernelBinary(path.read_bytes(), f"{compiler}, cached")
+def _cached(
+    folders: tuple[Path | None, Path | None], compiler: str, number: int, make: Callable[[], bytes]
+) -> KernelBinary:
+    """Of two folders: where it may be, and where it can be kept."""
+    name = f"kernels-{_digest(compiler)}.sm_{number}.bin"
+    folder, kept = folders
+    if folder is not None and (folder / name).is_file():
+        return KernelBinary((folder / name).read_bytes(), f"{compiler}, cached")
     log.info("compiling the CUDA kernels for sm_%d with %s", number, compiler)
     code = make()
-    if path is not None:
-        write_atomically(path, [code])
+    if kept is not None:
+        try:
+            write_atomically(kept / name, [code])
+        except OSError as error:
+            log.info("the kernels are not kept: %s", error)
     return KernelBinary(code, compiler)
 
 

@@ -24,7 +24,12 @@ from irchroma.engines.gpu.kernels.source import BLOCK, ExtentStruct, Launch, ker
 
 _THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: other threads may allocate meanwhile
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING
-_OUT_OF_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY
+_HINTS = {
+    2: "fewer streams, a smaller size",  # CUDA_ERROR_OUT_OF_MEMORY
+    46: "another process may have it for itself (nvidia-smi -q -d COMPUTE)",  # CUDA_ERROR_DEVICE_UNAVAILABLE
+    807: "the MPS server is not ready",  # CUDA_ERROR_MPS_SERVER_NOT_READY
+    808: "too many processes share it by MPS",  # CUDA_ERROR_MPS_MAX_CLIENTS_REACHED
+}
 # After these "the CUDA context is in an inconsistent state and any further CUDA work will return the same
 # error. To continue using CUDA, the process must be terminated and relaunched" (CUDA Driver API 13.0, 6.1,
 # CUresult). With the words in which PyCUDA and torch hand them on: those of `cudaGetErrorString`.
@@ -95,7 +100,7 @@ class CudaDriver:
         if status in _STICKY:
             raise DeviceLost(f"{name} fails: {self._words(status)}")
         if status:
-            hint = ": fewer streams, a smaller size" if status == _OUT_OF_MEMORY else ""
+            hint = f": {_HINTS[status]}" if status in _HINTS else ""
             raise EngineError(f"{name} fails: {self._words(status)}{hint}")
 
     def copy_in(self, address: int, host: int, nbytes: int, cuda_stream: int) -> None:

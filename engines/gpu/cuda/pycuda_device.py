@@ -6,10 +6,8 @@ by PyCUDA where its objects are made and go, which ask PyCUDA's own stack of con
 used more than needed: a lost device fails its `pop`, which then leaves the context there, and PyCUDA aborts
 the process when a thread ends whose stack is not empty (`context_stack::~context_stack` of PyCUDA 2026.1).
 
-What was run: all of it but TensorRT against PyCUDA 2026.1 itself, built
-here, over a stand-in for the driver that does copies and kernels on the CPU.
-
-Queues and marks of a PyCUDA device: its streams and events. PyCUDA itself comes from the device.
+What was run: all of it but TensorRT against PyCUDA 2026.1 itself, built here, over a stand-in for the driver
+that does copies and kernels on the CPU.
 """
 
 from __future__ import annotations
@@ -160,6 +158,7 @@ class PyCudaDevice:
         Raises:
             EngineUnavailable: there is no driver, no PyCUDA, or no compiler for the kernels.
             EngineOptionError: there is no device of that index.
+            EngineError: it has no room for a context, or lets nobody else in.
         """
         refuse_lost(index)
         self.driver = CudaDriver()
@@ -173,12 +172,18 @@ class PyCudaDevice:
             raise EngineUnavailable(f"CUDA does not start: {error}") from error
         if not 0 <= index < count:
             raise EngineOptionError(f"there is no device {index}: this machine has {count}, counted from 0")
-        device = self._pycuda.Device(index)
         self._index = index
-        self._device_name = str(device.name())
-        capability = ".".join(map(str, device.compute_capability()))
-        self._context = device.retain_primary_context()
-        self._handle = self.driver.retain_primary(index)
+        self._device_name = f"GPU {index}"
+        with self._told():
+            device = self._pycuda.Device(index)
+            self._device_name = str(device.name())
+            capability = ".".join(map(str, device.compute_capability()))
+            self._handle = self.driver.retain_primary(index)
+            try:
+                self._context = device.retain_primary_context()
+            except BaseException:
+                self._release()
+                raise
         self._made_here = threading.local()
         self._allocations: dict[int, Any] = {}
         self._pinned: dict[int, Any] = {}
@@ -359,10 +364,7 @@ class PyCudaDevice:
                 (self._queues[:], self._marks[:], [*self._allocations.values()], self._zeroing)
             )
             _left_alone.append(([*self._pinned.values()], self._kernels, self._context))
-            self._queues.clear()
-            self._marks.clear()
-            self._allocations.clear()
-            self._pinned.clear()
+            self._forget()
             self._context = self._kernels = self._zeroing = None
             self._release()
             return
@@ -374,10 +376,7 @@ class PyCudaDevice:
                 log.debug("closing %s: %s", self._device_name, error)
         self._made_here.depth = 0
         self._zeroing = None
-        self._queues.clear()
-        self._marks.clear()
-        self._allocations.clear()
-        self._pinned.clear()
+        self._forget()
         context, self._context, self._kernels = self._context, None, None
         context.detach()
         self._release()
@@ -385,6 +384,10 @@ class PyCudaDevice:
             self.driver.pop_context()  # PyCUDA releases a primary context without taking it off the stack
         except EngineError as error:
             log.debug("closing %s: %s", self._device_name, error)
+
+    def _forget(self) -> None:
+        for one in (self._queues, self._marks, self._allocations, self._pinned):
+            one.clear()
 
 
 def _pycuda() -> Any:

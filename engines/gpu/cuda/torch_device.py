@@ -188,6 +188,7 @@ class TorchDevice:
         Raises:
             EngineUnavailable: this torch has no CUDA, there is no driver, or no compiler for the kernels.
             EngineOptionError: there is no device of that index.
+            EngineError: it has no room for a context, or lets nobody else in.
         """
         refuse_lost(index)
         if not torch.cuda.is_available():
@@ -201,13 +202,14 @@ class TorchDevice:
         torch.backends.cudnn.benchmark = True
         self.device = torch.device("cuda", index)
         self._index = index
-        self._device_name: str = torch.cuda.get_device_name(self.device)
-        capability = ".".join(map(str, torch.cuda.get_device_capability(self.device)))
+        self._device_name = f"GPU {index}"
         self._kernels: KernelModule | None = None
         self._pinned: dict[int, Any] = {}
         self._context = self.driver.retain_primary(index)
         try:
-            with self.current():
+            with self.current():  # torch makes its own context by its first questions
+                self._device_name = str(torch.cuda.get_device_name(self.device))
+                capability = ".".join(map(str, torch.cuda.get_device_capability(self.device)))
                 self._kernels, compiler = load_kernels(self.driver, capability)
         except BaseException:
             self.driver.release_primary(index)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
 from irchroma.engines import catalog
-from irchroma.engines.cache import cache_folder
+from irchroma.engines.cache import where_kept
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable, PlanError
 from irchroma.engines.gpu import probe
 from irchroma.engines.gpu.plans import library as tensorrt_adapter
@@ -48,12 +49,13 @@ class PlanOptions:
         precision: one of PRECISIONS.
         runtime: `tensorrt` or `tensorrt-rtx`; None for TensorRT where it and a device are here, else RTX.
         build: False to refuse, with the reason, what would have to be built.
-        folder: where plans are kept; None for the user's cache.
+        folder: where plans are kept; None for the user's cache, see `where_kept`.
         onnx: a network of the user's own instead of the one that ships; for int8 and fp8 one that is so
             already.
         device: index of the device to build for.
         level: one of LEVELS.
         aux_streams: see `BuildRequest`.
+        anew: build it even where there is one, which the library does not load.
         inputs: shapes of all inputs of a network of several, which the plan is for alone; `shapes` is then
             of its picture.
     """
@@ -69,6 +71,7 @@ class PlanOptions:
     device: int = 0
     level: int = 3
     aux_streams: int | None = 0
+    anew: bool = False
     inputs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
@@ -142,14 +145,14 @@ def _ensure(
         level=options.level,
         aux_streams=options.aux_streams,
     )
-    path = _folder(options.folder) / plan_name(wanted)
-    reason = why_unusable(path, wanted)
+    path = _place(options.folder, wanted)
+    reason = why_unusable(path, wanted) or ("asked for anew" if options.anew else None)
     if reason is None:
         return Plan(path, read_header(path), None)
     if not options.build:
         raise PlanError(f"{path}: {reason}: run irchroma engines build without --no-build")
     with build_lock(path, lambda: say(f"{path}: waiting for another build of it")):
-        reason = why_unusable(path, wanted)
+        reason = why_unusable(path, wanted) or ("asked for anew" if options.anew else None)
         if reason is None:
             return Plan(path, read_header(path), None)
         say(f"{path}: {reason}: building it with {runtime} {library.version}")
@@ -159,7 +162,9 @@ def _ensure(
             level=options.level,
             aux_streams=options.aux_streams,
             exact=options.precision == "fp32",
-            timing_cache=path.with_name("timing.cache") if runtime == "tensorrt" else None,
+            timing_cache=path.with_name(f"{_device_of(wanted)}.timing.cache")
+            if runtime == "tensorrt"
+            else None,
             progress=progress,
             shapes=options.inputs,
         )
@@ -183,7 +188,11 @@ def _ensure(
             told_by="builder" if told is None else "engine",
             indirectly=proof.indirectly,
         )
-        write_plan(path, header, built.plan)
+        try:
+            write_plan(path, header, built.plan)
+        except OSError as error:
+            why = (error.strerror or str(error)).lower()
+            raise EngineUnavailable(f"{path}: it cannot be kept ({why})") from error
     return Plan(path, header, reason)
 
 
@@ -233,14 +242,21 @@ def _inputs_text(inputs: Mapping[str, tuple[int, ...]]) -> str:
 
 def plan_name(source: PlanSource) -> str:
     """The file's name; what can become stale (network, version) is in the header and not in the name."""
-    device = f"sm_{source.compute_capability.replace('.', '')}" if source.compute_capability else "any"
     shape = source.shape.replace(":", "-")
     how = "" if (source.level, source.aux_streams) == (3, 0) else f".level{source.level}"
     if source.aux_streams != 0:
         how += ".aux" + ("any" if source.aux_streams is None else str(source.aux_streams))
     stem = Path(source.network).stem
-    device = "any" if source.runtime == "tensorrt-rtx" else device
+    device = "any" if source.runtime == "tensorrt-rtx" else _device_of(source)
     return f"{stem}.{source.precision}.{source.runtime}.{device}.{shape}{how}.plan"
+
+
+def _device_of(source: PlanSource) -> str:
+    """A GPU in a file's name: two of one generation need plans of their own."""
+    if source.device is None or source.compute_capability is None:
+        return "any"
+    name = re.sub("[^a-z0-9]+", "-", source.device.lower()).strip("-")
+    return f"sm_{source.compute_capability.replace('.', '')}.{name}"
 
 
 def _checked(options: PlanOptions) -> tuple[tuple[Profile, ...], Path]:
@@ -277,12 +293,12 @@ def _choose(has_device: bool) -> str:
     return "tensorrt" if has_device and tensorrt_adapter.installed("tensorrt") else "tensorrt-rtx"
 
 
-def _folder(folder: Path | None) -> Path:
-    folder = folder or cache_folder()
+def _place(folder: Path | None, wanted: PlanSource) -> Path:
+    name = plan_name(wanted)
     if folder is None:
-        raise EngineUnavailable("no folder for plans can be written: set XDG_CACHE_HOME to one that can")
+        return where_kept(name, lambda path: why_unusable(path, wanted) is None)
     folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return folder / name
 
 
 def _size(word: str) -> Size:

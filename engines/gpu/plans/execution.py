@@ -10,16 +10,16 @@ import logging
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from irchroma.engines.cache import write_atomically
-from irchroma.engines.errors import EngineError
+from irchroma.engines.errors import EngineError, PlanError
 from irchroma.engines.gpu.device import CaptureRefused, Device, DeviceArray
-from irchroma.engines.gpu.plans.build import PlanOptions, ensure_plan
+from irchroma.engines.gpu.plans.build import Plan, PlanOptions, ensure_plan
 from irchroma.engines.gpu.plans.file import read_plan
 from irchroma.engines.gpu.plans.library import TensorRT
 from irchroma.engines.network.record import read_record
@@ -98,8 +98,19 @@ def open_graph_plan(
 
 
 def _load(options: PlanOptions) -> LoadedPlan:
-    runtime, index = str(options.runtime), options.device
     plan = ensure_plan(options)
+    try:
+        return _loaded_of(options, plan)
+    except PlanError as error:
+        # Of another library of the same version, perhaps: header and bytes are right. Not for want of memory.
+        if options.runtime != "tensorrt" or plan.reason is not None or "memory" in str(error).lower():
+            raise
+        log.warning("%s: %s: building it anew", plan.path, error)
+    return _loaded_of(options, ensure_plan(replace(options, anew=True)))
+
+
+def _loaded_of(options: PlanOptions, plan: Plan) -> LoadedPlan:
+    runtime, index = str(options.runtime), options.device
     header = plan.header
     key = (runtime, index, plan.path, header.plan_sha256)
     with _lock:

@@ -228,7 +228,7 @@ class TensorRT:
             if plan is None:
                 raise PlanError(f"{self._name} cannot build {request.onnx.name}: {self._logger.why()}")
             if cache is not None and request.timing_cache is not None:
-                write_atomically(request.timing_cache, [bytes(config.get_timing_cache().serialize())])
+                keep_timings(config, request.timing_cache)
             if request.progress is not None:
                 request.progress(1.0, "done")  # the library's own steps end at five of six
             memory = _MEMORY.findall("\n".join(self._logger.kept))
@@ -358,6 +358,14 @@ class TensorRT:
             cache = config.create_timing_cache(b"")
             config.set_timing_cache(cache, False)
         return cache
+
+
+def keep_timings(config: Any, path: Path) -> None:
+    """Write what a builder's configuration has measured; without it the next build takes longer."""
+    try:
+        write_atomically(path, [bytes(config.get_timing_cache().serialize())])
+    except OSError as error:
+        log.warning("%s: %s", path, error)
 
 
 def _import(runtime: str) -> Any:

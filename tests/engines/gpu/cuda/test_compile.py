@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from irchroma.engines import cache
 from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
 from irchroma.engines.gpu.cuda import compile
 from irchroma.engines.gpu.cuda.compile import (
@@ -180,6 +181,45 @@ def test_a_compiler_that_is_asked_for_is_given_or_refused(
     monkeypatch.setenv("IRCHROMA_KERNELS", "gcc")
     with pytest.raises(EngineOptionError, match="use nvcc or nvrtc"):
         the_first("8.9", tmp_path)
+
+
+def test_what_was_compiled_ahead_is_taken_from_a_cache_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container without a compiler, whose image brought it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    home = cache.cache_folder()
+    assert home is not None
+    path = home / f"kernels-{compile._digest()}.sm_89.fatbin"
+    path.write_bytes(ELF)
+    monkeypatch.setattr(cache.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(compile, "find_nvcc", lambda: pytest.fail("it was there"))
+    assert next(compile.kernel_binaries("8.9")).compiler == f"{path.name}, compiled ahead"
+
+
+@pytest.mark.usefixtures("one_file")
+def test_kernels_that_cannot_be_kept_are_used_all_the_same(
+    nvrtc: Nvrtc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(path: Path, parts: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(compile, "write_atomically", full)
+    monkeypatch.setattr(compile, "find_nvcc", lambda: None)
+    caplog.set_level("INFO")
+    assert the_first("8.9", tmp_path).code.startswith(ELF)
+    assert "No space left on device" in caplog.text
+
+
+@pytest.mark.usefixtures("one_file")
+def test_nvrtc_stands_in_where_nvcc_has_no_folder_to_work_in(
+    nvcc: Path, nvrtc: Nvrtc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(**_: object) -> None:
+        raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr(compile.tempfile, "TemporaryDirectory", read_only)
+    assert the_first("8.9", tmp_path).compiler == f"nvrtc {nvrtc.version}"
 
 
 def test_a_device_that_the_compiler_does_not_know_is_an_error(nvcc: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from irchroma.engines.errors import EngineError
+from irchroma.engines.gpu.cuda import pycuda_device
 from irchroma.engines.gpu.cuda.pycuda_device import PyCudaDevice, _left_alone
 
 needs_pycuda = pytest.mark.skipif(
@@ -91,3 +92,53 @@ def test_a_context_that_cannot_be_made_current_any_more_is_closed_without_an_err
     assert len(_left_alone) > before
     with pytest.raises(EngineError, match="closed"), device.current():
         pass
+
+
+@pytest.mark.parametrize(
+    ("fails", "says"),
+    [
+        ("pycuda", "GPU has too little memory: cuDevicePrimaryCtxRetain failed: out of memory"),
+        ("driver", "busy"),
+    ],
+)
+def test_a_gpu_without_room_for_a_context_is_refused_in_one_line_and_let_go(
+    fails: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was an error of PyCUDA's own: nobody who catches ours saw it, and `FailedRuntimes` kept it."""
+
+    class Refused(Exception):
+        pass
+
+    class Full(Refused):
+        pass
+
+    held: list[int] = []
+
+    def retain(index: int) -> int:
+        if fails == "driver":
+            raise EngineError("cuDevicePrimaryCtxRetain fails: busy")
+        held.append(index)
+        return 1
+
+    def full() -> None:
+        raise Full("cuDevicePrimaryCtxRetain failed: out of memory")
+
+    class Device:
+        count = staticmethod(lambda: 1)
+
+        def __init__(self, index: int) -> None:
+            self.retain_primary_context = full
+
+        def name(self) -> str:
+            return "GPU"
+
+        def compute_capability(self) -> tuple[int, int]:
+            return 8, 9
+
+    module = SimpleNamespace(Error=Refused, MemoryError=Full, Device=Device, init=lambda: None)
+    driver = SimpleNamespace(retain_primary=retain, release_primary=held.remove)
+    monkeypatch.setattr(pycuda_device, "_pycuda", lambda: module)
+    monkeypatch.setattr(pycuda_device, "CudaDriver", lambda: driver)
+    with pytest.raises(EngineError, match=says):
+        PyCudaDevice(0)
+    assert held == []

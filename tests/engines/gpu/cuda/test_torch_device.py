@@ -173,6 +173,29 @@ def test_a_lost_device_is_lost_for_the_process_and_says_what_helps(allocator: Al
     driver.refuse_lost(1)
 
 
+def test_a_gpu_that_torch_cannot_start_on_is_refused_in_one_line_and_let_go(
+    allocator: Allocator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[int] = []
+
+    def busy(device: Any) -> str:
+        raise RuntimeError("CUDA error: CUDA-capable device(s) is/are busy or unavailable\nmore of it")
+
+    double = SimpleNamespace(
+        retain_primary=lambda index: held.append(index) or 1,
+        release_primary=held.remove,
+        set_current=lambda context: None,
+    )
+    monkeypatch.setattr(torch_device, "CudaDriver", lambda: double)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", busy)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    with pytest.raises(EngineError, match=r"GPU 0 fails: CUDA error: .* busy or unavailable$"):
+        TorchDevice(0)
+    assert held == []
+
+
 def test_other_errors_are_not_taken_for_a_lost_device(allocator: Allocator, device: Any) -> None:
     with pytest.raises(EngineError, match="double fails: no such thing") as caught, device.current():
         raise RuntimeError("no such thing")

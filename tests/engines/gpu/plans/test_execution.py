@@ -18,12 +18,14 @@ from tests.engines.gpu.plans.engine_double import (
 )
 from tests.engines.tiny_network import write_tiny_network
 
-from irchroma.engines.errors import EngineError
+from irchroma.engines.errors import EngineError, PlanError
 from irchroma.engines.gpu.cpu_device import CpuDevice, host_view
 from irchroma.engines.gpu.device import CaptureRefused, DeviceArray, WorkQueue
 from irchroma.engines.gpu.kernels.host import HostKernels
 from irchroma.engines.gpu.plans import execution, library
+from irchroma.engines.gpu.plans.build import Plan, PlanOptions
 from irchroma.engines.gpu.plans.execution import LoadedPlan, PlanExecution, PlanTensors, precision_for
+from irchroma.engines.gpu.plans.file import PlanHeader, PlanSource
 from irchroma.engines.network.record import RECORD_KEY, NetworkRecord
 
 CALLS = {
@@ -256,3 +258,48 @@ def test_a_network_is_built_in_its_own_precision(tmp_path: Path) -> None:
         onnx.helper.set_model_props(calibrated, {RECORD_KEY: record.as_json()})
         onnx.save(calibrated, path)
         assert precision_for(path) == built
+
+
+class Loads:
+    """`library.TensorRT` that loads no plan but those which `ensure` has just built."""
+
+    def __init__(self, says: str) -> None:
+        self.says, self.asked = says, list[bool]()
+        self.version = "10.13.3.9"
+
+    def ensure(self, options: PlanOptions) -> Plan:
+        self.asked.append(options.anew)
+        source = PlanSource("a", "", "tensorrt", self.version, "GPU", "8.9", "fp16", "1x64x64")
+        header = PlanHeader(source, None, "", 0.0, 1, None, None, 0, f"sha{options.anew}", ())
+        return Plan(Path("a.plan"), header, "asked for anew" if options.anew else None)
+
+    def load(self, plan: bytes) -> Any:
+        if not self.asked[-1]:
+            raise PlanError(f"tensorrt does not load the plan on this machine: {self.says}")
+        return object()
+
+
+@pytest.mark.parametrize(
+    ("runtime", "says", "asked"),
+    [
+        ("tensorrt", "engine plan is of another build", [False, True]),
+        ("tensorrt", "Error Code 2: OutOfMemory", [False]),
+        ("tensorrt-rtx", "compute capability 9.0 is not supported", [False]),
+    ],
+)
+def test_a_plan_that_the_library_refuses_is_built_anew_once(
+    runtime: str, says: str, asked: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was refused at each start until somebody found and deleted it."""
+    loads = Loads(says)
+    monkeypatch.setattr(execution, "_loaded", {})
+    monkeypatch.setattr(execution, "ensure_plan", loads.ensure)
+    monkeypatch.setattr(execution, "TensorRT", lambda name: loads)
+    monkeypatch.setattr(execution, "read_plan", lambda path: (None, b""))
+    options = PlanOptions(runtime=runtime)
+    if len(asked) == 2:
+        assert execution._load(options).key[-1] == "shaTrue"
+    else:
+        with pytest.raises(PlanError, match=says):
+            execution._load(options)
+    assert loads.asked == asked
