@@ -62,7 +62,7 @@ BANDS = {
                 ),
                 unlit=None,
                 unmixed=True,
-                calm_luma=0.3,
+                lamplit=True,
                 instead="palette",
                 lead=0.7,
             ),
@@ -122,9 +122,8 @@ def look_of(kind: str, size: str) -> BandLook:
     if kind in CLASSICS:
         tone = look.tone if look.unlit is None else ToneOptions()
         return replace(look, tone=tone, shade=None, decided=False, unmixed=False, instead="gray")
-    # A reference's mood is bounded over slate: over sand, fewer of its blues meet the gamut's end.
-    calm_luma = BandLook().calm_luma if look.unmixed else look.calm_luma
-    return replace(look, shade=None, decided=False, unmixed=False, calm_luma=calm_luma)
+    # A reference's mood is bounded over slate and sand: in lamp light more blues meet the gamut's end.
+    return replace(look, shade=None, decided=False, unmixed=False, lamplit=False)
 
 
 def band_of(kind: str, size: str) -> str:

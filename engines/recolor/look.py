@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from irchroma.engines.recolor import night
 from irchroma.engines.recolor.base_tone import ToneOptions
 
+Plane = NDArray[np.float32]
 Unsure = Literal["auto", "gray", "palette"]
 CALM = (-0.10, 0.07)
 """Cb and Cr of white less those of black in the palette that stands for color that is not known: slate to
@@ -29,6 +33,7 @@ class BandLook:
             an active-infrared night are no sky; None where dark does not mean unlit.
         instead: what is shown where color is not known, unless `RecolorOptions` says it.
         calm_luma: luma, [0, 1], that the palette shown then leaves gray; what is brighter is sand.
+        lamplit: whether it is a night's under lamps instead, see `night.lamplit`.
         shade: luma shown, [0, 1], up to which teal is moved to green or blue, and from which on it stays, see
             `shade.out_of_teal`; None where it always stays.
         decided: whether pale beige is snow and dull green leaves, see `decided.decide`.
@@ -45,6 +50,25 @@ class BandLook:
     lead: float = 1.0
     instead: Literal["gray", "palette"] = "gray"
     calm_luma: float = 0.5
+    lamplit: bool = False
+
+    def unknown(
+        self, luma: Plane, instead: Unsure, said: float = 1.0
+    ) -> tuple[Plane, Plane | float, Plane | float]:
+        """Y', Cb and Cr of what is not known, by `RecolorOptions.instead`.
+
+        Args:
+            luma: (h, w) float32 of the sensor, [0, 1].
+            instead: of `RecolorOptions`.
+            said: see `Recoloring.models`.
+        """
+        blue, red = self.calm(instead)
+        if not blue:
+            return luma, 0.0, 0.0
+        if self.lamplit:
+            return night.lamplit(luma, said)
+        above = (luma - np.float32(self.calm_luma)) * np.float32(said)
+        return luma, above * np.float32(blue), above * np.float32(red)
 
     def calm(self, instead: Unsure) -> tuple[float, float]:
         """Cb and Cr of white less those of black where color is not known, by `RecolorOptions.instead`."""

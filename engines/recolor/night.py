@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines.recolor import guided
+from irchroma.engines.recolor.base_tone import rise
 
 Plane = NDArray[np.float32]
 
@@ -22,6 +23,38 @@ DUSK = (0.028, -0.011)
 RADIUS_PX, CONTRAST = 56, 0.1
 """Windows, work pixels, and contrast of luma over which a night's color is evened out: what little a lamp
 shows would come out in patches of several colors."""
+
+LAMP, MOON = (-0.085, 0.06), (0.028, -0.016)
+"""Cb and Cr of what a lamp lights, and of what it hardly does."""
+LAMP_LIGHT, MOON_LIGHT, MOON_DARK = (0.38, 0.73), (0.42, 0.22), (0.12, 0.32)
+"""Y' shown at which they begin, and from which on they are all there is; at the latter, black ends."""
+LAMP_LIFT = 0.55
+"""How much brighter a night under lamps is than its luma, times luma, times what that lacks of 1, squared:
+black stays black."""
+
+
+def lamplit(luma: Plane, said: float = 1.0) -> tuple[Plane, Plane, Plane]:
+    """Y', Cb and Cr (h, w) float32, new, of a scene of which nothing but its luma (h, w) float32 is known: as
+    if what is warm were lit by lamps; gray before anything was `said`, [0, 1]."""
+    lack = 1 - luma
+    tone: Plane = luma + np.float32(LAMP_LIFT * said) * luma * lack * lack
+    lamp, moon = rise(tone, LAMP_LIGHT), rise(tone, MOON_LIGHT) * rise(tone, MOON_DARK)
+    cb, cr = (
+        np.float32(said * a) * lamp + np.float32(said * b) * moon for a, b in zip(LAMP, MOON, strict=True)
+    )
+    return tone, np.asarray(cb, np.float32), np.asarray(cr, np.float32)
+
+
+def lamps() -> dict[str, float]:
+    """All of those numbers by name, for the device's twin."""
+    named = {"lamp": LAMP_LIGHT, "moon": MOON_LIGHT, "dark": MOON_DARK}
+    told = {
+        f"{name}_{end}": pair[place]
+        for name, pair in named.items()
+        for place, end in enumerate(("begins", "full"))
+    }
+    told |= {"lamp_cb": LAMP[0], "lamp_cr": LAMP[1], "moon_cb": MOON[0], "moon_cr": MOON[1]}
+    return told | {"lamp_lift": LAMP_LIFT}
 
 
 def lit(

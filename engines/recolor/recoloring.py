@@ -285,16 +285,14 @@ class Recoloring:
         tone, cb, cr = (np.asarray(cv2.extractChannel(ycc, channel), np.float32) for channel in range(3))
         share = (confidence - np.float32(options.unsure)) * np.float32(1 / (options.sure - options.unsure))
         if mixed := float(share.min()) < 1.0:
-            _mix(tone, guide, np.clip(share, 0.0, 1.0, out=share))
+            unknown = look.unknown(guide, options.instead, said)
+            _mix(tone, unknown[0], np.clip(share, 0.0, 1.0, out=share))
         if look.unmixed:
             decided.unmix(tone, cb, cr)
             decided.out_of_olive(tone, cb, cr, guide)
         if mixed:
-            for plane, step in zip((cb, cr), look.calm(options.instead), strict=True):
-                if step:
-                    _mix(plane, (guide - np.float32(look.calm_luma)) * np.float32(step * said), share)
-                else:
-                    plane *= share
+            _mix(cb, unknown[1], share)
+            _mix(cr, unknown[2], share)
         if look.shade is not None:
             shade.out_of_teal(tone, cb, cr, look.shade)
         if look.decided:
@@ -392,7 +390,7 @@ def _halved(values: NDArray[Scalar]) -> NDArray[Scalar]:
     return np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_AREA), values.dtype)
 
 
-def _mix(values: Plane, others: Plane, share: Any) -> None:
+def _mix(values: Plane, others: Plane | float, share: Any) -> None:
     """In place, (h, w) float32: the values where `share` is 1, the others where it is 0."""
     values -= others
     values *= share

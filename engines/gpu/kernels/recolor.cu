@@ -10,6 +10,9 @@ struct believe_arguments {
     int width, height, whole_width, whole_height;
     int steered;  // 1: the fifth plane is the share that is a reference's, which no rule changes
     float unsure, sure, calm_blue, calm_red, calm_luma;
+    int lamplit;  // 1: what is not known is a night under lamps instead (night.lamplit)
+    float lamp_lift, lamp_cb, lamp_cr, moon_cb, moon_cr;
+    float lamp_begins, lamp_full, moon_begins, moon_full, dark_begins, dark_full;
     float shade_full, shade_none;  // luma between which dark teal stays more and more
     float shade_green, shade_blue;
     float mint_begins, mint_full;  // -Cb between which what is too green is leaves however bright
@@ -49,8 +52,15 @@ PLACE void believe_at(const believe_arguments &a, int x, int y, int) {
         color[one] = seen_at(from, a.whole_width, a.whole_height, a.width, a.height, x, y);
     }
     float share = clamped((color[3] - a.unsure) * (1.0f / (a.sure - a.unsure)), 0.0f, 1.0f);
-    float tone = guide + share * (color[0] - guide);
-    float above = guide - a.calm_luma, other_blue = above * a.calm_blue, other_red = above * a.calm_red;
+    float above = guide - a.calm_luma, other = guide, other_blue = above * a.calm_blue, other_red = above * a.calm_red;
+    if (a.lamplit) {
+        other += a.lamp_lift * guide * (1.0f - guide) * (1.0f - guide);
+        float lamp = rise(other, a.lamp_begins, a.lamp_full);
+        float moon = rise(other, a.moon_begins, a.moon_full) * rise(other, a.dark_begins, a.dark_full);
+        other_blue = a.lamp_cb * lamp + a.moon_cb * moon;
+        other_red = a.lamp_cr * lamp + a.moon_cr * moon;
+    }
+    float tone = other + share * (color[0] - other);
     float cb = color[1], cr = color[2];
     if (a.unmixes) {
         float kept = 1.0f - (1.0f - rise(tone, a.sky_tone_begins, a.sky_tone_full)) * rise(cb, a.sky_blue_begins, a.sky_blue_full);

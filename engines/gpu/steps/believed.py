@@ -7,7 +7,7 @@ import numpy as np
 from irchroma.engines.gpu.device import DeviceArray, Workspace
 from irchroma.engines.gpu.kernels.source import Launch, launch
 from irchroma.engines.gpu.steps.filters import Windows, half_of, sizes
-from irchroma.engines.recolor import decided, heat, shade
+from irchroma.engines.recolor import decided, heat, night, shade
 from irchroma.engines.recolor.look import BandLook
 from irchroma.engines.recolor.recoloring import RecolorOptions
 
@@ -53,6 +53,8 @@ def believed(
             calm_blue=blue,
             calm_red=red,
             calm_luma=look.calm_luma,
+            lamplit=int(look.lamplit and blue != 0),
+            **night.lamps(),
             shade_full=full,
             shade_none=none,
             shade_green=shade.GREEN,

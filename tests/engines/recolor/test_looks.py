@@ -51,3 +51,25 @@ def test_from_one_look_to_another_color_glides() -> None:
     assert whole > 4
     for one, other in ((0, 1), (1, 2)):
         assert 0.3 * whole < np.abs(shown[other] - shown[one]).mean() < 0.7 * whole
+
+
+def test_a_thermal_scene_that_is_not_known_is_a_night_under_lamps() -> None:
+    """Black stays black, what is half dark is cool, what is warm is in lamp light, and all is brighter."""
+    look, levels = catalog.BANDS["thermal"].look, (0, 60, 110, 220)
+    luma = np.repeat(np.asarray(levels, np.uint8), 48)[None].repeat(96, 0)
+    none = np.zeros(luma.shape, np.float32)
+    ycc = np.dstack([none + np.float32(level) for level in (0.8, 0.2, -0.1)])
+    recoloring = Recoloring(look=look)
+    shown = color_space.rgb_to_ycc(recoloring.apply(luma, luma, ycc, none))
+    black, dark, half, warm = (shown[20:-20, 48 * at + 16 : 48 * at + 32].mean((0, 1)) for at in range(4))
+    assert black[0] < 0.01
+    assert np.abs(black[1:]).max() < 0.01
+    assert dark[0] > levels[1] / 255
+    assert half[0] > levels[2] / 255
+    assert dark[1] > 0.01 > -0.005 > dark[2]
+    assert warm[1] < -0.05
+    assert warm[2] > 0.03
+    for model in recoloring.models(luma, luma, ycc, none, said=0.0).chroma:
+        assert np.abs(model.slope * luma / 255 + model.offset).max() < 0.001
+    gray = Recoloring(RecolorOptions(instead="gray"), look).apply(luma, luma, ycc, none)
+    assert np.abs(color_space.rgb_to_ycc(gray)[..., 1:]).max() < 0.01

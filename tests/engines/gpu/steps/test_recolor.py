@@ -18,7 +18,7 @@ from irchroma.engines.gpu.steps.filters import sizes
 from irchroma.engines.gpu.steps.i420 import Layout, packed_bytes
 from irchroma.engines.gpu.steps.recolor import FrameArrays, RecolorSteps, find_borders
 from irchroma.engines.recolor import base_tone, color_space, heat, neutral
-from irchroma.engines.recolor.look import BandLook
+from irchroma.engines.recolor.look import BandLook, Unsure
 from irchroma.engines.recolor.recoloring import Recoloring, RecolorOptions
 
 Luma = NDArray[np.uint8]
@@ -285,6 +285,12 @@ def test_windows_in_walls_from_green_to_red_are_as_dark(on_device: OnDevice) -> 
 def test_options_mean_the_same(on_device: OnDevice, change: dict[str, object]) -> None:
     options = replace(RecolorOptions(), **change)  # type: ignore[arg-type]
     assert_as_on_the_cpu(on_device, scene((480, 640), (240, 320)), catalog.BANDS["nir"].look, options)
+
+
+@pytest.mark.parametrize("instead", ["auto", "gray"])
+def test_what_is_not_known_of_heat_is_lit_by_the_same_lamps(on_device: OnDevice, instead: Unsure) -> None:
+    options = RecolorOptions(unsure=0.4, sure=0.8, instead=instead)
+    assert_as_on_the_cpu(on_device, scene((480, 640), (240, 320)), catalog.BANDS["thermal"].look, options)
 
 
 def test_a_night_is_calm_by_the_same_amount(on_device: OnDevice) -> None:
