@@ -38,10 +38,11 @@ PREFIX = "trust_"
 """Of every name that is added; without a slash, so that no tool takes the nodes for layers of the network."""
 LOGIT_KEY = "irchroma.logit"
 """Of the metadata entry that names the logit of the confidence that was replaced."""
-MOST_STRANGE, GUESS_LOGIT = 0.85, -2.7
-"""How strange a picture can be, 1 for altogether, and the logit that all its places then tend to: at most a
-third of their color is shown (`recoloring.UNSURE`, `SURE`), and what is surer keeps more of it. All places
-tend to it alike, as steep falls end color in torn patches, which looks broken."""
+MOST_STRANGE, GUESS_LOGIT = 0.85, -3.2
+"""How strange a picture can be, 1 for altogether, and the logit that all its places then tend to: hardly any
+of their color is shown (`recoloring.UNSURE`, `SURE`), and what is surer keeps more of it. With -2.7, as near
+infrared was calibrated, a fourth is shown, which lay as a veil over black. All places tend to it alike, as
+steep falls end color in torn patches, which looks broken."""
 
 Vector = NDArray[np.float64]
 
