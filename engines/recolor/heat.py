@@ -83,7 +83,7 @@ def part_by_heat(planes: Planes, guide: Plane, halved: bool, strength: Plane | f
             red *= np.float32(strength)
     cb += blue
     cr += red
-    share *= cv2.LUT(_levels(guided.box(guide, SEEN_PX)), ground)
+    share *= cv2.LUT(levels(guided.box(guide, SEEN_PX)), ground)
     share *= rise(cb, SAY)
     darker *= share
     tone += darker
@@ -104,7 +104,7 @@ def _places(planes: Planes, guide: Plane, square: Plane) -> tuple[list[Plane], P
         square: (h, w) float32 mean square of it.
     """
     tone, cb, cr = planes
-    luma = _levels(guide)
+    luma = levels(guide)
     strong = rise(cb, BLUE)
     painted = strong * rise(tone, BRIGHT)
     of_sky, of_ground = _by_level(luma, painted, _evenness(guide, square))
@@ -164,23 +164,26 @@ def _evenness(luma: Plane, square: Plane) -> Plane:
 
 def _by_level(luma: NDArray[np.uint8], painted: Plane, even: Plane) -> tuple[Plane, Plane]:
     """(256,) float32 in [0, 1] each: how far a level of luma is a sky's, and how far of what is before it."""
-    around = np.ones(2 * LEVELS_AROUND + 1)
-    blue, whole = (
-        np.convolve(
-            np.bincount(luma.ravel(), cv2.convertScaleAbs(one, alpha=255).ravel(), 256), around, "same"
-        )
-        for one in (painted * even, 1 - painted)
+    blue, others = (
+        by_level(luma, cv2.convertScaleAbs(one, alpha=255)) for one in (painted * even, 1 - painted)
     )
-    share = (blue / (blue + whole + 255 * FEW * luma.size)).astype(np.float32)
+    share = np.asarray(blue / (blue + others + 255 * FEW * luma.size), np.float32)
     return rise(share, SKY).ravel(), rise(share, GROUND).ravel()
+
+
+def by_level(luma: NDArray[np.uint8], weight: NDArray[Any]) -> NDArray[np.float64]:
+    """(256,) sums of the weights (h, w) of the places whose luma (h, w) is that level or one around it."""
+    around = np.ones(2 * LEVELS_AROUND + 1)
+    return np.convolve(np.bincount(luma.ravel(), weight.ravel(), 256), around, "same")
+
+
+def levels(luma: Plane) -> NDArray[np.uint8]:
+    """(h, w) uint8 of a luma (h, w) float32 in [0, 1]."""
+    return np.asarray(cv2.convertScaleAbs(luma, alpha=255), np.uint8)
 
 
 def _means(planes: tuple[Plane, ...], side_px: int) -> list[Plane]:
     return [np.asarray(one, np.float32) for one in cv2.split(guided.box(cv2.merge(planes), side_px))]
-
-
-def _levels(luma: Plane) -> NDArray[np.uint8]:
-    return np.asarray(cv2.convertScaleAbs(luma, alpha=255), np.uint8)
 
 
 def _half(values: Plane) -> Plane:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineOptionError
-from irchroma.engines.recolor import color_space, decided, guided, heat, neutral, night, shade
+from irchroma.engines.recolor import color_space, decided, fog, guided, heat, neutral, night, shade
 from irchroma.engines.recolor.base_tone import base_tone, mean_square
 from irchroma.engines.recolor.color_space import Scalar
 from irchroma.engines.recolor.look import BandLook, Unsure
@@ -227,7 +227,7 @@ class Recoloring:
                 small, ycc, confidence = _halved(small), _halved(ycc), _halved(confidence)
         guide = small.astype(np.float32) * np.float32(1 / 255)
         wanted, cb, cr = self._believed(ycc, confidence, guide, said)
-        self._part_by_heat((wanted, cb, cr), ycc, guide, at_half)
+        self._part_by_luma((wanted, cb, cr), ycc, guide, at_half)
         self.mood(wanted, cb, cr)
         seen = guided.windows(guide, radius_px)
         dark = np.count_nonzero(seen.mean < np.float32(self.look.dark)) / guide.size
@@ -266,17 +266,16 @@ class Recoloring:
                 _mix(plane, other, share)
         return made
 
-    def _part_by_heat(
-        self, planes: tuple[Plane, Plane, Plane], ycc: Plane, guide: Plane, halved: bool
-    ) -> None:
-        """See `heat`: as far as the look wants it, and nowhere a reference's color."""
-        share = float(self.look.unmixed) * (1 - self.other_share)
-        share += float(self.other_look.unmixed) * self.other_share
-        if share > 0:
-            own: Plane | float = share
-            if ycc.shape[2] > 3:
-                own = (1 - np.asarray(cv2.extractChannel(ycc, 3), np.float32)) * np.float32(share)
-            heat.part_by_heat(planes, guide, halved, own)
+    def _part_by_luma(self, planes: tuple[Plane, Plane, Plane], ycc: Plane, guide: Plane, half: bool) -> None:
+        """See `heat` and `fog`: as far as the looks want it, and nowhere a reference's color."""
+        looks = (self.look, 1 - self.other_share), (self.other_look, self.other_share)
+        own: Plane | float = 1.0
+        if ycc.shape[2] > 3:
+            own = 1 - np.asarray(cv2.extractChannel(ycc, 3), np.float32)
+        if (share := sum(share for look, share in looks if look.unmixed)) > 0:
+            heat.part_by_heat(planes, guide, half, own * share)
+        if (share := sum(share for look, share in looks if look.shade)) > 0:
+            fog.out_of_fog(planes, guide, half, own * share)
 
     def _in_look(
         self, look: BandLook, ycc: Plane, confidence: Plane, guide: Plane, said: float

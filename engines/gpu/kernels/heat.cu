@@ -1,4 +1,5 @@
-// A sky ends where its heat does (heat.py): what a luma is painted in the whole picture, and what is nearby.
+// A sky ends where its heat does (heat.py): what a luma is painted in the whole picture, and what is nearby. And
+// what is blue in the shade is green where what has its luma is green (fog.py).
 #include "sampling.h"  // and `rise`, which stands in recolor.cu
 
 #define LEVELS 256
@@ -126,3 +127,54 @@ PLACE void part_by_heat_at(const part_by_heat_arguments &a, int x, int y, int) {
     a.planes[2 * plane + at] = cr + (place_of(a, 4, x, y) - cr) * share;
 }
 KERNEL(part_by_heat)
+
+#define FOG_SCALE 4096.0f  // of sums in whole numbers, which come out the same in any order
+
+struct count_greens_arguments {
+    const float *planes;  // (4, height, width): Y', Cb, Cr, the sensor's luma
+    int *counts;          // (4, LEVELS), 0 before, of places of each level: green and blue ones, in 255ths; green's Cb and Cr
+    int width, height, to_width, to_height, apart;
+    float blue_begins, blue_full, yellow_begins, yellow_full, no_red_begins, no_red_full;
+};
+
+// fog.out_of_fog: one place of so many each way.
+PLACE void count_greens_at(const count_greens_arguments &a, int x, int y, int) {
+    long at = (long)y * a.apart * a.width + x * a.apart, plane = (long)a.width * a.height;
+    float cb = a.planes[plane + at], cr = a.planes[2 * plane + at];
+    float green = rise(-cb, a.yellow_begins, a.yellow_full) * rise(-cr, a.no_red_begins, a.no_red_full);
+    int *count = a.counts + level_of(a.planes[3 * plane + at]);
+    count_up(count, to_u8(green * 255.0f));
+    count_up(count + LEVELS, to_u8(rise(cb, a.blue_begins, a.blue_full) * 255.0f));
+    count_up(count + 2 * LEVELS, (int)rintf(green * cb * FOG_SCALE));
+    count_up(count + 3 * LEVELS, (int)rintf(green * cr * FOG_SCALE));
+}
+KERNEL(count_greens)
+
+struct out_of_fog_arguments {
+    float *planes;        // (4, height, width): Y'; Cb, Cr in place; the sensor's luma
+    const float *steered; // (whole_height, whole_width): a reference's share, which no rule changes; null for none
+    const int *counts;    // (4, LEVELS)
+    int width, height, whole_width, whole_height, around, places;
+    float rare, green_begins, green_full, dark_begins, dark_full, say_begins, say_full;
+};
+
+PLACE void out_of_fog_at(const out_of_fog_arguments &a, int x, int y, int) {
+    long at = (long)y * a.width + x, plane = (long)a.width * a.height;
+    float cb = a.planes[plane + at], cr = a.planes[2 * plane + at];
+    float share = rise(a.planes[at], a.dark_begins, a.dark_full) * rise(cb, a.say_begins, a.say_full);
+    if (share <= 0.0f) return;
+    int level = level_of(a.planes[3 * plane + at]);
+    share *= rise(painted_at(a.counts, level, a.around, a.rare, a.places), a.green_begins, a.green_full);
+    if (share <= 0.0f) return;
+    if (a.steered) share *= 1.0f - seen_at(a.steered, a.whole_width, a.whole_height, a.width, a.height, x, y);
+    int greens = 0, blues = 0, reds = 0;
+    for (int one = larger(level - a.around, 0); one <= smaller(level + a.around, LEVELS - 1); ++one) {
+        greens += a.counts[one];
+        blues += a.counts[2 * LEVELS + one];
+        reds += a.counts[3 * LEVELS + one];
+    }
+    float scale = 255.0f / (FOG_SCALE * (float)greens);
+    a.planes[plane + at] = cb + share * ((float)blues * scale - cb);
+    a.planes[2 * plane + at] = cr + share * ((float)reds * scale - cr);
+}
+KERNEL(out_of_fog)

@@ -6,7 +6,7 @@ struct believe_arguments {
     const float *color;  // (4, whole_height, whole_width): Y', Cb, Cr, confidence; one more where steered
     const float *guide;  // (height, width): the sensor's luma, [0, 1]
     float *out;          // (3, height, width): Y', Cb, Cr; (4, height, width) with the luma where `counts` is given
-    int *counts;         // (512), set to 0: of heat.cu; null for none
+    int *counts;         // (1024), set to 0: of heat.cu; null for none
     int width, height, whole_width, whole_height;
     int steered;  // 1: the fifth plane is the share that is a reference's, which no rule changes
     float unsure, sure, calm_blue, calm_red, calm_luma;
@@ -44,7 +44,7 @@ PLACE void believe_at(const believe_arguments &a, int x, int y, int) {
     float guide = a.guide[at];
     if (a.counts) {
         a.out[3 * plane + at] = guide;
-        for (long one = at; one < 512; one += plane) a.counts[one] = 0;
+        for (long one = at; one < 1024; one += plane) a.counts[one] = 0;
     }
     float color[5];
     for (int one = 0; one < 4 + a.steered; ++one) {

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from irchroma.engines.gpu.device import DeviceArray, Workspace
 from irchroma.engines.gpu.kernels.source import Launch, launch
 from irchroma.engines.gpu.steps.filters import Windows, half_of, sizes
-from irchroma.engines.recolor import decided, heat, night, shade
+from irchroma.engines.recolor import decided, fog, heat, night, shade
 from irchroma.engines.recolor.look import BandLook
 from irchroma.engines.recolor.recoloring import RecolorOptions
 
@@ -19,7 +21,7 @@ def believed(
     said: tuple[DeviceArray, DeviceArray, bool],
     how: tuple[RecolorOptions, BandLook],
 ) -> DeviceArray:
-    """(3, h, w) float32 Y', Cb, Cr; see `Recoloring._believed`, and `heat.part_by_heat`.
+    """(3, h, w) float32 Y', Cb, Cr; see `Recoloring._believed`, `heat.part_by_heat` and `fog.out_of_fog`.
 
     Args:
         space: of what is made.
@@ -32,7 +34,8 @@ def believed(
     height, width = guide.shape
     whole = {"whole_width": color.shape[2], "whole_height": color.shape[1]}
     made = space.array("color.believed", (4, height, width))
-    counts = space.array("heat.counts", (2, 256), np.int32) if look.unmixed else None
+    parts = look.unmixed or look.shade is not None
+    counts = space.array("heat.counts", (4, 256), np.int32) if parts else None
     blue, red = look.calm(options.instead)
     full, none = look.shade or (-2.0, -1.0)  # as dark is nothing
     mint = shade.MINT if look.shade else (2.0, 3.0)  # as yellow is nothing
@@ -65,8 +68,10 @@ def believed(
             **decided.bounds(),
         )
     )
-    if counts is not None:
+    if counts is not None and look.unmixed:
         _part_by_heat(space, steps, windows, (made, color, counts), halved)
+    elif counts is not None:
+        _out_of_fog(steps, (made, color, counts), halved)
     return made.part(0, (3, height, width), np.float32)
 
 
@@ -77,7 +82,7 @@ def _part_by_heat(
     shown: tuple[DeviceArray, DeviceArray, DeviceArray],
     halved: bool,
 ) -> None:
-    """In place, of (4, h, w) Y', Cb, Cr and luma; what they were made of; and counts, (2, 256) int32 of 0."""
+    """In place, of (4, h, w) Y', Cb, Cr and luma; what they were made of; and counts, (4, 256) int32 of 0."""
     made, color, counts = shown
     _, height, width = made.shape
     few = made if halved else windows.half(made, "heat.halved")
@@ -94,15 +99,37 @@ def _part_by_heat(
     given = {"few": small, "out": places, "radius": heat.RADIUS_PX, "fewest": heat.FEWEST}
     given |= {f"alone_{name}": value for name, value in zip(("tone", "cb", "cr"), heat.ALONE, strict=True)}
     steps.append(launch("heat_places", extent, **given, **seen, **of_small, **painted, **bounds))
-    _, whole_height, whole_width = color.shape
-    steered = None
-    if color.shape[0] > 4:
-        steered = color.part(4 * 4 * whole_height * whole_width, (whole_height, whole_width), np.float32)
-    given = {"planes": made, "steered": steered, "places": places, "width": width, "height": height}
+    given = {"planes": made, "places": places, "width": width, "height": height, **_steered(color)}
     given |= {"small_width": size[1], "small_height": size[0], "seen": heat.SEEN_PX // 2}
-    given |= {"whole_width": whole_width, "whole_height": whole_height}
     bounds = between(ground=heat.GROUND, say=heat.SAY)
     steps.append(launch("part_by_heat", (width, height, 1), **given, **seen, **bounds))
+
+
+def _out_of_fog(
+    steps: list[Launch], shown: tuple[DeviceArray, DeviceArray, DeviceArray], halved: bool
+) -> None:
+    """In place; what is shown as for `_part_by_heat`."""
+    made, color, counts = shown
+    _, height, width = made.shape
+    apart = fog.APART_PX // 2 if halved else fog.APART_PX
+    size = -(-height // apart), -(-width // apart)
+    seen: dict[str, Any] = {"planes": made, "counts": counts}
+    counted: dict[str, Any] = {"apart": apart, **sizes(made.shape, size)}
+    counted |= between(blue=fog.BLUE, yellow=fog.YELLOW, no_red=fog.NO_RED)
+    steps.append(launch("count_greens", (size[1], size[0], 1), **seen, **counted))
+    given = {"width": width, "height": height, "around": heat.LEVELS_AROUND, **_steered(color)}
+    given |= {"rare": heat.FEW, "places": size[0] * size[1]}
+    bounds = between(green=fog.GREEN, dark=fog.DARK, say=fog.SAY)
+    steps.append(launch("out_of_fog", (width, height, 1), **seen, **given, **bounds))
+
+
+def _steered(color: DeviceArray) -> dict[str, Any]:
+    """A reference's share of what was said, (4 or 5, h, w), None where there is none, and its size."""
+    _, height, width = color.shape
+    share = None
+    if color.shape[0] > 4:
+        share = color.part(4 * 4 * height * width, (height, width), np.float32)
+    return {"steered": share, "whole_width": width, "whole_height": height}
 
 
 def between(**pairs: tuple[float, float]) -> dict[str, float]:

@@ -17,7 +17,7 @@ from irchroma.engines.gpu.kernels.source import Launch, launch
 from irchroma.engines.gpu.steps.filters import sizes
 from irchroma.engines.gpu.steps.i420 import Layout, packed_bytes
 from irchroma.engines.gpu.steps.recolor import FrameArrays, RecolorSteps, find_borders
-from irchroma.engines.recolor import base_tone, color_space, heat, neutral
+from irchroma.engines.recolor import base_tone, color_space, fog, heat, neutral
 from irchroma.engines.recolor.look import BandLook, Unsure
 from irchroma.engines.recolor.recoloring import Recoloring, RecolorOptions
 
@@ -219,6 +219,33 @@ def test_a_sky_ends_where_its_heat_does_by_the_same_amount(
         patch.setattr(heat, "part_by_heat", lambda *_: None)
         plain = Recoloring(RecolorOptions(), look).apply(given.luma, small, given.ycc.copy(), sure)
     assert (np.abs(shown.astype(int) - plain) > 4).mean() > 0.05, "the scene has nothing to part"
+
+
+@pytest.mark.parametrize("size", [(240, 320), (482, 644)], ids=["whole", "at half"])
+@pytest.mark.parametrize("steered", [False, True], ids=["alone", "beside a reference"])
+def test_blue_whose_luma_is_green_is_green_by_the_same_amount(
+    on_device: OnDevice, size: tuple[int, int], steered: bool
+) -> None:
+    """A dark meadow, blue here and there, beside a darker lake."""
+    look = catalog.BANDS["nir"].look
+    work = {240: (240, 320), 482: (241, 322)}[size[0]]
+    luma = texture(size, 90, 150, seed=1, scale=8)
+    luma[:, : size[1] // 4] = texture((size[0], size[1] // 4), 60, 80, seed=2, scale=8)
+    small = np.asarray(cv2.resize(luma.astype(np.uint8), work[::-1], interpolation=cv2.INTER_AREA), np.uint8)
+    planes = ((0.2, 0.45, 3), (0, 1, 4), (-0.03, 0.01, 5))
+    ycc = np.dstack([texture(work, low, high, seed, 16) for low, high, seed in planes])
+    ycc[..., 1] = np.interp(ycc[..., 1], np.quantile(ycc[..., 1], (0.75, 0.85)), (-0.04, 0.07))
+    ycc[:, : work[1] // 4, 1:] = 0.05, -0.04
+    share = [texture(work, -0.2, 1.2, 9, 8).clip(0, 1)[..., None]] if steered else []
+    sure = np.ones(work, np.float32)
+    given = Scene(luma.astype(np.uint8), small, np.concatenate([ycc, *share], 2).astype(np.float32), sure)
+    shown = assert_as_on_the_cpu(on_device, given, look)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fog, "out_of_fog", lambda *_: None)
+        plain = Recoloring(RecolorOptions(), look).apply(given.luma, small, given.ycc.copy(), sure)
+    off = np.abs(shown.astype(int) - plain)
+    assert (off > 4).mean() > 0.01, "the scene has no fog"
+    assert (off[:, : size[1] // 4 - 32] > 4).mean() < 0.01, "the lake stays"
 
 
 @pytest.mark.parametrize("band", ["nir", "thermal"])

@@ -1,0 +1,68 @@
+"""What a network paints blue in the shade is green where what has its luma is green in the picture.
+
+Infrared hardly tells a meadow or trees in shade from water, a far valley or a sky, and a network that is torn
+between them paints a blue fog over the far end of a meadow whose near end it knows. Both ends have one luma,
+though, as a lake has one of its own: blue is believed where what has that luma is no green elsewhere.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from irchroma.engines.recolor.base_tone import rise
+from irchroma.engines.recolor.heat import FEW, by_level, levels
+
+Plane = NDArray[np.float32]
+
+DARK = (0.52, 0.40)
+"""Y' shown at which a place begins to be in shade, and from which on it is; what is brighter may be a sky."""
+BLUE = (0.0, 0.02)
+"""Cb at which a place begins to count as blue, and from which on it does."""
+YELLOW, NO_RED = (0.0, 0.02), (0.0, 0.01)
+"""-Cb and -Cr at which one begins to count as green, and from which on it does."""
+GREEN = (0.5, 0.75)
+"""Part that green has of a luma's blue and green places at which blue begins not to be believed, and from
+which on it is not."""
+SAY = (0.0, 0.015)
+"""Cb at which color that is not believed begins to become green, and from which on it is."""
+APART_PX = 4
+"""One of so many work pixels each way is counted."""
+
+
+def out_of_fog(
+    planes: tuple[Plane, Plane, Plane], guide: Plane, halved: bool, strength: Plane | float = 1.0
+) -> None:
+    """Move Cb and Cr (h, w) float32 in place to those that green of the same luma has, where dark blue is not
+    believed.
+
+    Args:
+        planes: Y', Cb and Cr, as they are shown.
+        guide: (h, w) float32 luma of the sensor, [0, 1], in whole levels.
+        halved: all have half the work size.
+        strength: (h, w) float32 or one number, [0, 1]: how far it goes.
+    """
+    tone, *chroma = planes
+    apart = APART_PX // 2 if halved else APART_PX
+    luma, (cb, cr) = levels(guide), (np.ascontiguousarray(plane[::apart, ::apart]) for plane in chroma)
+    green = rise(-cb, YELLOW)
+    green *= rise(-cr, NO_RED)
+    few = luma[::apart, ::apart]
+    blues, greens = (by_level(few, cv2.convertScaleAbs(one, alpha=255)) for one in (rise(cb, BLUE), green))
+    part = np.asarray(greens / (greens + blues + 255 * FEW * few.size), np.float32)
+    green_in = rise(part, GREEN).ravel()
+    if not green_in.any():
+        return
+    share = np.asarray(cv2.LUT(luma, green_in), np.float32)
+    share *= rise(tone, DARK)
+    share *= rise(chroma[0], SAY)
+    if isinstance(strength, np.ndarray) or strength < 1:
+        share *= strength
+    whole = by_level(few, green) + 1e-3
+    for plane, one in zip(chroma, (cb, cr), strict=True):
+        goal = np.asarray(by_level(few, green * one) / whole, np.float32)
+        move: Plane = np.asarray(cv2.LUT(luma, goal), np.float32)
+        move -= plane
+        move *= share
+        plane += move
