@@ -26,7 +26,7 @@ shows would come out in patches of several colors."""
 
 LAMP, MOON = (-0.085, 0.06), (0.028, -0.016)
 """Cb and Cr of what a lamp lights, and of what it hardly does."""
-LAMP_LIGHT, MOON_LIGHT, MOON_DARK = (0.38, 0.73), (0.42, 0.22), (0.12, 0.32)
+LAMP_LIGHT, MOON_LIGHT, MOON_DARK = (0.46, 0.74), (0.42, 0.22), (0.12, 0.32)
 """Y' shown at which they begin, and from which on they are all there is; at the latter, black ends."""
 LAMP_LIFT = 0.55
 """How much brighter a night under lamps is than its luma, times luma, times what that lacks of 1, squared:
