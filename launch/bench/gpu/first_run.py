@@ -17,9 +17,12 @@ import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from irchroma.engines.gpu import probe
 from irchroma.engines.gpu.plans import library
+from irchroma.engines.processor import usable_cores
+from irchroma.launch.bench.gpu.measure import judge
 from irchroma.launch.bench.gpu.steps import Step, Times, Why, run_steps, why_not
 
 _PROGRAMS = "tests.engines.gpu.programs"
@@ -82,41 +85,86 @@ def plan_steps(device: str) -> list[Step]:
     odd_sizes = ["--sizes", "100x75,80x50,640x512"]  # the latter two for encoders too
     on_gpu = (no_gpu, lacks("pytest"))
     steps = [
-        Step("facts", [python, "-m", "irchroma.launch.bench.gpu.first_run", "--facts"], 60, rehearsed=True),
+        Step(
+            "facts",
+            [python, "-m", "irchroma.launch.bench.gpu.first_run", "--facts"],
+            60,
+            rehearsed=True,
+            shows="what the machine has",
+        ),
+        Step(
+            "opens",
+            [*frames, "--sizes", "80x50"],
+            60,
+            (no_gpu, torch),
+            shows="a first sign: small frames without a network. What fails here fails below too",
+        ),
     ]
+    compiled = {}
     for compiler in ("nvcc", "nvrtc"):
         more: tuple[Why, ...] = (lacks_program("nvcc"),) if compiler == "nvcc" else ()
-        words = [*kernels, "-m", "gpu", "-k", "torch"]
-        asked = {"IRCHROMA_KERNELS": compiler, **_MUST_RUN}
-        steps.append(Step(f"kernels-{compiler}", words, 240, (*on_gpu, torch, *more), environment=asked))
-    for tool in ("memcheck", "racecheck", "initcheck"):
+        compiled[compiler] = Step(
+            f"kernels-{compiler}",
+            [*kernels, "-m", "gpu", "-k", "torch"],
+            240,
+            (*on_gpu, torch, *more),
+            environment={"IRCHROMA_KERNELS": compiler, **_MUST_RUN},
+            shows=f"every kernel gives what the CPU path gives, compiled by {compiler}",
+        )
+    steps.append(compiled["nvcc"])
+    doubled = [*tests, "tests/engines/gpu/test_on_gpu.py"]
+    if device == "cpu":
+        alone = [*doubled, "-k", "camera_alone and cpu"]
+        steps.append(Step("tests-on-cpu", alone, 180, (lacks("pytest"),), rehearsed=True))
+    whole = [*tests, "tests/engines/gpu/test_run.py", "-m", "gpu"]
+    processes = max(1, usable_cores() // 4)  # live streams of one are held up by Python's lock
+    steps += [
+        _tests(
+            "whole-frames", whole, 300, (*on_gpu, torch), "runs of torch's network color as the CPU does", 120
+        ),
+        Step(
+            "bench-torch",
+            [*bench, "{out}/gpu-torch.json", "--runtime", "torch", "--processes", str(processes)],
+            540,
+            (no_gpu, torch),
+            kept_s=300,
+            shows="parity, time of each kernel and of a frame, frames a second, how many live streams fit",
+        ),
+        Step(
+            "frames-in-flight",
+            [python, "-m", f"{_PROGRAMS}.in_flight", "--device", "{device}"],
+            120,
+            (no_gpu, torch),
+            rehearsed=True,
+            shows="no frame touches what another in flight needs",
+        ),
+    ]
+    for tool, finds in _SANITIZERS.items():
         # Of kernels at odd sizes, where accesses out of bounds hide; without a network, whose library's
         # kernels are not ours to check.
         words = [*sanitized, tool, *frames, *odd_sizes]
         needs = (no_gpu, lacks("torch"), lacks_program("compute-sanitizer"))
         says = "RACECHECK SUMMARY: 0 hazards" if tool == "racecheck" else "ERROR SUMMARY: 0 errors"
-        steps.append(Step(f"sanitizer-{tool}", words, 180, needs, environment=_APART, says=says))
+        name, shows = f"sanitizer-{tool}", f"no kernel {finds}"
+        steps.append(Step(name, words, 180, needs, environment=_APART, says=says, shows=shows))
     if device == "cpu":  # what the sanitizers watch, without one
         steps.append(Step("frames-unwatched", [*frames, *odd_sizes], 180, rehearsed=True))
-    doubled = [*tests, "tests/engines/gpu/test_on_gpu.py"]
-    if device == "cpu":
-        alone = [*doubled, "-k", "camera_alone and cpu"]
-        steps.append(Step("tests-on-cpu", alone, 180, (lacks("pytest"),), rehearsed=True))
-    flying = [python, "-m", f"{_PROGRAMS}.in_flight", "--device", "{device}"]
+    by_pycuda = [*kernels, "-m", "gpu", "-k", "pycuda"]
     steps += [
-        Step("frames-in-flight", flying, 120, (no_gpu, torch), rehearsed=True),
-        _tests("pycuda-kernels", [*kernels, "-m", "gpu", "-k", "pycuda"], 240, (*on_gpu, pycuda)),
-        _tests("pycuda-frames", [*doubled, "-m", "gpu", "-k", "pycuda"], 180, (*on_gpu, pycuda)),
-        _tests("execution-double", [*doubled, "-m", "gpu", "-k", "double"], 120, (*on_gpu, torch)),
+        _tests("pycuda-kernels", by_pycuda, 240, (*on_gpu, pycuda), "the same kernels by PyCUDA"),
         _tests(
-            "whole-frames", [*tests, "tests/engines/gpu/test_run.py", "-m", "gpu"], 300, (*on_gpu, torch), 120
+            "pycuda-frames",
+            [*doubled, "-m", "gpu", "-k", "pycuda"],
+            180,
+            (*on_gpu, pycuda),
+            "the way of TensorRT's frames, with a copying kernel in its place",
         ),
-        Step(
-            "bench-torch",
-            [*bench, "{out}/gpu-torch.json", "--runtime", "torch"],
-            420,
-            (no_gpu, torch),
-            kept_s=300,
+        _tests(
+            "execution-double",
+            [*doubled, "-m", "gpu", "-k", "double"],
+            120,
+            (*on_gpu, torch),
+            "a plan's class on a real stream, with torch in TensorRT's place",
         ),
         Step(
             "bench-comparison",
@@ -124,6 +172,7 @@ def plan_steps(device: str) -> list[Step]:
             240,
             (no_gpu, torch),
             kept_s=60,
+            shows="torch by itself, and what the GPU can do at most: what the others are held against",
         ),
         Step(
             "soak",
@@ -139,6 +188,7 @@ def plan_steps(device: str) -> list[Step]:
             200,
             (no_gpu, torch),
             rehearsed=True,
+            shows="16 cameras, opened and closed again and again, leave no memory behind",
         ),
         Step(
             "ncu",
@@ -146,22 +196,26 @@ def plan_steps(device: str) -> list[Step]:
             150,
             (no_gpu, lacks("torch"), lacks_program("ncu")),
             says=_METRICS.partition(",")[0],
+            shows="each kernel's time, bytes and how full it keeps the GPU",
         ),
+        compiled["nvrtc"],
     ]
     for runtime in library.LIBRARIES:
         words = [*bench, f"{{out}}/gpu-{runtime}.json", "--runtime", runtime]
         needs = (no_gpu, lacks_runtime(runtime), pycuda)
-        steps.append(Step(f"bench-{runtime}", words, 420, needs))
+        steps.append(Step(f"bench-{runtime}", words, 420, needs, shows=f"as bench-torch, by {runtime}"))
     by_reference = [python, "-m", f"{_PROGRAMS}.by_reference", "--device"]
     if device == "cpu":
         steps.append(Step("by-reference-on-cpu", [*by_reference, "cpu"], 420, rehearsed=True))
     for runtime in library.LIBRARIES:
         both = (no_gpu, lacks_runtime(runtime), lacks("pycuda", "onnx"))
-        steps.append(Step(f"by-reference-{runtime}", [*by_reference, runtime], 420, both))
+        name, shows = f"by-reference-{runtime}", "the engine `reference` and a reference of the scene"
+        steps.append(Step(name, [*by_reference, runtime], 420, both, shows=shows))
     # The last: whoever lends the machine may watch its log for such faults (Xid 31), and take it back.
     for name, library_of in (("torch", torch), ("pycuda", pycuda)):
         words = [python, "-m", f"{_PROGRAMS}.lost", "--device", name]
-        steps.append(Step(f"lost-{name}", words, 90, (no_gpu, library_of), kept_s=30))
+        shows = "a GPU that is lost, here on purpose, ends neither the process nor the pictures"
+        steps.append(Step(f"lost-{name}", words, 90, (no_gpu, library_of), kept_s=30, shows=shows))
     return steps
 
 
@@ -183,10 +237,45 @@ _APART = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}  # or what lies beside an array
 _MUST_RUN = {"IRCHROMA_REQUIRE": "gpu"}  # the driver answers: no test may take its files for missing
 
 
+_SANITIZERS = {
+    "memcheck": "reads or writes out of bounds",
+    "racecheck": "has threads in each other's way",
+    "initcheck": "reads what nobody wrote",
+}
+
+
 def _tests(
-    name: str, words: Sequence[str], limit_s: float, needs: tuple[Why, ...], kept_s: float = 0
+    name: str, words: Sequence[str], limit_s: float, needs: tuple[Why, ...], shows: str, kept_s: float = 0
 ) -> Step:
-    return Step(name, words, limit_s, needs, environment=_MUST_RUN, kept_s=kept_s)
+    return Step(name, words, limit_s, needs, environment=_MUST_RUN, kept_s=kept_s, shows=shows)
+
+
+def say_asked(out: Path) -> list[str]:
+    """What is asked of a GPU, and what the benchmarks of a folder have measured of it; empty without any."""
+    results: dict[str, Any] = {"runtimes": {}}
+    for path in sorted(out.glob("gpu-*.json")):
+        results["runtimes"] |= json.loads(path.read_text(encoding="utf-8")).get("runtimes", {})
+    path = out / "bench-comparison.json"
+    if path.is_file():
+        results["comparison"] = json.loads(path.read_text(encoding="utf-8")).get("comparison", {})
+    lines = []
+    for runtime, verdict in judge(results).items():
+        frame = results["runtimes"][runtime].get("frame_ms", {})
+        frame_ms = min((ms for name, ms in frame.items() if name.endswith("_ms")), default=None)
+        streams = max((count for name, count in verdict.items() if name.endswith("_that_fit")), default=None)
+        times = verdict.get("times_as_fast_as_torch_eager_fp16")
+        for asked, found, holds in (
+            ("at most 1 ms of GPU a frame", frame_ms, frame_ms is not None and frame_ms <= 1),
+            ("100 streams of 30 fps", streams, streams is not None and streams >= 100),
+            (
+                "3 times torch by itself in float16, the network alone",
+                times,
+                times is not None and times >= 3,
+            ),
+        ):
+            said = "not measured" if found is None else f"{found:g}: {'yes' if holds else 'no'}"
+            lines.append(f"{runtime}: {asked}: {said}")
+    return lines
 
 
 def _program(name: str) -> str | None:
@@ -258,12 +347,13 @@ def main(words: Sequence[str] | None = None) -> int:
     steps = [step for step in steps if (not wanted or step.name in wanted) and step.name not in left_out]
     if args.list:
         for step in steps:
-            print(f"{step.name:<25} {step.limit_s:>4.0f} s  {why_not(step, args.rehearse) or ''}")
+            why = why_not(step, args.rehearse)
+            print(f"{step.name:<25} {step.limit_s:>4.0f} s  {why or step.shows}")
         return 0
     times = Times(args.minutes, args.call_minutes, args.archive)
     found = run_steps(steps, args.folder.resolve(), times, args.rehearse, device)
     print(json.dumps({state: sum(row["state"] == state for row in found) for state in _STATES}))
-    print(f"{args.folder / 'results.json'} has it all")
+    print("\n".join([*say_asked(args.folder), f"{args.folder / 'results.json'} has it all"]))
     if len(found) < len(steps):
         print(f"{len(steps) - len(found)} steps are left: the same command goes on")
         return _GO_ON

@@ -34,6 +34,7 @@ class Step:
         environment: more variables.
         kept_s: of the time for all steps, which no step before it may take.
         says: what its output has where it did what it is for: some tools end well without having done it.
+        shows: if it ends well, for people.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Step:
     environment: dict[str, str] = field(default_factory=dict)
     kept_s: float = 0.0
     says: str = ""
+    shows: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ def run_steps(
                 if fresh or call_end_s - now_s < _LEAST_S:
                     break
                 limit_s = call_end_s - now_s
-            print(f"begins   {step.name:<25} at most {limit_s:.0f} s", flush=True)
+            print(f"begins   {step.name:<25} at most {limit_s:.0f} s: {step.shows}".rstrip(": "), flush=True)
             row |= _run(step, out / f"{number:02}-{step.name}.txt", limit_s, device)
             fresh += 1
         else:

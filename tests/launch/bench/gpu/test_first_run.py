@@ -167,6 +167,53 @@ def test_the_facts_are_asked_and_what_is_missing_is_said(capsys: pytest.CaptureF
     assert "numpy" in said
 
 
+def test_what_decides_most_comes_first_and_every_step_says_what_it_shows() -> None:
+    """Whoever has ten minutes of a machine has pictures and speeds; then comes what finds rare faults."""
+    steps = plan_steps("torch")
+    assert [step.name for step in steps[:5]] == [
+        "facts",
+        "opens",
+        "kernels-nvcc",
+        "whole-frames",
+        "bench-torch",
+    ]
+    assert "--processes" in steps[4].words, "one process has one lock for all of its streams"
+    for step in steps:
+        assert step.shows, step.name
+
+
+def test_a_step_says_what_it_shows_before_it_begins(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_steps([Step("a", program("pass"), 30, shows="that it ends well")], tmp_path, Times(5))
+    assert "at most 30 s: that it ends well" in capsys.readouterr().out
+
+
+def test_what_is_asked_is_said_beside_what_was_measured(tmp_path: Path) -> None:
+    """It was left to whoever reads the JSON: each benchmark is of one runtime, and none has a verdict."""
+    assert first_gpu_run.say_asked(tmp_path) == []
+    torch = {
+        "frame_ms": {"launches": 43.0, "longest_row": 23.0, "eager_ms": 1.4, "branched_ms": 0.62},
+        "network": [{"frames": 1, "name": "torch fp16 on X", "in_a_row_ms": 0.2}],
+        "live_streams": [{"streams": 64, "keeps_up": True}, {"streams": 128, "keeps_up": False}],
+        "live_streams_by_processes": [{"streams": 100, "keeps_up": True}],
+    }
+    rtx = {"errors": {"opens": "no"}}
+    for name, found in {"torch": torch, "tensorrt-rtx": rtx}.items():
+        (tmp_path / f"gpu-{name}.json").write_text(json.dumps({"runtimes": {name: found}}), encoding="utf-8")
+    comparison = {"torch": {"eager fp16": {"batch 1": {"in_a_row_ms": 0.4}}}}
+    (tmp_path / "bench-comparison.json").write_text(json.dumps({"comparison": comparison}), encoding="utf-8")
+    ratio = "3 times torch by itself in float16, the network alone"
+    assert first_gpu_run.say_asked(tmp_path) == [
+        "tensorrt-rtx: at most 1 ms of GPU a frame: not measured",
+        "tensorrt-rtx: 100 streams of 30 fps: not measured",
+        f"tensorrt-rtx: {ratio}: not measured",
+        "torch: at most 1 ms of GPU a frame: 0.62: yes",
+        "torch: 100 streams of 30 fps: 100: yes",
+        f"torch: {ratio}: 2: no",
+    ]
+
+
 def test_what_loses_the_gpu_comes_last() -> None:
     names = [step.name for step in plan_steps("torch")]
     lost = [name for name in names if name.startswith("lost-")]
