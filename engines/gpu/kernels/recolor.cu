@@ -185,14 +185,13 @@ PLACE float level_fade(u8 level) {
     return fminf(clamped((float)level / 3.0f, 0.0f, 1.0f), clamped((252.0f - level) / 8.0f, 0.0f, 1.0f));
 }
 
-// Factor on the chroma of a place (neutral.keep).
+// Factor on the chroma of a place that is shown so bright (neutral.keep).
 template <class Arguments>
-PLACE float neutral_factor(const Arguments &a, int x, int y) {
-    long at = (long)y * a.width + x;
-    u8 level = a.luma[at];
-    float bright = clamped((a.shown[at] - a.white_begins) / (a.white_full - a.white_begins), 0.0f, 1.0f);
+PLACE float neutral_factor(const Arguments &a, u8 shown, int x, int y) {
+    u8 level = a.luma[(long)y * a.width + x];
+    float bright = clamped((shown - a.white_begins) / (a.white_full - a.white_begins), 0.0f, 1.0f);
     float white = level < 128 ? 0.0f : 1.0f - level_fade(level);
-    float factor = fminf(1.0f - white * bright, level_fade(a.shown[at]));
+    float factor = fminf(1.0f - white * bright, level_fade(shown));
     for (int row = larger(y - 1, 0); row <= smaller(y + 1, a.height - 1); ++row)
         for (int column = larger(x - 1, 0); column <= smaller(x + 1, a.width - 1); ++column)
             if (on_stroke(a, column, row)) factor = fminf(factor, 1.0f - bright);
@@ -201,7 +200,8 @@ PLACE float neutral_factor(const Arguments &a, int x, int y) {
 
 PLACE void keep_neutral_at(const keep_neutral_arguments &a, int x, int y, int z) {
     u8 &chroma = a.chroma[((long)z * a.height + y) * a.width + x];
-    chroma = to_u8(((float)chroma - 128.0f) * neutral_factor(a, x, y) + 128.0f);
+    u8 shown = a.shown[(long)y * a.width + x];
+    chroma = to_u8(((float)chroma - 128.0f) * neutral_factor(a, shown, x, y) + 128.0f);
 }
 KERNEL(keep_neutral)
 
@@ -266,7 +266,8 @@ PLACE void compose_at(const compose_arguments &a, int x, int y, int) {
 KERNEL(compose)
 
 struct video_chroma_arguments {
-    const u8 *luma, *shown;  // (height, width), half of the picture: the sensor's, and what goes out
+    const u8 *luma;          // (height, width), half of the picture: the sensor's
+    const float *tone;       // (2, small_height, small_width): slope and offset of the luma shown; null for as it is
     const u8 *opened;        // (height, width): the sensor's after an opening
     const Borders *borders;  // of `luma`
     const float *models;     // (2, 2, small_height, small_width): slope and offset of Cb, and of Cr
@@ -289,7 +290,8 @@ PLACE float modeled(const video_chroma_arguments &a, const float *slope, int x, 
 // Chroma as video carries it (Recoloring.planes).
 PLACE void video_chroma_at(const video_chroma_arguments &a, int x, int y, int) {
     long at = (long)y * a.width + x, place = (long)y * a.pitch + (long)x * a.step;
-    float factor = neutral_factor(a, x, y);
+    u8 shown = a.tone ? to_u8(modeled(a, a.tone, x, y)) : a.luma[at];
+    float factor = neutral_factor(a, shown, x, y);
     float cb = modeled(a, a.models, x, y) * factor;
     float cr = modeled(a, a.models + 2l * a.small_width * a.small_height, x, y) * factor;
     if (a.limit >= 0.0f) {
@@ -298,7 +300,7 @@ PLACE void video_chroma_at(const video_chroma_arguments &a, int x, int y, int) {
         cr *= scale;
     }
     int rgb[3];
-    float scale = gamut_of(a.shown[at], to_u8(cb + 128.0f) - 128, to_u8(cr + 128.0f) - 128, rgb);
+    float scale = gamut_of(shown, to_u8(cb + 128.0f) - 128, to_u8(cr + 128.0f) - 128, rgb);
     cb *= scale;
     cr *= scale;
     a.cb[place] = to_u8(cb * a.to_cb[0] + cr * a.to_cb[1] + 128.0f);

@@ -1,8 +1,5 @@
 // Smooth places as smooth places around are (smooth_places.py): weighted windows' models, small, applied larger.
-#include "sampling.h"  // and `night_of`, which stands in windows.cu
-
-#define SMOOTH_OF_GUIDE 2  // planes of what is averaged: luma, squared
-#define SMOOTH_OF_VALUE 3  // and of each value: itself, times luma, squared; all times the weight
+#include "sampling.h"  // and `night_of` and `models_seen`, which stand in windows.cu
 
 PLACE float smoothness(const float *seen, long at, long plane, float limit) {
     float part = limit / (limit + fmaxf(seen[plane + at] - seen[at] * seen[at], 0.0f));
@@ -22,44 +19,31 @@ PLACE void smooth_squares_at(const smooth_squares_arguments &a, int x, int y, in
 }
 KERNEL(smooth_squares)
 
-struct smooth_sources_arguments {
+struct smooth_models_arguments {
     const float *values;  // (depth, height, width)
     const float *guide;   // (height, width)
     const float *seen;    // (2, height, width): windows' means of the guide and of its finer square
-    float *out;           // (1 + 2 + 3 depth, height, width): weight, and the terms times it
-    int width, height, depth;
-    float limit, fewest;
+    float *out;           // (3 depth, height, width): slope * weight, offset * weight, weight
+    float *means;         // (3, height, width): windows' mean weight, and of luma and its square times it
+    int width, height, radius;
+    float limit, fewest, contrast, lead, misfit;
 };
 
-PLACE void smooth_sources_at(const smooth_sources_arguments &a, int x, int y, int) {
+// How much a place counts, its luma and its square times that; and of a value itself, times luma, and its square.
+PLACE void smooth_models_seen(const smooth_models_arguments &a, int x, int y, int z, float (&seen)[6]) {
     long at = (long)y * a.width + x, plane = (long)a.width * a.height;
     float source = smoothness(a.seen, at, plane, a.limit) + a.fewest, luma = a.guide[at];
-    float *out = a.out + at;
-    out[0] = source;
-    out[plane] = source * luma;
-    out[2 * plane] = source * luma * luma;
-    for (int z = 0; z < a.depth; ++z) {
-        float value = a.values[z * plane + at], *of = out + (1 + SMOOTH_OF_GUIDE + SMOOTH_OF_VALUE * z) * plane;
-        of[0] = source * value;
-        of[plane] = source * value * luma;
-        of[2 * plane] = source * value * value;
-    }
+    float value = a.values[z * plane + at];
+    seen[0] = source, seen[1] = source * luma, seen[2] = source * luma * luma;
+    seen[3] = source * value, seen[4] = source * value * luma, seen[5] = source * value * value;
 }
-KERNEL(smooth_sources)
 
-struct smooth_models_arguments {
-    const float *means;  // (1 + 2 + 3 depth, height, width): windows' means of what `smooth_sources` wrote
-    float *out;          // (3 depth, height, width): slope * weight, offset * weight, weight
-    int width, height, depth;
-    float contrast, lead, misfit;
-};
-
-PLACE void smooth_models_at(const smooth_models_arguments &a, int x, int y, int z) {
+PLACE void smooth_models_at(const smooth_models_arguments &a, const Tile &tile, int x, int y, int z) {
     long at = (long)y * a.width + x, plane = (long)a.width * a.height;
-    const float *means = a.means + at, *of = means + (1 + SMOOTH_OF_GUIDE + SMOOTH_OF_VALUE * z) * plane;
-    float total = means[0], each = 1.0f / total, mean = means[plane] * each, middle = of[0] * each;
-    float variance = fmaxf(means[2 * plane] * each - mean * mean, 0.0f), least = a.contrast * a.contrast;
-    float common = of[plane] * each - middle * mean, spread = of[2 * plane] * each - middle * middle;
+    float total = tile.mean(0, x, y), luma = tile.mean(1, x, y), square = tile.mean(2, x, y);
+    float each = 1.0f / total, mean = luma * each, middle = tile.mean(3, x, y) * each;
+    float variance = fmaxf(square * each - mean * mean, 0.0f), least = a.contrast * a.contrast;
+    float common = tile.mean(4, x, y) * each - middle * mean, spread = tile.mean(5, x, y) * each - middle * middle;
     float slope = (common + (z == 0 ? a.lead : 0.0f) * least) / (variance + least);
     float residual = fmaxf(spread + slope * (slope * variance - 2.0f * common), 0.0f);
     float weight = total * (a.misfit / (a.misfit + residual));
@@ -67,24 +51,30 @@ PLACE void smooth_models_at(const smooth_models_arguments &a, int x, int y, int 
     out[0] = slope * weight;
     out[plane] = (middle - slope * mean) * weight;
     out[2 * plane] = weight;
+    if (z > 0) return;
+    a.means[at] = total, a.means[plane + at] = luma, a.means[2 * plane + at] = square;
 }
-KERNEL(smooth_models)
+TILED_KERNEL(smooth_models, 6, 6)
 
 struct smooth_averages_arguments {
-    const float *models;  // (3 depth, height, width): windows' means of what `smooth_models` wrote
-    const float *means;   // (3, height, width): windows' mean weight, and of luma and its square times it
+    const float *models;  // (3 depth, height, width): as `smooth_models` wrote it
+    const float *means;   // (3, height, width): likewise
     float *out;           // (2 + 2 depth, height, width): how far the models are believed; slopes and offsets;
                           // whether the smooth places are two surfaces
-    int width, height, depth;
+    int width, height, depth, radius;
     float enough, sides, alike_sides, alike_begins, alike_full;
 };
 
-PLACE void smooth_averages_at(const smooth_averages_arguments &a, int x, int y, int z) {
+PLACE void smooth_averages_seen(const smooth_averages_arguments &a, int x, int y, int z, float (&seen)[3]) {
+    models_seen(a, x, y, z, seen);
+}
+
+PLACE void smooth_averages_at(const smooth_averages_arguments &a, const Tile &tile, int x, int y, int z) {
     long at = (long)y * a.width + x, plane = (long)a.width * a.height;
-    const float *of = a.models + 3l * z * plane + at;
+    float weight = tile.mean(2, x, y);
     float *out = a.out + (1l + 2l * z) * plane + at;
-    out[0] = of[0] / of[2 * plane];
-    out[plane] = of[plane] / of[2 * plane];
+    out[0] = tile.mean(0, x, y) / weight;
+    out[plane] = tile.mean(1, x, y) / weight;
     if (z > 0) return;
     float total = a.means[at], mean = a.means[plane + at] / total;
     float apart = fmaxf(a.means[2 * plane + at] / total - mean * mean, 0.0f);
@@ -93,17 +83,26 @@ PLACE void smooth_averages_at(const smooth_averages_arguments &a, int x, int y, 
     a.out[at] = total / (total + a.enough);
     a.out[(1l + 2l * a.depth) * plane + at] = apart / (apart + a.sides + alike * (a.alike_sides - a.sides));
 }
-KERNEL(smooth_averages)
+TILED_KERNEL(smooth_averages, 3, 3)
 
 struct smooth_moves_arguments {
     const float *values;  // (depth, to_height, to_width)
     const float *guide;   // (to_height, to_width)
     const float *seen;    // (2, to_height, to_width): windows' means of the guide and of its square
     const float *models;  // (2 + 2 depth, height, width): as `smooth_averages` wrote it
-    float *out;           // (depth, to_height, to_width): by how much the values move
+    const int *count;     // of dark windows: by night nothing moves; null for never
+    float *out;           // (depth, to_height, to_width): by how much the values move, or where to
     int width, height, to_width, to_height;
-    float limit;
+    int moved;  // 1: where to
+    float limit, night_begins, night_full;
 };
+
+// What of the moves is made.
+template <class Arguments>
+PLACE float moving_part(const Arguments &a) {
+    long places = (long)a.to_width * a.to_height;
+    return a.count ? 1.0f - night_of(*a.count, places, a.night_begins, a.night_full) : 1.0f;
+}
 
 PLACE void smooth_moves_at(const smooth_moves_arguments &a, int x, int y, int z) {
     long at = (long)y * a.to_width + x, plane = (long)a.width * a.height;
@@ -113,13 +112,14 @@ PLACE void smooth_moves_at(const smooth_moves_arguments &a, int x, int y, int z)
     made += linear(offset, a.width, a.height, a.to_width, a.to_height, x, y);
     float share = smoothness(a.seen, at, whole, a.limit);
     share *= linear(a.models, a.width, a.height, a.to_width, a.to_height, x, y);
-    a.out[z * whole + at] = share * (made - a.values[z * whole + at]);
+    float value = a.values[z * whole + at], move = share * (made - value);
+    a.out[z * whole + at] = a.moved ? value + moving_part(a) * move : move;
 }
 KERNEL(smooth_moves)
 
 struct smooth_moved_arguments {
     const float *values;  // (depth, to_height, to_width)
-    const float *moves;   // (depth, height, width), of the same size or half of it
+    const float *moves;   // (depth, height, width), of half of the size
     const int *count;     // of dark windows: by night nothing moves; null for never
     float *out;           // (depth, to_height, to_width)
     int width, height, to_width, to_height;
@@ -129,8 +129,6 @@ struct smooth_moved_arguments {
 PLACE void smooth_moved_at(const smooth_moved_arguments &a, int x, int y, int z) {
     long at = ((long)z * a.to_height + y) * a.to_width + x;
     const float *move = a.moves + (long)z * a.width * a.height;
-    long places = (long)a.to_width * a.to_height;
-    float part = a.count ? 1.0f - night_of(*a.count, places, a.night_begins, a.night_full) : 1.0f;
-    a.out[at] = a.values[at] + part * linear(move, a.width, a.height, a.to_width, a.to_height, x, y);
+    a.out[at] = a.values[at] + moving_part(a) * linear(move, a.width, a.height, a.to_width, a.to_height, x, y);
 }
 KERNEL(smooth_moved)

@@ -1,31 +1,39 @@
 // The base tone (base_tone.py): how far the network's brightness replaces the sensor's, window by window.
-#include "sampling.h"
+#include "sampling.h"  // and `model_at`, which stands in windows.cu
 
-struct want_tone_arguments {
+struct tone_models_arguments {
     const float *tone;    // (height, width): the network's luma, without its detail where regions are used
     const float *guide;   // (height, width): the sensor's, [0, 1]
     const float *models;  // (2, height, width): of the guide in the tone; null for no regions
-    float *out;           // (height, width): the change of tone that is wanted
-    int width, height;
-    float brighten, darken;
+    const float *seen;    // (2, height, width): as `window_means` wrote it of the guide, of the same windows
+    float *out;           // (3, height, width): as `window_models`, of the change of tone that is wanted
+    int width, height, radius;
+    float contrast, brighten, darken;
 };
 
 // The start of base_tone.base_tone, and the end of region_change.
-PLACE void want_tone_at(const want_tone_arguments &a, int x, int y, int) {
+PLACE void tone_models_seen(const tone_models_arguments &a, int x, int y, int, float (&seen)[3]) {
     long at = (long)y * a.width + x, plane = (long)a.width * a.height;
-    float tone = a.tone[at];
-    float base = a.models ? a.models[at] * tone + a.models[plane + at] : a.guide[at];
+    float tone = a.tone[at], guide = a.guide[at];
+    float base = a.models ? a.models[at] * tone + a.models[plane + at] : guide;
     float wanted = tone - base;
-    a.out[at] = wanted * (wanted > 0.0f ? a.brighten : a.darken);
+    wanted *= wanted > 0.0f ? a.brighten : a.darken;
+    seen[0] = wanted;
+    seen[1] = wanted * guide;
+    seen[2] = wanted * wanted;
 }
-KERNEL(want_tone)
+
+PLACE void tone_models_at(const tone_models_arguments &a, const Tile &tile, int x, int y, int z) {
+    model_at(a, tile, x, y, z);
+}
+TILED_KERNEL(tone_models, 3, 3)
 
 struct base_arguments {
     const u8 *luma;       // (whole_height, whole_width): of the whole picture
     const float *guide;   // (height, width)
     const float *near;    // (height, width): the guide's means over half a window; null where nothing is turned around
     const float *seen;    // (2, height, width): windows' means of the guide and of its square
-    const float *models;  // (2, height, width): of the wanted change in the guide
+    const float *models;  // (3, height, width): as `tone_models` wrote it, of the wanted change in the guide
     float *out;           // (3, height, width): way back, base, factor
     const float *smooth;  // (.., smooth_height, smooth_width): as `smooth_averages` wrote it, models of luma, Cb and Cr first
     int whole_width, whole_height, width, height, radius, smooth_width, smooth_height, smooth_sides;
@@ -56,23 +64,25 @@ PLACE float smooth_of(const base_arguments &a, int which, int x, int y) {
     return linear(plane, a.smooth_width, a.smooth_height, a.width, a.height, x, y);
 }
 
-PLACE void base_seen(const base_arguments &a, int x, int y, int, float (&seen)[4]) {
-    long at = (long)y * a.width + x;
+PLACE void base_seen(const base_arguments &a, int x, int y, int, float (&seen)[7]) {
+    long at = (long)y * a.width + x, plane = (long)a.width * a.height;
     float guide = a.guide[at], fine = a.near ? guide - a.near[at] : 0.0f;
     seen[0] = finer_of(a, x, y);
     seen[1] = fine * fine;
-    seen[2] = guide;
-    seen[3] = -guide;
+    for (int index = 0; index < 3; ++index) seen[2 + index] = a.models[index * plane + at];
+    seen[5] = guide;
+    seen[6] = -guide;
 }
 
 // base_tone.base_tone and _way_back, before the way back is averaged.
 PLACE void base_at(const base_arguments &a, const Tile &tile, int x, int y, int) {
     long at = (long)y * a.width + x, plane = (long)a.width * a.height;
-    float mean = a.seen[at], slope = a.models[at];
-    float base = mean + slope * mean + a.models[plane + at];
+    float weight = tile.mean(4, x, y);  // as in average_models
+    float mean = a.seen[at], slope = tile.mean(2, x, y) / weight;
+    float base = mean + slope * mean + tile.mean(3, x, y) / weight;
     float darker = clamped(base / fmaxf(mean, 1e-3f), a.detail_floor, 1.0f);
     float factor = fmaxf(fabsf(1.0f + slope), a.edge_floor) * (1.0f + slope < 0.0f ? -darker : darker);
-    float lowest = tile.least(2, x, y), highest = -tile.least(3, x, y);
+    float lowest = tile.least(5, x, y), highest = -tile.least(6, x, y);
     float finer = fmaxf(tile.mean(0, x, y), 0.0f);
     if (a.near) {  // base_tone._before_sky
         float spread = fmaxf(a.seen[plane + at] - mean * mean, 0.0f), variance = spread + finer;
@@ -110,7 +120,7 @@ PLACE void base_at(const base_arguments &a, const Tile &tile, int x, int y, int)
     a.out[plane + at] = base;
     a.out[2 * plane + at] = factor;
 }
-TILED_KERNEL(base, 4, 2)
+TILED_KERNEL(base, 7, 5)
 
 struct finish_tone_arguments {
     const float *base;  // (3, height, width): as `base` wrote it

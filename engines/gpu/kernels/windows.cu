@@ -79,7 +79,8 @@ PLACE void window_models_seen(const window_models_arguments &a, int x, int y, in
 }
 
 // guided.fit, window by window.
-PLACE void window_models_at(const window_models_arguments &a, const Tile &tile, int x, int y, int z) {
+template <class Arguments>
+PLACE void model_at(const Arguments &a, const Tile &tile, int x, int y, int z) {
     long at = (long)y * a.width + x, plane = (long)a.width * a.height;
     float seen = a.seen[at], mean = tile.mean(0, x, y);
     float variance = fmaxf(a.seen[plane + at] - seen * seen, 0.0f);
@@ -92,6 +93,10 @@ PLACE void window_models_at(const window_models_arguments &a, const Tile &tile, 
     out[0] = slope * weight;
     out[plane] = (mean - slope * seen) * weight;
     out[2 * plane] = weight;
+}
+
+PLACE void window_models_at(const window_models_arguments &a, const Tile &tile, int x, int y, int z) {
+    model_at(a, tile, x, y, z);
 }
 TILED_KERNEL(window_models, 3, 3)
 

@@ -13,6 +13,7 @@ import numpy as np
 from irchroma.engines.gpu.device import DeviceArray, Workspace
 from irchroma.engines.gpu.kernels.source import Launch, launch
 from irchroma.engines.recolor import guided, smooth_places
+from irchroma.engines.recolor.base_tone import ToneOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,31 @@ class Windows:
         self._add("average_models", values.shape, models=weighted, out=models, **more)
         return models
 
+    def fit_tone(
+        self,
+        tone: DeviceArray,
+        guide: DeviceArray,
+        seen: DeviceArray,
+        regions: DeviceArray | None,
+        options: ToneOptions,
+    ) -> DeviceArray:
+        """(3, h, w) models with weights that `base` averages, of the change of the guide that the tone wants,
+        see `base_tone.base_tone`.
+
+        Args:
+            tone: (1, h, w), the network's luma.
+            guide: (h, w), the sensor's.
+            seen: windows of the guide.
+            regions: (1, 2, h, w) models of the guide in the tone; None for none.
+            options: see there.
+        """
+        weighted = self._space.array("tone.weighted", (3, *tone.shape[1:]))
+        more = {"contrast": options.contrast, "radius": options.radius_px}
+        more |= {"brighten": options.brighten, "darken": options.darken}
+        given = {"tone": tone, "guide": guide, "models": regions, "seen": seen, "out": weighted}
+        self._add("tone_models", tone.shape, **given, **more)
+        return weighted
+
     def led_by_smooth_places(
         self,
         guide: DeviceArray,
@@ -116,29 +142,31 @@ class Windows:
         seen, small = self.half(squares, "smooth.seen"), self.half(values, "smooth.small")
         size = small.shape[1:]
         around = self.box(seen, smooth_places.AROUND_PX, "smooth.around")
-        sources = self._space.array("smooth.sources", (3 + 3 * depth, *size))
-        limit = smooth_places.SMOOTH**2
-        how = {"limit": limit, "fewest": smooth_places.FEWEST, "depth": depth, "out": sources}
-        luma = seen.part(0, size, np.float32)
-        self._add("smooth_sources", (1, *size), values=small, guide=luma, seen=around, **how)
-        means = self.box(sources, smooth_places.RADIUS_PX, "smooth.sources")
-        models = self._space.array("smooth.models", (3 * depth, *size))
-        fit = {"contrast": smooth_places.CONTRAST, "lead": lead, "misfit": guided.MISFIT, "depth": depth}
-        self._add("smooth_models", (depth, *size), means=means, out=models, **fit)
-        wide = self.box(models, smooth_places.RADIUS_PX, "smooth.models")
+        limit, luma = smooth_places.SMOOTH**2, seen.part(0, size, np.float32)
+        models, means = (
+            self._space.array(f"smooth.{name}", (count, *size))
+            for name, count in (("models", 3 * depth), ("means", 3))
+        )
+        fit = {"contrast": smooth_places.CONTRAST, "lead": lead, "misfit": guided.MISFIT, "limit": limit}
+        fit |= {"fewest": smooth_places.FEWEST, "radius": smooth_places.RADIUS_PX}
+        given_to = {"values": small, "guide": luma, "seen": around, "out": models, "means": means}
+        self._add("smooth_models", (depth, *size), **given_to, **fit)
         said = self._space.array("smooth.said", (2 + 2 * depth, *size))
-        averaged = {"models": wide, "means": means, "out": said, "depth": depth}
+        averaged = {"models": models, "means": means, "out": said, "depth": depth}
         averaged |= {"enough": smooth_places.ENOUGH, "sides": smooth_places.SIDES**4}
         averaged["alike_sides"] = smooth_places.ALIKE_SIDES**4
         averaged["alike_begins"], averaged["alike_full"] = smooth_places.ALIKE_SLOPE
-        self._add("smooth_averages", (depth, *size), **averaged)
-        moves = self._space.array("smooth.moves", values.shape)
-        led = {"values": values, "guide": guide, "seen": near, "models": said, "out": moves, "limit": limit}
-        self._steps.append(launch("smooth_moves", (fine[1], fine[0], depth), **led, **sizes(size, fine)))
+        self._add("smooth_averages", (depth, *size), radius=smooth_places.RADIUS_PX, **averaged)
+        at_once = fine == given.shape[1:]
         made = self._space.array("smooth.moved", given.shape)
-        moved = {"values": given, "moves": moves, "out": made, **sizes(fine, given.shape)}
-        moved |= {"count": None if night is None else night.count, **_shares(night)}
-        self._steps.append(launch("smooth_moved", (width, height, depth), **moved))
+        moves = made if at_once else self._space.array("smooth.moves", values.shape)
+        by_night = {"count": None if night is None else night.count, **_shares(night)}
+        led = {"values": values, "guide": guide, "seen": near, "models": said, "out": moves, "limit": limit}
+        led |= {"moved": int(at_once), **by_night, **sizes(size, fine)}
+        self._steps.append(launch("smooth_moves", (fine[1], fine[0], depth), **led))
+        if not at_once:
+            moved = {"values": given, "moves": moves, "out": made, **sizes(fine, given.shape)}
+            self._steps.append(launch("smooth_moved", (width, height, depth), **moved, **by_night))
         return made, said
 
     def half(self, planes: DeviceArray, name: str) -> DeviceArray:

@@ -131,7 +131,7 @@ class RecolorSteps:
             fine = self._halved(luma, "luma.halved")
             fine_shown = fine if shown is luma else self._halved(shown, "shown.halved")
         color = self._applied(chroma, fine, "chroma.fine")
-        neutral_of = self._neutral(fine, fine_shown)
+        neutral_of = self._neutral(fine) | {"shown": fine_shown}
         self._steps.append(
             launch("keep_neutral", (fine.shape[1], fine.shape[0], 2), chroma=color, **neutral_of)
         )
@@ -149,13 +149,12 @@ class RecolorSteps:
         luma = frame.luma
         size, half = (luma.shape[0], luma.shape[1]), half_of(luma.shape)
         fine = self._halved(luma, "luma.halved")
-        shown = fine if tone is None else self._applied(tone, fine, "shown.halved")
         raised = self._space.array("luma.raised", half)
         small = {"small_width": chroma.shape[3], "small_height": chroma.shape[2]}
         names = ("to_luma", "to_cb", "to_cr")
         ways = dict(zip(names, map(tuple, color_space.CHROMA_TO_VIDEO.tolist()), strict=True))
-        given = {**self._neutral(fine, shown), **packed_arguments(frame.out, size, layout), **small, **ways}
-        given |= {"models": chroma, "raised": raised, "limit": self._limit}
+        given = {**self._neutral(fine), **packed_arguments(frame.out, size, layout), **small, **ways}
+        given |= {"models": chroma, "tone": tone, "raised": raised, "limit": self._limit}
         self._steps.append(launch("video_chroma", (half[1], half[0], 1), **given))
         borders = None if tone is None else find_borders(self._space, self._steps, luma, "whole")
         out = frame.out.part(0, size, np.uint8)
@@ -203,12 +202,7 @@ class RecolorSteps:
             regions = self._windows.fit(
                 stacked, tone.part(0, (height, width), np.float32), around, how, "region"
             )
-        wanted = self._space.array("tone.wanted", (1, height, width))
-        shares = {"brighten": options.brighten, "darken": options.darken}
-        self._steps.append(
-            launch("want_tone", extent, tone=tone, guide=guide, models=regions, out=wanted, **shares, **size)
-        )
-        models = self._windows.fit(wanted, guide, seen, Fit(options.radius_px, options.contrast), "tone")
+        models = self._windows.fit_tone(tone, guide, seen, regions, options)
         near = None
         if options.turned:
             near = self._windows.box(stacked, near_radius_px(options.radius_px), "tone.near")
@@ -331,8 +325,8 @@ class RecolorSteps:
         )
         return made
 
-    def _neutral(self, luma: DeviceArray, shown: DeviceArray) -> dict[str, object]:
-        """What `keep_neutral` needs beside the chroma; the opening is that of `neutral.strokes`."""
+    def _neutral(self, luma: DeviceArray) -> dict[str, object]:
+        """What `keep_neutral` needs beside the chroma and what is shown; opened as by `neutral.strokes`."""
         height, width = luma.shape
         radius = max(5, round(max(luma.shape) / 96) | 1) // 2
         source, extent = luma, (width, height, 1)
@@ -343,7 +337,7 @@ class RecolorSteps:
             source = made
         white = neutral.ANY_SHOWN if self._look.unlit is None else neutral.SHOWN_WHITE
         borders = find_borders(self._space, self._steps, luma, "fine")
-        given = {"luma": luma, "shown": shown, "opened": source, "borders": borders}
+        given = {"luma": luma, "opened": source, "borders": borders}
         return given | {"width": width, "height": height, **between(white=white)}
 
     def _halved(self, luma: DeviceArray, name: str) -> DeviceArray:
