@@ -155,13 +155,14 @@ struct out_of_fog_arguments {
     const float *steered; // (whole_height, whole_width): a reference's share, which no rule changes; null for none
     const int *counts;    // (4, LEVELS)
     int width, height, whole_width, whole_height, around, places;
-    float rare, green_begins, green_full, dark_begins, dark_full, say_begins, say_full;
+    float rare, green_begins, green_full, dark_begins, dark_full, lit_begins, lit_full, say_begins, say_full;
 };
 
 PLACE void out_of_fog_at(const out_of_fog_arguments &a, int x, int y, int) {
     long at = (long)y * a.width + x, plane = (long)a.width * a.height;
     float cb = a.planes[plane + at], cr = a.planes[2 * plane + at];
-    float share = rise(a.planes[at], a.dark_begins, a.dark_full) * rise(cb, a.say_begins, a.say_full);
+    float share = rise(a.planes[at], a.dark_begins, a.dark_full) * rise(a.planes[at], a.lit_begins, a.lit_full);
+    share *= rise(cb, a.say_begins, a.say_full);
     if (share <= 0.0f) return;
     int level = level_of(a.planes[3 * plane + at]);
     share *= rise(painted_at(a.counts, level, a.around, a.rare, a.places), a.green_begins, a.green_full);

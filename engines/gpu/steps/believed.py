@@ -119,7 +119,7 @@ def _out_of_fog(
     steps.append(launch("count_greens", (size[1], size[0], 1), **seen, **counted))
     given = {"width": width, "height": height, "around": heat.LEVELS_AROUND, **_steered(color)}
     given |= {"rare": heat.FEW, "places": size[0] * size[1]}
-    bounds = between(green=fog.GREEN, dark=fog.DARK, say=fog.SAY)
+    bounds = between(green=fog.GREEN, dark=fog.DARK, lit=fog.LIT, say=fog.SAY)
     steps.append(launch("out_of_fog", (width, height, 1), **seen, **given, **bounds))
 
 

@@ -38,7 +38,7 @@ def test_the_far_end_of_a_dark_meadow_is_as_green_as_the_near_one(halved: bool) 
     assert np.allclose(cr[16:], GREEN[1])
 
 
-def test_a_lake_what_is_as_bright_as_a_sky_and_what_lies_beside_no_green_stay_blue() -> None:
+def test_a_lake_a_sky_a_forest_s_depth_and_what_lies_beside_no_green_stay_blue() -> None:
     (tone, cb, cr), guide = meadow()
     cb[16:], cr[16:] = 0.0, 0.0
     fog.out_of_fog((tone, cb, cr), guide, False)
@@ -47,9 +47,10 @@ def test_a_lake_what_is_as_bright_as_a_sky_and_what_lies_beside_no_green_stay_bl
     guide[FAR] -= 40 / 255  # a luma of its own
     fog.out_of_fog((tone, cb, cr), guide, False)
     assert np.allclose(cb[FAR], BLUE[0], atol=1e-3)
-    (tone, cb, cr), guide = meadow(tone=0.55)
-    fog.out_of_fog((tone, cb, cr), guide, False)
-    assert np.allclose(cb[FAR], BLUE[0])
+    for dark_or_bright in (0.18, 0.55):
+        (tone, cb, cr), guide = meadow(dark_or_bright)
+        fog.out_of_fog((tone, cb, cr), guide, False)
+        assert np.allclose(cb[FAR], BLUE[0])
 
 
 def test_blue_goes_little_by_little_as_its_luma_is_more_of_it() -> None:
