@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import os
 import stat
 import sys
 import types
@@ -215,16 +216,24 @@ def _scalar(value: Any, kind: Any, where: str) -> Any:
         raise problem
     if kind is float and isinstance(value, int | float):
         return float(value)
-    if kind in (int, str) and isinstance(value, kind):
+    if kind in (str, Path) and isinstance(value, str):
+        return kind(_at_home(value))
+    if kind is int and isinstance(value, int):
         return value
-    if kind is Path and isinstance(value, str):
-        return Path(value)
     if kind is Fraction and isinstance(value, str | int | float):
         try:
             return Fraction(str(value))
         except (ValueError, ZeroDivisionError):
             raise problem from None
     raise problem
+
+
+def _at_home(text: str) -> str:
+    """With the home folder for `~/` at its head, as a shell would have it, which sees no configuration file
+    and leaves `--to=~/night.mp4` as it is."""
+    scheme = "hls:" if text.startswith("hls:~") else ""
+    name = text.removeprefix(scheme)
+    return scheme + os.path.expanduser(name) if name.startswith("~/") else text
 
 
 _KIND_NAMES = {

@@ -237,6 +237,7 @@ def test_names_are_public_and_load_what_they_need_alone() -> None:
         "from irchroma.stream import Frame, Loop, open_source, __version__ as other\n"
         "assert __version__ == other != ''\n"
         "assert {'NeuralOptions', '__version__'} <= set(dir(irchroma.engines))\n"
+        "assert not {'Any', 'importlib', '_PLACES'} & {*dir(irchroma.engines), *dir(irchroma.stream)}\n"
         "for module in (irchroma.engines, irchroma.stream):\n"
         "    for name in dir(module):\n"
         "        getattr(module, name)\n"
