@@ -33,6 +33,7 @@ class VideoInfo:
         device: index of the CUDA device on which pictures of it lie; None for those of the host.
         pixel_aspect: width of a pixel to its height, as players are to show it; 1 but for old recorders.
         endless: true where it is known to have no end, though every frame of it waits to be taken.
+        once: true where what has ended cannot come again though it is live, such as a pipe.
     """
 
     size: tuple[int, int]
@@ -46,6 +47,7 @@ class VideoInfo:
     device: int | None = None
     pixel_aspect: Fraction = Fraction(1)
     endless: bool = False
+    once: bool = False
 
 
 DEFAULT_PERIOD_NS = 40_000_000

@@ -302,7 +302,7 @@ class SourceReader:
         return True
 
     def _source_should_go_on(self) -> bool:
-        return self.info is not None and self.info.frame_count is None
+        return self.info is not None and self.info.frame_count is None and not self.info.once
 
     def _retimed(self, frame: Frame, arrival_ns: int, first: bool) -> Frame:
         if self._last_pts_ns is None:

@@ -12,8 +12,9 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from irchroma.stream.errors import SourceError, SourceFormatError, SourceLost, StreamOptionError
-from irchroma.stream.gstreamer.door import GstFailure
+from irchroma.stream.gstreamer.door import EndOfStream, GstFailure
 from irchroma.stream.gstreamer.sample import Sample
+from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sources.addresses import why_unreachable
 from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Pixels, SourcePlan
 from irchroma.stream.sources.pictures.picture_file import require_pixels
@@ -137,6 +138,18 @@ class RawSource(GstSource):
             description=f"{self._name}, raw",
             convert=False,
         )
+
+    def open(self) -> VideoInfo:
+        """See `FrameSource.open`."""
+        return dataclasses.replace(super().open(), once=self._place == "-")
+
+    def _pull(self, timeout_s: float) -> Sample | None:
+        try:
+            return super()._pull(timeout_s)
+        except SourceLost:
+            if self._place == "-" and isinstance(self._end, EndOfStream):
+                return None  # live, too, a pipe whose writer is gone gives no more
+            raise
 
     def close(self) -> None:
         """See `FrameSource.close`."""

@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 import threading
 from contextlib import suppress
 from fractions import Fraction
@@ -56,6 +58,16 @@ def test_standard_input_is_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> N
         os.dup2(saved, 0)
         os.close(saved)
         os.close(reading)
+
+
+@pytest.mark.gst
+def test_a_live_run_from_a_pipe_ends_with_it() -> None:
+    """It was waited for as a camera is, for ever, though what has been piped in never comes again."""
+    words = ["run", "raw:-?size=17x13&live=1", "--to", "null", "--engine", "gray", "--quiet"]
+    done = subprocess.run(
+        [sys.executable, "-m", "irchroma.launch", *words], input=COUNTS.tobytes(), timeout=60, check=False
+    )
+    assert done.returncode == 0
 
 
 @pytest.mark.gst
