@@ -48,19 +48,16 @@ def out_of_fog(
     """
     tone, *chroma = planes
     apart = APART_PX // 2 if halved else APART_PX
-    luma, (cb, cr) = levels(guide), (np.ascontiguousarray(plane[::apart, ::apart]) for plane in chroma)
+    luma, counted = levels(guide), (np.ascontiguousarray(plane[::apart, ::apart]) for plane in planes)
+    few, (at, cb, cr) = luma[::apart, ::apart], counted
     green = rise(-cb, YELLOW)
     green *= rise(-cr, NO_RED)
-    few = luma[::apart, ::apart]
     blues, greens = (by_level(few, cv2.convertScaleAbs(one, alpha=255)) for one in (rise(cb, BLUE), green))
     part = np.asarray(greens / (greens + blues + 255 * FEW * few.size), np.float32)
-    green_in = rise(part, GREEN).ravel()
-    if not green_in.any():
+    unbelieved = rise(part, GREEN).ravel()
+    if not _share(few, at, cb, unbelieved).any():  # as in most pictures: a third of the work
         return
-    share = np.asarray(cv2.LUT(luma, green_in), np.float32)
-    share *= rise(tone, DARK)
-    share *= rise(tone, LIT)
-    share *= rise(chroma[0], SAY)
+    share = _share(luma, tone, chroma[0], unbelieved)
     if isinstance(strength, np.ndarray) or strength < 1:
         share *= strength
     whole = by_level(few, green) + 1e-3
@@ -70,3 +67,12 @@ def out_of_fog(
         move -= plane
         move *= share
         plane += move
+
+
+def _share(luma: NDArray[np.uint8], tone: Plane, cb: Plane, unbelieved: Plane) -> Plane:
+    """(h, w) float32 in [0, 1]: how far blue becomes green, by luma and (256,) how far blue of it may."""
+    share = np.asarray(cv2.LUT(np.ascontiguousarray(luma), unbelieved), np.float32)
+    share *= rise(tone, DARK)
+    share *= rise(tone, LIT)
+    share *= rise(cb, SAY)
+    return share
