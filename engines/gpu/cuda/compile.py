@@ -219,6 +219,9 @@ def kernel_binaries(compute_capability: str, cache: Path | None = None) -> Itera
     Raises:
         EngineUnavailable: there is no compiler here.
         EngineError: the last compiler does not know the device, or refuses the kernels.
+
+    Whoever asks for the next one has no use for the one before; in the end what was in the cache is compiled
+    anew.
     """
     number = int(compute_capability.replace(".", ""))
     kept = cache or cache_folder()
@@ -229,24 +232,31 @@ def kernel_binaries(compute_capability: str, cache: Path | None = None) -> Itera
     ahead = _ahead(folder, number) if folder and not asked else None
     if ahead is not None:
         yield KernelBinary(ahead.read_bytes(), f"{ahead.name}, compiled ahead")
+    refused: list[Callable[[], KernelBinary]] = []
     nvcc = find_nvcc() if asked != "nvrtc" else None
     if asked == "nvcc" and nvcc is None:
         raise EngineUnavailable("IRCHROMA_KERNELS asks for nvcc, and there is none here")
     if nvcc is not None:
         try:
             compiler = f"nvcc {nvcc_version(nvcc)}"
-            made = _cached((folder, kept), compiler, number, partial(compile_ahead, nvcc, [number]))
+            compiling = partial(compile_ahead, nvcc, [number])
+            made, anew = _cached((folder, kept), compiler, number, compiling)
         except EngineError as error:  # such as a device that came after it
             log.info("%s: %s", nvcc, error)
             if asked == "nvcc" or (ahead is None and not nvrtc_here()):
                 raise
         else:
             yield made
+            refused += anew
     if asked != "nvcc" and (nvcc is None or nvrtc_here()):
         library = Nvrtc()
         compiler = f"nvrtc {library.version}"
         compiling = partial(library.compile, UNIT, number, OPTIONS)
-        yield _cached((folder, kept), compiler, number, compiling)
+        made, anew = _cached((folder, kept), compiler, number, compiling)
+        yield made
+        refused += anew
+    for again in refused:
+        yield again()
 
 
 def build_ahead(cache: Path | None = None) -> Path:
@@ -289,20 +299,24 @@ def _runs_on(code: int, device: int) -> bool:
 
 def _cached(
     folders: tuple[Path | None, Path | None], compiler: str, number: int, make: Callable[[], bytes]
-) -> KernelBinary:
-    """Of two folders: where it may be, and where it can be kept."""
+) -> tuple[KernelBinary, list[Callable[[], KernelBinary]]]:
+    """Of two folders, where it may be and where it can be kept; and what makes it anew where it was there."""
     name = f"kernels-{_digest(compiler)}.sm_{number}.bin"
     folder, kept = folders
+
+    def made() -> KernelBinary:
+        log.info("compiling the CUDA kernels for sm_%d with %s", number, compiler)
+        code = make()
+        if kept is not None:
+            try:
+                write_atomically(kept / name, [code])
+            except OSError as error:
+                log.info("the kernels are not kept: %s", error)
+        return KernelBinary(code, compiler)
+
     if folder is not None and (folder / name).is_file():
-        return KernelBinary((folder / name).read_bytes(), f"{compiler}, cached")
-    log.info("compiling the CUDA kernels for sm_%d with %s", number, compiler)
-    code = make()
-    if kept is not None:
-        try:
-            write_atomically(kept / name, [code])
-        except OSError as error:
-            log.info("the kernels are not kept: %s", error)
-    return KernelBinary(code, compiler)
+        return KernelBinary((folder / name).read_bytes(), f"{compiler}, cached"), [made]
+    return made(), []
 
 
 def _digest(compiler: str = "") -> str:

@@ -95,7 +95,7 @@ def plan_steps(device: str) -> list[Step]:
         Step(
             "opens",
             [*frames, "--sizes", "80x50"],
-            60,
+            120,
             (no_gpu, torch),
             shows="a first sign: small frames without a network. What fails here fails below too",
         ),
@@ -292,6 +292,10 @@ def print_facts() -> None:
         ["free", "-g"],
         [sys.executable, "-m", "pip", "list"],
     )
+    for pattern in ("libcuda.so*", "libnvidia-opticalflow*", "libnvcuvid*", "libnvidia-encode*", "libnvrtc*"):
+        folders = ("/usr/lib", "/usr/lib64", "/usr/local/nvidia", "/usr/local/cuda")
+        found = [str(path) for place in folders for path in Path(place).rglob(pattern)]
+        print(f"{pattern}: {' '.join(sorted(found)) or 'none'}")
     for words in questions:
         program = _program(words[0])
         print(f"\n$ {' '.join(words)}")
@@ -305,10 +309,6 @@ def print_facts() -> None:
             print(done.stdout + done.stderr)
         except subprocess.TimeoutExpired:
             print("no answer after 20 s")
-    for pattern in ("libcuda.so*", "libnvidia-opticalflow*", "libnvcuvid*", "libnvidia-encode*", "libnvrtc*"):
-        folders = ("/usr/lib", "/usr/lib64", "/usr/local/nvidia", "/usr/local/cuda")
-        found = [str(path) for place in folders for path in Path(place).rglob(pattern)]
-        print(f"{pattern}: {' '.join(sorted(found)) or 'none'}")
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -322,7 +322,7 @@ def main(words: Sequence[str] | None = None) -> int:
     )
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     parser.add_argument("folder", nargs="?", type=Path, default=Path(f"first-gpu-run-{stamp}"))
-    parser.add_argument("--minutes", type=float, default=28.0, help="for all steps together (default 28)")
+    parser.add_argument("--minutes", type=float, default=27.0, help="for all steps together (default 27)")
     parser.add_argument(
         "--call-minutes", type=float, default=0.0, help="stop there, to go on by the same command"
     )

@@ -171,6 +171,7 @@ def _run(step: Step, path: Path, limit_s: float, device: str) -> dict[str, Any]:
         **os.environ,
         "XDG_CACHE_HOME": str(path.parent / "cache"),
         "COLUMNS": "300",  # or pytest leaves out why a test has failed
+        "PYTHONUNBUFFERED": "1",  # or a step that is ended takes along how far it came
         **step.environment,
     }
     began = time.monotonic()

@@ -156,6 +156,21 @@ def test_the_binary_of_a_device_is_cached_and_made_anew_for_other_sources(
 
 
 @pytest.mark.usefixtures("one_file")
+def test_a_binary_that_a_driver_refuses_is_compiled_anew_when_no_other_is_left(
+    nvcc: Path, nvrtc: Nvrtc, tmp_path: Path
+) -> None:
+    """Damaged, say: it was taken from the cache at each start. One that is too new for a driver is not made
+    again at each start where the other compiler's does."""
+    assert len(list(compile.kernel_binaries("8.9", tmp_path))) == 2
+    for path in tmp_path.iterdir():
+        path.write_bytes(b"damaged")
+    found = list(compile.kernel_binaries("8.9", tmp_path))
+    assert [one.compiler.endswith("cached") for one in found] == [True, True, False, False]
+    assert [one.compiler.split()[0] for one in found] == ["nvcc", "nvrtc"] * 2
+    assert not any(b"damaged" in path.read_bytes() for path in tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("one_file")
 def test_nvrtc_stands_in_where_there_is_no_toolkit(
     nvrtc: Nvrtc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

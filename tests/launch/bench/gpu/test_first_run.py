@@ -43,7 +43,7 @@ def test_each_step_is_written_down_whatever_it_does(
         """As the fifth step is looked at, four are in the file."""
         seen.append(len(results(tmp_path)["steps"]))
 
-    hangs = "import subprocess, sys; print('begun', flush=True); subprocess.run(['sleep', '60'])"
+    hangs = "import subprocess, sys; print('begun'); subprocess.run(['sleep', '60'])"
     steps = [
         Step("good", program("print('fine')"), 30),
         Step("bad", program("import sys; print('no good'); sys.exit(3)"), 30),
