@@ -20,6 +20,9 @@ SMALLEST = 0.005
 """Share of the span by which its ends must move; less is drift or noise, and left to the memory."""
 EXPLAINED = 0.5
 """The line must leave less than this share of the difference; motion leaves nearly all of it."""
+MOST_NEW, SLACK = 3.0, 0.02
+"""What the line leaves may be so many times what the values varied by before it, as two frames' noise is
+1.4 times that of one, and this share of the span more."""
 
 CURVE_BINS = 12
 CURVE_FEWEST = 8
@@ -89,7 +92,12 @@ def find_gain_jump(before: Values, now: Values, limits: tuple[float, float]) -> 
         left = np.abs(now - gain * before - offset)
         best = left <= np.quantile(left, 0.7)
     most = 2 * median(difference)  # what moved must not outweigh the rest
-    if np.minimum(left, most).mean() < EXPLAINED * np.minimum(difference, most).mean():
+    rest = float(np.minimum(left, most).mean())
+    if rest < EXPLAINED * np.minimum(difference, most).mean():
+        # What was black or white all over tells nothing of the picture that takes its place.
+        spread = float(np.abs(before - median(before)).mean())
+        if rest > MOST_NEW * abs(gain) * spread + SLACK * (limits[1] - limits[0]):
+            return None
         jump = GainJump.line(gain, offset) if 0.1 < gain < 10 else None
     else:
         jump = _curve(before, now, limits)

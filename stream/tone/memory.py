@@ -71,10 +71,11 @@ class SceneMemory:
         Which is no cut: another scene may have the same values (those of two synthetic cuts had), and a lamp
         that goes on is no other scene.
         """
-        return (
-            change(self._settled, seen, self.limits) > STRANGE
-            and change(self.histogram, seen, self.limits) > STRANGE
-        )
+        return self.differs(seen) > STRANGE and change(self.histogram, seen, self.limits) > STRANGE
+
+    def differs(self, seen: Histogram) -> float:
+        """How much of the picture has other values than those that the curve was made for, [0, 1]."""
+        return change(self._settled, seen, self.limits)
 
     def is_due(self, pts_ns: int) -> bool:
         """Whether the next look is due."""

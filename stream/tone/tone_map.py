@@ -6,7 +6,8 @@ overlaps the one that the curve was made for: a gain jump, another scene) does i
 (`follow_s`), and where hardly a value is known, at once. The curve made from it moves only when it is off
 by more than a dead band, and in a calm scene no faster than `calm_speed` levels a second. Where the
 camera's own gain or offset jumps from one frame to the next, memory and curve jump along, and luma stays
-as it was.
+as it was. A scene that comes back soon (`RETURN_NS`) after another took its place, such as black frames or a
+flash, has its curve of before.
 All times are seconds of pts, whatever the frame rate.
 
 It knows the sensor's noise: no value is amplified so far that noise exceeds `noise_levels` levels of luma
@@ -47,7 +48,7 @@ from irchroma.stream.tone.curves import (
     span_curve,
 )
 from irchroma.stream.tone.gain_jump import GainJump, find_gain_jump
-from irchroma.stream.tone.memory import CurveStep, Histogram, SceneMemory
+from irchroma.stream.tone.memory import CALM, CurveStep, Histogram, SceneMemory
 from irchroma.stream.tone.options import Method, ToneMapOptions
 from irchroma.stream.tone.sensor_noise import NoiseMeter, StripeRemoval
 
@@ -59,6 +60,9 @@ AS_IT_IS: Curve = np.arange(256, dtype=np.float32)
 """The curve of 8-bit luma that is passed on."""
 JUMP_STEP = 11
 """Of these pixels, every so many are compared with the last frame's."""
+RETURN_NS = 30_000_000_000
+"""So long a scene is known again that gave way to another: a camera goes black or white when its filter or
+its lamp is switched, somebody shines into it, or it shows several views in turn."""
 _LUT16 = int(cv2.__version__.split(".")[0]) >= 5  # cv2.LUT takes 16-bit indices from OpenCV 5 on
 
 
@@ -110,6 +114,7 @@ class ToneMap:
     def reset(self) -> None:
         """Forget the scene; the next frame sets the curve at once. A lock stays on for what follows."""
         self._memory: SceneMemory | None = None
+        self._left: tuple[SceneMemory, NoiseMeter, Curve | None, int] | None = None
         self._noise.reset()
         self._stripes.reset()
         self._sample: NDArray[np.float32] | None = None
@@ -281,6 +286,8 @@ class ToneMap:
         seen = np.bincount(sample, minlength=levels).astype(np.float32)
         seen *= np.float32(1 / seen.sum())
         before, self._sample = self._sample, sample[::JUMP_STEP].astype(np.float32)
+        if self._left is not None and memory is not None and self._returns(memory, seen, pts_ns):
+            return
         if memory is not None and before is not None and not as_it_came:
             jump = find_gain_jump(before, self._sample, memory.limits)
             if jump is not None:
@@ -300,7 +307,9 @@ class ToneMap:
     ) -> None:
         """A scene of which nothing is known."""
         if self._memory is not None:  # another scene, perhaps another gain of the camera
-            self._noise.reset()
+            if self._left is None:
+                self._left = (self._memory, self._noise, self._curve, pts_ns)
+            self._noise = NoiseMeter()
             self._noise.look(pixels, 0.0)
         self._memory = SceneMemory(self.options, seen, pts_ns, self._least_span(method))
         self._gliding = False
@@ -308,6 +317,24 @@ class ToneMap:
         target = self._target(self._memory, method)
         if target is not None:
             self._adopt(target)
+
+    def _returns(self, memory: SceneMemory, seen: Histogram, pts_ns: int) -> bool:
+        """Whether this frame is of the scene that gave way to another, which is then gone on with."""
+        if self._left is None:
+            return False
+        left, noise, curve, left_ns = self._left
+        if pts_ns - left_ns > RETURN_NS:
+            self._left = None
+            return False
+        if memory.differs(seen) < CALM or left.differs(seen) > CALM / 2:
+            return False
+        left.learned_ns = pts_ns
+        self._memory, self._noise, self._left = left, noise, None
+        self._gliding = False
+        self._curve = self._lut = None
+        if curve is not None:
+            self._adopt(curve)
+        return True
 
     def _jump(self, memory: SceneMemory, jump: GainJump) -> None:
         """The camera's values have jumped: so do memory, noise and curve."""

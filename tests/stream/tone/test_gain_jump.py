@@ -53,6 +53,16 @@ def test_a_flat_picture_can_jump_by_an_offset() -> None:
     assert jump(9000) == pytest.approx(9050, abs=1)
 
 
+@pytest.mark.parametrize("value", [0.0, 255.0])
+@pytest.mark.parametrize("contrast", [10.0, 80.0])
+def test_a_picture_that_takes_the_place_of_a_black_or_white_one_is_no_jump(
+    value: float, contrast: float
+) -> None:
+    """The line to its mean explains more than half of the difference."""
+    now = (130 + contrast * (2 * RNG.random(1500) - 1)).astype(np.float32)
+    assert find_gain_jump(np.full(1500, value, np.float32), now, (value - 36, value + 36)) is None
+
+
 def test_a_table_is_carried_over_to_the_new_values() -> None:
     table = np.linspace(0, 255, 65536).astype(np.float32)
     carried = GainJump.line(2.0, -4000.0).remapped(table)

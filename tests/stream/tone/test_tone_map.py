@@ -122,6 +122,37 @@ def test_another_scene_is_shown_well_at_once() -> None:
     assert np.array_equal(luma, ToneMap(ToneMapOptions(method="linear")).apply(other, 0))
 
 
+def in_8_bits(counts: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    return np.clip((counts.astype(float) - 7700) / 2.5, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("frames", [3, 90])
+@pytest.mark.parametrize("disturbance", ["black", "white", "dark"])
+@pytest.mark.parametrize("kind", ["luma", "counts"])
+def test_after_black_frames_or_a_flash_the_scene_is_shown_as_before(
+    kind: str, disturbance: str, frames: int
+) -> None:
+    """A camera switches its filter or lamp, or somebody shines into it: the picture was white or torn in
+    contrast for a second or two."""
+    calm = in_8_bits(scene()) if kind == "luma" else scene()
+    disturbed = {"black": calm * 0, "white": calm * 0 + np.iinfo(calm.dtype).max, "dark": calm // 5}
+    pictures = [calm] * 60 + [disturbed[disturbance].astype(calm.dtype)] * frames + [calm] * 40
+    tone_map = ToneMap()
+    shown = [tone_map.apply(one, number * SECOND // 25).astype(int) for number, one in enumerate(pictures)]
+    for luma in shown[60 + frames :]:
+        assert np.abs(luma - shown[59]).mean() < 2
+
+
+@pytest.mark.parametrize("value", [0, 255])
+def test_after_black_or_white_another_scene_is_shown_well_at_once(value: int) -> None:
+    other = np.clip(in_8_bits(scene()).astype(int) // 4 + 5, 0, 255).astype(np.uint8)
+    tone_map = ToneMap()
+    for number, picture in enumerate([in_8_bits(scene())] * 30 + [np.full(SIZE, value, np.uint8)] * 30):
+        tone_map.apply(picture, number * SECOND // 25)
+    luma = tone_map.apply(other, 60 * SECOND // 25)
+    assert np.array_equal(luma, ToneMap().apply(other, 0))
+
+
 def test_a_partial_change_of_the_scene_is_followed_in_seconds() -> None:
     tone_map, calm = ToneMap(ToneMapOptions(method="linear")), scene()
     half = calm.copy()
@@ -291,7 +322,7 @@ def test_counts_and_large_8_bit_pictures_are_mapped_in_time() -> None:
         cv2.setNumThreads(threads)
 
 
-@pytest.mark.parametrize("kind", ["counts", "striped", "dim"])
+@pytest.mark.parametrize("kind", ["counts", "striped", "dim", "dark"])
 def test_one_that_recalls_goes_on_to_the_last_bit(kind: str) -> None:
     columns = 40 * np.random.default_rng(1).standard_normal(SIZE[1]) * (kind == "striped")
 
@@ -299,7 +330,8 @@ def test_one_that_recalls_goes_on_to_the_last_bit(kind: str) -> None:
         drifting = noisy(scene(8000.0 + 3 * number, 1 + number / 500 + 0.4 * (number > 180)), number)
         if kind in ("counts", "striped"):
             return np.rint(drifting + columns).astype(np.uint16)
-        levels = (drifting.astype(float) - 7700) / (24 if kind == "dim" else 4)
+        dark = kind == "dark" and 140 < number < 160  # it has been told of black frames, not of their end
+        levels = (drifting.astype(float) - 7700) / (24 if kind == "dim" else 4) * (not dark)
         return np.clip(levels, 0, 255).astype(np.uint8)
 
     first = ToneMap()
