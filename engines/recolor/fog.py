@@ -19,8 +19,8 @@ Plane = NDArray[np.float32]
 DARK = (0.52, 0.40)
 """Y' shown at which a place begins to be in shade, and from which on it is; what is brighter may be a sky."""
 LIT = (0.20, 0.34)
-"""The same at which it begins to be a meadow's, and from which on it is: the darkest of a forest and gaps in
-its crowns were taken for worse where they were green, by both viewers."""
+"""The same at which it begins to be a meadow's, and from which on it is: green in the darkest of a forest and
+in gaps in its crowns lost rows that a meadow won."""
 BLUE = (0.0, 0.02)
 """Cb at which a place begins to count as blue, and from which on it does."""
 YELLOW, NO_RED = (0.0, 0.02), (0.0, 0.01)
