@@ -263,7 +263,7 @@ struct Tile {
         return columns <= 2 * BLOCK_WIDTH ? 2 : columns <= 4 * BLOCK_WIDTH ? 4 : BLOCK_HEIGHT;
     }
     PLACE_MEMBER int spots() const { return columns() * (BLOCK_HEIGHT / run()); }
-    PLACE_MEMBER float *row(int index, int row) const { return made + (long)(index * BLOCK_HEIGHT + row) * columns(); }
+    PLACE_MEMBER float *row(int index, int row) const { return made + (index * BLOCK_HEIGHT + row) * columns(); }
 
     template <int planes, int added, class Seen>
     PLACE_MEMBER void fill(int at, Extent extent, const Seen &seen) const {

@@ -297,7 +297,10 @@ def _place(folder: Path | None, wanted: PlanSource) -> Path:
     name = plan_name(wanted)
     if folder is None:
         return where_kept(name, lambda path: why_unusable(path, wanted) is None)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EngineUnavailable(f"{folder}: {(error.strerror or str(error)).lower()}") from error
     return folder / name
 
 

@@ -180,8 +180,15 @@ def build_lock(path: Path, waiting: Callable[[], None] | None = None) -> Iterato
     """Held by one builder of the plan at `path`, over all processes; blocks, after a call of `waiting`.
 
     The lock is the kernel's: it ends with its process. Its empty file stays, as removing it would race.
+
+    Raises:
+        PlanError: the folder cannot be written.
     """
-    with path.with_name(f".{path.name}.lock").open("wb") as file:
+    try:
+        opened = path.with_name(f".{path.name}.lock").open("wb")
+    except OSError as error:
+        raise PlanError(f"{path.parent}: {(error.strerror or str(error)).lower()}") from error
+    with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -7,16 +7,14 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from tests.engines.gpu.plans.plan_source import plan_options
 
-from irchroma.engines import cache, catalog
+from irchroma.engines import catalog
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable, PlanError
 from irchroma.engines.gpu import probe
-from irchroma.engines.gpu.plans import build, library
 from irchroma.engines.gpu.plans.build import (
     SHAPES,
     Plan,
@@ -24,10 +22,9 @@ from irchroma.engines.gpu.plans.build import (
     ensure_plan,
     ensure_plans,
     parse_shapes,
-    plan_name,
     profile_text,
 )
-from irchroma.engines.gpu.plans.file import PlanSource, read_plan, write_plan
+from irchroma.engines.gpu.plans.file import read_plan, write_plan
 from irchroma.engines.network.weight_storage import float16_twin
 
 onnx = pytest.importorskip("onnx", reason="plans are built from graphs")
@@ -338,59 +335,3 @@ def test_shapes_go_there_and_back() -> None:
 def test_shapes_that_make_no_sense_are_refused(text: str, complaint: str) -> None:
     with pytest.raises(EngineOptionError, match=complaint):
         parse_shapes(text)
-
-
-def test_a_plan_is_used_and_built_where_the_cache_cannot_be_written(
-    built: tuple[PlanOptions, Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As in a container: what came with its image is taken, and what did not goes with the process."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    home = cache.cache_folder()
-    assert home is not None
-    shutil.copyfile(built[1].path, home / built[1].path.name)
-    monkeypatch.setattr(cache.os, "access", lambda path, mode: False)
-    options = replace(built[0], folder=None, precision="fp16")
-    found = ensure_plan(replace(options, build=False))
-    assert found.path == home / built[1].path.name
-    assert found.reason is None
-    other = ensure_plan(replace(options, shapes="1x64x64"))
-    assert other.reason == "not built yet"
-    assert home not in other.path.parents
-    assert ensure_plan(replace(options, shapes="1x64x64", build=False)).path == other.path
-
-
-def test_gpus_of_one_generation_do_not_take_each_others_place() -> None:
-    """Or a machine with two would build both anew, minutes long, at each start."""
-    sources = [
-        PlanSource("a.onnx", "ab" * 32, "tensorrt", "11.4.0", device, "8.9", "fp16", "1x64x64")
-        for device in ("NVIDIA GeForce RTX 4060", "NVIDIA GeForce RTX 4090", "NVIDIA L4/24C MIG 1g.5gb")
-    ]
-    names = [plan_name(one) for one in sources]
-    assert len(set(names)) == len(names)
-    assert names[0] == "a.fp16.tensorrt.sm_89.nvidia-geforce-rtx-4060.1x64x64.plan"
-    assert "/" not in names[2]
-    portable = [plan_name(replace(one, runtime="tensorrt-rtx")) for one in sources]
-    assert set(portable) == {"a.fp16.tensorrt-rtx.any.1x64x64.plan"}
-
-
-def test_a_build_is_not_lost_where_its_timings_cannot_be_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def full(path: Path, parts: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(library, "write_atomically", full)
-    timings = SimpleNamespace(get_timing_cache=lambda: SimpleNamespace(serialize=lambda: b"some"))
-    library.keep_timings(timings, tmp_path / "timing.cache")
-    assert "No space left on device" in caplog.text
-
-
-def test_a_plan_that_cannot_be_kept_is_told_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(path: Path, header: object, plan: bytes) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(build, "write_plan", full)
-    with pytest.raises(EngineUnavailable, match=r"\.plan: it cannot be kept \(no space left on device\)"):
-        ensure_plan(plan_options(tmp_path))
