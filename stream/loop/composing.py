@@ -171,7 +171,7 @@ class ComposingThread:
         """One that cannot be opened, such as a window without a display, takes none of the others with it."""
         try:
             writer.open(self._info, size, self._stopping)
-        except SinkError as error:
+        except SinkError:
             if len(self._writers) == 1 or writer.failure is None:
                 raise
-            log.error("%s; the other outputs go on", error)
+            log.warning("the other outputs go on without %s", writer.label)  # which has said why

@@ -172,7 +172,8 @@ def test_a_window_without_a_display_takes_no_other_output_with_it(
     assert main([*words, "--to", str(tmp_path / "o.mp4"), "--to", "window"]) == 1  # not all that was asked
     said = capsys.readouterr().err
     assert "there is no display here" in said
-    assert "the other outputs go on" in said
+    assert "the other outputs go on without window" in said
+    assert said.count("E window: there is no display") == 1
     source = FileSource(tmp_path / "o.mp4")
     source.open()
     assert sum(1 for _ in iter(lambda: source.read(10), None)) == 20
