@@ -125,10 +125,11 @@ class Light:
         return self.dusk(taken, thermal) - self.dusk(taken.chosen(), thermal)
 
     def laid_over(self, taken: Taken, thermal: bool) -> float:
-        """How far its picture itself may lie over the frame, [0, 1]; not over a tone that is wished for."""
-        beyond = self.dusk(taken.chosen(), thermal)
+        """How far its picture itself may lie over the frame, [0, 1]; of a dark one not over the tone that is
+        wished for. A lighter one, a car's night or a day under a roof or in a wood, lies over it, too."""
+        beyond = self.dark * self.dusk(taken.chosen(), thermal)
         share = 1.0 - self.own_tone(taken) - (1.0 - LAID_OVER) * beyond
-        return share * (1.0 - self.wished(taken, thermal))
+        return share * (1.0 - self.dark * self.wished(taken, thermal))
 
 
 @dataclass(frozen=True, slots=True)

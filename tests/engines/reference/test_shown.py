@@ -263,15 +263,23 @@ def test_headlamps_of_a_night_that_is_wished_for_light_no_road_of_now() -> None:
 
 
 def test_half_of_a_night_lies_over_thermal_where_its_tone_comes_and_none_where_it_is_wished_for() -> None:
-    dark, brightened = light_of(cells(0.12)), light_of(cells(0.5))
-    for light, at_1 in ((dark, 0.0), (brightened, 1.0)):
-        assert light.laid_over(chosen(1.0), thermal=True) == at_1
-        assert light.laid_over(chosen(2.0), thermal=True) == LAID_OVER
-        assert light.laid_over(wished(1.0), thermal=True) == 0.0
-        assert light.laid_over(wished(2.0), thermal=True) == LAID_OVER
+    dark = light_of(cells(0.12))
+    assert dark.laid_over(chosen(1.0), thermal=True) == 0.0
+    assert dark.laid_over(chosen(2.0), thermal=True) == LAID_OVER
+    assert dark.laid_over(wished(1.0), thermal=True) == 0.0
+    assert dark.laid_over(wished(2.0), thermal=True) == LAID_OVER
+    for taken in (chosen, wished):
+        assert dark.laid_over(taken(1.0), thermal=False) == 0.0
+        assert dark.laid_over(taken(2.0), thermal=False) == 1.0
+
+
+def test_a_light_picture_without_a_sky_lies_over_the_frame_at_every_strength() -> None:
+    """Stairs under a roof, a wood, a street by dusk: in a night's tone, with the scene's own detail."""
+    light = light_of(cells(0.5))
+    assert light.night_sky == 1.0
+    for strength in (0.25, 1.0, 1.5, 2.0):
         for taken in (chosen, wished):
-            assert light.laid_over(taken(1.0), thermal=False) == at_1
-            assert light.laid_over(taken(2.0), thermal=False) == 1.0
+            assert light.laid_over(taken(strength), thermal=True) == 1.0
 
 
 def test_a_reference_fades_towards_its_borders_but_not_at_the_frames() -> None:
