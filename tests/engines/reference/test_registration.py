@@ -85,6 +85,20 @@ def test_an_empty_picture_is_no_scene() -> None:
     assert not registration.register(infrared, flat).same_scene
 
 
+def test_edges_that_agree_clearly_make_up_for_evidence_that_is_lacking(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As of crops by another camera, of which every fourth was missed."""
+    rgb, infrared = daytime_scene.draw(4)
+    gray = rgb.mean(2).astype(np.uint8)
+    evidence = registration.register(infrared, gray).evidence
+    monkeypatch.setattr(registration, "SAME_SCENE", evidence + 1.0)
+    monkeypatch.setattr(registration, "SAME_SCENE_SEARCHED", evidence + 1.0)
+    assert registration.register(infrared, gray).same_scene
+    monkeypatch.setattr(registration, "CLEAR", ((8.0, 0.95),))
+    assert "evidence" in registration.register(infrared, gray).lacking
+
+
 def test_what_was_lacking_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     rgb, infrared = daytime_scene.draw(4)
     _, other = daytime_scene.draw(24)
@@ -92,6 +106,7 @@ def test_what_was_lacking_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     assert registration.register(infrared, gray, search=False).lacking == ""
     assert "evidence" in registration.register(other, gray, search=False).lacking
     monkeypatch.setattr(registration, "AGREEMENT", 0.9)
+    monkeypatch.setattr(registration, "CLEAR", ((8.0, 0.95),))
     found = registration.register(infrared, gray, search=False)
     assert found.lacking == f"agreement of edges {found.agreement:.3f}, needed 0.90"
     assert not found.same_scene
