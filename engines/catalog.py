@@ -122,8 +122,7 @@ def look_of(kind: str, size: str) -> BandLook:
     if kind in CLASSICS:
         tone = look.tone if look.unlit is None else ToneOptions()
         return replace(look, tone=tone, shade=None, decided=False, unmixed=False, instead="gray")
-    # A reference's mood is bounded over slate and sand: in lamp light more blues meet the gamut's end.
-    return replace(look, shade=None, decided=False, unmixed=False, lamplit=False)
+    return replace(look, shade=None, decided=False, unmixed=False)
 
 
 def band_of(kind: str, size: str) -> str:

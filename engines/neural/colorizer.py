@@ -172,7 +172,9 @@ class NeuralColorizer:
         self._steered: SteeredColor | None = None
         if reference is not None:
             steered = ReferenceOptions(reference, careful=exemplar, steady=self.options.steady).at(strength)
-            steered = replace(steered, own_tone=look.unlit is None)
+            instead = self.options.recolor.instead
+            shown = look if instead == "auto" else replace(look, instead=instead)
+            steered = replace(steered, own_tone=look.unlit is None, look=shown)
             self._steering = ReferenceSteering(steered, references, make_nice if self._beside else None)
             self._steered = SteeredColor(self._steering, self.options.temporal.color_every)
         self._long_side_px = self.options.work_size_px or catalog.WORK_SIZE_PX[self.options.size]

@@ -92,7 +92,8 @@ class ExemplarNetwork:
             }
             answer = self._frames.run(common | frame | first)
             if known > 0.0:
-                answer = self._shown(answer, frame, encoded.light, Taken.of(strength, encoded.wished))
+                of_it = Taken.of(max(1.0, strength), encoded.wished)
+                answer = self._shown(answer, frame, encoded.light, of_it)
             if known < 1.0:
                 sureness = frame["sureness"]  # whether it is sky or wall another scene's picture cannot say
                 colored = evenly(answer["ycc"], own)
@@ -109,10 +110,14 @@ class ExemplarNetwork:
     def _shown(
         self, answer: dict[str, Tensor], frame: dict[str, Tensor], light: Light, of_it: Taken
     ) -> dict[str, Tensor]:
-        """What of the answer is shown, as far as the scene is known to be the reference's."""
+        """What of the answer is shown, by a strength of up to 1, and as far as the scene is known to be the
+        reference's."""
         luma = np.asarray(cv2.convertScaleAbs(frame["luma"][0, 0], alpha=255.0), np.uint8)
         own = Own(frame["own"][0], frame["sureness"][0, 0], luma, self._look)
         ycc, confidence = shown_of(answer["ycc"][0], answer["confidence"][0, 0], own, light, of_it)
+        if (strength := np.float32(self.given.strength)) < 1:
+            without = own.as_shown()
+            ycc = without + strength * (ycc - without)
         both = {"ycc": ycc[None], "confidence": confidence[None, None]}
         if frame["known"].item() == 1.0:
             return both
@@ -246,5 +251,6 @@ class PreparedNetwork:
 
 
 def share_taken(strength: float, known: float) -> float:
-    """What the network is told as its strength, where the scene is known to be the reference's so far."""
-    return min(1.0, strength) * known + CONTENT * strength * (1.0 - known)
+    """What the network is told as its strength, where the scene is known to be the reference's so far: there
+    what is shown goes with strength, evenly, and so never back (`ExemplarNetwork._shown`)."""
+    return known + CONTENT * strength * (1.0 - known)

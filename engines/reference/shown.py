@@ -12,7 +12,8 @@ night's colors on it, and nothing of the reference's detail.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import cast
 
 import cv2
@@ -161,6 +162,13 @@ class Taken:
         return Taken(1.0 - beyond, min(1.0, strength) if wished else beyond)
 
 
+@lru_cache(4)
+def _unknown(look: BandLook) -> Plane:
+    """(3, 256) float32 Y', Cb, Cr of what is not known, by its gray level; not to be written to."""
+    gray = np.arange(256, dtype=np.float32)[None] * np.float32(1 / 255)
+    return np.vstack([np.broadcast_to(np.float32(one), gray.shape) for one in look.unknown(gray, "auto")])
+
+
 @dataclass(frozen=True, slots=True)
 class Own:
     """A frame as its band's network alone colors it.
@@ -178,19 +186,28 @@ class Own:
     look: BandLook
 
     def as_shown(self) -> Plane:
-        """(3, h, w) float32, new: the network's where it is sure, elsewhere the palette's color of gray."""
+        """(3, h, w) float32, not to be written to: the network's where it is sure, elsewhere what its band
+        shows of luma alone."""
+        if float(self.confidence.min()) >= SURE:
+            return self.ycc
         sure = self.confidence * np.float32(1 / (SURE - UNSURE))
         sure -= np.float32(UNSURE / (SURE - UNSURE))
         np.clip(sure, 0.0, 1.0, out=sure)
-        gray, middle = self.luma.astype(np.float32), self.look.calm_luma
-        steps = (1.0, *self.look.calm("auto"))
         made = np.empty_like(self.ycc)
-        for plane, own, step, zero in zip(made, self.ycc, steps, (0.0, middle, middle), strict=True):
-            np.multiply(gray, np.float32(step / 255), out=plane)
-            plane -= np.float32(step * zero)
+        for plane, own, levels in zip(made, self.ycc, _unknown(self.look), strict=True):
+            cv2.LUT(self.luma, levels, dst=plane)
             away = cv2.subtract(own, plane)
-            plane += cv2.multiply(away, sure, dst=away)
+            cv2.add(plane, cv2.multiply(away, sure, dst=away), dst=plane)
         return made
+
+
+def shown_alone(ycc: Plane, confidence: Plane, luma: NDArray[np.uint8], look: BandLook) -> Plane:
+    """`Own.as_shown` of (h, w, 3), over which a reference is laid: that makes it surer, and what the network
+    guesses there would be seen. The same array where it is sure."""
+    if float(confidence.min()) >= SURE:
+        return ycc
+    planes = np.ascontiguousarray(ycc[..., :3].transpose(2, 0, 1))
+    return np.dstack(list(Own(planes, confidence, luma, look).as_shown()))
 
 
 def shown_of(ycc: Plane, confidence: Plane, own: Own, light: Light, taken: Taken) -> tuple[Plane, Plane]:
@@ -204,7 +221,9 @@ def shown_of(ycc: Plane, confidence: Plane, own: Own, light: Light, taken: Taken
         taken: how much of it.
     """
     held = np.float32(taken.held)
-    shown, night = own.as_shown(), None
+    base = shown = own.as_shown()
+    night = None
+    ycc = replace(own, ycc=ycc, confidence=confidence).as_shown()
     thermal, given = own.look.unlit is None, ycc[0]
     wished = np.float32(light.wished(taken, thermal))
     if wished > 0:
@@ -219,20 +238,19 @@ def shown_of(ycc: Plane, confidence: Plane, own: Own, light: Light, taken: Taken
     if wished > 0:
         color = color + wished * sky * (1.0 - color)  # half blue and half a sunset is mustard
         color *= 1.0 - wished * warm(own.luma)  # people have moved, and have none of its colors
-    base, base_sure = own.ycc, own.confidence
     own_tone = np.float32(light.own_tone(taken))
     if own_tone > 0:
         ycc = by_night(ycc, shown, light, float(own_tone), float(wished))
     if (stays := max(own_tone, wished)) > 0:
-        base = base + stays * (shown - base)
-        base_sure = np.maximum(base_sure, stays * np.float32(SURE))  # the palette is in it already
+        base = shown if stays == 1 else base + stays * (shown - base)
     colored = ycc - base
     if held > 0 and thermal:
         colored[0] += held * back_in_band(ycc[0], shown[0])
     for plane, share, own_plane in zip(colored, (tone, color, color), base, strict=True):
         cv2.add(cv2.multiply(plane, share, dst=plane), own_plane, dst=plane)
-    sure = cv2.subtract(confidence, base_sure)
-    cv2.add(cv2.multiply(sure, color, dst=sure), base_sure, dst=sure)
+    sure = cv2.subtract(confidence, own.confidence)
+    cv2.add(cv2.multiply(sure, color, dst=sure), own.confidence, dst=sure)
+    np.maximum(sure, np.float32(SURE), out=sure)  # what is shown where nobody is sure is in it already
     if (dusk := light.dusk(taken, thermal)) > 0:
         colored = in_tone(colored, tone_of(own.luma, given) if night is None else night, dusk)
     return np.asarray(colored, np.float32), np.asarray(sure, np.float32)

@@ -7,7 +7,7 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -16,17 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineOptionError
+from irchroma.engines.recolor.look import BandLook
+from irchroma.engines.recolor.recoloring import SURE
 from irchroma.engines.reference import registration, structure
 from irchroma.engines.reference.foreground import ForegroundMarker
 from irchroma.engines.reference.laid import Laid, Laying, Scenery, by_steady_light, in_calm_colors
 from irchroma.engines.reference.pictures import Reference, load_references
-from irchroma.engines.reference.shown import Taken, kept
+from irchroma.engines.reference.shown import Taken, kept, shown_alone
 from irchroma.engines.reference.worth import back_in_band, worth
 
 Plane = NDArray[np.float32]
 Luma = NDArray[np.uint8]
 log = logging.getLogger(__name__)
-
 TRACK_REACH = 0.15
 """Largest shift, as a share of height and width, that is followed without a new search."""
 LOST = 20.0
@@ -55,6 +56,7 @@ class ReferenceOptions:
         held: how far that is held back, and a dark picture, [0, 1].
         own_tone: beside thermal: a reference's tone stays in a band around the frame's own, as far as things
             are held back, and a bright one without a bright sky is a night, too.
+        look: what is shown of a frame where the network is not sure.
         search: look for the reference at other zooms and turns too.
         retry_s: seconds until another attempt when no reference fits what the camera shows; doubles from
             attempt to attempt, up to `LONGEST_RETRY_S`.
@@ -68,6 +70,7 @@ class ReferenceOptions:
     careful: bool = False
     held: float = 0.0
     own_tone: bool = False
+    look: BandLook = field(default_factory=BandLook)
     search: bool = True
     retry_s: float = 1.0
     renew_s: float = 10.0
@@ -235,6 +238,7 @@ class ReferenceSteering:
         if laying is None:
             return ycc, confidence
         laid, shown, share = laying.laid, laying.ycc, laying.share
+        ycc = shown_alone(ycc, confidence, luma_small, self.options.look)
         lift: Plane | None = None
         if held := np.float32(self.options.held):
             given, own = shown.transpose(2, 0, 1), ycc.transpose(2, 0, 1)
@@ -249,7 +253,7 @@ class ReferenceSteering:
             self.scenery = Scenery(laid, shown, share * np.float32(self.options.scenery), lift)
         self.share = share
         steered = ycc + (shown - ycc) * share[..., None]
-        return np.asarray(steered, np.float32), confidence + (1.0 - confidence) * share
+        return np.asarray(steered, np.float32), np.maximum(confidence + (1.0 - confidence) * share, SURE)
 
     def lay(self, luma_small: Luma, pts_ns: int, moved_px: float = math.inf) -> Laying | None:
         """Follow the camera in one frame; all that is done without its color.

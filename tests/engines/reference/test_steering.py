@@ -14,12 +14,14 @@ import pytest
 from numpy.typing import NDArray
 from tests import daytime_scene
 
+from irchroma.engines import catalog
 from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.measures.ghost import ghost
 from irchroma.engines.measures.metrics import psnr
 from irchroma.engines.network.network import RUNTIMES, NetworkOptions, installed
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.engines.recolor import color_space
+from irchroma.engines.recolor.recoloring import Recoloring
 from irchroma.engines.reference import laid, steering
 from irchroma.engines.reference.pictures import AUTO, Reference, load_references, save_references
 from irchroma.engines.reference.steering import ReferenceOptions, ReferenceSteering
@@ -47,6 +49,23 @@ def test_a_static_scene_takes_its_real_color_and_is_sure_of_it() -> None:
     without = psnr(color_space.ycc_to_rgb(gray_color(infrared)[0]), rgb)
     assert psnr(color_space.ycc_to_rgb(ycc), rgb) > without + 10
     assert confidence.mean() > 0.9
+
+
+def test_a_little_of_a_reference_does_not_show_what_the_network_guesses() -> None:
+    rgb, infrared = daytime_scene.draw(3)
+    look = catalog.BANDS["thermal"].look
+    guess, unsure = np.zeros((*infrared.shape, 3), np.float32), np.zeros(infrared.shape, np.float32)
+    guess[...] = 0.6, -0.2, 0.3
+    shown = []
+    for weight in (0.0, 0.2, 0.5):
+        options = replace(OPTIONS, weight=weight, look=look)
+        steering = ReferenceSteering(options, [as_reference(rgb, still=True)])
+        recoloring = Recoloring(look=look)
+        shown.append(recoloring.apply(infrared, infrared, *steering.apply(infrared, guess, unsure, 0)))
+    alone = Recoloring(look=look).apply(infrared, infrared, guess, unsure).astype(np.float32)
+    away = [float(np.abs(one - alone).mean()) for one in shown]
+    assert away[0] < 0.1 * away[1]
+    assert away[1] < 0.7 * away[2]
 
 
 def test_scenery_stays_in_the_band_around_the_own_tone_where_that_is_kept() -> None:
