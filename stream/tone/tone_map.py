@@ -290,6 +290,9 @@ class ToneMap:
             return
         if memory is not None and before is not None and not as_it_came:
             jump = find_gain_jump(before, self._sample, memory.limits)
+            if jump is not None and method == "lift" and lift_share(seen) <= 0.0:
+                self._begin(pixels, seen, pts_ns, method)  # a lamp goes on: it is dim no more
+                return
             if jump is not None:
                 self._jump(memory, jump)
         if memory is None or memory.is_strange(seen):

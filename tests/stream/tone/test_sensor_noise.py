@@ -145,6 +145,15 @@ def test_a_gain_jump_of_a_dim_camera_is_not_seen() -> None:
     assert worst < 5
 
 
+def test_when_a_lamp_goes_on_in_a_dim_scene_it_is_shown_as_it_comes() -> None:
+    """It was taken for the camera's own gain, and shown flat and dim for two minutes more."""
+    tone_map = ToneMap()
+    for number in range(60):
+        picture = dim(1.0 if number < 30 else 3.0)
+        luma = tone_map.apply(picture, number * SECOND // 30)
+        assert (luma is picture) == (number >= 30)
+
+
 def test_a_scene_that_gets_dim_is_spread_without_a_jump() -> None:
     tone_map, before, worst = ToneMap(), None, 0.0
     for number in range(600):
