@@ -51,6 +51,8 @@ WARM = (0.14, 0.28)
 NO_GROUND, GROUND_LEFT = (0.08, 0.28), 0.02
 """The same from which it is a little, and wholly, no part of the tone that lies around it, and what it counts
 for all the same where there is nothing else: people lay in dark halos."""
+SMALL_PX = registration.COARSE_PX // 2
+"""Least long side at which what is large is made."""
 BLACK, LIFTS, NEAR_PX, LIFT_PX = 0.03, 2, 5, 2.5
 """Y' below which detail would be lost; how often what is around such places is lifted, how far around, and
 how softly, at `registration.COARSE_PX`."""
@@ -77,16 +79,18 @@ def tone_of(luma: NDArray[np.uint8], given: Plane, sky: Plane | None = None) -> 
             black to it, and at `BRIGHTER` was mustard; None for nowhere.
     """
     gray, size = luma.astype(np.float32) * np.float32(1 / 255), luma.shape[::-1]
-    small = registration.resized(luma, registration.COARSE_PX).shape[::-1]
-    seen, wished = (cv2.resize(plane, small, interpolation=cv2.INTER_AREA) for plane in (gray, given))
-    around = _around(seen)
-    ground = np.float32(1.0 + GROUND_LEFT) - _ramp(seen - around, NO_GROUND)
-    seen = cv2.GaussianBlur(seen * ground, (0, 0), LARGE_PX) / cv2.GaussianBlur(ground, (0, 0), LARGE_PX)
-    wished = cv2.GaussianBlur(wished, (0, 0), SOFT_PX)
+    clear = structure.averaged(gray, registration.COARSE_PX)
+    seen, wished = _small(clear), _small(given)
+    by = max(seen.shape) / min(max(size), registration.COARSE_PX)
+    around = _around(seen, by)
+    ground = np.float32(1.0 + GROUND_LEFT) - _ramp(clear - cv2.resize(around, clear.shape[::-1]), NO_GROUND)
+    seen, weight = (cv2.GaussianBlur(_small(one), (0, 0), by * LARGE_PX) for one in (clear * ground, ground))
+    seen /= weight
+    wished = cv2.GaussianBlur(wished, (0, 0), by * SOFT_PX)
     wished = seen + np.float32(SHARE) * (np.maximum(wished, np.float32(DUSK)) - seen)
     most = seen + np.float32(BRIGHTER)
     if sky is not None:
-        bright = cv2.GaussianBlur(cv2.resize(sky, small, interpolation=cv2.INTER_AREA), (0, 0), SOFT_PX)
+        bright = cv2.GaussianBlur(_small(sky), (0, 0), by * SOFT_PX)
         most = np.maximum(most, bright)
     wished = np.minimum(wished, most)
     finest = gray - cv2.GaussianBlur(gray, (0, 0), FINE_PX)
@@ -96,9 +100,10 @@ def tone_of(luma: NDArray[np.uint8], given: Plane, sky: Plane | None = None) -> 
     stands_out = _ramp(gray - cv2.resize(around, size), STANDS_OUT)
     made += stands_out * np.maximum(gray - made, 0.0)
     for _ in range(LIFTS):
-        lack = np.maximum(np.float32(BLACK) - made, 0.0)
-        lack = cv2.dilate(cv2.resize(lack, small, interpolation=cv2.INTER_AREA), np.ones((NEAR_PX, NEAR_PX)))
-        made += cv2.resize(cv2.GaussianBlur(lack, (0, 0), LIFT_PX), size)
+        lack = _small(np.maximum(np.float32(BLACK) - made, 0.0))
+        near = 2 * round(by * NEAR_PX / 2) + 1
+        lack = cv2.GaussianBlur(cv2.dilate(lack, np.ones((near, near))), (0, 0), by * LIFT_PX)
+        made += cv2.resize(lack, size)
     return np.asarray(made, np.float32)
 
 
@@ -118,15 +123,22 @@ def dimmed(ycc: Plane, tone: Plane, share: float) -> Plane:
 
 def warm(luma: NDArray[np.uint8]) -> Plane:
     """(h, w) float32 in [0, 1]: what stands out of an (h, w) uint8 infrared picture, people and cars."""
-    small = registration.resized(luma, registration.COARSE_PX).astype(np.float32) * np.float32(1 / 255)
-    away = luma.astype(np.float32) * np.float32(1 / 255) - cv2.resize(_around(small), luma.shape[::-1])
-    return _ramp(away, WARM)
+    gray = luma.astype(np.float32) * np.float32(1 / 255)
+    small = _small(gray)
+    around = _around(small, max(small.shape) / min(max(luma.shape), registration.COARSE_PX))
+    return _ramp(gray - cv2.resize(around, luma.shape[::-1]), WARM)
 
 
-def _around(small: Plane) -> Plane:
-    """The surroundings of every place of a picture at `registration.COARSE_PX`, at its size."""
+def _small(plane: Plane) -> Plane:
+    """(h, w) float32 at the size at which what is large is made."""
+    return structure.averaged(structure.averaged(plane, registration.COARSE_PX), SMALL_PX)
+
+
+def _around(small: Plane, by: float) -> Plane:
+    """The surroundings of every place of a picture, `by` as large as at `registration.COARSE_PX`."""
     half = tuple((side + 1) // 2 for side in small.shape[::-1])
-    blurred = cv2.GaussianBlur(cv2.resize(small, half, interpolation=cv2.INTER_AREA), (0, 0), AROUND_PX / 2)
+    blurred = cv2.resize(small, half, interpolation=cv2.INTER_AREA)
+    blurred = cv2.GaussianBlur(blurred, (0, 0), by / 2 * AROUND_PX)
     return np.asarray(cv2.resize(blurred, small.shape[::-1]), np.float32)
 
 

@@ -24,7 +24,7 @@ from irchroma.engines.recolor.look import BandLook
 from irchroma.engines.recolor.recoloring import SURE, UNSURE
 from irchroma.engines.reference import registration, structure
 from irchroma.engines.reference.dusk import dimmed, in_tone, tone_of, warm
-from irchroma.engines.reference.worth import back_in_band, sky_of, worth
+from irchroma.engines.reference.worth import back_in_band, sky_of, small_size, worth
 
 Plane = NDArray[np.float32]
 
@@ -60,6 +60,8 @@ PINK, PINK_LEFT = np.exp(1j * np.pi / 3), 0.2
 """Direction of pink in Cb + i Cr, between purple and red, and what is left of it."""
 KEPT = (0.3, 0.65)
 """Share of the infrared's edges that what is shown has, up to which it shows nothing, and all."""
+LEAST_EDGES_PX = 80
+"""Least long side at which edges are compared."""
 AROUND_PX = 3.0
 """Gaussian sigma of the surroundings whose edges count, at `registration.COARSE_PX`."""
 CLEAR_LEVELS = 3.0
@@ -231,10 +233,12 @@ def shown_of(ycc: Plane, confidence: Plane, own: Own, light: Light, taken: Taken
         sky = sky_of(shown)
         night = tone_of(own.luma, given, cast(Plane, sky * shown[0]))
         shown = dimmed(shown, night, float(wished))
-    keeps = kept(ycc[0], own.luma)
-    keeps += wished * (1.0 - keeps)  # the structure is the sensor's there
-    size = given.shape[::-1]
-    tone, color = (cv2.resize(1.0 - held * (1.0 - keeps * one), size) for one in worth(ycc, shown))
+    size, shares = given.shape[::-1], worth(ycc, shown)
+    if wished < 1:
+        keeps = kept(ycc[0], own.luma)
+        keeps += wished * (1.0 - keeps)  # the structure is the sensor's there
+        shares = keeps * shares[0], keeps * shares[1]
+    tone, color = (cv2.resize(1.0 - held * (1.0 - one), size) for one in shares)
     if wished > 0:
         color = color + wished * sky * (1.0 - color)  # half blue and half a sunset is mustard
         color *= 1.0 - wished * warm(own.luma)  # people have moved, and have none of its colors
@@ -302,20 +306,32 @@ def kept(shown: Plane, luma: NDArray[np.uint8], edges: structure.Edges | None = 
         edges: its structure at `registration.COARSE_PX`, where it is at hand.
 
     Returns:
-        Float32 in [0, 1], at `registration.COARSE_PX`.
+        Float32 in [0, 1], at the size of `worth.small_size`.
     """
     if edges is None:
-        edges = structure.Edges.of(structure.shrunk(luma, registration.COARSE_PX))
-    small = cv2.multiply(structure.shrunk(shown, registration.COARSE_PX), 255.0)
+        edges = structure.Edges.of(structure.shrunk(luma, _edges_px(luma.shape)))
+    small = cv2.multiply(structure.shrunk(shown, max(edges.squared.shape)), 255.0)
     other = structure.Edges.of(small)
-    clear = _clear(edges)
+    clear, size = _clear(edges), small_size(luma.shape)
     found, total = (
-        cv2.GaussianBlur(cv2.multiply(edges.common(one), clear), (0, 0), AROUND_PX) + np.float32(FLAT)
+        cv2.GaussianBlur(
+            cv2.resize(cv2.multiply(edges.common(one), clear), size, interpolation=cv2.INTER_AREA),
+            (0, 0),
+            AROUND_PX * max(size) / min(max(luma.shape), registration.COARSE_PX),
+        )
+        + np.float32(FLAT)
         for one in (other, edges)
     )
     low, high = KEPT
     share = np.clip((found / total - np.float32(low)) * np.float32(1 / (high - low)), 0.0, 1.0)
-    return cast(Plane, cv2.blur(share, (5, 5)))
+    return cast(Plane, cv2.blur(share, (3, 3)))
+
+
+def _edges_px(size: tuple[int, ...]) -> int:
+    """Long side at which the edges of a frame (H, W) are compared: half of its own where that is enough,
+    `registration.COARSE_PX` of one of usual size."""
+    half = max(size) // 2
+    return min(registration.COARSE_PX, half if half >= LEAST_EDGES_PX else max(size))
 
 
 def surely(matrix: registration.Matrix, luma: NDArray[np.uint8], supported: Plane | None) -> Plane:

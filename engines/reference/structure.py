@@ -119,6 +119,17 @@ def shrunk(plane: Any, long_side_px: int) -> Any:
     return cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR if factor > HARDLY else cv2.INTER_AREA)
 
 
+def averaged(plane: Plane, least_px: int) -> Plane:
+    """(h, w) float32 as means of squares of whole pixels, its long side hardly below `least_px`, or itself
+    where it is smaller: for parts of pixels OpenCV takes ten times as long."""
+    height, width = plane.shape
+    by = max(1, max(height, width) // least_px)
+    if by == 1:
+        return plane
+    size = max(1, width // by), max(1, height // by)
+    return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), np.float32)
+
+
 def spectrum(field: Field) -> Field:
     """Fourier transform of a field on a plane of twice its size, for `correlate`."""
     height, width = field.shape[:2]

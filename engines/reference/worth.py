@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.engines.reference import registration
+from irchroma.engines.reference import registration, structure
 
 Plane = NDArray[np.float32]
 
@@ -54,7 +54,7 @@ def worth(given: Plane, own: Plane) -> tuple[Plane, Plane]:
         own: (3, h, w) float32 without it.
 
     Returns:
-        Two float32 in [0, 1], the second one nowhere more, at `registration.COARSE_PX`.
+        Two float32 in [0, 1], the second one nowhere more, at the size of `small_size`.
     """
     (luma, *color), (own_luma, *own_color) = (_soft(planes) for planes in (given, own))
     chroma, own_chroma = cv2.magnitude(*color), cv2.magnitude(*own_color)
@@ -66,10 +66,15 @@ def worth(given: Plane, own: Plane) -> tuple[Plane, Plane]:
     sky = sky_of([own_luma, *own_color])
     dark = sky * _ramp(own_luma - luma, DARKER_SKY)
     tone = (1.0 - burnt) * (1.0 - hazy) * (1.0 - dark)
-    height, width = given.shape[1:]
-    factor = min(1.0, registration.COARSE_PX / max(height, width))
-    size = max(1, round(width * factor)), max(1, round(height * factor))
+    size = small_size(given.shape[1:])
     return cast(Plane, cv2.resize(tone, size)), cast(Plane, cv2.resize(tone * (1.0 - dull), size))
+
+
+def small_size(size: tuple[int, ...]) -> tuple[int, int]:
+    """Width and height at which it is said of a frame (H, W) what is shown of a reference there: half of
+    `registration.COARSE_PX`, as all of it is soft, and half of a smaller frame."""
+    factor = 0.5 * min(1.0, registration.COARSE_PX / max(size))
+    return max(1, round(size[1] * factor)), max(1, round(size[0] * factor))
 
 
 def sky_of(own: Sequence[Plane] | Plane) -> Plane:
@@ -109,13 +114,9 @@ def back_in_band(luma: Plane, own: Plane) -> Plane:
 
 
 def _soft(planes: Sequence[Plane] | Plane) -> list[Plane]:
-    """Small and blurred: by whole pixels, since OpenCV takes ten times as long for parts of some."""
-    height, width = planes[0].shape
-    side = max(height, width)
-    by = max(1, side // SOFT_SIDE_PX)
-    size = max(1, width // by), max(1, height // by)
-    sigma = SOFT_PX * max(size) / min(side, registration.COARSE_PX)
-    small = (cv2.resize(plane, size, interpolation=cv2.INTER_AREA) if by > 1 else plane for plane in planes)
+    """Small and blurred."""
+    small = [structure.averaged(plane, SOFT_SIDE_PX) for plane in planes]
+    sigma = SOFT_PX * max(small[0].shape) / min(max(planes[0].shape), registration.COARSE_PX)
     return [cast(Plane, cv2.GaussianBlur(plane, (0, 0), sigma)) for plane in small]
 
 
