@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import os
+import select
 import socket
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,7 +14,9 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from irchroma.stream.errors import SourceError, SourceFormatError, SourceLost, StreamOptionError
-from irchroma.stream.gstreamer.door import EndOfStream, GstFailure
+from irchroma.stream.frame import Frame
+from irchroma.stream.gstreamer.door import EndOfStream, GstFailure, modules
+from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.gstreamer.sample import Sample
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sources.addresses import why_unreachable
@@ -113,6 +117,8 @@ class RawSource(GstSource):
             raise StreamOptionError(f"{self._place}: expected tcp://host:port")
         self._name = "standard input" if self._place == "-" else self._place
         self._connection: socket.socket | None = None
+        self._piped_bytes, self._over = 0, False  # of standard input, whose bytes come once
+        self._known: VideoInfo | None = None
 
     def plan(self) -> SourcePlan:
         """See `GstSource.plan`."""
@@ -120,6 +126,8 @@ class RawSource(GstSource):
         require_pixels(self._name, layout.size, self._pictures.max_megapixels)
         head = f"fdsrc fd=0 name=in blocksize={_READ_BYTES}"
         properties: dict[str, Any] = {}
+        if self._place == "-":
+            self._finish_torn_frame()
         if self._net is not None:
             self._connection = self._connected(self._net.hostname or "", self._net.port or 0)
             properties = {"fd": self._connection.fileno()}
@@ -141,7 +149,43 @@ class RawSource(GstSource):
 
     def open(self) -> VideoInfo:
         """See `FrameSource.open`."""
-        return dataclasses.replace(super().open(), once=self._place == "-")
+        try:
+            self._known = dataclasses.replace(super().open(), once=self._place == "-")
+        except SourceError:
+            if self._known is None or not self._over:
+                raise
+        return self._known
+
+    def read(self, timeout_s: float) -> Frame | None:
+        """See `FrameSource.read`."""
+        return None if self._over else super().read(timeout_s)
+
+    def ended(self, frames: int, pts_ns: int) -> None:
+        """See `GstSource.ended`."""
+        self._over = self._place == "-"
+        super().ended(frames, pts_ns)
+
+    def _attach(self, coded: str, pipeline: Pipeline) -> None:
+        super()._attach(coded, pipeline)
+        if self._place == "-":
+            gst = modules()["Gst"]
+
+            def comes(_pad: Any, info: Any) -> Any:
+                self._piped_bytes += info.get_buffer().get_size()
+                return gst.PadProbeReturn.OK
+
+            pad = pipeline.element("in").get_static_pad("src")
+            pad.add_probe(gst.PadProbeType.BUFFER, comes)
+
+    def _finish_torn_frame(self) -> None:
+        """Take the rest of a frame in whose middle the pipe fell silent: all after it would be torn."""
+        while torn := self._piped_bytes % self._layout.frame_bytes:
+            if not select.select([0], [], [], self.open_timeout_s)[0]:
+                raise SourceLost(f"{self._name}: no frame within {self.open_timeout_s:g} s")
+            data = os.read(0, min(self._layout.frame_bytes - torn, _READ_BYTES))
+            if not data:
+                return
+            self._piped_bytes += len(data)
 
     def _pull(self, timeout_s: float) -> Sample | None:
         try:

@@ -71,6 +71,41 @@ def test_a_live_run_from_a_pipe_ends_with_it() -> None:
 
 
 @pytest.mark.gst
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_a_pipe_that_falls_silent_within_a_frame_goes_on_in_step_or_ends(goes_on: bool) -> None:
+    """The frames after it were torn in two, for good."""
+    reading, writing = os.pipe()
+    saved = os.dup(0)
+    os.dup2(reading, 0)
+    try:
+        source = RawSource("raw:-?size=17x13&live=1")
+        os.write(writing, COUNTS[0].tobytes() + COUNTS[1].tobytes()[:100])
+        source.open()
+        assert source.read(1) is not None
+        with pytest.raises(SourceLost, match="no frame for"):
+            source.read(0.3)
+        source.close()
+        if goes_on:
+            os.write(writing, COUNTS[1].tobytes()[100:] + COUNTS[2].tobytes())
+        else:
+            os.close(writing)
+        source.open()
+        frame = source.read(1)
+        source.close()
+    finally:
+        os.dup2(saved, 0)
+        os.close(saved)
+        os.close(reading)
+        if goes_on:
+            os.close(writing)
+    if goes_on:
+        assert frame is not None
+        np.testing.assert_array_equal(frame.pixels, COUNTS[2])
+    else:
+        assert frame is None
+
+
+@pytest.mark.gst
 def test_tcp_is_live() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         done = threading.Event()
