@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,7 @@ from irchroma.stream.picture.lettering import SMALLEST_PX, Color, boxed, fitted,
 Rgb = NDArray[np.uint8]
 
 AMBER: Color = (255, 176, 32)
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S*: ")
 
 
 def no_signal_card(size: tuple[int, int], last_rgb: Rgb | None, seconds: float, reason: str = "") -> Rgb:
@@ -20,7 +23,7 @@ def no_signal_card(size: tuple[int, int], last_rgb: Rgb | None, seconds: float, 
         size: (H, W) of the card.
         last_rgb: the last picture of any size, shown dark and blurred behind; None for a plain card.
         seconds: since the last frame.
-        reason: what is known of the cause, in a few words.
+        reason: what is known of the cause, in a few words; the source's address before it is left out.
 
     Returns:
         (H, W, 3) uint8 R'G'B', the caller's own.
@@ -32,6 +35,7 @@ def no_signal_card(size: tuple[int, int], last_rgb: Rgb | None, seconds: float, 
     small_px = max(12, round(letter_height(size) * 1.05))
     large_px = round(small_px * 2.2)
     room = width - 4 * small_px
+    reason = _ADDRESS.sub("", reason, count=1)  # it is no viewer's business, and leaves no room for what is
     title = lettered("No signal", large_px, (255, 255, 255), weight=600)
     line = fitted(f"{elapsed(seconds)}  ·  {reason}", small_px, room, 450) if reason else ""
     if not line or (line.endswith("…") and len(line) < len(elapsed(seconds)) + 10):

@@ -26,6 +26,12 @@ def test_the_time_and_the_reason_are_on_the_card() -> None:
     assert np.array_equal(no_signal_card((480, 640), None, 1.9, "a"), cards[0])
 
 
+def test_the_source_s_address_is_not_shown_in_front_of_the_reason() -> None:
+    said = "rtsp://***@10.0.0.5:554/stream: the camera refuses this user and password"
+    shown = no_signal_card((480, 640), None, 5, said)
+    assert np.array_equal(shown, no_signal_card((480, 640), None, 5, said.partition(": ")[2]))
+
+
 def test_the_last_picture_is_still_to_be_guessed_behind() -> None:
     last = np.zeros((480, 640, 3), np.uint8)
     last[:, 320:] = 255
