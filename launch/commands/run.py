@@ -33,8 +33,8 @@ EXAMPLE = """irchroma run night.mp4 --to color.mp4
   irchroma run 'test:thermal?seconds=10' --to out.mp4 --engine palette:ironbow --view side
   irchroma run --config launch/cameras.toml    (several cameras: one [[cameras]] table for each)
 
-source: a file, a folder of pictures, rtsp://.., http://.., srt://.., tcp://.., /dev/videoN, raw:FILE?size=WxH,
-        test:nir, test:thermal
+source: a file, a folder of pictures, rtsp://.., http://.., srt://.., tcp://.., /dev/videoN,
+        raw:FILE?size=WxH, test:nir, test:thermal
 sinks:  file.mp4|.mkv|.webm, rtsp://:PORT/NAME, srt://.., hls:DIR, http://:PORT, /dev/videoN, window, null
 rtsp://:PORT and http://:PORT serve this machine alone; rtsp://user:password@:PORT/NAME, --token: others too
 ${NAME} and ${file:PATH} stand for a password of the environment, of systemd's credentials, of a file"""
