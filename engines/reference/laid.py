@@ -25,9 +25,10 @@ Planes = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
 
 DETAIL_SHARE = 0.01
 """Radius below which luma is detail, as a share of the long side."""
-BRIGHTENED = (0.26, 0.36)
+BRIGHTENED = (0.23, 0.26)
 """Median Y' of a night up to which it is laid by steady light, and from which its camera has brightened it,
-lamps or none: a street lit by passing cars has 0.23, nights of a car's own camera have 0.42 to 0.56."""
+lamps or none, or it is none: a street lit by passing cars has 0.23, nights of a car's own camera have 0.42 to
+0.56, woods and an evening before a bright sky 0.26 to 0.28, whose sky is no lamp."""
 
 
 def by_steady_light(reference: Reference, thermal: bool) -> Reference:

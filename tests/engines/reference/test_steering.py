@@ -29,6 +29,7 @@ from irchroma.engines.reference.worth import BAND
 
 FRAME_NS = 33_333_333
 OPTIONS = ReferenceOptions(Path("scene.png"))
+HEIGHTS = np.repeat(np.linspace(-1.0, 1.0, 120, dtype=np.float32), 160)
 
 
 def as_reference(rgb: NDArray[np.uint8], still: bool = False) -> Reference:
@@ -107,6 +108,17 @@ def test_of_a_single_night_the_light_of_cars_is_left_out_and_of_several_pictures
     assert luma["single"] < luma["dark"] + 0.25
     looked_at = ReferenceSteering(replace(OPTIONS, careful=True), [as_reference(lit)])
     assert looked_at.references[0].rgb is lit  # the network beside it takes less of it in ways of its own
+
+
+def test_an_evening_is_laid_with_its_bright_sky_and_a_wood_as_it_is() -> None:
+    evening = np.full((120, 160, 3), (70, 68, 64), np.uint8)
+    evening[60:, 40:], evening[:40, :50] = 25, (250, 225, 190)
+    wood = np.full_like(evening, 70)
+    wood[::3], wood[:10, ::7] = 30, 240
+    for picture in (evening, wood):
+        given = as_reference(picture)
+        assert laid.Light.of(color_space.rgb_to_ycc(picture).reshape(-1, 3), HEIGHTS).by_night(True) > 0.5
+        assert laid.by_steady_light(given, thermal=True) is given
 
 
 def test_whoever_exchanges_references_waits_for_no_light_that_is_left_out(
