@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import os
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -74,6 +75,9 @@ def modules() -> dict[str, Any]:
                 gi.require_version("Gst", "1.0")
                 gi.require_version("GstVideo", "1.0")
                 from gi.repository import GLib, Gst, GstVideo
+
+                if "gi.overrides.Gst" not in sys.modules:  # without it a buffer's memory cannot be written
+                    raise ImportError("no gi.overrides.Gst")
             except (ImportError, ValueError) as error:
                 raise StreamError(
                     f"GStreamer's Python bindings are missing ({error}): run ./launch/setup,"

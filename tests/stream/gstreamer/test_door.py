@@ -59,3 +59,23 @@ extra_module("GObject", "2.0").Property
 def test_namespaces_open_without_a_warning() -> None:
     """Old names in them would warn, on the terminal of who uses the element in gst-launch too."""
     assert_silent("-W", "error", "-W", "ignore::ImportWarning", "-c", QUIET)
+
+
+WITHOUT_OVERRIDES = """
+import sys
+import gi.overrides
+from gi.repository import Gio  # GLib, GObject and Gio have theirs
+gi.overrides.__path__ = []
+from irchroma.stream.errors import StreamError
+from irchroma.stream.gstreamer.door import modules
+try:
+    modules()
+except StreamError as error:
+    sys.exit(0 if "python3-gst-1.0" in str(error) else str(error))
+sys.exit("opened")
+"""
+
+
+def test_bindings_without_gstreamer_s_own_part_are_told_and_not_used() -> None:
+    """They open, and fail at the first buffer that is written."""
+    assert_silent("-c", WITHOUT_OVERRIDES)
