@@ -319,23 +319,29 @@ struct video_luma_arguments {
     int width, height, small_width, small_height, half_width, half_height;
 };
 
+#define VIDEO_ROWS 4  // of one thread, which have the columns between models and the borders in common
+
 // Recoloring._video_luma, and neutral.keep_borders: rounded for the first time.
 PLACE void video_luma_at(const video_luma_arguments &a, int x, int y, int) {
-    long at = (long)y * a.width + x, small = (long)a.small_width * a.small_height;
+    long small = (long)a.small_width * a.small_height;
     const float range = 219.0f;  // BT.709-6, 4.6
-    float light = (float)a.luma[at], plain = light * (range / 255.0f);
-    float raised = linear(a.raised, a.half_width, a.half_height, a.width, a.height, x, y);
-    if (!a.tone) {
-        a.out[at] = to_u8(plain + raised);
-        return;
+    Neighbors half_columns = neighbors_of(x, a.half_width, a.width), columns = neighbors_of(x, a.small_width, a.width);
+    bool bordered = a.tone && any_border(*a.halved, a.half_width, a.half_height);
+    for (int row = y * VIDEO_ROWS; row < smaller((y + 1) * VIDEO_ROWS, a.height); ++row) {
+        long at = (long)row * a.width + x;
+        float light = (float)a.luma[at], plain = light * (range / 255.0f);
+        float raised = linear(a.raised, a.half_width, half_columns, neighbors_of(row, a.half_height, a.height));
+        if (!a.tone) {
+            a.out[at] = to_u8(plain + raised);
+        } else if (bordered && on_border(*a.borders, x, row, a.width, a.height)) {
+            a.out[at] = to_u8(plain + 16.0f);
+        } else {
+            Neighbors rows = neighbors_of(row, a.small_height, a.height);
+            float value = linear(a.tone, a.small_width, columns, rows) * (range / 255.0f) * light;
+            value += linear(a.tone + small, a.small_width, columns, rows) * range;
+            a.out[at] = (u8)clamped((int)to_u8(value + raised), 16, 235);
+        }
     }
-    if (any_border(*a.halved, a.half_width, a.half_height) && on_border(*a.borders, x, y, a.width, a.height)) {
-        a.out[at] = to_u8(plain + 16.0f);
-        return;
-    }
-    float value = linear(a.tone, a.small_width, a.small_height, a.width, a.height, x, y) * (range / 255.0f) * light;
-    value += linear(a.tone + small, a.small_width, a.small_height, a.width, a.height, x, y) * range;
-    a.out[at] = (u8)clamped((int)to_u8(value + raised), 16, 235);
 }
 KERNEL(video_luma)
 

@@ -61,12 +61,15 @@ PLACE Neighbors neighbors_of(int at, int from, int to) {
     return {first, first + 1, (float)(place - first * 2 * to) / (float)(2 * to)};
 }
 
-PLACE float linear(const float *values, int width, int height, int to_width, int to_height, int x, int y) {
-    Neighbors columns = neighbors_of(x, width, to_width), rows = neighbors_of(y, height, to_height);
+PLACE float linear(const float *values, int width, const Neighbors &columns, const Neighbors &rows) {
     const float *above = values + (long)rows.first * width, *below = values + (long)rows.second * width;
     float upper = above[columns.first] * (1.0f - columns.share) + above[columns.second] * columns.share;
     float lower = below[columns.first] * (1.0f - columns.share) + below[columns.second] * columns.share;
     return upper * (1.0f - rows.share) + lower * rows.share;
+}
+
+PLACE float linear(const float *values, int width, int height, int to_width, int to_height, int x, int y) {
+    return linear(values, width, neighbors_of(x, width, to_width), neighbors_of(y, height, to_height));
 }
 
 // cv2.INTER_LINEAR of 8-bit pictures: 11-bit shares, truncated where OpenCV's vector code truncates.

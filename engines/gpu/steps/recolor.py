@@ -36,6 +36,9 @@ from irchroma.engines.recolor.base_tone import (
 from irchroma.engines.recolor.look import BandLook
 from irchroma.engines.recolor.recoloring import RecolorOptions
 
+VIDEO_ROWS = 4
+"""Rows of a place of `video_luma`."""
+
 
 def find_borders(space: Workspace, steps: list[Launch], luma: DeviceArray, name: str) -> DeviceArray:
     """(8,) int32, `Borders` of borders.h, of (H, W) uint8 luma; the launches are added to `steps`."""
@@ -161,7 +164,7 @@ class RecolorSteps:
         given = {"luma": luma, "tone": tone, "raised": raised, "out": out, **small}
         given |= {"borders": borders, "halved": self._space.array("fine.borders", (8,), np.int32)}
         given |= {"width": size[1], "height": size[0], "half_width": half[1], "half_height": half[0]}
-        self._steps.append(launch("video_luma", (size[1], size[0], 1), **given))
+        self._steps.append(launch("video_luma", (size[1], -(-size[0] // VIDEO_ROWS), 1), **given))
         if frame.behind is not None:
             self._steps += behind_video_steps(self._space, frame.out, size, frame.behind, layout)
 
