@@ -313,7 +313,8 @@ class DeviceChain:
             color, steps = memory_steps(self._space, parts, news, shown)
         if laid is not None and self._options.scenery is not None:
             over = self._laid_layout.on_device(laid)
-            color, plain, laying = lay_step(self._space, over, color, self.packs)
+            own, how = (color, seen.small), (self._options.recolor, self._options.look)
+            color, plain, laying = lay_step(self._space, over, own, how, self.packs)
             steps.append(laying)
             if self._options.recolor.mode == "full" and self._options.scenery:
                 behind = Behind(over, plain, self._options.scenery)

@@ -37,6 +37,27 @@ PLACE float seen_at(const float *plane, int width, int height, int to_width, int
     return area_mean(picture, width, height, to_width, to_height, x, y);
 }
 
+struct Unknown {
+    float tone, blue, red;
+};
+
+// Y', Cb, Cr of what is not known, by its luma (BandLook.unknown).
+template <class Arguments>
+PLACE Unknown unknown_of(const Arguments &a, float luma) {
+    float above = luma - a.calm_luma;
+    if (!a.lamplit) return {luma, above * a.calm_blue, above * a.calm_red};
+    float tone = luma + a.lamp_lift * luma * (1.0f - luma) * (1.0f - luma);
+    float lamp = rise(tone, a.lamp_begins, a.lamp_full);
+    float moon = rise(tone, a.moon_begins, a.moon_full) * rise(tone, a.dark_begins, a.dark_full);
+    return {tone, a.lamp_cb * lamp + a.moon_cb * moon, a.lamp_cr * lamp + a.moon_cr * moon};
+}
+
+// How far the network's color is taken.
+template <class Arguments>
+PLACE float sureness_of(const Arguments &a, float confidence) {
+    return clamped((confidence - a.unsure) * (1.0f / (a.sure - a.unsure)), 0.0f, 1.0f);
+}
+
 // The network's color where it is sure, the sensor's gray or a palette elsewhere (Recoloring._believed);
 // no teal in the shade and no mint (shade.out_of_teal), and what is decided (decided.decide).
 PLACE void believe_at(const believe_arguments &a, int x, int y, int) {
@@ -51,16 +72,10 @@ PLACE void believe_at(const believe_arguments &a, int x, int y, int) {
         const float *from = a.color + (long)one * a.whole_width * a.whole_height;
         color[one] = seen_at(from, a.whole_width, a.whole_height, a.width, a.height, x, y);
     }
-    float share = clamped((color[3] - a.unsure) * (1.0f / (a.sure - a.unsure)), 0.0f, 1.0f);
-    float above = guide - a.calm_luma, other = guide, other_blue = above * a.calm_blue, other_red = above * a.calm_red;
-    if (a.lamplit) {
-        other += a.lamp_lift * guide * (1.0f - guide) * (1.0f - guide);
-        float lamp = rise(other, a.lamp_begins, a.lamp_full);
-        float moon = rise(other, a.moon_begins, a.moon_full) * rise(other, a.dark_begins, a.dark_full);
-        other_blue = a.lamp_cb * lamp + a.moon_cb * moon;
-        other_red = a.lamp_cr * lamp + a.moon_cr * moon;
-    }
-    float tone = other + share * (color[0] - other);
+    float share = sureness_of(a, color[3]);
+    Unknown other = unknown_of(a, guide);
+    float other_blue = other.blue, other_red = other.red;
+    float tone = other.tone + share * (color[0] - other.tone);
     float cb = color[1], cr = color[2];
     if (a.unmixes) {
         float kept = 1.0f - (1.0f - rise(tone, a.sky_tone_begins, a.sky_tone_full)) * rise(cb, a.sky_blue_begins, a.sky_blue_full);

@@ -1,8 +1,10 @@
 // A reference of the scene over the frame's color, and its picture behind the frame's (steering.py, laid.py).
-#include "sampling.h"
+#include "sampling.h"  // and `unknown_of`, which stands in recolor.cu
 
 struct lay_color_arguments {
+    const int *laid;     // (1): 0 where nothing is laid over this frame, which then stays as it is
     const float *color;  // (4, height, width): Y', Cb, Cr, confidence
+    const u8 *small;     // (height, width): the sensor's luma
     const float *given;  // (3, height, width): the reference's Y', Cb, Cr
     const float *share;  // (height, width): how far the reference is taken
     float *out;          // (5, height, width): with the share
@@ -10,6 +12,10 @@ struct lay_color_arguments {
     int width, height;
     int video;         // 1: of video
     int to_video[12];  // (3, 4) in parts of 1024: what R', G', B' add to each of those, and what else does
+    float unsure, sure, calm_blue, calm_red, calm_luma;  // see `believe`
+    int lamplit;
+    float lamp_lift, lamp_cb, lamp_cr, moon_cb, moon_cr;
+    float lamp_begins, lamp_full, moon_begins, moon_full, dark_begins, dark_full;
 };
 
 // color_space.ycc_to_rgb, one of R', G', B'.
@@ -29,7 +35,13 @@ PLACE void lay_color_at(const lay_color_arguments &a, int x, int y, int z) {
     }
     float own = a.color[z * plane + at];
     float wished = z < 3 ? a.given[z * plane + at] : 1.0f;
-    a.out[z * plane + at] = own + (wished - own) * a.share[at];
+    if (*a.laid && z < 3) {  // what is shown without it (shown.shown_alone)
+        Unknown other = unknown_of(a, (float)a.small[at] * (float)(1.0 / 255));
+        float instead = z == 0 ? other.tone : z == 1 ? other.blue : other.red;
+        own = instead + sureness_of(a, a.color[3 * plane + at]) * (own - instead);
+    }
+    float made_of_both = own + (wished - own) * a.share[at];
+    a.out[z * plane + at] = *a.laid && z == 3 ? fmaxf(made_of_both, a.sure) : made_of_both;
     if (z == 3) return;
     float level = a.given[at], cb = a.given[plane + at], cr = a.given[2 * plane + at];
     int made;

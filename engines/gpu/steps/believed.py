@@ -36,7 +36,6 @@ def believed(
     made = space.array("color.believed", (4, height, width))
     parts = look.unmixed or look.shade is not None
     counts = space.array("heat.counts", (4, 256), np.int32) if parts else None
-    blue, red = look.calm(options.instead)
     full, none = look.shade or (-2.0, -1.0)  # as dark is nothing
     mint = shade.MINT if look.shade else (2.0, 3.0)  # as yellow is nothing
     steps.append(
@@ -53,11 +52,7 @@ def believed(
             steered=int(color.shape[0] > 4),
             unsure=options.unsure,
             sure=options.sure,
-            calm_blue=blue,
-            calm_red=red,
-            calm_luma=look.calm_luma,
-            lamplit=int(look.lamplit and blue != 0),
-            **night.lamps(),
+            **unknown(look, options),
             shade_full=full,
             shade_none=none,
             shade_green=shade.GREEN,
@@ -130,6 +125,13 @@ def _steered(color: DeviceArray) -> dict[str, Any]:
     if color.shape[0] > 4:
         share = color.part(4 * 4 * height * width, (height, width), np.float32)
     return {"steered": share, "whole_width": width, "whole_height": height}
+
+
+def unknown(look: BandLook, options: RecolorOptions) -> dict[str, Any]:
+    """What is shown of what is not known, as kernels take it."""
+    blue, red = look.calm(options.instead)
+    lamps = {"lamplit": int(look.lamplit and blue != 0), **night.lamps()}
+    return {"calm_blue": blue, "calm_red": red, "calm_luma": look.calm_luma, **lamps}
 
 
 def between(**pairs: tuple[float, float]) -> dict[str, float]:

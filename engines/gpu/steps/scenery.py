@@ -18,9 +18,12 @@ from numpy.typing import NDArray
 
 from irchroma.engines.gpu.device import Block, DeviceArray, Workspace
 from irchroma.engines.gpu.kernels.source import Launch, launch
+from irchroma.engines.gpu.steps.believed import unknown
 from irchroma.engines.gpu.steps.filters import half_of
 from irchroma.engines.gpu.steps.i420 import Layout, packed_arguments, packed_bytes
 from irchroma.engines.recolor.color_space import rgb_to_video_in_1024ths
+from irchroma.engines.recolor.look import BandLook
+from irchroma.engines.recolor.recoloring import SURE, UNSURE, RecolorOptions
 from irchroma.engines.reference.laid import Laid, Laying, detail_radius_px
 
 
@@ -36,6 +39,7 @@ class LaidLayout(Block):
     def __init__(self, size: tuple[int, int], work: tuple[int, int], video: bool = False) -> None:
         self.size, self.work, self.video = size, work, video
         parts: dict[str, tuple[tuple[int, ...], Any]] = {
+            "laid": ((1,), np.int32),
             "share": (work, np.float32),
             "given": ((3, *work), np.float32),
             "support": (work, np.float32),
@@ -73,10 +77,11 @@ class LaidWriter:
         if laying is None:
             if self._blank:
                 return 0
-            parts["share"][...] = 0
+            parts["laid"][...] = parts["share"][...] = 0
             self._blank = True
             return layout.nbytes_up_to("share")
         self._blank = False
+        parts["laid"][...] = 1
         np.copyto(parts["share"], laying.share)
         last = "share"
         if laying.ycc is not self._given:
@@ -110,7 +115,11 @@ class Behind:
 
 
 def lay_step(
-    space: Workspace, parts: dict[str, DeviceArray], color: DeviceArray, video: bool = False
+    space: Workspace,
+    parts: dict[str, DeviceArray],
+    own: tuple[DeviceArray, DeviceArray],
+    how: tuple[RecolorOptions, BandLook],
+    video: bool = False,
 ) -> tuple[DeviceArray, DeviceArray, Launch]:
     """(5, h, w) float32 color with the reference over `color`, its share last; `Behind.plain`; and the launch
     of both.
@@ -118,15 +127,18 @@ def lay_step(
     Args:
         space: of what is made.
         parts: of `LaidLayout`.
-        color: (4, h, w) float32: Y', Cb, Cr and confidence; not written to.
+        own: (4, h, w) float32: Y', Cb, Cr and confidence; (h, w) uint8 luma; neither is written to.
+        how: what is not sure is shown, over which the reference is laid.
         video: see `LaidLayout`.
     """
+    color, small = own
     _, height, width = color.shape
     made, plain = (
         space.array("laid.color", (5, height, width)),
         space.array("laid.plain", (3, height, width), np.uint8),
     )
-    given: dict[str, Any] = {"color": color, "given": parts["given"], "share": parts["share"]}
+    given: dict[str, Any] = {name: parts[name] for name in ("laid", "given", "share")}
+    given |= {"color": color, "small": small, "unsure": UNSURE, "sure": SURE, **unknown(how[1], how[0])}
     given |= {"out": made, "plain": plain, "video": int(video), "to_video": rgb_to_video_in_1024ths()}
     return made, plain, launch("lay_color", (width, height, 5), **given, width=width, height=height)
 

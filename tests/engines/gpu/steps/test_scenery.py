@@ -19,8 +19,11 @@ from irchroma.engines.gpu.steps.scenery import (
     lay_step,
 )
 from irchroma.engines.recolor import color_space
+from irchroma.engines.recolor.look import BandLook
+from irchroma.engines.recolor.recoloring import SURE, RecolorOptions
 from irchroma.engines.reference.laid import Laid, Laying, Scenery
 from irchroma.engines.reference.pictures import Reference
+from irchroma.engines.reference.shown import shown_alone
 
 Plane = NDArray[np.float32]
 SIZE, WORK = (481, 642), (240, 320)
@@ -50,23 +53,29 @@ def block(layout: LaidLayout) -> NDArray[np.uint8]:
     return np.zeros(layout.nbytes, np.uint8)
 
 
+@pytest.mark.parametrize("lamplit", [True, False])
 @pytest.mark.parametrize("still", [True, False])
-def test_color_and_picture_are_those_of_the_cpu(on_device: OnDevice, still: bool) -> None:
+def test_color_and_picture_are_those_of_the_cpu(on_device: OnDevice, still: bool, lamplit: bool) -> None:
     given, rgb, (ycc, confidence) = laying(3, still), frame(), color()
     layout = LaidLayout(SIZE, WORK)
     host = block(layout)
     LaidWriter(layout, host).write(given)
     parts = layout.on_device(on_device.put(host))
     both = on_device.put(np.concatenate([ycc.transpose(2, 0, 1), confidence[None]]))
-    made, plain, laid = lay_step(on_device.space, parts, both)
+    luma, look = daytime_scene.draw(9, WORK)[1], BandLook(lamplit=lamplit)
+    own = both, on_device.put(luma)
+    made, plain, laid = lay_step(on_device.space, parts, own, (RecolorOptions(), look))
     out = on_device.room((*SIZE, 3), np.uint8)
     behind = Behind(parts, plain, 0.8)
     on_device.run(laid, *behind_steps(on_device.space, on_device.put(rgb), behind, out))
 
     steered = on_device.get(made)
     share = given.share[..., None]
-    np.testing.assert_allclose(steered[:3].transpose(1, 2, 0), ycc + (given.ycc - ycc) * share, atol=1e-6)
-    np.testing.assert_allclose(steered[3], confidence + (1 - confidence) * given.share, atol=1e-6)
+    alone = shown_alone(ycc, confidence, luma, look)
+    assert np.abs(alone - ycc).max() > 0.1, "the network is sure of all of it"
+    np.testing.assert_allclose(steered[:3].transpose(1, 2, 0), alone + (given.ycc - alone) * share, atol=1e-6)
+    sure = np.maximum(confidence + (1 - confidence) * given.share, SURE)
+    np.testing.assert_allclose(steered[3], sure, atol=1e-6)
     np.testing.assert_array_equal(steered[4], given.share)
     expected = Scenery(given.laid, given.ycc, given.share * np.float32(0.8)).put_behind(rgb)
     assert np.abs(expected.astype(int) - rgb).mean() > 10, "the scene lies behind nothing"
@@ -88,7 +97,8 @@ def test_behind_a_packed_picture_it_is_what_the_cpu_puts_behind_video(
     LaidWriter(where, host).write(given)
     parts = where.on_device(on_device.put(host))
     both = on_device.put(np.concatenate([ycc.transpose(2, 0, 1), confidence[None]]))
-    _, plain, laid = lay_step(on_device.space, parts, both, video=True)
+    own = both, on_device.room(WORK, np.uint8)
+    _, plain, laid = lay_step(on_device.space, parts, own, (RecolorOptions(), BandLook()), video=True)
     luma, *chroma = cv2.split(color_space.rgb_to_video(daytime_scene.draw(5, size, 200)[0]))
     before = (luma, *(np.ascontiguousarray(plane[::2, ::2]) for plane in chroma))
     halves = np.stack(before[1:], -1 if layout == "nv12" else 0)
