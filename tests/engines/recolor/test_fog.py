@@ -14,8 +14,8 @@ from irchroma.engines.recolor.look import BandLook
 from irchroma.engines.recolor.recoloring import Recoloring, RecolorOptions
 
 Plane = NDArray[np.float32]
-SIZE = (96, 128)
-FAR = np.s_[:16]
+SIZE = (192, 256)
+FAR = np.s_[:32]
 GREEN, BLUE = (-0.04, -0.03), (0.035, -0.03)
 
 
@@ -34,13 +34,13 @@ def test_the_far_end_of_a_dark_meadow_is_as_green_as_the_near_one(halved: bool) 
     fog.out_of_fog((tone, cb, cr), guide, halved)
     assert np.allclose(cb[FAR], GREEN[0], atol=2e-3)
     assert np.allclose(cr[FAR], GREEN[1], atol=2e-3)
-    assert np.allclose(cb[16:], GREEN[0])
-    assert np.allclose(cr[16:], GREEN[1])
+    assert np.allclose(cb[32:], GREEN[0])
+    assert np.allclose(cr[32:], GREEN[1])
 
 
 def test_a_lake_a_sky_a_forest_s_depth_and_what_lies_beside_no_green_stay_blue() -> None:
     (tone, cb, cr), guide = meadow()
-    cb[16:], cr[16:] = 0.0, 0.0
+    cb[32:], cr[32:] = 0.0, 0.0
     fog.out_of_fog((tone, cb, cr), guide, False)
     assert np.allclose(cb[FAR], BLUE[0])
     (tone, cb, cr), guide = meadow()
@@ -55,7 +55,7 @@ def test_a_lake_a_sky_a_forest_s_depth_and_what_lies_beside_no_green_stay_blue()
 
 def test_blue_goes_little_by_little_as_its_luma_is_more_of_it() -> None:
     left = []
-    for rows in range(8, 60):
+    for rows in range(16, 120, 2):
         (tone, cb, cr), guide = meadow()
         cb[:rows], cr[:rows] = BLUE
         fog.out_of_fog((tone, cb, cr), guide, False)
@@ -63,16 +63,16 @@ def test_blue_goes_little_by_little_as_its_luma_is_more_of_it() -> None:
     assert left[0] == pytest.approx(GREEN[0], abs=2e-3)
     assert left[-1] == pytest.approx(BLUE[0])
     assert np.diff(left).min() > -1e-3
-    assert np.diff(left).max() < 0.016  # of four rows one is counted
+    assert np.diff(left).max() < 0.016  # of eight rows one is counted
 
 
 def test_how_far_it_goes_is_said_place_by_place() -> None:
     (tone, cb, cr), guide = meadow()
     strength = np.ones(SIZE, np.float32)
-    strength[:, :64] = 0
+    strength[:, :128] = 0
     fog.out_of_fog((tone, cb, cr), guide, False, strength)
-    assert np.allclose(cb[FAR][:, :64], BLUE[0])
-    assert np.allclose(cb[FAR][:, 64:], GREEN[0], atol=2e-3)
+    assert np.allclose(cb[FAR][:, :128], BLUE[0])
+    assert np.allclose(cb[FAR][:, 128:], GREEN[0], atol=2e-3)
 
 
 def test_near_infrared_pictures_are_without_it_and_a_reference_s_color_stays() -> None:
