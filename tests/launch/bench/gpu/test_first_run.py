@@ -156,6 +156,22 @@ def test_without_a_gpu_every_step_says_why_it_is_not_here(tmp_path: Path) -> Non
     assert str(len(ALL_BUT_FACTS)) in done.stdout
 
 
+def test_a_python_without_what_all_steps_need_is_told_so_in_one_line(tmp_path: Path) -> None:
+    bare = tmp_path / "python"
+    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n', encoding="utf-8")
+    bare.chmod(0o755)
+    done = subprocess.run(
+        [str(ROOT / "launch" / "first_gpu_run"), "--list"],
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        env={"PATH": "/usr/bin:/bin", "IRCHROMA_PYTHON": str(bare), "HOME": str(tmp_path)},
+    )
+    assert done.returncode == 69
+    (said,) = done.stderr.splitlines()
+    assert f"{bare} lacks numpy cv2" in said
+
+
 ALL_BUT_FACTS = [step.name for step in plan_steps("torch") if step.name != "facts"]
 
 
