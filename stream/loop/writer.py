@@ -232,7 +232,7 @@ class SinkWriter:
 
     def _work(self, generation: int, first: bool) -> None:
         delay_s = self._deadlines.first_delay_s
-        opened, opened_s = False, -math.inf
+        opened, opened_s = False, math.inf
         try:
             while not self._ending.is_set() or first:
                 sink = self._sink
@@ -243,7 +243,7 @@ class SinkWriter:
                             return
                         delay_s = min(2 * delay_s, self._deadlines.longest_delay_s)
                         sink = self._sink = self._made_again(generation, sink)
-                    opened = True
+                    opened, opened_s = True, math.inf  # what does not open has not held, whatever held before
                     self._call(generation, partial(sink.open, self._info, self._size))
                     self._note_open(first)
                     opened_s = time.monotonic()

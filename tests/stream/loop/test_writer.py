@@ -160,6 +160,34 @@ def test_what_opens_and_is_lost_at_once_is_tried_ever_more_seldom_and_said_once(
     assert [line.levelname for line in losses].count("WARNING") == 1
 
 
+@pytest.mark.parametrize("lost_by", ["failing", "hanging"])
+def test_what_held_and_then_cannot_be_opened_is_tried_ever_more_seldom(lost_by: str) -> None:
+    """A try began anew at the first delay each time, as if the sink had held since its earlier opening."""
+    tried_s: list[float] = []
+
+    class Refusing(MemorySink):
+        def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
+            tried_s.append(time.monotonic())
+            raise SinkError("no route to the server")
+
+    class Holding(MemorySink):
+        def write(self, pixels: Pixels, pts_ns: int, duration_ns: int) -> None:
+            if time.monotonic() - began_s > 0.4:
+                raise SinkError("gone")
+
+    first = Holding() if lost_by == "failing" else Hanging("write")
+    writer = SinkWriter(
+        first, "rtmp", Refusing, SinkDeadlines(hung_s=0.3, first_delay_s=0.01, longest_delay_s=0.3)
+    )
+    began_s = time.monotonic()
+    writer.open(LIVE, (4, 6))
+    until(lambda: len(tried_s) >= 7 or writer.put(picture(1)) is not None)
+    assert tried_s[6] - tried_s[0] > 0.02 + 0.04 + 0.08 + 0.16 + 0.3 + 0.3
+    if isinstance(first, Hanging):
+        first.let_go.set()
+    writer.finish()
+
+
 @pytest.mark.parametrize("keeps", [True, False])
 def test_a_recording_that_is_lost_at_the_end_has_failed(keeps: bool) -> None:
     class Taking(MemorySink):
