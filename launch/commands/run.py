@@ -11,6 +11,7 @@ from typing import Any
 
 from irchroma.launch.config import to_toml
 from irchroma.launch.measured import SHOWN
+from irchroma.launch.run.cameras import cameras_toml, has_cameras, load_cameras
 from irchroma.launch.run.control.rereading import Reread, reread_all
 from irchroma.launch.run.feeds import run_cameras
 from irchroma.launch.run.loading import load_ahead
@@ -19,7 +20,6 @@ from irchroma.launch.run.monitoring.notices import ServiceNotices, idle_since
 from irchroma.launch.run.outputs import places, require_outputs, require_recording, require_writable
 from irchroma.launch.run.process import set_up, settle_threads, spared_pauses, stop_on_signals, tune_process
 from irchroma.launch.run.settings import flags as run_flags
-from irchroma.launch.run.settings.cameras import cameras_toml, has_cameras, load_cameras
 from irchroma.launch.run.settings.options import load, require
 from irchroma.launch.run.settings.passwords import explanation, masked, revealed
 from irchroma.launch.run.wiring import build_loop

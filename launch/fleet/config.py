@@ -9,7 +9,7 @@ from typing import Any
 
 from irchroma.launch.config import ConfigError, from_table, load_toml, parse_toml, to_toml
 from irchroma.launch.fleet.placement import Camera
-from irchroma.launch.run.settings.cameras import CameraRun, read_cameras
+from irchroma.launch.run.cameras import CameraRun, read_cameras
 from irchroma.launch.run.settings.passwords import masked
 
 _COST = {"cpu": 0.5, "gpu": 0.02}

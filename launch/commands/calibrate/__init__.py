@@ -1,1 +1,1 @@
-"""`irchroma calibrate WHAT`, one file for each WHAT."""
+"""`irchroma calibrate WHAT`: the command, and most of WHAT in a file of its own."""

@@ -1,1 +1,1 @@
-"""What is asked of a run: its options, the flags that set them, files of several cameras, passwords."""
+"""What is asked of a run: its options, the flags that set them, passwords. Imports nothing else of `launch.run`."""

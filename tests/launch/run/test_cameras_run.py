@@ -20,8 +20,8 @@ from tests.waiting import free_port, wait_for
 from irchroma.engines.network.network import installed
 from irchroma.launch.cli import main
 from irchroma.launch.run.automatic import Governor
+from irchroma.launch.run.cameras import load_cameras
 from irchroma.launch.run.feeds import CamerasRun
-from irchroma.launch.run.settings.cameras import load_cameras
 from irchroma.stream.errors import SourceError
 from irchroma.stream.loop.loop import Loop
 from irchroma.stream.sources.rtsp_source import RtspOptions, RtspSource

@@ -16,8 +16,8 @@ from irchroma.engines.network.network import NetworkOptions, installed
 from irchroma.engines.network.sharing import SharedPool
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.launch.progress import Progress
+from irchroma.launch.run.cameras import CameraRun
 from irchroma.launch.run.feeds import CameraFeed, CamerasProgress
-from irchroma.launch.run.settings.cameras import CameraRun
 from irchroma.launch.run.wiring import Shared
 from irchroma.stream.loop.guarded import GuardedColorizer
 

@@ -8,8 +8,8 @@ import pytest
 
 from irchroma.launch.cli import main
 from irchroma.launch.config import ConfigError
-from irchroma.launch.run.settings import cameras as cameras_config
-from irchroma.launch.run.settings.cameras import CamerasConfig, cameras_toml, has_cameras, load_cameras
+from irchroma.launch.run import cameras as cameras_config
+from irchroma.launch.run.cameras import CamerasConfig, cameras_toml, has_cameras, load_cameras
 from irchroma.launch.run.settings.passwords import revealed
 from irchroma.stream.sinks.open_sink import sink_place
 
@@ -182,7 +182,7 @@ def test_a_camera_does_not_read_what_another_writes(tmp_path: Path) -> None:
 
 
 def test_the_example_is_a_configuration() -> None:
-    example = Path(cameras_config.__file__).parents[2] / "cameras.toml"
+    example = Path(cameras_config.__file__).parents[1] / "cameras.toml"
     assert has_cameras(example)
     config = load_cameras(example, {})
     assert [camera.name for camera in config.cameras] == ["gate", "yard", "roof"]
