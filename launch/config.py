@@ -231,7 +231,7 @@ def _scalar(value: Any, kind: Any, where: str) -> Any:
 def _at_home(text: str) -> str:
     """With the home folder for `~/` at its head, as a shell would have it, which sees no configuration file
     and leaves `--to=~/night.mp4` as it is."""
-    scheme = "hls:" if text.startswith("hls:~") else ""
+    scheme = next((scheme for scheme in ("hls:", "raw:") if text.startswith(f"{scheme}~/")), "")
     name = text.removeprefix(scheme)
     return scheme + os.path.expanduser(name) if name.startswith("~/") else text
 

@@ -128,7 +128,7 @@ def _color(args: argparse.Namespace) -> int:
         if colored:
             print(f"{where}: {colored} picture{'s' * (colored != 1)}, {', '.join(still.names)}")
         if args.input.is_dir() and (others := other_entries(args.input)):
-            print(f"{args.input}: left out what is no picture: {', '.join(others)}")
+            print(f"{args.input}: left out what is no picture, or lies in a folder: {', '.join(others)}")
         if repair is not None and repair.unmarked:
             print(f"{repair.unmarked} without a mask of its name, or with an empty one: not repaired")
         if still.unlike:

@@ -79,6 +79,7 @@ def load_fleet(path: Path) -> FleetConfig:
         raise ConfigError(f"{path}: fleet: expected a table, got {own!r}")
     usual = _cost(own.pop("cost", _COST), "fleet.cost")
     options = from_table(FleetOptions, own, where="fleet.")
+    _refuse_homes(table, "")
     entries = table["cameras"] if isinstance(table["cameras"], list) else []
     said = [
         {key: entry.pop(key, None) for key in ("group", "cost")}
@@ -103,6 +104,18 @@ def read_camera(text: str, node: str) -> CameraRun:
     """One camera's configuration on the machine `node`."""
     run = from_table(CameraRun, parse_toml(text, "a camera"))
     return replace(run, to=tuple(sink.replace("{node}", node) for sink in run.to))
+
+
+def _refuse_homes(value: Any, where: str) -> None:
+    """`~/` is the home of whoever reads it: here that of this machine, not of the one with the camera."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _refuse_homes(inner, f"{where}.{key}" if where else key)
+    elif isinstance(value, list):
+        for inner in value:
+            _refuse_homes(inner, where)
+    elif isinstance(value, str) and value.startswith(("~/", "hls:~/", "raw:~/")):
+        raise ConfigError(f"{where}: {value} is in another folder on each machine: write the whole path")
 
 
 def _cost(told: Any, where: str) -> dict[str, float]:

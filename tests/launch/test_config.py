@@ -84,10 +84,10 @@ def test_keys_left_out_keep_the_base(tmp_path: Path) -> None:
 def test_a_name_in_the_home_folder_is_found_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """No shell sees a configuration file, and none expands `--to=~/a.mp4`."""
     monkeypatch.setenv("HOME", "/home/me")
-    names = ["~/a.mp4", "hls:~/web", "~a.mp4", "rtsp://:8554/~/a", "/b/~/c"]
+    names = ["~/a.mp4", "hls:~/web", "raw:~/c?size=4x2", "~a.mp4", "rtsp://:8554/~/a", "/b/~/c"]
     found = from_table(Outer, {"name": "~/clips", "to": names})
     assert found.name == "/home/me/clips"
-    assert found.to == ("/home/me/a.mp4", "hls:/home/me/web", *names[2:])
+    assert found.to == ("/home/me/a.mp4", "hls:/home/me/web", "raw:/home/me/c?size=4x2", *names[3:])
 
 
 def test_files_that_are_no_toml_are_named(tmp_path: Path) -> None:

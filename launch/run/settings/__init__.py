@@ -1,1 +1,1 @@
-"""What is asked of a run: its options, the flags that set them, passwords. Imports nothing else of `launch.run`."""
+"""What is asked of a run: options, the flags that set them, passwords. Imports no other part of a run."""

@@ -266,6 +266,7 @@ def test_a_fleet_s_file_is_one_of_several_cameras_with_costs(tmp_path: Path) -> 
         ("${GATE}", "secret", "holds a password"),
         ("cpu = 0.25", "cpu = 0", "expected a share for each kind"),
         ("[fleet]", "[fleet]\nadress = 'auto'", "adress"),
+        ("hls:/srv/{node}", "hls:~", r"cameras\.to: hls:~/gate is in another folder on each machine"),
         ("[fleet]", "[fleet]\ncameras_per_process = 0", "expected 1 or more"),
     ],
 )
