@@ -391,6 +391,9 @@ def _halved(values: NDArray[Scalar]) -> NDArray[Scalar]:
 
 def _mix(values: Plane, others: Plane | float, share: Any) -> None:
     """In place, (h, w) float32: the values where `share` is 1, the others where it is 0."""
+    if isinstance(others, float) and others == 0.0:  # gray, which most that is not sure is shown as
+        values *= share
+        return
     values -= others
     values *= share
     values += others
