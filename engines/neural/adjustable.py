@@ -94,7 +94,9 @@ class AdjustableColorizer:
         self._band = catalog.band_of(options.engine, options.size)
         self._given: GivenPicture | None = None
         if options.engine == catalog.REFERENCE.name:
-            self._given = GivenPicture(self._band, options.network, options.reference_strength)
+            self._given = GivenPicture(
+                self._band, options.network, options.reference_strength, instead=options.recolor.instead
+            )
         self._networks: dict[_Key, Network] = {}
         self._asked: dict[_Key, tuple[Path, NetworkOptions]] = {}
         self._networks[_key(first)] = self._open(first)

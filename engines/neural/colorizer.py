@@ -155,7 +155,10 @@ class NeuralColorizer:
         reference, strength = self.options.reference, self.options.reference_strength
         references = load_references(reference) if reference is not None else []
         if exemplar and network is None:
-            self.network = by_reference(self.network, self._band, self.options.network, strength, graphs)
+            instead = self.options.recolor.instead
+            self.network = by_reference(
+                self.network, self._band, self.options.network, strength, graphs, instead
+            )
         self._given = self.network.given if isinstance(self.network, ExemplarNetwork) else None
         if self._given is not None and references:
             self._given.give(references[0])
@@ -172,8 +175,7 @@ class NeuralColorizer:
         self._steered: SteeredColor | None = None
         if reference is not None:
             steered = ReferenceOptions(reference, careful=exemplar, steady=self.options.steady).at(strength)
-            instead = self.options.recolor.instead
-            shown = look if instead == "auto" else replace(look, instead=instead)
+            shown = look.showing(self.options.recolor.instead)
             steered = replace(steered, own_tone=look.unlit is None, look=shown)
             self._steering = ReferenceSteering(steered, references, make_nice if self._beside else None)
             self._steered = SteeredColor(self._steering, self.options.temporal.color_every)

@@ -19,6 +19,7 @@ from irchroma.engines.network.sharing import NetworkSeat
 from irchroma.engines.neural.given_picture import Encoded, GivenPicture, OpenGraph
 from irchroma.engines.neural.tokens import CELL_PX, places
 from irchroma.engines.recolor import guided
+from irchroma.engines.recolor.look import Unsure
 from irchroma.engines.reference.shown import Light, Own, Taken, shown_of
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,6 @@ class ExemplarNetwork:
         self._own, self.given = own, given
         self._frames: Graph = opener(catalog.weights_path(catalog.REFERENCE.name, given.band), options)
         self._early = _early_of(own, self._frames)
-        self._look = catalog.look_of(catalog.REFERENCE.name, given.band)
         self._size: tuple[int, int] | None = None
         given.attend(self)
 
@@ -113,7 +113,7 @@ class ExemplarNetwork:
         """What of the answer is shown, by a strength of up to 1, and as far as the scene is known to be the
         reference's."""
         luma = np.asarray(cv2.convertScaleAbs(frame["luma"][0, 0], alpha=255.0), np.uint8)
-        own = Own(frame["own"][0], frame["sureness"][0, 0], luma, self._look)
+        own = Own(frame["own"][0], frame["sureness"][0, 0], luma, self.given.look)
         ycc, confidence = shown_of(answer["ycc"][0], answer["confidence"][0, 0], own, light, of_it)
         if (strength := np.float32(self.given.strength)) < 1:
             without = own.as_shown()
@@ -209,15 +209,20 @@ def _early_of(own: Network, frames: Graph) -> KnowsEarly | None:
 
 
 def by_reference(
-    own: Network, band: str, options: NetworkOptions, strength: float, opener: OpenGraph = open_graph
+    own: Network,
+    band: str,
+    options: NetworkOptions,
+    strength: float,
+    opener: OpenGraph = open_graph,
+    instead: Unsure = "auto",
 ) -> ExemplarNetwork:
-    """A band's network with one that looks at a reference, and a reference of its own.
+    """A band's network with one that looks at a reference, and a reference of its own; see `GivenPicture`.
 
     Raises:
         EngineUnavailable, EngineOptionError: as of both; the band's network is closed then.
     """
     try:
-        given = GivenPicture(band, options, strength, opener)
+        given = GivenPicture(band, options, strength, opener, instead)
         try:
             return ExemplarNetwork(own, given, options, opener)
         except BaseException:

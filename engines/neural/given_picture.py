@@ -15,6 +15,7 @@ from irchroma.engines import catalog
 from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.network.network import Graph, NetworkOptions, Tensor, open_graph
 from irchroma.engines.neural.tokens import CELL_PX, encode, encoded_size
+from irchroma.engines.recolor.look import Unsure
 from irchroma.engines.recolor.recoloring import Recoloring
 from irchroma.engines.reference.laid import in_calm_colors
 from irchroma.engines.reference.mood import Mood, MoodOverFrames, Plane
@@ -72,10 +73,16 @@ class GivenPicture:
     Attributes:
         encoded: the picture in use; None for none.
         strength: how much it counts, [0, `STRONGEST`].
+        look: of the band by a reference, with what is wished for where color is not known.
     """
 
     def __init__(
-        self, band: str, options: NetworkOptions, strength: float = 1.0, opener: OpenGraph = open_graph
+        self,
+        band: str,
+        options: NetworkOptions,
+        strength: float = 1.0,
+        opener: OpenGraph = open_graph,
+        instead: Unsure = "auto",
     ) -> None:
         """Load the encoder; without a picture to begin with.
 
@@ -84,6 +91,7 @@ class GivenPicture:
             options: runtime, threads, cache; the graph runs in float32.
             strength: how much the picture counts.
             opener: loads the graph.
+            instead: see `RecolorOptions`.
 
         Raises:
             EngineUnavailable: weights or runtime are not here.
@@ -91,6 +99,7 @@ class GivenPicture:
         """
         self.band, self.strength = band, checked_strength(strength)
         self.encoded: Encoded | None = None
+        self.look = catalog.look_of(catalog.REFERENCE.name, band).showing(instead)
         frames = catalog.weights_path(catalog.REFERENCE.name, band)
         self._pictures: Graph = opener(frames.with_name(f"{frames.stem}_picture.onnx"), options)
         self._encoding, self._asking = threading.Lock(), threading.Lock()
@@ -139,8 +148,7 @@ class GivenPicture:
             pts_ns: see `counts_at`.
         """
         counts = self.counts_at(pts_ns)
-        by_reference = catalog.look_of(catalog.REFERENCE.name, self.band)
-        recoloring.look = by_reference if counts > 0 else recoloring.other_look
+        recoloring.look = self.look if counts > 0 else recoloring.other_look
         recoloring.other_share = 1.0 - counts if counts > 0 else 0.0
         recoloring.mood = self.lay_mood
 
@@ -199,8 +207,7 @@ class GivenPicture:
     def _encoded(self, reference: Reference | None) -> Encoded | None:
         if reference is None:
             return None
-        calm = catalog.look_of(catalog.REFERENCE.name, self.band).unlit is None
-        tokens = encode(in_calm_colors(reference) if calm else reference, self._pictures)
+        tokens = encode(in_calm_colors(reference) if self.look.unlit is None else reference, self._pictures)
         trusted = tokens["bias"].ravel() == 0.0
         cells = tokens["values"][0]
         cells = cells[trusted] if trusted.any() else cells

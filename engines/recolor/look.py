@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -51,6 +51,10 @@ class BandLook:
     instead: Literal["gray", "palette"] = "gray"
     calm_luma: float = 0.5
     lamplit: bool = False
+
+    def showing(self, instead: Unsure) -> BandLook:
+        """The same with what `RecolorOptions.instead` wishes for as its own."""
+        return self if instead == "auto" else replace(self, instead=instead)
 
     def unknown(
         self, luma: Plane, instead: Unsure, said: float = 1.0

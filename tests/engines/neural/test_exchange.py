@@ -1,4 +1,4 @@
-"""At an exchange of references nothing that is done to the color jumps."""
+"""At an exchange of references nothing that is done to the color jumps, nor what is shown for it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ import pytest
 from tests import daytime_scene
 
 from irchroma.engines.network.network import NetworkOptions, installed
+from irchroma.engines.neural.adjustable import AdjustableColorizer
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.engines.neural.exemplar import ExemplarNetwork
+from irchroma.engines.neural.speed.ladder import Rung
+from irchroma.engines.recolor.look import Unsure
+from irchroma.engines.recolor.recoloring import RecolorOptions
 from irchroma.engines.reference.pictures import AUTO, Reference
 from irchroma.engines.reference.steering import FADE_S
 
@@ -69,6 +73,39 @@ def test_what_is_done_to_colors_fades_with_the_picture() -> None:
     picture.give(None)
     assert picture.counts_at(None) == 0.0
     engine.close()
+
+
+@pytest.mark.parametrize("adjustable", [False, True])
+def test_a_picture_lies_over_what_is_wished_for_where_nobody_is_sure(adjustable: bool) -> None:
+    """With `gray` wished for, the least of a reference brought thermal's night under lamps."""
+    rgb, infrared = daytime_scene.draw(3)
+    network = NetworkOptions("openvino", threads=1, cache=None, exact=True)
+    wishes: tuple[Unsure, ...] = ("auto", "gray")
+    pictures = []
+    for wish in wishes:
+        options = NeuralOptions(
+            engine="reference",
+            size="thermal",
+            reference=AUTO,
+            steady=False,
+            network=network,
+            recolor=RecolorOptions(instead=wish),
+        )
+        engine = (
+            AdjustableColorizer(options, (Rung("fast", 320),)) if adjustable else NeuralColorizer(options)
+        )
+        engine.submit(infrared, 0)
+        pictures.append(engine.collect().rgb.astype(int))
+        engine.exchange_references([Reference(rgb, np.full(rgb.shape[:2], 255, np.uint8), "day")])
+        engine.set_reference_strength(0.02)
+        engine.submit(infrared, FRAME_NS)
+        little = engine.collect().rgb.astype(int)
+        engine.close()
+    lamplit, gray = pictures
+    assert np.ptp(gray, axis=2).max() <= 1
+    apart = np.abs(lamplit - gray).mean()
+    assert np.abs(little - gray).mean() < 0.25 * apart
+    assert np.abs(little - lamplit).mean() > 0.75 * apart
 
 
 def test_a_picture_that_is_asked_for_late_has_the_mood_of_its_own_time() -> None:
