@@ -157,6 +157,9 @@ def caps_of(caps: Any) -> Caps:
     said = (structure_of(caps).get_string("colorimetry") or "").split(":")
     numbers = [int(part) for part in said] if len(said) == 4 and all(p.isdecimal() for p in said) else None
     color_range = numbers[0] if numbers is not None else int(info.colorimetry.range)
+    full_range = color_range == int(getattr(video.VideoColorRange, "0_255"))
+    if color_range == int(video.VideoColorRange.UNKNOWN):  # so libav's decoders (1.26) say of gray, 0:4:0:0
+        full_range = info.finfo.name.startswith("GRAY")  # as where no colorimetry is named
     matrix = {
         video.VideoColorMatrix.BT709: "bt709",
         video.VideoColorMatrix.BT2020: "bt2020",
@@ -168,7 +171,7 @@ def caps_of(caps: Any) -> Caps:
         rate=Fraction(info.fps_n, info.fps_d) if info.fps_n > 0 and info.fps_d > 0 else Fraction(0),
         strides=tuple(info.stride[:planes]),
         offsets=tuple(info.offset[:planes]),
-        full_range=color_range == int(getattr(video.VideoColorRange, "0_255")),
+        full_range=full_range,
         matrix=matrix,
         pixel_aspect=Fraction(info.par_n, info.par_d) if info.par_n > 0 < info.par_d else Fraction(1),
     )
