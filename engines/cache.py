@@ -49,7 +49,17 @@ def cache_folder() -> Path | None:
     return folder
 
 
-def where_kept(name: str, usable: Callable[[Path], bool] = Path.is_file) -> Path:
+def readable(path: Path) -> bool:
+    """Whether a file is there and can be read: not where a folder on its way is another user's, of which
+    `Path.is_file` is an error."""
+    try:
+        with path.open("rb"):
+            return path.is_file()
+    except OSError:
+        return False
+
+
+def where_kept(name: str, usable: Callable[[Path], bool] = readable) -> Path:
     """Where a file that must be a file is, or where it is to go: then its folder is there and can be written.
 
     Args:
@@ -59,15 +69,19 @@ def where_kept(name: str, usable: Callable[[Path], bool] = Path.is_file) -> Path
     Raises:
         EngineUnavailable: it is nowhere, and there is no place for it.
     """
-    home = cache_home()
-    if home is not None and usable(home / name):
-        return home / name
+    for folder in (_made_by_process(), cache_home()):  # in place of what is of no use in the latter
+        if folder is not None and usable(folder / name):
+            return folder / name
     place = (cache_folder() or _folder_of_process()) / name
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise EngineUnavailable(f"{place.parent}: {(error.strerror or str(error)).lower()}") from error
     return place
+
+
+def _made_by_process() -> Path | None:
+    return _folder_of_process() if _folder_of_process.cache_info().currsize else None
 
 
 @functools.cache

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from irchroma.engines.cache import replaced, where_kept
+from irchroma.engines.cache import readable, replaced, where_kept
 from irchroma.engines.errors import EngineError, EngineUnavailable
 
 FLOAT, FLOAT16 = 1, 10  # onnx.TensorProto's numbers
@@ -35,7 +35,7 @@ def float16_twin(path: Path) -> Path:
     except OSError as error:
         raise EngineUnavailable(f"{path}: cannot be read ({error.strerror})") from error
     twin = where_kept(f"float16/{digest[:16]}/{path.stem}_fp16.onnx")
-    if not twin.is_file():
+    if not readable(twin):
         model = load(path)
         if model.graph.input[0].type.tensor_type.elem_type == FLOAT16:
             return path

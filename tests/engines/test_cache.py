@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -60,3 +63,79 @@ def test_that_place_goes_with_its_process(tmp_path: Path) -> None:
     place = Path(done.stdout.strip())
     assert place.name == "a.plan"
     assert not place.parent.exists()
+
+
+@pytest.fixture
+def of_another_user() -> Iterator[Path]:
+    """A home as root's in a container that runs as somebody else: there, and not to be entered."""
+    if os.geteuid() != 0:
+        pytest.skip("only the superuser can become somebody else")
+    pytest.importorskip("onnx")
+    with tempfile.TemporaryDirectory() as made:  # pytest's own folders are nobody else's to enter either
+        Path(made).chmod(0o755)
+        home = Path(made) / "root"
+        home.mkdir(0o700)
+        yield home
+
+
+def as_somebody_else(program: str, home: Path) -> str:
+    """What a program prints that first imports what it needs, then is another user, in that home."""
+    first = (
+        "import os, sys; from pathlib import Path\n"
+        "from irchroma.engines import catalog; from irchroma.engines.cache import where_kept\n"
+        "from irchroma.engines.gpu.cuda import compile\n"
+        "from irchroma.engines.gpu.plans.file import why_unusable\n"
+        "from irchroma.engines.network.weight_storage import float16_twin, load\n"
+        "weights = catalog.weights_path('nir', 'fast'); load(weights)\n"
+        "os.setgid(65534); os.setuid(65534)\n"
+        "if not os.access(weights, os.R_OK): sys.exit(77)\n"
+    )
+    environment = {name: text for name, text in os.environ.items() if name != "XDG_CACHE_HOME"}
+    done = subprocess.run(
+        [sys.executable, "-c", first + program],
+        env={**environment, "HOME": str(home)},
+        capture_output=True,
+        encoding="utf-8",
+    )
+    if done.returncode == 77:
+        pytest.skip("nobody else can read this checkout")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_home_of_another_user_is_as_none(of_another_user: Path) -> None:
+    """It was a PermissionError, of kernels, plans and float16 twins."""
+    said = as_somebody_else(
+        "place = where_kept('a.plan'); place.touch()\n"
+        "print(place)\n"
+        "print(why_unusable(Path.home() / 'a.plan', None))\n"
+        "compile.compile_ahead = lambda *_: b'made'; compile.Nvrtc.compile = lambda *_: b'made'\n"
+        "print(next(compile.kernel_binaries('8.9')).code)\n",
+        of_another_user,
+    )
+    place, unusable, code = said.splitlines()
+    assert of_another_user not in Path(place).parents
+    assert unusable == "permission denied"
+    assert code == "b'made'"
+
+
+def test_a_twin_is_made_in_a_home_of_another_user(of_another_user: Path) -> None:
+    made = as_somebody_else("twin = float16_twin(weights); print(twin.is_file(), twin)", of_another_user)
+    assert made.startswith("True ")
+    assert str(of_another_user) not in made
+
+
+def test_a_file_of_another_user_is_as_none(of_another_user: Path) -> None:
+    of_another_user.chmod(0o755)
+    folder = of_another_user / ".cache" / "irchroma" / "compiled"
+    folder.mkdir(parents=True)
+    (folder / "a.plan").touch(0o600)
+    said = as_somebody_else("print(where_kept('a.plan'))", of_another_user)
+    assert of_another_user not in Path(said.strip()).parents
+
+
+def test_what_a_process_made_in_place_of_what_is_of_no_use_is_found_again(read_only: Path) -> None:
+    (read_only / "c.plan").touch()
+    made = where_kept("c.plan", lambda path: False)
+    made.touch()
+    assert where_kept("c.plan") == made

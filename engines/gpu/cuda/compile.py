@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from irchroma.engines.cache import cache_folder, cache_home, write_atomically
+from irchroma.engines.cache import cache_folder, cache_home, readable, write_atomically
 from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
 from irchroma.engines.gpu.kernels.source import FOLDER, UNIT
 
@@ -283,9 +283,13 @@ def build_ahead(cache: Path | None = None) -> Path:
 
 def _ahead(folder: Path, number: int) -> Path | None:
     """The file of `build_ahead` that serves a device: machine code runs on later minor versions as well."""
-    for path in folder.glob(f"kernels-{_digest()}.sm_*.fatbin"):
+    try:
+        found = list(folder.glob(f"kernels-{_digest()}.sm_*.fatbin"))
+    except OSError:  # another user's
+        return None
+    for path in found:
         served = [int(word) for word in path.name.split(".sm_")[1].removesuffix(".fatbin").split("-")]
-        if any(_runs_on(one, number) for one in served):
+        if any(_runs_on(one, number) for one in served) and readable(path):
             return path
     return None
 
@@ -314,7 +318,7 @@ def _cached(
                 log.info("the kernels are not kept: %s", error)
         return KernelBinary(code, compiler)
 
-    if folder is not None and (folder / name).is_file():
+    if folder is not None and readable(folder / name):
         return KernelBinary((folder / name).read_bytes(), f"{compiler}, cached"), [made]
     return made(), []
 

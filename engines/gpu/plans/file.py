@@ -124,8 +124,11 @@ def read_plan(path: Path) -> tuple[PlanHeader, bytes]:
 
 def why_unusable(path: Path, wanted: PlanSource) -> str | None:
     """One phrase that says why the plan at `path` cannot be used for `wanted`; None where it can."""
-    if not path.exists():
-        return "not built yet"
+    try:
+        if not path.exists():
+            return "not built yet"
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
     try:
         found = read_plan(path)[0].source
     except PlanError as error:
