@@ -27,7 +27,7 @@ def float16_twin(path: Path) -> Path:
         path: an ONNX file of ours; one that is float16 already is its own twin.
 
     Raises:
-        EngineUnavailable: onnx is not installed, the file cannot be read, or no folder can be written.
+        EngineUnavailable: onnx is not installed, the file cannot be read, or the twin cannot be written.
         EngineError: a weight does not fit float16.
     """
     try:
@@ -133,9 +133,18 @@ def load(path: Path) -> Any:
 
 
 def save(model: Any, path: Path) -> None:
-    """Write an ONNX model, whole or not at all."""
-    with replaced(path) as partial:
-        library("onnx").save(model, str(partial))
+    """Write an ONNX model, whole or not at all.
+
+    Raises:
+        EngineUnavailable: onnx is not installed, or the file cannot be written, as on a full disk.
+    """
+    onnx = library("onnx")
+    try:
+        with replaced(path) as partial:
+            onnx.save(model, str(partial))
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise EngineUnavailable(f"{path}: it cannot be kept ({why})") from error
 
 
 def library(name: str) -> Any:

@@ -181,12 +181,14 @@ def compile_ahead(nvcc: Path, architectures: Sequence[int], unit: str = UNIT) ->
 
     Raises:
         EngineError: the text has an error, the message being the compiler's first one; or there is no folder
-            to work in.
+            to work in, no room there, or a compiler that may not be run.
     """
     try:
         return _compiled_ahead(nvcc, architectures, unit)
     except OSError as error:
-        raise EngineError(f"{nvcc} has no folder to work in: {error.strerror}") from error
+        place = f"{error.filename}: " if error.filename not in (None, str(nvcc)) else ""
+        why = (error.strerror or str(error)).lower()
+        raise EngineError(f"{nvcc} cannot compile: {place}{why}") from error
 
 
 def _compiled_ahead(nvcc: Path, architectures: Sequence[int], unit: str) -> bytes:
@@ -255,8 +257,15 @@ def kernel_binaries(compute_capability: str, cache: Path | None = None) -> Itera
         made, anew = _cached((folder, kept), compiler, number, compiling)
         yield made
         refused += anew
-    for again in refused:
-        yield again()
+    while refused:
+        try:
+            made = refused.pop(0)()
+        except EngineError as error:
+            if not refused:
+                raise
+            log.info("%s", error)
+        else:
+            yield made
 
 
 def build_ahead(cache: Path | None = None) -> Path:

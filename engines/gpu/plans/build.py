@@ -145,7 +145,7 @@ def _ensure(
         level=options.level,
         aux_streams=options.aux_streams,
     )
-    path = _place(options.folder, wanted)
+    path = _place(options, wanted)
     reason = why_unusable(path, wanted) or ("asked for anew" if options.anew else None)
     if reason is None:
         return Plan(path, read_header(path), None)
@@ -293,10 +293,10 @@ def _choose(has_device: bool) -> str:
     return "tensorrt" if has_device and tensorrt_adapter.installed("tensorrt") else "tensorrt-rtx"
 
 
-def _place(folder: Path | None, wanted: PlanSource) -> Path:
-    name = plan_name(wanted)
+def _place(options: PlanOptions, wanted: PlanSource) -> Path:
+    name, folder = plan_name(wanted), options.folder
     if folder is None:
-        return where_kept(name, lambda path: why_unusable(path, wanted) is None)
+        return where_kept(name, lambda path: not options.anew and why_unusable(path, wanted) is None)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -32,6 +32,9 @@ _TENSORS = {"luma": 1, "ycc": 3, "confidence": 1}
 """Tensor -> its planes."""
 _lock = threading.Lock()
 _loaded: dict[tuple[str, int, Path, str], LoadedPlan] = {}
+_in_vain: set[Path] = set()
+"""Plans that are refused, and so was what was built anew for them: that takes minutes, and every camera that
+opens would do it again. Not kept beyond the process, as the library may be mended meanwhile."""
 
 
 @dataclass(slots=True)
@@ -105,8 +108,15 @@ def _load(options: PlanOptions) -> LoadedPlan:
         # Of another library of the same version, perhaps: header and bytes are right. Not for want of memory.
         if options.runtime != "tensorrt" or plan.reason is not None or "memory" in str(error).lower():
             raise
+        if plan.path in _in_vain:
+            raise
         log.warning("%s: %s: building it anew", plan.path, error)
-    return _loaded_of(options, ensure_plan(replace(options, anew=True)))
+    try:
+        return _loaded_of(options, ensure_plan(replace(options, anew=True)))
+    except PlanError as error:
+        if "memory" not in str(error).lower():
+            _in_vain.add(plan.path)
+        raise
 
 
 def _loaded_of(options: PlanOptions, plan: Plan) -> LoadedPlan:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,22 @@ def test_weights_that_do_not_fit_leave_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=r"does not fit float16: its largest value is 1e\+05"):
         float16_twin(tmp_path / "large.onnx")
     assert not list((tmp_path / "cache").rglob("*.onnx"))
+
+
+def test_a_disk_that_is_full_is_said_in_one_line() -> None:
+    """A limit on the size of files is as good as a full disk, and hits none but the child."""
+    program = (
+        "import resource, signal; from irchroma.engines import catalog\n"
+        "from irchroma.engines.errors import EngineUnavailable\n"
+        "from irchroma.engines.network.weight_storage import float16_twin\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
+        "try: float16_twin(catalog.weights_path('nir', 'fast'))\n"
+        "except EngineUnavailable as error: print(error)\n"
+    )
+    words = [sys.executable, "-B", "-c", program]
+    done = subprocess.run(words, capture_output=True, encoding="utf-8", errors="replace")
+    assert done.stdout.endswith("nir_fast_fp16.onnx: it cannot be kept (file too large)\n"), done.stderr
 
 
 def test_what_is_missing_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -171,6 +171,46 @@ def test_a_binary_that_a_driver_refuses_is_compiled_anew_when_no_other_is_left(
 
 
 @pytest.mark.usefixtures("one_file")
+def test_nvrtc_compiles_anew_where_nvcc_cannot(
+    nvcc: Path, nvrtc: Nvrtc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> bytes:
+        raise EngineError("no space left on device")
+
+    assert len(list(compile.kernel_binaries("8.9", tmp_path))) == 2
+    monkeypatch.setattr(compile, "compile_ahead", full)
+    found = [one.compiler for one in compile.kernel_binaries("8.9", tmp_path)]
+    assert [one.split()[0] for one in found] == ["nvcc", "nvrtc", "nvrtc"]
+    assert not found[-1].endswith("cached")
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        (FileNotFoundError(2, "No usable temporary directory found in ['/tmp']"), "no usable temporary dir"),
+        (OSError(28, "No space left on device"), "no space left on device"),
+        (PermissionError(13, "Permission denied", "/tmp/a"), "/tmp/a: permission denied"),
+    ],
+)
+def test_why_nvcc_cannot_compile_is_said(
+    fault: OSError, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(**_: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(compile.tempfile, "TemporaryDirectory", fails)
+    with pytest.raises(EngineError, match=f"nvcc cannot compile: {says}"):
+        compile_ahead(tmp_path / "nvcc", [89])
+
+
+def test_an_nvcc_that_may_not_be_run_is_said(tmp_path: Path) -> None:
+    nvcc = tmp_path / "nvcc"
+    nvcc.touch(0o600)
+    with pytest.raises(EngineError, match="nvcc cannot compile: permission denied"):
+        compile_ahead(nvcc, [89])
+
+
+@pytest.mark.usefixtures("one_file")
 def test_nvrtc_stands_in_where_there_is_no_toolkit(
     nvrtc: Nvrtc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -261,11 +261,18 @@ def test_a_network_is_built_in_its_own_precision(tmp_path: Path) -> None:
 
 
 class Loads:
-    """`library.TensorRT` that loads no plan but those which `ensure` has just built."""
+    """`library.TensorRT` that loads no plan but those which `ensure` has just built, or none at all."""
 
-    def __init__(self, says: str) -> None:
-        self.says, self.asked = says, list[bool]()
+    def __init__(self, says: str, none: bool = False) -> None:
+        self.says, self.none, self.asked = says, none, list[bool]()
         self.version = "10.13.3.9"
+
+    def stand_in(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(execution, "_loaded", {})
+        monkeypatch.setattr(execution, "_in_vain", set())
+        monkeypatch.setattr(execution, "ensure_plan", self.ensure)
+        monkeypatch.setattr(execution, "TensorRT", lambda name: self)
+        monkeypatch.setattr(execution, "read_plan", lambda path: (None, b""))
 
     def ensure(self, options: PlanOptions) -> Plan:
         self.asked.append(options.anew)
@@ -274,7 +281,7 @@ class Loads:
         return Plan(Path("a.plan"), header, "asked for anew" if options.anew else None)
 
     def load(self, plan: bytes) -> Any:
-        if not self.asked[-1]:
+        if self.none or not self.asked[-1]:
             raise PlanError(f"tensorrt does not load the plan on this machine: {self.says}")
         return object()
 
@@ -292,10 +299,7 @@ def test_a_plan_that_the_library_refuses_is_built_anew_once(
 ) -> None:
     """It was refused at each start until somebody found and deleted it."""
     loads = Loads(says)
-    monkeypatch.setattr(execution, "_loaded", {})
-    monkeypatch.setattr(execution, "ensure_plan", loads.ensure)
-    monkeypatch.setattr(execution, "TensorRT", lambda name: loads)
-    monkeypatch.setattr(execution, "read_plan", lambda path: (None, b""))
+    loads.stand_in(monkeypatch)
     options = PlanOptions(runtime=runtime)
     if len(asked) == 2:
         assert execution._load(options).key[-1] == "shaTrue"
@@ -303,3 +307,15 @@ def test_a_plan_that_the_library_refuses_is_built_anew_once(
         with pytest.raises(PlanError, match=says):
             execution._load(options)
     assert loads.asked == asked
+
+
+def test_a_plan_that_was_built_anew_in_vain_is_not_built_by_every_camera(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """That takes minutes, and ends as before."""
+    loads = Loads("engine plan is of another build", none=True)
+    loads.stand_in(monkeypatch)
+    for _ in range(3):
+        with pytest.raises(PlanError, match="another build"):
+            execution._load(PlanOptions(runtime="tensorrt"))
+    assert loads.asked == [False, True, False, False]

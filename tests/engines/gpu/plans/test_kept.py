@@ -34,6 +34,10 @@ def test_a_plan_is_used_and_built_where_the_cache_cannot_be_written(
     assert other.reason == "not built yet"
     assert home not in other.path.parents
     assert ensure_plan(replace(options, shapes="1x64x64", build=False)).path == other.path
+    anew = ensure_plan(replace(options, anew=True))  # as the library refuses the one that came with the image
+    assert anew.reason == "not built yet"
+    assert home not in anew.path.parents
+    assert ensure_plan(replace(options, build=False)).path == anew.path
 
 
 def test_gpus_of_one_generation_do_not_take_each_others_place() -> None:
