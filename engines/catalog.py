@@ -105,8 +105,9 @@ def require_network(kind: str, size: str) -> None:
 
 
 DETAIL_GAIN = {("thermal", "best"): 1.25}
-"""Least factor on the sensor's detail of a network that loses more of it than its band's other one: with it
-both keep 0.89 of what their 22 validation pictures have."""
+"""Least factor on the sensor's detail of a network that lost more of it than its band's other one. Of the
+detail of 22 validation pictures it keeps 0.91 so, as the other one does, and 0.90 with the band's own 1.12,
+for 0.11 dB more; it stays, as viewers chose the pictures that it makes."""
 
 
 def look_of(kind: str, size: str) -> BandLook:
