@@ -6,8 +6,8 @@ overlaps the one that the curve was made for: a gain jump, another scene) does i
 (`follow_s`), and where hardly a value is known, at once. The curve made from it moves only when it is off
 by more than a dead band, and in a calm scene no faster than `calm_speed` levels a second. Where the
 camera's own gain or offset jumps from one frame to the next, memory and curve jump along, and luma stays
-as it was. A scene that comes back soon (`RETURN_NS`) after another took its place, such as black frames or a
-flash, has its curve of before.
+as it was, unless that one jump takes a dim 8-bit picture to one that needs no lift: a lamp, shown as it is.
+A scene that comes back soon (`RETURN_NS`) after another, such as black frames, has its curve of before.
 All times are seconds of pts, whatever the frame rate.
 
 It knows the sensor's noise: no value is amplified so far that noise exceeds `noise_levels` levels of luma
@@ -62,7 +62,9 @@ JUMP_STEP = 11
 """Of these pixels, every so many are compared with the last frame's."""
 RETURN_NS = 30_000_000_000
 """So long a scene is known again that gave way to another: a camera goes black or white when its filter or
-its lamp is switched, somebody shines into it, or it shows several views in turn."""
+its lamp is switched, or somebody shines into it. One scene is kept, the first of several in a row."""
+LIT_FROM = 0.5
+"""Of an 8-bit picture that needed so much lift, and none from one frame to the next, a lamp has gone on."""
 _LUT16 = int(cv2.__version__.split(".")[0]) >= 5  # cv2.LUT takes 16-bit indices from OpenCV 5 on
 
 
@@ -94,6 +96,14 @@ def _told(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:
         return {"tuple": [_told(one, arrays) for one in value]}
     has = {name: _told(one, arrays) for name, one in vars(value).items() if name not in _NOT_TOLD}
     return {"of": type(value).__name__, "has": has}
+
+
+def _is_lit(before: NDArray[np.float32], seen: Histogram) -> bool:
+    """Whether a frame needs no lift by its histogram, and the last one did by its sampled values (n,)."""
+    if lift_share(seen) > 0.0:
+        return False
+    values = np.bincount(before.astype(np.intp), minlength=len(seen)).astype(np.float32)
+    return lift_share(values / np.float32(len(before))) >= LIT_FROM
 
 
 _TOLD = "told"
@@ -290,8 +300,8 @@ class ToneMap:
             return
         if memory is not None and before is not None and not as_it_came:
             jump = find_gain_jump(before, self._sample, memory.limits)
-            if jump is not None and method == "lift" and lift_share(seen) <= 0.0:
-                self._begin(pixels, seen, pts_ns, method)  # a lamp goes on: it is dim no more
+            if jump is not None and method == "lift" and _is_lit(before, seen):
+                self._begin(pixels, seen, pts_ns, method)  # it is dim no more
                 return
             if jump is not None:
                 self._jump(memory, jump)

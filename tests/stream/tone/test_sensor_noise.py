@@ -166,6 +166,19 @@ def test_a_scene_that_gets_dim_is_spread_without_a_jump() -> None:
     assert luma[:60].std() > 1.5 * dim()[:60].std()
 
 
+@pytest.mark.parametrize("steps", [15, 30, 300])
+def test_a_camera_whose_gain_climbs_step_by_step_is_shown_without_a_jump(steps: int) -> None:
+    """The step that left nothing to lift was taken for a lamp: the mean rose from 31 to 58 in one frame."""
+    tone_map, before, worst = ToneMap(), None, 0.0
+    for number in range(600):
+        gain = 1 + 2 * min(max(number - 100, 0) // (300 // steps), steps) / steps
+        luma = float(tone_map.apply(dim(gain), number * SECOND // 30).mean())
+        if before is not None:
+            worst = max(worst, abs(luma - before))
+        before = luma
+    assert worst < 2
+
+
 def test_every_level_of_a_lifted_picture_fills_the_gap_to_the_next() -> None:
     wide = np.tile(dim(), (4, 4))
     luma = ToneMap().apply(wide, 0)
