@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import re
 import shutil
 import threading
@@ -54,7 +56,7 @@ class Retention:
 
     def surplus(self, files: list[Path]) -> Iterator[Path]:
         """The files to delete of a row that is in order of its numbers."""
-        facts = [(path, path.stat()) for path in files if path.exists()]
+        facts = _facts(files)
         total = sum(stat.st_size for _, stat in facts)
         oldest_s = time.time() - self.days * _DAY_S
         for at, (path, stat) in enumerate(facts[:-1]):
@@ -65,6 +67,15 @@ class Retention:
                 return
             total -= stat.st_size
             yield path
+
+
+def _facts(files: list[Path]) -> list[tuple[Path, os.stat_result]]:
+    """Of those that are there: the thread that finishes a file deletes others, and so may a cleaner."""
+    found = []
+    for path in files:
+        with contextlib.suppress(FileNotFoundError):
+            found.append((path, path.stat()))
+    return found
 
 
 def numbered(path: Path) -> dict[int, Path]:
@@ -154,16 +165,15 @@ class SegmentedSink:
     def _make_room_ahead(self) -> None:
         """Have room for a file that is a quarter larger than the last ones: what meets a full disk lacks its
         end, and so would every other file of a ring that fills one."""
-        row = self._row() if self._keep else []
-        if not row:
+        sizes = [stat.st_size for _, stat in _facts(self._row())] if self._keep else []
+        if not sizes:
             return
-        sizes = [path.stat().st_size for path in row[-_ALIKE:]]
-        needed = max(sizes) * 5 // 4 + 2 * _INDEX_BYTES
+        last = sizes[-_ALIKE:]
+        needed = max(last) * 5 // 4 + 2 * _INDEX_BYTES
         if self._current is not None:  # much of it may be in the encoder still
-            needed += max(sizes) - sizes[-1]
+            needed += max(last) - last[-1]
         lacking = needed - shutil.disk_usage(self._path.parent).free
-        for path in row:  # no more than that: it may be others who fill the disk
-            size = path.stat().st_size
+        for size in sizes:  # no more than that: it may be others who fill the disk
             if lacking <= 0 or not self._make_room():
                 return
             lacking -= size
@@ -185,9 +195,10 @@ class SegmentedSink:
 
     def _reserve(self, sink: FileSink) -> bool:
         """Make room for what a file still gets at its end; False where it is scarce and there is no more."""
-        if not self._keep or not sink.path.exists():
+        facts = _facts([sink.path])
+        if not self._keep or not facts:
             return True
-        each = sink.path.stat().st_size / max(1, sink.written)
+        each = facts[0][1].st_size / max(1, sink.written)
         needed = each * min(sink.written, _IN_ENCODER) + sink.written * 32 + _INDEX_BYTES
         while shutil.disk_usage(self._path.parent).free < needed:
             if not self._make_room():

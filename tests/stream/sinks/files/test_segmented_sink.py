@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -92,6 +93,26 @@ def test_files_are_deleted_by_their_age_and_by_their_size(tmp_path: Path) -> Non
     assert list(Retention().surplus(files)) == []
     with pytest.raises(StreamOptionError, match="0 or more files, days and gigabytes"):
         Retention(days=-1)
+
+
+def test_files_that_somebody_else_deletes_meanwhile_are_not_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that a cleaner, or the thread that finishes a file, takes between two looks."""
+    for number in range(1, 6):
+        (tmp_path / f"cam-{number:05d}.mp4").write_bytes(bytes(50_000))
+    (tmp_path / "cam-00006.mp4").symlink_to(tmp_path / "archive" / "gone.mp4")
+    real = shutil.disk_usage
+
+    def cleaned(folder: Path) -> object:
+        (tmp_path / "cam-00001.mp4").unlink(missing_ok=True)
+        return real(folder)._replace(free=90_000)
+
+    monkeypatch.setattr(shutil, "disk_usage", cleaned)
+    keep = Retention(days=7)
+    record(SegmentedSink(tmp_path / "cam.mp4", FileSinkOptions(), segment_s=1, keep=keep), 10)
+    names = sorted(file.name for file in tmp_path.iterdir())
+    assert names == [f"cam-{number:05d}.mp4" for number in (3, 4, 5, 6, 7)]
 
 
 def test_a_raw_track_that_is_there_is_never_replaced(
