@@ -24,7 +24,7 @@ from irchroma.stream.protocols import Pixels
 from irchroma.stream.sinks.encoding.encoders import EncoderOptions
 from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool
 from irchroma.stream.sinks.encoding.sound import LiveSound
-from irchroma.stream.sinks.pipeline_sink import Tail
+from irchroma.stream.sinks.pipeline_sink import Tail, explain
 from irchroma.stream.sinks.publish.calling import PublishingSink
 
 log = logging.getLogger(__name__)
@@ -116,10 +116,12 @@ class WhipSink(PublishingSink):
             self._stop()
             if isinstance(error, SinkError):
                 raise
+            if isinstance(error, StreamError):
+                raise explain(error, self.label) from error
             if isinstance(error, ssl.SSLError):
                 raise SinkError(f"{self.label}: {_untrusted(error)}") from error
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            raise SinkError(f"{self.label}: {reason or type(error).__name__}".lower()) from error
+            raise SinkError(f"{self.label}: {(reason or type(error).__name__).lower()}") from error
 
     def _meet(self) -> None:
         """Offer, and take the answer."""

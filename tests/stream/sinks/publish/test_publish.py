@@ -273,13 +273,34 @@ def test_a_server_over_webrtc_that_is_killed_and_comes_back_gets_the_stream_agai
 
 def test_a_server_over_webrtc_that_refuses_or_is_away_is_said() -> None:
     port = free_port()
-    sink = open_sink(f"whip+http://wrong@127.0.0.1:{port}/whip/gate")
+    sink = open_sink(f"whip+http://wrong@127.0.0.1:{port}/whip/Gate")
     assert isinstance(sink, CallingSink)
     with fed_in_vain(sink):
-        wait_for(lambda: "connection refused" in sink.away)
+        wait_for(lambda: "/whip/Gate: connection refused" in sink.away)
         with server("whip_server.py", str(port), "right"):
             wait_for(lambda: "refuses us (401)" in sink.away)
         assert "wrong" not in sink.away
+
+
+def test_a_server_over_webrtc_that_answers_nothing_is_said_as_it_was_named() -> None:
+    class Silent(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(201)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    there = http.server.HTTPServer(("127.0.0.1", 0), Silent)
+    thread = threading.Thread(target=there.serve_forever)
+    thread.start()
+    sink = open_sink(f"whip+http://127.0.0.1:{there.server_port}/Gate")
+    assert isinstance(sink, CallingSink)
+    try:
+        with fed_in_vain(sink):
+            wait_for(lambda: sink.away.endswith("/Gate: the answer is no valid SDP"))
+    finally:
+        there.shutdown()
+        there.server_close()
+        thread.join()
 
 
 @pytest.mark.parametrize("encrypted", [True, False])
