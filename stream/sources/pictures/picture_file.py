@@ -267,7 +267,12 @@ def _open_arrays(path: Path, megapixels: float) -> PictureFile:
         raise SourceError(f"{path} is no array of numpy: {error}") from error
     if dtype.type not in (np.uint8, np.uint16):
         raise SourceFormatError(f"{path} holds {dtype}: expected uint8 luma or uint16 counts; {_CELSIUS}")
-    channels = shape[-1] if len(shape) in (3, 4) and shape[-1] in (1, 3, 4) else 0  # no picture is so narrow
+    channels = shape[-1] if len(shape) in (3, 4) and shape[-1] <= 4 else 0  # no picture is so narrow
+    if channels == 2 and dtype.type == np.uint8:
+        raise SourceFormatError(
+            f"{path} has the shape {shape} of {dtype}, two channels, as OpenCV gives YUYV and raw Y16:"
+            " expected the luma, [..., 0] of YUYV, or the counts, .view(np.uint16)[..., 0] of Y16"
+        )
     known = channels in (0, 1) or (channels == 3 and dtype.type == np.uint8)
     frame = shape[-3:-1] if channels else shape[-2:]
     if not known or len(shape) - bool(channels) not in (2, 3) or 0 in shape:

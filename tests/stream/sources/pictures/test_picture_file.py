@@ -68,6 +68,13 @@ def test_arrays_that_are_no_pictures_are_refused_with_what_they_are(tmp_path: Pa
         ("row.npy", COUNTS[0, 0], r"has the shape \(64,\)"),
         ("deep.npy", np.repeat(COUNTS[0][..., None], 3, 2), "3\\) of uint16: expected .* of uint8"),
         ("clear.npy", np.zeros((9, 9, 4), np.uint8), "4\\) of uint8: expected"),
+        ("yuyv.npy", np.zeros((120, 160, 2), np.uint8), "two channels, as OpenCV gives YUYV and raw Y16"),
+        (
+            "several.npy",
+            np.zeros((5, 12, 16, 2), np.uint8),
+            r"two channels.* expected the luma, \[\.\.\., 0\]",
+        ),
+        ("complex.npy", np.zeros((12, 16, 2), np.uint16), "2\\) of uint16: expected"),
         ("five.npy", np.zeros((2, 2, 2, 2, 2), np.uint8), "has the shape"),
     ):
         np.save(tmp_path / name, array)
