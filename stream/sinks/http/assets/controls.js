@@ -74,7 +74,6 @@ function offer(reference) {                // the pictures to choose from, drawn
 }
 
 async function send(wanted) {
-  if (wanted.engine || wanted.view) go_on();
   next = { ...next, ...wanted };
   wishes += 1;
   if (sending) return;                     // the newest wish goes out when the one before has been heard
@@ -99,7 +98,7 @@ const MAIN = ["nir", "thermal", "palette"];
 
 if (setup.control) {
   for (const view of setup.views) {
-    const one = button(view, () => send({ view }));
+    const one = button(view, () => { go_on(); send({ view }); });
     one.dataset.shared = view;
     at("shared").append(one);
   }
@@ -112,7 +111,7 @@ if (setup.control) {
       group.firstChild.textContent = choice.group;
       at(MAIN.includes(choice.group) ? "engines" : "others").append(group);
     }
-    const one = button(choice.label, () => send({ engine: choice.value }), choice.swatch);
+    const one = button(choice.label, () => { go_on(); send({ engine: choice.value }); }, choice.swatch);
     one.dataset.value = choice.value;
     group.append(one);
   }

@@ -8,7 +8,6 @@ let drawn = "", engine = "", colored = true;
 let aspect = 1;                            // width of a pixel to its height, as the run says
 
 function look_at(name) {
-  go_on();
   own.view = name;
   history.replaceState(null, "", location.pathname + location.search + (name === "run" ? "" : "#" + name));
   for (const one of at("views").querySelectorAll("button")) one.ariaPressed = String(one.dataset.value === name);
@@ -123,7 +122,7 @@ stage.onpointerdown = (event) => {
 stage.onpointermove = (event) => { if (own.view === "wipe" && event.buttons & 1) move(share_at(event)[0]); };
 
 NAMES.forEach((name, index) => {
-  const one = button(OWN[name], () => look_at(name));
+  const one = button(OWN[name], () => { go_on(); look_at(name); });
   one.dataset.value = name;
   one.title = "key " + (index + 1) + (name === "run" ? ": what recordings and streams show" : "");
   at("views").append(one);
@@ -140,7 +139,7 @@ document.onkeydown = (event) => {
   const name = NAMES[Number(event.key) - 1];
   const step = { ArrowLeft: -0.02, ArrowRight: 0.02, Home: -1, End: 1 }[event.key];
   if (event.key === "f") enlarge();
-  else if (name) look_at(name);
+  else if (name) { go_on(); look_at(name); }
   else if (step && event.target.type !== "range" && own.view === "wipe") { move(own.wipe + step); event.preventDefault(); }
   else if (step && event.target.type !== "range" && own.view === "blend") {
     own.blend = Math.min(1, Math.max(0, own.blend + step));

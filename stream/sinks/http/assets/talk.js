@@ -45,21 +45,27 @@ async function settled(wanted, mine) {
     await pause(0.25);
 }
 
+async function stays(seconds, mine) {        // a step of the tour; it waits while a picture is held
+  for (let left = seconds; (left > 0 || !still.hidden) && touring === mine; left -= 0.25) await pause(0.25);
+}
+
 async function tour() {
   if (touring) { touring = null; return; }                             // the same key ends it, as Escape does
+  go_on();
   const mine = touring = {}, before = { ...own }, colored_by = state && state.engine;
   at("tour").ariaPressed = "true";
   for (const [name, engine_of, seconds, text] of tour_steps()) {
     if (touring !== mine) break;
-    if (engine_of && setup.control) { await send({ engine: engine_of }); await settled(engine_of, mine); }
+    if (engine_of && setup.control) { await send({ engine: engine_of }); await settled(engine_of, mine); await stays(0, mine); }
     if (name === "wipe") move(0);
     look_at(name);
     caption.textContent = text;
-    for (let shown_s = 0; shown_s < seconds && touring === mine; shown_s += 0.25) await pause(0.25);
+    await stays(seconds, mine);
   }
   for (let share = 0; share <= 1 && touring === mine; share += 0.1 / SWEEP_S) {
     move(share);
     await pause(0.1);
+    await stays(0, mine);
   }
   caption.textContent = "";
   move(before.wipe);

@@ -58,6 +58,33 @@ def test_a_tour_shows_what_is_real_and_what_is_predicted_and_puts_back_what_was(
         assert run.state()["view"] == "color"
 
 
+def test_a_picture_that_is_held_during_a_tour_stays_and_the_tour_waits(tmp_path: Path) -> None:
+    still = "document.getElementById('still')"
+    with running(source=SIZED) as run, opened(f"http://127.0.0.1:{run.port}/", tmp_path / "profile") as tab:
+        tab.wait_for(f"{WIDTH} === 320")
+        tab.press("t")
+        tab.wait_for(f"{CAPTION}.startsWith('What the sensor sees')")
+        tab.press(" ")
+        held = tab.value(f"{still}.toDataURL()")
+        since = tab.value("performance.now()")
+        tab.wait_for(f"performance.now() - {since} > 8000")  # a step has 5 s
+        assert not tab.value(f"{still}.hidden")
+        assert tab.value(f"{still}.toDataURL()") == held
+        assert tab.value(f"{CAPTION}.startsWith('What the sensor sees')"), "which is what is held"
+        tab.press(" ")
+        tab.wait_for(f"{CAPTION}.startsWith('False color')")
+        assert tab.value(f"{still}.hidden")
+        tab.press(" ")
+        tab.press("Escape")
+        tab.wait_for("document.getElementById('tour').ariaPressed === 'false'")
+        assert not tab.value(f"{still}.hidden"), "nor does the end of the tour take it"
+        tab.press("2")
+        assert tab.value(f"{still}.hidden")
+        tab.press(" ")
+        tab.press("t")  # who begins a tour wishes to see it
+        assert tab.value(f"{still}.hidden")
+
+
 @pytest.mark.parametrize("by", ["server", "browser"])
 def test_a_picture_is_held_and_seconds_are_taken_home(tmp_path: Path, by: str) -> None:
     looking = OutputOptions(page_control=False)
