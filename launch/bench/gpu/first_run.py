@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from irchroma.engines.gpu import probe
+from irchroma.engines.gpu.cuda.compile import find_nvcc
 from irchroma.engines.gpu.plans import library
 from irchroma.engines.processor import usable_cores
 from irchroma.launch.bench.gpu.measure import judge
@@ -46,6 +47,11 @@ def lacks(*modules: str) -> Why:
 def lacks_program(name: str) -> Why:
     """Says that a program is missing."""
     return lambda: None if _program(name) else f"no {name} on PATH or in /usr/local/cuda/bin"
+
+
+def lacks_nvcc() -> str | None:
+    """Says that nvcc is missing, wherever the kernels look for it."""
+    return None if find_nvcc() else "no nvcc on PATH, in a CUDA toolkit or in a Python package"
 
 
 def lacks_runtime(name: str) -> Why:
@@ -102,7 +108,7 @@ def plan_steps(device: str) -> list[Step]:
     ]
     compiled = {}
     for compiler in ("nvcc", "nvrtc"):
-        more: tuple[Why, ...] = (lacks_program("nvcc"),) if compiler == "nvcc" else ()
+        more: tuple[Why, ...] = (lacks_nvcc,) if compiler == "nvcc" else ()
         compiled[compiler] = Step(
             f"kernels-{compiler}",
             [*kernels, "-m", "gpu", "-k", "torch"],
@@ -111,7 +117,8 @@ def plan_steps(device: str) -> list[Step]:
             environment={"IRCHROMA_KERNELS": compiler, **_MUST_RUN},
             shows=f"every kernel gives what the CPU path gives, compiled by {compiler}",
         )
-    steps.append(compiled["nvcc"])
+    early, late = ("nvcc", "nvrtc") if lacks_nvcc() is None else ("nvrtc", "nvcc")
+    steps.append(compiled[early])
     doubled = [*tests, "tests/engines/gpu/test_on_gpu.py"]
     if device == "cpu":
         alone = [*doubled, "-k", "camera_alone and cpu"]
@@ -198,7 +205,7 @@ def plan_steps(device: str) -> list[Step]:
             says=_METRICS.partition(",")[0],
             shows="each kernel's time, bytes and how full it keeps the GPU",
         ),
-        compiled["nvrtc"],
+        compiled[late],
     ]
     for runtime in library.LIBRARIES:
         words = [*bench, f"{{out}}/gpu-{runtime}.json", "--runtime", runtime]

@@ -183,13 +183,18 @@ def test_the_facts_are_asked_and_what_is_missing_is_said(capsys: pytest.CaptureF
     assert "numpy" in said
 
 
-def test_what_decides_most_comes_first_and_every_step_says_what_it_shows() -> None:
+@pytest.mark.parametrize(("nvcc", "compiler"), [(Path("/nvcc"), "nvcc"), (None, "nvrtc")])
+def test_what_decides_most_comes_first_and_every_step_says_what_it_shows(
+    nvcc: Path | None, compiler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whoever has ten minutes of a machine has pictures and speeds; then comes what finds rare faults."""
+    monkeypatch.setattr(first_gpu_run, "find_nvcc", lambda: nvcc)
     steps = plan_steps("torch")
+    assert {"kernels-nvcc", "kernels-nvrtc"} <= {step.name for step in steps}
     assert [step.name for step in steps[:5]] == [
         "facts",
         "opens",
-        "kernels-nvcc",
+        f"kernels-{compiler}",
         "whole-frames",
         "bench-torch",
     ]
