@@ -9,8 +9,13 @@ import numpy as np
 import pytest
 
 
-def write_tiny_network(path: Path) -> None:
-    """Luma -> stride-4 features + their mean -> tone, chroma, confidence -> bilinear to full size."""
+def write_tiny_network(path: Path, sure: float = 0.3) -> None:
+    """Luma -> stride-4 features + their mean -> tone, chroma, confidence -> bilinear to full size.
+
+    Args:
+        path: of the file.
+        sure: confidence before its sigmoid where luma is half of its mean; 0.3 is sure everywhere.
+    """
     onnx = pytest.importorskip("onnx")
     from onnx import TensorProto, helper, numpy_helper
 
@@ -22,7 +27,7 @@ def write_tiny_network(path: Path) -> None:
         array("mean4", np.full((1, 1, 4, 4), 1 / 16)),
         array("half", [0.5]),
         array("head", head),
-        array("head_bias", [0.4, 0.1, -0.1, 0.3]),
+        array("head_bias", [0.4, 0.1, -0.1, sure]),
         array("scales", [1, 1, 4, 4]),
         array("no_roi", []),
         array("zero", 0.0),

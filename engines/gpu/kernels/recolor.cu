@@ -58,8 +58,8 @@ PLACE float sureness_of(const Arguments &a, float confidence) {
     return clamped((confidence - a.unsure) * (1.0f / (a.sure - a.unsure)), 0.0f, 1.0f);
 }
 
-// The network's color where it is sure, the sensor's gray or a palette elsewhere (Recoloring._believed);
-// no teal in the shade and no mint (shade.out_of_teal), and what is decided (decided.decide).
+// The network's color where it is sure; elsewhere the sensor's gray, a palette or a night under lamps
+// (Recoloring._believed); no teal in the shade and no mint (shade.out_of_teal), and what is decided (decided.decide).
 PLACE void believe_at(const believe_arguments &a, int x, int y, int) {
     long at = (long)y * a.width + x, plane = (long)a.width * a.height;
     float guide = a.guide[at];

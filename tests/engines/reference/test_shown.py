@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from irchroma.engines.catalog import BANDS
 from irchroma.engines.recolor.look import CALM, BandLook
+from irchroma.engines.recolor.night import LAMP, LAMP_LIFT
 from irchroma.engines.reference.shown import (
     LAID_OVER,
     LAMPS,
@@ -20,6 +22,7 @@ from irchroma.engines.reference.shown import (
     Taken,
     by_night,
     kept,
+    shown_alone,
     shown_of,
     surely,
 )
@@ -154,6 +157,24 @@ def test_what_is_not_known_is_shown_in_the_palette_of_before() -> None:
     np.testing.assert_allclose(
         shown[:, 0, 0], [gray, (gray - 0.3) * CALM[0], (gray - 0.3) * CALM[1]], atol=1e-6
     )
+
+
+def test_what_thermal_does_not_know_is_shown_as_a_night_under_lamps() -> None:
+    """By the look that ships: lifted, slate where it is cold, sand where it is warm, and black is black."""
+    look = BANDS["thermal"].look
+    colors = {}
+    for level in (0, 64, 200):
+        unsure = replace(own_of(np.full(SIZE, level, np.uint8), 0.0), look=look)
+        tone, blue, red = unsure.as_shown()[:, 0, 0]
+        gray = level / 255
+        assert tone == pytest.approx(gray + LAMP_LIFT * gray * (1 - gray) ** 2, abs=1e-5)
+        colors[level] = blue, red
+        (given,) = shown_alone(unsure.ycc.transpose(1, 2, 0), unsure.confidence, unsure.luma, look)[0, :1]
+        np.testing.assert_allclose(given, (tone, blue, red), atol=1e-6)
+    assert colors[0] == (0.0, 0.0)
+    assert colors[64][0] > 0.01
+    assert colors[64][1] < -0.006
+    np.testing.assert_allclose(colors[200], LAMP, atol=1e-3)
 
 
 def test_a_picture_is_dark_by_its_median() -> None:

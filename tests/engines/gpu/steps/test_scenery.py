@@ -62,7 +62,7 @@ def test_color_and_picture_are_those_of_the_cpu(on_device: OnDevice, still: bool
     LaidWriter(layout, host).write(given)
     parts = layout.on_device(on_device.put(host))
     both = on_device.put(np.concatenate([ycc.transpose(2, 0, 1), confidence[None]]))
-    luma, look = daytime_scene.draw(9, WORK)[1], BandLook(lamplit=lamplit)
+    luma, look = daytime_scene.draw(9, WORK)[1], BandLook(instead="palette", lamplit=lamplit)
     own = both, on_device.put(luma)
     made, plain, laid = lay_step(on_device.space, parts, own, (RecolorOptions(), look))
     out = on_device.room((*SIZE, 3), np.uint8)
