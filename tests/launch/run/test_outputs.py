@@ -290,8 +290,8 @@ def test_an_error_of_the_system_names_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_command_that_is_told_to_end_leaves_nothing_behind(number: signal.Signals, tmp_path: Path) -> None:
     code = (
-        "import os, signal, sys, tempfile\n"
-        "from irchroma.launch import cli\n"
+        "import os, signal, sys, tempfile\nfrom irchroma.launch import cli\n"
+        "signal.signal(int(sys.argv[2]), signal.SIG_DFL)  # nohup may have begun the tests\n"
         "cli.end_tidily_when_told()\n"
         "with tempfile.TemporaryDirectory(dir=sys.argv[1]):\n"
         "    os.kill(os.getpid(), int(sys.argv[2]))\n"
