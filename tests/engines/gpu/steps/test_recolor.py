@@ -195,6 +195,23 @@ def test_colors_of_no_day_are_something_else_by_the_same_amount(on_device: OnDev
     assert (off > 4).mean() > 0.05, "the scene has nothing to unmix"
 
 
+def with_and_without(
+    module: object, rule: str, on_device: OnDevice, luma: Plane, ycc: Plane, look: BandLook, steered: bool
+) -> tuple[Luma, Luma]:
+    """The R'G'B' of both, and what the CPU shows where a rule of the recoloring does nothing."""
+    work = ycc.shape[:2]
+    bytes_ = luma.astype(np.uint8)
+    small = np.asarray(cv2.resize(bytes_, work[::-1], interpolation=cv2.INTER_AREA), np.uint8)
+    share = [texture(work, -0.2, 1.2, 9, 8).clip(0, 1)[..., None]] if steered else []
+    sure = np.ones(work, np.float32)
+    given = Scene(bytes_, small, np.concatenate([ycc, *share], 2).astype(np.float32), sure)
+    shown = assert_as_on_the_cpu(on_device, given, look)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, rule, lambda *_: None)
+        plain = Recoloring(RecolorOptions(), look).apply(bytes_, small, given.ycc.copy(), sure)
+    return shown, plain
+
+
 @pytest.mark.parametrize("size", [(240, 320), (480, 640)], ids=["whole", "at half"])
 @pytest.mark.parametrize("steered", [False, True], ids=["alone", "beside a reference"])
 def test_a_sky_ends_where_its_heat_does_by_the_same_amount(
@@ -204,20 +221,13 @@ def test_a_sky_ends_where_its_heat_does_by_the_same_amount(
     work, look = (240, 320), catalog.BANDS["thermal"].look
     luma = texture(size, 20, 50, seed=6, scale=8)
     luma[size[0] // 2 :] = texture((size[0] // 2, size[1]), 90, 240, seed=7, scale=16)
-    small = np.asarray(cv2.resize(luma.astype(np.uint8), work[::-1], interpolation=cv2.INTER_AREA), np.uint8)
     row, column = np.mgrid[: work[0], : work[1]]
     above = ((150 + 12 * np.sin(column / 20) - row) / 10).clip(0, 1)
     above[40:60, 100:140] = 0
     ycc = np.dstack([sky * above + low * (1 - above) for sky, low in ((0.7, 0.4), (0.1, 0), (-0.06, 0))])
     ycc[:, :, 1] += (1 - above) * texture(work, -0.09, 0.03, 8, 16)
     ycc = np.ascontiguousarray(ycc, np.float32)
-    share = [texture(work, -0.2, 1.2, 9, 8).clip(0, 1)[..., None]] if steered else []
-    sure = np.ones(work, np.float32)
-    given = Scene(luma.astype(np.uint8), small, np.concatenate([ycc, *share], 2).astype(np.float32), sure)
-    shown = assert_as_on_the_cpu(on_device, given, look)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(heat, "part_by_heat", lambda *_: None)
-        plain = Recoloring(RecolorOptions(), look).apply(given.luma, small, given.ycc.copy(), sure)
+    shown, plain = with_and_without(heat, "part_by_heat", on_device, luma, ycc, look, steered)
     assert (np.abs(shown.astype(int) - plain) > 4).mean() > 0.05, "the scene has nothing to part"
 
 
@@ -231,18 +241,11 @@ def test_blue_whose_luma_is_green_is_green_by_the_same_amount(
     work = {240: (240, 320), 482: (241, 322)}[size[0]]
     luma = texture(size, 90, 150, seed=1, scale=8)
     luma[:, : size[1] // 4] = texture((size[0], size[1] // 4), 60, 80, seed=2, scale=8)
-    small = np.asarray(cv2.resize(luma.astype(np.uint8), work[::-1], interpolation=cv2.INTER_AREA), np.uint8)
     planes = ((0.2, 0.45, 3), (0, 1, 4), (-0.03, 0.01, 5))
     ycc = np.dstack([texture(work, low, high, seed, 16) for low, high, seed in planes])
     ycc[..., 1] = np.interp(ycc[..., 1], np.quantile(ycc[..., 1], (0.75, 0.85)), (-0.04, 0.07))
     ycc[:, : work[1] // 4, 1:] = 0.05, -0.04
-    share = [texture(work, -0.2, 1.2, 9, 8).clip(0, 1)[..., None]] if steered else []
-    sure = np.ones(work, np.float32)
-    given = Scene(luma.astype(np.uint8), small, np.concatenate([ycc, *share], 2).astype(np.float32), sure)
-    shown = assert_as_on_the_cpu(on_device, given, look)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fog, "out_of_fog", lambda *_: None)
-        plain = Recoloring(RecolorOptions(), look).apply(given.luma, small, given.ycc.copy(), sure)
+    shown, plain = with_and_without(fog, "out_of_fog", on_device, luma, ycc, look, steered)
     off = np.abs(shown.astype(int) - plain)
     assert (off > 4).mean() > 0.01, "the scene has no fog"
     assert (off[:, : size[1] // 4 - 32] > 4).mean() < 0.01, "the lake stays"
