@@ -9,13 +9,14 @@ from __future__ import annotations
 import copy
 import hashlib
 import importlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from irchroma.engines.cache import readable, replaced, where_kept
-from irchroma.engines.errors import EngineError, EngineUnavailable
+from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
 
 FLOAT, FLOAT16 = 1, 10  # onnx.TensorProto's numbers
 
@@ -105,6 +106,47 @@ def widen_weights(graph: Any) -> Any:
             values = numpy_helper.to_array(tensor).astype(np.float32)
             tensor.CopyFrom(numpy_helper.from_array(values, node.output[0]))
             made.graph.node.remove(node)
+    return made
+
+
+def averaged(paths: Sequence[Path], shares: Sequence[float] = ()) -> Any:
+    """The first file's model with the mean of all files' weights: trainings that began as one network.
+
+    Their calibrated confidence (`trust`) is averaged with the rest, and is to be calibrated again.
+
+    Args:
+        paths: at least two files of one network, their weights in floats.
+        shares: how much each counts; none for all alike.
+
+    Raises:
+        EngineUnavailable: onnx is not installed, or a file cannot be read.
+        EngineOptionError: they are not one network's, or the shares are not theirs.
+
+    Reference: M. Wortsman et al., Model soups, ICML 2022, section 2, uniform soup.
+    """
+    from onnx import numpy_helper
+
+    shares = list(shares) or [1.0] * len(paths)
+    if len(paths) < 2 or len(shares) != len(paths) or min(shares) < 0 or sum(shares) <= 0:
+        raise EngineOptionError(
+            f"an average needs two networks and a share of 0 or more for each,"
+            f" got {len(paths)} and {', '.join(f'{share:g}' for share in shares)}"
+        )
+    made = load(paths[0])
+    known = [{one.name: one for one in load(path).graph.initializer} for path in paths]
+    for tensor in made.graph.initializer:
+        values: list[Any] = []
+        for path, tensors in zip(paths, known, strict=True):
+            other = tensors.get(tensor.name)
+            if other is None or other.dims != tensor.dims or other.data_type != tensor.data_type:
+                raise EngineOptionError(f"{path} is another network than {paths[0]}: {tensor.name} differs")
+            values.append(numpy_helper.to_array(other))
+        if values[0].dtype.kind != "f":
+            if any(not np.array_equal(value, values[0]) for value in values):
+                raise EngineOptionError(f"{paths[0]}: weights in 8 bits cannot be averaged")
+            continue
+        mean = np.average([value.astype(np.float64) for value in values], axis=0, weights=shares)
+        tensor.CopyFrom(numpy_helper.from_array(np.asarray(mean.astype(values[0].dtype)), tensor.name))
     return made
 
 

@@ -25,6 +25,7 @@ from irchroma.engines.network import network
 from irchroma.engines.network.eight_bit.quantization import FLOAT_GROUPS, renew
 from irchroma.engines.network.eight_bit.twins import twin_path
 from irchroma.engines.network.onnx_summary import COUNTED_SIZE, inspect
+from irchroma.engines.network.weight_storage import averaged, save
 from irchroma.engines.palette.tables import PALETTES
 from irchroma.launch.progress import Progress
 
@@ -206,6 +207,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     twins.add_argument(
         "--rate", type=float, default=0.004, metavar="R", help="of that, in steps of the weights (0.004)"
     )
+    average = parts.add_parser("average", help="average the weights of several trainings of one network")
+    average.add_argument("files", nargs="+", type=Path, metavar="FILE", help=".onnx files")
+    average.add_argument("--shares", nargs="+", type=float, default=[], help="of each (all alike)")
+    average.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .onnx file to write")
     parts.add_parser(
         "kernels", help="compile the CUDA kernels for every GPU, for machines without a compiler"
     )
@@ -221,6 +226,8 @@ def run(args: argparse.Namespace) -> int:
             return 0
         sources = {band: getattr(args, band) for band in catalog.BANDS if getattr(args, band)}
         make_twins(sources, args.frames, (args.size,) if args.size else catalog.SIZES, args.tune, args.rate)
+    elif args.part == "average":
+        save(averaged(args.files, args.shares), args.out)
     elif args.part == "kernels":
         path = build_ahead()
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
