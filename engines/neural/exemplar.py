@@ -7,8 +7,6 @@ little, and is no surer by it; its mood comes later, over what is shown (`GivenP
 
 from __future__ import annotations
 
-import logging
-
 import cv2
 import numpy as np
 
@@ -21,8 +19,6 @@ from irchroma.engines.neural.tokens import CELL_PX, places
 from irchroma.engines.recolor import guided
 from irchroma.engines.recolor.look import Unsure
 from irchroma.engines.reference.shown import Light, Own, Taken, shown_of
-
-log = logging.getLogger(__name__)
 
 CONTENT = 0.3
 """Share of what the network matches by content alone, where geometry has not found the scene: all of it takes

@@ -39,10 +39,9 @@ class Observation:
         cut: the scene is another one than in the frame before (also true of the first frame).
         held: the camera repeats its picture (FFC or a frozen source): color is held.
         gain_jump: the camera's gain changed with this frame.
-        luma_curve: (256,) uint8 for the full-resolution luma, keeps the displayed brightness through a
-            gain jump; None for the identity.
-        luma_levels: the same curve before rounding, (256,) float32 in [0, 255], for `gain.shown_luma`,
-            which dithers: where a moving curve is rounded, whole areas step at once.
+        luma_levels: (256,) float32 in [0, 255], a curve for the full-resolution luma that keeps the displayed
+            brightness through a gain jump; None for the identity. `gain.shown_luma` dithers it: where a
+            moving curve is rounded, whole areas step at once.
         active: share of the picture that changed, [0, 1].
         speed_px: root mean square motion over the picture, pixels.
         elapsed_s: seconds since the frame before.
@@ -59,7 +58,6 @@ class Observation:
     cut: bool
     held: bool
     gain_jump: bool = False
-    luma_curve: Luma | None = None
     luma_levels: Curve | None = None
     active: float = 0.0
     speed_px: float = 0.0

@@ -182,9 +182,15 @@ class TemporalStage:
         if before is not None and half_before is not None and before.shape == luma.shape and elapsed_s >= 0:
             if held or self._agreement.repeats(before, luma):
                 self._held_s += elapsed_s
-                curve, levels = self._curves()
-                shown = self._shown(half_before)
-                return Observation(False, False, True, False, curve, levels, elapsed_s=elapsed_s, shown=shown)
+                shown, levels = self._shown(half_before), self._levels()
+                return Observation(
+                    needs_color=False,
+                    cut=False,
+                    held=True,
+                    luma_levels=levels,
+                    elapsed_s=elapsed_s,
+                    shown=shown,
+                )
             half = _half(luma) if half is None else half
             if elapsed_s < self.options.forget_s or self._held_s > 0:
                 seen = self._compare(half_before, half, size, elapsed_s + self._held_s)
@@ -193,7 +199,8 @@ class TemporalStage:
                     return seen
         self._restart()
         self._luma, self._half = luma, _half(luma) if half is None else half
-        return Observation(True, True, False, active=1.0, shown=self._half.astype(np.float32))
+        shown = self._half.astype(np.float32)
+        return Observation(needs_color=True, cut=True, held=False, active=1.0, shown=shown)
 
     @property
     def has_color(self) -> bool:
@@ -256,7 +263,6 @@ class TemporalStage:
         if thawed:
             self._anchor_frames = ANCHOR_FRAMES
         new = float(np.count_nonzero(cv2.dilate(trust, np.ones((3, 3), np.uint8)) < 0.5)) / trust.size
-        curve, levels = self._curves()
         anchor = self._anchor_frames > 0
         urgent = change is not None or anchor
         needs = self._schedule.needs_color(self._number, elapsed_s, new, motion.speed_px, urgent)
@@ -267,8 +273,7 @@ class TemporalStage:
             cut=False,
             held=False,
             gain_jump=change is not None,
-            luma_curve=curve,
-            luma_levels=levels,
+            luma_levels=self._levels(),
             active=motion.active,
             speed_px=motion.speed_px,
             elapsed_s=elapsed_s,
@@ -307,11 +312,8 @@ class TemporalStage:
         curve = self._brightness.curve
         return luma.astype(np.float32) if curve is None else cast(Plane, cv2.LUT(luma, curve))
 
-    def _curves(self) -> tuple[Luma | None, Curve | None]:
-        levels = self._brightness.curve
-        if levels is None or not self.options.steady_brightness:
-            return None, None
-        return np.rint(levels).astype(np.uint8), levels
+    def _levels(self) -> Curve | None:
+        return self._brightness.curve if self.options.steady_brightness else None
 
 
 def _accepted(change: GainChange | None) -> GainChange | None:

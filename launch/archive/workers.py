@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import subprocess
 import sys
@@ -13,8 +12,6 @@ from typing import IO, Any, Protocol
 
 from irchroma.launch.archive.segment import Job
 from irchroma.launch.fleet.ray_door import connected
-
-log = logging.getLogger(__name__)
 
 _LOOK_S = 0.05
 _SAID_BYTES = 1 << 16

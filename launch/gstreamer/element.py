@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,8 +24,6 @@ from irchroma.stream.protocols import Colorizer
 from irchroma.stream.sinks.encoding.i420_packer import Yuv420Packer, even_size
 from irchroma.stream.sources.video_format import sample_to_pixels
 from irchroma.stream.tone.tone_map import ToneMap
-
-log = logging.getLogger(__name__)
 
 TAKEN, GIVEN = ("GRAY8", "GRAY16_LE", "I420", "NV12"), ("RGB", "I420", "NV12")
 _ANY = "video/x-raw,format={{{}}},width=[1,8192],height=[1,8192],framerate=[0/1,2147483647/1]"

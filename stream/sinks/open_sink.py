@@ -7,7 +7,6 @@ of is imported when there is one: all of them together took a tenth of every sta
 from __future__ import annotations
 
 import difflib
-import logging
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -80,8 +79,6 @@ def _address_place(text: str, scheme: str, page: str) -> str | None:
     caller = bool(parts.hostname) and "mode=listener" not in parts.query
     return public(text) if caller else f"srt://:{port}"
 
-
-log = logging.getLogger(__name__)
 
 _FORMS = (
     f"a file ({', '.join(EXTENSIONS)}), rtsp://:8554/name, srt://host:port, http://:8080,"

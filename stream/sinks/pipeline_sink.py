@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import re
 import time
@@ -27,8 +26,6 @@ from irchroma.stream.sinks.encoding.pace import Pace
 from irchroma.stream.sinks.encoding.shared_encoder import DEPTH, PARSERS, ROOM_S, EncoderPool, SharedEncoder
 from irchroma.stream.sinks.encoding.sound import PARSERS as SOUND_PARSERS
 from irchroma.stream.sinks.encoding.sound import SoundReader
-
-log = logging.getLogger(__name__)
 
 LARGEST_PX = 8192
 """The longest side that is encoded."""

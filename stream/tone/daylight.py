@@ -35,8 +35,6 @@ LONGEST_STEP_S = 0.25
 RIDGE = np.diag([0.0, 0.02, 0.02])
 """Keeps the curve flat where brightness hardly varies."""
 
-Plane = NDArray[np.uint8]
-
 
 @dataclass(frozen=True, slots=True)
 class DaylightOptions:

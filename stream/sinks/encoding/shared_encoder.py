@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -18,8 +17,6 @@ from irchroma.stream.picture.picture import OnDevice, Picture
 from irchroma.stream.protocols import Pixels
 from irchroma.stream.sinks.encoding.encoders import Codec, EncoderTask, choose_encoder
 from irchroma.stream.sinks.encoding.i420_packer import Yuv420Packer, appsrc_of, caps_text
-
-log = logging.getLogger(__name__)
 
 DEPTH = 3
 """Pictures that may wait in front of an encoder."""

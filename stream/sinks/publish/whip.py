@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import http.client
-import logging
 import ssl
 import threading
 import time
@@ -26,8 +25,6 @@ from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool
 from irchroma.stream.sinks.encoding.sound import LiveSound
 from irchroma.stream.sinks.pipeline_sink import Tail, explain
 from irchroma.stream.sinks.publish.calling import PublishingSink
-
-log = logging.getLogger(__name__)
 
 _STEP_S = 5.0
 _SILENT_S = 15.0
