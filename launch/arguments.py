@@ -152,6 +152,14 @@ def size_of(word: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
+def counts_of(word: str) -> tuple[int, ...]:
+    """`1,2,4`, each 1 or more, an argument's `type`."""
+    parts = word.split(",")
+    if not all(part.isdecimal() and int(part) for part in parts):
+        raise argparse.ArgumentTypeError(f"expected numbers like 1,2,4, got {word!r}")
+    return tuple(map(int, parts))
+
+
 def secret_places(address: str) -> list[slice]:
     """Where the secrets of an address stand in it: its password, and values such as `passphrase=`."""
     places = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import http.client
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import spread, words_of, write_json
 from irchroma.stream.errors import StreamError
 from irchroma.stream.picture.stopwatch import MODULUS_MS, SMALLEST_PX, draw_stopwatch, read_stopwatch
+from irchroma.stream.sinks.listening import free_port
 from irchroma.stream.sources.whep_client import WhepClient
 
 EXAMPLE = "irchroma latency --engine nir --over webrtc --over rtsp --json latency.json"
@@ -103,7 +103,7 @@ class _Run:
 
 @contextmanager
 def _running(engine: str, size: tuple[int, int], rate: Fraction) -> Iterator[_Run]:
-    page, stream = _free_port(), _free_port()
+    page, stream = free_port(), free_port()
     source = f"raw:-?size={size[1]}x{size[0]}&format=gray8&rate={rate}&live=1"
     with tempfile.TemporaryFile("w+b") as said:
         process = subprocess.Popen(
@@ -269,9 +269,3 @@ def _over_rtsp(address: str) -> Iterator[Pull]:
 
 
 _VIEWERS = {"webrtc": _over_webrtc, "mjpeg": _over_mjpeg, "rtsp": _over_rtsp}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from irchroma.launch.arguments import size_of
 from irchroma.launch.config import ConfigError
 from irchroma.launch.gstreamer.element import BufferColorizer, ElementOptions, element_class
 from irchroma.launch.measured import spread, write_json
@@ -28,17 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
     add("--engine", action="append", metavar="E", help="palette:ironbow and nir, unless others are named")
-    add("--size", default="640x512", metavar="WxH", help="of the frames (default 640x512)")
+    add("--size", type=size_of, default=(512, 640), metavar="WxH", help="of the frames (default 640x512)")
     add("--frames", type=int, default=60, help="of each measurement (default 60)")
     add("--repeats", type=int, default=5, help="rounds, in which all are measured in turn (default 5)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure in rounds: a plain pipeline, the element, the same engine called directly."""
-    try:
-        width, height = (int(word) for word in args.size.split("x"))
-    except ValueError:
-        raise ConfigError(f"--size: expected WxH such as 640x512, got {args.size!r}") from None
     if args.repeats < 1 or args.frames < 1:
         raise ConfigError("--repeats and --frames: expected 1 or more")
     register()
@@ -47,13 +44,13 @@ def run(args: argparse.Namespace) -> int:
     through: dict[str, list[float]] = {engine: [] for engine in engines}
     direct: dict[str, list[float]] = {engine: [] for engine in engines}
     for _ in range(args.repeats):
-        plain.append(_pipeline_ms("identity", (height, width), args.frames, "GRAY8"))
+        plain.append(_pipeline_ms("identity", args.size, args.frames, "GRAY8"))
         for engine in engines:
-            through[engine].append(_pipeline_ms(f"irchroma engine={engine}", (height, width), args.frames))
-            direct[engine].append(_direct_ms(engine, (height, width), args.frames))
+            through[engine].append(_pipeline_ms(f"irchroma engine={engine}", args.size, args.frames))
+            direct[engine].append(_direct_ms(engine, args.size, args.frames))
     results: dict[str, Any] = {
         "bench": "element",
-        "size": [height, width],
+        "size": list(args.size),
         "frames": args.frames,
         "plain_pipeline_ms": spread(plain),
         "engines": {},

@@ -43,6 +43,13 @@ def own_addresses() -> list[str]:
     return sorted(set(found))
 
 
+def free_port() -> int:
+    """A port of this machine that nobody has right now."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK[0], 0))
+        return int(probe.getsockname()[1])
+
+
 def is_loopback(host: str) -> bool:
     """Whether only this machine reaches a server on such an address; an empty one is not loopback."""
     if host == "localhost" or host.endswith(".localhost"):

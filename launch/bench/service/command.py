@@ -24,10 +24,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from irchroma.launch.bench.service.viewers import WAYS, Addresses, Viewers, Visit, visit
-from irchroma.launch.bench.speed.soak import RtspCamera, Sample, free_port, levels, sample_of
+from irchroma.launch.bench.speed.soak import RtspCamera, Sample, levels, sample_of
 from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import write_json
 from irchroma.launch.progress import Progress
+from irchroma.stream.sinks.listening import free_port
 
 EXAMPLE = "irchroma bench service --minutes 30 --json launch/benchmarks/service.json"
 

@@ -1,30 +1,25 @@
 """`irchroma bench cameras`: several live cameras in one process, shared networks beside separate ones.
 
 Before them, what one network costs for several cameras here: batches, and calls side by side.
-
-Plays a short clip as raw video over TCP, at a camera's pace: a camera that costs next to nothing.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from dataclasses import dataclass
+from contextlib import closing
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from irchroma.engines import catalog
 from irchroma.engines.network.network import (
@@ -37,13 +32,18 @@ from irchroma.engines.network.network import (
 )
 from irchroma.engines.neural.colorizer import padded, work_size
 from irchroma.engines.processor import usable_cores
+from irchroma.launch.arguments import counts_of, size_of
+from irchroma.launch.bench.child import resident_mb
+from irchroma.launch.bench.speed.played import ClipServer
 from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import write_json
-from irchroma.stream.synthetic.camera import SyntheticCamera
-from irchroma.stream.synthetic.options import SyntheticOptions
 
+EXAMPLE = "irchroma bench cameras --json launch/benchmarks/cameras.json"
 BATCHES = (1, 2, 4)
 _ROUND_FRAMES = 4
+_SAMPLE_S = 0.5
+_START_S = 60.0
+_BATCH_ROUNDS = 15
 
 
 def measure_batches(engine: str, size: tuple[int, int], rounds: int) -> list[dict[str, Any]]:
@@ -112,149 +112,32 @@ def _color(network: Network, batch: Tensor, lanes: int) -> int:
     return len(batch) * calls_each * lanes
 
 
-_CLIP_FRAMES = 30
-_STUCK_S = 10.0
-_START_S = 60.0
-
-
-class ClipServer:
-    """Serves one clip of the synthetic near-infrared camera, to and fro, to whoever connects.
-
-    Frames that a client does not take in time are left out, as by a real camera.
-
-    Args:
-        size: (H, W) in pixels.
-        rate: frames a second.
-        shown: (H, W) uint8 each, instead of the synthetic camera's, which takes its time to draw large ones.
-    """
-
-    def __init__(
-        self, size: tuple[int, int], rate: int, shown: list[NDArray[np.uint8]] | None = None
-    ) -> None:
-        if shown is None:
-            camera = SyntheticCamera(SyntheticOptions(band="nir", size=size))
-            shown = [np.asarray(camera.frame(n).pixels, np.uint8) for n in range(_CLIP_FRAMES)]
-        pictures = [np.ascontiguousarray(one).tobytes() for one in shown]
-        self._clip = pictures + pictures[-2:0:-1]
-        self._size, self._rate = size, rate
-        self.clients = 0  # that have come so far
-        self._ended = threading.Event()
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._thread = threading.Thread(target=self._accept, name="clip server", daemon=True)
-        self._thread.start()
-
-    @property
-    def address(self) -> str:
-        """As `irchroma run` takes a source."""
-        port = self._listener.getsockname()[1]
-        size = f"{self._size[1]}x{self._size[0]}"
-        return f"raw:tcp://127.0.0.1:{port}?size={size}&format=gray8&rate={self._rate}&live=1"
-
-    def close(self) -> None:
-        """Disconnect everybody."""
-        self._ended.set()
-        self._listener.close()
-        self._thread.join()
-
-    def _accept(self) -> None:
-        self._listener.settimeout(0.2)
-        while not self._ended.is_set():
-            try:
-                client, _ = self._listener.accept()
-            except TimeoutError:
-                continue
-            except OSError:
-                return
-            self.clients += 1
-            threading.Thread(target=self._play, args=(client,), daemon=True).start()
-
-    def _play(self, client: socket.socket) -> None:
-        start_s = time.monotonic()
-        with client:
-            client.settimeout(_STUCK_S)
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, len(self._clip[0]))
-            for number in itertools.count():
-                late_s = time.monotonic() - start_s - number / self._rate
-                if late_s > 1 / self._rate:
-                    continue  # the client was too slow for this one
-                if self._ended.wait(max(0.0, -late_s)):
-                    return
-                try:
-                    client.sendall(self._clip[number % len(self._clip)])
-                except OSError:
-                    return
-
-
-EXAMPLE = "irchroma bench cameras --json launch/benchmarks/cameras.json"
-
-_SAMPLE_S = 0.5
-_BATCH_ROUNDS = 15
-
-
-@dataclass(frozen=True, slots=True)
-class CamerasBenchOptions:
-    """What is measured.
-
-    Attributes:
-        engine: as in `irchroma run --engine`.
-        counts: numbers of cameras.
-        size: (H, W) of each.
-        rate: frames a second of each.
-        seconds: length of each run, from when its last camera is there.
-        repetitions: of every run, shared and separate in turns.
-    """
-
-    engine: str = "nir"
-    counts: tuple[int, ...] = (1, 2, 4)
-    size: tuple[int, int] = (512, 640)
-    rate: int = 15
-    seconds: float = 30.0
-    repetitions: int = 3
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Sizes of the measurement."""
-    default = CamerasBenchOptions()
-    parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
-    parser.add_argument("--engine", default=default.engine, help="engine of all cameras")
-    parser.add_argument("--cameras", default="1,2,4", metavar="N,N", help="numbers of cameras")
-    parser.add_argument("--size", default="640x512", metavar="WxH", help="pictures of each camera")
-    parser.add_argument("--rate", type=int, default=default.rate, help="frames a second of each camera")
-    parser.add_argument("--seconds", type=float, default=default.seconds, help="length of each run")
-    parser.add_argument("--repetitions", type=int, default=default.repetitions, help="runs of each kind")
+    add = parser.add_argument
+    add("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
+    add("--engine", default="nir", help="engine of all cameras")
+    add("--cameras", type=counts_of, default=(1, 2, 4), metavar="N,N", help="numbers of cameras")
+    add("--size", type=size_of, default=(512, 640), metavar="WxH", help="pictures of each camera")
+    add("--rate", type=int, default=15, help="frames a second of each camera")
+    add("--seconds", type=float, default=30.0, help="length of each run, from when its last camera is there")
+    add("--repetitions", type=int, default=3, help="runs of each kind, shared and separate in turns")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, print a table, write the JSON."""
-    try:
-        counts = tuple(int(word) for word in args.cameras.split(","))
-        width, height = (int(word) for word in args.size.split("x"))
-    except ValueError as error:
-        raise ConfigError(
-            f"expected --cameras such as 1,2,4 and --size such as 640x512, got {args.cameras} and {args.size}"
-        ) from error
-    if min(counts) < 1 or args.seconds <= 0 or args.rate < 1 or args.repetitions < 1:
-        raise ConfigError("cameras, rate, seconds and repetitions must be above 0")
-    options = CamerasBenchOptions(
-        args.engine, counts, (height, width), args.rate, args.seconds, args.repetitions
-    )
-    write_json(args.json, measure(options))
-    return 0
-
-
-def measure(options: CamerasBenchOptions) -> dict[str, Any]:
-    """Every number of cameras, shared and separate in turns; prints each result as it comes."""
+    """Measure every number of cameras, shared and separate in turns; print a table, write the JSON."""
+    if args.seconds <= 0 or args.rate < 1 or args.repetitions < 1:
+        raise ConfigError("rate, seconds and repetitions must be above 0")
     runs: dict[tuple[int, bool], list[dict[str, Any]]] = {}
-    clip = ClipServer(options.size, options.rate)
-    try:
-        with tempfile.TemporaryDirectory(prefix="irchroma-bench-") as folder:
-            for _ in range(options.repetitions):
-                for count in options.counts:
-                    for shared in (True, False):
-                        found = _measured(options, count, shared, clip, Path(folder))
-                        runs.setdefault((count, shared), []).append(found)
-    finally:
-        clip.close()
+    with (
+        closing(ClipServer(args.size, args.rate)) as clip,
+        tempfile.TemporaryDirectory(prefix="irchroma-bench-") as folder,
+    ):
+        for _ in range(args.repetitions):
+            for count in args.cameras:
+                for shared in (True, False):
+                    found = _measured(args, count, shared, clip, Path(folder))
+                    runs.setdefault((count, shared), []).append(found)
     results = [
         {"cameras": count, "networks": "shared" if shared else "separate", **_middle(found)}
         for (count, shared), found in sorted(runs.items(), key=lambda item: (item[0][0], not item[0][1]))
@@ -271,32 +154,32 @@ def measure(options: CamerasBenchOptions) -> dict[str, Any]:
         more_mb = _added_mb([one for one in results if one["networks"] == kind])
         if more_mb is not None:
             added[kind] = round(more_mb, 1)
-    batches = measure_batches(options.engine, options.size, _BATCH_ROUNDS)
+    batches = measure_batches(args.engine, args.size, _BATCH_ROUNDS)
     for one in batches:
         words = [f"{name} {cost['cpu']:.1f}" for name, cost in one["ms_a_frame"].items()]
         print(f"{one['runtime']}, ms of CPU a frame: {', '.join(words)}")
     for kind, megabytes in added.items():
         print(f"memory of one more camera, {kind} networks: {megabytes:.0f} MB")
-    return {
+    about = {
         "bench": "cameras",
-        "engine": options.engine,
-        "size": list(options.size),
-        "rate": options.rate,
-        "seconds": options.seconds,
-        "repetitions": options.repetitions,
+        "engine": args.engine,
+        "size": list(args.size),
+        "rate": args.rate,
+        "seconds": args.seconds,
+        "repetitions": args.repetitions,
         "latency": "from a frame's arrival until its sink takes it, start-up included; median of repetitions",
         "added_mb_a_camera": added,
-        "runs": results,
-        "network_calls": batches,
     }
+    write_json(args.json, {**about, "runs": results, "network_calls": batches})
+    return 0
 
 
 def _measured(
-    options: CamerasBenchOptions, count: int, shared: bool, server: ClipServer, folder: Path
+    args: argparse.Namespace, count: int, shared: bool, server: ClipServer, folder: Path
 ) -> dict[str, Any]:
     """One process with so many cameras; CPU time and memory are the whole process's."""
     stats, config = folder / "stats.json", folder / "cameras.toml"
-    lines = [f"engine = {json.dumps(options.engine)}", "[sharing]", f"networks = {str(shared).lower()}"]
+    lines = [f"engine = {json.dumps(args.engine)}", "[sharing]", f"networks = {str(shared).lower()}"]
     for _ in range(count):
         lines += ["[[cameras]]", f'source = "{server.address}"', 'to = ["null"]']
     config.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -308,7 +191,7 @@ def _measured(
     deadline_s = time.monotonic() + _START_S
     while server.clients < before + count and _runs(process.pid) and time.monotonic() < deadline_s:
         threading.Event().wait(0.02)
-    memory = _watch_memory(process.pid, options.seconds)
+    memory = _watch_memory(process.pid, args.seconds)
     process.send_signal(signal.SIGTERM)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -321,7 +204,7 @@ def _measured(
     told = json.loads(stats.read_text(encoding="utf-8"))["cameras"].values()
     stats.unlink()
     if not all(one["frames"] for one in told):
-        raise ConfigError(f"not every one of {count} cameras got a frame in {options.seconds:g} s: take more")
+        raise ConfigError(f"not every one of {count} cameras got a frame in {args.seconds:g} s: take more")
     sinks = [one["sinks"]["null"]["capture_to_encoder"] for one in told]
     rates = [one["frames_per_second"] for one in told]
     return {
@@ -345,9 +228,8 @@ def _watch_memory(pid: int, seconds: float) -> list[float]:
     pause = threading.Event()
     for _ in range(max(2, round(seconds / _SAMPLE_S))):
         pause.wait(_SAMPLE_S)
-        for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
-            if line.startswith("VmRSS:"):
-                samples.append(int(line.split()[1]) / 1024)
+        resident = resident_mb(pid)
+        samples += [] if resident is None else [resident]
     return samples or [0.0]
 
 

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.launch.arguments import size_of
+from irchroma.launch.arguments import counts_of, size_of
 from irchroma.launch.bench.child import finished, json_of
-from irchroma.launch.bench.speed.cameras import ClipServer
 from irchroma.launch.bench.speed.cpu_stages import gst_launch, moving_pictures
+from irchroma.launch.bench.speed.played import ClipServer
 from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import write_json
 from irchroma.stream.protocols import VideoInfo
@@ -126,7 +126,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size", action="append", type=size_of, metavar="WxH", help="may be given again (three sizes)"
     )
-    parser.add_argument("--cameras", default="1,4", metavar="N,N", help="live cameras at once (1,4)")
+    parser.add_argument(
+        "--cameras", type=counts_of, default=default.cameras, metavar="N,N", help="live cameras at once (1,4)"
+    )
     parser.add_argument("--seconds", type=float, default=default.seconds, help="of each live run (6)")
     parser.add_argument(
         "--warm", type=float, default=default.warm_s, help="seconds of it before, not counted (2.5)"
@@ -135,14 +137,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, print a line for each result, write the JSON."""
-    try:
-        sizes = tuple(args.size or ()) or SIZES
-        cameras = tuple(int(word) for word in args.cameras.split(","))
-    except ValueError as error:
-        raise ConfigError(f"expected --size such as 1280x720 and --cameras such as 1,4: {error}") from error
     if args.old is not None and not (args.old / ".typing").is_dir():
         raise ConfigError(f"--old {args.old}: expected a checkout of irchroma, with its .typing folder")
-    options = CpuBenchOptions(args.engine, sizes, cameras, args.seconds, args.warm, args.old)
+    options = CpuBenchOptions(
+        args.engine, tuple(args.size or SIZES), args.cameras, args.seconds, args.warm, args.old
+    )
     results: dict[str, Any] = {
         "bench": "cpu",
         "engine": options.engine,

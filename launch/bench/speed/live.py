@@ -7,14 +7,10 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -26,6 +22,7 @@ from irchroma.engines.retrieval.library import ReferenceLibrary
 from irchroma.launch.arguments import size_of
 from irchroma.launch.bench.child import finished
 from irchroma.launch.bench.speed.cpu import MASKS
+from irchroma.launch.bench.speed.played import RATE, PlayedCamera
 from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import spread, write_json
 from irchroma.stream.sinks.encoding.encoders import EncoderTask, choose_encoder
@@ -34,32 +31,11 @@ from irchroma.stream.synthetic.options import SyntheticOptions
 
 SIZES = ((512, 640), (720, 1280))
 ENGINES = ("palette:white-hot", "palette:ironbow")
-RATE, PLAYED = 30, 60
-"""Frames a second, and that are drawn of a camera that is played."""
-STUCK_S = 60.0
+"""The first is that of the live run. White-hot leaves the encoder the pictures that gst-launch gives it; in
+color they are more work for it."""
 SCENES = 6
 """In the library that a reference is chosen of."""
 EXAMPLE = "irchroma bench live --json launch/benchmarks/live.json"
-
-
-@dataclass(frozen=True, slots=True)
-class LiveBenchOptions:
-    """How much is measured.
-
-    Attributes:
-        engines: as in `irchroma run --engine`; the first is that of the live run. White-hot leaves the
-            encoder the pictures that gst-launch gives it; in color they are more work for it.
-        sizes: (H, W) of the clips and of the live run.
-        frames: of each clip.
-        repetitions: of each pair of runs, taken in turns.
-        live_s: seconds of the live run.
-    """
-
-    engines: tuple[str, ...] = ENGINES
-    sizes: tuple[tuple[int, int], ...] = SIZES
-    frames: int = 3600
-    repetitions: int = 5
-    live_s: float = 30.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,25 +59,23 @@ def run(args: argparse.Namespace) -> int:
     """Measure, print a table, write the JSON."""
     if shutil.which("gst-launch-1.0") is None:
         raise ConfigError("gst-launch-1.0 is missing: install gstreamer1.0-tools")
-    engines = tuple(args.engine or ENGINES)
-    sizes = tuple(args.size or SIZES)
-    options = LiveBenchOptions(engines, sizes, args.frames, args.repetitions, args.live_seconds)
-    results: dict[str, Any] = {"bench": "live", "throughput": [], "latency": []}
+    engines, sizes = tuple(args.engine or ENGINES), tuple(args.size or SIZES)
     if args.auto_reference:
-        write_json(args.json, measure_references(options))
+        write_json(args.json, measure_references(sizes, args.live_seconds))
         return 0
+    results: dict[str, Any] = {"bench": "live", "throughput": [], "latency": []}
     with tempfile.TemporaryDirectory(prefix="irchroma-bench-") as folder:
-        for size in options.sizes:
-            clip = make_clip(size, options, Path(folder))
-            for engine in options.engines:
-                throughput = measure_throughput(clip, size, engine, options, Path(folder))
+        for size in sizes:
+            clip = make_clip(size, args.frames, Path(folder))
+            for engine in engines:
+                throughput = measure_throughput(clip, size, engine, args, Path(folder))
                 results["throughput"].append(throughput)
                 print(
                     f"{size[1]}x{size[0]} {engine}: {throughput['frames_per_second']['median']:.0f} fps,"
                     f" {throughput['ratio']['median']:.2f} of gst-launch on the input,"
                     f" {throughput['ratio_same_pictures']['median']:.2f} of gst-launch on the output"
                 )
-            latency = measure_latency(size, options.engines[0], options.live_s, Path(folder))
+            latency = measure_latency(size, engines[0], args.live_seconds, Path(folder))
             results["latency"].append(latency)
             print(
                 f"{size[1]}x{size[0]} live: capture to encoder p50 {latency['p50_ms']:.2f} ms,"
@@ -111,33 +85,32 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def make_clip(size: tuple[int, int], options: LiveBenchOptions, folder: Path) -> Path:
+def make_clip(size: tuple[int, int], frames: int, folder: Path) -> Path:
     """A gray clip of the synthetic near-infrared camera."""
     clip = folder / f"clip_{size[1]}x{size[0]}.mp4"
-    _irchroma(
-        f"test:nir?size={size[1]}x{size[0]}&frames={options.frames}", "--to", str(clip), "--engine", "gray"
-    )
+    source = f"test:nir?size={size[1]}x{size[0]}&frames={frames}"
+    _irchroma(source, "--to", str(clip), "--engine", "gray")
     return clip
 
 
 def measure_throughput(
-    clip: Path, size: tuple[int, int], engine: str, options: LiveBenchOptions, folder: Path
+    clip: Path, size: tuple[int, int], engine: str, args: argparse.Namespace, folder: Path
 ) -> dict[str, Any]:
     """Wall time of whole processes in turns: ours, and gst-launch's on our input and on our output."""
     ours = folder / "ours.mp4"
     launch = choose_encoder(EncoderTask("h264", size, Fraction(30), live=False)).launch
     ours_s, plain_s, same_s = [], [], []
-    for _ in range(options.repetitions):
+    for _ in range(args.repetitions):
         ours_s.append(_irchroma(str(clip), "--to", str(ours), "--engine", engine))
         plain_s.append(_timed(_transcode(clip, folder / "reference.mp4", launch)))
         same_s.append(_timed(_transcode(ours, folder / "reference.mp4", launch)))
     return {
         "size": list(size),
         "engine": engine,
-        "frames": options.frames,
+        "frames": args.frames,
         "seconds": spread(ours_s),
         "gst_launch_seconds": spread(plain_s),
-        "frames_per_second": spread([options.frames / s for s in ours_s]),
+        "frames_per_second": spread([args.frames / s for s in ours_s]),
         "ratio": spread([r / o for o, r in zip(ours_s, plain_s, strict=True)]),
         "ratio_same_pictures": spread([r / o for o, r in zip(ours_s, same_s, strict=True)]),
     }
@@ -199,18 +172,16 @@ def measure_latency(
     }
 
 
-def measure_references(options: LiveBenchOptions) -> dict[str, Any]:
+def measure_references(sizes: Sequence[tuple[int, int]], live_s: float) -> dict[str, Any]:
     """Live runs that choose of a library of synthetic scenes, their own among them; print and give them."""
     results: dict[str, Any] = {"bench": "live", "reference": "auto", "latency": []}
     with tempfile.TemporaryDirectory(prefix="irchroma-bench-") as folder:
-        for size in options.sizes:
+        for size in sizes:
             library, camera = scenes_library(Path(folder) / f"library{size[1]}", size), PlayedCamera(size)
             more = ("--reference", "auto", "--references", str(library.folder))
             for mask in MASKS:
                 before = os.getloadavg()[0]
-                found = measure_latency(
-                    size, "reference:thermal", options.live_s, Path(folder), more, mask, camera
-                )
+                found = measure_latency(size, "reference:thermal", live_s, Path(folder), more, mask, camera)
                 if not found["references"]:
                     raise ConfigError(
                         f"{size[1]}x{size[0]}: no reference came into use, so none was measured"
@@ -223,74 +194,6 @@ def measure_references(options: LiveBenchOptions) -> dict[str, Any]:
                     f" {found['cpu_ms_a_frame_with_start']:.1f} ms of CPU a frame"
                 )
     return results
-
-
-class PlayedCamera:
-    """Counts of the synthetic thermal camera, drawn before and played to and fro to a run's standard input.
-
-    To draw a frame takes as much CPU time as to color it, and at 1280x720 more than there is from one to the
-    next. Frames that the run does not take in time are left out, as by a real camera.
-
-    Attributes:
-        left_out: of the last play.
-    """
-
-    def __init__(self, size: tuple[int, int]) -> None:
-        """Args:
-        size: (H, W).
-        """
-        camera = SyntheticCamera(SyntheticOptions(band="thermal", size=size))
-        drawn = [camera.frame(number).pixels.astype("<u2").tobytes() for number in range(PLAYED)]
-        self._frames = drawn + drawn[-2:0:-1]
-        self.address = f"raw:-?size={size[1]}x{size[0]}&format=gray16le&rate={RATE}&live=1"
-        self.left_out = 0
-
-    def shown_to(self, command: list[str], count: int, about: str, environment: dict[str, str]) -> str:
-        """What a command has logged that was given so many frames, less those left out, at their pace; it is
-        ended then, since a live source that ends is waited for.
-
-        Raises:
-            ConfigError: it failed, or does not end.
-        """
-        reading, writing = os.pipe()
-        process = subprocess.Popen(
-            command,
-            stdin=reading,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            errors="replace",
-            env={**os.environ, **environment},
-        )
-        os.close(reading)  # so that a play ends that nobody reads
-        thread = threading.Thread(target=self._play, args=(writing, count, process.terminate), daemon=True)
-        thread.start()
-        try:
-            log = process.communicate(timeout=2 * count / RATE + STUCK_S)[1]
-        except subprocess.TimeoutExpired as error:
-            process.kill()
-            raise ConfigError(f"{about} does not end") from error
-        finally:
-            thread.join()
-        if process.returncode:
-            raise ConfigError(f"{about} failed: {log.strip()[-300:]}")
-        return log
-
-    def _play(self, writing: int, count: int, end: Callable[[], None]) -> None:
-        self.left_out = 0
-        with os.fdopen(writing, "wb", buffering=0) as pipe, suppress(BrokenPipeError):
-            start_s: float | None = None
-            for number in range(count):
-                due_s = 0.0 if start_s is None else start_s + number / RATE - time.monotonic()
-                if due_s < -1 / RATE:
-                    self.left_out += 1
-                    continue
-                time.sleep(max(0.0, due_s))
-                left = memoryview(self._frames[number % len(self._frames)])
-                while left:
-                    left = left[pipe.write(left) or 0 :]
-                start_s = start_s or time.monotonic()
-            end()
 
 
 def scenes_library(folder: Path, size: tuple[int, int]) -> ReferenceLibrary:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -19,10 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from irchroma.launch.bench.child import resident_mb
 from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import write_json
 from irchroma.launch.progress import Progress
 from irchroma.stream.errors import SourceError
+from irchroma.stream.sinks.listening import free_port
 from irchroma.stream.sources.rtsp_source import RtspOptions, RtspSource
 
 EXAMPLE = """irchroma bench soak --minutes 10 --json launch/benchmarks/soak.json
@@ -327,14 +328,7 @@ def _visit(address: str) -> bool:
 
 
 def _resident_mb(pid: int) -> float:
-    for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    raise ConfigError(f"process {pid} has no resident memory to read")
-
-
-def free_port() -> int:
-    """A port that nobody has."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    resident = resident_mb(pid)
+    if resident is None:
+        raise ConfigError(f"process {pid} has no resident memory to read")
+    return resident

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from irchroma.launch.bench.child import finished
-from irchroma.launch.bench.speed.cameras import ClipServer
 from irchroma.launch.bench.speed.cpu import MASKS
+from irchroma.launch.bench.speed.played import ClipServer
 from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import spread, write_json
 

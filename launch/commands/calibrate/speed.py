@@ -31,6 +31,7 @@ from irchroma.calibration.settings_choice import (
 from irchroma.engines import catalog
 from irchroma.engines.neural.speed.ladder import ladder
 from irchroma.engines.neural.speed.load_control import LIMIT_MS
+from irchroma.launch.arguments import size_of
 from irchroma.launch.measured import machine_line
 from irchroma.launch.progress import Progress
 from irchroma.launch.run.automatic import stored_path
@@ -141,7 +142,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What must be kept, and where to write."""
     add = parser.add_argument
     add("--rate", type=Fraction, default=Fraction(30), metavar="HZ", help="frames a second (30)")
-    add("--size", type=_size, default=(512, 640), metavar="WxH", help="of the camera (640x512)")
+    add("--size", type=size_of, default=(512, 640), metavar="WxH", help="of the camera (640x512)")
     latency = f"from arrival until composed, and until the encoder has the picture ({LIMIT_MS:g})"
     add("--latency-ms", type=float, default=LIMIT_MS, metavar="MS", help=latency)
     add("--engine", choices=tuple(catalog.BANDS), default="nir", help="what it is for (nir)")
@@ -160,6 +161,8 @@ def run(args: argparse.Namespace) -> int:
     """Measure, try the best candidates on a live run, write the file and the picture."""
     if args.rate <= 0 or args.latency_ms <= 0:
         raise CalibrationError("--rate and --latency-ms must be above 0")
+    if min(args.size) < 32:
+        raise CalibrationError(f"--size must be 32x32 or more, got {args.size[1]}x{args.size[0]}")
     out = args.out if args.out is not None else stored_path(args.engine)
     demand = Demand(
         args.engine, args.rate, args.size, args.latency_ms, args.runtime, args.threads, args.weights
@@ -260,10 +263,3 @@ def _tried(speed: MachineSpeed, demand: Demand, progress: Progress) -> tuple[Pre
         f" of {len(rungs)} live trials, {rungs[-1]}, gave {trial['frames_per_second']:.1f} frames a second,"
         f" p95 {trial['p95_ms']:.0f} ms: ask for less, or free the machine"
     )
-
-
-def _size(word: str) -> tuple[int, int]:
-    width, _, height = word.partition("x")
-    if not (width.isdigit() and height.isdigit() and int(width) >= 32 and int(height) >= 32):
-        raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT such as 640x512, got {word!r}")
-    return int(height), int(width)

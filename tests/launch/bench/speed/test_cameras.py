@@ -9,7 +9,8 @@ import pytest
 
 from irchroma.engines import catalog
 from irchroma.engines.network.network import installed
-from irchroma.launch.bench.speed.cameras import ClipServer, measure_batches
+from irchroma.launch.bench.speed.cameras import measure_batches
+from irchroma.launch.bench.speed.played import ClipServer
 from irchroma.launch.cli import main
 from irchroma.stream.sources.open_source import open_source
 
@@ -65,6 +66,9 @@ def test_batches_and_lanes_are_measured_for_every_runtime() -> None:
 
 
 def test_sizes_that_make_no_sense_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    for words in (("--cameras", "few"), ("--size", "640"), ("--cameras", "0"), ("--rate", "0")):
-        assert main(["bench", "cameras", "--json", "x.json", *words]) == 1
-        assert capsys.readouterr().err.startswith("irchroma bench: ")
+    for option, value in (("--cameras", "few"), ("--size", "640"), ("--cameras", "0")):
+        with pytest.raises(SystemExit, match="2"):
+            main(["bench", "cameras", "--json", "x.json", option, value])
+        assert capsys.readouterr().err.startswith(f"irchroma bench cameras: argument {option}: expected ")
+    assert main(["bench", "cameras", "--json", "x.json", "--rate", "0"]) == 1
+    assert capsys.readouterr().err.startswith("irchroma bench: ")

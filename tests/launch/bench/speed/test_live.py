@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from irchroma.launch.bench.speed import live
+from irchroma.launch.bench.speed.played import RATE, PlayedCamera
 from irchroma.launch.config import ConfigError
 from irchroma.stream.synthetic.camera import SyntheticCamera
 from irchroma.stream.synthetic.options import SyntheticOptions
@@ -34,7 +35,7 @@ def test_a_run_that_fails_says_why(tmp_path: Path) -> None:
 
 def test_a_played_camera_gives_its_frames_at_their_pace_and_ends_who_has_them(tmp_path: Path) -> None:
     size, taken = (120, 160), tmp_path / "taken"  # more than a pipe holds: the play begins with the reader
-    camera = live.PlayedCamera(size)
+    camera = PlayedCamera(size)
     drawn = SyntheticCamera(SyntheticOptions(band="thermal", size=size))
     code = f"""
 import signal, sys
@@ -47,7 +48,7 @@ print("ended", file=sys.stderr)
 """
     start_s = time.monotonic()
     log = camera.shown_to([sys.executable, "-c", code], 7, "a reader", {})
-    assert time.monotonic() - start_s > 5 / live.RATE
+    assert time.monotonic() - start_s > 5 / RATE
     assert log == "ended\n"
     frames = np.frombuffer(taken.read_bytes(), "<u2").reshape(-1, *size)
     assert len(frames) + camera.left_out == 7
@@ -55,6 +56,6 @@ print("ended", file=sys.stderr)
 
 
 def test_who_does_not_want_a_played_camera_s_frames_says_why() -> None:
-    camera = live.PlayedCamera((24, 32))
+    camera = PlayedCamera((24, 32))
     with pytest.raises(ConfigError, match="no thanks"):
         camera.shown_to([sys.executable, "-c", "raise SystemExit('no thanks')"], 10**6, "a reader", {})
