@@ -21,6 +21,7 @@ from irchroma.engines import catalog
 from irchroma.engines.errors import EngineError
 from irchroma.engines.gpu import probe
 from irchroma.engines.gpu.cuda.compile import Nvrtc, find_nvcc, nvcc_version
+from irchroma.launch.measured import SHOWN, show_json
 from irchroma.stream.errors import StreamError
 from irchroma.stream.survey import (
     Finding,
@@ -132,7 +133,9 @@ _ADDITIONS = {  # what it is for -> (modules, extra of the installation)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The report as JSON."""
-    parser.add_argument("--json", metavar="FILE", help="write the findings there too (- for standard output)")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the findings there too (- for standard output)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -146,11 +149,10 @@ def run(args: argparse.Namespace) -> int:
         "platform": platform.platform(),
         "findings": [dataclasses.asdict(finding) for finding in findings],
     }
-    if args.json == "-":
-        print(json.dumps(report, indent=2))
+    if args.json is not None:
+        show_json(args.json, json.dumps(report, indent=2) + "\n")
+    if args.json == SHOWN:
         return 0 if works else 1
-    if args.json:
-        Path(args.json).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     width = min(shutil.get_terminal_size((110, 0)).columns, 160)
     print(table(findings, width))
     print("\nThe main job works here." if works else "\nThe main job does not work here: mend what says NO.")

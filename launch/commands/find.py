@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from irchroma.launch.config import ConfigError
+from irchroma.launch.measured import SHOWN, show_json
 from irchroma.stream.errors import StreamError
 from irchroma.stream.sinks import listening
 from irchroma.stream.sinks.onvif.soap import parsed
@@ -83,11 +84,9 @@ def run(args: argparse.Namespace) -> int:
     named, why_not = advertised(args.seconds)
     found += named
     if args.json is not None:
-        text = json.dumps([asdict(one) for one in found], indent=1) + "\n"
-        if str(args.json) == "-":
-            print(text, end="")
+        show_json(args.json, json.dumps([asdict(one) for one in found], indent=1) + "\n")
+        if args.json == SHOWN:
             return 0
-        args.json.write_text(text, encoding="utf-8")
     for one in found:
         print("  ".join(part for part in (f"{one.how:5}", one.address, one.name, one.detail) if part))
     if not found:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from irchroma.launch.measured import show_json, words_of
 from irchroma.launch.run.evidence import own_key_file
 from irchroma.stream.sinks.evidence.signing import Signer, fingerprint, read_public
 from irchroma.stream.sinks.evidence.verification import verify
@@ -22,7 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--key", type=Path, metavar="PUB", help="the public key that must have signed it, PEM; without, any"
     )
-    parser.add_argument("--json", metavar="F", help="what was found, all of it; - for standard output")
+    parser.add_argument(
+        "--json", type=Path, metavar="F", help="what was found, all of it; - for standard output"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -34,11 +36,7 @@ def run(args: argparse.Namespace) -> int:
         own = own_key_file()
         mine = own.is_file() and fingerprint(Signer.read(own).public) == report.key
         whose = " (this machine's own)" if mine else " (whose that is only --key can tell)"
-    if args.json:
-        told = json.dumps({"whole": report.whole, **asdict(report)}, indent=2) + "\n"
-        if args.json == "-":
-            sys.stdout.write(told)
-        else:
-            Path(args.json).write_text(told, encoding="utf-8")
-    print(report.line + whose, file=sys.stderr if args.json == "-" else sys.stdout)
+    if args.json is not None:
+        show_json(args.json, json.dumps({"whole": report.whole, **asdict(report)}, indent=2) + "\n")
+    print(report.line + whose, file=words_of(args.json))
     return 0 if report.whole else 1

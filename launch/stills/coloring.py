@@ -20,6 +20,7 @@ from irchroma.engines.recolor.recoloring import Mode, RecolorOptions
 from irchroma.engines.reference.pictures import AUTO
 from irchroma.engines.retrieval import features
 from irchroma.engines.retrieval.library import ReferenceLibrary, default_folder
+from irchroma.launch.stills.picture_files import read_pair
 from irchroma.stream.protocols import Colored, Colorizer
 from irchroma.stream.tone.tone_map import ToneMap
 
@@ -223,6 +224,16 @@ def _colorizer_options(options: StillOptions) -> ColorizerOptions:
             network=network,
         )
     )
+
+
+def read_luma_pair(pair: tuple[Path, Path]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """The luma of an infrared picture and its true color, of (infrared, color) as `list_pairs` gives them.
+
+    Raises:
+        PictureError: one cannot be read, or their sizes differ.
+    """
+    pixels, truth = read_pair(*pair)
+    return luma_of(pixels), truth
 
 
 def luma_of(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]:

@@ -41,8 +41,8 @@ from irchroma.launch.bench.speed.cpu import MASKS
 from irchroma.launch.measured import finite, spread, write_json
 from irchroma.launch.progress import Progress
 from irchroma.launch.run.process import tune_process
-from irchroma.launch.stills.coloring import luma_of
-from irchroma.launch.stills.picture_files import PictureError, list_pairs, read_pair, write_rgb
+from irchroma.launch.stills.coloring import read_luma_pair
+from irchroma.launch.stills.picture_files import PictureError, list_pairs, write_rgb
 
 EXAMPLE = "irchroma bench exemplars pairs/ --band thermal --json exemplars.json --sheet exemplars.png"
 CROP = 0.875
@@ -177,8 +177,7 @@ def read_scenes(folder: Path, frames: bool) -> list[Scene]:
     """
     read = []
     for pair in list_pairs(folder):
-        pixels, truth = read_pair(*pair)
-        read.append((pair[0].stem, luma_of(pixels), truth))
+        read.append((pair[0].stem, *read_luma_pair(pair)))
     if len(read) < 2:
         raise PictureError(f"{folder}: a reference of another scene needs two pairs or more")
     scenes = []

@@ -26,7 +26,7 @@ from irchroma.engines.retrieval.features import describe
 from irchroma.launch.bench.clips import Clip, recorded
 from irchroma.launch.measured import Measured, summary, write_json
 from irchroma.launch.progress import Progress
-from irchroma.launch.stills.coloring import StillOptions, StillPictures, luma_of
+from irchroma.launch.stills.coloring import StillOptions, StillPictures, luma_of, read_luma_pair
 from irchroma.launch.stills.picture_files import PictureError, contact_sheet, list_pairs, read_pair, write_rgb
 from irchroma.stream.picture.lettering import WHITE
 
@@ -182,9 +182,9 @@ def memory(folder: Path, pairs: list[tuple[Path, Path]], band: str, threads: int
     CVPR 2019 (MemoPainter), section 3.2: the nearest key's color feature conditions the colorizer.
     """
     keys, values = [], []
-    for infrared, color in list_pairs(folder):
-        pixels, truth = read_pair(infrared, color)
-        keys.append(describe(luma_of(pixels))[0])
+    for pair in list_pairs(folder):
+        luma, truth = read_luma_pair(pair)
+        keys.append(describe(luma)[0])
         values.append(rgb_to_ycc(truth)[..., 1:].mean((0, 1)))
     known, chroma = np.stack(keys), np.stack(values)
     random = np.random.default_rng(0)

@@ -24,8 +24,8 @@ from irchroma.engines.recolor.color_space import luma_to_rgb
 from irchroma.engines.reference.pictures import read_picture, save_references
 from irchroma.launch.measured import spread, write_json
 from irchroma.launch.progress import Progress
-from irchroma.launch.stills.coloring import luma_of
-from irchroma.launch.stills.picture_files import PictureError, list_pairs, read_pair, read_rgb, write_rgb
+from irchroma.launch.stills.coloring import read_luma_pair
+from irchroma.launch.stills.picture_files import PictureError, list_pairs, read_rgb, write_rgb
 
 EXAMPLE = "irchroma bench reference camera/ --band thermal --json reference.json --sheet reference.png"
 FRAME_NS = 1_000_000_000
@@ -69,8 +69,8 @@ def run(args: argparse.Namespace) -> int:
             results[reference.name if reference else "none"] = found
             if reference is not None:
                 index = number % len(later)
-                pixels, truth = read_pair(*later[index])
-                cells = (read_rgb(reference), luma_to_rgb(luma_of(pixels)), shown[index], truth)
+                luma, truth = read_luma_pair(later[index])
+                cells = (read_rgb(reference), luma_to_rgb(luma), shown[index], truth)
                 rows.append(np.hstack(cells))
     progress.close()
     for name, found in results.items():
@@ -106,8 +106,7 @@ def _measure(
     psnr, ciede2000, ghosts, shown = [], [], [], []
     colorizer = NeuralColorizer(options)
     for step, pair in enumerate(later):
-        pixels, truth = read_pair(*pair)
-        luma = luma_of(pixels)
+        luma, truth = read_luma_pair(pair)
         colorizer.submit(luma, step * FRAME_NS)
         rgb = colorizer.collect().rgb
         scores = metrics.score(rgb, truth, luma)

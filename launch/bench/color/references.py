@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from irchroma.engines.recolor.color_space import rgb_to_luma
 from irchroma.engines.reference import registration, structure
 from irchroma.engines.retrieval import features
 from irchroma.engines.retrieval.follower import FINALISTS
@@ -108,12 +109,12 @@ def run(args: argparse.Namespace) -> int:
     results: dict[str, dict[str, Any]] = {}
     rows = []
     progress = Progress(len(sets))
-    elsewhere_views = [features.describe(_luma(rgb)) for rgb in elsewhere]
+    elsewhere_views = [features.describe(rgb_to_luma(rgb)) for rgb in elsewhere]
     known: dict[str, list[Vector]] = {"learned": [views[0] for views in elsewhere_views]}  # of elsewhere
-    elsewhere_levels = [features.brightness(_luma(rgb)) for rgb in elsewhere]
+    elsewhere_levels = [features.brightness(rgb_to_luma(rgb)) for rgb in elsewhere]
     for number, asked in enumerate(sets):
         progress.update(number, asked.name)
-        lumas = [_luma(rgb) for rgb in asked.library]
+        lumas = [rgb_to_luma(rgb) for rgb in asked.library]
         own = len(lumas) - len(elsewhere)
         results[asked.name] = {"questions": len(asked.questions), "library": len(lumas)}
         for method, describe in METHODS.items():
@@ -238,10 +239,6 @@ def whole(luma: Luma) -> Vector:
 
 
 METHODS: dict[str, Callable[[Luma], Vector]] = {"gray": gray, "edges": edges, "learned": whole}
-
-
-def _luma(rgb: NDArray[np.uint8]) -> Luma:
-    return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
 def _unit(vector: NDArray[Any]) -> Vector:

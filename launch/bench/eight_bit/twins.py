@@ -20,8 +20,8 @@ from irchroma.engines.network.record import read_record
 from irchroma.launch.bench.child import json_of
 from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import write_json
-from irchroma.launch.stills.coloring import luma_of
-from irchroma.launch.stills.picture_files import list_pairs, read_pair
+from irchroma.launch.stills.coloring import read_luma_pair
+from irchroma.launch.stills.picture_files import list_pairs
 
 EXAMPLE = "irchroma bench twins --nir pairs/nir --thermal pairs/thermal --json launch/benchmarks/twins.json"
 MASKS = {"AVX2": "AVX2", "AVX512 with VNNI": "AVX512_CORE_VNNI", "as it is": ""}
@@ -128,9 +128,7 @@ def _calls(mask: str, paths: Sequence[Path], turns: int) -> dict[str, Any]:
 
 
 def _quality(band: str, size: str, twin: Path, folder: Path, every: int) -> Quality:
-    pairs = [
-        (luma_of(pixels), truth) for pixels, truth in (read_pair(*one) for one in list_pairs(folder)[::every])
-    ]
+    pairs = [read_luma_pair(pair) for pair in list_pairs(folder)[::every]]
     lumas = tuple(luma for luma, _ in pairs)
     search = PrecisionSearch(
         PrecisionOptions(band, size, runtime="openvino"), InfraredFrames((), lumas), pairs

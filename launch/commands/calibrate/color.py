@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from irchroma.calibration.color import ColorTuning, ColorTuningOptions, tune
 from irchroma.calibration.errors import CalibrationError
@@ -20,8 +19,8 @@ from irchroma.engines.network.weight_storage import save
 from irchroma.launch.commands.calibrate.tuned import add_network_arguments, asked_network
 from irchroma.launch.measured import finite, write_json
 from irchroma.launch.progress import Progress
-from irchroma.launch.stills.coloring import luma_of
-from irchroma.launch.stills.picture_files import list_pairs, read_pair
+from irchroma.launch.stills.coloring import read_luma_pair
+from irchroma.launch.stills.picture_files import list_pairs
 from irchroma.stream.tone.daylight import ColorCameraDetector
 
 EXAMPLE = """irchroma calibrate color rtsp://camera/stream --collect pairs/ --seconds 172800 --out gate.onnx
@@ -70,7 +69,10 @@ def run(args: argparse.Namespace) -> int:
         folders = [Path(source) for source in args.source if source not in streams]
         folders += [collected] if streams else []
         pairs = [
-            _pair(*files) for folder in folders for files in list_pairs(folder) if args.match in files[0].name
+            read_luma_pair(pair)
+            for folder in folders
+            for pair in list_pairs(folder)
+            if args.match in pair[0].name
         ]
     progress = Progress(1.0)
     try:
@@ -143,8 +145,3 @@ def report(options: ColorTuningOptions, result: ColorTuning) -> dict[str, Any]:
         "before": finite(result.before),
         "after": finite(result.after),
     }
-
-
-def _pair(infrared: Path, color: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    pixels, truth = read_pair(infrared, color)
-    return luma_of(pixels), truth

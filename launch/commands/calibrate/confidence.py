@@ -9,7 +9,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from irchroma.calibration.confidence import KNOWN_QUANTILE, ConfidenceResult, Pair, calibrate, look
 from irchroma.calibration.errors import CalibrationError
@@ -18,11 +17,12 @@ from irchroma.engines.measures.metrics import taken_by_day
 from irchroma.engines.measures.natural_truth import natural
 from irchroma.engines.network.trust import WatchedNetwork, with_trust
 from irchroma.engines.network.weight_storage import load, save
+from irchroma.engines.recolor.color_space import rgb_to_luma
 from irchroma.launch.commands.calibrate.tuned import add_network_arguments, asked_network
 from irchroma.launch.measured import write_json
 from irchroma.launch.progress import Progress
-from irchroma.launch.stills.coloring import luma_of
-from irchroma.launch.stills.picture_files import list_pairs, list_pictures, read_pair, read_rgb
+from irchroma.launch.stills.coloring import read_luma_pair
+from irchroma.launch.stills.picture_files import list_pairs, list_pictures, read_rgb
 
 EXAMPLE = """irchroma calibrate confidence pairs/train --beyond photographs/ --engine thermal:fast \\
       --out engines/weights/thermal_fast.onnx --json confidence_thermal_fast.json"""
@@ -162,11 +162,10 @@ def _pairs(files: Sequence[tuple[Path, Path]], progress: Progress) -> Iterator[P
     for number, (infrared, color) in enumerate(files, 1):
         progress.update(number, color.parent.name)
         if infrared != color:
-            pixels, truth = read_pair(infrared, color)
-            yield luma_of(pixels), truth
+            yield read_luma_pair((infrared, color))
         else:
             rgb = read_rgb(color)
-            yield _gray(rgb), rgb
+            yield rgb_to_luma(rgb), rgb
 
 
 def _by_day(pairs: Iterator[Pair]) -> Iterator[Pair]:
@@ -234,7 +233,3 @@ def _textures() -> Iterator[Pair]:
         yield np.clip(level + contrast * (noise - noise.mean()) / noise.std(), 0, 255).astype(np.uint8), None
     for level in BLOWN_OUT:
         yield np.full(TEXTURE_SIZE, level, np.uint8), None
-
-
-def _gray(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from irchroma.calibration.precision import (
     TRUTH_DB,
-    Pair,
     PrecisionOptions,
     PrecisionResult,
     PrecisionSearch,
@@ -31,8 +30,8 @@ from irchroma.engines.network.network import Network, NetworkOptions, open_netwo
 from irchroma.launch.commands.calibrate.tuned import add_network_arguments, asked_network
 from irchroma.launch.measured import write_json
 from irchroma.launch.progress import Progress
-from irchroma.launch.stills.coloring import luma_of
-from irchroma.launch.stills.picture_files import contact_sheet, list_pairs, read_pair, write_rgb
+from irchroma.launch.stills.coloring import read_luma_pair
+from irchroma.launch.stills.picture_files import contact_sheet, list_pairs, write_rgb
 
 EXAMPLE = """irchroma calibrate precision night.mp4 --engine nir:best --out nir_best_int8.onnx
   irchroma run rtsp://camera/stream --to rtsp://:8554/gate --engine nir --weights nir_best_int8.onnx"""
@@ -84,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     reading = Progress(None)
     frames = gather(args.source, args.seconds, args.frames, lambda source, n: reading.update(n, source))
     reading.close()
-    pairs = _pairs(args.pairs) if args.pairs is not None else []
+    pairs = [read_luma_pair(pair) for pair in list_pairs(args.pairs)] if args.pairs is not None else []
     partial = args.out.with_name(f".{args.out.stem}.{os.getpid()}.partial.onnx")
     progress = Progress(1.0)
     search = PrecisionSearch(options, frames, pairs)
@@ -242,11 +241,3 @@ def _quality_line(name: str, quality: Quality) -> str:
         f"{name:<18}{quality.to_float_db:>12.2f}{quality.worst_to_float_db:>8.2f}{quality.difference:>11.3f}"
         f"{quality.worst_difference:>8.3f}{quality.loss_db:>9.4f}"
     )
-
-
-def _pairs(folder: Path) -> list[Pair]:
-    found = []
-    for infrared, color in list_pairs(folder):
-        pixels, truth = read_pair(infrared, color)
-        found.append((luma_of(pixels), truth))
-    return found
