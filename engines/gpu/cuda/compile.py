@@ -156,7 +156,8 @@ def find_nvcc() -> Path | None:
         return Path(on_path)
     homes = [Path(os.environ[name]) for name in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(name)]
     homes += [Path("/usr/local/cuda"), *(folder / "cu13" for folder in packaged_folders())]
-    return next((home / "bin" / "nvcc" for home in homes if (home / "bin" / "nvcc").is_file()), None)
+    # Not `Path.is_file`, which is an error in a folder of somebody else's.
+    return next((home / "bin" / "nvcc" for home in homes if os.path.isfile(home / "bin" / "nvcc")), None)
 
 
 def nvcc_version(nvcc: Path) -> str:

@@ -36,6 +36,9 @@ SHAPES = {"fast": "1x256x320,1x192x320", "best": "1x352x416,1x256x416"}
 """Default `--shapes`: work sizes of 5:4 and 16:9 cameras, padded to multiples of 32; a plan each."""
 LEVELS = range(6)
 """Of the search for kernels; TensorRT's `builder_optimization_level`."""
+_refused: dict[PlanSource, str] = {}
+"""What the library cannot build, or not in the precision asked for: it takes minutes to find out, and every
+camera that opens would. Not kept beyond the process, as the library may be mended meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +158,8 @@ def _ensure(
         reason = why_unusable(path, wanted) or ("asked for anew" if options.anew else None)
         if reason is None:
             return Plan(path, read_header(path), None)
+        if wanted in _refused:
+            raise PlanError(_refused[wanted])
         say(f"{path}: {reason}: building it with {runtime} {library.version}")
         request = BuildRequest(
             onnx=float16_twin(onnx) if options.precision == "fp16" else onnx,
@@ -168,32 +173,49 @@ def _ensure(
             progress=progress,
             shapes=options.inputs,
         )
-        built = library.build(request)
-        told = None if device is None else _told_by_engine(library, built.plan, profile, say)
-        layers = parse_layers(built.layers if told is None else told)
-        names = built.quantized if options.precision in EIGHT_BIT else built.convolutions
-        proof = prove_precision(layers, names, options.precision, profile.static)
-        _say_doubts(proof, layers, options.precision, lambda line: say(f"{path}: {line}"))
-        header = PlanHeader(
-            source=wanted,
-            driver=device.driver if device else None,
-            built_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            build_s=round(built.build_s, 3),
-            convolutions=proof.proved,
-            weights_bytes=built.weights_bytes,
-            activation_bytes=built.activation_bytes,
-            plan_bytes=len(built.plan),
-            plan_sha256=hashlib.sha256(built.plan).hexdigest(),
-            layers=layers,
-            told_by="builder" if told is None else "engine",
-            indirectly=proof.indirectly,
-        )
         try:
-            write_plan(path, header, built.plan)
+            header, plan = _built(library, request, wanted, device, lambda line: say(f"{path}: {line}"))
+        except PlanError as error:
+            if "memory" not in str(error).lower():  # of which there may be more at the next try
+                _refused[wanted] = str(error)
+            raise
+        try:
+            write_plan(path, header, plan)
         except OSError as error:
             why = (error.strerror or str(error)).lower()
             raise EngineUnavailable(f"{path}: it cannot be kept ({why})") from error
     return Plan(path, header, reason)
+
+
+def _built(
+    library: TensorRT,
+    request: BuildRequest,
+    wanted: PlanSource,
+    device: probe.CudaDevice | None,
+    say: Callable[[str], None],
+) -> tuple[PlanHeader, bytes]:
+    """A plan in the precision that is wanted, proved, and what its file is to say of it."""
+    built = library.build(request)
+    told = None if device is None else _told_by_engine(library, built.plan, request.profile, say)
+    layers = parse_layers(built.layers if told is None else told)
+    names = built.quantized if wanted.precision in EIGHT_BIT else built.convolutions
+    proof = prove_precision(layers, names, wanted.precision, request.profile.static)
+    _say_doubts(proof, layers, wanted.precision, say)
+    header = PlanHeader(
+        source=wanted,
+        driver=device.driver if device else None,
+        built_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        build_s=round(built.build_s, 3),
+        convolutions=proof.proved,
+        weights_bytes=built.weights_bytes,
+        activation_bytes=built.activation_bytes,
+        plan_bytes=len(built.plan),
+        plan_sha256=hashlib.sha256(built.plan).hexdigest(),
+        layers=layers,
+        told_by="builder" if told is None else "engine",
+        indirectly=proof.indirectly,
+    )
+    return header, built.plan
 
 
 def _say_doubts(

@@ -33,8 +33,8 @@ _TENSORS = {"luma": 1, "ycc": 3, "confidence": 1}
 _lock = threading.Lock()
 _loaded: dict[tuple[str, int, Path, str], LoadedPlan] = {}
 _in_vain: set[Path] = set()
-"""Plans that are refused, and so was what was built anew for them: that takes minutes, and every camera that
-opens would do it again. Not kept beyond the process, as the library may be mended meanwhile."""
+"""Plans that are refused though they were built just now: that takes minutes, and every camera that opens
+would do it again. Not kept beyond the process, as the library may be mended meanwhile."""
 
 
 @dataclass(slots=True)
@@ -105,17 +105,22 @@ def _load(options: PlanOptions) -> LoadedPlan:
     try:
         return _loaded_of(options, plan)
     except PlanError as error:
-        # Of another library of the same version, perhaps: header and bytes are right. Not for want of memory.
-        if options.runtime != "tensorrt" or plan.reason is not None or "memory" in str(error).lower():
+        if "memory" in str(error).lower():
             raise
-        if plan.path in _in_vain:
+        if plan.reason is not None:
+            _in_vain.add(plan.path)
+        if options.runtime != "tensorrt" or plan.path in _in_vain:
             raise
+        # Of another library of the same version, perhaps: header and bytes are right.
         log.warning("%s: %s: building it anew", plan.path, error)
+    refused = {plan.path}
     try:
-        return _loaded_of(options, ensure_plan(replace(options, anew=True)))
+        anew = ensure_plan(replace(options, anew=True))
+        refused.add(anew.path)  # another one where the cache is read-only
+        return _loaded_of(options, anew)
     except PlanError as error:
         if "memory" not in str(error).lower():
-            _in_vain.add(plan.path)
+            _in_vain.update(refused)
         raise
 
 

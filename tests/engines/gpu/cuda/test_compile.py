@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,6 +96,23 @@ def test_code_of_desktops_and_of_jetsons_is_not_exchanged(
         assert compile._ahead(tmp_path, int(capability.replace(".", ""))) == path, capability
     for capability in refused:
         assert compile._ahead(tmp_path, int(capability.replace(".", ""))) is None, capability
+
+
+def test_a_toolkit_in_a_folder_of_somebody_elses_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, stat = tmp_path / "theirs", os.stat
+
+    def refuse(path: Any, *more: Any, **named: Any) -> os.stat_result:
+        if str(path).startswith(str(home)):
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, *more, **named)
+
+    monkeypatch.setattr(compile.shutil, "which", lambda name: None)
+    monkeypatch.setenv("CUDA_HOME", str(home))
+    monkeypatch.setattr(os, "stat", refuse)
+    found = find_nvcc()
+    assert found is None or home not in found.parents
 
 
 def test_a_syntax_error_is_told_in_one_line(nvcc: Path) -> None:

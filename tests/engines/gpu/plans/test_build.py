@@ -15,6 +15,7 @@ from tests.engines.gpu.plans.plan_source import plan_options
 from irchroma.engines import catalog
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable, PlanError
 from irchroma.engines.gpu import probe
+from irchroma.engines.gpu.plans import build
 from irchroma.engines.gpu.plans.build import (
     SHAPES,
     Plan,
@@ -25,6 +26,7 @@ from irchroma.engines.gpu.plans.build import (
     profile_text,
 )
 from irchroma.engines.gpu.plans.file import read_plan, write_plan
+from irchroma.engines.gpu.plans.library import BuildRequest, TensorRT
 from irchroma.engines.network.weight_storage import float16_twin
 
 onnx = pytest.importorskip("onnx", reason="plans are built from graphs")
@@ -261,6 +263,28 @@ def test_a_single_convolution_in_another_precision_is_found(tmp_path: Path) -> N
         PlanError, match=rf"[12] of {CONVOLUTIONS} convolutions were not built in fp32 \(/decoder/"
     ):
         ensure_plan(options)
+
+
+@pytest.mark.parametrize(("says", "builds"), [("is fp32", 1), ("Error Code 2: OutOfMemory", 2)])
+def test_what_cannot_be_built_is_not_built_by_every_camera(
+    says: str, builds: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That takes minutes, and ends as before; but for want of memory, of which there may be more."""
+    asked: list[BuildRequest] = []
+
+    def refuse(library: TensorRT, request: BuildRequest) -> None:
+        asked.append(request)
+        raise PlanError(says)
+
+    monkeypatch.setattr(build, "_refused", {})
+    monkeypatch.setattr(TensorRT, "build", refuse)
+    for _ in range(2):
+        with pytest.raises(PlanError, match=says):
+            ensure_plan(plan_options(tmp_path))
+    assert len(asked) == builds
+    with pytest.raises(PlanError, match=says):  # another one
+        ensure_plan(replace(plan_options(tmp_path), shapes="1x64x64"))
+    assert len(asked) == builds + 1
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp8"])

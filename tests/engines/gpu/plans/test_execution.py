@@ -263,8 +263,9 @@ def test_a_network_is_built_in_its_own_precision(tmp_path: Path) -> None:
 class Loads:
     """`library.TensorRT` that loads no plan but those which `ensure` has just built, or none at all."""
 
-    def __init__(self, says: str, none: bool = False) -> None:
+    def __init__(self, says: str, none: bool = False, first: str | None = None) -> None:
         self.says, self.none, self.asked = says, none, list[bool]()
+        self.first = first  # why the first one is built
         self.version = "10.13.3.9"
 
     def stand_in(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,7 +279,9 @@ class Loads:
         self.asked.append(options.anew)
         source = PlanSource("a", "", "tensorrt", self.version, "GPU", "8.9", "fp16", "1x64x64")
         header = PlanHeader(source, None, "", 0.0, 1, None, None, 0, f"sha{options.anew}", ())
-        return Plan(Path("a.plan"), header, "asked for anew" if options.anew else None)
+        reason = "asked for anew" if options.anew else self.first
+        self.first = None
+        return Plan(Path("a.plan"), header, reason)
 
     def load(self, plan: bytes) -> Any:
         if self.none or not self.asked[-1]:
@@ -319,3 +322,15 @@ def test_a_plan_that_was_built_anew_in_vain_is_not_built_by_every_camera(
         with pytest.raises(PlanError, match="another build"):
             execution._load(PlanOptions(runtime="tensorrt"))
     assert loads.asked == [False, True, False, False]
+
+
+def test_a_plan_that_is_refused_when_it_has_just_been_built_is_not_built_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The next camera found it there, and built it anew as if another library had made it."""
+    loads = Loads("engine plan is of another build", none=True, first="not built yet")
+    loads.stand_in(monkeypatch)
+    for _ in range(3):
+        with pytest.raises(PlanError, match="another build"):
+            execution._load(PlanOptions(runtime="tensorrt"))
+    assert loads.asked == [False, False, False]
