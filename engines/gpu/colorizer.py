@@ -26,6 +26,7 @@ from irchroma.engines.gpu.chain import ChainOptions, DeviceChain, OpenSeat
 from irchroma.engines.gpu.device import Device
 from irchroma.engines.gpu.frames.pictures import PictureOnDevice
 from irchroma.engines.gpu.frames.transfer import DevicePicture
+from irchroma.engines.gpu.stages import stage
 from irchroma.engines.network.record import require_match
 from irchroma.engines.neural.colorizer import NeuralOptions, NeuralPicture
 from irchroma.engines.neural.given_picture import checked_strength
@@ -187,12 +188,14 @@ class DeviceColorizer:
         seen = laying = None
         if self._stage is not None:
             chain.begin()
-            seen = self._observe(self._stage, luma, chain, pts_ns, held)
+            with stage("observe"):
+                seen = self._observe(self._stage, luma, chain, pts_ns, held)
         if self._steering is not None and steered:
             small = reduced(luma, chain.work)
             if seen is not None and seen.luma_levels is not None:
                 small = gain.shown_luma(small, seen.luma_levels)
-            laying = self._steering.lay(small, pts_ns)
+            with stage("lay the reference"):
+                laying = self._steering.lay(small, pts_ns)
         chain.submit(luma, seen, laying)
         self._in_flight.append(chain)
 

@@ -11,6 +11,7 @@ import ctypes
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -76,6 +77,10 @@ class CpuDevice:
     def name(self) -> str:
         """For people."""
         return "CPU"
+
+    def current(self) -> AbstractContextManager[Any]:
+        """Nothing to do: it is every thread's."""
+        return nullcontext()
 
     def allocate(self, shape: Sequence[int], dtype: Any) -> DeviceArray:
         """See `Device`."""
@@ -202,6 +207,7 @@ class _CpuRecording:
         self.items: list[tuple[_CpuQueue, Work | None, int, bool]] = []
         # For each of its queues, how much of each of them it is behind, as CUDA counts it at the end.
         self.covers: dict[_CpuQueue, dict[_CpuQueue, int]] = {first: {first: 0}}
+        self.rows: dict[_CpuQueue, _CpuQueue] = {}  # where the work of each is done
 
     def add(self, where: _CpuQueue, work: Work) -> None:
         self.covers[where][where] += 1
@@ -277,6 +283,7 @@ class _CpuQueue:
         self.failure: Exception | None = None
         self._device = device
         self.recording: _CpuRecording | None = None
+        self._branches: list[_CpuQueue] = []  # of recordings: those that they were made with may be closed
         self._work: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = threading.Thread(
             target=self._run, name="CPU device queue", daemon=True
@@ -336,12 +343,16 @@ class _CpuQueue:
             recorded.end()
         if not recorded.joined:
             raise CaptureRefused("the recording does not wait for all of its branches")
+        others = [one for one in recorded.covers if one is not self]
+        while len(self._branches) < len(others):
+            self._branches.append(_CpuQueue(self._device))
+        recorded.rows = {self: self, **dict(zip(others, self._branches, strict=False))}
         return recorded
 
     def replay(self, recorded: Any) -> None:
         passed: dict[int, tuple[threading.Event, _CpuQueue]] = {}
         for one, work, place, waits in cast(_CpuRecording, recorded).items:
-            where = self if one is recorded.first else one
+            where = recorded.rows[one]
             if work is not None:
                 where._add(work)
             elif waits:
@@ -355,6 +366,8 @@ class _CpuQueue:
         if thread is not None:
             self._work.put(None)
             thread.join()
+        while self._branches:
+            self._branches.pop().close()
 
     def _add(self, work: Work) -> None:
         if self.recording is not None:

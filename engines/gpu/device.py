@@ -1,15 +1,14 @@
 """What the frame path asks of a device: memory, ordered queues of work, marks between them, recorded work.
 
-Two real implementations share every test that can run without a GPU: the CPU's (threads, the kernels as C++)
-and PyCUDA's and torch's.
-
-Device memory by name: what the steps of a frame hand to each other, and what is copied at once.
+PyCUDA's, torch's and the CPU's (threads, the kernels as C++) share every test that can run without a GPU.
+`Block` and `Workspace` are memory by name: what is copied at once, and what steps of a frame hand to others.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -194,6 +193,13 @@ class Device(Protocol):
     @property
     def name(self) -> str:
         """For people."""
+
+    def current(self) -> AbstractContextManager[Any]:
+        """The device is the calling thread's within: its calls make it so by themselves, but each anew.
+
+        Raises:
+            EngineError: the device is closed, or a call within has failed in another library's words.
+        """
 
     def allocate(self, shape: Sequence[int], dtype: Any) -> DeviceArray:
         """Memory of the device, zeroed. Raises EngineError when there is too little."""

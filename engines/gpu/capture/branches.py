@@ -11,14 +11,18 @@ CUDA graph made by capture across streams). Outside of a recording all steps are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
+from irchroma.engines.errors import EngineError
 from irchroma.engines.gpu.device import Device, DeviceNetwork, Mark, WorkQueue
 from irchroma.engines.gpu.kernels.source import Launch, Span
 
 Step = Launch | DeviceNetwork
+
+log = logging.getLogger(__name__)
 
 BRANCHES = 3
 """A frame of 640x512 by `best` is 19 kernels and the network one after another on three branches, 22 on two,
@@ -133,52 +137,48 @@ def plan_branches(steps: Sequence[Step], most: int = BRANCHES) -> BranchPlan:
     return BranchPlan(whole, last, max(depths, default=0))
 
 
-class Branches:
-    """The queues and marks that recordings of one queue need beside it; made when first needed."""
+@contextmanager
+def branched(device: Device, queue: WorkQueue, plan: BranchPlan) -> Iterator[Callable[[], None]]:
+    """What puts a plan into `queue` and the branches beside it, to be called while `queue` is recorded.
 
-    def __init__(self, device: Device) -> None:
-        """Args:
-        device: stays the caller's.
-        """
-        self._device = device
-        self._queues: list[WorkQueue] = []
-        self._marks: list[Mark] = []
+    Their queues and marks go with the `with`: what was recorded needs them no longer, and a device has few
+    queues that it tells apart.
 
-    def record(self, queue: WorkQueue, plan: BranchPlan) -> Callable[[], None]:
-        """What puts a plan into `queue` and the branches beside it, to be called while `queue` is recorded.
+    Raises:
+        EngineError: the device gives no more queues.
+    """
+    with ExitStack() as last_first:
+        marks, queues = list[Mark](), [queue]
+        for _ in range(plan.marks):
+            marks.append(device.make_mark())
+            last_first.callback(_give_back, marks[-1])
+        for _ in range(plan.branches - 1):
+            queues.append(device.open_queue())
+            last_first.callback(_give_back, queues[-1])
+        yield lambda: _enqueue(queues, iter(marks), plan)
 
-        Raises:
-            EngineError: the device gives no more queues.
-        """
-        while len(self._queues) < plan.branches - 1:
-            self._queues.append(self._device.open_queue())
-        while len(self._marks) < plan.marks:
-            self._marks.append(self._device.make_mark())
-        return lambda: self._enqueue(queue, plan)
 
-    def close(self) -> None:
-        """Give all back; may be called twice."""
-        with ExitStack() as last_first:
-            while self._queues:
-                last_first.callback(self._queues.pop().close)
-            while self._marks:
-                last_first.callback(self._marks.pop().close)
+def _give_back(one: Mark | WorkQueue) -> None:
+    try:
+        one.close()
+    except EngineError as error:  # of a device that is lost, which the next call tells
+        log.debug("a branch is not given back: %s", error)
 
-    def _enqueue(self, queue: WorkQueue, plan: BranchPlan) -> None:
-        queues, free = [queue, *self._queues], iter(self._marks)
-        marks: dict[int, Mark] = {}
-        if any(-1 in one.after for one in plan.placed):
-            marks[-1] = next(free)
-            queue.record(marks[-1])
-        for index, one in enumerate(plan.placed):
-            for earlier in one.after:
-                queues[one.branch].wait(marks[earlier])
-            enqueue(queues[one.branch], [one.step])
-            if one.awaited:
-                marks[index] = next(free)
-                queues[one.branch].record(marks[index])
-        for index in plan.last:
-            queue.wait(marks[index])
+
+def _enqueue(queues: Sequence[WorkQueue], free: Iterator[Mark], plan: BranchPlan) -> None:
+    marks: dict[int, Mark] = {}
+    if any(-1 in one.after for one in plan.placed):
+        marks[-1] = next(free)
+        queues[0].record(marks[-1])
+    for index, one in enumerate(plan.placed):
+        for earlier in one.after:
+            queues[one.branch].wait(marks[earlier])
+        enqueue(queues[one.branch], [one.step])
+        if one.awaited:
+            marks[index] = next(free)
+            queues[one.branch].record(marks[index])
+    for index in plan.last:
+        queues[0].wait(marks[index])
 
 
 def enqueue(queue: WorkQueue, steps: Sequence[Step]) -> None:

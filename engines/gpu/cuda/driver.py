@@ -19,6 +19,7 @@ from typing import Any
 from irchroma.engines.errors import DeviceLost, EngineError, EngineUnavailable
 from irchroma.engines.gpu.capture.capture_lock import recordings
 from irchroma.engines.gpu.cuda.compile import kernel_binaries
+from irchroma.engines.gpu.cuda.context import STICKY
 from irchroma.engines.gpu.device import CaptureRefused
 from irchroma.engines.gpu.kernels.source import BLOCK, ExtentStruct, Launch, kernel_names
 
@@ -30,47 +31,20 @@ _HINTS = {
     807: "the MPS server is not ready",  # CUDA_ERROR_MPS_SERVER_NOT_READY
     808: "too many processes share it by MPS",  # CUDA_ERROR_MPS_MAX_CLIENTS_REACHED
 }
-# After these "the CUDA context is in an inconsistent state and any further CUDA work will return the same
-# error. To continue using CUDA, the process must be terminated and relaunched" (CUDA Driver API 13.0, 6.1,
-# CUresult). With the words in which PyCUDA and torch hand them on: those of `cudaGetErrorString`.
-_STICKY = {
-    214: "uncorrectable ECC error",
-    220: "uncorrectable NVLink error",
-    226: "nvlink or a hardware error",
-    700: "illegal memory access",
-    702: "launch timed out",
-    710: "device-side assert",
-    714: "hardware stack error",
-    715: "illegal instruction",
-    716: "misaligned address",
-    717: "operation not supported on global/shared address space",
-    718: "invalid program counter",
-    719: "launch failure",
-    721: "tensor memory not completely freed",
-    810: "MPS client has been terminated",
-    999: "unknown error",
+
+
+_int, _uint, _size = ctypes.c_int, ctypes.c_uint, ctypes.c_size_t
+_address, _handle = ctypes.c_uint64, ctypes.c_void_p
+_ARGUMENTS = {
+    "cuCtxPushCurrent_v2": (_handle,),
+    "cuCtxSetCurrent": (_handle,),
+    "cuMemcpyHtoDAsync_v2": (_address, _handle, _size, _handle),
+    "cuMemcpyDtoHAsync_v2": (_handle, _address, _size, _handle),
+    "cuMemcpyDtoDAsync_v2": (_address, _address, _size, _handle),
+    "cuLaunchKernel": (_handle, *[_uint] * 7, _handle, _handle, _handle),
+    "cuGraphLaunch": (_handle, _handle),
 }
-_lost: dict[int, str] = {}
-
-
-def is_sticky(text: str) -> bool:
-    """Whether an error's words are those of one that breaks the context for all of the process."""
-    return any(words in text for words in _STICKY.values())
-
-
-def note_lost(index: int, error: Exception) -> DeviceLost:
-    """Remember that a GPU is of no use to this process any more; the error to raise, which says so.
-
-    Every runtime shares the device's primary context: with one of them, all have lost it.
-    """
-    _lost.setdefault(index, str(error))
-    return DeviceLost(f"GPU {index} is lost to this process until you restart irchroma: {_lost[index]}")
-
-
-def refuse_lost(index: int) -> None:
-    """Raise DeviceLost where `note_lost` was told of that GPU: nothing of it is tried again."""
-    if index in _lost:
-        raise note_lost(index, EngineError(_lost[index]))
+"""Of what a frame calls: numbers are then given as they are, in a third of the time."""
 
 
 class CudaDriver:
@@ -88,6 +62,8 @@ class CudaDriver:
             raise EngineUnavailable(
                 f"no NVIDIA driver here ({library}): networks run on the CPU, --device cpu"
             ) from error
+        for name, types in _ARGUMENTS.items():
+            getattr(self._library, name).argtypes = types
 
     def call(self, name: str, *arguments: Any) -> None:
         """Call a function that returns a CUresult.
@@ -97,7 +73,7 @@ class CudaDriver:
             EngineError: it did not succeed; says which call and the driver's own words.
         """
         status = getattr(self._library, name)(*arguments)
-        if status in _STICKY:
+        if status in STICKY:
             raise DeviceLost(f"{name} fails: {self._words(status)}")
         if status:
             hint = f": {_HINTS[status]}" if status in _HINTS else ""
@@ -105,33 +81,15 @@ class CudaDriver:
 
     def copy_in(self, address: int, host: int, nbytes: int, cuda_stream: int) -> None:
         """Copy from pinned host memory; does not block."""
-        self.call(
-            "cuMemcpyHtoDAsync_v2",
-            ctypes.c_uint64(address),
-            ctypes.c_void_p(host),
-            ctypes.c_size_t(nbytes),
-            ctypes.c_void_p(cuda_stream),
-        )
+        self.call("cuMemcpyHtoDAsync_v2", address, host, nbytes, cuda_stream)
 
     def copy_out(self, host: int, address: int, nbytes: int, cuda_stream: int) -> None:
         """Copy to pinned host memory; does not block."""
-        self.call(
-            "cuMemcpyDtoHAsync_v2",
-            ctypes.c_void_p(host),
-            ctypes.c_uint64(address),
-            ctypes.c_size_t(nbytes),
-            ctypes.c_void_p(cuda_stream),
-        )
+        self.call("cuMemcpyDtoHAsync_v2", host, address, nbytes, cuda_stream)
 
     def copy_within(self, address: int, to: int, nbytes: int, cuda_stream: int) -> None:
         """Copy from the device's memory to it; does not block."""
-        self.call(
-            "cuMemcpyDtoDAsync_v2",
-            ctypes.c_uint64(to),
-            ctypes.c_uint64(address),
-            ctypes.c_size_t(nbytes),
-            ctypes.c_void_p(cuda_stream),
-        )
+        self.call("cuMemcpyDtoDAsync_v2", to, address, nbytes, cuda_stream)
 
     def retain_primary(self, index: int) -> int:
         """The primary context of a device, which every runtime in the process uses; counted."""
@@ -149,11 +107,11 @@ class CudaDriver:
 
     def set_current(self, context: int) -> None:
         """Make a context the calling thread's; a thread that has used no CUDA yet has none."""
-        self.call("cuCtxSetCurrent", ctypes.c_void_p(context))
+        self.call("cuCtxSetCurrent", context)
 
     def push_context(self, context: int) -> None:
         """Make a context the calling thread's until `pop_context`."""
-        self.call("cuCtxPushCurrent_v2", ctypes.c_void_p(context))
+        self.call("cuCtxPushCurrent_v2", context)
 
     def make_stream(self) -> int:
         """A stream that does not wait for the default stream, nor it for this one."""
@@ -235,7 +193,7 @@ class CudaGraph:
 
     def launch(self, cuda_stream: int) -> None:
         """Do the work, in order with the stream's."""
-        self._driver.call("cuGraphLaunch", self._ready, ctypes.c_void_p(cuda_stream))
+        self._driver.call("cuGraphLaunch", self._ready, cuda_stream)
 
     def close(self) -> None:
         """Give it back; may be called twice."""
@@ -273,8 +231,11 @@ class KernelModule:
         self._driver.call(
             "cuLaunchKernel",
             self._functions[work.kernel],
-            *(ctypes.c_uint(count) for count in (*work.blocks, *BLOCK, 1, work.shared_bytes)),
-            ctypes.c_void_p(cuda_stream),
+            *work.blocks,
+            *BLOCK,
+            1,
+            work.shared_bytes,
+            cuda_stream,
             parameters,
             None,
         )

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines.errors import DeviceLost, EngineError
-from irchroma.engines.gpu.cuda.driver import CudaDriver, note_lost
+from irchroma.engines.gpu.cuda.context import note_lost
+from irchroma.engines.gpu.cuda.driver import CudaDriver
 from irchroma.engines.gpu.device import DeviceArray
 
 log = logging.getLogger(__name__)

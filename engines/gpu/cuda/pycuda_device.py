@@ -5,9 +5,6 @@ one. It is made current for the length of each call, in whichever thread calls: 
 by PyCUDA where its objects are made and go, which ask PyCUDA's own stack of contexts. That stack must not be
 used more than needed: a lost device fails its `pop`, which then leaves the context there, and PyCUDA aborts
 the process when a thread ends whose stack is not empty (`context_stack::~context_stack` of PyCUDA 2026.1).
-
-What was run: all of it but TensorRT against PyCUDA 2026.1 itself, built here, over a stand-in for the driver
-that does copies and kernels on the CPU.
 """
 
 from __future__ import annotations
@@ -16,6 +13,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,15 +22,13 @@ from numpy.typing import NDArray
 
 from irchroma.engines.errors import DeviceLost, EngineError, EngineOptionError, EngineUnavailable
 from irchroma.engines.gpu.capture.capture_lock import recordings
+from irchroma.engines.gpu.cuda.context import Current, is_sticky, note_lost, refuse_lost
 from irchroma.engines.gpu.cuda.driver import (
     CudaDriver,
     CudaGraph,
     EventMark,
     KernelModule,
-    is_sticky,
     load_kernels,
-    note_lost,
-    refuse_lost,
 )
 from irchroma.engines.gpu.cuda.picture_memory import CudaPictures
 from irchroma.engines.gpu.device import (
@@ -205,21 +201,19 @@ class PyCudaDevice:
         """For people."""
         return self._device_name
 
-    @contextmanager
-    def current(self) -> Iterator[Any]:
-        """The primary context is the calling thread's within; PyCUDA's errors come out as one of ours.
+    def current(self) -> Current:
+        """See `Device`; gives PyCUDA's module."""
+        return self._current
 
-        Raises:
-            EngineError: the device is closed, or a call has failed.
-        """
-        with self._told():
-            if self._context is None:
-                raise EngineError("the device is closed")
-            self.driver.push_context(self._handle)
-            try:
-                yield self._pycuda
-            finally:
-                self.driver.pop_context()
+    @cached_property
+    def _current(self) -> Current:
+        return Current(self._push, lambda: self.driver.pop_context(), self._translated)
+
+    def _push(self) -> Any:
+        if self._context is None:
+            raise EngineError("the device is closed")
+        self.driver.push_context(self._handle)
+        return self._pycuda
 
     @contextmanager
     def making(self) -> Iterator[Any]:
@@ -250,14 +244,20 @@ class PyCudaDevice:
     def _told(self) -> Iterator[None]:
         try:
             yield
-        except self._pycuda.MemoryError as error:
-            raise EngineError(f"{self._device_name} has too little memory: {error}") from error
-        except self._pycuda.Error as error:
-            if is_sticky(str(error)):
-                raise note_lost(self._index, error) from error
-            raise EngineError(f"{self._device_name} fails: {error}") from error
-        except DeviceLost as error:
-            raise note_lost(self._index, error) from error
+        except Exception as error:
+            told = self._translated(error)
+            if told is None:
+                raise
+            raise told from error
+
+    def _translated(self, error: BaseException) -> EngineError | None:
+        if isinstance(error, self._pycuda.MemoryError):
+            return EngineError(f"{self._device_name} has too little memory: {error}")
+        if isinstance(error, self._pycuda.Error) and not is_sticky(str(error)):
+            return EngineError(f"{self._device_name} fails: {error}")
+        if isinstance(error, (self._pycuda.Error, DeviceLost)):
+            return note_lost(self._index, error)
+        return None
 
     def _release(self) -> None:
         try:

@@ -11,8 +11,8 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -22,14 +22,12 @@ from numpy.typing import NDArray
 
 from irchroma.engines.errors import DeviceLost, EngineError, EngineOptionError, EngineUnavailable
 from irchroma.engines.gpu.capture.capture_lock import recordings
+from irchroma.engines.gpu.cuda.context import Current, is_sticky, note_lost, refuse_lost
 from irchroma.engines.gpu.cuda.driver import (
     CudaDriver,
     EventMark,
     KernelModule,
-    is_sticky,
     load_kernels,
-    note_lost,
-    refuse_lost,
 )
 from irchroma.engines.gpu.cuda.picture_memory import CudaPictures
 from irchroma.engines.gpu.device import (
@@ -221,27 +219,38 @@ class TorchDevice:
         """For people."""
         return self._device_name
 
-    @contextmanager
-    def current(self) -> Iterator[None]:
-        """The device is the calling thread's within; torch's errors come out as one of ours.
+    def current(self) -> Current:
+        """See `Device`; torch's errors come out as one of ours."""
+        return self._current
 
-        Raises:
-            EngineError: a call has failed.
-        """
-        try:
-            with torch.cuda.device(self.device):
+    @cached_property
+    def _current(self) -> Current:
+        here = threading.local()
+
+        def enter() -> None:
+            here.device = torch.cuda.device(self.device)
+            here.device.__enter__()
+            try:
                 self.driver.set_current(self._context)  # torch leaves that to its own first call in a thread
-                yield
-        except DeviceLost as error:
-            raise note_lost(self._index, error) from error
-        except torch.cuda.OutOfMemoryError as error:
-            raise EngineError(f"{self._device_name} has too little memory: {_first_line(error)}") from error
-        except RuntimeError as error:
-            if isinstance(error, EngineError):
+            except BaseException:
+                leave()
                 raise
-            if is_sticky(str(error)):
-                raise note_lost(self._index, EngineError(_first_line(error))) from error
-            raise EngineError(f"{self._device_name} fails: {_first_line(error)}") from error
+
+        def leave() -> None:
+            here.device.__exit__(None, None, None)
+
+        return Current(enter, leave, self._translated)
+
+    def _translated(self, error: BaseException) -> EngineError | None:
+        if isinstance(error, DeviceLost):
+            return note_lost(self._index, error)
+        if isinstance(error, torch.cuda.OutOfMemoryError):
+            return EngineError(f"{self._device_name} has too little memory: {_first_line(error)}")
+        if isinstance(error, EngineError) or not isinstance(error, RuntimeError):
+            return None
+        if is_sticky(str(error)):
+            return note_lost(self._index, EngineError(_first_line(error)))
+        return EngineError(f"{self._device_name} fails: {_first_line(error)}")
 
     def allocate(self, shape: Sequence[int], dtype: Any) -> DeviceArray:
         """See `Device`."""

@@ -34,6 +34,7 @@ from irchroma.engines.errors import EngineError, EngineUnavailable
 from irchroma.engines.gpu.capture.capture_lock import RecordingPutOff
 from irchroma.engines.gpu.device import CaptureRefused, Device, DeviceArray, DeviceNetwork, Mark
 from irchroma.engines.gpu.kernels.source import Launch
+from irchroma.engines.gpu.stages import stage
 from irchroma.engines.gpu.steps.temporal import input_step, output_step, place_of
 from irchroma.engines.network.line import BatchLine, BatchOptions
 from irchroma.engines.network.sharing import PoolKey, SharedPool
@@ -166,7 +167,7 @@ class DeviceBatcher:
         # `FrameRing`, and whoever opened the networks has run them in another.
         self._warm: set[int] = set()
         self._closing = ExitStack()
-        device = open_device()
+        device = self._device = open_device()
         self._closing.callback(device.close)
         try:
             self._queue = device.open_queue()
@@ -281,7 +282,8 @@ class DeviceBatcher:
             try:
                 if failure is not None:
                     raise failure
-                self._enqueue([asked.frame for asked in batch], done)
+                with stage(f"batch of {len(batch)}"), self._device.current():
+                    self._enqueue([asked.frame for asked in batch], done)
             except Exception as error:  # noqa: BLE001 (each camera gets it and decides)
                 failure = error
                 self.failed = True

@@ -77,7 +77,7 @@ class DeviceSearch:
             inbox_host=self._pinned[0],
             outbox=outbox,
             outbox_host=self._pinned[1],
-            steps={str(index): steps.build(*place) for index, place in enumerate(places)},
+            steps={_search_for(index): steps.build(*place) for index, place in enumerate(places)},
             arrived=device.make_mark(),
             worked=device.make_mark(),
             returned=device.make_mark(spins=True),
@@ -120,7 +120,7 @@ class DeviceSearch:
         np.copyto(self._asked["pictures"][1], previous)
         if near is not None:
             np.copyto(self._asked["near"], near)
-        ring.submit(slot, str(self._place), self._all if near is None else self._some)
+        ring.submit(slot, _search_for(self._place), self._all if near is None else self._some)
         try:
             ring.collect()
         except EngineError:
@@ -146,3 +146,8 @@ class DeviceSearch:
             ring, self._ring = self._ring, None
             if ring is not None:
                 last_first.callback(ring.close)
+
+
+def _search_for(place: int) -> str:
+    """The kind of work that leaves the motion there."""
+    return f"search {place}"

@@ -30,11 +30,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineError
-from irchroma.engines.gpu.capture.branches import BRANCHES, Branches, Step, enqueue, plan_branches
+from irchroma.engines.gpu.capture.branches import BRANCHES, Step, branched, enqueue, plan_branches
 from irchroma.engines.gpu.capture.capture_lock import RecordingPutOff
 from irchroma.engines.gpu.device import CaptureRefused, Device, DeviceArray, Mark, WorkQueue
 from irchroma.engines.gpu.frames.batching import BatchedFrame, BatchSeat
 from irchroma.engines.gpu.frames.pictures import HeldPicture, PicturePool
+from irchroma.engines.gpu.stages import stage
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ class FrameRing:
             pictures: memory for the beginning of each outbox, which then stays on the device; None to copy it
                 back with the rest.
         """
-        self._slots = slots
+        self._device, self._slots = device, slots
         self._pictures = pictures
         self._most_branches = branches
         self._free = deque(slots)
@@ -104,8 +105,6 @@ class FrameRing:
         # used.
         self._warm = threading.local()
         self._inward, self._work, self._outward = self._open_queues(device)
-        # Of each queue that is recorded: two threads record in a ring that shares its network.
-        self._beside = {id(queue): Branches(device) for queue in (self._inward, self._work)}
 
     def _open_queues(self, device: Device) -> tuple[WorkQueue, WorkQueue, WorkQueue]:
         """For copies in, work and copies back."""
@@ -145,11 +144,13 @@ class FrameRing:
             laid_nbytes: of what is laid over it that are others than last time.
         """
         try:
-            _send(self._inward, slot, nbytes, laid_nbytes)
-            self._inward.record(slot.arrived)
-            self._work.wait(slot.arrived)
-            self._run(self._work, slot, kind)
-            self._send_back(slot)
+            with stage(kind), self._device.current():
+                _send(self._inward, slot, nbytes, laid_nbytes)
+                if self._inward is not self._work:
+                    self._inward.record(slot.arrived)
+                    self._work.wait(slot.arrived)
+                self._run(self._work, slot, kind)
+                self._send_back(slot)
         except Exception:
             self._free.append(slot)
             raise
@@ -164,7 +165,8 @@ class FrameRing:
         if not self._in_flight:
             raise EngineError("collect without submit")
         slot = self._in_flight[0]
-        slot.returned.wait()
+        with stage("wait"):
+            slot.returned.wait()
         return self._in_flight.popleft()
 
     def release(self, slot: Slot) -> None:
@@ -190,8 +192,6 @@ class FrameRing:
             for slot in self._slots:
                 for mark in (slot.arrived, slot.worked, slot.returned):
                     last_first.callback(mark.close)
-            for beside in self._beside.values():
-                last_first.callback(beside.close)
             for work_queue in self._queues():
                 last_first.callback(work_queue.close)
 
@@ -230,7 +230,8 @@ class FrameRing:
     def _record(self, queue: WorkQueue, slot: Slot, kind: str) -> Any:
         plan = plan_branches(slot.steps[kind], self._most_branches)
         try:
-            recorded = queue.capture(self._beside[id(queue)].record(queue, plan))
+            with branched(self._device, queue, plan) as work:
+                recorded = queue.capture(work)
         except RecordingPutOff as error:
             log.debug("recorded later: %s", error)
             return None
@@ -305,9 +306,10 @@ class BatchedRing(FrameRing):
         """See `FrameRing.submit`; with LOOK the network is not asked, with AFTER it is."""
         frame, tail = self._frames[id(slot)], _Tail(slot)
         try:
-            _send(self._look, slot, nbytes, laid_nbytes)
-            self._run(self._look, slot, LOOK)
-            self._look.record(frame.looked)
+            with stage(LOOK), self._device.current():
+                _send(self._look, slot, nbytes, laid_nbytes)
+                self._run(self._look, slot, LOOK)
+                self._look.record(frame.looked)
         except Exception:
             self._free.append(slot)
             raise
@@ -371,11 +373,12 @@ class BatchedRing(FrameRing):
         if tail.failure is not None:
             return
         slot = tail.slot
-        self._work.wait(self._frames[id(slot)].looked)
-        if tail.batch is not None:
-            self._work.wait(tail.batch)
-        self._run(self._work, slot, AFTER)
-        self._send_back(slot)
+        with stage(AFTER), self._device.current():
+            self._work.wait(self._frames[id(slot)].looked)
+            if tail.batch is not None:
+                self._work.wait(tail.batch)
+            self._run(self._work, slot, AFTER)
+            self._send_back(slot)
 
 
 def _wait_for(tail: _Tail) -> None:

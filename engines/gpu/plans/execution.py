@@ -9,10 +9,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -145,13 +144,6 @@ def precision_for(path: Path) -> str:
     return "fp16" if record is None or record.precision == TUNED else record.precision
 
 
-class ContextDevice(Device, Protocol):
-    """A device with a CUDA context."""
-
-    def current(self) -> AbstractContextManager[Any]:
-        """The context is the calling thread's within."""
-
-
 class PlanTensors:
     """A `DeviceTensors`.
 
@@ -163,7 +155,7 @@ class PlanTensors:
     def __init__(
         self,
         plan: LoadedPlan,
-        device: ContextDevice,
+        device: Device,
         shapes: Mapping[str, tuple[int, ...]],
         outputs: Sequence[str],
         turns: PlanTensors | None = None,
@@ -332,7 +324,7 @@ class PlanExecution(PlanTensors):
     def __init__(
         self,
         plan: LoadedPlan,
-        device: ContextDevice,
+        device: Device,
         size: tuple[int, int],
         frames: int = 1,
         turns: PlanExecution | None = None,

@@ -380,5 +380,5 @@ def _line(row: dict[str, Any]) -> str:
     return (
         f"{row['width']}x{row['height']:<5} {row['streams']:>3} streams, depth {row['depth']}, "
         f"{how:<14} {scene:<20} {row['fps']:>8.1f} fps   p50 {row['ms_p50']:.2f}  p95 {row['ms_p95']:.2f}"
-        f"  p99 {row['ms_p99']:.2f} ms   host {row['host_ms_p50']:.2f} ms"
+        f"  p99 {row['ms_p99']:.2f} ms   host {row['host_ms_p50']:.2f} ms, processor {row['cpu_ms']:.2f} ms"
     )

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from irchroma.engines.gpu.capture.branches import Branches, plan_branches
+from irchroma.engines.gpu.capture.branches import branched, plan_branches
 from irchroma.engines.gpu.chain import COLORED, DeviceChain
 from irchroma.engines.gpu.colorizer import DeviceColorizer
 from irchroma.engines.gpu.device import CaptureRefused, Device, DeviceArray, DeviceNetwork, Mark, WorkQueue
@@ -231,7 +231,7 @@ def frame_time(device: Device, chain: DeviceChain) -> dict[str, float]:
     """
     steps = list(chain.ring.steps(COLORED))
     plan = plan_branches(steps)
-    queue, mark, beside = device.open_queue(), device.make_mark(), Branches(device)
+    queue, mark = device.open_queue(), device.make_mark()
     try:
         found: dict[str, float] = {"launches": float(sum(isinstance(step, Launch) for step in steps))}
         found["longest_row"] = float(plan.longest)
@@ -239,8 +239,8 @@ def frame_time(device: Device, chain: DeviceChain) -> dict[str, float]:
         eager_start, _ = _starter(queue, mark, steps, _IN_A_ROW, record=False)
         starts = {"eager_ms": eager_start} | ({"recorded_ms": recorded_start} if recorded else {})
         if recorded:
-            fork = beside.record(queue, plan)
-            forked = queue.capture(lambda: _repeat(fork))
+            with branched(device, queue, plan) as fork:
+                forked = queue.capture(lambda: _repeat(fork))
             starts["branched_ms"] = lambda: queue.replay(forked)
         for name, start in starts.items():
             rows = [_timed_ms(queue, mark, start, 1) / _IN_A_ROW for _ in range(_ROWS)]
@@ -248,7 +248,6 @@ def frame_time(device: Device, chain: DeviceChain) -> dict[str, float]:
         return found
     finally:
         mark.close()
-        beside.close()
         queue.close()
 
 

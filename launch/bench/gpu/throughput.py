@@ -86,7 +86,8 @@ def throughput(
     """Frames a second of all streams together, and milliseconds from submit to collect.
 
     Without a rate each stream gives its next frame as soon as a place is free: that is the most that goes
-    through, and the latency that goes with it. `when_ready` is called once all are warm.
+    through, and the latency that goes with it. `cpu_ms` is what a frame takes of the host's processor, in all
+    threads, copies and waits that spin among it. `when_ready` is called once all are warm.
     """
     options = replace(options, steady=options.steady and case.temporal)
     colorizers: list[DeviceColorizer] = []
@@ -107,13 +108,13 @@ def throughput(
             run.thread.start()
         ready.wait()
         when_ready()
-        began = time.perf_counter()
+        began, cpu_before_s = time.perf_counter(), time.process_time()
         start.set()
         stop.wait(seconds)
         stop.set()
         for run in runs:
             run.thread.join()
-        took_s = time.perf_counter() - began
+        took_s, cpu_s = time.perf_counter() - began, time.process_time() - cpu_before_s
         failures = [run.failure for run in runs if run.failure is not None]
         if failures:
             failed = next(
@@ -143,6 +144,7 @@ def throughput(
         "ms_p95": p95,
         "ms_p99": p99,
         "host_ms_p50": round(float(np.median(host_ms)), 3),
+        "cpu_ms": round(cpu_s * 1e3 / latency_ms.size, 3),
         "scene": case.scene,
         "temporal": case.temporal,
         "batched": case.batched,

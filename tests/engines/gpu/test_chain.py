@@ -60,7 +60,7 @@ def work(
     ring = chain.ring
     if kind == SEARCHED:
         assert chain.search is not None
-        ring, kind = chain.search.ring, "0"
+        ring, kind = chain.search.ring, "search 0"
     found = list(ring.steps(kind))
     chain.close()
     device.close()

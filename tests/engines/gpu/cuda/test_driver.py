@@ -18,7 +18,7 @@ import pytest
 
 from irchroma.engines.errors import DeviceLost, EngineError, EngineUnavailable
 from irchroma.engines.gpu.cpu_device import device_array
-from irchroma.engines.gpu.cuda import driver as driver_module
+from irchroma.engines.gpu.cuda import context
 from irchroma.engines.gpu.cuda.compile import packaged_folders
 from irchroma.engines.gpu.cuda.driver import CudaDriver, KernelModule
 from irchroma.engines.gpu.cuda.picture_memory import CudaPictures
@@ -278,15 +278,15 @@ def test_errors_are_the_drivers_own_words(desk: Desk) -> None:
 
 
 def test_a_broken_context_is_told_from_other_failures(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver_module, "_lost", {})
+    monkeypatch.setattr(context, "_lost", {})
     for status, kind in ((719, DeviceLost), (999, DeviceLost), (1, EngineError)):
         monkeypatch.setattr(desk.driver, "_library", Answering(desk.driver._library, status))
         with pytest.raises(EngineError) as caught:
             desk.driver.call("cuCtxSynchronize")
         assert type(caught.value) is kind
         monkeypatch.undo()
-    assert driver_module.is_sticky("cuMemcpyHtoDAsync failed: an illegal memory access was encountered")
-    assert not driver_module.is_sticky("cuMemAlloc failed: out of memory")
+    assert context.is_sticky("cuMemcpyHtoDAsync failed: an illegal memory access was encountered")
+    assert not context.is_sticky("cuMemAlloc failed: out of memory")
 
 
 def test_what_breaks_a_context_is_known_by_the_runtimes_own_words() -> None:
@@ -296,10 +296,10 @@ def test_what_breaks_a_context_is_known_by_the_runtimes_own_words() -> None:
         pytest.skip("no CUDA runtime library here: pip install 'irchroma[cuda-compiler]'")
     says = ctypes.CDLL(str(found[0])).cudaGetErrorString
     says.restype = ctypes.c_char_p
-    for status, words in driver_module._STICKY.items():
+    for status, words in context.STICKY.items():
         assert words in says(status).decode(), status
     for status in (2, 100, 201, 600, 900, 901, 906, 907):  # memory, no device, context, not ready, recordings
-        assert not driver_module.is_sticky(says(status).decode()), status
+        assert not context.is_sticky(says(status).decode()), status
 
 
 class Answering:
@@ -347,7 +347,7 @@ def test_memory_for_pictures_is_the_driver_s_own_and_given_back(desk: Desk) -> N
 def test_pictures_of_a_lost_device_are_let_go_without_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(driver_module, "_lost", {})
+    monkeypatch.setattr(context, "_lost", {})
     lost: list[bool] = []
     released: list[int] = []
 

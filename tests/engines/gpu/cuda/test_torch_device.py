@@ -20,7 +20,7 @@ import pytest
 
 from irchroma.engines.errors import DeviceLost, EngineError
 from irchroma.engines.gpu.capture.capture_lock import recordings
-from irchroma.engines.gpu.cuda import driver
+from irchroma.engines.gpu.cuda import context
 from irchroma.engines.gpu.device import CaptureRefused
 
 torch: Any = pytest.importorskip("torch")
@@ -82,7 +82,7 @@ def allocator(monkeypatch: pytest.MonkeyPatch) -> Allocator:
     monkeypatch.setattr(torch.cuda, "stream", lambda _: nullcontext())
     monkeypatch.setattr(torch.cuda, "device", lambda _: nullcontext())
     monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", made.end)
-    monkeypatch.setattr(driver, "_lost", {})
+    monkeypatch.setattr(context, "_lost", {})
     return made
 
 
@@ -167,10 +167,10 @@ def test_a_lost_device_is_lost_for_the_process_and_says_what_helps(allocator: Al
     ):
         raise RuntimeError(said)
     assert "\n" not in str(caught.value)
-    for opens in (lambda: TorchDevice(0), lambda: driver.refuse_lost(0)):
+    for opens in (lambda: TorchDevice(0), lambda: context.refuse_lost(0)):
         with pytest.raises(DeviceLost, match="illegal memory access"):
             opens()
-    driver.refuse_lost(1)
+    context.refuse_lost(1)
 
 
 def test_a_gpu_that_torch_cannot_start_on_is_refused_in_one_line_and_let_go(
@@ -200,7 +200,7 @@ def test_other_errors_are_not_taken_for_a_lost_device(allocator: Allocator, devi
     with pytest.raises(EngineError, match="double fails: no such thing") as caught, device.current():
         raise RuntimeError("no such thing")
     assert not isinstance(caught.value, DeviceLost)
-    driver.refuse_lost(0)
+    context.refuse_lost(0)
 
 
 def test_a_graph_that_failed_stays(allocator: Allocator, device: Any) -> None:

@@ -89,6 +89,7 @@ def test_everything_it_measures_is_there_and_plausible(
         assert all(row["batched"] == key.endswith("batched") for row in found[key])
     for row in [*found["throughput"], *found["live_streams"]]:
         assert row["frames"] > 0
+        assert row["cpu_ms"] > 0
         assert 0 < row["host_ms_p50"] <= row["ms_p50"] <= row["ms_p95"] <= row["ms_p99"]
     assert "fps" in capsys.readouterr().out
 
