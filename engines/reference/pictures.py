@@ -24,6 +24,8 @@ else:
 
 LONG_SIDE_PX = 1280
 """Larger pictures are reduced when they are read: color is used at work size only."""
+LEAST_SIDE_PX = 32
+"""Of a reference: four of the network's cells."""
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 AUTO = Path("auto")
 """In place of a file: no reference at first, and whichever is handed over while frames come."""
@@ -63,6 +65,11 @@ def load_references(path: Path) -> list[Reference]:
     """
     if path == AUTO:
         return []
+    if path.is_dir():
+        raise EngineOptionError(
+            f"{path} is a folder: give one picture of it, or all to `irchroma calibrate reference` for a"
+            " fixed camera, or to `irchroma references add` for --reference auto"
+        )
     if not path.is_file():
         raise EngineOptionError(
             f"no color reference at {path}: give a color picture, or what"
@@ -82,8 +89,13 @@ def load_references(path: Path) -> list[Reference]:
     if not references:
         raise EngineOptionError(f"{path} lists no picture")
     for reference in references:
+        height, width = reference.rgb.shape[:2]
+        if min(height, width) < LEAST_SIDE_PX:
+            raise EngineOptionError(
+                f"{reference.name} is {width}x{height}: a reference has sides of {LEAST_SIDE_PX} or more"
+            )
         if is_gray(reference.rgb):
-            raise EngineOptionError(f"{reference.name} has no color: a reference is a picture by day")
+            raise EngineOptionError(f"{reference.name} has no color: a reference is a color picture")
     return [replace(reference, wished=True) for reference in references]
 
 

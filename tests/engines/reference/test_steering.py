@@ -22,7 +22,7 @@ from irchroma.engines.network.network import RUNTIMES, NetworkOptions, installed
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.engines.recolor import color_space
 from irchroma.engines.recolor.recoloring import Recoloring
-from irchroma.engines.reference import laid, steering
+from irchroma.engines.reference import laid, steering, worth
 from irchroma.engines.reference.pictures import AUTO, Reference, load_references, save_references
 from irchroma.engines.reference.steering import ReferenceOptions, ReferenceSteering
 from irchroma.engines.reference.worth import BAND
@@ -84,6 +84,21 @@ def test_scenery_stays_in_the_band_around_the_own_tone_where_that_is_kept() -> N
         rose.append(shown.mean() / 255 - 0.4 * base.mean() / 255)
     assert rose[0] > rose[1] + 0.05
     assert 0.02 < rose[1] < BAND[1] + 0.02
+
+
+def test_a_light_night_that_is_wished_for_lies_over_edges_that_it_lacks_but_over_nobody() -> None:
+    """A wood whose leaves the infrared shows in another way, and somebody who stands out of it."""
+    rows, columns = np.mgrid[:240, :320]
+    infrared = np.asarray(np.where((rows + columns) // 8 % 2 == 0, 50, 90), np.uint8)
+    cv2.circle(infrared, (160, 120), 12, 230, -1)
+    wood = laid.Laid(as_reference(np.full((240, 320, 3), (70, 90, 60), np.uint8)), np.eye(2, 3), infrared)
+    small = worth.small_size(infrared.shape)[::-1]
+    all_worth, none_kept = np.ones(small, np.float32), np.zeros(small, np.float32)
+    chosen, wished = (wood.where_sure(infrared, all_worth, none_kept, share) for share in (0.0, 1.0))
+    assert chosen.max() == 0.0
+    elsewhere = wished[30:-30, 30:100]
+    assert elsewhere.min() > 0.95 * laid.WISHED_OVER
+    assert wished[116:124, 156:164].max() < 0.05
 
 
 def test_of_a_single_night_the_light_of_cars_is_left_out_and_of_several_pictures_nothing() -> None:
@@ -308,6 +323,13 @@ def test_files_that_are_no_reference_are_refused_with_what_to_do(tmp_path: Path)
     cv2.imwrite(str(gray), np.full((40, 40), 90, np.uint8))
     with pytest.raises(EngineOptionError, match="has no color"):
         load_references(gray)
+    speck, folder = tmp_path / "speck.png", tmp_path / "pictures"
+    cv2.imwrite(str(speck), np.full((1, 1, 3), (20, 90, 200), np.uint8))
+    with pytest.raises(EngineOptionError, match="is 1x1: a reference has sides of 32 or more"):
+        load_references(speck)
+    folder.mkdir()
+    with pytest.raises(EngineOptionError, match="pictures is a folder: give one picture of it"):
+        load_references(folder)
     with pytest.raises(EngineOptionError, match="weight of the reference"):
         ReferenceOptions(gray, weight=2)
 
