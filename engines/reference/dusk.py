@@ -129,6 +129,12 @@ def warm(luma: NDArray[np.uint8]) -> Plane:
     return _ramp(gray - cv2.resize(around, luma.shape[::-1]), WARM)
 
 
+def standing_out(luma: NDArray[np.uint8], size: tuple[int, ...]) -> Plane:
+    """`warm` and what is close to it, (h, w) float32 of that size, much smaller than the frame."""
+    small = cv2.resize(warm(luma), size[::-1], interpolation=cv2.INTER_AREA)
+    return np.asarray(np.minimum(2.0 * cv2.GaussianBlur(small, (0, 0), 1.0), 1.0), np.float32)
+
+
 def _small(plane: Plane) -> Plane:
     """(h, w) float32 at the size at which what is large is made."""
     return structure.averaged(structure.averaged(plane, registration.COARSE_PX), SMALL_PX)

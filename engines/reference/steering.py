@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -242,9 +241,9 @@ class ReferenceSteering:
         lift: Plane | None = None
         if held := np.float32(self.options.held):
             given, own = shown.transpose(2, 0, 1), ycc.transpose(2, 0, 1)
-            _, color = worth(given, own)
-            color *= kept(np.ascontiguousarray(given[0]), luma_small, self._edges)
-            sure = laid.surely * cv2.resize(color, luma_small.shape[::-1])
+            keeps = kept(np.ascontiguousarray(given[0]), luma_small, self._edges)
+            wished = laid.light.wished(self.options.taken(laid.reference), self.options.own_tone)
+            sure = laid.where_sure(luma_small, worth(given, own)[1], keeps, wished)
             share *= 1.0 - held * (1.0 - sure)
             if self.options.own_tone:
                 lift = held * back_in_band(given[0], own[0])
