@@ -112,9 +112,15 @@ def broken_format(what: str, failure: GstFailure) -> SourceError | None:
     if "Missing decoder: " in failure.debug and not missing:
         return SourceFormatError(f"{what} is not a video")
     if missing or failure.code in ("missing-plugin", "codec-not-found"):
+        kind = missing[0][0] if missing else failure
+        if "unknown" in str(kind):  # GStreamer's own word for a codec that has no name there
+            return SourceFormatError(
+                f"{what}: GStreamer knows no such codec: ffmpeg -i IN -c:v ffv1 OUT.mkv converts it,"
+                " of counts with -pix_fmt gray16le"
+            )
         return SourceFormatError(
-            f"{what}: no decoder here for {missing[0][0] if missing else failure}: install gstreamer1.0-libav"
-            " and gstreamer1.0-plugins-bad, or run irchroma doctor"
+            f"{what}: no decoder here for {kind}: install gstreamer1.0-libav and gstreamer1.0-plugins-bad, or"
+            " run irchroma doctor"
         )
     if "avdec_ffv1" in failure.debug and "get_buffer2" in failure.debug:
         return unreadable_ffv1(what)  # gst-libav 1.26 asks for memory for an unknown layout, and gets none

@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from irchroma.stream.errors import SourceError
+from irchroma.stream.errors import SourceError, StreamOptionError
 from irchroma.stream.protocols import FrameSource
 from irchroma.stream.sources.addresses import masked
 from irchroma.stream.sources.camera_format import CameraOptions
@@ -39,7 +39,8 @@ class SourceOptions:
         rtsp: of RTSP cameras.
         camera: of V4L2 cameras.
         pictures: how pictures are taken out of any video.
-        picture_rate: pictures a second of folders, and of files of several pictures.
+        picture_rate: pictures a second of folders, and of files of several pictures; 0 for what a file says,
+            else 25.
         track: of a file with several tracks of pictures the one that is taken, 1 for the first; 0 for the one
             that players show.
         part: what is taken of a file.
@@ -49,7 +50,7 @@ class SourceOptions:
     rtsp: RtspOptions = field(default_factory=RtspOptions)
     camera: CameraOptions = field(default_factory=CameraOptions)
     pictures: PictureOptions = field(default_factory=PictureOptions)
-    picture_rate: Fraction = Fraction(25)
+    picture_rate: Fraction = Fraction(0)
     track: int = 0
     part: Part = field(default_factory=Part)
     srt_latency_ms: int = 100
@@ -65,6 +66,16 @@ def open_source(text: str, options: SourceOptions | None = None) -> FrameSource:
     options = options or SourceOptions()
     if not text.strip():
         raise SourceError(f"no source: expected {FORMS}")
+    source = _source_of(text, options)
+    if options.picture_rate and not isinstance(source, PictureSource):
+        raise StreamOptionError(
+            f"{masked(text)}: --rate (picture_rate) is for folders and arrays of pictures: raw:FILE?rate=.."
+            " has its own, so have test cameras, and a camera's is input.camera.rate of --config"
+        )
+    return source
+
+
+def _source_of(text: str, options: SourceOptions) -> FrameSource:
     if text.startswith("test:"):
         from irchroma.stream.synthetic.source import SyntheticSource  # 50 ms that only it needs
 
@@ -97,7 +108,7 @@ def _from_address(text: str, scheme: str, options: SourceOptions) -> FrameSource
 def _from_path(path: Path, options: SourceOptions) -> FrameSource:
     try:
         if path.is_dir() or (path.is_file() and path.suffix.lower() in SUFFIXES):
-            return PictureSource(path, options.picture_rate, options.pictures.max_megapixels)
+            return PictureSource(path, options.picture_rate or None, options.pictures.max_megapixels)
         there = path.exists()
     except OSError as error:
         raise SourceError(f"{masked(str(path))[:200]}: {(error.strerror or str(error)).lower()}") from error

@@ -268,6 +268,7 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
     "source": (
         Flag("--latency", "input.rtsp.latency_ms", "buffer of RTSP sources, milliseconds", int, metavar="MS"),
         Flag("--transport", "input.rtsp.transport", "RTSP transport: auto, tcp, udp"),
+        Flag("--rate", "input.picture_rate", "pictures a second of a folder or an array (25)", metavar="FPS"),
         Flag(
             "--stall",
             "reconnect.stall_s",

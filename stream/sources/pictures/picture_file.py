@@ -7,6 +7,7 @@ import struct
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +41,13 @@ class PictureFile:
         count: pictures in it.
         read: the picture of a number from 0, decoded when asked for.
         scale: degrees of its counts, None where it does not say.
+        rate: pictures a second, None where it does not say.
     """
 
     count: int
     read: Callable[[int], Pixels]
     scale: CameraScale | None = None
+    rate: Fraction | None = None
 
 
 def open_pictures(path: Path, megapixels: float = MEGAPIXELS) -> PictureFile:
@@ -254,10 +257,14 @@ def _open_blocks(path: Path, data: bytes) -> PictureFile:
 
 
 def _open_arrays(path: Path, megapixels: float) -> PictureFile:
-    """A numpy array of pictures, read from the disk one by one; of a .npz file its only array."""
+    """A numpy array of pictures, read from the disk one by one; of a .npz file its only array of pictures.
+
+    Of the single numbers beside that, one called `fps` or `rate` is the pictures a second.
+    """
+    name, numbers = "", dict[str, float]()
     try:
         if path.suffix.lower() == ".npz":
-            shape, dtype = _npz_header(path)
+            name, numbers, shape, dtype = _npz_header(path)
         else:
             with path.open("rb") as file:
                 shape, dtype = _npy_header(file)
@@ -284,7 +291,7 @@ def _open_arrays(path: Path, megapixels: float) -> PictureFile:
     try:
         if path.suffix.lower() == ".npz":
             with np.load(path, allow_pickle=False) as arrays:
-                stack = arrays[arrays.files[0]]
+                stack = arrays[name]
         else:
             stack = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, zipfile.BadZipFile) as error:
@@ -295,7 +302,9 @@ def _open_arrays(path: Path, megapixels: float) -> PictureFile:
         one = np.ascontiguousarray(one[..., 0] if channels == 1 else one)
         return one.astype(one.dtype.newbyteorder("="), copy=True)
 
-    return PictureFile(1 if single else shape[0], picture)
+    hz = numbers.get("fps", numbers.get("rate", 0.0))
+    rate = Fraction(hz).limit_denominator(1001) if 0 < hz < 10_000 else None
+    return PictureFile(1 if single else shape[0], picture, rate=rate or None)
 
 
 def _npy_header(file: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -305,11 +314,23 @@ def _npy_header(file: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
     return tuple(shape), dtype
 
 
-def _npz_header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
+def _npz_header(path: Path) -> tuple[str, dict[str, float], tuple[int, ...], np.dtype[Any]]:
+    """The name of the only array that is no single number, those numbers, the array's shape and dtype."""
+    headers, numbers = {}, {}
     with zipfile.ZipFile(path) as archive:
-        names = [name for name in archive.namelist() if name.endswith(".npy")]
-        if len(names) != 1:
-            held = ", ".join(name.removesuffix(".npy") for name in names) or "nothing"
-            raise SourceFormatError(f"{path} holds {held}: expected one array")
-        with archive.open(names[0]) as file:
-            return _npy_header(file)
+        for file_name in archive.namelist():
+            name = file_name.removesuffix(".npy")
+            if name == file_name:
+                continue
+            with archive.open(file_name) as file:
+                shape, dtype = _npy_header(file)
+                if shape or dtype.kind not in "iuf":
+                    headers[name] = shape, dtype
+                    continue
+                data = file.read(dtype.itemsize)
+                numbers[name] = float(np.frombuffer(data, dtype)[0])
+    if len(headers) != 1:
+        held = ", ".join([*headers, *numbers]) or "nothing"
+        raise SourceFormatError(f"{path} holds {held}: expected one array of pictures")
+    ((name, (shape, dtype)),) = headers.items()
+    return name, numbers, shape, dtype

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from fractions import Fraction
 from pathlib import Path
@@ -21,7 +22,11 @@ from irchroma.stream.sources.pictures.picture_file import (
     open_pictures,
 )
 
+log = logging.getLogger(__name__)
+
 SECOND_NS = 1_000_000_000
+RATE = Fraction(25)
+"""Pictures a second where nobody says."""
 _SEVERAL = (".tif", ".tiff", ".npy", ".npz", ".seq", ".fff", ".csq")
 """Files that may hold more than one picture."""
 
@@ -81,10 +86,16 @@ class PictureSource:
     """
 
     def __init__(
-        self, path: str | Path, rate: Fraction = Fraction(25), megapixels: float = MEGAPIXELS
+        self, path: str | Path, rate: Fraction | None = None, megapixels: float = MEGAPIXELS
     ) -> None:
-        """`rate`: pictures a second; `megapixels`: how large one may be."""
-        self._path, self._rate, self._megapixels = Path(path), Fraction(rate), megapixels
+        """
+        Args:
+            path: of the folder or file.
+            rate: pictures a second; None for what the first file says, else 25.
+            megapixels: how large a picture may be, million pixels.
+        """
+        self._path, self._megapixels = Path(path), megapixels
+        self._said, self._rate = rate, rate or RATE
         self._places: list[tuple[Path, int]] = []  # of each picture: its file, its number in there
         self._open: tuple[Path, PictureFile] | None = None
         self._next = 0
@@ -93,8 +104,8 @@ class PictureSource:
 
     def open(self) -> VideoInfo:
         """List the pictures and read the first that can be. SourceError, one clear line, where none can."""
-        if self._rate <= 0:
-            raise SourceError(f"rate of pictures must be above 0, got {self._rate}")
+        if self._said is not None and self._said <= 0:
+            raise SourceError(f"rate of pictures must be above 0, got {self._said}")
         files = picture_files(self._path) if self._path.is_dir() else [self._path]
         if not files:
             raise SourceError(f"no pictures in folder {self._path}: expected {' '.join(SUFFIXES)}")
@@ -109,7 +120,10 @@ class PictureSource:
                 count = 1  # which will not be read
             self._places += [(file, page) for page in range(count)]
         first = self._first_readable()
-        count = len(self._places)
+        told = self._open[1].rate if self._open is not None else None
+        self._rate, count = Fraction(self._said or told or RATE), len(self._places)
+        if count > 1 and not self._said and not told:
+            log.info("%s: %s pictures a second: --rate says another", self._path, RATE)
         return VideoInfo(
             size=(first.shape[0], first.shape[1]),
             rate=self._rate,

@@ -146,6 +146,9 @@ def test_a_missing_decoder_is_named_with_its_package() -> None:
     error = broken_format("x.mkv", GstFailure("missing a plug-in", "core", "missing-plugin", "d", debug))
     assert isinstance(error, SourceFormatError)
     assert str(error).startswith("x.mkv: no decoder here for AV1: install gstreamer1.0-libav")
+    debug = "Missing decoder: video/x-unknown (video/x-unknown, codec-id=(string)V_MJPEGLS)\n"
+    error = broken_format("x.mkv", GstFailure("missing a plug-in", "core", "missing-plugin", "d", debug))
+    assert str(error).startswith("x.mkv: GStreamer knows no such codec: ffmpeg -i IN -c:v ffv1 OUT.mkv")
     debug = "Missing decoder: application/x-executable (application/x-executable)\n"
     error = broken_format("ls", GstFailure("missing a plug-in", "core", "missing-plugin", "d", debug))
     assert str(error) == "ls is not a video"

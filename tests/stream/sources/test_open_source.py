@@ -1,5 +1,6 @@
 """What the user typed, and the one clear line when nothing is called that."""
 
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from irchroma.stream.errors import SourceError, StreamOptionError
 from irchroma.stream.sources.addresses import masked, split_credentials
 from irchroma.stream.sources.file_source import FileSource
-from irchroma.stream.sources.open_source import open_source
+from irchroma.stream.sources.open_source import SourceOptions, open_source
 from irchroma.stream.sources.pictures.picture_source import PictureSource
 from irchroma.stream.sources.rtsp_source import RtspOptions, RtspSource
 from irchroma.stream.sources.transport_source import HttpSource, TransportSource
@@ -35,6 +36,15 @@ def test_every_form_finds_its_source(tmp_path: Path) -> None:
         str(tmp_path): PictureSource,
     }.items():
         assert isinstance(open_source(text), kind), text
+
+
+def test_a_rate_of_pictures_is_for_pictures(tmp_path: Path) -> None:
+    (tmp_path / "one.png").touch()
+    options = SourceOptions(picture_rate=Fraction(9))
+    assert isinstance(open_source(str(tmp_path), options), PictureSource)
+    for other in ("test:nir", "/dev/video0", "rtsp://camera/stream"):
+        with pytest.raises(StreamOptionError, match="is for folders and arrays of pictures"):
+            open_source(other, options)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import shutil
 import struct
 import subprocess
 import zlib
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -62,6 +63,18 @@ def test_arrays_of_numpy_are_pictures(tmp_path: Path, stack: np.ndarray, suffix:
     np.testing.assert_array_equal(found, stack.reshape(found.shape))
 
 
+def test_the_rate_stands_beside_the_pictures_of_a_npz_file(tmp_path: Path) -> None:
+    """As recorders write `np.savez(path, frames=counts, fps=9)`."""
+    np.savez(tmp_path / "a.npz", frames=COUNTS, fps=9, gain=0.01)
+    np.testing.assert_array_equal(all_of(tmp_path / "a.npz"), COUNTS)
+    assert open_pictures(tmp_path / "a.npz").rate == 9
+    np.savez(tmp_path / "a.npz", fps=30000 / 1001, frames=COUNTS)
+    assert open_pictures(tmp_path / "a.npz").rate == Fraction(30000, 1001)
+    for wrong in (0, -1, np.nan, np.inf):
+        np.savez(tmp_path / "a.npz", frames=COUNTS, fps=wrong)
+        assert open_pictures(tmp_path / "a.npz").rate is None
+
+
 def test_arrays_that_are_no_pictures_are_refused_with_what_they_are(tmp_path: Path) -> None:
     for name, array, words in (
         ("degrees.npy", COUNTS / 64.0, "holds float64: expected uint8 luma or uint16 counts"),
@@ -81,7 +94,7 @@ def test_arrays_that_are_no_pictures_are_refused_with_what_they_are(tmp_path: Pa
         with pytest.raises(SourceFormatError, match=words):
             open_pictures(tmp_path / name)
     np.savez(tmp_path / "two.npz", ir=COUNTS, mask=COUNTS)
-    with pytest.raises(SourceFormatError, match="holds ir, mask: expected one array"):
+    with pytest.raises(SourceFormatError, match="holds ir, mask: expected one array of pictures"):
         open_pictures(tmp_path / "two.npz")
     np.save(tmp_path / "cut.npy", COUNTS)
     (tmp_path / "cut.npy").write_bytes((tmp_path / "cut.npy").read_bytes()[:9000])

@@ -91,6 +91,14 @@ def folder_of(tmp_path, count):
     return tmp_path
 
 
+@pytest.mark.parametrize(("said", "rate"), [(None, 9), (Fraction(5), 5)])
+def test_pictures_come_as_often_as_is_said_or_as_their_file_says(tmp_path, said, rate):
+    np.savez(tmp_path / "a.npz", frames=np.zeros((3, 24, 32), np.uint16), fps=9)
+    source = PictureSource(tmp_path / "a.npz", said)
+    assert source.open().rate == rate
+    assert [source.read(1).pts_ns for _ in range(2)] == [0, 1_000_000_000 // rate]
+
+
 def test_a_folder_is_video_in_natural_order_at_its_rate(tmp_path):
     source = PictureSource(folder_of(tmp_path, 12), Fraction(30000, 1001))
     info = source.open()
