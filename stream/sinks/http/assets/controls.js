@@ -94,7 +94,8 @@ async function send(wanted) {
   sending = false;
 }
 
-const MAIN = ["nir", "thermal", "palette"];
+const MAIN = { nir: "near infrared", thermal: "thermal", palette: "palette" };
+const SIZES = { fast: "the small network: less work", best: "the large network: truer color" };
 
 if (setup.control) {
   for (const view of setup.views) {
@@ -108,11 +109,12 @@ if (setup.control) {
       group = document.createElement("fieldset");
       group.dataset.group = choice.group;
       group.innerHTML = "<legend></legend>";
-      group.firstChild.textContent = choice.group;
-      at(MAIN.includes(choice.group) ? "engines" : "others").append(group);
+      group.firstChild.textContent = MAIN[choice.group] || choice.group;
+      at(choice.group in MAIN ? "engines" : "others").append(group);
     }
     const one = button(choice.label, () => { go_on(); send({ engine: choice.value }); }, choice.swatch);
     one.dataset.value = choice.value;
+    one.title = SIZES[choice.label] || "";
     group.append(one);
   }
   at("more").hidden = !at("others").childElementCount;

@@ -22,7 +22,9 @@ function tell(figures) {
   aspect = figures.pixel_aspect || 1;
   colored = live_now && !figures.reason;
   document.body.classList.toggle("lost", now === "lost" || now === "failed" || now === "ended");
+  document.body.classList.toggle("slate", now === "slate");
   document.body.classList.toggle("plain", live_now);
+  document.body.classList.toggle("gray", engine.startsWith("gray"));
   document.body.classList.toggle("waiting", now === "waiting");
 }
 
@@ -47,7 +49,7 @@ async function look() {
     at("why").textContent = "The server does not answer since " + new Date(gone).toLocaleTimeString()
       + " (" + time((Date.now() - gone) / 1000) + "). This page tries again.";
     at("fps").textContent = at("way").textContent = at("latency").textContent = at("size").textContent = "";
-    document.body.classList.remove("lost", "plain", "waiting");
+    document.body.classList.remove("lost", "slate", "plain", "waiting");
   }
   document.body.classList.toggle("gone", gone > 0);
   setTimeout(look, state && state.changing ? 250 : 1000);

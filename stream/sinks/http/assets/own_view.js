@@ -27,12 +27,19 @@ function move(place) {
 }
 
 const halved = () => !(own.view in FEEDS);
+// The line of a wipe that is sent to all is taken, too: from then on the viewer's own.
+const sent_wipe = () => own.view === "run" && state !== null && state.view === "wipe";
+const wipes = () => own.view === "wipe" || sent_wipe();
+function take_line(place) {
+  move(place);
+  if (own.view === "run") { go_on(); look_at("wipe"); }
+}
 
 function compose() {                       // draws the chosen view of what is there; true where there was something to
   const from = picture(), [wide, high] = sizes(from), width = wide / 2;
   const composed = halved() && (from.dataset.show === "pair" && wide > 0 || !view.hidden);
   document.body.classList.toggle("composed", composed);
-  document.body.classList.toggle("wiping", composed && own.view === "wipe");
+  document.body.classList.toggle("wiping", composed && own.view === "wipe" || sent_wipe());
   view.hidden = !composed;
   if (composed && from.dataset.show === "pair" && wide) {
     const pen = size_to(own.view === "side" ? wide : width, high);
@@ -115,9 +122,9 @@ function share_at(event) {
 stage.onpointerdown = (event) => {
   if (cover) { if (!event.button) add_corner(in_frame(share_at(event))); return; }
   if (drawing) { begin_mark(event); return; }
-  if (own.view !== "wipe" || event.button) return;
+  if (!wipes() || event.button) return;
   stage.setPointerCapture(event.pointerId);
-  move(share_at(event)[0]);
+  take_line(share_at(event)[0]);
 };
 stage.onpointermove = (event) => { if (own.view === "wipe" && event.buttons & 1) move(share_at(event)[0]); };
 
@@ -140,7 +147,10 @@ document.onkeydown = (event) => {
   const step = { ArrowLeft: -0.02, ArrowRight: 0.02, Home: -1, End: 1 }[event.key];
   if (event.key === "f") enlarge();
   else if (name) { go_on(); look_at(name); }
-  else if (step && event.target.type !== "range" && own.view === "wipe") { move(own.wipe + step); event.preventDefault(); }
+  else if (step && event.target.type !== "range" && wipes()) {
+    take_line((sent_wipe() ? state.wipe : own.wipe) + step);
+    event.preventDefault();
+  }
   else if (step && event.target.type !== "range" && own.view === "blend") {
     own.blend = Math.min(1, Math.max(0, own.blend + step));
     slider.value = own.blend;

@@ -19,6 +19,7 @@ function tell_warmth(now) {
   warmth = now || null;
   at("warm").hidden = !now;
   at("measuring").hidden = !now || setup.role !== "operator";
+  at("nowhere").querySelector("span").hidden = at("measuring").hidden;
   if (!now) { at("marks").replaceChildren(); at("names").replaceChildren(); return; }
   const hot = new Set(now.alarms.filter((one) => one.since !== null).map((one) => one.region));
   draw_marks(now, hot);
@@ -50,6 +51,9 @@ function draw_marks(now, hot) {
 }
 
 function list(now, hot) {
+  const some = now.regions.length > 0;
+  at("nowhere").hidden = some;
+  at("warm").querySelector("table").hidden = at("alarm").hidden = !some;
   const key = JSON.stringify([now.regions, now.alarms]);
   if (key === drawn_marks || at("temperatures").contains(document.activeElement)) return;
   drawn_marks = key;

@@ -14,6 +14,7 @@ from tests.waiting import wait_for
 
 from irchroma.stream.picture.picture import Halves, Picture
 from irchroma.stream.sinks.http.feeds import Feed
+from irchroma.stream.view.views import ViewOptions
 
 SOURCE = "test:nir?size=320x240&rate=10&live=1"
 # How colored the left and the right third of what the page draws is, 0 to 255.
@@ -103,6 +104,28 @@ def test_a_wipe_is_the_viewers_own_over_every_way(tmp_path: Path, via: str, said
         tab.value("document.querySelector('[data-value=run]').click()")
         tab.wait_for(f"view.hidden && {WIDTH} === 320")
         tab.screenshot(tmp_path / f"{via}.png")
+
+
+@pytest.mark.gst
+@pytest.mark.browser
+def test_the_line_of_a_wipe_that_all_are_sent_may_be_dragged_and_is_then_the_viewers_own(
+    tmp_path: Path,
+) -> None:
+    with (
+        running(source=SOURCE, engine="palette:lava", view=ViewOptions("wipe")) as run,
+        opened(f"http://127.0.0.1:{run.port}/", tmp_path / "profile") as tab,
+    ):
+        tab.wait_for(f"{WIDTH} === 320 && own.view === 'run' && document.body.matches('.wiping')")
+        box = tab.value(
+            "(({left, top, width, height}) => [left, top, width, height])(stage.getBoundingClientRect())"
+        )
+        middle = (box[0] + box[2] / 2, box[1] + box[3] / 2)
+        tab.drag(middle, (middle[0] + 60, middle[1]))
+        tab.wait_for("own.view === 'wipe' && own.wipe > 0.5 && !view.hidden && !line.hidden")
+        assert run.state()["wipe"] == 0.5
+        tab.value("look_at('run')")
+        tab.press("ArrowLeft")
+        tab.wait_for("own.view === 'wipe' && Math.abs(own.wipe - 0.48) < 0.001")
 
 
 @pytest.mark.gst

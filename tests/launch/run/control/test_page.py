@@ -107,6 +107,10 @@ def test_a_page_says_what_its_camera_is(tmp_path: Path) -> None:
         assert text(tab, "fps") == text(tab, "latency") == ""
         camera.told["state"] = "slate"
         tab.wait_for("document.getElementById('state').textContent === 'no signal'")
+        tab.wait_for(
+            "((state, why) => getComputedStyle(state).color === getComputedStyle(why).color)"
+            "(document.getElementById('state'), document.getElementById('why'))"  # bad news, not good
+        )
         camera.told = {"state": "live", "reason": "out of memory", "since": "2026-01-01T10:00:00Z"}
         tab.wait_for("document.getElementById('why').textContent === 'no color: out of memory'")
         camera.told["reason"] = None
@@ -163,11 +167,14 @@ def test_a_camera_without_a_first_picture_is_waited_for_and_no_broken_picture_is
             assert "nobody answers" in text(tab, "why")
             assert tab.value(f"getComputedStyle({SHOWN}).visibility") == "hidden"
             assert text(tab, "way") == ""
+            assert tab.value("document.getElementById('empty').checkVisibility()")
             tab.screenshot(tmp_path / "waiting.png")
             tab.call("Page.navigate", url=f"http://127.0.0.1:{camera.port}/")
             said = "[...document.querySelectorAll('main span')].map(one => one.textContent)"
             tab.wait_for(f"{said}.length === 2 && {said}[0].startsWith('waiting since ')")
             assert tab.value("getComputedStyle(document.querySelector('img')).visibility") == "hidden"
+            shown = "[...document.querySelectorAll('figcaption')].map(one => one.checkVisibility())"
+            assert tab.value(shown) == [True, False]
             tab.wait_for("document.querySelectorAll('img')[1].naturalWidth === 320")
             tab.screenshot(tmp_path / "index_waiting.png")
     finally:

@@ -150,6 +150,8 @@ def test_a_page_draws_places_and_marks_their_alarms(tmp_path: Path) -> None:
         )
         tab.value("at('warm').open = true")
         tab.wait_for("stage.getBoundingClientRect().height > 100")
+        seen = "['nowhere', 'alarm', 'temperatures'].map((id) => at(id).checkVisibility())"
+        assert tab.value(seen) == [True, False, False]  # nothing that could not be filled in
         tab.value("document.querySelector('[data-kind=box]').click()")
         left, top, width, height = tab.value(
             "new Promise((go) => setTimeout(() => go(((box, v) => [box.left + v('--x'), box.top + v('--y'),"
@@ -162,6 +164,7 @@ def test_a_page_draws_places_and_marks_their_alarms(tmp_path: Path) -> None:
         assert [value for place in box for value in place] == pytest.approx(
             [0.25, 0.25, 0.75, 0.75], abs=0.03
         )
+        assert tab.value(seen) == [False, True, True]
         tab.wait_for("!at('under').hidden && at('under').textContent.endsWith('°C')")
         tab.value("at('limit').value = -50; at('alarm').requestSubmit()")
         tab.wait_for("document.querySelector('#marks .alarm') && document.querySelector('tr.alarm')")
