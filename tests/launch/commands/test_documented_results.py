@@ -1,4 +1,4 @@
-"""Scripts read the results' JSON by the names that the recipes promise."""
+"""What the recipes promise: their Python runs, and results' JSON has the names that scripts read."""
 
 from __future__ import annotations
 
@@ -34,6 +34,15 @@ def told(path: Path, *words: str) -> dict[str, Any]:
     """What a command has written."""
     main([*words, "--json", str(path)])
     return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("number", range(2))
+def test_the_recipes_in_python_run_as_they_are_printed(number: int) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", RECIPES.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 2
+    found: dict[str, Any] = {}
+    exec(blocks[number], found)
+    assert (found["rgb"].shape, found["rgb"].dtype) == ((512, 640, 3), np.uint8)
 
 
 def test_evaluate_tells_what_it_promises(tmp_path: Path) -> None:
