@@ -207,7 +207,7 @@ def test_damage_is_told_counted_and_a_failure_after_all_that_could_be_shown(
         ("a.mp4", "-c:v libx265 -x265-params log-level=none -pix_fmt gray10le", "HEVC of 10-bit gray"),
         ("a.mp4", "-c:v libx265 -x265-params log-level=none -pix_fmt gray12le", "HEVC of 12-bit gray"),
         ("a.mkv", "-c:v ffv1 -pix_fmt gray12le", "FFV1 of this depth"),
-        ("a.avi", "-c:v utvideo", "no decoder here"),
+        ("a.avi", "-c:v utvideo", "knows no such codec: ffmpeg -i IN"),
     ],
 )
 def test_what_cannot_be_read_is_refused_by_name_at_once(
