@@ -5,7 +5,6 @@ Live sources have this by default; `irchroma run --fixed` turns it off, `--auto`
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -19,16 +18,24 @@ from irchroma.engines import catalog
 from irchroma.engines.cache import cache_folder
 from irchroma.engines.choice import GPU_RUNTIMES, ColorizerOptions
 from irchroma.engines.gpu import probe
-from irchroma.engines.network.network import GPU_ONLY
+from irchroma.engines.network.network import GPU_ONLY, NetworkOptions
 from irchroma.engines.network.sharing import SharedPool
 from irchroma.engines.neural.adjustable import AdjustableColorizer
 from irchroma.engines.neural.colorizer import NeuralOptions
 from irchroma.engines.neural.speed import pace
-from irchroma.engines.neural.speed.ladder import SKIP_LOSS, Rung, candidates, ladder, quality
+from irchroma.engines.neural.speed.ladder import Rung, ladder
 from irchroma.engines.neural.speed.load_control import LoadController
 from irchroma.engines.neural.speed.used import UseMeter
 from irchroma.launch.config import ConfigError, dotted_keys, load_toml
-from irchroma.launch.measured import circumstances
+from irchroma.launch.run.machine_settings import (
+    BY_REFERENCE_SIZE,
+    CHOSEN_KEYS,
+    RATE,
+    as_default,
+    chosen_for,
+    stored_path,
+    with_stored,
+)
 from irchroma.launch.run.outputs import encoding_work
 from irchroma.launch.run.settings.options import RunConfig, load
 from irchroma.stream.loop.latency import LatencyMeter
@@ -44,6 +51,7 @@ _BUSY = 0.4
 """Share of its time that the engine works, from which dropped and waiting frames are taken for its fault: a
 source that gives its frames in bursts, or a slow receiver, loses some on an idle machine too."""
 _BUSY_OVER_S = 0.5
+FILE_COLOR_EVERY = 3
 
 
 class Governor:
@@ -118,11 +126,8 @@ class Governor:
         every = options.temporal.color_every
         by_reference = options.engine == catalog.REFERENCE.name
         size = BY_REFERENCE_SIZE if by_reference else options.size
-        top = Rung(
-            size,
-            options.work_size_px or catalog.WORK_SIZE_PX[options.size],
-            every if isinstance(every, int) else 1,
-        )
+        seen_px = options.work_size_px or catalog.WORK_SIZE_PX[options.size]
+        top = Rung(size, seen_px, every if isinstance(every, int) else 1)
         sizes = (size,) if options.weights is not None or by_reference else catalog.SIZES
         gain = pace.gain_of(options)
         rungs = ladder(catalog.band_of(options.engine, options.size), top, sizes, gain)
@@ -130,7 +135,7 @@ class Governor:
         if self._controller is None:
             costs = [rung.cost_where(gain) for rung in rungs]
             rate = self._info.rate if self._info is not None else 0
-            self._controller = LoadController(costs, self._limit_s, period_s=1 / float(rate or _RATE))
+            self._controller = LoadController(costs, self._limit_s, period_s=1 / float(rate or RATE))
             log.info("auto: %s; %d cheaper settings in reserve", rungs[0], len(rungs) - 1)
         self._colorizer = AdjustableColorizer(
             options, rungs, start, self._size, self._later, self._pool, CHOSEN_KEYS[1] in self._open_keys
@@ -153,8 +158,7 @@ class Governor:
         self._note_busy(colorizer, now_s - self._last_s)
         self._last_s = now_s
         latency_s = self._latency_s(loop)
-        drops = loop.reader.drops + sum(writer.drops for writer in loop.writers)
-        new_drops, self._drops = drops - self._drops, drops
+        new_drops, self._drops = loop.drops - self._drops, loop.drops
         if latency_s is None or not loop.reader.info.live:  # a file waits for its color
             return
         if self._meter is not None:
@@ -205,10 +209,6 @@ class Governor:
         return (sum_ns - sum_before_ns) / (count - count_before) if count > count_before else None
 
 
-CHOSEN_KEYS = ("neural.size", "neural.work_size_px", "neural.temporal.color_every")
-"""What is chosen where neither the command line nor a given file says it."""
-
-
 def prepare(
     config: RunConfig, given: Path | None, settings: dict[str, Any]
 ) -> tuple[RunConfig, Governor | None]:
@@ -237,7 +237,8 @@ def prepare(
     why = f"settings of {given or 'the command line'}"
     if open_keys and stored is not None and stored.is_file() and config.neural.weights is None:
         found_here = load(stored, {})
-        config, why = _with(config, _values(found_here), open_keys), f"calibrated settings of {stored}"
+        config = replace(config, neural=with_stored(config.neural, found_here.neural, open_keys))
+        why = f"calibrated settings of {stored}"
         if "auto_latency_ms" not in said:  # 50, too: older files say it unasked, others were asked for it
             config = replace(config, auto_latency_ms=found_here.auto_latency_ms)
         open_keys = []
@@ -246,69 +247,6 @@ def prepare(
     if not open_keys:
         log.info("auto: %s", why)
     return config, governor
-
-
-def stored_path(kind: str) -> Path:
-    """Where this machine's calibration lies; another processor or other libraries have another name.
-
-    Raises:
-        ConfigError: there is no folder for it.
-    """
-    folder = cache_folder()
-    if folder is None:
-        raise ConfigError("no cache folder can be written: give --config FILE of irchroma calibrate speed")
-    about = circumstances()
-    text = f"{about['processor']} {about['cores']} {about['versions'].get('openvino')}"
-    return folder.parent / f"speed-{kind}-{hashlib.sha256(text.encode()).hexdigest()[:8]}.toml"
-
-
-def chosen_for(
-    options: NeuralOptions,
-    info: VideoInfo,
-    open_keys: Sequence[str],
-    cameras: int = 1,
-    encoded: float = 1.0,
-) -> tuple[NeuralOptions, pace.Pace, str]:
-    """The best settings that keep the rate and leave a quarter of the processor; their measure; why these.
-
-    Args:
-        options: of the colorizer, what the user said in place.
-        info: what comes.
-        open_keys: of CHOSEN_KEYS, those that may be changed.
-        cameras: that share the processor.
-        encoded: see `pace.Demand`.
-
-    Raises:
-        EngineError: no network runs here.
-    """
-    every = options.temporal.color_every
-    rate = float(info.rate) if info.live and info.rate else _RATE
-    demand = pace.Demand(options, info.size, rate, cameras, encoded)
-    measured = pace.measure(demand)
-    by_reference = options.engine == catalog.REFERENCE.name
-    sizes = catalog.SIZES if "neural.size" in open_keys else (options.size,)
-    band = catalog.band_of(options.engine, options.size)
-    pool = candidates(band, (BY_REFERENCE_SIZE,) if by_reference else sizes)
-    if "neural.work_size_px" not in open_keys:
-        px = options.work_size_px or catalog.WORK_SIZE_PX[options.size]
-        pool = [replace(rung, seen_px=px) for rung in pool]
-    if "neural.temporal.color_every" not in open_keys and isinstance(every, int):
-        pool = [replace(rung, color_every=every) for rung in pool]
-    pool = sorted(set(pool), key=lambda rung: (-quality(band, rung), rung.cost))
-    found = next((rung for rung in pool if measured.fits(rung)), None)
-    if found is not None and cameras > 1:
-        least = quality(band, found) - NO_LOSS
-        found = min((r for r in pool if quality(band, r) >= least and measured.fits(r)), key=measured.busy)
-    rung = found or min(pool, key=lambda rung: rung.cost_where(measured.gain))
-    temporal = options.temporal
-    if every != "auto":
-        temporal = replace(temporal, color_every=rung.color_every)
-    size = options.size if by_reference else rung.size
-    options = replace(options, size=size, work_size_px=rung.seen_px, temporal=temporal)
-    why = measured.sentence(rung)
-    if found is None:
-        why += "; that is too slow, and the cheapest there is"
-    return options, measured, why
 
 
 def fitted(
@@ -324,27 +262,22 @@ def fitted(
         governor: of the camera, unless it is fixed; it opens engines from now on where it governs.
     """
     name = catalog.parse(engine)
-    by_reference = name.kind == catalog.REFERENCE.name
     if name.kind in catalog.CLASSICS:
         if config.auto:
             raise ConfigError(
                 f"auto settings are measured for {' and '.join(catalog.BANDS)}, not for {engine}"
             )
         return options
-    network, steered = options.neural.network, options.neural.reference is not None
-    on_gpu = network.device != "cpu" and network.runtime in ("auto", *GPU_RUNTIMES)
-    # A reference's place is the CPU, unless a GPU is asked for by name.
-    on_cpu = network.device == "auto" and (steered or by_reference)
-    on_gpu = on_gpu and (network.runtime in GPU_ONLY or (not on_cpu and probe.device_at() is not None))
-    if not name.neural or (on_gpu and not config.auto):
+    steered = options.neural.reference is not None or name.kind == catalog.REFERENCE.name
+    if not name.neural or (not config.auto and _on_gpu(options.neural.network, steered)):
         return options
-    if (steered or by_reference) and not info.live and not config.auto:
+    if steered and not info.live and not config.auto:
         return options
     if config.best and info.live:
         remark("--best is for files: a live source has the best settings that keep its rate")
     pool = options.wish.pool
     neural = replace(options.neural, engine=name.kind, size=name.variant or options.neural.size)
-    open_keys = _as_default(neural, name.variant is not None)
+    open_keys = as_default(neural, name.variant is not None)
     if config.best and not info.live and (governor is None or pool is not None):
         alone = Governor(config.auto_latency_ms, "")
         alone.decides(open_keys)
@@ -359,42 +292,9 @@ def fitted(
     return replace(options, open_on_cpu=governor.open)
 
 
-def _as_default(neural: NeuralOptions, sized: bool) -> list[str]:
-    """CHOSEN_KEYS that are as they are where nobody has said anything."""
-    default = NeuralOptions()
-    same = (
-        neural.size == default.size and neural.weights is None and not sized,
-        neural.work_size_px == 0,
-        neural.temporal.color_every == default.temporal.color_every,
-    )
-    return [key for key, one in zip(CHOSEN_KEYS, same, strict=True) if one]
-
-
-BY_REFERENCE_SIZE = catalog.SIZES[0]
-"""Of the band's network that the engine `reference` stands on."""
-FILE_COLOR_EVERY = 3
-NO_LOSS = 2.2 * SKIP_LOSS
-"""Quality that several cameras give for a processor less busy, on which their frames wait for each other."""
-_RATE = 30.0
-"""Frames a second that are kept where the source says none, and of files."""
-
-
-def _with(config: RunConfig, values: dict[str, Any], keys: list[str]) -> RunConfig:
-    neural = config.neural
-    chosen = {key: values[key] for key in keys}
-    temporal = replace(
-        neural.temporal,
-        color_every=chosen.get("neural.temporal.color_every", neural.temporal.color_every),
-    )
-    neural = replace(
-        neural,
-        size=chosen.get("neural.size", neural.size),
-        work_size_px=chosen.get("neural.work_size_px", neural.work_size_px),
-        temporal=temporal,
-    )
-    return replace(config, neural=neural)
-
-
-def _values(config: RunConfig) -> dict[str, Any]:
-    one = config.neural
-    return dict(zip(CHOSEN_KEYS, (one.size, one.work_size_px, one.temporal.color_every), strict=True))
+def _on_gpu(network: NetworkOptions, steered: bool) -> bool:
+    """Whether a GPU is what colors; a reference's place is the CPU, unless a GPU is asked for by name."""
+    if network.device == "cpu" or network.runtime not in ("auto", *GPU_RUNTIMES):
+        return False
+    on_cpu = network.device == "auto" and steered
+    return network.runtime in GPU_ONLY or (not on_cpu and probe.device_at() is not None)

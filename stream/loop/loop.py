@@ -188,6 +188,11 @@ class Loop:
         if not self.frames and not self._stopping.is_set():
             raise SourceError(f"{info.description}: no video frames in it")
 
+    @property
+    def drops(self) -> int:
+        """Frames left out so far: before they were processed, and by sinks."""
+        return self.reader.drops + sum(writer.drops for writer in self.writers)
+
     def cut_short(self) -> str:
         """What a run that is over since it was stopped lacks of a source that ends; empty for nothing.
 

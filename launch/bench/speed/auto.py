@@ -78,7 +78,7 @@ class Intervals:
             self._end(self._at_s, loop)
 
     def _begin(self, at_s: float, loop: Loop) -> None:
-        self._now = Interval(at_s, loop.frames, _drops(loop), len(self._governor.steps), LatencyMeter())
+        self._now = Interval(at_s, loop.frames, loop.drops, len(self._governor.steps), LatencyMeter())
         loop.writers[0].total = self._now.total
 
     def _end(self, at_s: float, loop: Loop) -> None:
@@ -92,7 +92,7 @@ class Intervals:
                 "from_s": round(now.start_s, 2),
                 "seconds": round(seconds, 2),
                 "frames_per_second": round((loop.frames - now.frames) / seconds, 2),
-                "dropped": _drops(loop) - now.drops,
+                "dropped": loop.drops - now.drops,
                 "capture_to_encoder": now.total.summary(),
                 "rung_changes": steps,
             }
@@ -172,7 +172,3 @@ def line(minute: dict[str, Any]) -> str:
 def _without_folders(text: str) -> str:
     """File names alone: folders are this machine's own."""
     return re.sub(r"(?<=\s)/\S*/", "", text)
-
-
-def _drops(loop: Loop) -> int:
-    return loop.reader.drops + sum(writer.drops for writer in loop.writers)

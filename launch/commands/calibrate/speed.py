@@ -34,7 +34,7 @@ from irchroma.engines.neural.speed.load_control import LIMIT_MS
 from irchroma.launch.arguments import size_of
 from irchroma.launch.measured import machine_line
 from irchroma.launch.progress import Progress
-from irchroma.launch.run.automatic import stored_path
+from irchroma.launch.run.machine_settings import stored_path
 from irchroma.launch.run.monitoring.monitor import Monitor
 from irchroma.launch.run.process import tune_process
 from irchroma.launch.run.settings.options import load
@@ -207,11 +207,11 @@ def try_live(
 
         def on_frame(running: Any) -> None:
             if not seen["frames"] and running.reader.info and running.frames >= warm // 2:
-                seen["frames"], seen["drops"] = running.frames, _drops(running)
+                seen["frames"], seen["drops"] = running.frames, running.drops
                 running.writers[0].total = LatencyMeter()
 
         loop.run(on_frame)
-    dropped = _drops(loop) - seen["drops"]
+    dropped = loop.drops - seen["drops"]
     done = loop.frames - seen["frames"]
     share = done / max(1, done + dropped)
     summary = loop.writers[0].total.summary()
@@ -220,10 +220,6 @@ def try_live(
         "dropped": dropped,
         **{key: summary[key] for key in ("p50_ms", "p95_ms", "p99_ms", "max_ms")},
     }
-
-
-def _drops(loop: Any) -> int:
-    return int(loop.reader.drops + sum(writer.drops for writer in loop.writers))
 
 
 def _tried(speed: MachineSpeed, demand: Demand, progress: Progress) -> tuple[Prediction, list[str]]:

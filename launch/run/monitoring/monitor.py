@@ -94,7 +94,7 @@ class Monitor:
         since_s = now_s - self._drops_said_s
         if since_s < self._drops_wait_s:
             return
-        drops = loop.reader.drops + sum(writer.drops for writer in loop.writers)
+        drops = loop.drops
         if drops > self._drops_said:
             log.info("%d frames dropped in the last %.0f s", drops - self._drops_said, since_s)
             self._drops_wait_s = min(2 * self._drops_wait_s, _LONGEST_QUIET_S)

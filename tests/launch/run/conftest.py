@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from irchroma.launch.run.automatic import stored_path
+from irchroma.launch.run.machine_settings import stored_path
 
 STORED = """
 engine = "nir"

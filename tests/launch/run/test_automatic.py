@@ -25,15 +25,8 @@ from irchroma.engines.processor import usable_cores
 from irchroma.engines.temporal.stage import TemporalOptions
 from irchroma.launch.cli import main
 from irchroma.launch.config import ConfigError
-from irchroma.launch.run.automatic import (
-    CHOSEN_KEYS,
-    FILE_COLOR_EVERY,
-    Governor,
-    chosen_for,
-    fitted,
-    prepare,
-    stored_path,
-)
+from irchroma.launch.run.automatic import FILE_COLOR_EVERY, Governor, fitted, prepare
+from irchroma.launch.run.machine_settings import CHOSEN_KEYS, chosen_for, stored_path
 from irchroma.launch.run.settings.options import RunConfig, load
 from irchroma.launch.run.wiring import build_loop
 from irchroma.stream.protocols import VideoInfo
