@@ -20,12 +20,13 @@ from irchroma.engines.network.eight_bit.twins import settled, weights_for
 from irchroma.launch.arguments import OneLineParser
 from irchroma.launch.config import ConfigError
 from irchroma.launch.run.automatic import prepare
+from irchroma.launch.run.engines import open_engine
 from irchroma.launch.run.loading import load_ahead, remembers
 from irchroma.launch.run.monitoring.monitor import Monitor
 from irchroma.launch.run.outputs import places
 from irchroma.launch.run.process import left_with, set_up, spared_pauses, stop_on_signals, tune_process
 from irchroma.launch.run.settings.options import OutputOptions, RunConfig, whole_name
-from irchroma.launch.run.wiring import build_loop, open_engine
+from irchroma.launch.run.wiring import build_loop
 from irchroma.launch.stills.picture_files import contact_sheet
 from irchroma.stream.errors import StreamError
 from irchroma.stream.loop.latency import LatencyMeter

@@ -10,11 +10,11 @@ from irchroma.engines.network.sharing import SharedPool
 from irchroma.launch.fleet.config import read_camera
 from irchroma.launch.fleet.reports import Line, LogTail
 from irchroma.launch.fleet.shared_files import local
+from irchroma.launch.run.engines import Shared
 from irchroma.launch.run.feeds import CameraFeed
 from irchroma.launch.run.process import set_up, tune_process
 from irchroma.launch.run.settings.options import require
 from irchroma.launch.run.settings.passwords import revealed
-from irchroma.launch.run.wiring import Shared
 
 log = logging.getLogger(__name__)
 

@@ -20,13 +20,14 @@ from irchroma.launch.config import ConfigError
 from irchroma.launch.progress import Progress
 from irchroma.launch.run.cameras import CameraRun, CamerasConfig
 from irchroma.launch.run.control.rereading import Reread, reread_all
+from irchroma.launch.run.engines import Shared
 from irchroma.launch.run.monitoring.monitor import Monitor
 from irchroma.launch.run.monitoring.notices import ServiceNotices, idle_since
 from irchroma.launch.run.outputs import source_file, write_statistics
 from irchroma.launch.run.process import stop_on_signals
 from irchroma.launch.run.settings.options import RunConfig
 from irchroma.launch.run.settings.passwords import revealed
-from irchroma.launch.run.wiring import Shared, build_loop
+from irchroma.launch.run.wiring import build_loop
 from irchroma.stream.errors import SinkError, SourceError, StreamError
 from irchroma.stream.loop.loop import Loop
 from irchroma.stream.loop.threads import feed_name, feed_thread

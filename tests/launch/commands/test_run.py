@@ -17,7 +17,7 @@ from tests.reading import frames_of
 from tests.waiting import free_port, wait_for
 
 from irchroma.launch.cli import main
-from irchroma.launch.run import wiring
+from irchroma.launch.run import engines
 from irchroma.stream.errors import SourceError
 from irchroma.stream.frame import Frame
 from irchroma.stream.sources.file_source import FileSource
@@ -95,13 +95,13 @@ def test_the_flicker_of_a_network_is_among_the_statistics(tmp_path: Path) -> Non
 def test_what_a_camera_sends_before_frames_are_taken_is_passed_and_not_dropped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = wiring.open_colorizer
+    made = engines.open_colorizer
 
     def made_late(*about: Any) -> Any:
         threading.Event().wait(0.25)  # the first frame waits a little longer for its engine
         return made(*about)
 
-    monkeypatch.setattr(wiring, "open_colorizer", made_late)
+    monkeypatch.setattr(engines, "open_colorizer", made_late)
     stats = tmp_path / "stats.json"
     camera = "test:nir?size=64x48&rate=30&live=1&frames=40&ahead=1"
     run(camera, "--to", "null", "--engine", "gray", "--stats", str(stats))

@@ -20,10 +20,10 @@ from irchroma.engines.gpu.frames.transfer import DevicePicture
 from irchroma.engines.gpu.kernels.host import HostKernels
 from irchroma.engines.network.network import NetworkOptions, installed
 from irchroma.launch.cli import main
-from irchroma.launch.run import outputs, wiring
+from irchroma.launch.run import engines, outputs
+from irchroma.launch.run.engines import encoders_only
 from irchroma.launch.run.monitoring.monitor import FlickerWatch
 from irchroma.launch.run.settings.options import OutputOptions, RunConfig
-from irchroma.launch.run.wiring import encoders_only
 from irchroma.stream import survey
 from irchroma.stream.frame import Frame
 from irchroma.stream.picture.picture import Picture
@@ -81,7 +81,7 @@ def test_a_file_is_the_same_and_no_rgb_is_made(
         pytest.fail("R'G'B' was made")
 
     with monkeypatch.context() as patched:
-        patched.setattr(wiring, "encoders_only", lambda config: False)
+        patched.setattr(engines, "encoders_only", lambda config: False)
         plain = run("rgb.mp4", "--runtime", "tensorrt")
     with monkeypatch.context() as patched:
         patched.setattr(DevicePicture, "rgb", property(never))

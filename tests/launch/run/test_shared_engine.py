@@ -17,8 +17,8 @@ from irchroma.engines.network.sharing import SharedPool
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.launch.progress import Progress
 from irchroma.launch.run.cameras import CameraRun
+from irchroma.launch.run.engines import Shared
 from irchroma.launch.run.feeds import CameraFeed, CamerasProgress
-from irchroma.launch.run.wiring import Shared
 from irchroma.stream.loop.guarded import GuardedColorizer
 
 LUMA = np.random.default_rng(3).integers(0, 256, (64, 96), dtype=np.uint8)
