@@ -32,44 +32,45 @@ from irchroma.launch.progress import Progress
 
 def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `engines build`."""
+    add = parser.add_argument
     shapes = "; ".join(f"{size}: {text}" for size, text in SHAPES.items())
-    parser.add_argument("network", nargs="?", metavar="ENGINE", help="nir:fast, thermal ... (default nir)")
-    parser.add_argument("--engine", help="the same, as irchroma run has it")
-    parser.add_argument("--size", choices=catalog.SIZES, help="of the network (default best)")
-    parser.add_argument(
+    add("network", nargs="?", metavar="ENGINE", help="nir:fast, thermal ... (default nir)")
+    add("--engine", help="the same, as irchroma run has it")
+    add("--size", choices=catalog.SIZES, help="of the network (default best)")
+    add(
         "--shapes",
         metavar="NxHxW,...",
         help=f"a plan each, of one shape NxHxW or of a range MIN:OPT:MAX (default {shapes};"
         " several cameras of one process that share a network use 1xHxW,2xHxW,4xHxW,8xHxW, built when they"
         " first run)",
     )
-    parser.add_argument("--precision", choices=PRECISIONS, default="fp16", help="default fp16")
-    parser.add_argument(
+    add("--precision", choices=PRECISIONS, default="fp16", help="default fp16")
+    add(
         "--onnx",
         type=Path,
         metavar="FILE",
         help="a network of your own: for int8 and fp8 one with quantized layers",
     )
-    parser.add_argument(
+    add(
         "--runtime",
         choices=tuple(LIBRARIES),
         help="default: tensorrt where it and a GPU are here, else tensorrt-rtx, which builds without a GPU",
     )
-    parser.add_argument(
+    add(
         "--level",
         type=int,
         choices=LEVELS,
         default=3,
         help="of the search for kernels (default 3, 5 longest)",
     )
-    parser.add_argument(
+    add(
         "--aux-streams",
         type=int,
         default=0,
         metavar="N",
         help="further streams that one run may use, -1 for as many as the library likes (default 0)",
     )
-    parser.add_argument(
+    add(
         "--no-build",
         action="store_true",
         help="only say whether a usable plan is there; fail, with why, if not",

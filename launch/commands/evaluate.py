@@ -20,13 +20,7 @@ from irchroma.launch.measured import Measured, by_light, circumstances, finite, 
 from irchroma.launch.progress import Progress
 from irchroma.launch.run.process import settle_threads
 from irchroma.launch.stills.coloring import StillPictures, add_engine_arguments, luma_of, options_from
-from irchroma.launch.stills.picture_files import (
-    PictureError,
-    contact_sheet,
-    list_pairs,
-    read_pair,
-    write_rgb,
-)
+from irchroma.launch.stills.picture_files import PictureError, contact_sheet, list_pairs, read_pair, write_rgb
 
 EXAMPLE = "irchroma evaluate pairs/ --engine nir --size best --json nir_best.json --sheet nir_best.png"
 
@@ -50,11 +44,12 @@ COLUMNS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("folder", type=Path, metavar="DIR", help="holds ir/ and rgb/ with equal file stems")
+    add = parser.add_argument
+    add("folder", type=Path, metavar="DIR", help="holds ir/ and rgb/ with equal file stems")
     add_engine_arguments(parser, "nir")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there; - shows it")
-    parser.add_argument("--sheet", type=Path, metavar="FILE", help="write input, output, truth side by side")
-    parser.add_argument("--brief", action="store_true", help="print the means only")
+    add("--json", type=Path, metavar="FILE", help="write everything there; - shows it")
+    add("--sheet", type=Path, metavar="FILE", help="write input, output, truth side by side")
+    add("--brief", action="store_true", help="print the means only")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -65,15 +65,16 @@ class Found:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """How long, and whom to ask."""
-    parser.add_argument("--seconds", type=float, default=3.0, help="how long answers are waited for (3)")
-    parser.add_argument(
+    add = parser.add_argument
+    add("--seconds", type=float, default=3.0, help="how long answers are waited for (3)")
+    add(
         "--at",
         action="append",
         default=[],
         metavar="ADDRESS",
         help="ask this address too, which may be behind a router; several times",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found; - prints it")
+    add("--json", type=Path, metavar="FILE", help="write what was found; - prints it")
 
 
 def run(args: argparse.Namespace) -> int:

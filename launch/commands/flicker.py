@@ -18,24 +18,23 @@ EXAMPLE = "irchroma flicker colored.mp4 --input infrared.mp4 --json flicker.json
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to measure, against what, and where to write it."""
-    parser.add_argument("video", type=Path, metavar="VIDEO", help="the video to measure")
-    parser.add_argument(
+    add = parser.add_argument
+    add("video", type=Path, metavar="VIDEO", help="the video to measure")
+    add(
         "--input",
         type=Path,
         metavar="VIDEO",
         help="the infrared video that it was made from; tells which pixels did not change"
         " (without it, the measured video's own luma tells)",
     )
-    parser.add_argument(
+    add(
         "--reference",
         type=Path,
         metavar="VIDEO",
         help="a video of the same scene in real color; gives the flow for the warping error",
     )
-    parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write every value here (- shows it), frame by frame too"
-    )
-    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the values over time")
+    add("--json", type=Path, metavar="FILE", help="write every value here (- shows it), frame by frame too")
+    add("--plot", type=Path, metavar="FILE.png", help="draw the values over time")
 
 
 def run(args: argparse.Namespace) -> int:

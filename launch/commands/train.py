@@ -67,43 +67,38 @@ LIGHT_SIGMA_PX = 2.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Fill the command's parser."""
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "engine",
         choices=(*catalog.NETWORKS, *catalog.REPAIRS, RETRIEVAL),
         help="the engine or method of repair to train, or retrieval: what finds references (--steps, --seed)",
     )
-    parser.add_argument(
+    add(
         "--band",
         choices=tuple(catalog.BANDS),
         help="a classic colorizer, reference: whose pairs it learns from (default: nir)",
     )
-    parser.add_argument("--size", choices=(*SIZES, "all"), help="nir, thermal: what to export (default: all)")
-    parser.add_argument(
+    add("--size", choices=(*SIZES, "all"), help="nir, thermal: what to export (default: all)")
+    add(
         "--data",
         type=Path,
         required=True,
         metavar="DIR",
         help="folder with nir/train and the like, or with ir/ and rgb/ of pairs",
     )
-    parser.add_argument(
-        "--out", type=Path, help="folder for checkpoints, sheets and ONNX (default: runs/ENGINE)"
-    )
+    add("--out", type=Path, help="folder for checkpoints, sheets and ONNX (default: runs/ENGINE)")
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--minutes", type=float, help="nir, thermal: wall-clock budget (default: 60)")
     length.add_argument("--steps", type=int, help="number of steps")
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
-    parser.add_argument(
+    add("--resume", action="store_true", help="go on from the checkpoint in --out")
+    add(
         "--start",
         type=Path,
         help="nir, thermal, classic colorizers: checkpoint to start from; the bands: or NAME_SIZE.onnx",
     )
-    parser.add_argument(
-        "--single-task", action="store_true", help="nir: infrared pairs alone, for comparison"
-    )
-    parser.add_argument(
-        "--turned", action="store_true", help="nir: begin after the turn to infrared (with --start)"
-    )
-    parser.add_argument(
+    add("--single-task", action="store_true", help="nir: infrared pairs alone, for comparison")
+    add("--turned", action="store_true", help="nir: begin after the turn to infrared (with --start)")
+    add(
         "--without",
         nargs="+",
         choices=PARTS,
@@ -111,49 +106,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PART",
         help=f"reference: leave out of network or loss: {', '.join(PARTS)}",
     )
-    parser.add_argument(
+    add(
         "--ablate",
         action="store_true",
         help="reference: train with everything and without each part, in step, on the same batches",
     )
-    parser.add_argument("--larger", action="store_true", help="reference: a form for GPUs; none ships")
-    parser.add_argument(
-        "--batch", type=int, help="crops a step; nir, thermal: of 192 pixels, fewer of larger ones (12)"
-    )
-    parser.add_argument(
+    add("--larger", action="store_true", help="reference: a form for GPUs; none ships")
+    add("--batch", type=int, help="crops a step; nir, thermal: of 192 pixels, fewer of larger ones (12)")
+    add(
         "--side",
         type=int,
         nargs="+",
         metavar="PX",
         help="of crops, multiples of 32; nir, thermal: every step draws one (160 192 256 320)",
     )
-    parser.add_argument("--rate", type=float, help="peak learning rate (nir, thermal: 0.001; others: 0.002)")
-    parser.add_argument(
-        "--hue", type=float, help="nir, thermal: weight of too little color along the true hue (default: 7)"
-    )
-    parser.add_argument("--epoch", type=int, help="between validations (nir, thermal: 200; others: 250)")
-    parser.add_argument("--seed", type=int, default=0, help="of everything drawn (default: 0)")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: all)")
-    parser.add_argument(
-        "--cache", type=Path, help="nir, thermal: folder for translated pictures (default: .cache)"
-    )
-    parser.add_argument(
+    add("--rate", type=float, help="peak learning rate (nir, thermal: 0.001; others: 0.002)")
+    add("--hue", type=float, help="nir, thermal: weight of too little color along the true hue (default: 7)")
+    add("--epoch", type=int, help="between validations (nir, thermal: 200; others: 250)")
+    add("--seed", type=int, default=0, help="of everything drawn (default: 0)")
+    add("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: all)")
+    add("--cache", type=Path, help="nir, thermal: folder for translated pictures (default: .cache)")
+    add(
         "--translation-steps",
         type=int,
         help="training of the color-to-infrared helper (default: nir 800, thermal 0)",
     )
-    parser.add_argument(
+    add(
         "--synthetic",
         type=int,
         help=f"nir, thermal: synthetic scenes in the mix (default: {SYNTHETIC}; 0: none)",
     )
-    parser.add_argument(
-        "--temperature", type=float, help="nir, thermal: of the exported mean color (default: 1)"
-    )
-    parser.add_argument(
-        "--saturation", type=float, help="nir, thermal: factor on the exported chroma (nir 1, thermal 1.35)"
-    )
-    parser.add_argument(
+    add("--temperature", type=float, help="nir, thermal: of the exported mean color (default: 1)")
+    add("--saturation", type=float, help="nir, thermal: factor on the exported chroma (nir 1, thermal 1.35)")
+    add(
         "--vibrance",
         type=float,
         help="further factor, less 1, on nearly neutral chroma (default: nir 0.3, thermal 0)",

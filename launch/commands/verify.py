@@ -18,13 +18,10 @@ EXAMPLE = """irchroma verify night.mkv --key evidence-key.pub.pem
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="what run --evidence has recorded")
-    parser.add_argument(
-        "--key", type=Path, metavar="PUB", help="the public key that must have signed it, PEM; without, any"
-    )
-    parser.add_argument(
-        "--json", type=Path, metavar="F", help="what was found, all of it; - for standard output"
-    )
+    add = parser.add_argument
+    add("file", type=Path, metavar="FILE", help="what run --evidence has recorded")
+    add("--key", type=Path, metavar="PUB", help="the public key that must have signed it, PEM; without, any")
+    add("--json", type=Path, metavar="F", help="what was found, all of it; - for standard output")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -77,21 +77,22 @@ class Scene:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Pairs, band, and where the results go."""
-    parser.add_argument("folder", type=Path, metavar="DIR", help="holds ir/ and rgb/ with equal file stems")
-    parser.add_argument("--band", choices=tuple(catalog.BANDS), default="thermal", help="of the pairs")
-    parser.add_argument(
+    add = parser.add_argument
+    add("folder", type=Path, metavar="DIR", help="holds ir/ and rgb/ with equal file stems")
+    add("--band", choices=tuple(catalog.BANDS), default="thermal", help="of the pairs")
+    add(
         "--frames",
         action="store_true",
         help=f"the pairs are one sequence: the reference is the frame {FRAMES_AWAY} away",
     )
-    parser.add_argument(
+    add(
         "--cost-only",
         action="store_true",
         help="CPU time alone, with all instructions and with AVX2, on a machine that does nothing else",
     )
-    parser.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads of the networks")
-    parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
-    parser.add_argument("--sheet", type=Path, metavar="FILE", help="references and strengths: a PNG")
+    add("--threads", type=int, default=0, metavar="N", help="CPU threads of the networks")
+    add("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
+    add("--sheet", type=Path, metavar="FILE", help="references and strengths: a PNG")
 
 
 def run(args: argparse.Namespace) -> int:

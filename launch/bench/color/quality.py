@@ -68,11 +68,12 @@ class Candidate:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Pairs, band, and where the results go."""
-    parser.add_argument("folder", type=Path, metavar="DIR", help="holds ir/ and rgb/ with equal file stems")
-    parser.add_argument("--band", choices=tuple(catalog.BANDS), default="nir", help="whose networks are run")
-    parser.add_argument("--match", default="", metavar="TEXT", help="only pairs whose name has this in it")
-    parser.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads of the networks")
-    parser.add_argument(
+    add = parser.add_argument
+    add("folder", type=Path, metavar="DIR", help="holds ir/ and rgb/ with equal file stems")
+    add("--band", choices=tuple(catalog.BANDS), default="nir", help="whose networks are run")
+    add("--match", default="", metavar="TEXT", help="only pairs whose name has this in it")
+    add("--threads", type=int, default=0, metavar="N", help="CPU threads of the networks")
+    add(
         "--work-size",
         action="append",
         type=int,
@@ -80,18 +81,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PX",
         help="the networks alone, exact, seeing so much; may be given again (the ladder's numbers)",
     )
-    parser.add_argument("--classics", action="store_true", help="the colorizers of the literature as well")
-    parser.add_argument("--clip", type=Path, metavar="VIDEO", help="infrared, for a column of flicker")
-    parser.add_argument(
+    add("--classics", action="store_true", help="the colorizers of the literature as well")
+    add("--clip", type=Path, metavar="VIDEO", help="infrared, for a column of flicker")
+    add(
         "--memory",
         type=Path,
         metavar="DIR",
         help="other pairs: what a memory of their colors would add to the best network's answer",
     )
-    parser.add_argument("--frames", type=int, default=60, metavar="N", help="of the clip (60), 0 for all")
-    parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="write the plot there, a PNG")
-    parser.add_argument("--sheet", type=Path, metavar="FILE.png", help="some pictures of each, to look at")
+    add("--frames", type=int, default=60, metavar="N", help="of the clip (60), 0 for all")
+    add("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
+    add("--plot", type=Path, metavar="FILE", help="write the plot there, a PNG")
+    add("--sheet", type=Path, metavar="FILE.png", help="some pictures of each, to look at")
 
 
 def run(args: argparse.Namespace) -> int:

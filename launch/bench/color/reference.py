@@ -33,22 +33,15 @@ FRAME_NS = 1_000_000_000
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The camera's folder, and how many references and frames."""
-    parser.add_argument("folder", type=Path, metavar="DIR", help="ir/ and rgb/ of one fixed camera, in order")
-    parser.add_argument("--band", choices=tuple(catalog.BANDS), default="thermal", help="of the camera")
-    parser.add_argument(
-        "--network", action="store_true", help="the engine reference: its network looks at the reference too"
-    )
-    parser.add_argument("--references", type=int, default=10, metavar="N", help="first pictures (10)")
-    parser.add_argument("--every", type=int, default=10, metavar="N", help="of the later frames (10)")
-    parser.add_argument(
-        "--trusted",
-        action="store_true",
-        help="as if several pictures had shown that each stands still",
-    )
-    parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
-    parser.add_argument(
-        "--sheet", type=Path, metavar="FILE", help="reference, infrared, result, truth: a PNG"
-    )
+    add = parser.add_argument
+    add("folder", type=Path, metavar="DIR", help="ir/ and rgb/ of one fixed camera, in order")
+    add("--band", choices=tuple(catalog.BANDS), default="thermal", help="of the camera")
+    add("--network", action="store_true", help="the engine reference: its network looks at the reference too")
+    add("--references", type=int, default=10, metavar="N", help="first pictures (10)")
+    add("--every", type=int, default=10, metavar="N", help="of the later frames (10)")
+    add("--trusted", action="store_true", help="as if several pictures had shown that each stands still")
+    add("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
+    add("--sheet", type=Path, metavar="FILE", help="reference, infrared, result, truth: a PNG")
 
 
 def run(args: argparse.Namespace) -> int:

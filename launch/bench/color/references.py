@@ -85,14 +85,15 @@ class Set_:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The data and where the results go."""
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "data",
         type=Path,
         metavar="DIR",
         help="nir/val, thermal/val, thermal_fixed/*, thermal_video/val/* with ir/ and rgb/, and color/*",
     )
-    parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
-    parser.add_argument("--sheet", type=Path, metavar="FILE", help="frames and what was found: a PNG")
+    add("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
+    add("--sheet", type=Path, metavar="FILE", help="frames and what was found: a PNG")
 
 
 def run(args: argparse.Namespace) -> int:

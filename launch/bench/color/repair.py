@@ -89,24 +89,17 @@ class Tally:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Pictures, clips, and where the results go."""
-    parser.add_argument(
-        "--data", type=Path, required=True, metavar="DIR", help="holds nir/val/ir and the like, or ir alone"
-    )
-    parser.add_argument(
-        "--masks", type=Path, metavar="DIR", help="holes by the names of pictures, in place of drawn ones"
-    )
-    parser.add_argument(
-        "--clip", type=Path, action="append", default=[], metavar="VIDEO", help="infrared; may be repeated"
-    )
-    parser.add_argument("--frames", type=int, default=90, metavar="N", help="of each clip (90)")
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="every so many pictures (all)")
-    parser.add_argument(
-        "--only", choices=PARTS, action="append", metavar="PART", help=f"of {', '.join(PARTS)} (all)"
-    )
-    parser.add_argument("--runtime", default="auto", metavar="R", help="auto, openvino, onnxruntime, torch")
-    parser.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads of the networks")
-    parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
-    parser.add_argument("--sheet", type=Path, metavar="FILE.png", help="pictures of every method, to look at")
+    add = parser.add_argument
+    add("--data", type=Path, required=True, metavar="DIR", help="holds nir/val/ir and the like, or ir alone")
+    add("--masks", type=Path, metavar="DIR", help="holes by the names of pictures, in place of drawn ones")
+    add("--clip", type=Path, action="append", default=[], metavar="VIDEO", help="infrared; may be repeated")
+    add("--frames", type=int, default=90, metavar="N", help="of each clip (90)")
+    add("--every", type=int, default=1, metavar="N", help="every so many pictures (all)")
+    add("--only", choices=PARTS, action="append", metavar="PART", help=f"of {', '.join(PARTS)} (all)")
+    add("--runtime", default="auto", metavar="R", help="auto, openvino, onnxruntime, torch")
+    add("--threads", type=int, default=0, metavar="N", help="CPU threads of the networks")
+    add("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
+    add("--sheet", type=Path, metavar="FILE.png", help="pictures of every method, to look at")
 
 
 def run(args: argparse.Namespace) -> int:

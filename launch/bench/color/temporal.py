@@ -109,10 +109,9 @@ WORK_SIZE = (256, 320)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Clips, engine, and where the numbers go."""
-    parser.add_argument(
-        "--clip", type=Path, action="append", default=[], metavar="VIDEO", help="infrared clip"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("--clip", type=Path, action="append", default=[], metavar="VIDEO", help="infrared clip")
+    add(
         "--pair",
         type=Path,
         nargs=2,
@@ -121,26 +120,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=("VIDEO", "COLOR"),
         help="infrared clip and the real color video of the same scene",
     )
-    parser.add_argument(
+    add(
         "--synthetic",
         action="append",
         default=[],
         metavar="ADDRESS",
         help="a test: camera, whose true color is known, such as test:nir?jumps=every:1",
     )
-    parser.add_argument("--engine", default="thermal", help="nir, thermal or reference (default: thermal)")
-    parser.add_argument("--size", default="fast", help="fast or best, of reference its band (default: fast)")
-    parser.add_argument(
-        "--weights", type=Path, metavar="FILE.onnx", help="another network than the shipped one"
-    )
-    parser.add_argument(
-        "--reference", type=Path, metavar="FILE", help="a color picture that steers, as of irchroma run"
-    )
-    parser.add_argument("--mode", default="full", help="full or chroma (default: full)")
-    parser.add_argument("--runtime", default="auto", help="what runs the network (default: auto)")
-    parser.add_argument("--frames", type=int, default=0, metavar="N", help="at most N frames of each clip")
-    parser.add_argument("--no-ffmpeg", action="store_true", help="leave out FFmpeg's filters")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every number here")
+    add("--engine", default="thermal", help="nir, thermal or reference (default: thermal)")
+    add("--size", default="fast", help="fast or best, of reference its band (default: fast)")
+    add("--weights", type=Path, metavar="FILE.onnx", help="another network than the shipped one")
+    add("--reference", type=Path, metavar="FILE", help="a color picture that steers, as of irchroma run")
+    add("--mode", default="full", help="full or chroma (default: full)")
+    add("--runtime", default="auto", help="what runs the network (default: auto)")
+    add("--frames", type=int, default=0, metavar="N", help="at most N frames of each clip")
+    add("--no-ffmpeg", action="store_true", help="leave out FFmpeg's filters")
+    add("--json", type=Path, metavar="FILE", help="write every number here")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -194,11 +189,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def measure_clip(
-    colorizer: Callable[..., NeuralColorizer],
-    clip: Clip,
-    ffmpeg: bool,
-) -> list[Row]:
+def measure_clip(colorizer: Callable[..., NeuralColorizer], clip: Clip, ffmpeg: bool) -> list[Row]:
     """Every method on one clip.
 
     Args:

@@ -56,11 +56,12 @@ print(json.dumps({"names": [one.name for one in networks], "kinds": networks[-1]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Pairs, and where the numbers go."""
-    parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
+    add = parser.add_argument
+    add("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
     for band in catalog.BANDS:
-        parser.add_argument(f"--{band}", type=Path, metavar="DIR", help=f"{band} pairs, ir/ and rgb/ in it")
-    parser.add_argument("--turns", type=int, default=12, metavar="N", help="of three calls each (12)")
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="judge every Nth pair (1)")
+        add(f"--{band}", type=Path, metavar="DIR", help=f"{band} pairs, ir/ and rgb/ in it")
+    add("--turns", type=int, default=12, metavar="N", help="of three calls each (12)")
+    add("--every", type=int, default=1, metavar="N", help="judge every Nth pair (1)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -51,11 +51,12 @@ _FAULT = re.compile(r"^\d\d:\d\d:\d\d [EC] |-(CRITICAL|ERROR) \*\*|Traceback|Exc
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Length, engine and source of the run."""
-    parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
-    parser.add_argument("--minutes", type=float, default=30.0, help="length of the run (30)")
-    parser.add_argument("--engine", default="palette:ironbow", help="engine that it begins with")
-    parser.add_argument("--source", default="test:nir?live=1&rate=15&size=320x256", help="of the camera")
-    parser.add_argument("--seed", type=int, default=0, help="of what is changed, and of who comes when (0)")
+    add = parser.add_argument
+    add("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
+    add("--minutes", type=float, default=30.0, help="length of the run (30)")
+    add("--engine", default="palette:ironbow", help="engine that it begins with")
+    add("--source", default="test:nir?live=1&rate=15&size=320x256", help="of the camera")
+    add("--seed", type=int, default=0, help="of what is changed, and of who comes when (0)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -167,11 +168,7 @@ def failures(results: dict[str, Any], before: Sample, after: Sample) -> list[str
 
 
 def _held(sample: Sample) -> dict[str, float]:
-    return {
-        "resident_mb": round(sample.resident_mb, 1),
-        "threads": sample.threads,
-        "files": sample.files,
-    }
+    return {"resident_mb": round(sample.resident_mb, 1), "threads": sample.threads, "files": sample.files}
 
 
 def _told(visits: list[Visit], way: str, deaths_s: list[float]) -> dict[str, Any]:

@@ -119,20 +119,17 @@ class CpuBenchOptions:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Sizes of the measurement."""
+    add = parser.add_argument
     default = CpuBenchOptions()
-    parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
-    parser.add_argument("--old", type=Path, metavar="DIR", help="an older checkout to compare with")
-    parser.add_argument("--engine", default=default.engine, help="engine of all runs (nir)")
-    parser.add_argument(
-        "--size", action="append", type=size_of, metavar="WxH", help="may be given again (three sizes)"
-    )
-    parser.add_argument(
+    add("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
+    add("--old", type=Path, metavar="DIR", help="an older checkout to compare with")
+    add("--engine", default=default.engine, help="engine of all runs (nir)")
+    add("--size", action="append", type=size_of, metavar="WxH", help="may be given again (three sizes)")
+    add(
         "--cameras", type=counts_of, default=default.cameras, metavar="N,N", help="live cameras at once (1,4)"
     )
-    parser.add_argument("--seconds", type=float, default=default.seconds, help="of each live run (6)")
-    parser.add_argument(
-        "--warm", type=float, default=default.warm_s, help="seconds of it before, not counted (2.5)"
-    )
+    add("--seconds", type=float, default=default.seconds, help="of each live run (6)")
+    add("--warm", type=float, default=default.warm_s, help="seconds of it before, not counted (2.5)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -40,15 +40,14 @@ EXAMPLE = "irchroma bench live --json launch/benchmarks/live.json"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Sizes of the measurement."""
-    parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
-    parser.add_argument("--engine", action="append", help="engine of the runs; may be given again")
-    parser.add_argument(
-        "--size", action="append", type=size_of, metavar="WxH", help="of the pictures; may be given again"
-    )
-    parser.add_argument("--frames", type=int, default=3600, help="frames of each clip, two minutes")
-    parser.add_argument("--repetitions", type=int, default=5, help="pairs of runs, taken in turns")
-    parser.add_argument("--live-seconds", type=float, default=30.0, help="length of the live run")
-    parser.add_argument(
+    add = parser.add_argument
+    add("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
+    add("--engine", action="append", help="engine of the runs; may be given again")
+    add("--size", action="append", type=size_of, metavar="WxH", help="of the pictures; may be given again")
+    add("--frames", type=int, default=3600, help="frames of each clip, two minutes")
+    add("--repetitions", type=int, default=5, help="pairs of runs, taken in turns")
+    add("--live-seconds", type=float, default=30.0, help="length of the live run")
+    add(
         "--auto-reference",
         action="store_true",
         help="live runs of reference:thermal with --reference auto, on the CPU as it is and with AVX2",

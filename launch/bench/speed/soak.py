@@ -41,13 +41,12 @@ _COMPLAINT = re.compile(
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Length and engine of the run."""
-    parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
-    parser.add_argument("--minutes", type=float, default=10.0, help="length of the run")
-    parser.add_argument("--engine", default="palette:ironbow", help="engine of the run")
-    parser.add_argument(
-        "--source", help="source of the run; test:thermal at full speed, or as a camera test:nir at 15 Hz"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
+    add("--minutes", type=float, default=10.0, help="length of the run")
+    add("--engine", default="palette:ironbow", help="engine of the run")
+    add("--source", help="source of the run; test:thermal at full speed, or as a camera test:nir at 15 Hz")
+    add(
         "--camera-dies",
         type=float,
         default=0.0,

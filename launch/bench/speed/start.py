@@ -77,14 +77,13 @@ picture counts as colored from half of the color on that is there a second after
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """How often, and which other trees to measure in turn with this one."""
-    parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
-    parser.add_argument("--repeats", type=int, default=5, help="starts of each kind (default 5)")
-    parser.add_argument("--case", action="append", choices=tuple(CASES), help="only this; may be given again")
-    parser.add_argument("--mask", choices=tuple(MASKS), default="as it is", help="instructions (as it is)")
-    parser.add_argument(
-        "--cold", action="store_true", help="with empty caches each time: no network compiled or measured"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
+    add("--repeats", type=int, default=5, help="starts of each kind (default 5)")
+    add("--case", action="append", choices=tuple(CASES), help="only this; may be given again")
+    add("--mask", choices=tuple(MASKS), default="as it is", help="instructions (as it is)")
+    add("--cold", action="store_true", help="with empty caches each time: no network compiled or measured")
+    add(
         "--against",
         action="append",
         default=[],

@@ -24,18 +24,17 @@ EXAMPLE = "irchroma calibrate bad-pixels recording.mkv --out camera.toml"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to look at and where to write."""
-    parser.add_argument("source", metavar="RECORDING", help="a recording or camera; any scene, or a dark one")
-    parser.add_argument(
+    add = parser.add_argument
+    add("source", metavar="RECORDING", help="a recording or camera; any scene, or a dark one")
+    add(
         "--out",
         type=Path,
         required=True,
         metavar="FILE",
         help="camera profile (.toml); one that exists is kept",
     )
-    parser.add_argument(
-        "--seconds", type=float, default=10.0, metavar="S", help="read so long (10), 0 for all"
-    )
-    parser.add_argument(
+    add("--seconds", type=float, default=10.0, metavar="S", help="read so long (10), 0 for all")
+    add(
         "--missing",
         type=_area,
         action="append",

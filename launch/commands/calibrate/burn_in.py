@@ -23,15 +23,10 @@ RED = (255, 40, 40)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to look at and where to write."""
-    parser.add_argument(
-        "source", metavar="RECORDING", help="a recording or camera; best while the view changes or pans"
-    )
-    parser.add_argument(
-        "--out", type=Path, required=True, metavar="MASK.png", help="white where something is burnt in"
-    )
-    parser.add_argument(
-        "--seconds", type=float, default=60.0, metavar="S", help="read so long (60), 0 for all"
-    )
+    add = parser.add_argument
+    add("source", metavar="RECORDING", help="a recording or camera; best while the view changes or pans")
+    add("--out", type=Path, required=True, metavar="MASK.png", help="white where something is burnt in")
+    add("--seconds", type=float, default=60.0, metavar="S", help="read so long (60), 0 for all")
 
 
 def run(args: argparse.Namespace) -> int:

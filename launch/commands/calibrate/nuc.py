@@ -31,38 +31,37 @@ Recording = NDArray[np.uint8] | NDArray[np.uint16]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to look at, how, and where to write."""
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "source",
         nargs="+",
         metavar="RECORDING",
         help="a uniform view (lens cap, wall); two of different temperature; or any scene under a slow pan"
         " in both directions",
     )
-    parser.add_argument(
+    add(
         "--out",
         type=Path,
         required=True,
         metavar="FILE",
         help="camera profile (.toml); one that exists is kept",
     )
-    parser.add_argument("--method", choices=METHODS, default="auto", help="auto looks at the recordings")
-    parser.add_argument(
+    add("--method", choices=METHODS, default="auto", help="auto looks at the recordings")
+    add(
         "--track-stripes",
         type=float,
         metavar="COUNTS",
         help="a run may move columns and rows by so much as they drift; also takes faint straight lines of"
         " the scene, so 0 (off) unless stripes come back",
     )
-    parser.add_argument(
+    add(
         "--track-drift",
         type=float,
         metavar="COUNTS",
         help="a run may move single pixels by so much as they drift, while the camera moves; 0 (off) unless"
         " grain that stands still comes back",
     )
-    parser.add_argument(
-        "--seconds", type=float, default=10.0, metavar="S", help="read so long (10), 0 for all"
-    )
+    add("--seconds", type=float, default=10.0, metavar="S", help="read so long (10), 0 for all")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -28,24 +28,17 @@ EXAMPLE = "irchroma calibrate reference rtsp://camera/stream --seconds 60 --out 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to look at, how often, and where to write."""
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "source",
         nargs="+",
         metavar="PICTURE_OR_STREAM",
         help="pictures, folders, recordings or cameras (until Ctrl-C or --seconds); what is gray is left out",
     )
-    parser.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help="a .toml file; pictures are put beside it"
-    )
-    parser.add_argument("--every", type=float, default=1.0, metavar="S", help="look every S seconds (1)")
-    parser.add_argument(
-        "--seconds",
-        type=float,
-        default=0.0,
-        metavar="S",
-        help="read so long, 0 for all (0)",
-    )
-    parser.add_argument("--keep", type=int, default=4, metavar="N", help="references to keep at most (4)")
+    add("--out", type=Path, required=True, metavar="FILE", help="a .toml file; pictures are put beside it")
+    add("--every", type=float, default=1.0, metavar="S", help="look every S seconds (1)")
+    add("--seconds", type=float, default=0.0, metavar="S", help="read so long, 0 for all (0)")
+    add("--keep", type=int, default=4, metavar="N", help="references to keep at most (4)")
 
 
 def run(args: argparse.Namespace) -> int:
