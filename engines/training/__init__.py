@@ -1,4 +1,4 @@
 """Training of the networks and their export; needs torch.
 
-Nothing but `irchroma train` imports it.
+Only `irchroma train` and the commands that fit a confidence or an 8-bit twin import it.
 """

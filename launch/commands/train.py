@@ -10,21 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
-import numpy as np
-
+from irchroma.calibration.synthetic_pairs import synthetic_pairs
 from irchroma.engines import catalog
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable
-from irchroma.engines.recolor.color_space import rgb_to_luma
 from irchroma.launch.measured import write_json
 
 if TYPE_CHECKING:
     from irchroma.engines.training.exemplar.pairs import ReferencePictures
     from irchroma.engines.training.exemplar.training import ReferenceTrainOptions
     from irchroma.engines.training.loop import Recipe
-    from irchroma.engines.training.pictures import Picture
 
-LOG = logging.getLogger(__name__)
 EXAMPLE = (
     "irchroma train nir --data pictures --minutes 60\n"
     "  irchroma train partial-conv --data pictures --steps 6000"
@@ -57,12 +52,6 @@ TAKEN_BY = {
 """Option -> the trainings that it does something for; those that are not here are for all."""
 SYNTHETIC = 24
 """Synthetic scenes in the mix, unless another number is asked for."""
-SYNTHETIC_SIZE = (320, 400)
-"""(H, W) of the synthetic cameras' pictures."""
-NIGHT_PALENESS = 0.3
-"""Share of the color that a night's answer leaves out: nobody knows it, and it must stay calm."""
-LIGHT_SIGMA_PX = 2.0
-"""Smoothness of the light at night."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -349,37 +338,3 @@ def _recipe(args: argparse.Namespace) -> Recipe:
     from irchroma.engines.training.color.thermal import ThermalRecipe
 
     return ThermalRecipe(args.data, cache, translation, extra, args.start)
-
-
-def synthetic_pairs(band: str, count: int) -> list[Picture]:
-    """Pairs of the synthetic cameras: two moments by day of each of `count` scenes, for nir one at night too.
-
-    The seeds are not the cameras' own. Counts are spread linearly between their outermost half percents.
-    """
-    from irchroma.engines.training.pictures import Picture
-    from irchroma.stream.synthetic.camera import SyntheticCamera
-    from irchroma.stream.synthetic.options import SyntheticOptions
-
-    LOG.info("drawing %d synthetic scenes", count)
-    moments = [("day", 30), ("day", 150)] + [("night", 90)] * (band == "nir")
-    pictures = []
-    for seed in range(100, 100 + count):
-        for light, number in moments:
-            options = SyntheticOptions(band=band, size=SYNTHETIC_SIZE, seed=seed, light=light)
-            frame = SyntheticCamera(options).frame(number)
-            luma, rgb = frame.pixels, frame.rgb
-            if luma.dtype != np.uint8:
-                low, high = np.percentile(luma, (0.5, 99.5))
-                luma = np.clip((luma - low) * (255.0 / max(1.0, high - low)), 0, 255).astype(np.uint8)
-            if light == "night":
-                rgb = lit_as(rgb, luma)
-            pictures.append(Picture(f"synthetic/{band}_{seed}_{number}", rgb, luma.astype(np.uint8)))
-    return pictures
-
-
-def lit_as(rgb: np.ndarray, luma: np.ndarray) -> np.ndarray:
-    """The colors of (H, W, 3) uint8 by day, paler, under the light that (H, W) uint8 night luma shows."""
-    day = np.maximum(rgb_to_luma(rgb).astype(np.float32), 24.0)
-    light = cv2.GaussianBlur(luma.astype(np.float32) / day, (0, 0), LIGHT_SIGMA_PX)
-    pale = rgb + NIGHT_PALENESS * (rgb_to_luma(rgb)[..., None] - rgb.astype(np.float32))
-    return np.asarray(np.clip(pale * np.minimum(light, 1.2)[..., None], 0, 255).astype(np.uint8))

@@ -189,9 +189,9 @@ def _as_others_see(pairs: Iterator[Pair], band: str) -> Iterator[Pair]:
 
     What is known is the scene, not the camera: of these the color is not judged.
     """
+    from irchroma.calibration.synthetic_pairs import synthetic_pairs
     from irchroma.engines.training.color.augmentation import Crop, night
     from irchroma.engines.training.color.thermal_like import camera
-    from irchroma.launch.commands.train import synthetic_pairs
 
     random = np.random.default_rng(SEED)
     for number, (luma, truth) in enumerate(pairs):
