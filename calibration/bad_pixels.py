@@ -3,8 +3,6 @@
 Dead and stuck pixels do not change while their neighbors do; dead ones sit at the bottom of the range.
 Blinking ones leave their neighborhood's range of values in some frames and come back. A pixel of the scene
 does neither: a small bright thing is as noisy as what is beside it, and does not come and go.
-
-Pictures of what a calibration found, for people to look at.
 """
 
 from __future__ import annotations
@@ -18,38 +16,7 @@ from numpy.typing import NDArray
 from irchroma.calibration.errors import CalibrationError
 from irchroma.stream.sensor.profile import BLINKING, DEAD, GOOD, STUCK
 
-Rgb = NDArray[np.uint8]
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
-COLORS = {DEAD: (255, 60, 60), STUCK: (255, 220, 0), BLINKING: (0, 220, 255)}
-RING_PX = 4
-
-
-def shown(values: NDArray[np.float32] | NDArray[np.uint8] | NDArray[np.uint16]) -> Rgb:
-    """(H, W, 3) uint8 gray from any picture, between its 1st and 99th hundredth."""
-    low, high = np.quantile(values, (0.01, 0.99))
-    gray = np.clip((values.astype(np.float32) - low) * (255 / max(high - low, 1e-3)), 0, 255).astype(np.uint8)
-    return np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB), np.uint8)
-
-
-def draw_bad_pixels(mean: NDArray[np.float32], kinds: NDArray[np.uint8]) -> Rgb:
-    """The mean picture with a ring about each bad pixel: dead red, stuck yellow, blinking cyan."""
-    picture = shown(cv2.medianBlur(mean, 5))
-    for kind, color in COLORS.items():
-        for y, x in np.argwhere(kinds == kind):
-            cv2.circle(picture, (int(x), int(y)), RING_PX, color, 1)
-    return picture
-
-
-def draw_uniformity(offset: NDArray[np.float32], before: Pixels, after: Pixels) -> Rgb:
-    """Offset map, a frame before and the same after, beside each other, both frames on one gray scale."""
-    both = shown(np.hstack([before, after]).astype(np.float32))
-    return np.hstack([shown(offset), both])
-
-
-def write_picture(path: str, rgb: Rgb) -> bool:
-    """PNG; false where it could not be written."""
-    return bool(cv2.imwrite(path, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)))
-
 
 FEWEST_FRAMES = 16
 STILL_SHARE = 0.3

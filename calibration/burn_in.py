@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.calibration.errors import CalibrationError
+from irchroma.engines.recolor.color_space import rgb_to_luma
 
 Mask = NDArray[np.bool_]
 Plane = NDArray[np.float32]
@@ -159,7 +160,7 @@ class BurnInFinder:
 def _luma(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]:
     """(H, W) uint8: itself, the luma of a color picture, or counts between their outermost hundredths."""
     if pixels.ndim == 3:
-        return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
+        return rgb_to_luma(np.asarray(pixels, np.uint8))
     if pixels.dtype == np.uint8:
         return np.asarray(pixels, np.uint8)
     low, high = np.percentile(pixels[::4, ::4], (1, 99))

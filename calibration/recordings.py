@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.calibration.errors import CalibrationError
+from irchroma.engines.recolor.color_space import rgb_to_luma
 from irchroma.stream.errors import SourceLost
 from irchroma.stream.frame import Frame
 from irchroma.stream.sources.open_source import open_source
@@ -129,7 +130,7 @@ def _thinned(
             on_frame(source, number)
         pixels = frame.pixels
         if frame.is_color:
-            pixels = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
+            pixels = rgb_to_luma(np.asarray(pixels, np.uint8))
         if pixels.shape != shape:
             tone_map.reset()
             shape = pixels.shape

@@ -11,7 +11,6 @@ the edge structure that both bands share, of the one scene.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import cv2
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.calibration.errors import CalibrationError
+from irchroma.engines.recolor.color_space import rgb_to_luma
 from irchroma.engines.reference import registration
 from irchroma.engines.reference.pictures import Reference, is_gray
 
@@ -100,7 +100,7 @@ class ReferenceCollector:
             if np.abs(levels - view.levels).mean() > LIGHT_DISTANCE:
                 continue
             base = view.pictures[0]
-            found = registration.register(_luma(base), _luma(rgb))
+            found = registration.register(rgb_to_luma(base), rgb_to_luma(rgb))
             if found.same_scene:
                 size = (base.shape[0], base.shape[1])
                 view.add(registration.warp(rgb, found.matrix, size))
@@ -126,25 +126,6 @@ class ReferenceCollector:
         return [_reference(view, self.options.still_from) for view in views]
 
 
-def draw_references(references: Iterable[Reference], long_side_px: int = 640) -> Rgb:
-    """(H, W, 3) uint8: the references beside each other, places without trust hatched."""
-    tiles = []
-    for reference in references:
-        height, width = reference.trust.shape
-        factor = long_side_px / max(height, width)
-        size = (round(width * factor), round(height * factor))
-        picture = cv2.resize(reference.rgb, size, interpolation=cv2.INTER_AREA)
-        trust = cv2.resize(reference.trust, size, interpolation=cv2.INTER_AREA)
-        rows, columns = np.indices(trust.shape)
-        hatch = ((rows + columns) // 6 % 2 == 0) & (trust < 128)
-        picture[hatch] = (255, 0, 255)
-        tiles.append(picture)
-    height = max(tile.shape[0] for tile in tiles)
-    return np.hstack(
-        [cv2.copyMakeBorder(t, 0, height - t.shape[0], 0, 8, cv2.BORDER_CONSTANT) for t in tiles]
-    )
-
-
 def _reference(view: _View, still_from: int) -> Reference:
     stack = np.stack(view.pictures)
     count = len(stack)
@@ -166,10 +147,6 @@ def _reference(view: _View, still_from: int) -> Reference:
     return Reference(median, trust, name, still=count >= still_from)
 
 
-def _luma(rgb: Rgb) -> NDArray[np.uint8]:
-    return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
-
-
 def _levels(rgb: Rgb) -> NDArray[np.float32]:
     """(32,) float32: the luma's quantiles, which tell one light from another."""
-    return np.quantile(_luma(rgb)[::4, ::4], np.linspace(0, 1, 32)).astype(np.float32)
+    return np.quantile(rgb_to_luma(rgb)[::4, ::4], np.linspace(0, 1, 32)).astype(np.float32)

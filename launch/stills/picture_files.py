@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines.cache import replaced
+from irchroma.engines.recolor.color_space import rgb_to_luma
 from irchroma.stream.errors import SourceError
 from irchroma.stream.picture.lettering import Color, fitted, lettered
 from irchroma.stream.sources.pictures.picture_file import SUFFIXES
@@ -69,7 +70,7 @@ def read_infrared(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """
     pixels = _pixels(path)
     if pixels.ndim == 3:
-        pixels = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
+        return rgb_to_luma(np.asarray(pixels, np.uint8))
     return pixels
 
 

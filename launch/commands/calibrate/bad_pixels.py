@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from irchroma.calibration.bad_pixels import BadPixelFinder, draw_bad_pixels, write_picture
+from irchroma.calibration.bad_pixels import BadPixelFinder
 from irchroma.calibration.errors import CalibrationError
+from irchroma.calibration.overview import draw_bad_pixels
 from irchroma.calibration.recordings import read_frames
 from irchroma.launch.progress import Progress
+from irchroma.launch.stills.picture_files import write_rgb
 from irchroma.stream.sensor.profile import (
     BLINKING,
     DEAD,
@@ -63,8 +65,7 @@ def run(args: argparse.Namespace) -> int:
     parts = {"bad_pixels": found.kinds, "missing": tuple(args.missing) or profile.faults.missing}
     save_profile(args.out, with_faults(profile, (height, width), **parts))
     sheet = args.out.with_name(args.out.stem + "-bad-pixels-overview.png")
-    if not write_picture(str(sheet), draw_bad_pixels(found.mean, found.kinds)):
-        raise CalibrationError(f"cannot write {sheet}")
+    write_rgb(sheet, draw_bad_pixels(found.mean, found.kinds))
     print(
         f"{found.count(DEAD)} dead, {found.count(STUCK)} stuck, {found.count(BLINKING)} blinking"
         f" of {width}x{height} pixels in {found.frames} frames"

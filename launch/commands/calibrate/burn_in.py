@@ -8,11 +8,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from irchroma.calibration.bad_pixels import shown, write_picture
 from irchroma.calibration.burn_in import BurnInFinder
 from irchroma.calibration.errors import CalibrationError
+from irchroma.calibration.overview import shown
 from irchroma.calibration.recordings import read_frames
 from irchroma.launch.progress import Progress
+from irchroma.launch.stills.picture_files import write_rgb
 
 EXAMPLE = "irchroma calibrate burn-in recording.mp4 --out mask.png"
 EVERY_NS = 250_000_000
@@ -58,8 +59,7 @@ def run(args: argparse.Namespace) -> int:
     picture = np.array(last if last.ndim == 3 else shown(last), np.uint8)
     picture[mask] = (0.4 * picture[mask] + 0.6 * np.array(RED)).astype(np.uint8)
     sheet = args.out.with_name(args.out.stem + "-overview.png")
-    if not write_picture(str(sheet), picture):
-        raise CalibrationError(f"cannot write {sheet}")
+    write_rgb(sheet, picture)
     height, width = mask.shape
     print(f"{100 * mask.mean():.2f} % of {width}x{height} pixels, in {finder.frames} frames")
     print(f"{args.out}: written, for run --repair; {sheet} shows where")

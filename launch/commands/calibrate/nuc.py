@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.calibration.bad_pixels import draw_uniformity, write_picture
 from irchroma.calibration.errors import CalibrationError
+from irchroma.calibration.overview import draw_uniformity
 from irchroma.calibration.recordings import read_frames
 from irchroma.calibration.uniformity import Uniformity, from_scene, is_uniform, one_point, two_point
 from irchroma.launch.progress import Progress
+from irchroma.launch.stills.picture_files import write_rgb
 from irchroma.stream.sensor.correction import Correction
 from irchroma.stream.sensor.profile import (
     CameraFaults,
@@ -93,8 +94,7 @@ def run(args: argparse.Namespace) -> int:
     frame = recordings[0][len(recordings[0]) // 2]
     after = Correction(replace(new, faults=replace(parts, bad_pixels=known))).apply(frame)
     sheet = args.out.with_name(args.out.stem + "-nuc-overview.png")
-    if not write_picture(str(sheet), draw_uniformity(found.offset, frame, after)):
-        raise CalibrationError(f"cannot write {sheet}")
+    write_rgb(sheet, draw_uniformity(found.offset, frame, after))
     spread = float(found.offset[~bad].std())
     print(f"{found.method}: fixed pattern of {spread:.2f} counts, columns and rows {found.stripes:.2f} of it")
     print(f"{args.out}: written; {sheet} shows the pattern, a frame before and the same after")

@@ -7,20 +7,16 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.calibration.errors import CalibrationError
+from irchroma.calibration.overview import draw_references
 from irchroma.calibration.recordings import read_frames
-from irchroma.calibration.references import (
-    STILL_FROM,
-    ReferenceCollector,
-    ReferenceSetOptions,
-    draw_references,
-)
+from irchroma.calibration.references import STILL_FROM, ReferenceCollector, ReferenceSetOptions
 from irchroma.engines.reference.pictures import PICTURES, Reference, read_picture, save_references
 from irchroma.launch.progress import Progress
+from irchroma.launch.stills.picture_files import write_rgb
 from irchroma.stream.sinks.open_sink import public
 
 EXAMPLE = "irchroma calibrate reference rtsp://camera/stream --seconds 60 --out yard.toml"
@@ -50,8 +46,7 @@ def run(args: argparse.Namespace) -> int:
     references = collector.references()
     written = save_references(args.out, references)
     sheet = args.out.with_name(args.out.stem + "-overview.png")
-    if not cv2.imwrite(str(sheet), cv2.cvtColor(draw_references(references), cv2.COLOR_RGB2BGR)):
-        raise CalibrationError(f"cannot write {sheet}")
+    write_rgb(sheet, draw_references(references))
     print("\n".join(describe(references, collector.gray)))
     print(f"{args.out}: {len(written)} files, looked at best in {sheet}")
     return 0
