@@ -30,6 +30,17 @@ class Picture:
     ir: np.ndarray | None = None
     labels: np.ndarray | None = None
 
+    @property
+    def infrared(self) -> np.ndarray:
+        """`ir` of one of a pair.
+
+        Raises:
+            EngineError: it is a plain color picture.
+        """
+        if self.ir is None:
+            raise EngineError(f"{self.name} has no infrared")
+        return self.ir
+
 
 def read_rgb(path: Path) -> np.ndarray:
     """Read a picture as (H, W, 3) uint8.

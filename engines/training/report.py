@@ -11,20 +11,14 @@ import cv2
 import numpy as np
 import torch
 
-from irchroma.engines.errors import EngineError
 from irchroma.engines.measures import metrics
 from irchroma.engines.training.coloring_network import SIZES, ColorAt, ColorNetwork
 from irchroma.engines.training.pictures import Picture
 
 LOG = logging.getLogger(__name__)
 COLUMNS = (
-    "psnr_db",
-    "ssim",
-    "ciede2000",
-    "hue_agreement",
-    "colorfulness",
-    "truth_colorfulness",
-    "detail_kept",
+    *("psnr_db", "ssim", "ciede2000", "hue_agreement"),
+    *("colorfulness", "truth_colorfulness", "detail_kept"),
 )
 LONG_SIDE = 320
 """Pixels: larger pictures are made this small before they are colored and measured."""
@@ -55,14 +49,13 @@ def color(model: ColorAt, luma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def shrink(picture: Picture) -> Picture:
     """The picture no larger than `LONG_SIDE`."""
-    if picture.ir is None:
-        raise EngineError("this picture has no infrared")
-    scale = LONG_SIDE / max(picture.ir.shape)
+    height, width = picture.infrared.shape
+    scale = LONG_SIDE / max(height, width)
     if scale >= 1.0:
         return picture
-    size = (round(picture.ir.shape[1] * scale), round(picture.ir.shape[0] * scale))
-    rgb = cv2.resize(picture.rgb, size, interpolation=cv2.INTER_AREA)
-    return Picture(picture.name, rgb, cv2.resize(picture.ir, size, interpolation=cv2.INTER_AREA))
+    size = (round(width * scale), round(height * scale))
+    rgb, ir = (cv2.resize(one, size, interpolation=cv2.INTER_AREA) for one in (picture.rgb, picture.infrared))
+    return Picture(picture.name, rgb, ir)
 
 
 def kind(picture: Picture) -> str:
@@ -85,12 +78,10 @@ def validate(
     answers: dict[str, list[np.ndarray]] = {}
     for size in sizes:
         model = ColorAt(network, size, temperature).eval()
-        answers[size] = [color(model, picture.ir)[0] for picture in small if picture.ir is not None]
+        answers[size] = [color(model, picture.infrared)[0] for picture in small]
         groups: dict[str, list[metrics.Scores]] = {}
         for picture, answer in zip(small, answers[size], strict=True):
-            if picture.ir is None:
-                raise EngineError("this picture has no infrared")
-            groups.setdefault(kind(picture), []).append(metrics.score(answer, picture.rgb, picture.ir))
+            groups.setdefault(kind(picture), []).append(metrics.score(answer, picture.rgb, picture.infrared))
         for group, scores in groups.items():
             mean = metrics.mean_scores(scores).as_dict()
             table[f"{size} {group}"] = {name: round(mean[name], 4) for name in COLUMNS}
@@ -106,13 +97,8 @@ def sheet(pictures: Sequence[Picture], answers: dict[str, list[np.ndarray]], col
     """A contact sheet: input, each size's answer, truth; (H, W, 3) uint8."""
     tiles = []
     for index, picture in enumerate(pictures):
-        if picture.ir is None:
-            raise EngineError("this picture has no infrared")
-        row = [
-            np.repeat(picture.ir[..., None], 3, axis=2),
-            *(found[index] for found in answers.values()),
-            picture.rgb,
-        ]
+        shown = np.repeat(picture.infrared[..., None], 3, axis=2)
+        row = [shown, *(found[index] for found in answers.values()), picture.rgb]
         tiles.append(np.hstack([cv2.resize(tile, (144, 112), interpolation=cv2.INTER_AREA) for tile in row]))
     while len(tiles) % columns:
         tiles.append(np.zeros_like(tiles[0]))

@@ -173,9 +173,7 @@ class RetrievalTraining:
         random = self._random
         here = scene[int(random.integers(len(scene)))]
         there = scene[int(random.integers(len(scene)))]
-        if here.ir is None:
-            raise EngineError(f"{here.name} has no infrared")
-        infrared, gray = here.ir, rgb_to_gray(there.rgb)
+        infrared, gray = here.infrared, rgb_to_gray(there.rgb)
         if random.random() < MIRRORED:
             infrared, gray = infrared[:, ::-1], gray[:, ::-1]
         side = random.uniform(NARROWEST, 1.0)

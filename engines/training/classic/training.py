@@ -95,7 +95,7 @@ class NirPictures:
             gray = bool(self.colors) and random.random() < GRAY_SHARE
             chosen = self.colors if gray else self.pairs
             picture = chosen[int(random.integers(len(chosen)))]
-            luma = rgb_to_gray(picture.rgb) if gray or picture.ir is None else picture.ir
+            luma = rgb_to_gray(picture.rgb) if gray else picture.infrared
             crop = cut(picture, {"luma": luma}, side, ZOOM, random)
             augment_lightly(crop, random)
             lumas.append(crop.inputs["luma"])
@@ -198,14 +198,13 @@ class ClassicTraining:
         self.network.eval()
         model = self.method.exported().eval()
         small = [shrink(picture) for picture in self.pictures.validation]
-        scored: list[tuple[Picture, np.ndarray, np.ndarray]] = []
-        for picture in small:
-            if picture.ir is not None:
-                scored.append((picture, picture.ir, color(model, picture.ir)[0]))
-        mean = metrics.mean_scores([metrics.score(answer, one.rgb, ir) for one, ir, answer in scored])
+        answers = [color(model, picture.infrared)[0] for picture in small]
+        mean = metrics.mean_scores(
+            [metrics.score(answer, one.rgb, one.infrared) for one, answer in zip(small, answers, strict=True)]
+        )
         row = {name: round(value, 4) for name, value in mean.as_dict().items()}
         LOG.info("step %d: %s", self.steps.done, json.dumps(row))
         with (self.options.out / "validation.jsonl").open("a") as log:
             log.write(json.dumps({"step": self.steps.done, "mean": row}) + "\n")
-        made = sheet([one for one, _, _ in scored], {self.method.name: [answer for _, _, answer in scored]})
+        made = sheet(small, {self.method.name: answers})
         cv2.imwrite(str(self.options.out / f"sheet_{self.steps.done:06d}.jpg"), made[..., ::-1])

@@ -27,6 +27,7 @@ from irchroma.engines.training.color.batch import Batch, Sample, stack
 from irchroma.engines.training.color.echo import disturb, flow_back, with_echoes
 from irchroma.engines.training.color.thermal_like import (
     SKY,
+    Walker,
     camera,
     daylight_of_labels,
     daylight_of_pair,
@@ -82,16 +83,9 @@ class ThermalRecipe:
         start: Path | None = None,
     ) -> None:
         self.extra = list(extra)
-        plain = (folder / "ir").is_dir()
-        pairs = read_pairs(folder if plain else folder / "thermal" / "train")
-        self.validation = []
-        for name in ("thermal", "thermal_video"):
-            if (folder / name / "val").is_dir():
-                found = read_pairs(folder / name / "val")
-                self.validation += found if name == "thermal" else found[::10]
-        self.validation = self.validation or pairs[:: max(1, len(pairs) // 8)]
-        by_day = [metrics.taken_by_day(picture.rgb) for picture in pairs]
-        self.days = [picture for picture, is_day in zip(pairs, by_day, strict=True) if is_day]
+        pairs = read_pairs(folder if (folder / "ir").is_dir() else folder / "thermal" / "train")
+        self.validation = _validation(folder) or pairs[:: max(1, len(pairs) // 8)]
+        self.days = [picture for picture in pairs if metrics.taken_by_day(picture.rgb)]
         if not self.days:
             raise EngineError(f"no daytime pairs in {folder}: their color is what is learned; add some")
         self.labeled = [
@@ -103,43 +97,15 @@ class ThermalRecipe:
             picture for name in ("bsds", "places") for picture in read_color(folder / "color" / name)
         ]
         self.translated = _translate(self.labeled, self.days, cache, translation_steps)
+        nights = [picture for picture in pairs if not metrics.taken_by_day(picture.rgb)]
         for picture in self.days:
-            if picture.ir is None:
-                raise EngineError("this picture has no infrared")
-            picture.rgb = daylight_of_pair(picture.rgb, picture.ir)
+            picture.rgb = daylight_of_pair(picture.rgb, picture.infrared)
         self.grays = [rgb_to_gray(picture.rgb) for picture in self.labeled]
         for picture in self.labeled:
-            if picture.labels is None:
-                raise EngineError("this picture has no labels")
-            picture.rgb = daylight_of_labels(picture.rgb, picture.labels)
-        fixed = folder / "thermal_fixed" / "camera_01"
-        self.walkers = []
-        if fixed.is_dir():
-            frames = [picture.ir for picture in read_pairs(fixed) if picture.ir is not None]
-            self.walkers = walkers(frames[: int(WALKERS_OF * len(frames))])
-        self.dusk: list[Picture] = []
-        self.moments: list[tuple[Picture, Picture]] = []
-        if (folder / "thermal_video" / "train").is_dir():
-            sequences = read_pairs(folder / "thermal_video" / "train")
-            self.moments = [
-                (earlier, later)
-                for earlier, later in pairwise(sequences)
-                if earlier.name.partition("/")[0] == later.name.partition("/")[0]
-            ]
-            self.dusk = [picture for picture in sequences if picture.rgb.mean() > DARK["dusk"]]
-            for picture in self.dusk:
-                if picture.ir is None:
-                    raise EngineError("this picture has no infrared")
-                picture.rgb = light_people(natural(picture.rgb), picture.ir)
-        self.nights: list[Picture] = []
-        if start is not None and start.suffix == ".onnx":
-            LOG.info("%d nights, as %s sees them by day", len(by_day) - sum(by_day), start)
-            with closing(
-                open_network(start, NetworkOptions(threads=get_num_threads(), exact=True))
-            ) as teacher:
-                for picture, is_day in zip(pairs, by_day, strict=True):
-                    if not is_day and picture.ir is not None:
-                        self.nights.append(replace(picture, rgb=night_by_day(picture.ir, teacher)))
+            picture.rgb = daylight_of_labels(picture.rgb, _classes(picture))
+        self.walkers = _walkers(folder / "thermal_fixed" / "camera_01")
+        self.dusk, self.moments = _sequences(folder / "thermal_video" / "train")
+        self.nights = _by_day(nights, start) if start is not None and start.suffix == ".onnx" else []
 
     def colors(self) -> list[np.ndarray]:
         """The pictures whose chroma the classes are balanced by."""
@@ -190,9 +156,7 @@ class ThermalRecipe:
         weight: float,
     ) -> Sample:
         picture = pictures[int(random.integers(len(pictures)))]
-        if picture.ir is None:
-            raise EngineError("this picture has no infrared")
-        picture, ir = self._peopled(picture, picture.ir, random)
+        picture, ir = self._peopled(picture, picture.infrared, random)
         crop = cut(picture, {"ir": ir}, side, zoom, random)
         return _seen(Sample(crop.inputs["ir"], crop, tone=weight, chroma=weight), random)
 
@@ -219,9 +183,7 @@ class ThermalRecipe:
         samples = []
         for picture in frames:
             random.bit_generator.state = state  # both are cut alike and seen by the same camera
-            if picture.ir is None:
-                raise EngineError("this picture has no infrared")
-            crop = cut(picture, {"ir": picture.ir}, side, (1.0, 2.2), random)
+            crop = cut(picture, {"ir": picture.infrared}, side, (1.0, 2.2), random)
             samples.append(Sample(camera(crop.inputs["ir"], random), crop, tone=0.0, chroma=0.0))
         earlier, later = samples
         later.echo = flow_back(earlier.crop.inputs["ir"], later.crop.inputs["ir"])
@@ -231,19 +193,62 @@ class ThermalRecipe:
     def _labeled(self, side: int, random: np.random.Generator) -> Sample:
         index = int(random.integers(len(self.labeled)))
         picture = self.labeled[index]
-        if picture.labels is None:
-            raise EngineError("this picture has no labels")
         gray, translated = self.grays[index], self.translated[index] if self.translated else None
-        if random.random() < 0.3 and (picture.labels[0] == SKY).mean() > 0.5:
+        classes = _classes(picture)
+        if random.random() < 0.3 and (classes[0] == SKY).mean() > 0.5:
             rows = int(random.uniform(0.3, 1.2) * len(gray))
-            gray, rgb, labels = raise_sky(gray, picture.rgb, picture.labels, rows)
-            picture, translated = Picture(picture.name, rgb, None, labels), None
-        if picture.labels is None:
-            raise EngineError("this picture has no labels")
-        drawn = thermal_like(gray, picture.labels, translated, random)
+            gray, rgb, classes = raise_sky(gray, picture.rgb, classes, rows)
+            picture, translated = Picture(picture.name, rgb, None, classes), None
+        drawn = thermal_like(gray, classes, translated, random)
         picture, ir = self._peopled(picture, drawn, random)
         crop = cut(picture, {"ir": ir}, side, (0.7, 1.6), random)
         return _seen(Sample(crop.inputs["ir"], crop), random)
+
+
+def _classes(picture: Picture) -> np.ndarray:
+    if picture.labels is None:
+        raise EngineError(f"{picture.name} has no labels")
+    return picture.labels
+
+
+def _validation(folder: Path) -> list[Picture]:
+    """The pairs to judge by, of sequences every tenth; none where the folder has none."""
+    found = []
+    for name, every in (("thermal", 1), ("thermal_video", 10)):
+        if (folder / name / "val").is_dir():
+            found += read_pairs(folder / name / "val")[::every]
+    return found
+
+
+def _walkers(camera: Path) -> list[Walker]:
+    """Who is to be pasted in, cut out of a fixed camera's pictures; nobody where there are none."""
+    if not camera.is_dir():
+        return []
+    frames = [picture.infrared for picture in read_pairs(camera)]
+    return walkers(frames[: int(WALKERS_OF * len(frames))])
+
+
+def _sequences(folder: Path) -> tuple[list[Picture], list[tuple[Picture, Picture]]]:
+    """Pictures at dusk, lit as by day, and pairs of consecutive frames; none where there are no sequences."""
+    if not folder.is_dir():
+        return [], []
+    frames = read_pairs(folder)
+    moments = [
+        (earlier, later)
+        for earlier, later in pairwise(frames)
+        if earlier.name.partition("/")[0] == later.name.partition("/")[0]
+    ]
+    dusk = [picture for picture in frames if picture.rgb.mean() > DARK["dusk"]]
+    for picture in dusk:
+        picture.rgb = light_people(natural(picture.rgb), picture.infrared)
+    return dusk, moments
+
+
+def _by_day(nights: list[Picture], start: Path) -> list[Picture]:
+    """Nights in the color that the network in a graph gives them by day."""
+    LOG.info("%d nights, as %s sees them by day", len(nights), start)
+    with closing(open_network(start, NetworkOptions(threads=get_num_threads(), exact=True))) as teacher:
+        return [replace(picture, rgb=night_by_day(picture.infrared, teacher)) for picture in nights]
 
 
 def _seen(sample: Sample, random: np.random.Generator) -> Sample:

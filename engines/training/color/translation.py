@@ -19,7 +19,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from irchroma.engines.cache import replaced
-from irchroma.engines.errors import EngineError
 from irchroma.engines.training.color.objective import ssim
 from irchroma.engines.training.coloring_network import ColorNetwork
 from irchroma.engines.training.encoder import load_pretrained
@@ -120,16 +119,12 @@ def train_translation(
 
 
 def _crop(picture: Picture, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    if picture.ir is None:
-        raise EngineError("this picture has no infrared")
-    height, width = picture.ir.shape
+    height, width = picture.infrared.shape
     side = int(min(height, width, CROP * random.uniform(1.0, 1.6)))
     top, left = random.integers(height - side + 1), random.integers(width - side + 1)
-    rgb = cv2.resize(
-        picture.rgb[top : top + side, left : left + side], (CROP, CROP), interpolation=cv2.INTER_AREA
-    )
-    ir = cv2.resize(
-        picture.ir[top : top + side, left : left + side], (CROP, CROP), interpolation=cv2.INTER_AREA
+    rgb, ir = (
+        cv2.resize(pixels[top : top + side, left : left + side], (CROP, CROP), interpolation=cv2.INTER_AREA)
+        for pixels in (picture.rgb, picture.infrared)
     )
     if random.random() < 0.5:
         rgb, ir = rgb[:, ::-1], ir[:, ::-1]

@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from irchroma.engines.errors import EngineError
 from irchroma.engines.network.network import Network
 from irchroma.engines.recolor.color_space import BT601
 from irchroma.engines.training.color.augmentation import degrade
@@ -153,10 +152,8 @@ class ReferencePictures:
         else:
             picture = self.pairs[int(random.integers(len(self.pairs)))]
             source = picture.rgb
-        if picture.ir is None:
-            raise EngineError("this picture has no infrared")
         way = window(picture.rgb.shape[:2], side, random, turns=False)
-        luma = taken(picture.ir, way, side).astype(np.float32) / 255.0
+        luma = taken(picture.infrared, way, side).astype(np.float32) / 255.0
         truth = taken(picture.rgb, way, side).astype(np.float32) / 255.0
         partner = np.full((side // CELL_PX) ** 2, NOTHING, np.int64)
         same = kind >= OTHER_SCENE

