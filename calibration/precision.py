@@ -23,8 +23,9 @@ from irchroma.engines.measures.metrics import ciede2000, psnr
 from irchroma.engines.network.eight_bit.quantization import Quantizer, base_hash
 from irchroma.engines.network.network import Network, NetworkOptions, open_network
 from irchroma.engines.network.record import NetworkRecord
-from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions, padded, work_size
+from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.engines.recolor.color_space import ycc_to_rgb
+from irchroma.engines.recolor.work_picture import padded, work_size
 
 TRUTH_DB = {"nir": 18.0, "thermal": 12.3}
 """PSNR of the float networks against the truth, the mean of `fast` and `best`: 17.9 and 18.0 of 55 pictures

@@ -18,7 +18,8 @@ from irchroma.engines.network.ahead import open_kept
 from irchroma.engines.network.eight_bit.twins import weights_for
 from irchroma.engines.network.network import Network, NetworkOptions, Tensor, open_network
 from irchroma.engines.network.sharing import SharedPool
-from irchroma.engines.neural.colorizer import DeferredPicture, NeuralColorizer, NeuralOptions
+from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
+from irchroma.engines.neural.deferred_picture import DeferredPicture
 from irchroma.engines.neural.exemplar import ExemplarNetwork, PreparedNetwork
 from irchroma.engines.neural.given_picture import GivenPicture
 from irchroma.engines.neural.speed.ladder import Rung

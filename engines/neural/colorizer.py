@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,84 +21,24 @@ from irchroma.engines.network.sharing import NetworkSeat
 from irchroma.engines.neural import people
 from irchroma.engines.neural.beside import Answer, CallsInOrder, ColorBeside
 from irchroma.engines.neural.carried import CarriedModels
+from irchroma.engines.neural.deferred_picture import DeferredPicture, InFlight
 from irchroma.engines.neural.exemplar import ExemplarNetwork, PreparedNetwork, by_reference
 from irchroma.engines.neural.given_picture import OpenGraph, checked_strength
 from irchroma.engines.neural.options import AHEAD_FRAMES, NeuralOptions, NeuralPicture
 from irchroma.engines.neural.steered import SteeredColor
 from irchroma.engines.processor import frame_turns, make_nice, usable_cores
-from irchroma.engines.recolor import color_space, neutral
-from irchroma.engines.recolor.recoloring import Models, Recoloring, halves
+from irchroma.engines.recolor import neutral
+from irchroma.engines.recolor.recoloring import Recoloring, halves
 from irchroma.engines.recolor.work_picture import STRIDE_PX, answer_at, at_size, padded, reduced, work_size
-from irchroma.engines.reference.laid import Scenery
 from irchroma.engines.reference.pictures import Reference, load_references
 from irchroma.engines.reference.steering import ReferenceOptions, ReferenceSteering
 from irchroma.engines.temporal import gain
-from irchroma.engines.temporal.memory import Observation
 from irchroma.engines.temporal.stage import TemporalStage, half_size
 
-Planes = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
-
-
-class DeferredPicture:
-    """A colored frame, put together when it is asked for, in the form that is asked for.
-
-    Attributes:
-        confidence: (h, w) uint8 at work size or half of it, 255 = sure.
-    """
-
-    def __init__(self, recoloring: Recoloring, job: _InFlight, puts_behind: bool) -> None:
-        if job.ycc is None or job.confidence is None:
-            raise EngineError("the network has not colored this frame")
-        self._recoloring = recoloring
-        self._parts = (job.luma, job.small, job.ycc, job.confidence, job.halved, job.models)
-        self._scenery = job.scenery if puts_behind else None
-        self.confidence: Luma | None = np.asarray(cv2.convertScaleAbs(job.confidence, alpha=255.0), np.uint8)
-
-    @cached_property
-    def planes(self) -> Planes:
-        """Y' (H, W), Cb and Cr, I420 as video encoders take it (see `Recoloring.planes`)."""
-        planes = self._recoloring.planes(*self._parts)
-        return planes if self._scenery is None else self._scenery.put_behind_video(*planes)
-
-    @cached_property
-    def rgb(self) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8 R'G'B', full range; the caller's to keep.
-
-        Chroma is of full size, unless `planes` were asked for already, which are then the picture.
-        """
-        planes = self.__dict__.get("planes")
-        if planes is not None:
-            return color_space.video_to_rgb(*planes)
-        rgb = self._recoloring.apply(*self._parts)
-        return rgb if self._scenery is None else self._scenery.put_behind(rgb)
-
-
-__all__ = ["DeferredPicture", "NeuralColorizer", "NeuralOptions", "NeuralPicture", "padded", "work_size"]
+__all__ = ["NeuralColorizer", "NeuralOptions", "NeuralPicture"]
 
 Luma = NDArray[np.uint8]
 Plane = NDArray[np.float32]
-
-
-@dataclass(slots=True)
-class _InFlight:
-    """A frame on its way: what the temporal stage saw in it, then its small color; `halved`: kept at half the
-    work size, where the models are anyway (a third of the time, 50 dB); `said`: see `Recoloring.models`."""
-
-    luma: Luma
-    work: Luma
-    small: Luma
-    seen: Observation | None
-    halved: bool = False
-    ycc: Plane | None = None
-    confidence: Plane | None = None
-    scenery: Scenery | None = None
-    warm: people.Warm | None = None
-    cost_s: float = 0.0
-    pts_ns: int = 0
-    answer: Callable[[], Answer] | None = None
-    news: bool = True
-    said: float = 1.0
-    models: Models | None = None
 
 
 class NeuralColorizer:
@@ -134,54 +73,54 @@ class NeuralColorizer:
             EngineUnavailable: weights or runtime are not here.
             EngineOptionError: an option makes no sense.
         """
-        self.options = options or NeuralOptions()
-        self._owned, engine, size = network is None, self.options.engine, self.options.size
-        exemplar = engine == catalog.REFERENCE.name
-        self._band = catalog.band_of(engine, size)
-        engine, size = (self._band, "fast") if exemplar else (engine, size)
-        self.weights = self.options.weights or catalog.weights_path(engine, size)
-        if self.options.weights is None and network is None:
-            self.weights = weights_for(engine, size, self.options.network, not self.options.beside)
-        record = require_match(self.weights, engine) if self.weights.is_file() else None
+        options = options or NeuralOptions()
+        exemplar, self._owned = options.engine == catalog.REFERENCE.name, network is None
+        self._band = catalog.band_of(options.engine, options.size)
+        self.weights = _weights_of(options, self._band, shared=network is not None)
+        record = None
+        if self.weights.is_file():
+            record = require_match(self.weights, self._band if exemplar else options.engine)
         if record is not None and not exemplar:
-            self.options = replace(self.options, size=record.size)
+            options = replace(options, size=record.size)
         self._precision = f" {record.precision}" if record is not None else ""
-        beside = self.options.beside and self.options.steady
-        parallel = beside or (self.options.ahead and self.options.steady)
-        if parallel and opener is open_network and not self.options.network.threads:
-            threads = max(1, usable_cores() // 2)  # the others are the frames'
-            self.options = replace(self.options, network=replace(self.options.network, threads=threads))
-        self.network = network or opener(self.weights, self.options.network)
-        reference, strength = self.options.reference, self.options.reference_strength
-        references = load_references(reference) if reference is not None else []
+        if opener is open_network:
+            options = _with_threads_left(options)
+        self.options = options
+        references = load_references(options.reference) if options.reference is not None else []
+        self.network = network or opener(self.weights, options.network)
         if exemplar and network is None:
-            instead = self.options.recolor.instead
-            self.network = by_reference(
-                self.network, self._band, self.options.network, strength, graphs, instead
-            )
+            strength, instead = options.reference_strength, options.recolor.instead
+            self.network = by_reference(self.network, self._band, options.network, strength, graphs, instead)
         self._given = self.network.given if isinstance(self.network, ExemplarNetwork) else None
         if self._given is not None and references:
             self._given.give(references[0])
-        self._stage = TemporalStage(self.options.temporal) if self.options.steady else None
-        look = catalog.look_of(self.options.engine, self.options.size)
+        look = catalog.look_of(options.engine, options.size)
+        self._stage = TemporalStage(options.temporal) if options.steady else None
         self._keep_dark = partial(neutral.keep_dark, neutral.dark_fade() if look.unlit is not None else None)
-        alone = self.options.network.threads == 1
+        alone = options.network.threads == 1
+        beside = options.beside and self._stage is not None
         self._beside = ColorBeside(self._stage, self._keep_dark, alone) if beside and self._stage else None
-        self._calls = CallsInOrder() if self.options.ahead and self._stage and not beside else None
+        self._calls = CallsInOrder() if options.ahead and self._stage and not beside else None
         self.depth = AHEAD_FRAMES if self._calls is not None else type(self).depth
-        self._recoloring, self._carried = Recoloring(self.options.recolor, look), CarriedModels()
+        self._recoloring, self._carried = Recoloring(options.recolor, look), CarriedModels()
         self._recoloring.other_look = catalog.BANDS[self._band].look  # without a reference
         self._steering: ReferenceSteering | None = None
         self._steered: SteeredColor | None = None
-        if reference is not None:
-            steered = ReferenceOptions(reference, careful=exemplar, steady=self.options.steady).at(strength)
-            shown = look.showing(self.options.recolor.instead)
-            steered = replace(steered, own_tone=look.unlit is None, look=shown)
-            self._steering = ReferenceSteering(steered, references, make_nice if self._beside else None)
-            self._steered = SteeredColor(self._steering, self.options.temporal.color_every)
-        self._long_side_px = self.options.work_size_px or catalog.WORK_SIZE_PX[self.options.size]
+        if options.reference is not None:
+            self._steering = self._steering_by(options.reference, references)
+            self._steered = SteeredColor(self._steering, options.temporal.color_every)
+        self._long_side_px = options.work_size_px or catalog.WORK_SIZE_PX[options.size]
         self._seen_px = self._long_side_px
-        self._worked_at, self._pending = (0, 0), deque[_InFlight]()
+        self._worked_at, self._pending = (0, 0), deque[InFlight]()
+
+    def _steering_by(self, path: Path, references: list[Reference]) -> ReferenceSteering:
+        """What lays the references on the frames, beside them where frames do not wait."""
+        options, look = self.options, catalog.look_of(self.options.engine, self.options.size)
+        careful = options.engine == catalog.REFERENCE.name
+        asked = ReferenceOptions(path, careful=careful, steady=options.steady)
+        asked = asked.at(options.reference_strength)
+        asked = replace(asked, own_tone=look.unlit is None, look=look.showing(options.recolor.instead))
+        return ReferenceSteering(asked, references, make_nice if self._beside else None)
 
     @property
     def name(self) -> str:
@@ -327,7 +266,7 @@ class NeuralColorizer:
 
     def _observe(
         self, luma: Luma, pts_ns: int, held: bool, counts: NDArray[np.uint16] | None = None
-    ) -> _InFlight:
+    ) -> InFlight:
         if luma.ndim != 2 or luma.dtype != np.uint8 or 0 in luma.shape:
             raise EngineOptionError(f"expected (H, W) uint8 luma, got {luma.shape} {luma.dtype}")
         height, width = work_size((luma.shape[0], luma.shape[1]), self._long_side_px)
@@ -336,7 +275,7 @@ class NeuralColorizer:
         luma = luma if warm is None else people.shaded(luma, warm.people)
         small = reduced(luma, (height, width))
         if self._stage is None:
-            return _InFlight(luma, small, small, None, warm=warm)
+            return InFlight(luma, small, small, None, warm=warm)
         if small is luma:
             small = luma.copy()  # compared with the next frame; the caller may write to it by then
         half = half_size((height, width))
@@ -351,10 +290,10 @@ class NeuralColorizer:
         if seen.luma_levels is not None:
             luma, small = gain.shown_luma(luma, seen.luma_levels), gain.shown_luma(small, seen.luma_levels)
         shown = reduced(small, half) if halved else small
-        return _InFlight(luma, small, shown, seen, halved, warm=warm, news=resized)
+        return InFlight(luma, small, shown, seen, halved, warm=warm, news=resized)
 
     @staticmethod
-    def _call(job: _InFlight, network: Network, seen_px: int) -> Answer:
+    def _call(job: InFlight, network: Network, seen_px: int) -> Answer:
         """What the network says of a frame, at the size at which its color is kept."""
         size = work_size((job.work.shape[0], job.work.shape[1]), seen_px)
         luma = padded(reduced(job.work, size))
@@ -363,7 +302,7 @@ class NeuralColorizer:
         job.cost_s = time.perf_counter() - start_s
         return answer_at(answer, 0, size, job.small.shape)
 
-    def _finish(self, job: _InFlight, ycc: Plane | None, confidence: Plane | None) -> None:
+    def _finish(self, job: InFlight, ycc: Plane | None, confidence: Plane | None) -> None:
         job.news = ycc is not None
         if ycc is not None:
             self._keep_dark(ycc, job.small)
@@ -375,7 +314,7 @@ class NeuralColorizer:
             ).parts
         self._hand_over(job, ycc, confidence)
 
-    def _model(self, job: _InFlight) -> None:
+    def _model(self, job: InFlight) -> None:
         if job.ycc is None or job.confidence is None:
             return
         picture = job.luma, job.small, job.ycc, job.confidence
@@ -387,10 +326,29 @@ class NeuralColorizer:
             job.models = make()
 
     @staticmethod
-    def _hand_over(job: _InFlight, ycc: Plane | None, confidence: Plane | None) -> None:
+    def _hand_over(job: InFlight, ycc: Plane | None, confidence: Plane | None) -> None:
         if job.warm is not None and ycc is not None and confidence is not None:
             people.paint(ycc, confidence, job.warm)
         job.ycc, job.confidence = ycc, confidence
+
+
+def _weights_of(options: NeuralOptions, band: str, shared: bool) -> Path:
+    """The network's file: of the engine `reference` its band's `fast`; an 8-bit twin where that is faster."""
+    if options.weights is not None:
+        return options.weights
+    exemplar = options.engine == catalog.REFERENCE.name
+    engine, size = (band, "fast") if exemplar else (options.engine, options.size)
+    if shared:
+        return catalog.weights_path(engine, size)
+    return weights_for(engine, size, options.network, not options.beside)
+
+
+def _with_threads_left(options: NeuralOptions) -> NeuralOptions:
+    """With half of the threads for a network that works beside the frames, whose the others are."""
+    if not options.steady or not (options.beside or options.ahead) or options.network.threads:
+        return options
+    threads = max(1, usable_cores() // 2)
+    return replace(options, network=replace(options.network, threads=threads))
 
 
 def _same(answer: Answer) -> Answer:

@@ -30,8 +30,8 @@ from irchroma.engines.network.network import (
     installed,
     open_network,
 )
-from irchroma.engines.neural.colorizer import padded, work_size
 from irchroma.engines.processor import usable_cores
+from irchroma.engines.recolor.work_picture import padded, work_size
 from irchroma.launch.arguments import counts_of, size_of
 from irchroma.launch.bench.child import resident_mb
 from irchroma.launch.bench.speed.played import ClipServer

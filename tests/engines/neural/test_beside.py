@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from irchroma.engines.errors import EngineError
 from irchroma.engines.network.network import NetworkOptions, Tensor
 from irchroma.engines.neural.beside import CUT_WAIT_S, FADE_S
-from irchroma.engines.neural.colorizer import DeferredPicture, NeuralColorizer, NeuralOptions
+from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
+from irchroma.engines.neural.deferred_picture import DeferredPicture
 from irchroma.engines.processor import NICENESS
 
 FRAME_NS = 33_333_333

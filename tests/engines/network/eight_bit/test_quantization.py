@@ -27,7 +27,8 @@ from irchroma.engines.network.network import NetworkOptions, installed, open_net
 from irchroma.engines.network.record import NetworkRecord, read_record, require_match  # noqa: E402
 from irchroma.engines.network.trust import PREFIX  # noqa: E402
 from irchroma.engines.network.weight_storage import float16_twin  # noqa: E402
-from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions, padded  # noqa: E402
+from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions  # noqa: E402
+from irchroma.engines.recolor.work_picture import padded  # noqa: E402
 
 RECORD = NetworkRecord("nir", "fast", "int8", "0" * 64, ("head",), 6, 320)
 FLOAT = catalog.weights_path("nir", "fast")

@@ -25,7 +25,7 @@ from irchroma.engines.network.eight_bit.quantization import Quantizer, base_hash
 from irchroma.engines.network.eight_bit.twins import gain, settled, twin_path, weights_for  # noqa: E402
 from irchroma.engines.network.network import NetworkOptions, open_network  # noqa: E402
 from irchroma.engines.network.record import NetworkRecord, read_record  # noqa: E402
-from irchroma.engines.neural.colorizer import padded  # noqa: E402
+from irchroma.engines.recolor.work_picture import padded  # noqa: E402
 
 FLOAT = catalog.weights_path("nir", "fast")
 

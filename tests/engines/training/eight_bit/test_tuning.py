@@ -22,7 +22,7 @@ from irchroma.engines.errors import EngineOptionError  # noqa: E402
 from irchroma.engines.network.eight_bit.quantization import WEIGHT_LEVELS, Quantizer  # noqa: E402
 from irchroma.engines.network.record import NetworkRecord, read_answer, read_record  # noqa: E402
 from irchroma.engines.network.weight_storage import load, widen_weights  # noqa: E402
-from irchroma.engines.neural.colorizer import padded  # noqa: E402
+from irchroma.engines.recolor.work_picture import padded  # noqa: E402
 from irchroma.engines.training.eight_bit import tuning  # noqa: E402
 from irchroma.engines.training.eight_bit.tuning import TunedGraph, TuningOptions, tune  # noqa: E402
 
