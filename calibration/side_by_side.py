@@ -1,4 +1,4 @@
-"""Speed of networks beside each other in one run: in turns, so that what else the machine does hits all."""
+"""Compares the speed of networks that take turns in one run, so that other load hits all of them alike."""
 
 from __future__ import annotations
 

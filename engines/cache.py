@@ -115,7 +115,7 @@ def replaced(path: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, parts: Sequence[bytes]) -> None:
-    """Write a file beside its place, then move it there: a reader sees the old one or the new one."""
+    """Write a file beside its place, then move it there: readers see the old or the new one whole."""
     with replaced(path) as partial, partial.open("wb") as file:
         for part in parts:
             file.write(part)

@@ -43,7 +43,7 @@ AnyColorizer: TypeAlias = (
 
 
 class FailedRuntimes:
-    """What has failed at work in one run: `auto` passes it over for a while, then tries it again.
+    """Runtimes that have failed in one run: `auto` passes them over for a while, then tries them again.
 
     An error for want of memory says nothing of the runtime and is not kept.
 

@@ -1,4 +1,4 @@
-"""The processor as this process may use it: its cores, which threads come first, which ones take turns."""
+"""The processor that this process may use: its cores, low-priority threads, and threads that take turns."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Turns:
 
 @cache
 def frame_turns() -> Turns:
-    """Who works on a frame's color on the CPU takes one of these turns: as many at once as there are cores.
+    """Turns for coloring frames on the CPU, as many at once as there are cores.
 
     Frames of several cameras come together. With all of them at work at once their threads fight for the
     interpreter's lock at each of a hundred calls a frame, and all are late; in turns the first is done sooner

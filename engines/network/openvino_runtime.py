@@ -262,7 +262,7 @@ class OpenVinoCells(TakesEarly):
                 one.close()
 
     def _graph(self, early: bool) -> OpenVinoGraph:
-        """The one without the first layers where it is given what they know; read when it is first needed."""
+        """The graph to run: without the first layers where their output is given; read when needed."""
         if not early:
             return self._whole
         with self._lock:

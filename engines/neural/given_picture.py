@@ -140,8 +140,8 @@ class GivenPicture:
         return self._counts
 
     def choose_look(self, recoloring: Recoloring, pts_ns: int | None) -> None:
-        """What is done to a frame's colors: the band's rules as far as they are not a reference's, then what
-        its mood asks for.
+        """Set how a frame's colors are shown: by the reference's rules as far as it counts, by the band's for
+        the rest, then by the reference's mood.
 
         Args:
             recoloring: whose other look is the band's.
@@ -183,7 +183,7 @@ class GivenPicture:
             self._serve(wish)
 
     def _serve(self, wish: _Wish) -> None:
-        """Take it where it is the last, else leave it to the one after it, whose thread comes here too."""
+        """Take the wish if none came after it; the thread of a later one serves that itself."""
         with self._asking:
             if not self._is_last(wish):
                 return

@@ -175,9 +175,10 @@ class DamagedBlocks:
         return mask
 
     def _all_of(self, whole: Luma, pixels: Luma) -> Mask | None:
-        """All of a picture, of which its decoder knows that it, or what it is drawn from, is lost.
+        """The mask where the decoder says that the whole picture, or its reference picture, is lost.
 
-        It is drawn on from one value, mostly, and shows what changes: that is the scene's own.
+        All of the picture is masked until it looks as before. Decoders conceal a lost picture by a flat
+        value, over which later pictures draw only what changes.
         """
         if np.mean(_error(whole, pixels) < LEFT_LEVELS) > MOST:  # it has come back
             self._forget()
@@ -362,10 +363,13 @@ def _pixels_of(blocks: Blocks, size: tuple[int, ...]) -> Mask:
 
 
 def _what_is_left(left: Blocks, off: Plane, same: Plane, told: bool) -> Blocks:
-    """Blocks near the damage of the frame before that look as it did, and not as they should.
+    """Blocks near the damage of the frame before that still look damaged, not as the scene should.
 
-    `off` and `same` are the errors of blocks against what is expected, and what was drawn before.
-    `told`: the decoder says that damage lasts: until it says otherwise what was damaged and is off still is.
+    Args:
+        left: blocks that were damaged in the frame before.
+        off: error of each block against what is expected of the scene.
+        same: error of each block against what the frame before showed there.
+        told: the decoder says that the damage lasts; what was damaged and is off then counts as damaged.
     """
     near = cv2.dilate(left.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     grown = near & (off > LEFT_LEVELS) & (same < UNLIKE * off)

@@ -171,7 +171,7 @@ class Restorer:
         return np.asarray(np.clip(expected, 0, 255)[row:] - now[row:], np.float32)
 
     def _expected(self) -> tuple[Plane, Plane]:
-        """The last picture, gone on as it has gone on from the one before it; and (H, W, 2) that motion."""
+        """The next picture if the last motion goes on, and (H, W, 2) that motion."""
         flow = self._flow_between(self._made[0], self._made[1])
         flow = _moved(flow, flow)
         return _moved(self._made[1].astype(np.float32), flow), flow

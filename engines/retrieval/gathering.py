@@ -95,7 +95,7 @@ class DayPictures:
         return complete
 
     def keep(self, samples: Sequence[Rgb]) -> Entry | None:
-        """Make one picture of them and take it into the library; None where one is there that looks the same.
+        """Make one picture of the samples and add it to the library; None where a similar one is there.
 
         Raises:
             EngineOptionError: the folder cannot be written, or the picture has no color.

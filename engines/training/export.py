@@ -154,8 +154,8 @@ def beside(graph: Path, size: str) -> Path:
 def keep_confidence(path: Path, begun: Path | None) -> None:
     """Put the calibrated confidence of the graph that a training began from onto the one that it ended in.
 
-    It tells strange pictures by the encoder's features, which move little, and holds until it is calibrated
-    anew. Where the training began from no graph, or from none of that size, the new one stays as it is.
+    It tells strange pictures by the encoder's features, which change little in such a training, so it holds
+    until it is calibrated again. A training that began from no graph of that size keeps its own confidence.
     """
     if begun is not None and begun.suffix == ".onnx" and begun.is_file():
         save(with_trust_of(load(path), widen_weights(load(begun))), path)

@@ -124,9 +124,9 @@ def load_weights(network: ColorNetwork, path: Path) -> None:
 def load_exported(network: ColorNetwork, path: Path) -> None:
     """Take the weights of a graph `NAME_SIZE.onnx` and of those of its other sizes that lie beside it.
 
-    What ships is one encoder with a decoder in each graph. What no graph holds begins anew: the decoders of
-    other sizes, and the segmentation. The scales that were folded into the encoder's weights are ImageNet's.
-    The encoder's first layers are no longer trained.
+    The graphs of all sizes share one encoder, and each holds the decoder of its size. Decoders whose graph is
+    missing and the segmentation head keep their initial weights. The scales that an export folds into the
+    encoder's weights are ImageNet's, and are taken out again. The encoder's first layers are frozen.
 
     Raises:
         EngineError: the graph is of another network.
@@ -153,7 +153,7 @@ def load_exported(network: ColorNetwork, path: Path) -> None:
 
 
 class Training:
-    """A run that can stop after any step and go on later as if it had not.
+    """A run that can stop after any step and resume exactly.
 
     Args:
         recipe: makes the batches.

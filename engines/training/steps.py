@@ -1,4 +1,4 @@
-"""The steps of a training: counted, logged, kept, and gone on with as if they had never stopped."""
+"""Runs the steps of a training: counts and logs them, writes checkpoints, and resumes exactly from one."""
 
 from __future__ import annotations
 
@@ -94,10 +94,10 @@ def require_side(side_px: int) -> None:
 
 
 class Watch:
-    """Looks after a run from step to step: says how far it is, keeps it, and ends it where it is told to.
+    """Watches a run from step to step: logs its progress, writes checkpoints, and ends it on a signal.
 
-    As a context it takes Ctrl-C and SIGTERM: a step that is going on is finished and kept first; the second
-    time, or where nothing would be lost, the run ends at once. A SIGINT that is ignored (`nohup`) stays so.
+    As a context it takes Ctrl-C and SIGTERM: the current step is finished and a checkpoint written first. The
+    second time, or between steps, the run ends at once. A SIGINT that is ignored (`nohup`) stays ignored.
 
     Args:
         save: writes the checkpoint.
@@ -134,11 +134,11 @@ class Watch:
             signal.signal(number, handler)
 
     def begins(self) -> None:
-        """A step begins: from now on something would be lost."""
+        """A step begins: from now on its work would be lost without a checkpoint."""
         self._unkept = True
 
     def took(self, done: int, of: int | None, parts: Mapping[str, float], keep: bool = False) -> None:
-        """A step is done: say so now and then, keep it now and then, and leave where that was asked for.
+        """A step is done: log it and write a checkpoint now and then; end the run if a signal asked for it.
 
         Args:
             done: steps so far.
@@ -206,7 +206,7 @@ def require_same(kept: Mapping[str, Any], asked: Mapping[str, Any], checkpoint: 
 
 
 def say_others(kept: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    """Tell of settings that a run goes on with, but was not begun with: it repeats in the same parts only."""
+    """Log settings that changed since the run was begun: it can be repeated only with the same changes."""
     for name, value in asked.items():
         if kept.get(name, value) != value:
             LOG.info(
@@ -223,7 +223,7 @@ def require_free(checkpoint: Path, resume: bool) -> None:
 
 
 class Steps:
-    """The steps of one run, which repeats from its seed and resumes as if it had not stopped.
+    """The steps of one run, which repeats from its seed and resumes exactly.
 
     Args:
         options: how many, and where they are kept.

@@ -150,7 +150,7 @@ class _SegmentSink:
 
 
 def work(job: Job) -> None:
-    """Do it; what it has written is there as a whole, or not at all.
+    """Color a segment; its file is there as a whole afterwards, or not at all.
 
     Raises:
         StreamError, EngineError, ConfigError: it could not be done.

@@ -1,1 +1,1 @@
-"""`irchroma bench WHAT`, one file for each WHAT, and what they share."""
+"""`irchroma bench WHAT`: a file for each bench, and what several of them use."""

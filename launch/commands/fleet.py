@@ -174,7 +174,7 @@ def _up(args: argparse.Namespace) -> int:
 
 
 def _reread(path: Path, config: FleetConfig, stamped: Callable[[str], str]) -> FleetConfig:
-    """The configuration as it and its files are now; as it was where it makes no sense."""
+    """The configuration read again, with its files; the one before where the new one makes no sense."""
     from irchroma.launch.fleet.config import load_fleet
 
     try:

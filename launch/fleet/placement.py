@@ -133,7 +133,7 @@ def place(
 
 
 def _best(camera: Camera, fills: list[_Fill]) -> _Fill | None:
-    """Where it goes; None where nobody has room."""
+    """The node for a camera; None where no node has room."""
     fitting = [fill for fill in fills if fill.has_room(camera)]
     return min(
         fitting,
@@ -143,7 +143,7 @@ def _best(camera: Camera, fills: list[_Fill]) -> _Fill | None:
 
 
 def _made_room(camera: Camera, fills: list[_Fill]) -> _Fill | None:
-    """A node that has room once one other camera has left it for another node, which it then has."""
+    """A node that gets room by moving one of its cameras to another node; the move is made."""
     for fill in sorted(fills, key=lambda fill: fill.filled()):
         if fill.cost(camera) > fill.node.capacity + TOLERANCE:
             continue

@@ -1,4 +1,4 @@
-"""What a run's `--repair` means: the mask that it names or that is found, and the engine that repairs.
+"""`--repair` of a run: the mask that is named or found, and the engine that fills it.
 
 It is the same for single pictures.
 """

@@ -180,7 +180,7 @@ def _own_palette(config: RunConfig) -> NDArray[np.uint8]:
 
 
 def _writer(text: str, options: SinkOptions, recorder: EvidenceRecorder | None) -> SinkWriter:
-    """Of one sink; a live run opens it again when it fails, a recording beside what it has recorded."""
+    """The writer of one sink. A live run opens the sink again when it fails, a recording under a new name."""
     if recorder is not None:
         track = partial(ColorTrack, recorder, options.pool)
         return SinkWriter(track(), public(text), track)

@@ -168,7 +168,7 @@ class ComposingThread:
             raise failures[0]
 
     def _open(self, writer: SinkWriter, size: tuple[int, int]) -> None:
-        """One that cannot be opened, such as a window without a display, takes none of the others with it."""
+        """Open a sink; one that cannot be opened (a window without a display) does not end the others."""
         try:
             writer.open(self._info, size, self._stopping)
         except SinkError:

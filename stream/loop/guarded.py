@@ -248,7 +248,7 @@ class GuardedColorizer:
             raise engine
 
     def _tried_out(self, engine: Colorizer) -> AttendedEngine:
-        """One frame, so that what takes long or fails does so before the engine takes over."""
+        """The engine after it has colored one frame: what is slow or fails shows before it takes over."""
         attended = AttendedEngine(engine, self._fail)
         if self._newest is None:
             return attended

@@ -254,7 +254,7 @@ class SourceReader:
             self._close(generation, source)
 
     def _close(self, generation: int, source: FrameSource) -> None:
-        """Let go of the source; one that fails over it is as gone as any other."""
+        """Close the source; an error while it closes is ignored."""
         self._call = ("close", time.monotonic() + self._limits.close_s)
         try:
             source.close()

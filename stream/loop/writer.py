@@ -132,7 +132,7 @@ class SinkWriter:
         return "closed" if self._ending.is_set() else "open"
 
     def prepare(self) -> None:
-        """Before there is a first picture: have what can be had without one, such as a page, come up."""
+        """Start what a sink can start before the first picture, such as a page."""
         prepare: Callable[[], None] | None = getattr(self._sink, "prepare", None)
         try:
             if prepare is not None:

@@ -283,7 +283,7 @@ def _groups(model: Any, for_processor: bool) -> dict[str, tuple[str, ...]]:
 
 
 def _round_inputs_alone(model: Any) -> None:
-    """Let every node but 8-bit convolutions read what it is given as it was before it was rounded."""
+    """Make 8-bit convolutions the only readers of rounded values: all other nodes read them unrounded."""
     graph = model.graph
     maker = {name: node for node in graph.node for name in node.output}
     stored = {one.name for one in graph.initializer}

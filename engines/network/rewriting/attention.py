@@ -163,7 +163,7 @@ def _only(nodes: list[Any], kind: str) -> list[Any]:
 
 
 def _multiplies(matmul: Any, first: Any) -> bool:
-    """Whether it multiplies what comes from that node as it stands, nothing turned, what is known last of its
+    """Whether a product takes the node as its first input, transposes nothing, and knows the width of its
     second input."""
     about = matmul.get_attributes()
     width = matmul.input_value(1).get_partial_shape()[2]
@@ -172,7 +172,7 @@ def _multiplies(matmul: Any, first: Any) -> bool:
 
 
 def _sums_rows(reduces: Any) -> bool:
-    """Whether it leaves of each row its sum, as a matrix of one column."""
+    """Whether a reduction sums each row and keeps the sums as a matrix of one column."""
     axes = _whole_numbers(reduces.input_value(1))
     return axes in ([_ROWS], [_ROWS - _RANK]) and bool(reduces.get_attributes()["keep_dims"])
 

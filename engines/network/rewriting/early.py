@@ -39,7 +39,7 @@ class KnowsEarly(ABC):
 
 
 class TakesEarly(ABC):
-    """A `Graph` that may be given `EARLY` as one of its inputs, and then computes none of it."""
+    """A `Graph` that skips its first layers where their output is given as the input `EARLY`."""
 
     @abstractmethod
     def first_layers(self) -> list[Tensor]:
@@ -47,7 +47,7 @@ class TakesEarly(ABC):
 
 
 def alike(some: list[Tensor], others: list[Tensor]) -> bool:
-    """Whether these are the weights of the same layers, nearly; none are none's."""
+    """Whether two lists of weights are nearly the same layers'; False where there are none."""
     pairs = zip(some, others, strict=False)
     return 0 < len(some) == len(others) and all(
         one.size == other.size and bool(np.abs(one - other).max() <= _ALIKE * np.abs(one).max())

@@ -258,7 +258,7 @@ class LoadController:
         return self._judge_from_s is not None and now_s >= self._judge_from_s + seconds
 
     def _stutters(self, seen: Sequence[_Seen]) -> list[bool]:
-        """Which of these frames came so much later than others that it shows."""
+        """Which frames a viewer sees stutter: clearly late ones, and ones with frames lost before them."""
         bound_s = max(self.options.stutter * self.limit_s, self.period_s)
         if any(one.latency_s > bound_s for one in seen):
             quick_s = sorted(one.latency_s for one in seen)[len(seen) // 10]

@@ -138,7 +138,7 @@ PICTURES: dict[str, Callable[[Path], ClassicPictures]] = {"nir": NirPictures, "t
 
 
 class ClassicTraining:
-    """A run that repeats from its seed and resumes as if it had not stopped.
+    """A run that repeats from its seed and resumes exactly.
 
     Args:
         name: of METHODS.

@@ -149,7 +149,7 @@ def corner_around(hole: np.ndarray, random: np.random.Generator) -> tuple[int, i
 
 
 class RepairTraining:
-    """A run that repeats from its seed and resumes as if it had not stopped.
+    """A run that repeats from its seed and resumes exactly.
 
     Args:
         name: of METHODS.

@@ -113,7 +113,7 @@ def _measure(
 
 
 def _trusted(path: Path, folder: Path) -> Path:
-    """The picture as a set that says of it that it stands still."""
+    """The picture as a reference set that is marked as standing still."""
     made = folder / f"{path.stem}.toml"
     save_references(made, [replace(read_picture(path), still=True)])
     return made

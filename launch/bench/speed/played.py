@@ -114,8 +114,9 @@ class PlayedCamera:
         self.left_out = 0
 
     def shown_to(self, command: list[str], count: int, about: str, environment: dict[str, str]) -> str:
-        """What a command has logged that was given so many frames, less those left out, at their pace; it is
-        ended then, since a live source that ends is waited for.
+        """Play so many frames to a command at their pace, end it, and return its log.
+
+        It is ended by a signal: a run waits for a live source that ends.
 
         Raises:
             ConfigError: it failed, or does not end.

@@ -70,7 +70,7 @@ class Retention:
 
 
 def _facts(files: list[Path]) -> list[tuple[Path, os.stat_result]]:
-    """Of those that are there: the thread that finishes a file deletes others, and so may a cleaner."""
+    """Size and time of each file that still exists: files may be deleted meanwhile, by us or by a cleaner."""
     found = []
     for path in files:
         with contextlib.suppress(FileNotFoundError):

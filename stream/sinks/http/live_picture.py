@@ -20,7 +20,7 @@ MOST_VIEWERS = 32
 
 
 def with_square_pixels(picture: NDArray[np.uint8], aspect: Fraction) -> NDArray[np.uint8]:
-    """The picture, wider or higher so that it looks as with such pixels; itself where they are squares.
+    """The picture stretched to square pixels; itself where its pixels are square.
 
     Args:
         picture: (H, W) luma or (H, W, 3) R'G'B'.

@@ -265,7 +265,7 @@ def _encoder_configuration(one: Profile, element: str) -> str:
 
 
 def _encoder_options(asked: Asked) -> str:
-    """What can be chosen of an encoder: what it is, and nothing else. Recorders ask before they show it."""
+    """An encoder's options: only what it has now can be chosen. Recorders ask before they show it."""
     one = asked.profiles[0]  # where nothing is named
     if asked.text("ConfigurationToken"):
         one = asked.of_configuration("encoder")
