@@ -1,6 +1,15 @@
-"""Arrays in, arrays out: palettes, networks, training, runtimes, temporal smoothing.
+"""Arrays in, arrays out: the engines that color infrared pictures, with no video around them.
 
-The public names below are imported when they are asked for, and what they need with them.
+    from irchroma.engines import open_colorizer
+
+    colorizer = open_colorizer("nir:fast")
+    colorizer.submit(luma, pts_ns)  # (H, W) uint8, and its time in nanoseconds
+    rgb = colorizer.collect().rgb  # (H, W, 3) uint8
+    colorizer.close()
+
+`open_colorizer` takes the names of the command line (`thermal:best`, `palette:ironbow`); `NeuralColorizer`
+and `PaletteColorizer` are the two kinds of engine, with all their options. What fails is an `EngineError`.
+A public name is imported, with what it needs, when it is asked for.
 """
 
 from __future__ import annotations

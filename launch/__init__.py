@@ -1,1 +1,4 @@
-"""The command line, configuration and wiring of irchroma."""
+"""The program `irchroma`: its command line, its configuration, and how a run is put together.
+
+Python programs use `irchroma.engines` and `irchroma.stream`; nothing in here is meant for them.
+"""

@@ -1,6 +1,15 @@
-"""Frames in, frames out, and the loop between; the only folder that knows GStreamer.
+"""Frames in, frames out, and the loop between them; the only folder that knows GStreamer.
 
-The public names below are imported when they are asked for, and what they need with them.
+    from irchroma.engines import open_colorizer
+    from irchroma.stream import Loop, LoopOptions, SinkWriter, ViewComposer, open_sink, open_source
+
+    source, writer = open_source("night.mp4"), SinkWriter(open_sink("color.mp4"), "color.mp4")
+    loop = Loop(source, lambda info: open_colorizer("nir"), ViewComposer(), [writer], LoopOptions())
+    loop.run()
+
+Sources and sinks are named as on the command line; `open_source(..).read()` gives the `Frame`s one by one.
+`MemorySource` and `MemorySink` are for tests of your own. What fails is a `StreamError`.
+A public name is imported, with what it needs, when it is asked for.
 """
 
 from __future__ import annotations
