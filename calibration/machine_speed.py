@@ -35,10 +35,7 @@ _SUFFIX = {"h264": ".mp4", "vp9": ".webm", "vp8": ".webm"}
 
 
 def measure_codecs(
-    size: tuple[int, int],
-    rate: Fraction,
-    lumas: Sequence[NDArray[np.uint8]],
-    note: Callable[[str], None],
+    size: tuple[int, int], rate: Fraction, lumas: Sequence[NDArray[np.uint8]], note: Callable[[str], None]
 ) -> tuple[list[tuple[str, float]], list[str]]:
     """Encode the frames with each encoder, and decode what the first of them wrote.
 

@@ -20,13 +20,7 @@ import numpy as np
 from irchroma.engines.errors import EngineUnavailable
 from irchroma.engines.network.network import NetworkOptions, Tensor, Tensors
 from irchroma.engines.network.rewriting.cells import cut_to_cells, in_cells, on_pixels, shapes_in_cells
-from irchroma.engines.network.rewriting.early import (
-    EARLY,
-    KnowsEarly,
-    TakesEarly,
-    early_port,
-    layers_before,
-)
+from irchroma.engines.network.rewriting.early import EARLY, KnowsEarly, TakesEarly, early_port, layers_before
 from irchroma.engines.network.rewriting.enlarging import before_enlarging, enlarged
 from irchroma.engines.network.rewriting.softmax import spare_softmax
 

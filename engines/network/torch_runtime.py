@@ -46,11 +46,7 @@ class TorchNetwork:
     lanes = 1
 
     def __init__(
-        self,
-        path: Path,
-        options: NetworkOptions,
-        device: str = "cpu",
-        channels_last: bool | None = None,
+        self, path: Path, options: NetworkOptions, device: str = "cpu", channels_last: bool | None = None
     ) -> None:
         """Read the graph.
 

@@ -128,10 +128,7 @@ class NetworkBeside:
             return self._call is None
 
     def ask(
-        self,
-        network: Network,
-        luma: Callable[[], Tensor],
-        finish: Callable[[tuple[Tensor, Tensor]], Answer],
+        self, network: Network, luma: Callable[[], Tensor], finish: Callable[[tuple[Tensor, Tensor]], Answer]
     ) -> None:
         """Begin a call; only where `idle`.
 

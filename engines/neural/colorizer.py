@@ -141,12 +141,7 @@ class NeuralColorizer:
             self._beside.prepare(PreparedNetwork(self.network), first)
 
     def submit(
-        self,
-        luma: Luma,
-        pts_ns: int,
-        *,
-        counts: NDArray[np.uint16] | None = None,
-        held: bool = False,
+        self, luma: Luma, pts_ns: int, *, counts: NDArray[np.uint16] | None = None, held: bool = False
     ) -> None:
         """Color one frame; see `irchroma.stream.protocols.Colorizer.submit`."""
         with frame_turns().turn():

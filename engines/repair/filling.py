@@ -114,11 +114,7 @@ class Filling:
             self.fill_from_borders(luma, holes.thin)
 
     def fill_wide(
-        self,
-        luma: Plane,
-        holes: Holes,
-        windows: Sequence[Window],
-        seen: NDArray[np.bool_] | None = None,
+        self, luma: Plane, holes: Holes, windows: Sequence[Window], seen: NDArray[np.bool_] | None = None
     ) -> None:
         """Fill the holes of some windows in place, by the network, blended with their borders.
 
@@ -195,6 +191,5 @@ def _cut(picture: NDArray[np.generic], window: Window) -> NDArray[np.float32]:
         window.left + window.side - right,
     )
     return cast(
-        NDArray[np.float32],
-        cv2.copyMakeBorder(np.ascontiguousarray(part), *borders, cv2.BORDER_REFLECT_101),
+        NDArray[np.float32], cv2.copyMakeBorder(np.ascontiguousarray(part), *borders, cv2.BORDER_REFLECT_101)
     )

@@ -176,8 +176,7 @@ class Training:
         groups = [{"params": encoder, "share": 0.3}, {"params": others, "share": 1.0}]
         self.optimizer = torch.optim.AdamW(groups, lr=options.rate, weight_decay=0.02)
         self.objective = Objective(
-            ChromaClasses(chroma_histogram(recipe.colors()), options.balance).to(self.device),
-            options.weights,
+            ChromaClasses(chroma_histogram(recipe.colors()), options.balance).to(self.device), options.weights
         )
         self.step, self.spent = 0, 0.0
         self.steps = options.steps

@@ -298,9 +298,5 @@ def _ffmpeg(words: list[str], given: bytes | None = None) -> bytes:
         raise EngineUnavailable("streams are damaged with ffmpeg, which is not here: install it")
     command = [program, "-v", "quiet", "-y", *words]
     return subprocess.run(
-        command,
-        input=b"" if given is None else given,
-        capture_output=True,
-        check=False,
-        timeout=300,
+        command, input=b"" if given is None else given, capture_output=True, check=False, timeout=300
     ).stdout

@@ -96,8 +96,7 @@ def parse_boson(rows: Counts) -> CameraTelemetry:
     """Telemetry of a Boson: (2, W) uint16, the rows above the picture (640x514, 320x258)."""
     first = rows[0]
     return CameraTelemetry(
-        frame_counter=int(first[42]) << 16 | int(first[43]),
-        uptime_ms=int(first[140]) << 16 | int(first[141]),
+        frame_counter=int(first[42]) << 16 | int(first[43]), uptime_ms=int(first[140]) << 16 | int(first[141])
     )
 
 

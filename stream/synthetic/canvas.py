@@ -133,14 +133,7 @@ class Canvas:
         return canvas
 
     def paint(
-        self,
-        patch: Patch,
-        transform: Plane,
-        *,
-        sun: float,
-        sky: float,
-        depth: Plane | float,
-        label: int,
+        self, patch: Patch, transform: Plane, *, sun: float, sky: float, depth: Plane | float, label: int
     ) -> None:
         """Lay a patch on the canvas.
 

@@ -130,10 +130,7 @@ class ChengNetwork(nn.Module):
         """(N, 93, H, W) features and the (N, 12) global descriptor."""
         shares = torch.softmax(self.semantic(luma).detach(), dim=1)
         places = functional.interpolate(shares, size=[luma.shape[2], luma.shape[3]], mode="bilinear")
-        return (
-            torch.cat([self.patch(luma - 0.5), self.daisy(luma), places], dim=1),
-            shares.mean((2, 3)),
-        )
+        return (torch.cat([self.patch(luma - 0.5), self.daisy(luma), places], dim=1), shares.mean((2, 3)))
 
     def cluster(self, descriptor: Tensor) -> Tensor:
         """(N, 12) -> (N, CLUSTERS) shares, all but one of them about 0."""

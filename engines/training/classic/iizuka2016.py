@@ -33,9 +33,7 @@ AB_SPAN = 220.0
 def _conv(before: int, after: int, step: int = 1) -> nn.Sequential:
     """3x3, batch normalization, ReLU (section 4: batch normalization throughout)."""
     return nn.Sequential(
-        nn.Conv2d(before, after, 3, step, padding=1, bias=False),
-        nn.BatchNorm2d(after),
-        nn.ReLU(inplace=True),
+        nn.Conv2d(before, after, 3, step, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)
     )
 
 

@@ -25,8 +25,7 @@ _KNEE = 6.0 / 29.0  # CIE 15:2004, 8.2.1.1
 def _mix(planes: Tensor, matrix: tuple[tuple[float, ...], ...]) -> Tensor:
     """(N, 3, H, W) times a 3 x 3 matrix."""
     return torch.cat(
-        [sum(weight * planes[:, i : i + 1] for i, weight in enumerate(row)) for row in matrix],
-        dim=1,
+        [sum(weight * planes[:, i : i + 1] for i, weight in enumerate(row)) for row in matrix], dim=1
     )
 
 

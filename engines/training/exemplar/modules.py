@@ -55,12 +55,7 @@ class MultiReceptive(nn.Module):
         kernels = [(3, dilation) for dilation in DILATIONS] + [(LARGE_PX, 1)]
         self.branches = nn.ModuleList(
             nn.Conv2d(
-                channels,
-                channels,
-                side,
-                padding=dilation * (side // 2),
-                dilation=dilation,
-                groups=channels,
+                channels, channels, side, padding=dilation * (side // 2), dilation=dilation, groups=channels
             )
             for side, dilation in kernels
         )

@@ -15,10 +15,7 @@ def add_network_arguments(parser: argparse.ArgumentParser, beside: str = "") -> 
     add("--engine", default="nir", metavar="E", help="nir, nir:best, thermal, thermal:best (nir:fast)")
     add("--out", type=Path, required=True, metavar="FILE.onnx", help=f"the network{beside}")
     add(
-        "--weights",
-        type=Path,
-        metavar="FILE.onnx",
-        help="a float network to begin with (the one that ships)",
+        "--weights", type=Path, metavar="FILE.onnx", help="a float network to begin with (the one that ships)"
     )
 
 
