@@ -105,13 +105,7 @@ class DamagedBlocks:
         before, whole, earlier = self._before, self._whole, self._earlier
         self._before = self._whole = pixels
         self._earlier, self.lasting = whole, None
-        share = None if damaged_from == 1.0 else damaged_from
-        if damaged_from is not None and not self._told:  # it may have been of a frame that was left out
-            share = damaged_from % 1.0
-        if self._told and damaged_from is None:
-            self._forget()
-        self._told = damaged_from is not None
-        self._blind &= self._told
+        share = self._listen(damaged_from)
         if before is None or whole is None or before.shape != pixels.shape or min(pixels.shape) < 64:
             self._forget()
             return None
@@ -126,27 +120,51 @@ class DamagedBlocks:
         if share is not None and share > 1.0 - MOST:  # enough is left to tell another scene by
             unknown = _from_row(pixels, int(share * pixels.shape[0]))
         moved = self._moved(before, pixels, whole, unknown)
-        if moved is not None and copied is None:
-            found = _new_in(moved[0], pixels, earlier)
-            if share is not None or (self._told and found.any()):
-                first = int(np.argmax(found.any(1))) * BLOCK_PX if share is None else share * pixels.shape[0]
-                suspect = _from_row(pixels, int(first))
-                self._first = min(self._first, int(np.argmax(suspect[:, 0])))
-                moved = self._moved(before, pixels, whole, suspect) or moved
-                found |= _off_in(suspect, self._least_off(before, whole, pixels, moved[0]))
-        elif moved is not None and copied is not None:
+        if moved is None and share is not None:  # nothing of this scene
+            self._speed = max(self._speed, self._speed_of(earlier, before))
+            return self._all_of(whole, pixels)
+        if moved is None:  # another scene
+            self._forget()
+            return None
+        past = earlier, before, whole
+        if copied is None:
+            found, moved = self._drawn_wrong(share, moved, pixels, past)
+        else:
             found = copied[0]
             shift = np.array([[1, 0, copied[1][0]], [0, 1, copied[1][1]]], np.float32)
             went = cv2.warpAffine(whole, shift, whole.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
             moved = np.where(_pixels_of(found, pixels.shape), went, moved[0]), moved[1]
             found = np.asarray(found | _new_in(moved[0], pixels, earlier), bool)
-        if moved is None:  # another scene, or nothing of this one
-            if share is not None:
-                self._speed = max(self._speed, self._speed_of(earlier, before))
-                return self._all_of(whole, pixels)
+        return self._followed(found, moved, pixels, past)
+
+    def _listen(self, damaged_from: float | None) -> float | None:
+        """From which share of the rows on the decoder says that this very frame is made up; None: nowhere."""
+        share = None if damaged_from == 1.0 else damaged_from
+        if damaged_from is not None and not self._told:  # it may have been of a frame that was left out
+            share = damaged_from % 1.0
+        if self._told and damaged_from is None:
             self._forget()
-            return None
-        return self._followed(found, moved, pixels, (earlier, before, whole))
+        self._told = damaged_from is not None
+        self._blind &= self._told
+        return share
+
+    def _drawn_wrong(
+        self,
+        share: float | None,
+        moved: tuple[Luma, Luma],
+        pixels: Luma,
+        past: tuple[Luma | None, Luma, Luma],
+    ) -> tuple[Blocks, tuple[Luma, Luma]]:
+        """Blocks that are not as the scene's motion lets expect, and that motion without what is suspect."""
+        earlier, before, whole = past
+        found = _new_in(moved[0], pixels, earlier)
+        if share is not None or (self._told and found.any()):
+            first = int(np.argmax(found.any(1))) * BLOCK_PX if share is None else share * pixels.shape[0]
+            suspect = _from_row(pixels, int(first))
+            self._first = min(self._first, int(np.argmax(suspect[:, 0])))
+            moved = self._moved(before, pixels, whole, suspect) or moved
+            found |= _off_in(suspect, self._least_off(before, whole, pixels, moved[0]))
+        return found, moved
 
     def _followed(
         self, found: Blocks, moved: tuple[Luma, Luma], pixels: Luma, before: tuple[Luma | None, Luma, Luma]

@@ -75,10 +75,7 @@ class SceneChooser:
         elif self._before_s is not None and at_s - self._before_s > UNSEEN_S:
             self._forget()
         self._before_s = at_s
-        own = scores.get(self.chosen, 0.0) if self.chosen is not None else 0.0
-        best = max(scores.values(), default=0.0)
-        unfit = self.chosen is not None and own < options.alike - options.slack
-        beaten = best >= options.alike and (self.chosen is None or best - own >= options.clearly)
+        unfit, beaten = self._judged(scores)
         if not unfit and not beaten:
             if self.chosen is not None:
                 self._fresh = False
@@ -91,14 +88,27 @@ class SceneChooser:
             self._totals[key] = self._totals.get(key, 0.0) + score
         if at_s - self._since_s < (options.settle_s if self._fresh else options.lasting_s) or self._looks < 2:
             return None
-        means = {key: total / self._looks for key, total in self._totals.items()}
+        fit = self._fit(unfit)
         self._forget()
+        return fit if fit or unfit else None
+
+    def _judged(self, scores: Mapping[str, float]) -> tuple[bool, bool]:
+        """Whether the picture in use no longer suits, and whether another is clearly better."""
+        options, best = self.options, max(scores.values(), default=0.0)
+        if self.chosen is None:
+            return False, best >= options.alike
+        own = scores.get(self.chosen, 0.0)
+        beaten = best >= options.alike and best - own >= options.clearly
+        return own < options.alike - options.slack, beaten
+
+    def _fit(self, unfit: bool) -> list[str]:
+        """The others that suit, the best first; only clearly better ones where the one in use suits too."""
+        means = {key: total / self._looks for key, total in self._totals.items()}
         if not unfit and self.chosen is not None:
-            means = {key: mean for key, mean in means.items() if mean - means[self.chosen] >= options.clearly}
-        fit = sorted((key for key in means if means[key] >= options.alike), key=lambda key: -means[key])
-        if not fit and not unfit:
-            return None
-        return [key for key in fit if key != self.chosen]
+            own, clearly = means[self.chosen], self.options.clearly
+            means = {key: mean for key, mean in means.items() if mean - own >= clearly}
+        fit = [key for key in means if means[key] >= self.options.alike and key != self.chosen]
+        return sorted(fit, key=lambda key: -means[key])
 
     def take(self, key: str | None) -> None:
         """This one is in use from now on, or none."""
