@@ -74,13 +74,13 @@ def one_line(error: Exception) -> str:
 
 
 class CommandTable:
-    """Named commands, each a module with `EXAMPLE`, `add_arguments(parser)` and `run(args) -> int`.
+    """Named commands, each a module of ours with `EXAMPLE`, `add_arguments(parser)` and `run(args) -> int`.
 
     Only the module of the command that is named is imported, so that every start is quick.
 
     Args:
         dest: what a choice is called: `command`, `measurement` ...
-        commands: name -> (module, summary).
+        commands: name -> (module below `irchroma.launch`, summary).
         default: what is meant where none is named; None where one must be.
     """
 
@@ -100,7 +100,7 @@ class CommandTable:
                 description=f"{summary[0].upper()}{summary[1:]}.",
                 formatter_class=argparse.RawDescriptionHelpFormatter,
             )
-            made.belongs_to(self.dest, module)
+            made.belongs_to(self.dest, f"irchroma.launch.{module}")
         if isinstance(parser, OneLineParser):
             parser.table = self
 

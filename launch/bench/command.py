@@ -18,67 +18,46 @@ BENCHES = CommandTable(
     "bench",
     {
         "archive": (
-            "irchroma.launch.archive.seams",
+            "archive.seams",
             "an archive by several workers against one run: pictures, times, seams, speed",
         ),
-        "auto": (
-            "irchroma.launch.bench.speed.auto",
-            "a live run by --auto while other processes load the machine",
-        ),
-        "live": (
-            "irchroma.launch.bench.speed.live",
-            "whole runs against gst-launch, and a live source's latency",
-        ),
-        "cameras": (
-            "irchroma.launch.bench.speed.cameras",
-            "several cameras at once, with shared and separate networks",
-        ),
+        "auto": ("bench.speed.auto", "a live run by --auto while other processes load the machine"),
+        "live": ("bench.speed.live", "whole runs against gst-launch, and a live source's latency"),
+        "cameras": ("bench.speed.cameras", "several cameras at once, with shared and separate networks"),
         "cpu": (
-            "irchroma.launch.bench.speed.cpu",
+            "bench.speed.cpu",
             "stages, files and live cameras on the CPU, instructions masked too, beside an older checkout",
         ),
         "element": (
-            "irchroma.launch.gstreamer.overhead",
+            "gstreamer.overhead",
             "the GStreamer element beside its engine alone and a pipeline without it",
         ),
         "exemplars": (
-            "irchroma.launch.bench.color.exemplars",
+            "bench.color.exemplars",
             "pairs colored by a reference: network, geometry, statistics; other scenes; cost",
         ),
-        "gpu": (
-            "irchroma.launch.bench.gpu.command",
-            "the GPU path: parity, frames a second, latency, each step",
-        ),
-        "quality": (
-            "irchroma.launch.bench.color.quality",
-            "every engine and size on pairs, and a plot of quality over time",
-        ),
+        "gpu": ("bench.gpu.command", "the GPU path: parity, frames a second, latency, each step"),
+        "quality": ("bench.color.quality", "every engine and size on pairs, and a plot of quality over time"),
         "reference": (
-            "irchroma.launch.bench.color.reference",
+            "bench.color.reference",
             "a fixed camera's own color pictures as its reference: gain, and ghosts",
         ),
         "references": (
-            "irchroma.launch.bench.color.references",
+            "bench.color.references",
             "how often a scene's color picture is found for its infrared frame",
         ),
-        "repair": (
-            "irchroma.launch.bench.color.repair",
-            "methods of repair on pictures and clips, and a frame's time",
-        ),
+        "repair": ("bench.color.repair", "methods of repair on pictures and clips, and a frame's time"),
         "service": (
-            "irchroma.launch.bench.service.command",
+            "bench.service.command",
             "page and RTSP with viewers who come and go, changes at random, a camera that dies",
         ),
-        "soak": ("irchroma.launch.bench.speed.soak", "memory over a long run with clients coming and going"),
-        "start": ("irchroma.launch.bench.speed.start", "from the command to the first picture"),
+        "soak": ("bench.speed.soak", "memory over a long run with clients coming and going"),
+        "start": ("bench.speed.start", "from the command to the first picture"),
         "twins": (
-            "irchroma.launch.bench.eight_bit.twins",
+            "bench.eight_bit.twins",
             "8-bit twins beside their float networks: CPU time, instructions masked too, and colors",
         ),
-        "temporal": (
-            "irchroma.launch.bench.color.temporal",
-            "flicker, quality and cost of the temporal stage",
-        ),
+        "temporal": ("bench.color.temporal", "flicker, quality and cost of the temporal stage"),
     },
     default="live",
 )

@@ -14,32 +14,20 @@ EXAMPLE = "irchroma calibrate reference day1.jpg day2.jpg --out yard.toml"
 MEASUREMENTS = CommandTable(
     "measurement",
     {
-        "bad-pixels": (
-            "irchroma.launch.commands.calibrate.bad_pixels",
-            "find dead, stuck and blinking pixels",
-        ),
+        "bad-pixels": ("commands.calibrate.bad_pixels", "find dead, stuck and blinking pixels"),
         "burn-in": (
-            "irchroma.launch.commands.calibrate.burn_in",
+            "commands.calibrate.burn_in",
             "find burnt-in text, logos and scratches, for run --repair",
         ),
-        "color": ("irchroma.launch.commands.calibrate.color", "tune a network to a camera by its own pairs"),
+        "color": ("commands.calibrate.color", "tune a network to a camera by its own pairs"),
         "confidence": (
-            "irchroma.launch.commands.calibrate.confidence",
+            "commands.calibrate.confidence",
             "hold a network's confidence against pictures with a known color",
         ),
-        "nuc": ("irchroma.launch.commands.calibrate.nuc", "measure the non-uniformity of a sensor"),
-        "precision": (
-            "irchroma.launch.commands.calibrate.precision",
-            "make an 8-bit network from your own frames",
-        ),
-        "reference": (
-            "irchroma.launch.commands.calibrate.reference",
-            "collect the scene's real color by day",
-        ),
-        "speed": (
-            "irchroma.launch.commands.calibrate.speed",
-            "the best settings that keep a rate on this machine",
-        ),
+        "nuc": ("commands.calibrate.nuc", "measure the non-uniformity of a sensor"),
+        "precision": ("commands.calibrate.precision", "make an 8-bit network from your own frames"),
+        "reference": ("commands.calibrate.reference", "collect the scene's real color by day"),
+        "speed": ("commands.calibrate.speed", "the best settings that keep a rate on this machine"),
     },
 )
 
