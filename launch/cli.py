@@ -27,7 +27,7 @@ COMMANDS = CommandTable(
         "evaluate": ("commands.evaluate", "measure an engine on infrared and color pairs"),
         "find": ("commands.find", "find cameras on the network and at this machine"),
         "flicker": ("commands.flicker", "measure how much a video's color flickers"),
-        "engines": ("commands.engines", "list, build and inspect engines"),
+        "engines": ("commands.engines.command", "list, build and inspect engines"),
         "train": ("commands.train", "train a network from pairs"),
         "calibrate": ("commands.calibrate.command", "measure a camera, a scene or this machine"),
         "references": (

@@ -16,37 +16,26 @@ from typing import cast
 import cv2
 import numpy as np
 
+from irchroma.engines.repair.blocks import (
+    LEFT_LEVELS,
+    error_of,
+    from_row,
+    new_in,
+    off_in,
+    pixels_of,
+    run_of,
+    what_is_left,
+)
 from irchroma.engines.repair.carrying import continued, small_picture
 from irchroma.engines.repair.mask import Mask
-from irchroma.engines.repair.walls import (
-    BLOCK_PX,
-    FEWEST_BLOCKS,
-    Blocks,
-    Luma,
-    Plane,
-    block_means,
-    new_damage,
-    suspicious,
-)
+from irchroma.engines.repair.walls import BLOCK_PX, Blocks, Luma, Plane, block_means, suspicious
 from irchroma.engines.temporal.cuts import is_cut
 from irchroma.engines.temporal.motion import MotionEstimator, pixel_grid
 
 FEWEST_COPIES, LEAST_CONTRAST = 24, 6.0
 """Blocks that are copied, with so many gray levels between their darkest and brightest pixel."""
-RUN_SHARE, STRAY_SHARE = 0.97, 0.1
-"""Of a row of blocks that is copied; of the blocks beside the copied rows, that may stand still too."""
 COPIED_PX = 0.8
 """Motion from which a copy is wrong, pixels a frame."""
-SMOOTH_PX = 1.0
-"""What is followed from frame to frame is compared this smoothly."""
-LEFT_LEVELS = 4.0
-"""Gray levels that what is followed is still off."""
-LEAST_LEVELS = 3.0
-"""The same where damage is known to be, and the picture has little noise: three times the usual error."""
-UNLIKE = 0.6
-"""Of two errors, the smaller by so much says what a block looks like."""
-MADE_UP = 0.4
-"""Share of what a decoder says that it has made up from which it is made up badly, if so much is off."""
 STILL_A_PICTURE = 0.5
 """Share of its contrast that a picture keeps in a camera's gain jump."""
 SHIFT_PX = 0.3
@@ -118,7 +107,7 @@ class DamagedBlocks:
             return None
         unknown = self._left if self._told else None
         if share is not None and share > 1.0 - MOST:  # enough is left to tell another scene by
-            unknown = _from_row(pixels, int(share * pixels.shape[0]))
+            unknown = from_row(pixels, int(share * pixels.shape[0]))
         moved = self._moved(before, pixels, whole, unknown)
         if moved is None and share is not None:  # nothing of this scene
             self._speed = max(self._speed, self._speed_of(earlier, before))
@@ -133,8 +122,8 @@ class DamagedBlocks:
             found = copied[0]
             shift = np.array([[1, 0, copied[1][0]], [0, 1, copied[1][1]]], np.float32)
             went = cv2.warpAffine(whole, shift, whole.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
-            moved = np.where(_pixels_of(found, pixels.shape), went, moved[0]), moved[1]
-            found = np.asarray(found | _new_in(moved[0], pixels, earlier), bool)
+            moved = np.where(pixels_of(found, pixels.shape), went, moved[0]), moved[1]
+            found = np.asarray(found | new_in(moved[0], pixels, earlier), bool)
         return self._followed(found, moved, pixels, past)
 
     def _listen(self, damaged_from: float | None) -> float | None:
@@ -157,13 +146,13 @@ class DamagedBlocks:
     ) -> tuple[Blocks, tuple[Luma, Luma]]:
         """Blocks that are not as the scene's motion lets expect, and that motion without what is suspect."""
         earlier, before, whole = past
-        found = _new_in(moved[0], pixels, earlier)
+        found = new_in(moved[0], pixels, earlier)
         if share is not None or (self._told and found.any()):
             first = int(np.argmax(found.any(1))) * BLOCK_PX if share is None else share * pixels.shape[0]
-            suspect = _from_row(pixels, int(first))
+            suspect = from_row(pixels, int(first))
             self._first = min(self._first, int(np.argmax(suspect[:, 0])))
             moved = self._moved(before, pixels, whole, suspect) or moved
-            found |= _off_in(suspect, self._least_off(before, whole, pixels, moved[0]))
+            found |= off_in(suspect, self._least_off(before, whole, pixels, moved[0]))
         return found, moved
 
     def _followed(
@@ -175,8 +164,8 @@ class DamagedBlocks:
             if self._told:
                 off = self._least_off(before[1], before[2], pixels, expected)
             else:
-                off = _error(expected, pixels)
-            left = _what_is_left(self._left, off, _error(drawn, pixels), self._told)
+                off = error_of(expected, pixels)
+            left = what_is_left(self._left, off, error_of(drawn, pixels), self._told)
             left[: self._first if self._told else 0] = False
             found = np.asarray(found | left, bool)
         self._frames += 1
@@ -188,7 +177,7 @@ class DamagedBlocks:
         if self._left is None:
             self._speed = self._speed_of(before[0], before[1])
         self._left = found
-        mask = _pixels_of(found, pixels.shape)
+        mask = pixels_of(found, pixels.shape)
         self._whole = np.where(mask, expected, pixels)
         return mask
 
@@ -198,7 +187,7 @@ class DamagedBlocks:
         All of the picture is masked until it looks as before. Decoders conceal a lost picture by a flat
         value, over which later pictures draw only what changes.
         """
-        if np.mean(_error(whole, pixels) < LEFT_LEVELS) > MOST:  # it has come back
+        if np.mean(error_of(whole, pixels) < LEFT_LEVELS) > MOST:  # it has come back
             self._forget()
             return None
         self._went += self._speed
@@ -224,7 +213,7 @@ class DamagedBlocks:
             level = 0  # a camera's gain jumps; what a decoder has grayed out is no such jump
             if seen.std() > STILL_A_PICTURE * there.std():
                 level = round(float(np.median(seen - there)))
-            errors.append(_error(np.clip(one + np.int16(level), 0, 255).astype(np.uint8), pixels))
+            errors.append(error_of(np.clip(one + np.int16(level), 0, 255).astype(np.uint8), pixels))
         off = np.minimum(errors[0], errors[-1])
         slopes = cv2.morphologyEx(expected, cv2.MORPH_GRADIENT, np.ones((2, 2), np.uint8))
         return np.asarray(np.maximum(off - SHIFT_PX * block_means(slopes), 0.0), np.float32)
@@ -244,7 +233,7 @@ class DamagedBlocks:
 
         The motion is (x, y) in pixels, from the frame before to this one.
         """
-        same = _run_of(block_means(cv2.absdiff(before, now)) == 0.0)
+        same = run_of(block_means(cv2.absdiff(before, now)) == 0.0)
         if earlier is None or not FEWEST_COPIES <= np.count_nonzero(same) <= MOST * same.size:
             return None
         kernel = np.ones((BLOCK_PX, BLOCK_PX), np.uint8)
@@ -290,7 +279,7 @@ class DamagedBlocks:
         small = [np.asarray(np.rint(small_picture(one)), np.uint8) for one in (whole, now)]
         known = np.ones(small[0].shape, bool)
         if unknown is not None:
-            wide = cv2.resize(_pixels_of(unknown, now.shape).astype(np.uint8), small[0].shape[::-1],
+            wide = cv2.resize(pixels_of(unknown, now.shape).astype(np.uint8), small[0].shape[::-1],
                               interpolation=cv2.INTER_NEAREST)  # fmt: skip
             known = cv2.dilate(wide, np.ones((5, 5), np.uint8)) == 0
             small[1] = np.where(known, small[1], small[0])
@@ -315,90 +304,5 @@ class DamagedBlocks:
         # Where the flow was led astray by the damage itself, no motion may explain more.
         stays = cv2.blur(cv2.absdiff(now, whole), (9, 9)) < cv2.blur(cv2.absdiff(now, expected), (9, 9))
         if unknown is not None:
-            stays &= ~_pixels_of(unknown, now.shape)
+            stays &= ~pixels_of(unknown, now.shape)
         return np.where(stays, whole, expected), np.where(stays, before, drawn)
-
-
-def _run_of(same: Blocks) -> Blocks:
-    """(h, w) the blocks that stand still where they do from one place of the picture's scan to another.
-
-    A decoder that has lost its place copies all of what follows; an encoder that saves bits leaves out what
-    changes least, here and there. None where more than a few stand still elsewhere.
-    """
-    rows = np.flatnonzero(same.mean(1) >= RUN_SHARE)
-    run = np.zeros(same.shape, bool)
-    if not rows.size or rows[-1] - rows[0] + 1 > rows.size:
-        return run
-    reach = 2  # rows of blocks: a macroblock's, in which the run begins and ends
-    run[max(rows[0] - reach, 0) : rows[-1] + 1 + reach] = True
-    elsewhere = same & ~run
-    if np.count_nonzero(elsewhere) > STRAY_SHARE * int(np.count_nonzero(~run)):
-        return np.zeros(same.shape, bool)
-    return same & run
-
-
-def _new_in(expected: Luma, now: Luma, earlier: Luma | None) -> Blocks:
-    """(h, w) new damage; none where it is the scene of two frames ago, come back from a damage not seen."""
-    found = new_damage(expected, now)
-    if earlier is not None and found.any():
-        back = _error(earlier, now) < UNLIKE * _error(expected, now)
-        if np.count_nonzero(found & back) > 0.5 * np.count_nonzero(found):
-            found[:] = False
-    return found
-
-
-def _off_in(suspect: Blocks, off: Plane) -> Blocks:
-    """(h, w) blocks that are off by more than those that nothing is said against; none where few are.
-
-    What a decoder makes up well is left as it is: what is off in it are things that move, which must be seen.
-    """
-    usual = LEFT_LEVELS if suspect.all() else float(np.median(off[~suspect]))
-    found = suspect & _cleaned(off > np.clip(3.0 * usual, LEAST_LEVELS, LEFT_LEVELS))
-    return found if np.count_nonzero(found) > MADE_UP * np.count_nonzero(suspect) else np.zeros_like(found)
-
-
-def _from_row(pixels: Luma, row: int) -> Blocks:
-    """(h, w) all blocks from one or two macroblocks above a row of pixels on."""
-    suspect = np.zeros((pixels.shape[0] // BLOCK_PX, pixels.shape[1] // BLOCK_PX), bool)
-    suspect[max(row // (2 * BLOCK_PX) * 2 - 2, 0) :] = True
-    return suspect
-
-
-def _cleaned(blocks: Blocks) -> Blocks:
-    """(h, w) without gaps of a block, and without what is less than a macroblock."""
-    closed = cv2.morphologyEx(blocks.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=4)
-    large = stats[:, cv2.CC_STAT_AREA] >= FEWEST_BLOCKS
-    large[0] = False
-    return np.asarray(large[labels], bool)
-
-
-def _pixels_of(blocks: Blocks, size: tuple[int, ...]) -> Mask:
-    """(H, W) bool of (h, w) blocks; those that the picture cuts off are as those beside them."""
-    full = np.kron(blocks, np.ones((BLOCK_PX, BLOCK_PX), bool))
-    missing = [(0, size[axis] - full.shape[axis]) for axis in (0, 1)]
-    return np.asarray(np.pad(full, missing, mode="edge"), bool)
-
-
-def _what_is_left(left: Blocks, off: Plane, same: Plane, told: bool) -> Blocks:
-    """Blocks near the damage of the frame before that still look damaged, not as the scene should.
-
-    Args:
-        left: blocks that were damaged in the frame before.
-        off: error of each block against what is expected of the scene.
-        same: error of each block against what the frame before showed there.
-        told: the decoder says that the damage lasts; what was damaged and is off then counts as damaged.
-    """
-    near = cv2.dilate(left.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
-    grown = near & (off > LEFT_LEVELS) & (same < UNLIKE * off)
-    if told:
-        return _cleaned(grown | left & (off > 0.5 * LEFT_LEVELS))
-    if np.count_nonzero(left & (off < UNLIKE * same)) > np.count_nonzero(left & (same < UNLIKE * off)):
-        return np.zeros(left.shape, bool)  # drawn anew: what still differs has changed meanwhile
-    return np.asarray(grown, bool)
-
-
-def _error(other: Luma, now: Luma) -> Plane:
-    """(h, w) mean difference of each block, of both pictures smoothed a little."""
-    first, second = (cv2.GaussianBlur(one, (0, 0), SMOOTH_PX) for one in (other, now))
-    return block_means(cv2.absdiff(first, second))

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from tests import daytime_scene
 
 from irchroma.calibration.errors import CalibrationError
-from irchroma.calibration.overview import draw_references
 from irchroma.calibration.references import ReferenceCollector, ReferenceSetOptions
 from irchroma.engines.reference.pictures import load_references
 from irchroma.launch.cli import main
 from irchroma.launch.commands.calibrate import reference
+from irchroma.launch.commands.calibrate.overview import draw_references
 
 
 def passing_by(rgb: np.ndarray, number: int) -> np.ndarray:

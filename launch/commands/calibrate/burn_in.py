@@ -10,8 +10,8 @@ import numpy as np
 
 from irchroma.calibration.burn_in import BurnInFinder
 from irchroma.calibration.errors import CalibrationError
-from irchroma.calibration.overview import shown
 from irchroma.calibration.recordings import read_frames
+from irchroma.launch.commands.calibrate.overview import shown
 from irchroma.launch.progress import Progress
 from irchroma.launch.stills.picture_files import write_rgb
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.calibration.errors import CalibrationError
-from irchroma.calibration.overview import draw_uniformity
 from irchroma.calibration.recordings import read_frames
 from irchroma.calibration.uniformity import Uniformity, from_scene, is_uniform, one_point, two_point
+from irchroma.launch.commands.calibrate.overview import draw_uniformity
 from irchroma.launch.progress import Progress
 from irchroma.launch.stills.picture_files import write_rgb
 from irchroma.stream.sensor.correction import Correction

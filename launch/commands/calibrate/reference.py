@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.calibration.errors import CalibrationError
-from irchroma.calibration.overview import draw_references
 from irchroma.calibration.recordings import read_frames
 from irchroma.calibration.references import STILL_FROM, ReferenceCollector, ReferenceSetOptions
 from irchroma.engines.reference.pictures import PICTURES, Reference, read_picture, save_references
+from irchroma.launch.commands.calibrate.overview import draw_references
 from irchroma.launch.progress import Progress
 from irchroma.launch.stills.picture_files import write_rgb
 from irchroma.stream.sinks.open_sink import public

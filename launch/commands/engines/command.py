@@ -21,7 +21,7 @@ from irchroma.engines.network.eight_bit.twins import twin_path
 from irchroma.engines.network.onnx_summary import COUNTED_SIZE, inspect
 from irchroma.engines.network.weight_storage import averaged, save
 from irchroma.engines.palette.tables import PALETTES
-from irchroma.launch.commands.plans import add_build_arguments, build_plan, show_plan
+from irchroma.launch.commands.engines.plans import add_build_arguments, build_plan, show_plan
 from irchroma.launch.progress import Progress
 
 EXAMPLE = "irchroma engines list"
