@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from functools import partial
+from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -97,6 +97,7 @@ def answered(beside: ColorBeside) -> bool:
     return beside._beside.idle or beside._beside._ready()
 
 
+@cache
 def jump() -> float:
     """By how many levels the picture would change from one frame to the next with another network alone."""
     pictures = []
