@@ -20,9 +20,10 @@ from irchroma.launch.run.monitoring.notices import ServiceNotices, idle_since
 from irchroma.launch.run.outputs import places, require_outputs, require_recording, require_writable
 from irchroma.launch.run.process import set_up, settle_threads, spared_pauses, stop_on_signals, tune_process
 from irchroma.launch.run.settings import flags as run_flags
-from irchroma.launch.run.settings.options import load, require
+from irchroma.launch.run.settings.options import RunConfig, load, require
 from irchroma.launch.run.settings.passwords import explanation, masked, revealed
 from irchroma.launch.run.wiring import build_loop
+from irchroma.stream.loop.loop import Loop
 from irchroma.stream.remarks import remark, run_remarks
 
 log = logging.getLogger(__name__)
@@ -77,7 +78,35 @@ def run_with(args: argparse.Namespace, settings: dict[str, Any]) -> int:
         shown, left_out = masked(config)
         sys.stdout.write(explanation(left_out) + to_toml(shown))
         return 0
-    config = asked = revealed(config)
+    asked = revealed(config)
+    _require_runnable(asked, settings)
+    tune_process()
+    settle_threads(asked.neural.network.runtime, asked.neural.network.threads)
+    set_up(args.log, logging.WARNING if args.quiet else logging.INFO)
+    config, governor = asked, None
+    if asked.auto or not asked.fixed:
+        from irchroma.launch.run.automatic import prepare  # nothing that several cameras need
+
+        config, governor = prepare(asked, args.config, settings)
+    load_ahead(config)
+    monitor = Monitor(config, args.quiet, governor)
+    run_remarks.set(monitor.remarks)
+    for text in run_flags.unused(settings, [asked]):
+        remark(text)
+    reread = Reread(asked, lambda: revealed(load(args.config, dict(settings)))) if args.config else None
+    loop = monitor.loop = build_loop(config, stats=monitor.stats, governor=governor, reread=reread)
+    told_to_stop = stop_on_signals(loop.stop, (lambda: reread_all([reread])) if reread else None)
+    _turn(loop, monitor, told_to_stop)
+    monitor.require_clean()
+    if not told_to_stop:
+        return 0
+    if lacking := loop.cut_short() if loop.frames else "":
+        log.error("%s", lacking)
+    return 128 + told_to_stop[0] if lacking or not loop.frames else 0
+
+
+def _require_runnable(config: RunConfig, settings: dict[str, Any]) -> None:
+    """Raise where the settings are known not to run, before anything is opened."""
     require(config)
     run_flags.require_used(settings, [config])
     require_recording(config)
@@ -85,34 +114,20 @@ def run_with(args: argparse.Namespace, settings: dict[str, Any]) -> int:
     require_outputs(config)
     if config.output.stats != SHOWN:
         require_writable(config.output.stats, "--stats")
-    tune_process()
-    settle_threads(config.neural.network.runtime, config.neural.network.threads)
-    set_up(args.log, logging.WARNING if args.quiet else logging.INFO)
-    governor = None
-    if config.auto or not config.fixed:
-        from irchroma.launch.run.automatic import prepare  # nothing that several cameras need
 
-        config, governor = prepare(config, args.config, settings)
-    load_ahead(config)
-    monitor = Monitor(config, args.quiet, governor)
-    run_remarks.set(monitor.remarks)
-    for text in run_flags.unused(settings, [asked]):
-        remark(text)
-    reread = Reread(asked, lambda: revealed(load(args.config, dict(settings)))) if args.config else None
-    monitor.loop = build_loop(config, stats=monitor.stats, governor=governor, reread=reread)
-    told_to_stop = stop_on_signals(monitor.loop.stop, (lambda: reread_all([reread])) if reread else None)
+
+def _turn(loop: Loop, monitor: Monitor, told_to_stop: list[int]) -> None:
+    """Color until the source ends or a signal comes, watched by the monitor and the service manager."""
     monitor.health.start()
-    notices = ServiceNotices(
-        lambda: idle_since(monitor.loop.turned_s if monitor.loop else None), monitor.status
-    )
+    notices = ServiceNotices(lambda: idle_since(loop.turned_s), monitor.status)
     notices.start()
     failure: str | None = "unexpected end"
     try:
         with spared_pauses():
-            monitor.loop.run(monitor.on_frame)
+            loop.run(monitor.on_frame)
         failure = None
     except Exception as error:
-        if told_to_stop and not monitor.loop.frames:
+        if told_to_stop and not loop.frames:
             failure = None  # it was still waiting for its source
         else:
             failure = str(error) or type(error).__name__
@@ -120,12 +135,6 @@ def run_with(args: argparse.Namespace, settings: dict[str, Any]) -> int:
     finally:
         notices.stop()
         monitor.finish(failure)
-    monitor.require_clean()
-    if not told_to_stop:
-        return 0
-    if lacking := monitor.loop.cut_short() if monitor.loop.frames else "":
-        log.error("%s", lacking)
-    return 128 + told_to_stop[0] if lacking or not monitor.loop.frames else 0
 
 
 def _run_cameras(args: argparse.Namespace, settings: dict[str, Any]) -> int:
