@@ -8,6 +8,7 @@ and a distrust, of which float32 holds the exponentials.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,29 @@ _RANK, _ROWS, _COLUMNS = 3, 2, 1
 """Of the matrices, and axes along which shares add up to 1."""
 _PLACES = 2
 """Numbers of a place: x and y."""
+
+
+@dataclass(frozen=True, slots=True)
+class _BothWays:
+    """Attention of two pictures both ways, by a softmax along the rows and one along the columns of a matrix.
+
+    Attributes:
+        attended: port of the matrix.
+        rows: node of the softmax along its rows.
+        sent: product by which marks go by columns.
+        returned: product by which they come back by rows.
+        taken: product by which colors are taken by rows.
+        weighed: what multiplies the similarity by the rows' shares.
+        averaged: what adds that up by rows.
+    """
+
+    attended: Any
+    rows: Any
+    sent: Any
+    returned: Any
+    taken: Any
+    weighed: Any
+    averaged: Any
 
 
 def spare_softmaxes(model: Any, opset: Any) -> bool:
@@ -31,46 +55,52 @@ def spare_softmaxes(model: Any, opset: Any) -> bool:
     Returns:
         Whether it is so now; a graph of another kind is left as it is.
     """
-    softmaxes = [one for one in model.get_ops() if _is(one, "Softmax") and _rank(one.output(0)) == _RANK]
-    found = {_axis_of(one): one for one in softmaxes}
-    if len(softmaxes) != len(found) or found.keys() != {_ROWS, _COLUMNS}:
+    found = _both_ways(model)
+    if found is None:
         return False
-    rows, columns = found[_ROWS], found[_COLUMNS]
-    attended = rows.input_value(0)
-    if not _from(columns.input_value(0), attended.get_node()):
-        return False
-    turns = _only([columns], "Transpose")
-    sent = _only(turns, "MatMul")
-    if not sent or not _multiplies(sent[0], turns[0]) or _whole_numbers(turns[0].input_value(1)) != [0, 2, 1]:
-        return False
-    returned = [one for one in _readers(rows) if _is(one, "MatMul") and _from(one.input_value(1), sent[0])]
-    taken = [one for one in _readers(rows) if _is(one, "MatMul") and one not in returned]
-    weighed = [one for one in _readers(rows) if _is(one, "Multiply")]
-    averaged = _only(weighed, "ReduceSum")
-    if [len(one) for one in (returned, taken, weighed, averaged)] != [1, 1, 1, 1] or len(_readers(rows)) != 3:
-        return False
-    if len(_readers(sent[0])) != 1 or not (_multiplies(returned[0], rows) and _multiplies(taken[0], rows)):
-        return False
-    if not _sums_rows(averaged[0]):
-        return False
-
-    powers = opset.exp(opset.clamp(attended, -_LARGEST_EXPONENT, _LARGEST_EXPONENT))
-    marks, values = _with_one(sent[0].input_value(1), opset), taken[0].input_value(1)
+    powers = opset.exp(opset.clamp(found.attended, -_LARGEST_EXPONENT, _LARGEST_EXPONENT))
+    sent, values = found.sent.input_value(1), found.taken.input_value(1)
+    marks = _with_one(sent, opset)
     sums = opset.matmul(marks, powers, True, False)  # (1, 17, M): a matrix as wide as it need not be turned
     turned = opset.transpose(sums, opset.constant(np.array([0, 2, 1], np.int64)))
-    parts = opset.variadic_split(turned, 2, [_width(sent[0].input_value(1)), 1])
+    parts = opset.variadic_split(turned, 2, [_width(sent), 1])
     there = opset.divide(parts.output(0), parts.output(1))
-    widths = [_width(values), _width(sent[0].input_value(1)), 1]
     every = opset.matmul(powers, _with_one(opset.concat([values, there], 2).output(0), opset), False, False)
-    colors, marked, total = opset.variadic_split(every, 2, widths).outputs()
-    similar = next(one for one in weighed[0].input_values() if not _from(one, rows))
-    sum_of = opset.reduce_sum(opset.multiply(powers, similar), averaged[0].input_value(1), True)
-    for old, new in ((taken[0], colors), (returned[0], marked), (averaged[0], sum_of.output(0))):
+    colors, marked, total = opset.variadic_split(every, 2, [_width(values), _width(sent), 1]).outputs()
+    similar = next(one for one in found.weighed.input_values() if not _from(one, found.rows))
+    sum_of = opset.reduce_sum(opset.multiply(powers, similar), found.averaged.input_value(1), True)
+    for old, new in ((found.taken, colors), (found.returned, marked), (found.averaged, sum_of.output(0))):
         shares = opset.divide(new, total)
         for reader in old.output(0).get_target_inputs():
             reader.replace_source_output(shares.output(0))
     model.validate_nodes_and_infer_types()
     return True
+
+
+def _both_ways(model: Any) -> _BothWays | None:
+    """Where a model attends both ways, by the nodes that are known; None where it has others."""
+    softmaxes = [one for one in model.get_ops() if _is(one, "Softmax") and _rank(one.output(0)) == _RANK]
+    found = {_axis_of(one): one for one in softmaxes}
+    if len(softmaxes) != len(found) or found.keys() != {_ROWS, _COLUMNS}:
+        return None
+    rows, columns = found[_ROWS], found[_COLUMNS]
+    attended = rows.input_value(0)
+    if not _from(columns.input_value(0), attended.get_node()):
+        return None
+    turns = _only([columns], "Transpose")
+    sent = _only(turns, "MatMul")
+    if not sent or not _multiplies(sent[0], turns[0]) or _whole_numbers(turns[0].input_value(1)) != [0, 2, 1]:
+        return None
+    readers = _readers(rows)
+    returned = [one for one in readers if _is(one, "MatMul") and _from(one.input_value(1), sent[0])]
+    taken = [one for one in readers if _is(one, "MatMul") and one not in returned]
+    weighed = [one for one in readers if _is(one, "Multiply")]
+    averaged = _only(weighed, "ReduceSum")
+    nodes = (sent, returned, taken, weighed, averaged)
+    if any(len(one) != 1 for one in nodes) or len(readers) != 3 or len(_readers(sent[0])) != 1:
+        return None
+    by_rows = _multiplies(returned[0], rows) and _multiplies(taken[0], rows) and _sums_rows(averaged[0])
+    return _BothWays(attended, rows, *(one[0] for one in nodes)) if by_rows else None
 
 
 def spare_products(model: Any, opset: Any) -> bool:
