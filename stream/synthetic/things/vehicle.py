@@ -74,6 +74,35 @@ def car_materials(rng: np.random.Generator) -> tuple[Material, ...]:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a car is and how it is looked at; parts are drawn at `zoom` times the view's resolution."""
+
+    view: View
+    position: tuple[float, float]
+    yaw: float
+    coming: bool
+    zoom: float
+
+    def world(self, points: Array) -> Array:
+        """(N, 3) of (side, up, station) to meters in the scene."""
+        forward = np.array([np.sin(self.yaw), 0.0, np.cos(self.yaw)])
+        right = np.array([np.cos(self.yaw), 0.0, -np.sin(self.yaw)])
+        station = LENGTH_M - points[:, 2] if self.coming else points[:, 2]
+        side = -points[:, 0] if self.coming else points[:, 0]
+        origin = np.array([self.position[0], 0.0, self.position[1]])
+        return np.asarray(
+            origin + side[:, None] * right + points[:, 1:2] * [0, 1, 0] + station[:, None] * forward
+        )
+
+    def project(self, points: Array) -> Array:
+        """(N, 3) meters in the scene to (N, 2) pixels right of and below the vanishing point."""
+        z = np.maximum(points[:, 2], 0.5)
+        x = self.zoom * self.view.focal_px * points[:, 0] / z
+        y = self.zoom * self.view.focal_px * (self.view.height_m - points[:, 1]) / z
+        return np.stack([x, y], 1)
+
+
 def draw_car(
     view: View, position: tuple[float, float], yaw: float, coming: bool, materials: tuple[Material, ...]
 ) -> CarView:
@@ -88,71 +117,59 @@ def draw_car(
     """
     zoom = 2 * min(1.0, FINEST_PX_PER_M * position[1] / view.focal_px)  # parts are drawn at twice the size
     scale = zoom * view.focal_px / position[1]
-    eye = np.array([0.0, view.height_m, 0.0])
-    forward = np.array([np.sin(yaw), 0.0, np.cos(yaw)])
-    right = np.array([np.cos(yaw), 0.0, -np.sin(yaw)])
-
-    def world(points: Array) -> Array:
-        """(N, 3) of (side, up, station) to meters in the scene."""
-        station = LENGTH_M - points[:, 2] if coming else points[:, 2]
-        side = -points[:, 0] if coming else points[:, 0]
-        origin = np.array([position[0], 0.0, position[1]])
-        return np.asarray(
-            origin + side[:, None] * right + points[:, 1:2] * [0, 1, 0] + station[:, None] * forward
-        )
-
-    def project(points: Array) -> Array:
-        z = np.maximum(points[:, 2], 0.5)
-        x = zoom * view.focal_px * points[:, 0] / z
-        y = zoom * view.focal_px * (view.height_m - points[:, 1]) / z
-        return np.stack([x, y], 1)
-
-    faces = _faces()
-    outline = world(np.concatenate([face for _, face in faces]))
+    place = _Place(view, position, yaw, coming, zoom)
+    outline = place.world(np.concatenate([face for _, face in _faces()]))
     cast = outline - light.SUN * (outline[:, 1:2] / light.SUN[1])
-    flat = np.concatenate([project(outline), project(cast)])
+    flat = np.concatenate([place.project(outline), place.project(cast)])
     rim = 4 + round(0.1 * scale)  # for the soft edge of the shadow
     low, high = np.floor(flat.min(0)) - rim, np.ceil(flat.max(0)) + rim
     size = (int(high[1] - low[1]) // 2 * 2, int(high[0] - low[0]) // 2 * 2)
-    parts, shade = np.zeros(size, np.uint8), np.zeros(size, np.uint8)
     dark = np.zeros(size, np.uint8)
-    hull = cv2.convexHull((project(cast) - low).astype(np.float32))
+    hull = cv2.convexHull((place.project(cast) - low).astype(np.float32))
     cv2.fillConvexPoly(dark, np.round(hull).astype(np.int32), 255, cv2.LINE_AA)
-
-    order = []
-    for material, face in faces:
-        points = world(face)
-        normal = _cross(points[1] - points[0], points[2] - points[0])
-        normal /= np.linalg.norm(normal) + 1e-9
-        toward = eye - points.mean(0)
-        if normal @ toward > 0:
-            order.append(
-                (
-                    -float(np.linalg.norm(toward)) - (0.0 if material in (PAINT, PANE) else -0.35),
-                    material,
-                    points,
-                    normal,
-                )
-            )
-    for _, material, points, normal in sorted(order, key=lambda item: item[0]):
-        pixels = np.round((project(points) - low) * 16).astype(np.int32)
-        lit = 38 + 84 * max(float(normal @ light.SUN), 0.0) + 26 * max(float(normal[1]), 0.0)
-        glint = 0.0
-        if material in (PAINT, PANE):  # what the clear coat mirrors: bright above, dark road below
-            glint = (
-                70 * max(float(normal[1]), 0.0) ** 2 if material == PANE else 16 * max(float(normal[1]), 0.0)
-            )
-        value = int(np.clip(lit + glint, 0, 255))
-        cv2.fillConvexPoly(parts, pixels, material + 1, cv2.LINE_8, 4)
-        cv2.fillConvexPoly(shade, pixels, value, cv2.LINE_8, 4)
-    _mirror_sky(parts, shade)
+    parts, shade = _painted(place, low, size)
     soft = 2 * round(0.035 * scale) + 1
     patch = patch_of_parts(parts, cv2.blur(shade, (soft, soft)), materials)
     small = (size[1] // 2, size[0] // 2)
     flat_shadow = cv2.resize(dark, small, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     shadow = cv2.GaussianBlur(flat_shadow, (0, 0), max(0.4, 0.025 * scale))
-    anchor = (project(np.array([[position[0], 0.0, position[1]]]))[0] - low) / 2
+    anchor = (place.project(np.array([[position[0], 0.0, position[1]]]))[0] - low) / 2
     return CarView(patch, shadow, (float(anchor[0]), float(anchor[1])), scale / 2)
+
+
+def _painted(place: _Place, low: Array, size: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """(H, W) material of each pixel, from 1 on, and its light, far faces first; `low`: the corner's pixel."""
+    parts, shade = np.zeros(size, np.uint8), np.zeros(size, np.uint8)
+    for material, points, normal in _seen_faces(place):
+        pixels = np.round((place.project(points) - low) * 16).astype(np.int32)
+        up = max(float(normal[1]), 0.0)
+        lit = 38 + 84 * max(float(normal @ light.SUN), 0.0) + 26 * up
+        if material == PANE:  # what glass and clear coat mirror: bright above, dark road below
+            lit += 70 * up**2
+        elif material == PAINT:
+            lit += 16 * up
+        cv2.fillConvexPoly(parts, pixels, material + 1, cv2.LINE_8, 4)
+        cv2.fillConvexPoly(shade, pixels, int(np.clip(lit, 0, 255)), cv2.LINE_8, 4)
+    _mirror_sky(parts, shade)
+    return parts, shade
+
+
+def _seen_faces(place: _Place) -> list[tuple[int, Array, Array]]:
+    """(material, corners in the scene, normal) of faces that look at the camera, far ones first.
+
+    What is fixed to the body counts as 0.35 m nearer, to lie upon it.
+    """
+    eye = np.array([0.0, place.view.height_m, 0.0])
+    seen = []
+    for material, face in _faces():
+        points = place.world(face)
+        normal = _cross(points[1] - points[0], points[2] - points[0])
+        normal /= np.linalg.norm(normal) + 1e-9
+        toward = eye - points.mean(0)
+        if normal @ toward > 0:
+            nearer_m = 0.0 if material in (PAINT, PANE) else 0.35
+            seen.append((-float(np.linalg.norm(toward)) + nearer_m, material, points, normal))
+    return [one[1:] for one in sorted(seen, key=lambda item: item[0])]
 
 
 def _mirror_sky(parts: NDArray[np.uint8], shade: NDArray[np.uint8]) -> None:
