@@ -106,21 +106,11 @@ def _measured(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
             "untouched": (target.stat().st_ino, target.stat().st_mtime_ns) == before,
         },
     }
-    for key, name, seconds in (
-        ("one_worker", "one", one_s),
-        ("several_workers", "several", several_s),
-        ("one_of_them_killed", "killed", killed_s),
-        ("several_by_ray", "ray", ray_s),
-    ):
-        if seconds is None:
-            continue
-        noted = read_manifest(folder / name / MANIFEST)["recordings"]["out.mp4"]
-        told[key] = {
-            "seconds": round(seconds, 2),
-            "segments": [segment["frames"] for segment in noted["segments"]],
-            "failed_attempts": noted["failed_attempts"],
-            "from_one_run": difference(folder / name / "out.mp4", single),
-        }
+    told["one_worker"] = _told(folder / "one", one_s, single)
+    told["several_workers"] = _told(folder / "several", several_s, single)
+    told["one_of_them_killed"] = _told(folder / "killed", killed_s, single)
+    if ray_s is not None:
+        told["several_by_ray"] = _told(folder / "ray", ray_s, single)
     if args.encoded:
         coded, pieces = folder / "coded.mp4", folder / "pieces" / "out.mp4"
         pieces.parent.mkdir()
@@ -129,6 +119,17 @@ def _measured(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         _done(["archive", str(clip), str(pieces), *by_default, *cut, "--workers", str(args.workers)])
         told["encoded_by_default"] = difference(pieces, coded)
     return told
+
+
+def _told(folder: Path, seconds: float, single: Path) -> dict[str, Any]:
+    """What an archive noted of its recording, and how far that is from one run's."""
+    noted = read_manifest(folder / MANIFEST)["recordings"]["out.mp4"]
+    return {
+        "seconds": round(seconds, 2),
+        "segments": [segment["frames"] for segment in noted["segments"]],
+        "failed_attempts": noted["failed_attempts"],
+        "from_one_run": difference(folder / "out.mp4", single),
+    }
 
 
 def difference(path: Path, single: Path) -> dict[str, Any]:

@@ -147,22 +147,8 @@ def plan(source: Path, target: Path, *, folder: bool = False) -> list[tuple[Path
     Raises:
         PictureError: input or output make no sense.
     """
-    if not source.exists():
-        raise PictureError(f"{source}: no such file or folder")
-    if not source.is_file() and not source.is_dir():
-        raise PictureError(f"{source}: is no file, expected a picture or a folder")
-    if source.is_file() and source.suffix.lower() in VIDEO_SUFFIXES:
-        raise PictureError(f"{source}: is a video, expected a picture: irchroma run colors videos")
     into_folder = folder or source.is_dir() or target.is_dir()
-    if not into_folder and target.suffix.lower() not in WRITTEN:
-        raise PictureError(
-            f"{target}: expected an existing folder or a name ending in {', '.join(WRITTEN)};"
-            f" {target}/ makes a folder"
-        )
-    if into_folder and target.exists() and not target.is_dir():
-        raise PictureError(f"{target}: is a file; pictures of a folder need a folder")
-    if source.is_dir() and not folder and not target.exists() and target.suffix.lower() in WRITTEN:
-        raise PictureError(f"{target}: is a picture's name; pictures of a folder need a folder")
+    _require_fitting(source, target, folder, into_folder)
     jobs = _named(list_pictures(source) if source.is_dir() else [source], target) if into_folder else []
     for path, output in jobs or [(source, target)]:
         if output.exists() and output.samefile(path):
@@ -173,6 +159,25 @@ def plan(source: Path, target: Path, *, folder: bool = False) -> list[tuple[Path
     except OSError as error:
         raise PictureError(f"{made}: cannot be made ({error.strerror})") from error
     return jobs or [(source, target)]
+
+
+def _require_fitting(source: Path, target: Path, folder: bool, into_folder: bool) -> None:
+    """Raise where the input is no picture and no folder, or the output cannot be its output."""
+    if not source.exists():
+        raise PictureError(f"{source}: no such file or folder")
+    if not source.is_file() and not source.is_dir():
+        raise PictureError(f"{source}: is no file, expected a picture or a folder")
+    if source.is_file() and source.suffix.lower() in VIDEO_SUFFIXES:
+        raise PictureError(f"{source}: is a video, expected a picture: irchroma run colors videos")
+    if not into_folder and target.suffix.lower() not in WRITTEN:
+        raise PictureError(
+            f"{target}: expected an existing folder or a name ending in {', '.join(WRITTEN)};"
+            f" {target}/ makes a folder"
+        )
+    if into_folder and target.exists() and not target.is_dir():
+        raise PictureError(f"{target}: is a file; pictures of a folder need a folder")
+    if source.is_dir() and not folder and not target.exists() and target.suffix.lower() in WRITTEN:
+        raise PictureError(f"{target}: is a picture's name; pictures of a folder need a folder")
 
 
 def _named(pictures: list[Path], folder: Path) -> list[tuple[Path, Path]]:

@@ -76,18 +76,6 @@ class CompletionNetwork(nn.Module):
         return answer
 
 
-def receptive_field(network: CompletionNetwork) -> int:
-    """Pixels across of what the place in the middle of the network sees, before it goes up again."""
-    field, stride = 1, 1
-    for layer in network.layers:
-        if isinstance(layer, nn.ConvTranspose2d):
-            break
-        if isinstance(layer, nn.Conv2d):
-            field += (layer.kernel_size[0] - 1) * layer.dilation[0] * stride
-            stride *= layer.stride[0]
-    return field
-
-
 def _eye(side: int, width: int, answer: int) -> nn.Sequential:
     """5x5 convolutions of stride 2 down to 4x4, then a vector (table 2)."""
     layers: list[nn.Module] = []
