@@ -338,9 +338,7 @@ def _checked(device: Device) -> Device:
 
 
 def _first_that_works(
-    options: NeuralOptions,
-    choices: Sequence[tuple[str, int]],
-    wish: DeviceWish,
+    options: NeuralOptions, choices: Sequence[tuple[str, int]], wish: DeviceWish
 ) -> NeuralColorizer | DeviceColorizer:
     if options.network.device == "auto" and probe.device_at() is None:
         return _on_cpu(options, wish)

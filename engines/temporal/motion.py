@@ -93,12 +93,7 @@ class MotionSearch(Protocol):
     """Finds the motion between two pictures."""
 
     def search(
-        self,
-        previous: Luma,
-        current: Luma,
-        area: Area,
-        near: Luma | None,
-        start: tuple[float, float],
+        self, previous: Luma, current: Luma, area: Area, near: Luma | None, start: tuple[float, float]
     ) -> Found:
         """Find it in one part of them.
 
@@ -121,12 +116,7 @@ class DisSearch:
         self._dis.setGradientDescentIterations(8)
 
     def search(
-        self,
-        previous: Luma,
-        current: Luma,
-        area: Area,
-        near: Luma | None,
-        start: tuple[float, float],
+        self, previous: Luma, current: Luma, area: Area, near: Luma | None, start: tuple[float, float]
     ) -> Found:
         """See `MotionSearch`."""
         before = np.ascontiguousarray(previous[area])  # DIS wants no strides

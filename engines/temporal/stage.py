@@ -24,13 +24,7 @@ from irchroma.engines.temporal.gain import (
     uncertainty,
 )
 from irchroma.engines.temporal.memory import ColorMemory, Observation
-from irchroma.engines.temporal.motion import (
-    SMALLEST_PX,
-    Motion,
-    MotionEstimator,
-    MotionSearch,
-    keep_where,
-)
+from irchroma.engines.temporal.motion import SMALLEST_PX, Motion, MotionEstimator, MotionSearch, keep_where
 from irchroma.engines.temporal.schedule import ColorSchedule
 
 

@@ -369,9 +369,5 @@ def join(jobs: list[Job], done: dict[int, Done], target: Path, source: Path, aud
 def with_defaults(options: ArchiveOptions, workers: int) -> ArchiveOptions:
     """Fixed settings, the same for every segment: color for every frame, a worker's share of the threads."""
     cores = usable_cores()
-    defaults = {
-        "fixed": True,
-        "neural.temporal.color_every": 1,
-        _THREADS: max(1, cores // workers),
-    }
+    defaults = {"fixed": True, "neural.temporal.color_every": 1, _THREADS: max(1, cores // workers)}
     return replace(options, settings={**defaults, **options.settings})

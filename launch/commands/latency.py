@@ -46,10 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate", type=Fraction, default=Fraction(30), metavar="FPS", help="of frames (30)")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each viewer (10)")
     parser.add_argument(
-        "--over",
-        action="append",
-        choices=WAYS,
-        help="how a viewer gets it; may be given again (all)",
+        "--over", action="append", choices=WAYS, help="how a viewer gets it; may be given again (all)"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here; - shows them")
 

@@ -48,10 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     made = add_actions(parser, ACTIONS)
     for one in made.values():
         one.add_argument(
-            "--library",
-            type=Path,
-            metavar="DIR",
-            help=f"the library's folder (your own: {default_folder()})",
+            "--library", type=Path, metavar="DIR", help=f"the library's folder (your own: {default_folder()})"
         )
     add = made["add"]
     add.add_argument(

@@ -41,11 +41,7 @@ def stored_path(kind: str) -> Path:
 
 
 def chosen_for(
-    options: NeuralOptions,
-    info: VideoInfo,
-    open_keys: Sequence[str],
-    cameras: int = 1,
-    encoded: float = 1.0,
+    options: NeuralOptions, info: VideoInfo, open_keys: Sequence[str], cameras: int = 1, encoded: float = 1.0
 ) -> tuple[NeuralOptions, pace.Pace, str]:
     """The best settings that keep the rate and leave a quarter of the processor; their measure; why these.
 

@@ -66,12 +66,7 @@ class StillOptions:
 def add_engine_arguments(parser: argparse.ArgumentParser, engine: str) -> None:
     """The options that say how a picture is colored; `engine` is the default."""
     add = parser.add_argument
-    add(
-        "--engine",
-        default=engine,
-        metavar="E",
-        help=f"nir, zhang2016, palette:NAME .. (default {engine})",
-    )
+    add("--engine", default=engine, metavar="E", help=f"nir, zhang2016, palette:NAME .. (default {engine})")
     add("--size", choices=catalog.SIZES, default="best", help="network size (default best)")
     add("--mode", choices=("full", "chroma"), default="full", help="chroma keeps the input's luma exactly")
     add(

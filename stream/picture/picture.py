@@ -28,11 +28,7 @@ def _full_rgb_to_limited_ycc() -> NDArray[np.float32]:
     """(3, 4) float32: R'G'B' [0, 255] to Y' [16, 235], Cb and Cr [16, 240], offset in the last column."""
     cb, cr = 2 * (1 - _KB), 2 * (1 - _KR)
     rows = np.array(
-        [
-            [_KR, _KG, _KB],
-            [-_KR / cb, -_KG / cb, (1 - _KB) / cb],
-            [(1 - _KR) / cr, -_KG / cr, -_KB / cr],
-        ]
+        [[_KR, _KG, _KB], [-_KR / cb, -_KG / cb, (1 - _KB) / cb], [(1 - _KR) / cr, -_KG / cr, -_KB / cr]]
     )
     rows *= np.array([[219.0], [224.0], [224.0]]) / 255.0  # BT.709-6, 4.6 for 8 bits
     return np.hstack([rows, [[16.0], [128.0], [128.0]]]).astype(np.float32)

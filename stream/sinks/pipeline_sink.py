@@ -147,10 +147,7 @@ class PipelineSink(ABC):
             if tail.task is not None and (shares or tail.task.codec == "h265"):
                 self._start_shared(self._pool or EncoderPool(), tail.task, tail)
                 return
-            head, self._packer = tail.head or (
-                appsrc_of(even, rate, self._pixel_aspect),
-                Yuv420Packer(even),
-            )
+            head, self._packer = tail.head or (appsrc_of(even, rate, self._pixel_aspect), Yuv420Packer(even))
             if not self._waits:
                 head += f" is-live=true leaky-type=downstream max-buffers={DEPTH}"
             encoder = f" ! {choose_encoder(tail.task).launch}" if tail.task is not None else ""

@@ -11,14 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.stream.errors import StreamOptionError
-from irchroma.stream.picture.lettering import (
-    SMALLEST_PX,
-    Sprite,
-    boxed,
-    fitted,
-    letter_height,
-    outlined,
-)
+from irchroma.stream.picture.lettering import SMALLEST_PX, Sprite, boxed, fitted, letter_height, outlined
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.view.views import ViewOptions, color_columns
 

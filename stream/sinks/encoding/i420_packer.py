@@ -10,13 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.stream.errors import StreamError
-from irchroma.stream.picture.picture import (
-    FULL_RGB_TO_LIMITED_YCC,
-    Palette,
-    Picture,
-    Planes,
-    in_one_buffer,
-)
+from irchroma.stream.picture.picture import FULL_RGB_TO_LIMITED_YCC, Palette, Picture, Planes, in_one_buffer
 from irchroma.stream.protocols import Pixels
 from irchroma.stream.remarks import remark
 
