@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -82,14 +83,15 @@ def draw_speed(chosen: Prediction, speed: MachineSpeed, demand: Demand) -> Rgb:
     left = MARGIN_PX + NAME_PX
     longest_ms = max(demand.period_ms * 1.15, *(min(stage.p95_ms, 4 * demand.period_ms) for _, stage in rows))
     scale = (WIDTH_PX - left - VALUE_PX - MARGIN_PX) / longest_ms
-    _axis(picture, left, top, scale, longest_ms, len(rows) * ROW_PX)
+    chart = _Chart(picture, left, scale, longest_ms)
+    chart.axis(top, len(rows) * ROW_PX)
     x = round(left + demand.period_ms * scale)
     bottom = top + len(rows) * ROW_PX
     cv2.line(picture, (x, top - 8), (x, bottom + 4), LINE, 2, cv2.LINE_AA)
     _write(picture, f"{demand.period_ms:.1f} ms between frames", bottom + 34, x - 80, LETTER_PX, 400)
     for number, (name, stage) in enumerate(rows):
         color = CHOSEN if name in used else TOO_SLOW if stage.median_ms > demand.period_ms else BAR
-        _bar(picture, top + number * ROW_PX, left, scale, longest_ms, name, stage, color)
+        chart.bar(top + number * ROW_PX, name, stage, color)
     return picture
 
 
@@ -97,26 +99,35 @@ def _nearest(px: int) -> int:
     return 320 if px <= 368 else 416
 
 
-def _axis(picture: Rgb, left: int, top: int, scale: float, longest_ms: float, height: int) -> None:
-    step = next(step for step in (1, 2, 5, 10, 20, 50, 100, 200) if longest_ms / step <= 10)
-    for value in range(0, int(longest_ms) + 1, step):
-        x = round(left + value * scale)
-        cv2.line(picture, (x, top), (x, top + height), (38, 42, 48), 1)
-        _write(picture, f"{value}", top + height + 8, x - 6, LETTER_PX - 3, 400, LINE)
+@dataclass(frozen=True, slots=True)
+class _Chart:
+    """Bars in a picture, from its column `left` on, `scale` pixels a millisecond, `longest_ms` at most."""
 
+    picture: Rgb
+    left: int
+    scale: float
+    longest_ms: float
 
-def _bar(
-    picture: Rgb, y: int, left: int, scale: float, longest_ms: float, name: str, stage: Stage, color: Color
-) -> None:
-    _write(picture, name, y + 5, MARGIN_PX, LETTER_PX, 400, color if color == CHOSEN else INK)
-    right = left + max(2, round(min(stage.median_ms, longest_ms) * scale))
-    cv2.rectangle(picture, (left, y + 6), (right, y + ROW_PX - 7), color, cv2.FILLED)
-    end = left + round(min(max(stage.p95_ms, stage.median_ms), longest_ms) * scale)
-    middle = y + ROW_PX // 2 - 1
-    if end > right + 2:
-        cv2.line(picture, (right, middle), (end, middle), WHISKER, 1, cv2.LINE_AA)
-        cv2.line(picture, (end, middle - 4), (end, middle + 4), WHISKER, 1, cv2.LINE_AA)
-    _write(picture, f"{stage.median_ms:.1f} ms", y + 6, max(right, end) + 8, LETTER_PX - 2, 400, INK)
+    def axis(self, top: int, height: int) -> None:
+        """Lines of whole milliseconds behind the bars."""
+        step = next(step for step in (1, 2, 5, 10, 20, 50, 100, 200) if self.longest_ms / step <= 10)
+        for value in range(0, int(self.longest_ms) + 1, step):
+            x = round(self.left + value * self.scale)
+            cv2.line(self.picture, (x, top), (x, top + height), (38, 42, 48), 1)
+            _write(self.picture, f"{value}", top + height + 8, x - 6, LETTER_PX - 3, 400, LINE)
+
+    def bar(self, y: int, name: str, stage: Stage, color: Color) -> None:
+        """One part's row, from `y` down."""
+        _write(self.picture, name, y + 5, MARGIN_PX, LETTER_PX, 400, color if color == CHOSEN else INK)
+        right = self.left + max(2, round(min(stage.median_ms, self.longest_ms) * self.scale))
+        cv2.rectangle(self.picture, (self.left, y + 6), (right, y + ROW_PX - 7), color, cv2.FILLED)
+        end = self.left + round(min(max(stage.p95_ms, stage.median_ms), self.longest_ms) * self.scale)
+        middle = y + ROW_PX // 2 - 1
+        if end > right + 2:
+            cv2.line(self.picture, (right, middle), (end, middle), WHISKER, 1, cv2.LINE_AA)
+            cv2.line(self.picture, (end, middle - 4), (end, middle + 4), WHISKER, 1, cv2.LINE_AA)
+        text = f"{stage.median_ms:.1f} ms"
+        _write(self.picture, text, y + 6, max(right, end) + 8, LETTER_PX - 2, 400, INK)
 
 
 def _write(
