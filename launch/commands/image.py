@@ -86,10 +86,7 @@ def _color(args: argparse.Namespace) -> int:
     if args.repair == "auto":
         raise ConfigError("--repair auto looks at a video: name a mask, such as calibrate burn-in writes")
     choice = RepairChoice(args.repair or "", args.repair_with)
-    output = Path(args.output)
-    jobs = plan(args.input, output, folder=args.output.endswith(os.sep))
-    failures = 0
-    progress = Progress(len(jobs))
+    jobs = plan(args.input, Path(args.output), folder=args.output.endswith(os.sep))
     if args.references is not None and args.reference != AUTO:
         raise PictureError("--references is the library of --reference auto: add that")
     options = replace(
@@ -104,29 +101,10 @@ def _color(args: argparse.Namespace) -> int:
             repair = held.enter_context(
                 closing(PictureRepair(choice, NetworkOptions(args.runtime, args.threads)))
             )
-        for done, (source, target) in enumerate(jobs):
-            progress.update(done, source.name)
-            try:
-                pixels = read_infrared(source)
-                write_rgb(
-                    target, still.color(pixels if repair is None else repair.apply(pixels, source.stem))
-                )
-            except (PictureError, StreamError, MaskError) as error:
-                progress.close()
-                print(f"irchroma image: {error}", file=sys.stderr)
-                failures += 1
-                if isinstance(error.__cause__, OSError) and error.__cause__.errno in NO_ROOM:
-                    failures += len(jobs) - done - 1
-                    print(f"irchroma image: {len(jobs) - done} pictures are left", file=sys.stderr)
-                    break
-            except EngineError:
-                progress.close()
-                raise
-        progress.close()
-        colored = len(jobs) - failures
-        where = output if len(jobs) > 1 else jobs[0][1]
-        if colored:
-            print(f"{where}: {colored} picture{'s' * (colored != 1)}, {', '.join(still.names)}")
+        failures = _color_each(jobs, still, repair)
+        if colored := len(jobs) - failures:
+            where = args.output if len(jobs) > 1 else jobs[0][1]
+            print(f"{Path(where)}: {colored} picture{'s' * (colored != 1)}, {', '.join(still.names)}")
         if args.input.is_dir() and (others := other_entries(args.input)):
             print(f"{args.input}: left out what is no picture, or lies in a folder: {', '.join(others)}")
         if repair is not None and repair.unmarked:
@@ -134,6 +112,29 @@ def _color(args: argparse.Namespace) -> int:
         if still.unlike:
             print(f"{still.unlike} without a reference: nothing in the library is alike enough")
     return 1 if failures else 0
+
+
+def _color_each(jobs: list[tuple[Path, Path]], still: StillPictures, repair: PictureRepair | None) -> int:
+    """Color what can be read, say what cannot; how many pictures were not written."""
+    failures = 0
+    progress = Progress(len(jobs))
+    for done, (source, target) in enumerate(jobs):
+        progress.update(done, source.name)
+        try:
+            pixels = read_infrared(source)
+            write_rgb(target, still.color(pixels if repair is None else repair.apply(pixels, source.stem)))
+        except (PictureError, StreamError, MaskError) as error:
+            progress.close()
+            print(f"irchroma image: {error}", file=sys.stderr)
+            failures += 1
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno in NO_ROOM:
+                print(f"irchroma image: {len(jobs) - done} pictures are left", file=sys.stderr)
+                return failures + len(jobs) - done - 1
+        except EngineError:
+            progress.close()
+            raise
+    progress.close()
+    return failures
 
 
 def plan(source: Path, target: Path, *, folder: bool = False) -> list[tuple[Path, Path]]:
