@@ -315,38 +315,43 @@ class Loop:
             if self._options.mask is not None and self._options.camera.unpacks:
                 frame = self._options.mask.apply(frame)
         if frame.gap or (self._last_size is not None and self._last_size != frame.size):
-            self.tone_map.reset()
-            self._detector.reset()
-            guarded.reset()
-            if self.repair is not None:
-                self.repair.reset()
+            self._forget_scene(guarded)
         self._last_size = frame.size
-        pixels: NDArray[Any] = frame.pixels
         camera_rgb = self._camera_color(frame) if self._options.color_camera else None
         if self._options.watch is not None:
             self._options.watch.look(frame, camera_rgb is not None)
-        if frame.is_color:
-            pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-        repaired = None
-        if self.repair is not None and camera_rgb is not None:
-            remark("pictures in the camera's own color are not repaired")
-        elif self.repair is not None:
-            with self.stages["repair"].timed():
-                pixels, repaired = self.repair.apply(
-                    pixels, frame.pts_ns, frame.held, frame.damaged_from, frame.drawn_anew
-                )
+        pixels, repaired = self._repaired(frame, camera_rgb is not None)
         with self.stages["tone_map"].timed():
-            luma = (
-                pixels
-                if camera_rgb is not None
-                else self.tone_map.apply(pixels, frame.pts_ns, held=frame.held)
-            )
+            luma = pixels
+            if camera_rgb is None:
+                luma = self.tone_map.apply(pixels, frame.pts_ns, held=frame.held)
         job = Job(frame, luma, camera_rgb, duration_ns, repaired)
         if camera_rgb is None:
             job.submitted_ns = time.monotonic_ns()
             counts = pixels if frame.is_counts else None
             job.ticket = guarded.submit(luma, frame.pts_ns, counts, frame.held)
         return job
+
+    def _forget_scene(self, guarded: GuardedColorizer) -> None:
+        """What comes now need not go on from what came before."""
+        self.tone_map.reset()
+        self._detector.reset()
+        guarded.reset()
+        if self.repair is not None:
+            self.repair.reset()
+
+    def _repaired(self, frame: Frame, in_color: bool) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
+        """The frame's luma or counts, what is broken filled in, and the mask of that or None."""
+        pixels: NDArray[Any] = frame.pixels
+        if frame.is_color:
+            pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+        if self.repair is None:
+            return pixels, None
+        if in_color:
+            remark("pictures in the camera's own color are not repaired")
+            return pixels, None
+        with self.stages["repair"].timed():
+            return self.repair.apply(pixels, frame.pts_ns, frame.held, frame.damaged_from, frame.drawn_anew)
 
     def _camera_color(self, frame: Frame) -> NDArray[np.uint8] | None:
         """The camera's own picture while it is in color; a gray one by day is still the camera's."""
