@@ -26,7 +26,6 @@ background moves by less than half a level on average, but by 4 to 10 right besi
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -36,7 +35,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.stream.errors import StreamError, StreamOptionError
-from irchroma.stream.sensor.stripes import StripeTracker
 from irchroma.stream.tone.curves import (
     HEIGHT,
     Curve,
@@ -50,6 +48,7 @@ from irchroma.stream.tone.curves import (
 from irchroma.stream.tone.gain_jump import GainJump, find_gain_jump
 from irchroma.stream.tone.memory import CALM, CurveStep, Histogram, SceneMemory
 from irchroma.stream.tone.options import Method, ToneMapOptions
+from irchroma.stream.tone.remembering import as_arrays, from_arrays
 from irchroma.stream.tone.sensor_noise import NoiseMeter, StripeRemoval
 
 SAMPLE = 16384
@@ -82,32 +81,12 @@ def dither_tables(curve: Curve) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
     return np.rint(lowest * 64).astype(np.uint16), np.floor(np.minimum(width * 4, 255)).astype(np.uint8)
 
 
-def _told(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:
-    """A value for JSON; its arrays, and numpy's numbers, go into `arrays`."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, np.ndarray | np.generic):
-        name = f"array{len(arrays)}"
-        arrays[name] = np.asarray(value)
-        return {"array": name}
-    if isinstance(value, list):
-        return [_told(one, arrays) for one in value]
-    if isinstance(value, tuple):
-        return {"tuple": [_told(one, arrays) for one in value]}
-    has = {name: _told(one, arrays) for name, one in vars(value).items() if name not in _NOT_TOLD}
-    return {"of": type(value).__name__, "has": has}
-
-
 def _is_lit(before: NDArray[np.float32], seen: Histogram) -> bool:
     """Whether a frame needs no lift by its histogram, and the last one did by its sampled values (n,)."""
     if lift_share(seen) > 0.0:
         return False
     values = np.bincount(before.astype(np.intp), minlength=len(seen)).astype(np.float32)
     return lift_share(values / np.float32(len(before))) >= LIT_FROM
-
-
-_TOLD = "told"
-_NOT_TOLD = ("options", "_options", "_clahe", "_dither", "_solvers")  # what a new one has anyway
 
 
 class ToneMap:
@@ -178,9 +157,7 @@ class ToneMap:
 
     def remembered(self) -> dict[str, NDArray[Any]]:
         """All that it knows of the sensor and the scene, as `recall` takes it: arrays of plain numbers."""
-        arrays: dict[str, NDArray[Any]] = {}
-        told = json.dumps(_told(self, arrays))
-        return {**arrays, _TOLD: np.frombuffer(told.encode(), np.uint8)}
+        return as_arrays(self)
 
     def recall(self, remembered: Mapping[str, NDArray[Any]]) -> None:
         """Go on as one with the same options that has remembered this would, to the last bit.
@@ -189,33 +166,9 @@ class ToneMap:
             StreamError: it is no such memory.
         """
         try:
-            self._take(self, json.loads(remembered[_TOLD].tobytes())["has"], remembered)
+            from_arrays(self, remembered, self.options)
         except (KeyError, ValueError, TypeError) as error:
             raise StreamError(f"this is no tone map's memory: {error!r}") from error
-
-    def _take(self, part: Any, has: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
-        for name, told in has.items():
-            setattr(part, name, self._value(told, arrays))
-
-    def _value(self, told: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
-        if isinstance(told, list):
-            return [self._value(one, arrays) for one in told]
-        if not isinstance(told, dict):
-            return told
-        if "array" in told:
-            return arrays[told["array"]][()]
-        if "tuple" in told:
-            return tuple(self._value(one, arrays) for one in told["tuple"])
-        part: Any
-        if told["of"] == "SceneMemory":
-            part = SceneMemory.__new__(SceneMemory)
-            part._options = self.options
-        elif told["of"] == "StripeTracker":
-            part = StripeTracker(self._value(told["has"]["size"], arrays), 0.0)
-        else:
-            part = {"NoiseMeter": NoiseMeter, "StripeRemoval": StripeRemoval}[told["of"]]()
-        self._take(part, told["has"], arrays)
-        return part
 
     def apply(
         self, pixels: NDArray[np.uint8] | NDArray[np.uint16], pts_ns: int, *, held: bool = False
