@@ -18,7 +18,8 @@ from irchroma.engines.reference import registration
 from irchroma.engines.reference.pictures import Reference
 from irchroma.engines.retrieval import features
 from irchroma.engines.retrieval.chooser import ChoiceOptions, SceneChooser
-from irchroma.engines.retrieval.library import Entry, Match, ReferenceLibrary
+from irchroma.engines.retrieval.index import Entry
+from irchroma.engines.retrieval.library import Match, ReferenceLibrary
 from irchroma.engines.retrieval.neighbors import Neighbors
 
 log = logging.getLogger(__name__)

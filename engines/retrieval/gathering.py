@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.reference.pictures import LONG_SIDE_PX, Reference, is_gray
-from irchroma.engines.retrieval.library import Entry, ReferenceLibrary
+from irchroma.engines.retrieval.index import Entry
+from irchroma.engines.retrieval.library import ReferenceLibrary
 
 log = logging.getLogger(__name__)
 Rgb = NDArray[np.uint8]

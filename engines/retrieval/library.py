@@ -10,11 +10,9 @@ the folder is no longer found, and leaves the index with the next change.
 
 from __future__ import annotations
 
-import base64
 import datetime
 import fcntl
 import hashlib
-import json
 import logging
 import os
 import re
@@ -33,11 +31,11 @@ from irchroma.engines.cache import write_atomically
 from irchroma.engines.errors import EngineError, EngineOptionError
 from irchroma.engines.reference.pictures import PICTURES, Reference, is_gray, read_picture
 from irchroma.engines.retrieval import features
+from irchroma.engines.retrieval.index import INDEX, Entry, entry_of, index_text, read_index
 from irchroma.engines.retrieval.neighbors import Neighbors
 
 log = logging.getLogger(__name__)
 
-INDEX = "index.json"
 THUMBNAILS = "thumbnails"
 THUMBNAIL_PX = 192
 JPEG_QUALITY = 92
@@ -45,33 +43,6 @@ SHORTLIST = 24
 """Of the nearest by content that are then compared by brightness too."""
 LEVELS_ALIKE = 2.0
 """Mean difference in gray levels, at 16 x 12 pixels, up to which a picture is one that is there already."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One picture of a library.
-
-    Attributes:
-        key: of its content.
-        file: its name in the folder.
-        source: where it came from.
-        still: several pictures have shown that what is on it stands still.
-        added: date and time, ISO 8601, UTC.
-        size: (H, W) in pixels.
-        vectors: (6, 128) float32, see `features.describe`.
-        levels: (q,) float32, see `features.brightness`.
-        tiny: (12, 16, 3) uint8 R'G'B'.
-    """
-
-    key: str
-    file: str
-    source: str
-    still: bool
-    added: str
-    size: tuple[int, int]
-    vectors: NDArray[np.float32]
-    levels: NDArray[np.float32]
-    tiny: NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +99,9 @@ class ReferenceLibrary:
             return False
         if changed_ns == self._read_ns:
             return False
-        listed = _read_index(index)
+        listed = read_index(index)
         same = listed["features"] == features.KIND
-        found = [_entry(index, one, same) for one in listed["pictures"]]
+        found = [entry_of(index, one, same) for one in listed["pictures"]]
         if not same:
             log.info("%s: features of before, computed anew", self.folder)
             found = self._described_anew(found)
@@ -298,22 +269,7 @@ class ReferenceLibrary:
         return self.folder / THUMBNAILS / f"{key}.jpg"
 
     def _write(self) -> None:
-        pictures = [
-            {
-                "key": entry.key,
-                "file": entry.file,
-                "source": entry.source,
-                "still": entry.still,
-                "added": entry.added,
-                "size": list(entry.size),
-                "features": _packed(entry.vectors.astype("<f2")),
-                "brightness": [round(float(level), 1) for level in entry.levels],
-                "tiny": _packed(entry.tiny),
-            }
-            for entry in self.entries
-        ]
-        text = json.dumps({"features": features.KIND, "pictures": pictures}, indent=1) + "\n"
-        write_atomically(self.folder / INDEX, [text.encode()])
+        write_atomically(self.folder / INDEX, [index_text(self.entries).encode()])
         with self._lock:
             self.gone = []
             self._read_ns = (self.folder / INDEX).stat().st_mtime_ns
@@ -338,43 +294,6 @@ def default_folder() -> Path:
     return Path(home) / "irchroma" / "references"
 
 
-def _read_index(path: Path) -> dict[str, Any]:
-    try:
-        listed = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(listed["pictures"], list) or not isinstance(listed["features"], str):
-            raise TypeError
-    except (ValueError, KeyError, TypeError) as error:
-        raise EngineOptionError(
-            f"{path} is no index of references: move it away, and add the pictures beside it anew"
-        ) from error
-    return dict(listed)
-
-
-def _entry(index: Path, listed: dict[str, Any], described: bool) -> Entry:
-    try:
-        height, width = listed["size"]
-        shape = (features.VIEWS, features.DIMENSIONS)
-        vectors = np.zeros(shape, np.float32)
-        if described:
-            packed = np.frombuffer(base64.b64decode(listed["features"]), "<f2")
-            vectors = packed.astype(np.float32).reshape(shape)
-        return Entry(
-            str(listed["key"]),
-            Path(str(listed["file"])).name,
-            str(listed["source"]),
-            bool(listed["still"]),
-            str(listed["added"]),
-            (int(height), int(width)),
-            vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-6)),
-            np.array(listed["brightness"], np.float32),
-            np.frombuffer(base64.b64decode(listed["tiny"]), np.uint8).reshape(12, 16, 3),
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        raise EngineOptionError(
-            f"{index}: an entry cannot be read ({error}): move it away, and add the pictures beside it anew"
-        ) from error
-
-
 def _key(reference: Reference) -> str:
     content = hashlib.sha256(repr(reference.rgb.shape).encode())
     content.update(reference.rgb.tobytes())
@@ -392,7 +311,3 @@ def _coded(bgr: NDArray[Any], suffix: str) -> bytes:
     if not done:
         raise EngineError(f"a picture of {bgr.shape} cannot be coded as {suffix}")
     return data.tobytes()
-
-
-def _packed(values: NDArray[Any]) -> str:
-    return base64.b64encode(np.ascontiguousarray(values).tobytes()).decode()

@@ -11,7 +11,8 @@ from irchroma.calibration.references import ReferenceCollector, ReferenceSetOpti
 from irchroma.engines.errors import EngineError
 from irchroma.engines.reference.pictures import Reference, is_gray, read_picture
 from irchroma.engines.retrieval import features
-from irchroma.engines.retrieval.library import Entry, Match, ReferenceLibrary, default_folder
+from irchroma.engines.retrieval.index import Entry
+from irchroma.engines.retrieval.library import Match, ReferenceLibrary, default_folder
 from irchroma.launch.arguments import add_actions
 from irchroma.launch.commands.calibrate.reference import pictures
 from irchroma.launch.measured import words_of, write_json

@@ -26,8 +26,9 @@ from irchroma.stream.sensor import stripes
 from irchroma.stream.sinks.open_sink import public, takes_planes
 
 if TYPE_CHECKING:
-    from irchroma.launch.run.auto_reference import AutoReference, GivenReferences
+    from irchroma.launch.run.auto_reference import AutoReference
     from irchroma.launch.run.automatic import Governor
+    from irchroma.launch.run.given_references import GivenReferences
 
 log = logging.getLogger(__name__)
 
@@ -162,7 +163,7 @@ def references_of(config: RunConfig) -> AutoReference | GivenReferences | None:
         raise ConfigError("--references is the library of --reference auto: add that")
     if path is None:
         return None
-    from irchroma.launch.run.auto_reference import GivenReferences
+    from irchroma.launch.run.given_references import GivenReferences
 
     return GivenReferences(load_references(path), strength)
 

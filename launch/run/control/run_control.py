@@ -23,7 +23,7 @@ from irchroma.stream.view.privacy import PrivacyMasks
 from irchroma.stream.view.views import VIEWS, ViewOptions
 
 if TYPE_CHECKING:
-    from irchroma.launch.run.auto_reference import RunReferences
+    from irchroma.launch.run.given_references import RunReferences
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,8 @@ from tests import daytime_scene
 
 from irchroma.engines.retrieval import features
 from irchroma.engines.retrieval.follower import SceneFollower, Seen
-from irchroma.engines.retrieval.library import Entry, ReferenceLibrary
+from irchroma.engines.retrieval.index import Entry
+from irchroma.engines.retrieval.library import ReferenceLibrary
 
 pytest.importorskip("voyager", reason="libraries are searched with voyager")
 

@@ -22,7 +22,8 @@ from irchroma.engines.retrieval.library import ReferenceLibrary
 from irchroma.launch.cli import main
 from irchroma.launch.config import ConfigError
 from irchroma.launch.run import auto_reference
-from irchroma.launch.run.auto_reference import EVERY_NS, AutoReference, GivenReferences, without_passers_by
+from irchroma.launch.run.auto_reference import EVERY_NS, AutoReference, without_passers_by
+from irchroma.launch.run.given_references import GivenReferences
 
 pytest.importorskip("voyager", reason="libraries are searched with voyager")
 
