@@ -81,7 +81,7 @@ class ColorTuningOptions:
 
 @dataclass(frozen=True, slots=True)
 class ColorTuning:
-    """What came of it.
+    """The result of a tuning.
 
     Attributes:
         model: the tuned ONNX model.

@@ -252,7 +252,7 @@ def _network(
 
 
 def _color(demand: Demand, px: int, lumas: list[NDArray[np.uint8]]) -> list[Stage]:
-    """What surrounds the network: its color steadied, and put on the frame."""
+    """Time what follows the network: its color is steadied, and put on the frame."""
     stage, look = TemporalStage(), catalog.BANDS[demand.engine].look
     recoloring = Recoloring(RecolorOptions(), look)
     height, width = work_size(demand.size, px)

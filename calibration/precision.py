@@ -194,7 +194,7 @@ class PrecisionSearch:
             network.close()
 
     def quality_of(self, path: Path) -> Quality:
-        """Of a twin in a file, on the frames held out and the pairs."""
+        """The quality of a twin in a file, on the frames held out and the pairs."""
         network = open_network(path, self._network_options)
         try:
             pictures = self._pictures(network)

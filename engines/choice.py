@@ -56,7 +56,7 @@ class FailedRuntimes:
         self._failures: dict[tuple[str, int], tuple[float, str]] = {}
 
     def note(self, choice: tuple[str, int], error: Exception) -> None:
-        """That runtime failed on that device; any thread may say so."""
+        """Keep in mind that a runtime failed on a device; any thread may call it."""
         if not _for_want_of_memory(error):
             self._failures[choice] = (time.monotonic(), str(error) or type(error).__name__)
 

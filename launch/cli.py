@@ -46,7 +46,7 @@ COMMANDS = CommandTable(
 
 
 class _Version(argparse.Action):
-    """As argparse's own, but looked up only where somebody asks."""
+    """Prints the version, which is looked up only where somebody asks."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from importlib.metadata import PackageNotFoundError, version

@@ -119,7 +119,7 @@ def _commit() -> str:
 
 
 def _told_commit() -> str:
-    """Of a copy without its repository: what IRCHROMA_COMMIT says."""
+    """The commit by IRCHROMA_COMMIT, for a copy without its repository."""
     return os.environ.get("IRCHROMA_COMMIT") or "unknown"
 
 

@@ -122,14 +122,14 @@ class BatchLine(Generic[Item]):
             self._changed.notify_all()
 
     def rest(self) -> list[Item]:
-        """What stands in the line yet, taken out of it."""
+        """Take out of the line all that still waits in it."""
         with self._changed:
             left = [place.item for place in self._waiting]
             self._waiting.clear()
             return left
 
     def note_waits(self, waits_s: list[float]) -> None:
-        """What the frames of a call have waited, seconds."""
+        """Add to the sum the seconds that the frames of a call have waited."""
         with self._changed:
             self.waited_s += sum(waits_s)
             self.longest_wait_s = max(self.longest_wait_s, *waits_s)

@@ -137,7 +137,7 @@ class WatchedNetwork:
         )
 
     def infer(self, luma: Tensor) -> Said:
-        """Of one picture, (1, 1, H, W) float32 in [0, 1], H and W multiples of 32."""
+        """Run the network on one picture, (1, 1, H, W) float32 in [0, 1], H and W multiples of 32."""
         ycc, sure, features, tone, chroma, encoded = self._session.run(self._names, {"luma": luma})
         of_places = encoded[0].reshape(encoded.shape[1], -1).astype(np.float64)
         scene = np.concatenate([of_places.mean(axis=1), of_places.std(axis=1)])
@@ -168,7 +168,7 @@ class Head:
 
     @classmethod
     def of(cls, model: Any, path: Path | None = None) -> Head:
-        """Of an ONNX model.
+        """Find the head of an ONNX model.
 
         Raises:
             EngineOptionError: it is built otherwise.

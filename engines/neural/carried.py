@@ -22,7 +22,7 @@ every fourth frame would be more work than every third: models made before the a
 
 
 class CarriedModels:
-    """Of one video, whose frames come in order; used by one thread.
+    """The models of one video, carried from frame to frame in order; used by one thread.
 
     Models are two thirds of the work on a picture without its network, and a remap a tenth of that.
     """

@@ -113,7 +113,7 @@ class GivenPicture:
 
     @property
     def name(self) -> str | None:
-        """Of the picture that is in use."""
+        """The name of the picture that is in use; None where there is none."""
         return self.encoded.name if self.encoded is not None else None
 
     @property

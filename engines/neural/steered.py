@@ -72,7 +72,7 @@ class Steered:
 
 
 class SteeredColor:
-    """Of one video, whose frames come in order; used by one thread.
+    """The color of one video by references; frames come in order, and one thread uses it.
 
     Attributes:
         color_every: frames for which an answer of the network stands; `auto` for one.

@@ -71,7 +71,7 @@ class DamagedBlocks:
         self._forget()
 
     def _forget(self) -> None:
-        """Nothing is followed."""
+        """Follow no damage from here on."""
         self._left: Blocks | None = None
         self._gone, self._frames = False, 0
         self._first = NONE  # row of blocks above which all is whole, while its decoder knows of a damage

@@ -47,7 +47,7 @@ class Doubt:
         self._end()
 
     def _end(self) -> None:
-        """Nothing is in doubt."""
+        """Nothing is in doubt from here on."""
         self._made_up: Plane | None = None  # (h, w) share of each block
         self._changed: Plane | None = None  # (h, w) the most that it has changed since, gray levels
         self._frames = 0

@@ -65,7 +65,7 @@ class Restorer:
         self._end()
 
     def _end(self) -> None:
-        """Nothing is wrong."""
+        """Nothing is wrong from here on."""
         self._error: Plane | None = None
         self._frames = 0
         self._gray = False

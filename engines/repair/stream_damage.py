@@ -57,7 +57,7 @@ class StreamDamage:
     def look(
         self, pixels: Luma, pts_ns: int, damaged_from: float | None = None, drawn_anew: bool = False
     ) -> Seen:
-        """What one frame needs.
+        """Find what must be mended in one frame.
 
         Args:
             pixels: (H, W) uint8 luma as decoded, at the decoder's size; not written to, and kept.

@@ -77,7 +77,7 @@ class _Described:
 
 
 class SceneFollower:
-    """Of one camera; used by one thread."""
+    """Follows the scene of one camera; used by one thread."""
 
     def __init__(
         self, library: ReferenceLibrary, choice: ChoiceOptions | None = None, may_be_empty: bool = False

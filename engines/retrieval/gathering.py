@@ -49,7 +49,7 @@ class GatherOptions:
 
 
 class DayPictures:
-    """Of one camera. `sample` is called by one thread, `keep` by another."""
+    """Gathers one camera's pictures. `sample` is called by one thread, `keep` by another."""
 
     def __init__(
         self, library: ReferenceLibrary, camera: str, make: Made, options: GatherOptions | None = None

@@ -46,7 +46,7 @@ class Entry:
 
 
 def index_text(entries: Iterable[Entry]) -> str:
-    """What `read_index` reads."""
+    """The text of an index with these entries, as `read_index` reads it."""
     pictures = [
         {
             "key": entry.key,

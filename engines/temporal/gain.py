@@ -234,7 +234,7 @@ class BrightnessKeeper:
         self._curve = self._shown()
 
     def _left(self, jump: _Fading) -> float:
-        """What is not let in of it, [0, 1]."""
+        """The share of a jump that the curve does not follow yet, [0, 1]."""
         return (1.0 - jump.age_s / self._memory_s) ** 2
 
     def _faded(self, jump: _Fading) -> Curve:

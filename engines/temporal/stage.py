@@ -117,7 +117,7 @@ class TemporalStage:
         self._memory.clear()
 
     def forget_color(self) -> None:
-        """Of a new scene, of which the network has said nothing yet."""
+        """A new scene has begun, and the network has said nothing of it yet."""
         self._memory.clear()
 
     def _restart(self) -> None:

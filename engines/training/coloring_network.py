@@ -41,7 +41,7 @@ class DecoderWidths:
 
     @property
     def stride(self) -> int:
-        """Of the answer, pixels."""
+        """Pixels of the picture for each of the answer's."""
         return 32 >> len(self.channels)
 
 

@@ -274,7 +274,7 @@ class Training:
             torch.save(state, partial)
 
     def _setting(self) -> dict[str, object]:
-        """What a run must go on with to repeat in one part: all but how long it is."""
+        """The settings that a resumed run must share with the one before to give the same weights."""
         chosen = ("batch", "seed", "rate", "average", "balance")
         sides = " ".join(map(str, self.options.sides))
         own = {name: getattr(self.options, name) for name in chosen}

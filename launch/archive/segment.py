@@ -76,7 +76,7 @@ class Job:
         return cls(**{**told, "marks": tuple((after_ns, file) for after_ns, file in told["marks"])})
 
     def write(self, path: Path) -> None:
-        """As JSON."""
+        """Write it as JSON."""
         path.write_text(json.dumps(asdict(self)), encoding="utf-8")
 
 

@@ -93,7 +93,7 @@ def _let_go(process: subprocess.Popen[bytes]) -> None:
 
 
 def _last_lines(said: IO[bytes]) -> list[str]:
-    """What a process said last."""
+    """The last lines that a process printed."""
     said.seek(max(0, said.seek(0, os.SEEK_END) - _SAID_BYTES))
     return said.read().decode("utf-8", "replace").strip().splitlines()
 

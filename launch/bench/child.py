@@ -50,7 +50,7 @@ def finished(
 def json_of(
     code: str, arguments: Sequence[str], about: str, environment: Mapping[str, str], stuck_s: float
 ) -> dict[str, Any]:
-    """What Python `code` prints as its last line, JSON; as of `finished`."""
+    """Run Python `code` and read the JSON of its last line; arguments and errors as of `finished`."""
     done = finished([sys.executable, "-c", code, *arguments], about, environment, stuck_s)
     found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return found

@@ -57,7 +57,7 @@ class FleetConfig:
     texts: dict[str, str] = field(default_factory=dict)
 
     def stamped(self, stamp: Callable[[str], str]) -> FleetConfig:
-        """With every text as `stamp` makes it, see `SharedFiles.stamped`."""
+        """The same with every text as `stamp` makes it, see `SharedFiles.stamped`."""
         return replace(self, texts={name: stamp(text) for name, text in self.texts.items()})
 
 

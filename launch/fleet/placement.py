@@ -59,7 +59,7 @@ class Placement:
 
 @dataclass(slots=True)
 class _Fill:
-    """What a node has already."""
+    """A node and the cameras that are placed on it so far."""
 
     node: Node
     load: float = 0.0

@@ -42,7 +42,7 @@ class LogTail(logging.Handler):
         logging.getLogger("irchroma").addHandler(self)
 
     def detach(self) -> None:
-        """No more."""
+        """Take no more log lines."""
         logging.getLogger("irchroma").removeHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:

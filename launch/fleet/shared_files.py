@@ -152,7 +152,7 @@ def opened(address: str) -> tuple[Any, str]:
 
 
 def _files(system: Any, root: str) -> Iterator[str]:
-    """Of a folder all in it, of a file itself; in the order of their names."""
+    """The files under a folder, or the one file, in the order of their names."""
     system.info(root)  # FileNotFoundError
     found = sorted(system.find(root)) if system.isdir(root) else [root]
     if not found:

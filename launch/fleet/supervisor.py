@@ -39,7 +39,7 @@ class Host(Protocol):
         """The newest answer of `CameraHost.figures`, empty before the first. HostLost where none comes."""
 
     def lines(self) -> list[Line]:
-        """What it has logged since this was asked last."""
+        """Its log lines since the last call."""
 
     def close(self) -> None:
         """End its cameras and its process, in good order."""
@@ -120,7 +120,7 @@ class Cluster(Protocol):
     """The machines."""
 
     def nodes(self) -> list[Node]:
-        """Those that are there."""
+        """The machines that are in the cluster now."""
 
     def open_host(self, node: str) -> Host:
         """A process for cameras there."""
@@ -177,7 +177,7 @@ class Fleet:
                 self._hosts[node].end(name)
 
     def lines(self) -> list[Line]:
-        """What all machines have logged since this was asked last."""
+        """The log lines of all machines since the last call."""
         lines, self._lines = self._lines, []
         return lines
 

@@ -16,11 +16,11 @@ Kind = Literal["offer", "answer"]
 
 
 class NoAgreement(StreamError):
-    """What the other end says cannot be taken or answered."""
+    """The other end's description cannot be taken or answered."""
 
 
 class Negotiation:
-    """Of one webrtcbin, which runs already and has not been described yet.
+    """Negotiates one webrtcbin, which runs already and has not been described yet.
 
     Args:
         peer: the webrtcbin.

@@ -333,7 +333,7 @@ class Loop:
         return job
 
     def _forget_scene(self, guarded: GuardedColorizer) -> None:
-        """What comes now need not go on from what came before."""
+        """Forget all that is known of the scene: the next frame need not go on from the last."""
         self.tone_map.reset()
         self._detector.reset()
         guarded.reset()

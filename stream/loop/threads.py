@@ -95,7 +95,7 @@ class Ring(Generic[T]):
                 return item
 
     def close(self) -> None:
-        """No more puts; what is inside can still be taken."""
+        """Nothing can be put in any more; what is inside can still be taken."""
         with self._room:
             self._closed = True
             self._room.notify_all()

@@ -297,7 +297,7 @@ class Thermometer:
             self.on_change()
 
     def celsius_of(self, counts: float) -> float:
-        """What a body has that the camera gives so many counts of."""
+        """The temperature of a body of which the camera gives so many counts."""
         return float(self._celsius(np.float64(counts)))
 
     def counts_of(self, celsius: float) -> float:
@@ -317,7 +317,7 @@ class Thermometer:
         return np.asarray(_PLANCK_K / np.log1p(1 / own) - _KELVIN)
 
     def _judge(self) -> list[dict[str, Any]]:
-        """What has begun or ended."""
+        """Events of alarms that have begun or ended."""
         events = []
         readings = {one.region.name: one for one in self._readings}
         for alarm in self.options.alarms:

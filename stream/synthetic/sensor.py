@@ -144,7 +144,7 @@ class SyntheticSensor:
         return self._bank[y : y + self.size[0], x : x + self.size[1]]
 
     def _shutter_rest(self, time_s: float) -> Plane:
-        """What each flat-field correction leaves behind, new every time."""
+        """The pattern that is left after the last flat-field correction, a new one each time."""
         return self._noise(
             np.random.default_rng((self._options.seed, 8, int(time_s / self._options.ffc_every_s)))
         )

@@ -58,7 +58,7 @@ def _take(
 
 
 def _value(told: Any, arrays: Mapping[str, NDArray[Any]], options: ToneMapOptions) -> Any:
-    """What `_told` made this of."""
+    """The value that `_told` was given."""
     if isinstance(told, list):
         return [_value(one, arrays, options) for one in told]
     if not isinstance(told, dict):

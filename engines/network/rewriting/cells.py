@@ -35,7 +35,7 @@ _PARTS = 7
 
 
 def cells_of(name: str) -> str:
-    """What the means of an input are called."""
+    """The name of the input that holds the means of another."""
     return f"{name}_cells"
 
 
@@ -67,7 +67,7 @@ def cut_to_cells(model: Any, opset: Any, early: bool) -> tuple[list[Any], list[A
 
 
 def shapes_in_cells(shapes: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    """Of the part in between, by those of the whole."""
+    """The inputs' shapes of the part in between, from those of the whole graph."""
     found = {name: shape for name, shape in shapes.items() if name not in MEANS}
     for name in MEANS:
         *first, height, width = shapes[name]
@@ -88,7 +88,7 @@ def in_cells(inputs: Tensors) -> Tensors:
 
 
 def on_pixels(cells: Tensor, inputs: Tensors) -> Tensors:
-    """What the whole says, new arrays.
+    """The whole graph's answer from that of the part in between, in new arrays.
 
     Args:
         cells: (1, 7, h, w) float32 that the part in between says.

@@ -43,7 +43,7 @@ class TakesEarly(ABC):
 
     @abstractmethod
     def first_layers(self) -> list[Tensor]:
-        """As of `KnowsEarly`."""
+        """See `KnowsEarly.first_layers`."""
 
 
 def alike(some: list[Tensor], others: list[Tensor]) -> bool:

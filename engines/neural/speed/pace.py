@@ -154,7 +154,7 @@ class Pace:
         )
 
     def meter(self, pool: SharedPool | None = None) -> UseMeter:
-        """Of a run that has this demand.
+        """A meter of the processor's use by a run that has this demand.
 
         Args:
             pool: of the cameras that share the process, whose CPU time is that of all of them.

@@ -223,5 +223,5 @@ class Cheng2015:
         self.network.clustered.fill_(True)
 
     def exported(self) -> nn.Module:
-        """With the joint bilateral refinement."""
+        """The network with its joint bilateral refinement, for the graph."""
         return _Exported(self.network)

@@ -280,7 +280,7 @@ def _crops(
 
 
 def _fitting(options: TuningOptions) -> list[TuningOptions]:
-    """Of the crops that scales are fitted to, all of one size."""
+    """Options for each of the crops that scales are fitted to, all of one size."""
     return [replace(options, batch=1, sides=(max(options.sides),))] * FITTING_CROPS
 
 

@@ -91,7 +91,7 @@ class Marks:
 
     @property
     def shares(self) -> tuple[float | None, float | None]:
-        """Of what is wrong, marked; of what is marked, wrong."""
+        """The share of wrong pixels that is marked, and of marked ones that is wrong."""
         return (
             round(self.hit / self.wrong, 3) if self.wrong else None,
             round(self.right / self.marked, 3) if self.marked else None,

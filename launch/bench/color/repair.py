@@ -64,7 +64,7 @@ SHARES = (0.01, 0.03, 0.05)
 
 @dataclass
 class Tally:
-    """What is measured of one method in holes of one kind."""
+    """Sums over pictures for one method and one kind of hole."""
 
     psnr_db: list[float] = field(default_factory=list)
     ssim: list[float] = field(default_factory=list)
@@ -167,7 +167,7 @@ def _files(data: Path, places: tuple[str, ...]) -> list[Path]:
 
 
 def _masks_of(given: NamedMasks, files: list[Path], pictures: list[Luma]) -> list[Mask | None]:
-    """Of each picture, None where it has none.
+    """The mask of each picture, None where it has none.
 
     Raises:
         MaskError: no picture has one, or one is of another size.
@@ -196,7 +196,7 @@ def mask_for(kind: str, size: tuple[int, int], random: np.random.Generator) -> M
 
 
 def methods() -> list[str]:
-    """Of METHODS, those whose weights are here; the others are named."""
+    """Those of METHODS whose weights are here; the others are printed."""
     lacking = [name for name in REPAIRS if not repair_weights(name).is_file()]
     if lacking:
         print(f"left out, as their weights are not here: {', '.join(lacking)}")

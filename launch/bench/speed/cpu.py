@@ -163,7 +163,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _python(options: CpuBenchOptions, tree: str, mask: str, code: str, *arguments: str) -> dict[str, Any]:
-    """What `code` prints as its last line, JSON, run in a checkout under a mask."""
+    """Run `code` in a checkout under a mask and read the JSON of its last line."""
     environment = {**MASKS[mask], "PYTHONPATH": str(options.trees[tree])}
     return json_of(code, arguments, f"measuring in {tree}, {mask},", environment, _STUCK_S)
 

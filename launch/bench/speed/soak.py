@@ -176,7 +176,7 @@ def levels(samples: list[Sample], settled_s: float) -> dict[str, Any]:
 
 
 def sample_of(pid: int, at_s: float) -> Sample:
-    """Of a process, now."""
+    """What a process holds now."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     threads = re.search(r"^Threads:\s+(\d+)", status, re.MULTILINE)
     files = sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
@@ -274,7 +274,7 @@ class _Ffmpeg:
             thread.join(5)
 
     def complaints(self, deaths_s: list[float]) -> list[str]:
-        """What a decoder said while no camera was on its way back."""
+        """Complaints of the decoder, but for those while a camera was on its way back."""
         return [
             f"{self.transport}: {line}"
             for at_s, line in self.said

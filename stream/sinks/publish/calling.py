@@ -89,13 +89,13 @@ class CallingSink(PipelineSink):
         raise NotImplementedError
 
     def _start(self, rate: Fraction, size: tuple[int, int]) -> None:
-        """With the sound anew: what sounded before is left out."""
+        """Open the sound anew, without what sounded before, and begin."""
         if self._sound is None and (self._sounds or not self._live):
             self._sound = open_sound(self._audio_from, self._live, self.label, self._sound_coding)
         super()._start(rate, size)
 
     def _pass_over_sound(self, until_ns: int) -> None:
-        """What sounds while nobody listens."""
+        """Drop the sound that came while nobody listened."""
         if self._sound is not None:
             for _ in self._sound.until(until_ns):
                 pass

@@ -245,7 +245,7 @@ def _faces() -> list[tuple[int, Array]]:
 
 
 def _cross(a: Array, b: Array) -> Array:
-    """Of two vectors; `np.cross` takes ten times as long for so few numbers."""
+    """The cross product of two vectors; `np.cross` takes ten times as long for so few numbers."""
     return np.array([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]])
 
 
