@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -85,6 +86,8 @@ REFERENCE = Band(
 )
 """Learned color by a reference, on top of the band's own network: `reference:thermal`."""
 NETWORKS = BANDS | CLASSICS | {REFERENCE.name: REFERENCE}
+PALETTES = ("white-hot", "black-hot", "ironbow", "rainbow", "arctic", "lava")
+"""False color by name: `palette:ironbow`."""
 REPAIRS = {
     "partial-conv": "Liu 2018: convolutions over known pixels alone, and a mask that shrinks",
     "glcic": "Iizuka 2017: dilated convolutions, trained against a global and a local judge",
@@ -98,10 +101,34 @@ def require_network(kind: str, size: str) -> None:
     EngineOptionError: there is no such network or it has no such size; the line names those that there are.
     """
     if kind not in NETWORKS:
-        raise EngineOptionError(f"unknown engine {kind!r}: use {' or '.join(NETWORKS)}")
+        raise EngineOptionError(f"unknown engine {kind!r}: {_guess(kind)}use {' or '.join(NETWORKS)}")
     sizes = NETWORKS[kind].sizes
     if size not in sizes:
-        raise EngineOptionError(f"engine {kind} has no size {size!r}: use {' or '.join(sizes)}")
+        guess = _guess(f"{kind}:{size}", kind)
+        raise EngineOptionError(f"engine {kind} has no size {size!r}: {guess}use {' or '.join(sizes)}")
+
+
+def _guess(text: str, kind: str = "") -> str:
+    """`did you mean nir? `, what else was probably meant, or nothing.
+
+    Args:
+        text: what was typed for an engine.
+        kind: the engine in it, where there is that one.
+    """
+    ending, file = Path(text).suffix.lower(), text.removeprefix(f"{kind}:")
+    if ending == ".onnx":
+        return f"a network of your own is --engine {kind or 'nir'} --weights {file}; "
+    if ending in (".csv", ".png") and not kind:
+        return f"did you mean palette:{text}? "
+    if kind == REFERENCE.name and ending:
+        return f"a picture of the scene is --reference {file}; "
+    known = [*NETWORKS, "gray", "palette"]
+    known += [f"{name}:{size}" for name, network in NETWORKS.items() for size in network.sizes]
+    meant = {name: name for name in known} | {name: f"palette:{name}" for name in PALETTES}
+    near = difflib.get_close_matches(text.rpartition(":")[2].lower() if kind else text.lower(), meant, 1, 0.6)
+    if kind:  # its sizes are named anyway
+        near = [name for name in near if name in PALETTES]
+    return f"did you mean {meant[near[0]]}? " if near else ""
 
 
 DETAIL_GAIN = {("thermal", "best"): 1.25}
@@ -166,7 +193,8 @@ def parse(text: str) -> EngineName:
         if variant:
             raise EngineOptionError(f"engine gray takes no variant, got {variant!r}")
     elif kind != "palette":
-        raise EngineOptionError(f"unknown engine {text!r}: use {', '.join(NETWORKS)}, palette:NAME or gray")
+        known = f"{', '.join(NETWORKS)}, palette:NAME or gray"
+        raise EngineOptionError(f"unknown engine {text!r}: {_guess(text)}use {known}")
     return EngineName(kind, variant or None)
 
 

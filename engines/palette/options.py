@@ -73,7 +73,7 @@ class PaletteOptions:
     """Options of `PaletteColorizer`.
 
     Attributes:
-        palette: a name of `palettes.PALETTES`, or the path of a .csv or .png file.
+        palette: a name of `catalog.PALETTES`, or the path of a .csv or .png file.
         slices: gray-level slicing into so many flat bands; 0 for smooth.
         isotherms: ranges marked in colors of their own; a later one is drawn over an earlier one.
         elsewhere: what unmarked pixels look like while there are isotherms: "gray" or "palette".

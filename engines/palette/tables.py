@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from irchroma.engines.catalog import PALETTES
 from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.recolor.color_space import colors_to_lab, lab_to_colors
 
@@ -39,9 +40,6 @@ EVEN = {
 }
 """Control colors, sRGB, at even distances."""
 
-PALETTES = ("white-hot", "black-hot", "ironbow", "rainbow", "arctic", "lava")
-"""Names for `palette_table`."""
-
 Table = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 
@@ -50,7 +48,7 @@ def palette_table(name: str, entries: int = 256) -> Table:
     """The named palette.
 
     Args:
-        name: one of `PALETTES`.
+        name: one of `catalog.PALETTES`.
         entries: number of colors, from cold to hot.
 
     Returns:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from irchroma.engines import catalog
 from irchroma.engines.choice import check_colorizer
-from irchroma.engines.palette.tables import PALETTES, palette_table
+from irchroma.engines.palette.tables import palette_table
 from irchroma.launch.config import ConfigError
 from irchroma.launch.run.control.rereading import Reread
 from irchroma.launch.run.control.run_control import RunControl
@@ -176,7 +177,7 @@ def _privacy(config: RunConfig, camera: Camera | None) -> PrivacyMasks:
 def _own_palette(config: RunConfig) -> NDArray[np.uint8]:
     """(256, 1, 3) uint8, for where privacy allows a palette only: the run's, where it has a name."""
     name = config.palette.palette
-    return palette_table(name if name in PALETTES else "ironbow").reshape(256, 1, 3)
+    return palette_table(name if name in catalog.PALETTES else "ironbow").reshape(256, 1, 3)
 
 
 def _writer(text: str, options: SinkOptions, recorder: EvidenceRecorder | None) -> SinkWriter:

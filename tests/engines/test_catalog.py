@@ -39,6 +39,39 @@ def test_other_names_are_refused_with_those_that_there_are(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "guess"),
+    [
+        ("nri", "did you mean nir?"),
+        ("themal", "did you mean thermal?"),
+        ("NIR", "did you mean nir?"),
+        ("grey", "did you mean gray?"),
+        ("nir;best", "did you mean nir:best?"),
+        ("ironbow", "did you mean palette:ironbow?"),
+        ("whitehot", "did you mean palette:white-hot?"),
+        ("thermal:ironbow", "did you mean palette:ironbow?"),
+        ("mine.csv", "did you mean palette:mine.csv?"),
+        ("nir:gate.onnx", "--engine nir --weights gate.onnx"),
+        ("thermal:nets/a.onnx", "--engine thermal --weights nets/a.onnx"),
+        ("gate.onnx", "--engine nir --weights gate.onnx"),
+        ("reference:day.jpg", "--reference day.jpg"),
+    ],
+)
+def test_what_was_probably_meant_is_said(text: str, guess: str) -> None:
+    with pytest.raises(EngineOptionError) as refused:
+        catalog.parse(text)
+    assert guess in str(refused.value)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("text", ["xyzzy", "nir:huge", "gray:dark"])
+def test_nothing_is_guessed_where_nothing_is_near(text: str) -> None:
+    with pytest.raises(EngineOptionError) as refused:
+        catalog.parse(text)
+    assert "did you mean" not in str(refused.value)
+    assert "--weights" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
     ("text", "named"),
     [
         ("auto", "thermal"),

@@ -20,7 +20,6 @@ from irchroma.engines.network.eight_bit.quantization import FLOAT_GROUPS, renew
 from irchroma.engines.network.eight_bit.twins import twin_path
 from irchroma.engines.network.onnx_summary import COUNTED_SIZE, inspect
 from irchroma.engines.network.weight_storage import averaged, save
-from irchroma.engines.palette.tables import PALETTES
 from irchroma.launch.commands.engines.plans import add_build_arguments, build_plan, show_plan
 from irchroma.launch.progress import Progress
 
@@ -211,7 +210,7 @@ def list_engines() -> None:
     for band in catalog.NETWORKS.values():
         for size in band.sizes:
             print(_row(band, size))
-    print(f"{'palette:NAME':<18}{'':>42}  {', '.join(PALETTES)}")
+    print(f"{'palette:NAME':<18}{'':>42}  {', '.join(catalog.PALETTES)}")
     print(f"{'gray':<18}{'':>42}  the luma as it is")
     print("\nruntime         here")
     for name in network.RUNTIMES:

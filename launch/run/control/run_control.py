@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from irchroma.engines import catalog
 from irchroma.engines.neural.given_picture import STRONGEST
-from irchroma.engines.palette.tables import PALETTES, palette_table
+from irchroma.engines.palette.tables import palette_table
 from irchroma.launch.config import ConfigError, nearest, shortened
 from irchroma.launch.run.settings.options import RunConfig, whole_name
 from irchroma.stream.loop.loop import Loop
@@ -334,7 +334,7 @@ def choices() -> tuple[Choice, ...]:
         for size in network.sizes
         if catalog.weights_path(band, size).is_file()
     ]
-    palettes = [Choice(f"palette:{name}", name, "palette", _swatch(name)) for name in PALETTES]
+    palettes = [Choice(f"palette:{name}", name, "palette", _swatch(name)) for name in catalog.PALETTES]
     return (*networks, *palettes, Choice("gray", "gray", "palette"))
 
 

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from irchroma.engines.catalog import PALETTES
 from irchroma.engines.errors import EngineError, EngineOptionError
 from irchroma.engines.palette.colorizer import PaletteColorizer
 from irchroma.engines.palette.options import Isotherm, PaletteOptions, palette_from_name
-from irchroma.engines.palette.tables import PALETTES, palette_table
+from irchroma.engines.palette.tables import palette_table
 from irchroma.engines.recolor.color_space import colors_to_lab
 
 LUMA = np.arange(256, dtype=np.uint8).reshape(16, 16)

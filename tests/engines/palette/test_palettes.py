@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from irchroma.engines.catalog import PALETTES
 from irchroma.engines.errors import EngineOptionError
-from irchroma.engines.palette.tables import PALETTES, palette_table, sliced_table
+from irchroma.engines.palette.tables import palette_table, sliced_table
 from irchroma.engines.recolor.color_space import colors_to_lab, lab_to_colors
 
 
