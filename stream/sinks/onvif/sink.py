@@ -53,6 +53,10 @@ class OnvifSink:
         self._host, self._token = rtsp.address.host, ""
         self._picture = LivePicture()
 
+    def prepare(self) -> None:
+        """See `RtspSink.prepare`: the stream shows a card; the device tells of it once it is known."""
+        self._rtsp.prepare()
+
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
         """See `FrameSink.open`. SinkError for a port or a name that is taken."""
         from irchroma.stream.sinks.onvif import device  # takes 0.2 s, and few runs have one

@@ -13,6 +13,7 @@ from typing import Any
 from irchroma.stream.errors import SinkError
 from irchroma.stream.gstreamer import door
 from irchroma.stream.sinks import listening
+from irchroma.stream.sinks.rtsp.listener import Listener
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +22,6 @@ _JOIN_S = 5.0
 _PATIENCE_S = 0.1  # before those who wait for a first picture are told
 _MOST_CLIENTS = 128  # connections of a port; one without a session is given up for a newer one
 _MOST_SESSIONS = 256  # those of clients that vanished without a word last for a minute
-_LONGEST_BODY = 32 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,101 +46,6 @@ class RtspAddress:
         return f"rtsp://{listening.shown(self.host)}:{self.port}/{self.name}"
 
 
-class _Listener:
-    """One address of a port, and the GLib thread in which all that happens on its connections happens.
-
-    The server's own thread pool would give connections a thread that only it knows, and a connection that is
-    closed from another thread is closed while its own reads from it: GStreamer 1.22 then spins and prints
-    a million complaints, and 1.26 was seen to abort.
-    """
-
-    def __init__(self, rtsp: Any, host: str, port: int) -> None:
-        """`rtsp`: the namespace. Nothing listens yet; `server` may be set up."""
-        self._rtsp, self._host, self._port = rtsp, host, port
-        glib = door.modules()["GLib"]
-        self.server = rtsp.RTSPServer.new()
-        self.server.set_address(host)
-        self.server.set_service(str(port))
-        self.server.set_content_length_limit(_LONGEST_BODY)
-        self.server.get_thread_pool().set_max_threads(0)  # connections belong to the thread that accepts them
-        self.context = glib.MainContext.new()
-        self._loop = glib.MainLoop.new(self.context, False)
-        self._source: Any = None
-        self._thread: threading.Thread | None = None
-
-    def bind(self) -> int:
-        """Take the port, whose number is returned; nobody is answered before `run`.
-
-        Raises:
-            SinkError: it is taken.
-        """
-        try:
-            # attach() would only log why it failed.
-            self._source = self.server.create_source(None)
-        except door.modules()["GLib"].Error as error:
-            raise SinkError(
-                f"rtsp: cannot listen on {self._host}:{self._port}: {_reason(error.message)}"
-                " (an rtsp:// sink is a server on this machine; to another: publish+rtsp://host:port/path)"
-            ) from error
-        self._source.attach(self.context)
-        self._port = int(self.server.get_bound_port())
-        return self._port
-
-    def run(self) -> None:
-        self._thread = threading.Thread(target=self._run, name=f"rtsp :{self._port}", daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        self.context.push_thread_default()
-        self._loop.run()
-        self.context.pop_thread_default()
-
-    def soon(self, work: Callable[[], object], last: bool = False) -> None:
-        """Let something be done in the thread of the connections. Any thread.
-
-        Args:
-            work: it.
-            last: once the connections ask for nothing and nothing else is to be done; else before what they
-                ask for.
-        """
-
-        def once(*_: Any) -> bool:
-            work()
-            return False
-
-        glib = door.modules()["GLib"]
-        later = glib.idle_source_new()
-        later.set_priority(glib.PRIORITY_DEFAULT_IDLE if last else glib.PRIORITY_HIGH)
-        later.set_callback(once)
-        later.attach(self.context)
-
-    def begin_to_end(self) -> None:
-        """Let the port go and all who are connected, as soon as the thread comes to it."""
-        if self._thread is None:
-            self._hang_up()
-        else:
-            self.soon(self._end)
-
-    def _end(self) -> None:
-        self._hang_up()
-        self.soon(self._loop.quit, last=True)
-
-    def _hang_up(self) -> None:
-        if self._source is not None:
-            self._source.destroy()
-        self.server.client_filter(lambda *_: self._rtsp.RTSPFilterResult.REMOVE)
-
-    def ended(self, deadline: float) -> bool:
-        """Wait for it until then, `time.monotonic`; False where the thread is held up. Lets go of all."""
-        if self._thread is not None:
-            self._thread.join(max(0.0, deadline - time.monotonic()))
-            if self._thread.is_alive():
-                return False
-        # The listening socket is closed with the last reference to its source.
-        self.server = self._source = self._loop = self.context = None
-        return True
-
-
 class _Server:
     """One port and the addresses that it listens on, which share what is served."""
 
@@ -152,11 +57,12 @@ class _Server:
         self._givers_up: dict[str, Callable[[], None]] = {}
         self._mounts, self._sessions = self._rtsp.RTSPMountPoints.new(), self._rtsp.RTSPSessionPool.new()
         self._sessions.set_max_sessions(_MOST_SESSIONS)
-        self._clients: list[tuple[Any, _Listener]] = []  # the oldest first
+        self._clients: list[tuple[Any, Listener]] = []  # the oldest first
+        self._watched: dict[Any, str] = {}  # client -> the path that it plays
         self._clients_lock = threading.Lock()
         self._roles: dict[str, str] = {}  # basic credentials -> role: many streams may have the same
         self._auth = self._rtsp.RTSPAuth.new() if locked else None
-        self._listeners: list[_Listener] = []
+        self._listeners: list[Listener] = []
         self.port = port
         try:
             for address in listening.hosts(host, locked):
@@ -172,7 +78,7 @@ class _Server:
 
     def _listen(self, host: str) -> None:
         """One more address; all share what is mounted, its sessions and its passwords."""
-        listener = _Listener(self._rtsp, host, self.port)
+        listener = Listener(self._rtsp, host, self.port)
         listener.server.set_mount_points(self._mounts)
         listener.server.set_session_pool(self._sessions)
         listener.server.connect("client-connected", self._client_connected, listener)
@@ -185,7 +91,7 @@ class _Server:
         self._sessions.cleanup()
         return True
 
-    def _client_connected(self, _server: Any, client: Any, listener: _Listener) -> None:
+    def _client_connected(self, _server: Any, client: Any, listener: Listener) -> None:
         client.connect("pre-play-request", self._play_announced)
         client.connect("play-request", self._play_requested)
         client.connect("closed", self._client_closed, listener)
@@ -195,12 +101,13 @@ class _Server:
         if surplus:  # not here: the server has yet to attach this one
             listener.soon(self._make_room)
 
-    def _client_closed(self, client: Any, listener: _Listener) -> None:
+    def _client_closed(self, client: Any, listener: Listener) -> None:
         # Without a pool's thread GStreamer (1.22) lets go of a client in the midst of its closing, under
         # locks that would end with it, and before work of its own on it that it has put off.
         listener.soon(partial(id, client), last=True)
         with self._clients_lock:
             self._clients = [one for one in self._clients if one[0] is not client]
+            self._watched.pop(client, None)
 
     def _make_room(self) -> None:
         """Close the oldest connection on which nothing was set up, or else the newest."""
@@ -215,11 +122,13 @@ class _Server:
         self._refresh(context, False)
         return door.extra_module("GstRtsp").RTSPStatusCode.OK
 
-    def _play_requested(self, _client: Any, context: Any) -> None:
+    def _play_requested(self, client: Any, context: Any) -> None:
+        with self._clients_lock:
+            self._watched[client] = _path(context)
         self._refresh(context, True)
 
     def _refresh(self, context: Any, plays: bool) -> None:
-        name = context.uri.abspath.strip("/").split("/")[0] if context.uri is not None else ""
+        name = _path(context).split("/")[0]
         for mounted, refresh in list(self.names.items()):
             if mounted.split("/")[0] == name:
                 refresh(plays)
@@ -252,14 +161,20 @@ class _Server:
         return self._roles[basic]
 
     def unmount(self, name: str) -> None:
+        """Take a stream off; its viewers are disconnected, in the thread of their connections."""
         self._mounts.remove_factory(f"/{name}")
         self.names.pop(name, None)
+        with self._clients_lock:
+            watched = ((one, f"{self._watched.get(one[0], '')}/") for one in self._clients)
+            viewers = [one for one, path in watched if path.startswith(f"{name}/")]
+        for client, listener in viewers:
+            listener.soon(client.close)
 
     def stop(self) -> None:
         self._cleaner.destroy()
         if self._end_listeners():
             self._sessions.filter(lambda *_: self._rtsp.RTSPFilterResult.REMOVE)
-        self._clients = []
+        self._clients, self._watched = [], {}
         self._mounts = self._sessions = self._cleaner = None
 
     def _end_listeners(self) -> bool:
@@ -283,9 +198,9 @@ class _Server:
         return ended
 
 
-def _reason(message: str) -> str:
-    """`address already in use` out of `Error binding to address 127.0.0.1:8554: Address already in use`."""
-    return message.rpartition(": ")[2].lower()
+def _path(context: Any) -> str:
+    """`gate/stream=0` of a request for `rtsp://host/gate/stream=0?x`."""
+    return str(context.uri.abspath).strip("/") if context.uri is not None else ""
 
 
 @cache
@@ -332,7 +247,11 @@ _lock = threading.Lock()
 
 
 def serve(
-    address: RtspAddress, factory: Any, refresh: Callable[[bool], None], give_up: Callable[[], None]
+    address: RtspAddress,
+    factory: Any,
+    refresh: Callable[[bool], None],
+    give_up: Callable[[], None],
+    instead: bool = False,
 ) -> RtspAddress:
     """Put a media factory on an address; the port's server is started with its first stream.
 
@@ -342,6 +261,7 @@ def serve(
             must go on with a keyframe for it.
         give_up: called when the port is let go, perhaps several times and from any thread: nobody is to wait
             for a first picture any more.
+        instead: in place of what is served there now, whose viewers are disconnected.
 
     Returns:
         The address with the port that was bound.
@@ -354,6 +274,8 @@ def serve(
         fresh = server is None
         if server is None:
             server = _Server(address.host, address.port, locked=bool(address.user))
+        if instead:
+            server.unmount(address.name)
         if address.name in server.names:
             raise SinkError(f"{address}: there is a stream of that name on this port already")
         if server.locked != bool(address.user):

@@ -21,6 +21,7 @@ from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool, SharedEnc
 from irchroma.stream.sinks.encoding.sound import FileSound, LiveSound, SoundReader, open_sound
 from irchroma.stream.sinks.pipeline_sink import check_size, explain
 from irchroma.stream.sinks.rtsp.server import RtspAddress, one_media_factory, serve, withdraw
+from irchroma.stream.sinks.rtsp.standby import Standby
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,8 @@ class RtspSink:
     """One RTSP stream, shared by its clients.
 
     The pipeline is built when the first client comes and let go when the last one leaves. What a slow
-    client does not read is dropped for that client alone.
+    client does not read is dropped for that client alone. Who comes before the first picture sees the "no
+    signal" card, and is disconnected with that picture: its size, rate and sound are others.
 
     Attributes:
         address: where it is served, with the real port once it is open.
@@ -72,6 +74,7 @@ class RtspSink:
         self._encoder: SharedEncoder | None = None
         self._joined = False
         self._bound: RtspAddress | None = None
+        self._standby: Standby | None = None
         self._factory: Any = None
         self._lock = threading.Lock()
         self._media: Any = None
@@ -83,8 +86,24 @@ class RtspSink:
         self._pace: Pace | None = None
         self._drops = 0
 
+    def prepare(self) -> None:
+        """Show the "no signal" card to whoever comes before the first picture; returns at once."""
+        if self._standby is None:
+            self._standby = Standby(RtspSink(self.address, self._options))
+
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
         """See `FrameSink.open`. SinkError for a port or a name that is taken."""
+        standby, self._standby = self._standby, None
+        if standby is None:
+            self._open(info, size, None)
+            return
+        try:
+            self._open(info, size, standby.end())
+        finally:
+            standby.close(replaced=self._bound is not None)
+
+    def _open(self, info: VideoInfo, size: tuple[int, int], instead: RtspAddress | None) -> None:
+        """`instead`: whose place it takes."""
         label = str(self.address)
         check_size(size, label)
         self._pace = None if info.live else Pace()
@@ -104,7 +123,10 @@ class RtspSink:
             )
             self._factory.set_shared(True)
             self._factory.connect("media-configure", self._media_built)
-            self._bound = serve(self.address, self._factory, self._viewer_comes, self._give_up)
+            address = instead or self.address
+            self._bound = serve(
+                address, self._factory, self._viewer_comes, self._give_up, instead is not None
+            )
         except SinkError:
             raise
         except StreamError as error:
@@ -251,9 +273,12 @@ class RtspSink:
 
     def close(self) -> None:
         """See `FrameSink.close`; clients are disconnected."""
-        bound, self._bound = self._bound, None
+        standby, self._standby = self._standby, None
+        if standby is not None:
+            standby.close(replaced=False)
+        bound = self.let_out()
+        self.give_way()
         if bound is not None:
-            self._let_out()
             withdraw(bound)
         with self._lock:
             self._media = self._pictures = None
@@ -265,18 +290,23 @@ class RtspSink:
             encoder.leave(self._take)
         self._joined, self._factory = False, None
 
-    def _let_out(self) -> None:
-        """Wait until nothing is on its way to clients.
+    def give_way(self) -> None:
+        """It is served no longer: its address is another's."""
+        self._bound = None
+
+    def let_out(self) -> RtspAddress | None:
+        """Wait until nothing is on its way to clients; where it is served.
 
         GStreamer (1.22) closes a connection also while a thread of the media's sends to it.
         """
         with self._lock:
-            pictures = self._pictures
+            pictures = self._pictures if self._bound is not None else None
         deadline = time.monotonic() + _LET_OUT_S
         while pictures is not None and time.monotonic() < deadline:
             time.sleep(_ON_THE_WAY_S)
             if not pictures.get_property("current-level-buffers"):
                 break
+        return self._bound
 
 
 def _send_at_once(_pipeline: Any, _parent: Any, element: Any) -> None:

@@ -1,0 +1,72 @@
+"""What an RTSP stream shows before its first picture: the "no signal" card, for recorders that come early."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from contextvars import copy_context
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from irchroma.stream.errors import SinkError
+from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.view.cards import no_signal_card
+
+if TYPE_CHECKING:
+    from irchroma.stream.sinks.rtsp.server import RtspAddress
+    from irchroma.stream.sinks.rtsp.sink import RtspSink
+
+log = logging.getLogger(__name__)
+
+_AFTER_S = 1.0  # most sources have given a picture by then
+_SIZE = (360, 640)
+_RATE = Fraction(5)
+_REASON = "waiting for the first picture"
+_JOIN_S = 2.0
+
+
+class Standby:
+    """Serves the card from a thread of its own, encoded only while somebody watches.
+
+    Args:
+        sink: a stream at the address, not yet open; this object's from now on.
+        after_s: for so long nothing is served.
+    """
+
+    def __init__(self, sink: RtspSink, after_s: float = _AFTER_S) -> None:
+        self._sink, self._after_s = sink, after_s
+        self._ended = threading.Event()
+        work = copy_context().run  # whose log lines are its camera's
+        self._thread = threading.Thread(target=work, args=(self._work,), name="rtsp standby", daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        began_s, period_s, last_s = time.monotonic(), float(1 / _RATE), -1
+        if self._ended.wait(self._after_s):
+            return
+        try:
+            self._sink.open(VideoInfo(_SIZE, _RATE, live=True), _SIZE)
+            card = no_signal_card(_SIZE, None, 0, _REASON)
+            while not self._ended.wait(period_s):
+                silent_s = time.monotonic() - began_s
+                if self._sink.watched and int(silent_s) != last_s:
+                    last_s = int(silent_s)
+                    card = no_signal_card(_SIZE, None, silent_s, _REASON)
+                self._sink.write(card, int(1e9 * silent_s), int(1e9 * period_s))
+        except SinkError as error:  # which the stream itself will tell when it is opened
+            log.debug("%s: no card before the first picture: %s", self._sink.address, error)
+
+    def end(self) -> RtspAddress | None:
+        """Write no more; where it was served, which it still is, or None for nowhere."""
+        self._ended.set()
+        self._thread.join(_JOIN_S)
+        return self._sink.let_out()
+
+    def close(self, replaced: bool) -> None:
+        """Let go; `replaced`: another stream has taken its place, and its viewers are disconnected."""
+        self._ended.set()
+        self._thread.join(_JOIN_S)
+        if replaced:
+            self._sink.give_way()
+        self._sink.close()
