@@ -158,8 +158,7 @@ class ComposingThread:
             device = getattr(timed.picture, "device", None)
             if device is not None:
                 self._info = replace(self._info, device=device.index)
-            for writer in self._writers:
-                self._open(writer, (timed.picture.shape[0], timed.picture.shape[1]))
+            self._open_all((timed.picture.shape[0], timed.picture.shape[1]))
             self._sinks_open = True
         for writer in self._writers:
             writer.put(timed)
@@ -167,11 +166,18 @@ class ComposingThread:
         if failures and failures[0] is not None and None not in failures:
             raise failures[0]
 
-    def _open(self, writer: SinkWriter, size: tuple[int, int]) -> None:
-        """Open a sink; one that cannot be opened (a window without a display) does not end the others."""
-        try:
-            writer.open(self._info, size, self._stopping)
-        except SinkError:
-            if len(self._writers) == 1 or writer.failure is None:
-                raise
-            log.warning("the other outputs go on without %s", writer.label)  # which has said why
+    def _open_all(self, size: tuple[int, int]) -> None:
+        """Open the sinks; one that cannot be opened (a window without a display) does not end the others.
+
+        On a live run it is tried again: its port may be free in a moment, and the run goes on for weeks.
+        """
+        first: SinkError | None = None
+        for writer in self._writers:
+            try:
+                writer.open(self._info, size, self._stopping, or_later=len(self._writers) > 1)
+            except SinkError as error:
+                first = first or error
+                if len(self._writers) > 1:
+                    log.warning("the other outputs go on without %s", writer.label)  # which has said why
+        if first is not None and not any(writer.opened for writer in self._writers):
+            raise first

@@ -92,7 +92,8 @@ class GuardedColorizer:
         """Hand a frame to the engine; the ticket for `collect`, or None while the engine is down.
 
         Raises:
-            Exception: what making the very first engine ended with.
+            ValueError: the very first engine, which took long to be made, says that what is asked of it makes
+                no sense. Whatever else ends its making is tried again.
         """
         self._newest = (luma, counts)
         self._take_first()
@@ -244,6 +245,11 @@ class GuardedColorizer:
                 return
         if not isinstance(engine, BaseException):
             close_quietly(engine)
+        elif wanted and isinstance(engine, Exception) and not isinstance(engine, ValueError):
+            with self._lock:
+                self.failures += 1
+                self._retry_later(engine)
+            log.error("no engine could be made, raw video goes out, trying again: %s", self.reason)
         elif wanted:
             raise engine
 

@@ -98,7 +98,7 @@ class SinkWriter:
         self._ring: Ring[Timed] = Ring(4, newest_wins=False)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._generation = 0
+        self._generation, self._or_later = 0, False
         self._since_s: float | None = None  # of the call that is under way
         self._opened = threading.Event()
         self._ending = threading.Event()
@@ -117,6 +117,11 @@ class SinkWriter:
     def drops(self) -> int:
         """Pictures left out because the sink could not keep up, or was not there."""
         return self._sink.drops + self._ring.drops + self._lost
+
+    @property
+    def opened(self) -> bool:
+        """Whether it has ever been open."""
+        return self._opened.is_set()
 
     @property
     def state(self) -> str:
@@ -140,13 +145,20 @@ class SinkWriter:
         except SinkError as error:  # which `open` will tell
             log.debug("%s: %s", self.label, error)
 
-    def open(self, info: VideoInfo, size: tuple[int, int], stopping: threading.Event | None = None) -> None:
+    def open(
+        self,
+        info: VideoInfo,
+        size: tuple[int, int],
+        stopping: threading.Event | None = None,
+        or_later: bool = False,
+    ) -> None:
         """Open the sink for pictures of `size` (H, W).
 
         Args:
             info: of the run.
             size: of the first picture.
             stopping: set when the run is told to stop.
+            or_later: one of a live run that cannot be opened now is tried again, as one that is lost is.
 
         Raises:
             SinkError: it cannot be opened, or does not within `open_s`, `hurry_s` if told to stop.
@@ -158,17 +170,21 @@ class SinkWriter:
             self._ring = Ring(max(_WAITING_KEPT if keeps else _WAITING_LIVE, room), newest_wins=True)
         else:
             self._remake = None
-        self.is_open = True
+        self.is_open, self._or_later = True, or_later and self._remake is not None
         self._start(first=True)
         deadline_s = time.monotonic() + self._deadlines.open_s
         why = f"did not open within {self._deadlines.open_s:g} s"
         while not self._opened.wait(0.05):
             if self.failure is not None:
                 raise self.failure
+            if self.reason is not None:
+                raise SinkError(self.reason)
             if self._stopping.is_set() and time.monotonic() + self._deadlines.hurry_s < deadline_s:
                 deadline_s = time.monotonic() + self._deadlines.hurry_s
                 why = "was not open yet when the run was told to stop"
-            if time.monotonic() > deadline_s:
+            if time.monotonic() > deadline_s and self._or_later and not self._stopping.is_set():
+                self._leave(f"{self.label}: {why}")
+            elif time.monotonic() > deadline_s:
                 self._give_up(why)
                 break
         if self.failure is not None:
@@ -222,8 +238,11 @@ class SinkWriter:
             if time.monotonic() - waited_from_s > allowed_s:
                 self._give_up(f"has not finished within {allowed_s:g} s: left behind")
                 return
-        if self.failure is None and self.reason is not None and getattr(self._sink, "keeps_all", False):
-            self._fail(SinkError(f"{self.reason}: nothing was recorded from then on"))
+        if self.failure is None and self.reason is not None:
+            if not self._opened.is_set():
+                self._fail(SinkError(f"{self.reason}: it was tried again until the end"))
+            elif getattr(self._sink, "keeps_all", False):
+                self._fail(SinkError(f"{self.reason}: nothing was recorded from then on"))
 
     def _start(self, first: bool) -> None:
         generation = self._generation
@@ -322,8 +341,12 @@ class SinkWriter:
         return made
 
     def _may_reopen(self, error: SinkError, held: bool) -> bool:
-        """True for a live sink that has been open; its loss is said once, and again only if it had `held`."""
-        if self._remake is None or self._ending.is_set() or not self._opened.is_set():
+        """True for a live sink that has been open, or may be later.
+
+        Its loss is said once, and again only if it had `held`.
+        """
+        again = self._opened.is_set() or self._or_later
+        if self._remake is None or self._ending.is_set() or not again:
             return False
         if self.reason is None:
             log.log(logging.WARNING if held else logging.INFO, "sink lost: %s; trying again", error)
@@ -342,11 +365,15 @@ class SinkWriter:
         if self._remake is None or not self._opened.is_set():
             self._give_up(f"takes nothing any more, no answer for {silent_s:.0f} s")
             return
+        self._leave(f"{self.label}: no answer for {silent_s:.0f} s")
+
+    def _leave(self, why: str) -> None:
+        """Wait no longer for what is under way, and have another sink made."""
         with self._lock:
             self._generation += 1
             self._since_s = None
-        self.reason = f"{self.label}: no answer for {silent_s:.0f} s"
-        log.warning("sink lost: %s; trying again", self.reason)
+        self.reason = why
+        log.warning("sink lost: %s; trying again", why)
         self._start(first=False)
 
     def _give_up(self, why: str) -> None:

@@ -157,6 +157,26 @@ def test_an_engine_that_cannot_be_made_ends_a_live_run_though_pictures_have_gone
     guarded.close()
 
 
+def test_an_engine_that_fails_to_be_made_after_pictures_have_gone_out_is_made_once_more() -> None:
+    may_end, engine, tries = threading.Event(), Fading("second"), []
+
+    def make() -> Fading:
+        tries.append(1)
+        if len(tries) == 1:
+            assert may_end.wait(30)
+            raise RuntimeError("the network has not answered for 20 s")
+        return engine
+
+    guarded = GuardedColorizer(make, deadlines=Deadlines(start_s=0.05))
+    assert guarded.submit(LUMA, 0, None, False) is None
+    may_end.set()
+    until(lambda: guarded.failures == 1 or guarded.submit(LUMA, 1, None, False) is not None)
+    assert guarded.reason == "the network has not answered for 20 s"
+    until(lambda: guarded.submit(LUMA, 2, None, False) is not None)
+    assert (guarded.name, guarded.reason) == ("second", None)
+    guarded.close()
+
+
 def test_a_run_that_ends_before_its_engine_is_made_lets_go_of_it() -> None:
     may_end, engine = threading.Event(), Fading("late")
 

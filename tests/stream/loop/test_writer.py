@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -218,6 +219,46 @@ def test_a_sink_that_does_not_open_at_the_start_is_refused_as_before() -> None:
         writer.open(LIVE, (4, 6))
     hanging.let_go.set()
     until(lambda: hanging.closed)
+
+
+def test_a_sink_of_several_that_does_not_open_at_the_start_of_a_live_run_is_tried_until_it_does() -> None:
+    class Refusing(MemorySink):
+        def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
+            raise SinkError("the port is taken")
+
+    for first in (Refusing(), hanging := Hanging("open")):
+        made: list[MemorySink] = [Refusing(), MemorySink()]
+        writer = SinkWriter(first, "rtsp", lambda made=made: made.pop(0), replace(QUICK, first_delay_s=0.2))
+        with pytest.raises(SinkError, match=r"port is taken|did not open within 0\.3 s"):
+            writer.open(LIVE, (4, 6), or_later=True)
+        assert writer.failure is None
+        assert not writer.opened
+        assert writer.state.startswith("lost: ")
+        until(lambda writer=writer: writer.state == "open")
+        writer.put(picture(1))
+        until(lambda writer=writer: writer.written == 1)
+        writer.finish()
+        assert (writer.failure, writer.opened, writer.reopened) == (None, True, 1)
+    hanging.let_go.set()
+    until(lambda: hanging.closed)
+
+
+def test_a_sink_that_never_opened_has_failed_at_the_end_though_it_was_tried_again() -> None:
+    class Refusing(MemorySink):
+        def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
+            raise SinkError("the port is taken")
+
+    writer = SinkWriter(Refusing(), "rtsp", Refusing, QUICK)
+    with pytest.raises(SinkError, match="the port is taken"):
+        writer.open(LIVE, (4, 6), or_later=True)
+    until(lambda: writer.reason is not None)
+    writer.finish()
+    assert str(writer.failure) == "the port is taken: it was tried again until the end"
+    assert SinkWriter(Refusing(), "file", Refusing, QUICK).opened is False
+    file = SinkWriter(Refusing(), "file", Refusing, QUICK)
+    with pytest.raises(SinkError, match="the port is taken"):
+        file.open(FILE, (4, 6), or_later=True)  # a file's conversion has an end, which is soon
+    assert file.failure is not None
 
 
 def test_a_run_that_is_told_to_stop_lets_a_sink_open_in_a_moment_and_says_what_was_not_open() -> None:
