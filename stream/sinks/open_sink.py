@@ -22,7 +22,8 @@ from irchroma.stream.sinks.encoding.encoders import EncoderOptions
 from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool
 from irchroma.stream.sinks.encoding.sound import LiveSound
 from irchroma.stream.sinks.files.file_sink import EXTENSIONS, FileSink, FileSinkOptions
-from irchroma.stream.sinks.files.segmented_sink import Retention, SegmentedSink
+from irchroma.stream.sinks.files.retention import Retention
+from irchroma.stream.sinks.files.segmented_sink import SegmentedSink
 from irchroma.stream.sinks.http.access import Access, needs_access
 from irchroma.stream.sinks.null_sink import NullSink
 

@@ -21,7 +21,7 @@ from irchroma.stream.sensor.correction import Camera
 from irchroma.stream.sensor.profile import CameraScale
 from irchroma.stream.sensor.thermometer import ThermometerOptions
 from irchroma.stream.sinks.encoding.encoders import EncoderOptions
-from irchroma.stream.sinks.files.segmented_sink import Retention
+from irchroma.stream.sinks.files.retention import Retention
 from irchroma.stream.sources.open_source import SourceOptions
 from irchroma.stream.tone.options import ToneMapOptions
 from irchroma.stream.view.osd import OsdOptions

@@ -30,7 +30,8 @@ from irchroma.stream.sinks.evidence.evidence_file import (
 )
 from irchroma.stream.sinks.evidence.signing import Signer
 from irchroma.stream.sinks.files.file_sink import check_writable, made_beside
-from irchroma.stream.sinks.files.segmented_sink import Retention, numbered
+from irchroma.stream.sinks.files.retention import Retention
+from irchroma.stream.sinks.files.segmented_sink import numbered
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,8 @@ from irchroma.stream.sinks.encoding.encoders import EncoderTask
 from irchroma.stream.sinks.encoding.i420_packer import even_size
 from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool, SharedEncoder
 from irchroma.stream.sinks.files.file_sink import FileSinkOptions, task_of
-from irchroma.stream.sinks.files.segmented_sink import Retention, SegmentedSink
+from irchroma.stream.sinks.files.retention import Retention
+from irchroma.stream.sinks.files.segmented_sink import SegmentedSink
 from irchroma.stream.sinks.pipeline_sink import CODED_BYTES, check_size, explain
 
 _FLUSH_S = 30.0

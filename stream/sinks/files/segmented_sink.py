@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import re
 import shutil
 import threading
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from irchroma.stream.errors import NO_ROOM, SinkError, StreamOptionError
@@ -18,64 +14,16 @@ from irchroma.stream.protocols import Pixels, VideoInfo
 from irchroma.stream.remarks import remark
 from irchroma.stream.sinks.files.bitstream_file import BitstreamFile
 from irchroma.stream.sinks.files.file_sink import FileSink, FileSinkOptions, check_writable
+from irchroma.stream.sinks.files.retention import Retention, facts_of
 
 log = logging.getLogger(__name__)
 
 _JOIN_S = 60.0
-_DAY_S = 86_400
 _IN_ENCODER = 16
 """Pictures that an encoder still holds when a file ends."""
 _INDEX_BYTES = 16_384
 _ALIKE = 3
 """Files by whose size the next one's is guessed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """Which of a row's files stay; 0 means no limit. The newest file stays in any case.
-
-    Attributes:
-        segments: how many.
-        days: how old the last picture in a file may be.
-        gigabytes: how large all of them together, 10^9 bytes each.
-    """
-
-    segments: int = 0
-    days: float = 0.0
-    gigabytes: float = 0.0
-
-    def __post_init__(self) -> None:
-        if min(self.segments, self.days, self.gigabytes) < 0:
-            raise StreamOptionError(
-                "recordings to keep: expected 0 or more files, days and gigabytes,"
-                f" got {self.segments}, {self.days:g}, {self.gigabytes:g}"
-            )
-
-    def __bool__(self) -> bool:
-        return bool(self.segments or self.days or self.gigabytes)
-
-    def surplus(self, files: list[Path]) -> Iterator[Path]:
-        """The files to delete of a row that is in order of its numbers."""
-        facts = _facts(files)
-        total = sum(stat.st_size for _, stat in facts)
-        oldest_s = time.time() - self.days * _DAY_S
-        for at, (path, stat) in enumerate(facts[:-1]):
-            over = self.segments and len(facts) - at > self.segments
-            late = self.days and stat.st_mtime < oldest_s
-            large = self.gigabytes and total > self.gigabytes * 1e9
-            if not (over or late or large):
-                return
-            total -= stat.st_size
-            yield path
-
-
-def _facts(files: list[Path]) -> list[tuple[Path, os.stat_result]]:
-    """Size and time of each file that still exists: files may be deleted meanwhile, by us or by a cleaner."""
-    found = []
-    for path in files:
-        with contextlib.suppress(FileNotFoundError):
-            found.append((path, path.stat()))
-    return found
 
 
 def numbered(path: Path) -> dict[int, Path]:
@@ -165,7 +113,7 @@ class SegmentedSink:
     def _make_room_ahead(self) -> None:
         """Have room for a file that is a quarter larger than the last ones: what meets a full disk lacks its
         end, and so would every other file of a ring that fills one."""
-        sizes = [stat.st_size for _, stat in _facts(self._row())] if self._keep else []
+        sizes = [stat.st_size for _, stat in facts_of(self._row())] if self._keep else []
         if not sizes:
             return
         last = sizes[-_ALIKE:]
@@ -195,7 +143,7 @@ class SegmentedSink:
 
     def _reserve(self, sink: FileSink) -> bool:
         """Make room for what a file still gets at its end; False where it is scarce and there is no more."""
-        facts = _facts([sink.path])
+        facts = facts_of([sink.path])
         if not self._keep or not facts:
             return True
         each = facts[0][1].st_size / max(1, sink.written)

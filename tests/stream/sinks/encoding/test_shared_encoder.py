@@ -23,7 +23,7 @@ from irchroma.stream.sinks.evidence.tracks import ColorTrack
 from irchroma.stream.sinks.files.encoded_row import EncodedRow
 from irchroma.stream.sinks.files.file_sink import FileSink, FileSinkOptions
 from irchroma.stream.sinks.files.hls_sink import HlsSink
-from irchroma.stream.sinks.files.segmented_sink import Retention
+from irchroma.stream.sinks.files.retention import Retention
 from irchroma.stream.sinks.open_sink import pool_for
 
 pytestmark = pytest.mark.gst

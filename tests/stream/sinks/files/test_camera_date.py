@@ -24,7 +24,8 @@ from irchroma.stream.protocols import FrameSink, VideoInfo
 from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool
 from irchroma.stream.sinks.files.encoded_row import EncodedRow
 from irchroma.stream.sinks.files.file_sink import FileSinkOptions
-from irchroma.stream.sinks.files.segmented_sink import Retention, SegmentedSink
+from irchroma.stream.sinks.files.retention import Retention
+from irchroma.stream.sinks.files.segmented_sink import SegmentedSink
 
 pytestmark = pytest.mark.gst
 

@@ -19,7 +19,8 @@ from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool
 from irchroma.stream.sinks.files import segmented_sink
 from irchroma.stream.sinks.files.encoded_row import EncodedRow
 from irchroma.stream.sinks.files.file_sink import FileSink, FileSinkOptions
-from irchroma.stream.sinks.files.segmented_sink import Retention, SegmentedSink
+from irchroma.stream.sinks.files.retention import Retention
+from irchroma.stream.sinks.files.segmented_sink import SegmentedSink
 from irchroma.stream.sinks.pipeline_sink import explain
 
 pytestmark = pytest.mark.gst
