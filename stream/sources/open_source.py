@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
 from dataclasses import dataclass, field
@@ -28,6 +29,13 @@ FORMS = (
     " srt://host:port, tcp://host:port, /dev/videoN, raw:FILE?size=WxH, test:nir or test:thermal"
 )
 
+_TORN = re.compile(r"(rtsps?|https?|srt|tcp)(?::/|;?//)/*(?=[^/])(.+)", re.IGNORECASE)
+"""`rtsp:/host/path` and `rtsp//host/path`."""
+_BARE = re.compile(
+    r"(?:[^/@\s]+:\S*@[\w.-]+|\d{1,3}(?:\.\d{1,3}){3}|localhost|[\w.-]+(?=:\d))(?::(\d{1,5}))?(?:/\S*)?"
+)
+"""`10.0.0.5/stream`, `camera.local:554` and `user:password@camera/stream`."""
+_WEB_PORTS = ("80", "443", "8000", "8080", "8081")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?=//|\w|$)")
 
 
@@ -85,9 +93,26 @@ def _source_of(text: str, options: SourceOptions) -> FrameSource:
     if re.fullmatch(r"/dev/(video\d+|v4l/.+)", text):
         return V4l2Source(text, options.camera, options.pictures)
     found = _SCHEME.match(text)
+    if found is None or found[1].lower() not in SCHEMES:
+        _refuse_torn(text)
     if found is None or Path(text).exists():
         return _from_path(Path(text), options)
     return _from_address(text, found[1].lower(), options)
+
+
+def _refuse_torn(text: str) -> None:
+    """Raises SourceError for what is an address but for its beginning; what was typed may hold a password."""
+    torn, bare = _TORN.fullmatch(text), None if "://" in text else _BARE.fullmatch(text)
+    if torn is not None:
+        meant = f"{torn[1].lower()}://{torn[2]}"
+    elif bare is not None:
+        meant = f"{'http' if bare[1] in _WEB_PORTS else 'rtsp'}://{text}"
+    else:
+        return
+    with contextlib.suppress(OSError):  # no file's name is that long
+        if Path(text).exists():
+            return
+    raise SourceError(f"no such file: an address begins with what it is of, did you mean {masked(meant)}?")
 
 
 def _from_address(text: str, scheme: str, options: SourceOptions) -> FrameSource:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -22,6 +23,7 @@ from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Source
 
 _SRT_KEYS = ("mode", "latency", "passphrase", "pbkeylen", "streamid", "localaddress", "localport")
 _PORTS = {"http": 80, "https": 443}
+_FILES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".ts", ".mpg", ".jpg", ".jpeg", ".png")
 _SILENCE_S = 5
 _MOST_BYTES = 32 << 20  # of a picture: 3840x2160 noise as JPEG of quality 100 has 20 million bytes
 
@@ -212,7 +214,9 @@ class HttpSource(_NetworkSource):
         if from_network and not self._answers:
             return SourceError(f"{name}: what answers there is no HTTP: is the port right?")
         if failure.domain == "stream" and failure.code in ("demux", "wrong-type", "failed", "decode"):
-            return SourceError(
-                f"{name}: is no motion JPEG, which alone is read over HTTP: download a file first"
+            file = PurePosixPath(urlsplit(self._url).path).suffix.lower() in _FILES
+            hint = (
+                "download a file first" if file else f"a camera's video is mostly at rtsp://{self._host}/..."
             )
+            return SourceError(f"{name}: is no motion JPEG, which alone is read over HTTP: {hint}")
         return broken_format(name, failure) or SourceError(f"{name} cannot be played: {masked(str(failure))}")

@@ -52,7 +52,7 @@ class Camera(http.server.BaseHTTPRequestHandler):
                     self.wfile.write(bytes(1 << 20))
             except OSError:
                 pass
-        elif self.path == "/page":
+        elif self.path in ("/page", "/night.mp4"):
             self.send_response(200)
             self.end_headers()
             self.wfile.write(b"<html>a page</html>" * 99)
@@ -145,7 +145,8 @@ def test_pictures_come_live_with_the_time_of_their_arrival_until_the_camera_goes
         ("{}/secret/video.mjpg", "asks who you are: http://user:password@host/path"),
         ("me:wrong@{}/secret/video.mjpg", "refuses this user and password"),
         ("{}/elsewhere", "has nothing at this path"),
-        ("{}/page", "is no motion JPEG"),
+        ("{}/page", r"is no motion JPEG, .* a camera's video is mostly at rtsp://127\.0\.0\.1/\.\.\."),
+        ("{}/night.mp4", "is no motion JPEG, .* download a file first"),
         ("{}:80:80/x", "expected http://host:port/path"),
     ],
 )
