@@ -130,6 +130,9 @@ def list_pairs(folder: Path) -> list[tuple[Path, Path]]:
     Raises:
         PictureError: a folder is missing or empty, or a picture has no partner.
     """
+    for half in (folder / "ir", folder / "rgb"):
+        if not half.is_dir():
+            raise PictureError(f"{half}: no such folder: a pair is {folder}/ir/NAME and {folder}/rgb/NAME")
     infrared = list_pictures(folder / "ir")
     color: dict[str, Path] = {}
     for path in list_pictures(folder / "rgb"):

@@ -88,7 +88,12 @@ def test_a_damaged_pair_is_named_and_the_others_are_measured(
 
 
 @pytest.mark.parametrize(
-    ("remove", "said"), [("rgb", "no such folder"), ("rgb/dark.png", "nothing there for 1")]
+    ("remove", "said"),
+    [
+        ("rgb", "no such folder: a pair is "),
+        ("ir", "no such folder: a pair is "),
+        ("rgb/dark.png", "nothing there for 1"),
+    ],
 )
 def test_missing_halves_are_one_line(
     remove: str, said: str, pairs: Path, capsys: pytest.CaptureFixture[str]
