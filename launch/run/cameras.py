@@ -12,7 +12,13 @@ from irchroma.engines.choice import device_index
 from irchroma.engines.network.line import BatchOptions
 from irchroma.launch.config import ConfigError, from_table, load_toml, to_toml
 from irchroma.launch.measured import SHOWN
-from irchroma.launch.run.outputs import places, require_masks_kept, require_writable, source_file
+from irchroma.launch.run.outputs import (
+    places,
+    require_locked_alike,
+    require_masks_kept,
+    require_writable,
+    source_file,
+)
 from irchroma.launch.run.settings.options import RunConfig, nested, require
 
 _NAME = re.compile(r"[\w][\w .-]*")
@@ -188,6 +194,7 @@ def _check(config: CamerasConfig) -> None:
             other = taken.setdefault(place, camera.name)
             if other is not camera.name:
                 raise ConfigError(f"cameras: both {other} and {camera.name} write to {place}")
+    require_locked_alike(text for camera in config.cameras for text in camera.to)
     for camera in config.cameras:
         source = source_file(camera.source)
         if source is not None and str(source) in taken:

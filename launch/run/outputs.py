@@ -6,7 +6,7 @@ import argparse
 import functools
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,10 +56,35 @@ def places(config: RunConfig, page: str = "") -> list[str]:
     for place in found:
         if found.count(place) > 1:
             raise ConfigError(f"two of the outputs are {place}: give each a place of its own")
+    require_locked_alike(config.to)
     source = source_file(config.source)
     if source is not None and str(source) in found:
         raise ConfigError(f"an output would replace the source {source}: give it another name")
     return found
+
+
+def require_locked_alike(texts: Iterable[str]) -> None:
+    """Refuse streams of one RTSP port of which only some have a password: the server asks for one or not.
+
+    Args:
+        texts: the outputs of all that run in one process.
+
+    Raises:
+        ConfigError: there are such; without their passwords.
+    """
+    open_ones: dict[str, tuple[bool, str]] = {}
+    for text in texts:
+        scheme, _, rest = text.partition("://")
+        if scheme != "rtsp":
+            continue
+        shown, locked = public(text), "@" in rest
+        port = shown.removeprefix("rtsp://").partition("/")[0]
+        first = open_ones.setdefault(port, (locked, shown))
+        if first[0] != locked:
+            raise ConfigError(
+                f"{first[1]} and {shown} are on one port, and only one of them has a password:"
+                " give both one, or each a port of its own"
+            )
 
 
 def require_recording(config: RunConfig) -> None:

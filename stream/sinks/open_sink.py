@@ -353,8 +353,7 @@ def _srt_address(text: str) -> SrtAddress:
     strange = sorted(set(given) - set(known))
     mode = given.get("mode", "caller" if parts.hostname else "listener")
     latency = given.get("latency", "120")
-    phrase = given.get("passphrase", "")
-    label = public(text)
+    phrase, label = given.get("passphrase", ""), public(text)
     if not port:
         raise SinkError(f"{label}: expected a port: srt://:7001 to listen, srt://host:7001 to call")
     if strange:

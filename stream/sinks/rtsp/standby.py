@@ -7,15 +7,12 @@ import threading
 import time
 from contextvars import copy_context
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from irchroma.stream.errors import SinkError
-from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.protocols import FrameSink, VideoInfo
+from irchroma.stream.sinks.rtsp.server import RtspAddress
 from irchroma.stream.view.cards import no_signal_card
-
-if TYPE_CHECKING:
-    from irchroma.stream.sinks.rtsp.server import RtspAddress
-    from irchroma.stream.sinks.rtsp.sink import RtspSink
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +23,22 @@ _REASON = "waiting for the first picture"
 _JOIN_S = 2.0
 
 
+class Stream(FrameSink, Protocol):
+    """What of an `RtspSink` is used here."""
+
+    address: RtspAddress
+
+    @property
+    def watched(self) -> bool:
+        """True while there are clients."""
+
+    def let_out(self) -> RtspAddress | None:
+        """Wait until nothing is on its way to clients; where it is served."""
+
+    def give_way(self) -> None:
+        """It is served no longer: its address is another's."""
+
+
 class Standby:
     """Serves the card from a thread of its own, encoded only while somebody watches.
 
@@ -34,7 +47,7 @@ class Standby:
         after_s: for so long nothing is served.
     """
 
-    def __init__(self, sink: RtspSink, after_s: float = _AFTER_S) -> None:
+    def __init__(self, sink: Stream, after_s: float = _AFTER_S) -> None:
         self._sink, self._after_s = sink, after_s
         self._ended = threading.Event()
         work = copy_context().run  # whose log lines are its camera's

@@ -134,6 +134,17 @@ def test_a_folder_for_drawn_masks_that_is_not_there_is_said_with_its_camera(tmp_
         loaded(tmp_path, GOOD + there.replace("masks", "nowhere/masks"))
 
 
+@pytest.mark.parametrize("first", ["rtsp://viewer:${RTSP_PASSWORD}@:8554/a", "rtsp://viewer:secret@:8554/a"])
+def test_streams_of_one_port_have_passwords_all_or_none(tmp_path: Path, first: str) -> None:
+    """Before the run: whichever came second was given up, which of them was chance."""
+    cameras = '[[cameras]]\nsource = "test:nir"\nto = ["{}"]\n[[cameras]]\nsource = "test:nir"\nto = ["{}"]\n'
+    with pytest.raises(ConfigError, match="rtsp://:8554/a and rtsp://:8554/b are on one port") as caught:
+        loaded(tmp_path, cameras.format(first, "rtsp://:8554/b"))
+    assert "secret" not in str(caught.value)
+    for second in ("rtsp://:8555/b", "rtsp://viewer:other@:8554/b"):
+        assert len(loaded(tmp_path, cameras.format(first, second)).cameras) == 2
+
+
 def test_source_and_sinks_on_the_command_line_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
