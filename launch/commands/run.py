@@ -23,6 +23,7 @@ from irchroma.launch.run.settings import flags as run_flags
 from irchroma.launch.run.settings.options import RunConfig, load, require
 from irchroma.launch.run.settings.passwords import explanation, masked, revealed
 from irchroma.launch.run.wiring import build_loop
+from irchroma.stream.errors import SourceLost
 from irchroma.stream.loop.loop import Loop
 from irchroma.stream.remarks import remark, run_remarks
 
@@ -96,7 +97,12 @@ def run_with(args: argparse.Namespace, settings: dict[str, Any]) -> int:
     reread = Reread(asked, lambda: revealed(load(args.config, dict(settings)))) if args.config else None
     loop = monitor.loop = build_loop(config, stats=monitor.stats, governor=governor, reread=reread)
     told_to_stop = stop_on_signals(loop.stop, (lambda: reread_all([reread])) if reread else None)
-    _turn(loop, monitor, told_to_stop)
+    try:
+        _turn(loop, monitor, told_to_stop)
+    except SourceLost as error:
+        if loop.frames or config.reconnect.wait_at_start:
+            raise
+        raise SourceLost(f"{error} (--wait waits until it is there)") from error
     monitor.require_clean()
     if not told_to_stop:
         return 0
