@@ -23,6 +23,8 @@ _HOST_AND_PORT = re.compile(r"[^:/@\s]*:\d{1,5}(?=/|$)")
 _SECRET_KEY = re.compile(rf"(?i)(?<=[?&])({SECRET_KEYS}|loginuse)=([^&#\s]*)")
 _DASHED_FILE = re.compile(r"-[^-=][^=]*\.[A-Za-z]\w*")
 """`-night.mp4`, which is taken for flags."""
+_SOURCE = re.compile(r"(?:[a-z]+:/|test:|raw:|/dev/)")
+_COLORS = ("color", "colorize", "colorise", "colour", "convert", "stream", "play", "start")
 _SECRET_FLAGS = ("--token", "--viewer-token")
 
 
@@ -82,10 +84,17 @@ class CommandTable:
         dest: what a choice is called: `command`, `measurement` ...
         commands: name -> (module below `irchroma.launch`, summary).
         default: what is meant where none is named; None where one must be.
+        colors: the one that takes a file or an address, which somebody may give without it.
     """
 
-    def __init__(self, dest: str, commands: dict[str, tuple[str, str]], default: str | None = None) -> None:
-        self.dest, self.commands, self.default = dest, commands, default
+    def __init__(
+        self,
+        dest: str,
+        commands: dict[str, tuple[str, str]],
+        default: str | None = None,
+        colors: str | None = None,
+    ) -> None:
+        self.dest, self.commands, self.default, self.colors = dest, commands, default, colors
 
     def add_to(self, parser: argparse.ArgumentParser) -> None:
         """Give the parser one subcommand for each."""
@@ -119,7 +128,11 @@ class CommandTable:
         return [named, *rest]
 
     def hint(self, word: str) -> str:
-        """`, did you mean train?`, where a command has nearly that name."""
+        """`, did you mean train?`, where a command has nearly that name, or is what was meant."""
+        if self.colors and (_SOURCE.match(word) or Path(word).exists()):
+            return f": what to color comes after one, as in irchroma {self.colors} SOURCE --to out.mp4"
+        if self.colors and word in _COLORS:
+            return f", did you mean {self.colors}?"
         near = difflib.get_close_matches(word, self.commands, 1, 0.6)
         return f", did you mean {near[0]}?" if near else f": choose one of {', '.join(self.commands)}"
 

@@ -42,6 +42,7 @@ COMMANDS = CommandTable(
         "latency": ("commands.latency", "from a frame's making to its colored picture at a viewer's"),
         "doctor": ("commands.doctor", "what works on this machine, and what mends the rest"),
     },
+    colors="run",
 )
 
 

@@ -1,0 +1,41 @@
+"""Mistakes on the command line before any command is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from irchroma.launch.cli import main
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("runn", "there is no command runn, did you mean run?"),
+        ("colorize", ", did you mean run?"),
+        ("color", ", did you mean run?"),
+        ("night.mp4", "what to color comes after one, as in irchroma run SOURCE --to out.mp4"),
+        ("rtsp://camera/stream", "as in irchroma run SOURCE --to out.mp4"),
+        ("test:nir", "as in irchroma run SOURCE --to out.mp4"),
+        ("/dev/video0", "as in irchroma run SOURCE --to out.mp4"),
+        ("xyzzy", ": choose one of run, image, "),
+    ],
+)
+def test_what_is_no_command_is_told_what_was_meant(
+    word: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "night.mp4").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main([word])
+    assert ended.value.code == 2
+    errors = capsys.readouterr().err
+    assert said in errors
+    assert len(errors.splitlines()) == 1
+
+
+def test_other_tables_guess_among_their_own_words(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["calibrate", "colour"])
+    assert "did you mean color?" in capsys.readouterr().err
