@@ -174,7 +174,7 @@ class Loop:
             try:
                 for writer in self.writers:
                     writer.prepare()
-                info = self.reader.start()
+                info = self.reader.start(self._stand_by)
                 self._composing.prepare()
                 make = partial(self._make_colorizer, info)
                 self.guarded = GuardedColorizer(make, info.live, self._options.deadlines, self._stopping)
@@ -240,6 +240,10 @@ class Loop:
     def _close_engine(self) -> None:
         if self.guarded is not None:
             self.guarded.close()
+
+    def _stand_by(self) -> None:
+        for writer in self.writers:
+            writer.prepare("stand_by")
 
     def _join_source(self) -> None:
         limit_s = _HURRY_S if self._stopping.is_set() else _SOURCE_END_S

@@ -134,8 +134,11 @@ class SourceReader:
         """Frames dropped before processing, by the source and by the ring, since `begin`."""
         return self._drops_before + self._source.drops + self.ring.drops - self.passed
 
-    def start(self) -> VideoInfo:
+    def start(self, waits: Callable[[], None] | None = None) -> VideoInfo:
         """Open the source and wait for its first word.
+
+        Args:
+            waits: called once where the source is not there and goes on being asked.
 
         Raises:
             StreamError: it could not be opened (with `wait_at_start` only after `stop`).
@@ -143,6 +146,9 @@ class SourceReader:
         self._start()
         while not self._opened.wait(0.05) and not self._stop.is_set():
             self.watch()
+            if waits is not None and self.lost_reason is not None:
+                waits()
+                waits = None
         if self.info is None:
             raise self.failure or SourceError("stopped before the source was open")
         return self.info

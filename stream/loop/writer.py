@@ -136,9 +136,9 @@ class SinkWriter:
             return f"lost: {away}"
         return "closed" if self._ending.is_set() else "open"
 
-    def prepare(self) -> None:
-        """Start what a sink can start before the first picture, such as a page."""
-        prepare: Callable[[], None] | None = getattr(self._sink, "prepare", None)
+    def prepare(self, step: str = "prepare") -> None:
+        """Start what a sink can before the first picture, such as a page; `stand_by`: its camera is away."""
+        prepare: Callable[[], None] | None = getattr(self._sink, step, None)
         try:
             if prepare is not None:
                 prepare()

@@ -53,9 +53,9 @@ class OnvifSink:
         self._host, self._token = rtsp.address.host, ""
         self._picture = LivePicture()
 
-    def prepare(self) -> None:
-        """See `RtspSink.prepare`: the stream shows a card; the device tells of it once it is known."""
-        self._rtsp.prepare()
+    def stand_by(self) -> None:
+        """See `RtspSink.stand_by`; the device tells of the stream once its pictures are known."""
+        self._rtsp.stand_by()
 
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
         """See `FrameSink.open`. SinkError for a port or a name that is taken."""

@@ -48,8 +48,8 @@ class RtspSink:
     """One RTSP stream, shared by its clients.
 
     The pipeline is built when the first client comes and let go when the last one leaves. What a slow
-    client does not read is dropped for that client alone. Who comes before the first picture sees the "no
-    signal" card, and is disconnected with that picture: its size, rate and sound are others.
+    client does not read is dropped for that client alone. Who comes before the camera sees the "no signal"
+    card, and is disconnected with the first picture: its size, rate and sound are others.
 
     Attributes:
         address: where it is served, with the real port once it is open.
@@ -86,7 +86,7 @@ class RtspSink:
         self._pace: Pace | None = None
         self._drops = 0
 
-    def prepare(self) -> None:
+    def stand_by(self) -> None:
         """Show the "no signal" card to whoever comes before the first picture; returns at once."""
         if self._standby is None:
             self._standby = Standby(RtspSink(self.address, self._options))

@@ -16,7 +16,6 @@ from irchroma.stream.view.cards import no_signal_card
 
 log = logging.getLogger(__name__)
 
-_AFTER_S = 1.0  # most sources have given a picture by then
 _SIZE = (360, 640)
 _RATE = Fraction(5)
 _REASON = "waiting for the first picture"
@@ -44,11 +43,10 @@ class Standby:
 
     Args:
         sink: a stream at the address, not yet open; this object's from now on.
-        after_s: for so long nothing is served.
     """
 
-    def __init__(self, sink: Stream, after_s: float = _AFTER_S) -> None:
-        self._sink, self._after_s = sink, after_s
+    def __init__(self, sink: Stream) -> None:
+        self._sink = sink
         self._ended = threading.Event()
         work = copy_context().run  # whose log lines are its camera's
         self._thread = threading.Thread(target=work, args=(self._work,), name="rtsp standby", daemon=True)
@@ -56,8 +54,6 @@ class Standby:
 
     def _work(self) -> None:
         began_s, period_s, last_s = time.monotonic(), float(1 / _RATE), -1
-        if self._ended.wait(self._after_s):
-            return
         try:
             self._sink.open(VideoInfo(_SIZE, _RATE, live=True), _SIZE)
             card = no_signal_card(_SIZE, None, 0, _REASON)

@@ -38,6 +38,16 @@ def test_a_source_that_refuses_is_asked_again_much_later_and_said_once(
     ) <= 1
 
 
+def test_that_a_source_is_waited_for_is_told_once_and_not_where_it_is_there() -> None:
+    for losses, told in (([SourceLost("off"), SourceLost("off")], 1), ([], 0)):
+        steps: list[Step] = [*losses, frame(0)]
+        patient = replace(QUICK, wait_at_start=True, first_delay_s=0.2, longest_delay_s=0.2)
+        reader, waits = SourceReader(MemorySource(steps, live=True), patient), []
+        reader.start(lambda waits=waits: waits.append(1))
+        assert len(waits) == told
+        reader.stop()
+
+
 def all_of(reader: SourceReader) -> list[Frame]:
     arrivals = []
     try:

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.gst
 def waiting(port: int, name: str = "gate") -> Iterator[RtspSink]:
     """A stream that has no picture yet, once its card is served."""
     sink = RtspSink(RtspAddress("127.0.0.1", port, name))
-    sink.prepare()
+    sink.stand_by()
     try:
         wait_for(lambda: answers("127.0.0.1", port) and described(sink.address))
         yield sink
@@ -87,9 +87,9 @@ def test_a_run_that_ends_before_its_first_picture_lets_the_port_go() -> None:
         again.bind(("127.0.0.1", port))
 
 
-def test_nothing_is_served_where_the_first_picture_comes_soon() -> None:
+def test_a_picture_that_comes_while_the_card_is_being_served_takes_its_place() -> None:
     sink = RtspSink(RtspAddress("127.0.0.1", free_port(), "gate"))
-    sink.prepare()
+    sink.stand_by()
     sink.open(LIVE, SIZE)
     with Camera(sink):
         assert described(sink.address)
@@ -101,7 +101,7 @@ def test_that_a_port_is_taken_is_said_when_the_stream_is_opened() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         sink = RtspSink(RtspAddress("127.0.0.1", taken.getsockname()[1], "gate"))
-        sink.prepare()
+        sink.stand_by()
         with pytest.raises(SinkError, match="cannot listen"):
             sink.open(LIVE, SIZE)
         sink.close()
