@@ -29,6 +29,9 @@ as it is, and how much brighter still the brightest is shown: the pool of a head
 EXPOSED, BLACK_STAYS = 0.15, 0.1
 """Median Y' to which a darker night is lifted, and large Y' from which wholly: where cars come and go, a
 picture of a moment without any is darker than most that follow."""
+LIGHTEST = 0.18
+"""Median Y' to which a lighter night is dimmed for the network, as far as it is dark: lit by headlamps of
+then, it made frames of now 0.3 dB worse than none, at this level none."""
 PLAIN, LAMPS_COLOR = 0.01, 0.05
 """How far a night's large color is from the cast of it all and shown as it is, and what it never exceeds."""
 POOL_PX = 6.4
@@ -203,6 +206,21 @@ def exposed(ycc: Plane) -> Plane:
     large = cv2.GaussianBlur(structure.shrunk(ycc[..., 0], registration.COARSE_PX), (0, 0), POOL_PX)
     made = ycc.copy()
     made[..., 0] += lift * cv2.resize(np.minimum(large * np.float32(1 / BLACK_STAYS), 1.0), ycc.shape[1::-1])
+    return made
+
+
+def as_usual(ycc: Plane) -> Plane:
+    """`exposed`, and a night that is lighter than most moments of one as dark as those; a new array where it
+    changes.
+
+    Args:
+        ycc: (H, W, 3) float32 Y', Cb, Cr, BT.601 full range.
+    """
+    median = float(np.median(ycc[..., 0]))
+    if median <= LIGHTEST:
+        return exposed(ycc)
+    made = ycc.copy()
+    made[..., 0] *= np.float32(LIGHTEST / median)
     return made
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from irchroma.engines.recolor import color_space
 from irchroma.engines.reference import registration, structure
 from irchroma.engines.reference.counterpart import Explained, explain, supported
-from irchroma.engines.reference.dusk import exposed, standing_out, without_lamps
+from irchroma.engines.reference.dusk import as_usual, exposed, standing_out, without_lamps
 from irchroma.engines.reference.foreground import Backdrop
 from irchroma.engines.reference.pictures import Reference
 from irchroma.engines.reference.shown import PINK, WISHED_PINK, Light, surely
@@ -62,14 +62,14 @@ def by_steady_light(reference: Reference, thermal: bool) -> Reference:
 @lru_cache(2)  # the network's encoder and geometry's layer look at one picture: 125 ms each by night
 def in_calm_colors(reference: Reference) -> Reference:
     """The picture as thermal's network looks at it: without pale red and purple, see `without_pale_red`, one
-    by night without what lamps color, and a dark one lighter; all other tone is as it is. For both who look
-    at it: not to be written to."""
+    by night without what lamps color, and as light as nights are; all other tone is as it is. For both who
+    look at it: not to be written to."""
     ycc, sure = color_space.rgb_to_ycc(reference.rgb), reference.trust > 127
     if sure.any() and not reference.still and (light := _light_of(ycc, sure)).by_night(thermal=True) > 0:
         ycc[~sure] = np.median(ycc[sure], axis=0)
         made = without_lamps(ycc, light.cast, PINK, WISHED_PINK)
         ycc[..., 1:] += np.float32(light.by_night(thermal=True)) * (made[..., 1:] - ycc[..., 1:])
-        ycc += np.float32(light.dark) * (exposed(ycc) - ycc)
+        ycc += np.float32(light.dark) * (as_usual(ycc) - ycc)
     return replace(reference, rgb=color_space.ycc_to_rgb(without_pale_red(ycc)))
 
 

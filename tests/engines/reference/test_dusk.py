@@ -13,6 +13,8 @@ from irchroma.engines.reference.dusk import (
     LAMP_LIT,
     LAMPS_ADD,
     LAMPS_COLOR,
+    LIGHTEST,
+    as_usual,
     exposed,
     toned,
     without_lamps,
@@ -157,6 +159,19 @@ def test_a_night_without_cars_is_lifted_as_most_moments_are_brighter_and_black_s
     assert made[:20, :, 0].max() < 0.002
     bright = street() + np.float32((0.06, 0.0, 0.0))
     assert exposed(bright) is bright
+
+
+def test_a_night_that_headlamps_light_is_seen_as_dark_as_most_moments_and_a_light_one_as_it_is() -> None:
+    lit, trust = street() + np.float32((0.09, 0.0, 0.0)), np.full(SIZE, 255, np.uint8)
+    assert abs(np.median(as_usual(lit)[..., 0]) - LIGHTEST) < 0.001
+    np.testing.assert_array_equal(as_usual(lit)[..., 1:], lit[..., 1:])
+    for more, dimmed in ((0.0, True), (0.08, False)):
+        rgb = color_space.ycc_to_rgb(lit + np.float32((more, 0.0, 0.0)))
+        before, seen = (
+            float(np.median(color_space.rgb_to_ycc(one)[..., 0]))
+            for one in (rgb, in_calm_colors(Reference(rgb, trust, "night")).rgb)
+        )
+        assert (seen < before - 0.01) == dimmed, more
 
 
 def test_a_network_sees_a_night_lighter_and_without_the_color_of_lamps_and_a_day_in_its_tone() -> None:
