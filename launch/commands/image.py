@@ -46,8 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--reference",
         type=Path,
         metavar="FILE|auto",
-        help="color of this very scene: a picture, by night with its tone, calibrate reference's set, or"
-        " auto: of a library, without that tone",
+        help="a color picture of this scene, or for a fixed camera calibrate reference's set; by --engine"
+        " reference any picture, for its mood; auto: of a library, without a night's tone",
     )
     parser.add_argument(
         "--references",

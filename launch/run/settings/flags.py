@@ -80,8 +80,8 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag(
             "--reference",
             "neural.reference",
-            "color of this very scene: a picture, by night with its tone, calibrate reference's set, or"
-            " auto: of a library, without that tone",
+            "a color picture of this scene, or for a fixed camera calibrate reference's set; by --engine"
+            " reference any picture, for its mood; auto: of a library, without a night's tone",
             Path,
             metavar="FILE|auto",
         ),
