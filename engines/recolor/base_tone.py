@@ -31,9 +31,6 @@ SKY_BLUE = (0.02, 0.05)
 """The same of Cb that smooth places as dark as a window's darkest have: a sky's, no wall's or ground's."""
 UNEVEN = (0.025, 0.04)
 """The same of the standard deviation of luma: a sensor's noise is less, a wire or a twig is more."""
-FAINT = (0.035, 0.055)
-"""The same where only its sharpness tells it from a cloud: streaks of cloud are as sharp as a pole, but
-fainter, and came out dark."""
 NOISE = (0.10, 0.065)
 """The same of a window's brightest luma less its darkest where what is fine in a sky begins to be a sensor's
 noise, and where all of it is: a bird far away is a pixel, and more."""
@@ -229,14 +226,10 @@ def _before_sky(
     blue = guided.enlarge(smooth.blue_slope, size) * lowest + guided.enlarge(smooth.blue_offset, size)
     sky *= rise(blue, SKY_BLUE)
     whole = seen.variance + finer
-    uneven = np.asarray(cv2.sqrt(whole), np.float32)
+    share = sky * rise(np.asarray(cv2.sqrt(whole), np.float32), UNEVEN)
     thin = _thin(seen)
     sharp = thin / (np.asarray(cv2.sqrt(seen.variance), np.float32) + np.float32(FLAT))
-    share = rise(sharp, sharp_in(size, seen.side_px // 2))
-    share *= rise(uneven, FAINT)
-    dark = rise(slope, WARM_IS_DARK)
-    dark *= rise(uneven, UNEVEN)
-    share = sky * np.maximum(share, dark)
+    share *= np.maximum(rise(sharp, sharp_in(size, seen.side_px // 2)), rise(slope, WARM_IS_DARK))
     wanted = np.clip(slope * lowest + offset, 0, 1)
     contrast = highest - lowest
     least = wanted * np.float32(DARKEST - 1)

@@ -37,7 +37,7 @@ struct base_arguments {
     float *out;           // (3, height, width): way back, base, factor
     const float *smooth;  // (.., smooth_height, smooth_width): as `smooth_averages` wrote it, models of luma, Cb and Cr first
     int whole_width, whole_height, width, height, radius, smooth_width, smooth_height, smooth_sides;
-    float turned, lift_begins, lift_full, blue_begins, blue_full, uneven_begins, uneven_full, faint_begins, faint_full;
+    float turned, lift_begins, lift_full, blue_begins, blue_full, uneven_begins, uneven_full;
     float sharp_begins, sharp_full, flat, slope_begins, slope_full;
     float leaves_begins, leaves_full, no_wall_begins, no_wall_full, gap;
     float darkest, noise_begins, noise_full, fine_begins, fine_full, calm;
@@ -90,13 +90,11 @@ PLACE void base_at(const base_arguments &a, const Tile &tile, int x, int y, int)
         float sky = clamped((base - mean - a.lift_begins) / (a.lift_full - a.lift_begins), 0.0f, 1.0f);
         float blue = smooth_of(a, 3, x, y) * lowest + smooth_of(a, 4, x, y);
         sky *= clamped((blue - a.blue_begins) / (a.blue_full - a.blue_begins), 0.0f, 1.0f);
-        float uneven = sqrtf(variance), own = smooth_of(a, 1, x, y);
+        float share = sky * clamped((sqrtf(variance) - a.uneven_begins) / (a.uneven_full - a.uneven_begins), 0.0f, 1.0f);
+        float own = smooth_of(a, 1, x, y);
         float sharp = thin / (sqrtf(spread) + a.flat);
         sharp = clamped((sharp - a.sharp_begins) / (a.sharp_full - a.sharp_begins), 0.0f, 1.0f);
-        sharp *= clamped((uneven - a.faint_begins) / (a.faint_full - a.faint_begins), 0.0f, 1.0f);
-        float dark = clamped((own - a.slope_begins) / (a.slope_full - a.slope_begins), 0.0f, 1.0f);
-        dark *= clamped((uneven - a.uneven_begins) / (a.uneven_full - a.uneven_begins), 0.0f, 1.0f);
-        float share = sky * fmaxf(sharp, dark);
+        share *= fmaxf(sharp, clamped((own - a.slope_begins) / (a.slope_full - a.slope_begins), 0.0f, 1.0f));
         float wanted = clamped(own * lowest + smooth_of(a, 2, x, y), 0.0f, 1.0f);
         float goal = smooth_of(a, a.smooth_sides, x, y) * (clamped(own, -1.0f, 1.0f) + a.turned) - a.turned;
         goal = fmaxf(goal, wanted * (a.darkest - 1.0f) / (highest - lowest + a.flat));

@@ -199,18 +199,6 @@ def test_a_pole_is_told_from_a_cloud_by_how_soft_it_is_in_its_picture(side_px: i
     assert made[60, side_px // 2] < made[60, side_px // 4] - 0.1
 
 
-def test_a_faint_streak_of_cloud_is_no_wire_and_stays_lighter_than_its_sky() -> None:
-    row = np.mgrid[:120, :160].astype(np.float32)[0]
-    profile = np.exp(-(((row - 60) / 1.5) ** 2))  # as sharp as a wire
-    blue = np.full_like(row, 0.1)
-    streak, wire = (
-        before_a_sky(luma, luma * np.float32(0.5) + np.float32(0.6), 1.6, blue)
-        for luma in (np.float32(0.1) + np.float32(warmer) * profile for warmer in (0.11, 0.25))
-    )
-    assert streak[60, 80] > streak[20, 80] + 0.02
-    assert wire[60, 80] < wire[20, 80] - 0.1
-
-
 def test_a_wall_before_a_brightened_cold_sky_has_no_black_outline() -> None:
     luma = np.full((120, 160), 0.1, np.float32)
     luma[:, 60:100], luma[:, 60:63], luma[:, 97:100] = 0.3, 0.5, 0.5  # its edges warmer, as seen at night
