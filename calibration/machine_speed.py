@@ -27,7 +27,8 @@ from irchroma.engines.recolor.work_picture import padded, reduced, work_size
 from irchroma.engines.temporal.stage import TemporalStage
 from irchroma.stream.errors import StreamError
 from irchroma.stream.protocols import VideoInfo
-from irchroma.stream.sinks.encoding.encoders import EncoderOptions, survey_encoders
+from irchroma.stream.sinks.encoding.encoders import survey_encoders
+from irchroma.stream.sinks.encoding.task import EncoderOptions
 from irchroma.stream.sinks.open_sink import SinkOptions, open_sink
 from irchroma.stream.tone.tone_map import ToneMap
 

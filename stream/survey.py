@@ -7,15 +7,8 @@ from dataclasses import dataclass
 
 from irchroma.stream.errors import SourceError, StreamError
 from irchroma.stream.gstreamer import cuda_memory, door
-from irchroma.stream.sinks.encoding.encoders import (
-    ASSUMED_RATE,
-    Codec,
-    EncoderOptions,
-    EncoderTask,
-    choose_encoder,
-    codecs_of,
-    survey_encoders,
-)
+from irchroma.stream.sinks.encoding.encoders import choose_encoder, codecs_of, survey_encoders
+from irchroma.stream.sinks.encoding.task import ASSUMED_RATE, Codec, EncoderOptions, EncoderTask
 from irchroma.stream.sources.camera_format import choose_format, read_formats
 from irchroma.stream.sources.v4l2_source import cameras, check_device
 

@@ -24,7 +24,9 @@ from irchroma.engines.network.network import NetworkOptions
 from irchroma.engines.processor import usable_cores
 from irchroma.launch.run.settings.options import RunConfig
 from irchroma.stream.gstreamer import door
-from irchroma.stream.sinks.encoding.encoders import ASSUMED_RATE, EncoderTask, encode_once, x264_launch
+from irchroma.stream.sinks.encoding.encoders import encode_once
+from irchroma.stream.sinks.encoding.launches import x264_launch
+from irchroma.stream.sinks.encoding.task import ASSUMED_RATE, EncoderTask
 from irchroma.stream.sinks.open_sink import public
 
 log = logging.getLogger(__name__)

@@ -20,8 +20,8 @@ from irchroma.launch.measured import SHOWN, show_json
 from irchroma.launch.run.settings.options import RunConfig
 from irchroma.launch.run.settings.passwords import page_token
 from irchroma.stream.protocols import VideoInfo
-from irchroma.stream.sinks.encoding.encoders import ASSUMED_RATE
 from irchroma.stream.sinks.encoding.haste import HURRIED_WORK, hurried
+from irchroma.stream.sinks.encoding.task import ASSUMED_RATE
 from irchroma.stream.sinks.http.access import Access
 from irchroma.stream.sinks.open_sink import (
     SinkOptions,

@@ -18,9 +18,9 @@ from irchroma.stream.errors import SinkError
 from irchroma.stream.protocols import FrameSink
 from irchroma.stream.remarks import remark
 from irchroma.stream.secret_keys import NAME_KEYS, SECRET_KEYS
-from irchroma.stream.sinks.encoding.encoders import EncoderOptions
 from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool
 from irchroma.stream.sinks.encoding.sound import LiveSound
+from irchroma.stream.sinks.encoding.task import EncoderOptions
 from irchroma.stream.sinks.files.file_sink import EXTENSIONS, FileSink, FileSinkOptions
 from irchroma.stream.sinks.files.retention import Retention
 from irchroma.stream.sinks.files.segmented_sink import SegmentedSink

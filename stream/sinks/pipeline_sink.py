@@ -20,12 +20,13 @@ from irchroma.stream.gstreamer.door import EndOfStream, GstFailure
 from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.gstreamer.sample import Unit
 from irchroma.stream.protocols import Pixels, VideoInfo
-from irchroma.stream.sinks.encoding.encoders import EncoderTask, choose_encoder
+from irchroma.stream.sinks.encoding.encoders import choose_encoder
 from irchroma.stream.sinks.encoding.i420_packer import SQUARE, Yuv420Packer, appsrc_of, even_size
 from irchroma.stream.sinks.encoding.pace import Pace
 from irchroma.stream.sinks.encoding.shared_encoder import DEPTH, PARSERS, ROOM_S, EncoderPool, SharedEncoder
 from irchroma.stream.sinks.encoding.sound import PARSERS as SOUND_PARSERS
 from irchroma.stream.sinks.encoding.sound import SoundReader
+from irchroma.stream.sinks.encoding.task import EncoderTask
 
 LARGEST_PX = 8192
 """The longest side that is encoded."""

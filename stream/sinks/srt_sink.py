@@ -14,9 +14,9 @@ from irchroma.stream.gstreamer import door
 from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.gstreamer.sample import Unit
 from irchroma.stream.protocols import Pixels, VideoInfo
-from irchroma.stream.sinks.encoding.encoders import EncoderOptions
 from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool
 from irchroma.stream.sinks.encoding.sound import LiveSound
+from irchroma.stream.sinks.encoding.task import EncoderOptions
 from irchroma.stream.sinks.pipeline_sink import Tail
 from irchroma.stream.sinks.publish.calling import CallingSink
 

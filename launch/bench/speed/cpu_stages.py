@@ -25,8 +25,9 @@ from irchroma.engines.recolor.work_picture import answer_at, padded, reduced, wo
 from irchroma.engines.temporal.stage import TemporalStage, half_size
 from irchroma.launch.config import ConfigError
 from irchroma.stream.picture.picture import Picture, Planes
-from irchroma.stream.sinks.encoding.encoders import EncoderTask, choose_encoder
+from irchroma.stream.sinks.encoding.encoders import choose_encoder
 from irchroma.stream.sinks.encoding.i420_packer import Yuv420Packer
+from irchroma.stream.sinks.encoding.task import EncoderTask
 from irchroma.stream.tone.tone_map import ToneMap
 
 _CLIP_FRAMES = 24

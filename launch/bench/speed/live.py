@@ -25,7 +25,8 @@ from irchroma.launch.bench.speed.cpu import MASKS
 from irchroma.launch.bench.speed.played import RATE, PlayedCamera
 from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import spread, write_json
-from irchroma.stream.sinks.encoding.encoders import EncoderTask, choose_encoder
+from irchroma.stream.sinks.encoding.encoders import choose_encoder
+from irchroma.stream.sinks.encoding.task import EncoderTask
 from irchroma.stream.synthetic.camera import SyntheticCamera
 from irchroma.stream.synthetic.options import SyntheticOptions
 

@@ -20,7 +20,7 @@ from irchroma.stream.loop.reader import ReconnectOptions
 from irchroma.stream.sensor.correction import Camera
 from irchroma.stream.sensor.profile import CameraScale
 from irchroma.stream.sensor.thermometer import ThermometerOptions
-from irchroma.stream.sinks.encoding.encoders import EncoderOptions
+from irchroma.stream.sinks.encoding.task import EncoderOptions
 from irchroma.stream.sinks.files.retention import Retention
 from irchroma.stream.sources.open_source import SourceOptions
 from irchroma.stream.tone.options import ToneMapOptions

@@ -15,8 +15,9 @@ from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.gstreamer.sample import Unit, unit_of
 from irchroma.stream.picture.picture import OnDevice, Picture
 from irchroma.stream.protocols import Pixels
-from irchroma.stream.sinks.encoding.encoders import Codec, EncoderTask, choose_encoder
+from irchroma.stream.sinks.encoding.encoders import choose_encoder
 from irchroma.stream.sinks.encoding.i420_packer import Yuv420Packer, appsrc_of, caps_text
+from irchroma.stream.sinks.encoding.task import Codec, EncoderTask
 
 DEPTH = 3
 """Pictures that may wait in front of an encoder."""

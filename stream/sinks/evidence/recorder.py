@@ -15,8 +15,8 @@ from irchroma.stream.errors import SinkError, StreamError
 from irchroma.stream.gstreamer.door import structure_of
 from irchroma.stream.media.matroska import Track
 from irchroma.stream.remarks import remark
-from irchroma.stream.sinks.encoding.encoders import EncoderOptions
 from irchroma.stream.sinks.encoding.sound import FileSound
+from irchroma.stream.sinks.encoding.task import EncoderOptions
 from irchroma.stream.sinks.evidence.evidence_file import (
     COLOR,
     FACTS,

@@ -10,9 +10,9 @@ from pathlib import Path
 from irchroma.stream.errors import SinkError, StreamError
 from irchroma.stream.gstreamer.sample import Unit
 from irchroma.stream.protocols import Pixels, VideoInfo
-from irchroma.stream.sinks.encoding.encoders import EncoderTask
 from irchroma.stream.sinks.encoding.i420_packer import even_size
 from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool, SharedEncoder
+from irchroma.stream.sinks.encoding.task import EncoderTask
 from irchroma.stream.sinks.files.file_sink import FileSinkOptions, task_of
 from irchroma.stream.sinks.files.retention import Retention
 from irchroma.stream.sinks.files.segmented_sink import SegmentedSink

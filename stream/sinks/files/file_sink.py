@@ -16,9 +16,10 @@ from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import Pixels, VideoInfo
 from irchroma.stream.remarks import remark
-from irchroma.stream.sinks.encoding.encoders import Codec, EncoderOptions, EncoderTask, codec_for
+from irchroma.stream.sinks.encoding.encoders import codec_for
 from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool
 from irchroma.stream.sinks.encoding.sound import LiveSound, open_sound
+from irchroma.stream.sinks.encoding.task import Codec, EncoderOptions, EncoderTask
 from irchroma.stream.sinks.files.audio_track import AudioTrack, open_audio
 from irchroma.stream.sinks.files.description import date
 from irchroma.stream.sinks.files.held import hold

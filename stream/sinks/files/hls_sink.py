@@ -15,9 +15,10 @@ from irchroma.stream.errors import SinkError, StreamError, StreamOptionError
 from irchroma.stream.gstreamer import door
 from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.protocols import Pixels, VideoInfo
-from irchroma.stream.sinks.encoding.encoders import EncoderOptions, EncoderTask, codec_for
+from irchroma.stream.sinks.encoding.encoders import codec_for
 from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool
 from irchroma.stream.sinks.encoding.sound import LiveSound, open_sound
+from irchroma.stream.sinks.encoding.task import EncoderOptions, EncoderTask
 from irchroma.stream.sinks.files.held import hold
 from irchroma.stream.sinks.pipeline_sink import PipelineSink, Tail
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from irchroma.stream.gstreamer import door
 from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.protocols import Pixels
-from irchroma.stream.sinks.encoding.encoders import EncoderOptions
+from irchroma.stream.sinks.encoding.task import EncoderOptions
 from irchroma.stream.sinks.files.description import describe, finish, tell
 from irchroma.stream.sinks.files.file_sink import FileSink, FileSinkOptions
 from irchroma.stream.sinks.pipeline_sink import Tail

@@ -15,9 +15,9 @@ from irchroma.stream.errors import SinkError, StreamError
 from irchroma.stream.gstreamer.sample import Unit
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import VideoInfo
-from irchroma.stream.sinks.encoding.encoders import EncoderOptions, EncoderTask
 from irchroma.stream.sinks.encoding.i420_packer import even_size
 from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool, SharedEncoder
+from irchroma.stream.sinks.encoding.task import EncoderOptions, EncoderTask
 from irchroma.stream.sinks.files.bitstream_file import BitstreamFile
 from irchroma.stream.sinks.files.file_sink import FileSinkOptions
 

@@ -19,8 +19,9 @@ import numpy as np
 from irchroma.stream.errors import SinkError, StreamOptionError
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import VideoInfo
-from irchroma.stream.sinks.encoding.encoders import EncoderOptions, codec_for
+from irchroma.stream.sinks.encoding.encoders import codec_for
 from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool
+from irchroma.stream.sinks.encoding.task import EncoderOptions
 from irchroma.stream.sinks.files.hls_sink import PLAYLIST, HlsSink
 from irchroma.stream.sinks.http.clips import PreRoll
 from irchroma.stream.sinks.http.live_picture import LivePicture

@@ -12,9 +12,9 @@ import numpy as np
 from irchroma.stream.errors import SinkError
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import Pixels, VideoInfo
-from irchroma.stream.sinks.encoding.encoders import EncoderOptions
 from irchroma.stream.sinks.encoding.pace import Pace
 from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool
+from irchroma.stream.sinks.encoding.task import EncoderOptions
 from irchroma.stream.sinks.http.access import Access
 from irchroma.stream.sinks.http.feeds import FEEDS, Feed
 from irchroma.stream.sinks.http.live_picture import LivePicture

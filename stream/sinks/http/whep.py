@@ -24,10 +24,11 @@ from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.gstreamer.sample import Unit
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import VideoInfo
-from irchroma.stream.sinks.encoding.encoders import Codec, EncoderOptions, EncoderTask, choose_encoder
+from irchroma.stream.sinks.encoding.encoders import choose_encoder
 from irchroma.stream.sinks.encoding.i420_packer import even_size
 from irchroma.stream.sinks.encoding.pace import RunningTime
 from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool, SharedEncoder
+from irchroma.stream.sinks.encoding.task import Codec, EncoderOptions, EncoderTask
 
 log = logging.getLogger(__name__)
 

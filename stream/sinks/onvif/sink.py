@@ -8,8 +8,8 @@ from importlib.util import find_spec
 from irchroma.stream.errors import SinkError
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import Pixels, VideoInfo
-from irchroma.stream.sinks.encoding.encoders import EncoderOptions
 from irchroma.stream.sinks.encoding.i420_packer import even_size
+from irchroma.stream.sinks.encoding.task import EncoderOptions
 from irchroma.stream.sinks.http.live_picture import LivePicture
 from irchroma.stream.sinks.rtsp.sink import RtspSink
 

@@ -11,17 +11,12 @@ from irchroma.stream.errors import SinkError, StreamError
 from irchroma.stream.gstreamer.door import GstFailure
 from irchroma.stream.gstreamer.sample import Unit
 from irchroma.stream.protocols import FrameSink, Pixels, VideoInfo
-from irchroma.stream.sinks.encoding.encoders import (
-    Codec,
-    EncoderOptions,
-    EncoderTask,
-    choose_encoder,
-    codec_for,
-)
+from irchroma.stream.sinks.encoding.encoders import choose_encoder, codec_for
 from irchroma.stream.sinks.encoding.i420_packer import even_size
 from irchroma.stream.sinks.encoding.pace import Pace
 from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool
 from irchroma.stream.sinks.encoding.sound import LiveSound, open_sound
+from irchroma.stream.sinks.encoding.task import Codec, EncoderOptions, EncoderTask
 from irchroma.stream.sinks.pipeline_sink import PipelineSink, check_size, explain
 
 log = logging.getLogger(__name__)

@@ -13,9 +13,9 @@ from typing import Any
 
 from irchroma.stream.gstreamer.door import GstFailure
 from irchroma.stream.gstreamer.pipeline import Pipeline
-from irchroma.stream.sinks.encoding.encoders import EncoderOptions
 from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool
 from irchroma.stream.sinks.encoding.sound import LiveSound
+from irchroma.stream.sinks.encoding.task import EncoderOptions
 from irchroma.stream.sinks.pipeline_sink import Tail
 from irchroma.stream.sinks.publish.calling import PublishingSink
 

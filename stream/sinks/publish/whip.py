@@ -20,9 +20,9 @@ from irchroma.stream.errors import SinkError, StreamError
 from irchroma.stream.gstreamer import door
 from irchroma.stream.gstreamer.negotiation import Negotiation, address_towards
 from irchroma.stream.protocols import Pixels
-from irchroma.stream.sinks.encoding.encoders import EncoderOptions
 from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool
 from irchroma.stream.sinks.encoding.sound import LiveSound
+from irchroma.stream.sinks.encoding.task import EncoderOptions
 from irchroma.stream.sinks.pipeline_sink import Tail, explain
 from irchroma.stream.sinks.publish.calling import PublishingSink
 

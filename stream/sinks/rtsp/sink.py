@@ -14,11 +14,12 @@ from irchroma.stream.gstreamer import door
 from irchroma.stream.gstreamer.door import structure_of
 from irchroma.stream.gstreamer.sample import Unit
 from irchroma.stream.protocols import Pixels, VideoInfo
-from irchroma.stream.sinks.encoding.encoders import EncoderOptions, EncoderTask, choose_encoder, codec_for
+from irchroma.stream.sinks.encoding.encoders import choose_encoder, codec_for
 from irchroma.stream.sinks.encoding.i420_packer import even_size
 from irchroma.stream.sinks.encoding.pace import Pace, RunningTime
 from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool, SharedEncoder
 from irchroma.stream.sinks.encoding.sound import FileSound, LiveSound, SoundReader, open_sound
+from irchroma.stream.sinks.encoding.task import EncoderOptions, EncoderTask
 from irchroma.stream.sinks.pipeline_sink import check_size, explain
 from irchroma.stream.sinks.rtsp.server import RtspAddress, one_media_factory, serve, withdraw
 from irchroma.stream.sinks.rtsp.standby import Standby

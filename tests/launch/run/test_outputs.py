@@ -24,7 +24,7 @@ from irchroma.launch.run.wiring import build_loop
 from irchroma.stream.errors import SourceError
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sinks.encoding import haste
-from irchroma.stream.sinks.encoding.encoders import EncoderOptions
+from irchroma.stream.sinks.encoding.task import EncoderOptions
 
 GOOD = "test:nir?size=64x48&frames=3"
 

@@ -28,7 +28,8 @@ from irchroma.stream import survey
 from irchroma.stream.frame import Frame
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import Job
-from irchroma.stream.sinks.encoding.encoders import Encoder, EncoderOptions, EncoderTask
+from irchroma.stream.sinks.encoding.encoders import Encoder
+from irchroma.stream.sinks.encoding.task import EncoderOptions, EncoderTask
 from irchroma.stream.view.osd import OsdOptions
 from irchroma.stream.view.views import ViewOptions
 

@@ -30,8 +30,9 @@ from irchroma.launch.cli import main as irchroma
 from irchroma.stream.gstreamer.cuda_memory import TO_DEVICE
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.sinks.encoding import encoders
-from irchroma.stream.sinks.encoding.encoders import EncoderTask
+from irchroma.stream.sinks.encoding.launches import x264_launch
 from irchroma.stream.sinks.encoding.shared_encoder import SharedEncoder
+from irchroma.stream.sinks.encoding.task import EncoderTask
 
 FRAMES = 34
 
@@ -39,7 +40,7 @@ FRAMES = 34
 def launch(element: str, task: EncoderTask) -> str:
     """As `nvenc_launch`, with an encoder that is here."""
     way = TO_DEVICE + " ! cudadownload" if task.device is not None else "video/x-raw,format=NV12"
-    software = encoders.x264_launch(element, task)
+    software = x264_launch(element, task)
     return f"videoconvert ! {way} ! videoconvert ! video/x-raw,format=I420 ! {software} ! h264parse"
 
 

@@ -14,8 +14,8 @@ from tests.waiting import free_port
 from irchroma.stream.errors import SinkError
 from irchroma.stream.picture.picture import Palette, Picture, planes_of
 from irchroma.stream.protocols import FrameSink, VideoInfo
-from irchroma.stream.sinks.encoding.encoders import EncoderOptions
 from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool
+from irchroma.stream.sinks.encoding.task import EncoderOptions
 from irchroma.stream.sinks.null_sink import NullSink
 from irchroma.stream.sinks.open_sink import SinkOptions, open_sink
 from irchroma.stream.sinks.window_sink import WindowSink

@@ -16,14 +16,13 @@ from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sinks.encoding import encoders, haste
 from irchroma.stream.sinks.encoding.encoders import (
     ENCODER_NAMES,
-    EncoderOptions,
-    EncoderTask,
     choose_encoder,
     codec_for,
     codecs_of,
     survey_encoders,
 )
 from irchroma.stream.sinks.encoding.i420_packer import Yuv420Packer, appsrc_of
+from irchroma.stream.sinks.encoding.task import EncoderOptions, EncoderTask
 from irchroma.stream.sinks.evidence.recorder import EvidenceOptions, EvidenceRecorder
 from irchroma.stream.sinks.evidence.signing import Signer
 from irchroma.stream.sinks.evidence.tracks import ColorTrack

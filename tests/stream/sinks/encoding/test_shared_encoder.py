@@ -15,8 +15,9 @@ from irchroma.stream.errors import SinkError, StreamError
 from irchroma.stream.gstreamer.sample import Unit
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sinks.encoding import haste, shared_encoder
-from irchroma.stream.sinks.encoding.encoders import Encoder, EncoderTask, choose_encoder
+from irchroma.stream.sinks.encoding.encoders import Encoder, choose_encoder
 from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool, SharedEncoder
+from irchroma.stream.sinks.encoding.task import EncoderTask
 from irchroma.stream.sinks.evidence.recorder import EvidenceOptions, EvidenceRecorder
 from irchroma.stream.sinks.evidence.signing import Signer
 from irchroma.stream.sinks.evidence.tracks import ColorTrack

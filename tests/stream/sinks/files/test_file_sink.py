@@ -14,8 +14,8 @@ from irchroma.stream.errors import SinkError, StreamError, StreamOptionError
 from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import VideoInfo
-from irchroma.stream.sinks.encoding.encoders import EncoderOptions
 from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool
+from irchroma.stream.sinks.encoding.task import EncoderOptions
 from irchroma.stream.sinks.files.file_sink import FileSink, FileSinkOptions, task_of, timescale_for
 from irchroma.stream.sources.file_source import FileSource
 

@@ -19,8 +19,8 @@ from irchroma.stream.errors import SinkError
 from irchroma.stream.gstreamer.sample import Unit
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import VideoInfo
-from irchroma.stream.sinks.encoding.encoders import EncoderOptions
 from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool
+from irchroma.stream.sinks.encoding.task import EncoderOptions
 from irchroma.stream.sinks.http.clips import PRE_ROLL_S, Clip, PreRoll
 from irchroma.stream.sinks.http.sink import HttpSink, HttpSinkOptions
 

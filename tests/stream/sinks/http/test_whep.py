@@ -16,8 +16,8 @@ from tests.browser import SHOWN, WIDTH, Tab, opened
 
 from irchroma.stream.errors import SinkError
 from irchroma.stream.protocols import VideoInfo
-from irchroma.stream.sinks.encoding.encoders import EncoderOptions
 from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool
+from irchroma.stream.sinks.encoding.task import EncoderOptions
 from irchroma.stream.sinks.http.access import Access
 from irchroma.stream.sinks.http.sink import HttpSink, HttpSinkOptions
 from irchroma.stream.sinks.http.whep import LONGEST_OFFER, OfferRefused, WhepViewers, chosen_format

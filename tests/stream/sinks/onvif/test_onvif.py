@@ -27,8 +27,8 @@ from tests.waiting import answers, free_port, wait_for
 from irchroma.launch.commands.find import probed
 from irchroma.stream.errors import SinkError
 from irchroma.stream.protocols import VideoInfo
-from irchroma.stream.sinks.encoding.encoders import EncoderOptions
 from irchroma.stream.sinks.encoding.sound import LiveSound
+from irchroma.stream.sinks.encoding.task import EncoderOptions
 from irchroma.stream.sinks.onvif.discovery import GROUP, PORT
 from irchroma.stream.sinks.onvif.sink import OnvifOptions, OnvifSink
 from irchroma.stream.sinks.onvif.soap import SOAP, password_digest

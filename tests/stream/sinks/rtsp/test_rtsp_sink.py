@@ -15,7 +15,7 @@ from tests.waiting import answers
 
 from irchroma.stream.errors import SinkError
 from irchroma.stream.protocols import VideoInfo
-from irchroma.stream.sinks.encoding.encoders import EncoderOptions
+from irchroma.stream.sinks.encoding.task import EncoderOptions
 from irchroma.stream.sinks.rtsp.server import RtspAddress
 from irchroma.stream.sinks.rtsp.sink import RtspSink
 
