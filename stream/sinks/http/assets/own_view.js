@@ -96,7 +96,7 @@ function tell_real(shown) {                // within a glance: what is real, and
     tag.style.visibility = !wipe || share > 0.12 ? "" : "hidden";
   };
   say(at("real"), real, own.wipe);
-  say(at("made"), { raw: "", confidence: "how sure the color is" }[shown] ?? (both ? brief || "color" : width < 300 ? brief : made),
+  say(at("made"), { raw: "", confidence: "how sure the color is" }[shown] ?? (both || sent_wipe() ? brief || "color" : width < 300 ? brief : made),
       1 - own.wipe);
   const [left, right] = [at("real").offsetWidth + 20, at("made").offsetWidth + 20];
   const crowded = real && (wipe ? own.wipe * width < left || (1 - own.wipe) * width < right : left + right > width);
