@@ -125,6 +125,7 @@ class Shown:
         color_s: seconds from the beginning, with all that was made ready, until that.
         rate_hz: pictures a second from the first colored one on; of all where there is none.
         latencies_ms: the same pictures' times from their arrival until the encoder takes them, milliseconds.
+        stopped: by Ctrl-C or the like, before its end.
     """
 
     stats: dict[str, Any]
@@ -133,6 +134,7 @@ class Shown:
     color_s: float
     rate_hz: float = 0.0
     latencies_ms: tuple[float, ...] = ()
+    stopped: bool = False
 
     @property
     def without(self) -> float:
@@ -159,7 +161,7 @@ def demonstrate(source: str, folder: Path, config: RunConfig) -> Shown:
     monitor = Monitor(config, False, governor)
     monitor.loop = build_loop(config, extra_sinks={"contact sheet": sampler}, governor=governor)
     monitor.loop.writers[0].total = latencies = KeptLatencies()
-    stop_on_signals(monitor.loop.stop)
+    stopped = stop_on_signals(monitor.loop.stop)
     print(f"demo: coloring {public(source)} into {video}")
     try:
         with spared_pauses():
@@ -178,6 +180,7 @@ def demonstrate(source: str, folder: Path, config: RunConfig) -> Shown:
         from_s - begin_s if first is not None else 0.0,
         (len(times) - 1) / (times[-1] - from_s) if len(times) > 1 else 0.0,
         tuple(duration_ns / 1e6 for at_s, duration_ns in latencies.each if not first or at_s >= from_s),
+        bool(stopped),
     )
 
 
@@ -200,6 +203,11 @@ def make_ready(config: RunConfig) -> None:
     open_engine(config, info, governor).close()
 
 
+def name_of(source: str) -> str:
+    """What the table calls a source: a file by its name alone, an address without password and switches."""
+    return public(source).partition("?")[0] if ":" in source else Path(source).name
+
+
 def engine_of(stats: dict[str, Any]) -> str:
     """What colored, in words."""
     return str(stats["engine"] or "no color yet")
@@ -220,12 +228,12 @@ def main(argv: list[str] | None = None) -> int:
     try:
         for source in args.source or DEFAULT_SOURCES:
             shown = demonstrate(source, args.out, RunConfig(engine=args.engine))
-            if source.startswith("test:") and shown.without > _LATE:
+            if source.startswith("test:") and shown.without > _LATE and not shown.stopped:
                 print("demo: its network had to be made ready first, which is done now: once more")
                 shown = demonstrate(source, args.out, RunConfig(engine=args.engine))
                 if shown.without > _LATE:
                     print("demo: color came late again: this machine is busy, or too slow for live video")
-            table.append((public(source), shown))
+            table.append((name_of(source), shown))
             if shown.first:
                 print(
                     f"demo: {shown.first} of {shown.stats['frames']} pictures went out before color was there"
@@ -233,6 +241,8 @@ def main(argv: list[str] | None = None) -> int:
             for picture in shown.pictures:
                 half = picture.shape[1] // 2
                 rows.append([("input", picture[:, :half]), (engine_of(shown.stats), picture[:, half:])])
+            if shown.stopped:
+                break
     except (StreamError, EngineError, ConfigError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
@@ -245,7 +255,7 @@ def main(argv: list[str] | None = None) -> int:
     for source, shown in table:
         p50_ms, p99_ms = np.percentile(shown.latencies_ms or (0.0,), (50, 99))
         print(
-            f"{source.partition('?')[0][:20]:20} {engine_of(shown.stats)[:32]:32}"
+            f"{source[:20]:20} {engine_of(shown.stats)[:32]:32}"
             f" {shown.stats['frames']:6} {shown.rate_hz:6.1f} {p50_ms:9.1f} ms {p99_ms:6.1f} ms"
             f" {f'{shown.color_s:.1f} s' if shown.first is not None else '-':>12}"
         )

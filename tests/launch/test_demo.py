@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import signal
+import subprocess
+import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +65,35 @@ def test_the_machine_is_measured_before_the_first_scene_and_then_remembered(
         assert "fps and latency: from the first colored picture on" in said
     assert demo.main([*first_time, "--engine", "palette:ironbow"]) == 0
     assert "measuring this machine" not in capsys.readouterr().out
+
+
+def test_ctrl_c_ends_the_demonstration_and_not_only_its_first_scene(
+    first_time: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(stop_run: Callable[[], None]) -> list[int]:
+        threading.Timer(1.5, stop_run).start()
+        return [signal.SIGINT]
+
+    monkeypatch.setattr(demo, "stop_on_signals", stopped)
+    demo.main([SCENE, *first_time, "--engine", "palette:lava"])
+    assert capsys.readouterr().out.count("demo: coloring") == 1
+
+
+def test_ctrl_c_while_the_demonstration_loads_leaves_no_traceback() -> None:
+    script = Path(demo.__file__).with_name("demo").read_text(encoding="utf-8")
+    program = re.search(r"/python\" -c '([^']*)'", script)
+    assert program is not None
+    interrupted = program[1].replace(
+        "runpy.run_module", "signal.raise_signal(signal.SIGINT)\nrunpy.run_module"
+    )
+    ended = subprocess.run([sys.executable, "-c", interrupted], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (-signal.SIGINT, "")
+
+
+def test_the_table_calls_a_file_by_its_name() -> None:
+    assert demo.name_of("/a/long/way/to/a.png") == "a.png"
+    assert demo.name_of("rtsp://me:secret@camera/x?y") == "rtsp://camera/x"
+    assert demo.name_of(SCENE) == "test:nir"
 
 
 def shown(sink: demo.SampleSink, strengths: list[float]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket
 import ssl
@@ -172,6 +173,8 @@ def listen(what: str, host: str, port: int, protected: bool) -> list[socket.sock
             for listened in found:
                 listened.close()
             reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+                reason = "address already in use, perhaps by another run: take another port"
             raise SinkError(f"{what}: cannot listen on {host or address}:{port}: {reason.lower()}") from error
         found.append(one)
         port = int(one.getsockname()[1])

@@ -331,7 +331,7 @@ def test_a_page_on_a_port_that_is_taken_is_one_clear_line() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(SinkError, match=rf"^http: cannot listen on 127.0.0.1:{port}: .*in use"):
+        with pytest.raises(SinkError, match=rf"^http: cannot listen on 127.0.0.1:{port}: .* in use, [^(]*$"):
             HttpSink("127.0.0.1", port).open(LIVE, SIZE)
 
 
