@@ -40,17 +40,28 @@ def make_nice() -> None:
 
 def giving_way(work: Callable[[], T]) -> T:
     """Have work done, as `make_nice`, by a thread of its own, and wait for what comes of it."""
+    return beginning(work, nice=True).result()
+
+
+def beginning(work: Callable[[], T], nice: bool = False) -> Future[T]:
+    """Have work done by a thread of its own, which nobody waits for at the end of the process.
+
+    Args:
+        work: what is done.
+        nice: as `make_nice`.
+    """
     future: Future[T] = Future()
 
     def do() -> None:
-        make_nice()
+        if nice:
+            make_nice()
         try:
             future.set_result(work())
-        except BaseException as error:  # noqa: BLE001 (handed to the thread that waits)
+        except BaseException as error:  # noqa: BLE001 (handed to whoever asks for the result)
             future.set_exception(error)
 
-    threading.Thread(target=do, name="giving way", daemon=True).start()
-    return future.result()
+    threading.Thread(target=do, name="giving way" if nice else "beginning", daemon=True).start()
+    return future
 
 
 class Turns:

@@ -88,8 +88,7 @@ class AdjustableColorizer:
         self._options, self._pool = options, pool
         cores = usable_cores()
         # Where there is a camera for each core, a second frame of one would only wait for the others' first.
-        several = pool is not None and pool.cameras > 1 and pool.cameras >= cores
-        self.depth = 1 if several else NeuralColorizer.depth
+        self.depth = 1 if pool is not None and pool.cameras >= max(2, cores) else NeuralColorizer.depth
         self._one_thread = pool is None and (options.network.threads or cores) < 4
         first = self.ladder[start]
         self._band = catalog.band_of(options.engine, options.size)
@@ -104,6 +103,7 @@ class AdjustableColorizer:
         self._ready, self._unusable = {_key(first)}, set[_Key]()
         self._lock = threading.Lock()
         self._rung = self._wished = start
+        self._exchange: tuple[tuple[Rung, ...], Callable[[], None] | None] | None = None
         self._relieved = False
         self._size: tuple[int, ...] = size or ()
         self._preparing: threading.Thread | None = None
@@ -158,11 +158,22 @@ class AdjustableColorizer:
         return self._rung
 
     @property
+    def setting(self) -> Rung:
+        """That rung itself; any thread."""
+        with self._lock:
+            return self.ladder[self._rung]
+
+    @property
     def under_way(self) -> bool:
         """Another rung has been wished for, and is still to come."""
-        wished = self._wished
         with self._lock:
+            wished = self._wished
             return wished != self._rung and _key(self.ladder[wished]) not in self._unusable
+
+    def exchange_ladder(self, ladder: tuple[Rung, ...], later: Callable[[], None] | None) -> None:
+        """Another ladder, which has what colors now among its rungs, is `ladder` from the next frame on, and
+        its top is wished for; `later` as in the constructor. Any thread."""
+        self._exchange = ladder, later
 
     def wish(self, rung: int) -> None:
         """Ask for another rung; it is taken between two frames, once its network is ready. Any thread."""
@@ -184,6 +195,11 @@ class AdjustableColorizer:
         if luma.shape != self._size:
             self._size = luma.shape
             self._prepare()
+        if self._exchange is not None:
+            with self._lock:
+                now, self._wished = self.ladder[self._rung], 0
+                (self.ladder, self._later), self._exchange = self._exchange, None
+                self._rung = self.ladder.index(now)
         wished = self._wished
         if wished != self._rung:
             with self._lock:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from weakref import WeakKeyDictionary
 from irchroma.engines import catalog
 from irchroma.engines.cache import cache_folder
 from irchroma.engines.choice import GPU_RUNTIMES, ColorizerOptions
+from irchroma.engines.errors import EngineError
 from irchroma.engines.gpu import probe
 from irchroma.engines.network.network import GPU_ONLY, NetworkOptions
 from irchroma.engines.network.sharing import SharedPool
@@ -26,12 +28,15 @@ from irchroma.engines.neural.speed import pace
 from irchroma.engines.neural.speed.ladder import Rung, ladder
 from irchroma.engines.neural.speed.load_control import LoadController
 from irchroma.engines.neural.speed.used import UseMeter
+from irchroma.engines.processor import beginning
 from irchroma.launch.config import ConfigError, dotted_keys, load_toml
 from irchroma.launch.run.machine_settings import (
     BY_REFERENCE_SIZE,
     CHOSEN_KEYS,
     RATE,
+    Choice,
     as_default,
+    cheapest,
     chosen_for,
     stored_path,
     with_stored,
@@ -83,6 +88,8 @@ class Governor:
         self._later: Callable[[], None] | None = None
         self._pool: SharedPool | None = None
         self._meter: UseMeter | None = None
+        self._choosing: Future[Choice] | None = None
+        self._ladder: tuple[Rung, ...] = ()  # that the engine goes by, or was asked to go by
         self.steps: list[dict[str, Any]] = []
 
     def expect(self, info: VideoInfo, encoded: float = 1.0) -> None:
@@ -114,46 +121,85 @@ class Governor:
         Raises:
             EngineUnavailable, EngineOptionError: as `NeuralColorizer`.
         """
-        if self._open_keys and self._controller is None and self._info is not None:
-            cameras = self._pool.cameras if self._pool is not None else 1
-            found = chosen_for(options, self._info, self._open_keys, cameras, self.encoded)
-            options, measured, self.chosen = found
-            log.info("auto: %s", self.chosen)
-            self._later = None if measured.calm else partial(pace.measure_again, measured.demand)
-            # A pool of one camera may have more of them than it was told.
-            self._meter = measured.meter(self._pool) if self._pool is None or cameras > 1 else None
-        self._options = options = self._options or options
-        every = options.temporal.color_every
-        by_reference = options.engine == catalog.REFERENCE.name
-        size = BY_REFERENCE_SIZE if by_reference else options.size
-        seen_px = options.work_size_px or catalog.WORK_SIZE_PX[options.size]
-        top = Rung(size, seen_px, every if isinstance(every, int) else 1)
-        sizes = (size,) if options.weights is not None or by_reference else catalog.SIZES
-        gain = pace.gain_of(options)
-        rungs = ladder(catalog.band_of(options.engine, options.size), top, sizes, gain)
-        start = self._controller.rung if self._controller is not None else 0
+        if self._open_keys and self._options is None and self._info is not None:
+            options = self._choose(options, self._info)
+            self._controller, self._ladder = None, ()
+        else:
+            self._options = options = self._options or options
+        self._ladder = self._ladder or _rungs(options)
         if self._controller is None:
-            costs = [rung.cost_where(gain) for rung in rungs]
-            rate = self._info.rate if self._info is not None else 0
-            self._controller = LoadController(costs, self._limit_s, period_s=1 / float(rate or RATE))
-            log.info("auto: %s; %d cheaper settings in reserve", rungs[0], len(rungs) - 1)
+            self._controller = self._controls(options)
+        start, follow = self._controller.rung, CHOSEN_KEYS[1] in self._open_keys
         self._colorizer = AdjustableColorizer(
-            options, rungs, start, self._size, self._later, self._pool, CHOSEN_KEYS[1] in self._open_keys
+            options, self._ladder, start, self._size, self._later, self._pool, follow
         )
         return self._colorizer
+
+    def _choose(self, options: NeuralOptions, info: VideoInfo) -> NeuralOptions:
+        """What fits this machine; what any has time for, where measuring that takes long."""
+        cameras = self._pool.cameras if self._pool is not None else 1
+        work = partial(chosen_for, options, info, self._open_keys, cameras, self.encoded)
+        # The memory of a reference's color has a size of its own, which does not follow the settings.
+        by_reference = options.reference is not None or options.engine == catalog.REFERENCE.name
+        if not info.live or not options.beside or by_reference or CHOSEN_KEYS[1] not in self._open_keys:
+            return self._take(work())
+        self._choosing = self._choosing or beginning(work)
+        wait([self._choosing], pace.PATIENCE_S)
+        if self._choosing.done():
+            choosing, self._choosing = self._choosing, None
+            return self._take(choosing.result())
+        options, least = cheapest(options, self._open_keys)
+        self.chosen = f"{options.engine} {least} until this machine is measured, which other work delays"
+        log.info("auto: %s", self.chosen)
+        return options
+
+    def _take(self, choice: Choice) -> NeuralOptions:
+        """Go by what was chosen, here and wherever the engine is opened again."""
+        self._options, measured, self.chosen = choice
+        log.info("auto: %s", self.chosen)
+        self._later = None if measured.calm else partial(pace.measure_again, measured.demand)
+        # A pool of one camera may have more of them than it was told.
+        alone = self._pool is not None and measured.demand.cameras <= 1
+        self._meter = None if alone else measured.meter(self._pool)
+        return self._options
+
+    def _take_late(self, colorizer: AdjustableColorizer, choosing: Future[Choice]) -> None:
+        """Go on by what was chosen while the run was under way."""
+        self._choosing = None
+        try:
+            options = self._take(choosing.result())
+        except EngineError as error:
+            log.warning("auto: %s", error)
+            return
+        rungs, gain = {*_rungs(options), colorizer.setting}, pace.gain_of(options)
+        self._ladder = tuple(sorted(rungs, key=lambda rung: rung.cost_where(gain), reverse=True))
+        self._controller = self._controls(options)
+        colorizer.exchange_ladder(self._ladder, self._later)
+
+    def _controls(self, options: NeuralOptions) -> LoadController:
+        gain = pace.gain_of(options)
+        costs = [rung.cost_where(gain) for rung in self._ladder]
+        rate = self._info.rate if self._info is not None else 0
+        log.info("auto: %s; %d cheaper settings in reserve", self._ladder[0], len(costs) - 1)
+        return LoadController(costs, self._limit_s, period_s=1 / float(rate or RATE))
 
     def on_frame(self, loop: Loop) -> None:
         """Look at what the last frame took; on a live source, change the settings where that is due."""
         self._begun_s = self._begun_s or time.monotonic()
-        controller, colorizer = self._controller, self._colorizer
-        if controller is None or colorizer is None or loop.reader.info is None:
+        colorizer = self._colorizer
+        if colorizer is None or loop.reader.info is None:
             return
         if loop.guarded is not None and loop.guarded.name != colorizer.name:
             return  # a viewer has chosen another engine
+        if self._choosing is not None and self._choosing.done():
+            self._take_late(colorizer, self._choosing)
+        controller = self._controller
+        if controller is None or colorizer.ladder is not self._ladder:  # which comes with the next frame
+            return
         now_s = time.monotonic()
         if self._start_s is None:
             self._start_s = self._last_s = now_s
-        rung = str(colorizer.ladder[colorizer.rung])
+        rung = str(colorizer.setting)
         self._seconds[rung] = self._seconds.get(rung, 0.0) + now_s - self._last_s
         self._note_busy(colorizer, now_s - self._last_s)
         self._last_s = now_s
@@ -162,7 +208,7 @@ class Governor:
         if latency_s is None or not loop.reader.info.live:  # a file waits for its color
             return
         if self._meter is not None:
-            self._meter.note(now_s, colorizer.ladder[colorizer.rung], loop.frames)
+            self._meter.note(now_s, colorizer.setting, loop.frames)
         drops_here = new_drops if self._busy >= _BUSY else 0
         step = controller.observe(now_s, latency_s, drops_here, colorizer.under_way)
         if step is None:
@@ -180,7 +226,7 @@ class Governor:
             "chosen": self.chosen,
             "limit_ms": self._limit_s * 1e3,
             "without_s": round((self._start_s or time.monotonic()) - (self._begun_s or time.monotonic()), 2),
-            "now": str(colorizer.ladder[colorizer.rung]) if colorizer is not None else None,
+            "now": str(colorizer.setting) if colorizer is not None else None,
             # A copy, made in one step of the interpreter: the loop's thread adds to it.
             "seconds": {rung: round(seconds, 2) for rung, seconds in self._seconds.copy().items()},
             "changes": self.steps,
@@ -207,6 +253,17 @@ class Governor:
         count_before, sum_before_ns = self._seen.get(meter, (0, 0))
         count, sum_ns = self._seen[meter] = meter.counted
         return (sum_ns - sum_before_ns) / (count - count_before) if count > count_before else None
+
+
+def _rungs(options: NeuralOptions) -> tuple[Rung, ...]:
+    """The ladder whose top the options are."""
+    every = options.temporal.color_every
+    by_reference = options.engine == catalog.REFERENCE.name
+    size = BY_REFERENCE_SIZE if by_reference else options.size
+    seen_px = options.work_size_px or catalog.WORK_SIZE_PX[options.size]
+    top = Rung(size, seen_px, every if isinstance(every, int) else 1)
+    sizes = (size,) if options.weights is not None or by_reference else catalog.SIZES
+    return ladder(catalog.band_of(options.engine, options.size), top, sizes, pace.gain_of(options))
 
 
 def prepare(

@@ -24,6 +24,8 @@ NO_LOSS = 2.2 * SKIP_LOSS
 """Quality that several cameras give for a processor less busy, on which their frames wait for each other."""
 RATE = 30.0
 """Frames a second that are kept where the source says none, and of files."""
+Choice = tuple[NeuralOptions, pace.Pace, str]
+"""What `chosen_for` gives."""
 
 
 def stored_path(kind: str) -> Path:
@@ -42,7 +44,7 @@ def stored_path(kind: str) -> Path:
 
 def chosen_for(
     options: NeuralOptions, info: VideoInfo, open_keys: Sequence[str], cameras: int = 1, encoded: float = 1.0
-) -> tuple[NeuralOptions, pace.Pace, str]:
+) -> Choice:
     """The best settings that keep the rate and leave a quarter of the processor; their measure; why these.
 
     Args:
@@ -66,13 +68,24 @@ def chosen_for(
         rung = min(good, key=measured.busy) if cameras > 1 else fitting[0]
     else:
         rung = min(pool, key=lambda rung: rung.cost_where(measured.gain))
+    options = _with_rung(options, rung)
+    late = "" if fitting else "; that is too slow, and the cheapest there is"
+    return options, measured, measured.sentence(rung) + late
+
+
+def cheapest(options: NeuralOptions, open_keys: Sequence[str]) -> tuple[NeuralOptions, Rung]:
+    """The settings that any machine has time for, by what may be chosen."""
+    rung = min(_candidates(options, open_keys), key=lambda rung: rung.cost)
+    return _with_rung(options, rung), rung
+
+
+def _with_rung(options: NeuralOptions, rung: Rung) -> NeuralOptions:
+    """The options with a rung's settings; a rhythm that is `auto` stays."""
     temporal = options.temporal
     if temporal.color_every != "auto":
         temporal = replace(temporal, color_every=rung.color_every)
     size = options.size if options.engine == catalog.REFERENCE.name else rung.size
-    options = replace(options, size=size, work_size_px=rung.seen_px, temporal=temporal)
-    late = "" if fitting else "; that is too slow, and the cheapest there is"
-    return options, measured, measured.sentence(rung) + late
+    return replace(options, size=size, work_size_px=rung.seen_px, temporal=temporal)
 
 
 def _candidates(options: NeuralOptions, open_keys: Sequence[str]) -> list[Rung]:

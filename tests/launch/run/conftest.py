@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from irchroma.engines.neural.speed import pace
 from irchroma.launch.run.machine_settings import stored_path
 
 STORED = """
@@ -17,6 +18,12 @@ work_size_px = 192
 [neural.temporal]
 color_every = 3
 """
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy this machine is, runs wait to be measured, and then choose."""
+    monkeypatch.setattr(pace, "PATIENCE_S", 600.0)
 
 
 @pytest.fixture

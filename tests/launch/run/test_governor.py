@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,10 @@ from numpy.typing import NDArray
 
 from irchroma.engines.network.network import NetworkOptions, installed
 from irchroma.engines.neural.colorizer import NeuralOptions
+from irchroma.engines.neural.speed import pace
 from irchroma.launch.run import automatic
 from irchroma.launch.run.automatic import Governor
+from irchroma.launch.run.machine_settings import CHOSEN_KEYS
 from irchroma.stream.frame import Frame
 from irchroma.stream.loop.latency import LatencyMeter
 from irchroma.stream.loop.loop import Loop, LoopOptions
@@ -163,3 +166,36 @@ def test_its_figures_may_be_asked_for_while_the_loop_goes_on() -> None:
         asking.join()
         sys.setswitchinterval(interval_s)
     assert not errors
+
+
+def test_a_run_that_is_measured_late_is_colored_at_once_and_takes_what_was_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside other work a first measurement on two cores took 41 s, and as long there was no color."""
+    monkeypatch.setattr(pace, "PATIENCE_S", 0.05)
+    governor = Governor(10_000, "a test")
+    governor.decides(CHOSEN_KEYS)
+    governor.expect(VideoInfo((64, 96), Fraction(30), live=True), 0.0)
+    (tmp_path / "compiled").mkdir()
+    network = NetworkOptions(cache=tmp_path / "compiled", threads=1, exact=True)
+    options = NeuralOptions("nir", beside=True, network=network)
+    at_first: list[str] = []
+
+    def on_frame(loop: Loop) -> None:
+        governor.on_frame(loop)
+        said = governor.summary()
+        if pace._measuring.locked() and sum(said["seconds"].values()) > 0.5 and not at_first:
+            at_first.append(said["now"])
+            pace._measuring.release()
+        if at_first and said["now"] != at_first[0]:
+            loop.stop()
+
+    pace._measuring.acquire()  # as another camera that is being measured does
+    writers = [SinkWriter(open_sink("null"), "a sink")]
+    camera = Camera(1800)
+    loop = Loop(camera, lambda info: governor.open(options), ViewComposer(), writers, LoopOptions())
+    loop.run(on_frame)
+    said = governor.summary()
+    assert at_first == ["fast at 160 px, every 4 frames"]
+    assert f"nir {said['now']}: " in said["chosen"]
+    assert "measured just now" in said["chosen"]
