@@ -202,21 +202,7 @@ class EvidenceRecorder:
 
     def _write(self, color: Waiting | None, raw: Waiting | None) -> None:
         source_ns = (color or raw).coded.time_ns  # type: ignore[union-attr]
-        tracks = dict(self._tracks)
-        for number, one in ((COLOR, color), (RAW, raw)):
-            if one is not None:
-                tracks[number] = one.track
-            elif number not in tracks and self._waiting[number]:  # its first picture comes later
-                tracks[number] = self._waiting[number][0].track
-        key = color is not None and color.coded.key
-        late = bool(self.options.segment_s) and key
-        late = late and source_ns - self._begun_ns >= self.options.segment_s * 1e9
-        if self._file is None or tracks != self._tracks or late:
-            self._next_file(tracks, source_ns)
-        file = self._file
-        if file is None:
-            raise SinkError(f"{self.path}: there is no file")
-        time_ns = max(0, source_ns - self._base_ns)
+        file = self._file_for(color, raw, source_ns)
         facts = self._notes.pop(source_ns, {}) if color is not None else {"color_left_out": True}
         if color is not None and raw is None and not facts:
             facts = {"no_signal": True}
@@ -227,7 +213,24 @@ class EvidenceRecorder:
             for buffer, _, at_ns in self._sound.until(source_ns):
                 if at_ns >= 0:
                     file.add_sound(at_ns, buffer.extract_dup(0, buffer.get_size()))
+        time_ns = max(0, source_ns - self._base_ns)
         file.add(time_ns, facts, *(one and _moved(one.coded, self._base_ns) for one in (color, raw)))
+
+    def _file_for(self, color: Waiting | None, raw: Waiting | None, source_ns: int) -> EvidenceFile:
+        """The file that these go into: a new one where tracks change, or at a keyframe once it is full."""
+        tracks = dict(self._tracks)
+        for number, one in ((COLOR, color), (RAW, raw)):
+            if one is not None:
+                tracks[number] = one.track
+            elif number not in tracks and self._waiting[number]:  # its first picture comes later
+                tracks[number] = self._waiting[number][0].track
+        late = bool(self.options.segment_s) and color is not None and color.coded.key
+        late = late and source_ns - self._begun_ns >= self.options.segment_s * 1e9
+        if self._file is None or tracks != self._tracks or late:
+            self._next_file(tracks, source_ns)
+        if self._file is None:
+            raise SinkError(f"{self.path}: there is no file")
+        return self._file
 
     def _next_file(self, tracks: dict[int, Track], source_ns: int) -> None:
         if self._file is not None:

@@ -208,25 +208,29 @@ class Answers:
 
     async def _for_page(self, request: Request, path: str, role: Role) -> Response:
         pages = dict(self.pages)
-        alone = "" in pages
+        name, what = ("", path.removeprefix("/")) if "" in pages else _first(path)
+        one = pages.get(name)
         if request.method == "POST":
-            name, what = ("", path.removeprefix("/")) if alone else _first(path)
-            one = pages.get(name)
             if one is not None and what == "whep":
                 feed = _feed(request, one)
                 return _no_feed() if feed is None else await let_watch(request, feed)
-            action = _action(one, what) if one is not None else None
-            return await self._change(request, action, role)
+            return await self._change(request, _action(one, what) if one is not None else None, role)
         if request.method == "DELETE":
-            name, what = ("", path.removeprefix("/")) if alone else _first(path)
-            one, viewer = pages.get(name), what.removeprefix("whep/")
+            viewer = what.removeprefix("whep/")
             watched = [feed.whep for feed in one.feeds.values() if feed.whep is not None] if one else []
             if viewer == what or not any(whep.end(viewer) for whep in watched):
                 return problem(404, "there is no such viewer")
             return Response(status_code=200)
-        if path == "/" and not alone:
-            nonce = secrets.token_urlsafe(16)
-            return _page(index_page(sorted(pages), nonce), nonce, framed=not self.access.protected)
+        if (answer := await self._of_all(pages, path)) is not None:
+            return answer
+        if path.strip("/") in pages and not path.endswith("/"):
+            return Response(status_code=301, headers={"Location": quote(path) + "/"})
+        if one is None:
+            return problem(404, "there is no such page")
+        return await self._of(request, one, what, role)
+
+    async def _of_all(self, pages: dict[str, Page], path: str) -> Response | None:
+        """What is told of all pages at once; None where the path is one page's."""
         if path == "/metrics":
             from irchroma.stream.sinks.http import metrics  # where somebody scrapes
 
@@ -237,15 +241,14 @@ class Answers:
                 (name, one.control, _webrtc(one), one.thermometer is not None) for name, one in pages.items()
             ]
             return JSONResponse(described(told_of, self.access.protected))
-        if path == "/stats.json" and not alone:
+        if "" in pages:  # the one page there is has these for itself
+            return None
+        if path == "/":
+            nonce = secrets.token_urlsafe(16)
+            return _page(index_page(sorted(pages), nonce), nonce, framed=not self.access.protected)
+        if path == "/stats.json":
             return JSONResponse({name: await asyncio.to_thread(one.figures) for name, one in pages.items()})
-        if path.strip("/") in pages and not path.endswith("/"):
-            return Response(status_code=301, headers={"Location": quote(path) + "/"})
-        name, what = ("", path.removeprefix("/")) if alone else _first(path)
-        one = pages.get(name)
-        if one is None:
-            return problem(404, "there is no such page")
-        return await self._of(request, one, what, role)
+        return None
 
     async def _of(self, request: Request, one: Page, what: str, role: Role) -> Response:
         if what == "":
