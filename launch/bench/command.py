@@ -37,6 +37,10 @@ BENCHES = CommandTable(
             "pairs colored by a reference: network, geometry, statistics; other scenes; cost",
         ),
         "gpu": ("bench.gpu.command", "the GPU path: parity, frames a second, latency, each step"),
+        "without-gpu": (
+            "bench.gpu.without_gpu",
+            "all that can be shown of the GPU path without a GPU: compilers, plans, sanitizers, stand-ins",
+        ),
         "quality": ("bench.color.quality", "every engine and size on pairs, and a plot of quality over time"),
         "reference": (
             "bench.color.reference",

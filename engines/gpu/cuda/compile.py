@@ -285,7 +285,7 @@ def build_ahead(cache: Path | None = None) -> Path:
     if folder is None:
         raise EngineUnavailable("no folder for kernels can be written: set XDG_CACHE_HOME to one that can")
     numbers = nvcc_architectures(nvcc)
-    path = folder / f"kernels-{_digest()}.sm_{'-'.join(map(str, numbers))}.fatbin"
+    path = folder / f"kernels-{sources_digest()}.sm_{'-'.join(map(str, numbers))}.fatbin"
     if not path.is_file():
         write_atomically(path, [compile_ahead(nvcc, numbers)])
     return path
@@ -294,7 +294,7 @@ def build_ahead(cache: Path | None = None) -> Path:
 def _ahead(folder: Path, number: int) -> Path | None:
     """The file of `build_ahead` that serves a device: machine code runs on later minor versions as well."""
     try:
-        found = list(folder.glob(f"kernels-{_digest()}.sm_*.fatbin"))
+        found = list(folder.glob(f"kernels-{sources_digest()}.sm_*.fatbin"))
     except OSError:  # another user's
         return None
     for path in found:
@@ -315,7 +315,7 @@ def _cached(
     folders: tuple[Path | None, Path | None], compiler: str, number: int, make: Callable[[], bytes]
 ) -> tuple[KernelBinary, list[Callable[[], KernelBinary]]]:
     """Of two folders, where it may be and where it can be kept; and what makes it anew where it was there."""
-    name = f"kernels-{_digest(compiler)}.sm_{number}.bin"
+    name = f"kernels-{sources_digest(compiler)}.sm_{number}.bin"
     folder, kept = folders
 
     def made() -> KernelBinary:
@@ -333,7 +333,8 @@ def _cached(
     return made(), []
 
 
-def _digest(compiler: str = "") -> str:
+def sources_digest(compiler: str = "") -> str:
+    """Of the kernels' sources, how they are compiled and, where it matters, by which compiler."""
     files = sorted(path for path in FOLDER.iterdir() if path.suffix in (".cu", ".h"))
     parts = [compiler, *OPTIONS[:-1], *(path.read_text(encoding="utf-8") for path in files)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]

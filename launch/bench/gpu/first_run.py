@@ -14,17 +14,17 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
-from importlib.util import find_spec
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from irchroma.engines.gpu import probe
 from irchroma.engines.gpu.cuda.compile import find_nvcc
 from irchroma.engines.gpu.plans import library
+from irchroma.engines.network.network import GRAPH_RUNTIMES, RUNTIMES, installed
 from irchroma.engines.processor import usable_cores
 from irchroma.launch.bench.gpu.measure import judge
-from irchroma.launch.bench.gpu.steps import Step, Times, Why, run_steps, why_not
+from irchroma.launch.bench.gpu.steps import Step, Times, Why, lacks, run_steps, why_not, words_of_tests
 
 _PROGRAMS = "tests.engines.gpu.programs"
 
@@ -32,16 +32,6 @@ _PROGRAMS = "tests.engines.gpu.programs"
 def no_gpu() -> str | None:
     """Why there is no GPU here; None where there is one."""
     return None if probe.device_at() is not None else (probe.driver_fault() or "no NVIDIA GPU here")
-
-
-def lacks(*modules: str) -> Why:
-    """Says which Python module is missing."""
-
-    def why() -> str | None:
-        missing = [name for name in modules if find_spec(name) is None]
-        return f"not installed: {', '.join(missing)}" if missing else None
-
-    return why
 
 
 def lacks_program(name: str) -> Why:
@@ -52,6 +42,11 @@ def lacks_program(name: str) -> Why:
 def lacks_nvcc() -> str | None:
     """Says that nvcc is missing, wherever the kernels look for it."""
     return None if find_nvcc() else "no nvcc on PATH, in a CUDA toolkit or in a Python package"
+
+
+def lacks_all(runtimes: Iterable[str]) -> Why:
+    """Says that none of these runs networks on the CPU here."""
+    return lambda: None if any(map(installed, runtimes)) else f"not installed: {' or '.join(runtimes)}"
 
 
 def lacks_runtime(name: str) -> Why:
@@ -66,10 +61,12 @@ def plan_steps(device: str) -> list[Step]:
         device: of the programs: `torch` on a GPU, `cpu` to rehearse.
     """
     python = sys.executable
-    tests = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "filterwarnings=default", "-rsfE"]
-    # The project's own options are strict, and end all of it where pytest's plugins are not installed.
-    tests += ["-o", "addopts=--import-mode=importlib", "--junitxml={out}/{name}.xml"]
+    tests = words_of_tests()
     torch, pycuda = lacks("torch", "onnx"), lacks("pycuda")
+    here: tuple[Why, ...] = (no_gpu, torch)
+    runtime_here: tuple[Why, ...] = ()
+    if device == "cpu":
+        here, runtime_here = (), (lacks_all(RUNTIMES),)
     kernels = [*tests, "tests/engines/gpu/steps", "tests/engines/gpu/test_check.py"]
     bench = [python, "-m", "irchroma.launch", "bench", "gpu", "--quick", "--seconds", "1", "--json"]
     frames = [python, "-m", f"{_PROGRAMS}.frames", "--device", "{device}"]
@@ -141,7 +138,7 @@ def plan_steps(device: str) -> list[Step]:
             "frames-in-flight",
             [python, "-m", f"{_PROGRAMS}.in_flight", "--device", "{device}"],
             120,
-            (no_gpu, torch),
+            here,
             rehearsed=True,
             shows="no frame touches what another in flight needs",
         ),
@@ -193,7 +190,7 @@ def plan_steps(device: str) -> list[Step]:
                 "{device}",
             ],
             200,
-            (no_gpu, torch),
+            (*here, *runtime_here),
             rehearsed=True,
             shows="16 cameras, opened and closed again and again, leave no memory behind",
         ),
@@ -213,7 +210,15 @@ def plan_steps(device: str) -> list[Step]:
         steps.append(Step(f"bench-{runtime}", words, 420, needs, shows=f"as bench-torch, by {runtime}"))
     by_reference = [python, "-m", f"{_PROGRAMS}.by_reference", "--device"]
     if device == "cpu":
-        steps.append(Step("by-reference-on-cpu", [*by_reference, "cpu"], 420, rehearsed=True))
+        steps.append(
+            Step(
+                "by-reference-on-cpu",
+                [*by_reference, "cpu"],
+                420,
+                (lacks_all(GRAPH_RUNTIMES),),
+                rehearsed=True,
+            )
+        )
     for runtime in library.LIBRARIES:
         both = (no_gpu, lacks_runtime(runtime), lacks("pycuda", "onnx"))
         name, shows = f"by-reference-{runtime}", "the engine `reference` and a reference of the scene"

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import tarfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -30,7 +32,7 @@ class Step:
         words: the command, `{out}` for the folder and `{device}` for the device of its programs.
         limit_s: after which it is ended.
         needs: each says why the step cannot be here, or None.
-        rehearsed: it can be done over the CPU device; its `needs` of a GPU are then left out.
+        rehearsed: it can be done over the CPU device.
         environment: more variables.
         kept_s: of the time for all steps, which no step before it may take.
         says: what its output has where it did what it is for: some tools end well without having done it.
@@ -111,7 +113,10 @@ def run_steps(
         rows = [*found, *(one for name, one in before.items() if name not in done)]
         write_json(out / "results.json", {"gpu": _gpu(), "rehearsal": rehearse, "steps": rows})
         if times.archive is not None:
-            _archive(out, times.archive)
+            try:
+                _archive(out, times.archive)
+            except OSError as error:  # such as a full disk: what the steps show is in the folder
+                print(f"{times.archive} is not written: {error}", flush=True)
         counts = " ".join(f"{count} {kind}" for kind, count in row.get("tests", {}).items() if count)
         print(
             f"{row['state']:<8} {step.name:<25} {row.get('seconds', ''):>6} {row.get('why') or ''} {counts}",
@@ -157,10 +162,28 @@ def _counts(path: Path) -> dict[str, int]:
     }
 
 
+def words_of_tests() -> list[str]:
+    """How tests are run in a step, to which their names are added; what is counted of them is in its row."""
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-rsfE"]
+    # The project's own options are strict, and end all of it where pytest's plugins are not installed.
+    words += ["-o", "filterwarnings=default", "-o", "addopts=--import-mode=importlib"]
+    return [*words, "--junitxml={out}/{name}.xml"]
+
+
+def lacks(*modules: str) -> Why:
+    """Says which Python module is missing."""
+
+    def why() -> str | None:
+        missing = [name for name in modules if find_spec(name) is None]
+        return f"not installed: {', '.join(missing)}" if missing else None
+
+    return why
+
+
 def why_not(step: Step, rehearse: bool) -> str | None:
     """Why a step cannot be here; None where it can."""
-    if rehearse:
-        return None if step.rehearsed else "needs a GPU: this is a rehearsal"
+    if rehearse and not step.rehearsed:
+        return "needs a GPU: this is a rehearsal"
     return next(filter(None, (why() for why in step.needs)), None)
 
 

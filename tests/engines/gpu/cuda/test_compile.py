@@ -90,7 +90,7 @@ def test_nvcc_compiles_all_kernels_for_turing_to_blackwell(
 def test_code_of_desktops_and_of_jetsons_is_not_exchanged(
     served: str, runs: tuple[str, ...], refused: tuple[str, ...], tmp_path: Path
 ) -> None:
-    path = tmp_path / f"kernels-{compile._digest()}.sm_{served}.fatbin"
+    path = tmp_path / f"kernels-{compile.sources_digest()}.sm_{served}.fatbin"
     path.write_bytes(ELF)
     for capability in runs:
         assert compile._ahead(tmp_path, int(capability.replace(".", ""))) == path, capability
@@ -242,7 +242,8 @@ def test_nvrtc_stands_in_where_there_is_no_toolkit(
 def test_a_compiler_that_is_asked_for_is_given_or_refused(
     nvcc: Path, nvrtc: Nvrtc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / f"kernels-{compile._digest()}.sm_89.fatbin").write_bytes(ELF)  # not of the one asked for
+    ahead = tmp_path / f"kernels-{compile.sources_digest()}.sm_89.fatbin"
+    ahead.write_bytes(ELF)  # not of the one asked for
     for name in ("nvcc", "nvrtc"):
         monkeypatch.setenv("IRCHROMA_KERNELS", name)
         made = list(compile.kernel_binaries("8.9", tmp_path))
@@ -263,7 +264,7 @@ def test_what_was_compiled_ahead_is_taken_from_a_cache_that_cannot_be_written(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     home = cache.cache_folder()
     assert home is not None
-    path = home / f"kernels-{compile._digest()}.sm_89.fatbin"
+    path = home / f"kernels-{compile.sources_digest()}.sm_89.fatbin"
     path.write_bytes(ELF)
     monkeypatch.setattr(cache.os, "access", lambda path, mode: False)
     monkeypatch.setattr(compile, "find_nvcc", lambda: pytest.fail("it was there"))

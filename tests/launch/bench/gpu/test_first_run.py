@@ -19,6 +19,7 @@ from irchroma.engines.gpu.kernels import host
 from irchroma.engines.network.network import installed
 from irchroma.launch.bench.gpu import first_run as first_gpu_run
 from irchroma.launch.bench.gpu import soak as gpu_soak
+from irchroma.launch.bench.gpu import steps as gpu_steps
 from irchroma.launch.bench.gpu.first_run import plan_steps
 from irchroma.launch.bench.gpu.steps import ROOT, Step, Times, run_steps, why_not
 from irchroma.launch.commands.doctor import where_it_ran
@@ -286,6 +287,26 @@ def test_tests_run_where_pytest_has_none_of_its_plugins(tmp_path: Path) -> None:
             timeout=100,
         )
         assert done.returncode == 0, (words, done.stdout[-2000:], done.stderr)
+
+
+def test_a_rehearsal_leaves_out_what_lacks_a_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They failed, as if something were wrong with them."""
+    monkeypatch.setattr(gpu_steps, "find_spec", lambda name: None)
+    monkeypatch.setattr(first_gpu_run, "installed", lambda name: False)
+    why = {step.name: why_not(step, rehearse=True) for step in plan_steps("cpu")}
+    assert why["tests-on-cpu"] == "not installed: pytest"
+    assert str(why["soak"]).startswith("not installed: openvino or ")
+    assert why["by-reference-on-cpu"] == "not installed: openvino or onnxruntime"
+    assert why["facts"] is why["frames-in-flight"] is why["frames-unwatched"] is None
+
+
+def test_the_run_goes_on_where_its_archive_cannot_be_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    two = [Step(name, program("print('fine')"), 30) for name in ("one", "two")]
+    found = run_steps(two, tmp_path / "out", Times(2, archive=tmp_path / "absent" / "all.tar.gz"))
+    assert [row["state"] for row in found] == ["ok", "ok"]
+    assert capsys.readouterr().out.count("is not written") == 2
 
 
 def test_a_rehearsal_does_not_say_that_a_sanitizer_found_nothing() -> None:
