@@ -1,6 +1,6 @@
 // A sky ends where its heat does (heat.py): what a luma is painted in the whole picture, and what is nearby. And
 // what is blue in the shade is green where what has its luma is green (fog.py).
-#include "sampling.h"  // and `rise`, which stands in recolor.cu
+#include "sampling.h"  // and `rise`, which stands in believed.cu
 
 #define LEVELS 256
 

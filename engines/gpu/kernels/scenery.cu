@@ -1,5 +1,5 @@
 // A reference of the scene over the frame's color, and its picture behind the frame's (steering.py, laid.py).
-#include "sampling.h"  // and `unknown_of`, which stands in recolor.cu
+#include "sampling.h"  // and `unknown_of`, which stands in believed.cu
 
 struct lay_color_arguments {
     const int *laid;     // (1): 0 where nothing is laid over this frame, which then stays as it is

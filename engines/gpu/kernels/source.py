@@ -23,6 +23,7 @@ FILES = (
     "smooth.cu",
     "tone.cu",
     "borders.cu",
+    "believed.cu",
     "recolor.cu",
     "heat.cu",
     "scenery.cu",

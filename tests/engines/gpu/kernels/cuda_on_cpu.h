@@ -1,5 +1,5 @@
 // As much of CUDA C++ as the kernels use, for a C++ compiler: it then builds what a GPU's compiler is given, the half
-// of portable.h that else nothing runs. Blocks are done one after another, their threads in turns on one processor;
+// (as_cuda.h) that else nothing runs. Blocks are done one after another, their threads in turns on one processor;
 // where one waits for others, the next goes on. Which block and which thread is next is another row each time: of a
 // launch the first, the last or any, and at each barrier anew. It ends the program where a GPU would wait for ever or
 // give anything: a thread that ends while others wait for it, and memory of a block beyond what the launch asked for.

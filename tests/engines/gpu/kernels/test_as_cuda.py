@@ -37,7 +37,7 @@ class _Place(ctypes.Structure):
 
 
 class AsCuda:
-    """All kernels as CUDA's half of portable.h makes them, over `cuda_on_cpu.h`."""
+    """All kernels as `as_cuda.h` makes them, over `cuda_on_cpu.h`."""
 
     def __init__(self, folder: Path) -> None:
         command = host.compiler()
