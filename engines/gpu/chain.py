@@ -17,7 +17,8 @@ from irchroma.engines.gpu.device import Device, DeviceArray, Workspace
 from irchroma.engines.gpu.frames.batching import BatchedFrame, BatchSeat
 from irchroma.engines.gpu.frames.motion import DeviceSearch
 from irchroma.engines.gpu.frames.pictures import PictureOnDevice, PicturePool, can_stay
-from irchroma.engines.gpu.frames.ring import AFTER, LOOK, BatchedRing, FrameRing, Slot
+from irchroma.engines.gpu.frames.ring import FrameRing, Slot
+from irchroma.engines.gpu.frames.shared_ring import AFTER, LOOK, BatchedRing
 from irchroma.engines.gpu.frames.transfer import DevicePicture, FrameLayout, FrameWriter, can_pack
 from irchroma.engines.gpu.kernels.source import Launch, launch
 from irchroma.engines.gpu.steps.i420 import Layout, packed_bytes, planar

@@ -20,7 +20,8 @@ from pathlib import Path
 from irchroma.engines import catalog
 from irchroma.engines.errors import EngineError
 from irchroma.engines.gpu import probe
-from irchroma.engines.gpu.cuda.compile import Nvrtc, find_nvcc, nvcc_version
+from irchroma.engines.gpu.cuda.compile import find_nvcc, nvcc_version
+from irchroma.engines.gpu.cuda.nvrtc import Nvrtc
 from irchroma.launch.measured import SHOWN, show_json
 from irchroma.stream.errors import StreamError
 from irchroma.stream.survey import (

@@ -17,12 +17,11 @@ from irchroma.engines.gpu.cuda import compile
 from irchroma.engines.gpu.cuda.compile import (
     ARCHITECTURES,
     OPTIONS,
-    Nvrtc,
     compile_ahead,
     find_nvcc,
     nvcc_architectures,
-    packaged_folders,
 )
+from irchroma.engines.gpu.cuda.nvrtc import Nvrtc, packaged_folders
 from irchroma.engines.gpu.kernels.source import FILES, UNIT, kernel_names
 
 ELF = b"\x7fELF"
@@ -141,9 +140,9 @@ def test_nvrtc_compiles_where_its_package_does_not_say_where_its_parts_are(
     for part in lies.glob("libnvrtc*"):
         (folder / part.name).write_bytes(part.read_bytes().replace(b"$ORIGIN\0", b"/absent\0"))
     program = (
-        "from pathlib import Path; from irchroma.engines.gpu.cuda import compile; "
-        f"compile.packaged_folders = lambda: [Path({str(tmp_path / 'nvidia')!r})]; "
-        "print(len(compile.Nvrtc().compile(compile.UNIT, 90, compile.OPTIONS)))"
+        "from pathlib import Path; from irchroma.engines.gpu.cuda import compile, nvrtc; "
+        f"nvrtc.packaged_folders = lambda: [Path({str(tmp_path / 'nvidia')!r})]; "
+        "print(len(nvrtc.Nvrtc().compile(compile.UNIT, 90, compile.OPTIONS)))"
     )
     environment = {**os.environ, "LD_LIBRARY_PATH": ""}
     done = subprocess.run(

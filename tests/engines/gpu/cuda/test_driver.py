@@ -19,8 +19,8 @@ import pytest
 from irchroma.engines.errors import DeviceLost, EngineError, EngineUnavailable
 from irchroma.engines.gpu.cpu_device import device_array
 from irchroma.engines.gpu.cuda import context
-from irchroma.engines.gpu.cuda.compile import packaged_folders
 from irchroma.engines.gpu.cuda.driver import CudaDriver, KernelModule
+from irchroma.engines.gpu.cuda.nvrtc import packaged_folders
 from irchroma.engines.gpu.cuda.picture_memory import CudaPictures
 from irchroma.engines.gpu.device import CaptureRefused
 from irchroma.engines.gpu.frames.pictures import PicturePool
