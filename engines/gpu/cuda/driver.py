@@ -1,12 +1,9 @@
 """The parts of the CUDA driver that PyCUDA and torch leave out, or that both need: kernels and graphs.
 
-All calls act on the calling thread's current context. What was run is a
-stand-in for the driver that works on the CPU, so calls, order and arguments are checked, timing is not.
+All calls act on the calling thread's current context.
 
 Reference: CUDA Driver API 13.0, sections 6.12 (modules), 6.15 (memory), 6.18 (streams), 6.22 (execution),
 6.24 (graphs).
-
-The mark of both GPU devices: an event of PyCUDA's or of torch's.
 """
 
 from __future__ import annotations

@@ -42,6 +42,12 @@ from irchroma.engines.gpu.device import (
 from irchroma.engines.gpu.kernels.source import Launch
 from irchroma.engines.gpu.plans.execution import PlanExecution, PlanTensors, open_graph_plan, open_plan
 
+log = logging.getLogger(__name__)
+
+_NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: does not wait for the default stream, nor it for us
+_left_alone: list[Any] = []
+"""PyCUDA's objects of lost devices, whose ends would abort the process."""
+
 
 class PyCudaQueue:
     """A `WorkQueue`: a stream of PyCUDA, with the graphs that were recorded on it."""
@@ -133,12 +139,6 @@ class PyCudaQueue:
             while self._graphs:
                 self._graphs.pop().close()
             del cuda_stream
-
-
-log = logging.getLogger(__name__)
-
-_left_alone: list[Any] = []
-_NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: does not wait for the default stream, nor it for us
 
 
 class PyCudaDevice:

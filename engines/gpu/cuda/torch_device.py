@@ -1,9 +1,7 @@
 """A CUDA device by torch, for machines without TensorRT: the same kernels, frame path and recorded work.
 
-What was run: the network as it is recorded here, on torch's CPU and on
-its `meta` device, which refuses every step that would wait for a result.
-
-Queues of a torch device: streams of our own, and torch's way of recording them.
+Streams are our own; memory, events and recordings are torch's, since a network's intermediate tensors must
+come from a pool of the graph's.
 """
 
 from __future__ import annotations
@@ -44,6 +42,9 @@ from irchroma.engines.network.network import NetworkOptions
 from irchroma.engines.network.torch_runtime import TorchNetwork
 from irchroma.engines.network.weight_storage import float16_twin
 
+log = logging.getLogger(__name__)
+
+_TYPES = {np.dtype(np.float16): torch.float16, np.dtype(np.float32): torch.float32}
 _one_recording = threading.Lock()
 """One recording at a time, which is all that torch promises; others wait some milliseconds."""
 _abandoned: list[Any] = []
@@ -167,11 +168,6 @@ class TorchQueue:
         if self._cuda_stream is None:
             raise EngineError("the queue is closed")
         return int(self._cuda_stream.cuda_stream)
-
-
-log = logging.getLogger(__name__)
-
-_TYPES = {np.dtype(np.float16): torch.float16, np.dtype(np.float32): torch.float32}
 
 
 class TorchDevice:

@@ -39,6 +39,11 @@ from irchroma.engines.gpu.steps.temporal import input_step, output_step, place_o
 from irchroma.engines.network.line import BatchLine, BatchOptions
 from irchroma.engines.network.sharing import PoolKey, SharedPool
 
+log = logging.getLogger(__name__)
+
+BATCHES = (1, 2, 4, 8)
+"""Frames of one call: on a GPU a small network gains little beyond the largest of them."""
+_IN_QUEUE = 2
 GoOn = Callable[[Mark | None, Exception | None], None]
 """See `DeviceBatcher.ask`."""
 
@@ -104,13 +109,6 @@ class BatchSeat:
     def close(self) -> None:
         """Leave; the others are not disturbed. May be called twice."""
         self._batcher.leave(self)
-
-
-log = logging.getLogger(__name__)
-
-BATCHES = (1, 2, 4, 8)
-"""Frames of one call: on a GPU a small network gains little beyond the largest of them."""
-_IN_QUEUE = 2
 
 
 @dataclass(slots=True)

@@ -2,22 +2,17 @@
 imports.
 
 Types live in the graph: networks are strongly typed and no precision flag is ever set, so that one ONNX file
-means the same to all three. What was checked, and how:
+means the same to all three. That is not the last word: TensorRT-RTX 1.7.1 turns a float32 convolution between
+casts from and to float16 into a float16 one, weights and all. Hence the proof of precision after each build.
 
-- TensorRT-RTX 1.7.1 builds here and in the tests, on machines without a GPU.
-- The calls and flags used were looked up in the Python bindings of TensorRT 10.13.3 and 11.4.0 themselves.
-  A build by either has never run, nor has anything on a GPU: not the timing cache, not a successful `load`.
+- One shape is set in the network itself, without a profile: only then does TensorRT say the types of all
+  tensors, TensorRT-RTX needs no fallback kernels, and every kernel is chosen for the very shape.
 - Without a GPU an engine cannot be loaded, so its inspector cannot be asked. The builder writes the same text
   to its log when it is done, if asked for it in detail: that is what `Built.layers` holds. Where a plan can
   be loaded, the loaded engine is asked (`TensorRT.inspect`), and that decides.
-- One shape is set in the network itself, without a profile: only then does TensorRT say the types of all
-  tensors, TensorRT-RTX needs no fallback kernels, and every kernel is chosen for the very shape.
-- A strongly-typed graph is not the last word: TensorRT-RTX 1.7.1 turns a float32 convolution between casts
-  from and to float16 into a float16 one, weights and all. Hence the proof of precision after each build.
 - TensorRT-RTX names targets 7.5, 8.0, 8.6, 8.9, 12.0 and 12.1 (`ComputeCapability`). Its documentation says
   of the default, portable plan "8.0, 8.6, 8.9, 12.0, and later"; 9.0 is listed nowhere and was not tried.
-
-Layers of a network as TensorRT has parsed it. The library is handed in, nothing here imports it.
+- Only TensorRT-RTX has built. TensorRT's calls and flags were looked up in its bindings, 10.13.3 and 11.4.0.
 """
 
 from __future__ import annotations
@@ -38,28 +33,6 @@ from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavai
 from irchroma.engines.gpu.plans.callbacks import make_logger, make_monitor
 
 log = logging.getLogger(__name__)
-
-
-def convolution_names(library: Any, network: Any) -> tuple[str, ...]:
-    """All convolutions, by their ONNX names."""
-    return tuple(layer.name for layer in _convolutions(library, network))
-
-
-def quantized_names(library: Any, network: Any) -> tuple[str, ...]:
-    """Convolutions whose input comes out of a dequantizing layer."""
-    made = {
-        layer.get_output(0).name for layer in _layers(network) if layer.type == library.LayerType.DEQUANTIZE
-    }
-    return tuple(layer.name for layer in _convolutions(library, network) if layer.get_input(0).name in made)
-
-
-def _convolutions(library: Any, network: Any) -> list[Any]:
-    kinds = (library.LayerType.CONVOLUTION, library.LayerType.DECONVOLUTION)
-    return [layer for layer in _layers(network) if layer.type in kinds]
-
-
-def _layers(network: Any) -> list[Any]:
-    return [network.get_layer(index) for index in range(network.num_layers)]
 
 
 LIBRARIES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
@@ -380,3 +353,25 @@ def _import(runtime: str) -> Any:
 
 def _largest(memory: list[tuple[str, str]], kind: str) -> int | None:
     return max((int(count) for name, count in memory if name == kind), default=None)
+
+
+def convolution_names(library: Any, network: Any) -> tuple[str, ...]:
+    """All convolutions, by their ONNX names."""
+    return tuple(layer.name for layer in _convolutions(library, network))
+
+
+def quantized_names(library: Any, network: Any) -> tuple[str, ...]:
+    """Convolutions whose input comes out of a dequantizing layer."""
+    made = {
+        layer.get_output(0).name for layer in _layers(network) if layer.type == library.LayerType.DEQUANTIZE
+    }
+    return tuple(layer.name for layer in _convolutions(library, network) if layer.get_input(0).name in made)
+
+
+def _convolutions(library: Any, network: Any) -> list[Any]:
+    kinds = (library.LayerType.CONVOLUTION, library.LayerType.DECONVOLUTION)
+    return [layer for layer in _layers(network) if layer.type in kinds]
+
+
+def _layers(network: Any) -> list[Any]:
+    return [network.get_layer(index) for index in range(network.num_layers)]
