@@ -128,7 +128,7 @@ def by_nvcc() -> dict[str, Any]:
         nbytes = made.stat().st_size
     return {
         "version": nvcc_version(nvcc),
-        "asked_for": [number for number in ARCHITECTURES if number not in numbers],
+        "not_known": [number for number in ARCHITECTURES if number not in numbers],
         "bytes": nbytes,
         "seconds": round(time.monotonic() - began, 1),
         "by_compute_capability": resources(done.stderr),
