@@ -80,7 +80,7 @@ class Current:
             try:
                 here["given"] = self._enter()
             except Exception as error:
-                self._tell(error)
+                raise_translated(error, self._translated)
                 raise
         here["depth"] = depth + 1
         return here["given"]
@@ -94,12 +94,19 @@ class Current:
             try:
                 self._leave()
             except Exception as failed:
-                self._tell(failed)
+                raise_translated(failed, self._translated)
                 raise
         if error is not None:
-            self._tell(error)
+            raise_translated(error, self._translated)
 
-    def _tell(self, error: BaseException) -> None:
-        told = self._translated(error)
-        if told is not None:
+
+def raise_translated(error: BaseException, translated: Callable[[BaseException], EngineError | None]) -> None:
+    """Raise what an error is in our words; nothing where it stays as it is."""
+    told = translated(error)
+    if told is not None:
+        try:
             raise told from error
+        finally:
+            # Or it holds this frame and this frame it, and what its callers hold stays until the collector
+            # comes: a picture of a lost GPU did, and its context.
+            del told

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from irchroma.engines.errors import DeviceLost, EngineError, EngineOptionError, EngineUnavailable
 from irchroma.engines.gpu.capture.capture_lock import recordings
-from irchroma.engines.gpu.cuda.context import Current, is_sticky, note_lost, refuse_lost
+from irchroma.engines.gpu.cuda.context import Current, is_sticky, note_lost, raise_translated, refuse_lost
 from irchroma.engines.gpu.cuda.driver import (
     CudaDriver,
     CudaGraph,
@@ -245,10 +245,8 @@ class PyCudaDevice:
         try:
             yield
         except Exception as error:
-            told = self._translated(error)
-            if told is None:
-                raise
-            raise told from error
+            raise_translated(error, self._translated)
+            raise
 
     def _translated(self, error: BaseException) -> EngineError | None:
         if isinstance(error, self._pycuda.MemoryError):
