@@ -205,7 +205,9 @@ _STREAMS = ("rtsp:", "srt:", "hls:", *(f"{scheme}:" for scheme in _PUBLISHED))
 
 def _file(path: Path, options: SinkOptions) -> FrameSink:
     if path.suffix.lower() not in EXTENSIONS:
-        raise SinkError(f"{path}: nothing is known to write there: expected {_FORMS}")
+        port = re.fullmatch(r":?(\d{2,5})", str(path))
+        meant = f" (did you mean http://:{port[1]}?)" if port is not None else ""
+        raise SinkError(f"{path}: nothing is known to write there{meant}: expected {_FORMS}")
     if options.segment_s or options.lossless:
         if options.audio_from is not None:
             remark(f"{path}: segments are recorded without audio")

@@ -73,6 +73,8 @@ def test_an_hls_playlist_keeps_the_name_it_was_given() -> None:
         ("out.avi", r"out.avi: nothing is known to write there: expected a file \(.mp4, .mkv, .webm\)"),
         ("out", "nothing is known to write there"),
         ("", "nothing is known to write there"),
+        ("8080", r"did you mean http://:8080\?"),
+        (":8080", r"did you mean http://:8080\?"),
         ("rstp://:8554/cam", r"cannot write to rstp: \(did you mean rtsp:\?\)"),
         ("udp://1.2.3.4:5000", "cannot write to udp:"),
         ("rtsp://:8554/", "the stream needs a name"),
