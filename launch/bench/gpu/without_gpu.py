@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from irchroma.engines.gpu.kernels.source import UNIT, kernel_names
 from irchroma.engines.gpu.plans import library
 from irchroma.engines.gpu.plans.build import SHAPES, PlanOptions, ensure_plans
 from irchroma.engines.gpu.plans.file import file_sha256
+from irchroma.engines.processor import usable_cores
 from irchroma.launch.bench.gpu.measure import Parts
 from irchroma.launch.bench.gpu.steps import Step, Times, lacks, run_steps, words_of_tests
 from irchroma.launch.measured import write_json
@@ -117,7 +119,13 @@ def by_nvcc() -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="irchroma-kernels-") as folder:
         text, made = Path(folder) / "kernels.cu", Path(folder) / "kernels.fatbin"
         text.write_text(UNIT, encoding="utf-8")
-        words = [str(nvcc), "--fatbin", *OPTIONS, f"-gencode=arch=compute_{min(numbers)},code=[{codes}]"]
+        words = [
+            str(nvcc),
+            "--fatbin",
+            "--threads=0",
+            *OPTIONS,
+            f"-gencode=arch=compute_{min(numbers)},code=[{codes}]",
+        ]
         done = subprocess.run(
             [*words, "-Xptxas", "-v", "-o", str(made), str(text)],
             capture_output=True,
@@ -157,8 +165,9 @@ def by_nvrtc() -> dict[str, Any]:
     """Compute capability -> bytes of machine code, of those that NVRTC knows."""
     nvrtc = Nvrtc()
     known = [number for number in ARCHITECTURES if number in nvrtc.architectures()]
-    made = {str(number): len(nvrtc.compile(UNIT, number, OPTIONS)) for number in known}
-    return {"version": nvrtc.version, "bytes": made}
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        made = pool.map(lambda number: len(nvrtc.compile(UNIT, number, OPTIONS)), known)
+        return {"version": nvrtc.version, "bytes": dict(zip(map(str, known), made, strict=True))}
 
 
 def plans() -> list[dict[str, Any]]:
