@@ -42,10 +42,10 @@ KEPT_SHAPES = 8
 Shapes = dict[str, tuple[int, ...]]
 _Key = tuple[tuple[str, tuple[int, ...]], ...]
 
-# The bindings find numpy's functions at a process's first call, in a static initializer that needs the
-# interpreter's lock: two threads that come there together wait for each other for ever (2026.4, seen once).
-_first_call = threading.Lock()
-_ready = threading.Event()
+# The bindings find numpy's functions at a process's first array, in a static initializer that needs the
+# interpreter's lock: two threads that come there together wait for each other for ever, and all others for
+# that lock (2026.4). Here, no other thread comes there: it waits for this import.
+openvino.Tensor(openvino.Type.f32, openvino.Shape([1]))
 
 _AT_EXIT_S = 30.0
 _under_way = threading.Condition()
@@ -153,11 +153,6 @@ class OpenVinoGraph:
     def outputs(self, inputs: Tensors) -> list[Tensor]:
         """The same in the order of the file."""
         request = self._request({name: one.shape for name, one in inputs.items()})
-        if not _ready.is_set():
-            with _first_call:
-                answer = self._answer(request, inputs)
-                _ready.set()
-                return answer
         return self._answer(request, inputs)
 
     def prepare(self, shapes: Shapes) -> None:

@@ -269,3 +269,27 @@ def test_a_program_ends_in_peace_while_a_thread_is_in_its_network(doing: str) ->
         timeout=120,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not installed("openvino"), reason="openvino is not installed")
+def test_threads_that_read_openvino_s_arrays_first_do_not_wait_for_each_other_for_ever() -> None:
+    """As a run that is measured does beside the network that colors meanwhile: the whole process stood."""
+    program = f"""
+import threading, time, numpy
+import irchroma.engines.network.openvino_runtime
+import openvino
+graph = openvino.Core().read_model({str(catalog.weights_path("nir", "fast"))!r})
+constants = [node for node in graph.get_ops() if node.get_type_name() == "Constant"][:2]
+known = numpy.lib.NumpyVersion
+def slow(text):
+    time.sleep(0.5)
+    return known(text)
+numpy.lib.NumpyVersion = slow  # which the bindings ask at their first array
+threads = [threading.Thread(target=lambda one=one: one.data) for one in constants]
+for thread in threads:
+    thread.start()
+    time.sleep(0.1)
+for thread in threads:
+    thread.join()
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
