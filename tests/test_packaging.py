@@ -3,6 +3,7 @@
 import ast
 import functools
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -175,6 +176,13 @@ def test_that_a_gpu_has_never_run_it_is_said_once() -> None:
     said = re.compile(r"never yet (run|loaded)|never (been )?(run|loaded) (on|by) a GPU", re.IGNORECASE)
     assert len(said.findall((ROOT / "README.md").read_text(encoding="utf-8"))) <= 1
     assert [path for path in SOURCES if said.search(path.read_text(encoding="utf-8"))] == []
+
+
+@pytest.mark.parametrize("command", ["./launch/demo", "./launch/test"])
+def test_the_readme_begins_with_the_two_commands_that_set_everything_up(command: str) -> None:
+    beginning = (ROOT / "README.md").read_text(encoding="utf-8").split("## Begin", 1)[1].split("\n## ", 1)[0]
+    assert re.search(rf"^{re.escape(command)}\b", beginning, re.MULTILINE)
+    assert os.access(ROOT / command, os.X_OK)
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
