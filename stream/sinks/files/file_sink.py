@@ -42,6 +42,8 @@ _CONTAINERS: dict[str, tuple[str, tuple[Codec, ...]]] = {
 }
 EXTENSIONS = tuple(_CONTAINERS)
 _END_S = 30.0
+_FINE_NS = 3_600_000_000_000
+_COARSE_HZ = 90_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ class FileSink(PipelineSink):
         self._kind = ""
         self._start_ns = self._end_ns = 0
         self._camera_ahead_ns: int | None = None  # the camera's clock less the pictures' times
-        self._sounds = False
+        self._sounds = self._long = False
         self._held: int | None = None  # the file, locked while it is written to
 
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
@@ -115,6 +117,7 @@ class FileSink(PipelineSink):
         self._kind, self._camera_ahead_ns = "", None
         self._note(info)
         self._rate, self._size, self._sounds = info.rate, size, info.sound
+        self._long = is_long(info)
         if not self._options.lossless:
             self._start(info.rate, size)
 
@@ -138,7 +141,7 @@ class FileSink(PipelineSink):
         """Its launch text."""
         suffix = self.path.suffix.lower()
         muxer = _CONTAINERS[suffix][0]
-        return muxer + (f" trak-timescale={timescale_for(rate)}" if suffix == ".mp4" else "")
+        return muxer + (f" trak-timescale={timescale_for(rate, self._long)}" if suffix == ".mp4" else "")
 
     def _tail(self, rate: Fraction, size: tuple[int, int]) -> Tail:
         muxer = self._muxer(rate)
@@ -269,10 +272,21 @@ def recording_task(
     return EncoderTask(codec, size, info.rate, as_stream, encoder, pixel_aspect=aspect, paced=paced)
 
 
-def timescale_for(rate: Fraction) -> int:
-    """Ticks a second of an MP4 track: about a million, exact for the rate's frames and for milliseconds."""
+def is_long(info: VideoInfo) -> bool:
+    """Whether a recording may last for more than an hour."""
+    return info.live or (info.duration_ns or 0) > _FINE_NS
+
+
+def timescale_for(rate: Fraction, long: bool = False) -> int:
+    """Ticks a second of an MP4 track: about a million, exact for the rate's frames and for milliseconds.
+
+    `long`: mp4mux (1.22) writes lengths in 32 bits, which a million ticks fill in 71 minutes; players then
+    show what is left over. With at most 90,000 they last 13 hours.
+    """
     step = math.lcm(1000, rate.numerator or 1)
-    return step * max(1, round(1_000_000 / step))
+    if long and step > _COARSE_HZ:
+        return _COARSE_HZ
+    return step * max(1, round((60_000 if long else 1_000_000) / step))
 
 
 def _codec_for(path: Path, options: FileSinkOptions) -> Codec:

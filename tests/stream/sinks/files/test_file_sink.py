@@ -261,6 +261,23 @@ def test_mp4_ticks_fit_the_rate_and_milliseconds_exactly(rate: Fraction) -> None
     assert not rate or (ticks / rate).denominator == 1
 
 
+@pytest.mark.parametrize("rate", [Fraction(0), Fraction(25), Fraction(30000, 1001), Fraction(10**6, 33333)])
+def test_ticks_of_a_long_mp4_fit_32_bits_for_half_a_day(rate: Fraction) -> None:
+    assert 12 * 3600 * timescale_for(rate, long=True) < 2**32
+
+
+@pytest.mark.parametrize(("live", "hours"), [(True, None), (False, 2)])
+def test_an_mp4_of_two_hours_has_its_whole_length(tmp_path: Path, live: bool, hours: int | None) -> None:
+    sink = FileSink(tmp_path / "long.mp4")
+    duration_ns = hours * 3600 * 10**9 if hours else None
+    sink.open(VideoInfo((48, 64), Fraction(25), live=live, duration_ns=duration_ns), (48, 64))
+    for second in (0, 1, 7199):
+        sink.write(np.zeros((48, 64, 3), np.uint8), second * 10**9, 10**9)
+    sink.close()
+    with av.open(str(tmp_path / "long.mp4")) as opened:
+        assert opened.duration == pytest.approx(7200e6, abs=2e6)
+
+
 @pytest.mark.parametrize("suffix", TICK_NS)
 def test_a_video_that_begins_late_begins_late_again(tmp_path: Path, read_file: Callable, suffix: str) -> None:
     late = [5_000_000_000 + pts_ns for pts_ns in UNEVEN]
