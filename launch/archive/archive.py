@@ -350,7 +350,9 @@ def join(jobs: list[Job], done: dict[int, Done], target: Path, source: Path, aud
     first = done[jobs[0].number]
     sink = JoinedFile(target, source if audio else None, source)
     try:
-        sink.open(VideoInfo(first.size, Fraction(first.rate), live=False), first.size)
+        ends_ns = max((time_ns for one in done.values() for time_ns, _ in one.times), default=0)
+        info = VideoInfo(first.size, Fraction(first.rate), live=False, duration_ns=ends_ns)
+        sink.open(info, first.size)
         for job in jobs:
             path, times = Path(job.target + ".mkv"), iter(done[job.number].times)
             count = 0
