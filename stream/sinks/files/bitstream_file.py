@@ -11,7 +11,7 @@ from irchroma.stream.gstreamer.door import structure_of
 from irchroma.stream.gstreamer.sample import Unit
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sinks.encoding.shared_encoder import ROOM_S
-from irchroma.stream.sinks.files.file_sink import FileSink, is_long
+from irchroma.stream.sinks.files.file_sink import FileSink, room_for
 from irchroma.stream.sinks.pipeline_sink import CODED_BYTES, Tail, check_size, explain
 
 _PARSERS = {"video/x-h264": "h264parse", "video/x-h265": "h265parse", "video/x-av1": "av1parse"}
@@ -46,7 +46,7 @@ class BitstreamFile(FileSink):
         self._take_name(evidence=True)
         self._camera_ahead_ns = None
         self._rate, self._size, self._live, self._sounds = info.rate, size, info.live, info.sound
-        self._long = is_long(info)
+        self._room_s = room_for(info)
 
     def write(self, unit: Any, pts_ns: int, duration_ns: int) -> None:
         """See `FrameSink.write`; takes a `Unit` with the time that it is to have here."""

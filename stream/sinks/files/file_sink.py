@@ -42,8 +42,10 @@ _CONTAINERS: dict[str, tuple[str, tuple[Codec, ...]]] = {
 }
 EXTENSIONS = tuple(_CONTAINERS)
 _END_S = 30.0
-_FINE_NS = 3_600_000_000_000
-_COARSE_HZ = 90_000
+_FINEST_HZ = 1_000_000
+_LEAST_S = 3600.0
+_LIVE_S = 96 * 3600.0
+_UNKNOWN_S = 39 * 3600.0  # leaves 30,000 ticks a second, exact for 25, 29.97, 30 and 60 Hz
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,7 @@ class FileSink(PipelineSink):
         self._kind = ""
         self._start_ns = self._end_ns = 0
         self._camera_ahead_ns: int | None = None  # the camera's clock less the pictures' times
-        self._sounds = self._long = False
+        self._sounds, self._room_s = False, _LEAST_S
         self._held: int | None = None  # the file, locked while it is written to
 
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
@@ -117,7 +119,7 @@ class FileSink(PipelineSink):
         self._kind, self._camera_ahead_ns = "", None
         self._note(info)
         self._rate, self._size, self._sounds = info.rate, size, info.sound
-        self._long = is_long(info)
+        self._room_s = room_for(info)
         if not self._options.lossless:
             self._start(info.rate, size)
 
@@ -141,7 +143,7 @@ class FileSink(PipelineSink):
         """Its launch text."""
         suffix = self.path.suffix.lower()
         muxer = _CONTAINERS[suffix][0]
-        return muxer + (f" trak-timescale={timescale_for(rate, self._long)}" if suffix == ".mp4" else "")
+        return muxer + (f" trak-timescale={timescale_for(rate, self._room_s)}" if suffix == ".mp4" else "")
 
     def _tail(self, rate: Fraction, size: tuple[int, int]) -> Tail:
         muxer = self._muxer(rate)
@@ -272,21 +274,28 @@ def recording_task(
     return EncoderTask(codec, size, info.rate, as_stream, encoder, pixel_aspect=aspect, paced=paced)
 
 
-def is_long(info: VideoInfo) -> bool:
-    """Whether a recording may last for more than an hour."""
-    return info.live or (info.duration_ns or 0) > _FINE_NS
+def room_for(info: VideoInfo) -> float:
+    """Seconds that a recording of it must have room for: four days live, 39 hours of unknown length."""
+    if info.live or info.endless:
+        return _LIVE_S
+    if not info.duration_ns:
+        return _UNKNOWN_S
+    # What a file says of its length is not always so.
+    return min(max(_LEAST_S, 2 * info.duration_ns / 1e9), _LIVE_S)
 
 
-def timescale_for(rate: Fraction, long: bool = False) -> int:
-    """Ticks a second of an MP4 track: about a million, exact for the rate's frames and for milliseconds.
+def timescale_for(rate: Fraction, room_s: float = _LEAST_S) -> int:
+    """Ticks a second of an MP4 track: a million at most, as fine as `room_s` seconds leave room for.
 
-    `long`: mp4mux (1.22) writes lengths in 32 bits, which a million ticks fill in 71 minutes; players then
-    show what is left over. With at most 90,000 they last 13 hours.
+    mp4mux (1.22) writes lengths in 32 bits, which a million ticks fill in 71 minutes; players then show
+    what is left over. They are exact for milliseconds, and for the rate's frames where those let them be
+    coarse enough; else a picture is half a tick beside its time at most, and this does not add up.
     """
+    most = min(_FINEST_HZ, int((2**32 - 1) / room_s))
     step = math.lcm(1000, rate.numerator or 1)
-    if long and step > _COARSE_HZ:
-        return _COARSE_HZ
-    return step * max(1, round((60_000 if long else 1_000_000) / step))
+    if step > most:
+        step = 1000
+    return step * max(1, most // step)
 
 
 def _codec_for(path: Path, options: FileSinkOptions) -> Codec:

@@ -37,7 +37,7 @@ def record(
 ) -> list[int]:
     sink = FileSink(path, options, pool)
     durations = [*np.diff(times).tolist(), LAST_NS]
-    sink.open(VideoInfo((48, 64), rate, live=False), (48, 64))
+    sink.open(VideoInfo((48, 64), rate, live=False, duration_ns=times[-1] + LAST_NS), (48, 64))
     for number, (pts_ns, duration_ns) in enumerate(zip(times, durations, strict=True)):
         sink.write(picture(number), pts_ns, duration_ns)
     sink.close()

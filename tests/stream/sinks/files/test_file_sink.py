@@ -16,7 +16,13 @@ from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool
 from irchroma.stream.sinks.encoding.task import EncoderOptions
-from irchroma.stream.sinks.files.file_sink import FileSink, FileSinkOptions, task_of, timescale_for
+from irchroma.stream.sinks.files.file_sink import (
+    FileSink,
+    FileSinkOptions,
+    room_for,
+    task_of,
+    timescale_for,
+)
 from irchroma.stream.sources.file_source import FileSource
 
 pytestmark = pytest.mark.gst
@@ -261,21 +267,44 @@ def test_mp4_ticks_fit_the_rate_and_milliseconds_exactly(rate: Fraction) -> None
     assert not rate or (ticks / rate).denominator == 1
 
 
-@pytest.mark.parametrize("rate", [Fraction(0), Fraction(25), Fraction(30000, 1001), Fraction(10**6, 33333)])
-def test_ticks_of_a_long_mp4_fit_32_bits_for_half_a_day(rate: Fraction) -> None:
-    assert 12 * 3600 * timescale_for(rate, long=True) < 2**32
+@pytest.mark.parametrize("rate", [Fraction(0), Fraction(25), Fraction(30000, 1001), Fraction(2997003, 10**5)])
+@pytest.mark.parametrize("hours", [1, 2, 12, 39, 96])
+def test_ticks_of_an_mp4_fit_32_bits_for_its_whole_length(rate: Fraction, hours: int) -> None:
+    ticks = timescale_for(rate, hours * 3600)
+    assert hours * 3600 * ticks < 2**32
+    assert ticks % 1000 == 0
+    assert ticks >= 12_000
 
 
-@pytest.mark.parametrize(("live", "hours"), [(True, None), (False, 2)])
-def test_an_mp4_of_two_hours_has_its_whole_length(tmp_path: Path, live: bool, hours: int | None) -> None:
+@pytest.mark.parametrize("rate", [Fraction(25), Fraction(30), Fraction(30000, 1001), Fraction(24000, 1001)])
+def test_ticks_are_exact_for_the_frames_of_a_video_of_unknown_length(rate: Fraction) -> None:
+    ticks = timescale_for(rate, room_for(VideoInfo((48, 64), rate, live=False)))
+    assert (ticks / rate).denominator == 1
+
+
+@pytest.mark.parametrize(("live", "said_h", "hours"), [(True, None, 96), (False, 2, 2), (False, None, 39)])
+def test_a_long_mp4_has_its_whole_length(tmp_path: Path, live: bool, said_h: int | None, hours: int) -> None:
     sink = FileSink(tmp_path / "long.mp4")
-    duration_ns = hours * 3600 * 10**9 if hours else None
-    sink.open(VideoInfo((48, 64), Fraction(25), live=live, duration_ns=duration_ns), (48, 64))
-    for second in (0, 1, 7199):
+    said_ns = said_h * 3600 * 10**9 if said_h else None
+    sink.open(VideoInfo((48, 64), Fraction(25), live=live, duration_ns=said_ns), (48, 64))
+    last = hours * 3600 - 1
+    for second in (0, 1, *range(3600, last, 3600), last):
         sink.write(np.zeros((48, 64, 3), np.uint8), second * 10**9, 10**9)
     sink.close()
     with av.open(str(tmp_path / "long.mp4")) as opened:
-        assert opened.duration == pytest.approx(7200e6, abs=2e6)
+        assert opened.duration == pytest.approx(hours * 3600e6, abs=2e6)
+
+
+@pytest.mark.parametrize("rate", [Fraction(30000, 1001), Fraction(60000, 1001)])
+def test_times_beside_the_ticks_are_half_a_tick_off_and_do_not_drift(tmp_path: Path, rate: Fraction) -> None:
+    sink = FileSink(tmp_path / "live.mp4")
+    sink.open(VideoInfo((48, 64), rate, live=True), (48, 64))
+    times = [round(number * 10**9 / rate) for number in range(900)]
+    for pts_ns in times:
+        sink.write(np.zeros((48, 64, 3), np.uint8), pts_ns, round(10**9 / rate))
+    sink.close()
+    stored = stored_times(tmp_path / "live.mp4")[0]
+    assert np.abs(np.subtract(stored, times)).max() <= 10**9 / 12_000 / 2 + 1000
 
 
 @pytest.mark.parametrize("suffix", TICK_NS)
