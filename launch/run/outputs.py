@@ -31,6 +31,7 @@ from irchroma.stream.sinks.open_sink import (
     sink_place,
     takes_planes,
 )
+from irchroma.stream.sources.addresses import split_credentials
 from irchroma.stream.sources.pictures.picture_file import SUFFIXES
 from irchroma.stream.survey import device_way_fault
 
@@ -183,6 +184,33 @@ def source_file(text: str) -> Path | None:
         return None
 
 
+def heading_of(source: str, camera: str = "") -> str:
+    """What people who look at a run call it: short, and never with a password.
+
+    Args:
+        source: as `open_source` takes it.
+        camera: its profile as `--camera` takes it. A file of the user's is called after the camera, but for
+            the `camera.toml` of many examples.
+    """
+    profile = Path(camera)
+    if profile.suffix.lower() == ".toml" and profile.stem != "camera":
+        return profile.stem
+    if source.startswith("test:"):
+        kind = source.removeprefix("test:").partition("?")[0]
+        return "Synthetic thermal camera" if kind == "thermal" else "Synthetic near-infrared camera"
+    if source.startswith("/dev/"):
+        return f"USB camera {source}"
+    file = source_file(source)
+    if file is not None:  # a folder's name may hold dots
+        return (file.name if file.is_dir() else file.stem) or public(source)
+    try:
+        parts = urlsplit(split_credentials(source)[0])
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return public(source)
+    return host or (f"{parts.scheme.upper()} at port {port}" if port else public(source))
+
+
 def require_writable(path: Path | None, what: str) -> None:
     """Raise where a file cannot be written, before a run that ends with it.
 
@@ -317,6 +345,7 @@ def sink_options(
         hls_segment_s=output.hls_segment_s,
         hls_keep=output.hls_keep,
         title=name or public(config.source),
+        heading=name or heading_of(config.source, config.camera),
         stats=stats,
         control=control if output.page_control else None,
         page=name,

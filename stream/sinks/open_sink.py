@@ -103,7 +103,8 @@ class SinkOptions:
         overwrite: replace recordings of live sources and raw tracks that are there, rather than number on.
         hls_segment_s: seconds of one HLS segment.
         hls_keep: HLS segments in the playlist.
-        title: the name of the stream, for the page.
+        title: the name of the stream, for the page's figures.
+        heading: the name of the stream for people who see the page; its title where empty.
         stats: gives what `/stats.json` shows; called from server threads.
         control: what viewers of the page may change; None for nothing.
         page: the page's name among those that share its port; empty to have the port to itself.
@@ -125,6 +126,7 @@ class SinkOptions:
     hls_segment_s: float = 2.0
     hls_keep: int = 6
     title: str = "irchroma"
+    heading: str = ""
     stats: Callable[[], dict[str, Any]] | None = None
     control: LiveControl | None = None
     page: str = ""
@@ -212,11 +214,7 @@ def _file(path: Path, options: SinkOptions) -> FrameSink:
         if options.audio_from is not None:
             remark(f"{path}: segments are recorded without audio")
         kept = FileSinkOptions(
-            options.encoder,
-            options.lossless,
-            options.coded,
-            sound=options.sound,
-            overwrite=options.overwrite,
+            options.encoder, options.lossless, options.coded, sound=options.sound, overwrite=options.overwrite
         )
         if options.pool is not None and options.segment_s and not options.lossless:
             from irchroma.stream.sinks.files.encoded_row import EncodedRow
@@ -285,6 +283,7 @@ def _http(text: str, options: SinkOptions) -> FrameSink:
         options.encoder,
         options.pool,
         options.thermometer,
+        options.heading,
     )
     return HttpSink(parts.hostname or "", port, page)
 

@@ -43,7 +43,11 @@ class Page(Protocol):
 
     @property
     def title(self) -> str:
-        """Its heading."""
+        """What its figures call it."""
+
+    @property
+    def heading(self) -> str:
+        """What stands above its picture."""
 
     @property
     def control(self) -> LiveControl | None:
@@ -256,7 +260,7 @@ class Answers:
             nonce = secrets.token_urlsafe(16)
             may_change = one.control if role == "operator" else None
             role = "viewer" if may_change is None else role
-            text = page(one.title, nonce, may_change, named, _ways(one), role)
+            text = page(one.heading, nonce, may_change, named, _ways(one), role, one.title)
             return _page(text, nonce, framed=one.control is None and not self.access.protected)
         if what == "stats.json":
             return JSONResponse(await asyncio.to_thread(one.figures))

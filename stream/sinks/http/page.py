@@ -40,6 +40,7 @@ def page(
     named: bool = False,
     ways: tuple[str, ...] = (),
     role: str = "viewer",
+    full: str = "",
 ) -> str:
     """One stream's page as HTML.
 
@@ -50,6 +51,7 @@ def page(
         named: it is one of several on its port, which are listed one level above.
         ways: how its picture can be had beside motion JPEG: `webrtc`, `hls`.
         role: of who asks for it.
+        full: what the title is short for, such as the source's address; empty for the title itself.
     """
     setup: dict[str, Any] = {
         "named": named,
@@ -64,10 +66,12 @@ def page(
     text = _template("live_page.html").replace("{{style}}", _template("page.css"), 1)
     for script in _SCRIPTS:
         text = text.replace("{{" + script + "}}", _template(script), 1)
+    tooltip = f' title="{html.escape(full)}"' if full not in ("", title) else ""
     # What others have written last: a text with braces of its own must not be taken for a place.
     return (
         text.replace("{{nonce}}", nonce)
         .replace("{{setup}}", _for_script(setup), 1)
+        .replace("{{full}}", tooltip, 1)
         .replace("{{title}}", html.escape(title))
     )
 

@@ -28,7 +28,7 @@ class HttpSinkOptions:
     """What the page shows.
 
     Attributes:
-        title: its heading.
+        title: what its figures call it.
         stats: further figures for `stats.json`, by name; called from server threads.
         control: what its viewers may change; None for nothing.
         name: its place below the list of all pages of that port; empty to have the port to itself.
@@ -36,6 +36,7 @@ class HttpSinkOptions:
         encoder: of the pictures that go out over WebRTC.
         pool: encoders that it shares with other sinks; None for its own.
         thermometer: of a run whose counts have a scale; None of others.
+        heading: what stands above its picture; the title where empty.
     """
 
     title: str = "irchroma"
@@ -46,6 +47,7 @@ class HttpSinkOptions:
     encoder: EncoderOptions = field(default_factory=EncoderOptions)
     pool: EncoderPool | None = None
     thermometer: LiveThermometer | None = None
+    heading: str = ""
 
 
 class HttpSink:
@@ -85,8 +87,13 @@ class HttpSink:
 
     @property
     def title(self) -> str:
-        """The page's heading."""
+        """What its figures call it."""
         return self.options.title
+
+    @property
+    def heading(self) -> str:
+        """What stands above its picture."""
+        return self.options.heading or self.options.title
 
     @property
     def control(self) -> LiveControl | None:

@@ -1,6 +1,6 @@
 // Figures in words, each with its last two minutes as a small chart; nothing is drawn while nobody looks.
 const KEPT = 120, WIDE = 120, HIGH = 28;
-const series = {};
+const series = {}, heading = document.querySelector("h1");
 let counted_cpu = null, counted_drops = null;
 
 function note(name, value, words) {
@@ -50,6 +50,7 @@ function chart(figures) {
       one.p50_ms.toFixed(1) + " ms, p95 " + one.p95_ms.toFixed(1));
   at("runs").textContent = figures.engine ? "Colored by " + figures.engine + ", " + figures.viewers
     + (figures.viewers === 1 ? " viewer." : " viewers.") : "";
+  if (heading.title) at("runs").textContent += " Source: " + heading.title;
   if (at("charts").open) draw_charts();
 }
 

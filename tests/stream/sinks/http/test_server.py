@@ -83,8 +83,21 @@ def test_pictures_keep_their_own_size() -> None:
         sink.close()
 
 
+def test_a_page_is_called_by_its_short_name_and_keeps_the_full_one() -> None:
+    sink = HttpSink("127.0.0.1", 0, HttpSinkOptions("rtsp://10.0.0.5/s", heading="roof"))
+    sink.prepare()
+    try:
+        shown = get(sink.port, "/")[2].decode()
+        assert "<title>roof</title>" in shown
+        assert '<h1 title="rtsp://10.0.0.5/s">roof</h1>' in shown
+        assert json.loads(get(sink.port, "/stats.json")[2])["title"] == "rtsp://10.0.0.5/s"
+    finally:
+        sink.close()
+
+
 def test_texts_cannot_break_out_of_the_pages() -> None:
     title = "</script><b>{{setup}}"
     assert title not in page(title)
+    assert '"><b>' not in page("gate", full='"><b>')
     assert page(title).count("</script>") == 1
     assert index_page(["</script>"]).count("</script>") == 1
