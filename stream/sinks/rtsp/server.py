@@ -128,10 +128,14 @@ class _Server:
         self._refresh(context, True)
 
     def _refresh(self, context: Any, plays: bool) -> None:
-        name = _path(context).split("/")[0]
-        for mounted, refresh in list(self.names.items()):
-            if mounted.split("/")[0] == name:
-                refresh(plays)
+        refresh = self.names.get(self._name_at(_path(context)))
+        if refresh is not None:
+            refresh(plays)
+
+    def _name_at(self, path: str) -> str:
+        """The longest of the mounted names that a path begins with, as GStreamer has it; empty for none."""
+        mounted = [name for name in list(self.names) if f"{path}/".startswith(f"{name}/")]
+        return max(mounted, key=len, default="")
 
     def mount(
         self,
@@ -163,10 +167,10 @@ class _Server:
     def unmount(self, name: str) -> None:
         """Take a stream off; its viewers are disconnected, in the thread of their connections."""
         self._mounts.remove_factory(f"/{name}")
-        self.names.pop(name, None)
         with self._clients_lock:
-            watched = ((one, f"{self._watched.get(one[0], '')}/") for one in self._clients)
-            viewers = [one for one, path in watched if path.startswith(f"{name}/")]
+            watched = self._watched
+            viewers = [one for one in self._clients if self._name_at(watched.get(one[0], "")) == name]
+        self.names.pop(name, None)
         for client, listener in viewers:
             listener.soon(client.close)
 

@@ -75,6 +75,7 @@ class RtspSink:
         self._encoder: SharedEncoder | None = None
         self._joined = False
         self._bound: RtspAddress | None = None
+        self._serving, self._withheld = threading.Lock(), False
         self._standby: Standby | None = None
         self._factory: Any = None
         self._lock = threading.Lock()
@@ -125,14 +126,17 @@ class RtspSink:
             self._factory.set_shared(True)
             self._factory.connect("media-configure", self._media_built)
             address = instead or self.address
-            self._bound = serve(
-                address, self._factory, self._viewer_comes, self._give_up, instead is not None
-            )
+            with self._serving:
+                if self._withheld:
+                    raise SinkError(f"{label}: it was ended before it was open")
+                bound = self._bound = serve(
+                    address, self._factory, self._viewer_comes, self._give_up, instead is not None
+                )
         except SinkError:
             raise
         except StreamError as error:
             raise explain(error, label) from error
-        self.address = self._bound
+        self.address = bound
 
     def _open_sound(self, info: VideoInfo) -> None:
         if info.sound or not info.live:
@@ -290,6 +294,11 @@ class RtspSink:
         if encoder is not None:
             encoder.leave(self._take)
         self._joined, self._factory = False, None
+
+    def withhold(self) -> None:
+        """Serve it from now on no more where it is not served yet; returns once that is sure. Any thread."""
+        with self._serving:
+            self._withheld = True
 
     def give_way(self) -> None:
         """It is served no longer: its address is another's."""

@@ -34,6 +34,9 @@ class Stream(FrameSink, Protocol):
     def let_out(self) -> RtspAddress | None:
         """Wait until nothing is on its way to clients; where it is served."""
 
+    def withhold(self) -> None:
+        """Serve it from now on no more where it is not served yet; returns once that is sure."""
+
     def give_way(self) -> None:
         """It is served no longer: its address is another's."""
 
@@ -48,34 +51,55 @@ class Standby:
     def __init__(self, sink: Stream) -> None:
         self._sink = sink
         self._ended = threading.Event()
+        self._lock = threading.Lock()
+        self._opening, self._left = True, False
         work = copy_context().run  # whose log lines are its camera's
         self._thread = threading.Thread(target=work, args=(self._work,), name="rtsp standby", daemon=True)
         self._thread.start()
 
     def _work(self) -> None:
-        began_s, period_s, last_s = time.monotonic(), float(1 / _RATE), -1
         try:
-            self._sink.open(VideoInfo(_SIZE, _RATE, live=True), _SIZE)
-            card = no_signal_card(_SIZE, None, 0, _REASON)
-            while not self._ended.wait(period_s):
-                silent_s = time.monotonic() - began_s
-                if self._sink.watched and int(silent_s) != last_s:
-                    last_s = int(silent_s)
-                    card = no_signal_card(_SIZE, None, silent_s, _REASON)
-                self._sink.write(card, int(1e9 * silent_s), int(1e9 * period_s))
+            if self._open():
+                self._show()
         except SinkError as error:  # which the stream itself will tell when it is opened
             log.debug("%s: no card before the first picture: %s", self._sink.address, error)
 
+    def _open(self) -> bool:
+        """False where nobody has waited for it: an encoder may be looked for longer than the run lasts."""
+        try:
+            self._sink.open(VideoInfo(_SIZE, _RATE, live=True), _SIZE)
+        finally:
+            with self._lock:
+                self._opening = False
+            if self._left:
+                self._sink.close()
+        return not self._left
+
+    def _show(self) -> None:
+        began_s, period_s, last_s = time.monotonic(), float(1 / _RATE), -1
+        card = no_signal_card(_SIZE, None, 0, _REASON)
+        while not self._ended.wait(period_s):
+            silent_s = time.monotonic() - began_s
+            if self._sink.watched and int(silent_s) != last_s:
+                last_s = int(silent_s)
+                card = no_signal_card(_SIZE, None, silent_s, _REASON)
+            self._sink.write(card, int(1e9 * silent_s), int(1e9 * period_s))
+
     def end(self) -> RtspAddress | None:
-        """Write no more; where it was served, which it still is, or None for nowhere."""
+        """Write no more; where it was served, which it still is, or None for nowhere, now and later."""
         self._ended.set()
         self._thread.join(_JOIN_S)
+        self._sink.withhold()
         return self._sink.let_out()
 
     def close(self, replaced: bool) -> None:
         """Let go; `replaced`: another stream has taken its place, and its viewers are disconnected."""
         self._ended.set()
         self._thread.join(_JOIN_S)
+        self._sink.withhold()
         if replaced:
             self._sink.give_way()
-        self._sink.close()
+        with self._lock:
+            self._left = self._opening
+        if not self._left:  # else its own thread closes it
+            self._sink.close()
