@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 
 import cv2
@@ -24,7 +24,7 @@ READ_TIMEOUT_S = 10.0
 
 def read_frames(
     source: str, seconds: float = 0.0, most: int = 0, live_seconds: float = 0.0
-) -> Iterator[Frame]:
+) -> Generator[Frame, None, None]:
     """The frames of a file, a folder of pictures, a camera or a test camera.
 
     Args:

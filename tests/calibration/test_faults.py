@@ -128,6 +128,18 @@ def test_the_commands_write_one_profile_that_a_run_applies(
     assert np.abs(after[frame.defects > 0]).max() < 1000 < np.abs(before[frame.defects > 0]).max()
 
 
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [([], "in 91 frames, the first 10 s: --seconds looks at more"), (["--seconds", "0"], "in 110 frames\n")],
+)
+def test_bad_pixels_say_where_they_were_looked_for_in_a_part(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], seconds: list[str], said: str
+) -> None:
+    address = "test:thermal?frames=110&rate=9&size=160x128"
+    assert main(["calibrate", "bad-pixels", address, "--out", str(tmp_path / "gate.toml"), *seconds]) == 0
+    assert said in capsys.readouterr().out
+
+
 def test_what_cannot_be_measured_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(tmp_path / "x.toml")
     still = "test:thermal?frames=20&size=160x128&people=0&vehicles=0"

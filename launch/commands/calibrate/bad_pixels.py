@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import closing
 from pathlib import Path
 
 from irchroma.calibration.bad_pixels import BadPixelFinder
@@ -51,11 +52,17 @@ def run(args: argparse.Namespace) -> int:
     profile = load_profile(args.out) if args.out.exists() else CameraProfile(args.out.stem)
     finder, progress = BadPixelFinder(), Progress(args.seconds or None)
     start_ns: int | None = None
-    for frame in read_frames(args.source, args.seconds):
-        start_ns = frame.pts_ns if start_ns is None else start_ns
-        if not frame.held:
-            finder.add(frame.pixels)
-        progress.update((frame.pts_ns - start_ns) / 1e9)
+    part = ""
+    with closing(read_frames(args.source)) as frames:
+        for frame in frames:
+            start_ns = frame.pts_ns if start_ns is None else start_ns
+            done_s = (frame.pts_ns - start_ns) / 1e9
+            if args.seconds and done_s > args.seconds:
+                part = f", the first {args.seconds:g} s: --seconds looks at more"
+                break
+            if not frame.held:
+                finder.add(frame.pixels)
+            progress.update(done_s)
     progress.close()
     found = finder.result()
     height, width = found.kinds.shape
@@ -68,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     write_rgb(sheet, draw_bad_pixels(found.mean, found.kinds))
     print(
         f"{found.count(DEAD)} dead, {found.count(STUCK)} stuck, {found.count(BLINKING)} blinking"
-        f" of {width}x{height} pixels in {found.frames} frames"
+        f" of {width}x{height} pixels in {found.frames} frames{part}"
     )
     print(f"{args.out}: written; rings in {sheet} show where")
     return 0
