@@ -26,7 +26,7 @@ function chart(figures) {
   const now_s = performance.now() / 1000, live_now = (figures.state || "live") === "live";
   const latency = figures.live && figures.live.latency_ms;
   note("rate", live_now ? figures.fps : null, figures.fps.toFixed(1) + " pictures a second");
-  note("delay", latency || null, latency ? latency.toFixed(0) + " ms to the picture" : "no picture");
+  if (figures.live) note("delay", latency || null, latency ? latency.toFixed(0) + " ms to the picture" : "no picture");
   if (figures.cpu_s !== undefined) {
     const share = counted_cpu ? 100 * (figures.cpu_s - counted_cpu.cpu_s) / (now_s - counted_cpu.at) : null;
     counted_cpu = { cpu_s: figures.cpu_s, at: now_s };
@@ -70,3 +70,7 @@ function draw_charts() {
   }
 }
 at("charts").ontoggle = draw_charts;
+// A page that stands upright and has room beneath its controls shows them unasked.
+const ROOM_PX = 240;
+if (matchMedia("(orientation: portrait)").matches
+    && innerHeight - at("panels").getBoundingClientRect().bottom > ROOM_PX) at("charts").open = true;

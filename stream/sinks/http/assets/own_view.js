@@ -53,7 +53,9 @@ function compose() {                       // draws the chosen view of what is t
     if (own.view === "blend") { pen.globalAlpha = own.blend; half(1, 0, 0); }
   }
   const shown = composed ? view : from;
-  place(composed ? [view.width * stretch(view), view.height] : [wide * stretch(from), high]);
+  const shape = composed ? [view.width * stretch(view), view.height] : [wide * stretch(from), high];
+  if (composed || from.dataset.show !== "pair") take_shape(shape);
+  place(shape);
   fit(shown, composed ? [view.width, view.height] : [wide, high]);
   fit(still, [still.width, still.height]);
   tell_real(composed || !halved() ? own.view : "run");
@@ -72,6 +74,11 @@ function fit(one, [wide, high]) {          // shows its pixels as wide as they a
   if (factor === 1 || !wide || !high) { one.style.scale = ""; return; }
   const plain = Math.min(width / wide, height / high), meant = Math.min(width / (wide * factor), height / high);
   one.style.scale = factor * meant / plain + " " + meant / plain;
+}
+
+function take_shape([wide, high]) {         // of the picture: where space is scarce the stage has it too, see page.css
+  const ratio = wide && high ? (wide / high).toFixed(4) : "";
+  if (ratio && document.body.style.getPropertyValue("--ratio") !== ratio) document.body.style.setProperty("--ratio", ratio);
 }
 
 function place([wide, high]) {             // where the picture lies within its stage

@@ -213,3 +213,26 @@ def test_the_page_fits_a_phone_and_a_projector_in_light_and_dark(tmp_path: Path)
                     assert min(tab.value(BOX)) > 100  # the picture is not squeezed away by the buttons
                     assert place != "lying" or tab.value(BOX)[1] == size[0]  # which stand beside it
                     tab.screenshot(tmp_path / f"{state}_{place}_{scheme}.png")
+
+
+def test_a_phone_wastes_no_space_around_the_picture(tmp_path: Path) -> None:
+    camera = Camera()
+    box = "(r => [r.top, r.bottom, r.left, r.right])(document.querySelector('{}').getBoundingClientRect())"
+    with watched(tmp_path, camera) as tab:
+        tab.wait_for(READY)
+        tab.wait_for("document.getElementById('state').textContent === 'live'")
+        for height, width in ((844, 390), (667, 375), (1024, 768)):
+            tab.look("dark", (height, width))
+            tab.wait_for(f"innerWidth === {width} && {WIDTH} === 320")
+            top, bottom, left, right = tab.value(box.format("main"))
+            assert top == tab.value(box.format("header"))[1]
+            assert (left, right) == (0, width)
+            assert bottom - top == pytest.approx(width * 3 / 4, abs=1)
+            assert tab.value(box.format("footer"))[:2] == [bottom, height]
+        for height, width in ((390, 844), (360, 740)):
+            tab.look("dark", (height, width))
+            tab.wait_for(f"innerWidth === {width}")
+            top, bottom, left, right = tab.value(box.format("main"))
+            assert (top, bottom, left) == (0, height, 0)
+            assert right == pytest.approx(min(height * 4 / 3, width - 15 * 14), abs=1)
+            assert tab.value(box.format("footer"))[2:] == [right, width]
