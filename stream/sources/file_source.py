@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 _HEAD_BYTES = 400
 _ANIMATED = "animated PNG"
+_Y4M = b"YUV4MPEG2 "
+_Y4M_READ = ("420", "420jpeg", "420mpeg2", "420paldv", "422", "444")
 _UNREAD = {b"nut/multimedia container": "NUT", b"GIF8": "GIF", b"\x8aMNG": _ANIMATED}
 
 
@@ -148,6 +150,8 @@ class FileSource(GstSource):
 
     def _refuse_by_name(self, head: bytes) -> None:
         """SourceFormatError for what nothing that can be trusted reads here."""
+        if head.startswith(_Y4M):
+            _refuse_y4m(self._path, head)
         for magic, name in _UNREAD.items():
             if head.startswith(magic) or (name == _ANIMATED and is_animated(head)):
                 raise SourceFormatError(
@@ -243,3 +247,20 @@ class FileSource(GstSource):
         if failure.code == "type-not-found":
             return SourceFormatError(f"{path} is not a video that GStreamer knows")
         return broken_format(str(path), failure) or SourceError(f"{path} cannot be played: {failure}")
+
+
+def _refuse_y4m(path: Path, head: bytes) -> None:
+    """SourceFormatError for a Y4M file that y4mdec (1.22) cannot read.
+
+    It goes by the number that the layout begins with: of `C420p16` it would show 8-bit noise.
+    """
+    words = head.split(b"\n")[0].decode("ascii", "replace").split()[1:]
+    layout = next((word[1:] for word in words if word.startswith("C")), "420")
+    if layout in _Y4M_READ:
+        return
+    gray, sampling = layout.startswith("mono"), layout[:3] if layout[:3] in _Y4M_READ else "422"
+    to = ("gray" if layout == "mono" else "gray16le") if gray else f"yuv{sampling}p"
+    raise SourceFormatError(
+        f"{path}: Y4M of C{layout} is not read here, expected C420, C422 or C444, of 8 bits:"
+        f" ffmpeg -i IN -c:v ffv1 -pix_fmt {to} OUT.mkv converts it"
+    )

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from irchroma.stream.errors import SourceFormatError
 from irchroma.stream.frame import Frame
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sources.file_source import FileSource
@@ -173,3 +174,41 @@ def probe(path: Path, entries: str) -> list[str]:
         timeout=60,
     )
     return [line.rstrip(",") for line in found.stdout.split()]
+
+
+@pytest.mark.parametrize(
+    ("pixels", "layout", "dtype"),
+    [
+        ("gray", "mono", np.uint8),
+        ("gray16le", "mono16", np.uint16),
+        ("gray10le", "mono10", np.uint16),
+        ("yuv420p16le", "420p16", np.uint8),
+        ("yuv444p12le", "444p12", np.uint8),
+        ("yuva444p", "444alpha", np.uint8),
+        ("yuv411p", "411", np.uint8),
+    ],
+)
+def test_y4m_of_other_layouts_says_what_is_expected_and_how_to_convert_it(
+    tmp_path: Path, pixels: str, layout: str, dtype: type
+) -> None:
+    path, into = tmp_path / "a.y4m", tmp_path / "a.mkv"
+    make = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=s=128x64:r=9:d=1", "-pix_fmt", pixels]
+    subprocess.run([*make, "-strict", "-1", str(path)], check=True)
+    with pytest.raises(
+        SourceFormatError, match=f"Y4M of C{layout} is not read here, expected C420"
+    ) as refused:
+        read_all(path)
+    command = str(refused.value).split(": ")[-1].removesuffix(" converts it").split()
+    names = {"IN": str(path), "OUT.mkv": str(into)}
+    subprocess.run([names.get(word, word) for word in command], check=True, stderr=subprocess.DEVNULL)
+    frames = read_all(into)[1]
+    assert len(frames) == 9
+    assert frames[0].pixels.dtype == dtype
+
+
+@pytest.mark.parametrize("pixels", ["yuv422p", "yuv444p"])
+def test_y4m_of_eight_bits_is_read(tmp_path: Path, pixels: str) -> None:
+    path = tmp_path / "a.y4m"
+    make = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=s=128x64:r=9:d=1", "-pix_fmt", pixels]
+    subprocess.run([*make, str(path)], check=True)
+    assert len(read_all(path)[1]) == 9
