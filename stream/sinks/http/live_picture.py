@@ -17,6 +17,7 @@ from irchroma.stream.picture.picture import Picture
 
 _QUALITY = 85
 MOST_VIEWERS = 32
+_LEAST_S = 0.1
 
 
 def with_square_pixels(picture: NDArray[np.uint8], aspect: Fraction) -> NDArray[np.uint8]:
@@ -113,12 +114,15 @@ class LivePicture:
         return (0, 0) if picture is None else picture.size
 
     def rate_hz(self) -> float:
-        """Pictures a second over the last ones; 0 when none came for 2 s."""
+        """Pictures a second over the last ones; 0 when none came for 2 s.
+
+        The first ones may come at once, which is no rate of thousands: they count as a tenth of a second.
+        """
         with self._changed:
             times = list(self._times)
         if len(times) < 2 or time.monotonic() - times[-1] > 2:
             return 0.0
-        return (len(times) - 1) / max(1e-9, times[-1] - times[0])
+        return (len(times) - 1) / max(_LEAST_S, times[-1] - times[0])
 
     def join(self) -> None:
         """Count one more viewer; more than `MOST_VIEWERS` should not be let in."""

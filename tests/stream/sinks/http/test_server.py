@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from irchroma.stream.errors import SinkError
+from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.sinks.http.live_picture import LivePicture
 from irchroma.stream.sinks.http.page import index_page, page
 from irchroma.stream.sinks.http.sink import HttpSink, HttpSinkOptions
 
@@ -81,6 +83,13 @@ def test_pictures_keep_their_own_size() -> None:
         assert json.loads(get(sink.port, "/stats.json")[2])["width"] == 128
     finally:
         sink.close()
+
+
+def test_pictures_that_come_at_once_are_no_rate_of_thousands() -> None:
+    live = LivePicture()
+    for _ in range(3):
+        live.put(Picture.of(np.zeros((4, 4, 3), np.uint8)))
+    assert live.rate_hz() == pytest.approx(20)
 
 
 def test_a_page_is_called_by_its_short_name_and_keeps_the_full_one() -> None:
