@@ -14,7 +14,8 @@ function tell(figures) {
   at("state").textContent = WORDS[now] || now;
   at("fps").textContent = live_now ? figures.fps.toFixed(1) + " fps" : "";
   at("size").textContent = figures.width ? figures.width + " \u00d7 " + figures.height : "";
-  if (live_now) at("why").textContent = figures.reason ? "no color: " + figures.reason : "";
+  if (live_now) at("why").textContent = !figures.reason ? ""
+    : (figures.reason.startsWith("color ") ? "" : "no color: ") + figures.reason;   // "color is being prepared"
   else at("why").textContent = WORDS[now] + " since " + clock + " (" + time(seconds) + ")"
     + (figures.reason ? ": " + figures.reason : "")
     + (now === "lost" ? (/[.?!]$/.test(figures.reason || "") ? "" : ".") + " The last picture stands." : "");

@@ -113,6 +113,8 @@ def test_a_page_says_what_its_camera_is(tmp_path: Path) -> None:
         )
         camera.told = {"state": "live", "reason": "out of memory", "since": "2026-01-01T10:00:00Z"}
         tab.wait_for("document.getElementById('why').textContent === 'no color: out of memory'")
+        camera.told["reason"] = "color is being prepared"
+        tab.wait_for("document.getElementById('why').textContent === 'color is being prepared'")
         camera.told["reason"] = None
         tab.wait_for("document.getElementById('why').textContent === ''")
 
