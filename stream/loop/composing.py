@@ -171,13 +171,15 @@ class ComposingThread:
 
         On a live run it is tried again: its port may be free in a moment, and the run goes on for weeks.
         """
-        first: SinkError | None = None
+        refused: list[tuple[SinkWriter, SinkError]] = []
         for writer in self._writers:
             try:
                 writer.open(self._info, size, self._stopping, or_later=len(self._writers) > 1)
             except SinkError as error:
-                first = first or error
+                refused.append((writer, error))
                 if len(self._writers) > 1:
                     log.warning("the other outputs go on without %s", writer.label)  # which has said why
-        if first is not None and not any(writer.opened for writer in self._writers):
-            raise first
+        if refused and not any(writer.opened for writer in self._writers):
+            for writer, fault in refused:
+                writer.failure = writer.failure or fault  # for good: the run ends on it
+            raise refused[0][1]

@@ -189,7 +189,6 @@ class SinkWriter:
                 break
         if self.failure is not None:
             raise self.failure
-        log.info("sink: %s, %dx%d", self.label, size[1], size[0])
 
     def put(self, timed: Timed) -> None:
         """Give a picture; on a file run waits for room. Does nothing while the sink takes none."""
@@ -264,7 +263,7 @@ class SinkWriter:
                         sink = self._sink = self._made_again(generation, sink)
                     opened, opened_s = True, math.inf  # what does not open has not held, whatever held before
                     self._call(generation, partial(sink.open, self._info, self._size))
-                    self._note_open(first)
+                    self._note_open()
                     opened_s = time.monotonic()
                     self._feed(generation, sink)
                 except RingClosed:
@@ -317,10 +316,12 @@ class SinkWriter:
                 raise _Abandoned
             self._since_s = None
 
-    def _note_open(self, first: bool) -> None:
-        if not first:
+    def _note_open(self) -> None:
+        if self._opened.is_set():
             self.reopened += 1
             log.info("sink is back: %s", self.label)
+        else:
+            log.info("sink: %s, %dx%d", self.label, self._size[1], self._size[0])
         self.reason = None
         self._opened.set()
 
@@ -362,7 +363,7 @@ class SinkWriter:
         silent_s = self._silent_s()
         if silent_s <= self._deadlines.hung_s:
             return
-        if self._remake is None or not self._opened.is_set():
+        if self._remake is None or not (self._opened.is_set() or self._or_later):
             self._give_up(f"takes nothing any more, no answer for {silent_s:.0f} s")
             return
         self._leave(f"{self.label}: no answer for {silent_s:.0f} s")

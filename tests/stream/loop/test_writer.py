@@ -10,9 +10,11 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from tests.stream.loop.test_loop import AS_IT_IS, PlainComposer, RedColorizer, frame
 
 from irchroma.stream.errors import SinkError
-from irchroma.stream.loop.fakes import MemorySink
+from irchroma.stream.loop.fakes import MemorySink, MemorySource
+from irchroma.stream.loop.loop import Loop
 from irchroma.stream.loop.writer import SinkDeadlines, SinkWriter, Timed
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import FrameSink, Pixels, VideoInfo
@@ -46,6 +48,13 @@ class Hanging(MemorySink):
     def _hang_in(self, where: str) -> None:
         if where == self.where:
             assert self.let_go.wait(60)
+
+
+class Refusing(MemorySink):
+    """Cannot be opened."""
+
+    def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
+        raise SinkError("the port is taken")
 
 
 def picture(number: int) -> Timed:
@@ -124,10 +133,6 @@ def test_what_goes_wrong_while_a_sink_is_made_again_is_its_failure_and_another_i
 
 
 def test_it_is_tried_again_and_again_until_it_opens() -> None:
-    class Refusing(MemorySink):
-        def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
-            raise SinkError("the port is taken")
-
     good = MemorySink()
     made = [good, Refusing(), Refusing(), MemorySink(fail_at=(0, SinkError("gone")))]
     writer = SinkWriter(made.pop(), "rtsp", made.pop, QUICK)
@@ -166,7 +171,7 @@ def test_what_held_and_then_cannot_be_opened_is_tried_ever_more_seldom(lost_by: 
     """A try began anew at the first delay each time, as if the sink had held since its earlier opening."""
     tried_s: list[float] = []
 
-    class Refusing(MemorySink):
+    class Counting(MemorySink):
         def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
             tried_s.append(time.monotonic())
             raise SinkError("no route to the server")
@@ -178,7 +183,7 @@ def test_what_held_and_then_cannot_be_opened_is_tried_ever_more_seldom(lost_by: 
 
     first = Holding() if lost_by == "failing" else Hanging("write")
     writer = SinkWriter(
-        first, "rtmp", Refusing, SinkDeadlines(hung_s=0.3, first_delay_s=0.01, longest_delay_s=0.3)
+        first, "rtmp", Counting, SinkDeadlines(hung_s=0.3, first_delay_s=0.01, longest_delay_s=0.3)
     )
     began_s = time.monotonic()
     writer.open(LIVE, (4, 6))
@@ -205,10 +210,6 @@ def test_a_recording_that_is_lost_at_the_end_has_failed(keeps: bool) -> None:
 
 
 def test_a_sink_that_does_not_open_at_the_start_is_refused_as_before() -> None:
-    class Refusing(MemorySink):
-        def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
-            raise SinkError("the port is taken")
-
     writer = SinkWriter(Refusing(), "rtsp", MemorySink, QUICK)
     with pytest.raises(SinkError, match="port is taken"):
         writer.open(LIVE, (4, 6))
@@ -221,11 +222,10 @@ def test_a_sink_that_does_not_open_at_the_start_is_refused_as_before() -> None:
     until(lambda: hanging.closed)
 
 
-def test_a_sink_of_several_that_does_not_open_at_the_start_of_a_live_run_is_tried_until_it_does() -> None:
-    class Refusing(MemorySink):
-        def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
-            raise SinkError("the port is taken")
-
+def test_a_sink_of_several_that_does_not_open_at_the_start_of_a_live_run_is_tried_until_it_does(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
     for first in (Refusing(), hanging := Hanging("open")):
         made: list[MemorySink] = [Refusing(), MemorySink()]
         writer = SinkWriter(first, "rtsp", lambda made=made: made.pop(0), replace(QUICK, first_delay_s=0.2))
@@ -238,16 +238,40 @@ def test_a_sink_of_several_that_does_not_open_at_the_start_of_a_live_run_is_trie
         writer.put(picture(1))
         until(lambda writer=writer: writer.written == 1)
         writer.finish()
-        assert (writer.failure, writer.opened, writer.reopened) == (None, True, 1)
+        assert (writer.failure, writer.opened, writer.reopened) == (None, True, 0)
+        assert "sink is back" not in caplog.text
+        assert "sink: rtsp, 6x4" in caplog.text
+        caplog.clear()
     hanging.let_go.set()
     until(lambda: hanging.closed)
 
 
-def test_a_sink_that_never_opened_has_failed_at_the_end_though_it_was_tried_again() -> None:
-    class Refusing(MemorySink):
-        def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
-            raise SinkError("the port is taken")
+@pytest.mark.alone
+def test_a_sink_that_never_was_open_is_tried_again_also_after_a_try_that_hangs() -> None:
+    hanging, good = Hanging("open"), MemorySink()
+    made: list[MemorySink] = [good, hanging]
+    writer = SinkWriter(Refusing(), "rtsp", made.pop, QUICK)
+    with pytest.raises(SinkError, match="port is taken"):
+        writer.open(LIVE, (4, 6), or_later=True)
+    until(lambda: bool(good.pictures) or writer.put(picture(1)) is not None)
+    assert (writer.state, writer.reopened) == ("open", 0)
+    hanging.let_go.set()
+    until(lambda: hanging.closed)
+    writer.finish()
+    assert writer.failure is None
 
+
+def test_that_no_output_can_be_opened_ends_the_run_and_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    writers = [SinkWriter(Refusing(), label, Refusing) for label in ("rtsp", "page")]
+    source = MemorySource([frame(number) for number in range(5)], live=True)
+    loop = Loop(source, lambda info: RedColorizer(), PlainComposer(), writers, AS_IT_IS)
+    with pytest.raises(SinkError, match=r"port is taken$"):
+        loop.run()
+    assert "until the end" not in caplog.text
+    assert [writer.state for writer in writers] == ["failed: the port is taken"] * 2
+
+
+def test_a_sink_that_never_opened_has_failed_at_the_end_though_it_was_tried_again() -> None:
     writer = SinkWriter(Refusing(), "rtsp", Refusing, QUICK)
     with pytest.raises(SinkError, match="the port is taken"):
         writer.open(LIVE, (4, 6), or_later=True)
