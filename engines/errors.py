@@ -9,20 +9,34 @@ EngineError
 
 
 class EngineError(Exception):
-    """Base of everything that `irchroma.engines` raises on purpose; its text is one clear line."""
+    """Base of everything that `irchroma.engines` raises on purpose; its text is one clear line.
+
+    Attributes:
+        lasts: whether another try on this machine would end in the same way.
+    """
+
+    lasts = False
 
 
 class EngineUnavailable(EngineError, RuntimeError):
     """A runtime, its library or its weights are not on this machine."""
 
+    lasts = True
+
 
 class DeviceLost(EngineUnavailable):
     """A GPU has failed in a way that breaks its context for all of this process: only a restart helps."""
+
+    lasts = False  # another device may color
 
 
 class EngineOptionError(EngineError, ValueError):
     """An option's value makes no sense."""
 
+    lasts = True
+
 
 class PlanError(EngineError):
     """A TensorRT plan cannot be built, read or used as it is."""
+
+    lasts = True

@@ -26,6 +26,11 @@ BEING_MADE = "color is being prepared"
 Make = Callable[[], Colorizer]
 
 
+def lasts(error: BaseException) -> bool:
+    """Whether making an engine would end so again: what is asked of it makes no sense, or is not here."""
+    return isinstance(error, ValueError) or getattr(error, "lasts", False)
+
+
 class StoppedEarly(Exception):
     """The run was told to stop while its first engine was made."""
 
@@ -92,8 +97,8 @@ class GuardedColorizer:
         """Hand a frame to the engine; the ticket for `collect`, or None while the engine is down.
 
         Raises:
-            ValueError: the very first engine, which took long to be made, says that what is asked of it makes
-                no sense. Whatever else ends its making is tried again.
+            Exception: the very first engine, which took long to be made, cannot be, and that `lasts`.
+                Whatever else ends its making is tried again.
         """
         self._newest = (luma, counts)
         self._take_first()
@@ -245,7 +250,7 @@ class GuardedColorizer:
                 return
         if not isinstance(engine, BaseException):
             close_quietly(engine)
-        elif wanted and isinstance(engine, Exception) and not isinstance(engine, ValueError):
+        elif wanted and isinstance(engine, Exception) and not lasts(engine):
             with self._lock:
                 self.failures += 1
                 self._retry_later(engine)

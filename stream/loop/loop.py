@@ -19,7 +19,7 @@ from irchroma.stream.errors import SourceError, StreamError
 from irchroma.stream.frame import UNKNOWN_NS, Frame
 from irchroma.stream.loop.attended import Deadlines
 from irchroma.stream.loop.composing import ComposingThread, Silence
-from irchroma.stream.loop.guarded import GuardedColorizer, StoppedEarly
+from irchroma.stream.loop.guarded import GuardedColorizer, StoppedEarly, lasts
 from irchroma.stream.loop.latency import LatencyMeter
 from irchroma.stream.loop.raw_keeper import RawKeeper
 from irchroma.stream.loop.reader import ReconnectOptions, SourceReader
@@ -295,11 +295,10 @@ class Loop:
         """The job of a frame; None for one that a camera sent and nothing can be made of."""
         try:
             return self._begin(frame, guarded, period_ns)
-        except (StreamError, ValueError):
-            raise  # such as an option that this source contradicts
         except Exception as error:
-            if self.reader.info is None or not self.reader.info.live:
-                raise
+            live = self.reader.info is not None and self.reader.info.live
+            if not live or isinstance(error, StreamError) or lasts(error):
+                raise  # such as an option that this source contradicts, or a runtime that is not here
             self.bad_frames += 1
             if self.bad_frames == 1:
                 log.exception("frame %d cannot be used", frame.number)

@@ -1,13 +1,23 @@
 """Engines that do not return, and are not ready at the start: nobody waits for them longer than was said."""
 
+import dataclasses
+import itertools
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 from tests.stream.loop.fragile import LUMA, QUICK, Hanging, Tinted, colored, exchanged, until
+from tests.stream.loop.test_loop import AS_IT_IS, PlainComposer, frame
 
+from irchroma.engines.errors import DeviceLost, EngineUnavailable, PlanError
+from irchroma.stream.frame import Frame
 from irchroma.stream.loop.attended import Deadlines
+from irchroma.stream.loop.fakes import MemorySink, MemorySource
 from irchroma.stream.loop.guarded import BEING_MADE, GuardedColorizer, StoppedEarly
+from irchroma.stream.loop.loop import Loop
+from irchroma.stream.loop.writer import SinkWriter
+from irchroma.stream.protocols import Pixels, VideoInfo
 
 
 @pytest.mark.alone
@@ -142,29 +152,59 @@ def test_the_first_pictures_of_a_live_run_do_not_wait_for_their_engine() -> None
     until(lambda: engine.closed)
 
 
-def test_an_engine_that_cannot_be_made_ends_a_live_run_though_pictures_have_gone_out() -> None:
+@pytest.mark.parametrize("kind", [ValueError, EngineUnavailable, PlanError])
+def test_an_engine_that_cannot_be_made_ends_a_live_run_though_pictures_have_gone_out(
+    kind: type[Exception],
+) -> None:
     may_end = threading.Event()
 
     def make() -> Fading:
         assert may_end.wait(30)
-        raise ValueError("no such weights")
+        raise kind("no such weights")
 
     guarded = GuardedColorizer(make, deadlines=Deadlines(start_s=0.05))
     assert guarded.submit(LUMA, 0, None, False) is None
     may_end.set()
-    with pytest.raises(ValueError, match="no such weights"):
+    with pytest.raises(kind, match="no such weights"):
         until(lambda: guarded.submit(LUMA, 1, None, False) is not None)
     guarded.close()
 
 
-def test_an_engine_that_fails_to_be_made_after_pictures_have_gone_out_is_made_once_more() -> None:
+def test_a_live_run_ends_on_a_runtime_that_turns_out_late_not_to_be_here() -> None:
+    shown = threading.Event()
+
+    class Shown(MemorySink):
+        def write(self, pixels: Pixels, pts_ns: int, duration_ns: int) -> None:
+            shown.set()
+
+    def make(_info: VideoInfo) -> Fading:
+        assert shown.wait(30)
+        raise EngineUnavailable("runtime tensorrt is not installed")
+
+    def frames() -> Iterator[Frame]:
+        for number in itertools.count():
+            time.sleep(0.01)
+            yield frame(number)
+
+    options = dataclasses.replace(AS_IT_IS, deadlines=Deadlines(start_s=0.05))
+    writer = SinkWriter(Shown(), "memory")
+    loop = Loop(MemorySource(frames(), live=True), make, PlainComposer(), [writer], options)
+    with pytest.raises(EngineUnavailable, match="tensorrt is not installed"):
+        loop.run(lambda loop: loop.stop() if loop.frames > 500 else None)
+    assert loop.bad_frames == 0
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, DeviceLost])
+def test_an_engine_that_fails_to_be_made_after_pictures_have_gone_out_is_made_once_more(
+    kind: type[Exception],
+) -> None:
     may_end, engine, tries = threading.Event(), Fading("second"), []
 
     def make() -> Fading:
         tries.append(1)
         if len(tries) == 1:
             assert may_end.wait(30)
-            raise RuntimeError("the network has not answered for 20 s")
+            raise kind("the network has not answered for 20 s")
         return engine
 
     guarded = GuardedColorizer(make, deadlines=Deadlines(start_s=0.05))
