@@ -31,7 +31,7 @@ EXPOSED, BLACK_STAYS = 0.15, 0.1
 picture of a moment without any is darker than most that follow."""
 LIGHTEST = 0.18
 """Median Y' to which a lighter night is dimmed for the network, as far as it is dark: lit by headlamps of
-then, it made frames of now 0.3 dB worse than none, at this level none."""
+then, it made frames of now worse than none, at this level none."""
 PLAIN, LAMPS_COLOR = 0.01, 0.05
 """How far a night's large color is from the cast of it all and shown as it is, and what it never exceeds."""
 POOL_PX = 6.4
