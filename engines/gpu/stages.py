@@ -44,7 +44,14 @@ def _library() -> tuple[Callable[[str], Any], Callable[[], Any]]:
         return nvtx.push_range, nvtx.pop_range
     torch = sys.modules.get("torch")
     if torch is not None:
-        return torch.cuda.nvtx.range_push, torch.cuda.nvtx.range_pop
+        push, pop = torch.cuda.nvtx.range_push, torch.cuda.nvtx.range_pop
+        try:
+            push("irchroma")
+            pop()
+        except RuntimeError as error:
+            log.debug("torch names no ranges: %s", error)  # it is built without CUDA
+        else:
+            return push, pop
     log.warning("IRCHROMA_NVTX is set and no NVTX is here: pip install nvtx")
     return lambda name: None, lambda: None
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
+
+from irchroma.engines.gpu import stages
 from irchroma.engines.gpu.kernels import host
 from irchroma.engines.gpu.stages import stage
 
@@ -45,3 +50,20 @@ def test_stages_are_ranges_of_nvtx_one_within_another(tmp_path: Path) -> None:
     wanted = {"0 observe", "1 search 0", "1 wait", "0 colored", "0 carried", "0 wait", "0 lay the reference"}
     assert {f"{one[:2]}irchroma: {one[2:]}" for one in wanted} <= said
     assert done.stdout.splitlines()[-1].startswith("80x50")  # the last frame's ranges have ended
+
+
+def test_a_torch_without_cuda_names_no_stage_and_hinders_none(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuses(*words: str) -> None:
+        raise RuntimeError("NVTX functions not installed. Are you sure you have a CUDA build?")
+
+    nvtx = SimpleNamespace(range_push=refuses, range_pop=refuses)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=SimpleNamespace(nvtx=nvtx)))
+    monkeypatch.setitem(sys.modules, "nvtx", None)
+    monkeypatch.setattr(stages, "_library", functools.cache(stages._library.__wrapped__))
+    with stages._named("look"), stages._named("wait"):
+        pass
+    assert [record.getMessage() for record in caplog.records] == [
+        "IRCHROMA_NVTX is set and no NVTX is here: pip install nvtx"
+    ]
