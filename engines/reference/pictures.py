@@ -61,7 +61,7 @@ def load_references(path: Path) -> list[Reference]:
     """Read a set, or one picture, which somebody wishes for; nothing for `AUTO`.
 
     Raises:
-        EngineOptionError: the file is missing, is neither, or a picture has no color.
+        EngineOptionError: the file is missing, is neither, or a picture is too small or has no color.
     """
     if path == AUTO:
         return []
@@ -89,11 +89,6 @@ def load_references(path: Path) -> list[Reference]:
     if not references:
         raise EngineOptionError(f"{path} lists no picture")
     for reference in references:
-        height, width = reference.rgb.shape[:2]
-        if min(height, width) < LEAST_SIDE_PX:
-            raise EngineOptionError(
-                f"{reference.name} is {width}x{height}: a reference has sides of {LEAST_SIDE_PX} or more"
-            )
         if is_gray(reference.rgb):
             raise EngineOptionError(f"{reference.name} has no color: a reference is a color picture")
     return [replace(reference, wished=True) for reference in references]
@@ -106,7 +101,11 @@ def _read_entry(folder: Path, entry: dict[str, object]) -> Reference:
 
 
 def read_picture(path: Path) -> Reference:
-    """One picture, with its transparency as mistrust."""
+    """One picture, with its transparency as mistrust.
+
+    Raises:
+        EngineOptionError: it cannot be read, or is too small for a reference.
+    """
     pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if pixels is not None and (pixels.ndim == 2 or pixels.shape[2] != 4):
         pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)  # which also sets it upright (EXIF)
@@ -114,9 +113,15 @@ def read_picture(path: Path) -> Reference:
         raise EngineOptionError(f"cannot read {path} as a picture")
     if pixels.dtype != np.uint8:
         pixels = cv2.convertScaleAbs(pixels, alpha=1 / 257) if pixels.dtype == np.uint16 else pixels
-    factor = LONG_SIDE_PX / max(pixels.shape[:2])
+    height, width = pixels.shape[:2]
+    factor = LONG_SIDE_PX / max(height, width)
     if factor < 1:
         pixels = cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    if min(pixels.shape[:2]) < LEAST_SIDE_PX:
+        least = f"has sides of {LEAST_SIDE_PX} or more"
+        if min(height, width) >= LEAST_SIDE_PX:
+            least = f"is at most {LONG_SIDE_PX // LEAST_SIDE_PX} times as long as wide"
+        raise EngineOptionError(f"{path.name} is {width}x{height}: a reference {least}")
     opaque = np.full(pixels.shape[:2], 255, np.uint8)
     trust = np.ascontiguousarray(pixels[..., 3]) if pixels.shape[2] == 4 else opaque
     rgb = np.asarray(cv2.cvtColor(np.ascontiguousarray(pixels[..., :3]), cv2.COLOR_BGR2RGB), np.uint8)

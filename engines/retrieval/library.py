@@ -246,7 +246,7 @@ class ReferenceLibrary:
         """The picture itself.
 
         Raises:
-            EngineOptionError: it is gone from the folder, or cannot be read.
+            EngineOptionError: it is gone from the folder, cannot be read, or is too small.
         """
         picture = read_picture(self.folder / entry.file)
         return Reference(picture.rgb, picture.trust, entry.source, entry.still)

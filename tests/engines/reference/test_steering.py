@@ -327,6 +327,11 @@ def test_files_that_are_no_reference_are_refused_with_what_to_do(tmp_path: Path)
     cv2.imwrite(str(speck), np.full((1, 1, 3), (20, 90, 200), np.uint8))
     with pytest.raises(EngineOptionError, match="is 1x1: a reference has sides of 32 or more"):
         load_references(speck)
+    cv2.imwrite(str(speck), np.full((60, 4000, 3), (20, 90, 200), np.uint8))  # 1280x19 when it is reduced
+    with pytest.raises(
+        EngineOptionError, match="is 4000x60: a reference is at most 40 times as long as wide"
+    ):
+        load_references(speck)
     folder.mkdir()
     with pytest.raises(EngineOptionError, match="pictures is a folder: give one picture of it"):
         load_references(folder)

@@ -85,6 +85,14 @@ def test_a_broken_picture_is_said_and_the_others_are_taken(
     assert out.endswith("4 added, 0 there already, 1 not taken; 4 pictures\n")
 
 
+def test_a_speck_does_not_go_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    speck = write(tmp_path / "speck.png", np.full((9, 400, 3), (200, 90, 20), np.uint8))
+    code, out, err = said(capsys, "add", speck, "--library", tmp_path / "library")
+    assert code == 1
+    assert err == "irchroma references: speck.png is 400x9: a reference has sides of 32 or more\n"
+    assert out.endswith("0 added, 0 there already, 1 not taken; 0 pictures\n")
+
+
 @pytest.mark.gst
 def test_a_recording_gives_its_views_without_what_passes_by(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
