@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -88,6 +89,8 @@ REFERENCE = Band(
 NETWORKS = BANDS | CLASSICS | {REFERENCE.name: REFERENCE}
 PALETTES = ("white-hot", "black-hot", "ironbow", "rainbow", "arctic", "lava")
 """False color by name: `palette:ironbow`."""
+OTHER_WORDS = {"tir": "thermal", "lwir": "thermal"}
+"""What others call it: by its letters `tir` is nearer to the other band."""
 REPAIRS = {
     "partial-conv": "Liu 2018: convolutions over known pixels alone, and a mask that shrinks",
     "glcic": "Iizuka 2017: dilated convolutions, trained against a global and a local judge",
@@ -115,20 +118,34 @@ def _guess(text: str, kind: str = "") -> str:
         text: what was typed for an engine.
         kind: the engine in it, where there is that one.
     """
-    ending, file = Path(text).suffix.lower(), text.removeprefix(f"{kind}:")
+    kinds = {name: name for name in (*NETWORKS, "gray", "palette")}
+    ahead, colon, file = text.partition(":")
+    meant, ending = kind or (_near(ahead, kinds) if colon else ""), Path(text).suffix.lower()
+    if not meant:
+        file = text
     if ending == ".onnx":
-        return f"a network of your own is --engine {kind or 'nir'} --weights {file}; "
-    if ending in (".csv", ".png") and not kind:
-        return f"did you mean palette:{text}? "
-    if kind == REFERENCE.name and ending:
+        network = meant if meant in NETWORKS else "nir"
+        return f"a network of your own is --engine {network} --weights {file}; "
+    if meant == REFERENCE.name and ending:
         return f"a picture of the scene is --reference {file}; "
-    known = [*NETWORKS, "gray", "palette"]
-    known += [f"{name}:{size}" for name, network in NETWORKS.items() for size in network.sizes]
-    meant = {name: name for name in known} | {name: f"palette:{name}" for name in PALETTES}
-    near = difflib.get_close_matches(text.rpartition(":")[2].lower() if kind else text.lower(), meant, 1, 0.6)
-    if kind:  # its sizes are named anyway
-        near = [name for name in near if name in PALETTES]
-    return f"did you mean {meant[near[0]]}? " if near else ""
+    if ending in (".csv", ".png"):
+        return f"did you mean palette:{file}? "
+    names = {name: f"palette:{name}" for name in PALETTES}
+    if meant and not kind and meant in NETWORKS:  # with a kind that there is, its sizes are named anyway
+        names |= {size: f"{meant}:{size}" for size in NETWORKS[meant].sizes}
+    elif not meant:
+        names |= kinds | {
+            f"{name}:{size}": f"{name}:{size}" for name in NETWORKS for size in NETWORKS[name].sizes
+        }
+    found = _near(file, names) or ("" if kind else meant)
+    return f"did you mean {found}? " if found else ""
+
+
+def _near(text: str, names: Mapping[str, str]) -> str:
+    """What the nearest of some names stands for; nothing where none is near."""
+    word = text.lower()
+    found = difflib.get_close_matches(OTHER_WORDS.get(word, word), names, 1, 0.6)
+    return names[found[0]] if found else ""
 
 
 DETAIL_GAIN = {("thermal", "best"): 1.25}
