@@ -133,12 +133,19 @@ def averaged(paths: Sequence[Path], shares: Sequence[float] = ()) -> Any:
             f" got {len(paths)} and {', '.join(f'{share:g}' for share in shares)}"
         )
     made = load(paths[0])
-    known = [{one.name: one for one in load(path).graph.initializer} for path in paths]
+    graphs = [made.graph, *(load(path).graph for path in paths[1:])]
+    known = [{one.name: one for one in graph.initializer} for graph in graphs]
+    operations = [[node.op_type for node in graph.node] for graph in graphs]
+    for path, tensors, steps in zip(paths, known, operations, strict=True):
+        if odd := sorted(tensors.keys() ^ known[0].keys()):
+            raise EngineOptionError(f"{path} is another network than {paths[0]}: only one has {odd[0]}")
+        if steps != operations[0]:
+            raise EngineOptionError(f"{path} is another network than {paths[0]}: its operations differ")
     for tensor in made.graph.initializer:
         values: list[Any] = []
         for path, tensors in zip(paths, known, strict=True):
-            other = tensors.get(tensor.name)
-            if other is None or other.dims != tensor.dims or other.data_type != tensor.data_type:
+            other = tensors[tensor.name]
+            if other.dims != tensor.dims or other.data_type != tensor.data_type:
                 raise EngineOptionError(f"{path} is another network than {paths[0]}: {tensor.name} differs")
             values.append(numpy_helper.to_array(other))
         if values[0].dtype.kind != "f":

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from irchroma.engines import catalog
-from irchroma.engines.errors import EngineError, EngineUnavailable
+from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
 from irchroma.engines.network import weight_storage
-from irchroma.engines.network.weight_storage import float16_twin, load, save
+from irchroma.engines.network.weight_storage import averaged, float16_twin, load, save
 
 onnx = pytest.importorskip("onnx")
 
@@ -97,3 +97,18 @@ def test_what_is_missing_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest
     twin.unlink()
     with pytest.raises(EngineUnavailable, match=r"onnx is missing: run pip install 'irchroma\[calibrate\]'"):
         float16_twin(SHIPPED)
+
+
+def test_networks_with_more_weights_or_other_operations_are_not_averaged(tmp_path: Path) -> None:
+    other = tmp_path / "other.onnx"
+    model = load(SHIPPED)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(3, np.float32), "more"))
+    save(model, other)
+    for paths in ((SHIPPED, other), (other, SHIPPED)):
+        with pytest.raises(EngineOptionError, match=f"{paths[1]} is another network .*: only one has more"):
+            averaged(paths)
+    model = load(SHIPPED)
+    next(node for node in model.graph.node if node.op_type == "Relu").op_type = "Sigmoid"
+    save(model, other)
+    with pytest.raises(EngineOptionError, match="its operations differ"):
+        averaged((SHIPPED, other))
