@@ -51,16 +51,20 @@ class CudaDriver:
         """Load it.
 
         Raises:
-            EngineUnavailable: there is no NVIDIA driver here.
+            EngineUnavailable: there is no NVIDIA driver here, or it lacks what a frame needs.
         """
         try:
             self._library: Any = ctypes.CDLL(library)
+            for name, types in _ARGUMENTS.items():
+                getattr(self._library, name).argtypes = types
         except OSError as error:
             raise EngineUnavailable(
                 f"no NVIDIA driver here ({library}): networks run on the CPU, --device cpu"
             ) from error
-        for name, types in _ARGUMENTS.items():
-            getattr(self._library, name).argtypes = types
+        except AttributeError as error:
+            raise EngineUnavailable(
+                f"the NVIDIA driver here cannot be used ({error}): networks run on the CPU, --device cpu"
+            ) from error
 
     def call(self, name: str, *arguments: Any) -> None:
         """Call a function that returns a CUresult.

@@ -376,3 +376,8 @@ def test_pictures_of_a_lost_device_are_let_go_without_an_error(
     assert pool.out == 0
     pool.close()
     assert released == [0]
+
+
+def test_a_library_without_what_a_frame_needs_is_no_driver() -> None:
+    with pytest.raises(EngineUnavailable, match=r"cuCtxPushCurrent_v2.*--device cpu"):
+        CudaDriver("libm.so.6")
